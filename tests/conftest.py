@@ -1,0 +1,47 @@
+"""What every test can ask for."""
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.support.server import ServerProcess
+
+StartServer = Callable[..., ServerProcess]
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
+def runtime_dir() -> Iterator[Path]:
+    """A runtime folder of this test's own, with a path short enough for a socket."""
+    with tempfile.TemporaryDirectory(prefix="ws") as folder:
+        yield Path(folder)
+
+
+@pytest.fixture
+def environ(runtime_dir: Path) -> dict[str, str]:
+    """The environment of processes under test: nothing of the person's who runs the tests."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("WSCTL_", "UVICORN_", "WEB_"))}
+    for name in ("NO_COLOR", "XDG_RUNTIME_DIR", "LISTEN_FDS", "LISTEN_PID"):
+        kept.pop(name, None)
+    return kept | {"WSCTL_RUNTIME_DIR": str(runtime_dir), "PYTHONUNBUFFERED": "1"}
+
+
+@pytest.fixture
+def start_server(environ: dict[str, str]) -> Iterator[StartServer]:
+    """Start `wsctl serve` on a free port; what still runs at the end of the test is killed."""
+    with ExitStack() as stack:
+
+        def start(*flags: str, env: dict[str, str] | None = None, **how: object) -> ServerProcess:
+            server = ServerProcess.start(*flags, environ=environ | (env or {}), **how)  # type: ignore[arg-type]
+            stack.callback(server.kill)
+            return server
+
+        yield start

@@ -1,0 +1,3 @@
+"""WebSocket broadcasting that can be redeployed at noon."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,79 @@
+"""The command tree, and the one place where a failure becomes a line and an exit code."""
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+from typer.exceptions import Abort, TyperException
+
+from wsctl import __version__
+from wsctl.cli.serve import serve
+from wsctl.codes import ExitCode
+from wsctl.errors import WsctlError
+
+app = typer.Typer(
+    name="wsctl",
+    help="WebSocket broadcasting that can be redeployed at noon.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # plain help: nothing cut off on a narrow terminal, and nothing imported for it
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"wsctl {__version__}")
+        raise typer.Exit
+
+
+def _colourless(asked: bool) -> None:
+    if asked:
+        os.environ["NO_COLOR"] = "1"
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+    no_color: Annotated[
+        bool, typer.Option("--no-color", callback=_colourless, is_eager=True, help="No colour anywhere.")
+    ] = False,
+) -> None:
+    """WebSocket broadcasting that can be redeployed at noon."""
+
+
+app.command()(serve)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command; returns its exit code."""
+    try:
+        result = typer.main.get_command(app).main(
+            args=list(arguments), prog_name="wsctl", standalone_mode=False
+        )
+    except TyperException as error:
+        return _say(f"{error.format_message()}{_hint(error)}", error.exit_code)
+    except WsctlError as error:
+        return _say(str(error), error.exit_code)
+    except (KeyboardInterrupt, Abort):
+        return ExitCode.OPERATOR
+    except BrokenPipeError:
+        # Whoever read our output has gone; nothing more can be told.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ExitCode.ERROR
+    return int(result or 0)
+
+
+def _say(text: str, code: int) -> int:
+    print(f"wsctl: {' '.join(text.split())}", file=sys.stderr)
+    return code
+
+
+def _hint(error: TyperException) -> str:
+    context = getattr(error, "ctx", None)
+    return f" (see '{context.command_path} --help')" if context else ""

@@ -1,0 +1,83 @@
+"""Flags that several commands share, and the flags that are made from `Settings`."""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import Field
+from typing import Annotated, Any
+
+import typer
+
+from wsctl.settings import FLAGS, Rate, boolean, duration, flag, port_number, variable
+
+
+def parser(parse: Callable[[str], Any], name: str) -> Callable[[Any], Any]:
+    """A parser whose complaint reaches the person who typed the value."""
+
+    def read(text: Any) -> Any:
+        if not isinstance(text, str):
+            return text
+        try:
+            return parse(text)
+        except ValueError as error:
+            raise typer.BadParameter(str(error)) from None
+
+    read.__name__ = name
+    return read
+
+
+def seconds(name: str, help_text: str) -> Any:
+    """An option that takes a duration."""
+    return typer.Option(name, parser=parser(duration, "DURATION"), metavar="DURATION", help=help_text)
+
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON: one object, or one a line.")]
+Url = Annotated[
+    str | None,
+    typer.Option("--url", metavar="URL", envvar="WSCTL_URL", help="Address of a server elsewhere."),
+]
+Port = Annotated[
+    int | None,
+    typer.Option(
+        "--port", parser=parser(port_number, "PORT"), metavar="PORT", help="Which server of this machine."
+    ),
+]
+
+
+def with_settings(command: Callable[..., None]) -> Callable[..., None]:
+    """Give the command one flag for each setting; it gets those that were given, by keyword."""
+    signature = inspect.signature(command)
+    kept = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
+    made = [_parameter(field) for field in FLAGS]
+    command.__signature__ = signature.replace(parameters=[*kept, *made])  # type: ignore[attr-defined]
+    return command
+
+
+def _parameter(field: Field[Any]) -> inspect.Parameter:
+    parse, metavar = field.metadata["parse"], field.metadata["metavar"]
+    default = _default(field)
+    text = field.metadata["help"] + (f" [default: {default}]" if default else "")
+    shared = {"envvar": variable(field.name), "help": text, "show_default": False, "show_envvar": False}
+    kind: Any
+    if parse is boolean:
+        option = typer.Option(f"{flag(field.name)}/{_negative(field.name)}", **shared)
+        kind = Annotated[bool | None, option]
+    else:
+        option = typer.Option(flag(field.name), parser=parser(parse, metavar), metavar=metavar, **shared)
+        kind = Annotated[list[str] | None, option] if field.default == () else Annotated[str | None, option]
+    return inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind)
+
+
+def _negative(name: str) -> str:
+    return "--no-" + name.replace("_", "-")
+
+
+def _default(field: Field[Any]) -> str:
+    """The default as a person would type it; empty when there is none to show."""
+    value = field.default
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, Rate):
+        return f"{value.per_second:g}/s:{value.burst}"
+    if isinstance(value, float):
+        return f"{value:g}"
+    return str(value) if value else ""

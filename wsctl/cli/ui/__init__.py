@@ -1,0 +1,1 @@
+"""What people see: readers of facts, never deciders."""

@@ -1,0 +1,37 @@
+"""What can go wrong in a way that a person is told about in one line."""
+
+from wsctl.codes import ExitCode
+
+
+class WsctlError(Exception):
+    """A failure whose text says what is wrong and what to do about it.
+
+    Attributes:
+        exit_code: what the process ends with when nobody catches it.
+    """
+
+    exit_code = ExitCode.ERROR
+
+
+class UsageError(WsctlError):
+    """A value, flag or combination that cannot be meant."""
+
+    exit_code = ExitCode.USAGE
+
+
+class CannotStart(WsctlError):
+    """The server has no socket, certificate or folder to start with."""
+
+    exit_code = ExitCode.CANNOT_START
+
+
+class Unreachable(WsctlError):
+    """No server answers at that address or on this machine."""
+
+    exit_code = ExitCode.UNREACHABLE
+
+
+class Refused(WsctlError):
+    """A server answered, and will not do it: token, origin, or draining."""
+
+    exit_code = ExitCode.REFUSED

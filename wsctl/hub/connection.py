@@ -1,0 +1,91 @@
+"""What the hub knows of a connection, whatever carries it."""
+
+from abc import ABC, abstractmethod
+from enum import Enum
+
+from wsctl.hub.bucket import TokenBucket
+from wsctl.hub.frame import Batch
+
+STALL_TIMEOUT = 10.0
+"""Seconds without progress after which a client that is behind is cut: the contract's figure."""
+
+CLOSE_TIMEOUT = 10.0
+"""Seconds a peer has to answer a close frame before the connection is aborted (as `websockets`)."""
+
+
+class Ending(Enum):
+    """How a stay ended: by the client, cut by a rule, closed by a drain, or without an answer to that."""
+
+    LEFT = "left"
+    EVICTED = "evicted"
+    FORCED = "forced"
+    ABORTED = "aborted"
+
+
+class Connection(ABC):
+    """One client. Nothing here is awaited, so none of them can hold up another.
+
+    Attributes:
+        address: the peer as host:port, for people.
+        opened: when it was accepted, in the hub's clock.
+        fd: the descriptor whose kernel buffer takes frames directly; None where something
+            (TLS, an ASGI server) stands between.
+        behind: something waits, so that frames must go through `offer`.
+        lane: its place among the connections that are written to directly.
+        bucket: the inbound rate's state, from the first message on.
+        ending, code, reason: why it is no longer active, once it is not.
+    """
+
+    __slots__ = (
+        "address",
+        "behind",
+        "bucket",
+        "client_id",
+        "code",
+        "ending",
+        "fd",
+        "lane",
+        "opened",
+        "reason",
+    )
+
+    def __init__(self, client_id: str, address: str, opened: float, fd: int | None = None) -> None:
+        self.client_id = client_id
+        self.address = address
+        self.opened = opened
+        self.fd = fd
+        self.behind = False
+        self.lane = -1
+        self.bucket: TokenBucket | None = None
+        self.ending: Ending | None = None
+        self.code = 0
+        self.reason = ""
+
+    @property
+    @abstractmethod
+    def waiting(self) -> int:
+        """Bytes accepted for this client that the kernel has not taken."""
+
+    @property
+    @abstractmethod
+    def undelivered(self) -> int:
+        """Messages of which no byte was written yet."""
+
+    @abstractmethod
+    def offer(self, batch: Batch, written: int = 0) -> None:
+        """Send the batch from byte `written` on, now or when the socket takes it.
+
+        A client for whom too much waits is closed with 1013.
+        """
+
+    @abstractmethod
+    def close(self, code: int, reason: str, ending: Ending) -> None:
+        """Send what waits, then a close frame. It stops being active at once."""
+
+    @abstractmethod
+    def abort(self, reason: str) -> None:
+        """End it now, without a close frame."""
+
+    @abstractmethod
+    def check(self, now: float) -> None:
+        """Once a second: ping the quiet, cut the stalled and the dead."""

@@ -1,0 +1,71 @@
+"""What becomes of the frames that clients send."""
+
+from collections.abc import Callable
+
+from wsctl import messages
+from wsctl.codes import CloseCode
+from wsctl.hub.bucket import TokenBucket
+from wsctl.hub.connection import Connection, Ending
+from wsctl.hub.frame import Batch
+from wsctl.hub.log import MessageLog
+from wsctl.settings import Rate
+
+
+class Intake:
+    """A client's text becomes a message, within its rate and if publishing is on.
+
+    Attributes:
+        received: messages taken from clients, since the start.
+    """
+
+    def __init__(self, log: MessageLog, rate: Rate, publish: bool, clock: Callable[[], float]) -> None:
+        self._log = log
+        self._rate = rate
+        self._publish = publish
+        self._clock = clock
+        self.received = 0
+
+    def text(self, connection: Connection, text: str) -> None:
+        """One text message of a client. Sent to everyone, its sender too."""
+        if not self.allows(connection):
+            return
+        if not self._publish:
+            self._tell(connection, "publish_disabled", "this server does not take messages from clients")
+            return
+        self.received += 1
+        self._log.append(connection.client_id, text)
+
+    def binary(self, connection: Connection) -> None:
+        """Binary data is not a message here."""
+        reason = "binary frames are not accepted: send text"
+        connection.close(CloseCode.UNSUPPORTED_DATA, reason, Ending.EVICTED)
+
+    def control(self, connection: Connection) -> None:
+        """A ping or a pong: never refused, but a flood of them counts as one of messages does."""
+        bucket = self._bucket(connection)
+        if bucket and not bucket.take(self._rate, self._clock()) and bucket.exhausted(self._rate):
+            self._cut(connection)
+
+    def allows(self, connection: Connection) -> bool:
+        """Whether one more frame is within the client's rate; says so to the client when not."""
+        bucket = self._bucket(connection)
+        if bucket is None or bucket.take(self._rate, now := self._clock()):
+            return True
+        if bucket.exhausted(self._rate):
+            self._cut(connection)
+        elif bucket.remind(now):
+            rate = f"{self._rate.per_second:g} messages a second"
+            self._tell(connection, "rate_limited", f"more than {rate}: this one was not sent")
+        return False
+
+    def _bucket(self, connection: Connection) -> TokenBucket | None:
+        if self._rate.per_second and connection.bucket is None:
+            connection.bucket = TokenBucket(self._rate.burst, self._clock())
+        return connection.bucket
+
+    def _cut(self, connection: Connection) -> None:
+        reason = "the rate limit was ignored for too long"
+        connection.close(CloseCode.POLICY_VIOLATION, reason, Ending.EVICTED)
+
+    def _tell(self, connection: Connection, code: str, text: str) -> None:
+        connection.offer(Batch((messages.error(code, text),)))

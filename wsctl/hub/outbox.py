@@ -1,0 +1,46 @@
+"""What waits for one client that is behind."""
+
+from collections import deque
+
+from wsctl.hub.frame import Batch
+
+CHUNK = 65536
+"""Bytes handed to a socket at a time: enough to keep one busy for a turn of the loop, and the most
+that cannot be taken back when the client must be closed."""
+
+
+class Outbox:
+    """Batches in order, held by reference: one that waits for many clients exists once."""
+
+    __slots__ = ("_batches", "size")
+
+    def __init__(self) -> None:
+        self._batches: deque[Batch] = deque()
+        self.size = 0
+        """Bytes that wait."""
+
+    @property
+    def messages(self) -> int:
+        """Messages that wait."""
+        return sum(len(batch.payloads) for batch in self._batches)
+
+    def put(self, batch: Batch) -> None:
+        """Append whole frames."""
+        self._batches.append(batch)
+        self.size += len(batch.wire)
+
+    def take(self) -> list[Batch]:
+        """The next batches, about `CHUNK` bytes and at least one; empty when nothing waits."""
+        taken: list[Batch] = []
+        room = CHUNK
+        while self._batches and (not taken or len(self._batches[0].wire) <= room):
+            batch = self._batches.popleft()
+            room -= len(batch.wire)
+            taken.append(batch)
+        self.size -= CHUNK - room
+        return taken
+
+    def clear(self) -> None:
+        """Forget what waits."""
+        self._batches.clear()
+        self.size = 0

@@ -1,0 +1,1 @@
+"""The life of a server: its phases, and how it ends."""

@@ -1,0 +1,48 @@
+"""The phases of a server's life, as a table."""
+
+import logging
+from enum import StrEnum
+
+log = logging.getLogger("wsctl.life")
+
+
+class Phase(StrEnum):
+    """Where a server is in its life."""
+
+    STARTING = "starting"
+    SERVING = "serving"
+    DRAINING = "draining"
+    CLOSING = "closing"
+    STOPPED = "stopped"
+
+
+MOVES: dict[Phase, frozenset[Phase]] = {
+    Phase.STARTING: frozenset({Phase.SERVING, Phase.STOPPED}),
+    Phase.SERVING: frozenset({Phase.DRAINING}),
+    # Back to serving when a drain is cancelled; straight to stopped when the last client has left.
+    Phase.DRAINING: frozenset({Phase.SERVING, Phase.CLOSING, Phase.STOPPED}),
+    Phase.CLOSING: frozenset({Phase.STOPPED}),
+    Phase.STOPPED: frozenset(),
+}
+
+
+class IllegalMove(RuntimeError):
+    """A move that the table does not have: a bug, not a condition."""
+
+
+class Life:
+    """The one holder of the phase."""
+
+    def __init__(self) -> None:
+        self.phase = Phase.STARTING
+
+    def move(self, to: Phase) -> None:
+        """Go to a phase.
+
+        Raises:
+            IllegalMove: the table has no such move.
+        """
+        if to not in MOVES[self.phase]:
+            raise IllegalMove(f"{self.phase} -> {to}")
+        log.debug("phase", extra={"fields": {"was": self.phase, "now": to}})
+        self.phase = to

@@ -1,0 +1,129 @@
+"""The folder in which servers of one user on one machine are found by the commands."""
+
+import json
+import os
+import socket
+import stat
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from wsctl import __version__
+from wsctl.errors import WsctlError
+
+MAX_SOCKET_PATH = 103
+"""Bytes of a Unix socket's path that both Linux (108) and macOS (104) take, with the final NUL."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerRecord:
+    """What a server says of itself: where it is reached, and where it is controlled.
+
+    `url` is None for a server that listens on the Unix socket `uds` only.
+    """
+
+    pid: int
+    url: str | None
+    uds: str | None
+    control: str
+    started: float
+    version: str = __version__
+
+
+def runtime_folder(environ: Mapping[str, str]) -> Path:
+    """`WSCTL_RUNTIME_DIR`, else `XDG_RUNTIME_DIR/wsctl`, else a temporary folder of this user's."""
+    if chosen := environ.get("WSCTL_RUNTIME_DIR"):
+        return Path(chosen)
+    if xdg := environ.get("XDG_RUNTIME_DIR"):
+        return Path(xdg) / "wsctl"
+    return Path(tempfile.gettempdir()) / f"wsctl-{os.getuid()}"
+
+
+class UnusableFolder(WsctlError):
+    """The runtime folder cannot be made, or somebody else could write to it."""
+
+
+def _prepare(folder: Path) -> None:
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        found = folder.lstat()
+    except OSError as error:
+        raise UnusableFolder(f"{folder}: {error.strerror or error}; set WSCTL_RUNTIME_DIR") from None
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
+        raise UnusableFolder(f"{folder} is not a folder of this user's; set WSCTL_RUNTIME_DIR")
+    if stat.S_IMODE(found.st_mode) != 0o700:
+        folder.chmod(0o700)
+
+
+def control_socket(folder: Path, pid: int) -> socket.socket:
+    """A bound Unix socket, mode 0600, in the folder, which is made with mode 0700.
+
+    Raises:
+        UnusableFolder: the folder is not ours alone, or its path is too long for a socket.
+    """
+    _prepare(folder)
+    path = folder / f"{pid}.sock"
+    if len(os.fsencode(path)) > MAX_SOCKET_PATH:
+        raise UnusableFolder(f"{path} is too long for a socket; set WSCTL_RUNTIME_DIR to a shorter one")
+    path.unlink(missing_ok=True)
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    before = os.umask(0o177)
+    try:
+        sock.bind(str(path))
+    except OSError as error:
+        sock.close()
+        raise UnusableFolder(f"{path}: {error.strerror or error}; set WSCTL_RUNTIME_DIR") from None
+    finally:
+        os.umask(before)
+    return sock
+
+
+@contextmanager
+def announced(record: ServerRecord) -> Iterator[None]:
+    """Keep the record beside the control socket while the server runs; both go at the end."""
+    control = Path(record.control)
+    path = control.with_suffix(".json")
+    draft = path.with_suffix(".tmp")
+    draft.write_text(json.dumps(asdict(record)) + "\n")
+    draft.replace(path)
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+        control.unlink(missing_ok=True)
+
+
+def servers(folder: Path) -> list[ServerRecord]:
+    """The servers that run, oldest first. What dead ones left behind is cleared away."""
+    found = []
+    for path in folder.glob("*.json"):
+        record = _read(path)
+        if record is None:
+            continue
+        if _answers(record.control):
+            found.append(record)
+        else:
+            path.unlink(missing_ok=True)
+            Path(record.control).unlink(missing_ok=True)
+    return sorted(found, key=lambda record: record.started)
+
+
+def _read(path: Path) -> ServerRecord | None:
+    try:
+        return ServerRecord(**json.loads(path.read_text()))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def _answers(control: str) -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(1)
+        try:
+            probe.connect(control)
+        except TimeoutError:
+            return True  # too busy to accept at once, but there
+        except OSError:
+            return False
+    return True

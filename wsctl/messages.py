@@ -1,0 +1,108 @@
+"""The frames of the wire, as data: what a server sends and how a client id looks.
+
+Every frame is one JSON object in one text frame. The functions return the encoded object,
+UTF-8, without a WebSocket header.
+"""
+
+import json
+import re
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+MAX_CLIENT_ID = 128
+"""Characters in a client id: longer than any UUID, e-mail local part or host name in use."""
+
+SERVER = "server"
+"""The `from` of messages that no client sent."""
+
+_ID_SHAPE = re.compile(r"[^\W_][\w.@:+~-]*")
+
+
+class InvalidClientId(ValueError):
+    """The text says which rule the id breaks."""
+
+
+def client_id(text: str) -> str:
+    """The id in Unicode normal form C, in which ids are compared.
+
+    Letters and digits of any script, with the combining marks that some scripts write their letters
+    with, and `. _ @ : + ~ -`; the first one a letter or digit; 1 to 128 characters.
+
+    Raises:
+        InvalidClientId: the text is not an id.
+    """
+    normal = unicodedata.normalize("NFC", text)
+    if not 0 < len(normal) <= MAX_CLIENT_ID:
+        raise InvalidClientId(f"a client id has 1 to {MAX_CLIENT_ID} characters, not {len(normal)}")
+    bare = "".join(c for c in normal[1:] if unicodedata.category(c) not in {"Mn", "Mc"})
+    if not _ID_SHAPE.fullmatch(normal[0] + bare):
+        raise InvalidClientId(
+            "a client id has letters, digits and . _ @ : + ~ - and starts with a letter or digit"
+        )
+    return normal
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One published message: `id` orders it, `ts` is Unix seconds, `to` is None for everyone."""
+
+    id: str
+    ts: float
+    sender: str
+    data: Any
+    to: tuple[str, ...] | None = None
+
+
+def encode(frame: dict[str, Any]) -> bytes:
+    """One frame as JSON in UTF-8.
+
+    Lone surrogates, which JSON can spell and UTF-8 cannot, stay escaped.
+
+    Raises:
+        ValueError: the data holds a NaN or an infinity, which JSON does not have.
+    """
+    try:
+        return json.dumps(frame, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+    except UnicodeEncodeError:
+        return json.dumps(frame, allow_nan=False, separators=(",", ":")).encode()
+
+
+def welcome(client: str, newest: str, version: str, phase: str, recovered: bool | None) -> bytes:
+    """The first frame of a connection; `recovered` is None when the client named no `since`."""
+    frame: dict[str, Any] = {"type": "welcome", "client_id": client, "id": newest}
+    if recovered is not None:
+        frame["recovered"] = recovered
+    return encode(frame | {"server": {"version": version, "phase": phase}})
+
+
+def message(m: Message) -> bytes:
+    """A published message; `to` is there only when it is direct."""
+    frame = {"type": "message", "id": m.id, "ts": m.ts, "from": m.sender, "data": m.data}
+    return encode(frame if m.to is None else frame | {"to": m.to})
+
+
+def heartbeat(ts: float, connections: int, n: int) -> bytes:
+    """The periodic test message: the n-th since the start, `ts` in Unix seconds."""
+    return encode({"type": "heartbeat", "ts": ts, "connections": connections, "n": n})
+
+
+def shutdown(deadline_s: float | None, reason: str) -> bytes:
+    """A drain began or its deadline moved: seconds until the force; None when it was cancelled."""
+    left = None if deadline_s is None else round(deadline_s, 3)
+    return encode({"type": "shutdown", "deadline_s": left, "reason": reason})
+
+
+def error(code: str, text: str) -> bytes:
+    """Something the client did was not taken; the connection stays open."""
+    return encode({"type": "error", "code": code, "message": text})
+
+
+def recipients(to: Sequence[str]) -> tuple[str, ...]:
+    """The addressees of a direct message, each once, in the order given.
+
+    Raises:
+        InvalidClientId: one of them is not an id.
+    """
+    return tuple(dict.fromkeys(client_id(name) for name in to))

@@ -1,0 +1,1 @@
+"""The edge that clients and operators reach: HTTP, WebSocket, sockets, signals."""

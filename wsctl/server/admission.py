@@ -1,0 +1,111 @@
+"""Who may connect: one decision, for every way a handshake can arrive."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from http import HTTPStatus
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from wsctl import messages
+from wsctl.settings import Settings
+
+RETRY_AFTER = 5
+"""Seconds a client is asked to wait when the server is full."""
+
+MAX_SINCE = 64
+"""Characters of a message id in `since`: ids are shorter."""
+
+_DEFAULT_PORT = {"http": ":80", "https": ":443", "ws": ":80", "wss": ":443"}
+
+
+@dataclass(frozen=True, slots=True)
+class Handshake:
+    """What a client asks for: `name` is the raw last part of the path, header values are text."""
+
+    name: str
+    query: str
+    origin: str | None
+    host: str
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """Let in. `since` is the id the client has seen last."""
+
+    client_id: str
+    since: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class TurnedAway:
+    """Valid, but the server is draining: accept, then close with 1001."""
+
+    client_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """No. An HTTP answer in place of the handshake."""
+
+    status: HTTPStatus
+    code: str
+    message: str
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+Verdict = Admitted | TurnedAway | Refused
+
+
+class Admission:
+    """Decides from the settings and two facts: how many clients there are, and whether more are taken."""
+
+    def __init__(
+        self, settings: Settings, capacity: int, connected: Callable[[], int], accepting: Callable[[], bool]
+    ) -> None:
+        self._origins = settings.allow_origin
+        self._capacity = capacity
+        self._connected = connected
+        self._accepting = accepting
+
+    def admit(self, asked: Handshake) -> Verdict:
+        """The verdict on a handshake; nothing is changed by asking."""
+        try:
+            client_id = messages.client_id(unquote(asked.name, errors="strict"))
+        except ValueError as error:
+            return Refused(HTTPStatus.BAD_REQUEST, "bad_client_id", _why(error))
+        since = parse_qs(asked.query, keep_blank_values=True).get("since", [None])[-1]
+        if since is not None and not _looks_like_an_id(since):
+            return Refused(HTTPStatus.BAD_REQUEST, "bad_since", "since is not the id of a message")
+        if not self._origin_allowed(asked):
+            text = f"origin {asked.origin} may not connect here: the server allows it with --allow-origin"
+            return Refused(HTTPStatus.FORBIDDEN, "origin_not_allowed", text)
+        if not self._accepting():
+            return TurnedAway(client_id)
+        if self._capacity and self._connected() >= self._capacity:
+            text = f"the server has all the clients it can take: try again in {RETRY_AFTER} seconds"
+            headers = (("retry-after", str(RETRY_AFTER)),)
+            return Refused(HTTPStatus.SERVICE_UNAVAILABLE, "full", text, headers)
+        return Admitted(client_id, since)
+
+    def _origin_allowed(self, asked: Handshake) -> bool:
+        """Browsers send an Origin and programs do not. The same host is the same origin whatever
+        the scheme, because a proxy in front may have ended TLS."""
+        if asked.origin is None or "*" in self._origins:
+            return True
+        origin = asked.origin.strip().lower()
+        if origin in self._origins:
+            return True
+        try:
+            parts = urlsplit(origin)
+        except ValueError:
+            return False
+        default = _DEFAULT_PORT.get(parts.scheme, "")
+        host = asked.host.strip().lower()
+        return bool(parts.netloc) and parts.netloc.removesuffix(default) == host.removesuffix(default)
+
+
+def _why(error: ValueError) -> str:
+    return str(error) if isinstance(error, messages.InvalidClientId) else "a client id is UTF-8 text"
+
+
+def _looks_like_an_id(since: str) -> bool:
+    return 0 < len(since) <= MAX_SINCE and since.isascii() and since.replace("-", "").isalnum()

@@ -1,0 +1,25 @@
+"""Errors as the outside sees them: JSON, with a code for programs and a sentence for people."""
+
+import json
+from collections.abc import Iterable
+from http import HTTPStatus
+
+
+def error_body(code: str, message: str) -> dict[str, dict[str, str]]:
+    """The body of every error answer."""
+    return {"error": {"code": code, "message": message}}
+
+
+def error_response(
+    status: HTTPStatus, code: str, message: str, headers: Iterable[tuple[str, str]] = ()
+) -> bytes:
+    """A whole HTTP/1.1 error answer that ends the connection, for where no application answers."""
+    body = json.dumps(error_body(code, message)).encode()
+    lines = [
+        f"HTTP/1.1 {status.value} {status.phrase}",
+        "content-type: application/json",
+        f"content-length: {len(body)}",
+        "connection: close",
+        *(f"{name}: {value}" for name, value in headers),
+    ]
+    return "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + body

@@ -1,0 +1,198 @@
+"""The HTTP routes."""
+
+import hmac
+import math
+from http import HTTPStatus
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+from fastapi import APIRouter, Depends, HTTPException, Request, Response
+from fastapi.responses import HTMLResponse, JSONResponse
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from wsctl import messages
+from wsctl.lifecycle.graceful import NotDraining
+from wsctl.lifecycle.phases import Phase
+from wsctl.server.node import Node
+from wsctl.server.page import headers as page_headers
+
+BODY_ALLOWANCE = 64 * 1024
+"""Bytes a request body may have beyond the message in it: the addressees."""
+
+router = APIRouter()
+
+
+M = TypeVar("M", bound=BaseModel)
+
+
+class Failure(HTTPException):
+    """An error answer with a code for programs."""
+
+    def __init__(self, status: HTTPStatus, code: str, message: str) -> None:
+        headers = {"www-authenticate": "Bearer"} if status is HTTPStatus.UNAUTHORIZED else None
+        super().__init__(status, message, headers)
+        self.code = code
+
+
+def node_of(request: Request) -> Node:
+    """The server that the application belongs to."""
+    node: Node = request.app.state.node
+    return node
+
+
+HasNode = Annotated[Node, Depends(node_of)]
+
+
+def control(request: Request, node: HasNode) -> None:
+    """Lets operators pass: through the control socket, or with the token."""
+    if request.scope.get("state", {}).get("control"):
+        return
+    if node.settings.token is None:
+        text = "only through the control socket: this server has no token (WSCTL_TOKEN_FILE)"
+        raise Failure(HTTPStatus.FORBIDDEN, "control_only", text)
+    scheme, _, given = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not hmac.compare_digest(
+        given.strip().encode(), node.settings.token.encode()
+    ):
+        raise Failure(
+            HTTPStatus.UNAUTHORIZED, "bad_token", "send the server's token: Authorization: Bearer TOKEN"
+        )
+
+
+OPERATORS = [Depends(control)]
+
+
+class Broadcast(BaseModel):
+    """A message to publish."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    data: Any = Field(description="Any JSON value.")
+    to: list[str] | None = Field(None, description="Client ids; everyone when it is not given.")
+
+
+class Published(BaseModel):
+    """What became of it."""
+
+    id: str = Field(description="The id the message got.")
+    recipients: int = Field(description="Clients it was sent to.")
+
+
+class Drain(BaseModel):
+    """How long the clients may take."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    timeout: float | None = Field(
+        None, ge=0, description="Seconds from now; --shutdown-timeout if not given."
+    )
+
+
+def _takes(model: type[BaseModel]) -> dict[str, Any]:
+    return {"requestBody": {"content": {"application/json": {"schema": model.model_json_schema()}}}}
+
+
+async def _body(request: Request, limit: int) -> bytes:
+    """The body, as long as it stays below `limit` bytes."""
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if limit and len(body) > limit:
+            raise Failure(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too_big", f"a body may have {limit} bytes")
+    return bytes(body)
+
+
+def _parse(model: type[M], body: bytes) -> M:
+    try:
+        return model.model_validate_json(body)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        text = f"{where}: {first['msg']}" if where else first["msg"]
+        raise Failure(HTTPStatus.BAD_REQUEST, "bad_request", text) from None
+
+
+@router.get("/", response_class=HTMLResponse, summary="The browser client")
+async def page() -> Response:
+    name = Path(__file__).parent / "page" / "index.html"
+    html = name.read_text(encoding="utf-8")
+    return HTMLResponse(html, headers=page_headers(html))
+
+
+@router.get("/health", summary="Phase, connections, uptime, version")
+async def health(node: HasNode) -> dict[str, Any]:
+    return node.health()
+
+
+@router.get("/health/live", summary="200 while the process works")
+async def live(node: HasNode) -> dict[str, Any]:
+    return {"status": node.life.phase}
+
+
+@router.get("/health/ready", summary="200 only while new clients are welcome")
+async def ready(node: HasNode) -> JSONResponse:
+    serving = node.life.phase is Phase.SERVING
+    status = HTTPStatus.OK if serving else HTTPStatus.SERVICE_UNAVAILABLE
+    return JSONResponse({"status": node.life.phase}, status)
+
+
+@router.get("/api/status", dependencies=OPERATORS, summary="Everything `wsctl status` shows")
+async def status(node: HasNode, clients: bool = False) -> dict[str, Any]:
+    return node.status(clients)
+
+
+@router.post("/api/broadcast", dependencies=OPERATORS, openapi_extra=_takes(Broadcast))
+async def broadcast(request: Request, node: HasNode) -> Published:
+    """Send one message to every client, or to some."""
+    limit = node.settings.max_message_size
+    wanted = _parse(Broadcast, await _body(request, limit and limit + BODY_ALLOWANCE))
+    try:
+        to = None if wanted.to is None else messages.recipients(wanted.to)
+        size = len(messages.encode({"data": wanted.data}))
+    except ValueError as error:
+        raise Failure(HTTPStatus.BAD_REQUEST, "bad_request", str(error)) from None
+    if limit and size > limit + len('{"data":}'):
+        raise Failure(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too_big", f"a message may have {limit} bytes")
+    if node.life.phase not in (Phase.SERVING, Phase.DRAINING):
+        raise Failure(HTTPStatus.SERVICE_UNAVAILABLE, "closing", "the server is closing its clients")
+    recipients = len(node.manager.addressees(to))
+    message = node.log.append(messages.SERVER, wanted.data, to)
+    return Published(id=message.id, recipients=recipients)
+
+
+@router.post("/api/drain", dependencies=OPERATORS, openapi_extra=_takes(Drain))
+async def drain(request: Request, node: HasNode) -> JSONResponse:
+    """Begin a drain, or move the deadline of the one that runs."""
+    body = await _body(request, BODY_ALLOWANCE)
+    wanted = _parse(Drain, body) if body.strip() else Drain(timeout=None)
+    if wanted.timeout is not None and not math.isfinite(wanted.timeout):
+        raise Failure(HTTPStatus.BAD_REQUEST, "bad_request", "timeout: not a number of seconds")
+    return _drained(node, lambda: node.driver.drain(wanted.timeout))
+
+
+@router.delete("/api/drain", dependencies=OPERATORS)
+async def cancel(node: HasNode) -> JSONResponse:
+    """Cancel the drain: back to serving."""
+
+    def undo() -> None:
+        node.driver.cancel()
+        node.turnaway.forget()
+
+    return _drained(node, undo)
+
+
+@router.get("/api/drain", dependencies=OPERATORS)
+async def drained(node: HasNode) -> JSONResponse:
+    """Wait until the drain has ended or was cancelled; `drain` is null when it was cancelled."""
+    if node.driver.progress() is None:
+        raise Failure(HTTPStatus.CONFLICT, "not_draining", "the server is not draining")
+    await node.driver.over.wait()
+    return JSONResponse({"drain": node.drain(), "exit_code": int(node.life.exit_code)})
+
+
+def _drained(node: Node, act: Any) -> JSONResponse:
+    try:
+        act()
+    except NotDraining as error:
+        raise Failure(HTTPStatus.CONFLICT, "not_now", str(error)) from None
+    return JSONResponse({"status": node.life.phase, "drain": node.drain()})

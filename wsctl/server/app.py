@@ -1,0 +1,56 @@
+"""The FastAPI application of one server."""
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from wsctl import __version__
+from wsctl.server.answers import error_body
+from wsctl.server.api import router
+from wsctl.server.endpoint import endpoint
+from wsctl.server.node import Node
+
+Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
+
+
+def create_app(node: Node, lifespan: Lifespan | None = None) -> FastAPI:
+    """The application; its lifespan runs the node unless another one is given."""
+    app = FastAPI(
+        title="wsctl",
+        version=__version__,
+        summary="WebSocket broadcasting that can be redeployed at noon",
+        root_path=node.settings.root_path,
+        lifespan=lifespan or (lambda _: node.running()),
+        redoc_url=None,
+    )
+    app.state.node = node
+    app.include_router(router)
+    app.add_api_websocket_route("/ws/{client_id}", endpoint)
+    app.add_api_route("/ws/{client_id}", upgrade_required, include_in_schema=False)
+    app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(RequestValidationError, _bad_request)
+    return app
+
+
+async def upgrade_required(client_id: str) -> JSONResponse:
+    """A plain request where a WebSocket is served."""
+    text = "this is a WebSocket: connect with ws://, for instance with 'wsctl client'"
+    headers = {"upgrade": "websocket", "sec-websocket-version": "13"}
+    return JSONResponse(error_body("upgrade_required", text), HTTPStatus.UPGRADE_REQUIRED, headers)
+
+
+async def _http_error(request: Request, error: Any) -> JSONResponse:
+    code = getattr(error, "code", HTTPStatus(error.status_code).phrase.lower().replace(" ", "_"))
+    return JSONResponse(error_body(code, str(error.detail)), error.status_code, error.headers)
+
+
+async def _bad_request(request: Request, error: Any) -> JSONResponse:
+    first = error.errors()[0]
+    text = f"{first['loc'][-1]}: {first['msg']}"
+    return JSONResponse(error_body("bad_request", text), HTTPStatus.BAD_REQUEST)

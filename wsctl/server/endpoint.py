@@ -1,0 +1,149 @@
+"""`/ws/{client_id}` on an ASGI server that is not ours: the same rules, carried by a task a connection."""
+
+import asyncio
+from collections.abc import Mapping
+
+from fastapi import WebSocket
+from fastapi.responses import JSONResponse
+from starlette.websockets import WebSocketDisconnect
+
+from wsctl.codes import CloseCode
+from wsctl.hub.connection import STALL_TIMEOUT, Connection, Ending
+from wsctl.hub.frame import Batch
+from wsctl.hub.outbox import Outbox
+from wsctl.server.admission import Admitted, Handshake, Refused
+from wsctl.server.answers import error_body
+from wsctl.server.node import Node
+from wsctl.server.turnaway import REASON
+
+
+async def endpoint(websocket: WebSocket) -> None:
+    """One client's connection, from the handshake to its end."""
+    node: Node = websocket.app.state.node
+    verdict = node.admission.admit(_handshake(websocket))
+    if isinstance(verdict, Refused):
+        body = error_body(verdict.code, verdict.message)
+        await websocket.send_denial_response(JSONResponse(body, verdict.status, dict(verdict.headers)))
+        return
+    await websocket.accept()
+    if isinstance(verdict, Admitted):
+        await AsgiConnection(node, websocket, verdict.client_id).run(verdict.since)
+        return
+    await asyncio.sleep(node.turnaway.delay(_host(websocket)))
+    await websocket.close(CloseCode.GOING_AWAY, REASON)
+
+
+def _handshake(websocket: WebSocket) -> Handshake:
+    raw: bytes = websocket.scope.get("raw_path") or websocket.scope["path"].encode()
+    return Handshake(
+        name=raw.decode("latin-1").rpartition("/")[2],
+        query=websocket.scope["query_string"].decode("latin-1"),
+        origin=websocket.headers.get("origin"),
+        host=websocket.headers.get("host", ""),
+    )
+
+
+def _host(websocket: WebSocket) -> str:
+    return websocket.client.host if websocket.client else ""
+
+
+class AsgiConnection(Connection):
+    """A connection whose socket belongs to somebody else's server. Keepalive is that server's matter."""
+
+    __slots__ = ("_closed", "_node", "_outbox", "_progress", "_sender", "_wake", "_websocket")
+
+    def __init__(self, node: Node, websocket: WebSocket, client_id: str) -> None:
+        host, port = (websocket.client.host, websocket.client.port) if websocket.client else ("", 0)
+        super().__init__(client_id, f"{host}:{port}" if port else host, node.clock())
+        self._node = node
+        self._websocket = websocket
+        self._outbox = Outbox()
+        self._wake = asyncio.Event()
+        self._progress = node.clock()
+        self._sender: asyncio.Task[None] | None = None
+
+    async def run(self, since: str | None) -> None:
+        """Serve the client until it leaves or is closed."""
+        self._sender = asyncio.create_task(self._send_all())
+        self._node.manager.connect(self, self._node.welcome(self.client_id, since))
+        receiver = asyncio.create_task(self._receive_all())
+        try:
+            await asyncio.wait({self._sender, receiver}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in (self._sender, receiver):
+                task.cancel()
+            await asyncio.gather(self._sender, receiver, return_exceptions=True)
+            self._node.manager.forget(self)
+
+    @property
+    def waiting(self) -> int:
+        return self._outbox.size
+
+    @property
+    def undelivered(self) -> int:
+        return self._outbox.messages
+
+    def offer(self, batch: Batch, written: int = 0) -> None:
+        if self.ending is not None:
+            return
+        limit = self._node.settings.max_queue
+        if limit and self._outbox.size + len(batch.wire) > limit:
+            self._cut(f"more than {limit} bytes waited for this client")
+            return
+        if not self._outbox.size:
+            self._progress = self._node.clock()
+        self._outbox.put(batch)
+        self._wake.set()
+
+    def close(self, code: int, reason: str, ending: Ending) -> None:
+        self._node.manager.retire(self, code, reason, ending)
+        self._wake.set()
+
+    def abort(self, reason: str) -> None:
+        self._node.manager.retire(self, CloseCode.ABNORMAL, reason, Ending.EVICTED)
+        if self._sender:
+            self._sender.cancel()
+
+    def check(self, now: float) -> None:
+        if self._outbox.size and now - self._progress >= STALL_TIMEOUT:
+            if self.ending is None:
+                self._cut(f"nothing was read for {STALL_TIMEOUT:g} seconds")
+            else:
+                self.abort("did not take its close frame")
+
+    def _cut(self, reason: str) -> None:
+        self._outbox.clear()
+        self.close(CloseCode.TRY_AGAIN_LATER, f"too slow: {reason}", Ending.EVICTED)
+
+    async def _send_all(self) -> None:
+        while True:
+            while batches := self._outbox.take():
+                for payload in [payload for batch in batches for payload in batch.payloads]:
+                    await self._websocket.send_text(payload.decode())
+                self._progress = self._node.clock()
+            if self.ending not in (None, Ending.LEFT):
+                await self._websocket.close(self.code, self.reason)
+                return
+            self._wake.clear()
+            await self._wake.wait()
+
+    async def _receive_all(self) -> None:
+        try:
+            while True:
+                received = await self._websocket.receive()
+                self._websocket._raise_on_disconnect(received)
+                self._take(received)
+        except WebSocketDisconnect as end:
+            self._node.manager.retire(self, end.code, end.reason or "", Ending.LEFT)
+
+    def _take(self, received: Mapping[str, object]) -> None:
+        text, limit = received.get("text"), self._node.settings.max_message_size
+        if self.ending is not None:
+            return
+        if not isinstance(text, str):
+            self._node.intake.binary(self)
+        elif limit and len(text.encode()) > limit:
+            reason = f"a message may have {limit} bytes"
+            self.close(CloseCode.MESSAGE_TOO_BIG, reason, Ending.EVICTED)
+        else:
+            self._node.intake.text(self, text)

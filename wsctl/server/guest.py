@@ -1,0 +1,113 @@
+"""The application on a server that is not ours, and how the drain gets in before that server's own end.
+
+Stock uvicorn closes every WebSocket as soon as its signal handler has run. So the handlers are
+replaced once it has set them, and called when the drain is over.
+"""
+
+import asyncio
+import logging
+import multiprocessing
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from types import FrameType
+from typing import Any
+
+from fastapi import FastAPI
+
+from wsctl.lifecycle.driver import DrainLog
+from wsctl.server import logs
+from wsctl.server.app import create_app
+from wsctl.server.node import Node
+from wsctl.settings import Settings
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+log = logging.getLogger("wsctl.server")
+
+Handler = Callable[[int, FrameType | None], Any]
+
+
+def create_guest_app(settings: Settings, environ: Mapping[str, str]) -> FastAPI:
+    """The application whose lifespan brings the drain along."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        _configure_log(settings)
+        if _several_workers(environ):
+            log.warning("%s", ISLANDS)
+        node: Node = app.state.node
+        async with node.running():
+            if not node.driver.stopped.is_set():
+                node.life.started()
+            with _Signals(node):
+                yield
+
+    return create_app(Node(settings, [DrainLog()]), lifespan)
+
+
+ISLANDS = (
+    "several workers without a shared store: each is an island, and a message reaches only the clients "
+    "of the worker that took it; run one worker"
+)
+
+
+def _several_workers(environ: Mapping[str, str]) -> bool:
+    """uvicorn's workers are spawned children of its parent; gunicorn's and others tell by WEB_CONCURRENCY."""
+    asked = environ.get("WEB_CONCURRENCY", "1")
+    spawned = multiprocessing.parent_process() is not None and "--reload" not in sys.argv
+    return spawned or (asked.isdecimal() and int(asked) > 1)
+
+
+def _configure_log(settings: Settings) -> None:
+    """Our lines beside the host's, unless the host has configured our logger itself."""
+    logger = logging.getLogger("wsctl")
+    if not logger.handlers and not logging.getLogger().handlers:
+        logger.addHandler(logs.to_stream(sys.stderr, settings.log_format, colour=False))
+        logger.propagate = False
+    logger.setLevel(settings.log_level.upper())
+
+
+class _Signals:
+    """In front of the host's handlers while the application runs."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._loop = asyncio.get_running_loop()
+        self._theirs: dict[int, Handler] = {}
+        self._first: int | None = None
+        self._watch: asyncio.Task[None] | None = None
+
+    def __enter__(self) -> None:
+        try:
+            found = {signum: signal.getsignal(signum) for signum in SIGNALS}
+            self._theirs = {signum: theirs for signum, theirs in found.items() if callable(theirs)}
+            for signum in self._theirs:
+                signal.signal(signum, self._arrived)
+        except ValueError:  # not the main thread: the host owns no signals either
+            self._theirs = {}
+        self._watch = self._loop.create_task(self._hand_back())
+
+    def __exit__(self, *_: object) -> None:
+        if self._watch:
+            self._watch.cancel()
+        for signum, theirs in self._theirs.items():
+            signal.signal(signum, theirs)
+
+    def _arrived(self, signum: int, frame: FrameType | None) -> None:
+        self._first = self._first or signum
+        self._loop.call_soon_threadsafe(self._node.driver.signal, signum)
+
+    async def _hand_back(self) -> None:
+        """When the drain is over, let the host end, past the connections that do not answer."""
+        await self._node.driver.stopped.wait()
+        self._node.manager.abort_closing()
+        if not self._theirs:
+            os.kill(os.getpid(), signal.SIGTERM)
+            return
+        first = self._first or signal.SIGTERM
+        self._theirs[first](first, None)
+        if self._node.manager.closing and signal.SIGINT in self._theirs:
+            self._theirs[signal.SIGINT](signal.SIGINT, None)

@@ -1,0 +1,163 @@
+"""From a client's bytes to whole messages: the reading half of RFC 6455, without I/O."""
+
+from collections.abc import Iterator
+
+from wsctl.codes import CloseCode, can_be_sent
+from wsctl.hub.frame import BINARY, CLOSE, CONTINUATION, FIN, PING, PONG, TEXT
+
+try:
+    from websockets.speedups import apply_mask
+except ImportError:  # a platform without websockets' C extension
+    from websockets.utils import apply_mask
+
+MAX_FRAGMENTS = 1024
+"""Frames one message may come in: a kilobyte each fills the largest default message sixteen times
+over, and a stream of empty ones ends."""
+
+_MASKED = 0x80
+_RESERVED = 0x70
+_SMALL = frozenset(FIN | opcode for opcode in (TEXT, CLOSE, PING, PONG))
+
+
+class Violation(Exception):
+    """The peer broke the protocol or a limit: close with `code`."""
+
+    def __init__(self, code: CloseCode, reason: str) -> None:
+        super().__init__(reason)
+        self.code = code
+        self.reason = reason
+
+
+def whole_small_frame(data: bytes) -> tuple[int, bytes] | None:
+    """Opcode and payload when `data` is just one unfragmented frame of at most 125 bytes.
+
+    Nearly everything clients send looks so, and needs no state between two reads.
+    """
+    if len(data) < 6 or data[0] not in _SMALL or len(data) - 6 != data[1] - _MASKED or data[1] > 253:
+        return None
+    return data[0] & 0x0F, apply_mask(data[6:], data[2:6])
+
+
+class FrameReader:
+    """Takes bytes as they come and gives whole messages and control frames.
+
+    `max_message` is in bytes; 0 for no limit.
+    """
+
+    __slots__ = ("_buffer", "_fragments", "_max_message", "_opcode", "_pieces")
+
+    def __init__(self, max_message: int) -> None:
+        self._max_message = max_message
+        self._buffer = bytearray()
+        self._fragments: bytearray | None = None
+        self._opcode = 0
+        self._pieces = 0
+
+    @property
+    def idle(self) -> bool:
+        """Whether it stands between two messages with nothing half-read."""
+        return not self._buffer and self._fragments is None
+
+    def feed(self, data: bytes) -> Iterator[tuple[int, bytes]]:
+        """Opcode and payload of each message or control frame that `data` completes.
+
+        Raises:
+            Violation: while iterating; what came before it was valid.
+        """
+        self._buffer += data
+        while (frame := self._next_frame()) is not None:
+            fin, opcode, payload = frame
+            if opcode >= CLOSE:
+                yield opcode, payload
+            elif (message := self._join(fin, opcode, payload)) is not None:
+                yield message
+
+    def _next_frame(self) -> tuple[bool, int, bytes] | None:
+        buffer = self._buffer
+        if len(buffer) < 2:
+            return None
+        fin, opcode = bool(buffer[0] & FIN), buffer[0] & 0x0F
+        self._check_head(buffer[0], buffer[1], opcode)
+        sized = _payload_size(buffer)
+        if sized is None:
+            return None
+        head, size = sized
+        self._check_size(opcode, size)
+        end = head + size
+        if len(buffer) < end:
+            return None
+        payload = apply_mask(bytes(buffer[head:end]), bytes(buffer[head - 4 : head]))
+        del buffer[:end]
+        return fin, opcode, payload
+
+    def _check_head(self, first: int, second: int, opcode: int) -> None:
+        if first & _RESERVED:
+            raise Violation(CloseCode.PROTOCOL_ERROR, "reserved bits are set")
+        if opcode not in {CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG}:
+            raise Violation(CloseCode.PROTOCOL_ERROR, f"unknown opcode {opcode}")
+        if not second & _MASKED:
+            raise Violation(CloseCode.PROTOCOL_ERROR, "a client's frames must be masked")
+        if opcode >= CLOSE and (not first & FIN or second & 0x7F > 125):
+            raise Violation(CloseCode.PROTOCOL_ERROR, "a control frame is fragmented or too long")
+
+    def _check_size(self, opcode: int, size: int) -> None:
+        total = size + (len(self._fragments) if self._fragments and opcode == CONTINUATION else 0)
+        if self._max_message and opcode < CLOSE and total > self._max_message:
+            raise Violation(CloseCode.MESSAGE_TOO_BIG, f"a message may have {self._max_message} bytes")
+
+    def _join(self, fin: bool, opcode: int, payload: bytes) -> tuple[int, bytes] | None:
+        if (opcode == CONTINUATION) != (self._fragments is not None):
+            raise Violation(CloseCode.PROTOCOL_ERROR, "fragments are out of order")
+        if self._fragments is None:
+            if fin:
+                return opcode, payload
+            self._opcode, self._fragments, self._pieces = opcode, bytearray(payload), 1
+            return None
+        self._fragments += payload
+        self._pieces += 1
+        if self._pieces > MAX_FRAGMENTS:
+            raise Violation(CloseCode.POLICY_VIOLATION, f"a message may have {MAX_FRAGMENTS} fragments")
+        if not fin:
+            return None
+        whole, self._fragments = bytes(self._fragments), None
+        return self._opcode, whole
+
+
+def _payload_size(buffer: bytearray) -> tuple[int, int] | None:
+    """Where the payload starts and how long it is; None until the head is complete."""
+    size = buffer[1] & 0x7F
+    width = {126: 2, 127: 8}.get(size, 0)
+    head = 2 + width + 4
+    if len(buffer) < head:
+        return None
+    if width:
+        size = int.from_bytes(buffer[2 : 2 + width])
+        if size < (126 if width == 2 else 1 << 16) or size >= 1 << 63:
+            raise Violation(CloseCode.PROTOCOL_ERROR, "the length is not in its shortest form")
+    return head, size
+
+
+def close_reason(payload: bytes) -> tuple[int, str]:
+    """Code and reason of a peer's close frame; 1005 when it has none.
+
+    Raises:
+        Violation: the code may not be sent, or the reason is not UTF-8 (RFC 6455 section 7.4).
+    """
+    if not payload:
+        return CloseCode.NO_STATUS, ""
+    code = int.from_bytes(payload[:2])
+    if len(payload) < 2 or not can_be_sent(code):
+        raise Violation(CloseCode.PROTOCOL_ERROR, "that close code may not be sent")
+    return code, text(payload[2:])
+
+
+def text(payload: bytes) -> str:
+    """The payload of a text message.
+
+    Raises:
+        Violation: it is not UTF-8.
+    """
+    try:
+        return payload.decode()
+    except UnicodeDecodeError:
+        raise Violation(CloseCode.INVALID_DATA, "text must be UTF-8") from None

@@ -1,0 +1,101 @@
+"""The log's look: one line an event, its facts as fields."""
+
+import json
+import logging
+import time
+from datetime import UTC, datetime
+from typing import Any, TextIO
+
+from wsctl.settings import LogFormat
+
+LOGGERS = ("wsctl", "uvicorn.error", "uvicorn.access")
+
+_COLOURS = {"DEBUG": "\x1b[2m", "INFO": "\x1b[32m", "WARNING": "\x1b[33m", "ERROR": "\x1b[31m"}
+_RESET = "\x1b[0m"
+
+
+def _fields(record: logging.LogRecord) -> dict[str, Any]:
+    fields: dict[str, Any] = getattr(record, "fields", {})
+    return fields
+
+
+def _word(value: object) -> str:
+    """A value on one line, whatever is in it: what could forge a line or move the cursor is escaped."""
+    text = value if isinstance(value, str) else json.dumps(value, default=str, ensure_ascii=False)
+    if text and text.isprintable() and not set(text) & set(' "='):
+        return text
+    if not isinstance(value, str) and text.isprintable():
+        return text
+    return json.dumps(text, ensure_ascii=not text.isprintable())
+
+
+class TextFormatter(logging.Formatter):
+    """`12:00:01 INFO connected client_id=bob`; with the date and zone unless a person watches."""
+
+    def __init__(self, *, person: bool, colour: bool) -> None:
+        super().__init__()
+        self._person = person
+        self._colour = colour
+
+    def format(self, record: logging.LogRecord) -> str:
+        event = record.getMessage()
+        if not event.isprintable():
+            event = _word(event)
+        words = [self._time(record), self._level(record.levelname), event]
+        words += [f"{name}={_word(value)}" for name, value in _fields(record).items()]
+        line = " ".join(words)
+        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+
+    def _time(self, record: logging.LogRecord) -> str:
+        if self._person:
+            return time.strftime("%H:%M:%S", time.localtime(record.created))
+        return _timestamp(record)
+
+    def _level(self, level: str) -> str:
+        return f"{_COLOURS.get(level, '')}{level}{_RESET}" if self._colour else level
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line: `ts`, `level`, `logger`, `event`, and the event's fields."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = {
+            "ts": _timestamp(record),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "event": record.getMessage(),
+            **_fields(record),
+        }
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line, default=str)
+
+
+def _timestamp(record: logging.LogRecord) -> str:
+    return (
+        datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    )
+
+
+def formatter(style: LogFormat, *, terminal: bool, colour: bool) -> logging.Formatter:
+    """`auto` and `text` are for people on a terminal and have full timestamps elsewhere."""
+    return JsonFormatter() if style == "json" else TextFormatter(person=terminal, colour=colour)
+
+
+def configure(handler: logging.Handler, level: str, *, access: bool) -> None:
+    """Send our log, and uvicorn's where it has something to warn of, to one handler."""
+    for name in LOGGERS:
+        logger = logging.getLogger(name)
+        logger.handlers = [handler]
+        logger.propagate = False
+        logger.setLevel(level.upper())
+    logging.getLogger("uvicorn.error").setLevel(max(logging.WARNING, logging.getLevelName(level.upper())))
+    if not access:
+        logging.getLogger("uvicorn.access").handlers = []
+
+
+def to_stream(stream: TextIO, style: LogFormat, *, colour: bool) -> logging.Handler:
+    """A handler that writes lines to a stream."""
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(formatter(style, terminal=stream.isatty(), colour=colour))
+    return handler

@@ -1,0 +1,144 @@
+"""One server: its parts put together, and the facts that everybody reads."""
+
+import asyncio
+import logging
+import os
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import asdict
+from typing import Any
+
+from wsctl import __version__, messages
+from wsctl.hub.connection import Connection
+from wsctl.hub.intake import Intake
+from wsctl.hub.log import MessageLog
+from wsctl.hub.manager import ConnectionManager
+from wsctl.hub.periodic import periodic_broadcast_task
+from wsctl.lifecycle.driver import DrainDriver, DrainObserver
+from wsctl.lifecycle.graceful import GracefulShutdownManager
+from wsctl.lifecycle.phases import Phase
+from wsctl.server.admission import Admission
+from wsctl.server.limits import capacity, raise_open_files
+from wsctl.server.meter import Meter
+from wsctl.server.turnaway import Turnaway
+from wsctl.settings import Settings
+
+log = logging.getLogger("wsctl.server")
+
+
+class Node:
+    """The parts of one server, each made once and handed what it needs."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        observers: Sequence[DrainObserver],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.settings = settings
+        self.clock = clock
+        self.capacity = capacity(settings.max_connections, raise_open_files())
+        self.manager = ConnectionManager(clock, lambda call: asyncio.get_running_loop().call_soon(call))
+        self.log = MessageLog(self.manager.deliver)
+        self.intake = Intake(self.log, settings.rate, settings.client_publish, clock)
+        self.life = GracefulShutdownManager(settings.shutdown_timeout)
+        self.driver = DrainDriver(self.life, self.manager, clock, observers)
+        self.turnaway = Turnaway()
+        self.admission = Admission(
+            settings,
+            self.capacity,
+            connected=lambda: len(self.manager.active_connections) + len(self.manager.closing),
+            accepting=lambda: self.life.phase in (Phase.STARTING, Phase.SERVING),
+        )
+        self.each_second: list[Callable[[float], None]] = [self.manager.check, self._sample]
+        self._meter = Meter()
+        self._started = clock()
+        self._full_logged = float("-inf")
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """The work that goes on beside the connections, for as long as the server runs."""
+        interval = self.settings.broadcast_interval
+        work = [self.driver.run(), self._tick()]
+        if interval:
+            work.append(periodic_broadcast_task(self.manager, interval))
+        tasks = [asyncio.create_task(job) for job in work]
+        for task in tasks:
+            task.add_done_callback(_report)
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    def welcome(self, client_id: str, since: str | None) -> bytes:
+        """A new connection's first frame. Nothing was missed when `since` is the newest id."""
+        newest = self.log.newest
+        recovered = None if since is None else since == newest
+        return messages.welcome(client_id, newest, __version__, self.life.phase, recovered)
+
+    def note_full(self) -> None:
+        """Say that a client was refused for want of room, at most once a second."""
+        if self.clock() - self._full_logged >= 1:
+            self._full_logged = self.clock()
+            log.warning("full: new clients are refused", extra={"fields": {"capacity": self.capacity}})
+
+    def health(self) -> dict[str, Any]:
+        """What anyone may know."""
+        return {
+            "status": self.life.phase,
+            "connections": len(self.manager.active_connections),
+            "uptime_s": round(self.clock() - self._started, 3),
+            "version": __version__,
+        }
+
+    def status(self, clients: bool = False) -> dict[str, Any]:
+        """What operators may know: rates are per second over the last ten, sizes bytes."""
+        facts = self.health()
+        published, received, delivered = self._counters()
+        rates = self._meter.rates() or (0.0, 0.0, 0.0)
+        facts |= {
+            "pid": os.getpid(),
+            "capacity": self.capacity or None,
+            "closing": len(self.manager.closing),
+            "newest_id": self.log.newest,
+            "messages": {"published": published, "received": received, "delivered": delivered},
+            "rates": dict(zip(("published", "received", "delivered"), rates, strict=True)),
+            "drain": self.drain(),
+        }
+        if clients:
+            facts["clients"] = [self._describe(c) for c in self.manager.active_connections.values()]
+        return facts
+
+    def drain(self) -> dict[str, Any] | None:
+        """The drain as it stands, or None."""
+        progress = self.driver.progress()
+        return asdict(progress) if progress else None
+
+    def _describe(self, connection: Connection) -> dict[str, Any]:
+        return {
+            "client_id": connection.client_id,
+            "address": connection.address,
+            "connected_s": round(self.clock() - connection.opened, 3),
+            "waiting_bytes": connection.waiting,
+        }
+
+    def _counters(self) -> tuple[int, int, int]:
+        return self.log.published, self.intake.received, self.manager.delivered
+
+    def _sample(self, now: float) -> None:
+        self._meter.sample(now, *self._counters())
+
+    async def _tick(self) -> None:
+        while True:
+            now = self.clock()
+            for look in self.each_second:
+                look(now)
+            await asyncio.sleep(1)
+
+
+def _report(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and task.exception():
+        log.error("a background task failed", exc_info=task.exception())

@@ -1,0 +1,111 @@
+"""The sockets a server listens on."""
+
+import os
+import socket
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+
+from wsctl.errors import CannotStart
+from wsctl.settings import Settings
+
+FIRST_FD = 3
+"""Where systemd puts the sockets it passes (sd_listen_fds)."""
+
+
+def listeners(settings: Settings, environ: Mapping[str, str]) -> list[socket.socket]:
+    """The sockets to listen on: `--fd`, `--uds`, those systemd passes, or host and port.
+
+    Raises:
+        CannotStart: a port is taken, an address is not ours, a descriptor is no listening socket.
+    """
+    if settings.fd is not None:
+        return [_inherited(settings.fd)]
+    if settings.uds is not None:
+        return [_unix(settings.uds)]
+    passed = _from_systemd(environ)
+    return passed or _bound(settings.host, settings.port)
+
+
+def address(sock: socket.socket, tls: bool) -> str:
+    """Where a listening socket can be reached, as a URL; a Unix socket's as unix:PATH."""
+    name = sock.getsockname()
+    if sock.family == socket.AF_UNIX:
+        return f"unix:{name}"
+    host = f"[{name[0]}]" if sock.family == socket.AF_INET6 else name[0]
+    return f"{'https' if tls else 'http'}://{host}:{name[1]}"
+
+
+def _from_systemd(environ: Mapping[str, str]) -> list[socket.socket]:
+    if environ.get("LISTEN_PID") != str(os.getpid()):
+        return []
+    count = environ.get("LISTEN_FDS", "")
+    return [_inherited(FIRST_FD + i) for i in range(int(count))] if count.isdecimal() else []
+
+
+def _inherited(fd: int) -> socket.socket:
+    try:
+        # Asking the kernel for family and protocol keeps TCP_NODELAY on what is accepted.
+        sock = socket.socket(fileno=fd)
+        if sock.type != socket.SOCK_STREAM:
+            raise OSError("not a stream socket")
+    except OSError as error:
+        raise CannotStart(
+            f"descriptor {fd} is not a socket to listen on: {error.strerror or error}"
+        ) from None
+    os.set_inheritable(fd, False)
+    return sock
+
+
+def _unix(path: str) -> socket.socket:
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        _remove_dead(path)
+        sock.bind(path)
+    except OSError as error:
+        sock.close()
+        raise CannotStart(f"cannot listen on {path}: {error.strerror or error}") from None
+    return sock
+
+
+def _remove_dead(path: str) -> None:
+    """A socket file that nobody listens on is left over from a server that was killed."""
+    if not Path(path).exists() or not stat.S_ISSOCK(Path(path).stat().st_mode):
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            Path(path).unlink()
+
+
+def _bound(host: str, port: int) -> list[socket.socket]:
+    try:
+        found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except OSError as error:
+        raise CannotStart(f"--host {host!r}: {error.strerror or error}") from None
+    sockets: list[socket.socket] = []
+    for family, kind, protocol, _, name in dict.fromkeys(found):
+        # Port 0 means one port on every address: the one that the first address got.
+        chosen = sockets[0].getsockname()[1] if sockets else port
+        try:
+            sockets.append(_bind(family, kind, protocol, (name[0], chosen, *name[2:])))
+        except OSError as error:
+            for sock in sockets:
+                sock.close()
+            text = f"cannot listen on {host} port {chosen}: {error.strerror or error}"
+            raise CannotStart(f"{text}; --port 0 picks a free one") from None
+    return sockets
+
+
+def _bind(family: int, kind: int, protocol: int, name: tuple[object, ...]) -> socket.socket:
+    sock = socket.socket(family, kind, protocol)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind(name)
+    except OSError:
+        sock.close()
+        raise
+    return sock

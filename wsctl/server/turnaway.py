@@ -1,0 +1,88 @@
+"""Clients that come while the server drains: accepted, told so with 1001, and gone."""
+
+import asyncio
+import random
+from collections import OrderedDict
+from collections.abc import Callable
+
+from wsctl.codes import CloseCode
+from wsctl.hub.frame import close_frame
+
+MAX_WAITING = 1000
+"""Turned-away connections kept open at a time, for their delay or their answer; above that they are told
+and dropped."""
+
+REMEMBERED = 10_000
+"""Addresses whose attempts are remembered."""
+
+DELAY = (0.5, 3.0)
+"""Seconds between which a repeated attempt is kept waiting: the contract's figures."""
+
+LINGER = 1.0
+"""Seconds to answer the close frame."""
+
+REASON = "the server is draining: connect again in a moment"
+
+
+class Turnaway:
+    """Remembers who was told already, so that clients which reconnect without pause do not spin."""
+
+    def __init__(self, uniform: Callable[[float, float], float] = random.uniform) -> None:
+        self._told: OrderedDict[str, None] = OrderedDict()
+        self._uniform = uniform
+        self.waiting: set[Farewell] = set()
+
+    def delay(self, host: str) -> float:
+        """Seconds to wait before this attempt of an address is told: none for the first."""
+        again = host in self._told
+        self._told[host] = None
+        self._told.move_to_end(host)
+        if len(self._told) > REMEMBERED:
+            self._told.popitem(last=False)
+        return self._uniform(*DELAY) if again else 0.0
+
+    def forget(self) -> None:
+        """The drain was cancelled: everybody's next attempt is a first one."""
+        self._told.clear()
+
+    def send_off(self, transport: asyncio.Transport, host: str) -> None:
+        """Take over an accepted connection and end it."""
+        farewell = Farewell(self, transport)
+        transport.set_protocol(farewell)
+        if len(self.waiting) >= MAX_WAITING:
+            farewell.say(0.0)
+        else:
+            self.waiting.add(farewell)
+            asyncio.get_running_loop().call_later(self.delay(host), farewell.say, LINGER)
+
+    def drop_all(self) -> None:
+        """End those that still wait: the process does not wait for them."""
+        for farewell in list(self.waiting):
+            farewell.say(0.0)
+
+
+class Farewell(asyncio.Protocol):
+    """A connection that gets one close frame and nothing else. What it sends is not read."""
+
+    def __init__(self, turnaway: Turnaway, transport: asyncio.Transport) -> None:
+        self._turnaway = turnaway
+        self._transport = transport
+        self._said = False
+
+    def say(self, linger: float) -> None:
+        """Send the close frame, and hang up after `linger` seconds unless the peer does before."""
+        if not self._said and not self._transport.is_closing():
+            self._said = True
+            self._transport.write(close_frame(CloseCode.GOING_AWAY, REASON))
+        if linger:
+            asyncio.get_running_loop().call_later(linger, self._transport.abort)
+        else:
+            self._transport.close()
+
+    def data_received(self, data: bytes) -> None:
+        # Once told, the first thing that comes back is the close frame or no longer matters.
+        if self._said:
+            self._transport.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._turnaway.waiting.discard(self)

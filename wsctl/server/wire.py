@@ -1,0 +1,207 @@
+"""A client's connection under `wsctl serve`: the object that the event loop calls, and nothing else.
+
+There is no task and no timer for a connection. Broadcasts are written to the descriptor by the
+fan-out while `behind` is false. As soon as the kernel does not take everything, the rest goes
+through the transport, at most a chunk at a time, and what comes after it waits in the outbox.
+The transport's high-water mark is 0, so `pause_writing` is called exactly when something is left over.
+"""
+
+import asyncio
+
+from wsctl.codes import CloseCode
+from wsctl.hub.connection import CLOSE_TIMEOUT, STALL_TIMEOUT, Connection, Ending
+from wsctl.hub.frame import CLOSE, PING, PONG, TEXT, Batch, close_frame, frame
+from wsctl.hub.outbox import Outbox
+from wsctl.server.inbound import FrameReader, Violation, close_reason, text, whole_small_frame
+from wsctl.server.node import Node
+
+LINGER = 1.0
+"""Seconds that a peer which broke the protocol has to take the close frame and hang up."""
+
+_PING = Batch(wire=frame(PING, b""))
+
+
+class Wire(Connection, asyncio.Protocol):
+    """One WebSocket, from the 101 on."""
+
+    __slots__ = (
+        "_deadline",
+        "_deaf",
+        "_heard",
+        "_marked",
+        "_node",
+        "_outbox",
+        "_pinged",
+        "_reader",
+        "_transport",
+        "_unsent",
+    )
+
+    def __init__(self, node: Node, transport: asyncio.Transport, client_id: str, address: str) -> None:
+        now = node.clock()
+        fd = None if transport.get_extra_info("ssl_object") else transport.get_extra_info("socket").fileno()
+        super().__init__(client_id, address, now, fd)
+        self._node = node
+        self._transport = transport
+        self._reader: FrameReader | None = None
+        self._outbox: Outbox | None = None
+        self._deaf = False
+        self._heard = now
+        self._pinged = 0.0
+        self._unsent = 0
+        self._marked = now
+        self._deadline = 0.0
+        # TLS compares with "at least", a plain transport with "more than".
+        transport.set_write_buffer_limits(high=0 if fd is not None else 1, low=0)
+
+    def begin(self, answer: bytes, welcome: bytes, early: bytes) -> None:
+        """Take the transport over: the 101, the welcome, and what the client sent too early."""
+        self._transport.set_protocol(self)
+        self._transport.write(answer)
+        self._node.manager.connect(self, welcome)
+        if early:
+            self.data_received(early)
+
+    # Sending
+
+    @property
+    def waiting(self) -> int:
+        return self._transport.get_write_buffer_size() + (self._outbox.size if self._outbox else 0)
+
+    @property
+    def undelivered(self) -> int:
+        return self._outbox.messages if self._outbox else 0
+
+    def offer(self, batch: Batch, written: int = 0) -> None:
+        if self.ending is not None:
+            return
+        self._send(batch, written)
+        limit = self._node.settings.max_queue
+        if self.behind and limit and self.waiting > limit:
+            self._cut(f"more than {limit} bytes waited for this client")
+
+    def close(self, code: int, reason: str, ending: Ending) -> None:
+        if self.ending is None:
+            self._retire(code, reason, ending)
+            self._send(Batch(wire=close_frame(code, reason)))
+
+    def abort(self, reason: str) -> None:
+        self._retire(CloseCode.ABNORMAL, reason, Ending.EVICTED)
+        self._transport.abort()
+
+    def pause_writing(self) -> None:
+        self.behind = True
+        self._unsent, self._marked = self.waiting, self._node.clock()
+        self._node.manager.settle(self)
+
+    def resume_writing(self) -> None:
+        self.behind = False
+        while self._outbox and self._outbox.size and not self.behind:
+            self._transport.write(b"".join([batch.wire for batch in self._outbox.take()]))
+        if not self.behind:
+            self._outbox = None
+            self._node.manager.settle(self)
+
+    def _send(self, batch: Batch, written: int = 0) -> None:
+        if self.behind:
+            self._outbox = self._outbox or Outbox()
+            self._outbox.put(batch)
+        else:
+            self._transport.write(batch.wire[written:])
+
+    def _cut(self, reason: str) -> None:
+        if self._outbox:
+            self._outbox.clear()
+        self.close(CloseCode.TRY_AGAIN_LATER, f"too slow: {reason}", Ending.EVICTED)
+
+    def _retire(self, code: int, reason: str, ending: Ending) -> None:
+        self._deadline = self._node.clock() + CLOSE_TIMEOUT
+        self._node.manager.retire(self, code, reason, ending)
+
+    # Receiving
+
+    def data_received(self, data: bytes) -> None:
+        self._heard = self._node.clock()
+        self._pinged = 0.0
+        if self._deaf:
+            return
+        try:
+            self._read(data)
+        except Violation as violation:
+            self._refuse(violation)
+
+    def eof_received(self) -> None:
+        self._retire(CloseCode.ABNORMAL, "the peer hung up without a close frame", Ending.LEFT)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._node.manager.forget(self)
+
+    def _read(self, data: bytes) -> None:
+        if self._reader is None:
+            small = whole_small_frame(data)
+            if small:
+                self._take(*small)
+                return
+            self._reader = FrameReader(self._node.settings.max_message_size)
+        for opcode, payload in self._reader.feed(data):
+            self._take(opcode, payload)
+            if self._deaf:
+                return
+        if self._reader.idle:
+            self._reader = None
+
+    def _take(self, opcode: int, payload: bytes) -> None:
+        if opcode == CLOSE:
+            self._peer_closes(payload)
+        elif self.ending is not None:
+            return
+        elif opcode == TEXT:
+            self._node.intake.text(self, text(payload))
+        elif opcode == PING:
+            self._node.intake.control(self)
+            self.offer(Batch(wire=frame(PONG, payload)))
+        elif opcode == PONG:
+            self._node.intake.control(self)
+        else:
+            self._node.intake.binary(self)
+
+    def _peer_closes(self, payload: bytes) -> None:
+        code, reason = close_reason(payload)
+        self._deaf = True
+        self._outbox = None  # whoever closes reads no more
+        if self.ending is None:
+            self._retire(code, reason, Ending.LEFT)
+            self._transport.write(frame(CLOSE, payload[:2]))
+        self._transport.close()
+
+    def _refuse(self, violation: Violation) -> None:
+        self._deaf, self._reader = True, None
+        self.close(violation.code, violation.reason, Ending.EVICTED)
+        self._deadline = min(self._deadline, self._node.clock() + LINGER)
+        if not self.behind and self._transport.can_write_eof():
+            self._transport.write_eof()
+
+    # Once a second
+
+    def check(self, now: float) -> None:
+        if self.ending is not None:
+            if now >= self._deadline:
+                self._transport.abort()
+            return
+        if self.behind:
+            self._check_progress(now)
+        interval, patience = self._node.settings.ping_interval, self._node.settings.ping_timeout
+        if self._pinged:
+            if patience and now - self._pinged >= patience:
+                self.abort("no answer to a ping")
+        elif interval and now - self._heard >= interval:
+            self._pinged = now
+            self.offer(_PING)
+
+    def _check_progress(self, now: float) -> None:
+        unsent = self._transport.get_write_buffer_size()
+        if unsent != self._unsent:
+            # What left the buffer was acknowledged by the peer: as good as a pong.
+            self._unsent, self._marked, self._heard, self._pinged = unsent, now, now, 0.0
+        elif now - self._marked >= STALL_TIMEOUT:
+            self._cut(f"nothing was read for {STALL_TIMEOUT:g} seconds")

@@ -1,0 +1,224 @@
+"""What a server can be told: one frozen object, and how each value is spelled in text.
+
+A field's metadata carries its parser and help, so that the command line, the environment and the
+documentation are made from the same table. The variable of `shutdown_timeout` is
+`WSCTL_SHUTDOWN_TIMEOUT`, its flag `--shutdown-timeout`.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from math import isfinite
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, cast
+from urllib.parse import urlsplit
+
+from wsctl.errors import UsageError
+
+ENV_PREFIX = "WSCTL_"
+
+_SECONDS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_BYTES = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
+_AMOUNT = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\s*([a-z]*)")
+_RATE = re.compile(r"(\d+(?:\.\d+)?)(?:/s)?(?::(\d+))?")
+
+
+class Rate(NamedTuple):
+    """A token bucket: `per_second` refills it, `burst` is its size. Zero per second: no limit."""
+
+    per_second: float
+    burst: int
+
+
+def duration(text: str) -> float:
+    """Seconds from `90`, `1.5`, `30s`, `5m`, `2h` or `250ms`."""
+    found = _AMOUNT.fullmatch(text.strip().lower())
+    if not found or found[2] not in _SECONDS or not isfinite(seconds := float(found[1]) * _SECONDS[found[2]]):
+        raise ValueError(f"{text!r} is not a duration: write seconds or 30s, 5m, 2h")
+    return seconds
+
+
+def size(text: str) -> int:
+    """Bytes from `65536`, `64k` or `1m` (powers of 1024)."""
+    found = _AMOUNT.fullmatch(text.strip().lower())
+    unit = found[2].removesuffix("ib").removesuffix("b") if found else "?"
+    if not found or unit not in _BYTES or not isfinite(amount := float(found[1]) * _BYTES[unit]):
+        raise ValueError(f"{text!r} is not a size: write bytes or 64k, 1m")
+    return int(amount)
+
+
+def rate(text: str) -> Rate:
+    """A rate from `20`, `20/s` or `20/s:40`; the burst is twice a second's worth unless given."""
+    found = _RATE.fullmatch(text.strip().lower())
+    if not found:
+        raise ValueError(f"{text!r} is not a rate: write 20, 20/s or 20/s:40 (40 at once)")
+    per_second = float(found[1])
+    burst = int(found[2]) if found[2] else max(1, round(2 * per_second))
+    if burst < 1:
+        raise ValueError(f"{text!r} lets no message through: the burst is at least 1")
+    return Rate(per_second, burst)
+
+
+def count(text: str) -> int:
+    """A whole number, zero or more."""
+    if not text.strip().isdecimal():
+        raise ValueError(f"{text!r} is not a whole number")
+    return int(text)
+
+
+def port_number(text: str) -> int:
+    """A TCP port, 0 to let the kernel pick one."""
+    if not text.strip().isdecimal() or int(text) > 65535:
+        raise ValueError(f"{text!r} is not a port: write 0 to 65535")
+    return int(text)
+
+
+def boolean(text: str) -> bool:
+    """A switch as the environment spells it."""
+    word = text.strip().lower()
+    if word in {"1", "true", "yes", "on", "y", "t"}:
+        return True
+    if word in {"0", "false", "no", "off", "n", "f", ""}:
+        return False
+    raise ValueError(f"{text!r} is neither yes nor no: write 1 or 0")
+
+
+def choice(*words: str) -> Callable[[str], str]:
+    """One of some words."""
+
+    def parse(text: str) -> str:
+        if text.strip().lower() not in words:
+            raise ValueError(f"{text!r} is not one of {', '.join(words)}")
+        return text.strip().lower()
+
+    return parse
+
+
+def origins(text: str) -> tuple[str, ...]:
+    """Origins (`https://example.org`) or `*`, separated by commas or spaces."""
+    return tuple(_origin(word) for word in re.split(r"[,\s]+", text.strip()) if word)
+
+
+def _origin(word: str) -> str:
+    parts = urlsplit(word)
+    if word != "*" and (not parts.scheme or not parts.netloc or parts.path.strip("/") or parts.query):
+        raise ValueError(f"{word!r} is not an origin: write scheme and host, https://example.org")
+    return word.rstrip("/").lower()
+
+
+def _setting(default: Any, parse: Callable[[str], Any], metavar: str, text: str) -> Any:
+    return field(default=default, metadata={"parse": parse, "metavar": metavar, "help": text})
+
+
+LogLevel = Literal["debug", "info", "warning", "error"]
+LogFormat = Literal["auto", "text", "json"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Everything `serve` can be told. Durations are seconds, sizes bytes; 0 lifts a limit."""
+
+    host: str = _setting("127.0.0.1", str, "ADDRESS", "Address to listen on.")
+    port: int = _setting(8000, port_number, "PORT", "Port to listen on; 0 picks one and prints it.")
+    uds: str | None = _setting(None, str, "PATH", "Listen on a Unix socket instead.")
+    fd: int | None = _setting(None, count, "FD", "Listen on a socket inherited as this descriptor.")
+    # 2048 is uvicorn's default.
+    backlog: int = _setting(2048, count, "COUNT", "Connections the kernel may hold for us.")
+    # Half an hour is what long-lived sockets behind a deploy are commonly given to leave by themselves.
+    shutdown_timeout: float = _setting(
+        1800.0, duration, "DURATION", "Longest drain; then clients are closed by force."
+    )
+    broadcast_interval: float = _setting(
+        10.0, duration, "DURATION", "Time between two periodic test messages; 0 turns them off."
+    )
+    max_connections: int | None = _setting(
+        None, count, "COUNT", "Clients at a time; from the limit of open files unless given."
+    )
+    # 64 KiB: a chat message or an event, not a file.
+    max_message_size: int = _setting(65536, size, "SIZE", "Longest message a client may send.")
+    # A mebibyte is a minute of 128-byte messages at 130 a second.
+    max_queue: int = _setting(1 << 20, size, "SIZE", "Bytes that may wait for one client.")
+    rate: Rate = _setting(Rate(20, 40), rate, "RATE", "Messages a client may send: 20/s:40 is 40 at once.")
+    allow_origin: tuple[str, ...] = _setting(
+        (), origins, "ORIGIN", "Let browsers from this origin connect (repeat; * for all)."
+    )
+    client_publish: bool = _setting(True, boolean, "", "Whether what a client sends is broadcast.")
+    ssl_certfile: str | None = _setting(None, str, "FILE", "Certificate chain, PEM.")
+    ssl_keyfile: str | None = _setting(None, str, "FILE", "Private key, PEM.")
+    proxy_headers: bool = _setting(True, boolean, "", "Believe X-Forwarded-* from trusted proxies.")
+    forwarded_allow_ips: str | None = _setting(
+        None, str, "ADDRESSES", "Proxies to believe; loopback unless given."
+    )
+    root_path: str = _setting("", str, "PATH", "Path under which a proxy serves this server.")
+    log_level: LogLevel = _setting(
+        "info", choice("debug", "info", "warning", "error"), "LEVEL", "debug, info, warning or error."
+    )
+    log_format: LogFormat = _setting("auto", choice("auto", "text", "json"), "FORMAT", "auto, text or json.")
+    access_log: bool = _setting(False, boolean, "", "Log each HTTP request.")
+    # 20 s and 20 s are uvicorn's and websockets' defaults; load balancers cut at 60 s and more.
+    ping_interval: float = _setting(20.0, duration, "DURATION", "Silence after which a client is pinged.")
+    ping_timeout: float = _setting(20.0, duration, "DURATION", "Time a client has to answer a ping.")
+
+    token: str | None = field(default=None, repr=False)
+    """The bearer token of the control routes; from `WSCTL_TOKEN` or `WSCTL_TOKEN_FILE`, never a flag."""
+
+    def __post_init__(self) -> None:
+        if self.ssl_keyfile and not self.ssl_certfile:
+            raise UsageError("--ssl-keyfile needs --ssl-certfile: give both")
+        if self.uds is not None and self.fd is not None:
+            raise UsageError("--uds and --fd are two places to listen: give one")
+        if not 1 <= self.backlog < 1 << 31:
+            raise UsageError("--backlog must be at least 1")
+
+
+FLAGS = tuple(f for f in fields(Settings) if "parse" in f.metadata)
+"""The fields that are flags and variables, in the order help shows them."""
+
+
+def variable(name: str) -> str:
+    """The environment variable of a setting."""
+    return ENV_PREFIX + name.upper()
+
+
+def flag(name: str) -> str:
+    """The command-line flag of a setting."""
+    return "--" + name.replace("_", "-")
+
+
+def from_environ(environ: Mapping[str, str]) -> Settings:
+    """Settings from `WSCTL_*` alone, for a server that has no command line of ours.
+
+    Raises:
+        UsageError: a variable's value cannot be read; the text names the variable.
+    """
+    given = {
+        f.name: _read(environ, f.name, f.metadata["parse"]) for f in FLAGS if variable(f.name) in environ
+    }
+    return Settings(**given, token=read_token(environ))
+
+
+def _read(environ: Mapping[str, str], name: str, parse: Callable[[str], object]) -> Any:
+    try:
+        return parse(environ[variable(name)])
+    except ValueError as error:
+        raise UsageError(f"{variable(name)}: {error}") from None
+
+
+def read_token(environ: Mapping[str, str]) -> str | None:
+    """The control token from `WSCTL_TOKEN`, or from the file that `WSCTL_TOKEN_FILE` names.
+
+    Raises:
+        UsageError: the file cannot be read, or the token is empty or no visible ASCII (RFC 6750).
+    """
+    token = environ.get("WSCTL_TOKEN")
+    path = environ.get("WSCTL_TOKEN_FILE")
+    if token is None and path is None:
+        return None
+    if token is None:
+        try:
+            token = Path(cast(str, path)).read_text().strip()
+        except (OSError, ValueError) as error:
+            raise UsageError(f"WSCTL_TOKEN_FILE: {error}") from None
+    if not re.fullmatch(r"[\x21-\x7e]+", token):
+        raise UsageError("the control token is empty or has characters that a header cannot carry")
+    return token
