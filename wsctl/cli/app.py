@@ -9,7 +9,13 @@ import typer
 from typer.exceptions import Abort, TyperException
 
 from wsctl import __version__
+from wsctl.cli.broadcast import broadcast
+from wsctl.cli.client import client
+from wsctl.cli.completions import completions
+from wsctl.cli.drain import drain
 from wsctl.cli.serve import serve
+from wsctl.cli.status import status
+from wsctl.cli.stress import stress
 from wsctl.codes import ExitCode
 from wsctl.errors import WsctlError
 
@@ -47,7 +53,8 @@ def options(
     """WebSocket broadcasting that can be redeployed at noon."""
 
 
-app.command()(serve)
+for command in (serve, client, broadcast, status, drain, stress, completions):
+    app.command()(command)
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -1,0 +1,5 @@
+"""`wsctl broadcast`."""
+
+
+def broadcast() -> None:
+    """Not written yet."""

@@ -1,0 +1,5 @@
+"""`wsctl client`."""
+
+
+def client() -> None:
+    """Not written yet."""

@@ -1,0 +1,5 @@
+"""`wsctl completions`."""
+
+
+def completions() -> None:
+    """Not written yet."""

@@ -1,0 +1,5 @@
+"""`wsctl drain`."""
+
+
+def drain() -> None:
+    """Not written yet."""

@@ -1,0 +1,5 @@
+"""`wsctl status`."""
+
+
+def status() -> None:
+    """Not written yet."""

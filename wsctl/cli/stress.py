@@ -1,0 +1,5 @@
+"""`wsctl stress`."""
+
+
+def stress() -> None:
+    """Not written yet."""

@@ -1,0 +1,1 @@
+"""The edge that the commands reach servers through: WebSocket sessions and the control API."""

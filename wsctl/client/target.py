@@ -1,0 +1,77 @@
+"""Which server a command means: one of this machine's, or an address."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import quote, urlsplit
+
+from wsctl.errors import Unreachable, UsageError
+from wsctl.lifecycle.runtime import ServerRecord, runtime_folder, servers
+from wsctl.settings import read_token
+
+_SCHEMES = {"http": "ws", "https": "wss", "ws": "ws", "wss": "wss"}
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where a server is. `url` is http(s), without a slash at the end, and None when clients reach it
+    by the Unix socket `uds` only; `control` is the path of its control socket when it is on this machine."""
+
+    url: str | None
+    uds: str | None = None
+    control: str | None = None
+    token: str | None = None
+
+    @property
+    def name(self) -> str:
+        """How messages for people call it."""
+        return self.url or f"unix:{self.uds}"
+
+    def websocket(self, client_id: str) -> str:
+        """The WebSocket URL of a client id; its host means nothing when `uds` is set."""
+        base = self.url or "http://localhost"
+        scheme, rest = base.split("://", 1)
+        return f"{_SCHEMES[scheme]}://{rest}/ws/{quote(client_id, safe='@:+~')}"
+
+
+def find(url: str | None, port: int | None, environ: Mapping[str, str]) -> Target:
+    """The server at `url`, or the one of this machine, or the one of these that listens on `port`.
+
+    Raises:
+        UsageError: the URL is none, or several servers run and `port` does not choose one.
+        Unreachable: no server runs here, or none on that port.
+    """
+    token = read_token(environ)
+    if url is not None:
+        return Target(url=_checked(url), token=token)
+    running = servers(runtime_folder(environ))
+    chosen = [r for r in running if port is None or _port(r) == port]
+    if len(chosen) == 1:
+        return Target(chosen[0].url, chosen[0].uds, chosen[0].control, token)
+    if chosen:
+        text = f"{len(chosen)} servers run here ({_listed(chosen)}): choose one with --port or --url"
+        raise UsageError(text)
+    if running:
+        raise Unreachable(f"no server on port {port}: those that run here are {_listed(running)}")
+    where = f" on port {port}" if port is not None else ""
+    text = f"no server runs here{where}: start one with 'wsctl serve', or name one with --url"
+    raise Unreachable(text)
+
+
+def _checked(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        valid = parts.scheme in _SCHEMES and parts.hostname and parts.port != 0
+    except ValueError:
+        valid = False
+    if not valid:
+        raise UsageError(f"--url {url!r} is not an address: write http://HOST:PORT or https://HOST")
+    scheme = {"ws": "http", "wss": "https"}.get(parts.scheme, parts.scheme)
+    return f"{scheme}://{parts.netloc}{parts.path.rstrip('/')}"
+
+
+def _port(record: ServerRecord) -> int | None:
+    return urlsplit(record.url).port if record.url else None
+
+
+def _listed(records: list[ServerRecord]) -> str:
+    return ", ".join(f"{r.url or r.uds} pid {r.pid}" for r in records)
