@@ -38,7 +38,7 @@ class ServerProcess:
         *flags: str,
         environ: Mapping[str, str],
         command: Sequence[str] = (*WSCTL, "serve", "--port", "0"),
-        serving: str = r"serving.* url=(\S+)",
+        serving: str = r"serving.* \"?url(?:=|\": \")([^\s\"]+)",
         **popen: Any,
     ) -> "ServerProcess":
         """Start it and wait until it says where it serves."""

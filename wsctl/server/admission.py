@@ -81,9 +81,7 @@ class Admission:
         if not self._accepting():
             return TurnedAway(client_id)
         if self._capacity and self._connected() >= self._capacity:
-            text = f"the server has all the clients it can take: try again in {RETRY_AFTER} seconds"
-            headers = (("retry-after", str(RETRY_AFTER)),)
-            return Refused(HTTPStatus.SERVICE_UNAVAILABLE, "full", text, headers)
+            return full()
         return Admitted(client_id, since)
 
     def _origin_allowed(self, asked: Handshake) -> bool:
@@ -101,6 +99,12 @@ class Admission:
         default = _DEFAULT_PORT.get(parts.scheme, "")
         host = asked.host.strip().lower()
         return bool(parts.netloc) and parts.netloc.removesuffix(default) == host.removesuffix(default)
+
+
+def full() -> Refused:
+    """The answer when there is no room."""
+    text = f"the server has all the clients it can take: try again in {RETRY_AFTER} seconds"
+    return Refused(HTTPStatus.SERVICE_UNAVAILABLE, "full", text, (("retry-after", str(RETRY_AFTER)),))
 
 
 def _why(error: ValueError) -> str:

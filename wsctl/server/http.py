@@ -1,5 +1,6 @@
 """uvicorn's HTTP protocol with bounds on the request head, and a door to `Wire`."""
 
+import asyncio
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
@@ -8,7 +9,7 @@ import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from wsctl.server import upgrade
-from wsctl.server.admission import Admitted, Handshake, Refused, TurnedAway
+from wsctl.server.admission import Admitted, Handshake, Refused, TurnedAway, full
 from wsctl.server.answers import error_response
 from wsctl.server.node import Node
 from wsctl.server.proxy import Forwarded
@@ -70,6 +71,12 @@ class HttpProtocol(H11Protocol):
         self._forwarded = forwarded
         self._head_since: float | None = node.clock()
         self._refused = False
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        if not self.app_state["control"] and self._node.crowded(len(self.connections)):
+            self._node.note_full()
+            self._refuse(full(), linger=False)
 
     def data_received(self, data: bytes) -> None:
         if self._refused:
@@ -146,13 +153,16 @@ class HttpProtocol(H11Protocol):
             host=headers.get("host", ""),
         )
 
-    def _refuse(self, refused: Refused) -> None:
-        """Answer, read on for a moment, and hang up."""
+    def _refuse(self, refused: Refused, *, linger: bool = True) -> None:
+        """Answer, read on for a moment if there is room for that, and hang up."""
         self._refused = True
         self._head_since = None
         if self.transport.is_closing():
             return
         self.transport.write(error_response(refused.status, refused.code, refused.message, refused.headers))
+        if not linger:
+            self.transport.close()
+            return
         if self.transport.can_write_eof():
             self.transport.write_eof()
         self.loop.call_later(LINGER, self.transport.abort)

@@ -5,6 +5,9 @@ import resource
 RESERVED_FILES = 64
 """Descriptors kept for listeners, the log, the control socket and short HTTP requests."""
 
+LAST_FILES = RESERVED_FILES // 2
+"""Descriptors of these that no request from outside may take, so that operators still get in."""
+
 
 def raise_open_files() -> int:
     """Raise the soft limit of open files to the hard one, as servers do; returns what it is then."""
@@ -20,7 +23,9 @@ def raise_open_files() -> int:
 
 def capacity(asked: int | None, open_files: int) -> int:
     """Clients at a time: what was asked for, within what the open files allow; 0 is no limit."""
-    possible = max(1, open_files - RESERVED_FILES)
     if asked == 0:
         return 0
+    if open_files == resource.RLIM_INFINITY:
+        return asked or 0
+    possible = max(1, open_files - RESERVED_FILES)
     return possible if asked is None else min(asked, possible)

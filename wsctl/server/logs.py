@@ -29,6 +29,12 @@ def _word(value: object) -> str:
     return json.dumps(text, ensure_ascii=not text.isprintable())
 
 
+def _indented(trace: str) -> str:
+    """A traceback in which no line can pass for an event's, whatever the exception's text is."""
+    lines = trace.split("\n")
+    return "".join("\n  " + "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line) for line in lines)
+
+
 class TextFormatter(logging.Formatter):
     """`12:00:01 INFO connected client_id=bob`; with the date and zone unless a person watches."""
 
@@ -44,7 +50,7 @@ class TextFormatter(logging.Formatter):
         words = [self._time(record), self._level(record.levelname), event]
         words += [f"{name}={_word(value)}" for name, value in _fields(record).items()]
         line = " ".join(words)
-        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+        return line + _indented(self.formatException(record.exc_info)) if record.exc_info else line
 
     def _time(self, record: logging.LogRecord) -> str:
         if self._person:

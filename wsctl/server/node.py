@@ -19,7 +19,7 @@ from wsctl.lifecycle.driver import DrainDriver, DrainObserver
 from wsctl.lifecycle.graceful import GracefulShutdownManager
 from wsctl.lifecycle.phases import Phase
 from wsctl.server.admission import Admission
-from wsctl.server.limits import capacity, raise_open_files
+from wsctl.server.limits import LAST_FILES, capacity, raise_open_files
 from wsctl.server.meter import Meter
 from wsctl.server.turnaway import Turnaway
 from wsctl.settings import Settings
@@ -38,7 +38,8 @@ class Node:
     ) -> None:
         self.settings = settings
         self.clock = clock
-        self.capacity = capacity(settings.max_connections, raise_open_files())
+        self._open_files = raise_open_files()
+        self.capacity = capacity(settings.max_connections, self._open_files)
         self.manager = ConnectionManager(clock, lambda call: asyncio.get_running_loop().call_soon(call))
         self.log = MessageLog(self.manager.deliver)
         self.intake = Intake(self.log, settings.rate, settings.client_publish, clock)
@@ -78,6 +79,11 @@ class Node:
         newest = self.log.newest
         recovered = None if since is None else since == newest
         return messages.welcome(client_id, newest, __version__, self.life.phase, recovered)
+
+    def crowded(self, requests: int) -> bool:
+        """Whether so many HTTP connections eat into the last descriptors."""
+        clients = len(self.manager.active_connections) + len(self.manager.closing)
+        return requests + clients + len(self.turnaway.waiting) > self._open_files - LAST_FILES
 
     def note_full(self) -> None:
         """Say that a client was refused for want of room, at most once a second."""

@@ -47,14 +47,22 @@ def _inherited(fd: int) -> socket.socket:
     try:
         # Asking the kernel for family and protocol keeps TCP_NODELAY on what is accepted.
         sock = socket.socket(fileno=fd)
-        if sock.type != socket.SOCK_STREAM:
-            raise OSError("not a stream socket")
-    except OSError as error:
-        raise CannotStart(
-            f"descriptor {fd} is not a socket to listen on: {error.strerror or error}"
-        ) from None
+    except (OSError, ValueError) as error:  # ValueError: no descriptor has such a number
+        why = getattr(error, "strerror", None) or error
+        raise CannotStart(f"descriptor {fd} is not a socket to listen on: {why}") from None
+    if sock.type != socket.SOCK_STREAM or _is_connected(sock):
+        sock.detach()
+        raise CannotStart(f"descriptor {fd} is not a socket to listen on: no stream, or a connected one")
     os.set_inheritable(fd, False)
     return sock
+
+
+def _is_connected(sock: socket.socket) -> bool:
+    try:
+        sock.getpeername()
+    except OSError:
+        return False
+    return True
 
 
 def _unix(path: str) -> socket.socket:
@@ -73,6 +81,7 @@ def _remove_dead(path: str) -> None:
     if not Path(path).exists() or not stat.S_ISSOCK(Path(path).stat().st_mode):
         return
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(1)  # whoever is there may be too busy to accept
         try:
             probe.connect(path)
         except ConnectionRefusedError:

@@ -1,0 +1,328 @@
+"""What a hostile or broken peer can do: it harms itself only, and leaves no traceback."""
+
+import asyncio
+import contextlib
+import json
+import resource
+import select
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from websockets.asyncio.client import ClientConnection
+
+from tests.conftest import StartServer
+from tests.support.clients import closed, join, receive_type
+from tests.support.raw import RawClient, handshake, masked
+from tests.support.server import DEADLINE, ServerProcess
+from wsctl.hub.frame import BINARY, CONTINUATION, PING, TEXT
+
+pytestmark = pytest.mark.anyio
+
+BUSY = b'{"error":'
+
+
+@asynccontextmanager
+async def unharmed(server: ServerProcess) -> AsyncIterator[None]:
+    """Another client, before, during and after: it is served all the time, and the log has no traceback."""
+    witness = await join(server.ws_url, "witness")
+    seen: set[object] = set()
+    reading = asyncio.create_task(_read(witness, seen))
+    yield
+    assert server.http("GET", "/health")[0] == 200
+    assert server.api("POST", "/api/broadcast", {"data": "after"})[0] == 200
+    await _until(lambda: "after" in seen)
+    await witness.close()
+    await reading
+    assert await asyncio.to_thread(server.stop) == 0
+    assert not [line for line in server.lines if "Traceback" in line or " ERROR " in line]
+
+
+async def _read(witness: ClientConnection, seen: set[object]) -> None:
+    async for frame in witness:
+        seen.add(json.loads(frame).get("data"))
+
+
+async def publish(server: ServerProcess, size: int) -> None:
+    """One broadcast of so many characters."""
+    await asyncio.to_thread(server.api, "POST", "/api/broadcast", {"data": "x" * size})
+
+
+def status_of(answer: bytes) -> int:
+    return int(answer.split(b" ", 2)[1])
+
+
+HEADS: dict[str, tuple[bytes, int]] = {
+    "one huge header": (handshake("/ws/x", "X-Big: " + "a" * 17_000), 431),
+    "a huge path": (handshake("/ws/" + "a" * 17_000), 431),
+    "101 headers": (handshake("/ws/x", *(f"X-{n}: 1" for n in range(96))), 431),
+    "a head that never ends": (b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"a" * (1 << 20), 431),
+    "POST": (handshake("/ws/x").replace(b"GET", b"POST"), 405),
+    "no version": (handshake("/ws/x", "Sec-WebSocket-Version:"), 426),
+    "version 8": (handshake("/ws/x", "Sec-WebSocket-Version: 8"), 426),
+    "no key": (handshake("/ws/x", "Sec-WebSocket-Key:"), 400),
+    "a short key": (handshake("/ws/x", "Sec-WebSocket-Key: c2hvcnQ="), 400),
+    "a key that is not base64": (handshake("/ws/x", "Sec-WebSocket-Key: ???"), 400),
+    "HTTP/1.0": (handshake("/ws/x", version="HTTP/1.0"), 400),
+    "no Host": (handshake("/ws/x", "Host:"), 400),
+    "a body": (handshake("/ws/x", "Content-Length: 5") + b"hello", 400),
+    "a foreign Origin": (handshake("/ws/x", "Origin: https://evil.example"), 403),
+    "Origin null": (handshake("/ws/x", "Origin: null"), 403),
+    "an Origin that is none": (handshake("/ws/x", "Origin: http://[oops"), 403),
+    "another path": (handshake("/elsewhere"), 404),
+    "a path below": (handshake("/ws/a/b"), 404),
+    "no id": (handshake("/ws/"), 400),
+    "a bad id": (handshake("/ws/-x"), 400),
+    "an id with a line feed": (handshake("/ws/a%0ab"), 400),
+    "an id that is not UTF-8": (handshake("/ws/%ff"), 400),
+    "129 characters": (handshake("/ws/" + "a" * 129), 400),
+    "a bad since": (handshake("/ws/x?since=%00"), 400),
+    "no HTTP": (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(64) + b"\r\n\r\n", 400),
+}
+
+
+@pytest.mark.parametrize("name", HEADS)
+async def test_a_bad_handshake_is_answered_and_closed(start_server: StartServer, name: str) -> None:
+    sent, expected = HEADS[name]
+    server = start_server()
+    async with unharmed(server):
+        with RawClient(server.port) as peer:
+            await asyncio.to_thread(_send_all, peer, sent)
+            answer = await asyncio.to_thread(peer.read_to_end)
+        assert status_of(answer) == expected
+        assert BUSY in answer.replace(b": {", b":{").replace(b'"error": ', b'"error":')
+
+
+def _send_all(peer: RawClient, data: bytes) -> None:
+    # It may be answered and closed before everything has been sent.
+    with contextlib.suppress(ConnectionResetError, BrokenPipeError):
+        peer.send(data)
+
+
+async def test_a_head_cut_into_bytes_is_bounded_too(start_server: StartServer) -> None:
+    server = start_server()
+    async with unharmed(server):
+        with RawClient(server.port) as peer:
+            data = handshake("/ws/x", *(f"X-{n}: {'a' * 200}" for n in range(90)))
+            for at in range(0, len(data), 1000):
+                await asyncio.to_thread(_send_all, peer, data[at : at + 1000])
+            assert status_of(await asyncio.to_thread(peer.read_to_end)) == 431
+
+
+async def test_a_hundred_headers_and_a_long_head_are_still_fine(start_server: StartServer) -> None:
+    server = start_server()
+    async with unharmed(server):
+        with RawClient(server.port) as peer:
+            peer.send(handshake("/ws/x", *(f"X-{n}: {'a' * 150}" for n in range(95))))
+            assert status_of(await asyncio.to_thread(peer.read_head)) == 101
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET /ws/x HTTP/1.1\r\nHost: x\r\n"], ids=["nothing", "half a head"])
+async def test_a_head_that_is_not_complete_in_time_is_given_up(
+    start_server: StartServer, sent: bytes
+) -> None:
+    server = start_server()
+    async with unharmed(server):
+        with RawClient(server.port) as peer:
+            began = time.monotonic()
+            peer.send(sent)
+            answer = await asyncio.to_thread(peer.read_to_end)
+            assert status_of(answer) == 408
+            assert 9 < time.monotonic() - began < 15
+
+
+FRAMES: dict[str, tuple[bytes, int]] = {
+    "binary": (masked(BINARY, b"x"), 1003),
+    "too big": (masked(TEXT, b"x" * 65_537), 1009),
+    "said to be too big": (b"\x81\xff" + (1 << 40).to_bytes(8) + bytes(4), 1009),
+    "too big in fragments": (
+        masked(TEXT, b"x" * 40_000, fin=False) + masked(CONTINUATION, b"x" * 40_000),
+        1009,
+    ),
+    "endless fragments": (masked(TEXT, b"", fin=False) + masked(CONTINUATION, b"", fin=False) * 2000, 1008),
+    "not masked": (b"\x81\x01x", 1002),
+    "reserved bits": (b"\xc1\x80" + bytes(4), 1002),
+    "unknown opcode": (masked(3, b""), 1002),
+    "a continuation of nothing": (masked(CONTINUATION, b"x"), 1002),
+    "a long ping": (masked(PING, b"x" * 126), 1002),
+    "not UTF-8": (masked(TEXT, b"\xff\xfe"), 1007),
+    "half a close code": (masked(8, b"\x03"), 1002),
+    "close code 1006": (masked(8, (1006).to_bytes(2)), 1002),
+    "a flood of pings": (masked(PING, b"") * 5000, 1008),
+    "a flood of messages": (masked(TEXT, b"x") * 5000, 1008),
+}
+
+
+@pytest.mark.parametrize("name", FRAMES)
+async def test_a_bad_frame_is_answered_with_its_close_code(start_server: StartServer, name: str) -> None:
+    sent, expected = FRAMES[name]
+    server = start_server()
+    async with unharmed(server):
+        with RawClient(server.port) as peer:
+            peer.join("peer")
+            await asyncio.to_thread(_send_all, peer, sent)
+            await asyncio.to_thread(peer.read_to_end)
+        found = await asyncio.to_thread(
+            server.wait_for_line, r"disconnected client_id=peer .*code=(\d+) reason=(\S+)"
+        )
+        assert int(found.group(1)) == expected
+        assert found.group(2) != '""'
+
+
+async def test_the_close_frame_of_a_violation_arrives(start_server: StartServer) -> None:
+    server = start_server()
+    async with unharmed(server):
+        bob = await join(server.ws_url, "bob")
+        await bob.send(b"binary")
+        assert await closed(bob) == (1003, "binary frames are not accepted: send text")
+
+
+async def test_above_its_rate_a_client_is_told_and_others_are_not(start_server: StartServer) -> None:
+    server = start_server("--rate", "5/s:10")
+    async with unharmed(server):
+        bob = await join(server.ws_url, "bob")
+        for n in range(30):
+            await bob.send(str(n))
+        told = await receive_type(bob, "error")
+        assert told["code"] == "rate_limited"
+        assert server.status()["messages"]["received"] < 15
+        await bob.close()
+
+
+async def test_with_publishing_off_a_client_is_told_so(start_server: StartServer) -> None:
+    server = start_server("--no-client-publish")
+    async with unharmed(server):
+        bob = await join(server.ws_url, "bob")
+        await bob.send("hello")
+        assert (await receive_type(bob, "error"))["code"] == "publish_disabled"
+        await bob.close()
+
+
+async def test_when_full_the_next_client_gets_503_and_retry_after(start_server: StartServer) -> None:
+    server = start_server("--max-connections", "2")
+    async with unharmed(server):
+        bob = await join(server.ws_url, "bob")
+        for _ in range(20):
+            with RawClient(server.port) as peer:
+                peer.send(handshake("/ws/eve"))
+                answer = await asyncio.to_thread(peer.read_to_end)
+                assert status_of(answer) == 503
+                assert b"\r\nretry-after: 5\r\n" in answer
+        await bob.close()
+        await _until(lambda: server.status()["connections"] == 1)
+        eve = await join(server.ws_url, "eve")
+        await eve.close()
+    assert len([line for line in server.lines if "full" in line]) <= 2
+
+
+async def _until(true: Callable[[], bool]) -> None:
+    async with asyncio.timeout(DEADLINE):
+        while not await asyncio.to_thread(true):
+            await asyncio.to_thread(select.select, [], [], [], 0.02)
+
+
+def few_files() -> None:
+    resource.setrlimit(resource.RLIMIT_NOFILE, (100, 100))
+
+
+async def test_idle_connections_cannot_take_the_operators_descriptors(start_server: StartServer) -> None:
+    server = start_server(preexec_fn=few_files)
+    async with unharmed(server):
+        assert server.status()["capacity"] == 36
+        peers = [RawClient(server.port) for _ in range(200)]
+        await _until(lambda: any("full" in line for line in server.lines))
+        assert server.status()["connections"] == 1
+        for peer in peers:
+            peer.socket.close()
+        assert len(server.lines) < 20
+
+
+async def test_out_of_descriptors_it_goes_on_serving_and_does_not_spin(start_server: StartServer) -> None:
+    server = start_server()
+    async with unharmed(server):
+        bob = await join(server.ws_url, "bob")
+        resource.prlimit(server.pid, resource.RLIMIT_NOFILE, (24, 24))
+        used, began = _cpu_seconds(server.pid), time.monotonic()
+        peers = [RawClient(server.port) for _ in range(100)]
+        for n in range(20):
+            await bob.send(str(n))
+            assert (await receive_type(bob, "message"))["data"] == str(n)
+            await asyncio.to_thread(select.select, [], [], [], 0.1)
+        assert _cpu_seconds(server.pid) - used < (time.monotonic() - began) / 2
+        for peer in peers:
+            peer.socket.close()
+        await bob.close()
+        assert len(server.lines) < 20
+
+
+def _cpu_seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / 100
+
+
+async def test_a_reader_for_whom_too_much_waits_is_cut(start_server: StartServer) -> None:
+    server = start_server("--max-queue", "256k")
+    async with unharmed(server):
+        with RawClient(server.port, receive_buffer=4096) as slow:
+            slow.join("slow")
+            async with asyncio.timeout(DEADLINE):
+                while not any("code=1013" in line for line in server.lines):
+                    await publish(server, 60_000)
+                    waiting = [c["waiting_bytes"] for c in server.status()["clients"]]
+                    assert max(waiting) <= 256 * 1024
+                    if server.status()["connections"] == 1:
+                        break
+            data = await asyncio.to_thread(slow.read_to_end)
+        assert b"too slow: more than 262144 bytes waited" in data[-200:]
+
+
+async def test_a_reader_that_stalls_is_cut_after_ten_seconds(start_server: StartServer) -> None:
+    server = start_server("--max-queue", "64m")
+    async with unharmed(server):
+        with RawClient(server.port, receive_buffer=4096) as slow:
+            slow.join("slow")
+            while not any(c["waiting_bytes"] for c in server.status()["clients"]):
+                await publish(server, 60_000)
+            began = time.monotonic()
+            await _until(lambda: server.status()["connections"] == 1)
+            assert 9 < time.monotonic() - began < 14
+            data = await asyncio.to_thread(slow.read_to_end)
+        assert b"too slow: nothing was read for 10 seconds" in data[-200:]
+
+
+@pytest.mark.parametrize("full", [False, True], ids=["idle", "with a full buffer"])
+async def test_a_peer_that_vanished_is_cut_by_keepalive(start_server: StartServer, full: bool) -> None:
+    server = start_server("--ping-interval", "1", "--ping-timeout", "1", "--max-queue", "64m")
+    async with unharmed(server):
+        with RawClient(server.port, receive_buffer=4096) as gone:
+            gone.join("gone")
+            while full and not any(c["waiting_bytes"] for c in server.status()["clients"]):
+                await publish(server, 60_000)
+            await asyncio.to_thread(server.wait_for_line, "client_id=gone .*code=1006 .*ping")
+
+
+async def test_an_oversized_request_body_is_refused(start_server: StartServer) -> None:
+    server = start_server()
+    async with unharmed(server):
+        status, answer = server.api("POST", "/api/broadcast", {"data": "x" * 200_000})
+        assert (status, answer["error"]["code"]) == (413, "too_big")
+        for body in (b"", b"{", b"[]", b'{"data":1,"more":2}', b'{"data":NaN}', b"\xff", b"[" * 10_000):
+            status, answer = server.api("POST", "/api/broadcast", body)
+            assert (status, answer["error"]["code"]) == (400, "bad_request"), body
+        status, answer = server.api("POST", "/api/broadcast", {"data": 1, "to": ["-"]})
+        assert (status, answer["error"]["code"]) == (400, "bad_request")
+        assert server.api("POST", "/api/broadcast", {"data": "\ud800"})[0] in (200, 400)
+
+
+async def test_an_id_cannot_forge_a_log_line(start_server: StartServer) -> None:
+    server = start_server("--access-log", "--log-level", "debug")
+    async with unharmed(server):
+        with RawClient(server.port) as peer:
+            peer.send(b"GET /x%0a2026-01-01T00:00:00Z%20INFO%20forged%1b[2J HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert status_of(await asyncio.to_thread(peer.read_head)) == 404
+        bob = await join(server.ws_url, "b%C2%B7ob".replace("%C2%B7", "@"))
+        await bob.close(reason="x\n2026-01-01T00:00:00Z INFO forged")
+        await asyncio.to_thread(server.wait_for_line, "disconnected client_id=b@ob")
+    assert not [line for line in server.lines if line.startswith("2026-01-01") or "\x1b" in line]
