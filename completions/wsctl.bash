@@ -1,0 +1,137 @@
+# Completion of wsctl for bash, made by: wsctl completions bash
+# shellcheck shell=bash
+
+# What option $2 of command $1 takes; $1 is empty before the command. A flag takes nothing.
+_wsctl_value() {
+    takes='' words=''
+    case $1:$2 in
+        serve:--host) takes=any ;;
+        serve:--port) takes=any ;;
+        serve:--uds) takes=path ;;
+        serve:--fd) takes=any ;;
+        serve:--backlog) takes=any ;;
+        serve:--shutdown-timeout) takes=any ;;
+        serve:--broadcast-interval) takes=any ;;
+        serve:--max-connections) takes=any ;;
+        serve:--max-message-size) takes=any ;;
+        serve:--max-queue) takes=any ;;
+        serve:--rate) takes=any ;;
+        serve:--allow-origin) takes=any ;;
+        serve:--ssl-certfile) takes=path ;;
+        serve:--ssl-keyfile) takes=path ;;
+        serve:--forwarded-allow-ips) takes=any ;;
+        serve:--root-path) takes=path ;;
+        serve:--log-level) takes=word words='debug info warning error' ;;
+        serve:--log-format) takes=word words='auto text json' ;;
+        serve:--ping-interval) takes=any ;;
+        serve:--ping-timeout) takes=any ;;
+        client:--id) takes=any ;;
+        client:--url) takes=any ;;
+        client:--port) takes=any ;;
+        client:--clients) takes=any ;;
+        client:--count) takes=any ;;
+        client:--for) takes=any ;;
+        broadcast:--to) takes=any ;;
+        broadcast:--url) takes=any ;;
+        broadcast:--port) takes=any ;;
+        status:--url) takes=any ;;
+        status:--port) takes=any ;;
+        drain:--timeout) takes=any ;;
+        drain:--url) takes=any ;;
+        drain:--port) takes=any ;;
+        stress:--clients) takes=any ;;
+        stress:--duration) takes=any ;;
+        stress:--rate) takes=any ;;
+        stress:--size) takes=any ;;
+        stress:--id) takes=any ;;
+        stress:--url) takes=any ;;
+        stress:--port) takes=any ;;
+    esac
+}
+
+# What stands in place $2, from 0, of command $1.
+_wsctl_argument() {
+    takes='' words=''
+    case $1:$2 in
+        broadcast:0) takes=any ;;
+        completions:0) takes=word words='bash zsh fish powershell' ;;
+    esac
+}
+
+_wsctl_options() {
+    takes=word words=''
+    case $1 in
+        '') words='--version --no-color -h --help' ;;
+        serve) words='--host --port --uds --fd --backlog --shutdown-timeout --broadcast-interval --max-connections --max-message-size --max-queue --rate --allow-origin --client-publish --no-client-publish --ssl-certfile --ssl-keyfile --proxy-headers --no-proxy-headers --forwarded-allow-ips --root-path --log-level --log-format --access-log --no-access-log --ping-interval --ping-timeout -h --help' ;;
+        client) words='--id --url --port --clients --count --for --json -h --help' ;;
+        broadcast) words='--to --parse --url --port --json -h --help' ;;
+        status) words='--clients --watch --url --port --json -h --help' ;;
+        drain) words='--timeout --cancel --no-wait --url --port --json -h --help' ;;
+        stress) words='--clients --duration --rate --size --id --url --port --json -h --help' ;;
+        completions) words='-h --help' ;;
+    esac
+}
+
+_wsctl_reply() {
+    local match
+    while IFS= read -r match; do
+        COMPREPLY+=("$match")
+    done < <(compgen "$@")
+}
+
+_wsctl() {
+    local IFS=$' \t\n' current=${COMP_WORDS[COMP_CWORD]} word i
+    local command='' place=0 ended='' takes='' words='' prefix=''
+    # An option that waits for its value; "-" inside a word, which bash splits at = and :
+    local pending=''
+    COMPREPLY=()
+    for ((i = 1; i < COMP_CWORD; i++)); do
+        word=${COMP_WORDS[i]}
+        if [[ $word == = ]]; then
+            pending=${pending:--}
+        elif [[ $word == :* ]]; then
+            pending=-
+        elif [[ -n $pending ]]; then
+            pending=''
+        elif [[ -z $ended && $word == -- ]]; then
+            ended=1
+        elif [[ -z $ended && $word == -?* ]]; then
+            _wsctl_value "$command" "$word"
+            pending=${takes:+$word}
+        elif [[ -z $command ]]; then
+            command=$word
+        else
+            place=$((place + 1))
+        fi
+    done
+
+    if [[ $current == = ]]; then
+        current='' pending=${pending:--}
+    elif [[ $current == :* ]]; then
+        pending=-
+    elif [[ -z $pending && -z $ended && $current == --*=* ]]; then
+        # Only where = is taken out of COMP_WORDBREAKS.
+        pending=${current%%=*} current=${current#*=}
+        prefix=$pending=
+    fi
+
+    if [[ -n $pending ]]; then
+        _wsctl_value "$command" "$pending"
+    elif [[ -z $ended && $current == -* ]]; then
+        _wsctl_options "$command"
+    elif [[ -z $command ]]; then
+        takes=word words='serve client broadcast status drain stress completions'
+    else
+        _wsctl_argument "$command" "$place"
+    fi
+
+    if [[ $takes == word ]]; then
+        _wsctl_reply -P "$prefix" -W "$words" -- "$current"
+    elif [[ $takes == path && -z $prefix ]] && compopt -o default 2>/dev/null; then
+        : # readline completes the file: it knows about quotes and ~
+    elif [[ $takes == path ]]; then
+        _wsctl_reply -P "$prefix" -f -- "$current"
+    fi
+}
+
+complete -F _wsctl wsctl

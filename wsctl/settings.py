@@ -20,7 +20,7 @@ ENV_PREFIX = "WSCTL_"
 _SECONDS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _BYTES = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 _AMOUNT = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\s*([a-z]*)")
-_RATE = re.compile(r"(\d+(?:\.\d+)?)(?:/s)?(?::(\d+))?")
+_RATE = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)(?:/s)?(?::(\d{1,9}))?")
 
 
 class Rate(NamedTuple):
@@ -149,7 +149,7 @@ class Settings:
     forwarded_allow_ips: str | None = _setting(
         None, str, "ADDRESSES", "Proxies to believe; loopback unless given."
     )
-    root_path: str = _setting("", str, "PATH", "Path under which a proxy serves this server.")
+    root_path: str = _setting("", str, "PREFIX", "Path under which a proxy serves this server.")
     log_level: LogLevel = _setting(
         "info", choice("debug", "info", "warning", "error"), "LEVEL", "debug, info, warning or error."
     )

@@ -1,5 +1,73 @@
 """`wsctl broadcast`."""
 
+import json
+import os
+import sys
+from typing import Annotated, Any, NoReturn
 
-def broadcast() -> None:
-    """Not written yet."""
+import typer
+
+from wsctl.cli.options import Json, Port, Url, parser
+from wsctl.errors import UsageError
+from wsctl.messages import client_id
+
+
+def broadcast(
+    *,
+    message: Annotated[
+        str, typer.Argument(metavar="MESSAGE", help="The text to send; - reads it from stdin.")
+    ],
+    to: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--to", parser=parser(client_id, "ID"), metavar="ID", help="Only to this client (repeat)."
+        ),
+    ] = None,
+    parse: Annotated[
+        bool, typer.Option("--parse", help="MESSAGE is JSON: send the value instead of the text.")
+    ] = False,
+    url: Url = None,
+    port: Port = None,
+    as_json: Json = False,
+) -> None:
+    """Send one message to every client, or to some; prints its id and how many got it."""
+    from wsctl.client.control import Control
+    from wsctl.client.target import find
+
+    text = _from_stdin() if message == "-" else _utf8(message)
+    data = _value(text) if parse else text
+    sent = Control(find(url, port, os.environ)).broadcast(data, to or None)
+    print(json.dumps(sent) if as_json else _summary(sent), flush=True)
+
+
+def _from_stdin() -> str:
+    """All of stdin, without the newline that `echo` and editors put at the end."""
+    try:
+        text = sys.stdin.buffer.read().decode()
+    except UnicodeDecodeError as error:
+        raise UsageError(f"stdin is not UTF-8 at byte {error.start}: convert it first") from None
+    return text.removesuffix("\n").removesuffix("\r")
+
+
+def _utf8(text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise UsageError("MESSAGE is not UTF-8: convert it first") from None
+    return text
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text, parse_constant=_no_number)
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"--parse: MESSAGE is not JSON: {error}") from None
+
+
+def _no_number(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no JSON number")
+
+
+def _summary(sent: dict[str, Any]) -> str:
+    count = sent["recipients"]
+    return f"{sent['id']}  {count} {'client' if count == 1 else 'clients'}"

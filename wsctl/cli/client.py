@@ -1,5 +1,118 @@
 """`wsctl client`."""
 
+import io
+import os
+import signal
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated
 
-def client() -> None:
-    """Not written yet."""
+import typer
+
+from wsctl import messages
+from wsctl.cli.options import Json, Port, Url, seconds
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from wsctl.cli.ui.prompt import Prompt
+    from wsctl.cli.ui.transcript import Transcript
+    from wsctl.client.target import Target
+    from wsctl.codes import ExitCode
+
+
+def client(
+    *,
+    client_id: Annotated[str, typer.Option("--id", metavar="ID", help="Name to connect as.")],
+    url: Url = None,
+    port: Port = None,
+    clients: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="Connect N clients: ID-1 to ID-N; the first one sends."),
+    ] = None,
+    count: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Leave after N messages (each client its own N).")
+    ] = None,
+    duration: Annotated[float | None, seconds("--for", "Leave after this time.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Show what arrives, send what is typed, and reconnect when the connection is lost.
+
+    On a terminal: Enter sends, Up brings back earlier lines, Ctrl-D leaves; Ctrl-C clears the line, and
+    leaves when it is empty. On a pipe each line of the input is a message; at its end the command leaves
+    when they have come back, or stays with --count or --for, or when there was no line. SIGTERM leaves too.
+
+    Messages go to stdout, everything else to stderr.
+    """
+    ids = _ids(client_id, clients)
+
+    from wsctl.client.target import find
+
+    target = find(url, port, os.environ)
+
+    import asyncio
+
+    raise typer.Exit(asyncio.run(_converse(target, ids, count, duration, as_json)))
+
+
+def _ids(client_id: str, clients: int | None) -> list[str]:
+    names = [client_id] if clients is None else [f"{client_id}-{n}" for n in range(1, clients + 1)]
+    try:
+        return [messages.client_id(name) for name in names]
+    except messages.InvalidClientId as error:
+        raise typer.BadParameter(str(error), param_hint="--id") from None
+
+
+async def _converse(
+    target: "Target", ids: list[str], count: int | None, duration: float | None, as_json: bool
+) -> "ExitCode":
+    import asyncio
+
+    from wsctl.cli.conversation import Conversation, Member
+    from wsctl.cli.ui.piped import lines
+    from wsctl.client.session import Session
+
+    # In the background of a terminal there is nothing to read; without this, reading stops the process.
+    signal.signal(signal.SIGTTIN, signal.SIG_IGN)
+    members = [Member(name, Session(target, name)) for name in ids]
+    with _screen(ids, as_json) as (transcript, prompt):
+        conversation = Conversation(members, transcript, count)
+        stay = count is not None or duration is not None
+        typing = conversation.prompted(prompt) if prompt else conversation.piped(lines(0), stay=stay)
+        timer = [] if duration is None else [asyncio.sleep(duration)]
+        return await conversation.run(typing, _terminated(), *timer)
+
+
+async def _terminated() -> None:
+    """Returns on SIGTERM: the connection is closed and the terminal restored as on any other end."""
+    import asyncio
+
+    terminated = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, terminated.set)
+    await terminated.wait()
+
+
+@contextmanager
+def _screen(ids: list[str], as_json: bool) -> "Iterator[tuple[Transcript, Prompt | None]]":
+    """Where events are shown, and on a terminal where a person types."""
+    from wsctl.cli.ui.terminal import has_colour, is_live
+    from wsctl.cli.ui.transcript import JsonTranscript, PlainTranscript
+
+    out, err, several = sys.stdout, sys.stderr, len(ids) > 1
+    for stream in (out, err):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a locale without the letters of a message
+    if as_json:
+        yield JsonTranscript(out, err, name_clients=several), None
+        return
+    colour = (has_colour(out), has_colour(err))
+    if not (sys.stdin and sys.stdin.isatty() and is_live(out)):
+        yield PlainTranscript(out, err, name_clients=several, colour=colour), None
+        return
+
+    from wsctl.cli.ui.prompt import Prompt, above_the_prompt
+
+    prompt = Prompt(ids[0])
+    with above_the_prompt() as above:
+        err = above if err.isatty() else err
+        yield PlainTranscript(above, err, name_clients=several, colour=colour), prompt

@@ -1,5 +1,157 @@
 """`wsctl status`."""
 
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated
 
-def status() -> None:
-    """Not written yet."""
+import typer
+
+from wsctl.cli.options import Json, Port, Url
+from wsctl.codes import ExitCode
+from wsctl.errors import Unreachable, UsageError, WsctlError
+
+if TYPE_CHECKING:
+    from wsctl.cli.ui.tables import Seen
+    from wsctl.client.control import Control
+
+    Show = Callable[[list[Seen]], None]
+
+INTERVAL = 1.0
+"""Seconds between two looks of `--watch`."""
+
+UNCUT = 1000
+"""Columns of a table that goes into a file or a pipe: the longest row is shorter."""
+
+
+def status(
+    *,
+    clients: Annotated[bool, typer.Option("--clients", help="List the clients too.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Once a second, until Ctrl-C.")] = False,
+    url: Url = None,
+    port: Port = None,
+    as_json: Json = False,
+) -> None:
+    """Show phase, connections, rates and drain of the servers of this machine, or of one elsewhere."""
+    from wsctl.client.control import Control
+    from wsctl.client.target import find_all
+
+    controls = [Control(target) for target in find_all(url, port, os.environ)]
+    if not watch:
+        _once(controls, clients, as_json)
+        return
+    with _display(clients, as_json) as show:
+        code = _watch(controls, clients, show)
+    raise typer.Exit(code)
+
+
+def _once(controls: list["Control"], clients: bool, as_json: bool) -> None:
+    seen, failures = [], []
+    for control in controls:
+        try:
+            seen.append((control.name, control.status(clients)))
+        except WsctlError as error:
+            failures.append(error)
+    if seen:
+        (_print_json if as_json else _print_blocks)(seen)
+    for failure in failures[1:]:
+        _tell(str(failure))
+    if failures:
+        raise failures[0]
+
+
+def _watch(controls: list["Control"], clients: bool, show: "Show") -> ExitCode:
+    """Show the servers until Ctrl-C, or until the last of them is gone."""
+    watched = [_Watched(control) for control in controls]
+    try:
+        while True:
+            seen = [(w.control.name, facts) for w in watched if (facts := w.look(clients))]
+            if seen:
+                show(seen)
+            if all(w.gone for w in watched):
+                return max(w.exit_code for w in watched)
+            time.sleep(INTERVAL)
+    except KeyboardInterrupt:
+        return ExitCode.DONE
+
+
+class _Watched:
+    """One server of `--watch`, and what was last known of it."""
+
+    def __init__(self, control: "Control") -> None:
+        self.control = control
+        self.gone = False
+        self.exit_code = ExitCode.DONE
+        self._phase: str | None = None
+
+    def look(self, clients: bool) -> dict[str, object] | None:
+        """What it tells now; None once it is gone, which is told when it is found."""
+        if self.gone:
+            return None
+        try:
+            facts = self.control.status(clients)
+        except Unreachable as error:
+            self._end(error)
+            return None
+        self._phase = facts["status"]
+        return facts
+
+    def _end(self, error: Unreachable) -> None:
+        self.gone = True
+        if self._phase is None:
+            _tell(str(error))
+        elif self._phase == "serving":
+            _tell(f"{self.control.name} is gone, and was not draining: {error}")
+        else:
+            _tell(f"{self.control.name} has drained and is gone")
+            return
+        self.exit_code = ExitCode.UNREACHABLE
+
+
+@contextmanager
+def _display(clients: bool, as_json: bool) -> Iterator["Show"]:
+    from rich.live import Live
+
+    from wsctl.cli.ui.tables import blocks
+    from wsctl.cli.ui.terminal import console, is_live
+
+    if as_json:
+        yield _print_json
+    elif is_live(sys.stdout):
+        screen = console(sys.stdout)
+        # What is told on stderr goes above the picture when both are the same terminal.
+        with Live(console=screen, auto_refresh=False, redirect_stderr=sys.stderr.isatty()) as live:
+            yield lambda seen: live.update(blocks(seen, screen.height), refresh=True)
+    elif clients:
+        raise UsageError("--watch --clients draws a table, and this is no terminal: add --json")
+    else:
+        yield _print_lines
+
+
+def _print_json(seen: list["Seen"]) -> None:
+    for _, facts in seen:
+        print(json.dumps(facts), flush=True)
+
+
+def _print_lines(seen: list["Seen"]) -> None:
+    from wsctl.cli.ui.tables import line
+
+    for name, facts in seen:
+        print(line(name, facts), flush=True)
+
+
+def _print_blocks(seen: list["Seen"]) -> None:
+    from wsctl.cli.ui.tables import blocks
+    from wsctl.cli.ui.terminal import console
+
+    screen = console(sys.stdout)
+    if not sys.stdout.isatty():
+        screen.width = UNCUT
+    screen.print(blocks(seen))
+
+
+def _tell(text: str) -> None:
+    print(f"wsctl: {' '.join(text.split())}", file=sys.stderr, flush=True)

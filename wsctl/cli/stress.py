@@ -1,5 +1,148 @@
 """`wsctl stress`."""
 
+import os
+import sys
+from typing import TYPE_CHECKING, Annotated
 
-def stress() -> None:
-    """Not written yet."""
+import typer
+
+from wsctl import messages
+from wsctl.cli.options import Json, Port, Url, parser, seconds
+from wsctl.errors import UsageError
+from wsctl.settings import size as parse_size
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from wsctl.cli.ui.stress_table import StressLines, StressTable
+    from wsctl.client.load import Load, Plan
+    from wsctl.client.report import LoadReport
+
+OWN_FILES = 32
+"""Descriptors a process needs beside its clients': the standard streams, the loop's, name lookups."""
+
+
+def stress(
+    *,
+    clients: Annotated[int, typer.Option(min=1, metavar="N", help="Clients that connect.")] = 10,
+    duration: Annotated[float, seconds("--duration", "How long messages are sent.")] = 60,
+    rate: Annotated[
+        float, typer.Option(min=0.001, metavar="N", help="Messages a second, from all clients together.")
+    ] = 10,
+    size: Annotated[
+        int, typer.Option(parser=parser(parse_size, "SIZE"), metavar="SIZE", help="Bytes in a message.")
+    ] = 128,
+    prefix: Annotated[
+        str, typer.Option("--id", metavar="PREFIX", help="Clients connect as PREFIX-1 to PREFIX-N.")
+    ] = "stress",
+    url: Url = None,
+    port: Port = None,
+    as_json: Json = False,
+) -> None:
+    """Put clients on a server, send messages, and account for each one that is due.
+
+    Every message is due to every client. At the end: what was delivered, missed, duplicated and out of
+    order, close codes, and the time from sending to receiving. Exit code 1 when anything was missed,
+    duplicated or out of order.
+
+    Ctrl-C ends the run early, with its summary; a second one at once.
+    """
+    if duration <= 0:
+        raise typer.BadParameter("must be more than 0", param_hint="--duration")
+    ids = _ids(prefix, clients)
+
+    from wsctl.client.load import Load, Plan
+    from wsctl.client.session import Session
+    from wsctl.client.target import find
+
+    _make_room(clients)
+    target = find(url, port, os.environ)
+    plan = Plan(ids=ids, duration=duration, rate=rate, size=size)
+    report = _carry_out(plan, lambda: Load(plan, lambda name: Session(target, name)))
+    _tell(report, rate, as_json)
+    raise typer.Exit(0 if report.clean else 1)
+
+
+def _ids(prefix: str, clients: int) -> tuple[str, ...]:
+    try:
+        return tuple(messages.client_id(f"{prefix}-{n}") for n in range(1, clients + 1))
+    except messages.InvalidClientId as error:
+        raise typer.BadParameter(str(error), param_hint="--id") from None
+
+
+def _make_room(clients: int) -> None:
+    """Raise the limit of open files as far as it goes.
+
+    Raises:
+        UsageError: it is still too low.
+    """
+    from wsctl.server.limits import raise_open_files
+
+    limit = raise_open_files()
+    if clients + OWN_FILES > limit:
+        text = (
+            f"--clients {clients} does not fit: {limit} files may be open; raise 'ulimit -Hn' or take fewer"
+        )
+        raise UsageError(text)
+
+
+def _carry_out(plan: "Plan", create: "Callable[[], Load]") -> "LoadReport":
+    """Run it on uvloop, shown on stderr."""
+    import asyncio
+
+    import uvloop
+
+    display = _display(plan.duration)
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(_watched(create(), display))
+    except asyncio.CancelledError:
+        raise KeyboardInterrupt from None
+    finally:
+        display.stop()
+
+
+async def _watched(load: "Load", display: "StressTable | StressLines") -> "LoadReport":
+    """The run to its end. The first Ctrl-C ends publishing; before it began, or the second, everything."""
+    import asyncio
+    import signal
+
+    def interrupt() -> None:
+        if load.publishing and not load.stopped:
+            load.stop()
+            display.say("stopping: waiting for what is on its way (Ctrl-C again: not waiting)")
+        else:
+            running.cancel()
+
+    running = asyncio.create_task(load.run())
+    asyncio.get_running_loop().add_signal_handler(signal.SIGINT, interrupt)
+    while not running.done():
+        await asyncio.wait([running], timeout=display.interval)
+        if not running.done():
+            display.show(load.report())
+    await running
+    return load.report()
+
+
+def _display(duration: float) -> "StressTable | StressLines":
+    from wsctl.cli.ui.stress_table import StressLines, StressTable
+    from wsctl.cli.ui.terminal import console, is_live
+
+    stream = sys.stderr
+    return StressTable(console(stream), duration) if is_live(stream) else StressLines(stream, duration)
+
+
+def _tell(report: "LoadReport", rate: float, as_json: bool) -> None:
+    """The summary on stdout."""
+    import json
+
+    from wsctl.cli.ui.stress_table import notes, summary
+    from wsctl.cli.ui.terminal import console
+
+    if as_json:
+        print(json.dumps(report.as_json()))
+        return
+    screen = console(sys.stdout)
+    screen.print(summary(report))
+    for sentence in notes(report, rate):
+        print(sentence)

@@ -36,20 +36,45 @@ class Target:
 def find(url: str | None, port: int | None, environ: Mapping[str, str]) -> Target:
     """The server at `url`, or the one of this machine, or the one of these that listens on `port`.
 
+    A `port` beats the URL of `WSCTL_URL`, as a flag beats a variable.
+
     Raises:
         UsageError: the URL is none, or several servers run and `port` does not choose one.
         Unreachable: no server runs here, or none on that port.
     """
-    token = read_token(environ)
-    if url is not None:
-        return Target(url=_checked(url), token=token)
-    running = servers(runtime_folder(environ))
-    chosen = [r for r in running if port is None or _port(r) == port]
-    if len(chosen) == 1:
-        return Target(chosen[0].url, chosen[0].uds, chosen[0].control, token)
-    if chosen:
+    address = _address(url, port, environ)
+    if address:
+        return address
+    chosen = _running(port, environ)
+    if len(chosen) > 1:
         text = f"{len(chosen)} servers run here ({_listed(chosen)}): choose one with --port or --url"
         raise UsageError(text)
+    return _local(chosen[0], environ)
+
+
+def find_all(url: str | None, port: int | None, environ: Mapping[str, str]) -> list[Target]:
+    """Like `find`, but several servers are no error: at least one, the oldest first."""
+    address = _address(url, port, environ)
+    return [address] if address else [_local(record, environ) for record in _running(port, environ)]
+
+
+def _address(url: str | None, port: int | None, environ: Mapping[str, str]) -> Target | None:
+    if url is not None and port is not None:
+        if url != environ.get("WSCTL_URL"):
+            raise UsageError("--url and --port both choose a server: give one of them")
+        url = None
+    return None if url is None else Target(url=_checked(url), token=read_token(environ))
+
+
+def _local(record: ServerRecord, environ: Mapping[str, str]) -> Target:
+    return Target(record.url, record.uds, record.control, read_token(environ))
+
+
+def _running(port: int | None, environ: Mapping[str, str]) -> list[ServerRecord]:
+    running = servers(runtime_folder(environ))
+    chosen = [r for r in running if port is None or _port(r) == port]
+    if chosen:
+        return chosen
     if running:
         raise Unreachable(f"no server on port {port}: those that run here are {_listed(running)}")
     where = f" on port {port}" if port is not None else ""
@@ -60,13 +85,21 @@ def find(url: str | None, port: int | None, environ: Mapping[str, str]) -> Targe
 def _checked(url: str) -> str:
     try:
         parts = urlsplit(url)
-        valid = parts.scheme in _SCHEMES and parts.hostname and parts.port != 0
+        # The codec is what connecting uses, and knows what no host name can be.
+        host = (parts.hostname or "").encode("idna")
+        valid = parts.scheme in _SCHEMES and host and parts.port != 0 and url.isprintable()
     except ValueError:
-        valid = False
-    if not valid:
-        raise UsageError(f"--url {url!r} is not an address: write http://HOST:PORT or https://HOST")
+        raise _no_address(url) from None
+    if not valid or " " in url or parts.query or parts.fragment:
+        raise _no_address(url)
+    if "@" in parts.netloc:
+        raise UsageError("--url takes no user or password: the token comes from WSCTL_TOKEN_FILE")
     scheme = {"ws": "http", "wss": "https"}.get(parts.scheme, parts.scheme)
-    return f"{scheme}://{parts.netloc}{parts.path.rstrip('/')}"
+    return f"{scheme}://{parts.netloc}{quote(parts.path.rstrip('/'), safe='/%:@+~')}"
+
+
+def _no_address(url: str) -> UsageError:
+    return UsageError(f"--url {url!r} is not an address: write http://HOST:PORT or https://HOST")
 
 
 def _port(record: ServerRecord) -> int | None:

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from typing import Protocol
 
 from wsctl import messages
@@ -31,6 +30,21 @@ class DrainObserver(Protocol):
     def ended(self, progress: DrainProgress, exit_code: ExitCode) -> None: ...
 
 
+_START = ("reason", "active", "started_with", "elapsed_s", "remaining_s")
+_COURSE = ("active", "started_with", "elapsed_s", "remaining_s", "left", "evicted", "oldest")
+_END = (
+    "active",
+    "started_with",
+    "elapsed_s",
+    "remaining_s",
+    "left",
+    "evicted",
+    "forced",
+    "aborted",
+    "undelivered",
+)
+
+
 class DrainLog:
     """The drain as log lines: its start, every `interval` seconds, its end."""
 
@@ -38,19 +52,19 @@ class DrainLog:
         self.interval = interval
 
     def began(self, progress: DrainProgress) -> None:
-        self._line("draining", progress)
+        self._line("draining", progress, _START)
 
     def progressed(self, progress: DrainProgress) -> None:
-        self._line("still draining", progress)
+        self._line("still draining", progress, _COURSE)
 
     def cancelled(self) -> None:
         log.info("drain cancelled")
 
     def ended(self, progress: DrainProgress, exit_code: ExitCode) -> None:
-        self._line("drained", progress, exit_code=int(exit_code))
+        self._line("drained", progress, _END, exit_code=int(exit_code))
 
-    def _line(self, event: str, progress: DrainProgress, **more: object) -> None:
-        fields = {k: v for k, v in asdict(progress).items() if k != "cancellable" and v is not None}
+    def _line(self, event: str, progress: DrainProgress, names: tuple[str, ...], **more: object) -> None:
+        fields = {name: value for name in names if (value := getattr(progress, name)) is not None}
         log.info(event, extra={"fields": fields | more})
 
 
@@ -105,6 +119,8 @@ class DrainDriver:
         while not self.stopped.is_set():
             self._poke.clear()
             self._carry_out(self._life.step(self._clock(), self.counts()))
+            if self.stopped.is_set():
+                return
             try:
                 async with asyncio.timeout(self._pause()):
                     await self._poke.wait()
@@ -182,7 +198,9 @@ class _Shown:
             self._over, self.next_at = True, None
         elif now >= self.next_at:
             self._observer.progressed(progress)
-            self.next_at += self._observer.interval
+            # A process that was stopped for a while does not catch up on what nobody saw.
+            missed = (now - self.next_at) // self._observer.interval
+            self.next_at += (missed + 1) * self._observer.interval
 
     def cancelled(self) -> None:
         self._observer.cancelled()

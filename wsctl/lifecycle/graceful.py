@@ -128,10 +128,10 @@ class GracefulShutdownManager:
         if self.phase is Phase.STARTING:
             self._life.move(Phase.STOPPED)
             return [Action.STOP]
-        if self._first_signal is None:
+        if self._first_signal is None and self.phase is not Phase.STOPPED:
             self._first_signal = now
             return self._drain_for_signal(signum, now, counts)
-        if signum != SIGINT or now - self._first_signal < FORCE_AFTER:
+        if self._first_signal is None or signum != SIGINT or now - self._first_signal < FORCE_AFTER:
             return []
         if self.phase is Phase.DRAINING:
             self.by_operator = True

@@ -51,10 +51,17 @@ def _prepare(folder: Path) -> None:
         found = folder.lstat()
     except OSError as error:
         raise UnusableFolder(f"{folder}: {error.strerror or error}; set WSCTL_RUNTIME_DIR") from None
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
-        raise UnusableFolder(f"{folder} is not a folder of this user's; set WSCTL_RUNTIME_DIR")
+    _check(folder, found)
     if stat.S_IMODE(found.st_mode) != 0o700:
         folder.chmod(0o700)
+
+
+def _check(folder: Path, found: os.stat_result) -> None:
+    """What others can write to is not believed, and not narrowed either: it may be /tmp."""
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
+        raise UnusableFolder(f"{folder} is not a folder of this user's; set WSCTL_RUNTIME_DIR")
+    if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise UnusableFolder(f"others can write to {folder}: chmod 700 it, or set WSCTL_RUNTIME_DIR")
 
 
 def control_socket(folder: Path, pid: int) -> socket.socket:
@@ -67,10 +74,10 @@ def control_socket(folder: Path, pid: int) -> socket.socket:
     path = folder / f"{pid}.sock"
     if len(os.fsencode(path)) > MAX_SOCKET_PATH:
         raise UnusableFolder(f"{path} is too long for a socket; set WSCTL_RUNTIME_DIR to a shorter one")
-    path.unlink(missing_ok=True)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     before = os.umask(0o177)
     try:
+        path.unlink(missing_ok=True)
         sock.bind(str(path))
     except OSError as error:
         sock.close()
@@ -96,7 +103,14 @@ def announced(record: ServerRecord) -> Iterator[None]:
 
 
 def servers(folder: Path) -> list[ServerRecord]:
-    """The servers that run, oldest first. What dead ones left behind is cleared away."""
+    """The servers that run, oldest first. What dead ones left behind is cleared away.
+
+    Raises:
+        UnusableFolder: somebody else could have written the records.
+    """
+    if not folder.is_dir():
+        return []
+    _check(folder, folder.lstat())
     found = []
     for path in folder.glob("*.json"):
         record = _read(path)
@@ -106,7 +120,7 @@ def servers(folder: Path) -> list[ServerRecord]:
             found.append(record)
         else:
             path.unlink(missing_ok=True)
-            Path(record.control).unlink(missing_ok=True)
+            path.with_suffix(".sock").unlink(missing_ok=True)
     return sorted(found, key=lambda record: record.started)
 
 
@@ -122,7 +136,7 @@ def _answers(control: str) -> bool:
         probe.settimeout(1)
         try:
             probe.connect(control)
-        except TimeoutError:
+        except (TimeoutError, BlockingIOError):
             return True  # too busy to accept at once, but there
         except OSError:
             return False

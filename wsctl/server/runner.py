@@ -13,7 +13,6 @@ import socket
 import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
 from typing import Any, cast
 
 import uvicorn
@@ -24,6 +23,8 @@ from wsctl.errors import CannotStart
 from wsctl.lifecycle.driver import DrainObserver
 from wsctl.lifecycle.runtime import ServerRecord, UnusableFolder, announced, control_socket, runtime_folder
 from wsctl.server.app import create_app
+from wsctl.server.door import Lobby
+from wsctl.server.entrance import Entrance
 from wsctl.server.http import HEAD_TIMEOUT, HttpProtocol
 from wsctl.server.node import Node
 from wsctl.server.proxy import Forwarded
@@ -52,6 +53,7 @@ class Runner(uvicorn.Server):
         self._node = node
         self._listening = listening
         self._control = control
+        self._entrance = Entrance(node, Forwarded(config), config.root_path)
         node.each_second.append(self._check_requests)
 
     async def run_until_stopped(self) -> ExitCode:
@@ -97,16 +99,23 @@ class Runner(uvicorn.Server):
 
     async def _listen(self, sock: socket.socket, *, control: bool) -> asyncio.Server:
         config = self.config
-        protocol = partial(
-            cast(Any, config.http_protocol_class),
-            config=config,
-            server_state=self.server_state,
-            app_state=self.lifespan.state,
-            control=control,
-        )
+
+        def http(since: float) -> HttpProtocol:
+            return HttpProtocol(
+                self._entrance,
+                since=since,
+                control=control,
+                config=config,
+                server_state=self.server_state,
+                app_state=self.lifespan.state,
+            )
+
+        requests = cast(set[object], self.server_state.connections)
+        lobby = Lobby(self._node, self._entrance, http, requests, control=control)
+        self._node.each_second.append(lobby.check)
         tls: dict[str, Any] = {} if control or not config.ssl else {"ssl_handshake_timeout": HEAD_TIMEOUT}
         return await asyncio.get_running_loop().create_server(
-            cast(Any, protocol), sock=sock, backlog=config.backlog, ssl=None if control else config.ssl, **tls
+            lobby.door, sock=sock, backlog=config.backlog, ssl=None if control else config.ssl, **tls
         )
 
     def _take_signals(self) -> None:
@@ -170,6 +179,7 @@ def _control(environ: Mapping[str, str]) -> socket.socket | None:
 def _config(settings: Settings, node: Node) -> uvicorn.Config:
     config = uvicorn.Config(
         create_app(node),
+        http="h11",
         ws="websockets-sansio",  # never used: HttpProtocol takes every upgrade
         backlog=settings.backlog,
         log_config=None,
@@ -182,7 +192,6 @@ def _config(settings: Settings, node: Node) -> uvicorn.Config:
         server_header=False,
         workers=1,
     )
-    config.http = cast(Any, partial(HttpProtocol, node, Forwarded(config)))
     try:
         config.load()
     except (OSError, ssl.SSLError) as error:

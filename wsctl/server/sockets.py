@@ -47,9 +47,8 @@ def _inherited(fd: int) -> socket.socket:
     try:
         # Asking the kernel for family and protocol keeps TCP_NODELAY on what is accepted.
         sock = socket.socket(fileno=fd)
-    except (OSError, ValueError) as error:  # ValueError: no descriptor has such a number
-        why = getattr(error, "strerror", None) or error
-        raise CannotStart(f"descriptor {fd} is not a socket to listen on: {why}") from None
+    except (OSError, ValueError, OverflowError) as error:  # the last two: no descriptor has such a number
+        raise CannotStart(f"descriptor {fd} is not a socket to listen on: {_why(error)}") from None
     if sock.type != socket.SOCK_STREAM or _is_connected(sock):
         sock.detach()
         raise CannotStart(f"descriptor {fd} is not a socket to listen on: no stream, or a connected one")
@@ -91,8 +90,8 @@ def _remove_dead(path: str) -> None:
 def _bound(host: str, port: int) -> list[socket.socket]:
     try:
         found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    except OSError as error:
-        raise CannotStart(f"--host {host!r}: {error.strerror or error}") from None
+    except (OSError, UnicodeError) as error:  # UnicodeError: no host name has such a label
+        raise CannotStart(f"--host {host!r}: {_why(error)}") from None
     sockets: list[socket.socket] = []
     for family, kind, protocol, _, name in dict.fromkeys(found):
         # Port 0 means one port on every address: the one that the first address got.
@@ -105,6 +104,10 @@ def _bound(host: str, port: int) -> list[socket.socket]:
             text = f"cannot listen on {host} port {chosen}: {error.strerror or error}"
             raise CannotStart(f"{text}; --port 0 picks a free one") from None
     return sockets
+
+
+def _why(error: Exception) -> object:
+    return getattr(error, "strerror", None) or error
 
 
 def _bind(family: int, kind: int, protocol: int, name: tuple[object, ...]) -> socket.socket:

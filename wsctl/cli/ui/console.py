@@ -1,32 +1,14 @@
-"""Terminals: whether a stream is one, and whether it shows colour."""
+"""How a server shows itself on a terminal and elsewhere: its log, and its drain."""
 
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TextIO
-
-from rich.console import Console
 
 from wsctl.cli.ui.drain_bar import ConsoleHandler, DrainBar
+from wsctl.cli.ui.terminal import console, has_colour, is_live
 from wsctl.lifecycle.driver import DrainLog, DrainObserver
 from wsctl.server import logs
 from wsctl.settings import Settings
-
-
-def console(stream: TextIO) -> Console:
-    """A rich console for a stream: colour only on a terminal that wants it (NO_COLOR, TERM=dumb)."""
-    return Console(file=stream, highlight=False, soft_wrap=True, no_color=not has_colour(stream))
-
-
-def has_colour(stream: TextIO) -> bool:
-    """Whether a stream is a terminal that is to be coloured."""
-    return is_live(stream) and not os.environ.get("NO_COLOR")
-
-
-def is_live(stream: TextIO) -> bool:
-    """Whether a line on a stream can be drawn over."""
-    return stream.isatty() and os.environ.get("TERM", "dumb") != "dumb"
 
 
 @contextmanager

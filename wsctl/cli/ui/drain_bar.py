@@ -1,18 +1,27 @@
-"""The live bar of a drain, with the log undisturbed above it."""
+"""A drain for people: a live bar with the log undisturbed above it, or lines."""
 
 import logging
+from typing import TextIO
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from wsctl.cli.ui.printable import printable
 from wsctl.codes import ExitCode
 from wsctl.lifecycle.graceful import DrainProgress
 
 REFRESH = 0.25
 """Seconds between two pictures of the bar."""
+
+LINE_EVERY = 10.0
+"""Seconds of the drain between two lines, where there is no bar."""
+
+BAR_WIDTH, MIN_BAR, MIN_OLDEST, GAP = 24, 4, 14, 2
+"""Columns: of the bar where there is room, of the shortest bar and the shortest id worth showing,
+and between two parts."""
 
 
 class ConsoleHandler(logging.Handler):
@@ -40,7 +49,7 @@ class DrainBar:
 
     def began(self, progress: DrainProgress) -> None:
         self._live = Live(
-            picture(progress),
+            picture(progress, self._console.width),
             console=self._console,
             auto_refresh=False,
             transient=True,
@@ -50,7 +59,7 @@ class DrainBar:
 
     def progressed(self, progress: DrainProgress) -> None:
         if self._live:
-            self._live.update(picture(progress), refresh=True)
+            self._live.update(picture(progress, self._console.width), refresh=True)
 
     def cancelled(self) -> None:
         self.stop()
@@ -65,23 +74,89 @@ class DrainBar:
             self._live = None
 
 
-def picture(progress: DrainProgress) -> Table:
-    """One line: how many are left of how many, elapsed, remaining, and who has been there longest."""
-    gone = progress.started_with - progress.active
-    line = Table.grid(padding=(0, 1))
-    line.add_row(
-        Text(progress.phase.capitalize(), style="bold"),
-        ProgressBar(total=max(1, progress.started_with), completed=gone, width=24),
-        Text(f"{progress.active} of {progress.started_with} connected"),
-        Text(f"elapsed {clock(progress.elapsed_s)}", style="dim"),
-        Text(f"remaining {clock(progress.remaining_s)}", style="cyan"),
-        Text(
-            f"longest: {progress.oldest}" if progress.oldest else "",
-            style="dim",
-            overflow="ellipsis",
-            no_wrap=True,
-        ),
+class DrainLines:
+    """Shows a drain's progress where nothing can be drawn over: a line now and then.
+
+    It may be told more often than it prints.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._next = 0.0
+
+    def began(self, progress: DrainProgress) -> None:
+        self._line(progress)
+
+    def progressed(self, progress: DrainProgress) -> None:
+        if progress.elapsed_s >= self._next:
+            self._line(progress)
+
+    def stop(self) -> None:
+        """Nothing to take away."""
+
+    def _line(self, progress: DrainProgress) -> None:
+        self._next = progress.elapsed_s + LINE_EVERY
+        print(standing(progress), file=self._stream, flush=True)
+
+
+def standing(progress: DrainProgress) -> str:
+    """A drain as it stands, in one line."""
+    return f"{progress.phase}: {figures(progress)}"
+
+
+def figures(progress: DrainProgress) -> str:
+    """How many are left of how many, elapsed, remaining."""
+    return (
+        f"{progress.active} of {progress.started_with} connected, "
+        f"elapsed {clock(progress.elapsed_s)}, remaining {clock(progress.remaining_s)}"
     )
+
+
+def outcome(progress: DrainProgress) -> str:
+    """How a drain ended, in one line."""
+    counts = ("left", "evicted", "forced", "aborted", "undelivered")
+    told = ", ".join(f"{name} {getattr(progress, name)}" for name in counts)
+    return f"drained: {figures(progress)}; {told}"
+
+
+def picture(progress: DrainProgress, width: int) -> Table | Group:
+    """How many are left of how many, elapsed, remaining, and who has been there longest.
+
+    One line where `width` columns hold it, else two; what does not fit there is cut or left out,
+    the bar and the id before the figures.
+    """
+    phase = Text(progress.phase.capitalize(), style="bold")
+    count = Text(f"{progress.active} of {progress.started_with} connected")
+    elapsed = Text(f"elapsed {clock(progress.elapsed_s)}", style="dim")
+    remaining = Text(f"remaining {clock(progress.remaining_s)}", style="cyan")
+    oldest = Text(f"longest: {printable(progress.oldest)}" if progress.oldest else "", style="dim")
+    whole = (phase, count, elapsed, remaining, oldest)
+    if _cells(*whole) + GAP + BAR_WIDTH <= width:
+        return _line(phase, _bar(progress, BAR_WIDTH), count, elapsed, remaining, oldest)
+    room = width - _cells(phase, count) - GAP
+    first = [phase, _bar(progress, min(room, BAR_WIDTH)), count] if room >= MIN_BAR else [phase, count]
+    second = [elapsed, remaining] if _cells(elapsed, remaining) <= width else [remaining]
+    room = width - _cells(*second) - GAP
+    if progress.oldest and room >= MIN_OLDEST:
+        oldest.truncate(room, overflow="ellipsis")
+        second.append(oldest)
+    return Group(_line(*first), _line(*second))
+
+
+def _cells(*parts: Text) -> int:
+    return sum(part.cell_len for part in parts) + GAP * (len(parts) - 1)
+
+
+def _bar(progress: DrainProgress, width: int) -> ProgressBar:
+    gone = progress.started_with - progress.active
+    return ProgressBar(total=max(1, progress.started_with), completed=gone, width=width)
+
+
+def _line(*parts: Text | ProgressBar) -> Table:
+    line = Table.grid(padding=(0, GAP))
+    for _ in parts:
+        line.add_column(no_wrap=True, overflow="ellipsis")
+    line.add_row(*parts)
     return line
 
 

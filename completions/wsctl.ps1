@@ -1,0 +1,162 @@
+# Completion of wsctl for PowerShell, made by: wsctl completions powershell
+
+Register-ArgumentCompleter -Native -CommandName wsctl -ScriptBlock {
+    param($wordToComplete, $commandAst, $cursorPosition)
+
+    $commands = @(
+        @{ Name = 'serve'; Help = 'Run a server; on Ctrl-C or SIGTERM it drains: clients may leave by themselves, then it ends.' }
+        @{ Name = 'client'; Help = 'Show what arrives, send what is typed, and reconnect when the connection is lost.' }
+        @{ Name = 'broadcast'; Help = 'Send one message to every client, or to some; prints its id and how many got it.' }
+        @{ Name = 'status'; Help = 'Show phase, connections, rates and drain of the servers of this machine, or of one elsewhere.' }
+        @{ Name = 'drain'; Help = 'Drain a server, or move the deadline of its drain, and show it to its end.' }
+        @{ Name = 'stress'; Help = 'Put clients on a server, send messages, and account for each one that is due.' }
+        @{ Name = 'completions'; Help = 'Print the completion script of a shell.' }
+    )
+    # By command; '' is before the command. A flag takes nothing.
+    $options = @{
+        '' = @(
+            @{ Name = '--version'; Help = 'Print the version.' }
+            @{ Name = '--no-color'; Help = 'No colour anywhere.' }
+            @{ Name = '-h'; Help = 'Show this message and exit.' }
+            @{ Name = '--help'; Help = 'Show this message and exit.' }
+        )
+        'serve' = @(
+            @{ Name = '--host'; Help = 'Address to listen on. [default: 127.0.0.1]'; Takes = 'any'; Words = @() }
+            @{ Name = '--port'; Help = 'Port to listen on; 0 picks one and prints it. [default: 8000]'; Takes = 'any'; Words = @() }
+            @{ Name = '--uds'; Help = 'Listen on a Unix socket instead.'; Takes = 'file'; Words = @() }
+            @{ Name = '--fd'; Help = 'Listen on a socket inherited as this descriptor.'; Takes = 'any'; Words = @() }
+            @{ Name = '--backlog'; Help = 'Connections the kernel may hold for us. [default: 2048]'; Takes = 'any'; Words = @() }
+            @{ Name = '--shutdown-timeout'; Help = 'Longest drain; then clients are closed by force. [default: 1800]'; Takes = 'any'; Words = @() }
+            @{ Name = '--broadcast-interval'; Help = 'Time between two periodic test messages; 0 turns them off. [default: 10]'; Takes = 'any'; Words = @() }
+            @{ Name = '--max-connections'; Help = 'Clients at a time; from the limit of open files unless given.'; Takes = 'any'; Words = @() }
+            @{ Name = '--max-message-size'; Help = 'Longest message a client may send. [default: 65536]'; Takes = 'any'; Words = @() }
+            @{ Name = '--max-queue'; Help = 'Bytes that may wait for one client. [default: 1048576]'; Takes = 'any'; Words = @() }
+            @{ Name = '--rate'; Help = 'Messages a client may send: 20/s:40 is 40 at once. [default: 20/s:40]'; Takes = 'any'; Words = @() }
+            @{ Name = '--allow-origin'; Help = 'Let browsers from this origin connect (repeat; * for all).'; Takes = 'any'; Words = @() }
+            @{ Name = '--client-publish'; Help = 'Whether what a client sends is broadcast. [default: on]' }
+            @{ Name = '--no-client-publish'; Help = 'The opposite of --client-publish.' }
+            @{ Name = '--ssl-certfile'; Help = 'Certificate chain, PEM.'; Takes = 'file'; Words = @() }
+            @{ Name = '--ssl-keyfile'; Help = 'Private key, PEM.'; Takes = 'file'; Words = @() }
+            @{ Name = '--proxy-headers'; Help = 'Believe X-Forwarded-* from trusted proxies. [default: on]' }
+            @{ Name = '--no-proxy-headers'; Help = 'The opposite of --proxy-headers.' }
+            @{ Name = '--forwarded-allow-ips'; Help = 'Proxies to believe; loopback unless given.'; Takes = 'any'; Words = @() }
+            @{ Name = '--root-path'; Help = 'Path under which a proxy serves this server.'; Takes = 'file'; Words = @() }
+            @{ Name = '--log-level'; Help = 'debug, info, warning or error. [default: info]'; Takes = 'word'; Words = @('debug', 'info', 'warning', 'error') }
+            @{ Name = '--log-format'; Help = 'auto, text or json. [default: auto]'; Takes = 'word'; Words = @('auto', 'text', 'json') }
+            @{ Name = '--access-log'; Help = 'Log each HTTP request. [default: off]' }
+            @{ Name = '--no-access-log'; Help = 'The opposite of --access-log.' }
+            @{ Name = '--ping-interval'; Help = 'Silence after which a client is pinged. [default: 20]'; Takes = 'any'; Words = @() }
+            @{ Name = '--ping-timeout'; Help = 'Time a client has to answer a ping. [default: 20]'; Takes = 'any'; Words = @() }
+            @{ Name = '-h'; Help = 'Show this message and exit.' }
+            @{ Name = '--help'; Help = 'Show this message and exit.' }
+        )
+        'client' = @(
+            @{ Name = '--id'; Help = 'Name to connect as.'; Takes = 'any'; Words = @() }
+            @{ Name = '--url'; Help = 'Address of a server elsewhere.'; Takes = 'any'; Words = @() }
+            @{ Name = '--port'; Help = 'Which server of this machine.'; Takes = 'any'; Words = @() }
+            @{ Name = '--clients'; Help = 'Connect N clients: ID-1 to ID-N; the first one sends.'; Takes = 'any'; Words = @() }
+            @{ Name = '--count'; Help = 'Leave after N messages (each client its own N).'; Takes = 'any'; Words = @() }
+            @{ Name = '--for'; Help = 'Leave after this time.'; Takes = 'any'; Words = @() }
+            @{ Name = '--json'; Help = 'Print JSON: one object, or one a line.' }
+            @{ Name = '-h'; Help = 'Show this message and exit.' }
+            @{ Name = '--help'; Help = 'Show this message and exit.' }
+        )
+        'broadcast' = @(
+            @{ Name = '--to'; Help = 'Only to this client (repeat).'; Takes = 'any'; Words = @() }
+            @{ Name = '--parse'; Help = 'MESSAGE is JSON: send the value instead of the text.' }
+            @{ Name = '--url'; Help = 'Address of a server elsewhere.'; Takes = 'any'; Words = @() }
+            @{ Name = '--port'; Help = 'Which server of this machine.'; Takes = 'any'; Words = @() }
+            @{ Name = '--json'; Help = 'Print JSON: one object, or one a line.' }
+            @{ Name = '-h'; Help = 'Show this message and exit.' }
+            @{ Name = '--help'; Help = 'Show this message and exit.' }
+        )
+        'status' = @(
+            @{ Name = '--clients'; Help = 'List the clients too.' }
+            @{ Name = '--watch'; Help = 'Once a second, until Ctrl-C.' }
+            @{ Name = '--url'; Help = 'Address of a server elsewhere.'; Takes = 'any'; Words = @() }
+            @{ Name = '--port'; Help = 'Which server of this machine.'; Takes = 'any'; Words = @() }
+            @{ Name = '--json'; Help = 'Print JSON: one object, or one a line.' }
+            @{ Name = '-h'; Help = 'Show this message and exit.' }
+            @{ Name = '--help'; Help = 'Show this message and exit.' }
+        )
+        'drain' = @(
+            @{ Name = '--timeout'; Help = 'Longest drain, from now; the server''s own unless given.'; Takes = 'any'; Words = @() }
+            @{ Name = '--cancel'; Help = 'Cancel the drain: back to serving.' }
+            @{ Name = '--no-wait'; Help = 'Do not wait for the end.' }
+            @{ Name = '--url'; Help = 'Address of a server elsewhere.'; Takes = 'any'; Words = @() }
+            @{ Name = '--port'; Help = 'Which server of this machine.'; Takes = 'any'; Words = @() }
+            @{ Name = '--json'; Help = 'Print JSON: one object, or one a line.' }
+            @{ Name = '-h'; Help = 'Show this message and exit.' }
+            @{ Name = '--help'; Help = 'Show this message and exit.' }
+        )
+        'stress' = @(
+            @{ Name = '--clients'; Help = 'Clients that connect.'; Takes = 'any'; Words = @() }
+            @{ Name = '--duration'; Help = 'How long messages are sent.'; Takes = 'any'; Words = @() }
+            @{ Name = '--rate'; Help = 'Messages a second, from all clients together.'; Takes = 'any'; Words = @() }
+            @{ Name = '--size'; Help = 'Bytes in a message.'; Takes = 'any'; Words = @() }
+            @{ Name = '--id'; Help = 'Clients connect as PREFIX-1 to PREFIX-N.'; Takes = 'any'; Words = @() }
+            @{ Name = '--url'; Help = 'Address of a server elsewhere.'; Takes = 'any'; Words = @() }
+            @{ Name = '--port'; Help = 'Which server of this machine.'; Takes = 'any'; Words = @() }
+            @{ Name = '--json'; Help = 'Print JSON: one object, or one a line.' }
+            @{ Name = '-h'; Help = 'Show this message and exit.' }
+            @{ Name = '--help'; Help = 'Show this message and exit.' }
+        )
+        'completions' = @(
+            @{ Name = '-h'; Help = 'Show this message and exit.' }
+            @{ Name = '--help'; Help = 'Show this message and exit.' }
+        )
+    }
+    $arguments = @{
+        'broadcast' = @(
+            @{ Takes = 'any'; Words = @(); Repeats = $false }
+        )
+        'completions' = @(
+            @{ Takes = 'word'; Words = @('bash', 'zsh', 'fish', 'powershell'); Repeats = $false }
+        )
+    }
+
+    $command = ''
+    $place = 0
+    $ended = $false
+    $pending = $null
+    foreach ($element in @($commandAst.CommandElements | Select-Object -Skip 1)) {
+        if ($element.Extent.EndOffset -ge $cursorPosition) { break }
+        $word = $element.Extent.Text
+        if ($pending) { $pending = $null }
+        elseif (-not $ended -and $word -eq '--') { $ended = $true }
+        elseif (-not $ended -and $word -like '-?*') {
+            $pending = @($options[$command]) | Where-Object { $_.Name -eq $word -and $_.Takes }
+        }
+        elseif ($command -eq '') { $command = $word }
+        else { $place += 1 }
+    }
+
+    $typed = $wordToComplete
+    $prefix = ''
+    if (-not $pending -and -not $ended -and $typed -match '^(--[^=]+)=(.*)$') {
+        $name = $Matches[1]
+        $typed = $Matches[2]
+        $prefix = "$name="
+        $pending = @($options[$command]) | Where-Object { $_.Name -eq $name -and $_.Takes }
+    }
+
+    $offered = @()
+    if (-not $pending -and -not $ended -and $typed -like '-*') { $offered = @($options[$command]) }
+    elseif (-not $pending -and $command -eq '') { $offered = $commands }
+    else {
+        if (-not $pending) {
+            $several = @($arguments[$command])
+            $pending = $several[[Math]::Min($place, $several.Count - 1)]
+            if ($place -ge $several.Count -and -not $pending.Repeats) { $pending = $null }
+        }
+        # With no answer at all, PowerShell completes files.
+        if ($pending.Takes -eq 'file') { return }
+        $offered = @($pending.Words | Where-Object { $_ } | ForEach-Object { @{ Name = $_; Help = $_ } })
+    }
+
+    $found = @($offered | Where-Object { $_.Name -and $_.Name.StartsWith($typed) } | ForEach-Object {
+        $whole = $prefix + $_.Name
+        [System.Management.Automation.CompletionResult]::new($whole, $_.Name, 'ParameterValue', $_.Help)
+    })
+    if ($found.Count) { $found } else { '' }
+}

@@ -1,0 +1,502 @@
+"""`wsctl client` as people and scripts run it."""
+
+import asyncio
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+from websockets.asyncio.server import ServerConnection
+
+from tests.conftest import StartServer
+from tests.support.clients import join, receive_type
+from tests.support.fake_server import error_body, message, refusing, serving, welcome
+from tests.support.server import DEADLINE, WSCTL, ServerProcess, wsctl
+from tests.support.terminal import Terminal
+
+pytestmark = pytest.mark.anyio
+
+StartClient = Callable[..., "subprocess.Popen[str]"]
+
+
+@pytest.fixture
+def start_client(environ: dict[str, str]) -> Iterator[StartClient]:
+    """Start `wsctl client` with an input that stays open; it does not outlive the test."""
+    with ExitStack() as stack:
+
+        def start(*flags: str) -> "subprocess.Popen[str]":
+            process = subprocess.Popen(
+                [*WSCTL, "client", *flags],
+                env=environ,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            stack.enter_context(process)
+            stack.callback(process.kill)
+            return process
+
+        yield start
+
+
+@pytest.fixture
+def open_terminal(environ: dict[str, str]) -> Iterator[Callable[..., Terminal]]:
+    """Run `wsctl client` on a terminal."""
+    with ExitStack() as stack:
+
+        def start(*flags: str) -> Terminal:
+            # The emulator does not answer the question where the cursor is.
+            env = environ | {"TERM": "xterm-256color", "PROMPT_TOOLKIT_NO_CPR": "1"}
+            terminal = Terminal([*WSCTL, "client", *flags], env)
+            stack.callback(terminal.close)
+            return terminal
+
+        yield start
+
+
+def connected(server: ServerProcess, client_id: str) -> None:
+    server.wait_for_line(rf" connected client_id={client_id} ")
+
+
+def broadcast(server: ServerProcess, data: object) -> None:
+    assert server.api("POST", "/api/broadcast", {"data": data})[0] == 200
+
+
+def one_line(text: str) -> str:
+    assert text.count("\n") == 1, text
+    return text
+
+
+def data_of(stdout: str) -> list[Any]:
+    return [f["data"] for f in map(json.loads, stdout.splitlines()) if f["type"] == "message"]
+
+
+async def run(*arguments: str, environ: dict[str, str], stdin: str = "") -> Any:
+    """Run `wsctl client` to its end beside a server in this process."""
+    return await asyncio.to_thread(wsctl, "client", *arguments, environ=environ, stdin=stdin)
+
+
+# What ends it
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ("--id", "../x"),
+        ("--id", ""),
+        ("--id", "x" * 127, "--clients", "2"),
+        (),
+        ("--id", "bob", "--count", "0"),
+        ("--id", "bob", "--for", "soon"),
+        ("--id", "bob", "--clients", "0"),
+        ("--id", "bob", "--url", "nonsense"),
+    ],
+)
+def test_a_wrong_value_is_one_line_and_exit_2(flags: tuple[str, ...], environ: dict[str, str]) -> None:
+    result = wsctl("client", *flags, environ=environ)
+    assert result.returncode == 2
+    assert one_line(result.stderr)
+    assert not result.stdout
+
+
+def test_no_server_on_this_machine_is_exit_5(environ: dict[str, str]) -> None:
+    result = wsctl("client", "--id", "bob", environ=environ)
+    assert (result.returncode, result.stdout) == (5, "")
+    assert "wsctl serve" in one_line(result.stderr)
+
+
+@pytest.mark.parametrize("flags", [(), ("--clients", "3"), ("--json",)])
+def test_no_server_at_an_address_is_exit_5_at_once(flags: tuple[str, ...], environ: dict[str, str]) -> None:
+    result = wsctl("client", "--id", "bob", "--url", "http://127.0.0.1:1", *flags, environ=environ)
+    assert result.returncode == 5
+    assert "http://127.0.0.1:1: connection refused" in one_line(result.stderr)
+
+
+@pytest.mark.parametrize(("status", "code"), [(400, 2), (401, 6), (403, 6), (404, 5)])
+async def test_a_refusal_is_one_line_and_its_exit_code(
+    status: int, code: int, environ: dict[str, str]
+) -> None:
+    async def unreached(_connection: ServerConnection) -> None:
+        raise AssertionError
+
+    body = error_body("some_code", "some \x1b[31mwords")
+    async with serving(unreached, refusing(status, body)) as target:
+        result = await run("--id", "bob", "--url", str(target.url), environ=environ)
+        recorded = await run("--id", "bob", "--url", str(target.url), "--json", environ=environ)
+    assert (result.returncode, result.stdout) == (code, "")
+    assert f"HTTP {status} some \\x1b[31mwords" in one_line(result.stderr)
+    refused = {"type": "refused", "status": status, "code": "some_code", "message": "some \x1b[31mwords"}
+    assert json.loads(recorded.stdout) == refused
+    assert recorded.returncode == code
+
+
+async def test_what_is_no_wsctl_server_is_exit_5_without_a_traceback(environ: dict[str, str]) -> None:
+    async def handler(connection: ServerConnection) -> None:
+        await connection.send("\x1b[31mhello")
+        await connection.wait_closed()
+
+    async with serving(handler) as target:
+        result = await run("--id", "bob", "--url", str(target.url), environ=environ)
+    assert result.returncode == 5
+    assert "no wsctl server" in one_line(result.stderr)
+
+
+def test_a_replaced_client_says_so_and_exits_1(start_server: StartServer, start_client: StartClient) -> None:
+    server = start_server()
+    older = start_client("--id", "bob")
+    connected(server, "bob")
+    newer = start_client("--id", "bob", "--count", "1")
+    _, errors = older.communicate(timeout=DEADLINE)
+    assert older.returncode == 1
+    assert "closed: 4501 replaced by a newer connection of this id, not reconnecting" in errors
+    broadcast(server, "x")
+    assert newer.wait(DEADLINE) == 0
+
+
+def test_count_ends_it_after_so_many_messages(start_server: StartServer, start_client: StartClient) -> None:
+    server = start_server("--broadcast-interval", "0.05")
+    client = start_client("--id", "bob", "--count", "2", "--json")
+    connected(server, "bob")
+    for number in range(3):
+        broadcast(server, number)
+    out, _ = client.communicate(timeout=DEADLINE)
+    assert client.returncode == 0
+    assert data_of(out) == [0, 1]
+    server.wait_for_line("disconnected client_id=bob .*code=1000")
+
+
+def test_a_time_ends_it(start_server: StartServer, environ: dict[str, str]) -> None:
+    start_server()
+    result = wsctl("client", "--id", "bob", "--for", "100ms", environ=environ)
+    assert (result.returncode, result.stdout) == (0, "")
+
+
+@pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 0)])
+def test_a_signal_closes_the_connection_properly(
+    signum: int, code: int, start_server: StartServer, start_client: StartClient
+) -> None:
+    server = start_server()
+    client = start_client("--id", "bob")
+    connected(server, "bob")
+    client.send_signal(signum)
+    _, errors = client.communicate(timeout=DEADLINE)
+    assert client.returncode == code
+    assert "Traceback" not in errors
+    server.wait_for_line("disconnected client_id=bob .*code=1000")
+
+
+# What is typed
+
+
+def test_each_line_of_a_pipe_is_a_message_and_comes_back_before_it_leaves(
+    start_server: StartServer, environ: dict[str, str]
+) -> None:
+    start_server()
+    result = wsctl("client", "--id", "bob", "--json", environ=environ, stdin="a\ngrüße\n\nlast")
+    assert result.returncode == 0
+    assert data_of(result.stdout) == ["a", "grüße", "", "last"]
+
+
+def test_at_the_end_of_lines_it_stays_when_a_count_was_given(
+    start_server: StartServer, start_client: StartClient
+) -> None:
+    server = start_server()
+    client = start_client("--id", "bob", "--count", "2", "--json")
+    assert client.stdin
+    assert client.stdout
+    client.stdin.write("mine\n")
+    client.stdin.close()
+    client.stdin = None
+    assert [json.loads(client.stdout.readline())["type"] for _ in range(2)] == ["welcome", "message"]
+    broadcast(server, "yours")
+    out, _ = client.communicate(timeout=DEADLINE)
+    assert client.returncode == 0
+    assert data_of(out) == ["yours"]
+
+
+def test_an_empty_input_is_no_reason_to_leave(start_server: StartServer, environ: dict[str, str]) -> None:
+    server = start_server()
+    client = subprocess.Popen(
+        [*WSCTL, "client", "--id", "bob"],
+        env=environ,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    with client:
+        connected(server, "bob")
+        broadcast(server, "still here")
+        assert client.stdout
+        assert client.stdout.readline().endswith("server: still here\n")
+        client.send_signal(signal.SIGINT)
+
+
+async def test_lines_that_do_not_come_back_are_counted(environ: dict[str, str]) -> None:
+    async def deaf(connection: ServerConnection) -> None:
+        await connection.send(welcome())
+        await connection.recv()
+        await connection.send(message("one", "bob"))
+        await connection.wait_closed()
+
+    async with serving(deaf) as target:
+        url = str(target.url)
+        result = await run("--id", "bob", "--url", url, environ=environ, stdin="one\ntwo\nthree\n")
+    assert result.returncode == 0
+    assert "2 of 3 messages did not come back" in result.stderr
+
+
+def test_a_message_that_is_not_taken_is_said_on_stderr(
+    start_server: StartServer, environ: dict[str, str]
+) -> None:
+    start_server("--no-client-publish")
+    result = wsctl("client", "--id", "bob", environ=environ, stdin="hello\n")
+    assert (result.returncode, result.stdout) == (0, "")
+    assert "(publish_disabled)" in result.stderr
+
+
+async def test_a_line_waits_for_the_connection(environ: dict[str, str]) -> None:
+    heard: list[str | bytes] = []
+    calls = 0
+
+    async def handler(connection: ServerConnection) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 1:
+            await connection.close(1001, "draining")
+            return
+        await connection.send(welcome())
+        heard.append(await connection.recv())
+        await connection.send(message(heard[-1], "bob"))
+        await connection.wait_closed()
+
+    async with serving(handler) as target:
+        result = await run("--id", "bob", "--url", str(target.url), environ=environ, stdin="patience\n")
+    assert result.returncode == 0
+    assert heard == ["patience"]
+    assert result.stdout.endswith("bob: patience\n")
+
+
+# What is shown
+
+
+async def test_it_comes_back_after_a_close_and_says_what_happens(environ: dict[str, str]) -> None:
+    calls = 0
+
+    async def handler(connection: ServerConnection) -> None:
+        nonlocal calls
+        calls += 1
+        await connection.send(welcome())
+        if calls == 1:
+            await connection.close(1012, "the server is restarting")
+            return
+        await connection.send(message("back"))
+        await connection.wait_closed()
+
+    async with serving(handler) as target:
+        plain = await run("--id", "bob", "--url", str(target.url), "--count", "1", environ=environ)
+        calls = 0
+        flags = ("--id", "bob", "--url", str(target.url), "--count", "1", "--json")
+        recorded = await run(*flags, environ=environ)
+    assert (plain.returncode, recorded.returncode) == (0, 0)
+    assert plain.stdout.endswith("eve: back\n")
+    states = [line.partition(" * ")[2] for line in plain.stderr.splitlines()]
+    assert [states[0], states[1], states[3]] == [
+        "connected as bob",
+        "closed: 1012 the server is restarting",
+        "connected as bob",
+    ]
+    assert states[2].startswith("retrying in ")
+    objects = [json.loads(line) for line in recorded.stdout.splitlines()]
+    assert [o["type"] for o in objects] == ["welcome", "closed", "waiting", "welcome", "message"]
+    assert objects[1] == {"type": "closed", "code": 1012, "reason": "the server is restarting"}
+
+
+async def test_once_connected_a_lost_server_is_waited_for(environ: dict[str, str]) -> None:
+    gone = asyncio.Event()
+
+    async def handler(connection: ServerConnection) -> None:
+        await connection.send(welcome())
+        gone.set()
+
+    async with serving(handler) as target:
+        process = await asyncio.create_subprocess_exec(
+            *(*WSCTL, "client", "--id", "bob", "--url", str(target.url)),
+            env=environ,
+            stdin=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        )
+        async with asyncio.timeout(DEADLINE):
+            await gone.wait()
+    assert process.stderr
+    async with asyncio.timeout(DEADLINE):
+        while b"cannot connect" not in await process.stderr.readline():
+            pass
+        assert b"retrying in" in await process.stderr.readline()
+        process.send_signal(signal.SIGINT)
+        assert await process.wait() == 130
+
+
+def test_several_clients_each_get_their_count_and_are_named(
+    start_server: StartServer, environ: dict[str, str]
+) -> None:
+    start_server()
+    flags = ("--id", "bob", "--clients", "3", "--count", "2", "--json")
+    result = wsctl("client", *flags, environ=environ, stdin="a\nb\n")
+    assert result.returncode == 0
+    frames = [json.loads(line) for line in result.stdout.splitlines()]
+    names = ["bob-1", "bob-2", "bob-3"]
+    assert sorted(f["client_id"] for f in frames if f["type"] == "welcome") == names
+    for name in names:
+        mine = [f for f in frames if f["type"] == "message" and f["client"] == name]
+        assert [(f["from"], f["data"]) for f in mine] == [("bob-1", "a"), ("bob-1", "b")]
+
+
+async def test_a_client_that_has_its_count_shows_no_more_while_others_wait(environ: dict[str, str]) -> None:
+    ahead = asyncio.Event()
+
+    async def handler(connection: ServerConnection) -> None:
+        await connection.send(welcome())
+        assert connection.request
+        if connection.request.path.endswith("bob-1"):
+            for number in range(3):
+                await connection.send(message(number))
+            await (await connection.ping())
+            ahead.set()
+        else:
+            await ahead.wait()
+            await connection.send(message(0))
+        await connection.wait_closed()
+
+    async with serving(handler) as target:
+        flags = ("--clients", "2", "--count", "1", "--json")
+        result = await run("--id", "bob", "--url", str(target.url), *flags, environ=environ)
+    assert result.returncode == 0
+    assert data_of(result.stdout) == [0, 0]
+
+
+def test_a_drain_is_told_and_messages_go_on(start_server: StartServer, start_client: StartClient) -> None:
+    server = start_server()
+    client = start_client("--id", "bob", "--count", "1")
+    connected(server, "bob")
+    server.signal()
+    server.wait_for_line("draining")
+    broadcast(server, "one more")
+    out, errors = client.communicate(timeout=DEADLINE)
+    assert out.endswith("server: one more\n")
+    assert "server is draining, 1800 s left (SIGTERM)" in errors
+    assert server.wait() == 0
+
+
+@pytest.mark.parametrize("flags", [(), ("--json",)])
+def test_no_escape_sequence_of_others_gets_through(
+    flags: tuple[str, ...], start_server: StartServer, start_client: StartClient
+) -> None:
+    server = start_server()
+    client = start_client("--id", "bob", "--count", "2", *flags)
+    connected(server, "bob")
+    broadcast(server, "\x1b]0;title\a\x9b2J\r\n")
+    broadcast(server, {"\x1b": "\x9b"})
+    out, errors = client.communicate(timeout=DEADLINE)
+    assert client.returncode == 0
+    assert all(line.isprintable() for line in (out + errors).splitlines())
+    assert not {"\x1b", "\x9b", "\r", "\a"} & set(out + errors)
+
+
+def test_help_imports_neither_the_network_nor_the_prompt() -> None:
+    code = (
+        "import sys; from wsctl.cli.app import run; run(['client', '--help']);"
+        "print(sorted({'websockets', 'asyncio', 'prompt_toolkit', 'rich'} & set(sys.modules)))"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "Ctrl-D" in result.stdout
+    assert result.stdout.splitlines()[-1] == "[]"
+
+
+# On a terminal
+
+
+async def test_a_message_that_arrives_leaves_what_is_being_typed(
+    start_server: StartServer, open_terminal: Callable[..., Terminal]
+) -> None:
+    server = start_server()
+    eve = await join(server.ws_url, "eve")
+    terminal = open_terminal("--id", "bob")
+    terminal.wait_for("connected as bob")
+    terminal.type("half a")
+    terminal.wait_for("bob> half a")
+    broadcast(server, "meanwhile")
+    lines = terminal.wait_for("server: meanwhile").splitlines()
+    terminal.wait_for(lambda text: text.splitlines()[-1] == "bob> half a")
+    assert any(line.endswith("server: meanwhile") for line in lines)
+    terminal.type(" line\r")
+    terminal.wait_for("bob: half a line")
+    terminal.type("\x1b[A")
+    terminal.wait_for(lambda text: text.splitlines()[-1] == "bob> half a line")
+    await receive_type(eve, "message")
+    assert (await receive_type(eve, "message"))["data"] == "half a line"
+    await eve.close()
+
+
+def test_control_d_leaves_cleanly(start_server: StartServer, open_terminal: Callable[..., Terminal]) -> None:
+    server = start_server()
+    terminal = open_terminal("--id", "bob")
+    terminal.wait_for("connected as bob")
+    terminal.type("\x04")
+    assert terminal.wait() == 0
+    server.wait_for_line("disconnected client_id=bob .*code=1000")
+
+
+def test_control_c_clears_the_line_and_leaves_when_it_is_empty(
+    start_server: StartServer, open_terminal: Callable[..., Terminal]
+) -> None:
+    server = start_server()
+    terminal = open_terminal("--id", "bob")
+    terminal.wait_for("connected as bob")
+    terminal.type("never sent")
+    terminal.wait_for("bob> never sent")
+    terminal.type("\x03")
+    terminal.wait_for(lambda text: text.splitlines()[-1] == "bob>")
+    terminal.type("\x03")
+    assert terminal.wait() == 0
+    server.wait_for_line("disconnected client_id=bob .*code=1000")
+
+
+def test_what_cannot_be_sent_stays_in_the_line(
+    start_server: StartServer, open_terminal: Callable[..., Terminal]
+) -> None:
+    server = start_server()
+    terminal = open_terminal("--id", "bob")
+    terminal.wait_for("connected as bob")
+    server.kill()
+    terminal.wait_for("retrying in")
+    terminal.type("precious\r")
+    terminal.wait_for("not sent: there is no connection")
+    terminal.wait_for(lambda text: text.splitlines()[-1] == "bob> precious")
+    terminal.type("\x03\x03")
+    assert terminal.wait() == 0
+
+
+def test_no_escape_sequence_of_others_reaches_the_terminal(
+    start_server: StartServer, open_terminal: Callable[..., Terminal]
+) -> None:
+    server = start_server()
+    terminal = open_terminal("--id", "bob")
+    terminal.wait_for("connected as bob")
+    broadcast(server, "\x1b]0;stolen title\a")
+    terminal.wait_for(r"server: \x1b]0;stolen title\x07")
+    assert b"\x1b]0;stolen" not in terminal.raw
+
+
+def test_an_unreachable_server_leaves_the_terminal_with_one_line(
+    open_terminal: Callable[..., Terminal],
+) -> None:
+    terminal = open_terminal("--id", "bob", "--url", "http://127.0.0.1:1")
+    assert terminal.wait() == 5
+    assert "connection refused" in terminal.text
+    assert "bob>" not in terminal.text

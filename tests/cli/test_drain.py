@@ -1,0 +1,328 @@
+"""`wsctl drain`, as a process, and what it shows."""
+
+import asyncio
+import contextlib
+import io
+import json
+import re
+import signal
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import pytest
+from anyio import to_thread
+from rich.console import Console
+from websockets.asyncio.client import ClientConnection
+
+from tests.conftest import StartServer
+from tests.support.clients import join, receive_type
+from tests.support.server import DEADLINE, WSCTL, ServerProcess, wsctl
+from tests.support.terminal import Terminal
+from wsctl.cli.ui.drain_bar import DrainLines, picture
+from wsctl.lifecycle.graceful import DrainProgress
+from wsctl.lifecycle.phases import Phase
+
+pytestmark = pytest.mark.anyio
+
+PROGRESS = DrainProgress(Phase.DRAINING, "requested", True, 4, 2, 65.0, 1735.0, 2, 0, 0, 0, 0, "bob")
+
+
+def drain(server: ServerProcess, *flags: str) -> "asyncio.Task[Any]":
+    """`wsctl drain`, running beside the test."""
+    call = partial(wsctl, "drain", *flags, environ=server.environ)
+    return asyncio.create_task(asyncio.to_thread(call))
+
+
+async def announced(client: ClientConnection) -> dict[str, Any]:
+    """The drain, as it was announced to a client."""
+    return await receive_type(client, "shutdown")
+
+
+async def test_it_shows_the_drain_until_everybody_has_left(start_server: StartServer) -> None:
+    server = start_server()
+    bob, eve = await join(server.ws_url, "bob"), await join(server.ws_url, "eve")
+    running = drain(server)
+    await announced(bob)
+    await bob.close()
+    await eve.close()
+    shown = await running
+    assert shown.returncode == 0
+    assert re.match(r"draining: 2 of 2 connected, elapsed 0:0\d, remaining (30:00|29:5\d)\n", shown.stderr)
+    assert re.fullmatch(
+        r"drained: 0 of 2 connected, elapsed 0:0\d, remaining 29:5\d; "
+        r"left 2, evicted 0, forced 0, aborted 0, undelivered 0\n",
+        shown.stdout,
+    )
+    assert server.wait() == 0
+
+
+async def test_clients_that_were_forced_make_it_exit_4(start_server: StartServer) -> None:
+    server = start_server()
+    bob = await join(server.ws_url, "bob")
+    shown = await drain(server, "--timeout", "100ms", "--json")
+    assert shown.returncode == 4
+    told = json.loads(shown.stdout)
+    assert told["exit_code"] == 4
+    assert (told["drain"]["forced"], told["drain"]["left"]) == (1, 0)
+    await bob.wait_closed()
+    assert server.wait() == 4
+
+
+def test_a_server_with_no_clients_has_drained_at_once(start_server: StartServer) -> None:
+    server = start_server()
+    shown = wsctl("drain", environ=server.environ)
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert shown.stdout.startswith("drained: 0 of 0 connected, elapsed 0:00")
+    assert server.wait() == 0
+
+
+async def test_a_drain_cancelled_from_elsewhere_makes_it_exit_1(start_server: StartServer) -> None:
+    server = start_server()
+    bob = await join(server.ws_url, "bob")
+    running = drain(server)
+    await announced(bob)
+    cancelled = await drain(server, "--cancel")
+    assert (cancelled.returncode, cancelled.stdout, cancelled.stderr) == (0, "drain cancelled\n", "")
+    shown = await running
+    assert (shown.returncode, shown.stdout) == (1, "")
+    assert shown.stderr.endswith("wsctl: the drain was cancelled from elsewhere: the server goes on\n")
+    assert server.status()["status"] == "serving"
+    await bob.close()
+
+
+async def test_a_server_killed_meanwhile_makes_it_exit_1(start_server: StartServer) -> None:
+    server = start_server()
+    bob = await join(server.ws_url, "bob")
+    running = drain(server)
+    await announced(bob)
+    server.kill()
+    shown = await running
+    assert (shown.returncode, shown.stdout) == (1, "")
+    assert "wsctl: the server went away before it told how its drain ended" in shown.stderr
+    await bob.wait_closed()
+
+
+async def test_without_waiting_it_starts_the_drain_and_ends(start_server: StartServer) -> None:
+    server = start_server()
+    bob = await join(server.ws_url, "bob")
+    shown = await drain(server, "--no-wait", "--timeout", "5m")
+    assert (shown.returncode, shown.stderr) == (0, "")
+    pattern = r"draining: 1 of 1 connected, elapsed 0:0\d, remaining (5:00|4:5\d)\n"
+    assert re.fullmatch(pattern, shown.stdout)
+    assert json.loads((await drain(server, "--no-wait", "--json")).stdout)["status"] == "draining"
+    assert (await drain(server, "--cancel", "--json")).stdout == '{"status": "serving", "drain": null}\n'
+    await bob.close()
+
+
+async def test_a_timeout_moves_the_deadline_of_a_drain_that_runs(start_server: StartServer) -> None:
+    server = start_server()
+    bob = await join(server.ws_url, "bob")
+    server.signal()
+    assert (await announced(bob))["deadline_s"] > 1700
+    await drain(server, "--timeout", "2h", "--no-wait")
+    assert (await announced(bob))["deadline_s"] == 7200
+    await bob.close()
+
+
+async def test_a_drain_begun_by_a_signal_cannot_be_cancelled(start_server: StartServer) -> None:
+    server = start_server()
+    bob = await join(server.ws_url, "bob")
+    server.signal()
+    await announced(bob)
+    failed = await drain(server, "--cancel")
+    assert (failed.returncode, failed.stdout) == (1, "")
+    assert failed.stderr == "wsctl: a drain begun by a signal cannot be cancelled\n"
+    await bob.close()
+
+
+def test_cancelling_no_drain_is_an_error(start_server: StartServer) -> None:
+    failed = wsctl("drain", "--cancel", environ=start_server().environ)
+    assert (failed.returncode, failed.stdout) == (1, "")
+    assert "there is no drain to cancel" in failed.stderr
+
+
+@pytest.mark.parametrize(
+    ("flags", "text"),
+    [
+        (["--cancel", "--timeout", "5"], "--cancel ends a drain and --timeout moves its deadline"),
+        (["--timeout", "soon"], "'soon' is not a duration"),
+        (["--url", "http://there", "--port", "1"], "--url and --port both choose a server"),
+    ],
+)
+def test_what_cannot_be_meant_is_a_usage_error(environ: dict[str, str], flags: list[str], text: str) -> None:
+    failed = wsctl("drain", *flags, environ=environ)
+    assert (failed.returncode, failed.stdout) == (2, "")
+    assert text in failed.stderr
+    assert failed.stderr.count("\n") == 1
+
+
+def test_two_servers_need_a_choice_and_none_is_drained(start_server: StartServer) -> None:
+    first, second = start_server(), start_server()
+    failed = wsctl("drain", environ=first.environ)
+    assert failed.returncode == 2
+    assert first.url in failed.stderr
+    assert second.url in failed.stderr
+    assert wsctl("drain", "--port", str(first.port), environ=first.environ).returncode == 0
+    assert first.wait() == 0
+    assert second.status()["status"] == "serving"
+
+
+def test_without_a_server_there_is_nothing_to_drain(environ: dict[str, str]) -> None:
+    failed = wsctl("drain", environ=environ)
+    assert (failed.returncode, failed.stdout) == (5, "")
+    assert failed.stderr.startswith("wsctl: no server runs here")
+
+
+def test_a_wrong_token_drains_nothing(start_server: StartServer) -> None:
+    server = start_server(env={"WSCTL_TOKEN": "right"})
+    wrong = dict(server.environ) | {"WSCTL_TOKEN": "wrong"}
+    failed = wsctl("drain", "--url", server.url, environ=wrong)
+    assert (failed.returncode, failed.stdout) == (6, "")
+    assert server.status()["status"] == "serving"
+
+
+@contextlib.asynccontextmanager
+async def impatient_proxy(server: ServerProcess) -> AsyncIterator[tuple[str, asyncio.Event]]:
+    """A proxy that hangs up on the first request that waits for the drain's end.
+
+    Gives its URL, and an event: the wait was begun again, and something else was answered since.
+    """
+    waits, again = 0, asyncio.Event()
+
+    async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal waits
+        head = await reader.readuntil(b"\r\n\r\n")
+        size = re.search(rb"content-length: (\d+)", head, re.IGNORECASE)
+        body = await reader.readexactly(int(size[1])) if size else b""
+        is_wait = head.startswith(b"GET /api/drain ")
+        waits += is_wait
+        if not is_wait or waits > 1:
+            with contextlib.suppress(OSError):  # the server may have ended
+                onward, out = await asyncio.open_connection("127.0.0.1", server.port)
+                out.write(head + body)
+                writer.write(await onward.read())
+                out.close()
+            if waits > 1:
+                again.set()
+        writer.close()
+
+    proxy = await asyncio.start_server(relay, "127.0.0.1", 0)
+    async with proxy:
+        yield f"http://127.0.0.1:{proxy.sockets[0].getsockname()[1]}", again
+
+
+async def test_a_proxy_that_cuts_long_requests_does_not_end_the_watch(start_server: StartServer) -> None:
+    server = start_server(env={"WSCTL_TOKEN": "t"})
+    bob = await join(server.ws_url, "bob")
+    async with impatient_proxy(server) as (url, again):
+        running = drain(server, "--url", url)
+        async with asyncio.timeout(DEADLINE):
+            await again.wait()
+        await bob.close()
+        shown = await running
+    assert shown.returncode == 0, shown.stderr
+    assert "left 1" in shown.stdout
+
+
+@pytest.fixture
+async def crowd(start_server: StartServer) -> AsyncIterator[tuple[ServerProcess, list[ClientConnection]]]:
+    """A server with two clients, the older one with the longest id there can be."""
+    server = start_server()
+    clients = [await join(server.ws_url, name) for name in ("x" * 128, "bob")]
+    yield server, clients
+    for client in clients:
+        await client.close()
+
+
+async def test_on_a_terminal_a_bar_moves_and_leaves_the_outcome(
+    crowd: tuple[ServerProcess, list[ClientConnection]],
+) -> None:
+    server, (older, bob) = crowd
+    terminal = Terminal([*WSCTL, "drain"], server.environ, columns=80)
+    try:
+        shown = await to_thread.run_sync(terminal.wait_for, "2 of 2 connected")
+        rows = shown.splitlines()
+        assert rows[0].startswith("Draining")
+        assert re.fullmatch(r"elapsed 0:0\d  remaining (30:00|29:5\d)  longest: x{20,}\u2026", rows[1])
+        assert len(rows) == 2
+        await older.close()
+        shown = await to_thread.run_sync(terminal.wait_for, "1 of 2 connected")
+        assert "longest: bob" in shown
+        await bob.close()
+        assert await to_thread.run_sync(terminal.wait) == 0
+        assert terminal.text.startswith("drained: 0 of 2 connected")
+        assert "Draining" not in terminal.text
+    finally:
+        terminal.close()
+
+
+async def test_ctrl_c_stops_the_watching_and_not_the_drain(
+    crowd: tuple[ServerProcess, list[ClientConnection]],
+) -> None:
+    server, _ = crowd
+    terminal = Terminal([*WSCTL, "drain"], server.environ)
+    try:
+        await to_thread.run_sync(terminal.wait_for, "2 of 2 connected")
+        terminal.type("\x03")
+        assert await to_thread.run_sync(terminal.wait) == 130
+        assert "wsctl: the drain goes on" in terminal.text
+        assert "Draining" not in terminal.text
+        assert server.status()["status"] == "draining"
+    finally:
+        terminal.close()
+
+
+async def test_a_force_by_the_servers_operator_is_told_as_forced(start_server: StartServer) -> None:
+    server = start_server()
+    bob = await join(server.ws_url, "bob")
+    server.signal(signal.SIGINT)
+    await announced(bob)
+    running = drain(server)
+    while server.process.poll() is None:  # it takes SIGINT for force from the first second on
+        server.signal(signal.SIGINT)
+        await asyncio.wait([running], timeout=0.25)
+    shown = await running
+    assert shown.returncode == 4
+    assert "forced 1" in shown.stdout
+    await bob.wait_closed()
+
+
+def test_lines_come_at_the_start_and_every_ten_seconds() -> None:
+    stream = io.StringIO()
+    lines = DrainLines(stream)
+    lines.began(replace(PROGRESS, elapsed_s=0.0))
+    for tenth in range(1, 250):
+        lines.progressed(replace(PROGRESS, elapsed_s=tenth / 10))
+    told = re.findall(r"elapsed (\S+),", stream.getvalue())
+    assert told == ["0:00", "0:10", "0:20"]
+
+
+def drawn(progress: DrainProgress, width: int) -> list[str]:
+    console = Console(file=io.StringIO(), width=width, soft_wrap=True, color_system=None)
+    with console.capture() as shown:
+        console.print(picture(progress, width))
+    return [row.rstrip() for row in shown.get().splitlines()]
+
+
+def test_a_wide_terminal_has_it_all_in_one_line() -> None:
+    row = drawn(PROGRESS, 100)
+    assert len(row) == 1
+    assert re.fullmatch(
+        r"Draining  \u2501{12}\s+2 of 4 connected  elapsed 1:05  remaining 28:55  longest: bob", row[0]
+    )
+
+
+@pytest.mark.parametrize("width", [24, 40, 60, 80, 100, 200])
+@pytest.mark.parametrize("oldest", [None, "bob", "x" * 128, "\u65e5" * 128])
+def test_a_picture_never_needs_more_columns_or_lines_than_there_are(width: int, oldest: str | None) -> None:
+    progress = replace(PROGRESS, started_with=10_000, active=5_000, oldest=oldest)
+    rows = drawn(progress, width)
+    assert len(rows) <= 2
+    assert all(Console().measure(row).maximum <= width for row in rows)
+    assert "remaining 28:55" in rows[-1]
+
+
+def test_an_id_cannot_act_on_the_terminal() -> None:
+    assert "longest: [b]\\x1b[2J\\n" in drawn(replace(PROGRESS, oldest="[b]\x1b[2J\n"), 120)[0]

@@ -1,0 +1,37 @@
+"""Which events end the command."""
+
+import pytest
+
+from wsctl.cli.failures import failure
+from wsctl.client.events import Closed, Event, Failed, Refused
+from wsctl.codes import ExitCode
+
+
+@pytest.mark.parametrize(
+    ("event", "code"),
+    [
+        (Refused(400, "", ""), ExitCode.USAGE),
+        (Refused(401, "", ""), ExitCode.REFUSED),
+        (Refused(403, "", ""), ExitCode.REFUSED),
+        (Refused(404, "", ""), ExitCode.UNREACHABLE),
+        (Refused(426, "", ""), ExitCode.UNREACHABLE),
+        (Failed("no wsctl server", final=True), ExitCode.UNREACHABLE),
+    ],
+)
+@pytest.mark.parametrize("connected_once", [True, False])
+def test_what_is_final_has_an_exit_code(event: Event, code: ExitCode, connected_once: bool) -> None:
+    error = failure(event, connected_once=connected_once)
+    assert error
+    assert error.exit_code == code
+
+
+def test_a_server_is_waited_for_only_when_it_was_there_before() -> None:
+    assert failure(Failed("gone"), connected_once=True) is None
+    error = failure(Failed("gone"), connected_once=False)
+    assert error
+    assert error.exit_code == ExitCode.UNREACHABLE
+
+
+@pytest.mark.parametrize("event", [Refused(503, "", ""), Closed(1001, ""), Closed(4501, "")])
+def test_everything_else_is_told_as_an_event(event: Event) -> None:
+    assert failure(event, connected_once=False) is None

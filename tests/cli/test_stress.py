@@ -1,0 +1,248 @@
+"""`wsctl stress` against real servers."""
+
+import json
+import resource
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from tests.conftest import StartServer
+from tests.support.clients import join, receive_type
+from tests.support.server import DEADLINE, WSCTL, ServerProcess, wsctl
+from tests.support.terminal import Terminal
+
+CLIENTS = 5
+
+CROWD = 15
+"""Clients enough not to come back all at once."""
+
+
+@contextmanager
+def stressing(
+    server: ServerProcess, environ: Mapping[str, str], *flags: str
+) -> "Iterator[subprocess.Popen[str]]":
+    """A stress run on a server, without an end of its own."""
+    command = [*WSCTL, "stress", "--duration", "1h", "--url", server.url, *flags]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, env=dict(environ), text=True, **pipes) as process:  # type: ignore[call-overload]
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def ended(process: "subprocess.Popen[str]") -> tuple[int, dict[str, Any]]:
+    """Ctrl-C: exit code and JSON."""
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=DEADLINE)
+    assert "Traceback" not in err
+    return process.returncode, json.loads(out)
+
+
+async def under_way(server: ServerProcess, count: int = 1) -> None:
+    """Wait until a server has delivered so many messages of a stress run."""
+    witness = await join(server.ws_url, "witness")
+    for _ in range(count):
+        await receive_type(witness, "message")
+    await witness.close()
+
+
+def complaint(result: Any) -> str:
+    """The one line a command ended with."""
+    assert result.stdout == ""
+    (line,) = result.stderr.splitlines()
+    return str(line)
+
+
+def test_a_short_run_on_a_healthy_server_misses_nothing(
+    start_server: StartServer, environ: dict[str, str]
+) -> None:
+    start_server()
+    result = wsctl("stress", "--duration", "2s", "--json", environ=environ)
+    assert (result.returncode, result.stderr) == (0, "")
+    found = json.loads(result.stdout)
+    assert found["clients"] == 10
+    assert found["duration_s"] >= 2
+    assert found["sent"] > 0
+    assert found["delivered"] == found["expected"] == 10 * found["sent"]
+    assert [found[name] for name in ("missed", "duplicated", "out_of_order", "unconfirmed")] == [0, 0, 0, 0]
+    assert found["close_codes"] == found["refused"] == found["errors"] == {}
+    latency = found["latency_ms"]
+    assert 0 < latency["p50"] <= latency["p95"] <= latency["p99"] <= latency["max"]
+
+
+def test_people_get_a_table(start_server: StartServer, environ: dict[str, str]) -> None:
+    start_server()
+    result = wsctl("stress", "--duration", "300ms", "--clients", "3", "--size", "1k", environ=environ)
+    assert result.returncode == 0
+    rows = dict(line.split(maxsplit=1) for line in result.stdout.splitlines() if line[:3] != "out")
+    assert rows["connected"] == "3 of 3"
+    assert rows["missed"] == "0"
+
+
+@pytest.mark.anyio
+async def test_a_server_that_was_killed_and_came_back_is_not_called_lossless(
+    start_server: StartServer, environ: dict[str, str]
+) -> None:
+    server = start_server()
+    with stressing(server, environ, "--clients", str(CROWD), "--rate", "150", "--json") as run:
+        await under_way(server)
+        server.kill()
+        again = start_server("--port", str(server.port))
+        witness = await join(again.ws_url, "witness")
+        senders: set[str] = set()
+        while len(senders) < CROWD:
+            senders.add((await receive_type(witness, "message"))["from"])
+        await witness.close()
+        code, found = ended(run)
+    assert code == 1
+    assert found["missed"] > 0
+    assert found["reconnects"] == CROWD
+    assert found["close_codes"] == {"1006": CROWD}
+    assert (found["duplicated"], found["out_of_order"]) == (0, 0)
+
+
+@pytest.mark.anyio
+async def test_a_drain_at_its_deadline_is_seen_as_1012(
+    start_server: StartServer, environ: dict[str, str]
+) -> None:
+    server = start_server("--shutdown-timeout", "500ms")
+    with stressing(server, environ, "--clients", str(CLIENTS), "--json") as run:
+        await under_way(server)
+        assert server.stop() == 4
+        _, found = ended(run)
+    assert found["close_codes"] == {"1012": CLIENTS}
+    assert found["missed"] == 0
+
+
+@pytest.mark.anyio
+async def test_a_server_that_is_gone_for_good_still_ends_with_a_summary(
+    start_server: StartServer, environ: dict[str, str]
+) -> None:
+    server = start_server()
+    with stressing(server, environ, "--clients", "2", "--duration", "3s") as run:
+        await under_way(server)
+        server.kill()
+        out, err = run.communicate(timeout=DEADLINE)
+    assert "Traceback" not in err
+    assert "connected     0 of 2" in out
+    assert "2 of 2 clients were not connected" in out
+
+
+@pytest.mark.anyio
+async def test_a_second_ctrl_c_does_not_wait(start_server: StartServer, environ: dict[str, str]) -> None:
+    server = start_server()
+    with stressing(server, environ, "--clients", "2", "--rate", "50") as run:
+        await under_way(server)
+        server.signal(signal.SIGSTOP)
+        run.send_signal(signal.SIGINT)
+        assert run.stderr
+        assert "Ctrl-C again" in run.stderr.readline()
+        run.send_signal(signal.SIGINT)
+        out, err = run.communicate(timeout=DEADLINE)
+    assert (run.returncode, out, err) == (130, "", "")
+
+
+def test_a_server_that_takes_no_messages_is_one_line(
+    start_server: StartServer, environ: dict[str, str]
+) -> None:
+    start_server("--no-client-publish")
+    result = wsctl("stress", "--duration", "1h", environ=environ)
+    assert result.returncode == 1
+    assert "takes no messages from clients" in complaint(result)
+
+
+def test_a_server_that_limits_the_rate_is_said_to(start_server: StartServer, environ: dict[str, str]) -> None:
+    start_server("--rate", "1/s:1")
+    result = wsctl("stress", "--duration", "500ms", "--clients", "2", "--rate", "20", environ=environ)
+    assert result.returncode == 0
+    assert "rate_limited" in result.stdout
+    assert "a lower --rate" in result.stdout
+
+
+def test_a_full_server_refuses(start_server: StartServer, environ: dict[str, str]) -> None:
+    start_server("--max-connections", "3")
+    result = wsctl("stress", "--duration", "1h", environ=environ)
+    assert result.returncode == 6
+    assert "HTTP 503" in complaint(result)
+
+
+def test_without_a_server_it_is_unreachable(environ: dict[str, str]) -> None:
+    result = wsctl("stress", environ=environ)
+    assert result.returncode == 5
+    assert "no server runs here" in complaint(result)
+    result = wsctl("stress", "--url", "http://127.0.0.1:1", environ=environ)
+    assert result.returncode == 5
+    assert "cannot connect to http://127.0.0.1:1" in complaint(result)
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (("--id", "a b"), "--id"),
+        (("--clients", "0"), "--clients"),
+        (("--rate", "0"), "--rate"),
+        (("--duration", "0"), "--duration"),
+        (("--duration", "soon"), "'soon' is not a duration"),
+        (("--size", "big"), "'big' is not a size"),
+    ],
+)
+def test_a_value_that_cannot_be_meant_is_a_usage_error(
+    environ: dict[str, str], flags: tuple[str, ...], said: str
+) -> None:
+    result = wsctl("stress", *flags, environ=environ)
+    assert result.returncode == 2
+    assert said in complaint(result)
+
+
+def test_more_clients_than_open_files_do_not_fit(environ: dict[str, str]) -> None:
+    result = subprocess.run(
+        [*WSCTL, "stress", "--clients", "100"],
+        env=environ,
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE,
+        check=False,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (64, 128)),
+    )
+    assert result.returncode == 2
+    assert "--clients 100 does not fit: 128 files may be open" in complaint(result)
+
+
+def test_on_a_terminal_the_table_is_live_and_gives_way_to_the_summary(
+    start_server: StartServer, environ: dict[str, str]
+) -> None:
+    start_server()
+    terminal = Terminal([*WSCTL, "stress", "--duration", "1h"], environ | {"TERM": "xterm-256color"})
+    try:
+        terminal.wait_for("0:01 of 1:00:00")
+        assert "10 of 10" in terminal.text
+        terminal.type("\x03")
+        assert terminal.wait() == 0
+        assert "of 1:00:00" not in terminal.text
+        assert "duration" in terminal.text
+        assert terminal.text.count("duplicated") == 1
+    finally:
+        terminal.close()
+
+
+def test_help_imports_no_framework(environ: dict[str, str]) -> None:
+    code = (
+        "import sys; from wsctl.cli.app import run; run(['stress', '--help']);"
+        "sys.exit(' '.join({'asyncio', 'websockets', 'uvloop', 'rich', 'uvicorn'} & set(sys.modules)))"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code],
+        env=environ,
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE,
+        check=False,
+    )
+    assert result.stderr.strip() == ""
+    assert "--duration" in result.stdout

@@ -1,0 +1,112 @@
+"""The account of a load."""
+
+import pytest
+
+from wsctl.client.account import WINDOW, Account
+from wsctl.client.events import Closed, Failed, Opened, Received, Refused
+
+IDS = ("a-1", "a-2")
+
+
+def opened() -> Account:
+    account = Account(IDS)
+    for client in range(len(IDS)):
+        account.take(client, Opened({}), 0.0)
+    account.began = 0.0
+    return account
+
+
+def message(text: str, sender: str = "a-1") -> Received:
+    return Received({"type": "message", "id": "1-0", "ts": 1.0, "from": sender, "data": text})
+
+
+def error(code: str) -> Received:
+    return Received({"type": "error", "code": code, "message": "no"})
+
+
+def test_a_message_that_all_received_is_a_clean_run() -> None:
+    account = opened()
+    text = account.send(0, 1.0, 64)
+    account.take(0, message(text), 1.010)
+    account.take(1, message(text), 1.020)
+    report = account.report(2.0, final=True)
+    assert (report.sent, report.delivered, report.expected, report.clean) == (1, 2, 2, True)
+    assert report.latency
+    assert report.latency.max == pytest.approx(0.020)
+    assert report.latency.p50 == pytest.approx(0.010, rel=0.02)
+
+
+@pytest.mark.parametrize("wrong", ["missed", "duplicated", "out_of_order"])
+def test_one_wrong_delivery_is_not_clean(wrong: str) -> None:
+    account = opened()
+    texts = [account.send(0, 1.0, 64), account.send(0, 1.0, 64)]
+    order = {"missed": [0], "duplicated": [0, 1, 1], "out_of_order": [1, 0]}[wrong]
+    for at in (0, 1):
+        account.take(0, message(texts[at]), 1.1)
+    for at in order:
+        account.take(1, message(texts[at]), 1.1)
+    report = account.report(2.0, final=True)
+    assert not report.clean
+    assert {n: getattr(report, n) for n in ("missed", "duplicated", "out_of_order")} == {
+        "missed": 0,
+        "duplicated": 0,
+        "out_of_order": 0,
+    } | {wrong: 1}
+
+
+def test_other_programs_messages_are_no_part_of_it() -> None:
+    account = opened()
+    text = account.send(0, 1.0, 64)
+    for stranger in (message(text, "echo"), message("hello"), message(Account(IDS).send(0, 1.0, 64))):
+        account.take(1, stranger, 1.1)
+    unsent = text.replace(" 0 ", " 99 ", 1)
+    account.take(1, message(unsent), 1.1)
+    assert account.report(2.0, final=True).delivered == 0
+
+
+def test_a_message_on_its_way_is_not_yet_called_missed() -> None:
+    account = opened()
+    account.take(0, message(account.send(0, 0.0, 64)), 0.0)
+    account.beat(0.1, 0.0)
+    assert account.report(0.1, final=False).missed == 0
+    for beat in range(WINDOW):
+        account.beat(0.2 + beat / 10, 0.0)
+    assert account.report(2.2, final=False).missed == 1
+    assert account.report(0.1, final=True).missed == 1
+
+
+def test_endings_are_counted_by_kind() -> None:
+    account = opened()
+    account.take(0, Closed(1012, "restart"), 1.0)
+    account.take(0, Refused(503, "full", "later"), 1.0)
+    account.take(0, Failed("nobody there"), 1.0)
+    assert account.report(1.0, final=False).connected == 1
+    account.take(0, Opened({}), 1.0)
+    account.take(1, error("rate_limited"), 1.0)
+    report = account.report(1.0, final=True)
+    assert (report.connected, report.reconnects, report.failures) == (2, 1, 1)
+    assert (report.close_codes, report.refused, report.errors) == ({1012: 1}, {503: 1}, {"rate_limited": 1})
+
+
+def test_what_was_sent_on_a_connection_that_ended_is_unconfirmed() -> None:
+    account = opened()
+    account.send(0, 1.0, 64)
+    account.take(0, Closed(1006, "lost"), 1.0)
+    report = account.report(2.0, final=True)
+    assert (report.unconfirmed, report.missed, report.sent_while_away) == (1, 0, False)
+    account.send(1, 1.0, 64)
+    assert account.report(2.0, final=True).sent_while_away
+
+
+def test_the_longest_lag_is_kept() -> None:
+    account = opened()
+    for late in (0.01, 0.2, 0.03):
+        account.beat(1.0, late)
+    assert account.report(1.0, final=True).lag_s == 0.2
+
+
+def test_time_stands_still_once_publishing_has_ended() -> None:
+    account = opened()
+    assert account.report(3.0, final=False).duration_s == 3.0
+    account.ended = 4.0
+    assert account.report(9.0, final=True).duration_s == 4.0

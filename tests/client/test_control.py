@@ -1,0 +1,281 @@
+"""The control API's client, against answers of every kind."""
+
+import json
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import StartServer
+from tests.support.server import DEADLINE, ServerProcess
+from wsctl.client.control import Conflict, Control, drain_progress
+from wsctl.client.target import Target
+from wsctl.errors import Refused, Unreachable, UsageError, WsctlError
+from wsctl.lifecycle.phases import Phase
+
+Answering = Callable[[int, bytes], str]
+
+PROGRESS = {
+    "phase": "draining",
+    "reason": "requested",
+    "cancellable": True,
+    "started_with": 2,
+    "active": 1,
+    "elapsed_s": 1.5,
+    "remaining_s": 28.5,
+    "left": 1,
+    "evicted": 0,
+    "forced": 0,
+    "aborted": 0,
+    "undelivered": 0,
+    "oldest": "bob",
+}
+
+
+@pytest.fixture
+def answering() -> Iterator[Answering]:
+    """Start an HTTP server that gives every request one answer; returns its URL."""
+    with ExitStack() as stack:
+
+        def start(status: int, body: bytes) -> str:
+            class Handler(BaseHTTPRequestHandler):
+                def do_GET(self) -> None:
+                    self.send_response(status)
+                    self.send_header("content-length", str(len(body)))
+                    self.end_headers()
+                    self.wfile.write(body)
+
+                def log_message(self, *_: object) -> None:
+                    pass
+
+            server = stack.enter_context(ThreadingHTTPServer(("127.0.0.1", 0), Handler))
+            thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+            thread.start()
+            stack.callback(thread.join, DEADLINE)
+            stack.callback(server.shutdown)
+            return f"http://127.0.0.1:{server.server_port}"
+
+        yield start
+
+
+@pytest.fixture
+def listener() -> Iterator[socket.socket]:
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        yield sock
+
+
+def _url(sock: socket.socket, scheme: str = "http") -> str:
+    return f"{scheme}://127.0.0.1:{sock.getsockname()[1]}"
+
+
+def _error(message: str) -> bytes:
+    return json.dumps({"error": {"code": "some", "message": message}}).encode()
+
+
+def _local(server: ServerProcess) -> Control:
+    path = Path(server.environ["WSCTL_RUNTIME_DIR"]) / f"{server.pid}.sock"
+    return Control(Target(server.url, control=str(path)))
+
+
+def test_a_server_of_this_machine_is_asked_through_its_control_socket(start_server: StartServer) -> None:
+    server = start_server()
+    control = _local(server)
+    assert control.name == server.url
+    facts = control.status()
+    assert (facts["status"], facts["connections"], facts["pid"]) == ("serving", 0, server.pid)
+    assert "clients" not in facts
+    assert control.status(clients=True)["clients"] == []
+    sent = control.broadcast({"any": ["json", None]}, ["bob"])
+    assert sent == {"id": control.status()["newest_id"], "recipients": 0}
+
+
+def test_a_server_elsewhere_is_asked_at_its_url_with_the_token(start_server: StartServer) -> None:
+    server = start_server(env={"WSCTL_TOKEN": "right"})
+    assert Control(Target(server.url, token="right")).status()["pid"] == server.pid
+    with pytest.raises(Refused, match="has another token than WSCTL_TOKEN"):
+        Control(Target(server.url, token="wrong")).status()
+    with pytest.raises(Refused, match="wants its token: set WSCTL_TOKEN_FILE"):
+        Control(Target(server.url)).status()
+
+
+def test_a_server_without_a_token_is_not_commanded_at_its_url(start_server: StartServer) -> None:
+    with pytest.raises(Refused, match=r"on its own machine only: .*WSCTL_TOKEN_FILE"):
+        Control(Target(start_server().url, token="any")).drain()
+
+
+def test_a_drain_of_nobody_has_ended_at_once(start_server: StartServer) -> None:
+    server = start_server()
+    assert _local(server).drain(5)["drain"]["phase"] == "stopped"
+    assert server.wait() == 0
+
+
+def test_cancelling_no_drain_is_a_conflict_in_the_servers_words(start_server: StartServer) -> None:
+    control = _local(start_server())
+    with pytest.raises(Conflict, match="there is no drain to cancel"):
+        control.cancel()
+    assert control.wait_drained() == {"drain": None, "exit_code": 0}
+
+
+def test_a_message_too_big_is_refused_however_big(start_server: StartServer) -> None:
+    control = _local(start_server())
+    for size in (70_000, 5_000_000):
+        with pytest.raises(UsageError, match=r"may have \d+ bytes"):
+            control.broadcast("x" * size)
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "exit_code"),
+    [
+        (400, UsageError, 2),
+        (413, UsageError, 2),
+        (401, Refused, 6),
+        (403, Refused, 6),
+        (503, Refused, 6),
+        (409, Conflict, 1),
+        (500, WsctlError, 1),
+        (404, Unreachable, 5),
+    ],
+)
+def test_an_error_answer_becomes_the_right_exit_code(
+    answering: Answering, status: int, kind: type[WsctlError], exit_code: int
+) -> None:
+    with pytest.raises(kind) as error:
+        Control(Target(answering(status, _error("not so")))).status()
+    assert type(error.value) is kind
+    assert error.value.exit_code == exit_code
+
+
+@pytest.mark.parametrize("status", [400, 409, 413, 500, 503])
+def test_the_servers_words_are_repeated(answering: Answering, status: int) -> None:
+    with pytest.raises(WsctlError, match="not so"):
+        Control(Target(answering(status, _error("not so")))).status()
+
+
+def test_the_servers_words_cannot_move_the_cursor(answering: Answering) -> None:
+    with pytest.raises(Conflict) as error:
+        Control(Target(answering(409, _error("\x1b[2J" + "x" * 10_000)))).status()
+    assert str(error.value).isprintable()
+    assert len(str(error.value)) < 400
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (200, b"<html>"),
+        (200, b"[1]"),
+        (200, b'{"status": "ok"}'),
+        (200, b"\xff"),
+        (200, b"[" * 100_000),
+        (401, b"Unauthorized"),
+        (404, b'{"detail": "Not Found"}'),
+        (502, b"<html>"),
+        (503, b'{"error": "busy"}'),
+    ],
+)
+def test_what_is_no_wsctl_server_is_unreachable(answering: Answering, status: int, body: bytes) -> None:
+    with pytest.raises(Unreachable, match=f"is no wsctl server: it answered {status}"):
+        Control(Target(answering(status, body))).status()
+
+
+def test_a_port_where_nothing_listens_is_unreachable(listener: socket.socket) -> None:
+    url = _url(listener)
+    listener.close()
+    with pytest.raises(Unreachable, match="nothing listens at"):
+        Control(Target(url)).status()
+
+
+def test_a_server_that_does_not_answer_is_not_waited_for(listener: socket.socket) -> None:
+    with pytest.raises(Unreachable, match="did not answer in time"):
+        Control(Target(_url(listener)), patience=0.05).status()
+
+
+def _answer_once(listener: socket.socket, answer: bytes) -> threading.Thread:
+    def serve() -> None:
+        connection, _ = listener.accept()
+        with connection:
+            connection.recv(65536)
+            connection.sendall(answer)
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    return thread
+
+
+@pytest.mark.parametrize(
+    ("scheme", "answer", "text"),
+    [
+        ("http", b"SSH-2.0-OpenSSH\r\n", "does not speak HTTP"),
+        ("http", b"", "hung up without an answer"),
+        ("http", b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{", "does not speak HTTP"),
+        ("https", b"HTTP/1.1 400 Bad Request\r\n\r\n", r"no TLS with .*: is it http://"),
+    ],
+)
+def test_another_protocol_is_named_as_the_trouble(
+    listener: socket.socket, scheme: str, answer: bytes, text: str
+) -> None:
+    thread = _answer_once(listener, answer)
+    with pytest.raises(Unreachable, match=text):
+        Control(Target(_url(listener, scheme))).status()
+    thread.join(DEADLINE)
+
+
+def test_a_host_that_does_not_exist_is_named() -> None:
+    with pytest.raises(Unreachable, match=r"http://nowhere\.invalid"):
+        Control(Target("http://nowhere.invalid")).status()
+
+
+def test_a_control_socket_that_has_just_gone_is_unreachable(runtime_dir: Path) -> None:
+    with pytest.raises(Unreachable, match="cannot reach http://127"):
+        Control(Target("http://127.0.0.1:1", control=str(runtime_dir / "1.sock"))).status()
+
+
+def _heard(listening: socket.socket, control: Control) -> bytes:
+    """What the control sends to a server that hangs up."""
+    heard = bytearray()
+
+    def serve() -> None:
+        connection, _ = listening.accept()
+        with connection:
+            heard.extend(connection.recv(65536))
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    with pytest.raises(Unreachable):
+        control.status()
+    thread.join(DEADLINE)
+    return bytes(heard)
+
+
+def test_the_path_of_a_url_goes_in_front(listener: socket.socket) -> None:
+    heard = _heard(listener, Control(Target(f"{_url(listener)}/below", token="secret")))
+    assert heard.startswith(b"GET /below/api/status HTTP/1.1\r\n")
+    assert b"authorization: Bearer secret\r\n" in heard
+
+
+def test_the_control_socket_is_told_no_secret(runtime_dir: Path) -> None:
+    path = str(runtime_dir / "1.sock")
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.bind(path)
+        sock.listen()
+        heard = _heard(sock, Control(Target("http://h/below", control=path, token="secret")))
+    assert heard.startswith(b"GET /api/status HTTP/1.1\r\n")
+    assert b"secret" not in heard
+
+
+def test_an_account_of_a_drain_becomes_the_record_it_was_made_from() -> None:
+    progress = drain_progress(PROGRESS | {"later_field": 1})
+    assert progress.phase is Phase.DRAINING
+    assert (progress.active, progress.started_with, progress.oldest) == (1, 2, "bob")
+
+
+@pytest.mark.parametrize("odd", [{"phase": "dancing"}, {}])
+def test_an_account_of_another_version_is_said_to_be_one(odd: dict[str, str]) -> None:
+    told = PROGRESS | odd
+    if not odd:
+        told.pop("active")
+    with pytest.raises(WsctlError, match="as another version does"):
+        drain_progress(told)

@@ -1,0 +1,29 @@
+"""Which events are the end."""
+
+import pytest
+
+from wsctl.client.events import Closed, Event, Failed, Opened, Received, Refused, Waiting, is_final
+
+
+@pytest.mark.parametrize(
+    "event", [Closed(4500, ""), Closed(4999, ""), Refused(403, "", ""), Failed("no wsctl server", final=True)]
+)
+def test_what_would_be_the_same_again_is_final(event: Event) -> None:
+    assert is_final(event)
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        Closed(1000, ""),
+        Closed(1006, ""),
+        Closed(4499, ""),
+        Refused(503, "", ""),
+        Failed("later"),
+        Opened({}),
+        Received({}),
+        Waiting(1),
+    ],
+)
+def test_nothing_else_is(event: Event) -> None:
+    assert not is_final(event)

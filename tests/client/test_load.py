@@ -1,0 +1,199 @@
+"""A load, on a server without sockets."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.support.server import DEADLINE
+from tests.support.stress import FakeSession, Hub
+from wsctl.client.events import Closed, Event, Failed, Opened, Received, Refused
+from wsctl.client.load import CONNECTING, Load, Plan
+from wsctl.errors import Refused as ServerRefused
+from wsctl.errors import Unreachable, WsctlError
+
+pytestmark = pytest.mark.anyio
+
+IDS = ("a-1", "a-2", "a-3")
+
+
+def plan(duration: float = 0.2) -> Plan:
+    return Plan(ids=IDS, duration=duration, rate=200.0, size=64)
+
+
+def refuse(code: str) -> Received:
+    return Received({"type": "error", "code": code, "message": "no"})
+
+
+async def carried_out(load: Load) -> None:
+    async with asyncio.timeout(DEADLINE):
+        await load.run()
+
+
+def after(count: int, hub: Hub, act: Callable[[], None]) -> None:
+    """Do something once so many messages were sent."""
+    publish = hub.publish
+
+    def counted(sender: str, text: str) -> None:
+        publish(sender, text)
+        if len(hub.sent) == count:
+            act()
+
+    hub.publish = counted  # type: ignore[method-assign]
+
+
+async def test_a_server_that_delivers_everything_gives_a_clean_report() -> None:
+    hub = Hub()
+    load = Load(plan(), hub.session)
+    await carried_out(load)
+    report = load.report()
+    assert report.clean
+    assert report.sent == len(hub.sent) > 3
+    assert report.delivered == report.expected == 3 * report.sent
+    assert report.duration_s >= 0.19
+    # How it leaves is its own doing, and no finding.
+    assert all(session.closed for session in hub.sessions.values())
+    assert (report.connected, report.close_codes) == (3, {})
+
+
+async def test_nothing_is_sent_before_all_are_connected() -> None:
+    hub = Hub()
+    load = Load(plan(), hub.session)
+    late = hub.sessions["a-3"]
+    late.first = Received({"type": "heartbeat"})
+    task = asyncio.create_task(carried_out(load))
+    for session in hub.sessions.values():
+        await session.idle.wait()
+    assert load.report().connected == 2
+    assert not load.publishing
+    assert not hub.sent
+    late.tell(Opened({}))
+    await task
+    assert load.report().clean
+    assert load.publishing
+
+
+async def test_only_so_many_handshakes_are_under_way_at_a_time() -> None:
+    hub = Hub()
+    ids = tuple(f"a-{n}" for n in range(CONNECTING + 50))
+    load = Load(Plan(ids=ids, duration=0.1, rate=10.0, size=64), hub.session)
+    clients = list(hub.sessions.values())
+    for client in clients:
+        client.first = Received({"type": "heartbeat"})
+    task = asyncio.create_task(carried_out(load))
+    await clients[CONNECTING - 1].idle.wait()
+    assert not any(client.idle.is_set() for client in clients[CONNECTING:])
+    for client in clients:
+        client.tell(Opened({}))
+    await task
+    assert load.report().connected == len(ids)
+
+
+async def test_one_delivery_left_out_is_missed() -> None:
+    hub = Hub()
+
+    def forgetful(session: FakeSession, frame: dict[str, Any]) -> None:
+        if session.name != "a-2" or len(hub.sent) != 2:
+            session.tell(Received(frame))
+
+    hub.deliver = forgetful
+    load = Load(plan(), hub.session, settle=0.1)
+    await carried_out(load)
+    assert (load.report().missed, load.report().duplicated) == (1, 0)
+
+
+async def test_a_server_that_swallows_messages_is_found_out() -> None:
+    hub = Hub()
+    hub.deliver = lambda session, frame: None
+    load = Load(plan(), hub.session, settle=0.1)
+    await carried_out(load)
+    assert load.report().missed == 3 * load.report().sent > 0
+    assert not load.report().clean
+
+
+async def test_what_is_on_its_way_at_the_end_is_waited_for() -> None:
+    hub = Hub()
+    held: list[tuple[FakeSession, dict[str, Any]]] = []
+    hub.deliver = lambda session, frame: held.append((session, frame))
+    load = Load(plan(), hub.session, settle=DEADLINE)
+
+    def release() -> None:
+        for session, frame in held:
+            session.tell(Received(frame))
+
+    asyncio.get_running_loop().call_later(0.6, release)
+    await carried_out(load)
+    assert load.report().clean
+    assert load.report().delivered == len(held) > 0
+
+
+async def test_stopping_ends_it_early() -> None:
+    hub = Hub()
+    load = Load(plan(duration=3600), hub.session)
+    after(5, hub, load.stop)
+    await carried_out(load)
+    assert load.stopped
+    assert load.report().clean
+
+
+@pytest.mark.parametrize(
+    ("first", "error", "text"),
+    [
+        (Failed("cannot connect to there: nobody"), Unreachable, "cannot connect to there"),
+        (
+            Refused(503, "full", "the server is full"),
+            ServerRefused,
+            "client a-2 with HTTP 503: the server is",
+        ),
+        (Closed(1001, "draining"), ServerRefused, "closed client a-2 with 1001: draining"),
+        (Closed(4501, "replaced"), ServerRefused, "choose another --id"),
+    ],
+)
+async def test_a_client_that_cannot_connect_ends_it(first: Event, error: type[Exception], text: str) -> None:
+    hub = Hub()
+    load = Load(plan(), hub.session)
+    hub.sessions["a-2"].first = first
+    with pytest.raises(error, match=text):
+        await carried_out(load)
+    assert not hub.sent
+    assert all(session.closed for session in hub.sessions.values())
+
+
+async def test_a_server_that_takes_no_messages_ends_it() -> None:
+    hub = Hub()
+    load = Load(plan(duration=3600), hub.session)
+    hub.deliver = lambda session, frame: session.tell(refuse("publish_disabled"))
+    with pytest.raises(WsctlError, match="takes no messages from clients"):
+        await carried_out(load)
+
+
+async def test_a_server_that_limits_the_rate_misses_nothing() -> None:
+    hub = Hub()
+    load = Load(plan(), hub.session, settle=0.1)
+    hub.deliver = lambda session, frame: session.tell(refuse("rate_limited"))
+    await carried_out(load)
+    report = load.report()
+    assert report.errors["rate_limited"] > 0
+    assert (report.missed, report.unconfirmed) == (0, report.sent)
+
+
+async def test_a_connection_lost_on_the_way_is_counted_and_the_run_goes_on() -> None:
+    hub = Hub()
+    load = Load(plan(duration=3600), hub.session, settle=0.1)
+    lost = hub.sessions["a-3"]
+    after(5, hub, lambda: lost.tell(Closed(1012, "restart")))
+    after(20, hub, load.stop)
+    await carried_out(load)
+    report = load.report()
+    assert (report.connected, report.close_codes) == (2, {1012: 1})
+    assert set(hub.sent[-4:]) == {"a-1", "a-2"}
+    assert report.sent_while_away
+
+
+async def test_a_bug_in_a_session_is_not_hidden() -> None:
+    hub = Hub()
+    load = Load(plan(duration=3600), hub.session)
+    after(5, hub, lambda: hub.sessions["a-1"].tell(ZeroDivisionError("a bug")))
+    with pytest.raises(ZeroDivisionError):
+        await carried_out(load)

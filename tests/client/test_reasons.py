@@ -1,0 +1,67 @@
+"""Why there is no connection, in words."""
+
+import socket
+import ssl
+
+import pytest
+from websockets.datastructures import Headers
+from websockets.http11 import Response
+
+from wsctl.client.events import Refused
+from wsctl.client.reasons import explained, refusal
+
+
+def answer(status: int, body: bytes = b"", **headers: str) -> Response:
+    fields = Headers({name.replace("_", "-"): value for name, value in headers.items()})
+    return Response(status, "whatever", fields, body)
+
+
+def untrusted() -> ssl.SSLCertVerificationError:
+    error = ssl.SSLCertVerificationError(1, "[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed")
+    error.verify_message = "self-signed certificate"
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (ConnectionRefusedError(111, "Connect call failed ('127.0.0.1', 1)"), "connection refused"),
+        (
+            OSError("Multiple exceptions: [Errno 111] Connect call failed ('::1', 1, 0, 0), [Errno 111] ..."),
+            "connection refused",
+        ),
+        (OSError("something else"), "something else"),
+        (TimeoutError("timed out during opening handshake"), "no answer in time"),
+        (socket.gaierror(-2, "Name or service not known"), "its name is not known"),
+        (untrusted(), "its certificate is not trusted: self-signed certificate"),
+        (ssl.SSLError(1, "[SSL: WRONG_VERSION_NUMBER]"), "TLS failed"),
+        (ValueError(), "ValueError"),
+    ],
+)
+def test_a_failure_is_told_in_words(error: Exception, text: str) -> None:
+    assert text in explained(error)
+
+
+def test_code_and_message_of_a_refusal_are_those_of_its_json() -> None:
+    body = b'{"error": {"code": "full", "message": "come back later"}}'
+    assert refusal(answer(503, body, retry_after="5")) == Refused(503, "full", "come back later", 5)
+
+
+@pytest.mark.parametrize(
+    "body", [b"<html>", b"[]", b'{"error": "text"}', b'{"error": {"code": 1}}', b"[" * 9999, b"\xff", b""]
+)
+def test_another_answer_is_told_by_its_status(body: bytes) -> None:
+    assert refusal(answer(502, body)) == Refused(502, "", "Bad Gateway")
+
+
+def test_a_status_that_nobody_knows_has_the_words_it_came_with() -> None:
+    assert refusal(answer(599)).message == "whatever"
+
+
+@pytest.mark.parametrize("text", ["-1", "1e9", "soon", "9" * 5000, "Wed, 21 Oct 2015 07:28:00 GMT", "²"])
+def test_a_retry_after_that_is_no_number_of_seconds_is_left_aside(text: str) -> None:
+    assert refusal(answer(503, retry_after=text)).retry_after == 0
+
+
+def test_retry_after_counts_on_503_only() -> None:
+    assert refusal(answer(500, retry_after="5")).retry_after == 0

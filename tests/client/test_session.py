@@ -1,0 +1,328 @@
+"""A session against servers that do what each test says."""
+
+import asyncio
+import socket
+from collections.abc import Awaitable, Callable
+from contextlib import aclosing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from websockets.asyncio.server import ServerConnection
+
+from tests.support.fake_server import (
+    error_body,
+    message,
+    refusing,
+    serving,
+    serving_on_a_unix_socket,
+    welcome,
+)
+from tests.support.server import DEADLINE
+from wsctl.client.session import (
+    STEADY,
+    Closed,
+    Event,
+    Failed,
+    NotConnected,
+    Opened,
+    Received,
+    Refused,
+    Session,
+    Waiting,
+)
+from wsctl.client.target import Target
+
+pytestmark = pytest.mark.anyio
+
+
+def impatient(target: Target, **how: Any) -> Session:
+    """A session whose pauses are the longest ones and take no time."""
+
+    async def no_time(_seconds: float) -> None:
+        await asyncio.sleep(0)
+
+    return Session(target, "bob", **{"uniform": lambda low, high: high, "sleep": no_time} | how)
+
+
+async def events(session: Session, count: int) -> list[Event]:
+    """The first so many events; then the session is left."""
+    async with asyncio.timeout(DEADLINE), aclosing(session.events()) as happening:
+        return [await anext(happening) for _ in range(count)]
+
+
+async def all_events(session: Session) -> list[Event]:
+    """Every event of a session that ends."""
+    async with asyncio.timeout(DEADLINE):
+        return [event async for event in session.events()]
+
+
+def greeting(
+    *frames: str, close: tuple[int, str] = (1012, "restart")
+) -> Callable[[ServerConnection], Awaitable[None]]:
+    """Welcomes, sends frames, closes."""
+
+    async def handler(connection: ServerConnection) -> None:
+        for frame in (welcome(), *frames):
+            await connection.send(frame)
+        await connection.close(*close)
+
+    return handler
+
+
+def closing_at_once(code: int, reason: str) -> Callable[[ServerConnection], Awaitable[None]]:
+    async def handler(connection: ServerConnection) -> None:
+        await connection.close(code, reason)
+
+    return handler
+
+
+async def listening(connection: ServerConnection) -> None:
+    """Welcomes, and echoes what it hears."""
+    await connection.send(welcome())
+    async for text in connection:
+        await connection.send(message(text, "bob"))
+
+
+def dead_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
+async def test_what_a_server_sends_comes_in_order_and_then_its_close() -> None:
+    async with serving(greeting(message("a"), message("b"), '{"type":"heartbeat"}')) as target:
+        seen = await events(impatient(target), 5)
+    opened, *frames, closed = seen
+    assert isinstance(opened, Opened)
+    assert opened.welcome["client_id"] == "bob"
+    assert [f.frame.get("data") for f in frames if isinstance(f, Received)] == ["a", "b", None]
+    assert closed == Closed(1012, "restart")
+
+
+async def test_it_connects_again_after_a_close() -> None:
+    async with serving(greeting()) as target:
+        seen = await events(impatient(target), 5)
+    assert [type(event) for event in seen] == [Opened, Closed, Waiting, Opened, Closed]
+
+
+async def test_a_server_that_accepts_and_closes_at_once_is_met_with_growing_pauses() -> None:
+    async with serving(closing_at_once(1001, "draining")) as target:
+        seen = await events(impatient(target), 16)
+    assert set(seen[::2]) == {Closed(1001, "draining")}
+    assert seen[1::2] == [Waiting(s) for s in (0.5, 1, 2, 4, 8, 16, 30, 30)]
+
+
+async def test_each_pause_is_slept() -> None:
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    async with serving(closing_at_once(1001, "draining")) as target:
+        await events(impatient(target, sleep=sleep), 7)
+    assert slept == [0.5, 1, 2]
+
+
+async def test_a_welcome_alone_does_not_start_the_pauses_over() -> None:
+    async with serving(greeting()) as target:
+        seen = await events(impatient(target), 9)
+    assert [e.seconds for e in seen if isinstance(e, Waiting)] == [0.5, 1, 2]
+
+
+@pytest.mark.parametrize(("lived", "pauses"), [(STEADY, [0.5, 0.5, 0.5]), (STEADY - 0.1, [0.5, 1, 2])])
+async def test_a_connection_that_lived_long_enough_starts_them_over(
+    lived: float, pauses: list[float]
+) -> None:
+    # The clock is read when a connection begins and when it ends.
+    now = 0.0
+
+    def clock() -> float:
+        nonlocal now
+        now += lived
+        return now
+
+    async with serving(greeting()) as target:
+        seen = await events(impatient(target, clock=clock), 9)
+    assert [e.seconds for e in seen if isinstance(e, Waiting)] == pauses
+
+
+async def test_without_a_welcome_even_a_long_life_does_not() -> None:
+    async with serving(closing_at_once(1001, "draining")) as target:
+        now = iter(range(0, 1000, 100))
+        seen = await events(impatient(target, clock=lambda: next(now)), 6)
+    assert [e.seconds for e in seen if isinstance(e, Waiting)] == [0.5, 1, 2]
+
+
+@pytest.mark.parametrize("code", [4500, 4501, 4999])
+async def test_a_final_code_ends_it(code: int) -> None:
+    async with serving(closing_at_once(code, "go away")) as target:
+        assert await all_events(impatient(target)) == [Closed(code, "go away")]
+
+
+@pytest.mark.parametrize("code", [1000, 1001, 1008, 1009, 1012, 1013, 4000, 4499])
+async def test_after_any_other_code_it_tries_again(code: int) -> None:
+    async with serving(closing_at_once(code, "later")) as target:
+        assert await events(impatient(target), 2) == [Closed(code, "later"), Waiting(0.5)]
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 426])
+async def test_an_answer_that_would_be_the_same_again_ends_it(status: int) -> None:
+    body = error_body("some_code", "some words")
+    async with serving(listening, refusing(status, body)) as target:
+        assert await all_events(impatient(target)) == [Refused(status, "some_code", "some words")]
+
+
+@pytest.mark.parametrize("status", [429, 500, 502, 503])
+async def test_after_any_other_answer_it_tries_again(status: int) -> None:
+    async with serving(listening, refusing(status)) as target:
+        refused, waiting = await events(impatient(target), 2)
+    assert isinstance(refused, Refused)
+    assert refused.status == status
+    assert waiting == Waiting(0.5)
+
+
+async def test_retry_after_is_the_least_pause_and_the_jitter_comes_on_top() -> None:
+    async with serving(listening, refusing(503, retry_after="5")) as target:
+        seen = await events(impatient(target), 4)
+    assert seen[1::2] == [Waiting(5.5), Waiting(6)]
+
+
+async def test_without_a_server_it_says_why_and_tries_again() -> None:
+    port = dead_port()
+    seen = await events(impatient(Target(f"http://127.0.0.1:{port}")), 4)
+    why = Failed(f"cannot connect to http://127.0.0.1:{port}: connection refused")
+    assert seen == [why, Waiting(0.5), why, Waiting(1)]
+
+
+async def test_a_connection_lost_without_a_close_frame_is_1006() -> None:
+    async def handler(connection: ServerConnection) -> None:
+        await connection.send(welcome())
+        connection.transport.abort()
+
+    async with serving(handler) as target:
+        _, closed = await events(impatient(target), 2)
+    assert isinstance(closed, Closed)
+    assert closed.code == 1006
+    assert closed.reason
+
+
+@pytest.mark.parametrize("nonsense", ["hello", "[1]", "null", "[" * 100_000, b"\xff\x00", ""])
+async def test_what_is_no_json_object_ends_it(nonsense: str | bytes) -> None:
+    async def handler(connection: ServerConnection) -> None:
+        await connection.send(nonsense)
+        await connection.wait_closed()
+
+    async with serving(handler) as target:
+        (failed,) = await all_events(impatient(target))
+    assert isinstance(failed, Failed)
+    assert "no wsctl server" in failed.message
+
+
+async def test_what_speaks_no_http_is_a_failure_in_words() -> None:
+    async def babble(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"220 mail.example ESMTP\r\n")
+        writer.close()
+        await writer.wait_closed()
+
+    async with await asyncio.start_server(babble, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        failed, _ = await events(impatient(Target(f"http://127.0.0.1:{port}")), 2)
+    assert isinstance(failed, Failed)
+    assert "does not speak HTTP" in failed.message
+
+
+async def test_what_is_sent_arrives() -> None:
+    async with serving(listening) as target:
+        session = impatient(target)
+        async with asyncio.timeout(DEADLINE), aclosing(session.events()) as happening:
+            await anext(happening)
+            await session.send("héllo")
+            echo = await anext(happening)
+    assert isinstance(echo, Received)
+    assert echo.frame["data"] == "héllo"
+
+
+async def test_nothing_is_sent_before_the_welcome_or_after_the_close() -> None:
+    async with serving(greeting()) as target:
+        session = impatient(target)
+        with pytest.raises(NotConnected):
+            await session.send("too early")
+        async with asyncio.timeout(DEADLINE), aclosing(session.events()) as happening:
+            assert [type(await anext(happening)) for _ in range(3)] == [Opened, Closed, Waiting]
+            with pytest.raises(NotConnected):
+                await session.send("too late")
+
+
+async def test_closing_is_a_normal_close_and_the_end() -> None:
+    codes: asyncio.Queue[int | None] = asyncio.Queue()
+
+    async def handler(connection: ServerConnection) -> None:
+        await listening(connection)
+        codes.put_nowait(connection.close_code)
+
+    async with serving(handler) as target:
+        session = impatient(target)
+        async with asyncio.timeout(DEADLINE), aclosing(session.events()) as happening:
+            await anext(happening)
+            closing = asyncio.ensure_future(session.close())
+            assert [event async for event in happening] == [Closed(1000, "")]
+            await closing
+            assert await codes.get() == 1000
+
+
+async def test_closing_does_not_wait_for_frames_that_nobody_read() -> None:
+    codes: asyncio.Queue[int | None] = asyncio.Queue()
+
+    async def handler(connection: ServerConnection) -> None:
+        await connection.send(welcome())
+        for number in range(200):
+            await connection.send(message("x" * 1000, number=number))
+        await connection.wait_closed()
+        codes.put_nowait(connection.close_code)
+
+    async with serving(handler) as target:
+        await events(impatient(target), 3)
+        async with asyncio.timeout(DEADLINE):
+            assert await codes.get() == 1000
+
+
+async def test_closing_ends_a_pause() -> None:
+    async with serving(closing_at_once(1001, "draining")) as target:
+        session = impatient(target, sleep=lambda seconds: asyncio.sleep(3600))
+        async with asyncio.timeout(DEADLINE), aclosing(session.events()) as happening:
+            assert [type(await anext(happening)) for _ in range(2)] == [Closed, Waiting]
+            rest = asyncio.ensure_future(anext(happening, None))
+            await session.close()
+            assert await rest is None
+
+
+async def test_closing_ends_a_handshake_that_is_not_answered() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.setblocking(False)
+        session = impatient(Target(f"http://127.0.0.1:{listener.getsockname()[1]}"))
+        everything = asyncio.ensure_future(all_events(session))
+        async with asyncio.timeout(DEADLINE):
+            silent, _ = await asyncio.get_running_loop().sock_accept(listener)
+            await session.close()
+            assert await everything == []
+        silent.close()
+
+
+async def test_a_closed_session_does_not_begin() -> None:
+    session = impatient(Target(f"http://127.0.0.1:{dead_port()}"))
+    await session.close()
+    assert await all_events(session) == []
+
+
+async def test_a_unix_socket_is_a_server_like_any_other(runtime_dir: Path) -> None:
+    async with serving_on_a_unix_socket(greeting(message("a")), str(runtime_dir / "s")) as target:
+        seen = await events(impatient(target), 3)
+    assert [type(event) for event in seen] == [Opened, Received, Closed]
+
+
+async def test_a_missing_unix_socket_is_a_failure_in_words(runtime_dir: Path) -> None:
+    path = runtime_dir / "none"
+    failed, _ = await events(impatient(Target(None, uds=str(path))), 2)
+    assert failed == Failed(f"cannot connect to unix:{path}: no such file or directory")

@@ -1,0 +1,169 @@
+"""Which server a command means."""
+
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from wsctl.client.target import Target, find, find_all
+from wsctl.errors import Unreachable, UsageError
+from wsctl.lifecycle.runtime import ServerRecord, announced, control_socket
+
+Announce = Callable[..., str]
+
+
+@pytest.fixture
+def announce(runtime_dir: Path) -> Iterator[Announce]:
+    """Announce a server that listens on its control socket only; returns that socket's path."""
+    with ExitStack() as stack:
+
+        def one(pid: int, url: str | None, uds: str | None = None) -> str:
+            sock = stack.enter_context(control_socket(runtime_dir, pid))
+            sock.listen()
+            path = str(sock.getsockname())
+            stack.enter_context(announced(ServerRecord(pid, url, uds, path, float(pid))))
+            return path
+
+        yield one
+
+
+def test_the_only_server_of_this_machine_needs_no_address(
+    announce: Announce, environ: dict[str, str]
+) -> None:
+    control = announce(1, "http://127.0.0.1:8001")
+    assert find(None, None, environ) == Target("http://127.0.0.1:8001", None, control, None)
+
+
+def test_a_server_on_a_unix_socket_is_called_by_its_path(announce: Announce, environ: dict[str, str]) -> None:
+    announce(1, None, "/run/ws.sock")
+    assert find(None, None, environ).name == "unix:/run/ws.sock"
+
+
+def test_the_port_chooses_one_of_several(announce: Announce, environ: dict[str, str]) -> None:
+    announce(1, "http://127.0.0.1:8001")
+    second = announce(2, "http://127.0.0.1:8002/root")
+    assert find(None, 8002, environ).control == second
+
+
+def test_several_servers_without_a_choice_are_listed(announce: Announce, environ: dict[str, str]) -> None:
+    announce(2, "http://127.0.0.1:8002")
+    announce(1, "http://127.0.0.1:8001")
+    with pytest.raises(UsageError) as error:
+        find(None, None, environ)
+    assert "2 servers run here" in str(error.value)
+    assert "http://127.0.0.1:8001 pid 1, http://127.0.0.1:8002 pid 2" in str(error.value)
+    assert "--port" in str(error.value)
+
+
+def test_all_servers_are_found_the_oldest_first(announce: Announce, environ: dict[str, str]) -> None:
+    announce(2, "http://127.0.0.1:8002")
+    announce(1, "http://127.0.0.1:8001")
+    assert [t.url for t in find_all(None, None, environ)] == [
+        "http://127.0.0.1:8001",
+        "http://127.0.0.1:8002",
+    ]
+    assert [t.url for t in find_all(None, 8002, environ)] == ["http://127.0.0.1:8002"]
+    assert [t.url for t in find_all("http://there", None, environ)] == ["http://there"]
+
+
+def test_a_port_that_nobody_has_is_answered_with_those_that_run(
+    announce: Announce, environ: dict[str, str]
+) -> None:
+    announce(1, "http://127.0.0.1:8001")
+    with pytest.raises(Unreachable, match=r"no server on port 9: .*http://127\.0\.0\.1:8001 pid 1"):
+        find(None, 9, environ)
+
+
+def test_no_server_is_answered_with_how_to_start_one(environ: dict[str, str]) -> None:
+    with pytest.raises(Unreachable, match=r"no server runs here: start one with 'wsctl serve'"):
+        find(None, None, environ)
+    with pytest.raises(Unreachable, match=r"no server runs here on port 9"):
+        find_all(None, 9, environ)
+
+
+def test_what_a_killed_server_left_is_cleared_away(runtime_dir: Path, environ: dict[str, str]) -> None:
+    left = runtime_dir / "7.sock"
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.bind(str(left))
+    record = announced(ServerRecord(7, "http://127.0.0.1:8007", None, str(left), 7.0))
+    record.__enter__()
+    with pytest.raises(Unreachable):
+        find(None, None, environ)
+    assert list(runtime_dir.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("given", "url"),
+    [
+        ("http://host:8000", "http://host:8000"),
+        ("https://host/", "https://host"),
+        ("ws://host/below/", "http://host/below"),
+        ("wss://[::1]:8443", "https://[::1]:8443"),
+        ("HTTP://host", "http://host"),
+        ("http://host/b\u00fccher", "http://host/b%C3%BCcher"),
+    ],
+)
+def test_an_address_is_brought_into_one_form(given: str, url: str, environ: dict[str, str]) -> None:
+    assert find(given, None, environ | {"WSCTL_TOKEN": "t"}) == Target(url, token="t")
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "host:8000",
+        "ftp://host",
+        "http://",
+        "http://:80",
+        "http://host:0",
+        "http://host:99999",
+        "http://host:port",
+        "http://[::1",
+        "http://ho st",
+        "http://ho\nst",
+        "http://host/\x1b[2J",
+        "http://a..b",
+        "http://" + "x" * 64,
+        "http://host?x=1",
+        "http://host/#x",
+        "",
+    ],
+)
+def test_what_is_no_address_is_refused_with_the_form_of_one(given: str, environ: dict[str, str]) -> None:
+    with pytest.raises(UsageError, match=r"is not an address: write http://HOST:PORT") as error:
+        find(given, None, environ)
+    assert str(error.value).isprintable()
+
+
+def test_a_password_in_an_address_is_refused_and_not_repeated(environ: dict[str, str]) -> None:
+    with pytest.raises(UsageError, match="takes no user or password") as error:
+        find("http://bob:secret@host", None, environ)
+    assert "secret" not in str(error.value)
+
+
+def test_a_port_beats_the_url_of_the_environment(announce: Announce, environ: dict[str, str]) -> None:
+    control = announce(1, "http://127.0.0.1:8001")
+    environ["WSCTL_URL"] = "http://there"
+    assert find("http://there", 8001, environ).control == control
+
+
+def test_an_address_and_a_port_are_one_choice_too_many(environ: dict[str, str]) -> None:
+    with pytest.raises(UsageError, match="give one of them"):
+        find("http://there", 8001, environ)
+
+
+@pytest.mark.parametrize(
+    ("target", "url"),
+    [
+        (Target("http://host:8000"), "ws://host:8000/ws/bob"),
+        (Target("https://host/below"), "wss://host/below/ws/bob"),
+        (Target(None, "/run/ws.sock"), "ws://localhost/ws/bob"),
+    ],
+)
+def test_the_websocket_url_follows_the_address(target: Target, url: str) -> None:
+    assert target.websocket("bob") == url
+
+
+def test_a_client_id_is_escaped_in_the_websocket_url() -> None:
+    assert Target("http://h").websocket("b\u00fc.b@x:+~-_") == "ws://h/ws/b%C3%BC.b@x:+~-_"

@@ -1,0 +1,89 @@
+"""What a person sees who presses Ctrl-C."""
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from tests.support.clients import join, receive_type
+from tests.support.server import WSCTL
+from tests.support.terminal import Terminal
+
+pytestmark = pytest.mark.anyio
+
+Open = Callable[..., Terminal]
+
+
+@pytest.fixture
+def terminal(environ: dict[str, str]) -> Iterator[Open]:
+    with ExitStack() as stack:
+
+        def start(*flags: str, before: tuple[str, ...] = (), env: dict[str, str] | None = None) -> Terminal:
+            made = Terminal([*WSCTL, *before, "serve", "--port", "0", *flags], environ | (env or {}))
+            stack.callback(made.close)
+            return made
+
+        yield start
+
+
+def address(terminal: Terminal) -> str:
+    found = re.search(r"serving url=http(://\S+)", terminal.wait_for("serving url="))
+    assert found
+    return "ws" + found[1]
+
+
+async def test_ctrl_c_shows_a_bar_with_the_log_above_it(terminal: Open) -> None:
+    server = terminal("--broadcast-interval", "0")
+    url = address(server)
+    bob, eve = await join(url, "bob"), await join(url, "eve")
+    server.type("\x03")
+    screen = server.wait_for("2 of 2 connected")
+    assert "remaining 29:5" in screen or "remaining 30:00" in screen
+    assert "longest: bob" in screen
+    await receive_type(bob, "shutdown")
+    await bob.close()
+    screen = server.wait_for("1 of 2 connected")
+    assert "longest: eve" in screen
+    lines = screen.splitlines()
+    assert "1 of 2 connected" in lines[-1]
+    assert len([line for line in lines if "connected" in line and "elapsed" in line]) == 1
+    assert any("disconnected client_id=bob" in line for line in lines[:-1])
+    server.wait_for(lambda text: "elapsed 0:01" in text)
+    await eve.close()
+    assert server.wait() == 0
+    assert "elapsed 0:" not in server.text
+    assert re.search(r"drained .*left=2", server.text.replace("\n", ""))
+
+
+async def test_ctrl_c_again_a_second_later_forces(terminal: Open) -> None:
+    server = terminal()
+    bob = await join(address(server), "bob")
+    server.type("\x03")
+    server.wait_for(lambda text: "elapsed 0:01" in text)
+    server.type("\x03")
+    assert server.wait() == 130
+    await bob.wait_closed()
+    assert bob.close_code == 1012
+
+
+@pytest.mark.parametrize(
+    ("flags", "env", "coloured"),
+    [
+        ((), {}, True),
+        ((), {"NO_COLOR": "1"}, False),
+        (("--no-color",), {}, False),
+        ((), {"TERM": "dumb"}, False),
+    ],
+    ids=["a terminal", "NO_COLOR", "--no-color", "TERM=dumb"],
+)
+async def test_colour_is_for_terminals_that_want_it(
+    terminal: Open, flags: tuple[str, ...], env: dict[str, str], coloured: bool
+) -> None:
+    server = terminal(before=flags, env=env)
+    bob = await join(address(server), "bob")
+    server.type("\x03")
+    await receive_type(bob, "shutdown")
+    await bob.close()
+    assert server.wait() == 0
+    assert (b"\x1b[3" in server.raw) == coloured

@@ -1,0 +1,226 @@
+"""Starting: what cannot work says so in one line, with the right exit code."""
+
+import os
+import socket
+import ssl
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from websockets.asyncio.client import connect, unix_connect
+
+from tests.conftest import StartServer
+from tests.e2e.ways import guest
+from tests.support.clients import join, receive, receive_type
+from tests.support.server import DEADLINE, wsctl
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def taken_port() -> Iterator[int]:
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        yield listening.getsockname()[1]
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> tuple[str, str]:
+    """A self-signed certificate for 127.0.0.1 and its key, as files."""
+    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    subprocess.run(
+        f"openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost "
+        f"-addext subjectAltName=IP:127.0.0.1 -keyout {key} -out {cert}".split(),
+        check=True,
+        capture_output=True,
+    )
+    return str(cert), str(key)
+
+
+def one_line(text: str) -> str:
+    lines = text.strip().splitlines()
+    assert len(lines) == 1, text
+    return lines[0]
+
+
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [
+        (["--port", "http"], "'http' is not a port"),
+        (["--port", "65536"], "is not a port"),
+        (["--shutdown-timeout", "soon"], "is not a duration"),
+        (["--shutdown-timeout", "-1"], "is not a duration"),
+        (["--max-queue", "1x"], "is not a size"),
+        (["--rate", "fast"], "is not a rate"),
+        (["--log-level", "loud"], "is not one of debug, info, warning, error"),
+        (["--allow-origin", "example.org"], "is not an origin"),
+        (["--uds", "/tmp/x", "--fd", "3"], "--uds and --fd"),
+        (["--ssl-keyfile", "key.pem"], "--ssl-certfile"),
+        (["--no-such-flag"], "--no-such-flag"),
+        (["argument"], "argument"),
+    ],
+)
+def test_a_wrong_value_is_a_usage_error(environ: dict[str, str], flags: list[str], says: str) -> None:
+    ended = wsctl("serve", *flags, environ=environ)
+    assert ended.returncode == 2
+    assert says in one_line(ended.stderr)
+    assert ended.stdout == ""
+
+
+def test_a_wrong_variable_is_a_usage_error(environ: dict[str, str]) -> None:
+    ended = wsctl("serve", environ=environ | {"WSCTL_SHUTDOWN_TIMEOUT": "soon"})
+    assert ended.returncode == 2
+    assert "is not a duration" in one_line(ended.stderr)
+
+
+def test_a_wrong_variable_stops_the_guest_too(environ: dict[str, str]) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-m", "uvicorn", "wsctl.main:app", "--port", "0"],
+        env=environ | {"WSCTL_SHUTDOWN_TIMEOUT": "soon"},
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE,
+        check=False,
+    )
+    assert ended.returncode
+    assert "WSCTL_SHUTDOWN_TIMEOUT: 'soon' is not a duration" in one_line(ended.stderr)
+
+
+def test_a_taken_port_is_said_so(environ: dict[str, str], taken_port: int) -> None:
+    ended = wsctl("serve", "--port", str(taken_port), environ=environ)
+    assert ended.returncode == 3
+    assert f"port {taken_port}" in one_line(ended.stderr)
+    assert "in use" in ended.stderr
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["--ssl-certfile", "/nowhere/cert.pem"],
+        ["--ssl-certfile", __file__],
+        ["--fd", "99"],
+        ["--host", "203.0.113.1"],
+        ["--uds", "/nowhere/socket"],
+    ],
+    ids=lambda flags: flags[0] + (" unreadable" if "cert.pem" in flags[1] else ""),
+)
+def test_what_it_cannot_start_with_is_said_so(environ: dict[str, str], flags: list[str]) -> None:
+    ended = wsctl("serve", "--port", "0", *flags, environ=environ)
+    assert ended.returncode == 3
+    assert one_line(ended.stderr).startswith("wsctl: ")
+
+
+def test_a_flag_beats_its_variable_and_a_variable_the_default(start_server: StartServer) -> None:
+    server = start_server(env={"WSCTL_MAX_CONNECTIONS": "5"})
+    assert server.status()["capacity"] == 5
+    server = start_server("--max-connections", "7", env={"WSCTL_MAX_CONNECTIONS": "5"})
+    assert server.status()["capacity"] == 7
+
+
+def test_port_zero_prints_the_address_on_stdout(start_server: StartServer, environ: dict[str, str]) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "wsctl", "serve", "--port", "0"],
+        env=environ,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    try:
+        assert process.stdout
+        line = process.stdout.readline()
+        assert line.startswith("http://127.0.0.1:")
+        socket.create_connection(("127.0.0.1", int(line.strip().rpartition(":")[2]))).close()
+    finally:
+        process.kill()
+        process.communicate()
+
+
+async def test_it_serves_tls(start_server: StartServer, certificate: tuple[str, str]) -> None:
+    cert, key = certificate
+    server = start_server("--ssl-certfile", cert, "--ssl-keyfile", key, "--shutdown-timeout", "1")
+    trusting = ssl.create_default_context(cafile=cert)
+    bob = await join(server.ws_url, "bob", ssl=trusting)
+    for n in range(50):
+        assert server.api("POST", "/api/broadcast", {"data": "x" * 10_000 + str(n)})[0] == 200
+        assert (await receive_type(bob, "message"))["data"].endswith(str(n))
+    server.signal()
+    await bob.wait_closed()
+    assert bob.close_code == 1012
+    assert server.wait() == 4
+
+
+async def test_it_serves_a_unix_socket(start_server: StartServer, runtime_dir: Path) -> None:
+    path = runtime_dir / "s"
+    server = start_server("--uds", str(path), serving=r"url=unix:(\S+)")
+    async with unix_connect(str(path), "ws://localhost/ws/bob") as bob:
+        assert (await receive(bob))["type"] == "welcome"
+        await bob.send("hi")
+        assert (await receive_type(bob, "message"))["data"] == "hi"
+    assert server.stop() == 0
+    assert not path.exists()
+
+
+async def test_under_a_root_path_both_kinds_of_proxy_work(start_server: StartServer) -> None:
+    server = start_server("--root-path", "/live", "--allow-origin", "https://example.org")
+    base = f"ws://127.0.0.1:{server.port}"
+    for url in (f"{base}/ws/bob", f"{base}/live/ws/bob"):
+        async with connect(url, origin="https://example.org", proxy=None) as bob:
+            assert (await receive(bob))["type"] == "welcome"
+
+
+def test_it_takes_the_sockets_systemd_passes(environ: dict[str, str]) -> None:
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        port = listening.getsockname()[1]
+        os.set_inheritable(listening.fileno(), True)
+        exec_with_pid = (
+            f"import os; os.dup2({listening.fileno()}, 3); os.environ['LISTEN_PID'] = str(os.getpid()); "
+            "os.environ['LISTEN_FDS'] = '1'; "
+            f"os.execv({sys.executable!r}, [{sys.executable!r}, '-m', 'wsctl', 'serve'])"
+        )
+        process = subprocess.Popen(
+            [sys.executable, "-c", exec_with_pid],
+            env=environ,
+            pass_fds=(listening.fileno(),),
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    try:
+        assert process.stderr
+        assert f"url=http://127.0.0.1:{port}" in process.stderr.readline()
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_the_guest_warns_of_several_workers(start_server: StartServer) -> None:
+    command = (sys.executable, "-m", "uvicorn", "wsctl.main:app", "--port", "0", "--workers", "2")
+    server = start_server(command=command, serving=r"running on (\S+)")
+    server.wait_for_line("WARNING .*several workers without a shared store")
+    server.stop()
+
+
+def test_the_guest_warns_of_web_concurrency(start_server: StartServer) -> None:
+    command = (sys.executable, "-m", "uvicorn", "wsctl.main:app", "--port", "0")
+    server = start_server(command=command, serving=r"running on (\S+)", env={"WEB_CONCURRENCY": "3"})
+    server.wait_for_line("WARNING .*several workers without a shared store")
+    server.stop()
+
+
+def test_the_guest_with_one_worker_does_not_warn(start_server: StartServer) -> None:
+    server = guest(start_server)
+    server.stop()
+    assert not [line for line in server.lines if "WARNING" in line]
+
+
+def test_without_a_usable_runtime_folder_it_serves_and_warns(
+    start_server: StartServer, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    server = start_server(env={"WSCTL_RUNTIME_DIR": str(tmp_path / "file")})
+    server.wait_for_line("WARNING no control socket.*WSCTL_RUNTIME_DIR")
+    assert server.http("GET", "/health")[0] == 200
+    assert server.stop() == 0

@@ -1,0 +1,170 @@
+"""Every connection gets the same bytes in the same order, whatever its socket takes."""
+
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.support.connections import RecordedConnection
+from wsctl.hub.fanout import Fanout
+from wsctl.hub.frame import Batch
+
+
+class PipedConnection(RecordedConnection):
+    """A connection with a real socket, which a test reads at the other end and writes on when told."""
+
+    def __init__(self, name: str, fanout: Fanout, sock: socket.socket, peer: socket.socket) -> None:
+        super().__init__(name)
+        self.fanout, self.sock, self.peer = fanout, sock, peer
+        self.fd = sock.fileno()
+        self.rest = bytearray()
+        self.got = bytearray()
+
+    def offer(self, batch: Batch, written: int = 0) -> None:
+        self.rest += batch.wire[written:]
+        self.behind = True
+        self.fanout.place(self)
+
+    def abort(self, reason: str) -> None:
+        super().abort(reason)
+        self.fanout.remove(self)
+
+    def write_on(self) -> None:
+        """The loop says that the socket takes bytes again."""
+        try:
+            while self.rest:
+                del self.rest[: self.sock.send(self.rest)]
+        except BlockingIOError:
+            return
+        if self.behind:
+            self.behind = False
+            self.fanout.place(self)
+
+    def read(self, size: int) -> bool:
+        try:
+            data = self.peer.recv(size)
+        except BlockingIOError:
+            return False
+        self.got += data
+        return bool(data)
+
+    def catch_up(self) -> bytes:
+        """Everything, once nothing waits any more."""
+        while self.read(1 << 20) or self.rest:
+            self.write_on()
+        return bytes(self.got)
+
+
+@contextmanager
+def _connections(fanout: Fanout, count: int) -> Iterator[list[PipedConnection]]:
+    with ExitStack() as stack:
+        made = []
+        for n in range(count):
+            pair = socket.socketpair()
+            for sock in pair:
+                stack.enter_context(sock)
+                sock.setblocking(False)
+            pair[0].setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+            made.append(PipedConnection(str(n), fanout, *pair))
+        yield made
+
+
+WHO = st.integers(0, 3)
+STEPS = st.lists(
+    st.tuples(st.just("send"), st.sampled_from([1, 100, 3000, 20_000]))
+    | st.tuples(st.sampled_from(["read", "write_on", "place"]), WHO),
+    max_size=40,
+)
+
+
+@settings(max_examples=80)
+@given(STEPS)
+def test_each_connection_gets_every_byte_once_and_in_order(steps: list[tuple[str, int]]) -> None:
+    fanout = Fanout()
+    sent, n = bytearray(), 0
+    slow_lane = RecordedConnection("without a descriptor")
+    with _connections(fanout, 4) as connections:
+        for connection in [*connections, slow_lane]:
+            fanout.place(connection)
+        for what, value in steps:
+            if what == "send":
+                n += 1
+                batch = Batch((b"%d:" % n + b"." * value,))
+                sent += batch.wire
+                fanout.send(batch)
+            elif what == "read":
+                connections[value].read(5000)
+            elif what == "write_on":
+                connections[value].write_on()
+            else:
+                fanout.place(connections[value])
+        for connection in connections:
+            assert connection.catch_up() == sent
+        assert b"".join(batch.wire for batch in slow_lane.offered) == sent
+
+
+@settings(max_examples=80)
+@given(st.lists(st.tuples(st.booleans(), st.integers(0, 5)), max_size=40))
+def test_exactly_those_in_it_are_sent_to_after_any_coming_and_going(steps: list[tuple[bool, int]]) -> None:
+    fanout = Fanout()
+    inside: set[int] = set()
+    with _connections(fanout, 6) as connections:
+        connections[5].fd = None
+        for comes, n in steps:
+            if comes:
+                fanout.place(connections[n])
+                inside.add(n)
+            else:
+                fanout.remove(connections[n])
+                inside.discard(n)
+        batch = Batch((b"hello",))
+        fanout.send(batch)
+        received = {n for n, connection in enumerate(connections) if connection.catch_up() == batch.wire}
+        assert received == inside
+        assert all(not c.got for n, c in enumerate(connections) if n not in inside)
+
+
+def test_a_peer_that_is_gone_is_aborted_and_the_others_get_their_bytes() -> None:
+    fanout = Fanout()
+    with _connections(fanout, 5) as connections:
+        for connection in connections:
+            fanout.place(connection)
+        for n in (0, 2, 4):
+            connections[n].peer.close()
+        batch = Batch((b"hello",))
+        fanout.send(batch)
+        fanout.send(batch)
+        assert [c.aborted is not None for c in connections] == [True, False, True, False, True]
+        assert [connections[n].catch_up() for n in (1, 3)] == [batch.wire * 2] * 2
+
+
+def test_full_and_dead_and_willing_sockets_beside_each_other() -> None:
+    fanout = Fanout()
+    with _connections(fanout, 6) as connections:
+        for connection in connections:
+            fanout.place(connection)
+        sent = b""
+        for n in range(40):
+            batch = Batch((b"%d" % n * 3000,))
+            sent += batch.wire
+            fanout.send(batch)
+            if n == 20:
+                connections[3].peer.close()
+            for willing in (connections[0], connections[5]):
+                willing.read(1 << 20)
+        assert [c.behind for c in connections] == [False, True, True, True, True, False]
+        for connection in (connections[n] for n in (0, 1, 2, 4, 5)):
+            assert connection.catch_up() == sent
+
+
+def test_removing_twice_or_unknown_does_nothing() -> None:
+    fanout = Fanout()
+    with _connections(fanout, 2) as connections:
+        fanout.remove(connections[0])
+        fanout.place(connections[1])
+        fanout.remove(connections[1])
+        fanout.remove(connections[1])
+        fanout.send(Batch((b"x",)))
+        assert not connections[1].read(1)

@@ -1,0 +1,103 @@
+"""What clients send, within their rate."""
+
+import json
+
+import pytest
+
+from tests.support.connections import RecordedConnection
+from wsctl.hub.bucket import PATIENCE
+from wsctl.hub.connection import Ending
+from wsctl.hub.intake import Intake
+from wsctl.hub.log import MessageLog
+from wsctl.messages import Message
+from wsctl.settings import Rate
+
+
+class Publishing:
+    """An intake, what it published, and a clock that stands until it is moved."""
+
+    def __init__(self, rate: Rate = Rate(1, 2), publish: bool = True) -> None:
+        self.now = 50.0
+        self.published: list[Message] = []
+        self.intake = Intake(MessageLog(self.published.append), rate, publish, lambda: self.now)
+        self.bob = RecordedConnection("bob")
+
+    def errors(self) -> list[str]:
+        return [json.loads(payload)["code"] for payload in self.bob.payloads]
+
+
+def test_a_text_becomes_a_message_of_its_sender_to_everyone() -> None:
+    p = Publishing()
+    p.intake.text(p.bob, "hello")
+    assert [(m.sender, m.data, m.to) for m in p.published] == [("bob", "hello", None)]
+    assert p.intake.received == 1
+
+
+def test_over_its_rate_a_client_is_told_once_a_second_and_not_published() -> None:
+    p = Publishing()
+    for n in range(6):
+        p.intake.text(p.bob, str(n))
+    assert [m.data for m in p.published] == ["0", "1"]
+    assert p.errors() == ["rate_limited"]
+    p.now += 0.5
+    p.intake.text(p.bob, "too soon")
+    p.now += 0.5
+    p.intake.text(p.bob, "taken again")
+    p.intake.text(p.bob, "and over it again")
+    assert [m.data for m in p.published] == ["0", "1", "taken again"]
+    assert p.errors() == ["rate_limited"] * 2
+    assert p.intake.received == 3
+
+
+def test_who_ignores_the_limit_is_cut_with_1008() -> None:
+    p = Publishing()
+    for _ in range(2 + PATIENCE * 2):
+        p.intake.text(p.bob, "x")
+    assert p.bob.closed is None
+    p.intake.text(p.bob, "x")
+    assert p.bob.closed == (1008, "the rate limit was ignored for too long", Ending.EVICTED)
+    assert len(p.published) == 2
+
+
+def test_one_client_s_rate_is_not_another_s() -> None:
+    p, eve = Publishing(), RecordedConnection("eve")
+    for _ in range(5):
+        p.intake.text(p.bob, "x")
+    p.intake.text(eve, "y")
+    assert [m.sender for m in p.published] == ["bob", "bob", "eve"]
+
+
+def test_zero_a_second_lifts_the_limit() -> None:
+    p = Publishing(Rate(0, 1))
+    for _ in range(500):
+        p.intake.text(p.bob, "x")
+        p.intake.control(p.bob)
+    assert len(p.published) == 500
+    assert p.bob.closed is None
+    assert p.errors() == []
+
+
+def test_without_publishing_a_client_is_told_so_within_its_rate() -> None:
+    p = Publishing(publish=False)
+    for _ in range(4):
+        p.intake.text(p.bob, "x")
+    assert p.published == []
+    assert p.errors() == ["publish_disabled", "publish_disabled", "rate_limited"]
+    assert p.intake.received == 0
+
+
+def test_binary_is_refused_with_1003() -> None:
+    p = Publishing()
+    p.intake.binary(p.bob)
+    assert p.bob.closed
+    assert p.bob.closed[0::2] == (1003, Ending.EVICTED)
+    assert p.bob.closed[1]
+
+
+@pytest.mark.parametrize("pings", [2 + PATIENCE * 2, 2 + PATIENCE * 2 + 1])
+def test_pings_are_never_answered_with_an_error_but_a_flood_is_cut(pings: int) -> None:
+    p = Publishing()
+    for _ in range(pings):
+        p.intake.control(p.bob)
+    assert p.errors() == []
+    assert (p.bob.closed is not None) == (pings > 2 + PATIENCE * 2)

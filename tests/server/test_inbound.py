@@ -1,0 +1,243 @@
+"""Frames as the websockets library sends them, cut anywhere, and frames that nobody should send."""
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from websockets.frames import Close, Frame, Opcode
+
+from wsctl.codes import CloseCode, can_be_sent
+from wsctl.hub.frame import BINARY, CLOSE, PING, PONG, TEXT
+from wsctl.server.inbound import (
+    MAX_FRAGMENTS,
+    FrameReader,
+    Violation,
+    close_reason,
+    text,
+    whole_small_frame,
+)
+
+Event = tuple[int, bytes]
+
+
+def _frame(opcode: int, payload: bytes, *, fin: bool = True, mask: bool = True) -> bytes:
+    return Frame(Opcode(opcode), payload, fin).serialize(mask=mask)
+
+
+def _raw(first: int, second: int, rest: bytes = b"") -> bytes:
+    return bytes((first, second)) + rest
+
+
+@st.composite
+def conversations(draw: st.DrawFn) -> tuple[bytes, list[Event]]:
+    """Valid bytes of a client, and what they mean."""
+    control = st.lists(st.tuples(st.sampled_from([PING, PONG]), st.binary(max_size=125)), max_size=2)
+    wire, meant = b"", []
+    sizes = st.binary(max_size=20) | st.integers(100, 140).map(bytes) | st.just(bytes(70_000))
+    for pieces in draw(st.lists(st.lists(sizes, min_size=1, max_size=4), max_size=4)):
+        opcode = draw(st.sampled_from([TEXT, BINARY]))
+        for n, piece in enumerate(pieces):
+            wire += _frame(opcode if n == 0 else 0, piece, fin=n == len(pieces) - 1)
+            if n < len(pieces) - 1:
+                between = draw(control)
+                wire += b"".join(_frame(*frame) for frame in between)
+                meant += between
+        meant.append((opcode, b"".join(pieces)))
+        after = draw(control)
+        wire += b"".join(_frame(*frame) for frame in after)
+        meant += after
+    return wire, meant
+
+
+def _cut(wire: bytes, places: list[int]) -> list[bytes]:
+    edges = [0, *sorted(place % (len(wire) + 1) for place in places), len(wire)]
+    return [wire[a:b] for a, b in pairwise(edges)]
+
+
+def _read(chunks: list[bytes], max_message: int = 0) -> tuple[list[Event], CloseCode | None]:
+    """What comes out, and the violation it ends with; what came before that counts."""
+    reader = FrameReader(max_message)
+    events: list[Event] = []
+    try:
+        for chunk in chunks:
+            events.extend(reader.feed(chunk))
+    except Violation as violation:
+        return events, violation.code
+    return events, None
+
+
+@settings(max_examples=120)
+@given(conversations(), st.lists(st.integers(0, 1 << 20), max_size=12))
+def test_a_conversation_means_the_same_wherever_it_is_cut(
+    conversation: tuple[bytes, list[Event]], places: list[int]
+) -> None:
+    wire, meant = conversation
+    assert _read(_cut(wire, places)) == (meant, None)
+
+
+@settings(max_examples=30)
+@given(conversations())
+def test_byte_by_byte_too(conversation: tuple[bytes, list[Event]]) -> None:
+    wire, meant = conversation
+    if len(wire) < 2000:
+        assert _read([wire[i : i + 1] for i in range(len(wire))]) == (meant, None)
+
+
+@settings(max_examples=200)
+@given(
+    st.binary(max_size=40) | st.tuples(st.binary(max_size=6), conversations()).map(lambda x: x[0] + x[1][0]),
+    st.lists(st.integers(0, 1 << 16), max_size=6),
+    st.sampled_from([0, 10, 200]),
+)
+def test_any_bytes_give_the_same_events_and_the_same_violation_wherever_cut(
+    wire: bytes, places: list[int], limit: int
+) -> None:
+    assert _read(_cut(wire, places), limit) == _read([wire], limit)
+
+
+@settings(max_examples=300)
+@example(_frame(TEXT, bytes(125)))
+@example(_frame(TEXT, bytes(126)))
+@example(_raw(0x81, 0x7D) + bytes(4 + 125))
+@example(_raw(0x81, 0xFE, bytes(254)))
+@given(
+    st.binary(max_size=12)
+    | st.builds(
+        lambda first, payload, more: _raw(first, 0x80 | min(len(payload), 127)) + payload + more,
+        st.integers(0, 255),
+        st.binary(max_size=130),
+        st.binary(max_size=5),
+    )
+)
+def test_the_short_cut_for_small_frames_agrees_with_the_reader(data: bytes) -> None:
+    small = whole_small_frame(data)
+    if small is not None:
+        reader = FrameReader(0)
+        assert list(reader.feed(data)) == [small]
+        assert reader.idle
+
+
+@given(st.sampled_from([TEXT, CLOSE, PING, PONG]), st.binary(max_size=125))
+def test_the_short_cut_takes_every_small_whole_frame(opcode: int, payload: bytes) -> None:
+    assert whole_small_frame(_frame(opcode, payload)) == (opcode, payload)
+
+
+MASK = bytes(4)
+PROTOCOL, TOO_BIG, POLICY = CloseCode.PROTOCOL_ERROR, CloseCode.MESSAGE_TOO_BIG, CloseCode.POLICY_VIOLATION
+
+
+@pytest.mark.parametrize(
+    ("wire", "code"),
+    [
+        pytest.param(_raw(0x81 | bit, 0x80, MASK), PROTOCOL, id=f"reserved bit {bit:#x}")
+        for bit in (0x10, 0x20, 0x40)
+    ]
+    + [
+        pytest.param(_raw(0x80 | opcode, 0x80, MASK), PROTOCOL, id=f"opcode {opcode}")
+        for opcode in (3, 4, 5, 6, 7, 11, 12, 13, 14, 15)
+    ]
+    + [
+        pytest.param(_frame(TEXT, b"x", mask=False), PROTOCOL, id="unmasked"),
+        pytest.param(_raw(0x89, 0xFE, b"\x00\x7e"), PROTOCOL, id="long ping"),
+        pytest.param(_raw(0x88, 0xFF), PROTOCOL, id="longer close"),
+        pytest.param(_raw(0x09, 0x80), PROTOCOL, id="fragmented ping"),
+        pytest.param(_raw(0x81, 0xFE, b"\x00\x7d" + MASK), PROTOCOL, id="125 in two bytes"),
+        pytest.param(_raw(0x81, 0xFF, (65535).to_bytes(8) + MASK), PROTOCOL, id="65535 in eight bytes"),
+        pytest.param(_raw(0x81, 0xFF, b"\x80" + bytes(7) + MASK), PROTOCOL, id="length of 64 bits"),
+        pytest.param(_frame(0, b"x"), PROTOCOL, id="continuation of nothing"),
+        pytest.param(_frame(TEXT, b"x", fin=False) + _frame(TEXT, b"y"), PROTOCOL, id="text in a text"),
+        pytest.param(_frame(TEXT, b"x", fin=False) + _frame(BINARY, b"y"), PROTOCOL, id="binary in a text"),
+        pytest.param(
+            _frame(TEXT, b"x") + _frame(PING, b"") + _frame(0, b"y"), PROTOCOL, id="continuation of a whole"
+        ),
+        pytest.param(
+            _frame(TEXT, b"", fin=False) + _frame(0, b"", fin=False) * MAX_FRAGMENTS,
+            POLICY,
+            id="endless empty fragments",
+        ),
+    ],
+)
+def test_what_breaks_the_protocol_is_refused_with_its_code(wire: bytes, code: CloseCode) -> None:
+    assert _read([wire])[1] is code
+    assert _read([wire[i : i + 1] for i in range(len(wire))])[1] is code
+
+
+def test_as_many_fragments_as_allowed_are_joined() -> None:
+    wire = _frame(TEXT, b"a", fin=False) + _frame(0, b"a", fin=False) * (MAX_FRAGMENTS - 2) + _frame(0, b"b")
+    assert _read([wire]) == ([(TEXT, b"a" * (MAX_FRAGMENTS - 1) + b"b")], None)
+
+
+@pytest.mark.parametrize("size", [101, 126, 70_000, 1 << 62])
+def test_a_message_too_big_is_refused_before_its_payload_has_come(size: int) -> None:
+    width = 0 if size < 126 else 2 if size < 1 << 16 else 8
+    head = _raw(0x81, 0x80 | (size if not width else 126 if width == 2 else 127))
+    wire = head + (size.to_bytes(width) if width else b"") + MASK
+    assert _read([wire], 100) == ([], TOO_BIG)
+
+
+def test_fragments_count_together_and_control_frames_between_them_do_not() -> None:
+    start = _frame(TEXT, bytes(60), fin=False) + _frame(PING, bytes(120))
+    whole = _read([start + _frame(0, bytes(40))], 100)
+    assert whole == ([(PING, bytes(120)), (TEXT, bytes(100))], None)
+    head_of_41_more = _raw(0x80, 0x80 | 41) + MASK
+    assert _read([start + head_of_41_more], 100) == ([(PING, bytes(120))], TOO_BIG)
+
+
+def test_a_message_of_just_the_limit_passes() -> None:
+    assert _read([_frame(TEXT, bytes(100))], 100) == ([(TEXT, bytes(100))], None)
+
+
+def test_what_was_valid_before_a_violation_is_given_out() -> None:
+    reader = FrameReader(0)
+    events = reader.feed(_frame(TEXT, b"good") + _frame(TEXT, b"bad", mask=False))
+    assert next(events) == (TEXT, b"good")
+    with pytest.raises(Violation):
+        next(events)
+
+
+def test_it_is_idle_only_between_messages() -> None:
+    reader = FrameReader(0)
+    for chunk, idle in (
+        (_frame(TEXT, b"whole"), True),
+        (_frame(TEXT, b"be", fin=False), False),
+        (_frame(PING, b""), False),
+        (_frame(0, b"gun"), True),
+        (_frame(TEXT, b"half")[:3], False),
+    ):
+        list(reader.feed(chunk))
+        assert reader.idle == idle
+
+
+@pytest.mark.parametrize("payload", [b"\xff", b"\xc3", b"\xed\xa0\x80", b"\xf5\x80\x80\x80", b"\xc0\xaf"])
+def test_text_that_is_not_utf_8_is_refused_with_1007(payload: bytes) -> None:
+    with pytest.raises(Violation) as failure:
+        text(payload)
+    assert failure.value.code is CloseCode.INVALID_DATA
+
+
+@given(st.text(max_size=30))
+def test_any_utf_8_is_text(words: str) -> None:
+    words = words.encode(errors="ignore").decode()
+    assert text(words.encode()) == words
+
+
+@given(st.integers(0, 65535), st.text(max_size=20))
+def test_a_close_is_read_as_it_was_meant_or_refused_with_1002(code: int, reason: str) -> None:
+    reason = reason.encode(errors="ignore").decode()
+    payload = code.to_bytes(2) + reason.encode()
+    if can_be_sent(code):
+        assert close_reason(payload) == (code, reason)
+        assert close_reason(payload) == (Close.parse(payload).code, Close.parse(payload).reason)
+    else:
+        with pytest.raises(Violation) as failure:
+            close_reason(payload)
+        assert failure.value.code is PROTOCOL
+
+
+def test_a_close_without_a_code_and_the_broken_ones() -> None:
+    assert close_reason(b"") == (CloseCode.NO_STATUS, "")
+    for payload, code in ((b"\x03", PROTOCOL), (b"\x03\xe8\xff", CloseCode.INVALID_DATA)):
+        with pytest.raises(Violation) as failure:
+            close_reason(payload)
+        assert failure.value.code is code

@@ -1,0 +1,51 @@
+"""What the limit of open files leaves for clients."""
+
+import json
+import resource
+import subprocess
+import sys
+
+import pytest
+
+from tests.support.server import DEADLINE
+from wsctl.server.limits import RESERVED_FILES, capacity
+
+
+@pytest.mark.parametrize(
+    ("asked", "open_files", "clients"),
+    [
+        (None, 1024, 1024 - RESERVED_FILES),
+        (100, 1024, 100),
+        (5000, 1024, 1024 - RESERVED_FILES),
+        (0, 1024, 0),
+        (None, RESERVED_FILES, 1),
+        (None, 3, 1),
+        (None, resource.RLIM_INFINITY, 0),
+        (7, resource.RLIM_INFINITY, 7),
+        (0, resource.RLIM_INFINITY, 0),
+    ],
+)
+def test_clients_are_what_was_asked_for_within_the_open_files(
+    asked: int | None, open_files: int, clients: int
+) -> None:
+    assert capacity(asked, open_files) == clients
+
+
+PROGRAM = """
+import json, resource, sys
+resource.setrlimit(resource.RLIMIT_NOFILE, (100, int(sys.argv[1])))
+from wsctl.server.limits import raise_open_files
+print(json.dumps([raise_open_files(), raise_open_files(), *resource.getrlimit(resource.RLIMIT_NOFILE)]))
+"""
+
+
+@pytest.mark.parametrize("hard", [100, 300])
+def test_the_soft_limit_is_raised_to_the_hard_one(hard: int) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, str(hard)],
+        capture_output=True,
+        check=True,
+        text=True,
+        timeout=DEADLINE,
+    )
+    assert json.loads(done.stdout) == [hard] * 4

@@ -1,0 +1,505 @@
+"""The page as people meet it: a real browser, a real server."""
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.conftest import StartServer
+from tests.support.browser import NAMES, Browser, Page, find_browser, running_browser
+from tests.support.server import ServerProcess
+
+pytestmark = pytest.mark.browser
+
+NewPage = Callable[[], Page]
+
+FOCUSED = "document.activeElement.id"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    path = find_browser()
+    if path is None:
+        reason = f"no browser: none of {', '.join(NAMES)} is on PATH"
+        if os.environ.get("CI"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    with running_browser(path) as running:
+        yield running
+
+
+@pytest.fixture
+def new_page(browser: Browser) -> Iterator[NewPage]:
+    """Tabs of one person's browser."""
+    profile = browser.new_profile()
+    yield lambda: browser.new_page(profile)
+    browser.command("Target.disposeBrowserContext", {"browserContextId": profile})
+
+
+@pytest.fixture
+def page(new_page: NewPage) -> Page:
+    return new_page()
+
+
+def state(page: Page) -> str:
+    return page.text("#name")
+
+
+def wait_for_state(page: Page, name: str) -> None:
+    page.wait_for(f"document.querySelector('#name').textContent === {json.dumps(name)}")
+
+
+def name_it(page: Page, client_id: str) -> None:
+    """Put another id in place of the one that is there."""
+    page.evaluate("document.querySelector('#clientId').select()")
+    page.click("#clientId")
+    page.evaluate("document.querySelector('#clientId').select()")
+    page.type(client_id)
+
+
+def connect(page: Page, server: ServerProcess, client_id: str = "bob") -> None:
+    page.open(server.url)
+    name_it(page, client_id)
+    page.click("#toggle")
+    wait_for_state(page, "Connected")
+
+
+def broadcast(server: ServerProcess, data: object, to: list[str] | None = None) -> None:
+    code, answer = server.api("POST", "/api/broadcast", {"data": data} | ({"to": to} if to else {}))
+    assert code == 200, answer
+
+
+def start_drain(server: ServerProcess, timeout: float) -> None:
+    code, answer = server.api("POST", "/api/drain", {"timeout": timeout})
+    assert code == 200, answer
+
+
+def rows(page: Page, kind: str = "row") -> list[str]:
+    """The texts of the messages of a kind, in the order shown."""
+    shown: list[str] = page.evaluate(
+        f"[...document.querySelectorAll('#log .{kind} .data')].map((e) => e.textContent)"
+    )
+    return shown
+
+
+def test_it_connects_and_says_as_whom(start_server: StartServer, page: Page) -> None:
+    server = start_server()
+    page.open(server.url)
+    assert state(page) == "Not connected"
+    page.click("#toggle")
+    wait_for_state(page, "Connected")
+    client_id = page.evaluate("document.querySelector('#clientId').value")
+    assert page.text("#detail") == f"as {client_id}"
+    assert [c["client_id"] for c in server.status()["clients"]] == [client_id]
+
+
+def test_an_id_is_kept_when_the_page_is_loaded_again(start_server: StartServer, page: Page) -> None:
+    server = start_server()
+    page.open(server.url)
+    first = page.evaluate("document.querySelector('#clientId').value")
+    page.open(server.url)
+    assert page.evaluate("document.querySelector('#clientId').value") == first
+
+
+def test_an_id_that_the_server_would_refuse_is_not_tried(start_server: StartServer, page: Page) -> None:
+    server = start_server()
+    page.open(server.url)
+    for client_id in ("-bob", "two words", "a/b", "b" * 129, "_x"):
+        name_it(page, client_id)
+        page.click("#toggle")
+        page.wait_for_text("#hint", "This id does not work")
+        assert state(page) == "Not connected"
+        name_it(page, "bob")
+        assert "does not work" not in page.text("#hint")
+    assert not [url for url in page.requests if url.startswith("ws")]
+
+
+def test_an_id_that_the_server_takes_is_taken(start_server: StartServer, page: Page) -> None:
+    server = start_server()
+    for client_id in ("żółw.1", "a:b@c+d~e-f_g", "猫", "हिन्दी", "b" * 128):
+        connect(page, server, client_id)
+        assert page.text("#detail") == f"as {client_id}"
+
+
+def test_it_connects_beside_itself_when_a_proxy_serves_it_under_a_prefix(
+    start_server: StartServer, page: Page
+) -> None:
+    server = start_server()
+    page.open(server.url)
+    page.evaluate("history.replaceState(null, '', '/some/prefix/?query#part')")
+    name_it(page, "b@b")
+    page.click("#toggle")
+    page.wait_for_text("#name", "Reconnecting")
+    assert f"{server.ws_url}/some/prefix/ws/b%40b" in page.requests
+
+
+def test_markup_in_a_message_is_text_and_runs_nothing(start_server: StartServer, page: Page) -> None:
+    server = start_server()
+    connect(page, server)
+    hostile = "<img src=x onerror='window.hit = 1'><script>window.hit = 1</script>"
+    broadcast(server, hostile)
+    broadcast(server, {hostile: hostile})
+    broadcast(server, "last")
+    page.wait_for_text("#log", "last")
+    assert rows(page, "server")[0] == hostile
+    assert page.evaluate("document.querySelectorAll('#log img, #log script').length") == 0
+    assert page.evaluate("typeof window.hit") == "undefined"
+    assert page.errors == []
+
+
+def test_what_is_sent_comes_back_as_ones_own(start_server: StartServer, page: Page) -> None:
+    server = start_server()
+    connect(page, server)
+    page.click("#text")
+    page.type("hello")
+    page.press("Enter")
+    page.wait_for_text("#log .own", "hello")
+    assert rows(page, "own") == ["hello"]
+    assert page.evaluate("document.querySelector('#text').value") == ""
+    assert (page.text("#sent"), page.text("#received")) == ("1", "1")
+
+
+def test_senders_and_direct_messages_can_be_told_apart(start_server: StartServer, new_page: NewPage) -> None:
+    server = start_server()
+    bob, eve = new_page(), new_page()
+    connect(bob, server, "bob")
+    connect(eve, server, "eve")
+    eve.click("#text")
+    eve.type("from eve")
+    eve.press("Enter")
+    bob.wait_for_text("#log .other", "from eve")
+    broadcast(server, "for bob", to=["bob"])
+    broadcast(server, "for all")
+    for page in (bob, eve):
+        page.wait_for_text("#log .server", "for all")
+    assert rows(bob, "other") == ["from eve"]
+    assert rows(bob, "direct") == ["for bob"]
+    assert rows(bob, "server") == ["for bob", "for all"]
+    assert rows(eve, "direct") == []
+
+
+def test_strings_are_shown_as_they_are_and_other_json_readably(start_server: StartServer, page: Page) -> None:
+    server = start_server()
+    connect(page, server)
+    long = {"words": ["[alpha", "beta\n}"], "text": "x" * 80}
+    parts = {"numbers": [1, 2], "text": "x" * 80}
+    for data in ("a  b", {"n": 1, "ok": True}, None, parts, long):
+        broadcast(server, data)
+    page.wait_for_text("#log", "alpha")
+    joined = '{\n  "numbers": [ 1, 2 ],\n  "text": "' + "x" * 80 + '"\n}'
+    spread = '{\n  "words": [\n    "[alpha",\n    "beta\\n}"\n  ],\n  "text": "' + "x" * 80 + '"\n}'
+    shown = ["a  b", '{ "n": 1, "ok": true }', "null", joined, spread]
+    assert rows(page, "server") == shown
+
+
+def test_heartbeats_update_one_line(start_server: StartServer, page: Page) -> None:
+    server = start_server("--broadcast-interval", "0.1")
+    connect(page, server)
+    page.wait_for("Number(document.querySelector('#heartbeats').textContent) >= 3")
+    assert page.text("#beat").startswith("Heartbeat ")
+    assert page.text("#connections") == "1"
+    assert page.text("#received") == "0"
+    assert len(rows(page)) == len(rows(page, "event"))
+
+
+def test_typed_text_is_kept_while_not_connected(start_server: StartServer, page: Page) -> None:
+    server = start_server()
+    page.open(server.url)
+    page.click("#text")
+    page.type("a draft")
+    page.press("Enter")
+    page.wait_for_text("#note", "Not connected")
+    assert page.evaluate("document.querySelector('#text').value") == "a draft"
+    page.click("#toggle")
+    wait_for_state(page, "Connected")
+    page.click("#text")
+    page.press("Enter")
+    page.wait_for_text("#log .own", "a draft")
+    assert page.text("#note") == ""
+
+
+def test_an_error_of_the_server_is_shown(start_server: StartServer, page: Page) -> None:
+    server = start_server("--no-client-publish")
+    connect(page, server)
+    page.click("#text")
+    page.type("hello")
+    page.press("Enter")
+    page.wait_for_text("#note", "publish_disabled")
+    page.wait_for_text("#log .error", "publish_disabled")
+    assert state(page) == "Connected"
+
+
+def test_the_list_is_bounded_and_keeps_the_newest(start_server: StartServer, page: Page) -> None:
+    server = start_server()
+    connect(page, server)
+    for n in range(510):
+        broadcast(server, n)
+    page.wait_for_text("#log .row:last-child", "509")
+    assert rows(page) == [str(n) for n in range(10, 510)]
+    assert page.text("#received") == "510"
+
+
+def test_it_scrolls_along_only_for_a_reader_at_the_end(start_server: StartServer, page: Page) -> None:
+    server = start_server()
+    connect(page, server)
+    at_end = (
+        "(({scrollHeight, scrollTop, clientHeight}) => scrollHeight - scrollTop - clientHeight < 2)"
+        "(document.querySelector('#log'))"
+    )
+    broadcast(server, "\n".join(["tall"] * 100))
+    page.wait_for_text("#log", "tall")
+    assert page.evaluate(at_end)
+    page.evaluate(
+        "new Promise((done) => { const log = document.querySelector('#log');"
+        " log.addEventListener('scroll', () => done(true), { once: true }); log.scrollTop = 0; })"
+    )
+    broadcast(server, "news")
+    page.wait_for("!document.querySelector('#unread').hidden")
+    assert page.text("#unread") == "1 new message"
+    assert page.evaluate("document.querySelector('#log').scrollTop") == 0
+    page.click("#unread")
+    page.wait_for("document.querySelector('#unread').hidden")
+    assert page.evaluate(at_end)
+
+
+def test_a_drain_counts_down_and_its_cancelling_reassures(start_server: StartServer, page: Page) -> None:
+    server = start_server()
+    connect(page, server)
+    start_drain(server, 600)
+    wait_for_state(page, "Draining")
+    page.wait_for_text("#timer", "closes in 09:5")
+    before = page.text("#timer")
+    page.wait_for(f"document.querySelector('#timer').textContent < {json.dumps(before)}")
+    assert server.api("DELETE", "/api/drain")[0] == 200
+    wait_for_state(page, "Connected")
+    assert page.text("#timer") == ""
+    assert page.evaluate("document.querySelector('#left').hidden")
+
+
+def test_a_moved_deadline_is_shown(start_server: StartServer, page: Page) -> None:
+    server = start_server()
+    connect(page, server)
+    start_drain(server, 600)
+    wait_for_state(page, "Draining")
+    start_drain(server, 7200)
+    page.wait_for_text("#timer", "closes in 1:59:")
+
+
+def test_messages_still_flow_during_a_drain_by_signal(start_server: StartServer, page: Page) -> None:
+    server = start_server("--shutdown-timeout", "600")
+    connect(page, server)
+    server.signal()
+    wait_for_state(page, "Draining")
+    page.click("#text")
+    page.type("still here")
+    page.press("Enter")
+    page.wait_for_text("#log .own", "still here")
+    page.click("#toggle")
+    wait_for_state(page, "Not connected")
+    assert server.wait() == 0
+
+
+def test_after_the_deadline_it_reconnects_to_the_successor(start_server: StartServer, page: Page) -> None:
+    server = start_server()
+    port = str(server.port)
+    connect(page, server)
+    start_drain(server, 600)
+    wait_for_state(page, "Draining")
+    start_drain(server, 0)
+    wait_for_state(page, "Reconnecting")
+    page.wait_for_text("#log .event", "closed with 1012, the server is restarting")
+    assert server.wait() == 4
+    successor = start_server("--port", port)
+    wait_for_state(page, "Connected")
+    assert page.text("#reconnects") == "1"
+    broadcast(successor, "from the successor")
+    page.wait_for_text("#log .server", "from the successor")
+
+
+def test_a_server_that_is_gone_is_said_to_be_out_of_reach(start_server: StartServer, page: Page) -> None:
+    server = start_server()
+    connect(page, server)
+    server.kill()
+    page.wait_for_text("#log .event", "closed with 1006, the connection was lost")
+    page.wait_for_text("#detail", "the server cannot be reached")
+    page.wait_for_text("#timer", "next try in")
+    page.click("#toggle")
+    wait_for_state(page, "Not connected")
+
+
+def test_each_try_may_wait_twice_as_long_as_the_one_before(start_server: StartServer, page: Page) -> None:
+    server = start_server()
+    connect(page, server)
+    page.evaluate("Math.random = () => 1")
+    page.evaluate(
+        "(() => { const timer = document.querySelector('#timer'); window.seen = [];"
+        " new MutationObserver(() => seen.push(timer.textContent)).observe(timer, { childList: true }); })()"
+    )
+    server.kill()
+    waits = [f"next try in {wait} s" for wait in ("0.5", "1.0", "2.0")]
+    page.wait_for(f"seen.includes({json.dumps(waits[-1])})")
+    seen = page.evaluate("seen")
+    assert sorted(waits, key=seen.index) == waits
+    page.click("#retry")
+    page.wait_for_text("#timer", "next try in 4.0 s")
+
+
+def test_a_full_server_is_told_from_one_that_is_gone(start_server: StartServer, new_page: NewPage) -> None:
+    server = start_server("--max-connections", "1")
+    first, second = new_page(), new_page()
+    connect(first, server, "bob")
+    second.open(server.url)
+    name_it(second, "eve")
+    second.click("#toggle")
+    second.wait_for_text("#detail", "refused the connection: it may be full")
+    first.click("#toggle")
+    wait_for_state(first, "Not connected")
+    wait_for_state(second, "Connected")
+
+
+def test_a_tab_replaced_by_another_stays_away(start_server: StartServer, new_page: NewPage) -> None:
+    server = start_server()
+    older, newer = new_page(), new_page()
+    connect(older, server)
+    connect(newer, server)
+    wait_for_state(older, "Closed")
+    assert "4501, replaced by another tab" in older.text("#detail")
+    assert older.text("#toggle") == "Connect"
+    assert older.text("#timer") == ""
+    assert len([url for url in older.requests if url.startswith("ws")]) == 1
+    assert state(newer) == "Connected"
+
+
+def test_the_keyboard_is_enough(start_server: StartServer, page: Page) -> None:
+    server = start_server()
+    page.open(server.url)
+    page.press("Tab")
+    assert page.evaluate(FOCUSED) == "clientId"
+    page.press("Enter")
+    wait_for_state(page, "Connected")
+    for focused in ("toggle", "log", "text"):
+        page.press("Tab")
+        assert page.evaluate(FOCUSED) == focused
+        outline = page.evaluate("parseFloat(getComputedStyle(document.activeElement).outlineWidth)")
+        assert outline >= 2
+    page.type("typed")
+    page.press("Enter")
+    page.wait_for_text("#log .own", "typed")
+
+
+def test_a_reader_of_screens_is_told(start_server: StartServer, page: Page) -> None:
+    server = start_server()
+    page.open(server.url)
+    assert page.evaluate("document.querySelector('#log').getAttribute('role')") == "log"
+    assert page.evaluate("document.querySelector('#name').closest('[aria-live=polite]') !== null")
+    # A countdown that is read out each second would drown everything else.
+    assert page.evaluate("document.querySelector('#timer').closest('[aria-live=polite]')") is None
+    unlabelled = "[...document.querySelectorAll('input')].filter((e) => !e.labels.length).length"
+    assert page.evaluate(unlabelled) == 0
+
+
+def test_it_fits_a_phone(start_server: StartServer, page: Page) -> None:
+    server = start_server()
+    page.resize(360, 640, scale=2, mobile=True)
+    connect(page, server, "b" * 128)
+    broadcast(server, "x" * 500)
+    broadcast(server, "direct " + "y" * 500, to=["b" * 128])
+    page.wait_for_text("#log .direct", "yyy")
+    start_drain(server, 600)
+    wait_for_state(page, "Draining")
+    assert page.evaluate("innerWidth") == 360
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    assert page.evaluate("document.querySelector('#log').scrollWidth <= innerWidth")
+    small = page.evaluate(
+        "[...document.querySelectorAll('button, input')].filter((e) => e.checkVisibility())"
+        ".map((e) => [e.id, e.getBoundingClientRect()])"
+        ".filter(([, box]) => box.height < 44 || box.width < 44).map(([id]) => id)"
+    )
+    assert small == []
+
+
+def test_it_follows_light_and_dark(start_server: StartServer, page: Page) -> None:
+    server = start_server()
+    page.open(server.url)
+    colours = {}
+    for scheme in ("light", "dark"):
+        page.prefer("prefers-color-scheme", scheme)
+        colours[scheme] = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    brightness = {k: sum(map(int, v.strip("rgb()").split(","))) for k, v in colours.items()}
+    assert brightness["light"] > 600
+    assert brightness["dark"] < 150
+
+
+INKS = ["text", "muted", "accent", "on-accent", "ok", "warn", "bad"]
+PAPERS = ["ground", "surface", "own"]
+COLOURS = f"""Object.fromEntries({json.dumps(INKS + PAPERS)}.map((name) => {{
+  const probe = document.body.appendChild(document.createElement('i'));
+  probe.style.color = `var(--${{name}})`;
+  return [name, getComputedStyle(probe).color];
+}}))"""
+
+
+def test_text_has_the_contrast_of_wcag_aa(start_server: StartServer, page: Page) -> None:
+    server = start_server()
+    page.open(server.url)
+    pairs = [(ink, paper) for ink in ("text", "muted", "accent") for paper in PAPERS]
+    pairs += [(ink, "surface") for ink in ("ok", "warn", "bad")] + [
+        ("bad", "ground"),
+        ("on-accent", "accent"),
+    ]
+    for scheme in ("light", "dark"):
+        page.prefer("prefers-color-scheme", scheme)
+        light = {name: luminance(colour) for name, colour in page.evaluate(COLOURS).items()}
+        assert [(scheme, *pair) for pair in pairs if contrast(light[pair[0]], light[pair[1]]) < 4.5] == []
+
+
+def luminance(colour: str) -> float:
+    """Relative luminance of `rgb(r, g, b)`, as WCAG 2 defines it."""
+    channels = [int(part) / 255 for part in colour.strip("rgb()").split(",")]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    return sum(share * c for share, c in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+
+def contrast(one: float, other: float) -> float:
+    """The contrast ratio of two luminances, as WCAG 2 defines it."""
+    return (max(one, other) + 0.05) / (min(one, other) + 0.05)
+
+
+def test_it_complains_of_nothing_and_asks_nobody_else(start_server: StartServer, page: Page) -> None:
+    server = start_server("--broadcast-interval", "0.1")
+    connect(page, server)
+    page.click("#text")
+    page.type("hello")
+    page.press("Enter")
+    page.wait_for_text("#log .own", "hello")
+    page.wait_for_text("#beat", "Heartbeat")
+    start_drain(server, 600)
+    wait_for_state(page, "Draining")
+    assert page.errors == []
+    assert {urlsplit(url).netloc for url in page.requests} == {urlsplit(server.url).netloc}
+    assert [urlsplit(url).path for url in page.requests] == ["/", "/ws/bob"]
+
+
+def test_the_policy_forbids_what_the_page_does_not_do(start_server: StartServer, page: Page) -> None:
+    server = start_server()
+    page.open(server.url)
+    refused = page.evaluate(
+        "new Promise((done) => { document.addEventListener('securitypolicyviolation',"
+        " (event) => done(event.effectiveDirective), { once: true });"
+        " try { document.body.innerHTML = '<b>markup</b>'; } catch { /* reported as an event */ } })"
+    )
+    assert refused == "require-trusted-types-for"
+    assert page.errors
+
+
+def test_motion_stops_for_those_who_ask(start_server: StartServer, page: Page) -> None:
+    server = start_server()
+    page.open(server.url)
+    page.evaluate("document.querySelector('#state').dataset.state = 'connecting'")
+    animation = "getComputedStyle(document.querySelector('#name'), '::before').animationName"
+    page.prefer("prefers-reduced-motion", "no-preference")
+    assert page.evaluate(animation) == "pulse"
+    page.prefer("prefers-reduced-motion", "reduce")
+    assert page.evaluate(animation) == "none"

@@ -1,0 +1,89 @@
+"""The opening handshake."""
+
+import base64
+from http import HTTPStatus
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from websockets.utils import generate_key
+
+from wsctl.server import upgrade
+
+KEY = "dGhlIHNhbXBsZSBub25jZQ=="
+GOOD = {"sec-websocket-version": "13", "sec-websocket-key": KEY}
+
+
+def test_a_proper_request_passes() -> None:
+    assert upgrade.check("GET", "1.1", GOOD) is None
+    assert upgrade.check("GET", "1.1", GOOD | {"content-length": "0"}) is None
+
+
+def test_the_answer_is_the_one_of_rfc_6455() -> None:
+    """The key and its answer are the example of section 1.3."""
+    lines = upgrade.accept(GOOD).decode().split("\r\n")
+    assert lines[0] == "HTTP/1.1 101 Switching Protocols"
+    assert lines[-2:] == ["", ""]
+    assert {line.lower() for line in lines[1:-2]} == {
+        "upgrade: websocket",
+        "connection: upgrade",
+        "sec-websocket-accept: " + "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=".lower(),
+    }
+    assert "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=" in lines[3]
+
+
+@pytest.mark.parametrize(
+    ("method", "version", "headers", "status"),
+    [
+        ("POST", "1.1", {}, 405),
+        ("HEAD", "1.1", {}, 405),
+        ("GET", "1.0", {}, 400),
+        ("GET", "2", {}, 400),
+        ("GET", "1.1", {"sec-websocket-version": "8"}, 426),
+        ("GET", "1.1", {"sec-websocket-version": ""}, 426),
+        ("GET", "1.1", {"sec-websocket-version": "13, 8"}, 426),
+        ("GET", "1.1", {"sec-websocket-key": ""}, 400),
+        ("GET", "1.1", {"sec-websocket-key": "short"}, 400),
+        ("GET", "1.1", {"sec-websocket-key": KEY + KEY}, 400),
+        ("GET", "1.1", {"sec-websocket-key": KEY[:-1]}, 400),
+        ("GET", "1.1", {"sec-websocket-key": "dGhlIHNhbXBsZSBub25jZé=="}, 400),
+        ("GET", "1.1", {"content-length": "5"}, 400),
+        ("GET", "1.1", {"transfer-encoding": "chunked"}, 400),
+    ],
+)
+def test_anything_else_is_refused(method: str, version: str, headers: dict[str, str], status: int) -> None:
+    refused = upgrade.check(method, version, GOOD | headers)
+    assert refused
+    assert refused.status == HTTPStatus(status)
+    assert refused.message
+
+
+def test_what_would_have_been_right_is_told() -> None:
+    wrong_method = upgrade.check("PUT", "1.1", GOOD)
+    wrong_version = upgrade.check("GET", "1.1", GOOD | {"sec-websocket-version": "7"})
+    assert wrong_method
+    assert wrong_version
+    assert wrong_method.headers == (("allow", "GET"),)
+    assert wrong_version.headers == (("sec-websocket-version", "13"),)
+
+
+def test_missing_headers_are_refused() -> None:
+    for name in GOOD:
+        assert upgrade.check("GET", "1.1", {k: v for k, v in GOOD.items() if k != name})
+
+
+@given(st.binary(max_size=40))
+def test_a_key_is_sixteen_bytes(key: bytes) -> None:
+    encoded = base64.b64encode(key).decode()
+    passed = upgrade.check("GET", "1.1", GOOD | {"sec-websocket-key": encoded}) is None
+    assert passed == (len(key) == 16)
+
+
+@given(st.text(max_size=30))
+def test_no_key_makes_it_stumble(key: str) -> None:
+    refused = upgrade.check("GET", "1.1", GOOD | {"sec-websocket-key": key})
+    assert refused is None or refused.code == "bad_key"
+
+
+def test_keys_that_clients_make_pass() -> None:
+    assert upgrade.check("GET", "1.1", GOOD | {"sec-websocket-key": generate_key()}) is None

@@ -1,0 +1,49 @@
+"""Connections for tests of what is above the socket."""
+
+from wsctl.codes import CloseCode
+from wsctl.hub.connection import Connection, Ending
+from wsctl.hub.frame import Batch
+from wsctl.hub.manager import ConnectionManager
+
+
+class RecordedConnection(Connection):
+    """A connection without a socket that remembers what was done to it."""
+
+    def __init__(self, client_id: str, manager: ConnectionManager | None = None, opened: float = 0.0) -> None:
+        super().__init__(client_id, "192.0.2.1:5", opened)
+        self.manager = manager
+        self.offered: list[Batch] = []
+        self.closed: tuple[int, str, Ending] | None = None
+        self.aborted: str | None = None
+        self.checked: list[float] = []
+        self.missed = 0
+
+    @property
+    def payloads(self) -> list[bytes]:
+        """The JSON of every frame offered, in order."""
+        return [payload for batch in self.offered for payload in batch.payloads]
+
+    @property
+    def waiting(self) -> int:
+        return 0
+
+    @property
+    def undelivered(self) -> int:
+        return self.missed
+
+    def offer(self, batch: Batch, written: int = 0) -> None:
+        assert not written
+        self.offered.append(batch)
+
+    def close(self, code: int, reason: str, ending: Ending) -> None:
+        self.closed = self.closed or (code, reason, ending)
+        if self.manager:
+            self.manager.retire(self, code, reason, ending)
+
+    def abort(self, reason: str) -> None:
+        self.aborted = reason
+        if self.manager:
+            self.manager.retire(self, CloseCode.ABNORMAL, reason, Ending.EVICTED)
+
+    def check(self, now: float) -> None:
+        self.checked.append(now)

@@ -1,0 +1,55 @@
+"""A WebSocket server in the test's own process, that does what a test tells it to."""
+
+import http
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from websockets.asyncio.server import Request, Response, ServerConnection, serve, unix_serve
+from websockets.datastructures import Headers
+
+from wsctl.client.target import Target
+
+Handler = Callable[[ServerConnection], Awaitable[None]]
+Answer = Callable[[ServerConnection, Request], Response | None]
+
+
+@asynccontextmanager
+async def serving(handler: Handler, answer: Answer | None = None, **options: Any) -> AsyncIterator[Target]:
+    """Run `handler` for each connection that `answer` lets through."""
+    async with serve(handler, "127.0.0.1", 0, process_request=answer, **options) as server:
+        port = server.sockets[0].getsockname()[1]
+        yield Target(f"http://127.0.0.1:{port}")
+
+
+@asynccontextmanager
+async def serving_on_a_unix_socket(handler: Handler, path: str) -> AsyncIterator[Target]:
+    """The same where no address is."""
+    async with unix_serve(handler, path):
+        yield Target(None, uds=path)
+
+
+def welcome(client_id: str = "bob") -> str:
+    return json.dumps({"type": "welcome", "client_id": client_id, "id": "1-0", "server": {}})
+
+
+def message(data: object, sender: str = "eve", number: int = 1) -> str:
+    frame = {"type": "message", "id": f"{number}-0", "ts": 0.0, "from": sender, "data": data}
+    return json.dumps(frame)
+
+
+def refusing(status: int, body: str = "", **headers: str) -> Answer:
+    """Answers every handshake with an HTTP status; `retry_after` is the header Retry-After."""
+    fields = Headers({name.replace("_", "-"): value for name, value in headers.items()})
+    fields["Content-Length"] = str(len(body))
+    fields["Connection"] = "close"
+
+    def answer(_connection: ServerConnection, _request: Request) -> Response:
+        return Response(status, http.HTTPStatus(status).phrase, fields, body.encode())
+
+    return answer
+
+
+def error_body(code: str, text: str) -> str:
+    return json.dumps({"error": {"code": code, "message": text}})

@@ -1,0 +1,96 @@
+"""Stress runs for tests: a report, and a server without sockets."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+from wsctl.client.events import Closed, Event, Opened, Received
+from wsctl.client.latency import Quantiles
+from wsctl.client.report import LoadReport
+from wsctl.client.session import NotConnected
+
+
+def report(**facts: Any) -> LoadReport:
+    """A clean run of two clients, except for `facts`."""
+    clean: dict[str, Any] = {
+        "clients": 2,
+        "connected": 2,
+        "duration_s": 1.0,
+        "sent": 10,
+        "delivered": 20,
+        "delivered_per_s": 20.0,
+        "expected": 20,
+        "latency": Quantiles(0.001, 0.002, 0.003, 0.004),
+        "lag_s": 0.0,
+        "sent_while_away": False,
+    }
+    none = dict.fromkeys(
+        ("missed", "duplicated", "out_of_order", "unconfirmed", "reconnects", "failures"), 0
+    ) | {name: {} for name in ("close_codes", "refused", "errors")}
+    return LoadReport(**(clean | none | facts))
+
+
+class Hub:
+    """Sessions in one process: what one sends, all get.
+
+    Attributes:
+        deliver: called with a session and a frame; the default hands it over at once.
+        sent: who sent, in order.
+    """
+
+    def __init__(self) -> None:
+        self.sessions: dict[str, FakeSession] = {}
+        self.sent: list[str] = []
+        self.deliver: Callable[[FakeSession, dict[str, Any]], None] = lambda s, frame: s.tell(Received(frame))
+
+    def session(self, name: str) -> "FakeSession":
+        """A session which opens as soon as it is asked for events."""
+        self.sessions[name] = FakeSession(self, name)
+        return self.sessions[name]
+
+    def publish(self, sender: str, text: str) -> None:
+        self.sent.append(sender)
+        for session in self.sessions.values():
+            self.deliver(session, {"type": "message", "from": sender, "data": text})
+
+
+class FakeSession:
+    """One client.
+
+    Attributes:
+        first: what happens to it at the start.
+        connected: whether it can send.
+        closed: whether it was closed.
+        idle: set once what happened at the start was taken.
+    """
+
+    def __init__(self, hub: Hub, name: str) -> None:
+        self.name = name
+        self.first: Event | Exception = Opened({})
+        self.connected = True
+        self.closed = False
+        self.idle = asyncio.Event()
+        self._hub = hub
+        self._queue: asyncio.Queue[Event | Exception | None] = asyncio.Queue()
+
+    def tell(self, event: Event | Exception | None) -> None:
+        self._queue.put_nowait(event)
+
+    async def events(self) -> AsyncIterator[Event]:
+        event: Event | Exception | None = self.first
+        while event is not None:
+            if isinstance(event, Exception):
+                raise event
+            yield event
+            self.idle.set()
+            event = await self._queue.get()
+
+    async def send(self, text: str) -> None:
+        if not self.connected:
+            raise NotConnected
+        self._hub.publish(self.name, text)
+
+    async def close(self) -> None:
+        self.closed = True
+        self.tell(Closed(1000, ""))
+        self.tell(None)

@@ -1,0 +1,257 @@
+"""The floors: imports point down, libraries stay in their rooms, and the environment is read at the top."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from tests.support.server import DEADLINE
+
+PACKAGE = Path(__file__).parent.parent / "wsctl"
+
+FACTS = ("messages", "codes", "settings", "errors")
+
+ABOVE_ALL = ("main", "__main__", "__init__")
+
+BELOW = {
+    "top": {"cli", "server", "client", "lifecycle", "hub", "facts", "top"},
+    "cli": {"server", "client", "lifecycle", "hub", "facts", "version", "cli"},
+    "server": {"lifecycle", "hub", "facts", "version", "server"},
+    "client": {"lifecycle", "hub", "facts", "version", "client"},
+    "lifecycle": {"hub", "facts", "version", "lifecycle"},
+    "hub": {"facts", "version", "hub"},
+    "facts": {"facts"},
+}
+"""What each floor may import of the package; `version` is the package itself, which has nothing else."""
+
+ROOMS = {
+    "typer": {"cli"},
+    "rich": {"cli"},
+    "prompt_toolkit": {"cli"},
+    "fastapi": {"server"},
+    "uvicorn": {"server"},
+    "starlette": {"server"},
+    "h11": {"server"},
+    "pydantic": {"server"},
+    "websockets": {"server", "client"},
+    "uvloop": {"server", "client", "cli"},
+}
+
+Sources = Mapping[str, str]
+
+
+def sources() -> dict[str, str]:
+    """The text of every module of the package, by its dotted name."""
+    found = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+        name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+        found[name] = path.read_text()
+    return found
+
+
+def floor(module: str) -> str:
+    """On which floor a module of the package is."""
+    if module == "wsctl":
+        return "version"
+    first = module.split(".")[1]
+    return "facts" if first in FACTS else "top" if first in ABOVE_ALL else first
+
+
+def imports(module: str, source: str, modules: Sources) -> Iterator[str]:
+    """What a module imports, wherever in it, by dotted name; `from a import b` is a.b where that is a module."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                # The name of a package's own module lacks its __init__.
+                is_package = any(name.startswith(f"{module}.") for name in modules)
+                above = [*module.split("."), "__init__"][: -node.level - (not is_package)]
+                base = ".".join([*above, base] if base else above)
+            for alias in node.names:
+                inner = f"{base}.{alias.name}"
+                yield inner if inner in modules or base == "wsctl" and alias.name != "__version__" else base
+
+
+def complaints(modules: Sources) -> list[str]:
+    """Every way in which some modules break the house's rules."""
+    graph = {name: sorted(set(imports(name, text, modules))) for name, text in modules.items()}
+    found = [text for name in graph for imported in graph[name] for text in _about(name, imported)]
+    found += [f"{name} reads the environment" for name in modules if _reads_environment(name, modules[name])]
+    return found + [f"a cycle: {' -> '.join(cycle)}" for cycle in _cycles(graph)]
+
+
+def _about(module: str, imported: str) -> Iterator[str]:
+    at, library = floor(module), imported.split(".")[0]
+    if library == "wsctl":
+        allowed = BELOW.get(at, set())
+        if floor(imported) not in allowed:
+            yield f"{module} ({at}) imports {imported} ({floor(imported)})"
+    elif at in ("facts", "version") and library not in sys.stdlib_module_names:
+        yield f"{module} imports {imported}, which is not in the standard library"
+    elif library in ROOMS and at not in ROOMS[library]:
+        yield f"{module} imports {imported} outside {', '.join(sorted(ROOMS[library]))}"
+
+
+def _reads_environment(module: str, source: str) -> bool:
+    if floor(module) in ("cli", "top"):
+        return False
+    forbidden = {"environ", "environb", "getenv", "getenvb", "putenv"}
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            if node.value.id == "os" and node.attr in forbidden:
+                return True
+        elif isinstance(node, ast.ImportFrom) and node.module == "os":
+            if forbidden & {alias.name for alias in node.names}:
+                return True
+    return False
+
+
+def _cycles(graph: Mapping[str, list[str]]) -> Iterator[list[str]]:
+    """The first cycle that each module is met on, once."""
+    done: set[str] = set()
+
+    def walk(module: str, path: list[str]) -> Iterator[list[str]]:
+        if module in path:
+            yield [*path[path.index(module) :], module]
+        elif module in graph and module not in done:
+            for imported in graph[module]:
+                yield from walk(imported, [*path, module])
+            done.add(module)
+
+    for module in graph:
+        yield from walk(module, [])
+
+
+def test_the_house_keeps_its_rules() -> None:
+    modules = sources()
+    assert {"wsctl.messages", "wsctl.cli.app", "wsctl.server.wire", "wsctl.hub.manager"} <= set(modules)
+    assert complaints(modules) == []
+
+
+FINE = {
+    "wsctl": "__version__ = '1'",
+    "wsctl.main": "import os\nfrom wsctl.server.app import app\nos.environ",
+    "wsctl.messages": "import json",
+    "wsctl.codes": "from enum import IntEnum",
+    "wsctl.hub.log": "from wsctl.messages import Message\nfrom wsctl import codes, __version__",
+    "wsctl.lifecycle.driver": "from wsctl.hub import log",
+    "wsctl.server.app": "import fastapi\nfrom wsctl.lifecycle.driver import Driver",
+    "wsctl.client.session": "from websockets.asyncio import client\nfrom wsctl import messages",
+    "wsctl.cli.app": "import os, typer\nfrom wsctl.server import app\nos.environ.get('X')",
+}
+
+
+def test_a_house_in_order_has_no_complaints() -> None:
+    assert complaints(FINE) == []
+
+
+@pytest.mark.parametrize(
+    ("module", "source"),
+    [
+        ("wsctl.messages", "from wsctl.hub.log import MessageLog"),
+        ("wsctl.messages", "from wsctl import hub"),
+        ("wsctl.hub.log", "from wsctl.lifecycle.driver import Driver"),
+        ("wsctl.hub.log", "from wsctl.lifecycle import driver"),
+        ("wsctl.hub.log", "from ..lifecycle import driver"),
+        ("wsctl.hub.log", "import wsctl.server.app"),
+        ("wsctl.lifecycle.driver", "def later():\n    from wsctl.server import app"),
+        ("wsctl.lifecycle.driver", "from wsctl import client"),
+        ("wsctl.server.app", "from wsctl.cli import app"),
+        ("wsctl.server.app", "from wsctl.main import app"),
+        ("wsctl.server.app", "from wsctl.client.session import Session"),
+        ("wsctl.client.session", "from wsctl.server.app import app"),
+        ("wsctl.client.session", "if True:\n    import wsctl.server"),
+    ],
+)
+def test_an_import_that_points_up_or_across_is_found(module: str, source: str) -> None:
+    assert [text for text in complaints(FINE | {module: source}) if not text.startswith("a cycle")]
+
+
+@pytest.mark.parametrize(
+    ("module", "library"),
+    [
+        ("wsctl.messages", "websockets"),
+        ("wsctl.codes", "anything_not_of_python"),
+        ("wsctl.hub.log", "uvloop"),
+        ("wsctl.hub.log", "websockets.frames"),
+        ("wsctl.lifecycle.driver", "rich.console"),
+        ("wsctl.lifecycle.driver", "uvicorn"),
+        ("wsctl.server.app", "typer"),
+        ("wsctl.server.app", "prompt_toolkit"),
+        ("wsctl.client.session", "fastapi"),
+        ("wsctl.client.session", "h11"),
+        ("wsctl.cli.app", "starlette.responses"),
+        ("wsctl.cli.app", "pydantic"),
+        ("wsctl.cli.app", "websockets"),
+    ],
+)
+def test_a_library_outside_its_room_is_found(module: str, library: str) -> None:
+    for source in (f"import {library}", f"def f():\n    from {library} import x"):
+        assert len(complaints(FINE | {module: source})) == 1
+
+
+@pytest.mark.parametrize(
+    "source", ["import os\nos.environ['A']", "from os import environ", "import os\ndef f():\n    os.getenv('A')"]
+)
+@pytest.mark.parametrize("module", ["wsctl.messages", "wsctl.lifecycle.driver", "wsctl.server.app"])
+def test_reading_the_environment_below_the_top_is_found(module: str, source: str) -> None:
+    assert complaints(FINE | {module: source}) == [f"{module} reads the environment"]
+
+
+def test_a_cycle_is_found_once() -> None:
+    cycle = {
+        "wsctl.hub.a": "from wsctl.hub.b import x",
+        "wsctl.hub.b": "from wsctl.hub import c",
+        "wsctl.hub.c": "def f():\n    from wsctl.hub import a",
+    }
+    assert complaints(cycle) == ["a cycle: wsctl.hub.a -> wsctl.hub.b -> wsctl.hub.c -> wsctl.hub.a"]
+
+
+HELP = """
+import sys
+from wsctl.cli.app import run
+code = run(sys.argv[1:])
+heavy = {"fastapi", "uvicorn", "websockets", "redis", "asyncio"} & set(sys.modules)
+print(sorted(heavy), file=sys.stderr)
+sys.exit(code)
+"""
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        (),
+        ("serve",),
+        ("client",),
+        ("broadcast",),
+        ("status",),
+        ("drain",),
+        ("stress",),
+        ("completions",),
+    ],
+)
+def test_help_loads_no_framework(command: tuple[str, ...], environ: dict[str, str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", HELP, *command, "--help"],
+        env=environ,
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE,
+        check=False,
+    )
+    assert (done.returncode, done.stderr.strip()) == (0, "[]")
+    assert "Usage: wsctl" in done.stdout
+
+
+def test_every_command_has_its_help_tested() -> None:
+    from wsctl.cli.app import app
+
+    mark = next(m for m in test_help_loads_no_framework.pytestmark if m.name == "parametrize")  # type: ignore[attr-defined]
+    tested = {command[0] for command in mark.args[1] if command}
+    assert {getattr(info.callback, "__name__", "") for info in app.registered_commands} == tested

@@ -1,0 +1,143 @@
+"""What a client id may look like, and how frames are spelled."""
+
+import json
+import unicodedata
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from wsctl import messages
+from wsctl.messages import InvalidClientId, Message, client_id
+
+CONTROL = [chr(n) for n in range(0x110000) if unicodedata.category(chr(n)) in {"Cc", "Cf", "Zl", "Zp", "Zs"}]
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "bob",
+        "7",
+        "a" * 128,
+        "e.g_me@host:1+2~3-4",
+        "Ελένη",
+        "हिन्दी",
+        "किरण",
+        "محمد",
+        "กำลัง",
+        "李小龍",
+        "Zoë",
+    ],
+)
+def test_names_of_any_script_are_ids(name: str) -> None:
+    assert client_id(name) == unicodedata.normalize("NFC", name)
+
+
+@pytest.mark.parametrize(
+    "name", ["", "-a", "_a", ".", "@a", "\u0301a", "a b", "a/b", "a\n", "a#", "a?", "a%", '"', "<b>", "\ud800"]
+)
+def test_what_is_no_id_is_refused(name: str) -> None:
+    with pytest.raises(InvalidClientId):
+        client_id(name)
+
+
+def test_no_control_format_or_space_character_is_taken_anywhere() -> None:
+    for character in CONTROL:
+        for name in (character, f"{character}a", f"a{character}", f"a{character}b"):
+            with pytest.raises(InvalidClientId):
+                client_id(name)
+
+
+def test_two_spellings_of_a_letter_are_the_same_id() -> None:
+    assert client_id("Zoe\u0308") == client_id("Zo\u00eb")
+
+
+def test_the_length_counts_after_normalization() -> None:
+    assert client_id("e\u0308" * 128) == "\u00eb" * 128
+    with pytest.raises(InvalidClientId, match="not 129"):
+        client_id("\u0958" * 64 + "a")  # each becomes two characters
+
+
+@settings(max_examples=200)
+@given(st.text(max_size=8))
+def test_an_id_is_its_own_id_and_fits_on_a_line(text: str) -> None:
+    try:
+        name = client_id(text)
+    except InvalidClientId as error:
+        assert "\n" not in str(error)
+    else:
+        assert client_id(name) == name
+        assert name.isprintable()
+        assert not set(name) & set(" /?#%\"'<>&=")
+
+
+@settings(max_examples=150)
+@given(JSON)
+def test_any_json_survives_a_message(data: object) -> None:
+    wire = messages.message(Message("1-0", 1.5, "bob", data))
+    assert b"\n" not in wire
+    assert json.loads(wire.decode()) == {
+        "type": "message",
+        "id": "1-0",
+        "ts": 1.5,
+        "from": "bob",
+        "data": data,
+    }
+
+
+def test_a_lone_surrogate_stays_escaped() -> None:
+    assert json.loads(messages.encode({"a": "\ud800é"})) == {"a": "\ud800é"}
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), float("-inf")])
+def test_numbers_that_json_lacks_are_refused(number: float) -> None:
+    with pytest.raises(ValueError, match="JSON"):
+        messages.encode({"data": [number]})
+
+
+def test_only_a_direct_message_names_its_addressees() -> None:
+    direct = json.loads(messages.message(Message("1-0", 0.0, "server", 1, ("bob", "eve"))))
+    assert direct["to"] == ["bob", "eve"]
+    assert "to" not in json.loads(messages.message(Message("1-0", 0.0, "server", 1)))
+
+
+def test_a_welcome_says_whether_anything_was_lost_only_when_asked() -> None:
+    assert json.loads(messages.welcome("bob", "1-0", "9", "serving", None)) == {
+        "type": "welcome",
+        "client_id": "bob",
+        "id": "1-0",
+        "server": {"version": "9", "phase": "serving"},
+    }
+    assert json.loads(messages.welcome("bob", "1-0", "9", "serving", False))["recovered"] is False
+
+
+def test_the_other_frames_carry_what_the_contract_names() -> None:
+    assert json.loads(messages.heartbeat(2.5, 3, 4)) == {
+        "type": "heartbeat",
+        "ts": 2.5,
+        "connections": 3,
+        "n": 4,
+    }
+    assert json.loads(messages.shutdown(1.23456, "SIGTERM")) == {
+        "type": "shutdown",
+        "deadline_s": 1.235,
+        "reason": "SIGTERM",
+    }
+    assert json.loads(messages.shutdown(None, "cancelled"))["deadline_s"] is None
+    assert json.loads(messages.error("rate_limited", "slower")) == {
+        "type": "error",
+        "code": "rate_limited",
+        "message": "slower",
+    }
+
+
+def test_an_addressee_named_twice_gets_one_message() -> None:
+    assert messages.recipients(["eve", "Zoe\u0308", "eve", "Zo\u00eb"]) == ("eve", "Zo\u00eb")
+    with pytest.raises(InvalidClientId):
+        messages.recipients(["eve", "not an id"])

@@ -1,0 +1,187 @@
+"""How values are spelled, and what is refused."""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from wsctl.errors import UsageError
+from wsctl.settings import (
+    FLAGS,
+    Rate,
+    Settings,
+    boolean,
+    choice,
+    count,
+    duration,
+    flag,
+    from_environ,
+    origins,
+    port_number,
+    rate,
+    read_token,
+    size,
+    variable,
+)
+
+PARSERS = (duration, size, rate, count, port_number, boolean, choice("a", "b"), origins)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("90", 90), ("1.5", 1.5), (".5", 0.5), ("30s", 30), ("5m", 300), (" 2H ", 7200), ("250ms", 0.25), ("1d", 86400)],
+)
+def test_durations(text: str, seconds: float) -> None:
+    assert duration(text) == seconds
+
+
+@pytest.mark.parametrize(
+    ("text", "amount"), [("65536", 65536), ("64k", 65536), ("64KiB", 65536), ("1m", 1 << 20), ("1.5kb", 1536)]
+)
+def test_sizes(text: str, amount: int) -> None:
+    assert size(text) == amount
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [("20", Rate(20, 40)), ("20/s", Rate(20, 40)), ("0.2", Rate(0.2, 1)), ("5/s:7", Rate(5, 7)), ("0", Rate(0, 1))],
+)
+def test_rates(text: str, wanted: Rate) -> None:
+    assert rate(text) == wanted
+
+
+@pytest.mark.parametrize(
+    ("parse", "text"),
+    [
+        (duration, ""),
+        (duration, "-1"),
+        (duration, "nan"),
+        (duration, "5 weeks"),
+        (duration, "1e9"),
+        (duration, "9" * 400),
+        (size, "1q"),
+        (size, "9" * 400),
+        (rate, "20:0"),
+        (rate, "9" * 400),
+        (rate, "20:" + "9" * 400),
+        (count, "-1"),
+        (count, "1.5"),
+        (port_number, "65536"),
+        (port_number, "http"),
+        (boolean, "maybe"),
+        (origins, "example.org"),
+        (origins, "null"),
+        (origins, "https://example.org/path"),
+        (origins, "https://["),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(parse: Callable[[str], object], text: str) -> None:
+    with pytest.raises(ValueError, match="."):
+        parse(text)
+
+
+@pytest.mark.parametrize("parse", PARSERS)
+def test_a_parser_answers_or_raises_value_error(parse: Callable[[str], object]) -> None:
+    @settings(max_examples=60)
+    @example("9" * 309)
+    @example("1" * 9 + "/s")
+    @given(st.text(alphabet="0123456789.:/ skmghdib٣²,-+_", max_size=24) | st.text(max_size=12))
+    def whatever_the_text(text: str) -> None:
+        try:
+            parse(text)
+        except ValueError as error:
+            assert "\n" not in str(error)
+
+    whatever_the_text()
+
+
+@given(st.booleans())
+def test_switches(on: bool) -> None:
+    words = ("1", "true", "YES", "on") if on else ("0", "False", "no", "off", "")
+    assert {boolean(word) for word in words} == {on}
+
+
+def test_origins_are_compared_in_lower_case_without_a_slash() -> None:
+    assert origins("https://Example.org/, http://b:8080 *") == ("https://example.org", "http://b:8080", "*")
+
+
+def test_the_defaults_are_those_of_the_contract() -> None:
+    s = Settings()
+    assert (s.host, s.port, s.shutdown_timeout, s.broadcast_interval) == ("127.0.0.1", 8000, 1800, 10)
+    assert (s.max_message_size, s.max_queue, s.rate) == (65536, 1 << 20, Rate(20, 40))
+    assert (s.ping_interval, s.ping_timeout, s.client_publish, s.access_log) == (20, 20, True, False)
+
+
+def test_settings_cannot_be_changed() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Settings().port = 1  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"ssl_keyfile": "k.pem"}, {"uds": "/run/x", "fd": 3}, {"backlog": 0}, {"backlog": 1 << 31}]
+)
+def test_combinations_that_cannot_be_meant_are_usage_errors(wrong: dict[str, object]) -> None:
+    with pytest.raises(UsageError):
+        Settings(**wrong)  # type: ignore[arg-type]
+
+
+def test_a_variable_and_a_flag_are_spelled_alike() -> None:
+    assert (variable("shutdown_timeout"), flag("shutdown_timeout")) == (
+        "WSCTL_SHUTDOWN_TIMEOUT",
+        "--shutdown-timeout",
+    )
+
+
+def test_every_flag_has_help_and_a_variable_that_is_read() -> None:
+    spelled = {
+        "port": "1",
+        "fd": "5",
+        "rate": "1/s:2",
+        "allow_origin": "*",
+        "log_level": "debug",
+        "log_format": "json",
+    }
+    for field in FLAGS:
+        assert field.metadata["help"]
+        text = spelled.get(field.name, "1")
+        more = {"WSCTL_SSL_CERTFILE": "c.pem"} if field.name == "ssl_keyfile" else {}
+        given_settings = from_environ(more | {variable(field.name): text})
+        assert getattr(given_settings, field.name) == field.metadata["parse"](text)
+
+
+def test_a_variable_that_cannot_be_read_is_named() -> None:
+    with pytest.raises(UsageError, match="WSCTL_PORT: '70000' is not a port"):
+        from_environ({"WSCTL_PORT": "70000"})
+
+
+def test_the_token_is_no_flag_and_never_shown() -> None:
+    assert "token" not in {field.name for field in FLAGS}
+    assert "s3cret" not in repr(Settings(token="s3cret")) + str(Settings(token="s3cret"))
+
+
+def test_the_token_comes_from_the_variable_before_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    file.write_text("from-file\n")
+    assert read_token({}) is None
+    assert read_token({"WSCTL_TOKEN_FILE": str(file)}) == "from-file"
+    assert read_token({"WSCTL_TOKEN_FILE": str(file), "WSCTL_TOKEN": "direct"}) == "direct"
+    assert from_environ({"WSCTL_TOKEN": "direct"}).token == "direct"
+
+
+@pytest.mark.parametrize("token", ["", "two words", "é", "a\nb", "a\x00"])
+def test_a_token_no_header_can_carry_is_refused_without_showing_it(token: str) -> None:
+    with pytest.raises(UsageError, match="control token") as failure:
+        read_token({"WSCTL_TOKEN": token})
+    assert not token or token not in str(failure.value)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"\xff\xfe"])
+def test_a_token_file_that_cannot_be_read_is_refused(tmp_path: Path, content: bytes | None) -> None:
+    file = tmp_path / "token"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(UsageError):
+        read_token({"WSCTL_TOKEN_FILE": str(file)})

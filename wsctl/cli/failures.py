@@ -1,0 +1,26 @@
+"""Which events end `wsctl client`, with what words and exit code."""
+
+from http import HTTPStatus
+
+from wsctl import errors
+from wsctl.cli.ui.printable import printable
+from wsctl.client.events import Event, Failed, Refused, is_final
+
+_KINDS: dict[int, type[errors.WsctlError]] = {
+    HTTPStatus.BAD_REQUEST: errors.UsageError,
+    HTTPStatus.UNAUTHORIZED: errors.Refused,
+    HTTPStatus.FORBIDDEN: errors.Refused,
+}
+"""How final answers are told; any other one is no answer of a wsctl server."""
+
+
+def failure(event: Event, *, connected_once: bool) -> errors.WsctlError | None:
+    """The error that an event is. A server that was there before is waited for; one that never was is not."""
+    match event:
+        case Failed(message=message) if is_final(event) or not connected_once:
+            advice = "check the address, and that a server runs there"
+            return errors.Unreachable(f"{printable(message)}; {advice}")
+        case Refused(status=status, message=message) if is_final(event):
+            kind = _KINDS.get(status, errors.Unreachable)
+            return kind(f"the server refused: HTTP {status} {printable(message)}")
+    return None

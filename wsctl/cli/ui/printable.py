@@ -1,0 +1,24 @@
+"""Text of others, made harmless for a terminal."""
+
+import json
+from typing import Any
+
+_JOINERS = frozenset("\u200c\u200d")
+"""Invisible, but scripts and emoji are written with them."""
+
+
+def printable(text: str) -> str:
+    """One line in which control characters, escape sequences, line breaks and what turns the writing
+    direction are shown as escapes."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in _JOINERS else _escaped(c) for c in text)
+
+
+def compact(value: Any) -> str:
+    """JSON on one line for people: printable, but no longer JSON where something was escaped."""
+    return printable(json.dumps(value, ensure_ascii=False, separators=(",", ":")))
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape").decode()

@@ -1,0 +1,148 @@
+"""A stress run for people: a live table or lines, and the summary."""
+
+from collections.abc import Mapping
+from typing import TextIO
+
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from wsctl.cli.ui.drain_bar import clock
+from wsctl.cli.ui.printable import printable
+from wsctl.client.report import LoadReport
+
+LAG_WORTH_TELLING = 0.1
+"""Seconds that the run's own loop may be late before its latencies are in doubt."""
+
+ENOUGH = 0.9
+"""Share of the asked-for messages below which it is said that they were fewer."""
+
+Row = tuple[str, str, str]
+"""Name, value, style."""
+
+
+class StressTable:
+    """Shows a run in place, for as long as it lasts."""
+
+    interval = 0.25
+
+    def __init__(self, console: Console, duration: float) -> None:
+        self._duration = duration
+        self._live = Live(console=console, auto_refresh=False, transient=True, redirect_stdout=False)
+        self._live.start()
+
+    def show(self, report: LoadReport) -> None:
+        rows = [("stress", _elapsed(report, self._duration), "bold"), *_rows(report, _so_far(report))]
+        self._live.update(_table(rows), refresh=True)
+
+    def say(self, text: str) -> None:
+        """A line above the table."""
+        self._live.console.print(text)
+
+    def stop(self) -> None:
+        """Take the table away."""
+        self._live.stop()
+
+
+class StressLines:
+    """Shows a run where nothing can be drawn over: a line now and then."""
+
+    interval = 10.0
+
+    def __init__(self, stream: TextIO, duration: float) -> None:
+        self._stream = stream
+        self._duration = duration
+
+    def show(self, report: LoadReport) -> None:
+        told = [f"{name} {value}" for name, value, _ in _rows(report, _so_far(report))]
+        line = f"stress: {', '.join([_elapsed(report, self._duration), *told])}"
+        print(line, file=self._stream, flush=True)
+
+    def say(self, text: str) -> None:
+        """A line of its own."""
+        print(text, file=self._stream, flush=True)
+
+    def stop(self) -> None:
+        """Nothing to take away."""
+
+
+def summary(report: LoadReport) -> Text:
+    """What a run has found, once it is over."""
+    rows = _rows(report, f"{report.delivered} of {report.expected}")
+    return _table([("duration", f"{report.duration_s:.1f} s", ""), *rows])
+
+
+def notes(report: LoadReport, rate: float) -> list[str]:
+    """What one has to know to read the figures, a sentence each. `rate` was asked for, a second."""
+    away = report.clients - report.connected
+    asked = int(rate * report.duration_s)
+    told = {
+        "Some clients were away while messages were sent: those count as missed, for a client that comes "
+        "back is not sent what it missed.": report.missed and report.sent_while_away,
+        f"At the end {away} of {report.clients} clients were not connected.": away,
+        "Unconfirmed messages reached nobody: they were sent on a connection that ended, or the server "
+        "refused them.": report.unconfirmed,
+        "The server refused messages because a client sent too many: take more --clients or a lower "
+        "--rate.": report.errors.get("rate_limited"),
+        f"{report.sent} messages were sent, not the {asked} asked for: clients or server could not keep up, "
+        "or clients were away.": report.sent < ENOUGH * asked,
+        f"This process was up to {_ms(report.lag_s)} late by itself: the latencies include its own "
+        "lag.": report.lag_s > LAG_WORTH_TELLING,
+    }
+    return [sentence for sentence, applies in told.items() if applies]
+
+
+def _rows(report: LoadReport, delivered: str) -> list[Row]:
+    rows = [
+        ("connected", f"{report.connected} of {report.clients}", ""),
+        ("sent", f"{report.sent}", ""),
+        ("delivered", delivered, ""),
+        ("missed", f"{report.missed}", _alarm(report.missed)),
+        ("duplicated", f"{report.duplicated}", _alarm(report.duplicated)),
+        ("out of order", f"{report.out_of_order}", _alarm(report.out_of_order)),
+        ("latency", _latency(report), ""),
+    ]
+    seldom = [
+        ("unconfirmed", f"{report.unconfirmed}" if report.unconfirmed else ""),
+        ("reconnects", f"{report.reconnects}" if report.reconnects else ""),
+        ("closed", _counts(report.close_codes)),
+        ("refused", _counts(report.refused)),
+        ("unreachable", f"{report.failures}" if report.failures else ""),
+        ("errors", _counts(report.errors)),
+    ]
+    return rows + [(name, value, "yellow") for name, value in seldom if value]
+
+
+def _table(rows: list[Row]) -> Text:
+    """A line a row, with no blanks at its end."""
+    width = max(len(name) for name, _, _ in rows)
+    lines = [Text.assemble((name.ljust(width), "dim"), "  ", (value, style)) for name, value, style in rows]
+    return Text("\n", no_wrap=True, overflow="ellipsis").join(lines)
+
+
+def _so_far(report: LoadReport) -> str:
+    return f"{report.delivered} ({report.delivered_per_s:.0f}/s)"
+
+
+def _elapsed(report: LoadReport, duration: float) -> str:
+    return f"{clock(report.duration_s)} of {clock(duration)}"
+
+
+def _latency(report: LoadReport) -> str:
+    found = report.latency
+    if not found:
+        return "-"
+    names = ("p50", "p95", "p99", "max")
+    return "  ".join(f"{name} {_ms(getattr(found, name))}" for name in names)
+
+
+def _ms(seconds: float) -> str:
+    return f"{seconds * 1000:.3g} ms" if seconds < 1 else f"{seconds:.3g} s"
+
+
+def _alarm(count: int) -> str:
+    return "bold red" if count else "green"
+
+
+def _counts(found: Mapping[int, int] | Mapping[str, int]) -> str:
+    return "  ".join(f"{printable(str(name))} x{count}" for name, count in found.items())

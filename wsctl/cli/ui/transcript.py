@@ -1,0 +1,146 @@
+"""What a client's session shows: lines for people, or JSON for programs."""
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any, Protocol, TextIO
+
+from wsctl.cli.ui.printable import compact, printable
+from wsctl.client.events import Closed, Event, Failed, Opened, Received, Refused, Waiting, is_final
+
+DIM, BOLD, YELLOW = "2", "1", "33"
+"""SGR parameters (ECMA-48 section 8.3.117)."""
+
+
+class Transcript(Protocol):
+    """Where events go. `complete`: also those that the command's last words repeat."""
+
+    complete: bool
+
+    def event(self, client: str, event: Event) -> None:
+        """Show what happened to a client."""
+
+    def note(self, text: str) -> None:
+        """Tell the person something that is no event of a session."""
+
+
+class JsonTranscript:
+    """One object a line on `out`: the server's frames as they come, and what became of the connection."""
+
+    complete = True
+
+    def __init__(self, out: TextIO, err: TextIO, *, name_clients: bool) -> None:
+        self._out = out
+        self._err = err
+        self._name_clients = name_clients
+
+    def event(self, client: str, event: Event) -> None:
+        shown = {"client": client} | _object(event) if self._name_clients else _object(event)
+        # ASCII, so that no control character of somebody's text reaches a terminal.
+        print(json.dumps(shown, separators=(",", ":")), file=self._out, flush=True)
+
+    def note(self, text: str) -> None:
+        print(f"wsctl: {text}", file=self._err, flush=True)
+
+
+class PlainTranscript:
+    """Messages on `out`, everything else on `err`, a line each, with the local time."""
+
+    complete = False
+
+    def __init__(
+        self,
+        out: TextIO,
+        err: TextIO,
+        *,
+        name_clients: bool,
+        colour: tuple[bool, bool] = (False, False),
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self._out, self._err = out, err
+        self._out_colour, self._err_colour = colour
+        self._name_clients = name_clients
+        self._now = now
+
+    def event(self, client: str, event: Event) -> None:
+        tag = f"[{client}] " if self._name_clients else ""
+        match event:
+            case Received(frame={"type": "message"} as frame):
+                at = _paint(self._time(frame.get("ts")), DIM, self._out_colour)
+                sender = _paint(_sender(frame), BOLD, self._out_colour)
+                print(f"{at} {tag}{sender}: {_data(frame)}", file=self._out, flush=True)
+            case Received(frame={"type": "heartbeat"}):
+                self._say(f"{tag}{_state(event)}", DIM)
+            case _:
+                self._say(f"{tag}{_state(event)}", YELLOW)
+
+    def note(self, text: str) -> None:
+        self._say(text, YELLOW)
+
+    def _say(self, text: str, style: str) -> None:
+        line = _paint(f"{self._time()} * {text}", style, self._err_colour)
+        print(line, file=self._err, flush=True)
+
+    def _time(self, ts: Any = None) -> str:
+        """The time of day of a frame, or now."""
+        try:
+            return time.strftime("%H:%M:%S", time.localtime(float(ts)))
+        except (TypeError, ValueError, OverflowError, OSError):
+            return time.strftime("%H:%M:%S", time.localtime(self._now()))
+
+
+def _paint(text: str, style: str, colour: bool) -> str:
+    return f"\x1b[{style}m{text}\x1b[0m" if colour else text
+
+
+def _sender(frame: dict[str, Any]) -> str:
+    sender = printable(str(frame.get("from")))
+    to = frame.get("to")
+    return f"{sender} to {', '.join(printable(str(name)) for name in to)}" if isinstance(to, list) else sender
+
+
+def _data(frame: dict[str, Any]) -> str:
+    data = frame.get("data")
+    return printable(data) if isinstance(data, str) else compact(data)
+
+
+def _state(event: Event) -> str:
+    """An event that is no message, in words."""
+    match event:
+        case Opened(welcome=welcome):
+            return f"connected as {printable(str(welcome.get('client_id')))}"
+        case Received(frame=frame):
+            return _frame(frame)
+        case Closed(code=code, reason=reason):
+            return printable(f"closed: {code} {reason}") + (", not reconnecting" if is_final(event) else "")
+        case Refused(status=status, message=message):
+            return printable(f"refused: HTTP {status} {message}")
+        case Failed(message=message):
+            return printable(message)
+        case Waiting(seconds=seconds):
+            return f"retrying in {seconds:.1f} s"
+
+
+def _frame(frame: dict[str, Any]) -> str:
+    match frame:
+        case {"type": "heartbeat", "n": n, "connections": connections}:
+            return printable(f"heartbeat {n}, connections: {connections}")
+        case {"type": "shutdown", "deadline_s": None}:
+            return "drain cancelled"
+        case {"type": "shutdown", "deadline_s": int() | float() as left, "reason": reason}:
+            return printable(f"server is draining, {left:.0f} s left ({reason})")
+        case {"type": "error", "code": code, "message": message}:
+            return printable(f"error: {message} ({code})")
+    return compact(frame)
+
+
+def _object(event: Event) -> dict[str, Any]:
+    match event:
+        case Opened(welcome=frame) | Received(frame=frame):
+            return frame
+        case Refused(status=status, code=code, message=message):
+            return {"type": "refused", "status": status, "code": code, "message": message}
+        case Failed(message=message):
+            return {"type": "failed", "message": message}
+    return {"type": type(event).__name__.lower()} | asdict(event)

@@ -1,0 +1,124 @@
+"""The account of a load: what its sessions tell goes in, the facts of the run come out. No I/O."""
+
+import secrets
+from collections import Counter, deque
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from wsctl.client import probe
+from wsctl.client.events import Closed, Event, Failed, Opened, Received, Refused
+from wsctl.client.latency import Latency
+from wsctl.client.ledger import Ledger
+from wsctl.client.probe import Probe
+from wsctl.client.report import LoadReport
+
+BEAT = 0.1
+"""Seconds between two calls of `beat`."""
+
+WINDOW = 20
+"""Beats that a message has to arrive before the report of a run under way calls it missed, and over which
+the rate of deliveries is taken."""
+
+
+class _Mark(NamedTuple):
+    at: float
+    sent: int
+    delivered: int
+
+
+class Account:
+    """One run, for clients with these ids. A client is told by its place among them. Times are in seconds
+    of one clock, and arguments.
+
+    Attributes:
+        ledger: the messages.
+        connected: the clients that are.
+        began, ended: when publishing did; None before.
+    """
+
+    def __init__(self, ids: Sequence[str]) -> None:
+        self.ledger = Ledger(len(ids))
+        self.connected: set[int] = set()
+        self.began: float | None = None
+        self.ended: float | None = None
+        self._ids = frozenset(ids)
+        self._run = secrets.token_hex(4)
+        self._latency = Latency()
+        self._opened = 0
+        self._failures = 0
+        self._close_codes: Counter[int] = Counter()
+        self._refused: Counter[int] = Counter()
+        self._errors: Counter[str] = Counter()
+        self._sent_while_away = False
+        self._lag = 0.0
+        self._marks: deque[_Mark] = deque(maxlen=WINDOW)
+
+    def send(self, sender: int, now: float, size: int) -> str:
+        """The text of the next message, which a client is about to send: `size` bytes."""
+        number = self.ledger.send(sender)
+        self._sent_while_away |= len(self.connected) < len(self._ids)
+        return probe.written(self._run, Probe(number, now), size)
+
+    def take(self, client: int, event: Event, now: float) -> None:
+        """Something happened to a client."""
+        match event:
+            case Received(frame):
+                self._receive(client, frame, now)
+            case Opened():
+                self._opened += 1
+                self.connected.add(client)
+            case Closed(code):
+                self._close_codes[code] += 1
+                self._lose(client)
+            case Refused(status):
+                self._refused[status] += 1
+                self._lose(client)
+            case Failed():
+                self._failures += 1
+                self._lose(client)
+
+    def beat(self, now: float, late: float) -> None:
+        """Every `BEAT`: the event loop came round `late` seconds after it was asked to."""
+        self._lag = max(self._lag, late)
+        self._marks.append(_Mark(now, self.ledger.sent, self.ledger.delivered))
+
+    def report(self, now: float, final: bool) -> LoadReport:
+        """The run as it stands; `final` when nothing can arrive any more."""
+        ledger = self.ledger
+        mark = self._marks[0] if self._marks else _Mark(now, 0, ledger.delivered)
+        settled = mark.sent if len(self._marks) == WINDOW else 0
+        return LoadReport(
+            clients=len(self._ids),
+            connected=len(self.connected),
+            duration_s=0.0 if self.began is None else (self.ended or now) - self.began,
+            sent=ledger.sent,
+            delivered=ledger.delivered,
+            delivered_per_s=(ledger.delivered - mark.delivered) / max(now - mark.at, BEAT),
+            expected=ledger.expected,
+            missed=ledger.missed if final else ledger.missed_below(settled),
+            duplicated=ledger.duplicated,
+            out_of_order=ledger.out_of_order,
+            unconfirmed=ledger.unconfirmed,
+            reconnects=max(0, self._opened - len(self._ids)),
+            failures=self._failures,
+            close_codes=dict(self._close_codes),
+            refused=dict(self._refused),
+            errors=dict(self._errors),
+            latency=self._latency.quantiles(),
+            lag_s=self._lag,
+            sent_while_away=self._sent_while_away,
+        )
+
+    def _receive(self, client: int, frame: dict[str, Any], now: float) -> None:
+        match frame:
+            case {"type": "message", "from": sender, "data": text} if sender in self._ids:
+                found = probe.read(self._run, text)
+                if found and found.number < self.ledger.sent and self.ledger.receive(client, found.number):
+                    self._latency.record(now - found.sent_at)
+            case {"type": "error", "code": code}:
+                self._errors[str(code)] += 1
+                self.ledger.refuse(client)
+
+    def _lose(self, client: int) -> None:
+        self.connected.discard(client)
+        self.ledger.disconnect(client)

@@ -1,0 +1,54 @@
+"""One WebSocket connection to a target: how it begins and how it ends."""
+
+import asyncio
+import logging
+from contextlib import suppress
+from typing import Any
+
+from websockets.asyncio.client import ClientConnection, connect, unix_connect
+from websockets.exceptions import ConnectionClosed
+
+from wsctl import __version__
+from wsctl.client.target import Target
+
+OPEN_TIMEOUT = 10.0
+"""Seconds for the handshake, and as long again for the first frame."""
+
+CLOSE_TIMEOUT = 2.0
+"""Seconds the server has to answer our close frame."""
+
+MAX_FRAME = 64 << 20
+"""Longest frame taken, in bytes: the server decides what it lets through, this only bounds our memory."""
+
+# Events tell what websockets logs; without a handler Python would print its warnings on stderr.
+_log = logging.getLogger("wsctl.client")
+_log.addHandler(logging.NullHandler())
+
+
+async def handshake(target: Target, url: str) -> ClientConnection:
+    """An accepted connection, without compression: a frame is read as it was written.
+
+    Raises:
+        OSError, WebSocketException, ValueError: there is none; `reasons.explained` has the words.
+    """
+    options: dict[str, Any] = {
+        "compression": None,
+        "proxy": None,
+        "user_agent_header": f"wsctl/{__version__}",
+        "open_timeout": OPEN_TIMEOUT,
+        "close_timeout": CLOSE_TIMEOUT,
+        "max_size": MAX_FRAME,
+        "logger": _log,
+    }
+    if target.uds:
+        return await unix_connect(target.uds, url, **options)
+    return await connect(url, **options)
+
+
+async def hang_up(connection: ClientConnection) -> None:
+    """Close what is still open. Reading on makes room for the server's answer."""
+    closing = asyncio.ensure_future(connection.close())
+    with suppress(ConnectionClosed):
+        while True:
+            await connection.recv()
+    await closing

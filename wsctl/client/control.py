@@ -1,0 +1,224 @@
+"""The control API of a server, over its control socket or its URL and a token."""
+
+import contextlib
+import http.client
+import json
+import socket
+import ssl
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import urlsplit
+
+from wsctl.client.target import Target
+from wsctl.errors import Refused, Unreachable, UsageError, WsctlError
+from wsctl.lifecycle.graceful import DrainProgress
+from wsctl.lifecycle.phases import Phase
+
+CONNECT_TIMEOUT = 5.0
+"""Seconds for a connection: one lost SYN and its repetition, with room for a long way."""
+
+ANSWER_TIMEOUT = 10.0
+"""Seconds between two signs of an answer: as long as servers have for a request head."""
+
+MAX_QUOTED = 300
+"""Characters of a server's own words that are repeated in one line."""
+
+Answer = dict[str, Any]
+
+_STATUS = frozenset(
+    {"status", "connections", "closing", "uptime_s", "version", "pid"}
+    | {"capacity", "newest_id", "messages", "rates", "drain"}
+)
+
+_TROUBLES: tuple[tuple[type[Exception], str], ...] = (
+    (TimeoutError, "{name} did not answer in time: is it the right address, and does the server run?"),
+    (
+        ssl.SSLCertVerificationError,
+        "the certificate of {name} is not trusted ({why}): SSL_CERT_FILE names others to trust",
+    ),
+    (ssl.SSLError, "no TLS with {name} ({why}): is it http:// instead?"),
+    (ConnectionRefusedError, "nothing listens at {name}: start a server with 'wsctl serve'"),
+    (ConnectionError, "{name} hung up without an answer: did it just end, or does it want https://?"),
+    (socket.gaierror, "the host of {name} is not known: correct --url"),
+    (http.client.HTTPException, "{name} does not speak HTTP: correct --url"),
+    (OSError, "cannot reach {name}: {why}"),
+)
+
+
+class Conflict(WsctlError):
+    """The server is in a phase in which this cannot be done."""
+
+
+_FAILURES: dict[int, tuple[type[WsctlError], str]] = {
+    400: (UsageError, "{text}"),
+    401: (Refused, "{name} {text}"),
+    403: (
+        Refused,
+        "{name} has no token, so it is commanded on its own machine only: start it with "
+        "WSCTL_TOKEN_FILE or WSCTL_TOKEN, or leave out --url there",
+    ),
+    409: (Conflict, "{text}"),
+    413: (UsageError, "{text}"),
+    503: (Refused, "{name} refuses: {text}"),
+}
+
+_UNNAMED = "wants its token: set WSCTL_TOKEN_FILE or WSCTL_TOKEN"
+_MISTAKEN = "has another token than WSCTL_TOKEN or WSCTL_TOKEN_FILE gives: correct it"
+
+
+class Control:
+    """One server's control API; every call is a request on a connection of its own.
+
+    Raises, from every call:
+        Unreachable: nobody answers there, or somebody who is no wsctl server.
+        Refused: the token is missing or wrong, or the server is closing its clients.
+        Conflict: it cannot be done in the server's phase.
+        UsageError: the server cannot take what was sent.
+    """
+
+    def __init__(self, target: Target, patience: float = ANSWER_TIMEOUT) -> None:
+        self.name = target.name
+        self._target = target
+        self._patience = patience
+
+    def status(self, clients: bool = False) -> Answer:
+        """What the server tells operators; with `clients` it lists them too, oldest first."""
+        return self._ask("GET", "/api/status?clients=true" if clients else "/api/status", _STATUS)
+
+    def broadcast(self, data: object, to: Sequence[str] | None = None) -> Answer:
+        """Publish any JSON value to everyone, or to some ids: its `id`, and how many `recipients`."""
+        body = {"data": data} if to is None else {"data": data, "to": list(to)}
+        return self._ask("POST", "/api/broadcast", {"id", "recipients"}, body)
+
+    def drain(self, timeout: float | None = None) -> Answer:
+        """Begin a drain, or move the deadline of the one that runs, to `timeout` seconds from now."""
+        body = {} if timeout is None else {"timeout": timeout}
+        return self._ask("POST", "/api/drain", {"status", "drain"}, body)
+
+    def cancel(self) -> Answer:
+        """Cancel the drain."""
+        return self._ask("DELETE", "/api/drain", {"status"})
+
+    def wait_drained(self) -> Answer:
+        """Wait, without limit, for the drain's end: `exit_code`, and `drain`, None when it was cancelled."""
+        try:
+            return self._ask("GET", "/api/drain", {"drain", "exit_code"}, endless=True)
+        except Conflict:  # cancelled before the question came
+            return {"drain": None, "exit_code": 0}
+
+    def _ask(
+        self,
+        method: str,
+        path: str,
+        expected: set[str] | frozenset[str],
+        body: Answer | None = None,
+        *,
+        endless: bool = False,
+    ) -> Answer:
+        status, text = self._exchange(method, path, body, None if endless else self._patience)
+        answer = _object(text)
+        if status != HTTPStatus.OK:
+            raise self._failure(status, answer)
+        if not expected <= answer.keys():
+            raise self._stranger(status)
+        return answer
+
+    def _exchange(self, method: str, path: str, body: Answer | None, wait: float | None) -> tuple[int, bytes]:
+        connection = self._connection()
+        sent = None if body is None else json.dumps(body).encode()
+        try:
+            connection.connect()
+            connection.sock.settimeout(wait)
+            # Refused before all of it was sent: why is in the answer.
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                connection.request(method, self._base + path, sent, self._headers())
+            answer = connection.getresponse()
+            return answer.status, answer.read()
+        except (OSError, http.client.HTTPException) as error:
+            raise self._unreachable(error) from None
+        finally:
+            connection.close()
+
+    def _connection(self) -> http.client.HTTPConnection:
+        if self._target.control:
+            return _UnixConnection(self._target.control)
+        at = urlsplit(self._target.url or "")
+        host = at.hostname or ""
+        if at.scheme == "https":
+            context = ssl.create_default_context()
+            return http.client.HTTPSConnection(host, at.port, timeout=CONNECT_TIMEOUT, context=context)
+        return http.client.HTTPConnection(host, at.port, timeout=CONNECT_TIMEOUT)
+
+    @property
+    def _base(self) -> str:
+        return "" if self._target.control else urlsplit(self._target.url or "").path
+
+    def _headers(self) -> dict[str, str]:
+        headers = {"content-type": "application/json", "connection": "close"}
+        # The control socket needs no secret, so it is told none.
+        if self._target.token and not self._target.control:
+            headers["authorization"] = f"Bearer {self._target.token}"
+        return headers
+
+    def _unreachable(self, error: Exception) -> Unreachable:
+        text = next(text for kind, text in _TROUBLES if isinstance(error, kind))
+        why = getattr(error, "verify_message", None) or getattr(error, "reason", None)
+        why = why or getattr(error, "strerror", None) or str(error)
+        return Unreachable(text.format(name=self.name, why=_quoted(str(why))))
+
+    def _stranger(self, status: int) -> Unreachable:
+        return Unreachable(f"{self.name} is no wsctl server: it answered {status} with something else")
+
+    def _failure(self, status: int, answer: Answer) -> WsctlError:
+        error = answer.get("error")
+        text = error.get("message") if isinstance(error, dict) else None
+        if not isinstance(text, str) or status == HTTPStatus.NOT_FOUND:
+            return self._stranger(status)
+        if status == HTTPStatus.UNAUTHORIZED:
+            text = _MISTAKEN if self._target.token else _UNNAMED
+        kind, line = _FAILURES.get(status, (WsctlError, "{name} failed: {text}"))
+        return kind(line.format(name=self.name, text=_quoted(text)))
+
+
+def drain_progress(drain: Mapping[str, Any]) -> DrainProgress:
+    """A server's account of its drain, as the record that it was made from.
+
+    Raises:
+        WsctlError: it is an account of another version's.
+    """
+    try:
+        told = {field.name: drain[field.name] for field in fields(DrainProgress)}
+        return DrainProgress(**told | {"phase": Phase(told["phase"])})
+    except (KeyError, ValueError):
+        text = "the server tells of its drain as another version does: use the wsctl it was started with"
+        raise WsctlError(text) from None
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    """HTTP over the Unix socket at `path`."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__("localhost", timeout=CONNECT_TIMEOUT)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(CONNECT_TIMEOUT)
+        self.sock.connect(self._path)
+
+
+def _object(text: bytes) -> Answer:
+    """The JSON object in an answer; an empty one for anything else."""
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _quoted(text: str) -> str:
+    """A stranger's words, short and unable to move a cursor."""
+    short = text[:MAX_QUOTED]
+    return short if short.isprintable() else ascii(short)

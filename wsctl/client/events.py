@@ -1,0 +1,81 @@
+"""What happens to a session, as data, and which of it is the end."""
+
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+from wsctl import codes
+
+FINAL_STATUSES = frozenset(
+    {
+        HTTPStatus.BAD_REQUEST,
+        HTTPStatus.UNAUTHORIZED,
+        HTTPStatus.FORBIDDEN,
+        HTTPStatus.NOT_FOUND,
+        HTTPStatus.UPGRADE_REQUIRED,
+    }
+)
+"""Answers that the same request will get again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """The server welcomed this client; messages flow from here on."""
+
+    welcome: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """Any other frame of the server: message, heartbeat, shutdown, error."""
+
+    frame: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """A connection that had been accepted ended; 1006 when it was lost without a close frame."""
+
+    code: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """An HTTP answer came in place of the handshake. `code` is empty when the answer is not wsctl's;
+    `retry_after` is the pause in seconds that the server asks for."""
+
+    status: int
+    code: str
+    message: str
+    retry_after: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """There was no connection, or, which is final, what answered is no wsctl server."""
+
+    message: str
+    final: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """The next attempt comes after this pause."""
+
+    seconds: float
+
+
+Event = Opened | Received | Closed | Refused | Failed | Waiting
+
+
+def is_final(event: Event) -> bool:
+    """Whether there is no point in another attempt after this."""
+    match event:
+        case Closed(code=code):
+            return codes.is_final(code)
+        case Refused(status=status):
+            return status in FINAL_STATUSES
+        case Failed(final=final):
+            return final
+    return False

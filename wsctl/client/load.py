@@ -1,0 +1,185 @@
+"""A load on a server: many sessions that send in turn, until it is over."""
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from wsctl.client.account import BEAT, Account
+from wsctl.client.events import Closed, Event, Failed, Received, Refused
+from wsctl.client.publisher import Client, Publisher
+from wsctl.client.report import LoadReport
+from wsctl.codes import CloseCode
+from wsctl.errors import Refused as ServerRefused
+from wsctl.errors import Unreachable, WsctlError
+
+CONNECTING = 100
+"""Handshakes under way at a time: a listener's backlog and the handshake's timeout hold for that many."""
+
+SETTLE = 5.0
+"""Longest wait, in seconds, for what is on its way when publishing ends."""
+
+LEAVE = 2.0
+"""Longest wait, in seconds, for the closing handshakes at the end."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What to do: `ids` are the clients, `duration` is in seconds, `rate` in messages a second from all of
+    them together, `size` in bytes."""
+
+    ids: tuple[str, ...]
+    duration: float
+    rate: float
+    size: int
+
+
+class Load:
+    """One run of a plan."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        client: Callable[[str], Client],
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        settle: float = SETTLE,
+    ) -> None:
+        self._plan = plan
+        self._clients = [client(name) for name in plan.ids]
+        self._clock = clock
+        self._patience = settle
+        self._account = Account(plan.ids)
+        self._tasks: list[asyncio.Task[None]] = []
+        self._news = asyncio.Event()
+        self._halt = asyncio.Event()
+        self._over = False
+        self._trouble: Exception | None = None
+
+    @property
+    def publishing(self) -> bool:
+        """Whether all clients were connected and the run has begun."""
+        return self._account.began is not None
+
+    @property
+    def stopped(self) -> bool:
+        """Whether `stop` was called."""
+        return self._halt.is_set()
+
+    def stop(self) -> None:
+        """End publishing now, as if its time were over."""
+        self._halt.set()
+        self._news.set()
+
+    def report(self) -> LoadReport:
+        """The run as it stands."""
+        return self._account.report(self._clock(), self._over)
+
+    async def run(self) -> None:
+        """Connect all clients, publish for the plan's duration, and wait for what is on its way.
+
+        Raises:
+            Unreachable, Refused: a client could not connect, or not stay, before publishing began.
+            WsctlError: the server takes no messages from clients.
+        """
+        try:
+            await self._connect()
+            if not self.stopped:
+                await self._publish()
+                await self._settle()
+        finally:
+            await self._leave()
+        if self._trouble:
+            raise self._trouble
+
+    async def _connect(self) -> None:
+        count = len(self._clients)
+        for index in range(count):
+            self._start(self._attend(index))
+            most = CONNECTING if index + 1 < count else 1
+            while index + 1 - len(self._account.connected) >= most and not self.stopped:
+                await self._change()
+
+    async def _publish(self) -> None:
+        self._account.began = self._clock()
+        plan = self._plan
+        publisher = Publisher(self._clients, self._account, rate=plan.rate, size=plan.size, clock=self._clock)
+        publishing = self._start(publisher.run())
+        self._start(self._beat())
+        with suppress(TimeoutError):
+            async with asyncio.timeout(plan.duration):
+                await self._halt.wait()
+        publishing.cancel()
+        self._account.ended = self._clock()
+
+    async def _settle(self) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._patience):
+                while self._account.ledger.missed and not self._trouble:
+                    await self._change()
+
+    async def _leave(self) -> None:
+        self._over = True
+        closing = [asyncio.create_task(client.close()) for client in self._clients]
+        await asyncio.wait(closing, timeout=LEAVE)
+        for task in (*closing, *self._tasks):
+            task.cancel()
+        await asyncio.gather(*closing, *self._tasks, return_exceptions=True)
+
+    async def _change(self) -> None:
+        self._news.clear()
+        await self._news.wait()
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
+        """A task whose failure ends the run."""
+        task = asyncio.create_task(work)
+        task.add_done_callback(self._finished)
+        self._tasks.append(task)
+        return task
+
+    def _finished(self, task: "asyncio.Task[None]") -> None:
+        if not task.cancelled() and isinstance(error := task.exception(), Exception):
+            self._give_up(error)
+
+    def _give_up(self, error: Exception) -> None:
+        self._trouble = self._trouble or error
+        self.stop()
+
+    async def _beat(self) -> None:
+        while True:
+            due = self._clock() + BEAT
+            await asyncio.sleep(BEAT)
+            now = self._clock()
+            self._account.beat(now, now - due)
+
+    async def _attend(self, index: int) -> None:
+        # Once it is over, events are still taken, for the server's close frame stands behind them.
+        async for event in self._clients[index].events():
+            if not self._over:
+                self._account.take(index, event, self._clock())
+                self._check(index, event)
+                self._news.set()
+
+    def _check(self, index: int, event: Event) -> None:
+        """End the run when this makes it pointless."""
+        match event:
+            case Received({"type": "error", "code": "publish_disabled"}):
+                text = "the server takes no messages from clients: start it with --client-publish"
+                self._give_up(WsctlError(text))
+            case Closed() | Refused() | Failed() if not self.publishing:
+                self._give_up(_reason(self._plan.ids[index], event))
+
+
+def _reason(client_id: str, event: Closed | Refused | Failed) -> WsctlError:
+    """Why a run cannot begin."""
+    match event:
+        case Failed(message):
+            return Unreachable(message)
+        case Refused(status, _, message):
+            return ServerRefused(f"the server refused client {client_id} with HTTP {status}: {message}")
+        case Closed(CloseCode.REPLACED):
+            return ServerRefused(f"another program connected as {client_id}: choose another --id")
+        case Closed(code, reason):
+            return ServerRefused(f"the server closed client {client_id} with {code}: {reason}")

@@ -1,0 +1,71 @@
+"""Why there is no connection, in words for the person at the command line."""
+
+import json
+import os
+import re
+import socket
+import ssl
+from http import HTTPStatus
+
+from websockets.exceptions import InvalidMessage, InvalidURI
+from websockets.http11 import Response
+
+from wsctl.client.events import Refused
+
+_ERRNO = re.compile(r"\[Errno (\d+)\]")
+
+
+def explained(error: Exception) -> str:
+    """A failure to connect, without addresses and numbers."""
+    match error:
+        case TimeoutError():
+            return "no answer in time"
+        case ssl.SSLError():
+            return _tls(error)
+        case OSError():
+            return _system(error)
+        case InvalidMessage():
+            return "what answers there does not speak HTTP, or hung up"
+        case InvalidURI():
+            return error.msg
+    return str(error) or type(error).__name__
+
+
+def _tls(error: ssl.SSLError) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        text = error.verify_message.rstrip(".")
+        return f"its certificate is not trusted: {text}; SSL_CERT_FILE names the authority to trust"
+    # Errors that Python itself raises have no `reason`.
+    return f"TLS failed ({getattr(error, 'reason', None) or error}), as if there was no https"
+
+
+def _system(error: OSError) -> str:
+    """The system's own words; asyncio folds the errors of several addresses into one text."""
+    if isinstance(error, socket.gaierror):
+        return f"its name is not known ({error.strerror})"
+    number = error.errno or next((int(found) for found in _ERRNO.findall(str(error))), 0)
+    return os.strerror(number).lower() if number else str(error)
+
+
+def refusal(answer: Response) -> Refused:
+    """An HTTP answer: code and message of wsctl's JSON error, else the status in words."""
+    code, message = "", _phrase(answer)
+    try:
+        error = json.loads(bytes(answer.body))["error"]
+        code, message = str(error["code"]), str(error["message"])
+    except (ValueError, LookupError, TypeError, RecursionError):
+        pass  # a proxy's page, or nothing
+    return Refused(answer.status_code, code, message, _retry_after(answer))
+
+
+def _phrase(answer: Response) -> str:
+    try:
+        return HTTPStatus(answer.status_code).phrase
+    except ValueError:
+        return answer.reason_phrase
+
+
+def _retry_after(answer: Response) -> float:
+    """Seconds of Retry-After on a 503 (RFC 9110 section 10.2.3); its date form is left aside."""
+    text = answer.headers.get("Retry-After", "") if answer.status_code == 503 else ""
+    return float(text) if text.isascii() and text.isdecimal() and len(text) < 7 else 0.0

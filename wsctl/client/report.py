@@ -1,0 +1,79 @@
+"""What a stress run has found: facts, for people and programs to read."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from wsctl.client.latency import Quantiles
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadReport:
+    """A run as it stands. Deliveries count each message once for each client.
+
+    Attributes:
+        duration_s: seconds since publishing began, until it ended.
+        missed: due and not received; during the run, of messages that are not on their way any more.
+        unconfirmed: messages that nobody received and that may never have reached the server.
+        close_codes, refused, errors: how often a connection ended with a code, a handshake was answered
+            with a status, a message was answered with an error.
+        failures: attempts to connect that reached nobody.
+        lag_s: longest time by which the run's own event loop was late.
+        sent_while_away: a message was sent while some client was not connected.
+    """
+
+    clients: int
+    connected: int
+    duration_s: float
+    sent: int
+    delivered: int
+    delivered_per_s: float
+    expected: int
+    missed: int
+    duplicated: int
+    out_of_order: int
+    unconfirmed: int
+    reconnects: int
+    failures: int
+    close_codes: Mapping[int, int]
+    refused: Mapping[int, int]
+    errors: Mapping[str, int]
+    latency: Quantiles | None
+    lag_s: float
+    sent_while_away: bool
+
+    @property
+    def clean(self) -> bool:
+        """Whether every client received everything that was due, once and in order."""
+        return not (self.missed or self.duplicated or self.out_of_order)
+
+    def as_json(self) -> dict[str, Any]:
+        """The object that `--json` prints."""
+        return {
+            "clients": self.clients,
+            "duration_s": round(self.duration_s, 3),
+            "sent": self.sent,
+            "delivered": self.delivered,
+            "expected": self.expected,
+            "missed": self.missed,
+            "duplicated": self.duplicated,
+            "out_of_order": self.out_of_order,
+            "unconfirmed": self.unconfirmed,
+            "reconnects": self.reconnects,
+            "failures": self.failures,
+            "close_codes": {str(code): n for code, n in sorted(self.close_codes.items())},
+            "refused": {str(status): n for status, n in sorted(self.refused.items())},
+            "errors": dict(sorted(self.errors.items())),
+            "latency_ms": self._latency_ms(),
+            "lag_ms": milliseconds(self.lag_s),
+        }
+
+    def _latency_ms(self) -> dict[str, float | None]:
+        found = self.latency
+        names = ("p50", "p95", "p99", "max")
+        return {name: milliseconds(getattr(found, name)) if found else None for name in names}
+
+
+def milliseconds(seconds: float) -> float:
+    """Seconds as milliseconds, to the microsecond."""
+    return round(seconds * 1000, 3)

@@ -1,0 +1,113 @@
+"""The first protocol of every connection.
+
+Clients come back all at once after a deploy, so a plain WebSocket handshake that arrives in one piece,
+which is how they all come, is read by one regular expression and never meets an HTTP parser.
+Whatever else it may be, or if anything about it is unusual, goes to h11 as it came.
+"""
+
+import asyncio
+import re
+from collections.abc import Callable
+
+from wsctl.server.admission import full
+from wsctl.server.entrance import Entrance, Opening
+from wsctl.server.http import HEAD_TIMEOUT, MAX_HEAD, HttpProtocol
+from wsctl.server.node import Node
+
+# RFC 9112 sections 3 and 5, without what is obsolete. Nothing in it backtracks.
+_PLAIN = re.compile(
+    rb"GET (/[!-~]*+) HTTP/1\.1\r\n"
+    rb"((?:[!#$%&'*+.^_`|~0-9A-Za-z-]++:[\t\x20-\x7e\x80-\xff]*+\r\n){4,100}+)\r\n"
+)
+
+
+def plain_opening(data: bytes) -> Opening | None:
+    """The handshake in `data`, if that is just one whole one with nothing unusual about it."""
+    found = _PLAIN.fullmatch(data) if len(data) <= MAX_HEAD else None
+    if not found:
+        return None
+    lines = found[2].decode("latin-1").split("\r\n")
+    headers: dict[str, str] = {}
+    for line in lines[:-1]:
+        name, _, value = line.partition(":")
+        headers[name.lower()] = value.strip(" \t")
+    if len(headers) != len(lines) - 1:
+        return None  # a header came twice: what that means is for h11 to say
+    if "host" not in headers or headers.get("upgrade", "").lower() != "websocket":
+        return None
+    if "upgrade" not in headers.get("connection", "").lower():
+        return None
+    path, _, query = found[1].decode("ascii").partition("?")
+    return Opening("GET", "1.1", path, query, headers)
+
+
+class Lobby:
+    """The connections of one kind of listener of which nothing is known yet.
+
+    `requests` are those that HTTP has; `control` marks the control socket's, which always have room.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        entrance: Entrance,
+        make_http: Callable[[float], HttpProtocol],
+        requests: set[object],
+        *,
+        control: bool,
+    ) -> None:
+        self.node = node
+        self.entrance = entrance
+        self.make_http = make_http
+        self.waiting: set[Door] = set()
+        self._requests = requests
+        self._control = control
+
+    def door(self) -> "Door":
+        """The protocol for a new connection."""
+        return Door(self)
+
+    def has_room(self) -> bool:
+        return self._control or not self.node.crowded(len(self._requests) + len(self.waiting))
+
+    def check(self, now: float) -> None:
+        """Once a second: who has said nothing for too long is told so."""
+        for door in [door for door in self.waiting if now - door.since >= HEAD_TIMEOUT]:
+            door.pass_on().check(now)
+
+
+class Door(asyncio.Protocol):
+    """Looks at a connection's first bytes and passes it on."""
+
+    __slots__ = ("_lobby", "_transport", "since")
+
+    def __init__(self, lobby: Lobby) -> None:
+        self._lobby = lobby
+        self._transport: asyncio.Transport
+        self.since = lobby.node.clock()
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        self._transport = transport
+        self._lobby.waiting.add(self)
+        if not self._lobby.has_room():
+            self._lobby.node.note_full()
+            self.pass_on().refuse(full(), linger=False)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._lobby.waiting.discard(self)
+
+    def data_received(self, data: bytes) -> None:
+        opening = plain_opening(data)
+        if opening and not self._lobby.entrance.enter(self._transport, opening, b""):
+            self._lobby.waiting.discard(self)
+        else:
+            # Also when it was refused: HTTP comes to the same verdict and knows how to say it.
+            self.pass_on().data_received(data)
+
+    def pass_on(self) -> HttpProtocol:
+        """Let HTTP have it."""
+        self._lobby.waiting.discard(self)
+        http = self._lobby.make_http(self.since)
+        self._transport.set_protocol(http)
+        http.connection_made(self._transport)
+        return http

@@ -1,0 +1,70 @@
+"""From a WebSocket handshake to a connection, or to the reason why not."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+
+from wsctl.server import upgrade
+from wsctl.server.admission import Admitted, Handshake, Refused
+from wsctl.server.node import Node
+from wsctl.server.proxy import Forwarded
+from wsctl.server.wire import Wire
+
+_WS_PATH = "/ws/"
+
+
+@dataclass(slots=True)
+class Opening:
+    """A request that asks for a WebSocket. Header names are lower case, everything is Latin-1 text."""
+
+    method: str
+    http_version: str
+    path: str
+    query: str
+    headers: Mapping[str, str]
+
+
+class Entrance:
+    """Where every WebSocket of this process comes in, whoever has parsed its request."""
+
+    def __init__(self, node: Node, forwarded: Forwarded, root_path: str) -> None:
+        self._node = node
+        self._forwarded = forwarded
+        self._root_path = root_path
+        self.clock = node.clock
+
+    def enter(self, transport: asyncio.Transport, asked: Opening, early: bytes) -> Refused | None:
+        """Give the transport to a new connection; `early` is what came behind the request.
+
+        Returns why not, when it stays with the caller, who must answer.
+        """
+        name = self._name(asked.path)
+        wrong = upgrade.check(asked.method, asked.http_version, asked.headers)
+        if wrong:
+            return wrong
+        if name is None:
+            return Refused(HTTPStatus.NOT_FOUND, "not_found", "WebSockets are served at /ws/{client_id}")
+        headers = asked.headers
+        handshake = Handshake(name, asked.query, headers.get("origin"), headers.get("host", ""))
+        verdict = self._node.admission.admit(handshake)
+        if isinstance(verdict, Refused):
+            if verdict.status is HTTPStatus.SERVICE_UNAVAILABLE:
+                self._node.note_full()
+            return verdict
+        host, port = self._forwarded.client(transport, headers)
+        answer = upgrade.accept(headers)
+        if isinstance(verdict, Admitted):
+            address = f"{host}:{port}" if port else host
+            wire = Wire(self._node, transport, verdict.client_id, address)
+            wire.begin(answer, self._node.welcome(verdict.client_id, verdict.since), early)
+        else:
+            transport.write(answer)
+            self._node.turnaway.send_off(transport, host)
+        return None
+
+    def _name(self, path: str) -> str | None:
+        """The client id in the path, still quoted. The root path may be there or stripped by the proxy."""
+        below = path.removeprefix(self._root_path) if self._root_path else path
+        name = below[len(_WS_PATH) :]
+        return name if below.startswith(_WS_PATH) and "/" not in name else None
