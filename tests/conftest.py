@@ -34,7 +34,7 @@ def runtime_dir() -> Iterator[Path]:
 def environ(runtime_dir: Path) -> dict[str, str]:
     """The environment of processes under test: nothing of the person's who runs the tests."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("WSCTL_", "UVICORN_", "WEB_"))}
-    for name in ("NO_COLOR", "TERM", "XDG_RUNTIME_DIR", "LISTEN_FDS", "LISTEN_PID"):
+    for name in ("COLUMNS", "LINES", "NO_COLOR", "TERM", "XDG_RUNTIME_DIR", "LISTEN_FDS", "LISTEN_PID"):
         kept.pop(name, None)
     return kept | {"WSCTL_RUNTIME_DIR": str(runtime_dir), "PYTHONUNBUFFERED": "1"}
 
@@ -54,7 +54,7 @@ def start_server(environ: dict[str, str]) -> Iterator[StartServer]:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, Any, Any]:
-    """Where everything can be installed, what a test lacks is a failure; on a person's machine it is a skip."""
+    """What a test lacks is a failure where everything can be installed, a skip on a person's machine."""
     report = yield
     if report.skipped and "CI" in os.environ:
         report.outcome = "failed"

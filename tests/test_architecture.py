@@ -62,7 +62,7 @@ def floor(module: str) -> str:
 
 
 def imports(module: str, source: str, modules: Sources) -> Iterator[str]:
-    """What a module imports, wherever in it, by dotted name; `from a import b` is a.b where that is a module."""
+    """What a module imports, wherever in it: `from a import b` is a.b where that is a module."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -75,7 +75,7 @@ def imports(module: str, source: str, modules: Sources) -> Iterator[str]:
                 base = ".".join([*above, base] if base else above)
             for alias in node.names:
                 inner = f"{base}.{alias.name}"
-                yield inner if inner in modules or base == "wsctl" and alias.name != "__version__" else base
+                yield inner if inner in modules or (base == "wsctl" and alias.name != "__version__") else base
 
 
 def complaints(modules: Sources) -> list[str]:
@@ -87,7 +87,7 @@ def complaints(modules: Sources) -> list[str]:
 
 
 def _about(module: str, imported: str) -> Iterator[str]:
-    at, library = floor(module), imported.split(".")[0]
+    at, library = floor(module), imported.split(".", maxsplit=1)[0]
     if library == "wsctl":
         allowed = BELOW.get(at, set())
         if floor(imported) not in allowed:
@@ -107,7 +107,8 @@ def _reads_environment(module: str, source: str) -> bool:
             if node.value.id == "os" and node.attr in forbidden:
                 return True
         elif isinstance(node, ast.ImportFrom) and node.module == "os":
-            if forbidden & {alias.name for alias in node.names}:
+            taken = {alias.name for alias in node.names}
+            if taken & forbidden:
                 return True
     return False
 
@@ -197,7 +198,8 @@ def test_a_library_outside_its_room_is_found(module: str, library: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "source", ["import os\nos.environ['A']", "from os import environ", "import os\ndef f():\n    os.getenv('A')"]
+    "source",
+    ["import os\nos.environ['A']", "from os import environ", "import os\ndef f():\n    os.getenv('A')"],
 )
 @pytest.mark.parametrize("module", ["wsctl.messages", "wsctl.lifecycle.driver", "wsctl.server.app"])
 def test_reading_the_environment_below_the_top_is_found(module: str, source: str) -> None:

@@ -17,7 +17,9 @@ def _websockets_sends(code: int) -> bool:
 
 
 def test_the_codes_that_may_be_sent_are_those_websockets_sends() -> None:
-    assert {c for c in range(1 << 16) if can_be_sent(c)} == {c for c in range(1 << 16) if _websockets_sends(c)}
+    assert {c for c in range(1 << 16) if can_be_sent(c)} == {
+        c for c in range(1 << 16) if _websockets_sends(c)
+    }
 
 
 def test_every_code_of_ours_may_be_sent_but_the_two_that_report() -> None:

@@ -32,7 +32,16 @@ PARSERS = (duration, size, rate, count, port_number, boolean, choice("a", "b"), 
 
 @pytest.mark.parametrize(
     ("text", "seconds"),
-    [("90", 90), ("1.5", 1.5), (".5", 0.5), ("30s", 30), ("5m", 300), (" 2H ", 7200), ("250ms", 0.25), ("1d", 86400)],
+    [
+        ("90", 90),
+        ("1.5", 1.5),
+        (".5", 0.5),
+        ("30s", 30),
+        ("5m", 300),
+        (" 2H ", 7200),
+        ("250ms", 0.25),
+        ("1d", 86400),
+    ],
 )
 def test_durations(text: str, seconds: float) -> None:
     assert duration(text) == seconds
@@ -47,7 +56,13 @@ def test_sizes(text: str, amount: int) -> None:
 
 @pytest.mark.parametrize(
     ("text", "wanted"),
-    [("20", Rate(20, 40)), ("20/s", Rate(20, 40)), ("0.2", Rate(0.2, 1)), ("5/s:7", Rate(5, 7)), ("0", Rate(0, 1))],
+    [
+        ("20", Rate(20, 40)),
+        ("20/s", Rate(20, 40)),
+        ("0.2", Rate(0.2, 1)),
+        ("5/s:7", Rate(5, 7)),
+        ("0", Rate(0, 1)),
+    ],
 )
 def test_rates(text: str, wanted: Rate) -> None:
     assert rate(text) == wanted
@@ -79,8 +94,17 @@ def test_rates(text: str, wanted: Rate) -> None:
     ],
 )
 def test_what_cannot_be_meant_is_refused(parse: Callable[[str], object], text: str) -> None:
-    with pytest.raises(ValueError, match="."):
+    with pytest.raises(ValueError, match=r"\w"):
         parse(text)
+
+
+def _complaint(parse: Callable[[str], object], text: str) -> str:
+    """What is said of a text, empty when it is taken; any other error is the test's."""
+    try:
+        parse(text)
+    except ValueError as error:
+        return str(error)
+    return ""
 
 
 @pytest.mark.parametrize("parse", PARSERS)
@@ -90,10 +114,7 @@ def test_a_parser_answers_or_raises_value_error(parse: Callable[[str], object]) 
     @example("1" * 9 + "/s")
     @given(st.text(alphabet="0123456789.:/ skmghdib٣²,-+_", max_size=24) | st.text(max_size=12))
     def whatever_the_text(text: str) -> None:
-        try:
-            parse(text)
-        except ValueError as error:
-            assert "\n" not in str(error)
+        assert "\n" not in _complaint(parse, text)
 
     whatever_the_text()
 

@@ -28,7 +28,7 @@ def client_id(text: str) -> str:
     """The id in Unicode normal form C, in which ids are compared.
 
     Letters and digits of any script, with the combining marks that some scripts write their letters
-    with, and `. _ @ : + ~ -`; the first one a letter or digit; 1 to 128 characters.
+    with, and `. _ @ : + ~ -`; the first one a letter or digit; 1 to 128 characters; not `server`.
 
     Raises:
         InvalidClientId: the text is not an id.
@@ -37,6 +37,8 @@ def client_id(text: str) -> str:
     if not 0 < len(normal) <= MAX_CLIENT_ID:
         raise InvalidClientId(f"a client id has 1 to {MAX_CLIENT_ID} characters, not {len(normal)}")
     bare = "".join(c for c in normal[1:] if unicodedata.category(c) not in {"Mn", "Mc"})
+    if normal == SERVER:
+        raise InvalidClientId(f"the client id {SERVER} is taken: messages from it are the server's own")
     if not _ID_SHAPE.fullmatch(normal[0] + bare):
         raise InvalidClientId(
             "a client id has letters, digits and . _ @ : + ~ - and starts with a letter or digit"

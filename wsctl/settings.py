@@ -167,6 +167,8 @@ class Settings:
             raise UsageError("--ssl-keyfile needs --ssl-certfile: give both")
         if self.uds is not None and self.fd is not None:
             raise UsageError("--uds and --fd are two places to listen: give one")
+        if self.uds is not None and self.ssl_certfile:
+            raise UsageError("--uds and --ssl-certfile: a Unix socket has no TLS, give one")
         if not 1 <= self.backlog < 1 << 31:
             raise UsageError("--backlog must be at least 1")
 

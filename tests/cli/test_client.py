@@ -357,6 +357,37 @@ def test_several_clients_each_get_their_count_and_are_named(
         assert [(f["from"], f["data"]) for f in mine] == [("bob-1", "a"), ("bob-1", "b")]
 
 
+async def test_a_line_waits_until_every_client_is_there_to_hear_it(environ: dict[str, str]) -> None:
+    order: list[str | bytes] = []
+    first = asyncio.Event()
+
+    async def hear(connection: ServerConnection) -> None:
+        order.append(await connection.recv())
+
+    async def handler(connection: ServerConnection) -> None:
+        assert connection.request
+        if connection.request.path.endswith("bob-2"):
+            await first.wait()
+            order.append("bob-2 is welcomed")
+            await connection.send(welcome())
+            await connection.wait_closed()
+            return
+        await connection.send(welcome())
+        hearing = asyncio.ensure_future(hear(connection))
+        for _ in range(20):  # time for a line to come too early
+            await (await connection.ping())
+        first.set()
+        await hearing
+        await connection.send(message("x", "bob-1"))
+        await connection.wait_closed()
+
+    async with serving(handler) as target:
+        url = str(target.url)
+        result = await run("--id", "bob", "--url", url, "--clients", "2", environ=environ, stdin="line\n")
+    assert result.returncode == 0
+    assert order == ["bob-2 is welcomed", "line"]
+
+
 async def test_a_client_that_has_its_count_shows_no_more_while_others_wait(environ: dict[str, str]) -> None:
     ahead = asyncio.Event()
 

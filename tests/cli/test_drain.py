@@ -277,9 +277,8 @@ async def test_ctrl_c_stops_the_watching_and_not_the_drain(
 async def test_a_force_by_the_servers_operator_is_told_as_forced(start_server: StartServer) -> None:
     server = start_server()
     bob = await join(server.ws_url, "bob")
-    server.signal(signal.SIGINT)
-    await announced(bob)
     running = drain(server)
+    await announced(bob)
     while server.process.poll() is None:  # it takes SIGINT for force from the first second on
         server.signal(signal.SIGINT)
         await asyncio.wait([running], timeout=0.25)

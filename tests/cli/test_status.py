@@ -130,6 +130,7 @@ def test_a_killed_server_is_no_server_and_nothing_of_it_stays(
     start_server: StartServer, runtime_dir: Path
 ) -> None:
     server = start_server()
+    assert server.status()["status"] == "serving"
     server.kill()
     assert {path.suffix for path in runtime_dir.iterdir()} == {".json", ".sock"}
     failed = wsctl("status", environ=server.environ)
@@ -307,6 +308,6 @@ def test_a_crowd_is_listed_as_far_as_the_screen_reaches() -> None:
     seen = ("http://here", FACTS | {"clients": rows})
     shown = drawn(seen, height=24).splitlines()
     assert len(shown) <= 24
-    assert "  and 84 more" in shown[-1]
+    assert "  and 87 more" in shown[-1]
     assert len(drawn(seen, seen, height=40).splitlines()) <= 40
     assert "c99" in drawn(seen)

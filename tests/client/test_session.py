@@ -84,6 +84,12 @@ async def listening(connection: ServerConnection) -> None:
         await connection.send(message(text, "bob"))
 
 
+async def keep_sending(session: Session) -> None:
+    while True:
+        await session.send("hello?")
+        await asyncio.sleep(0)
+
+
 def dead_port() -> int:
     """A port that nobody listens on."""
     with socket.socket() as sock:
@@ -253,6 +259,15 @@ async def test_nothing_is_sent_before_the_welcome_or_after_the_close() -> None:
             assert [type(await anext(happening)) for _ in range(3)] == [Opened, Closed, Waiting]
             with pytest.raises(NotConnected):
                 await session.send("too late")
+
+
+async def test_a_close_that_nobody_has_read_yet_is_no_connection_either() -> None:
+    async with serving(greeting()) as target:
+        session = impatient(target)
+        async with asyncio.timeout(DEADLINE), aclosing(session.events()) as happening:
+            assert isinstance(await anext(happening), Opened)
+            with pytest.raises(NotConnected):
+                await keep_sending(session)
 
 
 async def test_closing_is_a_normal_close_and_the_end() -> None:

@@ -12,11 +12,13 @@ from wsctl.hub.log import MessageLog
 from wsctl.messages import Message
 from wsctl.settings import Rate
 
+SLOW = Rate(1, 2)
+
 
 class Publishing:
     """An intake, what it published, and a clock that stands until it is moved."""
 
-    def __init__(self, rate: Rate = Rate(1, 2), publish: bool = True) -> None:
+    def __init__(self, rate: Rate = SLOW, publish: bool = True) -> None:
         self.now = 50.0
         self.published: list[Message] = []
         self.intake = Intake(MessageLog(self.published.append), rate, publish, lambda: self.now)

@@ -30,6 +30,14 @@ class Hub:
         self.manager.connect(connection, b'"welcome"')
         return connection
 
+    def for_all(self, what: str) -> None:
+        if what == "turn":
+            self.turn()
+        elif what == "close_all":
+            self.manager.close_all(1012, "restart")
+        elif what == "abort":
+            self.manager.abort_closing()
+
     def turn(self) -> None:
         due, self.soon[:] = self.soon[:], []
         for call in due:
@@ -202,12 +210,8 @@ def test_whatever_happens_messages_keep_their_order_and_stays_add_up(steps: list
                 manager.forget(connection)
         elif what in ("send", "tell"):
             hub.log.append("x", len(steps), (name,) if what == "tell" else None)
-        elif what == "turn":
-            hub.turn()
-        elif what == "close_all":
-            manager.close_all(1012, "restart")
-        elif what == "abort":
-            manager.abort_closing()
+        else:
+            hub.for_all(what)
         assert sum(manager.tally.values()) + len(manager.active_connections) == len(joined)
         assert min(manager.tally.values(), default=0) >= 0
         assert not set(manager.active_connections.values()) & manager.closing

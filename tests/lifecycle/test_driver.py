@@ -84,8 +84,8 @@ class Server:
 
 
 @asynccontextmanager
-async def _serving(timeout: float = 60.0) -> AsyncIterator[Server]:
-    server = Server(timeout)
+async def _serving(longest: float = 60.0) -> AsyncIterator[Server]:
+    server = Server(longest)
     server.life.started()
     task = asyncio.create_task(server.driver.run())
     await server.settled()
@@ -184,8 +184,8 @@ async def test_a_cancelled_drain_reassures_and_a_new_one_is_shown_anew() -> None
         assert bob.closed is None
         server.driver.drain()
         assert server.watcher.seen == ["began", "cancelled", "began"]
+        server.driver.signal(SIGTERM)
         with pytest.raises(NotDraining):
-            server.driver.signal(SIGTERM)
             server.driver.cancel()
 
 

@@ -20,7 +20,13 @@ from wsctl.lifecycle.phases import MOVES, Phase
 
 THREE = Counts(active=3, oldest="bob")
 NOBODY = Counts()
-ANNOUNCE, REASSURE, CLOSE, ABORT, STOP = Action.ANNOUNCE, Action.REASSURE, Action.CLOSE, Action.ABORT, Action.STOP
+ANNOUNCE, REASSURE, CLOSE, ABORT, STOP = (
+    Action.ANNOUNCE,
+    Action.REASSURE,
+    Action.CLOSE,
+    Action.ABORT,
+    Action.STOP,
+)
 
 
 def _serving(timeout: float = 60.0) -> GracefulShutdownManager:

@@ -5,6 +5,7 @@ from itertools import pairwise
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from websockets.extensions.permessage_deflate import PerMessageDeflate
 from websockets.frames import Close, Frame, Opcode
 
 from wsctl.codes import CloseCode, can_be_sent
@@ -241,3 +242,26 @@ def test_a_close_without_a_code_and_the_broken_ones() -> None:
         with pytest.raises(Violation) as failure:
             close_reason(payload)
         assert failure.value.code is code
+
+
+@given(st.lists(st.binary(max_size=300), min_size=1, max_size=5), st.data())
+def test_compressed_messages_are_those_the_library_sends(sent: list[bytes], data: st.DataObject) -> None:
+    extension = PerMessageDeflate(
+        remote_no_context_takeover=True,
+        local_no_context_takeover=True,
+        remote_max_window_bits=15,
+        local_max_window_bits=15,
+    )
+    wire = b"".join(
+        Frame(Opcode.BINARY, payload).serialize(mask=True, extensions=[extension]) for payload in sent
+    )
+    reader = FrameReader(1000, deflate=True)
+    cut = data.draw(st.integers(0, len(wire)))
+    assert [p for piece in (wire[:cut], wire[cut:]) for _, p in reader.feed(piece)] == sent
+    assert reader.idle
+
+
+def test_without_the_extension_a_compressed_frame_breaks_the_protocol() -> None:
+    with pytest.raises(Violation) as caught:
+        list(FrameReader(1000).feed(b"\xc1\x80" + bytes(4)))
+    assert caught.value.code == CloseCode.PROTOCOL_ERROR

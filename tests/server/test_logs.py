@@ -23,7 +23,13 @@ NASTY = st.text(
     alphabet=st.sampled_from("\n\r\t\x00\x1b\x07\x7f\x85\u2028\u2029\u200b\u202e\ufeff\ud800 \"='\\{}[]é𝄞ab"),
     max_size=12,
 )
-VALUES = NASTY | st.integers() | st.none() | st.lists(NASTY, max_size=2) | st.dictionaries(NASTY, NASTY, max_size=2)
+VALUES = (
+    NASTY
+    | st.integers()
+    | st.none()
+    | st.lists(NASTY, max_size=2)
+    | st.dictionaries(NASTY, NASTY, max_size=2)
+)
 
 
 def _record(event: str, exc_info: Any = None, **fields: object) -> logging.LogRecord:

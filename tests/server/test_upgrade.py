@@ -11,6 +11,7 @@ from websockets.utils import generate_key
 from wsctl.server import upgrade
 
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
+NO_CONTEXT = "permessage-deflate; server_no_context_takeover; client_no_context_takeover"
 GOOD = {"sec-websocket-version": "13", "sec-websocket-key": KEY}
 
 
@@ -87,3 +88,26 @@ def test_no_key_makes_it_stumble(key: str) -> None:
 
 def test_keys_that_clients_make_pass() -> None:
     assert upgrade.check("GET", "1.1", GOOD | {"sec-websocket-key": generate_key()}) is None
+
+
+@pytest.mark.parametrize(
+    ("offer", "agreed"),
+    [
+        ("", ""),
+        ("permessage-deflate", NO_CONTEXT),
+        ("permessage-deflate; client_max_window_bits", NO_CONTEXT),
+        ("permessage-deflate; client_max_window_bits=9; server_no_context_takeover", NO_CONTEXT),
+        ("permessage-deflate; server_max_window_bits=12", NO_CONTEXT + "; server_max_window_bits=12"),
+        ("permessage-deflate; server_max_window_bits=15", NO_CONTEXT + "; server_max_window_bits=12"),
+        ("permessage-deflate; server_max_window_bits=10", ""),
+        ("permessage-deflate; server_max_window_bits=10, permessage-deflate", NO_CONTEXT),
+        ("permessage-deflate; server_max_window_bits", ""),
+        ("permessage-deflate; server_max_window_bits=99", ""),
+        ("permessage-deflate; novelty", ""),
+        ("x-webkit-deflate-frame", ""),
+        ("=;,", ""),
+    ],
+)
+def test_deflate_is_agreed_on_where_one_compression_can_serve(offer: str, agreed: str) -> None:
+    assert upgrade.agreed_deflate({"sec-websocket-extensions": offer}) == agreed
+    assert (b"Sec-WebSocket-Extensions" in upgrade.accept({"sec-websocket-key": KEY}, agreed)) == bool(agreed)

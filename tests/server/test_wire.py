@@ -340,6 +340,7 @@ async def test_who_does_not_answer_our_close_is_aborted(make_server: MakeServer)
         (_client(2, b"binary"), 1003),
         (_closing(1005), 1002),
     ],
+    ids=["unmasked", "not UTF-8", "too big", "binary", "no close code"],
 )
 async def test_what_breaks_a_rule_is_closed_with_its_code_and_heard_no_more(
     make_server: MakeServer, wrong: bytes, code: int
@@ -417,6 +418,15 @@ STEPS = st.lists(
 )
 
 
+SAID = {
+    "ping": _client(PING, b"p"),
+    "text": _client(TEXT, b'"'),
+    "peer closes": _closing(),
+    "violation": b"\xff\xff",
+}
+"""What the peer sends in a step."""
+
+
 async def _live_through(steps: list[tuple[str, int]], tls: bool) -> None:
     server = Server(max_queue=40_000, ping_interval=5.0, ping_timeout=30.0)
     try:
@@ -449,14 +459,8 @@ async def _step(server: Server, wire: Wire, transport: HandTransport, what: str,
         wire.close(1012, "restart", Ending.FORCED)
     elif hung_up:
         return
-    elif what == "ping":
-        transport.protocol.data_received(_client(PING, b"p"))
-    elif what == "text":
-        transport.protocol.data_received(_client(TEXT, b'"'))
-    elif what == "peer closes":
-        transport.protocol.data_received(_closing())
-    elif what == "violation":
-        transport.protocol.data_received(b"\xff\xff")
+    elif what in SAID:
+        transport.protocol.data_received(SAID[what])
     elif what == "eof":
         transport.protocol.eof_received()
         transport.close()

@@ -16,6 +16,7 @@ from wsctl.cli.drain import drain
 from wsctl.cli.serve import serve
 from wsctl.cli.status import status
 from wsctl.cli.stress import stress
+from wsctl.cli.ui.printable import printable
 from wsctl.codes import ExitCode
 from wsctl.errors import WsctlError
 
@@ -73,11 +74,13 @@ def run(arguments: Sequence[str]) -> int:
         # Whoever read our output has gone; nothing more can be told.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitCode.ERROR
+    except OSError as error:
+        return _say(str(error), ExitCode.ERROR)
     return int(result or 0)
 
 
 def _say(text: str, code: int) -> int:
-    print(f"wsctl: {' '.join(text.split())}", file=sys.stderr)
+    print(f"wsctl: {printable(' '.join(text.split()))}", file=sys.stderr)
     return code
 
 

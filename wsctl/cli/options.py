@@ -54,7 +54,7 @@ def with_settings(command: Callable[..., None]) -> Callable[..., None]:
 
 def _parameter(field: Field[Any]) -> inspect.Parameter:
     parse, metavar = field.metadata["parse"], field.metadata["metavar"]
-    default = _default(field)
+    default = default_text(field)
     text = field.metadata["help"] + (f" [default: {default}]" if default else "")
     shared = {"envvar": variable(field.name), "help": text, "show_default": False, "show_envvar": False}
     kind: Any
@@ -71,7 +71,7 @@ def _negative(name: str) -> str:
     return "--no-" + name.replace("_", "-")
 
 
-def _default(field: Field[Any]) -> str:
+def default_text(field: Field[Any]) -> str:
     """The default as a person would type it; empty when there is none to show."""
     value = field.default
     if isinstance(value, bool):

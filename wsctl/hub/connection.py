@@ -31,6 +31,7 @@ class Connection(ABC):
         fd: the descriptor whose kernel buffer takes frames directly; None where something
             (TLS, an ASGI server) stands between.
         behind: something waits, so that frames must go through `offer`.
+        deflate: whether it negotiated permessage-deflate.
         lane: its place among the connections that are written to directly.
         bucket: the inbound rate's state, from the first message on.
         ending, code, reason: why it is no longer active, once it is not.
@@ -42,6 +43,7 @@ class Connection(ABC):
         "bucket",
         "client_id",
         "code",
+        "deflate",
         "ending",
         "fd",
         "lane",
@@ -49,11 +51,14 @@ class Connection(ABC):
         "reason",
     )
 
-    def __init__(self, client_id: str, address: str, opened: float, fd: int | None = None) -> None:
+    def __init__(
+        self, client_id: str, address: str, opened: float, fd: int | None = None, deflate: bool = False
+    ) -> None:
         self.client_id = client_id
         self.address = address
         self.opened = opened
         self.fd = fd
+        self.deflate = deflate
         self.behind = False
         self.lane = -1
         self.bucket: TokenBucket | None = None
@@ -73,7 +78,7 @@ class Connection(ABC):
 
     @abstractmethod
     def offer(self, batch: Batch, written: int = 0) -> None:
-        """Send the batch from byte `written` on, now or when the socket takes it.
+        """Send the batch from byte `written` of its encoding on, now or when the socket takes it.
 
         A client for whom too much waits is closed with 1013.
         """

@@ -1,5 +1,6 @@
 """What is written to connections: WebSocket frames, encoded once for all of them."""
 
+import zlib
 from collections.abc import Sequence
 
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
@@ -7,6 +8,19 @@ CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
 
 FIN = 0x80
 """The bit that marks a message's last frame."""
+
+DEFLATE_ABOVE = 1024
+"""Bytes of JSON above which a message is worth compressing: a smaller one fits a packet as it is."""
+
+RSV1 = 0x40
+"""The bit that marks a compressed message (RFC 7692 section 7.2)."""
+
+EMPTY_BLOCK = b"\x00\x00\xff\xff"
+"""What a compressed message leaves off at its end (RFC 7692 section 7.2.1)."""
+
+WINDOW_BITS = 12
+"""The window of what is compressed once for all: the least that clients in use ask for (`websockets`
+asks for 12), and 4 KiB is more than most messages."""
 
 _CONTROL_PAYLOAD = 125
 """Bytes a control frame may carry (RFC 6455 section 5.5)."""
@@ -28,14 +42,35 @@ def close_frame(code: int, reason: str) -> bytes:
     return frame(CLOSE, code.to_bytes(2) + text.encode())
 
 
+def deflated_frame(payload: bytes) -> bytes:
+    """A text frame compressed with permessage-deflate and no context (RFC 7692 section 7.2.1)."""
+    compressor = zlib.compressobj(wbits=-WINDOW_BITS)
+    data = compressor.compress(payload) + compressor.flush(zlib.Z_SYNC_FLUSH)
+    return frame(TEXT | RSV1, data.removesuffix(EMPTY_BLOCK))
+
+
 class Batch:
     """Text frames that are sent together: `wire` is their bytes, `payloads` the JSON of each.
 
     A batch made from `wire` alone is a control frame: no message.
     """
 
-    __slots__ = ("payloads", "wire")
+    __slots__ = ("_deflated", "payloads", "wire")
 
     def __init__(self, payloads: Sequence[bytes] = (), wire: bytes | None = None) -> None:
         self.payloads = payloads
         self.wire = b"".join([frame(TEXT, payload) for payload in payloads]) if wire is None else wire
+        self._deflated: bytes | None = None
+
+    def encoded(self, deflate: bool) -> bytes:
+        """The bytes for a connection with or without permessage-deflate; compressed when first asked for."""
+        if not deflate:
+            return self.wire
+        if self._deflated is None:
+            worth = any(len(payload) > DEFLATE_ABOVE for payload in self.payloads)
+            self._deflated = b"".join(map(_smallest, self.payloads)) if worth else self.wire
+        return self._deflated
+
+
+def _smallest(payload: bytes) -> bytes:
+    return deflated_frame(payload) if len(payload) > DEFLATE_ABOVE else frame(TEXT, payload)

@@ -10,11 +10,15 @@ that cannot be taken back when the client must be closed."""
 
 
 class Outbox:
-    """Batches in order, held by reference: one that waits for many clients exists once."""
+    """Batches in order, held by reference: one that waits for many clients exists once.
 
-    __slots__ = ("_batches", "size")
+    Sizes are those with permessage-deflate when the client has it.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_batches", "_deflate", "size")
+
+    def __init__(self, deflate: bool = False) -> None:
+        self._deflate = deflate
         self._batches: deque[Batch] = deque()
         self.size = 0
         """Bytes that wait."""
@@ -27,16 +31,18 @@ class Outbox:
     def put(self, batch: Batch) -> None:
         """Append whole frames."""
         self._batches.append(batch)
-        self.size += len(batch.wire)
+        self.size += len(batch.encoded(self._deflate))
 
     def take(self) -> list[Batch]:
         """The next batches, about `CHUNK` bytes and at least one; empty when nothing waits."""
         taken: list[Batch] = []
         room = CHUNK
-        while self._batches and (not taken or len(self._batches[0].wire) <= room):
-            batch = self._batches.popleft()
-            room -= len(batch.wire)
-            taken.append(batch)
+        while self._batches:
+            size = len(self._batches[0].encoded(self._deflate))
+            if taken and size > room:
+                break
+            taken.append(self._batches.popleft())
+            room -= size
         self.size -= CHUNK - room
         return taken
 

@@ -7,7 +7,7 @@ import stat
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from wsctl import __version__
@@ -126,8 +126,10 @@ def servers(folder: Path) -> list[ServerRecord]:
 
 def _read(path: Path) -> ServerRecord | None:
     try:
-        return ServerRecord(**json.loads(path.read_text()))
-    except (OSError, ValueError, TypeError):
+        found = json.loads(path.read_text())
+        # A newer version may say more.
+        return ServerRecord(**{field.name: found[field.name] for field in fields(ServerRecord)})
+    except (OSError, ValueError, TypeError, LookupError):
         return None
 
 

@@ -53,10 +53,11 @@ class Entrance:
                 self._node.note_full()
             return verdict
         host, port = self._forwarded.client(transport, headers)
-        answer = upgrade.accept(headers)
+        deflate = upgrade.agreed_deflate(headers)
+        answer = upgrade.accept(headers, deflate)
         if isinstance(verdict, Admitted):
             address = f"{host}:{port}" if port else host
-            wire = Wire(self._node, transport, verdict.client_id, address)
+            wire = Wire(self._node, transport, verdict.client_id, address, bool(deflate))
             wire.begin(answer, self._node.welcome(verdict.client_id, verdict.since), early)
         else:
             transport.write(answer)

@@ -1,9 +1,10 @@
 """From a client's bytes to whole messages: the reading half of RFC 6455, without I/O."""
 
+import zlib
 from collections.abc import Iterator
 
 from wsctl.codes import CloseCode, can_be_sent
-from wsctl.hub.frame import BINARY, CLOSE, CONTINUATION, FIN, PING, PONG, TEXT
+from wsctl.hub.frame import BINARY, CLOSE, CONTINUATION, EMPTY_BLOCK, FIN, PING, PONG, RSV1, TEXT
 
 try:
     from websockets.speedups import apply_mask
@@ -41,13 +42,16 @@ def whole_small_frame(data: bytes) -> tuple[int, bytes] | None:
 class FrameReader:
     """Takes bytes as they come and gives whole messages and control frames.
 
-    `max_message` is in bytes; 0 for no limit.
+    `max_message` is in bytes, compressed and not; 0 for no limit. `deflate` is set where
+    permessage-deflate was negotiated, without context takeover by the client.
     """
 
-    __slots__ = ("_buffer", "_fragments", "_max_message", "_opcode", "_pieces")
+    __slots__ = ("_buffer", "_deflate", "_deflated", "_fragments", "_max_message", "_opcode", "_pieces")
 
-    def __init__(self, max_message: int) -> None:
+    def __init__(self, max_message: int, deflate: bool = False) -> None:
         self._max_message = max_message
+        self._deflate = deflate
+        self._deflated = False
         self._buffer = bytearray()
         self._fragments: bytearray | None = None
         self._opcode = 0
@@ -66,18 +70,19 @@ class FrameReader:
         """
         self._buffer += data
         while (frame := self._next_frame()) is not None:
-            fin, opcode, payload = frame
+            first, payload = frame
+            opcode = first & 0x0F
             if opcode >= CLOSE:
                 yield opcode, payload
-            elif (message := self._join(fin, opcode, payload)) is not None:
-                yield message
+            elif (message := self._join(first, opcode, payload)) is not None:
+                yield self._opcode, self._inflated(message) if self._deflated else message
 
-    def _next_frame(self) -> tuple[bool, int, bytes] | None:
+    def _next_frame(self) -> tuple[int, bytes] | None:
         buffer = self._buffer
         if len(buffer) < 2:
             return None
-        fin, opcode = bool(buffer[0] & FIN), buffer[0] & 0x0F
-        self._check_head(buffer[0], buffer[1], opcode)
+        first, opcode = buffer[0], buffer[0] & 0x0F
+        self._check_head(first, buffer[1], opcode)
         sized = _payload_size(buffer)
         if sized is None:
             return None
@@ -88,10 +93,11 @@ class FrameReader:
             return None
         payload = apply_mask(bytes(buffer[head:end]), bytes(buffer[head - 4 : head]))
         del buffer[:end]
-        return fin, opcode, payload
+        return first, payload
 
     def _check_head(self, first: int, second: int, opcode: int) -> None:
-        if first & _RESERVED:
+        allowed = RSV1 if self._deflate and opcode in {TEXT, BINARY} else 0
+        if first & _RESERVED & ~allowed:
             raise Violation(CloseCode.PROTOCOL_ERROR, "reserved bits are set")
         if opcode not in {CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG}:
             raise Violation(CloseCode.PROTOCOL_ERROR, f"unknown opcode {opcode}")
@@ -105,22 +111,35 @@ class FrameReader:
         if self._max_message and opcode < CLOSE and total > self._max_message:
             raise Violation(CloseCode.MESSAGE_TOO_BIG, f"a message may have {self._max_message} bytes")
 
-    def _join(self, fin: bool, opcode: int, payload: bytes) -> tuple[int, bytes] | None:
+    def _join(self, first: int, opcode: int, payload: bytes) -> bytes | None:
+        """The whole message when this frame is its last one; its opcode and coding are then noted."""
         if (opcode == CONTINUATION) != (self._fragments is not None):
             raise Violation(CloseCode.PROTOCOL_ERROR, "fragments are out of order")
         if self._fragments is None:
-            if fin:
-                return opcode, payload
-            self._opcode, self._fragments, self._pieces = opcode, bytearray(payload), 1
+            self._opcode, self._deflated = opcode, bool(first & RSV1)
+            if first & FIN:
+                return payload
+            self._fragments, self._pieces = bytearray(payload), 1
             return None
         self._fragments += payload
         self._pieces += 1
         if self._pieces > MAX_FRAGMENTS:
             raise Violation(CloseCode.POLICY_VIOLATION, f"a message may have {MAX_FRAGMENTS} fragments")
-        if not fin:
+        if not first & FIN:
             return None
         whole, self._fragments = bytes(self._fragments), None
-        return self._opcode, whole
+        return whole
+
+    def _inflated(self, data: bytes) -> bytes:
+        inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+        # One byte beyond the limit is enough to know; 0 is "no limit" to zlib too.
+        most = self._max_message + 1 if self._max_message else 0
+        try:
+            message = inflater.decompress(data + EMPTY_BLOCK, most)
+        except zlib.error:
+            raise Violation(CloseCode.INVALID_DATA, "compressed data is damaged") from None
+        self._check_size(self._opcode, len(message))
+        return message
 
 
 def _payload_size(buffer: bytearray) -> tuple[int, int] | None:

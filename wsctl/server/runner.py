@@ -155,10 +155,10 @@ def serve(
             stack.callback(_remove, settings.uds)
 
         def announce() -> None:
+            if control:
+                stack.enter_context(announced(_record(addresses[0], control)))
             for at in addresses:
                 log.info("serving", extra={"fields": {"url": at}})
-            if control:
-                stack.enter_context(announced(_record(settings, addresses[0], control)))
             listening_at(addresses)
 
         runner = Runner(config, node, sockets, control, announce)
@@ -199,10 +199,9 @@ def _config(settings: Settings, node: Node) -> uvicorn.Config:
     return config
 
 
-def _record(settings: Settings, at: str, control: socket.socket) -> ServerRecord:
+def _record(at: str, control: socket.socket) -> ServerRecord:
     uds = at.removeprefix("unix:") if at.startswith("unix:") else None
-    url = None if uds else at + settings.root_path
-    return ServerRecord(os.getpid(), url, uds, control.getsockname(), time.time())
+    return ServerRecord(os.getpid(), None if uds else at, uds, control.getsockname(), time.time())
 
 
 def _remove(path: str) -> None:

@@ -2,15 +2,25 @@
 
 import base64
 import binascii
+import zlib
 from collections.abc import Mapping
+from functools import lru_cache
 from http import HTTPStatus
 
+from websockets.exceptions import InvalidHeaderFormat
+from websockets.headers import parse_extension
 from websockets.utils import accept_key
 
+from wsctl.hub.frame import WINDOW_BITS
 from wsctl.server.admission import Refused
 
 VERSION = "13"
 """The one protocol version there is (RFC 6455 section 4.1)."""
+
+_WINDOW = "server_max_window_bits"
+_PARAMETERS = frozenset(
+    {_WINDOW, "client_max_window_bits", "server_no_context_takeover", "client_no_context_takeover"}
+)
 
 
 def check(method: str, http_version: str, headers: Mapping[str, str]) -> Refused | None:
@@ -31,15 +41,48 @@ def check(method: str, http_version: str, headers: Mapping[str, str]) -> Refused
     return None
 
 
-def accept(headers: Mapping[str, str]) -> bytes:
+def accept(headers: Mapping[str, str], extensions: str = "") -> bytes:
     """The 101 answer to a request that passed `check`."""
     key = accept_key(headers["sec-websocket-key"].strip())
+    agreed = f"Sec-WebSocket-Extensions: {extensions}\r\n" if extensions else ""
     return (
         "HTTP/1.1 101 Switching Protocols\r\n"
         "Upgrade: websocket\r\n"
         "Connection: Upgrade\r\n"
+        f"{agreed}"
         f"Sec-WebSocket-Accept: {key}\r\n\r\n"
     ).encode()
+
+
+def agreed_deflate(headers: Mapping[str, str]) -> str:
+    """The permessage-deflate to agree on, as the answer's header says it; empty when there is none.
+
+    It is always without context on either side (RFC 7692 section 7.1.1), so that one compression serves
+    all, and nothing is kept for a connection between two messages.
+    """
+    return _agreed_deflate(headers.get("sec-websocket-extensions", ""))
+
+
+@lru_cache(maxsize=64)  # clients of a kind all send the same header
+def _agreed_deflate(header: str) -> str:
+    try:
+        offers = parse_extension(header) if header else []
+    except InvalidHeaderFormat:
+        return ""
+    for name, parameters in offers:
+        given = dict(parameters)
+        if name == "permessage-deflate" and _can_be_met(given):
+            window = f"; server_max_window_bits={WINDOW_BITS}" if _WINDOW in given else ""
+            return f"permessage-deflate; server_no_context_takeover; client_no_context_takeover{window}"
+    return ""
+
+
+def _can_be_met(given: Mapping[str, str | None]) -> bool:
+    """Whether the one window that everything is compressed with fits; the rest binds only the client, or
+    is what happens anyway."""
+    window = given.get(_WINDOW, str(WINDOW_BITS)) or ""
+    fits = window.isdecimal() and WINDOW_BITS <= int(window) <= zlib.MAX_WBITS
+    return fits and set(given) <= _PARAMETERS
 
 
 def _is_key(key: str) -> bool:

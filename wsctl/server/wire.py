@@ -37,10 +37,17 @@ class Wire(Connection, asyncio.Protocol):
         "_unsent",
     )
 
-    def __init__(self, node: Node, transport: asyncio.Transport, client_id: str, address: str) -> None:
+    def __init__(
+        self,
+        node: Node,
+        transport: asyncio.Transport,
+        client_id: str,
+        address: str,
+        deflate: bool = False,
+    ) -> None:
         now = node.clock()
         fd = None if transport.get_extra_info("ssl_object") else transport.get_extra_info("socket").fileno()
-        super().__init__(client_id, address, now, fd)
+        super().__init__(client_id, address, now, fd, deflate)
         self._node = node
         self._transport = transport
         self._reader: FrameReader | None = None
@@ -97,17 +104,17 @@ class Wire(Connection, asyncio.Protocol):
     def resume_writing(self) -> None:
         self.behind = False
         while self._outbox and self._outbox.size and not self.behind:
-            self._transport.write(b"".join([batch.wire for batch in self._outbox.take()]))
+            self._transport.write(b"".join([b.encoded(self.deflate) for b in self._outbox.take()]))
         if not self.behind:
             self._outbox = None
             self._node.manager.settle(self)
 
     def _send(self, batch: Batch, written: int = 0) -> None:
         if self.behind:
-            self._outbox = self._outbox or Outbox()
+            self._outbox = self._outbox or Outbox(self.deflate)
             self._outbox.put(batch)
         else:
-            self._transport.write(batch.wire[written:])
+            self._transport.write(batch.encoded(self.deflate)[written:])
 
     def _cut(self, reason: str) -> None:
         if self._outbox:
@@ -142,7 +149,7 @@ class Wire(Connection, asyncio.Protocol):
             if small:
                 self._take(*small)
                 return
-            self._reader = FrameReader(self._node.settings.max_message_size)
+            self._reader = FrameReader(self._node.settings.max_message_size, self.deflate)
         for opcode, payload in self._reader.feed(data):
             self._take(opcode, payload)
             if self._deaf:

@@ -1,0 +1,31 @@
+"""What README says of flags and commands is what they are."""
+
+import re
+from pathlib import Path
+
+import typer
+
+from wsctl.cli.app import app
+from wsctl.cli.options import default_text
+from wsctl.settings import FLAGS, flag
+
+README = (Path(__file__).parent.parent / "README.md").read_text()
+
+
+def test_each_flag_is_there_with_its_default() -> None:
+    for field in FLAGS:
+        row = f"| `{flag(field.name)}` | {default_text(field) or 'none'} | {field.metadata['help']} |"
+        assert row in README
+
+
+def test_each_command_is_there_and_no_other() -> None:
+    commands = set(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
+    assert set(re.findall(r"^\| `wsctl (\w+)", README, re.MULTILINE)) == commands
+
+
+def test_no_flag_is_named_that_does_not_exist() -> None:
+    tree = typer.main.get_command(app)
+    known = {"--help", "--version", "--no-color"}
+    for command in tree.commands.values():  # type: ignore[attr-defined]
+        known |= {name for p in command.params for name in (*p.opts, *p.secondary_opts)}
+    assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", README)) <= known
