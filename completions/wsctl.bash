@@ -20,7 +20,7 @@ _wsctl_value() {
         serve:--ssl-certfile) takes=path ;;
         serve:--ssl-keyfile) takes=path ;;
         serve:--forwarded-allow-ips) takes=any ;;
-        serve:--root-path) takes=path ;;
+        serve:--root-path) takes=any ;;
         serve:--log-level) takes=word words='debug info warning error' ;;
         serve:--log-format) takes=word words='auto text json' ;;
         serve:--ping-interval) takes=any ;;

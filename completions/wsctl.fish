@@ -41,7 +41,7 @@ complete -c wsctl -n '__wsctl_command_is serve' -l ssl-keyfile -r -F -d 'Private
 complete -c wsctl -n '__wsctl_command_is serve' -l proxy-headers -d 'Believe X-Forwarded-* from trusted proxies. [default: on]'
 complete -c wsctl -n '__wsctl_command_is serve' -l no-proxy-headers -d 'The opposite of --proxy-headers.'
 complete -c wsctl -n '__wsctl_command_is serve' -l forwarded-allow-ips -x -d 'Proxies to believe; loopback unless given.'
-complete -c wsctl -n '__wsctl_command_is serve' -l root-path -r -F -d 'Path under which a proxy serves this server.'
+complete -c wsctl -n '__wsctl_command_is serve' -l root-path -x -d 'Path under which a proxy serves this server.'
 complete -c wsctl -n '__wsctl_command_is serve' -l log-level -x -a 'debug info warning error' -d 'debug, info, warning or error. [default: info]'
 complete -c wsctl -n '__wsctl_command_is serve' -l log-format -x -a 'auto text json' -d 'auto, text or json. [default: auto]'
 complete -c wsctl -n '__wsctl_command_is serve' -l access-log -d 'Log each HTTP request. [default: off]'

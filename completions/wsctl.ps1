@@ -40,7 +40,7 @@ Register-ArgumentCompleter -Native -CommandName wsctl -ScriptBlock {
             @{ Name = '--proxy-headers'; Help = 'Believe X-Forwarded-* from trusted proxies. [default: on]' }
             @{ Name = '--no-proxy-headers'; Help = 'The opposite of --proxy-headers.' }
             @{ Name = '--forwarded-allow-ips'; Help = 'Proxies to believe; loopback unless given.'; Takes = 'any'; Words = @() }
-            @{ Name = '--root-path'; Help = 'Path under which a proxy serves this server.'; Takes = 'file'; Words = @() }
+            @{ Name = '--root-path'; Help = 'Path under which a proxy serves this server.'; Takes = 'any'; Words = @() }
             @{ Name = '--log-level'; Help = 'debug, info, warning or error. [default: info]'; Takes = 'word'; Words = @('debug', 'info', 'warning', 'error') }
             @{ Name = '--log-format'; Help = 'auto, text or json. [default: auto]'; Takes = 'word'; Words = @('auto', 'text', 'json') }
             @{ Name = '--access-log'; Help = 'Log each HTTP request. [default: off]' }

@@ -2,10 +2,9 @@
 
 import os
 import tempfile
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -50,12 +49,3 @@ def start_server(environ: dict[str, str]) -> Iterator[StartServer]:
             return server
 
         yield start
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, Any, Any]:
-    """What a test lacks is a failure where everything can be installed, a skip on a person's machine."""
-    report = yield
-    if report.skipped and "CI" in os.environ:
-        report.outcome = "failed"
-    return report

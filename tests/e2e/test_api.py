@@ -37,6 +37,8 @@ def test_with_a_token_control_is_for_who_has_it(start_server: StartServer, metho
     for headers in ({}, bearer("wrong"), bearer("s3cre\u00e9"), {"authorization": "Basic s3cret"}):
         status, answer = server.http(method, path, headers=headers)
         assert (status, answer["error"]["code"]) == (401, "bad_token")
+    if (method, path) == ("GET", "/api/drain"):
+        return  # it would wait for one
     status, _ = server.http(method, path, {"data": 1} if "broadcast" in path else None, bearer("s3cret"))
     assert status in (200, 409)
     assert not [line for line in server.lines if "s3cret" in line]

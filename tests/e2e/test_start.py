@@ -14,6 +14,7 @@ from websockets.asyncio.client import connect, unix_connect
 from tests.conftest import StartServer
 from tests.e2e.ways import guest
 from tests.support.clients import join, receive, receive_type
+from tests.support.programs import need
 from tests.support.server import DEADLINE, wsctl
 
 pytestmark = pytest.mark.anyio
@@ -30,6 +31,7 @@ def taken_port() -> Iterator[int]:
 @pytest.fixture
 def certificate(tmp_path: Path) -> tuple[str, str]:
     """A self-signed certificate for 127.0.0.1 and its key, as files."""
+    need("openssl")
     cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
     subprocess.run(
         f"openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost "

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.connections import RecordedConnection
+from wsctl.hub.connection import Ending
 from wsctl.hub.fanout import Fanout
 from wsctl.hub.frame import Batch
 
@@ -27,8 +28,8 @@ class PipedConnection(RecordedConnection):
         self.behind = True
         self.fanout.place(self)
 
-    def abort(self, reason: str) -> None:
-        super().abort(reason)
+    def abort(self, reason: str, ending: Ending = Ending.EVICTED) -> None:
+        super().abort(reason, ending)
         self.fanout.remove(self)
 
     def write_on(self) -> None:

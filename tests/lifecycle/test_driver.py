@@ -104,17 +104,19 @@ def _shutdown_frames(connection: RecordedConnection) -> list[tuple[float | None,
 async def test_clients_are_told_and_the_last_to_leave_ends_it() -> None:
     async with _serving() as server:
         bob, eve = server.join("bob"), server.join("eve")
-        assert server.driver.over.is_set()
+        ending = asyncio.create_task(server.driver.ending())
+        await server.settled()
         server.driver.signal(SIGTERM)
         await server.settled()
-        assert not server.driver.over.is_set()
+        assert not ending.done()
         assert _shutdown_frames(bob) == _shutdown_frames(eve) == [(60.0, "SIGTERM")]
         server.manager.retire(bob, 1000, "", Ending.LEFT)
         await server.settled()
         assert not server.driver.stopped.is_set()
         server.manager.forget(eve)
         await server.stopped()
-        assert server.driver.over.is_set()
+        await ending
+        await server.driver.ending()  # over for good
         assert server.watcher.seen == ["began", "ended"]
         assert server.watcher.last
         assert (server.watcher.last.left, server.watcher.last.started_with) == (2, 2)
@@ -175,9 +177,10 @@ async def test_a_cancelled_drain_reassures_and_a_new_one_is_shown_anew() -> None
     async with _serving() as server:
         bob = server.join("bob")
         server.driver.drain(30)
-        server.driver.cancel()
+        ending = asyncio.create_task(server.driver.ending())
         await server.settled()
-        assert server.driver.over.is_set()
+        server.driver.cancel()
+        await ending
         assert server.driver.progress() is None
         assert [deadline for deadline, _ in _shutdown_frames(bob)] == [30.0, None]
         await server.later(100)
@@ -217,7 +220,7 @@ async def test_a_signal_while_starting_stops_without_a_drain() -> None:
     server.driver.signal(SIGTERM)
     server.driver.signal(SIGINT)
     assert server.driver.stopped.is_set()
-    assert server.driver.over.is_set()
+    await server.driver.ending()
     assert server.watcher.seen == []
 
 

@@ -66,10 +66,18 @@ def test_folder_and_socket_are_the_owner_s_alone_whatever_the_umask(runtime_dir:
         os.umask(before)
 
 
-def test_a_folder_that_others_can_read_is_narrowed(runtime_dir: Path) -> None:
+def test_an_empty_folder_that_others_can_read_is_narrowed(runtime_dir: Path) -> None:
     runtime_dir.chmod(0o755)
     with _listening(runtime_dir, 7):
         assert _mode(runtime_dir) == 0o700
+
+
+def test_a_folder_that_is_in_use_keeps_its_mode(runtime_dir: Path) -> None:
+    runtime_dir.chmod(0o755)
+    (runtime_dir / "of somebody else").touch()
+    with _listening(runtime_dir, 7):
+        assert _mode(runtime_dir) == 0o755
+        assert _mode(runtime_dir / "7.sock") == 0o600
 
 
 @pytest.mark.parametrize("mode", [0o1777, 0o770, 0o702])

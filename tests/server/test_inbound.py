@@ -101,7 +101,8 @@ def test_any_bytes_give_the_same_events_and_the_same_violation_wherever_cut(
 @example(_frame(TEXT, bytes(125)))
 @example(_frame(TEXT, bytes(126)))
 @example(_raw(0x81, 0x7D) + bytes(4 + 125))
-@example(_raw(0x81, 0xFE, bytes(254)))
+@example(_raw(0x81, 0xFE, bytes(130)))
+@example(_raw(0x81, 0xFF, bytes(131)))
 @given(
     st.binary(max_size=12)
     | st.builds(

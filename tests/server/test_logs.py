@@ -60,6 +60,7 @@ def test_nothing_in_an_event_or_a_field_makes_a_second_line_or_moves_the_cursor(
 
 
 @settings(max_examples=100)
+@example("a=b")
 @given(NASTY)
 def test_a_value_cannot_pass_for_another_field(value: str) -> None:
     line = TEXT.format(_record("event", client_id=value))

@@ -490,3 +490,25 @@ def test_whatever_happens_the_peer_sees_a_prefix_and_at_most_one_close(
     steps: list[tuple[str, int]], tls: bool
 ) -> None:
     asyncio.run(_live_through(steps, tls))
+
+
+async def test_a_short_message_is_held_to_a_short_limit_too(make_server: MakeServer) -> None:
+    server = make_server(max_message_size=10)
+    wire, _ = server.join("bob")
+    wire.data_received(_client(TEXT, b"x" * 11))
+    assert wire.code == 1009
+
+
+async def test_a_transport_that_was_behind_already_is_known_to_be(make_server: MakeServer) -> None:
+    server = make_server(max_queue=1000)
+    made = HandTransport()
+    server.transports.append(made)
+    made.set_protocol(asyncio.Protocol())  # who is told of the pause, and forgets it
+    made.write(bytes(1 << 20))
+    wire = Wire(server.node, made, "bob", "192.0.2.1:5")
+    wire.begin(ANSWER, server.node.welcome("bob", None), b"")
+    assert wire.behind
+    for _ in range(20):
+        server.publish("x" * 100)
+        await _turn()
+    assert (wire.code, wire.ending) == (1013, Ending.EVICTED)

@@ -40,10 +40,10 @@ class RecordedConnection(Connection):
         if self.manager:
             self.manager.retire(self, code, reason, ending)
 
-    def abort(self, reason: str) -> None:
+    def abort(self, reason: str, ending: Ending = Ending.EVICTED) -> None:
         self.aborted = reason
         if self.manager:
-            self.manager.retire(self, CloseCode.ABNORMAL, reason, Ending.EVICTED)
+            self.manager.retire(self, CloseCode.ABNORMAL, reason, ending)
 
     def check(self, now: float) -> None:
         self.checked.append(now)

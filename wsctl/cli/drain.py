@@ -52,21 +52,23 @@ def drain(
     if cancel:
         _print(control.cancel(), as_json, "drain cancelled")
         return
-    begun = control.drain(timeout)
     if no_wait:
+        begun = control.drain(timeout)
         _print(begun, as_json, _standing(begun))
         return
-    raise typer.Exit(_report(_wait(control, begun), as_json))
+    raise typer.Exit(_report(_begin_and_wait(control, timeout), as_json))
 
 
-def _wait(control: "Control", begun: "Answer") -> "Answer":
+def _begin_and_wait(control: "Control", timeout: float | None) -> "Answer":
     """Show the drain until it has ended; the server's answer then."""
     from wsctl.client.control import drain_progress
 
+    # The question for the end is asked first: the end can come as soon as the drain begins.
+    end = _End(control)
+    begun = control.drain(timeout)
     first = drain_progress(begun["drain"])
     if first.phase == "stopped":  # nobody was connected
         return {"drain": begun["drain"], "exit_code": ExitCode.DONE}
-    end = _End(control)
     shown = _display()
     try:
         shown.began(first)
@@ -90,8 +92,9 @@ def _watch(control: "Control", end: "_End", shown: "DrainBar | DrainLines") -> "
             standing = control.status()["drain"]
         except Unreachable:
             return end.last_word()
-        if standing:
-            shown.progressed(drain_progress(standing))
+        if not standing:
+            return {"drain": None, "exit_code": ExitCode.DONE}
+        shown.progressed(drain_progress(standing))
         if over:  # something between us and the server does not let a request wait so long
             end = _End(control)
 
@@ -106,13 +109,15 @@ class _End(threading.Thread):
         super().__init__(daemon=True)
         self.answer: Answer | None = None
         self.came = threading.Event()
+        self._asked = threading.Event()
         self._control = control
         self.start()
+        self._asked.wait(POLL)
 
     def run(self) -> None:
         # A failure here is not told: the next look at the server's status meets it too.
         with contextlib.suppress(WsctlError):
-            self.answer = self._control.wait_drained()
+            self.answer = self._control.wait_drained(self._asked.set)
         self.came.set()
 
     def last_word(self) -> "Answer":

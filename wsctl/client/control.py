@@ -5,7 +5,7 @@ import http.client
 import json
 import socket
 import ssl
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from http import HTTPStatus
 from typing import Any
@@ -101,12 +101,12 @@ class Control:
         """Cancel the drain."""
         return self._ask("DELETE", "/api/drain", {"status"})
 
-    def wait_drained(self) -> Answer:
-        """Wait, without limit, for the drain's end: `exit_code`, and `drain`, None when it was cancelled."""
-        try:
-            return self._ask("GET", "/api/drain", {"drain", "exit_code"}, endless=True)
-        except Conflict:  # cancelled before the question came
-            return {"drain": None, "exit_code": 0}
+    def wait_drained(self, asked: Callable[[], object] = lambda: None) -> Answer:
+        """Wait, without limit, for the end of a drain, also one that is still to begin.
+
+        `exit_code`, and `drain`, None when it was cancelled. `asked` is called when the question is sent.
+        """
+        return self._ask("GET", "/api/drain", {"drain", "exit_code"}, endless=True, asked=asked)
 
     def _ask(
         self,
@@ -116,8 +116,9 @@ class Control:
         body: Answer | None = None,
         *,
         endless: bool = False,
+        asked: Callable[[], object] = lambda: None,
     ) -> Answer:
-        status, text = self._exchange(method, path, body, None if endless else self._patience)
+        status, text = self._exchange(method, path, body, None if endless else self._patience, asked)
         answer = _object(text)
         if status != HTTPStatus.OK:
             raise self._failure(status, answer)
@@ -125,7 +126,9 @@ class Control:
             raise self._stranger(status)
         return answer
 
-    def _exchange(self, method: str, path: str, body: Answer | None, wait: float | None) -> tuple[int, bytes]:
+    def _exchange(
+        self, method: str, path: str, body: Answer | None, wait: float | None, asked: Callable[[], object]
+    ) -> tuple[int, bytes]:
         connection = self._connection()
         sent = None if body is None else json.dumps(body).encode()
         try:
@@ -134,6 +137,7 @@ class Control:
             # Refused before all of it was sent: why is in the answer.
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):
                 connection.request(method, self._base + path, sent, self._headers())
+            asked()
             answer = connection.getresponse()
             return answer.status, answer.read()
         except (OSError, http.client.HTTPException) as error:

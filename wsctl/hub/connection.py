@@ -88,7 +88,7 @@ class Connection(ABC):
         """Send what waits, then a close frame. It stops being active at once."""
 
     @abstractmethod
-    def abort(self, reason: str) -> None:
+    def abort(self, reason: str, ending: Ending = Ending.EVICTED) -> None:
         """End it now, without a close frame."""
 
     @abstractmethod

@@ -8,7 +8,7 @@ connection that falls behind leaves its lane until it has caught up.
 import os
 from itertools import repeat
 
-from wsctl.hub.connection import Connection
+from wsctl.hub.connection import Connection, Ending
 from wsctl.hub.frame import Batch
 
 _FAILED = -1
@@ -84,6 +84,6 @@ class Fanout:
 
 def _send_slowly(connection: Connection, batch: Batch, written: int) -> None:
     if written == _FAILED:
-        connection.abort("the connection was reset")
+        connection.abort("the connection was reset", Ending.LEFT)
     else:
         connection.offer(batch, written)

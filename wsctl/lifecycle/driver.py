@@ -73,7 +73,6 @@ class DrainDriver:
 
     Attributes:
         stopped: set when the process may end.
-        over: set while no drain is going on.
     """
 
     def __init__(
@@ -90,8 +89,7 @@ class DrainDriver:
         self._undelivered = 0
         self._poke = asyncio.Event()
         self.stopped = asyncio.Event()
-        self.over = asyncio.Event()
-        self.over.set()
+        self._waiters: list[asyncio.Future[None]] = []
         hub.observers.append(self._poke.set)
 
     def progress(self) -> DrainProgress | None:
@@ -113,6 +111,13 @@ class DrainDriver:
         self._carry_out(self._life.cancel())
         for shown in self._observers:
             shown.cancelled()
+
+    async def ending(self) -> None:
+        """Wait until a drain has ended or was cancelled, also one that begins only now."""
+        if not self.stopped.is_set():
+            waiter = asyncio.get_running_loop().create_future()
+            self._waiters.append(waiter)
+            await waiter
 
     async def run(self) -> None:
         """Take each step when it is due, until the server has stopped."""
@@ -159,6 +164,7 @@ class DrainDriver:
                     self._hub.broadcast(messages.shutdown(progress.remaining_s, progress.reason))
             case Action.REASSURE:
                 self._hub.broadcast(messages.shutdown(None, "the drain was cancelled"))
+                self._over()
             case Action.CLOSE:
                 self._hub.close_all(CloseCode.SERVICE_RESTART, "the server is restarting: reconnect")
             case Action.ABORT:
@@ -166,13 +172,16 @@ class DrainDriver:
             case Action.STOP:
                 self._hub.flush()
                 self.stopped.set()
+                self._over()
+
+    def _over(self) -> None:
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
 
     def _show(self) -> None:
         progress = self.progress()
-        if progress is None or progress.phase is Phase.STOPPED:
-            self.over.set()
-        else:
-            self.over.clear()
         if progress is None:
             return
         for shown in self._observers:

@@ -52,12 +52,13 @@ def _prepare(folder: Path) -> None:
     except OSError as error:
         raise UnusableFolder(f"{folder}: {error.strerror or error}; set WSCTL_RUNTIME_DIR") from None
     _check(folder, found)
-    if stat.S_IMODE(found.st_mode) != 0o700:
+    # A new folder that was made for us is narrowed; one with something in it may be a system's.
+    if stat.S_IMODE(found.st_mode) != 0o700 and not any(folder.iterdir()):
         folder.chmod(0o700)
 
 
 def _check(folder: Path, found: os.stat_result) -> None:
-    """What others can write to is not believed, and not narrowed either: it may be /tmp."""
+    """What others can write to is not believed, and not narrowed either: it may be a system's folder."""
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
         raise UnusableFolder(f"{folder} is not a folder of this user's; set WSCTL_RUNTIME_DIR")
     if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):

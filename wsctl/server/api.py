@@ -183,10 +183,11 @@ async def cancel(node: HasNode) -> JSONResponse:
 
 @router.get("/api/drain", dependencies=OPERATORS)
 async def drained(node: HasNode) -> JSONResponse:
-    """Wait until the drain has ended or was cancelled; `drain` is null when it was cancelled."""
-    if node.driver.progress() is None:
-        raise Failure(HTTPStatus.CONFLICT, "not_draining", "the server is not draining")
-    await node.driver.over.wait()
+    """Wait until a drain has ended or was cancelled, also one that is still to begin.
+
+    `drain` has its figures, null when it was cancelled.
+    """
+    await node.driver.ending()
     return JSONResponse({"drain": node.drain(), "exit_code": int(node.life.exit_code)})
 
 

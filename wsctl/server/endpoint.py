@@ -5,7 +5,6 @@ from collections.abc import Mapping
 
 from fastapi import WebSocket
 from fastapi.responses import JSONResponse
-from starlette.websockets import WebSocketDisconnect
 
 from wsctl.codes import CloseCode
 from wsctl.hub.connection import STALL_TIMEOUT, Connection, Ending
@@ -99,8 +98,8 @@ class AsgiConnection(Connection):
         self._node.manager.retire(self, code, reason, ending)
         self._wake.set()
 
-    def abort(self, reason: str) -> None:
-        self._node.manager.retire(self, CloseCode.ABNORMAL, reason, Ending.EVICTED)
+    def abort(self, reason: str, ending: Ending = Ending.EVICTED) -> None:
+        self._node.manager.retire(self, CloseCode.ABNORMAL, reason, ending)
         if self._sender:
             self._sender.cancel()
 
@@ -128,13 +127,13 @@ class AsgiConnection(Connection):
             await self._wake.wait()
 
     async def _receive_all(self) -> None:
-        try:
-            while True:
-                received = await self._websocket.receive()
-                self._websocket._raise_on_disconnect(received)
-                self._take(received)
-        except WebSocketDisconnect as end:
-            self._node.manager.retire(self, end.code, end.reason or "", Ending.LEFT)
+        while True:
+            received = await self._websocket.receive()
+            if received["type"] == "websocket.disconnect":
+                code, reason = received.get("code", CloseCode.NO_STATUS), received.get("reason") or ""
+                self._node.manager.retire(self, code, reason, Ending.LEFT)
+                return
+            self._take(received)
 
     def _take(self, received: Mapping[str, object]) -> None:
         text, limit = received.get("text"), self._node.settings.max_message_size

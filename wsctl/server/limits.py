@@ -9,15 +9,20 @@ LAST_FILES = RESERVED_FILES // 2
 """Descriptors of these that no request from outside may take, so that operators still get in."""
 
 
+MANY_FILES = 10_240
+"""What is asked for where the hard limit is none: OPEN_MAX, the most that macOS grants unasked."""
+
+
 def raise_open_files() -> int:
     """Raise the soft limit of open files to the hard one, as servers do; returns what it is then."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if hard not in (soft, resource.RLIM_INFINITY):
+    wanted = max(soft, MANY_FILES) if hard == resource.RLIM_INFINITY else hard
+    if soft not in (wanted, resource.RLIM_INFINITY):
         try:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-        except (OSError, ValueError):  # macOS refuses values above its own maximum
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        except (OSError, ValueError):  # above what the system itself allows
             return soft
-        return hard
+        return wanted
     return soft
 
 

@@ -8,7 +8,7 @@ from typing import Any, TextIO
 
 from wsctl.settings import LogFormat
 
-LOGGERS = ("wsctl", "uvicorn.error", "uvicorn.access")
+LOGGERS = ("wsctl", "asyncio", "uvicorn.error", "uvicorn.access")
 
 _COLOURS = {"DEBUG": "\x1b[2m", "INFO": "\x1b[32m", "WARNING": "\x1b[33m", "ERROR": "\x1b[31m"}
 _RESET = "\x1b[0m"
@@ -95,7 +95,8 @@ def configure(handler: logging.Handler, level: str, *, access: bool) -> None:
         logger.handlers = [handler]
         logger.propagate = False
         logger.setLevel(level.upper())
-    logging.getLogger("uvicorn.error").setLevel(max(logging.WARNING, logging.getLevelName(level.upper())))
+    for name in ("asyncio", "uvicorn.error"):
+        logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLevelName(level.upper())))
     if not access:
         logging.getLogger("uvicorn.access").handlers = []
 

@@ -65,6 +65,8 @@ class Wire(Connection, asyncio.Protocol):
         """Take the transport over: the 101, the welcome, and what the client sent too early."""
         self._transport.set_protocol(self)
         self._transport.write(answer)
+        if self._transport.get_write_buffer_size() and not self.behind:
+            self.pause_writing()  # it was told so before, as the protocol it had then
         self._node.manager.connect(self, welcome)
         if early:
             self.data_received(early)
@@ -92,8 +94,8 @@ class Wire(Connection, asyncio.Protocol):
             self._retire(code, reason, ending)
             self._send(Batch(wire=close_frame(code, reason)))
 
-    def abort(self, reason: str) -> None:
-        self._retire(CloseCode.ABNORMAL, reason, Ending.EVICTED)
+    def abort(self, reason: str, ending: Ending = Ending.EVICTED) -> None:
+        self._retire(CloseCode.ABNORMAL, reason, ending)
         self._transport.abort()
 
     def pause_writing(self) -> None:
@@ -122,7 +124,8 @@ class Wire(Connection, asyncio.Protocol):
         self.close(CloseCode.TRY_AGAIN_LATER, f"too slow: {reason}", Ending.EVICTED)
 
     def _retire(self, code: int, reason: str, ending: Ending) -> None:
-        self._deadline = self._node.clock() + CLOSE_TIMEOUT
+        if self.ending is None:
+            self._deadline = self._node.clock() + CLOSE_TIMEOUT
         self._node.manager.retire(self, code, reason, ending)
 
     # Receiving
@@ -146,10 +149,11 @@ class Wire(Connection, asyncio.Protocol):
     def _read(self, data: bytes) -> None:
         if self._reader is None:
             small = whole_small_frame(data)
-            if small:
+            limit = self._node.settings.max_message_size
+            if small and (not limit or len(small[1]) <= limit):
                 self._take(*small)
                 return
-            self._reader = FrameReader(self._node.settings.max_message_size, self.deflate)
+            self._reader = FrameReader(limit, self.deflate)
         for opcode, payload in self._reader.feed(data):
             self._take(opcode, payload)
             if self._deaf:
@@ -175,9 +179,10 @@ class Wire(Connection, asyncio.Protocol):
     def _peer_closes(self, payload: bytes) -> None:
         code, reason = close_reason(payload)
         self._deaf = True
+        unsaid = self.ending is None or self._outbox is not None
         self._outbox = None  # whoever closes reads no more
-        if self.ending is None:
-            self._retire(code, reason, Ending.LEFT)
+        self._retire(code, reason, Ending.LEFT)
+        if unsaid:
             self._transport.write(frame(CLOSE, payload[:2]))
         self._transport.close()
 

@@ -1,34 +1,49 @@
-"""The floor: epoll, the least handshake, and one write per connection. Who cannot take it is dropped."""
+"""The floor: epoll, the least handshake, map(os.write). No queue: who cannot take a frame is dropped."""
 
-import base64
-import hashlib
 import os
 import select
+from contextlib import suppress
 from itertools import repeat
 
-from tests.bench.frames import next_frame
+from tests.bench.frames import TEXT, answer, frame, next_frame
 from tests.bench.peers.listening import listener
 
-ANSWER = b"HTTP/1.1 101 \r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: %b\r\n\r\n"
 listening, epoll = listener(), select.epoll()
 epoll.register(listening, select.EPOLLIN)
-unread, fds = {}, []
+fds: dict[int, bytes] = {}
 
 
-def broadcast(frame: bytes) -> None:
-    wrote, writes = [], map(os.write, fds, repeat(frame))
+def broadcast(wire: bytes) -> None:
+    wrote, writes = [], map(os.write, fds, repeat(wire))
     while len(wrote) < len(fds):
         try:
             wrote.extend(writes)
         except OSError:
             wrote.append(0)
-    if sum(wrote) < len(frame) * len(fds):
-        for fd in [fd for fd, n in zip(fds, wrote, strict=True) if n < len(frame)]:
-            drop(fd)
+    for fd in [fd for fd, n in zip(fds, wrote, strict=True) if n < len(wire)]:
+        fds.pop(fd)
+        os.close(fd)
 
 
-def drop(fd: int) -> None:
-    unread.pop(fd)
-    if fd in fds:
-        fds.remove(fd)
-    os.close(fd)
+def handle(ready: int, events: int) -> None:
+    if ready == listening.fileno():
+        fd = listening.accept()[0].detach()
+        os.set_blocking(fd, False)
+        epoll.register(fd, select.EPOLLIN)
+    elif events & (select.EPOLLERR | select.EPOLLHUP) or not (chunk := os.read(ready, 65536)):
+        fds.pop(ready, None)
+        os.close(ready)
+    elif ready not in fds:
+        fds[ready] = b""
+        os.write(ready, answer(chunk))
+    else:
+        fds[ready] += chunk
+        while ready in fds and (got := next_frame(fds[ready])):
+            fds[ready] = fds[ready][got.end :]
+            broadcast(frame(TEXT, got.payload, mask=0))
+
+
+while True:
+    for event in epoll.poll():
+        with suppress(OSError):  # dropped a moment ago, by a broadcast
+            handle(*event)

@@ -16,6 +16,9 @@ from wsctl.lifecycle.graceful import DrainProgress
 REFRESH = 0.25
 """Seconds between two pictures of the bar."""
 
+ECHO = 3
+"""Columns left free at the end of a line: the terminal's `^C` there must not begin another one."""
+
 LINE_EVERY = 10.0
 """Seconds of the drain between two lines, where there is no bar."""
 
@@ -49,7 +52,7 @@ class DrainBar:
 
     def began(self, progress: DrainProgress) -> None:
         self._live = Live(
-            picture(progress, self._console.width),
+            self._picture(progress),
             console=self._console,
             auto_refresh=False,
             transient=True,
@@ -59,7 +62,7 @@ class DrainBar:
 
     def progressed(self, progress: DrainProgress) -> None:
         if self._live:
-            self._live.update(picture(progress, self._console.width), refresh=True)
+            self._live.update(self._picture(progress), refresh=True)
 
     def cancelled(self) -> None:
         self.stop()
@@ -72,6 +75,9 @@ class DrainBar:
         if self._live:
             self._live.stop()
             self._live = None
+
+    def _picture(self, progress: DrainProgress) -> Table | Group:
+        return picture(progress, self._console.width - ECHO)
 
 
 class DrainLines:

@@ -1,0 +1,41 @@
+"""The ConnectionManager of FastAPI's tutorial on stock uvicorn."""
+
+import uvicorn
+from fastapi import FastAPI, WebSocket, WebSocketDisconnect
+
+from tests.bench.peers.listening import listener
+
+app = FastAPI()
+
+
+class ConnectionManager:
+    def __init__(self) -> None:
+        self.active_connections: list[WebSocket] = []
+
+    async def connect(self, websocket: WebSocket) -> None:
+        await websocket.accept()
+        self.active_connections.append(websocket)
+
+    def disconnect(self, websocket: WebSocket) -> None:
+        self.active_connections.remove(websocket)
+
+    async def broadcast(self, message: str) -> None:
+        for connection in self.active_connections:
+            await connection.send_text(message)
+
+
+manager = ConnectionManager()
+
+
+@app.websocket("/ws/{client_id}")
+async def endpoint(websocket: WebSocket, client_id: str) -> None:
+    await manager.connect(websocket)
+    try:
+        while True:
+            await manager.broadcast(await websocket.receive_text())
+    except WebSocketDisconnect:
+        manager.disconnect(websocket)
+
+
+config = uvicorn.Config(app, loop="uvloop", ws="websockets-sansio", log_level="warning", access_log=False)
+uvicorn.Server(config).run(sockets=[listener()])

@@ -1,0 +1,78 @@
+"""The table's main rows as a picture: bars, CPU per delivery relative to the floor."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from html import escape
+from typing import Any
+
+from tests.bench.peer import Peer
+from tests.bench.table import Figure
+
+WIDTH, LEFT, RIGHT = 760, 210, 70
+ROW, BAR, GROUP = 24, 16, 46
+TOP, BOTTOM = 62, 30
+
+INK, FAINT, PAPER = "#1f2328", "#59636e", "#ffffff"
+COLOURS = {"floor": "#8c959f", "wsctl": "#0969da"}
+OTHER = "#bf8700"
+
+_FONT = "font-family=\"system-ui,-apple-system,'Segoe UI',Helvetica,Arial,sans-serif\""
+
+
+def svg(peers: Iterable[Peer], rows: Iterable[Figure], cells: Mapping[str, Mapping[str, Any]]) -> str:
+    """An SVG with a background of its own, so that it reads the same on light and dark pages."""
+    groups = [
+        (row.title, _bars(row, peers, cells)) for row in rows if row.key.endswith("_us") and row.compared
+    ]
+    groups = [(title, bars) for title, bars in groups if bars]
+    longest = max((ratio for _, bars in groups for _, _, ratio in bars), default=1.0)
+    scale = (WIDTH - LEFT - RIGHT) / longest
+    height = TOP + sum(GROUP + ROW * len(bars) for _, bars in groups) + BOTTOM
+    return "\n".join(
+        [
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img" {_FONT}>',
+            f'<rect width="{WIDTH}" height="{height}" rx="8" fill="{PAPER}"/>',
+            _text(24, 32, "CPU of the server per delivery, relative to the floor", 17, weight=600),
+            _text(24, 52, "Shorter is better. The floor only writes: one os.write per client.", 12, FAINT),
+            *_groups(groups, scale),
+            "</svg>\n",
+        ]
+    )
+
+
+def _bars(
+    row: Figure, peers: Iterable[Peer], cells: Mapping[str, Mapping[str, Any]]
+) -> list[tuple[str, str, float]]:
+    """Name, title and ratio of each server that has this row."""
+    found = [(peer, cells.get(peer.name, {}).get(row.key, {}).get("ratio")) for peer in peers]
+    return [(peer.name, peer.title, ratio) for peer, ratio in found if ratio is not None]
+
+
+def _groups(groups: list[tuple[str, list[tuple[str, str, float]]]], scale: float) -> Iterator[str]:
+    y, one = TOP, LEFT + scale
+    for title, bars in groups:
+        yield _text(24, y + 30, title.removeprefix("CPU µs a delivery, "), 13, weight=600)
+        y += GROUP - 6
+        bottom = y + ROW * len(bars)
+        yield f'<path d="M{one:.1f} {y - 2}V{bottom}" stroke="{FAINT}" stroke-dasharray="3 3"/>'
+        for name, label, ratio in bars:
+            yield from _bar(y, name, label, ratio, scale)
+            y += ROW
+        y += 6
+
+
+def _bar(y: int, name: str, label: str, ratio: float, scale: float) -> Iterator[str]:
+    weight = 600 if name == "wsctl" else 400
+    width = max(1.0, ratio * scale)
+    yield _text(LEFT - 10, y + 13, label, 12, anchor="end", weight=weight)
+    fill = COLOURS.get(name, OTHER)
+    yield f'<rect x="{LEFT}" y="{y + 1}" width="{width:.1f}" height="{BAR}" rx="2" fill="{fill}"/>'
+    yield _text(LEFT + width + 6, y + 13, f"{ratio:.2f}", 12, weight=weight)
+
+
+def _text(
+    x: float, y: float, text: str, size: int, colour: str = INK, *, anchor: str = "start", weight: int = 400
+) -> str:
+    return (
+        f'<text x="{x:.0f}" y="{y:.0f}" font-size="{size}" font-weight="{weight}" fill="{colour}"'
+        f' text-anchor="{anchor}" stroke="{PAPER}" stroke-width="3" paint-order="stroke">{escape(text)}</text>'
+    )

@@ -1,0 +1,107 @@
+"""The figures of a run: medians, ratios to the floor, and how they are printed and written."""
+
+import statistics
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tests.bench.peer import Peer
+from tests.bench.scenarios import JSON_SIZE, LARGE, SMALL, Scale
+
+FLOOR = "floor"
+
+Runs = dict[str, dict[str, list[float]]]
+"""What was measured: by server, by figure, one value a round."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One row: `compared` ones show the ratio to the floor, `total` ones the sum and not the median."""
+
+    key: str
+    title: str
+    digits: int
+    compared: bool = False
+    total: bool = False
+
+    def value(self, values: list[float]) -> float | None:
+        if not values:
+            return None
+        return sum(values) if self.total else statistics.median(values)
+
+
+def figures(scale: Scale) -> tuple[Figure, ...]:
+    """The rows, with the numbers of clients of this run in their titles."""
+    few = f"{scale.clients:,} clients"
+    return (
+        Figure("fanout_us", f"CPU µs a delivery, {few}", 2, compared=True),
+        Figure("fanout_user_us", "  of it in user space", 2),
+        Figure("many_us", f"CPU µs a delivery, {scale.many:,} clients", 2, compared=True),
+        Figure("queued_us", f"CPU µs a delivery, {few}, 16 outstanding", 2, compared=True),
+        Figure("latency_p50_ms", f"latency p50 ms, {few}, 10/s", 2, compared=True),
+        Figure("latency_p99_ms", "latency p99 ms", 2, compared=True),
+        Figure("latency_max_ms", "longest ms", 2),
+        Figure("handshakes_per_s", f"handshakes/s, {scale.idle:,} clients", 0),
+        Figure("kib_per_connection", "KiB an idle connection", 2),
+        Figure("slow_rate", f"rate of the others when {scale.slow} do not read", 2),
+        Figure("slow_growth_mib", "  growth of memory, MiB", 1),
+        Figure("slow_cut", f"  cut off, of {scale.slow}", 0),
+        Figure("plain_us", f"CPU µs a delivery, {JSON_SIZE // 1024} KiB of JSON", 2),
+        Figure("deflated_us", "  with permessage-deflate", 2),
+        Figure("forced_closed", "close frames when forced", 0),
+        Figure("forced_spread_s", "  seconds from first to last", 3),
+        Figure("order_errors", "frames lost, twice or out of order", 0, total=True),
+    )
+
+
+def summary(runs: Runs, rows: Iterable[Figure]) -> dict[str, dict[str, Any]]:
+    """By server and figure: the median or sum, its ratio to the floor where it is compared, each round."""
+    result: dict[str, dict[str, Any]] = {}
+    for name, measured in runs.items():
+        for row in rows:
+            value = row.value(measured.get(row.key, []))
+            if value is None:
+                continue
+            cell: dict[str, Any] = {"value": round(value, 4)}
+            base = row.value(runs.get(FLOOR, {}).get(row.key, []))
+            if row.compared and base:
+                cell["ratio"] = round(value / base, 3)
+            cell["runs"] = [round(one, 4) for one in measured[row.key]]
+            result.setdefault(name, {})[row.key] = cell
+    return result
+
+
+def text(peers: Iterable[Peer], rows: Iterable[Figure], cells: Mapping[str, Mapping[str, Any]]) -> str:
+    """The table in Markdown, aligned for a terminal; in brackets the ratio to the floor."""
+    shown = [peer for peer in peers if peer.name in cells]
+    lines = [["", *(peer.name for peer in shown)]]
+    for row in rows:
+        line = [_cell(row, cells[peer.name].get(row.key)) for peer in shown]
+        if any(line):
+            lines.append([row.title, *line])
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    printed = [_line(line, widths) for line in lines]
+    rule = "|".join(["", "-" * (widths[0] + 2), *("-" * (width + 1) + ":" for width in widths[1:]), ""])
+    return "\n".join([printed[0], rule, *printed[1:]])
+
+
+def _line(line: list[str], widths: list[int]) -> str:
+    first, *rest = zip(line, widths, strict=True)
+    return "| " + " | ".join([first[0].ljust(first[1]), *(cell.rjust(width) for cell, width in rest)]) + " |"
+
+
+def _cell(row: Figure, cell: Mapping[str, Any] | None) -> str:
+    if cell is None:
+        return ""
+    value = f"{cell['value']:,.{row.digits}f}"
+    return f"{value} ({cell['ratio']:.2f})" if "ratio" in cell else value
+
+
+def conditions() -> str:
+    """What one has to know to read the table."""
+    return (
+        "CPU is the server's, user and system, on a core of its own where there are two. "
+        f"Payloads have {SMALL} bytes as delivered, {LARGE // 1024} KiB when some do not read. "
+        "In brackets: the ratio to the floor. That is Python too: an epoll loop that does map(os.write) "
+        "over the sockets after a minimal handshake, and nothing else."
+    )

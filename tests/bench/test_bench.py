@@ -1,0 +1,80 @@
+"""The bench as a person runs it, on a small scale: it measures, and says what it measured."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+
+from tests.bench.peer import PEERS
+from tests.support.server import DEADLINE
+
+pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the bench needs Linux")
+
+COSTS = {"fanout_us", "many_us", "queued_us", "latency_p50_ms", "latency_p99_ms", "latency_max_ms"}
+POSITIVE = COSTS | {"handshakes_per_s", "slow_rate"}
+NOT_NEGATIVE = {"fanout_user_us", "slow_growth_mib", "slow_cut"}
+OF_WSCTL_ALONE = {"forced_closed", "forced_spread_s"}
+
+
+def bench(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-m", "tests.bench", *arguments],
+        cwd=Path(__file__).parent.parent.parent,
+        capture_output=True,
+        text=True,
+        timeout=3 * DEADLINE,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict[str, Any], ElementTree.Element]:
+    """The table, the JSON and the plot of a quick run of the floor and wsctl."""
+    folder = tmp_path_factory.mktemp("bench")
+    results, plot = folder / "results.json", folder / "results.svg"
+    done = bench("--quick", "--only", "floor", "wsctl", "--json", str(results), "--svg", str(plot))
+    assert done.returncode == 0, done.stderr
+    return done.stdout, json.loads(results.read_text()), ElementTree.parse(plot).getroot()
+
+
+def test_every_figure_is_measured_for_the_floor_and_for_wsctl(measured: Any) -> None:
+    _, results, _ = measured
+    for name in ("floor", "wsctl"):
+        figures = {key: cell["value"] for key, cell in results["servers"][name].items()}
+        assert set(figures) >= POSITIVE | NOT_NEGATIVE
+        assert {key for key in POSITIVE if figures[key] <= 0} == set()
+        assert {key for key in NOT_NEGATIVE if figures[key] < 0} == set()
+        assert figures["order_errors"] == 0
+    assert set(results["servers"]["wsctl"]) >= OF_WSCTL_ALONE
+
+
+def test_costs_are_compared_with_the_floor(measured: Any) -> None:
+    _, results, _ = measured
+    floor, wsctl = results["servers"]["floor"], results["servers"]["wsctl"]
+    for key in COSTS - {"latency_max_ms"}:
+        assert floor[key]["ratio"] == 1
+        assert wsctl[key]["ratio"] == pytest.approx(wsctl[key]["value"] / floor[key]["value"], rel=0.01)
+
+
+def test_the_table_shows_the_figures_of_the_json(measured: Any) -> None:
+    table, results, _ = measured
+    for key in ("handshakes_per_s", "forced_closed"):
+        assert f" {results['servers']['wsctl'][key]['value']:,.0f} |" in table
+    assert "map(os.write)" in table
+
+
+def test_the_plot_names_the_servers(measured: Any) -> None:
+    _, _, plot = measured
+    texts = {element.text for element in plot.iter("{http://www.w3.org/2000/svg}text")}
+    assert {peer.title for peer in PEERS if peer.name in ("floor", "wsctl")} <= texts
+
+
+def test_an_unknown_name_is_refused() -> None:
+    done = bench("--only", "nobody")
+    assert done.returncode == 2
+    assert "nobody" in done.stderr
+    assert "Traceback" not in done.stderr
