@@ -164,7 +164,7 @@ class Load:
         return bool(ready)
 
     def _enter(self, count: int) -> list[int]:
-        """New connections stand where the next broadcast will begin."""
+        """New connections, at least one, stand where the next broadcast will begin."""
         fds = self._connections.open(count)
         end = len(self.stream.data)
         self._at.update(dict.fromkeys(fds, end))

@@ -11,18 +11,18 @@ class Peer:
 
     Attributes:
         greets: it sends one frame to each client that connects.
-        needs: the module without which it is left out.
+        needs: the module without which it is left out, if any.
     """
 
     name: str
     title: str
     command: tuple[str, ...]
     greets: bool = False
-    needs: str = "select"
+    needs: str = ""
 
     @property
     def installed(self) -> bool:
-        return importlib.util.find_spec(self.needs) is not None
+        return not self.needs or importlib.util.find_spec(self.needs) is not None
 
 
 def _program(name: str) -> tuple[str, ...]:

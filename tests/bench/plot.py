@@ -74,5 +74,6 @@ def _text(
 ) -> str:
     return (
         f'<text x="{x:.0f}" y="{y:.0f}" font-size="{size}" font-weight="{weight}" fill="{colour}"'
-        f' text-anchor="{anchor}" stroke="{PAPER}" stroke-width="3" paint-order="stroke">{escape(text)}</text>'
+        f' text-anchor="{anchor}" stroke="{PAPER}" stroke-width="3" paint-order="stroke">'
+        f"{escape(text)}</text>"
     )

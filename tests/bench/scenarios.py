@@ -72,6 +72,8 @@ def _cost(server: Server, load: Load, publish: Callable[[], None], seconds: floa
     load.pump(publish, count=WARMUP)
     cpu, ticks = server.cpu(), server.ticks()
     run = load.pump(publish, seconds=seconds, window=window)
+    if run.stalled:
+        raise ConnectionError("nothing came any more")
     us = (server.cpu() - cpu) * 1e6 / (run.broadcasts * len(load))
     user, kernel = (after - before for after, before in zip(server.ticks(), ticks, strict=True))
     return {"us": us, "user_us": us * user / max(1, user + kernel)}

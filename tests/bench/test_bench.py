@@ -46,6 +46,7 @@ def test_every_figure_is_measured_for_the_floor_and_for_wsctl(measured: Any) -> 
     for name in ("floor", "wsctl"):
         figures = {key: cell["value"] for key, cell in results["servers"][name].items()}
         assert set(figures) >= POSITIVE | NOT_NEGATIVE
+        assert "kib_per_connection" in figures
         assert {key for key in POSITIVE if figures[key] <= 0} == set()
         assert {key for key in NOT_NEGATIVE if figures[key] < 0} == set()
         assert figures["order_errors"] == 0
