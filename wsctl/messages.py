@@ -17,6 +17,9 @@ MAX_CLIENT_ID = 128
 SERVER = "server"
 """The `from` of messages that no client sent."""
 
+_TO_JSON = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+_TO_ASCII_JSON = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
+
 _ID_SHAPE = re.compile(r"[^\W_][\w.@:+~-]*")
 
 
@@ -36,14 +39,18 @@ def client_id(text: str) -> str:
     normal = unicodedata.normalize("NFC", text)
     if not 0 < len(normal) <= MAX_CLIENT_ID:
         raise InvalidClientId(f"a client id has 1 to {MAX_CLIENT_ID} characters, not {len(normal)}")
-    bare = "".join(c for c in normal[1:] if unicodedata.category(c) not in {"Mn", "Mc"})
     if normal == SERVER:
         raise InvalidClientId(f"the client id {SERVER} is taken: messages from it are the server's own")
-    if not _ID_SHAPE.fullmatch(normal[0] + bare):
+    if not _ID_SHAPE.fullmatch(normal if normal.isascii() else _without_marks(normal)):
         raise InvalidClientId(
             "a client id has letters, digits and . _ @ : + ~ - and starts with a letter or digit"
         )
     return normal
+
+
+def _without_marks(text: str) -> str:
+    """The text less the combining marks behind its first character."""
+    return text[0] + "".join(c for c in text[1:] if unicodedata.category(c) not in {"Mn", "Mc"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +73,9 @@ def encode(frame: dict[str, Any]) -> bytes:
         ValueError: the data holds a NaN or an infinity, which JSON does not have.
     """
     try:
-        return json.dumps(frame, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+        return _TO_JSON(frame).encode()
     except UnicodeEncodeError:
-        return json.dumps(frame, allow_nan=False, separators=(",", ":")).encode()
+        return _TO_ASCII_JSON(frame).encode()
 
 
 def welcome(client: str, newest: str, version: str, phase: str, recovered: bool | None) -> bytes:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from tests.support.connections import RecordedConnection
 from wsctl.hub.connection import Ending
+from wsctl.hub.frame import Batch
 from wsctl.hub.log import MessageLog
 from wsctl.hub.manager import ConnectionManager
 from wsctl.messages import Message
@@ -27,7 +28,7 @@ class Hub:
 
     def join(self, name: str) -> RecordedConnection:
         connection = RecordedConnection(name, self.manager, self.now)
-        self.manager.connect(connection, b'"welcome"')
+        self.manager.connect(connection, Batch((b'"welcome"',)))
         return connection
 
     def for_all(self, what: str) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from tests.support.connections import RecordedConnection
 from tests.support.server import DEADLINE
+from wsctl.hub.frame import Batch
 from wsctl.hub.manager import ConnectionManager
 from wsctl.hub.periodic import periodic_broadcast_task
 
@@ -18,7 +19,7 @@ async def test_every_client_gets_numbered_heartbeats_with_the_time_and_the_count
     third = asyncio.Event()
     clients = [RecordedConnection(name, manager) for name in ("bob", "eve")]
     for client in clients:
-        manager.connect(client, b"welcome")
+        manager.connect(client, Batch((b"welcome",)))
 
     def wall() -> float:
         if len(clients[0].payloads) == 3:

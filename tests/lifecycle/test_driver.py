@@ -16,6 +16,7 @@ from tests.support.connections import RecordedConnection
 from tests.support.server import DEADLINE
 from wsctl.codes import ExitCode
 from wsctl.hub.connection import Ending
+from wsctl.hub.frame import Batch
 from wsctl.hub.manager import ConnectionManager
 from wsctl.lifecycle.driver import DrainDriver, DrainLog
 from wsctl.lifecycle.graceful import CLOSE_TIMEOUT, DrainProgress, GracefulShutdownManager, NotDraining
@@ -63,7 +64,7 @@ class Server:
 
     def join(self, name: str) -> RecordedConnection:
         connection = RecordedConnection(name, self.manager, self.now)
-        self.manager.connect(connection, b"{}")
+        self.manager.connect(connection, Batch((b"{}",)))
         return connection
 
     async def later(self, seconds: float) -> None:

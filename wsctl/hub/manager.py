@@ -43,8 +43,8 @@ class ConnectionManager:
         self._fanout = Fanout()
         self._pending: list[bytes] = []
 
-    def connect(self, connection: Connection, welcome: bytes) -> None:
-        """Make it active: its first frame is `welcome`, then every message from here on.
+    def connect(self, connection: Connection, welcome: Batch) -> None:
+        """Make it active: it is sent `welcome` first, then every message from here on.
 
         An older connection of the same id is closed with 4501.
         """
@@ -53,7 +53,7 @@ class ConnectionManager:
         if older:
             older.close(CloseCode.REPLACED, "replaced by a newer connection of this id", Ending.EVICTED)
         self.active_connections[connection.client_id] = connection
-        connection.offer(Batch((welcome,)))
+        connection.offer(welcome)
         self.settle(connection)
         self._log("connected", connection)
         self._changed()

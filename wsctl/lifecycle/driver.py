@@ -30,6 +30,8 @@ class DrainObserver(Protocol):
     def ended(self, progress: DrainProgress, exit_code: ExitCode) -> None: ...
 
 
+_ENDING = frozenset({Phase.DRAINING, Phase.CLOSING})
+
 _START = ("reason", "active", "started_with", "elapsed_s", "remaining_s")
 _COURSE = ("active", "started_with", "elapsed_s", "remaining_s", "left", "evicted", "oldest")
 _END = (
@@ -90,7 +92,7 @@ class DrainDriver:
         self._poke = asyncio.Event()
         self.stopped = asyncio.Event()
         self._waiters: list[asyncio.Future[None]] = []
-        hub.observers.append(self._poke.set)
+        hub.observers.append(self._notice)
 
     def progress(self) -> DrainProgress | None:
         """The drain as it stands; None when there is none."""
@@ -145,6 +147,11 @@ class DrainDriver:
             undelivered=self._undelivered,
             oldest=next(iter(hub.active_connections), None),
         )
+
+    def _notice(self) -> None:
+        """Somebody came or went; it matters only while the server ends."""
+        if self._life.phase in _ENDING:
+            self._poke.set()
 
     def _pause(self) -> float | None:
         now = self._clock()

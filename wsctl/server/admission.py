@@ -72,7 +72,7 @@ class Admission:
             client_id = messages.client_id(unquote(asked.name, errors="strict"))
         except ValueError as error:
             return Refused(HTTPStatus.BAD_REQUEST, "bad_client_id", _why(error))
-        since = parse_qs(asked.query, keep_blank_values=True).get("since", [None])[-1]
+        since = _since(asked.query) if asked.query else None
         if since is not None and not _looks_like_an_id(since):
             return Refused(HTTPStatus.BAD_REQUEST, "bad_since", "since is not the id of a message")
         if not self._origin_allowed(asked):
@@ -105,6 +105,11 @@ def full() -> Refused:
     """The answer when there is no room."""
     text = f"the server has all the clients it can take: try again in {RETRY_AFTER} seconds"
     return Refused(HTTPStatus.SERVICE_UNAVAILABLE, "full", text, (("retry-after", str(RETRY_AFTER)),))
+
+
+def _since(query: str) -> str | None:
+    given = parse_qs(query, keep_blank_values=True).get("since")
+    return given[-1] if given else None
 
 
 def _why(error: ValueError) -> str:

@@ -64,7 +64,7 @@ class AsgiConnection(Connection):
     async def run(self, since: str | None) -> None:
         """Serve the client until it leaves or is closed."""
         self._sender = asyncio.create_task(self._send_all())
-        self._node.manager.connect(self, self._node.welcome(self.client_id, since))
+        self._node.manager.connect(self, Batch((self._node.welcome(self.client_id, since),)))
         receiver = asyncio.create_task(self._receive_all())
         try:
             await asyncio.wait({self._sender, receiver}, return_when=asyncio.FIRST_COMPLETED)

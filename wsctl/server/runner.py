@@ -6,6 +6,7 @@ drain, and it is let go only when `DrainDriver` says that the server has stopped
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import signal
@@ -76,6 +77,7 @@ class Runner(uvicorn.Server):
             self.servers.append(await self._listen(self._control, control=True))
         self.started = True
         self._when_listening()
+        _spare_the_collector()
         if not self._node.driver.stopped.is_set():
             self._node.life.started()
 
@@ -132,6 +134,17 @@ class Runner(uvicorn.Server):
     def _check_requests(self, now: float) -> None:
         for connection in list(self.server_state.connections):
             cast(HttpProtocol, connection).check(now)
+
+
+def _spare_the_collector() -> None:
+    """Keep the collector's oldest generation from stopping the server.
+
+    What was made at the start lives to the end and need not be looked at again; connections are freed by
+    reference counts, so that cycles to collect are rare, and rare collections are enough.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 50, 100)
 
 
 def serve(

@@ -62,12 +62,11 @@ class Wire(Connection, asyncio.Protocol):
         transport.set_write_buffer_limits(high=0 if fd is not None else 1, low=0)
 
     def begin(self, answer: bytes, welcome: bytes, early: bytes) -> None:
-        """Take the transport over: the 101, the welcome, and what the client sent too early."""
+        """Take the transport over: send the 101 and the welcome, and read what the client sent too early."""
         self._transport.set_protocol(self)
-        self._transport.write(answer)
         if self._transport.get_write_buffer_size() and not self.behind:
             self.pause_writing()  # it was told so before, as the protocol it had then
-        self._node.manager.connect(self, welcome)
+        self._node.manager.connect(self, Batch((welcome,), answer + frame(TEXT, welcome)))
         if early:
             self.data_received(early)
 
