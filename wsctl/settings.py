@@ -20,7 +20,7 @@ ENV_PREFIX = "WSCTL_"
 _SECONDS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _BYTES = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 _AMOUNT = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\s*([a-z]*)")
-_RATE = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)(?:/s)?(?::(\d{1,9}))?")
+_RATE = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)(?:/s)?(?:(?::| burst )(\d{1,9}))?")
 
 
 class Rate(NamedTuple):
@@ -48,7 +48,7 @@ def size(text: str) -> int:
 
 
 def rate(text: str) -> Rate:
-    """A rate from `20`, `20/s` or `20/s:40`; the burst is twice a second's worth unless given."""
+    """A rate from `20`, `20/s`, `20/s:40` or `20/s burst 40`; a burst is two seconds' worth unless given."""
     found = _RATE.fullmatch(text.strip().lower())
     if not found:
         raise ValueError(f"{text!r} is not a rate: write 20, 20/s or 20/s:40 (40 at once)")

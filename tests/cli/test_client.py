@@ -237,6 +237,17 @@ def test_an_empty_input_is_no_reason_to_leave(start_server: StartServer, environ
         client.send_signal(signal.SIGINT)
 
 
+def test_lines_above_the_servers_rate_are_no_success(
+    start_server: StartServer, environ: dict[str, str]
+) -> None:
+    start_server("--rate", "1/s:5")
+    result = wsctl("client", "--id", "bob", environ=environ, stdin="line\n" * 20)
+    assert result.returncode == 1
+    assert "(rate_limited)" in result.stderr
+    assert "did not take every message" in result.stderr
+    assert 5 <= result.stdout.count("line") < 20
+
+
 async def test_lines_that_do_not_come_back_are_counted(environ: dict[str, str]) -> None:
     async def deaf(connection: ServerConnection) -> None:
         await connection.send(welcome())
@@ -256,7 +267,7 @@ def test_a_message_that_is_not_taken_is_said_on_stderr(
 ) -> None:
     start_server("--no-client-publish")
     result = wsctl("client", "--id", "bob", environ=environ, stdin="hello\n")
-    assert (result.returncode, result.stdout) == (0, "")
+    assert (result.returncode, result.stdout) == (1, "")
     assert "(publish_disabled)" in result.stderr
 
 

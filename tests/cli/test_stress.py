@@ -116,7 +116,9 @@ async def test_a_drain_at_its_deadline_is_seen_as_1012(
         await under_way(server)
         assert server.stop() == 4
         _, found = ended(run)
-    assert found["close_codes"] == {"1012": CLIENTS}
+    assert found["close_codes"]["1012"] == CLIENTS
+    # Who comes back before the process has ended is turned away.
+    assert set(found["close_codes"]) <= {"1012", "1001"}
     assert found["missed"] == 0
 
 

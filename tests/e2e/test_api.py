@@ -77,6 +77,8 @@ async def test_a_broadcast_reaches_everyone_or_its_addressees(start_server: Star
     assert (frame["data"], frame["to"]) == ("psst", ["eve", "nobody"])
     server.api("POST", "/api/broadcast", {"data": "last"})
     assert (await receive_type(bob, "message"))["data"] == "last"
+    await bob.close()
+    await eve.close()
 
 
 def test_what_is_not_there_is_said_in_json(start_server: StartServer) -> None:

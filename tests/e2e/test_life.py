@@ -157,12 +157,14 @@ async def test_one_more_sigint_aborts_a_client_that_does_not_answer(start_server
 async def test_a_stalled_client_cannot_hold_the_exit_and_progress_is_logged(
     start_server: StartServer,
 ) -> None:
-    server = start_server("--shutdown-timeout", "11", "--log-format", "json", "--max-queue", "8m")
+    server = start_server("--shutdown-timeout", "16", "--log-format", "json", "--max-queue", "8m")
     bob = await join(server.ws_url, "bob")
     with RawClient(server.port, receive_buffer=4096) as stalled:
         stalled.join("stalled")
         server.signal()
         await receive_type(bob, "shutdown")
+        # It stalls so late that the deadline comes before the ten seconds it may.
+        await asyncio.to_thread(server.wait_for_line, "still draining")
         for _ in range(100):
             server.api("POST", "/api/broadcast", {"data": "x" * 60_000})
             await receive_type(bob, "message")
@@ -171,12 +173,12 @@ async def test_a_stalled_client_cannot_hold_the_exit_and_progress_is_logged(
     lines = [json.loads(line) for line in server.lines]
     told = {line["event"]: line for line in reversed(lines) if line["logger"] == "wsctl.drain"}
     assert told["draining"]["active"] == 2
-    assert told["draining"]["remaining_s"] == pytest.approx(11, abs=0.5)
+    assert told["draining"]["remaining_s"] == pytest.approx(16, abs=0.5)
     assert told["still draining"]["elapsed_s"] == pytest.approx(10, abs=1)
-    assert told["still draining"]["active"] == 1
+    assert told["still draining"]["active"] == 2
     end = told["drained"]
-    assert (end["left"], end["active"], end["exit_code"]) == (1, 0, 4)
-    assert end["evicted"] + end["aborted"] == 1
+    assert (end["left"], end["aborted"], end["active"], end["exit_code"]) == (1, 1, 0, 4)
+    assert end["undelivered"] > 0
 
 
 @each(ALL)

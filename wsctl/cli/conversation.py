@@ -10,6 +10,7 @@ from wsctl.cli.ui.transcript import Transcript
 from wsctl.client.events import Closed, Event, Failed, Opened, Received, Refused
 from wsctl.client.session import NotConnected, Session
 from wsctl.codes import ExitCode
+from wsctl.errors import WsctlError
 
 ECHO_TIMEOUT = 2.0
 """Seconds that what was piped in has to come back before the command leaves."""
@@ -51,6 +52,7 @@ class Conversation:
         self._count = count
         self._enough = asyncio.Event()
         self._answers = 0
+        self._refusals = 0
         self._answered = asyncio.Event()
         self._connected_once = False
         self._leaving = False
@@ -109,6 +111,10 @@ class Conversation:
                 await self._answers_to(sent)
         except TimeoutError:
             self._transcript.note(f"{sent - self._answers} of {sent} messages did not come back")
+        if self._refusals:
+            raise WsctlError(
+                "the server did not take every message, for the reason above: send the rest again"
+            )
 
     async def _send_when_open(self, text: str) -> None:
         member = self._members[0]
@@ -166,4 +172,5 @@ class Conversation:
         )
         if own:
             self._answers += 1
+            self._refusals += frame.get("type") == "error"
             self._answered.set()
