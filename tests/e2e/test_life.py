@@ -237,3 +237,20 @@ async def test_sigusr1_prints_progress(start_server: StartServer) -> None:
     server.wait_for_line("status status=draining connections=1 .*remaining_s=")
     await bob.close()
     assert await ended(server) == 0
+
+
+async def test_under_plain_uvicorn_too_a_stalled_client_cannot_hold_the_exit(
+    start_server: StartServer,
+) -> None:
+    server = guest(start_server, "--shutdown-timeout", "1", "--max-queue", "64m")
+    bob = await join(server.ws_url, "bob")
+    with RawClient(server.port, receive_buffer=4096) as stalled:
+        stalled.join("stalled")
+        for _ in range(100):
+            as_operator(server, "POST", "/api/broadcast", {"data": "x" * 60_000})
+            await receive_type(bob, "message")
+        server.signal()
+        assert (await closed(bob))[0] == 1012
+        await asyncio.to_thread(server.wait, 30)
+    server.wait_for_line("drained.* forced=1 aborted=1")
+    assert not [line for line in server.lines if "Traceback" in line]

@@ -25,6 +25,7 @@ class ConnectionManager:
         closing: those whose stay ended and whose socket is still there.
         tally: stays that ended, by how.
         delivered: messages offered to a client, since the start.
+        undelivered: messages that waited for clients which were aborted.
         observers: called after each change of who is connected.
     """
 
@@ -37,6 +38,7 @@ class ConnectionManager:
         self.closing: set[Connection] = set()
         self.tally: Counter[Ending] = Counter()
         self.delivered = 0
+        self.undelivered = 0
         self.observers: list[Callable[[], None]] = []
         self._clock = clock
         self._call_soon = call_soon
@@ -124,16 +126,18 @@ class ConnectionManager:
         for connection in list(self.active_connections.values()):
             connection.close(code, reason, Ending.FORCED)
 
-    def abort_closing(self) -> int:
-        """End the connections whose close was not answered; returns how many messages they miss."""
-        undelivered = 0
+    def abort_closing(self) -> None:
+        """End the connections whose close was not answered."""
         for connection in list(self.closing):
-            if connection.ending is Ending.FORCED:
-                undelivered += connection.undelivered
-                connection.ending = Ending.ABORTED
-                self.tally.subtract({Ending.FORCED: 1, Ending.ABORTED: -1})
-            connection.abort("did not answer the close frame")
-        return undelivered
+            self.give_up(connection)
+
+    def give_up(self, connection: Connection) -> None:
+        """End one whose close was not answered. Who was closed by force counts as aborted from here on."""
+        if connection.ending is Ending.FORCED:
+            self.undelivered += connection.undelivered
+            connection.ending = Ending.ABORTED
+            self.tally.subtract({Ending.FORCED: 1, Ending.ABORTED: -1})
+        connection.abort("did not answer the close frame")
 
     def check(self, now: float) -> None:
         """Once a second: let each connection look after itself."""

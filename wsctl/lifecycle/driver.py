@@ -88,7 +88,6 @@ class DrainDriver:
         self._hub = hub
         self._clock = clock
         self._observers = [_Shown(observer) for observer in observers]
-        self._undelivered = 0
         self._poke = asyncio.Event()
         self.stopped = asyncio.Event()
         self._waiters: list[asyncio.Future[None]] = []
@@ -144,7 +143,7 @@ class DrainDriver:
             evicted=tally[Ending.EVICTED],
             forced=tally[Ending.FORCED],
             aborted=tally[Ending.ABORTED],
-            undelivered=self._undelivered,
+            undelivered=hub.undelivered,
             oldest=next(iter(hub.active_connections), None),
         )
 
@@ -175,7 +174,7 @@ class DrainDriver:
             case Action.CLOSE:
                 self._hub.close_all(CloseCode.SERVICE_RESTART, "the server is restarting: reconnect")
             case Action.ABORT:
-                self._undelivered += self._hub.abort_closing()
+                self._hub.abort_closing()
             case Action.STOP:
                 self._hub.flush()
                 self.stopped.set()

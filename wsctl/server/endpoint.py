@@ -108,7 +108,7 @@ class AsgiConnection(Connection):
             if self.ending is None:
                 self._cut(f"nothing was read for {STALL_TIMEOUT:g} seconds")
             else:
-                self.abort("did not take its close frame")
+                self._node.manager.give_up(self)
 
     def _cut(self, reason: str) -> None:
         self._outbox.clear()

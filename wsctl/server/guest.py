@@ -23,6 +23,10 @@ from wsctl.server.app import create_app
 from wsctl.server.node import Node
 from wsctl.settings import Settings
 
+PATIENCE = 2.0
+"""Seconds the host has to end once the drain is over. Only it could abort a connection whose buffer is
+full, and it waits for that one without end until a second signal forces it."""
+
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 log = logging.getLogger("wsctl.server")
@@ -109,5 +113,6 @@ class _Signals:
             return
         first = self._first or signal.SIGTERM
         self._theirs[first](first, None)
-        if self._node.manager.closing and signal.SIGINT in self._theirs:
+        await asyncio.sleep(PATIENCE)  # cancelled when the host ends before
+        if signal.SIGINT in self._theirs:
             self._theirs[signal.SIGINT](signal.SIGINT, None)

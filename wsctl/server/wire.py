@@ -197,7 +197,7 @@ class Wire(Connection, asyncio.Protocol):
     def check(self, now: float) -> None:
         if self.ending is not None:
             if now >= self._deadline:
-                self._transport.abort()
+                self._node.manager.give_up(self)
             return
         if self.behind:
             self._check_progress(now)
