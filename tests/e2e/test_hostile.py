@@ -240,6 +240,7 @@ async def test_idle_connections_cannot_take_the_operators_descriptors(start_serv
 
 
 async def test_out_of_descriptors_it_goes_on_serving_and_does_not_spin(start_server: StartServer) -> None:
+    linux()
     server = start_server()
     async with unharmed(server):
         bob = await join(server.ws_url, "bob")
@@ -255,6 +256,12 @@ async def test_out_of_descriptors_it_goes_on_serving_and_does_not_spin(start_ser
             peer.socket.close()
         await bob.close()
         assert len(server.lines) < 20
+
+
+def linux() -> None:
+    """What the test does to the process from outside, only Linux can."""
+    if not hasattr(resource, "prlimit"):
+        pytest.skip("needs prlimit and /proc, which Linux has")
 
 
 def _cpu_seconds(pid: int) -> float:

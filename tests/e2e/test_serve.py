@@ -1,9 +1,10 @@
 """`wsctl serve` from outside: clients, messages, the API."""
 
 import pytest
+from websockets.asyncio.client import connect
 
 from tests.conftest import StartServer
-from tests.support.clients import closed, join, receive_type
+from tests.support.clients import closed, join, receive, receive_type
 
 pytestmark = pytest.mark.anyio
 
@@ -30,3 +31,17 @@ async def test_a_newer_connection_of_an_id_replaces_the_older(start_server: Star
     assert server.api("POST", "/api/broadcast", {"data": 1})[1]["recipients"] == 1
     assert (await receive_type(newer, "message"))["data"] == 1
     await newer.close()
+
+
+async def test_who_comes_back_learns_whether_anything_was_missed(start_server: StartServer) -> None:
+    server = start_server()
+    bob = await join(server.ws_url, "bob")
+    seen = []
+    for n in range(2):
+        server.api("POST", "/api/broadcast", {"data": n})
+        seen.append((await receive_type(bob, "message"))["id"])
+    await bob.close()
+    for since, recovered in ((seen[1], True), (seen[0], False), ("0-1", False), ("never-given", False)):
+        async with connect(f"{server.ws_url}/ws/bob?since={since}", proxy=None) as again:
+            welcome = await receive(again)
+            assert (welcome["id"], welcome["recovered"]) == (seen[1], recovered)
