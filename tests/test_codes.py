@@ -35,11 +35,11 @@ def test_only_4500_to_4999_ask_a_client_to_stay_away() -> None:
     ("error", "code"),
     [(WsctlError, 1), (UsageError, 2), (CannotStart, 3), (Unreachable, 5), (Refused, 6)],
 )
-def test_each_failure_has_the_exit_code_of_the_contract(error: type[WsctlError], code: int) -> None:
+def test_each_failure_has_its_exit_code(error: type[WsctlError], code: int) -> None:
     assert error.exit_code == code
 
 
-def test_the_exit_codes_are_those_of_the_contract() -> None:
+def test_the_exit_codes_are_the_promised_ones() -> None:
     assert {code.name: int(code) for code in ExitCode} == {
         "DONE": 0,
         "ERROR": 1,

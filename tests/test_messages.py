@@ -117,7 +117,7 @@ def test_a_welcome_says_whether_anything_was_lost_only_when_asked() -> None:
     assert json.loads(messages.welcome("bob", "1-0", "9", "serving", False))["recovered"] is False
 
 
-def test_the_other_frames_carry_what_the_contract_names() -> None:
+def test_the_other_frames_carry_what_they_promise() -> None:
     assert json.loads(messages.heartbeat(2.5, 3, 4)) == {
         "type": "heartbeat",
         "ts": 2.5,

@@ -129,7 +129,7 @@ def test_origins_are_compared_in_lower_case_without_a_slash() -> None:
     assert origins("https://Example.org/, http://b:8080 *") == ("https://example.org", "http://b:8080", "*")
 
 
-def test_the_defaults_are_those_of_the_contract() -> None:
+def test_the_defaults_are_the_promised_ones() -> None:
     s = Settings()
     assert (s.host, s.port, s.shutdown_timeout, s.broadcast_interval) == ("127.0.0.1", 8000, 1800, 10)
     assert (s.max_message_size, s.max_queue, s.rate) == (65536, 1 << 20, Rate(20, 40))

@@ -226,7 +226,7 @@ def test_whatever_happens_messages_keep_their_order_and_stays_add_up(steps: list
     assert bool(changes) == bool(joined)
 
 
-def test_a_delivered_message_is_the_frame_of_the_contract() -> None:
+def test_a_delivered_message_is_the_documented_frame() -> None:
     hub = Hub()
     bob = hub.join("bob")
     hub.manager.deliver(Message("5-0", 1.0, "eve", "hi", ("bob",)))

@@ -7,7 +7,8 @@ from wsctl.hub.bucket import TokenBucket
 from wsctl.hub.frame import Batch
 
 STALL_TIMEOUT = 10.0
-"""Seconds without progress after which a client that is behind is cut: the contract's figure."""
+"""Seconds without progress after which a client that is behind is cut: more than a phone needs to change
+its network, less than a keepalive takes to notice."""
 
 CLOSE_TIMEOUT = 10.0
 """Seconds a peer has to answer a close frame before the connection is aborted (as `websockets`)."""

@@ -11,10 +11,10 @@ from wsctl.server.answers import error_response
 from wsctl.server.entrance import Entrance, Opening
 
 MAX_HEAD = 16 * 1024
-"""Bytes of a request head: the contract's figure; servers commonly take 8 to 16 KiB."""
+"""Bytes of a request head: servers commonly take 8 to 16 KiB."""
 
 MAX_HEADERS = 100
-"""Headers of a request: the contract's figure, and Apache's default."""
+"""Headers of a request: Apache's default."""
 
 HEAD_TIMEOUT = 10.0
 """Seconds for a request head to be complete."""

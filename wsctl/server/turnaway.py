@@ -16,7 +16,8 @@ REMEMBERED = 10_000
 """Addresses whose attempts are remembered."""
 
 DELAY = (0.5, 3.0)
-"""Seconds between which a repeated attempt is kept waiting: the contract's figures."""
+"""Seconds between which a repeated attempt is kept waiting: a client without a pause of its own does not
+spin, and a person hardly notices."""
 
 LINGER = 1.0
 """Seconds to answer the close frame."""
