@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from tests.support.connections import RecordedConnection
 from tests.support.server import DEADLINE
 from wsctl.codes import ExitCode
-from wsctl.hub.connection import Ending
+from wsctl.hub.connection import CLOSE_TIMEOUT, Ending
 from wsctl.hub.frame import Batch
 from wsctl.hub.manager import ConnectionManager
 from wsctl.lifecycle.driver import DrainDriver, DrainLog
-from wsctl.lifecycle.graceful import CLOSE_TIMEOUT, DrainProgress, GracefulShutdownManager, NotDraining
+from wsctl.lifecycle.graceful import DrainProgress, GracefulShutdownManager, NotDraining
 from wsctl.lifecycle.phases import Phase
 
 pytestmark = pytest.mark.anyio

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from wsctl.codes import ExitCode
+from wsctl.hub.connection import CLOSE_TIMEOUT
 from wsctl.lifecycle.graceful import (
-    CLOSE_TIMEOUT,
     FORCE_AFTER,
     Action,
     Counts,

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from tests.support.server import DEADLINE
-from wsctl.server.limits import RESERVED_FILES, capacity
+from wsctl.server.limits import RESERVED_FILES, capacity, fits
 
 
 @pytest.mark.parametrize(
@@ -29,6 +29,12 @@ def test_clients_are_what_was_asked_for_within_the_open_files(
     asked: int | None, open_files: int, clients: int
 ) -> None:
     assert capacity(asked, open_files) == clients
+
+
+def test_descriptors_fit_up_to_the_limit_and_always_where_there_is_none() -> None:
+    assert fits(100, 100)
+    assert not fits(101, 100)
+    assert fits(1 << 40, resource.RLIM_INFINITY)
 
 
 PROGRAM = """

@@ -16,7 +16,7 @@ from wsctl.cli.drain import drain
 from wsctl.cli.serve import serve
 from wsctl.cli.status import status
 from wsctl.cli.stress import stress
-from wsctl.cli.ui.printable import printable
+from wsctl.cli.ui.printable import say
 from wsctl.codes import ExitCode
 from wsctl.errors import WsctlError
 
@@ -80,7 +80,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _say(text: str, code: int) -> int:
-    print(f"wsctl: {printable(' '.join(text.split()))}", file=sys.stderr)
+    say(text)
     return code
 
 

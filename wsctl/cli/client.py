@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from wsctl import messages
-from wsctl.cli.options import Json, Port, Url, seconds
+from wsctl.cli.options import Json, Port, Url, client_ids, seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from wsctl.cli.ui.prompt import Prompt
     from wsctl.cli.ui.transcript import Transcript
@@ -44,7 +43,7 @@ def client(
 
     Messages go to stdout, everything else to stderr.
     """
-    ids = _ids(client_id, clients)
+    ids = client_ids(client_id, clients)
 
     from wsctl.client.target import find
 
@@ -55,16 +54,8 @@ def client(
     raise typer.Exit(asyncio.run(_converse(target, ids, count, duration, as_json)))
 
 
-def _ids(client_id: str, clients: int | None) -> list[str]:
-    names = [client_id] if clients is None else [f"{client_id}-{n}" for n in range(1, clients + 1)]
-    try:
-        return [messages.client_id(name) for name in names]
-    except messages.InvalidClientId as error:
-        raise typer.BadParameter(str(error), param_hint="--id") from None
-
-
 async def _converse(
-    target: "Target", ids: list[str], count: int | None, duration: float | None, as_json: bool
+    target: "Target", ids: "Sequence[str]", count: int | None, duration: float | None, as_json: bool
 ) -> "ExitCode":
     import asyncio
 
@@ -93,7 +84,7 @@ async def _terminated() -> None:
 
 
 @contextmanager
-def _screen(ids: list[str], as_json: bool) -> "Iterator[tuple[Transcript, Prompt | None]]":
+def _screen(ids: "Sequence[str]", as_json: bool) -> "Iterator[tuple[Transcript, Prompt | None]]":
     """Where events are shown, and on a terminal where a person types."""
     from wsctl.cli.ui.terminal import has_colour, is_live
     from wsctl.cli.ui.transcript import JsonTranscript, PlainTranscript

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from wsctl.cli.options import Json, Port, Url, seconds
+from wsctl.cli.ui.printable import say
 from wsctl.codes import ExitCode
 from wsctl.errors import Unreachable, UsageError, WsctlError
 
@@ -75,7 +76,7 @@ def _begin_and_wait(control: "Control", timeout: float | None) -> "Answer":
         return _watch(control, end, shown)
     except KeyboardInterrupt:
         shown.stop()
-        print(f"wsctl: {_GOES_ON}", file=sys.stderr)
+        say(_GOES_ON)
         raise typer.Exit(ExitCode.OPERATOR) from None
     finally:
         shown.stop()

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from wsctl.messages import InvalidClientId, client_id
 from wsctl.settings import FLAGS, Rate, boolean, duration, flag, port_number, variable
 
 
@@ -41,6 +42,19 @@ Port = Annotated[
         "--port", parser=parser(port_number, "PORT"), metavar="PORT", help="Which server of this machine."
     ),
 ]
+
+
+def client_ids(name: str, count: int | None) -> tuple[str, ...]:
+    """The ids of one client, or of `count` of them: NAME-1, NAME-2, ... They come from `--id`.
+
+    Raises:
+        BadParameter: one of them is not an id.
+    """
+    names = [name] if count is None else [f"{name}-{n}" for n in range(1, count + 1)]
+    try:
+        return tuple(client_id(each) for each in names)
+    except InvalidClientId as error:
+        raise typer.BadParameter(str(error), param_hint="--id") from None
 
 
 def with_settings(command: Callable[..., None]) -> Callable[..., None]:

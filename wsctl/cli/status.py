@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from wsctl.cli.options import Json, Port, Url
+from wsctl.cli.ui.printable import say
 from wsctl.codes import ExitCode
 from wsctl.errors import Unreachable, UsageError, WsctlError
 
@@ -58,7 +59,7 @@ def _once(controls: list["Control"], clients: bool, as_json: bool) -> None:
     if seen:
         (_print_json if as_json else _print_blocks)(seen)
     for failure in failures[1:]:
-        _tell(str(failure))
+        say(str(failure))
     if failures:
         raise failures[0]
 
@@ -102,11 +103,11 @@ class _Watched:
     def _end(self, error: Unreachable) -> None:
         self.gone = True
         if self._phase is None:
-            _tell(str(error))
+            say(str(error))
         elif self._phase == "serving":
-            _tell(f"{self.control.name} is gone, and was not draining: {error}")
+            say(f"{self.control.name} is gone, and was not draining: {error}")
         else:
-            _tell(f"{self.control.name} has drained and is gone")
+            say(f"{self.control.name} has drained and is gone")
             return
         self.exit_code = ExitCode.UNREACHABLE
 
@@ -151,7 +152,3 @@ def _print_blocks(seen: list["Seen"]) -> None:
     if not sys.stdout.isatty():
         screen.width = UNCUT
     screen.print(blocks(seen))
-
-
-def _tell(text: str) -> None:
-    print(f"wsctl: {' '.join(text.split())}", file=sys.stderr, flush=True)

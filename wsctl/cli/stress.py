@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from wsctl import messages
-from wsctl.cli.options import Json, Port, Url, parser, seconds
+from wsctl.cli.options import Json, Port, Url, client_ids, parser, seconds
 from wsctl.errors import UsageError
 from wsctl.settings import size as parse_size
 
@@ -49,7 +48,7 @@ def stress(
     """
     if duration <= 0:
         raise typer.BadParameter("must be more than 0", param_hint="--duration")
-    ids = _ids(prefix, clients)
+    ids = client_ids(prefix, clients)
 
     from wsctl.client.load import Load, Plan
     from wsctl.client.session import Session
@@ -63,23 +62,16 @@ def stress(
     raise typer.Exit(0 if report.clean else 1)
 
 
-def _ids(prefix: str, clients: int) -> tuple[str, ...]:
-    try:
-        return tuple(messages.client_id(f"{prefix}-{n}") for n in range(1, clients + 1))
-    except messages.InvalidClientId as error:
-        raise typer.BadParameter(str(error), param_hint="--id") from None
-
-
 def _make_room(clients: int) -> None:
     """Raise the limit of open files as far as it goes.
 
     Raises:
         UsageError: it is still too low.
     """
-    from wsctl.server.limits import raise_open_files
+    from wsctl.server.limits import fits, raise_open_files
 
     limit = raise_open_files()
-    if clients + OWN_FILES > limit:
+    if not fits(clients + OWN_FILES, limit):
         text = (
             f"--clients {clients} does not fit: {limit} files may be open; raise 'ulimit -Hn' or take fewer"
         )

@@ -13,14 +13,12 @@ from enum import Enum, auto
 from signal import SIGINT, Signals
 
 from wsctl.codes import ExitCode
+from wsctl.hub.connection import CLOSE_TIMEOUT
 from wsctl.lifecycle.phases import Life, Phase
 
 FORCE_AFTER = 1.0
 """Seconds after the first signal from which SIGINT means force. One Ctrl-C can arrive as several
 signals (process groups, supervisors that forward it); a person needs longer to decide."""
-
-CLOSE_TIMEOUT = 10.0
-"""Seconds for the closing handshakes, all in parallel, before the rest is aborted."""
 
 
 class Action(Enum):

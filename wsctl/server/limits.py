@@ -26,6 +26,11 @@ def raise_open_files() -> int:
     return soft
 
 
+def fits(files: int, open_files: int) -> bool:
+    """Whether so many descriptors are within the limit of open files, which may be none."""
+    return open_files == resource.RLIM_INFINITY or files <= open_files
+
+
 def capacity(asked: int | None, open_files: int) -> int:
     """Clients at a time: what was asked for, within what the open files allow; 0 is no limit."""
     if asked == 0:

@@ -19,7 +19,7 @@ from wsctl.lifecycle.driver import DrainDriver, DrainObserver
 from wsctl.lifecycle.graceful import GracefulShutdownManager
 from wsctl.lifecycle.phases import Phase
 from wsctl.server.admission import Admission
-from wsctl.server.limits import LAST_FILES, capacity, raise_open_files
+from wsctl.server.limits import LAST_FILES, capacity, fits, raise_open_files
 from wsctl.server.meter import Meter
 from wsctl.server.turnaway import Turnaway
 from wsctl.settings import Settings
@@ -83,7 +83,8 @@ class Node:
     def crowded(self, requests: int) -> bool:
         """Whether so many HTTP connections eat into the last descriptors."""
         clients = len(self.manager.active_connections) + len(self.manager.closing)
-        return requests + clients + len(self.turnaway.waiting) > self._open_files - LAST_FILES
+        used = requests + clients + len(self.turnaway.waiting)
+        return not fits(used + LAST_FILES, self._open_files)
 
     def note_full(self) -> None:
         """Say that a client was refused for want of room, at most once a second."""

@@ -1,6 +1,7 @@
 """Text of others, made harmless for a terminal."""
 
 import json
+import sys
 from typing import Any
 
 _JOINERS = frozenset("\u200c\u200d")
@@ -13,6 +14,11 @@ def printable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() or c in _JOINERS else _escaped(c) for c in text)
+
+
+def say(text: str) -> None:
+    """One line on stderr, in the program's name."""
+    print(f"wsctl: {printable(' '.join(text.split()))}", file=sys.stderr, flush=True)
 
 
 def compact(value: Any) -> str:
