@@ -11,7 +11,12 @@ _wsctl_value() {
         serve:--fd) takes=any ;;
         serve:--backlog) takes=any ;;
         serve:--shutdown-timeout) takes=any ;;
+        serve:--drain-delay) takes=any ;;
+        serve:--drain-spread) takes=any ;;
+        serve:--reconnect-window) takes=any ;;
         serve:--broadcast-interval) takes=any ;;
+        serve:--history) takes=any ;;
+        serve:--history-bytes) takes=any ;;
         serve:--max-connections) takes=any ;;
         serve:--max-message-size) takes=any ;;
         serve:--max-queue) takes=any ;;
@@ -39,6 +44,8 @@ _wsctl_value() {
         drain:--timeout) takes=any ;;
         drain:--url) takes=any ;;
         drain:--port) takes=any ;;
+        upgrade:--url) takes=any ;;
+        upgrade:--port) takes=any ;;
         stress:--clients) takes=any ;;
         stress:--duration) takes=any ;;
         stress:--rate) takes=any ;;
@@ -62,11 +69,12 @@ _wsctl_options() {
     takes=word words=''
     case $1 in
         '') words='--version --no-color -h --help' ;;
-        serve) words='--host --port --uds --fd --backlog --shutdown-timeout --broadcast-interval --max-connections --max-message-size --max-queue --rate --allow-origin --client-publish --no-client-publish --ssl-certfile --ssl-keyfile --proxy-headers --no-proxy-headers --forwarded-allow-ips --root-path --log-level --log-format --access-log --no-access-log --ping-interval --ping-timeout -h --help' ;;
+        serve) words='--host --port --uds --fd --backlog --shutdown-timeout --drain-delay --drain-spread --reconnect-window --broadcast-interval --history --history-bytes --max-connections --max-message-size --max-queue --rate --allow-origin --client-publish --no-client-publish --ssl-certfile --ssl-keyfile --proxy-headers --no-proxy-headers --forwarded-allow-ips --root-path --log-level --log-format --access-log --no-access-log --ping-interval --ping-timeout -h --help' ;;
         client) words='--id --url --port --clients --count --for --json -h --help' ;;
         broadcast) words='--to --parse --url --port --json -h --help' ;;
         status) words='--clients --watch --url --port --json -h --help' ;;
         drain) words='--timeout --cancel --no-wait --url --port --json -h --help' ;;
+        upgrade) words='--no-wait --url --port --json -h --help' ;;
         stress) words='--clients --duration --rate --size --id --url --port --json -h --help' ;;
         completions) words='-h --help' ;;
     esac
@@ -120,7 +128,7 @@ _wsctl() {
     elif [[ -z $ended && $current == -* ]]; then
         _wsctl_options "$command"
     elif [[ -z $command ]]; then
-        takes=word words='serve client broadcast status drain stress completions'
+        takes=word words='serve client broadcast status drain upgrade stress completions'
     else
         _wsctl_argument "$command" "$place"
     fi

@@ -9,6 +9,7 @@ Register-ArgumentCompleter -Native -CommandName wsctl -ScriptBlock {
         @{ Name = 'broadcast'; Help = 'Send one message to every client, or to some; prints its id and how many got it.' }
         @{ Name = 'status'; Help = 'Show phase, connections, rates and drain of the servers of this machine, or of one elsewhere.' }
         @{ Name = 'drain'; Help = 'Drain a server, or move the deadline of its drain, and show it to its end.' }
+        @{ Name = 'upgrade'; Help = 'Replace a running server by a fresh process, and show that to its end.' }
         @{ Name = 'stress'; Help = 'Put clients on a server, send messages, and account for each one that is due.' }
         @{ Name = 'completions'; Help = 'Print the completion script of a shell.' }
     )
@@ -27,7 +28,12 @@ Register-ArgumentCompleter -Native -CommandName wsctl -ScriptBlock {
             @{ Name = '--fd'; Help = 'Listen on a socket inherited as this descriptor.'; Takes = 'any'; Words = @() }
             @{ Name = '--backlog'; Help = 'Connections the kernel may hold for us. [default: 2048]'; Takes = 'any'; Words = @() }
             @{ Name = '--shutdown-timeout'; Help = 'Longest drain; then clients are closed by force. [default: 1800]'; Takes = 'any'; Words = @() }
+            @{ Name = '--drain-delay'; Help = 'Readiness fails first; clients are still taken that long, and told after it. [default: 0]'; Takes = 'any'; Words = @() }
+            @{ Name = '--drain-spread'; Help = 'Before the deadline, the remaining clients are closed evenly over that long. [default: 0]'; Takes = 'any'; Words = @() }
+            @{ Name = '--reconnect-window'; Help = 'Clients are asked to leave, each at its own moment in that time. [default: 0]'; Takes = 'any'; Words = @() }
             @{ Name = '--broadcast-interval'; Help = 'Time between two periodic test messages; 0 turns them off. [default: 10]'; Takes = 'any'; Words = @() }
+            @{ Name = '--history'; Help = 'Messages kept for clients that resume. [default: 10000]'; Takes = 'any'; Words = @() }
+            @{ Name = '--history-bytes'; Help = 'Bytes of messages kept, whichever is less. [default: 67108864]'; Takes = 'any'; Words = @() }
             @{ Name = '--max-connections'; Help = 'Clients at a time; from the limit of open files unless given.'; Takes = 'any'; Words = @() }
             @{ Name = '--max-message-size'; Help = 'Longest message a client may send. [default: 65536]'; Takes = 'any'; Words = @() }
             @{ Name = '--max-queue'; Help = 'Bytes that may wait for one client. [default: 1048576]'; Takes = 'any'; Words = @() }
@@ -80,8 +86,16 @@ Register-ArgumentCompleter -Native -CommandName wsctl -ScriptBlock {
             @{ Name = '--help'; Help = 'Show this message and exit.' }
         )
         'drain' = @(
-            @{ Name = '--timeout'; Help = 'Longest drain, from now; the server''s own unless given.'; Takes = 'any'; Words = @() }
+            @{ Name = '--timeout'; Help = 'Longest drain, from when clients are told; the server''s own unless given.'; Takes = 'any'; Words = @() }
             @{ Name = '--cancel'; Help = 'Cancel the drain: back to serving.' }
+            @{ Name = '--no-wait'; Help = 'Do not wait for the end.' }
+            @{ Name = '--url'; Help = 'Address of a server elsewhere.'; Takes = 'any'; Words = @() }
+            @{ Name = '--port'; Help = 'Which server of this machine.'; Takes = 'any'; Words = @() }
+            @{ Name = '--json'; Help = 'Print JSON: one object, or one a line.' }
+            @{ Name = '-h'; Help = 'Show this message and exit.' }
+            @{ Name = '--help'; Help = 'Show this message and exit.' }
+        )
+        'upgrade' = @(
             @{ Name = '--no-wait'; Help = 'Do not wait for the end.' }
             @{ Name = '--url'; Help = 'Address of a server elsewhere.'; Takes = 'any'; Words = @() }
             @{ Name = '--port'; Help = 'Which server of this machine.'; Takes = 'any'; Words = @() }

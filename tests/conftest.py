@@ -1,6 +1,7 @@
 """What every test can ask for."""
 
 import os
+import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from tests.support.programs import need
 from tests.support.server import ServerProcess
 
 settings.register_profile("tests", deadline=None, derandomize="CI" in os.environ)
@@ -36,6 +38,20 @@ def environ(runtime_dir: Path) -> dict[str, str]:
     for name in ("COLUMNS", "LINES", "NO_COLOR", "TERM", "XDG_RUNTIME_DIR", "LISTEN_FDS", "LISTEN_PID"):
         kept.pop(name, None)
     return kept | {"WSCTL_RUNTIME_DIR": str(runtime_dir), "PYTHONUNBUFFERED": "1"}
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> tuple[str, str]:
+    """A self-signed certificate for 127.0.0.1 and its key, as files."""
+    need("openssl")
+    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    subprocess.run(
+        f"openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost "
+        f"-addext subjectAltName=IP:127.0.0.1 -keyout {key} -out {cert}".split(),
+        check=True,
+        capture_output=True,
+    )
+    return str(cert), str(key)
 
 
 @pytest.fixture

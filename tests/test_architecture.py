@@ -234,6 +234,7 @@ sys.exit(code)
         ("broadcast",),
         ("status",),
         ("drain",),
+        ("upgrade",),
         ("stress",),
         ("completions",),
     ],

@@ -130,11 +130,18 @@ def test_the_other_frames_carry_what_they_promise() -> None:
         "reason": "SIGTERM",
     }
     assert json.loads(messages.shutdown(None, "cancelled"))["deadline_s"] is None
+    assert json.loads(messages.shutdown(60.0, "SIGTERM", 1.23456))["reconnect_in_s"] == 1.235
     assert json.loads(messages.error("rate_limited", "slower")) == {
         "type": "error",
         "code": "rate_limited",
         "message": "slower",
     }
+
+
+@given(st.text(), st.lists(st.floats(0, 1e6), max_size=5))
+def test_an_invitation_is_the_shutdown_frame_with_a_moment(reason: str, moments: list[float]) -> None:
+    for told, moment in zip(messages.invitations(60.5, reason, moments), moments, strict=True):
+        assert json.loads(told) == json.loads(messages.shutdown(60.5, reason, moment))
 
 
 def test_an_addressee_named_twice_gets_one_message() -> None:

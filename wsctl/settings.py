@@ -128,9 +128,27 @@ class Settings:
     shutdown_timeout: float = _setting(
         1800.0, duration, "DURATION", "Longest drain; then clients are closed by force."
     )
+    drain_delay: float = _setting(
+        0.0,
+        duration,
+        "DURATION",
+        "Readiness fails first; clients are still taken that long, and told after it.",
+    )
+    drain_spread: float = _setting(
+        0.0,
+        duration,
+        "DURATION",
+        "Before the deadline, the remaining clients are closed evenly over that long.",
+    )
+    reconnect_window: float = _setting(
+        0.0, duration, "DURATION", "Clients are asked to leave, each at its own moment in that time."
+    )
     broadcast_interval: float = _setting(
         10.0, duration, "DURATION", "Time between two periodic test messages; 0 turns them off."
     )
+    # 10,000 messages are a minute and a half of a hundred a second: longer than a restart takes.
+    history: int = _setting(10_000, count, "COUNT", "Messages kept for clients that resume.")
+    history_bytes: int = _setting(64 << 20, size, "SIZE", "Bytes of messages kept, whichever is less.")
     max_connections: int | None = _setting(
         None, count, "COUNT", "Clients at a time; from the limit of open files unless given."
     )

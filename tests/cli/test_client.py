@@ -14,7 +14,7 @@ from websockets.asyncio.server import ServerConnection
 
 from tests.conftest import StartServer
 from tests.support.clients import join, receive_type
-from tests.support.fake_server import error_body, message, refusing, serving, welcome
+from tests.support.fake_server import error_body, message, refusing, serving, shutdown, welcome
 from tests.support.server import DEADLINE, WSCTL, ServerProcess, wsctl
 from tests.support.terminal import Terminal
 
@@ -302,7 +302,7 @@ async def test_it_comes_back_after_a_close_and_says_what_happens(environ: dict[s
     async def handler(connection: ServerConnection) -> None:
         nonlocal calls
         calls += 1
-        await connection.send(welcome())
+        await connection.send(welcome(recovered=True))
         if calls == 1:
             await connection.close(1012, "the server is restarting")
             return
@@ -326,6 +326,27 @@ async def test_it_comes_back_after_a_close_and_says_what_happens(environ: dict[s
     objects = [json.loads(line) for line in recorded.stdout.splitlines()]
     assert [o["type"] for o in objects] == ["welcome", "closed", "waiting", "welcome", "message"]
     assert objects[1] == {"type": "closed", "code": 1012, "reason": "the server is restarting"}
+
+
+async def test_it_leaves_when_the_server_asks_for_it_and_comes_back_at_once(environ: dict[str, str]) -> None:
+    calls = 0
+
+    async def handler(connection: ServerConnection) -> None:
+        nonlocal calls
+        calls += 1
+        await connection.send(welcome(recovered=True))
+        await connection.send(message("back") if calls > 1 else shutdown(reconnect_in_s=0.01))
+        await connection.wait_closed()
+
+    async with serving(handler) as target:
+        result = await run("--id", "bob", "--url", str(target.url), "--count", "1", environ=environ)
+    assert result.returncode == 0
+    assert [line.partition(" * ")[2] for line in result.stderr.splitlines()] == [
+        "connected as bob",
+        "server is draining, 60 s left (SIGTERM); reconnecting in 0 s",
+        "left as the server asked, reconnecting",
+        "connected as bob",
+    ]
 
 
 async def test_once_connected_a_lost_server_is_waited_for(environ: dict[str, str]) -> None:

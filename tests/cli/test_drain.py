@@ -20,13 +20,35 @@ from tests.conftest import StartServer
 from tests.support.clients import join, receive_type
 from tests.support.server import DEADLINE, WSCTL, ServerProcess, wsctl
 from tests.support.terminal import Terminal
-from wsctl.cli.ui.drain_bar import DrainLines, picture
-from wsctl.lifecycle.graceful import DrainProgress
+from wsctl.cli.ui.drain_bar import DrainBar, DrainLines, picture
+from wsctl.codes import ExitCode
 from wsctl.lifecycle.phases import Phase
+from wsctl.lifecycle.progress import DrainProgress, Stay
 
 pytestmark = pytest.mark.anyio
 
-PROGRESS = DrainProgress(Phase.DRAINING, "requested", True, 4, 2, 65.0, 1735.0, 2, 0, 0, 0, 0, "bob")
+PROGRESS = DrainProgress(
+    phase=Phase.DRAINING,
+    reason="requested",
+    cancellable=True,
+    started_with=4,
+    active=2,
+    elapsed_s=65.0,
+    remaining_s=1735.0,
+    left=2,
+    evicted=0,
+    forced=0,
+    aborted=0,
+    undelivered=0,
+    oldest="bob",
+    longest=(Stay("bob", 125.0, 12_000), Stay("eve", 70.0, 0)),
+)
+
+
+def named(client_id: str | None) -> dict[str, Any]:
+    """The fields of a drain in which this client has been there longest."""
+    longest = (Stay(client_id, 125.0, 12_000),) if client_id else ()
+    return {"oldest": client_id, "longest": longest}
 
 
 def drain(server: ServerProcess, *flags: str) -> "asyncio.Task[Any]":
@@ -52,7 +74,7 @@ async def test_it_shows_the_drain_until_everybody_has_left(start_server: StartSe
     assert re.match(r"draining: 2 of 2 connected, elapsed 0:0\d, remaining (30:00|29:5\d)\n", shown.stderr)
     assert re.fullmatch(
         r"drained: 0 of 2 connected, elapsed 0:0\d, remaining 29:5\d; "
-        r"left 2, evicted 0, forced 0, aborted 0, undelivered 0\n",
+        r"left 2, evicted 0, forced 0, aborted 0, handed over 0, undelivered 0\n",
         shown.stdout,
     )
     assert server.wait() == 0
@@ -313,10 +335,34 @@ def test_a_wide_terminal_has_it_all_in_one_line() -> None:
     )
 
 
-@pytest.mark.parametrize("width", [24, 40, 60, 80, 100, 200])
+@pytest.mark.parametrize(
+    ("width", "end"),
+    [
+        (129, "ETA 0:42  longest: bob"),
+        (130, "ETA 0:42  longest: bob 2:05 (12.0 kB waiting)"),
+        (139, "ETA 0:42  longest: bob 2:05 (12.0 kB waiting)"),
+        (140, "ETA 0:42  longest: bob 2:05 (12.0 kB waiting), eve 1:10"),
+    ],
+)
+def test_who_is_left_is_told_as_far_as_there_is_room(width: int, end: str) -> None:
+    row = drawn(replace(PROGRESS, eta_s=42.5), width)
+    assert len(row) == 1
+    assert row[0].endswith(f"remaining 28:55  {end}")
+
+
+def test_a_narrow_terminal_tells_the_rest_in_a_second_line() -> None:
+    rows = drawn(replace(PROGRESS, eta_s=42.5), 80)
+    assert rows[1] == "elapsed 1:05  remaining 28:55  ETA 0:42  longest: bob 2:05 (12.0 kB waiting)"
+    assert drawn(replace(PROGRESS, eta_s=42.5), 30)[1] == "remaining 28:55  ETA 0:42"
+
+
+@pytest.mark.parametrize("width", [24, 40, 60, 80, 100, 120, 200])
 @pytest.mark.parametrize("oldest", [None, "bob", "x" * 128, "\u65e5" * 128])
-def test_a_picture_never_needs_more_columns_or_lines_than_there_are(width: int, oldest: str | None) -> None:
-    progress = replace(PROGRESS, started_with=10_000, active=5_000, oldest=oldest)
+@pytest.mark.parametrize("eta", [None, 12.0, 100_000.0])
+def test_a_picture_never_needs_more_columns_or_lines_than_there_are(
+    width: int, oldest: str | None, eta: float | None
+) -> None:
+    progress = replace(PROGRESS, started_with=10_000, active=5_000, eta_s=eta, **named(oldest))
     rows = drawn(progress, width)
     assert len(rows) <= 2
     assert all(Console().measure(row).maximum <= width for row in rows)
@@ -324,4 +370,13 @@ def test_a_picture_never_needs_more_columns_or_lines_than_there_are(width: int, 
 
 
 def test_an_id_cannot_act_on_the_terminal() -> None:
-    assert "longest: [b]\\x1b[2J\\n" in drawn(replace(PROGRESS, oldest="[b]\x1b[2J\n"), 120)[0]
+    assert "longest: [b]\\x1b[2J\\n" in drawn(replace(PROGRESS, **named("[b]\x1b[2J\n")), 120)[0]
+
+
+def test_the_bar_of_a_server_that_is_still_lame_is_drawn_anew_when_clients_are_told() -> None:
+    stream = io.StringIO()
+    bar = DrainBar(Console(file=stream, width=120, force_terminal=True, color_system=None))
+    bar.began(replace(PROGRESS, phase=Phase.LAMEDUCK))
+    bar.began(PROGRESS)
+    bar.ended(PROGRESS, ExitCode.DONE)
+    assert stream.getvalue().index("Lameduck") < stream.getvalue().index("Draining")

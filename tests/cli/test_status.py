@@ -39,6 +39,28 @@ FACTS: dict[str, Any] = {
     "drain": None,
 }
 
+DRAIN: dict[str, Any] = {
+    "phase": "draining",
+    "reason": "SIGTERM",
+    "cancellable": False,
+    "started_with": 3,
+    "active": 2,
+    "elapsed_s": 65.0,
+    "remaining_s": 1735.0,
+    "left": 1,
+    "evicted": 0,
+    "forced": 0,
+    "aborted": 0,
+    "undelivered": 0,
+    "oldest": "bob",
+    "handed_over": 0,
+    "eta_s": 42.5,
+    "longest": [
+        {"client_id": "bob", "connected_s": 125.0, "waiting_bytes": 12_000},
+        {"client_id": "eve", "connected_s": 70.0, "waiting_bytes": 0},
+    ],
+}
+
 
 @pytest.fixture
 def watch() -> Iterator[Spawn]:
@@ -299,12 +321,27 @@ def test_a_block_tells_phase_connections_uptime_rates_and_newest_id() -> None:
     ]
 
 
+def test_a_drain_is_told_with_its_forecast_and_those_connected_longest() -> None:
+    facts = FACTS | {"status": "draining", "drain": DRAIN}
+    told = "2 of 3 connected, elapsed 1:05, remaining 28:55, ETA 0:42"
+    assert drawn(("http://here", facts)).splitlines()[-4:] == [
+        "  newest id    1-0",
+        f"  drain        {told} (SIGTERM)",
+        "  longest      bob 2:05 (12.0 kB waiting)",
+        "               eve 1:10",
+    ]
+    assert f"drain {told}" in tables.line("http://here", facts)
+
+
 def test_a_server_without_a_limit_has_no_capacity_to_tell() -> None:
     assert "  connections  3\n" in drawn(("http://here", FACTS | {"capacity": None}))
 
 
 def test_a_crowd_is_listed_as_far_as_the_screen_reaches() -> None:
     rows = [{"client_id": f"c{n}", "address": "", "connected_s": 1.0, "waiting_bytes": 0} for n in range(100)]
+    drained = drawn(("http://here", FACTS | {"drain": DRAIN, "clients": rows}), height=24).splitlines()
+    assert len(drained) <= 24
+    assert "  and 89 more" in drained[-1]
     seen = ("http://here", FACTS | {"clients": rows})
     shown = drawn(seen, height=24).splitlines()
     assert len(shown) <= 24

@@ -72,6 +72,7 @@ def test_a_short_run_on_a_healthy_server_misses_nothing(
     assert found["delivered"] == found["expected"] == 10 * found["sent"]
     assert [found[name] for name in ("missed", "duplicated", "out_of_order", "unconfirmed")] == [0, 0, 0, 0]
     assert found["close_codes"] == found["refused"] == found["errors"] == {}
+    assert 0 < found["silence_ms"] < 2000
     latency = found["latency_ms"]
     assert 0 < latency["p50"] <= latency["p95"] <= latency["p99"] <= latency["max"]
 
@@ -103,6 +104,7 @@ async def test_a_server_that_was_killed_and_came_back_is_not_called_lossless(
     assert code == 1
     assert found["missed"] > 0
     assert found["reconnects"] == CROWD
+    assert (found["resumed"], found["unrecovered"]) == (0, CROWD)
     assert found["close_codes"] == {"1006": CROWD}
     assert (found["duplicated"], found["out_of_order"]) == (0, 0)
 
@@ -132,6 +134,7 @@ async def test_a_server_that_is_gone_for_good_still_ends_with_a_summary(
         server.kill()
         out, err = run.communicate(timeout=DEADLINE)
     assert "Traceback" not in err
+    assert run.returncode == 1
     assert "connected     0 of 2" in out
     assert "2 of 2 clients were not connected" in out
 

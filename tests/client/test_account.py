@@ -3,7 +3,7 @@
 import pytest
 
 from wsctl.client.account import WINDOW, Account
-from wsctl.client.events import Closed, Failed, Opened, Received, Refused
+from wsctl.client.events import Closed, Failed, Moved, Opened, Received, Refused
 
 IDS = ("a-1", "a-2")
 
@@ -12,8 +12,13 @@ def opened() -> Account:
     account = Account(IDS)
     for client in range(len(IDS)):
         account.take(client, Opened({}), 0.0)
-    account.began = 0.0
+    account.begin(0.0)
     return account
+
+
+def welcomed(recovered: bool | None = None) -> Opened:
+    """A client is back; None: the server does not say."""
+    return Opened({} if recovered is None else {"recovered": recovered}, resumed=True)
 
 
 def message(text: str, sender: str = "a-1") -> Received:
@@ -93,9 +98,81 @@ def test_what_was_sent_on_a_connection_that_ended_is_unconfirmed() -> None:
     account.send(0, 1.0, 64)
     account.take(0, Closed(1006, "lost"), 1.0)
     report = account.report(2.0, final=True)
-    assert (report.unconfirmed, report.missed, report.sent_while_away) == (1, 0, False)
-    account.send(1, 1.0, 64)
-    assert account.report(2.0, final=True).sent_while_away
+    assert (report.unconfirmed, report.missed) == (1, 0)
+
+
+def test_what_was_sent_before_a_planned_move_is_due() -> None:
+    account = opened()
+    account.send(0, 1.0, 64)
+    account.take(0, Moved(), 1.0)
+    report = account.report(2.0, final=True)
+    assert (report.unconfirmed, report.missed, report.connected) == (0, 2, 1)
+    assert (report.planned, report.failures, report.close_codes) == (1, 0, {})
+
+
+def test_returns_are_counted_by_what_the_server_said() -> None:
+    account = opened()
+    for recovered in (True, True, False, None):
+        account.take(0, Closed(1012, "restart"), 1.0)
+        account.take(0, welcomed(recovered), 2.0)
+    report = account.report(3.0, final=True)
+    assert (report.reconnects, report.resumed, report.unrecovered) == (4, 2, 2)
+
+
+def test_a_client_that_is_not_there_at_the_end_is_not_clean() -> None:
+    account = opened()
+    account.take(1, Closed(1012, "restart"), 1.0)
+    assert not account.report(2.0, final=True).clean
+    account.take(1, welcomed(True), 3.0)
+    assert account.report(4.0, final=True).clean
+
+
+def test_a_replayed_message_is_delivered_late_and_no_latency() -> None:
+    account = opened()
+    account.take(1, Closed(1006, "lost"), 1.0)
+    text = account.send(0, 2.0, 64)
+    account.take(0, message(text), 2.010)
+    account.take(1, welcomed(True), 5.0)
+    account.take(1, message(text), 5.0)
+    report = account.report(6.0, final=True)
+    assert (report.delivered, report.replayed, report.clean) == (2, 1, True)
+    assert report.latency
+    assert report.latency.max == pytest.approx(0.010)
+
+
+def test_what_a_client_that_recovered_nothing_gets_is_live() -> None:
+    account = opened()
+    text = account.send(0, 2.0, 64)
+    account.take(1, welcomed(False), 2.5)
+    account.take(1, message(text), 2.5)
+    report = account.report(6.0, final=True)
+    assert (report.delivered, report.replayed) == (1, 0)
+    assert report.latency
+
+
+def test_what_is_replayed_a_second_time_is_a_duplicate() -> None:
+    account = opened()
+    text = account.send(0, 2.0, 64)
+    account.take(1, message(text), 2.0)
+    account.take(1, Closed(1006, "lost"), 3.0)
+    account.take(1, welcomed(True), 4.0)
+    account.take(1, message(text), 4.0)
+    report = account.report(5.0, final=True)
+    assert (report.duplicated, report.replayed) == (1, 0)
+
+
+def test_silence_is_the_longest_time_that_a_client_was_given_nothing_while_publishing_went_on() -> None:
+    account = opened()
+    assert account.report(9.0, final=False).silence_s is None
+    for sent_at, clients in ((1.0, (0, 1)), (2.0, (0,)), (4.0, (0, 1))):
+        text = account.send(0, sent_at, 64)
+        for client in clients:
+            account.take(client, message(text), sent_at)
+    account.take(1, Received({"type": "heartbeat"}), 4.5)
+    assert account.report(5.0, final=False).silence_s == 3.0
+    account.ended = 8.0
+    account.take(1, message(account.send(0, 7.0, 64)), 60.0)
+    assert account.report(99.0, final=True).silence_s == 4.0
 
 
 def test_the_longest_lag_is_kept() -> None:

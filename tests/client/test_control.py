@@ -7,15 +7,19 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.conftest import StartServer
+from tests.support.fake_control import fake_at_a_url
 from tests.support.server import DEADLINE, ServerProcess
-from wsctl.client.control import Conflict, Control, drain_progress
+from wsctl.client.control import Conflict, Control, drain_progress, handover_progress
 from wsctl.client.target import Target
 from wsctl.errors import Refused, Unreachable, UsageError, WsctlError
+from wsctl.lifecycle.handover import HandoverState
 from wsctl.lifecycle.phases import Phase
+from wsctl.lifecycle.progress import Stay
 
 Answering = Callable[[int, bytes], str]
 
@@ -33,6 +37,9 @@ PROGRESS = {
     "aborted": 0,
     "undelivered": 0,
     "oldest": "bob",
+    "handed_over": 0,
+    "eta_s": 3.5,
+    "longest": [{"client_id": "bob", "connected_s": 4.5, "waiting_bytes": 6}],
 }
 
 
@@ -269,12 +276,53 @@ def test_an_account_of_a_drain_becomes_the_record_it_was_made_from() -> None:
     progress = drain_progress(PROGRESS | {"later_field": 1})
     assert progress.phase is Phase.DRAINING
     assert (progress.active, progress.started_with, progress.oldest) == (1, 2, "bob")
+    assert (progress.eta_s, progress.longest) == (3.5, (Stay("bob", 4.5, 6),))
 
 
-@pytest.mark.parametrize("odd", [{"phase": "dancing"}, {}])
-def test_an_account_of_another_version_is_said_to_be_one(odd: dict[str, str]) -> None:
+@pytest.mark.parametrize("odd", [{"phase": "dancing"}, {"longest": [{"name": "bob"}]}, {"longest": None}, {}])
+def test_an_account_of_another_version_is_said_to_be_one(odd: dict[str, object]) -> None:
     told = PROGRESS | odd
     if not odd:
         told.pop("active")
     with pytest.raises(WsctlError, match="as another version does"):
         drain_progress(told)
+
+
+UPGRADE = {
+    "state": "moving",
+    "successor": 7,
+    "total": 10,
+    "moved": 3,
+    "staying": 1,
+    "elapsed_s": 1.5,
+    "silence_s": 0.02,
+    "error": None,
+}
+
+
+def test_an_upgrade_is_begun_and_its_end_waited_for() -> None:
+    done = UPGRADE | {"state": "done"}
+    with fake_at_a_url() as (server, url):
+        server.course, server.end, server.awaited = [UPGRADE], done, False
+        control = Control(Target(url))
+        assert control.upgrade() == {"upgrade": UPGRADE}
+        assert control.wait_upgraded(server.conclude) == {"upgrade": done}
+
+
+def test_an_upgrade_that_cannot_be_is_a_conflict_in_the_servers_words() -> None:
+    with fake_at_a_url() as (server, url):
+        server.refusal, server.awaited = (409, "this is process 1"), False
+        with pytest.raises(Conflict, match="this is process 1"):
+            Control(Target(url)).upgrade()
+
+
+def test_an_account_of_an_upgrade_becomes_the_record_it_was_made_from() -> None:
+    progress = handover_progress(UPGRADE | {"later_field": 1})
+    assert progress.state is HandoverState.MOVING
+    assert (progress.successor, progress.total, progress.moved, progress.staying) == (7, 10, 3, 1)
+
+
+@pytest.mark.parametrize("odd", [UPGRADE | {"state": "dancing"}, {"state": "done"}, [], "x"])
+def test_an_account_of_an_upgrade_by_another_version_is_said_to_be_one(odd: Any) -> None:
+    with pytest.raises(WsctlError, match="as another version does"):
+        handover_progress(odd)

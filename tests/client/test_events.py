@@ -2,7 +2,7 @@
 
 import pytest
 
-from wsctl.client.events import Closed, Event, Failed, Opened, Received, Refused, Waiting, is_final
+from wsctl.client.events import Closed, Event, Failed, Moved, Opened, Received, Refused, Waiting, is_final
 
 
 @pytest.mark.parametrize(
@@ -18,6 +18,7 @@ def test_what_would_be_the_same_again_is_final(event: Event) -> None:
         Closed(1000, ""),
         Closed(1006, ""),
         Closed(4499, ""),
+        Moved(),
         Refused(503, "", ""),
         Failed("later"),
         Opened({}),
@@ -27,3 +28,17 @@ def test_what_would_be_the_same_again_is_final(event: Event) -> None:
 )
 def test_nothing_else_is(event: Event) -> None:
     assert not is_final(event)
+
+
+@pytest.mark.parametrize(
+    ("opened", "recovered", "gap"),
+    [
+        (Opened({}), False, False),
+        (Opened({"recovered": True}), False, False),
+        (Opened({"recovered": True}, resumed=True), True, False),
+        (Opened({"recovered": False}, resumed=True), False, True),
+        (Opened({}, resumed=True), False, True),
+    ],
+)
+def test_only_who_resumes_recovers_or_has_a_gap(opened: Opened, recovered: bool, gap: bool) -> None:
+    assert (opened.recovered, opened.gap) == (recovered, gap)

@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.server import DEADLINE
 from tests.support.stress import FakeSession, Hub
-from wsctl.client.events import Closed, Event, Failed, Opened, Received, Refused
+from wsctl.client.events import Closed, Event, Failed, Moved, Opened, Received, Refused
 from wsctl.client.load import CONNECTING, Load, Plan
 from wsctl.errors import Refused as ServerRefused
 from wsctl.errors import Unreachable, WsctlError
@@ -188,7 +188,23 @@ async def test_a_connection_lost_on_the_way_is_counted_and_the_run_goes_on() -> 
     report = load.report()
     assert (report.connected, report.close_codes) == (2, {1012: 1})
     assert set(hub.sent[-4:]) == {"a-1", "a-2"}
-    assert report.sent_while_away
+    assert not report.clean
+
+
+async def test_who_is_on_the_way_back_at_the_end_is_waited_for() -> None:
+    hub = Hub()
+    load = Load(plan(duration=3600), hub.session, settle=DEADLINE)
+    moving = hub.sessions["a-3"]
+
+    def end() -> None:
+        moving.tell(Moved())
+        load.stop()
+        asyncio.get_running_loop().call_later(0.1, moving.tell, Opened({"recovered": True}, resumed=True))
+
+    after(5, hub, end)
+    await carried_out(load)
+    report = load.report()
+    assert (report.connected, report.planned, report.resumed, report.clean) == (3, 1, 1, True)
 
 
 async def test_a_bug_in_a_session_is_not_hidden() -> None:

@@ -1,5 +1,7 @@
 """What a stress run has found, for programs."""
 
+import pytest
+
 from tests.support.stress import report
 from wsctl.client.latency import Quantiles
 
@@ -15,6 +17,7 @@ def test_the_object_has_these_keys_and_units() -> None:
     ).as_json()
     assert found == {
         "clients": 2,
+        "connected": 2,
         "duration_s": 1.235,
         "sent": 10,
         "delivered": 20,
@@ -24,14 +27,29 @@ def test_the_object_has_these_keys_and_units() -> None:
         "out_of_order": 0,
         "unconfirmed": 0,
         "reconnects": 0,
+        "resumed": 0,
+        "unrecovered": 0,
+        "planned": 0,
+        "replayed": 0,
         "failures": 0,
         "close_codes": {"1012": 3},
         "refused": {"503": 1},
         "errors": {"rate_limited": 2},
         "latency_ms": {"p50": 1.0, "p95": 2.0, "p99": 3.0, "max": 12.346},
+        "silence_ms": 100.0,
         "lag_ms": 250.0,
     }
 
 
 def test_without_deliveries_latencies_are_null() -> None:
     assert set(report(latency=None).as_json()["latency_ms"].values()) == {None}
+
+
+def test_without_messages_there_is_no_silence() -> None:
+    assert report(silence_s=None).as_json()["silence_ms"] is None
+
+
+@pytest.mark.parametrize("wrong", [{"missed": 1}, {"duplicated": 1}, {"out_of_order": 1}, {"connected": 1}])
+def test_one_thing_wrong_is_not_clean(wrong: dict[str, int]) -> None:
+    assert report().clean
+    assert not report(**wrong).clean

@@ -16,6 +16,7 @@ from tests.support.fake_server import (
     refusing,
     serving,
     serving_on_a_unix_socket,
+    shutdown,
     welcome,
 )
 from tests.support.server import DEADLINE
@@ -24,6 +25,7 @@ from wsctl.client.session import (
     Closed,
     Event,
     Failed,
+    Moved,
     NotConnected,
     Opened,
     Received,
@@ -341,3 +343,237 @@ async def test_a_missing_unix_socket_is_a_failure_in_words(runtime_dir: Path) ->
     path = runtime_dir / "none"
     failed, _ = await events(impatient(Target(None, uds=str(path))), 2)
     assert failed == Failed(f"cannot connect to unix:{path}: no such file or directory")
+
+
+# Resuming
+
+
+def asked(connection: ServerConnection) -> str:
+    """What the handshake asked for behind the client id."""
+    assert connection.request
+    return connection.request.path.partition("/ws/bob")[2]
+
+
+def script(*lives: list[str]) -> tuple[list[str], Callable[[ServerConnection], Awaitable[None]]]:
+    """A server whose connections each send these frames and are cut; the list has what each asked for."""
+    requests: list[str] = []
+
+    async def handler(connection: ServerConnection) -> None:
+        requests.append(asked(connection))
+        for frame in lives[min(len(requests), len(lives)) - 1]:
+            await connection.send(frame)
+        connection.transport.abort()
+
+    return requests, handler
+
+
+async def test_a_first_connection_asks_for_nothing_and_the_next_for_what_came_after_the_welcome() -> None:
+    requests, handler = script([welcome(id="7-0")])
+    async with serving(handler) as target:
+        seen = await events(impatient(target), 5)
+    assert requests[:2] == ["", "?since=7-0"]
+    assert [e.resumed for e in seen if isinstance(e, Opened)] == [False, True]
+
+
+async def test_it_resumes_behind_the_last_message_it_was_given() -> None:
+    requests, handler = script([welcome(), message("a", number=8), message("b", number=9)], [])
+    async with serving(handler) as target:
+        await events(impatient(target), 6)
+    assert requests[:2] == ["", "?since=9-0"]
+
+
+async def test_recovered_it_asks_again_from_where_it_was_until_a_message_has_come() -> None:
+    again = welcome(id="20-0", recovered=True)
+    lives = [welcome(id="7-0")], [again], [again, message("missed", number=8)], []
+    requests, handler = script(*lives)
+    async with serving(handler) as target:
+        seen = await events(impatient(target), 11)
+    assert requests[:4] == ["", "?since=7-0", "?since=7-0", "?since=8-0"]
+    assert [(e.recovered, e.gap) for e in seen if isinstance(e, Opened)] == [
+        (False, False),
+        (True, False),
+        (True, False),
+    ]
+
+
+async def test_not_recovered_it_goes_on_from_the_newest_message() -> None:
+    requests, handler = script([welcome(id="7-0")], [welcome(id="20-0", recovered=False)], [])
+    async with serving(handler) as target:
+        seen = await events(impatient(target), 7)
+    assert requests[:3] == ["", "?since=7-0", "?since=20-0"]
+    assert [(e.recovered, e.gap) for e in seen if isinstance(e, Opened)] == [(False, False), (False, True)]
+
+
+async def test_failed_attempts_do_not_move_it() -> None:
+    requests: list[str] = []
+
+    async def handler(connection: ServerConnection) -> None:
+        requests.append(asked(connection))
+        if len(requests) == 1:
+            await connection.send(welcome(id="7-0"))
+        await connection.close(1001, "draining")
+
+    async with serving(handler) as target:
+        await events(impatient(target), 9)
+    assert requests[:4] == ["", "?since=7-0", "?since=7-0", "?since=7-0"]
+
+
+# Leaving when the server asks for it
+
+
+class Moves:
+    """A server that sends each connection these frames and notes its close.
+
+    Attributes:
+        requests: what each connection asked for.
+        codes: how each was closed.
+    """
+
+    def __init__(self, *frames: str) -> None:
+        self.requests: list[str] = []
+        self.codes: list[int | None] = []
+        self._frames = frames
+
+    async def __call__(self, connection: ServerConnection) -> None:
+        self.requests.append(asked(connection))
+        for frame in (welcome(id="7-0", recovered=True), *self._frames):
+            await connection.send(frame)
+        await connection.wait_closed()
+        self.codes.append(connection.close_code)
+
+
+async def test_at_the_moment_named_it_closes_normally_and_comes_back_at_once() -> None:
+    server = Moves(message("a", number=8), shutdown(reconnect_in_s=0.01))
+    async with serving(server) as target:
+        seen = await events(impatient(target), 5)
+    assert [type(event) for event in seen] == [Opened, Received, Received, Moved, Opened]
+    assert server.requests == ["", "?since=8-0"]
+    assert server.codes[0] == 1000
+
+
+async def test_it_waits_as_long_as_the_server_said() -> None:
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    async with serving(Moves(shutdown(reconnect_in_s=123.4))) as target:
+        await events(impatient(target, sleep=sleep), 3)
+    assert slept == [123.4]
+
+
+async def test_a_cancelled_drain_is_stayed_for() -> None:
+    forgotten = asyncio.Event()
+
+    async def sleep(_seconds: float) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            forgotten.set()
+
+    async def handler(connection: ServerConnection) -> None:
+        await connection.send(welcome())
+        await connection.send(shutdown(reconnect_in_s=123.4))
+        await connection.recv()
+        await connection.send(shutdown(None))
+        await connection.wait_closed()
+
+    async with serving(handler) as target:
+        session = impatient(target, sleep=sleep)
+        async with asyncio.timeout(DEADLINE), aclosing(session.events()) as happening:
+            assert [type(await anext(happening)) for _ in range(2)] == [Opened, Received]
+            await session.send("planned")
+            assert isinstance(await anext(happening), Received)
+            await forgotten.wait()
+            await session.send("still here")
+
+
+async def test_when_it_cannot_come_back_at_once_it_pauses_as_ever() -> None:
+    calls = 0
+
+    async def handler(connection: ServerConnection) -> None:
+        nonlocal calls
+        calls += 1
+        if calls > 1:
+            await connection.close(1001, "draining")
+            return
+        await Moves(shutdown(reconnect_in_s=0))(connection)
+
+    async with serving(handler) as target:
+        seen = await events(impatient(target), 7)
+    assert seen[2:] == [
+        Moved(),
+        *[Closed(1001, "draining"), Waiting(0.5)],
+        Closed(1001, "draining"),
+        Waiting(1),
+    ]
+
+
+async def test_who_is_sent_away_again_and_again_does_not_hammer_the_servers() -> None:
+    async with serving(Moves(shutdown(reconnect_in_s=0))) as target:
+        seen = await events(impatient(target), 11)
+    life = [Opened, Received, Moved]
+    assert [type(event) for event in seen] == [*life, *life, Waiting, *life, Waiting]
+
+
+async def test_after_a_while_on_a_server_a_move_is_at_once_again() -> None:
+    now = iter(range(0, 1000, 100))
+    async with serving(Moves(shutdown(reconnect_in_s=0))) as target:
+        seen = await events(impatient(target, clock=lambda: next(now)), 9)
+    assert [type(event) for event in seen] == [Opened, Received, Moved] * 3
+
+
+async def leaving(last_words: Callable[[ServerConnection], Awaitable[None]]) -> list[Event]:
+    """What a session tells when its server does something between the session's close frame and reading
+    it; until the session waits or is open again."""
+    gone = asyncio.Event()
+
+    async def handler(connection: ServerConnection) -> None:
+        await connection.send(welcome(recovered=True))
+        if not gone.is_set():
+            connection.transport.pause_reading()
+            await connection.send(shutdown(reconnect_in_s=0))
+            await gone.wait()
+            await last_words(connection)
+            connection.transport.resume_reading()
+        async for _ in connection:
+            pass
+
+    async with serving(handler) as target:
+        session = impatient(target)
+        async with asyncio.timeout(DEADLINE), aclosing(session.events()) as happening:
+            assert [type(await anext(happening)) for _ in range(2)] == [Opened, Received]
+            with pytest.raises(NotConnected):
+                await keep_sending(session)
+            gone.set()
+            seen = [await anext(happening)]
+            while not isinstance(seen[-1], Opened | Waiting):
+                seen.append(await anext(happening))
+            return seen
+
+
+async def test_what_arrives_while_it_closes_is_not_lost() -> None:
+    async def send(connection: ServerConnection) -> None:
+        for number in range(3):
+            await connection.send(message(number))
+
+    *frames, moved, opened = await leaving(send)
+    assert [f.frame["data"] for f in frames if isinstance(f, Received)] == [0, 1, 2]
+    assert (moved, type(opened)) == (Moved(), Opened)
+
+
+async def test_a_connection_lost_while_it_closes_is_no_move() -> None:
+    async def vanish(connection: ServerConnection) -> None:
+        connection.transport.abort()
+
+    closed, waiting = await leaving(vanish)
+    assert isinstance(closed, Closed)
+    assert (closed.code, waiting) == (1006, Waiting(0.5))
+
+
+async def test_what_the_server_says_while_it_closes_counts() -> None:
+    async def force(connection: ServerConnection) -> None:
+        connection.transport.resume_reading()
+        await connection.close(1012, "restart")
+
+    assert await leaving(force) == [Closed(1012, "restart"), Waiting(0.5)]

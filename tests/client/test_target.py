@@ -19,11 +19,12 @@ def announce(runtime_dir: Path) -> Iterator[Announce]:
     """Announce a server that listens on its control socket only; returns that socket's path."""
     with ExitStack() as stack:
 
-        def one(pid: int, url: str | None, uds: str | None = None) -> str:
+        def one(pid: int, url: str | None, uds: str | None = None, generation: int = 1) -> str:
             sock = stack.enter_context(control_socket(runtime_dir, pid))
             sock.listen()
             path = str(sock.getsockname())
-            stack.enter_context(announced(ServerRecord(pid, url, uds, path, float(pid))))
+            record = ServerRecord(pid, url, uds, path, float(pid), generation=generation)
+            stack.enter_context(announced(record))
             return path
 
         yield one
@@ -66,6 +67,42 @@ def test_all_servers_are_found_the_oldest_first(announce: Announce, environ: dic
     ]
     assert [t.url for t in find_all(None, 8002, environ)] == ["http://127.0.0.1:8002"]
     assert [t.url for t in find_all("http://there", None, environ)] == ["http://there"]
+
+
+@pytest.mark.parametrize("place", [{"url": "http://127.0.0.1:8001"}, {"url": None, "uds": "/run/ws.sock"}])
+@pytest.mark.parametrize("generations", [(1, 2, 3), (3, 1, 2)])
+def test_of_one_address_the_newest_generation_is_the_server(
+    announce: Announce, environ: dict[str, str], place: dict[str, str], generations: tuple[int, ...]
+) -> None:
+    controls = {n: announce(pid, generation=n, **place) for pid, n in enumerate(generations, start=1)}
+    found = find(None, None, environ)
+    assert (found.control, found.generation) == (controls[3], 3)
+
+
+def test_of_two_processes_of_one_generation_the_one_that_started_last_is_the_server(
+    announce: Announce, environ: dict[str, str]
+) -> None:
+    controls = [announce(pid, "http://127.0.0.1:8001") for pid in (1, 2)]
+    assert find(None, 8001, environ).control == controls[1]
+
+
+def test_generations_do_not_make_one_address_of_two(announce: Announce, environ: dict[str, str]) -> None:
+    for pid, (port, generation) in enumerate([(8001, 1), (8002, 1), (8001, 2)], start=1):
+        announce(pid, f"http://127.0.0.1:{port}", generation=generation)
+    with pytest.raises(UsageError, match="2 servers run here") as error:
+        find(None, None, environ)
+    assert "pid 3" in str(error.value)
+    assert "pid 1" not in str(error.value)
+
+
+def test_all_generations_are_found_the_oldest_first(announce: Announce, environ: dict[str, str]) -> None:
+    for generation in (1, 2):
+        announce(generation, "http://127.0.0.1:8001", generation=generation)
+    older, newer = find_all(None, None, environ)
+    assert (older.generation, newer.generation) == (1, 2)
+    assert older.precedes(newer)
+    assert not newer.precedes(older)
+    assert not older.precedes(Target("http://127.0.0.1:8002", generation=2))
 
 
 def test_a_port_that_nobody_has_is_answered_with_those_that_run(

@@ -14,7 +14,6 @@ from websockets.asyncio.client import connect, unix_connect
 from tests.conftest import StartServer
 from tests.e2e.ways import guest
 from tests.support.clients import join, receive, receive_type
-from tests.support.programs import need
 from tests.support.server import DEADLINE, wsctl
 
 pytestmark = pytest.mark.anyio
@@ -26,20 +25,6 @@ def taken_port() -> Iterator[int]:
         listening.bind(("127.0.0.1", 0))
         listening.listen()
         yield listening.getsockname()[1]
-
-
-@pytest.fixture
-def certificate(tmp_path: Path) -> tuple[str, str]:
-    """A self-signed certificate for 127.0.0.1 and its key, as files."""
-    need("openssl")
-    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
-    subprocess.run(
-        f"openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost "
-        f"-addext subjectAltName=IP:127.0.0.1 -keyout {key} -out {cert}".split(),
-        check=True,
-        capture_output=True,
-    )
-    return str(cert), str(key)
 
 
 def one_line(text: str) -> str:

@@ -3,24 +3,44 @@
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from websockets.extensions.permessage_deflate import PerMessageDeflate
 from websockets.frames import Close, Frame, Opcode
 from websockets.streams import StreamReader
 
-from wsctl.hub.frame import BINARY, CLOSE, PING, PONG, TEXT, Batch, close_frame, frame
+from wsctl.hub.frame import (
+    BINARY,
+    CLOSE,
+    DEFLATE_ABOVE,
+    PING,
+    PONG,
+    TEXT,
+    WINDOW_BITS,
+    Batch,
+    close_frame,
+    frame,
+)
+
+
+def _parse_all(wire: bytes) -> list[Frame]:
+    """Every frame, the last one whole; what is compressed is inflated."""
+    stream, found = StreamReader(), []
+    stream.feed_data(wire)
+    stream.feed_eof()
+    while stream.buffer:
+        deflate = PerMessageDeflate(True, True, WINDOW_BITS, WINDOW_BITS)
+        parser = Frame.parse(stream.read_exact, mask=False, extensions=[deflate])
+        try:
+            next(parser)
+        except StopIteration as done:
+            found.append(done.value)
+        else:
+            raise AssertionError("the frame is incomplete")
+    return found
 
 
 def _parse(wire: bytes) -> Frame:
-    stream = StreamReader()
-    stream.feed_data(wire)
-    stream.feed_eof()
-    parser = Frame.parse(stream.read_exact, mask=False)
-    try:
-        next(parser)
-    except StopIteration as done:
-        read: Frame = done.value
-        assert not stream.buffer
-        return read
-    raise AssertionError("the frame is incomplete")
+    (read,) = _parse_all(wire)
+    return read
 
 
 @pytest.mark.parametrize("size", [0, 1, 125, 126, 127, 65535, 65536, 70000])
@@ -54,6 +74,53 @@ def test_a_close_frame_is_parsed_as_one() -> None:
     assert Close.parse(_parse(close_frame(1012, "reconnect")).data) == Close(1012, "reconnect")
 
 
+SIZES = st.sampled_from([0, 1, 2, 125, 126, 127, DEFLATE_ABOVE, DEFLATE_ABOVE + 1, 65535, 65536, 70_000])
+PAYLOADS = st.lists(st.builds(lambda size, letter: letter * size, SIZES, st.sampled_from([b"{", b"\x81"])))
+LEADS = st.sampled_from([b"", b"HTTP/1.1 101 Switching Protocols\r\n\r\n", b"\x81\x05"])
+
+
+@settings(max_examples=80)
+@given(PAYLOADS, LEADS)
+def test_payloads_are_read_back_out_of_the_wire(payloads: list[bytes], lead: bytes) -> None:
+    batch = Batch(payloads, lead=lead)
+    assert batch.wire == lead + b"".join(frame(TEXT, payload) for payload in payloads)
+    assert batch.payloads == payloads
+    assert batch.messages == len(payloads)
+
+
+@settings(max_examples=60)
+@given(st.lists(PAYLOADS, max_size=4))
+def test_joined_batches_are_the_batch_of_all_their_messages(parts: list[list[bytes]]) -> None:
+    whole = Batch.joined([Batch(payloads) for payloads in parts])
+    together = Batch([payload for payloads in parts for payload in payloads])
+    for deflate in (False, True):
+        assert whole.encoded(deflate) == together.encoded(deflate)
+    assert (whole.payloads, whole.messages) == (together.payloads, together.messages)
+
+
+@settings(max_examples=80)
+@given(PAYLOADS, LEADS)
+def test_what_is_compressed_is_the_same_messages_behind_the_same_lead(
+    payloads: list[bytes], lead: bytes
+) -> None:
+    batch = Batch(payloads, lead=lead)
+    encoded = batch.encoded(True)
+    assert encoded.startswith(lead)
+    assert [read.data for read in _parse_all(encoded[len(lead) :])] == payloads
+    assert batch.encoded(False) == batch.wire
+    assert batch.encoded(True) is encoded
+    # These payloads are one letter each: whatever is long enough shrinks, and nothing else is touched.
+    assert (encoded != batch.wire) == any(len(payload) > DEFLATE_ABOVE for payload in payloads)
+
+
+@given(st.binary(max_size=2000), st.integers(0, 3))
+def test_into_carried_bytes_nobody_looks(wire: bytes, messages: int) -> None:
+    batch = Batch(wire=wire, messages=messages)
+    assert batch.encoded(True) == batch.encoded(False) == wire
+    assert batch.payloads == []
+    assert batch.messages == messages
+
+
 def test_a_batch_is_its_frames_one_after_the_other() -> None:
     batch = Batch((b"1", b"22"))
     assert batch.wire == frame(TEXT, b"1") + frame(TEXT, b"22")
@@ -61,4 +128,6 @@ def test_a_batch_is_its_frames_one_after_the_other() -> None:
 
 
 def test_a_control_frame_is_no_message() -> None:
-    assert not Batch(wire=frame(PING, b"")).payloads
+    batch = Batch(wire=frame(PING, b""))
+    assert not batch.payloads
+    assert not batch.messages

@@ -5,11 +5,11 @@ import json
 import pytest
 
 from tests.support.connections import RecordedConnection
+from tests.support.entries import Delivered
 from wsctl.hub.bucket import PATIENCE
 from wsctl.hub.connection import Ending
 from wsctl.hub.intake import Intake
 from wsctl.hub.log import MessageLog
-from wsctl.messages import Message
 from wsctl.settings import Rate
 
 SLOW = Rate(1, 2)
@@ -20,8 +20,8 @@ class Publishing:
 
     def __init__(self, rate: Rate = SLOW, publish: bool = True) -> None:
         self.now = 50.0
-        self.published: list[Message] = []
-        self.intake = Intake(MessageLog(self.published.append), rate, publish, lambda: self.now)
+        self.published = Delivered()
+        self.intake = Intake(MessageLog(self.published.deliver), rate, publish, lambda: self.now)
         self.bob = RecordedConnection("bob")
 
     def errors(self) -> list[str]:

@@ -1,10 +1,13 @@
 """Ids and the order they give."""
 
+import json
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wsctl import messages
+from tests.support.entries import Delivered, as_message
+from wsctl.hub.history import Entry
 from wsctl.hub.log import MessageLog
 from wsctl.messages import Message
 
@@ -18,40 +21,111 @@ def _place(message_id: str) -> tuple[int, int]:
 @given(st.lists(st.floats(0, 2e9), min_size=1, max_size=40))
 def test_ids_only_grow_however_the_wall_clock_jumps(times: list[float]) -> None:
     clock = iter([times[0], *times])
-    delivered: list[Message] = []
-    log = MessageLog(delivered.append, lambda: next(clock))
-    ids = [log.newest] + [log.append("bob", n).id for n in range(len(times))]
+    delivered, receipts = Delivered(), list[str]()
+    log = MessageLog(delivered.deliver, wall=lambda: next(clock))
+    ids = [log.newest]
+    for n in range(len(times)):
+        log.append("bob", n, receipt=lambda message_id, _: receipts.append(message_id))
+        ids.append(log.newest)
+        assert _place(log.newest) == log.position
     assert sorted(set(ids), key=_place) == ids
-    assert [message.id for message in delivered] == ids[1:]
+    assert [message.id for message in delivered] == receipts == ids[1:]
     assert [message.data for message in delivered] == list(range(len(times)))
-    assert log.newest == ids[-1]
     assert log.published == len(times)
 
 
 @settings(max_examples=60)
 @given(st.lists(st.sampled_from([1, float("nan"), float("inf")]), max_size=20))
 def test_an_append_that_fails_takes_no_id(data: list[float]) -> None:
-    delivered: list[bytes] = []
-    log = MessageLog(lambda message: delivered.append(messages.message(message)), lambda: 1.0)
+    delivered, receipts, tapped = Delivered(), list[str](), Delivered()
+    log = MessageLog(delivered.deliver, 100, 10_000, lambda: 1.0)
+    log.tap = lambda entry, _: tapped.deliver(entry)
     for value in data:
         before = log.newest
         if value == 1:
-            assert log.append("bob", value).id == log.newest != before
+            log.append("bob", value, receipt=lambda message_id, _: receipts.append(message_id))
+            assert receipts[-1] == log.newest != before
         else:
             with pytest.raises(ValueError, match="JSON"):
-                log.append("bob", value)
+                log.append("bob", value, receipt=lambda message_id, _: receipts.append(message_id))
             assert log.newest == before
-    assert log.published == len(delivered) == data.count(1)
+    kept = len(receipts), len(log.history), len(tapped), len(delivered), log.published
+    assert set(kept) == {data.count(1)}
     assert log.newest == f"1000-{data.count(1)}"
 
 
 def test_a_message_carries_the_time_its_sender_and_its_addressees() -> None:
-    log = MessageLog(lambda message: None, iter([1.0, 2.5]).__next__)
-    assert log.append("bob", {"a": 1}, ("eve",)) == Message("2500-0", 2.5, "bob", {"a": 1}, ("eve",))
+    delivered = Delivered()
+    log = MessageLog(delivered.deliver, wall=iter([1.0, 2.5]).__next__)
+    log.append("bob", {"a": 1}, ("eve",))
+    assert delivered == [Message("2500-0", 2.5, "bob", {"a": 1}, ("eve",))]
 
 
 def test_the_newest_id_is_already_the_message_s_while_it_is_delivered() -> None:
     seen: list[bool] = []
-    log = MessageLog(lambda message: seen.append(message.id == log.newest))
+
+    def deliver(entry: Entry) -> int:
+        seen.append(as_message(entry).id == log.newest and log.after(log.newest, "bob") == [])
+        return 0
+
+    log = MessageLog(deliver, 10, 10_000)
     log.append("bob", 1)
     assert seen == [True]
+
+
+def test_the_receipt_tells_how_many_it_goes_to_here_and_elsewhere() -> None:
+    log = MessageLog(Delivered(recipients=3).deliver, wall=lambda: 1.0)
+    order: list[object] = []
+
+    def tap(entry: Entry, recipients: int) -> int:
+        order.append((entry.id, recipients))
+        return 4
+
+    log.append("bob", "alone", receipt=lambda *receipt: order.append(receipt))
+    log.tap = tap
+    log.append("bob", "not alone", receipt=lambda *receipt: order.append(receipt))
+    assert order == [("1000-1", 3), ((1000, 2), 3), ("1000-2", 7)]
+
+
+def _after(log: MessageLog, since: str, client_id: str) -> list[object] | None:
+    missed = log.after(since, client_id)
+    return None if missed is None else [json.loads(p)["data"] for batch in missed for p in batch.payloads]
+
+
+def test_a_client_missed_what_everyone_got_and_what_was_for_it() -> None:
+    log = MessageLog(Delivered().deliver, 10, 10_000, lambda: 1.0)
+    start = log.newest
+    for n, to in enumerate([None, ("eve",), ("bob", "eve"), ("ann",)]):
+        log.append("x", n, to)
+    assert _after(log, start, "bob") == [0, 2]
+    assert _after(log, start, "eve") == [0, 1, 2]
+    assert _after(log, "1000-1", "bob") == [2]
+    assert _after(log, "1000-3", "bob") == []
+    assert _after(log, log.newest, "ann") == []
+
+
+STRANGE = ["", "-", "5", "5-", "-5", "1000-1-0", " 1000-1", "1000-1 ", "+1000-1", "01000-1", "1000-01"]
+STRANGE += ["1_000-1", "१000-1", "1000-¹", "1000–1", "x-1", "9" * 60 + "-0", "1000-2", "999-0", "1001-0"]
+
+
+@pytest.mark.parametrize("since", STRANGE)
+def test_what_is_not_the_id_of_a_message_cannot_be_resumed_after(since: str) -> None:
+    log = MessageLog(Delivered().deliver, 10, 10_000, lambda: 1.0)
+    log.append("x", 1)
+    assert log.newest == "1000-1"
+    assert log.after("1000-1", "bob") == []
+    assert log.after(since, "bob") is None
+
+
+def test_a_log_that_is_restored_goes_on_behind_the_other_s_newest() -> None:
+    old = MessageLog(Delivered().deliver, 10, 10_000, lambda: 2000.0)
+    start = old.newest
+    for n in range(3):
+        old.append("x", n)
+    new = MessageLog(Delivered().deliver, 10, 10_000, lambda: 1.0)
+    new.restore(old.position, old.history.floor, old.history.entries())
+    assert (new.newest, new.published) == (old.newest, 0)
+    new.append("x", 3)
+    assert new.newest == "2000000-4"
+    assert _after(new, start, "bob") == [0, 1, 2, 3]
+    assert _after(new, old.newest, "bob") == [3]

@@ -14,7 +14,6 @@ from wsctl.hub.connection import Ending
 from wsctl.hub.frame import Batch
 from wsctl.hub.log import MessageLog
 from wsctl.hub.manager import ConnectionManager
-from wsctl.messages import Message
 
 
 class Hub:
@@ -24,11 +23,17 @@ class Hub:
         self.now = 100.0
         self.soon: list[Callable[[], None]] = []
         self.manager = ConnectionManager(lambda: self.now, self.soon.append)
-        self.log = MessageLog(self.manager.deliver)
+        self.log = MessageLog(self.manager.deliver, 100, 100_000, lambda: self.now)
 
-    def join(self, name: str) -> RecordedConnection:
+    def join(self, name: str, since: str = "") -> RecordedConnection:
         connection = RecordedConnection(name, self.manager, self.now)
-        self.manager.connect(connection, Batch((b'"welcome"',)))
+        missed = self.log.after(since, name)
+        self.manager.connect(connection, Batch((b'"welcome"',)), missed or [])
+        return connection
+
+    def adopt(self, name: str, *missed: Batch) -> RecordedConnection:
+        connection = RecordedConnection(name, self.manager, self.now)
+        self.manager.adopt(connection, missed)
         return connection
 
     def for_all(self, what: str) -> None:
@@ -73,6 +78,86 @@ def test_a_newcomer_gets_its_welcome_first_and_nothing_from_before() -> None:
     hub.turn()
     assert _data(bob) == ["before", "after"]
     assert _data(eve) == ["after"]
+
+
+def test_who_comes_back_gets_the_welcome_then_what_it_missed_then_the_rest() -> None:
+    hub = Hub()
+    seen = hub.log.newest
+    hub.log.append("x", "sent before")
+    hub.turn()
+    hub.log.append("x", "still gathered")
+    bob = hub.join("bob", since=seen)
+    hub.log.append("x", "after")
+    hub.turn()
+    assert _data(bob) == ["sent before", "still gathered", "after"]
+    assert hub.manager.delivered == 3
+
+
+def test_delivering_tells_to_how_many() -> None:
+    hub = Hub()
+    counts: list[int] = []
+    for name in ("bob", "eve", "ann"):
+        hub.join(name)
+    for to in (None, ("eve", "nobody"), (), ("bob", "ann")):
+        hub.log.append("x", 1, to, lambda _, recipients: counts.append(recipients))
+    assert counts == [3, 1, 0, 2]
+
+
+def test_who_is_released_goes_on_elsewhere_without_a_word(caplog: pytest.LogCaptureFixture) -> None:
+    hub = Hub()
+    bob, eve = hub.join("bob"), hub.join("eve")
+    hub.log.append("x", 1)
+    hub.turn()
+    with caplog.at_level(logging.INFO, "wsctl.hub"):
+        hub.manager.release(bob)
+    hub.log.append("x", 2)
+    hub.log.append("x", 3, ("bob",))
+    hub.turn()
+    assert _data(bob) == [1]
+    assert _data(eve) == [1, 2]
+    assert list(hub.manager.active_connections.values()) == [eve]
+    assert not hub.manager.closing
+    assert hub.manager.tally == Counter({Ending.HANDED_OVER: 1})
+    assert (bob.closed, bob.aborted) == (None, None)
+    assert caplog.records == []
+
+
+def test_who_is_adopted_gets_what_it_missed_and_no_welcome(caplog: pytest.LogCaptureFixture) -> None:
+    hub = Hub()
+    hub.join("eve")
+    seen = hub.log.newest
+    hub.log.append("x", "missed, and still gathered here")
+    with caplog.at_level(logging.INFO, "wsctl.hub"):
+        bob = hub.adopt("bob", *(hub.log.after(seen, "bob") or ()))
+    hub.log.append("x", "after")
+    hub.turn()
+    assert [json.loads(payload)["data"] for payload in bob.payloads] == [
+        "missed, and still gathered here",
+        "after",
+    ]
+    assert list(hub.manager.active_connections) == ["eve", "bob"]
+    assert caplog.records == []
+
+
+def test_a_newer_connection_of_an_id_stays_and_the_adopted_one_is_closed_with_4501() -> None:
+    hub = Hub()
+    newer = hub.join("bob")
+    hub.log.append("x", 1)
+    older = hub.adopt("bob")
+    hub.turn()
+    assert older.closed
+    assert older.closed[0::2] == (4501, Ending.EVICTED)
+    assert hub.manager.active_connections == {"bob": newer}
+    assert hub.manager.closing == {older}
+    assert _data(newer) == [1]
+    hub.manager.forget(older)
+    assert hub.manager.active_connections == {"bob": newer}
+
+
+def test_only_messages_count_as_delivered_to_who_is_adopted() -> None:
+    hub = Hub()
+    hub.adopt("bob", Batch(wire=b"the end of a frame"), Batch((b"1",)))
+    assert hub.manager.delivered == 1
 
 
 def test_a_direct_message_reaches_its_addressees_alone_and_in_its_place() -> None:
@@ -229,11 +314,11 @@ def test_whatever_happens_messages_keep_their_order_and_stays_add_up(steps: list
 def test_a_delivered_message_is_the_documented_frame() -> None:
     hub = Hub()
     bob = hub.join("bob")
-    hub.manager.deliver(Message("5-0", 1.0, "eve", "hi", ("bob",)))
+    hub.log.append("eve", "hi", ("bob",))
     assert json.loads(bob.payloads[1]) == {
         "type": "message",
-        "id": "5-0",
-        "ts": 1.0,
+        "id": "100000-1",
+        "ts": 100.0,
         "from": "eve",
         "data": "hi",
         "to": ["bob"],

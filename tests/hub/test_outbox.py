@@ -31,6 +31,7 @@ def test_batches_leave_in_order_and_the_size_is_what_waits(steps: list[Batch | N
             waiting = waiting[len(taken) :]
         assert outbox.size == sum(len(batch.wire) for batch in waiting)
         assert outbox.messages == sum(len(batch.payloads) for batch in waiting)
+        assert outbox.rest() == waiting
 
 
 def test_small_batches_are_taken_together() -> None:
@@ -45,6 +46,13 @@ def test_control_frames_wait_but_are_no_messages() -> None:
     outbox = Outbox()
     outbox.put(Batch(wire=b"\x89\x00"))
     assert (outbox.size, outbox.messages) == (2, 0)
+
+
+def test_carried_bytes_wait_for_the_messages_they_are_said_to_hold() -> None:
+    outbox = Outbox()
+    outbox.put(Batch(wire=b"the end of a frame"))
+    outbox.put(Batch(wire=b"whole frames", messages=2))
+    assert (outbox.size, outbox.messages) == (30, 2)
 
 
 def test_what_is_cleared_is_forgotten() -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -19,8 +20,10 @@ from wsctl.hub.connection import CLOSE_TIMEOUT, Ending
 from wsctl.hub.frame import Batch
 from wsctl.hub.manager import ConnectionManager
 from wsctl.lifecycle.driver import DrainDriver, DrainLog
-from wsctl.lifecycle.graceful import DrainProgress, GracefulShutdownManager, NotDraining
+from wsctl.lifecycle.graceful import GracefulShutdownManager, NotDraining
+from wsctl.lifecycle.pace import HANDOVER_WINDOW, Pace
 from wsctl.lifecycle.phases import Phase
+from wsctl.lifecycle.progress import DrainProgress, Stay
 
 pytestmark = pytest.mark.anyio
 
@@ -52,12 +55,12 @@ class Watcher:
 class Server:
     """A driver on this loop, with a clock that is moved by hand."""
 
-    def __init__(self, timeout: float) -> None:
+    def __init__(self, pace: Pace) -> None:
         self.now = 1000.0
         self.watcher = Watcher()
-        self.life = GracefulShutdownManager(timeout)
+        self.life = GracefulShutdownManager(pace)
         self.manager = ConnectionManager(self.clock, asyncio.get_running_loop().call_soon)
-        self.driver = DrainDriver(self.life, self.manager, self.clock, [self.watcher])
+        self.driver = DrainDriver(self.life, self.manager, self.clock, [self.watcher], list.reverse)
 
     def clock(self) -> float:
         return self.now
@@ -85,8 +88,10 @@ class Server:
 
 
 @asynccontextmanager
-async def _serving(longest: float = 60.0) -> AsyncIterator[Server]:
-    server = Server(longest)
+async def _serving(
+    longest: float = 60.0, delay: float = 0.0, spread: float = 0.0, window: float = 0.0
+) -> AsyncIterator[Server]:
+    server = Server(Pace(longest, delay, spread, window))
     server.life.started()
     task = asyncio.create_task(server.driver.run())
     await server.settled()
@@ -147,7 +152,7 @@ async def test_the_deadline_closes_with_1012_and_the_silent_are_aborted() -> Non
 
 
 async def test_run_returns_by_itself_when_a_step_of_its_own_stops_the_server() -> None:
-    server = Server(0.01)
+    server = Server(Pace(0.01))
     server.driver = DrainDriver(server.life, server.manager, asyncio.get_running_loop().time, [])
     server.life.started()
     bob = server.join("bob")
@@ -217,7 +222,7 @@ async def test_progress_is_shown_each_interval_and_a_gap_is_not_caught_up() -> N
 
 
 async def test_a_signal_while_starting_stops_without_a_drain() -> None:
-    server = Server(60)
+    server = Server(Pace(60))
     server.driver.signal(SIGTERM)
     server.driver.signal(SIGINT)
     assert server.driver.stopped.is_set()
@@ -226,7 +231,7 @@ async def test_a_signal_while_starting_stops_without_a_drain() -> None:
 
 
 async def test_the_log_says_it_with_fields_that_have_a_value(caplog: pytest.LogCaptureFixture) -> None:
-    server = Server(60)
+    server = Server(Pace(60))
     server.driver = DrainDriver(server.life, server.manager, server.clock, [DrainLog()])
     server.life.started()
     with caplog.at_level(logging.INFO, "wsctl.drain"):
@@ -246,6 +251,167 @@ async def test_the_log_says_it_with_fields_that_have_a_value(caplog: pytest.LogC
     assert (first["active"], first["remaining_s"]) == (1, 60.0)
     assert (last["left"], last["exit_code"]) == (1, 0)
     assert None not in [*first.values(), *last.values()]
+
+
+async def test_clients_hear_nothing_before_the_delay_is_over() -> None:
+    async with _serving(60, delay=5) as server:
+        bob = server.join("bob")
+        server.driver.signal(SIGTERM)
+        await server.later(4.5)
+        assert server.life.phase is Phase.LAMEDUCK
+        eve = server.join("eve")
+        await server.later(0.5)
+        assert _shutdown_frames(bob) == _shutdown_frames(eve) == [(60.0, "SIGTERM")]
+        assert server.watcher.seen == ["began", "began"]
+
+
+async def test_a_drain_cancelled_before_clients_were_told_is_over_for_who_waits() -> None:
+    async with _serving(60, delay=5) as server:
+        bob = server.join("bob")
+        server.driver.drain()
+        ending = asyncio.create_task(server.driver.ending())
+        await server.settled()
+        server.driver.cancel()
+        await ending
+        await server.later(100)
+        assert _shutdown_frames(bob) == []
+        assert server.life.phase is Phase.SERVING
+        assert server.watcher.seen == ["began", "cancelled"]
+
+
+async def test_those_connected_longest_are_closed_first_and_the_last_at_the_deadline() -> None:
+    async with _serving(60, spread=30) as server:
+        clients = [server.join(name) for name in "abc"]
+        server.driver.signal(SIGTERM)
+        for seconds, closed in ((39, ""), (1, "a"), (9.5, "a"), (0.5, "ab"), (9.5, "ab"), (0.5, "abc")):
+            await server.later(seconds)
+            assert [c.client_id for c in clients if c.closed] == [*closed]
+        assert {c.closed[0::2] for c in clients if c.closed} == {(1012, Ending.FORCED)}
+        assert server.life.phase is Phase.CLOSING
+        for client in clients:
+            server.manager.forget(client)
+        await server.stopped()
+        assert server.watcher.exit_code == ExitCode.FORCED
+
+
+async def test_each_client_is_told_a_moment_of_its_own() -> None:
+    async with _serving(60, window=9) as server:
+        clients = [server.join(name) for name in "abc"]
+        server.driver.drain()
+        await server.settled()
+        told = [json.loads(payload) for client in clients for payload in client.payloads[1:]]
+        assert [frame["reconnect_in_s"] for frame in told] == [6.0, 3.0, 0.0]  # reversed, not shuffled
+        assert {(frame["deadline_s"], frame["reason"]) for frame in told} == {(60.0, "requested")}
+        server.driver.drain(600)
+        await server.settled()
+        later = [json.loads(client.payloads[-1]) for client in clients]
+        assert later == [{"type": "shutdown", "deadline_s": 600.0, "reason": "requested"}] * 3
+
+
+async def test_what_was_published_before_the_drain_arrives_before_its_announcement() -> None:
+    async with _serving(60, window=9) as server:
+        bob = server.join("bob")
+        server.manager.broadcast(b'{"type":"message"}')
+        server.driver.drain()
+        kinds = [json.loads(payload)["type"] for payload in bob.payloads[1:]]
+        assert kinds == ["message", "shutdown"]
+
+
+async def test_a_handover_that_fails_leaves_the_server_as_it_was() -> None:
+    async with _serving() as server:
+        bob = server.join("bob")
+        server.driver.hand_over()
+        with pytest.raises(NotDraining):
+            server.driver.hand_over()
+        server.driver.stay()
+        await server.later(100)
+        assert (server.life.phase, server.watcher.seen) == (Phase.SERVING, [])
+        server.driver.hand_over()
+        server.driver.signal(SIGTERM)
+        assert _shutdown_frames(bob) == []
+        server.driver.stay()
+        await server.settled()
+        assert _shutdown_frames(bob) == [(60.0, "SIGTERM")]
+
+
+async def test_after_a_handover_the_rest_drains_and_the_end_tells_how_many_went_over() -> None:
+    async with _serving() as server:
+        moved, bob = server.join("moved"), server.join("bob")
+        server.driver.hand_over()
+        server.manager.release(moved)
+        server.driver.handed_over()
+        await server.settled()
+        assert json.loads(bob.payloads[-1]) == {
+            "type": "shutdown",
+            "deadline_s": 60.0,
+            "reason": "handover",
+            "reconnect_in_s": 0.0,
+        }
+        assert HANDOVER_WINDOW < 60
+        server.manager.forget(bob)
+        await server.stopped()
+        last = server.watcher.last
+        assert last
+        assert (last.left, last.handed_over, last.started_with) == (1, 1, 1)
+        assert server.watcher.exit_code is ExitCode.DONE
+
+
+async def test_a_server_that_handed_over_everybody_stops_at_once() -> None:
+    async with _serving() as server:
+        moved = server.join("moved")
+        server.driver.hand_over()
+        server.manager.release(moved)
+        server.driver.handed_over()
+        assert server.driver.stopped.is_set()
+        assert server.watcher.exit_code is ExitCode.DONE
+
+
+async def test_progress_names_those_connected_longest() -> None:
+    async with _serving() as server:
+        for name in "abcdefg":
+            server.join(name)
+            server.now += 1
+        server.driver.signal(SIGTERM)
+        progress = server.driver.progress()
+        assert progress
+        assert progress.longest == tuple(Stay(name, 7.0 - n, 0) for n, name in enumerate("abcde"))
+        assert progress.oldest == "a"
+
+
+async def test_the_log_tells_of_the_delay_the_forecast_and_the_handed_over(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    server = Server(Pace(60, delay=5))
+    server.driver = DrainDriver(server.life, server.manager, server.clock, [DrainLog()])
+    server.life.started()
+    clients = [server.join(name) for name in "abcd"]
+    with caplog.at_level(logging.INFO, "wsctl.drain"):
+        run = asyncio.create_task(server.driver.run())
+        server.driver.signal(SIGTERM)
+        await server.later(5)
+        server.manager.forget(clients[0])
+        await server.later(10)
+        for client in clients[1:]:
+            server.manager.forget(client)
+        async with asyncio.timeout(DEADLINE):
+            await run
+    told = [(record.getMessage(), record.__dict__["fields"]) for record in caplog.records]
+    assert [event for event, _ in told] == ["lameduck", "draining", "still draining", "drained"]
+    assert (told[0][1]["remaining_s"], told[1][1]["remaining_s"]) == (65.0, 60.0)
+    assert (told[2][1]["eta_s"], told[2][1]["oldest"]) == (30.0, "b")
+    assert told[3][1]["handed_over"] == 0
+
+
+async def test_ten_thousand_leave_in_a_second() -> None:
+    async with _serving() as server:
+        clients = [server.join(f"c{n}") for n in range(10_000)]
+        server.driver.signal(SIGTERM)
+        began = time.perf_counter()
+        for client in clients:
+            server.manager.forget(client)
+            await asyncio.sleep(0)
+        await server.stopped()
+        assert time.perf_counter() - began < 5  # a second, where nothing else runs on the core
 
 
 STEPS = st.lists(

@@ -9,6 +9,8 @@ from wsctl.lifecycle.phases import MOVES, IllegalMove, Life, Phase
 ROADS: dict[Phase, tuple[Phase, ...]] = {
     Phase.STARTING: (),
     Phase.SERVING: (Phase.SERVING,),
+    Phase.LAMEDUCK: (Phase.SERVING, Phase.LAMEDUCK),
+    Phase.HANDOVER: (Phase.SERVING, Phase.HANDOVER),
     Phase.DRAINING: (Phase.SERVING, Phase.DRAINING),
     Phase.CLOSING: (Phase.SERVING, Phase.DRAINING, Phase.CLOSING),
     Phase.STOPPED: (Phase.STOPPED,),

@@ -7,6 +7,7 @@ import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -144,6 +145,26 @@ def test_running_servers_are_listed_oldest_first(runtime_dir: Path) -> None:
             assert not list(runtime_dir.glob("*.tmp"))
         assert servers(runtime_dir) == []
         assert not list(runtime_dir.iterdir())
+
+
+def test_the_generation_is_part_of_the_record(runtime_dir: Path) -> None:
+    with _listening(runtime_dir, 2) as path:
+        record = replace(_record(path, 2), generation=3)
+        with announced(record):
+            assert servers(runtime_dir) == [record]
+
+
+def test_a_record_without_a_generation_is_of_the_first(runtime_dir: Path) -> None:
+    with _listening(runtime_dir, 7) as path:
+        (runtime_dir / "7.json").write_text(json.dumps(_as_json(path)))
+        assert [record.generation for record in servers(runtime_dir)] == [1]
+
+
+def test_of_servers_that_started_at_one_moment_the_newer_generation_comes_last(runtime_dir: Path) -> None:
+    with _listening(runtime_dir, 1) as one, _listening(runtime_dir, 2) as two:
+        newer, older = replace(_record(one, 1), generation=2), _record(two, 2)
+        with announced(newer), announced(older):
+            assert servers(runtime_dir) == [older, newer]
 
 
 def test_without_a_folder_no_server_runs(runtime_dir: Path) -> None:

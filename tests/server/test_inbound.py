@@ -97,6 +97,49 @@ def test_any_bytes_give_the_same_events_and_the_same_violation_wherever_cut(
     assert _read(_cut(wire, places), limit) == _read([wire], limit)
 
 
+def _read_in_turns(chunks: list[bytes], max_message: int) -> tuple[list[Event], CloseCode | None]:
+    """Each chunk by a reader of its own, which goes on where the one before it stopped."""
+    reader = FrameReader(max_message)
+    events: list[Event] = []
+    try:
+        for chunk in chunks:
+            reader = FrameReader.resumed(reader.unread, max_message, False)
+            events.extend(reader.feed(chunk))
+    except Violation as violation:
+        return events, violation.code
+    return events, None
+
+
+@settings(max_examples=200)
+@given(
+    st.tuples(st.binary(max_size=6), conversations()).map(lambda x: x[0] + x[1][0])
+    | conversations().map(lambda x: x[0]),
+    st.lists(st.integers(0, 1 << 16), max_size=6),
+    st.sampled_from([0, 10, 200]),
+)
+def test_another_reader_goes_on_wherever_one_stops(wire: bytes, places: list[int], limit: int) -> None:
+    assert _read_in_turns(_cut(wire, places), limit) == _read([wire], limit)
+
+
+def test_another_reader_counts_the_fragments_from_before() -> None:
+    chunks = [_frame(TEXT, b"", fin=False)] + [_frame(0, b"", fin=False)] * MAX_FRAGMENTS
+    assert _read_in_turns(chunks, 0)[1] is CloseCode.POLICY_VIOLATION
+    assert _read_in_turns(chunks[:MAX_FRAGMENTS], 0) == ([], None)
+
+
+@given(st.lists(st.binary(max_size=300), min_size=1, max_size=3), st.data())
+def test_another_reader_inflates_what_was_half_there(sent: list[bytes], data: st.DataObject) -> None:
+    extension = PerMessageDeflate(True, True, 15, 15)
+    parts = [Frame(Opcode.TEXT if n == 0 else Opcode.CONT, p, n == len(sent) - 1) for n, p in enumerate(sent)]
+    wire = b"".join(part.serialize(mask=True, extensions=[extension]) for part in parts)
+    cut = data.draw(st.integers(0, len(wire)))
+    first = FrameReader(0, deflate=True)
+    events = list(first.feed(wire[:cut]))
+    second = FrameReader.resumed(first.unread, 0, deflate=True)
+    assert events + list(second.feed(wire[cut:])) == [(TEXT, b"".join(sent))]
+    assert second.idle
+
+
 @settings(max_examples=300)
 @example(_frame(TEXT, bytes(125)))
 @example(_frame(TEXT, bytes(126)))

@@ -43,13 +43,14 @@ def directives(policy: str) -> dict[str, str]:
     return {name: sources for name, _, sources in pairs}
 
 
-def test_the_policy_allows_exactly_the_inline_blocks() -> None:
+def test_the_policy_allows_exactly_the_inline_blocks_and_the_servers_own_modules() -> None:
+    also = {"script": " 'self'", "style": ""}
     allowed = directives(headers(HTML)["content-security-policy"])
     blocks = Elements(HTML).blocks
     assert sorted(kind for kind, _ in blocks) == ["script", "style"]
     for kind, text in blocks:
         digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
-        assert allowed[f"{kind}-src"] == f"'sha256-{digest}'"
+        assert allowed[f"{kind}-src"] == f"'sha256-{digest}'{also[kind]}"
 
 
 def test_a_changed_script_gets_another_hash() -> None:
@@ -79,6 +80,10 @@ def test_the_file_names_no_other_place() -> None:
     addresses = [value for name, value in Elements(HTML).attributes if name in {"src", "href", "action"}]
     assert addresses
     assert all(value.startswith("data:") for value in addresses)
+
+
+def test_the_code_imports_its_module_and_nothing_else() -> None:
+    assert re.findall(r"\bimport\b.*", HTML) == ['import { Client } from "./wsctl.js";']
 
 
 def test_markup_carries_no_code_and_no_style() -> None:

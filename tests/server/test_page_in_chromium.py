@@ -1,46 +1,23 @@
 """The page as people meet it: a real browser, a real server."""
 
 import json
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from anyio import to_thread
 
+import wsctl.server.page
 from tests.conftest import StartServer
-from tests.support.browser import NAMES, Browser, Page, find_browser, running_browser
+from tests.server.conftest import NewPage
+from tests.support.browser import Page
 from tests.support.server import ServerProcess
+from tests.support.switchboard import Line, Switchboard
 
 pytestmark = pytest.mark.browser
 
-NewPage = Callable[[], Page]
-
 FOCUSED = "document.activeElement.id"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    path = find_browser()
-    if path is None:
-        reason = f"no browser: none of {', '.join(NAMES)} is on PATH"
-        if os.environ.get("CI"):
-            pytest.fail(reason)
-        pytest.skip(reason)
-    with running_browser(path) as running:
-        yield running
-
-
-@pytest.fixture
-def new_page(browser: Browser) -> Iterator[NewPage]:
-    """Tabs of one person's browser."""
-    profile = browser.new_profile()
-    yield lambda: browser.new_page(profile)
-    browser.command("Target.disposeBrowserContext", {"browserContextId": profile})
-
-
-@pytest.fixture
-def page(new_page: NewPage) -> Page:
-    return new_page()
 
 
 def state(page: Page) -> str:
@@ -341,6 +318,79 @@ def test_a_server_that_is_gone_is_said_to_be_out_of_reach(start_server: StartSer
     wait_for_state(page, "Not connected")
 
 
+@pytest.fixture
+async def fake() -> AsyncIterator[Switchboard]:
+    """A fake server with the page."""
+    html = Path(wsctl.server.page.__file__).with_name("index.html")
+    async with Switchboard(html.read_bytes()).running() as switchboard:
+        yield switchboard
+
+
+async def welcomed(page: Page, fake: Switchboard) -> Line:
+    """Open the page and connect it."""
+
+    def begin() -> None:
+        page.open(f"{fake.url}/")
+        page.click("#toggle")
+
+    await to_thread.run_sync(begin)
+    line = await fake.line()
+    await line.welcome("1-0")
+    await to_thread.run_sync(wait_for_state, page, "Connected")
+    return line
+
+
+async def events_after(page: Page, line: Line, last: str) -> list[str]:
+    """What the list says besides messages, once the last of these is there."""
+    await line.message("9-0", last)
+    await to_thread.run_sync(page.wait_for_text, "#log", last)
+    return await to_thread.run_sync(rows, page, "event")
+
+
+CONNECTED = "Connected as bob to wsctl 0."
+LOST = 'The connection was closed with 1012, the server is restarting ("because").'
+
+
+@pytest.mark.anyio
+async def test_coming_back_to_a_server_that_has_what_was_missed_is_nothing_special(
+    page: Page, fake: Switchboard
+) -> None:
+    line = await welcomed(page, fake)
+    await line.message("2-0", "before")
+    await line.close(1012)
+    line = await fake.line()
+    assert line.since == "2-0"
+    await line.welcome("9-0", recovered=True)
+    assert await events_after(page, line, "missed") == [CONNECTED, LOST, CONNECTED]
+    assert await to_thread.run_sync(rows, page, "other") == ["before", "missed"]
+
+
+@pytest.mark.anyio
+async def test_coming_back_to_one_that_has_not_is_told(page: Page, fake: Switchboard) -> None:
+    line = await welcomed(page, fake)
+    await line.close(1012)
+    line = await fake.line()
+    await line.welcome("9-0", recovered=False)
+    told = [CONNECTED, LOST, CONNECTED, "Some messages were missed."]
+    assert await events_after(page, line, "after") == told
+    assert await to_thread.run_sync(page.text, "#reconnects") == "1"
+
+
+@pytest.mark.anyio
+async def test_leaving_because_the_server_asked_is_no_loss(page: Page, fake: Switchboard) -> None:
+    line = await welcomed(page, fake)
+    await line.send("shutdown", deadline_s=60.0, reason="drain", reconnect_in_s=0.1)
+    assert await line.ended() == 1000
+    line = await fake.line()
+    await to_thread.run_sync(page.wait_for_text, "#detail", "the server asked this page to reconnect")
+    assert await to_thread.run_sync(state, page) == "Connecting"
+    await line.welcome("1-0", recovered=True)
+    draining = "The server is draining: it closes this connection in 01:00."
+    asked = "The server asked this page to reconnect."
+    assert await events_after(page, line, "after") == [CONNECTED, draining, asked, CONNECTED]
+    assert await to_thread.run_sync(state, page) == "Connected"
+
+
 def test_each_try_may_wait_twice_as_long_as_the_one_before(start_server: StartServer, page: Page) -> None:
     server = start_server()
     connect(page, server)
@@ -488,7 +538,7 @@ def test_it_complains_of_nothing_and_asks_nobody_else(start_server: StartServer,
     wait_for_state(page, "Draining")
     assert page.errors == []
     assert {urlsplit(url).netloc for url in page.requests} == {urlsplit(server.url).netloc}
-    assert [urlsplit(url).path for url in page.requests] == ["/", "/ws/bob"]
+    assert [urlsplit(url).path for url in page.requests] == ["/", "/wsctl.js", "/ws/bob"]
 
 
 def test_the_policy_forbids_what_the_page_does_not_do(start_server: StartServer, page: Page) -> None:

@@ -1,123 +1,38 @@
 """A connection on a socket that takes little, peers that read slowly, and the end of all of them."""
 
 import asyncio
-import json
 import random
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
-from typing import Any
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from websockets.extensions.permessage_deflate import PerMessageDeflate
 from websockets.frames import Frame, Opcode
-from websockets.streams import StreamReader
 
 from tests.support.transport import HandTransport
+from tests.support.wires import (
+    ANSWER,
+    MakeServer,
+    Server,
+    client,
+    close_of,
+    closing,
+    data_of,
+    frames,
+    servers,
+    turn,
+)
 from wsctl.hub.connection import CLOSE_TIMEOUT, STALL_TIMEOUT, Ending
-from wsctl.hub.frame import CLOSE, PING, PONG, TEXT, frame
-from wsctl.server.node import Node
+from wsctl.hub.frame import PING, PONG, TEXT, frame
 from wsctl.server.wire import LINGER, Wire
-from wsctl.settings import Rate, Settings
 
 pytestmark = pytest.mark.anyio
-
-ANSWER = b"HTTP/1.1 101 Switching Protocols\r\n\r\n"
-
-
-class Server:
-    """A node whose clock is moved by hand, and its connections. To be made on a running loop."""
-
-    def __init__(self, **options: Any) -> None:
-        self.now = 1000.0
-        self.node = Node(Settings(**({"rate": Rate(0, 1)} | options)), [], lambda: self.now)
-        self.transports: list[HandTransport] = []
-
-    def join(
-        self, name: str, *, early: bytes = b"", deflate: bool = False, **transport: Any
-    ) -> tuple[Wire, HandTransport]:
-        made = HandTransport(**transport)
-        self.transports.append(made)
-        wire = Wire(self.node, made, name, "192.0.2.1:5", deflate)
-        wire.begin(ANSWER, self.node.welcome(name, None), early)
-        return wire, made
-
-    def publish(self, data: object, to: tuple[str, ...] | None = None) -> None:
-        self.node.log.append("server", data, to)
-
-    def later(self, seconds: float) -> None:
-        """So much later, with the look once a second that the node takes."""
-        until = self.now + seconds
-        while self.now < until:
-            self.now = min(self.now + 1, until)
-            self.node.manager.check(self.now)
-
-
-MakeServer = Callable[..., Server]
 
 
 @pytest.fixture
 def make_server() -> Iterator[MakeServer]:
-    with ExitStack() as stack:
-
-        def make(**options: Any) -> Server:
-            server = Server(**options)
-            stack.callback(_dispose, server)
-            return server
-
+    with servers() as make:
         yield make
-
-
-def _dispose(server: Server) -> None:
-    for transport in server.transports:
-        transport.dispose()
-
-
-async def _turn() -> None:
-    """Let what was called soon run."""
-    for _ in range(3):
-        await asyncio.sleep(0)
-
-
-def _frames(received: bytes) -> tuple[list[Frame], bytes]:
-    """The frames after the 101, and what is left of an unfinished one."""
-    assert received.startswith(ANSWER)
-    rest, frames = received[len(ANSWER) :], []
-    while rest:
-        stream = StreamReader()
-        stream.feed_data(rest)
-        parser = Frame.parse(
-            stream.read_exact, mask=False, extensions=[PerMessageDeflate(True, True, 12, 15)]
-        )
-        try:
-            next(parser)
-        except StopIteration as done:
-            frames.append(done.value)
-            rest = bytes(stream.buffer)
-        else:
-            break
-    return frames, rest
-
-
-def _data(frames: list[Frame]) -> list[Any]:
-    """The data of the messages among them, the first frame being the welcome."""
-    decoded = [json.loads(f.data) for f in frames if f.opcode is Opcode.TEXT]
-    assert decoded[0]["type"] == "welcome"
-    return [f["data"] for f in decoded[1:] if f["type"] == "message"]
-
-
-def _close(frames: list[Frame]) -> tuple[int, str]:
-    assert frames[-1].opcode is Opcode.CLOSE, frames
-    return int.from_bytes(frames[-1].data[:2]), bytes(frames[-1].data[2:]).decode()
-
-
-def _client(opcode: int, payload: bytes = b"") -> bytes:
-    return Frame(Opcode(opcode), payload).serialize(mask=True)
-
-
-def _closing(code: int = 1000, reason: str = "") -> bytes:
-    return _client(CLOSE, code.to_bytes(2) + reason.encode())
 
 
 async def test_the_answer_then_the_welcome_then_messages(make_server: MakeServer) -> None:
@@ -125,22 +40,22 @@ async def test_the_answer_then_the_welcome_then_messages(make_server: MakeServer
     wire, transport = server.join("bob")
     server.publish("one")
     server.publish("two", ("bob",))
-    await _turn()
-    frames, rest = _frames(transport.drain())
-    assert (_data(frames), rest) == (["one", "two"], b"")
+    await turn()
+    found, rest = frames(transport.drain())
+    assert (data_of(found), rest) == (["one", "two"], b"")
     assert not wire.behind
     assert wire.waiting == wire.undelivered == 0
 
 
 async def test_what_came_with_the_handshake_is_read(make_server: MakeServer) -> None:
     server = make_server()
-    eager = _client(TEXT, b"eager")
+    eager = client(TEXT, b"eager")
     _, transport = server.join("bob", early=eager[:-2])
     transport.protocol.data_received(eager[-2:])
-    await _turn()
-    _, other = server.join("eve", early=_client(PING, b"?"))
-    assert _frames(other.drain())[0][1:] == [Frame(Opcode.PONG, b"?")]
-    assert _data(_frames(transport.drain())[0]) == ["eager"]
+    await turn()
+    _, other = server.join("eve", early=client(PING, b"?"))
+    assert frames(other.drain())[0][1:] == [Frame(Opcode.PONG, b"?")]
+    assert data_of(frames(transport.drain())[0]) == ["eager"]
 
 
 async def test_whoever_falls_behind_gets_everything_in_order_and_holds_up_nobody(
@@ -151,20 +66,20 @@ async def test_whoever_falls_behind_gets_everything_in_order_and_holds_up_nobody
     _, quick_socket = server.join("quick", buffer=1 << 20)
     for n in range(200):
         server.publish(f"{n}:" + "." * 2000, None if n % 3 else ("slow", "quick"))
-        await _turn()
+        await turn()
     assert slow.behind
     assert slow.waiting > 300_000
     assert slow.undelivered > 150
     wanted = [str(n) for n in range(200)]
     for transport in (quick_socket, slow_socket):
-        frames, rest = _frames(transport.drain())
-        assert [data.split(":")[0] for data in _data(frames)] == wanted
+        found, rest = frames(transport.drain())
+        assert [data.split(":")[0] for data in data_of(found)] == wanted
         assert rest == b""
     assert not slow.behind
     assert slow.waiting == slow.undelivered == 0
     server.publish("after")
-    await _turn()
-    assert _data(_frames(slow_socket.drain())[0])[-1] == "after"
+    await turn()
+    assert data_of(frames(slow_socket.drain())[0])[-1] == "after"
 
 
 @pytest.mark.parametrize("tls", [False, True])
@@ -177,17 +92,17 @@ async def test_a_full_queue_is_cut_with_1013_and_what_waited_is_dropped(
     while wire.ending is None:
         server.publish(f"{published}:" + "." * 1000)
         published += 1
-        await _turn()
+        await turn()
         assert wire.waiting <= 52_000
         assert published < 5000
     assert wire.waiting < 20_000
     assert wire.undelivered == 0
     assert "slow" not in server.node.manager.active_connections
-    frames, rest = _frames(transport.drain())
-    got = [int(data.split(":")[0]) for data in _data(frames)]
+    found, rest = frames(transport.drain())
+    got = [int(data.split(":")[0]) for data in data_of(found)]
     assert got == list(range(len(got)))
     assert len(got) < published - 30
-    assert _close(frames) == (1013, "too slow: more than 50000 bytes waited for this client")
+    assert close_of(found) == (1013, "too slow: more than 50000 bytes waited for this client")
     assert rest == b""
     assert wire.ending is Ending.EVICTED
 
@@ -196,10 +111,10 @@ async def test_without_a_limit_the_queue_grows(make_server: MakeServer) -> None:
     server = make_server(max_queue=0)
     wire, transport = server.join("slow")
     server.publish("." * 3_000_000)
-    await _turn()
+    await turn()
     assert wire.ending is None
     assert wire.waiting > 2_900_000
-    assert len(_data(_frames(transport.drain())[0])[0]) == 3_000_000
+    assert len(data_of(frames(transport.drain())[0])[0]) == 3_000_000
 
 
 async def _behind(server: Server) -> tuple[Wire, HandTransport]:
@@ -207,7 +122,7 @@ async def _behind(server: Server) -> tuple[Wire, HandTransport]:
     wire, transport = server.join("slow")
     for n in range(40):
         server.publish(f"{n}:" + "." * 3000)
-        await _turn()
+        await turn()
     assert wire.behind
     assert wire.undelivered
     return wire, transport
@@ -224,10 +139,10 @@ async def test_ten_seconds_without_progress_cut_with_1013_and_then_abort(make_se
     assert not transport.aborted
     server.later(CLOSE_TIMEOUT + 1)
     assert transport.aborted
-    await _turn()
+    await turn()
     assert not server.node.manager.closing
-    frames, _ = _frames(transport.drain())
-    assert all(f.opcode is Opcode.TEXT for f in frames)
+    found, _ = frames(transport.drain())
+    assert all(f.opcode is Opcode.TEXT for f in found)
 
 
 async def test_a_peer_that_reads_slowly_but_reads_is_never_cut(make_server: MakeServer) -> None:
@@ -238,25 +153,25 @@ async def test_a_peer_that_reads_slowly_but_reads_is_never_cut(make_server: Make
         transport.read(2500)
         transport.writable()
     assert wire.ending is None
-    assert len(_data(_frames(transport.drain())[0])) == 40
+    assert len(data_of(frames(transport.drain())[0])) == 40
 
 
 async def test_the_quiet_are_pinged_and_the_dead_are_cut(make_server: MakeServer) -> None:
     server = make_server(ping_interval=20.0, ping_timeout=15.0)
     wire, transport = server.join("bob")
     server.later(19)
-    assert _frames(transport.drain())[0][1:] == []
+    assert frames(transport.drain())[0][1:] == []
     server.later(1)
-    assert _frames(transport.drain())[0][1:] == [Frame(Opcode.PING, b"")]
+    assert frames(transport.drain())[0][1:] == [Frame(Opcode.PING, b"")]
     server.later(14)
     assert wire.ending is None
-    transport.protocol.data_received(_client(PONG))
+    transport.protocol.data_received(client(PONG))
     server.later(20)
-    assert [f.opcode for f in _frames(transport.drain())[0][1:]] == [Opcode.PING, Opcode.PING]
+    assert [f.opcode for f in frames(transport.drain())[0][1:]] == [Opcode.PING, Opcode.PING]
     server.later(15)
     assert (wire.code, wire.reason) == (1006, "no answer to a ping")
     assert transport.aborted
-    await _turn()
+    await turn()
     assert not server.node.manager.closing
     assert not server.node.manager.active_connections
 
@@ -272,8 +187,8 @@ async def test_keepalive_can_be_turned_off(make_server: MakeServer, options: dic
 async def test_a_ping_is_answered_with_its_payload_between_messages(make_server: MakeServer) -> None:
     server = make_server()
     _, transport = server.join("bob")
-    transport.protocol.data_received(_client(PING, b"abc") + _client(PING, b""))
-    assert _frames(transport.drain())[0][1:] == [Frame(Opcode.PONG, b"abc"), Frame(Opcode.PONG, b"")]
+    transport.protocol.data_received(client(PING, b"abc") + client(PING, b""))
+    assert frames(transport.drain())[0][1:] == [Frame(Opcode.PONG, b"abc"), Frame(Opcode.PONG, b"")]
 
 
 async def test_the_peer_s_close_is_answered_with_its_code_and_nothing_after_it_is_read(
@@ -281,11 +196,11 @@ async def test_the_peer_s_close_is_answered_with_its_code_and_nothing_after_it_i
 ) -> None:
     server = make_server()
     wire, transport = server.join("bob")
-    transport.protocol.data_received(_closing(3000, "bye") + _client(TEXT, b"late"))
-    transport.protocol.data_received(_client(TEXT, b"later"))
-    await _turn()
+    transport.protocol.data_received(closing(3000, "bye") + client(TEXT, b"late"))
+    transport.protocol.data_received(client(TEXT, b"later"))
+    await turn()
     assert (wire.code, wire.reason, wire.ending) == (3000, "bye", Ending.LEFT)
-    assert _close(_frames(transport.drain())[0]) == (3000, "")
+    assert close_of(frames(transport.drain())[0]) == (3000, "")
     assert transport.is_closing()
     assert server.node.intake.received == 0
     assert not server.node.manager.closing
@@ -296,13 +211,13 @@ async def test_whoever_closes_while_behind_gets_whole_frames_and_then_the_answer
 ) -> None:
     server = make_server()
     wire, transport = await _behind(server)
-    transport.protocol.data_received(_closing())
+    transport.protocol.data_received(closing())
     assert wire.ending is Ending.LEFT
     assert wire.undelivered == 0
-    frames, rest = _frames(transport.drain())
-    assert _close(frames) == (1000, "")
+    found, rest = frames(transport.drain())
+    assert close_of(found) == (1000, "")
     assert rest == b""
-    got = [int(data.split(":")[0]) for data in _data(frames)]
+    got = [int(data.split(":")[0]) for data in data_of(found)]
     assert got == list(range(len(got)))
 
 
@@ -312,13 +227,13 @@ async def test_our_close_comes_after_what_waits_and_is_sent_once(make_server: Ma
     wire.close(1012, "restart", Ending.FORCED)
     wire.close(1008, "again", Ending.EVICTED)
     server.publish("too late")
-    await _turn()
-    frames, rest = _frames(transport.drain())
-    assert len(_data(frames)) == 40
-    assert _close(frames) == (1012, "restart")
+    await turn()
+    found, rest = frames(transport.drain())
+    assert len(data_of(found)) == 40
+    assert close_of(found) == (1012, "restart")
     assert rest == b""
-    transport.protocol.data_received(_closing(1012))
-    await _turn()
+    transport.protocol.data_received(closing(1012))
+    await turn()
     assert transport.drain() == bytes(transport.received)
     assert wire.ending is Ending.FORCED
     assert not server.node.manager.closing
@@ -328,23 +243,23 @@ async def test_who_does_not_answer_our_close_is_aborted(make_server: MakeServer)
     server = make_server()
     wire, transport = server.join("bob")
     wire.close(1012, "restart", Ending.FORCED)
-    transport.protocol.data_received(_client(TEXT, b"ignored") + _client(PING, b"ignored"))
+    transport.protocol.data_received(client(TEXT, b"ignored") + client(PING, b"ignored"))
     server.later(CLOSE_TIMEOUT - 1)
     assert not transport.aborted
     server.later(1)
     assert transport.aborted
     assert server.node.intake.received == 0
-    assert len(_frames(transport.drain())[0]) == 2
+    assert len(frames(transport.drain())[0]) == 2
 
 
 @pytest.mark.parametrize(
     ("wrong", "code"),
     [
         (frame(TEXT, b"unmasked"), 1002),
-        (_client(TEXT, b"\xff"), 1007),
-        (_client(TEXT, b"x" * 65537), 1009),
-        (_client(2, b"binary"), 1003),
-        (_closing(1005), 1002),
+        (client(TEXT, b"\xff"), 1007),
+        (client(TEXT, b"x" * 65537), 1009),
+        (client(2, b"binary"), 1003),
+        (closing(1005), 1002),
     ],
     ids=["unmasked", "not UTF-8", "too big", "binary", "no close code"],
 )
@@ -353,13 +268,13 @@ async def test_what_breaks_a_rule_is_closed_with_its_code_and_heard_no_more(
 ) -> None:
     server = make_server()
     wire, transport = server.join("bob")
-    transport.protocol.data_received(_client(TEXT, b"fine") + wrong + _client(TEXT, b"unheard"))
-    transport.protocol.data_received(_client(TEXT, b"unheard"))
+    transport.protocol.data_received(client(TEXT, b"fine") + wrong + client(TEXT, b"unheard"))
+    transport.protocol.data_received(client(TEXT, b"unheard"))
     assert (wire.code, wire.ending) == (code, Ending.EVICTED)
     assert server.node.intake.received == 1
-    frames, rest = _frames(transport.drain())
-    assert _close(frames)[0] == code
-    assert _close(frames)[1]
+    found, rest = frames(transport.drain())
+    assert close_of(found)[0] == code
+    assert close_of(found)[1]
     assert rest == b""
     server.later(LINGER if code != 1003 else CLOSE_TIMEOUT)
     assert transport.aborted
@@ -369,8 +284,8 @@ async def test_a_violation_while_behind_does_not_cut_a_frame_in_two(make_server:
     server = make_server()
     _, transport = await _behind(server)
     transport.protocol.data_received(frame(TEXT, b"unmasked"))
-    frames, rest = _frames(transport.drain())
-    assert _close(frames)[0] == 1002
+    found, rest = frames(transport.drain())
+    assert close_of(found)[0] == 1002
     assert rest == b""
 
 
@@ -381,7 +296,7 @@ async def test_a_peer_that_hangs_up_or_vanishes_has_left(make_server: MakeServer
     hung_up_transport.protocol.eof_received()
     hung_up_transport.close()
     vanished_transport.abort()
-    await _turn()
+    await turn()
     assert [(w.code, w.ending) for w in (hung_up, vanished)] == [(1006, Ending.LEFT)] * 2
     assert not server.node.manager.closing
     assert not server.node.manager.active_connections
@@ -393,11 +308,11 @@ async def test_a_reset_that_a_broadcast_finds_harms_nobody_else(make_server: Mak
     _, transport = server.join("bob")
     gone_transport.peer.close()
     server.publish(1)
-    await _turn()
+    await turn()
     server.publish(2)
-    await _turn()
+    await turn()
     assert gone.code == 1006
-    assert _data(_frames(transport.drain())[0]) == [1, 2]
+    assert data_of(frames(transport.drain())[0]) == [1, 2]
     assert list(server.node.manager.active_connections) == ["bob"]
 
 
@@ -405,13 +320,13 @@ async def test_messages_in_pieces_are_read_whole(make_server: MakeServer) -> Non
     server = make_server()
     _, transport = server.join("bob")
     wire = Frame(Opcode.TEXT, b"he", fin=False).serialize(mask=True)
-    wire += _client(PING, b"!") + Frame(Opcode.CONT, b"llo").serialize(mask=True)
+    wire += client(PING, b"!") + Frame(Opcode.CONT, b"llo").serialize(mask=True)
     for n in range(len(wire)):
         transport.protocol.data_received(wire[n : n + 1])
-    await _turn()
-    frames, _ = _frames(transport.drain())
-    assert _data(frames) == ["hello"]
-    assert Frame(Opcode.PONG, b"!") in frames
+    await turn()
+    found, _ = frames(transport.drain())
+    assert data_of(found) == ["hello"]
+    assert Frame(Opcode.PONG, b"!") in found
 
 
 STEPS = st.lists(
@@ -425,9 +340,9 @@ STEPS = st.lists(
 
 
 SAID = {
-    "ping": _client(PING, b"p"),
-    "text": _client(TEXT, b'"'),
-    "peer closes": _closing(),
+    "ping": client(PING, b"p"),
+    "text": client(TEXT, b'"'),
+    "peer closes": closing(),
     "violation": b"\xff\xff",
 }
 """What the peer sends in a step."""
@@ -446,12 +361,12 @@ async def _live_through(steps: list[tuple[str, int]], tls: bool, deflate: bool) 
                 published += wire.ending is None
             await _step(server, wire, transport, what, value)
             if what != "broadcast" or value > 3000:
-                await _turn()
-        await _turn()
+                await turn()
+        await turn()
         received = transport.drain()
         _check_stream(received, wire, transport, published)
     finally:
-        _dispose(server)
+        server.dispose()
 
 
 async def _step(server: Server, wire: Wire, transport: HandTransport, what: str, value: int) -> None:
@@ -463,7 +378,7 @@ async def _step(server: Server, wire: Wire, transport: HandTransport, what: str,
     elif what == "later":
         server.later(value)
     elif what == "we close":
-        await _turn()
+        await turn()
         wire.close(1012, "restart", Ending.FORCED)
     elif hung_up:
         return
@@ -475,11 +390,11 @@ async def _step(server: Server, wire: Wire, transport: HandTransport, what: str,
 
 
 def _check_stream(received: bytes, wire: Wire, transport: HandTransport, published: int) -> None:
-    frames, rest = _frames(received)
+    found, rest = frames(received)
     assert transport.aborted or rest == b"", "a frame is cut only by an abort"
-    closes = [n for n, f in enumerate(frames) if f.opcode is Opcode.CLOSE]
-    assert closes in ([], [len(frames) - 1]), "one close frame at most, and nothing after it"
-    got = [int(data.split(":")[0]) for data in _data(frames) if data != '"']
+    closes = [n for n, f in enumerate(found) if f.opcode is Opcode.CLOSE]
+    assert closes in ([], [len(found) - 1]), "one close frame at most, and nothing after it"
+    got = [int(data.split(":")[0]) for data in data_of(found) if data != '"']
     assert got == list(range(len(got))), "in order, none twice, none left out"
     assert len(got) <= published
     if wire.ending is None:
@@ -490,7 +405,7 @@ def _check_stream(received: bytes, wire: Wire, transport: HandTransport, publish
         assert len(got) == published
     if closes and wire.ending is not Ending.LEFT:
         # 1000 echoes the peer's, which came while ours still waited.
-        assert _close(frames)[0] in (wire.code, 1000)
+        assert close_of(found)[0] in (wire.code, 1000)
 
 
 @settings(max_examples=250)
@@ -504,7 +419,7 @@ def test_whatever_happens_the_peer_sees_a_prefix_and_at_most_one_close(
 async def test_a_short_message_is_held_to_a_short_limit_too(make_server: MakeServer) -> None:
     server = make_server(max_message_size=10)
     wire, _ = server.join("bob")
-    wire.data_received(_client(TEXT, b"x" * 11))
+    wire.data_received(client(TEXT, b"x" * 11))
     assert wire.code == 1009
 
 
@@ -515,9 +430,9 @@ async def test_a_transport_that_was_behind_already_is_known_to_be(make_server: M
     made.set_protocol(asyncio.Protocol())  # who is told of the pause, and forgets it
     made.write(bytes(1 << 20))
     wire = Wire(server.node, made, "bob", "192.0.2.1:5")
-    wire.begin(ANSWER, server.node.welcome("bob", None), b"")
+    wire.begin(ANSWER, None, b"")
     assert wire.behind
     for _ in range(20):
         server.publish("x" * 100)
-        await _turn()
+        await turn()
     assert (wire.code, wire.ending) == (1013, Ending.EVICTED)

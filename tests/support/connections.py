@@ -1,5 +1,7 @@
 """Connections for tests of what is above the socket."""
 
+from collections.abc import Sequence
+
 from wsctl.codes import CloseCode
 from wsctl.hub.connection import Connection, Ending
 from wsctl.hub.frame import Batch
@@ -34,6 +36,9 @@ class RecordedConnection(Connection):
     def offer(self, batch: Batch, written: int = 0) -> None:
         assert not written
         self.offered.append(batch)
+
+    def replay(self, missed: Sequence[Batch]) -> None:
+        self.offered += missed
 
     def close(self, code: int, reason: str, ending: Ending) -> None:
         self.closed = self.closed or (code, reason, ending)

@@ -30,13 +30,17 @@ async def serving_on_a_unix_socket(handler: Handler, path: str) -> AsyncIterator
         yield Target(None, uds=path)
 
 
-def welcome(client_id: str = "bob") -> str:
-    return json.dumps({"type": "welcome", "client_id": client_id, "id": "1-0", "server": {}})
+def welcome(client_id: str = "bob", **fields: object) -> str:
+    return json.dumps({"type": "welcome", "client_id": client_id, "id": "1-0", "server": {}} | fields)
 
 
 def message(data: object, sender: str = "eve", number: int = 1) -> str:
     frame = {"type": "message", "id": f"{number}-0", "ts": 0.0, "from": sender, "data": data}
     return json.dumps(frame)
+
+
+def shutdown(deadline_s: float | None = 60, **fields: object) -> str:
+    return json.dumps({"type": "shutdown", "deadline_s": deadline_s, "reason": "SIGTERM"} | fields)
 
 
 def refusing(status: int, body: str = "", **headers: str) -> Answer:

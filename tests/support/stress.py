@@ -9,6 +9,20 @@ from wsctl.client.latency import Quantiles
 from wsctl.client.report import LoadReport
 from wsctl.client.session import NotConnected
 
+COUNTS = (
+    "missed",
+    "duplicated",
+    "out_of_order",
+    "unconfirmed",
+    "reconnects",
+    "resumed",
+    "unrecovered",
+    "planned",
+    "replayed",
+    "failures",
+)
+"""What is 0 in a clean run."""
+
 
 def report(**facts: Any) -> LoadReport:
     """A clean run of two clients, except for `facts`."""
@@ -21,12 +35,10 @@ def report(**facts: Any) -> LoadReport:
         "delivered_per_s": 20.0,
         "expected": 20,
         "latency": Quantiles(0.001, 0.002, 0.003, 0.004),
+        "silence_s": 0.1,
         "lag_s": 0.0,
-        "sent_while_away": False,
     }
-    none = dict.fromkeys(
-        ("missed", "duplicated", "out_of_order", "unconfirmed", "reconnects", "failures"), 0
-    ) | {name: {} for name in ("close_codes", "refused", "errors")}
+    none = dict.fromkeys(COUNTS, 0) | {name: {} for name in ("close_codes", "refused", "errors")}
     return LoadReport(**(clean | none | facts))
 
 

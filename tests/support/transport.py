@@ -10,20 +10,38 @@ class HandTransport(asyncio.Transport):
     """Writes what the socket takes and keeps the rest until `writable` is called, as event loops do.
 
     `peer` is the other end. Nothing is read from the socket: a test calls `data_received` itself.
+
+    Attributes:
+        room: bytes that the socket still takes from here; None for as many as the kernel takes.
+        received: what the peer has read; transports over the same socket share it.
+        writes: the size of each write.
     """
 
-    def __init__(self, *, buffer: int = 4096, tls: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        buffer: int = 4096,
+        tls: bool = False,
+        room: int | None = None,
+        over: "HandTransport | None" = None,
+    ) -> None:
+        """`over` is a transport whose socket this one takes, as another process would."""
         super().__init__()
-        self.sock, self.peer = socket.socketpair()
+        self.sock: socket.socket
+        self.peer: socket.socket
+        self.sock, self.peer = (over.sock.dup(), over.peer) if over else socket.socketpair()
         for sock in (self.sock, self.peer):
             sock.setblocking(False)
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffer)
         self.tls = tls
+        self.room = room
+        self.received: bytearray = over.received if over else bytearray()
+        self.writes: list[int] = []
         self.protocol: Any = None
         self.aborted = False
+        self.reading = True
         self.eof = False
         self.lost = False
-        self.received = bytearray()
         self._buffer = bytearray()
         self._high, self._low = 64 * 1024, 16 * 1024
         self._paused = False
@@ -43,6 +61,9 @@ class HandTransport(asyncio.Transport):
     def get_write_buffer_size(self) -> int:
         return len(self._buffer)
 
+    def pause_reading(self) -> None:
+        self.reading = False
+
     def is_closing(self) -> bool:
         return self._closing
 
@@ -59,6 +80,7 @@ class HandTransport(asyncio.Transport):
         if self.lost or (self._closing and not self._buffer):
             return
         self._buffer += data
+        self.writes.append(len(data))
         if len(self._buffer) == len(data):
             self._send()
         too_much = len(self._buffer) >= self._high if self.tls else len(self._buffer) > self._high
@@ -109,7 +131,9 @@ class HandTransport(asyncio.Transport):
 
     def _send(self) -> None:
         try:
-            del self._buffer[: self.sock.send(self._buffer)]
+            sent = self.sock.send(self._buffer[: self.room])
+            del self._buffer[:sent]
+            self.room = None if self.room is None else self.room - sent
         except BlockingIOError:
             return
         except OSError:

@@ -17,6 +17,7 @@ from wsctl.cli.serve import serve
 from wsctl.cli.status import status
 from wsctl.cli.stress import stress
 from wsctl.cli.ui.printable import say
+from wsctl.cli.upgrade import upgrade
 from wsctl.codes import ExitCode
 from wsctl.errors import WsctlError
 
@@ -54,7 +55,7 @@ def options(
     """WebSocket broadcasting that can be redeployed at noon."""
 
 
-for command in (serve, client, broadcast, status, drain, stress, completions):
+for command in (serve, client, broadcast, status, drain, upgrade, stress, completions):
     app.command()(command)
 
 

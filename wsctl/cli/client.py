@@ -37,6 +37,8 @@ def client(
 ) -> None:
     """Show what arrives, send what is typed, and reconnect when the connection is lost.
 
+    What was sent meanwhile is shown then; when that is too long ago for the server, it says so.
+
     On a terminal: Enter sends, Up brings back earlier lines, Ctrl-D leaves; Ctrl-C clears the line, and
     leaves when it is empty. On a pipe each line of the input is a message; at its end the command leaves
     when they have come back, or stays with --count or --for, or when there was no line. SIGTERM leaves too.

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from wsctl.cli.failures import failure
 from wsctl.cli.ui.transcript import Transcript
-from wsctl.client.events import Closed, Event, Failed, Opened, Received, Refused
+from wsctl.client.events import Closed, Event, Failed, Moved, Opened, Received, Refused
 from wsctl.client.session import NotConnected, Session
 from wsctl.codes import ExitCode
 from wsctl.errors import WsctlError
@@ -146,7 +146,7 @@ class Conversation:
                 self._connected_once = True
                 member.open.set()
                 member.settled.set()
-            case Closed() | Failed() | Refused():
+            case Closed() | Moved() | Failed() | Refused():
                 member.open.clear()
             case Received(frame=frame):
                 self._note_answer(member, frame)

@@ -1,28 +1,20 @@
 """`wsctl drain`."""
 
-import contextlib
 import json
 import os
 import sys
-import threading
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from wsctl.cli.ending import End, follow, interruptible
 from wsctl.cli.options import Json, Port, Url, seconds
-from wsctl.cli.ui.printable import say
 from wsctl.codes import ExitCode
-from wsctl.errors import Unreachable, UsageError, WsctlError
+from wsctl.errors import UsageError, WsctlError
 
 if TYPE_CHECKING:
     from wsctl.cli.ui.drain_bar import DrainBar, DrainLines
     from wsctl.client.control import Answer, Control
-
-POLL = 0.25
-"""Seconds between two looks at the drain: as often as the server's own bar moves."""
-
-LAST_WORD = 10.0
-"""Seconds that the answer at the drain's end may be under way when the server answers nothing else."""
 
 _CANCELLED = "the drain was cancelled from elsewhere: the server goes on"
 _GONE = "the server went away before it told how its drain ended: was it killed? its log knows"
@@ -32,7 +24,8 @@ _GOES_ON = "the drain goes on: 'wsctl drain' shows it again, 'wsctl drain --canc
 def drain(
     *,
     timeout: Annotated[
-        float | None, seconds("--timeout", "Longest drain, from now; the server's own unless given.")
+        float | None,
+        seconds("--timeout", "Longest drain, from when clients are told; the server's own unless given."),
     ] = None,
     cancel: Annotated[bool, typer.Option("--cancel", help="Cancel the drain: back to serving.")] = False,
     no_wait: Annotated[bool, typer.Option("--no-wait", help="Do not wait for the end.")] = False,
@@ -65,68 +58,26 @@ def _begin_and_wait(control: "Control", timeout: float | None) -> "Answer":
     from wsctl.client.control import drain_progress
 
     # The question for the end is asked first: the end can come as soon as the drain begins.
-    end = _End(control)
+    end = End(control.wait_drained, _GONE)
     begun = control.drain(timeout)
     first = drain_progress(begun["drain"])
     if first.phase == "stopped":  # nobody was connected
         return {"drain": begun["drain"], "exit_code": ExitCode.DONE}
     shown = _display()
-    try:
+    with interruptible(shown, _GOES_ON):
         shown.began(first)
-        return _watch(control, end, shown)
-    except KeyboardInterrupt:
-        shown.stop()
-        say(_GOES_ON)
-        raise typer.Exit(ExitCode.OPERATOR) from None
-    finally:
-        shown.stop()
+        return follow(end, lambda _: _look(control, shown))
 
 
-def _watch(control: "Control", end: "_End", shown: "DrainBar | DrainLines") -> "Answer":
+def _look(control: "Control", shown: "DrainBar | DrainLines") -> "Answer | None":
+    """Show the drain as it stands; an answer when there is none any more."""
     from wsctl.client.control import drain_progress
 
-    while True:
-        over = end.came.wait(POLL)
-        if end.answer:
-            return end.answer
-        try:
-            standing = control.status()["drain"]
-        except Unreachable:
-            return end.last_word()
-        if not standing:
-            return {"drain": None, "exit_code": ExitCode.DONE}
-        shown.progressed(drain_progress(standing))
-        if over:  # something between us and the server does not let a request wait so long
-            end = _End(control)
-
-
-class _End(threading.Thread):
-    """Waits for the drain's end, on a connection of its own.
-
-    A daemon, so that Ctrl-C does not wait for it.
-    """
-
-    def __init__(self, control: "Control") -> None:
-        super().__init__(daemon=True)
-        self.answer: Answer | None = None
-        self.came = threading.Event()
-        self._asked = threading.Event()
-        self._control = control
-        self.start()
-        self._asked.wait(POLL)
-
-    def run(self) -> None:
-        # A failure here is not told: the next look at the server's status meets it too.
-        with contextlib.suppress(WsctlError):
-            self.answer = self._control.wait_drained(self._asked.set)
-        self.came.set()
-
-    def last_word(self) -> "Answer":
-        """The answer that is under way from a server that has ended."""
-        self.came.wait(LAST_WORD)
-        if not self.answer:
-            raise WsctlError(_GONE)
-        return self.answer
+    standing = control.status()["drain"]
+    if not standing:
+        return {"drain": None, "exit_code": ExitCode.DONE}
+    shown.progressed(drain_progress(standing))
+    return None
 
 
 def _display() -> "DrainBar | DrainLines":

@@ -13,11 +13,12 @@ import typer
 from wsctl.cli.options import Json, Port, Url
 from wsctl.cli.ui.printable import say
 from wsctl.codes import ExitCode
-from wsctl.errors import Unreachable, UsageError, WsctlError
+from wsctl.errors import UsageError, WsctlError
 
 if TYPE_CHECKING:
     from wsctl.cli.ui.tables import Seen
-    from wsctl.client.control import Control
+    from wsctl.cli.watching import Watch
+    from wsctl.client.target import Target
 
     Show = Callable[[list[Seen]], None]
 
@@ -37,21 +38,26 @@ def status(
     as_json: Json = False,
 ) -> None:
     """Show phase, connections, rates and drain of the servers of this machine, or of one elsewhere."""
-    from wsctl.client.control import Control
+    from wsctl.cli.watching import Watch
     from wsctl.client.target import find_all
 
-    controls = [Control(target) for target in find_all(url, port, os.environ)]
+    def scan() -> "list[Target]":
+        return find_all(url, port, os.environ)
+
     if not watch:
-        _once(controls, clients, as_json)
+        _once(scan(), clients, as_json)
         return
+    watched = Watch(scan)
     with _display(clients, as_json) as show:
-        code = _watch(controls, clients, show)
+        code = _watch(watched, clients, show)
     raise typer.Exit(code)
 
 
-def _once(controls: list["Control"], clients: bool, as_json: bool) -> None:
+def _once(targets: list["Target"], clients: bool, as_json: bool) -> None:
+    from wsctl.client.control import Control
+
     seen, failures = [], []
-    for control in controls:
+    for control in map(Control, targets):
         try:
             seen.append((control.name, control.status(clients)))
         except WsctlError as error:
@@ -64,52 +70,18 @@ def _once(controls: list["Control"], clients: bool, as_json: bool) -> None:
         raise failures[0]
 
 
-def _watch(controls: list["Control"], clients: bool, show: "Show") -> ExitCode:
+def _watch(watched: "Watch", clients: bool, show: "Show") -> ExitCode:
     """Show the servers until Ctrl-C, or until the last of them is gone."""
-    watched = [_Watched(control) for control in controls]
     try:
         while True:
-            seen = [(w.control.name, facts) for w in watched if (facts := w.look(clients))]
+            seen = watched.look(clients)
             if seen:
                 show(seen)
-            if all(w.gone for w in watched):
-                return max(w.exit_code for w in watched)
+            if watched.over:
+                return watched.exit_code
             time.sleep(INTERVAL)
     except KeyboardInterrupt:
         return ExitCode.DONE
-
-
-class _Watched:
-    """One server of `--watch`, and what was last known of it."""
-
-    def __init__(self, control: "Control") -> None:
-        self.control = control
-        self.gone = False
-        self.exit_code = ExitCode.DONE
-        self._phase: str | None = None
-
-    def look(self, clients: bool) -> dict[str, object] | None:
-        """What it tells now; None once it is gone, which is told when it is found."""
-        if self.gone:
-            return None
-        try:
-            facts = self.control.status(clients)
-        except Unreachable as error:
-            self._end(error)
-            return None
-        self._phase = facts["status"]
-        return facts
-
-    def _end(self, error: Unreachable) -> None:
-        self.gone = True
-        if self._phase is None:
-            say(str(error))
-        elif self._phase == "serving":
-            say(f"{self.control.name} is gone, and was not draining: {error}")
-        else:
-            say(f"{self.control.name} has drained and is gone")
-            return
-        self.exit_code = ExitCode.UNREACHABLE
 
 
 @contextmanager

@@ -1,16 +1,18 @@
 """The account of a load: what its sessions tell goes in, the facts of the run come out. No I/O."""
 
 import secrets
+from array import array
 from collections import Counter, deque
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from wsctl.client import probe
-from wsctl.client.events import Closed, Event, Failed, Opened, Received, Refused
+from wsctl.client.events import Closed, Event, Failed, Moved, Opened, Received, Refused
 from wsctl.client.latency import Latency
 from wsctl.client.ledger import Ledger
 from wsctl.client.probe import Probe
 from wsctl.client.report import LoadReport
+from wsctl.client.silence import Silence
 
 BEAT = 0.1
 """Seconds between two calls of `beat`."""
@@ -44,19 +46,28 @@ class Account:
         self._ids = frozenset(ids)
         self._run = secrets.token_hex(4)
         self._latency = Latency()
+        self._silence = Silence(len(ids))
+        self._recovered = array("d", [0.0]) * len(ids)
         self._opened = 0
+        self._resumed = 0
+        self._unrecovered = 0
+        self._planned = 0
+        self._replayed = 0
         self._failures = 0
         self._close_codes: Counter[int] = Counter()
         self._refused: Counter[int] = Counter()
         self._errors: Counter[str] = Counter()
-        self._sent_while_away = False
         self._lag = 0.0
         self._marks: deque[_Mark] = deque(maxlen=WINDOW)
+
+    def begin(self, now: float) -> None:
+        """Publishing begins."""
+        self.began = now
+        self._silence.begin(now)
 
     def send(self, sender: int, now: float, size: int) -> str:
         """The text of the next message, which a client is about to send: `size` bytes."""
         number = self.ledger.send(sender)
-        self._sent_while_away |= len(self.connected) < len(self._ids)
         return probe.written(self._run, Probe(number, now), size)
 
     def take(self, client: int, event: Event, now: float) -> None:
@@ -65,8 +76,10 @@ class Account:
             case Received(frame):
                 self._receive(client, frame, now)
             case Opened():
-                self._opened += 1
-                self.connected.add(client)
+                self._open(client, event, now)
+            case Moved():
+                self._planned += 1
+                self.connected.discard(client)
             case Closed(code):
                 self._close_codes[code] += 1
                 self._lose(client)
@@ -100,24 +113,45 @@ class Account:
             out_of_order=ledger.out_of_order,
             unconfirmed=ledger.unconfirmed,
             reconnects=max(0, self._opened - len(self._ids)),
+            resumed=self._resumed,
+            unrecovered=self._unrecovered,
+            planned=self._planned,
+            replayed=self._replayed,
             failures=self._failures,
             close_codes=dict(self._close_codes),
             refused=dict(self._refused),
             errors=dict(self._errors),
             latency=self._latency.quantiles(),
+            silence_s=self._silence.longest(self.ended or now) if ledger.sent else None,
             lag_s=self._lag,
-            sent_while_away=self._sent_while_away,
         )
 
+    def _open(self, client: int, opened: Opened, now: float) -> None:
+        self._opened += 1
+        self._resumed += opened.recovered
+        self._unrecovered += opened.gap
+        self._recovered[client] = now if opened.recovered else 0.0
+        self.connected.add(client)
+
     def _receive(self, client: int, frame: dict[str, Any], now: float) -> None:
-        match frame:
-            case {"type": "message", "from": sender, "data": text} if sender in self._ids:
-                found = probe.read(self._run, text)
-                if found and found.number < self.ledger.sent and self.ledger.receive(client, found.number):
-                    self._latency.record(now - found.sent_at)
-            case {"type": "error", "code": code}:
-                self._errors[str(code)] += 1
-                self.ledger.refuse(client)
+        kind = frame.get("type")
+        if kind == "message" and frame.get("from") in self._ids:
+            found = probe.read(self._run, frame.get("data"))
+            if found and found.number < self.ledger.sent:
+                self._deliver(client, found, now)
+        elif kind == "error":
+            self._errors[str(frame.get("code"))] += 1
+            self.ledger.refuse(client)
+
+    def _deliver(self, client: int, found: Probe, now: float) -> None:
+        if self.ended is None:
+            self._silence.hear(client, now)
+        if not self.ledger.receive(client, found.number):
+            return
+        if found.sent_at < self._recovered[client]:
+            self._replayed += 1
+        else:
+            self._latency.record(now - found.sent_at)
 
     def _lose(self, client: int) -> None:
         self.connected.discard(client)

@@ -2,14 +2,18 @@
 
 import asyncio
 import logging
+import ssl
 from contextlib import suppress
+from functools import cache
 from typing import Any
 
 from websockets.asyncio.client import ClientConnection, connect, unix_connect
 from websockets.exceptions import ConnectionClosed
 
 from wsctl import __version__
+from wsctl.client.events import Closed
 from wsctl.client.target import Target
+from wsctl.codes import CloseCode
 
 OPEN_TIMEOUT = 10.0
 """Seconds for the handshake, and as long again for the first frame."""
@@ -42,7 +46,7 @@ async def handshake(target: Target, url: str) -> ClientConnection:
     }
     if target.uds:
         return await unix_connect(target.uds, url, **options)
-    return await connect(url, **options)
+    return await connect(url, ssl=_tls() if url.startswith("wss:") else None, **options)
 
 
 async def hang_up(connection: ClientConnection) -> None:
@@ -52,3 +56,17 @@ async def hang_up(connection: ClientConnection) -> None:
         while True:
             await connection.recv()
     await closing
+
+
+def ending(error: ConnectionClosed) -> Closed:
+    """The server's close frame; without one, what our side knows."""
+    if error.rcvd:
+        return Closed(error.rcvd.code, error.rcvd.reason)
+    reason = error.sent.reason if error.sent else ""
+    return Closed(CloseCode.ABNORMAL, reason or "the connection was lost")
+
+
+@cache
+def _tls() -> ssl.SSLContext:
+    """Whom to trust: read once, for it takes longer than a handshake and a crowd comes back at one moment."""
+    return ssl.create_default_context()

@@ -13,8 +13,9 @@ from urllib.parse import urlsplit
 
 from wsctl.client.target import Target
 from wsctl.errors import Refused, Unreachable, UsageError, WsctlError
-from wsctl.lifecycle.graceful import DrainProgress
+from wsctl.lifecycle.handover import HandoverProgress, HandoverState
 from wsctl.lifecycle.phases import Phase
+from wsctl.lifecycle.progress import DrainProgress, Stay
 
 CONNECT_TIMEOUT = 5.0
 """Seconds for a connection: one lost SYN and its repetition, with room for a long way."""
@@ -108,6 +109,17 @@ class Control:
         """
         return self._ask("GET", "/api/drain", {"drain", "exit_code"}, endless=True, asked=asked)
 
+    def upgrade(self) -> Answer:
+        """Begin to hand over to a fresh process: `upgrade` is how that stands."""
+        return self._ask("POST", "/api/upgrade", {"upgrade"})
+
+    def wait_upgraded(self, asked: Callable[[], object] = lambda: None) -> Answer:
+        """Wait, without limit, for the end of an upgrade, also one that is still to begin.
+
+        `upgrade` is how it ended. `asked` is called when the question is sent.
+        """
+        return self._ask("GET", "/api/upgrade", {"upgrade"}, endless=True, asked=asked)
+
     def _ask(
         self,
         method: str,
@@ -120,7 +132,7 @@ class Control:
     ) -> Answer:
         status, text = self._exchange(method, path, body, None if endless else self._patience, asked)
         answer = _object(text)
-        if status != HTTPStatus.OK:
+        if status not in (HTTPStatus.OK, HTTPStatus.ACCEPTED):
             raise self._failure(status, answer)
         if not expected <= answer.keys():
             raise self._stranger(status)
@@ -194,9 +206,24 @@ def drain_progress(drain: Mapping[str, Any]) -> DrainProgress:
     """
     try:
         told = {field.name: drain[field.name] for field in fields(DrainProgress)}
-        return DrainProgress(**told | {"phase": Phase(told["phase"])})
-    except (KeyError, ValueError):
+        longest = tuple(Stay(**{f.name: stay[f.name] for f in fields(Stay)}) for stay in told["longest"])
+        return DrainProgress(**told | {"phase": Phase(told["phase"]), "longest": longest})
+    except (KeyError, TypeError, ValueError):
         text = "the server tells of its drain as another version does: use the wsctl it was started with"
+        raise WsctlError(text) from None
+
+
+def handover_progress(upgrade: Mapping[str, Any]) -> HandoverProgress:
+    """A server's account of its upgrade, as the record that it was made from.
+
+    Raises:
+        WsctlError: it is an account of another version's.
+    """
+    try:
+        told = {field.name: upgrade[field.name] for field in fields(HandoverProgress)}
+        return HandoverProgress(**told | {"state": HandoverState(told["state"])})
+    except (KeyError, ValueError, TypeError):
+        text = "the server tells of its upgrade as another version does: 'wsctl status --json' prints it"
         raise WsctlError(text) from None
 
 

@@ -20,9 +20,21 @@ FINAL_STATUSES = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """The server welcomed this client; messages flow from here on."""
+    """The server welcomed this client; messages flow from here on. `resumed`: it had named the last one
+    that it had seen, and what came after that follows."""
 
     welcome: dict[str, Any]
+    resumed: bool = False
+
+    @property
+    def recovered(self) -> bool:
+        """Whether it resumed and nothing is missing in between."""
+        return self.resumed and self.welcome.get("recovered") is True
+
+    @property
+    def gap(self) -> bool:
+        """Whether it resumed and messages in between are lost to it."""
+        return self.resumed and not self.recovered
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +50,12 @@ class Closed:
 
     code: int
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """The session closed its connection at the moment that the server had named, and the server has
+    read all that was sent on it. The next attempt follows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +84,7 @@ class Waiting:
     seconds: float
 
 
-Event = Opened | Received | Closed | Refused | Failed | Waiting
+Event = Opened | Received | Closed | Moved | Refused | Failed | Waiting
 
 
 def is_final(event: Event) -> bool:

@@ -13,13 +13,19 @@ class Ledger:
     server refuses its sender's messages. Those are unconfirmed. One that nobody received and whose
     connection lives on was lost: every client missed it.
 
-    Memory: a range for each gap in what a client received, and four bytes for each message.
+    In order means two things: no message before an earlier one of its sender, and no two clients that
+    received messages in different orders. The witness of the second is the order in which messages were
+    received for the first time by anybody: a client that has every message has received them in that
+    order. One that missed some can make it another order than the server's, so that a run in which
+    messages were missed may find more out of order than were; a run without fault never does.
+
+    Memory: a range for each gap in what a client received, and eight bytes for each message.
 
     Attributes:
         sent: messages handed to a connection; the next one's number.
         delivered: messages received, each counted once a client.
         duplicated: received by a client that had received it before.
-        out_of_order: received after a later one of the same sender.
+        out_of_order: received after one that should have come later.
     """
 
     def __init__(self, clients: int) -> None:
@@ -29,6 +35,9 @@ class Ledger:
         self.out_of_order = 0
         self._received = [Ranges() for _ in range(clients)]
         self._senders = array("I")
+        # The place of a message is 0 until somebody has received it; a client's is its latest message's.
+        self._places = array("I")
+        self._reached = array("I", [0]) * clients
         self._confirmed = Ranges()
         self._unseen: list[set[int]] = [set() for _ in range(clients)]
         self._refused: set[int] = set()
@@ -38,6 +47,7 @@ class Ledger:
         number = self.sent
         self.sent += 1
         self._senders.append(sender)
+        self._places.append(0)
         if sender not in self._refused:
             self._unseen[sender].add(number)
         return number
@@ -45,16 +55,17 @@ class Ledger:
     def receive(self, client: int, number: int) -> bool:
         """A client received a message that was sent; False when it had it already."""
         received = self._received[client]
-        latest = received.end
+        end = received.end
         if not received.add(number):
             self.duplicated += 1
             return False
         self.delivered += 1
-        sender = self._senders[number]
-        if self._confirmed.add(number):
-            self._unseen[sender].discard(number)
-        later = range(number + 1, latest)
-        self.out_of_order += any(self._senders[n] == sender and n in received for n in later)
+        place = self._places[number] or self._confirm(number)
+        if place > self._reached[client]:
+            self._reached[client] = place
+            self.out_of_order += number + 1 < end and self._overtaken(received, number, end)
+        else:
+            self.out_of_order += 1
         return True
 
     def disconnect(self, client: int) -> None:
@@ -85,6 +96,18 @@ class Ledger:
         """What was missed of the messages before this one; costs a step for each client."""
         received = sum(ranges.below(number) for ranges in self._received)
         return self._due(number) * len(self._received) - received
+
+    def _confirm(self, number: int) -> int:
+        """The server has a message, for somebody received it; returns its place."""
+        self._confirmed.add(number)
+        self._unseen[self._senders[number]].discard(number)
+        self._places[number] = place = len(self._confirmed)
+        return place
+
+    def _overtaken(self, received: Ranges, number: int, end: int) -> bool:
+        """Whether a later message of the same sender was received before this one."""
+        sender = self._senders[number]
+        return any(self._senders[n] == sender and n in received for n in range(number + 1, end))
 
     def _due(self, limit: int) -> int:
         unseen = sum(sum(number < limit for number in numbers) for numbers in self._unseen if numbers)

@@ -19,7 +19,7 @@ CONNECTING = 100
 """Handshakes under way at a time: a listener's backlog and the handshake's timeout hold for that many."""
 
 SETTLE = 5.0
-"""Longest wait, in seconds, for what is on its way when publishing ends."""
+"""Longest wait, in seconds, for what and who is on the way when publishing ends."""
 
 LEAVE = 2.0
 """Longest wait, in seconds, for the closing handshakes at the end."""
@@ -78,7 +78,7 @@ class Load:
         return self._account.report(self._clock(), self._over)
 
     async def run(self) -> None:
-        """Connect all clients, publish for the plan's duration, and wait for what is on its way.
+        """Connect all clients, publish for the plan's duration, and wait for what and who is on the way.
 
         Raises:
             Unreachable, Refused: a client could not connect, or not stay, before publishing began.
@@ -103,7 +103,7 @@ class Load:
                 await self._change()
 
     async def _publish(self) -> None:
-        self._account.began = self._clock()
+        self._account.begin(self._clock())
         plan = self._plan
         publisher = Publisher(self._clients, self._account, rate=plan.rate, size=plan.size, clock=self._clock)
         publishing = self._start(publisher.run())
@@ -117,8 +117,12 @@ class Load:
     async def _settle(self) -> None:
         with suppress(TimeoutError):
             async with asyncio.timeout(self._patience):
-                while self._account.ledger.missed and not self._trouble:
+                while self._awaited() and not self._trouble:
                     await self._change()
+
+    def _awaited(self) -> bool:
+        """Whether a message is on its way, or a client that may receive one."""
+        return len(self._account.connected) < len(self._clients) or self._account.ledger.missed > 0
 
     async def _leave(self) -> None:
         self._over = True

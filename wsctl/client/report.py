@@ -17,9 +17,15 @@ class LoadReport:
         unconfirmed: messages that nobody received and that may never have reached the server.
         close_codes, refused, errors: how often a connection ended with a code, a handshake was answered
             with a status, a message was answered with an error.
+        reconnects: connections after each client's first one, of which `resumed` went on without a gap and
+            `unrecovered` were told that messages in between are lost.
+        planned: connections that ended at the moment which the server had named.
+        replayed: deliveries, to a client that had resumed, of messages sent before it was back.
         failures: attempts to connect that reached nobody.
+        latency: from sending to receiving, without what was replayed; None when there is nothing else.
+        silence_s: longest time that any client received no message of the run while publishing went on;
+            never less than the pause between two messages. None when none was sent.
         lag_s: longest time by which the run's own event loop was late.
-        sent_while_away: a message was sent while some client was not connected.
     """
 
     clients: int
@@ -34,23 +40,34 @@ class LoadReport:
     out_of_order: int
     unconfirmed: int
     reconnects: int
+    resumed: int
+    unrecovered: int
+    planned: int
+    replayed: int
     failures: int
     close_codes: Mapping[int, int]
     refused: Mapping[int, int]
     errors: Mapping[str, int]
     latency: Quantiles | None
+    silence_s: float | None
     lag_s: float
-    sent_while_away: bool
+
+    @property
+    def away(self) -> int:
+        """Clients that are not connected."""
+        return self.clients - self.connected
 
     @property
     def clean(self) -> bool:
-        """Whether every client received everything that was due, once and in order."""
-        return not (self.missed or self.duplicated or self.out_of_order)
+        """Whether every client received everything that was due, once and in order, and is still there:
+        of one that did not come back nobody knows what it will miss."""
+        return not (self.missed or self.duplicated or self.out_of_order or self.away)
 
     def as_json(self) -> dict[str, Any]:
         """The object that `--json` prints."""
         return {
             "clients": self.clients,
+            "connected": self.connected,
             "duration_s": round(self.duration_s, 3),
             "sent": self.sent,
             "delivered": self.delivered,
@@ -60,11 +77,16 @@ class LoadReport:
             "out_of_order": self.out_of_order,
             "unconfirmed": self.unconfirmed,
             "reconnects": self.reconnects,
+            "resumed": self.resumed,
+            "unrecovered": self.unrecovered,
+            "planned": self.planned,
+            "replayed": self.replayed,
             "failures": self.failures,
             "close_codes": {str(code): n for code, n in sorted(self.close_codes.items())},
             "refused": {str(status): n for status, n in sorted(self.refused.items())},
             "errors": dict(sorted(self.errors.items())),
             "latency_ms": self._latency_ms(),
+            "silence_ms": None if self.silence_s is None else milliseconds(self.silence_s),
             "lag_ms": milliseconds(self.lag_s),
         }
 

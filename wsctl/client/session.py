@@ -1,7 +1,6 @@
 """A client's life on a server: connect, receive, and come back when the connection is lost."""
 
 import asyncio
-import json
 import random
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -10,10 +9,14 @@ from typing import Any, TypeVar
 
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
+from websockets.protocol import State
 
 from wsctl.client.backoff import Backoff
-from wsctl.client.connecting import OPEN_TIMEOUT, handshake, hang_up
-from wsctl.client.events import Closed, Event, Failed, Opened, Received, Refused, Waiting, is_final
+from wsctl.client.connecting import OPEN_TIMEOUT, ending, handshake, hang_up
+from wsctl.client.cursor import Cursor
+from wsctl.client.departure import Departure
+from wsctl.client.events import Closed, Event, Failed, Moved, Opened, Received, Refused, Waiting, is_final
+from wsctl.client.frames import decoded
 from wsctl.client.reasons import explained, refusal
 from wsctl.client.target import Target
 from wsctl.codes import CloseCode
@@ -22,6 +25,7 @@ __all__ = [
     "Closed",
     "Event",
     "Failed",
+    "Moved",
     "NotConnected",
     "Opened",
     "Received",
@@ -31,8 +35,8 @@ __all__ = [
 ]
 
 STEADY = 5.0
-"""Seconds a connection must have lived for the backoff to start over: a server that accepts and closes
-at once is not hammered."""
+"""Seconds a connection must have lived for the backoff to start over, and for another move without a
+pause: a server that accepts and closes at once, or sends away at once, is not hammered."""
 
 T = TypeVar("T")
 
@@ -42,7 +46,7 @@ class NotConnected(Exception):
 
 
 class Session:
-    """One client id on one server, one connection at a time."""
+    """One client id on one server, one connection at a time; each resumes where the one before it ended."""
 
     def __init__(
         self,
@@ -58,9 +62,11 @@ class Session:
         self._sleep = sleep
         self._clock = clock
         self._backoff = Backoff(uniform)
+        self._cursor = Cursor()
         self._closing = asyncio.Event()
         self._connection: ClientConnection | None = None
         self._welcomed = False
+        self._hurried = False
 
     async def events(self) -> AsyncGenerator[Event, None]:
         """What happens, in order: connects, and connects again until something is final.
@@ -74,6 +80,9 @@ class Session:
                     yield event
             if self._closing.is_set() or is_final(event):
                 return
+            if isinstance(event, Moved) and not self._hurried:
+                self._hurried = True
+                continue
             # The server's figure is the least; the jitter on top keeps a crowd from coming all at once.
             seconds = getattr(event, "retry_after", 0.0) + self._backoff.pause()
             yield Waiting(seconds)
@@ -85,10 +94,11 @@ class Session:
         Raises:
             NotConnected: there is no open connection.
         """
-        if self._connection is None or not self._welcomed:
+        connection = self._connection
+        if connection is None or not self._welcomed or connection.state is not State.OPEN:
             raise NotConnected
         try:
-            await self._connection.send(text)
+            await connection.send(text)
         except ConnectionClosed:
             raise NotConnected from None
 
@@ -102,7 +112,7 @@ class Session:
     async def _attempt(self) -> AsyncGenerator[Event, None]:
         """One connection from the handshake to its end; the last event says how it ended."""
         try:
-            connection = await self._unless_closing(handshake(self._target, self._url))
+            connection = await self._unless_closing(handshake(self._target, self._cursor.url(self._url)))
         except InvalidStatus as error:
             yield refusal(error.response)
             return
@@ -113,34 +123,51 @@ class Session:
             return
         self._connection, began = connection, self._clock()
         try:
-            async with aclosing(self._frames(connection)) as frames:
-                async for event in frames:
+            async with aclosing(self._life(connection)) as life:
+                async for event in life:
                     yield event
         finally:
             if self._welcomed and self._clock() - began >= STEADY:
                 self._backoff.reset()
+                self._hurried = False
             self._connection, self._welcomed = None, False
             await hang_up(connection)
 
-    async def _frames(self, connection: ClientConnection) -> AsyncGenerator[Event, None]:
-        if self._closing.is_set():
-            await connection.close()
+    async def _life(self, connection: ClientConnection) -> AsyncGenerator[Event, None]:
+        departure = Departure(connection.close, self._sleep)
         try:
-            while True:
-                async with asyncio.timeout(None if self._welcomed else OPEN_TIMEOUT):
-                    frame = _decoded(await connection.recv())
-                if frame is None:
-                    yield Failed(f"{self._target.name} is no wsctl server: it sends something else", True)
-                    return
-                if frame.get("type") == "welcome":
-                    self._welcomed = True
-                    yield Opened(frame)
-                else:
-                    yield Received(frame)
+            if self._closing.is_set():
+                await connection.close()
+            while (frame := decoded(await self._next(connection))) is not None:
+                yield self._read(frame, departure)
+            yield Failed(f"{self._target.name} is no wsctl server: it sends something else", True)
         except TimeoutError:
             yield Failed(f"{self._target.name} accepts connections and then says nothing")
         except ConnectionClosed as error:
-            yield _closed(error)
+            closed = ending(error)
+            # Another code than the answer to ours, or none, is what the server has to say.
+            yield Moved() if departure.begun and closed.code == CloseCode.NORMAL else closed
+        finally:
+            departure.cancel()
+
+    async def _next(self, connection: ClientConnection) -> str | bytes:
+        if self._welcomed:
+            return await connection.recv()
+        async with asyncio.timeout(OPEN_TIMEOUT):
+            return await connection.recv()
+
+    def _read(self, frame: dict[str, Any], departure: Departure) -> Event:
+        match frame.get("type"):
+            case "message":
+                self._cursor.message(frame)
+            case "welcome":
+                opened = Opened(frame, resumed=self._cursor.at is not None)
+                self._cursor.welcome(frame)
+                self._welcomed = True
+                return opened
+            case "shutdown":
+                departure.hear(frame)
+        return Received(frame)
 
     async def _unless_closing(self, work: Awaitable[T]) -> T | None:
         """The result of `work`, or None when the session was closed before it was there."""
@@ -152,20 +179,3 @@ class Session:
         finally:
             task.cancel()
             closing.cancel()
-
-
-def _decoded(data: str | bytes) -> dict[str, Any] | None:
-    """The JSON object in a frame; None when it holds none."""
-    try:
-        frame = json.loads(data)
-    except (ValueError, RecursionError):
-        return None
-    return frame if isinstance(frame, dict) else None
-
-
-def _closed(error: ConnectionClosed) -> Closed:
-    """The server's close frame; without one, what our side knows."""
-    if error.rcvd:
-        return Closed(error.rcvd.code, error.rcvd.reason)
-    reason = error.sent.reason if error.sent else ""
-    return Closed(CloseCode.ABNORMAL, reason or "the connection was lost")

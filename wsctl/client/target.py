@@ -14,17 +14,23 @@ _SCHEMES = {"http": "ws", "https": "wss", "ws": "ws", "wss": "wss"}
 @dataclass(frozen=True, slots=True)
 class Target:
     """Where a server is. `url` is http(s), without a slash at the end, and None when clients reach it
-    by the Unix socket `uds` only; `control` is the path of its control socket when it is on this machine."""
+    by the Unix socket `uds` only; `control` is the path of its control socket when it is on this machine,
+    `generation` which of the processes that have or had its address this one is."""
 
     url: str | None
     uds: str | None = None
     control: str | None = None
     token: str | None = None
+    generation: int = 1
 
     @property
     def name(self) -> str:
         """How messages for people call it."""
         return self.url or f"unix:{self.uds}"
+
+    def precedes(self, other: "Target") -> bool:
+        """Whether the other process has taken over the address of this one."""
+        return self.name == other.name and self.generation < other.generation
 
     def websocket(self, client_id: str) -> str:
         """The WebSocket URL of a client id; its host means nothing when `uds` is set."""
@@ -36,7 +42,8 @@ class Target:
 def find(url: str | None, port: int | None, environ: Mapping[str, str]) -> Target:
     """The server at `url`, or the one of this machine, or the one of these that listens on `port`.
 
-    A `port` beats the URL of `WSCTL_URL`, as a flag beats a variable.
+    A `port` beats the URL of `WSCTL_URL`, as a flag beats a variable. A server that has handed its address
+    over and still drains is none of several: its successor is meant.
 
     Raises:
         UsageError: the URL is none, or several servers run and `port` does not choose one.
@@ -45,7 +52,7 @@ def find(url: str | None, port: int | None, environ: Mapping[str, str]) -> Targe
     address = _address(url, port, environ)
     if address:
         return address
-    chosen = _running(port, environ)
+    chosen = _newest(_running(port, environ))
     if len(chosen) > 1:
         text = f"{len(chosen)} servers run here ({_listed(chosen)}): choose one with --port or --url"
         raise UsageError(text)
@@ -53,7 +60,8 @@ def find(url: str | None, port: int | None, environ: Mapping[str, str]) -> Targe
 
 
 def find_all(url: str | None, port: int | None, environ: Mapping[str, str]) -> list[Target]:
-    """Like `find`, but several servers are no error: at least one, the oldest first."""
+    """Like `find`, but several servers are no error, nor several generations of one: at least one, the
+    oldest first."""
     address = _address(url, port, environ)
     return [address] if address else [_local(record, environ) for record in _running(port, environ)]
 
@@ -67,7 +75,7 @@ def _address(url: str | None, port: int | None, environ: Mapping[str, str]) -> T
 
 
 def _local(record: ServerRecord, environ: Mapping[str, str]) -> Target:
-    return Target(record.url, record.uds, record.control, read_token(environ))
+    return Target(record.url, record.uds, record.control, read_token(environ), record.generation)
 
 
 def _running(port: int | None, environ: Mapping[str, str]) -> list[ServerRecord]:
@@ -80,6 +88,12 @@ def _running(port: int | None, environ: Mapping[str, str]) -> list[ServerRecord]
     where = f" on port {port}" if port is not None else ""
     text = f"no server runs here{where}: start one with 'wsctl serve', or name one with --url"
     raise Unreachable(text)
+
+
+def _newest(records: list[ServerRecord]) -> list[ServerRecord]:
+    """Of each address the process that has it now; of equals the one that was started last."""
+    ordered = sorted(records, key=lambda r: r.generation)
+    return list({(r.url, r.uds): r for r in ordered}.values())
 
 
 def _checked(url: str) -> str:

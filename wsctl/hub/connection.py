@@ -1,6 +1,7 @@
 """What the hub knows of a connection, whatever carries it."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from enum import Enum
 
 from wsctl.hub.bucket import TokenBucket
@@ -15,12 +16,14 @@ CLOSE_TIMEOUT = 10.0
 
 
 class Ending(Enum):
-    """How a stay ended: by the client, cut by a rule, closed by a drain, or without an answer to that."""
+    """How a stay ended: by the client, cut by a rule, closed by a drain, without an answer to that, or not
+    at all, for it goes on in another process."""
 
     LEFT = "left"
     EVICTED = "evicted"
     FORCED = "forced"
     ABORTED = "aborted"
+    HANDED_OVER = "handed_over"
 
 
 class Connection(ABC):
@@ -83,6 +86,10 @@ class Connection(ABC):
 
         A client for whom too much waits is closed with 1013.
         """
+
+    @abstractmethod
+    def replay(self, missed: Sequence[Batch]) -> None:
+        """Send what the client missed, which is not held against its queue."""
 
     @abstractmethod
     def close(self, code: int, reason: str, ending: Ending) -> None:

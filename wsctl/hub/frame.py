@@ -50,26 +50,68 @@ def deflated_frame(payload: bytes) -> bytes:
 
 
 class Batch:
-    """Text frames that are sent together: `wire` is their bytes, `payloads` the JSON of each.
+    """Frames that are sent together: `wire` is their bytes.
 
-    A batch made from `wire` alone is a control frame: no message.
+    Made from the JSON of text messages, with `lead` in front, or from `wire` alone, which is then a
+    control frame or the middle of something: bytes that nobody looks into.
+
+    Attributes:
+        messages: how many text messages it holds.
     """
 
-    __slots__ = ("_deflated", "payloads", "wire")
+    __slots__ = ("_deflated", "_start", "messages", "wire")
 
-    def __init__(self, payloads: Sequence[bytes] = (), wire: bytes | None = None) -> None:
-        self.payloads = payloads
-        self.wire = b"".join([frame(TEXT, payload) for payload in payloads]) if wire is None else wire
+    def __init__(
+        self,
+        payloads: Sequence[bytes] = (),
+        wire: bytes | None = None,
+        *,
+        lead: bytes = b"",
+        messages: int = 0,
+    ) -> None:
+        frames = [frame(TEXT, payload) for payload in payloads]
+        self.messages = len(frames) or messages
+        self.wire = b"".join((lead, *frames) if lead else frames) if wire is None else wire
+        self._start = len(lead) if frames else len(self.wire)
         self._deflated: bytes | None = None
+
+    @classmethod
+    def joined(cls, batches: "Sequence[Batch]") -> "Batch":
+        """Several batches of text messages as one."""
+        return cls.read(b"".join([batch.wire for batch in batches]), sum(b.messages for b in batches))
+
+    @classmethod
+    def read(cls, wire: bytes, messages: int = 1) -> "Batch":
+        """A batch of text messages that are frames already."""
+        batch = cls(wire=wire, messages=messages)
+        batch._start = 0
+        return batch
+
+    @property
+    def payloads(self) -> list[bytes]:
+        """The JSON of each text message. It is read out of `wire`, so that history holds it once."""
+        found = []
+        at, wire = self._start, self.wire
+        while at < len(wire):
+            size = wire[at + 1]
+            head = 2 if size < 126 else 4 if size == 126 else 10
+            end = at + head + (size if head == 2 else int.from_bytes(wire[at + 2 : at + head]))
+            found.append(wire[at + head : end])
+            at = end
+        return found
 
     def encoded(self, deflate: bool) -> bytes:
         """The bytes for a connection with or without permessage-deflate; compressed when first asked for."""
         if not deflate:
             return self.wire
         if self._deflated is None:
-            worth = any(len(payload) > DEFLATE_ABOVE for payload in self.payloads)
-            self._deflated = b"".join(map(_smallest, self.payloads)) if worth else self.wire
+            # Without looking into it: messages that are small together have none worth compressing.
+            worth = len(self.wire) > DEFLATE_ABOVE and any(len(p) > DEFLATE_ABOVE for p in self.payloads)
+            self._deflated = self._compressed() if worth else self.wire
         return self._deflated
+
+    def _compressed(self) -> bytes:
+        return b"".join((self.wire[: self._start], *map(_smallest, self.payloads)))
 
 
 def _smallest(payload: bytes) -> bytes:

@@ -2,15 +2,19 @@
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
 
-from wsctl import messages
 from wsctl.codes import CloseCode
 from wsctl.hub.connection import Connection, Ending
 from wsctl.hub.fanout import Fanout
 from wsctl.hub.frame import Batch
+from wsctl.hub.history import Entry
 
 log = logging.getLogger("wsctl.hub")
+
+REPLACED = "replaced by a newer connection of this id"
+"""The reason that goes with 4501."""
 
 
 class ConnectionManager:
@@ -27,6 +31,7 @@ class ConnectionManager:
         delivered: messages offered to a client, since the start.
         undelivered: messages that waited for clients which were aborted.
         observers: called after each change of who is connected.
+        joined, left: called with the id of each client that connects, and of each whose stay here ended.
     """
 
     def __init__(
@@ -40,24 +45,47 @@ class ConnectionManager:
         self.delivered = 0
         self.undelivered = 0
         self.observers: list[Callable[[], None]] = []
+        self.joined: list[Callable[[str], None]] = []
+        self.left: list[Callable[[str], None]] = []
         self._clock = clock
         self._call_soon = call_soon
         self._fanout = Fanout()
-        self._pending: list[bytes] = []
+        self._pending: list[Batch] = []
 
-    def connect(self, connection: Connection, welcome: Batch) -> None:
-        """Make it active: it is sent `welcome` first, then every message from here on.
+    def connect(self, connection: Connection, welcome: Batch, missed: Sequence[Batch] = ()) -> None:
+        """Make it active: it is sent `welcome` first, then what it missed, then every message from here on.
 
-        An older connection of the same id is closed with 4501.
+        `missed` reaches up to the newest message, and must be made in the same turn of the loop: there is
+        no gap and no overlap. An older connection of the same id is closed with 4501.
         """
         self.flush()
         older = self.active_connections.get(connection.client_id)
         if older:
-            older.close(CloseCode.REPLACED, "replaced by a newer connection of this id", Ending.EVICTED)
+            older.close(CloseCode.REPLACED, REPLACED, Ending.EVICTED)
         self.active_connections[connection.client_id] = connection
         connection.offer(welcome)
-        self.settle(connection)
+        self._catch_up(connection, missed)
         self._log("connected", connection)
+        for tell in self.joined:
+            tell(connection.client_id)
+        self._changed()
+
+    def adopt(self, connection: Connection, missed: Sequence[Batch]) -> None:
+        """Make a connection active that another process had. A newer one of the same id stays."""
+        self.flush()
+        if connection.client_id in self.active_connections:
+            connection.close(CloseCode.REPLACED, REPLACED, Ending.EVICTED)
+            return
+        self.active_connections[connection.client_id] = connection
+        self._catch_up(connection, missed)
+        self._changed()
+
+    def release(self, connection: Connection) -> None:
+        """An active connection goes on in another process; it has been sent everything up to here."""
+        self._fanout.remove(connection)
+        del self.active_connections[connection.client_id]
+        connection.ending = Ending.HANDED_OVER
+        self.tally[Ending.HANDED_OVER] += 1
         self._changed()
 
     def settle(self, connection: Connection) -> None:
@@ -73,6 +101,8 @@ class ConnectionManager:
         self._fanout.remove(connection)
         if self.active_connections.get(connection.client_id) is connection:
             del self.active_connections[connection.client_id]
+            for tell in self.left:
+                tell(connection.client_id)
         self.closing.add(connection)
         self.tally[ending] += 1
         self._changed()
@@ -90,35 +120,35 @@ class ConnectionManager:
         )
         self._changed()
 
-    def deliver(self, message: messages.Message) -> None:
-        """Send a message to whom it is for, encoded once; broadcasts of one loop turn are joined.
-
-        Raises:
-            ValueError: the data is not JSON.
-        """
-        payload = messages.message(message)
-        if message.to is None:
-            self.broadcast(payload)
-        else:
-            self._send(payload, self.addressees(message.to))
+    def deliver(self, entry: Entry) -> int:
+        """Send a message to whom it is for, and return how many that are. Broadcasts of one turn of the
+        loop are joined."""
+        if entry.to is None:
+            self._add(entry.batch)
+            return len(self.active_connections)
+        addressees = self.addressees(entry.to)
+        self.flush()
+        self.delivered += len(addressees)
+        for connection in addressees:
+            connection.offer(entry.batch)
+        return len(addressees)
 
     def broadcast(self, payload: bytes) -> None:
         """Send one frame to every active connection, at the end of this turn of the loop."""
-        if not self._pending:
-            self._call_soon(self.flush)
-        self._pending.append(payload)
+        self._add(Batch((payload,)))
 
     def flush(self) -> None:
         """Send what this turn of the loop has gathered."""
         if self._pending:
-            batch, self._pending = Batch(self._pending), []
-            self.delivered += len(batch.payloads) * len(self.active_connections)
+            gathered, self._pending = self._pending, []
+            batch = gathered[0] if len(gathered) == 1 else Batch.joined(gathered)
+            self.delivered += batch.messages * len(self.active_connections)
             self._fanout.send(batch)
 
-    def addressees(self, to: Iterable[str] | None) -> list[Connection]:
-        """The active connections a message for `to` goes to; None is everyone."""
+    def addressees(self, to: Iterable[str]) -> list[Connection]:
+        """The active connections a message for `to` goes to."""
         active = self.active_connections
-        return list(active.values()) if to is None else [active[name] for name in to if name in active]
+        return [active[name] for name in to if name in active]
 
     def close_all(self, code: int, reason: str) -> None:
         """Close every active connection by force, all at the same time."""
@@ -144,12 +174,29 @@ class ConnectionManager:
         for connection in [*self.active_connections.values(), *self.closing]:
             connection.check(now)
 
-    def _send(self, payload: bytes, connections: list[Connection]) -> None:
+    def tell_each(self, payloads: Iterable[bytes]) -> None:
+        """Send each active connection a frame of its own, the first to the one connected longest."""
         self.flush()
-        self.delivered += len(connections)
-        batch = Batch((payload,))
-        for connection in connections:
-            connection.offer(batch)
+        for connection, payload in zip(list(self.active_connections.values()), payloads, strict=False):
+            self.delivered += 1
+            connection.offer(Batch((payload,)))
+
+    def close_oldest(self, count: int, code: int, reason: str) -> None:
+        """Close so many active connections by force, those connected longest."""
+        self.flush()
+        for connection in list(islice(self.active_connections.values(), count)):
+            connection.close(code, reason, Ending.FORCED)
+
+    def _add(self, batch: Batch) -> None:
+        if not self._pending:
+            self._call_soon(self.flush)
+        self._pending.append(batch)
+
+    def _catch_up(self, connection: Connection, missed: Sequence[Batch]) -> None:
+        if missed:
+            self.delivered += sum(batch.messages for batch in missed)
+            connection.replay(missed)
+        self.settle(connection)
 
     def _changed(self) -> None:
         for observer in self.observers:

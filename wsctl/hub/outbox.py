@@ -26,7 +26,7 @@ class Outbox:
     @property
     def messages(self) -> int:
         """Messages that wait."""
-        return sum(len(batch.payloads) for batch in self._batches)
+        return sum(batch.messages for batch in self._batches)
 
     def put(self, batch: Batch) -> None:
         """Append whole frames."""
@@ -45,6 +45,10 @@ class Outbox:
             room -= size
         self.size -= CHUNK - room
         return taken
+
+    def rest(self) -> list[Batch]:
+        """Everything that waits, which stays there."""
+        return list(self._batches)
 
     def clear(self) -> None:
         """Forget what waits."""

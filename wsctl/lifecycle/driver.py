@@ -1,77 +1,33 @@
 """The drain, carried out: what `GracefulShutdownManager` decides, done to the connections."""
 
 import asyncio
-import logging
+import random
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from itertools import islice
 
 from wsctl import messages
-from wsctl.codes import CloseCode, ExitCode
+from wsctl.codes import CloseCode
 from wsctl.hub.connection import Ending
 from wsctl.hub.manager import ConnectionManager
-from wsctl.lifecycle.graceful import Action, Counts, DrainProgress, GracefulShutdownManager
+from wsctl.lifecycle.actions import Action, CloseOldest, Invite, Step
+from wsctl.lifecycle.graceful import GracefulShutdownManager
+from wsctl.lifecycle.observers import DrainLog, DrainObserver, Shown
+from wsctl.lifecycle.pace import moments
 from wsctl.lifecycle.phases import Phase
+from wsctl.lifecycle.progress import Counts, DrainProgress, Stay
 
-log = logging.getLogger("wsctl.drain")
+__all__ = ["DrainDriver", "DrainLog", "DrainObserver"]
 
+LONGEST = 5
+"""Clients that are named while a drain lasts: as many as a person can look into before the next picture."""
 
-class DrainObserver(Protocol):
-    """Somebody who shows a drain to people.
+_RESTART = "the server is restarting: reconnect"
 
-    Attributes:
-        interval: seconds between two calls of `progressed`.
-    """
-
-    interval: float
-
-    def began(self, progress: DrainProgress) -> None: ...
-    def progressed(self, progress: DrainProgress) -> None: ...
-    def cancelled(self) -> None: ...
-    def ended(self, progress: DrainProgress, exit_code: ExitCode) -> None: ...
-
-
-_ENDING = frozenset({Phase.DRAINING, Phase.CLOSING})
-
-_START = ("reason", "active", "started_with", "elapsed_s", "remaining_s")
-_COURSE = ("active", "started_with", "elapsed_s", "remaining_s", "left", "evicted", "oldest")
-_END = (
-    "active",
-    "started_with",
-    "elapsed_s",
-    "remaining_s",
-    "left",
-    "evicted",
-    "forced",
-    "aborted",
-    "undelivered",
-)
-
-
-class DrainLog:
-    """The drain as log lines: its start, every `interval` seconds, its end."""
-
-    def __init__(self, interval: float = 10.0) -> None:
-        self.interval = interval
-
-    def began(self, progress: DrainProgress) -> None:
-        self._line("draining", progress, _START)
-
-    def progressed(self, progress: DrainProgress) -> None:
-        self._line("still draining", progress, _COURSE)
-
-    def cancelled(self) -> None:
-        log.info("drain cancelled")
-
-    def ended(self, progress: DrainProgress, exit_code: ExitCode) -> None:
-        self._line("drained", progress, _END, exit_code=int(exit_code))
-
-    def _line(self, event: str, progress: DrainProgress, names: tuple[str, ...], **more: object) -> None:
-        fields = {name: value for name in names if (value := getattr(progress, name)) is not None}
-        log.info(event, extra={"fields": fields | more})
+_ENDING = frozenset({Phase.LAMEDUCK, Phase.DRAINING, Phase.CLOSING})
 
 
 class DrainDriver:
-    """Runs the life of one server on its event loop.
+    """Runs the life of one server on its event loop. `shuffle` says who leaves when.
 
     Attributes:
         stopped: set when the process may end.
@@ -83,11 +39,13 @@ class DrainDriver:
         hub: ConnectionManager,
         clock: Callable[[], float],
         observers: Sequence[DrainObserver],
+        shuffle: Callable[[list[float]], None] = random.shuffle,
     ) -> None:
         self._life = life
         self._hub = hub
         self._clock = clock
-        self._observers = [_Shown(observer) for observer in observers]
+        self._observers = [Shown(observer) for observer in observers]
+        self._shuffle = shuffle
         self._poke = asyncio.Event()
         self.stopped = asyncio.Event()
         self._waiters: list[asyncio.Future[None]] = []
@@ -95,7 +53,7 @@ class DrainDriver:
 
     def progress(self) -> DrainProgress | None:
         """The drain as it stands; None when there is none."""
-        return self._life.progress(self._clock(), self.counts())
+        return self._life.progress(self._clock(), self.counts(LONGEST))
 
     def signal(self, signum: int) -> None:
         """A SIGTERM or SIGINT arrived."""
@@ -110,8 +68,23 @@ class DrainDriver:
     def cancel(self) -> None:
         """Go back to serving. Raises `NotDraining` when that cannot be."""
         self._carry_out(self._life.cancel())
+        self._over()
         for shown in self._observers:
             shown.cancelled()
+
+    def hand_over(self) -> None:
+        """A successor is to take over. Raises `NotDraining` when the server does not serve."""
+        self._life.hand_over()
+
+    def stay(self) -> None:
+        """There is no successor after all."""
+        self._carry_out(self._life.stay(self._clock(), self.counts()))
+        self._poke.set()
+
+    def handed_over(self) -> None:
+        """The successor serves: who is left here drains."""
+        self._carry_out(self._life.handed_over(self._clock(), self.counts()))
+        self._poke.set()
 
     async def ending(self) -> None:
         """Wait until a drain has ended or was cancelled, also one that begins only now."""
@@ -133,8 +106,11 @@ class DrainDriver:
             except TimeoutError:
                 pass
 
-    def counts(self) -> Counts:
-        """Who is connected, and how stays ended."""
+    def counts(self, named: int = 0) -> Counts:
+        """Who is connected, and how stays ended; so many of those connected longest by name.
+
+        Without names it costs the same however many there are: it is asked at each departure.
+        """
         hub, tally = self._hub, self._hub.tally
         return Counts(
             active=len(hub.active_connections),
@@ -144,8 +120,14 @@ class DrainDriver:
             forced=tally[Ending.FORCED],
             aborted=tally[Ending.ABORTED],
             undelivered=hub.undelivered,
-            oldest=next(iter(hub.active_connections), None),
+            handed_over=tally[Ending.HANDED_OVER],
+            longest=self._longest(named) if named else (),
         )
+
+    def _longest(self, count: int) -> tuple[Stay, ...]:
+        now = self._clock()
+        oldest = islice(self._hub.active_connections.values(), count)
+        return tuple(Stay(c.client_id, round(now - c.opened, 3), c.waiting) for c in oldest)
 
     def _notice(self) -> None:
         """Somebody came or went; it matters only while the server ends."""
@@ -157,28 +139,42 @@ class DrainDriver:
         due = [at for at in (self._life.wake_at(), *(s.next_at for s in self._observers)) if at is not None]
         return max(0.0, min(due) - now) if due else None
 
-    def _carry_out(self, actions: list[Action]) -> None:
+    def _carry_out(self, actions: list[Step]) -> None:
         for action in actions:
             self._do(action)
         self._show()
 
-    def _do(self, action: Action) -> None:
+    def _do(self, action: Step) -> None:
         match action:
             case Action.ANNOUNCE:
-                progress = self.progress()
-                if progress:
-                    self._hub.broadcast(messages.shutdown(progress.remaining_s, progress.reason))
+                self._tell(None)
+            case Invite(window=window):
+                self._tell(window)
             case Action.REASSURE:
                 self._hub.broadcast(messages.shutdown(None, "the drain was cancelled"))
-                self._over()
+            case CloseOldest(count=count):
+                self._hub.close_oldest(count, CloseCode.SERVICE_RESTART, _RESTART)
             case Action.CLOSE:
-                self._hub.close_all(CloseCode.SERVICE_RESTART, "the server is restarting: reconnect")
+                self._hub.close_all(CloseCode.SERVICE_RESTART, _RESTART)
             case Action.ABORT:
                 self._hub.abort_closing()
             case Action.STOP:
                 self._hub.flush()
                 self.stopped.set()
                 self._over()
+
+    def _tell(self, window: float | None) -> None:
+        """Tell the clients of the drain; with a window, each its own moment in it."""
+        progress = self.progress()
+        if progress is None:
+            return
+        left, reason = progress.remaining_s, progress.reason
+        if window is None:
+            self._hub.broadcast(messages.shutdown(left, reason))
+            return
+        when = moments(progress.active, window)
+        self._shuffle(when)
+        self._hub.tell_each(messages.invitations(left, reason, when))
 
     def _over(self) -> None:
         waiters, self._waiters = self._waiters, []
@@ -187,36 +183,10 @@ class DrainDriver:
                 waiter.set_result(None)
 
     def _show(self) -> None:
-        progress = self.progress()
-        if progress is None:
-            return
-        for shown in self._observers:
-            shown.show(progress, self._clock(), self._life.exit_code)
-
-
-class _Shown:
-    """One observer, and what it was last told."""
-
-    def __init__(self, observer: DrainObserver) -> None:
-        self._observer = observer
-        self._over = False
-        self.next_at: float | None = None
-
-    def show(self, progress: DrainProgress, now: float, exit_code: ExitCode) -> None:
-        if self._over:
-            return
-        if self.next_at is None:
-            self._observer.began(progress)
-            self.next_at = now + self._observer.interval
-        if progress.phase is Phase.STOPPED:
-            self._observer.ended(progress, exit_code)
-            self._over, self.next_at = True, None
-        elif now >= self.next_at:
-            self._observer.progressed(progress)
-            # A process that was stopped for a while does not catch up on what nobody saw.
-            missed = (now - self.next_at) // self._observer.interval
-            self.next_at += (missed + 1) * self._observer.interval
-
-    def cancelled(self) -> None:
-        self._observer.cancelled()
-        self.next_at = None
+        """Show the drain to those who are due: between two pictures it costs them nothing."""
+        now = self._clock()
+        due = [shown for shown in self._observers if shown.is_due(self._life.phase, now)]
+        progress = self.progress() if due else None
+        if progress:
+            for shown in due:
+                shown.show(progress, now, self._life.exit_code)

@@ -3,101 +3,53 @@
 Facts come in as arguments (the time, who is left, which signal), decisions go out as actions and
 as `DrainProgress`. The bar, the log, `status` and `/health` all read that one record.
 
-    first SIGTERM/SIGINT or a request -> draining: new clients are turned away, messages flow
+    first SIGTERM/SIGINT or a request -> lameduck for the delay, if there is one: not ready, else as before
+    the delay is over                 -> draining: new clients are turned away, messages flow
     nobody left                       -> stopped
     deadline, or SIGINT again         -> closing: a close frame to all, then abort, then stopped
+
+    a handover                        -> serving again, or draining beside the successor
 """
 
-from dataclasses import dataclass, replace
-from enum import Enum, auto
+from dataclasses import replace
 from signal import SIGINT, Signals
 
 from wsctl.codes import ExitCode
 from wsctl.hub.connection import CLOSE_TIMEOUT
-from wsctl.lifecycle.phases import Life, Phase
+from wsctl.lifecycle.actions import Action, CloseOldest, Step
+from wsctl.lifecycle.drain import Drain
+from wsctl.lifecycle.pace import HANDOVER_WINDOW, Pace
+from wsctl.lifecycle.phases import IllegalMove, Life, Phase
+from wsctl.lifecycle.progress import Counts, DrainProgress
+
+__all__ = ["Action", "Counts", "DrainProgress", "GracefulShutdownManager", "NotDraining"]
 
 FORCE_AFTER = 1.0
 """Seconds after the first signal from which SIGINT means force. One Ctrl-C can arrive as several
 signals (process groups, supervisors that forward it); a person needs longer to decide."""
 
+_BY_SIGNAL = "a drain begun by a signal cannot be cancelled"
+_SUCCEEDED = "a successor serves already: this drain cannot be cancelled"
 
-class Action(Enum):
-    """What the server must do now."""
-
-    ANNOUNCE = auto()
-    """Tell the clients that a drain began, or its new deadline."""
-    REASSURE = auto()
-    """Tell the clients that the drain was cancelled."""
-    CLOSE = auto()
-    """Send every client a close frame."""
-    ABORT = auto()
-    """Cut the connections whose close was not answered."""
-    STOP = auto()
-    """End the process."""
-
-
-@dataclass(frozen=True, slots=True)
-class Counts:
-    """Who is connected, and how stays ended since the start."""
-
-    active: int = 0
-    closing: int = 0
-    left: int = 0
-    evicted: int = 0
-    forced: int = 0
-    aborted: int = 0
-    undelivered: int = 0
-    oldest: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class DrainProgress:
-    """A drain as it stands: counts of clients, and seconds.
-
-    `left` by themselves, `evicted` by a limit, `forced` closed at the deadline or by the operator,
-    `aborted` of those without an answer; `undelivered` messages that waited for aborted ones;
-    `oldest` is the id of the client connected longest.
-    """
-
-    phase: Phase
-    reason: str
-    cancellable: bool
-    started_with: int
-    active: int
-    elapsed_s: float
-    remaining_s: float
-    left: int
-    evicted: int
-    forced: int
-    aborted: int
-    undelivered: int
-    oldest: str | None
-
-
-@dataclass(slots=True)
-class _Drain:
-    began: float
-    deadline: float
-    reason: str
-    by_signal: bool
-    baseline: Counts
+_UNDER_WAY = (Phase.LAMEDUCK, Phase.DRAINING)
+"""The phases of a drain that can still be moved, cancelled and forced."""
 
 
 class NotDraining(Exception):
-    """There is no drain to cancel, or it can no longer be moved."""
+    """What was asked for cannot be done in this phase; the text says which it is."""
 
 
 class GracefulShutdownManager:
-    """The state machine of the end. `timeout` is the longest drain, in seconds.
+    """The state machine of the end.
 
     Each method that brings a fact returns the actions it causes, in order.
     """
 
-    def __init__(self, timeout: float, life: Life | None = None) -> None:
+    def __init__(self, pace: Pace, life: Life | None = None) -> None:
         self._life = life or Life()
-        self._timeout = timeout
-        self._drain: _Drain | None = None
-        self._first_signal: float | None = None
+        self._pace = pace
+        self._drain: Drain | None = None
+        self._first_signal: tuple[str, float] | None = None
         self._abort_at = 0.0
         self._counts = Counts()
         self._ended: float | None = None
@@ -121,120 +73,172 @@ class GracefulShutdownManager:
         """The server accepts connections."""
         self._life.move(Phase.SERVING)
 
-    def signal(self, signum: int, now: float, counts: Counts) -> list[Action]:
-        """A SIGTERM or SIGINT. The first begins a drain; SIGINT again, a second later, forces."""
+    def signal(self, signum: int, now: float, counts: Counts) -> list[Step]:
+        """A SIGTERM or SIGINT. The first begins a drain; SIGINT again, a second later, forces.
+
+        During a handover the first is remembered: the drain begins when the handover has ended.
+        """
         if self.phase is Phase.STARTING:
             self._life.move(Phase.STOPPED)
             return [Action.STOP]
         if self._first_signal is None and self.phase is not Phase.STOPPED:
-            self._first_signal = now
-            return self._drain_for_signal(signum, now, counts)
-        if self._first_signal is None or signum != SIGINT or now - self._first_signal < FORCE_AFTER:
-            return []
-        if self.phase is Phase.DRAINING:
-            self.by_operator = True
-            return self._close(now, counts)
-        if self.phase is Phase.CLOSING:
-            self.by_operator = True
-            return self._stop(now, counts, [Action.ABORT])
+            name = Signals(signum).name
+            self._first_signal = name, now
+            return [] if self.phase is Phase.HANDOVER else self._drain_for_signal(name, now, counts)
+        if self._first_signal and signum == SIGINT and now - self._first_signal[1] >= FORCE_AFTER:
+            return self._force(now, counts)
         return []
 
-    def drain(self, now: float, counts: Counts, timeout: float | None = None) -> list[Action]:
-        """A request to drain. During a drain it moves the deadline to `timeout` seconds from now.
+    def drain(self, now: float, counts: Counts, timeout: float | None = None) -> list[Step]:
+        """A request to drain. During a drain it moves the deadline to `timeout` seconds from now, or from
+        when the clients are told if that is still to come.
 
         Raises:
-            NotDraining: the server is already closing its clients.
+            NotDraining: the server is already closing its clients, or being handed over.
         """
         if self.phase is Phase.SERVING:
-            return self._begin(now, counts, "requested", timeout, by_signal=False)
-        if self.phase is not Phase.DRAINING or self._drain is None:
-            raise NotDraining(f"the server is {self.phase}")
-        if timeout is None:
-            return self.step(now, counts)
-        self._drain.deadline = now + timeout
-        return self.step(now, counts) or [Action.ANNOUNCE]
+            pace = self._pace if timeout is None else replace(self._pace, timeout=timeout)
+            return self._begin(pace, now, counts, "requested", None)
+        if self.phase not in _UNDER_WAY or self._drain is None:
+            raise NotDraining(self._standing())
+        told = self.phase is Phase.DRAINING
+        if timeout is not None:
+            self._drain.move(now, timeout)
+        actions = self.step(now, counts)
+        if actions or timeout is None or not told or self.phase is not Phase.DRAINING:
+            return actions
+        return [self._drain.moved(now)]
 
-    def cancel(self) -> list[Action]:
-        """Go back to serving.
+    def cancel(self) -> list[Step]:
+        """Go back to serving. Who was told of the drain is told of its end.
 
         Raises:
             NotDraining: there is no drain, or it was begun by a signal and so cannot be cancelled.
         """
-        if self.phase is not Phase.DRAINING or self._drain is None:
-            raise NotDraining(f"the server is {self.phase}, there is no drain to cancel")
-        if self._drain.by_signal:
-            raise NotDraining("a drain begun by a signal cannot be cancelled")
+        told = self.phase is Phase.DRAINING
+        if self.phase not in _UNDER_WAY or self._drain is None:
+            raise NotDraining(f"{self._standing()}, there is no drain to cancel")
+        if self._drain.final:
+            raise NotDraining(self._drain.final)
         self._life.move(Phase.SERVING)
         self._drain = None
-        return [Action.REASSURE]
+        return [Action.REASSURE] if told else []
 
-    def step(self, now: float, counts: Counts) -> list[Action]:
+    def hand_over(self) -> None:
+        """A successor is to take over: until `stay` or `handed_over` there is no drain.
+
+        Raises:
+            NotDraining: the server does not serve, or not alone.
+        """
+        if self.phase is not Phase.SERVING:
+            raise NotDraining(f"{self._standing()}: only a server that serves can be handed over")
+        self._life.move(Phase.HANDOVER)
+
+    def stay(self, now: float, counts: Counts) -> list[Step]:
+        """There is no successor after all. A signal that came meanwhile takes effect."""
+        self._leave_handover()
+        self._life.move(Phase.SERVING)
+        return self._drain_for_signal(self._first_signal[0], now, counts) if self._first_signal else []
+
+    def handed_over(self, now: float, counts: Counts) -> list[Step]:
+        """The successor serves: who is left here drains, and has a place to go to at once."""
+        self._leave_handover()
+        reason = self._first_signal[0] if self._first_signal else "handover"
+        pace = replace(self._pace, delay=0.0, window=self._pace.window or HANDOVER_WINDOW)
+        return self._begin(pace, now, counts, reason, _SUCCEEDED)
+
+    def step(self, now: float, counts: Counts) -> list[Step]:
         """Time has passed or somebody came or went."""
         self._counts = counts
+        if self.phase is Phase.CLOSING:
+            return self._closing(now, counts)
         if self.phase is Phase.DRAINING and self._drain:
-            if not counts.active:
-                return self._stop(now, counts, [])
-            if now >= self._drain.deadline:
-                return self._close(now, counts)
-        elif self.phase is Phase.CLOSING:
-            if not counts.active + counts.closing:
-                return self._stop(now, counts, [])
-            if now >= self._abort_at:
-                return self._stop(now, counts, [Action.ABORT])
+            return self._draining(self._drain, now, counts)
+        if self.phase is Phase.LAMEDUCK and self._drain and now >= self._drain.told_at:
+            return self._tell(self._drain, now, counts)
         return []
 
     def wake_at(self) -> float | None:
         """When `step` must be called at the latest; None when nothing is due."""
-        if self.phase is Phase.DRAINING and self._drain:
-            return self._drain.deadline
-        return self._abort_at if self.phase is Phase.CLOSING else None
+        if self.phase is Phase.CLOSING:
+            return self._abort_at
+        if self._drain is None or self.phase is Phase.STOPPED:
+            return None
+        return self._drain.told_at if self.phase is Phase.LAMEDUCK else self._drain.next_at()
 
     def progress(self, now: float, counts: Counts) -> DrainProgress | None:
         """The drain as it stands at `now`; None when there is none."""
-        drain = self._drain
-        if drain is None:
-            return None
         at = now if self._ended is None else self._ended
-        base = drain.baseline
-        return DrainProgress(
-            phase=self.phase,
-            reason=drain.reason,
-            cancellable=not drain.by_signal and self.phase is Phase.DRAINING,
-            started_with=base.active,
-            active=counts.active,
-            elapsed_s=round(at - drain.began, 3),
-            remaining_s=round(max(0.0, drain.deadline - at), 3),
-            left=counts.left - base.left,
-            evicted=counts.evicted - base.evicted,
-            forced=counts.forced - base.forced,
-            aborted=counts.aborted - base.aborted,
-            undelivered=counts.undelivered - base.undelivered,
-            oldest=counts.oldest,
-        )
+        return self._drain.progress(self.phase, at, counts) if self._drain else None
 
-    def _drain_for_signal(self, signum: int, now: float, counts: Counts) -> list[Action]:
-        name = Signals(signum).name
+    def _begin(self, pace: Pace, now: float, counts: Counts, reason: str, final: str | None) -> list[Step]:
+        self._drain = Drain(pace, now, counts, reason, final)
+        if pace.delay:
+            self._life.move(Phase.LAMEDUCK)
+            return []
+        return self._tell(self._drain, now, counts)
+
+    def _drain_for_signal(self, name: str, now: float, counts: Counts) -> list[Step]:
         if self._drain is None:
-            return self._begin(now, counts, name, None, by_signal=True)
-        self._drain = replace(self._drain, reason=name, by_signal=True)
+            return self._begin(self._pace, now, counts, name, _BY_SIGNAL)
+        self._drain.reason, self._drain.final = name, _BY_SIGNAL
         return self.step(now, counts)
 
-    def _begin(
-        self, now: float, counts: Counts, reason: str, timeout: float | None, *, by_signal: bool
-    ) -> list[Action]:
+    def _tell(self, drain: Drain, now: float, counts: Counts) -> list[Step]:
         self._life.move(Phase.DRAINING)
-        longest = self._timeout if timeout is None else timeout
-        self._drain = _Drain(now, now + longest, reason, by_signal, counts)
-        return self.step(now, counts) or [Action.ANNOUNCE]
+        drain.tell(now, counts)
+        return self.step(now, counts) or [drain.announcement(now)]
 
-    def _close(self, now: float, counts: Counts) -> list[Action]:
+    def _draining(self, drain: Drain, now: float, counts: Counts) -> list[Step]:
+        due = drain.due(now, counts.active)
+        if not counts.active:
+            return self._last_has_left(drain, now, counts)
+        if now >= drain.deadline:
+            return self._close(drain, now, counts)
+        return [CloseOldest(due)] if due else []
+
+    def _last_has_left(self, drain: Drain, now: float, counts: Counts) -> list[Step]:
+        """Who was closed before the deadline has as long to answer as who is closed at it."""
+        if not drain.closed_some or not counts.closing:
+            return self._stop(now, counts, [])
+        self._move_to_closing(now)
+        return []
+
+    def _force(self, now: float, counts: Counts) -> list[Step]:
+        if self.phase is Phase.CLOSING:
+            self.by_operator = True
+            return self._stop(now, counts, [Action.ABORT])
+        if self.phase in _UNDER_WAY and self._drain:
+            self.by_operator = True
+            return self._close(self._drain, now, counts)
+        return []
+
+    def _close(self, drain: Drain, now: float, counts: Counts) -> list[Step]:
+        if self.phase is Phase.LAMEDUCK:
+            drain.tell(now, counts)
         self._counts = counts
-        self._life.move(Phase.CLOSING)
-        self._abort_at = now + CLOSE_TIMEOUT
+        self._move_to_closing(now)
         return [Action.CLOSE]
 
-    def _stop(self, now: float, counts: Counts, before: list[Action]) -> list[Action]:
+    def _move_to_closing(self, now: float) -> None:
+        self._life.move(Phase.CLOSING)
+        self._abort_at = now + CLOSE_TIMEOUT
+
+    def _closing(self, now: float, counts: Counts) -> list[Step]:
+        if not counts.active + counts.closing:
+            return self._stop(now, counts, [])
+        return self._stop(now, counts, [Action.ABORT]) if now >= self._abort_at else []
+
+    def _stop(self, now: float, counts: Counts, before: list[Step]) -> list[Step]:
         self._counts = counts
         self._ended = now
         self._life.move(Phase.STOPPED)
         return [*before, Action.STOP]
+
+    def _leave_handover(self) -> None:
+        if self.phase is not Phase.HANDOVER:
+            raise IllegalMove(f"{self.phase}: there is no handover to leave")
+
+    def _standing(self) -> str:
+        doing = "being handed over" if self.phase is Phase.HANDOVER else str(self.phase)
+        return f"the server is {doing}"

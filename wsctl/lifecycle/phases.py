@@ -11,6 +11,10 @@ class Phase(StrEnum):
 
     STARTING = "starting"
     SERVING = "serving"
+    LAMEDUCK = "lameduck"
+    """About to drain: not ready any more, and everything else as before."""
+    HANDOVER = "handover"
+    """A successor is being started, or takes over."""
     DRAINING = "draining"
     CLOSING = "closing"
     STOPPED = "stopped"
@@ -18,7 +22,11 @@ class Phase(StrEnum):
 
 MOVES: dict[Phase, frozenset[Phase]] = {
     Phase.STARTING: frozenset({Phase.SERVING, Phase.STOPPED}),
-    Phase.SERVING: frozenset({Phase.DRAINING}),
+    Phase.SERVING: frozenset({Phase.LAMEDUCK, Phase.DRAINING, Phase.HANDOVER}),
+    # Back to serving when it is cancelled; straight to closing when the operator forces.
+    Phase.LAMEDUCK: frozenset({Phase.SERVING, Phase.DRAINING, Phase.CLOSING}),
+    # Back to serving when there is no successor after all.
+    Phase.HANDOVER: frozenset({Phase.SERVING, Phase.DRAINING}),
     # Back to serving when a drain is cancelled; straight to stopped when the last client has left.
     Phase.DRAINING: frozenset({Phase.SERVING, Phase.CLOSING, Phase.STOPPED}),
     Phase.CLOSING: frozenset({Phase.STOPPED}),

@@ -21,7 +21,8 @@ MAX_SOCKET_PATH = 103
 class ServerRecord:
     """What a server says of itself: where it is reached, and where it is controlled.
 
-    `url` is None for a server that listens on the Unix socket `uds` only.
+    `url` is None for a server that listens on the Unix socket `uds` only. `generation` counts the
+    processes that had the address one after the other, each taking over from the one before.
     """
 
     pid: int
@@ -30,6 +31,7 @@ class ServerRecord:
     control: str
     started: float
     version: str = __version__
+    generation: int = 1
 
 
 def runtime_folder(environ: Mapping[str, str]) -> Path:
@@ -122,13 +124,13 @@ def servers(folder: Path) -> list[ServerRecord]:
         else:
             path.unlink(missing_ok=True)
             path.with_suffix(".sock").unlink(missing_ok=True)
-    return sorted(found, key=lambda record: record.started)
+    return sorted(found, key=lambda record: (record.started, record.generation))
 
 
 def _read(path: Path) -> ServerRecord | None:
     try:
-        found = json.loads(path.read_text())
-        # A newer version may say more.
+        # A newer version may say more; an older one has no generations.
+        found = {"generation": 1} | json.loads(path.read_text())
         return ServerRecord(**{field.name: found[field.name] for field in fields(ServerRecord)})
     except (OSError, ValueError, TypeError, LookupError):
         return None

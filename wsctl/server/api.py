@@ -1,5 +1,6 @@
 """The HTTP routes."""
 
+import asyncio
 import hmac
 import math
 from http import HTTPStatus
@@ -14,10 +15,14 @@ from wsctl import messages
 from wsctl.lifecycle.graceful import NotDraining
 from wsctl.lifecycle.phases import Phase
 from wsctl.server.node import Node
+from wsctl.server.page import MODULE_HEADERS
 from wsctl.server.page import headers as page_headers
 
 BODY_ALLOWANCE = 64 * 1024
 """Bytes a request body may have beyond the message in it: the addressees."""
+
+_PUBLISHING = frozenset({Phase.SERVING, Phase.LAMEDUCK, Phase.HANDOVER, Phase.DRAINING})
+"""The phases in which messages flow."""
 
 router = APIRouter()
 
@@ -84,7 +89,9 @@ class Drain(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     timeout: float | None = Field(
-        None, ge=0, description="Seconds from now; --shutdown-timeout if not given."
+        None,
+        ge=0,
+        description="Seconds from now, or from the end of --drain-delay; --shutdown-timeout if not given.",
     )
 
 
@@ -119,6 +126,12 @@ async def page() -> Response:
     return HTMLResponse(html, headers=page_headers(html))
 
 
+@router.get("/wsctl.js", response_class=Response, summary="The client for programs in JavaScript")
+async def module() -> Response:
+    name = Path(__file__).parent / "page" / "wsctl.js"
+    return Response(name.read_bytes(), media_type="text/javascript", headers=MODULE_HEADERS)
+
+
 @router.get("/health", summary="Phase, connections, uptime, version")
 async def health(node: HasNode) -> dict[str, Any]:
     return node.health()
@@ -131,8 +144,8 @@ async def live(node: HasNode) -> dict[str, Any]:
 
 @router.get("/health/ready", summary="200 only while new clients are welcome")
 async def ready(node: HasNode) -> JSONResponse:
-    serving = node.life.phase is Phase.SERVING
-    status = HTTPStatus.OK if serving else HTTPStatus.SERVICE_UNAVAILABLE
+    is_ready = node.life.phase in (Phase.SERVING, Phase.HANDOVER)
+    status = HTTPStatus.OK if is_ready else HTTPStatus.SERVICE_UNAVAILABLE
     return JSONResponse({"status": node.life.phase}, status)
 
 
@@ -153,11 +166,16 @@ async def broadcast(request: Request, node: HasNode) -> Published:
         raise Failure(HTTPStatus.BAD_REQUEST, "bad_request", str(error)) from None
     if limit and size > limit + len('{"data":}'):
         raise Failure(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too_big", f"a message may have {limit} bytes")
-    if node.life.phase not in (Phase.SERVING, Phase.DRAINING):
+    if node.life.phase not in _PUBLISHING:
         raise Failure(HTTPStatus.SERVICE_UNAVAILABLE, "closing", "the server is closing its clients")
-    recipients = len(node.manager.addressees(to))
-    message = node.log.append(messages.SERVER, wanted.data, to)
-    return Published(id=message.id, recipients=recipients)
+    published: asyncio.Future[Published] = asyncio.get_running_loop().create_future()
+
+    def receipt(message_id: str, recipients: int) -> None:
+        if not published.done():  # who asked may have hung up
+            published.set_result(Published(id=message_id, recipients=recipients))
+
+    node.log.append(messages.SERVER, wanted.data, to, receipt)
+    return await published
 
 
 @router.post("/api/drain", dependencies=OPERATORS, openapi_extra=_takes(Drain))
@@ -189,6 +207,27 @@ async def drained(node: HasNode) -> JSONResponse:
     """
     await node.driver.ending()
     return JSONResponse({"drain": node.drain(), "exit_code": int(node.life.exit_code)})
+
+
+@router.post("/api/upgrade", dependencies=OPERATORS, status_code=HTTPStatus.ACCEPTED)
+async def upgrade(node: HasNode) -> dict[str, Any]:
+    """Start a fresh process and hand over to it, without closing a connection."""
+    if node.handover is None:
+        text = "this server was started by another program, which alone can replace it"
+        raise Failure(HTTPStatus.CONFLICT, "not_now", text)
+    try:
+        node.handover.begin()
+    except NotDraining as error:
+        raise Failure(HTTPStatus.CONFLICT, "not_now", str(error)) from None
+    return {"upgrade": node.upgrade()}
+
+
+@router.get("/api/upgrade", dependencies=OPERATORS)
+async def upgraded(node: HasNode) -> dict[str, Any]:
+    """Wait until a handover has ended, also one that is still to begin."""
+    if node.handover:
+        await node.handover.ending()
+    return {"upgrade": node.upgrade()}
 
 
 def _drained(node: Node, act: Any) -> JSONResponse:

@@ -104,6 +104,15 @@ class Door(asyncio.Protocol):
             # Also when it was refused: HTTP comes to the same verdict and knows how to say it.
             self.pass_on().data_received(data)
 
+    def leave(self) -> asyncio.Transport | None:
+        """Give the connection away, to be read by another process; None when it cannot be: it has TLS."""
+        if self._transport.is_closing() or self._transport.get_extra_info("ssl_object"):
+            return None
+        self._lobby.waiting.discard(self)
+        self._transport.pause_reading()
+        self._transport.set_protocol(asyncio.Protocol())
+        return self._transport
+
     def pass_on(self) -> HttpProtocol:
         """Let HTTP have it."""
         self._lobby.waiting.discard(self)

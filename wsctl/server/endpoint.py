@@ -1,7 +1,7 @@
 """`/ws/{client_id}` on an ASGI server that is not ours: the same rules, carried by a task a connection."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from fastapi import WebSocket
 from fastapi.responses import JSONResponse
@@ -49,7 +49,7 @@ def _host(websocket: WebSocket) -> str:
 class AsgiConnection(Connection):
     """A connection whose socket belongs to somebody else's server. Keepalive is that server's matter."""
 
-    __slots__ = ("_closed", "_node", "_outbox", "_progress", "_sender", "_wake", "_websocket")
+    __slots__ = ("_closed", "_granted", "_node", "_outbox", "_progress", "_sender", "_wake", "_websocket")
 
     def __init__(self, node: Node, websocket: WebSocket, client_id: str) -> None:
         host, port = (websocket.client.host, websocket.client.port) if websocket.client else ("", 0)
@@ -57,6 +57,7 @@ class AsgiConnection(Connection):
         self._node = node
         self._websocket = websocket
         self._outbox = Outbox()
+        self._granted = 0
         self._wake = asyncio.Event()
         self._progress = node.clock()
         self._sender: asyncio.Task[None] | None = None
@@ -64,7 +65,8 @@ class AsgiConnection(Connection):
     async def run(self, since: str | None) -> None:
         """Serve the client until it leaves or is closed."""
         self._sender = asyncio.create_task(self._send_all())
-        self._node.manager.connect(self, Batch((self._node.welcome(self.client_id, since),)))
+        welcome, missed = self._node.welcome(self.client_id, since)
+        self._node.manager.connect(self, Batch((welcome,)), missed)
         receiver = asyncio.create_task(self._receive_all())
         try:
             await asyncio.wait({self._sender, receiver}, return_when=asyncio.FIRST_COMPLETED)
@@ -86,13 +88,15 @@ class AsgiConnection(Connection):
         if self.ending is not None:
             return
         limit = self._node.settings.max_queue
-        if limit and self._outbox.size + len(batch.wire) > limit:
+        if limit and self._outbox.size + len(batch.wire) > limit + self._granted:
             self._cut(f"more than {limit} bytes waited for this client")
             return
-        if not self._outbox.size:
-            self._progress = self._node.clock()
-        self._outbox.put(batch)
-        self._wake.set()
+        self._put(batch)
+
+    def replay(self, missed: Sequence[Batch]) -> None:
+        for batch in missed:
+            self._granted += len(batch.wire)
+            self._put(batch)
 
     def close(self, code: int, reason: str, ending: Ending) -> None:
         self._node.manager.retire(self, code, reason, ending)
@@ -110,6 +114,12 @@ class AsgiConnection(Connection):
             else:
                 self._node.manager.give_up(self)
 
+    def _put(self, batch: Batch) -> None:
+        if not self._outbox.size:
+            self._progress = self._node.clock()
+        self._outbox.put(batch)
+        self._wake.set()
+
     def _cut(self, reason: str) -> None:
         self._outbox.clear()
         self.close(CloseCode.TRY_AGAIN_LATER, f"too slow: {reason}", Ending.EVICTED)
@@ -120,6 +130,7 @@ class AsgiConnection(Connection):
                 for payload in [payload for batch in batches for payload in batch.payloads]:
                     await self._websocket.send_text(payload.decode())
                 self._progress = self._node.clock()
+            self._granted = 0
             if self.ending not in (None, Ending.LEFT):
                 await self._websocket.close(self.code, self.reason)
                 return

@@ -58,7 +58,7 @@ class Entrance:
         if isinstance(verdict, Admitted):
             address = f"{host}:{port}" if port else host
             wire = Wire(self._node, transport, verdict.client_id, address, bool(deflate))
-            wire.begin(answer, self._node.welcome(verdict.client_id, verdict.since), early)
+            wire.begin(answer, verdict.since, early)
         else:
             transport.write(answer)
             self._node.turnaway.send_off(transport, host)

@@ -68,6 +68,11 @@ class HttpProtocol(H11Protocol):
         self._head_since: float | None = since
         self._refused = False
 
+    @property
+    def half_heard(self) -> bool:
+        """Whether a request has arrived in part."""
+        return self._head_since is not None and not self._refused
+
     def data_received(self, data: bytes) -> None:
         if self._refused:
             return

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 from wsctl.codes import CloseCode, can_be_sent
 from wsctl.hub.frame import BINARY, CLOSE, CONTINUATION, EMPTY_BLOCK, FIN, PING, PONG, RSV1, TEXT
+from wsctl.server.carried import Unread
 
 try:
     from websockets.speedups import apply_mask
@@ -56,6 +57,21 @@ class FrameReader:
         self._fragments: bytearray | None = None
         self._opcode = 0
         self._pieces = 0
+
+    @classmethod
+    def resumed(cls, unread: Unread, max_message: int, deflate: bool) -> "FrameReader":
+        """A reader that goes on where another one stopped."""
+        reader = cls(max_message, deflate)
+        reader._buffer += unread.buffer
+        reader._fragments = None if unread.fragments is None else bytearray(unread.fragments)
+        reader._opcode, reader._deflated, reader._pieces = unread.opcode, unread.deflated, unread.pieces
+        return reader
+
+    @property
+    def unread(self) -> Unread:
+        """What it has got of a message that is not whole."""
+        fragments = None if self._fragments is None else bytes(self._fragments)
+        return Unread(bytes(self._buffer), fragments, self._opcode, self._deflated, self._pieces)
 
     @property
     def idle(self) -> bool:

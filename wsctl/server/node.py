@@ -7,16 +7,19 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Protocol
 
 from wsctl import __version__, messages
 from wsctl.hub.connection import Connection
+from wsctl.hub.frame import Batch
 from wsctl.hub.intake import Intake
 from wsctl.hub.log import MessageLog
 from wsctl.hub.manager import ConnectionManager
 from wsctl.hub.periodic import periodic_broadcast_task
 from wsctl.lifecycle.driver import DrainDriver, DrainObserver
 from wsctl.lifecycle.graceful import GracefulShutdownManager
+from wsctl.lifecycle.handover import HandoverProgress
+from wsctl.lifecycle.pace import Pace
 from wsctl.lifecycle.phases import Phase
 from wsctl.server.admission import Admission
 from wsctl.server.limits import LAST_FILES, capacity, fits, raise_open_files
@@ -26,31 +29,51 @@ from wsctl.settings import Settings
 
 log = logging.getLogger("wsctl.server")
 
+_ACCEPTING = frozenset({Phase.STARTING, Phase.SERVING, Phase.LAMEDUCK, Phase.HANDOVER})
+"""The phases in which new clients are taken."""
+
+
+class Handover(Protocol):
+    """The way to a successor."""
+
+    def begin(self) -> None: ...
+    async def ending(self) -> None: ...
+    def progress(self) -> HandoverProgress | None: ...
+
 
 class Node:
-    """The parts of one server, each made once and handed what it needs."""
+    """The parts of one server, each made once and handed what it needs.
+
+    Attributes:
+        generation: 1 for a first process, and one more after each handover.
+        handover: None where the process is not ours to replace.
+    """
 
     def __init__(
         self,
         settings: Settings,
         observers: Sequence[DrainObserver],
         clock: Callable[[], float] = time.monotonic,
+        *,
+        generation: int = 1,
     ) -> None:
+        self.generation = generation
+        self.handover: Handover | None = None
         self.settings = settings
         self.clock = clock
         self._open_files = raise_open_files()
         self.capacity = capacity(settings.max_connections, self._open_files)
         self.manager = ConnectionManager(clock, lambda call: asyncio.get_running_loop().call_soon(call))
-        self.log = MessageLog(self.manager.deliver)
+        self.log = MessageLog(self.manager.deliver, settings.history, settings.history_bytes)
         self.intake = Intake(self.log, settings.rate, settings.client_publish, clock)
-        self.life = GracefulShutdownManager(settings.shutdown_timeout)
+        self.life = GracefulShutdownManager(_pace(settings))
         self.driver = DrainDriver(self.life, self.manager, clock, observers)
         self.turnaway = Turnaway()
         self.admission = Admission(
             settings,
             self.capacity,
             connected=lambda: len(self.manager.active_connections) + len(self.manager.closing),
-            accepting=lambda: self.life.phase in (Phase.STARTING, Phase.SERVING),
+            accepting=lambda: self.life.phase in _ACCEPTING,
         )
         self.each_second: list[Callable[[float], None]] = [self.manager.check, self._sample]
         self._meter = Meter()
@@ -74,11 +97,12 @@ class Node:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    def welcome(self, client_id: str, since: str | None) -> bytes:
-        """A new connection's first frame. Nothing was missed when `since` is the newest id."""
-        newest = self.log.newest
-        recovered = None if since is None else since == newest
-        return messages.welcome(client_id, newest, __version__, self.life.phase, recovered)
+    def welcome(self, client_id: str, since: str | None) -> tuple[bytes, list[Batch]]:
+        """A new connection's first frame, and what the client missed that has seen `since`."""
+        missed = None if since is None else self.log.after(since, client_id)
+        recovered = None if since is None else missed is not None
+        welcome = messages.welcome(client_id, self.log.newest, __version__, self.life.phase, recovered)
+        return welcome, missed or []
 
     def crowded(self, requests: int) -> bool:
         """Whether so many HTTP connections eat into the last descriptors."""
@@ -114,6 +138,8 @@ class Node:
             "messages": {"published": published, "received": received, "delivered": delivered},
             "rates": dict(zip(("published", "received", "delivered"), rates, strict=True)),
             "drain": self.drain(),
+            "generation": self.generation,
+            "upgrade": self.upgrade(),
         }
         if clients:
             facts["clients"] = [self._describe(c) for c in self.manager.active_connections.values()]
@@ -122,6 +148,11 @@ class Node:
     def drain(self) -> dict[str, Any] | None:
         """The drain as it stands, or None."""
         progress = self.driver.progress()
+        return asdict(progress) if progress else None
+
+    def upgrade(self) -> dict[str, Any] | None:
+        """The handover as it stands, or the last one, or None."""
+        progress = self.handover.progress() if self.handover else None
         return asdict(progress) if progress else None
 
     def _describe(self, connection: Connection) -> dict[str, Any]:
@@ -144,6 +175,15 @@ class Node:
             for look in self.each_second:
                 look(now)
             await asyncio.sleep(1)
+
+
+def _pace(settings: Settings) -> Pace:
+    return Pace(
+        timeout=settings.shutdown_timeout,
+        delay=settings.drain_delay,
+        spread=settings.drain_spread,
+        window=settings.reconnect_window,
+    )
 
 
 def _report(task: asyncio.Task[None]) -> None:

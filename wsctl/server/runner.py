@@ -12,9 +12,12 @@ import os
 import signal
 import socket
 import ssl
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, cast
+from dataclasses import dataclass
+from pathlib import Path
 
 import uvicorn
 import uvloop
@@ -22,14 +25,19 @@ import uvloop
 from wsctl.codes import ExitCode
 from wsctl.errors import CannotStart
 from wsctl.lifecycle.driver import DrainObserver
+from wsctl.lifecycle.graceful import NotDraining
+from wsctl.lifecycle.handover import VARIABLE, HandoverState
+from wsctl.lifecycle.notify import Notifier
 from wsctl.lifecycle.runtime import ServerRecord, UnusableFolder, announced, control_socket, runtime_folder
 from wsctl.server.app import create_app
-from wsctl.server.door import Lobby
 from wsctl.server.entrance import Entrance
-from wsctl.server.http import HEAD_TIMEOUT, HttpProtocol
+from wsctl.server.heir import Spawn
+from wsctl.server.listening import Listening
 from wsctl.server.node import Node
+from wsctl.server.predecessor import Observer, Predecessor
 from wsctl.server.proxy import Forwarded
-from wsctl.server.sockets import address, listeners
+from wsctl.server.sockets import PASSED_SOCKETS, address, listeners
+from wsctl.server.successor import Inheritance, Successor, inheritance
 from wsctl.settings import Settings
 
 LAST_ANSWERS = 0.1
@@ -38,24 +46,35 @@ LAST_ANSWERS = 0.1
 log = logging.getLogger("wsctl.server")
 
 
-class Runner(uvicorn.Server):
-    """One server process: `listening` is what clients reach, `control` what operators reach."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What a server process has to do with the world outside.
 
-    def __init__(
-        self,
-        config: uvicorn.Config,
-        node: Node,
-        listening: Sequence[socket.socket],
-        control: socket.socket | None,
-        when_listening: Callable[[], None],
-    ) -> None:
+    `public` is what clients reach, `control` what operators reach; `inherited` is there when it succeeds
+    another one, and `spawn` starts one that succeeds it; `handing_over` are told how that goes. `up` is
+    called when operators can reach the server, `listening` when clients can.
+    """
+
+    public: Sequence[socket.socket]
+    control: socket.socket | None
+    inherited: Inheritance | None
+    spawn: Spawn
+    handing_over: Sequence[Observer]
+    up: Callable[[], None]
+    listening: Callable[[], None]
+
+
+class Runner(uvicorn.Server):
+    """One server process."""
+
+    def __init__(self, config: uvicorn.Config, node: Node, around: Surroundings) -> None:
         super().__init__(config)
-        self._when_listening = when_listening
         self._node = node
-        self._listening = listening
-        self._control = control
+        self._around = around
         self._entrance = Entrance(node, Forwarded(config), config.root_path)
-        node.each_second.append(self._check_requests)
+        self._sockets: Listening
+        self._handover: Predecessor
+        self._waiting: asyncio.Task[None] | None = None
 
     async def run_until_stopped(self) -> ExitCode:
         """Serve until the drain has ended; returns what the process should end with."""
@@ -72,12 +91,16 @@ class Runner(uvicorn.Server):
         await self.lifespan.startup()
         if self.lifespan.should_exit:
             raise CannotStart("the application failed to start: see the log above")
-        self.servers = [await self._listen(sock, control=False) for sock in self._listening]
-        if self._control:
-            self.servers.append(await self._listen(self._control, control=True))
-        self.started = True
-        self._when_listening()
+        self._open_house()
+        await self._sockets.open_control()
         _spare_the_collector()
+        if self._around.inherited:
+            await self._take_over(self._around.inherited)
+        else:
+            await self._sockets.open()
+            self._around.up()
+            self._around.listening()
+        self.started = True
         if not self._node.driver.stopped.is_set():
             self._node.life.started()
 
@@ -89,8 +112,8 @@ class Runner(uvicorn.Server):
                     await self._node.driver.stopped.wait()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        for server in self.servers:
-            server.close()
+        await self._handover.finish()
+        self._sockets.close()
         self._node.turnaway.drop_all()
         for connection in list(self.server_state.connections):
             connection.shutdown()
@@ -99,41 +122,51 @@ class Runner(uvicorn.Server):
         self._node.manager.abort_closing()
         await self.lifespan.shutdown()
 
-    async def _listen(self, sock: socket.socket, *, control: bool) -> asyncio.Server:
-        config = self.config
-
-        def http(since: float) -> HttpProtocol:
-            return HttpProtocol(
-                self._entrance,
-                since=since,
-                control=control,
-                config=config,
-                server_state=self.server_state,
-                app_state=self.lifespan.state,
-            )
-
-        requests = cast(set[object], self.server_state.connections)
-        lobby = Lobby(self._node, self._entrance, http, requests, control=control)
-        self._node.each_second.append(lobby.check)
-        tls: dict[str, Any] = {} if control or not config.ssl else {"ssl_handshake_timeout": HEAD_TIMEOUT}
-        return await asyncio.get_running_loop().create_server(
-            lobby.door, sock=sock, backlog=config.backlog, ssl=None if control else config.ssl, **tls
+    def _open_house(self) -> None:
+        around = self._around
+        self._sockets = Listening(
+            self._node,
+            self._entrance,
+            self.config,
+            self.server_state,
+            self.lifespan.state,
+            public=around.public,
+            control=around.control,
         )
+        self._handover = Predecessor(self._node, self._sockets, around.spawn, around.handing_over)
+        self._node.handover = self._handover
+
+    async def _take_over(self, inherited: Inheritance) -> None:
+        """Returns as soon as this process has the log; what follows goes on beside it."""
+        successor = Successor(self._node, inherited.channel, self._sockets.door)
+        successor.ready()
+        await _first(successor.begun, self._node.driver.stopped)
+        self._around.up()
+        self._waiting = asyncio.create_task(self._listen_after(successor))
+
+    async def _listen_after(self, successor: Successor) -> None:
+        await successor.may_listen.wait()
+        await self._sockets.open()
+        self._around.listening()
+        successor.listening()
 
     def _take_signals(self) -> None:
         loop = asyncio.get_running_loop()
         for signum in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(signum, self._node.driver.signal, signum)
         loop.add_signal_handler(signal.SIGUSR1, self._log_status)
+        loop.add_signal_handler(signal.SIGUSR2, self._hand_over)
 
     def _log_status(self) -> None:
         status = self._node.status()
         drain = status.pop("drain") or {}
         log.info("status", extra={"fields": {**status, **drain}})
 
-    def _check_requests(self, now: float) -> None:
-        for connection in list(self.server_state.connections):
-            cast(HttpProtocol, connection).check(now)
+    def _hand_over(self) -> None:
+        try:
+            self._handover.begin()
+        except NotDraining as error:
+            log.warning("no handover now", extra={"fields": {"why": str(error)}})
 
 
 def _spare_the_collector() -> None:
@@ -147,6 +180,14 @@ def _spare_the_collector() -> None:
     gc.set_threshold(10_000, 50, 100)
 
 
+async def _first(*events: asyncio.Event) -> None:
+    """Wait until one of them is set."""
+    waiting = [asyncio.ensure_future(event.wait()) for event in events]
+    await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    for wait in waiting:
+        wait.cancel()
+
+
 def serve(
     settings: Settings,
     environ: Mapping[str, str],
@@ -158,25 +199,56 @@ def serve(
     Raises:
         CannotStart: there is no socket or certificate to start with.
     """
-    node = Node(settings, observers)
+    inherited = inheritance(environ)
+    adopted = inherited is not None
+    notifier = Notifier(environ, os.getpid(), _call_later, adopted=adopted)
+    node = Node(settings, [*observers, notifier], generation=inherited.generation if inherited else 1)
     config = _config(settings, node)
-    sockets = listeners(settings, environ)
+    public = inherited.listeners if inherited else listeners(settings, environ)
     control = _control(environ)
-    addresses = [address(sock, config.is_ssl) for sock in sockets]
+    addresses = [address(sock, config.is_ssl) for sock in public]
     with contextlib.ExitStack() as stack:
+        stack.callback(notifier.close)
         if settings.uds:
-            stack.callback(_remove, settings.uds)
+            stack.callback(_remove_unless_handed_over, settings.uds, node)
 
-        def announce() -> None:
+        def up() -> None:
             if control:
-                stack.enter_context(announced(_record(addresses[0], control)))
+                stack.enter_context(announced(_record(addresses[0], control, node)))
+
+        def listening() -> None:
             for at in addresses:
                 log.info("serving", extra={"fields": {"url": at}})
-            listening_at(addresses)
+            if not adopted:
+                listening_at(addresses)
+            notifier.ready()
 
-        runner = Runner(config, node, sockets, control, announce)
+        around = Surroundings(
+            public=public,
+            control=control,
+            inherited=inherited,
+            spawn=_spawner(environ),
+            handing_over=[notifier.handing_over],
+            up=up,
+            listening=listening,
+        )
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as loop:
-            return loop.run(runner.run_until_stopped())
+            return loop.run(Runner(config, node, around).run_until_stopped())
+
+
+def _call_later(seconds: float, call: Callable[[], None]) -> object:
+    return asyncio.get_running_loop().call_later(seconds, call)
+
+
+def _spawner(environ: Mapping[str, str]) -> Spawn:
+    """Starts this program again, as it is on disk now, with the same arguments and environment."""
+    kept = {name: value for name, value in environ.items() if name not in PASSED_SOCKETS}
+    command = [sys.executable, *sys.orig_argv[1:]]
+
+    def spawn(channel: int) -> "subprocess.Popen[bytes]":
+        return subprocess.Popen(command, env=kept | {VARIABLE: str(channel)}, pass_fds=[channel])  # noqa: S603
+
+    return spawn
 
 
 def _control(environ: Mapping[str, str]) -> socket.socket | None:
@@ -212,11 +284,13 @@ def _config(settings: Settings, node: Node) -> uvicorn.Config:
     return config
 
 
-def _record(at: str, control: socket.socket) -> ServerRecord:
+def _record(at: str, control: socket.socket, node: Node) -> ServerRecord:
     uds = at.removeprefix("unix:") if at.startswith("unix:") else None
-    return ServerRecord(os.getpid(), None if uds else at, uds, control.getsockname(), time.time())
+    path = control.getsockname()
+    return ServerRecord(os.getpid(), None if uds else at, uds, path, time.time(), generation=node.generation)
 
 
-def _remove(path: str) -> None:
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(path)
+def _remove_unless_handed_over(path: str, node: Node) -> None:
+    handover = node.upgrade()
+    if not handover or handover["state"] != HandoverState.DONE:
+        Path(path).unlink(missing_ok=True)

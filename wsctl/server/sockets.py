@@ -12,6 +12,9 @@ from wsctl.settings import Settings
 FIRST_FD = 3
 """Where systemd puts the sockets it passes (sd_listen_fds)."""
 
+PASSED_SOCKETS = frozenset({"LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"})
+"""The variables that come with them; they mean one process and no child of it."""
+
 
 def listeners(settings: Settings, environ: Mapping[str, str]) -> list[socket.socket]:
     """The sockets to listen on: `--fd`, `--uds`, those systemd passes, or host and port.

@@ -7,16 +7,22 @@ The transport's high-water mark is 0, so `pause_writing` is called exactly when 
 """
 
 import asyncio
+from collections.abc import Sequence
 
 from wsctl.codes import CloseCode
 from wsctl.hub.connection import CLOSE_TIMEOUT, STALL_TIMEOUT, Connection, Ending
 from wsctl.hub.frame import CLOSE, PING, PONG, TEXT, Batch, close_frame, frame
 from wsctl.hub.outbox import Outbox
+from wsctl.server.carried import Carried
 from wsctl.server.inbound import FrameReader, Violation, close_reason, text, whole_small_frame
 from wsctl.server.node import Node
 
 LINGER = 1.0
 """Seconds that a peer which broke the protocol has to take the close frame and hang up."""
+
+MAX_CARRIED = 4 << 20
+"""Bytes that may wait for a client which moves into another process: who is further behind than four of the
+default queues would hold up the others."""
 
 _PING = Batch(wire=frame(PING, b""))
 
@@ -27,6 +33,8 @@ class Wire(Connection, asyncio.Protocol):
     __slots__ = (
         "_deadline",
         "_deaf",
+        "_granted",
+        "_handed",
         "_heard",
         "_marked",
         "_node",
@@ -53,6 +61,8 @@ class Wire(Connection, asyncio.Protocol):
         self._reader: FrameReader | None = None
         self._outbox: Outbox | None = None
         self._deaf = False
+        self._granted = 0
+        self._handed = b""
         self._heard = now
         self._pinged = 0.0
         self._unsent = 0
@@ -61,12 +71,14 @@ class Wire(Connection, asyncio.Protocol):
         # TLS compares with "at least", a plain transport with "more than".
         transport.set_write_buffer_limits(high=0 if fd is not None else 1, low=0)
 
-    def begin(self, answer: bytes, welcome: bytes, early: bytes) -> None:
-        """Take the transport over: send the 101 and the welcome, and read what the client sent too early."""
+    def begin(self, answer: bytes, since: str | None, early: bytes) -> None:
+        """Take the transport over: send the 101, the welcome and what was missed, and read what the client
+        sent too early."""
         self._transport.set_protocol(self)
         if self._transport.get_write_buffer_size() and not self.behind:
             self.pause_writing()  # it was told so before, as the protocol it had then
-        self._node.manager.connect(self, Batch((welcome,), answer + frame(TEXT, welcome)))
+        welcome, missed = self._node.welcome(self.client_id, since)
+        self._node.manager.connect(self, Batch((welcome,), lead=answer), missed)
         if early:
             self.data_received(early)
 
@@ -85,7 +97,7 @@ class Wire(Connection, asyncio.Protocol):
             return
         self._send(batch, written)
         limit = self._node.settings.max_queue
-        if self.behind and limit and self.waiting > limit:
+        if self.behind and limit and self.waiting > limit + self._granted:
             self._cut(f"more than {limit} bytes waited for this client")
 
     def close(self, code: int, reason: str, ending: Ending) -> None:
@@ -97,6 +109,15 @@ class Wire(Connection, asyncio.Protocol):
         self._retire(CloseCode.ABNORMAL, reason, ending)
         self._transport.abort()
 
+    def replay(self, missed: Sequence[Batch]) -> None:
+        self._outbox = self._outbox or Outbox(self.deflate)
+        before = self._outbox.size
+        for batch in missed:
+            self._outbox.put(batch)
+        self._granted += self._outbox.size - before
+        if not self.behind:
+            self.resume_writing()
+
     def pause_writing(self) -> None:
         self.behind = True
         self._unsent, self._marked = self.waiting, self._node.clock()
@@ -105,9 +126,9 @@ class Wire(Connection, asyncio.Protocol):
     def resume_writing(self) -> None:
         self.behind = False
         while self._outbox and self._outbox.size and not self.behind:
-            self._transport.write(b"".join([b.encoded(self.deflate) for b in self._outbox.take()]))
+            self._write(b"".join([b.encoded(self.deflate) for b in self._outbox.take()]))
         if not self.behind:
-            self._outbox = None
+            self._outbox, self._granted, self._handed = None, 0, b""
             self._node.manager.settle(self)
 
     def _send(self, batch: Batch, written: int = 0) -> None:
@@ -115,7 +136,12 @@ class Wire(Connection, asyncio.Protocol):
             self._outbox = self._outbox or Outbox(self.deflate)
             self._outbox.put(batch)
         else:
-            self._transport.write(batch.encoded(self.deflate)[written:])
+            self._write(batch.encoded(self.deflate)[written:])
+
+    def _write(self, data: bytes) -> None:
+        self._transport.write(data)
+        if self.behind:
+            self._handed = data  # of which the transport has kept the end
 
     def _cut(self, reason: str) -> None:
         if self._outbox:
@@ -191,6 +217,45 @@ class Wire(Connection, asyncio.Protocol):
         self._deadline = min(self._deadline, self._node.clock() + LINGER)
         if not self.behind and self._transport.can_write_eof():
             self._transport.write_eof()
+
+    # Into another process
+
+    @property
+    def can_move(self) -> bool:
+        """Whether the connection can go on in another process: TLS cannot, nor what is too far behind."""
+        unsent = self._transport.get_write_buffer_size()
+        known = self.fd is not None and unsent <= len(self._handed)
+        open_here = self.ending is None and not self._transport.is_closing()
+        return known and open_here and self.waiting <= MAX_CARRIED
+
+    def depart(self) -> Carried:
+        """Stop reading and writing, and leave the hub. The socket stays open until `gone`."""
+        self._transport.pause_reading()
+        unsent = self._transport.get_write_buffer_size()
+        rest = [(self._handed[len(self._handed) - unsent :], 0)] if unsent else []
+        rest += [(b.encoded(self.deflate), b.messages) for b in self._outbox.rest()] if self._outbox else []
+        self._node.manager.release(self)
+        return Carried(
+            self.client_id,
+            self.address,
+            self._node.clock() - self.opened,
+            self.deflate,
+            self._reader.unread if self._reader else None,
+            tuple(rest),
+        )
+
+    def gone(self) -> None:
+        """The socket is in other hands: drop ours, without a word to the peer."""
+        self._transport.set_protocol(asyncio.Protocol())
+        self._transport.abort()
+
+    def arrive(self, carried: Carried, missed: Sequence[Batch]) -> None:
+        """Go on where `depart` stopped, with what the client has missed meanwhile."""
+        self.opened -= carried.age
+        if carried.unread:
+            limit = self._node.settings.max_message_size
+            self._reader = FrameReader.resumed(carried.unread, limit, self.deflate)
+        self._node.manager.adopt(self, [*carried.batches, *missed])
 
     # Once a second
 

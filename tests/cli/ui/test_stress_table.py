@@ -26,6 +26,7 @@ def test_the_summary_has_a_figure_a_line_whatever_the_width() -> None:
         "duplicated    0",
         "out of order  0",
         "latency       p50 1 ms  p95 12.3 ms  p99 200 ms  max 1.5 s",
+        "silence       100 ms at most",
     ]
 
 
@@ -33,15 +34,19 @@ def test_what_is_seldom_is_shown_when_it_happened() -> None:
     rare = {
         "unconfirmed": 4,
         "reconnects": 5,
+        "resumed": 4,
+        "unrecovered": 1,
+        "planned": 2,
         "failures": 6,
         "close_codes": {1012: 2, 1006: 1},
         "refused": {503: 3},
         "errors": {"rate_limited": 7},
     }
-    assert printed(**rare, latency=None)[7:] == [
+    assert printed(**rare, latency=None, silence_s=None)[7:] == [
         "latency       -",
+        "silence       -",
         "unconfirmed   4",
-        "reconnects    5",
+        "reconnects    5  resumed 4  unrecovered 1  planned 2",
         "closed        1012 x2  1006 x1",
         "refused       503 x3",
         "unreachable   6",
@@ -58,14 +63,17 @@ def test_a_line_tells_how_far_it_is_and_the_same_figures() -> None:
     StressLines(stream, 90.0).show(report(duration_s=12.3, close_codes={1012: 2}))
     assert stream.getvalue() == (
         "stress: 0:12 of 1:30, connected 2 of 2, sent 10, delivered 20 (20/s), missed 0, duplicated 0, "
-        "out of order 0, latency p50 1 ms  p95 2 ms  p99 3 ms  max 4 ms, closed 1012 x2\n"
+        "out of order 0, latency p50 1 ms  p95 2 ms  p99 3 ms  max 4 ms, silence 100 ms at most, "
+        "closed 1012 x2\n"
     )
 
 
 @pytest.mark.parametrize(
     ("facts", "said"),
     [
-        ({"missed": 3, "sent_while_away": True}, "count as missed"),
+        ({"unrecovered": 3}, "3 times a client came back and was told that messages are lost"),
+        ({"replayed": 7}, "7 deliveries came late"),
+        ({"reconnects": 1, "silence_s": 1.25}, "longer than 1.25 s"),
         ({"connected": 1}, "1 of 2 clients were not connected"),
         ({"unconfirmed": 1}, "reached nobody"),
         ({"errors": {"rate_limited": 1}}, "a lower --rate"),

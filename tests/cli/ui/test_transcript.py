@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from wsctl.cli.ui.transcript import JsonTranscript, PlainTranscript
-from wsctl.client.events import Closed, Event, Failed, Opened, Received, Refused, Waiting
+from wsctl.client.events import Closed, Event, Failed, Moved, Opened, Received, Refused, Waiting
 
 NOON = time.mktime((2026, 1, 2, 12, 0, 0, 0, 0, -1))
 
@@ -51,10 +51,23 @@ def test_a_time_that_is_none_is_now(ts: object) -> None:
     ("event", "line"),
     [
         (Opened({"type": "welcome", "client_id": "bob"}), "connected as bob"),
+        (Opened({"client_id": "bob", "recovered": True}, resumed=True), "connected as bob"),
+        (
+            Opened({"client_id": "bob", "recovered": False}, resumed=True),
+            "connected as bob; some messages were missed: the server's history no longer reaches back",
+        ),
         (Received({"type": "heartbeat", "n": 3, "connections": 2}), "heartbeat 3, connections: 2"),
         (
             Received({"type": "shutdown", "deadline_s": 1799.9, "reason": "SIGTERM"}),
             "server is draining, 1800 s left (SIGTERM)",
+        ),
+        (
+            Received({"type": "shutdown", "deadline_s": 60, "reason": "SIGTERM", "reconnect_in_s": 12.4}),
+            "server is draining, 60 s left (SIGTERM); reconnecting in 12 s",
+        ),
+        (
+            Received({"type": "shutdown", "deadline_s": 9**999, "reason": "x", "reconnect_in_s": 9**999}),
+            "server is draining, 1000000000 s left (x); reconnecting in 1000000000 s",
         ),
         (Received({"type": "shutdown", "deadline_s": None, "reason": "x"}), "drain cancelled"),
         (
@@ -65,6 +78,7 @@ def test_a_time_that_is_none_is_now(ts: object) -> None:
         (Closed(1012, "restart"), "closed: 1012 restart"),
         (Closed(4501, "replaced"), "closed: 4501 replaced, not reconnecting"),
         (Refused(503, "full", "come back later"), "refused: HTTP 503 come back later"),
+        (Moved(), "left as the server asked, reconnecting"),
         (Failed("cannot connect"), "cannot connect"),
         (Waiting(1.26), "retrying in 1.3 s"),
     ],
@@ -121,6 +135,11 @@ def as_json(event: Event, *, name_clients: bool = False) -> Any:
         (
             Refused(503, "full", "later", 5),
             {"type": "refused", "status": 503, "code": "full", "message": "later"},
+        ),
+        (Moved(), {"type": "moved"}),
+        (
+            Opened({"type": "welcome", "recovered": False}, resumed=True),
+            {"type": "welcome", "recovered": False},
         ),
         (Failed("why"), {"type": "failed", "message": "why"}),
         (Waiting(1.5), {"type": "waiting", "seconds": 1.5}),

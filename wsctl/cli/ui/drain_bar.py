@@ -4,6 +4,7 @@ import logging
 from typing import TextIO
 
 from rich.console import Console, Group
+from rich.filesize import decimal
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
@@ -11,7 +12,7 @@ from rich.text import Text
 
 from wsctl.cli.ui.printable import printable
 from wsctl.codes import ExitCode
-from wsctl.lifecycle.graceful import DrainProgress
+from wsctl.lifecycle.progress import DrainProgress, Stay
 
 REFRESH = 0.25
 """Seconds between two pictures of the bar."""
@@ -51,6 +52,7 @@ class DrainBar:
         self._live: Live | None = None
 
     def began(self, progress: DrainProgress) -> None:
+        self.stop()
         self._live = Live(
             self._picture(progress),
             console=self._console,
@@ -111,42 +113,70 @@ def standing(progress: DrainProgress) -> str:
 
 
 def figures(progress: DrainProgress) -> str:
-    """How many are left of how many, elapsed, remaining."""
-    return (
-        f"{progress.active} of {progress.started_with} connected, "
-        f"elapsed {clock(progress.elapsed_s)}, remaining {clock(progress.remaining_s)}"
-    )
+    """How many are left of how many, elapsed, remaining, and when the last may have left."""
+    words = [
+        f"{progress.active} of {progress.started_with} connected",
+        f"elapsed {clock(progress.elapsed_s)}",
+        f"remaining {clock(progress.remaining_s)}",
+        *_eta(progress),
+    ]
+    return ", ".join(words)
 
 
 def outcome(progress: DrainProgress) -> str:
     """How a drain ended, in one line."""
-    counts = ("left", "evicted", "forced", "aborted", "undelivered")
-    told = ", ".join(f"{name} {getattr(progress, name)}" for name in counts)
+    counts = ("left", "evicted", "forced", "aborted", "handed_over", "undelivered")
+    told = ", ".join(f"{name.replace('_', ' ')} {getattr(progress, name)}" for name in counts)
     return f"drained: {figures(progress)}; {told}"
 
 
 def picture(progress: DrainProgress, width: int) -> Table | Group:
-    """How many are left of how many, elapsed, remaining, and who has been there longest.
+    """How many are left of how many, elapsed, remaining, ETA, and who has been there longest.
 
-    One line where `width` columns hold it, else two; what does not fit there is cut or left out,
-    the bar and the id before the figures.
+    One line where `width` columns hold it, else two; what does not fit there is cut or left out: of those
+    who are there longest all but the first, and what is known of it, then the bar and the id, then figures.
     """
     phase = Text(progress.phase.capitalize(), style="bold")
     count = Text(f"{progress.active} of {progress.started_with} connected")
     elapsed = Text(f"elapsed {clock(progress.elapsed_s)}", style="dim")
-    remaining = Text(f"remaining {clock(progress.remaining_s)}", style="cyan")
-    oldest = Text(f"longest: {printable(progress.oldest)}" if progress.oldest else "", style="dim")
-    whole = (phase, count, elapsed, remaining, oldest)
-    if _cells(*whole) + GAP + BAR_WIDTH <= width:
-        return _line(phase, _bar(progress, BAR_WIDTH), count, elapsed, remaining, oldest)
+    times = [Text(f"remaining {clock(progress.remaining_s)}", style="cyan")]
+    times += [Text(eta, style="cyan") for eta in _eta(progress)]
+    room = width - _cells(phase, count, elapsed, *times) - 2 * GAP - BAR_WIDTH
+    if room >= _named(progress).cell_len:
+        return _line(phase, _bar(progress, BAR_WIDTH), count, elapsed, *times, *_longest(progress, room))
     room = width - _cells(phase, count) - GAP
     first = [phase, _bar(progress, min(room, BAR_WIDTH)), count] if room >= MIN_BAR else [phase, count]
-    second = [elapsed, remaining] if _cells(elapsed, remaining) <= width else [remaining]
-    room = width - _cells(*second) - GAP
-    if progress.oldest and room >= MIN_OLDEST:
-        oldest.truncate(room, overflow="ellipsis")
-        second.append(oldest)
-    return Group(_line(*first), _line(*second))
+    fitting = (told for told in ([elapsed, *times], times) if _cells(*told) <= width)
+    second = next(fitting, times[:1])
+    return Group(_line(*first), _line(*second, *_longest(progress, width - _cells(*second) - GAP)))
+
+
+def described(stay: Stay) -> str:
+    """A client that is still there: how long it has been, and what waits for it."""
+    waiting = f" ({decimal(stay.waiting_bytes)} waiting)" if stay.waiting_bytes else ""
+    return f"{printable(stay.client_id)} {clock(stay.connected_s)}{waiting}"
+
+
+def _eta(progress: DrainProgress) -> list[str]:
+    return [] if progress.eta_s is None else [f"ETA {clock(progress.eta_s)}"]
+
+
+def _named(progress: DrainProgress) -> Text:
+    return Text(f"longest: {printable(progress.oldest)}" if progress.oldest else "", style="dim")
+
+
+def _longest(progress: DrainProgress, room: int) -> list[Text]:
+    """Who has been there longest, as many and as fully as `room` columns hold; none where they hold no id."""
+    if not progress.oldest or room < MIN_OLDEST:
+        return []
+    told = [described(stay) for stay in progress.longest]
+    for n in range(len(told), 0, -1):
+        shown = Text("longest: " + ", ".join(told[:n]), style="dim")
+        if shown.cell_len <= room:
+            return [shown]
+    shown = _named(progress)
+    shown.truncate(room, overflow="ellipsis")
+    return [shown]
 
 
 def _cells(*parts: Text) -> int:

@@ -74,12 +74,16 @@ def summary(report: LoadReport) -> Text:
 
 def notes(report: LoadReport, rate: float) -> list[str]:
     """What one has to know to read the figures, a sentence each. `rate` was asked for, a second."""
-    away = report.clients - report.connected
     asked = int(rate * report.duration_s)
     told = {
-        "Some clients were away while messages were sent: those count as missed, for a client that comes "
-        "back is not sent what it missed.": report.missed and report.sent_while_away,
-        f"At the end {away} of {report.clients} clients were not connected.": away,
+        f"At the end {report.away} of {report.clients} clients were not connected: what they will miss is "
+        "not known.": report.away,
+        f"Unrecovered: {report.unrecovered} times a client came back and was told that messages are lost to "
+        "it, for the server's history no longer reached back.": report.unrecovered,
+        f"{report.replayed} deliveries came late, behind a reconnect: they count as delivered, and are left "
+        "out of the latency.": report.replayed,
+        f"No client was without a message for longer than {_ms(report.silence_s or 0.0)}, reconnects "
+        "included.": report.reconnects and report.silence_s,
         "Unconfirmed messages reached nobody: they were sent on a connection that ended, or the server "
         "refused them.": report.unconfirmed,
         "The server refused messages because a client sent too many: take more --clients or a lower "
@@ -101,10 +105,11 @@ def _rows(report: LoadReport, delivered: str) -> list[Row]:
         ("duplicated", f"{report.duplicated}", _alarm(report.duplicated)),
         ("out of order", f"{report.out_of_order}", _alarm(report.out_of_order)),
         ("latency", _latency(report), ""),
+        ("silence", "-" if report.silence_s is None else f"{_ms(report.silence_s)} at most", ""),
     ]
     seldom = [
         ("unconfirmed", f"{report.unconfirmed}" if report.unconfirmed else ""),
-        ("reconnects", f"{report.reconnects}" if report.reconnects else ""),
+        ("reconnects", _reconnects(report)),
         ("closed", _counts(report.close_codes)),
         ("refused", _counts(report.refused)),
         ("unreachable", f"{report.failures}" if report.failures else ""),
@@ -134,6 +139,13 @@ def _latency(report: LoadReport) -> str:
         return "-"
     names = ("p50", "p95", "p99", "max")
     return "  ".join(f"{name} {_ms(getattr(found, name))}" for name in names)
+
+
+def _reconnects(report: LoadReport) -> str:
+    """How many, and of what kind."""
+    kinds = {"resumed": report.resumed, "unrecovered": report.unrecovered, "planned": report.planned}
+    told = [f"{name} {count}" for name, count in kinds.items() if count]
+    return "  ".join([str(report.reconnects), *told]) if report.reconnects or told else ""
 
 
 def _ms(seconds: float) -> str:

@@ -8,18 +8,29 @@ from rich.filesize import decimal
 from rich.table import Table
 from rich.text import Text
 
-from wsctl.cli.ui.drain_bar import clock, figures
+from wsctl.cli.ui.drain_bar import clock, described, figures
+from wsctl.cli.ui.handover_bar import standing
 from wsctl.cli.ui.printable import printable
-from wsctl.client.control import drain_progress
+from wsctl.client.control import drain_progress, handover_progress
 
 Seen = tuple[str, dict[str, Any]]
 """A server's name, and what it told of itself."""
 
 AROUND = 11
 """Lines of one server that are not clients: its block with a drain, the table's head and its last line
-that counts the rest, and the empty ones between."""
+that counts the rest, and the empty ones between. Those who are named with the drain come on top, and an
+upgrade."""
 
-_PHASES = {"serving": "bold green", "draining": "bold yellow", "closing": "bold red"}
+UPGRADE = 2
+"""Lines of an upgrade, on a terminal of 80 columns."""
+
+_PHASES = {
+    "serving": "bold green",
+    "lameduck": "bold yellow",
+    "handover": "bold cyan",
+    "draining": "bold yellow",
+    "closing": "bold red",
+}
 
 
 def blocks(seen: Sequence[Seen], height: int | None = None) -> Group:
@@ -30,7 +41,9 @@ def blocks(seen: Sequence[Seen], height: int | None = None) -> Group:
         parts += [Text("")] if n else []
         parts.append(block(name, facts))
         if "clients" in facts:
-            parts += [Text(""), clients(facts["clients"], room)]
+            more = len(facts["drain"]["longest"]) if facts["drain"] else 0
+            more += UPGRADE if facts.get("upgrade") else 0
+            parts += [Text(""), clients(facts["clients"], None if room is None else max(0, room - more))]
     return Group(*parts)
 
 
@@ -45,22 +58,29 @@ def block(name: str, facts: dict[str, Any]) -> Group:
     rows.add_row("  rates", Text(_rates(facts)))
     rows.add_row("  newest id", Text(printable(facts["newest_id"])))
     if facts["drain"]:
-        told = figures(drain_progress(facts["drain"]))
-        rows.add_row("  drain", Text(f"{told} ({printable(facts['drain']['reason'])})"))
+        progress = drain_progress(facts["drain"])
+        rows.add_row("  drain", Text(f"{figures(progress)} ({printable(progress.reason)})"))
+        for n, stay in enumerate(progress.longest):
+            # One line each: `AROUND` counts on it.
+            rows.add_row("" if n else "  longest", Text(described(stay), no_wrap=True, overflow="ellipsis"))
+    if facts.get("upgrade"):
+        rows.add_row("  upgrade", Text(standing(handover_progress(facts["upgrade"]))))
+    process = [f"pid {facts['pid']}", *_generation(facts), f"wsctl {printable(facts['version'])}"]
     title = Text(printable(name), style="bold")
-    return Group(
-        title.append(f"  pid {facts['pid']}, wsctl {printable(facts['version'])}", "not bold dim"), rows
-    )
+    return Group(title.append(f"  {', '.join(process)}", "not bold dim"), rows)
 
 
 def line(name: str, facts: dict[str, Any]) -> str:
     """One server in one line."""
+    subject = " ".join([printable(name), *_generation(facts)])
     words = [
-        f"{printable(name)} {printable(facts['status'])}: {_connections(facts)} connected",
+        f"{subject} {printable(facts['status'])}: {_connections(facts)} connected",
         _rates(facts),
     ]
     if facts["drain"]:
         words.append(f"drain {figures(drain_progress(facts['drain']))}")
+    if facts.get("upgrade"):
+        words.append(f"upgrade {standing(handover_progress(facts['upgrade']))}")
     return "; ".join(words)
 
 
@@ -86,6 +106,12 @@ def _cells(row: dict[str, Any]) -> Iterable[Text]:
         Text(clock(row["connected_s"])),
         Text(decimal(row["waiting_bytes"])),
     )
+
+
+def _generation(facts: dict[str, Any]) -> list[str]:
+    """Which process at its address a server is, where there was another one or will be."""
+    number = facts.get("generation", 1)
+    return [f"generation {number}"] if number != 1 or facts.get("upgrade") else []
 
 
 def _connections(facts: dict[str, Any]) -> str:

@@ -7,10 +7,23 @@ from dataclasses import asdict
 from typing import Any, Protocol, TextIO
 
 from wsctl.cli.ui.printable import compact, printable
-from wsctl.client.events import Closed, Event, Failed, Opened, Received, Refused, Waiting, is_final
+from wsctl.client.events import (
+    Closed,
+    Event,
+    Failed,
+    Moved,
+    Opened,
+    Received,
+    Refused,
+    Waiting,
+    is_final,
+)
 
 DIM, BOLD, YELLOW = "2", "1", "33"
 """SGR parameters (ECMA-48 section 8.3.117)."""
+
+GAP = "; some messages were missed: the server's history no longer reaches back"
+"""Behind the words that a client is connected again."""
 
 
 class Transcript(Protocol):
@@ -109,17 +122,25 @@ def _state(event: Event) -> str:
     """An event that is no message, in words."""
     match event:
         case Opened(welcome=welcome):
-            return f"connected as {printable(str(welcome.get('client_id')))}"
+            return f"connected as {printable(str(welcome.get('client_id')))}{GAP if event.gap else ''}"
         case Received(frame=frame):
             return _frame(frame)
-        case Closed(code=code, reason=reason):
-            return printable(f"closed: {code} {reason}") + (", not reconnecting" if is_final(event) else "")
-        case Refused(status=status, message=message):
-            return printable(f"refused: HTTP {status} {message}")
-        case Failed(message=message):
-            return printable(message)
+        case Closed() | Moved() | Refused() | Failed():
+            return printable(_end(event))
         case Waiting(seconds=seconds):
             return f"retrying in {seconds:.1f} s"
+
+
+def _end(event: Closed | Moved | Refused | Failed) -> str:
+    match event:
+        case Closed(code=code, reason=reason):
+            return f"closed: {code} {reason}{', not reconnecting' if is_final(event) else ''}"
+        case Moved():
+            return "left as the server asked, reconnecting"
+        case Refused(status=status, message=message):
+            return f"refused: HTTP {status} {message}"
+        case Failed(message=message):
+            return message
 
 
 def _frame(frame: dict[str, Any]) -> str:
@@ -129,10 +150,21 @@ def _frame(frame: dict[str, Any]) -> str:
         case {"type": "shutdown", "deadline_s": None}:
             return "drain cancelled"
         case {"type": "shutdown", "deadline_s": int() | float() as left, "reason": reason}:
-            return printable(f"server is draining, {left:.0f} s left ({reason})")
+            return printable(f"server is draining, {_whole(left)} left ({reason}){_plan(frame)}")
         case {"type": "error", "code": code, "message": message}:
             return printable(f"error: {message} ({code})")
     return compact(frame)
+
+
+def _plan(frame: dict[str, Any]) -> str:
+    """When this client will leave, if it was asked to."""
+    seconds = frame.get("reconnect_in_s")
+    return f"; reconnecting in {_whole(seconds)}" if isinstance(seconds, int | float) else ""
+
+
+def _whole(seconds: float) -> str:
+    """Seconds for people; a server may send a number that is too large for a float."""
+    return f"{min(seconds, 1e9):.0f} s"
 
 
 def _object(event: Event) -> dict[str, Any]:

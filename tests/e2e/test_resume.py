@@ -1,0 +1,273 @@
+"""Clients that lose their connection and come back: `wsctl client`, `wsctl stress` and what they use."""
+
+import asyncio
+import json
+import signal
+import subprocess
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+import pytest
+
+from tests.conftest import StartServer
+from tests.support.clients import join, receive_type
+from tests.support.relay import Relay
+from tests.support.server import DEADLINE, WSCTL, ServerProcess
+from wsctl.client.events import Event, Opened, Received
+from wsctl.client.session import Session
+from wsctl.client.target import Target
+
+pytestmark = pytest.mark.anyio
+
+CLIENTS = 20
+
+
+class Guest:
+    """A session that is listened to.
+
+    Attributes:
+        data: of the messages it was given, in their order.
+        openings: its welcomes.
+        open: set while it is connected.
+    """
+
+    def __init__(self, url: str, name: str) -> None:
+        self.data: list[object] = []
+        self.openings: list[Opened] = []
+        self.open = asyncio.Event()
+        self.session = Session(Target(url), name)
+        self._news = asyncio.Event()
+
+    async def listen(self) -> None:
+        async for event in self.session.events():
+            self._take(event)
+            self._news.set()
+
+    async def until(self, seen: Callable[[], bool]) -> None:
+        """Wait until that is so."""
+        async with asyncio.timeout(DEADLINE):
+            while not seen():
+                self._news.clear()
+                await self._news.wait()
+
+    def _take(self, event: Event) -> None:
+        match event:
+            case Opened():
+                self.openings.append(event)
+                self.open.set()
+            case Received({"type": "message", "data": data}):
+                self.data.append(data)
+            case Received():
+                pass
+            case _:
+                self.open.clear()
+
+
+@asynccontextmanager
+async def listening(**urls: str) -> AsyncIterator[list[Guest]]:
+    """Connected sessions, by name."""
+    guests = [Guest(url, name) for name, url in urls.items()]
+    tasks = [asyncio.create_task(guest.listen()) for guest in guests]
+    try:
+        async with asyncio.timeout(DEADLINE):
+            for guest in guests:
+                await guest.open.wait()
+        yield guests
+    finally:
+        await asyncio.gather(*(guest.session.close() for guest in guests))
+        await asyncio.gather(*tasks)
+
+
+@asynccontextmanager
+async def running(
+    command: str, environ: Mapping[str, str], *flags: str
+) -> "AsyncIterator[asyncio.subprocess.Process]":
+    """A command whose output is JSON; it does not outlive the block."""
+    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    process = await asyncio.create_subprocess_exec(*WSCTL, command, *flags, env=dict(environ), **pipes)  # type: ignore[arg-type]
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(process.wait)
+        stack.callback(lambda: process.returncode is None and process.kill())
+        yield process
+
+
+async def summary(process: "asyncio.subprocess.Process") -> tuple[int | None, dict[str, Any]]:
+    """Ctrl-C: exit code and JSON."""
+    process.send_signal(signal.SIGINT)
+    async with asyncio.timeout(DEADLINE):
+        out, err = await process.communicate()
+    assert b"Traceback" not in err
+    return process.returncode, json.loads(out)
+
+
+async def heard_from(server: ServerProcess, count: int) -> None:
+    """Wait until so many different clients have sent a message."""
+    witness = await join(server.ws_url, "witness")
+    senders: set[str] = set()
+    while len(senders) < count:
+        senders.add((await receive_type(witness, "message"))["from"])
+    await witness.close()
+
+
+async def publish(server: ServerProcess, *data: object, to: list[str] | None = None) -> None:
+    for item in data:
+        body = {"data": item} if to is None else {"data": item, "to": to}
+        status, answer = await asyncio.to_thread(server.api, "POST", "/api/broadcast", body)
+        assert status == 200, answer
+
+
+async def test_a_client_that_was_cut_off_comes_back_and_gets_everything_once(
+    start_server: StartServer,
+) -> None:
+    server = start_server("--broadcast-interval", "0")
+    async with (
+        Relay(server.port).running() as relay,
+        listening(ann=server.url, bob=relay.url, cat=server.url) as (ann, bob, cat),
+    ):
+        await publish(server, 1, 2)
+        await bob.until(lambda: bob.data == [1, 2])
+        relay.cut()
+        await bob.until(lambda: not bob.open.is_set())
+        await publish(server, 3, 4)
+        await publish(server, "for bob", to=["bob"])
+        await publish(server, "for ann", to=["ann"])
+        relay.mend()
+        await bob.open.wait()
+        await bob.session.send("back")
+        for guest, own in ((ann, ["for ann"]), (bob, ["for bob"]), (cat, [])):
+            due = [1, 2, 3, 4, *own, "back"]
+            await guest.until(lambda guest=guest: "back" in guest.data)  # type: ignore[misc]
+            assert guest.data == due
+        assert [(opening.resumed, opening.gap) for opening in bob.openings] == [(False, False), (True, False)]
+
+
+async def test_cut_off_again_and_again_while_messages_flow_it_misses_nothing(
+    start_server: StartServer,
+) -> None:
+    server = start_server("--broadcast-interval", "0")
+    async with Relay(server.port).running() as relay, listening(bob=relay.url) as (bob,):
+        publishing = asyncio.create_task(publish(server, *range(300)))
+        for count in (1, 50, 100):
+            await bob.until(lambda count=count: len(bob.data) >= count)  # type: ignore[misc]
+            relay.cut()
+            await bob.until(lambda: not bob.open.is_set())
+            relay.mend()
+            await bob.open.wait()
+        await publishing
+        await bob.until(lambda: 299 in bob.data)
+        assert bob.data == list(range(300))
+        assert [opening.gap for opening in bob.openings[1:]] == [False] * 3
+
+
+async def test_the_client_command_shows_what_it_missed_and_says_when_that_is_too_long_ago(
+    start_server: StartServer, environ: dict[str, str]
+) -> None:
+    server = start_server("--broadcast-interval", "0", "--history", "3")
+    async with (
+        Relay(server.port).running() as relay,
+        running("client", environ, "--id", "bob", "--url", relay.url, "--count", "5") as client,
+    ):
+        assert client.stderr
+        assert b"connected as bob" in await client.stderr.readline()
+        await publish(server, 0)
+        for missed, last in (((1, 2), 3), ((4, 5, 6, 7), 8)):
+            relay.cut()
+            while b"retrying in" not in await client.stderr.readline():
+                pass
+            await publish(server, *missed)
+            relay.mend()
+            while b" connected as bob" not in (line := await client.stderr.readline()):
+                pass
+            assert (b"some messages were missed" in line) is (missed[0] == 4)
+            await publish(server, last)
+        async with asyncio.timeout(DEADLINE):
+            out, _ = await client.communicate()
+    assert client.returncode == 0
+    assert [line.split()[-1] for line in out.decode().splitlines()] == ["0", "1", "2", "3", "8"]
+
+
+async def test_a_stress_run_whose_clients_were_cut_off_counts_what_was_replayed_as_delivered(
+    start_server: StartServer, environ: dict[str, str]
+) -> None:
+    server = start_server("--broadcast-interval", "0")
+    flags = ("--clients", str(CLIENTS), "--rate", "200", "--duration", "1h", "--json")
+    async with (
+        Relay(server.port).running() as relay,
+        running("stress", environ, *flags, "--url", relay.url) as stress,
+    ):
+        await heard_from(server, CLIENTS)
+        relay.cut()
+        relay.mend()
+        await heard_from(server, CLIENTS)
+        code, found = await summary(stress)
+    assert code == 0, found
+    assert (found["reconnects"], found["resumed"], found["unrecovered"]) == (CLIENTS, CLIENTS, 0)
+    assert found["delivered"] == found["expected"]
+    assert found["replayed"] > 0
+
+
+async def test_a_plain_restart_is_told_to_every_client_and_the_stress_run_says_so(
+    start_server: StartServer, environ: dict[str, str]
+) -> None:
+    server = start_server("--shutdown-timeout", "1")
+    flags = ("--clients", str(CLIENTS), "--rate", "200", "--duration", "1h", "--json")
+    async with running("stress", environ, *flags, "--url", server.url) as stress:
+        await heard_from(server, CLIENTS)
+        assert await asyncio.to_thread(server.stop) == 4
+        again = await asyncio.to_thread(start_server, "--port", str(server.port))
+        await heard_from(again, CLIENTS)
+        code, found = await summary(stress)
+    assert code == 1
+    assert (found["reconnects"], found["resumed"], found["unrecovered"]) == (CLIENTS, 0, CLIENTS)
+    assert found["connected"] == CLIENTS
+    assert found["close_codes"]["1012"] == CLIENTS
+    # Who comes back before the others hears what is lost to them; nobody hears anything between the two.
+    assert found["missed"] > 0
+    assert found["silence_ms"] > 100
+    assert (found["duplicated"], found["out_of_order"]) == (0, 0)
+
+
+async def test_clients_that_are_asked_to_leave_do_so_before_the_deadline(
+    start_server: StartServer, environ: dict[str, str]
+) -> None:
+    server = start_server("--shutdown-timeout", "1h", "--reconnect-window", "500ms")
+    flags = ("--clients", "5", "--rate", "20", "--duration", "1h", "--json")
+    async with running("stress", environ, *flags, "--url", server.url) as stress:
+        await heard_from(server, 5)
+        assert await asyncio.to_thread(server.stop) == 0
+        code, found = await summary(stress)
+    assert found["planned"] == 5
+    assert set(found["close_codes"]) <= {"1001"}
+    # Nobody lets them in again, which is no good deploy.
+    assert (code, found["connected"]) == (1, 0)
+
+
+async def test_over_tls_clients_resume_too(
+    start_server: StartServer, environ: dict[str, str], certificate: tuple[str, str]
+) -> None:
+    cert, key = certificate
+    server = start_server("--broadcast-interval", "0", "--ssl-certfile", cert, "--ssl-keyfile", key)
+    flags = ("--clients", "5", "--rate", "50", "--duration", "1h", "--json")
+    async with Relay(server.port).running() as relay:
+        url = relay.url.replace("http", "https")
+        environ |= {"SSL_CERT_FILE": cert}
+        async with running("stress", environ, *flags, "--url", url) as stress:
+            async with running("client", environ, "--id", "eve", "--url", url, "--json") as eve:
+                assert eve.stdout
+                await _senders(eve.stdout, 5)
+                relay.cut()
+                relay.mend()
+                await _senders(eve.stdout, 5)
+            code, found = await summary(stress)
+    assert (code, found["resumed"], found["missed"]) == (0, 5, 0), found
+
+
+async def _senders(lines: asyncio.StreamReader, count: int) -> None:
+    """Wait until so many different clients have sent a message, as `wsctl client --json` tells."""
+    senders: set[str] = set()
+    async with asyncio.timeout(DEADLINE):
+        while len(senders) < count:
+            frame = json.loads(await lines.readline())
+            if frame["type"] == "message":
+                senders.add(frame["from"])

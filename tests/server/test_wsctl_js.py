@@ -1,0 +1,663 @@
+"""The client in JavaScript, in Node and in Chromium: against a fake server and against a real one."""
+
+import json
+import re
+import subprocess
+import threading
+from collections.abc import AsyncIterator, Iterator
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+from urllib.request import urlopen
+from zipfile import ZipFile
+
+import pytest
+from anyio import to_thread
+
+from tests.conftest import StartServer
+from tests.server.conftest import NewPage
+from tests.support.js_client import InNode, InPage, JsClient, Realm
+from tests.support.node import WEBSOCKET, command, running_node
+from tests.support.relay import Relay
+from tests.support.server import DEADLINE, ServerProcess
+from tests.support.switchboard import MODULE, Line, Switchboard
+
+pytestmark = pytest.mark.anyio
+
+ROOT = Path(__file__).parent.parent.parent
+
+SIZE_LIMIT = 6 * 1024
+"""Bytes that the module stays below: it is read as it is served."""
+
+
+@pytest.fixture(params=["node", pytest.param("chromium", marks=pytest.mark.browser)])
+def realm(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Realm]:
+    if request.param == "chromium":
+        new_page: NewPage = request.getfixturevalue("new_page")
+        yield InPage(new_page())
+        return
+    with running_node() as node:
+        yield InNode(node, tmp_path)
+
+
+@pytest.fixture
+async def fake() -> AsyncIterator[Switchboard]:
+    async with Switchboard().running() as switchboard:
+        yield switchboard
+
+
+@pytest.fixture
+async def client(realm: Realm, fake: Switchboard) -> JsClient:
+    """A client with the module of the fake server, not started."""
+    made = JsClient(realm)
+    await made.load(fake.url)
+    return made
+
+
+async def opened(client: JsClient, fake: Switchboard, query: str = "") -> Line:
+    """Start the client as bob; its first connection, welcomed with id 1-0."""
+    await client.start(f"{fake.url}/ws/bob{query}")
+    line = await fake.line()
+    await line.welcome()
+    assert (await client.next())["type"] == "open"
+    return line
+
+
+async def reopened(client: JsClient, fake: Switchboard, **fields: Any) -> Line:
+    """The next connection, after any pause, welcomed."""
+    await client.run("client.retry()")
+    line = await fake.line()
+    await line.welcome(**fields)
+    await client.until("open")
+    return line
+
+
+# What happens
+
+
+async def test_it_connects_when_it_is_made_and_tells_of_the_welcome(
+    client: JsClient, fake: Switchboard
+) -> None:
+    await client.start(f"{fake.url}/ws/bob")
+    line = await fake.line()
+    assert await client.run("client.state") == "connecting"
+    assert await client.run("client.cursor") is None
+    await line.welcome("7-0")
+    event = await client.next()
+    assert (event["type"], event["state"], event["cursor"]) == ("open", "open", "7-0")
+    assert event["frame"]["client_id"] == "bob"
+    assert (event["recovered"], event["reconnected"]) == (False, False)
+
+
+async def test_each_frame_is_an_event_of_its_type(client: JsClient, fake: Switchboard) -> None:
+    line = await opened(client, fake)
+    await line.message("1-1", {"n": 1})
+    await line.send("heartbeat", ts=1.5, connections=2, n=3)
+    await line.send("error", code="rate_limited", message="slower")
+    await line.send("shutdown", deadline_s=60.0, reason="SIGTERM")
+    await line.send("news", text="of a later server")
+    events = [await client.next() for _ in range(5)]
+    assert [e["type"] for e in events] == ["message", "heartbeat", "error", "shutdown", "news"]
+    assert events[0]["data"] == {"n": 1}
+    assert events[0]["frame"]["from"] == "eve"
+    assert events[1]["frame"] == {"type": "heartbeat", "ts": 1.5, "connections": 2, "n": 3}
+    assert {e["state"] for e in events} == {"open"}
+
+
+@pytest.mark.parametrize("text", ["", "no JSON", "null", "5", "[]", "{}", '{"type":null}'])
+async def test_what_is_no_frame_is_passed_over(client: JsClient, fake: Switchboard, text: str) -> None:
+    line = await opened(client, fake)
+    await line.connection.send(text)
+    await line.message("1-1")
+    assert (await client.next())["type"] == "message"
+
+
+async def test_a_frame_cannot_pose_as_a_state(client: JsClient, fake: Switchboard) -> None:
+    line = await opened(client, fake)
+    for state in ("connecting", "open", "waiting", "closed"):
+        await line.send(state)
+    await line.message("1-1")
+    assert (await client.next())["type"] == "message"
+
+
+async def test_frames_before_the_welcome_are_passed_over(client: JsClient, fake: Switchboard) -> None:
+    await client.start(f"{fake.url}/ws/bob")
+    line = await fake.line()
+    await line.message("9-9")
+    await line.send("shutdown", deadline_s=60.0, reason="SIGTERM", reconnect_in_s=0)
+    await line.welcome("1-0")
+    event = await client.next()
+    assert (event["type"], event["cursor"]) == ("open", "1-0")
+
+
+# Where it resumes
+
+
+async def test_without_a_since_it_resumes_after_the_welcome(client: JsClient, fake: Switchboard) -> None:
+    line = await opened(client, fake)
+    assert line.since is None
+    await line.close(1012)
+    assert (await fake.line()).since == "1-0"
+
+
+async def test_each_message_and_nothing_else_moves_where_it_resumes(
+    client: JsClient, fake: Switchboard
+) -> None:
+    line = await opened(client, fake)
+    await line.message("1-1")
+    await line.message("1-2")
+    await line.send("heartbeat", id="8-8", ts=1.5, connections=2, n=3)
+    await line.send("error", id="8-8", code="x", message="y")
+    await line.send("news", id="8-8")
+    await line.close(1012)
+    assert (await fake.line()).since == "1-2"
+    assert [(await client.next())["cursor"] for _ in range(5)] == ["1-1", "1-2", "1-2", "1-2", "1-2"]
+
+
+async def test_recovered_it_stays_at_what_was_asked_for_until_the_missed_messages_move_it(
+    client: JsClient, fake: Switchboard
+) -> None:
+    line = await opened(client, fake)
+    await line.close(1012)
+    line = await reopened(client, fake, newest="5-0", recovered=True)
+    await line.close(1012)
+    line = await reopened(client, fake, newest="5-0", recovered=True)
+    assert line.since == "1-0"
+    await line.message("3-0")
+    await line.close(1012)
+    assert (await fake.line()).since == "3-0"
+
+
+@pytest.mark.parametrize("fields", [{}, {"recovered": False}])
+async def test_not_recovered_it_goes_on_after_the_newest(
+    client: JsClient, fake: Switchboard, fields: dict[str, bool]
+) -> None:
+    line = await opened(client, fake)
+    await line.close(1012)
+    line = await fake.line()
+    await line.welcome("5-0", **fields)
+    event = await client.until("open")
+    assert (event["recovered"], event["reconnected"]) == (False, True)
+    await line.close(1012)
+    assert (await fake.line()).since == "5-0"
+
+
+async def test_it_says_that_nothing_was_missed(client: JsClient, fake: Switchboard) -> None:
+    await (await opened(client, fake)).close(1012)
+    await (await fake.line()).welcome("1-0", recovered=True)
+    event = await client.until("open")
+    assert (event["recovered"], event["reconnected"]) == (True, True)
+
+
+async def test_a_since_in_the_address_is_where_it_begins(client: JsClient, fake: Switchboard) -> None:
+    await client.start(f"{fake.url}/ws/bob?since=4-2")
+    line = await fake.line()
+    assert line.since == "4-2"
+    await line.welcome("9-0", recovered=True)
+    event = await client.next()
+    assert (event["recovered"], event["reconnected"], event["cursor"]) == (True, False, "4-2")
+
+
+async def test_the_query_is_kept(client: JsClient, fake: Switchboard) -> None:
+    line = await opened(client, fake, "?token=a%2Bb&room=1")
+    assert line.path == "/ws/bob?token=a%2Bb&room=1"
+    await line.close(1012)
+    assert (await fake.line()).path == "/ws/bob?token=a%2Bb&room=1&since=1-0"
+
+
+async def test_http_addresses_and_urls_are_taken(client: JsClient, fake: Switchboard) -> None:
+    for address in (fake.url, fake.url.replace("http", "ws")):
+        await client.start(f"{address}/ws/b%40b")
+        assert (await fake.line()).path == "/ws/b%40b"
+    await client.run(f'start(new URL("ws/eve", "{fake.url}/under/a/prefix?query"))')
+    assert (await fake.line()).path == "/under/a/ws/eve"
+
+
+@pytest.mark.browser
+async def test_in_a_page_an_address_may_be_relative(new_page: NewPage, fake: Switchboard) -> None:
+    client = JsClient(InPage(new_page()))
+    await client.load(fake.url)
+    await client.start("ws/bob")
+    assert (await fake.line()).path == "/ws/bob"
+
+
+# When it comes back
+
+
+@pytest.mark.parametrize("code", [1000, 1001, 1012, 1013, 3000, 4000, 4499])
+async def test_it_comes_back_after_a_close(client: JsClient, fake: Switchboard, code: int) -> None:
+    line = await opened(client, fake)
+    await line.close(code, "because")
+    event = await client.next()
+    assert (event["type"], event["code"], event["reason"]) == ("waiting", code, "because")
+    await reopened(client, fake)
+
+
+@pytest.mark.parametrize("code", [4500, 4501, 4999])
+async def test_it_stays_away_when_it_is_told_to(client: JsClient, fake: Switchboard, code: int) -> None:
+    line = await opened(client, fake)
+    await line.close(code, "because")
+    event = await client.next()
+    assert (event["type"], event["code"], event["reason"]) == ("closed", code, "because")
+    await client.run("client.retry()")
+    assert await client.run("client.state") == "closed"
+    assert fake.idle
+
+
+async def test_it_comes_back_after_a_connection_lost_without_a_word(
+    client: JsClient, fake: Switchboard
+) -> None:
+    line = await opened(client, fake)
+    line.connection.transport.abort()
+    event = await client.next()
+    assert (event["type"], event["code"]) == ("waiting", 1006)
+    assert (await fake.line()).since == "1-0"
+
+
+async def test_pauses_are_drawn_below_a_ceiling_that_doubles_up_to_thirty_seconds(
+    client: JsClient, fake: Switchboard
+) -> None:
+    fake.full = True
+    await client.run("Math.random = () => 1")
+    await client.start(f"{fake.url}/ws/bob")
+    waits = []
+    for _ in range(8):
+        waits.append((await client.until("waiting"))["wait"])
+        await client.run("client.retry()")
+    assert waits == [500, 1000, 2000, 4000, 8000, 16000, 30000, 30000]
+
+
+async def test_pauses_differ_and_may_be_almost_nothing(client: JsClient, fake: Switchboard) -> None:
+    fake.full = True
+    await client.start(f"{fake.url}/ws/bob")
+    shares = []
+    for n in range(12):
+        shares.append((await client.until("waiting"))["wait"] / min(500 * 2**n, 30000))
+        await client.run("client.retry()")
+    assert all(0 <= share < 1 for share in shares)
+    assert len(set(shares)) == len(shares)
+    # Of twelve even draws one is below and one above the middle, but for one time in 2,048.
+    assert min(shares) < 0.5 < max(shares)
+
+
+async def test_it_comes_back_by_itself_when_the_pause_is_over(client: JsClient, fake: Switchboard) -> None:
+    line = await opened(client, fake)
+    await client.run("Math.random = () => 0.2")
+    await line.close(1012)
+    assert (await client.next())["wait"] == pytest.approx(100)
+    await (await fake.line()).welcome()
+    assert [(await client.next())["type"] for _ in range(2)] == ["connecting", "open"]
+
+
+async def test_only_a_connection_that_lasted_makes_pauses_short_again(
+    client: JsClient, fake: Switchboard
+) -> None:
+    await client.run("Math.random = () => 1")
+    line = await opened(client, fake)
+    waits = []
+    for seconds in (0, 3, 5, 0):
+        await client.run(f"ahead += {seconds * 1000}")
+        await line.close(1012)
+        waits.append((await client.until("waiting"))["wait"])
+        line = await reopened(client, fake)
+    assert waits == [500, 1000, 500, 1000]
+
+
+async def test_a_server_that_says_nothing_is_left(client: JsClient, fake: Switchboard) -> None:
+    await client.start(f"{fake.url}/ws/bob", "{ openTimeout: 200 }")
+    silent = await fake.line()
+    event = await client.next()
+    assert (event["type"], event["code"], event["reason"]) == ("waiting", 1006, "no welcome came")
+    assert await silent.ended()
+    assert (await client.next())["type"] == "connecting"
+
+
+# Leaving when the server asks
+
+
+async def test_it_leaves_at_its_moment_and_is_back_without_a_pause(
+    client: JsClient, fake: Switchboard
+) -> None:
+    line = await opened(client, fake)
+    await line.message("1-1")
+    await line.send("shutdown", deadline_s=60.0, reason="drain", reconnect_in_s=0.05)
+    assert await line.ended() == 1000
+    after = await fake.line()
+    assert after.since == "1-1"
+    await after.welcome("1-1", recovered=True)
+    events = [await client.next() for _ in range(4)]
+    assert [e["type"] for e in events] == ["message", "shutdown", "connecting", "open"]
+    assert events[2]["planned"]
+    assert (events[3]["recovered"], events[3]["reconnected"]) == (True, True)
+
+
+async def test_when_that_attempt_fails_pauses_begin(client: JsClient, fake: Switchboard) -> None:
+    await client.run("Math.random = () => 1")
+    line = await opened(client, fake)
+    fake.full = True
+    await line.send("shutdown", deadline_s=60.0, reason="drain", reconnect_in_s=0)
+    assert (await client.until("waiting"))["wait"] == 500
+    event = await client.next()
+    assert (event["type"], event["planned"]) == ("connecting", False)
+
+
+async def test_sent_away_at_once_again_it_pauses(client: JsClient, fake: Switchboard) -> None:
+    away = {"deadline_s": 60.0, "reason": "drain", "reconnect_in_s": 0}
+    await (await opened(client, fake)).send("shutdown", **away)
+    line = await fake.line()
+    await line.welcome()
+    await line.send("shutdown", **away)
+    event = await client.until("waiting")
+    assert (event["code"], await line.ended()) == (1000, 1000)
+    line = await reopened(client, fake)
+    await client.run("ahead += 5000")
+    await line.send("shutdown", **away)
+    line = await fake.line()
+    await line.welcome()
+    kinds = [(await client.next())["type"] for _ in range(3)]
+    assert kinds == ["shutdown", "connecting", "open"]
+
+
+async def past(client: JsClient, seconds: float) -> None:
+    """Wait for a timer of the client's own realm: those set before it for sooner have run."""
+    await client.run(f"new Promise((done) => setTimeout(done, {seconds * 1000}))")
+
+
+async def test_a_cancelled_drain_makes_it_stay(client: JsClient, fake: Switchboard) -> None:
+    line = await opened(client, fake)
+    await line.send("shutdown", deadline_s=60.0, reason="drain", reconnect_in_s=0.5)
+    await line.send("shutdown", deadline_s=None, reason="cancelled")
+    assert [(await client.next())["type"] for _ in range(2)] == ["shutdown", "shutdown"]
+    await past(client, 0.5)
+    assert await client.run("client.state") == "open"
+    assert fake.idle
+
+
+async def test_a_deadline_that_moved_does_not_move_its_moment(client: JsClient, fake: Switchboard) -> None:
+    line = await opened(client, fake)
+    await line.send("shutdown", deadline_s=60.0, reason="drain", reconnect_in_s=0.05)
+    await line.send("shutdown", deadline_s=600.0, reason="drain")
+    assert (await client.until("connecting"))["planned"]
+
+
+async def test_a_new_moment_takes_the_place_of_the_old(client: JsClient, fake: Switchboard) -> None:
+    line = await opened(client, fake)
+    await line.send("shutdown", deadline_s=600.0, reason="drain", reconnect_in_s=500)
+    await line.send("shutdown", deadline_s=60.0, reason="drain", reconnect_in_s=0.05)
+    assert (await client.until("connecting"))["planned"]
+    await (await fake.line()).welcome()
+    await client.until("open")
+    assert fake.idle
+
+
+async def test_a_connection_lost_before_its_moment_is_an_ordinary_loss(
+    client: JsClient, fake: Switchboard
+) -> None:
+    line = await opened(client, fake)
+    await line.send("shutdown", deadline_s=60.0, reason="drain", reconnect_in_s=0.5)
+    await line.close(1012)
+    await client.until("waiting")
+    await reopened(client, fake)
+    await past(client, 0.5)
+    assert await client.run("client.state") == "open"
+    assert fake.idle
+
+
+async def test_what_a_left_connection_still_says_is_not_heard(client: JsClient, fake: Switchboard) -> None:
+    line = await opened(client, fake)
+    await client.run("{ const own = client; own.addEventListener('shutdown', () => own.close()); }")
+    await line.send("shutdown", deadline_s=60.0, reason="drain", reconnect_in_s=0)
+    await line.message("1-1")
+    assert [(await client.next())["type"] for _ in range(2)] == ["shutdown", "closed"]
+    assert await line.ended() == 1000
+    assert await client.run("client.cursor") == "1-0"
+    assert fake.idle
+
+
+# Sending
+
+
+async def test_send_tells_whether_a_connection_took_it(client: JsClient, fake: Switchboard) -> None:
+    await client.start(f"{fake.url}/ws/bob")
+    line = await fake.line()
+    assert await client.run('client.send("before the welcome")') is False
+    await line.welcome()
+    await client.until("open")
+    assert await client.run('client.send("hello")') is True
+    assert await line.heard() == "hello"
+    await client.run("Math.random = () => 1")
+    await line.close(1012)
+    await client.until("waiting")
+    assert await client.run('client.send("while it waits")') is False
+    line = await reopened(client, fake)
+    assert await client.run('client.send("back")') is True
+    assert await line.heard() == "back"
+    await client.run("client.close()")
+    assert await client.run('client.send("too late")') is False
+
+
+@pytest.mark.parametrize("value", ["5", "null", "new Uint8Array(3)", "{ n: 1 }"])
+async def test_what_is_not_text_is_a_mistake(client: JsClient, fake: Switchboard, value: str) -> None:
+    await opened(client, fake)
+    thrown = await client.run(
+        f"(() => {{ try {{ client.send({value}); }} catch (error) {{ return error.name; }} }})()"
+    )
+    assert thrown == "TypeError"
+
+
+# The end
+
+
+async def test_close_is_the_end(client: JsClient, fake: Switchboard) -> None:
+    line = await opened(client, fake)
+    await client.run("client.close()")
+    event = await client.next()
+    assert (event["type"], event["state"], event["code"]) == ("closed", "closed", 1000)
+    assert await line.ended() == 1000
+    await client.run("client.close(), client.retry()")
+    assert await client.run("client.state") == "closed"
+    assert fake.idle
+
+
+async def test_close_ends_a_pause_too(client: JsClient, fake: Switchboard) -> None:
+    line = await opened(client, fake)
+    await client.run("Math.random = () => 0.1")
+    await line.close(1012)
+    await client.next()
+    await client.run("client.close()")
+    assert (await client.next())["type"] in {"closed", "connecting"}
+    await past(client, 0.05)
+    assert await client.run("client.state") == "closed"
+
+
+async def test_close_ends_an_attempt_too(client: JsClient, fake: Switchboard) -> None:
+    await client.start(f"{fake.url}/ws/bob")
+    line = await fake.line()
+    await client.run("client.close()")
+    assert (await client.next())["type"] == "closed"
+    assert await line.ended() in {1000, 1006}
+
+
+# In Node
+
+
+async def test_another_implementation_can_be_given(fake: Switchboard, tmp_path: Path) -> None:
+    with running_node() as node:
+        client = JsClient(InNode(node, tmp_path))
+        await client.load(fake.url)
+        given = f"load({json.dumps(WEBSOCKET.as_uri())})"
+        await client.run(f"(async () => {{ globalThis.Given = (await {given}).WebSocket; }})()")
+        await client.run("delete globalThis.WebSocket")
+        await client.start(f"{fake.url}/ws/bob", "{ WebSocket: Given }")
+        line = await fake.line()
+        await line.welcome()
+        await client.until("open")
+        assert await client.run('client.send("x".repeat(1000))')
+        assert await line.heard() == "x" * 1000
+        await line.close(4501)
+        assert (await client.next())["code"] == 4501
+
+
+async def test_without_any_it_says_what_to_do(fake: Switchboard, tmp_path: Path) -> None:
+    with running_node() as node:
+        client = JsClient(InNode(node, tmp_path))
+        await client.load(fake.url)
+        await client.run("delete globalThis.WebSocket")
+        thrown = await client.run(
+            "(() => { try { new wsctl.Client('ws://x/ws/bob'); } catch (error) { return error.message; } })()"
+        )
+    assert thrown == "no WebSocket here: give one as { WebSocket }"
+
+
+async def test_a_process_that_is_done_with_it_can_end(fake: Switchboard, tmp_path: Path) -> None:
+    with running_node() as node:
+        client = JsClient(InNode(node, tmp_path))
+        await client.load(fake.url)
+        await opened(client, fake)
+        await client.run("client.close()")
+        timers = "process.getActiveResourcesInfo?.().filter((kind) => kind === 'Timeout').length ?? 0"
+        assert await client.run(timers) == 0
+
+
+# With a real server
+
+
+async def test_after_a_cut_nothing_is_missed_and_nothing_comes_twice(
+    start_server: StartServer, realm: Realm
+) -> None:
+    server = start_server("--broadcast-interval", "0")
+    async with Relay(server.port).running() as road:
+        client = JsClient(realm)
+        await client.load(road.url)
+        await client.start(f"{road.url}/ws/bob")
+        await client.until("open")
+        publish(server, "one", "two")
+        assert [(await client.until("message"))["data"] for _ in range(2)] == ["one", "two"]
+        road.cut()
+        await client.until("waiting")
+        publish(server, "three", "four")
+        assert server.api("POST", "/api/broadcast", {"data": "not for bob", "to": ["eve"]})[0] == 200
+        road.mend()
+        event = await client.until("open")
+        assert (event["recovered"], event["reconnected"]) == (True, True)
+        publish(server, "five")
+        events = [await client.next() for _ in range(3)]
+        assert [e.get("data") for e in events] == ["three", "four", "five"]
+        assert await client.run('client.send("own")')
+        assert (await client.next())["data"] == "own"
+
+
+async def test_it_says_when_the_history_no_longer_reaches(start_server: StartServer, realm: Realm) -> None:
+    server = start_server("--broadcast-interval", "0", "--history", "2")
+    async with Relay(server.port).running() as road:
+        client = JsClient(realm)
+        await client.load(road.url)
+        await client.start(f"{road.url}/ws/bob")
+        await client.until("open")
+        road.cut()
+        await client.until("waiting")
+        publish(server, "one", "two", "three")
+        road.mend()
+        event = await client.until("open")
+        assert (event["recovered"], event["reconnected"]) == (False, True)
+        publish(server, "four")
+        assert (await client.next())["data"] == "four"
+
+
+async def test_asked_to_leave_it_is_gone_before_the_deadline_and_finds_the_successor(
+    start_server: StartServer, realm: Realm
+) -> None:
+    server = start_server("--reconnect-window", "0.2")
+    client = JsClient(realm)
+    await client.load(server.url)
+    await client.start(f"{server.url}/ws/bob")
+    await client.until("open")
+    server.signal()
+    assert (await client.until("connecting"))["planned"]
+    assert await to_thread.run_sync(server.wait) == 0
+    await to_thread.run_sync(start_server, "--port", str(server.port))
+    event = await client.until("open")
+    assert (event["recovered"], event["reconnected"]) == (False, True)
+
+
+async def test_a_newer_connection_of_its_id_ends_it(start_server: StartServer, realm: Realm) -> None:
+    server = start_server()
+    client = JsClient(realm)
+    await client.load(server.url)
+    await client.start(f"{server.url}/ws/bob")
+    await client.until("open")
+    await client.run("(() => { globalThis.older = client; globalThis.olderNext = next; })()")
+    await client.start(f"{server.url}/ws/bob")
+    await client.until("open")
+    event = await client.run("olderNext()")
+    assert (event["type"], event["code"]) == ("closed", 4501)
+
+
+def publish(server: ServerProcess, *data: object) -> None:
+    for item in data:
+        code, answer = server.api("POST", "/api/broadcast", {"data": item})
+        assert code == HTTPStatus.OK, answer
+
+
+# As a file
+
+
+def test_it_is_small_and_needs_nothing() -> None:
+    assert len(MODULE.read_bytes()) < SIZE_LIMIT
+    code = MODULE.read_text(encoding="utf-8")
+    assert not re.search(r"^\s*import\b|\bimport\(|\brequire\(", code, re.MULTILINE)
+    assert re.findall(r"^export \w+ (\w+)", code, re.MULTILINE) == ["STATES", "Client"]
+
+
+def test_it_is_served_as_it_is_to_every_origin(start_server: StartServer) -> None:
+    server = start_server()
+    with urlopen(f"{server.url}/wsctl.js", timeout=DEADLINE) as answer:
+        assert answer.headers["content-type"] == "text/javascript; charset=utf-8"
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert answer.headers["cache-control"] == "no-cache"
+        assert answer.headers["access-control-allow-origin"] == "*"
+        assert answer.read() == MODULE.read_bytes()
+
+
+@pytest.mark.browser
+async def test_a_page_of_another_origin_can_import_it(
+    start_server: StartServer, fake: Switchboard, new_page: NewPage
+) -> None:
+    server = start_server("--allow-origin", fake.url)
+    client = JsClient(InPage(new_page()))
+    await client.load(fake.url)
+    elsewhere = json.dumps(f"{server.url}/wsctl.js")
+    await client.run(f"import({elsewhere}).then((module) => {{ globalThis.wsctl = module; }})")
+    await client.start(f"{server.url}/ws/bob")
+    assert (await client.next())["type"] == "open"
+
+
+def test_a_wheel_holds_it(tmp_path: Path) -> None:
+    from hatchling.builders.wheel import WheelBuilder
+
+    wheel = next(WheelBuilder(str(ROOT)).build(directory=str(tmp_path)))
+    with ZipFile(wheel) as archive:
+        assert archive.read("wsctl/server/page/wsctl.js") == MODULE.read_bytes()
+
+
+def test_the_example_of_the_readme_runs(start_server: StartServer, tmp_path: Path) -> None:
+    section = (ROOT / "README.md").read_text().split("\n## A client in JavaScript\n")[1].split("\n## ")[0]
+    found = re.search(r"```js\n(.*?)```", section, re.DOTALL)
+    assert found
+    server = start_server("--broadcast-interval", "0")
+    (tmp_path / "wsctl.mjs").write_bytes(MODULE.read_bytes())
+    websocket = f'import {{ WebSocket }} from "{WEBSOCKET.as_uri()}";\nglobalThis.WebSocket ??= WebSocket;\n'
+    example = websocket + found.group(1).replace("http://127.0.0.1:8000", server.url)
+    (tmp_path / "example.mjs").write_text(example)
+    process = subprocess.Popen([*command(), str(tmp_path / "example.mjs")], stdout=subprocess.PIPE, text=True)
+    give_up = threading.Timer(DEADLINE, process.kill)
+    give_up.start()
+    try:
+        assert process.stdout
+        assert process.stdout.readline() == "load all anew\n"
+        publish(server, "hello")
+        assert process.stdout.readline() == "server hello\n"
+    finally:
+        give_up.cancel()
+        process.kill()
+        process.communicate()

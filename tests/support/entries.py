@@ -1,0 +1,27 @@
+"""Messages as the log delivers them, read back."""
+
+import json
+
+from wsctl.hub.history import Entry
+from wsctl.messages import Message
+
+
+def as_message(entry: Entry) -> Message:
+    """The message that the one frame of an entry holds."""
+    (payload,) = entry.batch.payloads
+    frame = json.loads(payload)
+    assert frame["type"] == "message"
+    assert frame.get("to") == (None if entry.to is None else list(entry.to))
+    return Message(frame["id"], frame["ts"], frame["from"], frame["data"], entry.to)
+
+
+class Delivered(list[Message]):
+    """Everything a log delivered. Each message went to `recipients` clients, says the deliverer."""
+
+    def __init__(self, recipients: int = 0) -> None:
+        super().__init__()
+        self.recipients = recipients
+
+    def deliver(self, entry: Entry) -> int:
+        self.append(as_message(entry))
+        return self.recipients

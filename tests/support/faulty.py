@@ -1,0 +1,66 @@
+"""`wsctl` that fails where it is told to: a program, run in place of `python -m wsctl`.
+
+The file named by `FAULT_FILE` holds one word, read when the process starts. A process that was started by a
+handover is the successor; everything else behaves as always.
+"""
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from wsctl.__main__ import main
+from wsctl.lifecycle.handover import VARIABLE
+from wsctl.server import predecessor, successor
+
+
+def _after_first_batch(act: Any) -> None:
+    original = successor.Successor._adopt_all
+
+    async def adopt(self: Any, parcel: Any) -> None:
+        await original(self, parcel)
+        act()
+
+    successor.Successor._adopt_all = adopt  # type: ignore[method-assign]
+
+
+def _before_answering(act: Any) -> None:
+    async def adopt(self: Any, parcel: Any) -> None:
+        act()
+        await asyncio.Event().wait()
+
+    successor.Successor._adopt_all = adopt  # type: ignore[method-assign]
+
+
+def misbehave(fault: str) -> None:
+    """Be the successor that has this fault."""
+    match fault:
+        case "exits":
+            sys.exit(7)
+        case "hangs":
+            time.sleep(600)
+        case "speaks another version":
+            successor.VERSION = 999
+        case "dies when the first have moved":
+            _after_first_batch(lambda: os.kill(os.getpid(), signal.SIGKILL))
+        case "dies with the first in hand":
+            _before_answering(lambda: os.kill(os.getpid(), signal.SIGKILL))
+        case "stops answering":
+            _before_answering(lambda: None)
+        case "kills its predecessor":
+            _after_first_batch(lambda: os.kill(os.getppid(), signal.SIGKILL))
+
+
+def run() -> None:
+    """What `python -m wsctl` does, with a fault."""
+    predecessor.READY_TIMEOUT = float(os.environ.get("READY_TIMEOUT", predecessor.READY_TIMEOUT))
+    if VARIABLE in os.environ:
+        misbehave(Path(os.environ["FAULT_FILE"]).read_text().strip())
+    main()
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,111 @@
+"""A client in JavaScript, as a test sees it: in Node and in a page of Chromium alike."""
+
+import json
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Any
+from urllib.request import urlopen
+
+from anyio import to_thread
+
+from tests.support.browser import Page
+from tests.support.node import Node
+from tests.support.server import DEADLINE
+
+_START = """
+globalThis.ahead = 0;
+const elapsed = performance.now.bind(performance);
+Object.defineProperty(performance, "now", { value: () => elapsed() + ahead });
+
+globalThis.start = (url, options) => {
+  const happened = [];
+  const wanted = [];
+  const take = ({ type, planned, recovered, reconnected, frame, data, wait, code, reason }) => {
+    const { state, cursor } = client;
+    const fact = { type, state, cursor, planned, recovered, reconnected, frame, data, wait, code, reason };
+    if (wanted.length) wanted.shift()(fact); else happened.push(fact);
+  };
+  globalThis.next = () => happened.shift() ?? new Promise((done) => wanted.push(done));
+  globalThis.client = new wsctl.Client(url, options);
+  for (const type of [...wsctl.STATES, "message", "heartbeat", "shutdown", "error", "news"]) {
+    client.addEventListener(type, take);
+  }
+};
+"""
+
+
+class Realm(ABC):
+    """Where JavaScript runs, with the module as `wsctl`."""
+
+    @abstractmethod
+    def load(self, url: str) -> None:
+        """Import the module that the server at `url` serves."""
+
+    @abstractmethod
+    def evaluate(self, js: str) -> Any:
+        """The value of an expression, awaited if it is a promise."""
+
+
+class InNode(Realm):
+    """`folder` is where the module is saved, as a person would."""
+
+    def __init__(self, node: Node, folder: Path) -> None:
+        self._node = node
+        self._file = folder / "wsctl.mjs"
+
+    def load(self, url: str) -> None:
+        with urlopen(f"{url}/wsctl.js", timeout=DEADLINE) as answer:
+            self._file.write_bytes(answer.read())
+        self._node.load(self._file)
+
+    def evaluate(self, js: str) -> Any:
+        return self._node.evaluate(js)
+
+
+class InPage(Realm):
+    """A page of the server's own origin."""
+
+    def __init__(self, page: Page) -> None:
+        self._page = page
+
+    def load(self, url: str) -> None:
+        self._page.open(f"{url}/")
+        self.evaluate('import("./wsctl.js").then((module) => { globalThis.wsctl = module; })')
+
+    def evaluate(self, js: str) -> Any:
+        return self._page.evaluate(js)
+
+
+class JsClient:
+    """One client in a realm, and what happens to it, in order.
+
+    The realm's clock runs ahead by `ahead` milliseconds.
+    """
+
+    def __init__(self, realm: Realm) -> None:
+        self._realm = realm
+
+    async def load(self, url: str) -> None:
+        """Import the module from a server."""
+        await to_thread.run_sync(self._realm.load, url)
+        await self.run(f"(() => {{ {_START} }})()")
+
+    async def start(self, url: str, options: str = "{}") -> None:
+        """Make the client. `options` is JavaScript."""
+        await self.run(f"start({json.dumps(url)}, {options})")
+
+    async def run(self, js: str) -> Any:
+        """The value of an expression; `client` is the client."""
+        return await to_thread.run_sync(self._realm.evaluate, js)
+
+    async def next(self) -> dict[str, Any]:
+        """The next event, waited for."""
+        event: dict[str, Any] = await self.run("next()")
+        return event
+
+    async def until(self, kind: str) -> dict[str, Any]:
+        """The next event of a type; what comes before it is skipped."""
+        while True:
+            event = await self.next()
+            if event["type"] == kind:
+                return event

@@ -1,0 +1,104 @@
+"""A fake server whose connections a test takes one by one."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from websockets.asyncio.server import ServerConnection
+from websockets.datastructures import Headers
+from websockets.http11 import Request, Response
+
+import wsctl.server.page
+from tests.support.fake_server import refusing, serving
+from tests.support.server import DEADLINE
+
+MODULE = Path(wsctl.server.page.__file__).with_name("wsctl.js")
+
+EMPTY = b'<!doctype html><meta charset="utf-8"><link rel="icon" href="data:,"><title>empty</title>'
+
+
+class Line:
+    """One connection."""
+
+    def __init__(self, connection: ServerConnection) -> None:
+        self.connection = connection
+        assert connection.request
+        self.path = connection.request.path
+
+    @property
+    def since(self) -> str | None:
+        """The id after which the client resumes."""
+        return parse_qs(urlsplit(self.path).query).get("since", [None])[0]
+
+    async def send(self, kind: str, **fields: Any) -> None:
+        await self.connection.send(json.dumps({"type": kind} | fields))
+
+    async def welcome(self, newest: str = "1-0", **fields: Any) -> None:
+        server = {"version": "0", "phase": "serving"}
+        await self.send("welcome", client_id="bob", id=newest, server=server, **fields)
+
+    async def message(self, message_id: str, data: object = "hello") -> None:
+        await self.send("message", id=message_id, ts=0.0, data=data, **{"from": "eve"})
+
+    async def ended(self) -> int | None:
+        """The code that the client closed with, waited for."""
+        async with asyncio.timeout(DEADLINE):
+            await self.connection.wait_closed()
+        return self.connection.close_code
+
+    async def close(self, code: int, reason: str = "because") -> None:
+        await self.connection.close(code, reason)
+
+    async def heard(self) -> str | bytes:
+        """What the client sent, waited for."""
+        async with asyncio.timeout(DEADLINE):
+            return await self.connection.recv()
+
+
+class Switchboard:
+    """Takes every client, unless it is `full`, and says nothing to it; serves a page and wsctl.js."""
+
+    def __init__(self, page: bytes = EMPTY) -> None:
+        self._page = page
+        self.url = ""
+        self.full = False
+        self._lines: asyncio.Queue[Line] = asyncio.Queue()
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator["Switchboard"]:
+        async with serving(self._take, self._answer) as target:
+            assert target.url
+            self.url = target.url
+            yield self
+
+    async def line(self) -> Line:
+        """The next connection, waited for."""
+        async with asyncio.timeout(DEADLINE):
+            return await self._lines.get()
+
+    @property
+    def idle(self) -> bool:
+        """Whether no connection is there that the test did not take."""
+        return self._lines.empty()
+
+    async def _take(self, connection: ServerConnection) -> None:
+        self._lines.put_nowait(Line(connection))
+        await connection.wait_closed()
+
+    def _answer(self, connection: ServerConnection, request: Request) -> Response | None:
+        match request.path:
+            case "/":
+                return _ok("text/html", self._page)
+            case "/wsctl.js":
+                return _ok("text/javascript", MODULE.read_bytes())
+        return refusing(503)(connection, request) if self.full else None
+
+
+def _ok(kind: str, body: bytes) -> Response:
+    headers = Headers({"Content-Type": kind, "Content-Length": str(len(body)), "Connection": "close"})
+    return Response(HTTPStatus.OK, "OK", headers, body)

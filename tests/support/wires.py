@@ -1,0 +1,123 @@
+"""Nodes and wires for tests, on transports whose events are given by hand."""
+
+import asyncio
+import json
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+from websockets.extensions.permessage_deflate import PerMessageDeflate
+from websockets.frames import Frame, Opcode
+from websockets.streams import StreamReader
+
+from tests.support.transport import HandTransport
+from wsctl.hub.frame import CLOSE
+from wsctl.server.node import Node
+from wsctl.server.wire import Wire
+from wsctl.settings import Rate, Settings
+
+ANSWER = b"HTTP/1.1 101 Switching Protocols\r\n\r\n"
+
+
+class Server:
+    """A node whose clock is moved by hand, and its connections. To be made on a running loop."""
+
+    def __init__(self, **options: Any) -> None:
+        self.now = 1000.0
+        self.node = Node(Settings(**({"rate": Rate(0, 1)} | options)), [], lambda: self.now)
+        self.transports: list[HandTransport] = []
+
+    def join(
+        self,
+        name: str,
+        *,
+        since: str | None = None,
+        early: bytes = b"",
+        deflate: bool = False,
+        **transport: Any,
+    ) -> tuple[Wire, HandTransport]:
+        made = HandTransport(**transport)
+        self.transports.append(made)
+        wire = Wire(self.node, made, name, "192.0.2.1:5", deflate)
+        wire.begin(ANSWER, since, early)
+        return wire, made
+
+    def publish(self, data: object, to: tuple[str, ...] | None = None) -> None:
+        self.node.log.append("server", data, to)
+
+    def later(self, seconds: float) -> None:
+        """So much later, with the look once a second that the node takes."""
+        until = self.now + seconds
+        while self.now < until:
+            self.now = min(self.now + 1, until)
+            self.node.manager.check(self.now)
+
+    def dispose(self) -> None:
+        """Close the sockets."""
+        for transport in self.transports:
+            transport.dispose()
+
+
+MakeServer = Callable[..., Server]
+
+
+@contextmanager
+def servers() -> Iterator[MakeServer]:
+    """Make servers whose sockets are closed at the end."""
+    with ExitStack() as stack:
+
+        def make(**options: Any) -> Server:
+            server = Server(**options)
+            stack.callback(server.dispose)
+            return server
+
+        yield make
+
+
+async def turn() -> None:
+    """Let what was called soon run."""
+    for _ in range(3):
+        await asyncio.sleep(0)
+
+
+def frames(received: bytes) -> tuple[list[Frame], bytes]:
+    """The frames after the 101, and what is left of an unfinished one."""
+    assert received.startswith(ANSWER)
+    rest, found = received[len(ANSWER) :], []
+    while rest:
+        stream = StreamReader()
+        stream.feed_data(rest)
+        parser = Frame.parse(
+            stream.read_exact, mask=False, extensions=[PerMessageDeflate(True, True, 12, 15)]
+        )
+        try:
+            next(parser)
+        except StopIteration as done:
+            found.append(done.value)
+            rest = bytes(stream.buffer)
+        else:
+            break
+    return found, rest
+
+
+def data_of(found: list[Frame]) -> list[Any]:
+    """The data of the messages among them, the first frame being the welcome."""
+    decoded = [json.loads(bytes(f.data)) for f in found if f.opcode is Opcode.TEXT]
+    assert decoded[0]["type"] == "welcome"
+    return [f["data"] for f in decoded[1:] if f["type"] == "message"]
+
+
+def close_of(found: list[Frame]) -> tuple[int, str]:
+    """Code and reason of the close frame that is the last one."""
+    assert found[-1].opcode is Opcode.CLOSE, found
+    return int.from_bytes(found[-1].data[:2]), bytes(found[-1].data[2:]).decode()
+
+
+def client(opcode: int, payload: bytes = b"") -> bytes:
+    """A frame as clients send it."""
+    return Frame(Opcode(opcode), payload).serialize(mask=True)
+
+
+def closing(code: int = 1000, reason: str = "") -> bytes:
+    """A client's close frame."""
+    return client(CLOSE, code.to_bytes(2) + reason.encode())

@@ -1,0 +1,108 @@
+"""A handover for people: a live bar, or lines."""
+
+from typing import TextIO
+
+from rich.console import Console
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from wsctl.cli.ui.drain_bar import BAR_WIDTH, ECHO, GAP, LINE_EVERY, MIN_BAR, clock
+from wsctl.cli.ui.printable import printable
+from wsctl.lifecycle.handover import HandoverProgress, HandoverState
+
+
+class HandoverBar:
+    """Shows a handover in place, for as long as it lasts."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._live = Live(console=console, auto_refresh=False, transient=True, redirect_stdout=False)
+        self._live.start()
+
+    def show(self, progress: HandoverProgress) -> None:
+        self._live.update(picture(progress, self._console.width - ECHO), refresh=True)
+
+    def stop(self) -> None:
+        """Take the bar away."""
+        self._live.stop()
+
+
+class HandoverLines:
+    """Shows a handover where nothing can be drawn over: a line for each state, and now and then one more.
+
+    It may be told more often than it prints.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._state: HandoverState | None = None
+        self._next = 0.0
+
+    def show(self, progress: HandoverProgress) -> None:
+        if progress.state is not self._state or progress.elapsed_s >= self._next:
+            self._state = progress.state
+            self._next = progress.elapsed_s + LINE_EVERY
+            print(standing(progress), file=self._stream, flush=True)
+
+    def stop(self) -> None:
+        """Nothing to take away."""
+
+
+def standing(progress: HandoverProgress) -> str:
+    """A handover as it stands, in one line."""
+    match progress.state:
+        case HandoverState.STARTING:
+            return f"starting the successor, elapsed {clock(progress.elapsed_s)}"
+        case HandoverState.MOVING:
+            return f"moving: {_moved(progress)}, elapsed {clock(progress.elapsed_s)}"
+        case HandoverState.FAILED:
+            return f"failed: {why(progress)}"
+    counts = f"moved {progress.moved}, draining {progress.staying}"
+    return f"{counts}, longest silence {progress.silence_s:.2f} s (pid {progress.successor} serves)"
+
+
+def outcome(progress: HandoverProgress) -> str:
+    """How a handover that was not waited for stands, or how it was done."""
+    done = progress.state is HandoverState.DONE
+    return f"{'upgraded: ' if done else ''}{standing(progress)}"
+
+
+def why(progress: HandoverProgress) -> str:
+    """What a failed handover failed of."""
+    return printable(" ".join((progress.error or "the server does not say why").split()))
+
+
+def picture(progress: HandoverProgress, width: int) -> Table:
+    """How many moved of how many, and elapsed, in one line of at most `width` columns.
+
+    The bar is left out first, then the time.
+    """
+    elapsed = Text(f"elapsed {clock(progress.elapsed_s)}", style="dim")
+    if progress.state is HandoverState.STARTING:
+        return _line(width, Text("Starting the successor", style="bold"), elapsed)
+    parts = [Text("Moving", style="bold"), Text(_moved(progress)), elapsed]
+    room = width - sum(part.cell_len + GAP for part in parts)
+    if room < MIN_BAR:
+        return _line(width, *parts)
+    total = max(1, progress.total)
+    bar = ProgressBar(total=total, completed=progress.moved, width=min(room, BAR_WIDTH))
+    return _grid(parts[0], bar, *parts[1:])
+
+
+def _moved(progress: HandoverProgress) -> str:
+    return f"{progress.moved} of {progress.total} moved"
+
+
+def _line(width: int, *parts: Text) -> Table:
+    needed = sum(part.cell_len + GAP for part in parts) - GAP
+    return _grid(*parts) if needed <= width else _grid(*parts[:-1])
+
+
+def _grid(*parts: Text | ProgressBar) -> Table:
+    line = Table.grid(padding=(0, GAP))
+    for _ in parts:
+        line.add_column(no_wrap=True, overflow="ellipsis")
+    line.add_row(*parts)
+    return line

@@ -1,0 +1,96 @@
+"""Servers that are looked at again and again, until the last of them is gone."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from wsctl.cli.ui.printable import say
+from wsctl.client.control import Control
+from wsctl.codes import ExitCode
+from wsctl.errors import Unreachable, WsctlError
+from wsctl.lifecycle.handover import HandoverState
+from wsctl.lifecycle.phases import Phase
+
+if TYPE_CHECKING:
+    from wsctl.cli.ui.tables import Seen
+    from wsctl.client.control import Answer
+    from wsctl.client.target import Target
+
+    Scan = Callable[[], list[Target]]
+
+
+_GOING_ON = frozenset({Phase.SERVING, Phase.HANDOVER})
+"""Phases in which a server does not end by itself."""
+
+
+class Watch:
+    """The servers that `scan` has found: some at first, others that start or take over later."""
+
+    def __init__(self, scan: "Scan") -> None:
+        self._scan = scan
+        self._servers: dict[str, _Watched] = {}
+        self._take(scan())
+
+    @property
+    def over(self) -> bool:
+        """Whether all of them are gone."""
+        return all(server.gone for server in self._servers.values())
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """How the worst of them went."""
+        return max(server.exit_code for server in self._servers.values())
+
+    def look(self, clients: bool) -> "list[Seen]":
+        """What they tell now. Of one that is gone it is said on stderr how it went."""
+        self._running()
+        there = [server for server in self._servers.values() if not server.gone]
+        return [(s.target.name, facts) for s in there if (facts := s.ask(clients, self._running))]
+
+    def _running(self) -> "list[Target]":
+        try:
+            found = self._scan()
+        except WsctlError:
+            return []  # those that are known are looked at all the same
+        self._take(found)
+        return found
+
+    def _take(self, found: "list[Target]") -> None:
+        for target in found:
+            self._servers.setdefault(target.control or target.name, _Watched(target))
+
+
+class _Watched:
+    """One server, and what was last known of it."""
+
+    def __init__(self, target: "Target") -> None:
+        self.target = target
+        self.gone = False
+        self.exit_code = ExitCode.DONE
+        self._control = Control(target)
+        self._known: Answer | None = None
+
+    def ask(self, clients: bool, running: "Scan") -> "Answer | None":
+        """What it tells now; None when it is gone, which is told."""
+        try:
+            self._known = self._control.status(clients)
+        except Unreachable as error:
+            self.gone = True
+            # Its successor may have been announced since it was last looked for.
+            self._end(error, any(self.target.precedes(other) for other in running()))
+            return None
+        return self._known
+
+    def _end(self, error: Unreachable, succeeded: bool) -> None:
+        name, known = self.target.name, self._known
+        if succeeded or (known and _handed_over(known)):
+            say(f"{name} has handed over and is gone")
+        elif known and known["status"] not in _GOING_ON:
+            say(f"{name} has drained and is gone")
+        else:
+            say(f"{name} is gone, and was not draining: {error}" if known else str(error))
+            self.exit_code = ExitCode.UNREACHABLE
+
+
+def _handed_over(facts: "Answer") -> bool:
+    upgrade = facts.get("upgrade") or {}
+    return bool(upgrade.get("state") == HandoverState.DONE)

@@ -1,0 +1,19 @@
+"""What a server's frames hold."""
+
+import json
+from functools import lru_cache
+from typing import Any
+
+AT_ONCE = 4
+"""Frames remembered: a crowd of sessions in one process gets the same frame a thousand times in a row,
+and seldom a few of them in turn. Few, for a frame may be large."""
+
+
+@lru_cache(AT_ONCE)
+def decoded(data: str | bytes) -> dict[str, Any] | None:
+    """The JSON object in a frame; None when it holds none. It is shared: for reading only."""
+    try:
+        frame = json.loads(data)
+    except (ValueError, RecursionError):
+        return None
+    return frame if isinstance(frame, dict) else None

@@ -1,0 +1,81 @@
+"""The newest messages, kept for clients that come back."""
+
+from collections import deque
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from wsctl.hub.frame import Batch
+
+MessageId = tuple[int, int]
+"""Milliseconds and sequence: ids compare as they are ordered."""
+
+
+class Entry(NamedTuple):
+    """One message as it is sent; `to` is None for everyone."""
+
+    id: MessageId
+    batch: Batch
+    to: tuple[str, ...] | None
+
+    def is_for(self, client_id: str) -> bool:
+        return self.to is None or client_id in self.to
+
+
+class History:
+    """At most `most` messages and `most_bytes` of their frames; 0 of either keeps none.
+
+    Attributes:
+        floor: the id behind which everything is kept.
+        bytes: of the frames kept.
+    """
+
+    def __init__(self, floor: MessageId, most: int, most_bytes: int) -> None:
+        self.floor = floor
+        self.bytes = 0
+        self._most = most
+        self._most_bytes = most_bytes
+        self._entries: deque[Entry] = deque()
+        self._held = False
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def add(self, entry: Entry) -> None:
+        """Keep a message that is newer than all before it, and let go of the oldest above the bounds."""
+        self._entries.append(entry)
+        self.bytes += len(entry.batch.wire)
+        if not self._held:
+            self._trim()
+
+    def since(self, seen: MessageId) -> list[Entry] | None:
+        """What came after the message `seen`, oldest first; None when that cannot be told, because it was
+        never given, or is further back than what is kept."""
+        found: list[Entry] = []
+        for entry in reversed(self._entries):
+            if entry.id <= seen:
+                break
+            found.append(entry)
+        known = self.floor if len(found) == len(self._entries) else self._entries[-1 - len(found)].id
+        return found[::-1] if known == seen else None
+
+    def hold(self, held: bool) -> None:
+        """Let nothing go while it is held, whatever the bounds."""
+        self._held = held
+        if not held:
+            self._trim()
+
+    def entries(self) -> list[Entry]:
+        """Everything kept, oldest first."""
+        return list(self._entries)
+
+    def restore(self, floor: MessageId, entries: Iterable[Entry]) -> None:
+        """Begin with what another history kept."""
+        self.floor = floor
+        for entry in entries:
+            self.add(entry)
+
+    def _trim(self) -> None:
+        while self._entries and (len(self._entries) > self._most or self.bytes > self._most_bytes):
+            oldest = self._entries.popleft()
+            self.floor = oldest.id
+            self.bytes -= len(oldest.batch.wire)

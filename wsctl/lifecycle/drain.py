@@ -1,0 +1,91 @@
+"""One drain: when what is due in it, and how it stands."""
+
+from wsctl.lifecycle.actions import Action, Invite, Step
+from wsctl.lifecycle.forecast import Forecast
+from wsctl.lifecycle.pace import Pace, Spread
+from wsctl.lifecycle.phases import Phase
+from wsctl.lifecycle.progress import Counts, DrainProgress
+
+
+class Drain:
+    """A drain from when it was asked for. All moments are on the caller's clock.
+
+    Attributes:
+        reason: what it was begun by, for people.
+        final: why it cannot be cancelled; None when it can.
+        told_at: when the clients are told, which is when the timeout starts.
+        deadline: when they are closed by force.
+        baseline: who was there when they were told.
+        closed_some: whether it has closed clients before the deadline.
+    """
+
+    def __init__(self, pace: Pace, now: float, counts: Counts, reason: str, final: str | None) -> None:
+        self.reason = reason
+        self.final = final
+        self.baseline = counts
+        self.closed_some = False
+        self.told_at = now + pace.delay
+        self._began = now
+        self._pace = pace
+        self._forecast = Forecast(now, counts.active)
+        self._invited_until = now
+        self.move(now, pace.timeout)
+
+    def move(self, now: float, timeout: float) -> None:
+        """Put the deadline so many seconds from now, or from when the clients are told if that is later."""
+        begin = max(now, self.told_at)
+        self.deadline = begin + timeout
+        self._spread = Spread(max(begin, self.deadline - self._pace.spread), self.deadline)
+
+    def tell(self, now: float, counts: Counts) -> None:
+        """The clients are told now: the account of who leaves starts."""
+        self.baseline = counts
+        self._forecast = Forecast(now, counts.active)
+
+    def announcement(self, now: float) -> Step:
+        """What to tell the clients at first: each gets a moment to leave, if they are to leave at moments."""
+        window = min(self._pace.window, self.deadline - now)
+        self._invited_until = now + window
+        return Invite(window) if window > 0 else Action.ANNOUNCE
+
+    def moved(self, now: float) -> Step:
+        """What to tell them of a new deadline: they keep their moments, unless some would come too late."""
+        return self.announcement(now) if self._invited_until > self.deadline else Action.ANNOUNCE
+
+    def due(self, now: float, active: int) -> int:
+        """How many clients must be closed now, before the deadline."""
+        self._forecast.observe(now, active)
+        count = self._spread.due(now, active)
+        self.closed_some = self.closed_some or count > 0
+        return count
+
+    def next_at(self) -> float:
+        """When `due` must be asked, or the deadline."""
+        return min(self._spread.next_at(), self.deadline)
+
+    def progress(self, phase: Phase, now: float, counts: Counts) -> DrainProgress:
+        """The drain as it stands. Before the clients are told, nobody counts as having left."""
+        base = counts if phase is Phase.LAMEDUCK else self.baseline
+        forced = counts.forced - base.forced
+        # Who was closed in a drain that was cancelled may be aborted in this one: it is none of either.
+        earlier = min(0, forced)
+        draining = phase is Phase.DRAINING
+        eta = self._forecast.eta_s(now, counts.active, self.deadline) if draining else None
+        return DrainProgress(
+            phase=phase,
+            reason=self.reason,
+            cancellable=self.final is None and phase in (Phase.LAMEDUCK, Phase.DRAINING),
+            started_with=base.active,
+            active=counts.active,
+            elapsed_s=round(now - self._began, 3),
+            remaining_s=round(max(0.0, self.deadline - now), 3),
+            left=counts.left - base.left,
+            evicted=counts.evicted - base.evicted,
+            forced=forced - earlier,
+            aborted=counts.aborted - base.aborted + earlier,
+            undelivered=counts.undelivered - base.undelivered,
+            oldest=counts.longest[0].client_id if counts.longest else None,
+            handed_over=counts.handed_over,
+            eta_s=None if eta is None else round(eta, 3),
+            longest=counts.longest,
+        )

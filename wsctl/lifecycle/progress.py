@@ -1,0 +1,59 @@
+"""The facts of a drain: what it is told, and what it tells. The bar, the log and `status` all read these."""
+
+from dataclasses import dataclass
+
+from wsctl.lifecycle.phases import Phase
+
+
+@dataclass(frozen=True, slots=True)
+class Stay:
+    """A client that is still there: seconds connected, and bytes it has not taken yet."""
+
+    client_id: str
+    connected_s: float
+    waiting_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Who is connected, and how stays ended since the start. `longest` are a few, oldest first."""
+
+    active: int = 0
+    closing: int = 0
+    left: int = 0
+    evicted: int = 0
+    forced: int = 0
+    aborted: int = 0
+    undelivered: int = 0
+    handed_over: int = 0
+    longest: tuple[Stay, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DrainProgress:
+    """A drain as it stands: counts of clients, and seconds.
+
+    `left` by themselves, `evicted` by a limit, `forced` closed at the deadline or by the operator,
+    `aborted` of those without an answer; `undelivered` messages that waited for aborted ones. They are
+    counted from when the clients were told; `handed_over` to a successor, which was before, is all there
+    were. `oldest` is the id of the client connected longest, `longest` are a few of them, oldest first.
+    `remaining_s` is the time to the deadline; `eta_s` the time until the last has left if they go on
+    leaving as they do, None while nobody leaves.
+    """
+
+    phase: Phase
+    reason: str
+    cancellable: bool
+    started_with: int
+    active: int
+    elapsed_s: float
+    remaining_s: float
+    left: int
+    evicted: int
+    forced: int
+    aborted: int
+    undelivered: int
+    oldest: str | None
+    handed_over: int = 0
+    eta_s: float | None = None
+    longest: tuple[Stay, ...] = ()

@@ -1,0 +1,71 @@
+"""What a connection takes with it into another process."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from wsctl.hub.frame import Batch
+
+
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """A message that has arrived in part: raw bytes of the frame under way, and the fragments before it."""
+
+    buffer: bytes
+    fragments: bytes | None
+    opcode: int
+    deflated: bool
+    pieces: int
+
+
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """An open connection without its socket.
+
+    `age` is in seconds since it was accepted; `unsent` are bytes in the order in which they must be written,
+    each with the number of messages of which it holds the first byte.
+    """
+
+    client_id: str
+    address: str
+    age: float
+    deflate: bool
+    unread: Unread | None
+    unsent: tuple[tuple[bytes, int], ...]
+
+    @property
+    def batches(self) -> list[Batch]:
+        """What is to be written before anything else."""
+        return [Batch(wire=data, messages=messages) for data, messages in self.unsent]
+
+
+def packed(connections: Sequence[Carried]) -> tuple[list[dict[str, Any]], list[bytes]]:
+    """Plain fields, and the bytes that belong to them in order."""
+    rows, blobs = [], []
+    for carried in connections:
+        row = asdict(carried)
+        row["unsent"] = [messages for _, messages in carried.unsent]
+        blobs += [data for data, _ in carried.unsent]
+        if carried.unread:
+            blobs.append(row["unread"].pop("buffer"))
+            fragments = row["unread"].pop("fragments")
+            row["unread"]["fragmented"] = fragments is not None
+            blobs.append(fragments or b"")
+        rows.append(row)
+    return rows, blobs
+
+
+def unpacked(rows: Sequence[dict[str, Any]], blobs: Sequence[bytes]) -> list[Carried]:
+    """What `packed` made the rows and blobs of."""
+    rest = iter(blobs)
+    return [_unpacked(dict(row), rest) for row in rows]
+
+
+def _unpacked(row: dict[str, Any], blobs: Iterator[bytes]) -> Carried:
+    row["unsent"] = tuple((next(blobs), messages) for messages in row["unsent"])
+    if unread := row["unread"]:
+        more = dict(unread)
+        fragmented = more.pop("fragmented")
+        buffer, fragments = next(blobs), next(blobs)
+        row["unread"] = Unread(buffer=buffer, fragments=fragments if fragmented else None, **more)
+    return Carried(**row)

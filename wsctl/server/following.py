@@ -1,0 +1,73 @@
+"""While a successor gives the ids: what is published here goes there, and comes back in its order."""
+
+from wsctl import messages
+from wsctl.codes import CloseCode
+from wsctl.hub.connection import Ending
+from wsctl.hub.frame import Batch
+from wsctl.hub.history import Entry
+from wsctl.hub.log import Draft
+from wsctl.hub.manager import REPLACED
+from wsctl.lifecycle.channel import Parcel
+from wsctl.server.heir import Heir
+from wsctl.server.node import Node
+
+TOGETHER = 1 << 20
+"""Bytes of history in one parcel, and at least one message: what is sent at once between two looks around."""
+
+
+class Following:
+    """The log and the clients of this process, as long as another one leads."""
+
+    def __init__(self, node: Node, heir: Heir) -> None:
+        self._node = node
+        self._heir = heir
+
+    def begin(self) -> None:
+        """Give the log away: from here on the successor gives the ids."""
+        log = self._node.log
+        entries: list[Entry] = []
+        size = 0
+        for entry in log.history.entries():
+            entries.append(entry)
+            size += len(entry.batch.wire)
+            if size >= TOGETHER:
+                self._send_history(entries)
+                entries, size = [], 0
+        self._send_history(entries)
+        here = list(self._node.manager.active_connections)
+        self._heir.send("begin", {"position": log.position, "floor": log.history.floor, "here": here})
+        log.follow(self._publish)
+        self._node.manager.joined.append(self._joined)
+        self._node.manager.left.append(self._left)
+
+    def end(self) -> None:
+        """Give ids again."""
+        self._node.manager.joined.remove(self._joined)
+        self._node.manager.left.remove(self._left)
+        self._node.log.lead()
+
+    def take(self, parcel: Parcel) -> None:
+        """A message got its id, or a client of ours has connected to the successor."""
+        told = parcel.fields
+        match parcel.kind:
+            case "message":
+                ms, sequence, to = told["entry"]
+                entry = Entry((ms, sequence), Batch.read(parcel.blobs[0]), to and tuple(to))
+                self._node.log.take(entry, told["recipients"], own=told["own"])
+            case "replaced":
+                if connection := self._node.manager.active_connections.get(told["id"]):
+                    connection.close(CloseCode.REPLACED, REPLACED, Ending.EVICTED)
+
+    def _send_history(self, entries: list[Entry]) -> None:
+        rows = [[*entry.id, entry.to] for entry in entries]
+        self._heir.send("history", {"entries": rows}, [entry.batch.wire for entry in entries])
+
+    def _publish(self, draft: Draft) -> None:
+        data = messages.encode({"data": draft.data})
+        self._heir.send("publish", {"sender": draft.sender, "to": draft.to}, [data])
+
+    def _joined(self, client_id: str) -> None:
+        self._heir.send("joined", {"id": client_id})
+
+    def _left(self, client_id: str) -> None:
+        self._heir.send("left", {"id": client_id})

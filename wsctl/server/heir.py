@@ -1,0 +1,115 @@
+"""The successor as the old process sees it: a process, and a channel to it."""
+
+import asyncio
+import signal
+import socket
+import subprocess
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from wsctl.lifecycle.channel import Channel, Parcel
+
+LAST_WORDS = 2.0
+"""Seconds that a process whose end of the channel is closed has to end, so that its exit code can be told."""
+
+Spawn = Callable[[int], "subprocess.Popen[bytes]"]
+"""Starts a successor whose channel is the descriptor."""
+
+
+class HandoverFailed(Exception):
+    """The server goes on alone; the text says why."""
+
+
+class Heir:
+    """One successor. `take` gets what it says; `gone` is called when it can say nothing any more.
+
+    Raises:
+        HandoverFailed: it cannot be started.
+    """
+
+    def __init__(self, spawn: Spawn, take: Callable[[Parcel], None], gone: Callable[[], None]) -> None:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            try:
+                self._process = spawn(theirs.fileno())
+            except (OSError, ValueError) as error:
+                ours.close()
+                raise HandoverFailed(f"the successor cannot be started: {error}") from None
+        self._news = asyncio.Event()
+        self._take_parcel = take
+        self._gone = gone
+        self._channel = Channel(ours, self._take, self._hung_up, self._news.set)
+        self.lost: str | None = None
+        self.pid = self._process.pid
+
+    @property
+    def queued(self) -> int:
+        """Bytes on their way to it."""
+        return self._channel.queued
+
+    def send(
+        self,
+        kind: str,
+        fields: dict[str, Any] | None = None,
+        blobs: Sequence[bytes] = (),
+        fds: Sequence[int] = (),
+    ) -> None:
+        """Tell it something; see `Channel.send`."""
+        self._channel.send(kind, fields, blobs, fds)
+
+    async def until(self, done: Callable[[], bool], patience: float, failing: str) -> None:
+        """Wait until `done`, which is asked after each word of the successor.
+
+        Raises:
+            HandoverFailed: it is gone, or said nothing to the purpose for so many seconds.
+        """
+        try:
+            async with asyncio.timeout(patience):
+                while not self.lost and not done():
+                    self._news.clear()
+                    await self._news.wait()
+        except TimeoutError:
+            raise HandoverFailed(f"the successor {failing} within {patience:g} seconds") from None
+        if self.lost:
+            raise HandoverFailed(await self._why(self.lost))
+
+    async def farewell(self) -> None:
+        """Hang up, once it has got everything."""
+        await self._wait(lambda: not self._channel.queued)
+        self._channel.close()
+
+    async def end(self) -> None:
+        """Kill it. A successor that was given up must not serve."""
+        self._channel.close()
+        self._process.kill()
+        await asyncio.to_thread(self._process.wait)
+
+    def refuse(self, why: str) -> None:
+        """It says itself why it does not take over."""
+        self.lost = f"the successor refused: {why}"
+
+    def _take(self, parcel: Parcel) -> None:
+        self._take_parcel(parcel)
+        self._news.set()
+
+    def _hung_up(self, why: str) -> None:
+        self.lost = self.lost or why
+        self._news.set()
+        self._gone()
+
+    async def _why(self, lost: str) -> str:
+        """The process's own end says more than the end of its channel."""
+        await self._wait(lambda: self._process.poll() is not None)
+        code = self._process.poll()
+        if code is None or lost.startswith("the successor"):
+            return lost if code is not None else f"the successor is lost: {lost}"
+        if code < 0:
+            return f"the successor was killed by {signal.Signals(-code).name}"
+        return f"the successor ended with exit code {code}: the log says why"
+
+    async def _wait(self, done: Callable[[], bool]) -> None:
+        """Look now and then, for a short while."""
+        for _ in range(100):
+            if done():
+                return
+            await asyncio.sleep(LAST_WORDS / 100)

@@ -1,0 +1,163 @@
+/**
+ * A client of a wsctl server, for browsers and Node: it comes back by itself and resumes where it was.
+ *
+ *     const client = new Client(new URL("ws/alice", location.href));
+ *     client.addEventListener("message", ({ data, frame }) => show(frame.from, data));
+ */
+
+/** What a client can be doing. Each change is an event of that name. */
+export const STATES = ["connecting", "open", "waiting", "closed"];
+
+// Pauses are drawn between 0 and a ceiling that doubles from BASE_MS to CAP_MS: it spreads a crowd that was
+// cut off at one moment.
+const BASE_MS = 500;
+const CAP_MS = 30_000;
+
+// Life after which pauses start over: a server that closes or sends away at once is not hammered.
+const STEADY_MS = 5_000;
+
+/**
+ * One client id on one server: connects when made, and again until `close()` or a close code of 4500 to 4999,
+ * which means stay away (4501: a newer connection has this id).
+ *
+ * Its own events:
+ *   connecting  `planned`: the server asked it to leave and come back; nothing is wrong.
+ *   open        `recovered`: nothing was missed since the last message; if false, load anew what messages
+ *               keep current. `reconnected`: it was open before. `frame`: the welcome.
+ *   waiting     a connection or an attempt ended with `code` and `reason`; the next is in `wait` ms.
+ *   closed      for good, with `code` (1000: by `close()`) and `reason`.
+ * Each other frame of the server is an event of its type (message, heartbeat, shutdown, error), with `frame`
+ * and its `data`. Messages come in order, none twice.
+ */
+export class Client extends EventTarget {
+  #url;
+  #use;
+  #state;
+  #cursor;
+  #socket;
+  #timer; // of the attempt or the pause; while open, of the moment to leave
+  #openedAt;
+  #ceiling = BASE_MS;
+  #moved;
+
+  /**
+   * @param {string | URL} url  http(s) or ws(s), in a page also relative. Its query is kept; `since` in it,
+   *   the `cursor` of an earlier client, is where this one resumes.
+   * @param {object} [options]
+   * @param {Function} [options.WebSocket]  an implementation, where none is global: Node before 22
+   * @param {number} [options.openTimeout]  ms that an attempt has until the welcome
+   */
+  constructor(url, { WebSocket = globalThis.WebSocket, openTimeout = 20_000 } = {}) {
+    super();
+    if (!WebSocket) throw new TypeError("no WebSocket here: give one as { WebSocket }");
+    this.#use = { WebSocket, openTimeout };
+    this.#url = new URL(url, globalThis.location?.href);
+    this.#url.protocol = this.#url.protocol.replace("http", "ws");
+    this.#cursor = this.#url.searchParams.get("since");
+    this.#connect(false);
+  }
+
+  /** One of `STATES`. */
+  get state() { return this.#state; }
+
+  /** The id after which it resumes; null before the first welcome. */
+  get cursor() { return this.#cursor; }
+
+  /**
+   * Hand a message to the connection; its receipt is that it comes back.
+   * @param {string} text
+   * @returns {boolean}  false while none is open: it was not sent and will not be
+   */
+  send(text) {
+    if (typeof text !== "string") throw new TypeError("the server takes text only");
+    const open = this.#state === "open";
+    if (open) this.#socket.send(text);
+    return open;
+  }
+
+  /** End a pause: for a button, or when the network is back. */
+  retry() {
+    if (this.#state === "waiting") this.#connect(false);
+  }
+
+  /** Leave for good. */
+  close() {
+    if (this.#state !== "closed") this.#end(1000, "closed by this client", true);
+  }
+
+  #connect(planned) {
+    if (this.#cursor !== null) this.#url.searchParams.set("since", this.#cursor);
+    const socket = new this.#use.WebSocket(this.#url.href);
+    socket.onmessage = ({ data }) => this.#take(data);
+    socket.onclose = ({ code, reason }) => this.#end(code, reason);
+    // A close follows, but not in Node before 24.
+    socket.onerror = () => setTimeout(() => socket.onclose?.({ code: 1006, reason: "" }));
+    this.#socket = socket;
+    this.#enter("connecting", { planned }, this.#use.openTimeout, () => this.#end(1006, "no welcome came"));
+  }
+
+  #take(text) {
+    let frame;
+    try { frame = JSON.parse(text); } catch { return; }
+    const { type, data } = frame ?? {};
+    if (type === "welcome") return this.#welcomed(frame);
+    if (this.#state !== "open" || STATES.includes(type)) return;
+    if (type === "message") this.#cursor = frame.id;
+    if (type === "shutdown") this.#plan(frame);
+    this.#dispatch(type, { frame, data });
+  }
+
+  #welcomed(frame) {
+    const recovered = frame.recovered === true;
+    const reconnected = this.#openedAt > 0;
+    this.#openedAt = performance.now();
+    // What was missed follows, and moves it: cut off amid that, the client asks for the rest.
+    if (!recovered) this.#cursor = frame.id;
+    this.#enter("open", { recovered, reconnected, frame });
+  }
+
+  // A deadline that only moved leaves it as it is.
+  #plan({ deadline_s, reconnect_in_s }) {
+    if (deadline_s === null) this.#after();
+    else if (Number.isFinite(reconnect_in_s)) this.#after(reconnect_in_s * 1000, () => this.#leave());
+  }
+
+  #leave() {
+    this.#drop();
+    if (this.#moved) return this.#end(1000, "sent away again");
+    this.#moved = true;
+    this.#connect(true);
+  }
+
+  #end(code, reason, final = code >= 4500 && code <= 4999) {
+    this.#drop();
+    if (final) return this.#enter("closed", { code, reason });
+    const wait = Math.random() * this.#ceiling;
+    this.#ceiling = Math.min(CAP_MS, 2 * this.#ceiling);
+    this.#enter("waiting", { wait, code, reason }, wait, () => this.#connect(false));
+  }
+
+  #drop() {
+    if (this.#state === "open" && performance.now() - this.#openedAt >= STEADY_MS) {
+      this.#ceiling = BASE_MS;
+      this.#moved = false;
+    }
+    this.#socket.onmessage = this.#socket.onclose = null;
+    this.#socket.close(1000);
+  }
+
+  #after(ms, act) {
+    clearTimeout(this.#timer);
+    this.#timer = act && setTimeout(act, ms);
+  }
+
+  #enter(state, facts, ms, act) {
+    this.#state = state;
+    this.#after(ms, act);
+    this.#dispatch(state, facts);
+  }
+
+  #dispatch(type, facts) {
+    this.dispatchEvent(Object.assign(new Event(type), facts));
+  }
+}

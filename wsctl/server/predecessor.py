@@ -1,0 +1,233 @@
+"""The old process's side of a handover: start a successor, give it everything, drain what cannot move."""
+
+import asyncio
+import logging
+import os
+import socket
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import asdict, replace
+from typing import Any, Protocol
+
+from wsctl import __version__
+from wsctl.hub.connection import Ending
+from wsctl.lifecycle.channel import Parcel
+from wsctl.lifecycle.graceful import NotDraining
+from wsctl.lifecycle.handover import VERSION, HandoverProgress, HandoverState
+from wsctl.lifecycle.phases import Phase
+from wsctl.server import convoy
+from wsctl.server.convoy import Convoy
+from wsctl.server.following import Following
+from wsctl.server.heir import HandoverFailed, Heir, Spawn
+from wsctl.server.node import Node
+
+READY_TIMEOUT = 30.0
+"""Seconds a successor has to be ready: imports from a cold disk take a few."""
+
+log = logging.getLogger("wsctl.handover")
+
+Observer = Callable[[HandoverProgress], None]
+
+
+class House(convoy.House, Protocol):
+    """What the sockets belong to."""
+
+    def public(self) -> Sequence[socket.socket]:
+        """The listening sockets that clients reach."""
+
+    def stop_listening(self) -> None:
+        """Accept nothing more: what the kernel has accepted waits for whoever does."""
+
+    def listen_again(self) -> Awaitable[None]:
+        """Accept connections again."""
+
+
+class Predecessor:
+    """Hands one server over, as often as it fails and once when it succeeds.
+
+    `observers` are told each change of state.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        house: House,
+        spawn: Spawn,
+        observers: Sequence[Observer] = (),
+        pid: int | None = None,
+    ) -> None:
+        self._node = node
+        self._house = house
+        self._spawn = spawn
+        self._observers = [_log, *observers]
+        self._pid = os.getpid() if pid is None else pid
+        self._waiters: list[asyncio.Future[None]] = []
+        self._task: asyncio.Task[None] | None = None
+        self._heir: Heir | None = None
+        self._convoy: Convoy | None = None
+        self._following: Following | None = None
+        self._ready = False
+        self._succeeded = False
+        self._began = 0.0
+        self._told: HandoverProgress | None = None
+
+    # For operators
+
+    def begin(self) -> None:
+        """Start a successor and hand over to it.
+
+        Raises:
+            NotDraining: it cannot be done now, or not in this process; the text says why.
+        """
+        if self._pid == 1:
+            text = (
+                "this is process 1 of its container, and its end is the container's: deploy a new container"
+            )
+            raise NotDraining(text)
+        if self.under_way:
+            raise NotDraining("a handover is under way already")
+        if self._node.life.phase is not Phase.SERVING:
+            raise NotDraining(f"the server is {self._node.life.phase}")
+        self._began = self._node.clock()
+        self._told = HandoverProgress(HandoverState.STARTING, None, 0, 0, 0, 0.0, 0.0, None)
+        self._task = asyncio.create_task(self._run())
+
+    @property
+    def under_way(self) -> bool:
+        return self._task is not None and not self._task.done()
+
+    def progress(self) -> HandoverProgress | None:
+        """The handover as it stands, or the last one; None when there was none."""
+        told, moving = self._told, self._convoy
+        if told is None or told.state is not HandoverState.MOVING or moving is None:
+            return told
+        return replace(
+            told, moved=moving.moved, silence_s=round(moving.silence, 3), elapsed_s=self._elapsed()
+        )
+
+    async def ending(self) -> None:
+        """Wait until a handover has ended, also one that begins only now."""
+        waiter = asyncio.get_running_loop().create_future()
+        self._waiters.append(waiter)
+        await waiter
+
+    async def finish(self) -> None:
+        """This process ends. Who took over is told everything first; who was only about to is ended."""
+        if self._task and self.under_way:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+            self._tell(HandoverState.FAILED, error="the server was stopped before its successor was ready")
+            self._over()
+        if self._heir and self._following:
+            await self._heir.farewell()
+        elif self._heir:
+            await self._heir.end()
+
+    # The course
+
+    async def _run(self) -> None:
+        try:
+            await self._move(await self._start())
+        except HandoverFailed as error:
+            await self._go_on(str(error))
+        except NotDraining as error:
+            await self._go_on(f"it was too late: {error}")
+        except Exception as error:
+            log.exception("the handover failed")
+            await self._go_on(f"{type(error).__name__}: {error}")
+
+    async def _start(self) -> Heir:
+        """Nothing changes for the clients yet."""
+        self._ready = self._succeeded = False
+        self._heir = heir = Heir(self._spawn, self._take, self._lost)
+        self._tell(successor=heir.pid)
+        hello = {"version": VERSION, "release": __version__, "generation": self._node.generation + 1}
+        heir.send("hello", hello, fds=[sock.fileno() for sock in self._house.public()])
+        await heir.until(lambda: self._ready, READY_TIMEOUT, "was not ready")
+        self._node.driver.hand_over()
+        return heir
+
+    async def _move(self, heir: Heir) -> None:
+        node = self._node
+        self._house.stop_listening()
+        node.manager.flush()
+        self._convoy = moving = Convoy(node, self._house, heir)
+        self._following = Following(node, heir)
+        self._tell(HandoverState.MOVING, total=len(node.manager.active_connections))
+        self._following.begin()
+        await moving.move_connections()
+        heir.send("listen")
+        moving.move_unheard()
+        await moving.move_latecomers()
+        heir.send("over")
+        await moving.arrived()
+        # Whoever looks for a server from here on must find the successor.
+        await heir.until(lambda: self._succeeded, READY_TIMEOUT, "did not listen")
+        staying = len(node.manager.active_connections)
+        silence = round(moving.silence, 3)
+        self._tell(HandoverState.DONE, moved=moving.moved, staying=staying, silence_s=silence)
+        self._over()
+        node.driver.handed_over()
+
+    async def _go_on(self, why: str) -> None:
+        """As if nothing had been asked."""
+        heir, self._heir = self._heir, None
+        if heir:
+            await heir.end()
+        if self._following:
+            self._following.end()
+            self._following = None
+        if self._node.life.phase is Phase.HANDOVER:
+            await self._house.listen_again()
+            self._node.manager.tally[Ending.HANDED_OVER] = 0
+            self._node.driver.stay()
+        moved = self._convoy.moved if self._convoy else 0
+        self._convoy = None
+        lost = f"; {moved} clients had moved to it and connect here again" if moved else ""
+        self._tell(HandoverState.FAILED, moved=moved, error=why + lost)
+        self._over()
+
+    def _take(self, parcel: Parcel) -> None:
+        match parcel.kind:
+            case "ready":
+                self._ready = True
+            case "listening":
+                self._succeeded = True
+            case "refused" if self._heir:
+                self._heir.refuse(parcel.fields["why"])
+            case "moved" if self._convoy:
+                self._convoy.note(parcel.fields)
+            case _ if self._following:
+                self._following.take(parcel)
+
+    def _lost(self) -> None:
+        """The successor is gone. While it takes over, whoever waits for it finds that out."""
+        if self._following and not self.under_way:
+            log.warning("the successor is gone: what is left here goes on alone")
+            self._following.end()
+            self._following = None
+
+    # Facts
+
+    def _elapsed(self) -> float:
+        return round(self._node.clock() - self._began, 3)
+
+    def _tell(self, state: HandoverState | None = None, **facts: Any) -> None:
+        if self._told:
+            now = state or self._told.state
+            self._told = replace(self._told, state=now, elapsed_s=self._elapsed(), **facts)
+            for observer in self._observers:
+                observer(self._told)
+
+    def _over(self) -> None:
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+
+def _log(progress: HandoverProgress) -> None:
+    fields = {
+        name: value for name, value in asdict(progress).items() if value is not None and name != "state"
+    }
+    level = logging.WARNING if progress.state is HandoverState.FAILED else logging.INFO
+    log.log(level, f"handover {progress.state}", extra={"fields": fields})
