@@ -32,8 +32,8 @@ Register-ArgumentCompleter -Native -CommandName wsctl -ScriptBlock {
             @{ Name = '--drain-spread'; Help = 'Before the deadline, the remaining clients are closed evenly over that long. [default: 0]'; Takes = 'any'; Words = @() }
             @{ Name = '--reconnect-window'; Help = 'Clients are asked to leave, each at its own moment in that time. [default: 0]'; Takes = 'any'; Words = @() }
             @{ Name = '--broadcast-interval'; Help = 'Time between two periodic test messages; 0 turns them off. [default: 10]'; Takes = 'any'; Words = @() }
-            @{ Name = '--history'; Help = 'Messages kept for clients that resume. [default: 10000]'; Takes = 'any'; Words = @() }
-            @{ Name = '--history-bytes'; Help = 'Bytes of messages kept, whichever is less. [default: 67108864]'; Takes = 'any'; Words = @() }
+            @{ Name = '--history'; Help = 'Messages kept for clients that resume; 0 keeps none. [default: 10000]'; Takes = 'any'; Words = @() }
+            @{ Name = '--history-bytes'; Help = 'Bytes of them that are kept at most. [default: 67108864]'; Takes = 'any'; Words = @() }
             @{ Name = '--max-connections'; Help = 'Clients at a time; from the limit of open files unless given.'; Takes = 'any'; Words = @() }
             @{ Name = '--max-message-size'; Help = 'Longest message a client may send. [default: 65536]'; Takes = 'any'; Words = @() }
             @{ Name = '--max-queue'; Help = 'Bytes that may wait for one client. [default: 1048576]'; Takes = 'any'; Words = @() }

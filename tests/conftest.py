@@ -35,7 +35,15 @@ def runtime_dir() -> Iterator[Path]:
 def environ(runtime_dir: Path) -> dict[str, str]:
     """The environment of processes under test: nothing of the person's who runs the tests."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("WSCTL_", "UVICORN_", "WEB_"))}
-    for name in ("COLUMNS", "LINES", "NO_COLOR", "TERM", "XDG_RUNTIME_DIR", "LISTEN_FDS", "LISTEN_PID"):
+    of_a_supervisor = (
+        "LISTEN_FDS",
+        "LISTEN_PID",
+        "LISTEN_FDNAMES",
+        "NOTIFY_SOCKET",
+        "WATCHDOG_USEC",
+        "WATCHDOG_PID",
+    )
+    for name in ("COLUMNS", "LINES", "NO_COLOR", "TERM", "XDG_RUNTIME_DIR", *of_a_supervisor):
         kept.pop(name, None)
     return kept | {"WSCTL_RUNTIME_DIR": str(runtime_dir), "PYTHONUNBUFFERED": "1"}
 

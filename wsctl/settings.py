@@ -147,8 +147,8 @@ class Settings:
         10.0, duration, "DURATION", "Time between two periodic test messages; 0 turns them off."
     )
     # 10,000 messages are a minute and a half of a hundred a second: longer than a restart takes.
-    history: int = _setting(10_000, count, "COUNT", "Messages kept for clients that resume.")
-    history_bytes: int = _setting(64 << 20, size, "SIZE", "Bytes of messages kept, whichever is less.")
+    history: int = _setting(10_000, count, "COUNT", "Messages kept for clients that resume; 0 keeps none.")
+    history_bytes: int = _setting(64 << 20, size, "SIZE", "Bytes of them that are kept at most.")
     max_connections: int | None = _setting(
         None, count, "COUNT", "Clients at a time; from the limit of open files unless given."
     )

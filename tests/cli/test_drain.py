@@ -328,11 +328,13 @@ def drawn(progress: DrainProgress, width: int) -> list[str]:
 
 
 def test_a_wide_terminal_has_it_all_in_one_line() -> None:
-    row = drawn(PROGRESS, 100)
-    assert len(row) == 1
-    assert re.fullmatch(
-        r"Draining  \u2501{12}\s+2 of 4 connected  elapsed 1:05  remaining 28:55  longest: bob", row[0]
-    )
+    for width in (85, 100):
+        row = drawn(PROGRESS, width)
+        assert len(row) == 1
+        assert re.fullmatch(
+            r"Draining  \u2501+\s+2 of 4 connected  elapsed 1:05  remaining 28:55  longest: bob", row[0]
+        )
+    assert len(drawn(PROGRESS, 84)) == 2
 
 
 @pytest.mark.parametrize(

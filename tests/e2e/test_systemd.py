@@ -16,7 +16,7 @@ from websockets.asyncio.client import connect, unix_connect
 from tests.conftest import StartServer
 from tests.support.clients import join, receive, receive_type
 from tests.support.generations import Generations
-from tests.support.server import ServerProcess
+from tests.support.server import DEADLINE, ServerProcess
 from tests.support.supervisor import Supervisor
 
 pytestmark = pytest.mark.anyio
@@ -139,13 +139,13 @@ def test_a_handover_is_a_reload_and_the_successor_is_watched_from_then_on(
     try:
         supervisor.hear_one("READY=1")
         upgrade = server.begin_upgrade()
-        # Heard while it goes on: few datagrams wait in a socket, and nothing is late for beats alone.
+        # Listen while it goes on: few datagrams fit into a socket, and beats alone would fill it.
         supervisor.hear_one("RELOADING=1")
         main, *_, beat = supervisor.hear_one("MAINPID=")
         successor = upgrade.outcome()["successor"]
         assert (main, beat) == (f"MAINPID={successor}", "WATCHDOG=1")
         server.wait_until_serving(successor)
-        assert server.first.wait() == 0
+        assert server.first.process.wait(DEADLINE) == 0  # its log goes on in the successor
         supervisor.heard()
         for _ in range(3):
             supervisor.hear_one("WATCHDOG=1")

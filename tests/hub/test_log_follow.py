@@ -184,3 +184,14 @@ def test_what_cannot_be_forwarded_is_not_waited_for() -> None:
     assert [number for number, _, _ in pair.receipts] == [0]
     pair.follower.lead()
     assert len(pair.here) == 1
+
+
+def test_what_got_its_place_after_a_lost_leader_is_not_owed_to_the_next_one() -> None:
+    pair = Pair()
+    pair.step("said here")
+    for _ in range(2):
+        pair.follower.lead()
+        pair.follower.follow(lambda draft: None)
+    pair.follower.lead()
+    assert [message.data for message in pair.here] == [0]
+    assert len(pair.receipts) == 1

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import random
 import socket
 from collections.abc import Iterator
@@ -243,8 +244,9 @@ async def test_a_move_after_each_byte_that_the_socket_took(deflate: bool) -> Non
     assert room > 500
 
 
-async def test_what_waits_moves_with_it_and_is_still_counted() -> None:
-    journey = Journey(room=len(ANSWER) + 10)
+@pytest.mark.parametrize("deflate", [False, True])
+async def test_what_waits_moves_with_it_as_it_would_be_sent_and_is_still_counted(deflate: bool) -> None:
+    journey = Journey(deflate, room=len(ANSWER) + 10)
     for n in range(5):
         journey.publish(3000, ("bob",) if n % 2 else None)
     await turn()
@@ -420,7 +422,7 @@ async def test_where_a_newer_connection_is_already_it_ends_with_4501_between_fra
     "anyio_backend", [("asyncio", {"use_uvloop": False}), ("asyncio", {"use_uvloop": True})]
 )
 async def test_whoever_is_gone_says_nothing_and_what_is_left_of_it_is_written_elsewhere(
-    make_server: MakeServer, anyio_backend: object
+    make_server: MakeServer, caplog: pytest.LogCaptureFixture, anyio_backend: object
 ) -> None:
     """On the loop's own transport and a real socket, in which a message is stuck."""
     old, new, loop = make_server(), make_server(max_queue=0), asyncio.get_running_loop()
@@ -434,8 +436,10 @@ async def test_whoever_is_gone_says_nothing_and_what_is_left_of_it_is_written_el
     assert wire.behind
     assert wire.can_move
     carried = _carried(wire)
-    wire.gone()
-    await turn()
+    with caplog.at_level(logging.INFO, "wsctl.hub"):
+        wire.gone()
+        await turn()
+    assert (transport.is_closing(), caplog.records) == (True, [])
     assert old.node.manager.active_connections == {}
     assert not old.node.manager.closing
     received = bytearray(peer.recv(1 << 20, socket.MSG_DONTWAIT))

@@ -37,6 +37,7 @@ def _before_answering(act: Any) -> None:
 
 def misbehave(fault: str) -> None:
     """Be the successor that has this fault."""
+    parent = os.getppid()  # for now the predecessor
     match fault:
         case "exits":
             sys.exit(7)
@@ -51,7 +52,7 @@ def misbehave(fault: str) -> None:
         case "stops answering":
             _before_answering(lambda: None)
         case "kills its predecessor":
-            _after_first_batch(lambda: os.kill(os.getppid(), signal.SIGKILL))
+            _after_first_batch(lambda: os.kill(parent, signal.SIGKILL))
 
 
 def run() -> None:

@@ -11,6 +11,10 @@ from wsctl.cli.options import with_settings
 @with_settings
 def serve(**given: Any) -> None:
     """Run a server; on Ctrl-C or SIGTERM it drains: clients may leave by themselves, then it ends."""
+    from wsctl.lifecycle.orphan import leave_parent
+
+    leave_parent(os.environ)
+
     from wsctl.cli.ui.console import drain_display
     from wsctl.server import runner
 

@@ -47,6 +47,7 @@ class Account:
         self._run = secrets.token_hex(4)
         self._latency = Latency()
         self._silence = Silence(len(ids))
+        # When each client came back to what it had missed; 0 for one whose connection recovered nothing.
         self._recovered = array("d", [0.0]) * len(ids)
         self._opened = 0
         self._resumed = 0

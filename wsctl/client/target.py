@@ -91,9 +91,8 @@ def _running(port: int | None, environ: Mapping[str, str]) -> list[ServerRecord]
 
 
 def _newest(records: list[ServerRecord]) -> list[ServerRecord]:
-    """Of each address the process that has it now; of equals the one that was started last."""
-    ordered = sorted(records, key=lambda r: r.generation)
-    return list({(r.url, r.uds): r for r in ordered}.values())
+    """Of each address the process that was started last, which has it now."""
+    return list({(r.url, r.uds): r for r in records}.values())
 
 
 def _checked(url: str) -> str:

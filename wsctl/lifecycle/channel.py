@@ -83,19 +83,22 @@ class Unpacker:
         del self._buffer[:end]
         if count > len(self._fds):
             raise ChannelBroken("descriptors were lost on their way")
-        return _parcel(bytes(text), whole, [self._fds.popleft() for _ in range(count)])
+        parcel = _parcel(bytes(text), whole)
+        parcel.fds.extend(self._fds.popleft() for _ in range(count))
+        return parcel
 
 
-def _parcel(text: bytes, whole: bytes, fds: list[int]) -> Parcel:
+def _parcel(text: bytes, whole: bytes) -> Parcel:
+    """What the bytes say, without descriptors."""
+    blobs, at = [], 0
     try:
         kind, sizes, fields = json.loads(text)
+        for size in sizes:
+            blobs.append(whole[at : at + size])
+            at += size
     except (ValueError, TypeError):
         raise ChannelBroken("it speaks another language") from None
-    blobs, at = [], 0
-    for size in sizes:
-        blobs.append(whole[at : at + size])
-        at += size
-    return Parcel(kind, fields, blobs, fds)
+    return Parcel(kind, fields, blobs, [])
 
 
 def packed(kind: str, fields: dict[str, Any], blobs: Sequence[bytes], fds: Sequence[int]) -> bytes:
@@ -184,8 +187,6 @@ class Channel:
         self._loop.remove_reader(self._sock)
         self._loop.remove_writer(self._sock)
         self._unpacker.drop()
-        for parcel in self._queue:
-            parcel.drop()
         self._queue.clear()
         self.queued = 0
         self._sock.close()

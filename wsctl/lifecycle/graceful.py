@@ -69,6 +69,11 @@ class GracefulShutdownManager:
         )
         return ExitCode.FORCED if done else ExitCode.DONE
 
+    @property
+    def signalled(self) -> bool:
+        """Whether a signal has asked this server to end."""
+        return self._first_signal is not None
+
     def started(self) -> None:
         """The server accepts connections."""
         self._life.move(Phase.SERVING)

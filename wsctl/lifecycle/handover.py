@@ -4,6 +4,7 @@ The old process is called the predecessor, the new one the successor. They speak
 
     predecessor                                 successor
     hello: version, generation, listeners  -->
+                                           <--  pid: the process in which it goes on
                                            <--  ready, or refused: why
     -- from here on the predecessor gives no ids and accepts no connections --
     history: messages, in pieces           -->

@@ -1,6 +1,8 @@
 """The successor as the old process sees it: a process, and a channel to it."""
 
 import asyncio
+import contextlib
+import os
 import signal
 import socket
 import subprocess
@@ -10,10 +12,10 @@ from typing import Any
 from wsctl.lifecycle.channel import Channel, Parcel
 
 LAST_WORDS = 2.0
-"""Seconds that a process whose end of the channel is closed has to end, so that its exit code can be told."""
+"""Seconds that a process has to end which was killed, or whose end of the channel is closed."""
 
 Spawn = Callable[[int], "subprocess.Popen[bytes]"]
-"""Starts a successor whose channel is the descriptor."""
+"""Starts a successor whose channel is the descriptor. It goes on in another process, and tells its number."""
 
 
 class HandoverFailed(Exception):
@@ -22,6 +24,10 @@ class HandoverFailed(Exception):
 
 class Heir:
     """One successor. `take` gets what it says; `gone` is called when it can say nothing any more.
+
+    Attributes:
+        pid: its number, once it has told.
+        lost: why it says nothing any more.
 
     Raises:
         HandoverFailed: it cannot be started.
@@ -40,7 +46,7 @@ class Heir:
         self._gone = gone
         self._channel = Channel(ours, self._take, self._hung_up, self._news.set)
         self.lost: str | None = None
-        self.pid = self._process.pid
+        self.pid: int | None = None
 
     @property
     def queued(self) -> int:
@@ -83,12 +89,20 @@ class Heir:
         self._channel.close()
         self._process.kill()
         await asyncio.to_thread(self._process.wait)
+        if self._signal(signal.SIGKILL):
+            await self._wait(lambda: not self._signal(0))
+
+    def stop(self) -> None:
+        """What was to stop this server stops that one."""
+        self._signal(signal.SIGTERM)
 
     def refuse(self, why: str) -> None:
         """It says itself why it does not take over."""
         self.lost = f"the successor refused: {why}"
 
     def _take(self, parcel: Parcel) -> None:
+        if parcel.kind == "pid":
+            self.pid = parcel.fields["pid"]
         self._take_parcel(parcel)
         self._news.set()
 
@@ -98,14 +112,24 @@ class Heir:
         self._gone()
 
     async def _why(self, lost: str) -> str:
-        """The process's own end says more than the end of its channel."""
+        """A process that ended before it went on in another one says more than the end of the channel."""
         await self._wait(lambda: self._process.poll() is not None)
         code = self._process.poll()
-        if code is None or lost.startswith("the successor"):
-            return lost if code is not None else f"the successor is lost: {lost}"
+        if lost.startswith("the successor"):
+            return lost
+        if not code:
+            return "the successor ended: the log says why"
         if code < 0:
             return f"the successor was killed by {signal.Signals(-code).name}"
         return f"the successor ended with exit code {code}: the log says why"
+
+    def _signal(self, signum: int) -> bool:
+        """Whether it was there to get the signal."""
+        with contextlib.suppress(ProcessLookupError):
+            if self.pid:
+                os.kill(self.pid, signum)
+                return True
+        return False
 
     async def _wait(self, done: Callable[[], bool]) -> None:
         """Look now and then, for a short while."""

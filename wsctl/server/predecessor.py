@@ -139,7 +139,6 @@ class Predecessor:
         """Nothing changes for the clients yet."""
         self._ready = self._succeeded = False
         self._heir = heir = Heir(self._spawn, self._take, self._lost)
-        self._tell(successor=heir.pid)
         hello = {"version": VERSION, "release": __version__, "generation": self._node.generation + 1}
         heir.send("hello", hello, fds=[sock.fileno() for sock in self._house.public()])
         await heir.until(lambda: self._ready, READY_TIMEOUT, "was not ready")
@@ -167,6 +166,8 @@ class Predecessor:
         self._tell(HandoverState.DONE, moved=moving.moved, staying=staying, silence_s=silence)
         self._over()
         node.driver.handed_over()
+        if node.life.signalled:
+            heir.stop()
 
     async def _go_on(self, why: str) -> None:
         """As if nothing had been asked."""
@@ -188,6 +189,8 @@ class Predecessor:
 
     def _take(self, parcel: Parcel) -> None:
         match parcel.kind:
+            case "pid":
+                self._tell(successor=parcel.fields["pid"])
             case "ready":
                 self._ready = True
             case "listening":

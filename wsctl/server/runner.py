@@ -200,6 +200,21 @@ def serve(
         CannotStart: there is no socket or certificate to start with.
     """
     inherited = inheritance(environ)
+    try:
+        return _serve(settings, environ, observers, listening_at, inherited)
+    except CannotStart as error:
+        if inherited:
+            inherited.refuse(str(error))
+        raise
+
+
+def _serve(
+    settings: Settings,
+    environ: Mapping[str, str],
+    observers: Sequence[DrainObserver],
+    listening_at: Callable[[list[str]], None],
+    inherited: Inheritance | None,
+) -> ExitCode:
     adopted = inherited is not None
     notifier = Notifier(environ, os.getpid(), _call_later, adopted=adopted)
     node = Node(settings, [*observers, notifier], generation=inherited.generation if inherited else 1)

@@ -43,7 +43,8 @@ def _from_systemd(environ: Mapping[str, str]) -> list[socket.socket]:
     if environ.get("LISTEN_PID") != str(os.getpid()):
         return []
     count = environ.get("LISTEN_FDS", "")
-    return [_inherited(FIRST_FD + i) for i in range(int(count))] if count.isdecimal() else []
+    number = int(count) if count.isdecimal() and len(count) < 6 else 0  # no process has so many descriptors
+    return [_inherited(FIRST_FD + i) for i in range(number)]
 
 
 def _inherited(fd: int) -> socket.socket:

@@ -1,6 +1,7 @@
 """The new process's side of a handover: take over the log, the connections, and in the end the doors."""
 
 import asyncio
+import contextlib
 import json
 import logging
 import os
@@ -34,7 +35,11 @@ class Inheritance:
     channel: socket.socket
     listeners: list[socket.socket]
     generation: int
-    release: str
+
+    def refuse(self, why: str) -> None:
+        """Tell the predecessor why this process will not take over."""
+        with contextlib.suppress(OSError):
+            self.channel.sendall(packed("refused", {"why": why}, (), ()))
 
 
 def inheritance(environ: Mapping[str, str]) -> Inheritance | None:
@@ -55,9 +60,9 @@ def inheritance(environ: Mapping[str, str]) -> Inheritance | None:
     listeners = [socket.socket(fileno=fd) for fd in hello.fds]
     if hello.kind != "hello" or hello.fields.get("version") != VERSION:
         why = f"wsctl {__version__} does not understand a handover of wsctl {hello.fields.get('release')}"
-        channel.sendall(packed("refused", {"why": why}, (), ()))
+        Inheritance(channel, listeners, 0).refuse(why)
         raise CannotStart(why)
-    return Inheritance(channel, listeners, hello.fields["generation"], hello.fields["release"])
+    return Inheritance(channel, listeners, hello.fields["generation"])
 
 
 class Successor:

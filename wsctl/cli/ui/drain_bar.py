@@ -23,9 +23,9 @@ ECHO = 3
 LINE_EVERY = 10.0
 """Seconds of the drain between two lines, where there is no bar."""
 
-BAR_WIDTH, MIN_BAR, MIN_OLDEST, GAP = 24, 4, 14, 2
-"""Columns: of the bar where there is room, of the shortest bar and the shortest id worth showing,
-and between two parts."""
+BAR_WIDTH, SHORT_BAR, MIN_BAR, MIN_OLDEST, GAP = 24, 12, 4, 14, 2
+"""Columns: of the bar where there is room, of the shortest one for which everything goes into one line,
+of the shortest bar and the shortest id worth showing, and between two parts."""
 
 
 class ConsoleHandler(logging.Handler):
@@ -141,12 +141,14 @@ def picture(progress: DrainProgress, width: int) -> Table | Group:
     elapsed = Text(f"elapsed {clock(progress.elapsed_s)}", style="dim")
     times = [Text(f"remaining {clock(progress.remaining_s)}", style="cyan")]
     times += [Text(eta, style="cyan") for eta in _eta(progress)]
-    room = width - _cells(phase, count, elapsed, *times) - 2 * GAP - BAR_WIDTH
-    if room >= _named(progress).cell_len:
-        return _line(phase, _bar(progress, BAR_WIDTH), count, elapsed, *times, *_longest(progress, room))
+    told = (phase, count, elapsed, *times)
+    bar = min(BAR_WIDTH, width - _cells(*told, _named(progress)) - GAP)
+    if bar >= SHORT_BAR:
+        longest = _longest(progress, width - _cells(*told) - bar - 2 * GAP)
+        return _line(phase, _bar(progress, bar), count, elapsed, *times, *longest)
     room = width - _cells(phase, count) - GAP
     first = [phase, _bar(progress, min(room, BAR_WIDTH)), count] if room >= MIN_BAR else [phase, count]
-    fitting = (told for told in ([elapsed, *times], times) if _cells(*told) <= width)
+    fitting = (some for some in ([elapsed, *times], times) if _cells(*some) <= width)
     second = next(fitting, times[:1])
     return Group(_line(*first), _line(*second, *_longest(progress, width - _cells(*second) - GAP)))
 
@@ -167,16 +169,16 @@ def _named(progress: DrainProgress) -> Text:
 
 def _longest(progress: DrainProgress, room: int) -> list[Text]:
     """Who has been there longest, as many and as fully as `room` columns hold; none where they hold no id."""
+    told = [described(stay) for stay in progress.longest]
+    several = [Text("longest: " + ", ".join(told[:n]), style="dim") for n in range(len(told), 0, -1)]
+    for shown in (*several, _named(progress)):
+        if shown and shown.cell_len <= room:
+            return [shown]
     if not progress.oldest or room < MIN_OLDEST:
         return []
-    told = [described(stay) for stay in progress.longest]
-    for n in range(len(told), 0, -1):
-        shown = Text("longest: " + ", ".join(told[:n]), style="dim")
-        if shown.cell_len <= room:
-            return [shown]
-    shown = _named(progress)
-    shown.truncate(room, overflow="ellipsis")
-    return [shown]
+    cut = _named(progress)
+    cut.truncate(room, overflow="ellipsis")
+    return [cut]
 
 
 def _cells(*parts: Text) -> int:

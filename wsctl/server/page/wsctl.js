@@ -70,7 +70,7 @@ export class Client extends EventTarget {
    */
   send(text) {
     if (typeof text !== "string") throw new TypeError("the server takes text only");
-    const open = this.#state === "open";
+    const open = this.#state === "open" && this.#socket.readyState === 1;
     if (open) this.#socket.send(text);
     return open;
   }

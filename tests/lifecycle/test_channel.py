@@ -1,0 +1,195 @@
+"""Parcels and descriptors between two ends of a socket."""
+
+import asyncio
+import os
+import socket
+import struct
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from tests.support.other_end import OtherEnd, Pair, no_descriptor_left, pipes, small_pair
+from tests.support.server import DEADLINE
+from tests.support.wires import turn
+from wsctl.lifecycle.channel import MAX_QUEUED, Channel, Parcel, close_all, packed
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def pair() -> Iterator[Pair]:
+    """Two ends of a socket that holds little."""
+    one, other = small_pair()
+    with one, other:
+        yield one, other
+
+
+class Near:
+    """A channel that writes down what happens to it."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.broken: list[str] = []
+        self.drained = 0
+        self._over = asyncio.Event()
+        self.channel = Channel(sock, self._take, self._broken, self._drained)
+
+    async def end(self) -> str:
+        """What it was told when it broke, waited for."""
+        async with asyncio.timeout(DEADLINE):
+            await self._over.wait()
+        (why,) = self.broken
+        return why
+
+    def _take(self, parcel: object) -> None:
+        raise AssertionError(f"{parcel} came back")
+
+    def _broken(self, why: str) -> None:
+        self.broken.append(why)
+        self._over.set()
+
+    def _drained(self) -> None:
+        assert not self.channel.queued
+        self.drained += 1
+
+
+Sent = tuple[str, dict[str, Any], list[bytes], int]
+
+BLOBS = st.binary(max_size=40) | st.sampled_from([0, 1, 4095, 70_000, 400_000]).map(bytes)
+FIELDS = st.dictionaries(st.text(max_size=5), st.none() | st.integers() | st.text(max_size=5), max_size=3)
+PARCELS = st.lists(
+    st.tuples(st.text(min_size=1, max_size=8), FIELDS, st.lists(BLOBS, max_size=3), st.integers(0, 4)),
+    max_size=8,
+)
+
+
+async def _sent_and_heard(parcels: list[Sent]) -> None:
+    one, other = small_pair()
+    near, far = Near(one), OtherEnd(other)
+    identities = []
+    for kind, fields, blobs, count in parcels:
+        fds = pipes(count)
+        identities.append([os.fstat(fd).st_ino for fd in fds])
+        near.channel.send(kind, fields, blobs, fds)
+        close_all(fds)
+    near.channel.send("")
+    await far.hear("")
+    arrived = far.heard[:-1]
+    assert [(kind, fields, blobs) for kind, fields, blobs, _ in arrived] == [p[:3] for p in parcels]
+    assert [[os.fstat(fd).st_ino for fd in parcel.fds] for parcel in arrived] == identities
+    assert not any(os.get_inheritable(fd) for parcel in arrived for fd in parcel.fds)
+    assert (near.channel.queued, near.broken) == (0, [])
+    assert near.drained
+    far.dispose()
+    near.channel.close()
+
+
+@settings(max_examples=60)
+@example([("a", {}, [bytes(400_000)], 4), ("b", {}, [], 4), ("c", {}, [b"x"], 0), ("d", {}, [], 1)])
+@given(PARCELS)
+def test_whatever_is_sent_arrives_in_order_and_whole_with_its_descriptors(parcels: list[Sent]) -> None:
+    with no_descriptor_left():
+        asyncio.run(_sent_and_heard(parcels))
+
+
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        (struct.pack("!IIH", 2**32 - 1, 0, 0), "another language"),
+        (struct.pack("!IIH", 0, 2**32 - 1, 0), "another language"),
+        (b"GET / HTTP/1.1\r\n\r\n", "another language"),
+        (packed("kind", {}, (), [0]), "descriptors were lost"),
+        (b"", "hung up"),
+        (packed("kind", {}, [b"whole"], ())[:-1], "hung up"),
+    ],
+)
+async def test_the_other_side_says_nonsense_or_goes_and_that_is_told_once(
+    pair: Pair, said: bytes, why: str
+) -> None:
+    near = Near(pair[0])
+    pair[1].sendall(said)
+    pair[1].close()
+    assert why in await near.end()
+    near.channel.send("nobody hears this")
+    await turn()
+    assert len(near.broken) == 1
+
+
+async def test_what_was_sent_before_a_hang_up_is_heard(pair: Pair) -> None:
+    near, far = Near(pair[0]), OtherEnd(pair[1])
+    near.channel.send("first")
+    near.channel.send("last")
+    near.channel.close()
+    assert await far.end() == "it hung up"
+    assert far.kinds == ["first", "last"]
+
+
+async def test_who_closes_is_told_of_no_end_and_sends_nothing_more(pair: Pair) -> None:
+    near, far = Near(pair[0]), OtherEnd(pair[1])
+    near.channel.close()
+    near.channel.close()
+    near.channel.send("too late", {}, [b"x"], [0])
+    assert await far.end() == "it hung up"
+    assert (far.kinds, near.broken, near.channel.queued) == ([], [], 0)
+
+
+@pytest.mark.parametrize("queued", [False, True])
+async def test_who_is_just_sending_is_not_told_of_the_end_before_it_is_done(pair: Pair, queued: bool) -> None:
+    near = Near(pair[0])
+    if queued:
+        near.channel.send("stuck", {}, [bytes(1 << 20)])
+    pair[1].close()
+    for _ in range(2):
+        near.channel.send("to nobody", {}, (), [0])
+        assert near.broken == []
+    assert await near.end()
+    assert near.channel.closed
+    await turn()
+    assert len(near.broken) == 1
+
+
+async def test_who_takes_nothing_any_more_is_given_up_and_nothing_is_kept_for_it() -> None:
+    with no_descriptor_left():
+        (one, other), fds, block = small_pair(), pipes(2), [bytes(1 << 20)]
+        near = Near(one)
+        near.channel.send("much", {}, block * 8, fds)
+        near.channel.send("more", {}, block, fds)
+        assert 8 << 20 < near.channel.queued < 9 << 20
+        near.channel.send("too much", {}, block * (MAX_QUEUED >> 20), fds)
+        assert (near.channel.closed, near.channel.queued, near.broken) == (True, 0, [])
+        assert await near.end() == "it takes nothing any more"
+        near.channel.send("nor this")
+        close_all(fds)
+        other.close()
+
+
+async def test_descriptors_of_half_a_parcel_are_closed() -> None:
+    with no_descriptor_left():
+        (one, other), fds = small_pair(), pipes(2)
+        far = OtherEnd(other)
+        socket.send_fds(one, [packed("half", {}, [b"..."], fds)[:-1]], fds)
+        one.close()
+        assert await far.end() == "it hung up"
+        close_all(fds)
+
+
+async def test_who_closes_while_it_takes_a_parcel_gets_no_other() -> None:
+    with no_descriptor_left():
+        (one, other), fds = small_pair(), pipes(2)
+        taken: list[Parcel] = []
+        hung_up = asyncio.Event()
+
+        def take(parcel: Parcel) -> None:
+            taken.append(parcel)
+            far.close()
+            hung_up.set()
+
+        far = Channel(other, take, lambda why: None)
+        socket.send_fds(one, [packed("one", {}, (), fds) + packed("two", {}, (), fds)], fds * 2)
+        async with asyncio.timeout(DEADLINE):
+            await hung_up.wait()
+        assert [parcel.kind for parcel in taken] == ["one"]
+        close_all([*taken[0].fds, *fds])
+        one.close()

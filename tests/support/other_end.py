@@ -1,0 +1,124 @@
+"""The far end of a channel, where a test says what the other process would."""
+
+import asyncio
+import gc
+import os
+import socket
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from tests.support.server import DEADLINE
+from wsctl.lifecycle.channel import Channel, Parcel, close_all
+
+Pair = tuple[socket.socket, socket.socket]
+
+
+def small_pair() -> Pair:
+    """Two ends of a socket that holds little."""
+    one, other = socket.socketpair()
+    one.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+    return one, other
+
+
+def pipes(count: int) -> list[int]:
+    """So many descriptors, each of something of its own."""
+    ends = [os.pipe() for _ in range(count)]
+    close_all([writing for _, writing in ends])
+    return [reading for reading, _ in ends]
+
+
+class OtherEnd:
+    """Takes whatever comes. To be made on a running loop; the socket is its own.
+
+    Attributes:
+        heard: all parcels that came, in order.
+        hung_up: why nothing can come any more, once that is so.
+    """
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.heard: list[Parcel] = []
+        self.hung_up: str | None = None
+        self._sock = sock
+        self._taken = 0
+        self._news = asyncio.Event()
+        self._channel = Channel(sock, self._take, self._broken)
+
+    @property
+    def kinds(self) -> list[str]:
+        return [parcel.kind for parcel in self.heard]
+
+    def say(
+        self, kind: str, blobs: Sequence[bytes] = (), fds: Sequence[int] = (), /, **fields: object
+    ) -> None:
+        self._channel.send(kind, fields, blobs, fds)
+
+    async def hear(self, kind: str) -> Parcel:
+        """The next parcel of a kind, waited for."""
+        async with asyncio.timeout(DEADLINE):
+            while (parcel := self._next(kind)) is None:
+                assert self.hung_up is None, f"{self.hung_up}, and only {self.kinds} came"
+                self._news.clear()
+                await self._news.wait()
+        return parcel
+
+    async def end(self) -> str:
+        """Why nothing comes any more, waited for."""
+        async with asyncio.timeout(DEADLINE):
+            while self.hung_up is None:
+                self._news.clear()
+                await self._news.wait()
+        return self.hung_up
+
+    def hang_up(self) -> None:
+        self._channel.close()
+
+    def garble(self) -> None:
+        """Say what is no parcel."""
+        self._sock.send(b"GET / HTTP/1.1\r\n\r\n")
+
+    def dispose(self) -> None:
+        """Hang up, and close the descriptors that came."""
+        self._channel.close()
+        for parcel in self.heard:
+            close_all(parcel.fds)
+            parcel.fds.clear()
+
+    def _next(self, kind: str) -> Parcel | None:
+        for n, parcel in enumerate(self.heard[self._taken :], self._taken):
+            if parcel.kind == kind:
+                self._taken = n + 1
+                return parcel
+        return None
+
+    def _take(self, parcel: Parcel) -> None:
+        self.heard.append(parcel)
+        self._news.set()
+
+    def _broken(self, why: str) -> None:
+        self.hung_up = why
+        self._news.set()
+
+
+@contextmanager
+def no_descriptor_left() -> Iterator[None]:
+    """Fails when a descriptor more is open at the end; does nothing where they cannot be counted."""
+    before = open_descriptors()
+    yield
+    assert open_descriptors() == before
+
+
+def open_descriptors() -> dict[str, Any]:
+    """What each open descriptor of this process is; the test is skipped where that cannot be told."""
+    if not os.path.isdir("/proc/self/fd"):
+        pytest.skip("needs /proc")
+    gc.collect()
+    found = {}
+    for fd in os.listdir("/proc/self/fd"):
+        try:
+            found[fd] = os.readlink(f"/proc/self/fd/{fd}")
+        except FileNotFoundError:  # the listing's own
+            continue
+    return found

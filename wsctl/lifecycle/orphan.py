@@ -1,0 +1,25 @@
+"""A successor is no child of its predecessor, though that one started it."""
+
+import contextlib
+import os
+from collections.abc import Mapping
+
+from wsctl.lifecycle.channel import packed
+from wsctl.lifecycle.handover import VARIABLE
+
+
+def leave_parent(environ: Mapping[str, str]) -> None:
+    """In a successor, go on in a process whose parent has ended; in any other process do nothing.
+
+    The system's first process is its parent then. systemd waits only for a main process that is a child of
+    its own: another one's it would kill at the beginning of a stop and not at the end. The predecessor is
+    told the number.
+    """
+    channel = environ.get(VARIABLE, "")
+    if not channel.isdecimal():
+        return
+    pid = os.fork()
+    if pid:
+        with contextlib.suppress(OSError):
+            os.write(int(channel), packed("pid", {"pid": pid}, (), ()))
+        os._exit(0)
