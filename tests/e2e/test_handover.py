@@ -20,6 +20,7 @@ from tests.support.generations import Generations
 from tests.support.raw import RawClient, handshake, masked
 from tests.support.server import wsctl
 from tests.support.supervisor import Supervisor
+from tests.support.witness import Witness
 from wsctl.hub.frame import CLOSE, CONTINUATION, TEXT
 
 pytestmark = pytest.mark.anyio
@@ -384,3 +385,17 @@ async def test_an_old_id_is_resumed_after_several_handovers(start: Start) -> Non
         async with connect(f"{server.first.ws_url}/ws/bob?since={since}") as bob:
             assert (await receive(bob))["recovered"] is recovered
             assert [(await receive(bob))["data"] for _ in data] == data
+
+
+async def test_what_stops_the_server_while_it_moves_stops_its_successor(start: Start) -> None:
+    server = start()
+    witness = Witness(server.port)
+    await witness.join(1000)
+    upgrade = server.begin_upgrade()
+    await asyncio.to_thread(server.first.wait_for_line, "handover moving")
+    server.first.signal()
+    outcome = await asyncio.to_thread(upgrade.outcome)
+    server.first.wait_for_line("draining reason=SIGTERM active=1000")
+    assert await asyncio.to_thread(server.first.process.wait) == 0
+    assert server.status(outcome["successor"])["drain"]["reason"] == "SIGTERM"
+    witness.close()

@@ -50,6 +50,8 @@ class History:
     def since(self, seen: MessageId) -> list[Entry] | None:
         """What came after the message `seen`, oldest first; None when that cannot be told, because it was
         never given, or is further back than what is kept."""
+        if seen < self.floor:
+            return None
         found: list[Entry] = []
         for entry in reversed(self._entries):
             if entry.id <= seen:

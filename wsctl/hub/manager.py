@@ -71,9 +71,11 @@ class ConnectionManager:
         self._changed()
 
     def adopt(self, connection: Connection, missed: Sequence[Batch]) -> None:
-        """Make a connection active that another process had. A newer one of the same id stays."""
+        """Make a connection active that another process had. A newer one of the same id stays, and it is
+        closed behind what it was about to be sent."""
         self.flush()
         if connection.client_id in self.active_connections:
+            connection.replay(missed)
             connection.close(CloseCode.REPLACED, REPLACED, Ending.EVICTED)
             return
         self.active_connections[connection.client_id] = connection
@@ -89,8 +91,8 @@ class ConnectionManager:
         self._changed()
 
     def settle(self, connection: Connection) -> None:
-        """Put it into the lane it belongs to, after `behind` changed."""
-        if connection.ending is None:
+        """Put it into the lane it belongs to, after `behind` changed; before it is active it has none."""
+        if self.active_connections.get(connection.client_id) is connection:
             self._fanout.place(connection)
 
     def retire(self, connection: Connection, code: int, reason: str, ending: Ending) -> None:

@@ -187,6 +187,8 @@ class Channel:
         self._loop.remove_reader(self._sock)
         self._loop.remove_writer(self._sock)
         self._unpacker.drop()
+        for parcel in self._queue:
+            parcel.drop()
         self._queue.clear()
         self.queued = 0
         self._sock.close()

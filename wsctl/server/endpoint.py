@@ -94,6 +94,8 @@ class AsgiConnection(Connection):
         self._put(batch)
 
     def replay(self, missed: Sequence[Batch]) -> None:
+        if self.ending is not None:
+            return
         for batch in missed:
             self._granted += len(batch.wire)
             self._put(batch)
@@ -130,7 +132,7 @@ class AsgiConnection(Connection):
                 for payload in [payload for batch in batches for payload in batch.payloads]:
                     await self._websocket.send_text(payload.decode())
                 self._progress = self._node.clock()
-            self._granted = 0
+                self._granted = max(0, self._granted - sum(len(batch.wire) for batch in batches))
             if self.ending not in (None, Ending.LEFT):
                 await self._websocket.close(self.code, self.reason)
                 return

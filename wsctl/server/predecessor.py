@@ -157,8 +157,8 @@ class Predecessor:
         heir.send("listen")
         moving.move_unheard()
         await moving.move_latecomers()
-        heir.send("over")
         await moving.arrived()
+        heir.send("over")
         # Whoever looks for a server from here on must find the successor.
         await heir.until(lambda: self._succeeded, READY_TIMEOUT, "did not listen")
         staying = len(node.manager.active_connections)

@@ -82,7 +82,6 @@ class Successor:
         self._door = door
         self._history: list[Entry] = []
         self._there: set[str] = set()
-        self._late = True
         self._own = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._channel = Channel(channel, self._take, self._hung_up)
@@ -115,7 +114,6 @@ class Successor:
             case "listen":
                 self.may_listen.set()
             case "over":
-                self._late = False
                 self._node.log.history.hold(False)
             case _:
                 close_all(parcel.fds)
@@ -152,12 +150,11 @@ class Successor:
             self._own = False
 
     def _relay(self, entry: Entry, recipients: int) -> int:
-        """To those who are still with the predecessor."""
+        """To those who are still with the predecessor, or have just come to it."""
         to, there = entry.to, self._there
         elsewhere = len(there) if to is None else sum(name in there for name in to)
-        if there or self._late or self._own:
-            fields = {"entry": [*entry.id, to], "recipients": recipients + elsewhere, "own": self._own}
-            self._channel.send("message", fields, [entry.batch.wire])
+        fields = {"entry": [*entry.id, to], "recipients": recipients + elsewhere, "own": self._own}
+        self._channel.send("message", fields, [entry.batch.wire])
         return elsewhere
 
     def _replace(self, client_id: str) -> None:

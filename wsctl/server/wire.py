@@ -97,7 +97,7 @@ class Wire(Connection, asyncio.Protocol):
             return
         self._send(batch, written)
         limit = self._node.settings.max_queue
-        if self.behind and limit and self.waiting > limit + self._granted:
+        if self.behind and limit and self.waiting > limit + self._replayed:
             self._cut(f"more than {limit} bytes waited for this client")
 
     def close(self, code: int, reason: str, ending: Ending) -> None:
@@ -110,6 +110,8 @@ class Wire(Connection, asyncio.Protocol):
         self._transport.abort()
 
     def replay(self, missed: Sequence[Batch]) -> None:
+        if self.ending is not None:
+            return
         self._outbox = self._outbox or Outbox(self.deflate)
         before = self._outbox.size
         for batch in missed:
@@ -125,11 +127,17 @@ class Wire(Connection, asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self.behind = False
+        self._granted = max(0, self._granted - len(self._handed))
         while self._outbox and self._outbox.size and not self.behind:
             self._write(b"".join([b.encoded(self.deflate) for b in self._outbox.take()]))
         if not self.behind:
             self._outbox, self._granted, self._handed = None, 0, b""
             self._node.manager.settle(self)
+
+    @property
+    def _replayed(self) -> int:
+        """Of what waits, the bytes that were missed before and are not held against the queue."""
+        return max(0, self._granted - len(self._handed) + self._transport.get_write_buffer_size())
 
     def _send(self, batch: Batch, written: int = 0) -> None:
         if self.behind:
@@ -142,6 +150,8 @@ class Wire(Connection, asyncio.Protocol):
         self._transport.write(data)
         if self.behind:
             self._handed = data  # of which the transport has kept the end
+        else:
+            self._granted = max(0, self._granted - len(data))
 
     def _cut(self, reason: str) -> None:
         if self._outbox:
