@@ -62,7 +62,7 @@ async def test_an_open_connection_goes_on_in_a_fresh_process(start: Start) -> No
         publish(server, "one")
         outcome = await upgraded(server)
         assert (outcome["moved"], outcome["staying"], outcome["error"]) == (1, 0, None)
-        assert server.first.wait() == 0
+        assert server.first_ended() == 0
         publish(server, "two")
         await alice.send("three")
         assert [(await receive(alice))["data"] for _ in range(3)] == ["one", "two", "three"]
@@ -71,7 +71,7 @@ async def test_an_open_connection_goes_on_in_a_fresh_process(start: Start) -> No
         async with connect(f"{server.first.ws_url}/ws/bob?since={first['id']}") as bob:
             assert (await receive(bob))["recovered"] is True
             assert [(await receive(bob))["data"] for _ in range(3)] == ["one", "two", "three"]
-    assert re.search(r"handed_over=1\b", server.first.lines[-1] + "".join(server.first.lines))
+    server.first.wait_for_line(r"drained.* handed_over=1\b")
 
 
 async def test_without_any_history_nothing_is_lost_either(start: Start) -> None:
@@ -100,7 +100,7 @@ async def test_the_signal_and_the_command_hand_over_too(start: Start, environ: d
     server = start()
     async with connect(f"{server.first.ws_url}/ws/alice") as alice:
         server.first.signal(signal.SIGUSR2)
-        assert await asyncio.to_thread(server.first.wait) == 0
+        assert await asyncio.to_thread(server.first_ended) == 0
         second = int(server.first.wait_for_line(r"handover done.* successor=(\d+)").group(1))
         server.wait_until_serving(second)
         done = await asyncio.to_thread(wsctl, "upgrade", environ=environ)
@@ -133,7 +133,7 @@ async def test_a_drain_while_the_successor_starts_ends_both(start: Start) -> Non
     server = start()
     successor = server.begin_upgrade().successor
     server.first.signal()
-    assert await asyncio.to_thread(server.first.wait) == 0
+    assert await asyncio.to_thread(server.first_ended) == 0
     server.wait_gone(successor)
     with socket.socket() as probe:
         assert probe.connect_ex(("127.0.0.1", server.port)) != 0
@@ -202,7 +202,7 @@ async def test_who_is_too_far_behind_drains_and_resumes(start: Start) -> None:
             publish(server, "x" * 900_000)
         outcome = await upgraded(server)
         assert (outcome["moved"], outcome["staying"]) == (0, 1)
-        assert await asyncio.to_thread(server.first.wait) == 4
+        assert await asyncio.to_thread(server.first_ended) == 4
 
 
 async def test_who_closes_just_then_is_answered(start: Start) -> None:
@@ -256,7 +256,7 @@ async def test_a_request_that_was_under_way_is_answered(start: Start) -> None:
         await halt
         silent.join("silent")
         assert b" 101 " in halting.read_head()
-        assert await asyncio.to_thread(server.first.wait) == 0
+        assert await asyncio.to_thread(server.first_ended) == 0
         assert server.status()["connections"] == 2
 
 
@@ -271,7 +271,7 @@ async def test_on_a_unix_socket_too(start: Start, runtime_dir: Path) -> None:
     server = start("--uds", str(path), serving=r"url=unix:(\S+)")
     async with unix_connect(str(path), "ws://localhost/ws/alice") as alice:
         await upgraded(server)
-        assert await asyncio.to_thread(server.first.wait) == 0
+        assert await asyncio.to_thread(server.first_ended) == 0
         publish(server, "moved")
         assert (await receive_type(alice, "message"))["data"] == "moved"
         async with unix_connect(str(path), "ws://localhost/ws/bob") as bob:
@@ -326,7 +326,7 @@ async def test_who_cannot_move_drains_beside_the_successor_and_hears_everything(
             both = [[m["id"] for m in heard[name] if "to" not in m] for name in ("alice", "bob")]
             assert both[0][1:] == both[1]
         await alice.close()
-    assert await asyncio.to_thread(server.first.wait) == 0
+    assert await asyncio.to_thread(server.first_ended) == 0
     async with tls.connect(f"alice?since={first['id']}") as alice:
         assert (await receive(alice))["recovered"] is True
         assert [(await receive(alice))["data"] for _ in range(5)] == [m["data"] for m in heard["alice"]]
@@ -340,7 +340,7 @@ async def test_a_newer_connection_at_the_successor_replaces_the_one_that_stayed(
         await upgraded(tls.server)
         async with tls.connect("alice") as newer:
             assert (await closed(older))[0] == 4501
-            assert await asyncio.to_thread(tls.server.first.wait) == 0
+            assert await asyncio.to_thread(tls.server.first_ended) == 0
             publish(tls.server, "only one")
             assert (await receive_type(newer, "message"))["data"] == "only one"
 
@@ -371,7 +371,7 @@ async def test_systemd_is_told_of_the_new_main_process(start: Start, runtime_dir
             said = [systemd.hear_one("READY=1"), systemd.hear_one("READY=1")]
             # Only the first process is believed until it has named the second.
             assert sum(f"MAINPID={outcome['successor']}" in lines for lines in said) == 1
-        assert await asyncio.to_thread(server.first.wait) == 0
+        assert await asyncio.to_thread(server.first_ended) == 0
         assert not any("STOPPING=1" in lines for lines in systemd.heard())
 
 
@@ -396,6 +396,6 @@ async def test_what_stops_the_server_while_it_moves_stops_its_successor(start: S
     server.first.signal()
     outcome = await asyncio.to_thread(upgrade.outcome)
     server.first.wait_for_line("draining reason=SIGTERM active=1000")
-    assert await asyncio.to_thread(server.first.process.wait) == 0
+    assert await asyncio.to_thread(server.first_ended) == 0
     assert server.status(outcome["successor"])["drain"]["reason"] == "SIGTERM"
-    witness.close()
+    await witness.close()

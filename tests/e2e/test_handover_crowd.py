@@ -58,7 +58,7 @@ async def _upgrade_again_and_again(server: Generations) -> None:
     assert [text for text in data if text[0] == "i"] == [f"i{n}" for n in range(sent)]
     assert len(outside.accepted) > UPGRADES * OUTSIDE / 10
     assert witness.silence < 1
-    witness.close()
+    await witness.close()
     # The second half needs no more than the first.
     assert max(memory[UPGRADES // 2 :]) < 1.1 * max(memory[: UPGRADES // 2])
     assert max(files) - min(files) <= 4
@@ -97,7 +97,7 @@ async def _move_many(server: Generations) -> None:
     server.api("POST", "/api/broadcast", {"data": "here"})
     await witness.level(1)
     assert witness.faults == []
-    witness.close()
+    await witness.close()
 
 
 def _resident(pid: int) -> int:

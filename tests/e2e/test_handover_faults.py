@@ -142,7 +142,7 @@ async def test_when_the_predecessor_is_killed_half_way_the_rest_resumes_at_the_s
         _, before = server.api("POST", "/api/broadcast", {"data": "before"})
         fault("kills its predecessor")
         successor = server.begin_upgrade().successor
-        await asyncio.to_thread(server.first.process.wait)
+        await asyncio.to_thread(server.first_ended)
         server.wait_until_serving(successor)
         _, after = server.api("POST", "/api/broadcast", {"data": "after"})
         stayed = await _accounted(server, clients, before["id"])

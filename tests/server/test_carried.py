@@ -21,18 +21,19 @@ CARRIED = st.builds(
     address=st.text(max_size=10),
     age=st.floats(0, 1e9),
     deflate=st.booleans(),
+    seen=st.text(max_size=10),
     unread=st.none() | UNREAD,
     unsent=st.lists(st.tuples(st.binary(max_size=20), st.integers(0, 5)), max_size=3).map(tuple),
 )
 
-BARE = Carried("bob", "192.0.2.1:5", 1.5, False, None, ())
+BARE = Carried("bob", "192.0.2.1:5", 1.5, False, "1-1", None, ())
 
 
 @settings(max_examples=200)
 @example([])
 @example([BARE])
-@example([Carried("bob", "", 0.0, True, Unread(b"", None, 1, False, 0), ((b"", 1), (b"x", 0))), BARE])
-@example([Carried("bob", "", 0.0, True, Unread(b"", b"", 1, True, 1), ()), BARE])
+@example([Carried("bob", "", 0.0, True, "1-1", Unread(b"", None, 1, False, 0), ((b"", 1), (b"x", 0))), BARE])
+@example([Carried("bob", "", 0.0, True, "1-1", Unread(b"", b"", 1, True, 1), ()), BARE])
 @given(st.lists(CARRIED, max_size=5))
 def test_connections_are_the_same_on_the_other_side(connections: list[Carried]) -> None:
     rows, blobs = packed(connections)
@@ -41,7 +42,7 @@ def test_connections_are_the_same_on_the_other_side(connections: list[Carried]) 
 
 
 def test_unpacking_leaves_the_rows_as_they_were() -> None:
-    connections = [Carried("bob", "", 0.0, True, Unread(b"a", b"b", 1, True, 1), ((b"x", 1),))]
+    connections = [Carried("bob", "", 0.0, True, "1-1", Unread(b"a", b"b", 1, True, 1), ((b"x", 1),))]
     rows, blobs = packed(connections)
     assert unpacked(rows, blobs) == unpacked(rows, blobs) == connections
 

@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,22 +18,22 @@ from wsctl.lifecycle.handover import VARIABLE
 from wsctl.server import predecessor, successor
 
 
-def _after_first_batch(act: Any) -> None:
-    original = successor.Successor._adopt_all
+def _after_first_batch(act: Callable[[], None]) -> None:
+    original = successor.Successor._adopt
 
-    async def adopt(self: Any, parcel: Any) -> None:
-        await original(self, parcel)
+    async def adopt(*parcel: Any) -> None:
+        await original(*parcel)
         act()
 
-    successor.Successor._adopt_all = adopt  # type: ignore[method-assign]
+    successor.Successor._adopt = adopt  # type: ignore[method-assign,assignment]
 
 
-def _before_answering(act: Any) -> None:
-    async def adopt(self: Any, parcel: Any) -> None:
+def _before_answering(act: Callable[[], None]) -> None:
+    async def adopt(*parcel: Any) -> None:
         act()
         await asyncio.Event().wait()
 
-    successor.Successor._adopt_all = adopt  # type: ignore[method-assign]
+    successor.Successor._adopt = adopt  # type: ignore[method-assign,assignment]
 
 
 def misbehave(fault: str) -> None:

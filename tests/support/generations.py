@@ -70,6 +70,10 @@ class Generations:
         if pid not in self.pids:
             self.pids.append(pid)
 
+    def first_ended(self) -> int:
+        """The exit code of the first process, waited for. Its log goes on: successors write to it."""
+        return self.first.process.wait(DEADLINE)
+
     def wait_gone(self, pid: int) -> None:
         """Wait until a process has ended."""
         until = time.monotonic() + DEADLINE

@@ -45,7 +45,7 @@ class HandTransport(asyncio.Transport):
         self._buffer = bytearray()
         self._high, self._low = 64 * 1024, 16 * 1024
         self._paused = False
-        self._closing = False
+        self._closing = self._ended = False
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         return {"socket": self.sock, "ssl_object": self.tls or None}.get(name, default)
@@ -94,15 +94,26 @@ class HandTransport(asyncio.Transport):
             self._finish()
 
     def abort(self) -> None:
+        """As with uvloop, what is buffered may still be written until the connection is lost."""
         self.aborted = self._closing = True
-        self._buffer.clear()
-        self._finish()
+        if not self.lost:
+            self.lost = True
+            _soon(self.lose)
+
+    def lose(self, exc: None = None) -> None:
+        """The connection is lost now."""
+        if not self._ended:
+            self.lost = self._ended = True
+            self.protocol.connection_lost(exc)
+            self._buffer.clear()
 
     def writable(self) -> None:
         """The loop finds that the socket takes bytes."""
-        if self.lost or not self._buffer:
+        if self._ended or not self._buffer:
             return
         self._send()
+        if self.lost:
+            return
         if self._paused and len(self._buffer) <= self._low:
             self._paused = False
             self.protocol.resume_writing()
@@ -144,7 +155,7 @@ class HandTransport(asyncio.Transport):
             return
         if self._closing and not self.lost:
             self.lost = True
-            _soon(self.protocol.connection_lost)
+            _soon(self.lose)
 
 
 def _soon(call: Callable[[None], None]) -> None:

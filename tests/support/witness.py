@@ -65,10 +65,14 @@ class Witness:
         """The longest time in seconds in which one of them got nothing, between two pieces of data."""
         return max(client.silence for client in self.clients)
 
-    def close(self) -> None:
+    async def close(self) -> None:
+        """Let all of them go."""
         for client in self.clients:
             client.leaving = True
             client.transport.abort()
+        async with asyncio.timeout(DEADLINE):
+            while not all(client.gone for client in self.clients):
+                await self._change()
 
     async def _welcomed(self) -> None:
         async with asyncio.timeout(DEADLINE):
@@ -89,7 +93,7 @@ class WitnessClient(asyncio.Protocol):
         self.transport: asyncio.Transport
         self.seen = 0
         self.welcomed = False
-        self.leaving = False
+        self.leaving = self.gone = False
         self.silence = 0.0
         self._last = 0.0
         self._head = bytearray()
@@ -112,11 +116,13 @@ class WitnessClient(asyncio.Protocol):
         self.witness.news.set()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self.gone = True
+        self.witness.news.set()
         if not self.leaving:
             self.witness.faults.append(f"{self.name} was disconnected")
 
     def send(self, text: str) -> None:
-        self.transport.write(masked(TEXT, json.dumps(text).encode()))
+        self.transport.write(masked(TEXT, text.encode()))
 
     def _after_welcome(self, data: bytes) -> bytes:
         self._head += data

@@ -108,26 +108,21 @@ def packed(kind: str, fields: dict[str, Any], blobs: Sequence[bytes], fds: Seque
 
 
 class _Outgoing:
-    """A parcel on its way; `copies` says that the descriptors are ours to close."""
+    """A parcel on its way."""
 
-    __slots__ = ("copies", "data", "fds")
+    __slots__ = ("data", "fds")
 
     def __init__(self, data: bytes, fds: Sequence[int]) -> None:
         self.data = memoryview(data)
         self.fds = list(fds)
-        self.copies = False
-
-    def keep(self) -> None:
-        """It could not be sent at once: whoever sent it may close its descriptors now."""
-        self.fds, self.copies = [os.dup(fd) for fd in self.fds], True
 
     def written(self, n: int) -> None:
+        """The descriptors travel with the first byte."""
         self.data = self.data[n:]
         self.drop()
 
     def drop(self) -> None:
-        if self.copies:
-            close_all(self.fds)
+        close_all(self.fds)
         self.fds = []
 
 
@@ -156,7 +151,7 @@ class Channel:
         self._loop.add_reader(sock, self._readable)
         self.queued = 0
         """Bytes that wait for the other process."""
-        self.closed = False
+        self.closed = self._deaf = False
 
     def send(
         self,
@@ -165,33 +160,35 @@ class Channel:
         blobs: Sequence[bytes] = (),
         fds: Sequence[int] = (),
     ) -> None:
-        """Send a parcel, in order; the descriptors may be closed afterwards. Nothing happens once the channel
-        is closed."""
-        if self.closed:
+        """Send a parcel, in order. Its descriptors are the channel's from here on, which closes them. Nothing
+        is sent to who does not listen any more."""
+        if self._deaf:
+            close_all(fds)
             return
         parcel = _Outgoing(packed(kind, fields or {}, blobs, fds), fds)
         self._queue.append(parcel)
         self.queued += len(parcel.data)
         if len(self._queue) == 1:
             self._writable()
-        if parcel.fds and not self.closed:
-            parcel.keep()
         if self.queued > MAX_QUEUED:
             self._fail("it takes nothing any more")
 
     def close(self) -> None:
         """Hang up; what is queued is dropped."""
-        if self.closed:
-            return
-        self.closed = True
-        self._loop.remove_reader(self._sock)
+        if not self.closed:
+            self._stop_writing()
+            self.closed = True
+            self._loop.remove_reader(self._sock)
+            self._unpacker.drop()
+            self._sock.close()
+
+    def _stop_writing(self) -> None:
+        self._deaf = True
         self._loop.remove_writer(self._sock)
-        self._unpacker.drop()
         for parcel in self._queue:
             parcel.drop()
         self._queue.clear()
         self.queued = 0
-        self._sock.close()
 
     def _writable(self) -> None:
         try:
@@ -199,8 +196,9 @@ class Channel:
                 self._write(self._queue[0])
         except BlockingIOError:
             self._loop.add_writer(self._sock, self._writable)
-        except OSError as error:
-            self._fail(error.strerror or str(error))
+        except OSError:
+            # It has hung up. What it said before is still to be read, and then its end.
+            self._stop_writing()
         else:
             self._loop.remove_writer(self._sock)
             self._drained()

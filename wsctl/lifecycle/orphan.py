@@ -23,3 +23,5 @@ def leave_parent(environ: Mapping[str, str]) -> None:
         with contextlib.suppress(OSError):
             os.write(int(channel), packed("pid", {"pid": pid}, (), ()))
         os._exit(0)
+    # A terminal hangs up on everybody in it when the process ends that it was opened for.
+    os.setsid()

@@ -22,16 +22,17 @@ class Unread:
 class Carried:
     """An open connection without its socket.
 
-    `age` is in seconds since it was accepted; `unsent` are bytes in the order in which they must be written,
-    each with the number of messages of which it holds the first byte.
+    `age` is in seconds since it was accepted; `seen` is the id of the newest message that it was sent or has
+    in `unsent`: bytes in the order in which they must be written, each with the number of messages in it.
     """
 
     client_id: str
     address: str
     age: float
     deflate: bool
+    seen: str
     unread: Unread | None
-    unsent: tuple[tuple[bytes, int], ...]
+    unsent: tuple[tuple[bytes, int], ...] = ()
 
     @property
     def batches(self) -> list[Batch]:

@@ -1,23 +1,25 @@
 """The connections on their way to a successor."""
 
 import asyncio
+import logging
 from collections.abc import Sequence
 from typing import Any, Protocol
 
 from wsctl.server.carried import packed
+from wsctl.server.departure import Departure
+from wsctl.server.following import STALL_TIMEOUT
 from wsctl.server.heir import Heir
 from wsctl.server.node import Node
 from wsctl.server.wire import Wire
 
-STALL_TIMEOUT = 10.0
-"""Seconds without a sign of life after which a successor that takes connections counts as hanging: as long
-as a client that does not read."""
+TOGETHER = 24
+"""Connections in one parcel. For a moment each needs a second descriptor, of which `LAST_FILES` are kept."""
 
-TOGETHER = 100
-"""Connections in one parcel: within what the kernel passes at a time, and some milliseconds of work."""
+BYTES_TOGETHER = 8 << 20
+"""Bytes of theirs in one parcel, and at least one connection: twice of what a single one may have."""
 
-AHEAD = 3
-"""Parcels of connections under way: enough to keep the successor busy, and what a crash of it cuts off."""
+AHEAD = 200
+"""Connections under way: enough to keep the successor busy, and what a crash of it cuts off."""
 
 LAST_HEADS = 1.0
 """Seconds in which requests that have arrived in part may become connections, which still move."""
@@ -26,21 +28,24 @@ LOOK = 0.05
 """Seconds between two looks for them."""
 
 
+log = logging.getLogger("wsctl.handover")
+
+
 class House(Protocol):
     """Where connections come from."""
 
     def half_heard(self) -> int:
         """How many requests have arrived in part."""
 
-    def take_unheard(self) -> Sequence[asyncio.Transport]:
-        """The connections that have said nothing yet; they are the caller's from here on."""
+    def take_unheard(self) -> Sequence[int]:
+        """The descriptors of connections that have said nothing yet, which are the caller's from here on."""
 
 
 class Convoy:
     """What has moved.
 
     Attributes:
-        moved, lost: connections that the successor has, and that ended on the way.
+        under_way, moved, lost: connections that were sent, that the successor has, and that ended meanwhile.
         silence: the longest time, in seconds, in which one of them was with nobody.
     """
 
@@ -48,7 +53,8 @@ class Convoy:
         self._node = node
         self._house = house
         self._heir = heir
-        self._under_way = 0
+        self._kept: set[Wire] = set()
+        self.under_way = 0
         self.moved = 0
         self.lost = 0
         self.silence = 0.0
@@ -57,18 +63,13 @@ class Convoy:
         """All that can move, those connected longest first."""
         while self._movable():
             await self._heir.until(self._may_send, STALL_TIMEOUT, "stopped answering")
-            # Looked up again: nothing is awaited between this and the sending.
-            self._send(self._movable())
-            await asyncio.sleep(0)
+            await self._send(self._movable())
 
     def move_unheard(self) -> None:
         """Connections that have said nothing will say it to the successor."""
-        transports = self._house.take_unheard()
-        for at in range(0, len(transports), TOGETHER):
-            some = transports[at : at + TOGETHER]
-            self._heir.send("doors", fds=[t.get_extra_info("socket").fileno() for t in some])
-        for transport in transports:
-            transport.abort()
+        fds = self._house.take_unheard()
+        for at in range(0, len(fds), TOGETHER):
+            self._heir.send("doors", fds=fds[at : at + TOGETHER])
 
     async def move_latecomers(self) -> None:
         """Clients whose request was under way when the move began."""
@@ -80,34 +81,48 @@ class Convoy:
     async def arrived(self) -> None:
         """Wait until the successor has told of everything that was sent."""
         await self._heir.until(
-            lambda: not self._under_way and not self._heir.queued, STALL_TIMEOUT, "stopped answering"
+            lambda: not self.under_way and not self._heir.queued, STALL_TIMEOUT, "stopped answering"
         )
 
     def note(self, told: dict[str, Any]) -> None:
         """The successor has got some."""
-        self._under_way -= told["moved"] + told["lost"]
+        self.under_way -= told["moved"] + told["lost"]
         self.moved += told["moved"]
         self.lost += told["lost"]
         self.silence = max(self.silence, told["silence_s"])
 
     def _may_send(self) -> bool:
-        return self._under_way <= (AHEAD - 1) * TOGETHER and not self._heir.queued
+        return self.under_way + TOGETHER <= AHEAD and not self._heir.queued
 
     def _movable(self) -> list[Wire]:
         found: list[Wire] = []
+        size = 0
         for connection in self._node.manager.active_connections.values():
-            if len(found) == TOGETHER:
+            if not isinstance(connection, Wire) or connection in self._kept or not connection.can_move:
+                continue
+            size += connection.waiting
+            if len(found) == TOGETHER or (found and size > BYTES_TOGETHER):
                 break
-            if isinstance(connection, Wire) and connection.can_move:
-                found.append(connection)
+            found.append(connection)
         return found
 
-    def _send(self, wires: list[Wire]) -> None:
+    async def _send(self, wires: list[Wire]) -> None:
         self._node.manager.flush()
-        wires = [wire for wire in wires if wire.can_move]  # the flush may have found some to be gone
-        rows, blobs = packed([wire.depart() for wire in wires])
-        fields = {"rows": rows, "seen": self._node.log.newest, "at": self._node.clock()}
-        self._under_way += len(wires)
-        self._heir.send("move", fields, blobs, [wire.fd for wire in wires if wire.fd is not None])
-        for wire in wires:
-            wire.gone()
+        began = self._node.clock()
+        leaving = [departure for wire in wires if (departure := self._depart(wire))]
+        self.under_way += len(leaving)
+        for departure in leaving:
+            await departure.ended
+        rows, blobs = packed([departure.carried for departure in leaving])
+        self._heir.send("move", {"rows": rows, "at": began}, blobs, [departure.fd for departure in leaving])
+
+    def _depart(self, wire: Wire) -> Departure | None:
+        """None when it is gone, or stays because the process has no descriptor left."""
+        if not wire.can_move:
+            return None
+        try:
+            return wire.depart()
+        except OSError as error:
+            log.warning("a client stays", extra={"fields": {"client_id": wire.client_id, "why": str(error)}})
+            self._kept.add(wire)
+            return None

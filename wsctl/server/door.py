@@ -6,6 +6,7 @@ Whatever else it may be, or if anything about it is unusual, goes to h11 as it c
 """
 
 import asyncio
+import os
 import re
 from collections.abc import Callable
 
@@ -104,14 +105,20 @@ class Door(asyncio.Protocol):
             # Also when it was refused: HTTP comes to the same verdict and knows how to say it.
             self.pass_on().data_received(data)
 
-    def leave(self) -> asyncio.Transport | None:
-        """Give the connection away, to be read by another process; None when it cannot be: it has TLS."""
+    def leave(self) -> int | None:
+        """Give the connection away, to be read by another process: its descriptor. None when it cannot be,
+        because it has TLS or no descriptor is left, and stays."""
         if self._transport.is_closing() or self._transport.get_extra_info("ssl_object"):
+            return None
+        try:
+            fd = os.dup(self._transport.get_extra_info("socket").fileno())
+        except OSError:
             return None
         self._lobby.waiting.discard(self)
         self._transport.pause_reading()
         self._transport.set_protocol(asyncio.Protocol())
-        return self._transport
+        self._transport.abort()
+        return fd
 
     def pass_on(self) -> HttpProtocol:
         """Let HTTP have it."""

@@ -1,10 +1,12 @@
 """While a successor gives the ids: what is published here goes there, and comes back in its order."""
 
+from collections.abc import Iterable, Iterator
+
 from wsctl import messages
 from wsctl.codes import CloseCode
 from wsctl.hub.connection import Ending
 from wsctl.hub.frame import Batch
-from wsctl.hub.history import Entry
+from wsctl.hub.history import Entry, MessageId
 from wsctl.hub.log import Draft
 from wsctl.hub.manager import REPLACED
 from wsctl.lifecycle.channel import Parcel
@@ -12,7 +14,11 @@ from wsctl.server.heir import Heir
 from wsctl.server.node import Node
 
 TOGETHER = 1 << 20
-"""Bytes of history in one parcel, and at least one message: what is sent at once between two looks around."""
+"""Bytes of history in one parcel, and at least one message: what is sent between two looks around."""
+
+STALL_TIMEOUT = 10.0
+"""Seconds without a sign of life after which a successor counts as hanging: as long as a client that does
+not read."""
 
 
 class Following:
@@ -21,19 +27,21 @@ class Following:
     def __init__(self, node: Node, heir: Heir) -> None:
         self._node = node
         self._heir = heir
+        self._sent: MessageId = (0, 0)
+
+    async def prepare(self) -> None:
+        """Send the history that there is, at the pace of the successor, while this process still leads."""
+        for entries in _pieces(self._node.log.history.entries()):
+            self._send_history(entries)
+            await self._heir.until(lambda: not self._heir.queued, STALL_TIMEOUT, "stopped answering")
 
     def begin(self) -> None:
         """Give the log away: from here on the successor gives the ids."""
         log = self._node.log
-        entries: list[Entry] = []
-        size = 0
-        for entry in log.history.entries():
-            entries.append(entry)
-            size += len(entry.batch.wire)
-            if size >= TOGETHER:
-                self._send_history(entries)
-                entries, size = [], 0
-        self._send_history(entries)
+        # What was let go of meanwhile is before the floor, and the successor lets go of it too.
+        rest = [entry for entry in log.history.entries() if entry.id > self._sent]
+        for entries in _pieces(rest):
+            self._send_history(entries)
         here = list(self._node.manager.active_connections)
         self._heir.send("begin", {"position": log.position, "floor": log.history.floor, "here": here})
         log.follow(self._publish)
@@ -59,6 +67,7 @@ class Following:
                     connection.close(CloseCode.REPLACED, REPLACED, Ending.EVICTED)
 
     def _send_history(self, entries: list[Entry]) -> None:
+        self._sent = entries[-1].id
         rows = [[*entry.id, entry.to] for entry in entries]
         self._heir.send("history", {"entries": rows}, [entry.batch.wire for entry in entries])
 
@@ -71,3 +80,17 @@ class Following:
 
     def _left(self, client_id: str) -> None:
         self._heir.send("left", {"id": client_id})
+
+
+def _pieces(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
+    """The entries, about `TOGETHER` bytes of them at a time."""
+    piece: list[Entry] = []
+    size = 0
+    for entry in entries:
+        piece.append(entry)
+        size += len(entry.batch.wire)
+        if size >= TOGETHER:
+            yield piece
+            piece, size = [], 0
+    if piece:
+        yield piece

@@ -85,12 +85,14 @@ class Heir:
         self._channel.close()
 
     async def end(self) -> None:
-        """Kill it. A successor that was given up must not serve."""
-        self._channel.close()
+        """Kill it: a successor that was given up must not serve. What it has said is heard to the end."""
         self._process.kill()
         await asyncio.to_thread(self._process.wait)
-        if self._signal(signal.SIGKILL):
-            await self._wait(lambda: not self._signal(0))
+        # Who got away from that process says its number before anything else.
+        await self._wait(lambda: self.pid is not None or self._channel.closed)
+        self._signal(signal.SIGKILL)
+        await self._wait(lambda: self._channel.closed)
+        self._channel.close()
 
     def stop(self) -> None:
         """What was to stop this server stops that one."""

@@ -92,9 +92,15 @@ class Listening:
         """How many requests have arrived in part."""
         return sum(request.half_heard for request in self._requests())
 
-    def take_unheard(self) -> list[asyncio.Transport]:
-        """The connections that have said nothing yet; they are the caller's from here on."""
-        return [transport for door in list(self._lobby.waiting) if (transport := door.leave())]
+    def take_unheard(self) -> list[int]:
+        """The descriptors of connections that have said nothing yet, which are the caller's from here on."""
+        return [fd for door in list(self._lobby.waiting) if (fd := door.leave()) is not None]
+
+    def give_up_listening(self) -> None:
+        """Others have the sockets for good."""
+        for sock in self._public:
+            sock.close()
+        self._public = []
 
     def _requests(self) -> Iterable[HttpProtocol]:
         return cast(Iterable[HttpProtocol], list(self._state.connections))

@@ -40,11 +40,15 @@ class House(convoy.House, Protocol):
     def listen_again(self) -> Awaitable[None]:
         """Accept connections again."""
 
+    def give_up_listening(self) -> None:
+        """Others have the sockets for good."""
+
 
 class Predecessor:
     """Hands one server over, as often as it fails and once when it succeeds.
 
-    `observers` are told each change of state.
+    `obstacle` tells why that cannot be in this process, or None; `observers` are told each change of state;
+    `patience` is how many seconds a successor has to be ready, and then to listen.
     """
 
     def __init__(
@@ -52,14 +56,17 @@ class Predecessor:
         node: Node,
         house: House,
         spawn: Spawn,
+        *,
         observers: Sequence[Observer] = (),
-        pid: int | None = None,
+        obstacle: Callable[[], str | None] = lambda: None,
+        patience: float | None = None,
     ) -> None:
         self._node = node
         self._house = house
         self._spawn = spawn
         self._observers = [_log, *observers]
-        self._pid = os.getpid() if pid is None else pid
+        self._obstacle = obstacle
+        self._patience = READY_TIMEOUT if patience is None else patience
         self._waiters: list[asyncio.Future[None]] = []
         self._task: asyncio.Task[None] | None = None
         self._heir: Heir | None = None
@@ -78,11 +85,8 @@ class Predecessor:
         Raises:
             NotDraining: it cannot be done now, or not in this process; the text says why.
         """
-        if self._pid == 1:
-            text = (
-                "this is process 1 of its container, and its end is the container's: deploy a new container"
-            )
-            raise NotDraining(text)
+        if obstacle := self._obstacle():
+            raise NotDraining(obstacle)
         if self.under_way:
             raise NotDraining("a handover is under way already")
         if self._node.life.phase is not Phase.SERVING:
@@ -116,17 +120,18 @@ class Predecessor:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
             self._tell(HandoverState.FAILED, error="the server was stopped before its successor was ready")
-            self._over()
+        self._over()
         if self._heir and self._following:
             await self._heir.farewell()
-        elif self._heir:
+        elif self._heir and not self._succeeded:
             await self._heir.end()
 
     # The course
 
     async def _run(self) -> None:
         try:
-            await self._move(await self._start())
+            heir = await self._start()
+            await self._move(heir)
         except HandoverFailed as error:
             await self._go_on(str(error))
         except NotDraining as error:
@@ -134,25 +139,31 @@ class Predecessor:
         except Exception as error:
             log.exception("the handover failed")
             await self._go_on(f"{type(error).__name__}: {error}")
+        else:
+            # From here on the successor is the server, whatever fails here.
+            self._drain_the_rest(heir)
 
     async def _start(self) -> Heir:
         """Nothing changes for the clients yet."""
         self._ready = self._succeeded = False
         self._heir = heir = Heir(self._spawn, self._take, self._lost)
         hello = {"version": VERSION, "release": __version__, "generation": self._node.generation + 1}
-        heir.send("hello", hello, fds=[sock.fileno() for sock in self._house.public()])
-        await heir.until(lambda: self._ready, READY_TIMEOUT, "was not ready")
+        heir.send("hello", hello, fds=[os.dup(sock.fileno()) for sock in self._house.public()])
+        await heir.until(lambda: self._ready, self._patience, "was not ready")
+        following = Following(self._node, heir)
+        await following.prepare()
         self._node.driver.hand_over()
+        self._following = following
         return heir
 
     async def _move(self, heir: Heir) -> None:
         node = self._node
+        self._convoy = moving = Convoy(node, self._house, heir)
         self._house.stop_listening()
         node.manager.flush()
-        self._convoy = moving = Convoy(node, self._house, heir)
-        self._following = Following(node, heir)
         self._tell(HandoverState.MOVING, total=len(node.manager.active_connections))
-        self._following.begin()
+        if self._following:
+            self._following.begin()
         await moving.move_connections()
         heir.send("listen")
         moving.move_unheard()
@@ -160,31 +171,34 @@ class Predecessor:
         await moving.arrived()
         heir.send("over")
         # Whoever looks for a server from here on must find the successor.
-        await heir.until(lambda: self._succeeded, READY_TIMEOUT, "did not listen")
-        staying = len(node.manager.active_connections)
-        silence = round(moving.silence, 3)
-        self._tell(HandoverState.DONE, moved=moving.moved, staying=staying, silence_s=silence)
+        await heir.until(lambda: self._succeeded, self._patience, "did not listen")
+
+    def _drain_the_rest(self, heir: Heir) -> None:
+        self._house.give_up_listening()
+        moving, staying = self._convoy, len(self._node.manager.active_connections)
+        if moving:
+            silence = round(moving.silence, 3)
+            self._tell(HandoverState.DONE, moved=moving.moved, staying=staying, silence_s=silence)
         self._over()
-        node.driver.handed_over()
-        if node.life.signalled:
+        self._node.driver.handed_over()
+        if self._node.life.signalled:
             heir.stop()
 
     async def _go_on(self, why: str) -> None:
         """As if nothing had been asked."""
-        heir, self._heir = self._heir, None
-        if heir:
-            await heir.end()
-        if self._following:
-            self._following.end()
-            self._following = None
+        if self._heir:
+            await self._heir.end()  # what it still says is taken in
+        following, self._following, self._heir = self._following, None, None
         if self._node.life.phase is Phase.HANDOVER:
+            if following:
+                following.end()
             await self._house.listen_again()
             self._node.manager.tally[Ending.HANDED_OVER] = 0
             self._node.driver.stay()
-        moved = self._convoy.moved if self._convoy else 0
+        gone = self._convoy.moved + self._convoy.under_way if self._convoy else 0
         self._convoy = None
-        lost = f"; {moved} clients had moved to it and connect here again" if moved else ""
-        self._tell(HandoverState.FAILED, moved=moved, error=why + lost)
+        lost = f"; {gone} clients were with it or on the way, and connect here again" if gone else ""
+        self._tell(HandoverState.FAILED, moved=0, error=why + lost)
         self._over()
 
     def _take(self, parcel: Parcel) -> None:

@@ -24,6 +24,7 @@ import uvloop
 
 from wsctl.codes import ExitCode
 from wsctl.errors import CannotStart
+from wsctl.lifecycle.container import bound_to_us
 from wsctl.lifecycle.driver import DrainObserver
 from wsctl.lifecycle.graceful import NotDraining
 from wsctl.lifecycle.handover import VARIABLE, HandoverState
@@ -74,7 +75,9 @@ class Runner(uvicorn.Server):
         self._entrance = Entrance(node, Forwarded(config), config.root_path)
         self._sockets: Listening
         self._handover: Predecessor
+        self._successor: Successor | None = None
         self._waiting: asyncio.Task[None] | None = None
+        self._settling: asyncio.Task[None] | None = None
 
     async def run_until_stopped(self) -> ExitCode:
         """Serve until the drain has ended; returns what the process should end with."""
@@ -103,6 +106,8 @@ class Runner(uvicorn.Server):
         self.started = True
         if not self._node.driver.stopped.is_set():
             self._node.life.started()
+            if self._successor:
+                self._settling = asyncio.create_task(self._settle(self._successor))
 
     async def main_loop(self) -> None:
         while not self._node.driver.stopped.is_set():
@@ -133,16 +138,36 @@ class Runner(uvicorn.Server):
             public=around.public,
             control=around.control,
         )
-        self._handover = Predecessor(self._node, self._sockets, around.spawn, around.handing_over)
+        self._handover = Predecessor(
+            self._node,
+            self._sockets,
+            around.spawn,
+            observers=around.handing_over,
+            obstacle=self._obstacle,
+        )
         self._node.handover = self._handover
+
+    def _obstacle(self) -> str | None:
+        if self._successor and not self._successor.alone:
+            return (
+                "the process before this one still drains: 'wsctl status' shows it, wait until it has ended"
+            )
+        return bound_to_us()
 
     async def _take_over(self, inherited: Inheritance) -> None:
         """Returns as soon as this process has the log; what follows goes on beside it."""
-        successor = Successor(self._node, inherited.channel, self._sockets.door)
+        self._successor = successor = Successor(self._node, inherited.channel, self._sockets.door)
+        self._node.each_second.append(successor.check)
         successor.ready()
         await _first(successor.begun, self._node.driver.stopped)
         self._around.up()
         self._waiting = asyncio.create_task(self._listen_after(successor))
+
+    async def _settle(self, successor: Successor) -> None:
+        """Until everything has arrived, a signal must not end the process, nor a drain begin."""
+        self._node.driver.hand_over()
+        await successor.settled.wait()
+        self._node.driver.stay()
 
     async def _listen_after(self, successor: Successor) -> None:
         await successor.may_listen.wait()

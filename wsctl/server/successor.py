@@ -6,7 +6,7 @@ import json
 import logging
 import os
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,9 +16,11 @@ from wsctl.errors import CannotStart
 from wsctl.hub.connection import Ending
 from wsctl.hub.frame import Batch
 from wsctl.hub.history import Entry
+from wsctl.hub.manager import REPLACED
 from wsctl.lifecycle.channel import Channel, ChannelBroken, Parcel, close_all, packed, receive_one
 from wsctl.lifecycle.handover import VARIABLE, VERSION
 from wsctl.server.carried import Carried, unpacked
+from wsctl.server.following import STALL_TIMEOUT
 from wsctl.server.node import Node
 from wsctl.server.wire import Wire
 
@@ -51,18 +53,20 @@ def inheritance(environ: Mapping[str, str]) -> Inheritance | None:
     fd = environ.get(VARIABLE, "")
     if not fd.isdecimal():
         return None
-    try:
-        channel = socket.socket(fileno=int(fd))
-        os.set_inheritable(channel.fileno(), False)
-        hello = receive_one(channel, HELLO_TIMEOUT)
-    except (OSError, ChannelBroken) as error:
-        raise CannotStart(f"{VARIABLE}={fd} leads to no server that hands over: {error}") from None
-    listeners = [socket.socket(fileno=fd) for fd in hello.fds]
-    if hello.kind != "hello" or hello.fields.get("version") != VERSION:
-        why = f"wsctl {__version__} does not understand a handover of wsctl {hello.fields.get('release')}"
-        Inheritance(channel, listeners, 0).refuse(why)
-        raise CannotStart(why)
-    return Inheritance(channel, listeners, hello.fields["generation"])
+    with contextlib.ExitStack() as opened:
+        try:
+            channel = opened.enter_context(socket.socket(fileno=int(fd)))
+            os.set_inheritable(channel.fileno(), False)
+            hello = receive_one(channel, HELLO_TIMEOUT)
+        except (OSError, OverflowError, ValueError, ChannelBroken) as error:
+            raise CannotStart(f"{VARIABLE}={fd} leads to no server that hands over: {error}") from None
+        listeners = [opened.enter_context(socket.socket(fileno=fd)) for fd in hello.fds]
+        if hello.kind != "hello" or hello.fields.get("version") != VERSION:
+            why = f"wsctl {__version__} does not understand a handover of wsctl {hello.fields.get('release')}"
+            Inheritance(channel, listeners, 0).refuse(why)
+            raise CannotStart(why)
+        opened.pop_all()
+        return Inheritance(channel, listeners, hello.fields["generation"])
 
 
 class Successor:
@@ -73,28 +77,40 @@ class Successor:
     Attributes:
         begun: set when this process gives the ids, or has to because nobody else does.
         may_listen: set when connections may be accepted.
+        settled: set when nothing moves any more.
+        alone: whether the predecessor is gone.
     """
 
     def __init__(self, node: Node, channel: socket.socket, door: Callable[[], asyncio.Protocol]) -> None:
         self.begun = asyncio.Event()
         self.may_listen = asyncio.Event()
+        self.settled = asyncio.Event()
+        self.alone = False
         self._node = node
         self._door = door
         self._history: list[Entry] = []
         self._there: set[str] = set()
+        self._arriving: set[str] = set()
         self._own = False
+        self._heard = node.clock()
         self._tasks: set[asyncio.Task[None]] = set()
         self._channel = Channel(channel, self._take, self._hung_up)
 
     def ready(self) -> None:
         """Everything is there that can be without the predecessor's."""
-        self._channel.send("ready", {"pid": os.getpid()})
+        self._channel.send("ready")
 
     def listening(self) -> None:
         """Clients and operators find this process."""
         self._channel.send("listening")
 
+    def check(self, now: float) -> None:
+        """Once a second: a predecessor that hangs does not keep clients from connecting."""
+        if self.begun.is_set() and now - self._heard >= STALL_TIMEOUT:
+            self.may_listen.set()
+
     def _take(self, parcel: Parcel) -> None:
+        self._heard = self._node.clock()
         told, blobs = parcel.fields, parcel.blobs
         match parcel.kind:
             case "history":
@@ -104,41 +120,56 @@ class Successor:
             case "publish":
                 self._publish(told, blobs[0])
             case "move":
-                self._start(self._adopt_all(parcel))
+                self._adopt_all(parcel)
             case "doors":
-                self._start(self._open_doors(parcel))
-            case "joined":
-                self._there.add(told["id"])
-            case "left":
-                self._there.discard(told["id"])
+                for fd in parcel.fds:
+                    self._start(self._connect(self._door(), fd))
             case "listen":
                 self.may_listen.set()
             case "over":
-                self._node.log.history.hold(False)
+                self._start(self._settle())
+            case _:
+                self._note(parcel)
+
+    def _note(self, parcel: Parcel) -> None:
+        """Somebody came to the predecessor, or left it."""
+        match parcel.kind:
+            case "joined":
+                self._joined_there(parcel.fields["id"])
+            case "left":
+                self._there.discard(parcel.fields["id"])
             case _:
                 close_all(parcel.fds)
 
     def _begin(self, told: Mapping[str, Any]) -> None:
         node = self._node
+        floor = tuple(told["floor"])
         self._there.update(told["here"])
         # What was said before a connection moves must be there when it arrives, whatever --history says.
         node.log.history.hold(True)
-        node.log.restore(tuple(told["position"]), tuple(told["floor"]), self._history)
+        node.log.restore(tuple(told["position"]), floor, [e for e in self._history if e.id > floor])
         node.log.tap = self._relay
-        node.manager.joined.append(self._replace)
+        node.manager.joined.append(self._joined_here)
         self._history = []
         self.begun.set()
 
     def _hung_up(self, why: str) -> None:
-        if not self.may_listen.is_set():
+        self.alone = True
+        if not self.settled.is_set():
             log.warning("the predecessor is gone before everything had moved", extra={"fields": {"why": why}})
         self._there.clear()
         self._node.log.tap = None
-        self._node.log.history.hold(False)
-        if self._replace in self._node.manager.joined:
-            self._node.manager.joined.remove(self._replace)
+        if self.begun.is_set():
+            self._node.manager.joined.remove(self._joined_here)
         self.begun.set()
         self.may_listen.set()
+        self._start(self._settle())
+
+    async def _settle(self) -> None:
+        """When all have arrived."""
+        await asyncio.gather(*(self._tasks - {asyncio.current_task()}))
+        self._node.log.history.hold(False)
+        self.settled.set()
 
     # The log
 
@@ -151,40 +182,57 @@ class Successor:
 
     def _relay(self, entry: Entry, recipients: int) -> int:
         """To those who are still with the predecessor, or have just come to it."""
-        to, there = entry.to, self._there
-        elsewhere = len(there) if to is None else sum(name in there for name in to)
+        to, away = entry.to, self._there | self._arriving
+        elsewhere = len(away) if to is None else sum(name in away for name in to)
         fields = {"entry": [*entry.id, to], "recipients": recipients + elsewhere, "own": self._own}
         self._channel.send("message", fields, [entry.batch.wire])
         return elsewhere
 
-    def _replace(self, client_id: str) -> None:
+    # Connections
+
+    def _joined_here(self, client_id: str) -> None:
+        """The newer connection of an id is here."""
         if client_id in self._there:
             self._channel.send("replaced", {"id": client_id})
 
-    # Connections
+    def _joined_there(self, client_id: str) -> None:
+        """The newer connection of an id is with the predecessor: its request was under way."""
+        self._there.add(client_id)
+        if older := self._node.manager.active_connections.get(client_id):
+            older.close(CloseCode.REPLACED, REPLACED, Ending.EVICTED)
 
-    async def _adopt_all(self, parcel: Parcel) -> None:
-        told = parcel.fields
-        connections = unpacked(told["rows"], parcel.blobs)
-        arrivals = [_Arrival(self._node, carried, told["seen"], self._there) for carried in connections]
-        await asyncio.gather(*map(self._connect, arrivals, parcel.fds))
-        self._there.difference_update(carried.client_id for carried in connections)
+    def _adopt_all(self, parcel: Parcel) -> None:
+        connections = unpacked(parcel.fields["rows"], parcel.blobs)
+        names = {carried.client_id for carried in connections}
+        self._there -= names
+        self._arriving |= names
+        self._start(self._adopt(connections, parcel.fds, parcel.fields["at"]))
+
+    async def _adopt(self, connections: list[Carried], fds: list[int], at: float) -> None:
+        arrivals = [_Arrival(self._node, carried, self._arrived) for carried in connections]
+        await asyncio.gather(*map(self._connect, arrivals, fds))
+        self._arriving.difference_update(carried.client_id for carried in connections)
         moved = sum(arrival.there for arrival in arrivals)
-        silence = self._node.clock() - told["at"]
-        fields = {"moved": moved, "lost": len(arrivals) - moved, "silence_s": silence if moved else 0.0}
-        self._channel.send("moved", fields)
+        silence = self._node.clock() - at if moved else 0.0
+        self._channel.send("moved", {"moved": moved, "lost": len(arrivals) - moved, "silence_s": silence})
 
-    async def _open_doors(self, parcel: Parcel) -> None:
-        await asyncio.gather(*(self._connect(self._door(), fd) for fd in parcel.fds))
+    def _arrived(self, wire: Wire) -> None:
+        self._arriving.discard(wire.client_id)
+        if wire.client_id in self._there:  # since it departed, a newer one has come to the predecessor
+            wire.close(CloseCode.REPLACED, REPLACED, Ending.EVICTED)
 
     async def _connect(self, protocol: asyncio.Protocol, fd: int) -> None:
-        sock = socket.socket(fileno=fd)
+        try:
+            sock = socket.socket(fileno=fd)
+        except OSError:  # macOS says so already here
+            os.close(fd)
+            return
         try:
             await asyncio.get_running_loop().connect_accepted_socket(lambda: protocol, sock)
         except OSError:  # the peer went while nobody looked
             sock.close()
 
-    def _start(self, work: Any) -> None:
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -193,23 +241,22 @@ class Successor:
 class _Arrival(asyncio.Protocol):
     """Becomes the connection as soon as it has a transport."""
 
-    def __init__(self, node: Node, carried: Carried, seen: str, elsewhere: set[str]) -> None:
+    def __init__(self, node: Node, carried: Carried, arrived: Callable[[Wire], None]) -> None:
         self._node = node
         self._carried = carried
-        self._seen = seen
-        self._elsewhere = elsewhere
+        self._arrived = arrived
         self.there = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         carried = self._carried
         wire = Wire(self._node, transport, carried.client_id, carried.address, carried.deflate)
         transport.set_protocol(wire)
-        missed = self._node.log.after(self._seen, carried.client_id)
+        missed = self._node.log.after(carried.seen, carried.client_id)
         wire.arrive(carried, missed or [])
         if missed is None:
             wire.close(CloseCode.SERVICE_RESTART, "the server is restarting: reconnect", Ending.EVICTED)
-        self._elsewhere.discard(carried.client_id)
         self.there = True
+        self._arrived(wire)
 
 
 def _entry(row: list[Any], wire: bytes) -> Entry:

@@ -7,6 +7,7 @@ The transport's high-water mark is 0, so `pause_writing` is called exactly when 
 """
 
 import asyncio
+import os
 from collections.abc import Sequence
 
 from wsctl.codes import CloseCode
@@ -14,6 +15,7 @@ from wsctl.hub.connection import CLOSE_TIMEOUT, STALL_TIMEOUT, Connection, Endin
 from wsctl.hub.frame import CLOSE, PING, PONG, TEXT, Batch, close_frame, frame
 from wsctl.hub.outbox import Outbox
 from wsctl.server.carried import Carried
+from wsctl.server.departure import Departure
 from wsctl.server.inbound import FrameReader, Violation, close_reason, text, whole_small_frame
 from wsctl.server.node import Node
 
@@ -137,7 +139,8 @@ class Wire(Connection, asyncio.Protocol):
     @property
     def _replayed(self) -> int:
         """Of what waits, the bytes that were missed before and are not held against the queue."""
-        return max(0, self._granted - len(self._handed) + self._transport.get_write_buffer_size())
+        written = max(0, len(self._handed) - self._transport.get_write_buffer_size())
+        return max(0, self._granted - written)
 
     def _send(self, batch: Batch, written: int = 0) -> None:
         if self.behind:
@@ -238,26 +241,24 @@ class Wire(Connection, asyncio.Protocol):
         open_here = self.ending is None and not self._transport.is_closing()
         return known and open_here and self.waiting <= MAX_CARRIED
 
-    def depart(self) -> Carried:
-        """Stop reading and writing, and leave the hub. The socket stays open until `gone`."""
-        self._transport.pause_reading()
-        unsent = self._transport.get_write_buffer_size()
-        rest = [(self._handed[len(self._handed) - unsent :], 0)] if unsent else []
-        rest += [(b.encoded(self.deflate), b.messages) for b in self._outbox.rest()] if self._outbox else []
-        self._node.manager.release(self)
-        return Carried(
+    def depart(self) -> Departure:
+        """Stop reading and writing, and leave the hub, which has sent everything up to now.
+
+        Raises:
+            OSError: no descriptor is left for the copy that departs; nothing has changed then.
+        """
+        fd = os.dup(self._transport.get_extra_info("socket").fileno())
+        carried = Carried(
             self.client_id,
             self.address,
             self._node.clock() - self.opened,
             self.deflate,
+            self._node.log.newest,
             self._reader.unread if self._reader else None,
-            tuple(rest),
         )
-
-    def gone(self) -> None:
-        """The socket is in other hands: drop ours, without a word to the peer."""
-        self._transport.set_protocol(asyncio.Protocol())
-        self._transport.abort()
+        waiting = [(b, b.encoded(self.deflate)) for b in self._outbox.rest()] if self._outbox else []
+        self._node.manager.release(self)
+        return Departure(self._transport, fd, carried, self._handed, waiting)
 
     def arrive(self, carried: Carried, missed: Sequence[Batch]) -> None:
         """Go on where `depart` stopped, with what the client has missed meanwhile."""

@@ -1,0 +1,235 @@
+"""Connections on their way to a successor."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
+from itertools import chain
+from typing import Any
+
+import pytest
+
+from tests.support.server import DEADLINE
+from tests.support.succession import House, Stage
+from tests.support.wires import Server, data_of, frames, turn
+from wsctl.hub.connection import Ending
+from wsctl.lifecycle.channel import MAX_FDS, Parcel
+from wsctl.server.carried import unpacked
+from wsctl.server.convoy import AHEAD, BYTES_TOGETHER, LAST_HEADS, TOGETHER, Convoy
+from wsctl.server.heir import HandoverFailed, Heir
+
+pytestmark = pytest.mark.anyio
+
+PARCELS = AHEAD // TOGETHER
+"""So many of connections go before there is an answer."""
+
+
+class Move:
+    """A server whose clients are to move, and the successor's end of it. To be made on a running loop."""
+
+    def __init__(self, **options: Any) -> None:
+        self.server = Server(**options)
+        self.node = self.server.node
+        self.house = House()
+        self._stage = Stage()
+        self._heir = Heir(self._stage.spawn, self._take, lambda: None)
+        self.successor = self._stage.ends[0]
+        self.process = self._stage.processes[0]
+        self.convoy = Convoy(self.node, self.house, self._heir)
+
+    @property
+    def here(self) -> list[str]:
+        return list(self.node.manager.active_connections)
+
+    def answer(self, moved: int, lost: int = 0, silence_s: float = 0.0) -> None:
+        self.successor.say("moved", moved=moved, lost=lost, silence_s=silence_s)
+
+    async def dispose(self) -> None:
+        await self._heir.end()
+        self._stage.dispose()
+        self.house.listener.close()
+        self.server.dispose()
+
+    def _take(self, parcel: Parcel) -> None:
+        assert parcel.kind == "moved"
+        self.convoy.note(parcel.fields)
+
+
+Make = Callable[..., Move]
+
+
+@pytest.fixture
+async def make() -> AsyncIterator[Make]:
+    async with AsyncExitStack() as stack:
+
+        def move(**options: Any) -> Move:
+            made = Move(**options)
+            stack.push_async_callback(made.dispose)
+            return made
+
+        yield move
+
+
+def _names(parcel: Parcel) -> list[str]:
+    return [carried.client_id for carried in unpacked(parcel.fields["rows"], parcel.blobs)]
+
+
+async def test_clients_move_with_their_sockets_those_connected_longest_first(make: Make) -> None:
+    move = make()
+    names = ["zoe", "bob", "alice"]
+    transports = [move.server.join(name)[1] for name in names]
+    peers = [transport.peer for transport in transports]
+    for transport in transports:
+        transport.drain()
+    await move.convoy.move_connections()
+    parcel = await move.successor.hear("move")
+    assert _names(parcel) == names
+    for fd, peer in zip(parcel.fds, peers, strict=True):
+        os.write(fd, b"from the successor")
+        assert peer.recv(100) == b"from the successor"
+    assert move.here == []
+    await turn()
+    assert all(transport.lost for transport in transports)
+    assert move.node.manager.tally[Ending.HANDED_OVER] == 3
+
+
+async def test_they_have_been_sent_everything_up_to_what_the_successor_is_told(make: Make) -> None:
+    move = make()
+    _, transport = move.server.join("bob")
+    move.server.publish("just now")
+    await move.convoy.move_connections()
+    parcel = await move.successor.hear("move")
+    (carried,) = unpacked(parcel.fields["rows"], parcel.blobs)
+    assert carried.seen == move.node.log.newest
+    assert parcel.fields["at"] == move.server.now
+    assert data_of(frames(transport.drain())[0]) == ["just now"]
+
+
+async def test_who_cannot_move_stays(make: Make) -> None:
+    move = make()
+    staying, _ = move.server.join("secret", tls=True)
+    move.server.join("bob")
+    closing, _ = move.server.join("alice")
+    closing.close(1012, "restart", Ending.FORCED)
+    await move.convoy.move_connections()
+    assert _names(await move.successor.hear("move")) == ["bob"]
+    assert move.here == ["secret"]
+    assert (staying.ending, closing.ending) == (None, Ending.FORCED)
+
+
+async def test_who_is_far_behind_moves_alone(make: Make) -> None:
+    move = make(max_queue=0, history=10)
+    names = ["one", "two", "three"]
+    for name in names:
+        move.server.join(name, room=1000)
+    for _ in range(3):
+        move.server.publish("." * (BYTES_TOGETHER // 8))
+    move.node.manager.flush()
+    await move.convoy.move_connections()
+    parcels = [await move.successor.hear("move") for _ in range(2)]
+    assert list(map(_names, parcels)) == [["one", "two"], ["three"]]
+
+
+async def test_for_whom_no_descriptor_is_left_stays(make: Make) -> None:
+    move = make()
+    for name in ("bob", "alice"):
+        move.server.join(name)
+    move.server.transports[0].sock.close()
+    await move.convoy.move_connections()
+    assert _names(await move.successor.hear("move")) == ["alice"]
+    assert move.here == ["bob"]
+    await move.convoy.move_connections()
+
+
+async def test_with_nobody_to_move_nothing_is_said(make: Make) -> None:
+    move = make()
+    move.server.join("secret", tls=True)
+    await move.convoy.move_connections()
+    await move.convoy.move_latecomers()
+    await move.convoy.arrived()
+    move.convoy.move_unheard()
+    await turn()
+    assert move.successor.kinds == []
+
+
+async def test_only_so_many_are_under_way_until_the_successor_answers(make: Make) -> None:
+    move = make()
+    names = [f"c{n}" for n in range(AHEAD + TOGETHER + 1)]
+    for name in names:
+        move.server.join(name)
+    moving = asyncio.ensure_future(move.convoy.move_connections())
+    moved = [await move.successor.hear("move") for _ in range(PARCELS)]
+    await turn()
+    assert move.successor.kinds == ["move"] * PARCELS
+    assert move.here == names[PARCELS * TOGETHER :]
+    while not moving.done():
+        move.answer(TOGETHER - 1, lost=1)
+        moved.append(await move.successor.hear("move"))
+        await turn()
+    assert list(chain.from_iterable(map(_names, moved))) == names
+    assert max(len(parcel.fds) for parcel in moved) == TOGETHER <= MAX_FDS
+
+
+async def test_it_is_over_when_the_successor_has_told_of_everybody(make: Make) -> None:
+    move = make()
+    for n in range(TOGETHER + 1):
+        move.server.join(f"c{n}")
+    await move.convoy.move_connections()
+    arrived = asyncio.ensure_future(move.convoy.arrived())
+    await move.successor.hear("move")
+    move.answer(TOGETHER - 2, lost=2, silence_s=0.5)
+    await turn()
+    assert not arrived.done()
+    move.answer(1, silence_s=0.25)
+    async with asyncio.timeout(DEADLINE):
+        await arrived
+    assert (move.convoy.moved, move.convoy.lost, move.convoy.silence) == (TOGETHER - 1, 2, 0.5)
+
+
+async def test_when_the_successor_is_lost_the_rest_stays(make: Make) -> None:
+    move = make()
+    for n in range(PARCELS * TOGETHER + 5):
+        move.server.join(f"c{n}")
+    moving = asyncio.ensure_future(move.convoy.move_connections())
+    for _ in range(PARCELS):
+        await move.successor.hear("move")
+    move.process.code = 9
+    move.successor.hang_up()
+    with pytest.raises(HandoverFailed, match="exit code 9"):
+        await moving
+    assert len(move.here) == 5
+
+
+async def test_connections_that_said_nothing_say_it_to_the_successor(make: Make) -> None:
+    move = make()
+    peers = [move.house.visit() for _ in range(TOGETHER + 1)]
+    move.convoy.move_unheard()
+    first, second = [await move.successor.hear("doors") for _ in range(2)]
+    assert [len(first.fds), len(second.fds)] == [TOGETHER, 1]
+    for fd, peer in zip([*first.fds, *second.fds], peers, strict=True):
+        peer.send(b"hello")
+        assert os.read(fd, 100) == b"hello"
+        peer.close()
+
+
+async def test_whose_request_was_under_way_moves_too(make: Make) -> None:
+    move = make()
+    move.house.heads = 1
+    moving = asyncio.ensure_future(move.convoy.move_latecomers())
+    await turn()
+    move.server.join("late")
+    move.house.heads = 0
+    assert _names(await move.successor.hear("move")) == ["late"]
+    async with asyncio.timeout(DEADLINE):
+        await moving
+
+
+async def test_a_request_that_never_becomes_whole_is_not_waited_for(make: Make) -> None:
+    move = make()
+    move.house.heads = 1
+    moving = asyncio.ensure_future(move.convoy.move_latecomers())
+    await turn()
+    assert not moving.done()
+    move.server.now += LAST_HEADS
+    async with asyncio.timeout(DEADLINE):
+        await moving

@@ -1,0 +1,194 @@
+"""The log and the clients of a process in which another one gives the ids."""
+
+import os
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
+
+import pytest
+
+from tests.support.succession import Stage
+from tests.support.wires import Server, close_of, data_of, frames, turn
+from wsctl import messages
+from wsctl.hub.connection import Ending
+from wsctl.hub.frame import Batch
+from wsctl.lifecycle.channel import Parcel
+from wsctl.server.following import TOGETHER, Following
+from wsctl.server.heir import Heir
+
+pytestmark = pytest.mark.anyio
+
+
+class Follower:
+    """A server that can follow; `leader` hears what it forwards. To be made on a running loop."""
+
+    def __init__(self) -> None:
+        self.server = Server(history=1000, max_queue=0)
+        self.log = self.server.node.log
+        self._stage = Stage()
+        self._heir = Heir(self._stage.spawn, lambda parcel: None, lambda: None)
+        self.leader = self._stage.ends[0]
+        self.following = Following(self.server.node, self._heir)
+        self.receipts: list[tuple[str, int]] = []
+
+    def publish(self, data: object, to: tuple[str, ...] | None = None) -> None:
+        self.log.append("server", data, to, lambda *receipt: self.receipts.append(receipt))
+
+    def place(self, data: object, *, own: bool, to: tuple[str, ...] | None = None) -> str:
+        """A message has got its id from the leader, who says that it is for seven."""
+        ms, sequence = self.log.position
+        message_id = f"{ms + 1000}-{sequence}"
+        message = messages.message(messages.Message(message_id, 0.0, "server", data, to))
+        fields = {"entry": [ms + 1000, sequence, to and list(to)], "recipients": 7, "own": own}
+        self.following.take(Parcel("message", fields, [Batch((message,)).wire], []))
+        return message_id
+
+    async def dispose(self) -> None:
+        await self._heir.end()
+        self._stage.dispose()
+        self.server.dispose()
+
+
+@pytest.fixture
+async def make() -> AsyncIterator[Callable[[], Follower]]:
+    async with AsyncExitStack() as stack:
+
+        def follower() -> Follower:
+            made = Follower()
+            stack.push_async_callback(made.dispose)
+            return made
+
+        yield follower
+
+
+Make = Callable[[], Follower]
+
+
+async def test_it_gives_away_what_it_knows(make: Make) -> None:
+    old = make()
+    old.server.join("bob")
+    old.server.join("alice", tls=True)
+    old.publish("for all")
+    old.publish("for bob", ("bob",))
+    old.following.begin()
+    begin = await old.leader.hear("begin")
+    assert old.leader.kinds == ["history", "begin"]
+    entries = old.log.history.entries()
+    history = old.leader.heard[0]
+    assert history.fields["entries"] == [[*entries[0].id, None], [*entries[1].id, ["bob"]]]
+    assert history.blobs == [entry.batch.wire for entry in entries]
+    assert begin.fields == {
+        "position": list(old.log.position),
+        "floor": list(old.log.history.floor),
+        "here": ["bob", "alice"],
+    }
+
+
+@pytest.mark.parametrize("prepared", [False, True])
+async def test_a_long_history_goes_in_pieces_of_a_bounded_size(make: Make, prepared: bool) -> None:
+    old = make()
+    for size in (10, TOGETHER // 3, TOGETHER // 3, TOGETHER // 3, TOGETHER * 3, 20, 30):
+        old.publish("." * size)
+    if prepared:
+        await old.following.prepare()
+    old.following.begin()
+    await old.leader.hear("begin")
+    *pieces, _ = old.leader.heard
+    assert [len(piece.blobs) for piece in pieces] == [4, 1, 2]
+    wires = [entry.batch.wire for entry in old.log.history.entries()]
+    assert [wire for piece in pieces for wire in piece.blobs] == wires
+
+
+async def test_what_is_said_while_the_history_goes_goes_behind_it_and_nothing_twice(make: Make) -> None:
+    old = make()
+    for data in ("one", "two"):
+        old.publish(data)
+    await old.following.prepare()
+    old.publish("three")
+    old.following.begin()
+    await old.leader.hear("begin")
+    assert [len(parcel.blobs) for parcel in old.leader.heard] == [2, 1, 0]
+    wires = [wire for parcel in old.leader.heard for wire in parcel.blobs]
+    assert wires == [entry.batch.wire for entry in old.log.history.entries()]
+
+
+async def test_without_a_history_none_is_sent(make: Make) -> None:
+    old = make()
+    await old.following.prepare()
+    old.following.begin()
+    await old.leader.hear("begin")
+    assert old.leader.kinds == ["begin"]
+
+
+async def test_what_is_published_here_goes_there_and_is_not_sent_before_it_is_back(make: Make) -> None:
+    old = make()
+    _, transport = old.server.join("bob")
+    old.following.begin()
+    old.publish({"é": [1, None]}, ("bob", "eve"))
+    published = await old.leader.hear("publish")
+    assert published.fields == {"sender": "server", "to": ["bob", "eve"]}
+    assert published.blobs == [messages.encode({"data": {"é": [1, None]}})]
+    await turn()
+    assert data_of(frames(transport.drain())[0]) == []
+    assert old.receipts == []
+    message_id = old.place({"é": [1, None]}, own=True, to=("bob", "eve"))
+    assert data_of(frames(transport.drain())[0]) == [{"é": [1, None]}]
+    assert old.receipts == [(message_id, 7)]
+
+
+async def test_what_others_published_comes_between_and_in_the_leaders_order(make: Make) -> None:
+    old = make()
+    _, transport = old.server.join("bob")
+    old.following.begin()
+    old.publish("mine 1")
+    old.publish("mine 2")
+    ids = [
+        old.place("theirs", own=False),
+        old.place("mine 1", own=True),
+        old.place("for eve", own=False, to=("eve",)),
+        old.place("mine 2", own=True),
+    ]
+    await turn()
+    assert data_of(frames(transport.drain())[0]) == ["theirs", "mine 1", "mine 2"]
+    assert old.receipts == [(ids[1], 7), (ids[3], 7)]
+    assert old.log.newest == ids[-1]
+    missed = old.log.after(ids[0], "eve")
+    assert missed is not None
+    assert len(missed) == 3
+
+
+async def test_who_comes_and_goes_is_told_but_not_who_moves(make: Make) -> None:
+    old = make()
+    mover, _ = old.server.join("mover")
+    old.following.begin()
+    _, bob = old.server.join("bob")
+    os.close(mover.depart().fd)
+    bob.protocol.eof_received()
+    left = await old.leader.hear("left")
+    assert old.leader.kinds == ["begin", "joined", "left"]
+    assert old.leader.heard[1].fields == left.fields == {"id": "bob"}
+
+
+async def test_who_was_replaced_at_the_leader_is_closed_here(make: Make) -> None:
+    old = make()
+    wire, transport = old.server.join("bob")
+    other, _ = old.server.join("alice")
+    old.following.begin()
+    for name in ("bob", "bob", "somebody who is not here"):
+        old.following.take(Parcel("replaced", {"id": name}, [], []))
+    assert (wire.ending, other.ending) == (Ending.EVICTED, None)
+    assert close_of(frames(transport.drain())[0])[0] == 4501
+
+
+async def test_in_the_end_ids_are_given_here_again_and_nobody_is_told(make: Make) -> None:
+    old = make()
+    _, transport = old.server.join("bob")
+    old.following.begin()
+    old.publish("unanswered")
+    old.following.end()
+    old.publish("after")
+    old.server.join("alice")
+    await turn()
+    assert data_of(frames(transport.drain())[0]) == ["unanswered", "after"]
+    assert [recipients for _, recipients in old.receipts] == [1, 1]
+    await old.leader.hear("publish")
+    assert old.leader.kinds == ["begin", "publish"]

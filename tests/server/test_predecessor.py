@@ -1,0 +1,221 @@
+"""The old process's side of a handover: when it begins, its course, and its end."""
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from tests.support.server import DEADLINE
+from tests.support.succession import MakeOld, Old, olds, take_over
+from tests.support.wires import data_of, frames, turn
+from wsctl import __version__
+from wsctl.hub.connection import Ending
+from wsctl.lifecycle.graceful import NotDraining
+from wsctl.lifecycle.handover import VERSION
+from wsctl.lifecycle.phases import Phase
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+async def make_old() -> AsyncIterator[MakeOld]:
+    async with olds() as make:
+        yield make
+
+
+def _why_not(old: Old) -> str:
+    with pytest.raises(NotDraining) as refused:
+        old.predecessor.begin()
+    return str(refused.value)
+
+
+# When it does not begin
+
+
+async def test_where_it_cannot_be_it_does_not_begin(make_old: MakeOld) -> None:
+    old = make_old()
+    old.obstacle = "this is process 1"
+    assert _why_not(old) == "this is process 1"
+    assert not old.stage.processes
+    assert old.predecessor.progress() is None
+
+
+async def test_two_do_not_go_on_at_once(make_old: MakeOld) -> None:
+    old = make_old()
+    await old.begin()
+    assert "under way" in _why_not(old)
+    assert len(old.stage.processes) == 1
+
+
+async def test_a_server_that_drains_or_was_handed_over_does_not_begin(make_old: MakeOld) -> None:
+    draining, handed_over = make_old(), make_old()
+    for old in (draining, handed_over):
+        old.server.join("bob", tls=True)
+    draining.node.driver.drain(60)
+    await handed_over.hand_over()
+    for old in (draining, handed_over):
+        assert _why_not(old) == "the server is draining"
+
+
+# The course
+
+
+async def test_the_successor_is_told_everything_in_this_order(make_old: MakeOld) -> None:
+    old = make_old()
+    old.server.publish("before")
+    old.server.join("bob")
+    peer = old.house.visit()
+    successor = await old.hand_over(moves=1)
+    await old.predecessor.finish()
+    assert await successor.end() == "it hung up"
+    assert successor.kinds == ["hello", "history", "begin", "move", "listen", "doors", "over"]
+    hello, *_, doors, _ = successor.heard
+    assert hello.fields == {"version": VERSION, "release": __version__, "generation": 2}
+    with socket.socket(fileno=hello.fds.pop()) as listener:
+        assert listener.getsockname() == old.house.listener.getsockname()
+    os.write(doors.fds[0], b"heard elsewhere")
+    assert peer.recv(100) == b"heard elsewhere"
+    peer.close()
+
+
+async def test_it_is_over_only_when_everybody_has_arrived(make_old: MakeOld) -> None:
+    old = make_old()
+    old.server.join("bob")
+    successor = await old.begin_move()
+    await successor.hear("listen")
+    successor.say("listening")
+    await turn()
+    assert successor.kinds[-1] == "listen"
+    assert old.states[-1] == "moving"
+    successor.say("moved", moved=0, lost=1, silence_s=0.0)
+    await successor.hear("over")
+    assert (await old.ended()).moved == 0
+
+
+async def test_operators_are_told_how_it_goes(make_old: MakeOld) -> None:
+    old = make_old()
+    for name in ("alice", "bob"):
+        old.server.join(name)
+    old.server.join("carol", tls=True)
+    successor = await old.begin()
+    with _process() as process:
+        successor.say("pid", pid=process.pid)
+        successor.say("ready")
+        await successor.hear("begin")
+        old.server.now += 2
+        await take_over(successor, moves=1, silence=0.25)
+        done = await old.ended()
+        assert old.states == ["starting", "moving", "done"]
+        assert [progress.successor for progress in old.told] == [process.pid] * 3
+        assert (done.total, done.moved, done.staying) == (3, 2, 1)
+        assert (done.elapsed_s, done.silence_s, done.error) == (2.0, 0.25, None)
+        await old.predecessor.finish()
+        assert process.poll() is None
+
+
+async def test_who_cannot_move_drains_beside_the_successor(make_old: MakeOld) -> None:
+    old = make_old()
+    wire, transport = old.server.join("bob", tls=True)
+    old.server.join("alice")
+    await old.hand_over(moves=1)
+    assert (old.node.life.phase, old.house.listening) == (Phase.DRAINING, None)
+    assert list(old.node.manager.active_connections.values()) == [wire]
+    assert old.node.manager.tally[Ending.HANDED_OVER] == 1
+    transport.protocol.eof_received()
+    assert not old.node.manager.active_connections
+
+
+async def test_with_nobody_left_the_server_stops(make_old: MakeOld) -> None:
+    old = make_old()
+    old.server.join("alice")
+    await old.hand_over(moves=1)
+    assert old.node.driver.stopped.is_set()
+
+
+async def test_a_signal_meanwhile_is_for_the_successor_too(make_old: MakeOld) -> None:
+    old = make_old()
+    with _process() as process:
+        successor = await old.begin_move()
+        successor.say("pid", pid=process.pid)
+        old.node.driver.signal(signal.SIGTERM)
+        await take_over(successor)
+        assert (await old.ended()).state == "done"
+        assert await asyncio.to_thread(process.wait, DEADLINE) == -signal.SIGTERM
+
+
+# The end of this process
+
+
+async def test_at_the_end_a_successor_that_was_not_ready_is_killed(make_old: MakeOld) -> None:
+    old = make_old()
+    await old.begin()
+    await old.predecessor.finish()
+    assert old.stage.processes[0].killed
+    told = await old.ended()
+    assert (told.state, told.error) == (
+        "failed",
+        "the server was stopped before its successor was ready",
+    )
+
+
+async def test_at_the_end_one_that_serves_is_told_the_rest_and_lives(make_old: MakeOld) -> None:
+    old = make_old()
+    old.server.join("bob", tls=True)
+    successor = await old.hand_over()
+    old.server.publish("." * (1 << 20))
+    await old.predecessor.finish()
+    assert await successor.end() == "it hung up"
+    assert successor.kinds[-1] == "publish"
+    assert not old.stage.processes[0].killed
+
+
+async def test_at_the_end_one_that_serves_lives_though_it_could_not_be_told(make_old: MakeOld) -> None:
+    old = make_old()
+    old.server.join("bob", tls=True)
+    successor = await old.hand_over()
+    successor.hang_up()
+    await turn()
+    assert not old.node.manager.left
+    await old.predecessor.finish()
+    assert not old.stage.processes[0].killed
+
+
+async def test_at_the_end_who_waits_for_a_handover_waits_no_longer(make_old: MakeOld) -> None:
+    old = make_old()
+    waiting = asyncio.ensure_future(old.predecessor.ending())
+    await turn()
+    await old.predecessor.finish()
+    async with asyncio.timeout(DEADLINE):
+        await waiting
+    assert old.predecessor.progress() is None
+
+
+async def test_who_stayed_goes_on_when_the_successor_is_gone(make_old: MakeOld) -> None:
+    old = make_old()
+    _, transport = old.server.join("bob", tls=True)
+    successor = await old.hand_over()
+    old.server.publish("went there")
+    await successor.hear("publish")
+    successor.hang_up()
+    await turn()
+    assert not old.node.manager.left
+    old.server.publish("stayed here")
+    await turn()
+    assert data_of(frames(transport.drain())[0]) == ["went there", "stayed here"]
+    assert old.node.life.phase is Phase.DRAINING
+
+
+@contextmanager
+def _process() -> Iterator["subprocess.Popen[bytes]"]:
+    """One that does nothing, to have a number that signals can be sent to."""
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        try:
+            yield process
+        finally:
+            process.kill()

@@ -1,0 +1,33 @@
+"""Whether this process may end while its successor goes on."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+INITS = frozenset({"tini", "docker-init", "dumb-init", "catatonit"})
+"""First processes that start one program and end with it, and their container with them."""
+
+
+def bound_to_us(
+    pid: int | None = None, parent: int | None = None, first: Callable[[], str] | None = None
+) -> str | None:
+    """Why the end of this process would be the end of everything, or None.
+
+    `first` tells the name of process 1.
+    """
+    pid = os.getpid() if pid is None else pid
+    parent = os.getppid() if parent is None else parent
+    advice = "deploy a new container instead"
+    if pid == 1:
+        return f"this is process 1, whose end is its container's: {advice}"
+    name = (first or _first)() if parent == 1 else ""
+    if name in INITS:
+        return f"process 1 is {name}, which ends its container when this process ends: {advice}"
+    return None
+
+
+def _first() -> str:
+    try:
+        return Path("/proc/1/comm").read_text().strip()
+    except OSError:
+        return ""
