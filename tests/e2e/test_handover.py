@@ -18,7 +18,7 @@ from tests.conftest import StartServer
 from tests.support.clients import closed, join, receive, receive_type
 from tests.support.generations import Generations
 from tests.support.raw import RawClient, handshake, masked
-from tests.support.server import wsctl
+from tests.support.server import WSCTL, wsctl
 from tests.support.supervisor import Supervisor
 from tests.support.witness import Witness
 from wsctl.hub.frame import CLOSE, CONTINUATION, TEXT
@@ -167,15 +167,6 @@ async def test_a_client_with_a_full_outbox_gets_the_rest_from_the_successor(star
     assert data == [*(f"{n} " + "x" * 50_000 for n in range(count)), "last"]
 
 
-def _fill(server: Generations) -> int:
-    """Publish until more than two megabytes wait for the client."""
-    count = 0
-    while server.api("GET", "/api/status?clients=true")[1]["clients"][0]["waiting_bytes"] < 2 << 20:
-        publish(server, f"{count} " + "x" * 50_000)
-        count += 1
-    return count
-
-
 def _read_messages(client: RawClient) -> list[Any]:
     """The data of what a client is sent, up to "last"."""
     buffer, found = bytearray(), []
@@ -194,15 +185,57 @@ def _read_messages(client: RawClient) -> list[Any]:
     return found
 
 
-async def test_who_is_too_far_behind_drains_and_resumes(start: Start) -> None:
-    server = start("--max-queue", "64m", "--max-message-size", "1m", "--shutdown-timeout", "2")
+def _fill(server: Generations) -> int:
+    """Publish until more than two megabytes wait for the client."""
+    count = 0
+    while server.api("GET", "/api/status?clients=true")[1]["clients"][0]["waiting_bytes"] < 2 << 20:
+        publish(server, f"{count} " + "x" * 50_000)
+        count += 1
+    return count
+
+
+async def test_those_who_are_behind_and_read_get_each_byte_once(start: Start) -> None:
+    # Small buffers on both sides, so that the kernel takes more at every moment of the move.
+    with socket.socket() as listening:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 16 << 10)
+        listening.bind(("127.0.0.1", 0))
+        fd = listening.fileno()
+        flags = ("--fd", str(fd), "--max-queue", "3m", "--max-message-size", "1m")
+        server = start(*flags, command=(*WSCTL, "serve"), pass_fds=[fd])
+    readers = [RawClient(server.port, receive_buffer=8 << 10) for _ in range(60)]
+    try:
+        for n, client in enumerate(readers):
+            client.join(f"c{n}")
+        for n in range(12):
+            publish(server, f"{n} " + "x" * 20_000)
+        upgrade = server.begin_upgrade()
+        await asyncio.to_thread(server.first.wait_for_line, "handover moving")
+        reading = asyncio.gather(*(asyncio.to_thread(_read_messages, client) for client in readers))
+        outcome = await asyncio.to_thread(upgrade.outcome)
+        assert (outcome["state"], outcome["moved"]) == ("done", len(readers))
+        server.wait_until_serving(outcome["successor"])
+        publish(server, "last")
+        expected = [*(f"{n} " + "x" * 20_000 for n in range(12)), "last"]
+        assert all(data == expected for data in await reading)
+    finally:
+        for client in readers:
+            client.socket.close()
+
+
+async def test_who_is_too_far_behind_stays_and_resumes_at_the_successor(start: Start) -> None:
+    server = start("--max-queue", "64m", "--max-message-size", "1m")
+    first = publish(server, "first")
     with RawClient(server.port, receive_buffer=4096) as bob:
         bob.join("bob")
         while server.api("GET", "/api/status?clients=true")[1]["clients"][0]["waiting_bytes"] <= 4 << 20:
             publish(server, "x" * 900_000)
         outcome = await upgraded(server)
         assert (outcome["moved"], outcome["staying"]) == (0, 1)
-        assert await asyncio.to_thread(server.first_ended) == 4
+        assert server.status(server.first.pid)["status"] == "draining"
+    assert await asyncio.to_thread(server.first_ended) == 0
+    async with connect(f"{server.first.ws_url}/ws/bob?since={first['id']}", max_size=None) as again:
+        assert (await receive(again))["recovered"] is True
+        assert (await receive(again))["data"] == "x" * 900_000
 
 
 async def test_who_closes_just_then_is_answered(start: Start) -> None:
@@ -302,6 +335,9 @@ async def test_who_cannot_move_drains_beside_the_successor_and_hears_everything(
         assert (outcome["moved"], outcome["staying"]) == (0, 1)
         told = await receive_type(alice, "shutdown")
         assert 0 <= told["reconnect_in_s"] <= 10
+        refused, answer = server.api("POST", "/api/upgrade")
+        assert refused == 409
+        assert "the process before this one still drains" in answer["error"]["message"]
         old, new = server.status(server.first.pid), server.status()
         assert (old["status"], old["connections"], old["generation"]) == ("draining", 1, 1)
         assert (new["status"], new["connections"], new["generation"]) == ("serving", 0, 2)
@@ -359,6 +395,29 @@ async def test_when_the_successor_dies_later_those_who_stayed_go_on(
         publish(server, "here", pid=server.first.pid)
         assert (await receive_type(alice, "message"))["data"] == "still"
         assert (await receive_type(alice, "message"))["data"] == "here"
+        # Its address is free for whoever is started next.
+        with socket.socket() as probe:
+            assert probe.connect_ex(("127.0.0.1", server.port)) != 0
+
+
+async def test_who_comes_late_to_the_old_process_is_the_newer_one(start: Start) -> None:
+    server = start()
+    async with connect(f"{server.first.ws_url}/ws/alice") as older:
+        crowd = Witness(server.port)
+        await crowd.join(500)
+        with RawClient(server.port) as newer:
+            opening = handshake("/ws/alice")
+            newer.send(opening[:30])
+            late = asyncio.create_task(asyncio.to_thread(_send_later, server, newer, opening[30:]))
+            await upgraded(server)
+            await late
+            assert (await closed(older))[0] == 4501
+            assert b" 101 " in newer.read_head()
+            publish(server, "to the newer one", to=["alice"])
+            data = b""
+            while b"to the newer one" not in data:
+                data += newer.socket.recv(65536)
+        await crowd.close()
 
 
 async def test_systemd_is_told_of_the_new_main_process(start: Start, runtime_dir: Path) -> None:

@@ -50,7 +50,7 @@ def test_what_is_no_parcel_is_told_and_takes_no_descriptor(said: str) -> None:
     unpacker = Unpacker()
     with no_descriptor_left():
         with pytest.raises(ChannelBroken, match="another language"):
-            unpacker.feed(struct.pack("!IIH", len(said), 0, 1) + said.encode(), pipes(1))
+            list(unpacker.feed(struct.pack("!IIH", len(said), 0, 1) + said.encode(), pipes(1)))
         unpacker.drop()
 
 

@@ -131,7 +131,7 @@ async def test_whenever_the_successor_is_lost_those_who_are_here_are_served(
         await turn()
         successor.garble()
     told = await _failed(old)
-    gone = "; 1 clients were with it or on the way, and connect here again"
+    gone = "; clients that were with it or on the way, and connect here again: 1"
     assert told.moved == 0
     assert told.error == "the successor was killed by SIGKILL" + (gone if alice.ending else "")
     assert old.node.life.phase is Phase.SERVING

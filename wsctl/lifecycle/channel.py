@@ -11,7 +11,7 @@ import os
 import socket
 import struct
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 MAX_FDS = 250
@@ -51,18 +51,16 @@ class Unpacker:
         self._buffer = bytearray()
         self._fds: deque[int] = deque()
 
-    def feed(self, data: bytes, fds: Sequence[int]) -> list[Parcel]:
+    def feed(self, data: bytes, fds: Sequence[int]) -> Iterator[Parcel]:
         """The parcels that `data` completes.
 
         Raises:
-            ChannelBroken: what came is no parcel.
+            ChannelBroken: while iterating: what came is no parcel.
         """
         self._buffer += data
         self._fds += fds
-        found = []
         while (parcel := self._next()) is not None:
-            found.append(parcel)
-        return found
+            yield parcel
 
     def drop(self) -> None:
         """Close the descriptors that belong to no whole parcel."""
@@ -216,19 +214,16 @@ class Channel:
     def _readable(self) -> None:
         try:
             data, fds = receive(self._sock)
-            parcels = self._unpacker.feed(data, fds) if data else []
+            if not data:
+                self._fail("it hung up")
+            for parcel in self._unpacker.feed(data, fds):
+                self._take(parcel)
+                if self.closed:
+                    return
         except BlockingIOError:
             return
         except (OSError, ChannelBroken) as error:
             self._fail(str(error))
-            return
-        for parcel in parcels:
-            if self.closed:
-                close_all(parcel.fds)
-            else:
-                self._take(parcel)
-        if not data:
-            self._fail("it hung up")
 
     def _fail(self, why: str) -> None:
         if not self.closed:
@@ -262,8 +257,8 @@ def receive_one(sock: socket.socket, timeout: float) -> Parcel:
             data, fds = receive(sock)
             if not data:
                 raise ChannelBroken("it hung up")
-            if parcels := unpacker.feed(data, fds):
-                return parcels[0]
+            for parcel in unpacker.feed(data, fds):
+                return parcel
     except OSError as error:
         raise ChannelBroken(error.strerror or str(error)) from None
 

@@ -197,7 +197,7 @@ class Predecessor:
             self._node.driver.stay()
         gone = self._convoy.moved + self._convoy.under_way if self._convoy else 0
         self._convoy = None
-        lost = f"; {gone} clients were with it or on the way, and connect here again" if gone else ""
+        lost = f"; clients that were with it or on the way, and connect here again: {gone}" if gone else ""
         self._tell(HandoverState.FAILED, moved=0, error=why + lost)
         self._over()
 
