@@ -1,8 +1,10 @@
 """Handovers under load, one after the other."""
 
 import asyncio
+import json
 import os
 import re
+import subprocess
 from pathlib import Path
 
 import uvloop
@@ -10,6 +12,7 @@ import uvloop
 from tests.conftest import StartServer
 from tests.support.generations import Generations
 from tests.support.outside import Outside
+from tests.support.server import WSCTL
 from tests.support.witness import Witness
 from wsctl.server.limits import raise_open_files
 
@@ -105,3 +108,24 @@ def _resident(pid: int) -> int:
     found = re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())
     assert found
     return int(found[1])
+
+
+def test_a_stress_run_across_two_upgrades_is_clean(start_server: StartServer) -> None:
+    server = Generations(start_server("--broadcast-interval", "0"))
+    command = [*WSCTL, "stress", "--clients", "200", "--rate", "20", "--duration", "8", "--json"]
+    url = ("--url", server.first.url)
+    stress = subprocess.Popen([*command, *url], env=server.first.environ, stdout=subprocess.PIPE, text=True)
+    try:
+        server.first.wait_for_line("connected client_id=stress-200")
+        for _ in range(2):
+            assert server.upgrade()["moved"] == 200
+        told = json.loads(stress.communicate(timeout=60)[0])
+    finally:
+        stress.kill()
+        stress.wait()
+        server.kill()
+    assert stress.returncode == 0, told
+    assert told["delivered"] == told["expected"] == told["sent"] * 200 > 200 * 20
+    faults = ("missed", "duplicated", "out_of_order", "unconfirmed", "reconnects", "failures")
+    assert {name: told[name] for name in faults} == dict.fromkeys(faults, 0)
+    assert told["silence_ms"] < 1000

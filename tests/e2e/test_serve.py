@@ -41,7 +41,7 @@ async def test_who_comes_back_learns_whether_anything_was_missed(start_server: S
         server.api("POST", "/api/broadcast", {"data": n})
         seen.append((await receive_type(bob, "message"))["id"])
     await bob.close()
-    for since, recovered in ((seen[1], True), (seen[0], False), ("0-1", False), ("never-given", False)):
+    for since, recovered in ((seen[1], True), (seen[0], True), ("0-1", False), ("never-given", False)):
         async with connect(f"{server.ws_url}/ws/bob?since={since}", proxy=None) as again:
             welcome = await receive(again)
             assert (welcome["id"], welcome["recovered"]) == (seen[1], recovered)
