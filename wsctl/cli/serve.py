@@ -13,13 +13,13 @@ def serve(**given: Any) -> None:
     """Run a server; on Ctrl-C or SIGTERM it drains: clients may leave by themselves, then it ends."""
     from wsctl.lifecycle.orphan import leave_parent
 
-    leave_parent(os.environ)
+    is_successor = leave_parent(os.environ)
 
     from wsctl.cli.ui.console import drain_display
     from wsctl.server import runner
 
     settings = settings_from(given)
-    with drain_display(settings) as observers:
+    with drain_display(settings, in_front=not is_successor) as observers:
         code = runner.serve(settings, os.environ, observers, lambda at: _tell(at, settings.port))
     raise typer.Exit(code)
 

@@ -8,8 +8,9 @@ from wsctl.lifecycle.channel import packed
 from wsctl.lifecycle.handover import VARIABLE
 
 
-def leave_parent(environ: Mapping[str, str]) -> None:
-    """In a successor, go on in a process whose parent has ended; in any other process do nothing.
+def leave_parent(environ: Mapping[str, str]) -> bool:
+    """In a successor, go on in a process whose parent has ended; in any other process do nothing. Returns
+    whether this is one.
 
     The system's first process is its parent then. systemd waits only for a main process that is a child of
     its own: another one's it would kill at the beginning of a stop and not at the end. The predecessor is
@@ -17,7 +18,7 @@ def leave_parent(environ: Mapping[str, str]) -> None:
     """
     channel = environ.get(VARIABLE, "")
     if not channel.isdecimal():
-        return
+        return False
     pid = os.fork()
     if pid:
         with contextlib.suppress(OSError):
@@ -25,3 +26,4 @@ def leave_parent(environ: Mapping[str, str]) -> None:
         os._exit(0)
     # A terminal hangs up on everybody in it when the process ends that it was opened for.
     os.setsid()
+    return True

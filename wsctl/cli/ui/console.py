@@ -12,10 +12,11 @@ from wsctl.settings import Settings
 
 
 @contextmanager
-def drain_display(settings: Settings) -> Iterator[Sequence[DrainObserver]]:
-    """The log on stderr, and who shows a drain there: a live bar on a terminal, log lines elsewhere."""
+def drain_display(settings: Settings, *, in_front: bool) -> Iterator[Sequence[DrainObserver]]:
+    """The log on stderr, and who shows a drain there: a live bar on a terminal, log lines elsewhere, and
+    where somebody else uses the terminal too: this process is not `in_front` of it."""
     stream = sys.stderr
-    if not is_live(stream):
+    if not (in_front and is_live(stream)):
         handler = logs.to_stream(stream, settings.log_format, colour=False)
         logs.configure(handler, settings.log_level, access=settings.access_log)
         yield [DrainLog()]
