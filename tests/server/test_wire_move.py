@@ -31,7 +31,7 @@ from tests.support.wires import (
 )
 from wsctl.hub.connection import Ending
 from wsctl.hub.frame import PING, Batch
-from wsctl.server.carried import Carried, packed, unpacked
+from wsctl.server.handover.carried import Carried, packed, unpacked
 from wsctl.server.wire import MAX_CARRIED, Wire
 
 pytestmark = pytest.mark.anyio

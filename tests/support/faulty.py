@@ -15,7 +15,7 @@ from typing import Any
 
 from wsctl.__main__ import main
 from wsctl.lifecycle.handover import VARIABLE
-from wsctl.server import predecessor, successor
+from wsctl.server.handover import predecessor, successor
 
 
 def _after_first_batch(act: Callable[[], None]) -> None:

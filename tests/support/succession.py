@@ -13,7 +13,7 @@ from tests.support.other_end import OtherEnd
 from tests.support.server import DEADLINE
 from tests.support.wires import Server, turn
 from wsctl.lifecycle.handover import HandoverProgress
-from wsctl.server.predecessor import Predecessor
+from wsctl.server.handover.predecessor import Predecessor
 
 
 class StandIn:

@@ -13,9 +13,9 @@ from tests.support.wires import Server
 from wsctl import messages
 from wsctl.hub.frame import Batch
 from wsctl.hub.history import Entry
-from wsctl.server.carried import packed
-from wsctl.server.departure import Departure
-from wsctl.server.successor import Successor
+from wsctl.server.handover.carried import packed
+from wsctl.server.handover.departure import Departure
+from wsctl.server.handover.successor import Successor
 
 
 class Takeover:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from wsctl.codes import CloseCode, can_be_sent
 from wsctl.hub.frame import BINARY, CLOSE, CONTINUATION, EMPTY_BLOCK, FIN, PING, PONG, RSV1, TEXT
-from wsctl.server.carried import Unread
+from wsctl.server.handover.carried import Unread
 
 try:
     from websockets.speedups import apply_mask

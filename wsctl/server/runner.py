@@ -32,13 +32,13 @@ from wsctl.lifecycle.notify import Notifier
 from wsctl.lifecycle.runtime import ServerRecord, UnusableFolder, announced, control_socket, runtime_folder
 from wsctl.server.app import create_app
 from wsctl.server.entrance import Entrance
-from wsctl.server.heir import Spawn
+from wsctl.server.handover.heir import Spawn
+from wsctl.server.handover.predecessor import Observer, Predecessor
+from wsctl.server.handover.successor import Inheritance, Successor, inheritance
 from wsctl.server.listening import Listening
 from wsctl.server.node import Node
-from wsctl.server.predecessor import Observer, Predecessor
 from wsctl.server.proxy import Forwarded
 from wsctl.server.sockets import PASSED_SOCKETS, address, listeners
-from wsctl.server.successor import Inheritance, Successor, inheritance
 from wsctl.settings import Settings
 
 LAST_ANSWERS = 0.1

@@ -14,8 +14,8 @@ from wsctl.codes import CloseCode
 from wsctl.hub.connection import CLOSE_TIMEOUT, STALL_TIMEOUT, Connection, Ending
 from wsctl.hub.frame import CLOSE, PING, PONG, TEXT, Batch, close_frame, frame
 from wsctl.hub.outbox import Outbox
-from wsctl.server.carried import Carried
-from wsctl.server.departure import Departure
+from wsctl.server.handover.carried import Carried
+from wsctl.server.handover.departure import Departure
 from wsctl.server.inbound import FrameReader, Violation, close_reason, text, whole_small_frame
 from wsctl.server.node import Node
 

@@ -14,9 +14,9 @@ from tests.support.succession import House, Stage
 from tests.support.wires import Server, data_of, frames, turn
 from wsctl.hub.connection import Ending
 from wsctl.lifecycle.channel import MAX_FDS, Parcel
-from wsctl.server.carried import unpacked
-from wsctl.server.convoy import AHEAD, BYTES_TOGETHER, LAST_HEADS, TOGETHER, Convoy
-from wsctl.server.heir import HandoverFailed, Heir
+from wsctl.server.handover.carried import unpacked
+from wsctl.server.handover.convoy import AHEAD, BYTES_TOGETHER, LAST_HEADS, TOGETHER, Convoy
+from wsctl.server.handover.heir import HandoverFailed, Heir
 
 pytestmark = pytest.mark.anyio
 

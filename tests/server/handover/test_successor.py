@@ -10,7 +10,7 @@ from tests.support.server import DEADLINE
 from tests.support.takeover import MakeTakeover, Takeover, takeovers
 from tests.support.wires import data_of, frames, turn
 from wsctl.hub.frame import Batch
-from wsctl.server.following import STALL_TIMEOUT
+from wsctl.server.handover.following import STALL_TIMEOUT
 
 pytestmark = pytest.mark.anyio
 

@@ -12,8 +12,8 @@ from wsctl import messages
 from wsctl.hub.connection import Ending
 from wsctl.hub.frame import Batch
 from wsctl.lifecycle.channel import Parcel
-from wsctl.server.following import TOGETHER, Following
-from wsctl.server.heir import Heir
+from wsctl.server.handover.following import TOGETHER, Following
+from wsctl.server.handover.heir import Heir
 
 pytestmark = pytest.mark.anyio
 

@@ -5,10 +5,10 @@ import logging
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from wsctl.server.carried import packed
-from wsctl.server.departure import Departure
-from wsctl.server.following import STALL_TIMEOUT
-from wsctl.server.heir import Heir
+from wsctl.server.handover.carried import packed
+from wsctl.server.handover.departure import Departure
+from wsctl.server.handover.following import STALL_TIMEOUT
+from wsctl.server.handover.heir import Heir
 from wsctl.server.node import Node
 from wsctl.server.wire import Wire
 

@@ -10,7 +10,7 @@ from wsctl.hub.history import Entry, MessageId
 from wsctl.hub.log import Draft
 from wsctl.hub.manager import REPLACED
 from wsctl.lifecycle.channel import Parcel
-from wsctl.server.heir import Heir
+from wsctl.server.handover.heir import Heir
 from wsctl.server.node import Node
 
 TOGETHER = 1 << 20

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from wsctl.hub.frame import Batch
-from wsctl.server.carried import Carried
+from wsctl.server.handover.carried import Carried
 
 
 class Departure(asyncio.Protocol):

@@ -19,8 +19,8 @@ from wsctl.hub.history import Entry
 from wsctl.hub.manager import REPLACED
 from wsctl.lifecycle.channel import Channel, ChannelBroken, Parcel, close_all, packed, receive_one
 from wsctl.lifecycle.handover import VARIABLE, VERSION
-from wsctl.server.carried import Carried, unpacked
-from wsctl.server.following import STALL_TIMEOUT
+from wsctl.server.handover.carried import Carried, unpacked
+from wsctl.server.handover.following import STALL_TIMEOUT
 from wsctl.server.node import Node
 from wsctl.server.wire import Wire
 

@@ -14,10 +14,10 @@ from wsctl.lifecycle.channel import Parcel
 from wsctl.lifecycle.graceful import NotDraining
 from wsctl.lifecycle.handover import VERSION, HandoverProgress, HandoverState
 from wsctl.lifecycle.phases import Phase
-from wsctl.server import convoy
-from wsctl.server.convoy import Convoy
-from wsctl.server.following import Following
-from wsctl.server.heir import HandoverFailed, Heir, Spawn
+from wsctl.server.handover import convoy
+from wsctl.server.handover.convoy import Convoy
+from wsctl.server.handover.following import Following
+from wsctl.server.handover.heir import HandoverFailed, Heir, Spawn
 from wsctl.server.node import Node
 
 READY_TIMEOUT = 30.0

@@ -5,7 +5,7 @@ import json
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from wsctl.server.carried import Carried, Unread, packed, unpacked
+from wsctl.server.handover.carried import Carried, Unread, packed, unpacked
 
 UNREAD = st.builds(
     Unread,
