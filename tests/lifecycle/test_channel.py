@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from tests.support.other_end import OtherEnd, Pair, no_descriptor_left, open_descriptors, pipes, small_pair
 from tests.support.server import DEADLINE
 from tests.support.wires import turn
-from wsctl.lifecycle.channel import MAX_QUEUED, Channel, Parcel, close_all, packed
+from wsctl.lifecycle.channel import MAX_QUEUED, Channel
+from wsctl.lifecycle.parcels import Parcel, close_all, packed
 
 pytestmark = pytest.mark.anyio
 

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from tests.support.server import DEADLINE
-from wsctl.lifecycle.channel import Channel, Parcel, close_all
+from wsctl.lifecycle.channel import Channel
+from wsctl.lifecycle.parcels import Parcel, close_all
 
 Pair = tuple[socket.socket, socket.socket]
 

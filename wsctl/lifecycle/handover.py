@@ -1,6 +1,6 @@
 """The handover to a fresh process: its facts, and what the two processes say to each other.
 
-The old process is called the predecessor, the new one the successor. They speak in parcels (`channel`):
+The old process is called the predecessor, the new one the successor. They speak in parcels:
 
     predecessor                                 successor
     hello: version, generation, listeners  -->

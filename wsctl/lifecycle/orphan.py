@@ -4,8 +4,8 @@ import contextlib
 import os
 from collections.abc import Mapping
 
-from wsctl.lifecycle.channel import packed
 from wsctl.lifecycle.handover import VARIABLE
+from wsctl.lifecycle.parcels import packed
 
 
 def leave_parent(environ: Mapping[str, str]) -> bool:

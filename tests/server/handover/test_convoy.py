@@ -13,7 +13,7 @@ from tests.support.server import DEADLINE
 from tests.support.succession import House, Stage
 from tests.support.wires import Server, data_of, frames, turn
 from wsctl.hub.connection import Ending
-from wsctl.lifecycle.channel import MAX_FDS, Parcel
+from wsctl.lifecycle.parcels import MAX_FDS, Parcel
 from wsctl.server.handover.carried import unpacked
 from wsctl.server.handover.convoy import AHEAD, BYTES_TOGETHER, LAST_HEADS, TOGETHER, Convoy
 from wsctl.server.handover.heir import HandoverFailed, Heir

@@ -11,7 +11,7 @@ from tests.support.wires import Server, close_of, data_of, frames, turn
 from wsctl import messages
 from wsctl.hub.connection import Ending
 from wsctl.hub.frame import Batch
-from wsctl.lifecycle.channel import Parcel
+from wsctl.lifecycle.parcels import Parcel
 from wsctl.server.handover.following import TOGETHER, Following
 from wsctl.server.handover.heir import Heir
 

@@ -9,8 +9,8 @@ import pytest
 from tests.support.other_end import Pair, no_descriptor_left
 from wsctl import __version__
 from wsctl.errors import CannotStart
-from wsctl.lifecycle.channel import packed, receive_one
 from wsctl.lifecycle.handover import VARIABLE, VERSION
+from wsctl.lifecycle.parcels import packed, receive_one
 from wsctl.server.handover.successor import inheritance
 
 HELLO = {"version": VERSION, "release": "1.2.3", "generation": 7}

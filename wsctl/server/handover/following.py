@@ -9,7 +9,7 @@ from wsctl.hub.frame import Batch
 from wsctl.hub.history import Entry, MessageId
 from wsctl.hub.log import Draft
 from wsctl.hub.manager import REPLACED
-from wsctl.lifecycle.channel import Parcel
+from wsctl.lifecycle.parcels import Parcel
 from wsctl.server.handover.heir import Heir
 from wsctl.server.node import Node
 

@@ -9,7 +9,8 @@ import subprocess
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from wsctl.lifecycle.channel import Channel, Parcel
+from wsctl.lifecycle.channel import Channel
+from wsctl.lifecycle.parcels import Parcel
 
 LAST_WORDS = 2.0
 """Seconds that a process has to end which was killed, or whose end of the channel is closed."""

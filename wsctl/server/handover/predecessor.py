@@ -10,9 +10,9 @@ from typing import Any, Protocol
 
 from wsctl import __version__
 from wsctl.hub.connection import Ending
-from wsctl.lifecycle.channel import Parcel
 from wsctl.lifecycle.graceful import NotDraining
 from wsctl.lifecycle.handover import VERSION, HandoverProgress, HandoverState
+from wsctl.lifecycle.parcels import Parcel
 from wsctl.lifecycle.phases import Phase
 from wsctl.server.handover import convoy
 from wsctl.server.handover.convoy import Convoy

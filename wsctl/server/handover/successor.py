@@ -17,8 +17,9 @@ from wsctl.hub.connection import Ending
 from wsctl.hub.frame import Batch
 from wsctl.hub.history import Entry
 from wsctl.hub.manager import REPLACED
-from wsctl.lifecycle.channel import Channel, ChannelBroken, Parcel, close_all, packed, receive_one
+from wsctl.lifecycle.channel import Channel
 from wsctl.lifecycle.handover import VARIABLE, VERSION
+from wsctl.lifecycle.parcels import ChannelBroken, Parcel, close_all, packed, receive_one
 from wsctl.server.handover.carried import Carried, unpacked
 from wsctl.server.handover.following import STALL_TIMEOUT
 from wsctl.server.node import Node

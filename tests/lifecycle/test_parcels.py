@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tests.support.other_end import Pair, no_descriptor_left, pipes
 from tests.support.server import DEADLINE
-from wsctl.lifecycle.channel import ChannelBroken, Unpacker, close_all, packed, receive_one
+from wsctl.lifecycle.parcels import ChannelBroken, Unpacker, close_all, packed, receive_one
 
 PARCELS = st.lists(
     st.tuples(
