@@ -33,8 +33,9 @@ from wsctl.lifecycle.runtime import ServerRecord, UnusableFolder, announced, con
 from wsctl.server.app import create_app
 from wsctl.server.entrance import Entrance
 from wsctl.server.handover.heir import Spawn
+from wsctl.server.handover.inheritance import Inheritance, inheritance
 from wsctl.server.handover.predecessor import Observer, Predecessor
-from wsctl.server.handover.successor import Inheritance, Successor, inheritance
+from wsctl.server.handover.successor import Successor
 from wsctl.server.listening import Listening
 from wsctl.server.node import Node
 from wsctl.server.proxy import Forwarded

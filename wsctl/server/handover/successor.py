@@ -1,73 +1,26 @@
 """The new process's side of a handover: take over the log, the connections, and in the end the doors."""
 
 import asyncio
-import contextlib
 import json
 import logging
 import os
 import socket
 from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass
 from typing import Any
 
-from wsctl import __version__
 from wsctl.codes import CloseCode
-from wsctl.errors import CannotStart
 from wsctl.hub.connection import Ending
 from wsctl.hub.frame import Batch
 from wsctl.hub.history import Entry
 from wsctl.hub.manager import REPLACED
 from wsctl.lifecycle.channel import Channel
-from wsctl.lifecycle.handover import VARIABLE, VERSION
-from wsctl.lifecycle.parcels import ChannelBroken, Parcel, close_all, packed, receive_one
+from wsctl.lifecycle.parcels import Parcel, close_all
 from wsctl.server.handover.carried import Carried, unpacked
 from wsctl.server.handover.following import STALL_TIMEOUT
 from wsctl.server.node import Node
 from wsctl.server.wire import Wire
 
-HELLO_TIMEOUT = 30.0
-"""Seconds for the first parcel, which is sent before this process is started."""
-
 log = logging.getLogger("wsctl.handover")
-
-
-@dataclass(frozen=True, slots=True)
-class Inheritance:
-    """What a successor starts with."""
-
-    channel: socket.socket
-    listeners: list[socket.socket]
-    generation: int
-
-    def refuse(self, why: str) -> None:
-        """Tell the predecessor why this process will not take over."""
-        with contextlib.suppress(OSError):
-            self.channel.sendall(packed("refused", {"why": why}, (), ()))
-
-
-def inheritance(environ: Mapping[str, str]) -> Inheritance | None:
-    """What a predecessor has for this process; None when it was started by somebody else.
-
-    Raises:
-        CannotStart: the predecessor is gone, or of a version that is not understood here.
-    """
-    fd = environ.get(VARIABLE, "")
-    if not fd.isdecimal():
-        return None
-    with contextlib.ExitStack() as opened:
-        try:
-            channel = opened.enter_context(socket.socket(fileno=int(fd)))
-            os.set_inheritable(channel.fileno(), False)
-            hello = receive_one(channel, HELLO_TIMEOUT)
-        except (OSError, OverflowError, ValueError, ChannelBroken) as error:
-            raise CannotStart(f"{VARIABLE}={fd} leads to no server that hands over: {error}") from None
-        listeners = [opened.enter_context(socket.socket(fileno=fd)) for fd in hello.fds]
-        if hello.kind != "hello" or hello.fields.get("version") != VERSION:
-            why = f"wsctl {__version__} does not understand a handover of wsctl {hello.fields.get('release')}"
-            Inheritance(channel, listeners, 0).refuse(why)
-            raise CannotStart(why)
-        opened.pop_all()
-        return Inheritance(channel, listeners, hello.fields["generation"])
 
 
 class Successor:

@@ -11,7 +11,7 @@ from wsctl import __version__
 from wsctl.errors import CannotStart
 from wsctl.lifecycle.handover import VARIABLE, VERSION
 from wsctl.lifecycle.parcels import packed, receive_one
-from wsctl.server.handover.successor import inheritance
+from wsctl.server.handover.inheritance import inheritance
 
 HELLO = {"version": VERSION, "release": "1.2.3", "generation": 7}
 
