@@ -402,11 +402,10 @@ async def test_when_the_successor_dies_later_those_who_stayed_go_on(
 
 async def test_who_comes_late_to_the_old_process_is_the_newer_one(start: Start) -> None:
     server = start()
-    async with connect(f"{server.first.ws_url}/ws/alice") as older:
-        crowd = Witness(server.port)
+    opening = handshake("/ws/alice")
+    async with connect(f"{server.first.ws_url}/ws/alice") as older, Witness(server.port) as crowd:
         await crowd.join(500)
         with RawClient(server.port) as newer:
-            opening = handshake("/ws/alice")
             newer.send(opening[:30])
             late = asyncio.create_task(asyncio.to_thread(_send_later, server, newer, opening[30:]))
             await upgraded(server)
@@ -417,7 +416,6 @@ async def test_who_comes_late_to_the_old_process_is_the_newer_one(start: Start) 
             data = b""
             while b"to the newer one" not in data:
                 data += newer.socket.recv(65536)
-        await crowd.close()
 
 
 async def test_systemd_is_told_of_the_new_main_process(start: Start, runtime_dir: Path) -> None:
@@ -448,13 +446,12 @@ async def test_an_old_id_is_resumed_after_several_handovers(start: Start) -> Non
 
 async def test_what_stops_the_server_while_it_moves_stops_its_successor(start: Start) -> None:
     server = start()
-    witness = Witness(server.port)
-    await witness.join(1000)
-    upgrade = server.begin_upgrade()
-    await asyncio.to_thread(server.first.wait_for_line, "handover moving")
-    server.first.signal()
-    outcome = await asyncio.to_thread(upgrade.outcome)
-    server.first.wait_for_line("draining reason=SIGTERM active=1000")
-    assert await asyncio.to_thread(server.first_ended) == 0
-    assert server.status(outcome["successor"])["drain"]["reason"] == "SIGTERM"
-    await witness.close()
+    async with Witness(server.port) as crowd:
+        await crowd.join(1000)
+        upgrade = server.begin_upgrade()
+        await asyncio.to_thread(server.first.wait_for_line, "handover moving")
+        server.first.signal()
+        outcome = await asyncio.to_thread(upgrade.outcome)
+        server.first.wait_for_line("draining reason=SIGTERM active=1000")
+        assert await asyncio.to_thread(server.first_ended) == 0
+        assert server.status(outcome["successor"])["drain"]["reason"] == "SIGTERM"

@@ -34,7 +34,11 @@ def test_twenty_upgrades_in_a_row_are_noticed_by_none_of_a_thousand_clients(
 
 
 async def _upgrade_again_and_again(server: Generations) -> None:
-    witness = Witness(server.port)
+    async with Witness(server.port) as witness:
+        await _upgrade_under(witness, server)
+
+
+async def _upgrade_under(witness: Witness, server: Generations) -> None:
     await witness.join(CLIENTS)
     outside, over = Outside(server, OUTSIDE), asyncio.Event()
     inside = asyncio.create_task(_send_in_turn(witness, over))
@@ -61,7 +65,6 @@ async def _upgrade_again_and_again(server: Generations) -> None:
     assert [text for text in data if text[0] == "i"] == [f"i{n}" for n in range(sent)]
     assert len(outside.accepted) > UPGRADES * OUTSIDE / 10
     assert witness.silence < 1
-    await witness.close()
     # The second half needs no more than the first.
     assert max(memory[UPGRADES // 2 :]) < 1.1 * max(memory[: UPGRADES // 2])
     assert max(files) - min(files) <= 4
@@ -93,14 +96,13 @@ def test_ten_thousand_idle_connections_move_within_three_seconds(start_server: S
 async def _move_many(server: Generations) -> None:
     limit = raise_open_files()
     count = 10_000 if limit < 0 or limit > 10_100 else limit - 100
-    witness = Witness(server.port)
-    await witness.join(count)
-    outcome = await asyncio.to_thread(server.upgrade)
-    assert (outcome["state"], outcome["moved"]) == ("done", count), outcome
-    server.api("POST", "/api/broadcast", {"data": "here"})
-    await witness.level(1)
-    assert witness.faults == []
-    await witness.close()
+    async with Witness(server.port) as witness:
+        await witness.join(count)
+        outcome = await asyncio.to_thread(server.upgrade)
+        assert (outcome["state"], outcome["moved"]) == ("done", count), outcome
+        server.api("POST", "/api/broadcast", {"data": "here"})
+        await witness.level(1)
+        assert witness.faults == []
 
 
 def _resident(pid: int) -> int:

@@ -31,6 +31,12 @@ class Witness:
         self.clients: list[WitnessClient] = []
         self.news = asyncio.Event()
 
+    async def __aenter__(self) -> "Witness":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
     async def join(self, count: int) -> None:
         """Connect so many more clients, each of which has been welcomed when this returns."""
         loop = asyncio.get_running_loop()

@@ -79,14 +79,16 @@ class Listening:
 
     def stop_listening(self) -> None:
         """Accept nothing more: what the kernel has accepted waits for whoever does."""
-        self._public = [sock.dup() for sock in self._public]  # a server closes its own
+        # A server closes its own. When there is no descriptor left, nothing has changed.
+        self._public = [sock.dup() for sock in self._public]
         for server in self._servers:
             server.close()
         self._servers = []
 
     async def listen_again(self) -> None:
-        """Accept connections again."""
-        await self.open()
+        """Accept connections again, if that was stopped."""
+        if not self._servers:
+            await self.open()
 
     def half_heard(self) -> int:
         """How many requests have arrived in part."""

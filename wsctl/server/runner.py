@@ -108,6 +108,8 @@ class Runner(uvicorn.Server):
         if not self._node.driver.stopped.is_set():
             self._node.life.started()
             if self._successor:
+                # Until everything has arrived, a signal must not end the process, nor a drain begin.
+                self._node.driver.hand_over()
                 self._settling = asyncio.create_task(self._settle(self._successor))
 
     async def main_loop(self) -> None:
@@ -165,8 +167,6 @@ class Runner(uvicorn.Server):
         self._waiting = asyncio.create_task(self._listen_after(successor))
 
     async def _settle(self, successor: Successor) -> None:
-        """Until everything has arrived, a signal must not end the process, nor a drain begin."""
-        self._node.driver.hand_over()
         await successor.settled.wait()
         self._node.driver.stay()
 

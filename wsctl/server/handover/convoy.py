@@ -9,6 +9,7 @@ from wsctl.server.handover.carried import packed
 from wsctl.server.handover.departure import Departure
 from wsctl.server.handover.following import STALL_TIMEOUT
 from wsctl.server.handover.heir import Heir
+from wsctl.server.http import HEAD_TIMEOUT
 from wsctl.server.node import Node
 from wsctl.server.wire import Wire
 
@@ -21,12 +22,11 @@ BYTES_TOGETHER = 8 << 20
 AHEAD = 200
 """Connections under way: enough to keep the successor busy, and what a crash of it cuts off."""
 
-LAST_HEADS = 1.0
+LAST_HEADS = HEAD_TIMEOUT
 """Seconds in which requests that have arrived in part may become connections, which still move."""
 
 LOOK = 0.05
 """Seconds between two looks for them."""
-
 
 log = logging.getLogger("wsctl.handover")
 

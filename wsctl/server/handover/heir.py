@@ -106,6 +106,7 @@ class Heir:
     def _take(self, parcel: Parcel) -> None:
         if parcel.kind == "pid":
             self.pid = parcel.fields["pid"]
+        self._process.poll()  # it has ended by now, and leaves nothing behind
         self._take_parcel(parcel)
         self._news.set()
 

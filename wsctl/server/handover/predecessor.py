@@ -102,11 +102,10 @@ class Predecessor:
     def progress(self) -> HandoverProgress | None:
         """The handover as it stands, or the last one; None when there was none."""
         told, moving = self._told, self._convoy
-        if told is None or told.state is not HandoverState.MOVING or moving is None:
+        if told is None or not self.under_way:
             return told
-        return replace(
-            told, moved=moving.moved, silence_s=round(moving.silence, 3), elapsed_s=self._elapsed()
-        )
+        told = replace(told, elapsed_s=self._elapsed())
+        return replace(told, moved=moving.moved, silence_s=round(moving.silence, 3)) if moving else told
 
     async def ending(self) -> None:
         """Wait until a handover has ended, also one that begins only now."""
@@ -131,7 +130,7 @@ class Predecessor:
     async def _run(self) -> None:
         try:
             heir = await self._start()
-            await self._move(heir)
+            moving = await self._move(heir)
         except HandoverFailed as error:
             await self._go_on(str(error))
         except NotDraining as error:
@@ -141,7 +140,7 @@ class Predecessor:
             await self._go_on(f"{type(error).__name__}: {error}")
         else:
             # From here on the successor is the server, whatever fails here.
-            self._drain_the_rest(heir)
+            self._drain_the_rest(heir, moving)
 
     async def _start(self) -> Heir:
         """Nothing changes for the clients yet."""
@@ -150,20 +149,18 @@ class Predecessor:
         hello = {"version": VERSION, "release": __version__, "generation": self._node.generation + 1}
         heir.send("hello", hello, fds=[os.dup(sock.fileno()) for sock in self._house.public()])
         await heir.until(lambda: self._ready, self._patience, "was not ready")
-        following = Following(self._node, heir)
-        await following.prepare()
-        self._node.driver.hand_over()
-        self._following = following
         return heir
 
-    async def _move(self, heir: Heir) -> None:
-        node = self._node
-        self._convoy = moving = Convoy(node, self._house, heir)
+    async def _move(self, heir: Heir) -> Convoy:
+        node, following = self._node, Following(self._node, heir)
+        await following.prepare()
+        node.driver.hand_over()
         self._house.stop_listening()
         node.manager.flush()
+        self._convoy = moving = Convoy(node, self._house, heir)
         self._tell(HandoverState.MOVING, total=len(node.manager.active_connections))
-        if self._following:
-            self._following.begin()
+        self._following = following
+        following.begin()
         await moving.move_connections()
         heir.send("listen")
         moving.move_unheard()
@@ -172,13 +169,12 @@ class Predecessor:
         heir.send("over")
         # Whoever looks for a server from here on must find the successor.
         await heir.until(lambda: self._succeeded, self._patience, "did not listen")
+        return moving
 
-    def _drain_the_rest(self, heir: Heir) -> None:
+    def _drain_the_rest(self, heir: Heir, moving: Convoy) -> None:
         self._house.give_up_listening()
-        moving, staying = self._convoy, len(self._node.manager.active_connections)
-        if moving:
-            silence = round(moving.silence, 3)
-            self._tell(HandoverState.DONE, moved=moving.moved, staying=staying, silence_s=silence)
+        staying, silence = len(self._node.manager.active_connections), round(moving.silence, 3)
+        self._tell(HandoverState.DONE, moved=moving.moved, staying=staying, silence_s=silence)
         self._over()
         self._node.driver.handed_over()
         if self._node.life.signalled:

@@ -59,9 +59,10 @@ class Successor:
         self._channel.send("listening")
 
     def check(self, now: float) -> None:
-        """Once a second: a predecessor that hangs does not keep clients from connecting."""
-        if self.begun.is_set() and now - self._heard >= STALL_TIMEOUT:
+        """Once a second: a predecessor that hangs is not waited for."""
+        if self.begun.is_set() and not self.settled.is_set() and now - self._heard >= STALL_TIMEOUT:
             self.may_listen.set()
+            self._start(self._settle())
 
     def _take(self, parcel: Parcel) -> None:
         self._heard = self._node.clock()
@@ -121,7 +122,7 @@ class Successor:
 
     async def _settle(self) -> None:
         """When all have arrived."""
-        await asyncio.gather(*(self._tasks - {asyncio.current_task()}))
+        await asyncio.gather(*(self._tasks - {asyncio.current_task()}), return_exceptions=True)
         self._node.log.history.hold(False)
         self.settled.set()
 
@@ -189,7 +190,12 @@ class Successor:
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._finished)
+
+    def _finished(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception():
+            log.error("taking over failed in part", exc_info=task.exception())
 
 
 class _Arrival(asyncio.Protocol):
