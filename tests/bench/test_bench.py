@@ -12,7 +12,10 @@ import pytest
 from tests.bench.peer import PEERS
 from tests.support.server import DEADLINE
 
-pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the bench needs Linux")
+pytestmark = [
+    pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the bench needs Linux"),
+    pytest.mark.xdist_group("crowd"),
+]
 
 COSTS = {"fanout_us", "many_us", "queued_us", "latency_p50_ms", "latency_p99_ms", "latency_max_ms"}
 POSITIVE = COSTS | {"handshakes_per_s", "slow_rate"}

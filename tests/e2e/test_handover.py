@@ -396,6 +396,7 @@ async def test_when_the_successor_dies_later_those_who_stayed_go_on(
         assert (await receive_type(alice, "message"))["data"] == "still"
         assert (await receive_type(alice, "message"))["data"] == "here"
         # Its address is free for whoever is started next.
+        server.wait_gone(server.pid)
         with socket.socket() as probe:
             assert probe.connect_ex(("127.0.0.1", server.port)) != 0
 

@@ -144,6 +144,7 @@ THOUSAND = 1000
 WINDOW = 10
 
 
+@pytest.mark.xdist_group("crowd")
 async def test_a_thousand_aware_clients_come_to_the_next_server_one_after_the_other(
     start_server: StartServer,
 ) -> None:

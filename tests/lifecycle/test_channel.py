@@ -85,7 +85,7 @@ async def _sent_and_heard(parcels: list[Sent]) -> None:
     near.channel.close()
 
 
-@settings(max_examples=60)
+@settings(max_examples=20)
 @example([("a", {}, [400_000], 4), ("b", {}, [], 4), ("c", {}, [1], 0), ("d", {}, [], 1)])
 @given(PARCELS)
 def test_whatever_is_sent_arrives_in_order_and_whole_with_its_descriptors(parcels: list[Sent]) -> None:

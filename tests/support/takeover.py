@@ -60,11 +60,11 @@ class Takeover:
             await departure.ended
         return departures
 
-    def send(self, departures: Sequence[Departure]) -> None:
-        """Send on their way who has departed."""
+    def send(self, departures: Sequence[Departure], replaced: Sequence[str] = ()) -> None:
+        """Send on their way who has departed; of some ids a newer connection is there already."""
         rows, blobs = packed([departure.carried for departure in departures])
         fds = [departure.fd for departure in departures]
-        self.predecessor.say("move", blobs, fds, rows=rows, at=self.old.now)
+        self.predecessor.say("move", blobs, fds, rows=rows, at=self.old.now, replaced=list(replaced))
 
     async def move(self, *names: str) -> dict[str, Any]:
         """Clients of `old` depart and arrive; what the predecessor is told of it."""

@@ -71,13 +71,16 @@ class ConnectionManager:
         self._changed()
 
     def adopt(self, connection: Connection, missed: Sequence[Batch]) -> None:
-        """Make a connection active that another process had. A newer one of the same id stays, and it is
-        closed behind what it was about to be sent."""
+        """Make a connection active that another process had. Of two with the same id the newer one stays,
+        and the other is closed behind what it was about to be sent."""
         self.flush()
-        if connection.client_id in self.active_connections:
+        other = self.active_connections.get(connection.client_id)
+        if other and other.opened >= connection.opened:
             connection.replay(missed)
             connection.close(CloseCode.REPLACED, REPLACED, Ending.EVICTED)
             return
+        if other:
+            other.close(CloseCode.REPLACED, REPLACED, Ending.EVICTED)
         self.active_connections[connection.client_id] = connection
         self._catch_up(connection, missed)
         self._changed()

@@ -91,6 +91,27 @@ async def test_of_two_connections_of_an_id_the_newer_stays_wherever_it_is(make: 
         assert close_of(frames(transport.drain())[0])[0] == 4501
 
 
+async def test_who_came_while_an_older_connection_departed_is_the_newer_one(make: MakeTakeover) -> None:
+    pair = make()
+    _, older = pair.old.join("bob")
+    await pair.begin()
+    departures = await pair.depart("bob")
+    pair.old.now += 1
+    _, newer = pair.old.join("bob")
+    pair.predecessor.say("joined", id="bob")
+    pair.send(departures, replaced=["bob"])
+    await pair.predecessor.hear("moved")
+    assert pair.new.node.manager.active_connections == {}
+    pair.publish("to the one that is there")
+    assert await pair.message() == ("to the one that is there", 1, True)
+    await pair.move("bob")
+    assert list(pair.new.node.manager.active_connections) == ["bob"]
+    assert close_of(frames(older.drain())[0])[0] == 4501
+    pair.new.publish("to the newer one")
+    await turn()
+    assert data_of(frames(newer.drain())[0])[-1] == "to the newer one"
+
+
 async def test_who_hung_up_on_the_way_holds_up_nobody(make: MakeTakeover) -> None:
     pair = make()
     for name in ("gone", "bob"):

@@ -114,7 +114,11 @@ class Convoy:
         for departure in leaving:
             await departure.ended
         rows, blobs = packed([departure.carried for departure in leaving])
-        self._heir.send("move", {"rows": rows, "at": began}, blobs, [departure.fd for departure in leaving])
+        # Whoever connected while these departed is the newer one of its id.
+        here = self._node.manager.active_connections
+        replaced = [name for departure in leaving if (name := departure.carried.client_id) in here]
+        fields = {"rows": rows, "at": began, "replaced": replaced}
+        self._heir.send("move", fields, blobs, [departure.fd for departure in leaving])
 
     def _depart(self, wire: Wire) -> Departure | None:
         """None when it is gone, or stays because the process has no descriptor left."""

@@ -158,7 +158,7 @@ class Successor:
 
     def _adopt_all(self, parcel: Parcel) -> None:
         connections = unpacked(parcel.fields["rows"], parcel.blobs)
-        names = {carried.client_id for carried in connections}
+        names = {carried.client_id for carried in connections} - set(parcel.fields["replaced"])
         self._there -= names
         self._arriving |= names
         self._start(self._adopt(connections, parcel.fds, parcel.fields["at"]))
