@@ -7,6 +7,7 @@ import re
 import signal
 import socket
 import ssl
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from tests.conftest import StartServer
 from tests.support.clients import closed, join, receive, receive_type
 from tests.support.generations import Generations
 from tests.support.raw import RawClient, handshake, masked
-from tests.support.server import WSCTL, wsctl
+from tests.support.server import DEADLINE, WSCTL, wsctl
 from tests.support.supervisor import Supervisor
 from tests.support.witness import Witness
 from wsctl.hub.frame import CLOSE, CONTINUATION, TEXT
@@ -397,8 +398,18 @@ async def test_when_the_successor_dies_later_those_who_stayed_go_on(
         assert (await receive_type(alice, "message"))["data"] == "here"
         # Its address is free for whoever is started next.
         server.wait_gone(server.pid)
+        await asyncio.to_thread(_wait_until_refused, server.port)
+
+
+def _wait_until_refused(port: int) -> None:
+    """Wait until nobody listens: the kernel takes a killed process apart in its own time."""
+    until = time.monotonic() + DEADLINE
+    while True:
         with socket.socket() as probe:
-            assert probe.connect_ex(("127.0.0.1", server.port)) != 0
+            if probe.connect_ex(("127.0.0.1", port)) != 0:
+                return
+        assert time.monotonic() < until, "somebody listens"
+        time.sleep(0.01)
 
 
 async def test_who_comes_late_to_the_old_process_is_the_newer_one(start: Start) -> None:
