@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from enum import Enum
 
+from wsctl.codes import CloseCode
 from wsctl.hub.bucket import TokenBucket
 from wsctl.hub.frame import Batch
 
@@ -94,6 +95,10 @@ class Connection(ABC):
     @abstractmethod
     def close(self, code: int, reason: str, ending: Ending) -> None:
         """Send what waits, then a close frame. It stops being active at once."""
+
+    def replaced(self) -> None:
+        """Close it, because a newer connection has its id."""
+        self.close(CloseCode.REPLACED, "replaced by a newer connection of this id", Ending.EVICTED)
 
     @abstractmethod
     def abort(self, reason: str, ending: Ending = Ending.EVICTED) -> None:

@@ -13,9 +13,6 @@ from wsctl.hub.history import Entry
 
 log = logging.getLogger("wsctl.hub")
 
-REPLACED = "replaced by a newer connection of this id"
-"""The reason that goes with 4501."""
-
 
 class ConnectionManager:
     """The clients of one process.
@@ -61,7 +58,7 @@ class ConnectionManager:
         self.flush()
         older = self.active_connections.get(connection.client_id)
         if older:
-            older.close(CloseCode.REPLACED, REPLACED, Ending.EVICTED)
+            older.replaced()
         self.active_connections[connection.client_id] = connection
         connection.offer(welcome)
         self._catch_up(connection, missed)
@@ -77,10 +74,10 @@ class ConnectionManager:
         other = self.active_connections.get(connection.client_id)
         if other and other.opened >= connection.opened:
             connection.replay(missed)
-            connection.close(CloseCode.REPLACED, REPLACED, Ending.EVICTED)
+            connection.replaced()
             return
         if other:
-            other.close(CloseCode.REPLACED, REPLACED, Ending.EVICTED)
+            other.replaced()
         self.active_connections[connection.client_id] = connection
         self._catch_up(connection, missed)
         self._changed()
@@ -157,9 +154,7 @@ class ConnectionManager:
 
     def close_all(self, code: int, reason: str) -> None:
         """Close every active connection by force, all at the same time."""
-        self.flush()
-        for connection in list(self.active_connections.values()):
-            connection.close(code, reason, Ending.FORCED)
+        self.close_oldest(len(self.active_connections), code, reason)
 
     def abort_closing(self) -> None:
         """End the connections whose close was not answered."""

@@ -15,6 +15,7 @@ from wsctl.lifecycle.observers import DrainLog, DrainObserver, Shown
 from wsctl.lifecycle.pace import moments
 from wsctl.lifecycle.phases import Phase
 from wsctl.lifecycle.progress import Counts, DrainProgress, Stay
+from wsctl.lifecycle.waiters import Waiters
 
 __all__ = ["DrainDriver", "DrainLog", "DrainObserver"]
 
@@ -48,7 +49,7 @@ class DrainDriver:
         self._shuffle = shuffle
         self._poke = asyncio.Event()
         self.stopped = asyncio.Event()
-        self._waiters: list[asyncio.Future[None]] = []
+        self._waiters = Waiters()
         hub.observers.append(self._notice)
 
     def progress(self) -> DrainProgress | None:
@@ -68,7 +69,7 @@ class DrainDriver:
     def cancel(self) -> None:
         """Go back to serving. Raises `NotDraining` when that cannot be."""
         self._carry_out(self._life.cancel())
-        self._over()
+        self._waiters.release()
         for shown in self._observers:
             shown.cancelled()
 
@@ -89,9 +90,7 @@ class DrainDriver:
     async def ending(self) -> None:
         """Wait until a drain has ended or was cancelled, also one that begins only now."""
         if not self.stopped.is_set():
-            waiter = asyncio.get_running_loop().create_future()
-            self._waiters.append(waiter)
-            await waiter
+            await self._waiters.wait()
 
     async def run(self) -> None:
         """Take each step when it is due, until the server has stopped."""
@@ -161,7 +160,7 @@ class DrainDriver:
             case Action.STOP:
                 self._hub.flush()
                 self.stopped.set()
-                self._over()
+                self._waiters.release()
 
     def _tell(self, window: float | None) -> None:
         """Tell the clients of the drain; with a window, each its own moment in it."""
@@ -175,12 +174,6 @@ class DrainDriver:
         when = moments(progress.active, window)
         self._shuffle(when)
         self._hub.tell_each(messages.invitations(left, reason, when))
-
-    def _over(self) -> None:
-        waiters, self._waiters = self._waiters, []
-        for waiter in waiters:
-            if not waiter.done():
-                waiter.set_result(None)
 
     def _show(self) -> None:
         """Show the drain to those who are due: between two pictures it costs them nothing."""

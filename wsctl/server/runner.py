@@ -332,6 +332,6 @@ def _record(at: str, control: socket.socket, node: Node) -> ServerRecord:
 
 
 def _remove_unless_handed_over(path: str, node: Node) -> None:
-    handover = node.upgrade()
-    if not handover or handover["state"] != HandoverState.DONE:
+    progress = node.handover.progress() if node.handover else None
+    if not progress or progress.state is not HandoverState.DONE:
         Path(path).unlink(missing_ok=True)

@@ -145,12 +145,12 @@ def picture(progress: DrainProgress, width: int) -> Table | Group:
     bar = min(BAR_WIDTH, width - _cells(*told, _named(progress)) - GAP)
     if bar >= SHORT_BAR:
         longest = _longest(progress, width - _cells(*told) - bar - 2 * GAP)
-        return _line(phase, _bar(progress, bar), count, elapsed, *times, *longest)
+        return row(phase, _bar(progress, bar), count, elapsed, *times, *longest)
     room = width - _cells(phase, count) - GAP
     first = [phase, _bar(progress, min(room, BAR_WIDTH)), count] if room >= MIN_BAR else [phase, count]
     fitting = (some for some in ([elapsed, *times], times) if _cells(*some) <= width)
     second = next(fitting, times[:1])
-    return Group(_line(*first), _line(*second, *_longest(progress, width - _cells(*second) - GAP)))
+    return Group(row(*first), row(*second, *_longest(progress, width - _cells(*second) - GAP)))
 
 
 def described(stay: Stay) -> str:
@@ -190,7 +190,8 @@ def _bar(progress: DrainProgress, width: int) -> ProgressBar:
     return ProgressBar(total=max(1, progress.started_with), completed=gone, width=width)
 
 
-def _line(*parts: Text | ProgressBar) -> Table:
+def row(*parts: Text | ProgressBar) -> Table:
+    """Parts beside each other, in one line."""
     line = Table.grid(padding=(0, GAP))
     for _ in parts:
         line.add_column(no_wrap=True, overflow="ellipsis")

@@ -8,7 +8,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from wsctl.cli.ui.drain_bar import BAR_WIDTH, ECHO, GAP, LINE_EVERY, MIN_BAR, clock
+from wsctl.cli.ui.drain_bar import BAR_WIDTH, ECHO, GAP, LINE_EVERY, MIN_BAR, clock, row
 from wsctl.cli.ui.printable import printable
 from wsctl.lifecycle.handover import HandoverProgress, HandoverState
 
@@ -88,7 +88,7 @@ def picture(progress: HandoverProgress, width: int) -> Table:
         return _line(width, *parts)
     total = max(1, progress.total)
     bar = ProgressBar(total=total, completed=progress.moved, width=min(room, BAR_WIDTH))
-    return _grid(parts[0], bar, *parts[1:])
+    return row(parts[0], bar, *parts[1:])
 
 
 def _moved(progress: HandoverProgress) -> str:
@@ -97,12 +97,4 @@ def _moved(progress: HandoverProgress) -> str:
 
 def _line(width: int, *parts: Text) -> Table:
     needed = sum(part.cell_len + GAP for part in parts) - GAP
-    return _grid(*parts) if needed <= width else _grid(*parts[:-1])
-
-
-def _grid(*parts: Text | ProgressBar) -> Table:
-    line = Table.grid(padding=(0, GAP))
-    for _ in parts:
-        line.add_column(no_wrap=True, overflow="ellipsis")
-    line.add_row(*parts)
-    return line
+    return row(*parts) if needed <= width else row(*parts[:-1])

@@ -1,10 +1,11 @@
-"""What a connection takes with it into another process."""
+"""What goes into another process, as plain fields and bytes: connections, and messages of the log."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from wsctl.hub.frame import Batch
+from wsctl.hub.history import Entry
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,3 +71,14 @@ def _unpacked(row: dict[str, Any], blobs: Iterator[bytes]) -> Carried:
         buffer, fragments = next(blobs), next(blobs)
         row["unread"] = Unread(buffer=buffer, fragments=fragments if fragmented else None, **more)
     return Carried(**row)
+
+
+def entry_row(entry: Entry) -> list[Any]:
+    """A message's plain fields; its bytes are those of its frame."""
+    return [*entry.id, entry.to]
+
+
+def read_entry(row: Sequence[Any], wire: bytes) -> Entry:
+    """What `entry_row` and the frame's bytes were made of."""
+    ms, sequence, to = row
+    return Entry((ms, sequence), Batch.read(wire), to and tuple(to))

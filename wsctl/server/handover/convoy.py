@@ -61,9 +61,9 @@ class Convoy:
 
     async def move_connections(self) -> None:
         """All that can move, those connected longest first."""
-        while self._movable():
+        while wires := self._movable():
             await self._heir.until(self._may_send, STALL_TIMEOUT, "stopped answering")
-            await self._send(self._movable())
+            await self._send(wires)
 
     def move_unheard(self) -> None:
         """Connections that have said nothing will say it to the successor."""

@@ -3,13 +3,10 @@
 from collections.abc import Iterable, Iterator
 
 from wsctl import messages
-from wsctl.codes import CloseCode
-from wsctl.hub.connection import Ending
-from wsctl.hub.frame import Batch
 from wsctl.hub.history import Entry, MessageId
 from wsctl.hub.log import Draft
-from wsctl.hub.manager import REPLACED
 from wsctl.lifecycle.parcels import Parcel
+from wsctl.server.handover.carried import entry_row, read_entry
 from wsctl.server.handover.heir import Heir
 from wsctl.server.node import Node
 
@@ -59,16 +56,15 @@ class Following:
         told = parcel.fields
         match parcel.kind:
             case "message":
-                ms, sequence, to = told["entry"]
-                entry = Entry((ms, sequence), Batch.read(parcel.blobs[0]), to and tuple(to))
+                entry = read_entry(told["entry"], parcel.blobs[0])
                 self._node.log.take(entry, told["recipients"], own=told["own"])
             case "replaced":
                 if connection := self._node.manager.active_connections.get(told["id"]):
-                    connection.close(CloseCode.REPLACED, REPLACED, Ending.EVICTED)
+                    connection.replaced()
 
     def _send_history(self, entries: list[Entry]) -> None:
         self._sent = entries[-1].id
-        rows = [[*entry.id, entry.to] for entry in entries]
+        rows = [entry_row(entry) for entry in entries]
         self._heir.send("history", {"entries": rows}, [entry.batch.wire for entry in entries])
 
     def _publish(self, draft: Draft) -> None:

@@ -6,8 +6,7 @@ import os
 import signal
 import socket
 import subprocess
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable
 
 from wsctl.lifecycle.channel import Channel
 from wsctl.lifecycle.parcels import Parcel
@@ -46,6 +45,7 @@ class Heir:
         self._take_parcel = take
         self._gone = gone
         self._channel = Channel(ours, self._take, self._hung_up, self._news.set)
+        self.send = self._channel.send
         self.lost: str | None = None
         self.pid: int | None = None
 
@@ -53,16 +53,6 @@ class Heir:
     def queued(self) -> int:
         """Bytes on their way to it."""
         return self._channel.queued
-
-    def send(
-        self,
-        kind: str,
-        fields: dict[str, Any] | None = None,
-        blobs: Sequence[bytes] = (),
-        fds: Sequence[int] = (),
-    ) -> None:
-        """Tell it something; see `Channel.send`."""
-        self._channel.send(kind, fields, blobs, fds)
 
     async def until(self, done: Callable[[], bool], patience: float, failing: str) -> None:
         """Wait until `done`, which is asked after each word of the successor.

@@ -14,6 +14,7 @@ from wsctl.lifecycle.graceful import NotDraining
 from wsctl.lifecycle.handover import VERSION, HandoverProgress, HandoverState
 from wsctl.lifecycle.parcels import Parcel
 from wsctl.lifecycle.phases import Phase
+from wsctl.lifecycle.waiters import Waiters
 from wsctl.server.handover import convoy
 from wsctl.server.handover.convoy import Convoy
 from wsctl.server.handover.following import Following
@@ -67,7 +68,7 @@ class Predecessor:
         self._observers = [_log, *observers]
         self._obstacle = obstacle
         self._patience = READY_TIMEOUT if patience is None else patience
-        self._waiters: list[asyncio.Future[None]] = []
+        self._waiters = Waiters()
         self._task: asyncio.Task[None] | None = None
         self._heir: Heir | None = None
         self._convoy: Convoy | None = None
@@ -109,9 +110,7 @@ class Predecessor:
 
     async def ending(self) -> None:
         """Wait until a handover has ended, also one that begins only now."""
-        waiter = asyncio.get_running_loop().create_future()
-        self._waiters.append(waiter)
-        await waiter
+        await self._waiters.wait()
 
     async def finish(self) -> None:
         """This process ends. Who took over is told everything first; who was only about to is ended."""
@@ -119,7 +118,7 @@ class Predecessor:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
             self._tell(HandoverState.FAILED, error="the server was stopped before its successor was ready")
-        self._over()
+        self._waiters.release()
         if self._heir and self._following:
             await self._heir.farewell()
         elif self._heir and not self._succeeded:
@@ -175,7 +174,7 @@ class Predecessor:
         self._house.give_up_listening()
         staying, silence = len(self._node.manager.active_connections), round(moving.silence, 3)
         self._tell(HandoverState.DONE, moved=moving.moved, staying=staying, silence_s=silence)
-        self._over()
+        self._waiters.release()
         self._node.driver.handed_over()
         if self._node.life.signalled:
             heir.stop()
@@ -195,7 +194,7 @@ class Predecessor:
         self._convoy = None
         lost = f"; clients that were with it or on the way, and connect here again: {gone}" if gone else ""
         self._tell(HandoverState.FAILED, moved=0, error=why + lost)
-        self._over()
+        self._waiters.release()
 
     def _take(self, parcel: Parcel) -> None:
         match parcel.kind:
@@ -230,12 +229,6 @@ class Predecessor:
             self._told = replace(self._told, state=now, elapsed_s=self._elapsed(), **facts)
             for observer in self._observers:
                 observer(self._told)
-
-    def _over(self) -> None:
-        waiters, self._waiters = self._waiters, []
-        for waiter in waiters:
-            if not waiter.done():
-                waiter.set_result(None)
 
 
 def _log(progress: HandoverProgress) -> None:

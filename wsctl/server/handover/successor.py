@@ -10,12 +10,10 @@ from typing import Any
 
 from wsctl.codes import CloseCode
 from wsctl.hub.connection import Ending
-from wsctl.hub.frame import Batch
 from wsctl.hub.history import Entry
-from wsctl.hub.manager import REPLACED
 from wsctl.lifecycle.channel import Channel
 from wsctl.lifecycle.parcels import Parcel, close_all
-from wsctl.server.handover.carried import Carried, unpacked
+from wsctl.server.handover.carried import Carried, entry_row, read_entry, unpacked
 from wsctl.server.handover.following import STALL_TIMEOUT
 from wsctl.server.node import Node
 from wsctl.server.wire import Wire
@@ -69,7 +67,7 @@ class Successor:
         told, blobs = parcel.fields, parcel.blobs
         match parcel.kind:
             case "history":
-                self._history += map(_entry, told["entries"], blobs)
+                self._history += map(read_entry, told["entries"], blobs)
             case "begin":
                 self._begin(told)
             case "publish":
@@ -137,9 +135,12 @@ class Successor:
 
     def _relay(self, entry: Entry, recipients: int) -> int:
         """To those who are still with the predecessor, or have just come to it."""
-        to, away = entry.to, self._there | self._arriving
-        elsewhere = len(away) if to is None else sum(name in away for name in to)
-        fields = {"entry": [*entry.id, to], "recipients": recipients + elsewhere, "own": self._own}
+        there, arriving = self._there, self._arriving
+        if entry.to is None:
+            elsewhere = len(there) + len(arriving - there)  # the second are a few, the first may be thousands
+        else:
+            elsewhere = sum(name in there or name in arriving for name in entry.to)
+        fields = {"entry": entry_row(entry), "recipients": recipients + elsewhere, "own": self._own}
         self._channel.send("message", fields, [entry.batch.wire])
         return elsewhere
 
@@ -154,7 +155,7 @@ class Successor:
         """The newer connection of an id is with the predecessor: its request was under way."""
         self._there.add(client_id)
         if older := self._node.manager.active_connections.get(client_id):
-            older.close(CloseCode.REPLACED, REPLACED, Ending.EVICTED)
+            older.replaced()
 
     def _adopt_all(self, parcel: Parcel) -> None:
         connections = unpacked(parcel.fields["rows"], parcel.blobs)
@@ -174,7 +175,7 @@ class Successor:
     def _arrived(self, wire: Wire) -> None:
         self._arriving.discard(wire.client_id)
         if wire.client_id in self._there:  # since it departed, a newer one has come to the predecessor
-            wire.close(CloseCode.REPLACED, REPLACED, Ending.EVICTED)
+            wire.replaced()
 
     async def _connect(self, protocol: asyncio.Protocol, fd: int) -> None:
         try:
@@ -217,8 +218,3 @@ class _Arrival(asyncio.Protocol):
             wire.close(CloseCode.SERVICE_RESTART, "the server is restarting: reconnect", Ending.EVICTED)
         self.there = True
         self._arrived(wire)
-
-
-def _entry(row: list[Any], wire: bytes) -> Entry:
-    ms, sequence, to = row
-    return Entry((ms, sequence), Batch.read(wire), to and tuple(to))
