@@ -1,4 +1,4 @@
-"""A browser, for the tests of what is served to one."""
+"""A browser, for the tests of what is served to one, and servers without sockets that listen."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.support.browser import NAMES, Browser, Page, find_browser, running_browser
+from tests.support.wires import MakeServer, servers
 
 NewPage = Callable[[], Page]
 
@@ -33,3 +34,9 @@ def new_page(browser: Browser) -> Iterator[NewPage]:
 @pytest.fixture
 def page(new_page: NewPage) -> Page:
     return new_page()
+
+
+@pytest.fixture
+def make_server() -> Iterator[MakeServer]:
+    with servers() as make:
+        yield make

@@ -2,7 +2,6 @@
 
 import asyncio
 import random
-from collections.abc import Iterator
 
 import pytest
 from hypothesis import given, settings
@@ -19,7 +18,6 @@ from tests.support.wires import (
     closing,
     data_of,
     frames,
-    servers,
     turn,
 )
 from wsctl.hub.connection import CLOSE_TIMEOUT, STALL_TIMEOUT, Ending
@@ -27,12 +25,6 @@ from wsctl.hub.frame import PING, PONG, TEXT, frame
 from wsctl.server.wire import LINGER, Wire
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-def make_server() -> Iterator[MakeServer]:
-    with servers() as make:
-        yield make
 
 
 async def test_the_answer_then_the_welcome_then_messages(make_server: MakeServer) -> None:

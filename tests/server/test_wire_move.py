@@ -6,7 +6,6 @@ import logging
 import os
 import random
 import socket
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -26,7 +25,6 @@ from tests.support.wires import (
     closing,
     data_of,
     frames,
-    servers,
     turn,
 )
 from wsctl.hub.connection import Ending
@@ -35,12 +33,6 @@ from wsctl.server.handover.carried import Carried, packed, unpacked
 from wsctl.server.wire import MAX_CARRIED, Wire
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-def make_server() -> Iterator[MakeServer]:
-    with servers() as make:
-        yield make
 
 
 def _carried(wire: Wire, transport: HandTransport) -> Carried:

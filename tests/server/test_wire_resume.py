@@ -2,24 +2,17 @@
 
 import asyncio
 import json
-from collections.abc import Iterator
 
 import pytest
 from websockets.frames import Frame, Opcode
 
 from tests.support.transport import HandTransport
-from tests.support.wires import ANSWER, MakeServer, Server, close_of, data_of, frames, servers, turn
+from tests.support.wires import ANSWER, MakeServer, Server, close_of, data_of, frames, turn
 from wsctl.hub.frame import TEXT, frame
 from wsctl.hub.outbox import CHUNK
 from wsctl.server.wire import Wire
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-def make_server() -> Iterator[MakeServer]:
-    with servers() as make:
-        yield make
 
 
 def _recovered(found: list[Frame]) -> object:
