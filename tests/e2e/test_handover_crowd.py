@@ -122,13 +122,14 @@ def test_a_stress_run_across_two_upgrades_is_clean(start_server: StartServer) ->
     url = ("--url", server.first.url)
     stress = subprocess.Popen([*command, *url], env=server.first.environ, stdout=subprocess.PIPE, text=True)
     try:
-        server.first.wait_for_line("connected client_id=stress-200")
+        for number in range(1, 201):
+            server.first.wait_for_line(rf"connected client_id=stress-0*{number}\b")
         for _ in range(2):
             assert server.upgrade()["moved"] == 200
         told = json.loads(stress.communicate(timeout=60)[0])
     finally:
         stress.kill()
-        stress.wait()
+        stress.communicate()
         server.kill()
     assert stress.returncode == 0, told
     assert told["delivered"] == told["expected"] == told["sent"] * 200 > 200 * 20
