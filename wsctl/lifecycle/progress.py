@@ -1,8 +1,13 @@
 """The facts of a drain: what it is told, and what it tells. The bar, the log and `status` all read these."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
 
 from wsctl.lifecycle.phases import Phase
+
+LONGEST = 5
+"""Clients that are named while a drain lasts: as many as a person can look into before the next picture."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,3 +62,14 @@ class DrainProgress:
     handed_over: int = 0
     eta_s: float | None = None
     longest: tuple[Stay, ...] = ()
+
+
+def read_progress(told: Mapping[str, Any]) -> DrainProgress:
+    """The record that an account of it was made from.
+
+    Raises:
+        KeyError, TypeError, ValueError: it is the account of another version's.
+    """
+    known = {field.name: told[field.name] for field in fields(DrainProgress)}
+    longest = tuple(Stay(**{f.name: stay[f.name] for f in fields(Stay)}) for stay in known["longest"])
+    return DrainProgress(**known | {"phase": Phase(known["phase"]), "longest": longest})
