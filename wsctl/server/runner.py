@@ -115,6 +115,8 @@ class Runner(uvicorn.Server):
         self.started = True
         if not self._node.driver.stopped.is_set():
             self._node.life.started()
+            if self._around.line:
+                self._around.line.report()
             if self._successor:
                 # Until everything has arrived, a signal must not end the process, nor a drain begin.
                 self._node.driver.hand_over()

@@ -43,6 +43,7 @@ def blocks(seen: Sequence[Seen], height: int | None = None) -> Group:
         if "clients" in facts:
             more = len(facts["drain"]["longest"]) if facts["drain"] else 0
             more += UPGRADE if facts.get("upgrade") else 0
+            more += 1 if facts.get("group") else 0
             parts += [Text(""), clients(facts["clients"], None if room is None else max(0, room - more))]
     return Group(*parts)
 
@@ -54,6 +55,8 @@ def block(name: str, facts: dict[str, Any]) -> Group:
     rows.add_column(overflow="fold")
     rows.add_row("  phase", Text(printable(facts["status"]), style=_PHASES.get(facts["status"], "bold")))
     rows.add_row("  connections", Text(_connections(facts)))
+    if group := facts.get("group"):
+        rows.add_row("  workers", Text(f"{len(group['workers'])}, {group['connections']} connected to all"))
     rows.add_row("  uptime", Text(clock(facts["uptime_s"])))
     rows.add_row("  rates", Text(_rates(facts)))
     rows.add_row("  newest id", Text(printable(facts["newest_id"])))

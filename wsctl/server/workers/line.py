@@ -53,7 +53,6 @@ class Line:
     def listening(self) -> None:
         """Clients and operators find this process."""
         self._channel.send("listening")
-        self.report()
 
     def report(self) -> None:
         """Tell how it stands."""

@@ -27,7 +27,6 @@ class Worker:
 
     Attributes:
         number: which of the workers it is, from 1 on.
-        listening: whether it takes connections.
         refused: why it cannot start, in its own words.
         facts: its status, as it was told last.
         code: what it ended with, as `subprocess` counts.
@@ -54,7 +53,6 @@ class Worker:
                 ours.close()
                 raise
         self.number = number
-        self.listening = False
         self.refused: str | None = None
         self.facts: Facts = {}
         self.code: int | None = None
@@ -62,7 +60,7 @@ class Worker:
         self._changed = changed
         self._wants = wants
         self._gone = gone
-        self._hung = False
+        self._listens = self._hung = False
         self._channel = Channel(ours, self._take, self._hung_up)
         self._asking = Asking(self._channel, answering)
         self.begin, self.ask = self._asking.begin, self._asking.ask
@@ -72,6 +70,11 @@ class Worker:
     @property
     def pid(self) -> int:
         return self.process.pid
+
+    @property
+    def listening(self) -> bool:
+        """Whether it has begun to take connections."""
+        return self._listens and self.facts.get("status", Phase.STARTING) != Phase.STARTING
 
     @property
     def drain(self) -> DrainProgress | None:
@@ -116,7 +119,7 @@ class Worker:
                 self.facts = parcel.fields["facts"]
                 self._exit_code = ExitCode(parcel.fields["exit_code"])
             case "listening":
-                self.listening = True
+                self._listens = True
             case "refused":
                 self.refused = parcel.fields["why"]
             case "ask" | "answer":
