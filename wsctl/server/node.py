@@ -56,6 +56,7 @@ class Node:
         clock: Callable[[], float] = time.monotonic,
         *,
         generation: int = 1,
+        wall: Callable[[], float] = time.time,
     ) -> None:
         self.generation = generation
         self.handover: Handover | None = None
@@ -64,7 +65,7 @@ class Node:
         self._open_files = raise_open_files()
         self.capacity = capacity(settings.max_connections, self._open_files)
         self.manager = ConnectionManager(clock, lambda call: asyncio.get_running_loop().call_soon(call))
-        self.log = MessageLog(self.manager.deliver, settings.history, settings.history_bytes)
+        self.log = MessageLog(self.manager.deliver, settings.history, settings.history_bytes, wall)
         self.intake = Intake(self.log, settings.rate, settings.client_publish, clock)
         self.life = GracefulShutdownManager(_pace(settings))
         self.driver = DrainDriver(self.life, self.manager, clock, observers)

@@ -13,6 +13,7 @@ import signal
 import socket
 import ssl
 import subprocess
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +38,7 @@ from wsctl.server.handover.heir import Spawn
 from wsctl.server.handover.inheritance import Inheritance, inheritance
 from wsctl.server.handover.predecessor import Observer, Predecessor
 from wsctl.server.handover.successor import Successor
+from wsctl.server.islands import own_moments
 from wsctl.server.listening import Listening
 from wsctl.server.node import Node
 from wsctl.server.proxy import Forwarded
@@ -259,7 +261,9 @@ def _serve(
     notifier = Notifier(environ, os.getpid(), _call_later, adopted=adopted)
     line = Line(worker) if worker else None
     shown_by = [*observers, notifier, *([line] if line else [])]
-    node = Node(settings, shown_by, generation=inherited.generation if inherited else 1)
+    generation = inherited.generation if inherited else 1
+    wall = own_moments(worker.number, settings.workers) if worker else time.time
+    node = Node(settings, shown_by, generation=generation, wall=wall)
     config = _config(settings, _app(node, line))
     public = _public(settings, environ, inherited, worker)
     control = own_control_socket(environ)

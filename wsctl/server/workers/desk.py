@@ -18,7 +18,7 @@ from wsctl.server.workers.team import Team
 from wsctl.server.workers.worker import Facts, Worker
 
 PATIENCE = 2.0
-"""Seconds that a worker has to answer before the others are told of without it."""
+"""Seconds that a worker has to answer before it is done without: one that hangs must not hang the others."""
 
 _AGES = (Phase.STARTING, Phase.SERVING, Phase.HANDOVER, Phase.LAMEDUCK, Phase.DRAINING, Phase.CLOSING)
 """Phases from the first to the last: all together are as far as the one that is furthest behind."""
@@ -96,7 +96,7 @@ class Desk:
         """The same; with the clients of all, those connected longest first."""
         facts = self.facts()
         if clients:
-            answers = await self._ask_all("GET", "/api/status?clients=true", patience=PATIENCE)
+            answers = await self._ask_all("GET", "/api/status?clients=true")
             rows = [row for answer in answers for row in answer.body.get("clients", [])]
             facts["clients"] = sorted(rows, key=lambda row: -row["connected_s"])
         return facts
@@ -167,10 +167,8 @@ class Desk:
             return _error(HTTPStatus.CONFLICT, "not_now", str(error))
         return Reply(HTTPStatus.ACCEPTED, {"upgrade": self._handover()})
 
-    async def _ask_all(
-        self, method: str, path: str, body: bytes = b"", patience: float | None = None
-    ) -> list[Reply]:
-        asked = [w.ask(method, path, body, patience) for w in self._team.members if w.listening]
+    async def _ask_all(self, method: str, path: str, body: bytes = b"") -> list[Reply]:
+        asked = [w.ask(method, path, body, PATIENCE) for w in self._team.members if w.listening]
         return [answer for answer in await asyncio.gather(*asked) if answer]
 
 

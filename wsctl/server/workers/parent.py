@@ -22,7 +22,7 @@ from wsctl.lifecycle.notify import Notifier
 from wsctl.lifecycle.observers import DrainObserver
 from wsctl.lifecycle.phases import Phase
 from wsctl.lifecycle.runtime import announced
-from wsctl.lifecycle.workers import REPORT_EVERY, Reply
+from wsctl.lifecycle.workers import Reply
 from wsctl.server.control import own_control_socket, own_record
 from wsctl.server.islands import ISLANDS, islands
 from wsctl.server.sockets import address, listeners
@@ -34,6 +34,9 @@ from wsctl.server.workers.starting import Look, spawner
 from wsctl.server.workers.team import Team
 from wsctl.server.workers.worker import Spawn
 from wsctl.settings import Settings
+
+LOOK = 1.0
+"""Seconds until the drain is looked at though nobody tells anything: workers that hang must not hide it."""
 
 LAST_WORDS = 2.0
 """Seconds that workers have to end whom the operator has told twice to."""
@@ -98,7 +101,7 @@ class Parent:
         """Wait for the end, and look at the drain now and then: who shows it is to be told on time."""
         while not self._team.over.is_set():
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(REPORT_EVERY):
+                async with asyncio.timeout(LOOK):
                     await self._team.over.wait()
             self._show()
 

@@ -14,6 +14,9 @@ from wsctl.server.workers.worker import Worker
 
 log = logging.getLogger("wsctl.workers")
 
+PATIENCE = 10.0
+"""Seconds that a worker has to begin."""
+
 Observer = Callable[[HandoverProgress], None]
 
 
@@ -101,7 +104,8 @@ class Rolling:
         state, error = HandoverState.DONE, None
         try:
             for slot in self._team.slots:
-                if slot.member:  # one that is to be started again will be as fresh
+                # One that is to be started again, or is just starting, is as fresh.
+                if slot.member and slot.member.listening:
                     await self._replace(slot.member)
         except RollingFailed as failed:
             count, of = len(self._done), len(self._team.slots)
@@ -115,9 +119,10 @@ class Rolling:
         if self._team.ending:
             raise RollingFailed("the server was stopped meanwhile")
         self._now, before = worker, worker.facts.get("upgrade")
-        begun = await worker.ask("POST", "/api/upgrade")
+        begun = await worker.ask("POST", "/api/upgrade", b"", PATIENCE)
         if begun is None or begun.status != HTTPStatus.ACCEPTED:
-            raise RollingFailed(f"worker {worker.number}: {_why(begun.body) if begun else 'it is gone'}")
+            why = _why(begun.body) if begun else "it does not answer"
+            raise RollingFailed(f"worker {worker.number}: {why}")
         await self._until_over(worker, before)
         self._done.append(worker.facts["upgrade"])
         self._now = None

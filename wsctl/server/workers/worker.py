@@ -91,7 +91,7 @@ class Worker:
         """What it ended with, or says that it will; one that a signal killed has failed."""
         if self.code is None:
             return self._exit_code
-        return self.code if self.code >= 0 else ExitCode.ERROR
+        return self.code if self.code in set(ExitCode) else ExitCode.ERROR
 
     def tell(self, kind: str, **fields: object) -> None:
         self._channel.send(kind, fields)
