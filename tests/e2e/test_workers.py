@@ -100,7 +100,7 @@ async def test_each_of_four_workers_gets_some_of_many_clients(start: StartServer
     counts = [row["connections"] for row in workers(server)]
     print(counts)
     assert sum(counts) == CROWD
-    assert min(counts) >= 1
+    assert min(counts) >= CROWD // 20
     server.signal()
     await asyncio.gather(*(client.close() for client in clients))
     assert await asyncio.to_thread(server.wait) == 0

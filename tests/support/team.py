@@ -105,3 +105,4 @@ async def house(count: int = 2) -> AsyncIterator[House]:
                 worker.dies()
             found.team.reap()
             await found.until(lambda: not found.team.everybody)
+            found.team.close()

@@ -4,7 +4,8 @@ The parent has the listening sockets and no client; each worker is a server of i
 They speak in parcels, over a channel that each worker is given when it is started:
 
     parent                                      worker
-    hello: version, number, look, listeners  -->
+    hello: version, number, look; page of
+      counts, listeners                  -->
                                              <--  refused: why, when it cannot start
                                              <--  listening: clients and operators reach it
                                              <--  report: its status and the exit code as things stand,

@@ -1,21 +1,24 @@
 """The sockets of one server, and what is on them that is no client yet."""
 
 import asyncio
+import contextlib
 import socket
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, cast
 
 import uvicorn
 from uvicorn.server import ServerState
 
+from wsctl.lifecycle.shares import PAUSE, Shares
 from wsctl.server.door import Door, Lobby
 from wsctl.server.entrance import Entrance
 from wsctl.server.http import HEAD_TIMEOUT, HttpProtocol
-from wsctl.server.node import Node
+from wsctl.server.node import ACCEPTING, Node
 
 
 class Listening:
-    """`public` is what clients reach, `control` what operators reach."""
+    """`public` is what clients reach, `control` what operators reach. A worker sees in `shares` how many the
+    others have."""
 
     def __init__(
         self,
@@ -27,6 +30,7 @@ class Listening:
         *,
         public: Sequence[socket.socket],
         control: socket.socket | None,
+        shares: Shares | None = None,
     ) -> None:
         self._config = config
         self._state = state
@@ -34,6 +38,10 @@ class Listening:
         self._control = control
         self._servers: list[asyncio.Server] = []
         self._control_server: asyncio.Server | None = None
+        self._node = node
+        self._shares = shares
+        self._pausing: asyncio.TimerHandle | None = None
+        self._resuming: asyncio.Task[None] | None = None
 
         def lobby(*, control: bool) -> Lobby:
             def http(since: float) -> HttpProtocol:
@@ -49,21 +57,24 @@ class Listening:
             return Lobby(node, entrance, http, cast(set[object], state.connections), control=control)
 
         self._lobby, self._control_lobby = lobby(control=False), lobby(control=True)
-        node.each_second += [self._lobby.check, self._control_lobby.check, self._check_requests]
+        node.each_second += [self._lobby.check, self._control_lobby.check, self._check_requests, self._note]
 
     async def open_control(self) -> None:
         """Let operators in."""
         if self._control:
-            self._control_server = await self._listen(self._control, self._control_lobby)
+            self._control_server = await self._listen(self._control, self._control_lobby.door)
 
     async def open(self) -> None:
         """Accept connections."""
         config = self._config
         tls = {"ssl": config.ssl, "ssl_handshake_timeout": HEAD_TIMEOUT} if config.ssl else {}
-        self._servers = [await self._listen(sock, self._lobby, **tls) for sock in self._public]
+        door = self._counted_door if self._shares else self._lobby.door
+        self._servers = [await self._listen(sock, door, **tls) for sock in self._public]
+        self._note(0.0)
 
     def close(self) -> None:
         """Accept nothing any more, operators neither."""
+        self._pause_no_more()
         for server in [*self._servers, *([self._control_server] if self._control_server else [])]:
             server.close()
 
@@ -79,6 +90,9 @@ class Listening:
 
     def stop_listening(self) -> None:
         """Accept nothing more: what the kernel has accepted waits for whoever does."""
+        self._pause_no_more()
+        if not self._servers:
+            return
         # A server closes its own. When there is no descriptor left, nothing has changed.
         self._public = [sock.dup() for sock in self._public]
         for server in self._servers:
@@ -87,6 +101,7 @@ class Listening:
 
     async def listen_again(self) -> None:
         """Accept connections again, if that was stopped."""
+        self._pause_no_more()
         if not self._servers:
             await self.open()
 
@@ -111,6 +126,51 @@ class Listening:
         for connection in self._requests():
             connection.check(now)
 
-    async def _listen(self, sock: socket.socket, lobby: Lobby, **tls: Any) -> asyncio.Server:
+    # Among several workers
+
+    def _connected(self) -> int:
+        return len(self._node.manager.active_connections) + len(self._lobby.waiting)
+
+    def _note(self, now: float) -> None:
+        """Once a second: also who leaves is counted."""
+        if self._shares and (self._servers or self._pausing):
+            accepting = self._node.life.phase in ACCEPTING
+            self._shares.note(self._connected()) if accepting else self._shares.withdraw()
+
+    def _counted_door(self) -> Door:
+        """The protocol of a new connection; after it, others may have the next ones."""
+        accepting = self._node.life.phase in ACCEPTING
+        if self._shares and accepting and self._shares.taken(self._connected() + 1) and not self._pausing:
+            loop = asyncio.get_running_loop()
+            loop.call_soon(self._pause)  # not now: the server is in the middle of it
+        return self._lobby.door()
+
+    def _pause(self) -> None:
+        if self._servers:
+            with contextlib.suppress(OSError):  # no descriptor is left: it goes on
+                self.stop_listening()
+                self._pausing = asyncio.get_running_loop().call_later(PAUSE, self._go_on)
+
+    def _go_on(self) -> None:
+        self._pausing = None
+        self._resuming = asyncio.create_task(self._reopen())
+
+    async def _reopen(self) -> None:
+        if self._servers:
+            return
+        try:
+            await self.open()
+        except OSError:  # no descriptor is left
+            self._pausing = asyncio.get_running_loop().call_later(1.0, self._go_on)
+
+    def _pause_no_more(self) -> None:
+        if self._pausing:
+            self._pausing.cancel()
+            self._pausing = None
+        if self._resuming:
+            self._resuming.cancel()
+            self._resuming = None
+
+    async def _listen(self, sock: socket.socket, door: Callable[[], Door], **tls: Any) -> asyncio.Server:
         loop = asyncio.get_running_loop()
-        return await loop.create_server(lobby.door, sock=sock, backlog=self._config.backlog, **tls)
+        return await loop.create_server(door, sock=sock, backlog=self._config.backlog, **tls)

@@ -29,7 +29,7 @@ from wsctl.settings import Settings
 
 log = logging.getLogger("wsctl.server")
 
-_ACCEPTING = frozenset({Phase.STARTING, Phase.SERVING, Phase.LAMEDUCK, Phase.HANDOVER})
+ACCEPTING = frozenset({Phase.STARTING, Phase.SERVING, Phase.LAMEDUCK, Phase.HANDOVER})
 """The phases in which new clients are taken."""
 
 
@@ -74,7 +74,7 @@ class Node:
             settings,
             self.capacity,
             connected=lambda: len(self.manager.active_connections) + len(self.manager.closing),
-            accepting=lambda: self.life.phase in _ACCEPTING,
+            accepting=lambda: self.life.phase in ACCEPTING,
         )
         self.each_second: list[Callable[[float], None]] = [self.manager.check, self._sample]
         self._meter = Meter()

@@ -152,6 +152,7 @@ class Runner(uvicorn.Server):
             self.lifespan.state,
             public=around.public,
             control=around.control,
+            shares=around.line.shares if around.line else None,
         )
         self._handover = Predecessor(
             self._node,

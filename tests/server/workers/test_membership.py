@@ -1,5 +1,6 @@
 """What a worker has from its parent."""
 
+import os
 import socket
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 from tests.support.server import DEADLINE
 from wsctl.errors import CannotStart
 from wsctl.lifecycle.parcels import packed, receive_one
+from wsctl.lifecycle.shares import shared_page
 from wsctl.lifecycle.workers import VARIABLE, VERSION
 from wsctl.server.workers.membership import membership
 
@@ -29,9 +31,13 @@ def test_who_has_no_parent_is_no_worker() -> None:
 def test_a_worker_knows_its_parent_and_has_its_sockets() -> None:
     ours, theirs = socket.socketpair()
     with ours, socket.create_server(("127.0.0.1", 0)) as listening:
-        socket.send_fds(ours, [packed("hello", HELLO, (), [0])], [listening.fileno()])
+        page = shared_page(2)
+        socket.send_fds(ours, [packed("hello", HELLO, (), [0, 0])], [page, listening.fileno()])
+        os.close(page)
         found = membership({VARIABLE: str(theirs.detach())})
         assert found
+        assert found.shares
+        found.shares.close()
         with found.channel, found.listeners[0] as sock:
             assert (found.number, found.parent, found.terminal, found.colour) == (2, 7, True, False)
             assert sock.getsockname() == listening.getsockname()

@@ -34,6 +34,7 @@ class Line:
 
     def __init__(self, membership: Membership) -> None:
         self.parent = membership.parent
+        self.shares = membership.shares
         self.lost = False
         self._membership = membership
         self._alone = DrainLog()

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from wsctl import __version__
 from wsctl.errors import CannotStart
 from wsctl.lifecycle.parcels import ChannelBroken, packed, receive_one
+from wsctl.lifecycle.shares import Shares
 from wsctl.lifecycle.workers import VARIABLE, VERSION
 
 HELLO_TIMEOUT = 30.0
@@ -21,7 +22,8 @@ class Membership:
 
     Attributes:
         parent: the pid of its parent.
-        terminal, colour: how lines look that the parent passes on; `passed_on` whether it does.
+        terminal, colour: how lines look, which may go through the parent.
+        shares: how many connections each worker has.
         listeners: the sockets that clients reach; none when a predecessor has them for it.
     """
 
@@ -30,6 +32,7 @@ class Membership:
     parent: int
     terminal: bool
     colour: bool
+    shares: Shares | None
     listeners: list[socket.socket]
 
     def refuse(self, why: str) -> None:
@@ -54,12 +57,22 @@ def membership(environ: Mapping[str, str]) -> Membership | None:
             hello = receive_one(channel, HELLO_TIMEOUT)
         except (OSError, OverflowError, ValueError, ChannelBroken) as error:
             raise CannotStart(f"{VARIABLE}={fd} leads to no parent of workers: {error}") from None
-        listeners = [opened.enter_context(socket.socket(fileno=fd)) for fd in hello.fds]
+        for passed in hello.fds:
+            opened.callback(os.close, passed)
         if hello.kind != "hello" or hello.fields.get("version") != VERSION:
             why = f"wsctl {__version__} cannot be a worker of the parent that runs: restart it"
-            Membership(channel, 0, 0, False, False, listeners).refuse(why)
+            Membership(channel, 0, 0, False, False, None, []).refuse(why)
             raise CannotStart(why)
         opened.pop_all()
-        told = hello.fields
-        look = told["terminal"], told["colour"]
-        return Membership(channel, told["number"], told["parent"], *look, listeners)
+        told, (page, *public) = hello.fields, hello.fds
+        shares = Shares(page, told["number"])
+        os.close(page)
+        return Membership(
+            channel,
+            told["number"],
+            told["parent"],
+            told["terminal"],
+            told["colour"],
+            shares,
+            [socket.socket(fileno=fd) for fd in public],
+        )

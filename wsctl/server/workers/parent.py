@@ -109,6 +109,7 @@ class Parent:
         self._show()
         self._desk.finish()
         await self._hatch.close()
+        self._team.close()
         if self._team.refused:
             raise CannotStart(self._team.refused)
         return ExitCode.OPERATOR if self._insisted else self._team.exit_code

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import signal
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from wsctl.lifecycle.merging import cut_short, merged
 from wsctl.lifecycle.parcels import Parcel, close_all
 from wsctl.lifecycle.progress import DrainProgress
 from wsctl.lifecycle.restarts import WINDOW, Restarts
+from wsctl.lifecycle.shares import Shares, shared_page
 from wsctl.lifecycle.workers import REPORT_EVERY
 from wsctl.server.workers.worker import Facts, Spawn, Worker
 
@@ -66,6 +68,8 @@ class Team:
         self._answering = answering
         self._clock = clock
         self._told = changed
+        self._page = shared_page(count)
+        self._shares = Shares(self._page)
         self._finished: list[DrainProgress] = []
         self._codes: list[int] = []
         self._loop = asyncio.get_running_loop()
@@ -202,7 +206,8 @@ class Team:
             slot.number,
             self._spawn,
             self._hello,
-            [] if succeeds is not None else self._listeners,  # its predecessor has them for it
+            # A successor has the sockets from its predecessor.
+            [self._page, *(self._listeners if succeeds is None else ())],
             self._answering,
             changed=self.changed,
             wants=self.wants,
@@ -232,6 +237,7 @@ class Team:
 
     def _member_gone(self, slot: Slot, worker: Worker) -> None:
         slot.member = None
+        self._shares.withdraw(slot.number)
         if not self.ending and worker.stopped:
             log.info("a worker was ended and is started again", extra={"fields": worker.fate()})
         elif not self.ending:
@@ -269,6 +275,11 @@ class Team:
         if self.ending and not self.everybody:
             self.up.set()
             self.over.set()
+
+    def close(self) -> None:
+        """Nobody is left: nothing is kept for them any more."""
+        self._shares.close()
+        os.close(self._page)
 
 
 def _has_handed_over(worker: Worker) -> bool:

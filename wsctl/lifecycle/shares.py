@@ -1,0 +1,67 @@
+"""How many connections each worker has, where all workers see it, so that one can wait for the others.
+
+The kernel gives a new connection to whichever process asks first: on a busy machine one gets ten times as
+many as another. So who has more than the others lets them go first for a moment.
+"""
+
+import mmap
+import os
+import struct
+import tempfile
+
+SLACK = 4
+"""Connections that a worker may always have more than the one that has the fewest."""
+
+TOLERANCE = 0.05
+"""How many more it may have besides, of those which that one has: evenness has a price, in pauses."""
+
+AT_LEAST = 8
+"""Connections it takes between two pauses: a worker that hangs, and so takes none, must not keep the others
+from taking them."""
+
+PAUSE = 0.005
+"""Seconds of a pause: a worker that waits for a core gets one within it, and takes dozens."""
+
+_COUNT = struct.Struct("=I")
+_ABSENT = 0xFFFFFFFF
+
+
+class Shares:
+    """A page of counts, which is a file that has no name. `number` is the worker's own place, from 1."""
+
+    def __init__(self, fd: int, number: int = 0) -> None:
+        self._page = mmap.mmap(fd, 0)
+        self._number = number
+        self._since = 0
+
+    def note(self, mine: int) -> None:
+        """This worker has so many."""
+        self._put(self._number, mine)
+
+    def withdraw(self, number: int | None = None) -> None:
+        """A worker takes none, this one unless another is named: nobody waits for it."""
+        self._put(self._number if number is None else number, _ABSENT)
+
+    def taken(self, mine: int) -> bool:
+        """One more was taken, this worker has so many now: whether the others should have the next ones."""
+        self.note(mine)
+        self._since += 1
+        least = min(count for (count,) in _COUNT.iter_unpack(self._page[:]))
+        if self._since < AT_LEAST or mine <= least * (1 + TOLERANCE) + SLACK:
+            return False
+        self._since = 0
+        return True
+
+    def close(self) -> None:
+        self._page.close()
+
+    def _put(self, number: int, count: int) -> None:
+        _COUNT.pack_into(self._page, _COUNT.size * (number - 1), count)
+
+
+def shared_page(count: int) -> int:
+    """The descriptor of a page for so many workers, of whom none is there yet."""
+    with tempfile.TemporaryFile() as file:
+        file.write(_COUNT.pack(_ABSENT) * count)
+        file.flush()
+        return os.dup(file.fileno())
