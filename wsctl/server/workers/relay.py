@@ -22,12 +22,14 @@ def relays(node: Node, line: Line, own: "OwnApi") -> APIRouter:
     """Routes that stand before those of the worker alone, which `own` answers."""
     router = APIRouter(dependencies=OPERATORS, include_in_schema=False)
 
-    async def relay(request: Request) -> JSONResponse:
-        limit = node.settings.max_message_size
-        body = await body_of(request, limit and limit + BODY_ALLOWANCE)
-        asked = request.method, request.url.path, body
-        reply = (None if line.lost else await line.ask(*asked)) or await own.answer(*asked)
-        return JSONResponse(reply.body, reply.status)
+    def relay(path: str, *methods: str) -> None:
+        async def relayed(request: Request) -> JSONResponse:
+            limit = node.settings.max_message_size
+            asked = request.method, path, await body_of(request, limit and limit + BODY_ALLOWANCE)
+            reply = (None if line.lost else await line.ask(*asked)) or await own.answer(*asked)
+            return JSONResponse(reply.body, reply.status)
+
+        router.add_api_route(path, relayed, methods=list(methods))
 
     async def status(clients: bool = False) -> JSONResponse:
         together = None if line.lost else await line.all_together()
@@ -35,10 +37,10 @@ def relays(node: Node, line: Line, own: "OwnApi") -> APIRouter:
         return JSONResponse(node.status(clients) | {"group": group})
 
     router.add_api_route("/api/status", status, methods=["GET"])
-    router.add_api_route("/api/drain", relay, methods=["GET", "POST", "DELETE"])
-    router.add_api_route("/api/upgrade", relay, methods=["GET", "POST"])
+    relay("/api/drain", "GET", "POST", "DELETE")
+    relay("/api/upgrade", "GET", "POST")
     if islands(node.settings):
-        router.add_api_route("/api/broadcast", relay, methods=["POST"])
+        relay("/api/broadcast", "POST")
     return router
 
 
