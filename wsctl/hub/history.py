@@ -71,8 +71,10 @@ class History:
         return list(self._entries)
 
     def restore(self, floor: MessageId, entries: Iterable[Entry]) -> None:
-        """Begin with what another history kept."""
+        """Begin anew, with what another history kept."""
         self.floor = floor
+        self.bytes = 0
+        self._entries.clear()
         for entry in entries:
             self.add(entry)
 

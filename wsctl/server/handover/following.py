@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 
 from wsctl import messages
 from wsctl.hub.history import Entry, MessageId
-from wsctl.hub.log import Draft
+from wsctl.hub.log import Draft, Key
 from wsctl.lifecycle.parcels import Parcel
 from wsctl.server.handover.carried import entry_row, read_entry
 from wsctl.server.handover.heir import Heir
@@ -57,7 +57,10 @@ class Following:
         match parcel.kind:
             case "message":
                 entry = read_entry(told["entry"], parcel.blobs[0])
-                self._node.log.take(entry, told["recipients"], own=told["own"])
+                key = told["key"]
+                self._node.log.take(entry, key and Key(*key), recipients=told["recipients"])
+            case "unpublished":
+                self._node.log.refuse(Key(*told["key"]), told["why"])
             case "replaced":
                 if connection := self._node.manager.active_connections.get(told["id"]):
                     connection.replaced()
@@ -69,7 +72,7 @@ class Following:
 
     def _publish(self, draft: Draft) -> None:
         data = messages.encode({"data": draft.data})
-        self._heir.send("publish", {"sender": draft.sender, "to": draft.to}, [data])
+        self._heir.send("publish", {"key": draft.key, "sender": draft.sender, "to": draft.to}, [data])
 
     def _joined(self, client_id: str) -> None:
         self._heir.send("joined", {"id": client_id})

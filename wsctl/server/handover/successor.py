@@ -6,11 +6,13 @@ import logging
 import os
 import socket
 from collections.abc import Callable, Coroutine, Mapping
+from functools import partial
 from typing import Any
 
 from wsctl.codes import CloseCode
 from wsctl.hub.connection import Ending
 from wsctl.hub.history import Entry
+from wsctl.hub.log import Key
 from wsctl.lifecycle.channel import Channel
 from wsctl.lifecycle.parcels import Parcel, close_all
 from wsctl.server.handover.carried import Carried, entry_row, read_entry, unpacked
@@ -43,7 +45,6 @@ class Successor:
         self._history: list[Entry] = []
         self._there: set[str] = set()
         self._arriving: set[str] = set()
-        self._own = False
         self._heard = node.clock()
         self._tasks: set[asyncio.Task[None]] = set()
         self._channel = Channel(channel, self._take, self._hung_up)
@@ -127,20 +128,22 @@ class Successor:
     # The log
 
     def _publish(self, told: Mapping[str, Any], data: bytes) -> None:
-        self._own = True
-        try:
-            self._node.log.append(told["sender"], json.loads(data)["data"], told["to"] and tuple(told["to"]))
-        finally:
-            self._own = False
+        key = Key(*told["key"])
+        to = told["to"] and tuple(told["to"])
+        draft = told["sender"], json.loads(data)["data"], to
+        self._node.log.append(*draft, refused=partial(self._unpublished, key), key=key)
 
-    def _relay(self, entry: Entry, recipients: int) -> int:
+    def _unpublished(self, key: Key, why: str) -> None:
+        self._channel.send("unpublished", {"key": key, "why": why})
+
+    def _relay(self, entry: Entry, recipients: int, key: Key | None) -> int:
         """To those who are still with the predecessor, or have just come to it."""
         there, arriving = self._there, self._arriving
         if entry.to is None:
             elsewhere = len(there) + len(arriving - there)  # the second are a few, the first may be thousands
         else:
             elsewhere = sum(name in there or name in arriving for name in entry.to)
-        fields = {"entry": entry_row(entry), "recipients": recipients + elsewhere, "own": self._own}
+        fields = {"entry": entry_row(entry), "recipients": recipients + elsewhere, "key": key}
         self._channel.send("message", fields, [entry.batch.wire])
         return elsewhere
 
