@@ -38,7 +38,8 @@ class DrainProgress:
     counted from when the clients were told; `handed_over` to a successor, which was before, is all there
     were. `oldest` is the id of the client connected longest, `longest` are a few of them, oldest first.
     `remaining_s` is the time to the deadline; `eta_s` the time until the last has left if they go on
-    leaving as they do, None while nobody leaves.
+    leaving as they do, None while nobody leaves. `waiting_for` are the servers that must have drained before
+    this one may.
     """
 
     phase: Phase
@@ -57,3 +58,4 @@ class DrainProgress:
     handed_over: int = 0
     eta_s: float | None = None
     longest: tuple[Stay, ...] = ()
+    waiting_for: int = 0

@@ -84,6 +84,7 @@ async def test_it_gives_away_what_it_knows(make: Make) -> None:
         "position": list(old.log.position),
         "floor": list(old.log.history.floor),
         "here": ["bob", "alice"],
+        "shared": None,
     }
 
 
