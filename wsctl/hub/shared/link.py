@@ -36,6 +36,9 @@ LEAST_KEPT = 1000
 FIRST_RETRY, SLOWEST_RETRY = 0.1, 1.0
 """Seconds between two tries to reach Redis: doubled from the first to the second."""
 
+FAREWELL = 0.1
+"""Seconds that a process which ends waits for Redis to hear of it: if it does not, the lease ends."""
+
 log = logging.getLogger("wsctl.shared")
 
 
@@ -158,8 +161,9 @@ class Link:
         """The node is no more, unless somebody else goes on as it."""
         if self._task:
             await self._halt()
-            with suppress(Away):
-                await self.store.run(BYE, [self._keys.log], self._keys.base, self.node)
+            with suppress(Away, TimeoutError):
+                async with asyncio.timeout(FAREWELL):
+                    await self.store.run(BYE, [self._keys.log], self._keys.base, self.node)
         await self.store.drop()
 
     def want_turn(self, wanted: bool) -> None:
