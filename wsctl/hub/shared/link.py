@@ -39,6 +39,9 @@ FIRST_RETRY, SLOWEST_RETRY = 0.1, 1.0
 FAREWELL = 0.1
 """Seconds that a process which ends waits for Redis to hear of it: if it does not, the lease ends."""
 
+CANCEL_AGAIN = 0.2
+"""Seconds after which work that should have ended is told so again."""
+
 log = logging.getLogger("wsctl.shared")
 
 
@@ -219,9 +222,7 @@ class Link:
             for task in done:
                 task.result()
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await _end(tasks)
 
     async def _follow(self) -> None:
         await self._tail.read(0, self._come_back)
@@ -297,6 +298,16 @@ class Link:
 
     async def _halt(self) -> None:
         if self._task:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await _end([self._task])
             self._task = None
+
+
+async def _end(tasks: list["asyncio.Task[None]"]) -> None:
+    """Cancel them until they have ended: `asyncio.wait_for`, through which Redis is spoken to, swallows a
+    cancellation that comes together with an answer (Python 3.11)."""
+    left = set(tasks)
+    while left:
+        for task in left:
+            task.cancel()
+        _, left = await asyncio.wait(left, timeout=CANCEL_AGAIN)
+    await asyncio.gather(*tasks, return_exceptions=True)  # what the others failed with says nothing new
