@@ -279,6 +279,13 @@ def test_an_account_of_a_drain_becomes_the_record_it_was_made_from() -> None:
     assert (progress.eta_s, progress.longest) == (3.5, (Stay("bob", 4.5, 6),))
 
 
+def test_an_older_servers_drain_lacks_what_came_later_and_is_understood() -> None:
+    later = {"handed_over", "eta_s", "longest", "waiting_for"}
+    progress = drain_progress({name: value for name, value in PROGRESS.items() if name not in later})
+    assert (progress.handed_over, progress.eta_s, progress.longest, progress.waiting_for) == (0, None, (), 0)
+    assert drain_progress(PROGRESS | {"waiting_for": 2}).waiting_for == 2
+
+
 @pytest.mark.parametrize("odd", [{"phase": "dancing"}, {"longest": [{"name": "bob"}]}, {"longest": None}, {}])
 def test_an_account_of_another_version_is_said_to_be_one(odd: dict[str, object]) -> None:
     told = PROGRESS | odd

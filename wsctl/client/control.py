@@ -6,7 +6,7 @@ import json
 import socket
 import ssl
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlsplit
@@ -199,14 +199,19 @@ class Control:
 
 
 def drain_progress(drain: Mapping[str, Any]) -> DrainProgress:
-    """A server's account of its drain, as the record that it was made from.
+    """A server's account of its drain, as the record that it was made from. What has a default an older
+    server may leave out.
 
     Raises:
         WsctlError: it is an account of another version's.
     """
     try:
-        told = {field.name: drain[field.name] for field in fields(DrainProgress)}
-        longest = tuple(Stay(**{f.name: stay[f.name] for f in fields(Stay)}) for stay in told["longest"])
+        told = {
+            f.name: drain[f.name] for f in fields(DrainProgress) if f.name in drain or f.default is MISSING
+        }
+        longest = tuple(
+            Stay(**{f.name: stay[f.name] for f in fields(Stay)}) for stay in told.get("longest", ())
+        )
         return DrainProgress(**told | {"phase": Phase(told["phase"]), "longest": longest})
     except (KeyError, TypeError, ValueError):
         text = "the server tells of its drain as another version does: use the wsctl it was started with"
