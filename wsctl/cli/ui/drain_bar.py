@@ -153,7 +153,7 @@ def picture(progress: DrainProgress, width: int) -> Table | Group:
     first: list[Text | ProgressBar] = [phase, count]
     if room >= MIN_BAR:
         first.insert(1, _bar(progress, min(room, BAR_WIDTH)))
-    elif room < 0 and progress.waits:
+    elif room < -GAP and progress.waits:
         first.pop()  # why nothing moves says more
     fitting = (some for some in ([elapsed, *times], times) if _cells(*some) <= width)
     second = next(fitting, times[:1])
