@@ -1,6 +1,5 @@
 """`wsctl status`, as a process."""
 
-import io
 import json
 import signal
 import socket
@@ -9,57 +8,20 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import pytest
 from anyio import to_thread
-from rich.console import Console
 
 from tests.conftest import StartServer
 from tests.support.clients import join
 from tests.support.server import DEADLINE, WSCTL, wsctl
+from tests.support.status import DRAIN, FACTS, drawn
 from tests.support.terminal import Terminal
 from wsctl.cli.ui import tables
 
 pytestmark = pytest.mark.anyio
 
 Spawn = Callable[..., "subprocess.Popen[str]"]
-
-FACTS: dict[str, Any] = {
-    "status": "serving",
-    "connections": 3,
-    "uptime_s": 3725.0,
-    "version": "0.1.0",
-    "pid": 7,
-    "capacity": 1000,
-    "closing": 0,
-    "newest_id": "1-0",
-    "messages": {"published": 1, "received": 0, "delivered": 3},
-    "rates": {"published": 0.1, "received": 0.0, "delivered": 12.5},
-    "drain": None,
-}
-
-DRAIN: dict[str, Any] = {
-    "phase": "draining",
-    "reason": "SIGTERM",
-    "cancellable": False,
-    "started_with": 3,
-    "active": 2,
-    "elapsed_s": 65.0,
-    "remaining_s": 1735.0,
-    "left": 1,
-    "evicted": 0,
-    "forced": 0,
-    "aborted": 0,
-    "undelivered": 0,
-    "oldest": "bob",
-    "handed_over": 0,
-    "eta_s": 42.5,
-    "longest": [
-        {"client_id": "bob", "connected_s": 125.0, "waiting_bytes": 12_000},
-        {"client_id": "eve", "connected_s": 70.0, "waiting_bytes": 0},
-    ],
-}
 
 
 @pytest.fixture
@@ -85,13 +47,6 @@ def watch() -> Iterator[Spawn]:
 def line(process: "subprocess.Popen[str]") -> str:
     assert process.stdout
     return process.stdout.readline()
-
-
-def drawn(*seen: tables.Seen, height: int | None = None, width: int = 100) -> str:
-    console = Console(file=io.StringIO(), width=width, soft_wrap=True, force_terminal=True, color_system=None)
-    with console.capture() as shown:
-        console.print(tables.blocks(seen, height))
-    return "\n".join(row.rstrip() for row in shown.get().splitlines())
 
 
 async def test_a_server_is_shown_with_its_clients(start_server: StartServer) -> None:
@@ -349,170 +304,3 @@ def test_a_crowd_is_listed_as_far_as_the_screen_reaches() -> None:
     assert "  and 87 more" in shown[-1]
     assert len(drawn(seen, seen, height=40).splitlines()) <= 40
     assert "c99" in drawn(seen)
-
-
-# Servers that share a Redis
-
-
-def node(number: int, **facts: Any) -> dict[str, Any]:
-    return {
-        "node": f"0000000{number}",
-        "host": "alpha",
-        "pid": 100 + number,
-        "url": f"http://127.0.0.1:800{number}",
-        "version": "0.1.0",
-        "generation": 1,
-        "phase": "serving",
-        "connections": 300,
-        "turn": None,
-        "this": number == 1,
-    } | facts
-
-
-SHARED: dict[str, Any] = FACTS | {
-    "degraded": None,
-    "redis": {"url": "redis://there:6379/0", "state": "up", "for_s": 3725.0, "why": None},
-    "nodes": [node(1), node(2, phase="lameduck", turn={"place": 1, "of": 2}), node(3, url=None)],
-    "cluster": {"nodes": 3, "connections": 900},
-}
-
-AWAY: dict[str, Any] = SHARED | {
-    "degraded": "Redis is away: connection refused",
-    "redis": {"url": "redis://there:6379/0", "state": "away", "for_s": 12.3, "why": "connection refused"},
-}
-
-
-def from_second(facts: dict[str, Any]) -> dict[str, Any]:
-    """The same cluster, as its second node tells of it."""
-    return facts | {"nodes": [each | {"this": n == 1} for n, each in enumerate(facts["nodes"])]}
-
-
-def test_a_cluster_is_told_with_its_redis_and_its_nodes() -> None:
-    assert drawn(("http://here", SHARED)).splitlines() == [
-        "http://here  pid 7, node 00000001, wsctl 0.1.0",
-        "  phase        serving",
-        "  connections  3 of 1000",
-        "  uptime       1:02:05",
-        "  rates        published 0.1/s, received 0/s, delivered 12.5/s",
-        "  newest id    1-0",
-        "  redis        redis://there:6379/0 up for 1:02:05",
-        "  cluster      3 nodes, 900 clients",
-        "",
-        "  node      process    url                    phase     connections  turn",
-        "  00000001  alpha:101  http://127.0.0.1:8001  serving           300",
-        "  00000002  alpha:102  http://127.0.0.1:8002  lameduck          300  1 of 2",
-        "  00000003  alpha:103  -                      serving           300",
-    ]
-    assert tables.line("http://here", SHARED).endswith("delivered 12.5/s; cluster 3 nodes, 900 clients")
-
-
-def test_a_column_for_turns_is_there_only_when_one_waits() -> None:
-    alone = SHARED | {"nodes": [node(1)], "cluster": {"nodes": 1, "connections": 1}}
-    shown = drawn(("http://here", alone))
-    assert "turn" not in shown
-    assert "  cluster      1 node, 1 client\n" in shown
-
-
-def test_a_redis_that_is_away_is_told_with_since_when_and_why() -> None:
-    shown = drawn(("http://here", AWAY)).splitlines()
-    assert shown[1] == "  phase        serving, degraded"
-    assert shown[6] == "  redis        redis://there:6379/0 away for 0:12: connection refused"
-    told = tables.line("http://here", AWAY)
-    assert told.startswith("http://here serving, degraded: 3 of 1000 connected; ")
-    assert "; redis away for 0:12: connection refused; cluster 3 nodes" in told
-    assert told.count("connection refused") == 1
-
-
-@pytest.mark.parametrize("redis", [None, SHARED["redis"]])
-def test_a_server_that_is_degraded_otherwise_says_why(redis: object) -> None:
-    facts = FACTS | {"degraded": "Redis is full", "redis": redis}
-    assert "  degraded     Redis is full" in drawn(("http://here", facts)).splitlines()
-    assert tables.line("http://here", facts).endswith("; Redis is full")
-
-
-def test_an_older_server_or_one_alone_has_nothing_of_that_to_tell() -> None:
-    alone = FACTS | dict.fromkeys(("degraded", "redis", "nodes", "cluster"))
-    assert drawn(("http://here", alone)) == drawn(("http://here", FACTS))
-    assert tables.line("http://here", alone) == tables.line("http://here", FACTS)
-
-
-def test_clients_of_all_nodes_are_listed_with_their_node_and_what_is_not_known_is_a_dash() -> None:
-    rows = [
-        {
-            "client_id": "bob",
-            "address": "1.2.3.4:5",
-            "connected_s": 9.0,
-            "waiting_bytes": 0,
-            "node": "00000001",
-        },
-        {"client_id": "eve", "address": None, "connected_s": 5.0, "waiting_bytes": None, "node": "00000002"},
-    ]
-    shown = drawn(("http://here", SHARED | {"clients": rows})).splitlines()
-    assert [row.split() for row in shown[-3:]] == [
-        ["client", "address", "connected", "waiting", "node"],
-        ["bob", "1.2.3.4:5", "0:09", "0", "bytes", "00000001"],
-        ["eve", "-", "0:05", "-", "00000002"],
-    ]
-    assert [*drawn(("http://here", FACTS | {"clients": rows[:1]})).splitlines()[-2].split()][-1] == "node"
-    plain = [{name: value for name, value in rows[0].items() if name != "node"}]
-    assert "node" not in drawn(("http://here", FACTS | {"clients": plain}))
-
-
-def test_what_servers_of_one_cluster_tell_alike_stands_once() -> None:
-    rows = [{"client_id": "bob", "address": None, "connected_s": 9.0, "waiting_bytes": None, "node": "x"}]
-    facts = SHARED | {"clients": rows}
-    other = FACTS | {"clients": [{"client_id": "zoe", "address": "", "connected_s": 1.0, "waiting_bytes": 0}]}
-    shown = drawn(("http://one", facts), ("http://alone", other), ("http://two", from_second(facts)))
-    assert (shown.count("alpha:102"), shown.count("bob"), shown.count("zoe")) == (1, 1, 1)
-    assert (
-        shown.index("http://alone")
-        < shown.index("zoe")
-        < shown.index("http://two")
-        < shown.index("alpha:102")
-    )
-    assert "http://two  pid 7, node 00000002, wsctl" in shown
-
-
-def test_two_clusters_have_their_nodes_each() -> None:
-    another = SHARED | {"nodes": [node(8), node(9)]}
-    shown = drawn(("http://one", SHARED), ("http://two", another))
-    assert (shown.count("alpha:101"), shown.count("alpha:109")) == (1, 1)
-
-
-@pytest.mark.parametrize("height", [24, 30, 60])
-@pytest.mark.parametrize("servers", [1, 2])
-@pytest.mark.parametrize("clients", [None, 0, 3, 100])
-@pytest.mark.parametrize("count", [3, 100])
-@pytest.mark.parametrize("width", [80, 100])
-def test_a_cluster_fits_the_screen(
-    height: int, servers: int, clients: int | None, count: int, width: int
-) -> None:
-    row = {"client_id": "bob", "address": None, "connected_s": 9.0, "waiting_bytes": None, "node": "0000000"}
-    found = [
-        node(1, node=f"{n:08}", host="a-host-with-a-long-name.example", this=n == 0) for n in range(count)
-    ]
-    facts = AWAY | {"nodes": found, "drain": DRAIN if servers == 1 and height > 24 else None}
-    if clients is not None:
-        facts |= {"clients": [row] * clients}
-    shown = drawn(*[(f"http://{n}", dict(facts)) for n in range(servers)], height=height, width=width)
-    assert len(shown.splitlines()) <= height
-    shares = height // servers
-    if clients and shares >= 30:
-        assert "bob" in shown
-        assert "00000000" in shown
-
-
-def test_nothing_of_a_cluster_commands_the_terminal() -> None:
-    nasty = "[red]\x1b[2J\n\u202e"
-    facts = AWAY | {
-        "degraded": nasty,
-        "redis": {"url": nasty, "state": nasty, "for_s": 1.0, "why": nasty},
-        "nodes": [node(1, node=nasty, host=nasty, url=nasty, phase=nasty)],
-        "clients": [
-            {"client_id": "bob", "address": None, "connected_s": 1.0, "waiting_bytes": None, "node": nasty}
-        ],
-    }
-    for shown in (drawn(("http://here", facts), width=1000), tables.line("http://here", facts)):
-        assert "\x1b" not in shown
-        assert "\u202e" not in shown
-        assert "[red]\\x1b[2J\\n\\u202e" in shown
