@@ -34,6 +34,9 @@ Register-ArgumentCompleter -Native -CommandName wsctl -ScriptBlock {
             @{ Name = '--broadcast-interval'; Help = 'Time between two periodic test messages; 0 turns them off. [default: 10]'; Takes = 'any'; Words = @() }
             @{ Name = '--history'; Help = 'Messages kept for clients that resume; 0 keeps none. [default: 10000]'; Takes = 'any'; Words = @() }
             @{ Name = '--history-bytes'; Help = 'Bytes of them that are kept at most. [default: 67108864]'; Takes = 'any'; Words = @() }
+            @{ Name = '--redis'; Help = 'Share messages, history and presence with other servers.'; Takes = 'any'; Words = @() }
+            @{ Name = '--redis-prefix'; Help = 'What its keys begin with. [default: wsctl]'; Takes = 'any'; Words = @() }
+            @{ Name = '--max-draining'; Help = 'Servers of one Redis that drain at a time; the others wait. 0: all.'; Takes = 'any'; Words = @() }
             @{ Name = '--max-connections'; Help = 'Clients at a time; from the limit of open files unless given.'; Takes = 'any'; Words = @() }
             @{ Name = '--max-message-size'; Help = 'Longest message a client may send. [default: 65536]'; Takes = 'any'; Words = @() }
             @{ Name = '--max-queue'; Help = 'Bytes that may wait for one client. [default: 1048576]'; Takes = 'any'; Words = @() }

@@ -25,13 +25,13 @@ def serve(**given: Any) -> None:
 
 
 def settings_from(given: dict[str, Any]) -> Any:
-    """Settings from the flags and variables that were given, and the token from its own."""
-    from wsctl.settings import Settings, read_token
+    """Settings from the flags and variables that were given, and the secrets from theirs."""
+    from wsctl.settings import Settings, secrets
 
     values = {name: value for name, value in given.items() if value is not None}
     if "allow_origin" in values:
         values["allow_origin"] = tuple(origin for several in values["allow_origin"] for origin in several)
-    return Settings(**values, token=read_token(os.environ))
+    return Settings(**values, **secrets(os.environ))
 
 
 def _tell(addresses: list[str], asked: int) -> None:

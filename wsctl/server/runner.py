@@ -92,6 +92,7 @@ class Runner(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         self._take_signals()
+        await self._node.open()
         await self.lifespan.startup()
         if self.lifespan.should_exit:
             raise CannotStart("the application failed to start: see the log above")
@@ -106,7 +107,7 @@ class Runner(uvicorn.Server):
             self._around.listening()
         self.started = True
         if not self._node.driver.stopped.is_set():
-            self._node.life.started()
+            self._node.started()
             if self._successor:
                 # Until everything has arrived, a signal must not end the process, nor a drain begin.
                 self._node.driver.hand_over()
@@ -248,6 +249,8 @@ def _serve(
     public = inherited.listeners if inherited else listeners(settings, environ)
     control = _control(environ)
     addresses = [address(sock, config.is_ssl) for sock in public]
+    if node.shared:
+        node.shared.url = addresses[0]
     with contextlib.ExitStack() as stack:
         stack.callback(notifier.close)
         if settings.uds:
