@@ -10,7 +10,7 @@ Register-ArgumentCompleter -Native -CommandName wsctl -ScriptBlock {
         @{ Name = 'status'; Help = 'Show phase, connections, rates and drain of the servers of this machine, or of one elsewhere.' }
         @{ Name = 'drain'; Help = 'Drain a server, or move the deadline of its drain, and show it to its end.' }
         @{ Name = 'upgrade'; Help = 'Replace a running server by a fresh process, and show that to its end.' }
-        @{ Name = 'stress'; Help = 'Put clients on a server, send messages, and account for each one that is due.' }
+        @{ Name = 'stress'; Help = 'Put clients on servers, send messages, and account for each one that is due.' }
         @{ Name = 'completions'; Help = 'Print the completion script of a shell.' }
     )
     # By command; '' is before the command. A flag takes nothing.
@@ -112,7 +112,7 @@ Register-ArgumentCompleter -Native -CommandName wsctl -ScriptBlock {
             @{ Name = '--rate'; Help = 'Messages a second, from all clients together.'; Takes = 'any'; Words = @() }
             @{ Name = '--size'; Help = 'Bytes in a message.'; Takes = 'any'; Words = @() }
             @{ Name = '--id'; Help = 'Clients connect as PREFIX-1 to PREFIX-N.'; Takes = 'any'; Words = @() }
-            @{ Name = '--url'; Help = 'Address of a server elsewhere.'; Takes = 'any'; Words = @() }
+            @{ Name = '--url'; Help = 'Address of a server elsewhere (repeat: several that share their messages).'; Takes = 'any'; Words = @() }
             @{ Name = '--port'; Help = 'Which server of this machine.'; Takes = 'any'; Words = @() }
             @{ Name = '--json'; Help = 'Print JSON: one object, or one a line.' }
             @{ Name = '-h'; Help = 'Show this message and exit.' }

@@ -38,8 +38,8 @@ class DrainProgress:
     counted from when the clients were told; `handed_over` to a successor, which was before, is all there
     were. `oldest` is the id of the client connected longest, `longest` are a few of them, oldest first.
     `remaining_s` is the time to the deadline; `eta_s` the time until the last has left if they go on
-    leaving as they do, None while nobody leaves. `waiting_for` are the servers that must have drained before
-    this one may.
+    leaving as they do, None while nobody leaves. `waiting_for` is how many servers of its cluster drain, or
+    wait to, before this one, which stays lame until then; 0 when it has its turn.
     """
 
     phase: Phase
@@ -59,3 +59,8 @@ class DrainProgress:
     eta_s: float | None = None
     longest: tuple[Stay, ...] = ()
     waiting_for: int = 0
+
+    @property
+    def waits(self) -> bool:
+        """Whether it waits for its turn to tell the clients."""
+        return self.phase is Phase.LAMEDUCK and self.waiting_for > 0
