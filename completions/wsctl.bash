@@ -25,6 +25,7 @@ _wsctl_value() {
         serve:--max-queue) takes=any ;;
         serve:--rate) takes=any ;;
         serve:--allow-origin) takes=any ;;
+        serve:--workers) takes=any ;;
         serve:--ssl-certfile) takes=path ;;
         serve:--ssl-keyfile) takes=path ;;
         serve:--forwarded-allow-ips) takes=any ;;
@@ -72,7 +73,7 @@ _wsctl_options() {
     takes=word words=''
     case $1 in
         '') words='--version --no-color -h --help' ;;
-        serve) words='--host --port --uds --fd --backlog --shutdown-timeout --drain-delay --drain-spread --reconnect-window --broadcast-interval --history --history-bytes --redis --redis-prefix --max-draining --max-connections --max-message-size --max-queue --rate --allow-origin --client-publish --no-client-publish --ssl-certfile --ssl-keyfile --proxy-headers --no-proxy-headers --forwarded-allow-ips --root-path --log-level --log-format --access-log --no-access-log --ping-interval --ping-timeout -h --help' ;;
+        serve) words='--host --port --uds --fd --backlog --shutdown-timeout --drain-delay --drain-spread --reconnect-window --broadcast-interval --history --history-bytes --redis --redis-prefix --max-draining --max-connections --max-message-size --max-queue --rate --allow-origin --client-publish --no-client-publish --workers --ssl-certfile --ssl-keyfile --proxy-headers --no-proxy-headers --forwarded-allow-ips --root-path --log-level --log-format --access-log --no-access-log --ping-interval --ping-timeout -h --help' ;;
         client) words='--id --url --port --clients --count --for --json -h --help' ;;
         broadcast) words='--to --parse --url --port --json -h --help' ;;
         status) words='--clients --watch --url --port --json -h --help' ;;

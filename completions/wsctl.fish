@@ -45,6 +45,7 @@ complete -c wsctl -n '__wsctl_command_is serve' -l rate -x -d 'Messages a client
 complete -c wsctl -n '__wsctl_command_is serve' -l allow-origin -x -d 'Let browsers from this origin connect (repeat; * for all).'
 complete -c wsctl -n '__wsctl_command_is serve' -l client-publish -d 'Whether what a client sends is broadcast. [default: on]'
 complete -c wsctl -n '__wsctl_command_is serve' -l no-client-publish -d 'The opposite of --client-publish.'
+complete -c wsctl -n '__wsctl_command_is serve' -l workers -x -d 'Processes that serve on the same address. [default: 1]'
 complete -c wsctl -n '__wsctl_command_is serve' -l ssl-certfile -r -F -d 'Certificate chain, PEM.'
 complete -c wsctl -n '__wsctl_command_is serve' -l ssl-keyfile -r -F -d 'Private key, PEM.'
 complete -c wsctl -n '__wsctl_command_is serve' -l proxy-headers -d 'Believe X-Forwarded-* from trusted proxies. [default: on]'

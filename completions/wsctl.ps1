@@ -44,6 +44,7 @@ Register-ArgumentCompleter -Native -CommandName wsctl -ScriptBlock {
             @{ Name = '--allow-origin'; Help = 'Let browsers from this origin connect (repeat; * for all).'; Takes = 'any'; Words = @() }
             @{ Name = '--client-publish'; Help = 'Whether what a client sends is broadcast. [default: on]' }
             @{ Name = '--no-client-publish'; Help = 'The opposite of --client-publish.' }
+            @{ Name = '--workers'; Help = 'Processes that serve on the same address. [default: 1]'; Takes = 'any'; Words = @() }
             @{ Name = '--ssl-certfile'; Help = 'Certificate chain, PEM.'; Takes = 'file'; Words = @() }
             @{ Name = '--ssl-keyfile'; Help = 'Private key, PEM.'; Takes = 'file'; Words = @() }
             @{ Name = '--proxy-headers'; Help = 'Believe X-Forwarded-* from trusted proxies. [default: on]' }

@@ -144,7 +144,14 @@ def test_settings_cannot_be_changed() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"ssl_keyfile": "k.pem"}, {"uds": "/run/x", "fd": 3}, {"backlog": 0}, {"backlog": 1 << 31}]
+    "wrong",
+    [
+        {"ssl_keyfile": "k.pem"},
+        {"uds": "/run/x", "fd": 3},
+        {"backlog": 0},
+        {"backlog": 1 << 31},
+        {"workers": 0},
+    ],
 )
 def test_combinations_that_cannot_be_meant_are_usage_errors(wrong: dict[str, object]) -> None:
     with pytest.raises(UsageError):

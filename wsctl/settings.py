@@ -193,6 +193,7 @@ class Settings:
         (), origins, "ORIGIN", "Let browsers from this origin connect (repeat; * for all)."
     )
     client_publish: bool = _setting(True, boolean, "", "Whether what a client sends is broadcast.")
+    workers: int = _setting(1, count, "COUNT", "Processes that serve on the same address.")
     ssl_certfile: str | None = _setting(None, str, "FILE", "Certificate chain, PEM.")
     ssl_keyfile: str | None = _setting(None, str, "FILE", "Private key, PEM.")
     proxy_headers: bool = _setting(True, boolean, "", "Believe X-Forwarded-* from trusted proxies.")
@@ -225,6 +226,8 @@ class Settings:
             raise UsageError("--max-draining needs --redis: servers take turns through it")
         if not 1 <= self.backlog < 1 << 31:
             raise UsageError("--backlog must be at least 1")
+        if self.workers < 1:
+            raise UsageError("--workers must be at least 1")
 
 
 FLAGS = tuple(f for f in fields(Settings) if "parse" in f.metadata)

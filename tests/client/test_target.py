@@ -19,11 +19,11 @@ def announce(runtime_dir: Path) -> Iterator[Announce]:
     """Announce a server that listens on its control socket only; returns that socket's path."""
     with ExitStack() as stack:
 
-        def one(pid: int, url: str | None, uds: str | None = None, generation: int = 1) -> str:
+        def one(pid: int, url: str | None, uds: str | None = None, **more: int) -> str:
             sock = stack.enter_context(control_socket(runtime_dir, pid))
             sock.listen()
             path = str(sock.getsockname())
-            record = ServerRecord(pid, url, uds, path, float(pid), generation=generation)
+            record = ServerRecord(pid, url, uds, path, float(pid), **more)
             stack.enter_context(announced(record))
             return path
 
@@ -216,3 +216,26 @@ def test_without_urls_the_server_of_this_machine_is_meant(
         assert [target.control for target in find_each(urls, 8001, variable)] == [control]
         with pytest.raises(UsageError, match="both choose a server"):
             find_each(urls, 8001, environ)
+
+
+def test_of_workers_their_parent_is_meant_and_status_tells_of_each(
+    announce: Announce, environ: dict[str, str]
+) -> None:
+    parent = announce(1, "http://127.0.0.1:8001")
+    one = announce(2, "http://127.0.0.1:8001", parent=1)
+    other = announce(3, "http://127.0.0.1:8001", parent=1)
+    assert find(None, None, environ).control == parent
+    assert [target.control for target in find_all(None, None, environ)] == [one, other]
+
+
+def test_workers_whose_parent_is_gone_speak_for_themselves(
+    announce: Announce, environ: dict[str, str]
+) -> None:
+    announce(2, "http://127.0.0.1:8001", parent=1)
+    newest = announce(3, "http://127.0.0.1:8001", parent=1)
+    assert find(None, None, environ).control == newest
+
+
+def test_a_parent_without_workers_is_told_of_itself(announce: Announce, environ: dict[str, str]) -> None:
+    parent = announce(1, "http://127.0.0.1:8001")
+    assert [target.control for target in find_all(None, None, environ)] == [parent]

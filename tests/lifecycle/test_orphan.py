@@ -9,6 +9,7 @@ from tests.support.server import DEADLINE
 from wsctl.lifecycle.handover import VARIABLE
 from wsctl.lifecycle.orphan import leave_parent
 from wsctl.lifecycle.parcels import receive_one
+from wsctl.lifecycle.workers import VARIABLE as VARIABLE_OF_WORKERS
 
 PROGRAM = """
 import os, sys
@@ -44,3 +45,21 @@ def test_a_successor_goes_on_without_its_parent_and_its_terminal_and_tells_its_n
         output, _ = process.communicate("", DEADLINE)
     assert told.kind == "pid"
     assert output.split() == ["True", "True", "True", str(told.fields["pid"])]
+
+
+def test_a_worker_stays_the_child_of_its_parent_and_tells_its_number_too() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        fd = str(theirs.fileno())
+        process = subprocess.Popen(
+            [sys.executable, "-c", PROGRAM],
+            env=dict(os.environ) | {VARIABLE: fd, VARIABLE_OF_WORKERS: fd},
+            pass_fds=[theirs.fileno()],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        told = receive_one(ours, DEADLINE)
+        output, _ = process.communicate("", DEADLINE)
+    assert (told.kind, told.fields) == ("pid", {"pid": process.pid})
+    assert output.split() == ["True", "False", "False", str(process.pid)]

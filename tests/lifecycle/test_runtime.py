@@ -214,3 +214,17 @@ def test_a_server_too_busy_to_accept_is_not_taken_for_dead(runtime_dir: Path) ->
         finally:
             for client in waiting:
                 client.close()
+
+
+def test_a_record_without_a_parent_speaks_for_itself(runtime_dir: Path) -> None:
+    with control_socket(runtime_dir, 1) as one, control_socket(runtime_dir, 2) as two:
+        one.listen()
+        two.listen()
+        alone = _record(runtime_dir / "1.sock", 1)
+        worker = replace(_record(runtime_dir / "2.sock", 2), parent=1)
+        with announced(alone), announced(worker):
+            path = runtime_dir / "1.json"
+            path.write_text(
+                json.dumps({k: v for k, v in json.loads(path.read_text()).items() if k != "parent"})
+            )
+            assert [record.parent for record in servers(runtime_dir)] == [None, 1]

@@ -73,7 +73,8 @@ def _look(control: "Control", shown: "DrainBar | DrainLines") -> "Answer | None"
     """Show the drain as it stands; an answer when there is none any more."""
     from wsctl.client.control import drain_progress
 
-    standing = control.status()["drain"]
+    facts = control.status()
+    standing = (facts.get("group") or facts)["drain"]  # of one of several workers: that of all
     if not standing:
         return {"drain": None, "exit_code": ExitCode.DONE}
     shown.progressed(drain_progress(standing))

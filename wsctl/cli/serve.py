@@ -1,11 +1,15 @@
 """`wsctl serve`."""
 
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from wsctl.cli.options import with_settings
+
+if TYPE_CHECKING:
+    from wsctl.server.workers.membership import Membership
+    from wsctl.settings import Settings
 
 
 @with_settings
@@ -14,14 +18,42 @@ def serve(**given: Any) -> None:
     from wsctl.lifecycle.orphan import leave_parent
 
     is_successor = leave_parent(os.environ)
+    settings = settings_from(given)
+    if settings.workers > 1:
+        from wsctl.server.workers.membership import membership
+
+        worker = membership(os.environ)
+        raise typer.Exit(_work(settings, worker) if worker else _have_workers(settings))
 
     from wsctl.cli.ui.console import drain_display
     from wsctl.server import runner
 
-    settings = settings_from(given)
     with drain_display(settings, in_front=not is_successor) as observers:
         code = runner.serve(settings, os.environ, observers, lambda at: _tell(at, settings.port))
     raise typer.Exit(code)
+
+
+def _have_workers(settings: "Settings") -> int:
+    """Be the parent of several."""
+    from wsctl.cli.ui.console import parent_display
+    from wsctl.server.workers import parent
+
+    with parent_display(settings) as (observers, look):
+        return parent.serve(settings, os.environ, observers, look, lambda at: _tell(at, settings.port))
+
+
+def _work(settings: "Settings", worker: "Membership") -> int:
+    """Be one of several. What keeps it from starting the parent tells, once for all."""
+    from wsctl.cli.ui.console import worker_log
+    from wsctl.errors import CannotStart
+    from wsctl.server import runner
+
+    worker_log(settings, terminal=worker.terminal, colour=worker.colour)
+    try:
+        return runner.serve(settings, os.environ, [], worker=worker)
+    except CannotStart as error:
+        worker.refuse(str(error))
+        return error.exit_code
 
 
 def settings_from(given: dict[str, Any]) -> Any:

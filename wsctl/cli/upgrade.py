@@ -60,7 +60,8 @@ def _look(control: "Control", end: End, shown: "HandoverBar | HandoverLines") ->
     """Show the upgrade as it stands; an answer when it has ended."""
     from wsctl.client.control import handover_progress
 
-    standing = control.status().get("upgrade")
+    facts = control.status()
+    standing = (facts.get("group") or facts).get("upgrade")  # of one of several workers: that of all
     if standing is None:  # at an address it is the successor that answers by now
         return end.last_word(UNSEEN)
     seen = {"upgrade": standing}

@@ -6,7 +6,7 @@ import json
 import socket
 import ssl
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import MISSING, fields
+from dataclasses import fields
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,8 +15,7 @@ from wsctl.client.events import DEGRADED
 from wsctl.client.target import Target
 from wsctl.errors import Refused, Unreachable, UsageError, WsctlError
 from wsctl.lifecycle.handover import HandoverProgress, HandoverState
-from wsctl.lifecycle.phases import Phase
-from wsctl.lifecycle.progress import DrainProgress, Stay
+from wsctl.lifecycle.progress import DrainProgress, read_progress
 
 CONNECT_TIMEOUT = 5.0
 """Seconds for a connection: one lost SYN and its repetition, with room for a long way."""
@@ -214,13 +213,7 @@ def drain_progress(drain: Mapping[str, Any]) -> DrainProgress:
         WsctlError: it is an account of another version's.
     """
     try:
-        told = {
-            f.name: drain[f.name] for f in fields(DrainProgress) if f.name in drain or f.default is MISSING
-        }
-        longest = tuple(
-            Stay(**{f.name: stay[f.name] for f in fields(Stay)}) for stay in told.get("longest", ())
-        )
-        return DrainProgress(**told | {"phase": Phase(told["phase"]), "longest": longest})
+        return read_progress(drain)
     except (KeyError, TypeError, ValueError):
         text = "the server tells of its drain as another version does: use the wsctl it was started with"
         raise WsctlError(text) from None

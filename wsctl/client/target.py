@@ -43,7 +43,8 @@ def find(url: str | None, port: int | None, environ: Mapping[str, str]) -> Targe
     """The server at `url`, or the one of this machine, or the one of these that listens on `port`.
 
     A `port` beats the URL of `WSCTL_URL`, as a flag beats a variable. A server that has handed its address
-    over and still drains is none of several: its successor is meant.
+    over and still drains is none of several: its successor is meant. Of workers their parent is meant, which
+    speaks for all.
 
     Raises:
         UsageError: the URL is none, or several servers run and `port` does not choose one.
@@ -52,7 +53,7 @@ def find(url: str | None, port: int | None, environ: Mapping[str, str]) -> Targe
     address = _address(url, port, environ)
     if address:
         return address
-    chosen = _newest(_running(port, environ))
+    chosen = _newest(_speakers(_running(port, environ)))
     if len(chosen) > 1:
         text = f"{len(chosen)} servers run here ({_listed(chosen)}): choose one with --port or --url"
         raise UsageError(text)
@@ -60,10 +61,10 @@ def find(url: str | None, port: int | None, environ: Mapping[str, str]) -> Targe
 
 
 def find_all(url: str | None, port: int | None, environ: Mapping[str, str]) -> list[Target]:
-    """Like `find`, but several servers are no error, nor several generations of one: at least one, the
-    oldest first."""
+    """Like `find`, but several servers are no error, nor several generations of one, and workers are told one
+    by one: at least one, the oldest first."""
     address = _address(url, port, environ)
-    return [address] if address else [_local(record, environ) for record in _running(port, environ)]
+    return [address] if address else [_local(record, environ) for record in _serving(_running(port, environ))]
 
 
 def find_each(urls: Sequence[str], port: int | None, environ: Mapping[str, str]) -> list[Target]:
@@ -97,6 +98,18 @@ def _running(port: int | None, environ: Mapping[str, str]) -> list[ServerRecord]
     where = f" on port {port}" if port is not None else ""
     text = f"no server runs here{where}: start one with 'wsctl serve', or name one with --url"
     raise Unreachable(text)
+
+
+def _speakers(records: list[ServerRecord]) -> list[ServerRecord]:
+    """Without workers whose parent is there."""
+    pids = {r.pid for r in records}
+    return [r for r in records if r.parent not in pids]
+
+
+def _serving(records: list[ServerRecord]) -> list[ServerRecord]:
+    """Without parents whose workers are there."""
+    parents = {r.parent for r in records}
+    return [r for r in records if r.pid not in parents]
 
 
 def _newest(records: list[ServerRecord]) -> list[ServerRecord]:

@@ -14,13 +14,10 @@ from wsctl.lifecycle.graceful import GracefulShutdownManager
 from wsctl.lifecycle.observers import DrainLog, DrainObserver, Shown
 from wsctl.lifecycle.pace import moments
 from wsctl.lifecycle.phases import Phase
-from wsctl.lifecycle.progress import Counts, DrainProgress, Stay
+from wsctl.lifecycle.progress import LONGEST, Counts, DrainProgress, Stay
 from wsctl.lifecycle.waiters import Waiters
 
 __all__ = ["DrainDriver", "DrainLog", "DrainObserver"]
-
-LONGEST = 5
-"""Clients that are named while a drain lasts: as many as a person can look into before the next picture."""
 
 _RESTART = "the server is restarting: reconnect"
 
@@ -59,6 +56,11 @@ class DrainDriver:
     def signal(self, signum: int) -> None:
         """A SIGTERM or SIGINT arrived."""
         self._carry_out(self._life.signal(signum, self._clock(), self.counts()))
+        self._poke.set()
+
+    def force(self) -> None:
+        """The operator insists, which whoever tells of it has found out."""
+        self._carry_out(self._life.force(self._clock(), self.counts()))
         self._poke.set()
 
     def drain(self, timeout: float | None = None) -> None:

@@ -94,6 +94,10 @@ class GracefulShutdownManager:
             return self._force(now, counts)
         return []
 
+    def force(self, now: float, counts: Counts) -> list[Step]:
+        """The operator insists: close the clients, or abort those that are being closed."""
+        return self._force(now, counts)
+
     def drain(self, now: float, counts: Counts, timeout: float | None = None) -> list[Step]:
         """A request to drain. During a drain it moves the deadline to `timeout` seconds from now, or from
         when the clients are told if that is still to come.

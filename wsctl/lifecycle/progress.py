@@ -1,8 +1,13 @@
 """The facts of a drain: what it is told, and what it tells. The bar, the log and `status` all read these."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, fields
+from typing import Any
 
 from wsctl.lifecycle.phases import Phase
+
+LONGEST = 5
+"""Clients that are named while a drain lasts: as many as a person can look into before the next picture."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,3 +69,14 @@ class DrainProgress:
     def waits(self) -> bool:
         """Whether it waits for its turn to tell the clients."""
         return self.phase is Phase.LAMEDUCK and self.waiting_for > 0
+
+
+def read_progress(told: Mapping[str, Any]) -> DrainProgress:
+    """The record that an account of it was made from; an older version's tells less.
+
+    Raises:
+        KeyError, TypeError, ValueError: it is the account of another version's.
+    """
+    known = {f.name: told[f.name] for f in fields(DrainProgress) if f.name in told or f.default is MISSING}
+    longest = tuple(Stay(**{f.name: stay[f.name] for f in fields(Stay)}) for stay in known.get("longest", ()))
+    return DrainProgress(**known | {"phase": Phase(known["phase"]), "longest": longest})

@@ -22,7 +22,8 @@ class ServerRecord:
     """What a server says of itself: where it is reached, and where it is controlled.
 
     `url` is None for a server that listens on the Unix socket `uds` only. `generation` counts the
-    processes that had the address one after the other, each taking over from the one before.
+    processes that had the address one after the other, each taking over from the one before. `parent` is
+    the pid of the process that speaks for this one and its like, None where there is none.
     """
 
     pid: int
@@ -32,6 +33,7 @@ class ServerRecord:
     started: float
     version: str = __version__
     generation: int = 1
+    parent: int | None = None
 
 
 def runtime_folder(environ: Mapping[str, str]) -> Path:
@@ -129,8 +131,8 @@ def servers(folder: Path) -> list[ServerRecord]:
 
 def _read(path: Path) -> ServerRecord | None:
     try:
-        # A newer version may say more; an older one has no generations.
-        found = {"generation": 1} | json.loads(path.read_text())
+        # A newer version may say more; an older one has no generations and no workers.
+        found = {"generation": 1, "parent": None} | json.loads(path.read_text())
         return ServerRecord(**{field.name: found[field.name] for field in fields(ServerRecord)})
     except (OSError, ValueError, TypeError, LookupError):
         return None

@@ -99,7 +99,7 @@ def _takes(model: type[BaseModel]) -> dict[str, Any]:
     return {"requestBody": {"content": {"application/json": {"schema": model.model_json_schema()}}}}
 
 
-async def _body(request: Request, limit: int) -> bytes:
+async def body_of(request: Request, limit: int) -> bytes:
     """The body, as long as it stays below `limit` bytes."""
     body = bytearray()
     async for chunk in request.stream():
@@ -161,7 +161,7 @@ async def status(node: HasNode, clients: bool = False) -> dict[str, Any]:
 async def broadcast(request: Request, node: HasNode) -> Published:
     """Send one message to every client, or to some."""
     limit = node.settings.max_message_size
-    wanted = _parse(Broadcast, await _body(request, limit and limit + BODY_ALLOWANCE))
+    wanted = _parse(Broadcast, await body_of(request, limit and limit + BODY_ALLOWANCE))
     try:
         to = None if wanted.to is None else messages.recipients(wanted.to)
         size = len(messages.encode({"data": wanted.data}))
@@ -188,7 +188,7 @@ async def broadcast(request: Request, node: HasNode) -> Published:
 @router.post("/api/drain", dependencies=OPERATORS, openapi_extra=_takes(Drain))
 async def drain(request: Request, node: HasNode) -> JSONResponse:
     """Begin a drain, or move the deadline of the one that runs."""
-    body = await _body(request, BODY_ALLOWANCE)
+    body = await body_of(request, BODY_ALLOWANCE)
     wanted = _parse(Drain, body) if body.strip() else Drain(timeout=None)
     if wanted.timeout is not None and not math.isfinite(wanted.timeout):
         raise Failure(HTTPStatus.BAD_REQUEST, "bad_request", "timeout: not a number of seconds")

@@ -5,7 +5,7 @@ from contextlib import AbstractAsyncContextManager
 from http import HTTPStatus
 from typing import Any
 
-from fastapi import FastAPI, Request
+from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
@@ -19,8 +19,9 @@ from wsctl.server.node import Node
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
 
-def create_app(node: Node, lifespan: Lifespan | None = None) -> FastAPI:
-    """The application; its lifespan runs the node unless another one is given."""
+def create_app(node: Node, lifespan: Lifespan | None = None, first: APIRouter | None = None) -> FastAPI:
+    """The application; its lifespan runs the node unless another one is given. Routes of `first` come before
+    its own."""
     app = FastAPI(
         title="wsctl",
         version=__version__,
@@ -30,6 +31,8 @@ def create_app(node: Node, lifespan: Lifespan | None = None) -> FastAPI:
         redoc_url=None,
     )
     app.state.node = node
+    if first:
+        app.include_router(first)
     app.include_router(router)
     app.add_api_websocket_route("/ws/{client_id}", endpoint)
     app.add_api_route("/ws/{client_id}", upgrade_required, include_in_schema=False)

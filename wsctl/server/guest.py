@@ -20,6 +20,7 @@ from fastapi import FastAPI
 from wsctl.lifecycle.driver import DrainLog
 from wsctl.server import logs
 from wsctl.server.app import create_app
+from wsctl.server.islands import ISLANDS, islands
 from wsctl.server.node import Node
 from wsctl.settings import Settings
 
@@ -40,7 +41,7 @@ def create_guest_app(settings: Settings, environ: Mapping[str, str]) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         _configure_log(settings)
-        if _several_workers(environ):
+        if _several_workers(environ) and islands(settings):
             log.warning("%s", ISLANDS)
         node: Node = app.state.node
         await node.open()
@@ -51,12 +52,6 @@ def create_guest_app(settings: Settings, environ: Mapping[str, str]) -> FastAPI:
                 yield
 
     return create_app(Node(settings, [DrainLog()]), lifespan)
-
-
-ISLANDS = (
-    "several workers without a shared store: each is an island, and a message reaches only the clients "
-    "of the worker that took it; run one worker"
-)
 
 
 def _several_workers(environ: Mapping[str, str]) -> bool:

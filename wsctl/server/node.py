@@ -57,6 +57,7 @@ class Node:
         clock: Callable[[], float] = time.monotonic,
         *,
         generation: int = 1,
+        wall: Callable[[], float] = time.time,
     ) -> None:
         self.generation = generation
         self.handover: Handover | None = None
@@ -66,7 +67,8 @@ class Node:
         self.capacity = capacity(settings.max_connections, self._open_files)
         self.manager = ConnectionManager(clock, lambda call: asyncio.get_running_loop().call_soon(call))
         home = self._publish if settings.redis else None
-        self.log = MessageLog(self.manager.deliver, settings.history, settings.history_bytes, home=home)
+        bounds = settings.history, settings.history_bytes
+        self.log = MessageLog(self.manager.deliver, *bounds, wall, home=home)
         self.intake = Intake(self.log, settings.rate, settings.client_publish, clock)
         self.life = GracefulShutdownManager(_pace(settings))
         self.shared = self._membership() if settings.redis else None

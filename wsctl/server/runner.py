@@ -13,7 +13,6 @@ import signal
 import socket
 import ssl
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from pathlib import Path
 
 import uvicorn
 import uvloop
+from fastapi import FastAPI
 
 from wsctl.codes import ExitCode
 from wsctl.errors import CannotStart
@@ -29,17 +29,23 @@ from wsctl.lifecycle.driver import DrainObserver
 from wsctl.lifecycle.graceful import NotDraining
 from wsctl.lifecycle.handover import VARIABLE, HandoverState
 from wsctl.lifecycle.notify import Notifier
-from wsctl.lifecycle.runtime import ServerRecord, UnusableFolder, announced, control_socket, runtime_folder
+from wsctl.lifecycle.program import this_program
+from wsctl.lifecycle.runtime import announced
 from wsctl.server.app import create_app
+from wsctl.server.control import own_control_socket, own_record
 from wsctl.server.entrance import Entrance
 from wsctl.server.handover.heir import Spawn
 from wsctl.server.handover.inheritance import Inheritance, inheritance
 from wsctl.server.handover.predecessor import Observer, Predecessor
 from wsctl.server.handover.successor import Successor
+from wsctl.server.islands import islands, own_moments
 from wsctl.server.listening import Listening
 from wsctl.server.node import Node
 from wsctl.server.proxy import Forwarded
 from wsctl.server.sockets import PASSED_SOCKETS, address, listeners
+from wsctl.server.workers.line import Line
+from wsctl.server.workers.membership import Membership
+from wsctl.server.workers.relay import OwnApi, relays
 from wsctl.settings import Settings
 
 LAST_ANSWERS = 0.1
@@ -53,8 +59,9 @@ class Surroundings:
     """What a server process has to do with the world outside.
 
     `public` is what clients reach, `control` what operators reach; `inherited` is there when it succeeds
-    another one, and `spawn` starts one that succeeds it; `handing_over` are told how that goes. `up` is
-    called when operators can reach the server, `listening` when clients can.
+    another one, and `spawn` starts one that succeeds it; `handing_over` are told how that goes. `line` leads
+    to the parent of a worker. `up` is called when operators can reach the server, `listening` when clients
+    can.
     """
 
     public: Sequence[socket.socket]
@@ -62,6 +69,7 @@ class Surroundings:
     inherited: Inheritance | None
     spawn: Spawn
     handing_over: Sequence[Observer]
+    line: Line | None
     up: Callable[[], None]
     listening: Callable[[], None]
 
@@ -97,6 +105,8 @@ class Runner(uvicorn.Server):
         if self.lifespan.should_exit:
             raise CannotStart("the application failed to start: see the log above")
         self._open_house()
+        if self._around.line:
+            self._around.line.join(self._node, OwnApi(create_app(self._node)).answer)
         await self._sockets.open_control()
         _spare_the_collector()
         if self._around.inherited:
@@ -108,6 +118,8 @@ class Runner(uvicorn.Server):
         self.started = True
         if not self._node.driver.stopped.is_set():
             self._node.started()
+            if self._around.line:
+                self._around.line.report()
             if self._successor:
                 # Until everything has arrived, a signal must not end the process, nor a drain begin.
                 self._node.driver.hand_over()
@@ -156,7 +168,7 @@ class Runner(uvicorn.Server):
             return (
                 "the process before this one still drains: 'wsctl status' shows it, wait until it has ended"
             )
-        return bound_to_us()
+        return None if self._around.line else bound_to_us()
 
     async def _take_over(self, inherited: Inheritance) -> None:
         """Returns as soon as this process has the log; what follows goes on beside it."""
@@ -220,15 +232,17 @@ def serve(
     environ: Mapping[str, str],
     observers: Sequence[DrainObserver],
     listening_at: Callable[[list[str]], None] = lambda addresses: None,
+    worker: Membership | None = None,
 ) -> ExitCode:
-    """Run one server to its end. `listening_at` is told the addresses once they take connections.
+    """Run one server to its end. `listening_at` is told the addresses once they take connections; of a
+    `worker` its parent is told.
 
     Raises:
         CannotStart: there is no socket or certificate to start with.
     """
     inherited = inheritance(environ)
     try:
-        return _serve(settings, environ, observers, listening_at, inherited)
+        return _serve(settings, environ, observers, listening_at, inherited=inherited, worker=worker)
     except CannotStart as error:
         if inherited:
             inherited.refuse(str(error))
@@ -240,27 +254,38 @@ def _serve(
     environ: Mapping[str, str],
     observers: Sequence[DrainObserver],
     listening_at: Callable[[list[str]], None],
+    *,
     inherited: Inheritance | None,
+    worker: Membership | None,
 ) -> ExitCode:
     adopted = inherited is not None
     notifier = Notifier(environ, os.getpid(), _call_later, adopted=adopted)
-    node = Node(settings, [*observers, notifier], generation=inherited.generation if inherited else 1)
-    config = _config(settings, node)
-    public = inherited.listeners if inherited else listeners(settings, environ)
-    control = _control(environ)
+    line = Line(worker) if worker else None
+    shown_by = [*observers, notifier, *([line] if line else [])]
+    generation = inherited.generation if inherited else 1
+    wall = own_moments(worker.number, settings.workers) if worker and islands(settings) else time.time
+    node = Node(settings, shown_by, generation=generation, wall=wall)
+    config = _config(settings, _app(node, line))
+    public = _public(settings, environ, inherited, worker)
+    control = own_control_socket(environ)
     addresses = [address(sock, config.is_ssl) for sock in public]
     if node.shared:
         node.shared.url = addresses[0]
     with contextlib.ExitStack() as stack:
         stack.callback(notifier.close)
-        if settings.uds:
+        if settings.uds and not worker:
             stack.callback(_remove_unless_handed_over, settings.uds, node)
 
         def up() -> None:
             if control:
-                stack.enter_context(announced(_record(addresses[0], control, node)))
+                parent = worker.parent if worker else None
+                record = own_record(addresses[0], control, generation=node.generation, parent=parent)
+                stack.enter_context(announced(record))
 
         def listening() -> None:
+            if line:
+                line.listening()
+                return
             for at in addresses:
                 log.info("serving", extra={"fields": {"url": at}})
             if not adopted:
@@ -271,8 +296,9 @@ def _serve(
             public=public,
             control=control,
             inherited=inherited,
-            spawn=_spawner(environ),
-            handing_over=[notifier.handing_over],
+            spawn=line.spawn if line else _spawner(environ),
+            handing_over=[notifier.handing_over, *([line.handing_over] if line else [])],
+            line=line,
             up=up,
             listening=listening,
         )
@@ -287,27 +313,31 @@ def _call_later(seconds: float, call: Callable[[], None]) -> object:
 def _spawner(environ: Mapping[str, str]) -> Spawn:
     """Starts this program again, as it is on disk now, with the same arguments and environment."""
     kept = {name: value for name, value in environ.items() if name not in PASSED_SOCKETS}
-    command = [sys.executable, *sys.orig_argv[1:]]
 
     def spawn(channel: int) -> "subprocess.Popen[bytes]":
-        return subprocess.Popen(command, env=kept | {VARIABLE: str(channel)}, pass_fds=[channel])  # noqa: S603
+        return subprocess.Popen(this_program(), env=kept | {VARIABLE: str(channel)}, pass_fds=[channel])  # noqa: S603
 
     return spawn
 
 
-def _control(environ: Mapping[str, str]) -> socket.socket | None:
-    try:
-        return control_socket(runtime_folder(environ), os.getpid())
-    except UnusableFolder as error:
-        log.warning(
-            "no control socket: the commands will not find this server", extra={"fields": {"why": str(error)}}
-        )
-        return None
+def _public(
+    settings: Settings,
+    environ: Mapping[str, str],
+    inherited: Inheritance | None,
+    worker: Membership | None,
+) -> list[socket.socket]:
+    if inherited:
+        return inherited.listeners
+    return worker.listeners if worker else listeners(settings, environ)
 
 
-def _config(settings: Settings, node: Node) -> uvicorn.Config:
+def _app(node: Node, line: Line | None) -> FastAPI:
+    return create_app(node, first=relays(node, line, OwnApi(create_app(node))) if line else None)
+
+
+def _config(settings: Settings, app: FastAPI) -> uvicorn.Config:
     config = uvicorn.Config(
-        create_app(node),
+        app,
         http="h11",
         ws="websockets-sansio",  # never used: HttpProtocol takes every upgrade
         backlog=settings.backlog,
@@ -326,12 +356,6 @@ def _config(settings: Settings, node: Node) -> uvicorn.Config:
     except (OSError, ssl.SSLError) as error:
         raise CannotStart(f"--ssl-certfile {settings.ssl_certfile}: {error.strerror or error}") from None
     return config
-
-
-def _record(at: str, control: socket.socket, node: Node) -> ServerRecord:
-    uds = at.removeprefix("unix:") if at.startswith("unix:") else None
-    path = control.getsockname()
-    return ServerRecord(os.getpid(), None if uds else at, uds, path, time.time(), generation=node.generation)
 
 
 def _remove_unless_handed_over(path: str, node: Node) -> None:

@@ -1,5 +1,6 @@
 """How a server shows itself on a terminal and elsewhere: its log, and its drain."""
 
+import logging
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -8,6 +9,7 @@ from wsctl.cli.ui.drain_bar import ConsoleHandler, DrainBar
 from wsctl.cli.ui.terminal import console, has_colour, is_live
 from wsctl.lifecycle.driver import DrainLog, DrainObserver
 from wsctl.server import logs
+from wsctl.server.workers.starting import Look
 from wsctl.settings import Settings
 
 
@@ -31,3 +33,19 @@ def drain_display(settings: Settings, *, in_front: bool) -> Iterator[Sequence[Dr
         yield [DrainLog(interval=float("inf")), bar]
     finally:
         bar.stop()
+
+
+@contextmanager
+def parent_display(settings: Settings) -> Iterator[tuple[Sequence[DrainObserver], Look | None]]:
+    """Like `drain_display` for one that has workers; and how their lines are written, which must go above the
+    bar. None where they may write by themselves."""
+    with drain_display(settings, in_front=True) as observers:
+        shown = next((h for h in logging.getLogger("wsctl").handlers if isinstance(h, ConsoleHandler)), None)
+        yield observers, Look(shown.line, has_colour(sys.stderr)) if shown else None
+
+
+def worker_log(settings: Settings, *, terminal: bool, colour: bool) -> None:
+    """The log of a worker: on stderr, which may lead to its parent's terminal."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logs.formatter(settings.log_format, terminal=terminal, colour=colour))
+    logs.configure(handler, settings.log_level, access=settings.access_log)

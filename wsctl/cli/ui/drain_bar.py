@@ -37,9 +37,13 @@ class ConsoleHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            self._console.print(Text.from_ansi(self.format(record)), soft_wrap=True)
+            self.line(self.format(record))
         except Exception:
             self.handleError(record)
+
+    def line(self, text: str) -> None:
+        """Print a line, whose colours stay."""
+        self._console.print(Text.from_ansi(text), soft_wrap=True)
 
 
 class DrainBar:

@@ -67,7 +67,8 @@ def _room(alike: Sequence[dict[str, Any]], share: int) -> int:
 def _more(facts: dict[str, Any]) -> int:
     """Lines of a server on top of `AROUND`."""
     named = len(facts["drain"]["longest"]) if facts["drain"] else 0
-    return named + (UPGRADE if facts.get("upgrade") else 0) + len(cluster_table.rows(facts))
+    group = 1 if facts.get("group") else 0
+    return named + group + (UPGRADE if facts.get("upgrade") else 0) + len(cluster_table.rows(facts))
 
 
 def block(name: str, facts: dict[str, Any]) -> Group:
@@ -77,6 +78,8 @@ def block(name: str, facts: dict[str, Any]) -> Group:
     rows.add_column(overflow="fold")
     rows.add_row("  phase", cluster_table.phase(facts))
     rows.add_row("  connections", Text(_connections(facts)))
+    if group := facts.get("group"):
+        rows.add_row("  workers", Text(f"{len(group['workers'])}, {group['connections']} connected to all"))
     rows.add_row("  uptime", Text(clock(facts["uptime_s"])))
     rows.add_row("  rates", Text(_rates(facts)))
     rows.add_row("  newest id", Text(printable(facts["newest_id"])))

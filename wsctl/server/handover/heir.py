@@ -5,8 +5,8 @@ import contextlib
 import os
 import signal
 import socket
-import subprocess
 from collections.abc import Callable
+from typing import Protocol
 
 from wsctl.lifecycle.channel import Channel
 from wsctl.lifecycle.parcels import Parcel
@@ -14,7 +14,16 @@ from wsctl.lifecycle.parcels import Parcel
 LAST_WORDS = 2.0
 """Seconds that a process has to end which was killed, or whose end of the channel is closed."""
 
-Spawn = Callable[[int], "subprocess.Popen[bytes]"]
+
+class Process(Protocol):
+    """As much of a `subprocess.Popen` as is needed here."""
+
+    def kill(self) -> None: ...
+    def poll(self) -> int | None: ...
+    def wait(self) -> int | None: ...
+
+
+Spawn = Callable[[int], Process]
 """Starts a successor whose channel is the descriptor. It goes on in another process, and tells its number."""
 
 

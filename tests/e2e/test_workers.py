@@ -1,0 +1,407 @@
+"""Several processes as one server, from outside."""
+
+import asyncio
+import contextlib
+import json
+import os
+import re
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from websockets.asyncio.client import ClientConnection
+
+from tests.conftest import StartServer
+from tests.support.clients import closed, join, receive_type
+from tests.support.server import DEADLINE, WSCTL, ServerProcess, wsctl
+from tests.support.supervisor import Supervisor
+from tests.support.terminal import Terminal
+
+pytestmark = pytest.mark.anyio
+
+CROWD = 400
+"""Clients among which each of four workers must have some."""
+
+
+@pytest.fixture
+def start(start_server: StartServer, runtime_dir: Path) -> Iterator[StartServer]:
+    """Start a parent with two workers; none of its processes is left at the end."""
+    started: list[ServerProcess] = []
+
+    def begin(*flags: str, workers: int = 2, **how: Any) -> ServerProcess:
+        more = ("--workers", str(workers), "--broadcast-interval", "0")
+        started.append(start_server(*more, *flags, **how))
+        return started[-1]
+
+    yield begin
+    for server in started:
+        server.kill()
+    for path in runtime_dir.glob("*.sock"):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(int(path.stem), signal.SIGKILL)
+
+
+def workers(server: ServerProcess) -> list[dict[str, Any]]:
+    """Number, pid, status and connections of each, as the parent tells."""
+    found: list[dict[str, Any]] = server.status()["workers"]
+    return found
+
+
+def pids(server: ServerProcess) -> list[int]:
+    return [row["pid"] for row in workers(server)]
+
+
+def until(true: Any, what: str) -> Any:
+    """What a look finds, once it finds something."""
+    end = time.monotonic() + DEADLINE
+    while not (found := true()):
+        assert time.monotonic() < end, what
+        time.sleep(0.02)
+    return found
+
+
+def lives(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+async def crowd(server: ServerProcess, count: int) -> list[ClientConnection]:
+    return list(await asyncio.gather(*(join(server.ws_url, f"c{n}") for n in range(count))))
+
+
+async def spread(server: ServerProcess, least: int = 1) -> list[ClientConnection]:
+    """Clients, until each worker has at least so many."""
+    clients: list[ClientConnection] = []
+    while len(clients) < 200:
+        clients.append(await join(server.ws_url, f"s{len(clients)}"))
+        await asyncio.to_thread(_told, server, len(clients))
+        if min(row["connections"] for row in workers(server)) >= least:
+            return clients
+    raise AssertionError(f"they are all with one worker: {workers(server)}")
+
+
+def _told(server: ServerProcess, count: int) -> None:
+    until(lambda: server.status()["connections"] == count, f"{count} connections")
+
+
+def lines(server: ServerProcess, pattern: str) -> list[str]:
+    return [line for line in server.lines if re.search(pattern, line)]
+
+
+async def test_each_of_four_workers_gets_some_of_many_clients(start: StartServer) -> None:
+    server = start(workers=4)
+    clients = await crowd(server, CROWD)
+    await asyncio.to_thread(_told, server, CROWD)
+    counts = [row["connections"] for row in workers(server)]
+    print(counts)
+    assert sum(counts) == CROWD
+    assert min(counts) >= 1
+    server.signal()
+    await asyncio.gather(*(client.close() for client in clients))
+    assert await asyncio.to_thread(server.wait) == 0
+
+
+async def test_a_drain_of_all_is_told_in_one_set_of_lines(start: StartServer) -> None:
+    server = start()
+    clients = await spread(server)
+    count = len(clients)
+    server.signal()
+    for client in clients:
+        assert (await receive_type(client, "shutdown"))["reason"] == "SIGTERM"
+    server.signal()  # changes nothing
+    await asyncio.to_thread(server.wait_for_line, "INFO draining")
+    await asyncio.gather(*(client.close() for client in clients))
+    assert await asyncio.to_thread(server.wait) == 0
+    (began,) = lines(server, "INFO draining")
+    assert f"reason=SIGTERM active={count} started_with={count} " in began
+    (ended,) = lines(server, "INFO drained")
+    assert f" active=0 started_with={count} " in ended
+    assert f" left={count} " in ended
+    assert "exit_code=0" in ended
+    assert len(lines(server, "each is an island")) == 1
+    assert len(lines(server, "INFO serving")) == 1
+
+
+async def test_without_clients_a_signal_ends_all_at_once(start: StartServer) -> None:
+    server = start(workers=3)
+    found = pids(server)
+    server.signal(signal.SIGINT)
+    assert await asyncio.to_thread(server.wait) == 0
+    assert not any(map(lives, found))
+    assert os.listdir(server.environ["WSCTL_RUNTIME_DIR"]) == []
+
+
+async def test_the_deadline_is_everybodys_and_ends_with_4(start: StartServer) -> None:
+    server = start("--shutdown-timeout", "1")
+    clients = await spread(server)
+    server.signal()
+    for client in clients:
+        assert (await closed(client))[0] == 1012
+    assert await asyncio.to_thread(server.wait) == 4
+    (ended,) = lines(server, "INFO drained")
+    assert f"forced={len(clients)} " in ended
+
+
+async def test_sigint_a_second_later_forces_all(start: StartServer) -> None:
+    server = start()
+    clients = await spread(server)
+    server.signal(signal.SIGINT)
+    for client in clients:
+        await receive_type(client, "shutdown")
+    server.signal(signal.SIGINT)  # too early: it may be the same Ctrl-C
+    await asyncio.to_thread(until, lambda: server.status()["drain"]["elapsed_s"] > 1.1, "a second")
+    assert server.status()["drain"]["active"] == len(clients)
+    server.signal(signal.SIGINT)
+    for client in clients:
+        assert (await closed(client))[0] == 1012
+    assert await asyncio.to_thread(server.wait) == 130
+
+
+def test_a_taken_port_is_told_once(start: StartServer, environ: dict[str, str]) -> None:
+    server = start()
+    done = wsctl("serve", "--port", str(server.port), "--workers", "2", environ=environ)
+    assert done.returncode == 3
+    assert done.stderr.count("cannot listen on") == 1
+
+
+def test_workers_that_cannot_start_are_told_of_once(environ: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "none.pem").write_text("nothing")
+    flags = ("--port", "0", "--workers", "3", "--ssl-certfile", str(tmp_path / "none.pem"))
+    done = wsctl("serve", *flags, environ=environ)
+    assert done.returncode == 3
+    assert done.stderr.count("--ssl-certfile") == 1
+
+
+async def test_a_killed_worker_is_replaced(start: StartServer) -> None:
+    server = start()
+    before = pids(server)
+    os.kill(before[0], signal.SIGKILL)
+    server.wait_for_line(f"WARNING a worker died pid={before[0]} signal=SIGKILL")
+
+    def there() -> bool:
+        rows = workers(server)
+        return len(rows) == 2 and all(row["status"] == "serving" for row in rows)
+
+    await asyncio.to_thread(until, there, "two that serve")
+    after = pids(server)
+    assert after[1] == before[1]
+    assert after[0] != before[0]
+    assert server.stop() == 0
+
+
+async def test_a_worker_that_dies_again_and_again_is_given_up(start: StartServer) -> None:
+    server = start()
+    bob = await join(server.ws_url, "bob")
+    await asyncio.to_thread(_told, server, 1)
+    number = next(row["number"] for row in workers(server) if not row["connections"])
+
+    def pid() -> int:
+        return next((row["pid"] for row in workers(server) if row["number"] == number), 0)
+
+    killed: set[int] = set()
+    for _ in range(6):
+        now = await asyncio.to_thread(until, lambda: (found := pid()) not in killed and found, "a new one")
+        killed.add(now)
+        os.kill(now, signal.SIGKILL)
+    await asyncio.to_thread(server.wait_for_line, "ERROR .*giving up")
+    await receive_type(bob, "shutdown")
+    await bob.close()
+    assert await asyncio.to_thread(server.wait) == 1
+    assert len(lines(server, "giving up")) == 1
+    assert len(killed) == 6
+
+
+async def test_workers_whose_parent_was_killed_drain_and_end(start: StartServer) -> None:
+    server = start()
+    found = pids(server)
+    bob = await join(server.ws_url, "bob")
+    server.process.kill()
+    assert (await receive_type(bob, "shutdown"))["reason"] == "SIGTERM"
+    await bob.close()
+    await asyncio.to_thread(until, lambda: not any(map(lives, found)), "all have ended")
+    assert server.wait() == -signal.SIGKILL
+    assert lines(server, "the parent is gone")
+
+
+async def test_status_shows_each_worker_and_what_all_have(start: StartServer) -> None:
+    server = start()
+    clients = await spread(server)
+    done = await asyncio.to_thread(wsctl, "status", "--json", environ=server.environ)
+    facts = [json.loads(line) for line in done.stdout.splitlines()]
+    assert sorted(row["pid"] for row in facts) == sorted(pids(server))
+    assert sum(row["connections"] for row in facts) == len(clients)
+    assert {row["group"]["pid"] for row in facts} == {server.pid}
+    assert {row["group"]["connections"] for row in facts} == {len(clients)}
+    shown = await asyncio.to_thread(wsctl, "status", environ=server.environ)
+    assert shown.stdout.count("  phase  ") == 2
+    assert f"  workers      2, {len(clients)} connected to all" in shown.stdout
+    await asyncio.gather(*(client.close() for client in clients))
+
+
+async def test_a_broadcast_reaches_the_clients_of_all(start: StartServer) -> None:
+    server = start(env={"WSCTL_TOKEN": "secret"})
+    clients = await spread(server)
+    told = server.environ | {"WSCTL_TOKEN": "secret"}
+    here = await asyncio.to_thread(wsctl, "broadcast", "one", environ=server.environ)
+    there = await asyncio.to_thread(wsctl, "broadcast", "two", "--url", server.url, environ=told)
+    for done in (here, there):
+        assert done.stdout.split()[1] == str(len(clients)), done
+    for client in clients:
+        assert [(await receive_type(client, "message"))["data"] for _ in range(2)] == ["one", "two"]
+        await client.close()
+
+
+@pytest.mark.parametrize("where", ["control socket", "url"])
+async def test_a_drain_by_command_is_of_all_and_can_be_cancelled(start: StartServer, where: str) -> None:
+    server = start(env={"WSCTL_TOKEN": "secret"})
+    told = server.environ | {"WSCTL_TOKEN": "secret"}
+    at = ("--url", server.url) if where == "url" else ()
+    clients = await spread(server)
+    begun = await asyncio.to_thread(wsctl, "drain", "--no-wait", "--timeout", "60", *at, environ=told)
+    assert f"{len(clients)} of {len(clients)} connected" in begun.stdout, begun
+    for client in clients:
+        assert (await receive_type(client, "shutdown"))["deadline_s"] <= 60
+    undone = await asyncio.to_thread(wsctl, "drain", "--cancel", *at, environ=told)
+    assert undone.returncode == 0, undone
+    for client in clients:
+        assert (await receive_type(client, "shutdown"))["deadline_s"] is None
+    assert {row["status"] for row in workers(server)} == {"serving"}
+
+    waiting = asyncio.create_task(asyncio.to_thread(wsctl, "drain", *at, environ=told))
+    for client in clients:
+        await receive_type(client, "shutdown")
+    for client in clients:  # one after the other: workers end one after the other
+        await client.close()
+    done = await waiting
+    assert done.returncode == 0, done
+    assert f"0 of {len(clients)} connected" in done.stdout
+    assert await asyncio.to_thread(server.wait) == 0
+
+
+async def test_who_has_ended_before_a_drain_was_cancelled_comes_back(start: StartServer) -> None:
+    server = start()
+    bob = await join(server.ws_url, "bob")
+    before = set(pids(server))
+    assert server.api("POST", "/api/drain", {})[0] == 200
+    await receive_type(bob, "shutdown")
+    await asyncio.to_thread(until, lambda: sum(map(lives, before)) == 1, "the idle one has ended")
+    assert server.api("DELETE", "/api/drain")[0] == 200
+    await asyncio.to_thread(
+        until, lambda: [row["status"] for row in workers(server)] == ["serving"] * 2, "both serve"
+    )
+    assert len(set(pids(server)) & before) == 1
+    server.signal()
+    await receive_type(bob, "shutdown")
+    await bob.close()
+    assert await asyncio.to_thread(server.wait) == 0
+
+
+@pytest.mark.parametrize("way", ["command", "url", "signal"])
+async def test_an_upgrade_replaces_one_after_the_other_and_closes_nobody(
+    start: StartServer, way: str
+) -> None:
+    server = start(env={"WSCTL_TOKEN": "secret"})
+    told = server.environ | {"WSCTL_TOKEN": "secret"}
+    clients = await spread(server)
+    before = set(pids(server))
+    if way == "signal":
+        server.signal(signal.SIGUSR2)
+        await asyncio.to_thread(server.wait_for_line, "INFO upgraded")
+    else:
+        at = ("--url", server.url) if way == "url" else ()
+        done = await asyncio.to_thread(wsctl, "upgrade", *at, environ=told)
+        assert done.returncode == 0, done
+        assert f"moved {len(clients)}, draining 0" in done.stdout
+        assert f"(pid {server.pid} serves)" in done.stdout
+    after = set(pids(server))
+    assert len(after) == 2
+    assert not after & before
+    await asyncio.to_thread(until, lambda: not any(map(lives, before)), "the old ones have ended")
+    assert server.api("POST", "/api/broadcast", {"data": 1})[1]["recipients"] == len(clients)
+    for client in clients:
+        assert (await receive_type(client, "message"))["data"] == 1
+    # The fresh ones are children of the parent, which starts them again and ends them.
+    os.kill(min(after), signal.SIGKILL)
+    await asyncio.to_thread(server.wait_for_line, f"a worker died pid={min(after)}")
+    server.signal()
+    await asyncio.gather(*(client.close() for client in clients))
+    assert await asyncio.to_thread(server.wait) == 0
+
+
+async def test_a_failed_upgrade_leaves_the_rest_and_says_so(start: StartServer, tmp_path: Path) -> None:
+    server = start(env={"PYTHONPATH": str(tmp_path)})
+    bob = await join(server.ws_url, "bob")
+    before = pids(server)
+    # Python runs it at each start: what is started from now on ends at once.
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os\nif 'WSCTL_HANDOVER_FD' in os.environ: os._exit(7)\n"
+    )
+    done = await asyncio.to_thread(wsctl, "upgrade", environ=server.environ)
+    assert done.returncode == 1
+    assert "worker 1: the successor ended with exit code 7" in done.stderr, done
+    assert "0 of 2 workers were replaced" in done.stderr
+    assert pids(server) == before
+    await bob.send("still there")
+    assert (await receive_type(bob, "message"))["data"] == "still there"
+    assert server.status()["status"] == "serving"
+    await bob.close()
+
+
+async def test_systemd_hears_the_parent_alone(start: StartServer, runtime_dir: Path) -> None:
+    with Supervisor(str(runtime_dir / "notify")) as supervisor:
+        server = start(env=supervisor.environ)
+        assert supervisor.hear() == ["READY=1", "STATUS=serving"]
+        clients = await spread(server)
+        server.signal(signal.SIGUSR2)
+        assert (await asyncio.to_thread(supervisor.hear))[0] == "RELOADING=1"
+        assert await asyncio.to_thread(supervisor.hear) == ["READY=1", "STATUS=serving"]
+        server.signal()
+        stopping, status, _ = await asyncio.to_thread(supervisor.hear)
+        assert stopping == "STOPPING=1"
+        assert status.startswith(f"STATUS=draining: {len(clients)} of {len(clients)} clients connected")
+        await asyncio.gather(*(client.close() for client in clients))
+        assert await asyncio.to_thread(server.wait) == 0
+        assert supervisor.heard()[-1][0].startswith(f"STATUS=stopped: {len(clients)} clients left")
+
+
+def test_sigusr1_logs_how_all_are(start: StartServer) -> None:
+    server = start()
+    server.signal(signal.SIGUSR1)
+    found = server.wait_for_line(r"INFO status .*connections=0 .*workers=(\[.*\])")
+    assert [row["status"] for row in json.loads(found[1])] == ["serving"] * 2
+
+
+async def test_one_bar_is_drawn_for_all_and_ctrl_c_reaches_the_parent_alone(
+    environ: dict[str, str],
+) -> None:
+    terminal = Terminal([*WSCTL, "serve", "--port", "0", "--workers", "2"], environ, columns=110)
+    try:
+        found = re.search(r"serving url=(http://\S+) workers=2", terminal.wait_for("workers=2"))
+        assert found
+        url = found[1].replace("http", "ws")
+        bob, eve = await join(url, "bob"), await join(url, "eve")
+        terminal.wait_for("connected client_id=eve")
+        terminal.type("\x03")
+        screen = terminal.wait_for("2 of 2 connected")
+        assert screen.count("elapsed 0:0") == 1
+        await receive_type(bob, "shutdown")
+        await bob.close()
+        screen = terminal.wait_for("1 of 2 connected")
+        shown = screen.splitlines()
+        assert "1 of 2 connected" in shown[-1]
+        assert len([line for line in shown if "connected" in line and "elapsed" in line]) == 1
+        # Lines of the workers stay above it, whole.
+        assert any(re.search(r"INFO disconnected client_id=bob", line) for line in shown[:-1])
+        terminal.wait_for(lambda text: "elapsed 0:01" in text)
+        assert eve.close_code is None
+        terminal.type("\x03")
+        assert (await closed(eve))[0] == 1012
+        assert terminal.wait() == 130
+        assert len(re.findall("INFO drained", terminal.text)) == 1
+    finally:
+        terminal.close()

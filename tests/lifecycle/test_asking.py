@@ -1,0 +1,84 @@
+"""Questions and answers between two processes."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from tests.support.server import DEADLINE
+from wsctl.lifecycle.asking import Asking
+from wsctl.lifecycle.channel import Channel
+from wsctl.lifecycle.parcels import Parcel
+from wsctl.lifecycle.workers import Reply
+
+pytestmark = pytest.mark.anyio
+
+
+class Side:
+    """One process: it answers with what it was asked, once `may_answer`."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.may_answer = asyncio.Event()
+        self.may_answer.set()
+        self.heard = asyncio.Event()
+        self.asked: list[tuple[str, str, bytes]] = []
+        self.channel = Channel(sock, self._take, self._lost)
+        self.asking = Asking(self.channel, self._answer)
+
+    def _take(self, parcel: Parcel) -> None:
+        self.asking.take(parcel)
+
+    def _lost(self, why: str) -> None:
+        self.asking.lost()
+
+    async def _answer(self, method: str, path: str, body: bytes) -> Reply:
+        self.asked.append((method, path, body))
+        self.heard.set()
+        await self.may_answer.wait()
+        return Reply(200, {"path": path, "body": body.decode()})
+
+
+Sides = tuple[Side, Side]
+
+
+@asynccontextmanager
+async def sides() -> AsyncIterator[Sides]:
+    one, other = socket.socketpair()
+    here, there = Side(one), Side(other)
+    try:
+        async with asyncio.timeout(DEADLINE):
+            yield here, there
+    finally:
+        here.channel.close()
+        there.channel.close()
+
+
+async def test_each_question_gets_its_own_answer_in_both_directions() -> None:
+    async with sides() as (here, there):
+        asked = [here.asking.ask("GET", f"/{n}", b"x" * n) for n in range(3)]
+        back = there.asking.ask("POST", "/back")
+        answers = await asyncio.gather(*asked, back)
+        assert [answer and answer.body["path"] for answer in answers] == ["/0", "/1", "/2", "/back"]
+        assert answers[2] == Reply(200, {"path": "/2", "body": "xx"})
+        assert here.asked == [("POST", "/back", b"")]
+
+
+async def test_who_asks_a_process_that_goes_gets_none() -> None:
+    async with sides() as (here, there):
+        there.may_answer.clear()
+        question = here.asking.begin("GET", "/")
+        await there.heard.wait()
+        there.channel.close()
+        assert await question is None
+        assert await here.asking.ask("GET", "/again") is None
+
+
+async def test_who_has_no_patience_goes_without_and_a_late_answer_is_nobodys() -> None:
+    async with sides() as (here, there):
+        there.may_answer.clear()
+        assert await here.asking.ask("GET", "/slow", patience=0) is None
+        await there.heard.wait()
+        there.may_answer.set()
+        assert await here.asking.ask("GET", "/next") == Reply(200, {"path": "/next", "body": ""})

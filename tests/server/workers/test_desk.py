@@ -1,0 +1,159 @@
+"""What the parent answers for all."""
+
+import asyncio
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from tests.support.fake_worker import FakeWorker
+from tests.support.team import PID, House, draining, house
+from wsctl.lifecycle.workers import Reply
+
+pytestmark = pytest.mark.anyio
+
+CLOSING = {"error": {"code": "not_now", "message": "the server is closing"}}
+
+ENDED = {"state": "done", "total": 2, "moved": 2, "staying": 0, "silence_s": 0.5, "error": None}
+
+
+async def answered(
+    here: House, method: str, path: str, answers: Sequence[tuple[int, dict[str, Any]]], body: bytes = b""
+) -> Reply:
+    """What the parent answers, whose workers answer so."""
+    asking = asyncio.create_task(here.desk.answer(method, path, body))
+    for worker, (status, told) in zip(list(here.workers.made), answers, strict=True):
+        worker.answers(await worker.asked(method, path), status, **told)
+    return await asking
+
+
+async def test_the_status_is_the_sum() -> None:
+    async with house(2) as here:
+        one, other = await here.serving()
+        one.reports(connections=3, newest_id="5-0", rates={"published": 0.5})
+        other.reports(connections=4, newest_id="7-0", rates={"published": 2.0})
+        await here.until(lambda: here.desk.facts()["connections"] == 7)
+        facts = here.desk.facts()
+        assert (facts["pid"], facts["status"], facts["capacity"]) == (PID, "serving", 200)
+        assert (facts["newest_id"], facts["rates"]) == ("7-0", {"published": 2.5})
+        assert [(row["pid"], row["connections"]) for row in facts["workers"]] == [(1001, 3), (1002, 4)]
+
+
+async def test_the_clients_of_all_are_listed_oldest_first() -> None:
+    async with house(2) as here:
+        await here.serving()
+        rows = [
+            (200, {"clients": [{"client_id": name, "connected_s": s}]}) for name, s in (("a", 1), ("b", 2))
+        ]
+        reply = await answered(here, "GET", "/api/status?clients=true", rows)
+        assert [row["client_id"] for row in reply.body["clients"]] == ["b", "a"]
+
+
+async def test_a_broadcast_counts_the_clients_of_all() -> None:
+    async with house(2) as here:
+        await here.serving()
+        told = [(200, {"id": "5-0", "recipients": 3}), (200, {"id": "6-1", "recipients": 4})]
+        reply = await answered(here, "POST", "/api/broadcast", told, b'{"data": 1}')
+        assert reply == Reply(200, {"id": "5-0", "recipients": 7})
+
+
+async def test_what_all_refuse_is_refused_in_the_first_ones_words() -> None:
+    async with house(2) as here:
+        await here.serving()
+        for method, path in (("POST", "/api/broadcast"), ("POST", "/api/drain"), ("DELETE", "/api/drain")):
+            assert await answered(here, method, path, [(409, CLOSING)] * 2) == Reply(409, CLOSING)
+        assert not here.team.ending
+
+
+async def test_a_drain_by_request_ends_in_an_answer_for_who_waited() -> None:
+    async with house(2) as here:
+        one, other = await here.serving()
+        waiting = asyncio.create_task(here.desk.answer("GET", "/api/drain", b""))
+        asking = asyncio.create_task(here.desk.answer("POST", "/api/drain", json.dumps({}).encode()))
+        for worker in (one, other):
+            n = await worker.asked("POST", "/api/drain")
+            worker.reports(**draining(2))
+            worker.answers(n, 200, status="draining", drain=None)
+        begun = await asking
+        assert (begun.body["status"], begun.body["drain"]["active"]) == ("draining", 4)
+        one.reports(**draining(0, phase="stopped"))  # type: ignore[arg-type]
+        other.reports(exit_code=4, **draining(0, phase="stopped"))  # type: ignore[arg-type]
+        end = await waiting
+        assert (end.body["drain"]["phase"], end.body["drain"]["left"], end.body["exit_code"]) == (
+            "stopped",
+            8,
+            4,
+        )
+
+
+async def test_a_cancelled_drain_is_told_to_who_waited() -> None:
+    async with house(1) as here:
+        await here.serving()
+        waiting = asyncio.create_task(here.desk.answer("GET", "/api/drain", b""))
+        await answered(here, "POST", "/api/drain", [(200, {"drain": None})])
+        assert here.team.ending
+        undone = await answered(here, "DELETE", "/api/drain", [(200, {"status": "serving"})])
+        assert undone == Reply(200, {"status": "serving", "drain": None})
+        assert (await waiting).body["drain"] is None
+        assert (here.cancelled, here.team.ending) == (1, False)
+
+
+async def hands_over(here: House, worker: FakeWorker, **outcome: Any) -> None:
+    """A worker is asked for a handover, which ends so."""
+    worker.answers(await worker.asked("POST", "/api/upgrade"), 202, upgrade=None)
+    worker.reports(upgrade=ENDED | outcome)
+
+
+async def test_an_upgrade_is_of_one_after_the_other() -> None:
+    async with house(2) as here:
+        one, other = await here.serving()
+        waiting = asyncio.create_task(here.desk.answer("GET", "/api/upgrade", b""))
+        begun = await here.desk.answer("POST", "/api/upgrade", b"")
+        assert (begun.status, begun.body["upgrade"]["state"]) == (202, "starting")
+        again = await here.desk.answer("POST", "/api/upgrade", b"")
+        assert (again.status, again.body["error"]["code"]) == (409, "not_now")
+        drain = await here.desk.answer("POST", "/api/drain", b"")
+        assert (drain.status, drain.body["error"]["code"]) == (409, "not_now")
+        await hands_over(here, one)
+        await hands_over(here, other, staying=1, silence_s=0.25)
+        end = (await waiting).body["upgrade"]
+        assert (end["state"], end["successor"], end["error"]) == ("done", PID, None)
+        assert (end["moved"], end["staying"], end["silence_s"]) == (4, 1, 0.5)
+        assert [progress.state for progress in here.told] == ["starting", "done"]
+
+
+async def test_an_upgrade_that_fails_leaves_the_rest_as_it_is() -> None:
+    async with house(3) as here:
+        one, two, three = await here.serving()
+        waiting = asyncio.create_task(here.desk.answer("GET", "/api/upgrade", b""))
+        await here.desk.answer("POST", "/api/upgrade", b"")
+        await hands_over(here, one)
+        await hands_over(here, two, state="failed", moved=0, error="it was not ready")
+        end = (await waiting).body["upgrade"]
+        assert end["state"] == "failed"
+        assert end["error"] == "worker 2: it was not ready; 1 of 3 workers were replaced"
+        assert "ask" not in three.end.kinds
+
+
+@pytest.mark.parametrize("how", ["refuses", "dies"])
+async def test_a_worker_that_does_not_hand_over_is_named(how: str) -> None:
+    async with house(1) as here:
+        (worker,) = await here.serving()
+        waiting = asyncio.create_task(here.desk.answer("GET", "/api/upgrade", b""))
+        await here.desk.answer("POST", "/api/upgrade", b"")
+        n = await worker.asked("POST", "/api/upgrade")
+        if how == "refuses":
+            worker.answers(n, 409, **CLOSING)
+        else:
+            worker.answers(n, 202, upgrade=None)
+            here.dies(worker)
+        end = (await waiting).body["upgrade"]
+        assert end["state"] == "failed"
+        assert end["error"].startswith("worker 1")
+
+
+async def test_what_there_is_not_is_not_found() -> None:
+    async with house(1) as here:
+        await here.serving()
+        assert (await here.desk.answer("GET", "/metrics", b"")).status == 404

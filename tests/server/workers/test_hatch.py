@@ -1,0 +1,106 @@
+"""The parent's control socket."""
+
+import asyncio
+import http.client
+import json
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.server import DEADLINE
+from wsctl.lifecycle.workers import Reply
+from wsctl.server.workers.hatch import Hatch
+
+pytestmark = pytest.mark.anyio
+
+
+async def echo(method: str, path: str, body: bytes) -> Reply:
+    return Reply(202, {"method": method, "path": path, "body": body.decode()})
+
+
+@asynccontextmanager
+async def opened(folder: Path, answering: Any = echo) -> AsyncIterator[tuple[Hatch, Path]]:
+    path = folder / "1.sock"
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    sock.bind(str(path))
+    hatch = Hatch(answering)
+    await hatch.open(sock)
+    try:
+        yield hatch, path
+    finally:
+        await hatch.close()
+
+
+def connection(path: Path) -> socket.socket:
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    sock.settimeout(DEADLINE)
+    sock.connect(str(path))
+    return sock
+
+
+def ask(path: Path, method: str, target: str, body: bytes | None = None) -> tuple[int, Any]:
+    client = http.client.HTTPConnection("localhost")
+    client.sock = connection(path)
+    try:
+        client.request(method, target, body)
+        answer = client.getresponse()
+        return answer.status, json.loads(answer.read())
+    finally:
+        client.close()
+
+
+def said(path: Path, data: bytes) -> bytes:
+    """What comes for some bytes, up to the end."""
+    with connection(path) as sock:
+        sock.sendall(data)
+        sock.shutdown(socket.SHUT_WR)
+        return b"".join(iter(lambda: sock.recv(4096), b""))
+
+
+async def test_a_request_is_answered_with_its_query_and_body(runtime_dir: Path) -> None:
+    async with opened(runtime_dir) as (_, path):
+        status, answer = await asyncio.to_thread(ask, path, "POST", "/api/x?clients=true", b'{"a": 1}')
+        assert status == 202
+        assert answer == {"method": "POST", "path": "/api/x?clients=true", "body": '{"a": 1}'}
+        assert (await asyncio.to_thread(ask, path, "GET", "/"))[1]["body"] == ""
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"nonsense\r\n\r\n",
+        b"GET / HTTP/1.1\r\ncontent-length: many\r\n\r\n",
+        b"GET / HTTP/1.1\r\ncontent-length: -1\r\n\r\n",
+        b"GET / HTTP/1.1\r\ncontent-length: 999999999999\r\n\r\n",
+        b"GET /" + b"x" * 100_000,
+    ],
+)
+async def test_what_is_no_request_is_refused(runtime_dir: Path, data: bytes) -> None:
+    async with opened(runtime_dir) as (_, path):
+        assert (await asyncio.to_thread(said, path, data)).startswith(b"HTTP/1.1 400 ")
+
+
+async def test_half_a_request_gets_no_answer(runtime_dir: Path) -> None:
+    async with opened(runtime_dir) as (_, path):
+        for data in (b"", b"GET / HT", b"POST / HTTP/1.1\r\ncontent-length: 5\r\n\r\nab"):
+            assert await asyncio.to_thread(said, path, data) == b""
+
+
+async def test_who_waits_for_the_end_gets_an_answer_before_it_closes(runtime_dir: Path) -> None:
+    asked, over = asyncio.Event(), asyncio.Event()
+
+    async def wait(method: str, path: str, body: bytes) -> Reply:
+        asked.set()
+        await over.wait()
+        return Reply(200, {"over": True})
+
+    async with opened(runtime_dir, wait) as (hatch, path):
+        waiting = asyncio.create_task(asyncio.to_thread(ask, path, "GET", "/"))
+        await asked.wait()
+        over.set()
+        await hatch.close()
+        assert await waiting == (200, {"over": True})

@@ -1,0 +1,58 @@
+"""What a worker has from its parent."""
+
+import socket
+from typing import Any
+
+import pytest
+
+from tests.support.server import DEADLINE
+from wsctl.errors import CannotStart
+from wsctl.lifecycle.parcels import packed, receive_one
+from wsctl.lifecycle.workers import VARIABLE, VERSION
+from wsctl.server.workers.membership import membership
+
+HELLO: dict[str, Any] = {"version": VERSION, "number": 2, "parent": 7, "terminal": True, "colour": False}
+
+
+def greeted(fields: dict[str, Any], kind: str = "hello") -> tuple[socket.socket, dict[str, str]]:
+    """A parent's end, and the environment of a worker that it has said something to."""
+    ours, theirs = socket.socketpair()
+    ours.sendall(packed(kind, fields, (), ()))
+    return ours, {VARIABLE: str(theirs.detach())}
+
+
+def test_who_has_no_parent_is_no_worker() -> None:
+    assert membership({}) is None
+    assert membership({VARIABLE: "none"}) is None
+
+
+def test_a_worker_knows_its_parent_and_has_its_sockets() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, socket.create_server(("127.0.0.1", 0)) as listening:
+        socket.send_fds(ours, [packed("hello", HELLO, (), [0])], [listening.fileno()])
+        found = membership({VARIABLE: str(theirs.detach())})
+        assert found
+        with found.channel, found.listeners[0] as sock:
+            assert (found.number, found.parent, found.terminal, found.colour) == (2, 7, True, False)
+            assert sock.getsockname() == listening.getsockname()
+            assert not sock.get_inheritable()
+            assert not found.channel.get_inheritable()
+
+
+def test_a_parent_of_another_version_is_told_that_there_will_be_no_worker() -> None:
+    ours, environ = greeted(HELLO | {"version": VERSION + 1})
+    with ours:
+        with pytest.raises(CannotStart, match="restart it"):
+            membership(environ)
+        told = receive_one(ours, DEADLINE)
+        assert told.kind == "refused"
+        assert "restart it" in told.fields["why"]
+
+
+def test_a_descriptor_that_leads_nowhere_is_told() -> None:
+    ours, theirs = socket.socketpair()
+    ours.close()
+    with pytest.raises(CannotStart, match="leads to no parent"):
+        membership({VARIABLE: str(theirs.detach())})
+    with pytest.raises(CannotStart, match="leads to no parent"):
+        membership({VARIABLE: "987654"})

@@ -1,0 +1,169 @@
+"""Workers as their parent has them: started, succeeded, ended."""
+
+import os
+import signal
+import socket
+
+import pytest
+
+from tests.support.other_end import no_descriptor_left, pipes
+from tests.support.team import draining, house
+from wsctl.codes import ExitCode
+from wsctl.lifecycle.phases import Phase
+
+pytestmark = pytest.mark.anyio
+
+DONE = {"state": "done", "total": 0, "moved": 0, "staying": 0, "silence_s": 0.0, "error": None}
+
+
+async def test_each_is_told_who_it_is_and_given_the_sockets() -> None:
+    async with house(2) as here:
+        for n, worker in enumerate(await here.serving(), 1):
+            hello = await worker.end.hear("hello")
+            assert (hello.fields["number"], hello.fields["parent"]) == (n, 1000)
+            with socket.socket(fileno=hello.fds.pop()) as sock:
+                assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+
+
+async def test_they_are_up_when_the_last_one_serves() -> None:
+    async with house(2) as here:
+        here.team.start()
+        one, other = here.workers.made
+        one.serves()
+        await here.until(lambda: here.team.members[0].listening)
+        assert not here.team.up.is_set()
+        other.end.say("listening")
+        other.reports(status="starting")
+        await here.until(lambda: here.team.members[1].facts)
+        assert not here.team.up.is_set()
+        other.reports(status="serving")
+        await here.until(here.team.up.is_set)
+
+
+async def test_a_signal_reaches_each_once() -> None:
+    async with house(2) as here:
+        made = await here.serving()
+        here.team.signal(signal.SIGINT)
+        for worker in made:
+            assert (await worker.end.hear("signal")).fields == {"signum": signal.SIGINT}
+        here.team.force()
+        for worker in made:
+            await worker.end.hear("force")
+            assert worker.end.kinds == ["hello", "signal", "force"]
+
+
+async def test_it_is_over_when_the_last_has_ended_and_the_code_is_the_worst() -> None:
+    async with house(3) as here:
+        one, two, three = await here.serving()
+        here.team.signal(signal.SIGTERM)
+        one.reports(**draining(0, Phase.STOPPED))
+        two.reports(exit_code=4, **draining(0, Phase.STOPPED))
+        three.reports(**draining(3))
+        await here.until(lambda: here.team.exit_code == ExitCode.FORCED)
+        here.dies(one, 0)
+        here.dies(two, 4)
+        await here.until(lambda: len(here.team.everybody) == 1)
+        assert not here.team.over.is_set()
+        here.dies(three)
+        await here.until(here.team.over.is_set)
+        assert here.team.exit_code == ExitCode.FORCED
+        whole = here.team.progress()
+        assert whole
+        assert (whole.phase, whole.active, whole.left, whole.aborted) == (Phase.STOPPED, 0, 9, 3)
+
+
+@pytest.mark.parametrize(("code", "meant"), [(-9, ExitCode.ERROR), (7, ExitCode.ERROR), (0, ExitCode.DONE)])
+async def test_who_dies_in_a_drain_makes_it_fail(code: int, meant: ExitCode) -> None:
+    async with house(1) as here:
+        (worker,) = await here.serving()
+        here.team.signal(signal.SIGTERM)
+        here.dies(worker, code)
+        await here.until(here.team.over.is_set)
+        assert here.team.exit_code == meant
+
+
+async def test_who_cannot_start_ends_the_others_and_is_quoted_once() -> None:
+    async with house(2) as here:
+        here.team.start()
+        one, other = here.workers.made
+        for worker, why in ((one, "no certificate"), (other, "none either")):
+            worker.end.say("refused", why=why)
+            await here.until(lambda: any(w.refused for w in here.team.members))
+            here.dies(worker, 3)
+            await here.until(lambda: here.team.refused)
+        await here.until(here.team.over.is_set)
+        assert here.team.refused == "no certificate"
+
+
+async def test_a_successor_is_started_for_a_worker_and_takes_its_place() -> None:
+    async with house(1) as here:
+        (old,) = await here.serving()
+        (pipe,) = pipes(1)
+        meant = os.fstat(pipe).st_ino
+        old.end.say("successor", (), [pipe])
+        assert (await old.end.hear("started")).fields == {"pid": 1002}
+        fresh = here.workers.made[1]
+        assert fresh.predecessor == meant
+        assert (await fresh.end.hear("hello")).fds == []  # the sockets come from its predecessor
+        assert [worker.pid for worker in here.team.members] == [1001]
+        fresh.serves()
+        old.reports(upgrade=DONE)
+        await here.until(lambda: [worker.pid for worker in here.team.members] == [1002])
+        here.dies(old, 0)
+        await here.until(lambda: not here.team.leaving)
+        assert len(here.workers.made) == 2
+        here.team.signal(signal.SIGTERM)
+        await fresh.end.hear("signal")
+
+
+async def test_a_successor_that_ends_is_told_of_and_one_that_is_given_up_is_killed() -> None:
+    async with house(1) as here:
+        (old,) = await here.serving()
+        for _ in range(2):
+            old.end.say("successor", (), pipes(1))
+            await old.end.hear("started")
+            old.end.say("kill")
+            fresh = here.workers.made[-1]
+            await here.until(lambda: fresh.code)  # noqa: B023
+            here.team.reap()
+            assert (await old.end.hear("ended")).fields == {"code": -signal.SIGKILL}
+        assert [worker.pid for worker in here.team.members] == [1001]
+
+
+async def test_a_successor_goes_on_for_a_worker_that_died_in_the_handover() -> None:
+    async with house(1) as here:
+        (old,) = await here.serving()
+        old.end.say("successor", (), pipes(1))
+        await old.end.hear("started")
+        here.dies(old)
+        await here.until(lambda: [worker.pid for worker in here.team.members] == [1002])
+        assert len(here.workers.made) == 2
+
+
+async def test_a_second_successor_at_a_time_is_refused() -> None:
+    async with house(1) as here:
+        (old,) = await here.serving()
+        old.end.say("successor", (), pipes(1))
+        await old.end.hear("started")
+        old.end.say("successor", (), pipes(1))
+        assert (await old.end.hear("ended")).fields == {"code": ExitCode.ERROR}
+        assert len(here.workers.made) == 2
+
+
+async def test_who_is_to_be_started_again_is_not_started_twice() -> None:
+    async with house(2) as here:
+        one, _ = await here.serving()
+        here.dies(one)
+        await here.until(lambda: len(here.team.members) == 1)
+        here.team.start()
+        assert len(here.workers.made) == 2
+
+
+async def test_no_descriptor_is_left() -> None:
+    with no_descriptor_left():
+        async with house(3) as here:
+            old, *_ = await here.serving()
+            old.end.say("successor", (), pipes(1))
+            await old.end.hear("started")
+            here.dies(old)
+            await here.until(lambda: here.team.members[0].pid == 1004)

@@ -1,0 +1,107 @@
+"""A parent's team, its desk and its upgrades, with workers that are no processes."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import asdict
+
+from tests.support.fake_worker import FakeWorker, FakeWorkers, fake_workers
+from tests.support.server import DEADLINE
+from wsctl.lifecycle.handover import HandoverProgress
+from wsctl.lifecycle.phases import Phase
+from wsctl.lifecycle.progress import DrainProgress
+from wsctl.lifecycle.workers import Reply
+from wsctl.server.workers.desk import Desk
+from wsctl.server.workers.rolling import Rolling
+from wsctl.server.workers.team import Team
+
+PID = 1000
+"""Of the parent."""
+
+
+def draining(active: int, phase: Phase = Phase.DRAINING, **facts: object) -> dict[str, object]:
+    """A worker's account of a drain that began with four."""
+    progress = DrainProgress(
+        phase=phase,
+        reason="SIGTERM",
+        cancellable=False,
+        started_with=4,
+        active=active,
+        elapsed_s=1.0,
+        remaining_s=9.0,
+        left=4 - active,
+        evicted=0,
+        forced=0,
+        aborted=0,
+        undelivered=0,
+        oldest=None,
+    )
+    return {"status": phase, "connections": active, "drain": asdict(progress) | facts}
+
+
+class House:
+    """What a parent has. `now` is its clock."""
+
+    def __init__(self, count: int, workers: FakeWorkers, listening: socket.socket) -> None:
+        self.now = 0.0
+        self.workers = workers
+        self.cancelled = 0
+        self.told: list[HandoverProgress] = []
+        self._news = asyncio.Event()
+        fds = [listening.fileno()]
+        self.team = Team(
+            count,
+            workers.spawn,
+            {"parent": PID},
+            fds,
+            answering=self._answer,
+            clock=lambda: self.now,
+            changed=self._changed,
+        )
+        self.rolling = Rolling(self.team, PID, lambda: self.now, [self.told.append])
+        self.desk = Desk(self.team, self.rolling, PID, lambda: self.now, self._cancelled)
+
+    async def until(self, true: Callable[[], object]) -> None:
+        """Wait until it is so; it is looked at whenever a worker tells something."""
+        async with asyncio.timeout(DEADLINE):
+            while not true():
+                self._news.clear()
+                await self._news.wait()
+
+    async def serving(self) -> list[FakeWorker]:
+        """All workers, once the team knows that they serve."""
+        self.team.start()
+        for worker in self.workers.made:
+            worker.serves()
+        await self.until(self.team.up.is_set)
+        return self.workers.made
+
+    def dies(self, worker: FakeWorker, code: int = -9) -> None:
+        worker.dies(code)
+        self.team.reap()
+
+    def _changed(self) -> None:
+        self.rolling.changed()
+        self.desk.changed()
+        self._news.set()
+
+    def _cancelled(self) -> None:
+        self.cancelled += 1
+
+    async def _answer(self, method: str, path: str, body: bytes) -> Reply:
+        return await self.desk.answer(method, path, body)
+
+
+@asynccontextmanager
+async def house(count: int = 2) -> AsyncIterator[House]:
+    with fake_workers() as workers, socket.create_server(("127.0.0.1", 0)) as listening:
+        found = House(count, workers, listening)
+        try:
+            yield found
+        finally:
+            found.team.end()
+            for worker in workers.made:
+                worker.dies()
+            found.team.reap()
+            await found.until(lambda: not found.team.everybody)

@@ -1,0 +1,68 @@
+"""Questions and answers over a channel, in both directions at once."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from itertools import count
+from typing import Any
+
+from wsctl.lifecycle.channel import Channel
+from wsctl.lifecycle.parcels import Parcel
+from wsctl.lifecycle.workers import Reply
+
+Answering = Callable[[str, str, bytes], Awaitable[Reply]]
+"""Answers a request: method, path with query, body."""
+
+
+class Asking:
+    """One end. `answering` answers what the other end asks; it must not raise."""
+
+    def __init__(self, channel: Channel, answering: Answering) -> None:
+        self._channel = channel
+        self._answering = answering
+        self._numbers = count(1)
+        self._open: dict[int, asyncio.Future[Reply | None]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._over = False
+
+    def begin(self, method: str, path: str, body: bytes = b"") -> "asyncio.Future[Reply | None]":
+        """Ask, in the order of the calls. The answer is None when the other process goes before it."""
+        future: asyncio.Future[Reply | None] = asyncio.get_running_loop().create_future()
+        if self._over:
+            future.set_result(None)
+            return future
+        number = next(self._numbers)
+        self._open[number] = future
+        future.add_done_callback(lambda _: self._open.pop(number, None))
+        self._channel.send("ask", {"n": number, "method": method, "path": path}, [body])
+        return future
+
+    async def ask(
+        self, method: str, path: str, body: bytes = b"", patience: float | None = None
+    ) -> Reply | None:
+        """Ask and wait, so many seconds at most; without limit unless given."""
+        try:
+            async with asyncio.timeout(patience):
+                return await self.begin(method, path, body)
+        except TimeoutError:
+            return None
+
+    def take(self, parcel: Parcel) -> None:
+        """An `ask` or an `answer` came."""
+        told = parcel.fields
+        if parcel.kind == "ask":
+            task = asyncio.create_task(self._answer(told, parcel.blobs[0]))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        elif (future := self._open.get(told["n"])) and not future.done():
+            future.set_result(Reply(told["status"], told["body"]))
+
+    def lost(self) -> None:
+        """Nothing comes any more."""
+        self._over = True
+        for future in list(self._open.values()):
+            if not future.done():
+                future.set_result(None)
+
+    async def _answer(self, told: dict[str, Any], body: bytes) -> None:
+        reply = await self._answering(told["method"], told["path"], body)
+        self._channel.send("answer", {"n": told["n"], "status": reply.status, "body": reply.body})

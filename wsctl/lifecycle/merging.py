@@ -1,0 +1,59 @@
+"""The drains of several workers as one: what the bar, the log and the commands show of all together."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from wsctl.lifecycle.phases import Phase
+from wsctl.lifecycle.progress import LONGEST, DrainProgress
+
+_ORDER = (Phase.LAMEDUCK, Phase.DRAINING, Phase.CLOSING, Phase.STOPPED)
+"""The phases of a drain as they follow each other."""
+
+
+def merged(parts: Sequence[DrainProgress]) -> DrainProgress:
+    """One drain of several, of which there is at least one: counts are sums, times the longest.
+
+    The phase is that of the one that is furthest behind, and only those that have not stopped say how much
+    time remains. There is no ETA while one of them that still has clients cannot tell its own.
+    """
+    first, going = parts[0], [part for part in parts if part.phase is not Phase.STOPPED] or list(parts)
+    longest = sorted((stay for part in parts for stay in part.longest), key=lambda s: -s.connected_s)
+    return replace(
+        first,
+        phase=min((part.phase for part in parts), key=_ORDER.index),
+        cancellable=all(part.cancellable for part in going),
+        started_with=sum(part.started_with for part in parts),
+        active=sum(part.active for part in parts),
+        elapsed_s=max(part.elapsed_s for part in parts),
+        remaining_s=max(part.remaining_s for part in going),
+        left=sum(part.left for part in parts),
+        evicted=sum(part.evicted for part in parts),
+        forced=sum(part.forced for part in parts),
+        aborted=sum(part.aborted for part in parts),
+        undelivered=sum(part.undelivered for part in parts),
+        oldest=longest[0].client_id if longest else None,
+        handed_over=sum(part.handed_over for part in parts),
+        eta_s=_eta(parts),
+        longest=tuple(longest[:LONGEST]),
+        waiting_for=max(part.waiting_for for part in parts),
+    )
+
+
+def _eta(parts: Sequence[DrainProgress]) -> float | None:
+    told = [part.eta_s for part in parts if part.active]
+    return max((eta for eta in told if eta is not None), default=None) if None not in told else None
+
+
+def cut_short(progress: DrainProgress) -> DrainProgress:
+    """The drain of a process that was killed in it: so were its clients."""
+    if progress.phase is Phase.STOPPED:
+        return progress
+    return replace(
+        progress,
+        phase=Phase.STOPPED,
+        active=0,
+        aborted=progress.aborted + progress.active,
+        oldest=None,
+        eta_s=None,
+        longest=(),
+    )

@@ -1,0 +1,41 @@
+"""Several processes as one server: what the parent and a worker say to each other.
+
+The parent has the listening sockets and no client; each worker is a server of its own on these sockets.
+They speak in parcels, over a channel that each worker is given when it is started:
+
+    parent                                      worker
+    hello: version, number, look, listeners  -->
+                                             <--  refused: why, when it cannot start
+                                             <--  listening: clients and operators reach it
+                                             <--  report: its status and the exit code as things stand,
+                                                  once a second, and at each step of a drain or handover
+    signal: one came to the parent           -->
+    force: the operator insists              -->
+    ask: number, method, path, body          <->  ask: the same
+    answer: number, status, body             <->  answer: the same
+                                             <--  successor: start one; the channel to it comes along
+    started: its pid                         -->
+                                             <--  kill: end it, the handover has failed
+    ended: it has, with an exit code         -->
+
+What is asked are requests of the control API: the parent asks one worker, a worker asks the parent for all.
+A worker whose parent hangs up drains as on SIGTERM. A parent whose worker hangs up waits for its exit code.
+"""
+
+from typing import Any, NamedTuple
+
+VERSION = 1
+"""Of what is said above. A worker of another version refuses: it cannot join the parent that runs."""
+
+VARIABLE = "WSCTL_WORKER_FD"
+"""The variable that tells a worker the descriptor of its channel."""
+
+REPORT_EVERY = 0.25
+"""Seconds between two reports of a drain: as often as the bar moves."""
+
+
+class Reply(NamedTuple):
+    """An answer of the control API: HTTP status and JSON object."""
+
+    status: int
+    body: dict[str, Any]

@@ -1,0 +1,1 @@
+"""Several processes as one server: a parent without clients, and workers on its sockets."""

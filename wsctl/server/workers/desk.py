@@ -1,0 +1,204 @@
+"""The control API of all workers together: what each answers for itself, the parent answers for all."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import urlsplit
+
+from wsctl import __version__
+from wsctl.lifecycle.graceful import NotDraining
+from wsctl.lifecycle.phases import Phase
+from wsctl.lifecycle.waiters import Waiters
+from wsctl.lifecycle.workers import Reply
+from wsctl.server.answers import error_body
+from wsctl.server.workers.rolling import Rolling
+from wsctl.server.workers.team import Team
+from wsctl.server.workers.worker import Facts, Worker
+
+PATIENCE = 2.0
+"""Seconds that a worker has to answer before it is done without: one that hangs must not hang the others."""
+
+_AGES = (Phase.STARTING, Phase.SERVING, Phase.HANDOVER, Phase.LAMEDUCK, Phase.DRAINING, Phase.CLOSING)
+"""Phases from the first to the last: all together are as far as the one that is furthest behind."""
+
+
+class Desk:
+    """Answers requests. `cancelled` is called when a drain was cancelled."""
+
+    def __init__(
+        self,
+        team: Team,
+        rolling: Rolling,
+        pid: int,
+        clock: Callable[[], float],
+        cancelled: Callable[[], None],
+    ) -> None:
+        self._team = team
+        self._rolling = rolling
+        self._pid = pid
+        self._clock = clock
+        self._cancelled = cancelled
+        self._drained = Waiters()
+        self._started = clock()
+
+    async def answer(self, method: str, path: str, body: bytes) -> Reply:
+        """Answer one request; its path may have a query."""
+        at = urlsplit(path)
+        match method, at.path:
+            case "GET", "/api/status":
+                return Reply(HTTPStatus.OK, await self.status("clients=true" in at.query))
+            case "POST", "/api/broadcast":
+                return await self._broadcast(body)
+            case "POST" | "DELETE" | "GET", "/api/drain":
+                drain = {"POST": self._drain, "DELETE": self._cancel, "GET": self._wait_drained}
+                return await drain[method](body)
+            case "POST", "/api/upgrade":
+                return self._upgrade()
+            case "GET", "/api/upgrade":
+                await self._rolling.ending()
+                return Reply(HTTPStatus.OK, {"upgrade": self._handover()})
+        return _error(HTTPStatus.NOT_FOUND, "not_found", f"{method} {at.path}: there is no such thing")
+
+    def changed(self) -> None:
+        """A worker has told something: those who wait for the end may have their answer."""
+        if self._team.stopped:
+            self.finish()
+
+    def finish(self) -> None:
+        """The server ends."""
+        self._drained.release()
+        self._rolling.finish()
+
+    def facts(self) -> Facts:
+        """All together, as they told last: counts and rates are sums."""
+        team = [worker.facts for worker in self._team.members if worker.facts]
+        limits = [facts["capacity"] for facts in team]
+        return {
+            "status": self._phase(team),
+            "connections": _sum(team, "connections"),
+            "uptime_s": round(self._clock() - self._started, 3),
+            "version": __version__,
+            "pid": self._pid,
+            "capacity": sum(limits) if limits and all(limits) else None,
+            "closing": _sum(team, "closing"),
+            "newest_id": max((facts["newest_id"] for facts in team), default=""),
+            "messages": _sums(facts["messages"] for facts in team),
+            "rates": _sums(facts["rates"] for facts in team),
+            "drain": self._progress(),
+            "generation": 1,
+            "upgrade": self._handover(),
+            "workers": [_row(worker) for worker in self._team.members],
+        }
+
+    async def status(self, clients: bool) -> Facts:
+        """The same; with the clients of all, those connected longest first."""
+        facts = self.facts()
+        if clients:
+            answers = await self._ask_all("GET", "/api/status?clients=true")
+            rows = [row for answer in answers for row in answer.body.get("clients", [])]
+            facts["clients"] = sorted(rows, key=lambda row: -row["connected_s"])
+        return facts
+
+    def _phase(self, team: Sequence[Facts]) -> str:
+        phases = {facts["status"] for facts in team}
+        if self._team.ending and (progress := self._team.progress()):
+            return progress.phase
+        return next((phase for phase in _AGES if phase in phases), Phase.STARTING)
+
+    def _progress(self) -> Facts | None:
+        progress = self._team.progress()
+        return asdict(progress) if progress else None
+
+    def _handover(self) -> Facts | None:
+        progress = self._rolling.progress()
+        return asdict(progress) if progress else None
+
+    async def _broadcast(self, body: bytes) -> Reply:
+        """To the clients of each worker; the id is the first one's."""
+        answers = await self._ask_all("POST", "/api/broadcast", body)
+        taken = [answer for answer in answers if answer.status == HTTPStatus.OK]
+        if not taken:
+            return _first(answers)
+        recipients = sum(answer.body["recipients"] for answer in taken)
+        return Reply(HTTPStatus.OK, taken[0].body | {"recipients": recipients})
+
+    async def _drain(self, body: bytes) -> Reply:
+        if self._rolling.under_way:
+            return _error(HTTPStatus.CONFLICT, "not_now", "the server is being handed over")
+        begins = not self._team.ending
+        self._team.end()
+        for worker in self._team.members:
+            if not worker.listening:  # nobody is with it
+                worker.tell("signal", signum=15)
+        answers = await self._ask_all("POST", "/api/drain", body)
+        if answers and all(answer.status != HTTPStatus.OK for answer in answers):
+            if begins:
+                self._team.go_on()
+            return _first(answers)
+        return self._standing(answers)
+
+    async def _cancel(self, body: bytes) -> Reply:
+        answers = await self._ask_all("DELETE", "/api/drain")
+        if all(answer.status != HTTPStatus.OK for answer in answers):
+            return _first(answers)
+        self._team.go_on()
+        self._drained.release()
+        self._cancelled()
+        return Reply(HTTPStatus.OK, {"status": Phase.SERVING, "drain": None})
+
+    async def _wait_drained(self, body: bytes) -> Reply:
+        if not self._team.stopped:
+            await self._drained.wait()
+        exit_code = int(self._team.exit_code)
+        return Reply(HTTPStatus.OK, {"drain": self._progress(), "exit_code": exit_code})
+
+    def _standing(self, answers: Sequence[Reply]) -> Reply:
+        progress = self._progress()
+        if progress is None:  # it ended before it could be told
+            progress = next((answer.body["drain"] for answer in answers if "drain" in answer.body), None)
+        return Reply(HTTPStatus.OK, {"status": self.facts()["status"], "drain": progress})
+
+    def _upgrade(self) -> Reply:
+        try:
+            self._rolling.begin()
+        except NotDraining as error:
+            return _error(HTTPStatus.CONFLICT, "not_now", str(error))
+        return Reply(HTTPStatus.ACCEPTED, {"upgrade": self._handover()})
+
+    async def _ask_all(self, method: str, path: str, body: bytes = b"") -> list[Reply]:
+        asked = [w.ask(method, path, body, PATIENCE) for w in self._team.members if w.listening]
+        return [answer for answer in await asyncio.gather(*asked) if answer]
+
+
+def _row(worker: Worker) -> Facts:
+    facts = worker.facts
+    return {
+        "number": worker.number,
+        "pid": worker.pid,
+        "status": facts.get("status", Phase.STARTING),
+        "connections": facts.get("connections", 0),
+    }
+
+
+def _sum(team: Sequence[Facts], name: str) -> int:
+    return sum(facts[name] for facts in team)
+
+
+def _sums(rows: Any) -> dict[str, float]:
+    total: dict[str, float] = {}
+    for row in rows:
+        for name, value in row.items():
+            total[name] = round(total.get(name, 0) + value, 3)
+    return total
+
+
+def _first(answers: Sequence[Reply]) -> Reply:
+    """The first worker's answer where all say no."""
+    gone = _error(HTTPStatus.CONFLICT, "not_now", "no worker serves at the moment: try again")
+    return answers[0] if answers else gone
+
+
+def _error(status: HTTPStatus, code: str, message: str) -> Reply:
+    return Reply(status, error_body(code, message))

@@ -1,0 +1,86 @@
+"""The parent's control socket: HTTP for the few requests of the commands, without a framework.
+
+Who reaches the socket is the user that the server belongs to: the folder and the socket say so.
+"""
+
+import asyncio
+import contextlib
+import json
+import socket
+from http import HTTPStatus
+
+from wsctl.lifecycle.asking import Answering
+from wsctl.lifecycle.workers import Reply
+from wsctl.server.answers import error_body
+
+HEAD_TIMEOUT = 10.0
+"""Seconds in which a request must be complete, as everywhere."""
+
+LAST_ANSWERS = 0.5
+"""Seconds that requests under way have to be answered when everything else has ended."""
+
+MAX_BODY = 256 << 20
+"""Bytes of one request: what the channel to a worker takes."""
+
+
+class Hatch:
+    """Answers one request a connection."""
+
+    def __init__(self, answering: Answering) -> None:
+        self._answering = answering
+        self._server: asyncio.Server | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def open(self, sock: socket.socket) -> None:
+        self._server = await asyncio.start_unix_server(self._serve, sock=sock)
+
+    async def close(self) -> None:
+        """Accept nothing more; who was promised an answer gets it, if there is one by now."""
+        if self._server:
+            self._server.close()
+        if self._tasks:
+            _, late = await asyncio.wait(self._tasks, timeout=LAST_ANSWERS)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        if task:
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        with contextlib.suppress(OSError, EOFError, TimeoutError):
+            reply = await self._reply(reader)
+            writer.write(_encoded(reply))
+            await writer.drain()
+        writer.close()
+
+    async def _reply(self, reader: asyncio.StreamReader) -> Reply:
+        try:
+            async with asyncio.timeout(HEAD_TIMEOUT):
+                method, path, body = await _request(reader)
+        except (ValueError, asyncio.LimitOverrunError):
+            return Reply(HTTPStatus.BAD_REQUEST, error_body("bad_request", "this is no request"))
+        return await self._answering(method, path, body)
+
+
+async def _request(reader: asyncio.StreamReader) -> tuple[str, str, bytes]:
+    """Method, path and body. Raises `ValueError` when it is none."""
+    head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+    first, *lines = head.split("\r\n")
+    method, path, _ = first.split(" ")
+    headers = {name.strip().lower(): value.strip() for name, _, value in (s.partition(":") for s in lines)}
+    size = int(headers.get("content-length", "0"))
+    if not 0 <= size <= MAX_BODY:
+        raise ValueError(size)
+    return method, path, await reader.readexactly(size)
+
+
+def _encoded(reply: Reply) -> bytes:
+    body = json.dumps(reply.body).encode()
+    status = HTTPStatus(reply.status)
+    head = (
+        f"HTTP/1.1 {status.value} {status.phrase}\r\ncontent-type: application/json\r\n"
+        f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
+    )
+    return head.encode() + body

@@ -1,0 +1,153 @@
+"""A worker's line to its parent: what it reports, and what it is told."""
+
+import logging
+import os
+import signal
+import threading
+from typing import Any
+
+from wsctl.codes import ExitCode
+from wsctl.lifecycle.asking import Answering, Asking
+from wsctl.lifecycle.channel import Channel
+from wsctl.lifecycle.handover import HandoverProgress
+from wsctl.lifecycle.observers import DrainLog
+from wsctl.lifecycle.parcels import Parcel, close_all
+from wsctl.lifecycle.progress import DrainProgress
+from wsctl.lifecycle.workers import REPORT_EVERY, Reply
+from wsctl.server.node import Node
+from wsctl.server.workers.membership import Membership
+
+PATIENCE = 2.0
+"""Seconds that a parent has to tell how all are, before a worker tells of itself alone."""
+
+log = logging.getLogger("wsctl.workers")
+
+
+class Line:
+    """Open from `join` on. It is a `DrainObserver`: the parent shows the drain of all.
+
+    Attributes:
+        lost: whether the parent is gone.
+    """
+
+    interval = REPORT_EVERY
+
+    def __init__(self, membership: Membership) -> None:
+        self.parent = membership.parent
+        self.lost = False
+        self._membership = membership
+        self._alone = DrainLog()
+        self._next_line = 0.0
+        self._node: Node | None = None
+        self._channel: Channel
+        self._asking: Asking
+        self._foster: Foster | None = None
+
+    def join(self, node: Node, answering: Answering) -> None:
+        """Listen to the parent from here on. `answering` answers what it asks this worker."""
+        self._node = node
+        self._channel = Channel(self._membership.channel, self._take, self._hung_up)
+        self._asking = Asking(self._channel, answering)
+        node.each_second.append(lambda now: self.report())
+
+    def listening(self) -> None:
+        """Clients and operators find this process."""
+        self._channel.send("listening")
+
+    def report(self) -> None:
+        """Tell how it stands."""
+        if self._node and not self.lost:
+            code = int(self._node.life.exit_code)
+            self._channel.send("report", {"facts": self._node.status(), "exit_code": code})
+
+    async def ask(self, method: str, path: str, body: bytes, patience: float | None = None) -> Reply | None:
+        """What the parent answers for all; None when it does not."""
+        return await self._asking.ask(method, path, body, patience)
+
+    async def all_together(self) -> dict[str, Any] | None:
+        """How all are; None when nobody tells."""
+        reply = await self.ask("GET", "/api/status", b"", PATIENCE)
+        return reply.body if reply else None
+
+    def spawn(self, channel: int) -> "Foster":
+        """Let the parent start a successor with this end of a channel: it must be the parent's child."""
+        self._foster = Foster(self._channel)
+        if self.lost:
+            self._foster.ended(ExitCode.ERROR)
+        else:
+            self._channel.send("successor", fds=[os.dup(channel)])
+        return self._foster
+
+    def handing_over(self, progress: HandoverProgress) -> None:
+        """Told of each state of a handover."""
+        self.report()
+
+    # A drain
+
+    def began(self, progress: DrainProgress) -> None:
+        self._alone.began(progress) if self.lost else self.report()
+
+    def progressed(self, progress: DrainProgress) -> None:
+        if not self.lost:
+            self.report()
+        elif progress.elapsed_s >= self._next_line:
+            self._next_line = progress.elapsed_s + self._alone.interval
+            self._alone.progressed(progress)
+
+    def cancelled(self) -> None:
+        self._alone.cancelled() if self.lost else self.report()
+
+    def ended(self, progress: DrainProgress, exit_code: ExitCode) -> None:
+        self._alone.ended(progress, exit_code) if self.lost else self.report()
+
+    # What the parent says
+
+    def _take(self, parcel: Parcel) -> None:
+        node, told = self._node, parcel.fields
+        match parcel.kind:
+            case "signal" if node:
+                node.driver.signal(told["signum"])
+            case "force" if node:
+                node.driver.force()
+            case "ask" | "answer":
+                self._asking.take(parcel)
+            case "ended" if self._foster:
+                self._foster.ended(told["code"])
+            case _:
+                close_all(parcel.fds)
+        if parcel.kind in ("signal", "force"):
+            self.report()
+
+    def _hung_up(self, why: str) -> None:
+        self.lost = True
+        self._asking.lost()
+        if self._foster:
+            self._foster.ended(ExitCode.ERROR)
+        if self._node and not self._node.driver.stopped.is_set():
+            log.warning("the parent is gone: this worker drains", extra={"fields": {"why": why}})
+            self._node.driver.signal(signal.SIGTERM)
+
+
+class Foster:
+    """A process that the parent has started for this one: as much of a `Popen` as a handover needs."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+        self._code: int | None = None
+        self._over = threading.Event()
+
+    def ended(self, code: int) -> None:
+        self._code = code
+        self._over.set()
+
+    def poll(self) -> int | None:
+        return self._code
+
+    def wait(self, timeout: float | None = None) -> int | None:
+        """From another thread than the loop's, which is told of the end."""
+        self._over.wait(timeout)
+        return self._code
+
+    def kill(self) -> None:
+        if self._code is None:
+            self._channel.send("kill")

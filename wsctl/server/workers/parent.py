@@ -1,0 +1,235 @@
+"""`wsctl serve --workers N`: the parent of the processes that serve.
+
+It has the listening sockets and no client. Signals, the bar, systemd and the commands find it, and it
+passes on what they want.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from wsctl.codes import ExitCode
+from wsctl.errors import CannotStart
+from wsctl.lifecycle.graceful import FORCE_AFTER, NotDraining
+from wsctl.lifecycle.handover import HandoverProgress, HandoverState
+from wsctl.lifecycle.notify import Notifier
+from wsctl.lifecycle.observers import DrainObserver
+from wsctl.lifecycle.phases import Phase
+from wsctl.lifecycle.runtime import announced
+from wsctl.lifecycle.workers import Reply
+from wsctl.server.control import own_control_socket, own_record
+from wsctl.server.islands import ISLANDS, islands
+from wsctl.server.sockets import address, listeners
+from wsctl.server.workers.desk import Desk
+from wsctl.server.workers.hatch import Hatch
+from wsctl.server.workers.rolling import Rolling
+from wsctl.server.workers.showing import Showing
+from wsctl.server.workers.starting import Look, spawner
+from wsctl.server.workers.team import Team
+from wsctl.server.workers.worker import Spawn
+from wsctl.settings import Settings
+
+LOOK = 1.0
+"""Seconds until the drain is looked at though nobody tells anything: workers that hang must not hide it."""
+
+LAST_WORDS = 2.0
+"""Seconds that workers have to end whom the operator has told twice to."""
+
+log = logging.getLogger("wsctl.workers")
+
+
+class Parent:
+    """One parent. `up` is called when all workers serve."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        public: Sequence[socket.socket],
+        *,
+        control: socket.socket | None,
+        spawn: Spawn,
+        look: Look | None,
+        observers: Sequence[DrainObserver],
+        notifier: Notifier,
+        up: Callable[[], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        hello = {"parent": os.getpid(), "terminal": look is not None, "colour": bool(look and look.colour)}
+        fds = [sock.fileno() for sock in public]
+        self._team = Team(
+            settings.workers,
+            spawn,
+            hello,
+            fds,
+            answering=self._answer,
+            clock=clock,
+            changed=self._changed,
+        )
+        self._rolling = Rolling(self._team, os.getpid(), clock, [_log, _told_to(notifier)])
+        self._showing = Showing([*observers, notifier], clock)
+        self._desk = Desk(self._team, self._rolling, os.getpid(), clock, self._showing.cancelled)
+        self._hatch = Hatch(self._desk.answer)
+        self._control = control
+        self._clock = clock
+        self._up = up
+        self._first_signal: float | None = None
+        self._insisted = 0
+
+    async def run(self) -> ExitCode:
+        """Until the last worker has ended.
+
+        Raises:
+            CannotStart: they cannot, all for the same reason.
+        """
+        self._take_signals()
+        self._team.start()
+        await self._team.up.wait()
+        if not self._team.ending:
+            if self._control:
+                await self._hatch.open(self._control)
+            self._up()
+        await self._watch()
+        return await self._end()
+
+    async def _watch(self) -> None:
+        """Wait for the end, and look at the drain now and then: who shows it is to be told on time."""
+        while not self._team.over.is_set():
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LOOK):
+                    await self._team.over.wait()
+            self._show()
+
+    async def _end(self) -> ExitCode:
+        self._show()
+        self._desk.finish()
+        await self._hatch.close()
+        if self._team.refused:
+            raise CannotStart(self._team.refused)
+        return ExitCode.OPERATOR if self._insisted else self._team.exit_code
+
+    async def _answer(self, method: str, path: str, body: bytes) -> Reply:
+        return await self._desk.answer(method, path, body)
+
+    def _changed(self) -> None:
+        self._rolling.changed()
+        self._desk.changed()
+        self._show()
+
+    def _show(self) -> None:
+        progress = self._team.progress()
+        # The end is told when the last process is gone: only then its exit code is known.
+        over = self._team.over.is_set()
+        if progress and (over or (progress.phase is not Phase.STOPPED and self._team.settled())):
+            self._showing.look(progress, ExitCode.OPERATOR if self._insisted else self._team.exit_code)
+
+    # Signals
+
+    def _take_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for signum in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(signum, self._signal, signum)
+        loop.add_signal_handler(signal.SIGCHLD, self._team.reap)
+        loop.add_signal_handler(signal.SIGUSR1, self._log_status)
+        loop.add_signal_handler(signal.SIGUSR2, self._upgrade)
+
+    def _signal(self, signum: int) -> None:
+        """The first begins the drain. SIGINT a second later forces, and once more ends it at once."""
+        now = self._clock()
+        if self._first_signal is None:
+            self._first_signal = now
+            self._team.signal(signum)
+        elif signum == signal.SIGINT and now - self._first_signal >= FORCE_AFTER:
+            self._insisted += 1
+            self._team.force()
+            if self._insisted > 1:
+                asyncio.get_running_loop().call_later(LAST_WORDS, self._team.kill)
+
+    def _log_status(self) -> None:
+        facts = self._desk.facts()
+        drain = facts.pop("drain") or {}
+        log.info("status", extra={"fields": {**facts, **drain}})
+
+    def _upgrade(self) -> None:
+        try:
+            self._rolling.begin()
+        except NotDraining as error:
+            log.warning("no handover now", extra={"fields": {"why": str(error)}})
+
+
+def serve(
+    settings: Settings,
+    environ: Mapping[str, str],
+    observers: Sequence[DrainObserver],
+    look: Look | None,
+    listening_at: Callable[[list[str]], None] = lambda addresses: None,
+) -> ExitCode:
+    """Run a parent and its workers to their end. `listening_at` is told the addresses once all serve.
+
+    Raises:
+        CannotStart: there is no socket or certificate to start with.
+    """
+    if islands(settings):
+        log.warning("%s", ISLANDS)
+    with contextlib.ExitStack() as stack:
+        public = [stack.enter_context(sock) for sock in listeners(settings, environ)]
+        if settings.uds:
+            stack.callback(Path(settings.uds).unlink, missing_ok=True)
+        control = own_control_socket(environ)
+        notifier = Notifier(environ, os.getpid(), _call_later)
+        stack.callback(notifier.close)
+        addresses = [address(sock, settings.ssl_certfile is not None) for sock in public]
+
+        def up() -> None:
+            if control:
+                stack.enter_context(announced(own_record(addresses[0], control)))
+            for at in addresses:
+                log.info("serving", extra={"fields": {"url": at, "workers": settings.workers}})
+            listening_at(addresses)
+            notifier.ready()
+
+        async def run() -> ExitCode:
+            spawn = spawner(environ, look)
+            return await Parent(
+                settings,
+                public,
+                control=control,
+                spawn=spawn,
+                look=look,
+                observers=observers,
+                notifier=notifier,
+                up=up,
+            ).run()
+
+        if control:
+            stack.callback(Path(control.getsockname()).unlink, missing_ok=True)
+        return asyncio.run(run())
+
+
+def _call_later(seconds: float, call: Callable[[], None]) -> object:
+    return asyncio.get_running_loop().call_later(seconds, call)
+
+
+def _told_to(notifier: Notifier) -> Callable[[HandoverProgress], None]:
+    """systemd hears of an upgrade as a reload: the main process stays."""
+
+    def tell(progress: HandoverProgress) -> None:
+        if progress.state in (HandoverState.DONE, HandoverState.FAILED):
+            notifier.ready()
+        else:
+            notifier.reloading()
+
+    return tell
+
+
+def _log(progress: HandoverProgress) -> None:
+    if progress.state is HandoverState.FAILED:
+        log.warning("upgrade failed", extra={"fields": {"error": progress.error}})
+    elif progress.state is HandoverState.DONE:
+        facts = {"moved": progress.moved, "staying": progress.staying, "elapsed_s": progress.elapsed_s}
+        log.info("upgraded", extra={"fields": facts})

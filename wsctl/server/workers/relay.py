@@ -1,0 +1,83 @@
+"""The control routes of a worker: what is meant for all goes to the parent."""
+
+import json
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse
+from starlette.types import ASGIApp, Message
+
+from wsctl.lifecycle.workers import Reply
+from wsctl.server.api import BODY_ALLOWANCE, OPERATORS, body_of
+from wsctl.server.islands import islands
+from wsctl.server.node import Node
+from wsctl.server.workers.line import Line
+
+_GROUP = ("status", "connections", "drain", "upgrade", "workers")
+"""What a worker tells of all."""
+
+
+def relays(node: Node, line: Line, own: "OwnApi") -> APIRouter:
+    """Routes that stand before those of the worker alone, which `own` answers."""
+    router = APIRouter(dependencies=OPERATORS, include_in_schema=False)
+
+    async def relay(request: Request) -> JSONResponse:
+        limit = node.settings.max_message_size
+        body = await body_of(request, limit and limit + BODY_ALLOWANCE)
+        asked = request.method, request.url.path, body
+        reply = (None if line.lost else await line.ask(*asked)) or await own.answer(*asked)
+        return JSONResponse(reply.body, reply.status)
+
+    async def status(clients: bool = False) -> JSONResponse:
+        together = None if line.lost else await line.all_together()
+        group = together and {name: together[name] for name in _GROUP} | {"pid": line.parent}
+        return JSONResponse(node.status(clients) | {"group": group})
+
+    router.add_api_route("/api/status", status, methods=["GET"])
+    router.add_api_route("/api/drain", relay, methods=["GET", "POST", "DELETE"])
+    router.add_api_route("/api/upgrade", relay, methods=["GET", "POST"])
+    if islands(node.settings):
+        router.add_api_route("/api/broadcast", relay, methods=["POST"])
+    return router
+
+
+class OwnApi:
+    """Requests that the parent asks of this worker alone, answered by an application in this process."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def answer(self, method: str, path: str, body: bytes) -> Reply:
+        parts: list[bytes] = []
+        status = int(HTTPStatus.INTERNAL_SERVER_ERROR)
+
+        async def receive() -> Message:
+            return {"type": "http.request", "body": body, "more_body": False}
+
+        async def send(message: Message) -> None:
+            nonlocal status
+            status = message.get("status", status)
+            parts.append(message.get("body", b""))
+
+        await self._app(_scope(method, path), receive, send)
+        return Reply(status, json.loads(b"".join(parts)))
+
+
+def _scope(method: str, path: str) -> dict[str, Any]:
+    at, _, query = path.partition("?")
+    return {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "method": method,
+        "scheme": "http",
+        "path": at,
+        "raw_path": at.encode(),
+        "query_string": query.encode(),
+        "root_path": "",
+        "headers": [(b"host", b"localhost")],
+        "client": None,
+        "server": None,
+        "state": {"control": True},
+    }

@@ -1,0 +1,26 @@
+"""The drain of all workers, shown to those who show drains."""
+
+from collections.abc import Callable, Sequence
+
+from wsctl.codes import ExitCode
+from wsctl.lifecycle.observers import DrainObserver, Shown
+from wsctl.lifecycle.progress import DrainProgress
+
+
+class Showing:
+    """Tells each observer what it has not been told, when it is due. Costs nothing without a drain."""
+
+    def __init__(self, observers: Sequence[DrainObserver], clock: Callable[[], float]) -> None:
+        self._shown = [Shown(observer) for observer in observers]
+        self._clock = clock
+
+    def look(self, progress: DrainProgress, exit_code: ExitCode) -> None:
+        """The drain stands like this now."""
+        now = self._clock()
+        for shown in self._shown:
+            if shown.is_due(progress.phase, now):
+                shown.show(progress, now, exit_code)
+
+    def cancelled(self) -> None:
+        for shown in self._shown:
+            shown.cancelled()

@@ -1,0 +1,76 @@
+"""How the parent starts a worker: in a process group of its own, and with what it may know."""
+
+import asyncio
+import os
+import subprocess
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from wsctl.lifecycle import handover, workers
+from wsctl.lifecycle.program import this_program
+from wsctl.server.sockets import PASSED_SOCKETS
+from wsctl.server.workers.worker import Spawn
+
+_PARENTS = PASSED_SOCKETS | {"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", handover.VARIABLE}
+"""The variables that mean the parent: it speaks with systemd, for all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How lines of the workers look that go through the parent, which keeps a bar below them."""
+
+    write: Callable[[str], None]
+    colour: bool
+
+
+def spawner(environ: Mapping[str, str], look: Look | None) -> Spawn:
+    """Starts this program again, as a worker. Without a look it writes to our stderr by itself.
+
+    Its own process group keeps a terminal's Ctrl-C from it: that is the parent's to pass on.
+    """
+    kept = {name: value for name, value in environ.items() if name not in _PARENTS}
+
+    def spawn(channel: int, predecessor: int | None) -> "subprocess.Popen[bytes]":
+        passed = {workers.VARIABLE: channel}
+        if predecessor is not None:
+            passed[handover.VARIABLE] = predecessor
+        process = subprocess.Popen(  # noqa: S603
+            this_program(),
+            env=kept | {name: str(fd) for name, fd in passed.items()},
+            pass_fds=list(passed.values()),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE if look else None,
+            process_group=0,
+        )
+        if look and process.stderr:
+            _Lines(process.stderr.fileno(), look.write, process)
+        return process
+
+    return spawn
+
+
+class _Lines:
+    """Passes on what a process writes, line by line, until its end."""
+
+    def __init__(self, fd: int, write: Callable[[str], None], process: "subprocess.Popen[bytes]") -> None:
+        os.set_blocking(fd, False)
+        self._fd = fd
+        self._write = write
+        self._process = process  # which owns the descriptor
+        self._rest = b""
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(fd, self._readable)
+
+    def _readable(self) -> None:
+        try:
+            data = os.read(self._fd, 65536)
+        except BlockingIOError:
+            return
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        for line in lines if data else filter(None, [*lines, self._rest]):
+            self._write(line.decode(errors="replace"))
+        if not data:
+            self._loop.remove_reader(self._fd)
+            if self._process.stderr:
+                self._process.stderr.close()

@@ -1,0 +1,276 @@
+"""The workers together: started, started again, succeeded, ended."""
+
+import asyncio
+import logging
+import signal
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from wsctl.codes import ExitCode
+from wsctl.lifecycle.asking import Answering
+from wsctl.lifecycle.handover import HandoverState
+from wsctl.lifecycle.merging import cut_short, merged
+from wsctl.lifecycle.parcels import Parcel, close_all
+from wsctl.lifecycle.progress import DrainProgress
+from wsctl.lifecycle.restarts import WINDOW, Restarts
+from wsctl.lifecycle.workers import REPORT_EVERY
+from wsctl.server.workers.worker import Facts, Spawn, Worker
+
+log = logging.getLogger("wsctl.workers")
+
+
+@dataclass(slots=True)
+class Slot:
+    """The place of one worker: who has it, who is about to take it over, and who will have it."""
+
+    number: int
+    member: Worker | None = None
+    heir: Worker | None = None
+    restarts: Restarts = field(default_factory=Restarts)
+    pending: asyncio.TimerHandle | None = None
+
+
+class Team:
+    """So many workers, and those that one of them has taken over from and that still drain.
+
+    `changed` is called whenever one of them tells something or ends. To be made on a running loop.
+
+    Attributes:
+        ending: whether they are asked to end, so that who ends is not started again.
+        up: set when all serve, or when that will never be.
+        over: set when nobody is left and nobody will come.
+        refused: why they cannot start, in the words of the first that could not.
+    """
+
+    def __init__(
+        self,
+        count: int,
+        spawn: Spawn,
+        hello: Facts,
+        listeners: Sequence[int],
+        *,
+        answering: Answering,
+        clock: Callable[[], float],
+        changed: Callable[[], None],
+    ) -> None:
+        self.slots = [Slot(number) for number in range(1, count + 1)]
+        self.leaving: list[Worker] = []
+        self.ending = False
+        self.up, self.over = asyncio.Event(), asyncio.Event()
+        self.refused: str | None = None
+        self._given_up = False
+        self._ending_since = 0.0
+        self._spawn = spawn
+        self._hello = hello
+        self._listeners = listeners
+        self._answering = answering
+        self._clock = clock
+        self._told = changed
+        self._finished: list[DrainProgress] = []
+        self._codes: list[int] = []
+        self._loop = asyncio.get_running_loop()
+
+    def start(self) -> None:
+        """Start who is missing."""
+        for slot in self.slots:
+            if slot.member is None and slot.pending is None:
+                self._start(slot)
+
+    @property
+    def members(self) -> list[Worker]:
+        """Who serves, or is about to."""
+        return [slot.member for slot in self.slots if slot.member]
+
+    @property
+    def everybody(self) -> list[Worker]:
+        """All processes there are."""
+        return [*self.members, *(slot.heir for slot in self.slots if slot.heir), *self.leaving]
+
+    @property
+    def stopped(self) -> bool:
+        """Whether all have ended their work."""
+        return self.ending and all(worker.stopped for worker in self.everybody)
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """The worst of those that ended, or will: as things stand."""
+        if self._given_up:
+            return ExitCode.ERROR
+        codes = [*self._codes, *(worker.exit_code for worker in self.everybody)]
+        return ExitCode(max(codes, default=ExitCode.DONE)) if self.ending else ExitCode.DONE
+
+    def progress(self) -> DrainProgress | None:
+        """The drain of all; None when there is none."""
+        if not self.ending:
+            return None
+        parts = [drain for worker in [*self.members, *self.leaving] if (drain := worker.drain)]
+        parts += self._finished
+        return merged(parts) if parts else None
+
+    def settled(self) -> bool:
+        """Whether all who were asked to drain have told of it, or have had time to."""
+        late = self._clock() - self._ending_since >= 2 * REPORT_EVERY
+        return late or all(worker.drain for worker in self.members)
+
+    # The end
+
+    def end(self) -> None:
+        """From here on nobody who ends is started again."""
+        if not self.ending:
+            self.ending, self._ending_since = True, self._clock()
+            self._finished, self._codes = [], []
+            for slot in self.slots:
+                self._forget(slot)
+            self._look()
+
+    def go_on(self) -> None:
+        """The drain was cancelled: who has ended meanwhile is missing."""
+        self.ending = False
+        self._finished, self._codes = [], []
+        self.start()
+
+    def signal(self, signum: int) -> None:
+        """Pass a signal on, to each once. Who is about to take over gets it from its predecessor."""
+        self.end()
+        for worker in [*self.members, *self.leaving]:
+            worker.tell("signal", signum=signum)
+
+    def force(self) -> None:
+        """The operator insists."""
+        for worker in self.everybody:
+            worker.tell("force")
+
+    def kill(self) -> None:
+        """End all that are left, whatever they do."""
+        for worker in self.everybody:
+            worker.kill()
+
+    def reap(self) -> None:
+        """A process has ended."""
+        for worker in self.everybody:
+            worker.reap()
+
+    # What they tell
+
+    def changed(self) -> None:
+        """One of them has told something."""
+        for slot in self.slots:
+            if slot.heir and slot.member and _has_handed_over(slot.member):
+                self._succeed(slot)
+        if len(self.members) == len(self.slots) and all(worker.listening for worker in self.members):
+            self.up.set()
+        self._told()
+
+    def wants(self, worker: Worker, parcel: Parcel) -> None:
+        """A worker hands over, or does not after all."""
+        slot = next(slot for slot in self.slots if slot.number == worker.number)
+        if parcel.kind == "kill":
+            if slot.heir:
+                slot.heir.kill()
+            return
+        try:
+            if worker is slot.member and slot.heir is None:
+                slot.heir = self._made(slot, parcel.fds[0])
+                worker.tell("started", pid=slot.heir.pid)
+            else:
+                worker.tell("ended", code=ExitCode.ERROR)
+        except OSError as error:
+            log.warning("a worker cannot be started", extra={"fields": {"why": str(error)}})
+            worker.tell("ended", code=ExitCode.ERROR)
+        finally:
+            close_all(parcel.fds)
+
+    def _succeed(self, slot: Slot) -> None:
+        old, slot.member, slot.heir = slot.member, slot.heir, None
+        if old:
+            self.leaving.append(old)
+        if self.ending and slot.member:
+            slot.member.tell("signal", signum=signal.SIGTERM)
+
+    # Who comes and goes
+
+    def _start(self, slot: Slot) -> None:
+        slot.pending = None
+        try:
+            slot.member = self._made(slot)
+        except OSError as error:
+            log.warning("a worker cannot be started", extra={"fields": {"why": str(error)}})
+            self._start_later(slot)
+
+    def _made(self, slot: Slot, succeeds: int | None = None) -> Worker:
+        return Worker(
+            slot.number,
+            self._spawn,
+            self._hello,
+            [] if succeeds is not None else self._listeners,  # its predecessor has them for it
+            self._answering,
+            changed=self.changed,
+            wants=self.wants,
+            gone=self._gone,
+            succeeds=succeeds,
+        )
+
+    def _gone(self, worker: Worker) -> None:
+        slot = next(slot for slot in self.slots if slot.number == worker.number)
+        if self.ending:
+            self._codes.append(worker.exit_code)
+            if drain := worker.drain:
+                self._finished.append(cut_short(drain))
+        if worker in self.leaving:
+            self.leaving.remove(worker)
+        elif worker is slot.heir:
+            self._heir_gone(slot, worker)
+        elif worker is slot.member:
+            self._member_gone(slot, worker)
+        self._look()
+        self._told()
+
+    def _heir_gone(self, slot: Slot, heir: Worker) -> None:
+        slot.heir = None
+        if slot.member:
+            slot.member.tell("ended", code=heir.code)
+
+    def _member_gone(self, slot: Slot, worker: Worker) -> None:
+        slot.member = None
+        if not self.ending and worker.stopped:
+            log.info("a worker was ended and is started again", extra={"fields": worker.fate()})
+        elif not self.ending:
+            log.warning("a worker died", extra={"fields": worker.fate()})
+        elif worker.exit_code == ExitCode.ERROR:
+            log.error("a worker died in the drain", extra={"fields": worker.fate()})
+        if slot.heir:
+            self._succeed(slot)
+        elif worker.refused and not self.up.is_set():
+            self.refused = self.refused or worker.refused
+            self.signal(signal.SIGTERM)
+        elif not self.ending:
+            self._start_later(slot)
+
+    def _start_later(self, slot: Slot) -> None:
+        pause = slot.restarts.next(self._clock())
+        if pause is None:
+            self._give_up(slot)
+        else:
+            slot.pending = self._loop.call_later(pause, self._start, slot)
+
+    def _give_up(self, slot: Slot) -> None:
+        text = f"worker {slot.number} died too often within {WINDOW:g} seconds: giving up, the others drain"
+        log.error(text)
+        self._given_up = True
+        self.signal(signal.SIGTERM)
+
+    def _forget(self, slot: Slot) -> None:
+        if slot.pending:
+            slot.pending.cancel()
+            slot.pending = None
+
+    def _look(self) -> None:
+        """Whether that was the last one."""
+        if self.ending and not self.everybody:
+            self.up.set()
+            self.over.set()
+
+
+def _has_handed_over(worker: Worker) -> bool:
+    upgrade = worker.facts.get("upgrade") or {}
+    return bool(upgrade.get("state") == HandoverState.DONE)

@@ -1,0 +1,142 @@
+"""A worker as the parent sees it: a process, and a channel to it."""
+
+import os
+import signal
+import socket
+import subprocess
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from wsctl.codes import ExitCode
+from wsctl.lifecycle.asking import Answering, Asking
+from wsctl.lifecycle.channel import Channel
+from wsctl.lifecycle.parcels import Parcel, close_all
+from wsctl.lifecycle.phases import Phase
+from wsctl.lifecycle.progress import DrainProgress, read_progress
+from wsctl.lifecycle.workers import VERSION
+
+Spawn = Callable[[int, int | None], "subprocess.Popen[bytes]"]
+"""Starts a worker: the descriptors of its channel, and of the one to its predecessor if it has one."""
+
+Facts = dict[str, Any]
+
+
+class Worker:
+    """One process. `changed` is called after each of its words, `wants` with one that is about another
+    process, and `gone` once, when it has ended and everything it said is known.
+
+    Attributes:
+        number: which of the workers it is, from 1 on.
+        refused: why it cannot start, in its own words.
+        facts: its status, as it was told last.
+        code: what it ended with, as `subprocess` counts.
+    """
+
+    def __init__(
+        self,
+        number: int,
+        spawn: Spawn,
+        hello: Facts,
+        listeners: Sequence[int],
+        answering: Answering,
+        *,
+        changed: Callable[[], None],
+        wants: Callable[["Worker", Parcel], None],
+        gone: Callable[["Worker"], None],
+        succeeds: int | None = None,
+    ) -> None:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            try:
+                self.process = spawn(theirs.fileno(), succeeds)
+            except BaseException:
+                ours.close()
+                raise
+        self.number = number
+        self.refused: str | None = None
+        self.facts: Facts = {}
+        self.code: int | None = None
+        self._exit_code = ExitCode.DONE
+        self._changed = changed
+        self._wants = wants
+        self._gone = gone
+        self._listens = self._hung = False
+        self._channel = Channel(ours, self._take, self._hung_up)
+        self._asking = Asking(self._channel, answering)
+        self.begin, self.ask = self._asking.begin, self._asking.ask
+        said = hello | {"version": VERSION, "number": number}
+        self._channel.send("hello", said, fds=[os.dup(fd) for fd in listeners])
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    @property
+    def listening(self) -> bool:
+        """Whether it has begun to take connections."""
+        return self._listens and self.facts.get("status", Phase.STARTING) != Phase.STARTING
+
+    @property
+    def drain(self) -> DrainProgress | None:
+        """Its drain, as it was told last."""
+        return read_progress(self.facts["drain"]) if self.facts.get("drain") else None
+
+    @property
+    def stopped(self) -> bool:
+        """Whether it has ended its work, though perhaps not its process."""
+        return self.facts.get("status") == Phase.STOPPED
+
+    @property
+    def exit_code(self) -> int:
+        """What it ended with, or says that it will; one that a signal killed has failed."""
+        if self.code is None:
+            return self._exit_code
+        return self.code if self.code in set(ExitCode) else ExitCode.ERROR
+
+    def tell(self, kind: str, **fields: object) -> None:
+        self._channel.send(kind, fields)
+
+    def reap(self) -> None:
+        """Look whether it has ended."""
+        if self.code is None and (code := self.process.poll()) is not None:
+            self.code = code
+            self._settle()
+
+    def kill(self) -> None:
+        """End it whatever it does."""
+        if self.code is None:
+            self.process.send_signal(signal.SIGKILL)
+
+    def fate(self) -> Facts:
+        """How it ended, for the log."""
+        if self.code is not None and self.code < 0:
+            return {"pid": self.pid, "signal": signal.Signals(-self.code).name}
+        return {"pid": self.pid, "exit_code": self.code}
+
+    def _take(self, parcel: Parcel) -> None:
+        match parcel.kind:
+            case "report":
+                self.facts = parcel.fields["facts"]
+                self._exit_code = ExitCode(parcel.fields["exit_code"])
+            case "listening":
+                self._listens = True
+            case "refused":
+                self.refused = parcel.fields["why"]
+            case "ask" | "answer":
+                self._asking.take(parcel)
+            case "successor" | "kill":
+                self._wants(self, parcel)
+            case _:
+                close_all(parcel.fds)
+        self._changed()
+
+    def _hung_up(self, why: str) -> None:
+        self._hung = True
+        self._asking.lost()
+        self._settle()
+
+    def _settle(self) -> None:
+        """What it said last is read before its end is believed."""
+        if self._hung and self.code is not None:
+            self._channel.close()
+            self._gone(self)
