@@ -86,11 +86,13 @@ class Membership:
         self.link.inherit(Legacy(**legacy), clients)
 
     def status(self) -> dict[str, Any]:
-        """What operators may know of it: this node's Redis, and all nodes, as of the last sign of life."""
+        """What operators may know of it: this node's Redis, and all nodes, the others as of their last sign
+        of life."""
         link, peers = self.link, self.link.peers
         state = "up" if link.why is None else "away"
         for_s = round(self._clock() - link.since, 3)
-        nodes = [{"node": name, **facts, "this": name == link.node} for name, facts in peers.items()]
+        now = peers | {link.node: self.about()}
+        nodes = [{"node": name, **facts, "this": name == link.node} for name, facts in now.items()]
         nodes.sort(key=lambda facts: (facts["started"], facts["node"]))
         total = sum(facts["connections"] for facts in nodes)
         return {
