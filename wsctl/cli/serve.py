@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from wsctl.cli.options import with_settings
+from wsctl.cli.ui.printable import say
 
 if TYPE_CHECKING:
     from wsctl.server.workers.membership import Membership
@@ -19,6 +20,7 @@ def serve(**given: Any) -> None:
 
     is_successor = leave_parent(os.environ)
     settings = settings_from(given)
+    _check_secrets(settings)
     if settings.workers > 1:
         from wsctl.server.workers.membership import membership
 
@@ -54,6 +56,18 @@ def _work(settings: "Settings", worker: "Membership") -> int:
     except CannotStart as error:
         worker.refuse(str(error))
         return error.exit_code
+
+
+def _check_secrets(settings: "Settings") -> None:
+    """Everybody on a machine can read the command lines on it."""
+    from urllib.parse import urlsplit
+
+    if (
+        settings.redis
+        and settings.redis != os.environ.get("WSCTL_REDIS")
+        and "@" in urlsplit(settings.redis).netloc
+    ):
+        say("--redis: others can read a command line; put user and password into WSCTL_REDIS")
 
 
 def settings_from(given: dict[str, Any]) -> Any:
