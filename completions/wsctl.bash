@@ -17,6 +17,9 @@ _wsctl_value() {
         serve:--broadcast-interval) takes=any ;;
         serve:--history) takes=any ;;
         serve:--history-bytes) takes=any ;;
+        serve:--redis) takes=any ;;
+        serve:--redis-prefix) takes=any ;;
+        serve:--max-draining) takes=any ;;
         serve:--max-connections) takes=any ;;
         serve:--max-message-size) takes=any ;;
         serve:--max-queue) takes=any ;;
@@ -70,7 +73,7 @@ _wsctl_options() {
     takes=word words=''
     case $1 in
         '') words='--version --no-color -h --help' ;;
-        serve) words='--host --port --uds --fd --backlog --shutdown-timeout --drain-delay --drain-spread --reconnect-window --broadcast-interval --history --history-bytes --max-connections --max-message-size --max-queue --rate --allow-origin --client-publish --no-client-publish --workers --ssl-certfile --ssl-keyfile --proxy-headers --no-proxy-headers --forwarded-allow-ips --root-path --log-level --log-format --access-log --no-access-log --ping-interval --ping-timeout -h --help' ;;
+        serve) words='--host --port --uds --fd --backlog --shutdown-timeout --drain-delay --drain-spread --reconnect-window --broadcast-interval --history --history-bytes --redis --redis-prefix --max-draining --max-connections --max-message-size --max-queue --rate --allow-origin --client-publish --no-client-publish --workers --ssl-certfile --ssl-keyfile --proxy-headers --no-proxy-headers --forwarded-allow-ips --root-path --log-level --log-format --access-log --no-access-log --ping-interval --ping-timeout -h --help' ;;
         client) words='--id --url --port --clients --count --for --json -h --help' ;;
         broadcast) words='--to --parse --url --port --json -h --help' ;;
         status) words='--clients --watch --url --port --json -h --help' ;;

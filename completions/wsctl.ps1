@@ -10,7 +10,7 @@ Register-ArgumentCompleter -Native -CommandName wsctl -ScriptBlock {
         @{ Name = 'status'; Help = 'Show phase, connections, rates and drain of the servers of this machine, or of one elsewhere.' }
         @{ Name = 'drain'; Help = 'Drain a server, or move the deadline of its drain, and show it to its end.' }
         @{ Name = 'upgrade'; Help = 'Replace a running server by a fresh process, and show that to its end.' }
-        @{ Name = 'stress'; Help = 'Put clients on a server, send messages, and account for each one that is due.' }
+        @{ Name = 'stress'; Help = 'Put clients on servers, send messages, and account for each one that is due.' }
         @{ Name = 'completions'; Help = 'Print the completion script of a shell.' }
     )
     # By command; '' is before the command. A flag takes nothing.
@@ -34,6 +34,9 @@ Register-ArgumentCompleter -Native -CommandName wsctl -ScriptBlock {
             @{ Name = '--broadcast-interval'; Help = 'Time between two periodic test messages; 0 turns them off. [default: 10]'; Takes = 'any'; Words = @() }
             @{ Name = '--history'; Help = 'Messages kept for clients that resume; 0 keeps none. [default: 10000]'; Takes = 'any'; Words = @() }
             @{ Name = '--history-bytes'; Help = 'Bytes of them that are kept at most. [default: 67108864]'; Takes = 'any'; Words = @() }
+            @{ Name = '--redis'; Help = 'Share messages, history and presence with other servers.'; Takes = 'any'; Words = @() }
+            @{ Name = '--redis-prefix'; Help = 'What its keys begin with. [default: wsctl]'; Takes = 'any'; Words = @() }
+            @{ Name = '--max-draining'; Help = 'Servers of one Redis that drain at a time; the others wait. 0: all.'; Takes = 'any'; Words = @() }
             @{ Name = '--max-connections'; Help = 'Clients at a time; from the limit of open files unless given.'; Takes = 'any'; Words = @() }
             @{ Name = '--max-message-size'; Help = 'Longest message a client may send. [default: 65536]'; Takes = 'any'; Words = @() }
             @{ Name = '--max-queue'; Help = 'Bytes that may wait for one client. [default: 1048576]'; Takes = 'any'; Words = @() }
@@ -110,7 +113,7 @@ Register-ArgumentCompleter -Native -CommandName wsctl -ScriptBlock {
             @{ Name = '--rate'; Help = 'Messages a second, from all clients together.'; Takes = 'any'; Words = @() }
             @{ Name = '--size'; Help = 'Bytes in a message.'; Takes = 'any'; Words = @() }
             @{ Name = '--id'; Help = 'Clients connect as PREFIX-1 to PREFIX-N.'; Takes = 'any'; Words = @() }
-            @{ Name = '--url'; Help = 'Address of a server elsewhere.'; Takes = 'any'; Words = @() }
+            @{ Name = '--url'; Help = 'Address of a server elsewhere (repeat: several that share their messages).'; Takes = 'any'; Words = @() }
             @{ Name = '--port'; Help = 'Which server of this machine.'; Takes = 'any'; Words = @() }
             @{ Name = '--json'; Help = 'Print JSON: one object, or one a line.' }
             @{ Name = '-h'; Help = 'Show this message and exit.' }

@@ -6,17 +6,20 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
 
 from tests.support.programs import need
 from tests.support.server import ServerProcess
+from tests.support.store import StoreProcess
 
 settings.register_profile("tests", deadline=None, derandomize="CI" in os.environ)
 settings.load_profile("tests")
 
 StartServer = Callable[..., ServerProcess]
+StartStore = Callable[..., Any]
 
 
 @pytest.fixture
@@ -73,3 +76,25 @@ def start_server(environ: dict[str, str]) -> Iterator[StartServer]:
             return server
 
         yield start
+
+
+@pytest.fixture
+def start_store() -> Iterator[StartStore]:
+    """Start a `StoreProcess`, or with `what=` a `Watched` or a `StoreCluster`; all end with the test."""
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="st")))
+        started: list[Any] = []
+
+        def start(*options: str, kind: str = "valkey", what: Any = StoreProcess, **how: Any) -> Any:
+            started.append(what.start(kind, folder / str(len(started)), *options, **how))
+            stack.callback(started[-1].close)
+            return started[-1]
+
+        yield start
+
+
+@pytest.fixture(params=["valkey", "redis"])
+def store(request: pytest.FixtureRequest, start_store: StartStore) -> StoreProcess:
+    """A server with nothing in it, of each kind."""
+    alone: StoreProcess = start_store(kind=request.param)
+    return alone

@@ -36,6 +36,7 @@ ROOMS = {
     "starlette": {"server"},
     "h11": {"server"},
     "pydantic": {"server"},
+    "redis": {"hub"},
     "websockets": {"server", "client"},
     "uvloop": {"server", "client", "cli"},
 }

@@ -19,10 +19,12 @@ from wsctl.settings import (
     duration,
     flag,
     from_environ,
+    key_prefix,
     origins,
     port_number,
     rate,
     read_token,
+    redis_url,
     size,
     variable,
 )
@@ -171,12 +173,16 @@ def test_every_flag_has_help_and_a_variable_that_is_read() -> None:
         "allow_origin": "*",
         "log_level": "debug",
         "log_format": "json",
+        "redis": "rediss://example.org/1",
+    }
+    needed = {
+        "ssl_keyfile": {"WSCTL_SSL_CERTFILE": "c.pem"},
+        "max_draining": {"WSCTL_REDIS": "redis://example.org"},
     }
     for field in FLAGS:
         assert field.metadata["help"]
         text = spelled.get(field.name, "1")
-        more = {"WSCTL_SSL_CERTFILE": "c.pem"} if field.name == "ssl_keyfile" else {}
-        given_settings = from_environ(more | {variable(field.name): text})
+        given_settings = from_environ(needed.get(field.name, {}) | {variable(field.name): text})
         assert getattr(given_settings, field.name) == field.metadata["parse"](text)
 
 
@@ -188,6 +194,50 @@ def test_a_variable_that_cannot_be_read_is_named() -> None:
 def test_the_token_is_no_flag_and_never_shown() -> None:
     assert "token" not in {field.name for field in FLAGS}
     assert "s3cret" not in repr(Settings(token="s3cret")) + str(Settings(token="s3cret"))
+
+
+def test_a_password_of_redis_is_no_flag_and_never_shown(tmp_path: Path) -> None:
+    assert "redis_password" not in {field.name for field in FLAGS}
+    file = tmp_path / "password"
+    file.write_text("s3cret\n")
+    found = from_environ({"WSCTL_REDIS_PASSWORD_FILE": str(file), "WSCTL_REDIS": "redis://me:s3cret@here"})
+    assert found.redis_password == "s3cret"
+    assert "s3cret" not in repr(found)
+    with pytest.raises(UsageError, match="not a Redis URL") as caught:
+        from_environ({"WSCTL_REDIS": "http://me:s3cret@here"})
+    assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://h",
+        "rediss://u:p@h:1/2",
+        "unix:///run/redis.sock?db=1",
+        "redis+sentinel://a:1,b:2/main",
+        "redis+cluster://h",
+    ],
+)
+def test_a_redis_is_named_by_its_url(url: str) -> None:
+    assert redis_url(f" {url} ") == url
+
+
+@pytest.mark.parametrize("url", ["", "here:6379", "redis://", "http://h", "unix://"])
+def test_what_is_no_url_of_a_redis_is_refused(url: str) -> None:
+    with pytest.raises(ValueError, match="redis://HOST:PORT/DB"):
+        redis_url(url)
+
+
+@pytest.mark.parametrize("prefix", ["", "a b", "a{b", "x" * 65, "a\nb"])
+def test_what_cannot_begin_a_key_is_refused(prefix: str) -> None:
+    assert key_prefix("chat:eu") == "chat:eu"
+    with pytest.raises(ValueError, match="is not a prefix"):
+        key_prefix(prefix)
+
+
+def test_taking_turns_needs_somebody_to_take_them_with() -> None:
+    with pytest.raises(UsageError, match="--max-draining needs --redis"):
+        Settings(max_draining=1)
 
 
 def test_the_token_comes_from_the_variable_before_the_file(tmp_path: Path) -> None:

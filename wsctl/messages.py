@@ -78,18 +78,34 @@ def encode(frame: dict[str, Any]) -> bytes:
         return _TO_ASCII_JSON(frame).encode()
 
 
-def welcome(client: str, newest: str, version: str, phase: str, recovered: bool | None) -> bytes:
-    """The first frame of a connection; `recovered` is None when the client named no `since`."""
+def welcome(
+    client: str, newest: str, version: str, phase: str, recovered: bool | None, *, degraded: bool = False
+) -> bytes:
+    """The first frame of a connection, and again when the server was cut off from others and is back.
+
+    `recovered` is None when the client named no `since`; `degraded` means that the server is cut off.
+    """
     frame: dict[str, Any] = {"type": "welcome", "client_id": client, "id": newest}
     if recovered is not None:
         frame["recovered"] = recovered
-    return encode(frame | {"server": {"version": version, "phase": phase}})
+    server: dict[str, Any] = {"version": version, "phase": phase}
+    return encode(frame | {"server": server | {"degraded": True} if degraded else server})
 
 
 def message(m: Message) -> bytes:
     """A published message; `to` is there only when it is direct."""
-    frame = {"type": "message", "id": m.id, "ts": m.ts, "from": m.sender, "data": m.data}
-    return encode(frame if m.to is None else frame | {"to": m.to})
+    return numbered(m.id, body(m.ts, m.sender, m.data, m.to))
+
+
+def body(ts: float, sender: str, data: Any, to: tuple[str, ...] | None = None) -> bytes:
+    """A message that has no id yet."""
+    frame = {"ts": ts, "from": sender, "data": data}
+    return encode(frame if to is None else frame | {"to": to})
+
+
+def numbered(message_id: str, body: bytes) -> bytes:
+    """The message that a body becomes with its id."""
+    return b'{"type":"message","id":"%b",%b' % (message_id.encode(), body[1:])
 
 
 def heartbeat(ts: float, connections: int, n: int) -> bytes:

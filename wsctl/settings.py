@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from math import isfinite
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, cast
+from typing import Any, Literal, NamedTuple
 from urllib.parse import urlsplit
 
 from wsctl.errors import UsageError
@@ -106,6 +106,25 @@ def _origin(word: str) -> str:
     return word.rstrip("/").lower()
 
 
+REDIS_SCHEMES = ("redis", "rediss", "unix", "redis+sentinel", "redis+cluster", "rediss+cluster")
+"""How a Redis URL may begin: plain, with TLS, a Unix socket, behind sentinels, a cluster."""
+
+
+def redis_url(text: str) -> str:
+    """A Redis URL. What is wrong with one is told without repeating it: there may be a password in it."""
+    parts = urlsplit(text.strip())
+    if parts.scheme not in REDIS_SCHEMES or not (parts.path if parts.scheme == "unix" else parts.netloc):
+        raise ValueError(f"not a Redis URL: write redis://HOST:PORT/DB, or {', '.join(REDIS_SCHEMES[1:])}")
+    return text.strip()
+
+
+def key_prefix(text: str) -> str:
+    """What the names of keys begin with; no braces, for the names need their own."""
+    if not text or len(text) > 64 or not text.isprintable() or set(text) & set("{} "):
+        raise ValueError(f"{text!r} is not a prefix: write 1 to 64 characters without spaces and braces")
+    return text
+
+
 def _setting(default: Any, parse: Callable[[str], Any], metavar: str, text: str) -> Any:
     return field(default=default, metadata={"parse": parse, "metavar": metavar, "help": text})
 
@@ -149,6 +168,19 @@ class Settings:
     # 10,000 messages are a minute and a half of a hundred a second: longer than a restart takes.
     history: int = _setting(10_000, count, "COUNT", "Messages kept for clients that resume; 0 keeps none.")
     history_bytes: int = _setting(64 << 20, size, "SIZE", "Bytes of them that are kept at most.")
+    redis: str | None = field(
+        default=None,
+        repr=False,
+        metadata={
+            "parse": redis_url,
+            "metavar": "URL",
+            "help": "Share messages, history and presence with other servers.",
+        },
+    )
+    redis_prefix: str = _setting("wsctl", key_prefix, "TEXT", "What its keys begin with.")
+    max_draining: int = _setting(
+        0, count, "COUNT", "Servers of one Redis that drain at a time; the others wait. 0: all."
+    )
     max_connections: int | None = _setting(
         None, count, "COUNT", "Clients at a time; from the limit of open files unless given."
     )
@@ -180,6 +212,8 @@ class Settings:
 
     token: str | None = field(default=None, repr=False)
     """The bearer token of the control routes; from `WSCTL_TOKEN` or `WSCTL_TOKEN_FILE`, never a flag."""
+    redis_password: str | None = field(default=None, repr=False)
+    """From `WSCTL_REDIS_PASSWORD` or `WSCTL_REDIS_PASSWORD_FILE`; beats one in the URL."""
 
     def __post_init__(self) -> None:
         if self.ssl_keyfile and not self.ssl_certfile:
@@ -188,6 +222,8 @@ class Settings:
             raise UsageError("--uds and --fd are two places to listen: give one")
         if self.uds is not None and self.ssl_certfile:
             raise UsageError("--uds and --ssl-certfile: a Unix socket has no TLS, give one")
+        if self.max_draining and not self.redis:
+            raise UsageError("--max-draining needs --redis: servers take turns through it")
         if not 1 <= self.backlog < 1 << 31:
             raise UsageError("--backlog must be at least 1")
         if self.workers < 1:
@@ -217,7 +253,7 @@ def from_environ(environ: Mapping[str, str]) -> Settings:
     given = {
         f.name: _read(environ, f.name, f.metadata["parse"]) for f in FLAGS if variable(f.name) in environ
     }
-    return Settings(**given, token=read_token(environ))
+    return Settings(**given, **secrets(environ))
 
 
 def _read(environ: Mapping[str, str], name: str, parse: Callable[[str], object]) -> Any:
@@ -227,21 +263,33 @@ def _read(environ: Mapping[str, str], name: str, parse: Callable[[str], object])
         raise UsageError(f"{variable(name)}: {error}") from None
 
 
+def secrets(environ: Mapping[str, str]) -> dict[str, Any]:
+    """The settings that are never flags.
+
+    Raises:
+        UsageError: one of them cannot be read.
+    """
+    return {"token": read_token(environ), "redis_password": _secret(environ, "WSCTL_REDIS_PASSWORD")}
+
+
 def read_token(environ: Mapping[str, str]) -> str | None:
     """The control token from `WSCTL_TOKEN`, or from the file that `WSCTL_TOKEN_FILE` names.
 
     Raises:
         UsageError: the file cannot be read, or the token is empty or no visible ASCII (RFC 6750).
     """
-    token = environ.get("WSCTL_TOKEN")
-    path = environ.get("WSCTL_TOKEN_FILE")
-    if token is None and path is None:
-        return None
-    if token is None:
-        try:
-            token = Path(cast(str, path)).read_text().strip()
-        except (OSError, ValueError) as error:
-            raise UsageError(f"WSCTL_TOKEN_FILE: {error}") from None
-    if not re.fullmatch(r"[\x21-\x7e]+", token):
+    token = _secret(environ, "WSCTL_TOKEN")
+    if token is not None and not re.fullmatch(r"[\x21-\x7e]+", token):
         raise UsageError("the control token is empty or has characters that a header cannot carry")
     return token
+
+
+def _secret(environ: Mapping[str, str], name: str) -> str | None:
+    """A secret from the variable itself, or from the file that `NAME_FILE` names."""
+    secret, path = environ.get(name), environ.get(f"{name}_FILE")
+    if secret is not None or path is None:
+        return secret
+    try:
+        return Path(path).read_text().strip()
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{name}_FILE: {error}") from None

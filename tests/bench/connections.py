@@ -25,17 +25,18 @@ _RESET = struct.pack("ii", 1, 0)
 
 
 class Connections:
-    """Open WebSockets to one server, by descriptor; the first one is called `pub`.
+    """Open WebSockets to one server, by descriptor; the first one is called `first`.
 
     Attributes:
         epoll: watches all of them.
         deflated: whether the server agreed to compress.
     """
 
-    def __init__(self, port: int, *, greeted: bool, deflate: bool) -> None:
+    def __init__(self, port: int, *, greeted: bool, deflate: bool, first: str = "pub") -> None:
         self.epoll = select.epoll()
         self.deflated = False
         self._port = port
+        self._first = first
         self._greeted = greeted
         self._deflate = deflate
         self._sockets: dict[int, socket.socket] = {}
@@ -79,7 +80,7 @@ class Connections:
         if small_buffer:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SMALL_BUFFER)
         sock.connect(("127.0.0.1", self._port))
-        name = f"c{len(self._sockets)}" if self._sockets else "pub"
+        name = f"c{len(self._sockets)}" if self._sockets else self._first
         sock.send(opening(f"/ws/{name}", deflate=self._deflate))
         sock.setblocking(False)
         self._sockets[sock.fileno()] = sock

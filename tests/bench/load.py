@@ -27,9 +27,9 @@ class Run:
 class Load:
     """Connections to one server, and how far each has got."""
 
-    def __init__(self, port: int, *, greeted: bool, deflate: bool = False) -> None:
+    def __init__(self, port: int, *, greeted: bool, deflate: bool = False, first: str = "pub") -> None:
         self.stream = Stream()
-        self._connections = Connections(port, greeted=greeted, deflate=deflate)
+        self._connections = Connections(port, greeted=greeted, deflate=deflate, first=first)
         self._at: dict[int, int] = {}
         self._standing: defaultdict[int, int] = defaultdict(int)
         self._sent: list[float] = []
@@ -86,6 +86,10 @@ class Load:
         self.publish(0)
         self._await_all()
         self._overhead = self.stream.size - 10
+
+    def publish_by(self, other: "Load") -> None:
+        """Let the first connection of another load publish, maybe at another server. That one is not read."""
+        self._publisher = other._publisher
 
     def publish(self, size: int, filler: bytes = b"x") -> None:
         """Send one broadcast that is delivered with a payload of `size` bytes.

@@ -11,6 +11,7 @@ from anyio import to_thread
 
 from tests.conftest import StartServer
 from tests.support.clients import join, receive_type
+from tests.support.fake_control import fake_at_a_url
 from tests.support.server import DEADLINE, WSCTL, ServerProcess, wsctl
 
 pytestmark = pytest.mark.anyio
@@ -145,3 +146,20 @@ def test_a_server_elsewhere_wants_its_token(start_server: StartServer) -> None:
         assert (failed.returncode, failed.stdout) == (6, "")
         assert text in failed.stderr
     assert wsctl("broadcast", "hello", "--url", server.url, environ=server.environ).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("code", "exit_code", "said"),
+    [
+        ("degraded", 1, "{url} is degraded and did not publish it: Redis is away; try again later"),
+        ("closing", 6, "{url} refuses: Redis is away"),
+    ],
+)
+def test_a_server_that_does_not_publish_is_one_line(
+    environ: dict[str, str], code: str, exit_code: int, said: str
+) -> None:
+    with fake_at_a_url() as (server, url):
+        server.refusal, server.code = (503, "Redis is away"), code
+        failed = wsctl("broadcast", "hello", "--url", url, environ=environ)
+    assert (failed.returncode, failed.stdout) == (exit_code, "")
+    assert failed.stderr == f"wsctl: {said.format(url=url)}\n"

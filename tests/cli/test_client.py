@@ -14,7 +14,7 @@ from websockets.asyncio.server import ServerConnection
 
 from tests.conftest import StartServer
 from tests.support.clients import join, receive_type
-from tests.support.fake_server import error_body, message, refusing, serving, shutdown, welcome
+from tests.support.fake_server import degraded, error_body, message, refusing, serving, shutdown, welcome
 from tests.support.server import DEADLINE, WSCTL, ServerProcess, wsctl
 from tests.support.terminal import Terminal
 
@@ -347,6 +347,48 @@ async def test_it_leaves_when_the_server_asks_for_it_and_comes_back_at_once(envi
         "left as the server asked, reconnecting",
         "connected as bob",
     ]
+
+
+async def test_a_server_that_is_degraded_for_a_while_is_told_as_it_goes(environ: dict[str, str]) -> None:
+    async def handler(connection: ServerConnection) -> None:
+        await connection.send(welcome(recovered=True))
+        for recovered in (True, False):
+            await connection.send(degraded("messages are not shared: Redis is away"))
+            await connection.send(welcome(recovered=recovered))
+        await connection.send(message("back"))
+        await connection.wait_closed()
+
+    async with serving(handler) as target:
+        result = await run("--id", "bob", "--url", str(target.url), "--count", "1", environ=environ)
+    assert (result.returncode, result.stdout.partition(" ")[2]) == (0, "eve: back\n")
+    assert [line.partition(" * ")[2] for line in result.stderr.splitlines()] == [
+        "connected as bob",
+        "degraded: messages are not shared: Redis is away",
+        "back: nothing missed",
+        "degraded: messages are not shared: Redis is away",
+        "back: messages were lost",
+    ]
+
+
+async def test_the_word_that_a_server_is_degraded_answers_no_line_but_its_refusal_does(
+    environ: dict[str, str],
+) -> None:
+    async def handler(connection: ServerConnection) -> None:
+        await connection.send(welcome())
+        await connection.recv()
+        await connection.send(degraded())
+        if refuses:
+            await connection.send(degraded("this one was not sent"))
+        else:
+            await connection.send(welcome(recovered=True))
+            await connection.send(message("hello", "bob"))
+        await connection.wait_closed()
+
+    async with serving(handler) as target:
+        for refuses, code in ((False, 0), (True, 1)):
+            result = await run("--id", "bob", "--url", str(target.url), environ=environ, stdin="hello\n")
+            assert result.returncode == code
+            assert ("error: this one was not sent (degraded)" in result.stderr) == refuses
 
 
 async def test_once_connected_a_lost_server_is_waited_for(environ: dict[str, str]) -> None:

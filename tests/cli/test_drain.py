@@ -20,7 +20,7 @@ from tests.conftest import StartServer
 from tests.support.clients import join, receive_type
 from tests.support.server import DEADLINE, WSCTL, ServerProcess, wsctl
 from tests.support.terminal import Terminal
-from wsctl.cli.ui.drain_bar import DrainBar, DrainLines, picture
+from wsctl.cli.ui.drain_bar import DrainBar, DrainLines, picture, standing
 from wsctl.codes import ExitCode
 from wsctl.lifecycle.phases import Phase
 from wsctl.lifecycle.progress import DrainProgress, Stay
@@ -358,17 +358,31 @@ def test_a_narrow_terminal_tells_the_rest_in_a_second_line() -> None:
     assert drawn(replace(PROGRESS, eta_s=42.5), 30)[1] == "remaining 28:55  ETA 0:42"
 
 
+WAITING = replace(PROGRESS, phase=Phase.LAMEDUCK, active=4, waiting_for=2)
+"""Two servers of its cluster drain before it."""
+
+
 @pytest.mark.parametrize("width", [24, 40, 60, 80, 100, 120, 200])
 @pytest.mark.parametrize("oldest", [None, "bob", "x" * 128, "\u65e5" * 128])
 @pytest.mark.parametrize("eta", [None, 12.0, 100_000.0])
+@pytest.mark.parametrize("base", [PROGRESS, WAITING], ids=["draining", "waiting"])
 def test_a_picture_never_needs_more_columns_or_lines_than_there_are(
-    width: int, oldest: str | None, eta: float | None
+    width: int, oldest: str | None, eta: float | None, base: DrainProgress
 ) -> None:
-    progress = replace(PROGRESS, started_with=10_000, active=5_000, eta_s=eta, **named(oldest))
+    progress = replace(base, started_with=10_000, active=5_000, eta_s=eta, **named(oldest))
     rows = drawn(progress, width)
     assert len(rows) <= 2
     assert all(Console().measure(row).maximum <= width for row in rows)
     assert "remaining 28:55" in rows[-1]
+
+
+def test_who_waits_for_a_turn_says_so_and_how_many_are_before_it() -> None:
+    told = "waits for its turn, 2 before it"
+    assert drawn(WAITING, 120)[0].startswith(f"Lameduck: {told}  ")
+    assert drawn(WAITING, 45)[0] == f"Lameduck: {told}"
+    assert standing(WAITING).startswith(f"lameduck: {told}, 4 of 4 connected, elapsed 1:05")
+    for other in (replace(WAITING, waiting_for=0), replace(WAITING, phase=Phase.DRAINING)):
+        assert "turn" not in standing(other) + "".join(drawn(other, 120))
 
 
 def test_an_id_cannot_act_on_the_terminal() -> None:

@@ -1,6 +1,5 @@
 """`wsctl status`, as a process."""
 
-import io
 import json
 import signal
 import socket
@@ -9,57 +8,20 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import pytest
 from anyio import to_thread
-from rich.console import Console
 
 from tests.conftest import StartServer
 from tests.support.clients import join
 from tests.support.server import DEADLINE, WSCTL, wsctl
+from tests.support.status import DRAIN, FACTS, drawn
 from tests.support.terminal import Terminal
 from wsctl.cli.ui import tables
 
 pytestmark = pytest.mark.anyio
 
 Spawn = Callable[..., "subprocess.Popen[str]"]
-
-FACTS: dict[str, Any] = {
-    "status": "serving",
-    "connections": 3,
-    "uptime_s": 3725.0,
-    "version": "0.1.0",
-    "pid": 7,
-    "capacity": 1000,
-    "closing": 0,
-    "newest_id": "1-0",
-    "messages": {"published": 1, "received": 0, "delivered": 3},
-    "rates": {"published": 0.1, "received": 0.0, "delivered": 12.5},
-    "drain": None,
-}
-
-DRAIN: dict[str, Any] = {
-    "phase": "draining",
-    "reason": "SIGTERM",
-    "cancellable": False,
-    "started_with": 3,
-    "active": 2,
-    "elapsed_s": 65.0,
-    "remaining_s": 1735.0,
-    "left": 1,
-    "evicted": 0,
-    "forced": 0,
-    "aborted": 0,
-    "undelivered": 0,
-    "oldest": "bob",
-    "handed_over": 0,
-    "eta_s": 42.5,
-    "longest": [
-        {"client_id": "bob", "connected_s": 125.0, "waiting_bytes": 12_000},
-        {"client_id": "eve", "connected_s": 70.0, "waiting_bytes": 0},
-    ],
-}
 
 
 @pytest.fixture
@@ -85,13 +47,6 @@ def watch() -> Iterator[Spawn]:
 def line(process: "subprocess.Popen[str]") -> str:
     assert process.stdout
     return process.stdout.readline()
-
-
-def drawn(*seen: tables.Seen, height: int | None = None, width: int = 100) -> str:
-    console = Console(file=io.StringIO(), width=width, soft_wrap=True, force_terminal=True, color_system=None)
-    with console.capture() as shown:
-        console.print(tables.blocks(seen, height))
-    return "\n".join(row.rstrip() for row in shown.get().splitlines())
 
 
 async def test_a_server_is_shown_with_its_clients(start_server: StartServer) -> None:

@@ -1,5 +1,6 @@
 """`wsctl stress` against real servers."""
 
+import asyncio
 import json
 import resource
 import signal
@@ -7,12 +8,15 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import pytest
+from websockets.asyncio.client import ClientConnection
 
 from tests.conftest import StartServer
 from tests.support.clients import join, receive_type
+from tests.support.fake_cluster import FakeCluster
 from tests.support.server import DEADLINE, WSCTL, ServerProcess, wsctl
 from tests.support.terminal import Terminal
 
@@ -24,10 +28,11 @@ CROWD = 15
 
 @contextmanager
 def stressing(
-    server: ServerProcess, environ: Mapping[str, str], *flags: str
+    server: ServerProcess | str, environ: Mapping[str, str], *flags: str
 ) -> "Iterator[subprocess.Popen[str]]":
-    """A stress run on a server, without an end of its own."""
-    command = [*WSCTL, "stress", "--duration", "1h", "--url", server.url, *flags]
+    """A stress run on a server or a URL, without an end of its own."""
+    url = server if isinstance(server, str) else server.url
+    command = [*WSCTL, "stress", "--duration", "1h", "--url", url, *flags]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     with subprocess.Popen(command, env=dict(environ), text=True, **pipes) as process:  # type: ignore[call-overload]
         try:
@@ -175,6 +180,86 @@ def test_a_full_server_refuses(start_server: StartServer, environ: dict[str, str
     result = wsctl("stress", "--duration", "1h", environ=environ)
     assert result.returncode == 6
     assert "HTTP 503" in complaint(result)
+
+
+@pytest.mark.anyio
+async def test_several_servers_of_a_cluster_are_one(environ: dict[str, str]) -> None:
+    async with FakeCluster().running(3) as cluster:
+        urls = [part for url in cluster.urls for part in ("--url", url)]
+        run = partial(wsctl, "stress", *urls, "--duration", "500ms", environ=environ)
+        as_json = await asyncio.to_thread(run, "--clients", "8", "--json")
+        table = await asyncio.to_thread(run, "--clients", "3")
+    assert (as_json.returncode, as_json.stderr) == (0, "")
+    found = json.loads(as_json.stdout)
+    assert found["servers"] == dict(zip(cluster.urls, (3, 3, 2), strict=True))
+    assert found["delivered"] == found["expected"] == 8 * found["sent"] > 0
+    assert found["out_of_order"] == 0
+    told = [line.split() for line in table.stdout.splitlines()]
+    assert all(["on", f"{url}:", "1"] in told for url in cluster.urls)
+
+
+@pytest.mark.anyio
+async def test_clients_of_a_server_that_drains_go_on_at_another(environ: dict[str, str]) -> None:
+    async with FakeCluster().running(2) as cluster:
+        first, second = cluster.urls
+        flags = ("--url", second, "--clients", "6", "--rate", "100", "--json")
+        with stressing(first, environ, *flags) as run:
+            witness = await join(first.replace("http", "ws"), "witness")
+            await receive_until_published(witness, 5)
+            await cluster.drain(1)
+            await receive_until_published(witness, 50)
+            await witness.close()
+            code, found = await asyncio.to_thread(ended, run)
+    assert found["servers"] == {first: 6, second: 0}
+    assert (code, found["missed"], found["duplicated"], found["out_of_order"]) == (0, 0, 0, 0)
+    assert (found["reconnects"], found["resumed"]) == (3, 3)
+    assert found["close_codes"] == {"1001": 3, "1012": 3}
+
+
+async def receive_until_published(witness: ClientConnection, count: int) -> None:
+    for _ in range(count):
+        await receive_type(witness, "message")
+
+
+def test_servers_that_are_no_cluster_are_said_to_be_none(
+    start_server: StartServer, environ: dict[str, str]
+) -> None:
+    first, second = start_server(), start_server()
+    flags = ("--url", first.url, "--url", second.url, "--duration", "1h", "--clients", "4")
+    result = wsctl("stress", *flags, environ=environ)
+    assert result.returncode == 1
+    assert f"what {first.url} takes does not arrive at {second.url}" in complaint(result)
+
+
+def test_of_several_servers_the_wrong_one_is_named(
+    start_server: StartServer, environ: dict[str, str]
+) -> None:
+    full = start_server("--max-connections", "1")
+    for other, code, said in (
+        ("http://127.0.0.1:1", 5, "cannot connect to http://127.0.0.1:1"),
+        (full.url, 6, f"{full.url} refused client stress-4 with HTTP 503"),
+        ("nonsense", 2, "--url 'nonsense' is not an address"),
+    ):
+        server = start_server()
+        result = wsctl("stress", "--url", server.url, "--url", other, environ=environ)
+        assert result.returncode == code
+        assert said in complaint(result)
+
+
+def test_each_of_several_servers_wants_a_client(environ: dict[str, str]) -> None:
+    flags = ("--url", "http://a", "--url", "http://b", "--url", "http://a")
+    result = wsctl("stress", *flags, "--clients", "1", environ=environ)
+    assert result.returncode == 2
+    assert "--clients 1 is too few: each of 2 servers wants one" in complaint(result)
+
+
+def test_one_address_may_stand_in_the_environment(start_server: StartServer, environ: dict[str, str]) -> None:
+    server, other = start_server(), start_server()
+    run = partial(wsctl, "stress", "--duration", "200ms", "--json")
+    found = run(environ=environ | {"WSCTL_URL": server.url})
+    assert json.loads(found.stdout)["servers"] == {server.url: 10}
+    found = run("--port", str(other.port), environ=environ | {"WSCTL_URL": server.url})
+    assert json.loads(found.stdout)["servers"] == {other.url: 10}
 
 
 def test_without_a_server_it_is_unreachable(environ: dict[str, str]) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from tests.support.fake_control import URL, FakeControl, announced_fake
 from tests.support.server import DEADLINE, WSCTL, wsctl
+from tests.support.status import SHARED, from_second, node
 from tests.support.terminal import Terminal
 
 HANDED_OVER = {
@@ -181,5 +182,27 @@ def test_crowds_leave_room_for_the_upgrade(servers: Servers, environ: dict[str, 
     try:
         shown = terminal.wait_for(lambda text: "more" in text)
         assert "  phase  " in shown
+    finally:
+        terminal.close()
+
+
+def test_a_cluster_on_this_machine_fits_the_screen_and_its_nodes_stand_once(
+    servers: Servers, environ: dict[str, str]
+) -> None:
+    rows = [{"client_id": "bob", "address": None, "connected_s": 1.0, "waiting_bytes": None, "node": "x"}]
+    found = [node(1, node=f"{n:08}", pid=n, this=n == 0) for n in range(30)]
+    facts = SHARED | {"nodes": found, "clients": rows * 30}
+    facts.pop("pid")
+    servers.start(1, url=URL, **facts)
+    servers.start(2, url=OTHER, **from_second(facts))
+    once = wsctl("status", environ=environ)
+    assert (once.returncode, once.stdout.count("alpha:29 ")) == (0, 1)
+    assert once.stdout.count("3 nodes, 900 clients") == 2
+    terminal = Terminal([*WSCTL, "status", "--watch", "--clients"], environ, columns=80, lines=36)
+    try:
+        shown = terminal.wait_for(lambda text: text.count("more") == 2)
+        assert shown.count("  phase        serving") == 2
+        assert shown.count("alpha:0 ") == 1
+        assert shown.count("  node  ") == 1
     finally:
         terminal.close()

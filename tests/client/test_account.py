@@ -3,7 +3,7 @@
 import pytest
 
 from wsctl.client.account import WINDOW, Account
-from wsctl.client.events import Closed, Failed, Moved, Opened, Received, Refused
+from wsctl.client.events import Closed, Degraded, Failed, Moved, Opened, Received, Refused, Restored
 
 IDS = ("a-1", "a-2")
 
@@ -117,6 +117,64 @@ def test_returns_are_counted_by_what_the_server_said() -> None:
         account.take(0, welcomed(recovered), 2.0)
     report = account.report(3.0, final=True)
     assert (report.reconnects, report.resumed, report.unrecovered) == (4, 2, 2)
+
+
+def test_a_server_that_was_degraded_and_lost_messages_is_counted_without_a_reconnect() -> None:
+    account = opened()
+    for client, recovered in ((0, True), (1, False)):
+        account.take(client, Degraded({}), 1.0)
+        account.take(client, Restored({"recovered": recovered}), 2.0)
+    report = account.report(3.0, final=True)
+    assert (report.degraded, report.unrecovered) == (2, 1)
+    assert (report.reconnects, report.resumed, report.connected) == (0, 0, 2)
+
+
+def test_what_comes_behind_a_degraded_server_is_late_and_no_latency() -> None:
+    account = opened()
+    account.take(1, Degraded({}), 1.0)
+    text = account.send(0, 2.0, 64)
+    account.take(0, message(text), 2.010)
+    account.take(1, Restored({"recovered": True}), 5.0)
+    account.take(1, message(text), 5.0)
+    report = account.report(6.0, final=True)
+    assert (report.replayed, report.clean) == (1, True)
+    assert report.latency
+    assert report.latency.max == pytest.approx(0.010)
+
+
+def test_what_a_degraded_server_refused_nobody_misses_and_what_others_got_is_due() -> None:
+    account = opened()
+    account.send(0, 1.0, 64)
+    account.take(0, Degraded({}), 1.0)
+    account.send(0, 1.5, 64)
+    account.take(0, error("degraded"), 1.5)
+    account.take(0, Restored({"recovered": False}), 2.0)
+    account.take(0, message(account.send(0, 3.0, 64)), 3.0)
+    report = account.report(4.0, final=True)
+    assert (report.unconfirmed, report.missed, report.errors) == (2, 1, {"degraded": 1})
+
+
+def test_who_meets_a_degraded_server_is_told_so_and_another_server_takes_messages() -> None:
+    account = opened()
+    account.take(0, Closed(1012, "restart"), 1.0)
+    account.take(0, Opened({"server": {"degraded": True}}, resumed=True), 1.5)
+    account.send(0, 2.0, 64)
+    account.take(0, Moved(), 2.5)
+    account.take(0, Opened({"recovered": True}, resumed=True), 3.0)
+    account.send(0, 3.5, 64)
+    report = account.report(4.0, final=True)
+    assert (report.degraded, report.unconfirmed, report.missed) == (1, 1, 2)
+
+
+def test_clients_are_counted_where_they_are() -> None:
+    account = Account(IDS, ("http://a", "http://b"))
+    account.take(0, Opened({}, server="http://a"), 0.0)
+    account.take(1, Opened({}, server="http://b"), 0.0)
+    assert account.report(1.0, final=False).servers == {"http://a": 1, "http://b": 1}
+    account.take(0, Closed(1012, "restart"), 1.0)
+    assert account.report(1.0, final=False).servers == {"http://a": 0, "http://b": 1}
+    account.take(0, Opened({}, server="http://b"), 2.0)
+    assert account.report(2.0, final=True).servers == {"http://a": 0, "http://b": 2}
 
 
 def test_a_client_that_is_not_there_at_the_end_is_not_clean() -> None:

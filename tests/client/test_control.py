@@ -14,7 +14,7 @@ import pytest
 from tests.conftest import StartServer
 from tests.support.fake_control import fake_at_a_url
 from tests.support.server import DEADLINE, ServerProcess
-from wsctl.client.control import Conflict, Control, drain_progress, handover_progress
+from wsctl.client.control import Conflict, Control, Degraded, drain_progress, handover_progress
 from wsctl.client.target import Target
 from wsctl.errors import Refused, Unreachable, UsageError, WsctlError
 from wsctl.lifecycle.handover import HandoverState
@@ -131,6 +131,13 @@ def test_a_message_too_big_is_refused_however_big(start_server: StartServer) -> 
     for size in (70_000, 5_000_000):
         with pytest.raises(UsageError, match=r"may have \d+ bytes"):
             control.broadcast("x" * size)
+
+
+def test_a_degraded_server_that_publishes_nothing_is_an_error_to_try_again(answering: Answering) -> None:
+    url = answering(503, json.dumps({"error": {"code": "degraded", "message": "Redis is away"}}).encode())
+    with pytest.raises(Degraded, match="degraded and did not publish it: Redis is away; try again") as error:
+        Control(Target(url)).status()
+    assert error.value.exit_code == 1
 
 
 @pytest.mark.parametrize(
@@ -277,6 +284,13 @@ def test_an_account_of_a_drain_becomes_the_record_it_was_made_from() -> None:
     assert progress.phase is Phase.DRAINING
     assert (progress.active, progress.started_with, progress.oldest) == (1, 2, "bob")
     assert (progress.eta_s, progress.longest) == (3.5, (Stay("bob", 4.5, 6),))
+
+
+def test_an_older_servers_drain_lacks_what_came_later_and_is_understood() -> None:
+    later = {"handed_over", "eta_s", "longest", "waiting_for"}
+    progress = drain_progress({name: value for name, value in PROGRESS.items() if name not in later})
+    assert (progress.handed_over, progress.eta_s, progress.longest, progress.waiting_for) == (0, None, (), 0)
+    assert drain_progress(PROGRESS | {"waiting_for": 2}).waiting_for == 2
 
 
 @pytest.mark.parametrize("odd", [{"phase": "dancing"}, {"longest": [{"name": "bob"}]}, {"longest": None}, {}])

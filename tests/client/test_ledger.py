@@ -15,7 +15,8 @@ STEPS = st.lists(
         st.tuples(st.just("send"), SOMEBODY, st.just(0)),
         st.tuples(st.just("receive"), SOMEBODY, st.integers(0, 20)),
         st.tuples(st.just("disconnect"), SOMEBODY, st.just(0)),
-        st.tuples(st.just("refuse"), SOMEBODY, st.just(0)),
+        st.tuples(st.just("refuse"), SOMEBODY, st.integers(0, 1)),
+        st.tuples(st.just("accept"), SOMEBODY, st.integers(0, 1)),
     ),
     max_size=80,
 )
@@ -27,7 +28,7 @@ class Model:
 
     senders: list[int] = field(default_factory=list)
     owed: list[bool] = field(default_factory=list)
-    refused: set[int] = field(default_factory=set)
+    refused: set[tuple[int, str]] = field(default_factory=set)
     received: list[list[int]] = field(default_factory=lambda: [[] for _ in range(CLIENTS)])
     first_seen: list[int] = field(default_factory=list)
     duplicated: int = 0
@@ -35,7 +36,7 @@ class Model:
 
     def send(self, sender: int) -> None:
         self.senders.append(sender)
-        self.owed.append(sender not in self.refused)
+        self.owed.append(not any(client == sender for client, _ in self.refused))
 
     def receive(self, client: int, number: int) -> None:
         had = self.received[client]
@@ -52,9 +53,12 @@ class Model:
     def disconnect(self, client: int) -> None:
         self.owed = [owed and self.senders[n] != client for n, owed in enumerate(self.owed)]
 
-    def refuse(self, client: int) -> None:
-        self.refused.add(client)
+    def refuse(self, client: int, reason: str) -> None:
+        self.refused.add((client, reason))
         self.disconnect(client)
+
+    def accept(self, client: int, reason: str) -> None:
+        self.refused.discard((client, reason))
 
     def due(self) -> list[int]:
         seen = {n for had in self.received for n in had}
@@ -67,7 +71,10 @@ class Model:
 def played(steps: list[tuple[str, int, int]]) -> tuple[Ledger, Model]:
     ledger, model = Ledger(CLIENTS), Model()
     for what, client, back in steps:
-        if what == "receive":
+        if what in ("refuse", "accept"):
+            for account in (ledger, model):
+                getattr(account, what)(client, f"reason {back}")
+        elif what == "receive":
             if back < ledger.sent:
                 number = ledger.sent - 1 - back
                 ledger.receive(client, number)
@@ -116,9 +123,21 @@ def test_a_message_that_vanished_with_its_connection_is_unconfirmed() -> None:
 def test_nobody_misses_what_the_server_refused() -> None:
     ledger = Ledger(3)
     ledger.send(0)
-    ledger.refuse(0)
+    ledger.refuse(0, "rate_limited")
     ledger.send(0)
     assert (ledger.missed, ledger.unconfirmed) == (0, 2)
+
+
+def test_what_is_sent_once_the_server_takes_messages_again_is_due() -> None:
+    ledger = Ledger(3)
+    for reason in ("degraded", "rate_limited"):
+        ledger.refuse(0, reason)
+    ledger.accept(0, "degraded")
+    ledger.send(0)
+    assert (ledger.missed, ledger.unconfirmed) == (0, 1)
+    ledger.accept(0, "rate_limited")
+    ledger.send(0)
+    assert (ledger.missed, ledger.unconfirmed) == (3, 1)
 
 
 def test_messages_of_two_senders_may_cross_but_not_those_of_one() -> None:

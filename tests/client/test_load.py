@@ -8,7 +8,17 @@ import pytest
 
 from tests.support.server import DEADLINE
 from tests.support.stress import FakeSession, Hub
-from wsctl.client.events import Closed, Event, Failed, Moved, Opened, Received, Refused
+from wsctl.client.events import (
+    Closed,
+    Degraded,
+    Event,
+    Failed,
+    Moved,
+    Opened,
+    Received,
+    Refused,
+    Restored,
+)
 from wsctl.client.load import CONNECTING, Load, Plan
 from wsctl.errors import Refused as ServerRefused
 from wsctl.errors import Unreachable, WsctlError
@@ -18,8 +28,8 @@ pytestmark = pytest.mark.anyio
 IDS = ("a-1", "a-2", "a-3")
 
 
-def plan(duration: float = 0.2) -> Plan:
-    return Plan(ids=IDS, duration=duration, rate=200.0, size=64)
+def plan(duration: float = 0.2, servers: tuple[str, ...] = ("http://a",)) -> Plan:
+    return Plan(ids=IDS, servers=servers, duration=duration, rate=200.0, size=64)
 
 
 def refuse(code: str) -> Received:
@@ -77,7 +87,7 @@ async def test_nothing_is_sent_before_all_are_connected() -> None:
 async def test_only_so_many_handshakes_are_under_way_at_a_time() -> None:
     hub = Hub()
     ids = tuple(f"a-{n}" for n in range(CONNECTING + 50))
-    load = Load(Plan(ids=ids, duration=0.1, rate=10.0, size=64), hub.session)
+    load = Load(Plan(ids=ids, servers=("http://a",), duration=0.1, rate=10.0, size=64), hub.session)
     clients = list(hub.sessions.values())
     for client in clients:
         client.first = Received({"type": "heartbeat"})
@@ -205,6 +215,98 @@ async def test_who_is_on_the_way_back_at_the_end_is_waited_for() -> None:
     await carried_out(load)
     report = load.report()
     assert (report.connected, report.planned, report.resumed, report.clean) == (3, 1, 1, True)
+
+
+# Servers that are degraded
+
+
+DEGRADED = {"type": "error", "code": "degraded", "message": "Redis is away"}
+
+
+@pytest.mark.parametrize(
+    "first", [Degraded(DEGRADED), Received(DEGRADED), Opened({"server": {"degraded": True}})]
+)
+async def test_a_run_does_not_begin_on_a_degraded_server(first: Event) -> None:
+    hub = Hub()
+    load = Load(plan(), hub.session)
+    hub.sessions["a-2"].first = first
+    with pytest.raises(WsctlError, match="http://a is degraded"):
+        await carried_out(load)
+    assert not hub.sent
+
+
+async def test_what_is_refused_while_a_server_is_degraded_is_not_missed_and_what_comes_after_is_due() -> None:
+    hub = Hub()
+    load = Load(plan(duration=3600), hub.session, settle=0.1)
+
+    def fall() -> None:
+        hub.deliver = lambda session, frame: session.tell(Received(DEGRADED))
+        for session in hub.sessions.values():
+            session.tell(Degraded(DEGRADED))
+
+    def rise() -> None:
+        hub.deliver = lambda session, frame: session.tell(Received(frame))
+        for session in hub.sessions.values():
+            session.tell(Restored({"recovered": True}))
+
+    for count, act in ((5, fall), (10, rise), (20, load.stop)):
+        after(count, hub, act)
+    await carried_out(load)
+    report = load.report()
+    assert (report.clean, report.degraded, report.reconnects) == (True, 3, 0)
+    assert 0 < report.unconfirmed <= 6
+    assert report.errors["degraded"] > 0
+
+
+# Several servers
+
+
+AB = ("http://a", "http://b")
+
+
+async def test_clients_are_dealt_to_the_servers_and_counted_there() -> None:
+    hub = Hub(*AB)
+    load = Load(plan(servers=AB), hub.session)
+    await carried_out(load)
+    report = load.report()
+    assert (report.clean, report.servers) == (True, {"http://a": 2, "http://b": 1})
+
+
+async def test_a_client_that_changed_its_server_is_counted_at_the_new_one() -> None:
+    hub = Hub(*AB)
+    load = Load(plan(duration=3600, servers=AB), hub.session)
+    moving = hub.sessions["a-1"]
+
+    def move() -> None:
+        moving.tell(Closed(1012, "restart"))
+        moving.tell(Opened({"recovered": True}, resumed=True, server="http://b"))
+
+    after(5, hub, move)
+    after(20, hub, load.stop)
+    await carried_out(load)
+    assert load.report().servers == {"http://a": 1, "http://b": 2}
+
+
+async def test_servers_that_do_not_share_their_messages_are_said_not_to() -> None:
+    hub = Hub(*AB)
+
+    def island(session: FakeSession, frame: dict[str, Any]) -> None:
+        if session.server == hub.sessions[frame["from"]].server:
+            session.tell(Received(frame))
+
+    hub.deliver = island
+    load = Load(plan(duration=3600, servers=AB), hub.session, settle=0.1)
+    with pytest.raises(WsctlError, match="what http://a takes does not arrive at http://b"):
+        await carried_out(load)
+    assert not load.publishing
+
+
+async def test_a_server_lost_while_the_roll_is_called_is_named() -> None:
+    hub = Hub(*AB)
+    load = Load(plan(servers=AB), hub.session, settle=DEADLINE)
+    hub.deliver = lambda session, frame: hub.sessions["a-2"].tell(Closed(1012, "restart"))
+    with pytest.raises(ServerRefused, match="http://b closed client a-2 with 1012"):
+        await carried_out(load)
 
 
 async def test_a_bug_in_a_session_is_not_hidden() -> None:

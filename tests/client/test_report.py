@@ -18,6 +18,7 @@ def test_the_object_has_these_keys_and_units() -> None:
     assert found == {
         "clients": 2,
         "connected": 2,
+        "servers": {"http://a": 2},
         "duration_s": 1.235,
         "sent": 10,
         "delivered": 20,
@@ -29,6 +30,7 @@ def test_the_object_has_these_keys_and_units() -> None:
         "reconnects": 0,
         "resumed": 0,
         "unrecovered": 0,
+        "degraded": 0,
         "planned": 0,
         "replayed": 0,
         "failures": 0,

@@ -11,6 +11,7 @@ import pytest
 from websockets.asyncio.server import ServerConnection
 
 from tests.support.fake_server import (
+    degraded,
     error_body,
     message,
     refusing,
@@ -23,6 +24,7 @@ from tests.support.server import DEADLINE
 from wsctl.client.session import (
     STEADY,
     Closed,
+    Degraded,
     Event,
     Failed,
     Moved,
@@ -30,6 +32,7 @@ from wsctl.client.session import (
     Opened,
     Received,
     Refused,
+    Restored,
     Session,
     Waiting,
 )
@@ -577,3 +580,99 @@ async def test_what_the_server_says_while_it_closes_counts() -> None:
         await connection.close(1012, "restart")
 
     assert await leaving(force) == [Closed(1012, "restart"), Waiting(0.5)]
+
+
+# A server that is degraded for a while
+
+
+async def test_a_welcome_on_an_open_connection_restores_it_and_where_it_stands() -> None:
+    again = welcome(id="20-0", recovered=True)
+    lost = welcome(id="30-0", recovered=False)
+    lives = [welcome(id="7-0"), degraded(), degraded(), again], [again, degraded(), lost], []
+    requests, handler = script(*lives)
+    async with serving(handler) as target:
+        seen = await events(impatient(target), 12)
+    first = [Opened, Degraded, Received, Restored, Closed, Waiting]
+    assert [type(event) for event in seen[:10]] == [*first, Opened, Degraded, Restored, Closed]
+    assert requests[:3] == ["", "?since=7-0", "?since=30-0"]
+    assert [event.recovered for event in seen if isinstance(event, Restored)] == [True, False]
+
+
+async def test_a_restored_connection_goes_on_and_keeps_its_plan_to_leave() -> None:
+    async def handler(connection: ServerConnection) -> None:
+        await connection.send(welcome(recovered=True))
+        await connection.send(shutdown(reconnect_in_s=0.01))
+        await connection.send(welcome(recovered=True))
+        await connection.wait_closed()
+
+    async with serving(handler) as target:
+        seen = await events(impatient(target), 4)
+    assert [type(event) for event in seen] == [Opened, Received, Restored, Moved]
+
+
+# Several servers
+
+
+def turning_away() -> Callable[[ServerConnection], Awaitable[None]]:
+    return closing_at_once(1001, "draining")
+
+
+async def test_a_server_that_does_not_take_it_is_left_for_the_next_without_a_pause() -> None:
+    dead = Target(f"http://127.0.0.1:{dead_port()}")
+    async with (
+        serving(turning_away()) as draining,
+        serving(turning_away(), refusing(503, error_body("full", "full"))) as full,
+        serving(greeting()) as taking,
+    ):
+        session = impatient(dead, others=(draining, full, taking))
+        seen = await events(session, 5)
+    kinds = [Failed, Closed, Refused, Opened, Closed]
+    assert [type(event) for event in seen] == kinds
+    assert isinstance(seen[3], Opened)
+    assert seen[3].server == taking.name
+
+
+async def test_a_lost_connection_is_sought_at_its_own_server_first() -> None:
+    async with serving(greeting()) as own, serving(greeting()) as other:
+        seen = await events(impatient(own, others=(other,)), 8)
+    assert [event.server for event in seen if isinstance(event, Opened)] == [own.name] * 3
+
+
+async def test_elsewhere_it_resumes_and_comes_home_after_that_connection() -> None:
+    requests: list[tuple[str, str]] = []
+
+    def life(name: str, *, takes: bool) -> Callable[[ServerConnection], Awaitable[None]]:
+        async def handler(connection: ServerConnection) -> None:
+            requests.append((name, asked(connection)))
+            if takes or len(requests) == 1:
+                await connection.send(welcome(id="7-0", recovered=True))
+                await connection.send(message("x", number=len(requests)))
+            await connection.close(1012, "restart")
+
+        return handler
+
+    async with serving(life("own", takes=False)) as own, serving(life("other", takes=True)) as other:
+        await events(impatient(own, others=(other,)), 10)
+    assert requests[:4] == [
+        ("own", ""),
+        ("own", "?since=1-0"),
+        ("other", "?since=1-0"),
+        ("own", "?since=3-0"),
+    ]
+
+
+async def test_when_nobody_takes_it_a_pause_follows_each_round() -> None:
+    async with serving(turning_away()) as own, serving(turning_away()) as other:
+        seen = await events(impatient(own, others=(other,)), 6)
+    assert seen == [
+        *[Closed(1001, "draining")] * 2,
+        Waiting(0.5),
+        *[Closed(1001, "draining")] * 2,
+        Waiting(1),
+    ]
+
+
+async def test_a_final_answer_is_final_whatever_other_servers_there_are() -> None:
+    async with serving(turning_away(), refusing(403)) as own, serving(greeting()) as other:
+        seen = await all_events(impatient(own, others=(other,)))
+    assert [type(event) for event in seen] == [Refused]

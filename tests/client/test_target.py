@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from wsctl.client.target import Target, find, find_all
+from wsctl.client.target import Target, find, find_all, find_each
 from wsctl.errors import Unreachable, UsageError
 from wsctl.lifecycle.runtime import ServerRecord, announced, control_socket
 
@@ -198,6 +198,24 @@ def test_the_websocket_url_follows_the_address(target: Target, url: str) -> None
 
 def test_a_client_id_is_escaped_in_the_websocket_url() -> None:
     assert Target("http://h").websocket("b\u00fc.b@x:+~-_") == "ws://h/ws/b%C3%BC.b@x:+~-_"
+
+
+def test_several_urls_are_several_servers_and_one_twice_is_one(environ: dict[str, str]) -> None:
+    urls = ["http://a", "ws://b:8000/", "http://a"]
+    found = find_each(urls, None, environ | {"WSCTL_TOKEN": "secret"})
+    assert found == [Target("http://a", token="secret"), Target("http://b:8000", token="secret")]
+
+
+def test_without_urls_the_server_of_this_machine_is_meant(
+    announce: Announce, environ: dict[str, str]
+) -> None:
+    control = announce(1, "http://127.0.0.1:8001")
+    assert [target.control for target in find_each((), None, environ)] == [control]
+    for urls in (["http://a"], ["http://a", "http://b"]):
+        variable = environ | {"WSCTL_URL": " ".join(urls)}
+        assert [target.control for target in find_each(urls, 8001, variable)] == [control]
+        with pytest.raises(UsageError, match="both choose a server"):
+            find_each(urls, 8001, environ)
 
 
 def test_of_workers_their_parent_is_meant_and_status_tells_of_each(

@@ -39,7 +39,7 @@ def test_ids_only_grow_however_the_wall_clock_jumps(times: list[float]) -> None:
 def test_an_append_that_fails_takes_no_id(data: list[float]) -> None:
     delivered, receipts, tapped = Delivered(), list[str](), Delivered()
     log = MessageLog(delivered.deliver, 100, 10_000, lambda: 1.0)
-    log.tap = lambda entry, _: tapped.deliver(entry)
+    log.tap = lambda entry, *_: tapped.deliver(entry)
     for value in data:
         before = log.newest
         if value == 1:
@@ -77,7 +77,7 @@ def test_the_receipt_tells_how_many_it_goes_to_here_and_elsewhere() -> None:
     log = MessageLog(Delivered(recipients=3).deliver, wall=lambda: 1.0)
     order: list[object] = []
 
-    def tap(entry: Entry, recipients: int) -> int:
+    def tap(entry: Entry, recipients: int, _: object) -> int:
         order.append((entry.id, recipients))
         return 4
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tests.support.entries import Delivered
 from wsctl import messages
 from wsctl.hub.history import Entry
-from wsctl.hub.log import Draft, MessageLog
+from wsctl.hub.log import Draft, Key, MessageLog
 
 HERE, THERE = 2, 3
 """Clients of the follower and of the leader."""
@@ -31,8 +31,7 @@ class Pair:
         history = self.follower.history
         self.leader.restore(self.follower.position, history.floor, history.entries())
         self.drafts = deque[Draft]()
-        self.entries = deque[tuple[Entry, int, bool]]()
-        self._own = False
+        self.entries = deque[tuple[Entry, int, Key | None]]()
         self.leader.tap = self._relay
         self.follower.follow(self._forward)
 
@@ -47,15 +46,14 @@ class Pair:
     def lead_one(self) -> None:
         """The leader takes a draft."""
         if self.drafts:
-            self._own = True
-            self.leader.append(*self.drafts.popleft())
-            self._own = False
+            draft = self.drafts.popleft()
+            self.leader.append(draft.sender, draft.data, draft.to, key=draft.key)
 
     def follow_one(self) -> None:
         """The follower takes a message."""
         if self.entries:
-            entry, recipients, own = self.entries.popleft()
-            self.follower.take(entry, recipients, own=own)
+            entry, recipients, key = self.entries.popleft()
+            self.follower.take(entry, key, recipients=recipients)
 
     def settle(self) -> None:
         while self.drafts:
@@ -78,8 +76,8 @@ class Pair:
         messages.encode({"data": draft.data})
         self.drafts.append(draft)
 
-    def _relay(self, entry: Entry, recipients: int) -> int:
-        self.entries.append((entry, recipients + HERE, self._own))
+    def _relay(self, entry: Entry, recipients: int, key: Key | None) -> int:
+        self.entries.append((entry, recipients + HERE, key))
         return HERE
 
 

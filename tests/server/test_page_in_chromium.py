@@ -326,8 +326,8 @@ async def fake() -> AsyncIterator[Switchboard]:
         yield switchboard
 
 
-async def welcomed(page: Page, fake: Switchboard) -> Line:
-    """Open the page and connect it."""
+async def welcomed(page: Page, fake: Switchboard, name: str = "Connected", **fields: object) -> Line:
+    """Open the page and connect it, into the state of this name."""
 
     def begin() -> None:
         page.open(f"{fake.url}/")
@@ -335,8 +335,8 @@ async def welcomed(page: Page, fake: Switchboard) -> Line:
 
     await to_thread.run_sync(begin)
     line = await fake.line()
-    await line.welcome("1-0")
-    await to_thread.run_sync(wait_for_state, page, "Connected")
+    await line.welcome("1-0", **fields)
+    await to_thread.run_sync(wait_for_state, page, name)
     return line
 
 
@@ -374,6 +374,45 @@ async def test_coming_back_to_one_that_has_not_is_told(page: Page, fake: Switchb
     told = [CONNECTED, LOST, CONNECTED, "Some messages were missed."]
     assert await events_after(page, line, "after") == told
     assert await to_thread.run_sync(page.text, "#reconnects") == "1"
+
+
+AWAY = {"code": "degraded", "message": "messages are not shared"}
+
+
+@pytest.mark.anyio
+async def test_a_degraded_server_is_told_and_that_it_is_whole_again(page: Page, fake: Switchboard) -> None:
+    line = await welcomed(page, fake)
+    for recovered in (True, False):
+        await line.send("error", **AWAY)
+        await to_thread.run_sync(wait_for_state, page, "Degraded")
+        await line.send("error", code="degraded", message="this one was not sent")
+        await to_thread.run_sync(page.wait_for_text, "#note", "this one was not sent (degraded)")
+        await line.welcome("5-0", recovered=recovered)
+        await to_thread.run_sync(wait_for_state, page, "Connected")
+    down = "The server is degraded: messages are not shared"
+    refused, whole = "this one was not sent (degraded)", "The server is whole again."
+    assert (await events_after(page, line, "live"))[1:] == [
+        *(down, refused, whole, "Nothing was missed."),
+        *(down, refused, whole, "Some messages were missed."),
+    ]
+    assert await to_thread.run_sync(page.text, "#reconnects") == "0"
+
+
+@pytest.mark.anyio
+async def test_who_connects_to_a_degraded_server_sees_that_it_is(page: Page, fake: Switchboard) -> None:
+    await welcomed(page, fake, "Degraded", server={"version": "0", "degraded": True})
+    assert "takes no messages" in await to_thread.run_sync(page.text, "#detail")
+
+
+@pytest.mark.anyio
+async def test_a_countdown_goes_on_while_a_server_is_degraded(page: Page, fake: Switchboard) -> None:
+    line = await welcomed(page, fake)
+    await line.send("shutdown", deadline_s=60.0, reason="drain")
+    await to_thread.run_sync(wait_for_state, page, "Draining")
+    await line.send("error", **AWAY)
+    await line.welcome("5-0", recovered=True)
+    await events_after(page, line, "live")
+    assert await to_thread.run_sync(state, page) == "Draining"
 
 
 @pytest.mark.anyio

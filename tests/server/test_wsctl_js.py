@@ -221,6 +221,60 @@ async def test_in_a_page_an_address_may_be_relative(new_page: NewPage, fake: Swi
     assert (await fake.line()).path == "/ws/bob"
 
 
+# When the server was degraded
+
+
+AWAY = {"code": "degraded", "message": "Redis is away"}
+
+
+@pytest.mark.parametrize(("recovered", "since"), [(True, "1-1"), (False, "9-0")])
+async def test_a_welcome_while_it_is_open_tells_what_became_of_the_messages(
+    client: JsClient, fake: Switchboard, recovered: bool, since: str
+) -> None:
+    line = await opened(client, fake)
+    await line.message("1-1")
+    await line.send("error", **AWAY)
+    await line.welcome("9-0", recovered=recovered)
+    events = [await client.next() for _ in range(3)]
+    assert [(e["type"], e["state"]) for e in events] == [
+        ("message", "open"),
+        ("error", "open"),
+        ("open", "open"),
+    ]
+    assert (events[1]["frame"]["code"], events[2]["recovered"]) == ("degraded", recovered)
+    assert (events[2]["reconnected"], events[2]["cursor"]) == (True, since)
+    assert await client.run('client.send("still here")')
+    assert await line.heard() == "still here"
+    assert fake.idle
+    await line.close(1012)
+    assert (await fake.line()).since == since
+
+
+async def test_a_welcome_while_it_is_open_changes_no_plan_to_leave(
+    client: JsClient, fake: Switchboard
+) -> None:
+    line = await opened(client, fake)
+    await line.send("shutdown", deadline_s=60.0, reason="drain", reconnect_in_s=0.3)
+    await line.welcome("1-0", recovered=True)
+    assert (await client.until("connecting"))["planned"]
+    assert await line.ended() == 1000
+
+
+async def test_a_welcome_while_it_is_open_does_not_make_it_younger(
+    client: JsClient, fake: Switchboard
+) -> None:
+    await client.run("Math.random = () => 1")
+    line = await opened(client, fake)
+    await line.close(1012)
+    assert (await client.until("waiting"))["wait"] == 500
+    line = await reopened(client, fake)
+    await client.run("ahead += 5000")
+    await line.welcome("1-0", recovered=True)
+    await client.until("open")
+    await line.close(1012)
+    assert (await client.until("waiting"))["wait"] == 500
+
+
 # When it comes back
 
 

@@ -41,7 +41,8 @@ class FakeControl(ThreadingMixIn, TCPServer):
         facts: what the status tells.
         course: how an upgrade goes: what beginning it answers, then what each look at the status tells
             of it. Behind that it ends: with `end`, or where there is none the server vanishes.
-        refusal: how beginning it is answered instead: a status and a message.
+        refusal: how beginning it, or a broadcast, is answered instead: a status and a message.
+        code: of that refusal.
         hangs_up: nobody's question for the end is answered.
         awaited: the end must be asked before the beginning.
         asked: the end was asked.
@@ -55,6 +56,7 @@ class FakeControl(ThreadingMixIn, TCPServer):
         self.course: Iterable[Upgrade | None] = ()
         self.end: Upgrade | None = None
         self.refusal: tuple[int, str] | None = None
+        self.code = "some"
         self.hangs_up = False
         self.awaited = True
         self.asked = threading.Event()
@@ -93,6 +95,8 @@ class FakeControl(ThreadingMixIn, TCPServer):
                 return self._status()
             case "POST /api/upgrade":
                 return self._begin()
+            case "POST /api/broadcast":
+                return self._refused() if self.refusal else (200, {"id": "1-0", "recipients": 0})
             case "GET /api/upgrade":
                 return self._wait()
         return 404, {}
@@ -112,11 +116,15 @@ class FakeControl(ThreadingMixIn, TCPServer):
         if self.awaited:
             assert self.asked.wait(DEADLINE), "the end was not asked first"
         if self.refusal:
-            status, message = self.refusal
-            return status, {"error": {"code": "some", "message": message}}
+            return self._refused()
         self._steps = iter(self.course)
         self.facts["upgrade"] = next(self._steps)
         return 202, {"upgrade": self.facts["upgrade"]}
+
+    def _refused(self) -> tuple[int, Any]:
+        assert self.refusal
+        status, message = self.refusal
+        return status, {"error": {"code": self.code, "message": message}}
 
     def _wait(self) -> tuple[int, Any] | None:
         self.asked.set()

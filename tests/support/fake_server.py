@@ -43,6 +43,10 @@ def shutdown(deadline_s: float | None = 60, **fields: object) -> str:
     return json.dumps({"type": "shutdown", "deadline_s": deadline_s, "reason": "SIGTERM"} | fields)
 
 
+def degraded(text: str = "Redis is away") -> str:
+    return json.dumps({"type": "error", "code": "degraded", "message": text})
+
+
 def refusing(status: int, body: str = "", **headers: str) -> Answer:
     """Answers every handshake with an HTTP status; `retry_after` is the header Retry-After."""
     fields = Headers({name.replace("_", "-"): value for name, value in headers.items()})

@@ -17,6 +17,7 @@ COUNTS = (
     "reconnects",
     "resumed",
     "unrecovered",
+    "degraded",
     "planned",
     "replayed",
     "failures",
@@ -29,6 +30,7 @@ def report(**facts: Any) -> LoadReport:
     clean: dict[str, Any] = {
         "clients": 2,
         "connected": 2,
+        "servers": {"http://a": 2},
         "duration_s": 1.0,
         "sent": 10,
         "delivered": 20,
@@ -46,39 +48,45 @@ class Hub:
     """Sessions in one process: what one sends, all get.
 
     Attributes:
+        servers: on which of them each session is, in turn.
         deliver: called with a session and a frame; the default hands it over at once.
         sent: who sent, in order.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *servers: str) -> None:
+        self.servers = servers or ("http://a",)
         self.sessions: dict[str, FakeSession] = {}
         self.sent: list[str] = []
         self.deliver: Callable[[FakeSession, dict[str, Any]], None] = lambda s, frame: s.tell(Received(frame))
 
     def session(self, name: str) -> "FakeSession":
         """A session which opens as soon as it is asked for events."""
-        self.sessions[name] = FakeSession(self, name)
+        server = self.servers[len(self.sessions) % len(self.servers)]
+        self.sessions[name] = FakeSession(self, name, server)
         return self.sessions[name]
 
     def publish(self, sender: str, text: str) -> None:
         self.sent.append(sender)
         for session in self.sessions.values():
-            self.deliver(session, {"type": "message", "from": sender, "data": text})
+            frame = {"type": "message", "id": f"{len(self.sent)}-0", "from": sender, "data": text}
+            self.deliver(session, frame)
 
 
 class FakeSession:
     """One client.
 
     Attributes:
+        server: the one that it is on.
         first: what happens to it at the start.
         connected: whether it can send.
         closed: whether it was closed.
         idle: set once what happened at the start was taken.
     """
 
-    def __init__(self, hub: Hub, name: str) -> None:
+    def __init__(self, hub: Hub, name: str, server: str) -> None:
         self.name = name
-        self.first: Event | Exception = Opened({})
+        self.server = server
+        self.first: Event | Exception = Opened({}, server=server)
         self.connected = True
         self.closed = False
         self.idle = asyncio.Event()

@@ -40,7 +40,7 @@ class Line:
 
     async def welcome(self, newest: str = "1-0", **fields: Any) -> None:
         server = {"version": "0", "phase": "serving"}
-        await self.send("welcome", client_id="bob", id=newest, server=server, **fields)
+        await self.send("welcome", **{"client_id": "bob", "id": newest, "server": server} | fields)
 
     async def message(self, message_id: str, data: object = "hello") -> None:
         await self.send("message", id=message_id, ts=0.0, data=data, **{"from": "eve"})

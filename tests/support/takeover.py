@@ -17,6 +17,8 @@ from wsctl.server.handover.carried import packed
 from wsctl.server.handover.departure import Departure
 from wsctl.server.handover.successor import Successor
 
+WRITER = "the predecessor's log"
+
 
 class Takeover:
     """The clients of `old` are to go on in `new`. To be made on a running loop.
@@ -30,6 +32,7 @@ class Takeover:
         self.old = Server(**({"history": 1000} | options))
         self.new = Server(**({"history": 1000} | options))
         self.log = self.new.node.log
+        self.published = 0
         self.heard: asyncio.Queue[bytes] = asyncio.Queue()
         ours, theirs = socket.socketpair()
         self.predecessor = OtherEnd(theirs)
@@ -73,16 +76,20 @@ class Takeover:
 
     def publish(self, data: object, to: list[str] | None = None, sender: str = "server") -> None:
         """Something is published at the predecessor."""
-        self.predecessor.say("publish", [messages.encode({"data": data})], sender=sender, to=to)
+        self.published += 1
+        key = [WRITER, self.published]
+        self.predecessor.say("publish", [messages.encode({"data": data})], key=key, sender=sender, to=to)
 
-    async def message(self) -> tuple[Any, int, bool]:
-        """What the predecessor is told next: the data of a message, for how many it is, and whether it is the
-        one that it has waited for longest."""
+    async def message(self) -> tuple[Any, int, int | None]:
+        """What the predecessor is told next: the data of a message, for how many it is, and which of
+        its own, if it is one."""
         parcel = await self.predecessor.hear("message")
         (payload,) = Batch.read(parcel.blobs[0]).payloads
         frame = json.loads(payload)
+        key = parcel.fields["key"]
+        assert key is None or key[0] == WRITER
         assert parcel.fields["entry"] == [*map(int, frame["id"].split("-")), frame.get("to")]
-        return frame["data"], parcel.fields["recipients"], parcel.fields["own"]
+        return frame["data"], parcel.fields["recipients"], key and key[1]
 
     def dispose(self) -> None:
         for connection in list(self.new.node.manager.active_connections.values()):

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from wsctl.cli.options import with_settings
+from wsctl.cli.ui.printable import say
 
 if TYPE_CHECKING:
     from wsctl.server.workers.membership import Membership
@@ -19,6 +20,7 @@ def serve(**given: Any) -> None:
 
     is_successor = leave_parent(os.environ)
     settings = settings_from(given)
+    _check_secrets(settings)
     if settings.workers > 1:
         from wsctl.server.workers.membership import membership
 
@@ -56,14 +58,26 @@ def _work(settings: "Settings", worker: "Membership") -> int:
         return error.exit_code
 
 
+def _check_secrets(settings: "Settings") -> None:
+    """Everybody on a machine can read the command lines on it."""
+    from urllib.parse import urlsplit
+
+    if (
+        settings.redis
+        and settings.redis != os.environ.get("WSCTL_REDIS")
+        and "@" in urlsplit(settings.redis).netloc
+    ):
+        say("--redis: others can read a command line; put user and password into WSCTL_REDIS")
+
+
 def settings_from(given: dict[str, Any]) -> Any:
-    """Settings from the flags and variables that were given, and the token from its own."""
-    from wsctl.settings import Settings, read_token
+    """Settings from the flags and variables that were given, and the secrets from theirs."""
+    from wsctl.settings import Settings, secrets
 
     values = {name: value for name, value in given.items() if value is not None}
     if "allow_origin" in values:
         values["allow_origin"] = tuple(origin for several in values["allow_origin"] for origin in several)
-    return Settings(**values, token=read_token(os.environ))
+    return Settings(**values, **secrets(os.environ))
 
 
 def _tell(addresses: list[str], asked: int) -> None:

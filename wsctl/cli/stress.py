@@ -1,21 +1,24 @@
 """`wsctl stress`."""
 
+import itertools
 import os
 import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from wsctl.cli.options import Json, Port, Url, client_ids, parser, seconds
+from wsctl.cli.options import Json, Port, client_ids, parser, seconds
 from wsctl.errors import UsageError
 from wsctl.settings import size as parse_size
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from wsctl.cli.ui.stress_table import StressLines, StressTable
     from wsctl.client.load import Load, Plan
     from wsctl.client.report import LoadReport
+    from wsctl.client.session import Session
+    from wsctl.client.target import Target
 
 OWN_FILES = 32
 """Descriptors a process needs beside its clients': the standard streams, the loop's, name lookups."""
@@ -38,16 +41,27 @@ def stress(
     prefix: Annotated[
         str, typer.Option("--id", metavar="PREFIX", help="Clients connect as PREFIX-1 to PREFIX-N.")
     ] = "stress",
-    url: Url = None,
+    url: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--url",
+            metavar="URL",
+            envvar="WSCTL_URL",
+            help="Address of a server elsewhere (repeat: several that share their messages).",
+        ),
+    ] = None,
     port: Port = None,
     as_json: Json = False,
 ) -> None:
-    """Put clients on a server, send messages, and account for each one that is due.
+    """Put clients on servers, send messages, and account for each one that is due.
 
     Every message is due to every client. At the end: what was delivered, missed, duplicated and out of
     order, close codes, the time from sending to receiving, and the longest silence. Clients that lose
     their connection come back and resume, so that a run tells what a restart costs. Exit code 1 when
     anything was missed, duplicated or out of order, or a client did not come back.
+
+    Several servers that share their messages through a Redis are one to it: the clients are dealt to them
+    in turn, and one whose server does not take it tries the next.
 
     Ctrl-C ends the run early, with its summary; a second one at once.
     """
@@ -56,15 +70,28 @@ def stress(
     ids = client_ids(prefix, clients)
 
     from wsctl.client.load import Load, Plan
-    from wsctl.client.session import Session
-    from wsctl.client.target import find
+    from wsctl.client.target import find_each
 
     _make_room(clients)
-    target = find(url, port, os.environ)
-    plan = Plan(ids=ids, duration=duration, rate=rate, size=size)
-    report = _carry_out(plan, lambda: Load(plan, lambda name: Session(target, name)))
+    targets = find_each(url or (), port, os.environ)
+    if clients < len(targets):
+        raise UsageError(f"--clients {clients} is too few: each of {len(targets)} servers wants one")
+    servers = tuple(target.name for target in targets)
+    plan = Plan(ids=ids, servers=servers, duration=duration, rate=rate, size=size)
+    report = _carry_out(plan, lambda: Load(plan, _sessions(ids, targets).__getitem__))
     _tell(report, rate, as_json)
     raise typer.Exit(0 if report.clean else 1)
+
+
+def _sessions(ids: "Sequence[str]", targets: "Sequence[Target]") -> "dict[str, Session]":
+    """One for each client: dealt to the servers in turn, each with those behind its own to fall back on."""
+    from wsctl.client.session import Session
+
+    routes = [[*targets[n:], *targets[:n]] for n in range(len(targets))]
+    return {
+        name: Session(own, name, others=others)
+        for name, (own, *others) in zip(ids, itertools.cycle(routes), strict=False)
+    }
 
 
 def _make_room(clients: int) -> None:

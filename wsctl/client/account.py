@@ -7,7 +7,18 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from wsctl.client import probe
-from wsctl.client.events import Closed, Event, Failed, Moved, Opened, Received, Refused
+from wsctl.client.events import (
+    DEGRADED,
+    Closed,
+    Degraded,
+    Event,
+    Failed,
+    Moved,
+    Opened,
+    Received,
+    Refused,
+    Restored,
+)
 from wsctl.client.latency import Latency
 from wsctl.client.ledger import Ledger
 from wsctl.client.probe import Probe
@@ -29,8 +40,8 @@ class _Mark(NamedTuple):
 
 
 class Account:
-    """One run, for clients with these ids. A client is told by its place among them. Times are in seconds
-    of one clock, and arguments.
+    """One run, for clients with these ids, on these servers. A client is told by its place among them.
+    Times are in seconds of one clock, and arguments.
 
     Attributes:
         ledger: the messages.
@@ -38,7 +49,7 @@ class Account:
         began, ended: when publishing did; None before.
     """
 
-    def __init__(self, ids: Sequence[str]) -> None:
+    def __init__(self, ids: Sequence[str], servers: Sequence[str] = ()) -> None:
         self.ledger = Ledger(len(ids))
         self.connected: set[int] = set()
         self.began: float | None = None
@@ -47,11 +58,14 @@ class Account:
         self._run = secrets.token_hex(4)
         self._latency = Latency()
         self._silence = Silence(len(ids))
+        self._servers = tuple(servers)
+        self._reached = [""] * len(ids)
         # When each client came back to what it had missed; 0 for one whose connection recovered nothing.
         self._recovered = array("d", [0.0]) * len(ids)
         self._opened = 0
         self._resumed = 0
         self._unrecovered = 0
+        self._degraded = 0
         self._planned = 0
         self._replayed = 0
         self._failures = 0
@@ -78,6 +92,10 @@ class Account:
                 self._receive(client, frame, now)
             case Opened():
                 self._open(client, event, now)
+            case Degraded():
+                self._fall(client)
+            case Restored():
+                self._restore(client, event, now)
             case Moved():
                 self._planned += 1
                 self.connected.discard(client)
@@ -90,6 +108,10 @@ class Account:
             case Failed():
                 self._failures += 1
                 self._lose(client)
+
+    def server(self, client: int) -> str:
+        """Which server a client was on last; empty before the first one."""
+        return self._reached[client]
 
     def beat(self, now: float, late: float) -> None:
         """Every `BEAT`: the event loop came round `late` seconds after it was asked to."""
@@ -104,6 +126,7 @@ class Account:
         return LoadReport(
             clients=len(self._ids),
             connected=len(self.connected),
+            servers=self._where(),
             duration_s=0.0 if self.began is None else (self.ended or now) - self.began,
             sent=ledger.sent,
             delivered=ledger.delivered,
@@ -116,6 +139,7 @@ class Account:
             reconnects=max(0, self._opened - len(self._ids)),
             resumed=self._resumed,
             unrecovered=self._unrecovered,
+            degraded=self._degraded,
             planned=self._planned,
             replayed=self._replayed,
             failures=self._failures,
@@ -127,12 +151,31 @@ class Account:
             lag_s=self._lag,
         )
 
+    def _where(self) -> dict[str, int]:
+        """How many clients each server has."""
+        found = Counter(self._reached[client] for client in self.connected)
+        return {server: found[server] for server in self._servers}
+
     def _open(self, client: int, opened: Opened, now: float) -> None:
         self._opened += 1
         self._resumed += opened.recovered
         self._unrecovered += opened.gap
         self._recovered[client] = now if opened.recovered else 0.0
+        self._reached[client] = opened.server
         self.connected.add(client)
+        self.ledger.accept(client, DEGRADED)
+        if opened.degraded:
+            self._fall(client)
+
+    def _fall(self, client: int) -> None:
+        self._degraded += 1
+        self.ledger.refuse(client, DEGRADED)
+
+    def _restore(self, client: int, restored: Restored, now: float) -> None:
+        """What was kept for a client follows; what was not, is lost to it as behind any other gap."""
+        self._unrecovered += not restored.recovered
+        self._recovered[client] = now if restored.recovered else 0.0
+        self.ledger.accept(client, DEGRADED)
 
     def _receive(self, client: int, frame: dict[str, Any], now: float) -> None:
         kind = frame.get("type")
@@ -141,8 +184,9 @@ class Account:
             if found and found.number < self.ledger.sent:
                 self._deliver(client, found, now)
         elif kind == "error":
-            self._errors[str(frame.get("code"))] += 1
-            self.ledger.refuse(client)
+            code = str(frame.get("code"))
+            self._errors[code] += 1
+            self.ledger.refuse(client, code)
 
     def _deliver(self, client: int, found: Probe, now: float) -> None:
         if self.ended is None:

@@ -11,6 +11,7 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlsplit
 
+from wsctl.client.events import DEGRADED
 from wsctl.client.target import Target
 from wsctl.errors import Refused, Unreachable, UsageError, WsctlError
 from wsctl.lifecycle.handover import HandoverProgress, HandoverState
@@ -51,6 +52,10 @@ class Conflict(WsctlError):
     """The server is in a phase in which this cannot be done."""
 
 
+class Degraded(WsctlError):
+    """The server is without what it shares messages through: later it can be done."""
+
+
 _FAILURES: dict[int, tuple[type[WsctlError], str]] = {
     400: (UsageError, "{text}"),
     401: (Refused, "{name} {text}"),
@@ -74,6 +79,7 @@ class Control:
     Raises, from every call:
         Unreachable: nobody answers there, or somebody who is no wsctl server.
         Refused: the token is missing or wrong, or the server is closing its clients.
+        Degraded: the server cannot publish for now.
         Conflict: it cannot be done in the server's phase.
         UsageError: the server cannot take what was sent.
     """
@@ -194,11 +200,14 @@ class Control:
         if status == HTTPStatus.UNAUTHORIZED:
             text = _MISTAKEN if self._target.token else _UNNAMED
         kind, line = _FAILURES.get(status, (WsctlError, "{name} failed: {text}"))
+        if isinstance(error, dict) and error.get("code") == DEGRADED:
+            kind, line = Degraded, "{name} is degraded and did not publish it: {text}; try again later"
         return kind(line.format(name=self.name, text=_quoted(text)))
 
 
 def drain_progress(drain: Mapping[str, Any]) -> DrainProgress:
-    """A server's account of its drain, as the record that it was made from.
+    """A server's account of its drain, as the record that it was made from. What has a default an older
+    server may leave out.
 
     Raises:
         WsctlError: it is an account of another version's.

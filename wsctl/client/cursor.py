@@ -19,8 +19,8 @@ class Cursor:
         return url if self.at is None else f"{url}?since={quote(self.at, safe='')}"
 
     def welcome(self, frame: dict[str, Any]) -> None:
-        """A connection begins. When all that was missed follows, the cursor stays before it; else that is
-        lost, and the cursor goes to the newest message."""
+        """A connection begins, or its server is whole again. When all that was missed follows, the cursor
+        stays before it; else that is lost, and the cursor goes to the newest message."""
         if frame.get("recovered") is not True:
             self._move(frame)
 

@@ -18,13 +18,19 @@ FINAL_STATUSES = frozenset(
 """Answers that the same request will get again."""
 
 
+DEGRADED = "degraded"
+"""The `code` with which a server says that it is without what it shares messages through: in the frame that
+tells it once, and in the answer to each message that it then does not take."""
+
+
 @dataclass(frozen=True, slots=True)
 class Opened:
     """The server welcomed this client; messages flow from here on. `resumed`: it had named the last one
-    that it had seen, and what came after that follows."""
+    that it had seen, and what came after that follows. `server` is what messages call the server."""
 
     welcome: dict[str, Any]
     resumed: bool = False
+    server: str = ""
 
     @property
     def recovered(self) -> bool:
@@ -35,6 +41,32 @@ class Opened:
     def gap(self) -> bool:
         """Whether it resumed and messages in between are lost to it."""
         return self.resumed and not self.recovered
+
+    @property
+    def degraded(self) -> bool:
+        """Whether the server takes no messages for now, as it tells again when that is over."""
+        server = self.welcome.get("server")
+        return isinstance(server, dict) and server.get("degraded") is True
+
+
+@dataclass(frozen=True, slots=True)
+class Degraded:
+    """The server keeps the connection, and is without what it shares messages through: none flow until it
+    has that back."""
+
+    frame: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """The server is whole again, and welcomed this client anew on the connection that is open."""
+
+    welcome: dict[str, Any]
+
+    @property
+    def recovered(self) -> bool:
+        """Whether nothing is lost: what was said meanwhile follows."""
+        return self.welcome.get("recovered") is True
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +116,7 @@ class Waiting:
     seconds: float
 
 
-Event = Opened | Received | Closed | Moved | Refused | Failed | Waiting
+Event = Opened | Degraded | Restored | Received | Closed | Moved | Refused | Failed | Waiting
 
 
 def is_final(event: Event) -> bool:

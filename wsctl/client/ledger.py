@@ -1,6 +1,7 @@
 """Who should have received what, and who did. No I/O, no clock."""
 
 from array import array
+from collections import defaultdict
 
 from wsctl.client.ranges import Ranges
 
@@ -10,8 +11,8 @@ class Ledger:
 
     A message is due to every client, whether connected at the moment or not, with one exception: nobody
     received it, and either its connection has ended, so that it may never have reached the server, or the
-    server refuses its sender's messages. Those are unconfirmed. One that nobody received and whose
-    connection lives on was lost: every client missed it.
+    server refuses its sender's messages at the time. Those are unconfirmed. One that nobody received and
+    whose connection lives on was lost: every client missed it.
 
     In order means two things: no message before an earlier one of its sender, and no two clients that
     received messages in different orders. The witness of the second is the order in which messages were
@@ -40,7 +41,7 @@ class Ledger:
         self._reached = array("I", [0]) * clients
         self._confirmed = Ranges()
         self._unseen: list[set[int]] = [set() for _ in range(clients)]
-        self._refused: set[int] = set()
+        self._refused: defaultdict[int, set[str]] = defaultdict(set)
 
     def send(self, sender: int) -> int:
         """A client is about to send; returns the message's number."""
@@ -48,7 +49,7 @@ class Ledger:
         self.sent += 1
         self._senders.append(sender)
         self._places.append(0)
-        if sender not in self._refused:
+        if not self._refused.get(sender):
             self._unseen[sender].add(number)
         return number
 
@@ -72,10 +73,14 @@ class Ledger:
         """A client's connection ended: what nobody has received of it may never have arrived."""
         self._unseen[client].clear()
 
-    def refuse(self, client: int) -> None:
+    def refuse(self, client: int, reason: str) -> None:
         """The server said that it refuses messages of a client; it does not say which."""
-        self._refused.add(client)
+        self._refused[client].add(reason)
         self._unseen[client].clear()
+
+    def accept(self, client: int, reason: str) -> None:
+        """The server said that what it refused messages of a client for is over."""
+        self._refused[client].discard(reason)
 
     @property
     def expected(self) -> int:

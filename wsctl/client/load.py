@@ -1,4 +1,4 @@
-"""A load on a server: many sessions that send in turn, until it is over."""
+"""A load on one or several servers: many sessions that send in turn, until it is over."""
 
 import asyncio
 import time
@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from wsctl.client.account import BEAT, Account
-from wsctl.client.events import Closed, Event, Failed, Received, Refused
+from wsctl.client.events import Event, Received
+from wsctl.client.pointless import pointless
 from wsctl.client.publisher import Client, Publisher
 from wsctl.client.report import LoadReport
-from wsctl.codes import CloseCode
-from wsctl.errors import Refused as ServerRefused
-from wsctl.errors import Unreachable, WsctlError
+from wsctl.client.rollcall import RollCall
+from wsctl.client.session import NotConnected
+from wsctl.errors import WsctlError
 
 CONNECTING = 100
 """Handshakes under way at a time: a listener's backlog and the handshake's timeout hold for that many."""
@@ -28,12 +29,18 @@ LEAVE = 2.0
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """What to do: `ids` are the clients, `duration` is in seconds, `rate` in messages a second from all of
-    them together, `size` in bytes."""
+    them together, `size` in bytes. `servers` are what messages call the servers, in the order in which the
+    clients are dealt to them; each has one at least."""
 
     ids: tuple[str, ...]
+    servers: tuple[str, ...]
     duration: float
     rate: float
     size: int
+
+    def server(self, client: int) -> str:
+        """The server of a client's own, which is told by its place."""
+        return self.servers[client % len(self.servers)]
 
 
 class Load:
@@ -51,7 +58,8 @@ class Load:
         self._clients = [client(name) for name in plan.ids]
         self._clock = clock
         self._patience = settle
-        self._account = Account(plan.ids)
+        self._account = Account(plan.ids, plan.servers)
+        self._roll = RollCall(plan.servers)
         self._tasks: list[asyncio.Task[None]] = []
         self._news = asyncio.Event()
         self._halt = asyncio.Event()
@@ -82,10 +90,12 @@ class Load:
 
         Raises:
             Unreachable, Refused: a client could not connect, or not stay, before publishing began.
-            WsctlError: the server takes no messages from clients.
+            WsctlError: a server takes no messages from clients, or several are not one.
         """
         try:
             await self._connect()
+            if len(self._plan.servers) > 1:
+                await self._call_the_roll()
             if not self.stopped:
                 await self._publish()
                 await self._settle()
@@ -101,6 +111,18 @@ class Load:
             most = CONNECTING if index + 1 < count else 1
             while index + 1 - len(self._account.connected) >= most and not self.stopped:
                 await self._change()
+
+    async def _call_the_roll(self) -> None:
+        """Raises WsctlError when the servers do not share their messages."""
+        for client, server in zip(self._clients, self._plan.servers, strict=False):
+            with suppress(NotConnected):  # which ends the run with a better reason
+                await client.send(self._roll.text(server))
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._patience):
+                while not (self._roll.complete or self.stopped):
+                    await self._change()
+        if not self.stopped and (fault := self._roll.fault()):
+            raise WsctlError(fault)
 
     async def _publish(self) -> None:
         self._account.begin(self._clock())
@@ -162,28 +184,14 @@ class Load:
         # Once it is over, events are still taken, for the server's close frame stands behind them.
         async for event in self._clients[index].events():
             if not self._over:
-                self._account.take(index, event, self._clock())
-                self._check(index, event)
+                self._take(index, event)
                 self._news.set()
 
-    def _check(self, index: int, event: Event) -> None:
-        """End the run when this makes it pointless."""
-        match event:
-            case Received({"type": "error", "code": "publish_disabled"}):
-                text = "the server takes no messages from clients: start it with --client-publish"
-                self._give_up(WsctlError(text))
-            case Closed() | Refused() | Failed() if not self.publishing:
-                self._give_up(_reason(self._plan.ids[index], event))
-
-
-def _reason(client_id: str, event: Closed | Refused | Failed) -> WsctlError:
-    """Why a run cannot begin."""
-    match event:
-        case Failed(message):
-            return Unreachable(message)
-        case Refused(status, _, message):
-            return ServerRefused(f"the server refused client {client_id} with HTTP {status}: {message}")
-        case Closed(CloseCode.REPLACED):
-            return ServerRefused(f"another program connected as {client_id}: choose another --id")
-        case Closed(code, reason):
-            return ServerRefused(f"the server closed client {client_id} with {code}: {reason}")
+    def _take(self, index: int, event: Event) -> None:
+        plan = self._plan
+        self._account.take(index, event, self._clock())
+        if isinstance(event, Received) and not self.publishing:
+            self._roll.hear(self._account.server(index), event.frame)
+        trouble = pointless(plan.ids[index], plan.server(index), event, publishing=self.publishing)
+        if trouble:
+            self._give_up(trouble)

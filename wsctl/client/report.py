@@ -12,15 +12,19 @@ class LoadReport:
     """A run as it stands. Deliveries count each message once for each client.
 
     Attributes:
+        servers: how many of the connected clients each server has.
         duration_s: seconds since publishing began, until it ended.
         missed: due and not received; during the run, of messages that are not on their way any more.
         unconfirmed: messages that nobody received and that may never have reached the server.
         close_codes, refused, errors: how often a connection ended with a code, a handshake was answered
             with a status, a message was answered with an error.
-        reconnects: connections after each client's first one, of which `resumed` went on without a gap and
-            `unrecovered` were told that messages in between are lost.
+        reconnects: connections after each client's first one, of which `resumed` went on without a gap.
+        unrecovered: how often a client was told that messages are lost to it, when it came back or on a
+            connection that stayed open while its server was degraded.
+        degraded: how often a client was told that its server is.
         planned: connections that ended at the moment which the server had named.
-        replayed: deliveries, to a client that had resumed, of messages sent before it was back.
+        replayed: deliveries, to a client that had resumed or whose server had been degraded, of messages
+            sent before that was over.
         failures: attempts to connect that reached nobody.
         latency: from sending to receiving, without what was replayed; None when there is nothing else.
         silence_s: longest time that any client received no message of the run while publishing went on;
@@ -30,6 +34,7 @@ class LoadReport:
 
     clients: int
     connected: int
+    servers: Mapping[str, int]
     duration_s: float
     sent: int
     delivered: int
@@ -42,6 +47,7 @@ class LoadReport:
     reconnects: int
     resumed: int
     unrecovered: int
+    degraded: int
     planned: int
     replayed: int
     failures: int
@@ -68,6 +74,7 @@ class LoadReport:
         return {
             "clients": self.clients,
             "connected": self.connected,
+            "servers": dict(self.servers),
             "duration_s": round(self.duration_s, 3),
             "sent": self.sent,
             "delivered": self.delivered,
@@ -79,6 +86,7 @@ class LoadReport:
             "reconnects": self.reconnects,
             "resumed": self.resumed,
             "unrecovered": self.unrecovered,
+            "degraded": self.degraded,
             "planned": self.planned,
             "replayed": self.replayed,
             "failures": self.failures,

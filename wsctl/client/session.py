@@ -3,7 +3,7 @@
 import asyncio
 import random
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from typing import Any, TypeVar
 
@@ -13,16 +13,30 @@ from websockets.protocol import State
 
 from wsctl.client.backoff import Backoff
 from wsctl.client.connecting import OPEN_TIMEOUT, ending, handshake, hang_up
-from wsctl.client.cursor import Cursor
 from wsctl.client.departure import Departure
-from wsctl.client.events import Closed, Event, Failed, Moved, Opened, Received, Refused, Waiting, is_final
+from wsctl.client.events import (
+    Closed,
+    Degraded,
+    Event,
+    Failed,
+    Moved,
+    Opened,
+    Received,
+    Refused,
+    Restored,
+    Waiting,
+    is_final,
+)
 from wsctl.client.frames import decoded
+from wsctl.client.hearing import Hearing
 from wsctl.client.reasons import explained, refusal
+from wsctl.client.route import Route
 from wsctl.client.target import Target
 from wsctl.codes import CloseCode
 
 __all__ = [
     "Closed",
+    "Degraded",
     "Event",
     "Failed",
     "Moved",
@@ -30,6 +44,7 @@ __all__ = [
     "Opened",
     "Received",
     "Refused",
+    "Restored",
     "Session",
     "Waiting",
 ]
@@ -46,26 +61,30 @@ class NotConnected(Exception):
 
 
 class Session:
-    """One client id on one server, one connection at a time; each resumes where the one before it ended."""
+    """One client id, one connection at a time; each resumes where the one before it ended.
+
+    It goes to the server `target`, and when that does not take it to one of `others`, which share their
+    messages with it; after each connection it tries its own first.
+    """
 
     def __init__(
         self,
         target: Target,
         client_id: str,
         *,
+        others: Sequence[Target] = (),
         uniform: Callable[[float, float], float] = random.uniform,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._target = target
-        self._url = target.websocket(client_id)
+        self._route = Route(target, others)
+        self._client_id = client_id
         self._sleep = sleep
         self._clock = clock
         self._backoff = Backoff(uniform)
-        self._cursor = Cursor()
+        self._hearing = Hearing()
         self._closing = asyncio.Event()
         self._connection: ClientConnection | None = None
-        self._welcomed = False
         self._hurried = False
 
     async def events(self) -> AsyncGenerator[Event, None]:
@@ -75,11 +94,17 @@ class Session:
         closes the generator closes the connection.
         """
         while not self._closing.is_set():
+            taken = False
             async with aclosing(self._attempt()) as attempt:
                 async for event in attempt:
+                    taken = taken or isinstance(event, Opened)
                     yield event
             if self._closing.is_set() or is_final(event):
                 return
+            if taken:
+                self._route.ended()
+            elif self._route.turned_away():
+                continue
             if isinstance(event, Moved) and not self._hurried:
                 self._hurried = True
                 continue
@@ -95,7 +120,7 @@ class Session:
             NotConnected: there is no open connection.
         """
         connection = self._connection
-        if connection is None or not self._welcomed or connection.state is not State.OPEN:
+        if connection is None or not self._hearing.welcomed or connection.state is not State.OPEN:
             raise NotConnected
         try:
             await connection.send(text)
@@ -111,13 +136,15 @@ class Session:
 
     async def _attempt(self) -> AsyncGenerator[Event, None]:
         """One connection from the handshake to its end; the last event says how it ended."""
+        target = self._route.target
+        url = self._hearing.cursor.url(target.websocket(self._client_id))
         try:
-            connection = await self._unless_closing(handshake(self._target, self._cursor.url(self._url)))
+            connection = await self._unless_closing(handshake(target, url))
         except InvalidStatus as error:
             yield refusal(error.response)
             return
         except (OSError, ValueError, WebSocketException) as error:
-            yield Failed(f"cannot connect to {self._target.name}: {explained(error)}")
+            yield Failed(f"cannot connect to {target.name}: {explained(error)}")
             return
         if connection is None:
             return
@@ -127,22 +154,24 @@ class Session:
                 async for event in life:
                     yield event
         finally:
-            if self._welcomed and self._clock() - began >= STEADY:
+            if self._hearing.welcomed and self._clock() - began >= STEADY:
                 self._backoff.reset()
                 self._hurried = False
-            self._connection, self._welcomed = None, False
+            self._connection = None
+            self._hearing.ended()
             await hang_up(connection)
 
     async def _life(self, connection: ClientConnection) -> AsyncGenerator[Event, None]:
         departure = Departure(connection.close, self._sleep)
+        name = self._route.target.name
         try:
             if self._closing.is_set():
                 await connection.close()
             while (frame := decoded(await self._next(connection))) is not None:
                 yield self._read(frame, departure)
-            yield Failed(f"{self._target.name} is no wsctl server: it sends something else", True)
+            yield Failed(f"{name} is no wsctl server: it sends something else", True)
         except TimeoutError:
-            yield Failed(f"{self._target.name} accepts connections and then says nothing")
+            yield Failed(f"{name} accepts connections and then says nothing")
         except ConnectionClosed as error:
             closed = ending(error)
             # Another code than the answer to ours, or none, is what the server has to say.
@@ -151,23 +180,15 @@ class Session:
             departure.cancel()
 
     async def _next(self, connection: ClientConnection) -> str | bytes:
-        if self._welcomed:
+        if self._hearing.welcomed:
             return await connection.recv()
         async with asyncio.timeout(OPEN_TIMEOUT):
             return await connection.recv()
 
     def _read(self, frame: dict[str, Any], departure: Departure) -> Event:
-        match frame.get("type"):
-            case "message":
-                self._cursor.message(frame)
-            case "welcome":
-                opened = Opened(frame, resumed=self._cursor.at is not None)
-                self._cursor.welcome(frame)
-                self._welcomed = True
-                return opened
-            case "shutdown":
-                departure.hear(frame)
-        return Received(frame)
+        if frame.get("type") == "shutdown":
+            departure.hear(frame)
+        return self._hearing.take(frame, self._route.target.name)
 
     async def _unless_closing(self, work: Awaitable[T]) -> T | None:
         """The result of `work`, or None when the session was closed before it was there."""

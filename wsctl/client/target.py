@@ -1,6 +1,6 @@
 """Which server a command means: one of this machine's, or an address."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import quote, urlsplit
 
@@ -65,6 +65,15 @@ def find_all(url: str | None, port: int | None, environ: Mapping[str, str]) -> l
     by one: at least one, the oldest first."""
     address = _address(url, port, environ)
     return [address] if address else [_local(record, environ) for record in _serving(_running(port, environ))]
+
+
+def find_each(urls: Sequence[str], port: int | None, environ: Mapping[str, str]) -> list[Target]:
+    """Like `find`, of several URLs; one that is there twice counts once. Without one, the server of this
+    machine. A `port` beats what is in `WSCTL_URL`."""
+    if port is not None and urls and " ".join(urls) == " ".join(environ.get("WSCTL_URL", "").split()):
+        urls = ()
+    targets = [find(url, port, environ) for url in urls] or [find(None, port, environ)]
+    return list(dict.fromkeys(targets))
 
 
 def _address(url: str | None, port: int | None, environ: Mapping[str, str]) -> Target | None:

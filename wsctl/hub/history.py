@@ -27,6 +27,7 @@ class History:
     Attributes:
         floor: the id behind which everything is kept.
         bytes: of the frames kept.
+        is_full_of_bytes: whether it was their size, and not their number, that let the last one go.
     """
 
     def __init__(self, floor: MessageId, most: int, most_bytes: int) -> None:
@@ -36,6 +37,7 @@ class History:
         self._most_bytes = most_bytes
         self._entries: deque[Entry] = deque()
         self._held = False
+        self.is_full_of_bytes = False
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -71,13 +73,16 @@ class History:
         return list(self._entries)
 
     def restore(self, floor: MessageId, entries: Iterable[Entry]) -> None:
-        """Begin with what another history kept."""
+        """Begin anew, with what another history kept."""
         self.floor = floor
+        self.bytes = 0
+        self._entries.clear()
         for entry in entries:
             self.add(entry)
 
     def _trim(self) -> None:
         while self._entries and (len(self._entries) > self._most or self.bytes > self._most_bytes):
+            self.is_full_of_bytes = len(self._entries) <= self._most
             oldest = self._entries.popleft()
             self.floor = oldest.id
             self.bytes -= len(oldest.batch.wire)

@@ -1,6 +1,7 @@
 """What becomes of the frames that clients send."""
 
 from collections.abc import Callable
+from functools import partial
 
 from wsctl import messages
 from wsctl.codes import CloseCode
@@ -33,7 +34,7 @@ class Intake:
             self._tell(connection, "publish_disabled", "this server does not take messages from clients")
             return
         self.received += 1
-        self._log.append(connection.client_id, text)
+        self._log.append(connection.client_id, text, refused=partial(self._refuse, connection))
 
     def binary(self, connection: Connection) -> None:
         """Binary data is not a message here."""
@@ -66,6 +67,10 @@ class Intake:
     def _cut(self, connection: Connection) -> None:
         reason = "the rate limit was ignored for too long"
         connection.close(CloseCode.POLICY_VIOLATION, reason, Ending.EVICTED)
+
+    def _refuse(self, connection: Connection, why: str) -> None:
+        if connection.ending is None:
+            self._tell(connection, "degraded", why)
 
     def _tell(self, connection: Connection, code: str, text: str) -> None:
         connection.offer(Batch((messages.error(code, text),)))

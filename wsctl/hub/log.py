@@ -1,8 +1,9 @@
 """Where a message gets its id, and with it its place in the one order of all messages."""
 
+import secrets
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
+from itertools import count
 from typing import Any, NamedTuple
 
 from wsctl import messages
@@ -12,13 +13,36 @@ from wsctl.hub.history import Entry, History, MessageId
 Receipt = Callable[[str, int], None]
 """Called with a message's id and how many clients it was sent to."""
 
+Refused = Callable[[str], None]
+"""Called with why a message was not taken, or may not have been."""
+
+
+class Key(NamedTuple):
+    """The `n`-th message that one process's log did not number itself: by it a message that is sent twice
+    is known, and its writer knows it when it comes back."""
+
+    writer: str
+    n: int
+
 
 class Draft(NamedTuple):
     """A message that has no id yet; `to` is None for everyone."""
 
+    key: Key
     sender: str
     data: Any
     to: tuple[str, ...] | None = None
+
+
+class _Pending(NamedTuple):
+    draft: Draft
+    receipt: Receipt | None
+    refused: Refused | None
+
+
+Forward = Callable[[Draft], None]
+"""Passes a draft to whoever gives the ids, each writer's in the order of their keys. What it cannot pass, it
+gives to `MessageLog.refuse`. Raises ValueError for data that is not JSON."""
 
 
 class MessageLog:
@@ -27,11 +51,12 @@ class MessageLog:
     An id is `MILLISECONDS-SEQUENCE`, the form of a Redis stream's: ids of a later process are
     larger, and one that this process never gave can be told from one that it did.
 
-    A log that follows gives no ids: what is appended goes to the log that it follows, and comes back
-    through `take` with everything else, in the order of that one.
+    A log with `home`, or one that follows, gives no ids: what is appended goes there, and comes back
+    through `take` with everything else, in the order of that place.
 
     Attributes:
         history: what can be resumed after.
+        writer: the name of this log in the keys of its drafts.
         published: messages that got their place since the start.
         tap: is told of each message after the clients of this process were sent it, and to how many;
             returns to how many it goes elsewhere.
@@ -43,92 +68,127 @@ class MessageLog:
         most: int = 0,
         most_bytes: int = 0,
         wall: Callable[[], float] = time.time,
+        home: Forward | None = None,
     ) -> None:
         self._deliver = deliver
         self._wall = wall
         self._position: MessageId = (int(wall() * 1000), 0)
-        self._forward: Callable[[Draft], None] | None = None
-        self._forwarded: deque[tuple[Draft, Receipt | None]] = deque()
+        self._home = self._forward = home
+        self._pending: dict[Key, _Pending] = {}
+        self._drafted = count(1)
+        self.writer = secrets.token_hex(8)
         self.history = History(self._position, most, most_bytes)
         self.published = 0
-        self.tap: Callable[[Entry, int], int] | None = None
+        self.tap: Callable[[Entry, int, Key | None], int] | None = None
 
     @property
     def newest(self) -> str:
         """The newest message's id; before the first one, an id that lies before it."""
-        return _written(self._position)
+        return written(self._position)
 
     @property
     def position(self) -> MessageId:
         return self._position
 
     def append(
-        self, sender: str, data: Any, to: tuple[str, ...] | None = None, receipt: Receipt | None = None
+        self,
+        sender: str,
+        data: Any,
+        to: tuple[str, ...] | None = None,
+        receipt: Receipt | None = None,
+        *,
+        refused: Refused | None = None,
+        key: Key | None = None,
     ) -> None:
         """Give the message its id and hand it to the connections, in id order.
+
+        Either `receipt` or `refused` is called, maybe before this returns. `key` comes with a draft of
+        another log.
 
         Raises:
             ValueError: the data is not JSON.
         """
         if self._forward:
-            draft = Draft(sender, data, to)
-            self._forward(draft)
-            self._forwarded.append((draft, receipt))
+            draft = Draft(key or Key(self.writer, next(self._drafted)), sender, data, to)
+            self._pass_on(self._forward, _Pending(draft, receipt, refused))
             return
         ts = self._wall()
         ms, (last_ms, last_sequence) = int(ts * 1000), self._position
         # A clock that was set back must not reorder ids.
         position = (ms, 0) if ms > last_ms else (last_ms, last_sequence + 1)
-        payload = messages.message(messages.Message(_written(position), ts, sender, data, to))
-        recipients = self._keep(Entry(position, Batch((payload,)), to))
+        payload = messages.message(messages.Message(written(position), ts, sender, data, to))
+        recipients = self._keep(Entry(position, Batch((payload,)), to), key)
         if receipt:
             receipt(self.newest, recipients)
 
-    def take(self, entry: Entry, recipients: int, *, own: bool) -> None:
-        """While following: a message has got its place, and is for so many clients; `own` is the one that was
-        forwarded longest ago."""
-        self._keep(entry)
-        receipt = self._forwarded.popleft()[1] if own else None
-        if receipt:
-            receipt(self.newest, recipients)
+    def take(
+        self, entry: Entry, key: Key | None, *, elsewhere: int = 0, recipients: int | None = None
+    ) -> None:
+        """A message has got its place, where this log's get theirs. It is for so many clients `elsewhere`, or
+        for so many `recipients` in all."""
+        here = self._keep(entry, key, elsewhere)
+        pending = self._pending.pop(key, None) if key else None
+        if pending and pending.receipt:
+            pending.receipt(self.newest, here if recipients is None else recipients)
+
+    def refuse(self, key: Key, why: str) -> None:
+        """A draft that was passed on got no place, or nobody knows whether it did."""
+        pending = self._pending.pop(key, None)
+        if pending and pending.refused:
+            pending.refused(why)
 
     def after(self, since: str, client_id: str) -> list[Batch] | None:
         """What a client missed that has seen the message `since`; None when that cannot be told."""
-        seen = _read(since)
+        seen = read_id(since)
         found = None if seen is None else self.history.since(seen)
         return None if found is None else [entry.batch for entry in found if entry.is_for(client_id)]
 
-    def follow(self, forward: Callable[[Draft], None]) -> None:
-        """Give no ids from here on. `forward` raises ValueError for data that is not JSON."""
+    def follow(self, forward: Forward) -> None:
+        """Give no ids from here on. What is under way is passed on again, to the new place."""
         self._forward = forward
+        self._again()
 
     def lead(self) -> None:
-        """Give ids (again). What was forwarded and did not come back gets its place now."""
-        self._forward = None
-        lost, self._forwarded = self._forwarded, deque()
-        for draft, receipt in lost:
-            self.append(*draft, receipt)
+        """Give ids (again), or have them given at home. What did not come back gets its place now."""
+        self._forward = self._home
+        self._again()
 
     def restore(self, position: MessageId, floor: MessageId, entries: Sequence[Entry]) -> None:
-        """Go on where another log of this server stands, before anything was appended."""
+        """Go on where another log stands; nothing that was kept here is."""
         self._position = position
         self.history.restore(floor, entries)
 
-    def _keep(self, entry: Entry) -> int:
+    def _again(self) -> None:
+        under_way, self._pending = self._pending, {}
+        for draft, receipt, refused in under_way.values():
+            self.append(draft.sender, draft.data, draft.to, receipt, refused=refused, key=draft.key)
+
+    def _pass_on(self, forward: Forward, pending: _Pending) -> None:
+        key = pending.draft.key
+        self._pending[key] = pending
+        try:
+            forward(pending.draft)
+        except ValueError:
+            del self._pending[key]
+            raise
+
+    def _keep(self, entry: Entry, key: Key | None, elsewhere: int = 0) -> int:
         self._position = entry.id
         self.history.add(entry)
         self.published += 1
-        recipients = self._deliver(entry)
-        return recipients + (self.tap(entry, recipients) if self.tap else 0)
+        recipients = self._deliver(entry) + elsewhere
+        return recipients + (self.tap(entry, recipients, key) if self.tap else 0)
 
 
-def _written(message_id: MessageId) -> str:
+def written(message_id: MessageId) -> str:
+    """An id as clients see it."""
     return f"{message_id[0]}-{message_id[1]}"
 
 
-def _read(text: str) -> MessageId | None:
+def read_id(text: str) -> MessageId | None:
+    """What `written` made of an id; None for anything else."""
     ms, dash, sequence = text.partition("-")
     valid = dash and ms.isdecimal() and sequence.isdecimal() and text.isascii()
     found = (int(ms), int(sequence)) if valid else None
     # One spelling an id: 007-1 is none.
-    return found if found and _written(found) == text else None
+    return found if found and written(found) == text else None

@@ -13,7 +13,8 @@ class Drain:
     Attributes:
         reason: what it was begun by, for people.
         final: why it cannot be cancelled; None when it can.
-        told_at: when the clients are told, which is when the timeout starts.
+        told_at: when the clients are told at the earliest, which is when the timeout starts.
+        waiting_for: how many servers must have drained before; None while that is not known.
         deadline: when they are closed by force.
         baseline: who was there when they were told.
         closed_some: whether it has closed clients before the deadline.
@@ -25,6 +26,8 @@ class Drain:
         self.baseline = counts
         self.closed_some = False
         self.told_at = now + pace.delay
+        self.waiting_for: int | None = None if pace.in_turn else 0
+        self._delay_over = False
         self._began = now
         self._pace = pace
         self._forecast = Forecast(now, counts.active)
@@ -36,6 +39,15 @@ class Drain:
         begin = max(now, self.told_at)
         self.deadline = begin + timeout
         self._spread = Spread(max(begin, self.deadline - self._pace.spread), self.deadline)
+
+    def may_tell(self, now: float, active: int) -> bool:
+        """Whether it is time to tell the clients; without any, nobody's turn is waited for."""
+        self._delay_over = now >= self.told_at
+        return self._delay_over and (self.waiting_for == 0 or not active)
+
+    def lame_until(self) -> float:
+        """When something must be looked at while the clients are not told."""
+        return self.deadline if self._delay_over else self.told_at
 
     def tell(self, now: float, counts: Counts) -> None:
         """The clients are told now: the account of who leaves starts."""
@@ -88,4 +100,5 @@ class Drain:
             handed_over=counts.handed_over,
             eta_s=None if eta is None else round(eta, 3),
             longest=counts.longest,
+            waiting_for=(self.waiting_for or 0) if phase is Phase.LAMEDUCK else 0,
         )

@@ -75,6 +75,11 @@ class DrainDriver:
         for shown in self._observers:
             shown.cancelled()
 
+    def turn(self, waiting_for: int) -> None:
+        """So many servers must have drained before this one may."""
+        self._carry_out(self._life.turn(waiting_for, self._clock(), self.counts()))
+        self._poke.set()
+
     def hand_over(self) -> None:
         """A successor is to take over. Raises `NotDraining` when the server does not serve."""
         self._life.hand_over()

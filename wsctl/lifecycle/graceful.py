@@ -4,7 +4,7 @@ Facts come in as arguments (the time, who is left, which signal), decisions go o
 as `DrainProgress`. The bar, the log, `status` and `/health` all read that one record.
 
     first SIGTERM/SIGINT or a request -> lameduck for the delay, if there is one: not ready, else as before
-    the delay is over                 -> draining: new clients are turned away, messages flow
+    the delay is over, and its turn   -> draining: new clients are turned away, messages flow
     nobody left                       -> stopped
     deadline, or SIGINT again         -> closing: a close frame to all, then abort, then stopped
 
@@ -133,6 +133,13 @@ class GracefulShutdownManager:
         self._drain = None
         return [Action.REASSURE] if told else []
 
+    def turn(self, waiting_for: int, now: float, counts: Counts) -> list[Step]:
+        """So many servers must have drained before this one may; none: it is this one's turn."""
+        if self._drain is None or self._drain.waiting_for == waiting_for:
+            return []
+        self._drain.waiting_for = waiting_for
+        return self.step(now, counts)
+
     def hand_over(self) -> None:
         """A successor is to take over: until `stay` or `handed_over` there is no drain.
 
@@ -153,7 +160,7 @@ class GracefulShutdownManager:
         """The successor serves: who is left here drains, and has a place to go to at once."""
         self._leave_handover()
         reason = self._first_signal[0] if self._first_signal else "handover"
-        pace = replace(self._pace, delay=0.0, window=self._pace.window or HANDOVER_WINDOW)
+        pace = replace(self._pace, delay=0.0, window=self._pace.window or HANDOVER_WINDOW, in_turn=False)
         return self._begin(pace, now, counts, reason, _SUCCEEDED)
 
     def step(self, now: float, counts: Counts) -> list[Step]:
@@ -163,8 +170,8 @@ class GracefulShutdownManager:
             return self._closing(now, counts)
         if self.phase is Phase.DRAINING and self._drain:
             return self._draining(self._drain, now, counts)
-        if self.phase is Phase.LAMEDUCK and self._drain and now >= self._drain.told_at:
-            return self._tell(self._drain, now, counts)
+        if self.phase is Phase.LAMEDUCK and self._drain:
+            return self._lame(self._drain, now, counts)
         return []
 
     def wake_at(self) -> float | None:
@@ -173,7 +180,7 @@ class GracefulShutdownManager:
             return self._abort_at
         if self._drain is None or self.phase is Phase.STOPPED:
             return None
-        return self._drain.told_at if self.phase is Phase.LAMEDUCK else self._drain.next_at()
+        return self._drain.lame_until() if self.phase is Phase.LAMEDUCK else self._drain.next_at()
 
     def progress(self, now: float, counts: Counts) -> DrainProgress | None:
         """The drain as it stands at `now`; None when there is none."""
@@ -182,7 +189,7 @@ class GracefulShutdownManager:
 
     def _begin(self, pace: Pace, now: float, counts: Counts, reason: str, final: str | None) -> list[Step]:
         self._drain = Drain(pace, now, counts, reason, final)
-        if pace.delay:
+        if pace.delay or (pace.in_turn and counts.active):
             self._life.move(Phase.LAMEDUCK)
             return []
         return self._tell(self._drain, now, counts)
@@ -192,6 +199,11 @@ class GracefulShutdownManager:
             return self._begin(self._pace, now, counts, name, _BY_SIGNAL)
         self._drain.reason, self._drain.final = name, _BY_SIGNAL
         return self.step(now, counts)
+
+    def _lame(self, drain: Drain, now: float, counts: Counts) -> list[Step]:
+        if drain.may_tell(now, counts.active):
+            return self._tell(drain, now, counts)
+        return self._close(drain, now, counts) if now >= drain.deadline else []
 
     def _tell(self, drain: Drain, now: float, counts: Counts) -> list[Step]:
         self._life.move(Phase.DRAINING)

@@ -11,6 +11,7 @@ The old process is called the predecessor, the new one the successor. They speak
     begin: position of the log, who is there -->
     publish: what a client here sends      -->
                                            <--  message: what got its id, for those still here
+                                           <--  unpublished: what got none, and why
     move: connections, oldest first        -->
                                            <--  moved: how many, the longest silence among them
     joined, left: who came and went here   -->
@@ -28,7 +29,7 @@ ids and accepts connections again.
 from dataclasses import dataclass
 from enum import StrEnum
 
-VERSION = 1
+VERSION = 2
 """Of what is said above. A successor of another version refuses, and the predecessor goes on."""
 
 VARIABLE = "WSCTL_HANDOVER_FD"

@@ -35,6 +35,7 @@ def merged(parts: Sequence[DrainProgress]) -> DrainProgress:
         handed_over=sum(part.handed_over for part in parts),
         eta_s=_eta(parts),
         longest=tuple(longest[:LONGEST]),
+        waiting_for=max(part.waiting_for for part in parts),
     )
 
 

@@ -65,11 +65,15 @@ class DrainLog:
         self._line("drained", progress, _END, exit_code=int(exit_code))
 
     def _line(self, event: str, progress: DrainProgress, names: tuple[str, ...], **more: object) -> None:
+        if progress.waits:
+            names = (*names, "waiting_for")
         fields = {name: value for name in names if (value := getattr(progress, name)) is not None}
         log.info(event, extra={"fields": fields | more})
 
 
 def _doing(progress: DrainProgress) -> str:
+    if progress.waits:
+        return "lameduck, waits for its turn"
     return "lameduck" if progress.phase is Phase.LAMEDUCK else "draining"
 
 

@@ -13,13 +13,15 @@ class Pace:
 
     `delay` passes before clients are told, `timeout` after that until they are closed by force; in the
     last `spread` of it they are closed one after the other; `window` is the time over which they are
-    asked to leave, each at its own moment.
+    asked to leave, each at its own moment. `in_turn` means that clients are told only when it is this
+    server's turn to drain; the deadline does not wait for that.
     """
 
     timeout: float
     delay: float = 0.0
     spread: float = 0.0
     window: float = 0.0
+    in_turn: bool = False
 
 
 def moments(count: int, window: float) -> list[float]:

@@ -1,7 +1,7 @@
 """The facts of a drain: what it is told, and what it tells. The bar, the log and `status` all read these."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from typing import Any
 
 from wsctl.lifecycle.phases import Phase
@@ -43,7 +43,8 @@ class DrainProgress:
     counted from when the clients were told; `handed_over` to a successor, which was before, is all there
     were. `oldest` is the id of the client connected longest, `longest` are a few of them, oldest first.
     `remaining_s` is the time to the deadline; `eta_s` the time until the last has left if they go on
-    leaving as they do, None while nobody leaves.
+    leaving as they do, None while nobody leaves. `waiting_for` is how many servers of its cluster drain, or
+    wait to, before this one, which stays lame until then; 0 when it has its turn.
     """
 
     phase: Phase
@@ -62,14 +63,20 @@ class DrainProgress:
     handed_over: int = 0
     eta_s: float | None = None
     longest: tuple[Stay, ...] = ()
+    waiting_for: int = 0
+
+    @property
+    def waits(self) -> bool:
+        """Whether it waits for its turn to tell the clients."""
+        return self.phase is Phase.LAMEDUCK and self.waiting_for > 0
 
 
 def read_progress(told: Mapping[str, Any]) -> DrainProgress:
-    """The record that an account of it was made from.
+    """The record that an account of it was made from; an older version's tells less.
 
     Raises:
         KeyError, TypeError, ValueError: it is the account of another version's.
     """
-    known = {field.name: told[field.name] for field in fields(DrainProgress)}
-    longest = tuple(Stay(**{f.name: stay[f.name] for f in fields(Stay)}) for stay in known["longest"])
+    known = {f.name: told[f.name] for f in fields(DrainProgress) if f.name in told or f.default is MISSING}
+    longest = tuple(Stay(**{f.name: stay[f.name] for f in fields(Stay)}) for stay in known.get("longest", ()))
     return DrainProgress(**known | {"phase": Phase(known["phase"]), "longest": longest})

@@ -151,7 +151,10 @@ async def ready(node: HasNode) -> JSONResponse:
 
 @router.get("/api/status", dependencies=OPERATORS, summary="Everything `wsctl status` shows")
 async def status(node: HasNode, clients: bool = False) -> dict[str, Any]:
-    return node.status(clients)
+    facts = node.status(clients)
+    if clients and node.shared:
+        facts["clients"] += await node.shared.clients_elsewhere()
+    return facts
 
 
 @router.post("/api/broadcast", dependencies=OPERATORS, openapi_extra=_takes(Broadcast))
@@ -174,7 +177,11 @@ async def broadcast(request: Request, node: HasNode) -> Published:
         if not published.done():  # who asked may have hung up
             published.set_result(Published(id=message_id, recipients=recipients))
 
-    node.log.append(messages.SERVER, wanted.data, to, receipt)
+    def refused(why: str) -> None:
+        if not published.done():
+            published.set_exception(Failure(HTTPStatus.SERVICE_UNAVAILABLE, "degraded", why))
+
+    node.log.append(messages.SERVER, wanted.data, to, receipt, refused=refused)
     return await published
 
 

@@ -44,9 +44,10 @@ def create_guest_app(settings: Settings, environ: Mapping[str, str]) -> FastAPI:
         if _several_workers(environ) and islands(settings):
             log.warning("%s", ISLANDS)
         node: Node = app.state.node
+        await node.open()
         async with node.running():
             if not node.driver.stopped.is_set():
-                node.life.started()
+                node.started()
             with _Signals(node):
                 yield
 

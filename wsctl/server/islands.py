@@ -7,14 +7,14 @@ from wsctl.settings import Settings
 
 ISLANDS = (
     "several workers without a shared store: each is an island, and what a client says reaches only the "
-    "clients of the worker that took it; run one worker"
+    "clients of the worker that took it; give them --redis, or run one"
 )
 """What the log says of that, once."""
 
 
 def islands(settings: Settings) -> bool:
     """Whether several processes with these settings share neither messages nor history."""
-    return True
+    return settings.redis is None
 
 
 def own_moments(number: int, of: int, wall: Callable[[], float] = time.time) -> Callable[[], float]:

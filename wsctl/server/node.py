@@ -13,7 +13,7 @@ from wsctl import __version__, messages
 from wsctl.hub.connection import Connection
 from wsctl.hub.frame import Batch
 from wsctl.hub.intake import Intake
-from wsctl.hub.log import MessageLog
+from wsctl.hub.log import Draft, MessageLog
 from wsctl.hub.manager import ConnectionManager
 from wsctl.hub.periodic import periodic_broadcast_task
 from wsctl.lifecycle.driver import DrainDriver, DrainObserver
@@ -23,6 +23,7 @@ from wsctl.lifecycle.pace import Pace
 from wsctl.lifecycle.phases import Phase
 from wsctl.server.admission import Admission
 from wsctl.server.limits import LAST_FILES, capacity, fits, raise_open_files
+from wsctl.server.membership import Membership
 from wsctl.server.meter import Meter
 from wsctl.server.turnaway import Turnaway
 from wsctl.settings import Settings
@@ -65,10 +66,14 @@ class Node:
         self._open_files = raise_open_files()
         self.capacity = capacity(settings.max_connections, self._open_files)
         self.manager = ConnectionManager(clock, lambda call: asyncio.get_running_loop().call_soon(call))
-        self.log = MessageLog(self.manager.deliver, settings.history, settings.history_bytes, wall)
+        home = self._publish if settings.redis else None
+        bounds = settings.history, settings.history_bytes
+        self.log = MessageLog(self.manager.deliver, *bounds, wall, home=home)
         self.intake = Intake(self.log, settings.rate, settings.client_publish, clock)
         self.life = GracefulShutdownManager(_pace(settings))
-        self.driver = DrainDriver(self.life, self.manager, clock, observers)
+        self.shared = self._membership() if settings.redis else None
+        shared = [self.shared] if self.shared else []
+        self.driver = DrainDriver(self.life, self.manager, clock, [*observers, *shared])
         self.turnaway = Turnaway()
         self.admission = Admission(
             settings,
@@ -79,7 +84,20 @@ class Node:
         self.each_second: list[Callable[[float], None]] = [self.manager.check, self._sample]
         self._meter = Meter()
         self._started = clock()
+        self._began = time.time()
         self._full_logged = float("-inf")
+
+    async def open(self) -> None:
+        """To be awaited before the server runs: join those that share its Redis, if it has one. A successor
+        does that when it takes over.
+
+        Raises:
+            CannotStart: there is no Redis that can be used.
+        """
+        if self.shared:
+            await self.shared.check()
+            if self.generation == 1:
+                await self.shared.begin()
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -97,13 +115,20 @@ class Node:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            if self.shared:
+                await self.shared.link.end()
+
+    def started(self) -> None:
+        """The server accepts connections."""
+        self.life.started()
+        if self.shared:
+            self.shared.link.tell()
 
     def welcome(self, client_id: str, since: str | None) -> tuple[bytes, list[Batch]]:
         """A new connection's first frame, and what the client missed that has seen `since`."""
         missed = None if since is None else self.log.after(since, client_id)
         recovered = None if since is None else missed is not None
-        welcome = messages.welcome(client_id, self.log.newest, __version__, self.life.phase, recovered)
-        return welcome, missed or []
+        return self._welcome(client_id, recovered), missed or []
 
     def crowded(self, requests: int) -> bool:
         """Whether so many HTTP connections eat into the last descriptors."""
@@ -124,6 +149,7 @@ class Node:
             "connections": len(self.manager.active_connections),
             "uptime_s": round(self.clock() - self._started, 3),
             "version": __version__,
+            "degraded": self.shared is not None and self.shared.why_degraded is not None,
         }
 
     def status(self, clients: bool = False) -> dict[str, Any]:
@@ -142,6 +168,8 @@ class Node:
             "generation": self.generation,
             "upgrade": self.upgrade(),
         }
+        alone = {"degraded": None, "redis": None, "nodes": None, "cluster": None}
+        facts |= self.shared.status() if self.shared else alone
         if clients:
             facts["clients"] = [self._describe(c) for c in self.manager.active_connections.values()]
         return facts
@@ -156,13 +184,42 @@ class Node:
         progress = self.handover.progress() if self.handover else None
         return asdict(progress) if progress else None
 
+    def _membership(self) -> Membership:
+        return Membership(
+            self.settings,
+            self.manager,
+            self.log,
+            about=lambda: {
+                "generation": self.generation,
+                "phase": self.life.phase,
+                "connections": len(self.manager.active_connections),
+                "started": round(self._began, 3),
+            },
+            welcome=self._welcome,
+            turn=self._turn,
+            clock=self.clock,
+        )
+
+    def _turn(self, waiting_for: int) -> None:
+        self.driver.turn(waiting_for)
+
+    def _publish(self, draft: Draft) -> None:
+        if self.shared:
+            self.shared.link.publish(draft)
+
+    def _welcome(self, client_id: str, recovered: bool | None) -> bytes:
+        degraded = self.shared is not None and self.shared.why_degraded is not None
+        return messages.welcome(
+            client_id, self.log.newest, __version__, self.life.phase, recovered, degraded=degraded
+        )
+
     def _describe(self, connection: Connection) -> dict[str, Any]:
         return {
             "client_id": connection.client_id,
             "address": connection.address,
             "connected_s": round(self.clock() - connection.opened, 3),
             "waiting_bytes": connection.waiting,
-        }
+        } | ({"node": self.shared.link.node} if self.shared else {})
 
     def _counters(self) -> tuple[int, int, int]:
         return self.log.published, self.intake.received, self.manager.delivered
@@ -184,6 +241,7 @@ def _pace(settings: Settings) -> Pace:
         delay=settings.drain_delay,
         spread=settings.drain_spread,
         window=settings.reconnect_window,
+        in_turn=settings.max_draining > 0,
     )
 
 

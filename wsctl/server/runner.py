@@ -38,7 +38,7 @@ from wsctl.server.handover.heir import Spawn
 from wsctl.server.handover.inheritance import Inheritance, inheritance
 from wsctl.server.handover.predecessor import Observer, Predecessor
 from wsctl.server.handover.successor import Successor
-from wsctl.server.islands import own_moments
+from wsctl.server.islands import islands, own_moments
 from wsctl.server.listening import Listening
 from wsctl.server.node import Node
 from wsctl.server.proxy import Forwarded
@@ -100,6 +100,7 @@ class Runner(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         self._take_signals()
+        await self._node.open()
         await self.lifespan.startup()
         if self.lifespan.should_exit:
             raise CannotStart("the application failed to start: see the log above")
@@ -116,7 +117,7 @@ class Runner(uvicorn.Server):
             self._around.listening()
         self.started = True
         if not self._node.driver.stopped.is_set():
-            self._node.life.started()
+            self._node.started()
             if self._around.line:
                 self._around.line.report()
             if self._successor:
@@ -263,12 +264,14 @@ def _serve(
     line = Line(worker) if worker else None
     shown_by = [*observers, notifier, *([line] if line else [])]
     generation = inherited.generation if inherited else 1
-    wall = own_moments(worker.number, settings.workers) if worker else time.time
+    wall = own_moments(worker.number, settings.workers) if worker and islands(settings) else time.time
     node = Node(settings, shown_by, generation=generation, wall=wall)
     config = _config(settings, _app(node, line))
     public = _public(settings, environ, inherited, worker)
     control = own_control_socket(environ)
     addresses = [address(sock, config.is_ssl) for sock in public]
+    if node.shared:
+        node.shared.url = addresses[0]
     with contextlib.ExitStack() as stack:
         stack.callback(notifier.close)
         if settings.uds and not worker:

@@ -38,6 +38,7 @@ def test_what_is_seldom_is_shown_when_it_happened() -> None:
         "unrecovered": 1,
         "planned": 2,
         "failures": 6,
+        "degraded": 2,
         "close_codes": {1012: 2, 1006: 1},
         "refused": {503: 3},
         "errors": {"rate_limited": 7},
@@ -50,7 +51,16 @@ def test_what_is_seldom_is_shown_when_it_happened() -> None:
         "closed        1012 x2  1006 x1",
         "refused       503 x3",
         "unreachable   6",
+        "degraded      2",
         "errors        rate_limited x7",
+    ]
+
+
+def test_several_servers_are_told_with_their_clients() -> None:
+    assert printed(servers={"http://a": 2, "http://b\x1b": 0})[1:4] == [
+        "connected     2 of 2",
+        "on            http://a: 2",
+        "on            http://b\\x1b: 0",
     ]
 
 
@@ -71,7 +81,8 @@ def test_a_line_tells_how_far_it_is_and_the_same_figures() -> None:
 @pytest.mark.parametrize(
     ("facts", "said"),
     [
-        ({"unrecovered": 3}, "3 times a client came back and was told that messages are lost"),
+        ({"unrecovered": 3}, "3 times a client was told that messages are lost"),
+        ({"degraded": 2}, "2 times a client was told that its server takes no messages"),
         ({"replayed": 7}, "7 deliveries came late"),
         ({"reconnects": 1, "silence_s": 1.25}, "longer than 1.25 s"),
         ({"connected": 1}, "1 of 2 clients were not connected"),

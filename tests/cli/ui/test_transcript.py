@@ -8,7 +8,18 @@ from typing import Any
 import pytest
 
 from wsctl.cli.ui.transcript import JsonTranscript, PlainTranscript
-from wsctl.client.events import Closed, Event, Failed, Moved, Opened, Received, Refused, Waiting
+from wsctl.client.events import (
+    Closed,
+    Degraded,
+    Event,
+    Failed,
+    Moved,
+    Opened,
+    Received,
+    Refused,
+    Restored,
+    Waiting,
+)
 
 NOON = time.mktime((2026, 1, 2, 12, 0, 0, 0, 0, -1))
 
@@ -56,6 +67,20 @@ def test_a_time_that_is_none_is_now(ts: object) -> None:
             Opened({"client_id": "bob", "recovered": False}, resumed=True),
             "connected as bob; some messages were missed: the server's history no longer reaches back",
         ),
+        (
+            Opened({"client_id": "bob", "server": {"degraded": True}}),
+            "connected as bob; the server is degraded: for now it takes no messages",
+        ),
+        (
+            Degraded({"type": "error", "code": "degraded", "message": "messages are not shared"}),
+            "degraded: messages are not shared",
+        ),
+        (
+            Received({"type": "error", "code": "degraded", "message": "not sent"}),
+            "error: not sent (degraded)",
+        ),
+        (Restored({"client_id": "bob", "recovered": True}), "back: nothing missed"),
+        (Restored({"client_id": "bob", "recovered": False}), "back: messages were lost"),
         (Received({"type": "heartbeat", "n": 3, "connections": 2}), "heartbeat 3, connections: 2"),
         (
             Received({"type": "shutdown", "deadline_s": 1799.9, "reason": "SIGTERM"}),
@@ -99,6 +124,8 @@ def test_everything_else_is_a_line_of_stderr(event: Event, line: str) -> None:
         Received({"type": "shutdown", "deadline_s": 1, "reason": "\x1b[2J"}),
         Received({"type": "error", "code": "\x1b", "message": "\x1b"}),
         Received({"type": "\x1b[2J"}),
+        Degraded({"message": "\x1b[2J"}),
+        Degraded({}),
         Closed(1000, "\x1b[2J"),
         Refused(500, "", "\x1b[2J"),
         Failed("\x1b[2J"),
@@ -141,6 +168,8 @@ def as_json(event: Event, *, name_clients: bool = False) -> Any:
             Opened({"type": "welcome", "recovered": False}, resumed=True),
             {"type": "welcome", "recovered": False},
         ),
+        (Degraded({"type": "error", "code": "degraded"}), {"type": "error", "code": "degraded"}),
+        (Restored({"type": "welcome", "recovered": True}), {"type": "welcome", "recovered": True}),
         (Failed("why"), {"type": "failed", "message": "why"}),
         (Waiting(1.5), {"type": "waiting", "seconds": 1.5}),
     ],

@@ -33,12 +33,16 @@ class Follower:
     def publish(self, data: object, to: tuple[str, ...] | None = None) -> None:
         self.log.append("server", data, to, lambda *receipt: self.receipts.append(receipt))
 
-    def place(self, data: object, *, own: bool, to: tuple[str, ...] | None = None) -> str:
-        """A message has got its id from the leader, who says that it is for seven."""
+    def place(self, data: object, *, own: int | None, to: tuple[str, ...] | None = None) -> str:
+        """A message has got its id from the leader, who says that it is for seven; maybe one of ours."""
         ms, sequence = self.log.position
         message_id = f"{ms + 1000}-{sequence}"
         message = messages.message(messages.Message(message_id, 0.0, "server", data, to))
-        fields = {"entry": [ms + 1000, sequence, to and list(to)], "recipients": 7, "own": own}
+        fields = {
+            "entry": [ms + 1000, sequence, to and list(to)],
+            "recipients": 7,
+            "key": own and [self.log.writer, own],
+        }
         self.following.take(Parcel("message", fields, [Batch((message,)).wire], []))
         return message_id
 
@@ -80,6 +84,7 @@ async def test_it_gives_away_what_it_knows(make: Make) -> None:
         "position": list(old.log.position),
         "floor": list(old.log.history.floor),
         "here": ["bob", "alice"],
+        "shared": None,
     }
 
 
@@ -125,12 +130,12 @@ async def test_what_is_published_here_goes_there_and_is_not_sent_before_it_is_ba
     old.following.begin()
     old.publish({"é": [1, None]}, ("bob", "eve"))
     published = await old.leader.hear("publish")
-    assert published.fields == {"sender": "server", "to": ["bob", "eve"]}
+    assert published.fields == {"key": [old.log.writer, 1], "sender": "server", "to": ["bob", "eve"]}
     assert published.blobs == [messages.encode({"data": {"é": [1, None]}})]
     await turn()
     assert data_of(frames(transport.drain())[0]) == []
     assert old.receipts == []
-    message_id = old.place({"é": [1, None]}, own=True, to=("bob", "eve"))
+    message_id = old.place({"é": [1, None]}, own=1, to=("bob", "eve"))
     assert data_of(frames(transport.drain())[0]) == [{"é": [1, None]}]
     assert old.receipts == [(message_id, 7)]
 
@@ -142,10 +147,10 @@ async def test_what_others_published_comes_between_and_in_the_leaders_order(make
     old.publish("mine 1")
     old.publish("mine 2")
     ids = [
-        old.place("theirs", own=False),
-        old.place("mine 1", own=True),
-        old.place("for eve", own=False, to=("eve",)),
-        old.place("mine 2", own=True),
+        old.place("theirs", own=None),
+        old.place("mine 1", own=1),
+        old.place("for eve", own=None, to=("eve",)),
+        old.place("mine 2", own=2),
     ]
     await turn()
     assert data_of(frames(transport.drain())[0]) == ["theirs", "mine 1", "mine 2"]

@@ -158,12 +158,17 @@ async def test_what_was_published_meanwhile_gets_its_place_once(make_old: MakeOl
     _, transport = old.server.join("bob", tls=True)
     receipts: list[tuple[str, int]] = []
     successor = await old.begin_move()
-    for data in ("answered", "unanswered", "neither"):
+    for n, data in enumerate(("answered", "unanswered", "neither"), 1):
         old.node.log.append("server", data, None, lambda *receipt: receipts.append(receipt))
-        assert (await successor.hear("publish")).fields == {"sender": "server", "to": None}
+        assert (await successor.hear("publish")).fields == {
+            "key": [old.node.log.writer, n],
+            "sender": "server",
+            "to": None,
+        }
     place = (int(old.node.log.newest.partition("-")[0]) + 60_000, 0)
     message = messages.message(messages.Message(f"{place[0]}-0", 0.0, "server", "answered"))
-    successor.say("message", [Batch((message,)).wire], entry=[*place, None], recipients=5, own=True)
+    told = {"entry": [*place, None], "recipients": 5, "key": [old.node.log.writer, 1]}
+    successor.say("message", [Batch((message,)).wire], **told)
     successor.hang_up()
     assert (await _failed(old)).state == "failed"
     await turn()

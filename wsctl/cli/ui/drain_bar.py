@@ -117,8 +117,10 @@ def standing(progress: DrainProgress) -> str:
 
 
 def figures(progress: DrainProgress) -> str:
-    """How many are left of how many, elapsed, remaining, and when the last may have left."""
+    """How many are left of how many, elapsed, remaining, and when the last may have left; first of all
+    whether it waits for its turn."""
     words = [
+        *_turn(progress),
         f"{progress.active} of {progress.started_with} connected",
         f"elapsed {clock(progress.elapsed_s)}",
         f"remaining {clock(progress.remaining_s)}",
@@ -135,12 +137,13 @@ def outcome(progress: DrainProgress) -> str:
 
 
 def picture(progress: DrainProgress, width: int) -> Table | Group:
-    """How many are left of how many, elapsed, remaining, ETA, and who has been there longest.
+    """How many are left of how many, elapsed, remaining, ETA, and who has been there longest; of one that
+    waits for its turn first of all that.
 
     One line where `width` columns hold it, else two; what does not fit there is cut or left out: of those
     who are there longest all but the first, and what is known of it, then the bar and the id, then figures.
     """
-    phase = Text(progress.phase.capitalize(), style="bold")
+    phase = Text(": ".join([progress.phase.capitalize(), *_turn(progress)]), style="bold")
     count = Text(f"{progress.active} of {progress.started_with} connected")
     elapsed = Text(f"elapsed {clock(progress.elapsed_s)}", style="dim")
     times = [Text(f"remaining {clock(progress.remaining_s)}", style="cyan")]
@@ -151,7 +154,11 @@ def picture(progress: DrainProgress, width: int) -> Table | Group:
         longest = _longest(progress, width - _cells(*told) - bar - 2 * GAP)
         return row(phase, _bar(progress, bar), count, elapsed, *times, *longest)
     room = width - _cells(phase, count) - GAP
-    first = [phase, _bar(progress, min(room, BAR_WIDTH)), count] if room >= MIN_BAR else [phase, count]
+    first: list[Text | ProgressBar] = [phase, count]
+    if room >= MIN_BAR:
+        first.insert(1, _bar(progress, min(room, BAR_WIDTH)))
+    elif room < -GAP and progress.waits:
+        first.pop()  # why nothing moves says more
     fitting = (some for some in ([elapsed, *times], times) if _cells(*some) <= width)
     second = next(fitting, times[:1])
     return Group(row(*first), row(*second, *_longest(progress, width - _cells(*second) - GAP)))
@@ -161,6 +168,10 @@ def described(stay: Stay) -> str:
     """A client that is still there: how long it has been, and what waits for it."""
     waiting = f" ({decimal(stay.waiting_bytes)} waiting)" if stay.waiting_bytes else ""
     return f"{printable(stay.client_id)} {clock(stay.connected_s)}{waiting}"
+
+
+def _turn(progress: DrainProgress) -> list[str]:
+    return [f"waits for its turn, {progress.waiting_for} before it"] if progress.waits else []
 
 
 def _eta(progress: DrainProgress) -> list[str]:

@@ -78,10 +78,12 @@ def notes(report: LoadReport, rate: float) -> list[str]:
     told = {
         f"At the end {report.away} of {report.clients} clients were not connected: what they will miss is "
         "not known.": report.away,
-        f"Unrecovered: {report.unrecovered} times a client came back and was told that messages are lost to "
-        "it, for the server's history no longer reached back.": report.unrecovered,
-        f"{report.replayed} deliveries came late, behind a reconnect: they count as delivered, and are left "
-        "out of the latency.": report.replayed,
+        f"Unrecovered: {report.unrecovered} times a client was told that messages are lost to it, for the "
+        "server's history no longer reached back.": report.unrecovered,
+        f"Degraded: {report.degraded} times a client was told that its server takes no messages for now. "
+        "Those sent meanwhile were refused or came late.": report.degraded,
+        f"{report.replayed} deliveries came late, behind a reconnect or a degraded server: they count as "
+        "delivered, and are left out of the latency.": report.replayed,
         f"No client was without a message for longer than {_ms(report.silence_s or 0.0)}, reconnects "
         "included.": report.reconnects and report.silence_s,
         "Unconfirmed messages reached nobody: they were sent on a connection that ended, or the server "
@@ -99,6 +101,7 @@ def notes(report: LoadReport, rate: float) -> list[str]:
 def _rows(report: LoadReport, delivered: str) -> list[Row]:
     rows = [
         ("connected", f"{report.connected} of {report.clients}", ""),
+        *_servers(report),
         ("sent", f"{report.sent}", ""),
         ("delivered", delivered, ""),
         ("missed", f"{report.missed}", _alarm(report.missed)),
@@ -113,9 +116,17 @@ def _rows(report: LoadReport, delivered: str) -> list[Row]:
         ("closed", _counts(report.close_codes)),
         ("refused", _counts(report.refused)),
         ("unreachable", f"{report.failures}" if report.failures else ""),
+        ("degraded", f"{report.degraded}" if report.degraded else ""),
         ("errors", _counts(report.errors)),
     ]
     return rows + [(name, value, "yellow") for name, value in seldom if value]
+
+
+def _servers(report: LoadReport) -> list[Row]:
+    """Where the clients are, when that can be more than one place."""
+    if len(report.servers) < 2:
+        return []
+    return [("on", f"{printable(server)}: {count}", "") for server, count in report.servers.items()]
 
 
 def _table(rows: list[Row]) -> Text:

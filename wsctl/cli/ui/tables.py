@@ -1,6 +1,6 @@
-"""A server's status for people: as a block, as a line, and its clients as a table."""
+"""Servers' status for people: as blocks, as lines, and the clients as a table."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -8,6 +8,7 @@ from rich.filesize import decimal
 from rich.table import Table
 from rich.text import Text
 
+from wsctl.cli.ui import cluster_table
 from wsctl.cli.ui.drain_bar import clock, described, figures
 from wsctl.cli.ui.handover_bar import standing
 from wsctl.cli.ui.printable import printable
@@ -19,33 +20,55 @@ Seen = tuple[str, dict[str, Any]]
 AROUND = 11
 """Lines of one server that are not clients: its block with a drain, the table's head and its last line
 that counts the rest, and the empty ones between. Those who are named with the drain come on top, and an
-upgrade."""
+upgrade, and what it tells of its Redis and its cluster."""
 
 UPGRADE = 2
 """Lines of an upgrade, on a terminal of 80 columns."""
 
-_PHASES = {
-    "serving": "bold green",
-    "lameduck": "bold yellow",
-    "handover": "bold cyan",
-    "draining": "bold yellow",
-    "closing": "bold red",
-}
+TABLE = 3
+"""Lines of a table beside its rows: the empty one before it, its head, and the one that counts the rest."""
 
 
 def blocks(seen: Sequence[Seen], height: int | None = None) -> Group:
-    """All servers, one below the other; their clients only as far as `height` lines reach."""
-    room = None if height is None else max(0, height // max(1, len(seen)) - AROUND)
+    """All servers, one below the other; their clients, and the nodes of a cluster, only as far as `height`
+    lines reach. What servers of one cluster tell alike stands once, below the last of them."""
     parts: list[RenderableType] = []
     for n, (name, facts) in enumerate(seen):
         parts += [Text("")] if n else []
         parts.append(block(name, facts))
-        if "clients" in facts:
-            more = len(facts["drain"]["longest"]) if facts["drain"] else 0
-            more += UPGRADE if facts.get("upgrade") else 0
-            more += 1 if facts.get("group") else 0
-            parts += [Text(""), clients(facts["clients"], None if room is None else max(0, room - more))]
+        alike = [other for _, other in seen if cluster_table.together(facts, other)] or [facts]
+        if alike[-1] is facts:
+            parts += _below(facts, None if height is None else _room(alike, height // len(seen)))
     return Group(*parts)
+
+
+def _below(facts: dict[str, Any], room: int | None) -> list[RenderableType]:
+    """The tables of a server. They have `room` lines for their rows, of which no more than half are nodes'
+    when clients are listed too."""
+    parts: list[RenderableType] = []
+    found = facts.get("nodes") or []
+    listed = "clients" in facts
+    if found:
+        if room is not None and listed:
+            room = max(0, room - TABLE)
+        most = room // 2 if room is not None and listed else room
+        parts += [Text(""), cluster_table.nodes(found, most)]
+        room = None if room is None or most is None else room - min(most, len(found))
+    if listed:
+        parts += [Text(""), clients(facts["clients"], room)]
+    return parts
+
+
+def _room(alike: Sequence[dict[str, Any]], share: int) -> int:
+    """Lines for the rows of what stands below servers, of each of which `share` lines may be shown."""
+    return max(0, sum(share - AROUND - _more(facts) for facts in alike))
+
+
+def _more(facts: dict[str, Any]) -> int:
+    """Lines of a server on top of `AROUND`."""
+    named = len(facts["drain"]["longest"]) if facts["drain"] else 0
+    group = 1 if facts.get("group") else 0
+    return named + group + (UPGRADE if facts.get("upgrade") else 0) + len(cluster_table.rows(facts))
 
 
 def block(name: str, facts: dict[str, Any]) -> Group:
@@ -53,22 +76,24 @@ def block(name: str, facts: dict[str, Any]) -> Group:
     rows = Table.grid(padding=(0, 2, 0, 0))
     rows.add_column(style="dim", no_wrap=True)
     rows.add_column(overflow="fold")
-    rows.add_row("  phase", Text(printable(facts["status"]), style=_PHASES.get(facts["status"], "bold")))
+    rows.add_row("  phase", cluster_table.phase(facts))
     rows.add_row("  connections", Text(_connections(facts)))
     if group := facts.get("group"):
         rows.add_row("  workers", Text(f"{len(group['workers'])}, {group['connections']} connected to all"))
     rows.add_row("  uptime", Text(clock(facts["uptime_s"])))
     rows.add_row("  rates", Text(_rates(facts)))
     rows.add_row("  newest id", Text(printable(facts["newest_id"])))
+    for label, value in cluster_table.rows(facts):
+        rows.add_row(f"  {label}", _one_line(value))
     if facts["drain"]:
         progress = drain_progress(facts["drain"])
         rows.add_row("  drain", Text(f"{figures(progress)} ({printable(progress.reason)})"))
         for n, stay in enumerate(progress.longest):
-            # One line each: `AROUND` counts on it.
-            rows.add_row("" if n else "  longest", Text(described(stay), no_wrap=True, overflow="ellipsis"))
+            rows.add_row("" if n else "  longest", _one_line(Text(described(stay))))
     if facts.get("upgrade"):
         rows.add_row("  upgrade", Text(standing(handover_progress(facts["upgrade"]))))
-    process = [f"pid {facts['pid']}", *_generation(facts), f"wsctl {printable(facts['version'])}"]
+    process = [f"pid {facts['pid']}", *_generation(facts), *cluster_table.own_id(facts)]
+    process.append(f"wsctl {printable(facts['version'])}")
     title = Text(printable(name), style="bold")
     return Group(title.append(f"  {', '.join(process)}", "not bold dim"), rows)
 
@@ -77,8 +102,9 @@ def line(name: str, facts: dict[str, Any]) -> str:
     """One server in one line."""
     subject = " ".join([printable(name), *_generation(facts)])
     words = [
-        f"{subject} {printable(facts['status'])}: {_connections(facts)} connected",
+        f"{subject} {cluster_table.phase(facts).plain}: {_connections(facts)} connected",
         _rates(facts),
+        *cluster_table.words(facts),
     ]
     if facts["drain"]:
         words.append(f"drain {figures(drain_progress(facts['drain']))}")
@@ -88,27 +114,39 @@ def line(name: str, facts: dict[str, Any]) -> str:
 
 
 def clients(rows: Sequence[dict[str, Any]], room: int | None = None) -> Table:
-    """Clients, those connected longest first; at most `room` of them, and how many more there are."""
+    """Clients, those connected longest first, with the node that each is on where that is told; at most
+    `room` of them, and how many more there are."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     table.add_column("  client", overflow="fold")
     table.add_column("address", overflow="fold")
     table.add_column("connected", justify="right", no_wrap=True)
     table.add_column("waiting", justify="right", no_wrap=True)
+    if any(row.get("node") for row in rows):
+        table.add_column("node", no_wrap=True)
     shown = rows if room is None else rows[:room]
     for row in shown:
-        table.add_row(*_cells(row))
+        table.add_row(*_cells(row)[: len(table.columns)])
     if len(shown) < len(rows):
         table.add_row(Text(f"  and {len(rows) - len(shown)} more", style="dim"))
     return table
 
 
-def _cells(row: dict[str, Any]) -> Iterable[Text]:
-    return (
+def _cells(row: dict[str, Any]) -> list[Text]:
+    """What another node's client is to this server: its address and what waits for it are not known."""
+    address, waiting = row["address"], row["waiting_bytes"]
+    return [
         Text(f"  {printable(row['client_id'])}"),
-        Text(printable(row["address"])),
+        Text("-" if address is None else printable(address)),
         Text(clock(row["connected_s"])),
-        Text(decimal(row["waiting_bytes"])),
-    )
+        Text("-" if waiting is None else decimal(waiting)),
+        Text(printable(row.get("node") or "-")),
+    ]
+
+
+def _one_line(text: Text) -> Text:
+    """Cut where the screen ends: `AROUND` counts on it."""
+    text.no_wrap, text.overflow = True, "ellipsis"
+    return text
 
 
 def _generation(facts: dict[str, Any]) -> list[str]:

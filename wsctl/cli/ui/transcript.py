@@ -9,12 +9,14 @@ from typing import Any, Protocol, TextIO
 from wsctl.cli.ui.printable import compact, printable
 from wsctl.client.events import (
     Closed,
+    Degraded,
     Event,
     Failed,
     Moved,
     Opened,
     Received,
     Refused,
+    Restored,
     Waiting,
     is_final,
 )
@@ -24,6 +26,9 @@ DIM, BOLD, YELLOW = "2", "1", "33"
 
 GAP = "; some messages were missed: the server's history no longer reaches back"
 """Behind the words that a client is connected again."""
+
+ISLAND = "; the server is degraded: for now it takes no messages"
+"""Behind the words that a client is connected, to a server which tells when that is over."""
 
 
 class Transcript(Protocol):
@@ -122,7 +127,12 @@ def _state(event: Event) -> str:
     """An event that is no message, in words."""
     match event:
         case Opened(welcome=welcome):
-            return f"connected as {printable(str(welcome.get('client_id')))}{GAP if event.gap else ''}"
+            more = (GAP if event.gap else "") + (ISLAND if event.degraded else "")
+            return f"connected as {printable(str(welcome.get('client_id')))}{more}"
+        case Degraded(frame=frame):
+            return f"degraded: {printable(str(frame.get('message')))}"
+        case Restored():
+            return f"back: {'nothing missed' if event.recovered else 'messages were lost'}"
         case Received(frame=frame):
             return _frame(frame)
         case Closed() | Moved() | Refused() | Failed():
@@ -169,7 +179,7 @@ def _whole(seconds: float) -> str:
 
 def _object(event: Event) -> dict[str, Any]:
     match event:
-        case Opened(welcome=frame) | Received(frame=frame):
+        case Opened(welcome=frame) | Restored(welcome=frame) | Degraded(frame=frame) | Received(frame=frame):
             return frame
         case Refused(status=status, code=code, message=message):
             return {"type": "refused", "status": status, "code": code, "message": message}

@@ -1,10 +1,12 @@
 """While a successor gives the ids: what is published here goes there, and comes back in its order."""
 
 from collections.abc import Iterable, Iterator
+from dataclasses import asdict
+from typing import Any
 
 from wsctl import messages
 from wsctl.hub.history import Entry, MessageId
-from wsctl.hub.log import Draft
+from wsctl.hub.log import Draft, Key
 from wsctl.lifecycle.parcels import Parcel
 from wsctl.server.handover.carried import entry_row, read_entry
 from wsctl.server.handover.heir import Heir
@@ -25,12 +27,19 @@ class Following:
         self._node = node
         self._heir = heir
         self._sent: MessageId = (0, 0)
+        self._legacy: dict[str, Any] | None = None
+        self._begun = False
 
     async def prepare(self) -> None:
         """Send the history that there is, at the pace of the successor, while this process still leads."""
         for entries in _pieces(self._node.log.history.entries()):
             self._send_history(entries)
             await self._heir.until(lambda: not self._heir.queued, STALL_TIMEOUT, "stopped answering")
+
+    async def rest(self) -> None:
+        """Leave Redis to the successor, if there is one. Nothing is delivered until `begin`, or `end`."""
+        if self._node.shared:
+            self._legacy = asdict(await self._node.shared.link.rest())
 
     def begin(self) -> None:
         """Give the log away: from here on the successor gives the ids."""
@@ -40,15 +49,20 @@ class Following:
         for entries in _pieces(rest):
             self._send_history(entries)
         here = list(self._node.manager.active_connections)
-        self._heir.send("begin", {"position": log.position, "floor": log.history.floor, "here": here})
+        place = {"position": log.position, "floor": log.history.floor}
+        self._heir.send("begin", {**place, "here": here, "shared": self._legacy})
+        self._begun = True
         log.follow(self._publish)
         self._node.manager.joined.append(self._joined)
         self._node.manager.left.append(self._left)
 
     def end(self) -> None:
-        """Give ids again."""
-        self._node.manager.joined.remove(self._joined)
-        self._node.manager.left.remove(self._left)
+        """Give ids again, or have Redis give them."""
+        if self._begun:
+            self._node.manager.joined.remove(self._joined)
+            self._node.manager.left.remove(self._left)
+        if self._node.shared:
+            self._node.shared.link.resume()
         self._node.log.lead()
 
     def take(self, parcel: Parcel) -> None:
@@ -57,7 +71,10 @@ class Following:
         match parcel.kind:
             case "message":
                 entry = read_entry(told["entry"], parcel.blobs[0])
-                self._node.log.take(entry, told["recipients"], own=told["own"])
+                key = told["key"]
+                self._node.log.take(entry, key and Key(*key), recipients=told["recipients"])
+            case "unpublished":
+                self._node.log.refuse(Key(*told["key"]), told["why"])
             case "replaced":
                 if connection := self._node.manager.active_connections.get(told["id"]):
                     connection.replaced()
@@ -69,7 +86,7 @@ class Following:
 
     def _publish(self, draft: Draft) -> None:
         data = messages.encode({"data": draft.data})
-        self._heir.send("publish", {"sender": draft.sender, "to": draft.to}, [data])
+        self._heir.send("publish", {"key": draft.key, "sender": draft.sender, "to": draft.to}, [data])
 
     def _joined(self, client_id: str) -> None:
         self._heir.send("joined", {"id": client_id})

@@ -154,11 +154,12 @@ class Predecessor:
         node, following = self._node, Following(self._node, heir)
         await following.prepare()
         node.driver.hand_over()
+        self._following = following
+        await following.rest()
         self._house.stop_listening()
         node.manager.flush()
         self._convoy = moving = Convoy(node, self._house, heir)
         self._tell(HandoverState.MOVING, total=len(node.manager.active_connections))
-        self._following = following
         following.begin()
         await moving.move_connections()
         heir.send("listen")

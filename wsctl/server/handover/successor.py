@@ -6,11 +6,14 @@ import logging
 import os
 import socket
 from collections.abc import Callable, Coroutine, Mapping
+from functools import partial
 from typing import Any
 
 from wsctl.codes import CloseCode
+from wsctl.errors import CannotStart
 from wsctl.hub.connection import Ending
 from wsctl.hub.history import Entry
+from wsctl.hub.log import Key
 from wsctl.lifecycle.channel import Channel
 from wsctl.lifecycle.parcels import Parcel, close_all
 from wsctl.server.handover.carried import Carried, entry_row, read_entry, unpacked
@@ -43,7 +46,6 @@ class Successor:
         self._history: list[Entry] = []
         self._there: set[str] = set()
         self._arriving: set[str] = set()
-        self._own = False
         self._heard = node.clock()
         self._tasks: set[asyncio.Task[None]] = set()
         self._channel = Channel(channel, self._take, self._hung_up)
@@ -90,7 +92,7 @@ class Successor:
             case "joined":
                 self._joined_there(parcel.fields["id"])
             case "left":
-                self._there.discard(parcel.fields["id"])
+                self._left_there(parcel.fields["id"])
             case _:
                 close_all(parcel.fds)
 
@@ -103,6 +105,9 @@ class Successor:
         node.log.restore(tuple(told["position"]), floor, [e for e in self._history if e.id > floor])
         node.log.tap = self._relay
         node.manager.joined.append(self._joined_here)
+        if node.shared and told["shared"]:
+            node.shared.moving = self._replace_there
+            node.shared.inherit(told["shared"], self._there)
         self._history = []
         self.begun.set()
 
@@ -110,13 +115,23 @@ class Successor:
         self.alone = True
         if not self.settled.is_set():
             log.warning("the predecessor is gone before everything had moved", extra={"fields": {"why": why}})
-        self._there.clear()
         self._node.log.tap = None
         if self.begun.is_set():
             self._node.manager.joined.remove(self._joined_here)
+            for client_id in list(self._there):
+                self._left_there(client_id)
+        self._start(self._go_on_alone())
+
+    async def _go_on_alone(self) -> None:
+        if self._node.shared and not self.begun.is_set():
+            try:
+                await self._node.shared.begin()
+            except CannotStart as error:
+                log.warning("nobody to share with yet", extra={"fields": {"why": str(error)}})
+                self._node.shared.link.resume()
         self.begun.set()
         self.may_listen.set()
-        self._start(self._settle())
+        await self._settle()
 
     async def _settle(self) -> None:
         """When all have arrived."""
@@ -127,33 +142,47 @@ class Successor:
     # The log
 
     def _publish(self, told: Mapping[str, Any], data: bytes) -> None:
-        self._own = True
-        try:
-            self._node.log.append(told["sender"], json.loads(data)["data"], told["to"] and tuple(told["to"]))
-        finally:
-            self._own = False
+        key = Key(*told["key"])
+        to = told["to"] and tuple(told["to"])
+        draft = told["sender"], json.loads(data)["data"], to
+        self._node.log.append(*draft, refused=partial(self._unpublished, key), key=key)
 
-    def _relay(self, entry: Entry, recipients: int) -> int:
+    def _unpublished(self, key: Key, why: str) -> None:
+        self._channel.send("unpublished", {"key": key, "why": why})
+
+    def _relay(self, entry: Entry, recipients: int, key: Key | None) -> int:
         """To those who are still with the predecessor, or have just come to it."""
         there, arriving = self._there, self._arriving
         if entry.to is None:
             elsewhere = len(there) + len(arriving - there)  # the second are a few, the first may be thousands
         else:
             elsewhere = sum(name in there or name in arriving for name in entry.to)
-        fields = {"entry": entry_row(entry), "recipients": recipients + elsewhere, "own": self._own}
+        fields = {"entry": entry_row(entry), "recipients": recipients + elsewhere, "key": key}
         self._channel.send("message", fields, [entry.batch.wire])
         return elsewhere
 
     # Connections
 
-    def _joined_here(self, client_id: str) -> None:
-        """The newer connection of an id is here."""
+    def _replace_there(self, client_id: str) -> None:
+        """The newer connection of an id is at another node."""
         if client_id in self._there:
             self._channel.send("replaced", {"id": client_id})
+
+    def _left_there(self, client_id: str) -> None:
+        """A connection that was with the predecessor has ended."""
+        self._there.discard(client_id)
+        if self._node.shared and client_id not in self._node.manager.active_connections:
+            self._node.shared.link.presence.left(client_id)
+
+    def _joined_here(self, client_id: str) -> None:
+        """The newer connection of an id is here."""
+        self._replace_there(client_id)
 
     def _joined_there(self, client_id: str) -> None:
         """The newer connection of an id is with the predecessor: its request was under way."""
         self._there.add(client_id)
+        if self._node.shared:
+            self._node.shared.link.presence.joined(client_id)
         if older := self._node.manager.active_connections.get(client_id):
             older.replaced()
 

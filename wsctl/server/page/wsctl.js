@@ -1,29 +1,29 @@
 /**
  * A client of a wsctl server, for browsers and Node: it comes back by itself and resumes where it was.
  *
- *     const client = new Client(new URL("ws/alice", location.href));
+ *     const client = new Client("ws/alice");
  *     client.addEventListener("message", ({ data, frame }) => show(frame.from, data));
  */
 
 /** What a client can be doing. Each change is an event of that name. */
 export const STATES = ["connecting", "open", "waiting", "closed"];
 
-// Pauses are drawn between 0 and a ceiling that doubles from BASE_MS to CAP_MS: it spreads a crowd that was
-// cut off at one moment.
+// Pauses are drawn between 0 and a ceiling that doubles from BASE_MS to CAP_MS: it spreads a crowd.
 const BASE_MS = 500;
 const CAP_MS = 30_000;
 
-// Life after which pauses start over: a server that closes or sends away at once is not hammered.
+// Life after which pauses start over: who is sent away at once does not hammer.
 const STEADY_MS = 5_000;
 
 /**
  * One client id on one server: connects when made, and again until `close()` or a close code of 4500 to 4999,
- * which means stay away (4501: a newer connection has this id).
+ * which means stay away (4501: replaced).
  *
  * Its own events:
- *   connecting  `planned`: the server asked it to leave and come back; nothing is wrong.
+ *   connecting  `planned`: the server asked it to leave and come back.
  *   open        `recovered`: nothing was missed since the last message; if false, load anew what messages
- *               keep current. `reconnected`: it was open before. `frame`: the welcome.
+ *               keep current. `reconnected`: it was open before. `frame`: the welcome. While it is open:
+ *               the server was degraded (an `error` of that `code`) and is whole again.
  *   waiting     a connection or an attempt ended with `code` and `reason`; the next is in `wait` ms.
  *   closed      for good, with `code` (1000: by `close()`) and `reason`.
  * Each other frame of the server is an event of its type (message, heartbeat, shutdown, error), with `frame`
@@ -66,7 +66,7 @@ export class Client extends EventTarget {
   /**
    * Hand a message to the connection; its receipt is that it comes back.
    * @param {string} text
-   * @returns {boolean}  false while none is open: it was not sent and will not be
+   * @returns {boolean}  false while none is open: it is not sent
    */
   send(text) {
     if (typeof text !== "string") throw new TypeError("the server takes text only");
@@ -75,7 +75,7 @@ export class Client extends EventTarget {
     return open;
   }
 
-  /** End a pause: for a button, or when the network is back. */
+  /** End a pause, when the network is back. */
   retry() {
     if (this.#state === "waiting") this.#connect(false);
   }
@@ -109,11 +109,12 @@ export class Client extends EventTarget {
 
   #welcomed(frame) {
     const recovered = frame.recovered === true;
-    const reconnected = this.#openedAt > 0;
-    this.#openedAt = performance.now();
-    // What was missed follows, and moves it: cut off amid that, the client asks for the rest.
+    const facts = { recovered, reconnected: this.#openedAt > 0, frame };
+    // What was missed follows, and moves it: cut off amid that, it asks on.
     if (!recovered) this.#cursor = frame.id;
-    this.#enter("open", { recovered, reconnected, frame });
+    if (this.#state === "open") return this.#dispatch("open", facts);
+    this.#openedAt = performance.now();
+    this.#enter("open", facts);
   }
 
   // A deadline that only moved leaves it as it is.

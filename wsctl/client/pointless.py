@@ -1,0 +1,37 @@
+"""What makes a load pointless, and the error that this is."""
+
+from wsctl.client import events
+from wsctl.client.events import Closed, Degraded, Event, Failed, Opened, Received, Refused
+from wsctl.codes import CloseCode
+from wsctl.errors import Refused as ServerRefused
+from wsctl.errors import Unreachable, WsctlError
+
+
+def pointless(client_id: str, server: str, event: Event, *, publishing: bool) -> WsctlError | None:
+    """The error that an event of a client is, in a run which has begun to publish or not; `server` is what
+    its server is called. None: the run goes on."""
+    match event:
+        case Received({"type": "error", "code": "publish_disabled"}):
+            text = f"{server} takes no messages from clients: start it with --client-publish"
+            return WsctlError(text)
+        case _ if publishing:
+            return None
+        case Opened(degraded=True) | Degraded() | Received({"type": "error", "code": events.DEGRADED}):
+            text = f"{server} is degraded and takes no messages for now: 'wsctl status' says why"
+            return WsctlError(text)
+        case Closed() | Refused() | Failed():
+            return _reason(client_id, server, event)
+    return None
+
+
+def _reason(client_id: str, server: str, event: Closed | Refused | Failed) -> WsctlError:
+    """Why a run cannot begin."""
+    match event:
+        case Failed(message):
+            return Unreachable(message)
+        case Refused(status, _, message):
+            return ServerRefused(f"{server} refused client {client_id} with HTTP {status}: {message}")
+        case Closed(CloseCode.REPLACED):
+            return ServerRefused(f"another program connected as {client_id}: choose another --id")
+        case Closed(code, reason):
+            return ServerRefused(f"{server} closed client {client_id} with {code}: {reason}")

@@ -1,0 +1,1 @@
+"""The log and the presence of several servers, in Redis."""

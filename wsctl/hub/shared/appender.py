@@ -1,0 +1,171 @@
+"""From this node into the log that all share."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import NamedTuple
+
+from wsctl.hub.log import Draft, Key
+from wsctl.hub.shared.keys import Keys
+from wsctl.hub.shared.rows import arguments
+from wsctl.hub.shared.scripts import APPEND
+from wsctl.hub.shared.store import Store
+
+CONFIRM_TIMEOUT = 1.5
+"""Seconds in which a message comes back from the log, or its publisher is told that it did not: with the way
+to the publisher that is within two."""
+
+MOST_WAITING = 10_000
+"""Messages that wait for Redis: at most a second and a half of them, so more is a flood."""
+
+MOST_BYTES_WAITING = 64 << 20
+"""Bytes of them: a thousand of the longest."""
+
+TOGETHER = 256
+"""Messages in one call: below a few milliseconds in which Redis does nothing else."""
+
+BYTES_TOGETHER = 1 << 20
+"""Bytes in one call, and at least one message."""
+
+
+class _Waiting(NamedTuple):
+    key: Key
+    deadline: float
+    row: tuple[str, int, bytes, bytes]
+
+
+class Appender:
+    """Appends in the order in which messages were published, one call at a time: that keeps every writer's
+    keys in order, and a crowd of messages shares a call.
+
+    `refuse` is told which drafts got no place, and why; `most` is how many entries the log keeps about;
+    `clock` is this process's, in seconds, `wall` the time of day.
+
+    Attributes:
+        offset: seconds to add to `clock` for Redis's clock.
+        resting: whether somebody else appends what is published.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        keys: Keys,
+        refuse: Callable[[Key, str], None],
+        *,
+        newest: Callable[[], str],
+        most: int,
+        clock: Callable[[], float],
+        wall: Callable[[], float],
+    ) -> None:
+        self._store = store
+        self._keys = keys
+        self._refuse = refuse
+        self._newest = newest
+        self._most = most
+        self._clock = clock
+        self._wall = wall
+        self._waiting: deque[_Waiting] = deque()
+        self._bytes = 0
+        self._due: deque[tuple[float, Key]] = deque()
+        self._timer: asyncio.TimerHandle | None = None
+        self._news = asyncio.Event()
+        self._closed: str | None = None
+        self.offset = 0.0
+        self.resting = False
+
+    def publish(self, draft: Draft) -> None:
+        """Append a draft, now or soon.
+
+        Raises:
+            ValueError: the data is not JSON.
+        """
+        row = arguments(draft, self._wall())
+        if self.resting:
+            return
+        if self._closed is not None:
+            self._refuse(draft.key, self._closed)
+        elif len(self._waiting) >= MOST_WAITING or self._bytes >= MOST_BYTES_WAITING:
+            self._refuse(draft.key, "too many messages wait for Redis")
+        else:
+            deadline = self._clock() + CONFIRM_TIMEOUT
+            self._waiting.append(_Waiting(draft.key, deadline, row))
+            self._bytes += len(row[3])
+            self._due.append((deadline, draft.key))
+            self._watch()
+            self._news.set()
+
+    def close(self, why: str) -> None:
+        """Refuse everything from here on."""
+        self._closed = why
+
+    def open(self) -> None:
+        """Take messages again."""
+        self._closed = None
+
+    async def run(self) -> None:
+        """Append what comes, until cancelled.
+
+        Raises:
+            Away: Redis did not take it. What is not too late by then is appended by the next run.
+        """
+        while True:
+            while self._waiting:
+                await self._append()
+            self._news.clear()
+            await self._news.wait()
+
+    def rest(self) -> None:
+        """What waits, and what comes, is somebody else's from here on."""
+        self.resting = True
+        self._waiting.clear()
+        self._due.clear()
+        self._bytes = 0
+
+    async def _append(self) -> None:
+        batch = self._batch()
+        # Redis may read this much later, when the publisher has long been told that it failed.
+        deadline = int((batch[0].deadline + self.offset) * 1000)
+        parts = [part for waiting in batch for part in waiting.row]
+        told = self._keys.base, self._keys.node, self._most, deadline, self._newest()
+        now, taken = await self._store.run(APPEND, [self._keys.log], *told, *parts)
+        if not taken:
+            self.tell_clock(now)
+            return
+        done = {waiting.key for waiting in batch}
+        while self._waiting and self._waiting[0].key in done:
+            self._pop()
+
+    def tell_clock(self, redis_ms: int) -> None:
+        """What Redis's clock says now."""
+        self.offset = redis_ms / 1000 - self._clock()
+
+    def _batch(self) -> list[_Waiting]:
+        found: list[_Waiting] = []
+        size = 0
+        for waiting in self._waiting:
+            size += len(waiting.row[3])
+            if found and (size > BYTES_TOGETHER or len(found) == TOGETHER):
+                break
+            found.append(waiting)
+        return found
+
+    def _pop(self) -> None:
+        self._bytes -= len(self._waiting.popleft().row[3])
+
+    def _watch(self) -> None:
+        if self._timer is None and self._due:
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(max(0.0, self._due[0][0] - self._clock()), self._expire)
+
+    def _expire(self) -> None:
+        """Whoever waits too long is told so; a message that came back meanwhile is nobody's concern."""
+        self._timer = None
+        now = self._clock()
+        while self._waiting and self._waiting[0].deadline <= now:
+            self._pop()
+        while self._due and self._due[0][0] <= now:
+            self._refuse(
+                self._due.popleft()[1],
+                f"Redis did not confirm it within {CONFIRM_TIMEOUT:g} s; it may still be delivered",
+            )
+        self._watch()

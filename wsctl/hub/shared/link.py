@@ -1,0 +1,313 @@
+"""One node among several: its log is theirs, and they know who is connected to it.
+
+Redis answers         -> up: the log is followed, messages are appended, clients are told of
+it does not, twice    -> away: clients are told, publishers refused; it is tried again and again
+it answers again      -> up: clients are told whether anything was lost, then get what they missed
+"""
+
+import asyncio
+import json
+import logging
+import secrets
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from wsctl.hub.log import MessageLog, written
+from wsctl.hub.shared.appender import Appender
+from wsctl.hub.shared.keys import Keys
+from wsctl.hub.shared.presence import Presence
+from wsctl.hub.shared.rows import position
+from wsctl.hub.shared.scripts import BEAT, BYE
+from wsctl.hub.shared.store import Away, Store
+from wsctl.hub.shared.tail import BLOCK, Tail
+
+BEAT_INTERVAL = 1.0
+"""Seconds between two signs of life: as often as `status --watch` looks."""
+
+LEASE = 5.0
+"""Seconds after its last sign of life for which a node counts: four may be lost."""
+
+LEAST_KEPT = 1000
+"""Entries that the log keeps at least, for nodes that were cut off; `--history` may want more."""
+
+FIRST_RETRY, SLOWEST_RETRY = 0.1, 1.0
+"""Seconds between two tries to reach Redis: doubled from the first to the second."""
+
+FAREWELL = 0.1
+"""Seconds that a process which ends waits for Redis to hear of it: if it does not, the lease ends."""
+
+CANCEL_AGAIN = 0.2
+"""Seconds after which work that should have ended is told so again."""
+
+log = logging.getLogger("wsctl.shared")
+
+
+class Host(Protocol):
+    """Whose link it is."""
+
+    def about(self) -> dict[str, Any]:
+        """The node's account of itself, for the others."""
+
+    def cut_off(self, why: str) -> None:
+        """Redis is away: clients are to be told."""
+
+    def back(self, *, recovered: bool) -> None:
+        """Clients are to be told whether they have missed anything for good."""
+
+    def replaced(self, client_id: str) -> None:
+        """A newer connection of this client is elsewhere."""
+
+    def turn(self, before: int) -> None:
+        """So many nodes drain, or wait to, before this one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Legacy:
+    """Where a predecessor stood: as which node, in which life of the stream, and what it had read."""
+
+    node: str
+    epoch: str
+    seen: str
+    inbox: str
+
+
+class Link:
+    """What one node has to do with Redis.
+
+    Attributes:
+        why: why Redis is away; None while it is there.
+        since: since when that is so, on `clock`.
+        peers: all nodes' accounts as of the last sign of life, this one's too, by name.
+        presence: is told who comes and goes.
+        publish: where the log's drafts go.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        prefix: str,
+        messages: MessageLog,
+        host: Host,
+        *,
+        most: int,
+        clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self.store = store
+        self.why: str | None = None
+        self.since = clock()
+        self.peers: dict[str, dict[str, Any]] = {}
+        self._messages = messages
+        self._host = host
+        self._clock = clock
+        self._keys = keys = Keys(prefix, secrets.token_hex(4))
+        self._most = max(most, LEAST_KEPT)
+        self.presence = Presence(store, keys, host.replaced, clock)
+        self._tail = Tail(store, keys, messages, self.presence.look_at)
+        self._appender = Appender(
+            store,
+            keys,
+            messages.refuse,
+            newest=lambda: self._tail.seen,
+            most=self._most,
+            clock=clock,
+            wall=wall,
+        )
+        self.publish = self._appender.publish
+        self._epoch = ""
+        self._wants_turn = False
+        self._failed = 0
+        self._lost = False
+        self._poke = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def node(self) -> str:
+        """This node's name among the others."""
+        return self._keys.node
+
+    async def begin(self, most_bytes: int) -> None:
+        """Take over the log as it stands, and follow it from here on.
+
+        Raises:
+            Away: Redis did not tell.
+        """
+        newest = await self._beat()
+        await self._tail.load(newest, self._most, most_bytes)
+        self._lost = False
+        self.resume()
+
+    def inherit(self, legacy: Legacy, clients: Iterable[str]) -> None:
+        """Go on as the node of a predecessor, whose log and clients this process has."""
+        self._keys.node = legacy.node
+        self._epoch, self._tail.seen, self._tail.inbox = legacy.epoch, legacy.seen, legacy.inbox
+        self.presence.inherit(clients)
+        self.resume()
+
+    def resume(self) -> None:
+        """Follow the log."""
+        if self._task is None:
+            self._appender.resting = False
+            self.presence.again()
+            self._task = asyncio.create_task(self._run())
+
+    async def rest(self) -> Legacy:
+        """Leave Redis alone: somebody else goes on from here, and is given what did not come back yet."""
+        await self._halt()
+        self._appender.rest()
+        return Legacy(self.node, self._epoch, self._tail.seen, self._tail.inbox)
+
+    async def end(self) -> None:
+        """The node is no more, unless somebody else goes on as it."""
+        if self._task:
+            await self._halt()
+            with suppress(Away, TimeoutError):
+                async with asyncio.timeout(FAREWELL):
+                    await self.store.run(BYE, [self._keys.log], self._keys.base, self.node)
+        await self.store.drop()
+
+    def want_turn(self, wanted: bool) -> None:
+        """Whether the node wants to drain, or drains: its host is told how many are before it."""
+        self._wants_turn = wanted
+        self.tell()
+        if wanted and self.why is not None:
+            self._host.turn(0)  # nobody can give one
+
+    def tell(self) -> None:
+        """Give a sign of life now: the node's account of itself has changed."""
+        self._poke.set()
+
+    async def clients(self) -> dict[str, list[tuple[str, float]]]:
+        """Who is connected to each node, and for how many seconds, the one connected longest first.
+
+        Raises:
+            Away: Redis did not tell.
+        """
+        found = {}
+        for node in self.peers:
+            told = await self.store.ask("HGETALL", self._keys.at(node))
+            rows = told.items() if isinstance(told, dict) else zip(told[::2], told[1::2], strict=True)
+            found[node] = sorted(self._stays(rows), key=lambda stay: -stay[1])
+        return found
+
+    def _stays(self, rows: Iterable[tuple[bytes, bytes]]) -> Iterator[tuple[str, float]]:
+        now = self._clock() + self._appender.offset
+        for name, stay in rows:
+            yield name.decode(), round(max(0.0, now - int(stay.split()[0]) / 1000), 3)
+
+    # Up and away
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                await self._live()
+            except Away as error:
+                self._fail(str(error))
+            except Exception as error:
+                log.exception("what Redis says makes no sense")
+                self._fail(f"{type(error).__name__}: {error}")
+            await self.store.drop()
+            await asyncio.sleep(min(FIRST_RETRY * 2 ** (self._failed - 2), SLOWEST_RETRY) if self.why else 0)
+
+    async def _live(self) -> None:
+        """As long as Redis is there."""
+        await self._beat()
+        work = (self._follow(), self._beats(), self._appender.run(), self.presence.run())
+        tasks = [asyncio.create_task(job) for job in work]
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            await _end(tasks)
+
+    async def _follow(self) -> None:
+        await self._tail.read(0, self._come_back)
+        while True:
+            await self._tail.read(BLOCK, self._tell_losses)
+
+    def _fail(self, why: str) -> None:
+        """One failure is nothing yet: a connection that was lost is made again at once."""
+        self._failed += 1
+        if self._failed > 1:
+            self._go_away(why)
+
+    def _go_away(self, why: str) -> None:
+        first, self.why = self.why is None, why
+        if first:
+            self.since = self._clock()
+            log.warning("Redis is away", extra={"fields": {"redis": self.store.name, "why": why}})
+            self._host.cut_off(why)
+            self._host.turn(0)
+        self._appender.close(f"Redis is away ({why}): it was not published")
+
+    def _come_back(self) -> None:
+        """Clients hear of it before they get what they missed."""
+        was_away, self._failed = self.why is not None, 0
+        recovered = not self._lost
+        if was_away:
+            fields = {"redis": self.store.name, "away_s": round(self._clock() - self.since, 3)}
+            log.info("Redis is back", extra={"fields": fields | {"recovered": recovered}})
+            self.why, self.since = None, self._clock()
+        self._appender.open()
+        self._tell_losses()
+        if was_away and recovered:
+            self._host.back(recovered=True)
+
+    def _tell_losses(self) -> None:
+        if self._lost:
+            self._lost = False
+            log.warning("messages were lost with the stream", extra={"fields": {"redis": self.store.name}})
+            here = position(self._tail.seen)
+            self._messages.restore(here, here, ())
+            self._host.back(recovered=False)
+
+    # Signs of life
+
+    async def _beats(self) -> None:
+        while True:
+            self._poke.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(BEAT_INTERVAL):
+                    await self._poke.wait()
+            await self._beat()
+
+    async def _beat(self) -> str:
+        """Tell that the node lives, and learn how everything stands; returns the log's newest id."""
+        keys, about = self._keys, json.dumps(self._host.about())
+        seen, history = self._tail.seen, self._messages.history
+        floor = written(history.floor) if history.is_full_of_bytes else ""
+        told = (keys.base, keys.node, int(LEASE * 1000), about, seen, self._epoch, secrets.token_hex(8))
+        wish = "1" if self._wants_turn else ""
+        answer = await self.store.run(BEAT, [keys.log], *told, wish, floor)
+        now, epoch, newest, gap, is_new, before, peers = answer
+        self._appender.tell_clock(now)
+        self._lost = self._lost or bool(gap) or epoch.decode() != self._epoch
+        self._epoch = epoch.decode()
+        if is_new:
+            self.presence.again()
+        self.peers = {
+            name.decode(): json.loads(facts) for name, facts in zip(peers[::2], peers[1::2], strict=True)
+        }
+        if wish:
+            self._host.turn(before)
+        return str(newest.decode())
+
+    async def _halt(self) -> None:
+        if self._task:
+            await _end([self._task])
+            self._task = None
+
+
+async def _end(tasks: list["asyncio.Task[None]"]) -> None:
+    """Cancel them until they have ended: `asyncio.wait_for`, through which Redis is spoken to, swallows a
+    cancellation that comes together with an answer (Python 3.11)."""
+    left = set(tasks)
+    while left:
+        for task in left:
+            task.cancel()
+        _, left = await asyncio.wait(left, timeout=CANCEL_AGAIN)
+    await asyncio.gather(*tasks, return_exceptions=True)  # what the others failed with says nothing new

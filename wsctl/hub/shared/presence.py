@@ -1,0 +1,100 @@
+"""Who is connected to which node, as all nodes know it."""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from itertools import chain, count, islice
+from typing import NamedTuple
+
+from wsctl.hub.shared.keys import Keys
+from wsctl.hub.shared.scripts import PRESENCE
+from wsctl.hub.shared.store import Store
+
+TOGETHER = 500
+"""Clients in one call: below a few milliseconds in which Redis does nothing else."""
+
+
+class _Stay(NamedTuple):
+    """Since when, in this process's seconds; and its number, empty for one that another process counted."""
+
+    since: float
+    serial: str
+
+
+class Presence:
+    """The clients of this node. Redis is told what has changed since it was told last, however often it did.
+
+    `replaced` is called with the id of a client that has a newer connection elsewhere.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        keys: Keys,
+        replaced: Callable[[str], None],
+        clock: Callable[[], float],
+    ) -> None:
+        self._store = store
+        self._keys = keys
+        self._replaced = replaced
+        self._clock = clock
+        self._serials = count(1)
+        self._here: dict[str, _Stay] = {}
+        self._changed: dict[str, None] = {}
+        self._news = asyncio.Event()
+
+    def joined(self, client_id: str) -> None:
+        """A connection of this id was made, which replaces an older one."""
+        self._here[client_id] = _Stay(self._clock(), str(next(self._serials)))
+        self.look_at(client_id)
+
+    def left(self, client_id: str) -> None:
+        """Its connection has ended."""
+        self._here.pop(client_id, None)
+        self.look_at(client_id)
+
+    def look_at(self, client_id: str) -> None:
+        """Tell Redis of this client (again), and hear whether a newer connection is elsewhere."""
+        self._changed[client_id] = None
+        self._news.set()
+
+    def again(self) -> None:
+        """Redis may have forgotten everybody."""
+        for client_id in self._here:
+            self.look_at(client_id)
+
+    def inherit(self, ids: Iterable[str]) -> None:
+        """Clients of whom Redis knows already."""
+        since = self._clock()
+        self._here |= {client_id: _Stay(since, "") for client_id in ids}
+
+    async def run(self) -> None:
+        """Tell what changes, until cancelled.
+
+        Raises:
+            Away: Redis does not listen.
+        """
+        while True:
+            while self._changed:
+                await self._tell(list(islice(self._changed, TOGETHER)))
+            self._news.clear()
+            await self._news.wait()
+
+    async def _tell(self, ids: list[str]) -> None:
+        told = {name: self._here.get(name) for name in ids}
+        for name in ids:
+            del self._changed[name]
+        try:
+            replaced = await self._store.run(PRESENCE, [self._keys.log], *self._arguments(told))
+        except BaseException:
+            self._changed = dict.fromkeys(ids) | self._changed
+            raise
+        for name in map(bytes.decode, replaced):
+            # Who has come back meanwhile is newer than what Redis answered about.
+            if self._here.get(name) == told[name]:
+                self._replaced(name)
+
+    def _arguments(self, told: dict[str, _Stay | None]) -> list[object]:
+        now = self._clock()
+        came = [(name, int((now - stay.since) * 1000), stay.serial) for name, stay in told.items() if stay]
+        went = [name for name, stay in told.items() if not stay]
+        return [self._keys.base, self._keys.node, len(came), *chain.from_iterable(came), *went]

@@ -1,0 +1,223 @@
+"""What Redis does for us at once: append, show a sign of life, tell who is where, say goodbye.
+
+The keys, `BASE` being `{PREFIX}:v1`:
+
+    BASE:log         the stream: every message, its id the message's
+    BASE:epoch       a word that changes when messages were lost with the stream
+    BASE:last:W      the newest `n` that was appended of writer W, for a while
+    BASE:lease       each node, by when its lease ends (milliseconds of Redis's clock)
+    BASE:nodes       each node's own account of itself, JSON
+    BASE:turns       nodes that drain or wait to, by when they asked
+    BASE:at:N        the clients of node N: since when (Redis's clock), and the serial number of that stay
+    BASE:inbox:N     a stream of client ids that node N must look at: a newer connection may be elsewhere
+
+An entry of the log has the fields `w` and `n` (its key), `r` (clients of other nodes it is for), `t` (the
+addressees as JSON, empty for everyone) and `m` (the message without its id).
+"""
+
+from wsctl.hub.shared.store import Script
+
+WRITER_TTL = 60
+"""Seconds for which the newest `n` of a writer is remembered. A message is sent again for two."""
+
+INBOX = 1000
+"""Notices that wait for one node, about: one that reads none for so long is gone."""
+
+_COMMON = """
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local base = ARGV[1]
+local node = ARGV[2]
+local lease = base .. ':lease'
+
+local function is_after(a, b)
+  local a_ms, a_seq = string.match(a, '^(%d+)-(%d+)$')
+  local b_ms, b_seq = string.match(b, '^(%d+)-(%d+)$')
+  a_ms, b_ms = tonumber(a_ms), tonumber(b_ms)
+  return a_ms > b_ms or (a_ms == b_ms and tonumber(a_seq) > tonumber(b_seq))
+end
+
+local function others()
+  local found = {}
+  for _, name in ipairs(redis.call('ZRANGEBYSCORE', lease, now, '+inf')) do
+    if name ~= node then found[#found + 1] = name end
+  end
+  return found
+end
+
+local function go_on_behind(log, id)
+  if redis.call('EXISTS', log) == 0 then
+    redis.call('XADD', log, id, 'm', '')
+    redis.call('XDEL', log, id)
+  else
+    redis.call('XSETID', log, id)
+  end
+end
+"""
+
+APPEND = Script(
+    _COMMON
+    + """
+local log = KEYS[1]
+local most, deadline, behind = ARGV[3], tonumber(ARGV[4]), ARGV[5]
+if now > deadline then return {now, 0} end
+local known, everyone = {}, nil
+local nodes = others()
+
+local function elsewhere(to)
+  local found = 0
+  if to == '' then
+    if not everyone then
+      everyone = 0
+      for _, name in ipairs(nodes) do everyone = everyone + redis.call('HLEN', base .. ':at:' .. name) end
+    end
+    return everyone
+  end
+  for _, id in ipairs(cjson.decode(to)) do
+    for _, name in ipairs(nodes) do
+      if redis.call('HEXISTS', base .. ':at:' .. name, id) == 1 then found = found + 1 break end
+    end
+  end
+  return found
+end
+
+for i = 6, #ARGV, 4 do
+  local writer, n, to, body = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
+  local last = base .. ':last:' .. writer
+  known[writer] = known[writer] or tonumber(redis.call('GET', last) or '0')
+  if tonumber(n) > known[writer] then
+    local fields = {'w', writer, 'n', n, 'r', elsewhere(to), 't', to, 'm', body}
+    local id = redis.call('XADD', log, 'MAXLEN', '~', most, '*', unpack(fields))
+    if not is_after(id, behind) then
+      redis.call('XDEL', log, id)
+      go_on_behind(log, behind)
+      redis.call('XADD', log, '*', unpack(fields))
+    end
+    known[writer] = tonumber(n)
+    redis.call('SET', last, n, 'EX', """
+    + str(WRITER_TTL)
+    + """)
+  end
+end
+return {now, 1}
+"""
+)
+"""Append messages, each once however often it is sent.
+
+Arguments: base, node, how many entries the log keeps about, the moment (Redis's clock) after which nothing is
+appended any more, the newest id that the node knows; then of each message: writer, n, addressees, body.
+Returns Redis's clock, and 1, or 0 when it was too late.
+"""
+
+BEAT = Script(
+    _COMMON
+    + """
+local log, epoch_key = KEYS[1], base .. ':epoch'
+local lease_ms, facts, seen, known, token = tonumber(ARGV[3]), ARGV[4], ARGV[5], ARGV[6], ARGV[7]
+local places, floor = ARGV[8], ARGV[9]
+for _, dead in ipairs(redis.call('ZRANGEBYSCORE', lease, '-inf', '(' .. now)) do
+  if dead ~= node then
+    redis.call('ZREM', lease, dead)
+    redis.call('ZREM', base .. ':turns', dead)
+    redis.call('HDEL', base .. ':nodes', dead)
+    redis.call('UNLINK', base .. ':at:' .. dead, base .. ':inbox:' .. dead)
+  end
+end
+local is_new = redis.call('ZADD', lease, now + lease_ms, node)
+redis.call('HSET', base .. ':nodes', node, facts)
+redis.call('PEXPIRE', base .. ':at:' .. node, 2 * lease_ms)
+redis.call('PEXPIRE', base .. ':inbox:' .. node, 2 * lease_ms)
+
+local epoch = redis.call('GET', epoch_key)
+local last, first = '0-0', nil
+if redis.call('EXISTS', log) == 1 then
+  local info = redis.call('XINFO', 'STREAM', log)
+  for i = 1, #info, 2 do
+    if info[i] == 'last-generated-id' then last = info[i + 1] end
+    if info[i] == 'first-entry' and info[i + 1] then first = info[i + 1][1] end
+  end
+end
+if is_after(seen, last) then
+  -- Messages that were delivered are not here: this is not the stream it was.
+  go_on_behind(log, seen)
+  last = seen
+  if epoch == known then epoch = false end
+end
+if not epoch then
+  epoch = token
+  redis.call('SET', epoch_key, epoch)
+end
+local gap = 0
+if seen ~= last and (not first or is_after(first, seen)) then
+  if #redis.call('XRANGE', log, seen, seen) == 0 then gap = 1 end
+end
+if floor ~= '' then redis.call('XTRIM', log, 'MINID', '~', floor) end
+
+local before = -1
+if places == '' then
+  redis.call('ZREM', base .. ':turns', node)
+else
+  redis.call('ZADD', base .. ':turns', 'NX', now, node)
+  before = redis.call('ZRANK', base .. ':turns', node)
+end
+return {now, epoch, last, gap, is_new, before, redis.call('HGETALL', base .. ':nodes')}
+"""
+)
+"""A sign of life of a node, by which it learns how everything stands.
+
+Arguments: base, node, how long its lease is (milliseconds), its account of itself, the newest id it has seen
+of the log, the epoch it knows, a new one, something if it wants a turn to drain, an id below which nobody
+needs the log any more or nothing.
+Returns Redis's clock, the epoch, the log's newest id, whether entries behind the one seen are gone, whether
+the node was not known, how many have asked for a turn before it, all nodes' accounts.
+"""
+
+PRESENCE = Script(
+    _COMMON
+    + """
+local mine = base .. ':at:' .. node
+local nodes, replaced = others(), {}
+local count = tonumber(ARGV[3])
+for i = 4, 3 + 3 * count, 3 do
+  local id, age, serial = ARGV[i], tonumber(ARGV[i + 1]), ARGV[i + 2]
+  local found = redis.call('HGET', mine, id)
+  local since = found and tonumber(string.match(found, '^(%d+) '))
+  if not found or (serial ~= '' and string.match(found, ' (.*)$') ~= serial) then
+    since = now - age
+    redis.call('HSET', mine, id, string.format('%d', since) .. ' ' .. serial)
+  end
+  for _, name in ipairs(nodes) do
+    local theirs = redis.call('HGET', base .. ':at:' .. name, id)
+    local other = theirs and tonumber(string.match(theirs, '^(%d+) '))
+    if other and (other > since or (other == since and name > node)) then
+      replaced[#replaced + 1] = id
+      break
+    elseif other then
+      redis.call('XADD', base .. ':inbox:' .. name, 'MAXLEN', '~', """
+    + str(INBOX)
+    + """, '*', 'id', id)
+    end
+  end
+end
+for i = 4 + 3 * count, #ARGV do redis.call('HDEL', mine, ARGV[i]) end
+return replaced
+"""
+)
+"""Who has come to a node, and who has left it.
+
+Arguments: base, node, how many came; of each of these its id, its age in milliseconds and the serial number
+of its stay, empty if it is the one that is known; then the ids of those who left. Returns of whom a newer
+connection is elsewhere. Other nodes are told whom they should look at.
+"""
+
+BYE = Script(
+    _COMMON
+    + """
+redis.call('ZREM', lease, node)
+redis.call('ZREM', base .. ':turns', node)
+redis.call('HDEL', base .. ':nodes', node)
+redis.call('UNLINK', base .. ':at:' .. node, base .. ':inbox:' .. node)
+return now
+"""
+)
+"""A node has ended. Arguments: base, node."""

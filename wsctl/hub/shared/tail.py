@@ -1,0 +1,106 @@
+"""From the log that all share to the clients of this node."""
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from wsctl.hub.log import MessageLog
+from wsctl.hub.shared.keys import Keys
+from wsctl.hub.shared.rows import Row, id_of, position, read
+from wsctl.hub.shared.store import Store
+
+BLOCK = 0.5
+"""Seconds a question for news waits for some: with `ANSWER_TIMEOUT`, a Redis that hangs is noticed in two."""
+
+READ_TOGETHER = 256
+"""Entries read at once: what is sent to clients between two looks around."""
+
+LOAD_TOGETHER = 500
+"""Entries of history read at once."""
+
+START = "0-0"
+"""An id before all others."""
+
+log = logging.getLogger("wsctl.shared")
+
+
+class Tail:
+    """Reads the log and the inbox of a node, each entry once.
+
+    `look_at` is called with the id of each client in the inbox.
+
+    Attributes:
+        seen, inbox: the ids of the newest entries that were read.
+    """
+
+    def __init__(
+        self, store: Store, keys: Keys, messages: MessageLog, look_at: Callable[[str], None]
+    ) -> None:
+        self._store = store
+        self._keys = keys
+        self._messages = messages
+        self._look_at = look_at
+        self.seen = self.inbox = START
+
+    async def load(self, newest: str, most: int, most_bytes: int) -> None:
+        """Take over what there is up to `newest`: `most` messages, as far as `most_bytes` reach.
+
+        Raises:
+            Away: Redis did not tell.
+        """
+        rows = await self._latest(newest, most + 1, most_bytes) if most else []
+        # What is before the oldest is not known; whoever has seen the oldest itself, missed the rest.
+        floor = id_of(rows[0]) if rows else position(newest)
+        entries = [found[0] for row in rows[1:] if (found := _read(row))]
+        self._messages.restore(position(newest), floor, entries)
+        self.seen = newest
+
+    async def read(self, wait: float, before: Callable[[], None]) -> None:
+        """Deliver what has come, or comes within `wait` seconds, up to `READ_TOGETHER` messages. `before` is
+        called before the first.
+
+        Raises:
+            Away: Redis did not tell.
+        """
+        block = ("BLOCK", int(wait * 1000)) if wait else ()
+        streams = (self._keys.log, self._keys.inbox, self.seen, self.inbox)
+        told = await self._store.ask("XREAD", *block, "COUNT", READ_TOGETHER, "STREAMS", *streams)
+        before()
+        for name, rows in told or ():
+            take = self._take if name == self._keys.log.encode() else self._notice
+            for row in rows:
+                take(row)
+
+    def _take(self, row: Row) -> None:
+        self.seen = row[0].decode()
+        if found := _read(row):
+            entry, key, elsewhere = found
+            self._messages.take(entry, key, elsewhere=elsewhere)
+
+    def _notice(self, row: Row) -> None:
+        self.inbox = row[0].decode()
+        self._look_at(row[1][1].decode())
+
+    async def _latest(self, newest: str, most: int, most_bytes: int) -> list[Row]:
+        """Oldest first."""
+        found: list[Row] = []
+        size, end = 0, newest
+        while len(found) < most and size <= most_bytes:
+            count = min(LOAD_TOGETHER, most - len(found))
+            rows: Sequence[Any] = await self._store.ask("XREVRANGE", self._keys.log, end, "-", "COUNT", count)
+            found += rows
+            size += sum(len(row[1][-1]) for row in rows)
+            if len(rows) < count:
+                break
+            end = f"({rows[-1][0].decode()}"
+        return found[::-1]
+
+
+def _read(row: Row) -> Any:
+    """None for an entry that is no message of ours: it is skipped by every node alike."""
+    try:
+        return read(row)
+    except ValueError as error:
+        fields = {"id": row[0].decode(), "why": str(error)}
+        log.warning("an entry of the log is no message", extra={"fields": fields})
+        return None

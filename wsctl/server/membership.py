@@ -1,0 +1,158 @@
+"""What one server is among several that share a Redis: what it tells them, its clients and operators."""
+
+import asyncio
+import os
+import socket
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from wsctl import __version__, messages
+from wsctl.codes import ExitCode
+from wsctl.errors import CannotStart
+from wsctl.hub.log import MessageLog
+from wsctl.hub.manager import ConnectionManager
+from wsctl.hub.shared.link import Legacy, Link
+from wsctl.hub.shared.store import Away, Store
+from wsctl.lifecycle.phases import Phase
+from wsctl.lifecycle.progress import DrainProgress
+from wsctl.settings import Settings
+
+
+class Membership:
+    """One node of several. As an observer of its drain it asks for a turn.
+
+    `about` tells what others should know of the server, `welcome` is the frame a client is greeted with, and
+    `turn` is called with how many nodes must drain before this one may.
+
+    Attributes:
+        link: the node's way to Redis.
+        url: where clients reach it, once it listens.
+        moving: called with a client that has a newer connection at another node and none here.
+    """
+
+    interval = 3600.0
+
+    def __init__(
+        self,
+        settings: Settings,
+        manager: ConnectionManager,
+        log: MessageLog,
+        *,
+        about: Callable[[], dict[str, Any]],
+        welcome: Callable[[str, bool], bytes],
+        turn: Callable[[int], None],
+        clock: Callable[[], float],
+    ) -> None:
+        store = Store(settings.redis or "", settings.redis_password)
+        self.link = Link(store, settings.redis_prefix, log, self, most=settings.history, clock=clock)
+        self.url: str | None = None
+        self.moving: Callable[[str], None] = lambda client_id: None
+        self._settings = settings
+        self._manager = manager
+        self._about = about
+        self._welcome = welcome
+        self._turn = turn
+        self._clock = clock
+        self._host = socket.gethostname()
+        manager.joined.append(self.link.presence.joined)
+        manager.left.append(self.link.presence.left)
+
+    @property
+    def why_degraded(self) -> str | None:
+        """Why messages are not shared just now; None while they are."""
+        return None if self.link.why is None else f"Redis is away: {self.link.why}"
+
+    async def check(self) -> None:
+        """Whether there is a Redis to share.
+
+        Raises:
+            CannotStart: there is none, or none that can be used.
+        """
+        await self.link.store.check()
+
+    async def begin(self) -> None:
+        """Become one of them.
+
+        Raises:
+            CannotStart: Redis went away just now.
+        """
+        try:
+            await self.link.begin(self._settings.history_bytes)
+        except Away as error:
+            raise CannotStart(f"--redis {self.link.store.name}: {error}") from None
+
+    def inherit(self, legacy: dict[str, Any], clients: Iterable[str]) -> None:
+        """Go on as the node that the predecessor was."""
+        self.link.inherit(Legacy(**legacy), clients)
+
+    def status(self) -> dict[str, Any]:
+        """What operators may know of it: this node's Redis, and all nodes, the others as of their last sign
+        of life."""
+        link, peers = self.link, self.link.peers
+        state = "up" if link.why is None else "away"
+        for_s = round(self._clock() - link.since, 3)
+        now = peers | {link.node: self.about()}
+        nodes = [{"node": name, **facts, "this": name == link.node} for name, facts in now.items()]
+        nodes.sort(key=lambda facts: (facts["started"], facts["node"]))
+        total = sum(facts["connections"] for facts in nodes)
+        return {
+            "degraded": self.why_degraded,
+            "redis": {"url": link.store.name, "state": state, "for_s": for_s, "why": link.why},
+            "nodes": nodes,
+            "cluster": {"nodes": len(nodes), "connections": total},
+        }
+
+    async def clients_elsewhere(self) -> list[dict[str, Any]]:
+        """Clients of the other nodes; none while Redis is away."""
+        try:
+            found = await self.link.clients()
+        except Away:
+            return []
+        unknown = {"address": None, "waiting_bytes": None}
+        return [
+            {"client_id": name, "connected_s": since, **unknown, "node": node}
+            for node, stays in found.items()
+            if node != self.link.node
+            for name, since in stays
+        ]
+
+    # The host of the link
+
+    def about(self) -> dict[str, Any]:
+        where = {"host": self._host, "pid": os.getpid(), "url": self.url, "version": __version__}
+        return where | self._about()
+
+    def cut_off(self, why: str) -> None:
+        text = f"messages are not shared for now: {why}"
+        self._manager.broadcast(messages.error("degraded", text))
+
+    def back(self, *, recovered: bool) -> None:
+        clients = list(self._manager.active_connections)
+        self._manager.tell_each([self._welcome(client_id, recovered) for client_id in clients])
+
+    def replaced(self, client_id: str) -> None:
+        if connection := self._manager.active_connections.get(client_id):
+            connection.replaced()
+        else:
+            self.moving(client_id)
+
+    def turn(self, before: int) -> None:
+        self._turn(max(0, before - self._settings.max_draining + 1) if self._settings.max_draining else 0)
+
+    # An observer of the drain
+
+    def began(self, progress: DrainProgress) -> None:
+        self.link.tell()
+        if progress.phase is Phase.LAMEDUCK and self._settings.max_draining:
+            self._want_turn(True)
+
+    def progressed(self, progress: DrainProgress) -> None: ...
+
+    def cancelled(self) -> None:
+        self._want_turn(False)
+
+    def ended(self, progress: DrainProgress, exit_code: ExitCode) -> None: ...
+
+    def _want_turn(self, wanted: bool) -> None:
+        # Later: the answer may change the very drain that is being shown.
+        asyncio.get_running_loop().call_soon(self.link.want_turn, wanted)
