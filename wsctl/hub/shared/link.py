@@ -66,10 +66,9 @@ class Host(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Legacy:
-    """Where a predecessor stood: as which node, in which life of the stream, and what it had read."""
+    """Where a predecessor stood: as which node, and what it had read."""
 
     node: str
-    epoch: str
     seen: str
     inbox: str
 
@@ -105,8 +104,8 @@ class Link:
         self._clock = clock
         self._keys = keys = Keys(prefix, secrets.token_hex(4))
         self._most = max(most, LEAST_KEPT)
-        self.presence = Presence(store, keys, host.replaced, clock)
-        self._tail = Tail(store, keys, messages, self.presence.look_at)
+        self.presence = Presence(store, keys, host.replaced, clock, lambda: self._appender.offset)
+        self._tail = Tail(store, keys, messages, self.presence.look_at, self._lose)
         self._appender = Appender(
             store,
             keys,
@@ -117,10 +116,9 @@ class Link:
             wall=wall,
         )
         self.publish = self._appender.publish
-        self._epoch = ""
         self._wants_turn = False
         self._failed = 0
-        self._lost = False
+        self._start: str | None = None
         self._poke = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -137,13 +135,13 @@ class Link:
         """
         newest = await self._beat()
         await self._tail.load(newest, self._most, most_bytes)
-        self._lost = False
+        self._start = None
         self.resume()
 
     def inherit(self, legacy: Legacy, clients: Iterable[str]) -> None:
         """Go on as the node of a predecessor, whose log and clients this process has."""
         self._keys.node = legacy.node
-        self._epoch, self._tail.seen, self._tail.inbox = legacy.epoch, legacy.seen, legacy.inbox
+        self._tail.seen, self._tail.inbox = legacy.seen, legacy.inbox
         self.presence.inherit(clients)
         self.resume()
 
@@ -151,14 +149,13 @@ class Link:
         """Follow the log."""
         if self._task is None:
             self._appender.resting = False
-            self.presence.again()
             self._task = asyncio.create_task(self._run())
 
     async def rest(self) -> Legacy:
         """Leave Redis alone: somebody else goes on from here, and is given what did not come back yet."""
         await self._halt()
         self._appender.rest()
-        return Legacy(self.node, self._epoch, self._tail.seen, self._tail.inbox)
+        return Legacy(self.node, self._tail.seen, self._tail.inbox)
 
     async def end(self) -> None:
         """The node is no more, unless somebody else goes on as it."""
@@ -210,11 +207,13 @@ class Link:
                 log.exception("what Redis says makes no sense")
                 self._fail(f"{type(error).__name__}: {error}")
             await self.store.drop()
-            await asyncio.sleep(min(FIRST_RETRY * 2 ** (self._failed - 2), SLOWEST_RETRY) if self.why else 0)
+            await asyncio.sleep(self._pause() if self.why else 0)
 
     async def _live(self) -> None:
         """As long as Redis is there."""
         await self._beat()
+        # An answer that was lost may have said that Redis had forgotten them.
+        self.presence.again()
         work = (self._follow(), self._beats(), self._appender.run(), self.presence.run())
         tasks = [asyncio.create_task(job) for job in work]
         try:
@@ -235,6 +234,10 @@ class Link:
         if self._failed > 1:
             self._go_away(why)
 
+    def _pause(self) -> float:
+        doubled = min(self._failed - 2, 10)  # a day of tries is more than a float holds
+        return min(FIRST_RETRY * float(2**doubled), SLOWEST_RETRY)
+
     def _go_away(self, why: str) -> None:
         first, self.why = self.why is None, why
         if first:
@@ -247,7 +250,7 @@ class Link:
     def _come_back(self) -> None:
         """Clients hear of it before they get what they missed."""
         was_away, self._failed = self.why is not None, 0
-        recovered = not self._lost
+        recovered = self._start is None
         if was_away:
             fields = {"redis": self.store.name, "away_s": round(self._clock() - self.since, 3)}
             log.info("Redis is back", extra={"fields": fields | {"recovered": recovered}})
@@ -258,12 +261,19 @@ class Link:
             self._host.back(recovered=True)
 
     def _tell_losses(self) -> None:
-        if self._lost:
-            self._lost = False
-            log.warning("messages were lost with the stream", extra={"fields": {"redis": self.store.name}})
-            here = position(self._tail.seen)
-            self._messages.restore(here, here, ())
-            self._host.back(recovered=False)
+        start, self._start = self._start, None
+        if start is not None:
+            self._lose(start)
+
+    def _lose(self, start: str) -> None:
+        """What was up to `start` is gone, as far as it was not seen."""
+        log.warning("messages were lost with the stream", extra={"fields": {"redis": self.store.name}})
+        ms, sequence = position(self._tail.seen)
+        # Whoever has seen what this node saw last, must not be told that nothing is missing.
+        here = max(position(start), (ms, sequence + 1))
+        self._tail.seen = start
+        self._messages.restore(here, here, ())
+        self._host.back(recovered=False)
 
     # Signs of life
 
@@ -280,13 +290,13 @@ class Link:
         keys, about = self._keys, json.dumps(self._host.about())
         seen, history = self._tail.seen, self._messages.history
         floor = written(history.floor) if history.is_full_of_bytes else ""
-        told = (keys.base, keys.node, int(LEASE * 1000), about, seen, self._epoch, secrets.token_hex(8))
+        told = (keys.base, keys.node, int(LEASE * 1000), about, seen)
         wish = "1" if self._wants_turn else ""
         answer = await self.store.run(BEAT, [keys.log], *told, wish, floor)
-        now, epoch, newest, gap, is_new, before, peers = answer
+        now, start, newest, is_new, before, peers = answer
         self._appender.tell_clock(now)
-        self._lost = self._lost or bool(gap) or epoch.decode() != self._epoch
-        self._epoch = epoch.decode()
+        if start.decode() != seen == self._tail.seen:
+            self._start = start.decode()
         if is_new:
             self.presence.again()
         self.peers = {

@@ -23,7 +23,8 @@ class _Stay(NamedTuple):
 class Presence:
     """The clients of this node. Redis is told what has changed since it was told last, however often it did.
 
-    `replaced` is called with the id of a client that has a newer connection elsewhere.
+    `replaced` is called with the id of a client that has a newer connection elsewhere; `offset` tells the
+    seconds to add to `clock` for Redis's clock.
     """
 
     def __init__(
@@ -32,11 +33,13 @@ class Presence:
         keys: Keys,
         replaced: Callable[[str], None],
         clock: Callable[[], float],
+        offset: Callable[[], float],
     ) -> None:
         self._store = store
         self._keys = keys
         self._replaced = replaced
         self._clock = clock
+        self._offset = offset
         self._serials = count(1)
         self._here: dict[str, _Stay] = {}
         self._changed: dict[str, None] = {}
@@ -73,11 +76,19 @@ class Presence:
         Raises:
             Away: Redis does not listen.
         """
+        await self._sweep()
         while True:
             while self._changed:
                 await self._tell(list(islice(self._changed, TOGETHER)))
             self._news.clear()
             await self._news.wait()
+
+    async def _sweep(self) -> None:
+        """Look at those whom only Redis knows: a predecessor may not have told that they left."""
+        known = await self._store.ask("HKEYS", self._keys.at(self._keys.node))
+        for name in map(bytes.decode, known):
+            if name not in self._here:
+                self.look_at(name)
 
     async def _tell(self, ids: list[str]) -> None:
         told = {name: self._here.get(name) for name in ids}
@@ -94,7 +105,8 @@ class Presence:
                 self._replaced(name)
 
     def _arguments(self, told: dict[str, _Stay | None]) -> list[object]:
-        now = self._clock()
-        came = [(name, int((now - stay.since) * 1000), stay.serial) for name, stay in told.items() if stay]
+        # Not by their age: a call may wait, and then they would seem younger than who came after them.
+        offset = self._offset()
+        came = [(name, int((stay.since + offset) * 1000), stay.serial) for name, stay in told.items() if stay]
         went = [name for name, stay in told.items() if not stay]
         return [self._keys.base, self._keys.node, len(came), *chain.from_iterable(came), *went]

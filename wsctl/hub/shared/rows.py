@@ -1,7 +1,7 @@
 """Messages as entries of a stream."""
 
 import json
-from typing import Any
+from typing import Any, NamedTuple
 
 from wsctl import messages
 from wsctl.hub.frame import Batch
@@ -10,6 +10,20 @@ from wsctl.hub.log import Draft, Key, written
 
 Row = Any
 """An entry as Redis answers it: its id, and a list of names and values in turn, all bytes."""
+
+
+class Taken(NamedTuple):
+    """A message out of the log.
+
+    Attributes:
+        behind: the newest id of the log before this message was appended.
+        elsewhere: for how many clients of other nodes it was then.
+    """
+
+    behind: str
+    entry: Entry
+    key: Key
+    elsewhere: int
 
 
 def arguments(draft: Draft, ts: float) -> tuple[str, int, bytes, bytes]:
@@ -33,8 +47,8 @@ def position(text: str) -> MessageId:
     return int(ms), int(sequence)
 
 
-def read(row: Row) -> tuple[Entry, Key, int]:
-    """A message, its key, and for how many clients of other nodes it was when it was published.
+def read(row: Row) -> Taken:
+    """The message of an entry.
 
     Raises:
         ValueError: it is an entry that no server of this version wrote.
@@ -48,6 +62,7 @@ def read(row: Row) -> tuple[Entry, Key, int]:
         if not body.startswith(b"{"):
             raise ValueError("no message")
         payload = messages.numbered(written(message_id), body)
-        return Entry(message_id, Batch((payload,)), to), key, int(found[b"r"])
+        entry = Entry(message_id, Batch((payload,)), to)
+        return Taken(found[b"p"].decode(), entry, key, int(found[b"r"]))
     except KeyError as error:
         raise ValueError(f"there is no {error}") from None

@@ -3,7 +3,6 @@
 The keys, `BASE` being `{PREFIX}:v1`:
 
     BASE:log         the stream: every message, its id the message's
-    BASE:epoch       a word that changes when messages were lost with the stream
     BASE:last:W      the newest `n` that was appended of writer W, for a while
     BASE:lease       each node, by when its lease ends (milliseconds of Redis's clock)
     BASE:nodes       each node's own account of itself, JSON
@@ -11,8 +10,9 @@ The keys, `BASE` being `{PREFIX}:v1`:
     BASE:at:N        the clients of node N: since when (Redis's clock), and the serial number of that stay
     BASE:inbox:N     a stream of client ids that node N must look at: a newer connection may be elsewhere
 
-An entry of the log has the fields `w` and `n` (its key), `r` (clients of other nodes it is for), `t` (the
-addressees as JSON, empty for everyone) and `m` (the message without its id).
+An entry of the log has the fields `p` (the stream's newest id before it: by it a reader knows that nothing
+between is gone), `w` and `n` (its key), `r` (clients of other nodes it is for), `t` (the addressees as JSON,
+empty for everyone) and `m` (the message without its id).
 """
 
 from wsctl.hub.shared.store import Script
@@ -45,13 +45,25 @@ local function others()
   return found
 end
 
-local function go_on_behind(log, id)
-  if redis.call('EXISTS', log) == 0 then
-    redis.call('XADD', log, id, 'm', '')
-    redis.call('XDEL', log, id)
-  else
-    redis.call('XSETID', log, id)
+local function newest(log)
+  if redis.call('EXISTS', log) == 0 then return '0-0' end
+  local info = redis.call('XINFO', 'STREAM', log)
+  for i = 1, #info, 2 do
+    if info[i] == 'last-generated-id' then return info[i + 1] end
   end
+end
+
+-- The stream is not the one that had this id. Its next entry must not seem to follow on that.
+local function go_on_behind(log, id)
+  local ms, seq = string.match(id, '^(%d+)-(%d+)$')
+  local start = ms .. '-' .. string.format('%d', tonumber(seq) + 1)
+  if redis.call('EXISTS', log) == 0 then
+    redis.call('XADD', log, start, 'm', '')
+    redis.call('XDEL', log, start)
+  else
+    redis.call('XSETID', log, start)
+  end
+  return start
 end
 """
 
@@ -63,6 +75,8 @@ local most, deadline, behind = ARGV[3], tonumber(ARGV[4]), ARGV[5]
 if now > deadline then return {now, 0} end
 local known, everyone = {}, nil
 local nodes = others()
+local previous = newest(log)
+if is_after(behind, previous) then previous = go_on_behind(log, behind) end
 
 local function elsewhere(to)
   local found = 0
@@ -86,13 +100,8 @@ for i = 6, #ARGV, 4 do
   local last = base .. ':last:' .. writer
   known[writer] = known[writer] or tonumber(redis.call('GET', last) or '0')
   if tonumber(n) > known[writer] then
-    local fields = {'w', writer, 'n', n, 'r', elsewhere(to), 't', to, 'm', body}
-    local id = redis.call('XADD', log, 'MAXLEN', '~', most, '*', unpack(fields))
-    if not is_after(id, behind) then
-      redis.call('XDEL', log, id)
-      go_on_behind(log, behind)
-      redis.call('XADD', log, '*', unpack(fields))
-    end
+    local fields = {'p', previous, 'w', writer, 'n', n, 'r', elsewhere(to), 't', to, 'm', body}
+    previous = redis.call('XADD', log, 'MAXLEN', '~', most, '*', unpack(fields))
     known[writer] = tonumber(n)
     redis.call('SET', last, n, 'EX', """
     + str(WRITER_TTL)
@@ -112,9 +121,11 @@ Returns Redis's clock, and 1, or 0 when it was too late.
 BEAT = Script(
     _COMMON
     + """
-local log, epoch_key = KEYS[1], base .. ':epoch'
-local lease_ms, facts, seen, known, token = tonumber(ARGV[3]), ARGV[4], ARGV[5], ARGV[6], ARGV[7]
-local places, floor = ARGV[8], ARGV[9]
+local log = KEYS[1]
+local lease_ms, facts, seen = tonumber(ARGV[3]), ARGV[4], ARGV[5]
+local places, floor = ARGV[6], ARGV[7]
+local ended = redis.call('ZSCORE', lease, node)
+local is_new = (not ended or tonumber(ended) < now) and 1 or 0
 for _, dead in ipairs(redis.call('ZRANGEBYSCORE', lease, '-inf', '(' .. now)) do
   if dead ~= node then
     redis.call('ZREM', lease, dead)
@@ -123,34 +134,16 @@ for _, dead in ipairs(redis.call('ZRANGEBYSCORE', lease, '-inf', '(' .. now)) do
     redis.call('UNLINK', base .. ':at:' .. dead, base .. ':inbox:' .. dead)
   end
 end
-local is_new = redis.call('ZADD', lease, now + lease_ms, node)
+redis.call('ZADD', lease, now + lease_ms, node)
 redis.call('HSET', base .. ':nodes', node, facts)
 redis.call('PEXPIRE', base .. ':at:' .. node, 2 * lease_ms)
 redis.call('PEXPIRE', base .. ':inbox:' .. node, 2 * lease_ms)
 
-local epoch = redis.call('GET', epoch_key)
-local last, first = '0-0', nil
-if redis.call('EXISTS', log) == 1 then
-  local info = redis.call('XINFO', 'STREAM', log)
-  for i = 1, #info, 2 do
-    if info[i] == 'last-generated-id' then last = info[i + 1] end
-    if info[i] == 'first-entry' and info[i + 1] then first = info[i + 1][1] end
-  end
-end
-if is_after(seen, last) then
-  -- Messages that were delivered are not here: this is not the stream it was.
-  go_on_behind(log, seen)
-  last = seen
-  if epoch == known then epoch = false end
-end
-if not epoch then
-  epoch = token
-  redis.call('SET', epoch_key, epoch)
-end
-local gap = 0
-if seen ~= last and (not first or is_after(first, seen)) then
-  if #redis.call('XRANGE', log, seen, seen) == 0 then gap = 1 end
-end
+local last = newest(log)
+-- Messages that were delivered are not here: this is not the stream it was.
+if is_after(seen, last) then last = go_on_behind(log, seen) end
+local start, following = last, redis.call('XRANGE', log, '(' .. seen, '+', 'COUNT', 1)[1]
+if following then start = following[2][1] == 'p' and following[2][2] or seen end
 if floor ~= '' then redis.call('XTRIM', log, 'MINID', '~', floor) end
 
 local before = -1
@@ -160,16 +153,16 @@ else
   redis.call('ZADD', base .. ':turns', 'NX', now, node)
   before = redis.call('ZRANK', base .. ':turns', node)
 end
-return {now, epoch, last, gap, is_new, before, redis.call('HGETALL', base .. ':nodes')}
+return {now, start, last, is_new, before, redis.call('HGETALL', base .. ':nodes')}
 """
 )
 """A sign of life of a node, by which it learns how everything stands.
 
 Arguments: base, node, how long its lease is (milliseconds), its account of itself, the newest id it has seen
-of the log, the epoch it knows, a new one, something if it wants a turn to drain, an id below which nobody
-needs the log any more or nothing.
-Returns Redis's clock, the epoch, the log's newest id, whether entries behind the one seen are gone, whether
-the node was not known, how many have asked for a turn before it, all nodes' accounts.
+of the log, something if it wants a turn to drain, an id below which nobody needs the log any more or nothing.
+Returns Redis's clock, the id that was the newest before the next entry for the node (the one it has seen,
+unless entries between are gone), the log's newest id, whether the node was not known or its lease had ended,
+how many have asked for a turn before it, all nodes' accounts.
 """
 
 PRESENCE = Script(
@@ -178,12 +171,14 @@ PRESENCE = Script(
 local mine = base .. ':at:' .. node
 local nodes, replaced = others(), {}
 local count = tonumber(ARGV[3])
+-- Its next sign of life makes it tell everything anew; after its last, nobody would clear away what it tells.
+if not redis.call('ZSCORE', lease, node) then return replaced end
 for i = 4, 3 + 3 * count, 3 do
-  local id, age, serial = ARGV[i], tonumber(ARGV[i + 1]), ARGV[i + 2]
+  local id, began, serial = ARGV[i], tonumber(ARGV[i + 1]), ARGV[i + 2]
   local found = redis.call('HGET', mine, id)
   local since = found and tonumber(string.match(found, '^(%d+) '))
   if not found or (serial ~= '' and string.match(found, ' (.*)$') ~= serial) then
-    since = now - age
+    since = math.min(began, now)
     redis.call('HSET', mine, id, string.format('%d', since) .. ' ' .. serial)
   end
   for _, name in ipairs(nodes) do
@@ -205,9 +200,9 @@ return replaced
 )
 """Who has come to a node, and who has left it.
 
-Arguments: base, node, how many came; of each of these its id, its age in milliseconds and the serial number
-of its stay, empty if it is the one that is known; then the ids of those who left. Returns of whom a newer
-connection is elsewhere. Other nodes are told whom they should look at.
+Arguments: base, node, how many came; of each of these its id, since when (milliseconds of Redis's clock) and
+the serial number of its stay, empty if it is the one that is known; then the ids of those who left. Returns
+of whom a newer connection is elsewhere. Other nodes are told whom they should look at.
 """
 
 BYE = Script(

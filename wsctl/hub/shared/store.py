@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 from urllib.parse import parse_qs, urlsplit, urlunsplit
 
@@ -49,7 +49,8 @@ class Store:
             Away: there is none.
         """
         try:
-            return await self._client.execute_command(*command)
+            with _cancellable():
+                return await self._client.execute_command(*command)
         except self._failures as error:
             raise Away(self._why(error)) from None
 
@@ -83,7 +84,7 @@ class Store:
 
     async def drop(self) -> None:
         """Close all connections; the next command makes new ones."""
-        with contextlib.suppress(*self._failures):
+        with contextlib.suppress(*self._failures), _cancellable():
             await self._client.aclose()
 
     def _why(self, error: BaseException) -> str:
@@ -105,6 +106,19 @@ def without_secrets(url: str) -> str:
     """The URL less user, password and options."""
     parts = urlsplit(url)
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+
+
+@contextlib.contextmanager
+def _cancellable() -> Iterator[None]:
+    """Who is cancelled within, is. Python's `wait_for`, which the client uses, forgets it before 3.12 when
+    what is waited for ends at the same moment: then a task would go on for ever."""
+    task = asyncio.current_task()
+    before = task.cancelling() if task else 0
+    try:
+        yield
+    finally:
+        if task and task.cancelling() > before:
+            raise asyncio.CancelledError
 
 
 def _connect(url: str, password: str | None) -> tuple[Any, tuple[type[BaseException], ...]]:

@@ -4,9 +4,10 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from wsctl.hub.history import Entry, MessageId
 from wsctl.hub.log import MessageLog
 from wsctl.hub.shared.keys import Keys
-from wsctl.hub.shared.rows import Row, id_of, position, read
+from wsctl.hub.shared.rows import Row, Taken, id_of, position, read
 from wsctl.hub.shared.store import Store
 
 BLOCK = 0.5
@@ -27,19 +28,26 @@ log = logging.getLogger("wsctl.shared")
 class Tail:
     """Reads the log and the inbox of a node, each entry once.
 
-    `look_at` is called with the id of each client in the inbox.
+    `look_at` is called with the id of each client in the inbox, and `gap`, before an entry is delivered in
+    front of which others are gone, with the id of the newest of those.
 
     Attributes:
         seen, inbox: the ids of the newest entries that were read.
     """
 
     def __init__(
-        self, store: Store, keys: Keys, messages: MessageLog, look_at: Callable[[str], None]
+        self,
+        store: Store,
+        keys: Keys,
+        messages: MessageLog,
+        look_at: Callable[[str], None],
+        gap: Callable[[str], None],
     ) -> None:
         self._store = store
         self._keys = keys
         self._messages = messages
         self._look_at = look_at
+        self._gap = gap
         self.seen = self.inbox = START
 
     async def load(self, newest: str, most: int, most_bytes: int) -> None:
@@ -48,10 +56,8 @@ class Tail:
         Raises:
             Away: Redis did not tell.
         """
-        rows = await self._latest(newest, most + 1, most_bytes) if most else []
-        # What is before the oldest is not known; whoever has seen the oldest itself, missed the rest.
-        floor = id_of(rows[0]) if rows else position(newest)
-        entries = [found[0] for row in rows[1:] if (found := _read(row))]
+        rows = await self._latest(newest, most, most_bytes) if most else []
+        floor, entries = _without_gap(rows) if rows else (position(newest), [])
         self._messages.restore(position(newest), floor, entries)
         self.seen = newest
 
@@ -72,10 +78,12 @@ class Tail:
                 take(row)
 
     def _take(self, row: Row) -> None:
+        found = _read(row)
+        if found and found.behind != self.seen:
+            self._gap(found.behind)
         self.seen = row[0].decode()
-        if found := _read(row):
-            entry, key, elsewhere = found
-            self._messages.take(entry, key, elsewhere=elsewhere)
+        if found:
+            self._messages.take(found.entry, found.key, elsewhere=found.elsewhere)
 
     def _notice(self, row: Row) -> None:
         self.inbox = row[0].decode()
@@ -96,7 +104,19 @@ class Tail:
         return found[::-1]
 
 
-def _read(row: Row) -> Any:
+def _without_gap(rows: Sequence[Row]) -> tuple[MessageId, list[Entry]]:
+    """The messages behind the last gap, and the id behind which they are all."""
+    floor, entries, last = id_of(rows[0]), list[Entry](), ""
+    for row in rows:
+        found = _read(row)
+        if found and found.behind != last:
+            floor, entries = position(found.behind), []
+        entries += [found.entry] if found else []
+        last = row[0].decode()
+    return floor, entries
+
+
+def _read(row: Row) -> Taken | None:
     """None for an entry that is no message of ours: it is skipped by every node alike."""
     try:
         return read(row)

@@ -1,0 +1,1 @@
+"""Tests of what several servers share in Redis."""

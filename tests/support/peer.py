@@ -1,0 +1,154 @@
+"""One node of several, without its server: a log, a link, and a host that writes down what it is told."""
+
+import asyncio
+import itertools
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from tests.support.entries import as_message
+from tests.support.server import DEADLINE
+from wsctl.hub.history import Entry
+from wsctl.hub.log import Draft, MessageLog
+from wsctl.hub.shared.link import Link
+from wsctl.hub.shared.store import Store
+from wsctl.messages import Message
+
+_prefixes = (f"t{n}" for n in itertools.count())
+
+
+def new_prefix() -> str:
+    """One that no other test of this process has."""
+    return next(_prefixes)
+
+
+class Peer:
+    """Its clients are `clients`; a broadcast goes to all of them, a direct message to those it names.
+
+    Attributes:
+        told: what its host was told, in order: "away", "back", "lost", ("replaced", id), ("turn", before)
+            where that changed, and the data of each message that was delivered.
+        got: each message that was delivered.
+        receipts, refusals: of what was published here, by data.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        prefix: str,
+        *,
+        history: int = 100,
+        history_bytes: int = 1 << 20,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.told: list[Any] = []
+        self.got: list[Message] = []
+        self.clients: set[str] = set()
+        self.receipts: dict[Any, tuple[str, int]] = {}
+        self.refusals: dict[Any, str] = {}
+        self.reasons: list[str] = []
+        self.log = MessageLog(self._deliver, history, history_bytes, home=self._publish)
+        self.link = Link(Store(url, None), prefix, self.log, self, most=history, clock=clock)
+        self._bytes = history_bytes
+        self._news = asyncio.Event()
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator["Peer"]:
+        await self.link.begin(self._bytes)
+        try:
+            yield self
+        finally:
+            await self.link.end()
+
+    def say(self, data: Any, to: tuple[str, ...] | None = None) -> None:
+        def receipt(message_id: str, count: int) -> None:
+            assert data not in self.receipts
+            self.receipts[data] = message_id, count
+            self._news.set()
+
+        def refused(why: str) -> None:
+            assert data not in self.receipts
+            assert data not in self.refusals
+            self.refusals[data] = why
+            self._news.set()
+
+        self.log.append("x", data, to, receipt, refused=refused)
+
+    def join(self, *clients: str) -> None:
+        """They connect, or connect again."""
+        for name in clients:
+            self.clients.add(name)
+            self.link.presence.joined(name)
+
+    def leave(self, *clients: str) -> None:
+        for name in clients:
+            self.clients.remove(name)
+            self.link.presence.left(name)
+
+    async def until(self, seen: Callable[[], object]) -> None:
+        """Wait until it is so. Raises `TimeoutError`."""
+        async with asyncio.timeout(DEADLINE):
+            while not seen():
+                self._news.clear()
+                await self._news.wait()
+
+    async def hears(self, *what: Any) -> None:
+        """Wait until it was told all this."""
+        await self.until(lambda: all(one in self.told for one in what))
+
+    async def read(self, count: int) -> list[Any]:
+        """Wait for so many messages; the data of all there are."""
+        await self.until(lambda: len(self.got) >= count)
+        return [message.data for message in self.got]
+
+    async def settle(self) -> None:
+        """Wait until all it has said has a receipt or was refused."""
+        await self.until(lambda: not self.log._pending)
+
+    async def until_seen(self, message_id: str) -> None:
+        """Wait until it has read the log as far as this entry."""
+        async with asyncio.timeout(DEADLINE):
+            while self.link._tail.seen != message_id:  # noqa: ASYNC110
+                await asyncio.sleep(0.005)
+
+    async def knows(self, node: str, *clients: str) -> None:
+        """Wait until Redis says that just these are connected to a node."""
+        async with asyncio.timeout(DEADLINE):
+            while {name for name, _ in (await self.link.clients()).get(node, [])} != set(clients):  # noqa: ASYNC110
+                await asyncio.sleep(0.005)
+
+    # The host of the link
+
+    def about(self) -> dict[str, Any]:
+        return {"connections": len(self.clients)}
+
+    def cut_off(self, why: str) -> None:
+        self.reasons.append(why)
+        self._tell("away")
+
+    def back(self, *, recovered: bool) -> None:
+        self._tell("back" if recovered else "lost")
+
+    def replaced(self, client_id: str) -> None:
+        self._tell(("replaced", client_id))
+        if client_id in self.clients:
+            self.leave(client_id)
+
+    def turn(self, before: int) -> None:
+        turns = [one for one in self.told if isinstance(one, tuple) and one[0] == "turn"]
+        if turns[-1:] != [("turn", before)]:
+            self._tell(("turn", before))
+
+    def _publish(self, draft: Draft) -> None:
+        self.link.publish(draft)
+
+    def _tell(self, what: Any) -> None:
+        self.told.append(what)
+        self._news.set()
+
+    def _deliver(self, entry: Entry) -> int:
+        message = as_message(entry)
+        self.got.append(message)
+        self._tell(message.data)
+        return len(self.clients if entry.to is None else self.clients & set(entry.to))
