@@ -103,7 +103,7 @@ class Link:
         self._host = host
         self._clock = clock
         self._keys = keys = Keys(prefix, secrets.token_hex(4))
-        self._most = max(most, LEAST_KEPT)
+        self._most = most
         self.presence = Presence(store, keys, host.replaced, clock, lambda: self._appender.offset)
         self._tail = Tail(store, keys, messages, self.presence.look_at, self._lose)
         self._appender = Appender(
@@ -111,7 +111,7 @@ class Link:
             keys,
             messages.refuse,
             newest=lambda: self._tail.seen,
-            most=self._most,
+            most=max(most, LEAST_KEPT),
             clock=clock,
             wall=wall,
         )

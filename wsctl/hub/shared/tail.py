@@ -1,5 +1,6 @@
 """From the log that all share to the clients of this node."""
 
+import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -15,6 +16,10 @@ BLOCK = 0.5
 
 READ_TOGETHER = 256
 """Entries read at once: what is sent to clients between two looks around."""
+
+BYTES_A_TURN = 256 << 10
+"""Bytes of messages delivered before sockets are looked after: a quarter of what may wait for a client,
+so that whoever reads is not cut by what comes together after an outage."""
 
 LOAD_TOGETHER = 500
 """Entries of history read at once."""
@@ -74,8 +79,13 @@ class Tail:
         before()
         for name, rows in told or ():
             take = self._take if name == self._keys.log.encode() else self._notice
+            size = 0
             for row in rows:
                 take(row)
+                size += len(row[1][-1])
+                if size >= BYTES_A_TURN:
+                    size = 0
+                    await asyncio.sleep(0)
 
     def _take(self, row: Row) -> None:
         found = _read(row)
