@@ -59,7 +59,10 @@ def store() -> Iterator[str]:
     """A Redis that keeps nothing on the disk; its URL."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="wsb")))
-        yield stack.enter_context(closing(StoreProcess.start("valkey", folder, "--appendonly", "no"))).url
+        process = stack.enter_context(closing(StoreProcess.start("valkey", folder, "--appendonly", "no")))
+        if CORES and process.process:  # it is meant to be elsewhere, not on the server's core
+            os.sched_setaffinity(process.process.pid, {CORES[1]})
+        yield process.url
 
 
 def one_round(url: str, clients: int) -> Figures:

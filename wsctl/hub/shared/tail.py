@@ -132,5 +132,5 @@ def _read(row: Row) -> Taken | None:
         return read(row)
     except ValueError as error:
         fields = {"id": row[0].decode(), "why": str(error)}
-        log.warning("an entry of the log is no message", extra={"fields": fields})
+        log.debug("an entry of the log is no message", extra={"fields": fields})
         return None
