@@ -108,8 +108,12 @@ class Peer:
 
     async def until_seen(self, message_id: str) -> None:
         """Wait until it has read the log as far as this entry."""
+        await self.until_true(lambda: self.link._tail.seen == message_id)
+
+    async def until_true(self, seen: Callable[[], object]) -> None:
+        """Look until it is so, whatever it is that nobody tells this node."""
         async with asyncio.timeout(DEADLINE):
-            while self.link._tail.seen != message_id:  # noqa: ASYNC110
+            while not seen():  # noqa: ASYNC110
                 await asyncio.sleep(0.005)
 
     async def knows(self, node: str, *clients: str) -> None:

@@ -86,6 +86,10 @@ class Store:
         """Close all connections; the next command makes new ones."""
         with contextlib.suppress(*self._failures), _cancellable():
             await self._client.aclose()
+            # Connections to sentinels are clients of their own.
+            manager = getattr(getattr(self._client, "connection_pool", None), "sentinel_manager", None)
+            for sentinel in manager.sentinels if manager else ():
+                await sentinel.aclose()
 
     def _why(self, error: BaseException) -> str:
         if isinstance(error, TimeoutError) or type(error).__name__ == "TimeoutError":
@@ -134,6 +138,7 @@ def _connect(url: str, password: str | None) -> tuple[Any, tuple[type[BaseExcept
     }
     if password is not None:
         options["password"] = password
+        url = _without_password(url)
     failures = (RedisError, OSError, TimeoutError, asyncio.IncompleteReadError)
     scheme, _, rest = url.partition("://")
     kind, _, way = scheme.partition("+")
@@ -143,6 +148,14 @@ def _connect(url: str, password: str | None) -> tuple[Any, tuple[type[BaseExcept
     if way == "cluster":
         return RedisCluster.from_url(f"{kind}://{rest}", **options), failures
     return Redis.from_url(url, **options, retry=retry), failures
+
+
+def _without_password(url: str) -> str:
+    # What a URL says goes before options.
+    parts = urlsplit(url)
+    login, _, place = parts.netloc.rpartition("@")
+    user = login.partition(":")[0]
+    return urlunsplit(parts._replace(netloc=f"{user}@{place}" if user else place))
 
 
 def _behind_sentinels(url: str, options: dict[str, Any]) -> Any:

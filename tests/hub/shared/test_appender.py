@@ -1,0 +1,108 @@
+"""From a node into the log: each message once, or its publisher is told."""
+
+import asyncio
+
+import pytest
+
+from tests.conftest import StartStore
+from tests.hub.shared.test_link import log_of, peers
+from tests.support.peer import Peer, new_prefix
+from tests.support.relay import Relay
+from tests.support.store import StoreProcess
+from wsctl.hub.log import Draft, Key
+from wsctl.hub.shared.appender import CONFIRM_TIMEOUT, MOST_BYTES_WAITING, MOST_WAITING, TOGETHER
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_what_is_too_late_for_its_publisher_is_not_appended_when_redis_goes_on(
+    start_store: StartStore,
+) -> None:
+    store = start_store()
+    async with peers(store, 1) as (node,):
+        node.say("in time")
+        await node.settle()
+        store.stop_process()
+        node.say("late")
+        await node.settle()
+        assert "it may still be delivered" in node.refusals["late"]
+        await node.hears("away")
+        store.go_on()
+        await node.hears("back")
+        node.say("after")
+        await node.settle()
+        assert [message.data for message in node.got] == ["in time", "after"]
+        assert store.command("XLEN", log_of(node)) == 2
+
+
+async def test_what_was_appended_is_not_appended_again_when_the_answer_is_lost(store: StoreProcess) -> None:
+    """The connection ends between the append and its answer, again and again."""
+    prefix = new_prefix()
+    async with Relay(store.port).running() as relay, Peer(store.url, prefix).running() as other:
+        cut_off = Peer(relay.url.replace("http", "redis"), prefix)
+        async with cut_off.running() as node:
+            for n in range(40):
+                node.say(n)
+                for _ in range(n % 8):
+                    await asyncio.sleep(0)
+                relay.cut()
+                relay.mend()
+                await node.settle()
+            assert await other.read(len(node.receipts)) == sorted(node.receipts)
+            assert node.receipts.keys() | node.refusals.keys() == set(range(40))
+            assert store.command("XLEN", log_of(node)) == len(other.got)
+
+
+async def test_a_message_sent_twice_is_appended_once(store: StoreProcess) -> None:
+    async with peers(store, 1) as (node,):
+        for n in (1, 2, 1, 2, 3):
+            node.link.publish(Draft(Key("w", n), "x", n))
+        assert await node.read(3) == [1, 2, 3]
+        node.say("end")
+        await node.settle()
+        assert store.command("XLEN", log_of(node)) == 4
+
+
+async def test_many_messages_share_a_call_and_keep_their_order(store: StoreProcess) -> None:
+    async with peers(store, 1) as (node,):
+        before = calls(store)
+        for n in range(8 * TOGETHER):
+            node.say(n)
+        assert await node.read(8 * TOGETHER) == list(range(8 * TOGETHER))
+        assert calls(store) - before < 20
+
+
+def calls(store: StoreProcess) -> int:
+    line = next(
+        row for row in store.command("INFO", "commandstats").split() if row.startswith(b"cmdstat_evalsha")
+    )
+    return int(line.partition(b"calls=")[2].partition(b",")[0])
+
+
+async def test_more_than_can_wait_is_refused_at_once(store: StoreProcess) -> None:
+    async with peers(store, 1) as (node,):
+        await node.link.rest()
+        node.link._appender.resting = False
+        for n in range(MOST_WAITING + 1):
+            node.say(n)
+        assert node.refusals == {MOST_WAITING: "too many messages wait for Redis"}
+
+
+async def test_more_bytes_than_can_wait_are_refused_at_once(store: StoreProcess) -> None:
+    async with peers(store, 1) as (node,):
+        await node.link.rest()
+        node.link._appender.resting = False
+        for n in range(9):
+            node.say(f"{n}" + "x" * (MOST_BYTES_WAITING // 8))
+        assert [data[0] for data in node.refusals] == ["8"]
+
+
+async def test_a_publisher_waits_no_longer_than_promised(store: StoreProcess) -> None:
+    async with peers(store, 1) as (node,):
+        await node.link.rest()
+        node.link._appender.resting = False
+        start = node.link._clock()
+        node.say(1)
+        await node.settle()
+        assert CONFIRM_TIMEOUT <= node.link._clock() - start < CONFIRM_TIMEOUT + 0.5
+        assert node.refusals.keys() == {1}

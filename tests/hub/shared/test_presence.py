@@ -1,0 +1,126 @@
+"""Who is where, as all nodes know it."""
+
+import pytest
+
+from tests.conftest import StartStore
+from tests.hub.shared.test_link import peers
+from tests.support.peer import Peer
+from tests.support.store import StoreProcess
+from wsctl.hub.shared.scripts import PRESENCE
+
+pytestmark = pytest.mark.anyio
+
+
+async def known(node: Peer, *others: Peer) -> None:
+    """Wait until everybody's clients are known."""
+    for one in (node, *others):
+        await node.knows(one.link.node, *one.clients)
+
+
+async def test_a_receipt_counts_the_clients_of_all_nodes(store: StoreProcess) -> None:
+    async with peers(store, 3) as (one, two, three):
+        one.join("ann")
+        two.join("bob", "eve")
+        three.join("joe")
+        one.link.tell()
+        await known(one, two, three)
+        one.say("all")
+        one.say("some", ("ann", "bob", "joe", "nobody"))
+        one.say("elsewhere", ("eve",))
+        one.say("nobody", ())
+        await one.settle()
+        counts = {data: count for data, (_, count) in one.receipts.items()}
+        assert counts == {"all": 4, "some": 3, "elsewhere": 1, "nobody": 0}
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 2, 0), (0, 1, 0), (1, 0, 1), (0, 1, 0, 1, 2, 1)])
+async def test_of_several_connections_of_a_client_the_newest_is_left(
+    order: tuple[int, ...], store: StoreProcess
+) -> None:
+    async with peers(store, 3) as nodes:
+        for place in order:
+            await joined_at_last(nodes[place])
+            nodes[place].join("bob")
+        last = nodes[order[-1]]
+        await last.until_true(lambda: [node for node in nodes if node.clients] == [last])
+        for node in nodes:
+            await last.knows(node.link.node, *node.clients)
+
+
+async def joined_at_last(node: Peer) -> None:
+    """Connections that are made at once are as old as each other: clocks are compared over the network."""
+    start = node.link._clock()
+    while node.link._clock() < start + 0.05:
+        await node.link.store.ask("PING")
+
+
+async def test_who_came_while_redis_hung_is_replaced_by_who_came_later(start_store: StartStore) -> None:
+    """Whichever node's call is read first when it goes on."""
+    store = start_store()
+    async with peers(store, 2) as (one, two):
+        store.stop_process()
+        two.join("bob")
+        start = two.link._clock()
+        await two.until_true(lambda: two.link._clock() > start + 0.05)
+        one.join("bob")
+        two.join("eve")
+        store.go_on()
+        await one.knows(one.link.node, "bob")
+        await one.knows(two.link.node, "eve")
+        assert (one.clients, two.clients) == ({"bob"}, {"eve"})
+
+
+async def test_clients_of_a_node_whose_lease_has_ended_do_not_count(store: StoreProcess) -> None:
+    async with peers(store, 2) as (dead, one):
+        dead.join("bob")
+        await one.knows(dead.link.node, "bob")
+        await dead.link.rest()
+        base = dead.link._keys.base
+        store.command("ZADD", f"{base}:lease", 1, dead.link.node)
+        one.say("first")
+        await one.settle()
+        assert one.receipts["first"][1] == 0
+        one.link.tell()
+        while store.command("EXISTS", f"{base}:at:{dead.link.node}"):
+            await one.link.store.ask("PING")
+        assert store.command("HKEYS", f"{base}:nodes") == [one.link.node.encode()]
+
+
+async def test_a_node_that_redis_has_forgotten_tells_it_everything_again(store: StoreProcess) -> None:
+    async with peers(store, 1) as (node,):
+        node.join("bob", "eve")
+        await known(node)
+        base = node.link._keys.base
+        store.command("DEL", f"{base}:at:{node.link.node}")
+        store.command("ZADD", f"{base}:lease", 1, node.link.node)
+        node.link.tell()
+        await known(node)
+
+
+async def test_what_redis_forgets_while_it_is_away_is_told_again(store: StoreProcess) -> None:
+    """Even if the node's lease has not ended, or the answer which says that it had was lost."""
+    async with peers(store, 1) as (node,):
+        node.join("bob", "eve")
+        await known(node)
+        store.kill()
+        await node.hears("away")
+        node.leave("eve")
+        node.join("ann")
+        store.restart()
+        store.command("DEL", f"{node.link._keys.base}:at:{node.link.node}")
+        await node.hears("back")
+        await known(node)
+        assert node.clients == {"bob", "ann"}
+
+
+async def test_a_node_that_has_ended_leaves_nothing_behind(store: StoreProcess) -> None:
+    async with peers(store, 1) as (node,):
+        node.join("bob")
+        await known(node)
+        await node.link.end()
+        assert store.command("KEYS", f"{node.link._keys.base}:*") == []
+        # Who leaves meanwhile, or what was under way.
+        told = (node.link._keys.base, node.link.node, 1, "bob", 1, "1")
+        await node.link.store.run(PRESENCE, [node.link._keys.log], *told)
+        assert store.command("KEYS", f"{node.link._keys.base}:*") == []
+        await node.link.store.drop()
