@@ -1,18 +1,12 @@
 """What a predecessor has for a process that is to succeed it."""
 
-import contextlib
-import os
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from wsctl import __version__
-from wsctl.errors import CannotStart
+from wsctl.lifecycle.greeting import greeting, refuse
 from wsctl.lifecycle.handover import VARIABLE, VERSION
-from wsctl.lifecycle.parcels import ChannelBroken, packed, receive_one
-
-HELLO_TIMEOUT = 30.0
-"""Seconds for the first parcel, which is sent before this process is started."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +19,7 @@ class Inheritance:
 
     def refuse(self, why: str) -> None:
         """Tell the predecessor why this process will not take over."""
-        with contextlib.suppress(OSError):
-            self.channel.sendall(packed("refused", {"why": why}, (), ()))
+        refuse(self.channel, why)
 
 
 def inheritance(environ: Mapping[str, str]) -> Inheritance | None:
@@ -35,20 +28,9 @@ def inheritance(environ: Mapping[str, str]) -> Inheritance | None:
     Raises:
         CannotStart: the predecessor is gone, or of a version that is not understood here.
     """
-    fd = environ.get(VARIABLE, "")
-    if not fd.isdecimal():
+    stranger = f"wsctl {__version__} does not understand a handover of wsctl {{release}}"
+    found = greeting(environ, VARIABLE, VERSION, nobody="no server that hands over", stranger=stranger)
+    if found is None:
         return None
-    with contextlib.ExitStack() as opened:
-        try:
-            channel = opened.enter_context(socket.socket(fileno=int(fd)))
-            os.set_inheritable(channel.fileno(), False)
-            hello = receive_one(channel, HELLO_TIMEOUT)
-        except (OSError, OverflowError, ValueError, ChannelBroken) as error:
-            raise CannotStart(f"{VARIABLE}={fd} leads to no server that hands over: {error}") from None
-        listeners = [opened.enter_context(socket.socket(fileno=fd)) for fd in hello.fds]
-        if hello.kind != "hello" or hello.fields.get("version") != VERSION:
-            why = f"wsctl {__version__} does not understand a handover of wsctl {hello.fields.get('release')}"
-            Inheritance(channel, listeners, 0).refuse(why)
-            raise CannotStart(why)
-        opened.pop_all()
-        return Inheritance(channel, listeners, hello.fields["generation"])
+    listeners = [socket.socket(fileno=fd) for fd in found.hello.fds]
+    return Inheritance(found.channel, listeners, found.hello.fields["generation"])

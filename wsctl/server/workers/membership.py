@@ -1,19 +1,14 @@
 """What a worker has from its parent, before it has an event loop."""
 
-import contextlib
 import os
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from wsctl import __version__
-from wsctl.errors import CannotStart
-from wsctl.lifecycle.parcels import ChannelBroken, packed, receive_one
+from wsctl.lifecycle.greeting import greeting, refuse
 from wsctl.lifecycle.shares import Shares
 from wsctl.lifecycle.workers import VARIABLE, VERSION
-
-HELLO_TIMEOUT = 30.0
-"""Seconds for the first parcel, which is sent right after this process is started."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +32,7 @@ class Membership:
 
     def refuse(self, why: str) -> None:
         """Tell the parent why this process cannot start: it tells it, once for all."""
-        with contextlib.suppress(OSError):
-            self.channel.sendall(packed("refused", {"why": why}, (), ()))
+        refuse(self.channel, why)
 
 
 def membership(environ: Mapping[str, str]) -> Membership | None:
@@ -47,32 +41,19 @@ def membership(environ: Mapping[str, str]) -> Membership | None:
     Raises:
         CannotStart: the parent is gone, or of a version that is not understood here.
     """
-    fd = environ.get(VARIABLE, "")
-    if not fd.isdecimal():
+    stranger = f"wsctl {__version__} cannot be a worker of the parent that runs: restart it"
+    found = greeting(environ, VARIABLE, VERSION, nobody="no parent of workers", stranger=stranger)
+    if found is None:
         return None
-    with contextlib.ExitStack() as opened:
-        try:
-            channel = opened.enter_context(socket.socket(fileno=int(fd)))
-            os.set_inheritable(channel.fileno(), False)
-            hello = receive_one(channel, HELLO_TIMEOUT)
-        except (OSError, OverflowError, ValueError, ChannelBroken) as error:
-            raise CannotStart(f"{VARIABLE}={fd} leads to no parent of workers: {error}") from None
-        for passed in hello.fds:
-            opened.callback(os.close, passed)
-        if hello.kind != "hello" or hello.fields.get("version") != VERSION:
-            why = f"wsctl {__version__} cannot be a worker of the parent that runs: restart it"
-            Membership(channel, 0, 0, False, False, None, []).refuse(why)
-            raise CannotStart(why)
-        opened.pop_all()
-        told, (page, *public) = hello.fields, hello.fds
-        shares = Shares(page, told["number"])
-        os.close(page)
-        return Membership(
-            channel,
-            told["number"],
-            told["parent"],
-            told["terminal"],
-            told["colour"],
-            shares,
-            [socket.socket(fileno=fd) for fd in public],
-        )
+    told, (page, *public) = found.hello.fields, found.hello.fds
+    shares = Shares(page, told["number"])
+    os.close(page)
+    return Membership(
+        found.channel,
+        told["number"],
+        told["parent"],
+        told["terminal"],
+        told["colour"],
+        shares,
+        [socket.socket(fileno=fd) for fd in public],
+    )
