@@ -182,7 +182,11 @@ async def broadcast(request: Request, node: HasNode) -> Published:
             published.set_exception(Failure(HTTPStatus.SERVICE_UNAVAILABLE, "degraded", why))
 
     node.log.append(messages.SERVER, wanted.data, to, receipt, refused=refused)
-    return await published
+    try:
+        return await published
+    except asyncio.CancelledError:  # the process ends, and who gives the ids has not said anything yet
+        text = "the server has ended; it may still be delivered"
+        raise Failure(HTTPStatus.SERVICE_UNAVAILABLE, "closing", text) from None
 
 
 @router.post("/api/drain", dependencies=OPERATORS, openapi_extra=_takes(Drain))

@@ -133,15 +133,19 @@ class Runner(uvicorn.Server):
                     await self._node.driver.stopped.wait()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await self._answer()  # what a successor or Redis still has to confirm, it must be able to
         await self._handover.finish()
         self._sockets.close()
         self._node.turnaway.drop_all()
         for connection in list(self.server_state.connections):
             connection.shutdown()
-        if self.server_state.tasks:
-            await asyncio.wait(self.server_state.tasks, timeout=LAST_ANSWERS)
+        await self._answer()
         self._node.manager.abort_closing()
         await self.lifespan.shutdown()
+
+    async def _answer(self) -> None:
+        if self.server_state.tasks:
+            await asyncio.wait(self.server_state.tasks, timeout=LAST_ANSWERS)
 
     def _open_house(self) -> None:
         around = self._around

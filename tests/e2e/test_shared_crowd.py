@@ -1,0 +1,134 @@
+"""Three servers that share a Redis, a crowd that resumes, and everything that may break, in turn."""
+
+import asyncio
+import re
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import uvloop
+
+from tests.conftest import StartServer, StartStore
+from tests.support.cluster import Cluster
+from tests.support.publishers import Publishers
+from tests.support.roamers import Roamers
+from tests.support.store import StoreProcess
+
+# Crowds come one after the other, on one worker: two at a time would measure each other.
+pytestmark = pytest.mark.xdist_group("crowd")
+
+SECONDS = 60
+"""How long messages flow at least. Set it higher by hand for more rounds of troubles."""
+
+ROUND, PAUSE = 60, 4
+"""Seconds for all troubles once, and how many of them are quiet before each."""
+
+CLIENTS = 300
+OUTSIDE, INSIDE = 150, 50
+"""Messages a second: published from outside, and sent by clients in turn."""
+
+PATIENCE = 2.0
+"""Seconds in which a publisher has its answer, whatever is broken."""
+
+FLAGS = ("--rate", "0", "--history", "50000", "--shutdown-timeout", "3", "--reconnect-window", "1")
+
+
+class Troubles:
+    """What happens to three nodes and their store."""
+
+    def __init__(self, cluster: Cluster, store: StoreProcess) -> None:
+        self._cluster = cluster
+        self._store = store
+
+    def all(self) -> list[Callable[[], None]]:
+        """In the order in which they come, each of which is over when it returns."""
+        restarts: Iterator[Callable[[], None]] = (
+            lambda n=n: self._restart_node(n)
+            for n in range(3)  # type: ignore[misc]
+        )
+        return [*restarts, self._kill_store, self._stop_store]
+
+    def _restart_node(self, n: int) -> None:
+        old = self._cluster.nodes[n]
+        port = old.port
+        old.stop()
+        self._cluster.nodes[n] = self._cluster.start(port=port)
+
+    def _kill_store(self) -> None:
+        self._store.kill()
+        time.sleep(1)
+        self._store.restart()
+
+    def _stop_store(self) -> None:
+        self._store.stop_process()
+        time.sleep(5)
+        self._store.go_on()
+
+
+@pytest.mark.parametrize("kind", ["valkey"])
+def test_three_hundred_that_resume_miss_nothing_whatever_breaks(
+    start_server: StartServer, start_store: StartStore, kind: str, runtime_dir: Path
+) -> None:
+    store = start_store(kind=kind)
+    cluster = Cluster(start_server, store.url, *FLAGS)
+    cluster.grow(3)
+    uvloop.run(_whatever_breaks(cluster, store, runtime_dir))
+
+
+async def _whatever_breaks(cluster: Cluster, store: StoreProcess, folder: Path) -> None:
+    async with Roamers([node.port for node in cluster.nodes]) as roamers:
+        await roamers.join(CLIENTS)
+        publishers, over = (
+            Publishers(folder, OUTSIDE, lambda: [n.pid for n in cluster.nodes]),
+            asyncio.Event(),
+        )
+        flowing = [asyncio.create_task(publishers.run(over)), asyncio.create_task(_talk(roamers, over))]
+        began = time.monotonic()
+        troubles = Troubles(cluster, store).all()
+        for _ in range(max(1, SECONDS // ROUND)):
+            for trouble in troubles:
+                await asyncio.sleep(PAUSE)
+                await asyncio.to_thread(trouble)
+        await asyncio.sleep(max(0.0, SECONDS - (time.monotonic() - began)))
+        over.set()
+        _, said = await asyncio.gather(*flowing)
+        last = await publishers.last()
+        await roamers.level(last)
+        _judge(roamers, publishers, said)
+
+
+def _judge(roamers: Roamers, publishers: Publishers, said: int) -> None:
+    data = roamers.data()
+    assert roamers.faults == []
+    assert len(set(data)) == len(data)
+    ids = [tuple(map(int, re.findall(r"\d+", found))) for found in roamers.ids]
+    assert sorted(set(ids)) == ids
+    there = dict(zip(data, roamers.ids, strict=True))
+    assert {text: there.get(text) for text in publishers.accepted} == publishers.accepted
+    never = [text for text, why in publishers.refused.items() if "may still be delivered" not in why]
+    assert [text for text in never if text in there] == []
+    assert roamers.resumed >= CLIENTS
+    figures = {
+        "messages": len(data),
+        "accepted": len(publishers.accepted),
+        "refused": len(publishers.refused),
+        "of these never": len(never),
+        "unknown": len(publishers.unknown),
+        "by clients": [said, sum(text[0] == "i" for text in data)],
+        "resumed": roamers.resumed,
+        "slowest": round(publishers.slowest, 3),
+    }
+    print(figures)
+    assert len(data) > SECONDS * (OUTSIDE + INSIDE) / 2
+    assert publishers.slowest < PATIENCE, figures
+
+
+async def _talk(roamers: Roamers, over: asyncio.Event) -> int:
+    """The clients send "i0", "i1", ... in turn; returns how many there were."""
+    n, due = 0, time.monotonic()
+    while not over.is_set():
+        n += roamers.clients[n % CLIENTS].send(f"i{n}")
+        due += 1 / INSIDE
+        await asyncio.sleep(max(0.0, due - time.monotonic()))
+    return n

@@ -1,0 +1,93 @@
+"""What one server among several tells its clients and operators when its link to Redis says something."""
+
+import json
+from typing import Any
+
+import pytest
+from websockets.frames import Opcode
+
+from tests.support.transport import HandTransport
+from tests.support.wires import MakeServer, Server, close_of, frames, turn
+from wsctl.lifecycle.phases import Phase
+from wsctl.server.membership import Membership
+
+pytestmark = pytest.mark.anyio
+
+NOWHERE = "redis://somebody:secret@127.0.0.1:1/0"
+"""Nobody asks it anything here."""
+
+
+@pytest.fixture
+def server(make_server: MakeServer) -> Server:
+    return make_server(redis=NOWHERE, max_draining=2)
+
+
+def member(server: Server) -> Membership:
+    assert server.node.shared
+    return server.node.shared
+
+
+def told(transport: HandTransport) -> list[dict[str, Any]]:
+    """What a client was sent after its first welcome."""
+    found, _ = frames(transport.drain())
+    return [json.loads(bytes(f.data)) for f in found if f.opcode is Opcode.TEXT][1:]
+
+
+async def test_clients_hear_that_messages_are_not_shared_and_whether_they_missed_any(server: Server) -> None:
+    transports = {name: server.join(name)[1] for name in ("bob", "eve")}
+    member(server).cut_off("no answer")
+    member(server).back(recovered=True)
+    member(server).back(recovered=False)
+    await turn()
+    for name, transport in transports.items():
+        error, kept, lost = told(transport)
+        assert (error["type"], error["code"]) == ("error", "degraded")
+        assert "no answer" in error["message"]
+        assert (kept["type"], kept["client_id"], kept["recovered"]) == ("welcome", name, True)
+        assert (lost["type"], lost["client_id"], lost["recovered"]) == ("welcome", name, False)
+        assert lost["id"] == server.node.log.newest
+
+
+async def test_while_redis_is_away_everybody_can_see_it(server: Server) -> None:
+    assert server.node.health()["degraded"] is False
+    assert server.node.status()["degraded"] is None
+    member(server).link.why = "no answer"
+    assert server.node.health()["degraded"] is True
+    status = server.node.status()
+    assert status["degraded"] == "Redis is away: no answer"
+    assert (status["redis"]["state"], status["redis"]["why"]) == ("away", "no answer")
+    assert status["redis"]["url"] == "redis://127.0.0.1:1/0"
+    assert "secret" not in json.dumps(status)
+    _, transport = server.join("bob")
+    found, _ = frames(transport.drain())
+    assert json.loads(bytes(found[0].data))["server"]["degraded"] is True
+
+
+async def test_a_server_alone_is_never_degraded(make_server: MakeServer) -> None:
+    alone = make_server()
+    status = alone.node.status()
+    assert [status[name] for name in ("degraded", "redis", "nodes", "cluster")] == [None] * 4
+    assert alone.node.health()["degraded"] is False
+
+
+async def test_who_has_a_newer_connection_elsewhere_is_replaced(server: Server) -> None:
+    wire, transport = server.join("bob")
+    moving: list[str] = []
+    member(server).moving = moving.append
+    member(server).replaced("bob")
+    await turn()
+    assert close_of(frames(transport.drain())[0])[0] == 4501
+    assert (wire.code, moving) == (4501, [])
+    member(server).replaced("eve")
+    assert moving == ["eve"]
+
+
+@pytest.mark.parametrize(("before", "waiting_for"), [(0, 0), (1, 0), (2, 1), (4, 3)])
+async def test_so_many_drain_at_a_time(server: Server, before: int, waiting_for: int) -> None:
+    server.node.started()
+    server.join("bob")
+    server.node.driver.drain()
+    member(server).turn(before)
+    drain = server.node.status()["drain"]
+    assert drain["waiting_for"] == waiting_for
+    assert drain["phase"] == (Phase.LAMEDUCK if waiting_for else Phase.DRAINING)
