@@ -113,6 +113,8 @@ REDIS_SCHEMES = ("redis", "rediss", "unix", "redis+sentinel", "redis+cluster", "
 def redis_url(text: str) -> str:
     """A Redis URL. What is wrong with one is told without repeating it: there may be a password in it."""
     parts = urlsplit(text.strip())
+    if "@" in f"{parts.path}{parts.query}{parts.fragment}":
+        raise ValueError("not a Redis URL: in a user or a password / is written %2F, # %23, ? %3F and @ %40")
     if parts.scheme not in REDIS_SCHEMES or not (parts.path if parts.scheme == "unix" else parts.netloc):
         raise ValueError(f"not a Redis URL: write redis://HOST:PORT/DB, or {', '.join(REDIS_SCHEMES[1:])}")
     return text.strip()

@@ -60,13 +60,7 @@ def _work(settings: "Settings", worker: "Membership") -> int:
 
 def _check_secrets(settings: "Settings") -> None:
     """Everybody on a machine can read the command lines on it."""
-    from urllib.parse import urlsplit
-
-    if (
-        settings.redis
-        and settings.redis != os.environ.get("WSCTL_REDIS")
-        and "@" in urlsplit(settings.redis).netloc
-    ):
+    if settings.redis and settings.redis != os.environ.get("WSCTL_REDIS") and "@" in settings.redis:
         say("--redis: others can read a command line; put user and password into WSCTL_REDIS")
 
 

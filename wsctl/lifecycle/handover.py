@@ -12,6 +12,7 @@ The old process is called the predecessor, the new one the successor. They speak
     publish: what a client here sends      -->
                                            <--  message: what got its id, for those still here
                                            <--  unpublished: what got none, and why
+                                           <--  away, back: how Redis is, if there is one
     move: connections, oldest first        -->
                                            <--  moved: how many, the longest silence among them
     joined, left: who came and went here   -->

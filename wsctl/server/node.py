@@ -23,8 +23,8 @@ from wsctl.lifecycle.pace import Pace
 from wsctl.lifecycle.phases import Phase
 from wsctl.server.admission import Admission
 from wsctl.server.limits import LAST_FILES, capacity, fits, raise_open_files
-from wsctl.server.membership import Membership
 from wsctl.server.meter import Meter
+from wsctl.server.sharing import Sharing
 from wsctl.server.turnaway import Turnaway
 from wsctl.settings import Settings
 
@@ -71,7 +71,7 @@ class Node:
         self.log = MessageLog(self.manager.deliver, *bounds, wall, home=home)
         self.intake = Intake(self.log, settings.rate, settings.client_publish, clock)
         self.life = GracefulShutdownManager(_pace(settings))
-        self.shared = self._membership() if settings.redis else None
+        self.shared = self._sharing() if settings.redis else None
         shared = [self.shared] if self.shared else []
         self.driver = DrainDriver(self.life, self.manager, clock, [*observers, *shared])
         self.turnaway = Turnaway()
@@ -184,8 +184,8 @@ class Node:
         progress = self.handover.progress() if self.handover else None
         return asdict(progress) if progress else None
 
-    def _membership(self) -> Membership:
-        return Membership(
+    def _sharing(self) -> Sharing:
+        return Sharing(
             self.settings,
             self.manager,
             self.log,

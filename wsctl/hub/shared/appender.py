@@ -43,6 +43,7 @@ class Appender:
 
     Attributes:
         offset: seconds to add to `clock` for Redis's clock.
+        idle: set while nothing waits.
         resting: whether somebody else appends what is published.
     """
 
@@ -70,6 +71,8 @@ class Appender:
         self._timer: asyncio.TimerHandle | None = None
         self._news = asyncio.Event()
         self._closed: str | None = None
+        self.idle = asyncio.Event()
+        self.idle.set()
         self.offset = 0.0
         self.resting = False
 
@@ -92,6 +95,7 @@ class Appender:
             self._bytes += len(row[3])
             self._due.append((deadline, draft.key))
             self._watch()
+            self.idle.clear()
             self._news.set()
 
     def close(self, why: str) -> None:
@@ -111,6 +115,7 @@ class Appender:
         while True:
             while self._waiting:
                 await self._append()
+            self.idle.set()
             self._news.clear()
             await self._news.wait()
 

@@ -15,6 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from wsctl.hub.history import MessageId
 from wsctl.hub.log import MessageLog, written
 from wsctl.hub.shared.appender import Appender
 from wsctl.hub.shared.keys import Keys
@@ -35,6 +36,9 @@ LEAST_KEPT = 1000
 
 FIRST_RETRY, SLOWEST_RETRY = 0.1, 1.0
 """Seconds between two tries to reach Redis: doubled from the first to the second."""
+
+STEADY = 5.0
+"""Seconds without a failure after which one is a first one again."""
 
 FAREWELL = 0.1
 """Seconds that a process which ends waits for Redis to hear of it: if it does not, the lease ends."""
@@ -118,6 +122,7 @@ class Link:
         self.publish = self._appender.publish
         self._wants_turn = False
         self._failed = 0
+        self._up = clock()
         self._start: str | None = None
         self._poke = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -151,6 +156,10 @@ class Link:
             self._appender.resting = False
             self._task = asyncio.create_task(self._run())
 
+    def relayed(self, message_id: MessageId) -> None:
+        """While Redis is left alone: this message has come from whoever follows the log now."""
+        self._tail.seen = written(message_id)
+
     async def rest(self) -> Legacy:
         """Leave Redis alone: somebody else goes on from here, and is given what did not come back yet."""
         await self._halt()
@@ -158,8 +167,11 @@ class Link:
         return Legacy(self.node, self._tail.seen, self._tail.inbox)
 
     async def end(self) -> None:
-        """The node is no more, unless somebody else goes on as it."""
+        """The node is no more, unless somebody else goes on as it. What its last clients said is appended."""
         if self._task:
+            with suppress(Away, TimeoutError):
+                async with asyncio.timeout(FAREWELL if self.why is None else 0):
+                    await self._appender.idle.wait()
             await self._halt()
             with suppress(Away, TimeoutError):
                 async with asyncio.timeout(FAREWELL):
@@ -230,6 +242,8 @@ class Link:
 
     def _fail(self, why: str) -> None:
         """One failure is nothing yet: a connection that was lost is made again at once."""
+        if self.why is None and self._clock() - self._up >= STEADY:
+            self._failed = 0
         self._failed += 1
         if self._failed > 1:
             self._go_away(why)
@@ -249,7 +263,7 @@ class Link:
 
     def _come_back(self) -> None:
         """Clients hear of it before they get what they missed."""
-        was_away, self._failed = self.why is not None, 0
+        was_away, self._up = self.why is not None, self._clock()
         recovered = self._start is None
         if was_away:
             fields = {"redis": self.store.name, "away_s": round(self._clock() - self.since, 3)}
@@ -289,10 +303,11 @@ class Link:
         """Tell that the node lives, and learn how everything stands; returns the log's newest id."""
         keys, about = self._keys, json.dumps(self._host.about())
         seen, history = self._tail.seen, self._messages.history
-        floor = written(history.floor) if history.is_full_of_bytes else ""
+        bound = ("MAXLEN", LEAST_KEPT) if len(history) < LEAST_KEPT else ("MINID", written(history.floor))
+        trim = bound if history.is_full_of_bytes else ()
         told = (keys.base, keys.node, int(LEASE * 1000), about, seen)
         wish = "1" if self._wants_turn else ""
-        answer = await self.store.run(BEAT, [keys.log], *told, wish, floor)
+        answer = await self.store.run(BEAT, [keys.log], *told, wish, *trim)
         now, start, newest, is_new, before, peers = answer
         self._appender.tell_clock(now)
         if start.decode() != seen == self._tail.seen:

@@ -1,7 +1,8 @@
 """Who is connected to which node, as all nodes know it."""
 
 import asyncio
-from collections.abc import Callable, Iterable
+import secrets
+from collections.abc import Callable, Container, Iterable
 from itertools import chain, count, islice
 from typing import NamedTuple
 
@@ -40,6 +41,7 @@ class Presence:
         self._replaced = replaced
         self._clock = clock
         self._offset = offset
+        self._process = secrets.token_hex(3)
         self._serials = count(1)
         self._here: dict[str, _Stay] = {}
         self._changed: dict[str, None] = {}
@@ -47,7 +49,7 @@ class Presence:
 
     def joined(self, client_id: str) -> None:
         """A connection of this id was made, which replaces an older one."""
-        self._here[client_id] = _Stay(self._clock(), str(next(self._serials)))
+        self._here[client_id] = _Stay(self._clock(), f"{self._process}.{next(self._serials)}")
         self.look_at(client_id)
 
     def left(self, client_id: str) -> None:
@@ -64,6 +66,11 @@ class Presence:
         """Redis may have forgotten everybody."""
         for client_id in self._here:
             self.look_at(client_id)
+
+    def only(self, ids: Container[str]) -> None:
+        """Whoever is not one of these has left."""
+        for client_id in [name for name in self._here if name not in ids]:
+            self.left(client_id)
 
     def inherit(self, ids: Iterable[str]) -> None:
         """Clients of whom Redis knows already."""

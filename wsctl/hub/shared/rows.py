@@ -66,3 +66,5 @@ def read(row: Row) -> Taken:
         return Taken(found[b"p"].decode(), entry, key, int(found[b"r"]))
     except KeyError as error:
         raise ValueError(f"there is no {error}") from None
+    except TypeError as error:
+        raise ValueError(str(error)) from None

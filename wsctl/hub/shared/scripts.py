@@ -123,7 +123,7 @@ BEAT = Script(
     + """
 local log = KEYS[1]
 local lease_ms, facts, seen = tonumber(ARGV[3]), ARGV[4], ARGV[5]
-local places, floor = ARGV[6], ARGV[7]
+local places, how, bound = ARGV[6], ARGV[7], ARGV[8]
 local ended = redis.call('ZSCORE', lease, node)
 local is_new = (not ended or tonumber(ended) < now) and 1 or 0
 for _, dead in ipairs(redis.call('ZRANGEBYSCORE', lease, '-inf', '(' .. now)) do
@@ -144,7 +144,7 @@ local last = newest(log)
 if is_after(seen, last) then last = go_on_behind(log, seen) end
 local start, following = last, redis.call('XRANGE', log, '(' .. seen, '+', 'COUNT', 1)[1]
 if following then start = following[2][1] == 'p' and following[2][2] or seen end
-if floor ~= '' then redis.call('XTRIM', log, 'MINID', '~', floor) end
+if how then redis.call('XTRIM', log, how, '~', bound) end
 
 local before = -1
 if places == '' then
@@ -159,7 +159,8 @@ return {now, start, last, is_new, before, redis.call('HGETALL', base .. ':nodes'
 """A sign of life of a node, by which it learns how everything stands.
 
 Arguments: base, node, how long its lease is (milliseconds), its account of itself, the newest id it has seen
-of the log, something if it wants a turn to drain, an id below which nobody needs the log any more or nothing.
+of the log, something if it wants a turn to drain; then, if the log is to be shorter than its number of
+entries says, by what it is bounded.
 Returns Redis's clock, the id that was the newest before the next entry for the node (the one it has seen,
 unless entries between are gone), the log's newest id, whether the node was not known or its lease had ended,
 how many have asked for a turn before it, all nodes' accounts.

@@ -5,7 +5,7 @@ import contextlib
 import hashlib
 from collections.abc import Iterator, Sequence
 from typing import Any
-from urllib.parse import parse_qs, urlsplit, urlunsplit
+from urllib.parse import parse_qs, unquote, urlsplit, urlunsplit
 
 from wsctl.errors import CannotStart
 
@@ -94,6 +94,8 @@ class Store:
     def _why(self, error: BaseException) -> str:
         if isinstance(error, TimeoutError) or type(error).__name__ == "TimeoutError":
             return f"no answer within {ANSWER_TIMEOUT:g} s"
+        if type(error).__name__ == "MasterNotFoundError":  # says how the client was made
+            return "no sentinel knows a primary of this service"
         text = " ".join(str(error).split()) or type(error).__name__
         return text if text.isprintable() else ascii(text)
 
@@ -129,7 +131,7 @@ def _connect(url: str, password: str | None) -> tuple[Any, tuple[type[BaseExcept
     from redis.asyncio import Redis, RedisCluster
     from redis.asyncio.retry import Retry
     from redis.backoff import NoBackoff
-    from redis.exceptions import RedisError
+    from redis.exceptions import RedisClusterException, RedisError
 
     options: dict[str, Any] = {
         "socket_timeout": ANSWER_TIMEOUT,
@@ -139,14 +141,14 @@ def _connect(url: str, password: str | None) -> tuple[Any, tuple[type[BaseExcept
     if password is not None:
         options["password"] = password
         url = _without_password(url)
-    failures = (RedisError, OSError, TimeoutError, asyncio.IncompleteReadError)
+    failures = (RedisError, RedisClusterException, OSError, TimeoutError, asyncio.IncompleteReadError)
     scheme, _, rest = url.partition("://")
     kind, _, way = scheme.partition("+")
     retry = Retry(NoBackoff(), 0)
     if way == "sentinel":
         return _behind_sentinels(url, options | {"retry": retry}), failures
     if way == "cluster":
-        return RedisCluster.from_url(f"{kind}://{rest}", **options), failures
+        return RedisCluster.from_url(f"{kind}://{rest}", **options, retry=Retry(NoBackoff(), 1)), failures
     return Redis.from_url(url, **options, retry=retry), failures
 
 
@@ -165,7 +167,7 @@ def _behind_sentinels(url: str, options: dict[str, Any]) -> Any:
 
     parts = urlsplit(url)
     login, _, hosts = parts.netloc.rpartition("@")
-    user, _, secret = login.partition(":")
+    user, _, secret = map(unquote, login.partition(":"))
     service, _, db = parts.path.strip("/").partition("/")
     if not service:
         raise ValueError("name the service: redis+sentinel://HOST:PORT/SERVICE")

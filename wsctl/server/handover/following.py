@@ -62,6 +62,8 @@ class Following:
             self._node.manager.joined.remove(self._joined)
             self._node.manager.left.remove(self._left)
         if self._node.shared:
+            # Who has moved is not here any more, and was not reported as gone.
+            self._node.shared.link.presence.only(self._node.manager.active_connections)
             self._node.shared.link.resume()
         self._node.log.lead()
 
@@ -73,8 +75,14 @@ class Following:
                 entry = read_entry(told["entry"], parcel.blobs[0])
                 key = told["key"]
                 self._node.log.take(entry, key and Key(*key), recipients=told["recipients"])
+                if self._node.shared:
+                    self._node.shared.link.relayed(entry.id)
             case "unpublished":
                 self._node.log.refuse(Key(*told["key"]), told["why"])
+            case "away" if self._node.shared:
+                self._node.shared.cut_off(told["why"])
+            case "back" if self._node.shared:
+                self._node.shared.back(recovered=told["recovered"])
             case "replaced":
                 if connection := self._node.manager.active_connections.get(told["id"]):
                     connection.replaced()

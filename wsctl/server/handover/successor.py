@@ -107,6 +107,7 @@ class Successor:
         node.manager.joined.append(self._joined_here)
         if node.shared and told["shared"]:
             node.shared.moving = self._replace_there
+            node.shared.relay = self._tell_there
             node.shared.inherit(told["shared"], self._there)
         self._history = []
         self.begun.set()
@@ -162,6 +163,10 @@ class Successor:
         return elsewhere
 
     # Connections
+
+    def _tell_there(self, event: str, fields: dict[str, Any]) -> None:
+        if not self.alone:
+            self._channel.send(event, fields)
 
     def _replace_there(self, client_id: str) -> None:
         """The newer connection of an id is at another node."""

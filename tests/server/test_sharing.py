@@ -9,7 +9,7 @@ from websockets.frames import Opcode
 from tests.support.transport import HandTransport
 from tests.support.wires import MakeServer, Server, close_of, frames, turn
 from wsctl.lifecycle.phases import Phase
-from wsctl.server.membership import Membership
+from wsctl.server.sharing import Sharing
 
 pytestmark = pytest.mark.anyio
 
@@ -22,7 +22,7 @@ def server(make_server: MakeServer) -> Server:
     return make_server(redis=NOWHERE, max_draining=2)
 
 
-def member(server: Server) -> Membership:
+def member(server: Server) -> Sharing:
     assert server.node.shared
     return server.node.shared
 

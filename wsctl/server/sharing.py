@@ -18,7 +18,7 @@ from wsctl.lifecycle.progress import DrainProgress
 from wsctl.settings import Settings
 
 
-class Membership:
+class Sharing:
     """One node of several. As an observer of its drain it asks for a turn.
 
     `about` tells what others should know of the server, `welcome` is the frame a client is greeted with, and
@@ -27,6 +27,7 @@ class Membership:
     Attributes:
         link: the node's way to Redis.
         url: where clients reach it, once it listens.
+        relay: is told what clients of a predecessor must hear of, too.
         moving: called with a client that has a newer connection at another node and none here.
     """
 
@@ -46,6 +47,7 @@ class Membership:
         store = Store(settings.redis or "", settings.redis_password)
         self.link = Link(store, settings.redis_prefix, log, self, most=settings.history, clock=clock)
         self.url: str | None = None
+        self.relay: Callable[[str, dict[str, Any]], None] = _nobody
         self.moving: Callable[[str], None] = lambda client_id: None
         self._settings = settings
         self._manager = manager
@@ -123,10 +125,12 @@ class Membership:
         return where | self._about()
 
     def cut_off(self, why: str) -> None:
+        self.relay("away", {"why": why})
         text = f"messages are not shared for now: {why}"
         self._manager.broadcast(messages.error("degraded", text))
 
     def back(self, *, recovered: bool) -> None:
+        self.relay("back", {"recovered": recovered})
         clients = list(self._manager.active_connections)
         self._manager.tell_each([self._welcome(client_id, recovered) for client_id in clients])
 
@@ -156,3 +160,7 @@ class Membership:
     def _want_turn(self, wanted: bool) -> None:
         # Later: the answer may change the very drain that is being shown.
         asyncio.get_running_loop().call_soon(self.link.want_turn, wanted)
+
+
+def _nobody(event: str, fields: dict[str, Any]) -> None:
+    """Everybody is here."""
