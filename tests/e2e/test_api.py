@@ -104,7 +104,7 @@ def test_everyone_may_see_the_page_the_documentation_and_the_health(start_server
     assert status == 200
     assert {"/health", "/api/broadcast", "/api/drain", "/api/status"} <= set(schema["paths"])
     status, health = server.http("GET", "/health")
-    assert (status, set(health)) == (200, {"status", "connections", "uptime_s", "version"})
+    assert (status, set(health)) == (200, {"status", "connections", "uptime_s", "version", "degraded"})
 
 
 def _page(server: ServerProcess, path: str) -> bytes:

@@ -93,14 +93,14 @@ async def _goes_on(server: Generations, client: ClientConnection) -> None:
     ("what", "why"),
     [
         ("exits", "ended with exit code 7"),
-        ("hangs", "was not ready within 5 seconds"),
+        ("hangs", "was not ready within 8 seconds"),
         ("speaks another version", "does not understand a handover"),
     ],
 )
 async def test_a_successor_that_does_not_get_ready_changes_nothing(
     start_faulty: StartFaulty, fault: Fault, what: str, why: str
 ) -> None:
-    server = start_faulty(READY_TIMEOUT="5" if what == "hangs" else "30")
+    server = start_faulty(READY_TIMEOUT="8" if what == "hangs" else "30")
     alice = await join(server.first.ws_url, "alice")
     fault(what)
     outcome = await asyncio.to_thread(server.begin_upgrade().outcome)

@@ -52,7 +52,7 @@ async def test_what_is_no_message_is_skipped_by_all_alike(
     store: StoreProcess, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with peers(store, 2) as nodes:
-        with caplog.at_level(logging.WARNING, "wsctl.shared"):
+        with caplog.at_level(logging.DEBUG, "wsctl.shared"):
             nodes[0].say(1)
             await nodes[0].settle()
             for words in (("a", "stranger"), ("p", "0-1", "w", "w", "n", 1, "r", 0, "t", "", "m", "what")):

@@ -70,6 +70,7 @@ class Appender:
         self._due: deque[tuple[float, Key]] = deque()
         self._timer: asyncio.TimerHandle | None = None
         self._news = asyncio.Event()
+        self._unsure: set[Key] = set()
         self._closed: str | None = None
         self.idle = asyncio.Event()
         self.idle.set()
@@ -132,13 +133,17 @@ class Appender:
         deadline = int((batch[0].deadline + self.offset) * 1000)
         parts = [part for waiting in batch for part in waiting.row]
         told = self._keys.base, self._keys.node, self._most, deadline, self._newest()
+        self._unsure = {waiting.key for waiting in batch}
         now, taken = await self._store.run(APPEND, [self._keys.log], *told, *parts)
         if not taken:
             self.tell_clock(now)
             return
-        done = {waiting.key for waiting in batch}
-        while self._waiting and self._waiting[0].key in done:
-            self._pop()
+        self._drop(self._unsure)
+
+    def forget(self) -> None:
+        """Redis has lost what it had: what may have been in it cannot be sent again without being sent twice.
+        Its publishers are told so in time."""
+        self._drop(self._unsure)
 
     def tell_clock(self, redis_ms: int) -> None:
         """What Redis's clock says now."""
@@ -153,6 +158,11 @@ class Appender:
                 break
             found.append(waiting)
         return found
+
+    def _drop(self, keys: set[Key]) -> None:
+        while self._waiting and self._waiting[0].key in keys:
+            self._pop()
+        self._unsure = set()
 
     def _pop(self) -> None:
         self._bytes -= len(self._waiting.popleft().row[3])

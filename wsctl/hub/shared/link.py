@@ -224,6 +224,8 @@ class Link:
     async def _live(self) -> None:
         """As long as Redis is there."""
         await self._beat()
+        if self._start is not None:
+            self._appender.forget()
         # An answer that was lost may have said that Redis had forgotten them.
         self.presence.again()
         work = (self._follow(), self._beats(), self._appender.run(), self.presence.run())
