@@ -22,6 +22,22 @@ StartServer = Callable[..., ServerProcess]
 StartStore = Callable[..., Any]
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Tests of crowds, and the bench, run one after the other, on one worker: they need a core of their own.
+
+    By the names of their files: groups by mark are not seen by pytest-xdist 3.8 on pytest 9.2.
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Scheduling(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.partition("::")[0]
+            return "crowds" if "crowd" in file or "bench" in file else nodeid
+
+    return Scheduling(config, log)
+
+
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"

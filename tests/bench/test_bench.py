@@ -12,10 +12,7 @@ import pytest
 from tests.bench.peer import PEERS
 from tests.support.server import DEADLINE
 
-pytestmark = [
-    pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the bench needs Linux"),
-    pytest.mark.xdist_group("crowd"),
-]
+pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the bench needs Linux")
 
 COSTS = {"fanout_us", "many_us", "queued_us", "latency_p50_ms", "latency_p99_ms", "latency_max_ms"}
 POSITIVE = COSTS | {"handshakes_per_s", "slow_rate"}

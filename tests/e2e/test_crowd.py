@@ -11,7 +11,7 @@ from tests.conftest import StartServer
 from tests.support.clients import closed, join, receive_type
 from tests.support.server import ServerProcess
 
-pytestmark = [pytest.mark.anyio, pytest.mark.xdist_group("crowd")]
+pytestmark = pytest.mark.anyio
 
 CLIENTS = 1000
 DRAIN = 8

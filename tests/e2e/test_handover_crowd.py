@@ -7,7 +7,6 @@ import re
 import subprocess
 from pathlib import Path
 
-import pytest
 import uvloop
 
 from tests.conftest import StartServer
@@ -18,7 +17,6 @@ from tests.support.witness import Witness
 from wsctl.server.limits import raise_open_files
 
 # Crowds come one after the other, on one worker: two at a time would measure each other.
-pytestmark = pytest.mark.xdist_group("crowd")
 
 UPGRADES = 20
 CLIENTS = 1000

@@ -16,7 +16,6 @@ from tests.support.roamers import Roamers
 from tests.support.store import StoreProcess
 
 # Crowds come one after the other, on one worker: two at a time would measure each other.
-pytestmark = pytest.mark.xdist_group("crowd")
 
 SECONDS = 60
 """How long messages flow at least. Set it higher by hand for more rounds of troubles."""
