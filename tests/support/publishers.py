@@ -21,13 +21,14 @@ class Publishers:
         refused: of each that was not, why.
         unknown: those of which no node has told anything.
         slowest: the longest time in seconds that one of them waited.
+        lag: the longest time in seconds by which this process itself was late.
     """
 
     def __init__(self, folder: Path, rate: float, pids: Callable[[], Sequence[int]]) -> None:
         self.accepted: dict[str, str] = {}
         self.refused: dict[str, str] = {}
         self.unknown: set[str] = set()
-        self.slowest = 0.0
+        self.slowest = self.lag = 0.0
         self._folder = folder
         self._rate = rate
         self._pids = pids
@@ -42,6 +43,7 @@ class Publishers:
                 group.create_task(self.publish(f"o{n}", pids[n % len(pids)]))
                 due += 1 / self._rate
                 await asyncio.sleep(max(0.0, due - time.monotonic()))
+                self.lag = max(self.lag, time.monotonic() - due)
 
     async def last(self) -> str:
         """A message that was accepted when all the others had been answered for."""

@@ -11,12 +11,12 @@ from wsctl.hub.shared.rows import arguments
 from wsctl.hub.shared.scripts import APPEND
 from wsctl.hub.shared.store import Store
 
-CONFIRM_TIMEOUT = 1.5
-"""Seconds in which a message comes back from the log, or its publisher is told that it did not: with the way
-to the publisher that is within two."""
+CONFIRM_TIMEOUT = 1.0
+"""Seconds in which a message comes back from the log, or its publisher is told that it did not: on a busy
+machine too, that reaches the publisher within two."""
 
 MOST_WAITING = 10_000
-"""Messages that wait for Redis: at most a second and a half of them, so more is a flood."""
+"""Messages that wait for Redis: at most a second of them, so more is a flood."""
 
 MOST_BYTES_WAITING = 64 << 20
 """Bytes of them: a thousand of the longest."""

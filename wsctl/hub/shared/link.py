@@ -272,18 +272,19 @@ class Link:
             log.info("Redis is back", extra={"fields": fields | {"recovered": recovered}})
             self.why, self.since = None, self._clock()
         self._appender.open()
-        self._tell_losses()
+        self._tell_losses(logged=was_away)
         if was_away and recovered:
             self._host.back(recovered=True)
 
-    def _tell_losses(self) -> None:
+    def _tell_losses(self, logged: bool = False) -> None:
         start, self._start = self._start, None
         if start is not None:
-            self._lose(start)
+            self._lose(start, logged)
 
-    def _lose(self, start: str) -> None:
+    def _lose(self, start: str, logged: bool = False) -> None:
         """What was up to `start` is gone, as far as it was not seen."""
-        log.warning("messages were lost with the stream", extra={"fields": {"redis": self.store.name}})
+        if not logged:
+            log.warning("messages were lost with the stream", extra={"fields": {"redis": self.store.name}})
         ms, sequence = position(self._tail.seen)
         # Whoever has seen what this node saw last, must not be told that nothing is missing.
         here = max(position(start), (ms, sequence + 1))
