@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, unquote, urlsplit, urlunsplit
 from wsctl.errors import CannotStart
 
 ANSWER_TIMEOUT = 1.5
-"""Seconds for one answer: more than a busy Redis needs, and soon enough for a node to notice one that hangs."""
+"""Seconds for one answer: more than a busy Redis needs, and soon enough to notice one that hangs."""
 
 LEAST_VERSION = 7
 """The oldest Redis whose scripts and streams can what is needed; Valkey began with 7.2."""
