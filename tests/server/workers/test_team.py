@@ -101,7 +101,7 @@ async def test_a_successor_is_started_for_a_worker_and_takes_its_place() -> None
         (pipe,) = pipes(1)
         meant = os.fstat(pipe).st_ino
         old.end.say("successor", (), [pipe])
-        assert (await old.end.hear("started")).fields == {"pid": 1002}
+        await here.until(lambda: here.team.slots[0].heir)
         fresh = here.workers.made[1]
         assert fresh.predecessor == meant
         assert len((await fresh.end.hear("hello")).fds) == 1  # the sockets come from its predecessor
@@ -121,7 +121,7 @@ async def test_a_successor_that_ends_is_told_of_and_one_that_is_given_up_is_kill
         (old,) = await here.serving()
         for _ in range(2):
             old.end.say("successor", (), pipes(1))
-            await old.end.hear("started")
+            await here.until(lambda: here.team.slots[0].heir)
             old.end.say("kill")
             fresh = here.workers.made[-1]
             await here.until(lambda: fresh.code)  # noqa: B023
@@ -134,7 +134,7 @@ async def test_a_successor_goes_on_for_a_worker_that_died_in_the_handover() -> N
     async with house(1) as here:
         (old,) = await here.serving()
         old.end.say("successor", (), pipes(1))
-        await old.end.hear("started")
+        await here.until(lambda: here.team.slots[0].heir)
         here.dies(old)
         await here.until(lambda: [worker.pid for worker in here.team.members] == [1002])
         assert len(here.workers.made) == 2
@@ -144,7 +144,7 @@ async def test_a_second_successor_at_a_time_is_refused() -> None:
     async with house(1) as here:
         (old,) = await here.serving()
         old.end.say("successor", (), pipes(1))
-        await old.end.hear("started")
+        await here.until(lambda: here.team.slots[0].heir)
         old.end.say("successor", (), pipes(1))
         assert (await old.end.hear("ended")).fields == {"code": ExitCode.ERROR}
         assert len(here.workers.made) == 2
@@ -164,6 +164,6 @@ async def test_no_descriptor_is_left() -> None:
         async with house(3) as here:
             old, *_ = await here.serving()
             old.end.say("successor", (), pipes(1))
-            await old.end.hear("started")
+            await here.until(lambda: here.team.slots[0].heir)
             here.dies(old)
             await here.until(lambda: here.team.members[0].pid == 1004)
