@@ -5,6 +5,7 @@ import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import asdict
+from typing import Any
 
 from tests.support.fake_worker import FakeWorker, FakeWorkers, fake_workers
 from tests.support.server import DEADLINE
@@ -24,7 +25,7 @@ LONGEST = 100.0
 
 
 def draining(active: int, phase: Phase = Phase.DRAINING, **facts: object) -> dict[str, object]:
-    """A worker's account of a drain that began with four."""
+    """A worker's account of a drain that began with four; `facts` are of the drain."""
     progress = DrainProgress(
         phase=phase,
         reason="SIGTERM",
@@ -55,7 +56,7 @@ class House:
         fds = [listening.fileno()]
         self.team = Team(
             count,
-            workers.spawn,
+            self._spawn,
             {"parent": PID},
             fds,
             longest=LONGEST,
@@ -67,7 +68,7 @@ class House:
         self.desk = Desk(self.team, self.rolling, PID, lambda: self.now, self._cancelled, islands=islands)
 
     async def until(self, true: Callable[[], object]) -> None:
-        """Wait until it is so; it is looked at whenever a worker tells something."""
+        """Wait until it is so; it is looked at whenever a worker tells something or is made."""
         async with asyncio.timeout(DEADLINE):
             while not true():
                 self._news.clear()
@@ -84,6 +85,10 @@ class House:
     def dies(self, worker: FakeWorker, code: int = -9) -> None:
         worker.dies(code)
         self.team.reap()
+
+    def _spawn(self, channel: int, predecessor: int | None) -> Any:
+        self._news.set()
+        return self.workers.spawn(channel, predecessor)
 
     def _changed(self) -> None:
         self.rolling.changed()
