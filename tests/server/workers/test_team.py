@@ -160,6 +160,16 @@ async def test_who_hangs_is_killed_when_the_deadline_is_long_past(caplog: pytest
         assert "a worker hangs and is killed" in caplog.text
 
 
+async def test_nobody_is_killed_for_a_drain_that_was_cancelled() -> None:
+    async with house(1) as here:
+        (worker,) = await here.serving()
+        here.team.end()
+        here.team.go_on()
+        here.now = LONGEST * 2
+        here.team.kill_overdue()
+        assert worker.code is None
+
+
 async def test_a_force_shortens_the_time_of_who_hangs() -> None:
     async with house(1) as here:
         (hung,) = await here.serving()
