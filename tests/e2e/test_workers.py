@@ -17,8 +17,11 @@ from websockets.asyncio.client import ClientConnection
 from tests.conftest import StartServer
 from tests.support.clients import closed, join, receive_type
 from tests.support.server import DEADLINE, WSCTL, ServerProcess, wsctl
+from tests.support.store import StoreProcess
 from tests.support.supervisor import Supervisor
 from tests.support.terminal import Terminal
+from wsctl.hub.connection import CLOSE_TIMEOUT
+from wsctl.server.workers.overdue import GRACE
 
 pytestmark = pytest.mark.anyio
 
@@ -254,6 +257,63 @@ async def test_a_broadcast_reaches_the_clients_of_all(start: StartServer) -> Non
     for client in clients:
         assert [(await receive_type(client, "message"))["data"] for _ in range(2)] == ["one", "two"]
         await client.close()
+
+
+async def test_workers_that_share_a_redis_are_one_server(start: StartServer, store: StoreProcess) -> None:
+    server = start("--redis", store.url)
+    clients = await spread(server)
+    until(lambda: server.status()["cluster"]["connections"] == len(clients), "each knows of all")
+    done = await asyncio.to_thread(wsctl, "broadcast", "one", environ=server.environ)
+    assert done.stdout.split()[1] == str(len(clients)), done
+    code, _ = await asyncio.to_thread(server.api, "POST", "/api/broadcast", {"data": "two"})
+    assert code == 200
+    for client in clients:
+        assert [(await receive_type(client, "message"))["data"] for _ in range(2)] == ["one", "two"]
+    facts = until(lambda: (f := server.status())["messages"]["published"] and f, "the messages are told")
+    until(lambda: server.status()["messages"]["published"] == 2, "both are counted once")
+    assert (facts["degraded"], facts["redis"]["state"], facts["cluster"]["nodes"]) == (None, "up", 2)
+    assert [row["this"] for row in facts["nodes"]] == [True, True]
+    _, whole = await asyncio.to_thread(server.api, "GET", "/api/status?clients=true")
+    names = sorted(f"s{n}" for n in range(len(clients)))
+    assert sorted(row["client_id"] for row in whole["clients"]) == names
+    assert all(row["address"] for row in whole["clients"])
+    told = await asyncio.to_thread(wsctl, "status", "--clients", "--json", environ=server.environ)
+    each = [json.loads(line)["clients"] for line in told.stdout.splitlines()]
+    assert [sorted(row["client_id"] for row in rows) for rows in each] == [names, names]
+    await asyncio.gather(*(client.close() for client in clients))
+
+
+async def test_a_worker_that_dies_while_redis_is_away_comes_back_with_it(
+    start: StartServer, store: StoreProcess
+) -> None:
+    server = start("--redis", store.url)
+    bob = await join(server.ws_url, "bob")
+    await asyncio.to_thread(_told, server, 1)
+    idle = next(row["pid"] for row in workers(server) if not row["connections"])
+    store.kill()
+    os.kill(idle, signal.SIGKILL)
+    await asyncio.to_thread(server.wait_for_line, "cannot start for now.* why=.*--redis")
+    await asyncio.to_thread(until, lambda: server.status()["degraded"], "the parent tells of it")
+    store.restart()
+    await asyncio.to_thread(until, lambda: len(serving(server)) == 2, "two that serve")
+    assert len(lines(server, "cannot start for now")) == 1
+    assert not lines(server, "giving up")
+    await bob.close()
+    assert await asyncio.to_thread(server.stop) == 0
+
+
+def serving(server: ServerProcess) -> list[int]:
+    return [row["pid"] for row in workers(server) if row["status"] == "serving"]
+
+
+async def test_a_worker_that_hangs_does_not_hold_the_exit(start: StartServer) -> None:
+    server = start("--shutdown-timeout", "1")
+    hung = pids(server)[0]
+    os.kill(hung, signal.SIGSTOP)
+    server.signal()
+    line = f"ERROR a worker hangs and is killed pid={hung}"
+    await asyncio.to_thread(server.wait_for_line, line, DEADLINE + CLOSE_TIMEOUT + GRACE)
+    assert await asyncio.to_thread(server.wait) == 1
 
 
 @pytest.mark.parametrize("where", ["control socket", "url"])

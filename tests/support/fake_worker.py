@@ -20,6 +20,10 @@ FACTS: dict[str, Any] = {
     "rates": {"published": 0.0},
     "drain": None,
     "upgrade": None,
+    "degraded": None,
+    "redis": None,
+    "nodes": None,
+    "cluster": None,
 }
 
 

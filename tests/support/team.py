@@ -5,6 +5,7 @@ import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import asdict
+from typing import Any
 
 from tests.support.fake_worker import FakeWorker, FakeWorkers, fake_workers
 from tests.support.server import DEADLINE
@@ -19,9 +20,12 @@ from wsctl.server.workers.team import Team
 PID = 1000
 """Of the parent."""
 
+LONGEST = 100.0
+"""Seconds of a drain of which no worker has told."""
+
 
 def draining(active: int, phase: Phase = Phase.DRAINING, **facts: object) -> dict[str, object]:
-    """A worker's account of a drain that began with four."""
+    """A worker's account of a drain that began with four; `facts` are of the drain."""
     progress = DrainProgress(
         phase=phase,
         reason="SIGTERM",
@@ -43,7 +47,7 @@ def draining(active: int, phase: Phase = Phase.DRAINING, **facts: object) -> dic
 class House:
     """What a parent has. `now` is its clock."""
 
-    def __init__(self, count: int, workers: FakeWorkers, listening: socket.socket) -> None:
+    def __init__(self, count: int, workers: FakeWorkers, listening: socket.socket, islands: bool) -> None:
         self.now = 0.0
         self.workers = workers
         self.cancelled = 0
@@ -52,18 +56,19 @@ class House:
         fds = [listening.fileno()]
         self.team = Team(
             count,
-            workers.spawn,
+            self._spawn,
             {"parent": PID},
             fds,
+            longest=LONGEST,
             answering=self._answer,
             clock=lambda: self.now,
             changed=self._changed,
         )
         self.rolling = Rolling(self.team, PID, lambda: self.now, [self.told.append])
-        self.desk = Desk(self.team, self.rolling, PID, lambda: self.now, self._cancelled)
+        self.desk = Desk(self.team, self.rolling, PID, lambda: self.now, self._cancelled, islands=islands)
 
     async def until(self, true: Callable[[], object]) -> None:
-        """Wait until it is so; it is looked at whenever a worker tells something."""
+        """Wait until it is so; it is looked at whenever a worker tells something or is made."""
         async with asyncio.timeout(DEADLINE):
             while not true():
                 self._news.clear()
@@ -81,6 +86,10 @@ class House:
         worker.dies(code)
         self.team.reap()
 
+    def _spawn(self, channel: int, predecessor: int | None) -> Any:
+        self._news.set()
+        return self.workers.spawn(channel, predecessor)
+
     def _changed(self) -> None:
         self.rolling.changed()
         self.desk.changed()
@@ -94,9 +103,9 @@ class House:
 
 
 @asynccontextmanager
-async def house(count: int = 2) -> AsyncIterator[House]:
+async def house(count: int = 2, islands: bool = True) -> AsyncIterator[House]:
     with fake_workers() as workers, socket.create_server(("127.0.0.1", 0)) as listening:
-        found = House(count, workers, listening)
+        found = House(count, workers, listening, islands)
         try:
             yield found
         finally:

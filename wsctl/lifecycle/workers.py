@@ -15,7 +15,6 @@ They speak in parcels, over a channel that each worker is given when it is start
     ask: number, method, path, body          <->  ask: the same
     answer: number, status, body             <->  answer: the same
                                              <--  successor: start one; the channel to it comes along
-    started: its pid                         -->
                                              <--  kill: end it, the handover has failed
     ended: it has, with an exit code         -->
 

@@ -10,10 +10,13 @@ import pytest
 from tests.support.fake_worker import FakeWorker
 from tests.support.team import PID, House, draining, house
 from wsctl.lifecycle.workers import Reply
+from wsctl.server.workers.desk import FRESH
 
 pytestmark = pytest.mark.anyio
 
 CLOSING = {"error": {"code": "not_now", "message": "the server is closing"}}
+
+BODY = b'{"data": 1}'
 
 ENDED = {"state": "done", "total": 2, "moved": 2, "staying": 0, "silence_s": 0.5, "error": None}
 
@@ -157,3 +160,107 @@ async def test_what_there_is_not_is_not_found() -> None:
     async with house(1) as here:
         await here.serving()
         assert (await here.desk.answer("GET", "/metrics", b"")).status == 404
+
+
+async def test_what_is_shared_one_worker_publishes() -> None:
+    async with house(2, islands=False) as here:
+        one, other = await here.serving()
+        asking = asyncio.create_task(here.desk.answer("POST", "/api/broadcast", BODY))
+        one.answers(await one.asked("POST", "/api/broadcast"), 200, id="5-0", recipients=7)
+        assert await asking == Reply(200, {"id": "5-0", "recipients": 7})
+        assert "ask" not in other.end.kinds
+
+
+async def test_who_goes_without_an_answer_may_have_published_so_nobody_else_does() -> None:
+    async with house(2, islands=False) as here:
+        one, other = await here.serving()
+        asking = asyncio.create_task(here.desk.answer("POST", "/api/broadcast", BODY))
+        await one.asked("POST", "/api/broadcast")
+        here.dies(one)
+        reply = await asking
+        assert (reply.status, reply.body["error"]["code"]) == (503, "degraded")
+        assert "may still be delivered" in reply.body["error"]["message"]
+        assert "ask" not in other.end.kinds
+
+
+async def test_who_was_not_heard_of_lately_publishes_last() -> None:
+    async with house(2, islands=False) as here:
+        _, other = await here.serving()
+        here.now = FRESH + 1
+        other.reports(connections=1)
+        await here.until(lambda: here.desk.facts()["connections"])
+        asking = asyncio.create_task(here.desk.answer("POST", "/api/broadcast", BODY))
+        other.answers(await other.asked("POST", "/api/broadcast"), 200, id="5-0", recipients=7)
+        assert (await asking).status == 200
+
+
+async def test_without_a_worker_nothing_is_published() -> None:
+    async with house(1, islands=False) as here:
+        reply = await here.desk.answer("POST", "/api/broadcast", BODY)
+        assert (reply.status, reply.body["error"]["code"]) == (409, "not_now")
+
+
+def shared(own: str, published: int, **facts: Any) -> dict[str, Any]:
+    """What one of two nodes tells that share a Redis."""
+    return {
+        "degraded": None,
+        "redis": {"state": "up"},
+        "cluster": {"nodes": 3},
+        "nodes": [{"node": node, "this": node == own} for node in ("a", "b", "x")],
+        "messages": {"published": published, "delivered": 2},
+        "rates": {"published": published / 10, "delivered": 0.2},
+    } | facts
+
+
+async def test_what_is_shared_is_counted_once() -> None:
+    async with house(2, islands=False) as here:
+        one, other = await here.serving()
+        one.reports(connections=1, **shared("a", 9))
+        other.reports(connections=1, **shared("b", 7))
+        await here.until(lambda: here.desk.facts()["connections"] == 2)
+        facts = here.desk.facts()
+        assert facts["messages"] == {"published": 9, "delivered": 4}
+        assert facts["rates"] == {"published": 0.9, "delivered": 0.4}
+        assert (facts["degraded"], facts["redis"], facts["cluster"]) == (None, {"state": "up"}, {"nodes": 3})
+        assert [row["node"] for row in facts["nodes"] if row["this"]] == ["a", "b"]
+
+
+async def test_who_hangs_is_not_believed_about_what_is_shared() -> None:
+    async with house(2, islands=False) as here:
+        one, other = await here.serving()
+        one.reports(connections=1, **shared("a", 9))
+        await here.until(lambda: here.desk.facts()["connections"] == 1)
+        here.now = FRESH + 1
+        other.reports(connections=1, **shared("b", 7, degraded="Redis is away"))
+        await here.until(lambda: here.desk.facts()["connections"] == 2)
+        facts = here.desk.facts()
+        assert (facts["degraded"], facts["rates"]["published"]) == ("Redis is away", 0.7)
+
+
+async def test_islands_tell_that_they_share_nothing() -> None:
+    async with house(1) as here:
+        await here.serving()
+        facts = here.desk.facts()
+        assert [facts[name] for name in ("degraded", "redis", "nodes", "cluster")] == [None] * 4
+
+
+async def test_the_newest_id_is_no_matter_of_spelling() -> None:
+    async with house(2) as here:
+        one, other = await here.serving()
+        one.reports(connections=1, newest_id="5-9")
+        other.reports(connections=1, newest_id="5-10")
+        await here.until(lambda: here.desk.facts()["connections"] == 2)
+        assert here.desk.facts()["newest_id"] == "5-10"
+
+
+async def test_each_client_of_nodes_that_share_is_listed_once() -> None:
+    def row(name: str, node: str, seconds: float, address: str | None = None) -> dict[str, Any]:
+        return {"client_id": name, "node": node, "connected_s": seconds, "address": address}
+
+    async with house(2, islands=False) as here:
+        await here.serving()
+        far = row("far", "x", 3.0)
+        one = {**shared("a", 0), "clients": [row("al", "a", 1.0, "h:1"), row("bo", "b", 2.1), far]}
+        other = {**shared("b", 0), "clients": [row("bo", "b", 2.0, "h:2"), row("gone", "a", 9.0), far]}
+        reply = await answered(here, "GET", "/api/status?clients=true", [(200, one), (200, other)])
+        assert reply.body["clients"] == [far, row("bo", "b", 2.0, "h:2"), row("al", "a", 1.0, "h:1")]

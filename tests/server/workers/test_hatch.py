@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.other_end import no_descriptor_left
 from tests.support.server import DEADLINE
 from wsctl.lifecycle.workers import Reply
 from wsctl.server.workers.hatch import Hatch
@@ -104,3 +105,33 @@ async def test_who_waits_for_the_end_gets_an_answer_before_it_closes(runtime_dir
         over.set()
         await hatch.close()
         assert await waiting == (200, {"over": True})
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_who_hangs_up_is_waited_for_no_longer_but_what_he_began_is_done(
+    runtime_dir: Path, method: str
+) -> None:
+    asked, over, ended = asyncio.Event(), asyncio.Event(), asyncio.Queue[str]()
+
+    async def wait(method: str, path: str, body: bytes) -> Reply:
+        if path == "/other":
+            return Reply(200, {})
+        asked.set()
+        try:
+            await over.wait()
+            ended.put_nowait("done")
+        except asyncio.CancelledError:
+            ended.put_nowait("dropped")
+            raise
+        return Reply(200, {})
+
+    with no_descriptor_left():
+        async with opened(runtime_dir, wait) as (_, path):
+            with connection(path) as sock:
+                sock.sendall(f"{method} / HTTP/1.1\r\n\r\n".encode())
+                await asked.wait()
+            await asyncio.to_thread(ask, path, "GET", "/other")  # by now it is known that he hung up
+            if method == "POST":
+                over.set()
+            async with asyncio.timeout(DEADLINE):
+                assert await ended.get() == ("dropped" if method == "GET" else "done")

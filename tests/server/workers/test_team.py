@@ -7,9 +7,12 @@ import socket
 import pytest
 
 from tests.support.other_end import no_descriptor_left, pipes
-from tests.support.team import draining, house
+from tests.support.team import LONGEST, House, draining, house
 from wsctl.codes import ExitCode
+from wsctl.hub.connection import CLOSE_TIMEOUT
 from wsctl.lifecycle.phases import Phase
+from wsctl.lifecycle.restarts import FIRST_PAUSE
+from wsctl.server.workers.overdue import GRACE
 
 pytestmark = pytest.mark.anyio
 
@@ -95,13 +98,109 @@ async def test_who_cannot_start_ends_the_others_and_is_quoted_once() -> None:
         assert here.team.refused == "no certificate"
 
 
+async def test_who_cannot_start_later_is_tried_again_and_the_others_serve(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with house(3) as here:
+        one, two, _ = await here.serving()
+        for worker in (one, two):
+            worker.end.say("refused", why="no Redis")
+        await here.until(lambda: all(worker.refused for worker in here.team.members[:2]))
+        for worker in (one, two):
+            here.dies(worker, 3)
+        await here.until(lambda: len(here.team.members) == 1)
+        assert not here.team.ending
+        slot = here.team.slots[0]
+        assert slot.pending
+        assert slot.restarts.next(here.now) == FIRST_PAUSE  # it was not counted
+        told = [r.fields for r in caplog.records if r.name == "wsctl.workers"]  # type: ignore[attr-defined]
+        assert told == [{"why": "no Redis"}]
+        here.team.start()  # what is pending is left to its time
+        await here.until(lambda: len(here.workers.made) == 5)
+        assert slot.refusals == 1
+        for worker in here.workers.made[3:]:
+            worker.serves()
+        await here.until(lambda: slot.refusals == 0)
+
+
+async def test_who_cannot_start_in_a_drain_has_no_part_in_its_exit_code() -> None:
+    async with house(1) as here:
+        (worker,) = await here.serving()
+        here.team.signal(signal.SIGTERM)
+        worker.end.say("refused", why="no Redis")
+        await here.until(lambda: worker_refused(here))
+        here.dies(worker, 3)
+        await here.until(here.team.over.is_set)
+        assert here.team.exit_code == ExitCode.DONE
+
+
+def worker_refused(here: House) -> bool:
+    return all(worker.refused for worker in here.team.members)
+
+
+async def test_who_hangs_is_killed_when_the_deadline_is_long_past(caplog: pytest.LogCaptureFixture) -> None:
+    async with house(2) as here:
+        one, hung = await here.serving()
+        here.now = LONGEST * 2
+        here.team.kill_overdue()  # nobody was asked to end
+        here.team.signal(signal.SIGTERM)
+        one.reports(**draining(1, remaining_s=9.0))
+        await here.until(lambda: here.team.members[0].drain)
+        here.now += 9.0 + CLOSE_TIMEOUT + GRACE - 1
+        here.team.kill_overdue()
+        assert hung.code is None
+        here.dies(one, 0)
+        await here.until(lambda: len(here.team.members) == 1)
+        here.now += 1
+        here.team.kill_overdue()
+        here.team.reap()
+        await here.until(here.team.over.is_set)
+        assert hung.code == -signal.SIGKILL
+        assert here.team.exit_code == ExitCode.ERROR
+        assert "a worker hangs and is killed" in caplog.text
+
+
+async def test_nobody_is_killed_for_a_drain_that_was_cancelled() -> None:
+    async with house(1) as here:
+        (worker,) = await here.serving()
+        here.team.end()
+        here.team.go_on()
+        here.now = LONGEST * 2
+        here.team.kill_overdue()
+        assert worker.code is None
+
+
+async def test_a_force_shortens_the_time_of_who_hangs() -> None:
+    async with house(1) as here:
+        (hung,) = await here.serving()
+        here.team.signal(signal.SIGTERM)
+        here.team.force()
+        here.now = CLOSE_TIMEOUT + GRACE
+        here.team.kill_overdue()
+        assert hung.code == -signal.SIGKILL
+
+
+async def test_who_succeeds_one_that_hung_has_time_of_its_own() -> None:
+    async with house(1) as here:
+        (hung,) = await here.serving()
+        hung.end.say("successor", (), pipes(1))
+        await here.until(lambda: here.team.slots[0].heir)
+        here.team.signal(signal.SIGTERM)
+        here.now = LONGEST + CLOSE_TIMEOUT + GRACE
+        here.team.kill_overdue()
+        here.team.reap()
+        await here.until(lambda: [worker.pid for worker in here.team.members] == [1002])
+        here.team.kill_overdue()
+        assert here.workers.made[1].code is None
+
+
 async def test_a_successor_is_started_for_a_worker_and_takes_its_place() -> None:
     async with house(1) as here:
         (old,) = await here.serving()
         (pipe,) = pipes(1)
         meant = os.fstat(pipe).st_ino
         old.end.say("successor", (), [pipe])
-        assert (await old.end.hear("started")).fields == {"pid": 1002}
+        await here.until(lambda: here.team.slots[0].heir)
         fresh = here.workers.made[1]
         assert fresh.predecessor == meant
         assert len((await fresh.end.hear("hello")).fds) == 1  # the sockets come from its predecessor
@@ -121,7 +220,7 @@ async def test_a_successor_that_ends_is_told_of_and_one_that_is_given_up_is_kill
         (old,) = await here.serving()
         for _ in range(2):
             old.end.say("successor", (), pipes(1))
-            await old.end.hear("started")
+            await here.until(lambda: here.team.slots[0].heir)
             old.end.say("kill")
             fresh = here.workers.made[-1]
             await here.until(lambda: fresh.code)  # noqa: B023
@@ -134,7 +233,7 @@ async def test_a_successor_goes_on_for_a_worker_that_died_in_the_handover() -> N
     async with house(1) as here:
         (old,) = await here.serving()
         old.end.say("successor", (), pipes(1))
-        await old.end.hear("started")
+        await here.until(lambda: here.team.slots[0].heir)
         here.dies(old)
         await here.until(lambda: [worker.pid for worker in here.team.members] == [1002])
         assert len(here.workers.made) == 2
@@ -144,7 +243,7 @@ async def test_a_second_successor_at_a_time_is_refused() -> None:
     async with house(1) as here:
         (old,) = await here.serving()
         old.end.say("successor", (), pipes(1))
-        await old.end.hear("started")
+        await here.until(lambda: here.team.slots[0].heir)
         old.end.say("successor", (), pipes(1))
         assert (await old.end.hear("ended")).fields == {"code": ExitCode.ERROR}
         assert len(here.workers.made) == 2
@@ -164,6 +263,6 @@ async def test_no_descriptor_is_left() -> None:
         async with house(3) as here:
             old, *_ = await here.serving()
             old.end.say("successor", (), pipes(1))
-            await old.end.hear("started")
+            await here.until(lambda: here.team.slots[0].heir)
             here.dies(old)
             await here.until(lambda: here.team.members[0].pid == 1004)

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from http import HTTPStatus
-from typing import Any
 from urllib.parse import urlsplit
 
 from wsctl import __version__
@@ -13,6 +12,7 @@ from wsctl.lifecycle.phases import Phase
 from wsctl.lifecycle.waiters import Waiters
 from wsctl.lifecycle.workers import Reply
 from wsctl.server.answers import error_body
+from wsctl.server.workers import accounts
 from wsctl.server.workers.rolling import Rolling
 from wsctl.server.workers.team import Team
 from wsctl.server.workers.worker import Facts, Worker
@@ -20,12 +20,16 @@ from wsctl.server.workers.worker import Facts, Worker
 PATIENCE = 2.0
 """Seconds that a worker has to answer before it is done without: one that hangs must not hang the others."""
 
+FRESH = 3.0
+"""Seconds for which a worker's word on what all share is believed: it tells every second unless it hangs."""
+
 _AGES = (Phase.STARTING, Phase.SERVING, Phase.HANDOVER, Phase.LAMEDUCK, Phase.DRAINING, Phase.CLOSING)
 """Phases from the first to the last: all together are as far as the one that is furthest behind."""
 
 
 class Desk:
-    """Answers requests. `cancelled` is called when a drain was cancelled."""
+    """Answers requests. `cancelled` is called when a drain was cancelled. `islands` says whether the workers
+    share no messages."""
 
     def __init__(
         self,
@@ -34,12 +38,15 @@ class Desk:
         pid: int,
         clock: Callable[[], float],
         cancelled: Callable[[], None],
+        *,
+        islands: bool,
     ) -> None:
         self._team = team
         self._rolling = rolling
         self._pid = pid
         self._clock = clock
         self._cancelled = cancelled
+        self._islands = islands
         self._drained = Waiters()
         self._started = clock()
 
@@ -72,20 +79,19 @@ class Desk:
         self._rolling.finish()
 
     def facts(self) -> Facts:
-        """All together, as they told last: counts and rates are sums."""
+        """All together, as they told last: counts and rates are sums, but for what they share."""
         team = [worker.facts for worker in self._team.members if worker.facts]
         limits = [facts["capacity"] for facts in team]
         return {
             "status": self._phase(team),
-            "connections": _sum(team, "connections"),
+            "connections": accounts.total(team, "connections"),
             "uptime_s": round(self._clock() - self._started, 3),
             "version": __version__,
             "pid": self._pid,
             "capacity": sum(limits) if limits and all(limits) else None,
-            "closing": _sum(team, "closing"),
-            "newest_id": max((facts["newest_id"] for facts in team), default=""),
-            "messages": _sums(facts["messages"] for facts in team),
-            "rates": _sums(facts["rates"] for facts in team),
+            "closing": accounts.total(team, "closing"),
+            "newest_id": accounts.newest(team),
+            **(accounts.alone(team) if self._islands else accounts.shared(team, self._heard())),
             "drain": self._progress(),
             "generation": 1,
             "upgrade": self._handover(),
@@ -97,8 +103,7 @@ class Desk:
         facts = self.facts()
         if clients:
             answers = await self._ask_all("GET", "/api/status?clients=true")
-            rows = [row for answer in answers for row in answer.body.get("clients", [])]
-            facts["clients"] = sorted(rows, key=lambda row: -row["connected_s"])
+            facts["clients"] = accounts.clients([a.body for a in answers if "clients" in a.body])
         return facts
 
     def _phase(self, team: Sequence[Facts]) -> str:
@@ -116,13 +121,32 @@ class Desk:
         return asdict(progress) if progress else None
 
     async def _broadcast(self, body: bytes) -> Reply:
-        """To the clients of each worker; the id is the first one's."""
+        """To the clients of each worker; the id is the first one's. What is shared, one worker publishes."""
+        if not self._islands:
+            return await self._publish(body)
         answers = await self._ask_all("POST", "/api/broadcast", body)
         taken = [answer for answer in answers if answer.status == HTTPStatus.OK]
         if not taken:
             return _first(answers)
         recipients = sum(answer.body["recipients"] for answer in taken)
         return Reply(HTTPStatus.OK, taken[0].body | {"recipients": recipients})
+
+    async def _publish(self, body: bytes) -> Reply:
+        """By one worker, and by no other when it does not answer: it may have been published."""
+        able = [worker for worker in self._team.members if worker.listening and not worker.stopped]
+        if not able:
+            return _first([])
+        # One that was heard of lately will hardly hang.
+        worker = max(able, key=lambda worker: worker.told_at >= self._clock() - FRESH)
+        text = f"worker {worker.number} does not answer: the message may still be delivered"
+        unknown = _error(HTTPStatus.SERVICE_UNAVAILABLE, "degraded", text)
+        return await worker.ask("POST", "/api/broadcast", body, PATIENCE) or unknown
+
+    def _heard(self) -> list[Facts]:
+        """What those tell that do not hang; of all when that is nobody."""
+        since = self._clock() - FRESH
+        told = [worker for worker in self._team.members if worker.facts]
+        return [worker.facts for worker in told if worker.told_at >= since] or [w.facts for w in told]
 
     async def _drain(self, body: bytes) -> Reply:
         if self._rolling.under_way:
@@ -180,18 +204,6 @@ def _row(worker: Worker) -> Facts:
         "status": facts.get("status", Phase.STARTING),
         "connections": facts.get("connections", 0),
     }
-
-
-def _sum(team: Sequence[Facts], name: str) -> int:
-    return sum(facts[name] for facts in team)
-
-
-def _sums(rows: Any) -> dict[str, float]:
-    total: dict[str, float] = {}
-    for row in rows:
-        for name, value in row.items():
-            total[name] = round(total.get(name, 0) + value, 3)
-    return total
 
 
 def _first(answers: Sequence[Reply]) -> Reply:

@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import json
 import socket
+from collections.abc import Awaitable
 from http import HTTPStatus
 
 from wsctl.lifecycle.asking import Answering
@@ -61,7 +62,29 @@ class Hatch:
                 method, path, body = await _request(reader)
         except (ValueError, asyncio.LimitOverrunError):
             return Reply(HTTPStatus.BAD_REQUEST, error_body("bad_request", "this is no request"))
-        return await self._answering(method, path, body)
+        answering = self._answering(method, path, body)
+        # Only questions wait, and only they may be dropped half-way.
+        return await (_unless_hung_up(answering, reader) if method == "GET" else answering)
+
+
+async def _unless_hung_up(answering: Awaitable[Reply], reader: asyncio.StreamReader) -> Reply:
+    """The answer. Raises `EOFError` when nobody wants it any more."""
+    answer, end = asyncio.ensure_future(answering), asyncio.create_task(_end(reader))
+    try:
+        await asyncio.wait([answer, end], return_when=asyncio.FIRST_COMPLETED)
+        if not answer.done():
+            raise EOFError
+        return answer.result()
+    finally:
+        answer.cancel()
+        end.cancel()
+        await asyncio.gather(answer, end, return_exceptions=True)
+
+
+async def _end(reader: asyncio.StreamReader) -> None:
+    """Who asked hangs up. What else he may say is ignored: there is one request a connection."""
+    while await reader.read(4096):
+        pass
 
 
 async def _request(reader: asyncio.StreamReader) -> tuple[str, str, bytes]:

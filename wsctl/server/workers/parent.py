@@ -36,7 +36,8 @@ from wsctl.server.workers.worker import Spawn
 from wsctl.settings import Settings
 
 LOOK = 1.0
-"""Seconds until the drain is looked at though nobody tells anything: workers that hang must not hide it."""
+"""Seconds until the drain is looked at though nobody tells anything: workers that hang must not hide it, nor
+hold the exit."""
 
 LAST_WORDS = 2.0
 """Seconds that workers have to end whom the operator has told twice to."""
@@ -67,13 +68,16 @@ class Parent:
             spawn,
             hello,
             fds,
+            longest=settings.drain_delay + settings.shutdown_timeout,
             answering=self._answer,
             clock=clock,
             changed=self._changed,
         )
         self._rolling = Rolling(self._team, os.getpid(), clock, [_log, _told_to(notifier)])
         self._showing = Showing([*observers, notifier], clock)
-        self._desk = Desk(self._team, self._rolling, os.getpid(), clock, self._showing.cancelled)
+        self._desk = Desk(
+            self._team, self._rolling, os.getpid(), clock, self._showing.cancelled, islands=islands(settings)
+        )
         self._hatch = Hatch(self._desk.answer)
         self._control = control
         self._clock = clock
@@ -103,6 +107,7 @@ class Parent:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LOOK):
                     await self._team.over.wait()
+            self._team.kill_overdue()
             self._show()
 
     async def _end(self) -> ExitCode:

@@ -9,6 +9,7 @@ from fastapi.responses import JSONResponse
 from starlette.types import ASGIApp, Message
 
 from wsctl.lifecycle.workers import Reply
+from wsctl.server import api
 from wsctl.server.api import BODY_ALLOWANCE, OPERATORS, body_of
 from wsctl.server.islands import islands
 from wsctl.server.node import Node
@@ -34,7 +35,7 @@ def relays(node: Node, line: Line, own: "OwnApi") -> APIRouter:
     async def status(clients: bool = False) -> JSONResponse:
         together = None if line.lost else await line.all_together()
         group = together and {name: together[name] for name in _GROUP} | {"pid": line.parent}
-        return JSONResponse(node.status(clients) | {"group": group})
+        return JSONResponse(await api.status(node, clients) | {"group": group})
 
     router.add_api_route("/api/status", status, methods=["GET"])
     relay("/api/drain", "GET", "POST", "DELETE")

@@ -16,6 +16,8 @@ from wsctl.lifecycle.progress import DrainProgress
 from wsctl.lifecycle.restarts import WINDOW, Restarts
 from wsctl.lifecycle.shares import Shares, shared_page
 from wsctl.lifecycle.workers import REPORT_EVERY
+from wsctl.server.workers.overdue import Overdue
+from wsctl.server.workers.refusals import Refusals, pause
 from wsctl.server.workers.worker import Facts, Spawn, Worker
 
 log = logging.getLogger("wsctl.workers")
@@ -29,13 +31,15 @@ class Slot:
     member: Worker | None = None
     heir: Worker | None = None
     restarts: Restarts = field(default_factory=Restarts)
+    refusals: int = 0
     pending: asyncio.TimerHandle | None = None
 
 
 class Team:
     """So many workers, and those that one of them has taken over from and that still drain.
 
-    `changed` is called whenever one of them tells something or ends. To be made on a running loop.
+    `changed` is called whenever one of them tells something or ends. `longest` is how many seconds a drain
+    has, unless they tell otherwise. To be made on a running loop.
 
     Attributes:
         ending: whether they are asked to end, so that who ends is not started again.
@@ -51,6 +55,7 @@ class Team:
         hello: Facts,
         listeners: Sequence[int],
         *,
+        longest: float,
         answering: Answering,
         clock: Callable[[], float],
         changed: Callable[[], None],
@@ -72,6 +77,8 @@ class Team:
         self._shares = Shares(self._page)
         self._finished: list[DrainProgress] = []
         self._codes: list[int] = []
+        self._refusals = Refusals()
+        self._overdue = Overdue(longest)
         self._loop = asyncio.get_running_loop()
 
     def start(self) -> None:
@@ -123,6 +130,7 @@ class Team:
         if not self.ending:
             self.ending, self._ending_since = True, self._clock()
             self._finished, self._codes = [], []
+            self._overdue.begun(self._ending_since)
             for slot in self.slots:
                 self._forget(slot)
             self._look()
@@ -141,6 +149,7 @@ class Team:
 
     def force(self) -> None:
         """The operator insists."""
+        self._overdue.cut(self._clock())
         for worker in self.everybody:
             worker.tell("force")
 
@@ -149,6 +158,15 @@ class Team:
         for worker in self.everybody:
             worker.kill()
 
+    def kill_overdue(self) -> None:
+        """End those that should have ended long ago. An heir is left to succeed: it was not asked yet."""
+        if not self.ending or not self._overdue.is_over(self._clock()):
+            return
+        for worker in [*self.members, *self.leaving]:
+            if worker.code is None:
+                log.error("a worker hangs and is killed", extra={"fields": {"pid": worker.pid}})
+                worker.kill()
+
     def reap(self) -> None:
         """A process has ended."""
         for worker in self.everybody:
@@ -156,14 +174,25 @@ class Team:
 
     # What they tell
 
-    def changed(self) -> None:
+    def changed(self, worker: Worker) -> None:
         """One of them has told something."""
+        self._note_end(worker)
         for slot in self.slots:
             if slot.heir and slot.member and _has_handed_over(slot.member):
                 self._succeed(slot)
-        if len(self.members) == len(self.slots) and all(worker.listening for worker in self.members):
+            if slot.member and slot.member.listening:
+                slot.refusals = 0
+        if len(self.members) == len(self.slots) and all(member.listening for member in self.members):
+            self._refusals.over()
             self.up.set()
         self._told()
+
+    def _note_end(self, worker: Worker) -> None:
+        """By when they have to end. Who has handed over drains by a deadline of its own."""
+        if self.stopped:
+            self._overdue.cut(self._clock())
+        elif self.ending and worker in self.members and (drain := worker.drain):
+            self._overdue.told(drain, self._clock())
 
     def wants(self, worker: Worker, parcel: Parcel) -> None:
         """A worker hands over, or does not after all."""
@@ -175,7 +204,6 @@ class Team:
         try:
             if worker is slot.member and slot.heir is None:
                 slot.heir = self._made(slot, parcel.fds[0])
-                worker.tell("started", pid=slot.heir.pid)
             else:
                 worker.tell("ended", code=ExitCode.ERROR)
         except OSError as error:
@@ -189,6 +217,7 @@ class Team:
         if old:
             self.leaving.append(old)
         if self.ending and slot.member:
+            self._overdue.begun(self._clock())
             slot.member.tell("signal", signum=signal.SIGTERM)
 
     # Who comes and goes
@@ -209,6 +238,7 @@ class Team:
             # A successor has the sockets from its predecessor.
             [self._page, *(self._listeners if succeeds is None else ())],
             self._answering,
+            clock=self._clock,
             changed=self.changed,
             wants=self.wants,
             gone=self._gone,
@@ -217,7 +247,7 @@ class Team:
 
     def _gone(self, worker: Worker) -> None:
         slot = next(slot for slot in self.slots if slot.number == worker.number)
-        if self.ending:
+        if self.ending and not worker.refused:  # who never served has no part in it
             self._codes.append(worker.exit_code)
             if drain := worker.drain:
                 self._finished.append(cut_short(drain))
@@ -240,7 +270,7 @@ class Team:
         self._shares.withdraw(slot.number)
         if not self.ending and worker.stopped:
             log.info("a worker was ended and is started again", extra={"fields": worker.fate()})
-        elif not self.ending:
+        elif not self.ending and not worker.refused:
             log.warning("a worker died", extra={"fields": worker.fate()})
         elif worker.exit_code == ExitCode.ERROR:
             log.error("a worker died in the drain", extra={"fields": worker.fate()})
@@ -249,8 +279,16 @@ class Team:
         elif worker.refused and not self.up.is_set():
             self.refused = self.refused or worker.refused
             self.signal(signal.SIGTERM)
+        elif worker.refused and not self.ending:
+            self._try_again(slot, worker.refused)
         elif not self.ending:
             self._start_later(slot)
+
+    def _try_again(self, slot: Slot, why: str) -> None:
+        """It could be started once: what keeps it from that now may pass, and the others serve meanwhile."""
+        self._refusals.note(why)
+        slot.pending = self._loop.call_later(pause(slot.refusals), self._start, slot)
+        slot.refusals += 1
 
     def _start_later(self, slot: Slot) -> None:
         pause = slot.restarts.next(self._clock())

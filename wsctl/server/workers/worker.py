@@ -23,12 +23,13 @@ Facts = dict[str, Any]
 
 class Worker:
     """One process. `changed` is called after each of its words, `wants` with one that is about another
-    process, and `gone` once, when it has ended and everything it said is known.
+    process, and `gone` once, when it has ended and everything it said is known. Moments are on `clock`.
 
     Attributes:
         number: which of the workers it is, from 1 on.
         refused: why it cannot start, in its own words.
         facts: its status, as it was told last.
+        told_at: when that was.
         code: what it ended with, as `subprocess` counts.
     """
 
@@ -40,7 +41,8 @@ class Worker:
         listeners: Sequence[int],
         answering: Answering,
         *,
-        changed: Callable[[], None],
+        clock: Callable[[], float],
+        changed: Callable[["Worker"], None],
         wants: Callable[["Worker", Parcel], None],
         gone: Callable[["Worker"], None],
         succeeds: int | None = None,
@@ -55,8 +57,10 @@ class Worker:
         self.number = number
         self.refused: str | None = None
         self.facts: Facts = {}
+        self.told_at = float("-inf")
         self.code: int | None = None
         self._exit_code = ExitCode.DONE
+        self._clock = clock
         self._changed = changed
         self._wants = wants
         self._gone = gone
@@ -116,7 +120,7 @@ class Worker:
     def _take(self, parcel: Parcel) -> None:
         match parcel.kind:
             case "report":
-                self.facts = parcel.fields["facts"]
+                self.facts, self.told_at = parcel.fields["facts"], self._clock()
                 self._exit_code = ExitCode(parcel.fields["exit_code"])
             case "listening":
                 self._listens = True
@@ -128,7 +132,7 @@ class Worker:
                 self._wants(self, parcel)
             case _:
                 close_all(parcel.fds)
-        self._changed()
+        self._changed(self)
 
     def _hung_up(self, why: str) -> None:
         self._hung = True

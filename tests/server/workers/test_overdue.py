@@ -1,0 +1,54 @@
+"""How long workers may take to end."""
+
+import pytest
+
+from tests.support.team import draining
+from wsctl.hub.connection import CLOSE_TIMEOUT
+from wsctl.lifecycle.phases import Phase
+from wsctl.lifecycle.progress import DrainProgress, read_progress
+from wsctl.server.workers.overdue import GRACE, Overdue
+
+MORE = CLOSE_TIMEOUT + GRACE
+
+
+def told(remaining: float, phase: Phase = Phase.DRAINING) -> DrainProgress:
+    return read_progress(draining(1, phase, remaining_s=remaining)["drain"])  # type: ignore[arg-type]
+
+
+def ends(time: Overdue) -> float:
+    """When it is over; all there is is whole seconds."""
+    return next(now for now in range(1000) if time.is_over(now))
+
+
+@pytest.fixture
+def time() -> Overdue:
+    found = Overdue(100.0)
+    assert not found.is_over(1e9)
+    found.begun(1.0)
+    return found
+
+
+def test_nobody_who_hangs_has_more_than_a_drain_and_its_closing_handshakes(time: Overdue) -> None:
+    assert ends(time) == 101 + MORE
+
+
+def test_the_deadline_is_what_was_told_last(time: Overdue) -> None:
+    time.told(told(10.0), 2.0)
+    assert ends(time) == 12 + MORE
+    time.told(told(300.0), 3.0)
+    assert ends(time) == 303 + MORE
+
+
+def test_who_has_stopped_has_no_word_in_it(time: Overdue) -> None:
+    time.told(told(10.0), 2.0)
+    time.told(told(300.0, Phase.STOPPED), 3.0)
+    assert ends(time) == 12 + MORE
+
+
+def test_a_force_leaves_no_time_until_the_next_drain(time: Overdue) -> None:
+    time.cut(5.0)
+    time.told(told(300.0, Phase.CLOSING), 6.0)
+    assert ends(time) == 5 + MORE
+    time.begun(7.0)
+    time.told(told(20.0), 8.0)
+    assert ends(time) == 28 + MORE

@@ -1,0 +1,71 @@
+"""What several workers tell of themselves, as one account."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from wsctl.hub.log import read_id
+
+Facts = dict[str, Any]
+
+_COMMON = ("degraded", "redis", "nodes", "cluster")
+"""What workers that share a Redis tell of it: each of them the same."""
+
+
+def total(team: Sequence[Facts], name: str) -> int:
+    return sum(facts[name] for facts in team)
+
+
+def totals(team: Sequence[Facts], name: str) -> dict[str, float]:
+    """The counts, or rates, of all."""
+    found: dict[str, float] = {}
+    for facts in team:
+        for what, value in facts[name].items():
+            found[what] = round(found.get(what, 0) + value, 3)
+    return found
+
+
+def newest(team: Iterable[Facts]) -> str:
+    """The newest message's id; empty when nobody tells one."""
+    return max((facts["newest_id"] for facts in team), key=lambda text: read_id(text) or (0, 0), default="")
+
+
+def shared(team: Sequence[Facts], heard: Sequence[Facts]) -> Facts:
+    """What workers with one Redis tell alike, in the words of the first of those that were `heard` of lately.
+    A message that one of them publishes, all count: the largest figure is that of all."""
+    of_messages = {
+        name: totals(team, name)
+        | {"published": max((facts[name]["published"] for facts in heard), default=0)}
+        for name in ("messages", "rates")
+    }
+    common = {name: heard[0][name] for name in _COMMON} if heard else dict.fromkeys(_COMMON)
+    if common["nodes"]:
+        own = {node for facts in team for node in _own(facts)}
+        common["nodes"] = [row | {"this": row["node"] in own} for row in common["nodes"]]
+    return of_messages | common
+
+
+def alone(team: Sequence[Facts]) -> Facts:
+    """The same of workers that share nothing."""
+    return {name: totals(team, name) for name in ("messages", "rates")} | dict.fromkeys(_COMMON)
+
+
+def clients(told: Sequence[Facts]) -> list[Facts]:
+    """The clients in several answers, each once, those connected longest first. Who has answered knows its
+    own clients best; those of others that two tell of are the same."""
+    present = {node for facts in told for node in _own(facts)}
+    own = [row for facts in told for row in facts["clients"] if _is_own(row, facts)]
+    elsewhere = {
+        (row["node"], row["client_id"]): row
+        for facts in told
+        for row in facts["clients"]
+        if not _is_own(row, facts) and row["node"] not in present
+    }
+    return sorted([*own, *elsewhere.values()], key=lambda row: -row["connected_s"])
+
+
+def _own(facts: Mapping[str, Any]) -> list[str]:
+    return [row["node"] for row in facts.get("nodes") or () if row["this"]]
+
+
+def _is_own(row: Facts, facts: Facts) -> bool:
+    return "node" not in row or row["node"] in _own(facts)
