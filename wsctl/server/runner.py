@@ -278,6 +278,8 @@ def _serve(
         node.shared.url = addresses[0]
     with contextlib.ExitStack() as stack:
         stack.callback(notifier.close)
+        if control:  # also of a process that never came so far as to be announced
+            stack.callback(Path(control.getsockname()).unlink, missing_ok=True)
         if settings.uds and not worker:
             stack.callback(_remove_unless_handed_over, settings.uds, node)
 
