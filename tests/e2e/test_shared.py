@@ -181,7 +181,7 @@ async def test_a_guest_of_uvicorn_is_one_of_them(
 
 def _refusal(environ: dict[str, str], url: str, **env: str) -> str:
     """The one line of a server that does not start."""
-    done = wsctl("serve", "--port", "0", "--redis", url, environ=environ | env)
+    done = wsctl("serve", "--port", "0", environ=environ | {"WSCTL_REDIS": url} | env)
     assert (done.returncode, done.stdout) == (ExitCode.CANNOT_START, ""), done.stderr
     assert done.stderr.count("\n") == 1, done.stderr
     return str(done.stderr)

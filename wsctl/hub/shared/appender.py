@@ -15,6 +15,12 @@ CONFIRM_TIMEOUT = 1.0
 """Seconds in which a message comes back from the log, or its publisher is told that it did not: on a busy
 machine too, that reaches the publisher within two."""
 
+CLOCK_STEP = 2.0
+"""Seconds by which Redis's clock and this process's do not seem to drift apart: no answer takes so long."""
+
+CLOCK_DRIFT = 0.001
+"""Seconds by which they may between two signs of life: twice of what NTP lets a clock run slow."""
+
 MOST_WAITING = 10_000
 """Messages that wait for Redis: at most a second of them, so more is a flood."""
 
@@ -146,8 +152,12 @@ class Appender:
         self._drop(self._unsure)
 
     def tell_clock(self, redis_ms: int) -> None:
-        """What Redis's clock says now."""
-        self.offset = redis_ms / 1000 - self._clock()
+        """What Redis's clock said a moment ago."""
+        offset = redis_ms / 1000 - self._clock()
+        # An answer that is heard late makes it too small, never too large: the largest one is right, but for
+        # clocks that drift.
+        is_step = abs(offset - self.offset) > CLOCK_STEP
+        self.offset = offset if is_step else max(offset, self.offset - CLOCK_DRIFT)
 
     def _batch(self) -> list[_Waiting]:
         found: list[_Waiting] = []

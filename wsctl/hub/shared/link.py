@@ -122,7 +122,7 @@ class Link:
         self.publish = self._appender.publish
         self._wants_turn = False
         self._failed = 0
-        self._up = clock()
+        self._up: float | None = None
         self._start: str | None = None
         self._poke = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -244,8 +244,9 @@ class Link:
 
     def _fail(self, why: str) -> None:
         """One failure is nothing yet: a connection that was lost is made again at once."""
-        if self.why is None and self._clock() - self._up >= STEADY:
+        if self._up is not None and self._clock() - self._up >= STEADY:
             self._failed = 0
+        self._up = None
         self._failed += 1
         if self._failed > 1:
             self._go_away(why)
