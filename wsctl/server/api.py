@@ -182,11 +182,7 @@ async def broadcast(request: Request, node: HasNode) -> Published:
             published.set_exception(Failure(HTTPStatus.SERVICE_UNAVAILABLE, "degraded", why))
 
     node.log.append(messages.SERVER, wanted.data, to, receipt, refused=refused)
-    try:
-        return await published
-    except asyncio.CancelledError:  # the process ends, and who gives the ids has not said anything yet
-        text = "the server has ended; it may still be delivered"
-        raise Failure(HTTPStatus.SERVICE_UNAVAILABLE, "closing", text) from None
+    return await published
 
 
 @router.post("/api/drain", dependencies=OPERATORS, openapi_extra=_takes(Drain))

@@ -140,6 +140,9 @@ class Runner(uvicorn.Server):
         for connection in list(self.server_state.connections):
             connection.shutdown()
         await self._answer()
+        # No answer is honest: what is cut off now may have been done.
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()
         self._node.manager.abort_closing()
         await self.lifespan.shutdown()
 
