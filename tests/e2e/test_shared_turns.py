@@ -93,6 +93,7 @@ async def test_a_turn_is_given_back_by_who_cancels_and_by_who_is_killed(cluster:
 async def test_without_redis_nobody_waits(cluster: Cluster, store: StoreProcess) -> None:
     (one, two), clients = await occupied(cluster, 2)
     one.signal()
+    wait_for(one, lambda facts: facts["status"] == "draining")
     two.signal()
     wait_for(two, lambda facts: facts["drain"] and standing(facts) == ("lameduck", 1))
     store.kill()
