@@ -8,7 +8,7 @@ import statistics
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, redirect_stdout
 from functools import partial
 from pathlib import Path
 
@@ -59,7 +59,9 @@ def store() -> Iterator[str]:
     """A Redis that keeps nothing on the disk; its URL."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="wsb")))
-        process = stack.enter_context(closing(StoreProcess.start("valkey", folder, "--appendonly", "no")))
+        process = StoreProcess.start("valkey", folder, "--appendonly", "no")
+        stack.enter_context(redirect_stdout(sys.stderr))  # it tells its log when it is closed
+        stack.callback(process.close)
         if CORES and process.process:  # it is meant to be elsewhere, not on the server's core
             os.sched_setaffinity(process.process.pid, {CORES[1]})
         yield process.url

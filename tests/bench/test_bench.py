@@ -74,6 +74,24 @@ def test_the_plot_names_the_servers(measured: Any) -> None:
     assert {peer.title for peer in PEERS if peer.name in ("floor", "wsctl")} <= texts
 
 
+def test_what_sharing_costs_is_measured_against_the_same_server_alone() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.bench.scale", "--rounds", "1", "--clients", "20", "--json"],
+        cwd=Path(__file__).parent.parent.parent,
+        capture_output=True,
+        text=True,
+        timeout=3 * DEADLINE,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert {
+        f"{what} {where}" for what in ("cpu_us", "p99_ms") for where in ("alone", "shared", "ratio")
+    } == set(found)
+    assert min(found.values()) > 0
+    assert found["cpu_us ratio"] == pytest.approx(found["cpu_us shared"] / found["cpu_us alone"], rel=0.01)
+
+
 def test_an_unknown_name_is_refused() -> None:
     done = bench("--only", "nobody")
     assert done.returncode == 2
