@@ -1,8 +1,8 @@
 """One node among several: its log is theirs, and they know who is connected to it.
 
-    Redis answers         -> up: the log is followed, messages are appended, clients are told of
-    it does not, twice    -> away: clients are told, publishers refused; it is tried again and again
-    it answers again      -> up: clients are told whether anything was lost, then get what they missed
+Redis answers         -> up: the log is followed, messages are appended, clients are told of
+it does not, twice    -> away: clients are told, publishers refused; it is tried again and again
+it answers again      -> up: clients are told whether anything was lost, then get what they missed
 """
 
 import asyncio
