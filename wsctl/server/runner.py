@@ -140,11 +140,11 @@ class Runner(uvicorn.Server):
         for connection in list(self.server_state.connections):
             connection.shutdown()
         await self._answer()
+        self._node.manager.abort_closing()
+        await self.lifespan.shutdown()
         # No answer is honest: what is cut off now may have been done.
         for connection in list(self.server_state.connections):
             connection.transport.abort()
-        self._node.manager.abort_closing()
-        await self.lifespan.shutdown()
 
     async def _answer(self) -> None:
         if self.server_state.tasks:
