@@ -57,6 +57,36 @@ _wsctl_value() {
         stress:--id) takes=any ;;
         stress:--url) takes=any ;;
         stress:--port) takes=any ;;
+        generate:--output | generate:-o) takes=path ;;
+        generate:--host) takes=any ;;
+        generate:--port) takes=any ;;
+        generate:--uds) takes=path ;;
+        generate:--fd) takes=any ;;
+        generate:--backlog) takes=any ;;
+        generate:--shutdown-timeout) takes=any ;;
+        generate:--drain-delay) takes=any ;;
+        generate:--drain-spread) takes=any ;;
+        generate:--reconnect-window) takes=any ;;
+        generate:--broadcast-interval) takes=any ;;
+        generate:--history) takes=any ;;
+        generate:--history-bytes) takes=any ;;
+        generate:--redis) takes=any ;;
+        generate:--redis-prefix) takes=any ;;
+        generate:--max-draining) takes=any ;;
+        generate:--max-connections) takes=any ;;
+        generate:--max-message-size) takes=any ;;
+        generate:--max-queue) takes=any ;;
+        generate:--rate) takes=any ;;
+        generate:--allow-origin) takes=any ;;
+        generate:--workers) takes=any ;;
+        generate:--ssl-certfile) takes=path ;;
+        generate:--ssl-keyfile) takes=path ;;
+        generate:--forwarded-allow-ips) takes=any ;;
+        generate:--root-path) takes=any ;;
+        generate:--log-level) takes=word words='debug info warning error' ;;
+        generate:--log-format) takes=word words='auto text json' ;;
+        generate:--ping-interval) takes=any ;;
+        generate:--ping-timeout) takes=any ;;
     esac
 }
 
@@ -65,6 +95,7 @@ _wsctl_argument() {
     takes='' words=''
     case $1:$2 in
         broadcast:0) takes=any ;;
+        generate:0) takes=word words='python' ;;
         completions:0) takes=word words='bash zsh fish powershell' ;;
     esac
 }
@@ -80,6 +111,7 @@ _wsctl_options() {
         drain) words='--timeout --cancel --no-wait --url --port --json -h --help' ;;
         upgrade) words='--no-wait --url --port --json -h --help' ;;
         stress) words='--clients --duration --rate --size --id --url --port --json -h --help' ;;
+        generate) words='--output -o --force --host --port --uds --fd --backlog --shutdown-timeout --drain-delay --drain-spread --reconnect-window --broadcast-interval --history --history-bytes --redis --redis-prefix --max-draining --max-connections --max-message-size --max-queue --rate --allow-origin --client-publish --no-client-publish --workers --ssl-certfile --ssl-keyfile --proxy-headers --no-proxy-headers --forwarded-allow-ips --root-path --log-level --log-format --access-log --no-access-log --ping-interval --ping-timeout -h --help' ;;
         completions) words='-h --help' ;;
     esac
 }
@@ -132,7 +164,7 @@ _wsctl() {
     elif [[ -z $ended && $current == -* ]]; then
         _wsctl_options "$command"
     elif [[ -z $command ]]; then
-        takes=word words='serve client broadcast status drain upgrade stress completions'
+        takes=word words='serve client broadcast status drain upgrade stress generate completions'
     else
         _wsctl_argument "$command" "$place"
     fi

@@ -237,6 +237,7 @@ sys.exit(code)
         ("drain",),
         ("upgrade",),
         ("stress",),
+        ("generate",),
         ("completions",),
     ],
 )

@@ -13,6 +13,7 @@ from wsctl.cli.broadcast import broadcast
 from wsctl.cli.client import client
 from wsctl.cli.completions import completions
 from wsctl.cli.drain import drain
+from wsctl.cli.generate import generate
 from wsctl.cli.serve import serve
 from wsctl.cli.status import status
 from wsctl.cli.stress import stress
@@ -55,7 +56,7 @@ def options(
     """WebSocket broadcasting that can be redeployed at noon."""
 
 
-for command in (serve, client, broadcast, status, drain, upgrade, stress, completions):
+for command in (serve, client, broadcast, status, drain, upgrade, stress, generate, completions):
     app.command()(command)
 
 

@@ -1,14 +1,14 @@
 """Flags that several commands share, and the flags that are made from `Settings`."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import Field
 from typing import Annotated, Any
 
 import typer
 
 from wsctl.messages import InvalidClientId, client_id
-from wsctl.settings import FLAGS, Rate, boolean, duration, flag, port_number, variable
+from wsctl.settings import FLAGS, Rate, Settings, boolean, duration, flag, port_number, secrets, variable
 
 
 def parser(parse: Callable[[str], Any], name: str) -> Callable[[Any], Any]:
@@ -64,6 +64,19 @@ def with_settings(command: Callable[..., None]) -> Callable[..., None]:
     made = [_parameter(field) for field in FLAGS]
     command.__signature__ = signature.replace(parameters=[*kept, *made])  # type: ignore[attr-defined]
     return command
+
+
+def settings_from(given: Mapping[str, Any], environ: Mapping[str, str]) -> Settings:
+    """Settings from the flags and variables that a command with `with_settings` was given, and the secrets
+    from theirs.
+
+    Raises:
+        UsageError: they cannot be meant together, or a secret cannot be read.
+    """
+    values = {name: value for name, value in given.items() if value is not None}
+    if "allow_origin" in values:
+        values["allow_origin"] = tuple(origin for several in values["allow_origin"] for origin in several)
+    return Settings(**values, **secrets(environ))
 
 
 def _parameter(field: Field[Any]) -> inspect.Parameter:

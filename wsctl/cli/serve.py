@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from wsctl.cli.options import with_settings
+from wsctl.cli.options import settings_from, with_settings
 from wsctl.cli.ui.printable import say
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ def serve(**given: Any) -> None:
     from wsctl.lifecycle.orphan import leave_parent
 
     is_successor = leave_parent(os.environ)
-    settings = settings_from(given)
+    settings = settings_from(given, os.environ)
     _check_secrets(settings)
     if settings.workers > 1:
         from wsctl.server.workers.membership import membership
@@ -62,16 +62,6 @@ def _check_secrets(settings: "Settings") -> None:
     """Everybody on a machine can read the command lines on it."""
     if settings.redis and settings.redis != os.environ.get("WSCTL_REDIS") and "@" in settings.redis:
         say("--redis: others can read a command line; put user and password into WSCTL_REDIS")
-
-
-def settings_from(given: dict[str, Any]) -> Any:
-    """Settings from the flags and variables that were given, and the secrets from theirs."""
-    from wsctl.settings import Settings, secrets
-
-    values = {name: value for name, value in given.items() if value is not None}
-    if "allow_origin" in values:
-        values["allow_origin"] = tuple(origin for several in values["allow_origin"] for origin in several)
-    return Settings(**values, **secrets(os.environ))
 
 
 def _tell(addresses: list[str], asked: int) -> None:
