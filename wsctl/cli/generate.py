@@ -21,6 +21,9 @@ from wsctl.settings import choice
 if TYPE_CHECKING:
     from wsctl.settings import Settings
 
+HOMES = ("/home/", "/root/")
+"""What `ProtectHome=` of systemd hides."""
+
 ELSEWHERE = "/usr/local/bin/wsctl"
 """Where the program is taken to be when it cannot be found: it was started as a module."""
 
@@ -62,6 +65,7 @@ def generate(
     place = Place(
         made_by=_made_by(kind, settings, extra),
         program=program or this_program(sys.executable),
+        in_home=in_home(program) if program else in_home(sys.executable, this_program(sys.executable)),
         upstreams=tuple(upstreams or ()),
     )
     text = made(kind, settings, place)
@@ -75,6 +79,11 @@ def this_program(interpreter: str) -> str:
     """The absolute path of the wsctl that belongs to a Python interpreter, or else of the one on PATH."""
     beside = Path(interpreter).with_name("wsctl")
     return os.path.abspath(shutil.which(str(beside)) or shutil.which("wsctl") or ELSEWHERE)
+
+
+def in_home(*paths: str) -> bool:
+    """Whether one of them, or what it is a link to, is in somebody's home."""
+    return any(each.startswith(HOMES) for path in paths for each in (path, os.path.realpath(path)))
 
 
 def _only(kind: str, family: str, name: str, texts: Sequence[str]) -> list[str]:

@@ -20,8 +20,8 @@ BASE_MEMORY = 128
 LONGEST_POLICY = 1800
 """Seconds that `periodSeconds` of an autoscaler may have."""
 
-_PRE_STOP = f"""# Services notice some seconds late that a pod ends. With --drain-delay {LAG:g} the server itself
-# would wait for that, not ready but open, and this could go.
+_PRE_STOP = f"""# Services notice some seconds late that a pod ends. With --drain-delay {LAG:g} the server
+# itself would wait for that, not ready but open, and this could go.
 lifecycle:
   preStop:
     exec: {{command: [sleep, "{LAG:g}"]}}"""

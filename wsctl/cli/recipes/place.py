@@ -14,11 +14,13 @@ class Place:
     Attributes:
         made_by: the command that made the file, less what is secret.
         program: absolute path of wsctl there.
+        in_home: whether that is in somebody's home, which a service's user may not be able to enter.
         upstreams: the servers behind a proxy, `HOST:PORT` or `unix:PATH`; none: the one of the settings.
     """
 
     made_by: str
     program: str
+    in_home: bool = False
     upstreams: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:

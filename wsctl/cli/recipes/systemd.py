@@ -16,9 +16,6 @@ from wsctl.settings import Settings, variable
 PRIVILEGED_PORTS = 1024
 """Ports below it need a capability (ip_unprivileged_port_start)."""
 
-HOMES = ("/home", "/root")
-"""What `ProtectHome=` hides."""
-
 _FOLDER = PurePosixPath("/run/wsctl")
 
 _ISLAND = "# Without --redis each instance is an island: clients of one do not hear those of another."
@@ -60,7 +57,6 @@ def template(settings: Settings, place: Place) -> Mapping[str, str]:
 
 def _common(settings: Settings, place: Place, *, privileged: bool) -> dict[str, str]:
     capability = "CAP_NET_BIND_SERVICE" if privileged else ""
-    in_home = place.program.startswith(tuple(f"{home}/" for home in HOMES))
     return {
         "version": __version__,
         "made_by": place.made_by,
@@ -75,9 +71,9 @@ def _common(settings: Settings, place: Place, *, privileged: bool) -> dict[str, 
         "credentials": _credentials(settings),
         "capabilities": capability,
         "private_users": "no" if privileged else "yes",  # a capability within is none outside
-        "home": _IN_HOME if in_home else "",
-        "protect_home": "read-only" if in_home else "yes",
-        # Whoever may connect to a socket's file may write to it. The control socket is in a folder of its own.
+        "home": _IN_HOME if place.in_home else "",
+        "protect_home": "read-only" if place.in_home else "yes",
+        # Who connects to a Unix socket must be able to write to it; the control socket has a closed folder.
         "runtime_mode": "0700" if settings.uds is None else "0755",
         "umask": "UMask=0077" if settings.uds is None else "# The proxy is another user.\nUMask=0000",
         "writable": _writable(settings),

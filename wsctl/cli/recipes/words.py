@@ -13,14 +13,14 @@ from wsctl.server.limits import RESERVED_FILES
 from wsctl.settings import FLAGS, Rate, Settings, flag, variable
 
 MARGIN = 30.0
-"""Seconds a platform should leave after the longest drain: 10 for the closing handshakes, and as many again
-for whatever a platform does before it asks, and for the end of the process."""
+"""Seconds that a platform should leave after the longest drain: 10 for the closing handshakes, the rest for
+what a platform does before it sends a signal and for the end of the process."""
 
 OPEN_FILES = 65536
 """Descriptors that a file asks for where nobody said how many clients there will be."""
 
 NO_LIMIT = 1 << 20
-"""Descriptors for any number of clients: the most that Linux grants unless it is told otherwise (fs.nr_open)."""
+"""Descriptors for any number of clients: the most that Linux grants unless told otherwise (fs.nr_open)."""
 
 
 def flags(settings: Settings) -> list[str]:
