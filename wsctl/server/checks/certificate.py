@@ -21,6 +21,9 @@ NO_CHECK_TIME = 0x200000
 """X509_V_FLAG_NO_CHECK_TIME of OpenSSL (X509_VERIFY_PARAM_set_flags(3)): also the dates of one that has
 expired can be read."""
 
+MISMATCHES = frozenset({"KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIGNED"})
+"""OpenSSL's words for a key of another certificate; the last where it is of another kind as well."""
+
 _WRITTEN = "%Y-%m-%d"
 
 
@@ -100,7 +103,7 @@ def _server(certfile: str, keyfile: str | None) -> ssl.SSLContext:
         text = f"the key in {name} has a password, which nobody could type"
         raise Unusable(text, f"openssl pkey -in {name} -out KEY writes it without one") from None
     except ssl.SSLError as failure:
-        if failure.reason == "KEY_VALUES_MISMATCH":
+        if failure.reason in MISMATCHES:
             text = f"{certfile} and {keyfile or 'its key'} do not belong together"
             raise Unusable(text, "give the key that the certificate was made for") from None
         text = f"{certfile} and its key are not what OpenSSL can read ({failure.reason or 'no PEM'})"

@@ -42,7 +42,7 @@ CONTAINER = Platform(
 OTHER = Platform(
     "the platform",
     None,
-    "make it leave {n} s (terminationGracePeriodSeconds, stop_grace_period or TimeoutStopSec), and set WSCTL_STOP_TIMEOUT={n}",
+    "set terminationGracePeriodSeconds, stop_grace_period or TimeoutStopSec, and WSCTL_STOP_TIMEOUT, to {n}",
 )
 """Whatever WSCTL_STOP_TIMEOUT speaks of."""
 
