@@ -50,9 +50,8 @@ def _as_json(found: "Iterable[Finding]") -> "Counter[str]":
 
 def _for_people(found: "Iterable[Finding]") -> "Counter[str]":
     from wsctl.cli.ui.findings import Findings
-    from wsctl.cli.ui.terminal import console
 
-    shown = Findings(console(sys.stdout))
+    shown = Findings(sys.stdout)
     for finding in found:
         shown.show(finding)
     shown.sum_up()

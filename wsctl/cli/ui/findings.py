@@ -1,13 +1,14 @@
 """What `wsctl check` found, line by line."""
 
 from collections import Counter
-
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+from typing import TYPE_CHECKING, TextIO
 
 from wsctl.cli.ui.printable import printable
+from wsctl.cli.ui.terminal import console, is_live
 from wsctl.server.checks.finding import Finding, Level
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 STYLES = {Level.OK: "green", Level.UNKNOWN: "cyan", Level.WARNING: "yellow", Level.ERROR: "bold red"}
 
@@ -23,8 +24,9 @@ class Findings:
         counts: how many there are of each level.
     """
 
-    def __init__(self, screen: Console) -> None:
-        self._screen = screen
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._screen = console(stream) if is_live(stream) else None
         self.counts: Counter[str] = Counter()
 
     def show(self, finding: Finding) -> None:
@@ -33,19 +35,22 @@ class Findings:
         rows = [(str(finding.level), finding.name, printable(finding.text))]
         if finding.fix:
             rows.append(("", "", f"fix: {printable(finding.fix)}"))
-        if self._screen.is_terminal:
+        if self._screen:
             self._screen.print(_grid(rows, STYLES[finding.level]), soft_wrap=False)
         else:
             for level, name, text in rows:
-                print(f"{level:<{LEVEL}}{name:<{NAME}}{text}", file=self._screen.file, flush=True)
+                print(f"{level:<{LEVEL}}{name:<{NAME}}{text}", file=self._stream, flush=True)
 
     def sum_up(self) -> None:
         """The last line: how many of each."""
         told = (f"{self.counts[level]} {_counted(level, self.counts[level])}" for level in reversed(Level))
-        self._screen.print(Text(", ".join(words for words in told if not words.startswith("0 "))))
+        print(", ".join(words for words in told if not words.startswith("0 ")), file=self._stream, flush=True)
 
 
-def _grid(rows: list[tuple[str, str, str]], style: str) -> Table:
+def _grid(rows: list[tuple[str, str, str]], style: str) -> "Table":
+    from rich.table import Table
+    from rich.text import Text
+
     grid = Table.grid()
     grid.add_column(width=LEVEL, style=style)
     grid.add_column(width=NAME)
