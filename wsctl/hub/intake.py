@@ -4,7 +4,7 @@ from collections.abc import Callable
 from functools import partial
 
 from wsctl import messages
-from wsctl.codes import CloseCode
+from wsctl.codes import CloseCode, ErrorCode
 from wsctl.hub.bucket import TokenBucket
 from wsctl.hub.connection import Connection, Ending
 from wsctl.hub.frame import Batch
@@ -31,7 +31,8 @@ class Intake:
         if not self.allows(connection):
             return
         if not self._publish:
-            self._tell(connection, "publish_disabled", "this server does not take messages from clients")
+            text = "this server does not take messages from clients"
+            self._tell(connection, ErrorCode.PUBLISH_DISABLED, text)
             return
         self.received += 1
         self._log.append(connection.client_id, text, refused=partial(self._refuse, connection))
@@ -56,7 +57,7 @@ class Intake:
             self._cut(connection)
         elif bucket.remind(now):
             rate = f"{self._rate.per_second:g} messages a second"
-            self._tell(connection, "rate_limited", f"more than {rate}: this one was not sent")
+            self._tell(connection, ErrorCode.RATE_LIMITED, f"more than {rate}: this one was not sent")
         return False
 
     def _bucket(self, connection: Connection) -> TokenBucket | None:
@@ -70,7 +71,7 @@ class Intake:
 
     def _refuse(self, connection: Connection, why: str) -> None:
         if connection.ending is None:
-            self._tell(connection, "degraded", why)
+            self._tell(connection, ErrorCode.DEGRADED, why)
 
-    def _tell(self, connection: Connection, code: str, text: str) -> None:
+    def _tell(self, connection: Connection, code: ErrorCode, text: str) -> None:
         connection.offer(Batch((messages.error(code, text),)))
