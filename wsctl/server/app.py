@@ -14,6 +14,7 @@ from wsctl import __version__
 from wsctl.server.answers import error_body
 from wsctl.server.api import router
 from wsctl.server.endpoint import endpoint
+from wsctl.server.metrics.routes import router as metrics
 from wsctl.server.node import Node
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
@@ -34,6 +35,7 @@ def create_app(node: Node, lifespan: Lifespan | None = None, first: APIRouter | 
     if first:
         app.include_router(first)
     app.include_router(router)
+    app.include_router(metrics)
     app.add_api_websocket_route("/ws/{client_id}", endpoint)
     app.add_api_route("/ws/{client_id}", upgrade_required, include_in_schema=False)
     app.add_exception_handler(HTTPException, _http_error)
