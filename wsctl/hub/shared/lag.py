@@ -19,7 +19,7 @@ class Lag:
     def heard(self, newest: MessageId, seen: MessageId, now: float) -> None:
         """The log's newest id is `newest`, `seen` was read last; `now` is seconds on the caller's clock."""
         self.newest = newest
-        if seen >= self._mark:
+        if seen >= self._mark or newest < self._mark:  # the second when Redis has lost what it had
             self._mark, self._since = newest, now
 
     def seconds(self, seen: MessageId, now: float) -> float:
