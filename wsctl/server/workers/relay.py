@@ -45,8 +45,9 @@ def relays(node: Node, line: Line, own: "OwnApi") -> APIRouter:
     async def metrics(request: Request) -> Response:
         # Twice: the parent itself waits as long for workers that hang.
         told = None if line.lost else await line.ask("GET", OWN, b"", 2 * PATIENCE)
-        found = read(told.body) if told else together({line.number: await own_metrics(node)})
-        return await answer(found, request)
+        if told and told.status == HTTPStatus.OK:  # a parent of an older version knows nothing of it
+            return await answer(read(told.body), request)
+        return await answer(together({line.number: await own_metrics(node)}), request)
 
     router.add_api_route("/api/status", status, methods=["GET"])
     router.add_api_route(PUBLIC, metrics, methods=["GET"])
