@@ -17,6 +17,8 @@ class Intake:
 
     Attributes:
         received: messages taken from clients, since the start.
+        received_bytes: what clients sent, as far as it is seen: their frames, or under another server their
+            texts.
     """
 
     def __init__(self, log: MessageLog, rate: Rate, publish: bool, clock: Callable[[], float]) -> None:
@@ -25,6 +27,7 @@ class Intake:
         self._publish = publish
         self._clock = clock
         self.received = 0
+        self.received_bytes = 0
 
     def text(self, connection: Connection, text: str) -> None:
         """One text message of a client. Sent to everyone, its sender too."""
