@@ -29,6 +29,8 @@ class CloseCode(IntEnum):
     """Closed by a drain's deadline or by force: reconnect."""
     TRY_AGAIN_LATER = 1013
     """The client read too slowly and its queue was full."""
+    CREDENTIALS_EXPIRED = 4403
+    """What the client showed to connect is no longer valid: reconnect with something that is."""
     REPLACED = 4501
     """A newer connection took the same client id: do not reconnect."""
 

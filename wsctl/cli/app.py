@@ -17,6 +17,7 @@ from wsctl.cli.generate import generate
 from wsctl.cli.serve import serve
 from wsctl.cli.status import status
 from wsctl.cli.stress import stress
+from wsctl.cli.token import token
 from wsctl.cli.ui.printable import say
 from wsctl.cli.upgrade import upgrade
 from wsctl.codes import ExitCode
@@ -56,7 +57,7 @@ def options(
     """WebSocket broadcasting that can be redeployed at noon."""
 
 
-for command in (serve, client, broadcast, status, drain, upgrade, stress, generate, completions):
+for command in (serve, client, broadcast, status, drain, upgrade, stress, token, generate, completions):
     app.command()(command)
 
 

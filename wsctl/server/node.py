@@ -22,6 +22,9 @@ from wsctl.lifecycle.handover import HandoverProgress
 from wsctl.lifecycle.pace import Pace
 from wsctl.lifecycle.phases import Phase
 from wsctl.server.admission import Admission
+from wsctl.server.credentials.leases import Leases
+from wsctl.server.credentials.opening import judge_of
+from wsctl.server.credentials.renewals import Renewals
 from wsctl.server.limits import LAST_FILES, capacity, fits, raise_open_files
 from wsctl.server.meter import Meter
 from wsctl.server.sharing import Sharing
@@ -44,6 +47,8 @@ class Handover(Protocol):
 
 class Node:
     """The parts of one server, each made once and handed what it needs.
+
+    Making it raises UsageError or CannotStart when there is nothing to check credentials with.
 
     Attributes:
         generation: 1 for a first process, and one more after each handover.
@@ -69,7 +74,10 @@ class Node:
         home = self._publish if settings.redis else None
         bounds = settings.history, settings.history_bytes
         self.log = MessageLog(self.manager.deliver, *bounds, wall, home=home)
-        self.intake = Intake(self.log, settings.rate, settings.client_publish, clock)
+        self.leases = Leases(wall)
+        judge = judge_of(settings, wall)
+        renewals = Renewals(judge, self.leases).takes if judge and settings.auth == "jwt" else None
+        self.intake = Intake(self.log, settings.rate, settings.client_publish, clock, renewals)
         self.life = GracefulShutdownManager(_pace(settings))
         self.shared = self._sharing() if settings.redis else None
         shared = [self.shared] if self.shared else []
@@ -80,8 +88,10 @@ class Node:
             self.capacity,
             connected=lambda: len(self.manager.active_connections) + len(self.manager.closing),
             accepting=lambda: self.life.phase in ACCEPTING,
+            judge=judge,
         )
         self.each_second: list[Callable[[float], None]] = [self.manager.check, self._sample]
+        self.each_second.append(self.leases.check)
         self._meter = Meter()
         self._started = clock()
         self._began = time.time()
