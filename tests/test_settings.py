@@ -172,11 +172,15 @@ def test_every_flag_has_help_and_a_variable_that_is_read() -> None:
         "rate": "1/s:2",
         "allow_origin": "*",
         "log_level": "debug",
+        "auth": "none",
         "log_format": "json",
         "redis": "rediss://example.org/1",
     }
     needed = {
         "ssl_keyfile": {"WSCTL_SSL_CERTFILE": "c.pem"},
+        "jwt_key": {"WSCTL_AUTH": "jwt"},
+        "jwt_audience": {"WSCTL_AUTH": "jwt", "WSCTL_JWT_KEY": "k.pem"},
+        "auth_query": {"WSCTL_AUTH": "token", "WSCTL_CLIENT_TOKEN": "s3cret"},
         "max_draining": {"WSCTL_REDIS": "redis://example.org"},
     }
     for field in FLAGS:
