@@ -18,6 +18,7 @@ from wsctl.cli.generate import generate
 from wsctl.cli.serve import serve
 from wsctl.cli.status import status
 from wsctl.cli.stress import stress
+from wsctl.cli.token import token
 from wsctl.cli.ui.printable import say
 from wsctl.cli.upgrade import upgrade
 from wsctl.codes import ExitCode
@@ -57,7 +58,19 @@ def options(
     """WebSocket broadcasting that can be redeployed at noon."""
 
 
-for command in (serve, check, client, broadcast, status, drain, upgrade, stress, generate, completions):
+for command in (
+    serve,
+    check,
+    client,
+    broadcast,
+    status,
+    drain,
+    upgrade,
+    stress,
+    token,
+    generate,
+    completions,
+):
     app.command()(command)
 
 
