@@ -33,6 +33,10 @@ class CloseCode(IntEnum):
     MESSAGE_TOO_BIG = 1009, "A message was larger than the server takes."
     SERVICE_RESTART = 1012, "Closed by a drain's deadline or by force: reconnect and resume."
     TRY_AGAIN_LATER = 1013, "The client read too slowly and its queue was full: reconnect and resume."
+    CREDENTIALS_EXPIRED = (
+        4403,
+        "What the client showed to connect is valid no longer: reconnect with something that is.",
+    )
     REPLACED = 4501, "A newer connection took the same client id: do not reconnect."
 
 
@@ -45,6 +49,8 @@ class ErrorCode(StrEnum):
     """The server takes no messages from clients."""
     DEGRADED = "degraded"
     """The server is cut off from those that it shares messages with."""
+    RENEWAL_REFUSED = "renewal_refused"
+    """The new credentials are not valid: the old ones go on to their end."""
 
 
 FIRST_FINAL_CODE, LAST_FINAL_CODE = 4500, 4999

@@ -302,6 +302,8 @@ def test_whatever_happens_messages_keep_their_order_and_stays_add_up(steps: list
             hub.for_all(what)
         assert sum(manager.tally.values()) + len(manager.active_connections) == len(joined)
         assert min(manager.tally.values(), default=0) >= 0
+        assert manager.traffic.opened == len(joined)
+        assert manager.traffic.closed == Counter(c.code for c in joined if c.ending is not None)
         assert not set(manager.active_connections.values()) & manager.closing
     hub.turn()
     for connection in joined:

@@ -11,24 +11,40 @@ from wsctl.hub.frame import Batch
 from wsctl.hub.log import MessageLog
 from wsctl.settings import Rate
 
+ForServer = Callable[[Connection, str], bool]
+"""Whether a client's text was for the server, which has dealt with it."""
+
 
 class Intake:
-    """A client's text becomes a message, within its rate and if publishing is on.
+    """A client's text becomes a message, within its rate and if publishing is on, unless it is `for_server`.
 
     Attributes:
         received: messages taken from clients, since the start.
+        received_bytes: what clients sent, as far as it is seen: their frames, or under another server their
+            texts.
     """
 
-    def __init__(self, log: MessageLog, rate: Rate, publish: bool, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        log: MessageLog,
+        rate: Rate,
+        publish: bool,
+        clock: Callable[[], float],
+        for_server: ForServer | None = None,
+    ) -> None:
         self._log = log
         self._rate = rate
         self._publish = publish
         self._clock = clock
+        self._for_server = for_server
         self.received = 0
+        self.received_bytes = 0
 
     def text(self, connection: Connection, text: str) -> None:
         """One text message of a client. Sent to everyone, its sender too."""
         if not self.allows(connection):
+            return
+        if self._for_server and self._for_server(connection, text):
             return
         if not self._publish:
             text = "this server does not take messages from clients"

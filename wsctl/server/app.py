@@ -15,6 +15,7 @@ from wsctl.server.answers import error_body
 from wsctl.server.api import router
 from wsctl.server.asyncapi import route as asyncapi
 from wsctl.server.endpoint import endpoint
+from wsctl.server.metrics.routes import router as metrics
 from wsctl.server.node import Node
 from wsctl.server.openapi import Application
 
@@ -38,6 +39,7 @@ def create_app(node: Node, lifespan: Lifespan | None = None, first: APIRouter | 
         app.include_router(first)
     app.include_router(router)
     app.include_router(asyncapi.router)
+    app.include_router(metrics)
     app.add_api_websocket_route("/ws/{client_id}", endpoint)
     app.add_api_route("/ws/{client_id}", upgrade_required, include_in_schema=False)
     app.add_exception_handler(HTTPException, _http_error)
