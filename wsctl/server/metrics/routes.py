@@ -4,15 +4,15 @@ from collections.abc import Iterable
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
-from fastapi.responses import PlainTextResponse
 
 from wsctl.server.api import OPERATORS, HasNode
 from wsctl.server.metrics import OWN, PUBLIC, scrape
 from wsctl.server.metrics.facts import families
 from wsctl.server.metrics.family import Family, told
 from wsctl.server.node import Node
+from wsctl.server.openapi import CONTROL
 
-router = APIRouter(dependencies=OPERATORS)
+router = APIRouter(dependencies=OPERATORS, responses={**CONTROL})
 
 
 async def own(node: Node) -> list[Family]:
@@ -26,7 +26,12 @@ async def answer(found: Iterable[Family], request: Request) -> Response:
     return Response(body, media_type=kind)
 
 
-@router.get(PUBLIC, response_class=PlainTextResponse, summary="Metrics for Prometheus")
+@router.get(
+    PUBLIC,
+    response_class=Response,
+    summary="Metrics for Prometheus",
+    responses={200: {"content": {"text/plain": {}, "application/openmetrics-text": {}}}},
+)
 async def metrics(request: Request, node: HasNode) -> Response:
     return await answer(await own(node), request)
 
