@@ -37,6 +37,7 @@ ROOMS = {
     "h11": {"server"},
     "pydantic": {"server"},
     "redis": {"hub"},
+    "prometheus_client": {"server"},
     "websockets": {"server", "client"},
     "uvloop": {"server", "client", "cli"},
 }

@@ -19,7 +19,7 @@ from wsctl.server.turnaway import REASON
 async def endpoint(websocket: WebSocket) -> None:
     """One client's connection, from the handshake to its end."""
     node: Node = websocket.app.state.node
-    verdict = node.admission.admit(_handshake(websocket))
+    verdict = node.admit(_handshake(websocket))
     if isinstance(verdict, Refused):
         body = error_body(verdict.code, verdict.message)
         await websocket.send_denial_response(JSONResponse(body, verdict.status, dict(verdict.headers)))
@@ -154,7 +154,10 @@ class AsgiConnection(Connection):
             return
         if not isinstance(text, str):
             self._node.intake.binary(self)
-        elif limit and len(text.encode()) > limit:
+            return
+        size = len(text.encode())
+        self._node.intake.received_bytes += size
+        if limit and size > limit:
             reason = f"a message may have {limit} bytes"
             self.close(CloseCode.MESSAGE_TOO_BIG, reason, Ending.EVICTED)
         else:

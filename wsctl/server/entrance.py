@@ -47,10 +47,8 @@ class Entrance:
             return Refused(HTTPStatus.NOT_FOUND, "not_found", "WebSockets are served at /ws/{client_id}")
         headers = asked.headers
         handshake = Handshake(name, asked.query, headers.get("origin"), headers.get("host", ""))
-        verdict = self._node.admission.admit(handshake)
+        verdict = self._node.admit(handshake)
         if isinstance(verdict, Refused):
-            if verdict.status is HTTPStatus.SERVICE_UNAVAILABLE:
-                self._node.note_full()
             return verdict
         host, port = self._forwarded.client(transport, headers)
         deflate = upgrade.agreed_deflate(headers)
