@@ -18,6 +18,9 @@ class Recipe(NamedTuple):
 
 RECIPES: dict[str, Recipe] = {
     "python": Recipe("client.py.txt", clients.values),
+    "node": Recipe("client.js", clients.values),
+    "browser": Recipe("client.html", clients.values),
+    "react": Recipe("client.jsx", clients.values),
 }
 """By the word that a person types, in the order help shows them."""
 
