@@ -6,6 +6,8 @@ import { useCallback, useEffect, useRef, useState } from "react";
 // Where clients reach the server; another address, if they come through a proxy.
 const SERVER = "@{url}";
 
+const NOTHING = { status: "connecting", why: "", messages: [] };
+
 /**
  * What a client of a wsctl server has seen: { status, why, messages, send }.
  *
@@ -16,31 +18,33 @@ const SERVER = "@{url}";
  * keep current. `token` is for servers that want one; a fresh one is used from the next connection on.
  */
 export function useWsctl(url, { keep = 500, onFrame, token } = {}) {
-  const [state, setState] = useState({ status: "connecting", why: "" });
-  const [messages, setMessages] = useState([]);
+  const [seen, setSeen] = useState(NOTHING);
   const link = useRef(null);
   // Options may change with each render; only another url makes another connection.
   const options = useRef({});
   useEffect(() => { options.current = { keep, onFrame, token }; });
 
   useEffect(() => {
+    const add = (news) => setSeen((old) => {
+      const before = old.url === url ? old : { ...NOTHING, url };
+      return { ...before, ...news(before) };
+    });
     link.current = follow(url, {
       token: () => options.current.token,
-      onStatus: (status, why) => setState({ status, why }),
+      onStatus: (status, why) => add(() => ({ status, why })),
       onFrame(frame) {
-        if (frame.type === "message") setMessages((all) => [...all, frame].slice(-options.current.keep));
+        if (frame.type === "message") {
+          add(({ messages }) => ({ messages: [...messages, frame].slice(-options.current.keep) }));
+        }
         options.current.onFrame?.(frame);
       },
     });
-    return () => {
-      link.current.close();
-      link.current = null;
-      setMessages([]);
-    };
+    return () => link.current.close();
   }, [url]);
 
   const send = useCallback((text) => link.current?.send(text) ?? false, []);
-  return { ...state, messages, send };
+  const { status, why, messages } = seen.url === url ? seen : NOTHING; // nothing of another url is shown
+  return { status, why, messages, send };
 }
 
 @{follow}
