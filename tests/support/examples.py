@@ -1,5 +1,6 @@
 """What `wsctl generate` printed for programs, running."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -13,7 +14,11 @@ from urllib.parse import urlsplit
 from tests.support.node import WEBSOCKET, command
 from tests.support.server import DEADLINE
 from wsctl.cli.recipes import made
+from wsctl.cli.recipes.place import Place
 from wsctl.settings import Settings
+
+NOWHERE = Place(made_by="", program="/wsctl")
+"""Clients do not depend on where the server will run."""
 
 
 def printed(kind: str, url: str) -> str:
@@ -21,7 +26,7 @@ def printed(kind: str, url: str) -> str:
     at = urlsplit(url)
     assert at.hostname
     assert at.port
-    return made(kind, Settings(host=at.hostname, port=at.port, root_path=at.path))
+    return made(kind, Settings(host=at.hostname, port=at.port, root_path=at.path), NOWHERE)
 
 
 def python(folder: Path, url: str) -> list[str]:
@@ -86,10 +91,16 @@ class Example:
 
 
 @contextmanager
-def running(*command: str) -> Iterator[Example]:
-    """A program, killed afterwards if it has not ended."""
+def running(*command: str, token: str | None = None) -> Iterator[Example]:
+    """A program, killed afterwards if it has not ended. `token` is what it shows to the server."""
+    environ = {name: value for name, value in os.environ.items() if name != "WSCTL_CLIENT_TOKEN"}
     process = subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        command,
+        env=environ | ({"WSCTL_CLIENT_TOKEN": token} if token else {}),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     )
     try:
         yield Example(process)

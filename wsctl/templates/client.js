@@ -9,6 +9,7 @@
 const SERVER = "@{url}";
 
 @{follow}
+
 const note = (text) => console.error("*", text);
 
 // Others wrote it: no control character of theirs reaches the terminal.

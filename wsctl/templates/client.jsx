@@ -48,6 +48,7 @@ export function useWsctl(url, { keep = 500, onFrame, token } = {}) {
 }
 
 @{follow}
+
 export default function App() {
   // An id of this tab's own: a second connection with the same one would replace it (4501).
   const [id] = useState(() => `react-${Math.random().toString(36).slice(2, 8)}`);

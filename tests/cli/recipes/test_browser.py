@@ -17,9 +17,9 @@ pytestmark = [pytest.mark.anyio, pytest.mark.browser]
 LINES = "[...document.querySelectorAll('#log p')].map((line) => line.textContent)"
 
 
-def elsewhere(url: str, token: str = "") -> AbstractAsyncContextManager[Switchboard]:
-    """A file server with the page for the server at `url`."""
-    text = printed("browser", url).replace('TOKEN = ""', f'TOKEN = "{token}"')
+def elsewhere(url: str, token: str = "undefined") -> AbstractAsyncContextManager[Switchboard]:
+    """A file server with the page for the server at `url`; `token` is JavaScript."""
+    text = printed("browser", url).replace("TOKEN = undefined", f"TOKEN = {token}")
     return Switchboard(text.encode()).running()
 
 
@@ -80,3 +80,10 @@ async def test_without_a_server_it_says_so(page: Page) -> None:
     async with elsewhere(nowhere) as files:
         await to_thread.run_sync(page.open, files.url)
         await seen(page, "#state", f"There is no server at {nowhere}")
+
+
+async def test_it_shows_its_token(start_server: StartServer, page: Page) -> None:
+    server = start_server("--auth", "token", "--allow-origin", "*", env={"WSCTL_CLIENT_TOKEN": "sesame"})
+    async with elsewhere(server.url, '"sesame"') as files:
+        await to_thread.run_sync(page.open, files.url)
+        await seen(page, "#state", "connected as browser-")

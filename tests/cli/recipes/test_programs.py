@@ -21,6 +21,9 @@ from tests.support.switchboard import Line, Switchboard
 
 pytestmark = pytest.mark.anyio
 
+TOKEN = "sesame~?>/+=" * 3
+"""All that base64 and base64url spell differently is in it."""
+
 Run = Callable[..., Example]
 
 
@@ -29,9 +32,9 @@ def run(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Run]:
     """Start the example for the server at a URL."""
     with ExitStack() as stack:
 
-        def start(url: str, *arguments: str) -> Example:
+        def start(url: str, *arguments: str, token: str | None = None) -> Example:
             command = PROGRAMS[request.param](tmp_path, url)
-            return stack.enter_context(running(*command, *arguments))
+            return stack.enter_context(running(*command, *arguments, token=token))
 
         yield start
 
@@ -118,6 +121,19 @@ def test_a_newer_connection_of_its_id_ends_it(start_server: StartServer, run: Ru
     assert client.wait() == 1
     assert "4501" in client.lines[-1]
     newer.wait_for("* connected")
+
+
+def test_it_shows_its_token(start_server: StartServer, run: Run) -> None:
+    server = start_server("--auth", "token", env={"WSCTL_CLIENT_TOKEN": TOKEN})
+    run(server.url, "bob", token=TOKEN).wait_for("* connected")
+    assert [client["client_id"] for client in server.status()["clients"]] == ["bob"]
+
+
+def test_a_token_that_is_not_taken_ends_the_one_in_python(start_server: StartServer, tmp_path: Path) -> None:
+    server = start_server("--auth", "token", env={"WSCTL_CLIENT_TOKEN": TOKEN})
+    with running(*PROGRAMS["python"](tmp_path, server.url), token="another") as client:
+        assert client.wait() == 1
+    assert "HTTP 401" in client.lines[-1]
 
 
 def test_it_is_written_to_a_file(environ: dict[str, str], tmp_path: Path) -> None:

@@ -2,10 +2,10 @@
 
 import re
 from collections.abc import Mapping
-from importlib.resources import files
 from ipaddress import ip_address
 from urllib.parse import quote
 
+from wsctl.cli.recipes.blanks import template
 from wsctl.errors import UsageError
 from wsctl.settings import Settings
 
@@ -20,8 +20,7 @@ def values(settings: Settings) -> Mapping[str, str]:
         UsageError: clients have no address to go to.
     """
     url = address(settings)
-    follow = (files("wsctl") / "templates" / "follow.js").read_text(encoding="utf-8")
-    return {"url": url, "ws_url": url.replace("http", "ws", 1), "follow": follow}
+    return {"url": url, "ws_url": url.replace("http", "ws", 1), "follow": template("follow.js")}
 
 
 def address(settings: Settings) -> str:
