@@ -32,6 +32,9 @@ RECIPES: dict[str, Recipe | Deployment] = {
     "compose": Deployment("compose.yaml.txt", compose.values),
     "k8s": Deployment("k8s.yaml.txt", k8s.values),
     "python": Recipe("client.py.txt", clients.values),
+    "node": Recipe("client.js", clients.values),
+    "browser": Recipe("client.html", clients.values),
+    "react": Recipe("client.jsx", clients.values),
 }
 """By the word that a person types, in the order help shows them."""
 
