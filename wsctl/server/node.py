@@ -167,6 +167,7 @@ class Node:
             "drain": self.drain(),
             "generation": self.generation,
             "upgrade": self.upgrade(),
+            "tasks": len(asyncio.all_tasks()),
         }
         alone = {"degraded": None, "redis": None, "nodes": None, "cluster": None}
         facts |= self.shared.status() if self.shared else alone
