@@ -84,6 +84,17 @@ async def test_a_hundred_headers_and_a_long_head_are_still_fine(start_server: St
             assert status_of(await asyncio.to_thread(peer.read_head)) == 101
 
 
+async def test_a_server_that_ends_while_a_refused_peer_lingers_ends_well(start_server: StartServer) -> None:
+    server = start_server()
+    with contextlib.ExitStack() as peers:
+        for sent, _ in HEADS.values():
+            peer = peers.enter_context(RawClient(server.port))
+            await asyncio.to_thread(_send_all, peer, sent)
+            await asyncio.to_thread(peer.read_head)
+        assert await asyncio.to_thread(server.stop) == 0
+    assert not [line for line in server.lines if "Traceback" in line or " ERROR " in line]
+
+
 @pytest.mark.parametrize("sent", [b"", b"GET /ws/x HTTP/1.1\r\nHost: x\r\n"], ids=["nothing", "half a head"])
 async def test_a_head_that_is_not_complete_in_time_is_given_up(
     start_server: StartServer, sent: bytes
