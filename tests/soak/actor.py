@@ -34,19 +34,25 @@ class Stage:
         self.weather = weather
         self.awaited: dict[str, tuple[float, frozenset[int]]] = {}
 
-    def disconnected(self, client_id: str, code: int) -> None:
+    def disconnected(self, client_id: str, code: int, reason: str) -> None:
         """The log told how a connection ended."""
         kind = client_id.partition("-")[0]
         self.tally.endings[kind, code] += 1
         since, codes = self.awaited.pop(client_id, (None, frozenset()))
         if since is not None and code not in codes and not self.weather.excuses(code, since):
             wanted = ", ".join(map(str, sorted(codes)))
-            self.tally.fault(f"{client_id} was ended with {code}, not with {wanted}")
+            self.tally.fault(f"{client_id} was ended with {code} {reason}, not with {wanted}")
 
-    def curtain(self) -> None:
-        """From here on all hang up: each end may be that of a connection that was lost."""
+    @property
+    def told(self) -> bool:
+        """Whether the log has told how all of them ended of whom it can."""
+        return all(self.weather.excuses(CloseCode.ABNORMAL, since) for since, _ in self.awaited.values())
+
+    def curtain(self, kind: str = "") -> None:
+        """All hang up, or those of a kind: each end may be that of a connection that was lost."""
         for client_id, (since, codes) in self.awaited.items():
-            self.awaited[client_id] = (since, codes | {CloseCode.ABNORMAL})
+            if client_id.startswith(kind):
+                self.awaited[client_id] = (since, codes | {CloseCode.ABNORMAL})
 
     def settle(self) -> list[str]:
         """Nobody but witnesses is left: of whose end nothing was told, though no worker was killed."""
@@ -81,8 +87,10 @@ class Actor:
             try:
                 await self.act()
             except NotLetIn as refusal:
+                self.stage.curtain(self.name)
                 self._refused(str(refusal), began)
             except Ended as error:
+                self.stage.curtain(self.name)
                 self._lost(error, began)
             await asyncio.sleep(self.rng.expovariate(1 / self.pause))
 

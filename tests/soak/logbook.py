@@ -6,20 +6,21 @@ from collections.abc import Callable
 from tests.soak.tally import Tally
 from tests.support.server import ServerProcess
 
-_ENDED = re.compile(r" disconnected client_id=(\S+) .*\bcode=(\d+)")
+_ENDED = re.compile(r" disconnected client_id=(\S+) .*\bcode=(\d+) reason=(.*) duration_s=")
 _TROUBLE = re.compile(r"\b(ERROR|CRITICAL)\b|Traceback|Exception|Warning:")
 
 _BEGINS = re.compile(r"\d{4}-\d\d-\d\dT")
 _SAYS = "the log says:"
 
 TRACEBACK = 100
-"""Lines of one that are told."""
+WIDTH = 300
+"""Lines of one that are told, and characters of each line."""
 
 
 class Logbook:
     """Looks for trouble, and tells of each client that is gone. Lines are forgotten once read."""
 
-    def __init__(self, tally: Tally, disconnected: Callable[[str, int], None]) -> None:
+    def __init__(self, tally: Tally, disconnected: Callable[[str, int, str], None]) -> None:
         self._tally = tally
         self._disconnected = disconnected
         self._trouble: list[str] = []
@@ -33,10 +34,10 @@ class Logbook:
             if self._is_more(line):
                 continue
             if found := _ENDED.search(line):
-                self._disconnected(found.group(1), int(found.group(2)))
+                self._disconnected(found.group(1), int(found.group(2)), found.group(3))
             elif _TROUBLE.search(line):
                 self._trouble = [line]
-                self._tally.fault(f"{_SAYS} {line}")
+                self._tally.fault(f"{_SAYS} {line[:WIDTH]}")
 
     def _is_more(self, line: str) -> bool:
         """Whether a line goes on with the trouble above it: a traceback is one fault, told in one piece."""
@@ -49,5 +50,5 @@ class Logbook:
             and self._tally.faults
             and self._tally.faults[-1].startswith(_SAYS)
         ):
-            self._tally.faults[-1] += f"\n    {line}"
+            self._tally.faults[-1] += f"\n    {line[:WIDTH]}"
         return True

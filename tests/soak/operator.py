@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from tests.soak.plan import Change, Plan
 from tests.soak.site import LOOK, PATIENCE, Site
@@ -22,7 +22,8 @@ GRACE = 1.0
 
 
 class Operator:
-    """`before_end` is called when a server has ended, before another one takes its place."""
+    """`ended` is called when a server has ended, before another one takes its place, and `fill` to fill the
+    history of that one."""
 
     def __init__(
         self,
@@ -34,7 +35,8 @@ class Operator:
         *,
         rng: random.Random,
         say: Callable[[str], None],
-        before_end: Callable[[], None],
+        ended: Callable[[], None],
+        fill: Callable[[], Awaitable[None]],
     ) -> None:
         self._plan = plan
         self._site = site
@@ -43,7 +45,8 @@ class Operator:
         self._weather = weather
         self._rng = rng
         self._say = say
-        self._before_end = before_end
+        self._ended = ended
+        self._fill = fill
 
     async def act(self, change: Change | None) -> None:
         """One round: perhaps a drain that comes to nothing, and perhaps a change. Everybody is back behind
@@ -81,8 +84,9 @@ class Operator:
                 await asyncio.to_thread(self._site.drain, self._plan.window + GRACE)
             else:
                 await asyncio.to_thread(self._site.terminate)
-            self._before_end()
+            self._ended()
             await asyncio.to_thread(self._site.start)
+            await self._fill()
             await self._everybody()
         self._did("operator: drain", "")
 

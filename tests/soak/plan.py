@@ -7,12 +7,13 @@ ROUND = 20.0
 """Seconds of abuse between two checkpoints: a slow head is given up after 10 s, a silent peer after 8 s, so
 that each of them is seen through."""
 
-HISTORY = 2000
-"""Messages a server keeps: more than are said while a client is away, and full before the first checkpoint,
-for a history that fills up looks like a leak."""
+HISTORY = 5000
+"""Messages that a server keeps, which it never does: there are more bytes in them than it may keep."""
 
-HISTORY_BYTES = "64m"
-"""More than so many messages have: it must be their number that bounds them, which is reached at once."""
+HISTORY_BYTES = 32 << 20
+"""Bytes of them: what is said in twenty seconds, longer than a client is away. It is them that bound the
+history, so that it has the same size whatever is said, and it is full before the first checkpoint: a history
+that fills up looks like a leak."""
 
 MAX_QUEUE = "256k"
 """Bytes that may wait for a client: little, so that a staller is soon cut, and more than a healthy client
@@ -47,7 +48,7 @@ class Plan:
     workers: int = 1
     seed: int = 0
     rate: float = 50.0
-    history: int = HISTORY
+    history_bytes: int = HISTORY_BYTES
     changes: tuple[Change, ...] = field(default=())
     """One for each round of the middle third, over again when there are more rounds."""
 
@@ -76,7 +77,14 @@ class Plan:
     def flags(self) -> tuple[str, ...]:
         """For `wsctl serve`."""
         return (
-            *("--history", str(self.history), "--history-bytes", HISTORY_BYTES, "--max-queue", MAX_QUEUE),
+            *(
+                "--history",
+                str(HISTORY),
+                "--history-bytes",
+                str(self.history_bytes),
+                "--max-queue",
+                MAX_QUEUE,
+            ),
             *("--max-connections", str(MAX_CONNECTIONS), "--broadcast-interval", "1"),
             *("--ping-interval", str(PING), "--ping-timeout", str(PING)),
             *("--reconnect-window", str(self.window), "--workers", str(self.workers)),

@@ -11,9 +11,6 @@ from tests.soak.tally import Tally
 from tests.soak.witnesses import SENT
 from tests.support.publishers import send
 
-BATCH = 50
-"""Messages under way at a time where as many as possible are to be published."""
-
 
 class Publisher:
     """Publishes at whichever process `pid` names, and tells the ledger what was answered for."""
@@ -24,11 +21,6 @@ class Publisher:
         self._ledger = ledger
         self._tally = tally
         self._number = 0
-
-    async def fill(self, count: int) -> None:
-        """So many messages, as fast as they are taken."""
-        for begin in range(0, count, BATCH):
-            await asyncio.gather(*(self.publish() for _ in range(begin, min(begin + BATCH, count))))
 
     async def run(self, rate: float, over: asyncio.Event) -> None:
         """So many a second; ends when all of them were answered."""

@@ -1,11 +1,13 @@
 """The servers under test, as real processes of this run's own, and all that an operator does with them."""
 
+import io
+import json
 import os
 import secrets
 import signal
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, redirect_stdout
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -14,6 +16,7 @@ from tests.soak.plan import Plan
 from tests.support.generations import Generations
 from tests.support.server import WSCTL, ServerProcess, wsctl
 from tests.support.store import StoreProcess, keep_port
+from wsctl.lifecycle.runtime import servers
 
 PATIENCE = 120.0
 """Seconds for whatever an operator asks for: an upgrade of several workers may take a busy machine tens."""
@@ -52,7 +55,8 @@ class Site:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._stack.close()
+        with redirect_stdout(io.StringIO()):  # where a store shows its log to whoever reads of a failed test
+            self._stack.close()
 
     @property
     def pid(self) -> int:
@@ -118,7 +122,9 @@ class Site:
         return list(self.server.status().get("workers", ()))
 
     def left(self) -> list[str]:
-        """What servers have left behind in their folder."""
+        """What servers have left behind in their folder, and is not cleared away by whoever looks for them:
+        who is killed cannot tidy up."""
+        servers(self.folder)
         return sorted(os.listdir(self.folder))
 
     def _all_serve(self, killed: int) -> bool:
@@ -138,8 +144,6 @@ class Site:
             raise AssertionError(f"{method} {path} was answered with {status} {answer}")
 
     def _run(self, *arguments: str, codes: Sequence[int] = (0,)) -> dict[str, Any]:
-        import json
-
         done = wsctl(*arguments, environ=self._environ(), deadline=PATIENCE)
         if done.returncode not in codes:
             raise AssertionError(
@@ -151,7 +155,8 @@ class Site:
         if not self._plan.redis:
             return ()
         folder = Path(self._stack.enter_context(TemporaryDirectory(prefix="st")))
-        store = StoreProcess.start("valkey", folder)
+        # Nothing of it is to outlive it, and a disk would be what is measured.
+        store = StoreProcess.start("valkey", folder, "--appendonly", "no")
         self._stack.callback(store.close)
         return ("--redis", store.url)
 

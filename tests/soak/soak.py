@@ -11,6 +11,7 @@ from tests.soak.abuser import Abuser
 from tests.soak.actor import Actor, Stage, perform
 from tests.soak.churner import Churner
 from tests.soak.flooder import Flooder
+from tests.soak.fodder import fill
 from tests.soak.gauge import Reading, read, use
 from tests.soak.knocker import Crowd, Knocker, Loris
 from tests.soak.logbook import Logbook
@@ -29,9 +30,6 @@ ACTORS: tuple[type[Actor], ...] = (Churner, Resetter, Mute, Staller, Flooder, Kn
 
 QUIET = 30.0
 """Seconds until all is quiet: a close frame may wait 10 s for its answer, a head as long for its end."""
-
-SPARE = 1000
-"""Messages more than the history holds, with which it is filled: a shared one keeps a thousand at least."""
 
 
 class Soak:
@@ -56,7 +54,8 @@ class Soak:
             self._weather,
             rng=rng,
             say=self._note,
-            before_end=self._read_log,
+            ended=self._read_log,
+            fill=self._fill,
         )
         self._actors = [actor(self._stage, random.Random(rng.random())) for actor in ACTORS]
         self._readings: list[Reading] = []
@@ -82,8 +81,11 @@ class Soak:
     async def _begin(self) -> None:
         self._witnesses.start()
         await self._until(lambda: self._witnesses.whole, "witnesses connect")
-        await self._publisher.fill(self._plan.history + SPARE)
+        await self._fill()
         self._note(f"{self._plan.clients} witnesses, history filled; {self._plan.rounds} rounds")
+
+    async def _fill(self) -> None:
+        await fill(self._site.port, self._site.token, self._plan.history_bytes)
 
     async def _round(self, number: int) -> None:
         over = asyncio.Event()
@@ -106,7 +108,7 @@ class Soak:
 
     async def _checkpoint(self, number: int) -> None:
         await self._until(self._is_quiet, "only witnesses are left, and they have seen all")
-        await self._until(lambda: not self._stage.awaited, "the log tells how each client ended")
+        await self._until(lambda: self._stage.told, "the log tells how each client ended")
         self._tally.blame(self._stage.settle())
         self._tally.blame(self._witnesses.settle())
         found = await asyncio.to_thread(self._measure)
