@@ -10,6 +10,7 @@ from typing import Annotated, Any, TypeVar
 from fastapi import APIRouter, Depends, HTTPException, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from starlette.requests import ClientDisconnect
 
 from wsctl import messages
 from wsctl.lifecycle.graceful import NotDraining
@@ -39,7 +40,10 @@ class Failure(HTTPException):
         self.code = code
 
 
-def node_of(request: Request) -> Node:
+# What requests depend on is async, or each of them would take a detour through a thread.
+
+
+async def node_of(request: Request) -> Node:
     """The server that the application belongs to."""
     node: Node = request.app.state.node
     return node
@@ -48,7 +52,7 @@ def node_of(request: Request) -> Node:
 HasNode = Annotated[Node, Depends(node_of)]
 
 
-def control(request: Request, node: HasNode) -> None:
+async def control(request: Request, node: HasNode) -> None:
     """Lets operators pass: through the control socket, or with the token."""
     if request.scope.get("state", {}).get("control"):
         return
@@ -102,10 +106,14 @@ def _takes(model: type[BaseModel]) -> dict[str, Any]:
 async def body_of(request: Request, limit: int) -> bytes:
     """The body, as long as it stays below `limit` bytes."""
     body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if limit and len(body) > limit:
-            raise Failure(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too_big", f"a body may have {limit} bytes")
+    try:
+        async for chunk in request.stream():
+            body += chunk
+            if limit and len(body) > limit:
+                text = f"a body may have {limit} bytes"
+                raise Failure(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too_big", text)
+    except ClientDisconnect:  # nobody will read this, and it is no news for the log
+        raise Failure(HTTPStatus.BAD_REQUEST, "bad_request", "the body is not complete") from None
     return bytes(body)
 
 
