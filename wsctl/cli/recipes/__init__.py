@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from importlib.resources import files
 from typing import NamedTuple
 
-from wsctl.cli.recipes import clients
+from wsctl.cli.recipes import alerts, clients, grafana
 from wsctl.cli.recipes.blanks import filled
 from wsctl.settings import Settings
 
@@ -17,6 +17,8 @@ class Recipe(NamedTuple):
 
 
 RECIPES: dict[str, Recipe] = {
+    "grafana": Recipe("grafana.json.txt", grafana.values),
+    "alerts": Recipe("alerts.yaml.txt", alerts.values),
     "python": Recipe("client.py.txt", clients.values),
 }
 """By the word that a person types, in the order help shows them."""
