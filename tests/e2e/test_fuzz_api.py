@@ -46,10 +46,28 @@ def test_what_the_routes_say_of_themselves_is_true(
     (tmp_path / "schemathesis.toml").write_text(CONFIG)
     seed = ("--seed", "1") if "CI" in os.environ else ()
     done = subprocess.run(
-        [str(Path(sys.executable).parent / "st"), "run", f"{server.url}/openapi.json", *seed]
-        + ["--header", f"Authorization: Bearer {TOKEN}", "--exclude-path-regex", WAITING]
-        + ["--phases", "coverage,fuzzing", "--max-examples", str(EXAMPLES), "--max-time", str(BUDGET)]
-        + ["--checks", "all", "--max-response-time", "5", "--continue-on-failure", "--no-color"],
+        [
+            str(Path(sys.executable).parent / "st"),
+            "run",
+            f"{server.url}/openapi.json",
+            *seed,
+            "--header",
+            f"Authorization: Bearer {TOKEN}",
+            "--exclude-path-regex",
+            WAITING,
+            "--phases",
+            "coverage,fuzzing",
+            "--max-examples",
+            str(EXAMPLES),
+            "--max-time",
+            str(BUDGET),
+            "--checks",
+            "all",
+            "--max-response-time",
+            "5",
+            "--continue-on-failure",
+            "--no-color",
+        ],
         cwd=tmp_path,
         env=server.environ,
         capture_output=True,
