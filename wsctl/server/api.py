@@ -10,6 +10,7 @@ from fastapi import APIRouter, Depends, HTTPException, Request, Response, Securi
 from fastapi.responses import HTMLResponse, JSONResponse
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, WithJsonSchema
+from starlette.requests import ClientDisconnect
 
 from wsctl import messages
 from wsctl.lifecycle.graceful import NotDraining
@@ -42,7 +43,10 @@ class Failure(HTTPException):
         self.code = code
 
 
-def node_of(request: Request) -> Node:
+# What requests depend on is async, or each of them would take a detour through a thread.
+
+
+async def node_of(request: Request) -> Node:
     """The server that the application belongs to."""
     node: Node = request.app.state.node
     return node
@@ -56,7 +60,7 @@ _BEARER = HTTPBearer(auto_error=False, description="The server's token (WSCTL_TO
 Bearer = Annotated[HTTPAuthorizationCredentials | None, Security(_BEARER)]
 
 
-def control(request: Request, node: HasNode, bearer: Bearer) -> None:
+async def control(request: Request, node: HasNode, bearer: Bearer) -> None:
     """Lets operators pass: through the control socket, or with the token."""
     if request.scope.get("state", {}).get("control"):
         return
@@ -114,10 +118,14 @@ def _takes(model: type[BaseModel], *, required: bool = False) -> dict[str, Any]:
 async def body_of(request: Request, limit: int) -> bytes:
     """The body, as long as it stays below `limit` bytes."""
     body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if limit and len(body) > limit:
-            raise Failure(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too_big", f"a body may have {limit} bytes")
+    try:
+        async for chunk in request.stream():
+            body += chunk
+            if limit and len(body) > limit:
+                text = f"a body may have {limit} bytes"
+                raise Failure(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too_big", text)
+    except ClientDisconnect:  # nobody will read this, and it is no news for the log
+        raise Failure(HTTPStatus.BAD_REQUEST, "bad_request", "the body is not complete") from None
     return bytes(body)
 
 
