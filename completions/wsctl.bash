@@ -96,6 +96,7 @@ _wsctl_argument() {
     case $1:$2 in
         broadcast:0) takes=any ;;
         generate:0) takes=word words='python' ;;
+        docs:0) takes=word words='quickstart examples architecture protocol deploy operations' ;;
         completions:0) takes=word words='bash zsh fish powershell' ;;
     esac
 }
@@ -112,6 +113,7 @@ _wsctl_options() {
         upgrade) words='--no-wait --url --port --json -h --help' ;;
         stress) words='--clients --duration --rate --size --id --url --port --json -h --help' ;;
         generate) words='--output -o --force --host --port --uds --fd --backlog --shutdown-timeout --drain-delay --drain-spread --reconnect-window --broadcast-interval --history --history-bytes --redis --redis-prefix --max-draining --max-connections --max-message-size --max-queue --rate --allow-origin --client-publish --no-client-publish --workers --ssl-certfile --ssl-keyfile --proxy-headers --no-proxy-headers --forwarded-allow-ips --root-path --log-level --log-format --access-log --no-access-log --ping-interval --ping-timeout -h --help' ;;
+        docs) words='--pager --no-pager -h --help' ;;
         completions) words='-h --help' ;;
     esac
 }
@@ -164,7 +166,7 @@ _wsctl() {
     elif [[ -z $ended && $current == -* ]]; then
         _wsctl_options "$command"
     elif [[ -z $command ]]; then
-        takes=word words='serve client broadcast status drain upgrade stress generate completions'
+        takes=word words='serve client broadcast status drain upgrade stress generate docs completions'
     else
         _wsctl_argument "$command" "$place"
     fi

@@ -12,6 +12,7 @@ Register-ArgumentCompleter -Native -CommandName wsctl -ScriptBlock {
         @{ Name = 'upgrade'; Help = 'Replace a running server by a fresh process, and show that to its end.' }
         @{ Name = 'stress'; Help = 'Put clients on servers, send messages, and account for each one that is due.' }
         @{ Name = 'generate'; Help = 'Print a ready file, filled from the same settings as ''wsctl serve''.' }
+        @{ Name = 'docs'; Help = 'Show a page of the manual, or without TOPIC which there are.' }
         @{ Name = 'completions'; Help = 'Print the completion script of a shell.' }
     )
     # By command; '' is before the command. A flag takes nothing.
@@ -162,6 +163,12 @@ Register-ArgumentCompleter -Native -CommandName wsctl -ScriptBlock {
             @{ Name = '-h'; Help = 'Show this message and exit.' }
             @{ Name = '--help'; Help = 'Show this message and exit.' }
         )
+        'docs' = @(
+            @{ Name = '--pager'; Help = 'On a terminal, page what is longer than it.' }
+            @{ Name = '--no-pager'; Help = 'The opposite of --pager.' }
+            @{ Name = '-h'; Help = 'Show this message and exit.' }
+            @{ Name = '--help'; Help = 'Show this message and exit.' }
+        )
         'completions' = @(
             @{ Name = '-h'; Help = 'Show this message and exit.' }
             @{ Name = '--help'; Help = 'Show this message and exit.' }
@@ -173,6 +180,9 @@ Register-ArgumentCompleter -Native -CommandName wsctl -ScriptBlock {
         )
         'generate' = @(
             @{ Takes = 'word'; Words = @('python'); Repeats = $false }
+        )
+        'docs' = @(
+            @{ Takes = 'word'; Words = @('quickstart', 'examples', 'architecture', 'protocol', 'deploy', 'operations'); Repeats = $false }
         )
         'completions' = @(
             @{ Takes = 'word'; Words = @('bash', 'zsh', 'fish', 'powershell'); Repeats = $false }

@@ -238,6 +238,7 @@ sys.exit(code)
         ("upgrade",),
         ("stress",),
         ("generate",),
+        ("docs",),
         ("completions",),
     ],
 )

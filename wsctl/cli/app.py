@@ -12,6 +12,7 @@ from wsctl import __version__
 from wsctl.cli.broadcast import broadcast
 from wsctl.cli.client import client
 from wsctl.cli.completions import completions
+from wsctl.cli.docs import docs
 from wsctl.cli.drain import drain
 from wsctl.cli.generate import generate
 from wsctl.cli.serve import serve
@@ -56,7 +57,7 @@ def options(
     """WebSocket broadcasting that can be redeployed at noon."""
 
 
-for command in (serve, client, broadcast, status, drain, upgrade, stress, generate, completions):
+for command in (serve, client, broadcast, status, drain, upgrade, stress, generate, docs, completions):
     app.command()(command)
 
 
