@@ -22,6 +22,7 @@ from wsctl.lifecycle.handover import HandoverProgress
 from wsctl.lifecycle.pace import Pace
 from wsctl.lifecycle.phases import Phase
 from wsctl.server.admission import Admission
+from wsctl.server.islands import OF_ALL
 from wsctl.server.limits import LAST_FILES, capacity, fits, raise_open_files
 from wsctl.server.meter import Meter
 from wsctl.server.sharing import Sharing
@@ -142,6 +143,11 @@ class Node:
             self._full_logged = self.clock()
             log.warning("full: new clients are refused", extra={"fields": {"capacity": self.capacity}})
 
+    @property
+    def degraded(self) -> bool:
+        """Whether messages are not shared just now that should be."""
+        return self.shared is not None and self.shared.why_degraded is not None
+
     def health(self) -> dict[str, Any]:
         """What anyone may know."""
         return {
@@ -149,7 +155,7 @@ class Node:
             "connections": len(self.manager.active_connections),
             "uptime_s": round(self.clock() - self._started, 3),
             "version": __version__,
-            "degraded": self.shared is not None and self.shared.why_degraded is not None,
+            "degraded": self.degraded,
         }
 
     def status(self, clients: bool = False) -> dict[str, Any]:
@@ -168,8 +174,7 @@ class Node:
             "generation": self.generation,
             "upgrade": self.upgrade(),
         }
-        alone = {"degraded": None, "redis": None, "nodes": None, "cluster": None}
-        facts |= self.shared.status() if self.shared else alone
+        facts |= self.shared.status() if self.shared else dict.fromkeys(OF_ALL)
         if clients:
             facts["clients"] = [self._describe(c) for c in self.manager.active_connections.values()]
         return facts
@@ -208,9 +213,8 @@ class Node:
             self.shared.link.publish(draft)
 
     def _welcome(self, client_id: str, recovered: bool | None) -> bytes:
-        degraded = self.shared is not None and self.shared.why_degraded is not None
         return messages.welcome(
-            client_id, self.log.newest, __version__, self.life.phase, recovered, degraded=degraded
+            client_id, self.log.newest, __version__, self.life.phase, recovered, degraded=self.degraded
         )
 
     def _describe(self, connection: Connection) -> dict[str, Any]:

@@ -43,9 +43,6 @@ STEADY = 5.0
 FAREWELL = 0.1
 """Seconds that a process which ends waits for Redis to hear of it: if it does not, the lease ends."""
 
-CANCEL_AGAIN = 0.2
-"""Seconds after which work that should have ended is told so again."""
-
 log = logging.getLogger("wsctl.shared")
 
 
@@ -332,11 +329,6 @@ class Link:
 
 
 async def _end(tasks: list["asyncio.Task[None]"]) -> None:
-    """Cancel them until they have ended: `asyncio.wait_for`, through which Redis is spoken to, swallows a
-    cancellation that comes together with an answer (Python 3.11)."""
-    left = set(tasks)
-    while left:
-        for task in left:
-            task.cancel()
-        _, left = await asyncio.wait(left, timeout=CANCEL_AGAIN)
+    for task in tasks:
+        task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)  # what the others failed with says nothing new
