@@ -57,7 +57,7 @@ def quoted(text: str) -> list[str]:
 def commands(block: str) -> Iterator[list[str]]:
     """The arguments of each `wsctl ...` in a block, as a shell would give them."""
     for line in block.replace("\\\n", " ").splitlines():
-        line = re.sub(r"^(\$ |ExecStart=)", "", line.strip())
+        line = re.sub(r"^(\$ |ExecStart=|([\d*/,-]+\s+){5})", "", line.strip())
         for words in _simple_commands(line) if "wsctl" in line else ():
             while words and (words[0] in BEFORE_A_COMMAND or re.match(r"\w+=", words[0])):
                 words = words[1:]
