@@ -51,9 +51,7 @@ def test_a_page_is_found_by_the_name_of_its_file(capsys: Capture) -> None:
 
 
 @pytest.mark.parametrize(("topic", "advice"), [("deplyo", "did you mean deploy?"), ("x", ", ".join(PAGES))])
-def test_an_unknown_page_is_one_line_with_what_may_be_meant(
-    topic: str, advice: str, capsys: Capture
-) -> None:
+def test_an_unknown_page_is_one_line_with_what_may_be_meant(topic: str, advice: str, capsys: Capture) -> None:
     assert run(["docs", topic]) == ExitCode.USAGE
     told = capsys.readouterr()
     assert (told.out, len(told.err.splitlines())) == ("", 1)

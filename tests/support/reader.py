@@ -39,7 +39,9 @@ class Reader:
 
     LANGUAGES = frozenset({"sh", "python", "js"})
 
-    def __init__(self, folder: Path, environ: Mapping[str, str], ports: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, folder: Path, environ: Mapping[str, str], ports: Mapping[str, str] | None = None
+    ) -> None:
         self.folder = folder
         path = f"{Path(sys.executable).parent}{os.pathsep}{environ['PATH']}"
         self.environ = {**environ, "PATH": path, "WSCTL_BROADCAST_INTERVAL": "0.5"}
