@@ -4,7 +4,6 @@ import ast
 import json
 import re
 import tomllib
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -35,7 +34,7 @@ WIDEST_BLOCK = 76
 WIDEST_LINE = 80
 """Columns of prose, for whoever reads the file itself; a row of a table cannot be broken."""
 
-OF_OTHERS = {"--stop-timeout", "--timeout-graceful-shutdown"}
+OF_OTHERS = {"--stop-timeout"}
 """Flags in the prose that are other programs'."""
 
 every_page = pytest.mark.parametrize("name", sorted(TEXTS))

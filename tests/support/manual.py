@@ -3,6 +3,7 @@
 import re
 import shlex
 from collections.abc import Iterator
+from itertools import dropwhile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -40,7 +41,7 @@ def blocks(name: str, text: str) -> Iterator[Block]:
     for found in _FENCE.finditer(text):
         language, *words = found[1].split() or [""]
         before = text[: found.start()]
-        section = ([""] + _SECTION.findall(before))[-1]
+        section = ["", *_SECTION.findall(before)][-1]
         yield Block(name, section, before.count("\n") + 1, language, frozenset(words), found[2])
 
 
@@ -57,12 +58,15 @@ def quoted(text: str) -> list[str]:
 def commands(block: str) -> Iterator[list[str]]:
     """The arguments of each `wsctl ...` in a block, as a shell would give them."""
     for line in block.replace("\\\n", " ").splitlines():
-        line = re.sub(r"^(\$ |ExecStart=|([\d*/,-]+\s+){5})", "", line.strip())
-        for words in _simple_commands(line) if "wsctl" in line else ():
-            while words and (words[0] in BEFORE_A_COMMAND or re.match(r"\w+=", words[0])):
-                words = words[1:]
-            if len(words) > 1 and re.fullmatch(r"(.*/bin/)?wsctl", words[0]):
-                yield words[1:]
+        text = re.sub(r"^(\$ |ExecStart=|([\d*/,-]+\s+){5})", "", line.strip())
+        for words in _simple_commands(text) if "wsctl" in text else ():
+            command = list(dropwhile(_stands_before, words))
+            if len(command) > 1 and re.fullmatch(r"(.*/bin/)?wsctl", command[0]):
+                yield command[1:]
+
+
+def _stands_before(word: str) -> bool:
+    return word in BEFORE_A_COMMAND or re.match(r"\w+=", word) is not None
 
 
 def _simple_commands(line: str) -> list[list[str]]:
