@@ -231,6 +231,7 @@ sys.exit(code)
     [
         (),
         ("serve",),
+        ("check",),
         ("client",),
         ("broadcast",),
         ("status",),

@@ -10,6 +10,7 @@ from typer.exceptions import Abort, TyperException
 
 from wsctl import __version__
 from wsctl.cli.broadcast import broadcast
+from wsctl.cli.check import check
 from wsctl.cli.client import client
 from wsctl.cli.completions import completions
 from wsctl.cli.docs import docs
@@ -57,7 +58,21 @@ def options(
     """WebSocket broadcasting that can be redeployed at noon."""
 
 
-for command in (serve, client, broadcast, status, drain, upgrade, stress, generate, docs, completions):
+COMMANDS = (
+    serve,
+    check,
+    client,
+    broadcast,
+    status,
+    drain,
+    upgrade,
+    stress,
+    generate,
+    docs,
+    completions,
+)
+
+for command in COMMANDS:
     app.command()(command)
 
 

@@ -20,6 +20,7 @@ from fastapi import FastAPI
 from wsctl.lifecycle.driver import DrainLog
 from wsctl.server import logs
 from wsctl.server.app import create_app
+from wsctl.server.checks.platform import too_short
 from wsctl.server.islands import ISLANDS, islands
 from wsctl.server.node import Node
 from wsctl.settings import Settings
@@ -43,6 +44,8 @@ def create_guest_app(settings: Settings, environ: Mapping[str, str]) -> FastAPI:
         _configure_log(settings)
         if _several_workers(environ) and islands(settings):
             log.warning("%s", ISLANDS)
+        if warning := await _killed_early(settings, environ):
+            log.warning("%s", warning)
         node: Node = app.state.node
         await node.open()
         async with node.running():
@@ -59,6 +62,14 @@ def _several_workers(environ: Mapping[str, str]) -> bool:
     asked = environ.get("WEB_CONCURRENCY", "1")
     spawned = multiprocessing.parent_process() is not None and "--reload" not in sys.argv
     return spawned or (asked.isdecimal() and int(asked) > 1)
+
+
+async def _killed_early(settings: Settings, environ: Mapping[str, str]) -> str | None:
+    """What the first of the host's processes tells of its platform, for all."""
+    host = multiprocessing.parent_process()
+    if host and not multiprocessing.current_process().name.endswith("-1"):
+        return None
+    return await asyncio.to_thread(too_short, settings, environ, pid=host.pid if host else None)
 
 
 def _configure_log(settings: Settings) -> None:

@@ -32,6 +32,7 @@ from wsctl.lifecycle.notify import Notifier
 from wsctl.lifecycle.program import this_program
 from wsctl.lifecycle.runtime import announced
 from wsctl.server.app import create_app
+from wsctl.server.checks.platform import too_short
 from wsctl.server.control import own_control_socket, own_record
 from wsctl.server.entrance import Entrance
 from wsctl.server.handover.heir import Spawn
@@ -250,6 +251,8 @@ def serve(
         CannotStart: there is no socket or certificate to start with.
     """
     inherited = inheritance(environ)
+    if not inherited and not worker and (warning := too_short(settings, environ)):
+        log.warning("%s", warning)
     try:
         return _serve(settings, environ, observers, listening_at, inherited=inherited, worker=worker)
     except CannotStart as error:

@@ -23,6 +23,7 @@ from wsctl.lifecycle.observers import DrainObserver
 from wsctl.lifecycle.phases import Phase
 from wsctl.lifecycle.runtime import announced
 from wsctl.lifecycle.workers import Reply
+from wsctl.server.checks.platform import too_short
 from wsctl.server.control import own_control_socket, own_record
 from wsctl.server.islands import ISLANDS, islands
 from wsctl.server.sockets import address, listeners
@@ -182,6 +183,8 @@ def serve(
     """
     if islands(settings):
         log.warning("%s", ISLANDS)
+    if warning := too_short(settings, environ):
+        log.warning("%s", warning)
     with contextlib.ExitStack() as stack:
         public = [stack.enter_context(sock) for sock in listeners(settings, environ)]
         if settings.uds:
