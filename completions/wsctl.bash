@@ -26,6 +26,9 @@ _wsctl_value() {
         serve:--max-queue) takes=any ;;
         serve:--rate) takes=any ;;
         serve:--allow-origin) takes=any ;;
+        serve:--auth) takes=word words='none token jwt' ;;
+        serve:--jwt-key) takes=path ;;
+        serve:--jwt-audience) takes=any ;;
         serve:--workers) takes=any ;;
         serve:--ssl-certfile) takes=path ;;
         serve:--ssl-keyfile) takes=path ;;
@@ -57,6 +60,9 @@ _wsctl_value() {
         check:--max-queue) takes=any ;;
         check:--rate) takes=any ;;
         check:--allow-origin) takes=any ;;
+        check:--auth) takes=word words='none token jwt' ;;
+        check:--jwt-key) takes=path ;;
+        check:--jwt-audience) takes=any ;;
         check:--workers) takes=any ;;
         check:--ssl-certfile) takes=path ;;
         check:--ssl-keyfile) takes=path ;;
@@ -89,6 +95,12 @@ _wsctl_value() {
         stress:--id) takes=any ;;
         stress:--url) takes=any ;;
         stress:--port) takes=any ;;
+        stress:--jwt-key) takes=path ;;
+        stress:--jwt-audience) takes=any ;;
+        token:--id) takes=any ;;
+        token:--ttl) takes=any ;;
+        token:--jwt-key) takes=path ;;
+        token:--jwt-audience) takes=any ;;
         generate:--output | generate:-o) takes=path ;;
         generate:--upstream) takes=any ;;
         generate:--program) takes=path ;;
@@ -113,6 +125,9 @@ _wsctl_value() {
         generate:--max-queue) takes=any ;;
         generate:--rate) takes=any ;;
         generate:--allow-origin) takes=any ;;
+        generate:--auth) takes=word words='none token jwt' ;;
+        generate:--jwt-key) takes=path ;;
+        generate:--jwt-audience) takes=any ;;
         generate:--workers) takes=any ;;
         generate:--ssl-certfile) takes=path ;;
         generate:--ssl-keyfile) takes=path ;;
@@ -140,15 +155,16 @@ _wsctl_options() {
     takes=word words=''
     case $1 in
         '') words='--version --no-color -h --help' ;;
-        serve) words='--host --port --uds --fd --backlog --shutdown-timeout --drain-delay --drain-spread --reconnect-window --stop-timeout --broadcast-interval --history --history-bytes --redis --redis-prefix --max-draining --max-connections --max-message-size --max-queue --rate --allow-origin --client-publish --no-client-publish --workers --ssl-certfile --ssl-keyfile --proxy-headers --no-proxy-headers --forwarded-allow-ips --root-path --log-level --log-format --access-log --no-access-log --ping-interval --ping-timeout -h --help' ;;
-        check) words='--unit --json --host --port --uds --fd --backlog --shutdown-timeout --drain-delay --drain-spread --reconnect-window --stop-timeout --broadcast-interval --history --history-bytes --redis --redis-prefix --max-draining --max-connections --max-message-size --max-queue --rate --allow-origin --client-publish --no-client-publish --workers --ssl-certfile --ssl-keyfile --proxy-headers --no-proxy-headers --forwarded-allow-ips --root-path --log-level --log-format --access-log --no-access-log --ping-interval --ping-timeout -h --help' ;;
+        serve) words='--host --port --uds --fd --backlog --shutdown-timeout --drain-delay --drain-spread --reconnect-window --stop-timeout --broadcast-interval --history --history-bytes --redis --redis-prefix --max-draining --max-connections --max-message-size --max-queue --rate --allow-origin --client-publish --no-client-publish --auth --jwt-key --jwt-audience --auth-query --no-auth-query --workers --ssl-certfile --ssl-keyfile --proxy-headers --no-proxy-headers --forwarded-allow-ips --root-path --log-level --log-format --access-log --no-access-log --ping-interval --ping-timeout -h --help' ;;
+        check) words='--unit --json --host --port --uds --fd --backlog --shutdown-timeout --drain-delay --drain-spread --reconnect-window --stop-timeout --broadcast-interval --history --history-bytes --redis --redis-prefix --max-draining --max-connections --max-message-size --max-queue --rate --allow-origin --client-publish --no-client-publish --auth --jwt-key --jwt-audience --auth-query --no-auth-query --workers --ssl-certfile --ssl-keyfile --proxy-headers --no-proxy-headers --forwarded-allow-ips --root-path --log-level --log-format --access-log --no-access-log --ping-interval --ping-timeout -h --help' ;;
         client) words='--id --url --port --clients --count --for --json -h --help' ;;
         broadcast) words='--to --parse --url --port --json -h --help' ;;
         status) words='--clients --watch --url --port --json -h --help' ;;
         drain) words='--timeout --cancel --no-wait --url --port --json -h --help' ;;
         upgrade) words='--no-wait --url --port --json -h --help' ;;
-        stress) words='--clients --duration --rate --size --id --url --port --json -h --help' ;;
-        generate) words='--output -o --force --upstream --program --host --port --uds --fd --backlog --shutdown-timeout --drain-delay --drain-spread --reconnect-window --stop-timeout --broadcast-interval --history --history-bytes --redis --redis-prefix --max-draining --max-connections --max-message-size --max-queue --rate --allow-origin --client-publish --no-client-publish --workers --ssl-certfile --ssl-keyfile --proxy-headers --no-proxy-headers --forwarded-allow-ips --root-path --log-level --log-format --access-log --no-access-log --ping-interval --ping-timeout -h --help' ;;
+        stress) words='--clients --duration --rate --size --id --url --port --jwt-key --jwt-audience --json -h --help' ;;
+        token) words='--id --ttl --jwt-key --jwt-audience --json -h --help' ;;
+        generate) words='--output -o --force --upstream --program --host --port --uds --fd --backlog --shutdown-timeout --drain-delay --drain-spread --reconnect-window --stop-timeout --broadcast-interval --history --history-bytes --redis --redis-prefix --max-draining --max-connections --max-message-size --max-queue --rate --allow-origin --client-publish --no-client-publish --auth --jwt-key --jwt-audience --auth-query --no-auth-query --workers --ssl-certfile --ssl-keyfile --proxy-headers --no-proxy-headers --forwarded-allow-ips --root-path --log-level --log-format --access-log --no-access-log --ping-interval --ping-timeout -h --help' ;;
         docs) words='--no-pager -h --help' ;;
         completions) words='-h --help' ;;
     esac
@@ -202,7 +218,7 @@ _wsctl() {
     elif [[ -z $ended && $current == -* ]]; then
         _wsctl_options "$command"
     elif [[ -z $command ]]; then
-        takes=word words='serve check client broadcast status drain upgrade stress generate docs completions'
+        takes=word words='serve check client broadcast status drain upgrade stress token generate docs completions'
     else
         _wsctl_argument "$command" "$place"
     fi

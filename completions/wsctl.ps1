@@ -12,6 +12,7 @@ Register-ArgumentCompleter -Native -CommandName wsctl -ScriptBlock {
         @{ Name = 'drain'; Help = 'Drain a server, or move the deadline of its drain, and show it to its end.' }
         @{ Name = 'upgrade'; Help = 'Replace a running server by a fresh process, and show that to its end.' }
         @{ Name = 'stress'; Help = 'Put clients on servers, send messages, and account for each one that is due.' }
+        @{ Name = 'token'; Help = 'Make a token with which one client connects to a server of ''--auth jwt''.' }
         @{ Name = 'generate'; Help = 'Print a ready file, filled from the same settings as ''wsctl serve''.' }
         @{ Name = 'docs'; Help = 'Show a page of the manual, or without TOPIC which there are.' }
         @{ Name = 'completions'; Help = 'Print the completion script of a shell.' }
@@ -48,6 +49,11 @@ Register-ArgumentCompleter -Native -CommandName wsctl -ScriptBlock {
             @{ Name = '--allow-origin'; Help = 'Let browsers from this origin connect (repeat; * for all).'; Takes = 'any'; Words = @() }
             @{ Name = '--client-publish'; Help = 'Whether what a client sends is broadcast. [default: on]' }
             @{ Name = '--no-client-publish'; Help = 'The opposite of --client-publish.' }
+            @{ Name = '--auth'; Help = 'What a client must show to connect: none, token or jwt. [default: none]'; Takes = 'word'; Words = @('none', 'token', 'jwt') }
+            @{ Name = '--jwt-key'; Help = 'Checks a JWT: a public key (PEM), a JWKS, or else a shared secret.'; Takes = 'file'; Words = @() }
+            @{ Name = '--jwt-audience'; Help = 'Audience that a JWT must be for.'; Takes = 'any'; Words = @() }
+            @{ Name = '--auth-query'; Help = 'Take a client''s token from ?access_token= too. [default: off]' }
+            @{ Name = '--no-auth-query'; Help = 'The opposite of --auth-query.' }
             @{ Name = '--workers'; Help = 'Processes that serve on the same address. [default: 1]'; Takes = 'any'; Words = @() }
             @{ Name = '--ssl-certfile'; Help = 'Certificate chain, PEM.'; Takes = 'file'; Words = @() }
             @{ Name = '--ssl-keyfile'; Help = 'Private key, PEM.'; Takes = 'file'; Words = @() }
@@ -90,6 +96,11 @@ Register-ArgumentCompleter -Native -CommandName wsctl -ScriptBlock {
             @{ Name = '--allow-origin'; Help = 'Let browsers from this origin connect (repeat; * for all).'; Takes = 'any'; Words = @() }
             @{ Name = '--client-publish'; Help = 'Whether what a client sends is broadcast. [default: on]' }
             @{ Name = '--no-client-publish'; Help = 'The opposite of --client-publish.' }
+            @{ Name = '--auth'; Help = 'What a client must show to connect: none, token or jwt. [default: none]'; Takes = 'word'; Words = @('none', 'token', 'jwt') }
+            @{ Name = '--jwt-key'; Help = 'Checks a JWT: a public key (PEM), a JWKS, or else a shared secret.'; Takes = 'file'; Words = @() }
+            @{ Name = '--jwt-audience'; Help = 'Audience that a JWT must be for.'; Takes = 'any'; Words = @() }
+            @{ Name = '--auth-query'; Help = 'Take a client''s token from ?access_token= too. [default: off]' }
+            @{ Name = '--no-auth-query'; Help = 'The opposite of --auth-query.' }
             @{ Name = '--workers'; Help = 'Processes that serve on the same address. [default: 1]'; Takes = 'any'; Words = @() }
             @{ Name = '--ssl-certfile'; Help = 'Certificate chain, PEM.'; Takes = 'file'; Words = @() }
             @{ Name = '--ssl-keyfile'; Help = 'Private key, PEM.'; Takes = 'file'; Words = @() }
@@ -161,6 +172,17 @@ Register-ArgumentCompleter -Native -CommandName wsctl -ScriptBlock {
             @{ Name = '--id'; Help = 'Clients connect as PREFIX-1 to PREFIX-N.'; Takes = 'any'; Words = @() }
             @{ Name = '--url'; Help = 'Address of a server elsewhere (repeat: several that share their messages).'; Takes = 'any'; Words = @() }
             @{ Name = '--port'; Help = 'Which server of this machine.'; Takes = 'any'; Words = @() }
+            @{ Name = '--jwt-key'; Help = 'Signs tokens: a private key (PEM or JWK), or else a shared secret.'; Takes = 'file'; Words = @() }
+            @{ Name = '--jwt-audience'; Help = 'Audience that the tokens are for.'; Takes = 'any'; Words = @() }
+            @{ Name = '--json'; Help = 'Print JSON: one object, or one a line.' }
+            @{ Name = '-h'; Help = 'Show this message and exit.' }
+            @{ Name = '--help'; Help = 'Show this message and exit.' }
+        )
+        'token' = @(
+            @{ Name = '--id'; Help = 'Client id that it is for.'; Takes = 'any'; Words = @() }
+            @{ Name = '--ttl'; Help = 'How long it is good.'; Takes = 'any'; Words = @() }
+            @{ Name = '--jwt-key'; Help = 'Signs tokens: a private key (PEM or JWK), or else a shared secret.'; Takes = 'file'; Words = @() }
+            @{ Name = '--jwt-audience'; Help = 'Audience that the tokens are for.'; Takes = 'any'; Words = @() }
             @{ Name = '--json'; Help = 'Print JSON: one object, or one a line.' }
             @{ Name = '-h'; Help = 'Show this message and exit.' }
             @{ Name = '--help'; Help = 'Show this message and exit.' }
@@ -194,6 +216,11 @@ Register-ArgumentCompleter -Native -CommandName wsctl -ScriptBlock {
             @{ Name = '--allow-origin'; Help = 'Let browsers from this origin connect (repeat; * for all).'; Takes = 'any'; Words = @() }
             @{ Name = '--client-publish'; Help = 'Whether what a client sends is broadcast. [default: on]' }
             @{ Name = '--no-client-publish'; Help = 'The opposite of --client-publish.' }
+            @{ Name = '--auth'; Help = 'What a client must show to connect: none, token or jwt. [default: none]'; Takes = 'word'; Words = @('none', 'token', 'jwt') }
+            @{ Name = '--jwt-key'; Help = 'Checks a JWT: a public key (PEM), a JWKS, or else a shared secret.'; Takes = 'file'; Words = @() }
+            @{ Name = '--jwt-audience'; Help = 'Audience that a JWT must be for.'; Takes = 'any'; Words = @() }
+            @{ Name = '--auth-query'; Help = 'Take a client''s token from ?access_token= too. [default: off]' }
+            @{ Name = '--no-auth-query'; Help = 'The opposite of --auth-query.' }
             @{ Name = '--workers'; Help = 'Processes that serve on the same address. [default: 1]'; Takes = 'any'; Words = @() }
             @{ Name = '--ssl-certfile'; Help = 'Certificate chain, PEM.'; Takes = 'file'; Words = @() }
             @{ Name = '--ssl-keyfile'; Help = 'Private key, PEM.'; Takes = 'file'; Words = @() }

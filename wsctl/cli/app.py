@@ -19,6 +19,7 @@ from wsctl.cli.generate import generate
 from wsctl.cli.serve import serve
 from wsctl.cli.status import status
 from wsctl.cli.stress import stress
+from wsctl.cli.token import token
 from wsctl.cli.ui.printable import say
 from wsctl.cli.upgrade import upgrade
 from wsctl.codes import ExitCode
@@ -67,6 +68,7 @@ COMMANDS = (
     drain,
     upgrade,
     stress,
+    token,
     generate,
     docs,
     completions,

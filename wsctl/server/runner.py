@@ -35,6 +35,7 @@ from wsctl.server.app import create_app
 from wsctl.server.checks.platform import too_short
 from wsctl.server.control import own_control_socket, own_record
 from wsctl.server.entrance import Entrance
+from wsctl.server.exposure import exposed, warn
 from wsctl.server.handover.heir import Spawn
 from wsctl.server.handover.inheritance import Inheritance, inheritance
 from wsctl.server.handover.predecessor import Observer, Predecessor
@@ -345,7 +346,11 @@ def _public(
 ) -> list[socket.socket]:
     if inherited:
         return inherited.listeners
-    return worker.listeners if worker else listeners(settings, environ)
+    if worker:
+        return worker.listeners
+    sockets = listeners(settings, environ)
+    warn(settings, exposed(sockets))  # once: successors and workers get theirs from who did
+    return sockets
 
 
 def _config(settings: Settings, app: FastAPI) -> uvicorn.Config:
