@@ -14,9 +14,10 @@ from tests.support.manual import FOLDER, blocks, commands, pages, prose, quoted
 from wsctl import messages
 from wsctl.cli.app import app
 from wsctl.cli.docs import PAGES, summary
-from wsctl.codes import CloseCode, ExitCode
+from wsctl.codes import CloseCode, ErrorCode, ExitCode
 from wsctl.lifecycle.phases import Phase
 from wsctl.server.app import create_app
+from wsctl.server.metrics.facts import families
 from wsctl.server.node import Node
 from wsctl.settings import FLAGS, Settings, variable
 
@@ -123,7 +124,8 @@ def test_all_close_codes_phases_and_routes_are_told() -> None:
 def test_all_error_codes_are_told() -> None:
     text = " ".join(quoted(TEXTS["protocol"]))
     given = {code for source in SOURCES.values() for code in error_codes(source)}
-    assert {"full", "degraded", "not_now", "rate_limited"} <= given
+    assert {"full", "degraded", "not_now"} <= given
+    given |= set(ErrorCode)
     assert not [code for code in given if code not in text]
 
 
@@ -133,7 +135,8 @@ def test_all_frames_are_told_with_their_fields() -> None:
         messages.message(messages.Message("1-0", 1.0, "bob", "x", ("eve",))),
         messages.heartbeat(1.0, 2, 3),
         messages.shutdown(1.0, "x", 2.0),
-        messages.error("x", "y"),
+        messages.error(ErrorCode.DEGRADED, "x"),
+        messages.renewed(1.0),
     ]
     frames = {frame["type"]: set(frame) - {"type"} for frame in map(json.loads, made)}
     told = table(section(TEXTS["protocol"], "From the server"), "`type`")
@@ -178,6 +181,15 @@ def test_each_log_line_is_written_somewhere() -> None:
     written = "\n".join(SOURCES.values())
     assert len(told) > 10
     assert not [line for line in told if line not in written]
+
+
+def test_each_metric_is_told_by_a_server() -> None:
+    node = Node(Settings(redis="redis://127.0.0.1"), [])
+    told = {family.name + sample.suffix for family in families(node) for sample in family.samples}
+    told |= {family.name for family in families(node)}  # of a drain there are no values without one
+    named = set(re.findall(r"\bwsctl_\w+", TEXTS["operations"]))
+    assert len(named) > 20
+    assert named <= told
 
 
 def complaint(words: list[str]) -> str | None:
@@ -237,14 +249,13 @@ def bare(requirement: str) -> str:
 
 
 def error_codes(source: str) -> set[str]:
-    """The codes of errors that a module answers with: the second argument of a refusal, the first of an error
-    frame."""
+    """The codes with which a module refuses a request."""
     found = set()
     for node in ast.walk(ast.parse(source)):
         if not isinstance(node, ast.Call):
             continue
         name = getattr(node.func, "id", getattr(node.func, "attr", ""))
-        at = {"Failure": 1, "Refused": 1, "error_body": 0, "_tell": 1}.get(name)
+        at = {"Failure": 1, "Refused": 1, "error_body": 0}.get(name)
         if at is not None and len(node.args) > at and isinstance(node.args[at], ast.Constant):
             found.add(str(node.args[at].value))
     return found
