@@ -208,7 +208,7 @@ complete -c wsctl -n '__wsctl_command_is generate' -l no-access-log -d 'The oppo
 complete -c wsctl -n '__wsctl_command_is generate' -l ping-interval -x -d 'Silence after which a client is pinged. [default: 20]'
 complete -c wsctl -n '__wsctl_command_is generate' -l ping-timeout -x -d 'Time a client has to answer a ping. [default: 20]'
 complete -c wsctl -n '__wsctl_command_is generate' -s h -l help -d 'Show this message and exit.'
-complete -c wsctl -n '__wsctl_command_is generate; and not __fish_seen_subcommand_from systemd systemd-socket systemd-template nginx docker compose k8s python' -a 'systemd systemd-socket systemd-template nginx docker compose k8s python'
+complete -c wsctl -n '__wsctl_command_is generate; and not __fish_seen_subcommand_from systemd systemd-socket systemd-template nginx docker compose k8s grafana alerts python node browser react' -a 'systemd systemd-socket systemd-template nginx docker compose k8s grafana alerts python node browser react'
 complete -c wsctl -n '__wsctl_command_is docs' -l no-pager -d 'Print it all at once.'
 complete -c wsctl -n '__wsctl_command_is docs' -s h -l help -d 'Show this message and exit.'
 complete -c wsctl -n '__wsctl_command_is docs; and not __fish_seen_subcommand_from quickstart examples architecture protocol deploy operations' -a 'quickstart examples architecture protocol deploy operations'

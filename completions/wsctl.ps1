@@ -252,7 +252,7 @@ Register-ArgumentCompleter -Native -CommandName wsctl -ScriptBlock {
             @{ Takes = 'any'; Words = @(); Repeats = $false }
         )
         'generate' = @(
-            @{ Takes = 'word'; Words = @('systemd', 'systemd-socket', 'systemd-template', 'nginx', 'docker', 'compose', 'k8s', 'python'); Repeats = $false }
+            @{ Takes = 'word'; Words = @('systemd', 'systemd-socket', 'systemd-template', 'nginx', 'docker', 'compose', 'k8s', 'grafana', 'alerts', 'python', 'node', 'browser', 'react'); Repeats = $false }
         )
         'docs' = @(
             @{ Takes = 'word'; Words = @('quickstart', 'examples', 'architecture', 'protocol', 'deploy', 'operations'); Repeats = $false }

@@ -14,8 +14,7 @@ from zipfile import ZipFile
 import pytest
 from anyio import to_thread
 
-from tests.conftest import StartServer
-from tests.server.conftest import NewPage
+from tests.conftest import NewPage, StartServer
 from tests.support.fake_server import welcome
 from tests.support.js_client import InNode, InPage, JsClient, Realm
 from tests.support.node import WEBSOCKET, command, running_node
