@@ -4,6 +4,7 @@ import ast
 import json
 import re
 import tomllib
+from importlib.util import find_spec
 from typing import Any
 
 import pytest
@@ -105,6 +106,12 @@ def test_every_code_route_and_link_is_one(name: str) -> None:
     assert set(re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text)) <= {f"{page}.md" for page in TEXTS}
 
 
+@every_page
+def test_every_program_of_the_tests_is_one(name: str) -> None:
+    modules = re.findall(r"python -m (tests[\w.]*\w)", TEXTS[name])
+    assert not [module for module in modules if not find_spec(module)]
+
+
 def test_readme_links_to_each_page() -> None:
     readme = (ROOT / "README.md").read_text()
     assert not [name for name in TEXTS if f"](wsctl/docs/{name}.md)" not in readme]
@@ -183,7 +190,8 @@ def test_each_log_line_is_written_somewhere() -> None:
     assert not [line for line in told if line not in written]
 
 
-def test_each_metric_is_told_by_a_server() -> None:
+@pytest.mark.anyio
+async def test_each_metric_is_told_by_a_server() -> None:
     node = Node(Settings(redis="redis://127.0.0.1"), [])
     told = {family.name + sample.suffix for family in families(node) for sample in family.samples}
     told |= {family.name for family in families(node)}  # of a drain there are no values without one

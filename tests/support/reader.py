@@ -92,6 +92,8 @@ class Reader:
         )
         self._servers.append((block.section, server))
         self._ports[port] = str(server.port)
+        if port == PORT:
+            self.environ["WSCTL_PORT"] = str(server.port)  # for what is generated
 
     def _run(self, block: Block) -> None:
         done = subprocess.run(
@@ -107,10 +109,11 @@ class Reader:
         assert done.returncode == 0, f"{block} ended with {done.returncode}\n{done.stdout}{done.stderr}"
 
     def _begin(self, block: Block) -> None:
+        flags = {"NODE_OPTIONS": " ".join(node.command()[1:])} if "node " in block.text else {}
         process = subprocess.Popen(
             self._command(block),
             cwd=self.folder,
-            env=self.environ,
+            env=self.environ | flags,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
