@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,6 +17,9 @@ from wsctl.lifecycle.runtime import runtime_folder, servers
 
 TYPED = "hello\n"
 """What is typed into every block; at the end of its input `wsctl client` leaves."""
+
+PATIENCE = 3 * DEADLINE
+"""Seconds that a block may take: there are several commands in it."""
 
 PORT = "8000"
 """The port of a server that is told none."""
@@ -44,8 +48,8 @@ class Reader:
     ) -> None:
         self.folder = folder
         path = f"{Path(sys.executable).parent}{os.pathsep}{environ['PATH']}"
+        # Whoever only listens soon hears something.
         self.environ = {**environ, "PATH": path, "WSCTL_BROADCAST_INTERVAL": "0.5"}
-        self.ran: list[Block] = []
         self._ports = dict(ports or {})
         self._servers: list[tuple[str, ServerProcess]] = []
         self._first = ""
@@ -57,7 +61,6 @@ class Reader:
             self._leave(block.section)
             if block.language in self.LANGUAGES and "by-hand" not in block.words:
                 self._do(block)
-                self.ran.append(block)
 
     def close(self) -> None:
         """End what still runs, also what an upgrade has started: that is of a session of its own."""
@@ -103,39 +106,30 @@ class Reader:
             input=TYPED,
             capture_output=True,
             text=True,
-            timeout=DEADLINE,
+            timeout=PATIENCE,
             check=False,
         )
         assert done.returncode == 0, f"{block} ended with {done.returncode}\n{done.stdout}{done.stderr}"
 
     def _begin(self, block: Block) -> None:
+        """Who fails says so on stderr, and writes no line."""
         flags = {"NODE_OPTIONS": " ".join(node.command()[1:])} if "node " in block.text else {}
-        process = subprocess.Popen(
-            self._command(block),
-            cwd=self.folder,
-            env=self.environ | flags,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
-        late = threading.Timer(DEADLINE, _interrupt, [process, signal.SIGKILL])
-        late.start()
-        try:
-            assert process.stdout
-            line = process.stdout.readline()
-            going_on = process.poll() is None and "Traceback" not in line
-            if going_on and line:
-                _interrupt(process, signal.SIGINT)
-            rest = process.stdout.read()
-        finally:
-            late.cancel()
-            _interrupt(process, signal.SIGKILL)
-            code = process.wait()
-            process.stdout.close()
-        assert line, f"{block} wrote nothing"
-        assert going_on or code == 0, f"{block} ended with {code}\n{line}{rest}"
+        with tempfile.TemporaryFile("w+") as complaints:
+            process = subprocess.Popen(
+                self._command(block),
+                cwd=self.folder,
+                env=self.environ | flags,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=complaints,
+                text=True,
+                start_new_session=True,
+            )
+            line, code = _first_line(process)
+            complaints.seek(0)
+            told = complaints.read()
+        assert line, f"{block} wrote nothing\n{told}"
+        assert not code, f"{block} ended with {code}\n{line}{told}"
 
     def _command(self, block: Block) -> list[str]:
         text = self._here(block.text)
@@ -153,13 +147,31 @@ class Reader:
         return re.sub(rf"\b({'|'.join(self._ports)})\b", lambda found: self._ports[found[0]], text)
 
 
+def _first_line(process: "subprocess.Popen[str]") -> tuple[str, int | None]:
+    """The first line it writes, and what it then ends with; None when it goes on, which is stopped."""
+    late = threading.Timer(PATIENCE, _send, [process, signal.SIGKILL])
+    late.start()
+    try:
+        assert process.stdout
+        with process.stdout:
+            line = process.stdout.readline()
+            going_on = process.poll() is None
+            _send(process, signal.SIGINT)
+            process.stdout.read()
+        code = process.wait()
+    finally:
+        late.cancel()
+        _send(process, signal.SIGKILL)
+    return line, None if going_on else code
+
+
 def _end(server: ServerProcess) -> None:
     """Its process, and those that it started, which are of its session."""
-    _interrupt(server.process, signal.SIGKILL)
+    _send(server.process, signal.SIGKILL)
     server.kill()
 
 
-def _interrupt(process: "subprocess.Popen[str]", signum: int) -> None:
+def _send(process: "subprocess.Popen[str]", signum: int) -> None:
     try:
         os.killpg(process.pid, signum)
     except ProcessLookupError:
