@@ -33,6 +33,9 @@ MOST_BYTES = 60_000
 WIDEST_BLOCK = 76
 """Columns of a line in a block: a terminal of 80 shows it unbroken, with the margin rich puts around it."""
 
+LONGEST_SUMMARY = 66
+"""Characters of what a page is about: with the page's name before it, a terminal of 80 columns holds it."""
+
 WIDEST_LINE = 80
 """Columns of prose, for whoever reads the file itself; a row of a table cannot be broken."""
 
@@ -55,8 +58,8 @@ def test_all_of_them_together_are_small() -> None:
 def test_a_page_fits_a_narrow_terminal(name: str) -> None:
     text = TEXTS[name]
     assert text.startswith(f"# {name.capitalize()}\n\n")
-    assert summary(text)
-    assert len(summary(text)) <= 80
+    assert 0 < len(summary(text)) <= LONGEST_SUMMARY
+    assert text.split("\n")[3] == ""
     drawn = [line for block in blocks(name, text) for line in block.text.splitlines()]
     assert not [line for line in drawn if len(line) > WIDEST_BLOCK]
     wide = [line for line in prose(text).splitlines() if len(line) > WIDEST_LINE and line[0] != "|"]
