@@ -17,6 +17,7 @@ from anyio import to_thread
 from tests.conftest import NewPage, StartServer
 from tests.support.fake_server import welcome
 from tests.support.js_client import InNode, InPage, JsClient, Realm
+from tests.support.manual import blocks, pages
 from tests.support.node import WEBSOCKET, command, running_node
 from tests.support.relay import Relay
 from tests.support.server import DEADLINE, ServerProcess
@@ -720,14 +721,12 @@ def test_a_wheel_holds_it(tmp_path: Path) -> None:
         assert archive.read("wsctl/server/page/wsctl.js") == MODULE.read_bytes()
 
 
-def test_the_example_of_the_readme_runs(start_server: StartServer, tmp_path: Path) -> None:
-    section = (ROOT / "README.md").read_text().split("\n## A client in JavaScript\n")[1].split("\n## ")[0]
-    found = re.search(r"```js\n(.*?)```", section, re.DOTALL)
-    assert found
+def test_the_example_of_the_manual_runs(start_server: StartServer, tmp_path: Path) -> None:
+    (shown,) = [block.text for block in blocks("examples", pages()["examples"]) if block.language == "js"]
     server = start_server("--broadcast-interval", "0")
     (tmp_path / "wsctl.mjs").write_bytes(MODULE.read_bytes())
     websocket = f'import {{ WebSocket }} from "{WEBSOCKET.as_uri()}";\nglobalThis.WebSocket ??= WebSocket;\n'
-    example = websocket + found.group(1).replace("http://127.0.0.1:8000", server.url)
+    example = websocket + shown.replace("http://127.0.0.1:8000", server.url)
     (tmp_path / "example.mjs").write_text(example)
     process = subprocess.Popen([*command(), str(tmp_path / "example.mjs")], stdout=subprocess.PIPE, text=True)
     give_up = threading.Timer(DEADLINE, process.kill)
