@@ -95,7 +95,7 @@ _wsctl_argument() {
     takes='' words=''
     case $1:$2 in
         broadcast:0) takes=any ;;
-        generate:0) takes=word words='python' ;;
+        generate:0) takes=word words='grafana alerts python' ;;
         completions:0) takes=word words='bash zsh fish powershell' ;;
     esac
 }

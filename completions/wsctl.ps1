@@ -172,7 +172,7 @@ Register-ArgumentCompleter -Native -CommandName wsctl -ScriptBlock {
             @{ Takes = 'any'; Words = @(); Repeats = $false }
         )
         'generate' = @(
-            @{ Takes = 'word'; Words = @('python'); Repeats = $false }
+            @{ Takes = 'word'; Words = @('grafana', 'alerts', 'python'); Repeats = $false }
         )
         'completions' = @(
             @{ Takes = 'word'; Words = @('bash', 'zsh', 'fish', 'powershell'); Repeats = $false }
