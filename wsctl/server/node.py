@@ -25,6 +25,9 @@ from wsctl.lifecycle.handover import HandoverProgress
 from wsctl.lifecycle.pace import Pace
 from wsctl.lifecycle.phases import Phase
 from wsctl.server.admission import Admission, Handshake, Refused, TurnedAway, Verdict
+from wsctl.server.credentials.leases import Leases
+from wsctl.server.credentials.opening import judge_of
+from wsctl.server.credentials.renewals import Renewals
 from wsctl.server.islands import OF_ALL
 from wsctl.server.limits import LAST_FILES, capacity, fits, raise_open_files
 from wsctl.server.meter import Meter
@@ -50,6 +53,8 @@ class Handover(Protocol):
 
 class Node:
     """The parts of one server, each made once and handed what it needs.
+
+    Making it raises UsageError or CannotStart when there is nothing to check credentials with.
 
     Attributes:
         generation: 1 for a first process, and one more after each handover.
@@ -77,7 +82,10 @@ class Node:
         home = self._publish if settings.redis else None
         bounds = settings.history, settings.history_bytes
         self.log = MessageLog(self.manager.deliver, *bounds, wall, home=home)
-        self.intake = Intake(self.log, settings.rate, settings.client_publish, clock)
+        self.leases = Leases(wall)
+        judge = judge_of(settings, wall)
+        renewals = Renewals(judge, self.leases).takes if judge and settings.auth == "jwt" else None
+        self.intake = Intake(self.log, settings.rate, settings.client_publish, clock, renewals)
         self.life = GracefulShutdownManager(_pace(settings))
         self.shared = self._sharing() if settings.redis else None
         shared = [self.shared] if self.shared else []
@@ -88,8 +96,10 @@ class Node:
             self.capacity,
             connected=lambda: len(self.manager.active_connections) + len(self.manager.closing),
             accepting=lambda: self.life.phase in ACCEPTING,
+            judge=judge,
         )
         self.each_second: list[Callable[[float], None]] = [self.manager.check, self._sample]
+        self.each_second.append(self.leases.check)
         self.refused: Counter[str] = Counter()
         self.lateness = Durations()
         self._meter = Meter()
@@ -195,6 +205,7 @@ class Node:
             "drain": self.drain(),
             "generation": self.generation,
             "upgrade": self.upgrade(),
+            "tasks": len(asyncio.all_tasks()),
         }
         facts |= self.shared.status() if self.shared else dict.fromkeys(OF_ALL)
         if clients:
