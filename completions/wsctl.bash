@@ -58,6 +58,8 @@ _wsctl_value() {
         stress:--url) takes=any ;;
         stress:--port) takes=any ;;
         generate:--output | generate:-o) takes=path ;;
+        generate:--upstream) takes=any ;;
+        generate:--program) takes=path ;;
         generate:--host) takes=any ;;
         generate:--port) takes=any ;;
         generate:--uds) takes=path ;;
@@ -95,7 +97,7 @@ _wsctl_argument() {
     takes='' words=''
     case $1:$2 in
         broadcast:0) takes=any ;;
-        generate:0) takes=word words='python' ;;
+        generate:0) takes=word words='systemd systemd-socket systemd-template nginx docker compose k8s python' ;;
         completions:0) takes=word words='bash zsh fish powershell' ;;
     esac
 }
@@ -111,7 +113,7 @@ _wsctl_options() {
         drain) words='--timeout --cancel --no-wait --url --port --json -h --help' ;;
         upgrade) words='--no-wait --url --port --json -h --help' ;;
         stress) words='--clients --duration --rate --size --id --url --port --json -h --help' ;;
-        generate) words='--output -o --force --host --port --uds --fd --backlog --shutdown-timeout --drain-delay --drain-spread --reconnect-window --broadcast-interval --history --history-bytes --redis --redis-prefix --max-draining --max-connections --max-message-size --max-queue --rate --allow-origin --client-publish --no-client-publish --workers --ssl-certfile --ssl-keyfile --proxy-headers --no-proxy-headers --forwarded-allow-ips --root-path --log-level --log-format --access-log --no-access-log --ping-interval --ping-timeout -h --help' ;;
+        generate) words='--output -o --force --upstream --program --host --port --uds --fd --backlog --shutdown-timeout --drain-delay --drain-spread --reconnect-window --broadcast-interval --history --history-bytes --redis --redis-prefix --max-draining --max-connections --max-message-size --max-queue --rate --allow-origin --client-publish --no-client-publish --workers --ssl-certfile --ssl-keyfile --proxy-headers --no-proxy-headers --forwarded-allow-ips --root-path --log-level --log-format --access-log --no-access-log --ping-interval --ping-timeout -h --help' ;;
         completions) words='-h --help' ;;
     esac
 }

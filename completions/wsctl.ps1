@@ -124,6 +124,8 @@ Register-ArgumentCompleter -Native -CommandName wsctl -ScriptBlock {
             @{ Name = '--output'; Help = 'Write it there, not to stdout.'; Takes = 'file'; Words = @() }
             @{ Name = '-o'; Help = 'Write it there, not to stdout.'; Takes = 'file'; Words = @() }
             @{ Name = '--force'; Help = 'Write over a file that is there.' }
+            @{ Name = '--upstream'; Help = 'For nginx: a server behind it (repeat).'; Takes = 'any'; Words = @() }
+            @{ Name = '--program'; Help = 'For systemd: where wsctl is, unless it is this one.'; Takes = 'file'; Words = @() }
             @{ Name = '--host'; Help = 'Address to listen on. [default: 127.0.0.1]'; Takes = 'any'; Words = @() }
             @{ Name = '--port'; Help = 'Port to listen on; 0 picks one and prints it. [default: 8000]'; Takes = 'any'; Words = @() }
             @{ Name = '--uds'; Help = 'Listen on a Unix socket instead.'; Takes = 'file'; Words = @() }
@@ -172,7 +174,7 @@ Register-ArgumentCompleter -Native -CommandName wsctl -ScriptBlock {
             @{ Takes = 'any'; Words = @(); Repeats = $false }
         )
         'generate' = @(
-            @{ Takes = 'word'; Words = @('python'); Repeats = $false }
+            @{ Takes = 'word'; Words = @('systemd', 'systemd-socket', 'systemd-template', 'nginx', 'docker', 'compose', 'k8s', 'python'); Repeats = $false }
         )
         'completions' = @(
             @{ Takes = 'word'; Words = @('bash', 'zsh', 'fish', 'powershell'); Repeats = $false }
