@@ -32,8 +32,10 @@ from wsctl.lifecycle.notify import Notifier
 from wsctl.lifecycle.program import this_program
 from wsctl.lifecycle.runtime import announced
 from wsctl.server.app import create_app
+from wsctl.server.checks.platform import too_short
 from wsctl.server.control import own_control_socket, own_record
 from wsctl.server.entrance import Entrance
+from wsctl.server.exposure import exposed, warn
 from wsctl.server.handover.heir import Spawn
 from wsctl.server.handover.inheritance import Inheritance, inheritance
 from wsctl.server.handover.predecessor import Observer, Predecessor
@@ -250,6 +252,8 @@ def serve(
         CannotStart: there is no socket or certificate to start with.
     """
     inherited = inheritance(environ)
+    if not inherited and not worker and (warning := too_short(settings, environ)):
+        log.warning("%s", warning)
     try:
         return _serve(settings, environ, observers, listening_at, inherited=inherited, worker=worker)
     except CannotStart as error:
@@ -342,7 +346,11 @@ def _public(
 ) -> list[socket.socket]:
     if inherited:
         return inherited.listeners
-    return worker.listeners if worker else listeners(settings, environ)
+    if worker:
+        return worker.listeners
+    sockets = listeners(settings, environ)
+    warn(settings, exposed(sockets))  # once: successors and workers get theirs from who did
+    return sockets
 
 
 def _config(settings: Settings, app: FastAPI) -> uvicorn.Config:

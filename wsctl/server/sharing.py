@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from wsctl import __version__, messages
-from wsctl.codes import ExitCode
+from wsctl.codes import ErrorCode, ExitCode
 from wsctl.errors import CannotStart
 from wsctl.hub.log import MessageLog
 from wsctl.hub.manager import ConnectionManager
@@ -127,7 +127,7 @@ class Sharing:
     def cut_off(self, why: str) -> None:
         self.relay("away", {"why": why})
         text = f"messages are not shared for now: {why}"
-        self._manager.broadcast(messages.error("degraded", text))
+        self._manager.broadcast(messages.error(ErrorCode.DEGRADED, text))
 
     def back(self, *, recovered: bool) -> None:
         self.relay("back", {"recovered": recovered})
