@@ -145,7 +145,7 @@ _wsctl_argument() {
     takes='' words=''
     case $1:$2 in
         broadcast:0) takes=any ;;
-        generate:0) takes=word words='systemd systemd-socket systemd-template nginx docker compose k8s python node browser react' ;;
+        generate:0) takes=word words='systemd systemd-socket systemd-template nginx docker compose k8s grafana alerts python node browser react' ;;
         completions:0) takes=word words='bash zsh fish powershell' ;;
     esac
 }

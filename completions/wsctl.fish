@@ -207,6 +207,6 @@ complete -c wsctl -n '__wsctl_command_is generate' -l no-access-log -d 'The oppo
 complete -c wsctl -n '__wsctl_command_is generate' -l ping-interval -x -d 'Silence after which a client is pinged. [default: 20]'
 complete -c wsctl -n '__wsctl_command_is generate' -l ping-timeout -x -d 'Time a client has to answer a ping. [default: 20]'
 complete -c wsctl -n '__wsctl_command_is generate' -s h -l help -d 'Show this message and exit.'
-complete -c wsctl -n '__wsctl_command_is generate; and not __fish_seen_subcommand_from systemd systemd-socket systemd-template nginx docker compose k8s python node browser react' -a 'systemd systemd-socket systemd-template nginx docker compose k8s python node browser react'
+complete -c wsctl -n '__wsctl_command_is generate; and not __fish_seen_subcommand_from systemd systemd-socket systemd-template nginx docker compose k8s grafana alerts python node browser react' -a 'systemd systemd-socket systemd-template nginx docker compose k8s grafana alerts python node browser react'
 complete -c wsctl -n '__wsctl_command_is completions' -s h -l help -d 'Show this message and exit.'
 complete -c wsctl -n '__wsctl_command_is completions; and not __fish_seen_subcommand_from bash zsh fish powershell' -a 'bash zsh fish powershell'

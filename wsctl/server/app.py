@@ -17,6 +17,7 @@ from wsctl.server.asyncapi import route as asyncapi
 from wsctl.server.endpoint import endpoint
 from wsctl.server.metrics.routes import router as metrics
 from wsctl.server.node import Node
+from wsctl.server.openapi import Application
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
@@ -24,7 +25,7 @@ Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 def create_app(node: Node, lifespan: Lifespan | None = None, first: APIRouter | None = None) -> FastAPI:
     """The application; its lifespan runs the node unless another one is given. Routes of `first` come before
     its own."""
-    app = FastAPI(
+    app = Application(
         title="wsctl",
         version=__version__,
         summary="WebSocket broadcasting that can be redeployed at noon",

@@ -21,6 +21,7 @@ from wsctl.lifecycle.driver import DrainLog
 from wsctl.server import logs
 from wsctl.server.app import create_app
 from wsctl.server.checks.platform import too_short
+from wsctl.server.checks.stopping import for_guest
 from wsctl.server.exposure import own_listeners, warn
 from wsctl.server.islands import ISLANDS, islands
 from wsctl.server.node import Node
@@ -75,7 +76,8 @@ async def _killed_early(settings: Settings, environ: Mapping[str, str]) -> str |
     host = multiprocessing.parent_process()
     if host and not multiprocessing.current_process().name.endswith("-1"):
         return None
-    return await asyncio.to_thread(too_short, settings, environ, pid=host.pid if host else None)
+    text = await asyncio.to_thread(too_short, settings, environ, pid=host.pid if host else None)
+    return for_guest(text) if text else None
 
 
 def _configure_log(settings: Settings) -> None:

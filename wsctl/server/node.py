@@ -205,6 +205,7 @@ class Node:
             "drain": self.drain(),
             "generation": self.generation,
             "upgrade": self.upgrade(),
+            "tasks": len(asyncio.all_tasks()),
         }
         facts |= self.shared.status() if self.shared else dict.fromkeys(OF_ALL)
         if clients:

@@ -17,7 +17,7 @@ PASSED_SOCKETS = frozenset({"LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"})
 
 
 class CannotBind(CannotStart):
-    """An address and port, or the path of a socket, cannot be had.
+    """An address and port cannot be had.
 
     Attributes:
         errno: the system's number of the reason.

@@ -40,14 +40,14 @@ def test_one_without_names_is_accepted_by_nobody() -> None:
 def test_openssl_s_are_read(certificate: tuple[str, str]) -> None:
     found = check(*certificate)
     assert found.level == "ok"
-    assert "1 days from now, for 127.0.0.1" in found.text
+    assert "(1 d left), for 127.0.0.1" in found.text
 
 
 @pytest.mark.parametrize(
     ("since", "until", "level", "says"),
     [
-        (-10, 90, "ok", "89 days from now, for a.example, b.example"),
-        (-80, 10, "warning", "9 days from now"),
+        (-10, 90, "ok", "(89 d left), for a.example, b.example"),
+        (-80, 10, "warning", "(9 d left)"),
         (-80, -1, "error", "expired on "),
         (2, 90, "error", "not valid before "),
     ],

@@ -15,6 +15,7 @@ from wsctl.server.checks.stopping import (
     LAST_SECONDS,
     by_platform,
     by_unit,
+    for_guest,
     longest_drain,
     time_to_ask_for,
 )
@@ -96,6 +97,11 @@ def test_any_other_unit_kills_in_the_middle_of_it() -> None:
     assert "Type=notify" in (found.fix or "")
     assert f"TimeoutStopSec={1810 + HEADROOM:.0f}" in (found.fix or "")
     assert by_unit(Settings(shutdown_timeout=80), SIMPLE).level is Level.OK
+
+
+def test_a_guest_is_told_what_it_knows() -> None:
+    found = by_unit(Settings(), SIMPLE)
+    assert for_guest(f"{found.fix}") == "set TimeoutStopSec=1840, or WSCTL_SHUTDOWN_TIMEOUT=75"
 
 
 def test_a_unit_without_an_end_never_kills() -> None:

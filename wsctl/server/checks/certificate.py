@@ -64,7 +64,7 @@ def judged(found: Certificate, now: float) -> Finding:
     if not found.names:
         text = "it names no server in subjectAltName, and clients look nowhere else (RFC 9525)"
         return error(NAME, text, "have it made anew with the names that clients use")
-    text = f"valid until {until}, {int(left / DAY)} days from now, for {', '.join(found.names)}"
+    text = f"valid until {until} ({int(left / DAY)} d left), for {', '.join(found.names)}"
     if left < min(SOON, (found.until - found.since) * SHORT):
         return warning(NAME, text, "renew it, then 'wsctl upgrade'; see why nothing renewed it before")
     return fine(NAME, text)

@@ -29,7 +29,7 @@ def check(settings: Settings, environ: Mapping[str, str], running: Iterable[Serv
         with ExitStack() as stack:
             found = [stack.enter_context(sock) for sock in listeners(settings, environ)]
             at = ", ".join(address(sock, settings.ssl_certfile is not None) for sock in found)
-            return fine(NAME, f"{_place(settings, at, found)}")
+            return fine(NAME, _place(settings, at, found))
     except CannotBind as failure:
         return unbindable(settings, failure, ours)
     except CannotStart as failure:

@@ -29,8 +29,9 @@ def look(settings: Settings, environ: Mapping[str, str], unit: str | None = None
     yield from troubles
     if service:
         yield stopping.by_unit(settings, service)
-    else:
-        yield stopping.by_platform(settings, platform.around(environ))
+    container = platform.around(environ)
+    if settings.stop_timeout is not None or not (service or (troubles and not container)):
+        yield stopping.by_platform(settings, container)
     yield listening.check(settings, environ, _running(environ))
     if settings.ssl_certfile:
         yield certificate.check(settings.ssl_certfile, settings.ssl_keyfile)

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from math import ceil, inf
 
 from wsctl.hub.connection import CLOSE_TIMEOUT
-from wsctl.server.checks.finding import Finding, fine, unknown, warning
+from wsctl.server.checks.finding import Finding, fine, warning
 from wsctl.server.checks.systemd import Unit
 from wsctl.server.workers.overdue import GRACE
-from wsctl.settings import Settings
+from wsctl.settings import Settings, flag, variable
 
 NAME = "stop time"
 
@@ -21,11 +21,11 @@ LAST_SECONDS = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Platform:
-    """What sends SIGTERM and, `leaves` seconds later, SIGKILL, unless it was told another time; None: not
-    known. `remedy` is what to set there; `{n}` in it are the seconds."""
+    """What sends SIGTERM and, `leaves` seconds later, SIGKILL, unless it was told another time. `remedy` is
+    what to set there; `{n}` in it are the seconds."""
 
     name: str
-    leaves: float | None
+    leaves: float
     remedy: str
 
 
@@ -41,13 +41,18 @@ CONTAINER = Platform(
 
 OTHER = Platform(
     "the platform",
-    None,
+    inf,
     "set terminationGracePeriodSeconds, stop_grace_period or TimeoutStopSec, and WSCTL_STOP_TIMEOUT, to {n}",
 )
-"""Whatever WSCTL_STOP_TIMEOUT speaks of."""
+"""Whatever WSCTL_STOP_TIMEOUT speaks of; without that, nothing."""
 
-SYSTEMD = "set Type=notify (wsctl then asks for the time it needs) or TimeoutStopSec={n}"
+_NOTIFY = "Type=notify (wsctl then asks for the time it needs) or "
+
+SYSTEMD = f"set {_NOTIFY}TimeoutStopSec={{n}}"
 """What to do in a unit."""
+
+
+_FLAG = flag("shutdown_timeout")
 
 
 def longest_drain(settings: Settings) -> float:
@@ -64,13 +69,12 @@ def time_to_ask_for(settings: Settings) -> int:
 
 def by_platform(settings: Settings, platform: Platform | None) -> Finding:
     """Under a platform whose time is known by `--stop-timeout`, or by its default; None: there is none."""
-    at = platform or (OTHER if settings.stop_timeout is not None else None)
-    if at is None:
-        return fine(NAME, f"a drain may last {_lasts(settings)}; no systemd unit, no container cuts it short")
+    at = platform or OTHER
     if settings.stop_timeout is not None:
         return _compared(settings, at.name, settings.stop_timeout, at.remedy)
-    if at.leaves is None:
-        return unknown(NAME, f"a drain may last {_lasts(settings)}; what {at.name} leaves is not known")
+    if at is OTHER:
+        text = f"a drain may last {_lasts(settings)}, and nothing here is known to cut it short"
+        return fine(NAME, f"{text} (--unit NAME asks systemd)")
     return _compared(settings, at.name, at.leaves, at.remedy, "unless it was told otherwise")
 
 
@@ -84,6 +88,11 @@ def by_unit(settings: Settings, unit: Unit) -> Finding:
         text = f"{name} is told of each drain (Type={unit.type}) and leaves it the time it needs"
         return fine(NAME, text)
     return _compared(settings, name, unit.stop, SYSTEMD)
+
+
+def for_guest(text: str) -> str:
+    """The same for a server that is not ours, which does not speak with systemd, nor know our flags."""
+    return text.replace(_NOTIFY, "").replace(f"{_FLAG} ", f"{variable('shutdown_timeout')}=")
 
 
 def _compared(settings: Settings, name: str, leaves: float, remedy: str, unless: str = "") -> Finding:
@@ -101,7 +110,7 @@ def _shorter(settings: Settings, leaves: float) -> str:
     """The drain that would fit, where one does."""
     other = longest_drain(settings) - settings.shutdown_timeout
     fits = int(leaves - other - LAST_SECONDS)
-    return f", or --shutdown-timeout {fits}" if fits > 0 else ""
+    return f", or {_FLAG} {fits}" if fits > 0 else ""
 
 
 def _lasts(settings: Settings) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from wsctl.errors import CannotStart
-from wsctl.hub.shared.store import Away, Store
+from wsctl.hub.shared.store import LEAST_VERSION, Away, Store
 from wsctl.server.checks.finding import Finding, error, fine, unknown, warning
 from wsctl.settings import Settings
 
@@ -15,6 +15,8 @@ NAME = "redis"
 
 APART = 2.0
 """Seconds between Redis's clock and this machine's: NTP keeps any two far closer."""
+
+_REMEDY = f"have a Redis {LEAST_VERSION} or newer answer there, or correct WSCTL_REDIS and its password"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +41,7 @@ async def _check(settings: Settings) -> list[Finding]:
         await store.check()
         return judged(store.name, await _asked(store))
     except CannotStart as failure:
-        return [error(NAME, str(failure), "start it, or correct WSCTL_REDIS and its password")]
+        return [error(NAME, str(failure), _REMEDY)]
     except Away as failure:
         return [unknown(NAME, f"it is there, but does not tell of itself: {failure}")]
     finally:
