@@ -84,7 +84,9 @@ _IN_HOME = "# The service's user may be kept out of this home: better install ws
 
 
 def _program(place: Place) -> str:
-    # No $ is replaced in the name of the program.
+    if set(place.program) & set("\"'\\"):
+        raise UsageError(f"{place.program}: systemd takes no quotes or backslashes in the path of a program")
+    # No $ is replaced in it.
     return command_word(place.program).replace("$$", "$")
 
 

@@ -81,10 +81,12 @@ def redis_without_password(settings: Settings) -> str | None:
         )
     kept = [(name, value) for name, value in options if name != "password"]
     login, _, place = parts.netloc.rpartition("@")
-    user = login.partition(":")[0]
-    netloc = f"{user}@{place}" if user else place
-    query = parts.query if kept == options else urlencode(kept)
-    return urlunsplit(parts._replace(netloc=netloc, query=query))
+    user, colon, _ = login.partition(":")
+    if kept == options and not colon:
+        return settings.redis
+    rest = urlunsplit(("", "", parts.path, urlencode(kept), parts.fragment))
+    # By hand, for urlunsplit() would leave out the // of a unix:///PATH.
+    return f"{parts.scheme}://{f'{user}@' if user else ''}{place}{rest}"
 
 
 def secret_names(settings: Settings) -> list[str]:

@@ -26,7 +26,12 @@ async def answer(found: Iterable[Family], request: Request) -> Response:
     return Response(body, media_type=kind)
 
 
-@router.get(PUBLIC, response_class=PlainTextResponse, summary="Metrics for Prometheus")
+@router.get(
+    PUBLIC,
+    response_class=PlainTextResponse,
+    responses={200: {"content": {"application/openmetrics-text": {"schema": {"type": "string"}}}}},
+    summary="Metrics for Prometheus",
+)
 async def metrics(request: Request, node: HasNode) -> Response:
     return await answer(await own(node), request)
 
