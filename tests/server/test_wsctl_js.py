@@ -701,9 +701,8 @@ async def test_without_a_token_nothing_is_offered(client: JsClient, fake: Switch
 
 
 async def test_each_attempt_asks_for_a_fresh_token(client: JsClient, fake: Switchboard) -> None:
-    await client.run("globalThis.tokens = ['a', Promise.resolve('b')]")
+    await client.run("void (globalThis.tokens = ['a', Promise.resolve('b')])")
     await client.start(f"{fake.url}/ws/bob", "{ token: () => tokens.shift() }")
-    assert (await client.next())["type"] == "connecting"
     line = await fake.line()
     assert line.offered == "wsctl, bearer.YQ"
     await line.welcome()
