@@ -39,6 +39,7 @@ ROOMS = {
     "cryptography": {"server"},
     "pydantic": {"server"},
     "redis": {"hub"},
+    "prometheus_client": {"server"},
     "websockets": {"server", "client"},
     "uvloop": {"server", "client", "cli"},
 }
@@ -233,6 +234,7 @@ sys.exit(code)
     [
         (),
         ("serve",),
+        ("check",),
         ("client",),
         ("broadcast",),
         ("status",),

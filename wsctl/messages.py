@@ -11,6 +11,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from wsctl.codes import ErrorCode
+
 MAX_CLIENT_ID = 128
 """Characters in a client id: longer than any UUID, e-mail local part or host name in use."""
 
@@ -133,7 +135,7 @@ def invitations(deadline_s: float, reason: str, moments: Iterable[float]) -> lis
     return [b'%b,"reconnect_in_s":%.3f}' % (shared, moment) for moment in moments]
 
 
-def error(code: str, text: str) -> bytes:
+def error(code: ErrorCode, text: str) -> bytes:
     """Something the client did was not taken; the connection stays open."""
     return encode({"type": "error", "code": code, "message": text})
 

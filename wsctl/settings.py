@@ -165,6 +165,9 @@ class Settings:
     reconnect_window: float = _setting(
         0.0, duration, "DURATION", "Clients are asked to leave, each at its own moment in that time."
     )
+    stop_timeout: float | None = _setting(
+        None, duration, "DURATION", "Time the platform leaves between SIGTERM and SIGKILL."
+    )
     broadcast_interval: float = _setting(
         10.0, duration, "DURATION", "Time between two periodic test messages; 0 turns them off."
     )

@@ -14,10 +14,11 @@ import pytest
 from websockets.asyncio.client import ClientConnection
 
 from tests.conftest import StartServer
+from tests.support import frames
 from tests.support.clients import closed, join, receive_type
-from tests.support.raw import RawClient, handshake, masked
+from tests.support.hostile import FRAMES, HEADS, status_of
+from tests.support.raw import RawClient, handshake
 from tests.support.server import DEADLINE, ServerProcess
-from wsctl.hub.frame import BINARY, CONTINUATION, PING, TEXT
 
 pytestmark = pytest.mark.anyio
 
@@ -40,45 +41,12 @@ async def unharmed(server: ServerProcess) -> AsyncIterator[None]:
 
 async def _read(witness: ClientConnection, seen: set[object]) -> None:
     async for frame in witness:
-        seen.add(json.loads(frame).get("data"))
+        seen.add(frames.read(frame).get("data"))
 
 
 async def publish(server: ServerProcess, size: int) -> None:
     """One broadcast of so many characters."""
     await asyncio.to_thread(server.api, "POST", "/api/broadcast", {"data": "x" * size})
-
-
-def status_of(answer: bytes) -> int:
-    return int(answer.split(b" ", 2)[1])
-
-
-HEADS: dict[str, tuple[bytes, int]] = {
-    "one huge header": (handshake("/ws/x", "X-Big: " + "a" * 17_000), 431),
-    "a huge path": (handshake("/ws/" + "a" * 17_000), 431),
-    "101 headers": (handshake("/ws/x", *(f"X-{n}: 1" for n in range(96))), 431),
-    "a head that never ends": (b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"a" * (1 << 20), 431),
-    "POST": (handshake("/ws/x").replace(b"GET", b"POST"), 405),
-    "no version": (handshake("/ws/x", "Sec-WebSocket-Version:"), 426),
-    "version 8": (handshake("/ws/x", "Sec-WebSocket-Version: 8"), 426),
-    "no key": (handshake("/ws/x", "Sec-WebSocket-Key:"), 400),
-    "a short key": (handshake("/ws/x", "Sec-WebSocket-Key: c2hvcnQ="), 400),
-    "a key that is not base64": (handshake("/ws/x", "Sec-WebSocket-Key: ???"), 400),
-    "HTTP/1.0": (handshake("/ws/x", version="HTTP/1.0"), 400),
-    "no Host": (handshake("/ws/x", "Host:"), 400),
-    "a body": (handshake("/ws/x", "Content-Length: 5") + b"hello", 400),
-    "a foreign Origin": (handshake("/ws/x", "Origin: https://evil.example"), 403),
-    "Origin null": (handshake("/ws/x", "Origin: null"), 403),
-    "an Origin that is none": (handshake("/ws/x", "Origin: http://[oops"), 403),
-    "another path": (handshake("/elsewhere"), 404),
-    "a path below": (handshake("/ws/a/b"), 404),
-    "no id": (handshake("/ws/"), 400),
-    "a bad id": (handshake("/ws/-x"), 400),
-    "an id with a line feed": (handshake("/ws/a%0ab"), 400),
-    "an id that is not UTF-8": (handshake("/ws/%ff"), 400),
-    "129 characters": (handshake("/ws/" + "a" * 129), 400),
-    "a bad since": (handshake("/ws/x?since=%00"), 400),
-    "no HTTP": (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(64) + b"\r\n\r\n", 400),
-}
 
 
 @pytest.mark.parametrize("name", HEADS)
@@ -117,6 +85,17 @@ async def test_a_hundred_headers_and_a_long_head_are_still_fine(start_server: St
             assert status_of(await asyncio.to_thread(peer.read_head)) == 101
 
 
+async def test_a_server_that_ends_while_a_refused_peer_lingers_ends_well(start_server: StartServer) -> None:
+    server = start_server()
+    with contextlib.ExitStack() as peers:
+        for sent, _ in HEADS.values():
+            peer = peers.enter_context(RawClient(server.port))
+            await asyncio.to_thread(_send_all, peer, sent)
+            await asyncio.to_thread(peer.read_head)
+        assert await asyncio.to_thread(server.stop) == 0
+    assert not [line for line in server.lines if "Traceback" in line or " ERROR " in line]
+
+
 @pytest.mark.parametrize("sent", [b"", b"GET /ws/x HTTP/1.1\r\nHost: x\r\n"], ids=["nothing", "half a head"])
 async def test_a_head_that_is_not_complete_in_time_is_given_up(
     start_server: StartServer, sent: bytes
@@ -129,28 +108,6 @@ async def test_a_head_that_is_not_complete_in_time_is_given_up(
             answer = await asyncio.to_thread(peer.read_to_end)
             assert status_of(answer) == 408
             assert 9 < time.monotonic() - began < 15
-
-
-FRAMES: dict[str, tuple[bytes, int]] = {
-    "binary": (masked(BINARY, b"x"), 1003),
-    "too big": (masked(TEXT, b"x" * 65_537), 1009),
-    "said to be too big": (b"\x81\xff" + (1 << 40).to_bytes(8) + bytes(4), 1009),
-    "too big in fragments": (
-        masked(TEXT, b"x" * 40_000, fin=False) + masked(CONTINUATION, b"x" * 40_000),
-        1009,
-    ),
-    "endless fragments": (masked(TEXT, b"", fin=False) + masked(CONTINUATION, b"", fin=False) * 2000, 1008),
-    "not masked": (b"\x81\x01x", 1002),
-    "reserved bits": (b"\xc1\x80" + bytes(4), 1002),
-    "unknown opcode": (masked(3, b""), 1002),
-    "a continuation of nothing": (masked(CONTINUATION, b"x"), 1002),
-    "a long ping": (masked(PING, b"x" * 126), 1002),
-    "not UTF-8": (masked(TEXT, b"\xff\xfe"), 1007),
-    "half a close code": (masked(8, b"\x03"), 1002),
-    "close code 1006": (masked(8, (1006).to_bytes(2)), 1002),
-    "a flood of pings": (masked(PING, b"") * 5000, 1008),
-    "a flood of messages": (masked(TEXT, b"x") * 5000, 1008),
-}
 
 
 @pytest.mark.parametrize("name", FRAMES)
@@ -319,6 +276,20 @@ async def test_an_oversized_request_body_is_refused(start_server: StartServer) -
         status, answer = server.api("POST", "/api/broadcast", {"data": 1, "to": ["-"]})
         assert (status, answer["error"]["code"]) == (400, "bad_request")
         assert server.api("POST", "/api/broadcast", {"data": "\ud800"})[0] in (200, 400)
+
+
+@pytest.mark.parametrize("path", ["/api/broadcast", "/api/drain"])
+async def test_who_hangs_up_in_the_middle_of_a_body_is_no_news(start_server: StartServer, path: str) -> None:
+    server = start_server(env={"WSCTL_TOKEN": "secret"})
+    async with unharmed(server):
+        for _ in range(20):
+            with RawClient(server.port) as peer:
+                head = f"POST {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer secret\r\n"
+                peer.send(f"{head}Expect: 100-continue\r\nContent-Length: 100\r\n\r\n".encode())
+                # The body is being waited for.
+                assert status_of(await asyncio.to_thread(peer.read_head)) == 100
+                peer.send(b'{"data":')
+        assert server.status()["drain"] is None
 
 
 async def test_an_id_cannot_forge_a_log_line(start_server: StartServer) -> None:

@@ -1,9 +1,8 @@
 """What clients send, within their rate."""
 
-import json
-
 import pytest
 
+from tests.support import frames
 from tests.support.connections import RecordedConnection
 from tests.support.entries import Delivered
 from wsctl.hub.bucket import PATIENCE
@@ -25,7 +24,7 @@ class Publishing:
         self.bob = RecordedConnection("bob")
 
     def errors(self) -> list[str]:
-        return [json.loads(payload)["code"] for payload in self.bob.payloads]
+        return [frames.read(payload)["code"] for payload in self.bob.payloads]
 
 
 def test_a_text_becomes_a_message_of_its_sender_to_everyone() -> None:

@@ -56,7 +56,7 @@ class Publishers:
         """One message at one process."""
         began = time.monotonic()
         try:
-            answer = await self._ask(text, pid)
+            answer = await send(self._folder, pid, text)
         except (OSError, asyncio.IncompleteReadError):
             self.unknown.add(text)
             return
@@ -66,17 +66,21 @@ class Publishers:
         else:
             self.refused[text] = answer["error"]["message"]
 
-    async def _ask(self, text: str, pid: int) -> dict[str, Any]:
-        reader, writer = await asyncio.open_unix_connection(str(self._folder / f"{pid}.sock"))
-        try:
-            body = json.dumps({"data": text}).encode()
-            head = (
-                b"POST /api/broadcast HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: %d\r\n\r\n"
-            )
-            writer.write(head % len(body) + body)
-            return _read(await reader.read())
-        finally:
-            writer.close()
+
+async def send(folder: Path, pid: int, data: object) -> dict[str, Any]:
+    """Publish at the process with that control socket in the folder; its answer.
+
+    Raises:
+        OSError, EOFError: there is none.
+    """
+    reader, writer = await asyncio.open_unix_connection(str(folder / f"{pid}.sock"))
+    try:
+        body = json.dumps({"data": data}).encode()
+        head = b"POST /api/broadcast HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: %d\r\n\r\n"
+        writer.write(head % len(body) + body)
+        return _read(await reader.read())
+    finally:
+        writer.close()
 
 
 def _read(answer: bytes) -> dict[str, Any]:

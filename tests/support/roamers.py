@@ -11,6 +11,7 @@ from bisect import bisect_right
 from itertools import pairwise
 from typing import Any
 
+from tests.support import frames
 from tests.support.raw import handshake, masked
 from tests.support.server import DEADLINE
 from wsctl.hub.frame import TEXT
@@ -80,6 +81,7 @@ class Roamers:
 
     def note(self, frame: bytes, payload: bytes) -> None:
         """The first of them has got one more message."""
+        frames.read(payload)
         self.stream += frame
         self.ends.append(len(self.stream))
         self.ids.append(payload[len(MESSAGE) :].partition(b'"')[0].decode())
@@ -207,7 +209,7 @@ class Roamer(asyncio.Protocol):
             return
         if first != 0x81:
             return
-        told = json.loads(payload)
+        told = frames.read(payload)
         match told["type"]:
             case "welcome":
                 self._welcome(told)

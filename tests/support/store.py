@@ -26,7 +26,7 @@ FULL = ("--maxmemory", "1", "--maxmemory-policy", "noeviction")
 """No room for anything: every write is refused. `CONFIG SET maxmemory 0` makes room."""
 
 ATTEMPTS = 5
-"""Ports that are tried. Only where one cannot be kept (see `_keep_port`) is a second ever needed."""
+"""Ports that are tried. Only where one cannot be kept (see `keep_port`) is a second ever needed."""
 
 PATIENCE = 1.0
 """Seconds for the answer to one PING: who has the port may be somebody silent."""
@@ -125,7 +125,7 @@ class StoreProcess:
         self, program: str, folder: Path, options: tuple[str, ...], access: Access, config: str | None
     ) -> None:
         self._kept = ExitStack()
-        self.port, self.bus = (_keep_port(self._kept) for _ in range(2))
+        self.port, self.bus = (keep_port(self._kept) for _ in range(2))
         self.process: subprocess.Popen[bytes] | None = None
         self.url = access.url(self.port, folder / "socket")
         self._program, self._folder, self._options = program, folder, options
@@ -349,7 +349,7 @@ def wait_until(seen: Callable[[], object], otherwise: Callable[[], str], deadlin
         time.sleep(0.01)
 
 
-def _keep_port(kept: ExitStack) -> int:
+def keep_port(kept: ExitStack) -> int:
     """A free port which, on Linux, nobody but a server of ours can bind until `kept` is closed.
 
     There, where both sockets say SO_REUSEADDR, one may be bound and silent while the other listens. So nobody

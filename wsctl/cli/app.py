@@ -10,6 +10,7 @@ from typer.exceptions import Abort, TyperException
 
 from wsctl import __version__
 from wsctl.cli.broadcast import broadcast
+from wsctl.cli.check import check
 from wsctl.cli.client import client
 from wsctl.cli.completions import completions
 from wsctl.cli.drain import drain
@@ -57,7 +58,19 @@ def options(
     """WebSocket broadcasting that can be redeployed at noon."""
 
 
-for command in (serve, client, broadcast, status, drain, upgrade, stress, token, generate, completions):
+for command in (
+    serve,
+    check,
+    client,
+    broadcast,
+    status,
+    drain,
+    upgrade,
+    stress,
+    token,
+    generate,
+    completions,
+):
     app.command()(command)
 
 

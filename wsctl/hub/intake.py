@@ -4,7 +4,7 @@ from collections.abc import Callable
 from functools import partial
 
 from wsctl import messages
-from wsctl.codes import CloseCode
+from wsctl.codes import CloseCode, ErrorCode
 from wsctl.hub.bucket import TokenBucket
 from wsctl.hub.connection import Connection, Ending
 from wsctl.hub.frame import Batch
@@ -20,6 +20,8 @@ class Intake:
 
     Attributes:
         received: messages taken from clients, since the start.
+        received_bytes: what clients sent, as far as it is seen: their frames, or under another server their
+            texts.
     """
 
     def __init__(
@@ -36,6 +38,7 @@ class Intake:
         self._clock = clock
         self._for_server = for_server
         self.received = 0
+        self.received_bytes = 0
 
     def text(self, connection: Connection, text: str) -> None:
         """One text message of a client. Sent to everyone, its sender too."""
@@ -44,7 +47,8 @@ class Intake:
         if self._for_server and self._for_server(connection, text):
             return
         if not self._publish:
-            self._tell(connection, "publish_disabled", "this server does not take messages from clients")
+            text = "this server does not take messages from clients"
+            self._tell(connection, ErrorCode.PUBLISH_DISABLED, text)
             return
         self.received += 1
         self._log.append(connection.client_id, text, refused=partial(self._refuse, connection))
@@ -69,7 +73,7 @@ class Intake:
             self._cut(connection)
         elif bucket.remind(now):
             rate = f"{self._rate.per_second:g} messages a second"
-            self._tell(connection, "rate_limited", f"more than {rate}: this one was not sent")
+            self._tell(connection, ErrorCode.RATE_LIMITED, f"more than {rate}: this one was not sent")
         return False
 
     def _bucket(self, connection: Connection) -> TokenBucket | None:
@@ -83,7 +87,7 @@ class Intake:
 
     def _refuse(self, connection: Connection, why: str) -> None:
         if connection.ending is None:
-            self._tell(connection, "degraded", why)
+            self._tell(connection, ErrorCode.DEGRADED, why)
 
-    def _tell(self, connection: Connection, code: str, text: str) -> None:
+    def _tell(self, connection: Connection, code: ErrorCode, text: str) -> None:
         connection.offer(Batch((messages.error(code, text),)))

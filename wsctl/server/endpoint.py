@@ -21,7 +21,7 @@ async def endpoint(websocket: WebSocket) -> None:
     """One client's connection, from the handshake to its end."""
     node: Node = websocket.app.state.node
     asked = _handshake(websocket)
-    verdict = node.admission.admit(asked)
+    verdict = node.admit(asked)
     if isinstance(verdict, Refused):
         body = error_body(verdict.code, verdict.message)
         await websocket.send_denial_response(JSONResponse(body, verdict.status, dict(verdict.headers)))
@@ -165,7 +165,10 @@ class AsgiConnection(Connection):
             return
         if not isinstance(text, str):
             self._node.intake.binary(self)
-        elif limit and len(text.encode()) > limit:
+            return
+        size = len(text.encode())
+        self._node.intake.received_bytes += size
+        if limit and size > limit:
             reason = f"a message may have {limit} bytes"
             self.close(CloseCode.MESSAGE_TOO_BIG, reason, Ending.EVICTED)
         else:

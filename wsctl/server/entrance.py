@@ -56,10 +56,8 @@ class Entrance:
             headers.get("authorization"),
             protocols,
         )
-        verdict = self._node.admission.admit(handshake)
+        verdict = self._node.admit(handshake)
         if isinstance(verdict, Refused):
-            if verdict.status is HTTPStatus.SERVICE_UNAVAILABLE:
-                self._node.note_full()
             return verdict
         host, port = self._forwarded.client(transport, headers)
         deflate = upgrade.agreed_deflate(headers)

@@ -20,6 +20,8 @@ from fastapi import FastAPI
 from wsctl.lifecycle.driver import DrainLog
 from wsctl.server import logs
 from wsctl.server.app import create_app
+from wsctl.server.checks.platform import too_short
+from wsctl.server.checks.stopping import for_guest
 from wsctl.server.exposure import own_listeners, warn
 from wsctl.server.islands import ISLANDS, islands
 from wsctl.server.node import Node
@@ -48,6 +50,8 @@ def create_guest_app(settings: Settings, environ: Mapping[str, str]) -> FastAPI:
         logs.keep_secrets()
         if _several_workers(environ) and islands(settings):
             log.warning("%s", ISLANDS)
+        if warning := await _killed_early(settings, environ):
+            log.warning("%s", warning)
         node: Node = app.state.node
         await node.open()
         node.each_second.append(_Exposure(settings).check)
@@ -65,6 +69,15 @@ def _several_workers(environ: Mapping[str, str]) -> bool:
     asked = environ.get("WEB_CONCURRENCY", "1")
     spawned = multiprocessing.parent_process() is not None and "--reload" not in sys.argv
     return spawned or (asked.isdecimal() and int(asked) > 1)
+
+
+async def _killed_early(settings: Settings, environ: Mapping[str, str]) -> str | None:
+    """What the first of the host's processes tells of its platform, for all."""
+    host = multiprocessing.parent_process()
+    if host and not multiprocessing.current_process().name.endswith("-1"):
+        return None
+    text = await asyncio.to_thread(too_short, settings, environ, pid=host.pid if host else None)
+    return for_guest(text) if text else None
 
 
 def _configure_log(settings: Settings) -> None:

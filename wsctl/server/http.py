@@ -123,6 +123,13 @@ class HttpProtocol(H11Protocol):
             self.transport.write_eof()
         self.loop.call_later(LINGER, self.transport.abort)
 
+    def shutdown(self) -> None:
+        """uvicorn's way to end a connection with the server."""
+        if self._refused:  # answered past h11, which would not let it end
+            self.transport.close()
+        else:
+            super().shutdown()
+
     def _joined(self) -> dict[str, str]:
         """The headers, those that came several times as one list (RFC 9110 section 5.2)."""
         joined: dict[str, str] = {}

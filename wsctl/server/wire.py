@@ -171,6 +171,7 @@ class Wire(Connection, asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self._heard = self._node.clock()
         self._pinged = 0.0
+        self._node.intake.received_bytes += len(data)
         if self._deaf:
             return
         try:

@@ -1,6 +1,7 @@
 """New credentials on a connection that is open."""
 
 from wsctl import messages
+from wsctl.codes import ErrorCode
 from wsctl.hub.connection import Connection
 from wsctl.hub.frame import Batch
 from wsctl.server.credentials.judge import Denied, Judge
@@ -36,4 +37,4 @@ class Renewals:
 
 
 def _refused(why: str) -> bytes:
-    return messages.error("renewal_refused", why)
+    return messages.error(ErrorCode.RENEWAL_REFUSED, why)
