@@ -40,7 +40,8 @@ class Plan:
     """Lengths are in seconds, `rate` in messages a second.
 
     The processes of the first and of the last third of the rounds live through all of them, so that growth
-    has time to show; in between each round has a change. Where there is none, a drain begins and is cancelled.
+    has time to show; in between each round has a change. Where there is none, a drain begins and is
+    cancelled.
     """
 
     seconds: float = 600.0
