@@ -72,6 +72,7 @@ class Site:
             *self._flags,
             environ=self._environ(),
             command=(*self._command, "serve", "--port", str(self.port)),
+            deadline=PATIENCE,
             start_new_session=True,  # Ctrl-C means this run, which ends its servers itself
         )
         self.server = Generations(process)
