@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from wsctl.errors import UsageError
 from wsctl.settings import (
     FLAGS,
+    LONGEST,
     Rate,
     Settings,
     boolean,
@@ -80,6 +81,7 @@ def test_rates(text: str, wanted: Rate) -> None:
         (duration, "5 weeks"),
         (duration, "1e9"),
         (duration, "9" * 400),
+        (duration, f"{LONGEST + 1:f}"),
         (size, "1q"),
         (size, "9" * 400),
         (rate, "20:0"),

@@ -17,6 +17,9 @@ from wsctl.errors import UsageError
 
 ENV_PREFIX = "WSCTL_"
 
+LONGEST = 100 * 365 * 86_400.0
+"""Seconds of the longest duration, a hundred years: much more overflows what clocks are reckoned with."""
+
 _SECONDS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _BYTES = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 _AMOUNT = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\s*([a-z]*)")
@@ -33,8 +36,10 @@ class Rate(NamedTuple):
 def duration(text: str) -> float:
     """Seconds from `90`, `1.5`, `30s`, `5m`, `2h` or `250ms`."""
     found = _AMOUNT.fullmatch(text.strip().lower())
-    if not found or found[2] not in _SECONDS or not isfinite(seconds := float(found[1]) * _SECONDS[found[2]]):
+    if not found or found[2] not in _SECONDS:
         raise ValueError(f"{text!r} is not a duration: write seconds or 30s, 5m, 2h")
+    if (seconds := float(found[1]) * _SECONDS[found[2]]) > LONGEST:
+        raise ValueError(f"{text!r} is longer than a hundred years")
     return seconds
 
 

@@ -48,6 +48,10 @@ class Peer:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.hang_up()
+
+    def hang_up(self) -> None:
+        """At once."""
         self._writer.transport.abort()
 
     async def join(self, client_id: str) -> None:

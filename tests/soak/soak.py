@@ -15,7 +15,7 @@ from tests.soak.fodder import fill
 from tests.soak.gauge import Reading, read, use
 from tests.soak.knocker import Crowd, Knocker, Loris
 from tests.soak.logbook import Logbook
-from tests.soak.operator import Operator
+from tests.soak.operations import Operator
 from tests.soak.plan import Plan
 from tests.soak.publisher import Publisher
 from tests.soak.resetter import Mute, Resetter
@@ -59,8 +59,10 @@ class Soak:
         )
         self._actors = [actor(self._stage, random.Random(rng.random())) for actor in ACTORS]
         self._readings: list[Reading] = []
+        self._chains: dict[str, tuple[int, int]] = {}
         self._peaks = {"memory": 0, "files": 0}
         self._began = time.monotonic()
+        self._told = 0
 
     async def run(self) -> Outcome:
         """To the end, or to the first thing after which there is no going on."""
@@ -114,7 +116,10 @@ class Soak:
         found = await asyncio.to_thread(self._measure)
         self._readings += found
         told = ", ".join(f"{r.role} {r.memory >> 20} MiB, {r.files} files, {r.tasks} tasks" for r in found)
-        self._note(f"round {number + 1} of {self._plan.rounds}: {told}; {self._tally.faulty} faults")
+        self._note(f"round {number + 1} of {self._plan.rounds}: {told}")
+        for fault in self._tally.faults[self._told :]:
+            self._note("fault: " + fault.partition("\n")[0])
+        self._told = len(self._tally.faults)
 
     async def _is_quiet(self) -> bool:
         if not self._witnesses.quiet:
@@ -127,7 +132,20 @@ class Soak:
         rows = site.workers()
         speaker = "parent" if rows else "server"
         each = [(speaker, site.pid), *((f"worker {row['number']}", row["pid"]) for row in rows)]
-        return [read(role, site.cold, pid, lambda pid=pid: site.server.status(pid)) for role, pid in each]
+        upgraded = self._operator.upgraded()
+        return [
+            read(role, self._chain(role, pid, upgraded), pid, lambda pid=pid: site.server.status(pid))
+            for role, pid in each
+        ]
+
+    def _chain(self, role: str, pid: int, upgraded: bool) -> int:
+        """A process that is new took over from the one before it in an upgrade only: a worker is also started
+        anew when it was killed, or had nobody left in a drain that was then cancelled."""
+        chain, last = self._chains.get(role, (0, 0))
+        if pid != last and not (upgraded and chain):
+            chain += 1
+        self._chains[role] = chain, pid
+        return chain
 
     async def _until(self, seen: Callable[[], Any], what: str) -> None:
         """Look until it is so; that it is not is a fault, and no reason to stop."""

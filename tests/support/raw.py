@@ -1,6 +1,7 @@
 """A client by hand, for what a well-behaved library does not do."""
 
 import socket
+from collections.abc import Iterator
 from types import TracebackType
 
 from tests.support.server import DEADLINE
@@ -80,3 +81,21 @@ def masked(opcode: int, payload: bytes, *, fin: bool = True) -> bytes:
     else:
         size = bytes([0x80 | 126]) + n.to_bytes(2) if n < 1 << 16 else bytes([0x80 | 127]) + n.to_bytes(8)
     return bytes([0x80 * fin | opcode]) + size + bytes(4) + payload
+
+
+def heard(stream: bytes) -> Iterator[tuple[int, bytes]]:
+    """Opcode and payload of each whole frame that a server has sent: unmasked, unfragmented, uncompressed.
+    What is cut off at the end is left."""
+    at = 0
+    while len(stream) >= at + 2:
+        assert stream[at] & 0xF0 == 0x80, stream[at : at + 80]
+        size, head = stream[at + 1], 2
+        assert size < 128, "a server masks nothing"
+        if size > 125:
+            head = 4 if size == 126 else 10
+            size = int.from_bytes(stream[at + 2 : at + head])
+        end = at + head + size
+        if len(stream) < end:
+            return
+        yield stream[at] & 0x0F, stream[at + head : end]
+        at = end

@@ -39,6 +39,7 @@ class ServerProcess:
         environ: Mapping[str, str],
         command: Sequence[str] = (*WSCTL, "serve", "--port", "0"),
         serving: str = r"serving.* \"?url(?:=|\": \")([^\s\"]+)",
+        deadline: float = DEADLINE,
         **popen: Any,
     ) -> "ServerProcess":
         """Start it and wait until it says where it serves."""
@@ -54,7 +55,7 @@ class ServerProcess:
         )
         server = cls(process, environ)
         try:
-            server.url = server.wait_for_line(serving).group(1)
+            server.url = server.wait_for_line(serving, deadline).group(1)
         except BaseException:
             server.kill()
             raise

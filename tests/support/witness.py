@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from tests.support import frames
-from tests.support.raw import handshake, masked
+from tests.support.raw import handshake, heard, masked
 from tests.support.server import DEADLINE
-from wsctl.hub.frame import TEXT, Batch
+from wsctl.hub.frame import TEXT
 
 
 class Witness:
@@ -60,7 +60,7 @@ class Witness:
 
     def data(self) -> list[Any]:
         """What was published, in the order seen."""
-        return [frames.read(payload)["data"] for payload in Batch.read(bytes(self.stream)).payloads]
+        return [frame["data"] for frame in self._checked() if frame["type"] == "message"]
 
     def ids(self) -> list[tuple[int, int]]:
         found = re.findall(rb'"type":"message","id":"(\d+)-(\d+)"', self.stream)
@@ -79,7 +79,10 @@ class Witness:
         async with asyncio.timeout(DEADLINE):
             while not all(client.gone for client in self.clients):
                 await self._change()
-        self.data()
+        self._checked()
+
+    def _checked(self) -> list[frames.Frame]:
+        return [frames.read(payload) for opcode, payload in heard(bytes(self.stream)) if opcode == TEXT]
 
     async def _welcomed(self) -> None:
         async with asyncio.timeout(DEADLINE):

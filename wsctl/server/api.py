@@ -2,7 +2,6 @@
 
 import asyncio
 import hmac
-import math
 from http import HTTPStatus
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -21,6 +20,7 @@ from wsctl.server.node import Node
 from wsctl.server.openapi import CONTROL, Alive, Drained, Ended, Health, Status, Upgraded, refused, told
 from wsctl.server.page import MODULE_HEADERS
 from wsctl.server.page import headers as page_headers
+from wsctl.settings import LONGEST
 
 BODY_ALLOWANCE = 64 * 1024
 """Bytes a request body may have beyond the message in it: the addressees."""
@@ -105,6 +105,7 @@ class Drain(BaseModel):
     timeout: float | None = Field(
         None,
         ge=0,
+        le=LONGEST,
         description="Seconds from now, or from the end of --drain-delay; --shutdown-timeout if not given.",
     )
 
@@ -236,8 +237,6 @@ async def drain(request: Request, node: HasNode) -> JSONResponse:
     """Begin a drain, or move the deadline of the one that runs."""
     body = await body_of(request, BODY_ALLOWANCE)
     wanted = _parse(Drain, body) if body.strip() else Drain(timeout=None)
-    if wanted.timeout is not None and not math.isfinite(wanted.timeout):
-        raise Failure(HTTPStatus.BAD_REQUEST, "bad_request", "timeout: not a number of seconds")
     return _drained(node, lambda: node.driver.drain(wanted.timeout))
 
 

@@ -23,6 +23,10 @@ LINGER = 1.0
 """Seconds to read on after an error answer: closing over unread input would reset the connection
 before the answer is read (RFC 9112 section 9.6)."""
 
+MAX_UNREAD = 256 * 1024
+"""Bytes of a body that are read past although the answer is out: more than the largest usual one, so that
+whoever sends it all before reading finds the answer, and whoever never stops is not listened to."""
+
 HEAD_TOO_LARGE = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
 
 
@@ -67,6 +71,7 @@ class HttpProtocol(H11Protocol):
         self._entrance = entrance
         self._head_since: float | None = since
         self._refused = False
+        self._unread = 0
 
     @property
     def half_heard(self) -> bool:
@@ -81,6 +86,7 @@ class HttpProtocol(H11Protocol):
         super().data_received(data)
         if self.conn.their_state is not h11.IDLE:
             self._head_since = None
+        self._read_past(len(data))
 
     def check(self, now: float) -> None:
         """Once a second: a head that does not come is no longer waited for."""
@@ -116,9 +122,20 @@ class HttpProtocol(H11Protocol):
         if self.transport.is_closing():
             return
         self.transport.write(error_response(refused.status, refused.code, refused.message, refused.headers))
-        if not linger:
+        if linger:
+            self._hang_up()
+        else:
             self.transport.close()
-            return
+
+    def _read_past(self, size: int) -> None:
+        """What comes of a body when its request has been answered."""
+        answered = self.conn.their_state is h11.SEND_BODY and self.conn.our_state is h11.DONE
+        self._unread = self._unread + size if answered else 0
+        if self._unread > MAX_UNREAD and not self.transport.is_closing():
+            self._refused = True
+            self._hang_up()
+
+    def _hang_up(self) -> None:
         if self.transport.can_write_eof():
             self.transport.write_eof()
         self.loop.call_later(LINGER, self.transport.abort)

@@ -58,6 +58,7 @@ FEWEST: dict[str, Examples] = {
     "heartbeat": st.builds(messages.heartbeat, SECONDS, COUNTS, COUNTS.map(lambda n: n + 1)),
     "shutdown": a_shutdown(st.none()),
     "error": st.builds(messages.error, st.sampled_from(ErrorCode), st.text()),
+    "renewed": st.builds(messages.renewed, SECONDS),
 }
 """By type, frames with no optional field."""
 
@@ -187,6 +188,15 @@ def test_the_bounds_of_ids_are_the_servers() -> None:
     assert ids.is_valid("1" * MAX_SINCE)
     for wrong in ("", "1" * (MAX_SINCE + 1), "1 0", "é"):
         assert not ids.is_valid(wrong)
+
+
+@given(st.text())
+def test_a_wish_to_renew_as_described_is_understood(token: str) -> None:
+    wish = {"type": "renew", "token": token}
+    assert validator_of("renew").is_valid(wish)
+    assert messages.renewal(json.dumps(wish)) == messages.Renewal(token)
+    for wrong in ({"type": "renew"}, wish | {"token": 5}, wish | {"more": 1}):
+        assert not validator_of("renew").is_valid(wrong)
 
 
 def test_each_code_of_an_error_is_listed() -> None:

@@ -1,11 +1,11 @@
 """How long clients may stay, and how they renew that."""
 
-import json
 from dataclasses import dataclass, field
 
 import pytest
 
 from tests.support.connections import RecordedConnection
+from tests.support.frames import read
 from wsctl.hub.connection import Ending
 from wsctl.hub.manager import ConnectionManager
 from wsctl.server.credentials.judge import Denied, Granted
@@ -76,7 +76,7 @@ def test_a_renewal_moves_the_end_and_says_how_far() -> None:
     assert Renewals(judge, leases).takes(bob, '{"type": "renew", "token": "new"}')
     assert judge.asked == [("new", "bob")]
     assert leases.of(bob) == 1060.0
-    assert json.loads(bob.payloads[0]) == {"type": "renewed", "expires_in_s": 60.0}
+    assert read(bob.payloads[0]) == {"type": "renewed", "expires_in_s": 60.0}
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ def test_a_refused_renewal_leaves_what_there_was(text: str, verdict: Granted | D
     bob = _client()
     leases.grant(bob, 1001.0)
     assert Renewals(Fixed(verdict), leases).takes(bob, text)
-    answer = json.loads(bob.payloads[0])
+    answer = read(bob.payloads[0])
     assert (answer["type"], answer["code"]) == ("error", "renewal_refused")
     assert "t0p" not in answer["message"]
     assert (leases.of(bob), bob.closed) == (1001.0, None)

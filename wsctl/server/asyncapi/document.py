@@ -15,6 +15,7 @@ _WHAT = {
     "heartbeat": "The periodic test message. It has no id and is not kept for clients that resume.",
     "shutdown": "A drain began, its deadline moved, or it was cancelled.",
     "error": "Something was not taken, or the server is cut off; the connection stays open.",
+    "renewed": "The answer to `renew`: the connection may stay.",
 }
 
 _TEXT: dict[str, Any] = {
@@ -24,6 +25,15 @@ _TEXT: dict[str, Any] = {
     "payload": {"type": "string", "description": "At most `--max-message-size` bytes of UTF-8."},
     "examples": [{"name": "hello", "payload": "hello"}],
 }
+
+_RENEW: dict[str, Any] = {
+    "title": "renew",
+    "summary": "Credentials in place of those that end, where the server has `--auth jwt`; for it alone.",
+    "payload": ref("renew"),
+    "examples": [{"name": "renew", "payload": {"type": "renew", "token": "eyJhbGciOi..."}}],
+}
+
+_OF_CLIENTS = {"text": _TEXT, "renew": _RENEW}
 
 CLOSE_CODES = [
     {"code": int(code), "name": code.name, "meaning": code.meaning, "reconnect": not is_final(code)}
@@ -53,13 +63,13 @@ def document(host: str, scheme: str = "ws", root_path: str = "") -> dict[str, An
         "operations": _operations(),
         "components": {
             "schemas": SCHEMAS,
-            "messages": {kind: _message(kind) for kind in FRAMES} | {"text": _TEXT},
+            "messages": {kind: _message(kind) for kind in FRAMES} | _OF_CLIENTS,
         },
     }
 
 
 def _channel() -> dict[str, Any]:
-    kinds = (*FRAMES, "text")
+    kinds = (*FRAMES, *_OF_CLIENTS)
     return {
         "address": "/ws/{client_id}",
         "title": "One client's connection",
@@ -90,17 +100,26 @@ def _description() -> str:
 
 def _handshake() -> dict[str, Any]:
     """What a handshake may carry (WebSockets Bindings 0.1.0, Channel Binding Object)."""
-    since = {"description": "The id of the last message seen: what came after it follows the welcome."}
+    since = "The id of the last message seen: what came after it follows the welcome."
     origin = "Browsers send it: it must be the server's own or one of `--allow-origin`."
+    bearer = "`Bearer TOKEN`, where the server has `--auth`."
+    protocol = "The same from browsers: `wsctl, bearer.BASE64URL-OF-TOKEN`."
     return {
         "method": "GET",
-        "query": {"type": "object", "properties": {"since": {"allOf": [ref("messageId")], **since}}},
-        "headers": {
-            "type": "object",
-            "properties": {"Origin": {"type": "string", "description": origin}},
-        },
+        "query": _strings(since={"allOf": [ref("messageId")], "description": since}),
+        "headers": _strings(
+            **{
+                "Origin": {"type": "string", "description": origin},
+                "Authorization": {"type": "string", "description": bearer},
+                "Sec-WebSocket-Protocol": {"type": "string", "description": protocol},
+            }
+        ),
         "bindingVersion": "0.1.0",
     }
+
+
+def _strings(**properties: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "object", "properties": properties}
 
 
 def _operations() -> dict[str, Any]:
@@ -117,6 +136,12 @@ def _operations() -> dict[str, Any]:
             "channel": channel,
             "messages": named("text"),
             "reply": {"channel": channel, "messages": named("message", "error")},
+        },
+        "renew": {
+            "action": "receive",
+            "channel": channel,
+            "messages": named("renew"),
+            "reply": {"channel": channel, "messages": named("renewed", "error")},
         },
     }
 

@@ -34,7 +34,9 @@ _ENCODED: dict[str, dict[str, bytes]] = {
             ErrorCode.PUBLISH_DISABLED, "this server does not take messages from clients"
         ),
         ErrorCode.DEGRADED: messages.error(ErrorCode.DEGRADED, "messages are not shared for now"),
+        ErrorCode.RENEWAL_REFUSED: messages.error(ErrorCode.RENEWAL_REFUSED, "the token has expired"),
     },
+    "renewed": {"forAnHour": messages.renewed(3600.0)},
 }
 
 

@@ -115,7 +115,14 @@ FRAMES: dict[str, Schema] = {
         code={"type": "string", "enum": [code.value for code in ErrorCode]},
         message={"type": "string", "description": "For people."},
     ),
+    "renewed": _frame(
+        "renewed",
+        expires_in_s={"type": "number", "minimum": 0, "description": "Seconds that they are good for."},
+    ),
 }
 """What a server sends, by `type`."""
 
-SCHEMAS: dict[str, Schema] = {"clientId": CLIENT_ID, "messageId": MESSAGE_ID, **FRAMES}
+RENEW: Schema = _frame("renew", token={"type": "string", "description": "As when connecting."})
+"""The one text of a client that is for the server and nobody else, where it has `--auth jwt`."""
+
+SCHEMAS: dict[str, Schema] = {"clientId": CLIENT_ID, "messageId": MESSAGE_ID, "renew": RENEW, **FRAMES}

@@ -4,15 +4,15 @@ from collections.abc import Iterable
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
-from fastapi.responses import PlainTextResponse
 
 from wsctl.server.api import OPERATORS, HasNode
 from wsctl.server.metrics import OWN, PUBLIC, scrape
 from wsctl.server.metrics.facts import families
 from wsctl.server.metrics.family import Family, told
 from wsctl.server.node import Node
+from wsctl.server.openapi import CONTROL
 
-router = APIRouter(dependencies=OPERATORS)
+router = APIRouter(dependencies=OPERATORS, responses={**CONTROL})
 
 
 async def own(node: Node) -> list[Family]:
@@ -28,8 +28,8 @@ async def answer(found: Iterable[Family], request: Request) -> Response:
 
 @router.get(
     PUBLIC,
-    response_class=PlainTextResponse,
-    responses={200: {"content": {"application/openmetrics-text": {"schema": {"type": "string"}}}}},
+    response_class=Response,
+    responses={200: {"content": {"text/plain": {}, "application/openmetrics-text": {}}}},
     summary="Metrics for Prometheus",
 )
 async def metrics(request: Request, node: HasNode) -> Response:
