@@ -14,6 +14,7 @@ _wsctl_value() {
         serve:--drain-delay) takes=any ;;
         serve:--drain-spread) takes=any ;;
         serve:--reconnect-window) takes=any ;;
+        serve:--stop-timeout) takes=any ;;
         serve:--broadcast-interval) takes=any ;;
         serve:--history) takes=any ;;
         serve:--history-bytes) takes=any ;;
@@ -25,6 +26,9 @@ _wsctl_value() {
         serve:--max-queue) takes=any ;;
         serve:--rate) takes=any ;;
         serve:--allow-origin) takes=any ;;
+        serve:--auth) takes=word words='none token jwt' ;;
+        serve:--jwt-key) takes=path ;;
+        serve:--jwt-audience) takes=any ;;
         serve:--workers) takes=any ;;
         serve:--ssl-certfile) takes=path ;;
         serve:--ssl-keyfile) takes=path ;;
@@ -34,6 +38,40 @@ _wsctl_value() {
         serve:--log-format) takes=word words='auto text json' ;;
         serve:--ping-interval) takes=any ;;
         serve:--ping-timeout) takes=any ;;
+        check:--unit) takes=any ;;
+        check:--host) takes=any ;;
+        check:--port) takes=any ;;
+        check:--uds) takes=path ;;
+        check:--fd) takes=any ;;
+        check:--backlog) takes=any ;;
+        check:--shutdown-timeout) takes=any ;;
+        check:--drain-delay) takes=any ;;
+        check:--drain-spread) takes=any ;;
+        check:--reconnect-window) takes=any ;;
+        check:--stop-timeout) takes=any ;;
+        check:--broadcast-interval) takes=any ;;
+        check:--history) takes=any ;;
+        check:--history-bytes) takes=any ;;
+        check:--redis) takes=any ;;
+        check:--redis-prefix) takes=any ;;
+        check:--max-draining) takes=any ;;
+        check:--max-connections) takes=any ;;
+        check:--max-message-size) takes=any ;;
+        check:--max-queue) takes=any ;;
+        check:--rate) takes=any ;;
+        check:--allow-origin) takes=any ;;
+        check:--auth) takes=word words='none token jwt' ;;
+        check:--jwt-key) takes=path ;;
+        check:--jwt-audience) takes=any ;;
+        check:--workers) takes=any ;;
+        check:--ssl-certfile) takes=path ;;
+        check:--ssl-keyfile) takes=path ;;
+        check:--forwarded-allow-ips) takes=any ;;
+        check:--root-path) takes=any ;;
+        check:--log-level) takes=word words='debug info warning error' ;;
+        check:--log-format) takes=word words='auto text json' ;;
+        check:--ping-interval) takes=any ;;
+        check:--ping-timeout) takes=any ;;
         client:--id) takes=any ;;
         client:--url) takes=any ;;
         client:--port) takes=any ;;
@@ -57,7 +95,15 @@ _wsctl_value() {
         stress:--id) takes=any ;;
         stress:--url) takes=any ;;
         stress:--port) takes=any ;;
+        stress:--jwt-key) takes=path ;;
+        stress:--jwt-audience) takes=any ;;
+        token:--id) takes=any ;;
+        token:--ttl) takes=any ;;
+        token:--jwt-key) takes=path ;;
+        token:--jwt-audience) takes=any ;;
         generate:--output | generate:-o) takes=path ;;
+        generate:--upstream) takes=any ;;
+        generate:--program) takes=path ;;
         generate:--host) takes=any ;;
         generate:--port) takes=any ;;
         generate:--uds) takes=path ;;
@@ -67,6 +113,7 @@ _wsctl_value() {
         generate:--drain-delay) takes=any ;;
         generate:--drain-spread) takes=any ;;
         generate:--reconnect-window) takes=any ;;
+        generate:--stop-timeout) takes=any ;;
         generate:--broadcast-interval) takes=any ;;
         generate:--history) takes=any ;;
         generate:--history-bytes) takes=any ;;
@@ -78,6 +125,9 @@ _wsctl_value() {
         generate:--max-queue) takes=any ;;
         generate:--rate) takes=any ;;
         generate:--allow-origin) takes=any ;;
+        generate:--auth) takes=word words='none token jwt' ;;
+        generate:--jwt-key) takes=path ;;
+        generate:--jwt-audience) takes=any ;;
         generate:--workers) takes=any ;;
         generate:--ssl-certfile) takes=path ;;
         generate:--ssl-keyfile) takes=path ;;
@@ -95,7 +145,8 @@ _wsctl_argument() {
     takes='' words=''
     case $1:$2 in
         broadcast:0) takes=any ;;
-        generate:0) takes=word words='python' ;;
+        generate:0) takes=word words='systemd systemd-socket systemd-template nginx docker compose k8s grafana alerts python node browser react' ;;
+        docs:0) takes=word words='quickstart examples architecture protocol deploy operations' ;;
         completions:0) takes=word words='bash zsh fish powershell' ;;
     esac
 }
@@ -104,14 +155,17 @@ _wsctl_options() {
     takes=word words=''
     case $1 in
         '') words='--version --no-color -h --help' ;;
-        serve) words='--host --port --uds --fd --backlog --shutdown-timeout --drain-delay --drain-spread --reconnect-window --broadcast-interval --history --history-bytes --redis --redis-prefix --max-draining --max-connections --max-message-size --max-queue --rate --allow-origin --client-publish --no-client-publish --workers --ssl-certfile --ssl-keyfile --proxy-headers --no-proxy-headers --forwarded-allow-ips --root-path --log-level --log-format --access-log --no-access-log --ping-interval --ping-timeout -h --help' ;;
+        serve) words='--host --port --uds --fd --backlog --shutdown-timeout --drain-delay --drain-spread --reconnect-window --stop-timeout --broadcast-interval --history --history-bytes --redis --redis-prefix --max-draining --max-connections --max-message-size --max-queue --rate --allow-origin --client-publish --no-client-publish --auth --jwt-key --jwt-audience --auth-query --no-auth-query --workers --ssl-certfile --ssl-keyfile --proxy-headers --no-proxy-headers --forwarded-allow-ips --root-path --log-level --log-format --access-log --no-access-log --ping-interval --ping-timeout -h --help' ;;
+        check) words='--unit --json --host --port --uds --fd --backlog --shutdown-timeout --drain-delay --drain-spread --reconnect-window --stop-timeout --broadcast-interval --history --history-bytes --redis --redis-prefix --max-draining --max-connections --max-message-size --max-queue --rate --allow-origin --client-publish --no-client-publish --auth --jwt-key --jwt-audience --auth-query --no-auth-query --workers --ssl-certfile --ssl-keyfile --proxy-headers --no-proxy-headers --forwarded-allow-ips --root-path --log-level --log-format --access-log --no-access-log --ping-interval --ping-timeout -h --help' ;;
         client) words='--id --url --port --clients --count --for --json -h --help' ;;
         broadcast) words='--to --parse --url --port --json -h --help' ;;
         status) words='--clients --watch --url --port --json -h --help' ;;
         drain) words='--timeout --cancel --no-wait --url --port --json -h --help' ;;
         upgrade) words='--no-wait --url --port --json -h --help' ;;
-        stress) words='--clients --duration --rate --size --id --url --port --json -h --help' ;;
-        generate) words='--output -o --force --host --port --uds --fd --backlog --shutdown-timeout --drain-delay --drain-spread --reconnect-window --broadcast-interval --history --history-bytes --redis --redis-prefix --max-draining --max-connections --max-message-size --max-queue --rate --allow-origin --client-publish --no-client-publish --workers --ssl-certfile --ssl-keyfile --proxy-headers --no-proxy-headers --forwarded-allow-ips --root-path --log-level --log-format --access-log --no-access-log --ping-interval --ping-timeout -h --help' ;;
+        stress) words='--clients --duration --rate --size --id --url --port --jwt-key --jwt-audience --json -h --help' ;;
+        token) words='--id --ttl --jwt-key --jwt-audience --json -h --help' ;;
+        generate) words='--output -o --force --upstream --program --host --port --uds --fd --backlog --shutdown-timeout --drain-delay --drain-spread --reconnect-window --stop-timeout --broadcast-interval --history --history-bytes --redis --redis-prefix --max-draining --max-connections --max-message-size --max-queue --rate --allow-origin --client-publish --no-client-publish --auth --jwt-key --jwt-audience --auth-query --no-auth-query --workers --ssl-certfile --ssl-keyfile --proxy-headers --no-proxy-headers --forwarded-allow-ips --root-path --log-level --log-format --access-log --no-access-log --ping-interval --ping-timeout -h --help' ;;
+        docs) words='--no-pager -h --help' ;;
         completions) words='-h --help' ;;
     esac
 }
@@ -164,7 +218,7 @@ _wsctl() {
     elif [[ -z $ended && $current == -* ]]; then
         _wsctl_options "$command"
     elif [[ -z $command ]]; then
-        takes=word words='serve client broadcast status drain upgrade stress generate completions'
+        takes=word words='serve check client broadcast status drain upgrade stress token generate docs completions'
     else
         _wsctl_argument "$command" "$place"
     fi

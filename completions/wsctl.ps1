@@ -5,13 +5,16 @@ Register-ArgumentCompleter -Native -CommandName wsctl -ScriptBlock {
 
     $commands = @(
         @{ Name = 'serve'; Help = 'Run a server; on Ctrl-C or SIGTERM it drains: clients may leave by themselves, then it ends.' }
+        @{ Name = 'check'; Help = 'Say what will bite a server with these settings on this machine, and how to mend it.' }
         @{ Name = 'client'; Help = 'Show what arrives, send what is typed, and reconnect when the connection is lost.' }
         @{ Name = 'broadcast'; Help = 'Send one message to every client, or to some; prints its id and how many got it.' }
         @{ Name = 'status'; Help = 'Show phase, connections, rates and drain of the servers of this machine, or of one elsewhere.' }
         @{ Name = 'drain'; Help = 'Drain a server, or move the deadline of its drain, and show it to its end.' }
         @{ Name = 'upgrade'; Help = 'Replace a running server by a fresh process, and show that to its end.' }
         @{ Name = 'stress'; Help = 'Put clients on servers, send messages, and account for each one that is due.' }
+        @{ Name = 'token'; Help = 'Make a token with which one client connects to a server of ''--auth jwt''.' }
         @{ Name = 'generate'; Help = 'Print a ready file, filled from the same settings as ''wsctl serve''.' }
+        @{ Name = 'docs'; Help = 'Show a page of the manual, or without TOPIC which there are.' }
         @{ Name = 'completions'; Help = 'Print the completion script of a shell.' }
     )
     # By command; '' is before the command. A flag takes nothing.
@@ -32,6 +35,7 @@ Register-ArgumentCompleter -Native -CommandName wsctl -ScriptBlock {
             @{ Name = '--drain-delay'; Help = 'Readiness fails first; clients are still taken that long, and told after it. [default: 0]'; Takes = 'any'; Words = @() }
             @{ Name = '--drain-spread'; Help = 'Before the deadline, the remaining clients are closed evenly over that long. [default: 0]'; Takes = 'any'; Words = @() }
             @{ Name = '--reconnect-window'; Help = 'Clients are asked to leave, each at its own moment in that time. [default: 0]'; Takes = 'any'; Words = @() }
+            @{ Name = '--stop-timeout'; Help = 'Time the platform leaves between SIGTERM and SIGKILL.'; Takes = 'any'; Words = @() }
             @{ Name = '--broadcast-interval'; Help = 'Time between two periodic test messages; 0 turns them off. [default: 10]'; Takes = 'any'; Words = @() }
             @{ Name = '--history'; Help = 'Messages kept for clients that resume; 0 keeps none. [default: 10000]'; Takes = 'any'; Words = @() }
             @{ Name = '--history-bytes'; Help = 'Bytes of them that are kept at most. [default: 67108864]'; Takes = 'any'; Words = @() }
@@ -45,6 +49,58 @@ Register-ArgumentCompleter -Native -CommandName wsctl -ScriptBlock {
             @{ Name = '--allow-origin'; Help = 'Let browsers from this origin connect (repeat; * for all).'; Takes = 'any'; Words = @() }
             @{ Name = '--client-publish'; Help = 'Whether what a client sends is broadcast. [default: on]' }
             @{ Name = '--no-client-publish'; Help = 'The opposite of --client-publish.' }
+            @{ Name = '--auth'; Help = 'What a client must show to connect: none, token or jwt. [default: none]'; Takes = 'word'; Words = @('none', 'token', 'jwt') }
+            @{ Name = '--jwt-key'; Help = 'Checks a JWT: a public key (PEM), a JWKS, or else a shared secret.'; Takes = 'file'; Words = @() }
+            @{ Name = '--jwt-audience'; Help = 'Audience that a JWT must be for.'; Takes = 'any'; Words = @() }
+            @{ Name = '--auth-query'; Help = 'Take a client''s token from ?access_token= too. [default: off]' }
+            @{ Name = '--no-auth-query'; Help = 'The opposite of --auth-query.' }
+            @{ Name = '--workers'; Help = 'Processes that serve on the same address. [default: 1]'; Takes = 'any'; Words = @() }
+            @{ Name = '--ssl-certfile'; Help = 'Certificate chain, PEM.'; Takes = 'file'; Words = @() }
+            @{ Name = '--ssl-keyfile'; Help = 'Private key, PEM.'; Takes = 'file'; Words = @() }
+            @{ Name = '--proxy-headers'; Help = 'Believe X-Forwarded-* from trusted proxies. [default: on]' }
+            @{ Name = '--no-proxy-headers'; Help = 'The opposite of --proxy-headers.' }
+            @{ Name = '--forwarded-allow-ips'; Help = 'Proxies to believe; loopback unless given.'; Takes = 'any'; Words = @() }
+            @{ Name = '--root-path'; Help = 'Path under which a proxy serves this server.'; Takes = 'any'; Words = @() }
+            @{ Name = '--log-level'; Help = 'debug, info, warning or error. [default: info]'; Takes = 'word'; Words = @('debug', 'info', 'warning', 'error') }
+            @{ Name = '--log-format'; Help = 'auto, text or json. [default: auto]'; Takes = 'word'; Words = @('auto', 'text', 'json') }
+            @{ Name = '--access-log'; Help = 'Log each HTTP request. [default: off]' }
+            @{ Name = '--no-access-log'; Help = 'The opposite of --access-log.' }
+            @{ Name = '--ping-interval'; Help = 'Silence after which a client is pinged. [default: 20]'; Takes = 'any'; Words = @() }
+            @{ Name = '--ping-timeout'; Help = 'Time a client has to answer a ping. [default: 20]'; Takes = 'any'; Words = @() }
+            @{ Name = '-h'; Help = 'Show this message and exit.' }
+            @{ Name = '--help'; Help = 'Show this message and exit.' }
+        )
+        'check' = @(
+            @{ Name = '--unit'; Help = 'The systemd service that is to run the server.'; Takes = 'any'; Words = @() }
+            @{ Name = '--json'; Help = 'Print JSON: one object, or one a line.' }
+            @{ Name = '--host'; Help = 'Address to listen on. [default: 127.0.0.1]'; Takes = 'any'; Words = @() }
+            @{ Name = '--port'; Help = 'Port to listen on; 0 picks one and prints it. [default: 8000]'; Takes = 'any'; Words = @() }
+            @{ Name = '--uds'; Help = 'Listen on a Unix socket instead.'; Takes = 'file'; Words = @() }
+            @{ Name = '--fd'; Help = 'Listen on a socket inherited as this descriptor.'; Takes = 'any'; Words = @() }
+            @{ Name = '--backlog'; Help = 'Connections the kernel may hold for us. [default: 2048]'; Takes = 'any'; Words = @() }
+            @{ Name = '--shutdown-timeout'; Help = 'Longest drain; then clients are closed by force. [default: 1800]'; Takes = 'any'; Words = @() }
+            @{ Name = '--drain-delay'; Help = 'Readiness fails first; clients are still taken that long, and told after it. [default: 0]'; Takes = 'any'; Words = @() }
+            @{ Name = '--drain-spread'; Help = 'Before the deadline, the remaining clients are closed evenly over that long. [default: 0]'; Takes = 'any'; Words = @() }
+            @{ Name = '--reconnect-window'; Help = 'Clients are asked to leave, each at its own moment in that time. [default: 0]'; Takes = 'any'; Words = @() }
+            @{ Name = '--stop-timeout'; Help = 'Time the platform leaves between SIGTERM and SIGKILL.'; Takes = 'any'; Words = @() }
+            @{ Name = '--broadcast-interval'; Help = 'Time between two periodic test messages; 0 turns them off. [default: 10]'; Takes = 'any'; Words = @() }
+            @{ Name = '--history'; Help = 'Messages kept for clients that resume; 0 keeps none. [default: 10000]'; Takes = 'any'; Words = @() }
+            @{ Name = '--history-bytes'; Help = 'Bytes of them that are kept at most. [default: 67108864]'; Takes = 'any'; Words = @() }
+            @{ Name = '--redis'; Help = 'Share messages, history and presence with other servers.'; Takes = 'any'; Words = @() }
+            @{ Name = '--redis-prefix'; Help = 'What its keys begin with. [default: wsctl]'; Takes = 'any'; Words = @() }
+            @{ Name = '--max-draining'; Help = 'Servers of one Redis that drain at a time; the others wait. 0: all.'; Takes = 'any'; Words = @() }
+            @{ Name = '--max-connections'; Help = 'Clients at a time; from the limit of open files unless given.'; Takes = 'any'; Words = @() }
+            @{ Name = '--max-message-size'; Help = 'Longest message a client may send. [default: 65536]'; Takes = 'any'; Words = @() }
+            @{ Name = '--max-queue'; Help = 'Bytes that may wait for one client. [default: 1048576]'; Takes = 'any'; Words = @() }
+            @{ Name = '--rate'; Help = 'Messages a client may send: 20/s:40 is 40 at once. [default: 20/s:40]'; Takes = 'any'; Words = @() }
+            @{ Name = '--allow-origin'; Help = 'Let browsers from this origin connect (repeat; * for all).'; Takes = 'any'; Words = @() }
+            @{ Name = '--client-publish'; Help = 'Whether what a client sends is broadcast. [default: on]' }
+            @{ Name = '--no-client-publish'; Help = 'The opposite of --client-publish.' }
+            @{ Name = '--auth'; Help = 'What a client must show to connect: none, token or jwt. [default: none]'; Takes = 'word'; Words = @('none', 'token', 'jwt') }
+            @{ Name = '--jwt-key'; Help = 'Checks a JWT: a public key (PEM), a JWKS, or else a shared secret.'; Takes = 'file'; Words = @() }
+            @{ Name = '--jwt-audience'; Help = 'Audience that a JWT must be for.'; Takes = 'any'; Words = @() }
+            @{ Name = '--auth-query'; Help = 'Take a client''s token from ?access_token= too. [default: off]' }
+            @{ Name = '--no-auth-query'; Help = 'The opposite of --auth-query.' }
             @{ Name = '--workers'; Help = 'Processes that serve on the same address. [default: 1]'; Takes = 'any'; Words = @() }
             @{ Name = '--ssl-certfile'; Help = 'Certificate chain, PEM.'; Takes = 'file'; Words = @() }
             @{ Name = '--ssl-keyfile'; Help = 'Private key, PEM.'; Takes = 'file'; Words = @() }
@@ -116,6 +172,17 @@ Register-ArgumentCompleter -Native -CommandName wsctl -ScriptBlock {
             @{ Name = '--id'; Help = 'Clients connect as PREFIX-1 to PREFIX-N.'; Takes = 'any'; Words = @() }
             @{ Name = '--url'; Help = 'Address of a server elsewhere (repeat: several that share their messages).'; Takes = 'any'; Words = @() }
             @{ Name = '--port'; Help = 'Which server of this machine.'; Takes = 'any'; Words = @() }
+            @{ Name = '--jwt-key'; Help = 'Signs tokens: a private key (PEM or JWK), or else a shared secret.'; Takes = 'file'; Words = @() }
+            @{ Name = '--jwt-audience'; Help = 'Audience that the tokens are for.'; Takes = 'any'; Words = @() }
+            @{ Name = '--json'; Help = 'Print JSON: one object, or one a line.' }
+            @{ Name = '-h'; Help = 'Show this message and exit.' }
+            @{ Name = '--help'; Help = 'Show this message and exit.' }
+        )
+        'token' = @(
+            @{ Name = '--id'; Help = 'Client id that it is for.'; Takes = 'any'; Words = @() }
+            @{ Name = '--ttl'; Help = 'How long it is good.'; Takes = 'any'; Words = @() }
+            @{ Name = '--jwt-key'; Help = 'Signs tokens: a private key (PEM or JWK), or else a shared secret.'; Takes = 'file'; Words = @() }
+            @{ Name = '--jwt-audience'; Help = 'Audience that the tokens are for.'; Takes = 'any'; Words = @() }
             @{ Name = '--json'; Help = 'Print JSON: one object, or one a line.' }
             @{ Name = '-h'; Help = 'Show this message and exit.' }
             @{ Name = '--help'; Help = 'Show this message and exit.' }
@@ -124,6 +191,8 @@ Register-ArgumentCompleter -Native -CommandName wsctl -ScriptBlock {
             @{ Name = '--output'; Help = 'Write it there, not to stdout.'; Takes = 'file'; Words = @() }
             @{ Name = '-o'; Help = 'Write it there, not to stdout.'; Takes = 'file'; Words = @() }
             @{ Name = '--force'; Help = 'Write over a file that is there.' }
+            @{ Name = '--upstream'; Help = 'For nginx: a server behind it (repeat).'; Takes = 'any'; Words = @() }
+            @{ Name = '--program'; Help = 'For systemd: where wsctl is, unless it is this one.'; Takes = 'file'; Words = @() }
             @{ Name = '--host'; Help = 'Address to listen on. [default: 127.0.0.1]'; Takes = 'any'; Words = @() }
             @{ Name = '--port'; Help = 'Port to listen on; 0 picks one and prints it. [default: 8000]'; Takes = 'any'; Words = @() }
             @{ Name = '--uds'; Help = 'Listen on a Unix socket instead.'; Takes = 'file'; Words = @() }
@@ -133,6 +202,7 @@ Register-ArgumentCompleter -Native -CommandName wsctl -ScriptBlock {
             @{ Name = '--drain-delay'; Help = 'Readiness fails first; clients are still taken that long, and told after it. [default: 0]'; Takes = 'any'; Words = @() }
             @{ Name = '--drain-spread'; Help = 'Before the deadline, the remaining clients are closed evenly over that long. [default: 0]'; Takes = 'any'; Words = @() }
             @{ Name = '--reconnect-window'; Help = 'Clients are asked to leave, each at its own moment in that time. [default: 0]'; Takes = 'any'; Words = @() }
+            @{ Name = '--stop-timeout'; Help = 'Time the platform leaves between SIGTERM and SIGKILL.'; Takes = 'any'; Words = @() }
             @{ Name = '--broadcast-interval'; Help = 'Time between two periodic test messages; 0 turns them off. [default: 10]'; Takes = 'any'; Words = @() }
             @{ Name = '--history'; Help = 'Messages kept for clients that resume; 0 keeps none. [default: 10000]'; Takes = 'any'; Words = @() }
             @{ Name = '--history-bytes'; Help = 'Bytes of them that are kept at most. [default: 67108864]'; Takes = 'any'; Words = @() }
@@ -146,6 +216,11 @@ Register-ArgumentCompleter -Native -CommandName wsctl -ScriptBlock {
             @{ Name = '--allow-origin'; Help = 'Let browsers from this origin connect (repeat; * for all).'; Takes = 'any'; Words = @() }
             @{ Name = '--client-publish'; Help = 'Whether what a client sends is broadcast. [default: on]' }
             @{ Name = '--no-client-publish'; Help = 'The opposite of --client-publish.' }
+            @{ Name = '--auth'; Help = 'What a client must show to connect: none, token or jwt. [default: none]'; Takes = 'word'; Words = @('none', 'token', 'jwt') }
+            @{ Name = '--jwt-key'; Help = 'Checks a JWT: a public key (PEM), a JWKS, or else a shared secret.'; Takes = 'file'; Words = @() }
+            @{ Name = '--jwt-audience'; Help = 'Audience that a JWT must be for.'; Takes = 'any'; Words = @() }
+            @{ Name = '--auth-query'; Help = 'Take a client''s token from ?access_token= too. [default: off]' }
+            @{ Name = '--no-auth-query'; Help = 'The opposite of --auth-query.' }
             @{ Name = '--workers'; Help = 'Processes that serve on the same address. [default: 1]'; Takes = 'any'; Words = @() }
             @{ Name = '--ssl-certfile'; Help = 'Certificate chain, PEM.'; Takes = 'file'; Words = @() }
             @{ Name = '--ssl-keyfile'; Help = 'Private key, PEM.'; Takes = 'file'; Words = @() }
@@ -162,6 +237,11 @@ Register-ArgumentCompleter -Native -CommandName wsctl -ScriptBlock {
             @{ Name = '-h'; Help = 'Show this message and exit.' }
             @{ Name = '--help'; Help = 'Show this message and exit.' }
         )
+        'docs' = @(
+            @{ Name = '--no-pager'; Help = 'Print it all at once.' }
+            @{ Name = '-h'; Help = 'Show this message and exit.' }
+            @{ Name = '--help'; Help = 'Show this message and exit.' }
+        )
         'completions' = @(
             @{ Name = '-h'; Help = 'Show this message and exit.' }
             @{ Name = '--help'; Help = 'Show this message and exit.' }
@@ -172,7 +252,10 @@ Register-ArgumentCompleter -Native -CommandName wsctl -ScriptBlock {
             @{ Takes = 'any'; Words = @(); Repeats = $false }
         )
         'generate' = @(
-            @{ Takes = 'word'; Words = @('python'); Repeats = $false }
+            @{ Takes = 'word'; Words = @('systemd', 'systemd-socket', 'systemd-template', 'nginx', 'docker', 'compose', 'k8s', 'grafana', 'alerts', 'python', 'node', 'browser', 'react'); Repeats = $false }
+        )
+        'docs' = @(
+            @{ Takes = 'word'; Words = @('quickstart', 'examples', 'architecture', 'protocol', 'deploy', 'operations'); Repeats = $false }
         )
         'completions' = @(
             @{ Takes = 'word'; Words = @('bash', 'zsh', 'fish', 'powershell'); Repeats = $false }

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
+from tests.support.browser import NAMES as BROWSERS
+from tests.support.browser import Browser, Page, find_browser, running_browser
 from tests.support.programs import need
 from tests.support.server import ServerProcess
 from tests.support.store import StoreProcess
@@ -20,6 +22,7 @@ settings.load_profile("tests")
 
 StartServer = Callable[..., ServerProcess]
 StartStore = Callable[..., Any]
+NewPage = Callable[[], Page]
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -114,3 +117,28 @@ def store(request: pytest.FixtureRequest, start_store: StartStore) -> StoreProce
     """A server with nothing in it, of each kind."""
     alone: StoreProcess = start_store(kind=request.param)
     return alone
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    path = find_browser()
+    if path is None:
+        reason = f"no browser: none of {', '.join(BROWSERS)} is on PATH"
+        if os.environ.get("CI"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    with running_browser(path) as running:
+        yield running
+
+
+@pytest.fixture
+def new_page(browser: Browser) -> Iterator[NewPage]:
+    """Tabs of one person's browser."""
+    profile = browser.new_profile()
+    yield lambda: browser.new_page(profile)
+    browser.command("Target.disposeBrowserContext", {"browserContextId": profile})
+
+
+@pytest.fixture
+def page(new_page: NewPage) -> Page:
+    return new_page()

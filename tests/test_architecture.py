@@ -35,8 +35,11 @@ ROOMS = {
     "uvicorn": {"server"},
     "starlette": {"server"},
     "h11": {"server"},
+    "jwt": {"server"},
+    "cryptography": {"server"},
     "pydantic": {"server"},
     "redis": {"hub"},
+    "prometheus_client": {"server"},
     "websockets": {"server", "client"},
     "uvloop": {"server", "client", "cli"},
 }
@@ -220,7 +223,7 @@ HELP = """
 import sys
 from wsctl.cli.app import run
 code = run(sys.argv[1:])
-heavy = {"fastapi", "uvicorn", "websockets", "redis", "asyncio"} & set(sys.modules)
+heavy = {"fastapi", "uvicorn", "websockets", "redis", "asyncio", "jwt"} & set(sys.modules)
 print(sorted(heavy), file=sys.stderr)
 sys.exit(code)
 """
@@ -231,13 +234,16 @@ sys.exit(code)
     [
         (),
         ("serve",),
+        ("check",),
         ("client",),
         ("broadcast",),
         ("status",),
         ("drain",),
         ("upgrade",),
         ("stress",),
+        ("token",),
         ("generate",),
+        ("docs",),
         ("completions",),
     ],
 )

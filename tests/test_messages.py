@@ -154,3 +154,46 @@ def test_nobody_can_pass_for_the_server() -> None:
     with pytest.raises(InvalidClientId, match="server"):
         client_id("server")
     assert client_id("Server") == "Server"
+
+
+@pytest.mark.parametrize(
+    ("text", "token"),
+    [
+        ('{"type": "renew", "token": "t0p"}', "t0p"),
+        (' \n{"token":"t0p","type":"renew","more":1}', "t0p"),
+        ('{"type": "\\u0072enew", "token": "t0p"}', "t0p"),
+        ('{"type": "renew", "type": "x", "token": "t0p"}', "t0p"),
+        ('{"type": "renew", "token": null}', None),
+        ('{"type": "renew", "token": ["t0p"]}', None),
+        ('{"type": "renew"}', None),
+        ('{"type": "renew", "token": "t0p', None),
+        ('{"type" : "renew", "token": "t0p"} and more', None),
+        ('{"type": "renew", "x": ' + "[" * 5000, None),
+    ],
+)
+def test_what_looks_like_a_renewal_is_one(text: str, token: str | None) -> None:
+    assert messages.renewal(text) == messages.Renewal(token)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "renew",
+        '"renew"',
+        '["type", "renew"]',
+        "{renew}",
+        "{",
+        '{"type": "renewed"}',
+        '{"text": "renew"}',
+        '{"data": {"type": 5, "token": "renew"}}',
+        '{"type": "message", "data": "\\"type\\": \\"renew\\""}',
+        "{" * 5000 + "renew",
+    ],
+)
+def test_any_other_text_is_a_message(text: str) -> None:
+    assert messages.renewal(text) is None
+
+
+def test_a_renewal_says_for_how_long() -> None:
+    assert json.loads(messages.renewed(3599.99961)) == {"type": "renewed", "expires_in_s": 3600.0}

@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import example, given, settings
@@ -172,11 +173,15 @@ def test_every_flag_has_help_and_a_variable_that_is_read() -> None:
         "rate": "1/s:2",
         "allow_origin": "*",
         "log_level": "debug",
+        "auth": "none",
         "log_format": "json",
         "redis": "rediss://example.org/1",
     }
     needed = {
         "ssl_keyfile": {"WSCTL_SSL_CERTFILE": "c.pem"},
+        "jwt_key": {"WSCTL_AUTH": "jwt"},
+        "jwt_audience": {"WSCTL_AUTH": "jwt", "WSCTL_JWT_KEY": "k.pem"},
+        "auth_query": {"WSCTL_AUTH": "token", "WSCTL_CLIENT_TOKEN": "s3cret"},
         "max_draining": {"WSCTL_REDIS": "redis://example.org"},
     }
     for field in FLAGS:
@@ -263,3 +268,35 @@ def test_a_token_file_that_cannot_be_read_is_refused(tmp_path: Path, content: by
         file.write_bytes(content)
     with pytest.raises(UsageError):
         read_token({"WSCTL_TOKEN_FILE": str(file)})
+
+
+@pytest.mark.parametrize(
+    ("wrong", "why"),
+    [
+        ({"auth": "jwt"}, "--auth jwt needs --jwt-key"),
+        ({"jwt_key": "k.pem"}, "--jwt-key needs --auth jwt"),
+        ({"auth": "token", "jwt_key": "k.pem"}, "--jwt-key needs --auth jwt"),
+        ({"jwt_audience": "chat"}, "--jwt-audience needs --auth jwt"),
+        ({"auth": "jwt", "jwt_key": "k.pem", "jwt_audience": ""}, "--jwt-audience is empty"),
+        ({"auth_query": True}, "--auth-query needs --auth"),
+    ],
+)
+def test_credentials_that_nobody_would_look_at_are_usage_errors(wrong: dict[str, Any], why: str) -> None:
+    with pytest.raises(UsageError, match=why):
+        Settings(**wrong)
+
+
+def test_the_clients_token_is_no_flag_never_shown_and_read_where_it_is_asked_for(tmp_path: Path) -> None:
+    assert "client_token" not in {field.name for field in FLAGS}
+    file = tmp_path / "token"
+    file.write_text("s3cret\n")
+    asked = {"WSCTL_AUTH": "token", "WSCTL_CLIENT_TOKEN_FILE": str(file)}
+    found = from_environ(asked)
+    assert found.client_token == "s3cret"
+    assert "s3cret" not in repr(found) + str(found)
+    assert from_environ(asked | {"WSCTL_CLIENT_TOKEN": "direct"}).client_token == "direct"
+    file.unlink()
+    with pytest.raises(UsageError, match="WSCTL_CLIENT_TOKEN_FILE"):
+        from_environ(asked)
+    # Where it is not asked for it is a client's, and may come later.
+    assert from_environ(asked | {"WSCTL_AUTH": "none"}).client_token is None

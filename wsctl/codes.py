@@ -1,6 +1,7 @@
-"""The numbers that the outside sees: WebSocket close codes and process exit codes."""
+"""The codes that the outside sees: of WebSocket closes, of `error` frames and of ended processes."""
 
-from enum import IntEnum
+from enum import IntEnum, StrEnum
+from typing import Self
 
 
 class CloseCode(IntEnum):
@@ -8,29 +9,48 @@ class CloseCode(IntEnum):
 
     Below 4000: RFC 6455 section 7.4.1 and the IANA registry. 4000-4499 ask the client to
     reconnect, 4500-4999 ask it not to.
+
+    Attributes:
+        meaning: what it tells a client, in a sentence for people.
     """
 
-    NORMAL = 1000
-    GOING_AWAY = 1001
-    """A new connection met a draining server."""
-    PROTOCOL_ERROR = 1002
-    UNSUPPORTED_DATA = 1003
-    """The client sent a binary frame."""
-    NO_STATUS = 1005
-    """Never sent: the peer's close frame had no code."""
-    ABNORMAL = 1006
-    """Never sent: the connection ended without a close frame."""
-    INVALID_DATA = 1007
-    """Text that is not UTF-8."""
-    POLICY_VIOLATION = 1008
-    """The rate limit was ignored for too long."""
-    MESSAGE_TOO_BIG = 1009
-    SERVICE_RESTART = 1012
-    """Closed by a drain's deadline or by force: reconnect."""
-    TRY_AGAIN_LATER = 1013
-    """The client read too slowly and its queue was full."""
-    REPLACED = 4501
-    """A newer connection took the same client id: do not reconnect."""
+    meaning: str
+
+    def __new__(cls, code: int, meaning: str = "") -> Self:
+        member = int.__new__(cls, code)
+        member._value_ = code
+        member.meaning = meaning
+        return member
+
+    NORMAL = 1000, "The client asked for the end: its own close frame, answered."
+    GOING_AWAY = 1001, "The server is draining and takes no new clients: connect again in a moment."
+    PROTOCOL_ERROR = 1002, "The client broke the WebSocket protocol."
+    UNSUPPORTED_DATA = 1003, "The client sent a binary frame: send text."
+    NO_STATUS = 1005, "Never sent: the peer's close frame had no code."
+    ABNORMAL = 1006, "Never sent: the connection ended without a close frame."
+    INVALID_DATA = 1007, "The client sent text that is not UTF-8, or compressed data that is damaged."
+    POLICY_VIOLATION = 1008, "The rate limit was ignored for too long, or a message had too many fragments."
+    MESSAGE_TOO_BIG = 1009, "A message was larger than the server takes."
+    SERVICE_RESTART = 1012, "Closed by a drain's deadline or by force: reconnect and resume."
+    TRY_AGAIN_LATER = 1013, "The client read too slowly and its queue was full: reconnect and resume."
+    CREDENTIALS_EXPIRED = (
+        4403,
+        "What the client showed to connect is valid no longer: reconnect with something that is.",
+    )
+    REPLACED = 4501, "A newer connection took the same client id: do not reconnect."
+
+
+class ErrorCode(StrEnum):
+    """What an `error` frame can say. The connection stays open."""
+
+    RATE_LIMITED = "rate_limited"
+    """The client sends faster than it may: this message was not sent on."""
+    PUBLISH_DISABLED = "publish_disabled"
+    """The server takes no messages from clients."""
+    DEGRADED = "degraded"
+    """The server is cut off from those that it shares messages with."""
+    RENEWAL_REFUSED = "renewal_refused"
+    """The new credentials are not valid: the old ones go on to their end."""
 
 
 FIRST_FINAL_CODE, LAST_FINAL_CODE = 4500, 4999

@@ -11,6 +11,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from wsctl.codes import ErrorCode
+
 MAX_CLIENT_ID = 128
 """Characters in a client id: longer than any UUID, e-mail local part or host name in use."""
 
@@ -19,6 +21,9 @@ SERVER = "server"
 
 _TO_JSON = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 _TO_ASCII_JSON = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
+
+_RENEWAL = re.compile(r'"type"\s*:\s*"renew"')
+_RENEWAL_HINT = re.compile(r"renew|\\u")  # JSON can spell a letter by its number
 
 _ID_SHAPE = re.compile(r"[^\W_][\w.@:+~-]*")
 
@@ -130,9 +135,41 @@ def invitations(deadline_s: float, reason: str, moments: Iterable[float]) -> lis
     return [b'%b,"reconnect_in_s":%.3f}' % (shared, moment) for moment in moments]
 
 
-def error(code: str, text: str) -> bytes:
+def error(code: ErrorCode, text: str) -> bytes:
     """Something the client did was not taken; the connection stays open."""
     return encode({"type": "error", "code": code, "message": text})
+
+
+def renewed(expires_in_s: float) -> bytes:
+    """The answer to new credentials: seconds for which they are good."""
+    return encode({"type": "renewed", "expires_in_s": round(expires_in_s, 3)})
+
+
+@dataclass(frozen=True, slots=True)
+class Renewal:
+    """A client's wish to stay longer; `token` is None when there is none that could be read."""
+
+    token: str | None
+
+
+def renewal(text: str) -> Renewal | None:
+    """The wish in a client's text: a JSON object of the type `renew`, or what looks like one and is damaged,
+    for there may be a token in it. None of any other text."""
+    if not text.lstrip().startswith("{") or not _RENEWAL_HINT.search(text):
+        return None
+    try:
+        frame = json.loads(text, object_pairs_hook=_still_a_renewal)
+    except (ValueError, RecursionError):
+        return Renewal(None) if _RENEWAL.search(text) else None
+    if frame.get("type") != "renew":
+        return None
+    token = frame.get("token")
+    return Renewal(token if isinstance(token, str) else None)
+
+
+def _still_a_renewal(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object, which is a renewal also when it gives its type several times."""
+    return dict(pairs) | ({"type": "renew"} if ("type", "renew") in pairs else {})
 
 
 def recipients(to: Sequence[str]) -> tuple[str, ...]:

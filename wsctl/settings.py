@@ -131,6 +131,7 @@ def _setting(default: Any, parse: Callable[[str], Any], metavar: str, text: str)
     return field(default=default, metadata={"parse": parse, "metavar": metavar, "help": text})
 
 
+Auth = Literal["none", "token", "jwt"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 LogFormat = Literal["auto", "text", "json"]
 
@@ -164,6 +165,9 @@ class Settings:
     reconnect_window: float = _setting(
         0.0, duration, "DURATION", "Clients are asked to leave, each at its own moment in that time."
     )
+    stop_timeout: float | None = _setting(
+        None, duration, "DURATION", "Time the platform leaves between SIGTERM and SIGKILL."
+    )
     broadcast_interval: float = _setting(
         10.0, duration, "DURATION", "Time between two periodic test messages; 0 turns them off."
     )
@@ -195,6 +199,18 @@ class Settings:
         (), origins, "ORIGIN", "Let browsers from this origin connect (repeat; * for all)."
     )
     client_publish: bool = _setting(True, boolean, "", "Whether what a client sends is broadcast.")
+    auth: Auth = _setting(
+        "none",
+        choice("none", "token", "jwt"),
+        "KIND",
+        "What a client must show to connect: none, token or jwt.",
+    )
+    jwt_key: str | None = _setting(
+        None, str, "FILE", "Checks a JWT: a public key (PEM), a JWKS, or else a shared secret."
+    )
+    jwt_audience: str | None = _setting(None, str, "TEXT", "Audience that a JWT must be for.")
+    # Off, because addresses end up in logs, in browsers' histories and in what proxies keep.
+    auth_query: bool = _setting(False, boolean, "", "Take a client's token from ?access_token= too.")
     workers: int = _setting(1, count, "COUNT", "Processes that serve on the same address.")
     ssl_certfile: str | None = _setting(None, str, "FILE", "Certificate chain, PEM.")
     ssl_keyfile: str | None = _setting(None, str, "FILE", "Private key, PEM.")
@@ -216,6 +232,8 @@ class Settings:
     """The bearer token of the control routes; from `WSCTL_TOKEN` or `WSCTL_TOKEN_FILE`, never a flag."""
     redis_password: str | None = field(default=None, repr=False)
     """From `WSCTL_REDIS_PASSWORD` or `WSCTL_REDIS_PASSWORD_FILE`; beats one in the URL."""
+    client_token: str | None = field(default=None, repr=False)
+    """What clients show under `--auth token`; from `WSCTL_CLIENT_TOKEN` or `WSCTL_CLIENT_TOKEN_FILE`."""
 
     def __post_init__(self) -> None:
         if self.ssl_keyfile and not self.ssl_certfile:
@@ -226,10 +244,24 @@ class Settings:
             raise UsageError("--uds and --ssl-certfile: a Unix socket has no TLS, give one")
         if self.max_draining and not self.redis:
             raise UsageError("--max-draining needs --redis: servers take turns through it")
+        self._check_auth()
         if not 1 <= self.backlog < 1 << 31:
             raise UsageError("--backlog must be at least 1")
         if self.workers < 1:
             raise UsageError("--workers must be at least 1")
+
+    def _check_auth(self) -> None:
+        """A key that nobody uses is an error: whoever gives one believes that credentials are asked for."""
+        if self.auth == "jwt" and not self.jwt_key:
+            raise UsageError("--auth jwt needs --jwt-key FILE, which tells whose tokens are taken")
+        if self.jwt_key and self.auth != "jwt":
+            raise UsageError("--jwt-key needs --auth jwt: give both")
+        if self.jwt_audience is not None and self.auth != "jwt":
+            raise UsageError("--jwt-audience needs --auth jwt: give both")
+        if self.jwt_audience == "":
+            raise UsageError("--jwt-audience is empty: name one, or leave it out")
+        if self.auth_query and self.auth == "none":
+            raise UsageError("--auth-query needs --auth token or --auth jwt: there is nothing to take")
 
 
 FLAGS = tuple(f for f in fields(Settings) if "parse" in f.metadata)
@@ -255,7 +287,7 @@ def from_environ(environ: Mapping[str, str]) -> Settings:
     given = {
         f.name: _read(environ, f.name, f.metadata["parse"]) for f in FLAGS if variable(f.name) in environ
     }
-    return Settings(**given, **secrets(environ))
+    return Settings(**given, **secrets(environ, given.get("auth")))
 
 
 def _read(environ: Mapping[str, str], name: str, parse: Callable[[str], object]) -> Any:
@@ -265,13 +297,15 @@ def _read(environ: Mapping[str, str], name: str, parse: Callable[[str], object])
         raise UsageError(f"{variable(name)}: {error}") from None
 
 
-def secrets(environ: Mapping[str, str]) -> dict[str, Any]:
-    """The settings that are never flags.
+def secrets(environ: Mapping[str, str], auth: str | None = None) -> dict[str, Any]:
+    """The settings that are never flags. The clients' token is a server's only when that asks for it: else it
+    is there for a client.
 
     Raises:
         UsageError: one of them cannot be read.
     """
-    return {"token": read_token(environ), "redis_password": _secret(environ, "WSCTL_REDIS_PASSWORD")}
+    found = {"token": read_token(environ), "redis_password": _secret(environ, "WSCTL_REDIS_PASSWORD")}
+    return found | ({"client_token": read_client_token(environ)} if auth == "token" else {})
 
 
 def read_token(environ: Mapping[str, str]) -> str | None:
@@ -280,9 +314,23 @@ def read_token(environ: Mapping[str, str]) -> str | None:
     Raises:
         UsageError: the file cannot be read, or the token is empty or no visible ASCII (RFC 6750).
     """
-    token = _secret(environ, "WSCTL_TOKEN")
+    return _bearer(environ, "WSCTL_TOKEN", "the control token")
+
+
+def read_client_token(environ: Mapping[str, str]) -> str | None:
+    """What a client shows to connect, from `WSCTL_CLIENT_TOKEN`, or from the file that
+    `WSCTL_CLIENT_TOKEN_FILE` names.
+
+    Raises:
+        UsageError: as for `read_token`.
+    """
+    return _bearer(environ, "WSCTL_CLIENT_TOKEN", "the client token")
+
+
+def _bearer(environ: Mapping[str, str], name: str, meaning: str) -> str | None:
+    token = _secret(environ, name)
     if token is not None and not re.fullmatch(r"[\x21-\x7e]+", token):
-        raise UsageError("the control token is empty or has characters that a header cannot carry")
+        raise UsageError(f"{meaning} is empty or has characters that a header cannot carry")
     return token
 
 

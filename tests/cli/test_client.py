@@ -15,6 +15,7 @@ from websockets.asyncio.server import ServerConnection
 from tests.conftest import StartServer
 from tests.support.clients import join, receive_type
 from tests.support.fake_server import degraded, error_body, message, refusing, serving, shutdown, welcome
+from tests.support.frames import checked
 from tests.support.server import DEADLINE, WSCTL, ServerProcess, wsctl
 from tests.support.terminal import Terminal
 
@@ -73,7 +74,8 @@ def one_line(text: str) -> str:
 
 
 def data_of(stdout: str) -> list[Any]:
-    return [f["data"] for f in map(json.loads, stdout.splitlines()) if f["type"] == "message"]
+    found = [f for f in map(json.loads, stdout.splitlines()) if f["type"] == "message"]
+    return [checked(frame)["data"] for frame in found]
 
 
 async def run(*arguments: str, environ: dict[str, str], stdin: str = "") -> Any:

@@ -14,6 +14,7 @@ import pytest
 from tests.conftest import StartServer
 from tests.support.fake_control import fake_at_a_url
 from tests.support.server import DEADLINE, ServerProcess
+from tests.support.status import DRAIN
 from wsctl.client.control import Conflict, Control, Degraded, drain_progress, handover_progress
 from wsctl.client.target import Target
 from wsctl.errors import Refused, Unreachable, UsageError, WsctlError
@@ -23,21 +24,11 @@ from wsctl.lifecycle.progress import Stay
 
 Answering = Callable[[int, bytes], str]
 
-PROGRESS = {
-    "phase": "draining",
+PROGRESS = DRAIN | {
     "reason": "requested",
     "cancellable": True,
-    "started_with": 2,
-    "active": 1,
     "elapsed_s": 1.5,
     "remaining_s": 28.5,
-    "left": 1,
-    "evicted": 0,
-    "forced": 0,
-    "aborted": 0,
-    "undelivered": 0,
-    "oldest": "bob",
-    "handed_over": 0,
     "eta_s": 3.5,
     "longest": [{"client_id": "bob", "connected_s": 4.5, "waiting_bytes": 6}],
 }
@@ -282,7 +273,7 @@ def test_the_control_socket_is_told_no_secret(runtime_dir: Path) -> None:
 def test_an_account_of_a_drain_becomes_the_record_it_was_made_from() -> None:
     progress = drain_progress(PROGRESS | {"later_field": 1})
     assert progress.phase is Phase.DRAINING
-    assert (progress.active, progress.started_with, progress.oldest) == (1, 2, "bob")
+    assert (progress.active, progress.started_with, progress.oldest) == (2, 3, "bob")
     assert (progress.eta_s, progress.longest) == (3.5, (Stay("bob", 4.5, 6),))
 
 

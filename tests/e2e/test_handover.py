@@ -1,7 +1,6 @@
 """The live handover: a deploy that nobody notices."""
 
 import asyncio
-import json
 import os
 import re
 import signal
@@ -16,6 +15,7 @@ import pytest
 from websockets.asyncio.client import connect, unix_connect
 
 from tests.conftest import StartServer
+from tests.support import frames
 from tests.support.clients import closed, join, receive, receive_type
 from tests.support.generations import Generations
 from tests.support.raw import RawClient, handshake, masked
@@ -179,7 +179,7 @@ def _read_messages(client: RawClient) -> list[Any]:
             size = size if head == 2 else int.from_bytes(buffer[2:head])
             if len(buffer) < head + size:
                 break
-            frame = json.loads(bytes(buffer[head : head + size]))
+            frame = frames.read(bytes(buffer[head : head + size]))
             del buffer[: head + size]
             if frame["type"] == "message":
                 found.append(frame["data"])

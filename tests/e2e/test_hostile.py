@@ -14,6 +14,7 @@ import pytest
 from websockets.asyncio.client import ClientConnection
 
 from tests.conftest import StartServer
+from tests.support import frames
 from tests.support.clients import closed, join, receive_type
 from tests.support.hostile import FRAMES, HEADS, status_of
 from tests.support.raw import RawClient, handshake
@@ -40,7 +41,7 @@ async def unharmed(server: ServerProcess) -> AsyncIterator[None]:
 
 async def _read(witness: ClientConnection, seen: set[object]) -> None:
     async for frame in witness:
-        seen.add(json.loads(frame).get("data"))
+        seen.add(frames.read(frame).get("data"))
 
 
 async def publish(server: ServerProcess, size: int) -> None:

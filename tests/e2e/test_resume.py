@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import StartServer
+from tests.support import frames
 from tests.support.clients import join, receive_type
 from tests.support.relay import Relay
 from tests.support.server import DEADLINE, WSCTL, ServerProcess
@@ -276,6 +277,6 @@ async def _senders(lines: asyncio.StreamReader, count: int) -> None:
     senders: set[str] = set()
     async with asyncio.timeout(DEADLINE):
         while len(senders) < count:
-            frame = json.loads(await lines.readline())
+            frame = frames.read(await lines.readline())
             if frame["type"] == "message":
                 senders.add(frame["from"])

@@ -1,13 +1,12 @@
 """What clients send, within their rate."""
 
-import json
-
 import pytest
 
+from tests.support import frames
 from tests.support.connections import RecordedConnection
 from tests.support.entries import Delivered
 from wsctl.hub.bucket import PATIENCE
-from wsctl.hub.connection import Ending
+from wsctl.hub.connection import Connection, Ending
 from wsctl.hub.intake import Intake
 from wsctl.hub.log import MessageLog
 from wsctl.settings import Rate
@@ -25,7 +24,7 @@ class Publishing:
         self.bob = RecordedConnection("bob")
 
     def errors(self) -> list[str]:
-        return [json.loads(payload)["code"] for payload in self.bob.payloads]
+        return [frames.read(payload)["code"] for payload in self.bob.payloads]
 
 
 def test_a_text_becomes_a_message_of_its_sender_to_everyone() -> None:
@@ -103,3 +102,27 @@ def test_pings_are_never_answered_with_an_error_but_a_flood_is_cut(pings: int) -
         p.intake.control(p.bob)
     assert p.errors() == []
     assert (p.bob.closed is not None) == (pings > 2 + PATIENCE * 2)
+
+
+def test_what_is_for_the_server_is_not_published_and_counts_against_the_rate() -> None:
+    p = Publishing(publish=False)
+    taken: list[tuple[str, str]] = []
+
+    def take(connection: Connection, text: str) -> bool:
+        taken.append((connection.client_id, text))
+        return text == "renew"
+
+    log = MessageLog(p.published.deliver)
+    intake = Intake(log, SLOW, True, lambda: p.now, take)
+    for text in ("renew", "hello", "renew"):
+        intake.text(p.bob, text)
+    assert taken == [("bob", "renew"), ("bob", "hello")]
+    assert [m.data for m in p.published] == ["hello"]
+    assert (intake.received, p.errors()) == (1, ["rate_limited"])
+
+
+def test_where_nothing_is_published_the_server_is_still_spoken_to() -> None:
+    p = Publishing()
+    intake = Intake(MessageLog(p.published.deliver), SLOW, False, lambda: p.now, lambda _, text: True)
+    intake.text(p.bob, "renew")
+    assert p.errors() == []

@@ -1,11 +1,10 @@
 """Ids and the order they give."""
 
-import json
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.support import frames
 from tests.support.entries import Delivered, as_message
 from wsctl.hub.history import Entry
 from wsctl.hub.log import MessageLog
@@ -89,7 +88,7 @@ def test_the_receipt_tells_how_many_it_goes_to_here_and_elsewhere() -> None:
 
 def _after(log: MessageLog, since: str, client_id: str) -> list[object] | None:
     missed = log.after(since, client_id)
-    return None if missed is None else [json.loads(p)["data"] for batch in missed for p in batch.payloads]
+    return None if missed is None else [frames.read(p)["data"] for batch in missed for p in batch.payloads]
 
 
 def test_a_client_missed_what_everyone_got_and_what_was_for_it() -> None:

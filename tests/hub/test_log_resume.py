@@ -1,11 +1,11 @@
 """The seam between what was missed and what comes: nothing twice, nothing left out, whoever resumes when."""
 
-import json
 from collections.abc import Callable
 
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from tests.support import frames
 from tests.support.connections import RecordedConnection
 from wsctl.hub.connection import Ending
 from wsctl.hub.frame import Batch
@@ -26,9 +26,9 @@ class Stay:
         self.until: int | None = None
 
     def seen(self) -> list[str]:
-        welcome, *rest = [json.loads(payload) for payload in self.connection.payloads]
-        assert welcome == "welcome"
-        return [frame["id"] for frame in rest]
+        welcome, *rest = self.connection.payloads
+        assert welcome == b'"welcome"'
+        return [frames.read(payload)["id"] for payload in rest]
 
     def wanted(self, ids: list[str], to: list[Addressees]) -> list[str]:
         name = self.connection.client_id

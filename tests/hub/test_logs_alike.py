@@ -1,7 +1,6 @@
 """What every log does, wherever its ids come from."""
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -11,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.conftest import StartStore
+from tests.support import frames
 from tests.support.entries import Delivered
 from tests.support.peer import Peer, new_prefix
 from tests.support.store import StoreProcess
@@ -69,7 +69,7 @@ def logs(request: pytest.FixtureRequest, start_store: StartStore) -> Logs:
 
 def missed(log: MessageLog, since: str, client: str) -> list[Any] | None:
     found = log.after(since, client)
-    return None if found is None else [json.loads(p)["data"] for batch in found for p in batch.payloads]
+    return None if found is None else [frames.read(p)["data"] for batch in found for p in batch.payloads]
 
 
 async def test_many_writers_get_one_order_and_each_a_receipt(logs: Logs) -> None:

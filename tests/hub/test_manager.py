@@ -1,6 +1,5 @@
 """Who is connected, what they get, and how their stays are counted."""
 
-import json
 import logging
 from collections import Counter
 from collections.abc import Callable
@@ -9,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.support import frames
 from tests.support.connections import RecordedConnection
 from wsctl.hub.connection import Ending
 from wsctl.hub.frame import Batch
@@ -53,7 +53,7 @@ class Hub:
 def _data(connection: RecordedConnection) -> list[object]:
     """The data of the messages it got, after the welcome."""
     assert connection.payloads[0] == b'"welcome"'
-    return [json.loads(payload)["data"] for payload in connection.payloads[1:]]
+    return [frames.read(payload)["data"] for payload in connection.payloads[1:]]
 
 
 def test_messages_of_one_turn_arrive_joined_as_the_same_batch_for_all() -> None:
@@ -131,7 +131,7 @@ def test_who_is_adopted_gets_what_it_missed_and_no_welcome(caplog: pytest.LogCap
         bob = hub.adopt("bob", *(hub.log.after(seen, "bob") or ()))
     hub.log.append("x", "after")
     hub.turn()
-    assert [json.loads(payload)["data"] for payload in bob.payloads] == [
+    assert [frames.read(payload)["data"] for payload in bob.payloads] == [
         "missed, and still gathered here",
         "after",
     ]
@@ -302,10 +302,12 @@ def test_whatever_happens_messages_keep_their_order_and_stays_add_up(steps: list
             hub.for_all(what)
         assert sum(manager.tally.values()) + len(manager.active_connections) == len(joined)
         assert min(manager.tally.values(), default=0) >= 0
+        assert manager.traffic.opened == len(joined)
+        assert manager.traffic.closed == Counter(c.code for c in joined if c.ending is not None)
         assert not set(manager.active_connections.values()) & manager.closing
     hub.turn()
     for connection in joined:
-        ids = [json.loads(payload)["id"] for payload in connection.payloads[1:]]
+        ids = [frames.read(payload)["id"] for payload in connection.payloads[1:]]
         order = [tuple(map(int, i.split("-"))) for i in ids]
         assert order == sorted(set(order))
     assert bool(changes) == bool(joined)
@@ -315,7 +317,7 @@ def test_a_delivered_message_is_the_documented_frame() -> None:
     hub = Hub()
     bob = hub.join("bob")
     hub.log.append("eve", "hi", ("bob",))
-    assert json.loads(bob.payloads[1]) == {
+    assert frames.read(bob.payloads[1]) == {
         "type": "message",
         "id": "100000-1",
         "ts": 100.0,

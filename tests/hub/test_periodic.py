@@ -1,10 +1,10 @@
 """The heartbeat."""
 
 import asyncio
-import json
 
 import pytest
 
+from tests.support import frames
 from tests.support.connections import RecordedConnection
 from tests.support.server import DEADLINE
 from wsctl.hub.frame import Batch
@@ -32,5 +32,5 @@ async def test_every_client_gets_numbered_heartbeats_with_the_time_and_the_count
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     for client in clients:
-        beats = [json.loads(payload) for payload in client.payloads[1:3]]
+        beats = [frames.read(payload) for payload in client.payloads[1:3]]
         assert beats == [{"type": "heartbeat", "ts": 7.5, "connections": 2, "n": n} for n in (1, 2)]

@@ -1,7 +1,6 @@
 """The drain carried out on connections, and shown."""
 
 import asyncio
-import json
 import logging
 import time
 from collections.abc import AsyncIterator
@@ -14,7 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.connections import RecordedConnection
+from tests.support.frames import read
 from tests.support.server import DEADLINE
+from wsctl import messages
 from wsctl.codes import ExitCode
 from wsctl.hub.connection import CLOSE_TIMEOUT, Ending
 from wsctl.hub.frame import Batch
@@ -103,7 +104,7 @@ async def _serving(
 
 
 def _shutdown_frames(connection: RecordedConnection) -> list[tuple[float | None, str]]:
-    frames = [json.loads(payload) for payload in connection.payloads[1:]]
+    frames = [read(payload) for payload in connection.payloads[1:]]
     return [(f["deadline_s"], f["reason"]) for f in frames if f["type"] == "shutdown"]
 
 
@@ -299,22 +300,22 @@ async def test_each_client_is_told_a_moment_of_its_own() -> None:
         clients = [server.join(name) for name in "abc"]
         server.driver.drain()
         await server.settled()
-        told = [json.loads(payload) for client in clients for payload in client.payloads[1:]]
+        told = [read(payload) for client in clients for payload in client.payloads[1:]]
         assert [frame["reconnect_in_s"] for frame in told] == [6.0, 3.0, 0.0]  # reversed, not shuffled
         assert {(frame["deadline_s"], frame["reason"]) for frame in told} == {(60.0, "requested")}
         server.driver.drain(600)
         await server.settled()
-        later = [json.loads(client.payloads[-1]) for client in clients]
+        later = [read(client.payloads[-1]) for client in clients]
         assert later == [{"type": "shutdown", "deadline_s": 600.0, "reason": "requested"}] * 3
 
 
 async def test_what_was_published_before_the_drain_arrives_before_its_announcement() -> None:
     async with _serving(60, window=9) as server:
         bob = server.join("bob")
-        server.manager.broadcast(b'{"type":"message"}')
+        server.manager.broadcast(messages.heartbeat(0.0, 1, 1))
         server.driver.drain()
-        kinds = [json.loads(payload)["type"] for payload in bob.payloads[1:]]
-        assert kinds == ["message", "shutdown"]
+        kinds = [read(payload)["type"] for payload in bob.payloads[1:]]
+        assert kinds == ["heartbeat", "shutdown"]
 
 
 async def test_a_handover_that_fails_leaves_the_server_as_it_was() -> None:
@@ -341,7 +342,7 @@ async def test_after_a_handover_the_rest_drains_and_the_end_tells_how_many_went_
         server.manager.release(moved)
         server.driver.handed_over()
         await server.settled()
-        assert json.loads(bob.payloads[-1]) == {
+        assert read(bob.payloads[-1]) == {
             "type": "shutdown",
             "deadline_s": 60.0,
             "reason": "handover",

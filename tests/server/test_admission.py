@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wsctl.server.admission import RETRY_AFTER, Admission, Admitted, Handshake, Refused, TurnedAway, Verdict
+from wsctl.server.credentials.judge import Denied, Granted, Judge
 from wsctl.settings import Settings
 
 
@@ -21,9 +22,14 @@ def _admit(
     capacity: int = 10,
     connected: int = 0,
     accepting: bool = True,
+    authorization: str | None = None,
+    protocols: str | None = None,
+    judge: Judge | None = None,
+    in_query: bool = False,
 ) -> Verdict:
-    admission = Admission(Settings(allow_origin=allowed), capacity, lambda: connected, lambda: accepting)
-    return admission.admit(Handshake(name, query, origin, host))
+    settings = Settings(allow_origin=allowed, auth="token" if judge else "none", auth_query=in_query)
+    admission = Admission(settings, capacity, lambda: connected, lambda: accepting, judge)
+    return admission.admit(Handshake(name, query, origin, host, authorization, protocols))
 
 
 def _refusal(verdict: Verdict) -> tuple[int, str]:
@@ -147,3 +153,62 @@ def test_while_draining_the_valid_are_turned_away_even_when_it_is_full() -> None
     assert _admit(accepting=False, capacity=1, connected=1) == TurnedAway("bob")
     assert _refusal(_admit("a b", accepting=False))[0] == 400
     assert _refusal(_admit(origin="null", accepting=False))[0] == 403
+
+
+class Doorman:
+    """Knows `good`, until the second 99."""
+
+    def judge(self, token: str, client_id: str) -> Granted | Denied:
+        return Granted(99.0) if (token, client_id) == ("good", "bob") else Denied("the token is stale")
+
+
+def _challenge(verdict: Verdict) -> tuple[int, str, str]:
+    assert isinstance(verdict, Refused), verdict
+    ((name, value),) = verdict.headers
+    assert name == "www-authenticate"
+    return (*_refusal(verdict), value)
+
+
+def test_who_shows_the_right_thing_comes_in_until_it_ends() -> None:
+    for road in (
+        {"authorization": "Bearer good"},
+        {"protocols": "wsctl, bearer.Z29vZA"},
+        {"query": "access_token=good", "in_query": True},
+    ):
+        assert _admit(judge=Doorman(), **road) == Admitted("bob", None, 99.0)  # type: ignore[arg-type]
+
+
+def test_who_shows_nothing_or_the_wrong_thing_is_a_401_and_told_what_to_do() -> None:
+    nothing = _admit(judge=Doorman())
+    assert _challenge(nothing) == (401, "bad_credentials", "Bearer")
+    assert isinstance(nothing, Refused)
+    assert "Authorization: Bearer TOKEN" in nothing.message
+    for road in (
+        {"authorization": "Bearer s3cret"},
+        {"protocols": "wsctl, bearer.czNjcmV0"},
+        {"protocols": "bearer.?"},
+        {"query": "access_token=good"},
+        {"name": "eve", "authorization": "Bearer good"},
+    ):
+        wrong = _admit(judge=Doorman(), **road)  # type: ignore[arg-type]
+        assert _challenge(wrong) == (401, "bad_credentials", 'Bearer error="invalid_token"')
+        assert isinstance(wrong, Refused)
+        assert "s3cret" not in wrong.message
+        assert "good" not in wrong.message
+
+
+def test_credentials_are_asked_for_behind_the_origin_and_before_the_drain() -> None:
+    doorman = Doorman()
+    assert _refusal(_admit(judge=doorman, origin="null"))[0] == 403
+    assert _refusal(_admit(judge=doorman, query="since=*"))[0] == 400
+    assert _refusal(_admit(judge=doorman, accepting=False))[0] == 401
+    assert _refusal(_admit(judge=doorman, capacity=1, connected=1))[0] == 401
+    good = "Bearer good"
+    assert _admit(judge=doorman, authorization=good, accepting=False) == TurnedAway("bob")
+    assert _refusal(_admit(judge=doorman, authorization=good, capacity=1, connected=1)) == (503, "full")
+
+
+def test_where_nobody_is_asked_what_is_shown_does_not_matter() -> None:
+    assert _admit(authorization="Bearer x", protocols="bearer.?", query="access_token=x") == Admitted(
+        "bob", None
+    )

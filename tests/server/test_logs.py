@@ -15,7 +15,16 @@ from hypothesis import strategies as st
 
 from wsctl.codes import CloseCode
 from wsctl.lifecycle.phases import Phase
-from wsctl.server.logs import LOGGERS, JsonFormatter, TextFormatter, configure, formatter, to_stream
+from wsctl.server.logs import (
+    LOGGERS,
+    JsonFormatter,
+    KeepSecrets,
+    TextFormatter,
+    configure,
+    formatter,
+    keep_secrets,
+    to_stream,
+)
 
 TEXT = TextFormatter(person=False, colour=False)
 
@@ -153,3 +162,42 @@ def test_the_level_and_the_access_log_are_as_asked(level: str, lines: int) -> No
     logging.getLogger("wsctl").warning("3")
     logging.getLogger("uvicorn.error").error("4")
     assert len([json.loads(line) for line in stream.getvalue().splitlines()]) == lines
+
+
+SECRET = "s3cr+t/of=it"
+
+JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJib2IifQ.AAAA"
+
+
+@pytest.mark.parametrize(
+    ("args", "kept"),
+    [
+        (("127.0.0.1:5", "GET", f"/ws/bob?access_token={SECRET}&since=1-0", "1.1", 401), "&since=1-0"),
+        (("127.0.0.1:5", f"/ws/bob?x=1&ACCESS_TOKEN={SECRET}"), "/ws/bob?x=1&"),
+        (("authorization", f"Bearer {SECRET}"), "authorization"),
+        (("sec-websocket-protocol", "wsctl, bearer.czNjcmV0, chat"), "wsctl, bearer.***"),
+        (({"headers": [(b"authorization", f"bearer {SECRET}".encode())]},), "headers"),
+        ((f'TEXT {{"type": "renew", "token": "{SECRET}"}} [50 bytes]',), "renew"),
+        ((f"TEXT {JWT}",), "TEXT ***"),
+    ],
+)
+def test_what_lets_a_client_in_is_blotted_out(args: tuple[Any, ...], kept: str) -> None:
+    record = logging.LogRecord("uvicorn", logging.INFO, "", 0, " ".join(["%s"] * len(args)), args, None)
+    assert KeepSecrets().filter(record)
+    told = record.getMessage()
+    assert kept in told
+    assert "***" in told
+    assert not [secret for secret in (SECRET, "czNjcmV0", JWT, JWT[-20:]) if secret in told]
+
+
+def test_what_is_no_secret_stays_what_it_is() -> None:
+    args = ("127.0.0.1:5", "GET", "/ws/bob?since=1-0", "1.1", 401)
+    record = logging.LogRecord("uvicorn", logging.INFO, "", 0, "%s %s %s %s %d", args, None)
+    assert KeepSecrets().filter(record)
+    assert record.args == args
+
+
+def test_secrets_are_kept_however_often_that_is_asked_for() -> None:
+    keep_secrets()
+    keep_secrets()
+    assert len([f for f in logging.getLogger("uvicorn.access").filters if isinstance(f, KeepSecrets)]) == 1

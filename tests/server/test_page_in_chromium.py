@@ -9,8 +9,7 @@ import pytest
 from anyio import to_thread
 
 import wsctl.server.page
-from tests.conftest import StartServer
-from tests.server.conftest import NewPage
+from tests.conftest import NewPage, StartServer
 from tests.support.browser import Page
 from tests.support.server import ServerProcess
 from tests.support.switchboard import Line, Switchboard

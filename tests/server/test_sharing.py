@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from websockets.frames import Opcode
 
+from tests.support.frames import read
 from tests.support.transport import HandTransport
 from tests.support.wires import MakeServer, Server, close_of, frames, turn
 from wsctl.lifecycle.phases import Phase
@@ -30,7 +31,7 @@ def member(server: Server) -> Sharing:
 def told(transport: HandTransport) -> list[dict[str, Any]]:
     """What a client was sent after its first welcome."""
     found, _ = frames(transport.drain())
-    return [json.loads(bytes(f.data)) for f in found if f.opcode is Opcode.TEXT][1:]
+    return [read(bytes(f.data)) for f in found if f.opcode is Opcode.TEXT][1:]
 
 
 async def test_clients_hear_that_messages_are_not_shared_and_whether_they_missed_any(server: Server) -> None:
@@ -60,7 +61,7 @@ async def test_while_redis_is_away_everybody_can_see_it(server: Server) -> None:
     assert "secret" not in json.dumps(status)
     _, transport = server.join("bob")
     found, _ = frames(transport.drain())
-    assert json.loads(bytes(found[0].data))["server"]["degraded"] is True
+    assert read(bytes(found[0].data))["server"]["degraded"] is True
 
 
 async def test_a_server_alone_is_never_degraded(make_server: MakeServer) -> None:

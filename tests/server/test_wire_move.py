@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from websockets.extensions.permessage_deflate import PerMessageDeflate
 from websockets.frames import Frame, Opcode
 
+from tests.support.frames import read
 from tests.support.server import DEADLINE
 from tests.support.transport import HandTransport
 from tests.support.wires import (
@@ -98,7 +99,7 @@ class Journey:
     def said(self) -> list[tuple[str, Any, tuple[str, ...] | None]]:
         """Sender, data and addressees of each message that got a place."""
         entries = self.server.node.log.history.entries()
-        told = [(json.loads(entry.batch.payloads[0]), entry.to) for entry in entries]
+        told = [(read(entry.batch.payloads[0]), entry.to) for entry in entries]
         return [(frame["from"], frame["data"], to) for frame, to in told]
 
     def dispose(self) -> None:

@@ -1,11 +1,11 @@
 """A connection that resumes: what it missed, and how that leaves."""
 
 import asyncio
-import json
 
 import pytest
 from websockets.frames import Frame, Opcode
 
+from tests.support.frames import read
 from tests.support.transport import HandTransport
 from tests.support.wires import ANSWER, MakeServer, Server, close_of, data_of, frames, turn
 from wsctl.hub.frame import TEXT, frame
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.anyio
 
 
 def _recovered(found: list[Frame]) -> object:
-    return json.loads(bytes(found[0].data))["recovered"]
+    return read(bytes(found[0].data))["recovered"]
 
 
 @pytest.mark.parametrize("deflate", [False, True])

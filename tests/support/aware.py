@@ -1,9 +1,9 @@
 """A client that leaves at the moment it is asked for, and nothing more: a thousand fit into one loop."""
 
 import asyncio
-import json
 from typing import Any
 
+from tests.support import frames
 from tests.support.raw import handshake, masked
 
 CLOSE = 8
@@ -28,8 +28,7 @@ class AwareClient:
         _, size = await self._reader.readexactly(2)
         if size == 126:
             size = int.from_bytes(await self._reader.readexactly(2))
-        frame: dict[str, Any] = json.loads(await self._reader.readexactly(size))
-        return frame
+        return frames.read(await self._reader.readexactly(size))
 
     async def leave(self) -> None:
         """Close by itself."""

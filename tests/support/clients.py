@@ -1,11 +1,11 @@
 """WebSocket clients for tests."""
 
 import asyncio
-import json
 from typing import Any
 
 from websockets.asyncio.client import ClientConnection, connect
 
+from tests.support import frames
 from tests.support.server import DEADLINE
 
 
@@ -19,8 +19,7 @@ async def join(ws_url: str, client_id: str, **options: Any) -> ClientConnection:
 async def receive(connection: ClientConnection) -> dict[str, Any]:
     """The next frame, waited for."""
     async with asyncio.timeout(DEADLINE):
-        frame: dict[str, Any] = json.loads(await connection.recv())
-    return frame
+        return frames.read(await connection.recv())
 
 
 async def receive_type(connection: ClientConnection, kind: str) -> dict[str, Any]:

@@ -1,7 +1,6 @@
 """Messages as the log delivers them, read back."""
 
-import json
-
+from tests.support import frames
 from wsctl.hub.history import Entry
 from wsctl.messages import Message
 
@@ -9,7 +8,7 @@ from wsctl.messages import Message
 def as_message(entry: Entry) -> Message:
     """The message that the one frame of an entry holds."""
     (payload,) = entry.batch.payloads
-    frame = json.loads(payload)
+    frame = frames.read(payload)
     assert frame["type"] == "message"
     assert frame.get("to") == (None if entry.to is None else list(entry.to))
     return Message(frame["id"], frame["ts"], frame["from"], frame["data"], entry.to)

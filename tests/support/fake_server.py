@@ -9,6 +9,7 @@ from typing import Any
 from websockets.asyncio.server import Request, Response, ServerConnection, serve, unix_serve
 from websockets.datastructures import Headers
 
+from tests.support import frames
 from wsctl.client.target import Target
 
 Handler = Callable[[ServerConnection], Awaitable[None]]
@@ -31,20 +32,25 @@ async def serving_on_a_unix_socket(handler: Handler, path: str) -> AsyncIterator
 
 
 def welcome(client_id: str = "bob", **fields: object) -> str:
-    return json.dumps({"type": "welcome", "client_id": client_id, "id": "1-0", "server": {}} | fields)
+    server = {"version": "1.0", "phase": "serving"}
+    return _frame({"type": "welcome", "client_id": client_id, "id": "1-0", "server": server} | fields)
 
 
 def message(data: object, sender: str = "eve", number: int = 1) -> str:
-    frame = {"type": "message", "id": f"{number}-0", "ts": 0.0, "from": sender, "data": data}
-    return json.dumps(frame)
+    return _frame({"type": "message", "id": f"{number}-0", "ts": 0.0, "from": sender, "data": data})
 
 
 def shutdown(deadline_s: float | None = 60, **fields: object) -> str:
-    return json.dumps({"type": "shutdown", "deadline_s": deadline_s, "reason": "SIGTERM"} | fields)
+    return _frame({"type": "shutdown", "deadline_s": deadline_s, "reason": "SIGTERM"} | fields)
 
 
 def degraded(text: str = "Redis is away") -> str:
-    return json.dumps({"type": "error", "code": "degraded", "message": text})
+    return _frame({"type": "error", "code": "degraded", "message": text})
+
+
+def _frame(frame: dict[str, object]) -> str:
+    """What pretends to be a server says nothing that no server would."""
+    return json.dumps(frames.checked(frame))
 
 
 def refusing(status: int, body: str = "", **headers: str) -> Answer:

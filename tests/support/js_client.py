@@ -8,6 +8,7 @@ from urllib.request import urlopen
 
 from anyio import to_thread
 
+from tests.support import frames
 from tests.support.browser import Page
 from tests.support.node import Node
 from tests.support.server import DEADLINE
@@ -100,6 +101,13 @@ class JsClient:
 
     async def next(self) -> dict[str, Any]:
         """The next event, waited for."""
+        event = await self.anything()
+        if event.get("frame") is not None:
+            frames.checked(event["frame"])
+        return event
+
+    async def anything(self) -> dict[str, Any]:
+        """The next event, waited for, of whatever frame: a later server may send others."""
         event: dict[str, Any] = await self.run("next()")
         return event
 

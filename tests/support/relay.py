@@ -30,6 +30,10 @@ class Relay:
         for end in self._ends:
             end.transport.abort()
 
+    def lead_to(self, port: int) -> None:
+        """Who comes from now on finds another server there."""
+        self._to = port
+
     def mend(self) -> None:
         """Who comes is let through again."""
         self._whole = True

@@ -11,6 +11,7 @@ from bisect import bisect_right
 from itertools import pairwise
 from typing import Any
 
+from tests.support import frames
 from tests.support.raw import handshake, masked
 from tests.support.server import DEADLINE
 from wsctl.hub.frame import TEXT
@@ -80,6 +81,7 @@ class Roamers:
 
     def note(self, frame: bytes, payload: bytes) -> None:
         """The first of them has got one more message."""
+        frames.read(payload)
         self.stream += frame
         self.ends.append(len(self.stream))
         self.ids.append(payload[len(MESSAGE) :].partition(b'"')[0].decode())
@@ -156,6 +158,8 @@ class Roamer(asyncio.Protocol):
             if not found:
                 return
             if b" 101 " not in head:
+                if self.transport:
+                    self.transport.close()  # a proxy may keep it open
                 return
             self._head, data = None, rest
         if not self._rest and self.roamers.stream.startswith(data, self.seen):
@@ -207,7 +211,7 @@ class Roamer(asyncio.Protocol):
             return
         if first != 0x81:
             return
-        told = json.loads(payload)
+        told = frames.read(payload)
         match told["type"]:
             case "welcome":
                 self._welcome(told)

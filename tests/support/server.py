@@ -107,20 +107,27 @@ class ServerProcess:
         if self.process.stderr:
             self.process.stderr.close()
 
-    def api(self, method: str, path: str, body: object = None, deadline: float = DEADLINE) -> tuple[int, Any]:
+    def api(
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        deadline: float = DEADLINE,
+        headers: Mapping[str, str] | None = None,
+    ) -> tuple[int, Any]:
         """A request through the control socket: status and decoded JSON."""
         connection = http.client.HTTPConnection("localhost", timeout=deadline)
         connection.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         connection.sock.settimeout(deadline)
         connection.sock.connect(os.path.join(self.environ["WSCTL_RUNTIME_DIR"], f"{self.pid}.sock"))
-        return _ask(connection, method, path, body, {})
+        return ask(connection, method, path, body, headers or {})
 
     def http(
         self, method: str, path: str, body: object = None, headers: Mapping[str, str] | None = None
     ) -> tuple[int, Any]:
         """A request to the port clients reach."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=DEADLINE)
-        return _ask(connection, method, path, body, headers or {})
+        return ask(connection, method, path, body, headers or {})
 
     def status(self) -> dict[str, Any]:
         """What `wsctl status` reads."""
@@ -136,7 +143,7 @@ class ServerProcess:
                 self._news.notify_all()
 
 
-def _ask(
+def ask(
     connection: http.client.HTTPConnection, method: str, path: str, body: object, headers: Mapping[str, str]
 ) -> tuple[int, Any]:
     try:

@@ -14,6 +14,7 @@ from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
 
 import wsctl.server.page
+from tests.support import frames
 from tests.support.fake_server import refusing, serving
 from tests.support.server import DEADLINE
 
@@ -36,6 +37,10 @@ class Line:
         return parse_qs(urlsplit(self.path).query).get("since", [None])[0]
 
     async def send(self, kind: str, **fields: Any) -> None:
+        await self.connection.send(json.dumps(frames.checked({"type": kind} | fields)))
+
+    async def send_later(self, kind: str, **fields: Any) -> None:
+        """What only a later server could send."""
         await self.connection.send(json.dumps({"type": kind} | fields))
 
     async def welcome(self, newest: str = "1-0", **fields: Any) -> None:

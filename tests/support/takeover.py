@@ -1,12 +1,12 @@
 """A server that takes over from another one, of which a test says what it says."""
 
 import asyncio
-import json
 import socket
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
+from tests.support import frames
 from tests.support.other_end import OtherEnd
 from tests.support.server import DEADLINE
 from tests.support.wires import Server
@@ -85,7 +85,7 @@ class Takeover:
         its own, if it is one."""
         parcel = await self.predecessor.hear("message")
         (payload,) = Batch.read(parcel.blobs[0]).payloads
-        frame = json.loads(payload)
+        frame = frames.read(payload)
         key = parcel.fields["key"]
         assert key is None or key[0] == WRITER
         assert parcel.fields["entry"] == [*map(int, frame["id"].split("-")), frame.get("to")]

@@ -14,8 +14,10 @@ export class WebSocket {
   #received = Buffer.alloc(0);
   #ended = { code: 1006, reason: "" };
 
-  constructor(url) {
+  constructor(url, protocols = []) {
+    const offered = protocols.length ? { "sec-websocket-protocol": protocols.join(", ") } : {};
     const headers = {
+      ...offered,
       connection: "Upgrade",
       upgrade: "websocket",
       "sec-websocket-key": randomBytes(16).toString("base64"),

@@ -1,7 +1,6 @@
 """Nodes and wires for tests, on transports whose events are given by hand."""
 
 import asyncio
-import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -10,6 +9,7 @@ from websockets.extensions.permessage_deflate import PerMessageDeflate
 from websockets.frames import Frame, Opcode
 from websockets.streams import StreamReader
 
+from tests.support.frames import read
 from tests.support.transport import HandTransport
 from wsctl.hub.frame import CLOSE
 from wsctl.server.node import Node
@@ -102,7 +102,7 @@ def frames(received: bytes) -> tuple[list[Frame], bytes]:
 
 def data_of(found: list[Frame]) -> list[Any]:
     """The data of the messages among them, the first frame being the welcome."""
-    decoded = [json.loads(bytes(f.data)) for f in found if f.opcode is Opcode.TEXT]
+    decoded = [read(bytes(f.data)) for f in found if f.opcode is Opcode.TEXT]
     assert decoded[0]["type"] == "welcome"
     return [f["data"] for f in decoded[1:] if f["type"] == "message"]
 

@@ -5,12 +5,12 @@ everybody else must see just that next.
 """
 
 import asyncio
-import json
 import re
 import time
 from collections.abc import Sequence
 from typing import Any
 
+from tests.support import frames
 from tests.support.raw import handshake, masked
 from tests.support.server import DEADLINE
 from wsctl.hub.frame import TEXT, Batch
@@ -60,7 +60,7 @@ class Witness:
 
     def data(self) -> list[Any]:
         """What was published, in the order seen."""
-        return [json.loads(payload)["data"] for payload in Batch.read(bytes(self.stream)).payloads]
+        return [frames.read(payload)["data"] for payload in Batch.read(bytes(self.stream)).payloads]
 
     def ids(self) -> list[tuple[int, int]]:
         found = re.findall(rb'"type":"message","id":"(\d+)-(\d+)"', self.stream)
@@ -72,13 +72,14 @@ class Witness:
         return max(client.silence for client in self.clients)
 
     async def close(self) -> None:
-        """Let all of them go."""
+        """Let all of them go. What they were sent was as it must be."""
         for client in self.clients:
             client.leaving = True
             client.transport.abort()
         async with asyncio.timeout(DEADLINE):
             while not all(client.gone for client in self.clients):
                 await self._change()
+        self.data()
 
     async def _welcomed(self) -> None:
         async with asyncio.timeout(DEADLINE):
@@ -135,6 +136,7 @@ class WitnessClient(asyncio.Protocol):
         _, found, rest = self._head.partition(b"\r\n\r\n")
         if not found or len(rest) < 2 or len(rest) < _size(rest):
             return b""
+        frames.read(rest[_size(rest) - _payload(rest) : _size(rest)])
         self.welcomed = True
         self.seen = len(self.witness.stream)
         return bytes(rest[_size(rest) :])
@@ -157,5 +159,10 @@ class WitnessClient(asyncio.Protocol):
 
 def _size(frame: Sequence[int]) -> int:
     """Bytes of the small frame that begins here."""
+    return (2 if frame[1] < 126 else 4) + _payload(frame)
+
+
+def _payload(frame: Sequence[int]) -> int:
+    """Bytes of its payload, which it ends with."""
     assert frame[1] < 127
-    return 2 + frame[1] if frame[1] < 126 else 4 + int.from_bytes(bytes(frame[2:4]))
+    return frame[1] if frame[1] < 126 else int.from_bytes(bytes(frame[2:4]))

@@ -10,13 +10,16 @@ from typer.exceptions import Abort, TyperException
 
 from wsctl import __version__
 from wsctl.cli.broadcast import broadcast
+from wsctl.cli.check import check
 from wsctl.cli.client import client
 from wsctl.cli.completions import completions
+from wsctl.cli.docs import docs
 from wsctl.cli.drain import drain
 from wsctl.cli.generate import generate
 from wsctl.cli.serve import serve
 from wsctl.cli.status import status
 from wsctl.cli.stress import stress
+from wsctl.cli.token import token
 from wsctl.cli.ui.printable import say
 from wsctl.cli.upgrade import upgrade
 from wsctl.codes import ExitCode
@@ -56,7 +59,22 @@ def options(
     """WebSocket broadcasting that can be redeployed at noon."""
 
 
-for command in (serve, client, broadcast, status, drain, upgrade, stress, generate, completions):
+COMMANDS = (
+    serve,
+    check,
+    client,
+    broadcast,
+    status,
+    drain,
+    upgrade,
+    stress,
+    token,
+    generate,
+    docs,
+    completions,
+)
+
+for command in COMMANDS:
     app.command()(command)
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from wsctl.cli.ui.prompt import Prompt
     from wsctl.cli.ui.transcript import Transcript
+    from wsctl.client.credential import Credential
     from wsctl.client.target import Target
     from wsctl.codes import ExitCode
 
@@ -43,21 +44,34 @@ def client(
     leaves when it is empty. On a pipe each line of the input is a message; at its end the command leaves
     when they have come back, or stays with --count or --for, or when there was no line. SIGTERM leaves too.
 
+    A server that asks for a token gets the one of WSCTL_CLIENT_TOKEN_FILE, which is read again at each
+    reconnect, or of WSCTL_CLIENT_TOKEN.
+
     Messages go to stdout, everything else to stderr.
     """
     ids = client_ids(client_id, clients)
 
+    from wsctl.client.credential import given
     from wsctl.client.target import find
 
+    credential = given(os.environ)
     target = find(url, port, os.environ)
 
     import asyncio
 
-    raise typer.Exit(asyncio.run(_converse(target, ids, count, duration, as_json)))
+    raise typer.Exit(
+        asyncio.run(_converse(target, credential, ids, count=count, duration=duration, as_json=as_json))
+    )
 
 
 async def _converse(
-    target: "Target", ids: "Sequence[str]", count: int | None, duration: float | None, as_json: bool
+    target: "Target",
+    credential: "Credential",
+    ids: "Sequence[str]",
+    *,
+    count: int | None,
+    duration: float | None,
+    as_json: bool,
 ) -> "ExitCode":
     import asyncio
 
@@ -67,7 +81,7 @@ async def _converse(
 
     # In the background of a terminal there is nothing to read; without this, reading stops the process.
     signal.signal(signal.SIGTTIN, signal.SIG_IGN)
-    members = [Member(name, Session(target, name)) for name in ids]
+    members = [Member(name, Session(target, name, credential=credential)) for name in ids]
     with _screen(ids, as_json) as (transcript, prompt):
         conversation = Conversation(members, transcript, count)
         stay = count is not None or duration is not None

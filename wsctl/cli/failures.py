@@ -5,6 +5,7 @@ from http import HTTPStatus
 from wsctl import errors
 from wsctl.cli.ui.printable import printable
 from wsctl.client.events import Event, Failed, Refused, is_final
+from wsctl.client.reasons import WHERE_FROM
 
 _KINDS: dict[int, type[errors.WsctlError]] = {
     HTTPStatus.BAD_REQUEST: errors.UsageError,
@@ -22,5 +23,6 @@ def failure(event: Event, *, connected_once: bool) -> errors.WsctlError | None:
             return errors.Unreachable(f"{printable(message)}; {advice}")
         case Refused(status=status, message=message) if is_final(event):
             kind = _KINDS.get(status, errors.Unreachable)
-            return kind(f"the server refused: HTTP {status} {printable(message)}")
+            advice = f"; {WHERE_FROM}" if status == HTTPStatus.UNAUTHORIZED else ""
+            return kind(f"the server refused: HTTP {status} {printable(message)}{advice}")
     return None

@@ -1,15 +1,31 @@
 """`wsctl generate`."""
 
 import os
+import shlex
+import shutil
+import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from wsctl.cli.options import parser, settings_from, with_settings
 from wsctl.cli.recipes import RECIPES, made
-from wsctl.errors import WsctlError
+from wsctl.cli.recipes.nginx import upstream
+from wsctl.cli.recipes.place import Place
+from wsctl.cli.recipes.words import flags, redis_without_password
+from wsctl.errors import UsageError, WsctlError
 from wsctl.settings import choice
+
+if TYPE_CHECKING:
+    from wsctl.settings import Settings
+
+HOMES = ("/home/", "/root/")
+"""What `ProtectHome=` of systemd hides."""
+
+ELSEWHERE = "/usr/local/bin/wsctl"
+"""Where the program is taken to be when it cannot be found: it was started as a module."""
 
 
 @with_settings
@@ -27,14 +43,65 @@ def generate(
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write it there, not to stdout.")
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Write over a file that is there.")] = False,
+    upstreams: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--upstream",
+            parser=parser(upstream, "SERVER"),
+            metavar="HOST:PORT",
+            help="For nginx: a server behind it (repeat).",
+        ),
+    ] = None,
+    program: Annotated[
+        str | None,
+        typer.Option("--program", metavar="PATH", help="For systemd: where wsctl is, unless it is this one."),
+    ] = None,
     **given: Any,
 ) -> None:
     """Print a ready file, filled from the same settings as 'wsctl serve'."""
-    text = made(kind, settings_from(given, os.environ))
+    settings = settings_from(given, os.environ)
+    extra = _only(kind, "nginx", "--upstream", upstreams or [])
+    extra += _only(kind, "systemd", "--program", [program] if program else [])
+    place = Place(
+        made_by=_made_by(kind, settings, extra),
+        program=program or this_program(sys.executable),
+        in_home=in_home(program) if program else in_home(sys.executable, this_program(sys.executable)),
+        upstreams=tuple(upstreams or ()),
+    )
+    text = made(kind, settings, place)
     if output is None:
         print(text, end="")
     else:
         _write(output, text, force=force)
+
+
+def this_program(interpreter: str) -> str:
+    """The absolute path of the wsctl that belongs to a Python interpreter, or else of the one on PATH."""
+    beside = Path(interpreter).with_name("wsctl")
+    return os.path.abspath(shutil.which(str(beside)) or shutil.which("wsctl") or ELSEWHERE)
+
+
+def in_home(*paths: str) -> bool:
+    """Whether one of them, or what it is a link to, is in somebody's home."""
+    return any(each.startswith(HOMES) for path in paths for each in (path, os.path.realpath(path)))
+
+
+def _only(kind: str, family: str, name: str, texts: Sequence[str]) -> list[str]:
+    """An option of some kinds, as it was given.
+
+    Raises:
+        UsageError: this kind has no use for it.
+    """
+    if texts and not kind.startswith(family):
+        raise UsageError(f"{name} means nothing to {kind}: it is for {family}")
+    return [f"{name}={text}" for text in texts]
+
+
+def _made_by(kind: str, settings: "Settings", extra: list[str]) -> str:
+    """The command again, whatever came from the environment in it, and without what is secret."""
+    url = redis_without_password(settings)
+    shown = [*flags(settings), *([f"--redis={url}"] if url else []), *extra]
+    return shlex.join(["wsctl", "generate", kind, *shown])
 
 
 def _write(path: Path, text: str, *, force: bool) -> None:

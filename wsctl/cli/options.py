@@ -76,7 +76,7 @@ def settings_from(given: Mapping[str, Any], environ: Mapping[str, str]) -> Setti
     values = {name: value for name, value in given.items() if value is not None}
     if "allow_origin" in values:
         values["allow_origin"] = tuple(origin for several in values["allow_origin"] for origin in several)
-    return Settings(**values, **secrets(environ))
+    return Settings(**values, **secrets(environ, values.get("auth")))
 
 
 def _parameter(field: Field[Any]) -> inspect.Parameter:

@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from wsctl.cli.options import Json, Port, client_ids, parser, seconds
+from wsctl.cli.signing import JwtAudience, JwtKey, mint
 from wsctl.errors import UsageError
 from wsctl.settings import size as parse_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from wsctl.cli.ui.stress_table import StressLines, StressTable
+    from wsctl.client.credential import Credential
     from wsctl.client.load import Load, Plan
     from wsctl.client.report import LoadReport
     from wsctl.client.session import Session
@@ -22,6 +25,9 @@ if TYPE_CHECKING:
 
 OWN_FILES = 32
 """Descriptors a process needs beside its clients': the standard streams, the loop's, name lookups."""
+
+OVERTIME = 3600.0
+"""Seconds that a token is good beyond the run: for connecting before it, and for what comes after it."""
 
 COLLECT_AFTER = 50_000
 """Objects, made and not yet freed, that start Python's collector: several for each of a thousand clients
@@ -51,6 +57,8 @@ def stress(
         ),
     ] = None,
     port: Port = None,
+    jwt_key: JwtKey = None,
+    jwt_audience: JwtAudience = None,
     as_json: Json = False,
 ) -> None:
     """Put clients on servers, send messages, and account for each one that is due.
@@ -63,6 +71,9 @@ def stress(
     Several servers that share their messages through a Redis are one to it: the clients are dealt to them
     in turn, and one whose server does not take it tries the next.
 
+    Clients show the token of WSCTL_CLIENT_TOKEN_FILE or WSCTL_CLIENT_TOKEN. A server of '--auth jwt' wants
+    one for each id: with --jwt-key, each client makes its own whenever it connects.
+
     Ctrl-C ends the run early, with its summary; a second one at once.
     """
     if duration <= 0:
@@ -72,24 +83,38 @@ def stress(
     from wsctl.client.load import Load, Plan
     from wsctl.client.target import find_each
 
+    credentials = _credentials(jwt_key, jwt_audience, duration)
     _make_room(clients)
     targets = find_each(url or (), port, os.environ)
     if clients < len(targets):
         raise UsageError(f"--clients {clients} is too few: each of {len(targets)} servers wants one")
     servers = tuple(target.name for target in targets)
     plan = Plan(ids=ids, servers=servers, duration=duration, rate=rate, size=size)
-    report = _carry_out(plan, lambda: Load(plan, _sessions(ids, targets).__getitem__))
+    report = _carry_out(plan, lambda: Load(plan, _sessions(ids, targets, credentials).__getitem__))
     _tell(report, rate, as_json)
     raise typer.Exit(0 if report.clean else 1)
 
 
-def _sessions(ids: "Sequence[str]", targets: "Sequence[Target]") -> "dict[str, Session]":
+def _credentials(key: "Path | None", audience: str | None, duration: float) -> "Callable[[str], Credential]":
+    """What a client shows, by its id. A token that is made outlasts the run."""
+    from wsctl.client.credential import given
+
+    if key is None:
+        credential = given(os.environ)
+        return lambda client_id: credential
+    maker = mint(key, audience)
+    return lambda client_id: lambda: maker.token(client_id, duration + OVERTIME).token
+
+
+def _sessions(
+    ids: "Sequence[str]", targets: "Sequence[Target]", credentials: "Callable[[str], Credential]"
+) -> "dict[str, Session]":
     """One for each client: dealt to the servers in turn, each with those behind its own to fall back on."""
     from wsctl.client.session import Session
 
     routes = [[*targets[n:], *targets[:n]] for n in range(len(targets))]
     return {
-        name: Session(own, name, others=others)
+        name: Session(own, name, others=others, credential=credentials(name))
         for name, (own, *others) in zip(ids, itertools.cycle(routes), strict=False)
     }
 

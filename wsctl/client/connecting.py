@@ -29,13 +29,15 @@ _log = logging.getLogger("wsctl.client")
 _log.addHandler(logging.NullHandler())
 
 
-async def handshake(target: Target, url: str) -> ClientConnection:
-    """An accepted connection, without compression: a frame is read as it was written.
+async def handshake(target: Target, url: str, token: str | None = None) -> ClientConnection:
+    """An accepted connection, without compression: a frame is read as it was written. To another server than
+    the target, the token does not follow a redirect.
 
     Raises:
         OSError, WebSocketException, ValueError: there is none; `reasons.explained` has the words.
     """
     options: dict[str, Any] = {
+        "additional_headers": {"Authorization": f"Bearer {token}"} if token else None,
         "compression": None,
         "proxy": None,
         "user_agent_header": f"wsctl/{__version__}",

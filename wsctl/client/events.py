@@ -18,7 +18,7 @@ FINAL_STATUSES = frozenset(
 """Answers that the same request will get again."""
 
 
-DEGRADED = "degraded"
+DEGRADED = codes.ErrorCode.DEGRADED
 """The `code` with which a server says that it is without what it shares messages through: in the frame that
 tells it once, and in the answer to each message that it then does not take."""
 

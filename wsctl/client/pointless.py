@@ -1,7 +1,10 @@
 """What makes a load pointless, and the error that this is."""
 
+from http import HTTPStatus
+
 from wsctl.client import events
 from wsctl.client.events import Closed, Degraded, Event, Failed, Opened, Received, Refused
+from wsctl.client.reasons import WHERE_FROM
 from wsctl.codes import CloseCode
 from wsctl.errors import Refused as ServerRefused
 from wsctl.errors import Unreachable, WsctlError
@@ -29,6 +32,9 @@ def _reason(client_id: str, server: str, event: Closed | Refused | Failed) -> Ws
     match event:
         case Failed(message):
             return Unreachable(message)
+        case Refused(HTTPStatus.UNAUTHORIZED, _, message):
+            advice = f"{WHERE_FROM}, those of many clients from --jwt-key"
+            return ServerRefused(f"{server} refused client {client_id}: {message}; {advice}")
         case Refused(status, _, message):
             return ServerRefused(f"{server} refused client {client_id} with HTTP {status}: {message}")
         case Closed(CloseCode.REPLACED):

@@ -12,6 +12,9 @@ from websockets.http11 import Response
 
 from wsctl.client.events import Refused
 
+WHERE_FROM = "the token comes from WSCTL_CLIENT_TOKEN_FILE or WSCTL_CLIENT_TOKEN"
+"""What helps whom a server refused with 401."""
+
 _ERRNO = re.compile(r"\[Errno (\d+)\]")
 
 

@@ -13,6 +13,7 @@ from websockets.protocol import State
 
 from wsctl.client.backoff import Backoff
 from wsctl.client.connecting import OPEN_TIMEOUT, ending, handshake, hang_up
+from wsctl.client.credential import Credential, nothing
 from wsctl.client.departure import Departure
 from wsctl.client.events import (
     Closed,
@@ -33,6 +34,7 @@ from wsctl.client.reasons import explained, refusal
 from wsctl.client.route import Route
 from wsctl.client.target import Target
 from wsctl.codes import CloseCode
+from wsctl.errors import UsageError
 
 __all__ = [
     "Closed",
@@ -64,7 +66,7 @@ class Session:
     """One client id, one connection at a time; each resumes where the one before it ended.
 
     It goes to the server `target`, and when that does not take it to one of `others`, which share their
-    messages with it; after each connection it tries its own first.
+    messages with it; after each connection it tries its own first. Each gets the `credential` of the moment.
     """
 
     def __init__(
@@ -73,12 +75,14 @@ class Session:
         client_id: str,
         *,
         others: Sequence[Target] = (),
+        credential: Credential = nothing,
         uniform: Callable[[float, float], float] = random.uniform,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._route = Route(target, others)
         self._client_id = client_id
+        self._credential = credential
         self._sleep = sleep
         self._clock = clock
         self._backoff = Backoff(uniform)
@@ -139,9 +143,12 @@ class Session:
         target = self._route.target
         url = self._hearing.cursor.url(target.websocket(self._client_id))
         try:
-            connection = await self._unless_closing(handshake(target, url))
+            connection = await self._unless_closing(handshake(target, url, self._credential()))
         except InvalidStatus as error:
             yield refusal(error.response)
+            return
+        except UsageError as error:
+            yield Failed(str(error))
             return
         except (OSError, ValueError, WebSocketException) as error:
             yield Failed(f"cannot connect to {target.name}: {explained(error)}")

@@ -6,7 +6,8 @@ connection that falls behind leaves its lane until it has caught up.
 """
 
 import os
-from itertools import repeat
+from collections.abc import Iterator
+from itertools import chain, repeat
 
 from wsctl.hub.connection import Connection, Ending
 from wsctl.hub.frame import Batch
@@ -55,31 +56,41 @@ class Fanout:
 
     def __init__(self) -> None:
         self._lanes = {False: _Lane(), True: _Lane()}
-        self._rest: dict[Connection, None] = {}
+        self._rest: dict[bool, dict[Connection, None]] = {False: {}, True: {}}
 
     def place(self, connection: Connection) -> None:
         """Take a connection in, or put it where it now belongs."""
         self.remove(connection)
         if connection.fd is None or connection.behind:
-            self._rest[connection] = None
+            self._rest[connection.deflate][connection] = None
         else:
             self._lanes[connection.deflate].add(connection, connection.fd)
 
     def remove(self, connection: Connection) -> None:
         """Let a connection go, if it is here; to be called before its descriptor is closed."""
-        self._rest.pop(connection, None)
+        self._rest[connection.deflate].pop(connection, None)
         if connection.lane >= 0:
             self._lanes[connection.deflate].remove(connection)
 
-    def send(self, batch: Batch) -> None:
-        """Offer the batch to all. None is waited for."""
-        rest = list(self._rest)
-        for deflate, lane in self._lanes.items():
-            if lane.fds:
-                for connection, written in lane.write(batch.encoded(deflate)):
+    @property
+    def rest(self) -> Iterator[Connection]:
+        """Those that are not written to directly: who is behind is among them."""
+        return chain(*self._rest.values())
+
+    def send(self, batch: Batch) -> int:
+        """Offer the batch to all, and return the bytes of that. None is waited for."""
+        rest = [list(each) for each in self._rest.values()]
+        size = 0
+        for (deflate, lane), others in zip(self._lanes.items(), rest, strict=True):
+            if lane.fds or others:
+                data = batch.encoded(deflate)
+                size += len(data) * (len(lane.fds) + len(others))
+                for connection, written in lane.write(data):
                     _send_slowly(connection, batch, written)
-        for connection in rest:
-            connection.offer(batch)
+        for others in rest:
+            for connection in others:
+                connection.offer(batch)
+        return size
 
 
 def _send_slowly(connection: Connection, batch: Batch, written: int) -> None:

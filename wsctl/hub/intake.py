@@ -4,34 +4,51 @@ from collections.abc import Callable
 from functools import partial
 
 from wsctl import messages
-from wsctl.codes import CloseCode
+from wsctl.codes import CloseCode, ErrorCode
 from wsctl.hub.bucket import TokenBucket
 from wsctl.hub.connection import Connection, Ending
 from wsctl.hub.frame import Batch
 from wsctl.hub.log import MessageLog
 from wsctl.settings import Rate
 
+ForServer = Callable[[Connection, str], bool]
+"""Whether a client's text was for the server, which has dealt with it."""
+
 
 class Intake:
-    """A client's text becomes a message, within its rate and if publishing is on.
+    """A client's text becomes a message, within its rate and if publishing is on, unless it is `for_server`.
 
     Attributes:
         received: messages taken from clients, since the start.
+        received_bytes: what clients sent, as far as it is seen: their frames, or under another server their
+            texts.
     """
 
-    def __init__(self, log: MessageLog, rate: Rate, publish: bool, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        log: MessageLog,
+        rate: Rate,
+        publish: bool,
+        clock: Callable[[], float],
+        for_server: ForServer | None = None,
+    ) -> None:
         self._log = log
         self._rate = rate
         self._publish = publish
         self._clock = clock
+        self._for_server = for_server
         self.received = 0
+        self.received_bytes = 0
 
     def text(self, connection: Connection, text: str) -> None:
         """One text message of a client. Sent to everyone, its sender too."""
         if not self.allows(connection):
             return
+        if self._for_server and self._for_server(connection, text):
+            return
         if not self._publish:
-            self._tell(connection, "publish_disabled", "this server does not take messages from clients")
+            text = "this server does not take messages from clients"
+            self._tell(connection, ErrorCode.PUBLISH_DISABLED, text)
             return
         self.received += 1
         self._log.append(connection.client_id, text, refused=partial(self._refuse, connection))
@@ -56,7 +73,7 @@ class Intake:
             self._cut(connection)
         elif bucket.remind(now):
             rate = f"{self._rate.per_second:g} messages a second"
-            self._tell(connection, "rate_limited", f"more than {rate}: this one was not sent")
+            self._tell(connection, ErrorCode.RATE_LIMITED, f"more than {rate}: this one was not sent")
         return False
 
     def _bucket(self, connection: Connection) -> TokenBucket | None:
@@ -70,7 +87,7 @@ class Intake:
 
     def _refuse(self, connection: Connection, why: str) -> None:
         if connection.ending is None:
-            self._tell(connection, "degraded", why)
+            self._tell(connection, ErrorCode.DEGRADED, why)
 
-    def _tell(self, connection: Connection, code: str, text: str) -> None:
+    def _tell(self, connection: Connection, code: ErrorCode, text: str) -> None:
         connection.offer(Batch((messages.error(code, text),)))

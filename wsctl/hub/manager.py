@@ -10,6 +10,7 @@ from wsctl.hub.connection import Connection, Ending
 from wsctl.hub.fanout import Fanout
 from wsctl.hub.frame import Batch
 from wsctl.hub.history import Entry
+from wsctl.hub.traffic import Backlog, Traffic
 
 log = logging.getLogger("wsctl.hub")
 
@@ -27,6 +28,7 @@ class ConnectionManager:
         tally: stays that ended, by how.
         delivered: messages offered to a client, since the start.
         undelivered: messages that waited for clients which were aborted.
+        traffic: what else was counted.
         observers: called after each change of who is connected.
         joined, left: called with the id of each client that connects, and of each whose stay here ended.
     """
@@ -41,6 +43,7 @@ class ConnectionManager:
         self.tally: Counter[Ending] = Counter()
         self.delivered = 0
         self.undelivered = 0
+        self.traffic = Traffic()
         self.observers: list[Callable[[], None]] = []
         self.joined: list[Callable[[str], None]] = []
         self.left: list[Callable[[str], None]] = []
@@ -60,7 +63,8 @@ class ConnectionManager:
         if older:
             older.replaced()
         self.active_connections[connection.client_id] = connection
-        connection.offer(welcome)
+        self.traffic.opened += 1
+        self._send(connection, welcome)
         self._catch_up(connection, missed)
         self._log("connected", connection)
         for tell in self.joined:
@@ -71,6 +75,7 @@ class ConnectionManager:
         """Make a connection active that another process had. Of two with the same id the newer one stays,
         and the other is closed behind what it was about to be sent."""
         self.flush()
+        self.traffic.adopted += 1
         other = self.active_connections.get(connection.client_id)
         if other and other.opened >= connection.opened:
             connection.replay(missed)
@@ -88,6 +93,7 @@ class ConnectionManager:
         del self.active_connections[connection.client_id]
         connection.ending = Ending.HANDED_OVER
         self.tally[Ending.HANDED_OVER] += 1
+        self.traffic.released += 1
         self._changed()
 
     def settle(self, connection: Connection) -> None:
@@ -107,6 +113,7 @@ class ConnectionManager:
                 tell(connection.client_id)
         self.closing.add(connection)
         self.tally[ending] += 1
+        self.traffic.ended(code, ending)
         self._changed()
 
     def forget(self, connection: Connection) -> None:
@@ -132,7 +139,7 @@ class ConnectionManager:
         self.flush()
         self.delivered += len(addressees)
         for connection in addressees:
-            connection.offer(entry.batch)
+            self._send(connection, entry.batch)
         return len(addressees)
 
     def broadcast(self, payload: bytes) -> None:
@@ -145,7 +152,9 @@ class ConnectionManager:
             gathered, self._pending = self._pending, []
             batch = gathered[0] if len(gathered) == 1 else Batch.joined(gathered)
             self.delivered += batch.messages * len(self.active_connections)
-            self._fanout.send(batch)
+            began = self._clock()
+            self.traffic.sent_bytes += self._fanout.send(batch)
+            self.traffic.broadcasts.note(self._clock() - began)
 
     def addressees(self, to: Iterable[str]) -> list[Connection]:
         """The active connections a message for `to` goes to."""
@@ -179,13 +188,22 @@ class ConnectionManager:
         self.flush()
         for connection, payload in zip(list(self.active_connections.values()), payloads, strict=False):
             self.delivered += 1
-            connection.offer(Batch((payload,)))
+            self._send(connection, Batch((payload,)))
 
     def close_oldest(self, count: int, code: int, reason: str) -> None:
         """Close so many active connections by force, those connected longest."""
         self.flush()
         for connection in list(islice(self.active_connections.values(), count)):
             connection.close(code, reason, Ending.FORCED)
+
+    def backlog(self) -> Backlog:
+        """What waits for active clients. Who is written to directly has nothing waiting: nobody looks."""
+        waiting = [connection.waiting for connection in self._fanout.rest]
+        return Backlog(sum(map(bool, waiting)), sum(waiting), max(waiting, default=0))
+
+    def _send(self, connection: Connection, batch: Batch) -> None:
+        self.traffic.sent_bytes += len(batch.encoded(connection.deflate))
+        connection.offer(batch)
 
     def _add(self, batch: Batch) -> None:
         if not self._pending:
@@ -195,6 +213,7 @@ class ConnectionManager:
     def _catch_up(self, connection: Connection, missed: Sequence[Batch]) -> None:
         if missed:
             self.delivered += sum(batch.messages for batch in missed)
+            self.traffic.sent_bytes += sum(len(batch.encoded(connection.deflate)) for batch in missed)
             connection.replay(missed)
         self.settle(connection)
 

@@ -30,7 +30,7 @@ ids and accepts connections again.
 from dataclasses import dataclass
 from enum import StrEnum
 
-VERSION = 2
+VERSION = 3
 """Of what is said above. A successor of another version refuses, and the predecessor goes on."""
 
 VARIABLE = "WSCTL_HANDOVER_FD"

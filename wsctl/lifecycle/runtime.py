@@ -16,6 +16,9 @@ from wsctl.errors import WsctlError
 MAX_SOCKET_PATH = 103
 """Bytes of a Unix socket's path that both Linux (108) and macOS (104) take, with the final NUL."""
 
+LONGEST_PID = 1 << 22
+"""The largest number that Linux gives a process (PID_MAX_LIMIT of 64-bit machines)."""
+
 
 @dataclass(frozen=True, slots=True)
 class ServerRecord:
@@ -69,6 +72,29 @@ def _check(folder: Path, found: os.stat_result) -> None:
         raise UnusableFolder(f"others can write to {folder}: chmod 700 it, or set WSCTL_RUNTIME_DIR")
 
 
+def check_folder(folder: Path) -> None:
+    """Whether servers could be found through this folder, which need not be there yet and is not made.
+
+    Raises:
+        UnusableFolder: it cannot be made, is not ours alone, or its path is too long for a socket.
+    """
+    try:
+        _check(folder, folder.lstat())
+        last = folder
+    except FileNotFoundError:
+        last = next(above for above in folder.absolute().parents if above.exists())
+    except OSError as error:
+        raise UnusableFolder(f"{folder}: {error.strerror or error}; set WSCTL_RUNTIME_DIR") from None
+    if not os.access(last, os.W_OK | os.X_OK):
+        raise UnusableFolder(f"{last} cannot be written to; set WSCTL_RUNTIME_DIR")
+    _check_length(folder / f"{LONGEST_PID}.sock")
+
+
+def _check_length(path: Path) -> None:
+    if len(os.fsencode(path)) > MAX_SOCKET_PATH:
+        raise UnusableFolder(f"{path} is too long for a socket; set WSCTL_RUNTIME_DIR to a shorter one")
+
+
 def control_socket(folder: Path, pid: int) -> socket.socket:
     """A bound Unix socket, mode 0600, in the folder, which is made with mode 0700.
 
@@ -77,8 +103,7 @@ def control_socket(folder: Path, pid: int) -> socket.socket:
     """
     _prepare(folder)
     path = folder / f"{pid}.sock"
-    if len(os.fsencode(path)) > MAX_SOCKET_PATH:
-        raise UnusableFolder(f"{path} is too long for a socket; set WSCTL_RUNTIME_DIR to a shorter one")
+    _check_length(path)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     before = os.umask(0o177)
     try:

@@ -6,6 +6,8 @@ from http import HTTPStatus
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from wsctl import messages
+from wsctl.server.credentials.carriage import HOW, Carriage, Unreadable, carried
+from wsctl.server.credentials.judge import Denied, Granted, Judge
 from wsctl.settings import Settings
 
 RETRY_AFTER = 5
@@ -13,6 +15,9 @@ RETRY_AFTER = 5
 
 MAX_SINCE = 64
 """Characters of a message id in `since`: ids are shorter."""
+
+NO_GOOD = ' error="invalid_token"'
+"""What a challenge adds when there was a token (RFC 6750 section 3.1)."""
 
 _DEFAULT_PORT = {"http": ":80", "https": ":443", "ws": ":80", "wss": ":443"}
 
@@ -25,14 +30,18 @@ class Handshake:
     query: str
     origin: str | None
     host: str
+    authorization: str | None = None
+    protocols: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    """Let in. `since` is the id the client has seen last."""
+    """Let in. `since` is the id the client has seen last, `expires` the Unix second in which its credentials
+    end, if they do."""
 
     client_id: str
     since: str | None
+    expires: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +64,24 @@ class Refused:
 Verdict = Admitted | TurnedAway | Refused
 
 
+ANYONE = Granted()
+"""What everybody has where no credentials are asked for."""
+
+
 class Admission:
-    """Decides from the settings and two facts: how many clients there are, and whether more are taken."""
+    """Decides from the settings and two facts: how many clients there are, and whether more are taken. A
+    `judge` looks at the credentials; without one nobody needs any."""
 
     def __init__(
-        self, settings: Settings, capacity: int, connected: Callable[[], int], accepting: Callable[[], bool]
+        self,
+        settings: Settings,
+        capacity: int,
+        connected: Callable[[], int],
+        accepting: Callable[[], bool],
+        judge: Judge | None = None,
     ) -> None:
+        self._judge = judge
+        self._in_query = settings.auth_query
         self._origins = settings.allow_origin
         self._capacity = capacity
         self._connected = connected
@@ -78,11 +99,29 @@ class Admission:
         if not self._origin_allowed(asked):
             text = f"origin {asked.origin} may not connect here: the server allows it with --allow-origin"
             return Refused(HTTPStatus.FORBIDDEN, "origin_not_allowed", text)
+        return self._let_in(asked, client_id, since)
+
+    def _let_in(self, asked: Handshake, client_id: str, since: str | None) -> Verdict:
+        """The verdict on what is asked rightly."""
+        granted = self._granted(self._judge, asked, client_id) if self._judge else ANYONE
+        if isinstance(granted, Refused):
+            return granted
         if not self._accepting():
             return TurnedAway(client_id)
         if self._capacity and self._connected() >= self._capacity:
             return full()
-        return Admitted(client_id, since)
+        return Admitted(client_id, since, granted.expires)
+
+    def _granted(self, judge: Judge, asked: Handshake, client_id: str) -> Granted | Refused:
+        by = Carriage(asked.authorization, asked.protocols, asked.query)
+        try:
+            token = carried(by, in_query=self._in_query)
+        except Unreadable as error:
+            return _unauthorized(str(error), NO_GOOD)
+        if token is None:
+            return _unauthorized(f"this server asks for a token: {HOW}")
+        verdict = judge.judge(token, client_id)
+        return _unauthorized(verdict.why, NO_GOOD) if isinstance(verdict, Denied) else verdict
 
     def _origin_allowed(self, asked: Handshake) -> bool:
         """Browsers send an Origin and programs do not. The same host is the same origin whatever
@@ -105,6 +144,12 @@ def full() -> Refused:
     """The answer when there is no room."""
     text = f"the server has all the clients it can take: try again in {RETRY_AFTER} seconds"
     return Refused(HTTPStatus.SERVICE_UNAVAILABLE, "full", text, (("retry-after", str(RETRY_AFTER)),))
+
+
+def _unauthorized(why: str, problem: str = "") -> Refused:
+    """The answer to credentials that are missing or no good (RFC 6750 section 3)."""
+    challenge = (("www-authenticate", f"Bearer{problem}"),)
+    return Refused(HTTPStatus.UNAUTHORIZED, "bad_credentials", why, challenge)
 
 
 def _since(query: str) -> str | None:

@@ -7,15 +7,18 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-from fastapi import APIRouter, Depends, HTTPException, Request, Response
+from fastapi import APIRouter, Depends, HTTPException, Request, Response, Security
 from fastapi.responses import HTMLResponse, JSONResponse
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, WithJsonSchema
 from starlette.requests import ClientDisconnect
 
 from wsctl import messages
 from wsctl.lifecycle.graceful import NotDraining
 from wsctl.lifecycle.phases import Phase
+from wsctl.server.asyncapi.frames import CLIENT_ID
 from wsctl.server.node import Node
+from wsctl.server.openapi import CONTROL, Alive, Drained, Ended, Health, Status, Upgraded, refused, told
 from wsctl.server.page import MODULE_HEADERS
 from wsctl.server.page import headers as page_headers
 
@@ -52,17 +55,20 @@ async def node_of(request: Request) -> Node:
 HasNode = Annotated[Node, Depends(node_of)]
 
 
-async def control(request: Request, node: HasNode) -> None:
+_BEARER = HTTPBearer(auto_error=False, description="The server's token (WSCTL_TOKEN_FILE or WSCTL_TOKEN).")
+
+Bearer = Annotated[HTTPAuthorizationCredentials | None, Security(_BEARER)]
+
+
+async def control(request: Request, node: HasNode, bearer: Bearer) -> None:
     """Lets operators pass: through the control socket, or with the token."""
     if request.scope.get("state", {}).get("control"):
         return
     if node.settings.token is None:
         text = "only through the control socket: this server has no token (WSCTL_TOKEN_FILE)"
         raise Failure(HTTPStatus.FORBIDDEN, "control_only", text)
-    scheme, _, given = request.headers.get("authorization", "").partition(" ")
-    if scheme.lower() != "bearer" or not hmac.compare_digest(
-        given.strip().encode(), node.settings.token.encode()
-    ):
+    given = bearer.credentials.strip() if bearer else ""
+    if not hmac.compare_digest(given.encode(), node.settings.token.encode()):
         raise Failure(
             HTTPStatus.UNAUTHORIZED, "bad_token", "send the server's token: Authorization: Bearer TOKEN"
         )
@@ -71,13 +77,17 @@ async def control(request: Request, node: HasNode) -> None:
 OPERATORS = [Depends(control)]
 
 
+ClientId = Annotated[str, WithJsonSchema(CLIENT_ID)]
+"""Checked by `messages.client_id`, which knows more than a schema can say."""
+
+
 class Broadcast(BaseModel):
     """A message to publish."""
 
     model_config = ConfigDict(extra="forbid")
 
     data: Any = Field(description="Any JSON value.")
-    to: list[str] | None = Field(None, description="Client ids; everyone when it is not given.")
+    to: list[ClientId] | None = Field(None, description="Everyone when it is not given.")
 
 
 class Published(BaseModel):
@@ -99,8 +109,9 @@ class Drain(BaseModel):
     )
 
 
-def _takes(model: type[BaseModel]) -> dict[str, Any]:
-    return {"requestBody": {"content": {"application/json": {"schema": model.model_json_schema()}}}}
+def _takes(model: type[BaseModel], *, required: bool = False) -> dict[str, Any]:
+    content = {"application/json": {"schema": model.model_json_schema()}}
+    return {"requestBody": {"content": content, "required": required}}
 
 
 async def body_of(request: Request, limit: int) -> bytes:
@@ -134,30 +145,47 @@ async def page() -> Response:
     return HTMLResponse(html, headers=page_headers(html))
 
 
-@router.get("/wsctl.js", response_class=Response, summary="The client for programs in JavaScript")
+@router.get(
+    "/wsctl.js",
+    response_class=Response,
+    summary="The client for programs in JavaScript",
+    responses={200: {"content": {"text/javascript": {}}}},
+)
 async def module() -> Response:
     name = Path(__file__).parent / "page" / "wsctl.js"
     return Response(name.read_bytes(), media_type="text/javascript", headers=MODULE_HEADERS)
 
 
-@router.get("/health", summary="Phase, connections, uptime, version")
+@router.get(
+    "/health", summary="Phase, connections, uptime, version", response_model=None, responses=told(Health)
+)
 async def health(node: HasNode) -> dict[str, Any]:
     return node.health()
 
 
-@router.get("/health/live", summary="200 while the process works")
+@router.get("/health/live", summary="200 while the process works", response_model=None, responses=told(Alive))
 async def live(node: HasNode) -> dict[str, Any]:
     return {"status": node.life.phase}
 
 
-@router.get("/health/ready", summary="200 only while new clients are welcome")
+@router.get(
+    "/health/ready",
+    summary="200 only while new clients are welcome",
+    responses=told(Alive) | told(Alive, HTTPStatus.SERVICE_UNAVAILABLE),
+)
 async def ready(node: HasNode) -> JSONResponse:
     is_ready = node.life.phase in (Phase.SERVING, Phase.HANDOVER)
     status = HTTPStatus.OK if is_ready else HTTPStatus.SERVICE_UNAVAILABLE
     return JSONResponse({"status": node.life.phase}, status)
 
 
-@router.get("/api/status", dependencies=OPERATORS, summary="Everything `wsctl status` shows")
+@router.get(
+    "/api/status",
+    dependencies=OPERATORS,
+    summary="Everything `wsctl status` shows",
+    response_model=None,
+    responses={**told(Status), **CONTROL, **refused(400)},
+)
 async def status(node: HasNode, clients: bool = False) -> dict[str, Any]:
     facts = node.status(clients)
     if clients and node.shared:
@@ -165,7 +193,12 @@ async def status(node: HasNode, clients: bool = False) -> dict[str, Any]:
     return facts
 
 
-@router.post("/api/broadcast", dependencies=OPERATORS, openapi_extra=_takes(Broadcast))
+@router.post(
+    "/api/broadcast",
+    dependencies=OPERATORS,
+    openapi_extra=_takes(Broadcast, required=True),
+    responses={**CONTROL, **refused(400, 413, 503)},
+)
 async def broadcast(request: Request, node: HasNode) -> Published:
     """Send one message to every client, or to some."""
     limit = node.settings.max_message_size
@@ -193,7 +226,12 @@ async def broadcast(request: Request, node: HasNode) -> Published:
     return await published
 
 
-@router.post("/api/drain", dependencies=OPERATORS, openapi_extra=_takes(Drain))
+@router.post(
+    "/api/drain",
+    dependencies=OPERATORS,
+    openapi_extra=_takes(Drain),
+    responses={**told(Drained), **CONTROL, **refused(400, 409, 413)},
+)
 async def drain(request: Request, node: HasNode) -> JSONResponse:
     """Begin a drain, or move the deadline of the one that runs."""
     body = await body_of(request, BODY_ALLOWANCE)
@@ -203,7 +241,7 @@ async def drain(request: Request, node: HasNode) -> JSONResponse:
     return _drained(node, lambda: node.driver.drain(wanted.timeout))
 
 
-@router.delete("/api/drain", dependencies=OPERATORS)
+@router.delete("/api/drain", dependencies=OPERATORS, responses={**told(Drained), **CONTROL, **refused(409)})
 async def cancel(node: HasNode) -> JSONResponse:
     """Cancel the drain: back to serving."""
 
@@ -214,7 +252,7 @@ async def cancel(node: HasNode) -> JSONResponse:
     return _drained(node, undo)
 
 
-@router.get("/api/drain", dependencies=OPERATORS)
+@router.get("/api/drain", dependencies=OPERATORS, responses={**told(Ended), **CONTROL})
 async def drained(node: HasNode) -> JSONResponse:
     """Wait until a drain has ended or was cancelled, also one that is still to begin.
 
@@ -224,7 +262,13 @@ async def drained(node: HasNode) -> JSONResponse:
     return JSONResponse({"drain": node.drain(), "exit_code": int(node.life.exit_code)})
 
 
-@router.post("/api/upgrade", dependencies=OPERATORS, status_code=HTTPStatus.ACCEPTED)
+@router.post(
+    "/api/upgrade",
+    dependencies=OPERATORS,
+    status_code=HTTPStatus.ACCEPTED,
+    response_model=None,
+    responses={**told(Upgraded, HTTPStatus.ACCEPTED), **CONTROL, **refused(409)},
+)
 async def upgrade(node: HasNode) -> dict[str, Any]:
     """Start a fresh process and hand over to it, without closing a connection."""
     if node.handover is None:
@@ -237,7 +281,12 @@ async def upgrade(node: HasNode) -> dict[str, Any]:
     return {"upgrade": node.upgrade()}
 
 
-@router.get("/api/upgrade", dependencies=OPERATORS)
+@router.get(
+    "/api/upgrade",
+    dependencies=OPERATORS,
+    response_model=None,
+    responses={**told(Upgraded), **CONTROL},
+)
 async def upgraded(node: HasNode) -> dict[str, Any]:
     """Wait until a handover has ended, also one that is still to begin."""
     if node.handover:

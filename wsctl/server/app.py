@@ -13,8 +13,11 @@ from starlette.exceptions import HTTPException
 from wsctl import __version__
 from wsctl.server.answers import error_body
 from wsctl.server.api import router
+from wsctl.server.asyncapi import route as asyncapi
 from wsctl.server.endpoint import endpoint
+from wsctl.server.metrics.routes import router as metrics
 from wsctl.server.node import Node
+from wsctl.server.openapi import Application
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
@@ -22,10 +25,11 @@ Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 def create_app(node: Node, lifespan: Lifespan | None = None, first: APIRouter | None = None) -> FastAPI:
     """The application; its lifespan runs the node unless another one is given. Routes of `first` come before
     its own."""
-    app = FastAPI(
+    app = Application(
         title="wsctl",
         version=__version__,
         summary="WebSocket broadcasting that can be redeployed at noon",
+        description="What goes over the WebSocket `/ws/{client_id}` is in [asyncapi.json](asyncapi.json).",
         root_path=node.settings.root_path,
         lifespan=lifespan or (lambda _: node.running()),
         redoc_url=None,
@@ -34,6 +38,8 @@ def create_app(node: Node, lifespan: Lifespan | None = None, first: APIRouter | 
     if first:
         app.include_router(first)
     app.include_router(router)
+    app.include_router(asyncapi.router)
+    app.include_router(metrics)
     app.add_api_websocket_route("/ws/{client_id}", endpoint)
     app.add_api_route("/ws/{client_id}", upgrade_required, include_in_schema=False)
     app.add_exception_handler(HTTPException, _http_error)

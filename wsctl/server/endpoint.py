@@ -12,6 +12,7 @@ from wsctl.hub.frame import Batch
 from wsctl.hub.outbox import Outbox
 from wsctl.server.admission import Admitted, Handshake, Refused
 from wsctl.server.answers import error_body
+from wsctl.server.credentials.carriage import chosen
 from wsctl.server.node import Node
 from wsctl.server.turnaway import REASON
 
@@ -19,14 +20,17 @@ from wsctl.server.turnaway import REASON
 async def endpoint(websocket: WebSocket) -> None:
     """One client's connection, from the handshake to its end."""
     node: Node = websocket.app.state.node
-    verdict = node.admission.admit(_handshake(websocket))
+    asked = _handshake(websocket)
+    verdict = node.admit(asked)
     if isinstance(verdict, Refused):
         body = error_body(verdict.code, verdict.message)
         await websocket.send_denial_response(JSONResponse(body, verdict.status, dict(verdict.headers)))
         return
-    await websocket.accept()
+    await websocket.accept(chosen(asked.protocols))
     if isinstance(verdict, Admitted):
-        await AsgiConnection(node, websocket, verdict.client_id).run(verdict.since)
+        connection = AsgiConnection(node, websocket, verdict.client_id)
+        node.leases.grant(connection, verdict.expires)
+        await connection.run(verdict.since)
         return
     await asyncio.sleep(node.turnaway.delay(_host(websocket)))
     await websocket.close(CloseCode.GOING_AWAY, REASON)
@@ -39,7 +43,14 @@ def _handshake(websocket: WebSocket) -> Handshake:
         query=websocket.scope["query_string"].decode("latin-1"),
         origin=websocket.headers.get("origin"),
         host=websocket.headers.get("host", ""),
+        authorization=_joined(websocket, "authorization"),
+        protocols=_joined(websocket, "sec-websocket-protocol"),
     )
+
+
+def _joined(websocket: WebSocket, name: str) -> str | None:
+    """A header, or several of a name as one list (RFC 9110 section 5.2)."""
+    return ", ".join(websocket.headers.getlist(name)) or None
 
 
 def _host(websocket: WebSocket) -> str:
@@ -154,7 +165,10 @@ class AsgiConnection(Connection):
             return
         if not isinstance(text, str):
             self._node.intake.binary(self)
-        elif limit and len(text.encode()) > limit:
+            return
+        size = len(text.encode())
+        self._node.intake.received_bytes += size
+        if limit and size > limit:
             reason = f"a message may have {limit} bytes"
             self.close(CloseCode.MESSAGE_TOO_BIG, reason, Ending.EVICTED)
         else:

@@ -7,6 +7,7 @@ from http import HTTPStatus
 
 from wsctl.server import upgrade
 from wsctl.server.admission import Admitted, Handshake, Refused
+from wsctl.server.credentials.carriage import chosen
 from wsctl.server.node import Node
 from wsctl.server.proxy import Forwarded
 from wsctl.server.wire import Wire
@@ -46,18 +47,25 @@ class Entrance:
         if name is None:
             return Refused(HTTPStatus.NOT_FOUND, "not_found", "WebSockets are served at /ws/{client_id}")
         headers = asked.headers
-        handshake = Handshake(name, asked.query, headers.get("origin"), headers.get("host", ""))
-        verdict = self._node.admission.admit(handshake)
+        protocols = headers.get("sec-websocket-protocol")
+        handshake = Handshake(
+            name,
+            asked.query,
+            headers.get("origin"),
+            headers.get("host", ""),
+            headers.get("authorization"),
+            protocols,
+        )
+        verdict = self._node.admit(handshake)
         if isinstance(verdict, Refused):
-            if verdict.status is HTTPStatus.SERVICE_UNAVAILABLE:
-                self._node.note_full()
             return verdict
         host, port = self._forwarded.client(transport, headers)
         deflate = upgrade.agreed_deflate(headers)
-        answer = upgrade.accept(headers, deflate)
+        answer = upgrade.accept(headers, deflate, chosen(protocols))
         if isinstance(verdict, Admitted):
             address = f"{host}:{port}" if port else host
             wire = Wire(self._node, transport, verdict.client_id, address, bool(deflate))
+            self._node.leases.grant(wire, verdict.expires)
             wire.begin(answer, verdict.since, early)
         else:
             transport.write(answer)

@@ -20,6 +20,9 @@ from fastapi import FastAPI
 from wsctl.lifecycle.driver import DrainLog
 from wsctl.server import logs
 from wsctl.server.app import create_app
+from wsctl.server.checks.platform import too_short
+from wsctl.server.checks.stopping import for_guest
+from wsctl.server.exposure import own_listeners, warn
 from wsctl.server.islands import ISLANDS, islands
 from wsctl.server.node import Node
 from wsctl.settings import Settings
@@ -27,6 +30,9 @@ from wsctl.settings import Settings
 PATIENCE = 2.0
 """Seconds the host has to end once the drain is over. Only it could abort a connection whose buffer is
 full, and it waits for that one without end until a second signal forces it."""
+
+LOOKS = 10
+"""Seconds for which the host's sockets are looked for: it opens them as soon as the application is there."""
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -41,10 +47,14 @@ def create_guest_app(settings: Settings, environ: Mapping[str, str]) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         _configure_log(settings)
+        logs.keep_secrets()
         if _several_workers(environ) and islands(settings):
             log.warning("%s", ISLANDS)
+        if warning := await _killed_early(settings, environ):
+            log.warning("%s", warning)
         node: Node = app.state.node
         await node.open()
+        node.each_second.append(_Exposure(settings).check)
         async with node.running():
             if not node.driver.stopped.is_set():
                 node.started()
@@ -61,6 +71,15 @@ def _several_workers(environ: Mapping[str, str]) -> bool:
     return spawned or (asked.isdecimal() and int(asked) > 1)
 
 
+async def _killed_early(settings: Settings, environ: Mapping[str, str]) -> str | None:
+    """What the first of the host's processes tells of its platform, for all."""
+    host = multiprocessing.parent_process()
+    if host and not multiprocessing.current_process().name.endswith("-1"):
+        return None
+    text = await asyncio.to_thread(too_short, settings, environ, pid=host.pid if host else None)
+    return for_guest(text) if text else None
+
+
 def _configure_log(settings: Settings) -> None:
     """Our lines beside the host's, unless the host has configured our logger itself."""
     logger = logging.getLogger("wsctl")
@@ -68,6 +87,24 @@ def _configure_log(settings: Settings) -> None:
         logger.addHandler(logs.to_stream(sys.stderr, settings.log_format, colour=False))
         logger.propagate = False
     logger.setLevel(settings.log_level.upper())
+
+
+class _Exposure:
+    """Says once when a server that lets everybody in listens for other machines. A host opens its sockets
+    after the application has started, and does not tell it which."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._looks = LOOKS if settings.auth == "none" else 0
+
+    def check(self, now: float) -> None:
+        """Once a second, until there is something to see."""
+        if not self._looks:
+            return
+        self._looks -= 1
+        if (found := own_listeners()) is not None:
+            self._looks = 0
+            warn(self._settings, found)
 
 
 class _Signals:

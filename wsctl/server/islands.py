@@ -11,6 +11,9 @@ ISLANDS = (
 )
 """What the log says of that, once."""
 
+OF_ALL = ("degraded", "redis", "nodes", "cluster")
+"""What a status tells of those that share a Redis: each the same, and nothing where none is shared."""
+
 
 def islands(settings: Settings) -> bool:
     """Whether several processes with these settings share neither messages nor history."""

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 import time
 from datetime import UTC, datetime
 from typing import Any, TextIO
@@ -88,8 +89,47 @@ def formatter(style: LogFormat, *, terminal: bool, colour: bool) -> logging.Form
     return JsonFormatter() if style == "json" else TextFormatter(person=terminal, colour=colour)
 
 
+_SECRETS = re.compile(
+    r"""(access_token=)[^\s&]+|(\bbearer[ .] *)\S+|("token"\s*:\s*")[^"]+|\beyJ[\w-]{6,}\.[\w.-]*""",
+    re.IGNORECASE,
+)
+"""What clients connect with: in an address, a header, a subprotocol, a frame; and what begins as a JWT."""
+
+
+def without_secrets(text: str) -> str:
+    """A text for the log, with what lets a client in blotted out."""
+    return _SECRETS.sub(lambda found: "".join(filter(None, found.groups())) + "***", text)
+
+
+class KeepSecrets(logging.Filter):
+    """For loggers that are not ours: they tell addresses as they were asked for, and where they tell all,
+    headers and frames too."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.msg = without_secrets(record.msg) if isinstance(record.msg, str) else record.msg
+        if isinstance(record.args, tuple):
+            record.args = tuple(_harmless(value) for value in record.args)
+        return True
+
+
+def _harmless(value: object) -> object:
+    """The value itself where nothing is in it: formatters count on its type."""
+    shown = str(value)
+    blotted = without_secrets(shown)
+    return value if blotted == shown else blotted
+
+
+def keep_secrets() -> None:
+    """From here on what uvicorn logs lets nobody in."""
+    for name in ("uvicorn.access", "uvicorn.error", "uvicorn.asgi"):
+        logger = logging.getLogger(name)
+        if not any(isinstance(each, KeepSecrets) for each in logger.filters):
+            logger.addFilter(KeepSecrets())
+
+
 def configure(handler: logging.Handler, level: str, *, access: bool) -> None:
     """Send our log, and uvicorn's where it has something to warn of, to one handler."""
+    keep_secrets()
     for name in LOGGERS:
         logger = logging.getLogger(name)
         logger.handlers = [handler]

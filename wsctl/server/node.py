@@ -4,13 +4,16 @@ import asyncio
 import logging
 import os
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict
+from http import HTTPStatus
 from typing import Any, Protocol
 
 from wsctl import __version__, messages
 from wsctl.hub.connection import Connection
+from wsctl.hub.durations import Durations
 from wsctl.hub.frame import Batch
 from wsctl.hub.intake import Intake
 from wsctl.hub.log import Draft, MessageLog
@@ -21,7 +24,11 @@ from wsctl.lifecycle.graceful import GracefulShutdownManager
 from wsctl.lifecycle.handover import HandoverProgress
 from wsctl.lifecycle.pace import Pace
 from wsctl.lifecycle.phases import Phase
-from wsctl.server.admission import Admission
+from wsctl.server.admission import Admission, Handshake, Refused, TurnedAway, Verdict
+from wsctl.server.credentials.leases import Leases
+from wsctl.server.credentials.opening import judge_of
+from wsctl.server.credentials.renewals import Renewals
+from wsctl.server.islands import OF_ALL
 from wsctl.server.limits import LAST_FILES, capacity, fits, raise_open_files
 from wsctl.server.meter import Meter
 from wsctl.server.sharing import Sharing
@@ -35,7 +42,9 @@ ACCEPTING = frozenset({Phase.STARTING, Phase.SERVING, Phase.LAMEDUCK, Phase.HAND
 
 
 class Handover(Protocol):
-    """The way to a successor."""
+    """The way to a successor. `failures` counts those that did not take over."""
+
+    failures: int
 
     def begin(self) -> None: ...
     async def ending(self) -> None: ...
@@ -45,9 +54,13 @@ class Handover(Protocol):
 class Node:
     """The parts of one server, each made once and handed what it needs.
 
+    Making it raises UsageError or CannotStart when there is nothing to check credentials with.
+
     Attributes:
         generation: 1 for a first process, and one more after each handover.
         handover: None where the process is not ours to replace.
+        refused: clients that were not let in, by the code of the answer; "draining" for those sent away.
+        lateness: how late the event loop came to what was due each second.
     """
 
     def __init__(
@@ -69,7 +82,10 @@ class Node:
         home = self._publish if settings.redis else None
         bounds = settings.history, settings.history_bytes
         self.log = MessageLog(self.manager.deliver, *bounds, wall, home=home)
-        self.intake = Intake(self.log, settings.rate, settings.client_publish, clock)
+        self.leases = Leases(wall)
+        judge = judge_of(settings, wall)
+        renewals = Renewals(judge, self.leases).takes if judge and settings.auth == "jwt" else None
+        self.intake = Intake(self.log, settings.rate, settings.client_publish, clock, renewals)
         self.life = GracefulShutdownManager(_pace(settings))
         self.shared = self._sharing() if settings.redis else None
         shared = [self.shared] if self.shared else []
@@ -80,8 +96,12 @@ class Node:
             self.capacity,
             connected=lambda: len(self.manager.active_connections) + len(self.manager.closing),
             accepting=lambda: self.life.phase in ACCEPTING,
+            judge=judge,
         )
         self.each_second: list[Callable[[float], None]] = [self.manager.check, self._sample]
+        self.each_second.append(self.leases.check)
+        self.refused: Counter[str] = Counter()
+        self.lateness = Durations()
         self._meter = Meter()
         self._started = clock()
         self._began = time.time()
@@ -136,11 +156,29 @@ class Node:
         used = requests + clients + len(self.turnaway.waiting)
         return not fits(used + LAST_FILES, self._open_files)
 
+    def admit(self, asked: Handshake) -> Verdict:
+        """The verdict on a handshake. Who stays outside is counted."""
+        verdict = self.admission.admit(asked)
+        if isinstance(verdict, TurnedAway):
+            self.refused[Phase.DRAINING] += 1
+        elif isinstance(verdict, Refused):
+            if verdict.status is HTTPStatus.SERVICE_UNAVAILABLE:
+                self.note_full()
+            else:
+                self.refused[verdict.code] += 1
+        return verdict
+
     def note_full(self) -> None:
-        """Say that a client was refused for want of room, at most once a second."""
+        """Count a client that was refused for want of room, and say so, at most once a second."""
+        self.refused["full"] += 1
         if self.clock() - self._full_logged >= 1:
             self._full_logged = self.clock()
             log.warning("full: new clients are refused", extra={"fields": {"capacity": self.capacity}})
+
+    @property
+    def degraded(self) -> bool:
+        """Whether messages are not shared just now that should be."""
+        return self.shared is not None and self.shared.why_degraded is not None
 
     def health(self) -> dict[str, Any]:
         """What anyone may know."""
@@ -149,7 +187,7 @@ class Node:
             "connections": len(self.manager.active_connections),
             "uptime_s": round(self.clock() - self._started, 3),
             "version": __version__,
-            "degraded": self.shared is not None and self.shared.why_degraded is not None,
+            "degraded": self.degraded,
         }
 
     def status(self, clients: bool = False) -> dict[str, Any]:
@@ -169,8 +207,7 @@ class Node:
             "upgrade": self.upgrade(),
             "tasks": len(asyncio.all_tasks()),
         }
-        alone = {"degraded": None, "redis": None, "nodes": None, "cluster": None}
-        facts |= self.shared.status() if self.shared else alone
+        facts |= self.shared.status() if self.shared else dict.fromkeys(OF_ALL)
         if clients:
             facts["clients"] = [self._describe(c) for c in self.manager.active_connections.values()]
         return facts
@@ -209,9 +246,8 @@ class Node:
             self.shared.link.publish(draft)
 
     def _welcome(self, client_id: str, recovered: bool | None) -> bytes:
-        degraded = self.shared is not None and self.shared.why_degraded is not None
         return messages.welcome(
-            client_id, self.log.newest, __version__, self.life.phase, recovered, degraded=degraded
+            client_id, self.log.newest, __version__, self.life.phase, recovered, degraded=self.degraded
         )
 
     def _describe(self, connection: Connection) -> dict[str, Any]:
@@ -233,7 +269,9 @@ class Node:
             now = self.clock()
             for look in self.each_second:
                 look(now)
+            due = self.clock() + 1
             await asyncio.sleep(1)
+            self.lateness.note(max(0.0, self.clock() - due))
 
 
 def _pace(settings: Settings) -> Pace:

@@ -32,8 +32,10 @@ from wsctl.lifecycle.notify import Notifier
 from wsctl.lifecycle.program import this_program
 from wsctl.lifecycle.runtime import announced
 from wsctl.server.app import create_app
+from wsctl.server.checks.platform import too_short
 from wsctl.server.control import own_control_socket, own_record
 from wsctl.server.entrance import Entrance
+from wsctl.server.exposure import exposed, warn
 from wsctl.server.handover.heir import Spawn
 from wsctl.server.handover.inheritance import Inheritance, inheritance
 from wsctl.server.handover.predecessor import Observer, Predecessor
@@ -60,8 +62,8 @@ class Surroundings:
 
     `public` is what clients reach, `control` what operators reach; `inherited` is there when it succeeds
     another one, and `spawn` starts one that succeeds it; `handing_over` are told how that goes. `line` leads
-    to the parent of a worker. `up` is called when operators can reach the server, `listening` when clients
-    can.
+    to the parent of a worker, whose questions `own` answers. `up` is called when operators can reach the
+    server, `listening` when clients can.
     """
 
     public: Sequence[socket.socket]
@@ -70,6 +72,7 @@ class Surroundings:
     spawn: Spawn
     handing_over: Sequence[Observer]
     line: Line | None
+    own: OwnApi
     up: Callable[[], None]
     listening: Callable[[], None]
 
@@ -106,7 +109,7 @@ class Runner(uvicorn.Server):
             raise CannotStart("the application failed to start: see the log above")
         self._open_house()
         if self._around.line:
-            self._around.line.join(self._node, OwnApi(create_app(self._node)).answer)
+            self._around.line.join(self._node, self._around.own.answer)
         await self._sockets.open_control()
         _spare_the_collector()
         if self._around.inherited:
@@ -249,6 +252,8 @@ def serve(
         CannotStart: there is no socket or certificate to start with.
     """
     inherited = inheritance(environ)
+    if not inherited and not worker and (warning := too_short(settings, environ)):
+        log.warning("%s", warning)
     try:
         return _serve(settings, environ, observers, listening_at, inherited=inherited, worker=worker)
     except CannotStart as error:
@@ -273,7 +278,9 @@ def _serve(
     generation = inherited.generation if inherited else 1
     wall = own_moments(worker.number, settings.workers) if worker and islands(settings) else time.time
     node = Node(settings, shown_by, generation=generation, wall=wall)
-    config = _config(settings, _app(node, line))
+    app = create_app(node)
+    own = OwnApi(app)
+    config = _config(settings, create_app(node, first=relays(node, line, own)) if line else app)
     public = _public(settings, environ, inherited, worker)
     control = own_control_socket(environ)
     addresses = [address(sock, config.is_ssl) for sock in public]
@@ -309,6 +316,7 @@ def _serve(
             spawn=line.spawn if line else _spawner(environ),
             handing_over=[notifier.handing_over, *([line.handing_over] if line else [])],
             line=line,
+            own=own,
             up=up,
             listening=listening,
         )
@@ -338,11 +346,11 @@ def _public(
 ) -> list[socket.socket]:
     if inherited:
         return inherited.listeners
-    return worker.listeners if worker else listeners(settings, environ)
-
-
-def _app(node: Node, line: Line | None) -> FastAPI:
-    return create_app(node, first=relays(node, line, OwnApi(create_app(node))) if line else None)
+    if worker:
+        return worker.listeners
+    sockets = listeners(settings, environ)
+    warn(settings, exposed(sockets))  # once: successors and workers get theirs from who did
+    return sockets
 
 
 def _config(settings: Settings, app: FastAPI) -> uvicorn.Config:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from wsctl import __version__, messages
-from wsctl.codes import ExitCode
+from wsctl.codes import ErrorCode, ExitCode
 from wsctl.errors import CannotStart
 from wsctl.hub.log import MessageLog
 from wsctl.hub.manager import ConnectionManager
@@ -31,7 +31,7 @@ class Sharing:
         moving: called with a client that has a newer connection at another node and none here.
     """
 
-    interval = 3600.0
+    interval = float("inf")  # it has nothing to do as a drain goes on
 
     def __init__(
         self,
@@ -127,7 +127,7 @@ class Sharing:
     def cut_off(self, why: str) -> None:
         self.relay("away", {"why": why})
         text = f"messages are not shared for now: {why}"
-        self._manager.broadcast(messages.error("degraded", text))
+        self._manager.broadcast(messages.error(ErrorCode.DEGRADED, text))
 
     def back(self, *, recovered: bool) -> None:
         self.relay("back", {"recovered": recovered})

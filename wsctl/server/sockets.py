@@ -16,6 +16,18 @@ PASSED_SOCKETS = frozenset({"LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"})
 """The variables that come with them; they mean one process and no child of it."""
 
 
+class CannotBind(CannotStart):
+    """An address and port cannot be had.
+
+    Attributes:
+        errno: the system's number of the reason.
+    """
+
+    def __init__(self, text: str, errno: int | None) -> None:
+        super().__init__(text)
+        self.errno = errno
+
+
 def listeners(settings: Settings, environ: Mapping[str, str]) -> list[socket.socket]:
     """The sockets to listen on: `--fd`, `--uds`, those systemd passes, or host and port.
 
@@ -106,7 +118,7 @@ def _bound(host: str, port: int) -> list[socket.socket]:
             for sock in sockets:
                 sock.close()
             text = f"cannot listen on {host} port {chosen}: {error.strerror or error}"
-            raise CannotStart(f"{text}; --port 0 picks a free one") from None
+            raise CannotBind(f"{text}; --port 0 picks a free one", error.errno) from None
     return sockets
 
 

@@ -41,10 +41,11 @@ def check(method: str, http_version: str, headers: Mapping[str, str]) -> Refused
     return None
 
 
-def accept(headers: Mapping[str, str], extensions: str = "") -> bytes:
+def accept(headers: Mapping[str, str], extensions: str = "", protocol: str | None = None) -> bytes:
     """The 101 answer to a request that passed `check`."""
     key = accept_key(headers["sec-websocket-key"].strip())
     agreed = f"Sec-WebSocket-Extensions: {extensions}\r\n" if extensions else ""
+    agreed += f"Sec-WebSocket-Protocol: {protocol}\r\n" if protocol else ""
     return (
         "HTTP/1.1 101 Switching Protocols\r\n"
         "Upgrade: websocket\r\n"

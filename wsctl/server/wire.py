@@ -171,6 +171,7 @@ class Wire(Connection, asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self._heard = self._node.clock()
         self._pinged = 0.0
+        self._node.intake.received_bytes += len(data)
         if self._deaf:
             return
         try:
@@ -255,6 +256,7 @@ class Wire(Connection, asyncio.Protocol):
             self.deflate,
             self._node.log.newest,
             self._reader.unread if self._reader else None,
+            expires=self._node.leases.of(self),
         )
         waiting = [(b, b.encoded(self.deflate)) for b in self._outbox.rest()] if self._outbox else []
         self._node.manager.release(self)
@@ -263,6 +265,7 @@ class Wire(Connection, asyncio.Protocol):
     def arrive(self, carried: Carried, missed: Sequence[Batch]) -> None:
         """Go on where `depart` stopped, with what the client has missed meanwhile."""
         self.opened -= carried.age
+        self._node.leases.grant(self, carried.expires)
         if carried.unread:
             limit = self._node.settings.max_message_size
             self._reader = FrameReader.resumed(carried.unread, limit, self.deflate)

@@ -23,6 +23,7 @@ CARRIED = st.builds(
     deflate=st.booleans(),
     seen=st.text(max_size=10),
     unread=st.none() | UNREAD,
+    expires=st.none() | st.floats(0, 1e12),
     unsent=st.lists(st.tuples(st.binary(max_size=20), st.integers(0, 5)), max_size=3).map(tuple),
 )
 

@@ -1,11 +1,11 @@
 """The files that `wsctl generate` makes: each a template, and what its blanks are filled with."""
 
 from collections.abc import Callable, Mapping
-from importlib.resources import files
 from typing import NamedTuple
 
-from wsctl.cli.recipes import clients
-from wsctl.cli.recipes.blanks import filled
+from wsctl.cli.recipes import alerts, clients, compose, containers, grafana, k8s, nginx, systemd
+from wsctl.cli.recipes.blanks import filled, template
+from wsctl.cli.recipes.place import Place
 from wsctl.settings import Settings
 
 
@@ -16,14 +16,38 @@ class Recipe(NamedTuple):
     values: Callable[[Settings], Mapping[str, str]]
 
 
-RECIPES: dict[str, Recipe] = {
+class Deployment(NamedTuple):
+    """A recipe that depends on where the server will run, too."""
+
+    template: str
+    values: Callable[[Settings, Place], Mapping[str, str]]
+
+
+RECIPES: dict[str, Recipe | Deployment] = {
+    "systemd": Deployment("wsctl.service", systemd.service),
+    "systemd-socket": Deployment("wsctl.socket", systemd.socket),
+    "systemd-template": Deployment("wsctl.service", systemd.template),
+    "nginx": Deployment("nginx.conf.txt", nginx.values),
+    "docker": Deployment("Dockerfile.txt", containers.dockerfile),
+    "compose": Deployment("compose.yaml.txt", compose.values),
+    "k8s": Deployment("k8s.yaml.txt", k8s.values),
+    "grafana": Recipe("grafana.json.txt", grafana.values),
+    "alerts": Recipe("alerts.yaml.txt", alerts.values),
     "python": Recipe("client.py.txt", clients.values),
+    "node": Recipe("client.js", clients.values),
+    "browser": Recipe("client.html", clients.values),
+    "react": Recipe("client.jsx", clients.values),
 }
 """By the word that a person types, in the order help shows them."""
 
 
-def made(kind: str, settings: Settings) -> str:
-    """The text of one file."""
+def made(kind: str, settings: Settings, place: Place) -> str:
+    """The text of one file.
+
+    Raises:
+        UsageError: the settings cannot be meant for such a file, or not be written into it.
+    """
     recipe = RECIPES[kind]
-    template = (files("wsctl") / "templates" / recipe.template).read_text(encoding="utf-8")
-    return filled(template, recipe.values(settings))
+    if isinstance(recipe, Deployment):
+        return filled(template(recipe.template), recipe.values(settings, place))
+    return filled(template(recipe.template), recipe.values(settings))

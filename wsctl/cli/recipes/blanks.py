@@ -2,16 +2,31 @@
 
 import re
 from collections.abc import Mapping
+from importlib.resources import files
+from textwrap import indent
 
-_BLANK = re.compile(r"@\{([a-z_]+)\}")
-_LINE = re.compile(r"[ \t]*@\{([a-z_]+)\}\n")
+_BLANK = re.compile(r"^(?P<margin>[ \t]*)@\{(?P<line>[a-z_]+)\}\n|@\{(?P<word>[a-z_]+)\}", re.MULTILINE)
+
+
+def template(name: str) -> str:
+    """One of the files in `wsctl/templates`."""
+    return (files("wsctl") / "templates" / name).read_text(encoding="utf-8")
 
 
 def filled(template: str, values: Mapping[str, str]) -> str:
-    """The template with each blank filled. A line that is nothing but a blank goes when that is empty.
+    """The template with each blank filled; what is filled in is not looked at again.
+
+    A line that is nothing but a blank becomes as many lines as its value has, each as far to the right, and
+    goes when that is empty.
 
     Raises:
         KeyError: nobody has named what belongs into a blank.
     """
-    kept = _LINE.sub(lambda found: found[0] if values[found[1]] else "", template)
-    return _BLANK.sub(lambda found: values[found[1]], kept)
+
+    def fill(found: re.Match[str]) -> str:
+        if found["word"]:
+            return values[found["word"]]
+        lines = values[found["line"]].rstrip("\n")
+        return indent(lines, found["margin"]) + "\n" if lines else ""
+
+    return _BLANK.sub(fill, template)

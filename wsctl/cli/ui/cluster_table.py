@@ -7,6 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from wsctl.cli.ui.drain_bar import clock
+from wsctl.cli.ui.listing import fill, listing
 from wsctl.cli.ui.printable import printable
 
 Facts = Mapping[str, Any]
@@ -73,18 +74,13 @@ def together(one: Facts, other: Facts) -> bool:
 def nodes(found: Sequence[Facts], room: int | None = None) -> Table:
     """The nodes of a cluster, in the order told; at most `room` of them, and how many more there are. A line
     each, whatever the width."""
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    table = listing()
     for name in ("  node", "process", "url", "phase"):
         table.add_column(name, no_wrap=True, overflow="ellipsis")
     table.add_column("connections", justify="right", no_wrap=True)
     if any(node.get("turn") for node in found):
         table.add_column("turn", no_wrap=True)
-    shown = found if room is None else found[:room]
-    for node in shown:
-        table.add_row(*_cells(node)[: len(table.columns)])
-    if len(shown) < len(found):
-        table.add_row(Text(f"  and {len(found) - len(shown)} more", style="dim"))
-    return table
+    return fill(table, found, _cells, room)
 
 
 def _cells(node: Facts) -> list[Text]:

@@ -5,7 +5,6 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from wsctl.cli.ui.drain_bar import ConsoleHandler, DrainBar
 from wsctl.cli.ui.terminal import console, has_colour, is_live
 from wsctl.lifecycle.driver import DrainLog, DrainObserver
 from wsctl.server import logs
@@ -23,6 +22,9 @@ def drain_display(settings: Settings, *, in_front: bool) -> Iterator[Sequence[Dr
         logs.configure(handler, settings.log_level, access=settings.access_log)
         yield [DrainLog()]
         return
+
+    from wsctl.cli.ui.drain_bar import ConsoleHandler, DrainBar
+
     screen = console(stream)
     shown = ConsoleHandler(screen)
     shown.setFormatter(logs.formatter(settings.log_format, terminal=True, colour=has_colour(stream)))
@@ -40,8 +42,14 @@ def parent_display(settings: Settings) -> Iterator[tuple[Sequence[DrainObserver]
     """Like `drain_display` for one that has workers; and how their lines are written, which must go above the
     bar. None where they may write by themselves."""
     with drain_display(settings, in_front=True) as observers:
-        shown = next((h for h in logging.getLogger("wsctl").handlers if isinstance(h, ConsoleHandler)), None)
-        yield observers, Look(shown.line, has_colour(sys.stderr)) if shown else None
+        yield observers, _look() if is_live(sys.stderr) else None
+
+
+def _look() -> Look:
+    from wsctl.cli.ui.drain_bar import ConsoleHandler
+
+    (shown,) = (h for h in logging.getLogger("wsctl").handlers if isinstance(h, ConsoleHandler))
+    return Look(shown.line, has_colour(sys.stderr))
 
 
 def worker_log(settings: Settings, *, terminal: bool, colour: bool) -> None:

@@ -11,6 +11,7 @@ from rich.text import Text
 from wsctl.cli.ui import cluster_table
 from wsctl.cli.ui.drain_bar import clock, described, figures
 from wsctl.cli.ui.handover_bar import standing
+from wsctl.cli.ui.listing import fill, listing
 from wsctl.cli.ui.printable import printable
 from wsctl.client.control import drain_progress, handover_progress
 
@@ -116,19 +117,14 @@ def line(name: str, facts: dict[str, Any]) -> str:
 def clients(rows: Sequence[dict[str, Any]], room: int | None = None) -> Table:
     """Clients, those connected longest first, with the node that each is on where that is told; at most
     `room` of them, and how many more there are."""
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    table = listing()
     table.add_column("  client", overflow="fold")
     table.add_column("address", overflow="fold")
     table.add_column("connected", justify="right", no_wrap=True)
     table.add_column("waiting", justify="right", no_wrap=True)
     if any(row.get("node") for row in rows):
         table.add_column("node", no_wrap=True)
-    shown = rows if room is None else rows[:room]
-    for row in shown:
-        table.add_row(*_cells(row)[: len(table.columns)])
-    if len(shown) < len(rows):
-        table.add_row(Text(f"  and {len(rows) - len(shown)} more", style="dim"))
-    return table
+    return fill(table, rows, _cells, room)
 
 
 def _cells(row: dict[str, Any]) -> list[Text]:

@@ -19,6 +19,7 @@ from wsctl.hub.history import MessageId
 from wsctl.hub.log import MessageLog, written
 from wsctl.hub.shared.appender import Appender
 from wsctl.hub.shared.keys import Keys
+from wsctl.hub.shared.lag import Lag
 from wsctl.hub.shared.presence import Presence
 from wsctl.hub.shared.rows import position
 from wsctl.hub.shared.scripts import BEAT, BYE
@@ -42,9 +43,6 @@ STEADY = 5.0
 
 FAREWELL = 0.1
 """Seconds that a process which ends waits for Redis to hear of it: if it does not, the lease ends."""
-
-CANCEL_AGAIN = 0.2
-"""Seconds after which work that should have ended is told so again."""
 
 log = logging.getLogger("wsctl.shared")
 
@@ -84,6 +82,7 @@ class Link:
         why: why Redis is away; None while it is there.
         since: since when that is so, on `clock`.
         peers: all nodes' accounts as of the last sign of life, this one's too, by name.
+        lag: how far the node is behind the log.
         presence: is told who comes and goes.
         publish: where the log's drafts go.
     """
@@ -103,6 +102,7 @@ class Link:
         self.why: str | None = None
         self.since = clock()
         self.peers: dict[str, dict[str, Any]] = {}
+        self.lag = Lag()
         self._messages = messages
         self._host = host
         self._clock = clock
@@ -131,6 +131,11 @@ class Link:
     def node(self) -> str:
         """This node's name among the others."""
         return self._keys.node
+
+    @property
+    def lag_s(self) -> float:
+        """Seconds for which something has been known to be in the log that was not read here."""
+        return self.lag.seconds(position(self._tail.seen), self._clock())
 
     async def begin(self, most_bytes: int) -> None:
         """Take over the log as it stands, and follow it from here on.
@@ -314,6 +319,7 @@ class Link:
         answer = await self.store.run(BEAT, [keys.log], *told, wish, *trim)
         now, start, newest, is_new, before, peers = answer
         self._appender.tell_clock(now)
+        self.lag.heard(position(newest.decode()), position(self._tail.seen), self._clock())
         if start.decode() != seen == self._tail.seen:
             self._start = start.decode()
         if is_new:
@@ -332,11 +338,6 @@ class Link:
 
 
 async def _end(tasks: list["asyncio.Task[None]"]) -> None:
-    """Cancel them until they have ended: `asyncio.wait_for`, through which Redis is spoken to, swallows a
-    cancellation that comes together with an answer (Python 3.11)."""
-    left = set(tasks)
-    while left:
-        for task in left:
-            task.cancel()
-        _, left = await asyncio.wait(left, timeout=CANCEL_AGAIN)
+    for task in tasks:
+        task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)  # what the others failed with says nothing new

@@ -25,6 +25,7 @@ class Carried:
 
     `age` is in seconds since it was accepted; `seen` is the id of the newest message that it was sent or has
     in `unsent`: bytes in the order in which they must be written, each with the number of messages in it.
+    `expires` is when its credentials end, in Unix seconds.
     """
 
     client_id: str
@@ -34,6 +35,7 @@ class Carried:
     seen: str
     unread: Unread | None
     unsent: tuple[tuple[bytes, int], ...] = ()
+    expires: float | None = None
 
     @property
     def batches(self) -> list[Batch]:

@@ -50,6 +50,9 @@ class Predecessor:
 
     `obstacle` tells why that cannot be in this process, or None; `observers` are told each change of state;
     `patience` is how many seconds a successor has to be ready, and then to listen.
+
+    Attributes:
+        failures: handovers after which this process went on.
     """
 
     def __init__(
@@ -77,6 +80,7 @@ class Predecessor:
         self._succeeded = False
         self._began = 0.0
         self._told: HandoverProgress | None = None
+        self.failures = 0
 
     # For operators
 
@@ -228,6 +232,7 @@ class Predecessor:
         if self._told:
             now = state or self._told.state
             self._told = replace(self._told, state=now, elapsed_s=self._elapsed(), **facts)
+            self.failures += now is HandoverState.FAILED
             for observer in self._observers:
                 observer(self._told)
 

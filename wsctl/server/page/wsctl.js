@@ -39,6 +39,7 @@ export class Client extends EventTarget {
   #openedAt;
   #ceiling = BASE_MS;
   #moved;
+  #attempt; // null when it is over
 
   /**
    * @param {string | URL} url  http(s) or ws(s), in a page also relative. Its query is kept; `since` in it,
@@ -46,11 +47,13 @@ export class Client extends EventTarget {
    * @param {object} [options]
    * @param {Function} [options.WebSocket]  an implementation, where none is global: Node before 22
    * @param {number} [options.openTimeout]  ms that an attempt has until the welcome
+   * @param {string | Function} [options.token]  shown to connect; a function gives one, or a promise of it,
+   *   before each attempt
    */
-  constructor(url, { WebSocket = globalThis.WebSocket, openTimeout = 20_000 } = {}) {
+  constructor(url, { WebSocket = globalThis.WebSocket, openTimeout = 20_000, token } = {}) {
     super();
     if (!WebSocket) throw new TypeError("no WebSocket here: give one as { WebSocket }");
-    this.#use = { WebSocket, openTimeout };
+    this.#use = { WebSocket, openTimeout, token };
     this.#url = new URL(url, globalThis.location?.href);
     this.#url.protocol = this.#url.protocol.replace("http", "ws");
     this.#cursor = this.#url.searchParams.get("since");
@@ -86,14 +89,26 @@ export class Client extends EventTarget {
   }
 
   #connect(planned) {
+    const { token, openTimeout } = this.#use;
+    const attempt = (this.#attempt = {});
+    const unlessOver = (act) => (value) => { if (attempt === this.#attempt) act(value); };
+    this.#socket = null;
+    if (typeof token === "function") {
+      new Promise((done) => done(token()))
+        .then(unlessOver((given) => this.#open(given)))
+        .catch(unlessOver((error) => this.#end(1006, `no token: ${error}`)));
+    } else this.#open(token);
+    this.#enter("connecting", { planned }, openTimeout, () => this.#end(1006, "no welcome came"));
+  }
+
+  #open(token) {
     if (this.#cursor !== null) this.#url.searchParams.set("since", this.#cursor);
-    const socket = new this.#use.WebSocket(this.#url.href);
+    const socket = new this.#use.WebSocket(this.#url.href, token ? ["wsctl", subprotocol(token)] : []);
     socket.onmessage = ({ data }) => this.#take(data);
     socket.onclose = ({ code, reason }) => this.#end(code, reason);
     // A close follows, but not in Node before 24.
     socket.onerror = () => setTimeout(() => socket.onclose?.({ code: 1006, reason: "" }));
     this.#socket = socket;
-    this.#enter("connecting", { planned }, this.#use.openTimeout, () => this.#end(1006, "no welcome came"));
   }
 
   #take(text) {
@@ -143,6 +158,8 @@ export class Client extends EventTarget {
       this.#ceiling = BASE_MS;
       this.#moved = false;
     }
+    this.#attempt = null;
+    if (!this.#socket) return;
     this.#socket.onmessage = this.#socket.onclose = null;
     this.#socket.close(1000);
   }
@@ -161,4 +178,9 @@ export class Client extends EventTarget {
   #dispatch(type, facts) {
     this.dispatchEvent(Object.assign(new Event(type), facts));
   }
+}
+
+/** A browser sends no header of ours: the token travels as a subprotocol. The server chooses the other one. */
+function subprotocol(token) {
+  return `bearer.${btoa(token).replace(/=/g, "").replace(/\+/g, "-").replace(/\//g, "_")}`;
 }

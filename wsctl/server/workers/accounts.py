@@ -4,11 +4,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from wsctl.hub.log import read_id
+from wsctl.server.islands import OF_ALL
 
 Facts = dict[str, Any]
-
-_COMMON = ("degraded", "redis", "nodes", "cluster")
-"""What workers that share a Redis tell of it: each of them the same."""
 
 
 def total(team: Sequence[Facts], name: str) -> int:
@@ -37,7 +35,7 @@ def shared(team: Sequence[Facts], heard: Sequence[Facts]) -> Facts:
         | {"published": max((facts[name]["published"] for facts in heard), default=0)}
         for name in ("messages", "rates")
     }
-    common = {name: heard[0][name] for name in _COMMON} if heard else dict.fromkeys(_COMMON)
+    common = {name: heard[0][name] for name in OF_ALL} if heard else dict.fromkeys(OF_ALL)
     if common["nodes"]:
         own = {node for facts in team for node in _own(facts)}
         common["nodes"] = [row | {"this": row["node"] in own} for row in common["nodes"]]
@@ -46,7 +44,7 @@ def shared(team: Sequence[Facts], heard: Sequence[Facts]) -> Facts:
 
 def alone(team: Sequence[Facts]) -> Facts:
     """The same of workers that share nothing."""
-    return {name: totals(team, name) for name in ("messages", "rates")} | dict.fromkeys(_COMMON)
+    return {name: totals(team, name) for name in ("messages", "rates")} | dict.fromkeys(OF_ALL)
 
 
 def clients(told: Sequence[Facts]) -> list[Facts]:

@@ -11,7 +11,10 @@ from wsctl.lifecycle.graceful import NotDraining
 from wsctl.lifecycle.phases import Phase
 from wsctl.lifecycle.waiters import Waiters
 from wsctl.lifecycle.workers import Reply
+from wsctl.server import metrics
 from wsctl.server.answers import error_body
+from wsctl.server.metrics.family import Family, read, told
+from wsctl.server.metrics.together import together
 from wsctl.server.workers import accounts
 from wsctl.server.workers.rolling import Rolling
 from wsctl.server.workers.team import Team
@@ -56,16 +59,15 @@ class Desk:
         match method, at.path:
             case "GET", "/api/status":
                 return Reply(HTTPStatus.OK, await self.status("clients=true" in at.query))
+            case "GET", metrics.OWN:
+                return await self._metrics()
             case "POST", "/api/broadcast":
                 return await self._broadcast(body)
             case "POST" | "DELETE" | "GET", "/api/drain":
                 drain = {"POST": self._drain, "DELETE": self._cancel, "GET": self._wait_drained}
                 return await drain[method](body)
-            case "POST", "/api/upgrade":
-                return self._upgrade()
-            case "GET", "/api/upgrade":
-                await self._rolling.ending()
-                return Reply(HTTPStatus.OK, {"upgrade": self._handover()})
+            case "POST" | "GET", "/api/upgrade":
+                return self._upgrade() if method == "POST" else await self._upgraded()
         return _error(HTTPStatus.NOT_FOUND, "not_found", f"{method} {at.path}: there is no such thing")
 
     def changed(self) -> None:
@@ -105,6 +107,18 @@ class Desk:
             answers = await self._ask_all("GET", "/api/status?clients=true")
             facts["clients"] = accounts.clients([a.body for a in answers if "clients" in a.body])
         return facts
+
+    async def _metrics(self) -> Reply:
+        """Of all workers, as in the status without those that were succeeded and still drain. Who was not
+        heard of lately hangs, and is not waited for."""
+        since = self._clock() - FRESH
+        asked = [w for w in self._team.members if w.listening and w.told_at >= since]
+        replies = await asyncio.gather(*(w.ask("GET", metrics.OWN, patience=PATIENCE) for w in asked))
+        found: dict[int, list[Family] | None] = {slot.number: None for slot in self._team.slots}
+        for worker, reply in zip(asked, replies, strict=True):
+            if reply and reply.status == HTTPStatus.OK:
+                found[worker.number] = read(reply.body)
+        return Reply(HTTPStatus.OK, told(together(found)))
 
     def _phase(self, team: Sequence[Facts]) -> str:
         phases = {facts["status"] for facts in team}
@@ -190,6 +204,10 @@ class Desk:
         except NotDraining as error:
             return _error(HTTPStatus.CONFLICT, "not_now", str(error))
         return Reply(HTTPStatus.ACCEPTED, {"upgrade": self._handover()})
+
+    async def _upgraded(self) -> Reply:
+        await self._rolling.ending()
+        return Reply(HTTPStatus.OK, {"upgrade": self._handover()})
 
     async def _ask_all(self, method: str, path: str, body: bytes = b"") -> list[Reply]:
         asked = [w.ask(method, path, body, PATIENCE) for w in self._team.members if w.listening]

@@ -9,10 +9,14 @@ import json
 import socket
 from collections.abc import Awaitable
 from http import HTTPStatus
+from typing import NamedTuple
 
 from wsctl.lifecycle.asking import Answering
 from wsctl.lifecycle.workers import Reply
 from wsctl.server.answers import error_body
+from wsctl.server.metrics import OWN, PUBLIC
+from wsctl.server.metrics.family import read
+from wsctl.server.metrics.scrape import text
 
 HEAD_TIMEOUT = 10.0
 """Seconds in which a request must be complete, as everywhere."""
@@ -22,6 +26,15 @@ LAST_ANSWERS = 0.5
 
 MAX_BODY = 256 << 20
 """Bytes of one request: what the channel to a worker takes."""
+
+
+class Asked(NamedTuple):
+    """A request; `accept` is its header."""
+
+    method: str
+    path: str
+    accept: str
+    body: bytes
 
 
 class Hatch:
@@ -51,20 +64,23 @@ class Hatch:
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
         with contextlib.suppress(OSError, EOFError, TimeoutError):
-            reply = await self._reply(reader)
-            writer.write(_encoded(reply))
+            writer.write(await self._answer(reader))
             await writer.drain()
         writer.close()
 
-    async def _reply(self, reader: asyncio.StreamReader) -> Reply:
+    async def _answer(self, reader: asyncio.StreamReader) -> bytes:
         try:
             async with asyncio.timeout(HEAD_TIMEOUT):
-                method, path, body = await _request(reader)
+                asked = await _request(reader)
         except (ValueError, asyncio.LimitOverrunError):
-            return Reply(HTTPStatus.BAD_REQUEST, error_body("bad_request", "this is no request"))
-        answering = self._answering(method, path, body)
+            return _json(Reply(HTTPStatus.BAD_REQUEST, error_body("bad_request", "this is no request")))
+        scraped = (asked.method, asked.path) == ("GET", PUBLIC)
+        answering = self._answering(asked.method, OWN if scraped else asked.path, asked.body)
         # Only questions wait, and only they may be dropped half-way.
-        return await (_unless_hung_up(answering, reader) if method == "GET" else answering)
+        reply = await (_unless_hung_up(answering, reader) if asked.method == "GET" else answering)
+        if scraped:
+            return _encoded(HTTPStatus.OK, *await text(read(reply.body), asked.accept))
+        return _json(reply)
 
 
 async def _unless_hung_up(answering: Awaitable[Reply], reader: asyncio.StreamReader) -> Reply:
@@ -87,8 +103,8 @@ async def _end(reader: asyncio.StreamReader) -> None:
         pass
 
 
-async def _request(reader: asyncio.StreamReader) -> tuple[str, str, bytes]:
-    """Method, path and body. Raises `ValueError` when it is none."""
+async def _request(reader: asyncio.StreamReader) -> Asked:
+    """Raises `ValueError` when it is none."""
     head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
     first, *lines = head.split("\r\n")
     method, path, _ = first.split(" ")
@@ -96,14 +112,16 @@ async def _request(reader: asyncio.StreamReader) -> tuple[str, str, bytes]:
     size = int(headers.get("content-length", "0"))
     if not 0 <= size <= MAX_BODY:
         raise ValueError(size)
-    return method, path, await reader.readexactly(size)
+    return Asked(method, path, headers.get("accept", ""), await reader.readexactly(size))
 
 
-def _encoded(reply: Reply) -> bytes:
-    body = json.dumps(reply.body).encode()
-    status = HTTPStatus(reply.status)
+def _json(reply: Reply) -> bytes:
+    return _encoded(HTTPStatus(reply.status), json.dumps(reply.body).encode(), "application/json")
+
+
+def _encoded(status: HTTPStatus, body: bytes, kind: str) -> bytes:
     head = (
-        f"HTTP/1.1 {status.value} {status.phrase}\r\ncontent-type: application/json\r\n"
+        f"HTTP/1.1 {status.value} {status.phrase}\r\ncontent-type: {kind}\r\n"
         f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
     )
     return head.encode() + body

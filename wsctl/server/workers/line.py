@@ -33,7 +33,7 @@ class Line:
     interval = REPORT_EVERY
 
     def __init__(self, membership: Membership) -> None:
-        self.parent = membership.parent
+        self.parent, self.number = membership.parent, membership.number
         self.shares = membership.shares
         self.lost = False
         self._membership = membership

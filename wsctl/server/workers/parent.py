@@ -23,7 +23,10 @@ from wsctl.lifecycle.observers import DrainObserver
 from wsctl.lifecycle.phases import Phase
 from wsctl.lifecycle.runtime import announced
 from wsctl.lifecycle.workers import Reply
+from wsctl.server.checks.platform import too_short
 from wsctl.server.control import own_control_socket, own_record
+from wsctl.server.credentials.opening import judge_of
+from wsctl.server.exposure import exposed, warn
 from wsctl.server.islands import ISLANDS, islands
 from wsctl.server.sockets import address, listeners
 from wsctl.server.workers.desk import Desk
@@ -178,14 +181,19 @@ def serve(
     """Run a parent and its workers to their end. `listening_at` is told the addresses once all serve.
 
     Raises:
-        CannotStart: there is no socket or certificate to start with.
+        UsageError, CannotStart: there is no socket or certificate to start with, or nothing to check
+            credentials with.
     """
+    judge_of(settings)  # once for all, before any worker finds out
     if islands(settings):
         log.warning("%s", ISLANDS)
+    if warning := too_short(settings, environ):
+        log.warning("%s", warning)
     with contextlib.ExitStack() as stack:
         public = [stack.enter_context(sock) for sock in listeners(settings, environ)]
         if settings.uds:
             stack.callback(Path(settings.uds).unlink, missing_ok=True)
+        warn(settings, exposed(public))
         control = own_control_socket(environ)
         notifier = Notifier(environ, os.getpid(), _call_later)
         stack.callback(notifier.close)

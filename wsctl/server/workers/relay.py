@@ -4,7 +4,7 @@ import json
 from http import HTTPStatus
 from typing import Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 from starlette.types import ASGIApp, Message
 
@@ -12,8 +12,13 @@ from wsctl.lifecycle.workers import Reply
 from wsctl.server import api
 from wsctl.server.api import BODY_ALLOWANCE, OPERATORS, body_of
 from wsctl.server.islands import islands
+from wsctl.server.metrics import OWN, PUBLIC
+from wsctl.server.metrics.family import read
+from wsctl.server.metrics.routes import answer
+from wsctl.server.metrics.routes import own as own_metrics
+from wsctl.server.metrics.together import together
 from wsctl.server.node import Node
-from wsctl.server.workers.line import Line
+from wsctl.server.workers.line import PATIENCE, Line
 
 _GROUP = ("status", "connections", "drain", "upgrade", "workers")
 """What a worker tells of all."""
@@ -37,7 +42,15 @@ def relays(node: Node, line: Line, own: "OwnApi") -> APIRouter:
         group = together and {name: together[name] for name in _GROUP} | {"pid": line.parent}
         return JSONResponse(await api.status(node, clients) | {"group": group})
 
+    async def metrics(request: Request) -> Response:
+        # Twice: the parent itself waits as long for workers that hang.
+        told = None if line.lost else await line.ask("GET", OWN, b"", 2 * PATIENCE)
+        if told and told.status == HTTPStatus.OK:  # a parent of an older version knows nothing of it
+            return await answer(read(told.body), request)
+        return await answer(together({line.number: await own_metrics(node)}), request)
+
     router.add_api_route("/api/status", status, methods=["GET"])
+    router.add_api_route(PUBLIC, metrics, methods=["GET"])
     relay("/api/drain", "GET", "POST", "DELETE")
     relay("/api/upgrade", "GET", "POST")
     if islands(node.settings):

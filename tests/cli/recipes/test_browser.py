@@ -1,0 +1,89 @@
+"""The example for browsers, as printed, in a real one: a page of another origin than the server's."""
+
+from contextlib import AbstractAsyncContextManager
+
+import pytest
+from anyio import to_thread
+
+from tests.conftest import StartServer
+from tests.support.browser import Page
+from tests.support.cluster import publish
+from tests.support.examples import printed
+from tests.support.relay import Relay
+from tests.support.switchboard import Switchboard
+
+pytestmark = [pytest.mark.anyio, pytest.mark.browser]
+
+LINES = "[...document.querySelectorAll('#log p')].map((line) => line.textContent)"
+
+
+def elsewhere(url: str, token: str = "undefined") -> AbstractAsyncContextManager[Switchboard]:
+    """A file server with the page for the server at `url`; `token` is JavaScript."""
+    text = printed("browser", url).replace("TOKEN = undefined", f"TOKEN = {token}")
+    return Switchboard(text.encode()).running()
+
+
+async def seen(page: Page, selector: str, part: str) -> None:
+    await to_thread.run_sync(page.wait_for_text, selector, part)
+
+
+async def shown(page: Page) -> list[str]:
+    lines: list[str] = await to_thread.run_sync(page.evaluate, LINES)
+    return [line for line in lines if not line.startswith("Load anew here")]
+
+
+async def test_it_shows_what_is_said_and_sends_what_is_typed(start_server: StartServer, page: Page) -> None:
+    server = start_server("--allow-origin", "*")
+    async with elsewhere(server.url) as files:
+        await to_thread.run_sync(page.open, files.url)
+        await seen(page, "#state", "connected as browser-")
+        publish(server, "<b>hello</b>")
+        publish(server, {"n": 1})
+        await seen(page, "#log", '{"n":1}')
+        assert await shown(page) == ["server: <b>hello</b>", 'server: {"n":1}']
+        await to_thread.run_sync(page.click, "#text")
+        await to_thread.run_sync(page.type, "it's me")
+        await to_thread.run_sync(page.press, "Enter")
+        await seen(page, "#log", ": it's me")
+        assert await to_thread.run_sync(page.evaluate, "document.getElementById('text').value") == ""
+    assert page.errors == []
+
+
+async def test_a_cut_loses_nothing_and_doubles_nothing(start_server: StartServer, page: Page) -> None:
+    server = start_server("--allow-origin", "*", "--broadcast-interval", "0")
+    async with Relay(server.port).running() as road, elsewhere(road.url) as files:
+        await to_thread.run_sync(page.open, files.url)
+        await seen(page, "#state", "connected as browser-")
+        publish(server, "one")
+        await seen(page, "#log", "one")
+        road.cut()
+        publish(server, "two")
+        road.mend()
+        await seen(page, "#log", "two")
+        publish(server, "three")
+        await seen(page, "#log", "three")
+    assert await shown(page) == ["server: one", "server: two", "server: three"]
+
+
+async def test_a_page_that_is_refused_says_what_the_server_lacks(
+    start_server: StartServer, page: Page
+) -> None:
+    server = start_server()
+    async with elsewhere(server.url) as files:
+        await to_thread.run_sync(page.open, files.url)
+        await seen(page, "#state", f"--allow-origin {files.url}?")
+
+
+async def test_without_a_server_it_says_so(page: Page) -> None:
+    async with Relay(1).running() as road:
+        nowhere = road.url
+    async with elsewhere(nowhere) as files:
+        await to_thread.run_sync(page.open, files.url)
+        await seen(page, "#state", f"There is no server at {nowhere}")
+
+
+async def test_it_shows_its_token(start_server: StartServer, page: Page) -> None:
+    server = start_server("--auth", "token", "--allow-origin", "*", env={"WSCTL_CLIENT_TOKEN": "sesame"})
+    async with elsewhere(server.url, '"sesame"') as files:
+        await to_thread.run_sync(page.open, files.url)
+        await seen(page, "#state", "connected as browser-")

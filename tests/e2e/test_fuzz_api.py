@@ -1,0 +1,154 @@
+"""The HTTP routes under requests that schemathesis makes up from what they say of themselves."""
+
+import os
+import subprocess
+import sys
+from http.client import HTTPConnection
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.conftest import StartServer
+from tests.e2e.ways import TOKEN, Way, as_operator, guest, module
+from tests.support.clients import join
+from tests.support.server import DEADLINE, ServerProcess
+
+EXAMPLES = 20
+"""Requests of each kind, good and bad, that are made up for a route, beside those that its bounds suggest."""
+
+BUDGET = 15
+"""Seconds that schemathesis may take for a server; it needs two to five."""
+
+WAITING = r"^/api/(drain|upgrade)$"
+"""Routes whose GET waits by design, and whose POST ends or replaces the server under test."""
+
+CONFIG = """
+[[operations]]
+include-name = "POST /api/broadcast"
+# An id's letters are of any script, which is more than a pattern can say: it may get 400 all the same.
+checks.positive_data_acceptance.expected-statuses = ["2xx", "400"]
+"""
+
+
+def unharmed(server: ServerProcess) -> None:
+    """It still serves, and has nothing to report; whatever was asked, no traceback."""
+    assert server.http("GET", "/health")[0] == 200
+    assert not [line for line in server.lines if "Traceback" in line or "ERROR" in line]
+
+
+@pytest.mark.parametrize("way", [module, guest])
+def test_what_the_routes_say_of_themselves_is_true(
+    start_server: StartServer, way: Way, tmp_path: Path
+) -> None:
+    server = way(start_server)
+    (tmp_path / "schemathesis.toml").write_text(CONFIG)
+    seed = ("--seed", "1") if "CI" in os.environ else ()
+    done = subprocess.run(
+        [
+            str(Path(sys.executable).parent / "st"),
+            "run",
+            f"{server.url}/openapi.json",
+            *seed,
+            "--header",
+            f"Authorization: Bearer {TOKEN}",
+            "--exclude-path-regex",
+            WAITING,
+            "--phases",
+            "coverage,fuzzing",
+            "--max-examples",
+            str(EXAMPLES),
+            "--max-time",
+            str(BUDGET),
+            "--checks",
+            "all",
+            "--max-response-time",
+            "5",
+            "--continue-on-failure",
+            "--no-color",
+        ],
+        cwd=tmp_path,
+        env=server.environ,
+        capture_output=True,
+        text=True,
+        timeout=BUDGET + DEADLINE,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    unharmed(server)
+
+
+@pytest.mark.anyio
+async def test_no_drain_that_is_asked_for_breaks_the_server(start_server: StartServer) -> None:
+    server = module(start_server)
+    bob = await join(server.ws_url, "bob")  # who keeps the drain from ending
+
+    @settings(max_examples=EXAMPLES * 2)
+    @given(
+        st.fixed_dictionaries({"timeout": st.floats(1000, 1e308) | st.integers(1000, 1 << 2000) | st.none()})
+        | st.dictionaries(st.text(max_size=3), st.integers() | st.text(max_size=3), min_size=1)
+        | st.binary(max_size=30).filter(lambda body: body.strip() != b"")
+    )
+    def asked(body: object) -> None:
+        status, answer = as_operator(server, "POST", "/api/drain", body)
+        assert status in (200, 400), answer
+        if status == 400:
+            assert set(answer["error"]) == {"code", "message"}  # type: ignore[index]
+        assert as_operator(server, "DELETE", "/api/drain")[0] in (200, 409)
+
+    asked()
+    unharmed(server)
+    await bob.close()
+
+
+BODIES = {
+    "not UTF-8": b'{"data": "\xff"}',
+    "half a character": b'{"data": "\xe2\x82',
+    "UTF-16": '{"data": 1}'.encode("utf-16"),
+    "a form": b"data=1&to=bob",
+    "XML": b"<data>1</data>",
+    "a bomb of brackets": b"[" * 50_000,
+    "a name twice and one too many": b'{"data": 1, "data": 2, "more": 3}',
+    "a number without end": b'{"data": 1' + b"0" * 60_000 + b"x}",
+    "nothing": b"",
+    "white space": b" \r\n",
+}
+
+
+@pytest.mark.parametrize("way", [module, guest])
+def test_bodies_that_are_no_broadcast_get_one_error(start_server: StartServer, way: Way) -> None:
+    server = way(start_server)
+    for kind in (
+        "application/json",
+        "text/xml",
+        "application/x-www-form-urlencoded",
+        "multipart/form-data",
+        "é",
+    ):
+        for name, body in BODIES.items():
+            headers = {"authorization": f"Bearer {TOKEN}", "content-type": kind}
+            status, answer = server.http("POST", "/api/broadcast", body, headers)
+            assert (status, set(answer), answer["error"]["code"]) == (400, {"error"}, "bad_request"), name
+    unharmed(server)
+
+
+@pytest.mark.parametrize("way", [module, guest])
+@pytest.mark.parametrize("path", ["/api/broadcast", "/api/drain"])
+def test_a_body_without_end_is_cut_off(start_server: StartServer, way: Way, path: str) -> None:
+    server = way(start_server)
+    connection = HTTPConnection("127.0.0.1", server.port, timeout=DEADLINE)
+    connection.putrequest("POST", path)
+    connection.putheader("authorization", f"Bearer {TOKEN}")
+    connection.putheader("transfer-encoding", "chunked")
+    connection.endheaders()
+    sent = 0
+    try:
+        while sent < 64 << 20:
+            connection.send(b"10000\r\n" + b" " * 65536 + b"\r\n")
+            sent += 65536
+    except OSError:
+        pass  # hung up in the middle of it, as it may
+    assert sent < 64 << 20
+    connection.close()
+    unharmed(server)

@@ -1,0 +1,49 @@
+"""A server that its platform would kill in the middle of a drain says so, once."""
+
+import sys
+
+import pytest
+
+from tests.conftest import StartServer
+from tests.support.generations import Generations
+from tests.support.server import ServerProcess
+
+SHORT = {"WSCTL_STOP_TIMEOUT": "30"}
+WARNING = "kills 30 s after SIGTERM, but a drain may last"
+
+
+def warnings(server: ServerProcess) -> list[str]:
+    return [line for line in server.lines if "after SIGTERM" in line]
+
+
+def test_it_warns_once_and_not_again_after_an_upgrade(start_server: StartServer) -> None:
+    server = Generations(start_server(env=SHORT))
+    try:
+        server.wait_until_serving(server.begin_upgrade().outcome()["successor"])
+        (line,) = warnings(server.first)
+        assert f"{WARNING} 1810 s: set " in line
+        assert "1840" in line
+        assert line.endswith("or --shutdown-timeout 15")
+    finally:
+        server.kill()
+
+
+def test_several_workers_warn_once(start_server: StartServer) -> None:
+    server = start_server("--workers", "2", env=SHORT)
+    assert server.stop() == 0
+    assert len(warnings(server)) == 1
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_so_does_the_guest(start_server: StartServer, workers: str) -> None:
+    command = (sys.executable, "-m", "uvicorn", "wsctl.main:app", "--port", "0", "--workers", workers)
+    server = start_server(command=command, serving=r"running on (\S+)", env=SHORT)
+    server.wait_for_line(WARNING)
+    server.stop()
+    assert len(warnings(server)) == 1
+
+
+def test_it_does_not_warn_where_there_is_time_or_nobody_kills(start_server: StartServer) -> None:
+    for server in (start_server(), start_server("--stop-timeout", "1810")):
+        assert server.stop() == 0
+        assert not [line for line in server.lines if "WARNING" in line]

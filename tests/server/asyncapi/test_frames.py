@@ -1,0 +1,195 @@
+"""What is described is what is encoded, in both directions."""
+
+import inspect
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.support.frames import Frame, checked, is_valid, read, validator_of
+from wsctl import messages
+from wsctl.codes import ErrorCode
+from wsctl.lifecycle.phases import Phase
+from wsctl.server.admission import MAX_SINCE
+from wsctl.server.asyncapi.frames import CLIENT_ID, FRAMES
+
+PARTS = {"encode", "body", "numbered"}
+"""What returns bytes that are not yet a frame of one type."""
+
+SEVERAL = {"invitations": "shutdown"}
+"""What returns several frames of a type at once."""
+
+Examples = st.SearchStrategy[bytes]
+
+NAMES = st.text("aZ7é.:_-", min_size=1, max_size=5).map("b".__add__)
+IDS = st.from_regex(r"[0-9]{1,13}-[0-9]{1,4}", fullmatch=True)
+SECONDS = st.floats(0, 1e10)
+COUNTS = st.integers(0, 1 << 40)
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | SECONDS | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=5,
+)
+ADDRESSEES = st.lists(NAMES, unique=True, max_size=3).map(tuple)
+
+
+def a_message(to: st.SearchStrategy[Any]) -> Examples:
+    sender = NAMES | st.just(messages.SERVER)
+    return st.builds(messages.message, st.builds(messages.Message, IDS, SECONDS, sender, ANYTHING, to))
+
+
+def a_welcome(recovered: st.SearchStrategy[Any], degraded: st.SearchStrategy[bool]) -> Examples:
+    phases = st.sampled_from(Phase)
+    version = st.just("1.2.3")
+    return st.builds(messages.welcome, NAMES, IDS, version, phases, recovered, degraded=degraded)
+
+
+def a_shutdown(reconnect_in_s: st.SearchStrategy[Any]) -> Examples:
+    return st.builds(messages.shutdown, st.none() | SECONDS, st.text(), reconnect_in_s)
+
+
+FEWEST: dict[str, Examples] = {
+    "welcome": a_welcome(st.none(), st.just(False)),
+    "message": a_message(st.none()),
+    "heartbeat": st.builds(messages.heartbeat, SECONDS, COUNTS, COUNTS.map(lambda n: n + 1)),
+    "shutdown": a_shutdown(st.none()),
+    "error": st.builds(messages.error, st.sampled_from(ErrorCode), st.text()),
+}
+"""By type, frames with no optional field."""
+
+MOST: dict[str, Examples] = FEWEST | {
+    "welcome": a_welcome(st.booleans(), st.just(True)),
+    "message": a_message(ADDRESSEES),
+    "shutdown": a_shutdown(SECONDS),
+}
+"""The same with each."""
+
+each_type = pytest.mark.parametrize("kind", FRAMES)
+
+
+def encoders() -> set[str]:
+    """The functions of `wsctl.messages` that return bytes."""
+    found = inspect.getmembers(messages, inspect.isfunction)
+    encoding = (bytes, list[bytes])
+    return {
+        name
+        for name, function in found
+        if function.__module__ == messages.__name__
+        and not name.startswith("_")
+        and inspect.signature(function, eval_str=True).return_annotation in encoding
+    }
+
+
+def test_each_encoder_has_a_schema_and_each_schema_an_encoder() -> None:
+    assert encoders() - PARTS - set(SEVERAL) == set(FRAMES)
+    assert set(FEWEST) == set(MOST) == set(FRAMES)
+    assert encoders() >= PARTS | set(SEVERAL)
+
+
+@each_type
+@settings(max_examples=40)
+@given(data=st.data())
+def test_whatever_is_encoded_is_as_described(kind: str, data: st.DataObject) -> None:
+    assert read(data.draw(FEWEST[kind] | MOST[kind]))["type"] == kind
+
+
+@given(st.text(), st.lists(st.floats(0, 1e6), max_size=3))
+def test_so_is_an_invitation(reason: str, moments: list[float]) -> None:
+    for told in messages.invitations(60.5, reason, moments):
+        assert read(told)["type"] == SEVERAL["invitations"]
+
+
+def objects(schema: dict[str, Any], *path: str) -> Iterator[tuple[tuple[str, ...], dict[str, Any]]]:
+    """Each schema of an object in a schema, with the way to it."""
+    if schema.get("type") == "object":
+        yield path, schema
+        for name, inner in schema["properties"].items():
+            yield from objects(inner, *path, name)
+
+
+def at(frame: Frame, path: tuple[str, ...]) -> dict[str, Any]:
+    for name in path:
+        frame = frame[name]
+    return frame
+
+
+@each_type
+@settings(max_examples=10)
+@given(data=st.data())
+def test_what_is_required_is_always_there_and_what_is_optional_not(kind: str, data: st.DataObject) -> None:
+    fewest, most = (json.loads(data.draw(frames[kind])) for frames in (FEWEST, MOST))
+    for path, schema in objects(FRAMES[kind]):
+        assert set(at(fewest, path)) == set(schema["required"])
+        assert set(at(most, path)) == set(schema["properties"])
+
+
+@each_type
+@settings(max_examples=10)
+@given(data=st.data())
+def test_a_field_less_or_more_or_of_another_kind_is_noticed(kind: str, data: st.DataObject) -> None:
+    encoded = data.draw(MOST[kind])
+    for path, schema in objects(FRAMES[kind]):
+        for name in schema["required"]:
+            frame = json.loads(encoded)
+            del at(frame, path)[name]
+            assert not is_valid(frame), (path, name)
+        for name in set(schema["properties"]) - {"data"}:
+            frame = json.loads(encoded)
+            at(frame, path)[name] = {"wrong": []}
+            assert not is_valid(frame), (path, name)
+        frame = json.loads(encoded)
+        at(frame, path)["more"] = 1
+        assert not is_valid(frame), path
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"type":"news"}',
+        '{"type":"heartbeat","ts":NaN,"connections":1,"n":1}',
+        '{"type":"heartbeat","ts":1,"connections":1,"n":1,"n":1}',
+        *("{}", "[]", "null", "", "x"),
+    ],
+)
+def test_what_no_server_sends_does_not_pass_the_tests(text: str) -> None:
+    with pytest.raises((AssertionError, ValueError, AttributeError)):
+        read(text)
+
+
+@settings(max_examples=300)
+@given(st.text(st.characters(max_codepoint=127), min_size=1, max_size=4))
+def test_of_ascii_the_pattern_takes_just_what_is_an_id(text: str) -> None:
+    try:
+        is_id = bool(messages.client_id(text))
+    except messages.InvalidClientId:
+        is_id = False
+    assert validator_of("clientId").is_valid(text) == is_id
+
+
+@settings(max_examples=200)
+@given(st.text(st.characters(categories=["L", "Nd", "Mn", "Mc"]), min_size=1, max_size=6))
+def test_every_id_of_any_script_passes_it(text: str) -> None:
+    name = messages.client_id("a" + text)
+    assert validator_of("clientId").is_valid(name)
+    assert re.search(CLIENT_ID["pattern"], name)
+
+
+def test_the_bounds_of_ids_are_the_servers() -> None:
+    longest = "a" * messages.MAX_CLIENT_ID
+    clients, ids = validator_of("clientId"), validator_of("messageId")
+    assert clients.is_valid(longest)
+    for wrong in ("", longest + "a", messages.SERVER):
+        assert not clients.is_valid(wrong)
+    assert ids.is_valid("1" * MAX_SINCE)
+    for wrong in ("", "1" * (MAX_SINCE + 1), "1 0", "é"):
+        assert not ids.is_valid(wrong)
+
+
+def test_each_code_of_an_error_is_listed() -> None:
+    for code in ErrorCode:
+        checked({"type": "error", "code": str(code), "message": ""})
+    assert not is_valid({"type": "error", "code": "unheard_of", "message": ""})

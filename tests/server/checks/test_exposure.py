@@ -1,0 +1,47 @@
+"""Who from elsewhere can do what, and who can read secrets."""
+
+from pathlib import Path
+
+import pytest
+
+from wsctl.server.checks.exposure import is_public, secret_files, token
+from wsctl.settings import Settings
+
+
+@pytest.mark.parametrize(
+    ("settings", "public"),
+    [
+        (Settings(), False),
+        (Settings(host="::1"), False),
+        (Settings(host="127.3.2.1"), False),
+        (Settings(host="localhost"), False),
+        (Settings(host="0.0.0.0"), True),
+        (Settings(host="::"), True),
+        (Settings(host=""), True),
+        (Settings(host="10.1.2.3"), True),
+        (Settings(host="example.org"), True),
+        (Settings(host="0.0.0.0", uds="/x"), False),
+        (Settings(host="0.0.0.0", fd=3), False),
+    ],
+)
+def test_what_other_machines_reach_is_public(settings: Settings, public: bool) -> None:
+    assert is_public(settings) == public
+    assert token(settings).level == ("warning" if public else "ok")
+
+
+def test_with_a_token_there_is_a_way_in() -> None:
+    assert token(Settings(host="0.0.0.0", token="x")).level == "ok"
+
+
+@pytest.mark.parametrize(("mode", "told"), [(0o600, 0), (0o640, 0), (0o644, 1), (0o604, 1)])
+def test_a_secret_that_everybody_can_read_is_told(tmp_path: Path, mode: int, told: int) -> None:
+    path = tmp_path / "secret"
+    path.touch()
+    path.chmod(mode)
+    for found in (secret_files({"WSCTL_TOKEN_FILE": str(path)}, None), secret_files({}, str(path))):
+        assert len(found) == told
+        assert all(each.fix == f"chmod 600 {path}" for each in found)
+
+
+def test_a_secret_that_is_not_there_is_somebody_else_s_to_tell(tmp_path: Path) -> None:
+    assert secret_files({"WSCTL_TOKEN_FILE": str(tmp_path / "none")}, None) == []

@@ -1,0 +1,96 @@
+"""What systemd tells of a unit, and every way in which it does not."""
+
+import sys
+from math import inf
+from pathlib import Path
+
+import pytest
+
+from wsctl.server.checks.systemd import Unanswered, Unit, ask, own_unit, timespan
+
+TOLD = """\
+Type=simple
+TimeoutStopUSec=1min 30s
+KillMode=mixed
+MainPID=4712
+LimitNOFILE=524288
+LoadState=loaded
+"""
+
+
+def program(path: Path, body: str) -> str:
+    """A systemctl of a test's own."""
+    path.write_text(f"#!{sys.executable}\nimport sys, time\n{body}\n")
+    path.chmod(0o755)
+    return str(path)
+
+
+def test_a_unit_is_read(tmp_path: Path) -> None:
+    fake = program(tmp_path / "systemctl", f"print({TOLD!r}, end='')")
+    assert ask("x.service", systemctl=fake) == Unit("x.service", "simple", 90.0, "mixed", 4712, 524288)
+
+
+def test_a_user_s_own_systemd_is_asked_where_that_is_meant(tmp_path: Path) -> None:
+    told = f"if '--user' in sys.argv and sys.argv[-1] == 'x.service': print({TOLD!r}, end='')"
+    fake = program(tmp_path / "systemctl", told)
+    assert ask("x.service", user=True, systemctl=fake).main_pid == 4712
+    with pytest.raises(Unanswered, match=r"systemd has no unit x\.service"):
+        ask("x.service", systemctl=fake)
+
+
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        ("print('LoadState=not-found')", "systemd has no unit x (not-found)"),
+        ("sys.exit('Failed to connect\\nto bus')", "systemctl: Failed to connect to bus"),
+        ("sys.exit(4)", "systemctl: exit code 4"),
+        ("time.sleep(60)", "systemctl did not answer within 0.2 s"),
+    ],
+)
+def test_what_it_does_not_tell_is_said_in_one_line(tmp_path: Path, body: str, why: str) -> None:
+    fake = program(tmp_path / "systemctl", body)
+    with pytest.raises(Unanswered) as failure:
+        ask("x", systemctl=fake, patience=0.2 if "sleep" in body else 20.0)
+    assert str(failure.value) == why
+
+
+def test_a_machine_without_systemd_has_none(tmp_path: Path) -> None:
+    with pytest.raises(Unanswered, match="No such file"):
+        ask("x", systemctl=str(tmp_path / "systemctl"))
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("1min 30s", 90),
+        ("5s", 5),
+        ("500ms", 0.5),
+        ("2h 1min 1s 5ms", 7261.005),
+        ("1w 1d", 691200),
+        ("infinity", inf),
+        ("", inf),
+        ("soon", inf),
+    ],
+)
+def test_times_are_read_as_systemd_prints_them(text: str, seconds: float) -> None:
+    assert timespan(text) == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize(
+    ("cgroup", "unit"),
+    [
+        ("0::/system.slice/wsctl.service\n", ("wsctl.service", False)),
+        ("12:pids:/x\n1:name=systemd:/system.slice/wsctl.service\n0::/\n", ("wsctl.service", False)),
+        ("0::/system.slice/wsctl.service/inner\n", ("wsctl.service", False)),
+        ("0::/user.slice/user-7.slice/user@7.service/app.slice/a.service\n", ("a.service", True)),
+        ("0::/user.slice/user-7.slice/user@7.service/tmux-spawn-1.scope\n", None),
+        ("0::/user.slice/user-7.slice/session-2.scope\n", None),
+        ("0::/user.slice/user-7.slice/user@7.service\n", None),
+        ("0::/\n", None),
+        ("4:memory:/system.slice/wsctl.service\n", None),
+        ("nonsense", None),
+        ("", None),
+    ],
+)
+def test_a_process_knows_its_service(cgroup: str, unit: tuple[str, bool] | None) -> None:
+    assert own_unit(cgroup) == unit

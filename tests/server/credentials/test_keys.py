@@ -1,0 +1,109 @@
+"""Which files are keys, and of which algorithm."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.support.keys import SECRET, checks, jwk, jwks, private, private_pem, public_pem, signs, written
+from wsctl.server.credentials.keys import MAX_FILE, MIN_SECRET, BadKey, Key, checking_keys, signing_key
+
+
+@pytest.mark.parametrize("algorithm", ["HS256", "RS256", "EdDSA"])
+def test_the_file_decides_the_algorithm(tmp_path: Path, algorithm: str) -> None:
+    (checking,) = checking_keys(written(tmp_path, "checks", checks(algorithm)))
+    private_file = SECRET if algorithm == "HS256" else private_pem(algorithm)
+    signing = signing_key(written(tmp_path, "signs", private_file))
+    assert (checking.algorithm, signing.algorithm) == (algorithm, algorithm)
+    assert (checking.kid, signing.kid) == (None, None)
+
+
+def test_a_line_break_behind_a_secret_is_none_of_it_but_of_random_bytes_each_counts(tmp_path: Path) -> None:
+    assert signing_key(written(tmp_path, "text", SECRET + b"\r\n")) == Key("HS256", SECRET)
+    noise = bytes(range(200, 232)) + b"\n"
+    assert signing_key(written(tmp_path, "noise", noise)) == Key("HS256", noise)
+
+
+def test_a_secret_has_as_many_bytes_as_the_hash(tmp_path: Path) -> None:
+    assert checking_keys(written(tmp_path, "enough", b"x" * MIN_SECRET))
+    with pytest.raises(BadKey, match=f"at least {MIN_SECRET} bytes, and this one {MIN_SECRET - 1}"):
+        checking_keys(written(tmp_path, "short", b"x" * (MIN_SECRET - 1) + b"\n\n"))
+
+
+def test_a_set_has_the_keys_that_sign_and_their_names(tmp_path: Path) -> None:
+    rows = (
+        jwk("RS256", "r", use="sig", alg="RS256"),
+        jwk("EdDSA", "e"),
+        jwk("EC", "other curve"),
+        jwk("RS256", "encrypts", use="enc"),
+        jwk("RS256", "other hash", alg="RS512"),
+        {"kty": "oct", "k": "c2VjcmV0", "kid": "shared"},
+        {"kty": "OKP", "crv": "X25519", "x": "AA", "kid": "agrees"},
+        "no key",
+    )
+    keys = checking_keys(written(tmp_path, "jwks.json", jwks(*rows)))
+    assert [(key.algorithm, key.kid) for key in keys] == [("RS256", "r"), ("EdDSA", "e")]
+    alone = json.dumps(jwk("EdDSA", "e")).encode()
+    assert [key.kid for key in checking_keys(written(tmp_path, "jwk.json", alone))] == ["e"]
+
+
+def test_a_private_jwk_signs_and_names_itself(tmp_path: Path) -> None:
+    rows = (jwk("EdDSA", "mine", secret=True), jwk("RS256", "theirs"))
+    key = signing_key(written(tmp_path, "jwks.json", jwks(*rows)))
+    assert (key.algorithm, key.kid) == ("EdDSA", "mine")
+
+
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [
+        (b"", "at least 32 bytes"),
+        (b"-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n", "no public key in PEM"),
+        (b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "no public key in PEM"),
+        (public_pem("EC"), "neither an RSA"),
+        (public_pem("RSA-1024"), "1024 bits are too few"),
+        (private_pem("EdDSA"), "it is a private key; give the server the public one alone: openssl"),
+        (private_pem("EdDSA", password=b"pw"), "it is a private key"),
+        (jwks(), "no public key in it"),
+        (jwks(jwk("EC", "e")), "no public key in it"),
+        (jwks(jwk("RSA-1024", "r")), "1024 bits are too few"),
+        (jwks(jwk("EdDSA", "e", secret=True)), "a private key is in it"),
+        (jwks({"kty": "RSA", "n": "AQAB"}), "a key in it is damaged"),
+        (jwks(jwk("EdDSA") | {"kid": 5}), "the kid of a key is no text"),
+        (b'{"keys": {"kty": "RSA"}, "more": "and enough bytes for a secret"}', "no public key in it"),
+        (b"ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAABAQC7 me@here", "neither a secret nor a key"),
+        (b"x" * (MAX_FILE + 1), f"more than {MAX_FILE} bytes"),
+    ],
+)
+def test_what_checks_no_signature_is_told(tmp_path: Path, data: bytes, why: str) -> None:
+    with pytest.raises(BadKey, match=why) as caught:
+        checking_keys(written(tmp_path, "key", data))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [
+        (public_pem("EdDSA"), "it is a public key, which checks tokens"),
+        (private_pem("EdDSA", password=b"pw"), "it is encrypted"),
+        (private_pem("EC"), "neither an RSA"),
+        (private_pem("RSA-1024"), "1024 bits are too few"),
+        (b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n", "no private key in PEM"),
+        (jwks(jwk("EdDSA", "e")), "no private keys are in it"),
+        (jwks(*[jwk("EdDSA", str(n), secret=True) for n in range(2)]), "2 private keys are in it"),
+        (b"short", "at least 32 bytes"),
+    ],
+)
+def test_what_signs_nothing_is_told(tmp_path: Path, data: bytes, why: str) -> None:
+    with pytest.raises(BadKey, match=why):
+        signing_key(written(tmp_path, "key", data))
+
+
+def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+    for path in (tmp_path, tmp_path / "missing", Path("nu\0l")):
+        with pytest.raises(BadKey, match=r"\w"):
+            checking_keys(path)
+
+
+def test_a_key_does_not_show_itself() -> None:
+    assert SECRET.decode() not in repr(Key("HS256", SECRET))
+    assert str(private("EdDSA")) not in repr(Key("EdDSA", signs("EdDSA"), "kid"))

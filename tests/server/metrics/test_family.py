@@ -1,0 +1,59 @@
+"""Metrics as data, from one process to another."""
+
+import json
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wsctl.hub.durations import BOUNDS, Durations
+from wsctl.server.metrics.family import (
+    Family,
+    Sample,
+    counter,
+    counters,
+    gauge,
+    gauges,
+    histogram,
+    info,
+    read,
+    states,
+    told,
+)
+
+ALL = [
+    gauge("a_seconds", "A.", 1.5),
+    gauge("absent", "B.", None),
+    gauges("b", "C.", "code", {"x": 1.0}),
+    counter("c_total", "D.", 3),
+    counters("d_bytes_total", "E.", "code", {"x": 1.0, "y": 2.0}),
+    histogram("e_seconds", "F.", Durations()),
+    info("f_info", "G.", {"version": "1"}),
+    states("g", "H.", ("on", "off"), "on"),
+]
+
+
+def test_it_comes_out_of_json_as_it_went_in() -> None:
+    assert read(json.loads(json.dumps(told(ALL)))) == ALL
+
+
+def test_the_unit_is_the_end_of_the_name() -> None:
+    assert [family.unit for family in ALL] == ["seconds", "", "", "", "bytes", "seconds", "", ""]
+
+
+def test_what_there_is_not_has_a_name_and_no_value() -> None:
+    assert gauge("absent", "B.", None) == Family("absent", "gauge", "B.", [])
+
+
+def test_one_state_is_on() -> None:
+    assert [(s.labels, s.value) for s in ALL[-1].samples] == [({"g": "on"}, True), ({"g": "off"}, False)]
+
+
+@given(st.lists(st.sampled_from(BOUNDS) | st.floats(0, 10)))
+def test_a_bucket_holds_those_before_it(times: list[float]) -> None:
+    durations = Durations()
+    for time in times:
+        durations.note(time)
+    *buckets, count, total = histogram("e_seconds", "F.", durations).samples
+    for bucket in buckets:
+        assert bucket.value == sum(time <= float(bucket.labels["le"]) for time in times)
+    assert (count, total) == (Sample("_count", {}, len(times)), Sample("_sum", {}, sum(times)))

@@ -1,0 +1,118 @@
+"""Two nodes, their Redis and nginx for Docker Compose, in one file."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+from wsctl.cli.recipes import containers, nginx
+from wsctl.cli.recipes.blanks import filled, template
+from wsctl.cli.recipes.containers import SECRETS, about, contained
+from wsctl.cli.recipes.place import Place
+from wsctl.cli.recipes.quoting import check_writable, dollars, json_word
+from wsctl.cli.recipes.words import environment, flags, open_files, secret_names
+from wsctl.settings import Settings, variable
+
+NODES = ("node-1", "node-2")
+
+PROXY_CONNECTIONS = 32768
+"""Of each of nginx's processes at most, two for a client: it sets 15 MB aside for so many."""
+
+_REDIS = """redis:
+  image: redis:8-alpine
+  # What was said survives its restart.
+  command: [redis-server, --appendonly, "yes"]
+  volumes: ["redis:/data"]
+  healthcheck: {test: [CMD, redis-cli, ping], interval: 2s}
+  restart: unless-stopped
+"""
+
+_OWN = "redis://redis:6379/0"
+
+_DEPENDS = """# The order of a start. A stop goes the other way: nginx and Redis outlive the drain.
+depends_on:
+  nginx: {condition: service_started}
+"""
+
+_NO_TOKEN = f"""# A control token is a file: add `secrets: [token]` and `WSCTL_TOKEN_FILE: {SECRETS}/token` to
+# x-node, and at the end `secrets: {{token: {{file: ./token}}}}`."""
+
+
+def values(settings: Settings, place: Place) -> Mapping[str, str]:
+    """Nobody reaches the nodes but nginx: what it says of the clients can be believed."""
+    inside = contained(settings, "compose")
+    node = replace(
+        inside, redis=settings.redis or _OWN, forwarded_allow_ips=settings.forwarded_allow_ips or "*"
+    )
+    files, secrets = open_files(node), _secrets(node)
+    connections = min(2 * len(NODES) * files, PROXY_CONNECTIONS)
+    return about(node, place) | {
+        "notes": _notes(secrets),
+        "dockerfile": dollars(_body("Dockerfile.txt", _image(node, place))),
+        "command": "\n".join(f"- {_word(each)}" for each in ["serve", *flags(_with_tls(node))]),
+        "environment": "\n".join(f"{name}: {_word(text)}" for name, text in _variables(node, secrets)),
+        "secrets": f"secrets: [{', '.join(secrets)}]" if secrets else "",
+        "files": str(files),
+        "depends": _DEPENDS + ("" if settings.redis else "  redis: {condition: service_healthy}\n"),
+        "redis": "" if settings.redis else _REDIS,
+        "proxy_files": str(2 * connections),
+        "proxy_connections": str(connections),
+        "nginx": dollars(_body("nginx.conf.txt", _proxy(node))),
+        "top": _top(settings, secrets),
+    }
+
+
+def _word(text: str) -> str:
+    return json_word(dollars(text))
+
+
+def _body(name: str, blanks: Mapping[str, str]) -> str:
+    """Another recipe's file, without the comment at its top."""
+    return filled(template(name), blanks).partition("\n\n")[2]
+
+
+def _image(node: Settings, place: Place) -> Mapping[str, str]:
+    # What the nodes are told is in their command and environment; Redis is what the extra is for.
+    return {**containers.dockerfile(Settings(port=node.port, redis=_OWN), place), "environment": ""}
+
+
+def _proxy(node: Settings) -> Mapping[str, str]:
+    names = [f"{name}:{node.port}" for name in NODES]
+    return {"made_by": "", **nginx.site(node, names, " resolve")}
+
+
+def _secrets(node: Settings) -> dict[str, str]:
+    """File by name of the secret."""
+    found = {name: f"./{name}" for name in secret_names(node)}
+    for name in _TLS:
+        path = getattr(node, name)
+        if path:
+            check_writable(name, path)
+            found[name] = path
+    return found
+
+
+_TLS = ("ssl_certfile", "ssl_keyfile")
+
+
+def _with_tls(node: Settings) -> Settings:
+    cert, key = (f"{SECRETS}/{name}" if getattr(node, name) else None for name in _TLS)
+    return replace(node, ssl_certfile=cert, ssl_keyfile=key)
+
+
+def _variables(node: Settings, secrets: Iterable[str]) -> Iterable[tuple[str, str]]:
+    yield from environment(node).items()
+    for name in secrets:
+        if name not in _TLS:
+            yield f"{variable(name)}_FILE", f"{SECRETS}/{name}"
+
+
+def _notes(secrets: Mapping[str, str]) -> str:
+    if not secrets:
+        return _NO_TOKEN
+    return "# User 10001 must be able to read the files of the secrets."
+
+
+def _top(settings: Settings, secrets: Mapping[str, str]) -> str:
+    lines = [] if settings.redis else ["volumes:", "  redis: {}", ""]
+    if secrets:
+        lines += ["secrets:", *(f"  {name}: {{file: {_word(path)}}}" for name, path in secrets.items())]
+    return "\n".join(lines)

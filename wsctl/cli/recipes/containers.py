@@ -1,0 +1,62 @@
+"""What all files for containers have in common, and the Dockerfile."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from ipaddress import ip_address
+
+from wsctl import __version__
+from wsctl.cli.recipes.place import Place, need_port
+from wsctl.cli.recipes.quoting import env_word, json_word
+from wsctl.cli.recipes.words import MARGIN, environment, flags, grace, secret_names
+from wsctl.settings import Settings, variable
+
+SECRETS = "/run/secrets"
+"""Where Compose puts secrets, and whoever mounts them by hand expects them."""
+
+
+def contained(settings: Settings, kind: str) -> Settings:
+    """The settings for a container: on loopback nobody outside would reach the server.
+
+    Raises:
+        UsageError: they name no port.
+    """
+    need_port(settings, kind, uds=False)
+    return replace(settings, host="0.0.0.0") if _is_loopback(settings.host) else settings  # noqa: S104
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def about(settings: Settings, place: Place) -> dict[str, str]:
+    """The blanks that each of the files has."""
+    return {
+        "version": __version__,
+        "made_by": place.made_by,
+        "port": str(settings.port),
+        "delay": f"{settings.drain_delay:g}",
+        "timeout": f"{settings.shutdown_timeout:g}",
+        "margin": f"{MARGIN:g}",
+        "grace": str(grace(settings)),
+    }
+
+
+def dockerfile(settings: Settings, place: Place) -> Mapping[str, str]:
+    """An image of this version."""
+    inside = contained(settings, "docker")
+    return about(inside, place) | {
+        "package": f"wsctl{'[redis]' if settings.redis else ''}=={__version__}",
+        "environment": "\n".join(
+            f"ENV {name}={env_word(text)}" for name, text in environment(inside).items()
+        ),
+        "command": "[" + ", ".join(map(json_word, ["serve", *flags(inside)])) + "]",
+        "secrets": "\n".join(_mounted(name) for name in secret_names(settings) or ["token"]),
+    }
+
+
+def _mounted(name: str) -> str:
+    at = f"{SECRETS}/{name}"
+    return f"# A secret, readable for user 10001: -v ./{name}:{at}:ro -e {variable(name)}_FILE={at}"

@@ -1,0 +1,99 @@
+"""Deployment, Service and PodDisruptionBudget for Kubernetes."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+from wsctl.cli.recipes.containers import about, contained
+from wsctl.cli.recipes.nginx import NEVER
+from wsctl.cli.recipes.place import Place
+from wsctl.cli.recipes.quoting import dollars, json_word
+from wsctl.cli.recipes.systemd import PRIVILEGED_PORTS
+from wsctl.cli.recipes.words import environment, flags, grace, idle_timeout, secret_names
+from wsctl.settings import Settings, variable
+
+LAG = 10.0
+"""Seconds after which every Service and proxy has noticed that a pod ends; mostly it is one or two."""
+
+BASE_MEMORY = 128
+"""MiB of a server with some thousand clients, without its history."""
+
+LONGEST_POLICY = 1800
+"""Seconds that `periodSeconds` of an autoscaler may have."""
+
+_PRE_STOP = f"""# Services notice some seconds late that a pod ends. With --drain-delay {LAG:g} the server
+# itself would wait for that, not ready but open, and this could go.
+lifecycle:
+  preStop:
+    exec: {{command: [sleep, "{LAG:g}"]}}"""
+
+_NO_PRE_STOP = "# No preStop: --drain-delay keeps the pod open, but not ready, until Services have noticed."
+
+
+_ALONE = """# One pod: more need --redis, to share messages. Even so a deploy has two for a while, and who
+# resumes at the new one is told that something may be missing."""
+
+_TLS = "/etc/wsctl/tls"
+
+
+def values(settings: Settings, place: Place) -> Mapping[str, str]:
+    """The settings are in the arguments, the secrets in a Secret."""
+    inside = contained(settings, "k8s")
+    return about(inside, place) | {
+        "notes": _notes(settings),
+        "secret_flags": "".join(f" --from-file={n}=FILE" for n in secret_names(settings) if n != "token"),
+        "replicas": "replicas: 2" if settings.redis else f"{_ALONE}\nreplicas: 1",
+        "sysctls": _sysctls(settings),
+        "command": "\n".join(f"- {_word(each)}" for each in ["serve", *flags(_with_tls(inside))]),
+        "environment": "\n".join(_environment(settings)),
+        "scheme": "HTTPS" if settings.ssl_certfile else "HTTP",
+        "stop": _PRE_STOP if settings.drain_delay < LAG else _NO_PRE_STOP,
+        "memory": str(BASE_MEMORY + (settings.history_bytes >> 20)),
+        "mounts": f"- {{name: tls, mountPath: {_TLS}, readOnly: true}}" if settings.ssl_certfile else "",
+        "volumes": "- {name: tls, secret: {secretName: wsctl-tls}}" if settings.ssl_certfile else "",
+        "ingress": _ingress(settings),
+        "service_port": "443" if settings.ssl_certfile else "80",
+        "scale_down": str(min(grace(settings), LONGEST_POLICY)),
+    }
+
+
+def _word(text: str) -> str:
+    return json_word(dollars(text))
+
+
+def _with_tls(settings: Settings) -> Settings:
+    """The certificate as a Secret of type kubernetes.io/tls has it."""
+    if not settings.ssl_certfile:
+        return settings
+    return replace(settings, ssl_certfile=f"{_TLS}/tls.crt", ssl_keyfile=f"{_TLS}/tls.key")
+
+
+def _notes(settings: Settings) -> str:
+    lines = []
+    if settings.ssl_certfile:
+        lines.append("#   kubectl create secret tls wsctl-tls --cert=FILE --key=FILE")
+    if settings.forwarded_allow_ips is None:
+        lines.append(
+            "# Behind an ingress, --forwarded-allow-ips with its addresses shows who the clients are."
+        )
+    return "\n".join(lines)
+
+
+def _environment(settings: Settings) -> Iterable[str]:
+    for name, text in environment(settings).items():
+        yield f"- {{name: {name}, value: {_word(text)}}}"
+    given = secret_names(settings)
+    for name in dict.fromkeys([*given, "token"]):
+        key = f"name: wsctl, key: {name}" + ("" if name in given else ", optional: true")
+        yield f"- {{name: {variable(name)}, valueFrom: {{secretKeyRef: {{{key}}}}}}}"
+
+
+def _sysctls(settings: Settings) -> str:
+    if settings.port >= PRIVILEGED_PORTS:
+        return ""
+    return 'sysctls: [{name: net.ipv4.ip_unprivileged_port_start, value: "0"}]'
+
+
+def _ingress(settings: Settings) -> str:
+    seconds = idle_timeout(settings)
+    silence = f"{seconds} s" if seconds else f"very long ({NEVER})"
+    return f"An ingress must allow silence of {silence}: its read timeout, for instance of ingress-nginx."

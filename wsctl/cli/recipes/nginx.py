@@ -1,0 +1,82 @@
+"""nginx in front of one server or several."""
+
+import re
+from collections.abc import Mapping, Sequence
+
+from wsctl import __version__
+from wsctl.cli.recipes.place import Place, need_port
+from wsctl.cli.recipes.quoting import check_writable, nginx_word
+from wsctl.cli.recipes.words import idle_timeout
+from wsctl.settings import Settings, port_number
+
+NEVER = "7d"
+"""Silence that is allowed where nobody pings: a proxy has to have some limit."""
+
+ALWAYS_ASKED = "max_fails=0"
+"""nginx forgives a server that has failed when a request to it has ended well, and lets one in each
+`fail_timeout` until then. A WebSocket ends after hours, so one that is back would get hardly any clients."""
+
+_HOST = re.compile(r"(?P<host>[A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\])(?::(?P<port>[0-9]+))?")
+
+_EVERYWHERE = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "[::1]"}  # noqa: S104
+"""Where a server that listens on all addresses is reached from the same machine."""
+
+
+def upstream(text: str) -> str:
+    """`HOST:PORT`, `HOST` or `unix:/PATH`, as a person names a server behind a proxy.
+
+    Raises:
+        ValueError: it is none of these.
+    """
+    if text.startswith("unix:/"):
+        return text
+    found = _HOST.fullmatch(text)
+    if not found:
+        raise ValueError(f"{text!r} is not a server: write HOST:PORT or unix:/PATH")
+    if found["port"] and port_number(found["port"]) == 0:
+        raise ValueError(f"{text!r}: nobody listens on port 0")
+    return text
+
+
+def values(settings: Settings, place: Place) -> Mapping[str, str]:
+    """For conf.d."""
+    return {"made_by": place.made_by, **site(settings, _servers(settings, place.upstreams), "")}
+
+
+def site(settings: Settings, servers: Sequence[str], options: str) -> dict[str, str]:
+    """All but who has made it; `servers` as nginx names them, each with these further options."""
+    check_writable("--root-path", settings.root_path)
+    idle = idle_timeout(settings)
+    root = settings.root_path.strip("/")
+    prefix, scheme = f"/{root}/" if root else "/", "https" if settings.ssl_certfile else "http"
+    return {
+        "version": __version__,
+        "servers": "\n".join(f"server {nginx_word(each)} {ALWAYS_ASKED}{options};" for each in servers),
+        "scheme": scheme,
+        # The server adds its root path itself: a path of its own takes the place of the prefix.
+        "target": f"{scheme}://wsctl/" if root else f"{scheme}://wsctl",
+        "prefix": nginx_word(prefix),
+        "health": nginx_word(f"{prefix}health/ready"),
+        "ping": f"is pinged every {settings.ping_interval:g} s" if idle else "is not pinged",
+        "idle": f"{idle}s" if idle else NEVER,
+    }
+
+
+def _servers(settings: Settings, upstreams: Sequence[str]) -> list[str]:
+    if upstreams:
+        return [each if _has_port(each) else f"{each}:{settings.port}" for each in upstreams]
+    need_port(settings, "nginx")
+    if settings.uds is not None:
+        check_writable("--uds", settings.uds)
+        return [f"unix:{settings.uds}"]
+    host = _EVERYWHERE.get(settings.host, settings.host)
+    return [
+        f"[{host}]:{settings.port}"
+        if ":" in host.strip("[]") and host[0] != "["
+        else f"{host}:{settings.port}"
+    ]
+
+
+def _has_port(text: str) -> bool:
+    found = _HOST.fullmatch(text)
+    return not found or bool(found["port"])

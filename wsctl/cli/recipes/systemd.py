@@ -1,0 +1,176 @@
+"""Units of systemd. Their directives are those of version 250, which has `%d`, or older."""
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import replace
+from ipaddress import ip_address
+from pathlib import PurePosixPath
+
+from wsctl import __version__
+from wsctl.cli.recipes.place import Place, need_port
+from wsctl.cli.recipes.quoting import check_writable, command_word, unit_path, unit_word
+from wsctl.cli.recipes.words import MARGIN, environment, flags, grace, open_files, secret_names
+from wsctl.errors import UsageError
+from wsctl.settings import Settings, variable
+
+PRIVILEGED_PORTS = 1024
+"""Ports below it need a capability (ip_unprivileged_port_start)."""
+
+_FOLDER = PurePosixPath("/run/wsctl")
+
+_ISLAND = "# Without --redis each instance is an island: clients of one do not hear those of another."
+
+
+def service(settings: Settings, place: Place) -> Mapping[str, str]:
+    """A service with one server."""
+    need_port(settings, "a service")
+    privileged = settings.uds is None and settings.port < PRIVILEGED_PORTS
+    folder = _FOLDER if settings.uds is None else _FOLDER / "control"
+    return _common(settings, place, privileged=privileged) | {
+        "unit": "wsctl",
+        "instances": "wsctl",
+        "folder": str(folder),
+        "description": "WebSocket broadcasting (wsctl)",
+        "runtime": " ".join(_runtime_folders(settings)),
+        "runtime_variable": f"WSCTL_RUNTIME_DIR=%t/{folder.relative_to('/run')}",
+        "island": "",
+        "command": _command(settings, place, []),
+    }
+
+
+def template(settings: Settings, place: Place) -> Mapping[str, str]:
+    """A service for several servers, each with a port for its name."""
+    if settings.uds is not None or settings.fd is not None:
+        raise UsageError("the instances of systemd-template differ by their port: no --uds, no --fd")
+    shared = replace(settings, port=Settings().port)
+    return _common(shared, place, privileged=False) | {
+        "unit": "wsctl@",
+        "instances": "wsctl@8001 wsctl@8002",
+        "folder": str(_FOLDER / "8001"),
+        "description": "WebSocket broadcasting on port %i (wsctl)",
+        "runtime": "wsctl/%i",
+        "runtime_variable": "WSCTL_RUNTIME_DIR=%t/wsctl/%i",
+        "island": "" if settings.redis else _ISLAND,
+        "command": _command(shared, place, ["--port=%i"]),
+    }
+
+
+def _common(settings: Settings, place: Place, *, privileged: bool) -> dict[str, str]:
+    capability = "CAP_NET_BIND_SERVICE" if privileged else ""
+    return {
+        "version": __version__,
+        "made_by": place.made_by,
+        "program": _program(place),
+        "program_shell": shlex.quote(place.program),
+        "delay": f"{settings.drain_delay:g}",
+        "timeout": f"{settings.shutdown_timeout:g}",
+        "margin": f"{MARGIN:g}",
+        "grace": str(grace(settings)),
+        "files": str(open_files(settings)),
+        "environment": _environment(settings),
+        "credentials": _credentials(settings),
+        "capabilities": capability,
+        "private_users": "no" if privileged else "yes",  # a capability within is none outside
+        "home": _IN_HOME if place.in_home else "",
+        "protect_home": "read-only" if place.in_home else "yes",
+        # Who connects to a Unix socket must be able to write to it; the control socket has a closed folder.
+        "runtime_mode": "0700" if settings.uds is None else "0755",
+        "umask": "UMask=0077" if settings.uds is None else "# The proxy is another user.\nUMask=0000",
+        "writable": _writable(settings),
+    }
+
+
+_IN_HOME = "# The service's user may be kept out of this home: better install wsctl in /opt/wsctl."
+
+
+def _program(place: Place) -> str:
+    if set(place.program) & set("\"'\\"):
+        raise UsageError(f"{place.program}: systemd takes no quotes or backslashes in the path of a program")
+    # No $ is replaced in it.
+    return command_word(place.program).replace("$$", "$")
+
+
+def _command(settings: Settings, place: Place, more: list[str]) -> str:
+    kept = replace(settings, ssl_certfile=None, ssl_keyfile=None)
+    words = [_program(place), "serve", *map(command_word, flags(kept)), *more]
+    words += [f"--{name.replace('_', '-')}=%d/{name}" for name, _ in _tls(settings)]
+    return " ".join(words[:2]) + "".join(f" \\\n  {word}" for word in words[2:])
+
+
+def _tls(settings: Settings) -> list[tuple[str, str]]:
+    given = {"ssl_certfile": settings.ssl_certfile, "ssl_keyfile": settings.ssl_keyfile}
+    return [(name, path) for name, path in given.items() if path]
+
+
+def _environment(settings: Settings) -> str:
+    pairs = environment(settings).items()
+    return "\n".join(f"Environment={unit_word(f'{name}={value}')}" for name, value in pairs)
+
+
+def _credentials(settings: Settings) -> str:
+    given = secret_names(settings)
+    lines = [line for name in given for line in _secret(name)]
+    lines += [f"# {line}" for line in _secret("token") if "token" not in given]
+    for name, path in _tls(settings):
+        check_writable(name, path)
+        lines.append(f"LoadCredential={name}:{unit_path(str(PurePosixPath('/') / path))}")
+    return "\n".join(lines)
+
+
+def _secret(name: str) -> list[str]:
+    return [
+        f"LoadCredential={name}:/etc/wsctl/{name}",
+        f"Environment={variable(name)}_FILE=%d/{name}",
+    ]
+
+
+def _runtime_folders(settings: Settings) -> list[str]:
+    """Folders below /run that systemd makes; the first one is the control socket's."""
+    found = ["wsctl"]
+    if settings.uds is not None:
+        folder = PurePosixPath(settings.uds).parent
+        if folder.parts[:2] == ("/", "run") and len(folder.parts) > 2 and folder != _FOLDER:
+            found.append(unit_word("/".join(folder.parts[2:])))
+    return found
+
+
+def _writable(settings: Settings) -> str:
+    if settings.uds is None:
+        return ""
+    folder = PurePosixPath(settings.uds).parent
+    if not folder.is_absolute():
+        raise UsageError("--uds: a service needs the absolute path")
+    inside = folder.parts[:2] == ("/", "run") and len(folder.parts) > 2
+    return "" if inside else f"ReadWritePaths={unit_word(str(folder))}"
+
+
+def socket(settings: Settings, place: Place) -> Mapping[str, str]:
+    """The socket of a service."""
+    need_port(settings, "a socket unit")
+    unix = settings.uds is not None
+    return {
+        "version": __version__,
+        "made_by": place.made_by,
+        "listen": "\n".join(f"ListenStream={unit_path(each)}" for each in _addresses(settings)),
+        "backlog": str(settings.backlog),
+        # Its proxy is another user; TCP sends each frame at once.
+        "kind": "SocketMode=0666" if unix else "NoDelay=yes",
+    }
+
+
+def _addresses(settings: Settings) -> list[str]:
+    if settings.uds is not None:
+        check_writable("--uds", settings.uds)
+        return [settings.uds]
+    hosts = {"": [""], "localhost": ["127.0.0.1", "::1"]}.get(settings.host, [settings.host])
+    return [_address(host, settings.port) for host in hosts]
+
+
+def _address(host: str, port: int) -> str:
+    if not host:
+        return str(port)  # every address of both families
+    try:
+        version = ip_address(host).version
+    except ValueError:
+        raise UsageError(f"--host {host!r}: a socket unit takes an address and no name") from None
+    return f"[{host}]:{port}" if version == 6 else f"{host}:{port}"

@@ -1,0 +1,120 @@
+"""Settings as a person would give them: the flags and variables that differ from their defaults."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import Field, fields
+from decimal import Decimal
+from typing import Any
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+from wsctl.cli.recipes.quoting import check_writable
+from wsctl.errors import UsageError
+from wsctl.server.limits import RESERVED_FILES
+from wsctl.settings import FLAGS, Rate, Settings, flag, variable
+
+MARGIN = 30.0
+"""Seconds that a platform should leave after the longest drain: 10 for the closing handshakes, the rest for
+what a platform does before it sends a signal and for the end of the process."""
+
+OPEN_FILES = 65536
+"""Descriptors that a file asks for where nobody said how many clients there will be."""
+
+NO_LIMIT = 1 << 20
+"""Descriptors for any number of clients: the most that Linux grants unless told otherwise (fs.nr_open)."""
+
+
+def flags(settings: Settings) -> list[str]:
+    """One word for each setting that differs from its default. The URL of a Redis is not among them, for
+    others can read a command line: see `environment`.
+
+    Raises:
+        UsageError: a value cannot be written into any of the files.
+    """
+    words = [word for field in FLAGS if field.name != "redis" for word in _words(settings, field)]
+    for word in words:
+        check_writable(word.partition("=")[0], word)
+    return words
+
+
+def _words(settings: Settings, field: "Field[Any]") -> Iterable[str]:
+    value, name = getattr(settings, field.name), flag(field.name)
+    if value == field.default:
+        return []
+    if isinstance(value, bool):
+        return [name if value else "--no-" + name.removeprefix("--")]
+    several = value if field.default == () else [value]
+    return [f"{name}={_text(each)}" for each in several]
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, Rate):
+        return f"{_number(value.per_second)}/s:{value.burst}"
+    return _number(value) if isinstance(value, float) else str(value)
+
+
+def _number(value: float) -> str:
+    """Without an exponent, which no setting is spelled with."""
+    text = format(Decimal(repr(value)), "f")
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    """The variables that are no secrets."""
+    url = redis_without_password(settings)
+    return {variable("redis"): url} if url else {}
+
+
+def redis_without_password(settings: Settings) -> str | None:
+    """The URL of the Redis, if there is one.
+
+    Raises:
+        UsageError: it has a password that can be given in no other way.
+    """
+    if not settings.redis:
+        return None
+    check_writable("--redis", settings.redis)
+    parts = urlsplit(settings.redis)
+    options = parse_qsl(parts.query, keep_blank_values=True)
+    if any(name == "sentinel_password" for name, _ in options):
+        raise UsageError(
+            "--redis: a file would show its sentinel_password: leave that out, and set WSCTL_REDIS there"
+        )
+    kept = [(name, value) for name, value in options if name != "password"]
+    login, _, place = parts.netloc.rpartition("@")
+    user, colon, _ = login.partition(":")
+    if kept == options and not colon:
+        return settings.redis
+    rest = urlunsplit(("", "", parts.path, urlencode(kept), parts.fragment))
+    # By hand, for urlunsplit() would leave out the // of a unix:///PATH.
+    return f"{parts.scheme}://{f'{user}@' if user else ''}{place}{rest}"
+
+
+def secret_names(settings: Settings) -> list[str]:
+    """The settings, by name, that were given and are secrets: a file names where they go, and no more."""
+    given = {f.name for f in fields(Settings) if "parse" not in f.metadata and getattr(settings, f.name)}
+    if settings.redis and redis_without_password(settings) != settings.redis:
+        given.add("redis_password")
+    return [f.name for f in fields(Settings) if f.name in given]
+
+
+def grace(settings: Settings) -> int:
+    """Seconds from the signal after which nobody can still be draining."""
+    return math.ceil(settings.drain_delay + settings.shutdown_timeout + MARGIN)
+
+
+def open_files(settings: Settings) -> int:
+    """Descriptors that a process needs for all its clients."""
+    if settings.max_connections is None:
+        return OPEN_FILES
+    return settings.max_connections + RESERVED_FILES if settings.max_connections else NO_LIMIT
+
+
+def idle_timeout(settings: Settings) -> int | None:
+    """Seconds of silence after which a proxy may take a connection for dead; None where nobody pings.
+
+    A ping comes after each `--ping-interval` of silence, and its answer at once; 60 is the least, which is
+    what proxies have unless they are told otherwise.
+    """
+    if not settings.ping_interval:
+        return None
+    return max(60, math.ceil(settings.ping_interval + settings.ping_timeout + 10))

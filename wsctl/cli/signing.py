@@ -1,0 +1,47 @@
+"""The key that signs tokens, for the commands which make some."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from wsctl.errors import UsageError
+
+if TYPE_CHECKING:
+    from wsctl.server.credentials.minting import Mint
+
+JwtKey = Annotated[
+    Path | None,
+    typer.Option(
+        "--jwt-key",
+        metavar="FILE",
+        envvar="WSCTL_JWT_KEY",
+        help="Signs tokens: a private key (PEM or JWK), or else a shared secret.",
+    ),
+]
+JwtAudience = Annotated[
+    str | None,
+    typer.Option(
+        "--jwt-audience",
+        metavar="TEXT",
+        envvar="WSCTL_JWT_AUDIENCE",
+        help="Audience that the tokens are for.",
+    ),
+]
+
+
+def mint(key: Path, audience: str | None) -> "Mint":
+    """What makes tokens.
+
+    Raises:
+        UsageError: the key cannot be read or does not sign, or a package is missing.
+    """
+    try:
+        from wsctl.server.credentials.keys import BadKey
+        from wsctl.server.credentials.minting import Mint
+    except ImportError:
+        raise UsageError("tokens need the package PyJWT: pip install 'wsctl[jwt]'") from None
+    try:
+        return Mint(key, audience)
+    except BadKey as error:
+        raise UsageError(f"--jwt-key {key}: {error}") from None

@@ -1,0 +1,40 @@
+"""`wsctl token`."""
+
+from typing import Annotated
+
+import typer
+
+from wsctl.cli.options import Json, client_ids, seconds
+from wsctl.cli.signing import JwtAudience, JwtKey, mint
+from wsctl.errors import UsageError
+
+
+def token(
+    *,
+    client_id: Annotated[str, typer.Option("--id", metavar="ID", help="Client id that it is for.")],
+    ttl: Annotated[float, seconds("--ttl", "How long it is good.")] = 3600,
+    jwt_key: JwtKey = None,
+    jwt_audience: JwtAudience = None,
+    as_json: Json = False,
+) -> None:
+    """Make a token with which one client connects to a server of '--auth jwt'.
+
+    It goes to stdout, alone. The key is the one that the server checks with, or the private part of it.
+    """
+    (name,) = client_ids(client_id, None)
+    if jwt_key is None:
+        raise UsageError("a key has to sign it: --jwt-key FILE")
+
+    maker = mint(jwt_key, jwt_audience)
+
+    from wsctl.server.credentials.minting import MAX_TTL
+
+    if not 1 <= ttl <= MAX_TTL:
+        raise typer.BadParameter(f"write 1s to {MAX_TTL / 86400:g}d", param_hint="--ttl")
+    minted = maker.token(name, ttl)
+    if as_json:
+        import json
+
+        print(json.dumps(minted._asdict()))
+    else:
+        print(minted.token)

@@ -1,0 +1,121 @@
+"""The frames of `wsctl.messages` as JSON Schemas (draft 7, which AsyncAPI 3 builds on).
+
+A server sends nothing that is not written here, so no schema lets other fields pass. A client should all
+the same ignore what it does not know: a newer server may say more.
+"""
+
+from typing import Any
+
+from wsctl import messages
+from wsctl.codes import ErrorCode
+from wsctl.lifecycle.phases import Phase
+from wsctl.server.admission import MAX_SINCE
+
+Schema = dict[str, Any]
+
+# What may stand first in an id, and behind it. JSON Schema has no classes of letters that every validator
+# knows (section 6.4 of draft 7): of ASCII this is exact, beyond it too much passes.
+_CLIENT_ID = r"^[^\u0000-/:-@\[-`{-\u007f][^\u0000-*,/;-?\[-^`{-}\u007f]*$"
+
+CLIENT_ID: Schema = {
+    "type": "string",
+    "description": "Letters and digits of any script and `. _ @ : + ~ -`, the first one a letter or digit,"
+    " in Unicode normal form C. `server` is nobody's.",
+    "minLength": 1,
+    "maxLength": messages.MAX_CLIENT_ID,
+    "pattern": _CLIENT_ID,
+    "not": {"const": messages.SERVER},
+}
+
+MESSAGE_ID: Schema = {
+    "type": "string",
+    "description": "Opaque: only the server compares ids. They order all messages.",
+    "minLength": 1,
+    "maxLength": MAX_SINCE,
+    "pattern": "^[0-9A-Za-z-]+$",
+}
+
+_MOMENT: Schema = {"type": "number", "minimum": 0, "description": "Unix seconds."}
+
+
+def ref(name: str) -> Schema:
+    """A reference to one of `SCHEMAS`, from within the document."""
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def _record(*, optional: tuple[str, ...] = (), **fields: Schema) -> Schema:
+    required = [name for name in fields if name not in optional]
+    return {"type": "object", "properties": fields, "required": required, "additionalProperties": False}
+
+
+def _frame(kind: str, *, optional: tuple[str, ...] = (), **fields: Schema) -> Schema:
+    return _record(optional=optional, type={"type": "string", "const": kind}, **fields)
+
+
+FRAMES: dict[str, Schema] = {
+    "welcome": _frame(
+        "welcome",
+        optional=("recovered",),
+        client_id=ref("clientId"),
+        id={"allOf": [ref("messageId")], "description": "The newest message's."},
+        recovered={
+            "type": "boolean",
+            "description": "After `since`: true when nothing was lost, false when history no longer reaches"
+            " that far. What was missed follows.",
+        },
+        server=_record(
+            optional=("degraded",),
+            version={"type": "string", "minLength": 1},
+            phase={"type": "string", "enum": [phase.value for phase in Phase]},
+            degraded={
+                "type": "boolean",
+                "const": True,
+                "description": "There while the server is cut off from those that it shares messages with.",
+            },
+        ),
+    ),
+    "message": _frame(
+        "message",
+        optional=("to",),
+        id=ref("messageId"),
+        ts=_MOMENT,
+        **{"from": {"anyOf": [{"type": "string", "const": messages.SERVER}, ref("clientId")]}},
+        data={"description": "Any JSON value; of what a client has sent, its text."},
+        to={
+            "type": "array",
+            "description": "The addressees, when it is direct.",
+            "items": ref("clientId"),
+            "uniqueItems": True,
+        },
+    ),
+    "heartbeat": _frame(
+        "heartbeat",
+        ts=_MOMENT,
+        connections={"type": "integer", "minimum": 0},
+        n={"type": "integer", "minimum": 1, "description": "Counts them since the server's start."},
+    ),
+    "shutdown": _frame(
+        "shutdown",
+        optional=("reconnect_in_s",),
+        deadline_s={
+            "type": ["number", "null"],
+            "minimum": 0,
+            "description": "Seconds until whoever is still there is closed; null when the drain was"
+            " cancelled.",
+        },
+        reason={"type": "string"},
+        reconnect_in_s={
+            "type": "number",
+            "minimum": 0,
+            "description": "When this client is asked to leave by itself, in seconds.",
+        },
+    ),
+    "error": _frame(
+        "error",
+        code={"type": "string", "enum": [code.value for code in ErrorCode]},
+        message={"type": "string", "description": "For people."},
+    ),
+}
+"""What a server sends, by `type`."""
+
+SCHEMAS: dict[str, Schema] = {"clientId": CLIENT_ID, "messageId": MESSAGE_ID, **FRAMES}

@@ -1,0 +1,1 @@
+"""What will bite: rules that take facts and return findings, and beside each how its facts are gathered."""

@@ -1,0 +1,50 @@
+"""Who from elsewhere can do what, and who here can read what is secret."""
+
+import ipaddress
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+
+from wsctl.server.checks.finding import Finding, fine, warning
+from wsctl.settings import Settings
+
+NAME = "token"
+
+SECRETS = ("WSCTL_TOKEN_FILE", "WSCTL_REDIS_PASSWORD_FILE")
+
+
+def is_public(settings: Settings) -> bool:
+    """Whether other machines reach the server without a proxy: it listens on more than loopback."""
+    if settings.uds is not None or settings.fd is not None or settings.host == "localhost":
+        return False
+    try:
+        return not ipaddress.ip_address(settings.host).is_loopback
+    except ValueError:  # a name, or none: every address
+        return True
+
+
+def token(settings: Settings) -> Finding:
+    """Whether operators have a way in."""
+    if settings.token is not None:
+        return fine(NAME, "set: commands work from elsewhere with it")
+    if is_public(settings):
+        text = "none: commands and /metrics from other machines are answered with 403"
+        return warning(NAME, text, "set WSCTL_TOKEN_FILE, if anybody is to use them")
+    return fine(NAME, "none: commands work on this machine alone")
+
+
+def secret_files(environ: Mapping[str, str], keyfile: str | None) -> list[Finding]:
+    """The files with secrets that everybody on the machine can read. What cannot be looked at is told by who
+    needs it."""
+    named = [(name, environ[name]) for name in SECRETS if environ.get(name)]
+    named += [("--ssl-keyfile", keyfile)] if keyfile else []
+    found = []
+    for name, path in named:
+        try:
+            mode = Path(path).stat().st_mode
+        except OSError:
+            continue
+        if mode & stat.S_IROTH:
+            text = f"everybody on this machine can read {path} ({name})"
+            found.append(warning("secrets", text, f"chmod 600 {path}"))
+    return found

@@ -1,0 +1,54 @@
+"""Whether the kernel holds as many connections for a server as that asks it to."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from wsctl.server.checks.finding import Finding, fine, unknown, warning
+
+NAME = "backlog"
+
+
+@dataclass(frozen=True, slots=True)
+class Queues:
+    """`accepted` bounds the connections that wait for a server (net.core.somaxconn), `opening` those in the
+    middle of a TCP handshake (net.ipv4.tcp_max_syn_backlog); `cookies`: beyond these, handshakes go on
+    without a queue. None: not known."""
+
+    accepted: int | None
+    opening: int | None
+    cookies: bool
+
+
+def check(backlog: int, queues: Queues) -> Finding:
+    """`backlog` is the flag's."""
+    if queues.accepted is None:
+        return unknown(NAME, "net.core.somaxconn is not to be read here")
+    if queues.accepted < backlog:
+        text = f"--backlog is {backlog}, but the kernel holds {queues.accepted} (net.core.somaxconn)"
+        return warning(NAME, text, _raised("net.core.somaxconn", backlog))
+    if queues.opening is not None and queues.opening < backlog and not queues.cookies:
+        name = "net.ipv4.tcp_max_syn_backlog"
+        text = f"{name} is {queues.opening} and there are no SYN cookies: a crowd of {backlog} is dropped"
+        return warning(NAME, text, f"{_raised(name, backlog)}, or net.ipv4.tcp_syncookies=1")
+    return fine(NAME, f"the kernel holds {backlog} connections while all are busy")
+
+
+def own_queues(proc: Path = Path("/proc")) -> Queues:
+    """As Linux tells; elsewhere nothing is known."""
+    cookies = _number(proc / "sys/net/ipv4/tcp_syncookies")
+    return Queues(
+        _number(proc / "sys/net/core/somaxconn"),
+        _number(proc / "sys/net/ipv4/tcp_max_syn_backlog"),
+        cookies is None or cookies > 0,
+    )
+
+
+def _raised(name: str, value: int) -> str:
+    return f"sysctl -w {name}={value} (docker run --sysctl, securityContext.sysctls of a pod)"
+
+
+def _number(path: Path) -> int | None:
+    try:
+        return int(path.read_text())
+    except (OSError, ValueError):
+        return None

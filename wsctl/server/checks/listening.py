@@ -1,0 +1,116 @@
+"""Whether a server could listen where it is told to. Nothing is left behind, and nobody is disturbed."""
+
+import errno
+import os
+import socket
+import stat
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from wsctl.errors import CannotStart
+from wsctl.lifecycle.runtime import MAX_SOCKET_PATH, ServerRecord
+from wsctl.server.checks.finding import Finding, error, fine, warning
+from wsctl.server.sockets import CannotBind, address, listeners
+from wsctl.settings import Settings
+
+NAME = "address"
+
+_OURS = "'wsctl upgrade' replaces it, 'wsctl drain' ends it; --port 0 picks a free port beside it"
+
+
+def check(settings: Settings, environ: Mapping[str, str], running: Iterable[ServerRecord]) -> Finding:
+    """`running` are this user's servers."""
+    if settings.uds is not None and settings.fd is None:
+        return _path(settings.uds, running)
+    ours = next((record for record in running if settings.port and _port(record) == settings.port), None)
+    try:
+        with ExitStack() as stack:
+            found = [stack.enter_context(sock) for sock in listeners(settings, environ)]
+            at = ", ".join(address(sock, settings.ssl_certfile is not None) for sock in found)
+            return fine(NAME, _place(settings, at, found))
+    except CannotBind as failure:
+        return unbindable(settings, failure, ours)
+    except CannotStart as failure:
+        return error(NAME, str(failure), "name a host, a port or a descriptor of this machine")
+
+
+def unbindable(settings: Settings, failure: CannotBind, ours: ServerRecord | None) -> Finding:
+    """Why an address cannot be had, and what to do. `ours` is a server of this user's on that port."""
+    text = str(failure).partition(";")[0]
+    if failure.errno == errno.EADDRINUSE and ours:
+        return warning(NAME, f"your own server has it: {ours.url}, pid {ours.pid}", _OURS)
+    if failure.errno == errno.EADDRINUSE:
+        who = f"find who has it with: ss -ltnp 'sport = :{settings.port}'"
+        return error(NAME, text, f"{who}; or take another: --port 0 picks a free one")
+    if failure.errno == errno.EACCES:
+        text = f"{text}: ports below {unprivileged()} are the system's"
+        remedy = "a port above, AmbientCapabilities=CAP_NET_BIND_SERVICE or systemd's sockets"
+        return error(NAME, text, f"{remedy} (LISTEN_FDS)")
+    if failure.errno == errno.EADDRNOTAVAIL:
+        return error(NAME, text, "--host names an address of this machine, or 0.0.0.0 for all")
+    return error(NAME, text, "correct --host and --port")
+
+
+def unprivileged(proc: Path = Path("/proc")) -> int:
+    """The first port that all may have: 1024 (RFC 6335 section 6) unless the kernel was told another."""
+    try:
+        return int((proc / "sys/net/ipv4/ip_unprivileged_port_start").read_text())
+    except (OSError, ValueError):
+        return 1024
+
+
+def _place(settings: Settings, at: str, found: list[socket.socket]) -> str:
+    if settings.fd is not None:
+        return f"{at} was passed as descriptor {settings.fd}"
+    if settings.port == 0:
+        return f"{settings.host or 'every address'} is here; the kernel picks a port"
+    passed = any(sock.family == socket.AF_UNIX or sock.getsockname()[1] != settings.port for sock in found)
+    return f"{at} was passed by systemd" if passed else f"{at} is free"
+
+
+def _path(path: str, running: Iterable[ServerRecord]) -> Finding:
+    """Looked at and not bound: a socket that is bound for a moment is a file that others see."""
+    ours = next((record for record in running if record.uds == path), None)
+    if ours:
+        return warning(NAME, f"your own server has it: {path}, pid {ours.pid}", _OURS.partition(";")[0])
+    return _new_path(path) or _old_path(path)
+
+
+def _new_path(path: str) -> Finding | None:
+    """Where nothing is yet; None where something is."""
+    if len(os.fsencode(path)) > MAX_SOCKET_PATH:
+        return error(NAME, f"{path} is longer than a socket's path can be", "choose a shorter --uds")
+    folder = Path(path).absolute().parent
+    if not os.access(folder, os.W_OK | os.X_OK):
+        why = "cannot be written to" if folder.is_dir() else "is not there"
+        return error(NAME, f"the folder of {path} {why}", f"make {folder} a folder of this user's")
+    if not os.path.lexists(path):
+        return fine(NAME, f"{path} is free")
+    return None
+
+
+def _old_path(path: str) -> Finding:
+    at = Path(path)
+    if not at.exists() or not stat.S_ISSOCK(at.stat().st_mode):
+        return error(NAME, f"{path} is no socket, and is in the way", "move it, or choose another --uds")
+    if _answered(path):
+        return error(NAME, f"somebody listens on {path} already", f"find who with: ss -lxp src {path}")
+    return fine(NAME, f"{path} was left by a server that is gone, and will be replaced")
+
+
+def _answered(path: str) -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(1)
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            return False
+        except OSError:  # too busy to accept, or not for us
+            return True
+    return True
+
+
+def _port(record: ServerRecord) -> int | None:
+    return urlsplit(record.url).port if record.url else None

@@ -1,0 +1,86 @@
+"""All checks, each with its facts: what `wsctl check` tells."""
+
+from collections.abc import Iterator, Mapping
+
+from wsctl.lifecycle.runtime import ServerRecord, UnusableFolder, runtime_folder, servers
+from wsctl.server.checks import (
+    certificate,
+    cgroup,
+    descriptors,
+    exposure,
+    folder,
+    kernel,
+    listening,
+    network,
+    platform,
+    resources,
+    stopping,
+    store,
+)
+from wsctl.server.checks.finding import Finding, error, unknown
+from wsctl.server.checks.systemd import Unanswered, Unit, ask
+from wsctl.settings import Settings
+
+
+def look(settings: Settings, environ: Mapping[str, str], unit: str | None = None) -> Iterator[Finding]:
+    """What is found out about these settings and this machine, as soon as it is known; the worst that can
+    happen to clients first. `unit` is the service of systemd that is to run the server."""
+    service, troubles = _service(environ, unit)
+    yield from troubles
+    if service:
+        yield stopping.by_unit(settings, service)
+    container = platform.around(environ)
+    if settings.stop_timeout is not None or not (service or (troubles and not container)):
+        yield stopping.by_platform(settings, container)
+    yield listening.check(settings, environ, _running(environ))
+    if settings.ssl_certfile:
+        yield certificate.check(settings.ssl_certfile, settings.ssl_keyfile)
+    if settings.redis:
+        yield from store.check(settings)
+    yield from filter(None, [network.sharing(settings)])
+    yield from _limits(settings, service)
+    yield kernel.check(settings.backlog, kernel.own_queues())
+    yield network.keepalive(settings.ping_interval)
+    yield from filter(None, [network.readiness(settings, platform.in_kubernetes(environ))])
+    yield exposure.token(settings)
+    yield from exposure.secret_files(environ, settings.ssl_keyfile)
+    yield folder.check(runtime_folder(environ))
+
+
+def _limits(settings: Settings, service: Unit | None) -> Iterator[Finding]:
+    if service and service.open_files is not None:
+        yield descriptors.check(settings.max_connections, service.open_files, f" in {service.name}")
+    else:
+        yield descriptors.check(settings.max_connections, descriptors.own_limit())
+    yield resources.memory(settings, resources.bytes_available(cgroup.memory_limit()))
+    yield from filter(None, [resources.processes(settings.workers, cgroup.process_limit())])
+
+
+def _service(environ: Mapping[str, str], unit: str | None) -> tuple[Unit | None, list[Finding]]:
+    """The service that was named, or the one that this runs in."""
+    try:
+        return (_named(unit) if unit else platform.service_of_ours(environ)), []
+    except Unanswered as failure:
+        if unit:
+            remedy = "name a unit that 'systemctl list-unit-files' shows, or leave out --unit"
+            return None, [error(stopping.NAME, str(failure), remedy)]
+        return None, [unknown(stopping.NAME, f"this runs under systemd, but {failure}")]
+
+
+def _named(unit: str) -> Unit:
+    """The system's, else the caller's own."""
+    try:
+        return ask(unit)
+    except Unanswered:
+        try:
+            return ask(unit, user=True)
+        except Unanswered:
+            pass
+        raise
+
+
+def _running(environ: Mapping[str, str]) -> list[ServerRecord]:
+    try:
+        return servers(runtime_folder(environ))
+    except UnusableFolder:  # has a finding of its own
+        return []

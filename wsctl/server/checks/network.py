@@ -1,0 +1,38 @@
+"""What proxies and load balancers make of the settings."""
+
+from wsctl.server.checks.finding import Finding, fine, warning
+from wsctl.settings import Settings
+
+SILENCE = 60.0
+"""Seconds of silence after which proxies cut: proxy_read_timeout of nginx and the idle timeout of an AWS
+Application Load Balancer, unless they are told otherwise."""
+
+LAG = 5
+"""Seconds that it takes about until all nodes of a Kubernetes cluster know that a pod is not ready."""
+
+
+def keepalive(ping_interval: float) -> Finding:
+    """`ping_interval` in seconds; 0: none."""
+    if 0 < ping_interval < SILENCE:
+        return fine("keepalive", f"silent clients are pinged after {ping_interval:g} s")
+    pinged = f"clients are pinged after {ping_interval:g} s" if ping_interval else "clients are not pinged"
+    text = f"{pinged}, and proxies cut what is silent for {SILENCE:g} s"
+    return warning("keepalive", text, "--ping-interval 20, or a longer time of each proxy on the way")
+
+
+def readiness(settings: Settings, kubernetes: bool) -> Finding | None:
+    """Whether load balancers have time to notice a drain; nothing to tell where none is known."""
+    if not kubernetes:
+        return None
+    if settings.drain_delay:
+        return fine("readiness", f"fails {settings.drain_delay:g} s before clients are told")
+    text = "Kubernetes sends clients here for some seconds after a drain began, and they are turned away"
+    return warning("readiness", text, f"--drain-delay {LAG}")
+
+
+def sharing(settings: Settings) -> Finding | None:
+    """Whether the processes of one server share what they are told; nothing to tell of one."""
+    if settings.workers == 1 or settings.redis:
+        return None
+    text = f"{settings.workers} workers, and what a client says reaches the clients of one alone"
+    return warning("workers", text, "--redis URL, or --workers 1")

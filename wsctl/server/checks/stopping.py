@@ -1,0 +1,117 @@
+"""Whether the platform leaves a drain the time that it may take."""
+
+from dataclasses import dataclass
+from math import ceil, inf
+
+from wsctl.hub.connection import CLOSE_TIMEOUT
+from wsctl.server.checks.finding import Finding, fine, warning
+from wsctl.server.checks.systemd import Unit
+from wsctl.server.workers.overdue import GRACE
+from wsctl.settings import Settings, flag, variable
+
+NAME = "stop time"
+
+HEADROOM = 30.0
+"""Seconds that a platform is asked for beyond the longest drain: Kubernetes counts its preStop hook into the
+same time, and a loaded machine is late with everything."""
+
+LAST_SECONDS = 5.0
+"""Seconds of the platform's time that a drain must leave for the process itself to end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Platform:
+    """What sends SIGTERM and, `leaves` seconds later, SIGKILL, unless it was told another time. `remedy` is
+    what to set there; `{n}` in it are the seconds."""
+
+    name: str
+    leaves: float
+    remedy: str
+
+
+KUBERNETES = Platform("Kubernetes", 30.0, "set terminationGracePeriodSeconds: {n} and WSCTL_STOP_TIMEOUT={n}")
+"""30 s is the default of terminationGracePeriodSeconds (Kubernetes, "Pod Lifecycle": termination of pods)."""
+
+CONTAINER = Platform(
+    "the container engine",
+    10.0,
+    "set --stop-timeout {n} of docker run or stop_grace_period: {n}s of Compose, and WSCTL_STOP_TIMEOUT={n}",
+)
+"""10 s is the default of `docker stop`, of Compose's stop_grace_period (Docker's reference) and of Podman."""
+
+OTHER = Platform(
+    "the platform",
+    inf,
+    "set terminationGracePeriodSeconds, stop_grace_period or TimeoutStopSec, and WSCTL_STOP_TIMEOUT, to {n}",
+)
+"""Whatever WSCTL_STOP_TIMEOUT speaks of; without that, nothing."""
+
+_NOTIFY = "Type=notify (wsctl then asks for the time it needs) or "
+
+SYSTEMD = f"set {_NOTIFY}TimeoutStopSec={{n}}"
+"""What to do in a unit."""
+
+
+_FLAG = flag("shutdown_timeout")
+
+
+def longest_drain(settings: Settings) -> float:
+    """Seconds from a signal to the end of the process, at most. Waiting for a turn (`--max-draining`) adds
+    none: the deadline does not wait for it."""
+    last = CLOSE_TIMEOUT + (GRACE if settings.workers > 1 else 0)
+    return settings.drain_delay + settings.shutdown_timeout + last
+
+
+def time_to_ask_for(settings: Settings) -> int:
+    """Seconds that a platform should be told to leave."""
+    return ceil(longest_drain(settings) + HEADROOM)
+
+
+def by_platform(settings: Settings, platform: Platform | None) -> Finding:
+    """Under a platform whose time is known by `--stop-timeout`, or by its default; None: there is none."""
+    at = platform or OTHER
+    if settings.stop_timeout is not None:
+        return _compared(settings, at.name, settings.stop_timeout, at.remedy)
+    if at is OTHER:
+        text = f"a drain may last {_lasts(settings)}, and nothing here is known to cut it short"
+        return fine(NAME, f"{text} (--unit NAME asks systemd)")
+    return _compared(settings, at.name, at.leaves, at.remedy, "unless it was told otherwise")
+
+
+def by_unit(settings: Settings, unit: Unit) -> Finding:
+    """Under systemd."""
+    name = f"systemd ({unit.name})"
+    if unit.kill_mode == "none":
+        text = f"{name} tells nobody to stop: KillMode=none, so no drain begins"
+        return warning(NAME, text, "remove KillMode= from the unit")
+    if unit.extends:
+        text = f"{name} is told of each drain (Type={unit.type}) and leaves it the time it needs"
+        return fine(NAME, text)
+    return _compared(settings, name, unit.stop, SYSTEMD)
+
+
+def for_guest(text: str) -> str:
+    """The same for a server that is not ours, which does not speak with systemd, nor know our flags."""
+    return text.replace(_NOTIFY, "").replace(f"{_FLAG} ", f"{variable('shutdown_timeout')}=")
+
+
+def _compared(settings: Settings, name: str, leaves: float, remedy: str, unless: str = "") -> Finding:
+    if leaves == inf:
+        return fine(NAME, f"{name} never kills; a drain may last {_lasts(settings)}")
+    if leaves >= longest_drain(settings):
+        text = f"{name} leaves {leaves:g} s, and a drain may last {_lasts(settings)}"
+        return fine(NAME, text)
+    condition = f" {unless}" if unless else ""
+    text = f"{name} kills {leaves:g} s after SIGTERM{condition}, but a drain may last {_lasts(settings)}"
+    return warning(NAME, text, remedy.format(n=time_to_ask_for(settings)) + _shorter(settings, leaves))
+
+
+def _shorter(settings: Settings, leaves: float) -> str:
+    """The drain that would fit, where one does."""
+    other = longest_drain(settings) - settings.shutdown_timeout
+    fits = int(leaves - other - LAST_SECONDS)
+    return f", or {_FLAG} {fits}" if fits > 0 else ""
+
+
+def _lasts(settings: Settings) -> str:
+    return f"{longest_drain(settings):g} s"

@@ -1,0 +1,112 @@
+"""Whether the Redis that servers are to share is there, and keeps what it is given."""
+
+import asyncio
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from wsctl.errors import CannotStart
+from wsctl.hub.shared.store import LEAST_VERSION, Away, Store
+from wsctl.server.checks.finding import Finding, error, fine, unknown, warning
+from wsctl.settings import Settings
+
+NAME = "redis"
+
+APART = 2.0
+"""Seconds between Redis's clock and this machine's: NTP keeps any two far closer."""
+
+_REMEDY = f"have a Redis {LEAST_VERSION} or newer answer there, or correct WSCTL_REDIS and its password"
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """`facts` are what INFO says, of a cluster what each node says; `answer_s` is how long one question took,
+    and `ahead_s` how far its clock is ahead of ours, None where that was not told."""
+
+    facts: tuple[Mapping[str, Any], ...]
+    answer_s: float
+    ahead_s: float | None
+
+
+def check(settings: Settings) -> list[Finding]:
+    """The Redis of some settings, by asking it."""
+    return asyncio.run(_check(settings))
+
+
+async def _check(settings: Settings) -> list[Finding]:
+    store = None
+    try:
+        store = Store(settings.redis or "", settings.redis_password)
+        await store.check()
+        return judged(store.name, await _asked(store))
+    except CannotStart as failure:
+        return [error(NAME, str(failure), _REMEDY)]
+    except Away as failure:
+        return [unknown(NAME, f"it is there, but does not tell of itself: {failure}")]
+    finally:
+        if store:
+            await store.drop()
+
+
+def judged(name: str, told: Answered) -> list[Finding]:
+    """What was told, judged; `name` is the URL without secrets."""
+    first = told.facts[0]
+    version = first.get("valkey_version") or first.get("redis_version", "?")
+    found = [fine(NAME, f"{name} is version {version} and answers in {told.answer_s * 1000:.1f} ms")]
+    for judge in (_role, _room, _lasting):
+        found += [finding for finding in map(judge, told.facts) if finding][:1]
+    if not any(facts.get("aof_enabled") for facts in told.facts):
+        found.append(
+            fine("redis data", "no append-only file: a crash loses what came after the last snapshot")
+        )
+    return found + ([_clock(told.ahead_s)] if told.ahead_s is not None else [])
+
+
+def _role(facts: Mapping[str, Any]) -> Finding | None:
+    if facts.get("role") != "slave" or facts.get("cluster_enabled"):
+        return None
+    return error("redis role", "it is a replica, which takes no messages", "give the URL of the primary")
+
+
+def _room(facts: Mapping[str, Any]) -> Finding | None:
+    policy, most = str(facts.get("maxmemory_policy", "")), int(facts.get("maxmemory", 0))
+    if not most or policy in ("", "noeviction"):
+        return None
+    what = "the message log itself" if policy.startswith("allkeys") else "who is connected where"
+    text = f"maxmemory-policy is {policy}: when its {most >> 20} MiB are full, it drops {what}"
+    return warning("redis memory", text, "CONFIG SET maxmemory-policy noeviction, or a Redis of its own")
+
+
+def _lasting(facts: Mapping[str, Any]) -> Finding | None:
+    states = {name: facts.get(name, "ok") for name in ("rdb_last_bgsave_status", "aof_last_write_status")}
+    failed = [name for name, state in states.items() if state != "ok"]
+    if not failed:
+        return None
+    text = f"its last save failed ({failed[0]}), upon which Redis takes no more writes"
+    return warning("redis data", text, "see its log; mostly the disk is full, or its folder is not its own")
+
+
+def _clock(ahead_s: float) -> Finding:
+    apart = f"{abs(ahead_s):.3f} s {'ahead of' if ahead_s > 0 else 'behind'} this machine's"
+    if abs(ahead_s) <= APART:
+        return fine("redis clock", apart)
+    text = f"{apart}: messages have its time, logs have ours"
+    return warning("redis clock", text, "run NTP on both machines")
+
+
+async def _asked(store: Store) -> Answered:
+    told = await store.ask("INFO")
+    before, began = time.time(), time.perf_counter()
+    now = await _time(store)
+    took = time.perf_counter() - began
+    each = told.values() if "redis_version" not in told else [told]
+    return Answered(tuple(each), took, None if now is None else now - (before + took / 2))
+
+
+async def _time(store: Store) -> float | None:
+    """Redis's Unix seconds; None from a cluster, where nobody's are everybody's."""
+    answer = await store.ask("TIME")
+    if isinstance(answer, tuple | list) and len(answer) == 2:
+        return int(answer[0]) + int(answer[1]) / 1e6
+    return None

@@ -1,0 +1,117 @@
+"""What systemd would do to a unit, by asking it."""
+
+import re
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import inf
+from pathlib import PurePosixPath
+
+SYSTEMCTL = "systemctl"
+
+PATIENCE = 2.0
+"""Seconds for an answer: systemd's own takes a hundredth of one, and a hung bus must hold no server up."""
+
+_ASKED = ("LoadState", "Type", "TimeoutStopUSec", "KillMode", "MainPID", "LimitNOFILE")
+
+_SPANS = {
+    "us": 1e-6,
+    "ms": 1e-3,
+    "s": 1.0,
+    "min": 60.0,
+    "h": 3600.0,
+    "d": 86400.0,
+    "w": 604800.0,
+    "month": 2629800.0,
+    "y": 31557600.0,
+}
+"""Seconds of the units in which systemd prints a time (systemd.time(7))."""
+
+
+class Unanswered(Exception):
+    """systemd did not tell; the text says why, in one line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """`stop` are the seconds from SIGTERM to SIGKILL, `open_files` the hard limit; both may be infinite, and
+    None is what systemd did not tell."""
+
+    name: str
+    type: str
+    stop: float
+    kill_mode: str
+    main_pid: int
+    open_files: float | None
+
+    @property
+    def extends(self) -> bool:
+        """Whether systemd hears of a drain, and so leaves it more time: it knows of EXTEND_TIMEOUT_USEC."""
+        return self.type in ("notify", "notify-reload")
+
+
+def own_unit(cgroup: str) -> tuple[str, bool] | None:
+    """The service that a process is part of, out of its `/proc/PID/cgroup`, and whether it is of a user's own
+    systemd; None for what a person runs in a session."""
+    for line in cgroup.splitlines():
+        hierarchy, _, path = line.partition("::") if line.startswith("0::") else line.rpartition(":")
+        if hierarchy == "0" or hierarchy.endswith("name=systemd"):
+            parts = PurePosixPath(path).parts
+            units = [part for part in parts if part.endswith((".service", ".scope"))]
+            if units and units[-1].endswith(".service") and not units[-1].startswith("user@"):
+                return units[-1], any(unit.startswith("user@") for unit in units)
+    return None
+
+
+def ask(name: str, *, user: bool = False, systemctl: str = SYSTEMCTL, patience: float = PATIENCE) -> Unit:
+    """What systemd, or with `user` the caller's own one, knows of a unit.
+
+    Raises:
+        Unanswered: there is none, no such unit, or no answer in time.
+    """
+    of = ["--user"] if user else []
+    command = [systemctl, *of, "show", "--property", ",".join(_ASKED), "--", name]
+    try:
+        done = subprocess.run(  # noqa: S603
+            command, capture_output=True, text=True, errors="replace", timeout=patience, check=False
+        )
+    except subprocess.TimeoutExpired:
+        raise Unanswered(f"systemctl did not answer within {patience:g} s") from None
+    except OSError as failure:
+        raise Unanswered(f"systemctl: {failure.strerror or failure}") from None
+    if done.returncode:
+        said = " ".join(done.stderr.split()) or f"exit code {done.returncode}"
+        raise Unanswered(f"systemctl: {said}")
+    return read(name, done.stdout)
+
+
+def read(name: str, told: str) -> Unit:
+    """A unit out of what `systemctl show` prints.
+
+    Raises:
+        Unanswered: systemd has no such unit.
+    """
+    facts = dict(line.split("=", 1) for line in told.splitlines() if "=" in line)
+    if facts.get("LoadState") != "loaded":
+        raise Unanswered(f"systemd has no unit {name} ({facts.get('LoadState', 'it tells nothing of it')})")
+    return Unit(
+        name,
+        facts.get("Type", ""),
+        timespan(facts.get("TimeoutStopUSec", "infinity")),
+        facts.get("KillMode", ""),
+        _number(facts, "MainPID") or 0,
+        inf if facts.get("LimitNOFILE") == "infinity" else _number(facts, "LimitNOFILE"),
+    )
+
+
+def timespan(text: str) -> float:
+    """Seconds out of `1min 30s`; what is `infinity`, or not understood, has no end."""
+    parts = [re.fullmatch(r"(\d+(?:\.\d+)?)([a-z]+)", word) for word in text.split()]
+    if not parts or not all(part and part[2] in _SPANS for part in parts):
+        return inf
+    return sum(float(part[1]) * _SPANS[part[2]] for part in parts if part)
+
+
+def _number(facts: Mapping[str, str], name: str) -> int | None:
+    value = facts.get(name, "")
+    return int(value) if value.isdecimal() else None

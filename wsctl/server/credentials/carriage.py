@@ -1,0 +1,90 @@
+"""How a credential travels with a handshake: in a header, or for who can send none in two other ways."""
+
+import base64
+import re
+from dataclasses import dataclass
+from urllib.parse import unquote_plus
+
+PROTOCOL = "wsctl"
+"""The subprotocol of the endpoint. A browser that offers any wants one of them chosen, and no credential is
+ever repeated to it."""
+
+_IN_PROTOCOL = "bearer."
+_IN_QUERY = "access_token="
+_BASE64URL = re.compile(r"[A-Za-z0-9_-]+")
+
+HOW = (
+    "send Authorization: Bearer TOKEN, or from a browser the subprotocols "
+    f"{PROTOCOL} and {_IN_PROTOCOL}BASE64URL-OF-TOKEN"
+)
+"""What to do, for who did not."""
+
+
+class Unreadable(ValueError):
+    """There is a credential, and it cannot be taken. The text says why, without it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Carriage:
+    """The places of a handshake where one can be, as text. Headers that came several times are joined."""
+
+    authorization: str | None
+    protocols: str | None
+    query: str
+
+
+def carried(by: Carriage, *, in_query: bool) -> str | None:
+    """The credential; None when there is none. A header is believed before a subprotocol, and both before the
+    address (RFC 6750 section 2), where one is taken only with `in_query`.
+
+    Raises:
+        Unreadable: it is damaged, or in the address and not to be there.
+    """
+    found = _in_header(by.authorization) if by.authorization else None
+    if found is None and by.protocols:
+        found = _in_protocols(by.protocols)
+    if found is None and by.query:
+        found = _in_query(by.query)
+        if found is not None and not in_query:
+            raise Unreadable(f"this server takes no token from an address, where logs keep it: {HOW}")
+    return found
+
+
+def chosen(protocols: str | None) -> str | None:
+    """The subprotocol to answer with, of those that were offered."""
+    return PROTOCOL if protocols and PROTOCOL in _offers(protocols) else None
+
+
+def _offers(protocols: str) -> list[str]:
+    return [offer.strip(" \t") for offer in protocols.split(",")]
+
+
+def _in_header(authorization: str) -> str | None:
+    """A header of another scheme is between the client and a proxy."""
+    scheme, _, token = authorization.strip(" \t").partition(" ")
+    return token.strip(" ") if scheme.lower() == "bearer" else None
+
+
+def _in_protocols(protocols: str) -> str | None:
+    for offer in _offers(protocols):
+        if offer.startswith(_IN_PROTOCOL):
+            return _decoded(offer.removeprefix(_IN_PROTOCOL))
+    return None
+
+
+def _decoded(text: str) -> str:
+    """Base64url without padding (RFC 7515 section 2): `=` and `/` may not stand in a subprotocol."""
+    try:
+        if _BASE64URL.fullmatch(text):
+            return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode()
+    except ValueError:
+        pass  # of bits too many, or not of text
+    raise Unreadable(f"the subprotocol {_IN_PROTOCOL}... is no base64url of a token")
+
+
+def _in_query(query: str) -> str | None:
+    """Its name is taken as it is written, so that what keeps it out of logs finds it."""
+    for field in query.split("&"):
+        if field.startswith(_IN_QUERY):
+            return unquote_plus(field.removeprefix(_IN_QUERY))
+    return None

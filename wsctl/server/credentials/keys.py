@@ -1,0 +1,168 @@
+"""Files with keys: those that check signatures, and those that make them.
+
+The algorithm is the key's, and never what a token says of itself (RFC 8725 section 3.1).
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jwt
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
+from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_pem_public_key
+
+MIN_SECRET = 32
+"""Bytes of a shared secret: as many as HS256's hash has (RFC 7518 section 3.2)."""
+
+MIN_RSA = 2048
+"""Bits of an RSA key (RFC 7518 section 3.3)."""
+
+MAX_FILE = 1 << 20
+"""Bytes of a file with keys: a JWKS has a few thousand, and something else is meant by more."""
+
+HS256, RS256, EDDSA = "HS256", "RS256", "EdDSA"
+
+_PEM = b"-----BEGIN "
+
+
+class BadKey(ValueError):
+    """The text says what is wrong with the file, and nothing of what is in it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One key. `kid` is its name, where the file names it."""
+
+    algorithm: str
+    material: Any = None
+    kid: str | None = None
+
+    def __repr__(self) -> str:
+        return f"Key({self.algorithm}, kid={self.kid!r})"
+
+
+def checking_keys(path: Path) -> list[Key]:
+    """The keys with which signatures are checked: of a public key in PEM or a JWKS, else the secret itself.
+
+    Raises:
+        BadKey: the file cannot be read, or has no such key.
+    """
+    data = _read(path)
+    if data.lstrip().startswith(_PEM):
+        return [_of(_public_pem(data))]
+    if (found := _json(data)) is not None:
+        usable = [key for row in _rows(found) if (key := _public_jwk(row))]
+        if not usable:
+            raise BadKey("no public key in it is RSA (RS256) or Ed25519 (EdDSA)")
+        return usable
+    return [_secret(data)]
+
+
+def signing_key(path: Path) -> Key:
+    """The key with which tokens are signed: a private key in PEM or as a JWK, else the secret itself.
+
+    Raises:
+        BadKey: the file cannot be read, or has no such key, or several.
+    """
+    data = _read(path)
+    if data.lstrip().startswith(_PEM):
+        return _of(_private_pem(data))
+    if (found := _json(data)) is not None:
+        rows = [row for row in _rows(found) if "d" in row]
+        if len(rows) != 1:
+            raise BadKey(f"{len(rows) or 'no'} private keys are in it: one signs")
+        return _jwk(rows[0])
+    return _secret(data)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_FILE + 1)
+    except (OSError, ValueError) as error:
+        raise BadKey(getattr(error, "strerror", None) or str(error)) from None
+    if len(data) > MAX_FILE:
+        raise BadKey(f"it has more than {MAX_FILE} bytes, which no key needs")
+    return data
+
+
+def _secret(data: bytes) -> Key:
+    # Text ends with a line break that an editor or a shell has put there; of random bytes each counts.
+    secret = data.rstrip(b"\r\n") if data.isascii() else data
+    if len(secret) < MIN_SECRET:
+        raise BadKey(f"a secret has at least {MIN_SECRET} bytes, and this one {len(secret)}")
+    try:
+        jwt.get_algorithm_by_name(HS256).prepare_key(secret)
+    except jwt.InvalidKeyError:
+        raise BadKey("it is neither a secret nor a key in PEM or JSON") from None
+    return Key(HS256, secret)
+
+
+def _public_pem(data: bytes) -> Any:
+    if b"PRIVATE KEY-----" in data:
+        advice = "give the server the public one alone: openssl pkey -in FILE -pubout"
+        raise BadKey(f"it is a private key; {advice}")
+    try:
+        return load_pem_public_key(data)
+    except (ValueError, UnsupportedAlgorithm):
+        raise BadKey("it is no public key in PEM: openssl pkey -pubout makes one") from None
+
+
+def _private_pem(data: bytes) -> Any:
+    if b"PRIVATE KEY-----" not in data:
+        raise BadKey("it is a public key, which checks tokens; to make one takes the private key")
+    try:
+        return load_pem_private_key(data, None)
+    except TypeError:
+        raise BadKey("it is encrypted: give one that is not") from None
+    except (ValueError, UnsupportedAlgorithm):
+        raise BadKey("it is no private key in PEM") from None
+
+
+def _of(material: Any, kid: str | None = None) -> Key:
+    match material:
+        case RSAPublicKey() | RSAPrivateKey():
+            if material.key_size < MIN_RSA:
+                raise BadKey(f"its {material.key_size} bits are too few: an RSA key has {MIN_RSA}")
+            return Key(RS256, material, kid)
+        case Ed25519PublicKey() | Ed25519PrivateKey():
+            return Key(EDDSA, material, kid)
+    raise BadKey("it is neither an RSA (RS256) nor an Ed25519 (EdDSA) key")
+
+
+def _json(data: bytes) -> dict[str, Any] | None:
+    try:
+        found = json.loads(data)
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _rows(found: dict[str, Any]) -> list[dict[str, Any]]:
+    """The keys of a JWKS, or the one that a JWK is (RFC 7517)."""
+    rows = found.get("keys", [found])
+    return [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
+
+
+def _public_jwk(row: dict[str, Any]) -> Key | None:
+    """None of what an issuer keeps beside: keys for encryption, and for what is not taken here."""
+    if row.get("use", "sig") != "sig" or row.get("kty") not in ("RSA", "OKP"):
+        return None
+    if "d" in row:
+        raise BadKey("a private key is in it: give the server the public ones alone")
+    if row.get("alg", RS256) not in (RS256, EDDSA) or row.get("crv", "Ed25519") != "Ed25519":
+        return None
+    return _jwk(row)
+
+
+def _jwk(row: dict[str, Any]) -> Key:
+    kid = row.get("kid")
+    if kid is not None and not isinstance(kid, str):
+        raise BadKey("the kid of a key is no text")
+    try:
+        return _of(jwt.PyJWK(row).key, kid)
+    except (jwt.PyJWTError, KeyError, TypeError) as error:
+        raise BadKey(f"a key in it is damaged ({type(error).__name__})") from None

@@ -1,0 +1,40 @@
+"""Who judges the credentials of this server, from its settings."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from wsctl.errors import CannotStart, UsageError
+from wsctl.server.credentials.judge import Judge
+from wsctl.server.credentials.shared import SharedToken
+from wsctl.settings import Settings
+
+
+def judge_of(settings: Settings, wall: Callable[[], float] = time.time) -> Judge | None:
+    """None: there are no credentials, and everybody is let in.
+
+    Raises:
+        UsageError: there is no token to compare with.
+        CannotStart: the key cannot be read or used, or a package is missing.
+    """
+    match settings.auth:
+        case "token" if settings.client_token is None:
+            raise UsageError("--auth token needs one: WSCTL_CLIENT_TOKEN_FILE, or WSCTL_CLIENT_TOKEN")
+        case "token" if settings.client_token:
+            return SharedToken(settings.client_token)
+        case "jwt" if settings.jwt_key:
+            return _signed(settings, Path(settings.jwt_key), wall)
+    return None
+
+
+def _signed(settings: Settings, path: Path, wall: Callable[[], float]) -> Judge:
+    try:
+        from wsctl.server.credentials.keys import BadKey, checking_keys
+        from wsctl.server.credentials.signed import SignedTokens
+    except ImportError:
+        raise CannotStart("--auth jwt needs the package PyJWT: pip install 'wsctl[jwt]'") from None
+    try:
+        keys = checking_keys(path)
+    except BadKey as error:
+        raise CannotStart(f"--jwt-key {path}: {error}") from None
+    return SignedTokens(keys, settings.jwt_audience, wall)

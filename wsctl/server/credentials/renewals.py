@@ -1,0 +1,40 @@
+"""New credentials on a connection that is open."""
+
+from wsctl import messages
+from wsctl.codes import ErrorCode
+from wsctl.hub.connection import Connection
+from wsctl.hub.frame import Batch
+from wsctl.server.credentials.judge import Denied, Judge
+from wsctl.server.credentials.leases import Leases
+
+
+class Renewals:
+    """Takes the frames by which clients renew, and lets nothing of them through."""
+
+    def __init__(self, judge: Judge, leases: Leases) -> None:
+        self._judge = judge
+        self._leases = leases
+
+    def takes(self, connection: Connection, text: str) -> bool:
+        """Whether a client's text is such a frame, which is answered then. What the client had is good as
+        before when it is refused."""
+        asked = messages.renewal(text)
+        if asked is None:
+            return False
+        connection.offer(Batch((self._answer(connection, asked.token),)))
+        return True
+
+    def _answer(self, connection: Connection, token: str | None) -> bytes:
+        if token is None:
+            return _refused('write it as {"type": "renew", "token": "..."}')
+        verdict = self._judge.judge(token, connection.client_id)
+        if isinstance(verdict, Denied):
+            return _refused(verdict.why)
+        if verdict.expires is None:
+            return _refused("there is nothing to renew: the connection may stay")
+        self._leases.grant(connection, verdict.expires)
+        return messages.renewed(self._leases.left(verdict.expires))
+
+
+def _refused(why: str) -> bytes:
+    return messages.error(ErrorCode.RENEWAL_REFUSED, why)

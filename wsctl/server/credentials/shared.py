@@ -1,0 +1,17 @@
+"""One token that all clients share."""
+
+import hmac
+
+from wsctl.server.credentials.judge import Denied, Granted
+
+
+class SharedToken:
+    """Grants whoever has it, under any id, for as long as they stay."""
+
+    def __init__(self, token: str) -> None:
+        self._token = token.encode()
+
+    def judge(self, token: str, client_id: str) -> Granted | Denied:
+        """Takes as long for a nearly right one as for any other of its length."""
+        right = hmac.compare_digest(token.encode(errors="replace"), self._token)
+        return Granted() if right else Denied("this is not the server's token")

@@ -1,0 +1,106 @@
+"""JSON Web Tokens (RFC 7519): each names one client, and ends."""
+
+import unicodedata
+from collections.abc import Callable, Sequence
+from math import isfinite
+from typing import Any
+
+import jwt
+
+from wsctl.server.credentials.judge import Denied, Granted
+from wsctl.server.credentials.keys import Key
+
+LEEWAY = 10.0
+"""Seconds that a token may be from the future: clocks that are kept differ by less, and without it a token
+would be refused right after it was made. Its end is its end."""
+
+MAX_TOKEN = 8 * 1024
+"""Characters of a token: half of what a request head may have, and four times of what issuers fill."""
+
+_NOT_OURS = "no key of this server has signed the token"
+
+
+class SignedTokens:
+    """Grants who has a token that was signed with one of `keys`, is for them, and for `audience`.
+
+    A token that names an audience is for nobody else, so that where none is set it is refused (RFC 7519
+    section 4.1.3). `wall` is in Unix seconds.
+    """
+
+    def __init__(self, keys: Sequence[Key], audience: str | None, wall: Callable[[], float]) -> None:
+        self._keys = keys
+        self._audience = audience
+        self._wall = wall
+        self._options: Any = {
+            "require": ["exp", "sub", *(["aud"] if audience else [])],
+            # Judged here, by a clock that is an argument.
+            "verify_exp": False,
+            "verify_nbf": False,
+            "verify_iat": False,
+        }
+
+    def judge(self, token: str, client_id: str) -> Granted | Denied:
+        """Whether it is good now. What a token says is believed when its signature was checked."""
+        if len(token) > MAX_TOKEN:
+            return Denied(f"a token has at most {MAX_TOKEN} characters")
+        try:
+            kid = jwt.get_unverified_header(token).get("kid")
+            if keys := self._named(kid):
+                return self._check(self._claims(token, keys), client_id)
+            return Denied(_NOT_OURS if kid else "the token does not say which key has signed it (kid)")
+        except (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError) as error:
+            return Denied(_why(error))
+
+    def _named(self, kid: str | None) -> list[Key]:
+        """Those that can have signed it. Who has several says which one, so that nobody makes us try all."""
+        if kid is None or all(key.kid is None for key in self._keys):
+            return list(self._keys) if len(self._keys) == 1 else []
+        return [key for key in self._keys if key.kid == kid]
+
+    def _claims(self, token: str, keys: Sequence[Key]) -> dict[str, Any]:
+        for key in keys:
+            try:
+                return jwt.decode(
+                    token,
+                    key.material,
+                    algorithms=[key.algorithm],
+                    audience=self._audience,
+                    options=self._options,
+                )
+            except (jwt.InvalidSignatureError, jwt.InvalidAlgorithmError):
+                continue
+        raise jwt.InvalidSignatureError
+
+    def _check(self, claims: dict[str, Any], client_id: str) -> Granted | Denied:
+        now = self._wall()
+        expires = _moment(claims["exp"])
+        if expires <= now:
+            return Denied("the token has expired")
+        if any(_moment(claims[name]) > now + LEEWAY for name in ("nbf", "iat") if name in claims):
+            return Denied("the token is not valid yet")
+        if unicodedata.normalize("NFC", claims["sub"]) != client_id:
+            return Denied("the token is for another client id")
+        return Granted(expires)
+
+
+def _why(error: Exception) -> str:
+    match error:
+        case jwt.InvalidAudienceError():
+            return "the token is for another audience"
+        case jwt.MissingRequiredClaimError():
+            return f"the token has no {error.claim}"
+        case jwt.InvalidSignatureError() | jwt.InvalidAlgorithmError():
+            return _NOT_OURS
+    return "this is no valid JSON Web Token"
+
+
+def _moment(claim: Any) -> float:
+    """Unix seconds.
+
+    Raises:
+        ValueError: that is no NumericDate (RFC 7519 section 2).
+        OverflowError: nor any other date.
+    """
+    if isinstance(claim, bool) or not isinstance(claim, int | float) or not isfinite(moment := float(claim)):
+        raise ValueError("no moment")
+    return moment

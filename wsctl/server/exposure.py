@@ -1,0 +1,52 @@
+"""Whether a server that lets everybody in can be reached from other machines."""
+
+import contextlib
+import logging
+import os
+import socket
+from collections.abc import Iterable
+from ipaddress import ip_address
+
+from wsctl.settings import Settings
+
+OWN_SOCKETS = "/dev/fd"
+"""Where Linux and macOS list the descriptors of a process."""
+
+log = logging.getLogger("wsctl.server")
+
+
+def warn(settings: Settings, addresses: Iterable[str]) -> None:
+    """Log it, if so; `addresses` are what `exposed` has found."""
+    reached = ", ".join(addresses)
+    if settings.auth == "none" and reached:
+        what = "connect and publish" if settings.client_publish else "connect and listen"
+        log.warning("anyone who reaches %s may %s: --auth asks for credentials", reached, what)
+
+
+def exposed(sockets: Iterable[socket.socket]) -> list[str]:
+    """Where other machines reach these listening sockets, as HOST:PORT."""
+    return [_shown(sock) for sock in sockets if not _is_local(sock)]
+
+
+def own_listeners() -> list[str] | None:
+    """Where other machines reach this process, whoever has made its sockets; None: it listens nowhere."""
+    found = []
+    listens = False
+    for name in os.listdir(OWN_SOCKETS):
+        with contextlib.suppress(OSError, ValueError), socket.socket(fileno=os.dup(int(name))) as sock:
+            if sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+                listens = True
+                found += exposed([sock])
+    return found if listens else None
+
+
+def _is_local(sock: socket.socket) -> bool:
+    if sock.family not in (socket.AF_INET, socket.AF_INET6):
+        return True
+    host = ip_address(sock.getsockname()[0])
+    return (getattr(host, "ipv4_mapped", None) or host).is_loopback
+
+
+def _shown(sock: socket.socket) -> str:
+    host, port = sock.getsockname()[:2]
+    return f"[{host}]:{port}" if sock.family == socket.AF_INET6 else f"{host}:{port}"

@@ -1,0 +1,183 @@
+"""Every metric of one server: the same facts that its status, its log and its bar tell.
+
+Nothing is counted here, and nothing names a client.
+"""
+
+import platform
+from collections.abc import Mapping
+from typing import Any
+
+from wsctl import __version__
+from wsctl.codes import CloseCode
+from wsctl.hub.connection import Ending
+from wsctl.hub.history import MessageId
+from wsctl.hub.traffic import OTHER
+from wsctl.lifecycle.phases import Phase
+from wsctl.server.metrics.family import Family, counter, counters, gauge, gauges, histogram, info, states
+from wsctl.server.node import Node
+
+Facts = Mapping[str, Any]
+
+
+def families(node: Node) -> list[Family]:
+    """All of them, as they are in this moment."""
+    facts = node.status()
+    sections = [
+        _server(node, facts),
+        _connections(node, facts),
+        _endings(node),
+        _messages(node, facts["messages"]),
+        _outboxes(node),
+        _log(node),
+        _drain(facts["drain"] or {}),
+        _shared(node, facts),
+    ]
+    return [family for section in sections for family in section]
+
+
+def _server(node: Node, facts: Facts) -> list[Family]:
+    build = {"version": __version__, "python": platform.python_version()}
+    failures = node.handover.failures if node.handover else 0
+    return [
+        info("wsctl_build_info", "The version of wsctl, and of the Python that runs it.", build),
+        states("wsctl_phase", "The phase of the server's life.", list(Phase), facts["status"]),
+        gauge("wsctl_uptime_seconds", "Time since this process was made.", facts["uptime_s"]),
+        gauge("wsctl_generation", "1, and one more after each handover.", facts["generation"]),
+        counter("wsctl_handovers_failed_total", "Handovers after which this process went on.", failures),
+        histogram(
+            "wsctl_event_loop_delay_seconds",
+            "How late the event loop was, looked at once a second.",
+            node.lateness,
+        ),
+    ]
+
+
+def _connections(node: Node, facts: Facts) -> list[Family]:
+    traffic = node.manager.traffic
+    return [
+        gauge("wsctl_connections", "Clients that are connected.", facts["connections"]),
+        gauge("wsctl_closing_connections", "Connections whose close is not answered yet.", facts["closing"]),
+        gauge("wsctl_connections_limit", "Clients that are let in; absent without limit.", facts["capacity"]),
+        counter("wsctl_connections_opened_total", "Connections made here.", traffic.opened),
+        counter("wsctl_connections_adopted_total", "Taken over from a predecessor.", traffic.adopted),
+        counter("wsctl_connections_handed_over_total", "Taken over by a successor.", traffic.released),
+        counters(
+            "wsctl_connections_refused_total",
+            "Clients that were not let in, by the code of the answer; draining: closed with 1001.",
+            "code",
+            dict.fromkeys(("full", "draining"), 0) | node.refused,
+        ),
+    ]
+
+
+def _endings(node: Node) -> list[Family]:
+    tally, closes = node.manager.tally, node.manager.traffic.closed
+    # Ours from the start, at 0: the growth of what was not there is none.
+    codes = dict.fromkeys([*CloseCode, OTHER], 0) | closes
+    closed = {"other" if code == OTHER else str(int(code)): n for code, n in codes.items()}
+    aborted = tally[Ending.ABORTED]
+    forced = tally[Ending.FORCED] + aborted
+    cut_slow = node.manager.traffic.cut_slow
+    return [
+        counters("wsctl_connections_closed_total", "Connections that ended, by close code.", "code", closed),
+        counter("wsctl_clients_forced_total", "Clients closed by force, by deadline or operator.", forced),
+        counter("wsctl_clients_aborted_total", "Those of them that did not answer the close frame.", aborted),
+        counter("wsctl_slow_clients_cut_total", "Clients cut: they read too slowly.", cut_slow),
+    ]
+
+
+def _messages(node: Node, messages: Facts) -> list[Family]:
+    traffic = node.manager.traffic
+    return [
+        counter(
+            "wsctl_messages_published_total",
+            "Messages that got their place in the log; servers that share one count the same ones.",
+            messages["published"],
+        ),
+        counter("wsctl_messages_received_total", "Messages taken from clients.", messages["received"]),
+        counter("wsctl_messages_delivered_total", "Messages offered to clients.", messages["delivered"]),
+        counter(
+            "wsctl_messages_undelivered_total",
+            "Messages that waited for clients which were aborted.",
+            node.manager.undelivered,
+        ),
+        counter("wsctl_received_bytes_total", "Bytes that clients sent.", node.intake.received_bytes),
+        counter(
+            "wsctl_sent_bytes_total",
+            "Bytes of frames offered to clients; pings, errors and close frames are not counted.",
+            traffic.sent_bytes,
+        ),
+        histogram(
+            "wsctl_broadcast_duration_seconds",
+            "How long it took to offer what one turn of the event loop gathered to all clients.",
+            traffic.broadcasts,
+        ),
+    ]
+
+
+def _outboxes(node: Node) -> list[Family]:
+    waiting, limit = node.manager.backlog(), node.settings.max_queue or None
+    text = "Bytes that wait for clients; what waits for several of them counts for each."
+    return [
+        gauge("wsctl_outbox_bytes", text, waiting.bytes),
+        gauge("wsctl_outbox_largest_bytes", "Those for the client with the most.", waiting.largest),
+        gauge("wsctl_outbox_limit_bytes", "Above so many a client is cut; absent without limit.", limit),
+        gauge("wsctl_clients_behind", "Clients for whom something waits.", waiting.clients),
+    ]
+
+
+def _log(node: Node) -> list[Family]:
+    history, when = node.log.history, _seconds(node.log.position)
+    text = "When the newest message was published, or before the first one, the server made."
+    return [
+        gauge("wsctl_log_position_timestamp_seconds", text, when),
+        gauge("wsctl_history_messages", "Messages kept for clients that resume.", len(history)),
+        gauge("wsctl_history_bytes", "Bytes of their frames.", history.bytes),
+    ]
+
+
+def _drain(drain: Facts) -> list[Family]:
+    """Without a drain there are the names and no values."""
+    states = ("started_with", "active", "left", "evicted", "forced", "aborted", "handed_over")
+    clients = {state: drain[state] for state in states if drain}
+    text = "Clients of the drain, by what became of them; started_with is how many there were."
+    return [
+        gauges("wsctl_drain_clients", text, "state", clients),
+        gauge("wsctl_drain_elapsed_seconds", "Time since the drain was begun.", drain.get("elapsed_s")),
+        gauge("wsctl_drain_remaining_seconds", "Time to its deadline.", drain.get("remaining_s")),
+        gauge(
+            "wsctl_drain_eta_seconds",
+            "Time until the last has left if they go on as now; absent while nobody leaves.",
+            drain.get("eta_s"),
+        ),
+        gauge("wsctl_drain_undelivered", "Messages lost with aborted clients.", drain.get("undelivered")),
+        gauge(
+            "wsctl_drain_waiting_for",
+            "Servers that drain before this one, which waits for its turn.",
+            drain.get("waiting_for"),
+        ),
+    ]
+
+
+def _shared(node: Node, facts: Facts) -> list[Family]:
+    if node.shared is None:
+        return []
+    link, redis, cluster = node.shared.link, facts["redis"], facts["cluster"]
+    up = redis["state"] == "up"
+    return [
+        gauge("wsctl_redis_up", "Whether Redis answers.", up),
+        gauge("wsctl_redis_away_seconds", "For how long it has not.", 0 if up else redis["for_s"]),
+        gauge(
+            "wsctl_redis_position_timestamp_seconds",
+            "When the newest message of the shared log was published, as it was heard last.",
+            _seconds(link.lag.newest),
+        ),
+        gauge("wsctl_redis_lag_seconds", "For how long one has been there that was not read.", link.lag_s),
+        gauge("wsctl_cluster_nodes", "Servers that share the Redis.", cluster["nodes"]),
+        gauge("wsctl_cluster_connections", "Clients of all of them.", cluster["connections"]),
+    ]
+
+
+def _seconds(position: MessageId) -> float:
+    """Ids are milliseconds and a sequence."""
+    return position[0] / 1000

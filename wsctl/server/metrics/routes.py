@@ -1,0 +1,41 @@
+"""The routes that Prometheus, and other workers, ask for metrics."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import PlainTextResponse
+
+from wsctl.server.api import OPERATORS, HasNode
+from wsctl.server.metrics import OWN, PUBLIC, scrape
+from wsctl.server.metrics.facts import families
+from wsctl.server.metrics.family import Family, told
+from wsctl.server.node import Node
+
+router = APIRouter(dependencies=OPERATORS)
+
+
+async def own(node: Node) -> list[Family]:
+    """What this process has to tell."""
+    return [*families(node), *await scrape.process()]
+
+
+async def answer(found: Iterable[Family], request: Request) -> Response:
+    """The text in the format that is asked for."""
+    body, kind = await scrape.text(found, request.headers.get("accept", ""))
+    return Response(body, media_type=kind)
+
+
+@router.get(
+    PUBLIC,
+    response_class=PlainTextResponse,
+    responses={200: {"content": {"application/openmetrics-text": {"schema": {"type": "string"}}}}},
+    summary="Metrics for Prometheus",
+)
+async def metrics(request: Request, node: HasNode) -> Response:
+    return await answer(await own(node), request)
+
+
+@router.get(OWN, include_in_schema=False)
+async def own_metrics(node: HasNode) -> dict[str, Any]:
+    return told(await own(node))

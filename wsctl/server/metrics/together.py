@@ -1,0 +1,21 @@
+"""The metrics of several workers as one answer."""
+
+from collections.abc import Mapping, Sequence
+
+from wsctl.server.metrics.family import Family, Sample, gauges
+
+
+def together(told: Mapping[int, Sequence[Family] | None]) -> list[Family]:
+    """What each worker tells, with its number as a label; None of one that tells nothing: it is there as
+    one that is not up."""
+    up = {str(number): float(families is not None) for number, families in told.items()}
+    found = {"": gauges("wsctl_worker_up", "Whether the worker answered this scrape.", "worker", up)}
+    for number, families in told.items():
+        for family in families or ():
+            merged = found.setdefault(family.name, family._replace(samples=[]))
+            merged.samples.extend(_labelled(sample, number) for sample in family.samples)
+    return list(found.values())
+
+
+def _labelled(sample: Sample, number: int) -> Sample:
+    return sample._replace(labels={**sample.labels, "worker": str(number)})

@@ -1,0 +1,92 @@
+/**
+ * Keeps one client id connected until `close()`, or until the server wants it no more; each connection
+ * resumes after the last. `onFrame(frame)` gets all that the server sends, messages in order and none twice;
+ * `onStatus(status, why)` is told "connecting", "open", "degraded", "waiting" and "closed".
+ * `token()` is asked before each connection, so that it can be a fresh one.
+ */
+function follow(url, { onFrame, onStatus, token }) {
+  // Milliseconds. A pause is drawn between 0 and a ceiling that doubles from BASE to CAP: who lost the server
+  // at the same moment does not come back at the same moment. After a life of STEADY pauses start over.
+  const [BASE, CAP, STEADY, PATIENCE] = [500, 30_000, 5_000, 20_000];
+  let [ceiling, hurried] = [BASE, false];
+  let status, socket, since, openedAt;
+  let timer = setTimeout(connect); // not at once: who closes it in the same breath has connected to nothing
+
+  const enter = (next, why = "") => onStatus((status = next), why);
+
+  function after(ms, act) {
+    clearTimeout(timer);
+    timer = setTimeout(act, ms);
+  }
+
+  function connect() {
+    const address = new URL(url, globalThis.location?.href);
+    address.protocol = address.protocol.replace("http", "ws");
+    if (since) address.searchParams.set("since", since);
+    // A WebSocket of browsers takes no header: the token is a subprotocol, which base64url makes legal.
+    const given = token?.();
+    const encoded = given && btoa(given).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
+    const opening = new WebSocket(address.href, given ? ["wsctl", `bearer.${encoded}`] : []);
+    opening.onmessage = ({ data }) => heed(JSON.parse(data));
+    opening.onclose = ({ code, reason }) => ended(code, reason || "connection lost");
+    // A close follows, but not in Node before 24.
+    opening.onerror = () => setTimeout(() => opening.onclose?.({ code: 1006 }));
+    [socket, openedAt] = [opening, Infinity];
+    after(PATIENCE, () => ended(1006, "no welcome came"));
+    enter("connecting");
+  }
+
+  function heed(frame) {
+    if (frame.type === "message") since = frame.id;
+    if (frame.type === "error" && frame.code === "degraded") enter("degraded", frame.message);
+    if (frame.type === "welcome") {
+      // What is not recovered was missed for good: on from the newest id.
+      if (!frame.recovered) since = frame.id;
+      // A second one on a connection: the server was degraded, and is whole again.
+      if (openedAt === Infinity) clearTimeout(timer);
+      openedAt = Math.min(openedAt, performance.now());
+      enter(frame.server.degraded ? "degraded" : "open");
+    }
+    if (frame.type === "shutdown") {
+      if (frame.deadline_s === null) clearTimeout(timer); // the drain was cancelled
+      else if ("reconnect_in_s" in frame) after(frame.reconnect_in_s * 1000, leave); // a moment of its own
+    }
+    onFrame(frame);
+  }
+
+  function leave() {
+    drop();
+    if (hurried) return wait("sent away again");
+    hurried = true;
+    connect();
+  }
+
+  function ended(code, reason) {
+    drop();
+    if (code >= 4500 && code <= 4999) enter("closed", `${code} ${reason}`);
+    else wait(`${code} ${reason}`);
+  }
+
+  function wait(why) {
+    after(Math.random() * ceiling, connect);
+    ceiling = Math.min(CAP, 2 * ceiling);
+    enter("waiting", why);
+  }
+
+  function drop() {
+    clearTimeout(timer);
+    if (performance.now() - openedAt >= STEADY) [ceiling, hurried] = [BASE, false];
+    if (!socket) return;
+    socket.onmessage = socket.onclose = null; // what still arrives is asked for again, with `since`
+    socket.close(1000);
+  }
+
+  /** Whether a connection took it; that it was published, its coming back tells. */
+  function send(text) {
+    const open = (status === "open" || status === "degraded") && socket.readyState === 1;
+    if (open) socket.send(text);
+    return open;
+  }
+
+  return { send, close: drop };
+}
