@@ -115,9 +115,9 @@ class Peer:
 
     def reset(self) -> None:
         """Hang up with a reset instead of an end."""
-        sock = self._writer.get_extra_info("socket")
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-        self._writer.transport.abort()
+        if sock := self._writer.get_extra_info("socket"):  # else it is gone already
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        self.hang_up()
 
     async def _frame(self) -> tuple[int, bytes]:
         first, size = await self._reader.readexactly(2)

@@ -13,6 +13,7 @@ import uvloop
 
 from tests.soak import leaky
 from tests.soak.__main__ import main
+from tests.soak.churner import BACKWARDS
 from tests.soak.gauge import use
 from tests.soak.plan import Change, Plan, changes
 from tests.soak.site import Site
@@ -56,6 +57,7 @@ def test_everything_at_once_for_some_seconds() -> None:
     counts = outcome.tally.counts
     assert counts["connections moved"] >= plan.clients
     assert counts["messages received"] > plan.clients * counts["published: answered for"] / 2 > 0
+    assert counts[BACKWARDS] == 0
     assert counts["witnesses: told of a loss"] == plan.clients  # a cold start, which nobody hides
     assert outcome.tally.endings["churner", 1000] > 0
     assert outcome.tally.endings["resetter", 1006] > 0
