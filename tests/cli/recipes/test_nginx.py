@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 
 from tests.support.nginx import NginxProcess
-from tests.support.written import ODD, settings
+from tests.support.written import ODD, any_settings
 from wsctl.cli.recipes import made
 from wsctl.cli.recipes.nginx import upstream
 from wsctl.cli.recipes.place import Place
@@ -56,7 +56,7 @@ def test_nginx_takes_odd_words(odd: str, tmp_path: Path) -> None:
         assert nginx.check() == ""
 
 
-@given(settings())
+@given(any_settings())
 def test_no_blank_is_left(meant: Settings) -> None:
     assert "@{" not in _made(meant, "a:1").replace(meant.root_path, "")
 
