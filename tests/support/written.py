@@ -38,7 +38,7 @@ ODD = (
 _SECONDS = st.floats(0, 1e9) | st.integers(0, 9999).map(float)
 
 
-def settings(**given: Any) -> st.SearchStrategy[Settings]:
+def any_settings(**given: Any) -> st.SearchStrategy[Settings]:
     """Settings that could be meant for a file: with a port, and with a place to listen."""
     numbers = {
         "drain_delay": _SECONDS,

@@ -4,11 +4,11 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 
 from tests.cli.recipes.test_containers import HERE, instructions
 from tests.support.nginx import NginxProcess
-from tests.support.written import settings
+from tests.support.written import any_settings
 from wsctl.cli.recipes import made
 from wsctl.cli.recipes.words import flags, grace
 from wsctl.settings import Settings
@@ -32,7 +32,8 @@ def _undollared(found: Any) -> Any:
     return found.replace("$$", "$")
 
 
-@given(settings())
+@given(any_settings())
+@settings(max_examples=20)
 def test_both_nodes_are_told_what_the_settings_say(meant: Settings) -> None:
     found = read(meant)["services"]
     for name in NODES:
@@ -55,7 +56,10 @@ def test_two_nodes_share_a_redis_behind_nginx() -> None:
             "--shutdown-timeout=600",
             "--forwarded-allow-ips=*",
         ]
-        assert node["environment"] == {"WSCTL_REDIS": "redis://redis:6379/0"}
+        assert node["environment"] == {
+            "WSCTL_REDIS": "redis://redis:6379/0",
+            "WSCTL_STOP_TIMEOUT": "630",
+        }
         assert node["stop_grace_period"] == "630s"
         assert (node["read_only"], node["cap_drop"], "init" in node) == (True, ["ALL"], False)
         assert node["ulimits"] == {"nofile": 65536}
@@ -110,6 +114,7 @@ def test_secrets_are_files_and_are_never_shown() -> None:
     assert node["secrets"] == list(found["secrets"])
     assert node["environment"] == {
         "WSCTL_REDIS": "redis://me@store/0",
+        "WSCTL_STOP_TIMEOUT": "1830",
         "WSCTL_TOKEN_FILE": "/run/secrets/token",
         "WSCTL_REDIS_PASSWORD_FILE": "/run/secrets/redis_password",
     }

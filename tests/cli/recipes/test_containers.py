@@ -6,7 +6,7 @@ import re
 import pytest
 from hypothesis import given
 
-from tests.support.written import ODD, quoted_words, settings
+from tests.support.written import ODD, any_settings, quoted_words
 from wsctl import __version__
 from wsctl.cli.recipes import made
 from wsctl.cli.recipes.containers import contained
@@ -29,7 +29,7 @@ def only(text: str, name: str) -> str:
     return found
 
 
-@given(settings())
+@given(any_settings())
 def test_the_command_says_what_the_settings_say(meant: Settings) -> None:
     text = made("docker", meant, HERE)
     assert json.loads(only(text, "CMD")) == ["serve", *flags(contained(meant, "docker"))]
@@ -79,6 +79,7 @@ def test_secrets_are_files_and_are_never_shown() -> None:
     url = "redis://me:s3cret@store:6379/0"
     text = made("docker", Settings(token="s3cret", redis=url), HERE)
     assert "s3cret" not in text
+    assert f"ARG WSCTL=wsctl[jwt]=={__version__}" in made("docker", Settings(auth="jwt", jwt_key="/k"), HERE)
     for name in ("token", "redis_password"):
         assert f"-e WSCTL_{name.upper()}_FILE=/run/secrets/{name}" in text
 

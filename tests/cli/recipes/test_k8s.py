@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 
 from tests.cli.recipes.test_containers import HERE
-from tests.support.written import settings
+from tests.support.written import any_settings
 from wsctl.cli.recipes import made
 from wsctl.cli.recipes.containers import contained
 from wsctl.cli.recipes.words import flags
@@ -32,7 +32,8 @@ def container(meant: Settings) -> Any:
     return only
 
 
-@given(settings())
+@given(any_settings())
+@settings(max_examples=20)
 def test_the_arguments_say_what_the_settings_say(meant: Settings) -> None:
     given = [word.replace("$$", "$") for word in container(meant)["args"]]
     assert [word for word in given if "--ssl-" not in word] == [
@@ -46,7 +47,8 @@ def test_no_argument_begins_a_variable() -> None:
     assert args[-2:] == ["--forwarded-allow-ips=$$$$", "--root-path=/$$(HOME)$$x"]
 
 
-@given(settings())
+@given(any_settings())
+@settings(max_examples=20)
 def test_the_kubelet_waits_for_the_longest_drain(meant: Settings) -> None:
     found = pod(meant)
     (server,) = found["containers"]
@@ -116,10 +118,11 @@ def test_secrets_come_from_a_secret_and_are_never_shown() -> None:
     env = {each["name"]: each.get("value") or each["valueFrom"] for each in container(meant)["env"]}
     assert env == {
         "WSCTL_REDIS": "redis://me@store:6379/0",
+        "WSCTL_STOP_TIMEOUT": "1820",
         "WSCTL_TOKEN": {"secretKeyRef": {"name": "wsctl", "key": "token"}},
         "WSCTL_REDIS_PASSWORD": {"secretKeyRef": {"name": "wsctl", "key": "redis_password"}},
     }
-    (token,) = container(Settings())["env"]
+    *_, token = container(Settings())["env"]
     assert token["valueFrom"]["secretKeyRef"]["optional"] is True
 
 
@@ -143,6 +146,24 @@ def test_the_autoscaler_that_is_hinted_at_could_be_applied() -> None:
     (found,) = yaml.safe_load_all(hint)
     assert found["spec"]["scaleTargetRef"]["name"] == "wsctl"
     assert found["spec"]["behavior"]["scaleDown"]["policies"][0]["periodSeconds"] == 1800
+
+
+def test_what_checks_tokens_is_mounted() -> None:
+    meant = Settings(auth="jwt", jwt_key="/here/key.pem")
+    assert container(meant)["args"][-1] == "--jwt-key=/etc/wsctl/keys/jwt_key"
+    assert {"name": "keys", "mountPath": "/etc/wsctl/keys", "readOnly": True} in container(meant)[
+        "volumeMounts"
+    ]
+    assert "--from-file=jwt_key=FILE" in made("k8s", meant, HERE)
+    (name,) = [each["name"] for each in container(Settings(auth="token"))["env"] if "CLIENT" in each["name"]]
+    assert name == "WSCTL_CLIENT_TOKEN"
+
+
+def test_the_server_knows_how_long_it_is_waited_for() -> None:
+    told = {each["name"]: each.get("value") for each in container(Settings(drain_delay=15))["env"]}
+    assert told["WSCTL_STOP_TIMEOUT"] == "1845"
+    given = Settings(stop_timeout=50)
+    assert pod(given)["terminationGracePeriodSeconds"] == 50
 
 
 @pytest.mark.parametrize(("ping", "told"), [(20.0, "60 s"), (45.0, "75 s"), (0.0, "very long")])

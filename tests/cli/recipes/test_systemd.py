@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 
 from tests.support.programs import need
-from tests.support.written import ODD, quoted_words, settings, unit_words
+from tests.support.written import ODD, any_settings, quoted_words, unit_words
 from wsctl.cli.recipes import made
 from wsctl.cli.recipes.place import Place
 from wsctl.cli.recipes.words import flags, grace
@@ -73,7 +73,7 @@ def _command(text: str) -> list[str]:
     return unit_words(line)
 
 
-@given(settings())
+@given(any_settings())
 def test_the_command_says_what_the_settings_say(meant: Settings) -> None:
     text = made("systemd", meant, HERE)
     words = [word for word in flags(meant) if not word.startswith("--ssl")]

@@ -7,7 +7,7 @@ import typer
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tests.support.written import settings
+from tests.support.written import any_settings
 from wsctl.cli.app import app
 from wsctl.cli.options import settings_from
 from wsctl.cli.recipes.words import (
@@ -27,7 +27,7 @@ from wsctl.settings import Rate, Settings
 SERVE: Any = typer.main.get_command(app).commands["serve"]  # type: ignore[attr-defined]
 
 
-@given(settings())
+@given(any_settings())
 @example(Settings(broadcast_interval=1e-05, history_bytes=0, rate=Rate(0.000001, 1), log_level="debug"))
 def test_serve_understands_the_flags_as_they_were_meant(meant: Settings) -> None:
     given = SERVE.make_context("serve", flags(meant)).params
@@ -83,7 +83,7 @@ def test_secrets_are_named() -> None:
     assert secret_names(Settings(token="s3cret", redis_password="s3cret")) == ["token", "redis_password"]
 
 
-@given(settings())
+@given(any_settings())
 def test_nobody_drains_any_more_when_a_platform_kills(meant: Settings) -> None:
     longest = meant.drain_delay + meant.shutdown_timeout + CLOSE_TIMEOUT
     assert longest < grace(meant) <= longest + 21
@@ -95,7 +95,7 @@ def test_there_are_descriptors_for_every_client(clients: int) -> None:
     assert capacity(0, open_files(Settings(max_connections=0))) == 0
 
 
-@given(settings())
+@given(any_settings())
 def test_a_proxy_waits_for_a_ping_and_its_answer(meant: Settings) -> None:
     silence = idle_timeout(meant)
     if meant.ping_interval:
