@@ -1,6 +1,7 @@
 """A leak is found in a series, and noise is not."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -11,7 +12,7 @@ MIB = 1 << 20
 BY_NAME = {tolerance.what: tolerance for tolerance in TOLERANCES}
 
 
-def reading(chain: int = 1, pid: int = 7, role: str = "server", **uses: int) -> Reading:
+def reading(chain: int = 1, pid: int = 7, role: str = "server", **uses: Any) -> Reading:
     return replace(Reading(role, chain, pid, 50 * MIB, 15, 6, 1), **uses)
 
 
