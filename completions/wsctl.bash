@@ -146,6 +146,7 @@ _wsctl_argument() {
     case $1:$2 in
         broadcast:0) takes=any ;;
         generate:0) takes=word words='systemd systemd-socket systemd-template nginx docker compose k8s grafana alerts python node browser react' ;;
+        docs:0) takes=word words='quickstart examples architecture protocol deploy operations' ;;
         completions:0) takes=word words='bash zsh fish powershell' ;;
     esac
 }
@@ -164,6 +165,7 @@ _wsctl_options() {
         stress) words='--clients --duration --rate --size --id --url --port --jwt-key --jwt-audience --json -h --help' ;;
         token) words='--id --ttl --jwt-key --jwt-audience --json -h --help' ;;
         generate) words='--output -o --force --upstream --program --host --port --uds --fd --backlog --shutdown-timeout --drain-delay --drain-spread --reconnect-window --stop-timeout --broadcast-interval --history --history-bytes --redis --redis-prefix --max-draining --max-connections --max-message-size --max-queue --rate --allow-origin --client-publish --no-client-publish --auth --jwt-key --jwt-audience --auth-query --no-auth-query --workers --ssl-certfile --ssl-keyfile --proxy-headers --no-proxy-headers --forwarded-allow-ips --root-path --log-level --log-format --access-log --no-access-log --ping-interval --ping-timeout -h --help' ;;
+        docs) words='--no-pager -h --help' ;;
         completions) words='-h --help' ;;
     esac
 }
@@ -216,7 +218,7 @@ _wsctl() {
     elif [[ -z $ended && $current == -* ]]; then
         _wsctl_options "$command"
     elif [[ -z $command ]]; then
-        takes=word words='serve check client broadcast status drain upgrade stress token generate completions'
+        takes=word words='serve check client broadcast status drain upgrade stress token generate docs completions'
     else
         _wsctl_argument "$command" "$place"
     fi

@@ -14,6 +14,7 @@ Register-ArgumentCompleter -Native -CommandName wsctl -ScriptBlock {
         @{ Name = 'stress'; Help = 'Put clients on servers, send messages, and account for each one that is due.' }
         @{ Name = 'token'; Help = 'Make a token with which one client connects to a server of ''--auth jwt''.' }
         @{ Name = 'generate'; Help = 'Print a ready file, filled from the same settings as ''wsctl serve''.' }
+        @{ Name = 'docs'; Help = 'Show a page of the manual, or without TOPIC which there are.' }
         @{ Name = 'completions'; Help = 'Print the completion script of a shell.' }
     )
     # By command; '' is before the command. A flag takes nothing.
@@ -236,6 +237,11 @@ Register-ArgumentCompleter -Native -CommandName wsctl -ScriptBlock {
             @{ Name = '-h'; Help = 'Show this message and exit.' }
             @{ Name = '--help'; Help = 'Show this message and exit.' }
         )
+        'docs' = @(
+            @{ Name = '--no-pager'; Help = 'Print it all at once.' }
+            @{ Name = '-h'; Help = 'Show this message and exit.' }
+            @{ Name = '--help'; Help = 'Show this message and exit.' }
+        )
         'completions' = @(
             @{ Name = '-h'; Help = 'Show this message and exit.' }
             @{ Name = '--help'; Help = 'Show this message and exit.' }
@@ -247,6 +253,9 @@ Register-ArgumentCompleter -Native -CommandName wsctl -ScriptBlock {
         )
         'generate' = @(
             @{ Takes = 'word'; Words = @('systemd', 'systemd-socket', 'systemd-template', 'nginx', 'docker', 'compose', 'k8s', 'grafana', 'alerts', 'python', 'node', 'browser', 'react'); Repeats = $false }
+        )
+        'docs' = @(
+            @{ Takes = 'word'; Words = @('quickstart', 'examples', 'architecture', 'protocol', 'deploy', 'operations'); Repeats = $false }
         )
         'completions' = @(
             @{ Takes = 'word'; Words = @('bash', 'zsh', 'fish', 'powershell'); Repeats = $false }

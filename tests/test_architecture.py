@@ -243,6 +243,7 @@ sys.exit(code)
         ("stress",),
         ("token",),
         ("generate",),
+        ("docs",),
         ("completions",),
     ],
 )

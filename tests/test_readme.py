@@ -25,7 +25,7 @@ def test_each_command_is_there_and_no_other() -> None:
 
 def test_no_flag_is_named_that_does_not_exist() -> None:
     tree = typer.main.get_command(app)
-    known = {"--help", "--version", "--no-color", "--dist"}  # the last is pytest's
+    known = {"--help", "--version", "--no-color", "--dist", "--minutes"}  # of pytest and of the soak
     for command in tree.commands.values():  # type: ignore[attr-defined]
         known |= {name for p in command.params for name in (*p.opts, *p.secondary_opts)}
     assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", README)) <= known

@@ -1,8 +1,6 @@
 """`wsctl token`, and the commands that show one."""
 
 import json
-import re
-import subprocess
 import time
 from pathlib import Path
 from typing import Any
@@ -13,7 +11,7 @@ import pytest
 from tests.conftest import StartServer
 from tests.support.issuer import Issuer
 from tests.support.keys import SECRET, public_pem, written
-from tests.support.server import DEADLINE, WSCTL, wsctl
+from tests.support.server import wsctl
 from wsctl.server.credentials.minting import MAX_TTL
 
 
@@ -80,32 +78,6 @@ def test_a_client_without_the_right_token_is_refused_in_one_line(
             assert (done.returncode, done.stderr.count("\n")) == (6, 1), done.stderr
             assert "WSCTL_CLIENT_TOKEN_FILE" in done.stderr
             assert token is None or token not in done.stderr
-
-
-def test_a_client_takes_the_token_that_is_in_the_file_when_it_connects(
-    start_server: StartServer, issuer: Issuer, environ: dict[str, str], tmp_path: Path
-) -> None:
-    server = start_server(*issuer.flags)
-    file = tmp_path / "token"
-    file.write_text(issuer.token("bob", ttl=3))
-    command = [*WSCTL, "client", "--id", "bob", "--json", "--for", "1m", "--count", "2"]
-    env = environ | {"WSCTL_CLIENT_TOKEN_FILE": str(file)}
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    with subprocess.Popen(command, env=env, text=True, **pipes) as client:  # type: ignore[call-overload]
-        try:
-            server.wait_for_line("connected client_id=bob")
-            file.write_text(issuer.token("bob", ttl=3600))
-            server.wait_for_line("disconnected client_id=bob.* code=4403")
-            until = time.monotonic() + DEADLINE
-            while not server.status()["clients"] and time.monotonic() < until:
-                time.sleep(0.02)
-            for text in ("one", "two"):
-                server.api("POST", "/api/broadcast", {"data": text})
-            out, err = client.communicate(timeout=DEADLINE)
-        finally:
-            client.kill()
-    assert client.returncode == 0, err
-    assert re.findall(r'"data": "(\w+)"', out) == ["one", "two"]
 
 
 def test_a_token_file_that_cannot_be_read_is_one_line(environ: dict[str, str], tmp_path: Path) -> None:

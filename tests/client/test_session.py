@@ -37,6 +37,7 @@ from wsctl.client.session import (
     Waiting,
 )
 from wsctl.client.target import Target
+from wsctl.errors import UsageError
 
 pytestmark = pytest.mark.anyio
 
@@ -676,3 +677,43 @@ async def test_a_final_answer_is_final_whatever_other_servers_there_are() -> Non
     async with serving(turning_away(), refusing(403)) as own, serving(greeting()) as other:
         seen = await all_events(impatient(own, others=(other,)))
     assert [type(event) for event in seen] == [Refused]
+
+
+async def test_each_attempt_shows_the_credential_of_its_moment() -> None:
+    shown: list[str | None] = []
+
+    async def note(connection: ServerConnection) -> None:
+        assert connection.request
+        shown.append(connection.request.headers.get("Authorization"))
+        await greeting()(connection)
+
+    credentials = iter(["a", "b", None])
+    async with serving(note) as target:
+        seen = await events(impatient(target, credential=lambda: next(credentials)), 8)
+    assert [type(event) for event in seen[:3]] == [Opened, Closed, Waiting]
+    assert shown == ["Bearer a", "Bearer b", None]
+
+
+async def test_a_credential_that_cannot_be_read_just_now_is_tried_again() -> None:
+    answers: list[str] = []
+
+    def credential() -> str | None:
+        answers.append("asked")
+        if len(answers) == 1:
+            raise UsageError("WSCTL_CLIENT_TOKEN_FILE: it is being written")
+        return "a"
+
+    async with serving(greeting()) as target:
+        failed, waiting, opened = await events(impatient(target, credential=credential), 3)
+    assert failed == Failed("WSCTL_CLIENT_TOKEN_FILE: it is being written")
+    assert isinstance(waiting, Waiting)
+    assert isinstance(opened, Opened)
+
+
+async def test_credentials_that_have_expired_are_no_reason_to_stay_away_and_refused_ones_are() -> None:
+    async with serving(greeting(close=(4403, "expired"))) as target:
+        seen = await events(impatient(target), 4)
+    assert seen[1] == Closed(4403, "expired")
+    assert isinstance(seen[3], Opened)
+    async with serving(greeting(), refusing(401, error_body("bad_credentials", "no"))) as target:
+        assert await all_events(impatient(target)) == [Refused(401, "bad_credentials", "no")]

@@ -2,12 +2,15 @@
 
 import os
 import stat
+from contextlib import ExitStack
 
 import pytest
 
 from tests.conftest import StartServer
 from tests.support.clients import join, receive_type
+from tests.support.raw import RawClient
 from tests.support.server import ServerProcess
+from tests.support.store import wait_until
 
 CONTROL = [
     ("GET", "/api/status"),
@@ -127,3 +130,14 @@ async def test_status_has_the_facts_of_the_clients(start_server: StartServer) ->
     assert [(c["client_id"], c["waiting_bytes"]) for c in facts["clients"]] == [("bob", 0)]
     assert "clients" not in server.api("GET", "/api/status")[1]
     await bob.close()
+
+
+def test_status_tells_how_many_tasks_the_process_has(start_server: StartServer) -> None:
+    server = start_server(env={"WSCTL_TOKEN": "secret"})
+    before = server.status()["tasks"]
+    head = b"POST /api/drain HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer secret\r\nContent-Length: 9\r\n\r\n"
+    with ExitStack() as stack:
+        for _ in range(5):
+            stack.enter_context(RawClient(server.port)).send(head)
+        wait_until(lambda: server.status()["tasks"] == before + 5, lambda: str(server.status()))
+    wait_until(lambda: server.status()["tasks"] == before, lambda: str(server.status()))

@@ -1,12 +1,13 @@
 """Which servers anybody can reach."""
 
+import os
 import socket
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
 import pytest
 
-from wsctl.server.exposure import exposed, own_listeners, warn
+from wsctl.server.exposure import OWN_SOCKETS, exposed, own_listeners, warn
 from wsctl.settings import Settings
 
 
@@ -45,7 +46,9 @@ def test_a_unix_socket_is_for_this_machine_alone() -> None:
 
 def test_a_process_finds_the_sockets_that_it_listens_on_whoever_made_them() -> None:
     with listening("0.0.0.0") as sock:
+        before = os.listdir(OWN_SOCKETS)
         found = own_listeners()
+        assert os.listdir(OWN_SOCKETS) == before
         assert found is not None
         assert f"0.0.0.0:{sock.getsockname()[1]}" in found
         assert sock.fileno() >= 0  # looking has left it open

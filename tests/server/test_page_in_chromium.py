@@ -11,6 +11,7 @@ from anyio import to_thread
 import wsctl.server.page
 from tests.conftest import NewPage, StartServer
 from tests.support.browser import Page
+from tests.support.issuer import Issuer
 from tests.support.server import ServerProcess
 from tests.support.switchboard import Line, Switchboard
 
@@ -399,7 +400,7 @@ async def test_a_degraded_server_is_told_and_that_it_is_whole_again(page: Page, 
 
 @pytest.mark.anyio
 async def test_who_connects_to_a_degraded_server_sees_that_it_is(page: Page, fake: Switchboard) -> None:
-    await welcomed(page, fake, "Degraded", server={"version": "0", "degraded": True})
+    await welcomed(page, fake, "Degraded", server={"version": "0", "phase": "serving", "degraded": True})
     assert "takes no messages" in await to_thread.run_sync(page.text, "#detail")
 
 
@@ -454,6 +455,31 @@ def test_a_full_server_is_told_from_one_that_is_gone(start_server: StartServer, 
     first.click("#toggle")
     wait_for_state(first, "Not connected")
     wait_for_state(second, "Connected")
+
+
+def test_a_page_that_is_refused_takes_a_token_and_keeps_it_to_itself(
+    start_server: StartServer, page: Page, tmp_path: Path
+) -> None:
+    issuer = Issuer(tmp_path)
+    server = start_server(*issuer.flags)
+    hidden = "document.querySelector('#access').hidden"
+    page.open(server.url)
+    name_it(page, "bob")
+    assert page.evaluate(hidden)
+    page.click("#toggle")
+    page.wait_for_text("#detail", "or ask for a token")
+    page.wait_for(f"!{hidden}")
+    token = issuer.token("bob", ttl=3600)
+    page.evaluate("Math.random = () => 1")
+    page.click("#token")
+    page.type(token)
+    page.press("Enter")
+    wait_for_state(page, "Connected")
+    assert page.evaluate(hidden)
+    assert page.evaluate(FOCUSED) == "text"
+    assert not [url for url in page.requests if token in url]
+    assert page.evaluate("JSON.stringify([{ ...localStorage }, { ...sessionStorage }])").count("ey") == 0
+    assert token not in page.evaluate("document.documentElement.outerHTML")
 
 
 def test_a_tab_replaced_by_another_stays_away(start_server: StartServer, new_page: NewPage) -> None:

@@ -16,7 +16,9 @@ from anyio import to_thread
 
 from tests.conftest import NewPage, StartServer
 from tests.support.fake_server import welcome
+from tests.support.issuer import Issuer
 from tests.support.js_client import InNode, InPage, JsClient, Realm
+from tests.support.manual import blocks, pages
 from tests.support.node import WEBSOCKET, command, running_node
 from tests.support.relay import Relay
 from tests.support.server import DEADLINE, ServerProcess
@@ -679,6 +681,78 @@ def publish(server: ServerProcess, *data: object) -> None:
         assert code == HTTPStatus.OK, answer
 
 
+# Credentials
+
+
+async def test_a_token_travels_as_a_subprotocol(client: JsClient, fake: Switchboard) -> None:
+    await client.start(f"{fake.url}/ws/bob", r"{ token: '~~~???/+= ' }")
+    line = await fake.line()
+    assert line.offered is not None
+    name, coded = line.offered.replace(" ", "").split(",")
+    assert name == "wsctl"
+    assert coded == "bearer.fn5-Pz8_Lys9IA"
+    assert "token" not in line.path
+    await line.welcome()
+    assert (await client.until("open"))["state"] == "open"
+
+
+async def test_without_a_token_nothing_is_offered(client: JsClient, fake: Switchboard) -> None:
+    await client.start(f"{fake.url}/ws/bob", "{ token: () => '' }")
+    assert (await fake.line()).offered is None
+
+
+async def test_each_attempt_asks_for_a_fresh_token(client: JsClient, fake: Switchboard) -> None:
+    await client.run("void (globalThis.tokens = ['a', Promise.resolve('b')])")
+    await client.start(f"{fake.url}/ws/bob", "{ token: () => tokens.shift() }")
+    line = await fake.line()
+    assert line.offered == "wsctl, bearer.YQ"
+    await line.welcome()
+    await client.until("open")
+    await line.close(4403, "expired")
+    assert (await client.until("waiting"))["code"] == 4403
+    await client.run("client.retry()")
+    assert (await fake.line()).offered == "wsctl, bearer.Yg"
+
+
+@pytest.mark.parametrize(
+    "failing", ["() => { throw new Error('away') }", "() => Promise.reject(new Error('away'))"]
+)
+async def test_where_there_is_no_token_the_next_attempt_asks_again(
+    client: JsClient, fake: Switchboard, failing: str
+) -> None:
+    await client.run(f"globalThis.give = {failing}")
+    await client.start(f"{fake.url}/ws/bob", "{ token: () => give() }")
+    waiting = await client.until("waiting")
+    assert (waiting["code"], waiting["reason"]) == (1006, "no token: Error: away")
+    await client.run("void (globalThis.give = () => 'a')")
+    await client.run("client.retry()")
+    assert (await fake.line()).offered == "wsctl, bearer.YQ"
+
+
+async def test_who_leaves_before_the_token_is_there_connects_no_more(
+    client: JsClient, fake: Switchboard
+) -> None:
+    token = "new Promise((done) => { globalThis.give = done; })"
+    await client.start(f"{fake.url}/ws/bob", f"{{ token: () => {token} }}")
+    await client.run("client.close()")
+    assert (await client.until("closed"))["code"] == 1000
+    await client.run("give('a')")
+    await client.start(f"{fake.url}/ws/eve")
+    assert (await fake.line()).path == "/ws/eve"
+
+
+async def test_a_real_server_takes_it(realm: Realm, start_server: StartServer, tmp_path: Path) -> None:
+    issuer = Issuer(tmp_path)
+    server = start_server(*issuer.flags)
+    client = JsClient(realm)
+    await client.load(server.url)
+    await client.start(f"{server.url}/ws/bob", json.dumps({"token": issuer.token("bob", ttl=3600)}))
+    await client.until("open")
+    await client.start(f"{server.url}/ws/eve", json.dumps({"token": issuer.token("bob", ttl=3600)}))
+    assert (await client.until("waiting"))["code"] == 1006
+    await client.run("client.close()")
+
+
 # As a file
 
 
@@ -720,14 +794,12 @@ def test_a_wheel_holds_it(tmp_path: Path) -> None:
         assert archive.read("wsctl/server/page/wsctl.js") == MODULE.read_bytes()
 
 
-def test_the_example_of_the_readme_runs(start_server: StartServer, tmp_path: Path) -> None:
-    section = (ROOT / "README.md").read_text().split("\n## A client in JavaScript\n")[1].split("\n## ")[0]
-    found = re.search(r"```js\n(.*?)```", section, re.DOTALL)
-    assert found
+def test_the_example_of_the_manual_runs(start_server: StartServer, tmp_path: Path) -> None:
+    (shown,) = [block.text for block in blocks("examples", pages()["examples"]) if block.language == "js"]
     server = start_server("--broadcast-interval", "0")
     (tmp_path / "wsctl.mjs").write_bytes(MODULE.read_bytes())
     websocket = f'import {{ WebSocket }} from "{WEBSOCKET.as_uri()}";\nglobalThis.WebSocket ??= WebSocket;\n'
-    example = websocket + found.group(1).replace("http://127.0.0.1:8000", server.url)
+    example = websocket + shown.replace("http://127.0.0.1:8000", server.url)
     (tmp_path / "example.mjs").write_text(example)
     process = subprocess.Popen([*command(), str(tmp_path / "example.mjs")], stdout=subprocess.PIPE, text=True)
     give_up = threading.Timer(DEADLINE, process.kill)

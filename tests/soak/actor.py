@@ -48,10 +48,10 @@ class Stage:
         """Whether the log has told how all of them ended of whom it can."""
         return all(self.weather.excuses(CloseCode.ABNORMAL, since) for since, _ in self.awaited.values())
 
-    def curtain(self, kind: str = "") -> None:
-        """All hang up, or those of a kind: each end may be that of a connection that was lost."""
+    def curtain(self, whose: str = "") -> None:
+        """All hang up, or those of a kind, or one: each end may be that of a connection that was lost."""
         for client_id, (since, codes) in self.awaited.items():
-            if client_id.startswith(kind):
+            if whose in ("", client_id, client_id.partition("-")[0]):
                 self.awaited[client_id] = (since, codes | {CloseCode.ABNORMAL})
 
     def settle(self) -> list[str]:

@@ -1,12 +1,18 @@
 """Clients that come, stay for a while and leave as one should."""
 
+import asyncio
 import time
 
 from tests.soak.actor import Actor
+from tests.soak.peer import Peer
 from wsctl.codes import CloseCode
 
 LONGEST = 1.5
 """Seconds that one stays: less than a ping takes to be missed, for they do not answer any."""
+
+BACKWARDS = "replaced by an older connection"
+"""Of two that come within moments to two processes, either may be the newer one to the store; one process
+knows better."""
 
 TWICE = 0.25
 """How many of them come a second time with the same id, which ends their first connection."""
@@ -30,10 +36,25 @@ class Churner(Actor):
         async with await self.connect() as first, await self.connect() as second:
             # Their two ends may be told in either order.
             await self.enter(first, client_id, CloseCode.REPLACED, CloseCode.NORMAL)
+            began = time.monotonic()
             await second.join(client_id)
             self.stage.tally.acts["replacer"] += 1
-            began = time.monotonic()
-            code = await first.ended()
-            if code != CloseCode.REPLACED and self.stage.weather.fair(began):
-                self.stage.tally.fault(f"{client_id} was replaced, and ended with {code}")
-            await second.leave()
+            ended, stays = await _first_to_end(first, second)
+            if ended != CloseCode.REPLACED and self.stage.weather.fair(began):
+                self.stage.tally.fault(f"{client_id} came twice, and was ended with {ended}")
+            if stays is first:
+                self.stage.tally.counts[BACKWARDS] += 1
+            await stays.leave()
+
+
+async def _first_to_end(first: Peer, second: Peer) -> tuple[int, Peer]:
+    """How one of two ended, and the other one."""
+    ends = {asyncio.create_task(peer.ended()): peer for peer in (first, second)}
+    try:
+        done, _ = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in ends:
+            task.cancel()
+        await asyncio.gather(*ends, return_exceptions=True)
+    over = done.pop()
+    return over.result(), second if ends[over] is first else first

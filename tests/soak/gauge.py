@@ -35,7 +35,7 @@ class Reading:
 
     Attributes:
         role: what it is: "server", "parent", "worker 1".
-        chain: which cold start it goes back to; processes of a chain took over from each other.
+        chain: which cold start of its role it goes back to; processes of a chain took over from each other.
         pid: which process it is.
         memory: resident, in bytes.
         files: open descriptors beside one for each connection.

@@ -100,7 +100,7 @@ class Ledger:
         if place and self._order[place - 1][0] == found and place > at:
             self._next[witness] = place
             return f"witness {witness} missed {place - 1 - at} messages before {found}"
-        if place <= at:
+        if found in self._data:
             return f"witness {witness} got {found} again, or too late"
         return f"witness {witness} got {found}, which others did not"
 

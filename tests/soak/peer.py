@@ -48,6 +48,10 @@ class Peer:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.hang_up()
+
+    def hang_up(self) -> None:
+        """At once."""
         self._writer.transport.abort()
 
     async def join(self, client_id: str) -> None:
@@ -111,9 +115,9 @@ class Peer:
 
     def reset(self) -> None:
         """Hang up with a reset instead of an end."""
-        sock = self._writer.get_extra_info("socket")
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-        self._writer.transport.abort()
+        if sock := self._writer.get_extra_info("socket"):  # else it is gone already
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        self.hang_up()
 
     async def _frame(self) -> tuple[int, bytes]:
         first, size = await self._reader.readexactly(2)

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 ROUND = 20.0
-"""Seconds of abuse between two checkpoints: a slow head is given up after 10 s, a silent peer after 8 s, so
+"""Seconds of abuse between two checkpoints: a slow head is given up after 10 s, a silent peer after 12 s, so
 that each of them is seen through."""
 
 HISTORY = 5000
@@ -22,8 +22,9 @@ lets wait whose machine is busy for some seconds."""
 MAX_CONNECTIONS = 200
 """Clients of a process: few enough for a crowd to reach."""
 
-PING = 4
-"""Seconds of silence, and as many for the answer: a silent peer is cut within one round."""
+PING = 6
+"""Seconds of silence, and as many for the answer: a silent peer is cut within one round, and a stalled one is
+not before its queue is full."""
 
 
 class Change(StrEnum):
@@ -39,7 +40,8 @@ class Plan:
     """Lengths are in seconds, `rate` in messages a second.
 
     The processes of the first and of the last third of the rounds live through all of them, so that growth
-    has time to show; in between each round has a change. In any round a drain may begin and be cancelled.
+    has time to show; in between each round has a change. Where there is none, a drain begins and is
+    cancelled.
     """
 
     seconds: float = 600.0
@@ -65,7 +67,7 @@ class Plan:
     @property
     def window(self) -> float:
         """Over which clients leave a drain: `--reconnect-window`."""
-        return min(5.0, self.round_s / 4)
+        return min(5.0, max(1.0, self.round_s / 4))
 
     def change(self, number: int) -> Change | None:
         """What happens in a round, of which the first one has the number 0."""

@@ -33,7 +33,6 @@ class Site:
         port: kept for this run, also while no server has it.
         token: of the control routes.
         folder: the runtime folder.
-        cold: how many servers were started there, each of which took over nothing from the one before.
     """
 
     def __init__(self, plan: Plan, command: Sequence[str] = WSCTL) -> None:
@@ -41,7 +40,6 @@ class Site:
         self._command = command
         self._stack = ExitStack()
         self.token = secrets.token_hex(8)
-        self.cold = 0
         self.server: Generations
         self._flags: tuple[str, ...] = ()
 
@@ -74,11 +72,11 @@ class Site:
             *self._flags,
             environ=self._environ(),
             command=(*self._command, "serve", "--port", str(self.port)),
+            deadline=PATIENCE,
             start_new_session=True,  # Ctrl-C means this run, which ends its servers itself
         )
         self.server = Generations(process)
         self._stack.callback(self.server.kill)
-        self.cold += 1
 
     def upgrade(self) -> dict[str, Any]:
         """`wsctl upgrade`, to its end and that of the old process."""

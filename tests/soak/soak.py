@@ -4,7 +4,6 @@ import asyncio
 import random
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any
 
 from tests.soak.abuser import Abuser
@@ -12,10 +11,10 @@ from tests.soak.actor import Actor, Stage, perform
 from tests.soak.churner import Churner
 from tests.soak.flooder import Flooder
 from tests.soak.fodder import fill
-from tests.soak.gauge import Reading, read, use
 from tests.soak.knocker import Crowd, Knocker, Loris
 from tests.soak.logbook import Logbook
-from tests.soak.operator import Operator
+from tests.soak.meter import Meter
+from tests.soak.operations import Operator
 from tests.soak.plan import Plan
 from tests.soak.publisher import Publisher
 from tests.soak.resetter import Mute, Resetter
@@ -58,9 +57,9 @@ class Soak:
             fill=self._fill,
         )
         self._actors = [actor(self._stage, random.Random(rng.random())) for actor in ACTORS]
-        self._readings: list[Reading] = []
-        self._peaks = {"memory": 0, "files": 0}
+        self._meter = Meter(site)
         self._began = time.monotonic()
+        self._told = 0
 
     async def run(self) -> Outcome:
         """To the end, or to the first thing after which there is no going on."""
@@ -111,23 +110,18 @@ class Soak:
         await self._until(lambda: self._stage.told, "the log tells how each client ended")
         self._tally.blame(self._stage.settle())
         self._tally.blame(self._witnesses.settle())
-        found = await asyncio.to_thread(self._measure)
-        self._readings += found
+        found = await asyncio.to_thread(self._meter.measure, self._operator.upgraded())
         told = ", ".join(f"{r.role} {r.memory >> 20} MiB, {r.files} files, {r.tasks} tasks" for r in found)
-        self._note(f"round {number + 1} of {self._plan.rounds}: {told}; {self._tally.faulty} faults")
+        self._note(f"round {number + 1} of {self._plan.rounds}: {told}")
+        for fault in self._tally.faults[self._told :]:
+            self._note("fault: " + fault.partition("\n")[0])
+        self._told = len(self._tally.faults)
 
     async def _is_quiet(self) -> bool:
         if not self._witnesses.quiet:
             return False
         facts = await asyncio.to_thread(self._site.server.status)
-        return facts["connections"] == self._plan.clients and facts["closing"] == 0
-
-    def _measure(self) -> list[Reading]:
-        site = self._site
-        rows = site.workers()
-        speaker = "parent" if rows else "server"
-        each = [(speaker, site.pid), *((f"worker {row['number']}", row["pid"]) for row in rows)]
-        return [read(role, site.cold, pid, lambda pid=pid: site.server.status(pid)) for role, pid in each]
+        return bool(facts["connections"] == self._plan.clients and facts["closing"] == 0)
 
     async def _until(self, seen: Callable[[], Any], what: str) -> None:
         """Look until it is so; that it is not is a fault, and no reason to stop."""
@@ -144,10 +138,7 @@ class Soak:
         """Once a second: the log, and what is in use under abuse."""
         while True:
             self._read_log()
-            with suppress(OSError):
-                now = use(self._site.pid)
-                self._peaks["memory"] = max(self._peaks["memory"], now.memory)
-                self._peaks["files"] = max(self._peaks["files"], now.files)
+            self._meter.look()
             await asyncio.sleep(1)
 
     def _read_log(self) -> None:
@@ -172,7 +163,7 @@ class Soak:
         }
         seconds = time.monotonic() - self._began
         latency = self._witnesses.latency.quantiles()
-        return Outcome(self._plan, seconds, self._tally, self._readings, self._peaks, latency)
+        return Outcome(self._plan, seconds, self._tally, self._meter.readings, self._meter.peaks, latency)
 
     def _note(self, text: str) -> None:
         self._say(f"{time.monotonic() - self._began:7.1f} s  {text.rstrip()}")

@@ -30,3 +30,5 @@ class Staller(Actor):
             if known and 0 in got:
                 return
             known = known or 1 in got
+            if None in got:  # a store that is slow: the ping may be missed before the queue is full
+                self.stage.curtain(client_id)

@@ -9,7 +9,7 @@ from typing import Any
 from tests.soak.ledger import Ledger
 from tests.soak.tally import Tally
 from tests.soak.weather import Weather
-from wsctl.client.events import Closed, Event, Failed, Moved, Opened, Received, Refused
+from wsctl.client.events import Closed, Degraded, Event, Failed, Moved, Opened, Received, Refused, Restored
 from wsctl.client.latency import Latency
 from wsctl.client.session import NotConnected, Session
 from wsctl.client.target import Target
@@ -104,6 +104,10 @@ class Witnesses:
         match event:
             case Opened():
                 self._open(number, event)
+            case Restored(welcome):
+                self._tell_of_loss(number, welcome, event.recovered)
+            case Degraded():
+                self._unconfirmed(number)
             case Received(frame):
                 self._receive(number, frame)
             case Closed(code, reason):
@@ -120,13 +124,18 @@ class Witnesses:
         counts["witnesses: opened"] += 1
         self.connected.add(number)
         self._opened[number] = time.monotonic()
-        if event.recovered:
-            counts["witnesses: resumed"] += 1
-        elif event.gap:
-            counts["witnesses: told of a loss"] += 1
-            self.ledger.lose(number, event.welcome["id"])
-            if not self._weather.forgets:
-                self._tally.fault(f"witness {number} was told of a loss: {event.welcome}")
+        if event.resumed:
+            self._tell_of_loss(number, event.welcome, event.recovered)
+
+    def _tell_of_loss(self, number: int, welcome: dict[str, Any], recovered: bool) -> None:
+        """Or that there is none."""
+        if recovered:
+            self._tally.counts["witnesses: resumed"] += 1
+            return
+        self._tally.counts["witnesses: told of a loss"] += 1
+        self.ledger.lose(number, welcome["id"])
+        if not self._weather.forgets:
+            self._tally.fault(f"witness {number} was told of a loss: {welcome}")
 
     def _receive(self, number: int, frame: dict[str, Any]) -> None:
         match frame:
@@ -134,6 +143,8 @@ class Witnesses:
                 self._tally.fault(f"witness {number} got what was said to {frame['to']}")
             case {"type": "message", "id": str(message), "data": data}:
                 self._heard(number, message, data)
+            case {"type": "error", "code": "degraded"}:
+                self._unconfirmed(number)
             case {"type": "error"}:
                 self._tally.fault(f"witness {number} was told: {frame}")
 
@@ -157,6 +168,16 @@ class Witnesses:
     def _lose(self, number: int, how: str) -> None:
         self._tally.counts[f"witnesses: {how}"] += 1
         self.connected.discard(number)
+        self._forget(number)
+
+    def _unconfirmed(self, number: int) -> None:
+        """A shared store was slow to confirm something that it said, and may still deliver it. Nobody is told
+        that a message arrived which then does not."""
+        self._tally.counts["witnesses: told that the store is slow"] += 1
+        self._forget(number)
+
+    def _forget(self, number: int) -> None:
+        """What it has said may not have arrived."""
         for text in [text for text, speaker in self._said.items() if speaker == number]:
             del self._said[text]
             self._tally.counts["witnesses: said without knowing whether it arrived"] += 1

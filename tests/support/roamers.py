@@ -158,6 +158,8 @@ class Roamer(asyncio.Protocol):
             if not found:
                 return
             if b" 101 " not in head:
+                if self.transport:
+                    self.transport.close()  # a proxy may keep it open
                 return
             self._head, data = None, rest
         if not self._rest and self.roamers.stream.startswith(data, self.seen):

@@ -39,6 +39,7 @@ class ServerProcess:
         environ: Mapping[str, str],
         command: Sequence[str] = (*WSCTL, "serve", "--port", "0"),
         serving: str = r"serving.* \"?url(?:=|\": \")([^\s\"]+)",
+        deadline: float = DEADLINE,
         **popen: Any,
     ) -> "ServerProcess":
         """Start it and wait until it says where it serves."""
@@ -54,7 +55,7 @@ class ServerProcess:
         )
         server = cls(process, environ)
         try:
-            server.url = server.wait_for_line(serving).group(1)
+            server.url = server.wait_for_line(serving, deadline).group(1)
         except BaseException:
             server.kill()
             raise
@@ -119,14 +120,14 @@ class ServerProcess:
         connection.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         connection.sock.settimeout(deadline)
         connection.sock.connect(os.path.join(self.environ["WSCTL_RUNTIME_DIR"], f"{self.pid}.sock"))
-        return _ask(connection, method, path, body, headers or {})
+        return ask(connection, method, path, body, headers or {})
 
     def http(
         self, method: str, path: str, body: object = None, headers: Mapping[str, str] | None = None
     ) -> tuple[int, Any]:
         """A request to the port clients reach."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=DEADLINE)
-        return _ask(connection, method, path, body, headers or {})
+        return ask(connection, method, path, body, headers or {})
 
     def status(self) -> dict[str, Any]:
         """What `wsctl status` reads."""
@@ -142,7 +143,7 @@ class ServerProcess:
                 self._news.notify_all()
 
 
-def _ask(
+def ask(
     connection: http.client.HTTPConnection, method: str, path: str, body: object, headers: Mapping[str, str]
 ) -> tuple[int, Any]:
     try:

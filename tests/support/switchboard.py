@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 from pathlib import Path
@@ -12,6 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 from websockets.asyncio.server import ServerConnection
 from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
+from websockets.typing import Subprotocol
 
 import wsctl.server.page
 from tests.support import frames
@@ -30,6 +31,12 @@ class Line:
         self.connection = connection
         assert connection.request
         self.path = connection.request.path
+
+    @property
+    def offered(self) -> str | None:
+        """The subprotocols that the client can speak."""
+        assert self.connection.request
+        return self.connection.request.headers.get("Sec-WebSocket-Protocol")
 
     @property
     def since(self) -> str | None:
@@ -76,7 +83,7 @@ class Switchboard:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator["Switchboard"]:
-        async with serving(self._take, self._answer) as target:
+        async with serving(self._take, self._answer, select_subprotocol=_ours) as target:
             assert target.url
             self.url = target.url
             yield self
@@ -102,6 +109,11 @@ class Switchboard:
             case "/wsctl.js":
                 return _ok("text/javascript", MODULE.read_bytes())
         return refusing(503)(connection, request) if self.full else None
+
+
+def _ours(_connection: ServerConnection, offered: Sequence[Subprotocol]) -> Subprotocol | None:
+    """As a wsctl server chooses; a browser that offers any wants one chosen."""
+    return Subprotocol("wsctl") if "wsctl" in offered else None
 
 
 def _ok(kind: str, body: bytes) -> Response:

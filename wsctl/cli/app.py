@@ -13,6 +13,7 @@ from wsctl.cli.broadcast import broadcast
 from wsctl.cli.check import check
 from wsctl.cli.client import client
 from wsctl.cli.completions import completions
+from wsctl.cli.docs import docs
 from wsctl.cli.drain import drain
 from wsctl.cli.generate import generate
 from wsctl.cli.serve import serve
@@ -58,7 +59,7 @@ def options(
     """WebSocket broadcasting that can be redeployed at noon."""
 
 
-for command in (
+COMMANDS = (
     serve,
     check,
     client,
@@ -69,8 +70,11 @@ for command in (
     stress,
     token,
     generate,
+    docs,
     completions,
-):
+)
+
+for command in COMMANDS:
     app.command()(command)
 
 

@@ -14,7 +14,7 @@ from wsctl.cli.options import parser, settings_from, with_settings
 from wsctl.cli.recipes import RECIPES, made
 from wsctl.cli.recipes.nginx import upstream
 from wsctl.cli.recipes.place import Place
-from wsctl.cli.recipes.words import flags, redis_without_password
+from wsctl.cli.recipes.words import asked
 from wsctl.errors import UsageError, WsctlError
 from wsctl.settings import choice
 
@@ -99,9 +99,7 @@ def _only(kind: str, family: str, name: str, texts: Sequence[str]) -> list[str]:
 
 def _made_by(kind: str, settings: "Settings", extra: list[str]) -> str:
     """The command again, whatever came from the environment in it, and without what is secret."""
-    url = redis_without_password(settings)
-    shown = [*flags(settings), *([f"--redis={url}"] if url else []), *extra]
-    return shlex.join(["wsctl", "generate", kind, *shown])
+    return shlex.join(["wsctl", "generate", kind, *asked(settings), *extra])
 
 
 def _write(path: Path, text: str, *, force: bool) -> None:

@@ -197,7 +197,7 @@ class ConnectionManager:
             connection.close(code, reason, Ending.FORCED)
 
     def backlog(self) -> Backlog:
-        """What waits for active clients. Those for whom nothing waits are not looked at, and cost nothing."""
+        """What waits for active clients. Who is written to directly has nothing waiting: nobody looks."""
         waiting = [connection.waiting for connection in self._fanout.rest]
         return Backlog(sum(map(bool, waiting)), sum(waiting), max(waiting, default=0))
 

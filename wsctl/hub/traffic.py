@@ -8,10 +8,11 @@ from wsctl.hub.connection import Ending
 from wsctl.hub.durations import Durations
 
 OTHER = 0
-"""Stands for every close code that wsctl has no name for: a peer may invent a thousand of them, and each
-would be a time series for ever."""
+"""Stands for every close code that is neither registered nor wsctl's own: a peer may invent two thousand of
+them, and each would be a time series for ever."""
 
-_KNOWN = frozenset(CloseCode)
+KNOWN = frozenset({*range(1000, 1016), *CloseCode})
+"""The codes that are counted apart: ours, and those which RFC 6455 section 7.4.1 and IANA have registered."""
 
 
 class Backlog(NamedTuple):
@@ -43,5 +44,5 @@ class Traffic:
 
     def ended(self, code: int, ending: Ending) -> None:
         """A stay is over."""
-        self.closed[code if code in _KNOWN else OTHER] += 1
+        self.closed[code if code in KNOWN else OTHER] += 1
         self.cut_slow += code == CloseCode.TRY_AGAIN_LATER and ending is Ending.EVICTED

@@ -33,10 +33,14 @@ def own_listeners() -> list[str] | None:
     found = []
     listens = False
     for name in os.listdir(OWN_SOCKETS):
-        with contextlib.suppress(OSError, ValueError), socket.socket(fileno=os.dup(int(name))) as sock:
-            if sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
-                listens = True
-                found += exposed([sock])
+        with contextlib.suppress(OSError, ValueError):  # most are no sockets, and one was that of the folder
+            sock = socket.socket(fileno=int(name))
+            try:
+                if sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+                    listens = True
+                    found += exposed([sock])
+            finally:
+                sock.detach()  # it is not ours to close
     return found if listens else None
 
 

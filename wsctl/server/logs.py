@@ -106,9 +106,11 @@ class KeepSecrets(logging.Filter):
     headers and frames too."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        record.msg = without_secrets(record.msg) if isinstance(record.msg, str) else record.msg
         if isinstance(record.args, tuple):
             record.args = tuple(_harmless(value) for value in record.args)
+        told = record.getMessage()
+        if (blotted := without_secrets(told)) != told:
+            record.msg, record.args = blotted, ()
         return True
 
 

@@ -59,6 +59,17 @@ async def test_it_is_reached_over_a_unix_socket(start_store: StartStore) -> None
     await used(Store(start_store(unix=True).url, None))
 
 
+@pytest.mark.parametrize("login", LOGINS)
+async def test_a_unix_socket_may_want_a_password_too(login: tuple[str, str], start_store: StartStore) -> None:
+    store = start_store(unix=True, login=login)
+    path = store.url.partition("://")[2].rpartition("@")[2]
+    user = "" if login[0] == "default" else f"{login[0]}@"
+    await used(Store(f"unix://{user}{path}", login[1]))
+    text = await refused(Store(f"unix://{user}{path}", "tiger"))
+    assert "unix:///" in text
+    assert "tiger" not in text
+
+
 async def test_it_is_reached_over_tls(certificate: tuple[str, str], start_store: StartStore) -> None:
     store = start_store(kind="redis", certificate=certificate)
     await used(Store(f"{store.url}?ssl_ca_certs={certificate[0]}", None))

@@ -38,10 +38,10 @@ def test_a_secret_that_everybody_can_read_is_told(tmp_path: Path, mode: int, tol
     path = tmp_path / "secret"
     path.touch()
     path.chmod(mode)
-    for found in (secret_files({"WSCTL_TOKEN_FILE": str(path)}, None), secret_files({}, str(path))):
+    for found in (secret_files({"WSCTL_TOKEN_FILE": str(path)}, {}), secret_files({}, {"--key": str(path)})):
         assert len(found) == told
         assert all(each.fix == f"chmod 600 {path}" for each in found)
 
 
 def test_a_secret_that_is_not_there_is_somebody_else_s_to_tell(tmp_path: Path) -> None:
-    assert secret_files({"WSCTL_TOKEN_FILE": str(tmp_path / "none")}, None) == []
+    assert secret_files({"WSCTL_TOKEN_FILE": str(tmp_path / "none")}, {"--key": None}) == []

@@ -56,18 +56,18 @@ async def test_one_phase_is_on(make_server: MakeServer) -> None:
 
 async def test_closes_are_counted_by_code_and_those_of_peers_under_other(make_server: MakeServer) -> None:
     server = make_server()
-    for code in (1000, 1001, 3999, 4999):
+    for code in (1000, 1001, 1011, 3999, 4999):
         _, transport = server.join(f"c{code}")
         transport.protocol.data_received(closing(code))
     server.join("twice")
     server.join("twice")
     scrape = seen(server.node)
-    closed = {code: scrape("wsctl_connections_closed_total", code=code) for code in ("1000", "1001", "4501")}
-    assert closed == {"1000": 1, "1001": 1, "4501": 1}
+    closed = {code: scrape("wsctl_connections_closed_total", code=code) for code in ("1000", "1011", "4501")}
+    assert closed == {"1000": 1, "1011": 1, "4501": 1}
     assert scrape("wsctl_connections_closed_total", code="other") == 2
     assert scrape("wsctl_connections_closed_total", code="1012") == 0
     assert scrape("wsctl_connections_closed_total", code="3999") is None
-    assert scrape("wsctl_connections_opened_total") == 6
+    assert scrape("wsctl_connections_opened_total") == 7
 
 
 async def test_the_outbox_is_what_waits_and_a_slow_client_is_counted(make_server: MakeServer) -> None:

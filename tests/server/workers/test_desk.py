@@ -10,6 +10,7 @@ import pytest
 from tests.support.fake_worker import FakeWorker
 from tests.support.team import PID, House, draining, house
 from wsctl.lifecycle.workers import Reply
+from wsctl.server.metrics import family
 from wsctl.server.workers.desk import FRESH
 
 pytestmark = pytest.mark.anyio
@@ -51,6 +52,22 @@ async def test_the_clients_of_all_are_listed_oldest_first() -> None:
         ]
         reply = await answered(here, "GET", "/api/status?clients=true", rows)
         assert [row["client_id"] for row in reply.body["clients"]] == ["b", "a"]
+
+
+async def test_the_metrics_are_of_those_who_answer_and_say_who_does_not() -> None:
+    async with house(3) as here:
+        one, other, _ = await here.serving()
+        here.now += FRESH + 1
+        for worker in (one, other):
+            worker.reports(connections=1)
+        await here.until(lambda: here.desk.facts()["connections"] == 2)
+        asking = asyncio.create_task(here.desk.answer("GET", "/api/metrics", b""))
+        answer = family.told([family.gauge("wsctl_connections", "Clients.", 1)])
+        one.answers(await one.asked("GET", "/api/metrics"), 200, **answer)
+        other.answers(await other.asked("GET", "/api/metrics"), 503, error={"code": "closing"})
+        up, connections = family.read((await asking).body)
+        assert [(s.labels["worker"], s.value) for s in up.samples] == [("1", 1), ("2", 0), ("3", 0)]
+        assert [(s.labels, s.value) for s in connections.samples] == [({"worker": "1"}, 1)]
 
 
 async def test_a_broadcast_counts_the_clients_of_all() -> None:

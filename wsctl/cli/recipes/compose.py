@@ -3,12 +3,22 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
+from wsctl import __version__
 from wsctl.cli.recipes import containers, nginx
 from wsctl.cli.recipes.blanks import filled, template
 from wsctl.cli.recipes.containers import SECRETS, about, contained
 from wsctl.cli.recipes.place import Place
-from wsctl.cli.recipes.quoting import check_writable, dollars, json_word
-from wsctl.cli.recipes.words import environment, flags, open_files, secret_names
+from wsctl.cli.recipes.quoting import dollars, json_word
+from wsctl.cli.recipes.words import (
+    FILES,
+    environment,
+    grace,
+    named_files,
+    open_files,
+    package,
+    secret_names,
+    with_files,
+)
 from wsctl.settings import Settings, variable
 
 NODES = ("node-1", "node-2")
@@ -47,7 +57,7 @@ def values(settings: Settings, place: Place) -> Mapping[str, str]:
     return about(node, place) | {
         "notes": _notes(secrets),
         "dockerfile": dollars(_body("Dockerfile.txt", _image(node, place))),
-        "command": "\n".join(f"- {_word(each)}" for each in ["serve", *flags(_with_tls(node))]),
+        "command": "\n".join(f"- {_word(each)}" for each in ["serve", *with_files(node, _inside)]),
         "environment": "\n".join(f"{name}: {_word(text)}" for name, text in _variables(node, secrets)),
         "secrets": f"secrets: [{', '.join(secrets)}]" if secrets else "",
         "files": str(files),
@@ -71,7 +81,11 @@ def _body(name: str, blanks: Mapping[str, str]) -> str:
 
 def _image(node: Settings, place: Place) -> Mapping[str, str]:
     # What the nodes are told is in their command and environment; Redis is what the extra is for.
-    return {**containers.dockerfile(Settings(port=node.port, redis=_OWN), place), "environment": ""}
+    return {
+        **containers.dockerfile(Settings(port=node.port, redis=_OWN), place),
+        "environment": "",
+        "package": package(node, __version__),
+    }
 
 
 def _proxy(node: Settings) -> Mapping[str, str]:
@@ -81,27 +95,18 @@ def _proxy(node: Settings) -> Mapping[str, str]:
 
 def _secrets(node: Settings) -> dict[str, str]:
     """File by name of the secret."""
-    found = {name: f"./{name}" for name in secret_names(node)}
-    for name in _TLS:
-        path = getattr(node, name)
-        if path:
-            check_writable(name, path)
-            found[name] = path
-    return found
+    return {name: f"./{name}" for name in secret_names(node)} | named_files(node)
 
 
-_TLS = ("ssl_certfile", "ssl_keyfile")
-
-
-def _with_tls(node: Settings) -> Settings:
-    cert, key = (f"{SECRETS}/{name}" if getattr(node, name) else None for name in _TLS)
-    return replace(node, ssl_certfile=cert, ssl_keyfile=key)
+def _inside(name: str) -> str:
+    return f"{SECRETS}/{name}"
 
 
 def _variables(node: Settings, secrets: Iterable[str]) -> Iterable[tuple[str, str]]:
     yield from environment(node).items()
+    yield variable("stop_timeout"), str(grace(node))
     for name in secrets:
-        if name not in _TLS:
+        if name not in FILES:
             yield f"{variable(name)}_FILE", f"{SECRETS}/{name}"
 
 

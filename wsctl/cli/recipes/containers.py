@@ -7,7 +7,7 @@ from ipaddress import ip_address
 from wsctl import __version__
 from wsctl.cli.recipes.place import Place, need_port
 from wsctl.cli.recipes.quoting import env_word, json_word
-from wsctl.cli.recipes.words import MARGIN, environment, flags, grace, secret_names
+from wsctl.cli.recipes.words import MARGIN, environment, flags, grace, package, secret_names
 from wsctl.settings import Settings, variable
 
 SECRETS = "/run/secrets"
@@ -48,7 +48,7 @@ def dockerfile(settings: Settings, place: Place) -> Mapping[str, str]:
     """An image of this version."""
     inside = contained(settings, "docker")
     return about(inside, place) | {
-        "package": f"wsctl{'[redis]' if settings.redis else ''}=={__version__}",
+        "package": package(settings, __version__),
         "environment": "\n".join(
             f"ENV {name}={env_word(text)}" for name, text in environment(inside).items()
         ),

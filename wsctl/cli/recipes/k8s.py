@@ -1,14 +1,13 @@
 """Deployment, Service and PodDisruptionBudget for Kubernetes."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 
 from wsctl.cli.recipes.containers import about, contained
 from wsctl.cli.recipes.nginx import NEVER
 from wsctl.cli.recipes.place import Place
 from wsctl.cli.recipes.quoting import dollars, json_word
 from wsctl.cli.recipes.systemd import PRIVILEGED_PORTS
-from wsctl.cli.recipes.words import environment, flags, grace, idle_timeout, secret_names
+from wsctl.cli.recipes.words import environment, grace, idle_timeout, secret_names, with_files
 from wsctl.settings import Settings, variable
 
 LAG = 10.0
@@ -32,24 +31,24 @@ _NO_PRE_STOP = "# No preStop: --drain-delay keeps the pod open, but not ready, u
 _ALONE = """# One pod: more need --redis, to share messages. Even so a deploy has two for a while, and who
 # resumes at the new one is told that something may be missing."""
 
-_TLS = "/etc/wsctl/tls"
+_TLS, _KEYS = "/etc/wsctl/tls", "/etc/wsctl/keys"
 
 
 def values(settings: Settings, place: Place) -> Mapping[str, str]:
     """The settings are in the arguments, the secrets in a Secret."""
-    inside = contained(settings, "k8s")
+    inside, volumes = contained(settings, "k8s"), list(_volumes(settings))
     return about(inside, place) | {
         "notes": _notes(settings),
-        "secret_flags": "".join(f" --from-file={n}=FILE" for n in secret_names(settings) if n != "token"),
+        "secret_flags": _secret_flags(settings),
         "replicas": "replicas: 2" if settings.redis else f"{_ALONE}\nreplicas: 1",
         "sysctls": _sysctls(settings),
-        "command": "\n".join(f"- {_word(each)}" for each in ["serve", *flags(_with_tls(inside))]),
+        "command": "\n".join(f"- {_word(each)}" for each in ["serve", *with_files(inside, _inside)]),
         "environment": "\n".join(_environment(settings)),
         "scheme": "HTTPS" if settings.ssl_certfile else "HTTP",
         "stop": _PRE_STOP if settings.drain_delay < LAG else _NO_PRE_STOP,
         "memory": str(BASE_MEMORY + (settings.history_bytes >> 20)),
-        "mounts": f"- {{name: tls, mountPath: {_TLS}, readOnly: true}}" if settings.ssl_certfile else "",
-        "volumes": "- {name: tls, secret: {secretName: wsctl-tls}}" if settings.ssl_certfile else "",
+        "mounts": "\n".join(f"- {{name: {n}, mountPath: {at}, readOnly: true}}" for n, at, _ in volumes),
+        "volumes": "\n".join(f"- {{name: {n}, secret: {source}}}" for n, _, source in volumes),
         "ingress": _ingress(settings),
         "service_port": "443" if settings.ssl_certfile else "80",
         "scale_down": str(min(grace(settings), LONGEST_POLICY)),
@@ -60,11 +59,22 @@ def _word(text: str) -> str:
     return json_word(dollars(text))
 
 
-def _with_tls(settings: Settings) -> Settings:
-    """The certificate as a Secret of type kubernetes.io/tls has it."""
-    if not settings.ssl_certfile:
-        return settings
-    return replace(settings, ssl_certfile=f"{_TLS}/tls.crt", ssl_keyfile=f"{_TLS}/tls.key")
+def _inside(name: str) -> str:
+    """A certificate is where a Secret of type kubernetes.io/tls has it."""
+    return {"ssl_certfile": f"{_TLS}/tls.crt", "ssl_keyfile": f"{_TLS}/tls.key"}.get(name, f"{_KEYS}/{name}")
+
+
+def _volumes(settings: Settings) -> Iterable[tuple[str, str, str]]:
+    """Name, folder and source of those that a Secret fills."""
+    if settings.ssl_certfile:
+        yield "tls", _TLS, "{secretName: wsctl-tls}"
+    if settings.jwt_key:
+        yield "keys", _KEYS, "{secretName: wsctl, items: [{key: jwt_key, path: jwt_key}]}"
+
+
+def _secret_flags(settings: Settings) -> str:
+    names = [*secret_names(settings), *(["jwt_key"] if settings.jwt_key else [])]
+    return "".join(f" --from-file={name}=FILE" for name in names if name != "token")
 
 
 def _notes(settings: Settings) -> str:
@@ -81,6 +91,8 @@ def _notes(settings: Settings) -> str:
 def _environment(settings: Settings) -> Iterable[str]:
     for name, text in environment(settings).items():
         yield f"- {{name: {name}, value: {_word(text)}}}"
+    before = LAG if settings.drain_delay < LAG else 0
+    yield f'- {{name: {variable("stop_timeout")}, value: "{max(0, grace(settings) - before):g}"}}'
     given = secret_names(settings)
     for name in dict.fromkeys([*given, "token"]):
         key = f"name: wsctl, key: {name}" + ("" if name in given else ", optional: true")

@@ -12,9 +12,9 @@ from wsctl.settings import Settings, port_number
 NEVER = "7d"
 """Silence that is allowed where nobody pings: a proxy has to have some limit."""
 
-ASIDE = "max_fails=1 fail_timeout=2s"
-"""Who fails is left out that long. Short, because it costs little to ask one that refuses, and when all have
-failed nobody is asked until then."""
+ALWAYS_ASKED = "max_fails=0"
+"""nginx forgives a server that has failed when a request to it has ended well, and lets one in each
+`fail_timeout` until then. A WebSocket ends after hours, so one that is back would get hardly any clients."""
 
 _HOST = re.compile(r"(?P<host>[A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\])(?::(?P<port>[0-9]+))?")
 
@@ -51,7 +51,7 @@ def site(settings: Settings, servers: Sequence[str], options: str) -> dict[str, 
     prefix, scheme = f"/{root}/" if root else "/", "https" if settings.ssl_certfile else "http"
     return {
         "version": __version__,
-        "servers": "\n".join(f"server {nginx_word(each)} {ASIDE}{options};" for each in servers),
+        "servers": "\n".join(f"server {nginx_word(each)} {ALWAYS_ASKED}{options};" for each in servers),
         "scheme": scheme,
         # The server adds its root path itself: a path of its own takes the place of the prefix.
         "target": f"{scheme}://wsctl/" if root else f"{scheme}://wsctl",

@@ -9,9 +9,9 @@ from pathlib import PurePosixPath
 from wsctl import __version__
 from wsctl.cli.recipes.place import Place, need_port
 from wsctl.cli.recipes.quoting import check_writable, command_word, unit_path, unit_word
-from wsctl.cli.recipes.words import MARGIN, environment, flags, grace, open_files, secret_names
+from wsctl.cli.recipes.words import MARGIN, environment, flags, grace, named_files, open_files, secret_names
 from wsctl.errors import UsageError
-from wsctl.settings import Settings, variable
+from wsctl.settings import Settings, flag, variable
 
 PRIVILEGED_PORTS = 1024
 """Ports below it need a capability (ip_unprivileged_port_start)."""
@@ -84,20 +84,17 @@ _IN_HOME = "# The service's user may be kept out of this home: better install ws
 
 
 def _program(place: Place) -> str:
-    # No $ is replaced in the name of the program.
+    if set(place.program) & set("\"'\\"):
+        raise UsageError(f"{place.program}: systemd takes no quotes or backslashes in the path of a program")
+    # No $ is replaced in it.
     return command_word(place.program).replace("$$", "$")
 
 
 def _command(settings: Settings, place: Place, more: list[str]) -> str:
-    kept = replace(settings, ssl_certfile=None, ssl_keyfile=None)
-    words = [_program(place), "serve", *map(command_word, flags(kept)), *more]
-    words += [f"--{name.replace('_', '-')}=%d/{name}" for name, _ in _tls(settings)]
-    return " ".join(words[:2]) + "".join(f" \\\n  {word}" for word in words[2:])
-
-
-def _tls(settings: Settings) -> list[tuple[str, str]]:
-    given = {"ssl_certfile": settings.ssl_certfile, "ssl_keyfile": settings.ssl_keyfile}
-    return [(name, path) for name, path in given.items() if path]
+    files = named_files(settings)
+    given = [word for word in flags(settings) if not word.startswith(tuple(f"{flag(n)}=" for n in files))]
+    words = [*map(command_word, given), *more, *(f"{flag(name)}=%d/{name}" for name in files)]
+    return f"{_program(place)} serve" + "".join(f" \\\n  {word}" for word in words)
 
 
 def _environment(settings: Settings) -> str:
@@ -109,8 +106,7 @@ def _credentials(settings: Settings) -> str:
     given = secret_names(settings)
     lines = [line for name in given for line in _secret(name)]
     lines += [f"# {line}" for line in _secret("token") if "token" not in given]
-    for name, path in _tls(settings):
-        check_writable(name, path)
+    for name, path in named_files(settings).items():
         lines.append(f"LoadCredential={name}:{unit_path(str(PurePosixPath('/') / path))}")
     return "\n".join(lines)
 

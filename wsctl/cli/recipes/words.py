@@ -1,7 +1,7 @@
 """Settings as a person would give them: the flags and variables that differ from their defaults."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import Field, fields
 from decimal import Decimal
 from typing import Any
@@ -23,14 +23,31 @@ NO_LIMIT = 1 << 20
 """Descriptors for any number of clients: the most that Linux grants unless told otherwise (fs.nr_open)."""
 
 
+FILES = ("ssl_certfile", "ssl_keyfile", "jwt_key")
+"""The settings that name a file, which is somewhere else where the server runs."""
+
+_APART = ("redis", "stop_timeout")
+"""What is no flag in a file: others can read a command line, and how long it waits the platform says."""
+
+
+def asked(settings: Settings) -> list[str]:
+    """The words with which a person asks for these settings, secrets left out."""
+    url, wait = redis_without_password(settings), settings.stop_timeout
+    return [
+        *flags(settings),
+        *([f"--redis={url}"] if url else []),
+        *([f"--stop-timeout={_number(wait)}"] if wait is not None else []),
+    ]
+
+
 def flags(settings: Settings) -> list[str]:
-    """One word for each setting that differs from its default. The URL of a Redis is not among them, for
-    others can read a command line: see `environment`.
+    """One word for each setting that differs from its default. The URL of a Redis is not among them: see
+    `environment`; nor is `--stop-timeout`: see `grace`.
 
     Raises:
         UsageError: a value cannot be written into any of the files.
     """
-    words = [word for field in FLAGS if field.name != "redis" for word in _words(settings, field)]
+    words = [word for field in FLAGS if field.name not in _APART for word in _words(settings, field)]
     for word in words:
         check_writable(word.partition("=")[0], word)
     return words
@@ -81,10 +98,12 @@ def redis_without_password(settings: Settings) -> str | None:
         )
     kept = [(name, value) for name, value in options if name != "password"]
     login, _, place = parts.netloc.rpartition("@")
-    user = login.partition(":")[0]
-    netloc = f"{user}@{place}" if user else place
-    query = parts.query if kept == options else urlencode(kept)
-    return urlunsplit(parts._replace(netloc=netloc, query=query))
+    user, colon, _ = login.partition(":")
+    if kept == options and not colon:
+        return settings.redis
+    rest = urlunsplit(("", "", parts.path, urlencode(kept), parts.fragment))
+    # By hand, for urlunsplit() would leave out the // of a unix:///PATH.
+    return f"{parts.scheme}://{f'{user}@' if user else ''}{place}{rest}"
 
 
 def secret_names(settings: Settings) -> list[str]:
@@ -92,11 +111,35 @@ def secret_names(settings: Settings) -> list[str]:
     given = {f.name for f in fields(Settings) if "parse" not in f.metadata and getattr(settings, f.name)}
     if settings.redis and redis_without_password(settings) != settings.redis:
         given.add("redis_password")
+    if settings.auth == "token":
+        given.add("client_token")
     return [f.name for f in fields(Settings) if f.name in given]
 
 
+def named_files(settings: Settings) -> dict[str, str]:
+    """The path of each file that the settings name.
+
+    Raises:
+        UsageError: a path cannot be written into any of the files.
+    """
+    found = {name: path for name in FILES if (path := getattr(settings, name))}
+    for name, path in found.items():
+        check_writable(flag(name), path)
+    return found
+
+
+def with_files(settings: Settings, place: Callable[[str], str]) -> list[str]:
+    """`flags`, with each file where `place` says by the name of its setting."""
+    moved = {name: f"{flag(name)}={place(name)}" for name in named_files(settings)}
+    kept = [word for word in flags(settings) if not word.startswith(tuple(f"{flag(n)}=" for n in FILES))]
+    return [*kept, *moved.values()]
+
+
 def grace(settings: Settings) -> int:
-    """Seconds from the signal after which nobody can still be draining."""
+    """Seconds from the signal after which a platform may kill: as long as it was said to wait, or else when
+    nobody can still be draining."""
+    if settings.stop_timeout is not None:
+        return math.ceil(settings.stop_timeout)
     return math.ceil(settings.drain_delay + settings.shutdown_timeout + MARGIN)
 
 
@@ -116,3 +159,9 @@ def idle_timeout(settings: Settings) -> int | None:
     if not settings.ping_interval:
         return None
     return max(60, math.ceil(settings.ping_interval + settings.ping_timeout + 10))
+
+
+def package(settings: Settings, version: str) -> str:
+    """What pip is to install for these settings."""
+    extras = [name for name, needed in (("jwt", settings.auth == "jwt"), ("redis", settings.redis)) if needed]
+    return f"wsctl[{','.join(extras)}]=={version}" if extras else f"wsctl=={version}"

@@ -5,7 +5,7 @@ import contextlib
 import hashlib
 from collections.abc import Iterator, Sequence
 from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit, urlunsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from wsctl.errors import CannotStart
 
@@ -111,7 +111,7 @@ class Script:
 def without_secrets(url: str) -> str:
     """The URL less user, password and options."""
     parts = urlsplit(url)
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
 @contextlib.contextmanager
@@ -157,7 +157,9 @@ def _without_password(url: str) -> str:
     parts = urlsplit(url)
     login, _, place = parts.netloc.rpartition("@")
     user = login.partition(":")[0]
-    return urlunsplit(parts._replace(netloc=f"{user}@{place}" if user else place))
+    rest = f"{parts.path}?{parts.query}" if parts.query else parts.path
+    # Not put together by urllib, which leaves out the // of a URL without a host.
+    return f"{parts.scheme}://{user}@{place}{rest}" if user else f"{parts.scheme}://{place}{rest}"
 
 
 def _behind_sentinels(url: str, options: dict[str, Any]) -> Any:

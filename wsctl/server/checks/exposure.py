@@ -10,7 +10,7 @@ from wsctl.settings import Settings
 
 NAME = "token"
 
-SECRETS = ("WSCTL_TOKEN_FILE", "WSCTL_REDIS_PASSWORD_FILE")
+SECRETS = ("WSCTL_TOKEN_FILE", "WSCTL_CLIENT_TOKEN_FILE", "WSCTL_REDIS_PASSWORD_FILE")
 
 
 def is_public(settings: Settings) -> bool:
@@ -33,13 +33,13 @@ def token(settings: Settings) -> Finding:
     return fine(NAME, "none: commands work on this machine alone")
 
 
-def secret_files(environ: Mapping[str, str], keyfile: str | None) -> list[Finding]:
-    """The files with secrets that everybody on the machine can read. What cannot be looked at is told by who
-    needs it."""
-    named = [(name, environ[name]) for name in SECRETS if environ.get(name)]
-    named += [("--ssl-keyfile", keyfile)] if keyfile else []
+def secret_files(environ: Mapping[str, str], flags: Mapping[str, str | None]) -> list[Finding]:
+    """The files with secrets that everybody on the machine can read: those that variables name, and those of
+    some flags. What cannot be looked at is told by who needs it."""
     found = []
-    for name, path in named:
+    for name, path in [*((name, environ.get(name)) for name in SECRETS), *flags.items()]:
+        if not path:
+            continue
         try:
             mode = Path(path).stat().st_mode
         except OSError:

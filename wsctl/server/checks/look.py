@@ -6,6 +6,7 @@ from wsctl.lifecycle.runtime import ServerRecord, UnusableFolder, runtime_folder
 from wsctl.server.checks import (
     certificate,
     cgroup,
+    credentials,
     descriptors,
     exposure,
     folder,
@@ -43,7 +44,9 @@ def look(settings: Settings, environ: Mapping[str, str], unit: str | None = None
     yield network.keepalive(settings.ping_interval)
     yield from filter(None, [network.readiness(settings, platform.in_kubernetes(environ))])
     yield exposure.token(settings)
-    yield from exposure.secret_files(environ, settings.ssl_keyfile)
+    yield credentials.check(settings)
+    keys = {"--ssl-keyfile": settings.ssl_keyfile, "--jwt-key": credentials.secret_key(settings)}
+    yield from exposure.secret_files(environ, keys)
     yield folder.check(runtime_folder(environ))
 
 

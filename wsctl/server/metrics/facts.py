@@ -72,8 +72,9 @@ def _connections(node: Node, facts: Facts) -> list[Family]:
 
 def _endings(node: Node) -> list[Family]:
     tally, closes = node.manager.tally, node.manager.traffic.closed
-    # Each from the start, at 0: the growth of what was not there is none.
-    closed = {str(int(code)): closes[code] for code in CloseCode} | {"other": closes[OTHER]}
+    # Ours from the start, at 0: the growth of what was not there is none.
+    codes = dict.fromkeys([*CloseCode, OTHER], 0) | closes
+    closed = {"other" if code == OTHER else str(int(code)): n for code, n in codes.items()}
     aborted = tally[Ending.ABORTED]
     forced = tally[Ending.FORCED] + aborted
     cut_slow = node.manager.traffic.cut_slow

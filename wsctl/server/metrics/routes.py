@@ -29,8 +29,8 @@ async def answer(found: Iterable[Family], request: Request) -> Response:
 @router.get(
     PUBLIC,
     response_class=Response,
-    summary="Metrics for Prometheus",
     responses={200: {"content": {"text/plain": {}, "application/openmetrics-text": {}}}},
+    summary="Metrics for Prometheus",
 )
 async def metrics(request: Request, node: HasNode) -> Response:
     return await answer(await own(node), request)

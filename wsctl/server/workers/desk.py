@@ -109,7 +109,8 @@ class Desk:
         return facts
 
     async def _metrics(self) -> Reply:
-        """Of all workers. Who was not heard of lately hangs, and is not waited for."""
+        """Of all workers, as in the status without those that were succeeded and still drain. Who was not
+        heard of lately hangs, and is not waited for."""
         since = self._clock() - FRESH
         asked = [w for w in self._team.members if w.listening and w.told_at >= since]
         replies = await asyncio.gather(*(w.ask("GET", metrics.OWN, patience=PATIENCE) for w in asked))

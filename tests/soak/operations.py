@@ -4,6 +4,7 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable
 
+from tests.soak.peer import NotLetIn, Peer
 from tests.soak.plan import Change, Plan
 from tests.soak.site import LOOK, PATIENCE, Site
 from tests.soak.tally import Tally
@@ -12,7 +13,7 @@ from tests.soak.witnesses import Witnesses
 from wsctl.codes import CloseCode
 
 CANCELLED_AFTER = (0.1, 0.5)
-"""Seconds between which a drain is cancelled: while clients still leave it. Without any it would be over."""
+"""Seconds between which a drain is cancelled: while clients still leave it."""
 
 LONG = 60.0
 """Seconds of a drain that is to be cancelled."""
@@ -47,11 +48,11 @@ class Operator:
         self._say = say
         self._ended = ended
         self._fill = fill
+        self._upgrades = 0
 
     async def act(self, change: Change | None) -> None:
-        """One round: perhaps a drain that comes to nothing, and perhaps a change. Everybody is back behind
-        each of them."""
-        if change is None or self._rng.random() < 0.3:
+        """One round: a change, or a drain that comes to nothing. Everybody is back behind it."""
+        if change is None:
             await self._cancelled_drain()
         match change:
             case Change.UPGRADE:
@@ -60,6 +61,11 @@ class Operator:
                 await self._drain()
             case Change.KILL:
                 await self._kill()
+
+    def upgraded(self) -> bool:
+        """Whether there was an upgrade since this was asked last."""
+        before, self._upgrades = self._upgrades, self._tally.acts["operator: upgrade"]
+        return before != self._upgrades
 
     async def _upgrade(self) -> None:
         # Who cannot move has the reconnect window to leave, and is then closed.
@@ -70,12 +76,26 @@ class Operator:
         self._tally.counts["connections moved"] += done["moved"]
 
     async def _cancelled_drain(self) -> None:
-        with self._weather.spell(CloseCode.GOING_AWAY):
-            await asyncio.to_thread(self._site.begin_drain, LONG)
-            await asyncio.sleep(self._rng.uniform(*CANCELLED_AFTER))
-            await asyncio.to_thread(self._site.cancel_drain)
-            await self._everybody()
+        async with await self._anchor() as anchor:
+            with self._weather.spell(CloseCode.GOING_AWAY):
+                await asyncio.to_thread(self._site.begin_drain, LONG)
+                await asyncio.sleep(self._rng.uniform(*CANCELLED_AFTER))
+                await asyncio.to_thread(self._site.cancel_drain)
+                await self._everybody()
+            await anchor.leave()
         self._did("operator: cancelled drain", "")
+
+    async def _anchor(self) -> Peer:
+        """Somebody who stays, for a drain without clients would be over."""
+        while True:
+            peer = await Peer.connect(self._site.port)
+            try:
+                await peer.join("anchor")
+            except NotLetIn:  # there is no room just now
+                peer.hang_up()
+                await asyncio.sleep(LOOK)
+            else:
+                return peer
 
     async def _drain(self) -> None:
         codes = (CloseCode.GOING_AWAY, CloseCode.SERVICE_RESTART, CloseCode.ABNORMAL)

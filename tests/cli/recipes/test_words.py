@@ -1,0 +1,106 @@
+"""Settings as flags and variables, and what follows from them."""
+
+from typing import Any
+
+import pytest
+import typer
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from tests.support.written import any_settings
+from wsctl.cli.app import app
+from wsctl.cli.options import settings_from
+from wsctl.cli.recipes.words import (
+    environment,
+    flags,
+    grace,
+    idle_timeout,
+    open_files,
+    redis_without_password,
+    secret_names,
+)
+from wsctl.errors import UsageError
+from wsctl.hub.connection import CLOSE_TIMEOUT
+from wsctl.server.limits import capacity
+from wsctl.settings import Rate, Settings
+
+SERVE: Any = typer.main.get_command(app).commands["serve"]  # type: ignore[attr-defined]
+
+
+@given(any_settings())
+@example(Settings(broadcast_interval=1e-05, history_bytes=0, rate=Rate(0.000001, 1), log_level="debug"))
+def test_serve_understands_the_flags_as_they_were_meant(meant: Settings) -> None:
+    given = SERVE.make_context("serve", flags(meant)).params
+    assert settings_from(given, {}) == meant
+
+
+def test_only_what_differs_is_said() -> None:
+    assert flags(Settings()) == []
+    assert flags(Settings(port=9000, shutdown_timeout=600.0, client_publish=False)) == [
+        "--port=9000",
+        "--shutdown-timeout=600",
+        "--no-client-publish",
+    ]
+    assert flags(Settings(rate=Rate(2.5, 5), allow_origin=("https://a.example", "https://b.example"))) == [
+        "--rate=2.5/s:5",
+        "--allow-origin=https://a.example",
+        "--allow-origin=https://b.example",
+    ]
+
+
+def test_a_flag_that_cannot_be_written_is_named() -> None:
+    with pytest.raises(UsageError, match="--root-path"):
+        flags(Settings(root_path="/a\nb"))
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("redis://h:1/0", "redis://h:1/0"),
+        ("redis://me:s3cret@h:1/0", "redis://me@h:1/0"),
+        ("redis://:s3cret@h:1/0?a=b", "redis://h:1/0?a=b"),
+        ("redis://h:1/0?password=s3cret&db=2", "redis://h:1/0?db=2"),
+        ("unix://:s3cret@/run/redis?db=0", "unix:///run/redis?db=0"),
+        ("redis+sentinel://me:s3cret@a:1,b:2/main", "redis+sentinel://me@a:1,b:2/main"),
+    ],
+)
+def test_a_password_in_a_url_is_a_secret_of_its_own(url: str, shown: str) -> None:
+    meant = Settings(redis=url)
+    assert redis_without_password(meant) == shown
+    assert environment(meant) == {"WSCTL_REDIS": shown}
+    assert secret_names(meant) == (["redis_password"] if "s3cret" in url else [])
+    assert flags(meant) == []
+
+
+def test_a_password_that_goes_nowhere_else_is_refused_without_being_shown() -> None:
+    with pytest.raises(UsageError, match="sentinel_password") as refused:
+        redis_without_password(Settings(redis="redis+sentinel://a:1/main?sentinel_password=s3cret"))
+    assert "s3cret" not in str(refused.value)
+
+
+def test_secrets_are_named() -> None:
+    assert secret_names(Settings()) == []
+    assert secret_names(Settings(token="s3cret", redis_password="s3cret")) == ["token", "redis_password"]
+
+
+@given(any_settings())
+def test_nobody_drains_any_more_when_a_platform_kills(meant: Settings) -> None:
+    longest = meant.drain_delay + meant.shutdown_timeout + CLOSE_TIMEOUT
+    assert longest < grace(meant) <= longest + 21
+
+
+@given(st.integers(1, 10**6))
+def test_there_are_descriptors_for_every_client(clients: int) -> None:
+    assert capacity(clients, open_files(Settings(max_connections=clients))) == clients
+    assert capacity(0, open_files(Settings(max_connections=0))) == 0
+
+
+@given(any_settings())
+def test_a_proxy_waits_for_a_ping_and_its_answer(meant: Settings) -> None:
+    silence = idle_timeout(meant)
+    if meant.ping_interval:
+        assert silence is not None
+        assert silence > meant.ping_interval + meant.ping_timeout
+        assert silence >= 60
+    else:
+        assert silence is None

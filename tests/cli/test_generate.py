@@ -1,0 +1,94 @@
+"""`wsctl generate`, as it is typed."""
+
+import shlex
+from pathlib import Path
+
+import pytest
+
+from tests.support.server import wsctl
+from wsctl.cli.app import run
+from wsctl.cli.generate import in_home, this_program
+from wsctl.cli.recipes import RECIPES, made
+from wsctl.cli.recipes.place import Place
+from wsctl.settings import Settings
+
+DEPLOYMENTS = ("systemd", "systemd-socket", "systemd-template", "nginx", "docker", "compose", "k8s")
+
+
+@pytest.mark.parametrize("kind", ["systemd", "compose"])
+def test_a_file_says_how_it_was_made_and_is_made_so_again(kind: str, environ: dict[str, str]) -> None:
+    told = {"WSCTL_PORT": "9000", "WSCTL_TOKEN": "s3cret", "WSCTL_REDIS": "redis://:s3cret@store/0"}
+    flags = ("--shutdown-timeout", "10m", "--root-path", "/it's $x")
+    done = wsctl("generate", kind, *flags, environ=environ | told)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "s3cret" not in done.stdout
+    made_by = shlex.split(done.stdout.splitlines()[1].removeprefix("#"))
+    assert made_by == [
+        *("wsctl", "generate", kind, "--port=9000", "--shutdown-timeout=600"),
+        *("--root-path=/it's $x", "--redis=redis://store/0"),
+    ]
+    secrets = {"WSCTL_TOKEN": "another", "WSCTL_REDIS_PASSWORD": "another"}
+    again = wsctl(*made_by[1:], environ=environ | secrets)
+    assert again.stdout == done.stdout
+
+
+def test_it_is_written_to_a_file_but_not_over_one(environ: dict[str, str], tmp_path: Path) -> None:
+    path = tmp_path / "wsctl.service"
+    printed = wsctl("generate", "systemd", environ=environ).stdout
+    assert wsctl("generate", "systemd", "--output", str(path), environ=environ).stdout == ""
+    assert path.read_text() == printed
+    path.write_text("mine")
+    refused = wsctl("generate", "systemd", "-o", str(path), environ=environ)
+    assert refused.returncode == 1
+    assert refused.stderr == f"wsctl: {path} is there already: --force writes over it\n"
+    assert path.read_text() == "mine"
+    assert wsctl("generate", "systemd", "-o", str(path), "--force", environ=environ).returncode == 0
+    assert path.read_text() == printed
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "why"),
+    [
+        (("nothing",), 2, "systemd, systemd-socket"),
+        (("systemd", "--port", "0"), 2, "--port 0"),
+        (("systemd", "--upstream", "a:1"), 2, "it is for nginx"),
+        (("nginx", "--upstream", "a b"), 2, "HOST:PORT"),
+        (("k8s", "--program", "/x"), 2, "it is for systemd"),
+        (("k8s", "--root-path", "/a\nb"), 2, "--root-path"),
+        (("docker", "--root-path", "\udcff"), 2, "--root-path"),
+        (("docker", "-o", "/nowhere/Dockerfile"), 1, "/nowhere/Dockerfile"),
+    ],
+)
+def test_what_cannot_be_is_told_in_one_line(
+    words: tuple[str, ...], code: int, why: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["generate", *words]) == code
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert why in err
+    assert len(err.splitlines()) == 1
+
+
+@pytest.mark.parametrize("kind", DEPLOYMENTS)
+def test_lines_are_short_enough_to_be_read(kind: str) -> None:
+    text = made(kind, Settings(), Place(f"wsctl generate {kind}", "/opt/wsctl/bin/wsctl"))
+    assert [line for line in text.splitlines() if len(line.removeprefix("    ")) > 115] == []
+
+
+def test_help_names_every_kind(environ: dict[str, str]) -> None:
+    text = " ".join(wsctl("generate", "--help", environ=environ).stdout.split())
+    assert ", ".join(RECIPES) in text
+
+
+def test_the_wsctl_beside_the_interpreter_is_meant(tmp_path: Path) -> None:
+    program = tmp_path / "wsctl"
+    program.touch(0o755)
+    assert this_program(str(tmp_path / "python")) == str(program)
+    assert this_program(str(tmp_path / "elsewhere" / "python")).endswith("/wsctl")
+
+
+def test_a_home_is_recognised_through_a_link(tmp_path: Path) -> None:
+    (tmp_path / "wsctl").symlink_to("/home/me/bin/wsctl")
+    assert in_home("/usr/bin/wsctl", str(tmp_path / "wsctl"))
+    assert in_home("/root/.venv/bin/wsctl")
+    assert not in_home("/opt/home/wsctl")

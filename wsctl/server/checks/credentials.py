@@ -1,0 +1,41 @@
+"""Who may connect, and whether that can be judged."""
+
+from pathlib import Path
+
+from wsctl.errors import WsctlError
+from wsctl.server.checks.exposure import is_public
+from wsctl.server.checks.finding import Finding, error, fine, warning
+from wsctl.server.credentials.opening import judge_of
+from wsctl.settings import Settings
+
+NAME = "clients"
+
+
+def check(settings: Settings) -> Finding:
+    """Whether strangers are kept out, as `serve` would."""
+    try:
+        judge = judge_of(settings)
+    except WsctlError as failure:
+        return error(NAME, str(failure), "until then 'wsctl serve' does not start with --auth")
+    if judge:
+        return fine(NAME, f"must show credentials: --auth {settings.auth}")
+    if not is_public(settings):
+        return fine(NAME, "need no credentials, and come from this machine or through a proxy")
+    what = "connect and publish" if settings.client_publish else "connect and listen"
+    return warning(NAME, f"anyone who reaches {settings.host} may {what}", "--auth token, or --auth jwt")
+
+
+def secret_key(settings: Settings) -> str | None:
+    """The file of `--jwt-key`, if tokens can be made with what is in it. One that cannot be used is what
+    `check` tells of."""
+    if settings.auth != "jwt" or settings.jwt_key is None:
+        return None
+    try:
+        from wsctl.server.credentials.keys import HS256, BadKey, checking_keys
+    except ImportError:
+        return None
+    try:
+        keys = checking_keys(Path(settings.jwt_key))
+    except BadKey:
+        return None
+    return settings.jwt_key if any(key.algorithm == HS256 for key in keys) else None
