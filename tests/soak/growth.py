@@ -13,7 +13,8 @@ WARM_UP = 1
 """Readings at the beginning of a process's life that are not judged: caches fill, pools open."""
 
 ENOUGH = 3
-"""Readings behind the warm-up without which a life is not judged."""
+"""Readings behind the warm-up, or generations, without which there is no judgement: what a successor needs to
+receive everything is not yet growth."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ def within(values: Sequence[float], tolerance: Tolerance, where: str) -> Change:
 
 def across(values: Sequence[float], tolerance: Tolerance, where: str) -> Change:
     """One chain of processes that took over from each other, by the first reading of each."""
-    judged = tolerance.allows(values[0], values[-1]) if len(values) > 1 else None
+    judged = tolerance.allows(values[0], values[-1]) if len(values) >= ENOUGH else None
     return Change(where, tolerance.what, len(values), values[0], values[-1], judged)
 
 

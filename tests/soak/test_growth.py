@@ -73,7 +73,8 @@ def test_a_process_that_does_not_tell_its_tasks_is_judged_by_the_rest() -> None:
 def test_what_is_tolerated_is_just_so_much(tolerance: Tolerance) -> None:
     first = 100.0 if tolerance.share == 0 else 10 * tolerance.amount / tolerance.share
     most = max(tolerance.amount, tolerance.share * first)
-    assert across([first, first + most], tolerance, "it").judged is True
-    assert across([first, first + most + 1], tolerance, "it").judged is False
-    assert across([first, 0.0], tolerance, "it").judged is True
+    assert across([first, first, first + most], tolerance, "it").judged is True
+    assert across([first, first, first + most + 1], tolerance, "it").judged is False
+    assert across([first, first, 0.0], tolerance, "it").judged is True
+    assert across([first, first + most + 1], tolerance, "it").judged is None
     assert tolerance.why
