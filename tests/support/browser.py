@@ -234,7 +234,11 @@ def running_browser(path: str) -> Iterator[Browser]:
         )
         try:
             address = _address(process, Path(profile, "DevToolsActivePort"))
-            with connect(address, max_size=None, proxy=None, compression=None) as connection:
+            # No pings: their thread draws random numbers beside the tests of this process, which hypothesis
+            # takes for theirs.
+            with connect(
+                address, max_size=None, proxy=None, compression=None, ping_interval=None
+            ) as connection:
                 browser = Browser(connection)
                 try:
                     yield browser
