@@ -11,6 +11,7 @@ from wsctl.server.metrics import OWN, PUBLIC, scrape
 from wsctl.server.metrics.facts import families
 from wsctl.server.metrics.family import Family, told
 from wsctl.server.node import Node
+from wsctl.server.openapi import CONTROL
 
 router = APIRouter(dependencies=OPERATORS)
 
@@ -29,7 +30,7 @@ async def answer(found: Iterable[Family], request: Request) -> Response:
 @router.get(
     PUBLIC,
     response_class=PlainTextResponse,
-    responses={200: {"content": {"application/openmetrics-text": {"schema": {"type": "string"}}}}},
+    responses={200: {"content": {"application/openmetrics-text": {"schema": {"type": "string"}}}}, **CONTROL},
     summary="Metrics for Prometheus",
 )
 async def metrics(request: Request, node: HasNode) -> Response:
