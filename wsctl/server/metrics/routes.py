@@ -4,7 +4,6 @@ from collections.abc import Iterable
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
-from fastapi.responses import PlainTextResponse
 
 from wsctl.server.api import OPERATORS, HasNode
 from wsctl.server.metrics import OWN, PUBLIC, scrape
@@ -14,6 +13,8 @@ from wsctl.server.node import Node
 from wsctl.server.openapi import CONTROL
 
 router = APIRouter(dependencies=OPERATORS)
+
+_FORMATS = {kind: {"schema": {"type": "string"}} for kind in ("text/plain", "application/openmetrics-text")}
 
 
 async def own(node: Node) -> list[Family]:
@@ -29,8 +30,8 @@ async def answer(found: Iterable[Family], request: Request) -> Response:
 
 @router.get(
     PUBLIC,
-    response_class=PlainTextResponse,
-    responses={200: {"content": {"application/openmetrics-text": {"schema": {"type": "string"}}}}, **CONTROL},
+    response_class=Response,  # a text one would make its refusals text, too
+    responses={200: {"content": _FORMATS}, **CONTROL},
     summary="Metrics for Prometheus",
 )
 async def metrics(request: Request, node: HasNode) -> Response:
