@@ -14,6 +14,8 @@ from wsctl.server.openapi import CONTROL
 
 router = APIRouter(dependencies=OPERATORS, responses={**CONTROL})
 
+_FORMATS = {kind: {"schema": {"type": "string"}} for kind in ("text/plain", "application/openmetrics-text")}
+
 
 async def own(node: Node) -> list[Family]:
     """What this process has to tell."""
@@ -28,8 +30,8 @@ async def answer(found: Iterable[Family], request: Request) -> Response:
 
 @router.get(
     PUBLIC,
-    response_class=Response,
-    responses={200: {"content": {"text/plain": {}, "application/openmetrics-text": {}}}},
+    response_class=Response,  # a text one would make its refusals text, too
+    responses={200: {"content": _FORMATS}},
     summary="Metrics for Prometheus",
 )
 async def metrics(request: Request, node: HasNode) -> Response:
