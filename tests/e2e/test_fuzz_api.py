@@ -16,7 +16,7 @@ from tests.e2e.ways import TOKEN, Way, as_operator, guest, module
 from tests.support.clients import join
 from tests.support.server import DEADLINE, ServerProcess
 
-EXAMPLES = 10
+EXAMPLES = 6
 """Requests of each kind, good and bad, that are made up for a route, beside those that its bounds suggest."""
 
 BUDGET = 15

@@ -24,8 +24,8 @@ from wsctl.hub.frame import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT
 
 pytestmark = pytest.mark.anyio
 
-EXAMPLES = 100
-"""Crowds for each kind of bytes and each server: about three seconds."""
+EXAMPLES = 60
+"""Crowds for each kind of bytes and each server: about two seconds."""
 
 PEERS = 8
 """Peers of a crowd: together they cost little more than one of them."""
