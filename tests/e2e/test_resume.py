@@ -277,6 +277,6 @@ async def _senders(lines: asyncio.StreamReader, count: int) -> None:
     senders: set[str] = set()
     async with asyncio.timeout(DEADLINE):
         while len(senders) < count:
-            frame = frames.read(await lines.readline())
-            if frame["type"] == "message":
-                senders.add(frame["from"])
+            told = json.loads(await lines.readline())
+            if told["type"] == "message":
+                senders.add(frames.checked(told)["from"])
