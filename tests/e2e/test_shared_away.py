@@ -78,8 +78,8 @@ async def test_clients_stay_publishers_are_refused_at_once_and_all_go_on_afterwa
     for client in clients:
         assert (await receive(client))["code"] == "degraded"
     for server in (one, two):
-        facts = wait_for(server, lambda facts: facts["degraded"])
-        assert trouble.why in facts["degraded"]
+        # What failed first may have been a connection that was lost, which has no address any more.
+        facts = wait_for(server, lambda facts: trouble.why in (facts["degraded"] or ""))
         assert trouble.why in facts["redis"]["why"]
         assert facts["redis"]["state"] == "away"
         code, health = server.http("GET", "/health")
