@@ -2,6 +2,8 @@
 
 from pathlib import Path, PurePosixPath
 
+from wsctl.server.checks.numbers import number
+
 SELF = Path("/proc/self/cgroup")
 ROOT = Path("/sys/fs/cgroup")
 
@@ -26,7 +28,7 @@ def _least(groups: Path, root: Path, controller: str, files: tuple[str, ...]) ->
     for folder, path in _mounts(groups, root, controller):
         inside = PurePosixPath(path.lstrip("/"))
         for at in (inside, *inside.parents):
-            found += [limit for file in files if (limit := _number(folder / at / file)) is not None]
+            found += [limit for file in files if (limit := number(folder / at / file)) is not None]
     limits = [limit for limit in found if limit < NO_LIMIT]
     return min(limits) if limits else None
 
@@ -44,10 +46,3 @@ def _mounts(groups: Path, root: Path, controller: str) -> list[tuple[Path, str]]
         elif controller in controllers.split(","):
             mounts.append((root / controller, path))
     return mounts
-
-
-def _number(path: Path) -> int | None:
-    try:
-        return int(path.read_text())
-    except (OSError, ValueError):  # `max` is no limit
-        return None

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wsctl.server.checks.finding import Finding, fine, unknown, warning
+from wsctl.server.checks.numbers import number
 
 NAME = "backlog"
 
@@ -35,20 +36,13 @@ def check(backlog: int, queues: Queues) -> Finding:
 
 def own_queues(proc: Path = Path("/proc")) -> Queues:
     """As Linux tells; elsewhere nothing is known."""
-    cookies = _number(proc / "sys/net/ipv4/tcp_syncookies")
+    cookies = number(proc / "sys/net/ipv4/tcp_syncookies")
     return Queues(
-        _number(proc / "sys/net/core/somaxconn"),
-        _number(proc / "sys/net/ipv4/tcp_max_syn_backlog"),
+        number(proc / "sys/net/core/somaxconn"),
+        number(proc / "sys/net/ipv4/tcp_max_syn_backlog"),
         cookies is None or cookies > 0,
     )
 
 
 def _raised(name: str, value: int) -> str:
     return f"sysctl -w {name}={value} (docker run --sysctl, securityContext.sysctls of a pod)"
-
-
-def _number(path: Path) -> int | None:
-    try:
-        return int(path.read_text())
-    except (OSError, ValueError):
-        return None

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from wsctl.errors import CannotStart
 from wsctl.lifecycle.runtime import MAX_SOCKET_PATH, ServerRecord
 from wsctl.server.checks.finding import Finding, error, fine, warning
+from wsctl.server.checks.numbers import number
 from wsctl.server.sockets import CannotBind, address, listeners
 from wsctl.settings import Settings
 
@@ -55,10 +56,8 @@ def unbindable(settings: Settings, failure: CannotBind, ours: ServerRecord | Non
 
 def unprivileged(proc: Path = Path("/proc")) -> int:
     """The first port that all may have: 1024 (RFC 6335 section 6) unless the kernel was told another."""
-    try:
-        return int((proc / "sys/net/ipv4/ip_unprivileged_port_start").read_text())
-    except (OSError, ValueError):
-        return 1024
+    told = number(proc / "sys/net/ipv4/ip_unprivileged_port_start")
+    return 1024 if told is None else told
 
 
 def _place(settings: Settings, at: str, found: list[socket.socket]) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from wsctl.lifecycle.container import bound_to_us
+from wsctl.server.checks.cgroup import SELF
 from wsctl.server.checks.finding import Finding, Level
 from wsctl.server.checks.stopping import CONTAINER, KUBERNETES, Platform, by_platform, by_unit
 from wsctl.server.checks.systemd import SYSTEMCTL, Unanswered, Unit, ask, own_unit
@@ -12,8 +13,6 @@ from wsctl.settings import Settings
 
 MARKS = ("/.dockerenv", "/run/.containerenv")
 """Files by which Docker and Podman mark a container."""
-
-CGROUP = Path("/proc/self/cgroup")
 
 Over = Callable[[Mapping[str, str], int], Platform | None]
 Service = Callable[[Mapping[str, str]], Unit | None]
@@ -41,7 +40,7 @@ def over_us(environ: Mapping[str, str], pid: int) -> Platform | None:
 
 
 def service_of_ours(
-    environ: Mapping[str, str], cgroup: Path = CGROUP, systemctl: str = SYSTEMCTL
+    environ: Mapping[str, str], cgroup: Path = SELF, systemctl: str = SYSTEMCTL
 ) -> Unit | None:
     """The service of systemd that this process is part of; None: there is none.
 

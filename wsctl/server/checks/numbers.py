@@ -1,0 +1,11 @@
+"""Numbers that the system tells in files."""
+
+from pathlib import Path
+
+
+def number(path: Path) -> int | None:
+    """The one in a file; None when there is no file, or no number: `max` is no limit."""
+    try:
+        return int(path.read_text())
+    except (OSError, ValueError):
+        return None
