@@ -90,7 +90,7 @@ def _local(record: ServerRecord, environ: Mapping[str, str]) -> Target:
 
 def _running(port: int | None, environ: Mapping[str, str]) -> list[ServerRecord]:
     running = servers(runtime_folder(environ))
-    chosen = [r for r in running if port is None or _port(r) == port]
+    chosen = [r for r in running if port is None or r.port == port]
     if chosen:
         return chosen
     if running:
@@ -135,10 +135,6 @@ def _checked(url: str) -> str:
 
 def _no_address(url: str) -> UsageError:
     return UsageError(f"--url {url!r} is not an address: write http://HOST:PORT or https://HOST")
-
-
-def _port(record: ServerRecord) -> int | None:
-    return urlsplit(record.url).port if record.url else None
 
 
 def _listed(records: list[ServerRecord]) -> str:

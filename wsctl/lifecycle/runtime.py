@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from wsctl import __version__
 from wsctl.errors import WsctlError
@@ -37,6 +38,11 @@ class ServerRecord:
     version: str = __version__
     generation: int = 1
     parent: int | None = None
+
+    @property
+    def port(self) -> int | None:
+        """Of its URL."""
+        return urlsplit(self.url).port if self.url else None
 
 
 def runtime_folder(environ: Mapping[str, str]) -> Path:

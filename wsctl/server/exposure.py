@@ -19,8 +19,13 @@ def warn(settings: Settings, addresses: Iterable[str]) -> None:
     """Log it, if so; `addresses` are what `exposed` has found."""
     reached = ", ".join(addresses)
     if settings.auth == "none" and reached:
-        what = "connect and publish" if settings.client_publish else "connect and listen"
-        log.warning("anyone who reaches %s may %s: --auth asks for credentials", reached, what)
+        log.warning("%s: --auth asks for credentials", open_to_all(settings, reached))
+
+
+def open_to_all(settings: Settings, at: str) -> str:
+    """What strangers may do there, where nobody asks for credentials."""
+    what = "connect and publish" if settings.client_publish else "connect and listen"
+    return f"anyone who reaches {at} may {what}"
 
 
 def exposed(sockets: Iterable[socket.socket]) -> list[str]:

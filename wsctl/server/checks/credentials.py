@@ -6,6 +6,7 @@ from wsctl.errors import WsctlError
 from wsctl.server.checks.exposure import is_public
 from wsctl.server.checks.finding import Finding, error, fine, warning
 from wsctl.server.credentials.opening import judge_of
+from wsctl.server.exposure import open_to_all
 from wsctl.settings import Settings
 
 NAME = "clients"
@@ -21,8 +22,7 @@ def check(settings: Settings) -> Finding:
         return fine(NAME, f"must show credentials: --auth {settings.auth}")
     if not is_public(settings):
         return fine(NAME, "need no credentials, and come from this machine or through a proxy")
-    what = "connect and publish" if settings.client_publish else "connect and listen"
-    return warning(NAME, f"anyone who reaches {settings.host} may {what}", "--auth token, or --auth jwt")
+    return warning(NAME, open_to_all(settings, settings.host), "--auth token, or --auth jwt")
 
 
 def secret_key(settings: Settings) -> str | None:

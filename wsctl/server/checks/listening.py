@@ -7,7 +7,6 @@ import stat
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from wsctl.errors import CannotStart
 from wsctl.lifecycle.runtime import MAX_SOCKET_PATH, ServerRecord
@@ -25,7 +24,7 @@ def check(settings: Settings, environ: Mapping[str, str], running: Iterable[Serv
     """`running` are this user's servers."""
     if settings.uds is not None and settings.fd is None:
         return _path(settings.uds, running)
-    ours = next((record for record in running if settings.port and _port(record) == settings.port), None)
+    ours = next((record for record in running if settings.port and record.port == settings.port), None)
     try:
         with ExitStack() as stack:
             found = [stack.enter_context(sock) for sock in listeners(settings, environ)]
@@ -109,7 +108,3 @@ def _answered(path: str) -> bool:
         except OSError:  # too busy to accept, or not for us
             return True
     return True
-
-
-def _port(record: ServerRecord) -> int | None:
-    return urlsplit(record.url).port if record.url else None
