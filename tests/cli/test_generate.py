@@ -7,7 +7,7 @@ import pytest
 
 from tests.support.server import wsctl
 from wsctl.cli.app import run
-from wsctl.cli.generate import in_home, this_program
+from wsctl.cli.generate import KINDS, in_home, this_program
 from wsctl.cli.recipes import RECIPES, made
 from wsctl.cli.recipes.place import Place
 from wsctl.settings import Settings
@@ -92,3 +92,7 @@ def test_a_home_is_recognised_through_a_link(tmp_path: Path) -> None:
     assert in_home("/usr/bin/wsctl", str(tmp_path / "wsctl"))
     assert in_home("/root/.venv/bin/wsctl")
     assert not in_home("/opt/home/wsctl")
+
+
+def test_there_is_a_recipe_for_each_kind_and_no_other() -> None:
+    assert tuple(RECIPES) == KINDS

@@ -11,15 +11,29 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from wsctl.cli.options import parser, settings_from, with_settings
-from wsctl.cli.recipes import RECIPES, made
-from wsctl.cli.recipes.nginx import upstream
-from wsctl.cli.recipes.place import Place
-from wsctl.cli.recipes.words import asked
 from wsctl.errors import UsageError, WsctlError
 from wsctl.settings import choice
 
 if TYPE_CHECKING:
     from wsctl.settings import Settings
+
+KINDS = (
+    "systemd",
+    "systemd-socket",
+    "systemd-template",
+    "nginx",
+    "docker",
+    "compose",
+    "k8s",
+    "grafana",
+    "alerts",
+    "python",
+    "node",
+    "browser",
+    "react",
+)
+"""What can be made, in the order help shows it. The recipes themselves are loaded when one is asked for: all
+commands are loaded at each start."""
 
 HOMES = ("/home/", "/root/")
 """What `ProtectHome=` of systemd hides."""
@@ -28,15 +42,21 @@ ELSEWHERE = "/usr/local/bin/wsctl"
 """Where the program is taken to be when it cannot be found: it was started as a module."""
 
 
+def _upstream(text: str) -> str:
+    from wsctl.cli.recipes.nginx import upstream
+
+    return upstream(text)
+
+
 @with_settings
 def generate(
     kind: Annotated[
         str,
         typer.Argument(
-            parser=parser(choice(*RECIPES), "KIND"),
-            autocompletion=lambda: list(RECIPES),
+            parser=parser(choice(*KINDS), "KIND"),
+            autocompletion=lambda: list(KINDS),
             metavar="KIND",
-            help=f"{', '.join(RECIPES)}.",
+            help=f"{', '.join(KINDS)}.",
         ),
     ],
     output: Annotated[
@@ -47,7 +67,7 @@ def generate(
         list[str] | None,
         typer.Option(
             "--upstream",
-            parser=parser(upstream, "SERVER"),
+            parser=parser(_upstream, "SERVER"),
             metavar="HOST:PORT",
             help="For nginx: a server behind it (repeat).",
         ),
@@ -59,6 +79,9 @@ def generate(
     **given: Any,
 ) -> None:
     """Print a ready file, filled from the same settings as 'wsctl serve'."""
+    from wsctl.cli.recipes import made
+    from wsctl.cli.recipes.place import Place
+
     settings = settings_from(given, os.environ)
     extra = _only(kind, "nginx", "--upstream", upstreams or [])
     extra += _only(kind, "systemd", "--program", [program] if program else [])
@@ -99,6 +122,8 @@ def _only(kind: str, family: str, name: str, texts: Sequence[str]) -> list[str]:
 
 def _made_by(kind: str, settings: "Settings", extra: list[str]) -> str:
     """The command again, whatever came from the environment in it, and without what is secret."""
+    from wsctl.cli.recipes.words import asked
+
     return shlex.join(["wsctl", "generate", kind, *asked(settings), *extra])
 
 
