@@ -12,7 +12,7 @@ Register-ArgumentCompleter -Native -CommandName wsctl -ScriptBlock {
         @{ Name = 'drain'; Help = 'Drain a server, or move the deadline of its drain, and show it to its end.' }
         @{ Name = 'upgrade'; Help = 'Replace a running server by a fresh process, and show that to its end.' }
         @{ Name = 'stress'; Help = 'Put clients on servers, send messages, and account for each one that is due.' }
-        @{ Name = 'token'; Help = 'Make a token with which one client connects to a server of ''--auth jwt''.' }
+        @{ Name = 'token'; Help = 'Make a token for one client of a server of ''--auth jwt''.' }
         @{ Name = 'generate'; Help = 'Print a ready file, filled from the same settings as ''wsctl serve''.' }
         @{ Name = 'docs'; Help = 'Show a page of the manual, or without TOPIC which there are.' }
         @{ Name = 'completions'; Help = 'Print the completion script of a shell.' }
@@ -21,6 +21,7 @@ Register-ArgumentCompleter -Native -CommandName wsctl -ScriptBlock {
     $options = @{
         '' = @(
             @{ Name = '--version'; Help = 'Print the version.' }
+            @{ Name = '-V'; Help = 'Print the version.' }
             @{ Name = '--no-color'; Help = 'No colour anywhere.' }
             @{ Name = '-h'; Help = 'Show this message and exit.' }
             @{ Name = '--help'; Help = 'Show this message and exit.' }
@@ -31,6 +32,12 @@ Register-ArgumentCompleter -Native -CommandName wsctl -ScriptBlock {
             @{ Name = '--uds'; Help = 'Listen on a Unix socket instead.'; Takes = 'file'; Words = @() }
             @{ Name = '--fd'; Help = 'Listen on a socket inherited as this descriptor.'; Takes = 'any'; Words = @() }
             @{ Name = '--backlog'; Help = 'Connections the kernel may hold for us. [default: 2048]'; Takes = 'any'; Words = @() }
+            @{ Name = '--ssl-certfile'; Help = 'Certificate chain, PEM.'; Takes = 'file'; Words = @() }
+            @{ Name = '--ssl-keyfile'; Help = 'Private key, PEM.'; Takes = 'file'; Words = @() }
+            @{ Name = '--proxy-headers'; Help = 'Believe X-Forwarded-* from trusted proxies. [default: on]' }
+            @{ Name = '--no-proxy-headers'; Help = 'The opposite of --proxy-headers.' }
+            @{ Name = '--forwarded-allow-ips'; Help = 'Proxies to believe; loopback unless given.'; Takes = 'any'; Words = @() }
+            @{ Name = '--root-path'; Help = 'Path under which a proxy serves this server.'; Takes = 'any'; Words = @() }
             @{ Name = '--shutdown-timeout'; Help = 'Longest drain; then clients are closed by force. [default: 1800]'; Takes = 'any'; Words = @() }
             @{ Name = '--drain-delay'; Help = 'Readiness fails first; clients are still taken that long, and told after it. [default: 0]'; Takes = 'any'; Words = @() }
             @{ Name = '--drain-spread'; Help = 'Before the deadline, the remaining clients are closed evenly over that long. [default: 0]'; Takes = 'any'; Words = @() }
@@ -39,34 +46,28 @@ Register-ArgumentCompleter -Native -CommandName wsctl -ScriptBlock {
             @{ Name = '--broadcast-interval'; Help = 'Time between two periodic test messages; 0 turns them off. [default: 10]'; Takes = 'any'; Words = @() }
             @{ Name = '--history'; Help = 'Messages kept for clients that resume; 0 keeps none. [default: 10000]'; Takes = 'any'; Words = @() }
             @{ Name = '--history-bytes'; Help = 'Bytes of them that are kept at most. [default: 67108864]'; Takes = 'any'; Words = @() }
-            @{ Name = '--redis'; Help = 'Share messages, history and presence with other servers.'; Takes = 'any'; Words = @() }
-            @{ Name = '--redis-prefix'; Help = 'What its keys begin with. [default: wsctl]'; Takes = 'any'; Words = @() }
-            @{ Name = '--max-draining'; Help = 'Servers of one Redis that drain at a time; the others wait. 0: all.'; Takes = 'any'; Words = @() }
+            @{ Name = '--client-publish'; Help = 'Whether what a client sends is broadcast. [default: on]' }
+            @{ Name = '--no-client-publish'; Help = 'The opposite of --client-publish.' }
             @{ Name = '--max-connections'; Help = 'Clients at a time; from the limit of open files unless given.'; Takes = 'any'; Words = @() }
             @{ Name = '--max-message-size'; Help = 'Longest message a client may send. [default: 65536]'; Takes = 'any'; Words = @() }
             @{ Name = '--max-queue'; Help = 'Bytes that may wait for one client. [default: 1048576]'; Takes = 'any'; Words = @() }
             @{ Name = '--rate'; Help = 'Messages a client may send: 20/s:40 is 40 at once. [default: 20/s:40]'; Takes = 'any'; Words = @() }
+            @{ Name = '--ping-interval'; Help = 'Silence after which a client is pinged. [default: 20]'; Takes = 'any'; Words = @() }
+            @{ Name = '--ping-timeout'; Help = 'Time a client has to answer a ping. [default: 20]'; Takes = 'any'; Words = @() }
             @{ Name = '--allow-origin'; Help = 'Let browsers from this origin connect (repeat; * for all).'; Takes = 'any'; Words = @() }
-            @{ Name = '--client-publish'; Help = 'Whether what a client sends is broadcast. [default: on]' }
-            @{ Name = '--no-client-publish'; Help = 'The opposite of --client-publish.' }
             @{ Name = '--auth'; Help = 'What a client must show to connect: none, token or jwt. [default: none]'; Takes = 'word'; Words = @('none', 'token', 'jwt') }
             @{ Name = '--jwt-key'; Help = 'Checks a JWT: a public key (PEM), a JWKS, or else a shared secret.'; Takes = 'file'; Words = @() }
             @{ Name = '--jwt-audience'; Help = 'Audience that a JWT must be for.'; Takes = 'any'; Words = @() }
             @{ Name = '--auth-query'; Help = 'Take a client''s token from ?access_token= too. [default: off]' }
             @{ Name = '--no-auth-query'; Help = 'The opposite of --auth-query.' }
             @{ Name = '--workers'; Help = 'Processes that serve on the same address. [default: 1]'; Takes = 'any'; Words = @() }
-            @{ Name = '--ssl-certfile'; Help = 'Certificate chain, PEM.'; Takes = 'file'; Words = @() }
-            @{ Name = '--ssl-keyfile'; Help = 'Private key, PEM.'; Takes = 'file'; Words = @() }
-            @{ Name = '--proxy-headers'; Help = 'Believe X-Forwarded-* from trusted proxies. [default: on]' }
-            @{ Name = '--no-proxy-headers'; Help = 'The opposite of --proxy-headers.' }
-            @{ Name = '--forwarded-allow-ips'; Help = 'Proxies to believe; loopback unless given.'; Takes = 'any'; Words = @() }
-            @{ Name = '--root-path'; Help = 'Path under which a proxy serves this server.'; Takes = 'any'; Words = @() }
+            @{ Name = '--redis'; Help = 'Share messages, history and presence with other servers.'; Takes = 'any'; Words = @() }
+            @{ Name = '--redis-prefix'; Help = 'What its keys begin with. [default: wsctl]'; Takes = 'any'; Words = @() }
+            @{ Name = '--max-draining'; Help = 'Servers of one Redis that drain at a time; the others wait. 0: all.'; Takes = 'any'; Words = @() }
             @{ Name = '--log-level'; Help = 'debug, info, warning or error. [default: info]'; Takes = 'word'; Words = @('debug', 'info', 'warning', 'error') }
             @{ Name = '--log-format'; Help = 'auto, text or json. [default: auto]'; Takes = 'word'; Words = @('auto', 'text', 'json') }
             @{ Name = '--access-log'; Help = 'Log each HTTP request. [default: off]' }
             @{ Name = '--no-access-log'; Help = 'The opposite of --access-log.' }
-            @{ Name = '--ping-interval'; Help = 'Silence after which a client is pinged. [default: 20]'; Takes = 'any'; Words = @() }
-            @{ Name = '--ping-timeout'; Help = 'Time a client has to answer a ping. [default: 20]'; Takes = 'any'; Words = @() }
             @{ Name = '-h'; Help = 'Show this message and exit.' }
             @{ Name = '--help'; Help = 'Show this message and exit.' }
         )
@@ -78,6 +79,12 @@ Register-ArgumentCompleter -Native -CommandName wsctl -ScriptBlock {
             @{ Name = '--uds'; Help = 'Listen on a Unix socket instead.'; Takes = 'file'; Words = @() }
             @{ Name = '--fd'; Help = 'Listen on a socket inherited as this descriptor.'; Takes = 'any'; Words = @() }
             @{ Name = '--backlog'; Help = 'Connections the kernel may hold for us. [default: 2048]'; Takes = 'any'; Words = @() }
+            @{ Name = '--ssl-certfile'; Help = 'Certificate chain, PEM.'; Takes = 'file'; Words = @() }
+            @{ Name = '--ssl-keyfile'; Help = 'Private key, PEM.'; Takes = 'file'; Words = @() }
+            @{ Name = '--proxy-headers'; Help = 'Believe X-Forwarded-* from trusted proxies. [default: on]' }
+            @{ Name = '--no-proxy-headers'; Help = 'The opposite of --proxy-headers.' }
+            @{ Name = '--forwarded-allow-ips'; Help = 'Proxies to believe; loopback unless given.'; Takes = 'any'; Words = @() }
+            @{ Name = '--root-path'; Help = 'Path under which a proxy serves this server.'; Takes = 'any'; Words = @() }
             @{ Name = '--shutdown-timeout'; Help = 'Longest drain; then clients are closed by force. [default: 1800]'; Takes = 'any'; Words = @() }
             @{ Name = '--drain-delay'; Help = 'Readiness fails first; clients are still taken that long, and told after it. [default: 0]'; Takes = 'any'; Words = @() }
             @{ Name = '--drain-spread'; Help = 'Before the deadline, the remaining clients are closed evenly over that long. [default: 0]'; Takes = 'any'; Words = @() }
@@ -86,34 +93,28 @@ Register-ArgumentCompleter -Native -CommandName wsctl -ScriptBlock {
             @{ Name = '--broadcast-interval'; Help = 'Time between two periodic test messages; 0 turns them off. [default: 10]'; Takes = 'any'; Words = @() }
             @{ Name = '--history'; Help = 'Messages kept for clients that resume; 0 keeps none. [default: 10000]'; Takes = 'any'; Words = @() }
             @{ Name = '--history-bytes'; Help = 'Bytes of them that are kept at most. [default: 67108864]'; Takes = 'any'; Words = @() }
-            @{ Name = '--redis'; Help = 'Share messages, history and presence with other servers.'; Takes = 'any'; Words = @() }
-            @{ Name = '--redis-prefix'; Help = 'What its keys begin with. [default: wsctl]'; Takes = 'any'; Words = @() }
-            @{ Name = '--max-draining'; Help = 'Servers of one Redis that drain at a time; the others wait. 0: all.'; Takes = 'any'; Words = @() }
+            @{ Name = '--client-publish'; Help = 'Whether what a client sends is broadcast. [default: on]' }
+            @{ Name = '--no-client-publish'; Help = 'The opposite of --client-publish.' }
             @{ Name = '--max-connections'; Help = 'Clients at a time; from the limit of open files unless given.'; Takes = 'any'; Words = @() }
             @{ Name = '--max-message-size'; Help = 'Longest message a client may send. [default: 65536]'; Takes = 'any'; Words = @() }
             @{ Name = '--max-queue'; Help = 'Bytes that may wait for one client. [default: 1048576]'; Takes = 'any'; Words = @() }
             @{ Name = '--rate'; Help = 'Messages a client may send: 20/s:40 is 40 at once. [default: 20/s:40]'; Takes = 'any'; Words = @() }
+            @{ Name = '--ping-interval'; Help = 'Silence after which a client is pinged. [default: 20]'; Takes = 'any'; Words = @() }
+            @{ Name = '--ping-timeout'; Help = 'Time a client has to answer a ping. [default: 20]'; Takes = 'any'; Words = @() }
             @{ Name = '--allow-origin'; Help = 'Let browsers from this origin connect (repeat; * for all).'; Takes = 'any'; Words = @() }
-            @{ Name = '--client-publish'; Help = 'Whether what a client sends is broadcast. [default: on]' }
-            @{ Name = '--no-client-publish'; Help = 'The opposite of --client-publish.' }
             @{ Name = '--auth'; Help = 'What a client must show to connect: none, token or jwt. [default: none]'; Takes = 'word'; Words = @('none', 'token', 'jwt') }
             @{ Name = '--jwt-key'; Help = 'Checks a JWT: a public key (PEM), a JWKS, or else a shared secret.'; Takes = 'file'; Words = @() }
             @{ Name = '--jwt-audience'; Help = 'Audience that a JWT must be for.'; Takes = 'any'; Words = @() }
             @{ Name = '--auth-query'; Help = 'Take a client''s token from ?access_token= too. [default: off]' }
             @{ Name = '--no-auth-query'; Help = 'The opposite of --auth-query.' }
             @{ Name = '--workers'; Help = 'Processes that serve on the same address. [default: 1]'; Takes = 'any'; Words = @() }
-            @{ Name = '--ssl-certfile'; Help = 'Certificate chain, PEM.'; Takes = 'file'; Words = @() }
-            @{ Name = '--ssl-keyfile'; Help = 'Private key, PEM.'; Takes = 'file'; Words = @() }
-            @{ Name = '--proxy-headers'; Help = 'Believe X-Forwarded-* from trusted proxies. [default: on]' }
-            @{ Name = '--no-proxy-headers'; Help = 'The opposite of --proxy-headers.' }
-            @{ Name = '--forwarded-allow-ips'; Help = 'Proxies to believe; loopback unless given.'; Takes = 'any'; Words = @() }
-            @{ Name = '--root-path'; Help = 'Path under which a proxy serves this server.'; Takes = 'any'; Words = @() }
+            @{ Name = '--redis'; Help = 'Share messages, history and presence with other servers.'; Takes = 'any'; Words = @() }
+            @{ Name = '--redis-prefix'; Help = 'What its keys begin with. [default: wsctl]'; Takes = 'any'; Words = @() }
+            @{ Name = '--max-draining'; Help = 'Servers of one Redis that drain at a time; the others wait. 0: all.'; Takes = 'any'; Words = @() }
             @{ Name = '--log-level'; Help = 'debug, info, warning or error. [default: info]'; Takes = 'word'; Words = @('debug', 'info', 'warning', 'error') }
             @{ Name = '--log-format'; Help = 'auto, text or json. [default: auto]'; Takes = 'word'; Words = @('auto', 'text', 'json') }
             @{ Name = '--access-log'; Help = 'Log each HTTP request. [default: off]' }
             @{ Name = '--no-access-log'; Help = 'The opposite of --access-log.' }
-            @{ Name = '--ping-interval'; Help = 'Silence after which a client is pinged. [default: 20]'; Takes = 'any'; Words = @() }
-            @{ Name = '--ping-timeout'; Help = 'Time a client has to answer a ping. [default: 20]'; Takes = 'any'; Words = @() }
             @{ Name = '-h'; Help = 'Show this message and exit.' }
             @{ Name = '--help'; Help = 'Show this message and exit.' }
         )
@@ -198,6 +199,12 @@ Register-ArgumentCompleter -Native -CommandName wsctl -ScriptBlock {
             @{ Name = '--uds'; Help = 'Listen on a Unix socket instead.'; Takes = 'file'; Words = @() }
             @{ Name = '--fd'; Help = 'Listen on a socket inherited as this descriptor.'; Takes = 'any'; Words = @() }
             @{ Name = '--backlog'; Help = 'Connections the kernel may hold for us. [default: 2048]'; Takes = 'any'; Words = @() }
+            @{ Name = '--ssl-certfile'; Help = 'Certificate chain, PEM.'; Takes = 'file'; Words = @() }
+            @{ Name = '--ssl-keyfile'; Help = 'Private key, PEM.'; Takes = 'file'; Words = @() }
+            @{ Name = '--proxy-headers'; Help = 'Believe X-Forwarded-* from trusted proxies. [default: on]' }
+            @{ Name = '--no-proxy-headers'; Help = 'The opposite of --proxy-headers.' }
+            @{ Name = '--forwarded-allow-ips'; Help = 'Proxies to believe; loopback unless given.'; Takes = 'any'; Words = @() }
+            @{ Name = '--root-path'; Help = 'Path under which a proxy serves this server.'; Takes = 'any'; Words = @() }
             @{ Name = '--shutdown-timeout'; Help = 'Longest drain; then clients are closed by force. [default: 1800]'; Takes = 'any'; Words = @() }
             @{ Name = '--drain-delay'; Help = 'Readiness fails first; clients are still taken that long, and told after it. [default: 0]'; Takes = 'any'; Words = @() }
             @{ Name = '--drain-spread'; Help = 'Before the deadline, the remaining clients are closed evenly over that long. [default: 0]'; Takes = 'any'; Words = @() }
@@ -206,34 +213,28 @@ Register-ArgumentCompleter -Native -CommandName wsctl -ScriptBlock {
             @{ Name = '--broadcast-interval'; Help = 'Time between two periodic test messages; 0 turns them off. [default: 10]'; Takes = 'any'; Words = @() }
             @{ Name = '--history'; Help = 'Messages kept for clients that resume; 0 keeps none. [default: 10000]'; Takes = 'any'; Words = @() }
             @{ Name = '--history-bytes'; Help = 'Bytes of them that are kept at most. [default: 67108864]'; Takes = 'any'; Words = @() }
-            @{ Name = '--redis'; Help = 'Share messages, history and presence with other servers.'; Takes = 'any'; Words = @() }
-            @{ Name = '--redis-prefix'; Help = 'What its keys begin with. [default: wsctl]'; Takes = 'any'; Words = @() }
-            @{ Name = '--max-draining'; Help = 'Servers of one Redis that drain at a time; the others wait. 0: all.'; Takes = 'any'; Words = @() }
+            @{ Name = '--client-publish'; Help = 'Whether what a client sends is broadcast. [default: on]' }
+            @{ Name = '--no-client-publish'; Help = 'The opposite of --client-publish.' }
             @{ Name = '--max-connections'; Help = 'Clients at a time; from the limit of open files unless given.'; Takes = 'any'; Words = @() }
             @{ Name = '--max-message-size'; Help = 'Longest message a client may send. [default: 65536]'; Takes = 'any'; Words = @() }
             @{ Name = '--max-queue'; Help = 'Bytes that may wait for one client. [default: 1048576]'; Takes = 'any'; Words = @() }
             @{ Name = '--rate'; Help = 'Messages a client may send: 20/s:40 is 40 at once. [default: 20/s:40]'; Takes = 'any'; Words = @() }
+            @{ Name = '--ping-interval'; Help = 'Silence after which a client is pinged. [default: 20]'; Takes = 'any'; Words = @() }
+            @{ Name = '--ping-timeout'; Help = 'Time a client has to answer a ping. [default: 20]'; Takes = 'any'; Words = @() }
             @{ Name = '--allow-origin'; Help = 'Let browsers from this origin connect (repeat; * for all).'; Takes = 'any'; Words = @() }
-            @{ Name = '--client-publish'; Help = 'Whether what a client sends is broadcast. [default: on]' }
-            @{ Name = '--no-client-publish'; Help = 'The opposite of --client-publish.' }
             @{ Name = '--auth'; Help = 'What a client must show to connect: none, token or jwt. [default: none]'; Takes = 'word'; Words = @('none', 'token', 'jwt') }
             @{ Name = '--jwt-key'; Help = 'Checks a JWT: a public key (PEM), a JWKS, or else a shared secret.'; Takes = 'file'; Words = @() }
             @{ Name = '--jwt-audience'; Help = 'Audience that a JWT must be for.'; Takes = 'any'; Words = @() }
             @{ Name = '--auth-query'; Help = 'Take a client''s token from ?access_token= too. [default: off]' }
             @{ Name = '--no-auth-query'; Help = 'The opposite of --auth-query.' }
             @{ Name = '--workers'; Help = 'Processes that serve on the same address. [default: 1]'; Takes = 'any'; Words = @() }
-            @{ Name = '--ssl-certfile'; Help = 'Certificate chain, PEM.'; Takes = 'file'; Words = @() }
-            @{ Name = '--ssl-keyfile'; Help = 'Private key, PEM.'; Takes = 'file'; Words = @() }
-            @{ Name = '--proxy-headers'; Help = 'Believe X-Forwarded-* from trusted proxies. [default: on]' }
-            @{ Name = '--no-proxy-headers'; Help = 'The opposite of --proxy-headers.' }
-            @{ Name = '--forwarded-allow-ips'; Help = 'Proxies to believe; loopback unless given.'; Takes = 'any'; Words = @() }
-            @{ Name = '--root-path'; Help = 'Path under which a proxy serves this server.'; Takes = 'any'; Words = @() }
+            @{ Name = '--redis'; Help = 'Share messages, history and presence with other servers.'; Takes = 'any'; Words = @() }
+            @{ Name = '--redis-prefix'; Help = 'What its keys begin with. [default: wsctl]'; Takes = 'any'; Words = @() }
+            @{ Name = '--max-draining'; Help = 'Servers of one Redis that drain at a time; the others wait. 0: all.'; Takes = 'any'; Words = @() }
             @{ Name = '--log-level'; Help = 'debug, info, warning or error. [default: info]'; Takes = 'word'; Words = @('debug', 'info', 'warning', 'error') }
             @{ Name = '--log-format'; Help = 'auto, text or json. [default: auto]'; Takes = 'word'; Words = @('auto', 'text', 'json') }
             @{ Name = '--access-log'; Help = 'Log each HTTP request. [default: off]' }
             @{ Name = '--no-access-log'; Help = 'The opposite of --access-log.' }
-            @{ Name = '--ping-interval'; Help = 'Silence after which a client is pinged. [default: 20]'; Takes = 'any'; Words = @() }
-            @{ Name = '--ping-timeout'; Help = 'Time a client has to answer a ping. [default: 20]'; Takes = 'any'; Words = @() }
             @{ Name = '-h'; Help = 'Show this message and exit.' }
             @{ Name = '--help'; Help = 'Show this message and exit.' }
         )

@@ -20,6 +20,7 @@ from wsctl.cli.serve import serve
 from wsctl.cli.status import status
 from wsctl.cli.stress import stress
 from wsctl.cli.token import token
+from wsctl.cli.ui.help import CommandTree, GroupedCommand
 from wsctl.cli.ui.printable import say
 from wsctl.cli.upgrade import upgrade
 from wsctl.codes import ExitCode
@@ -28,7 +29,7 @@ from wsctl.errors import WsctlError
 app = typer.Typer(
     name="wsctl",
     help="WebSocket broadcasting that can be redeployed at noon.",
-    no_args_is_help=True,
+    cls=CommandTree,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # plain help: nothing cut off on a narrow terminal, and nothing imported for it
@@ -50,7 +51,7 @@ def _colourless(asked: bool) -> None:
 @app.callback()
 def options(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+        bool, typer.Option("--version", "-V", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
     no_color: Annotated[
         bool, typer.Option("--no-color", callback=_colourless, is_eager=True, help="No colour anywhere.")
@@ -75,7 +76,7 @@ COMMANDS = (
 )
 
 for command in COMMANDS:
-    app.command()(command)
+    app.command(cls=GroupedCommand)(command)
 
 
 def run(arguments: Sequence[str]) -> int:

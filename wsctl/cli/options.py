@@ -10,6 +10,20 @@ import typer
 from wsctl.messages import InvalidClientId, client_id
 from wsctl.settings import FLAGS, Rate, Settings, boolean, duration, flag, port_number, secrets, variable
 
+GROUPS = {
+    "Listening": "host port uds fd backlog ssl_certfile ssl_keyfile "
+    "proxy_headers forwarded_allow_ips root_path",
+    "Drain": "shutdown_timeout drain_delay drain_spread reconnect_window stop_timeout",
+    "Messages": "broadcast_interval history history_bytes client_publish",
+    "Limits": "max_connections max_message_size max_queue rate ping_interval ping_timeout",
+    "Access": "allow_origin auth jwt_key jwt_audience auth_query",
+    "Several servers": "workers redis redis_prefix max_draining",
+    "Logs": "log_level log_format access_log",
+}
+"""The settings of `serve` by subject, in the order in which its help shows them."""
+
+_GROUP_OF = {name: group for group, names in GROUPS.items() for name in names.split()}
+
 
 def parser(parse: Callable[[str], Any], name: str) -> Callable[[Any], Any]:
     """A parser whose complaint reaches the person who typed the value."""
@@ -61,7 +75,8 @@ def with_settings(command: Callable[..., None]) -> Callable[..., None]:
     """Give the command one flag for each setting; it gets those that were given, by keyword."""
     signature = inspect.signature(command)
     kept = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
-    made = [_parameter(field) for field in FLAGS]
+    order = list(_GROUP_OF)
+    made = [_parameter(field) for field in sorted(FLAGS, key=lambda field: order.index(field.name))]
     command.__signature__ = signature.replace(parameters=[*kept, *made])  # type: ignore[attr-defined]
     return command
 
@@ -83,7 +98,13 @@ def _parameter(field: Field[Any]) -> inspect.Parameter:
     parse, metavar = field.metadata["parse"], field.metadata["metavar"]
     default = default_text(field)
     text = field.metadata["help"] + (f" [default: {default}]" if default else "")
-    shared = {"envvar": variable(field.name), "help": text, "show_default": False, "show_envvar": False}
+    shared: dict[str, Any] = {
+        "envvar": variable(field.name),
+        "help": text,
+        "show_default": False,
+        "show_envvar": False,
+    }
+    shared["rich_help_panel"] = _GROUP_OF[field.name]
     kind: Any
     if parse is boolean:
         option = typer.Option(f"{flag(field.name)}/{_negative(field.name)}", **shared)

@@ -17,7 +17,7 @@ def token(
     jwt_audience: JwtAudience = None,
     as_json: Json = False,
 ) -> None:
-    """Make a token with which one client connects to a server of '--auth jwt'.
+    """Make a token for one client of a server of '--auth jwt'.
 
     It goes to stdout, alone. The key is the one that the server checks with, or the private part of it.
     """
