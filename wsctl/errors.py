@@ -35,3 +35,9 @@ class Refused(WsctlError):
     """A server answered, and will not do it: token, origin, or draining."""
 
     exit_code = ExitCode.REFUSED
+
+
+def package(name: str, extra: str) -> str:
+    """Says which package is missing, and how it comes: from our own source, for an index has another program
+    under our name."""
+    return f"the package {name}: run pip install '.[{extra}]' in the folder of wsctl's source"

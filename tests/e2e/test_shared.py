@@ -203,7 +203,7 @@ def test_a_server_without_its_redis_does_not_start(environ: dict[str, str], stor
 def test_without_the_package_it_says_what_to_install(start_server: StartServer) -> None:
     program = "import sys; sys.modules['redis'] = None; from wsctl.__main__ import main; main()"
     command = (sys.executable, "-c", program, "serve", "--port", "0", "--redis", "redis://127.0.0.1:1")
-    server = start_server(command=command, serving="pip install 'wsctl(.redis.)'")
+    server = start_server(command=command, serving=r"pip install '(\.\[redis\])'")
     assert server.wait() == ExitCode.CANNOT_START
     assert len(server.lines) == 1
 

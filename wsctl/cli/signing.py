@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from wsctl.errors import UsageError
+from wsctl.errors import UsageError, package
 
 if TYPE_CHECKING:
     from wsctl.server.credentials.minting import Mint
@@ -40,7 +40,7 @@ def mint(key: Path, audience: str | None) -> "Mint":
         from wsctl.server.credentials.keys import BadKey
         from wsctl.server.credentials.minting import Mint
     except ImportError:
-        raise UsageError("tokens need the package PyJWT: pip install 'wsctl[jwt]'") from None
+        raise UsageError(f"tokens need {package('PyJWT', 'jwt')}") from None
     try:
         return Mint(key, audience)
     except BadKey as error:

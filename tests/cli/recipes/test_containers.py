@@ -1,7 +1,14 @@
 """The Dockerfile. There is no engine to build it: its instructions are read as Docker reads them."""
 
 import json
+import os
 import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+from zipfile import ZipFile
 
 import pytest
 from hypothesis import given
@@ -9,12 +16,13 @@ from hypothesis import given
 from tests.support.written import ODD, any_settings, quoted_words
 from wsctl import __version__
 from wsctl.cli.recipes import made
-from wsctl.cli.recipes.containers import contained
+from wsctl.cli.recipes.containers import WHEEL, contained
 from wsctl.cli.recipes.place import Place
 from wsctl.cli.recipes.words import flags
 from wsctl.errors import UsageError
 from wsctl.settings import Settings
 
+ROOT = Path(__file__).parents[3]
 HERE = Place(made_by="wsctl generate docker", program="/usr/bin/wsctl")
 
 
@@ -61,7 +69,7 @@ def test_what_builds_is_left_behind() -> None:
     # No registry is named, neither for images nor for packages.
     assert [rest for name, rest in found if name == "ARG"] == [
         "PYTHON=python:3.13-slim",
-        f"WSCTL=wsctl=={__version__}",
+        f"WSCTL=wsctl_server-{__version__}-py3-none-any.whl",
     ]
 
 
@@ -72,14 +80,14 @@ def test_a_variable_is_read_back(odd: str) -> None:
     name, _, quoted = line.partition("=")
     assert (name, quoted_words(quoted)) == ("WSCTL_REDIS", [f"redis://store/0?a={odd}"])
     assert not re.search(r"(?<!\\)\$", quoted)
-    assert f"ARG WSCTL=wsctl[redis]=={__version__}" in text
+    assert '"./${WSCTL}[redis]"' in text
 
 
 def test_secrets_are_files_and_are_never_shown() -> None:
     url = "redis://me:s3cret@store:6379/0"
     text = made("docker", Settings(token="s3cret", redis=url), HERE)
     assert "s3cret" not in text
-    assert f"ARG WSCTL=wsctl[jwt]=={__version__}" in made("docker", Settings(auth="jwt", jwt_key="/k"), HERE)
+    assert '"./${WSCTL}[jwt]"' in made("docker", Settings(auth="jwt", jwt_key="/k"), HERE)
     for name in ("token", "redis_password"):
         assert f"-e WSCTL_{name.upper()}_FILE=/run/secrets/{name}" in text
 
@@ -96,3 +104,84 @@ def test_loopback_is_of_no_use_in_a_container(kind: str, host: str) -> None:
 def test_a_container_needs_a_port(kind: str, meant: Settings) -> None:
     with pytest.raises(UsageError, match=kind):
         made(kind, meant, HERE)
+
+
+# What a builder would do, done by hand in a folder: there is no engine on every machine
+
+
+def test_the_steps_of_a_build_end_in_a_program_that_runs(tmp_path: Path) -> None:
+    from hatchling.builders.wheel import WheelBuilder
+
+    context, image = tmp_path / "context", tmp_path / "image"
+    wheel = Path(next(WheelBuilder(str(ROOT)).build(directory=str(context))))
+    (context / "token").write_text("s3cret")
+    program = _built(made("docker", Settings(redis="redis://store"), HERE), context, image)
+    libraries = os.pathsep.join(path for path in sys.path if path.endswith("site-packages"))
+    told = _run([program, "--version"], image, PYTHONPATH=libraries)
+    assert told == f"wsctl {__version__}\n"
+    assert wheel.name in WHEEL
+    assert not [path for path in image.rglob("*") if path.name == "token"]
+
+
+def test_a_build_from_the_source_sees_all_it_needs_and_nothing_else(tmp_path: Path) -> None:
+    """`.dockerignore` of the source, read as Docker reads it."""
+    from hatchling.builders.wheel import WheelBuilder
+
+    lines = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if line[0] != "#"]
+    assert lines[0] == "*"
+    seen = [line[1:] for line in lines if line[0] == "!"]
+    assert set(seen) == {"wsctl", "completions", "pyproject.toml", "README.md", "LICENSE"}
+    for name in seen:
+        path = ROOT / name
+        if path.is_dir():
+            shutil.copytree(path, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(path, tmp_path / name)
+    ours, theirs = (
+        sorted(ZipFile(next(WheelBuilder(str(root)).build(directory=str(tmp_path / f"{n}")))).namelist())
+        for n, root in enumerate((ROOT, tmp_path))
+    )
+    assert theirs == ours
+
+
+def _built(dockerfile: str, context: Path, image: Path) -> Path:
+    """Do the steps of the first stage below `image`; returns the program that the image would start.
+
+    The wheel comes from the context; what it needs in turn is not fetched.
+    """
+    arguments: dict[str, str] = {}
+    for name, rest in instructions(dockerfile):
+        match name:
+            case "FROM" if not rest.endswith(" AS build"):
+                break
+            case "ARG":
+                arguments |= [rest.split("=", 1)]  # type: ignore[arg-type]
+            case "COPY":
+                source, target = rest.replace("${WSCTL}", arguments["WSCTL"]).split()
+                _under(image, target).mkdir(parents=True)
+                shutil.copy(context / source, _under(image, target))
+            case "RUN":
+                _run(
+                    ["sh", "-c", re.sub(r"(?<=\s)/(?=opt|tmp)", f"{image}/", f" {rest}")], image, **arguments
+                )
+    (entry,) = json.loads(only(dockerfile, "ENTRYPOINT"))
+    (path,) = [rest for name, rest in instructions(dockerfile) if name == "ENV" and "PATH=" in rest]
+    return _under(image, path.removeprefix("PATH=").partition(":")[0]) / entry
+
+
+def _under(image: Path, path: str) -> Path:
+    return image / path.lstrip("/")
+
+
+def _run(command: list[Any], image: Path, **variables: str) -> str:
+    image.mkdir(exist_ok=True)
+    (image / "bin").mkdir(exist_ok=True)
+    if not (image / "bin" / "python").exists():
+        (image / "bin" / "python").symlink_to(sys.executable)
+    path = f"{image / 'bin'}{os.pathsep}{os.environ['PATH']}"
+    offline = {"PIP_NO_INDEX": "1", "PIP_NO_DEPS": "1", "PATH": path}
+    done = subprocess.run(
+        command, env={**os.environ, **offline, **variables}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout

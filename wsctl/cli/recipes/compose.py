@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from wsctl import __version__
 from wsctl.cli.recipes import containers, nginx
 from wsctl.cli.recipes.blanks import filled, template
 from wsctl.cli.recipes.containers import SECRETS, about, contained
@@ -12,10 +11,10 @@ from wsctl.cli.recipes.quoting import dollars, json_word
 from wsctl.cli.recipes.words import (
     FILES,
     environment,
+    extras,
     grace,
     named_files,
     open_files,
-    package,
     secret_names,
     with_files,
 )
@@ -84,7 +83,7 @@ def _image(node: Settings, place: Place) -> Mapping[str, str]:
     return {
         **containers.dockerfile(Settings(port=node.port, redis=_OWN), place),
         "environment": "",
-        "package": package(node, __version__),
+        "extras": extras(node),
     }
 
 

@@ -7,11 +7,14 @@ from ipaddress import ip_address
 from wsctl import __version__
 from wsctl.cli.recipes.place import Place, need_port
 from wsctl.cli.recipes.quoting import env_word, json_word
-from wsctl.cli.recipes.words import MARGIN, environment, flags, grace, package, secret_names
+from wsctl.cli.recipes.words import MARGIN, environment, extras, flags, grace, secret_names
 from wsctl.settings import Settings, variable
 
 SECRETS = "/run/secrets"
 """Where Compose puts secrets, and whoever mounts them by hand expects them."""
+
+WHEEL = f"wsctl_server-{__version__}-py3-none-any.whl"
+"""What `pip wheel` makes of the source. An index has another program under the name of the command."""
 
 
 def contained(settings: Settings, kind: str) -> Settings:
@@ -35,6 +38,7 @@ def about(settings: Settings, place: Place) -> dict[str, str]:
     """The blanks that each of the files has."""
     return {
         "version": __version__,
+        "wheel": WHEEL,
         "made_by": place.made_by,
         "port": str(settings.port),
         "delay": f"{settings.drain_delay:g}",
@@ -48,7 +52,7 @@ def dockerfile(settings: Settings, place: Place) -> Mapping[str, str]:
     """An image of this version."""
     inside = contained(settings, "docker")
     return about(inside, place) | {
-        "package": package(settings, __version__),
+        "extras": extras(settings),
         "environment": "\n".join(
             f"ENV {name}={env_word(text)}" for name, text in environment(inside).items()
         ),

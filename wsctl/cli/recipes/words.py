@@ -161,7 +161,7 @@ def idle_timeout(settings: Settings) -> int | None:
     return max(60, math.ceil(settings.ping_interval + settings.ping_timeout + 10))
 
 
-def package(settings: Settings, version: str) -> str:
-    """What pip is to install for these settings."""
-    extras = [name for name, needed in (("jwt", settings.auth == "jwt"), ("redis", settings.redis)) if needed]
-    return f"wsctl[{','.join(extras)}]=={version}" if extras else f"wsctl=={version}"
+def extras(settings: Settings) -> str:
+    """What pip is to install beside the program for these settings, as it stands behind a path."""
+    found = [name for name, needed in (("jwt", settings.auth == "jwt"), ("redis", settings.redis)) if needed]
+    return f"[{','.join(found)}]" if found else ""

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from wsctl.errors import CannotStart
+from wsctl.errors import CannotStart, package
 
 ANSWER_TIMEOUT = 1.5
 """Seconds for one answer: more than a busy Redis needs, and soon enough to notice one that hangs."""
@@ -35,8 +35,7 @@ class Store:
         try:
             self._client, self._failures = _connect(url, password)
         except ImportError:
-            text = "--redis needs the package redis: pip install 'wsctl[redis]'"
-            raise CannotStart(text) from None
+            raise CannotStart(f"--redis needs {package('redis', 'redis')}") from None
         except (ValueError, TypeError) as error:
             raise CannotStart(f"--redis {self.name}: {error}") from None
         for command in ("XREAD", "XREVRANGE"):

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from wsctl.errors import CannotStart, UsageError
+from wsctl.errors import CannotStart, UsageError, package
 from wsctl.server.credentials.judge import Judge
 from wsctl.server.credentials.shared import SharedToken
 from wsctl.settings import Settings
@@ -32,7 +32,7 @@ def _signed(settings: Settings, path: Path, wall: Callable[[], float]) -> Judge:
         from wsctl.server.credentials.keys import BadKey, checking_keys
         from wsctl.server.credentials.signed import SignedTokens
     except ImportError:
-        raise CannotStart("--auth jwt needs the package PyJWT: pip install 'wsctl[jwt]'") from None
+        raise CannotStart(f"--auth jwt needs {package('PyJWT', 'jwt')}") from None
     try:
         keys = checking_keys(path)
     except BadKey as error:
