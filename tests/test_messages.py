@@ -157,6 +157,51 @@ def test_nobody_can_pass_for_the_server() -> None:
 
 
 @pytest.mark.parametrize(
+    "name",
+    [
+        "server\ufe0f",
+        "ser\U000e0100ver",
+        "ser\u034fver",
+        "server\u3164",
+        "server\u2800",
+        "\u3164",
+        "\uffa0",
+        "a\u115f",
+        "a\u17b4",
+        "a\u180b",
+    ],
+)
+def test_what_cannot_be_seen_is_in_no_id(name: str) -> None:
+    with pytest.raises(InvalidClientId, match=r"cannot be seen|letters, digits"):
+        client_id(name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "\u0455erver",
+        "s\u0435rv\u0435r",
+        "se\u0433\u03bde\u0433",
+        "\u0405ERVER",
+        "\uff53\uff45\uff52\uff56\uff45\uff52",
+        "\uff33\uff25\uff32\uff36\uff25\uff32",
+        "".join(chr(0x1D400 + ord(c) - ord("A") - 6) for c in "server"),
+        "\u017ferver",
+        "ser\u2174er",
+        "\ua731\u1d07\u0280\u1d20\u1d07\u0280",
+    ],
+)
+def test_what_looks_like_the_server_is_no_id(name: str) -> None:
+    with pytest.raises(InvalidClientId, match="looks like server"):
+        client_id(name)
+
+
+@pytest.mark.parametrize("name", ["serv\u00ebr", "сервер", "servers", "\u0455ervers", "my-server", "SERVER"])
+def test_what_only_resembles_the_server_is_an_id(name: str) -> None:
+    assert client_id(name) == name
+
+
+@pytest.mark.parametrize(
     ("text", "token"),
     [
         ('{"type": "renew", "token": "t0p"}', "t0p"),

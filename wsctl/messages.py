@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from wsctl.codes import ErrorCode
+from wsctl.lookalikes import UNSEEN, looks_like
 
 MAX_CLIENT_ID = 128
 """Characters in a client id: longer than any UUID, e-mail local part or host name in use."""
@@ -36,7 +37,8 @@ def client_id(text: str) -> str:
     """The id in Unicode normal form C, in which ids are compared.
 
     Letters and digits of any script, with the combining marks that some scripts write their letters
-    with, and `. _ @ : + ~ -`; the first one a letter or digit; 1 to 128 characters; not `server`.
+    with, and `. _ @ : + ~ -`; the first one a letter or digit; 1 to 128 characters; nothing that cannot be
+    seen; not `server`, nor what looks like it in other letters.
 
     Raises:
         InvalidClientId: the text is not an id.
@@ -50,7 +52,17 @@ def client_id(text: str) -> str:
         raise InvalidClientId(
             "a client id has letters, digits and . _ @ : + ~ - and starts with a letter or digit"
         )
+    if not normal.isascii():
+        _check_look(normal)
     return normal
+
+
+def _check_look(name: str) -> None:
+    """Refuse what a person takes for another name."""
+    if UNSEEN.search(name):
+        raise InvalidClientId("a client id has no characters that cannot be seen")
+    if looks_like(name, SERVER):
+        raise InvalidClientId(f"the client id looks like {SERVER}: messages from it are the server's own")
 
 
 def _without_marks(text: str) -> str:
