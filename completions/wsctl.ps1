@@ -119,7 +119,7 @@ Register-ArgumentCompleter -Native -CommandName wsctl -ScriptBlock {
             @{ Name = '--help'; Help = 'Show this message and exit.' }
         )
         'client' = @(
-            @{ Name = '--id'; Help = 'Name to connect as.'; Takes = 'any'; Words = @() }
+            @{ Name = '--id'; Help = 'Name to connect as; the one in --url unless given.'; Takes = 'any'; Words = @() }
             @{ Name = '--url'; Help = 'Address of a server elsewhere.'; Takes = 'any'; Words = @() }
             @{ Name = '--port'; Help = 'Which server of this machine.'; Takes = 'any'; Words = @() }
             @{ Name = '--clients'; Help = 'Connect N clients: ID-1 to ID-N; the first one sends.'; Takes = 'any'; Words = @() }
@@ -132,6 +132,7 @@ Register-ArgumentCompleter -Native -CommandName wsctl -ScriptBlock {
         'broadcast' = @(
             @{ Name = '--to'; Help = 'Only to this client (repeat).'; Takes = 'any'; Words = @() }
             @{ Name = '--parse'; Help = 'MESSAGE is JSON: send the value instead of the text.' }
+            @{ Name = '--allow-empty'; Help = 'Send a message without text too.' }
             @{ Name = '--url'; Help = 'Address of a server elsewhere.'; Takes = 'any'; Words = @() }
             @{ Name = '--port'; Help = 'Which server of this machine.'; Takes = 'any'; Words = @() }
             @{ Name = '--json'; Help = 'Print JSON: one object, or one a line.' }

@@ -39,6 +39,9 @@ async def test_a_message_to_some_reaches_nobody_else(start_server: StartServer) 
     bob, eve = await join(server.ws_url, "bob"), await join(server.ws_url, "eve")
     sent = await broadcast(server, "psst", "--to", "bob", "--to", "nobody")
     assert re.fullmatch(r"\S+  1 client\n", sent.stdout)
+    assert sent.returncode == 1
+    assert "1 of 2 clients of --to are not connected" in sent.stderr
+    assert (await broadcast(server, "psst", "--to", "bob", "--to", "bob")).returncode == 0
     assert (await broadcast(server, "all")).returncode == 0
     assert (await receive_type(bob, "message"))["to"] == ["bob", "nobody"]
     assert (await receive_type(eve, "message"))["data"] == "all"
@@ -55,7 +58,7 @@ async def test_a_message_to_some_reaches_nobody_else(start_server: StartServer) 
         (["-", "--parse"], '{"a": [1, null]}\n', {"a": [1, None]}),
         (["--parse", "12"], "", 12),
         (["12"], "", "12"),
-        ([""], "", ""),
+        (["", "--allow-empty"], "", ""),
         (["--", "--not-a-flag"], "", "--not-a-flag"),
     ],
 )
@@ -97,6 +100,13 @@ def test_what_cannot_be_meant_is_a_usage_error(
     assert (failed.returncode, failed.stdout) == (2, "")
     assert text in failed.stderr
     assert failed.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("arguments", [[""], ["-"], ["--parse", '""']])
+def test_an_empty_message_is_refused(arguments: list[str], environ: dict[str, str]) -> None:
+    refused = wsctl("broadcast", *arguments, environ=environ, stdin="\n")
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "--allow-empty" in refused.stderr
 
 
 def test_a_message_that_is_not_utf8_is_refused(environ: dict[str, str]) -> None:

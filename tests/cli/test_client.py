@@ -99,6 +99,7 @@ async def run(*arguments: str, environ: dict[str, str], stdin: str = "") -> Any:
         ("--id", "bob", "--for", "soon"),
         ("--id", "bob", "--clients", "0"),
         ("--id", "bob", "--url", "nonsense"),
+        ("--url", "ws://127.0.0.1:1/ws/../x"),
     ],
 )
 def test_a_wrong_value_is_one_line_and_exit_2(flags: tuple[str, ...], environ: dict[str, str]) -> None:
@@ -106,6 +107,34 @@ def test_a_wrong_value_is_one_line_and_exit_2(flags: tuple[str, ...], environ: d
     assert result.returncode == 2
     assert one_line(result.stderr)
     assert not result.stdout
+
+
+def test_the_address_that_other_programs_are_given_is_taken(
+    start_server: StartServer, environ: dict[str, str]
+) -> None:
+    server = start_server(env={"WSCTL_TOKEN": "t"})
+    url = f"{server.ws_url}/ws/zoe"
+    result = wsctl("client", "--url", url, "--json", environ=environ, stdin="hello\n")
+    assert result.returncode == 0
+    assert json.loads(result.stdout.splitlines()[0])["client_id"] == "zoe"
+    named = wsctl("client", "--id", "bob", "--url", url, "--json", environ=environ, stdin="hello\n")
+    assert json.loads(named.stdout.splitlines()[0])["client_id"] == "bob"
+    token = environ | {"WSCTL_TOKEN": "t"}
+    for command in (["broadcast", "x"], ["status"], ["stress", "--duration", "0.1", "--clients", "2"]):
+        done = wsctl(*command, "--url", url, environ=token)
+        assert (done.returncode, done.stderr) == (0, ""), command
+    assert wsctl("drain", "--no-wait", "--url", url, environ=token).returncode == 0
+
+
+def test_an_untrusted_certificate_is_told_with_its_own_cure(
+    start_server: StartServer, environ: dict[str, str], certificate: tuple[str, str]
+) -> None:
+    cert, key = certificate
+    server = start_server("--ssl-certfile", cert, "--ssl-keyfile", key)
+    for command in (["client", "--id", "bob"], ["stress", "--clients", "1"]):
+        result = wsctl(*command, "--url", server.url, environ=environ)
+        assert result.returncode == 5
+        assert one_line(result.stderr).endswith("; SSL_CERT_FILE names the authority to trust\n")
 
 
 def test_no_server_on_this_machine_is_exit_5(environ: dict[str, str]) -> None:

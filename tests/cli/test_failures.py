@@ -35,3 +35,8 @@ def test_a_server_is_waited_for_only_when_it_was_there_before() -> None:
 @pytest.mark.parametrize("event", [Refused(503, "", ""), Closed(1001, ""), Closed(4501, "")])
 def test_everything_else_is_told_as_an_event(event: Event) -> None:
     assert failure(event, connected_once=False) is None
+
+
+def test_the_advice_is_that_of_the_cause() -> None:
+    assert str(failure(Failed("untrusted"), connected_once=False)) == "untrusted"
+    assert str(failure(Failed("gone", advice="look"), connected_once=False)) == "gone; look"

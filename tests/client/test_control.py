@@ -101,7 +101,7 @@ def test_a_server_elsewhere_is_asked_at_its_url_with_the_token(start_server: Sta
 
 
 def test_a_server_without_a_token_is_not_commanded_at_its_url(start_server: StartServer) -> None:
-    with pytest.raises(Refused, match=r"on its own machine only: .*WSCTL_TOKEN_FILE"):
+    with pytest.raises(Refused, match=r"has no token: start it with WSCTL_TOKEN_FILE"):
         Control(Target(start_server().url, token="any")).drain()
 
 
@@ -151,6 +151,15 @@ def test_an_error_answer_becomes_the_right_exit_code(
         Control(Target(answering(status, _error("not so")))).status()
     assert type(error.value) is kind
     assert error.value.exit_code == exit_code
+
+
+def test_without_a_token_it_is_told_what_works_where_the_server_runs_and_under_uvicorn(
+    answering: Answering,
+) -> None:
+    with pytest.raises(
+        Refused, match=r"WSCTL_TOKEN_FILE.* without --url, and under plain uvicorn not at all"
+    ):
+        Control(Target(answering(403, _error("control only")))).status()
 
 
 @pytest.mark.parametrize("status", [400, 409, 413, 500, 503])

@@ -15,6 +15,7 @@ def error(code: str) -> Received:
     ("event", "text", "exit_code"),
     [
         (Failed("cannot connect to http://a: nobody"), "cannot connect to http://a: nobody", 5),
+        (Failed("nobody", advice="look"), "nobody; look", 5),
         (Refused(503, "full", "full"), "http://a refused client bob with HTTP 503: full", 6),
         (Closed(1001, "draining"), "http://a closed client bob with 1001: draining", 6),
         (Closed(4501, "replaced"), "another program connected as bob: choose another --id", 6),

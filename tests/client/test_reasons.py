@@ -5,10 +5,11 @@ import ssl
 
 import pytest
 from websockets.datastructures import Headers
+from websockets.exceptions import InvalidMessage, InvalidURI
 from websockets.http11 import Response
 
 from wsctl.client.events import Refused
-from wsctl.client.reasons import explained, refusal
+from wsctl.client.reasons import NOBODY_THERE, advice, explained, refusal
 
 
 def answer(status: int, body: bytes = b"", **headers: str) -> Response:
@@ -40,6 +41,24 @@ def untrusted() -> ssl.SSLCertVerificationError:
 )
 def test_a_failure_is_told_in_words(error: Exception, text: str) -> None:
     assert text in explained(error)
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (ConnectionRefusedError(111, ""), NOBODY_THERE),
+        (OSError("Multiple exceptions: [Errno 111] ..."), NOBODY_THERE),
+        (TimeoutError(), NOBODY_THERE),
+        (socket.gaierror(-2, "Name or service not known"), "check the address"),
+        (InvalidURI("x", "isn't a URI"), "check the address"),
+        (InvalidMessage("no HTTP"), "check the address, and whether it wants https://"),
+        (ssl.SSLError(1, "[SSL: WRONG_VERSION_NUMBER]"), "for a server without TLS write http://"),
+        (untrusted(), ""),
+        (PermissionError(13, "Permission denied"), "ask whoever runs the server for access"),
+    ],
+)
+def test_the_advice_fits_the_cause(error: Exception, text: str) -> None:
+    assert advice(error) == text
 
 
 def test_code_and_message_of_a_refusal_are_those_of_its_json() -> None:

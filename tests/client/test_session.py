@@ -21,6 +21,7 @@ from tests.support.fake_server import (
     welcome,
 )
 from tests.support.server import DEADLINE
+from wsctl.client.reasons import NOBODY_THERE
 from wsctl.client.session import (
     STEADY,
     Closed,
@@ -204,7 +205,7 @@ async def test_retry_after_is_the_least_pause_and_the_jitter_comes_on_top() -> N
 async def test_without_a_server_it_says_why_and_tries_again() -> None:
     port = dead_port()
     seen = await events(impatient(Target(f"http://127.0.0.1:{port}")), 4)
-    why = Failed(f"cannot connect to http://127.0.0.1:{port}: connection refused")
+    why = Failed(f"cannot connect to http://127.0.0.1:{port}: connection refused", advice=NOBODY_THERE)
     assert seen == [why, Waiting(0.5), why, Waiting(1)]
 
 
@@ -346,7 +347,8 @@ async def test_a_unix_socket_is_a_server_like_any_other(runtime_dir: Path) -> No
 async def test_a_missing_unix_socket_is_a_failure_in_words(runtime_dir: Path) -> None:
     path = runtime_dir / "none"
     failed, _ = await events(impatient(Target(None, uds=str(path))), 2)
-    assert failed == Failed(f"cannot connect to unix:{path}: no such file or directory")
+    why = f"cannot connect to unix:{path}: no such file or directory"
+    assert failed == Failed(why, advice=NOBODY_THERE)
 
 
 # Resuming

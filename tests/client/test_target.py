@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from wsctl.client.target import Target, find, find_all, find_each
+from wsctl.client.target import Target, client_of, find, find_all, find_each
 from wsctl.errors import Unreachable, UsageError
 from wsctl.lifecycle.runtime import ServerRecord, announced, control_socket
 
@@ -114,6 +114,16 @@ def test_no_server_is_answered_with_how_to_start_one(environ: dict[str, str]) ->
         find_all(None, 9, environ)
 
 
+def test_how_to_reach_a_server_under_plain_uvicorn_is_told(
+    announce: Announce, environ: dict[str, str]
+) -> None:
+    with pytest.raises(Unreachable, match=r"plain uvicorn: --url http://127\.0\.0\.1:8000"):
+        find(None, None, environ)
+    announce(1, "http://127.0.0.1:8001")
+    with pytest.raises(Unreachable, match=r"plain uvicorn: --url http://127\.0\.0\.1:9"):
+        find(None, 9, environ)
+
+
 def test_what_a_killed_server_left_is_cleared_away(runtime_dir: Path, environ: dict[str, str]) -> None:
     left = runtime_dir / "7.sock"
     with socket.socket(socket.AF_UNIX) as sock:
@@ -134,6 +144,10 @@ def test_what_a_killed_server_left_is_cleared_away(runtime_dir: Path, environ: d
         ("wss://[::1]:8443", "https://[::1]:8443"),
         ("HTTP://host", "http://host"),
         ("http://host/b\u00fccher", "http://host/b%C3%BCcher"),
+        ("ws://host:8000/ws/bob", "http://host:8000"),
+        ("wss://host/below/ws/b%C3%BC", "https://host/below"),
+        ("http://host/ws/app/", "http://host/ws/app"),
+        ("http://host/ws", "http://host/ws"),
     ],
 )
 def test_an_address_is_brought_into_one_form(given: str, url: str, environ: dict[str, str]) -> None:
@@ -156,8 +170,6 @@ def test_an_address_is_brought_into_one_form(given: str, url: str, environ: dict
         "http://host/\x1b[2J",
         "http://a..b",
         "http://" + "x" * 64,
-        "http://host?x=1",
-        "http://host/#x",
         "",
     ],
 )
@@ -165,6 +177,28 @@ def test_what_is_no_address_is_refused_with_the_form_of_one(given: str, environ:
     with pytest.raises(UsageError, match=r"is not an address: write http://HOST:PORT") as error:
         find(given, None, environ)
     assert str(error.value).isprintable()
+
+
+@pytest.mark.parametrize("given", ["http://host?x=secret", "http://host/#x", "ws://host/ws/bob?since=1-0"])
+def test_of_an_address_with_a_query_it_is_said_what_to_leave_out(given: str, environ: dict[str, str]) -> None:
+    with pytest.raises(UsageError, match=r"leave out what begins with \? or #") as error:
+        find(given, None, environ)
+    assert "secret" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "name"),
+    [
+        ("ws://host/ws/bob", "bob"),
+        ("ws://host/below/ws/b%C3%BC", "b\u00fc"),
+        ("ws://host/ws/bob/", None),
+        ("ws://host/ws/", None),
+        ("ws://host/", None),
+        ("", None),
+    ],
+)
+def test_the_address_of_a_client_names_it(url: str, name: str | None) -> None:
+    assert client_of(url) == name
 
 
 def test_a_password_in_an_address_is_refused_and_not_repeated(environ: dict[str, str]) -> None:

@@ -12,7 +12,7 @@ import pytest
 from websockets.asyncio.client import connect, unix_connect
 
 from tests.conftest import StartServer
-from tests.e2e.ways import guest
+from tests.e2e.ways import TOKEN, guest
 from tests.support.clients import join, receive, receive_type
 from tests.support.server import DEADLINE, wsctl
 
@@ -74,6 +74,19 @@ def test_a_wrong_variable_stops_the_guest_too(environ: dict[str, str]) -> None:
     )
     assert ended.returncode
     assert "WSCTL_SHUTDOWN_TIMEOUT: 'soon' is not a duration" in one_line(ended.stderr)
+
+
+def test_what_is_told_of_a_server_under_plain_uvicorn_leads_to_it(
+    start_server: StartServer, environ: dict[str, str]
+) -> None:
+    server = guest(start_server)
+    told = wsctl("client", "--id", "bob", "--port", str(server.port), environ=environ)
+    assert told.returncode == 5
+    url = told.stderr.split()[-1]
+    assert told.stderr.endswith(f"--url {server.url}\n")
+    assert wsctl("client", "--url", url, "--id", "bob", environ=environ, stdin="hello\n").returncode == 0
+    token = {"WSCTL_TOKEN": TOKEN}
+    assert wsctl("status", "--url", url, environ=environ | token).returncode == 0
 
 
 def test_a_taken_port_is_said_so(environ: dict[str, str], taken_port: int) -> None:

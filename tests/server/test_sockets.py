@@ -66,6 +66,12 @@ def test_a_taken_port_is_one_line_that_names_it(listen: Listen) -> None:
     assert "--port 0" in why
 
 
+def test_an_address_of_another_machine_is_not_answered_with_another_port(listen: Listen) -> None:
+    why = _why_not(listen, host="192.0.2.1", port=0)
+    assert "--host names an address of this machine" in why
+    assert "--port 0" not in why
+
+
 @pytest.mark.parametrize("host", ["192.0.2.1", "no.such.host.invalid", "a b", "\x00", "x" * 300])
 def test_a_host_that_is_not_here_is_one_line(listen: Listen, host: str) -> None:
     assert _why_not(listen, host=host, port=0)

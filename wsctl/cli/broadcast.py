@@ -8,8 +8,10 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from wsctl.cli.options import Json, Port, Url, parser
-from wsctl.errors import UsageError
+from wsctl.errors import UsageError, WsctlError
 from wsctl.messages import client_id
+
+_LATER = "a client that comes back and resumes gets it then"
 
 
 def broadcast(
@@ -26,18 +28,29 @@ def broadcast(
     parse: Annotated[
         bool, typer.Option("--parse", help="MESSAGE is JSON: send the value instead of the text.")
     ] = False,
+    allow_empty: Annotated[
+        bool, typer.Option("--allow-empty", help="Send a message without text too.")
+    ] = False,
     url: Url = None,
     port: Port = None,
     as_json: Json = False,
 ) -> None:
-    """Send one message to every client, or to some; prints its id and how many got it."""
+    """Send one message to every client, or to some; prints its id and how many got it.
+
+    Exit code 1 when it was sent with --to and some of these clients are not connected. Those that come back
+    and resume get it then.
+    """
     from wsctl.client.control import Control
     from wsctl.client.target import find
 
     text = _from_stdin() if message == "-" else _utf8(message)
     data = _value(text) if parse else text
+    if data == "" and not allow_empty:
+        raise UsageError("the message is empty: with --allow-empty it is sent all the same")
     sent = Control(find(url, port, os.environ)).broadcast(data, to or None)
     print(json.dumps(sent) if as_json else _summary(sent), flush=True)
+    if (missing := len(set(to or ())) - sent["recipients"]) > 0:
+        raise WsctlError(f"{missing} of {len(set(to or ()))} clients of --to are not connected: {_LATER}")
 
 
 def _from_stdin() -> str:

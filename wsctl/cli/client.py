@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from wsctl.cli.options import Json, Port, Url, client_ids, seconds
+from wsctl.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -23,7 +24,10 @@ if TYPE_CHECKING:
 
 def client(
     *,
-    client_id: Annotated[str, typer.Option("--id", metavar="ID", help="Name to connect as.")],
+    client_id: Annotated[
+        str | None,
+        typer.Option("--id", metavar="ID", help="Name to connect as; the one in --url unless given."),
+    ] = None,
     url: Url = None,
     port: Port = None,
     clients: Annotated[
@@ -49,10 +53,12 @@ def client(
 
     Messages go to stdout, everything else to stderr.
     """
-    ids = client_ids(client_id, clients)
-
     from wsctl.client.credential import given
-    from wsctl.client.target import find
+    from wsctl.client.target import client_of, find
+
+    if client_id is None and (client_id := client_of(url or "")) is None:
+        raise UsageError("a client needs a name: --id NAME")
+    ids = client_ids(client_id, clients)
 
     credential = given(os.environ)
     target = find(url, port, os.environ)

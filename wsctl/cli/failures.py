@@ -18,9 +18,8 @@ _KINDS: dict[int, type[errors.WsctlError]] = {
 def failure(event: Event, *, connected_once: bool) -> errors.WsctlError | None:
     """The error that an event is. A server that was there before is waited for; one that never was is not."""
     match event:
-        case Failed(message=message) if is_final(event) or not connected_once:
-            advice = "check the address, and that a server runs there"
-            return errors.Unreachable(f"{printable(message)}; {advice}")
+        case Failed() if is_final(event) or not connected_once:
+            return errors.Unreachable(printable(event.advised))
         case Refused(status=status, message=message) if is_final(event):
             kind = _KINDS.get(status, errors.Unreachable)
             advice = f"; {WHERE_FROM}" if status == HTTPStatus.UNAUTHORIZED else ""

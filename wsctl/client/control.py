@@ -61,8 +61,8 @@ _FAILURES: dict[int, tuple[type[WsctlError], str]] = {
     401: (Refused, "{name} {text}"),
     403: (
         Refused,
-        "{name} has no token, so it is commanded on its own machine only: start it with "
-        "WSCTL_TOKEN_FILE or WSCTL_TOKEN, or leave out --url there",
+        "{name} has no token: start it with WSCTL_TOKEN_FILE or WSCTL_TOKEN, without which it takes commands "
+        "only on its own machine without --url, and under plain uvicorn not at all",
     ),
     409: (Conflict, "{text}"),
     413: (UsageError, "{text}"),

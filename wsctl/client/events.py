@@ -103,10 +103,17 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """There was no connection, or, which is final, what answered is no wsctl server."""
+    """There was no connection, or, which is final, what answered is no wsctl server. `advice` is what to
+    do about it, for somebody who tries for the first time; empty where the message says it."""
 
     message: str
     final: bool = False
+    advice: str = ""
+
+    @property
+    def advised(self) -> str:
+        """The message, and what to do."""
+        return f"{self.message}; {self.advice}" if self.advice else self.message
 
 
 @dataclass(frozen=True, slots=True)

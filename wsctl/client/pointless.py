@@ -30,8 +30,8 @@ def pointless(client_id: str, server: str, event: Event, *, publishing: bool) ->
 def _reason(client_id: str, server: str, event: Closed | Refused | Failed) -> WsctlError:
     """Why a run cannot begin."""
     match event:
-        case Failed(message):
-            return Unreachable(message)
+        case Failed():
+            return Unreachable(event.advised)
         case Refused(HTTPStatus.UNAUTHORIZED, _, message):
             advice = f"{WHERE_FROM}, those of many clients from --jwt-key"
             return ServerRefused(f"{server} refused client {client_id}: {message}; {advice}")

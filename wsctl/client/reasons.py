@@ -15,6 +15,10 @@ from wsctl.client.events import Refused
 WHERE_FROM = "the token comes from WSCTL_CLIENT_TOKEN_FILE or WSCTL_CLIENT_TOKEN"
 """What helps whom a server refused with 401."""
 
+CHECK_ADDRESS = "check the address"
+
+NOBODY_THERE = "check the address, and that a server runs there"
+
 _ERRNO = re.compile(r"\[Errno (\d+)\]")
 
 
@@ -34,12 +38,28 @@ def explained(error: Exception) -> str:
     return str(error) or type(error).__name__
 
 
+def advice(error: Exception) -> str:
+    """What to do about a failure to connect; empty where its words say that already."""
+    match error:
+        case ssl.SSLCertVerificationError():
+            return ""
+        case ssl.SSLError():
+            return "for a server without TLS write http://"
+        case socket.gaierror() | InvalidURI():
+            return CHECK_ADDRESS
+        case InvalidMessage():
+            return "check the address, and whether it wants https://"
+        case PermissionError():
+            return "ask whoever runs the server for access"
+    return NOBODY_THERE
+
+
 def _tls(error: ssl.SSLError) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         text = error.verify_message.rstrip(".")
         return f"its certificate is not trusted: {text}; SSL_CERT_FILE names the authority to trust"
     # Errors that Python itself raises have no `reason`.
-    return f"TLS failed ({getattr(error, 'reason', None) or error}), as if there was no https"
+    return f"TLS failed ({getattr(error, 'reason', None) or error})"
 
 
 def _system(error: OSError) -> str:

@@ -30,7 +30,7 @@ from wsctl.client.events import (
 )
 from wsctl.client.frames import decoded
 from wsctl.client.hearing import Hearing
-from wsctl.client.reasons import explained, refusal
+from wsctl.client.reasons import CHECK_ADDRESS, advice, explained, refusal
 from wsctl.client.route import Route
 from wsctl.client.target import Target
 from wsctl.codes import CloseCode
@@ -151,7 +151,8 @@ class Session:
             yield Failed(str(error))
             return
         except (OSError, ValueError, WebSocketException) as error:
-            yield Failed(f"cannot connect to {target.name}: {explained(error)}")
+            why = f"cannot connect to {target.name}: {explained(error)}"
+            yield Failed(why, advice=advice(error))
             return
         if connection is None:
             return
@@ -176,9 +177,9 @@ class Session:
                 await connection.close()
             while (frame := decoded(await self._next(connection))) is not None:
                 yield self._read(frame, departure)
-            yield Failed(f"{name} is no wsctl server: it sends something else", True)
+            yield Failed(f"{name} is no wsctl server: it sends something else", True, CHECK_ADDRESS)
         except TimeoutError:
-            yield Failed(f"{name} accepts connections and then says nothing")
+            yield Failed(f"{name} accepts connections and then says nothing", advice=CHECK_ADDRESS)
         except ConnectionClosed as error:
             closed = ending(error)
             # Another code than the answer to ours, or none, is what the server has to say.

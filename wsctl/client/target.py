@@ -2,11 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from wsctl.errors import Unreachable, UsageError
 from wsctl.lifecycle.runtime import ServerRecord, runtime_folder, servers
 from wsctl.settings import read_token
+
+_CLIENT = "/ws/"
+"""What stands before the id at the end of a client's address."""
 
 _SCHEMES = {"http": "ws", "https": "wss", "ws": "ws", "wss": "wss"}
 
@@ -94,10 +97,16 @@ def _running(port: int | None, environ: Mapping[str, str]) -> list[ServerRecord]
     if chosen:
         return chosen
     if running:
-        raise Unreachable(f"no server on port {port}: those that run here are {_listed(running)}")
+        text = f"no server on port {port}: those that run here are {_listed(running)}"
+        raise Unreachable(f"{text}; {_uvicorn(port)}")
     where = f" on port {port}" if port is not None else ""
     text = f"no server runs here{where}: start one with 'wsctl serve', or name one with --url"
-    raise Unreachable(text)
+    raise Unreachable(f"{text}; {_uvicorn(port)}")
+
+
+def _uvicorn(port: int | None) -> str:
+    """How a server is named that announces itself nowhere."""
+    return f"for one under plain uvicorn: --url http://127.0.0.1:{port or 8000}"
 
 
 def _speakers(records: list[ServerRecord]) -> list[ServerRecord]:
@@ -117,7 +126,20 @@ def _newest(records: list[ServerRecord]) -> list[ServerRecord]:
     return list({(r.url, r.uds): r for r in records}.values())
 
 
+def client_of(url: str) -> str | None:
+    """The client id at the end of an address like ws://HOST/ws/ID; None where there is none."""
+    return unquote(_split(urlsplit(url).path)[1]) or None
+
+
+def _split(path: str) -> tuple[str, str]:
+    """The path of a server and a client id, from that of either's address."""
+    server, found, name = path.rpartition(_CLIENT)
+    return (server, name) if found and name and "/" not in name else (path, "")
+
+
 def _checked(url: str) -> str:
+    """The server's URL. A client's address is taken too, without the client: what other programs are given
+    can be pasted. (A path that itself ends like one is written with a slash behind it.)"""
     try:
         parts = urlsplit(url)
         # The codec is what connecting uses, and knows what no host name can be.
@@ -125,12 +147,15 @@ def _checked(url: str) -> str:
         valid = parts.scheme in _SCHEMES and host and parts.port != 0 and url.isprintable()
     except ValueError:
         raise _no_address(url) from None
-    if not valid or " " in url or parts.query or parts.fragment:
+    if valid and (parts.query or parts.fragment):
+        raise UsageError("--url takes no query and no fragment: leave out what begins with ? or #")
+    if not valid or " " in url:
         raise _no_address(url)
     if "@" in parts.netloc:
         raise UsageError("--url takes no user or password: the token comes from WSCTL_TOKEN_FILE")
     scheme = {"ws": "http", "wss": "https"}.get(parts.scheme, parts.scheme)
-    return f"{scheme}://{parts.netloc}{quote(parts.path.rstrip('/'), safe='/%:@+~')}"
+    path, _ = _split(parts.path)
+    return f"{scheme}://{parts.netloc}{quote(path.rstrip('/'), safe='/%:@+~')}"
 
 
 def _no_address(url: str) -> UsageError:

@@ -1,5 +1,6 @@
 """The sockets a server listens on."""
 
+import errno
 import os
 import socket
 import stat
@@ -14,6 +15,17 @@ FIRST_FD = 3
 
 PASSED_SOCKETS = frozenset({"LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"})
 """The variables that come with them; they mean one process and no child of it."""
+
+
+NOT_HERE = "--host names an address of this machine, or 0.0.0.0 for all"
+
+_CURE = "correct --host and --port"
+_CURES = {
+    errno.EADDRINUSE: "--port 0 picks a free one",
+    errno.EADDRNOTAVAIL: NOT_HERE,
+    errno.EACCES: "low ports are the system's: take a higher one, or see 'wsctl check'",
+}
+"""What helps against an address that cannot be had, by the system's reason."""
 
 
 class CannotBind(CannotStart):
@@ -118,7 +130,7 @@ def _bound(host: str, port: int) -> list[socket.socket]:
             for sock in sockets:
                 sock.close()
             text = f"cannot listen on {host} port {chosen}: {error.strerror or error}"
-            raise CannotBind(f"{text}; --port 0 picks a free one", error.errno) from None
+            raise CannotBind(f"{text}; {_CURES.get(error.errno or 0, _CURE)}", error.errno) from None
     return sockets
 
 

@@ -12,7 +12,7 @@ from wsctl.errors import CannotStart
 from wsctl.lifecycle.runtime import MAX_SOCKET_PATH, ServerRecord
 from wsctl.server.checks.finding import Finding, error, fine, warning
 from wsctl.server.checks.numbers import number
-from wsctl.server.sockets import CannotBind, address, listeners
+from wsctl.server.sockets import NOT_HERE, CannotBind, address, listeners
 from wsctl.settings import Settings
 
 NAME = "address"
@@ -49,7 +49,7 @@ def unbindable(settings: Settings, failure: CannotBind, ours: ServerRecord | Non
         remedy = "a port above, AmbientCapabilities=CAP_NET_BIND_SERVICE or systemd's sockets"
         return error(NAME, text, f"{remedy} (LISTEN_FDS)")
     if failure.errno == errno.EADDRNOTAVAIL:
-        return error(NAME, text, "--host names an address of this machine, or 0.0.0.0 for all")
+        return error(NAME, text, NOT_HERE)
     return error(NAME, text, "correct --host and --port")
 
 
