@@ -16,6 +16,7 @@ from tests.conftest import StartServer
 from tests.support.clients import join, receive_type
 from tests.support.fake_server import degraded, error_body, message, refusing, serving, shutdown, welcome
 from tests.support.frames import checked
+from tests.support.processes import popen
 from tests.support.server import DEADLINE, WSCTL, ServerProcess, wsctl
 from tests.support.terminal import Terminal
 
@@ -30,7 +31,7 @@ def start_client(environ: dict[str, str]) -> Iterator[StartClient]:
     with ExitStack() as stack:
 
         def start(*flags: str) -> "subprocess.Popen[str]":
-            process = subprocess.Popen(
+            process = popen(
                 [*WSCTL, "client", *flags],
                 env=environ,
                 stdin=subprocess.PIPE,
@@ -254,7 +255,7 @@ def test_at_the_end_of_lines_it_stays_when_a_count_was_given(
 
 def test_an_empty_input_is_no_reason_to_leave(start_server: StartServer, environ: dict[str, str]) -> None:
     server = start_server()
-    client = subprocess.Popen(
+    client = popen(
         [*WSCTL, "client", "--id", "bob"],
         env=environ,
         stdin=subprocess.DEVNULL,

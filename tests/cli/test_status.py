@@ -14,6 +14,7 @@ from anyio import to_thread
 
 from tests.conftest import StartServer
 from tests.support.clients import join
+from tests.support.processes import popen
 from tests.support.server import DEADLINE, WSCTL, wsctl
 from tests.support.status import DRAIN, FACTS, drawn
 from tests.support.terminal import Terminal
@@ -32,9 +33,7 @@ def watch() -> Iterator[Spawn]:
         def start(*flags: str, environ: dict[str, str]) -> "subprocess.Popen[str]":
             command = [*WSCTL, "status", "--watch", *flags]
             pipe = subprocess.PIPE
-            process = stack.enter_context(
-                subprocess.Popen(command, env=environ, stdout=pipe, stderr=pipe, text=True)
-            )
+            process = stack.enter_context(popen(command, env=environ, stdout=pipe, stderr=pipe, text=True))
             watchdog = threading.Timer(DEADLINE, process.kill)
             watchdog.start()
             stack.callback(watchdog.cancel)

@@ -17,6 +17,7 @@ from websockets.asyncio.client import ClientConnection
 from tests.conftest import StartServer
 from tests.support.clients import join, receive_type
 from tests.support.fake_cluster import FakeCluster
+from tests.support.processes import popen
 from tests.support.server import DEADLINE, WSCTL, ServerProcess, wsctl
 from tests.support.terminal import Terminal
 
@@ -34,7 +35,7 @@ def stressing(
     url = server if isinstance(server, str) else server.url
     command = [*WSCTL, "stress", "--duration", "1h", "--url", url, *flags]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    with subprocess.Popen(command, env=dict(environ), text=True, **pipes) as process:  # type: ignore[call-overload]
+    with popen(command, env=dict(environ), text=True, **pipes) as process:
         try:
             yield process
         finally:

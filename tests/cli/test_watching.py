@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.support.fake_control import URL, FakeControl, announced_fake
+from tests.support.processes import popen
 from tests.support.server import DEADLINE, WSCTL, wsctl
 from tests.support.status import SHARED, from_second, node
 from tests.support.terminal import Terminal
@@ -62,7 +63,7 @@ class Watching:
     def __init__(self, environ: dict[str, str]) -> None:
         pipe = subprocess.PIPE
         command = [*WSCTL, "status", "--watch"]
-        self.process = subprocess.Popen(command, env=environ, stdout=pipe, stderr=pipe, text=True)
+        self.process = popen(command, env=environ, stdout=pipe, stderr=pipe, text=True)
         self._watchdog = threading.Timer(DEADLINE, self.process.kill)
         self._watchdog.start()
 

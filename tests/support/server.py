@@ -13,6 +13,8 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tests.support.processes import popen, run
+
 DEADLINE = 20.0
 """Seconds any awaited thing may take; a loaded machine is slow, a broken test is endless."""
 
@@ -40,10 +42,10 @@ class ServerProcess:
         command: Sequence[str] = (*WSCTL, "serve", "--port", "0"),
         serving: str = r"serving.* \"?url(?:=|\": \")([^\s\"]+)",
         deadline: float = DEADLINE,
-        **popen: Any,
+        **options: Any,
     ) -> "ServerProcess":
         """Start it and wait until it says where it serves."""
-        process = subprocess.Popen(
+        process = popen(
             [*command, *flags],
             env=dict(environ),
             stdin=subprocess.DEVNULL,
@@ -51,7 +53,7 @@ class ServerProcess:
             stderr=subprocess.PIPE,
             text=True,
             errors="replace",
-            **popen,
+            **options,
         )
         server = cls(process, environ)
         try:
@@ -159,12 +161,4 @@ def ask(
 
 def wsctl(*arguments: str, environ: Mapping[str, str], stdin: str = "", deadline: float = DEADLINE) -> Any:
     """Run one command to its end: returncode, stdout, stderr."""
-    return subprocess.run(
-        [*WSCTL, *arguments],
-        env=dict(environ),
-        input=stdin,
-        capture_output=True,
-        text=True,
-        timeout=deadline,
-        check=False,
-    )
+    return run([*WSCTL, *arguments], env=dict(environ), input=stdin, timeout=deadline)

@@ -4,7 +4,6 @@ import os
 import pty
 import select
 import struct
-import subprocess
 import termios
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -12,12 +11,8 @@ from fcntl import ioctl
 
 import pyte
 
+from tests.support.processes import popen, take_terminal
 from tests.support.server import DEADLINE
-
-
-def _take_terminal() -> None:
-    """Make it the terminal whose Ctrl-C the program gets."""
-    ioctl(0, termios.TIOCSCTTY, 0)
 
 
 class Terminal:
@@ -31,14 +26,14 @@ class Terminal:
         self._stream = pyte.ByteStream(self.screen)
         self._master, slave = pty.openpty()
         ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
-        self.process = subprocess.Popen(
+        self.process = popen(
             command,
             env={"TERM": "xterm-256color"} | dict(environ),
             stdin=slave,
             stdout=slave,
             stderr=slave,
             start_new_session=True,
-            preexec_fn=_take_terminal,
+            preexec_fn=take_terminal,
         )
         os.close(slave)
 

@@ -1,0 +1,130 @@
+"""A server that is forked from a process with everything imported is like one that starts cold."""
+
+import os
+import re
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import StartServer
+from tests.support.processes import ForkedProcess, can_fork, popen, run
+from tests.support.server import DEADLINE, WSCTL, ServerProcess
+from tests.support.terminal import Terminal
+
+pytestmark = pytest.mark.skipif(not can_fork(WSCTL, {}), reason="nothing is forked here")
+
+UVICORN = (sys.executable, "-m", "uvicorn", "wsctl.main:app", "--port", "0")
+
+Facts = dict[str, Any]
+
+
+def described(server: ServerProcess) -> Facts:
+    """All that can be told of a server from outside, and is the same at each start; ends it."""
+    proc = Path(f"/proc/{server.pid}")
+    status = dict(line.split(":\t", 1) for line in (proc / "status").read_text().splitlines())
+    files = [(int(fd), re.sub(r"\d+", "N", os.readlink(proc / "fd" / fd))) for fd in os.listdir(proc / "fd")]
+    facts: Facts = {name: status[name] for name in ("SigBlk", "SigIgn", "SigCgt", "Umask", "NoNewPrivs")}
+    facts |= {
+        "session": os.getsid(server.pid) == os.getsid(0),
+        "group": os.getpgid(server.pid) == os.getpgid(0),
+        "folder": os.readlink(proc / "cwd"),
+        "limits": (proc / "limits").read_text(),
+        "files": sorted(files),
+    }
+    facts |= {path: server.http("GET", path)[0] for path in ("/health", "/docs", "/metrics", "/nowhere")}
+    facts |= {"health": sorted(server.http("GET", "/health")[1]), "code": server.stop()}
+    return facts | {"log": [re.sub(r"\d+", "N", line) for line in server.lines]}
+
+
+@pytest.mark.parametrize(
+    ("command", "how"),
+    [
+        ((*WSCTL, "serve", "--port", "0"), {}),
+        ((*WSCTL, "serve", "--port", "0"), {"start_new_session": True, "cwd": "/"}),
+        (UVICORN, {}),
+    ],
+    ids=["wsctl", "in another session and folder", "uvicorn"],
+)
+def test_a_forked_server_is_as_a_cold_one(
+    environ: dict[str, str], command: tuple[str, ...], how: Facts
+) -> None:
+    found = []
+    for cold in (False, True):
+        serving = r"(?:url=|running on )(\S+)"
+        server = ServerProcess.start(environ=environ, command=command, serving=serving, cold=cold, **how)
+        try:
+            assert isinstance(server.process, ForkedProcess) is not cold
+            found.append(described(server))
+        finally:
+            server.kill()
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--version"],
+        ["--help"],
+        ["serve", "--no-such-flag"],
+        ["broadcast", "hello"],
+        ["generate", "systemd"],
+        ["client", "--id", "\udcff"],
+    ],
+    ids=" ".join,
+)
+def test_a_forked_command_answers_as_a_cold_one(environ: dict[str, str], arguments: list[str]) -> None:
+    forked, cold = (
+        run([*WSCTL, *arguments], env=environ, timeout=DEADLINE, cold=cold) for cold in (False, True)
+    )
+    assert (forked.returncode, forked.stdout, forked.stderr) == (cold.returncode, cold.stdout, cold.stderr)
+
+
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT], ids=lambda end: end.name)
+def test_its_end_is_told_as_that_of_a_child(start_server: StartServer, end: signal.Signals) -> None:
+    codes = []
+    for cold in (False, True):
+        server = start_server(cold=cold)
+        assert server.process.poll() is None
+        server.signal(end)
+        codes.append((server.wait(), server.process.poll()))
+    assert codes[0] == codes[1]
+
+
+def test_it_gets_the_descriptors_that_are_passed_under_their_numbers(environ: dict[str, str]) -> None:
+    reading, writing = os.pipe()
+    try:
+        for cold in (False, True):
+            command = [*WSCTL, "serve", "--fd", str(writing)]
+            with popen(command, env=environ, pass_fds=(writing,), cold=cold, text=True, stderr=-1) as process:
+                assert process.stderr
+                told = process.stderr.read()
+            assert "socket" in told, "the descriptor is there, and no socket"
+    finally:
+        os.close(reading)
+        os.close(writing)
+
+
+def test_ctrl_c_at_its_terminal_reaches_it(environ: dict[str, str]) -> None:
+    terminal = Terminal([*WSCTL, "serve", "--port", "0"], environ)
+    try:
+        assert isinstance(terminal.process, ForkedProcess)
+        terminal.wait_for("serving")
+        terminal.type("\x03")
+        assert terminal.wait() == 0
+    finally:
+        terminal.close()
+
+
+def test_an_interpreter_that_is_told_something_starts_cold() -> None:
+    here = dict(os.environ)
+    fits: Callable[..., bool] = can_fork
+    assert fits(WSCTL, {"env": here | {"PYTHONUNBUFFERED": "1", "WSCTL_PORT": "1"}})
+    assert not fits(WSCTL, {"env": here | {"PYTHONUTF8": "1"}})
+    assert not fits(WSCTL, {"env": here | {"LC_ALL": "de_DE"}})
+    assert not fits(WSCTL, {"preexec_fn": lambda: None})
+    assert not fits((*UVICORN, "--workers", "2"), {})
+    assert not fits(("wsctl", "serve"), {})

@@ -1,0 +1,146 @@
+"""Programs under test: real processes, started cold or forked from one that has imported everything."""
+
+import atexit
+import functools
+import inspect
+import os
+import pickle
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tests.support.fork_server import MODULES, PACKET, STATUS, Request
+
+COLD = "WSCTL_TESTS_COLD"
+"""With this variable set, everything starts cold: to compare, and to measure what is covered."""
+
+_OF_SEVERAL_PROCESSES = frozenset({"--workers", "--reload"})
+"""Flags with which uvicorn starts processes of its own, by what it was started with itself."""
+
+
+class ForkedProcess(subprocess.Popen[Any]):
+    """A `subprocess.Popen` of a program that the fork server starts."""
+
+    def _execute_child(self, *given: Any) -> None:
+        asked = _PARAMETERS.bind(self, *given).arguments
+        ours, theirs = socket.socketpair()
+        self._status = ours
+        prepare = asked["preexec_fn"]
+        request = Request(
+            argv=list(map(os.fsdecode, asked["args"])),
+            environ=dict(os.environ if asked["env"] is None else asked["env"]),
+            folder=os.fspath(asked["cwd"]) if asked["cwd"] else os.getcwd(),
+            pass_fds=tuple(asked["pass_fds"]),
+            new_session=asked["start_new_session"],
+            process_group=asked["process_group"],
+            terminal=prepare is take_terminal,
+            prepare=None if prepare is take_terminal else prepare,
+        )
+        streams = [asked["p2cread"], asked["c2pwrite"], asked["errwrite"]]
+        fds = [fd if fd != -1 else number for number, fd in enumerate(streams)]
+        with theirs:
+            packet = pickle.dumps(request)
+            assert len(packet) < PACKET
+            socket.send_fds(_fork_server(), [packet], [*fds, *request.pass_fds, theirs.fileno()])
+        self.pid = self._receive(0)
+        self._child_created = True
+        pipes = ("p2cread", "p2cwrite", "c2pread", "c2pwrite", "errread", "errwrite")
+        self._close_pipe_fds(*(asked[name] for name in pipes))  # type: ignore[attr-defined]
+
+    def _internal_poll(self, _deadstate: int | None = None, **_: Any) -> int | None:
+        code: int | None = super()._internal_poll(_deadstate, _waitpid=self._waitpid)  # type: ignore[misc]
+        return code
+
+    def _try_wait(self, flags: int) -> tuple[int, int]:
+        return self._waitpid(self.pid, flags)
+
+    def _waitpid(self, pid: int, flags: int) -> tuple[int, int]:
+        """What `os.waitpid` says to a parent."""
+        try:
+            status = self._receive(socket.MSG_DONTWAIT if flags & os.WNOHANG else 0)
+        except BlockingIOError:
+            return 0, 0
+        self._status.close()
+        return pid, status
+
+    def _receive(self, flags: int) -> int:
+        packet = self._status.recv(STATUS.size, flags)
+        if not packet:
+            raise RuntimeError("the fork server has gone")
+        return int(STATUS.unpack(packet)[0])
+
+
+def take_terminal() -> None:
+    """Make standard input the terminal whose Ctrl-C the program gets: to be run in it before it begins."""
+    import fcntl
+    import termios
+
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+
+def popen(command: Sequence[str], *, cold: bool = False, **options: Any) -> "subprocess.Popen[Any]":
+    """Start a program as `subprocess.Popen` does, forked where that cannot be told apart."""
+    kind = ForkedProcess if not cold and can_fork(command, options) else subprocess.Popen
+    return kind(command, **options)
+
+
+def run(command: Sequence[str], *, timeout: float, input: str = "", **options: Any) -> Any:  # noqa: A002
+    """Run a program to its end: returncode, stdout, stderr, all of it text."""
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with popen(command, text=True, **(pipes | options)) as process:
+        try:
+            out, err = process.communicate(input, timeout=timeout)
+        except BaseException:
+            process.kill()
+            raise
+        return subprocess.CompletedProcess(command, process.returncode, out, err)
+
+
+def can_fork(command: Sequence[str], options: Mapping[str, Any]) -> bool:
+    """Whether a forked process is all that a cold one would be.
+
+    Not so where the interpreter itself is told something by its environment or its flags, where uvicorn makes
+    processes of its own, and where the system lacks what the fork server needs (macOS).
+    """
+    if COLD in os.environ or not hasattr(os, "pidfd_open") or not os.path.exists("/proc/self/fd"):
+        return False
+    if list(command[:2]) != [sys.executable, "-m"] or command[2] not in MODULES:
+        return False
+    if command[2] == "uvicorn" and _OF_SEVERAL_PROCESSES.intersection(command):
+        return False
+    environ: Mapping[str, str] = options.get("env") or os.environ
+    alike = _told_interpreter(environ) == _told_interpreter(os.environ)
+    return alike and _can_be_sent(options.get("preexec_fn"))
+
+
+def _told_interpreter(environ: Mapping[str, str]) -> dict[str, str]:
+    """Variables that an interpreter reads when it starts, but for the one that a fork can still heed."""
+    names = [name for name in environ if name.startswith(("PYTHON", "LANG", "LC_", "TZ"))]
+    return {name: environ[name] for name in names if name != "PYTHONUNBUFFERED"}
+
+
+def _can_be_sent(prepare: Any) -> bool:
+    return prepare is None or "<" not in prepare.__qualname__
+
+
+@functools.cache
+def _fork_server() -> socket.socket:
+    """The connection to this process's fork server, which ends with it."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with theirs:
+        # Not with -m: a request is of the module's class, and not of the main module's.
+        program = f"from tests.support import fork_server; fork_server.main({theirs.fileno()})"
+        command = [sys.executable, "-c", program]
+        process = subprocess.Popen(command, pass_fds=(theirs.fileno(),), stdin=subprocess.DEVNULL)
+    atexit.register(_end, process, ours)
+    return ours
+
+
+def _end(process: "subprocess.Popen[bytes]", connection: socket.socket) -> None:
+    connection.close()
+    process.wait()
+
+
+_PARAMETERS = inspect.signature(subprocess.Popen._execute_child)  # type: ignore[attr-defined]
