@@ -108,13 +108,22 @@ def test_only_a_direct_message_names_its_addressees() -> None:
 
 
 def test_a_welcome_says_whether_anything_was_lost_only_when_asked() -> None:
-    assert json.loads(messages.welcome("bob", "1-0", "9", "serving", None)) == {
+    assert json.loads(messages.welcome("bob", "1-0", "9", "serving", None, connections=2)) == {
         "type": "welcome",
         "client_id": "bob",
         "id": "1-0",
-        "server": {"version": "9", "phase": "serving"},
+        "server": {"version": "9", "phase": "serving", "connections": 2},
     }
-    assert json.loads(messages.welcome("bob", "1-0", "9", "serving", False))["recovered"] is False
+    assert (
+        json.loads(messages.welcome("bob", "1-0", "9", "serving", False, connections=2))["recovered"] is False
+    )
+
+
+def test_a_welcome_tells_of_a_keepalive_only_when_there_is_one() -> None:
+    plain, kept = (
+        messages.welcome("bob", "1-0", "9", "serving", None, connections=2, keepalive_s=s) for s in (0, 10)
+    )
+    assert json.loads(kept) == json.loads(plain) | {"keepalive_s": 10}
 
 
 def test_the_other_frames_carry_what_they_promise() -> None:

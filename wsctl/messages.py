@@ -17,6 +17,10 @@ from wsctl.lookalikes import UNSEEN, looks_like
 MAX_CLIENT_ID = 128
 """Characters in a client id: longer than any UUID, e-mail local part or host name in use."""
 
+KEEPALIVE = range(1, 301)
+"""Seconds of silence after which a client may ask for a sign of life: the server looks once a second, and
+most proxies cut a silent connection before five minutes are over."""
+
 SERVER = "server"
 """The `from` of messages that no client sent."""
 
@@ -96,16 +100,27 @@ def encode(frame: dict[str, Any]) -> bytes:
 
 
 def welcome(
-    client: str, newest: str, version: str, phase: str, recovered: bool | None, *, degraded: bool = False
+    client: str,
+    newest: str,
+    version: str,
+    phase: str,
+    recovered: bool | None,
+    *,
+    connections: int,
+    keepalive_s: int = 0,
+    degraded: bool = False,
 ) -> bytes:
     """The first frame of a connection, and again when the server was cut off from others and is back.
 
-    `recovered` is None when the client named no `since`; `degraded` means that the server is cut off.
+    `recovered` is None when the client named no `since`, and `keepalive_s` is 0 when it asked for none;
+    `degraded` means that the server is cut off.
     """
     frame: dict[str, Any] = {"type": "welcome", "client_id": client, "id": newest}
     if recovered is not None:
         frame["recovered"] = recovered
-    server: dict[str, Any] = {"version": version, "phase": phase}
+    if keepalive_s:
+        frame["keepalive_s"] = keepalive_s
+    server: dict[str, Any] = {"version": version, "phase": phase, "connections": connections}
     return encode(frame | {"server": server | {"degraded": True} if degraded else server})
 
 
@@ -128,6 +143,11 @@ def numbered(message_id: str, body: bytes) -> bytes:
 def heartbeat(ts: float, connections: int, n: int) -> bytes:
     """The periodic test message: the n-th since the start, `ts` in Unix seconds."""
     return encode({"type": "heartbeat", "ts": ts, "connections": connections, "n": n})
+
+
+def keepalive() -> bytes:
+    """A sign of life, for clients that asked for one and were sent nothing else."""
+    return encode({"type": "keepalive"})
 
 
 def shutdown(deadline_s: float | None, reason: str, reconnect_in_s: float | None = None) -> bytes:

@@ -21,6 +21,7 @@ from tests.support.fake_server import (
     welcome,
 )
 from tests.support.server import DEADLINE
+from wsctl.client.connecting import handshake, hang_up
 from wsctl.client.reasons import NOBODY_THERE
 from wsctl.client.session import (
     STEADY,
@@ -207,6 +208,15 @@ async def test_without_a_server_it_says_why_and_tries_again() -> None:
     seen = await events(impatient(Target(f"http://127.0.0.1:{port}")), 4)
     why = Failed(f"cannot connect to http://127.0.0.1:{port}: connection refused", advice=NOBODY_THERE)
     assert seen == [why, Waiting(0.5), why, Waiting(1)]
+
+
+async def test_a_connection_that_falls_silent_is_given_up_within_thirty_seconds() -> None:
+    async with serving(listening) as target:
+        connection = await handshake(target, target.websocket("bob"))
+        assert connection.ping_interval
+        assert connection.ping_timeout
+        assert connection.ping_interval + connection.ping_timeout < 30
+        await hang_up(connection)
 
 
 async def test_a_connection_lost_without_a_close_frame_is_1006() -> None:

@@ -86,6 +86,30 @@ def test_since_is_an_id_and_the_last_one_counts() -> None:
     assert _admit(query="other=1") == Admitted("bob", None)
 
 
+@pytest.mark.parametrize(
+    ("query", "seconds"),
+    [
+        ("", 0),
+        ("keepalive=0", 0),
+        ("keepalive=1", 1),
+        ("keepalive=300", 300),
+        ("keepalive=2&keepalive=15", 15),
+    ],
+)
+def test_a_keepalive_is_taken_between_its_bounds(query: str, seconds: int) -> None:
+    assert _admit(query=query) == Admitted("bob", None, None, seconds)
+
+
+@pytest.mark.parametrize(
+    "seconds", ["", "-1", "301", "1.5", "01", "1e1", "%2B5", "nan", "%D9%A1", "9" * 5000]
+)
+def test_a_keepalive_that_is_out_of_bounds_is_a_400_with_the_bounds(seconds: str) -> None:
+    verdict = _admit(query=f"keepalive={seconds}")
+    assert isinstance(verdict, Refused)
+    assert (verdict.status, verdict.code) == (HTTPStatus.BAD_REQUEST, "bad_keepalive")
+    assert "from 1 to 300" in verdict.message
+
+
 @pytest.mark.parametrize("since", ["", "-", "a%20b", "1_0", "%C3%A9", "1" * 65, "%00", "*", "$"])
 def test_a_since_that_is_no_id_is_a_400(since: str) -> None:
     assert _refusal(_admit(query=f"since={since}")) == (400, "bad_since")

@@ -400,7 +400,12 @@ async def test_a_degraded_server_is_told_and_that_it_is_whole_again(page: Page, 
 
 @pytest.mark.anyio
 async def test_who_connects_to_a_degraded_server_sees_that_it_is(page: Page, fake: Switchboard) -> None:
-    await welcomed(page, fake, "Degraded", server={"version": "0", "phase": "serving", "degraded": True})
+    await welcomed(
+        page,
+        fake,
+        "Degraded",
+        server={"version": "0", "phase": "serving", "connections": 1, "degraded": True},
+    )
     assert "takes no messages" in await to_thread.run_sync(page.text, "#detail")
 
 

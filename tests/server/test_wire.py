@@ -8,6 +8,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from websockets.frames import Frame, Opcode
 
+from tests.support.frames import read
 from tests.support.transport import HandTransport
 from tests.support.wires import (
     ANSWER,
@@ -430,3 +431,92 @@ async def test_a_transport_that_was_behind_already_is_known_to_be(make_server: M
         server.publish("x" * 100)
         await turn()
     assert (wire.code, wire.ending) == (1013, Ending.EVICTED)
+
+
+# Signs of life
+
+
+def told(transport: HandTransport) -> list[str]:
+    """The types of all text frames up to now."""
+    found, _ = frames(transport.drain())
+    return [read(bytes(frame.data))["type"] for frame in found if frame.opcode is Opcode.TEXT]
+
+
+async def test_who_asked_for_it_gets_a_sign_of_life_when_nothing_else_was_sent(
+    make_server: MakeServer,
+) -> None:
+    server = make_server()
+    _, kept = server.join("kept", keepalive=10)
+    _, plain = server.join("plain")
+    server.later(9)
+    assert told(kept) == ["welcome"]
+    server.later(1)
+    assert told(kept) == ["welcome", "keepalive"]
+    server.later(19)
+    assert told(kept) == ["welcome", "keepalive", "keepalive"]
+    assert told(plain) == ["welcome"]
+
+
+async def test_what_was_sent_is_a_sign_of_life_too(make_server: MakeServer) -> None:
+    server = make_server()
+    _, kept = server.join("kept", keepalive=10)
+    for to in (None, ("kept",)):
+        server.later(9)
+        server.publish("hello", to)
+        await turn()
+    server.later(9)
+    assert told(kept) == ["welcome", "message", "message"]
+    server.publish("not for it", ("another",))
+    server.later(1)
+    assert told(kept)[3:] == ["keepalive"]
+
+
+async def test_a_sign_of_life_keeps_its_place_and_waits_for_no_slow_client(make_server: MakeServer) -> None:
+    server = make_server()
+    slow, socket = server.join("slow", keepalive=1)
+    for n in range(200):
+        server.publish(f"{n}:" + "." * 2000)
+        await turn()
+    assert slow.behind
+    waiting = slow.waiting
+    server.later(5)
+    assert slow.waiting == waiting
+    assert told(socket) == ["welcome", *["message"] * 200]
+    server.later(1)
+    assert told(socket)[201:] == ["keepalive"]
+
+
+@pytest.mark.parametrize("deflate", [False, True])
+@pytest.mark.parametrize("tls", [False, True])
+async def test_tls_and_compression_change_nothing_about_it(
+    make_server: MakeServer, tls: bool, deflate: bool
+) -> None:
+    server = make_server()
+    _, kept = server.join("kept", keepalive=2, tls=tls, deflate=deflate)
+    server.later(2)
+    assert told(kept) == ["welcome", "keepalive"]
+
+
+async def test_who_is_being_closed_gets_none(make_server: MakeServer) -> None:
+    server = make_server()
+    wire, transport = server.join("kept", keepalive=1)
+    wire.close(1012, "over", Ending.FORCED)
+    server.later(5)
+    assert told(transport) == ["welcome"]
+
+
+async def test_a_crowd_costs_one_frame_each_and_nothing_where_there_are_broadcasts(
+    make_server: MakeServer,
+) -> None:
+    server = make_server()
+    for n in range(50):
+        server.join(f"c{n}", keepalive=3)
+    before = server.node.manager.traffic.sent_bytes
+    server.later(3)
+    assert server.node.manager.traffic.sent_bytes - before == 50 * len(frame(TEXT, b'{"type":"keepalive"}'))
+    for _ in range(5):
+        server.publish("hello")
+        await turn()
+        before = server.node.manager.traffic.sent_bytes
+        server.later(2)
+        assert server.node.manager.traffic.sent_bytes == before

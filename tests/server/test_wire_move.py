@@ -487,3 +487,17 @@ async def test_without_an_end_it_takes_none() -> None:
     assert journey.move().expires is None
     assert len(journey.server.node.leases) == 0
     journey.dispose()
+
+
+async def test_a_sign_of_life_is_owed_in_the_next_process_too() -> None:
+    journey = Journey()
+    try:
+        journey.wire.keepalive = 10
+        journey.server.later(9)
+        assert journey.move().keepalive == 10
+        journey.server.later(1)  # when the last thing was sent it does not know
+        journey.server.later(10)
+        kinds = [read(bytes(frame.data))["type"] for frame in journey.end()]
+        assert kinds == ["welcome", "keepalive", "keepalive"]
+    finally:
+        journey.dispose()

@@ -32,7 +32,7 @@ async def serving_on_a_unix_socket(handler: Handler, path: str) -> AsyncIterator
 
 
 def welcome(client_id: str = "bob", **fields: object) -> str:
-    server = {"version": "1.0", "phase": "serving"}
+    server = {"version": "1.0", "phase": "serving", "connections": 1}
     return _frame({"type": "welcome", "client_id": client_id, "id": "1-0", "server": server} | fields)
 
 

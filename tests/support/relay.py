@@ -6,12 +6,14 @@ from contextlib import asynccontextmanager, suppress
 
 
 class Relay:
-    """Passes bytes on. While it is `cut`, who comes is sent away at once."""
+    """Passes bytes on. While it is `cut`, who comes is sent away at once. What is there when it is `frozen`
+    stays open, and passes nothing."""
 
     def __init__(self, to: int) -> None:
         self._to = to
         self._whole = True
         self._ends: set[asyncio.StreamWriter] = set()
+        self._frozen: set[asyncio.StreamWriter] = set()
         self.url = ""
 
     @asynccontextmanager
@@ -29,6 +31,11 @@ class Relay:
         self._whole = False
         for end in self._ends:
             end.transport.abort()
+
+    def freeze(self) -> None:
+        """No connection that is there passes anything on any more, not even its end. Who comes later is let
+        through."""
+        self._frozen |= self._ends
 
     def lead_to(self, port: int) -> None:
         """Who comes from now on finds another server there."""
@@ -48,14 +55,17 @@ class Relay:
         if not self._whole:
             self.cut()
         try:
-            await asyncio.gather(_pass(reader, onward), _pass(beyond, writer))
+            await asyncio.gather(self._pass(reader, onward), self._pass(beyond, writer))
         finally:
             self._ends -= ends
+            for end in ends & self._frozen:
+                end.transport.abort()
 
-
-async def _pass(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with suppress(ConnectionError):
-        while data := await reader.read(1 << 16):
-            writer.write(data)
-            await writer.drain()
-    writer.close()
+    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(ConnectionError):
+            while data := await reader.read(1 << 16):
+                if writer not in self._frozen:
+                    writer.write(data)
+                    await writer.drain()
+        if writer not in self._frozen:
+            writer.close()

@@ -51,7 +51,7 @@ class Line:
         await self.connection.send(json.dumps({"type": kind} | fields))
 
     async def welcome(self, newest: str = "1-0", **fields: Any) -> None:
-        server = {"version": "0", "phase": "serving"}
+        server = {"version": "0", "phase": "serving", "connections": 1}
         await self.send("welcome", **{"client_id": "bob", "id": newest, "server": server} | fields)
 
     async def message(self, message_id: str, data: object = "hello") -> None:

@@ -34,11 +34,13 @@ class Server:
         since: str | None = None,
         early: bytes = b"",
         deflate: bool = False,
+        keepalive: int = 0,
         **transport: Any,
     ) -> tuple[Wire, HandTransport]:
         made = HandTransport(**transport)
         self.transports.append(made)
         wire = Wire(self.node, made, name, "192.0.2.1:5", deflate)
+        wire.keepalive = keepalive
         wire.begin(ANSWER, since, early)
         return wire, made
 

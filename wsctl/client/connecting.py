@@ -21,6 +21,10 @@ OPEN_TIMEOUT = 10.0
 CLOSE_TIMEOUT = 2.0
 """Seconds the server has to answer our close frame."""
 
+PING_INTERVAL = 10.0
+PING_TIMEOUT = 15.0
+"""Seconds between pings, and for the answer: what is silently gone is noticed within 25."""
+
 MAX_FRAME = 64 << 20
 """Longest frame taken, in bytes: the server decides what it lets through, this only bounds our memory."""
 
@@ -43,6 +47,8 @@ async def handshake(target: Target, url: str, token: str | None = None) -> Clien
         "user_agent_header": f"wsctl/{__version__}",
         "open_timeout": OPEN_TIMEOUT,
         "close_timeout": CLOSE_TIMEOUT,
+        "ping_interval": PING_INTERVAL,
+        "ping_timeout": PING_TIMEOUT,
         "max_size": MAX_FRAME,
         "logger": _log,
     }

@@ -16,6 +16,10 @@ CLOSE_TIMEOUT = 10.0
 """Seconds a peer has to answer a close frame before the connection is aborted (as `websockets`)."""
 
 
+NEVER = float("-inf")
+"""The time of what has not happened, in any clock."""
+
+
 class Ending(Enum):
     """How a stay ended: by the client, cut by a rule, closed by a drain, without an answer to that, or not
     at all, for it goes on in another process."""
@@ -39,6 +43,8 @@ class Connection(ABC):
         deflate: whether it negotiated permessage-deflate.
         lane: its place among the connections that are written to directly.
         bucket: the inbound rate's state, from the first message on.
+        keepalive: seconds after which it wants a sign of life when it was sent nothing else; 0 for none.
+        told: when it was last sent something that did not go to all, in the hub's clock.
         ending, code, reason: why it is no longer active, once it is not.
     """
 
@@ -51,9 +57,11 @@ class Connection(ABC):
         "deflate",
         "ending",
         "fd",
+        "keepalive",
         "lane",
         "opened",
         "reason",
+        "told",
     )
 
     def __init__(
@@ -67,6 +75,8 @@ class Connection(ABC):
         self.behind = False
         self.lane = -1
         self.bucket: TokenBucket | None = None
+        self.keepalive = 0
+        self.told = opened
         self.ending: Ending | None = None
         self.code = 0
         self.reason = ""

@@ -6,7 +6,7 @@ connection that falls behind leaves its lane until it has caught up.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import chain, repeat
 
 from wsctl.hub.connection import Connection, Ending
@@ -37,18 +37,24 @@ class _Lane:
 
     def write(self, data: bytes) -> list[tuple[Connection, int]]:
         """Write to all; returns who did not take everything, and how much it took."""
-        wrote: list[int] = []
-        writes = map(os.write, self.fds, repeat(data))
-        while len(wrote) < len(self.fds):
-            try:
-                wrote.extend(writes)  # keeps what it got before an error, and goes on behind it
-            except BlockingIOError:
-                wrote.append(0)
-            except OSError:
-                wrote.append(_FAILED)
-        if wrote.count(len(data)) == len(wrote):
-            return []
-        return [(self.connections[i], n) for i, n in enumerate(wrote) if n != len(data)]
+        short = _written(self.fds, data)
+        return [(self.connections[i], n) for i, n in short]
+
+
+def _written(fds: Sequence[int], data: bytes) -> list[tuple[int, int]]:
+    """Write to each; returns the places of those that did not take everything, and how much they took."""
+    wrote: list[int] = []
+    writes = map(os.write, fds, repeat(data))
+    while len(wrote) < len(fds):
+        try:
+            wrote.extend(writes)  # keeps what it got before an error, and goes on behind it
+        except BlockingIOError:
+            wrote.append(0)
+        except OSError:
+            wrote.append(_FAILED)
+    if wrote.count(len(data)) == len(wrote):
+        return []
+    return [(i, n) for i, n in enumerate(wrote) if n != len(data)]
 
 
 class Fanout:
@@ -91,6 +97,16 @@ class Fanout:
             for connection in others:
                 connection.offer(batch)
         return size
+
+    def send_to(self, some: Sequence[Connection], batch: Batch) -> int:
+        """The same for some of the connections and a batch that is too small to be compressed."""
+        direct = [(c, c.fd) for c in some if c.lane >= 0 and c.fd is not None]
+        for at, written in _written([fd for _, fd in direct], batch.wire):
+            _send_slowly(direct[at][0], batch, written)
+        for connection in some:
+            if connection.lane < 0:
+                connection.offer(batch)
+        return len(batch.wire) * len(some)
 
 
 def _send_slowly(connection: Connection, batch: Batch, written: int) -> None:

@@ -5,14 +5,17 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 
+from wsctl import messages
 from wsctl.codes import CloseCode
-from wsctl.hub.connection import Connection, Ending
+from wsctl.hub.connection import NEVER, Connection, Ending
 from wsctl.hub.fanout import Fanout
 from wsctl.hub.frame import Batch
 from wsctl.hub.history import Entry
 from wsctl.hub.traffic import Backlog, Traffic
 
 log = logging.getLogger("wsctl.hub")
+
+_KEEPALIVE = Batch((messages.keepalive(),))
 
 
 class ConnectionManager:
@@ -51,6 +54,7 @@ class ConnectionManager:
         self._call_soon = call_soon
         self._fanout = Fanout()
         self._pending: list[Batch] = []
+        self._told_all = NEVER
 
     def connect(self, connection: Connection, welcome: Batch, missed: Sequence[Batch] = ()) -> None:
         """Make it active: it is sent `welcome` first, then what it missed, then every message from here on.
@@ -152,7 +156,7 @@ class ConnectionManager:
             gathered, self._pending = self._pending, []
             batch = gathered[0] if len(gathered) == 1 else Batch.joined(gathered)
             self.delivered += batch.messages * len(self.active_connections)
-            began = self._clock()
+            self._told_all = began = self._clock()
             self.traffic.sent_bytes += self._fanout.send(batch)
             self.traffic.broadcasts.note(self._clock() - began)
 
@@ -179,9 +183,30 @@ class ConnectionManager:
         connection.abort("did not answer the close frame")
 
     def check(self, now: float) -> None:
-        """Once a second: let each connection look after itself."""
+        """Once a second: let each connection look after itself, and send the keepalives that are due."""
         for connection in [*self.active_connections.values(), *self.closing]:
             connection.check(now)
+        self._keep_alive(now)
+
+    def _keep_alive(self, now: float) -> None:
+        """Send a keepalive to each connection that wants one and was sent nothing else for so long.
+
+        One that is behind needs none: something waits for it. A broadcast counts for all, so that where
+        broadcasts are frequent no connection is even looked at.
+        """
+        if now - self._told_all < messages.KEEPALIVE[0]:
+            return
+        due = [
+            connection
+            for connection in self.active_connections.values()
+            if (wait := connection.keepalive)
+            and now - self._told_all >= wait
+            and now - connection.told >= wait
+            and not connection.behind
+        ]
+        for connection in due:
+            connection.told = now
+        self.traffic.sent_bytes += self._fanout.send_to(due, _KEEPALIVE)
 
     def tell_each(self, payloads: Iterable[bytes]) -> None:
         """Send each active connection a frame of its own, the first to the one connected longest."""
@@ -203,6 +228,7 @@ class ConnectionManager:
 
     def _send(self, connection: Connection, batch: Batch) -> None:
         self.traffic.sent_bytes += len(batch.encoded(connection.deflate))
+        connection.told = self._clock()
         connection.offer(batch)
 
     def _add(self, batch: Batch) -> None:

@@ -19,6 +19,11 @@ MAX_SINCE = 64
 NO_GOOD = ' error="invalid_token"'
 """What a challenge adds when there was a token (RFC 6750 section 3.1)."""
 
+_KEEPALIVES = frozenset(map(str, messages.KEEPALIVE))
+_BAD_KEEPALIVE = (
+    f"keepalive is 0 or a whole number of seconds from {messages.KEEPALIVE[0]} to {messages.KEEPALIVE[-1]}"
+)
+
 _DEFAULT_PORT = {"http": ":80", "https": ":443", "ws": ":80", "wss": ":443"}
 
 
@@ -37,11 +42,12 @@ class Handshake:
 @dataclass(frozen=True, slots=True)
 class Admitted:
     """Let in. `since` is the id the client has seen last, `expires` the Unix second in which its credentials
-    end, if they do."""
+    end, if they do; `keepalive` are the seconds after which it wants a sign of life, 0 for none."""
 
     client_id: str
     since: str | None
     expires: float | None = None
+    keepalive: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,15 +99,18 @@ class Admission:
             client_id = messages.client_id(unquote(asked.name, errors="strict"))
         except ValueError as error:
             return Refused(HTTPStatus.BAD_REQUEST, "bad_client_id", _why(error))
-        since = _since(asked.query) if asked.query else None
+        query = parse_qs(asked.query, keep_blank_values=True) if asked.query else {}
+        since, keepalive = query.get("since", [None])[-1], query.get("keepalive", ["0"])[-1]
         if since is not None and not _looks_like_an_id(since):
             return Refused(HTTPStatus.BAD_REQUEST, "bad_since", "since is not the id of a message")
+        if keepalive != "0" and keepalive not in _KEEPALIVES:
+            return Refused(HTTPStatus.BAD_REQUEST, "bad_keepalive", _BAD_KEEPALIVE)
         if not self._origin_allowed(asked):
             text = f"origin {asked.origin} may not connect here: the server allows it with --allow-origin"
             return Refused(HTTPStatus.FORBIDDEN, "origin_not_allowed", text)
-        return self._let_in(asked, client_id, since)
+        return self._let_in(asked, client_id, since, int(keepalive))
 
-    def _let_in(self, asked: Handshake, client_id: str, since: str | None) -> Verdict:
+    def _let_in(self, asked: Handshake, client_id: str, since: str | None, keepalive: int) -> Verdict:
         """The verdict on what is asked rightly."""
         granted = self._granted(self._judge, asked, client_id) if self._judge else ANYONE
         if isinstance(granted, Refused):
@@ -110,7 +119,7 @@ class Admission:
             return TurnedAway(client_id)
         if self._capacity and self._connected() >= self._capacity:
             return full()
-        return Admitted(client_id, since, granted.expires)
+        return Admitted(client_id, since, granted.expires, keepalive)
 
     def _granted(self, judge: Judge, asked: Handshake, client_id: str) -> Granted | Refused:
         by = Carriage(asked.authorization, asked.protocols, asked.query)
@@ -150,11 +159,6 @@ def _unauthorized(why: str, problem: str = "") -> Refused:
     """The answer to credentials that are missing or no good (RFC 6750 section 3)."""
     challenge = (("www-authenticate", f"Bearer{problem}"),)
     return Refused(HTTPStatus.UNAUTHORIZED, "bad_credentials", why, challenge)
-
-
-def _since(query: str) -> str | None:
-    given = parse_qs(query, keep_blank_values=True).get("since")
-    return given[-1] if given else None
 
 
 def _why(error: ValueError) -> str:

@@ -29,6 +29,7 @@ async def endpoint(websocket: WebSocket) -> None:
     await websocket.accept(chosen(asked.protocols))
     if isinstance(verdict, Admitted):
         connection = AsgiConnection(node, websocket, verdict.client_id)
+        connection.keepalive = verdict.keepalive
         node.leases.grant(connection, verdict.expires)
         await connection.run(verdict.since)
         return
@@ -76,7 +77,7 @@ class AsgiConnection(Connection):
     async def run(self, since: str | None) -> None:
         """Serve the client until it leaves or is closed."""
         self._sender = asyncio.create_task(self._send_all())
-        welcome, missed = self._node.welcome(self.client_id, since)
+        welcome, missed = self._node.welcome(self.client_id, since, self.keepalive)
         self._node.manager.connect(self, Batch((welcome,)), missed)
         receiver = asyncio.create_task(self._receive_all())
         try:

@@ -65,6 +65,7 @@ class Entrance:
         if isinstance(verdict, Admitted):
             address = f"{host}:{port}" if port else host
             wire = Wire(self._node, transport, verdict.client_id, address, bool(deflate))
+            wire.keepalive = verdict.keepalive
             self._node.leases.grant(wire, verdict.expires)
             wire.begin(answer, verdict.since, early)
         else:

@@ -144,11 +144,12 @@ class Node:
         if self.shared:
             self.shared.link.tell()
 
-    def welcome(self, client_id: str, since: str | None) -> tuple[bytes, list[Batch]]:
-        """A new connection's first frame, and what the client missed that has seen `since`."""
+    def welcome(self, client_id: str, since: str | None, keepalive: int) -> tuple[bytes, list[Batch]]:
+        """A new connection's first frame, and what the client missed that has seen `since`. `keepalive` is in
+        seconds, 0 for none."""
         missed = None if since is None else self.log.after(since, client_id)
         recovered = None if since is None else missed is not None
-        return self._welcome(client_id, recovered), missed or []
+        return self._welcome(client_id, recovered, keepalive), missed or []
 
     def crowded(self, requests: int) -> bool:
         """Whether so many HTTP connections eat into the last descriptors."""
@@ -245,9 +246,17 @@ class Node:
         if self.shared:
             self.shared.link.publish(draft)
 
-    def _welcome(self, client_id: str, recovered: bool | None) -> bytes:
+    def _welcome(self, client_id: str, recovered: bool | None, keepalive: int = 0) -> bytes:
+        active = self.manager.active_connections
         return messages.welcome(
-            client_id, self.log.newest, __version__, self.life.phase, recovered, degraded=self.degraded
+            client_id,
+            self.log.newest,
+            __version__,
+            self.life.phase,
+            recovered,
+            connections=len(active) + (client_id not in active),
+            keepalive_s=keepalive,
+            degraded=self.degraded,
         )
 
     def _describe(self, connection: Connection) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import os
 from collections.abc import Sequence
 
 from wsctl.codes import CloseCode
-from wsctl.hub.connection import CLOSE_TIMEOUT, STALL_TIMEOUT, Connection, Ending
+from wsctl.hub.connection import CLOSE_TIMEOUT, NEVER, STALL_TIMEOUT, Connection, Ending
 from wsctl.hub.frame import CLOSE, PING, PONG, TEXT, Batch, close_frame, frame
 from wsctl.hub.outbox import Outbox
 from wsctl.server.handover.carried import Carried
@@ -79,7 +79,7 @@ class Wire(Connection, asyncio.Protocol):
         self._transport.set_protocol(self)
         if self._transport.get_write_buffer_size() and not self.behind:
             self.pause_writing()  # it was told so before, as the protocol it had then
-        welcome, missed = self._node.welcome(self.client_id, since)
+        welcome, missed = self._node.welcome(self.client_id, since, self.keepalive)
         self._node.manager.connect(self, Batch((welcome,), lead=answer), missed)
         if early:
             self.data_received(early)
@@ -257,6 +257,7 @@ class Wire(Connection, asyncio.Protocol):
             self._node.log.newest,
             self._reader.unread if self._reader else None,
             expires=self._node.leases.of(self),
+            keepalive=self.keepalive,
         )
         waiting = [(b, b.encoded(self.deflate)) for b in self._outbox.rest()] if self._outbox else []
         self._node.manager.release(self)
@@ -265,6 +266,7 @@ class Wire(Connection, asyncio.Protocol):
     def arrive(self, carried: Carried, missed: Sequence[Batch]) -> None:
         """Go on where `depart` stopped, with what the client has missed meanwhile."""
         self.opened -= carried.age
+        self.keepalive, self.told = carried.keepalive, NEVER  # this process has told it nothing
         self._node.leases.grant(self, carried.expires)
         if carried.unread:
             limit = self._node.settings.max_message_size

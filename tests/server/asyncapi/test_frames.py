@@ -29,6 +29,7 @@ NAMES = st.text("aZ7é.:_-", min_size=1, max_size=5).map("b".__add__)
 IDS = st.from_regex(r"[0-9]{1,13}-[0-9]{1,4}", fullmatch=True)
 SECONDS = st.floats(0, 1e10)
 COUNTS = st.integers(0, 1 << 40)
+CLIENTS = COUNTS.map(lambda n: n + 1)
 ANYTHING = st.recursive(
     st.none() | st.booleans() | st.integers() | SECONDS | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
@@ -42,10 +43,13 @@ def a_message(to: st.SearchStrategy[Any]) -> Examples:
     return st.builds(messages.message, st.builds(messages.Message, IDS, SECONDS, sender, ANYTHING, to))
 
 
-def a_welcome(recovered: st.SearchStrategy[Any], degraded: st.SearchStrategy[bool]) -> Examples:
+def a_welcome(
+    recovered: st.SearchStrategy[Any], degraded: st.SearchStrategy[bool], keepalive_s: st.SearchStrategy[int]
+) -> Examples:
     phases = st.sampled_from(Phase)
     version = st.just("1.2.3")
-    return st.builds(messages.welcome, NAMES, IDS, version, phases, recovered, degraded=degraded)
+    others = {"connections": CLIENTS, "degraded": degraded, "keepalive_s": keepalive_s}
+    return st.builds(messages.welcome, NAMES, IDS, version, phases, recovered, **others)
 
 
 def a_shutdown(reconnect_in_s: st.SearchStrategy[Any]) -> Examples:
@@ -53,9 +57,10 @@ def a_shutdown(reconnect_in_s: st.SearchStrategy[Any]) -> Examples:
 
 
 FEWEST: dict[str, Examples] = {
-    "welcome": a_welcome(st.none(), st.just(False)),
+    "welcome": a_welcome(st.none(), st.just(False), st.just(0)),
     "message": a_message(st.none()),
-    "heartbeat": st.builds(messages.heartbeat, SECONDS, COUNTS, COUNTS.map(lambda n: n + 1)),
+    "heartbeat": st.builds(messages.heartbeat, SECONDS, COUNTS, CLIENTS),
+    "keepalive": st.builds(messages.keepalive),
     "shutdown": a_shutdown(st.none()),
     "error": st.builds(messages.error, st.sampled_from(ErrorCode), st.text()),
     "renewed": st.builds(messages.renewed, SECONDS),
@@ -63,7 +68,7 @@ FEWEST: dict[str, Examples] = {
 """By type, frames with no optional field."""
 
 MOST: dict[str, Examples] = FEWEST | {
-    "welcome": a_welcome(st.booleans(), st.just(True)),
+    "welcome": a_welcome(st.booleans(), st.just(True), st.sampled_from(messages.KEEPALIVE)),
     "message": a_message(ADDRESSEES),
     "shutdown": a_shutdown(SECONDS),
 }

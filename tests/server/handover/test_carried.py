@@ -24,6 +24,7 @@ CARRIED = st.builds(
     seen=st.text(max_size=10),
     unread=st.none() | UNREAD,
     expires=st.none() | st.floats(0, 1e12),
+    keepalive=st.integers(0, 300),
     unsent=st.lists(st.tuples(st.binary(max_size=20), st.integers(0, 5)), max_size=3).map(tuple),
 )
 
@@ -40,6 +41,13 @@ def test_connections_are_the_same_on_the_other_side(connections: list[Carried]) 
     rows, blobs = packed(connections)
     assert unpacked(rows, blobs) == connections
     assert unpacked(json.loads(json.dumps(rows)), blobs) == connections
+
+
+def test_a_connection_of_a_process_that_knows_of_no_keepalive_has_none() -> None:
+    rows, blobs = packed([BARE])
+    for row in rows:
+        del row["keepalive"]
+    assert unpacked(rows, blobs) == [BARE]
 
 
 def test_unpacking_leaves_the_rows_as_they_were() -> None:

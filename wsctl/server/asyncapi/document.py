@@ -5,7 +5,7 @@ from typing import Any
 from wsctl import __version__
 from wsctl.codes import CloseCode, can_be_sent, is_final
 from wsctl.server.asyncapi.examples import examples
-from wsctl.server.asyncapi.frames import CLIENT_ID, FRAMES, SCHEMAS, ref
+from wsctl.server.asyncapi.frames import CLIENT_ID, FRAMES, KEEPALIVE, SCHEMAS, ref
 
 _WHAT = {
     "welcome": "The first frame of a connection. It comes once more on an open one when the server was cut"
@@ -13,6 +13,7 @@ _WHAT = {
     " lost, and what was missed follows.",
     "message": "One published message. A client sees messages in order, and none twice.",
     "heartbeat": "The periodic test message. It has no id and is not kept for clients that resume.",
+    "keepalive": "A sign of life, for a client that asked for it and was sent nothing else for so long.",
     "shutdown": "A drain began, its deadline moved, or it was cancelled.",
     "error": "Something was not taken, or the server is cut off; the connection stays open.",
     "renewed": "The answer to `renew`: the connection may stay.",
@@ -101,12 +102,16 @@ def _description() -> str:
 def _handshake() -> dict[str, Any]:
     """What a handshake may carry (WebSockets Bindings 0.1.0, Channel Binding Object)."""
     since = "The id of the last message seen: what came after it follows the welcome."
+    keepalive = "Seconds after which a client that was sent nothing wants a sign of life; 0 for none."
     origin = "Browsers send it: it must be the server's own or one of `--allow-origin`."
     bearer = "`Bearer TOKEN`, where the server has `--auth`."
     protocol = "The same from browsers: `wsctl, bearer.BASE64URL-OF-TOKEN`."
     return {
         "method": "GET",
-        "query": _strings(since={"allOf": [ref("messageId")], "description": since}),
+        "query": _strings(
+            since={"allOf": [ref("messageId")], "description": since},
+            keepalive={**KEEPALIVE, "minimum": 0, "description": keepalive},
+        ),
         "headers": _strings(
             **{
                 "Origin": {"type": "string", "description": origin},

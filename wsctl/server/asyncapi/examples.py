@@ -12,15 +12,21 @@ _ID = "1767225600500-0"
 
 _ENCODED: dict[str, dict[str, bytes]] = {
     "welcome": {
-        "first": messages.welcome("bob", _ID, __version__, Phase.SERVING, None),
-        "resumed": messages.welcome("bob", _ID, __version__, Phase.SERVING, True),
-        "cutOff": messages.welcome("bob", _ID, __version__, Phase.SERVING, None, degraded=True),
+        "first": messages.welcome("bob", _ID, __version__, Phase.SERVING, None, connections=3),
+        "resumed": messages.welcome("bob", _ID, __version__, Phase.SERVING, True, connections=3),
+        "keptAlive": messages.welcome(
+            "bob", _ID, __version__, Phase.SERVING, None, connections=3, keepalive_s=10
+        ),
+        "cutOff": messages.welcome(
+            "bob", _ID, __version__, Phase.SERVING, None, connections=3, degraded=True
+        ),
     },
     "message": {
         "toEveryone": messages.message(messages.Message(_ID, _TS, "alice", "hello")),
         "direct": messages.message(messages.Message(_ID, _TS, messages.SERVER, {"n": [1, None]}, ("bob",))),
     },
     "heartbeat": {"tenth": messages.heartbeat(_TS, 3, 10)},
+    "keepalive": {"always": messages.keepalive()},
     "shutdown": {
         "draining": messages.shutdown(1800.0, "SIGTERM"),
         "atYourOwnMoment": messages.shutdown(1800.0, "SIGTERM", 42.125),

@@ -35,6 +35,12 @@ MESSAGE_ID: Schema = {
     "pattern": "^[0-9A-Za-z-]+$",
 }
 
+KEEPALIVE: Schema = {
+    "type": "integer",
+    "minimum": messages.KEEPALIVE[0],
+    "maximum": messages.KEEPALIVE[-1],
+}
+
 _MOMENT: Schema = {"type": "number", "minimum": 0, "description": "Unix seconds."}
 
 
@@ -55,7 +61,7 @@ def _frame(kind: str, *, optional: tuple[str, ...] = (), **fields: Schema) -> Sc
 FRAMES: dict[str, Schema] = {
     "welcome": _frame(
         "welcome",
-        optional=("recovered",),
+        optional=("recovered", "keepalive_s"),
         client_id=ref("clientId"),
         id={"allOf": [ref("messageId")], "description": "The newest message's."},
         recovered={
@@ -63,10 +69,15 @@ FRAMES: dict[str, Schema] = {
             "description": "After `since`: true when nothing was lost, false when history no longer reaches"
             " that far. What was missed follows.",
         },
+        keepalive_s={
+            **KEEPALIVE,
+            "description": "After `keepalive`: the server sends something at least so often, in seconds.",
+        },
         server=_record(
             optional=("degraded",),
             version={"type": "string", "minLength": 1},
             phase={"type": "string", "enum": [phase.value for phase in Phase]},
+            connections={"type": "integer", "minimum": 1, "description": "Clients, this one among them."},
             degraded={
                 "type": "boolean",
                 "const": True,
@@ -94,6 +105,7 @@ FRAMES: dict[str, Schema] = {
         connections={"type": "integer", "minimum": 0},
         n={"type": "integer", "minimum": 1, "description": "Counts them since the server's start."},
     ),
+    "keepalive": _frame("keepalive"),
     "shutdown": _frame(
         "shutdown",
         optional=("reconnect_in_s",),

@@ -25,7 +25,8 @@ class Carried:
 
     `age` is in seconds since it was accepted; `seen` is the id of the newest message that it was sent or has
     in `unsent`: bytes in the order in which they must be written, each with the number of messages in it.
-    `expires` is when its credentials end, in Unix seconds.
+    `expires` is when its credentials end, in Unix seconds; `keepalive` is what it asked for; a process that
+    does not know of it sends none.
     """
 
     client_id: str
@@ -36,6 +37,7 @@ class Carried:
     unread: Unread | None
     unsent: tuple[tuple[bytes, int], ...] = ()
     expires: float | None = None
+    keepalive: int = 0
 
     @property
     def batches(self) -> list[Batch]:
