@@ -7,7 +7,7 @@ from tests.support.connections import RecordedConnection
 from tests.support.entries import Delivered
 from wsctl.hub.bucket import PATIENCE
 from wsctl.hub.connection import Connection, Ending
-from wsctl.hub.intake import Intake
+from wsctl.hub.intake import CONTROL_RATE, Intake
 from wsctl.hub.log import MessageLog
 from wsctl.settings import Rate
 
@@ -95,13 +95,27 @@ def test_binary_is_refused_with_1003() -> None:
     assert p.bob.closed[1]
 
 
-@pytest.mark.parametrize("pings", [2 + PATIENCE * 2, 2 + PATIENCE * 2 + 1])
-def test_pings_are_never_answered_with_an_error_but_a_flood_is_cut(pings: int) -> None:
-    p = Publishing()
-    for _ in range(pings):
+@pytest.mark.parametrize("rate", [SLOW, Rate(1000, 10), Rate(1, 100), Rate(1000, 1000)])
+def test_pings_are_never_answered_with_an_error_but_a_flood_is_cut(rate: Rate) -> None:
+    p = Publishing(rate)
+    at_once = max(rate.burst, CONTROL_RATE.burst)
+    for _ in range(at_once * (1 + PATIENCE)):
         p.intake.control(p.bob)
+    assert (p.errors(), p.bob.closed) == ([], None)
+    p.intake.control(p.bob)
     assert p.errors() == []
-    assert (p.bob.closed is not None) == (pings > 2 + PATIENCE * 2)
+    assert p.bob.closed == (1008, "the rate limit was ignored for too long", Ending.EVICTED)
+
+
+def test_pings_take_nothing_of_the_rate_of_messages_nor_messages_of_theirs() -> None:
+    p = Publishing()
+    for _ in range(CONTROL_RATE.burst + 1):
+        p.intake.control(p.bob)
+    for text in ("one", "two", "three"):
+        p.intake.text(p.bob, text)
+    p.intake.control(p.bob)
+    assert [m.data for m in p.published] == ["one", "two"]
+    assert (p.errors(), p.bob.closed) == (["rate_limited"], None)
 
 
 def test_what_is_for_the_server_is_not_published_and_counts_against_the_rate() -> None:

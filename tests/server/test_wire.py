@@ -21,9 +21,12 @@ from tests.support.wires import (
     frames,
     turn,
 )
+from wsctl.hub.bucket import PATIENCE
 from wsctl.hub.connection import CLOSE_TIMEOUT, STALL_TIMEOUT, Ending
 from wsctl.hub.frame import PING, PONG, TEXT, frame
+from wsctl.hub.intake import CONTROL_RATE
 from wsctl.server.wire import LINGER, Wire
+from wsctl.settings import Rate
 
 pytestmark = pytest.mark.anyio
 
@@ -167,6 +170,29 @@ async def test_the_quiet_are_pinged_and_the_dead_are_cut(make_server: MakeServer
     await turn()
     assert not server.node.manager.closing
     assert not server.node.manager.active_connections
+
+
+async def test_who_only_answers_pings_keeps_the_whole_rate_for_messages(make_server: MakeServer) -> None:
+    server = make_server(ping_interval=1.0, rate=Rate(0.001, 1))
+    wire, transport = server.join("bob", buffer=1 << 20)
+    for _ in range(500):
+        server.later(1)
+        transport.protocol.data_received(client(PONG))
+    transport.protocol.data_received(client(TEXT, b"the first of its life"))
+    await turn()
+    assert wire.ending is None
+    assert data_of(frames(transport.drain())[0]) == ["the first of its life"]
+
+
+async def test_pongs_that_nobody_asked_for_are_bounded(make_server: MakeServer) -> None:
+    server = make_server(ping_interval=1.0, rate=Rate(20, 40))
+    wire, transport = server.join("bob", buffer=1 << 20)
+    server.later(1)
+    flood = CONTROL_RATE.burst * (1 + PATIENCE)
+    transport.protocol.data_received(client(PONG) * (1 + flood))
+    assert wire.ending is None
+    transport.protocol.data_received(client(PONG))
+    assert (wire.ending, wire.code) == (Ending.EVICTED, 1008)
 
 
 @pytest.mark.parametrize("options", [{"ping_interval": 0.0}, {"ping_timeout": 0.0}])

@@ -45,6 +45,7 @@ class Connection(ABC):
         bucket: the inbound rate's state, from the first message on.
         keepalive: seconds after which it wants a sign of life when it was sent nothing else; 0 for none.
         told: when it was last sent something that did not go to all, in the hub's clock.
+        control_bucket: the same for control frames, from the first that answers none of ours.
         ending, code, reason: why it is no longer active, once it is not.
     """
 
@@ -54,6 +55,7 @@ class Connection(ABC):
         "bucket",
         "client_id",
         "code",
+        "control_bucket",
         "deflate",
         "ending",
         "fd",
@@ -77,6 +79,7 @@ class Connection(ABC):
         self.bucket: TokenBucket | None = None
         self.keepalive = 0
         self.told = opened
+        self.control_bucket: TokenBucket | None = None
         self.ending: Ending | None = None
         self.code = 0
         self.reason = ""

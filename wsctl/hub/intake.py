@@ -11,6 +11,10 @@ from wsctl.hub.frame import Batch
 from wsctl.hub.log import MessageLog
 from wsctl.settings import Rate
 
+CONTROL_RATE = Rate(20, 40)
+"""Pings, and pongs that nobody asked for, which a client may send: far more than any keepalive does. Where
+`--rate` is higher, as many as that; where it is lifted, any number."""
+
 ForServer = Callable[[Connection, str], bool]
 """Whether a client's text was for the server, which has dealt with it."""
 
@@ -34,6 +38,7 @@ class Intake:
     ) -> None:
         self._log = log
         self._rate = rate
+        self._control_rate = _of_control_frames(rate)
         self._publish = publish
         self._clock = clock
         self._for_server = for_server
@@ -59,9 +64,12 @@ class Intake:
         connection.close(CloseCode.UNSUPPORTED_DATA, reason, Ending.EVICTED)
 
     def control(self, connection: Connection) -> None:
-        """A ping or a pong: never refused, but a flood of them counts as one of messages does."""
-        bucket = self._bucket(connection)
-        if bucket and not bucket.take(self._rate, self._clock()) and bucket.exhausted(self._rate):
+        """A ping, or a pong that answers none of ours: never refused and no message, but a flood is cut."""
+        rate, now = self._control_rate, self._clock()
+        if not rate.per_second:
+            return
+        bucket = connection.control_bucket = connection.control_bucket or TokenBucket(rate.burst, now)
+        if not bucket.take(rate, now) and bucket.exhausted(rate):
             self._cut(connection)
 
     def allows(self, connection: Connection) -> bool:
@@ -91,3 +99,10 @@ class Intake:
 
     def _tell(self, connection: Connection, code: ErrorCode, text: str) -> None:
         connection.offer(Batch((messages.error(code, text),)))
+
+
+def _of_control_frames(rate: Rate) -> Rate:
+    """Their rate where that of messages is `rate`."""
+    if not rate.per_second:
+        return rate
+    return Rate(max(rate.per_second, CONTROL_RATE.per_second), max(rate.burst, CONTROL_RATE.burst))

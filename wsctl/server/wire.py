@@ -42,6 +42,7 @@ class Wire(Connection, asyncio.Protocol):
         "_node",
         "_outbox",
         "_pinged",
+        "_pongs_due",
         "_reader",
         "_transport",
         "_unsent",
@@ -67,6 +68,7 @@ class Wire(Connection, asyncio.Protocol):
         self._handed = b""
         self._heard = now
         self._pinged = 0.0
+        self._pongs_due = 0
         self._unsent = 0
         self._marked = now
         self._deadline = 0.0
@@ -211,9 +213,16 @@ class Wire(Connection, asyncio.Protocol):
             self._node.intake.control(self)
             self.offer(Batch(wire=frame(PONG, payload)))
         elif opcode == PONG:
-            self._node.intake.control(self)
+            self._take_pong()
         else:
             self._node.intake.binary(self)
+
+    def _take_pong(self) -> None:
+        """The answer to a ping of ours is free: the server itself has asked for it."""
+        if self._pongs_due:
+            self._pongs_due -= 1
+        else:
+            self._node.intake.control(self)
 
     def _peer_closes(self, payload: bytes) -> None:
         code, reason = close_reason(payload)
@@ -288,6 +297,7 @@ class Wire(Connection, asyncio.Protocol):
                 self.abort("no answer to a ping")
         elif interval and now - self._heard >= interval:
             self._pinged = now
+            self._pongs_due += 1
             self.offer(_PING)
 
     def _check_progress(self, now: float) -> None:
