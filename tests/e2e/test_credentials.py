@@ -135,11 +135,28 @@ async def test_at_the_end_of_its_token_a_client_is_closed_unless_it_has_renewed(
     await ann.close()
 
 
-async def test_a_renewal_is_a_message_where_nothing_ends(
-    start_server: StartServer, shared: tuple[str, ...]
-) -> None:
-    server = start_server(*shared)
+async def test_a_renewal_is_no_message_where_nothing_ends(start: Start, shared: tuple[str, ...]) -> None:
+    server = start(*shared)
     async with await join(server.ws_url, "bob", additional_headers=bearer(SHARED)) as bob:
+        await bob.send("before")
+        seen = (await receive_type(bob, "message"))["id"]
+        for token in ({"token": SHARED}, {"token": "t0p"}, {}):
+            frame = {"type": "renew"} | token
+            await bob.send(json.dumps(frame))
+            assert (await receive_type(bob, "error"))["code"] == "renewal_refused"
+        await bob.send("hello")
+        assert (await receive_type(bob, "message"))["data"] == "hello"
+    async with await join(server.ws_url, f"eve?since={seen}", additional_headers=bearer(SHARED)) as eve:
+        assert (await receive_type(eve, "message"))["data"] == "hello"
+
+
+async def test_where_credentials_are_not_asked_for_those_that_are_sent_stay_with_the_server(
+    start: Start,
+) -> None:
+    server = start("--auth", "none")
+    async with await join(server.ws_url, "bob") as bob:
+        await bob.send(json.dumps({"type": "renew", "token": "t0p"}))
+        assert (await receive_type(bob, "error"))["code"] == "renewal_refused"
         text = '{"type": "renew"}'
         await bob.send(text)
         assert (await receive_type(bob, "message"))["data"] == text

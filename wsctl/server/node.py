@@ -84,7 +84,7 @@ class Node:
         self.log = MessageLog(self.manager.deliver, *bounds, wall, home=home)
         self.leases = Leases(wall)
         judge = judge_of(settings, wall)
-        renewals = Renewals(judge, self.leases).takes if judge and settings.auth == "jwt" else None
+        renewals = Renewals(judge, self.leases).takes
         self.intake = Intake(self.log, settings.rate, settings.client_publish, clock, renewals)
         self.life = GracefulShutdownManager(_pace(settings))
         self.shared = self._sharing() if settings.redis else None

@@ -105,3 +105,24 @@ def test_any_other_text_is_for_the_others() -> None:
     bob = _client()
     assert not Renewals(judge, Leases(Clock())).takes(bob, '{"type": "renewal", "token": "t0p"}')
     assert (judge.asked, bob.payloads) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("text", "is_held_back"),
+    [
+        ('{"type": "renew", "token": "t0p"}', True),
+        ('{"token": "t0p", "type": "\\u0072enew"}', True),
+        ('{"type": "renew", "token": "t0p', True),
+        ('{"type": "renew"}', False),
+        ('{"type": "renew", "until": 5}', False),
+        ("renew", False),
+    ],
+)
+def test_where_nobody_needs_credentials_none_goes_to_others_all_the_same(
+    text: str, is_held_back: bool
+) -> None:
+    bob = _client()
+    assert Renewals(None, Leases(Clock())).takes(bob, text) == is_held_back
+    answers = [read(payload) for payload in bob.payloads]
+    assert [answer["code"] for answer in answers] == ["renewal_refused"] * is_held_back
+    assert all("t0p" not in answer["message"] for answer in answers)

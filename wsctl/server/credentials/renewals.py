@@ -9,9 +9,13 @@ from wsctl.server.credentials.leases import Leases
 
 
 class Renewals:
-    """Takes the frames by which clients renew, and lets nothing of them through."""
+    """Takes the frames by which clients renew, and lets no credential through to others.
 
-    def __init__(self, judge: Judge, leases: Leases) -> None:
+    Without a `judge` nobody needs credentials: such a frame is a message like any other there, unless it
+    has a token in it.
+    """
+
+    def __init__(self, judge: Judge | None, leases: Leases) -> None:
         self._judge = judge
         self._leases = leases
 
@@ -19,12 +23,14 @@ class Renewals:
         """Whether a client's text is such a frame, which is answered then. What the client had is good as
         before when it is refused."""
         asked = messages.renewal(text)
-        if asked is None:
+        if asked is None or not (self._judge or asked.token or '"token"' in text):
             return False
         connection.offer(Batch((self._answer(connection, asked.token),)))
         return True
 
     def _answer(self, connection: Connection, token: str | None) -> bytes:
+        if self._judge is None:
+            return _refused("there is nothing to renew: this server asks for no credentials")
         if token is None:
             return _refused('write it as {"type": "renew", "token": "..."}')
         verdict = self._judge.judge(token, connection.client_id)
