@@ -28,7 +28,10 @@ class CloseCode(IntEnum):
     UNSUPPORTED_DATA = 1003, "The client sent a binary frame: send text."
     NO_STATUS = 1005, "Never sent: the peer's close frame had no code."
     ABNORMAL = 1006, "Never sent: the connection ended without a close frame."
-    INVALID_DATA = 1007, "The client sent text that is not UTF-8, or compressed data that is damaged."
+    INVALID_DATA = (
+        1007,
+        "The client sent text that is not UTF-8, or compressed data that is damaged or cut off.",
+    )
     POLICY_VIOLATION = 1008, "The rate limit was ignored for too long, or a message had too many fragments."
     MESSAGE_TOO_BIG = 1009, "A message was larger than the server takes."
     SERVICE_RESTART = 1012, "Closed by a drain's deadline or by force: reconnect and resume."

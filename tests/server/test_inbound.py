@@ -1,5 +1,6 @@
 """Frames as the websockets library sends them, cut anywhere, and frames that nobody should send."""
 
+import zlib
 from itertools import pairwise
 
 import pytest
@@ -11,10 +12,12 @@ from websockets.frames import Close, Frame, Opcode
 from wsctl.codes import CloseCode, can_be_sent
 from wsctl.hub.frame import BINARY, CLOSE, PING, PONG, TEXT
 from wsctl.server.inbound import (
-    MAX_FRAGMENTS,
+    MAX_STREAMS,
+    MIN_FRAGMENTS,
     FrameReader,
     Violation,
     close_reason,
+    max_fragments,
     text,
     whole_small_frame,
 )
@@ -122,9 +125,9 @@ def test_another_reader_goes_on_wherever_one_stops(wire: bytes, places: list[int
 
 
 def test_another_reader_counts_the_fragments_from_before() -> None:
-    chunks = [_frame(TEXT, b"", fin=False)] + [_frame(0, b"", fin=False)] * MAX_FRAGMENTS
-    assert _read_in_turns(chunks, 0)[1] is CloseCode.POLICY_VIOLATION
-    assert _read_in_turns(chunks[:MAX_FRAGMENTS], 0) == ([], None)
+    chunks = [_frame(TEXT, b"", fin=False)] + [_frame(0, b"", fin=False)] * MIN_FRAGMENTS
+    assert _read_in_turns(chunks, 1)[1] is CloseCode.POLICY_VIOLATION
+    assert _read_in_turns(chunks[:MIN_FRAGMENTS], 1) == ([], None)
 
 
 @given(st.lists(st.binary(max_size=300), min_size=1, max_size=3), st.data())
@@ -196,11 +199,6 @@ PROTOCOL, TOO_BIG, POLICY = CloseCode.PROTOCOL_ERROR, CloseCode.MESSAGE_TOO_BIG,
         pytest.param(
             _frame(TEXT, b"x") + _frame(PING, b"") + _frame(0, b"y"), PROTOCOL, id="continuation of a whole"
         ),
-        pytest.param(
-            _frame(TEXT, b"", fin=False) + _frame(0, b"", fin=False) * MAX_FRAGMENTS,
-            POLICY,
-            id="endless empty fragments",
-        ),
     ],
 )
 def test_what_breaks_the_protocol_is_refused_with_its_code(wire: bytes, code: CloseCode) -> None:
@@ -208,9 +206,17 @@ def test_what_breaks_the_protocol_is_refused_with_its_code(wire: bytes, code: Cl
     assert _read([wire[i : i + 1] for i in range(len(wire))])[1] is code
 
 
-def test_as_many_fragments_as_allowed_are_joined() -> None:
-    wire = _frame(TEXT, b"a", fin=False) + _frame(0, b"a", fin=False) * (MAX_FRAGMENTS - 2) + _frame(0, b"b")
-    assert _read([wire]) == ([(TEXT, b"a" * (MAX_FRAGMENTS - 1) + b"b")], None)
+@pytest.mark.parametrize("limit", [1, 1024, 65536, 1 << 18])
+def test_as_many_fragments_as_the_largest_message_needs_are_joined_and_no_more(limit: int) -> None:
+    most = max_fragments(limit)
+    assert most == max(MIN_FRAGMENTS, limit // 64)
+    wire = _frame(TEXT, b"", fin=False) + _frame(0, b"", fin=False) * (most - 2)
+    assert _read([wire + _frame(0, b"b")], limit) == ([(TEXT, b"b")], None)
+    assert _read([wire + _frame(0, b"", fin=False) * 2], limit)[1] is POLICY
+
+
+def test_where_a_message_may_have_any_size_its_fragments_have_a_limit_all_the_same() -> None:
+    assert max_fragments(0) == max_fragments(64 << 20)
 
 
 @pytest.mark.parametrize("size", [101, 126, 70_000, 1 << 62])
@@ -309,3 +315,86 @@ def test_without_the_extension_a_compressed_frame_breaks_the_protocol() -> None:
     with pytest.raises(Violation) as caught:
         list(FrameReader(1000).feed(b"\xc1\x80" + bytes(4)))
     assert caught.value.code == CloseCode.PROTOCOL_ERROR
+
+
+def _compressed(*streams: bytes, end: int = zlib.Z_FINISH) -> bytes:
+    """What was flushed with `end`, one stream after the other."""
+    data = b""
+    for part in streams:
+        compressor = zlib.compressobj(wbits=-15)
+        data += compressor.compress(part) + compressor.flush(end)
+    return data
+
+
+def _inflated(data: bytes, max_message: int = 0) -> bytes | CloseCode:
+    """The message whose payload is compressed to `data`, or why there is none."""
+    head = bytes([0xC1, 0xFF]) + len(data).to_bytes(8) if len(data) > 0xFFFF else b""
+    head = head or (bytes([0xC1, 0xFE]) + len(data).to_bytes(2) if len(data) > 125 else b"")
+    wire = (head or bytes([0xC1, 0x80 | len(data)])) + MASK + data
+    try:
+        ((_, payload),) = FrameReader(max_message, deflate=True).feed(wire)
+    except Violation as violation:
+        return violation.code
+    return payload
+
+
+HELLO = b"\xf3\x48\xcd\xc9\xc9\x07\x00"
+"""`Hello` in a block with BFINAL, and the start of an empty one: the example of RFC 7692 section 7.2.3.4."""
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (HELLO + b"\x00", b"Hello"),
+        (HELLO, b"Hello"),
+        (HELLO + HELLO + b"\x00", b"HelloHello"),
+        (_compressed(b"one ", b"two ", b"three") + b"\x00", b"one two three"),
+        (_compressed(b"one ", b"two") + b"\x01", b"one two"),
+        (_compressed(b"one ") + _compressed(b"two", end=zlib.Z_SYNC_FLUSH)[:-4], b"one two"),
+        (_compressed(*[b"x"] * (MAX_STREAMS - 1)) + b"\x00", b"x" * (MAX_STREAMS - 1)),
+        (b"\x00", b""),
+    ],
+)
+def test_a_message_of_several_deflate_streams_is_whole(data: bytes, message: bytes) -> None:
+    assert _inflated(data) == message
+
+
+@settings(max_examples=300)
+@given(
+    st.lists(st.binary(max_size=200) | st.binary(max_size=9).map(lambda b: b * 30), min_size=1, max_size=4),
+    st.sampled_from([zlib.Z_SYNC_FLUSH, zlib.Z_FULL_FLUSH]),
+)
+def test_however_many_streams_there_are_all_of_them_are_read(parts: list[bytes], end: int) -> None:
+    data = _compressed(*parts[:-1]) + _compressed(parts[-1], end=end)[:-4]
+    assert _inflated(data) == b"".join(parts)
+
+
+@settings(max_examples=300)
+@given(st.text(st.characters(codec="ascii"), min_size=20, max_size=400), st.booleans(), st.data())
+def test_of_a_message_that_is_cut_off_no_part_is_given_out(
+    words: str, ended: bool, data: st.DataObject
+) -> None:
+    whole = _compressed(words.encode(), end=zlib.Z_FINISH if ended else zlib.Z_SYNC_FLUSH)
+    whole = whole if ended else whole[:-5]  # with the byte in which its last block's end can be
+    cut = data.draw(st.integers(1, len(whole) - 1))
+    assert _inflated(whole[:cut]) is CloseCode.INVALID_DATA
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(b"", id="nothing"),
+        pytest.param(_compressed(b"one") + b"\xff", id="a second stream that is damaged"),
+        pytest.param(_compressed(b"one") + _compressed(b"two" * 9)[:-3], id="a second one that is cut off"),
+        pytest.param(_compressed(*[b"x"] * (MAX_STREAMS + 1)), id="too many"),
+        pytest.param(HELLO[:3], id="cut off"),
+    ],
+)
+def test_a_compressed_message_that_is_not_whole_is_refused(data: bytes) -> None:
+    assert _inflated(data) is CloseCode.INVALID_DATA
+
+
+def test_the_streams_of_a_message_count_together() -> None:
+    data = _compressed(bytes(60), bytes(40))
+    assert _inflated(data, 100) == bytes(100)
+    assert _inflated(data, 99) is TOO_BIG

@@ -103,6 +103,20 @@ def test_keys_that_clients_make_pass() -> None:
         ("permessage-deflate; server_max_window_bits=10, permessage-deflate", NO_CONTEXT),
         ("permessage-deflate; server_max_window_bits", ""),
         ("permessage-deflate; server_max_window_bits=99", ""),
+        ("permessage-deflate; server_max_window_bits=012", ""),
+        ("permessage-deflate; server_max_window_bits=15; server_max_window_bits=15", ""),
+        ("permessage-deflate; client_max_window_bits; client_max_window_bits=12", ""),
+        ("permessage-deflate; server_no_context_takeover; server_no_context_takeover", ""),
+        ("permessage-deflate; client_no_context_takeover; client_no_context_takeover", ""),
+        ("permessage-deflate; client_no_context_takeover=1", ""),
+        ("permessage-deflate; server_no_context_takeover=true", ""),
+        *(
+            (f"permessage-deflate; client_max_window_bits={bits}", "")
+            for bits in ("7", "16", "99", "abc", "08")
+        ),
+        *((f"permessage-deflate; client_max_window_bits={bits}", NO_CONTEXT) for bits in range(8, 16)),
+        ('permessage-deflate; client_max_window_bits="10"', NO_CONTEXT),
+        ("permessage-deflate; client_max_window_bits=7, permessage-deflate", NO_CONTEXT),
         ("permessage-deflate; novelty", ""),
         ("x-webkit-deflate-frame", ""),
         ("=;,", ""),

@@ -12,9 +12,20 @@ try:
 except ImportError:  # a platform without websockets' C extension
     from websockets.utils import apply_mask
 
-MAX_FRAGMENTS = 1024
-"""Frames one message may come in: a kilobyte each fills the largest default message sixteen times
-over, and a stream of empty ones ends."""
+MIN_FRAGMENTS = 1024
+"""Frames one message may come in however small the largest message is: a stream of empty ones ends."""
+
+BYTES_A_FRAGMENT = 64
+"""Of the largest message, for each frame that it may come in: with the default size that is 1024 frames."""
+
+MOST_FRAGMENTS = 1 << 20
+"""Frames where the size of a message has no limit: those of a message of 64 MiB."""
+
+MAX_STREAMS = 64
+"""DEFLATE streams one message may have: libraries end one a message, and each costs a decompressor."""
+
+_LAST_BLOCK = b"\x01\x00\x00\xff\xff"
+"""An empty block that ends a DEFLATE stream: it does so only behind another block's end."""
 
 _MASKED = 0x80
 _RESERVED = 0x70
@@ -38,6 +49,11 @@ def whole_small_frame(data: bytes) -> tuple[int, bytes] | None:
     if len(data) < 6 or data[0] not in _SMALL or len(data) - 6 != data[1] - _MASKED or data[1] > 253:
         return None
     return data[0] & 0x0F, apply_mask(data[6:], data[2:6])
+
+
+def max_fragments(max_message: int) -> int:
+    """How many frames one message may come in, whose size in bytes is limited so; 0 is no limit."""
+    return max(MIN_FRAGMENTS, max_message // BYTES_A_FRAGMENT) if max_message else MOST_FRAGMENTS
 
 
 class FrameReader:
@@ -139,23 +155,42 @@ class FrameReader:
             return None
         self._fragments += payload
         self._pieces += 1
-        if self._pieces > MAX_FRAGMENTS:
-            raise Violation(CloseCode.POLICY_VIOLATION, f"a message may have {MAX_FRAGMENTS} fragments")
+        if self._pieces > (most := max_fragments(self._max_message)):
+            raise Violation(CloseCode.POLICY_VIOLATION, f"a message may have {most} fragments")
         if not first & FIN:
             return None
         whole, self._fragments = bytes(self._fragments), None
         return whole
 
     def _inflated(self, data: bytes) -> bytes:
-        inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-        # One byte beyond the limit is enough to know; 0 is "no limit" to zlib too.
-        most = self._max_message + 1 if self._max_message else 0
-        try:
-            message = inflater.decompress(data + EMPTY_BLOCK, most)
-        except zlib.error:
-            raise Violation(CloseCode.INVALID_DATA, "compressed data is damaged") from None
-        self._check_size(self._opcode, len(message))
-        return message
+        """The whole message: a sender may end a DEFLATE stream and begin another (RFC 7692 section 7.2.1)."""
+        message, rest = b"", data + EMPTY_BLOCK
+        for _ in range(MAX_STREAMS):
+            inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+            # One byte beyond the limit is enough to know; 0 is "no limit" to zlib too.
+            most = self._max_message + 1 - len(message) if self._max_message else 0
+            try:
+                message += inflater.decompress(rest, most)
+                self._check_size(self._opcode, len(message))
+                if _ends_well(inflater):
+                    return message
+            except zlib.error:
+                break
+            rest = inflater.unused_data
+        raise Violation(CloseCode.INVALID_DATA, "compressed data is damaged or not complete")
+
+
+def _ends_well(inflater: "zlib._Decompress") -> bool:
+    """Whether nothing is missing of a message, and nothing left of it.
+
+    A stream that was ended needs no empty block behind it, and may end with that.
+
+    Raises:
+        zlib.error: it ends within a block.
+    """
+    if inflater.eof:
+        return inflater.unused_data in (b"", EMPTY_BLOCK)
+    return not inflater.decompress(_LAST_BLOCK) and inflater.eof and not inflater.unused_data
 
 
 def _payload_size(buffer: bytearray) -> tuple[int, int] | None:

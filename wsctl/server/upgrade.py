@@ -2,13 +2,14 @@
 
 import base64
 import binascii
-import zlib
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from http import HTTPStatus
 
 from websockets.exceptions import InvalidHeaderFormat
 from websockets.headers import parse_extension
+from websockets.typing import ExtensionParameter
 from websockets.utils import accept_key
 
 from wsctl.hub.frame import WINDOW_BITS
@@ -18,9 +19,10 @@ VERSION = "13"
 """The one protocol version there is (RFC 6455 section 4.1)."""
 
 _WINDOW = "server_max_window_bits"
-_PARAMETERS = frozenset(
-    {_WINDOW, "client_max_window_bits", "server_no_context_takeover", "client_no_context_takeover"}
-)
+_CLIENT_WINDOW = "client_max_window_bits"
+_FLAGS = frozenset({"server_no_context_takeover", "client_no_context_takeover"})
+_BITS = re.compile(r"[89]|1[0-5]")
+"""How a window is written (RFC 7692 section 7.1.2): without a zero in front."""
 
 
 def check(method: str, http_version: str, headers: Mapping[str, str]) -> Refused | None:
@@ -71,19 +73,31 @@ def _agreed_deflate(header: str) -> str:
     except InvalidHeaderFormat:
         return ""
     for name, parameters in offers:
-        given = dict(parameters)
-        if name == "permessage-deflate" and _can_be_met(given):
-            window = f"; server_max_window_bits={WINDOW_BITS}" if _WINDOW in given else ""
+        if name == "permessage-deflate" and _is_valid(parameters) and _can_be_met(dict(parameters)):
+            window = f"; {_WINDOW}={WINDOW_BITS}" if _WINDOW in dict(parameters) else ""
             return f"permessage-deflate; server_no_context_takeover; client_no_context_takeover{window}"
     return ""
+
+
+def _is_valid(parameters: Sequence[ExtensionParameter]) -> bool:
+    """Whether each is known, there once, and has a value that it may have; else the offer is to be declined
+    (RFC 7692 section 7)."""
+    names = [name for name, _ in parameters]
+    return len(set(names)) == len(names) and all(_is_valid_one(*each) for each in parameters)
+
+
+def _is_valid_one(name: str, value: str | None) -> bool:
+    if name in _FLAGS:
+        return value is None
+    if name == _CLIENT_WINDOW and value is None:
+        return True
+    return name in (_WINDOW, _CLIENT_WINDOW) and value is not None and bool(_BITS.fullmatch(value))
 
 
 def _can_be_met(given: Mapping[str, str | None]) -> bool:
     """Whether the one window that everything is compressed with fits; the rest binds only the client, or
     is what happens anyway."""
-    window = given.get(_WINDOW, str(WINDOW_BITS)) or ""
-    fits = window.isdecimal() and WINDOW_BITS <= int(window) <= zlib.MAX_WBITS
-    return fits and set(given) <= _PARAMETERS
+    return int(given.get(_WINDOW) or WINDOW_BITS) >= WINDOW_BITS
 
 
 def _is_key(key: str) -> bool:
