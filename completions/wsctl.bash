@@ -31,6 +31,7 @@ _wsctl_value() {
         serve:--allow-origin) takes=any ;;
         serve:--auth) takes=word words='none token jwt' ;;
         serve:--jwt-key) takes=path ;;
+        serve:--jwt-algorithm) takes=any ;;
         serve:--jwt-audience) takes=any ;;
         serve:--workers) takes=any ;;
         serve:--redis) takes=any ;;
@@ -65,6 +66,7 @@ _wsctl_value() {
         check:--allow-origin) takes=any ;;
         check:--auth) takes=word words='none token jwt' ;;
         check:--jwt-key) takes=path ;;
+        check:--jwt-algorithm) takes=any ;;
         check:--jwt-audience) takes=any ;;
         check:--workers) takes=any ;;
         check:--redis) takes=any ;;
@@ -96,10 +98,12 @@ _wsctl_value() {
         stress:--url) takes=any ;;
         stress:--port) takes=any ;;
         stress:--jwt-key) takes=path ;;
+        stress:--jwt-algorithm) takes=any ;;
         stress:--jwt-audience) takes=any ;;
         token:--id) takes=any ;;
         token:--ttl) takes=any ;;
         token:--jwt-key) takes=path ;;
+        token:--jwt-algorithm) takes=any ;;
         token:--jwt-audience) takes=any ;;
         generate:--output | generate:-o) takes=path ;;
         generate:--upstream) takes=any ;;
@@ -130,6 +134,7 @@ _wsctl_value() {
         generate:--allow-origin) takes=any ;;
         generate:--auth) takes=word words='none token jwt' ;;
         generate:--jwt-key) takes=path ;;
+        generate:--jwt-algorithm) takes=any ;;
         generate:--jwt-audience) takes=any ;;
         generate:--workers) takes=any ;;
         generate:--redis) takes=any ;;
@@ -155,16 +160,16 @@ _wsctl_options() {
     takes=word words=''
     case $1 in
         '') words='--version -V --no-color -h --help' ;;
-        serve) words='--host --port --uds --fd --backlog --ssl-certfile --ssl-keyfile --proxy-headers --no-proxy-headers --forwarded-allow-ips --root-path --shutdown-timeout --drain-delay --drain-spread --reconnect-window --stop-timeout --broadcast-interval --history --history-bytes --client-publish --no-client-publish --max-connections --max-message-size --max-queue --rate --ping-interval --ping-timeout --allow-origin --auth --jwt-key --jwt-audience --auth-query --no-auth-query --workers --redis --redis-prefix --max-draining --log-level --log-format --access-log --no-access-log -h --help' ;;
-        check) words='--unit --json --host --port --uds --fd --backlog --ssl-certfile --ssl-keyfile --proxy-headers --no-proxy-headers --forwarded-allow-ips --root-path --shutdown-timeout --drain-delay --drain-spread --reconnect-window --stop-timeout --broadcast-interval --history --history-bytes --client-publish --no-client-publish --max-connections --max-message-size --max-queue --rate --ping-interval --ping-timeout --allow-origin --auth --jwt-key --jwt-audience --auth-query --no-auth-query --workers --redis --redis-prefix --max-draining --log-level --log-format --access-log --no-access-log -h --help' ;;
+        serve) words='--host --port --uds --fd --backlog --ssl-certfile --ssl-keyfile --proxy-headers --no-proxy-headers --forwarded-allow-ips --root-path --shutdown-timeout --drain-delay --drain-spread --reconnect-window --stop-timeout --broadcast-interval --history --history-bytes --client-publish --no-client-publish --max-connections --max-message-size --max-queue --rate --ping-interval --ping-timeout --allow-origin --auth --jwt-key --jwt-algorithm --jwt-audience --auth-query --no-auth-query --workers --redis --redis-prefix --max-draining --log-level --log-format --access-log --no-access-log -h --help' ;;
+        check) words='--unit --json --host --port --uds --fd --backlog --ssl-certfile --ssl-keyfile --proxy-headers --no-proxy-headers --forwarded-allow-ips --root-path --shutdown-timeout --drain-delay --drain-spread --reconnect-window --stop-timeout --broadcast-interval --history --history-bytes --client-publish --no-client-publish --max-connections --max-message-size --max-queue --rate --ping-interval --ping-timeout --allow-origin --auth --jwt-key --jwt-algorithm --jwt-audience --auth-query --no-auth-query --workers --redis --redis-prefix --max-draining --log-level --log-format --access-log --no-access-log -h --help' ;;
         client) words='--id --url --port --clients --count --for --json -h --help' ;;
         broadcast) words='--to --parse --allow-empty --url --port --json -h --help' ;;
         status) words='--clients --watch --url --port --json -h --help' ;;
         drain) words='--timeout --cancel --no-wait --url --port --json -h --help' ;;
         upgrade) words='--no-wait --url --port --json -h --help' ;;
-        stress) words='--clients --duration --rate --size --id --url --port --jwt-key --jwt-audience --json -h --help' ;;
-        token) words='--id --ttl --jwt-key --jwt-audience --json -h --help' ;;
-        generate) words='--output -o --force --upstream --program --host --port --uds --fd --backlog --ssl-certfile --ssl-keyfile --proxy-headers --no-proxy-headers --forwarded-allow-ips --root-path --shutdown-timeout --drain-delay --drain-spread --reconnect-window --stop-timeout --broadcast-interval --history --history-bytes --client-publish --no-client-publish --max-connections --max-message-size --max-queue --rate --ping-interval --ping-timeout --allow-origin --auth --jwt-key --jwt-audience --auth-query --no-auth-query --workers --redis --redis-prefix --max-draining --log-level --log-format --access-log --no-access-log -h --help' ;;
+        stress) words='--clients --duration --rate --size --id --url --port --jwt-key --jwt-algorithm --jwt-audience --json -h --help' ;;
+        token) words='--id --ttl --jwt-key --jwt-algorithm --jwt-audience --json -h --help' ;;
+        generate) words='--output -o --force --upstream --program --host --port --uds --fd --backlog --ssl-certfile --ssl-keyfile --proxy-headers --no-proxy-headers --forwarded-allow-ips --root-path --shutdown-timeout --drain-delay --drain-spread --reconnect-window --stop-timeout --broadcast-interval --history --history-bytes --client-publish --no-client-publish --max-connections --max-message-size --max-queue --rate --ping-interval --ping-timeout --allow-origin --auth --jwt-key --jwt-algorithm --jwt-audience --auth-query --no-auth-query --workers --redis --redis-prefix --max-draining --log-level --log-format --access-log --no-access-log -h --help' ;;
         docs) words='--no-pager -h --help' ;;
         completions) words='-h --help' ;;
     esac

@@ -56,7 +56,8 @@ Register-ArgumentCompleter -Native -CommandName wsctl -ScriptBlock {
             @{ Name = '--ping-timeout'; Help = 'Time a client has to answer a ping. [default: 20]'; Takes = 'any'; Words = @() }
             @{ Name = '--allow-origin'; Help = 'Let browsers from this origin connect (repeat; * for all).'; Takes = 'any'; Words = @() }
             @{ Name = '--auth'; Help = 'What a client must show to connect: none, token or jwt. [default: none]'; Takes = 'word'; Words = @('none', 'token', 'jwt') }
-            @{ Name = '--jwt-key'; Help = 'Checks a JWT: a public key (PEM), a JWKS, or else a shared secret.'; Takes = 'file'; Words = @() }
+            @{ Name = '--jwt-key'; Help = 'Checks a JWT: a public key (PEM), a JWKS, or a shared secret.'; Takes = 'file'; Words = @() }
+            @{ Name = '--jwt-algorithm'; Help = 'What --jwt-key is for: HS256 (a secret), RS256 or EdDSA.'; Takes = 'any'; Words = @() }
             @{ Name = '--jwt-audience'; Help = 'Audience that a JWT must be for.'; Takes = 'any'; Words = @() }
             @{ Name = '--auth-query'; Help = 'Take a client''s token from ?access_token= too. [default: off]' }
             @{ Name = '--no-auth-query'; Help = 'The opposite of --auth-query.' }
@@ -103,7 +104,8 @@ Register-ArgumentCompleter -Native -CommandName wsctl -ScriptBlock {
             @{ Name = '--ping-timeout'; Help = 'Time a client has to answer a ping. [default: 20]'; Takes = 'any'; Words = @() }
             @{ Name = '--allow-origin'; Help = 'Let browsers from this origin connect (repeat; * for all).'; Takes = 'any'; Words = @() }
             @{ Name = '--auth'; Help = 'What a client must show to connect: none, token or jwt. [default: none]'; Takes = 'word'; Words = @('none', 'token', 'jwt') }
-            @{ Name = '--jwt-key'; Help = 'Checks a JWT: a public key (PEM), a JWKS, or else a shared secret.'; Takes = 'file'; Words = @() }
+            @{ Name = '--jwt-key'; Help = 'Checks a JWT: a public key (PEM), a JWKS, or a shared secret.'; Takes = 'file'; Words = @() }
+            @{ Name = '--jwt-algorithm'; Help = 'What --jwt-key is for: HS256 (a secret), RS256 or EdDSA.'; Takes = 'any'; Words = @() }
             @{ Name = '--jwt-audience'; Help = 'Audience that a JWT must be for.'; Takes = 'any'; Words = @() }
             @{ Name = '--auth-query'; Help = 'Take a client''s token from ?access_token= too. [default: off]' }
             @{ Name = '--no-auth-query'; Help = 'The opposite of --auth-query.' }
@@ -174,7 +176,8 @@ Register-ArgumentCompleter -Native -CommandName wsctl -ScriptBlock {
             @{ Name = '--id'; Help = 'Clients connect as PREFIX-1 to PREFIX-N.'; Takes = 'any'; Words = @() }
             @{ Name = '--url'; Help = 'Address of a server elsewhere (repeat: several that share their messages).'; Takes = 'any'; Words = @() }
             @{ Name = '--port'; Help = 'Which server of this machine.'; Takes = 'any'; Words = @() }
-            @{ Name = '--jwt-key'; Help = 'Signs tokens: a private key (PEM or JWK), or else a shared secret.'; Takes = 'file'; Words = @() }
+            @{ Name = '--jwt-key'; Help = 'Signs tokens: a private key (PEM or JWK), or a shared secret.'; Takes = 'file'; Words = @() }
+            @{ Name = '--jwt-algorithm'; Help = 'What --jwt-key is for: HS256 (a secret), RS256 or EdDSA.'; Takes = 'any'; Words = @() }
             @{ Name = '--jwt-audience'; Help = 'Audience that the tokens are for.'; Takes = 'any'; Words = @() }
             @{ Name = '--json'; Help = 'Print JSON: one object, or one a line.' }
             @{ Name = '-h'; Help = 'Show this message and exit.' }
@@ -183,7 +186,8 @@ Register-ArgumentCompleter -Native -CommandName wsctl -ScriptBlock {
         'token' = @(
             @{ Name = '--id'; Help = 'Client id that it is for.'; Takes = 'any'; Words = @() }
             @{ Name = '--ttl'; Help = 'How long it is good.'; Takes = 'any'; Words = @() }
-            @{ Name = '--jwt-key'; Help = 'Signs tokens: a private key (PEM or JWK), or else a shared secret.'; Takes = 'file'; Words = @() }
+            @{ Name = '--jwt-key'; Help = 'Signs tokens: a private key (PEM or JWK), or a shared secret.'; Takes = 'file'; Words = @() }
+            @{ Name = '--jwt-algorithm'; Help = 'What --jwt-key is for: HS256 (a secret), RS256 or EdDSA.'; Takes = 'any'; Words = @() }
             @{ Name = '--jwt-audience'; Help = 'Audience that the tokens are for.'; Takes = 'any'; Words = @() }
             @{ Name = '--json'; Help = 'Print JSON: one object, or one a line.' }
             @{ Name = '-h'; Help = 'Show this message and exit.' }
@@ -224,7 +228,8 @@ Register-ArgumentCompleter -Native -CommandName wsctl -ScriptBlock {
             @{ Name = '--ping-timeout'; Help = 'Time a client has to answer a ping. [default: 20]'; Takes = 'any'; Words = @() }
             @{ Name = '--allow-origin'; Help = 'Let browsers from this origin connect (repeat; * for all).'; Takes = 'any'; Words = @() }
             @{ Name = '--auth'; Help = 'What a client must show to connect: none, token or jwt. [default: none]'; Takes = 'word'; Words = @('none', 'token', 'jwt') }
-            @{ Name = '--jwt-key'; Help = 'Checks a JWT: a public key (PEM), a JWKS, or else a shared secret.'; Takes = 'file'; Words = @() }
+            @{ Name = '--jwt-key'; Help = 'Checks a JWT: a public key (PEM), a JWKS, or a shared secret.'; Takes = 'file'; Words = @() }
+            @{ Name = '--jwt-algorithm'; Help = 'What --jwt-key is for: HS256 (a secret), RS256 or EdDSA.'; Takes = 'any'; Words = @() }
             @{ Name = '--jwt-audience'; Help = 'Audience that a JWT must be for.'; Takes = 'any'; Words = @() }
             @{ Name = '--auth-query'; Help = 'Take a client''s token from ?access_token= too. [default: off]' }
             @{ Name = '--no-auth-query'; Help = 'The opposite of --auth-query.' }

@@ -176,12 +176,14 @@ def test_every_flag_has_help_and_a_variable_that_is_read() -> None:
         "allow_origin": "*",
         "log_level": "debug",
         "auth": "none",
+        "jwt_algorithm": "rs256",
         "log_format": "json",
         "redis": "rediss://example.org/1",
     }
     needed = {
         "ssl_keyfile": {"WSCTL_SSL_CERTFILE": "c.pem"},
         "jwt_key": {"WSCTL_AUTH": "jwt"},
+        "jwt_algorithm": {"WSCTL_AUTH": "jwt", "WSCTL_JWT_KEY": "k.pem"},
         "jwt_audience": {"WSCTL_AUTH": "jwt", "WSCTL_JWT_KEY": "k.pem"},
         "auth_query": {"WSCTL_AUTH": "token", "WSCTL_CLIENT_TOKEN": "s3cret"},
         "max_draining": {"WSCTL_REDIS": "redis://example.org"},

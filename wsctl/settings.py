@@ -99,6 +99,14 @@ def choice(*words: str) -> Callable[[str], str]:
     return parse
 
 
+def algorithm(text: str) -> str:
+    """An algorithm of JSON Web Tokens, as RFC 7518 and RFC 8037 spell it."""
+    found = next((name for name in ALGORITHMS if name.lower() == text.strip().lower()), None)
+    if found is None:
+        raise ValueError(f"{text!r} is not one of {', '.join(ALGORITHMS)}")
+    return found
+
+
 def origins(text: str) -> tuple[str, ...]:
     """Origins (`https://example.org`) or `*`, separated by commas or spaces."""
     return tuple(_origin(word) for word in re.split(r"[,\s]+", text.strip()) if word)
@@ -135,6 +143,9 @@ def key_prefix(text: str) -> str:
 def _setting(default: Any, parse: Callable[[str], Any], metavar: str, text: str) -> Any:
     return field(default=default, metadata={"parse": parse, "metavar": metavar, "help": text})
 
+
+ALGORITHMS = ("HS256", "RS256", "EdDSA")
+"""Those with which tokens can be signed."""
 
 Auth = Literal["none", "token", "jwt"]
 LogLevel = Literal["debug", "info", "warning", "error"]
@@ -211,7 +222,11 @@ class Settings:
         "What a client must show to connect: none, token or jwt.",
     )
     jwt_key: str | None = _setting(
-        None, str, "FILE", "Checks a JWT: a public key (PEM), a JWKS, or else a shared secret."
+        None, str, "FILE", "Checks a JWT: a public key (PEM), a JWKS, or a shared secret."
+    )
+    # Not needed where the file leaves no doubt.
+    jwt_algorithm: str | None = _setting(
+        None, algorithm, "NAME", "What --jwt-key is for: HS256 (a secret), RS256 or EdDSA."
     )
     jwt_audience: str | None = _setting(None, str, "TEXT", "Audience that a JWT must be for.")
     # Off, because addresses end up in logs, in browsers' histories and in what proxies keep.
@@ -261,6 +276,8 @@ class Settings:
             raise UsageError("--auth jwt needs --jwt-key FILE, which tells whose tokens are taken")
         if self.jwt_key and self.auth != "jwt":
             raise UsageError("--jwt-key needs --auth jwt: give both")
+        if self.jwt_algorithm is not None and self.auth != "jwt":
+            raise UsageError("--jwt-algorithm needs --auth jwt: give both")
         if self.jwt_audience is not None and self.auth != "jwt":
             raise UsageError("--jwt-audience needs --auth jwt: give both")
         if self.jwt_audience == "":

@@ -3,14 +3,17 @@
 import asyncio
 import base64
 import json
+import os
 import re
 import signal
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import jwt
 import pytest
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import InvalidStatus
@@ -21,6 +24,7 @@ from tests.e2e.ways import guest, module
 from tests.support.clients import closed, join, receive_type
 from tests.support.generations import Generations
 from tests.support.issuer import Issuer, bearer
+from tests.support.keys import SECRET, jwk, jwks, public_pem, signed, written
 from tests.support.raw import RawClient, handshake
 from tests.support.server import ServerProcess, wsctl
 
@@ -218,6 +222,58 @@ async def moved(server: Generations, issuer: Issuer, client_id: str) -> ClientCo
         if outcome["moved"] == 2:
             return client
     raise AssertionError("no handover was quick enough")
+
+
+def test_a_key_that_cannot_be_read_is_no_secret(environ: dict[str, str], tmp_path: Path) -> None:
+    broken = written(tmp_path, "jwks.json", jwks(jwk("RS256", "first"))[:-1] + b",}")
+    flags = ("--auth", "jwt", "--jwt-key", str(broken))
+    done = wsctl("serve", "--port", "0", *flags, environ=environ)
+    assert (done.returncode, done.stderr.count("\n")) == (3, 1)
+    assert "looks like JSON" in done.stderr
+    checked = wsctl("check", "--port", "0", *flags, environ=environ)
+    assert checked.returncode == 1
+    assert "looks like JSON" in " ".join(checked.stdout.split())
+
+
+async def test_another_kind_of_key_is_not_taken_over(start_server: StartServer, tmp_path: Path) -> None:
+    key = written(tmp_path, "key", jwks(jwk("EdDSA", "first")))
+    flags = ("--auth", "jwt", "--jwt-key", str(key), "--broadcast-interval", "0")
+    server = Generations(start_server(*flags))
+    token = {"sub": "bob", "exp": time.time() + 600}
+    right = bearer(signed("EdDSA", token, kid="first"))
+    try:
+        server.first.wait_for_line("tokens are checked algorithm=EdDSA kids=first")
+        for other, why in (
+            (SECRET, "has a shared secret now, and the server that runs checks with public keys"),
+            (b"<html>502 Bad Gateway, and enough bytes for a secret</html>", "looks like markup"),
+            (b"", "at least 32 bytes"),
+        ):
+            key.write_bytes(other)
+            outcome = await asyncio.to_thread(server.upgrade)
+            assert outcome["state"] == "failed"
+            assert why in outcome["error"]
+            if len(other) > 32:
+                forged = bearer(jwt.encode(token, other, "HS256"))
+                await refused(server.first, additional_headers=forged)
+            await (await join(server.first.ws_url, "bob", additional_headers=right)).close()
+        key.write_bytes(jwks(jwk("EdDSA", "first"), jwk("RS256", "second")))
+        assert (await asyncio.to_thread(server.upgrade))["state"] == "done"
+        server.first.wait_for_line(r'algorithm="EdDSA, RS256" kids="first, second"')
+        for made in (right, bearer(signed("RS256", token, kid="second"))):
+            await (await join(server.first.ws_url, "bob", additional_headers=made)).close()
+    finally:
+        server.kill()
+
+
+def test_a_worker_that_is_started_again_takes_no_other_kind_of_key(
+    start_server: StartServer, issuer: Issuer
+) -> None:
+    server = start_server(*issuer.flags, "--workers", "2")
+    issuer.checks.write_bytes(public_pem("EdDSA"))
+    os.kill(int(server.status()["workers"][0]["pid"]), signal.SIGKILL)
+    server.wait_for_line("a worker cannot start for now.*public keys now.*checks with a shared secret")
+    issuer.checks.write_bytes(SECRET)
+    server.stop()
 
 
 def test_workers_say_once_what_is_wrong_with_the_key(environ: dict[str, str], tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
 )
 
-SECRET = b"thirty-two bytes of a secret, or more"
+SECRET = b"thirty-two+bytes+of+a+secret+or+more"
 
 ALGORITHMS = ("HS256", "RS256", "EdDSA")
 

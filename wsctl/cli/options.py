@@ -16,7 +16,7 @@ GROUPS = {
     "Drain": "shutdown_timeout drain_delay drain_spread reconnect_window stop_timeout",
     "Messages": "broadcast_interval history history_bytes client_publish",
     "Limits": "max_connections max_message_size max_queue rate ping_interval ping_timeout",
-    "Access": "allow_origin auth jwt_key jwt_audience auth_query",
+    "Access": "allow_origin auth jwt_key jwt_algorithm jwt_audience auth_query",
     "Several servers": "workers redis redis_prefix max_draining",
     "Logs": "log_level log_format access_log",
 }

@@ -16,7 +16,16 @@ JwtKey = Annotated[
         "--jwt-key",
         metavar="FILE",
         envvar="WSCTL_JWT_KEY",
-        help="Signs tokens: a private key (PEM or JWK), or else a shared secret.",
+        help="Signs tokens: a private key (PEM or JWK), or a shared secret.",
+    ),
+]
+JwtAlgorithm = Annotated[
+    str | None,
+    typer.Option(
+        "--jwt-algorithm",
+        metavar="NAME",
+        envvar="WSCTL_JWT_ALGORITHM",
+        help="What --jwt-key is for: HS256 (a secret), RS256 or EdDSA.",
     ),
 ]
 JwtAudience = Annotated[
@@ -30,18 +39,21 @@ JwtAudience = Annotated[
 ]
 
 
-def mint(key: Path, audience: str | None) -> "Mint":
+def mint(key: Path, audience: str | None, algorithm: str | None = None) -> "Mint":
     """What makes tokens.
 
     Raises:
         UsageError: the key cannot be read or does not sign, or a package is missing.
     """
     try:
+        from wsctl import settings
         from wsctl.server.credentials.keys import BadKey
         from wsctl.server.credentials.minting import Mint
     except ImportError:
         raise UsageError(f"tokens need {package('PyJWT', 'jwt')}") from None
     try:
-        return Mint(key, audience)
+        return Mint(key, audience, algorithm=algorithm and settings.algorithm(algorithm))
     except BadKey as error:
         raise UsageError(f"--jwt-key {key}: {error}") from None
+    except ValueError as error:
+        raise UsageError(f"--jwt-algorithm: {error}") from None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from wsctl.cli.options import Json, Port, client_ids, parser, seconds
-from wsctl.cli.signing import JwtAudience, JwtKey, mint
+from wsctl.cli.signing import JwtAlgorithm, JwtAudience, JwtKey, mint
 from wsctl.errors import UsageError
 from wsctl.settings import size as parse_size
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from wsctl.client.report import LoadReport
     from wsctl.client.session import Session
     from wsctl.client.target import Target
+    from wsctl.server.credentials.minting import Mint
 
 OWN_FILES = 32
 """Descriptors a process needs beside its clients': the standard streams, the loop's, name lookups."""
@@ -58,6 +59,7 @@ def stress(
     ] = None,
     port: Port = None,
     jwt_key: JwtKey = None,
+    jwt_algorithm: JwtAlgorithm = None,
     jwt_audience: JwtAudience = None,
     as_json: Json = False,
 ) -> None:
@@ -83,7 +85,7 @@ def stress(
     from wsctl.client.load import Load, Plan
     from wsctl.client.target import find_each
 
-    credentials = _credentials(jwt_key, jwt_audience, duration)
+    credentials = _credentials(lambda key: mint(key, jwt_audience, jwt_algorithm), jwt_key, duration)
     _make_room(clients)
     targets = find_each(url or (), port, os.environ)
     if clients < len(targets):
@@ -95,14 +97,16 @@ def stress(
     raise typer.Exit(0 if report.clean else 1)
 
 
-def _credentials(key: "Path | None", audience: str | None, duration: float) -> "Callable[[str], Credential]":
+def _credentials(
+    made: "Callable[[Path], Mint]", key: "Path | None", duration: float
+) -> "Callable[[str], Credential]":
     """What a client shows, by its id. A token that is made outlasts the run."""
     from wsctl.client.credential import given
 
     if key is None:
         credential = given(os.environ)
         return lambda client_id: credential
-    maker = mint(key, audience)
+    maker = made(key)
     return lambda client_id: lambda: maker.token(client_id, duration + OVERTIME).token
 
 

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from wsctl.cli.options import Json, client_ids, seconds
-from wsctl.cli.signing import JwtAudience, JwtKey, mint
+from wsctl.cli.signing import JwtAlgorithm, JwtAudience, JwtKey, mint
 from wsctl.errors import UsageError
 
 
@@ -14,6 +14,7 @@ def token(
     client_id: Annotated[str, typer.Option("--id", metavar="ID", help="Client id that it is for.")],
     ttl: Annotated[float, seconds("--ttl", "How long it is good.")] = 3600,
     jwt_key: JwtKey = None,
+    jwt_algorithm: JwtAlgorithm = None,
     jwt_audience: JwtAudience = None,
     as_json: Json = False,
 ) -> None:
@@ -25,7 +26,7 @@ def token(
     if jwt_key is None:
         raise UsageError("a key has to sign it: --jwt-key FILE")
 
-    maker = mint(jwt_key, jwt_audience)
+    maker = mint(jwt_key, jwt_audience, jwt_algorithm)
 
     from wsctl.server.credentials.minting import MAX_TTL
 

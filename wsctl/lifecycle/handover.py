@@ -3,7 +3,8 @@
 The old process is called the predecessor, the new one the successor. They speak in parcels:
 
     predecessor                                 successor
-    hello: version, generation, listeners  -->
+    hello: version, generation, kind of
+      the key, listeners                   -->
                                            <--  pid: the process in which it goes on
                                            <--  ready, or refused: why
     -- from here on the predecessor gives no ids and accepts no connections --

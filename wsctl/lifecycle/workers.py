@@ -4,10 +4,11 @@ The parent has the listening sockets and no client; each worker is a server of i
 They speak in parcels, over a channel that each worker is given when it is started:
 
     parent                                      worker
-    hello: version, number, look; page of
-      counts, listeners                  -->
+    hello: version, number, look, kind of
+      the key; page of counts, listeners -->
                                              <--  refused: why, when it cannot start
-                                             <--  listening: clients and operators reach it
+                                             <--  listening: clients and operators reach it;
+                                                  the kind of its key
                                              <--  report: its status and the exit code as things stand,
                                                   once a second, and at each step of a drain or handover
     signal: one came to the parent           -->

@@ -25,6 +25,7 @@ from wsctl.lifecycle.handover import HandoverProgress
 from wsctl.lifecycle.pace import Pace
 from wsctl.lifecycle.phases import Phase
 from wsctl.server.admission import Admission, Handshake, Refused, TurnedAway, Verdict
+from wsctl.server.credentials.judge import Keys
 from wsctl.server.credentials.leases import Leases
 from wsctl.server.credentials.opening import judge_of
 from wsctl.server.credentials.renewals import Renewals
@@ -83,7 +84,7 @@ class Node:
         bounds = settings.history, settings.history_bytes
         self.log = MessageLog(self.manager.deliver, *bounds, wall, home=home)
         self.leases = Leases(wall)
-        judge = judge_of(settings, wall)
+        self.judge = judge = judge_of(settings, wall)
         renewals = Renewals(judge, self.leases).takes
         self.intake = Intake(self.log, settings.rate, settings.client_publish, clock, renewals)
         self.life = GracefulShutdownManager(_pace(settings))
@@ -108,12 +109,15 @@ class Node:
         self._full_logged = float("-inf")
 
     async def open(self) -> None:
-        """To be awaited before the server runs: join those that share its Redis, if it has one. A successor
-        does that when it takes over.
+        """To be awaited before the server runs: tell what tokens are checked with, and join those that share
+        its Redis, if it has one. A successor does that when it takes over.
 
         Raises:
             CannotStart: there is no Redis that can be used.
         """
+        if keys := self.keys:
+            ids = {"kids": ", ".join(keys.ids)} if keys.ids else {}
+            log.info("tokens are checked", extra={"fields": {"algorithm": ", ".join(keys.algorithms), **ids}})
         if self.shared:
             await self.shared.check()
             if self.generation == 1:
@@ -137,6 +141,11 @@ class Node:
             await asyncio.gather(*tasks, return_exceptions=True)
             if self.shared:
                 await self.shared.link.end()
+
+    @property
+    def keys(self) -> Keys | None:
+        """What tokens are checked with; None where there are none."""
+        return self.judge.keys if self.judge else None
 
     def started(self) -> None:
         """The server accepts connections."""

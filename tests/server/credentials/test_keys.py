@@ -1,12 +1,28 @@
 """Which files are keys, and of which algorithm."""
 
+import base64
 import json
 from pathlib import Path
+from string import printable
 
 import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 
-from tests.support.keys import SECRET, checks, jwk, jwks, private, private_pem, public_pem, signs, written
+from tests.support.keys import (
+    SECRET,
+    checks,
+    jwk,
+    jwks,
+    private,
+    private_pem,
+    public_pem,
+    signed,
+    signs,
+    written,
+)
 from wsctl.server.credentials.keys import MAX_FILE, MIN_SECRET, BadKey, Key, checking_keys, signing_key
+from wsctl.server.credentials.likeness import resembles
 
 
 @pytest.mark.parametrize("algorithm", ["HS256", "RS256", "EdDSA"])
@@ -70,7 +86,7 @@ def test_a_private_jwk_signs_and_names_itself(tmp_path: Path) -> None:
         (jwks({"kty": "RSA", "n": "AQAB"}), "a key in it is damaged"),
         (jwks(jwk("EdDSA") | {"kid": 5}), "the kid of a key is no text"),
         (b'{"keys": {"kty": "RSA"}, "more": "and enough bytes for a secret"}', "no public key in it"),
-        (b"ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAABAQC7 me@here", "neither a secret nor a key"),
+        (b"ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAABAQC7 me@here", "looks like text"),
         (b"x" * (MAX_FILE + 1), f"more than {MAX_FILE} bytes"),
     ],
 )
@@ -96,6 +112,100 @@ def test_what_checks_no_signature_is_told(tmp_path: Path, data: bytes, why: str)
 def test_what_signs_nothing_is_told(tmp_path: Path, data: bytes, why: str) -> None:
     with pytest.raises(BadKey, match=why):
         signing_key(written(tmp_path, "key", data))
+
+
+def unarmoured(pem: bytes) -> bytes:
+    return b"\n".join(line for line in pem.splitlines() if not line.startswith(b"-")) + b"\n"
+
+
+def der(pem: bytes) -> bytes:
+    return base64.b64decode(unarmoured(pem))
+
+
+SET = jwks(jwk("RS256", "r"), jwk("EdDSA", "e"))
+
+
+@pytest.mark.parametrize(
+    ("data", "what"),
+    [
+        (SET[:-1] + b",}", "JSON"),
+        (SET[:-40], "JSON"),
+        (SET[20:], "JSON"),
+        (json.dumps(["no", "set"] * 9).encode(), "JSON"),
+        (b"<!DOCTYPE html><html><title>502 Bad Gateway</title></html>", "markup"),
+        (b"\n<?xml version='1.0'?><error>down for a moment</error>", "markup"),
+        (public_pem("RS256").lower(), "PEM"),
+        (public_pem("EdDSA")[1:], "PEM"),
+        (b"keys of the issuer\n" + public_pem("EdDSA"), "PEM"),
+        (unarmoured(public_pem("RS256")), "base64"),
+        (unarmoured(public_pem("EdDSA")), "base64"),
+        (unarmoured(public_pem("RS256"))[:90], "base64"),
+        (unarmoured(private_pem("EdDSA")), "base64"),
+        (der(public_pem("RS256")), "DER"),
+        (der(public_pem("EdDSA")), "DER"),
+        (der(public_pem("RS256")).hex().encode(), "hex"),
+        (base64.b64encode(public_pem("RS256")), "base64"),
+        (base64.urlsafe_b64encode(SET), "base64"),
+        (base64.b64encode(b"<html>nothing is here, come back later</html>"), "base64"),
+        (b"AAAAB3NzaC1yc2EAAAADAQABAAABAQC7VJTUt9Us8cKjMzEfYyji", "base64"),
+        (signed("HS256", {"sub": "bob"}).encode(), "base64"),
+        (b"https://issuer.example/.well-known/jwks.json", "address"),
+        (b"the quick brown fox jumps over the lazy dog", "text"),
+        ("съешь ещё этих мягких французских булок".encode(), "text"),
+        ("this is what some editors make of it".encode("utf-16"), "text"),
+        (b"upstream connect error or disconnect/reset before headers\xe9", "text"),
+        (bytes(range(255, -1, -1)) * 2, "more than 256 bytes"),
+    ],
+)
+def test_what_is_unmistakably_no_secret_is_refused_in_one_line(
+    tmp_path: Path, data: bytes, what: str
+) -> None:
+    path = written(tmp_path, "key", data)
+    for read in (checking_keys, signing_key):
+        with pytest.raises(BadKey, match=what) as caught:
+            read(path)
+        assert "--jwt-algorithm HS256" in str(caught.value)
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        *[base64.b64encode(bytes([n]) + b"\x82\x01" + bytes(range(45))) for n in (0x2F, 0x31, 0x7B, 0x3C)],
+        base64.encodebytes(bytes(range(128, 256))),
+        bytes(range(32)).hex().encode(),
+        b"correct-horse-battery-staple-and-some-more",
+        b"5tr0ng!$%^&*()_+|~=:;'?,./words#and@more",
+    ],
+)
+def test_what_a_generator_makes_is_a_secret(tmp_path: Path, data: bytes) -> None:
+    assert checking_keys(written(tmp_path, "key", data)) == [Key("HS256", data.rstrip(b"\n"))]
+
+
+@settings(max_examples=200)
+@given(st.binary(min_size=32, max_size=64))
+def test_random_bytes_are_a_secret_however_they_are_written(noise: bytes) -> None:
+    assume(sum(byte in printable.encode() for byte in noise) < 0.8 * len(noise))
+    assume(noise.count(0) < len(noise) / 4 and not noise.startswith(b"\x30"))
+    try:
+        noise.decode()
+    except UnicodeDecodeError:
+        assert resembles(noise) is None
+    assert resembles(base64.b64encode(noise)) is None
+    assert resembles(noise.hex().encode()) is None
+
+
+def test_an_algorithm_that_is_named_settles_it(tmp_path: Path) -> None:
+    words = written(tmp_path, "words", b"the quick brown fox jumps over the lazy dog\n")
+    assert checking_keys(words, "HS256") == [Key("HS256", words.read_bytes().rstrip())]
+    rows = written(tmp_path, "jwks", SET)
+    assert [key.algorithm for key in checking_keys(rows, "EdDSA")] == ["EdDSA"]
+    for path, algorithm in ((words, "RS256"), (rows, "HS256"), (written(tmp_path, "s", SECRET), "EdDSA")):
+        with pytest.raises(BadKey, match=f"--jwt-algorithm says {algorithm}"):
+            checking_keys(path, algorithm)
+    pem = written(tmp_path, "pem", public_pem("EdDSA"))
+    with pytest.raises(BadKey, match="for EdDSA, and --jwt-algorithm says HS256"):
+        checking_keys(pem, "HS256")
 
 
 def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:

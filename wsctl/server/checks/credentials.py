@@ -19,7 +19,8 @@ def check(settings: Settings) -> Finding:
     except WsctlError as failure:
         return error(NAME, str(failure), "until then 'wsctl serve' does not start with --auth")
     if judge:
-        return fine(NAME, f"must show credentials: --auth {settings.auth}")
+        keys = f", checked with {' and '.join(judge.keys.algorithms)}" if judge.keys else ""
+        return fine(NAME, f"must show credentials: --auth {settings.auth}{keys}")
     if not is_public(settings):
         return fine(NAME, "need no credentials, and come from this machine or through a proxy")
     return warning(NAME, open_to_all(settings, settings.host), "--auth token, or --auth jwt")
@@ -35,7 +36,7 @@ def secret_key(settings: Settings) -> str | None:
     except ImportError:
         return None
     try:
-        keys = checking_keys(Path(settings.jwt_key))
+        keys = checking_keys(Path(settings.jwt_key), settings.jwt_algorithm)
     except BadKey:
         return None
     return settings.jwt_key if any(key.algorithm == HS256 for key in keys) else None

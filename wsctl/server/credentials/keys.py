@@ -1,6 +1,7 @@
 """Files with keys: those that check signatures, and those that make them.
 
-The algorithm is the key's, and never what a token says of itself (RFC 8725 section 3.1).
+The algorithm is the key's, and never what a token says of itself (RFC 8725 section 3.1). A file is a shared
+secret only where it cannot be taken for anything else, or where `--jwt-algorithm` says so.
 """
 
 import json
@@ -13,6 +14,8 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_pem_public_key
+
+from wsctl.server.credentials.likeness import resembles
 
 MIN_SECRET = 32
 """Bytes of a shared secret: as many as HS256's hash has (RFC 7518 section 3.2)."""
@@ -44,38 +47,49 @@ class Key:
         return f"Key({self.algorithm}, kid={self.kid!r})"
 
 
-def checking_keys(path: Path) -> list[Key]:
-    """The keys with which signatures are checked: of a public key in PEM or a JWKS, else the secret itself.
+def checking_keys(path: Path, algorithm: str | None = None) -> list[Key]:
+    """The keys with which signatures are checked: of a public key in PEM or a JWKS, or the secret itself.
+    With `algorithm` only those for that one.
 
     Raises:
-        BadKey: the file cannot be read, or has no such key.
+        BadKey: the file cannot be read, or has no such key, or what it has may be no secret.
     """
     data = _read(path)
     if data.lstrip().startswith(_PEM):
-        return [_of(_public_pem(data))]
-    if (found := _json(data)) is not None:
+        return _wanted([_of(_public_pem(data))], algorithm)
+    if (found := _json(data)) is not None and (algorithm != HS256 or _has_keys(found)):
         usable = [key for row in _rows(found) if (key := _public_jwk(row))]
         if not usable:
             raise BadKey("no public key in it is RSA (RS256) or Ed25519 (EdDSA)")
-        return usable
-    return [_secret(data)]
+        return _wanted(usable, algorithm)
+    return [_secret(data, algorithm)]
 
 
-def signing_key(path: Path) -> Key:
-    """The key with which tokens are signed: a private key in PEM or as a JWK, else the secret itself.
+def signing_key(path: Path, algorithm: str | None = None) -> Key:
+    """The key with which tokens are signed: a private key in PEM or as a JWK, or the secret itself. With
+    `algorithm` it is for that one.
 
     Raises:
-        BadKey: the file cannot be read, or has no such key, or several.
+        BadKey: the file cannot be read, or has no such key, or several, or what it has may be no secret.
     """
     data = _read(path)
     if data.lstrip().startswith(_PEM):
-        return _of(_private_pem(data))
-    if (found := _json(data)) is not None:
+        return _wanted([_of(_private_pem(data))], algorithm)[0]
+    if (found := _json(data)) is not None and (algorithm != HS256 or _has_keys(found)):
         rows = [row for row in _rows(found) if "d" in row]
         if len(rows) != 1:
             raise BadKey(f"{len(rows) or 'no'} private keys are in it: one signs")
-        return _jwk(rows[0])
-    return _secret(data)
+        return _wanted([_jwk(rows[0])], algorithm)[0]
+    return _secret(data, algorithm)
+
+
+def _wanted(keys: list[Key], algorithm: str | None) -> list[Key]:
+    """Those for the algorithm that was asked for."""
+    wanted = [key for key in keys if algorithm in (None, key.algorithm)]
+    if not wanted:
+        found = " and ".join(sorted({key.algorithm for key in keys}))
+        raise BadKey(f"its keys are for {found}, and --jwt-algorithm says {algorithm}")
+    return wanted
 
 
 def _read(path: Path) -> bytes:
@@ -89,15 +103,20 @@ def _read(path: Path) -> bytes:
     return data
 
 
-def _secret(data: bytes) -> Key:
+def _secret(data: bytes, algorithm: str | None) -> Key:
+    if algorithm not in (None, HS256):
+        raise BadKey(f"it is no key in PEM or JSON, and --jwt-algorithm says {algorithm}")
     # Text ends with a line break that an editor or a shell has put there; of random bytes each counts.
     secret = data.rstrip(b"\r\n") if data.isascii() else data
+    if algorithm is None and (other := resembles(secret)):
+        advice = "mend the file, or say --jwt-algorithm HS256 if all of it is a secret"
+        raise BadKey(f"it cannot be read as a key, and looks like {other}: {advice}")
     if len(secret) < MIN_SECRET:
         raise BadKey(f"a secret has at least {MIN_SECRET} bytes, and this one {len(secret)}")
     try:
         jwt.get_algorithm_by_name(HS256).prepare_key(secret)
     except jwt.InvalidKeyError:
-        raise BadKey("it is neither a secret nor a key in PEM or JSON") from None
+        raise BadKey("it is a key that can be read, and no secret") from None
     return Key(HS256, secret)
 
 
@@ -139,6 +158,10 @@ def _json(data: bytes) -> dict[str, Any] | None:
     except (ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None
+
+
+def _has_keys(found: dict[str, Any]) -> bool:
+    return "keys" in found or "kty" in found
 
 
 def _rows(found: dict[str, Any]) -> list[dict[str, Any]]:

@@ -28,8 +28,15 @@ class Mint:
         BadKey: there is no signing key in it.
     """
 
-    def __init__(self, path: Path, audience: str | None, wall: Callable[[], float] = time.time) -> None:
-        self._key = signing_key(path)
+    def __init__(
+        self,
+        path: Path,
+        audience: str | None,
+        wall: Callable[[], float] = time.time,
+        *,
+        algorithm: str | None = None,
+    ) -> None:
+        self._key = signing_key(path, algorithm)
         self._audience = audience
         self._wall = wall
 

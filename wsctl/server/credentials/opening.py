@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from wsctl.errors import CannotStart, UsageError, package
-from wsctl.server.credentials.judge import Judge
+from wsctl.server.credentials.judge import Judge, Keys
 from wsctl.server.credentials.shared import SharedToken
 from wsctl.settings import Settings
 
@@ -34,7 +34,20 @@ def _signed(settings: Settings, path: Path, wall: Callable[[], float]) -> Judge:
     except ImportError:
         raise CannotStart(f"--auth jwt needs {package('PyJWT', 'jwt')}") from None
     try:
-        keys = checking_keys(path)
+        keys = checking_keys(path, settings.jwt_algorithm)
     except BadKey as error:
         raise CannotStart(f"--jwt-key {path}: {error}") from None
     return SignedTokens(keys, settings.jwt_audience, wall)
+
+
+def unchanged(keys: Keys | None, before: str | None) -> None:
+    """Compare the kind of the keys with that of the process before this one, where there was one.
+
+    Raises:
+        CannotStart: a secret has become a public key, or the other way round.
+    """
+    if keys and before and keys.kind != before:
+        raise CannotStart(
+            f"--jwt-key has {keys.kind} now, and the server that runs checks with {before}: "
+            "mend the file, or start the server anew"
+        )

@@ -8,6 +8,8 @@ from wsctl.server.credentials.judge import Denied, Granted
 class SharedToken:
     """Grants whoever has it, under any id, for as long as they stay."""
 
+    keys = None
+
     def __init__(self, token: str) -> None:
         self._token = token.encode()
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import jwt
 
-from wsctl.server.credentials.judge import Denied, Granted
-from wsctl.server.credentials.keys import Key
+from wsctl.server.credentials.judge import Denied, Granted, Keys
+from wsctl.server.credentials.keys import HS256, Key
 
 LEEWAY = 10.0
 """Seconds that a token may be from the future: clocks that are kept differ by less, and without it a token
@@ -38,6 +38,12 @@ class SignedTokens:
             "verify_nbf": False,
             "verify_iat": False,
         }
+
+    @property
+    def keys(self) -> Keys:
+        algorithms = sorted({key.algorithm for key in self._keys})
+        ids = sorted(key.kid for key in self._keys if key.kid is not None)
+        return Keys(tuple(algorithms), tuple(ids), HS256 in algorithms)
 
     def judge(self, token: str, client_id: str) -> Granted | Denied:
         """Whether it is good now. What a token says is believed when its signature was checked."""

@@ -11,11 +11,13 @@ from wsctl.lifecycle.handover import VARIABLE, VERSION
 
 @dataclass(frozen=True, slots=True)
 class Inheritance:
-    """What a successor starts with."""
+    """What a successor starts with. `keys` is the kind of what its predecessor checks tokens with; None when
+    that is nothing, or it did not say."""
 
     channel: socket.socket
     listeners: list[socket.socket]
     generation: int
+    keys: str | None = None
 
     def refuse(self, why: str) -> None:
         """Tell the predecessor why this process will not take over."""
@@ -33,4 +35,5 @@ def inheritance(environ: Mapping[str, str]) -> Inheritance | None:
     if found is None:
         return None
     listeners = [socket.socket(fileno=fd) for fd in found.hello.fds]
-    return Inheritance(found.channel, listeners, found.hello.fields["generation"])
+    told = found.hello.fields
+    return Inheritance(found.channel, listeners, told["generation"], told.get("keys"))

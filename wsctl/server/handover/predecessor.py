@@ -149,7 +149,13 @@ class Predecessor:
         """Nothing changes for the clients yet."""
         self._ready = self._succeeded = False
         self._heir = heir = Heir(self._spawn, self._take, self._lost)
-        hello = {"version": VERSION, "release": __version__, "generation": self._node.generation + 1}
+        hello: dict[str, Any] = {
+            "version": VERSION,
+            "release": __version__,
+            "generation": self._node.generation + 1,
+        }
+        if keys := self._node.keys:
+            hello["keys"] = keys.kind
         heir.send("hello", hello, fds=[os.dup(sock.fileno()) for sock in self._house.public()])
         await heir.until(lambda: self._ready, self._patience, "was not ready")
         return heir

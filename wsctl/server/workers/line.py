@@ -53,7 +53,8 @@ class Line:
 
     def listening(self) -> None:
         """Clients and operators find this process."""
-        self._channel.send("listening")
+        keys = self._node.keys if self._node else None
+        self._channel.send("listening", {"keys": keys and keys.kind})
 
     def report(self) -> None:
         """Tell how it stands."""

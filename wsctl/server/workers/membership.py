@@ -20,6 +20,7 @@ class Membership:
         terminal, colour: how lines look, which may go through the parent.
         shares: how many connections each worker has.
         listeners: the sockets that clients reach; none when a predecessor has them for it.
+        keys: the kind of what the others check tokens with; None when that is nothing, or not known.
     """
 
     channel: socket.socket
@@ -29,6 +30,7 @@ class Membership:
     colour: bool
     shares: Shares | None
     listeners: list[socket.socket]
+    keys: str | None = None
 
     def refuse(self, why: str) -> None:
         """Tell the parent why this process cannot start: it tells it, once for all."""
@@ -56,4 +58,5 @@ def membership(environ: Mapping[str, str]) -> Membership | None:
         told["colour"],
         shares,
         [socket.socket(fileno=fd) for fd in public],
+        told.get("keys"),
     )

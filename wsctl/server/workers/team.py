@@ -79,6 +79,7 @@ class Team:
         self._codes: list[int] = []
         self._refusals = Refusals()
         self._overdue = Overdue(longest)
+        self._keys: str | None = None
         self._loop = asyncio.get_running_loop()
 
     def start(self) -> None:
@@ -231,10 +232,13 @@ class Team:
             self._start_later(slot)
 
     def _made(self, slot: Slot, succeeds: int | None = None) -> Worker:
+        # One that is started later reads the file with the key anew.
+        keys = next((member.keys for member in self.members if member.keys), None) or self._keys
+        self._keys = keys
         return Worker(
             slot.number,
             self._spawn,
-            self._hello,
+            self._hello | {"keys": keys},
             # A successor has the sockets from its predecessor.
             [self._page, *(self._listeners if succeeds is None else ())],
             self._answering,

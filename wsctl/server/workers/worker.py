@@ -31,6 +31,7 @@ class Worker:
         facts: its status, as it was told last.
         told_at: when that was.
         code: what it ended with, as `subprocess` counts.
+        keys: the kind of what it checks tokens with, once it has told.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class Worker:
         self.facts: Facts = {}
         self.told_at = float("-inf")
         self.code: int | None = None
+        self.keys: str | None = None
         self._exit_code = ExitCode.DONE
         self._clock = clock
         self._changed = changed
@@ -123,7 +125,7 @@ class Worker:
                 self.facts, self.told_at = parcel.fields["facts"], self._clock()
                 self._exit_code = ExitCode(parcel.fields["exit_code"])
             case "listening":
-                self._listens = True
+                self._listens, self.keys = True, parcel.fields.get("keys")
             case "refused":
                 self.refused = parcel.fields["why"]
             case "ask" | "answer":
