@@ -223,6 +223,7 @@ def test_a_password_of_redis_is_no_flag_and_never_shown(tmp_path: Path) -> None:
         "redis://h",
         "rediss://u:p@h:1/2",
         "unix:///run/redis.sock?db=1",
+        "redis://h?protocol=2",
         "redis+sentinel://a:1,b:2/main",
         "redis+cluster://h",
     ],

@@ -14,6 +14,7 @@ from typing import Any, Literal, NamedTuple
 from urllib.parse import urlsplit
 
 from wsctl.errors import UsageError
+from wsctl.redis_url import parse as parse_redis
 
 ENV_PREFIX = "WSCTL_"
 
@@ -73,6 +74,9 @@ def count(text: str) -> int:
 
 def port_number(text: str) -> int:
     """A TCP port, 0 to let the kernel pick one."""
+    if text.startswith("tcp://"):
+        cause = "Kubernetes tells so of a Service named wsctl: set enableServiceLinks: false in the pod"
+        raise ValueError(f"{text!r} is not a port; {cause}")
     if not text.strip().isdecimal() or int(text) > 65535:
         raise ValueError(f"{text!r} is not a port: write 0 to 65535")
     return int(text)
@@ -119,17 +123,9 @@ def _origin(word: str) -> str:
     return word.rstrip("/").lower()
 
 
-REDIS_SCHEMES = ("redis", "rediss", "unix", "redis+sentinel", "redis+cluster", "rediss+cluster")
-"""How a Redis URL may begin: plain, with TLS, a Unix socket, behind sentinels, a cluster."""
-
-
 def redis_url(text: str) -> str:
-    """A Redis URL. What is wrong with one is told without repeating it: there may be a password in it."""
-    parts = urlsplit(text.strip())
-    if "@" in f"{parts.path}{parts.query}{parts.fragment}":
-        raise ValueError("not a Redis URL: in a user or a password / is written %2F, # %23, ? %3F and @ %40")
-    if parts.scheme not in REDIS_SCHEMES or not (parts.path if parts.scheme == "unix" else parts.netloc):
-        raise ValueError(f"not a Redis URL: write redis://HOST:PORT/DB, or {', '.join(REDIS_SCHEMES[1:])}")
+    """A Redis URL that `redis_url.parse` understands, as it was given."""
+    parse_redis(text)
     return text.strip()
 
 
@@ -288,6 +284,10 @@ class Settings:
 
 FLAGS = tuple(f for f in fields(Settings) if "parse" in f.metadata)
 """The fields that are flags and variables, in the order help shows them."""
+
+
+SECRETS = tuple(f.name for f in fields(Settings) if "parse" not in f.metadata)
+"""The fields that are variables and never flags: what a command line would show to everybody."""
 
 
 def variable(name: str) -> str:

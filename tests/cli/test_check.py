@@ -102,6 +102,27 @@ def test_a_unit_that_is_not_there_is_an_error(environ: dict[str, str], tmp_path:
     assert "systemd has no unit none.service" in done.stdout
 
 
+def test_what_was_said_for_nothing_is_told(environ: dict[str, str]) -> None:
+    said = {"WSCTL_BOGUS": "1", "WSCTL_HISTROY": "5", "WSCTL_CLIENT_TOKEN": "s3cret"}
+    done = wsctl("check", "--port", "0", environ=environ | said)
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = [line.strip() for line in done.stdout.splitlines()]
+    assert any(line.startswith("warning  variables") and "WSCTL_BOGUS" in line for line in lines)
+    assert "fix: did you mean WSCTL_HISTORY?" in lines
+    assert any(line.startswith("warning  secrets") and "WSCTL_CLIENT_TOKEN is set" in line for line in lines)
+    assert "s3cret" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    "url", ["redis://h?foo=1", "redis://h?timeout=5", "redis://h?decode_responses=true", "redis://h/1/2"]
+)
+def test_a_redis_url_is_understood_whole_or_told_in_one_line(url: str, environ: dict[str, str]) -> None:
+    for command in ("check", "serve"):
+        done = wsctl(command, "--port", "0", environ=environ | {"WSCTL_REDIS": url})
+        assert (done.returncode, done.stdout) == (2, "")
+        assert len(done.stderr.splitlines()) == 1
+
+
 def test_a_wrong_value_is_a_usage_error(environ: dict[str, str]) -> None:
     done = wsctl("check", "--shutdown-timeout", "soon", environ=environ)
     assert (done.returncode, done.stdout) == (2, "")

@@ -196,6 +196,25 @@ def test_it_takes_the_sockets_systemd_passes(environ: dict[str, str]) -> None:
         process.communicate()
 
 
+SAID_FOR_NOTHING = {"WSCTL_SHUTDWON_TIMEOUT": "5m", "WSCTL_CLIENT_TOKEN": "s3cret"}
+
+
+@pytest.mark.parametrize("way", ["alone", "workers", "guest"])
+def test_what_was_said_for_nothing_is_logged_once(way: str, start_server: StartServer) -> None:
+    if way == "guest":
+        command = (sys.executable, "-m", "uvicorn", "wsctl.main:app", "--port", "0")
+        server = start_server(command=command, serving=r"running on (\S+)", env=SAID_FOR_NOTHING)
+    else:
+        flags = ("--workers", "2") if way == "workers" else ()
+        server = start_server(*flags, env=SAID_FOR_NOTHING | {"FORWARDED_ALLOW_IPS": "*"})
+    server.wait_for_line("did you mean WSCTL_SHUTDOWN_TIMEOUT")
+    server.wait_for_line("WSCTL_CLIENT_TOKEN is set, but --auth is none")
+    told = [line for line in server.lines if "WSCTL_" in line]
+    assert len([line for line in told if "SHUTDWON" in line]) == 1
+    assert any("FORWARDED_ALLOW_IPS is uvicorn's" in line for line in server.lines) == (way != "guest")
+    assert not [line for line in server.lines if "s3cret" in line]
+
+
 def test_the_guest_warns_of_several_workers(start_server: StartServer) -> None:
     command = (sys.executable, "-m", "uvicorn", "wsctl.main:app", "--port", "0", "--workers", "2")
     server = start_server(command=command, serving=r"running on (\S+)")

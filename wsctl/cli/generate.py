@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from wsctl.cli.options import parser, settings_from, with_settings
+from wsctl.cli.ui.printable import say
 from wsctl.errors import UsageError, WsctlError
 from wsctl.settings import choice
 
@@ -81,7 +82,10 @@ def generate(
     """Print a ready file, filled from the same settings as 'wsctl serve'."""
     from wsctl.cli.recipes import made
     from wsctl.cli.recipes.place import Place
+    from wsctl.server.checks.variables import unknown
 
+    for slip in unknown(os.environ):
+        say(f"{slip.text}: {slip.fix}")
     settings = settings_from(given, os.environ)
     extra = _only(kind, "nginx", "--upstream", upstreams or [])
     extra += _only(kind, "systemd", "--program", [program] if program else [])

@@ -20,6 +20,8 @@ from fastapi import FastAPI
 from wsctl.lifecycle.driver import DrainLog
 from wsctl.server import logs
 from wsctl.server.app import create_app
+from wsctl.server.checks import variables
+from wsctl.server.checks.advance import warn_of
 from wsctl.server.checks.platform import too_short
 from wsctl.server.checks.stopping import for_guest
 from wsctl.server.exposure import own_listeners, warn
@@ -52,6 +54,8 @@ def create_guest_app(settings: Settings, environ: Mapping[str, str]) -> FastAPI:
             log.warning("%s", ISLANDS)
         if warning := await _killed_early(settings, environ):
             log.warning("%s", warning)
+        if _is_first():
+            warn_of(variables.of_any_server(settings, environ))
         node: Node = app.state.node
         await node.open()
         node.each_second.append(_Exposure(settings).check)
@@ -73,11 +77,16 @@ def _several_workers(environ: Mapping[str, str]) -> bool:
 
 async def _killed_early(settings: Settings, environ: Mapping[str, str]) -> str | None:
     """What the first of the host's processes tells of its platform, for all."""
-    host = multiprocessing.parent_process()
-    if host and not multiprocessing.current_process().name.endswith("-1"):
+    if not _is_first():
         return None
+    host = multiprocessing.parent_process()
     text = await asyncio.to_thread(too_short, settings, environ, pid=host.pid if host else None)
     return for_guest(text) if text else None
+
+
+def _is_first() -> bool:
+    """Whether this is the one of the host's processes that speaks for all."""
+    return not multiprocessing.parent_process() or multiprocessing.current_process().name.endswith("-1")
 
 
 def _configure_log(settings: Settings) -> None:

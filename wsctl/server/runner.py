@@ -32,7 +32,7 @@ from wsctl.lifecycle.notify import Notifier
 from wsctl.lifecycle.program import this_program
 from wsctl.lifecycle.runtime import announced
 from wsctl.server.app import create_app
-from wsctl.server.checks.platform import too_short
+from wsctl.server.checks.advance import warn_of_start
 from wsctl.server.control import own_control_socket, own_record
 from wsctl.server.credentials.opening import unchanged
 from wsctl.server.entrance import Entrance
@@ -50,6 +50,9 @@ from wsctl.server.workers.line import Line
 from wsctl.server.workers.membership import Membership
 from wsctl.server.workers.relay import OwnApi, relays
 from wsctl.settings import Settings
+
+LOOPBACK = "127.0.0.1,::1"
+"""The proxies that are believed unless others are named: uvicorn's default, too."""
 
 LAST_ANSWERS = 0.1
 """Seconds that HTTP requests under way have to be answered when everything else has ended."""
@@ -253,8 +256,8 @@ def serve(
         CannotStart: there is no socket or certificate to start with.
     """
     inherited = inheritance(environ)
-    if not inherited and not worker and (warning := too_short(settings, environ)):
-        log.warning("%s", warning)
+    if not inherited and not worker:
+        warn_of_start(settings, environ)
     try:
         return _serve(settings, environ, observers, listening_at, inherited=inherited, worker=worker)
     except CannotStart as error:
@@ -364,7 +367,8 @@ def _config(settings: Settings, app: FastAPI) -> uvicorn.Config:
         log_config=None,
         access_log=settings.access_log,
         proxy_headers=settings.proxy_headers,
-        forwarded_allow_ips=settings.forwarded_allow_ips,
+        # Never none, for which uvicorn takes a variable of its own.
+        forwarded_allow_ips=settings.forwarded_allow_ips or LOOPBACK,
         ssl_certfile=settings.ssl_certfile,
         ssl_keyfile=settings.ssl_keyfile,
         root_path=settings.root_path,

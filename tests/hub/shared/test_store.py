@@ -108,6 +108,21 @@ async def test_what_is_no_redis_of_today_is_not_used(said: bytes, why: str) -> N
         assert why in await refused(Store(f"redis://127.0.0.1:{port}/0", None))
 
 
+async def test_a_certificate_need_not_be_looked_at(
+    certificate: tuple[str, str], start_store: StartStore
+) -> None:
+    store = start_store(kind="redis", certificate=certificate)
+    await used(Store(f"{store.url}?ssl_cert_reqs=none", None))
+
+
+async def test_a_database_is_the_one_of_the_url(start_store: StartStore) -> None:
+    store = start_store()
+    asked = Store(f"redis://127.0.0.1:{store.port}?db=3", None)
+    await asked.ask("SET", "here", "yes")
+    await asked.drop()
+    assert b"db3:keys=1" in store.command("INFO", "keyspace")
+
+
 async def used(store: Store) -> None:
     await store.check()
     assert await store.run(Script("return redis.call('SET', KEYS[1], ARGV[1])"), ["{a}:b"], "c") == b"OK"

@@ -80,8 +80,8 @@ def _common(settings: Settings, place: Place, *, privileged: bool) -> dict[str, 
     }
 
 
-_IN_HOME = """# The service's user may be kept out of this home: better have wsctl in a virtual environment below
-# /opt."""
+_IN_HOME = """# The service's user may be kept out of this home: better have wsctl in a virtual environment
+# below /opt."""
 
 
 def _program(place: Place) -> str:

@@ -3,20 +3,18 @@
 import asyncio
 import contextlib
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import quote
 
 from wsctl.errors import CannotStart, package
+from wsctl.redis_url import PROTOCOL, RedisUrl, parse, without_secrets
 
 ANSWER_TIMEOUT = 1.5
 """Seconds for one answer: more than a busy Redis needs, and soon enough to notice one that hangs."""
 
 LEAST_VERSION = 7
 """The oldest Redis whose scripts and streams can what is needed; Valkey began with 7.2."""
-
-PORT, SENTINEL_PORT = 6379, 26379
-"""Where Redis and its sentinels listen unless the URL says otherwise."""
 
 
 class Away(Exception):
@@ -33,7 +31,7 @@ class Store:
     def __init__(self, url: str, password: str | None) -> None:
         self.name = without_secrets(url)
         try:
-            self._client, self._failures = _connect(url, password)
+            self._client, self._failures = _connect(parse(url), password)
         except ImportError:
             raise CannotStart(f"--redis needs {package('redis', 'redis')}") from None
         except (ValueError, TypeError) as error:
@@ -107,12 +105,6 @@ class Script:
         self.sha = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
 
 
-def without_secrets(url: str) -> str:
-    """The URL less user, password and options."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
-
-
 @contextlib.contextmanager
 def _cancellable() -> Iterator[None]:
     """Who is cancelled within, is. Python's `wait_for`, which the client uses, forgets it before 3.12 when
@@ -126,64 +118,49 @@ def _cancellable() -> Iterator[None]:
             raise asyncio.CancelledError
 
 
-def _connect(url: str, password: str | None) -> tuple[Any, tuple[type[BaseException], ...]]:
+def _connect(url: RedisUrl, password: str | None) -> tuple[Any, tuple[type[BaseException], ...]]:
     from redis.asyncio import Redis, RedisCluster
     from redis.asyncio.retry import Retry
     from redis.backoff import NoBackoff
     from redis.exceptions import RedisClusterException, RedisError
 
-    options: dict[str, Any] = {
-        "socket_timeout": ANSWER_TIMEOUT,
-        "socket_connect_timeout": ANSWER_TIMEOUT,
-        "protocol": 2,
-    }
-    if password is not None:
-        options["password"] = password
-        url = _without_password(url)
     failures = (RedisError, RedisClusterException, OSError, TimeoutError, asyncio.IncompleteReadError)
-    scheme, _, rest = url.partition("://")
-    kind, _, way = scheme.partition("+")
+    options = {**_LIMITS, **_login(url, password), **url.tls}
     retry = Retry(NoBackoff(), 0)
-    if way == "sentinel":
+    if url.way == "sentinel":
         return _behind_sentinels(url, options | {"retry": retry}), failures
-    if way == "cluster":
-        return RedisCluster.from_url(f"{kind}://{rest}", **options, retry=Retry(NoBackoff(), 1)), failures
-    return Redis.from_url(url, **options, retry=retry), failures
+    if url.way == "cluster":
+        return RedisCluster.from_url(_place(url), **options, retry=Retry(NoBackoff(), 1)), failures
+    return Redis.from_url(_place(url), db=url.db, **options, retry=retry), failures
 
 
-def _without_password(url: str) -> str:
-    # What a URL says goes before options.
-    parts = urlsplit(url)
-    login, _, place = parts.netloc.rpartition("@")
-    user = login.partition(":")[0]
-    rest = f"{parts.path}?{parts.query}" if parts.query else parts.path
-    # Not put together by urllib, which leaves out the // of a URL without a host.
-    return f"{parts.scheme}://{user}@{place}{rest}" if user else f"{parts.scheme}://{place}{rest}"
+_LIMITS: Mapping[str, Any] = {
+    "socket_timeout": ANSWER_TIMEOUT,
+    "socket_connect_timeout": ANSWER_TIMEOUT,
+    "protocol": PROTOCOL,
+}
 
 
-def _behind_sentinels(url: str, options: dict[str, Any]) -> Any:
-    """From `redis+sentinel://USER:PASSWORD@HOST:PORT,HOST:PORT/SERVICE/DB`; what the sentinels themselves
-    want is in the options `sentinel_username` and `sentinel_password`."""
+def _login(url: RedisUrl, password: str | None) -> dict[str, Any]:
+    """A password that is given apart goes before that of the URL."""
+    secret = url.password if password is None else password
+    return ({"username": url.user} if url.user else {}) | ({} if secret is None else {"password": secret})
+
+
+def _place(url: RedisUrl) -> str:
+    """A URL that says where and nothing else: what it says goes before options."""
+    if url.scheme == "unix":
+        return f"unix://{quote(url.path)}"
+    host, port = url.hosts[0]
+    return f"{url.scheme}://{f'[{host}]' if ':' in host else quote(host)}:{port}"
+
+
+def _behind_sentinels(url: RedisUrl, options: dict[str, Any]) -> Any:
     from redis.asyncio.sentinel import Sentinel
 
-    parts = urlsplit(url)
-    login, _, hosts = parts.netloc.rpartition("@")
-    user, _, secret = map(unquote, login.partition(":"))
-    service, _, db = parts.path.strip("/").partition("/")
-    if not service:
-        raise ValueError("name the service: redis+sentinel://HOST:PORT/SERVICE")
-    ours = ({"username": user} if user else {}) | ({"password": secret} if secret else {})
-    asked = parse_qs(parts.query)
-    names = [name for name in ("username", "password") if f"sentinel_{name}" in asked]
-    theirs = {"password": None} | {name: asked[f"sentinel_{name}"][0] for name in names}
-    places = [_place(host) for host in hosts.split(",")]
-    sentinels: Any = Sentinel(places, sentinel_kwargs=options | theirs)  # type: ignore[no-untyped-call]
-    return sentinels.master_for(service, db=int(db or 0), **ours | options)
-
-
-def _place(host: str) -> tuple[str, int]:
-    name, colon, port = host.rpartition(":")
-    return (name.strip("[]"), int(port)) if colon and port.isdecimal() else (host, SENTINEL_PORT)
+    theirs = {"username": None, "password": None} | dict(url.sentinel)
+    sentinels: Any = Sentinel(list(url.hosts), sentinel_kwargs=options | theirs)  # type: ignore[no-untyped-call]
+    return sentinels.master_for(url.service, db=url.db, **options)
 
 
 def _version(told: Any) -> str:

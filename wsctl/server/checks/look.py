@@ -17,6 +17,7 @@ from wsctl.server.checks import (
     resources,
     stopping,
     store,
+    variables,
 )
 from wsctl.server.checks.finding import Finding, error, unknown
 from wsctl.server.checks.systemd import Unanswered, Unit, ask
@@ -47,6 +48,7 @@ def look(settings: Settings, environ: Mapping[str, str], unit: str | None = None
     yield credentials.check(settings)
     keys = {"--ssl-keyfile": settings.ssl_keyfile, "--jwt-key": credentials.secret_key(settings)}
     yield from exposure.secret_files(environ, keys)
+    yield from variables.check(settings, environ)
     yield folder.check(runtime_folder(environ))
 
 

@@ -23,7 +23,7 @@ from wsctl.lifecycle.observers import DrainObserver
 from wsctl.lifecycle.phases import Phase
 from wsctl.lifecycle.runtime import announced
 from wsctl.lifecycle.workers import Reply
-from wsctl.server.checks.platform import too_short
+from wsctl.server.checks.advance import warn_of_start
 from wsctl.server.control import own_control_socket, own_record
 from wsctl.server.credentials.opening import judge_of
 from wsctl.server.exposure import exposed, warn
@@ -187,8 +187,7 @@ def serve(
     judge_of(settings)  # once for all, before any worker finds out
     if islands(settings):
         log.warning("%s", ISLANDS)
-    if warning := too_short(settings, environ):
-        log.warning("%s", warning)
+    warn_of_start(settings, environ)
     with contextlib.ExitStack() as stack:
         public = [stack.enter_context(sock) for sock in listeners(settings, environ)]
         if settings.uds:

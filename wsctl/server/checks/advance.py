@@ -1,0 +1,24 @@
+"""What a server says at its start of what `wsctl check` would have told."""
+
+import logging
+from collections.abc import Iterable, Mapping
+
+from wsctl.server.checks import variables
+from wsctl.server.checks.finding import Finding
+from wsctl.server.checks.platform import too_short
+from wsctl.settings import Settings
+
+log = logging.getLogger("wsctl.server")
+
+
+def warn_of_start(settings: Settings, environ: Mapping[str, str]) -> None:
+    """Log what is known to go wrong: a platform that kills a drain, and what was said for nothing."""
+    if warning := too_short(settings, environ):
+        log.warning("%s", warning)
+    warn_of(variables.check(settings, environ))
+
+
+def warn_of(found: Iterable[Finding]) -> None:
+    """Log each finding with its fix, in one line."""
+    for finding in found:
+        log.warning("%s: %s", finding.text, finding.fix)
