@@ -70,6 +70,9 @@ class Refused:
 Verdict = Admitted | TurnedAway | Refused
 
 
+NOWHERE = Refused(HTTPStatus.NOT_FOUND, "not_found", "WebSockets are served at /ws/{client_id}")
+"""The answer to a handshake at any other path."""
+
 ANYONE = Granted()
 """What everybody has where no credentials are asked for."""
 

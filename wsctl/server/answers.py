@@ -4,6 +4,15 @@ import json
 from collections.abc import Iterable
 from http import HTTPStatus
 
+METHODS = ("DELETE", "GET", "POST")
+"""The methods that routes have; HEAD and OPTIONS come with them."""
+
+
+def allow(methods: Iterable[str]) -> str:
+    """The header `Allow` of routes with these methods (RFC 9110 section 10.2.1)."""
+    added = {"OPTIONS"} | ({"HEAD"} if "GET" in (given := set(methods)) else set())
+    return ", ".join(sorted(given | added))
+
 
 def error_body(code: str, message: str) -> dict[str, dict[str, str]]:
     """The body of every error answer."""

@@ -11,13 +11,14 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from wsctl import __version__
-from wsctl.server.answers import error_body
+from wsctl.server.answers import allow, error_body
 from wsctl.server.api import router
 from wsctl.server.asyncapi import route as asyncapi
-from wsctl.server.endpoint import endpoint
+from wsctl.server.endpoint import endpoint, no_endpoint
 from wsctl.server.metrics.routes import router as metrics
 from wsctl.server.node import Node
 from wsctl.server.openapi import Application
+from wsctl.server.requests import EveryRoute, methods_of
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
@@ -35,12 +36,14 @@ def create_app(node: Node, lifespan: Lifespan | None = None, first: APIRouter | 
         redoc_url=None,
     )
     app.state.node = node
+    app.add_middleware(EveryRoute)
     if first:
         app.include_router(first)
     app.include_router(router)
     app.include_router(asyncapi.router)
     app.include_router(metrics)
     app.add_api_websocket_route("/ws/{client_id}", endpoint)
+    app.add_api_websocket_route("/{path:path}", no_endpoint)
     app.add_api_route("/ws/{client_id}", upgrade_required, include_in_schema=False)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(RequestValidationError, _bad_request)
@@ -56,7 +59,10 @@ async def upgrade_required(client_id: str) -> JSONResponse:
 
 async def _http_error(request: Request, error: Any) -> JSONResponse:
     code = getattr(error, "code", HTTPStatus(error.status_code).phrase.lower().replace(" ", "_"))
-    return JSONResponse(error_body(code, str(error.detail)), error.status_code, error.headers)
+    headers = error.headers
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        headers = {"allow": allow(methods_of(request.app.routes, request.scope))}
+    return JSONResponse(error_body(code, str(error.detail)), error.status_code, headers)
 
 
 async def _bad_request(request: Request, error: Any) -> JSONResponse:

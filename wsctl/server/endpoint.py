@@ -10,7 +10,7 @@ from wsctl.codes import CloseCode
 from wsctl.hub.connection import STALL_TIMEOUT, Connection, Ending
 from wsctl.hub.frame import Batch
 from wsctl.hub.outbox import Outbox
-from wsctl.server.admission import Admitted, Handshake, Refused
+from wsctl.server.admission import NOWHERE, Admitted, Handshake, Refused
 from wsctl.server.answers import error_body
 from wsctl.server.credentials.carriage import chosen
 from wsctl.server.node import Node
@@ -23,8 +23,7 @@ async def endpoint(websocket: WebSocket) -> None:
     asked = _handshake(websocket)
     verdict = node.admit(asked)
     if isinstance(verdict, Refused):
-        body = error_body(verdict.code, verdict.message)
-        await websocket.send_denial_response(JSONResponse(body, verdict.status, dict(verdict.headers)))
+        await _refuse(websocket, verdict)
         return
     await websocket.accept(chosen(asked.protocols))
     if isinstance(verdict, Admitted):
@@ -35,6 +34,16 @@ async def endpoint(websocket: WebSocket) -> None:
         return
     await asyncio.sleep(node.turnaway.delay(_host(websocket)))
     await websocket.close(CloseCode.GOING_AWAY, REASON)
+
+
+async def no_endpoint(websocket: WebSocket) -> None:
+    """Any other path: the answer that `wsctl serve` gives."""
+    await _refuse(websocket, NOWHERE)
+
+
+async def _refuse(websocket: WebSocket, refused: Refused) -> None:
+    body = error_body(refused.code, refused.message)
+    await websocket.send_denial_response(JSONResponse(body, refused.status, dict(refused.headers)))
 
 
 def _handshake(websocket: WebSocket) -> Handshake:

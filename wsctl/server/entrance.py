@@ -3,10 +3,9 @@
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
-from http import HTTPStatus
 
 from wsctl.server import upgrade
-from wsctl.server.admission import Admitted, Handshake, Refused
+from wsctl.server.admission import NOWHERE, Admitted, Handshake, Refused
 from wsctl.server.credentials.carriage import chosen
 from wsctl.server.node import Node
 from wsctl.server.proxy import Forwarded
@@ -45,7 +44,7 @@ class Entrance:
         if wrong:
             return wrong
         if name is None:
-            return Refused(HTTPStatus.NOT_FOUND, "not_found", "WebSockets are served at /ws/{client_id}")
+            return NOWHERE
         headers = asked.headers
         protocols = headers.get("sec-websocket-protocol")
         handshake = Handshake(

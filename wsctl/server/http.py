@@ -9,6 +9,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from wsctl.server.admission import Refused
 from wsctl.server.answers import error_response
 from wsctl.server.entrance import Entrance, Opening
+from wsctl.server.target import BadTarget, origin_form
 
 MAX_HEAD = 16 * 1024
 """Bytes of a request head: servers commonly take 8 to 16 KiB."""
@@ -47,6 +48,7 @@ class BoundedConnection(h11.Connection):
             raise
         if isinstance(event, h11.Request):
             self._check(event)
+            event = self._in_origin_form(event)
         return event
 
     def _check(self, request: h11.Request) -> None:
@@ -56,6 +58,21 @@ class BoundedConnection(h11.Connection):
         if size > MAX_HEAD or len(request.headers) > MAX_HEADERS:
             self.failure = h11.RemoteProtocolError("too large", error_status_hint=HEAD_TOO_LARGE)
             raise self.failure
+
+    def _in_origin_form(self, request: h11.Request) -> h11.Request:
+        """What the rest sees: the path alone, and the host that was asked for."""
+        try:
+            target, host = origin_form(request.method.decode(), request.target.decode("latin-1"))
+        except BadTarget:
+            self.failure = h11.RemoteProtocolError("not an address of a server")
+            raise self.failure from None
+        if host is None:
+            return request
+        named = (b"host", host.encode("latin-1"))
+        headers = [named, *((bytes(n), bytes(v)) for n, v in request.headers if n != b"host")]
+        return h11.Request(
+            method=request.method, target=target, headers=headers, http_version=request.http_version
+        )
 
 
 class HttpProtocol(H11Protocol):

@@ -40,6 +40,33 @@ def test_openmetrics_is_for_who_asks_for_it(version: str) -> None:
     assert {family.name: family.unit for family in found.families}["a_seconds"] == "seconds"
 
 
+@pytest.mark.parametrize(
+    ("accept", "is_wanted"),
+    [
+        ("application/openmetrics-text;q=0,text/plain", False),
+        ("application/openmetrics-text; q=0.0", False),
+        ("application/openmetrics-text;q=0.2,text/plain;q=0.3", False),
+        ("application/openmetrics-text;q=0.2,*/*;q=0.3", False),
+        ("application/openmetrics-text;q=0.2,text/*;q=0.3", False),
+        ("x-application/openmetrics-text", False),
+        ("application/*", True),
+        ("application/*,*/*", False),
+        ("*/*,text/plain;q=0", True),
+        ("Application/OpenMetrics-Text ; Q=0.3, text/plain;q=0.2", True),
+        ("application/openmetrics-text,text/plain", True),
+        ("text/plain,application/openmetrics-text", True),
+        (
+            "application/openmetrics-text;q=0.2;version=1.0.0,application/openmetrics-text;q=0.8,*/*;q=0.5",
+            True,
+        ),
+        ("application/openmetrics-text;q=much,text/plain;q=0.1", False),
+    ],
+)
+def test_weights_count(accept: str, is_wanted: bool) -> None:
+    _, kind = exposition.encoded(FOUND, accept)
+    assert kind.startswith("application/openmetrics-text" if is_wanted else "text/plain")
+
+
 def test_the_registry_of_the_process_is_left_alone() -> None:
     before = list(REGISTRY.collect())
     exposition.encoded([gauge("wsctl_mine", "Mine.", 1)], "")

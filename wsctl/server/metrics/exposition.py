@@ -8,6 +8,7 @@ from prometheus_client.openmetrics.exposition import generate_latest as generate
 from prometheus_client.registry import Collector
 
 from wsctl.server.metrics.family import Family, Sample
+from wsctl.server.negotiation import preference
 
 PLAIN = "text/plain; version=0.0.4; charset=utf-8"
 """What every Prometheus understands."""
@@ -41,10 +42,16 @@ def process() -> list[Family]:
 
 
 def encoded(families: Iterable[Family], accept: str) -> tuple[bytes, str]:
-    """The text, and its content type: OpenMetrics 1.0 for who asks for it, else Prometheus's own."""
+    """The text, and its content type: OpenMetrics 1.0 where `accept` prefers it, else Prometheus's own."""
     registry = CollectorRegistry()
     registry.register(_Given(families))
-    if "application/openmetrics-text" in accept:
+    if _openmetrics_is_wanted(accept):
         text: bytes = generate_openmetrics(registry)  # type: ignore[no-untyped-call]
         return text, openmetrics.exposition.CONTENT_TYPE_LATEST
     return generate_latest(registry), PLAIN
+
+
+def _openmetrics_is_wanted(accept: str) -> bool:
+    """Whether it is wanted more than the other format, or as much and by its name."""
+    this, other = preference(accept, "application/openmetrics-text"), preference(accept, "text/plain")
+    return this.weight > other.weight or (this.named and this.weight == other.weight > 0)

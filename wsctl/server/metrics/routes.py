@@ -25,7 +25,7 @@ async def own(node: Node) -> list[Family]:
 async def answer(found: Iterable[Family], request: Request) -> Response:
     """The text in the format that is asked for."""
     body, kind = await scrape.text(found, request.headers.get("accept", ""))
-    return Response(body, media_type=kind)
+    return Response(body, media_type=kind, headers={"vary": "accept"})
 
 
 @router.get(

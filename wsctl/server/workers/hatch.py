@@ -7,16 +7,18 @@ import asyncio
 import contextlib
 import json
 import socket
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping, Sequence
 from http import HTTPStatus
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
 from wsctl.lifecycle.asking import Answering
 from wsctl.lifecycle.workers import Reply
-from wsctl.server.answers import error_body
+from wsctl.server.answers import METHODS, allow, error_body, error_response
 from wsctl.server.metrics import OWN, PUBLIC
 from wsctl.server.metrics.family import read
-from wsctl.server.metrics.scrape import text
+from wsctl.server.metrics.scrape import text as scraped_text
+from wsctl.server.target import origin_form
 
 HEAD_TIMEOUT = 10.0
 """Seconds in which a request must be complete, as everywhere."""
@@ -26,6 +28,18 @@ LAST_ANSWERS = 0.5
 
 MAX_BODY = 256 << 20
 """Bytes of one request: what the channel to a worker takes."""
+
+
+ROUTES: Mapping[str, Sequence[str]] = {
+    "*": METHODS,
+    "/api/status": ("GET",),
+    "/api/broadcast": ("POST",),
+    "/api/drain": ("DELETE", "GET", "POST"),
+    "/api/upgrade": ("GET", "POST"),
+    OWN: ("GET",),
+    PUBLIC: ("GET",),
+}
+"""The methods of what is answered here."""
 
 
 class Asked(NamedTuple):
@@ -74,12 +88,20 @@ class Hatch:
                 asked = await _request(reader)
         except (ValueError, asyncio.LimitOverrunError):
             return _json(Reply(HTTPStatus.BAD_REQUEST, error_body("bad_request", "this is no request")))
+        if asked.method == "HEAD":
+            return _without_body(await self._route(asked._replace(method="GET"), reader))
+        return await self._route(asked, reader)
+
+    async def _route(self, asked: Asked, reader: asyncio.StreamReader) -> bytes:
+        methods = ROUTES.get(urlsplit(asked.path).path, (asked.method,))
+        if asked.method not in methods:
+            return _what_is_allowed(asked.method, methods)
         scraped = (asked.method, asked.path) == ("GET", PUBLIC)
         answering = self._answering(asked.method, OWN if scraped else asked.path, asked.body)
         # Only questions wait, and only they may be dropped half-way.
         reply = await (_unless_hung_up(answering, reader) if asked.method == "GET" else answering)
         if scraped:
-            return _encoded(HTTPStatus.OK, *await text(read(reply.body), asked.accept))
+            return _encoded(HTTPStatus.OK, *await scraped_text(read(reply.body), asked.accept))
         return _json(reply)
 
 
@@ -107,12 +129,27 @@ async def _request(reader: asyncio.StreamReader) -> Asked:
     """Raises `ValueError` when it is none."""
     head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
     first, *lines = head.split("\r\n")
-    method, path, _ = first.split(" ")
+    method, target, _ = first.split(" ")
+    path, _ = origin_form(method, target)
     headers = {name.strip().lower(): value.strip() for name, _, value in (s.partition(":") for s in lines)}
     size = int(headers.get("content-length", "0"))
     if not 0 <= size <= MAX_BODY:
         raise ValueError(size)
     return Asked(method, path, headers.get("accept", ""), await reader.readexactly(size))
+
+
+def _what_is_allowed(method: str, methods: Sequence[str]) -> bytes:
+    """The answer to OPTIONS, or to a method that the route does not have."""
+    allowed = allow(methods)
+    if method == "OPTIONS":
+        return f"HTTP/1.1 204 No Content\r\nallow: {allowed}\r\nconnection: close\r\n\r\n".encode()
+    text = f"this route has {allowed}"
+    return error_response(HTTPStatus.METHOD_NOT_ALLOWED, "method_not_allowed", text, [("allow", allowed)])
+
+
+def _without_body(answer: bytes) -> bytes:
+    head, end, _ = answer.partition(b"\r\n\r\n")
+    return head + end
 
 
 def _json(reply: Reply) -> bytes:

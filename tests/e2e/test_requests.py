@@ -1,0 +1,167 @@
+"""What holds for the requests of every route, on every road to a server."""
+
+import http.client
+import os
+import socket
+from collections.abc import Iterator, Mapping
+
+import pytest
+
+from tests.conftest import StartServer
+from tests.e2e.ways import TOKEN, Way, guest, module
+from tests.support.raw import RawClient, handshake
+from tests.support.server import DEADLINE, ServerProcess
+
+BEARER = {"authorization": f"Bearer {TOKEN}"}
+
+ROUTES = {
+    "/": "GET",
+    "/wsctl.js": "GET",
+    "/health": "GET",
+    "/health/live": "GET",
+    "/health/ready": "GET",
+    "/docs": "GET",
+    "/openapi.json": "GET",
+    "/asyncapi.json": "GET",
+    "/metrics": "GET",
+    "/api/status": "GET",
+    "/api/broadcast": "POST",
+    "/api/drain": "DELETE, GET, POST",
+    "/api/upgrade": "GET, POST",
+    "/ws/bob": "GET",
+}
+"""Methods of each route, beside those that come with them."""
+
+WAITING = ("/api/drain", "/api/upgrade")
+"""Their GET waits for an end, and so does their HEAD."""
+
+OF_THE_PARENT = ("/metrics", "/api/status", "/api/broadcast", "/api/drain", "/api/upgrade")
+"""What the commands ask of a parent of workers."""
+
+Answer = tuple[int, Mapping[str, str], bytes]
+
+
+def workers(start: StartServer, *flags: str) -> ServerProcess:
+    return module(start, "--workers", "2", *flags)
+
+
+@pytest.fixture(params=[module, guest, workers])
+def server(request: pytest.FixtureRequest, start_server: StartServer) -> Iterator[ServerProcess]:
+    way: Way = request.param
+    return way(start_server)
+
+
+def to_port(server: ServerProcess) -> http.client.HTTPConnection:
+    return http.client.HTTPConnection("127.0.0.1", server.port, timeout=DEADLINE)
+
+
+def to_control(server: ServerProcess) -> http.client.HTTPConnection:
+    connection = http.client.HTTPConnection("localhost", timeout=DEADLINE)
+    connection.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    connection.sock.settimeout(DEADLINE)
+    connection.sock.connect(os.path.join(server.environ["WSCTL_RUNTIME_DIR"], f"{server.pid}.sock"))
+    return connection
+
+
+def ask(connection: http.client.HTTPConnection, method: str, target: str) -> Answer:
+    """Status, headers and body, up to the end of the connection: a HEAD with a body shows."""
+    sock = connection.sock
+    if sock is None:
+        connection.connect()
+        sock = connection.sock
+    lines = [
+        f"{method} {target} HTTP/1.1",
+        "host: 127.0.0.1",
+        "connection: close",
+        *map(": ".join, BEARER.items()),
+    ]
+    sock.sendall("\r\n".join([*lines, "", ""]).encode())
+    data = b"".join(iter(lambda: sock.recv(65536), b""))
+    connection.close()
+    head, _, body = data.partition(b"\r\n\r\n")
+    first, *rest = head.decode("latin-1").split("\r\n")
+    headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in rest)}
+    return int(first.split(" ")[1]), headers, body
+
+
+def allowed(methods: str) -> set[str]:
+    return {*methods.split(", "), "OPTIONS"} | ({"HEAD"} if "GET" in methods else set())
+
+
+def check(server: ServerProcess, connect: object, path: str) -> None:
+    assert callable(connect)
+    methods = allowed(ROUTES[path])
+    status, headers, body = ask(connect(server), "OPTIONS", path)
+    assert (status, body) == (204, b""), path
+    assert set(headers["allow"].split(", ")) == methods
+    wrong = "PATCH" if "GET" in methods else "GET"
+    for method in (wrong, "TRACE", *(["HEAD"] if "HEAD" not in methods else [])):
+        status, headers, body = ask(connect(server), method, path)
+        assert status == 405, (method, path)
+        assert set(headers["allow"].split(", ")) == methods
+        assert (b"method_not_allowed" in body) == (method != "HEAD")
+    if "GET" in methods and path not in WAITING:
+        status, headers, body = ask(connect(server), "GET", path)
+        of_head = ask(connect(server), "HEAD", path)
+        assert of_head[0] == status
+        assert of_head[2] == b""
+        assert body
+        assert of_head[1]["content-type"] == headers["content-type"]
+        assert int(of_head[1]["content-length"]) > 0
+
+
+def test_every_get_has_its_head_and_every_route_says_what_is_allowed(server: ServerProcess) -> None:
+    for path in ROUTES:
+        check(server, to_port, path)
+    assert ask(to_port(server), "HEAD", "/nothing")[0::2] == (404, b"")
+    assert ask(to_port(server), "OPTIONS", "/nothing")[0] == 404
+    status, headers, _ = ask(to_port(server), "OPTIONS", "*")
+    assert (status, headers["allow"]) == (204, "DELETE, GET, HEAD, OPTIONS, POST")
+
+
+@pytest.mark.parametrize("way", [module, workers])
+def test_so_it_is_on_the_control_socket(start_server: StartServer, way: Way) -> None:
+    server = way(start_server)
+    for path in OF_THE_PARENT if way is workers else ROUTES:
+        check(server, to_control, path)
+    assert ask(to_control(server), "HEAD", "/nothing")[0::2] == (404, b"")
+    assert ask(to_control(server), "OPTIONS", "*")[1]["allow"] == "DELETE, GET, HEAD, OPTIONS, POST"
+    assert ask(to_control(server), "GET", "http://localhost/api/status")[0] == 200
+
+
+@pytest.mark.parametrize("way", [module, guest])
+@pytest.mark.parametrize("root", ["", "/live"])
+def test_an_absolute_target_is_that_of_its_path_and_host(
+    start_server: StartServer, way: Way, root: str
+) -> None:
+    server = way(start_server, *(("--root-path", root) if root else ()))
+    for target, status in (
+        ("http://127.0.0.1/health", 200),
+        ("HTTP://127.0.0.1:1234/health", 200),
+        ("https://elsewhere.example/health?x=http://y/", 200),
+        ("http://127.0.0.1", 200),
+        ("http://127.0.0.1/nothing", 404),
+        ("http://127.0.0.1/ws/bob", 426),
+    ):
+        assert ask(to_port(server), "GET", target)[0] == status, target
+    for target in ("http://127.0.0.1", "*"):
+        assert ask(to_port(server), "OPTIONS", target)[0] == 204
+    for target in ("http:///health", "http://user@127.0.0.1/health", "http://"):
+        assert ask(to_port(server), "GET", target)[0] in (400, 404), target
+    host = b"elsewhere.example"
+    asyncapi = ask(to_port(server), "GET", "http://elsewhere.example/asyncapi.json")[2]
+    assert host in asyncapi
+    # The host of a handshake's target is the one that an origin is compared with.
+    for target, origin, status in (
+        ("http://elsewhere.example/ws/bob", "http://elsewhere.example", b"101"),
+        ("http://elsewhere.example/ws/bob?since=1-0", "https://elsewhere.example", b"101"),
+        ("http://elsewhere.example/ws/bob", "http://127.0.0.1", b"403"),
+        ("http://elsewhere.example/ws/a/b", "http://elsewhere.example", b"404"),
+    ):
+        whole = handshake(target, f"Origin: {origin}")
+        for pieces in ([whole], [whole[:30], whole[30:]]):
+            with RawClient(server.port) as client:
+                for piece in pieces:
+                    client.send(piece)
+                assert client.read_head().split(b" ")[1].startswith(status), (target, origin)
+    assert not [line for line in server.lines if "Traceback" in line]

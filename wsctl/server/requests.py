@@ -1,0 +1,66 @@
+"""What holds for the requests of every route: HEAD, OPTIONS, 405, and absolute targets."""
+
+from collections.abc import Iterable, MutableMapping
+from typing import Any
+from urllib.parse import unquote
+
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Match
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from wsctl.server.answers import METHODS, allow
+from wsctl.server.target import BadTarget, origin_form
+
+
+class EveryRoute:
+    """ASGI middleware: every GET has its HEAD, of which the server leaves off the body (RFC 9110 section
+    9.3.2), and OPTIONS says what is allowed."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] in ("http", "websocket"):
+            scope = _in_origin_form(scope)
+        method = scope.get("method")
+        if method == "HEAD":
+            scope = {**scope, "method": "GET"}
+        elif method == "OPTIONS" and (methods := _asked_for(scope)):
+            await Response(status_code=204, headers={"allow": allow(methods)})(scope, receive, send)
+            return
+        await self._app(scope, receive, send)
+
+
+def methods_of(routes: Iterable[BaseRoute], scope: MutableMapping[str, Any]) -> list[str]:
+    """The methods that one of the routes has at the path that is asked for."""
+    routes = list(routes)
+    return [method for method in METHODS if _has(routes, {**scope, "method": method})]
+
+
+def _has(routes: Iterable[BaseRoute], scope: Scope) -> bool:
+    return any(route.matches(scope)[0] is Match.FULL for route in routes)
+
+
+def _asked_for(scope: Scope) -> list[str]:
+    if scope["path"].removeprefix(scope.get("root_path", "")) == "*":
+        return list(METHODS)
+    return methods_of(scope["app"].routes, scope)
+
+
+def _in_origin_form(scope: Scope) -> Scope:
+    """The scope as it is when only the path was asked for; servers that are not ours leave that to us."""
+    root: str = scope.get("root_path", "")
+    asked = (scope.get("raw_path") or scope["path"].encode()).decode("latin-1").removeprefix(root)
+    try:
+        path, host = origin_form(scope.get("method", "GET"), asked)
+    except BadTarget:
+        return scope
+    if host is None:
+        return scope
+    others = [(name, value) for name, value in scope["headers"] if name != b"host"]
+    return {
+        **scope,
+        "path": root + unquote(path),
+        "raw_path": (root + path).encode("latin-1"),
+        "headers": [(b"host", host.encode("latin-1")), *others],
+    }
