@@ -271,15 +271,21 @@ def test_an_empty_input_is_no_reason_to_leave(start_server: StartServer, environ
         client.send_signal(signal.SIGINT)
 
 
-def test_lines_above_the_servers_rate_are_no_success(
+def test_lines_that_a_server_does_not_take_are_no_success_and_it_is_said_why(
     start_server: StartServer, environ: dict[str, str]
 ) -> None:
-    start_server("--rate", "1/s:5")
+    start_server("--rate", "1/s:5", "--max-message-size", "100")
     result = wsctl("client", "--id", "bob", environ=environ, stdin="line\n" * 20)
     assert result.returncode == 1
-    assert "(rate_limited)" in result.stderr
-    assert "did not take every message" in result.stderr
-    assert 5 <= result.stdout.count("line") < 20
+    arrived = result.stdout.count("line")
+    assert 5 <= arrived < 20
+    told = f"{20 - arrived} of 20 messages did not come back: {20 - arrived} above the rate"
+    assert result.stderr.splitlines()[-1].startswith(f"wsctl: {told}")
+    for flags in ((), ("--for", "3s")):
+        result = wsctl("client", "--id", "eve", *flags, environ=environ, stdin="small\n" + "x" * 101 + "\n")
+        assert result.returncode == 1, flags
+        assert result.stdout.count("small") == 1
+        assert "1 of 2 messages did not come back: 1 on a connection that was closed: 1009" in result.stderr
 
 
 async def test_lines_that_do_not_come_back_are_counted(environ: dict[str, str]) -> None:
@@ -292,8 +298,64 @@ async def test_lines_that_do_not_come_back_are_counted(environ: dict[str, str]) 
     async with serving(deaf) as target:
         url = str(target.url)
         result = await run("--id", "bob", "--url", url, environ=environ, stdin="one\ntwo\nthree\n")
-    assert result.returncode == 0
-    assert "2 of 3 messages did not come back" in result.stderr
+    assert result.returncode == 1
+    assert one_line(result.stderr.partition("\n")[2]) == (
+        "wsctl: 2 of 3 messages did not come back: 2 without an answer\n"
+    )
+
+
+@pytest.mark.parametrize("flags", [(), ("--count", "9"), ("--for", "1h")])
+async def test_a_line_whose_server_went_away_is_no_success(
+    flags: tuple[str, ...], environ: dict[str, str]
+) -> None:
+    heard = asyncio.Event()
+
+    async def handler(connection: ServerConnection) -> None:
+        await connection.send(welcome())
+        await connection.recv()
+        connection.transport.abort()
+        heard.set()
+
+    async with serving(handler) as target:
+        process = await asyncio.create_subprocess_exec(
+            *(*WSCTL, "client", "--id", "bob", "--url", str(target.url), *flags),
+            env=environ,
+            stdin=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        assert process.stdin
+        process.stdin.write(b"lost\n")
+        async with asyncio.timeout(DEADLINE):
+            await heard.wait()
+    async with asyncio.timeout(DEADLINE):
+        if flags:  # it stays, until somebody ends it
+            assert process.stderr
+            while b"1006" not in await process.stderr.readline():
+                pass
+            process.send_signal(signal.SIGTERM)
+        _, errors = await process.communicate(b"")
+    assert process.returncode == 1
+    told = b"1 of 1 message did not come back: 1 on a connection that was closed: 1006"
+    assert told in errors.splitlines()[-1]
+
+
+async def test_a_line_that_was_under_way_comes_back_behind_the_next_welcome(environ: dict[str, str]) -> None:
+    calls = 0
+
+    async def handler(connection: ServerConnection) -> None:
+        nonlocal calls
+        calls += 1
+        await connection.send(welcome(recovered=True))
+        if calls == 1:
+            await connection.recv()
+            await connection.close(1012, "restart")
+            return
+        await connection.send(message("kept", "bob"))
+        await connection.wait_closed()
+
+    async with serving(handler) as target:
+        result = await run("--id", "bob", "--url", str(target.url), environ=environ, stdin="kept\n")
+    assert (result.returncode, result.stdout.endswith("bob: kept\n")) == (0, True)
 
 
 def test_a_message_that_is_not_taken_is_said_on_stderr(

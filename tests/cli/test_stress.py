@@ -171,9 +171,17 @@ def test_a_server_that_takes_no_messages_is_one_line(
 def test_a_server_that_limits_the_rate_is_said_to(start_server: StartServer, environ: dict[str, str]) -> None:
     start_server("--rate", "1/s:1")
     result = wsctl("stress", "--duration", "500ms", "--clients", "2", "--rate", "20", environ=environ)
-    assert result.returncode == 0
+    assert result.returncode == 1
     assert "rate_limited" in result.stdout
     assert "a lower --rate" in result.stdout
+
+
+def test_messages_that_are_too_big_are_no_success(start_server: StartServer, environ: dict[str, str]) -> None:
+    start_server("--max-message-size", "100")
+    result = wsctl("stress", "--duration", "500ms", "--clients", "1", "--size", "200", environ=environ)
+    assert result.returncode == 1
+    assert "1009 x" in result.stdout
+    assert "take a smaller --size" in result.stdout
 
 
 def test_a_full_server_refuses(start_server: StartServer, environ: dict[str, str]) -> None:

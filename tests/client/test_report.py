@@ -51,7 +51,9 @@ def test_without_messages_there_is_no_silence() -> None:
     assert report(silence_s=None).as_json()["silence_ms"] is None
 
 
-@pytest.mark.parametrize("wrong", [{"missed": 1}, {"duplicated": 1}, {"out_of_order": 1}, {"connected": 1}])
+@pytest.mark.parametrize(
+    "wrong", [{"missed": 1}, {"duplicated": 1}, {"out_of_order": 1}, {"connected": 1}, {"unconfirmed": 1}]
+)
 def test_one_thing_wrong_is_not_clean(wrong: dict[str, int]) -> None:
     assert report().clean
     assert not report(**wrong).clean

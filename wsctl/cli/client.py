@@ -47,6 +47,7 @@ def client(
     On a terminal: Enter sends, Up brings back earlier lines, Ctrl-D leaves; Ctrl-C clears the line, and
     leaves when it is empty. On a pipe each line of the input is a message; at its end the command leaves
     when they have come back, or stays with --count or --for, or when there was no line. SIGTERM leaves too.
+    Exit code 1 when a line did not come back; why is said on stderr.
 
     A server that asks for a token gets the one of WSCTL_CLIENT_TOKEN_FILE, which is read again at each
     reconnect, or of WSCTL_CLIENT_TOKEN.
@@ -93,7 +94,7 @@ async def _converse(
         stay = count is not None or duration is not None
         typing = conversation.prompted(prompt) if prompt else conversation.piped(lines(0), stay=stay)
         timer = [] if duration is None else [asyncio.sleep(duration)]
-        return await conversation.run(typing, _terminated(), *timer)
+        return await conversation.run(typing, *timer, at_once=_terminated())
 
 
 async def _terminated() -> None:

@@ -7,13 +7,14 @@ from typing import Any, Protocol
 
 from wsctl.cli.failures import failure
 from wsctl.cli.ui.transcript import Transcript
+from wsctl.client.deliveries import UNSENT, Deliveries
 from wsctl.client.events import Closed, Event, Failed, Moved, Opened, Received, Refused
 from wsctl.client.session import NotConnected, Session
-from wsctl.codes import ExitCode
+from wsctl.codes import CloseCode, ExitCode
 from wsctl.errors import WsctlError
 
 ECHO_TIMEOUT = 2.0
-"""Seconds that what was piped in has to come back before the command leaves."""
+"""Seconds without an answer after which what was piped in and has not come back counts as not delivered."""
 
 
 class Prompt(Protocol):
@@ -51,34 +52,45 @@ class Conversation:
         self._transcript = transcript
         self._count = count
         self._enough = asyncio.Event()
-        self._answers = 0
-        self._refusals = 0
+        self._deliveries = Deliveries()
         self._answered = asyncio.Event()
         self._connected_once = False
         self._leaving = False
 
-    async def run(self, *ends: Coroutine[Any, Any, object]) -> ExitCode:
-        """Until one of `ends` completes, or every member has its count, or none will be let in again.
+    async def run(self, *ends: Coroutine[Any, Any, object], at_once: Coroutine[Any, Any, object]) -> ExitCode:
+        """Until one of `ends` completes, or every member has its count, or none will be let in again; what
+        was piped in then still has time to come back. Or until `at_once` completes.
 
         Raises:
-            WsctlError: there is no server, or it will not have us.
+            WsctlError: there is no server, or it will not have us, or not everything was delivered.
         """
         listeners = [asyncio.ensure_future(self._listen(member)) for member in self._members]
         listening: asyncio.Future[Any] = asyncio.gather(*listeners)
+        leaving = asyncio.ensure_future(at_once)
         ending: list[asyncio.Future[Any]] = [
             asyncio.ensure_future(end) for end in (self._enough.wait(), *ends)
         ]
         try:
-            done, _ = await asyncio.wait([listening, *ending], return_when=asyncio.FIRST_COMPLETED)
-            for end in done:
-                end.result()
-            return ExitCode.DONE if done - {listening} else ExitCode.ERROR
-        finally:
-            self._leaving = True
+            over = {listening, leaving, *ending}
+            done, _ = await asyncio.wait(over, return_when=asyncio.FIRST_COMPLETED)
             for end in ending:
                 end.cancel()
+            for end in done:
+                end.result()
+            await self._answers_unless(listening, leaving)
+        except WsctlError:
+            if complaint := undelivered(self._deliveries):
+                self._transcript.note(complaint)
+            raise
+        finally:
+            self._leaving = True
+            for end in (leaving, *ending):
+                end.cancel()
             await asyncio.gather(*(member.session.close() for member in self._members))
-            await asyncio.gather(listening, *listeners, *ending, return_exceptions=True)
+            await asyncio.gather(listening, *listeners, leaving, *ending, return_exceptions=True)
+        if complaint := undelivered(self._deliveries):
+            raise WsctlError(complaint)
+        return ExitCode.DONE if done - {listening} else ExitCode.ERROR
 
     async def prompted(self, prompt: Prompt) -> None:
         """Send what a person types, until the person leaves. What cannot be sent is offered again."""
@@ -96,42 +108,39 @@ class Conversation:
                 prompt.put_back(text)
 
     async def piped(self, lines: AsyncIterator[str], *, stay: bool) -> None:
-        """Send each line, once every member is there to hear it. Ends with the input, when the lines have
-        come back or had the time to; with `stay`, or without a line, it never does."""
+        """Send each line, once every member is there to hear it. Ends with the input; with `stay`, or
+        without a line, it never does."""
         for member in self._members:
             await member.settled.wait()
-        sent = 0
         async for line in lines:
             await self._send_when_open(line)
-            sent += 1
-        if stay or not sent:
+        if stay or not self._deliveries.total:
             await asyncio.Event().wait()
-        try:
-            async with asyncio.timeout(ECHO_TIMEOUT):
-                await self._answers_to(sent)
-        except TimeoutError:
-            self._transcript.note(f"{sent - self._answers} of {sent} messages did not come back")
-        if self._refusals:
-            raise WsctlError(
-                "the server did not take every message, for the reason above: send the rest again"
-            )
 
     async def _send_when_open(self, text: str) -> None:
         member = self._members[0]
+        message = self._deliveries.add(text)
         while True:
             await member.open.wait()
+            message.reason = ""
             try:
-                await member.session.send(text)
+                return await member.session.send(text)
             except NotConnected:
                 # The event that says so has not been read yet.
                 member.open.clear()
-            else:
-                return
+                message.reason = UNSENT
 
-    async def _answers_to(self, sent: int) -> None:
-        while self._answers < sent:
+    async def _answers_unless(self, *over: "asyncio.Future[Any]") -> None:
+        """Wait for what was sent to come back, as long as answers come and nothing is over."""
+        while not self._deliveries.settled and not any(future.done() for future in over):
             self._answered.clear()
-            await self._answered.wait()
+            answer = asyncio.ensure_future(self._answered.wait())
+            done, _ = await asyncio.wait(
+                {answer, *over}, timeout=ECHO_TIMEOUT, return_when=asyncio.FIRST_COMPLETED
+            )
+            answer.cancel()
+            if not done:
+                return
 
     async def _listen(self, member: Member) -> None:
         async with aclosing(member.session.events()) as events:
@@ -148,6 +157,7 @@ class Conversation:
                 member.settled.set()
             case Closed() | Moved() | Failed() | Refused():
                 member.open.clear()
+                self._note_end(member, event)
             case Received(frame=frame):
                 self._note_answer(member, frame)
                 if frame.get("type") == "message" and not self._counted(member):
@@ -167,10 +177,29 @@ class Conversation:
 
     def _note_answer(self, member: Member, frame: dict[str, Any]) -> None:
         """An echo, or the word that there will be none."""
-        own = member is self._members[0] and (
-            frame.get("type") == "error" or frame.get("from") == member.client_id
-        )
-        if own:
-            self._answers += 1
-            self._refusals += frame.get("type") == "error"
-            self._answered.set()
+        if member is not self._members[0]:
+            return
+        if frame.get("type") == "error":
+            self._deliveries.refused(str(frame.get("code")))
+        elif frame.get("from") == member.client_id:
+            self._deliveries.came_back(frame.get("data"))
+        self._answered.set()
+
+    def _note_end(self, member: Member, event: Closed | Moved | Failed | Refused) -> None:
+        if member is not self._members[0]:
+            return
+        match event:
+            case Closed(code=code, reason=reason):
+                self._deliveries.closed(code, reason)
+            case Moved():
+                self._deliveries.closed(CloseCode.NORMAL, "as the server asked")
+
+
+def undelivered(deliveries: Deliveries) -> str:
+    """What did not come back, and why; empty when everything did."""
+    failures = deliveries.failures()
+    if not failures:
+        return ""
+    why = ", ".join(f"{count} {reason}" for reason, count in failures.items())
+    messages = "message" if deliveries.total == 1 else "messages"
+    return f"{sum(failures.values())} of {deliveries.total} {messages} did not come back: {why}"

@@ -68,7 +68,7 @@ def stress(
     Every message is due to every client. At the end: what was delivered, missed, duplicated and out of
     order, close codes, the time from sending to receiving, and the longest silence. Clients that lose
     their connection come back and resume, so that a run tells what a restart costs. Exit code 1 when
-    anything was missed, duplicated or out of order, or a client did not come back.
+    anything was missed, duplicated, out of order or reached nobody, or a client did not come back.
 
     Several servers that share their messages through a Redis are one to it: the clients are dealt to them
     in turn, and one whose server does not take it tries the next.

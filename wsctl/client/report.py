@@ -65,9 +65,9 @@ class LoadReport:
 
     @property
     def clean(self) -> bool:
-        """Whether every client received everything that was due, once and in order, and is still there:
+        """Whether every client received everything that was sent, once and in order, and is still there:
         of one that did not come back nobody knows what it will miss."""
-        return not (self.missed or self.duplicated or self.out_of_order or self.away)
+        return not (self.missed or self.duplicated or self.out_of_order or self.unconfirmed or self.away)
 
     def as_json(self) -> dict[str, Any]:
         """The object that `--json` prints."""

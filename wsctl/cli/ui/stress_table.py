@@ -10,6 +10,7 @@ from rich.text import Text
 from wsctl.cli.ui.drain_bar import clock
 from wsctl.cli.ui.printable import printable
 from wsctl.client.report import LoadReport
+from wsctl.codes import CloseCode
 
 LAG_WORTH_TELLING = 0.1
 """Seconds that the run's own loop may be late before its latencies are in doubt."""
@@ -90,6 +91,8 @@ def notes(report: LoadReport, rate: float) -> list[str]:
         "refused them.": report.unconfirmed,
         "The server refused messages because a client sent too many: take more --clients or a lower "
         "--rate.": report.errors.get("rate_limited"),
+        "The server closed connections because a message was too big (1009): take a smaller --size, or start "
+        "it with a larger --max-message-size.": report.close_codes.get(CloseCode.MESSAGE_TOO_BIG),
         f"{report.sent} messages were sent, not the {asked} asked for: clients or server could not keep up, "
         "or clients were away.": report.sent < ENOUGH * asked,
         f"This process was up to {_ms(report.lag_s)} late by itself: the latencies include its own "
