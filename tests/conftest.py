@@ -1,6 +1,8 @@
 """What every test can ask for."""
 
+import fcntl
 import os
+import re
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
@@ -15,6 +17,7 @@ from tests.support.browser import NAMES as BROWSERS
 from tests.support.browser import Browser, Page, find_browser, running_browser
 from tests.support.programs import need
 from tests.support.server import ServerProcess
+from tests.support.sizes import FULL, SMALL, Sizes
 from tests.support.store import StoreProcess
 
 settings.register_profile("tests", deadline=None, derandomize="CI" in os.environ)
@@ -25,20 +28,57 @@ StartStore = Callable[..., Any]
 NewPage = Callable[[], Page]
 
 
+ALONE = re.compile(r"_(crowd|alone)\.py|tests/(bench|soak)/")
+"""Files whose tests run after all others, one after the other, with nothing beside them: crowds, the bench,
+and what has a tolerance."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--full", action="store_true", help="crowds of full size: many minutes more")
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Tests of crowds, and the bench, run one after the other, on one worker: they need a core of their own.
+    """Schedule a file at a time, so that its tests can share a server; what runs alone comes last, as one.
 
-    By the names of their files: groups by mark are not seen by pytest-xdist 3.8 on pytest 9.2.
+    By the names of files: pytest-xdist 3.8 does not see groups by mark on pytest 9.2.
     """
-    from xdist.scheduler import LoadScopeScheduling
+    from xdist.scheduler import LoadFileScheduling
 
-    class Scheduling(LoadScopeScheduling):
+    class Scheduling(LoadFileScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            file = nodeid.partition("::")[0]
-            return "crowds" if "crowd" in file or "bench" in file else nodeid
+            return "alone" if ALONE.search(nodeid) else str(super()._split_scope(nodeid))
+
+        def _assign_work_unit(self, node: Any) -> None:
+            if "alone" in self.workqueue:
+                self.workqueue.move_to_end("alone")
+            super()._assign_work_unit(node)
 
     return Scheduling(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Without several workers the order is the same: what runs alone comes last."""
+    items.sort(key=lambda item: bool(ALONE.search(item.nodeid)))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """While a test runs that is to be alone, no other worker runs one.
+
+    A worker may get the last piece of work while another one has not yet finished its own.
+    """
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        return (yield)
+    with open(item.config.rootpath / "pyproject.toml") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX if ALONE.search(item.nodeid) else fcntl.LOCK_SH)
+        return (yield)
+
+
+@pytest.fixture
+def sizes(request: pytest.FixtureRequest) -> Sizes:
+    """How large crowds are: `--full` asks for the large ones."""
+    return FULL if request.config.option.full else SMALL
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""A drain with a thousand clients."""
+"""A drain with a crowd."""
 
 import asyncio
 import time
@@ -10,24 +10,21 @@ from websockets.exceptions import ConnectionClosed
 from tests.conftest import StartServer
 from tests.support.clients import closed, join, receive_type
 from tests.support.server import ServerProcess
+from tests.support.sizes import Sizes
 
 pytestmark = pytest.mark.anyio
 
-CLIENTS = 1000
-DRAIN = 8
-"""Seconds from the signal to the deadline."""
-
 
 async def test_stayers_get_every_broadcast_until_the_deadline_and_then_1012(
-    start_server: StartServer,
+    start_server: StartServer, sizes: Sizes
 ) -> None:
-    server = start_server("--shutdown-timeout", str(DRAIN))
-    crowd = [await join(server.ws_url, f"c{n}", ping_interval=None) for n in range(CLIENTS)]
+    server = start_server("--shutdown-timeout", str(sizes.drain))
+    crowd = [await join(server.ws_url, f"c{n}", ping_interval=None) for n in range(sizes.clients)]
     leavers, stayers = crowd[::2], crowd[1::2]
     server.signal()
     signalled = time.monotonic()
     await asyncio.gather(*(receive_type(client, "shutdown") for client in crowd))
-    published = asyncio.create_task(asyncio.to_thread(_publish, server, signalled + DRAIN - 1))
+    published = asyncio.create_task(asyncio.to_thread(_publish, server, signalled + sizes.drain - 1))
     got = [asyncio.create_task(_messages(client)) for client in stayers]
     await asyncio.gather(*(client.close() for client in leavers))
     assert await published == len(stayers)
@@ -35,7 +32,7 @@ async def test_stayers_get_every_broadcast_until_the_deadline_and_then_1012(
     sent = await asyncio.gather(*got)
     assert {code for code, _ in await asyncio.gather(*(closed(client) for client in stayers))} == {1012}
     assert await asyncio.to_thread(server.wait) == 4
-    assert time.monotonic() - signalled < DRAIN + 2
+    assert time.monotonic() - signalled < sizes.drain + 2
     assert {tuple(seen) for seen in sent} == {tuple(range(len(sent[0])))}
     assert len(sent[0]) > 10
 

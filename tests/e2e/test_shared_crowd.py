@@ -14,15 +14,9 @@ from tests.conftest import StartServer, StartStore
 from tests.support.cluster import Cluster
 from tests.support.publishers import Publishers
 from tests.support.roamers import Roamers
+from tests.support.sizes import Sizes
 from tests.support.store import StoreProcess
 
-SECONDS = 60
-"""How long messages flow at least. Set it higher by hand for more rounds of troubles."""
-
-ROUND, PAUSE = 60, 4
-"""Seconds for all troubles once, and how many of them are quiet before each."""
-
-CLIENTS = 300
 OUTSIDE, INSIDE = 150, 50
 """Messages a second: published from outside, and sent by clients in turn."""
 
@@ -35,9 +29,10 @@ FLAGS = ("--rate", "0", "--history", "50000", "--shutdown-timeout", "3", "--reco
 class Troubles:
     """What happens to three nodes and their store."""
 
-    def __init__(self, cluster: Cluster, store: StoreProcess) -> None:
+    def __init__(self, cluster: Cluster, store: StoreProcess, stopped: float) -> None:
         self._cluster = cluster
         self._store = store
+        self._stopped = stopped
 
     def all(self) -> list[Callable[[], None]]:
         """In the order in which they come, each of which is over when it returns."""
@@ -57,43 +52,42 @@ class Troubles:
 
     def _stop_store(self) -> None:
         self._store.stop_process()
-        time.sleep(5)
+        time.sleep(self._stopped)
         self._store.go_on()
 
 
 @pytest.mark.parametrize("kind", ["valkey"])
-def test_three_hundred_that_resume_miss_nothing_whatever_breaks(
-    start_server: StartServer, start_store: StartStore, kind: str, runtime_dir: Path
+def test_a_crowd_that_resumes_misses_nothing_whatever_breaks(
+    start_server: StartServer, start_store: StartStore, kind: str, runtime_dir: Path, sizes: Sizes
 ) -> None:
     store = start_store(kind=kind)
     cluster = Cluster(start_server, store.url, *FLAGS)
     cluster.grow(3)
-    uvloop.run(_whatever_breaks(cluster, store, runtime_dir))
+    uvloop.run(_whatever_breaks(cluster, store, runtime_dir, sizes))
 
 
-async def _whatever_breaks(cluster: Cluster, store: StoreProcess, folder: Path) -> None:
+async def _whatever_breaks(cluster: Cluster, store: StoreProcess, folder: Path, sizes: Sizes) -> None:
     async with Roamers([node.port for node in cluster.nodes]) as roamers:
-        await roamers.join(CLIENTS)
+        await roamers.join(sizes.resuming)
         publishers, over = (
             Publishers(folder, OUTSIDE, lambda: [n.pid for n in cluster.nodes]),
             asyncio.Event(),
         )
         flowing = [asyncio.create_task(publishers.run(over)), asyncio.create_task(_talk(roamers, over))]
         began = time.monotonic()
-        troubles = Troubles(cluster, store).all()
-        for _ in range(max(1, SECONDS // ROUND)):
-            for trouble in troubles:
-                await asyncio.sleep(PAUSE)
-                await asyncio.to_thread(trouble)
-        await asyncio.sleep(max(0.0, SECONDS - (time.monotonic() - began)))
+        troubles = Troubles(cluster, store, sizes.stopped).all()
+        for trouble in troubles:
+            await asyncio.sleep(sizes.pause)
+            await asyncio.to_thread(trouble)
+        await asyncio.sleep(max(0.0, sizes.flow - (time.monotonic() - began)))
         over.set()
         _, said = await asyncio.gather(*flowing)
         last = await publishers.last()
         await roamers.level(last)
-        _judge(roamers, publishers, said)
+        _judge(roamers, publishers, said, sizes)
 
 
-def _judge(roamers: Roamers, publishers: Publishers, said: int) -> None:
+def _judge(roamers: Roamers, publishers: Publishers, said: int, sizes: Sizes) -> None:
     data = roamers.data()
     assert roamers.faults == []
     assert len(set(data)) == len(data)
@@ -103,7 +97,7 @@ def _judge(roamers: Roamers, publishers: Publishers, said: int) -> None:
     assert {text: there.get(text) for text in publishers.accepted} == publishers.accepted
     never = [text for text, why in publishers.refused.items() if "may still be delivered" not in why]
     assert [text for text in never if text in there] == []
-    assert roamers.resumed >= CLIENTS
+    assert roamers.resumed >= sizes.resuming
     figures = {
         "messages": len(data),
         "accepted": len(publishers.accepted),
@@ -116,7 +110,7 @@ def _judge(roamers: Roamers, publishers: Publishers, said: int) -> None:
         "lag": round(publishers.lag, 3),
     }
     print(figures)
-    assert len(data) > SECONDS * (OUTSIDE + INSIDE) / 2
+    assert len(data) > sizes.flow * (OUTSIDE + INSIDE) / 2
     assert publishers.slowest - publishers.lag < PATIENCE, figures
 
 
@@ -124,7 +118,7 @@ async def _talk(roamers: Roamers, over: asyncio.Event) -> int:
     """The clients send "i0", "i1", ... in turn; returns how many there were."""
     n, due = 0, time.monotonic()
     while not over.is_set():
-        n += roamers.clients[n % CLIENTS].send(f"i{n}")
+        n += roamers.clients[n % len(roamers.clients)].send(f"i{n}")
         due += 1 / INSIDE
         await asyncio.sleep(max(0.0, due - time.monotonic()))
     return n

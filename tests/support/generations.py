@@ -2,16 +2,14 @@
 
 import contextlib
 import http.client
-import json
 import os
 import signal
-import socket
 import threading
 import time
 from pathlib import Path
 from typing import Any
 
-from tests.support.server import DEADLINE, ServerProcess
+from tests.support.server import DEADLINE, ServerProcess, ask, connected
 
 
 class Generations:
@@ -34,16 +32,8 @@ class Generations:
 
     def api(self, method: str, path: str, body: object = None, *, pid: int | None = None) -> tuple[int, Any]:
         """A request to one of them, the newest unless told otherwise."""
-        connection = http.client.HTTPConnection("localhost", timeout=2 * DEADLINE)
-        connection.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        connection.sock.settimeout(2 * DEADLINE)
-        try:
-            connection.sock.connect(str(self.folder / f"{pid or self.pid}.sock"))
-            connection.request(method, path, None if body is None else json.dumps(body).encode())
-            answer = connection.getresponse()
-            return answer.status, json.loads(answer.read())
-        finally:
-            connection.close()
+        connection = connected(self.folder / f"{pid or self.pid}.sock", 2 * DEADLINE)
+        return ask(connection, method, path, body, {})
 
     def status(self, pid: int | None = None) -> dict[str, Any]:
         code, facts = self.api("GET", "/api/status", pid=pid)

@@ -2,7 +2,6 @@
 
 import http.client
 import json
-import os
 import re
 import signal
 import socket
@@ -11,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from tests.support.processes import popen, run
@@ -118,11 +118,8 @@ class ServerProcess:
         headers: Mapping[str, str] | None = None,
     ) -> tuple[int, Any]:
         """A request through the control socket: status and decoded JSON."""
-        connection = http.client.HTTPConnection("localhost", timeout=deadline)
-        connection.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        connection.sock.settimeout(deadline)
-        connection.sock.connect(os.path.join(self.environ["WSCTL_RUNTIME_DIR"], f"{self.pid}.sock"))
-        return ask(connection, method, path, body, headers or {})
+        control = Path(self.environ["WSCTL_RUNTIME_DIR"]) / f"{self.pid}.sock"
+        return ask(connected(control, deadline), method, path, body, headers or {})
 
     def http(
         self, method: str, path: str, body: object = None, headers: Mapping[str, str] | None = None
@@ -143,6 +140,19 @@ class ServerProcess:
             with self._news:
                 self.lines.append(line.rstrip("\n"))
                 self._news.notify_all()
+
+
+def connected(control: Path, deadline: float = DEADLINE) -> http.client.HTTPConnection:
+    """A connection to a control socket. Raises `OSError` where none is listened on."""
+    connection = http.client.HTTPConnection("localhost", timeout=deadline)
+    connection.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    connection.sock.settimeout(deadline)
+    try:
+        connection.sock.connect(str(control))
+    except OSError:
+        connection.close()
+        raise
+    return connection
 
 
 def ask(

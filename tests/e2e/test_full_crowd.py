@@ -1,0 +1,63 @@
+"""What `--full` asks for: each crowd of full size is still collected, and starts."""
+
+import http.client
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.support.server import DEADLINE, ask, connected
+from tests.support.sizes import FULL, SMALL
+
+ROOT = Path(__file__).parent.parent.parent
+
+CROWDS = {
+    "test_crowd.py": SMALL.clients,
+    "test_pace_crowd.py": SMALL.clients,
+    "test_handover_crowd.py": SMALL.clients,
+    "test_shared_crowd.py": SMALL.resuming // 3,
+}
+"""The files, and how many clients of one server a small crowd has at most."""
+
+
+def test_the_full_sizes_are_the_larger_ones() -> None:
+    assert all(getattr(FULL, name) > getattr(SMALL, name) for name in FULL.__dataclass_fields__)
+
+
+@pytest.mark.parametrize("file", CROWDS)
+def test_a_crowd_of_full_size_starts(file: str) -> None:
+    with tempfile.TemporaryDirectory(prefix="fu") as folder:
+        environ = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST")}
+        process = subprocess.Popen(
+            [sys.executable, "-m", "pytest", "-x", "--full", "-p", "no:xdist", Path("tests", "e2e", file)],
+            cwd=ROOT,
+            env=environ | {"TMPDIR": folder},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        try:
+            until = time.monotonic() + 2 * DEADLINE
+            while _clients(Path(folder)) <= CROWDS[file]:
+                assert process.poll() is None, process.communicate()[0]
+                assert time.monotonic() < until
+                time.sleep(0.05)
+        finally:
+            process.send_signal(signal.SIGINT)
+            process.communicate(timeout=2 * DEADLINE)
+
+
+def _clients(folder: Path) -> int:
+    """How many clients the busiest server below a folder has."""
+    found = [0]
+    for path in folder.glob("ws*/*.sock"):
+        try:
+            found.append(ask(connected(path), "GET", "/api/status", None, {})[1]["connections"])
+        except (OSError, http.client.HTTPException):  # it begins, or ends
+            continue
+    return max(found)

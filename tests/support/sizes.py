@@ -1,0 +1,61 @@
+"""How large the crowds of tests are, in one place."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """The numbers that a crowd's test takes. Behaviour is the same at both sizes; costs show at the full one.
+
+    Attributes:
+        clients: connected at a time, of which a test needs many.
+        resuming: connected at a time to several servers, that come back again and again.
+        idle: connections that move in one handover and do nothing else.
+        upgrades: handovers in a row.
+        drain: seconds from the signal to the deadline of a drain under load.
+        window: seconds over which clients are asked to leave.
+        flow: seconds that messages flow at least while everything breaks in turn.
+        pause: of these, how many are quiet before each trouble.
+        stopped: seconds that a store is stopped for.
+        stressed: clients of a stress run.
+    """
+
+    clients: int
+    resuming: int
+    idle: int
+    upgrades: int
+    drain: int
+    window: int
+    flow: int
+    pause: float
+    stopped: float
+    stressed: int
+
+
+SMALL = Sizes(
+    clients=200,
+    resuming=60,
+    idle=1_000,
+    upgrades=4,
+    drain=3,
+    window=4,
+    flow=10,
+    pause=0.5,
+    stopped=3,
+    stressed=50,
+)
+"""On each change."""
+
+FULL = Sizes(
+    clients=1_000,
+    resuming=300,
+    idle=10_000,
+    upgrades=20,
+    drain=8,
+    window=10,
+    flow=60,
+    pause=4,
+    stopped=5,
+    stressed=200,
+)
+"""With `--full`."""
