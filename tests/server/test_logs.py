@@ -3,6 +3,7 @@
 import io
 import json
 import logging
+import os
 import re
 import sys
 import unicodedata
@@ -201,3 +202,18 @@ def test_secrets_are_kept_however_often_that_is_asked_for() -> None:
     keep_secrets()
     keep_secrets()
     assert len([f for f in logging.getLogger("uvicorn.access").filters if isinstance(f, KeepSecrets)]) == 1
+
+
+def test_a_log_whose_reader_is_gone_fails_nothing_and_writes_nowhere(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    read, write = os.pipe()
+    with open(write, "w") as stream:
+        handler = to_stream(stream, "text", colour=False)
+        os.close(read)
+        for _ in range(3):
+            handler.handle(logging.makeLogRecord({"msg": "nobody reads this"}))
+        stream.write("nor this")
+        stream.flush()
+        assert os.fstat(write).st_rdev == os.stat(os.devnull).st_rdev
+    assert capfd.readouterr().err == ""

@@ -61,11 +61,17 @@ class Terminal:
             pass
         return self.process.wait(max(0.1, until - time.monotonic()))
 
+    def hang_up(self) -> None:
+        """Close the window: who still has the terminal has none any more."""
+        os.close(self._master)
+        self._master = -1
+
     def close(self) -> None:
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait()
-        os.close(self._master)
+        if self._master >= 0:
+            os.close(self._master)
 
     def _read(self, patience: float) -> bool:
         """Take in what was written; false when the program is gone or the time is up."""

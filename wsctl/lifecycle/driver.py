@@ -54,7 +54,7 @@ class DrainDriver:
         return self._life.progress(self._clock(), self.counts(LONGEST))
 
     def signal(self, signum: int) -> None:
-        """A SIGTERM or SIGINT arrived."""
+        """A SIGTERM, SIGINT or SIGHUP arrived."""
         self._carry_out(self._life.signal(signum, self._clock(), self.counts()))
         self._poke.set()
 

@@ -3,7 +3,7 @@
 Facts come in as arguments (the time, who is left, which signal), decisions go out as actions and
 as `DrainProgress`. The bar, the log, `status` and `/health` all read that one record.
 
-    first SIGTERM/SIGINT or a request -> lameduck for the delay, if there is one: not ready, else as before
+    first signal to end, or a request -> lameduck for the delay, if there is one: not ready, else as before
     the delay is over, and its turn   -> draining: new clients are turned away, messages flow
     nobody left                       -> stopped
     deadline, or SIGINT again         -> closing: a close frame to all, then abort, then stopped
@@ -79,7 +79,7 @@ class GracefulShutdownManager:
         self._life.move(Phase.SERVING)
 
     def signal(self, signum: int, now: float, counts: Counts) -> list[Step]:
-        """A SIGTERM or SIGINT. The first begins a drain; SIGINT again, a second later, forces.
+        """A SIGTERM, SIGINT or SIGHUP. The first begins a drain; SIGINT again, a second later, forces.
 
         During a handover the first is remembered: the drain begins when the handover has ended.
         """

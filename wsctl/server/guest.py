@@ -37,6 +37,7 @@ LOOKS = 10
 """Seconds for which the host's sockets are looked for: it opens them as soon as the application is there."""
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+"""What a host handles. SIGHUP is taken too where it would kill."""
 
 log = logging.getLogger("wsctl.server")
 
@@ -130,7 +131,8 @@ class _Signals:
         try:
             found = {signum: signal.getsignal(signum) for signum in SIGNALS}
             self._theirs = {signum: theirs for signum, theirs in found.items() if callable(theirs)}
-            for signum in self._theirs:
+            taken = [*self._theirs, *([signal.SIGHUP] if self._hangup_kills() else [])]
+            for signum in taken:
                 signal.signal(signum, self._arrived)
         except ValueError:  # not the main thread: the host owns no signals either
             self._theirs = {}
@@ -141,6 +143,9 @@ class _Signals:
             self._watch.cancel()
         for signum, theirs in self._theirs.items():
             signal.signal(signum, theirs)
+
+    def _hangup_kills(self) -> bool:
+        return bool(self._theirs) and signal.getsignal(signal.SIGHUP) is signal.SIG_DFL
 
     def _arrived(self, signum: int, frame: FrameType | None) -> None:
         self._first = self._first or signum
@@ -153,7 +158,7 @@ class _Signals:
         if not self._theirs:
             os.kill(os.getpid(), signal.SIGTERM)
             return
-        first = self._first or signal.SIGTERM
+        first = self._first if self._first in self._theirs else signal.SIGTERM
         self._theirs[first](first, None)
         await asyncio.sleep(PATIENCE)  # cancelled when the host ends before
         if signal.SIGINT in self._theirs:

@@ -1,11 +1,15 @@
 """The log's look: one line an event, its facts as fields."""
 
+import contextlib
+import errno
 import json
 import logging
+import os
 import re
 import time
+from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Any, TextIO
+from typing import IO, Any, TextIO
 
 from wsctl.settings import LogFormat
 
@@ -143,8 +147,51 @@ def configure(handler: logging.Handler, level: str, *, access: bool) -> None:
         logging.getLogger("uvicorn.access").handlers = []
 
 
+_NOBODY_READS = frozenset({errno.EIO, errno.EPIPE})
+"""What a write says to a terminal that is gone, and to a pipe whose reader is."""
+
+
+@contextlib.contextmanager
+def outliving_reader(stream: IO[str]) -> Iterator[None]:
+    """Write to a stream whose reader may go while the server drains: from then on all that leads to the same
+    place leads to nowhere, and nothing fails any more, the exit code neither."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _NOBODY_READS:
+            raise
+        _lead_nowhere(stream.fileno())
+
+
+def _lead_nowhere(fd: int) -> None:
+    null = os.open(os.devnull, os.O_RDWR)
+    gone = [each for each in (0, 1, 2) if _is_same(each, fd)]
+    for each in {fd, *gone}:
+        os.dup2(null, each)
+    os.close(null)
+
+
+def _is_same(one: int, other: int) -> bool:
+    try:
+        return os.path.sameopenfile(one, other)
+    except OSError:  # it is closed
+        return False
+
+
+class LineHandler(logging.StreamHandler[TextIO]):
+    """Writes lines to a stream for as long as somebody reads it."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            with outliving_reader(self.stream):
+                self.stream.write(self.format(record) + self.terminator)
+                self.flush()
+        except Exception:
+            self.handleError(record)
+
+
 def to_stream(stream: TextIO, style: LogFormat, *, colour: bool) -> logging.Handler:
     """A handler that writes lines to a stream."""
-    handler = logging.StreamHandler(stream)
+    handler = LineHandler(stream)
     handler.setFormatter(formatter(style, terminal=stream.isatty(), colour=colour))
     return handler

@@ -31,6 +31,7 @@ from wsctl.lifecycle.handover import VARIABLE, HandoverState
 from wsctl.lifecycle.notify import Notifier
 from wsctl.lifecycle.program import this_program
 from wsctl.lifecycle.runtime import announced
+from wsctl.lifecycle.signals import ending
 from wsctl.server.app import create_app
 from wsctl.server.checks.advance import warn_of_start
 from wsctl.server.control import own_control_socket, own_record
@@ -206,7 +207,7 @@ class Runner(uvicorn.Server):
 
     def _take_signals(self) -> None:
         loop = asyncio.get_running_loop()
-        for signum in (signal.SIGINT, signal.SIGTERM):
+        for signum in ending():
             loop.add_signal_handler(signum, self._node.driver.signal, signum)
         loop.add_signal_handler(signal.SIGUSR1, self._log_status)
         loop.add_signal_handler(signal.SIGUSR2, self._hand_over)

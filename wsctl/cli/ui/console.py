@@ -54,6 +54,6 @@ def _look() -> Look:
 
 def worker_log(settings: Settings, *, terminal: bool, colour: bool) -> None:
     """The log of a worker: on stderr, which may lead to its parent's terminal."""
-    handler = logging.StreamHandler(sys.stderr)
+    handler = logs.LineHandler(sys.stderr)
     handler.setFormatter(logs.formatter(settings.log_format, terminal=terminal, colour=colour))
     logs.configure(handler, settings.log_level, access=settings.access_log)

@@ -13,6 +13,7 @@ from rich.text import Text
 from wsctl.cli.ui.printable import printable
 from wsctl.codes import ExitCode
 from wsctl.lifecycle.progress import DrainProgress, Stay
+from wsctl.server.logs import outliving_reader
 
 REFRESH = 0.25
 """Seconds between two pictures of the bar."""
@@ -43,7 +44,8 @@ class ConsoleHandler(logging.Handler):
 
     def line(self, text: str) -> None:
         """Print a line, whose colours stay."""
-        self._console.print(Text.from_ansi(text), soft_wrap=True)
+        with outliving_reader(self._console.file):
+            self._console.print(Text.from_ansi(text), soft_wrap=True)
 
 
 class DrainBar:
@@ -57,18 +59,21 @@ class DrainBar:
 
     def began(self, progress: DrainProgress) -> None:
         self.stop()
-        self._live = Live(
+        live = Live(
             self._picture(progress),
             console=self._console,
             auto_refresh=False,
             transient=True,
             redirect_stdout=False,
         )
-        self._live.start(refresh=True)
+        with outliving_reader(self._console.file):
+            live.start(refresh=True)
+            self._live = live
 
     def progressed(self, progress: DrainProgress) -> None:
         if self._live:
-            self._live.update(self._picture(progress), refresh=True)
+            with outliving_reader(self._console.file):
+                self._live.update(self._picture(progress), refresh=True)
 
     def cancelled(self) -> None:
         self.stop()
@@ -79,7 +84,8 @@ class DrainBar:
     def stop(self) -> None:
         """Take the bar away."""
         if self._live:
-            self._live.stop()
+            with outliving_reader(self._console.file):
+                self._live.stop()
             self._live = None
 
     def _picture(self, progress: DrainProgress) -> Table | Group:

@@ -22,6 +22,7 @@ from wsctl.lifecycle.notify import Notifier
 from wsctl.lifecycle.observers import DrainObserver
 from wsctl.lifecycle.phases import Phase
 from wsctl.lifecycle.runtime import announced
+from wsctl.lifecycle.signals import ending
 from wsctl.lifecycle.workers import Reply
 from wsctl.server.checks.advance import warn_of_start
 from wsctl.server.control import own_control_socket, own_record
@@ -141,7 +142,7 @@ class Parent:
 
     def _take_signals(self) -> None:
         loop = asyncio.get_running_loop()
-        for signum in (signal.SIGINT, signal.SIGTERM):
+        for signum in ending():
             loop.add_signal_handler(signum, self._signal, signum)
         loop.add_signal_handler(signal.SIGCHLD, self._team.reap)
         loop.add_signal_handler(signal.SIGUSR1, self._log_status)
