@@ -94,6 +94,8 @@ def test_what_sentinels_and_certificates_want_is_in_the_options() -> None:
         ("unix://run/x", "three slashes"),
         ("unix:/run/x", "write redis://HOST:PORT/DB"),
         ("redis://me:p/ss@h", "%2F"),
+        ("redis://h\n/0", "control character"),
+        ("redis://h\u202e/0", "control character"),
     ],
 )
 def test_what_is_not_understood_is_refused_and_told(url: str, why: str) -> None:

@@ -24,6 +24,7 @@ from wsctl.settings import (
     key_prefix,
     origins,
     port_number,
+    proxies,
     rate,
     read_token,
     redis_url,
@@ -31,7 +32,7 @@ from wsctl.settings import (
     variable,
 )
 
-PARSERS = (duration, size, rate, count, port_number, boolean, choice("a", "b"), origins)
+PARSERS = (duration, size, rate, count, port_number, boolean, choice("a", "b"), origins, proxies)
 
 
 @pytest.mark.parametrize(
@@ -92,6 +93,10 @@ def test_rates(text: str, wanted: Rate) -> None:
         (port_number, "65536"),
         (port_number, "http"),
         (boolean, "maybe"),
+        (proxies, "10.0.0.300"),
+        (proxies, "10.0.0.1/8"),
+        (proxies, "nginx"),
+        (proxies, "*, 10.0.0.1"),
         (origins, "example.org"),
         (origins, "null"),
         (origins, "https://example.org/path"),
@@ -132,6 +137,11 @@ def test_switches(on: bool) -> None:
 
 def test_origins_are_compared_in_lower_case_without_a_slash() -> None:
     assert origins("https://Example.org/, http://b:8080 *") == ("https://example.org", "http://b:8080", "*")
+
+
+def test_proxies_are_addresses_and_networks() -> None:
+    assert proxies(" 10.0.0.1, ::1 10.0.0.0/8") == "10.0.0.1,::1,10.0.0.0/8"
+    assert (proxies("*"), proxies("")) == ("*", "")
 
 
 def test_the_defaults_are_the_promised_ones() -> None:
@@ -176,6 +186,7 @@ def test_every_flag_has_help_and_a_variable_that_is_read() -> None:
         "allow_origin": "*",
         "log_level": "debug",
         "auth": "none",
+        "forwarded_allow_ips": "10.0.0.1",
         "jwt_algorithm": "rs256",
         "log_format": "json",
         "redis": "rediss://example.org/1",

@@ -88,6 +88,8 @@ def without_secrets(url: str) -> str:
 
 
 def _split(text: str) -> SplitResult:
+    if not text.isprintable():  # urlsplit leaves some of these characters out
+        raise ValueError("not a Redis URL: it has a control character, or another one that is not to be seen")
     try:
         parts = urlsplit(text)
     except ValueError:  # says only what is wrong with brackets

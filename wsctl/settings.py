@@ -8,6 +8,7 @@ documentation are made from the same table. The variable of `shutdown_timeout` i
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
+from ipaddress import ip_network
 from math import isfinite
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -123,6 +124,24 @@ def _origin(word: str) -> str:
     return word.rstrip("/").lower()
 
 
+EVERY_PROXY = "*"
+"""Says that whoever connects is a proxy: for servers that nobody else reaches."""
+
+
+def proxies(text: str) -> str:
+    """Addresses and networks, or `*`, separated by commas or spaces; nothing is nobody."""
+    words = [word for word in re.split(r"[,\s]+", text.strip()) if word]
+    if EVERY_PROXY in words and len(words) > 1:
+        raise ValueError(f"{text!r}: * is everybody, leave out the others")
+    for word in words:
+        try:
+            _ = word == EVERY_PROXY or ip_network(word)
+        except ValueError:
+            hint = "write 10.0.0.1, 10.0.0.0/8, or * for all"
+            raise ValueError(f"{word!r} is no address and no network; {hint}") from None
+    return ",".join(words)
+
+
 def redis_url(text: str) -> str:
     """A Redis URL that `redis_url.parse` understands, as it was given."""
     parse_redis(text)
@@ -232,7 +251,7 @@ class Settings:
     ssl_keyfile: str | None = _setting(None, str, "FILE", "Private key, PEM.")
     proxy_headers: bool = _setting(True, boolean, "", "Believe X-Forwarded-* from trusted proxies.")
     forwarded_allow_ips: str | None = _setting(
-        None, str, "ADDRESSES", "Proxies to believe; loopback unless given."
+        None, proxies, "ADDRESSES", "Proxies to believe; loopback unless given."
     )
     root_path: str = _setting("", str, "PREFIX", "Path under which a proxy serves this server.")
     log_level: LogLevel = _setting(

@@ -1,7 +1,9 @@
 """`wsctl generate`, as it is typed."""
 
 import shlex
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,7 +12,8 @@ from wsctl.cli.app import run
 from wsctl.cli.generate import KINDS, in_home, this_program
 from wsctl.cli.recipes import RECIPES, made
 from wsctl.cli.recipes.place import Place
-from wsctl.settings import Settings
+from wsctl.errors import UsageError
+from wsctl.settings import FLAGS, Settings
 
 DEPLOYMENTS = ("systemd", "systemd-socket", "systemd-template", "nginx", "docker", "compose", "k8s")
 
@@ -61,6 +64,9 @@ def test_it_is_written_to_a_file_but_not_over_one(environ: dict[str, str], tmp_p
         (("systemd", "--port", "0"), 2, "--port 0"),
         (("systemd", "--upstream", "a:1"), 2, "it is for nginx"),
         (("nginx", "--upstream", "a b"), 2, "HOST:PORT"),
+        (("nginx", "--upstream", "unix:/x;\nlisten 1"), 2, "--upstream"),
+        (("nginx", "--host", "a\nb"), 2, "--host"),
+        (("docker", "--forwarded-allow-ips", "a\nb"), 2, "no network"),
         (("k8s", "--program", "/x"), 2, "it is for systemd"),
         (("k8s", "--root-path", "/a\nb"), 2, "--root-path"),
         (("docker", "--root-path", "\udcff"), 2, "--root-path"),
@@ -75,6 +81,29 @@ def test_what_cannot_be_is_told_in_one_line(
     assert out == ""
     assert why in err
     assert len(err.splitlines()) == 1
+
+
+@pytest.mark.parametrize("kind", DEPLOYMENTS)
+@pytest.mark.parametrize("character", ["\n", "\r", "\0", "\x1b", "\x85", "\u2028"])
+def test_no_value_begins_a_line_of_its_own(kind: str, character: str) -> None:
+    evil = f"/a{character}Evil=1"
+    texts = [field.name for field in FLAGS if field.type in (str, str | None)]
+    assert len(texts) > 8
+    for name in texts:
+        meant = replace(Settings(), **_needed(name), **{name: evil})
+        with pytest.raises(UsageError, match="no file of settings") as told:
+            made(kind, meant, Place("x", "/x"))
+        assert len(str(told.value).splitlines()) == 1
+    for place in ({"program": evil}, {"upstreams": (evil,)}, {"made_by": evil}):
+        with pytest.raises(UsageError, match="no file of settings"):
+            Place(**{"made_by": "x", "program": "/x", **place})  # type: ignore[arg-type]
+
+
+def _needed(name: str) -> dict[str, Any]:
+    """What must be set with a setting."""
+    if name.startswith("jwt_"):
+        return {"auth": "jwt"} | ({} if name == "jwt_key" else {"jwt_key": "/k"})
+    return {"ssl_certfile": "/c"} if name == "ssl_keyfile" else {}
 
 
 @pytest.mark.parametrize("kind", DEPLOYMENTS)

@@ -55,6 +55,28 @@ def _get(nginx: NginxProcess, path: str) -> int:
     return ask(connection, "GET", path, None, {})[0]
 
 
+def test_no_client_behind_nginx_chooses_its_address(
+    start_server: StartServer, start_nginx: StartNginx
+) -> None:
+    """As in the file for Compose: the server believes whoever connects."""
+    server = start_server("--forwarded-allow-ips", "*", "--access-log")
+    nginx = start_nginx(*_upstreams(server))
+
+    async def client() -> object:
+        said = {"X-Forwarded-For": "6.6.6.6"}
+        url = f"ws://127.0.0.1:{nginx.port}/ws/bob"
+        async with connect(url, proxy=None, additional_headers=said) as bob:
+            await receive(bob)
+            (facts,) = server.status()["clients"]
+            return facts["address"]
+
+    assert asyncio.run(client()) == "127.0.0.1"
+    connection = http.client.HTTPConnection("127.0.0.1", nginx.port, timeout=DEADLINE)
+    assert ask(connection, "GET", "/health/ready", None, {"X-Forwarded-For": "6.6.6.6"})[0] == 200
+    server.wait_for_line("GET /health/ready")
+    assert not [line for line in server.lines if "6.6.6.6" in line]
+
+
 def test_each_server_in_turn_is_drained_and_nobody_behind_nginx_misses_anything(
     start_server: StartServer, start_store: StartStore, start_nginx: StartNginx, runtime_dir: Path
 ) -> None:

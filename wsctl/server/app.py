@@ -4,11 +4,13 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import quote
 
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, RedirectResponse, Response
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from wsctl import __version__
 from wsctl.server.answers import allow, error_body
@@ -34,6 +36,7 @@ def create_app(node: Node, lifespan: Lifespan | None = None, first: APIRouter | 
         root_path=node.settings.root_path,
         lifespan=lifespan or (lambda _: node.running()),
         redoc_url=None,
+        redirect_slashes=False,  # it would lead to whatever Host the request names
     )
     app.state.node = node
     app.add_middleware(EveryRoute)
@@ -57,12 +60,25 @@ async def upgrade_required(client_id: str) -> JSONResponse:
     return JSONResponse(error_body("upgrade_required", text), HTTPStatus.UPGRADE_REQUIRED, headers)
 
 
-async def _http_error(request: Request, error: Any) -> JSONResponse:
+async def _http_error(request: Request, error: Any) -> Response:
+    if error.status_code == HTTPStatus.NOT_FOUND and (place := _without_slash(request)):
+        return RedirectResponse(place)
     code = getattr(error, "code", HTTPStatus(error.status_code).phrase.lower().replace(" ", "_"))
     headers = error.headers
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
         headers = {"allow": allow(methods_of(request.app.routes, request.scope))}
     return JSONResponse(error_body(code, str(error.detail)), error.status_code, headers)
+
+
+def _without_slash(request: Request) -> str | None:
+    """Where the same path without the slash at its end is, beside this one; None where nothing is there."""
+    path: str = request.scope["path"]
+    shorter = path.removesuffix("/")
+    scope = {**request.scope, "path": shorter}
+    if shorter == path or all(route.matches(scope)[0] is Match.NONE for route in request.app.routes):
+        return None
+    query = request.scope["query_string"].decode("latin-1")
+    return f"../{quote(shorter.rpartition('/')[2])}{f'?{query}' if query else ''}"
 
 
 async def _bad_request(request: Request, error: Any) -> JSONResponse:

@@ -14,6 +14,7 @@ from wsctl.server.admission import NOWHERE, Admitted, Handshake, Refused
 from wsctl.server.answers import error_body
 from wsctl.server.credentials.carriage import chosen
 from wsctl.server.node import Node
+from wsctl.server.proxy import written
 from wsctl.server.turnaway import REASON
 
 
@@ -64,7 +65,8 @@ def _joined(websocket: WebSocket, name: str) -> str | None:
 
 
 def _host(websocket: WebSocket) -> str:
-    return websocket.client.host if websocket.client else ""
+    """The client's address, empty where the host has taken a text for it that is none."""
+    return (written(websocket.client.host) or "") if websocket.client else ""
 
 
 class AsgiConnection(Connection):
@@ -73,7 +75,7 @@ class AsgiConnection(Connection):
     __slots__ = ("_closed", "_granted", "_node", "_outbox", "_progress", "_sender", "_wake", "_websocket")
 
     def __init__(self, node: Node, websocket: WebSocket, client_id: str) -> None:
-        host, port = (websocket.client.host, websocket.client.port) if websocket.client else ("", 0)
+        host, port = _host(websocket), websocket.client.port if websocket.client else 0
         super().__init__(client_id, f"{host}:{port}" if port else host, node.clock())
         self._node = node
         self._websocket = websocket

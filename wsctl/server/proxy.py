@@ -1,42 +1,144 @@
 """Who the client is when a proxy stands in front."""
 
 import asyncio
-import contextlib
 from collections.abc import Mapping
+from functools import lru_cache
+from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Any
 
-from uvicorn.config import Config
-from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
+from wsctl.settings import EVERY_PROXY, Settings
+
+LOOPBACK = "127.0.0.1,::1"
+"""The proxies that are believed unless others are named: those of this machine."""
+
+MOST_HOPS = 32
+"""Entries of `X-Forwarded-For` that are read from its end, the newest first: nobody has so many proxies."""
+
+LONGEST = 64
+"""Characters of an entry: an address of version 6 in brackets with its port has 47."""
+
+KNOWN = 4096
+"""Addresses of which is remembered whether they are a proxy's: uvicorn remembers as many."""
+
+Address = tuple[str, int]
+"""Host and port; an empty host on a Unix socket, port 0 when it is not known."""
+
+
+def peer(transport: asyncio.BaseTransport) -> tuple[str, int]:
+    """Host and port of the other side; an empty host on a Unix socket, or when it has gone."""
+    name = transport.get_extra_info("peername")
+    return name[:2] if isinstance(name, tuple) else ("", 0)
+
+
+def written(host: str) -> str | None:
+    """An address in its one form, in which logs and limits have it; None for what is none.
+
+    Of version 6 as RFC 5952 has it, without a zone; one that only wraps an address of version 4 is that.
+    """
+    if len(host) > LONGEST:
+        return None
+    try:
+        found = ip_address(host.partition("%")[0])
+    except ValueError:
+        return None
+    inner = found.ipv4_mapped if isinstance(found, IPv6Address) else None
+    return str(inner or found)
 
 
 class Forwarded:
-    """uvicorn's rules for `X-Forwarded-For`, for connections that no ASGI application sees."""
+    """Whom to believe, and what they say: the newest entry of `X-Forwarded-For` that none of the proxies is.
 
-    def __init__(self, config: Config) -> None:
-        self._middleware = (
-            ProxyHeadersMiddleware(_nothing, config.forwarded_allow_ips) if config.proxy_headers else None
-        )
+    `trusted` are addresses and networks of proxies, separated by commas, or `*` for whoever connects; None:
+    nobody.
+    """
 
-    def client(self, transport: asyncio.BaseTransport, headers: Mapping[str, str]) -> tuple[str, int]:
-        """Host and port of the client; an empty host on a Unix socket, port 0 when not known."""
-        peer = transport.get_extra_info("peername")
-        host, port = peer[:2] if isinstance(peer, tuple) else ("", 0)
-        chain = headers.get("x-forwarded-for")
-        if chain is None or self._middleware is None:
-            return host, port
-        names = [(b"x-forwarded-for", chain.encode("latin-1"))]
-        scope: dict[str, Any] = {"type": "websocket", "client": (host, port), "headers": names}
-        # The middleware awaits nothing but its application, which ends at once.
-        call = self._middleware(scope, _never, _never)  # type: ignore[arg-type]
-        with contextlib.suppress(StopIteration):
-            call.send(None)
-        host, port = scope["client"]
-        return host, port
+    def __init__(self, trusted: str | None) -> None:
+        words = [word.strip() for word in (trusted or "").split(",")]
+        self._everybody = EVERY_PROXY in words
+        self._networks = [ip_network(word) for word in words if word and word != EVERY_PROXY]
+        self._known = lru_cache(KNOWN)(self._look_up)
+
+    def client(self, transport: asyncio.BaseTransport, headers: Mapping[str, str]) -> Address:
+        """The client of a connection that no ASGI application sees."""
+        return self.behind(peer(transport), headers.get("x-forwarded-for"))
+
+    def behind(self, at: Address, chain: str | None) -> Address:
+        """The client, where `at` is who connected and `chain` the header, if there is one."""
+        if ":" in at[0]:  # the kernel has written all others so
+            at = (written(at[0]) or at[0], at[1])
+        if chain is None or not self.trusts(at[0]):
+            return at
+        if self._everybody:
+            return _entry(chain.partition(",")[0]) or at
+        for text in reversed(chain.rsplit(",", MOST_HOPS)[-MOST_HOPS:]):
+            found = _entry(text)
+            if found is None:
+                return at  # what a proxy has added is no address: as far as is known, it is the client
+            at = found
+            if not self.trusts(at[0]):
+                break
+        return at
+
+    def trusts(self, host: str) -> bool:
+        """Whether this is one of the proxies; nobody is on a Unix socket, but for `*`."""
+        return self._everybody or (host != "" and self._known(host))
+
+    def _look_up(self, host: str) -> bool:
+        try:
+            address = ip_address(host)
+        except ValueError:
+            return False
+        return any(address in network for network in self._networks)
 
 
-async def _nothing(scope: Any, receive: Any, send: Any) -> None:
-    return None
+def forwarded(settings: Settings) -> Forwarded:
+    """The rules of these settings."""
+    if not settings.proxy_headers:
+        return Forwarded(None)
+    return Forwarded(LOOPBACK if settings.forwarded_allow_ips is None else settings.forwarded_allow_ips)
 
 
-async def _never(*_: Any) -> Any:
-    raise RuntimeError("nothing is sent or received here")
+def _entry(text: str) -> Address | None:
+    """`1.2.3.4`, `1.2.3.4:5`, `::1`, `[::1]` or `[::1]:5`; None for anything else."""
+    text = text.strip()
+    if len(text) > LONGEST or "%" in text:
+        return None
+    host, port = text, ""
+    if text.startswith("["):
+        host, _, port = text[1:].partition("]")
+        port = port.removeprefix(":")
+    elif text.count(":") == 1:
+        host, _, port = text.partition(":")
+    found = written(host)
+    number = int(port) if port.isascii() and port.isdecimal() and len(port) < 6 else 0
+    return (found, number) if found else None
+
+
+class Believing:
+    """An ASGI application behind proxies: its `client` and `scheme` are those that they tell."""
+
+    def __init__(self, app: Any, forwarded: Forwarded) -> None:
+        self._app = app
+        self._forwarded = forwarded
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "lifespan":
+            self._believe(scope)
+        await self._app(scope, receive, send)
+
+    def _believe(self, scope: Any) -> None:
+        at = tuple(scope.get("client") or ("", 0))
+        named = dict[bytes, list[bytes]]()
+        for name, value in scope["headers"]:
+            named.setdefault(name, []).append(value)
+        chain, scheme = named.get(b"x-forwarded-for"), named.get(b"x-forwarded-proto")
+        if scheme and self._forwarded.trusts(written(at[0]) or ""):
+            _tell_scheme(scope, scheme[-1].decode("latin-1").strip())
+        if scope.get("client") or chain:
+            text = b",".join(chain).decode("latin-1") if chain else None
+            scope["client"] = self._forwarded.behind(at, text)
+
+
+def _tell_scheme(scope: Any, scheme: str) -> None:
+    if scheme in {"http", "https", "ws", "wss"}:
+        scope["scheme"] = scheme.replace("http", "ws") if scope["type"] == "websocket" else scheme

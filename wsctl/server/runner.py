@@ -45,15 +45,12 @@ from wsctl.server.handover.successor import Successor
 from wsctl.server.islands import islands, own_moments
 from wsctl.server.listening import Listening
 from wsctl.server.node import Node
-from wsctl.server.proxy import Forwarded
+from wsctl.server.proxy import Believing, forwarded
 from wsctl.server.sockets import PASSED_SOCKETS, address, listeners
 from wsctl.server.workers.line import Line
 from wsctl.server.workers.membership import Membership
 from wsctl.server.workers.relay import OwnApi, relays
 from wsctl.settings import Settings
-
-LOOPBACK = "127.0.0.1,::1"
-"""The proxies that are believed unless others are named: uvicorn's default, too."""
 
 LAST_ANSWERS = 0.1
 """Seconds that HTTP requests under way have to be answered when everything else has ended."""
@@ -89,7 +86,7 @@ class Runner(uvicorn.Server):
         super().__init__(config)
         self._node = node
         self._around = around
-        self._entrance = Entrance(node, Forwarded(config), config.root_path)
+        self._entrance = Entrance(node, forwarded(node.settings), config.root_path)
         self._sockets: Listening
         self._handover: Predecessor
         self._successor: Successor | None = None
@@ -361,15 +358,13 @@ def _public(
 
 def _config(settings: Settings, app: FastAPI) -> uvicorn.Config:
     config = uvicorn.Config(
-        app,
+        Believing(app, forwarded(settings)),
         http="h11",
         ws="websockets-sansio",  # never used: HttpProtocol takes every upgrade
         backlog=settings.backlog,
         log_config=None,
         access_log=settings.access_log,
-        proxy_headers=settings.proxy_headers,
-        # Never none, for which uvicorn takes a variable of its own.
-        forwarded_allow_ips=settings.forwarded_allow_ips or LOOPBACK,
+        proxy_headers=False,  # `Believing` does that: uvicorn takes whatever text an address is said to be
         ssl_certfile=settings.ssl_certfile,
         ssl_keyfile=settings.ssl_keyfile,
         root_path=settings.root_path,

@@ -6,7 +6,8 @@ from typing import NamedTuple
 from wsctl.cli.recipes import alerts, clients, compose, containers, grafana, k8s, nginx, systemd
 from wsctl.cli.recipes.blanks import filled, template
 from wsctl.cli.recipes.place import Place
-from wsctl.settings import Settings
+from wsctl.cli.recipes.quoting import check_writable
+from wsctl.settings import FLAGS, Settings, flag
 
 
 class Recipe(NamedTuple):
@@ -49,5 +50,15 @@ def made(kind: str, settings: Settings, place: Place) -> str:
     """
     recipe = RECIPES[kind]
     if isinstance(recipe, Deployment):
+        _check(settings)
         return filled(template(recipe.template), recipe.values(settings, place))
     return filled(template(recipe.template), recipe.values(settings))
+
+
+def _check(settings: Settings) -> None:
+    """Raises `UsageError` for a value that could begin a line of its own in a file."""
+    for field in FLAGS:
+        value = getattr(settings, field.name)
+        for text in value if isinstance(value, tuple) else (value,):
+            if isinstance(text, str):
+                check_writable(flag(field.name), text)

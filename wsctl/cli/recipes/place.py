@@ -25,6 +25,9 @@ class Place:
 
     def __post_init__(self) -> None:
         check_writable("--program", self.program)
+        for each in self.upstreams:
+            check_writable("--upstream", each)
+        check_writable("the command line", self.made_by)
         if not self.program.startswith("/"):
             raise UsageError("--program: a service needs the absolute path")
 

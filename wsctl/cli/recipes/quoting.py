@@ -12,9 +12,10 @@ _UNWRITABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ufeff\ud800-\udfff\uff
 
 
 def check_writable(name: str, text: str) -> None:
-    """Raises `UsageError` for a text with characters that do not belong into a file of settings."""
-    if _UNWRITABLE.search(text):
-        raise UsageError(f"{name}: {text!r} has a character that no file of settings can hold")
+    """Raises `UsageError` for a text with characters that do not belong into a file of settings. The text is
+    not repeated: there may be a secret in it."""
+    if found := _UNWRITABLE.search(text):
+        raise UsageError(f"{name} has the character {found[0]!a}, which no file of settings can hold")
 
 
 def unit_path(text: str) -> str:
