@@ -1,5 +1,7 @@
 """How many messages one client may send."""
 
+from collections.abc import Sequence
+
 from wsctl.settings import Rate
 
 PATIENCE = 10
@@ -11,26 +13,68 @@ REMINDER = 1.0
 
 
 class TokenBucket:
-    """A token bucket that remembers how much was refused. Time is an argument, in seconds."""
+    """A token bucket that remembers how much was refused. Time is an argument, in seconds.
 
-    __slots__ = ("_filled", "_reminded", "_tokens", "refused")
+    It begins full. Where somebody else answers for what a new one may send at once, `earned` of it is its own
+    and the rest a loan: each message of that is also one of `lender`. What it earns takes the loan's place.
 
-    def __init__(self, burst: int, now: float) -> None:
-        self._tokens = float(burst)
+    Attributes:
+        lender, lent: who lends, and at which rate; without one the loan is given.
+    """
+
+    __slots__ = ("_filled", "_loan", "_reminded", "_tokens", "lender", "lent", "refused")
+
+    def __init__(self, burst: int, now: float, *, earned: float | None = None) -> None:
+        self._tokens = float(burst) if earned is None else min(float(burst), earned)
+        self._loan = burst - self._tokens
         self._filled = now
         self._reminded = float("-inf")
+        self.lender: TokenBucket | None = None
+        self.lent: Rate | None = None
         self.refused = 0
+
+    @classmethod
+    def restored(cls, told: Sequence[float], now: float) -> "TokenBucket":
+        """One that goes on where `told` was made."""
+        tokens, loan, refused, age = told
+        bucket = cls(0, now - age)
+        bucket._tokens, bucket._loan, bucket.refused = tokens, loan, int(refused)
+        return bucket
+
+    def told(self, now: float) -> tuple[float, float, int, float]:
+        """All of it but its lender, as plain values."""
+        return self._tokens, self._loan, self.refused, now - self._filled
 
     def take(self, rate: Rate, now: float) -> bool:
         """Whether one more message is within the rate."""
-        self._tokens = min(rate.burst, self._tokens + (now - self._filled) * rate.per_second)
+        self._tokens += (now - self._filled) * rate.per_second
         self._filled = now
-        if self._tokens >= rate.burst:
+        if self._tokens + self._loan >= rate.burst:
+            self._tokens = min(self._tokens, float(rate.burst))
+            self._loan = rate.burst - self._tokens
             self.refused = 0
-        if self._tokens < 1:
-            self.refused += 1
+        if self._tokens >= 1:
+            self._tokens -= 1
+            return True
+        if self._loan and self._borrows(now):
+            return True
+        self.refused += 1
+        return False
+
+    def is_full(self, rate: Rate, now: float) -> bool:
+        """Whether it is as good as a new one."""
+        return self._tokens + self._loan + (now - self._filled) * rate.per_second >= rate.burst
+
+    @property
+    def lacks_lender(self) -> bool:
+        """Whether it would have had enough, had it been lent."""
+        return self._tokens + self._loan >= 1
+
+    def _borrows(self, now: float) -> bool:
+        whole = self._tokens + self._loan
+        if whole < 1 or (self.lender and self.lent and not self.lender.take(self.lent, now)):
             return False
-        self._tokens -= 1
+        self._tokens, self._loan = 0.0, whole - 1
         return True
 
     def exhausted(self, rate: Rate) -> bool:

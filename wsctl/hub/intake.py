@@ -5,6 +5,7 @@ from functools import partial
 
 from wsctl import messages
 from wsctl.codes import CloseCode, ErrorCode
+from wsctl.hub.allowances import Allowances
 from wsctl.hub.bucket import TokenBucket
 from wsctl.hub.connection import Connection, Ending
 from wsctl.hub.frame import Batch
@@ -23,6 +24,7 @@ class Intake:
     """A client's text becomes a message, within its rate and if publishing is on, unless it is `for_server`.
 
     Attributes:
+        allowances: what clients may still send.
         received: messages taken from clients, since the start.
         received_bytes: what clients sent, as far as it is seen: their frames, or under another server their
             texts.
@@ -35,6 +37,8 @@ class Intake:
         publish: bool,
         clock: Callable[[], float],
         for_server: ForServer | None = None,
+        *,
+        by_address: bool = False,
     ) -> None:
         self._log = log
         self._rate = rate
@@ -42,6 +46,7 @@ class Intake:
         self._publish = publish
         self._clock = clock
         self._for_server = for_server
+        self.allowances = Allowances(rate, by_address=by_address)
         self.received = 0
         self.received_bytes = 0
 
@@ -80,13 +85,19 @@ class Intake:
         if bucket.exhausted(self._rate):
             self._cut(connection)
         elif bucket.remind(now):
-            rate = f"{self._rate.per_second:g} messages a second"
-            self._tell(connection, ErrorCode.RATE_LIMITED, f"more than {rate}: this one was not sent")
+            rate = f"more than {self._rate.per_second:g} messages a second"
+            why = "too many at once from new clients of your address" if bucket.lacks_lender else rate
+            self._tell(connection, ErrorCode.RATE_LIMITED, f"{why}: this one was not sent")
         return False
+
+    def left(self, connection: Connection) -> None:
+        """A client is gone; it may come back before its bucket is full."""
+        if connection.bucket:
+            self.allowances.keep(connection, self._clock())
 
     def _bucket(self, connection: Connection) -> TokenBucket | None:
         if self._rate.per_second and connection.bucket is None:
-            connection.bucket = TokenBucket(self._rate.burst, self._clock())
+            connection.bucket = self.allowances.of(connection, self._clock())
         return connection.bucket
 
     def _cut(self, connection: Connection) -> None:

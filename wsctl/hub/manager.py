@@ -33,6 +33,7 @@ class ConnectionManager:
         undelivered: messages that waited for clients which were aborted.
         traffic: what else was counted.
         observers: called after each change of who is connected.
+        retired: called with each connection whose stay ended.
         joined, left: called with the id of each client that connects, and of each whose stay here ended.
     """
 
@@ -48,6 +49,7 @@ class ConnectionManager:
         self.undelivered = 0
         self.traffic = Traffic()
         self.observers: list[Callable[[], None]] = []
+        self.retired: list[Callable[[Connection], None]] = []
         self.joined: list[Callable[[str], None]] = []
         self.left: list[Callable[[str], None]] = []
         self._clock = clock
@@ -111,6 +113,8 @@ class ConnectionManager:
             return
         connection.code, connection.reason, connection.ending = code, reason, ending
         self._fanout.remove(connection)
+        for take_note in self.retired:
+            take_note(connection)
         if self.active_connections.get(connection.client_id) is connection:
             del self.active_connections[connection.client_id]
             for tell in self.left:

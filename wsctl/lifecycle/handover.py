@@ -9,6 +9,8 @@ The old process is called the predecessor, the new one the successor. They speak
                                            <--  ready, or refused: why
     -- from here on the predecessor gives no ids and accepts no connections --
     history: messages, in pieces           -->
+    rates: what clients may still send, now and
+      whenever some move or leave        -->
     begin: position of the log, who is there -->
     publish: what a client here sends      -->
                                            <--  message: what got its id, for those still here

@@ -86,7 +86,15 @@ class Node:
         self.leases = Leases(wall)
         self.judge = judge = judge_of(settings, wall)
         renewals = Renewals(judge, self.leases).takes
-        self.intake = Intake(self.log, settings.rate, settings.client_publish, clock, renewals)
+        self.intake = Intake(
+            self.log,
+            settings.rate,
+            settings.client_publish,
+            clock,
+            renewals,
+            by_address=settings.auth == "none",
+        )
+        self.manager.retired.append(self.intake.left)
         self.life = GracefulShutdownManager(_pace(settings))
         self.shared = self._sharing() if settings.redis else None
         shared = [self.shared] if self.shared else []

@@ -117,6 +117,8 @@ class Convoy:
         # Whoever connected while these departed is the newer one of its id.
         here = self._node.manager.active_connections
         replaced = [name for departure in leaving if (name := departure.carried.client_id) in here]
+        if told := self._node.intake.allowances.told(self._node.clock(), wires)["ids"]:
+            self._heir.send("rates", {"ids": told})
         fields = {"rows": rows, "at": began, "replaced": replaced}
         self._heir.send("move", fields, blobs, [departure.fd for departure in leaving])
 

@@ -5,6 +5,7 @@ from dataclasses import asdict
 from typing import Any
 
 from wsctl import messages
+from wsctl.hub.connection import Connection
 from wsctl.hub.history import Entry, MessageId
 from wsctl.hub.log import Draft, Key
 from wsctl.lifecycle.parcels import Parcel
@@ -48,10 +49,14 @@ class Following:
         rest = [entry for entry in log.history.entries() if entry.id > self._sent]
         for entries in _pieces(rest):
             self._send_history(entries)
+        rates = self._node.intake.allowances.told(self._node.clock())
+        if any(rates.values()):
+            self._heir.send("rates", rates)
         here = list(self._node.manager.active_connections)
         place = {"position": log.position, "floor": log.history.floor}
         self._heir.send("begin", {**place, "here": here, "shared": self._legacy})
         self._begun = True
+        self._node.manager.retired.append(self._retired)
         log.follow(self._publish)
         self._node.manager.joined.append(self._joined)
         self._node.manager.left.append(self._left)
@@ -59,6 +64,7 @@ class Following:
     def end(self) -> None:
         """Give ids again, or have Redis give them."""
         if self._begun:
+            self._node.manager.retired.remove(self._retired)
             self._node.manager.joined.remove(self._joined)
             self._node.manager.left.remove(self._left)
         if self._node.shared:
@@ -98,6 +104,11 @@ class Following:
 
     def _joined(self, client_id: str) -> None:
         self._heir.send("joined", {"id": client_id})
+
+    def _retired(self, connection: Connection) -> None:
+        """It may come back to the successor."""
+        if connection.bucket:
+            self._heir.send("rates", self._node.intake.allowances.told(self._node.clock(), [connection]))
 
     def _left(self, client_id: str) -> None:
         self._heir.send("left", {"id": client_id})

@@ -72,6 +72,8 @@ class Successor:
                 self._history += map(read_entry, told["entries"], blobs)
             case "begin":
                 self._begin(told)
+            case "rates":
+                self._node.intake.allowances.take_over(told, self._node.clock())
             case "publish":
                 self._publish(told, blobs[0])
             case "move":

@@ -1,0 +1,113 @@
+"""What clients may still send, which reconnecting does not change."""
+
+import ipaddress
+from collections.abc import Iterable
+from typing import Any
+
+from wsctl.hub.bucket import TokenBucket
+from wsctl.hub.connection import Connection
+from wsctl.settings import Rate
+
+ADDRESS_FACTOR = 100
+"""Clients of one address that may send a whole burst at the same moment, right after they have come: an
+office behind one address does not do more, nor do thousands on one machine that send one message each. Who
+stays connected has its rate whatever the others of its address do."""
+
+MOST_KEPT = 65_536
+"""Buckets of each kind that are kept at most, some ten megabytes: more clients than can come and go in the
+two seconds in which the default rate fills one. Beyond it the one that has had most time is forgotten."""
+
+_IPV6_SITE = 64
+"""Bits of an IPv6 address that are one customer's (RFC 6177): the rest is free to choose."""
+
+
+class Allowances:
+    """The buckets of clients, by their id for as long as they take to fill. With `by_address`, where anybody
+    may take any id, what a new id may send at once is lent by its address.
+
+    They are this process's: other workers and other servers know nothing of them.
+    """
+
+    def __init__(self, rate: Rate, *, by_address: bool) -> None:
+        self._rate = rate
+        self._by_address = by_address
+        self._lent = Rate(rate.per_second * ADDRESS_FACTOR, rate.burst * ADDRESS_FACTOR)
+        self._left = _Kept(rate)
+        self._lenders = _Kept(self._lent)
+
+    def of(self, connection: Connection, now: float) -> TokenBucket:
+        """The bucket of a client that has none yet: the one that its id has left, if it is not full again."""
+        bucket = self._left.take(connection.client_id, now)
+        if bucket is None:
+            earned = (now - connection.opened) * self._rate.per_second
+            bucket = TokenBucket(self._rate.burst, now, earned=earned if self._by_address else None)
+        if self._by_address:
+            bucket.lender, bucket.lent = self._lender(site(connection.address), now), self._lent
+        return bucket
+
+    def keep(self, connection: Connection, now: float) -> None:
+        """A client has left."""
+        if connection.bucket and not connection.bucket.is_full(self._rate, now):
+            connection.bucket.lender = None
+            self._left.put(connection.client_id, connection.bucket, now)
+
+    def told(self, now: float, connections: Iterable[Connection] | None = None) -> dict[str, Any]:
+        """What another process needs to go on: of some clients, or else of all who have left and of the
+        addresses. Plain values, ages in seconds."""
+        if connections is not None:
+            return {"ids": [[c.client_id, *c.bucket.told(now)] for c in connections if c.bucket]}
+        return {"ids": self._left.told(now), "addresses": self._lenders.told(now)}
+
+    def take_over(self, told: dict[str, Any], now: float) -> None:
+        """Go on where `told` of another process was made."""
+        self._left.take_over(told["ids"], now)
+        self._lenders.take_over(told.get("addresses", ()), now)
+
+    def _lender(self, address: str, now: float) -> TokenBucket:
+        lender = self._lenders.take(address, now) or TokenBucket(self._lent.burst, now)
+        self._lenders.put(address, lender, now)
+        return lender
+
+
+class _Kept:
+    """Buckets that may not be full, by name; the one that was put first is full first."""
+
+    def __init__(self, rate: Rate) -> None:
+        self._fills_in = rate.burst / rate.per_second if rate.per_second else 0.0
+        self._buckets: dict[str, tuple[TokenBucket, float]] = {}
+
+    def take(self, name: str, now: float) -> TokenBucket | None:
+        self._forget(now)
+        found = self._buckets.pop(name, None)
+        return found[0] if found else None
+
+    def put(self, name: str, bucket: TokenBucket, now: float) -> None:
+        self._buckets.pop(name, None)
+        self._buckets[name] = bucket, now
+        self._forget(now)
+
+    def told(self, now: float) -> list[list[Any]]:
+        return [[name, *bucket.told(now)] for name, (bucket, _) in self._buckets.items()]
+
+    def take_over(self, rows: Iterable[list[Any]], now: float) -> None:
+        for name, *told in rows:
+            self.put(name, TokenBucket.restored(told, now), now)
+
+    def _forget(self, now: float) -> None:
+        """Whatever is full by now, or one too many."""
+        while self._buckets:
+            name = next(iter(self._buckets))
+            if len(self._buckets) <= MOST_KEPT and now - self._buckets[name][1] < self._fills_in:
+                return
+            del self._buckets[name]
+
+
+def site(address: str) -> str:
+    """Whose address that is, of one as host:port: of IPv6 the network that one customer has."""
+    host = address.rpartition(":")[0] or address
+    if ":" not in host:
+        return host
+    try:
+        return str(ipaddress.ip_network((host.strip("[]"), _IPV6_SITE), strict=False))
+    except ValueError:
+        return host
