@@ -3,7 +3,7 @@
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import pytest
 from anyio import to_thread
@@ -12,6 +12,7 @@ import wsctl.server.page
 from tests.conftest import NewPage, StartServer
 from tests.support.browser import Page
 from tests.support.issuer import Issuer
+from tests.support.relay import Relay
 from tests.support.server import ServerProcess
 from tests.support.switchboard import Line, Switchboard
 
@@ -37,9 +38,7 @@ def name_it(page: Page, client_id: str) -> None:
 
 
 def connect(page: Page, server: ServerProcess, client_id: str = "bob") -> None:
-    page.open(server.url)
-    name_it(page, client_id)
-    page.click("#toggle")
+    page.open(f"{server.url}/?id={quote(client_id)}")
     wait_for_state(page, "Connected")
 
 
@@ -72,8 +71,6 @@ def note_each_countdown(page: Page) -> None:
 def test_it_connects_and_says_as_whom(start_server: StartServer, page: Page) -> None:
     server = start_server()
     page.open(server.url)
-    assert state(page) == "Not connected"
-    page.click("#toggle")
     wait_for_state(page, "Connected")
     client_id = page.evaluate("document.querySelector('#clientId').value")
     assert page.text("#detail") == f"as {client_id}"
@@ -82,15 +79,72 @@ def test_it_connects_and_says_as_whom(start_server: StartServer, page: Page) -> 
 
 def test_an_id_is_kept_when_the_page_is_loaded_again(start_server: StartServer, page: Page) -> None:
     server = start_server()
+    shown = "document.querySelector('#clientId').value"
     page.open(server.url)
-    first = page.evaluate("document.querySelector('#clientId').value")
+    first = page.evaluate(shown)
     page.open(server.url)
-    assert page.evaluate("document.querySelector('#clientId').value") == first
+    assert page.evaluate(shown) == first
+    page.click("#toggle")
+    wait_for_state(page, "Not connected")
+    name_it(page, "bob")
+    page.click("#toggle")
+    wait_for_state(page, "Connected")
+    page.open(server.url)
+    wait_for_state(page, "Connected")
+    assert page.text("#detail") == "as bob"
+    assert page.evaluate(shown) == "bob"
+
+
+def test_a_duplicate_of_the_tab_does_not_replace_it(start_server: StartServer, page: Page) -> None:
+    """It begins with a copy of what is stored for the tab."""
+    server = start_server()
+    connect(page, server)
+    assert page.evaluate("sessionStorage.length") == 0
+
+
+def test_an_id_in_the_address_comes_first(start_server: StartServer, page: Page) -> None:
+    server = start_server()
+    page.open(server.url)
+    connect(page, server, "żółw.1")
+    assert page.text("#detail") == "as żółw.1"
+    page.open(f"{server.url}/?id=two%20words")
+    page.wait_for_text("#hint", "This id does not work")
+    assert state(page) == "Not connected"
+    assert page.evaluate(FOCUSED) == "clientId"
+
+
+def test_the_welcome_tells_how_many_are_on_the_server(start_server: StartServer, new_page: NewPage) -> None:
+    server = start_server("--broadcast-interval", "0")
+    first, second = new_page(), new_page()
+    connect(first, server, "bob")
+    connect(second, server, "eve")
+    assert (first.text("#connections"), second.text("#connections")) == ("1", "2")
+
+
+@pytest.mark.anyio
+async def test_a_road_that_stops_without_a_word_is_noticed(start_server: StartServer, page: Page) -> None:
+    server = start_server("--broadcast-interval", "0")
+    async with Relay(server.port).running() as road:
+        # It looks every 2.5 seconds in place of 12.5.
+        quick = "setInterval = ((real) => (act, ms) => real(act, ms / 5))(setInterval)"
+        page.command("Page.addScriptToEvaluateOnNewDocument", source=quick)
+        await to_thread.run_sync(page.open, f"{road.url}/?id=bob")
+        await to_thread.run_sync(wait_for_state, page, "Connected")
+        road.freeze()
+        broadcast(server, "lost on its way")
+        await to_thread.run_sync(page.wait_for_text, "#log .server", "lost on its way")
+        events = await to_thread.run_sync(rows, page, "event")
+        assert (
+            'The connection was closed with 1006, the connection was lost ("nothing came for 12.5 s").'
+            in events
+        )
 
 
 def test_an_id_that_the_server_would_refuse_is_not_tried(start_server: StartServer, page: Page) -> None:
     server = start_server()
-    page.open(server.url)
+    connect(page, server)
+    page.click("#toggle")
+    wait_for_state(page, "Not connected")
     for client_id in ("-bob", "two words", "a/b", "b" * 129, "_x"):
         name_it(page, client_id)
         page.click("#toggle")
@@ -98,7 +152,7 @@ def test_an_id_that_the_server_would_refuse_is_not_tried(start_server: StartServ
         assert state(page) == "Not connected"
         name_it(page, "bob")
         assert "does not work" not in page.text("#hint")
-    assert not [url for url in page.requests if url.startswith("ws")]
+    assert len([url for url in page.requests if url.startswith("ws")]) == 1
 
 
 def test_an_id_that_the_server_takes_is_taken(start_server: StartServer, page: Page) -> None:
@@ -112,12 +166,14 @@ def test_it_connects_beside_itself_when_a_proxy_serves_it_under_a_prefix(
     start_server: StartServer, page: Page
 ) -> None:
     server = start_server()
-    page.open(server.url)
+    connect(page, server)
+    page.click("#toggle")
+    wait_for_state(page, "Not connected")
     page.evaluate("history.replaceState(null, '', '/some/prefix/?query#part')")
     name_it(page, "b@b")
     page.click("#toggle")
     page.wait_for_text("#name", "Reconnecting")
-    assert f"{server.ws_url}/some/prefix/ws/b%40b" in page.requests
+    assert f"{server.ws_url}/some/prefix/ws/b%40b?keepalive=10" in page.requests
 
 
 def test_markup_in_a_message_is_text_and_runs_nothing(start_server: StartServer, page: Page) -> None:
@@ -191,7 +247,9 @@ def test_heartbeats_update_one_line(start_server: StartServer, page: Page) -> No
 
 def test_typed_text_is_kept_while_not_connected(start_server: StartServer, page: Page) -> None:
     server = start_server()
-    page.open(server.url)
+    connect(page, server)
+    page.click("#toggle")
+    wait_for_state(page, "Not connected")
     page.click("#text")
     page.type("a draft")
     page.press("Enter")
@@ -327,13 +385,8 @@ async def fake() -> AsyncIterator[Switchboard]:
 
 
 async def welcomed(page: Page, fake: Switchboard, name: str = "Connected", **fields: object) -> Line:
-    """Open the page and connect it, into the state of this name."""
-
-    def begin() -> None:
-        page.open(f"{fake.url}/")
-        page.click("#toggle")
-
-    await to_thread.run_sync(begin)
+    """Open the page, which connects, into the state of this name."""
+    await to_thread.run_sync(page.open, f"{fake.url}/")
     line = await fake.line()
     await line.welcome("1-0", **fields)
     await to_thread.run_sync(wait_for_state, page, name)
@@ -453,9 +506,7 @@ def test_a_full_server_is_told_from_one_that_is_gone(start_server: StartServer, 
     server = start_server("--max-connections", "1")
     first, second = new_page(), new_page()
     connect(first, server, "bob")
-    second.open(server.url)
-    name_it(second, "eve")
-    second.click("#toggle")
+    second.open(f"{server.url}/?id=eve")
     second.wait_for_text("#detail", "refused the connection: it may be full")
     first.click("#toggle")
     wait_for_state(first, "Not connected")
@@ -468,10 +519,7 @@ def test_a_page_that_is_refused_takes_a_token_and_keeps_it_to_itself(
     issuer = Issuer(tmp_path)
     server = start_server(*issuer.flags)
     hidden = "document.querySelector('#access').hidden"
-    page.open(server.url)
-    name_it(page, "bob")
-    assert page.evaluate(hidden)
-    page.click("#toggle")
+    page.open(f"{server.url}/?id=bob")
     page.wait_for_text("#detail", "or ask for a token")
     page.wait_for(f"!{hidden}")
     token = issuer.token("bob", ttl=3600)
@@ -502,11 +550,15 @@ def test_a_tab_replaced_by_another_stays_away(start_server: StartServer, new_pag
 
 def test_the_keyboard_is_enough(start_server: StartServer, page: Page) -> None:
     server = start_server()
-    page.open(server.url)
+    connect(page, server)
     page.press("Tab")
     assert page.evaluate(FOCUSED) == "clientId"
+    page.press("Tab")
+    page.press("Enter")
+    wait_for_state(page, "Not connected")
     page.press("Enter")
     wait_for_state(page, "Connected")
+    page.evaluate("document.querySelector('#clientId').focus()")
     for focused in ("toggle", "log", "text"):
         page.press("Tab")
         assert page.evaluate(FOCUSED) == focused
@@ -624,7 +676,7 @@ def test_the_policy_forbids_what_the_page_does_not_do(start_server: StartServer,
 
 def test_motion_stops_for_those_who_ask(start_server: StartServer, page: Page) -> None:
     server = start_server()
-    page.open(server.url)
+    connect(page, server)
     page.evaluate("document.querySelector('#state').dataset.state = 'connecting'")
     animation = "getComputedStyle(document.querySelector('#name'), '::before').animationName"
     page.prefer("prefers-reduced-motion", "no-preference")

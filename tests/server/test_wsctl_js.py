@@ -28,7 +28,7 @@ pytestmark = pytest.mark.anyio
 
 ROOT = Path(__file__).parent.parent.parent
 
-SIZE_LIMIT = 7 * 1024
+SIZE_LIMIT = 8 * 1024
 """Bytes that the module stays below: it is read as it is served."""
 
 
@@ -202,17 +202,17 @@ async def test_a_since_in_the_address_is_where_it_begins(client: JsClient, fake:
 
 async def test_the_query_is_kept(client: JsClient, fake: Switchboard) -> None:
     line = await opened(client, fake, "?token=a%2Bb&room=1")
-    assert line.path == "/ws/bob?token=a%2Bb&room=1"
+    assert line.path == "/ws/bob?token=a%2Bb&room=1&keepalive=10"
     await line.close(1012)
-    assert (await fake.line()).path == "/ws/bob?token=a%2Bb&room=1&since=1-0"
+    assert (await fake.line()).path == "/ws/bob?token=a%2Bb&room=1&keepalive=10&since=1-0"
 
 
 async def test_http_addresses_and_urls_are_taken(client: JsClient, fake: Switchboard) -> None:
     for address in (fake.url, fake.url.replace("http", "ws")):
         await client.start(f"{address}/ws/b%40b")
-        assert (await fake.line()).path == "/ws/b%40b"
+        assert (await fake.line()).path == "/ws/b%40b?keepalive=10"
     await client.run(f'start(new URL("ws/eve", "{fake.url}/under/a/prefix?query"))')
-    assert (await fake.line()).path == "/under/a/ws/eve"
+    assert (await fake.line()).path == "/under/a/ws/eve?keepalive=10"
 
 
 @pytest.mark.browser
@@ -220,7 +220,7 @@ async def test_in_a_page_an_address_may_be_relative(new_page: NewPage, fake: Swi
     client = JsClient(InPage(new_page()))
     await client.load(fake.url)
     await client.start("ws/bob")
-    assert (await fake.line()).path == "/ws/bob"
+    assert (await fake.line()).path == "/ws/bob?keepalive=10"
 
 
 # When the server was degraded
@@ -275,6 +275,83 @@ async def test_a_welcome_while_it_is_open_does_not_make_it_younger(
     await client.until("open")
     await line.close(1012)
     assert (await client.until("waiting"))["wait"] == 500
+
+
+# When nothing comes
+
+
+QUICK = "globalThis.setInterval = ((real) => (act, ms) => real(act, ms / 20))(setInterval)"
+
+
+async def test_a_connection_on_which_nothing_comes_is_given_up_and_resumed(
+    client: JsClient, fake: Switchboard
+) -> None:
+    await client.run(f"void ({QUICK})")
+    await client.start(f"{fake.url}/ws/bob")
+    line = await fake.line()
+    await line.welcome(keepalive_s=10)
+    assert (await client.until("open"))["frame"]["keepalive_s"] == 10
+    await line.message("1-1")
+    await client.until("message")
+    waiting = await client.next()
+    assert (waiting["type"], waiting["code"], waiting["reason"]) == (
+        "waiting",
+        1006,
+        "nothing came for 12.5 s",
+    )
+    await client.run("client.retry()")
+    assert (await fake.line()).since == "1-1"
+
+
+async def test_as_long_as_something_comes_it_stays(client: JsClient, fake: Switchboard) -> None:
+    await client.run(f"void ({QUICK})")
+    await client.start(f"{fake.url}/ws/bob")
+    line = await fake.line()
+    await line.welcome(keepalive_s=30)
+    await client.until("open")
+    looks = "new Promise((done) => setTimeout(done, 100))"  # of 1625 ms that it takes to look
+    for _ in range(40):
+        await line.send("keepalive")
+        assert (await client.next())["type"] == "keepalive"
+        await client.run(looks)
+    assert await client.run("client.state") == "open"
+    await client.run("client.close()")
+
+
+async def test_a_server_that_promises_nothing_may_be_silent(client: JsClient, fake: Switchboard) -> None:
+    await client.run("void (globalThis.looks = 0)")
+    await client.run("void (globalThis.setInterval = () => { looks += 1; })")
+    line = await opened(client, fake)
+    await line.close(1012)
+    await reopened(client, fake, keepalive_s=10)
+    assert await client.run("looks") == 1
+
+
+async def test_how_often_it_wants_a_sign_of_life_can_be_chosen(client: JsClient, fake: Switchboard) -> None:
+    for options, query in (("{ keepalive: 60 }", "?keepalive=60"), ("{ keepalive: 0 }", "")):
+        await client.start(f"{fake.url}/ws/bob", options)
+        assert (await fake.line()).path == f"/ws/bob{query}"
+
+
+async def test_a_road_that_stops_without_a_word_loses_nothing(
+    realm: Realm, start_server: StartServer
+) -> None:
+    server = start_server("--broadcast-interval", "0")
+    client = JsClient(realm)
+    async with Relay(server.port).running() as road:
+        await client.load(road.url)
+        await client.start(f"{road.url}/ws/bob", "{ keepalive: 1 }")
+        await client.until("open")
+        await to_thread.run_sync(publish, server, "before")
+        await client.until("message")
+        road.freeze()
+        await to_thread.run_sync(publish, server, "lost on its way")
+        waiting = await client.until("waiting")
+        assert (waiting["code"], waiting["reason"]) == (1006, "nothing came for 3.5 s")
+        back = await client.until("open")
+        assert (back["recovered"], back["reconnected"]) == (True, True)
+        assert (await client.until("message"))["data"] == "lost on its way"
+        await client.run("client.close()")
 
 
 # When it comes back
@@ -738,7 +815,7 @@ async def test_who_leaves_before_the_token_is_there_connects_no_more(
     assert (await client.until("closed"))["code"] == 1000
     await client.run("give('a')")
     await client.start(f"{fake.url}/ws/eve")
-    assert (await fake.line()).path == "/ws/eve"
+    assert (await fake.line()).path == "/ws/eve?keepalive=10"
 
 
 async def test_a_real_server_takes_it(realm: Realm, start_server: StartServer, tmp_path: Path) -> None:

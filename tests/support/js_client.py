@@ -28,7 +28,7 @@ globalThis.start = (url, options) => {
   };
   globalThis.next = () => happened.shift() ?? new Promise((done) => wanted.push(done));
   globalThis.client = new wsctl.Client(url, options);
-  for (const type of [...wsctl.STATES, "message", "heartbeat", "shutdown", "error", "news"]) {
+  for (const type of [...wsctl.STATES, "message", "heartbeat", "keepalive", "shutdown", "error", "news"]) {
     client.addEventListener(type, take);
   }
 };

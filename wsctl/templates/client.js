@@ -10,10 +10,12 @@ const SERVER = "@{url}";
 
 @{follow}
 
-const note = (text) => console.error("*", text);
-
-// Others wrote it: no control character of theirs reaches the terminal.
-const shown = (data) => (/^\P{C}*$/u.test(data) && typeof data === "string" ? data : JSON.stringify(data));
+// One line: what others wrote must not control the terminal or turn the writing direction.
+const HIDDEN = /(?![\u200c\u200d])[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu;
+const escaped = (character) => `\\u{${character.codePointAt().toString(16)}}`;
+const plain = (text) => String(text).replace(HIDDEN, escaped);
+const shown = (data) => plain(typeof data === "string" ? data : JSON.stringify(data));
+const note = (text) => console.error("*", plain(text));
 
 async function main(id = "node-example", text = "") {
   globalThis.WebSocket ??= (await import("ws")).WebSocket;
@@ -27,7 +29,7 @@ async function main(id = "node-example", text = "") {
     },
 
     onFrame(frame) {
-      if (frame.type === "message") console.log(`${frame.from}: ${shown(frame.data)}`);
+      if (frame.type === "message") console.log(`${plain(frame.from)}: ${shown(frame.data)}`);
       else if (frame.type === "welcome") {
         note(frame.recovered ? "connected again, nothing was missed"
           : "connected: load anew here what messages keep current");

@@ -49,6 +49,11 @@ export function useWsctl(url, { keep = 500, onFrame, token } = {}) {
 
 @{follow}
 
+// What others wrote must not turn the writing direction, or be there without being seen.
+const HIDDEN = /(?![\n\t\u200c\u200d])[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu;
+const escaped = (character) => `\\u{${character.codePointAt().toString(16)}}`;
+const shown = (data) => (typeof data === "string" ? data : JSON.stringify(data)).replace(HIDDEN, escaped);
+
 export default function App() {
   // An id of this tab's own: a second connection with the same one would replace it (4501).
   const [id] = useState(() => `react-${Math.random().toString(36).slice(2, 8)}`);
@@ -69,10 +74,10 @@ export default function App() {
 
   return (
     <main>
-      <p role="status">{status} {why} {note}</p>
+      <p role="status">{status} {shown(why)} {shown(note)}</p>
       <ul aria-label="Messages">
         {messages.map(({ id, from, data }) => (
-          <li key={id}>{from}: {typeof data === "string" ? data : JSON.stringify(data)}</li>
+          <li key={id}>{shown(from)}: {shown(data)}</li>
         ))}
       </ul>
       <form onSubmit={submit}>

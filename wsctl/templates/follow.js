@@ -1,6 +1,6 @@
 /**
  * Keeps one client id connected until `close()`, or until the server wants it no more; each connection
- * resumes after the last. `onFrame(frame)` gets all that the server sends, messages in order and none twice;
+ * resumes after the last. `onFrame(frame)` gets what the server sends, messages in order and none twice;
  * `onStatus(status, why)` is told "connecting", "open", "degraded", "waiting" and "closed".
  * `token()` is asked before each connection, so that it can be a fresh one.
  */
@@ -8,7 +8,9 @@ function follow(url, { onFrame, onStatus, token }) {
   // Milliseconds. A pause is drawn between 0 and a ceiling that doubles from BASE to CAP: who lost the server
   // at the same moment does not come back at the same moment. After a life of STEADY pauses start over.
   const [BASE, CAP, STEADY, PATIENCE] = [500, 30_000, 5_000, 20_000];
+  const KEEPALIVE = 10; // seconds after which the server is to send something; some more, and it is gone
   let [ceiling, hurried] = [BASE, false];
+  let heard, watch;
   let status, socket, since, openedAt;
   let timer = setTimeout(connect); // not at once: who closes it in the same breath has connected to nothing
 
@@ -22,6 +24,7 @@ function follow(url, { onFrame, onStatus, token }) {
   function connect() {
     const address = new URL(url, globalThis.location?.href);
     address.protocol = address.protocol.replace("http", "ws");
+    address.searchParams.set("keepalive", KEEPALIVE);
     if (since) address.searchParams.set("since", since);
     // A WebSocket of browsers takes no header: the token is a subprotocol, which base64url makes legal.
     const given = token?.();
@@ -37,13 +40,15 @@ function follow(url, { onFrame, onStatus, token }) {
   }
 
   function heed(frame) {
+    heard = true;
+    if (frame.type === "keepalive") return;
     if (frame.type === "message") since = frame.id;
     if (frame.type === "error" && frame.code === "degraded") enter("degraded", frame.message);
     if (frame.type === "welcome") {
       // What is not recovered was missed for good: on from the newest id.
       if (!frame.recovered) since = frame.id;
       // A second one on a connection: the server was degraded, and is whole again.
-      if (openedAt === Infinity) clearTimeout(timer);
+      if (openedAt === Infinity) clearTimeout(timer), listen(frame.keepalive_s);
       openedAt = Math.min(openedAt, performance.now());
       enter(frame.server.degraded ? "degraded" : "open");
     }
@@ -52,6 +57,12 @@ function follow(url, { onFrame, onStatus, token }) {
       else if ("reconnect_in_s" in frame) after(frame.reconnect_in_s * 1000, leave); // a moment of its own
     }
     onFrame(frame);
+  }
+
+  // Only a server that promised a sign of life is gone when none comes.
+  function listen(keepalive) {
+    const silent = () => { if (!heard) ended(1006, "nothing came any more"); heard = false; };
+    if (keepalive) watch = setInterval(silent, (keepalive + 2.5) * 1000);
   }
 
   function leave() {
@@ -75,6 +86,7 @@ function follow(url, { onFrame, onStatus, token }) {
 
   function drop() {
     clearTimeout(timer);
+    clearInterval(watch);
     if (performance.now() - openedAt >= STEADY) [ceiling, hurried] = [BASE, false];
     if (!socket) return;
     socket.onmessage = socket.onclose = null; // what still arrives is asked for again, with `since`

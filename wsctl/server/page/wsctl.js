@@ -15,6 +15,9 @@ const CAP_MS = 30_000;
 // Life after which pauses start over: who is sent away at once does not hammer.
 const STEADY_MS = 5_000;
 
+// Beyond the keepalive: the server looks once a second, and a network takes its time.
+const SLACK_S = 2.5;
+
 /**
  * One client id on one server: connects when made, and again until `close()` or a close code of 4500 to 4999,
  * which means stay away (4501: replaced).
@@ -26,8 +29,8 @@ const STEADY_MS = 5_000;
  *               the server was degraded (an `error` of that `code`) and is whole again.
  *   waiting     a connection or an attempt ended with `code` and `reason`; the next is in `wait` ms.
  *   closed      for good, with `code` (1000: by `close()`) and `reason`.
- * Each other frame of the server is an event of its type (message, heartbeat, shutdown, error), with `frame`
- * and its `data`. Messages come in order, none twice.
+ * Each other frame of the server is an event of its type (message, heartbeat, keepalive, shutdown, error), with
+ * `frame` and its `data`. Messages come in order, none twice.
  */
 export class Client extends EventTarget {
   #url;
@@ -36,6 +39,8 @@ export class Client extends EventTarget {
   #cursor;
   #socket;
   #timer; // of the attempt or the pause; while open, of the moment to leave
+  #watch; // looks whether anything came since it last looked
+  #heard;
   #openedAt;
   #ceiling = BASE_MS;
   #moved;
@@ -49,14 +54,17 @@ export class Client extends EventTarget {
    * @param {number} [options.openTimeout]  ms that an attempt has until the welcome
    * @param {string | Function} [options.token]  shown to connect; a function gives one, or a promise of it,
    *   before each attempt
+   * @param {number} [options.keepalive]  seconds, from 1 to 300, after which the server is to give a sign of
+   *   life; when none came for at most twice that and 5 s, the connection is given up. 0: never
    */
-  constructor(url, { WebSocket = globalThis.WebSocket, openTimeout = 20_000, token } = {}) {
+  constructor(url, { WebSocket = globalThis.WebSocket, openTimeout = 20_000, token, keepalive = 10 } = {}) {
     super();
     if (!WebSocket) throw new TypeError("no WebSocket here: give one as { WebSocket }");
     this.#use = { WebSocket, openTimeout, token };
     this.#url = new URL(url, globalThis.location?.href);
     this.#url.protocol = this.#url.protocol.replace("http", "ws");
     this.#cursor = this.#url.searchParams.get("since");
+    if (keepalive) this.#url.searchParams.set("keepalive", keepalive);
     this.#connect(false);
   }
 
@@ -112,6 +120,7 @@ export class Client extends EventTarget {
   }
 
   #take(text) {
+    this.#heard = true;
     let frame;
     try { frame = JSON.parse(text); } catch { return; }
     const { type, data } = frame ?? {};
@@ -129,7 +138,17 @@ export class Client extends EventTarget {
     if (!recovered) this.#cursor = frame.id;
     if (this.#state === "open") return this.#dispatch("open", facts);
     this.#openedAt = performance.now();
+    this.#listen(frame.keepalive_s);
     this.#enter("open", facts);
+  }
+
+  // A server that promises nothing may be silent. After a sleep the first look is late, and the next one counts.
+  #listen(keepalive_s) {
+    const period = keepalive_s + SLACK_S;
+    if (keepalive_s > 0) this.#watch = setInterval(() => {
+      if (!this.#heard) this.#end(1006, `nothing came for ${period} s`);
+      this.#heard = false;
+    }, period * 1000);
   }
 
   // A deadline that only moved leaves it as it is.
@@ -159,6 +178,7 @@ export class Client extends EventTarget {
       this.#moved = false;
     }
     this.#attempt = null;
+    clearInterval(this.#watch);
     if (!this.#socket) return;
     this.#socket.onmessage = this.#socket.onclose = null;
     this.#socket.close(1000);
