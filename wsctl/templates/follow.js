@@ -31,7 +31,7 @@ function follow(url, { onFrame, onStatus, token }) {
     const encoded = given && btoa(given).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
     const opening = new WebSocket(address.href, given ? ["wsctl", `bearer.${encoded}`] : []);
     opening.onmessage = ({ data }) => heed(JSON.parse(data));
-    opening.onclose = ({ code, reason }) => ended(code, reason || "connection lost");
+    opening.onclose = ({ code, reason }) => ended(code, reason);
     // A close follows, but not in Node before 24.
     opening.onerror = () => setTimeout(() => opening.onclose?.({ code: 1006 }));
     [socket, openedAt] = [opening, Infinity];
@@ -74,8 +74,9 @@ function follow(url, { onFrame, onStatus, token }) {
 
   function ended(code, reason) {
     drop();
-    if (code >= 4500 && code <= 4999) enter("closed", `${code} ${reason}`);
-    else wait(`${code} ${reason}`);
+    const why = reason ? `${code} ${reason}` : code === 1006 ? "connection lost" : `closed with ${code}`;
+    if (code >= 4500 && code <= 4999) enter("closed", why);
+    else wait(why);
   }
 
   function wait(why) {

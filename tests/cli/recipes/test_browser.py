@@ -65,6 +65,34 @@ async def test_a_cut_loses_nothing_and_doubles_nothing(start_server: StartServer
     assert await shown(page) == ["server: one", "server: two", "server: three"]
 
 
+async def test_a_road_that_stops_without_a_word_loses_nothing(start_server: StartServer, page: Page) -> None:
+    server = start_server("--allow-origin", "*", "--broadcast-interval", "0")
+    quick = "setInterval = ((real) => (act, ms) => real(act, ms / 5))(setInterval)"
+    page.command("Page.addScriptToEvaluateOnNewDocument", source=quick)
+    async with Relay(server.port).running() as road, elsewhere(road.url) as files:
+        await to_thread.run_sync(page.open, files.url)
+        await seen(page, "#state", "connected as browser-")
+        road.freeze()
+        publish(server, "one")
+        await seen(page, "#log", "one")
+    assert await shown(page) == ["server: one"]
+
+
+async def test_a_close_without_a_reason_is_told_by_its_code_alone(page: Page) -> None:
+    nowhere = "http://127.0.0.1:1"
+    text = printed("browser", nowhere).replace(f'"{nowhere}"', "location.origin")
+    async with Switchboard(text.encode()).running() as fake:
+        fake.full = True
+        await to_thread.run_sync(page.open, fake.url)
+        await seen(page, "#state", "not connected (1006), trying again")
+        fake.full = False
+        line = await fake.line()
+        await line.welcome()
+        await seen(page, "#state", "connected as browser-")
+        await line.close(4000, "because")
+        await seen(page, "#state", "not connected (4000 because), trying again")
+
+
 async def test_a_page_that_is_refused_says_what_the_server_lacks(
     start_server: StartServer, page: Page
 ) -> None:

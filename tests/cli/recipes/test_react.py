@@ -90,6 +90,24 @@ async def test_nothing_is_lost_or_doubled_when_another_server_takes_over(
     assert page.errors == []
 
 
+async def test_a_road_that_stops_without_a_word_loses_nothing(
+    start_server: StartServer, folder: Path, page: Page
+) -> None:
+    server = start_server("--allow-origin", "*", "--broadcast-interval", "0")
+    async with Relay(server.port).running() as road:
+        app = printed("react", road.url)
+        assert "KEEPALIVE = 10" in app
+        url = build(folder, app.replace("KEEPALIVE = 10", "KEEPALIVE = 1"), APP)
+        await to_thread.run_sync(page.open, url)
+        await seen(page, "[role=status]", "open")
+        road.freeze()
+        publish(server, "one")
+        await seen(page, "ul", "one")
+        items = await to_thread.run_sync(page.evaluate, ITEMS)
+    assert items == ["server: one"]
+    assert connections(page) == 2
+
+
 def test_another_url_is_another_connection_and_no_component_is_none(
     start_server: StartServer, folder: Path, page: Page
 ) -> None:

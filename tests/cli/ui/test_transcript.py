@@ -102,6 +102,8 @@ def test_a_time_that_is_none_is_now(ts: object) -> None:
         (Received({"type": "later"}), '{"type":"later"}'),
         (Closed(1012, "restart"), "closed: 1012 restart"),
         (Closed(4501, "replaced"), "closed: 4501 replaced, not reconnecting"),
+        (Closed(1005, ""), "closed: 1005"),
+        (Closed(4501, ""), "closed: 4501, not reconnecting"),
         (Refused(503, "full", "come back later"), "refused: HTTP 503 come back later"),
         (Moved(), "left as the server asked, reconnecting"),
         (Failed("cannot connect"), "cannot connect"),

@@ -144,7 +144,7 @@ def _state(event: Event) -> str:
 def _end(event: Closed | Moved | Refused | Failed) -> str:
     match event:
         case Closed(code=code, reason=reason):
-            return f"closed: {code} {reason}{', not reconnecting' if is_final(event) else ''}"
+            return f"closed: {f'{code} {reason}'.strip()}{', not reconnecting' if is_final(event) else ''}"
         case Moved():
             return "left as the server asked, reconnecting"
         case Refused(status=status, message=message):
