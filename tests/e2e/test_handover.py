@@ -17,11 +17,11 @@ from websockets.asyncio.client import connect, unix_connect
 from tests.conftest import StartServer
 from tests.support import frames
 from tests.support.clients import closed, join, receive, receive_type
+from tests.support.crowd import Crowd
 from tests.support.generations import Generations
 from tests.support.raw import RawClient, handshake, masked
 from tests.support.server import DEADLINE, WSCTL, wsctl
 from tests.support.supervisor import Supervisor
-from tests.support.witness import Witness
 from wsctl.hub.frame import CLOSE, CONTINUATION, TEXT
 
 pytestmark = pytest.mark.anyio
@@ -415,7 +415,7 @@ def _wait_until_refused(port: int) -> None:
 async def test_who_comes_late_to_the_old_process_is_the_newer_one(start: Start) -> None:
     server = start()
     opening = handshake("/ws/alice")
-    async with connect(f"{server.first.ws_url}/ws/alice") as older, Witness(server.port) as crowd:
+    async with connect(f"{server.first.ws_url}/ws/alice") as older, Crowd(server.port) as crowd:
         await crowd.join(500)
         with RawClient(server.port) as newer:
             newer.send(opening[:30])
@@ -458,7 +458,7 @@ async def test_an_old_id_is_resumed_after_several_handovers(start: Start) -> Non
 
 async def test_what_stops_the_server_while_it_moves_stops_its_successor(start: Start) -> None:
     server = start()
-    async with Witness(server.port) as crowd:
+    async with Crowd(server.port) as crowd:
         await crowd.join(1000)
         upgrade = server.begin_upgrade()
         await asyncio.to_thread(server.first.wait_for_line, "handover moving")

@@ -11,12 +11,12 @@ from pathlib import Path
 import uvloop
 
 from tests.conftest import StartServer
+from tests.support.crowd import Crowd
 from tests.support.generations import Generations
 from tests.support.outside import Outside
 from tests.support.processes import popen
 from tests.support.server import WSCTL
 from tests.support.sizes import Sizes
-from tests.support.witness import Witness
 from wsctl.server.limits import raise_open_files
 
 OUTSIDE, INSIDE = 100, 20
@@ -33,14 +33,14 @@ def test_upgrades_in_a_row_are_noticed_by_none_of_a_crowd(start_server: StartSer
 
 
 async def _upgrade_again_and_again(server: Generations, sizes: Sizes) -> None:
-    async with Witness(server.port) as witness:
-        await _upgrade_under(witness, server, sizes)
+    async with Crowd(server.port) as crowd:
+        await _upgrade_under(crowd, server, sizes)
 
 
-async def _upgrade_under(witness: Witness, server: Generations, sizes: Sizes) -> None:
-    await witness.join(sizes.clients)
+async def _upgrade_under(crowd: Crowd, server: Generations, sizes: Sizes) -> None:
+    await crowd.join(sizes.clients)
     outside, over = Outside(server, OUTSIDE), asyncio.Event()
-    inside = asyncio.create_task(_send_in_turn(witness, over))
+    inside = asyncio.create_task(crowd.talk(INSIDE, over))
     publishing = asyncio.create_task(outside.run(over))
     memory, files = [], []
     for _ in range(sizes.upgrades):
@@ -53,30 +53,20 @@ async def _upgrade_under(witness: Witness, server: Generations, sizes: Sizes) ->
     over.set()
     sent = await inside
     await publishing
-    await witness.level(sent + len(outside.accepted))
+    await crowd.level(sent + len(outside.accepted))
 
-    assert witness.faults == []
-    data, ids = witness.data(), witness.ids()
-    assert sorted(set(ids)) == ids
+    assert crowd.faults == []
+    data = crowd.data()
+    assert sorted(set(crowd.positions())) == crowd.positions()
     assert set(outside.accepted) | {f"i{n}" for n in range(sent)} <= set(data)
     assert len(set(data)) == len(data)
     assert set(outside.accepted.values()) == {sizes.clients}
     assert [text for text in data if text[0] == "i"] == [f"i{n}" for n in range(sent)]
     assert len(outside.accepted) > sizes.upgrades * OUTSIDE / 10
-    assert witness.silence < 1
+    assert crowd.silence < 1
     # The second half needs no more than the first.
     assert max(memory[sizes.upgrades // 2 :]) < 1.1 * max(memory[: sizes.upgrades // 2])
     assert max(files) - min(files) <= 4
-
-
-async def _send_in_turn(witness: Witness, over: asyncio.Event) -> int:
-    """The clients send "i0", "i1", ... in turn; returns how many there were."""
-    n = 0
-    while not over.is_set():
-        witness.clients[n % len(witness.clients)].send(f"i{n}")
-        n += 1
-        await asyncio.sleep(1 / INSIDE)
-    return n
 
 
 def test_idle_connections_move_within_three_seconds(start_server: StartServer, sizes: Sizes) -> None:
@@ -95,13 +85,13 @@ def test_idle_connections_move_within_three_seconds(start_server: StartServer, s
 async def _move_many(server: Generations, idle: int) -> None:
     limit = raise_open_files()
     count = idle if limit < 0 else min(idle, limit - 100)
-    async with Witness(server.port) as witness:
-        await witness.join(count)
+    async with Crowd(server.port) as crowd:
+        await crowd.join(count)
         outcome = await asyncio.to_thread(server.upgrade)
         assert (outcome["state"], outcome["moved"]) == ("done", count), outcome
         server.api("POST", "/api/broadcast", {"data": "here"})
-        await witness.level(1)
-        assert witness.faults == []
+        await crowd.level(1)
+        assert crowd.faults == []
 
 
 def _resident(pid: int) -> int:

@@ -15,9 +15,9 @@ from websockets.exceptions import ConnectionClosed
 from tests.conftest import StartServer, StartStore
 from tests.support.clients import join, receive
 from tests.support.cluster import Cluster
+from tests.support.crowd import Crowd
 from tests.support.nginx import NginxProcess
 from tests.support.publishers import Publishers
-from tests.support.roamers import Roamers
 from tests.support.server import DEADLINE, ServerProcess, ask, wsctl
 
 CLIENTS, RATE = 40, 50
@@ -86,8 +86,8 @@ def test_each_server_in_turn_is_drained_and_nobody_behind_nginx_misses_anything(
 
 
 async def _a_deploy(cluster: Cluster, nginx: NginxProcess, folder: Path) -> None:
-    async with Roamers([nginx.port]) as roamers:
-        await roamers.join(CLIENTS)
+    async with Crowd(nginx.port, resumes=True) as crowd:
+        await crowd.join(CLIENTS)
         over = asyncio.Event()
         publishers = Publishers(folder, RATE, lambda: [node.pid for node in cluster.nodes])
         flowing = asyncio.create_task(publishers.run(over))
@@ -97,13 +97,13 @@ async def _a_deploy(cluster: Cluster, nginx: NginxProcess, folder: Path) -> None
             cluster.nodes.append(await asyncio.to_thread(cluster.start, port=old.port))
         over.set()
         await flowing
-        await roamers.level(await publishers.last())
-        data = roamers.data()
-        assert roamers.faults == []
+        await crowd.level_at(await publishers.last())
+        data = crowd.data()
+        assert crowd.faults == []
         assert len(set(data)) == len(data)
         assert set(data) == set(publishers.accepted)
         # With two servers in turn, everybody was closed at least once.
-        assert roamers.resumed >= CLIENTS
+        assert crowd.resumed >= CLIENTS
 
 
 async def _knock(nginx: NginxProcess) -> int:

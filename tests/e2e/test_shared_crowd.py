@@ -1,7 +1,6 @@
 """Three servers that share a Redis, a crowd that resumes, and everything that may break, in turn."""
 
 import asyncio
-import re
 import time
 from collections.abc import Callable
 from functools import partial
@@ -12,8 +11,8 @@ import uvloop
 
 from tests.conftest import StartServer, StartStore
 from tests.support.cluster import Cluster
+from tests.support.crowd import Crowd
 from tests.support.publishers import Publishers
-from tests.support.roamers import Roamers
 from tests.support.sizes import Sizes
 from tests.support.store import StoreProcess
 
@@ -67,13 +66,13 @@ def test_a_crowd_that_resumes_misses_nothing_whatever_breaks(
 
 
 async def _whatever_breaks(cluster: Cluster, store: StoreProcess, folder: Path, sizes: Sizes) -> None:
-    async with Roamers([node.port for node in cluster.nodes]) as roamers:
-        await roamers.join(sizes.resuming)
+    async with Crowd(*(node.port for node in cluster.nodes), resumes=True) as crowd:
+        await crowd.join(sizes.resuming)
         publishers, over = (
             Publishers(folder, OUTSIDE, lambda: [n.pid for n in cluster.nodes]),
             asyncio.Event(),
         )
-        flowing = [asyncio.create_task(publishers.run(over)), asyncio.create_task(_talk(roamers, over))]
+        flowing = [asyncio.create_task(publishers.run(over)), asyncio.create_task(crowd.talk(INSIDE, over))]
         began = time.monotonic()
         troubles = Troubles(cluster, store, sizes.stopped).all()
         for trouble in troubles:
@@ -83,21 +82,20 @@ async def _whatever_breaks(cluster: Cluster, store: StoreProcess, folder: Path, 
         over.set()
         _, said = await asyncio.gather(*flowing)
         last = await publishers.last()
-        await roamers.level(last)
-        _judge(roamers, publishers, said, sizes)
+        await crowd.level_at(last)
+        _judge(crowd, publishers, said, sizes)
 
 
-def _judge(roamers: Roamers, publishers: Publishers, said: int, sizes: Sizes) -> None:
-    data = roamers.data()
-    assert roamers.faults == []
+def _judge(crowd: Crowd, publishers: Publishers, said: int, sizes: Sizes) -> None:
+    data = crowd.data()
+    assert crowd.faults == []
     assert len(set(data)) == len(data)
-    ids = [tuple(map(int, re.findall(r"\d+", found))) for found in roamers.ids]
-    assert sorted(set(ids)) == ids
-    there = dict(zip(data, roamers.ids, strict=True))
+    assert sorted(set(crowd.positions())) == crowd.positions()
+    there = dict(zip(data, crowd.ids, strict=True))
     assert {text: there.get(text) for text in publishers.accepted} == publishers.accepted
     never = [text for text, why in publishers.refused.items() if "may still be delivered" not in why]
     assert [text for text in never if text in there] == []
-    assert roamers.resumed >= sizes.resuming
+    assert crowd.resumed >= sizes.resuming
     figures = {
         "messages": len(data),
         "accepted": len(publishers.accepted),
@@ -105,20 +103,10 @@ def _judge(roamers: Roamers, publishers: Publishers, said: int, sizes: Sizes) ->
         "of these never": len(never),
         "unknown": len(publishers.unknown),
         "by clients": [said, sum(text[0] == "i" for text in data)],
-        "resumed": roamers.resumed,
+        "resumed": crowd.resumed,
         "slowest": round(publishers.slowest, 3),
         "lag": round(publishers.lag, 3),
     }
     print(figures)
     assert len(data) > sizes.flow * (OUTSIDE + INSIDE) / 2
     assert publishers.slowest - publishers.lag < PATIENCE, figures
-
-
-async def _talk(roamers: Roamers, over: asyncio.Event) -> int:
-    """The clients send "i0", "i1", ... in turn; returns how many there were."""
-    n, due = 0, time.monotonic()
-    while not over.is_set():
-        n += roamers.clients[n % len(roamers.clients)].send(f"i{n}")
-        due += 1 / INSIDE
-        await asyncio.sleep(max(0.0, due - time.monotonic()))
-    return n

@@ -15,9 +15,9 @@ from websockets.exceptions import ConnectionClosed
 from tests.conftest import StartServer
 from tests.support.clients import receive_type
 from tests.support.cluster import Cluster, publish, wait_for
+from tests.support.crowd import Crowd
 from tests.support.generations import Generations
 from tests.support.publishers import Publishers
-from tests.support.roamers import Roamers
 from tests.support.server import ServerProcess
 from tests.support.store import StoreProcess
 
@@ -38,31 +38,24 @@ async def cluster(start_server: StartServer, store: StoreProcess) -> AsyncIterat
 
 
 @asynccontextmanager
-async def traffic(server: Generations, other: ServerProcess) -> AsyncIterator[Roamers]:
+async def traffic(server: Generations, other: ServerProcess) -> AsyncIterator[Crowd]:
     """While messages flow from both nodes and from clients of both; in the end everybody has seen all."""
-    async with Roamers([server.port, other.port]) as roamers:
-        await roamers.join(CLIENTS)
+    async with Crowd(server.port, other.port, resumes=True) as crowd:
+        await crowd.join(CLIENTS)
         over = asyncio.Event()
         everybody = Publishers(server.folder, 100, lambda: [server.pid, other.pid])
-        flowing = [asyncio.create_task(everybody.run(over)), asyncio.create_task(_talk(roamers, over))]
-        yield roamers
+        flowing = [asyncio.create_task(everybody.run(over)), asyncio.create_task(crowd.talk(50, over))]
+        yield crowd
         over.set()
         await asyncio.gather(*flowing)
-        await roamers.level(await everybody.last())
-        data = roamers.data()
-        assert roamers.faults == []
+        await crowd.level_at(await everybody.last())
+        data = crowd.data()
+        assert crowd.faults == []
         assert len(set(data)) == len(data)
         # Who has just handed over takes nothing more, and may end before it hears of what it took.
         assert set(everybody.refused.values()) <= {CLOSING}
         assert not {text for text, why in everybody.refused.items() if why == CLOSING} & set(data)
         assert set(everybody.accepted) <= set(data)
-
-
-async def _talk(roamers: Roamers, over: asyncio.Event) -> None:
-    n = 0
-    while not over.is_set():
-        n += roamers.clients[n % CLIENTS].send(f"i{n}")
-        await asyncio.sleep(0.02)
 
 
 def _names(facts: dict[str, Any]) -> list[tuple[str, int]]:
@@ -74,13 +67,13 @@ async def test_it_stays_the_node_that_it_was_and_nobody_notices(cluster: Cluster
     server = Generations(first)
     (name, _), (others_name, _) = _names(other.status())
     try:
-        async with traffic(server, other) as roamers:
+        async with traffic(server, other) as crowd:
             for generation in (2, 3):
                 outcome = await asyncio.to_thread(server.upgrade)
                 assert (outcome["state"], outcome["moved"]) == ("done", CLIENTS // 2), outcome
                 expected = [(name, generation), (others_name, 1)]
                 wait_for(other, lambda facts, expected=expected: sorted(_names(facts)) == sorted(expected))
-        assert roamers.resumed == 0
+        assert crowd.resumed == 0
         assert other.status()["nodes"][0]["pid"] in (server.pid, other.pid)
     finally:
         server.kill()
@@ -96,11 +89,11 @@ async def test_when_it_fails_the_server_goes_on_as_that_node(
     server = Generations(first)
     before = _names(other.status())
     try:
-        async with traffic(server, other) as roamers:
+        async with traffic(server, other) as crowd:
             outcome = await asyncio.to_thread(server.begin_upgrade().outcome)
             assert outcome["state"] == "failed"
             assert publish(first, "goes on")["id"]
-        assert (roamers.resumed > 0) is (what != "exits")
+        assert (crowd.resumed > 0) is (what != "exits")
         wait_for(other, lambda facts: _names(facts) == before)
     finally:
         server.kill()
