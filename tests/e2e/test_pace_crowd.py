@@ -7,7 +7,7 @@ from datetime import datetime
 import pytest
 
 from tests.conftest import StartServer
-from tests.support.aware import AwareClient
+from tests.support.raw_stream import RawStream
 from tests.support.server import ServerProcess
 from tests.support.sizes import Sizes
 
@@ -19,11 +19,10 @@ async def test_a_crowd_of_aware_clients_comes_to_the_next_server_one_after_the_o
 ) -> None:
     leaving = start_server("--reconnect-window", str(sizes.window), "--broadcast-interval", "0")
     there = start_server("--log-format", "json")
-    crowd = [AwareClient(f"c{n}") for n in range(sizes.clients)]
-    for client in crowd:
-        await client.join(leaving.port)
+    crowd = [await joined(leaving.port, f"c{n}") for n in range(sizes.clients)]
     leaving.signal()
-    moments = await asyncio.gather(*(client.move(there.port) for client in crowd))
+    moves = [move(client, there.port, f"c{n}") for n, client in enumerate(crowd)]
+    moments, crowd = zip(*await asyncio.gather(*moves), strict=True)
     assert sorted(moments) == pytest.approx([sizes.window * n / sizes.clients for n in range(sizes.clients)])
     assert await asyncio.to_thread(leaving.wait) == 0
     leaving.wait_for_line(f"drained.* left={sizes.clients} evicted=0 forced=0")
@@ -35,6 +34,22 @@ async def test_a_crowd_of_aware_clients_comes_to_the_next_server_one_after_the_o
     assert len(came) == sizes.clients
     busiest = max(sum(at <= other < at + 1 for other in came) for at in came)
     assert busiest <= 1.5 * sizes.clients / sizes.window
+
+
+async def joined(port: int, client_id: str) -> RawStream:
+    client = await RawStream.connect(port)
+    await client.join(client_id)
+    return client
+
+
+async def move(client: RawStream, port: int, client_id: str) -> tuple[float, RawStream]:
+    """Wait to be asked, leave at the moment that is asked for, and go to another server: that moment."""
+    asked = await client.receive()
+    assert asked["type"] == "shutdown", asked
+    moment: float = asked["reconnect_in_s"]
+    await asyncio.sleep(moment)
+    await client.leave()
+    return moment, await joined(port, client_id)
 
 
 def _connected(server: ServerProcess) -> list[float]:

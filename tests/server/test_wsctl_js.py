@@ -17,9 +17,9 @@ from anyio import to_thread
 from tests.conftest import NewPage, StartServer
 from tests.support.fake_server import welcome
 from tests.support.issuer import Issuer
+from tests.support.javascript import WEBSOCKET, command, running_node
 from tests.support.js_client import InNode, InPage, JsClient, Realm
 from tests.support.manual import blocks, pages
-from tests.support.node import WEBSOCKET, command, running_node
 from tests.support.relay import Relay
 from tests.support.server import DEADLINE, ServerProcess
 from tests.support.switchboard import MODULE, Line, Switchboard

@@ -6,9 +6,9 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 
-from tests.soak.peer import NotLetIn, Peer
 from tests.soak.tally import Tally
 from tests.soak.weather import Weather
+from tests.support.raw_stream import NotWelcomed, RawStream
 from wsctl.codes import CloseCode
 
 Ended = (OSError, EOFError, TimeoutError)
@@ -86,7 +86,7 @@ class Actor:
             began = time.monotonic()
             try:
                 await self.act()
-            except NotLetIn as refusal:
+            except NotWelcomed as refusal:
                 self.stage.curtain(self.name)
                 self._refused(str(refusal), began)
             except Ended as error:
@@ -103,10 +103,10 @@ class Actor:
         self._number += 1
         return f"{self.name}-{self._number}"
 
-    async def connect(self, receive_buffer: int | None = None) -> Peer:
-        return await Peer.connect(self.stage.port, receive_buffer)
+    async def connect(self, receive_buffer: int | None = None) -> RawStream:
+        return await RawStream.connect(self.stage.port, receive_buffer)
 
-    async def enter(self, peer: Peer, client_id: str, *codes: int) -> None:
+    async def enter(self, peer: RawStream, client_id: str, *codes: int) -> None:
         """Become a client that must be ended with one of these codes, if it does not hang up before."""
         began = time.monotonic()
         await peer.join(client_id)

@@ -4,7 +4,7 @@ import asyncio
 import time
 
 from tests.soak.actor import Actor
-from tests.soak.peer import Peer
+from tests.support.raw_stream import RawStream
 from wsctl.codes import CloseCode
 
 LONGEST = 1.5
@@ -47,7 +47,7 @@ class Churner(Actor):
             await stays.leave()
 
 
-async def _first_to_end(first: Peer, second: Peer) -> tuple[int, Peer]:
+async def _first_to_end(first: RawStream, second: RawStream) -> tuple[int, RawStream]:
     """How one of two ended, and the other one."""
     ends = {asyncio.create_task(peer.ended()): peer for peer in (first, second)}
     try:

@@ -5,10 +5,10 @@ import time
 from contextlib import suppress
 
 from tests.soak.actor import FULL, Actor
-from tests.soak.peer import NotLetIn, Peer
 from tests.soak.request import status
 from tests.support.hostile import HEADS
 from tests.support.raw import handshake
+from tests.support.raw_stream import NotWelcomed, RawStream
 from wsctl.codes import CloseCode
 
 MAX_HEAD = 16 << 10
@@ -52,7 +52,7 @@ class Loris(Actor):
             finally:
                 dripping.cancel()
 
-    async def _drip(self, peer: Peer) -> None:
+    async def _drip(self, peer: RawStream) -> None:
         with suppress(OSError):
             for byte in handshake("/ws/loris", "X-More: " + "x" * 1000):
                 await peer.send(bytes([byte]))
@@ -68,7 +68,7 @@ class Crowd(Actor):
     moment = 0.3
 
     async def act(self) -> None:
-        peers: list[Peer] = []
+        peers: list[RawStream] = []
         try:
             while len(peers) < self.most and not await self._is_full(peers):
                 pass
@@ -77,13 +77,13 @@ class Crowd(Actor):
             for peer in peers:
                 peer.reset()
 
-    async def _is_full(self, peers: list[Peer]) -> bool:
+    async def _is_full(self, peers: list[RawStream]) -> bool:
         """Whether one more is turned away."""
         peer = await self.connect()
         peers.append(peer)
         try:
             await self.enter(peer, self.next_id(), CloseCode.ABNORMAL)
-        except NotLetIn as refusal:
+        except NotWelcomed as refusal:
             if str(refusal) != FULL:
                 raise
             self.stage.tally.counts["found it full"] += 1

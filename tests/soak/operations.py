@@ -4,12 +4,12 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable
 
-from tests.soak.peer import NotLetIn, Peer
 from tests.soak.plan import Change, Plan
 from tests.soak.site import LOOK, PATIENCE, Site
 from tests.soak.tally import Tally
 from tests.soak.weather import Weather
 from tests.soak.witnesses import Witnesses
+from tests.support.raw_stream import NotWelcomed, RawStream
 from wsctl.codes import CloseCode
 
 CANCELLED_AFTER = (0.1, 0.5)
@@ -85,13 +85,13 @@ class Operator:
             await anchor.leave()
         self._did("operator: cancelled drain", "")
 
-    async def _anchor(self) -> Peer:
+    async def _anchor(self) -> RawStream:
         """Somebody who stays, for a drain without clients would be over."""
         while True:
-            peer = await Peer.connect(self._site.port)
+            peer = await RawStream.connect(self._site.port)
             try:
                 await peer.join("anchor")
-            except NotLetIn:  # there is no room just now
+            except NotWelcomed:  # there is no room just now
                 peer.hang_up()
                 await asyncio.sleep(LOOK)
             else:

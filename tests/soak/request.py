@@ -4,7 +4,7 @@ import json
 from contextlib import suppress
 from typing import Any
 
-from tests.soak.peer import Peer
+from tests.support.raw_stream import RawStream
 
 
 async def ask(port: int, method: str, path: str, body: object = None, token: str | None = None) -> bytes:
@@ -18,7 +18,7 @@ async def ask(port: int, method: str, path: str, body: object = None, token: str
     ]
     if token is not None:
         head.append(f"Authorization: Bearer {token}")
-    async with await Peer.connect(port) as peer:
+    async with await RawStream.connect(port) as peer:
         with suppress(OSError):
             await peer.send("\r\n".join([*head, "", ""]).encode() + sent)
         return await peer.answer()

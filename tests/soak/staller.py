@@ -4,7 +4,7 @@ import asyncio
 
 from tests.soak.actor import Actor
 from tests.soak.fodder import feed
-from tests.soak.peer import PATIENCE
+from tests.support.raw_stream import PATIENCE
 from wsctl.codes import CloseCode
 
 BUFFER = 4096

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from tests.support.node import WEBSOCKET, command
+from tests.support.javascript import WEBSOCKET, command
 from tests.support.server import DEADLINE
 from wsctl.cli.recipes import made
 from wsctl.cli.recipes.place import Place

@@ -110,8 +110,10 @@ def serve(control: socket.socket) -> Request | None:
             status = socket.socket(fileno=fds.pop())
             for fd in fds:
                 os.close(fd)
-            with contextlib.suppress(OSError):
+            try:
                 status.send(STATUS.pack(pid))
+            except OSError:  # it was interrupted before it knew of this child
+                os.kill(pid, signal.SIGKILL)
             children[watch := os.pidfd_open(pid)] = pid, status
             poll.register(watch, select.POLLIN)
 

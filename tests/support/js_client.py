@@ -10,7 +10,7 @@ from anyio import to_thread
 
 from tests.support import frames
 from tests.support.browser import Page
-from tests.support.node import Node
+from tests.support.javascript import Node
 from tests.support.server import DEADLINE
 
 _START = """

@@ -44,7 +44,11 @@ class ForkedProcess(subprocess.Popen[Any]):
             packet = pickle.dumps(request)
             assert len(packet) < PACKET
             socket.send_fds(_fork_server(), [packet], [*fds, *request.pass_fds, theirs.fileno()])
-        self.pid = self._receive(0)
+        try:
+            self.pid = self._receive(0)
+        except BaseException:
+            ours.close()
+            raise
         self._child_created = True
         pipes = ("p2cread", "p2cwrite", "c2pread", "c2pwrite", "errread", "errwrite")
         self._close_pipe_fds(*(asked[name] for name in pipes))  # type: ignore[attr-defined]

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from tests.support import node
+from tests.support import javascript
 from tests.support.manual import Block
 from tests.support.server import DEADLINE, ServerProcess
 from wsctl.lifecycle.runtime import runtime_folder, servers
@@ -113,7 +113,7 @@ class Reader:
 
     def _begin(self, block: Block) -> None:
         """Who fails says so on stderr, and writes no line."""
-        flags = {"NODE_OPTIONS": " ".join(node.command()[1:])} if "node " in block.text else {}
+        flags = {"NODE_OPTIONS": " ".join(javascript.command()[1:])} if "node " in block.text else {}
         with tempfile.TemporaryFile("w+") as complaints:
             process = subprocess.Popen(
                 self._command(block),
@@ -139,7 +139,7 @@ class Reader:
             return [sys.executable, "-u", "-c", text]
         script = self.folder / f"block{block.line}.mjs"
         script.write_text(text)
-        return [*node.command(), str(script)]
+        return [*javascript.command(), str(script)]
 
     def _here(self, text: str) -> str:
         if not self._ports:

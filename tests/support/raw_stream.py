@@ -1,13 +1,15 @@
-"""A connection by hand, for what a well-behaved library does not do, many at a time."""
+"""A client by hand on asyncio's streams, for what a well-behaved library does not do, many at a time."""
 
 import asyncio
 import socket
 import struct
 from types import TracebackType
 
+from tests.support import frames
 from tests.support.hostile import status_of
 from tests.support.raw import handshake, masked
 from wsctl.codes import CloseCode
+from wsctl.hub.frame import TEXT
 
 PATIENCE = 30.0
 """Seconds that anything of a peer's may take: longer than any timeout of a server's."""
@@ -16,11 +18,11 @@ _CLOSE = 8
 _RESET = struct.pack("ii", 1, 0)
 
 
-class NotLetIn(Exception):
+class NotWelcomed(Exception):
     """There is no welcome; the text says what there was instead: a status, a close code, or nothing."""
 
 
-class Peer:
+class RawStream:
     """One connection; `async with` hangs up at the end. Whatever is lost in the middle is an `OSError` or an
     `asyncio.IncompleteReadError`."""
 
@@ -29,7 +31,7 @@ class Peer:
         self._writer = writer
 
     @classmethod
-    async def connect(cls, port: int, receive_buffer: int | None = None) -> "Peer":
+    async def connect(cls, port: int, receive_buffer: int | None = None) -> "RawStream":
         """`receive_buffer` keeps the kernel from taking much, and asyncio too."""
         sock = socket.socket()
         try:
@@ -42,7 +44,7 @@ class Peer:
             sock.close()
             raise
 
-    async def __aenter__(self) -> "Peer":
+    async def __aenter__(self) -> "RawStream":
         return self
 
     async def __aexit__(
@@ -55,24 +57,30 @@ class Peer:
         self._writer.transport.abort()
 
     async def join(self, client_id: str) -> None:
-        """Become a client. Raises `NotLetIn`."""
+        """Become a client. Raises `NotWelcomed`."""
         self._writer.write(handshake(f"/ws/{client_id}"))
         try:
             async with asyncio.timeout(PATIENCE):
                 head = await self._reader.readuntil(b"\r\n\r\n")
                 if status_of(head) != 101:
-                    raise NotLetIn(str(status_of(head)))
+                    raise NotWelcomed(str(status_of(head)))
                 opcode, payload = await self._frame()
         except (OSError, EOFError):
-            raise NotLetIn("nothing") from None
+            raise NotWelcomed("nothing") from None
         if opcode == _CLOSE:
-            raise NotLetIn(str(int.from_bytes(payload[:2])))
+            raise NotWelcomed(str(int.from_bytes(payload[:2])))
 
     async def send(self, data: bytes) -> None:
         """Returns once it is on its way."""
         self._writer.write(data)
         async with asyncio.timeout(PATIENCE):
             await self._writer.drain()
+
+    async def receive(self) -> frames.Frame:
+        """The next frame, which is text."""
+        opcode, payload = await self._frame()
+        assert opcode == TEXT, payload
+        return frames.read(payload)
 
     async def stay(self, seconds: float) -> int | None:
         """Read for so long; the code with which the server closed, if it did (1006: without one)."""
@@ -97,6 +105,7 @@ class Peer:
         self._writer.write(masked(_CLOSE, int(CloseCode.NORMAL).to_bytes(2)))
         async with asyncio.timeout(PATIENCE):
             await self.ended()
+        self.hang_up()
 
     async def answer(self) -> bytes:
         """Everything until the server hangs up; a reset counts as that."""
