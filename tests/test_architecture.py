@@ -12,7 +12,7 @@ from tests.support.server import DEADLINE
 
 PACKAGE = Path(__file__).parent.parent / "wsctl"
 
-FACTS = ("messages", "codes", "settings", "redis_url", "errors", "lookalikes")
+FACTS = ("messages", "codes", "settings", "redis_url", "errors", "lookalikes", "origins", "addresses")
 
 ABOVE_ALL = ("main", "__main__", "__init__")
 

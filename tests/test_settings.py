@@ -98,7 +98,7 @@ def test_rates(text: str, wanted: Rate) -> None:
         (proxies, "nginx"),
         (proxies, "*, 10.0.0.1"),
         (origins, "example.org"),
-        (origins, "null"),
+        (origins, "https://example.org."),
         (origins, "https://example.org/path"),
         (origins, "https://["),
     ],
@@ -135,8 +135,9 @@ def test_switches(on: bool) -> None:
     assert {boolean(word) for word in words} == {on}
 
 
-def test_origins_are_compared_in_lower_case_without_a_slash() -> None:
-    assert origins("https://Example.org/, http://b:8080 *") == ("https://example.org", "http://b:8080", "*")
+def test_origins_are_those_that_browsers_send_each_once() -> None:
+    given = origins("https://Example.org/, http://b:8080 * https://example.org:443,null")
+    assert given == ("https://example.org", "http://b:8080", "*", "null")
 
 
 def test_proxies_are_addresses_and_networks() -> None:

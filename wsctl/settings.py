@@ -12,9 +12,9 @@ from ipaddress import ip_network
 from math import isfinite
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
-from urllib.parse import urlsplit
 
 from wsctl.errors import UsageError
+from wsctl.origins import origin
 from wsctl.redis_url import parse as parse_redis
 
 ENV_PREFIX = "WSCTL_"
@@ -113,15 +113,9 @@ def algorithm(text: str) -> str:
 
 
 def origins(text: str) -> tuple[str, ...]:
-    """Origins (`https://example.org`) or `*`, separated by commas or spaces."""
-    return tuple(_origin(word) for word in re.split(r"[,\s]+", text.strip()) if word)
-
-
-def _origin(word: str) -> str:
-    parts = urlsplit(word)
-    if word != "*" and (not parts.scheme or not parts.netloc or parts.path.strip("/") or parts.query):
-        raise ValueError(f"{word!r} is not an origin: write scheme and host, https://example.org")
-    return word.rstrip("/").lower()
+    """Origins (`https://example.org`, `https://*.example.org`, `null`) or `*`, separated by commas or spaces,
+    as browsers send them."""
+    return tuple(dict.fromkeys(origin(word) for word in re.split(r"[,\s]+", text.strip()) if word))
 
 
 EVERY_PROXY = "*"

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from wsctl.server.admission import RETRY_AFTER, Admission, Admitted, Handshake, Refused, TurnedAway, Verdict
 from wsctl.server.credentials.judge import Denied, Granted, Judge
-from wsctl.settings import Settings
+from wsctl.settings import Settings, origins
 
 
 def _admit(
@@ -161,6 +161,37 @@ def test_allowed_origins_are_added_to_the_same_host() -> None:
     for origin in ("http://app.example", "https://app.example:444", "null"):
         assert _refusal(_admit(origin=origin, allowed=allowed))[0] == 403
     assert isinstance(_admit(origin="null", allowed=("*",)), Admitted)
+
+
+@pytest.mark.parametrize(
+    ("allowed", "origin", "is_let_in"),
+    [
+        ("https://b\u00fccher.example", "https://xn--bcher-kva.example", True),
+        ("http://other.example:80", "http://other.example", True),
+        ("http://[2001:DB8:0:0::1]:8080", "http://[2001:db8::1]:8080", True),
+        ("file://", "file://", True),
+        ("null", "null", True),
+        ("null", "file://", False),
+        ("file://", "null", False),
+        ("https://*.example.org", "https://app.example.org", True),
+        ("https://*.example.org", "https://a.b.example.org", True),
+        ("https://*.example.org", "https://example.org", False),
+        ("https://*.example.org", "https://app.example.org:8443", False),
+        ("https://*.example.org", "http://app.example.org", False),
+        ("https://*.example.org", "https://appexample.org", False),
+        ("https://*.example.org", "https://app.example.org.evil.example", False),
+        ("https://*.example.org", "https://evil.example/.example.org", False),
+        ("https://*.example.org", "https://evil.example:1.example.org", False),
+        ("https://*.example.org", "https://.example.org", False),
+        ("https://*.example.org:8443", "https://app.example.org:8443", True),
+        ("https://a.example", "https://axexample", False),
+    ],
+)
+def test_an_origin_is_compared_in_the_form_in_which_browsers_send_it(
+    allowed: str, origin: str, is_let_in: bool
+) -> None:
+    verdict = _admit(origin=origin, allowed=origins(allowed))
+    assert isinstance(verdict, Admitted) == is_let_in
 
 
 def test_a_full_server_says_when_to_try_again() -> None:

@@ -6,6 +6,7 @@ from http import HTTPStatus
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from wsctl import messages
+from wsctl.origins import AllowedOrigins
 from wsctl.server.credentials.carriage import HOW, Carriage, Unreadable, carried
 from wsctl.server.credentials.judge import Denied, Granted, Judge
 from wsctl.settings import Settings
@@ -91,7 +92,7 @@ class Admission:
     ) -> None:
         self._judge = judge
         self._in_query = settings.auth_query
-        self._origins = settings.allow_origin
+        self._origins = AllowedOrigins(settings.allow_origin)
         self._capacity = capacity
         self._connected = connected
         self._accepting = accepting
@@ -138,7 +139,7 @@ class Admission:
     def _origin_allowed(self, asked: Handshake) -> bool:
         """Browsers send an Origin and programs do not. The same host is the same origin whatever
         the scheme, because a proxy in front may have ended TLS."""
-        if asked.origin is None or "*" in self._origins:
+        if asked.origin is None:
             return True
         origin = asked.origin.strip().lower()
         if origin in self._origins:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from fastapi import WebSocket
 from fastapi.responses import JSONResponse
 
+from wsctl.addresses import host_port
 from wsctl.codes import CloseCode
 from wsctl.hub.connection import STALL_TIMEOUT, Connection, Ending
 from wsctl.hub.frame import Batch
@@ -76,7 +77,7 @@ class AsgiConnection(Connection):
 
     def __init__(self, node: Node, websocket: WebSocket, client_id: str) -> None:
         host, port = _host(websocket), websocket.client.port if websocket.client else 0
-        super().__init__(client_id, f"{host}:{port}" if port else host, node.clock())
+        super().__init__(client_id, host_port(host, port), node.clock())
         self._node = node
         self._websocket = websocket
         self._outbox = Outbox()

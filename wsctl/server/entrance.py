@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from wsctl.addresses import host_port
 from wsctl.server import upgrade
 from wsctl.server.admission import NOWHERE, Admitted, Handshake, Refused
 from wsctl.server.credentials.carriage import chosen
@@ -62,7 +63,7 @@ class Entrance:
         deflate = upgrade.agreed_deflate(headers)
         answer = upgrade.accept(headers, deflate, chosen(protocols))
         if isinstance(verdict, Admitted):
-            address = f"{host}:{port}" if port else host
+            address = host_port(host, port)
             wire = Wire(self._node, transport, verdict.client_id, address, bool(deflate))
             wire.keepalive = verdict.keepalive
             self._node.leases.grant(wire, verdict.expires)

@@ -7,6 +7,7 @@ import socket
 from collections.abc import Iterable
 from ipaddress import ip_address
 
+from wsctl.addresses import host_port
 from wsctl.settings import Settings
 
 OWN_SOCKETS = "/dev/fd"
@@ -57,5 +58,4 @@ def _is_local(sock: socket.socket) -> bool:
 
 
 def _shown(sock: socket.socket) -> str:
-    host, port = sock.getsockname()[:2]
-    return f"[{host}]:{port}" if sock.family == socket.AF_INET6 else f"{host}:{port}"
+    return host_port(*sock.getsockname()[:2])

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import IO, Any, TextIO
 
+from wsctl.addresses import host_port
 from wsctl.settings import LogFormat
 
 LOGGERS = ("wsctl", "asyncio", "uvicorn.error", "uvicorn.access")
@@ -111,11 +112,20 @@ class KeepSecrets(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         if isinstance(record.args, tuple):
-            record.args = tuple(_harmless(value) for value in record.args)
+            record.args = tuple(_harmless(_in_brackets(value)) for value in record.args)
         told = record.getMessage()
         if (blotted := without_secrets(told)) != told:
             record.msg, record.args = blotted, ()
         return True
+
+
+_VERSION_6 = re.compile(r"([\w.%:]*:[\w.%:]*):(\d+)")
+
+
+def _in_brackets(value: object) -> object:
+    """An address of version 6 and its port, which uvicorn joins as those of version 4."""
+    found = _VERSION_6.fullmatch(value) if isinstance(value, str) else None
+    return host_port(found[1], int(found[2])) if found else value
 
 
 def _harmless(value: object) -> object:

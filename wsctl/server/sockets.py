@@ -7,6 +7,7 @@ import stat
 from collections.abc import Mapping
 from pathlib import Path
 
+from wsctl.addresses import host_port
 from wsctl.errors import CannotStart
 from wsctl.settings import Settings
 
@@ -59,8 +60,7 @@ def address(sock: socket.socket, tls: bool) -> str:
     name = sock.getsockname()
     if sock.family == socket.AF_UNIX:
         return f"unix:{name}"
-    host = f"[{name[0]}]" if sock.family == socket.AF_INET6 else name[0]
-    return f"{'https' if tls else 'http'}://{host}:{name[1]}"
+    return f"{'https' if tls else 'http'}://{host_port(name[0], name[1])}"
 
 
 def _from_systemd(environ: Mapping[str, str]) -> list[socket.socket]:

@@ -1,11 +1,12 @@
 """The example for browsers, as printed, in a real one: a page of another origin than the server's."""
 
 from contextlib import AbstractAsyncContextManager
+from pathlib import Path
 
 import pytest
 from anyio import to_thread
 
-from tests.conftest import StartServer
+from tests.conftest import NewPage, StartServer
 from tests.support.browser import Page
 from tests.support.cluster import publish
 from tests.support.examples import printed
@@ -100,6 +101,21 @@ async def test_a_page_that_is_refused_says_what_the_server_lacks(
     async with elsewhere(server.url) as files:
         await to_thread.run_sync(page.open, files.url)
         await seen(page, "#state", f"--allow-origin {files.url}?")
+
+
+async def test_a_page_from_a_disk_is_let_in_as_it_says(
+    start_server: StartServer, new_page: NewPage, tmp_path: Path
+) -> None:
+    file = tmp_path / "page.html"
+    for allowed, state in (
+        ("https://app.example", "--allow-origin null?"),
+        ("null", "connected as browser-"),
+    ):
+        server = start_server("--allow-origin", allowed)
+        await to_thread.run_sync(file.write_text, printed("browser", server.url))
+        page = await to_thread.run_sync(new_page)
+        await to_thread.run_sync(page.open, file.as_uri())
+        await seen(page, "#state", state)
 
 
 async def test_without_a_server_it_says_so(page: Page) -> None:

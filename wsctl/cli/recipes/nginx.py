@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from wsctl import __version__
+from wsctl.addresses import host_port
 from wsctl.cli.recipes.place import Place, need_port
 from wsctl.cli.recipes.quoting import check_writable, nginx_word
 from wsctl.cli.recipes.words import idle_timeout
@@ -70,11 +71,7 @@ def _servers(settings: Settings, upstreams: Sequence[str]) -> list[str]:
         check_writable("--uds", settings.uds)
         return [f"unix:{settings.uds}"]
     host = _EVERYWHERE.get(settings.host, settings.host)
-    return [
-        f"[{host}]:{settings.port}"
-        if ":" in host.strip("[]") and host[0] != "["
-        else f"{host}:{settings.port}"
-    ]
+    return [host_port(host, settings.port)]
 
 
 def _has_port(text: str) -> bool:

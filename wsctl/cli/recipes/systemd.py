@@ -7,6 +7,7 @@ from ipaddress import ip_address
 from pathlib import PurePosixPath
 
 from wsctl import __version__
+from wsctl.addresses import host_port
 from wsctl.cli.recipes.place import Place, need_port
 from wsctl.cli.recipes.quoting import check_writable, command_word, unit_path, unit_word
 from wsctl.cli.recipes.words import MARGIN, environment, flags, grace, named_files, open_files, secret_names
@@ -165,7 +166,7 @@ def _address(host: str, port: int) -> str:
     if not host:
         return str(port)  # every address of both families
     try:
-        version = ip_address(host).version
+        ip_address(host)
     except ValueError:
         raise UsageError(f"--host {host!r}: a socket unit takes an address and no name") from None
-    return f"[{host}]:{port}" if version == 6 else f"{host}:{port}"
+    return host_port(host, port)

@@ -3,6 +3,7 @@
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
+from wsctl.addresses import host_port
 from wsctl.server.asyncapi.document import document
 
 PATH = "/asyncapi.json"
@@ -20,4 +21,4 @@ async def asyncapi(request: Request) -> JSONResponse:
 def _host(request: Request) -> str:
     """The name that the server was asked by; else, for HTTP/1.0 has no Host, where it listens."""
     name, port = request.scope.get("server") or ("localhost", None)
-    return request.headers.get("host") or (f"{name}:{port}" if port else name)
+    return request.headers.get("host") or host_port(name, port or 0)
