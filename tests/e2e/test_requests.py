@@ -1,16 +1,33 @@
 """What holds for the requests of every route, on every road to a server."""
 
+import asyncio
 import http.client
+import json
 import os
+import re
 import socket
+import sys
 from collections.abc import Iterator, Mapping
 
 import pytest
 
 from tests.conftest import StartServer
 from tests.e2e.ways import TOKEN, Way, guest, module
+from tests.support.clients import join
 from tests.support.raw import RawClient, handshake
 from tests.support.server import DEADLINE, ServerProcess
+
+
+def has_version_6() -> bool:
+    with socket.socket(socket.AF_INET6) as probe:
+        try:
+            probe.bind(("::1", 0))
+        except OSError:
+            return False
+    return True
+
+
+needs_version_6 = pytest.mark.skipif(not has_version_6(), reason="the machine has no address of version 6")
 
 BEARER = {"authorization": f"Bearer {TOKEN}"}
 
@@ -165,3 +182,33 @@ def test_an_absolute_target_is_that_of_its_path_and_host(
                     client.send(piece)
                 assert client.read_head().split(b" ")[1].startswith(status), (target, origin)
     assert not [line for line in server.lines if "Traceback" in line]
+
+
+@needs_version_6
+@pytest.mark.anyio
+@pytest.mark.parametrize("way", [module, guest])
+async def test_addresses_of_version_6_stand_in_brackets_wherever_they_are_shown(
+    start_server: StartServer, way: Way
+) -> None:
+    if way is module:
+        server = way(start_server, "--host", "::1", "--access-log")
+    else:
+        command = (sys.executable, "-m", "uvicorn", "wsctl.main:app", "--port", "0", "--host", "::1")
+        server = start_server(command=command, env={"WSCTL_TOKEN": TOKEN}, serving=r"running on (\S+)")
+    assert server.url == f"http://[::1]:{server.port}"
+    client = http.client.HTTPConnection("::1", server.port, timeout=DEADLINE)
+    assert (await asyncio.to_thread(ask, client, "GET", "/health"))[0] == 200
+    forwarded = {"x-forwarded-for": "[2001:db8::1]:443"}
+    async with (
+        await join(server.ws_url, "bob"),
+        await join(server.ws_url, "eve", additional_headers=forwarded),
+    ):
+        asked = "GET /health" if way is module else "WebSocket /ws/bob"  # the rest is on stdout there
+        server.wait_for_line(rf'\[::1\]:\d+ - .?"{asked}')
+        server.wait_for_line(r"connected client_id=bob address=\[::1\]:\d+")
+        server.wait_for_line(r"connected client_id=eve address=\[2001:db8::1\]:443")
+        client = http.client.HTTPConnection("::1", server.port, timeout=DEADLINE)
+        status = json.loads((await asyncio.to_thread(ask, client, "GET", "/api/status?clients=true"))[2])
+        addresses = {facts["client_id"]: facts["address"] for facts in status["clients"]}
+        assert addresses["eve"] == "[2001:db8::1]:443"
+        assert re.fullmatch(r"\[::1\]:\d+", addresses["bob"])

@@ -198,6 +198,23 @@ def test_what_is_no_secret_stays_what_it_is() -> None:
     assert record.args == args
 
 
+@pytest.mark.parametrize(
+    ("joined", "shown"),
+    [
+        ("2001:db8::1:443", "[2001:db8::1]:443"),
+        ("::1:5", "[::1]:5"),
+        ("fe80::1%eth0:5", "[fe80::1%eth0]:5"),
+        ("2001:db8::1:0", "2001:db8::1"),
+        ("127.0.0.1:5", "127.0.0.1:5"),
+    ],
+)
+def test_of_version_6_an_address_that_uvicorn_logs_stands_in_brackets(joined: str, shown: str) -> None:
+    args = (joined, "GET", "/ws/::1:5?since=1:2:3", "1.1", 401)
+    record = logging.LogRecord("uvicorn.access", logging.INFO, "", 0, '%s - "%s %s HTTP/%s" %d', args, None)
+    assert KeepSecrets().filter(record)
+    assert record.args == (shown, *args[1:])
+
+
 def test_secrets_are_kept_however_often_that_is_asked_for() -> None:
     keep_secrets()
     keep_secrets()

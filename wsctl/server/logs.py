@@ -112,12 +112,17 @@ class KeepSecrets(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         if isinstance(record.args, tuple):
-            record.args = tuple(_harmless(_in_brackets(value)) for value in record.args)
+            record.args = tuple(_harmless(value) for value in record.args)
+            if str(record.msg).startswith(_OF_A_CLIENT):
+                record.args = (_in_brackets(record.args[0]), *record.args[1:])
         told = record.getMessage()
         if (blotted := without_secrets(told)) != told:
             record.msg, record.args = blotted, ()
         return True
 
+
+_OF_A_CLIENT = "%s - "
+"""How uvicorn's lines about a client's request begin."""
 
 _VERSION_6 = re.compile(r"([\w.%:]*:[\w.%:]*):(\d+)")
 
