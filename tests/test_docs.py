@@ -131,7 +131,7 @@ def test_all_close_codes_phases_and_routes_are_told() -> None:
 def test_all_error_codes_are_told() -> None:
     text = " ".join(quoted(TEXTS["protocol"]))
     given = {code for source in SOURCES.values() for code in error_codes(source)}
-    assert {"full", "degraded", "not_now"} <= given
+    assert {"full", "closing", "not_now"} <= given
     given |= set(ErrorCode)
     assert not [code for code in given if code not in text]
 

@@ -51,7 +51,9 @@ class ErrorCode(StrEnum):
     PUBLISH_DISABLED = "publish_disabled"
     """The server takes no messages from clients."""
     DEGRADED = "degraded"
-    """The server is cut off from those that it shares messages with."""
+    """The server is cut off from those that it shares messages with: a message was not published."""
+    UNCONFIRMED = "unconfirmed"
+    """Nobody knows whether a message was published: it may still be delivered."""
     RENEWAL_REFUSED = "renewal_refused"
     """The new credentials are not valid: the old ones go on to their end."""
 

@@ -161,6 +161,7 @@ def test_a_server_elsewhere_wants_its_token(start_server: StartServer) -> None:
 @pytest.mark.parametrize(
     ("code", "exit_code", "said"),
     [
+        ("unconfirmed", 1, "{url} does not know whether it was published: Redis is away"),
         ("degraded", 1, "{url} is degraded and did not publish it: Redis is away; try again later"),
         ("closing", 6, "{url} refuses: Redis is away"),
     ],

@@ -15,7 +15,7 @@ from tests.conftest import StartServer
 from tests.support.fake_control import fake_at_a_url
 from tests.support.server import DEADLINE, ServerProcess
 from tests.support.status import DRAIN
-from wsctl.client.control import Conflict, Control, Degraded, drain_progress, handover_progress
+from wsctl.client.control import Conflict, Control, Degraded, Unconfirmed, drain_progress, handover_progress
 from wsctl.client.target import Target
 from wsctl.errors import Refused, Unreachable, UsageError, WsctlError
 from wsctl.lifecycle.handover import HandoverState
@@ -127,6 +127,15 @@ def test_a_message_too_big_is_refused_however_big(start_server: StartServer) -> 
 def test_a_degraded_server_that_publishes_nothing_is_an_error_to_try_again(answering: Answering) -> None:
     url = answering(503, json.dumps({"error": {"code": "degraded", "message": "Redis is away"}}).encode())
     with pytest.raises(Degraded, match="degraded and did not publish it: Redis is away; try again") as error:
+        Control(Target(url)).status()
+    assert error.value.exit_code == 1
+
+
+def test_a_server_that_does_not_know_whether_it_published_is_told_from_one_that_did_not(
+    answering: Answering,
+) -> None:
+    url = answering(504, json.dumps({"error": {"code": "unconfirmed", "message": "it may be"}}).encode())
+    with pytest.raises(Unconfirmed, match="does not know whether it was published: it may be") as error:
         Control(Target(url)).status()
     assert error.value.exit_code == 1
 

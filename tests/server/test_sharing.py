@@ -10,7 +10,7 @@ from tests.support.frames import read
 from tests.support.transport import HandTransport
 from tests.support.wires import MakeServer, Server, close_of, frames, turn
 from wsctl.lifecycle.phases import Phase
-from wsctl.server.sharing import Sharing
+from wsctl.server.sharing import AWAY, Sharing
 
 pytestmark = pytest.mark.anyio
 
@@ -36,14 +36,14 @@ def told(transport: HandTransport) -> list[dict[str, Any]]:
 
 async def test_clients_hear_that_messages_are_not_shared_and_whether_they_missed_any(server: Server) -> None:
     transports = {name: server.join(name)[1] for name in ("bob", "eve")}
-    member(server).cut_off("no answer")
+    member(server).cut_off("Error 111 connecting to 127.0.0.1:37487")
     member(server).back(recovered=True)
     member(server).back(recovered=False)
     await turn()
     for name, transport in transports.items():
         error, kept, lost = told(transport)
         assert (error["type"], error["code"]) == ("error", "degraded")
-        assert "no answer" in error["message"]
+        assert error["message"] == AWAY
         assert (kept["type"], kept["client_id"], kept["recovered"]) == ("welcome", name, True)
         assert (lost["type"], lost["client_id"], lost["recovered"]) == ("welcome", name, False)
         assert lost["id"] == server.node.log.newest

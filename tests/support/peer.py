@@ -10,7 +10,7 @@ from typing import Any
 from tests.support.entries import as_message
 from tests.support.server import DEADLINE
 from wsctl.hub.history import Entry
-from wsctl.hub.log import Draft, MessageLog
+from wsctl.hub.log import Draft, MessageLog, Refusal
 from wsctl.hub.shared.link import Link
 from wsctl.hub.shared.store import Store
 from wsctl.messages import Message
@@ -46,7 +46,7 @@ class Peer:
         self.got: list[Message] = []
         self.clients: set[str] = set()
         self.receipts: dict[Any, tuple[str, int]] = {}
-        self.refusals: dict[Any, str] = {}
+        self.refusals: dict[Any, Refusal] = {}
         self.reasons: list[str] = []
         self.log = MessageLog(self._deliver, history, history_bytes, home=self._publish)
         self.link = Link(Store(url, None), prefix, self.log, self, most=history, clock=clock)
@@ -67,7 +67,7 @@ class Peer:
             self.receipts[data] = message_id, count
             self._news.set()
 
-        def refused(why: str) -> None:
+        def refused(why: Refusal) -> None:
             assert data not in self.receipts
             assert data not in self.refusals
             self.refusals[data] = why
@@ -125,7 +125,8 @@ class Peer:
     # The host of the link
 
     def about(self) -> dict[str, Any]:
-        return {"connections": len(self.clients)}
+        where = {"host": "h", "pid": 1, "url": None, "version": "0", "generation": 1, "phase": "serving"}
+        return where | {"connections": len(self.clients), "started": 1.0}
 
     def cut_off(self, why: str) -> None:
         self.reasons.append(why)

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from wsctl.client import probe
 from wsctl.client.events import (
     DEGRADED,
+    UNCONFIRMED,
     Closed,
     Degraded,
     Event,
@@ -186,7 +187,10 @@ class Account:
         elif kind == "error":
             code = str(frame.get("code"))
             self._errors[code] += 1
-            self.ledger.refuse(client, code)
+            if code == UNCONFIRMED:  # those that follow are taken
+                self.ledger.disconnect(client)
+            else:
+                self.ledger.refuse(client, code)
 
     def _deliver(self, client: int, found: Probe, now: float) -> None:
         if self.ended is None:

@@ -11,7 +11,7 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlsplit
 
-from wsctl.client.events import DEGRADED
+from wsctl.client.events import DEGRADED, UNCONFIRMED
 from wsctl.client.target import Target
 from wsctl.errors import Refused, Unreachable, UsageError, WsctlError
 from wsctl.lifecycle.handover import HandoverProgress, HandoverState
@@ -52,6 +52,10 @@ class Conflict(WsctlError):
     """The server is in a phase in which this cannot be done."""
 
 
+class Unconfirmed(WsctlError):
+    """Nobody knows whether it was published."""
+
+
 class Degraded(WsctlError):
     """The server is without what it shares messages through: later it can be done."""
 
@@ -80,6 +84,7 @@ class Control:
         Unreachable: nobody answers there, or somebody who is no wsctl server.
         Refused: the token is missing or wrong, or the server is closing its clients.
         Degraded: the server cannot publish for now.
+        Unconfirmed: it may have been published, or may still be.
         Conflict: it cannot be done in the server's phase.
         UsageError: the server cannot take what was sent.
     """
@@ -202,6 +207,8 @@ class Control:
         kind, line = _FAILURES.get(status, (WsctlError, "{name} failed: {text}"))
         if isinstance(error, dict) and error.get("code") == DEGRADED:
             kind, line = Degraded, "{name} is degraded and did not publish it: {text}; try again later"
+        if isinstance(error, dict) and error.get("code") == UNCONFIRMED:
+            kind, line = Unconfirmed, "{name} does not know whether it was published: {text}"
         return kind(line.format(name=self.name, text=_quoted(text)))
 
 

@@ -22,6 +22,9 @@ DEGRADED = codes.ErrorCode.DEGRADED
 """The `code` with which a server says that it is without what it shares messages through: in the frame that
 tells it once, and in the answer to each message that it then does not take."""
 
+UNCONFIRMED = codes.ErrorCode.UNCONFIRMED
+"""The `code` for a message of which nobody knows whether it was published."""
+
 
 @dataclass(frozen=True, slots=True)
 class Opened:

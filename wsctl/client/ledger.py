@@ -70,7 +70,8 @@ class Ledger:
         return True
 
     def disconnect(self, client: int) -> None:
-        """A client's connection ended: what nobody has received of it may never have arrived."""
+        """A client's connection ended, or its server does not know what became of its messages: what nobody
+        has received of it may never have arrived."""
         self._unseen[client].clear()
 
     def refuse(self, client: int, reason: str) -> None:

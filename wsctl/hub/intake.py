@@ -9,7 +9,7 @@ from wsctl.hub.allowances import Allowances
 from wsctl.hub.bucket import TokenBucket
 from wsctl.hub.connection import Connection, Ending
 from wsctl.hub.frame import Batch
-from wsctl.hub.log import MessageLog
+from wsctl.hub.log import MessageLog, Refusal
 from wsctl.settings import Rate
 
 CONTROL_RATE = Rate(20, 40)
@@ -104,9 +104,9 @@ class Intake:
         reason = "the rate limit was ignored for too long"
         connection.close(CloseCode.POLICY_VIOLATION, reason, Ending.EVICTED)
 
-    def _refuse(self, connection: Connection, why: str) -> None:
+    def _refuse(self, connection: Connection, why: Refusal) -> None:
         if connection.ending is None:
-            self._tell(connection, ErrorCode.DEGRADED, why)
+            self._tell(connection, *why)
 
     def _tell(self, connection: Connection, code: ErrorCode, text: str) -> None:
         connection.offer(Batch((messages.error(code, text),)))

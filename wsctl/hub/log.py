@@ -7,13 +7,26 @@ from itertools import count
 from typing import Any, NamedTuple
 
 from wsctl import messages
+from wsctl.codes import ErrorCode
 from wsctl.hub.frame import Batch
 from wsctl.hub.history import Entry, History, MessageId
 
 Receipt = Callable[[str, int], None]
 """Called with a message's id and how many clients it was sent to."""
 
-Refused = Callable[[str], None]
+
+class Refusal(NamedTuple):
+    """Why a message has no receipt, in the words that its publisher is told.
+
+    Attributes:
+        code: `DEGRADED` for one that was not published and never will be, `UNCONFIRMED` for one that may be.
+    """
+
+    code: ErrorCode
+    text: str
+
+
+Refused = Callable[[Refusal], None]
 """Called with why a message was not taken, or may not have been."""
 
 
@@ -26,12 +39,14 @@ class Key(NamedTuple):
 
 
 class Draft(NamedTuple):
-    """A message that has no id yet; `to` is None for everyone."""
+    """A message that has no id yet; `to` is None for everyone. `again`: it was passed on before, and nobody
+    has told what became of that."""
 
     key: Key
     sender: str
     data: Any
     to: tuple[str, ...] | None = None
+    again: bool = False
 
 
 class _Pending(NamedTuple):
@@ -99,17 +114,18 @@ class MessageLog:
         *,
         refused: Refused | None = None,
         key: Key | None = None,
+        again: bool = False,
     ) -> None:
         """Give the message its id and hand it to the connections, in id order.
 
-        Either `receipt` or `refused` is called, maybe before this returns. `key` comes with a draft of
-        another log.
+        Either `receipt` or `refused` is called, maybe before this returns. `key` and `again` come with a
+        draft of another log.
 
         Raises:
             ValueError: the data is not JSON.
         """
         if self._forward:
-            draft = Draft(key or Key(self.writer, next(self._drafted)), sender, data, to)
+            draft = Draft(key or Key(self.writer, next(self._drafted)), sender, data, to, again)
             self._pass_on(self._forward, _Pending(draft, receipt, refused))
             return
         ts = self._wall()
@@ -131,7 +147,7 @@ class MessageLog:
         if pending and pending.receipt:
             pending.receipt(self.newest, here if recipients is None else recipients)
 
-    def refuse(self, key: Key, why: str) -> None:
+    def refuse(self, key: Key, why: Refusal) -> None:
         """A draft that was passed on got no place, or nobody knows whether it did."""
         pending = self._pending.pop(key, None)
         if pending and pending.refused:
@@ -161,7 +177,8 @@ class MessageLog:
     def _again(self) -> None:
         under_way, self._pending = self._pending, {}
         for draft, receipt, refused in under_way.values():
-            self.append(draft.sender, draft.data, draft.to, receipt, refused=refused, key=draft.key)
+            words = draft.sender, draft.data, draft.to
+            self.append(*words, receipt, refused=refused, key=draft.key, again=True)
 
     def _pass_on(self, forward: Forward, pending: _Pending) -> None:
         key = pending.draft.key

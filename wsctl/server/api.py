@@ -13,6 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, WithJsonSche
 from starlette.requests import ClientDisconnect
 
 from wsctl import messages
+from wsctl.codes import ErrorCode
+from wsctl.hub.log import Refusal
 from wsctl.lifecycle.graceful import NotDraining
 from wsctl.lifecycle.phases import Phase
 from wsctl.server.asyncapi.frames import CLIENT_ID
@@ -27,6 +29,12 @@ BODY_ALLOWANCE = 64 * 1024
 
 _PUBLISHING = frozenset({Phase.SERVING, Phase.LAMEDUCK, Phase.HANDOVER, Phase.DRAINING})
 """The phases in which messages flow."""
+
+_UNPUBLISHED = {
+    ErrorCode.DEGRADED: HTTPStatus.SERVICE_UNAVAILABLE,
+    ErrorCode.UNCONFIRMED: HTTPStatus.GATEWAY_TIMEOUT,
+}
+"""What a publisher is answered: 503 promises that the message was not published, 504 promises nothing."""
 
 router = APIRouter()
 
@@ -198,17 +206,23 @@ async def status(node: HasNode, clients: bool = False) -> dict[str, Any]:
     "/api/broadcast",
     dependencies=OPERATORS,
     openapi_extra=_takes(Broadcast, required=True),
-    responses={**CONTROL, **refused(400, 413, 503)},
+    responses={**CONTROL, **refused(400, 413, 503, 504)},
 )
 async def broadcast(request: Request, node: HasNode) -> Published:
-    """Send one message to every client, or to some."""
+    """Send one message to every client, or to some.
+
+    503: it was not published. 504 `unconfirmed`: it may have been, or may still be.
+    """
     limit = node.settings.max_message_size
     wanted = _parse(Broadcast, await body_of(request, limit and limit + BODY_ALLOWANCE))
     try:
         to = None if wanted.to is None else messages.recipients(wanted.to)
         size = len(messages.encode({"data": wanted.data}))
-    except ValueError as error:
+    except messages.InvalidClientId as error:
         raise Failure(HTTPStatus.BAD_REQUEST, "bad_request", str(error)) from None
+    except ValueError:
+        text = "data: it has a NaN or an infinity, which JSON does not have"
+        raise Failure(HTTPStatus.BAD_REQUEST, "bad_request", text) from None
     if limit and size > limit + len('{"data":}'):
         raise Failure(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too_big", f"a message may have {limit} bytes")
     if node.life.phase not in _PUBLISHING:
@@ -219,9 +233,9 @@ async def broadcast(request: Request, node: HasNode) -> Published:
         if not published.done():  # who asked may have hung up
             published.set_result(Published(id=message_id, recipients=recipients))
 
-    def refused(why: str) -> None:
+    def refused(why: Refusal) -> None:
         if not published.done():
-            published.set_exception(Failure(HTTPStatus.SERVICE_UNAVAILABLE, "degraded", why))
+            published.set_exception(Failure(_UNPUBLISHED[why.code], why.code, why.text))
 
     node.log.append(messages.SERVER, wanted.data, to, receipt, refused=refused)
     return await published

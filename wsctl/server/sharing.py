@@ -17,6 +17,9 @@ from wsctl.lifecycle.phases import Phase
 from wsctl.lifecycle.progress import DrainProgress
 from wsctl.settings import Settings
 
+AWAY = "the server is cut off from the others: it takes no messages for now, and says when it does again"
+"""What clients are told when Redis is away."""
+
 
 class Sharing:
     """One node of several. As an observer of its drain it asks for a turn.
@@ -94,12 +97,18 @@ class Sharing:
         state = "up" if link.why is None else "away"
         for_s = round(self._clock() - link.since, 3)
         now = peers | {link.node: self.about()}
-        nodes = [{"node": name, **facts, "this": name == link.node} for name, facts in now.items()]
+        nodes = [facts | {"node": name, "this": name == link.node} for name, facts in now.items()]
         nodes.sort(key=lambda facts: (facts["started"], facts["node"]))
         total = sum(facts["connections"] for facts in nodes)
         return {
             "degraded": self.why_degraded,
-            "redis": {"url": link.store.name, "state": state, "for_s": for_s, "why": link.why},
+            "redis": {
+                "url": link.store.name,
+                "state": state,
+                "for_s": for_s,
+                "why": link.why,
+                "unreadable": link.unreadable.count,
+            },
             "nodes": nodes,
             "cluster": {"nodes": len(nodes), "connections": total},
         }
@@ -125,9 +134,9 @@ class Sharing:
         return where | self._about()
 
     def cut_off(self, why: str) -> None:
+        # Why is for operators: the log has it, and the status.
         self.relay("away", {"why": why})
-        text = f"messages are not shared for now: {why}"
-        self._manager.broadcast(messages.error(ErrorCode.DEGRADED, text))
+        self._manager.broadcast(messages.error(ErrorCode.DEGRADED, AWAY))
 
     def back(self, *, recovered: bool) -> None:
         self.relay("back", {"recovered": recovered})

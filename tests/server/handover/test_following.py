@@ -130,7 +130,8 @@ async def test_what_is_published_here_goes_there_and_is_not_sent_before_it_is_ba
     old.following.begin()
     old.publish({"é": [1, None]}, ("bob", "eve"))
     published = await old.leader.hear("publish")
-    assert published.fields == {"key": [old.log.writer, 1], "sender": "server", "to": ["bob", "eve"]}
+    told = {"key": [old.log.writer, 1], "sender": "server", "to": ["bob", "eve"], "again": False}
+    assert published.fields == told
     assert published.blobs == [messages.encode({"data": {"é": [1, None]}})]
     await turn()
     assert data_of(frames(transport.drain())[0]) == []

@@ -164,6 +164,7 @@ async def test_what_was_published_meanwhile_gets_its_place_once(make_old: MakeOl
             "key": [old.node.log.writer, n],
             "sender": "server",
             "to": None,
+            "again": False,
         }
     place = (int(old.node.log.newest.partition("-")[0]) + 60_000, 0)
     message = messages.message(messages.Message(f"{place[0]}-0", 0.0, "server", "answered"))

@@ -195,7 +195,7 @@ async def test_who_goes_without_an_answer_may_have_published_so_nobody_else_does
         await one.asked("POST", "/api/broadcast")
         here.dies(one)
         reply = await asking
-        assert (reply.status, reply.body["error"]["code"]) == (503, "degraded")
+        assert (reply.status, reply.body["error"]["code"]) == (504, "unconfirmed")
         assert "may still be delivered" in reply.body["error"]["message"]
         assert "ask" not in other.end.kinds
 

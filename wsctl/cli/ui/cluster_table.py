@@ -103,8 +103,9 @@ def _away(facts: Facts) -> bool:
 def _standing(redis: Facts) -> str:
     """Since when it is up or away, and why."""
     since = f"{printable(redis['state'])} for {clock(redis['for_s'])}"
-    why = redis.get("why")
-    return since if not why else f"{since}: {printable(why)}"
+    why, skipped = redis.get("why"), redis.get("unreadable")
+    told = since if not why else f"{since}: {printable(why)}"
+    return f"{told}; skipped {_counted(skipped, 'thing')} in it that cannot be read" if skipped else told
 
 
 def _counted(count: int, noun: str) -> str:

@@ -2,10 +2,11 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import NamedTuple
 
-from wsctl.hub.log import Draft, Key
+from wsctl.codes import ErrorCode
+from wsctl.hub.log import Draft, Key, Refusal
 from wsctl.hub.shared.keys import Keys
 from wsctl.hub.shared.rows import arguments
 from wsctl.hub.shared.scripts import APPEND
@@ -34,6 +35,28 @@ BYTES_TOGETHER = 1 << 20
 """Bytes in one call, and at least one message."""
 
 
+AWAY = Refusal(
+    ErrorCode.DEGRADED, "the server cannot publish for now: this message was not published, send it later"
+)
+"""Redis is known to be away."""
+
+FULL = Refusal(
+    ErrorCode.DEGRADED, "too many messages wait to be published: this one was not published, send it later"
+)
+"""More than may wait."""
+
+LATE = Refusal(
+    ErrorCode.DEGRADED, f"it could not be published within {CONFIRM_TIMEOUT:g} s, and was not published"
+)
+"""Redis was never asked for it."""
+
+UNCONFIRMED = Refusal(
+    ErrorCode.UNCONFIRMED,
+    f"nobody confirmed within {CONFIRM_TIMEOUT:g} s that it was published; it may still be delivered",
+)
+"""Redis was asked for it, and did not say what became of it."""
+
+
 class _Waiting(NamedTuple):
     key: Key
     deadline: float
@@ -57,7 +80,7 @@ class Appender:
         self,
         store: Store,
         keys: Keys,
-        refuse: Callable[[Key, str], None],
+        refuse: Callable[[Key, Refusal], None],
         *,
         newest: Callable[[], str],
         most: int,
@@ -76,8 +99,8 @@ class Appender:
         self._due: deque[tuple[float, Key]] = deque()
         self._timer: asyncio.TimerHandle | None = None
         self._news = asyncio.Event()
-        self._unsure: set[Key] = set()
-        self._closed: str | None = None
+        self._asked: set[Key] = set()
+        self._closed = False
         self.idle = asyncio.Event()
         self.idle.set()
         self.offset = 0.0
@@ -92,10 +115,12 @@ class Appender:
         row = arguments(draft, self._wall())
         if self.resting:
             return
-        if self._closed is not None:
-            self._refuse(draft.key, self._closed)
+        if draft.again:
+            self._asked.add(draft.key)
+        if self._closed:
+            self._give_up(draft.key, AWAY)
         elif len(self._waiting) >= MOST_WAITING or self._bytes >= MOST_BYTES_WAITING:
-            self._refuse(draft.key, "too many messages wait for Redis")
+            self._give_up(draft.key, FULL)
         else:
             deadline = self._clock() + CONFIRM_TIMEOUT
             self._waiting.append(_Waiting(draft.key, deadline, row))
@@ -105,13 +130,13 @@ class Appender:
             self.idle.clear()
             self._news.set()
 
-    def close(self, why: str) -> None:
+    def close(self) -> None:
         """Refuse everything from here on."""
-        self._closed = why
+        self._closed = True
 
     def open(self) -> None:
         """Take messages again."""
-        self._closed = None
+        self._closed = False
 
     async def run(self) -> None:
         """Append what comes, until cancelled.
@@ -139,17 +164,20 @@ class Appender:
         deadline = int((batch[0].deadline + self.offset) * 1000)
         parts = [part for waiting in batch for part in waiting.row]
         told = self._keys.base, self._keys.node, self._most, deadline, self._newest()
-        self._unsure = {waiting.key for waiting in batch}
+        keys = {waiting.key for waiting in batch}
+        first_asked = keys - self._asked
+        self._asked |= keys
         now, taken = await self._store.run(APPEND, [self._keys.log], *told, *parts)
         if not taken:
             self.tell_clock(now)
+            self._asked -= first_asked
             return
-        self._drop(self._unsure)
+        self._drop(keys)
 
     def forget(self) -> None:
         """Redis has lost what it had: what may have been in it cannot be sent again without being sent twice.
         Its publishers are told so in time."""
-        self._drop(self._unsure)
+        self._drop(self._asked)
 
     def tell_clock(self, redis_ms: int) -> None:
         """What Redis's clock said a moment ago."""
@@ -169,13 +197,17 @@ class Appender:
             found.append(waiting)
         return found
 
-    def _drop(self, keys: set[Key]) -> None:
+    def _drop(self, keys: Container[Key]) -> None:
         while self._waiting and self._waiting[0].key in keys:
             self._pop()
-        self._unsure = set()
 
     def _pop(self) -> None:
         self._bytes -= len(self._waiting.popleft().row[3])
+
+    def _give_up(self, key: Key, why: Refusal) -> None:
+        """What Redis was ever asked for may be there, whatever is the matter now."""
+        self._refuse(key, UNCONFIRMED if key in self._asked else why)
+        self._asked.discard(key)
 
     def _watch(self) -> None:
         if self._timer is None and self._due:
@@ -189,8 +221,5 @@ class Appender:
         while self._waiting and self._waiting[0].deadline <= now:
             self._pop()
         while self._due and self._due[0][0] <= now:
-            self._refuse(
-                self._due.popleft()[1],
-                f"Redis did not confirm it within {CONFIRM_TIMEOUT:g} s; it may still be delivered",
-            )
+            self._give_up(self._due.popleft()[1], LATE)
         self._watch()

@@ -17,6 +17,7 @@ from typing import Any, Protocol
 
 from wsctl.hub.history import MessageId
 from wsctl.hub.log import MessageLog, written
+from wsctl.hub.shared.accounts import Account, read_account, read_stay
 from wsctl.hub.shared.appender import Appender
 from wsctl.hub.shared.keys import Keys
 from wsctl.hub.shared.lag import Lag
@@ -25,6 +26,7 @@ from wsctl.hub.shared.rows import position
 from wsctl.hub.shared.scripts import BEAT, BYE
 from wsctl.hub.shared.store import Away, Store
 from wsctl.hub.shared.tail import BLOCK, Tail
+from wsctl.hub.shared.unreadable import Unreadable
 
 BEAT_INTERVAL = 1.0
 """Seconds between two signs of life: as often as `status --watch` looks."""
@@ -40,6 +42,9 @@ FIRST_RETRY, SLOWEST_RETRY = 0.1, 1.0
 
 STEADY = 5.0
 """Seconds without a failure after which one is a first one again."""
+
+NONSENSE = "what Redis says makes no sense"
+"""Whatever it is: the log has the traceback, and a traceback is for nobody else."""
 
 FAREWELL = 0.1
 """Seconds that a process which ends waits for Redis to hear of it: if it does not, the lease ends."""
@@ -84,6 +89,7 @@ class Link:
         peers: all nodes' accounts as of the last sign of life, this one's too, by name.
         lag: how far the node is behind the log.
         presence: is told who comes and goes.
+        unreadable: what was skipped.
         publish: where the log's drafts go.
     """
 
@@ -108,8 +114,24 @@ class Link:
         self._clock = clock
         self._keys = keys = Keys(prefix, secrets.token_hex(4))
         self._most = most
-        self.presence = Presence(store, keys, host.replaced, clock, lambda: self._appender.offset)
-        self._tail = Tail(store, keys, messages, self.presence.look_at, self._lose)
+        self.unreadable = Unreadable()
+        self.presence = Presence(
+            store,
+            keys,
+            host.replaced,
+            clock=clock,
+            offset=lambda: self._appender.offset,
+            unreadable=self.unreadable,
+        )
+        self._tail = Tail(
+            store,
+            keys,
+            messages,
+            look_at=self.presence.look_at,
+            gap=self._lose,
+            unreadable=self.unreadable,
+            beyond=self.tell,
+        )
         self._appender = Appender(
             store,
             keys,
@@ -121,6 +143,8 @@ class Link:
         )
         self.publish = self._appender.publish
         self._wants_turn = False
+        self._puzzle: str | None = None
+        self._puzzles = 0
         self._failed = 0
         self._up: float | None = None
         self._start: str | None = None
@@ -143,8 +167,14 @@ class Link:
         Raises:
             Away: Redis did not tell.
         """
-        newest = await self._beat()
-        await self._tail.load(newest, self._most, most_bytes)
+        try:
+            newest = await self._beat()
+            await self._tail.load(newest, self._most, most_bytes)
+        except Away:
+            raise
+        except Exception as error:
+            self._wonder(error)
+            raise Away(NONSENSE) from None
         self._start = None
         self.resume()
 
@@ -209,8 +239,13 @@ class Link:
 
     def _stays(self, rows: Iterable[tuple[bytes, bytes]]) -> Iterator[tuple[str, float]]:
         now = self._clock() + self._appender.offset
-        for name, stay in rows:
-            yield name.decode(), round(max(0.0, now - int(stay.split()[0]) / 1000), 3)
+        for name, told in rows:
+            try:
+                client_id, since = read_stay(name, told)
+            except ValueError as error:
+                self.unreadable.note("client", repr(name), str(error))
+            else:
+                yield client_id, round(max(0.0, now - since / 1000), 3)
 
     # Up and away
 
@@ -221,8 +256,8 @@ class Link:
             except Away as error:
                 self._fail(str(error))
             except Exception as error:
-                log.exception("what Redis says makes no sense")
-                self._fail(f"{type(error).__name__}: {error}")
+                self._wonder(error)
+                self._fail(NONSENSE)
             await self.store.drop()
             await asyncio.sleep(self._pause() if self.why else 0)
 
@@ -247,6 +282,13 @@ class Link:
         while True:
             await self._tail.read(BLOCK, self._tell_losses)
 
+    def _wonder(self, error: Exception) -> None:
+        """An error that comes again and again is logged once, and then counted."""
+        self._puzzles += 1
+        if repr(error) != self._puzzle:
+            self._puzzle = repr(error)
+            log.error(NONSENSE, exc_info=error)
+
     def _fail(self, why: str) -> None:
         """One failure is nothing yet: a connection that was lost is made again at once."""
         if self._up is not None and self._clock() - self._up >= STEADY:
@@ -264,10 +306,11 @@ class Link:
         first, self.why = self.why is None, why
         if first:
             self.since = self._clock()
-            log.warning("Redis is away", extra={"fields": {"redis": self.store.name, "why": why}})
+            if why != NONSENSE:
+                log.warning("Redis is away", extra={"fields": {"redis": self.store.name, "why": why}})
             self._host.cut_off(why)
             self._host.turn(0)
-        self._appender.close(f"Redis is away ({why}): it was not published")
+        self._appender.close()
 
     def _come_back(self) -> None:
         """Clients hear of it before they get what they missed."""
@@ -275,7 +318,8 @@ class Link:
         recovered = self._start is None
         if was_away:
             fields = {"redis": self.store.name, "away_s": round(self._clock() - self.since, 3)}
-            log.info("Redis is back", extra={"fields": fields | {"recovered": recovered}})
+            if self.why != NONSENSE:
+                log.info("Redis is back", extra={"fields": fields | {"recovered": recovered}})
             self.why, self.since = None, self._clock()
         self._appender.open()
         self._tell_losses(logged=was_away)
@@ -307,6 +351,13 @@ class Link:
                 async with asyncio.timeout(BEAT_INTERVAL):
                     await self._poke.wait()
             await self._beat()
+            self._understand()
+
+    def _understand(self) -> None:
+        """Once nothing has failed for a while: how often it made no sense."""
+        if self._puzzle and self._up is not None and self._clock() - self._up >= STEADY:
+            log.info("what Redis says makes sense again", extra={"fields": {"failures": self._puzzles}})
+            self._puzzle, self._puzzles = None, 0
 
     async def _beat(self) -> str:
         """Tell that the node lives, and learn how everything stands; returns the log's newest id."""
@@ -316,20 +367,30 @@ class Link:
         trim = bound if history.is_full_of_bytes else ()
         told = (keys.base, keys.node, int(LEASE * 1000), about, seen)
         wish = "1" if self._wants_turn else ""
+        here = self.presence.told
         answer = await self.store.run(BEAT, [keys.log], *told, wish, *trim)
-        now, start, newest, is_new, before, peers = answer
+        now, start, newest, is_new, before, peers, clients, cleared = answer
         self._appender.tell_clock(now)
         self.lag.heard(position(newest.decode()), position(self._tail.seen), self._clock())
         if start.decode() != seen == self._tail.seen:
             self._start = start.decode()
-        if is_new:
+        if is_new or clients < here:
             self.presence.again()
-        self.peers = {
-            name.decode(): json.loads(facts) for name, facts in zip(peers[::2], peers[1::2], strict=True)
-        }
+        if cleared:
+            self.unreadable.note(
+                "key", f"{keys.base} at {now}", "it is of another type, or beyond all clocks"
+            )
+        self.peers = dict(self._accounts(zip(peers[::2], peers[1::2], strict=True)))
         if wish:
             self._host.turn(before)
         return str(newest.decode())
+
+    def _accounts(self, rows: Iterable[tuple[bytes, bytes]]) -> Iterator[tuple[str, Account]]:
+        for name, told in rows:
+            try:
+                yield name.decode(), read_account(told)
+            except ValueError as error:
+                self.unreadable.note("node", repr(name), str(error))
 
     async def _halt(self) -> None:
         if self._task:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from wsctl.hub.shared.keys import Keys
 from wsctl.hub.shared.scripts import PRESENCE
 from wsctl.hub.shared.store import Store
+from wsctl.hub.shared.unreadable import Unreadable
 
 TOGETHER = 500
 """Clients in one call: below a few milliseconds in which Redis does nothing else."""
@@ -33,19 +34,28 @@ class Presence:
         store: Store,
         keys: Keys,
         replaced: Callable[[str], None],
+        *,
         clock: Callable[[], float],
         offset: Callable[[], float],
+        unreadable: Unreadable,
     ) -> None:
         self._store = store
         self._keys = keys
         self._replaced = replaced
         self._clock = clock
         self._offset = offset
+        self._unreadable = unreadable
         self._process = secrets.token_hex(3)
         self._serials = count(1)
         self._here: dict[str, _Stay] = {}
         self._changed: dict[str, None] = {}
+        self._telling = False
         self._news = asyncio.Event()
+
+    @property
+    def told(self) -> int:
+        """How many clients Redis knows of here, at least; 0 while there is anything to tell."""
+        return 0 if self._changed or self._telling else len(self._here)
 
     def joined(self, client_id: str) -> None:
         """A connection of this id was made, which replaces an older one."""
@@ -92,20 +102,29 @@ class Presence:
 
     async def _sweep(self) -> None:
         """Look at those whom only Redis knows: a predecessor may not have told that they left."""
-        known = await self._store.ask("HKEYS", self._keys.at(self._keys.node))
-        for name in map(bytes.decode, known):
-            if name not in self._here:
-                self.look_at(name)
+        at = self._keys.at(self._keys.node)
+        for written in await self._store.ask("HKEYS", at):
+            try:
+                name = written.decode()
+            except UnicodeDecodeError as error:
+                self._unreadable.note("client", repr(written), str(error))
+                await self._store.ask("HDEL", at, written)
+            else:
+                if name not in self._here:
+                    self.look_at(name)
 
     async def _tell(self, ids: list[str]) -> None:
         told = {name: self._here.get(name) for name in ids}
         for name in ids:
             del self._changed[name]
+        self._telling = True
         try:
             replaced = await self._store.run(PRESENCE, [self._keys.log], *self._arguments(told))
         except BaseException:
             self._changed = dict.fromkeys(ids) | self._changed
             raise
+        finally:
+            self._telling = False
         for name in map(bytes.decode, replaced):
             # Who has come back meanwhile is newer than what Redis answered about.
             if self._here.get(name) == told[name]:

@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 from wsctl import messages
 from wsctl.hub.frame import Batch
 from wsctl.hub.history import Entry, MessageId
-from wsctl.hub.log import Draft, Key, written
+from wsctl.hub.log import Draft, Key, read_id, written
+from wsctl.hub.shared.accounts import read_count, read_json
 
 Row = Any
 """An entry as Redis answers it: its id, and a list of names and values in turn, all bytes."""
@@ -53,18 +54,43 @@ def read(row: Row) -> Taken:
     Raises:
         ValueError: it is an entry that no server of this version wrote.
     """
-    found = dict(zip(row[1][::2], row[1][1::2], strict=True))
     try:
-        to = tuple(json.loads(found[b"t"])) if found[b"t"] else None
-        key = Key(found[b"w"].decode(), int(found[b"n"]))
-        message_id = id_of(row)
-        body = found[b"m"]
-        if not body.startswith(b"{"):
-            raise ValueError("no message")
-        payload = messages.numbered(written(message_id), body)
-        entry = Entry(message_id, Batch((payload,)), to)
-        return Taken(found[b"p"].decode(), entry, key, int(found[b"r"]))
+        return _read(id_of(row), dict(zip(row[1][::2], row[1][1::2], strict=True)))
     except KeyError as error:
         raise ValueError(f"there is no {error}") from None
-    except TypeError as error:
-        raise ValueError(str(error)) from None
+
+
+def _read(message_id: MessageId, found: dict[bytes, bytes]) -> Taken:
+    behind = found[b"p"].decode()
+    before = read_id(behind)
+    if before is None or before >= message_id:
+        raise ValueError("p is no earlier id")
+    key = Key(found[b"w"].decode(), read_count(found[b"n"]))
+    to = _addressees(found[b"t"].decode())
+    body = found[b"m"]
+    _check(body.decode(), to)
+    entry = Entry(message_id, Batch((messages.numbered(written(message_id), body),)), to)
+    return Taken(behind, entry, key, read_count(found[b"r"]))
+
+
+def _addressees(text: str) -> tuple[str, ...] | None:
+    found = read_json(text) if text else None
+    if found is None:
+        return None
+    if not isinstance(found, list) or not all(isinstance(name, str) for name in found):
+        raise ValueError("t is no list of client ids")
+    return tuple(found)
+
+
+def _check(body: str, to: tuple[str, ...] | None) -> None:
+    """Clients are sent it as it is: it must be a frame without its type and id."""
+    frame = read_json(body)
+    if not isinstance(frame, dict) or not body.startswith("{"):
+        raise ValueError("m is no object")
+    ts, sender = frame.get("ts"), frame.get("from")
+    if isinstance(ts, bool) or not isinstance(ts, int | float) or not isinstance(sender, str):
+        raise ValueError("m has no ts, or no sender")
+    if "data" not in frame or "type" in frame or "id" in frame:
+        raise ValueError("m has no data, or a type or an id")
+    if frame.get("to") != (None if to is None else list(to)):
+        raise ValueError("m names other addressees than t")

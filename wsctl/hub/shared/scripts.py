@@ -23,18 +23,42 @@ WRITER_TTL = 60
 INBOX = 1000
 """Notices that wait for one node, about: one that reads none for so long is gone."""
 
-_COMMON = """
+LARGEST = 2**53 - 1
+"""The milliseconds of the largest id that is a message's: beyond it Lua does not count, and behind the last
+one of all Redis gives none any more. No clock is there in the next 285,000 years."""
+
+_COMMON = (
+    f"local LARGEST = {LARGEST}"
+    + """
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local base = ARGV[1]
 local node = ARGV[2]
 local lease = base .. ':lease'
 
+-- Whole numbers as text, which may be larger than Lua's.
+local function is_larger(a, b)
+  if #a ~= #b then return #a > #b end
+  return a > b
+end
+
+-- Milliseconds and sequence of an id; nothing of what is none.
+local function parts(id)
+  local ms, seq = string.match(id, '^(%d+)-(%d+)$')
+  if ms and not string.match(ms, '^0%d') and not string.match(seq, '^0%d') then return ms, seq end
+end
+
 local function is_after(a, b)
-  local a_ms, a_seq = string.match(a, '^(%d+)-(%d+)$')
-  local b_ms, b_seq = string.match(b, '^(%d+)-(%d+)$')
-  a_ms, b_ms = tonumber(a_ms), tonumber(b_ms)
-  return a_ms > b_ms or (a_ms == b_ms and tonumber(a_seq) > tonumber(b_seq))
+  local a_ms, a_seq = parts(a)
+  local b_ms, b_seq = parts(b)
+  return is_larger(a_ms, b_ms) or (a_ms == b_ms and is_larger(a_seq, b_seq))
+end
+
+-- Since when a client is connected, nothing if that cannot be read. Nobody is since a time to come: clocks
+-- differ by seconds.
+local function since_of(stay)
+  local since = tonumber(stay and string.match(stay, '^(%d+) ') or '')
+  return since and since < now + 60000 and since or nil
 end
 
 local function others()
@@ -55,8 +79,9 @@ end
 
 -- The stream is not the one that had this id. Its next entry must not seem to follow on that.
 local function go_on_behind(log, id)
-  local ms, seq = string.match(id, '^(%d+)-(%d+)$')
+  local ms, seq = parts(id)
   local start = ms .. '-' .. string.format('%d', tonumber(seq) + 1)
+  if tonumber(seq) >= LARGEST then start = string.format('%d', tonumber(ms) + 1) .. '-0' end
   if redis.call('EXISTS', log) == 0 then
     redis.call('XADD', log, start, 'm', '')
     redis.call('XDEL', log, start)
@@ -66,6 +91,7 @@ local function go_on_behind(log, id)
   return start
 end
 """
+)
 
 APPEND = Script(
     _COMMON
@@ -77,6 +103,12 @@ local known, everyone = {}, nil
 local nodes = others()
 local previous = newest(log)
 if is_after(behind, previous) then previous = go_on_behind(log, behind) end
+
+local function number_at(key)
+  local found = redis.pcall('GET', key)
+  local number = type(found) == 'string' and tonumber(found)
+  return number and number < LARGEST and number or 0
+end
 
 local function elsewhere(to)
   local found = 0
@@ -98,7 +130,7 @@ end
 for i = 6, #ARGV, 4 do
   local writer, n, to, body = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
   local last = base .. ':last:' .. writer
-  known[writer] = known[writer] or tonumber(redis.call('GET', last) or '0')
+  known[writer] = known[writer] or number_at(last)
   if tonumber(n) > known[writer] then
     local fields = {'p', previous, 'w', writer, 'n', n, 'r', elsewhere(to), 't', to, 'm', body}
     previous = redis.call('XADD', log, 'MAXLEN', '~', most, '*', unpack(fields))
@@ -124,8 +156,44 @@ BEAT = Script(
 local log = KEYS[1]
 local lease_ms, facts, seen = tonumber(ARGV[3]), ARGV[4], ARGV[5]
 local places, how, bound = ARGV[6], ARGV[7], ARGV[8]
+local cleared = 0
+
+-- What has another type than ours is nobody's, and every command would fail.
+local function clear(key, kind)
+  local found = redis.call('TYPE', key).ok
+  if found ~= kind and found ~= 'none' then cleared = cleared + redis.call('UNLINK', key) end
+end
+
+-- The log without the entries behind which Redis could give no ids.
+local function clear_beyond()
+  local kept, from = base .. ':kept', '-'
+  redis.call('UNLINK', kept)
+  repeat
+    local rows = redis.call('XRANGE', log, from, string.format('%d', LARGEST), 'COUNT', 1000)
+    for _, row in ipairs(rows) do
+      if #row[2] < 1000 then redis.call('XADD', kept, row[1], unpack(row[2])) end
+      from = '(' .. row[1]
+    end
+  until #rows < 1000
+  local before, after = redis.call('XLEN', log), redis.call('XLEN', kept)
+  if after > 0 then redis.call('RENAME', kept, log) else redis.call('UNLINK', log) end
+  cleared = cleared + math.max(1, before - after)
+end
+
+clear(log, 'stream')
+clear(lease, 'zset')
+clear(base .. ':nodes', 'hash')
+clear(base .. ':turns', 'zset')
+local names = others()
+names[#names + 1] = node
+for _, name in ipairs(names) do
+  clear(base .. ':at:' .. name, 'hash')
+  clear(base .. ':inbox:' .. name, 'stream')
+end
+if is_larger(parts(newest(log)), string.format('%d', LARGEST)) then clear_beyond() end
 local ended = redis.call('ZSCORE', lease, node)
 local is_new = (not ended or tonumber(ended) < now) and 1 or 0
+local clients = redis.call('HLEN', base .. ':at:' .. node)
 for _, dead in ipairs(redis.call('ZRANGEBYSCORE', lease, '-inf', '(' .. now)) do
   if dead ~= node then
     redis.call('ZREM', lease, dead)
@@ -143,7 +211,10 @@ local last = newest(log)
 -- Messages that were delivered are not here: this is not the stream it was.
 if is_after(seen, last) then last = go_on_behind(log, seen) end
 local start, following = last, redis.call('XRANGE', log, '(' .. seen, '+', 'COUNT', 1)[1]
-if following then start = following[2][1] == 'p' and following[2][2] or seen end
+if following then
+  local told = following[2][1] == 'p' and following[2][2] or ''
+  start = parts(told) and is_after(following[1], told) and told or seen
+end
 if how then redis.call('XTRIM', log, how, '~', bound) end
 
 local before = -1
@@ -153,7 +224,7 @@ else
   redis.call('ZADD', base .. ':turns', 'NX', now, node)
   before = redis.call('ZRANK', base .. ':turns', node)
 end
-return {now, start, last, is_new, before, redis.call('HGETALL', base .. ':nodes')}
+return {now, start, last, is_new, before, redis.call('HGETALL', base .. ':nodes'), clients, cleared}
 """
 )
 """A sign of life of a node, by which it learns how everything stands.
@@ -163,7 +234,8 @@ of the log, something if it wants a turn to drain; then, if the log is to be sho
 entries says, by what it is bounded.
 Returns Redis's clock, the id that was the newest before the next entry for the node (the one it has seen,
 unless entries between are gone), the log's newest id, whether the node was not known or its lease had ended,
-how many have asked for a turn before it, all nodes' accounts.
+how many have asked for a turn before it, all nodes' accounts, how many clients of the node are known, and how
+much was cleared away that nobody can read.
 """
 
 PRESENCE = Script(
@@ -177,14 +249,14 @@ if not redis.call('ZSCORE', lease, node) then return replaced end
 for i = 4, 3 + 3 * count, 3 do
   local id, began, serial = ARGV[i], tonumber(ARGV[i + 1]), ARGV[i + 2]
   local found = redis.call('HGET', mine, id)
-  local since = found and tonumber(string.match(found, '^(%d+) '))
-  if not found or (serial ~= '' and string.match(found, ' (.*)$') ~= serial) then
+  local since = since_of(found)
+  if not since or (serial ~= '' and string.match(found, ' (.*)$') ~= serial) then
     since = math.min(began, now)
     redis.call('HSET', mine, id, string.format('%d', since) .. ' ' .. serial)
   end
   for _, name in ipairs(nodes) do
     local theirs = redis.call('HGET', base .. ':at:' .. name, id)
-    local other = theirs and tonumber(string.match(theirs, '^(%d+) '))
+    local other = since_of(theirs)
     if other and (other > since or (other == since and name > node)) then
       replaced[#replaced + 1] = id
       break

@@ -1,7 +1,6 @@
 """From the log that all share to the clients of this node."""
 
 import asyncio
-import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -9,7 +8,9 @@ from wsctl.hub.history import Entry, MessageId
 from wsctl.hub.log import MessageLog
 from wsctl.hub.shared.keys import Keys
 from wsctl.hub.shared.rows import Row, Taken, id_of, position, read
+from wsctl.hub.shared.scripts import LARGEST
 from wsctl.hub.shared.store import Store
+from wsctl.hub.shared.unreadable import Unreadable
 
 BLOCK = 0.5
 """Seconds a question for news waits for some: with `ANSWER_TIMEOUT`, a Redis that hangs is noticed in two."""
@@ -24,17 +25,19 @@ so that whoever reads is not cut by what comes together after an outage."""
 LOAD_TOGETHER = 500
 """Entries of history read at once."""
 
+BEYOND_PAUSE = 0.05
+"""Seconds until an entry that is to be cleared away is looked at again."""
+
 START = "0-0"
 """An id before all others."""
-
-log = logging.getLogger("wsctl.shared")
 
 
 class Tail:
     """Reads the log and the inbox of a node, each entry once.
 
     `look_at` is called with the id of each client in the inbox, and `gap`, before an entry is delivered in
-    front of which others are gone, with the id of the newest of those.
+    front of which others are gone, with the id of the newest of those. `beyond` is called for an entry whose
+    id is beyond all clocks: it is to be cleared away.
 
     Attributes:
         seen, inbox: the ids of the newest entries that were read.
@@ -45,14 +48,19 @@ class Tail:
         store: Store,
         keys: Keys,
         messages: MessageLog,
+        *,
         look_at: Callable[[str], None],
         gap: Callable[[str], None],
+        unreadable: Unreadable,
+        beyond: Callable[[], None],
     ) -> None:
         self._store = store
         self._keys = keys
         self._messages = messages
         self._look_at = look_at
         self._gap = gap
+        self._unreadable = unreadable
+        self._beyond = beyond
         self.seen = self.inbox = START
 
     async def load(self, newest: str, most: int, most_bytes: int) -> None:
@@ -62,7 +70,7 @@ class Tail:
             Away: Redis did not tell.
         """
         rows = await self._latest(newest, most, most_bytes) if most else []
-        floor, entries = _without_gap(rows) if rows else (position(newest), [])
+        floor, entries = self._without_gap(rows) if rows else (position(newest), [])
         self._messages.restore(position(newest), floor, entries)
         self.seen = newest
 
@@ -81,6 +89,11 @@ class Tail:
             take = self._take if name == self._keys.log.encode() else self._notice
             size = 0
             for row in rows:
+                if id_of(row)[0] > LARGEST:
+                    self._unreadable.note("entry", row[0].decode(), "its id is beyond all clocks")
+                    self._beyond()
+                    await asyncio.sleep(BEYOND_PAUSE)
+                    break
                 take(row)
                 size += len(row[1][-1])
                 if size >= BYTES_A_TURN:
@@ -88,7 +101,7 @@ class Tail:
                     await asyncio.sleep(0)
 
     def _take(self, row: Row) -> None:
-        found = _read(row)
+        found = self._read(row)
         if found and found.behind != self.seen:
             self._gap(found.behind)
         self.seen = row[0].decode()
@@ -97,7 +110,10 @@ class Tail:
 
     def _notice(self, row: Row) -> None:
         self.inbox = row[0].decode()
-        self._look_at(row[1][1].decode())
+        try:
+            self._look_at(row[1][1].decode())
+        except UnicodeDecodeError as error:
+            self._unreadable.note("notice", self.inbox, str(error))
 
     async def _latest(self, newest: str, most: int, most_bytes: int) -> list[Row]:
         """Oldest first."""
@@ -113,24 +129,21 @@ class Tail:
             end = f"({rows[-1][0].decode()}"
         return found[::-1]
 
+    def _without_gap(self, rows: Sequence[Row]) -> tuple[MessageId, list[Entry]]:
+        """The messages behind the last gap, and the id behind which they are all."""
+        floor, entries, last = id_of(rows[0]), list[Entry](), ""
+        for row in rows:
+            found = self._read(row)
+            if found and found.behind != last:
+                floor, entries = position(found.behind), []
+            entries += [found.entry] if found else []
+            last = row[0].decode()
+        return floor, entries
 
-def _without_gap(rows: Sequence[Row]) -> tuple[MessageId, list[Entry]]:
-    """The messages behind the last gap, and the id behind which they are all."""
-    floor, entries, last = id_of(rows[0]), list[Entry](), ""
-    for row in rows:
-        found = _read(row)
-        if found and found.behind != last:
-            floor, entries = position(found.behind), []
-        entries += [found.entry] if found else []
-        last = row[0].decode()
-    return floor, entries
-
-
-def _read(row: Row) -> Taken | None:
-    """None for an entry that is no message of ours: it is skipped by every node alike."""
-    try:
-        return read(row)
-    except ValueError as error:
-        fields = {"id": row[0].decode(), "why": str(error)}
-        log.debug("an entry of the log is no message", extra={"fields": fields})
-        return None
+    def _read(self, row: Row) -> Taken | None:
+        """None for an entry that is no message of ours: it is skipped by every node alike."""
+        try:
+            return read(row)
+        except ValueError as error:
+            self._unreadable.note("entry", row[0].decode(), str(error))
+            return None

@@ -39,7 +39,12 @@ _ENCODED: dict[str, dict[str, bytes]] = {
         ErrorCode.PUBLISH_DISABLED: messages.error(
             ErrorCode.PUBLISH_DISABLED, "this server does not take messages from clients"
         ),
-        ErrorCode.DEGRADED: messages.error(ErrorCode.DEGRADED, "messages are not shared for now"),
+        ErrorCode.DEGRADED: messages.error(
+            ErrorCode.DEGRADED, "the server cannot publish for now: this message was not published"
+        ),
+        ErrorCode.UNCONFIRMED: messages.error(
+            ErrorCode.UNCONFIRMED, "nobody confirmed that it was published; it may still be delivered"
+        ),
         ErrorCode.RENEWAL_REFUSED: messages.error(ErrorCode.RENEWAL_REFUSED, "the token has expired"),
     },
     "renewed": {"forAnHour": messages.renewed(3600.0)},

@@ -124,7 +124,12 @@ FRAMES: dict[str, Schema] = {
     ),
     "error": _frame(
         "error",
-        code={"type": "string", "enum": [code.value for code in ErrorCode]},
+        code={
+            "type": "string",
+            "enum": [code.value for code in ErrorCode],
+            "description": "`degraded`: a message was not published, nor will be for now. `unconfirmed`: it"
+            " may have been, or may still be.",
+        },
         message={"type": "string", "description": "For people."},
     ),
     "renewed": _frame(

@@ -5,9 +5,10 @@ from dataclasses import asdict
 from typing import Any
 
 from wsctl import messages
+from wsctl.codes import ErrorCode
 from wsctl.hub.connection import Connection
 from wsctl.hub.history import Entry, MessageId
-from wsctl.hub.log import Draft, Key
+from wsctl.hub.log import Draft, Key, Refusal
 from wsctl.lifecycle.parcels import Parcel
 from wsctl.server.handover.carried import entry_row, read_entry
 from wsctl.server.handover.heir import Heir
@@ -84,7 +85,9 @@ class Following:
                 if self._node.shared:
                     self._node.shared.link.relayed(entry.id)
             case "unpublished":
-                self._node.log.refuse(Key(*told["key"]), told["why"])
+                # A successor of an older release does not say which of the two it is.
+                code = ErrorCode(told.get("code", ErrorCode.UNCONFIRMED))
+                self._node.log.refuse(Key(*told["key"]), Refusal(code, told["why"]))
             case "away" if self._node.shared:
                 self._node.shared.cut_off(told["why"])
             case "back" if self._node.shared:
@@ -100,7 +103,8 @@ class Following:
 
     def _publish(self, draft: Draft) -> None:
         data = messages.encode({"data": draft.data})
-        self._heir.send("publish", {"key": draft.key, "sender": draft.sender, "to": draft.to}, [data])
+        fields = {"key": draft.key, "sender": draft.sender, "to": draft.to, "again": draft.again}
+        self._heir.send("publish", fields, [data])
 
     def _joined(self, client_id: str) -> None:
         self._heir.send("joined", {"id": client_id})

@@ -138,9 +138,9 @@ class Predecessor:
             await self._go_on(str(error))
         except NotDraining as error:
             await self._go_on(f"it was too late: {error}")
-        except Exception as error:
+        except Exception:
             log.exception("the handover failed")
-            await self._go_on(f"{type(error).__name__}: {error}")
+            await self._go_on("it failed: the log of the server says why")
         else:
             # From here on the successor is the server, whatever fails here.
             self._drain_the_rest(heir, moving)

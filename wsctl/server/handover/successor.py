@@ -13,7 +13,7 @@ from wsctl.codes import CloseCode
 from wsctl.errors import CannotStart
 from wsctl.hub.connection import Ending
 from wsctl.hub.history import Entry
-from wsctl.hub.log import Key
+from wsctl.hub.log import Key, Refusal
 from wsctl.lifecycle.channel import Channel
 from wsctl.lifecycle.parcels import Parcel, close_all
 from wsctl.server.handover.carried import Carried, entry_row, read_entry, unpacked
@@ -148,10 +148,12 @@ class Successor:
         key = Key(*told["key"])
         to = told["to"] and tuple(told["to"])
         draft = told["sender"], json.loads(data)["data"], to
-        self._node.log.append(*draft, refused=partial(self._unpublished, key), key=key)
+        # A predecessor of an older release does not say whether it has passed it on before.
+        again = told.get("again", True)
+        self._node.log.append(*draft, refused=partial(self._unpublished, key), key=key, again=again)
 
-    def _unpublished(self, key: Key, why: str) -> None:
-        self._channel.send("unpublished", {"key": key, "why": why})
+    def _unpublished(self, key: Key, why: Refusal) -> None:
+        self._channel.send("unpublished", {"key": key, "why": why.text, "code": why.code})
 
     def _relay(self, entry: Entry, recipients: int, key: Key | None) -> int:
         """To those who are still with the predecessor, or have just come to it."""

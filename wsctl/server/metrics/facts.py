@@ -173,6 +173,11 @@ def _shared(node: Node, facts: Facts) -> list[Family]:
             _seconds(link.lag.newest),
         ),
         gauge("wsctl_redis_lag_seconds", "For how long one has been there that was not read.", link.lag_s),
+        counter(
+            "wsctl_redis_unreadable_total",
+            "What was found in it that cannot be read, and was skipped.",
+            redis["unreadable"],
+        ),
         gauge("wsctl_cluster_nodes", "Servers that share the Redis.", cluster["nodes"]),
         gauge("wsctl_cluster_connections", "Clients of all of them.", cluster["connections"]),
     ]

@@ -1,12 +1,13 @@
 """The control API of all workers together: what each answers for itself, the parent answers for all."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from http import HTTPStatus
 from urllib.parse import urlsplit
 
 from wsctl import __version__
+from wsctl.codes import ErrorCode
 from wsctl.lifecycle.graceful import NotDraining
 from wsctl.lifecycle.phases import Phase
 from wsctl.lifecycle.waiters import Waiters
@@ -152,9 +153,8 @@ class Desk:
             return _first([])
         # One that was heard of lately will hardly hang.
         worker = max(able, key=lambda worker: worker.told_at >= self._clock() - FRESH)
-        text = f"worker {worker.number} does not answer: the message may still be delivered"
-        unknown = _error(HTTPStatus.SERVICE_UNAVAILABLE, "degraded", text)
-        return await worker.ask("POST", "/api/broadcast", body, PATIENCE) or unknown
+        answer = await worker.ask("POST", "/api/broadcast", body, PATIENCE)
+        return answer or _unconfirmed([worker])
 
     def _heard(self) -> list[Facts]:
         """What those tell that do not hang; of all when that is nobody."""
@@ -228,6 +228,16 @@ def _first(answers: Sequence[Reply]) -> Reply:
     """The first worker's answer where all say no."""
     gone = _error(HTTPStatus.CONFLICT, "not_now", "no worker serves at the moment: try again")
     return answers[0] if answers else gone
+
+
+def named(workers: Iterable[Worker]) -> str:
+    """Those workers, for people."""
+    return " and ".join(f"worker {worker.number} (pid {worker.pid})" for worker in workers)
+
+
+def _unconfirmed(silent: Sequence[Worker]) -> Reply:
+    text = f"{named(silent)} did not answer: the message may still be delivered"
+    return _error(HTTPStatus.GATEWAY_TIMEOUT, ErrorCode.UNCONFIRMED, text)
 
 
 def _error(status: HTTPStatus, code: str, message: str) -> Reply:
