@@ -22,7 +22,7 @@ def test_it_warns_once_and_not_again_after_an_upgrade(start_server: StartServer)
         server.wait_until_serving(server.begin_upgrade().outcome()["successor"])
         (line,) = warnings(server.first)
         assert f"{WARNING} 1810 s: set " in line
-        assert "1840" in line
+        assert "1830" in line
         assert line.endswith("or --shutdown-timeout 15")
     finally:
         server.kill()

@@ -89,6 +89,21 @@ def test_what_is_told_of_a_server_under_plain_uvicorn_leads_to_it(
     assert wsctl("status", "--url", url, environ=environ | token).returncode == 0
 
 
+@pytest.mark.parametrize("place", ["port", "uds"])
+def test_a_place_that_a_server_of_ours_has_is_said_so(
+    place: str, start_server: StartServer, runtime_dir: Path
+) -> None:
+    path = str(runtime_dir / "public")
+    server = start_server(*(("--uds", path) if place == "uds" else ()))
+    flags = ("--uds", path) if place == "uds" else ("--port", str(server.port))
+    for workers in ("1", "2"):
+        ended = wsctl("serve", *flags, "--workers", workers, environ=server.environ)
+        assert ended.returncode == 3
+        line = one_line("\n".join(row for row in ended.stderr.splitlines() if "island" not in row))
+        at = path if place == "uds" else server.url
+        assert f"your own server has it: {at}, pid {server.pid}; 'wsctl upgrade' replaces it" in line
+
+
 def test_a_taken_port_is_said_so(environ: dict[str, str], taken_port: int) -> None:
     ended = wsctl("serve", "--port", str(taken_port), environ=environ)
     assert ended.returncode == 3

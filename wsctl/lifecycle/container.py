@@ -20,13 +20,14 @@ def bound_to_us(
     advice = "deploy a new container instead"
     if pid == 1:
         return f"this is process 1, whose end is its container's: {advice}"
-    name = (first or _first)() if parent == 1 else ""
+    name = (first or first_process)() if parent == 1 else ""
     if name in INITS:
         return f"process 1 is {name}, which ends its container when this process ends: {advice}"
     return None
 
 
-def _first() -> str:
+def first_process() -> str:
+    """The name of process 1, empty where it is not to be seen."""
     try:
         return Path("/proc/1/comm").read_text().strip()
     except OSError:

@@ -34,6 +34,7 @@ from wsctl.lifecycle.runtime import announced
 from wsctl.lifecycle.signals import ending
 from wsctl.server.app import create_app
 from wsctl.server.checks.advance import warn_of_start
+from wsctl.server.checks.listening import opened
 from wsctl.server.control import own_control_socket, own_record
 from wsctl.server.credentials.opening import unchanged
 from wsctl.server.entrance import Entrance
@@ -46,7 +47,7 @@ from wsctl.server.islands import islands, own_moments
 from wsctl.server.listening import Listening
 from wsctl.server.node import Node
 from wsctl.server.proxy import Believing, forwarded
-from wsctl.server.sockets import PASSED_SOCKETS, address, listeners
+from wsctl.server.sockets import PASSED_SOCKETS, address
 from wsctl.server.workers.line import Line
 from wsctl.server.workers.membership import Membership
 from wsctl.server.workers.relay import OwnApi, relays
@@ -351,7 +352,7 @@ def _public(
         return inherited.listeners
     if worker:
         return worker.listeners
-    sockets = listeners(settings, environ)
+    sockets = opened(settings, environ)
     warn(settings, exposed(sockets))  # once: successors and workers get theirs from who did
     return sockets
 

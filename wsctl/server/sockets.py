@@ -99,7 +99,7 @@ def _unix(path: str) -> socket.socket:
         sock.bind(path)
     except OSError as error:
         sock.close()
-        raise CannotStart(f"cannot listen on {path}: {error.strerror or error}") from None
+        raise CannotBind(f"cannot listen on {path}: {error.strerror or error}", error.errno) from None
     return sock
 
 

@@ -1,5 +1,6 @@
 """Settings as flags and variables, and what follows from them."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -20,7 +21,7 @@ from wsctl.cli.recipes.words import (
     secret_names,
 )
 from wsctl.errors import UsageError
-from wsctl.hub.connection import CLOSE_TIMEOUT
+from wsctl.server.checks.stopping import by_platform, longest_drain, time_to_ask_for
 from wsctl.server.limits import capacity
 from wsctl.settings import Rate, Settings
 
@@ -85,8 +86,14 @@ def test_secrets_are_named() -> None:
 
 @given(any_settings())
 def test_nobody_drains_any_more_when_a_platform_kills(meant: Settings) -> None:
-    longest = meant.drain_delay + meant.shutdown_timeout + CLOSE_TIMEOUT
-    assert longest < grace(meant) <= longest + 21
+    assert longest_drain(meant) < grace(meant) <= longest_drain(meant) + 21
+
+
+@given(any_settings(), st.integers(1, 4))
+def test_generated_files_say_what_check_advises(meant: Settings, workers: int) -> None:
+    assert grace(replace(meant, workers=workers)) == time_to_ask_for(replace(meant, workers=workers))
+    found = by_platform(replace(meant, stop_timeout=float(grace(meant))), None)
+    assert found.level == "ok"
 
 
 @given(st.integers(1, 10**6))

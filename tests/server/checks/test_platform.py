@@ -1,11 +1,16 @@
 """What runs a server, and when it warns of that at its start."""
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.server.checks.test_systemd import TOLD, program
-from wsctl.server.checks.platform import around, over_us, service_of_ours, too_short
+from wsctl.server.checks import platform
+from wsctl.server.checks.finding import fine
+from wsctl.server.checks.look import look
+from wsctl.server.checks.platform import around, killer, over_us, service_of_ours, too_short
 from wsctl.server.checks.stopping import CONTAINER, KUBERNETES, Platform
 from wsctl.server.checks.systemd import Unanswered, Unit
 from wsctl.settings import Settings
@@ -25,10 +30,13 @@ def test_process_1_is_in_a_container_without_a_mark(tmp_path: Path) -> None:
     assert around({}, tmp_path, 1) is CONTAINER
 
 
-def test_only_the_process_that_its_container_ends_with_is_under_it() -> None:
+def test_only_where_its_first_process_is_a_server_s_a_container_ends_with_it() -> None:
     assert over_us({}, 1) is CONTAINER
     assert over_us(IN_A_POD, 1) is KUBERNETES
-    assert over_us(IN_A_POD, 7) is None
+    for first in ("wsctl", "uvicorn", "tini", "docker-init"):
+        assert over_us(IN_A_POD, 7, lambda first=first: first) is KUBERNETES  # type: ignore[misc]
+    for first in ("sh", "sleep", "systemd", ""):
+        assert over_us(IN_A_POD, 7, lambda first=first: first) is None  # type: ignore[misc]
 
 
 def test_the_service_that_this_process_is_in_is_asked_for(tmp_path: Path) -> None:
@@ -68,6 +76,32 @@ def test_nothing_is_said_where_nothing_kills() -> None:
     assert warned() is None
 
 
+@pytest.mark.parametrize("over", [None, CONTAINER, KUBERNETES])
+@pytest.mark.parametrize("service", [None, SIMPLE, replace(SIMPLE, main_pid=8), Unanswered("hung")])
+@pytest.mark.parametrize("environ", [{}, IN_A_POD, {"NOTIFY_SOCKET": "/run/x"}])
+@pytest.mark.parametrize("timeout", [None, 30.0, 1e6])
+def test_check_and_serve_say_the_same(
+    over: Platform | None, service: Any, environ: dict[str, str], timeout: float | None
+) -> None:
+    def asked(environ: object) -> Unit | None:
+        if isinstance(service, Unanswered):
+            raise service
+        return service  # type: ignore[no-any-return]
+
+    meant = Settings(stop_timeout=timeout)
+    told = killer(meant, environ, pid=7, over=lambda environ, pid: over, service=asked)
+    logged = too_short(meant, environ, pid=7, over=lambda environ, pid: over, service=asked)
+    assert logged == (f"{told.text}: {told.fix}" if told.level == "warning" else None)
+    if not over and environ == IN_A_POD and not service and timeout is None:
+        assert told.level == "unknown"
+
+
+def test_check_asks_the_same_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    mark = fine("stop time", "asked")
+    monkeypatch.setattr(platform, "killer", lambda *_: mark)
+    assert next(look(Settings(port=0), {})) is mark
+
+
 def test_what_was_told_is_believed() -> None:
     assert "kills 30 s after SIGTERM, but a drain may last 1810 s: set " in (warned(stop_timeout=30) or "")
     assert warned(stop_timeout=1810) is None
@@ -81,7 +115,7 @@ def test_the_default_of_a_container_is_assumed() -> None:
 
 
 def test_a_service_warns_only_where_systemd_does_not_hear_of_drains() -> None:
-    assert "TimeoutStopSec=1840" in (warned(service=SIMPLE) or "")
+    assert "TimeoutStopSec=1830" in (warned(service=SIMPLE) or "")
     assert warned({"NOTIFY_SOCKET": "/run/x"}, service=SIMPLE) is None
 
 

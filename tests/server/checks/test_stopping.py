@@ -53,7 +53,7 @@ def test_what_is_not_told_is_the_platform_s_default() -> None:
 def test_the_fix_names_what_to_set_or_the_drain_that_fits() -> None:
     found = by_platform(Settings(stop_timeout=30), KUBERNETES)
     assert found.text == "Kubernetes kills 30 s after SIGTERM, but a drain may last 1810 s"
-    asked = "terminationGracePeriodSeconds: 1840 and WSCTL_STOP_TIMEOUT=1840"
+    asked = "terminationGracePeriodSeconds: 1830 and WSCTL_STOP_TIMEOUT=1830"
     assert found.fix == f"set {asked}, or --shutdown-timeout 15"
 
 
@@ -101,7 +101,7 @@ def test_any_other_unit_kills_in_the_middle_of_it() -> None:
 
 def test_a_guest_is_told_what_it_knows() -> None:
     found = by_unit(Settings(), SIMPLE)
-    assert for_guest(f"{found.fix}") == "set TimeoutStopSec=1840, or WSCTL_SHUTDOWN_TIMEOUT=75"
+    assert for_guest(f"{found.fix}") == "set TimeoutStopSec=1830, or WSCTL_SHUTDOWN_TIMEOUT=75"
 
 
 def test_a_unit_without_an_end_never_kills() -> None:

@@ -7,7 +7,8 @@ from ipaddress import ip_address
 from wsctl import __version__
 from wsctl.cli.recipes.place import Place, need_port
 from wsctl.cli.recipes.quoting import env_word, json_word
-from wsctl.cli.recipes.words import MARGIN, environment, extras, flags, grace, secret_names
+from wsctl.cli.recipes.words import environment, extras, flags, grace, secret_names
+from wsctl.server.checks.stopping import margin
 from wsctl.settings import Settings, variable
 
 SECRETS = "/run/secrets"
@@ -43,7 +44,7 @@ def about(settings: Settings, place: Place) -> dict[str, str]:
         "port": str(settings.port),
         "delay": f"{settings.drain_delay:g}",
         "timeout": f"{settings.shutdown_timeout:g}",
-        "margin": f"{MARGIN:g}",
+        "margin": f"{margin(settings):g}",
         "grace": str(grace(settings)),
     }
 

@@ -10,8 +10,9 @@ from wsctl import __version__
 from wsctl.addresses import host_port
 from wsctl.cli.recipes.place import Place, need_port
 from wsctl.cli.recipes.quoting import check_writable, command_word, unit_path, unit_word
-from wsctl.cli.recipes.words import MARGIN, environment, flags, grace, named_files, open_files, secret_names
+from wsctl.cli.recipes.words import environment, flags, grace, named_files, open_files, secret_names
 from wsctl.errors import UsageError
+from wsctl.server.checks.stopping import margin
 from wsctl.settings import Settings, flag, variable
 
 PRIVILEGED_PORTS = 1024
@@ -65,7 +66,7 @@ def _common(settings: Settings, place: Place, *, privileged: bool) -> dict[str, 
         "program_shell": shlex.quote(place.program),
         "delay": f"{settings.drain_delay:g}",
         "timeout": f"{settings.shutdown_timeout:g}",
-        "margin": f"{MARGIN:g}",
+        "margin": f"{margin(settings):g}",
         "grace": str(grace(settings)),
         "files": str(open_files(settings)),
         "environment": _environment(settings),

@@ -9,12 +9,9 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from wsctl.cli.recipes.quoting import check_writable
 from wsctl.errors import UsageError
+from wsctl.server.checks.stopping import time_to_ask_for
 from wsctl.server.limits import RESERVED_FILES
 from wsctl.settings import FLAGS, Rate, Settings, flag, variable
-
-MARGIN = 30.0
-"""Seconds that a platform should leave after the longest drain: 10 for the closing handshakes, the rest for
-what a platform does before it sends a signal and for the end of the process."""
 
 OPEN_FILES = 65536
 """Descriptors that a file asks for where nobody said how many clients there will be."""
@@ -140,7 +137,7 @@ def grace(settings: Settings) -> int:
     nobody can still be draining."""
     if settings.stop_timeout is not None:
         return math.ceil(settings.stop_timeout)
-    return math.ceil(settings.drain_delay + settings.shutdown_timeout + MARGIN)
+    return time_to_ask_for(settings)
 
 
 def open_files(settings: Settings) -> int:

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from wsctl.errors import CannotStart
-from wsctl.lifecycle.runtime import MAX_SOCKET_PATH, ServerRecord
+from wsctl.lifecycle.runtime import MAX_SOCKET_PATH, ServerRecord, UnusableFolder, runtime_folder, servers
 from wsctl.server.checks.finding import Finding, error, fine, warning
 from wsctl.server.checks.numbers import number
 from wsctl.server.sockets import NOT_HERE, CannotBind, address, listeners
@@ -17,14 +17,15 @@ from wsctl.settings import Settings
 
 NAME = "address"
 
-_OURS = "'wsctl upgrade' replaces it, 'wsctl drain' ends it; --port 0 picks a free port beside it"
+_OURS = "'wsctl upgrade' replaces it, 'wsctl drain' ends it"
+_BESIDE = "; --port 0 picks a free port beside it"
 
 
-def check(settings: Settings, environ: Mapping[str, str], running: Iterable[ServerRecord]) -> Finding:
-    """`running` are this user's servers."""
+def check(settings: Settings, environ: Mapping[str, str], records: Iterable[ServerRecord]) -> Finding:
+    """`records` are this user's servers."""
+    ours = _holder(settings, records)
     if settings.uds is not None and settings.fd is None:
-        return _path(settings.uds, running)
-    ours = next((record for record in running if settings.port and record.port == settings.port), None)
+        return _path(settings.uds, ours)
     try:
         with ExitStack() as stack:
             found = [stack.enter_context(sock) for sock in listeners(settings, environ)]
@@ -36,11 +37,43 @@ def check(settings: Settings, environ: Mapping[str, str], running: Iterable[Serv
         return error(NAME, str(failure), "name a host, a port or a descriptor of this machine")
 
 
+def opened(settings: Settings, environ: Mapping[str, str]) -> list[socket.socket]:
+    """The sockets to listen on.
+
+    Raises:
+        CannotStart: as for `listeners`; where a server of this user's has the place, that is told.
+    """
+    try:
+        return listeners(settings, environ)
+    except CannotBind as failure:
+        ours = _holder(settings, running(environ)) if failure.errno == errno.EADDRINUSE else None
+        if ours is None:
+            raise
+        text = str(failure).partition(": ")[0]
+        beside = "" if settings.uds else _BESIDE
+        at = f"{ours.uds or ours.url}, pid {ours.pid}"
+        raise CannotBind(f"{text}: your own server has it: {at}; {_OURS}{beside}", failure.errno) from None
+
+
+def running(environ: Mapping[str, str]) -> list[ServerRecord]:
+    """This user's servers on this machine; none where the folder they are found in cannot be used."""
+    try:
+        return servers(runtime_folder(environ))
+    except UnusableFolder:  # has a finding of its own
+        return []
+
+
+def _holder(settings: Settings, records: Iterable[ServerRecord]) -> ServerRecord | None:
+    if settings.uds is not None:
+        return next((record for record in records if record.uds == settings.uds), None)
+    return next((record for record in records if settings.port and record.port == settings.port), None)
+
+
 def unbindable(settings: Settings, failure: CannotBind, ours: ServerRecord | None) -> Finding:
     """Why an address cannot be had, and what to do. `ours` is a server of this user's on that port."""
     text = str(failure).partition(";")[0]
     if failure.errno == errno.EADDRINUSE and ours:
-        return warning(NAME, f"your own server has it: {ours.url}, pid {ours.pid}", _OURS)
+        return warning(NAME, f"your own server has it: {ours.url}, pid {ours.pid}", _OURS + _BESIDE)
     if failure.errno == errno.EADDRINUSE:
         who = f"find who has it with: ss -ltnp 'sport = :{settings.port}'"
         return error(NAME, text, f"{who}; or take another: --port 0 picks a free one")
@@ -68,11 +101,10 @@ def _place(settings: Settings, at: str, found: list[socket.socket]) -> str:
     return f"{at} was passed by systemd" if passed else f"{at} is free"
 
 
-def _path(path: str, running: Iterable[ServerRecord]) -> Finding:
+def _path(path: str, ours: ServerRecord | None) -> Finding:
     """Looked at and not bound: a socket that is bound for a moment is a file that others see."""
-    ours = next((record for record in running if record.uds == path), None)
     if ours:
-        return warning(NAME, f"your own server has it: {path}, pid {ours.pid}", _OURS.partition(";")[0])
+        return warning(NAME, f"your own server has it: {path}, pid {ours.pid}", _OURS)
     return _new_path(path) or _old_path(path)
 
 

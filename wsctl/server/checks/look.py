@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 
-from wsctl.lifecycle.runtime import ServerRecord, UnusableFolder, runtime_folder, servers
+from wsctl.lifecycle.runtime import runtime_folder
 from wsctl.server.checks import (
     certificate,
     cgroup,
@@ -19,7 +19,7 @@ from wsctl.server.checks import (
     store,
     variables,
 )
-from wsctl.server.checks.finding import Finding, error, unknown
+from wsctl.server.checks.finding import Finding, error
 from wsctl.server.checks.systemd import Unanswered, Unit, ask
 from wsctl.settings import Settings
 
@@ -27,14 +27,13 @@ from wsctl.settings import Settings
 def look(settings: Settings, environ: Mapping[str, str], unit: str | None = None) -> Iterator[Finding]:
     """What is found out about these settings and this machine, as soon as it is known; the worst that can
     happen to clients first. `unit` is the service of systemd that is to run the server."""
-    service, troubles = _service(environ, unit)
+    service, troubles = _service(unit)
     yield from troubles
     if service:
         yield stopping.by_unit(settings, service)
-    container = platform.around(environ)
-    if settings.stop_timeout is not None or not (service or (troubles and not container)):
-        yield stopping.by_platform(settings, container)
-    yield listening.check(settings, environ, _running(environ))
+    if not unit or settings.stop_timeout is not None:
+        yield platform.killer(settings, environ)
+    yield listening.check(settings, environ, listening.running(environ))
     if settings.ssl_certfile:
         yield certificate.check(settings.ssl_certfile, settings.ssl_keyfile)
     if settings.redis:
@@ -61,15 +60,13 @@ def _limits(settings: Settings, service: Unit | None) -> Iterator[Finding]:
     yield from filter(None, [resources.processes(settings.workers, cgroup.process_limit())])
 
 
-def _service(environ: Mapping[str, str], unit: str | None) -> tuple[Unit | None, list[Finding]]:
-    """The service that was named, or the one that this runs in."""
+def _service(unit: str | None) -> tuple[Unit | None, list[Finding]]:
+    """The service that was named."""
     try:
-        return (_named(unit) if unit else platform.service_of_ours(environ)), []
+        return (_named(unit) if unit else None), []
     except Unanswered as failure:
-        if unit:
-            remedy = "name a unit that 'systemctl list-unit-files' shows, or leave out --unit"
-            return None, [error(stopping.NAME, str(failure), remedy)]
-        return None, [unknown(stopping.NAME, f"this runs under systemd, but {failure}")]
+        remedy = "name a unit that 'systemctl list-unit-files' shows, or leave out --unit"
+        return None, [error(stopping.NAME, str(failure), remedy)]
 
 
 def _named(unit: str) -> Unit:
@@ -82,10 +79,3 @@ def _named(unit: str) -> Unit:
         except Unanswered:
             pass
         raise
-
-
-def _running(environ: Mapping[str, str]) -> list[ServerRecord]:
-    try:
-        return servers(runtime_folder(environ))
-    except UnusableFolder:  # has a finding of its own
-        return []

@@ -4,15 +4,18 @@ import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from wsctl.lifecycle.container import bound_to_us
+from wsctl.lifecycle.container import INITS, bound_to_us, first_process
 from wsctl.server.checks.cgroup import SELF
-from wsctl.server.checks.finding import Finding, Level
-from wsctl.server.checks.stopping import CONTAINER, KUBERNETES, Platform, by_platform, by_unit
+from wsctl.server.checks.finding import Finding, Level, unknown
+from wsctl.server.checks.stopping import CONTAINER, KUBERNETES, NAME, Platform, by_platform, by_unit
 from wsctl.server.checks.systemd import SYSTEMCTL, Unanswered, Unit, ask, own_unit
 from wsctl.settings import Settings
 
 MARKS = ("/.dockerenv", "/run/.containerenv")
 """Files by which Docker and Podman mark a container."""
+
+SERVERS = frozenset({"wsctl", "uvicorn"})
+"""Names of first processes that are servers of ours."""
 
 Over = Callable[[Mapping[str, str], int], Platform | None]
 Service = Callable[[Mapping[str, str]], Unit | None]
@@ -31,10 +34,14 @@ def around(environ: Mapping[str, str], root: Path = Path("/"), pid: int | None =
     return CONTAINER if marked or (os.getpid() if pid is None else pid) == 1 else None
 
 
-def over_us(environ: Mapping[str, str], pid: int) -> Platform | None:
-    """The container that ends with a process of ours. Only that process is sent its signals: what a person
-    starts in a container by hand is not stopped by it."""
-    if bound_to_us(pid) is None:
+def over_us(
+    environ: Mapping[str, str], pid: int, first: Callable[[], str] = first_process
+) -> Platform | None:
+    """The container that ends with a server of ours. Only its first process is sent its signals: that is the
+    server itself, an init before it, or the server beside which a person has typed something."""
+    if pid != 1 and around(environ) is None and bound_to_us(pid) is None:
+        return None
+    if bound_to_us(pid) is None and first() not in INITS | SERVERS:
         return None
     return KUBERNETES if in_kubernetes(environ) else CONTAINER
 
@@ -67,26 +74,38 @@ def too_short(
 ) -> str | None:
     """What a server logs at its start when it is known that it will be killed in the middle of a drain; None
     when it is not. `pid` is the process that gets the signal: this one unless given."""
-    found = _certain(settings, environ, os.getpid() if pid is None else pid, over, service)
-    return f"{found.text}: {found.fix}" if found and found.level is Level.WARNING else None
+    found = killer(settings, environ, pid=pid, over=over, service=service)
+    return f"{found.text}: {found.fix}" if found.level is Level.WARNING else None
 
 
-def _certain(
+def killer(
     settings: Settings,
     environ: Mapping[str, str],
-    pid: int,
-    over: Over,
-    service: Service,
-) -> Finding | None:
+    *,
+    pid: int | None = None,
+    over: Over = over_us,
+    service: Service = service_of_ours,
+) -> Finding:
+    """Whether what runs this process leaves a drain its time: what `check` tells, and `serve` warns of."""
+    pid = os.getpid() if pid is None else pid
     if settings.stop_timeout is not None:
         return by_platform(settings, around(environ))
     if platform := over(environ, pid):
         return by_platform(settings, platform)
-    if environ.get("NOTIFY_SOCKET"):
-        return None
+    found = None if environ.get("NOTIFY_SOCKET") else _by_service(settings, environ, pid, service)
+    if not found and around(environ):
+        text = "this is a container, and its first process is no server: who stops one here is not known"
+        found = unknown(NAME, f"{text} (--stop-timeout tells)")
+    return found or by_platform(settings, None)
+
+
+def _by_service(settings: Settings, environ: Mapping[str, str], pid: int, service: Service) -> Finding | None:
+    """What systemd does to the service that this process is part of; None: there is none."""
     try:
         unit = service(environ)
-    except Unanswered:
-        return None
-    # Whoever is not the main process (a shell's child, a test in a service) need not be the one that counts.
-    return by_unit(settings, unit) if unit and unit.main_pid == pid else None
+    except Unanswered as failure:
+        return unknown(NAME, f"this runs under systemd, but {failure}")
+    # A unit that is only just being started, as in ExecStartPre=, has no main process yet.
+    if not unit or unit.main_pid in (0, pid):
+        return by_unit(settings, unit) if unit else None
+    return unknown(NAME, f"this runs in {unit.name} of systemd, and is not its main process (--unit NAME)")

@@ -11,9 +11,9 @@ from wsctl.settings import Settings, flag, variable
 
 NAME = "stop time"
 
-HEADROOM = 30.0
-"""Seconds that a platform is asked for beyond the longest drain: Kubernetes counts its preStop hook into the
-same time, and a loaded machine is late with everything."""
+HEADROOM = 20.0
+"""Seconds that a platform is asked for beyond the longest drain, which makes 30 with the closing handshakes:
+Kubernetes counts its preStop hook into the same time, and a loaded machine is late with everything."""
 
 LAST_SECONDS = 5.0
 """Seconds of the platform's time that a drain must leave for the process itself to end."""
@@ -63,8 +63,14 @@ def longest_drain(settings: Settings) -> float:
 
 
 def time_to_ask_for(settings: Settings) -> int:
-    """Seconds that a platform should be told to leave."""
+    """Seconds that a platform should be told to leave: what `check` and `serve` advise, and generated files
+    say."""
     return ceil(longest_drain(settings) + HEADROOM)
+
+
+def margin(settings: Settings) -> float:
+    """Seconds of them that are neither `--drain-delay` nor `--shutdown-timeout`."""
+    return longest_drain(settings) + HEADROOM - settings.drain_delay - settings.shutdown_timeout
 
 
 def by_platform(settings: Settings, platform: Platform | None) -> Finding:

@@ -25,11 +25,12 @@ from wsctl.lifecycle.runtime import announced
 from wsctl.lifecycle.signals import ending
 from wsctl.lifecycle.workers import Reply
 from wsctl.server.checks.advance import warn_of_start
+from wsctl.server.checks.listening import opened
 from wsctl.server.control import own_control_socket, own_record
 from wsctl.server.credentials.opening import judge_of
 from wsctl.server.exposure import exposed, warn
 from wsctl.server.islands import ISLANDS, islands
-from wsctl.server.sockets import address, listeners
+from wsctl.server.sockets import address
 from wsctl.server.workers.desk import Desk
 from wsctl.server.workers.hatch import Hatch
 from wsctl.server.workers.rolling import Rolling
@@ -190,7 +191,7 @@ def serve(
         log.warning("%s", ISLANDS)
     warn_of_start(settings, environ)
     with contextlib.ExitStack() as stack:
-        public = [stack.enter_context(sock) for sock in listeners(settings, environ)]
+        public = [stack.enter_context(sock) for sock in opened(settings, environ)]
         if settings.uds:
             stack.callback(Path(settings.uds).unlink, missing_ok=True)
         warn(settings, exposed(public))
