@@ -72,14 +72,21 @@ async def control(request: Request, node: HasNode, bearer: Bearer) -> None:
     """Lets operators pass: through the control socket, or with the token."""
     if request.scope.get("state", {}).get("control"):
         return
-    if node.settings.token is None:
+    if failure := _not_an_operator(node.settings.token, bearer):
+        node.note_refused(failure.code, request.client.host if request.client else "")
+        raise failure
+
+
+def _not_an_operator(token: str | None, bearer: HTTPAuthorizationCredentials | None) -> Failure | None:
+    if token is None:
         text = "only through the control socket: this server has no token (WSCTL_TOKEN_FILE)"
-        raise Failure(HTTPStatus.FORBIDDEN, "control_only", text)
+        return Failure(HTTPStatus.FORBIDDEN, "control_only", text)
     given = bearer.credentials.strip() if bearer else ""
-    if not hmac.compare_digest(given.encode(), node.settings.token.encode()):
-        raise Failure(
-            HTTPStatus.UNAUTHORIZED, "bad_token", "send the server's token: Authorization: Bearer TOKEN"
-        )
+    if hmac.compare_digest(given.encode(), token.encode()):
+        return None
+    return Failure(
+        HTTPStatus.UNAUTHORIZED, "bad_token", "send the server's token: Authorization: Bearer TOKEN"
+    )
 
 
 OPERATORS = [Depends(control)]

@@ -11,9 +11,12 @@ import re
 from collections.abc import Callable
 
 from wsctl.server.admission import full
+from wsctl.server.deadlines import HEAD_TIMEOUT
 from wsctl.server.entrance import Entrance, Opening
-from wsctl.server.http import HEAD_TIMEOUT, MAX_HEAD, HttpProtocol
+from wsctl.server.http import MAX_HEAD, HttpProtocol
 from wsctl.server.node import Node
+from wsctl.server.proxy import peer
+from wsctl.server.strangers import Stranger, Strangers
 
 # RFC 9112 sections 3 and 5, without what is obsolete. Nothing in it backtracks.
 _PLAIN = re.compile(
@@ -45,15 +48,18 @@ def plain_opening(data: bytes) -> Opening | None:
 class Lobby:
     """The connections of one kind of listener of which nothing is known yet.
 
-    `requests` are those that HTTP has; `control` marks the control socket's, which always have room.
+    `control` marks the control socket's, which always have room.
+
+    Attributes:
+        waiting: those of which nothing is known.
+        strangers: all that are no clients.
     """
 
     def __init__(
         self,
         node: Node,
         entrance: Entrance,
-        make_http: Callable[[float], HttpProtocol],
-        requests: set[object],
+        make_http: Callable[[float, Strangers], HttpProtocol],
         *,
         control: bool,
     ) -> None:
@@ -61,15 +67,18 @@ class Lobby:
         self.entrance = entrance
         self.make_http = make_http
         self.waiting: set[Door] = set()
-        self._requests = requests
-        self._control = control
+        self.strangers = Strangers(lambda count: control or not node.crowded(count))
 
     def door(self) -> "Door":
         """The protocol for a new connection."""
         return Door(self)
 
-    def has_room(self) -> bool:
-        return self._control or not self.node.crowded(len(self._requests) + len(self.waiting))
+    def arrived(self, connection: object, stranger: Stranger) -> None:
+        """Count a connection in. When there is no room, the one that has been no client for longest ends, so
+        that whoever holds many shuts out nobody; this one, when all others are at work."""
+        self.strangers.hold(connection, stranger)
+        if ended := self.strangers.make_room():
+            self.node.note_full(ended.peer)
 
     def check(self, now: float) -> None:
         """Once a second: who has said nothing for too long is told so."""
@@ -90,20 +99,19 @@ class Door(asyncio.Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self._transport = transport
         self._lobby.waiting.add(self)
-        if not self._lobby.has_room():
-            self._lobby.node.note_full()
-            self.pass_on().refuse(full(), linger=False)
+        self._lobby.arrived(transport, self)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._lobby.waiting.discard(self)
+        self._release()
 
     def data_received(self, data: bytes) -> None:
         opening = plain_opening(data)
-        if opening and not self._lobby.entrance.enter(self._transport, opening, b""):
-            self._lobby.waiting.discard(self)
-        else:
-            # Also when it was refused: HTTP comes to the same verdict and knows how to say it.
+        if opening is None:
             self.pass_on().data_received(data)
+        elif refused := self._lobby.entrance.enter(self._transport, opening, b""):
+            self.pass_on().refuse(refused)
+        else:
+            self._release()
 
     def leave(self) -> int | None:
         """Give the connection away, to be read by another process: its descriptor. None when it cannot be,
@@ -114,7 +122,7 @@ class Door(asyncio.Protocol):
             fd = os.dup(self._transport.get_extra_info("socket").fileno())
         except OSError:
             return None
-        self._lobby.waiting.discard(self)
+        self._release()
         self._transport.pause_reading()
         self._transport.set_protocol(asyncio.Protocol())
         self._transport.abort()
@@ -123,7 +131,20 @@ class Door(asyncio.Protocol):
     def pass_on(self) -> HttpProtocol:
         """Let HTTP have it."""
         self._lobby.waiting.discard(self)
-        http = self._lobby.make_http(self.since)
+        http = self._lobby.make_http(self.since, self._lobby.strangers)
+        self._lobby.strangers.hold(self._transport, http)
         self._transport.set_protocol(http)
         http.connection_made(self._transport)
         return http
+
+    @property
+    def peer(self) -> str:
+        return peer(self._transport)[0]
+
+    def give_way(self) -> bool:
+        self.pass_on().refuse(full(), linger=False)
+        return True
+
+    def _release(self) -> None:
+        self._lobby.waiting.discard(self)
+        self._lobby.strangers.release(self._transport)

@@ -25,7 +25,7 @@ async def endpoint(websocket: WebSocket) -> None:
     asked = _handshake(websocket)
     verdict = node.admit(asked)
     if isinstance(verdict, Refused):
-        await _refuse(websocket, verdict)
+        await _refuse(node, websocket, verdict)
         return
     await websocket.accept(chosen(asked.protocols))
     if isinstance(verdict, Admitted):
@@ -40,10 +40,11 @@ async def endpoint(websocket: WebSocket) -> None:
 
 async def no_endpoint(websocket: WebSocket) -> None:
     """Any other path: the answer that `wsctl serve` gives."""
-    await _refuse(websocket, NOWHERE)
+    await _refuse(websocket.app.state.node, websocket, NOWHERE)
 
 
-async def _refuse(websocket: WebSocket, refused: Refused) -> None:
+async def _refuse(node: Node, websocket: WebSocket, refused: Refused) -> None:
+    node.note_refused(refused.code, _host(websocket))
     body = error_body(refused.code, refused.message)
     await websocket.send_denial_response(JSONResponse(body, refused.status, dict(refused.headers)))
 

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from wsctl.addresses import host_port
 from wsctl.server import upgrade
@@ -40,6 +41,21 @@ class Entrance:
 
         Returns why not, when it stays with the caller, who must answer.
         """
+        refused = self._enter(transport, asked, early)
+        if refused:
+            self.note(refused, transport, asked.headers)
+        return refused
+
+    def note(
+        self,
+        refused: Refused,
+        transport: asyncio.Transport,
+        headers: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        """Log that this was refused."""
+        self._node.note_refused(refused.code, self._forwarded.client(transport, headers)[0])
+
+    def _enter(self, transport: asyncio.Transport, asked: Opening, early: bytes) -> Refused | None:
         name = self._name(asked.path)
         wrong = upgrade.check(asked.method, asked.http_version, asked.headers)
         if wrong:

@@ -1,14 +1,17 @@
-"""uvicorn's HTTP protocol with bounds on the request head."""
+"""uvicorn's HTTP protocol with bounds on the request head, and a deadline for each state of a connection."""
 
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Protocol
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from wsctl.server.admission import Refused
+from wsctl.server.admission import Refused, full
 from wsctl.server.answers import error_response
+from wsctl.server.deadlines import BODY_RATE, BODY_TIMEOUT, HEAD_TIMEOUT, MAX_UNREAD, Deadlines, Stage
 from wsctl.server.entrance import Entrance, Opening
+from wsctl.server.proxy import peer
+from wsctl.server.strangers import Strangers
 from wsctl.server.target import BadTarget, origin_form
 
 MAX_HEAD = 16 * 1024
@@ -17,38 +20,49 @@ MAX_HEAD = 16 * 1024
 MAX_HEADERS = 100
 """Headers of a request: Apache's default."""
 
-HEAD_TIMEOUT = 10.0
-"""Seconds for a request head to be complete."""
-
 LINGER = 1.0
 """Seconds to read on after an error answer: closing over unread input would reset the connection
 before the answer is read (RFC 9112 section 9.6)."""
 
-MAX_UNREAD = 256 * 1024
-"""Bytes of a body that are read past although the answer is out: more than the largest usual one, so that
-whoever sends it all before reading finds the answer, and whoever never stops is not listened to."""
-
 HEAD_TOO_LARGE = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
+
+
+class Listener(Protocol):
+    """Hears what a connection has parsed, before uvicorn does."""
+
+    def requested(self) -> None:
+        """A head is complete."""
+
+    def ended(self) -> None:
+        """A request is complete."""
+
+    def rejected(self, error: h11.RemoteProtocolError) -> None:
+        """What came is no request, or too large; nothing more can be parsed."""
 
 
 class BoundedConnection(h11.Connection):
     """h11 bounds a head only while it is incomplete; this one bounds whole ones too.
 
-    Attributes:
-        failure: why the request was rejected, once it was.
+    uvicorn never sees what is rejected: it would log each, and answer where its application already does.
     """
 
-    failure: h11.RemoteProtocolError | None = None
+    def __init__(self, listener: Listener) -> None:
+        super().__init__(h11.SERVER, MAX_HEAD)
+        self._listener = listener
 
     def next_event(self) -> Any:
         try:
             event = super().next_event()
+            if isinstance(event, h11.Request):
+                self._check(event)
+                event = self._in_origin_form(event)
         except h11.RemoteProtocolError as error:
-            self.failure = error
-            raise
+            self._listener.rejected(error)
+            return h11.NEED_DATA
         if isinstance(event, h11.Request):
-            self._check(event)
-            event = self._in_origin_form(event)
+            self._listener.requested()
+        elif isinstance(event, h11.EndOfMessage):
+            self._listener.ended()
         return event
 
     def _check(self, request: h11.Request) -> None:
@@ -56,16 +70,14 @@ class BoundedConnection(h11.Connection):
             len(request.method) + len(request.target) + sum(len(n) + len(v) + 4 for n, v in request.headers)
         )
         if size > MAX_HEAD or len(request.headers) > MAX_HEADERS:
-            self.failure = h11.RemoteProtocolError("too large", error_status_hint=HEAD_TOO_LARGE)
-            raise self.failure
+            raise h11.RemoteProtocolError("too large", error_status_hint=HEAD_TOO_LARGE)
 
     def _in_origin_form(self, request: h11.Request) -> h11.Request:
         """What the rest sees: the path alone, and the host that was asked for."""
         try:
             target, host = origin_form(request.method.decode(), request.target.decode("latin-1"))
         except BadTarget:
-            self.failure = h11.RemoteProtocolError("not an address of a server")
-            raise self.failure from None
+            raise h11.RemoteProtocolError("not an address of a server") from None
         if host is None:
             return request
         named = (b"host", host.encode("latin-1"))
@@ -76,50 +88,111 @@ class BoundedConnection(h11.Connection):
 
 
 class HttpProtocol(H11Protocol):
-    """One connection that speaks HTTP. `control` marks the control socket's; `since` is when it began."""
-
-    conn: BoundedConnection
+    """One connection that speaks HTTP. `control` marks the control socket's; `since` is when it began, and
+    it is one of the `strangers`."""
 
     def __init__(
-        self, entrance: Entrance, *, since: float, control: bool, app_state: dict[str, Any], **rest: Any
+        self,
+        entrance: Entrance,
+        strangers: Strangers,
+        *,
+        since: float,
+        control: bool,
+        app_state: dict[str, Any],
+        **rest: Any,
     ) -> None:
         super().__init__(app_state={**app_state, "control": control}, **rest)
-        self.conn = BoundedConnection(h11.SERVER, MAX_HEAD)
+        self.conn = BoundedConnection(self)
         self._entrance = entrance
-        self._head_since: float | None = since
+        self._strangers = strangers
+        self._deadlines = Deadlines(since)
         self._refused = False
         self._unread = 0
 
     @property
     def half_heard(self) -> bool:
         """Whether a request has arrived in part."""
-        return self._head_since is not None and not self._refused
+        return self._deadlines.stage is Stage.HEAD and not self._refused
+
+    @property
+    def peer(self) -> str:
+        return peer(self.transport)[0]
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._strangers.release(self.transport)
+        super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         if self._refused:
+            self._read_past(len(data))
             return
-        if self._head_since is None and self.conn.their_state is h11.IDLE:
-            self._head_since = self._entrance.clock()
+        self._deadlines.received(len(data), self._entrance.clock())
         super().data_received(data)
-        if self.conn.their_state is not h11.IDLE:
-            self._head_since = None
-        self._read_past(len(data))
+        if self._deadlines.too_much and not self.transport.is_closing():
+            self._refused = True
+            self._read_past(MAX_UNREAD + 1)
+            self._hang_up()
+
+    # What h11 has parsed
+
+    def requested(self) -> None:
+        self._deadlines.requested(self._entrance.clock())
+
+    def ended(self) -> None:
+        self._deadlines.ended(self._entrance.clock())
+
+    def rejected(self, error: h11.RemoteProtocolError) -> None:
+        if error.error_status_hint == HEAD_TOO_LARGE:
+            text = f"a request head may have {MAX_HEAD} bytes and {MAX_HEADERS} headers"
+            refused = Refused(HEAD_TOO_LARGE, "head_too_large", text)
+        else:
+            text = "this is not a valid HTTP/1.1 request"
+            refused = Refused(HTTPStatus.BAD_REQUEST, "bad_request", text)
+        self._entrance.note(refused, self.transport)
+        self.refuse(refused)
+
+    def on_response_complete(self) -> None:
+        """uvicorn's call when an answer is complete, before it turns to the next request."""
+        self._deadlines.answered(self._entrance.clock())
+        self._strangers.renew(self.transport)
+        super().on_response_complete()
+
+    # Deadlines
 
     def check(self, now: float) -> None:
-        """Once a second: a head that does not come is no longer waited for."""
-        if self._head_since is not None and now - self._head_since >= HEAD_TIMEOUT:
-            text = f"the request head was not complete within {HEAD_TIMEOUT:g} seconds"
-            self.refuse(Refused(HTTPStatus.REQUEST_TIMEOUT, "request_timeout", text))
+        """Once a second: nothing is waited for without end."""
+        if self._deadlines.stalled(now, self.transport.get_write_buffer_size()):
+            self.transport.abort()
+        elif not self._refused and not self.transport.is_closing() and self._deadlines.overdue(now):
+            self._give_up()
 
-    def send_400_response(self, msg: str) -> None:
-        """uvicorn's answer to what h11 rejects."""
-        if self.conn.failure and self.conn.failure.error_status_hint == HEAD_TOO_LARGE:
-            text = f"a request head may have {MAX_HEAD} bytes and {MAX_HEADERS} headers"
-            self.refuse(Refused(HEAD_TOO_LARGE, "head_too_large", text))
+    def _give_up(self) -> None:
+        match self._deadlines.stage:
+            case Stage.HEAD:
+                self._time_out(f"the request head was not complete within {HEAD_TIMEOUT:g} seconds")
+            case Stage.BODY:
+                grace = f"{BODY_TIMEOUT:g} seconds and one more for every {BODY_RATE} bytes"
+                self._time_out(f"the request body was not complete within {grace}")
+            case _:
+                self.transport.close()
+
+    def _time_out(self, text: str) -> None:
+        refused = Refused(HTTPStatus.REQUEST_TIMEOUT, "request_timeout", text)
+        self._entrance.note(refused, self.transport)
+        self.refuse(refused)
+
+    def give_way(self) -> bool:
+        """End for the sake of others, unless the application has a request in hand and its answer is read."""
+        unsent = self.transport.get_write_buffer_size()
+        if self._deadlines.busy and not unsent and not self._refused:
+            return False
+        if self._deadlines.stage is Stage.HEAD and not self._refused:
+            self.refuse(full(), linger=False)
+        elif unsent or self._refused:
+            self.transport.abort()
         else:
-            self.refuse(
-                Refused(HTTPStatus.BAD_REQUEST, "bad_request", "this is not a valid HTTP/1.1 request")
-            )
+            self.transport.close()
+        return True
 
     def handle_websocket_upgrade(self, event: h11.Request) -> None:
         """uvicorn's way out for a request that asks for a WebSocket."""
@@ -131,26 +204,41 @@ class HttpProtocol(H11Protocol):
             self.refuse(refused)
         else:
             self.connections.discard(self)
+            self._strangers.release(self.transport)
 
     def refuse(self, refused: Refused, *, linger: bool = True) -> None:
-        """Answer, read on for a moment if there is room for that, and hang up."""
+        """Answer, read on for a moment if there is room for that, and hang up.
+
+        Where the request has its answer there is no second one, and one that was begun is cut off.
+        """
         self._refused = True
-        self._head_since = None
+        self._leave_application()
         if self.transport.is_closing():
             return
-        self.transport.write(error_response(refused.status, refused.code, refused.message, refused.headers))
+        if self.conn.our_state is h11.SEND_BODY:
+            self.transport.abort()
+            return
+        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            answer = error_response(refused.status, refused.code, refused.message, refused.headers)
+            self.transport.write(answer)
         if linger:
             self._hang_up()
         else:
             self.transport.close()
 
+    def _leave_application(self) -> None:
+        """What the application still writes goes nowhere, and it hears that nobody is there."""
+        self._unset_keepalive_if_required()
+        if self.cycle:
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+            self.flow.resume_writing()
+
     def _read_past(self, size: int) -> None:
-        """What comes of a body when its request has been answered."""
-        answered = self.conn.their_state is h11.SEND_BODY and self.conn.our_state is h11.DONE
-        self._unread = self._unread + size if answered else 0
-        if self._unread > MAX_UNREAD and not self.transport.is_closing():
-            self._refused = True
-            self._hang_up()
+        """Of what comes behind a refusal so much is read that whoever sends it finds the answer."""
+        self._unread += size
+        if self._unread > MAX_UNREAD:
+            self.transport.pause_reading()
 
     def _hang_up(self) -> None:
         if self.transport.can_write_eof():

@@ -12,8 +12,10 @@ from uvicorn.server import ServerState
 from wsctl.lifecycle.shares import PAUSE, Shares
 from wsctl.server.door import Door, Lobby
 from wsctl.server.entrance import Entrance
-from wsctl.server.http import HEAD_TIMEOUT, HttpProtocol
+from wsctl.server.http import HttpProtocol
 from wsctl.server.node import ACCEPTING, Node
+from wsctl.server.strangers import Strangers
+from wsctl.server.tls import TlsHandshake
 
 
 class Listening:
@@ -44,9 +46,10 @@ class Listening:
         self._resuming: asyncio.Task[None] | None = None
 
         def lobby(*, control: bool) -> Lobby:
-            def http(since: float) -> HttpProtocol:
+            def http(since: float, strangers: Strangers) -> HttpProtocol:
                 return HttpProtocol(
                     entrance,
+                    strangers,
                     since=since,
                     control=control,
                     config=config,
@@ -54,7 +57,7 @@ class Listening:
                     app_state=app_state,
                 )
 
-            return Lobby(node, entrance, http, cast(set[object], state.connections), control=control)
+            return Lobby(node, entrance, http, control=control)
 
         self._lobby, self._control_lobby = lobby(control=False), lobby(control=True)
         node.each_second += [self._lobby.check, self._control_lobby.check, self._check_requests, self._note]
@@ -66,10 +69,8 @@ class Listening:
 
     async def open(self) -> None:
         """Accept connections."""
-        config = self._config
-        tls = {"ssl": config.ssl, "ssl_handshake_timeout": HEAD_TIMEOUT} if config.ssl else {}
-        door = self._counted_door if self._shares else self._lobby.door
-        self._servers = [await self._listen(sock, door, **tls) for sock in self._public]
+        make = self._counted if self._shares else self._arriving
+        self._servers = [await self._listen(sock, make) for sock in self._public]
         self._note(0.0)
 
     def close(self) -> None:
@@ -137,13 +138,17 @@ class Listening:
             accepting = self._node.life.phase in ACCEPTING
             self._shares.note(self._connected()) if accepting else self._shares.withdraw()
 
-    def _counted_door(self) -> Door:
-        """The protocol of a new connection; after it, others may have the next ones."""
+    def _arriving(self) -> asyncio.Protocol:
+        """The protocol of a new connection."""
+        return TlsHandshake(self._lobby, self._config.ssl) if self._config.ssl else self._lobby.door()
+
+    def _counted(self) -> asyncio.Protocol:
+        """The same; after it, others may have the next ones."""
         accepting = self._node.life.phase in ACCEPTING
         if self._shares and accepting and self._shares.taken(self._connected() + 1) and not self._pausing:
             loop = asyncio.get_running_loop()
             loop.call_soon(self._pause)  # not now: the server is in the middle of it
-        return self._lobby.door()
+        return self._arriving()
 
     def _pause(self) -> None:
         if self._servers:
@@ -171,6 +176,6 @@ class Listening:
             self._resuming.cancel()
             self._resuming = None
 
-    async def _listen(self, sock: socket.socket, door: Callable[[], Door], **tls: Any) -> asyncio.Server:
+    async def _listen(self, sock: socket.socket, make: Callable[[], asyncio.Protocol]) -> asyncio.Server:
         loop = asyncio.get_running_loop()
-        return await loop.create_server(door, sock=sock, backlog=self._config.backlog, **tls)
+        return await loop.create_server(make, sock=sock, backlog=self._config.backlog)

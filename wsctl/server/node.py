@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict
-from http import HTTPStatus
 from typing import Any, Protocol
 
 from wsctl import __version__, messages
@@ -32,7 +31,9 @@ from wsctl.server.credentials.renewals import Renewals
 from wsctl.server.islands import OF_ALL
 from wsctl.server.limits import LAST_FILES, capacity, fits, raise_open_files
 from wsctl.server.meter import Meter
+from wsctl.server.refusal_log import RefusalLog
 from wsctl.server.sharing import Sharing
+from wsctl.server.strangers import MAX_STRANGERS
 from wsctl.server.turnaway import Turnaway
 from wsctl.settings import Settings
 
@@ -108,13 +109,13 @@ class Node:
             judge=judge,
         )
         self.each_second: list[Callable[[float], None]] = [self.manager.check, self._sample]
-        self.each_second.append(self.leases.check)
+        self.refusals = RefusalLog(clock)
+        self.each_second += [self.leases.check, self.refusals.check]
         self.refused: Counter[str] = Counter()
         self.lateness = Durations()
         self._meter = Meter()
         self._started = clock()
         self._began = time.time()
-        self._full_logged = float("-inf")
 
     async def open(self) -> None:
         """To be awaited before the server runs: tell what tokens are checked with, and join those that share
@@ -168,11 +169,11 @@ class Node:
         recovered = None if since is None else missed is not None
         return self._welcome(client_id, recovered, keepalive), missed or []
 
-    def crowded(self, requests: int) -> bool:
-        """Whether so many HTTP connections eat into the last descriptors."""
+    def crowded(self, strangers: int) -> bool:
+        """Whether so many connections that are no clients are too many, or eat into the last descriptors."""
         clients = len(self.manager.active_connections) + len(self.manager.closing)
-        used = requests + clients + len(self.turnaway.waiting)
-        return not fits(used + LAST_FILES, self._open_files)
+        used = strangers + clients + len(self.turnaway.waiting)
+        return strangers > MAX_STRANGERS or not fits(used + LAST_FILES, self._open_files)
 
     def admit(self, asked: Handshake) -> Verdict:
         """The verdict on a handshake. Who stays outside is counted."""
@@ -180,18 +181,22 @@ class Node:
         if isinstance(verdict, TurnedAway):
             self.refused[Phase.DRAINING] += 1
         elif isinstance(verdict, Refused):
-            if verdict.status is HTTPStatus.SERVICE_UNAVAILABLE:
-                self.note_full()
-            else:
-                self.refused[verdict.code] += 1
+            self.refused[verdict.code] += 1
         return verdict
 
-    def note_full(self) -> None:
-        """Count a client that was refused for want of room, and say so, at most once a second."""
+    def note_refused(self, code: str, host: str) -> None:
+        """Log that a request or handshake from there was refused, with others of that second."""
+        if code == "full":
+            event = "full: new clients are refused"
+            self.refusals.note(code, host, level=logging.WARNING, event=event, capacity=self.capacity)
+        else:
+            self.refusals.note(code, host)
+
+    def note_full(self, host: str) -> None:
+        """Count and log that a connection from there has ended because it was no client and others came."""
         self.refused["full"] += 1
-        if self.clock() - self._full_logged >= 1:
-            self._full_logged = self.clock()
-            log.warning("full: new clients are refused", extra={"fields": {"capacity": self.capacity}})
+        event = "full: the oldest connections without a client end"
+        self.refusals.note("crowded", host, level=logging.WARNING, event=event)
 
     @property
     def degraded(self) -> bool:

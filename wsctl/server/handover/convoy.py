@@ -5,11 +5,11 @@ import logging
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+from wsctl.server.deadlines import HEAD_TIMEOUT
 from wsctl.server.handover.carried import packed
 from wsctl.server.handover.departure import Departure
 from wsctl.server.handover.following import STALL_TIMEOUT
 from wsctl.server.handover.heir import Heir
-from wsctl.server.http import HEAD_TIMEOUT
 from wsctl.server.node import Node
 from wsctl.server.wire import Wire
 

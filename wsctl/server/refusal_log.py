@@ -1,0 +1,48 @@
+"""What the log says of those who are refused: a line a reason and second, however many they are."""
+
+import logging
+from collections import Counter
+from collections.abc import Callable
+
+PAUSE = 1.0
+"""Seconds between two lines of one reason."""
+
+log = logging.getLogger("wsctl.server")
+
+
+class RefusalLog:
+    """Gathers refusals by their reason, of which there are few. The first of a reason is told at once, those
+    that follow within a second together, with the address of the last one."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._told: dict[str, float] = {}
+        self._untold: Counter[str] = Counter()
+        self._last: dict[str, tuple[int, str, dict[str, object]]] = {}
+
+    def note(
+        self,
+        reason: str,
+        address: str,
+        *,
+        level: int = logging.INFO,
+        event: str = "refused",
+        **fields: object,
+    ) -> None:
+        """Somebody was refused; `address` is empty where there is none, on a Unix socket."""
+        self._untold[reason] += 1
+        named = {"address": address} if address else {}
+        self._last[reason] = level, event, {"reason": reason, **fields, **named}
+        self._tell(reason, self._clock())
+
+    def check(self, now: float) -> None:
+        """Once a second: tell what has gathered."""
+        for reason in list(self._untold):
+            self._tell(reason, now)
+
+    def _tell(self, reason: str, now: float) -> None:
+        if now - self._told.get(reason, float("-inf")) < PAUSE:
+            return
+        self._told[reason] = now
+        level, event, fields = self._last.pop(reason)
+        log.log(level, event, extra={"fields": {**fields, "count": self._untold.pop(reason)}})
