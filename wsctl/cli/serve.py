@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 @with_settings
 def serve(**given: Any) -> None:
     """Run a server; on Ctrl-C or SIGTERM it drains: clients may leave by themselves, then it ends."""
+    from wsctl.lifecycle.job import job
     from wsctl.lifecycle.orphan import leave_parent
 
     is_successor = leave_parent(os.environ)
@@ -30,8 +31,17 @@ def serve(**given: Any) -> None:
     from wsctl.cli.ui.console import drain_display
     from wsctl.server import runner
 
-    with drain_display(settings, in_front=not is_successor) as observers:
-        code = runner.serve(settings, os.environ, observers, lambda at: _tell(at, settings.port))
+    ours = job(os.environ)
+    with drain_display(settings, in_front=ours.line is not None or not is_successor) as shown:
+        code = runner.serve(
+            settings,
+            os.environ,
+            shown.observers,
+            lambda at: _tell(at, settings.port),
+            job=ours,
+            handing_over=[shown.handing_over],
+        )
+    ours.end(code)
     raise typer.Exit(code)
 
 

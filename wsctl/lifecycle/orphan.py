@@ -5,6 +5,7 @@ import os
 from collections.abc import Mapping
 
 from wsctl.lifecycle.handover import VARIABLE
+from wsctl.lifecycle.job import VARIABLE as VARIABLE_OF_JOB
 from wsctl.lifecycle.parcels import packed
 from wsctl.lifecycle.workers import VARIABLE as VARIABLE_OF_WORKERS
 
@@ -27,8 +28,9 @@ def leave_parent(environ: Mapping[str, str]) -> bool:
     if pid:
         _tell(int(channel), pid)
         os._exit(0)
-    # A terminal hangs up on everybody in it when the process ends that it was opened for.
-    os.setsid()
+    if VARIABLE_OF_JOB not in environ:
+        # A terminal hangs up on everybody in it when the process ends that it was opened for.
+        os.setsid()
     return True
 
 

@@ -28,6 +28,8 @@ from wsctl.lifecycle.container import bound_to_us
 from wsctl.lifecycle.driver import DrainObserver
 from wsctl.lifecycle.graceful import NotDraining
 from wsctl.lifecycle.handover import VARIABLE, HandoverState
+from wsctl.lifecycle.job import VARIABLE as VARIABLE_OF_JOB
+from wsctl.lifecycle.job import Job
 from wsctl.lifecycle.notify import Notifier
 from wsctl.lifecycle.program import this_program
 from wsctl.lifecycle.runtime import announced
@@ -66,7 +68,7 @@ class Surroundings:
     `public` is what clients reach, `control` what operators reach; `inherited` is there when it succeeds
     another one, and `spawn` starts one that succeeds it; `handing_over` are told how that goes. `line` leads
     to the parent of a worker, whose questions `own` answers. `up` is called when operators can reach the
-    server, `listening` when clients can.
+    server, `listening` when clients can. `job` is its part in a shell's; None of a worker.
     """
 
     public: Sequence[socket.socket]
@@ -76,6 +78,7 @@ class Surroundings:
     handing_over: Sequence[Observer]
     line: Line | None
     own: OwnApi
+    job: Job | None
     up: Callable[[], None]
     listening: Callable[[], None]
 
@@ -206,9 +209,28 @@ class Runner(uvicorn.Server):
     def _take_signals(self) -> None:
         loop = asyncio.get_running_loop()
         for signum in ending():
-            loop.add_signal_handler(signum, self._node.driver.signal, signum)
+            loop.add_signal_handler(signum, self._end, signum)
         loop.add_signal_handler(signal.SIGUSR1, self._log_status)
         loop.add_signal_handler(signal.SIGUSR2, self._hand_over)
+
+        if self._around.job and self._around.job.line:
+            self._watch(self._around.job.line)
+
+    def _end(self, signum: int) -> None:
+        self._node.driver.signal(signum)
+        if self._around.job:
+            # A terminal has told all of its job at once: twice SIGTERM changes nothing, twice SIGINT may.
+            self._around.job.pass_on(signal.SIGTERM)
+
+    def _watch(self, line: socket.socket) -> None:
+        """Whoever ends the process that a shell waits for means the server."""
+
+        def hung_up() -> None:
+            asyncio.get_running_loop().remove_reader(line)
+            log.warning("the process that the shell waits for is gone: this server drains")
+            self._node.driver.signal(signal.SIGHUP)
+
+        asyncio.get_running_loop().add_reader(line, hung_up)
 
     def _log_status(self) -> None:
         status = self._node.status()
@@ -216,6 +238,8 @@ class Runner(uvicorn.Server):
         log.info("status", extra={"fields": {**status, **drain}})
 
     def _hand_over(self) -> None:
+        if self._around.job and self._around.job.pass_on(signal.SIGUSR2):
+            return
         try:
             self._handover.begin()
         except NotDraining as error:
@@ -246,10 +270,13 @@ def serve(
     environ: Mapping[str, str],
     observers: Sequence[DrainObserver],
     listening_at: Callable[[list[str]], None] = lambda addresses: None,
+    *,
     worker: Membership | None = None,
+    job: Job | None = None,
+    handing_over: Sequence[Observer] = (),
 ) -> ExitCode:
     """Run one server to its end. `listening_at` is told the addresses once they take connections; of a
-    `worker` its parent is told.
+    `worker` its parent is told. `handing_over` are told how a handover goes.
 
     Raises:
         CannotStart: there is no socket or certificate to start with.
@@ -258,7 +285,16 @@ def serve(
     if not inherited and not worker:
         warn_of_start(settings, environ)
     try:
-        return _serve(settings, environ, observers, listening_at, inherited=inherited, worker=worker)
+        return _serve(
+            settings,
+            environ,
+            observers,
+            listening_at,
+            inherited=inherited,
+            worker=worker,
+            job=job,
+            handing_over=handing_over,
+        )
     except CannotStart as error:
         if inherited:
             inherited.refuse(str(error))
@@ -273,6 +309,8 @@ def _serve(
     *,
     inherited: Inheritance | None,
     worker: Membership | None,
+    job: Job | None,
+    handing_over: Sequence[Observer],
 ) -> ExitCode:
     adopted = inherited is not None
     notifier = Notifier(environ, os.getpid(), _call_later, adopted=adopted)
@@ -317,10 +355,16 @@ def _serve(
             public=public,
             control=control,
             inherited=inherited,
-            spawn=line.spawn if line else _spawner(environ),
-            handing_over=[notifier.handing_over, *([line.handing_over] if line else [])],
+            spawn=line.spawn if line else _spawner(environ, job),
+            handing_over=[
+                notifier.handing_over,
+                *([line.handing_over] if line else []),
+                *([job.handing_over] if job else []),
+                *handing_over,
+            ],
             line=line,
             own=own,
+            job=job,
             up=up,
             listening=listening,
         )
@@ -332,12 +376,18 @@ def _call_later(seconds: float, call: Callable[[], None]) -> object:
     return asyncio.get_running_loop().call_later(seconds, call)
 
 
-def _spawner(environ: Mapping[str, str]) -> Spawn:
+def _spawner(environ: Mapping[str, str], job: Job | None) -> Spawn:
     """Starts this program again, as it is on disk now, with the same arguments and environment."""
-    kept = {name: value for name, value in environ.items() if name not in PASSED_SOCKETS}
+    own = {*PASSED_SOCKETS, VARIABLE_OF_JOB}
+    kept = {name: value for name, value in environ.items() if name not in own}
 
     def spawn(channel: int) -> "subprocess.Popen[bytes]":
-        return subprocess.Popen(this_program(), env=kept | {VARIABLE: str(channel)}, pass_fds=[channel])  # noqa: S603
+        passed = {VARIABLE: channel}
+        with contextlib.ExitStack() as stack:
+            if job and (line := job.line_for_successor()):
+                passed[VARIABLE_OF_JOB] = stack.enter_context(line).fileno()
+            given = kept | {name: str(fd) for name, fd in passed.items()}
+            return subprocess.Popen(this_program(), env=given, pass_fds=list(passed.values()))  # noqa: S603
 
     return spawn
 

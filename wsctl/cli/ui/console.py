@@ -4,23 +4,48 @@ import logging
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from wsctl.cli.ui.terminal import console, has_colour, is_live
 from wsctl.lifecycle.driver import DrainLog, DrainObserver
+from wsctl.lifecycle.handover import HandoverProgress, HandoverState
 from wsctl.server import logs
 from wsctl.server.workers.starting import Look
 from wsctl.settings import Settings
 
+if TYPE_CHECKING:
+    from wsctl.cli.ui.drain_bar import DrainBar
+
+
+class Display:
+    """Who shows a drain on stderr: the log, and below it the bar where there is one."""
+
+    def __init__(self, bar: "DrainBar | None" = None) -> None:
+        self._bar = bar
+        # The log's start and end lines stay above the bar; the bar is what moves in between.
+        self._log = DrainLog(interval=float("inf")) if bar else DrainLog()
+
+    @property
+    def observers(self) -> Sequence[DrainObserver]:
+        return [self._log, *([self._bar] if self._bar else [])]
+
+    def handing_over(self, progress: HandoverProgress) -> None:
+        """Told of each state of a handover: afterwards the successor has the terminal, with a bar of its
+        own, and what is left here is told in lines."""
+        if progress.state is HandoverState.DONE and self._bar:
+            self._bar.retire()
+            self._log.interval = DrainLog().interval
+
 
 @contextmanager
-def drain_display(settings: Settings, *, in_front: bool) -> Iterator[Sequence[DrainObserver]]:
+def drain_display(settings: Settings, *, in_front: bool) -> Iterator[Display]:
     """The log on stderr, and who shows a drain there: a live bar on a terminal, log lines elsewhere, and
     where somebody else uses the terminal too: this process is not `in_front` of it."""
     stream = sys.stderr
     if not (in_front and is_live(stream)):
         handler = logs.to_stream(stream, settings.log_format, colour=False)
         logs.configure(handler, settings.log_level, access=settings.access_log)
-        yield [DrainLog()]
+        yield Display()
         return
 
     from wsctl.cli.ui.drain_bar import ConsoleHandler, DrainBar
@@ -31,8 +56,7 @@ def drain_display(settings: Settings, *, in_front: bool) -> Iterator[Sequence[Dr
     logs.configure(shown, settings.log_level, access=settings.access_log)
     bar = DrainBar(screen)
     try:
-        # The log's start and end lines stay above the bar; the bar is what moves in between.
-        yield [DrainLog(interval=float("inf")), bar]
+        yield Display(bar)
     finally:
         bar.stop()
 
@@ -41,8 +65,8 @@ def drain_display(settings: Settings, *, in_front: bool) -> Iterator[Sequence[Dr
 def parent_display(settings: Settings) -> Iterator[tuple[Sequence[DrainObserver], Look | None]]:
     """Like `drain_display` for one that has workers; and how their lines are written, which must go above the
     bar. None where they may write by themselves."""
-    with drain_display(settings, in_front=True) as observers:
-        yield observers, _look() if is_live(sys.stderr) else None
+    with drain_display(settings, in_front=True) as shown:
+        yield shown.observers, _look() if is_live(sys.stderr) else None
 
 
 def _look() -> Look:

@@ -56,9 +56,17 @@ class DrainBar:
     def __init__(self, console: Console) -> None:
         self._console = console
         self._live: Live | None = None
+        self._retired = False
+
+    def retire(self) -> None:
+        """Draw nothing from here on: another process has the terminal."""
+        self._retired = True
+        self.stop()
 
     def began(self, progress: DrainProgress) -> None:
         self.stop()
+        if self._retired:
+            return
         live = Live(
             self._picture(progress),
             console=self._console,

@@ -93,6 +93,9 @@ class Heir:
         self._signal(signal.SIGKILL)
         await self._wait(lambda: self._channel.closed)
         self._channel.close()
+        if self.pid:
+            with contextlib.suppress(ChildProcessError):  # nobody's child but the system's, in most cases
+                await asyncio.to_thread(os.waitpid, self.pid, 0)
 
     def stop(self) -> None:
         """What was to stop this server stops that one."""

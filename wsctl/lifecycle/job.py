@@ -1,0 +1,119 @@
+"""The place of a server in the job of a shell, which stays when successors take over.
+
+A shell waits for the process that it has started, and Ctrl-C reaches the processes of that one's group. So a
+successor stays in the group, and the first process, its work done, becomes a waiter (`waiter.py`).
+"""
+
+import os
+import signal
+import socket
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from wsctl.lifecycle import handover, waiter
+from wsctl.lifecycle.handover import HandoverProgress, HandoverState
+
+VARIABLE = "WSCTL_JOB_FD"
+"""The variable that tells a successor the descriptor of its line to the waiter."""
+
+PR_SET_CHILD_SUBREAPER = 36
+"""From <linux/prctl.h>: orphans below become children of this process, which learns how they end."""
+
+
+class Job:
+    """This process's part in it.
+
+    Attributes:
+        line: leads to the waiter; None in the first process, and where there is no job.
+        successor: who has taken over from this one.
+    """
+
+    def __init__(self, line: socket.socket | None, *, supervised: bool) -> None:
+        self.line = line
+        self.successor: int | None = None
+        self._supervised = supervised
+        self._waits_at: socket.socket | None = None
+
+    def line_for_successor(self) -> socket.socket | None:
+        """A descriptor of the line, the caller's; None where no shell waits for this process."""
+        if self.line:
+            return self.line.dup()
+        if self._supervised or not _is_in_terminal():
+            return None
+        _adopt_orphans()
+        if self._waits_at:
+            self._waits_at.close()
+        self._waits_at, theirs = socket.socketpair()
+        return theirs
+
+    def handing_over(self, progress: HandoverProgress) -> None:
+        """Told of each state of a handover."""
+        if progress.state is HandoverState.DONE:
+            self.successor = progress.successor
+            self._say(f"serves {self.successor}")
+
+    def pass_on(self, signum: int) -> bool:
+        """Tell the successor what the shell's own process was told while it drains; false without one."""
+        if not self.successor or not self._waits_at:
+            return False
+        with suppress(ProcessLookupError):
+            os.kill(self.successor, signum)
+        return True
+
+    def end(self, code: int) -> None:
+        """This process has done its work and would end with this code. Where a shell waits for it and a
+        successor serves, it goes on as the waiter and this does not return."""
+        if self.successor and self._waits_at:
+            _become_waiter(self._waits_at, self.successor)
+        elif not self.successor:
+            self._say(f"ended {os.getpid()} {code}")
+
+    def _say(self, text: str) -> None:
+        with suppress(OSError):
+            if self.line:
+                self.line.sendall(f"{text}\n".encode())
+
+
+def job(environ: Mapping[str, str]) -> Job:
+    """The part of this process. What a service manager supervises has its own way to say who serves."""
+    line = None
+    if handover.VARIABLE in environ and environ.get(VARIABLE, "").isdecimal():
+        with suppress(OSError):
+            line = socket.socket(fileno=int(environ[VARIABLE]))
+            line.set_inheritable(False)
+    return Job(line, supervised="NOTIFY_SOCKET" in environ)
+
+
+def _is_in_terminal() -> bool:
+    """Whether a terminal is before this process: one of its streams, or it leads the group in front."""
+    try:
+        terminal = os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY)
+    except OSError:
+        return False
+    try:
+        leads = os.tcgetpgrp(terminal) == os.getpgrp() == os.getpid()
+        return leads or any(os.isatty(fd) for fd in (0, 1, 2))
+    except OSError:
+        return False
+    finally:
+        os.close(terminal)
+
+
+def _adopt_orphans() -> None:
+    """A successor leaves its parent: then it is to be ours, so that its end is known exactly."""
+    if sys.platform == "linux":
+        import ctypes
+
+        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def _become_waiter(channel: socket.socket, successor: int) -> None:
+    """As a fresh small program; where its file is gone, as what this process is."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, waiter.HELD)
+    fd, program = channel.detach(), Path(waiter.__file__)
+    if program.exists():
+        os.set_inheritable(fd, True)
+        os.execv(sys.executable, [sys.executable, "-I", "-S", str(program), str(fd), str(successor)])  # noqa: S606
+    waiter.Waiter(fd, successor).run()
