@@ -1,7 +1,9 @@
 """A handover that goes wrong: the server goes on, and nobody misses anything without being told."""
 
 import asyncio
+import signal
 import sys
+import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,6 +16,7 @@ from websockets.exceptions import ConnectionClosed
 from tests.conftest import StartServer
 from tests.support.clients import join, receive_type
 from tests.support.generations import Generations
+from tests.support.server import DEADLINE
 
 pytestmark = pytest.mark.anyio
 
@@ -177,3 +180,18 @@ async def _data(client: ClientConnection) -> list[Any]:
     except ConnectionClosed:
         pass
     return seen
+
+
+@pytest.mark.parametrize("flags", [(), ("--workers", "2")], ids=["alone", "workers"])
+def test_a_stop_while_a_successor_starts_leaves_nothing_of_it(
+    start_server: StartServer, runtime_dir: Path, flags: tuple[str, ...]
+) -> None:
+    server = start_server(*flags)
+    before = set(runtime_dir.glob("*.sock"))
+    server.signal(signal.SIGUSR2)
+    until = time.monotonic() + DEADLINE
+    while set(runtime_dir.glob("*.sock")) == before and server.process.poll() is None:
+        assert time.monotonic() < until, "no successor was started"
+    server.signal(signal.SIGTERM)
+    server.wait()
+    assert list(runtime_dir.iterdir()) == []

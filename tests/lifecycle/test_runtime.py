@@ -5,7 +5,7 @@ import os
 import socket
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -176,6 +176,26 @@ def test_what_dead_servers_left_is_cleared_away(runtime_dir: Path) -> None:
     (runtime_dir / "7.json").write_text(json.dumps(_as_json(runtime_dir / "7.sock")))
     assert servers(runtime_dir) == []
     assert not list(runtime_dir.iterdir())
+
+
+@pytest.mark.parametrize("use", [servers, lambda folder: control_socket(folder, 8).close()])
+def test_what_was_killed_before_it_was_announced_is_cleared_by_the_next_that_looks(
+    runtime_dir: Path, use: Callable[[Path], object]
+) -> None:
+    control_socket(runtime_dir, 7).close()
+    (runtime_dir / "9.tmp").write_text("{")
+    (runtime_dir / "11.json").write_text("{")
+    (runtime_dir / "notes.json").write_text("somebody's")
+    with _listening(runtime_dir, 2) as path, announced(_record(path, 2)):
+        use(runtime_dir)
+        left = {path.name for path in runtime_dir.iterdir()} - {"8.sock"}
+        assert left == {"2.sock", "2.json", "notes.json"}
+
+
+def test_a_socket_is_not_taken_for_a_dead_one_s_from_the_first_moment_on(runtime_dir: Path) -> None:
+    with control_socket(runtime_dir, 7):
+        servers(runtime_dir)
+        assert (runtime_dir / "7.sock").exists()
 
 
 def test_clearing_away_touches_nothing_outside_the_folder(runtime_dir: Path) -> None:

@@ -1,12 +1,13 @@
 """The folder in which servers of one user on one machine are found by the commands."""
 
+import fcntl
 import json
 import os
 import socket
 import stat
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -113,8 +114,11 @@ def control_socket(folder: Path, pid: int) -> socket.socket:
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     before = os.umask(0o177)
     try:
-        path.unlink(missing_ok=True)
-        sock.bind(str(path))
+        clear(folder)
+        with _locked(folder):
+            path.unlink(missing_ok=True)
+            sock.bind(str(path))
+            sock.listen()  # from here on whoever finds it sees that somebody is there
     except OSError as error:
         sock.close()
         raise UnusableFolder(f"{path}: {error.strerror or error}; set WSCTL_RUNTIME_DIR") from None
@@ -139,7 +143,7 @@ def announced(record: ServerRecord) -> Iterator[None]:
 
 
 def servers(folder: Path) -> list[ServerRecord]:
-    """The servers that run, oldest first. What dead ones left behind is cleared away.
+    """The servers that run, oldest first. What dead ones left behind is cleared away, announced or not.
 
     Raises:
         UnusableFolder: somebody else could have written the records.
@@ -147,17 +151,41 @@ def servers(folder: Path) -> list[ServerRecord]:
     if not folder.is_dir():
         return []
     _check(folder, folder.lstat())
-    found = []
-    for path in folder.glob("*.json"):
-        record = _read(path)
-        if record is None:
-            continue
-        if _answers(record.control):
-            found.append(record)
-        else:
-            path.unlink(missing_ok=True)
-            path.with_suffix(".sock").unlink(missing_ok=True)
+    clear(folder)
+    read = [record for path in folder.glob("*.json") if (record := _read(path))]
+    found = [record for record in read if _answers(record.control)]
     return sorted(found, key=lambda record: (record.started, record.generation))
+
+
+def clear(folder: Path) -> None:
+    """Remove what processes left behind that were killed: records, drafts of them, and sockets, also of one
+    that did not come so far as to be announced."""
+    with _locked(folder):
+        for pid in {path.stem for path in folder.iterdir() if path.suffix in _MADE}:
+            if pid.isdecimal() and not _answers(str(folder / f"{pid}.sock")):
+                remove(folder, int(pid))
+
+
+def remove(folder: Path, pid: int) -> None:
+    """Remove what a process has made in the folder."""
+    for suffix in _MADE:
+        with suppress(OSError):  # it is gone, or a folder: then it is nothing of ours
+            (folder / f"{pid}{suffix}").unlink()
+
+
+_MADE = (".json", ".tmp", ".sock")
+"""What a process makes in the folder: its record, a draft of it, its control socket."""
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Keep other processes from clearing: between its two steps a new socket looks like a dead one's."""
+    fd = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)
 
 
 def _read(path: Path) -> ServerRecord | None:

@@ -32,8 +32,8 @@ from wsctl.lifecycle.job import VARIABLE as VARIABLE_OF_JOB
 from wsctl.lifecycle.job import Job
 from wsctl.lifecycle.notify import Notifier
 from wsctl.lifecycle.program import this_program
-from wsctl.lifecycle.runtime import announced
-from wsctl.lifecycle.signals import ending
+from wsctl.lifecycle.runtime import announced, remove, runtime_folder
+from wsctl.lifecycle.signals import ending, held
 from wsctl.server.app import create_app
 from wsctl.server.checks.advance import warn_of_start
 from wsctl.server.checks.listening import opened
@@ -68,7 +68,9 @@ class Surroundings:
     `public` is what clients reach, `control` what operators reach; `inherited` is there when it succeeds
     another one, and `spawn` starts one that succeeds it; `handing_over` are told how that goes. `line` leads
     to the parent of a worker, whose questions `own` answers. `up` is called when operators can reach the
-    server, `listening` when clients can. `job` is its part in a shell's; None of a worker.
+    server, `listening` when clients can. `job` is its part in a shell's; None of a worker. `bury` is
+    called with the number of a successor that was killed, `handles_signals` when those that end this process
+    do so in order.
     """
 
     public: Sequence[socket.socket]
@@ -79,6 +81,8 @@ class Surroundings:
     line: Line | None
     own: OwnApi
     job: Job | None
+    bury: Callable[[int], None]
+    handles_signals: Callable[[], None]
     up: Callable[[], None]
     listening: Callable[[], None]
 
@@ -177,6 +181,7 @@ class Runner(uvicorn.Server):
             around.spawn,
             observers=around.handing_over,
             obstacle=self._obstacle,
+            bury=around.bury,
         )
         self._node.handover = self._handover
 
@@ -212,7 +217,7 @@ class Runner(uvicorn.Server):
             loop.add_signal_handler(signum, self._end, signum)
         loop.add_signal_handler(signal.SIGUSR1, self._log_status)
         loop.add_signal_handler(signal.SIGUSR2, self._hand_over)
-
+        self._around.handles_signals()
         if self._around.job and self._around.job.line:
             self._watch(self._around.job.line)
 
@@ -323,12 +328,14 @@ def _serve(
     app = create_app(node)
     own = OwnApi(app)
     config = _config(settings, create_app(node, first=relays(node, line, own)) if line else app)
-    public = _public(settings, environ, inherited, worker)
-    control = own_control_socket(environ)
-    addresses = [address(sock, config.is_ssl) for sock in public]
-    if node.shared:
-        node.shared.url = addresses[0]
     with contextlib.ExitStack() as stack:
+        undisturbed = stack.enter_context(contextlib.ExitStack())
+        undisturbed.enter_context(held())
+        public = _public(settings, environ, inherited, worker)
+        control = own_control_socket(environ)
+        addresses = [address(sock, config.is_ssl) for sock in public]
+        if node.shared:
+            node.shared.url = addresses[0]
         stack.callback(notifier.close)
         if control:  # also of a process that never came so far as to be announced
             stack.callback(Path(control.getsockname()).unlink, missing_ok=True)
@@ -365,6 +372,8 @@ def _serve(
             line=line,
             own=own,
             job=job,
+            bury=lambda pid: remove(runtime_folder(environ), pid),
+            handles_signals=undisturbed.close,
             up=up,
             listening=listening,
         )

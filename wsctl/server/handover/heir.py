@@ -32,7 +32,8 @@ class HandoverFailed(Exception):
 
 
 class Heir:
-    """One successor. `take` gets what it says; `gone` is called when it can say nothing any more.
+    """One successor. `take` gets what it says; `gone` is called when it can say nothing any more, and `bury`
+    with its number when it was killed: it could not remove what it had made.
 
     Attributes:
         pid: its number, once it has told.
@@ -42,7 +43,13 @@ class Heir:
         HandoverFailed: it cannot be started.
     """
 
-    def __init__(self, spawn: Spawn, take: Callable[[Parcel], None], gone: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        spawn: Spawn,
+        take: Callable[[Parcel], None],
+        gone: Callable[[], None],
+        bury: Callable[[int], None] = lambda pid: None,
+    ) -> None:
         ours, theirs = socket.socketpair()
         with theirs:
             try:
@@ -53,6 +60,7 @@ class Heir:
         self._news = asyncio.Event()
         self._take_parcel = take
         self._gone = gone
+        self._bury = bury
         self._channel = Channel(ours, self._take, self._hung_up, self._news.set)
         self.send = self._channel.send
         self.lost: str | None = None
@@ -96,6 +104,7 @@ class Heir:
         if self.pid:
             with contextlib.suppress(ChildProcessError):  # nobody's child but the system's, in most cases
                 await asyncio.to_thread(os.waitpid, self.pid, 0)
+            self._bury(self.pid)
 
     def stop(self) -> None:
         """What was to stop this server stops that one."""

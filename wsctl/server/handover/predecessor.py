@@ -49,7 +49,8 @@ class Predecessor:
     """Hands one server over, as often as it fails and once when it succeeds.
 
     `obstacle` tells why that cannot be in this process, or None; `observers` are told each change of state;
-    `patience` is how many seconds a successor has to be ready, and then to listen.
+    `patience` is how many seconds a successor has to be ready, and then to listen; `bury` is called with the
+    number of one that was killed.
 
     Attributes:
         failures: handovers after which this process went on.
@@ -64,12 +65,14 @@ class Predecessor:
         observers: Sequence[Observer] = (),
         obstacle: Callable[[], str | None] = lambda: None,
         patience: float | None = None,
+        bury: Callable[[int], None] = lambda pid: None,
     ) -> None:
         self._node = node
         self._house = house
         self._spawn = spawn
         self._observers = [_log, *observers]
         self._obstacle = obstacle
+        self._bury = bury
         self._patience = READY_TIMEOUT if patience is None else patience
         self._waiters = Waiters()
         self._task: asyncio.Task[None] | None = None
@@ -148,7 +151,7 @@ class Predecessor:
     async def _start(self) -> Heir:
         """Nothing changes for the clients yet."""
         self._ready = self._succeeded = False
-        self._heir = heir = Heir(self._spawn, self._take, self._lost)
+        self._heir = heir = Heir(self._spawn, self._take, self._lost, self._bury)
         hello: dict[str, Any] = {
             "version": VERSION,
             "release": __version__,

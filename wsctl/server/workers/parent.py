@@ -22,7 +22,7 @@ from wsctl.lifecycle.notify import Notifier
 from wsctl.lifecycle.observers import DrainObserver
 from wsctl.lifecycle.phases import Phase
 from wsctl.lifecycle.runtime import announced
-from wsctl.lifecycle.signals import ending
+from wsctl.lifecycle.signals import ending, held
 from wsctl.lifecycle.workers import Reply
 from wsctl.server.checks.advance import warn_of_start
 from wsctl.server.checks.listening import opened
@@ -51,7 +51,7 @@ log = logging.getLogger("wsctl.workers")
 
 
 class Parent:
-    """One parent. `up` is called when all workers serve."""
+    """One parent. `up` is called when all workers serve, `handles_signals` when signals end it in order."""
 
     def __init__(
         self,
@@ -64,6 +64,7 @@ class Parent:
         observers: Sequence[DrainObserver],
         notifier: Notifier,
         up: Callable[[], None],
+        handles_signals: Callable[[], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         hello = {"parent": os.getpid(), "terminal": look is not None, "colour": bool(look and look.colour)}
@@ -87,6 +88,7 @@ class Parent:
         self._control = control
         self._clock = clock
         self._up = up
+        self._handles_signals = handles_signals
         self._first_signal: float | None = None
         self._insisted = 0
 
@@ -148,6 +150,7 @@ class Parent:
         loop.add_signal_handler(signal.SIGCHLD, self._team.reap)
         loop.add_signal_handler(signal.SIGUSR1, self._log_status)
         loop.add_signal_handler(signal.SIGUSR2, self._upgrade)
+        self._handles_signals()
 
     def _signal(self, signum: int) -> None:
         """The first begins the drain. SIGINT a second later forces, and once more ends it at once."""
@@ -191,6 +194,8 @@ def serve(
         log.warning("%s", ISLANDS)
     warn_of_start(settings, environ)
     with contextlib.ExitStack() as stack:
+        undisturbed = stack.enter_context(contextlib.ExitStack())
+        undisturbed.enter_context(held())
         public = [stack.enter_context(sock) for sock in opened(settings, environ)]
         if settings.uds:
             stack.callback(Path(settings.uds).unlink, missing_ok=True)
@@ -219,6 +224,7 @@ def serve(
                 observers=observers,
                 notifier=notifier,
                 up=up,
+                handles_signals=undisturbed.close,
             ).run()
 
         if control:
