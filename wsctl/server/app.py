@@ -20,6 +20,7 @@ from wsctl.server.endpoint import endpoint, no_endpoint
 from wsctl.server.metrics.routes import router as metrics
 from wsctl.server.node import Node
 from wsctl.server.openapi import Application
+from wsctl.server.page import reference
 from wsctl.server.requests import EveryRoute, methods_of
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
@@ -35,6 +36,7 @@ def create_app(node: Node, lifespan: Lifespan | None = None, first: APIRouter | 
         description="What goes over the WebSocket `/ws/{client_id}` is in [asyncapi.json](asyncapi.json).",
         root_path=node.settings.root_path,
         lifespan=lifespan or (lambda _: node.running()),
+        docs_url=None,
         redoc_url=None,
         redirect_slashes=False,  # it would lead to whatever Host the request names
     )
@@ -44,6 +46,7 @@ def create_app(node: Node, lifespan: Lifespan | None = None, first: APIRouter | 
         app.include_router(first)
     app.include_router(router)
     app.include_router(asyncapi.router)
+    app.include_router(reference.router)
     app.include_router(metrics)
     app.add_api_websocket_route("/ws/{client_id}", endpoint)
     app.add_api_websocket_route("/{path:path}", no_endpoint)
