@@ -163,7 +163,7 @@ _wsctl_options() {
         serve) words='--host --port --uds --fd --backlog --ssl-certfile --ssl-keyfile --proxy-headers --no-proxy-headers --forwarded-allow-ips --root-path --shutdown-timeout --drain-delay --drain-spread --reconnect-window --stop-timeout --broadcast-interval --history --history-bytes --client-publish --no-client-publish --max-connections --max-message-size --max-queue --rate --ping-interval --ping-timeout --allow-origin --auth --jwt-key --jwt-algorithm --jwt-audience --auth-query --no-auth-query --workers --redis --redis-prefix --max-draining --log-level --log-format --access-log --no-access-log -h --help' ;;
         check) words='--unit --json --host --port --uds --fd --backlog --ssl-certfile --ssl-keyfile --proxy-headers --no-proxy-headers --forwarded-allow-ips --root-path --shutdown-timeout --drain-delay --drain-spread --reconnect-window --stop-timeout --broadcast-interval --history --history-bytes --client-publish --no-client-publish --max-connections --max-message-size --max-queue --rate --ping-interval --ping-timeout --allow-origin --auth --jwt-key --jwt-algorithm --jwt-audience --auth-query --no-auth-query --workers --redis --redis-prefix --max-draining --log-level --log-format --access-log --no-access-log -h --help' ;;
         client) words='--id --url --port --clients --count --for --json -h --help' ;;
-        broadcast) words='--to --parse --allow-empty --url --port --json -h --help' ;;
+        broadcast) words='--to --show-to --parse --allow-empty --url --port --json -h --help' ;;
         status) words='--clients --watch --url --port --json -h --help' ;;
         drain) words='--timeout --cancel --no-wait --url --port --json -h --help' ;;
         upgrade) words='--no-wait --url --port --json -h --help' ;;

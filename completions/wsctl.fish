@@ -124,6 +124,7 @@ complete -c wsctl -n '__wsctl_command_is client' -l for -x -d 'Leave after this 
 complete -c wsctl -n '__wsctl_command_is client' -l json -d 'Print JSON: one object, or one a line.'
 complete -c wsctl -n '__wsctl_command_is client' -s h -l help -d 'Show this message and exit.'
 complete -c wsctl -n '__wsctl_command_is broadcast' -l to -x -d 'Only to this client (repeat).'
+complete -c wsctl -n '__wsctl_command_is broadcast' -l show-to -d 'Let each of --to see the others; else it sees itself alone.'
 complete -c wsctl -n '__wsctl_command_is broadcast' -l parse -d 'MESSAGE is JSON: send the value instead of the text.'
 complete -c wsctl -n '__wsctl_command_is broadcast' -l allow-empty -d 'Send a message without text too.'
 complete -c wsctl -n '__wsctl_command_is broadcast' -l url -x -d 'Address of a server elsewhere.'

@@ -133,6 +133,7 @@ Register-ArgumentCompleter -Native -CommandName wsctl -ScriptBlock {
         )
         'broadcast' = @(
             @{ Name = '--to'; Help = 'Only to this client (repeat).'; Takes = 'any'; Words = @() }
+            @{ Name = '--show-to'; Help = 'Let each of --to see the others; else it sees itself alone.' }
             @{ Name = '--parse'; Help = 'MESSAGE is JSON: send the value instead of the text.' }
             @{ Name = '--allow-empty'; Help = 'Send a message without text too.' }
             @{ Name = '--url'; Help = 'Address of a server elsewhere.'; Takes = 'any'; Words = @() }

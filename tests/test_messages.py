@@ -107,6 +107,26 @@ def test_only_a_direct_message_names_its_addressees() -> None:
     assert "to" not in json.loads(messages.message(Message("1-0", 0.0, "server", 1)))
 
 
+@settings(max_examples=100)
+@given(JSON, st.lists(st.sampled_from(["bob", "eve", "Zo\u00eb"]), unique=True), st.booleans())
+def test_each_addressee_sees_itself_alone_unless_all_are_shown(
+    data: object, to: list[str], shown: bool
+) -> None:
+    wire = messages.message(Message("1-0", 1.5, "server", data, tuple(to), shown))
+    whole = json.loads(wire)
+    made = messages.addressed(wire, to)
+    for name in ("bob", "eve", "Zo\u00eb"):
+        expected = whole if shown else whole | {"to": [name]}
+        assert json.loads(made(name)) == expected
+
+
+@pytest.mark.parametrize("data", [{"to": ["bob", "eve"]}, [',"to":["bob","eve"]}'], ["to", ["bob", "eve"]]])
+def test_data_that_looks_like_addressees_stays_whole(data: object) -> None:
+    for to, shown in ((("bob", "eve"), True), (("bob", "eve"), False)):
+        wire = messages.message(Message("1-0", 1.5, "server", data, to, shown))
+        assert json.loads(messages.addressed(wire, to)("bob"))["data"] == data
+
+
 def test_a_welcome_says_whether_anything_was_lost_only_when_asked() -> None:
     assert json.loads(messages.welcome("bob", "1-0", "9", "serving", None, connections=2)) == {
         "type": "welcome",

@@ -7,7 +7,7 @@ UTF-8, without a WebSocket header.
 import json
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -76,13 +76,15 @@ def _without_marks(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One published message: `id` orders it, `ts` is Unix seconds, `to` is None for everyone."""
+    """One published message: `id` orders it, `ts` is Unix seconds, `to` is None for everyone. With `shown`
+    each addressee sees all of them."""
 
     id: str
     ts: float
     sender: str
     data: Any
     to: tuple[str, ...] | None = None
+    shown: bool = False
 
 
 def encode(frame: dict[str, Any]) -> bytes:
@@ -126,13 +128,34 @@ def welcome(
 
 def message(m: Message) -> bytes:
     """A published message; `to` is there only when it is direct."""
-    return numbered(m.id, body(m.ts, m.sender, m.data, m.to))
+    return numbered(m.id, body(m.ts, m.sender, m.data, m.to, shown=m.shown))
 
 
-def body(ts: float, sender: str, data: Any, to: tuple[str, ...] | None = None) -> bytes:
-    """A message that has no id yet."""
-    frame = {"ts": ts, "from": sender, "data": data}
-    return encode(frame if to is None else frame | {"to": to})
+def body(
+    ts: float, sender: str, data: Any, to: tuple[str, ...] | None = None, *, shown: bool = False
+) -> bytes:
+    """A message that has no id yet. Its addressees stand behind everything else, where `addressed` finds
+    them, or before the data, when each of them may see all."""
+    frame: dict[str, Any] = {"ts": ts, "from": sender}
+    if to is None:
+        return encode(frame | {"data": data})
+    return encode(frame | ({"to": to, "data": data} if shown else {"data": data, "to": to}))
+
+
+def addressed(payload: bytes, to: Sequence[str]) -> Callable[[str], bytes]:
+    """A direct message as each of its addressees gets it: `to` is that client alone, unless all are shown."""
+    tails = [_to_field(encoding, to) for encoding in (_TO_JSON, _TO_ASCII_JSON)]
+    tail = next((tail for tail in tails if payload.endswith(tail)), None)
+    if tail is None:
+        return lambda client: payload
+    head = payload.removesuffix(tail)
+    return lambda client: head + _to_field(_TO_JSON, (client,))
+
+
+def _to_field(encoding: Callable[[Any], str], to: Sequence[str]) -> bytes:
+    """The end of a message: data cannot look so, for within an object, an array or a text it ends in another
+    way."""
+    return f',"to":{encoding(to)}}}'.encode()
 
 
 def numbered(message_id: str, body: bytes) -> bytes:

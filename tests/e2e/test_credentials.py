@@ -369,7 +369,10 @@ async def test_nor_under_a_server_that_is_not_ours(
 # Who lets everybody in
 
 
-OPEN = r"anyone who reaches (\S+) may connect and publish: --auth asks for credentials"
+OPEN = r"anyone who reaches (\S+) may connect and publish, under any id, and then gets its direct messages"
+
+
+SHARED_IDS = "whoever has the clients' token may connect under any id, and then gets its direct messages"
 
 
 def told(server: ServerProcess) -> int:
@@ -414,3 +417,4 @@ def test_who_asks_or_is_for_this_machine_alone_says_nothing(
         server = start_server(*flags)
         assert server.stop() == 0
         assert told(server) == 0
+        assert any(SHARED_IDS in line for line in server.lines) is (shared[0] in flags)

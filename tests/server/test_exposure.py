@@ -69,5 +69,10 @@ def test_it_is_told_where_nobody_is_asked_for_anything(
     warn(settings, addresses)
     told = [record.getMessage() for record in caplog.records]
     assert told == (
-        [f"anyone who reaches 0.0.0.0:80 may {what}: --auth asks for credentials"] if what else []
+        [
+            f"anyone who reaches 0.0.0.0:80 may {what}, under any id, and then gets its direct messages"
+            ": --auth asks for credentials"
+        ]
+        if what
+        else []
     )

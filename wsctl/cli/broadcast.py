@@ -25,6 +25,9 @@ def broadcast(
             "--to", parser=parser(client_id, "ID"), metavar="ID", help="Only to this client (repeat)."
         ),
     ] = None,
+    show_to: Annotated[
+        bool, typer.Option("--show-to", help="Let each of --to see the others; else it sees itself alone.")
+    ] = False,
     parse: Annotated[
         bool, typer.Option("--parse", help="MESSAGE is JSON: send the value instead of the text.")
     ] = False,
@@ -47,7 +50,7 @@ def broadcast(
     data = _value(text) if parse else text
     if data == "" and not allow_empty:
         raise UsageError("the message is empty: with --allow-empty it is sent all the same")
-    sent = Control(find(url, port, os.environ)).broadcast(data, to or None)
+    sent = Control(find(url, port, os.environ)).broadcast(data, to or None, show_to=show_to)
     print(json.dumps(sent) if as_json else _summary(sent), flush=True)
     if (missing := len(set(to or ())) - sent["recipients"]) > 0:
         raise WsctlError(f"{missing} of {len(set(to or ()))} clients of --to are not connected: {_LATER}")

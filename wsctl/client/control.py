@@ -98,9 +98,10 @@ class Control:
         """What the server tells operators; with `clients` it lists them too, oldest first."""
         return self._ask("GET", "/api/status?clients=true" if clients else "/api/status", _STATUS)
 
-    def broadcast(self, data: object, to: Sequence[str] | None = None) -> Answer:
+    def broadcast(self, data: object, to: Sequence[str] | None = None, *, show_to: bool = False) -> Answer:
         """Publish any JSON value to everyone, or to some ids: its `id`, and how many `recipients`."""
         body = {"data": data} if to is None else {"data": data, "to": list(to)}
+        body |= {"show_to": True} if show_to else {}
         return self._ask("POST", "/api/broadcast", {"id", "recipients"}, body)
 
     def drain(self, timeout: float | None = None) -> Answer:

@@ -53,7 +53,7 @@ class Batch:
     """Frames that are sent together: `wire` is their bytes.
 
     Made from the JSON of text messages, with `lead` in front, or from `wire` alone, which is then a
-    control frame or the middle of something: bytes that nobody looks into.
+    control frame or the middle of something: bytes that nobody looks into. A `plain` one is never compressed.
 
     Attributes:
         messages: how many text messages it holds.
@@ -68,12 +68,13 @@ class Batch:
         *,
         lead: bytes = b"",
         messages: int = 0,
+        plain: bool = False,
     ) -> None:
         frames = [frame(TEXT, payload) for payload in payloads]
         self.messages = len(frames) or messages
         self.wire = b"".join((lead, *frames) if lead else frames) if wire is None else wire
         self._start = len(lead) if frames else len(self.wire)
-        self._deflated: bytes | None = None
+        self._deflated: bytes | None = self.wire if plain else None
 
     @classmethod
     def joined(cls, batches: "Sequence[Batch]") -> "Batch":

@@ -1,10 +1,11 @@
 """The newest messages, kept for clients that come back."""
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from wsctl.hub.frame import Batch
+from wsctl.messages import addressed
 
 MessageId = tuple[int, int]
 """Milliseconds and sequence: ids compare as they are ordered."""
@@ -19,6 +20,14 @@ class Entry(NamedTuple):
 
     def is_for(self, client_id: str) -> bool:
         return self.to is None or client_id in self.to
+
+    def each(self) -> Callable[[str], Batch]:
+        """The frame as each client gets it whom it is for. What differs for each is compressed for none."""
+        if self.to is None or len(self.to) == 1:
+            return lambda client_id: self.batch
+        (payload,) = self.batch.payloads
+        made = addressed(payload, self.to)
+        return lambda client_id: Batch((made(client_id),), plain=True)
 
 
 class History:

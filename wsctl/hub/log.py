@@ -39,14 +39,15 @@ class Key(NamedTuple):
 
 
 class Draft(NamedTuple):
-    """A message that has no id yet; `to` is None for everyone. `again`: it was passed on before, and nobody
-    has told what became of that."""
+    """A message that has no id yet; `to` is None for everyone, and with `shown` each addressee sees all.
+    `again`: it was passed on before, and nobody has told what became of that."""
 
     key: Key
     sender: str
     data: Any
     to: tuple[str, ...] | None = None
     again: bool = False
+    shown: bool = False
 
 
 class _Pending(NamedTuple):
@@ -115,6 +116,7 @@ class MessageLog:
         refused: Refused | None = None,
         key: Key | None = None,
         again: bool = False,
+        shown: bool = False,
     ) -> None:
         """Give the message its id and hand it to the connections, in id order.
 
@@ -125,14 +127,14 @@ class MessageLog:
             ValueError: the data is not JSON.
         """
         if self._forward:
-            draft = Draft(key or Key(self.writer, next(self._drafted)), sender, data, to, again)
+            draft = Draft(key or Key(self.writer, next(self._drafted)), sender, data, to, again, shown)
             self._pass_on(self._forward, _Pending(draft, receipt, refused))
             return
         ts = self._wall()
         ms, (last_ms, last_sequence) = int(ts * 1000), self._position
         # A clock that was set back must not reorder ids.
         position = (ms, 0) if ms > last_ms else (last_ms, last_sequence + 1)
-        payload = messages.message(messages.Message(written(position), ts, sender, data, to))
+        payload = messages.message(messages.Message(written(position), ts, sender, data, to, shown))
         recipients = self._keep(Entry(position, Batch((payload,)), to), key)
         if receipt:
             receipt(self.newest, recipients)
@@ -157,7 +159,9 @@ class MessageLog:
         """What a client missed that has seen the message `since`; None when that cannot be told."""
         seen = read_id(since)
         found = None if seen is None else self.history.since(seen)
-        return None if found is None else [entry.batch for entry in found if entry.is_for(client_id)]
+        return (
+            None if found is None else [entry.each()(client_id) for entry in found if entry.is_for(client_id)]
+        )
 
     def follow(self, forward: Forward) -> None:
         """Give no ids from here on. What is under way is passed on again, to the new place."""
@@ -178,7 +182,7 @@ class MessageLog:
         under_way, self._pending = self._pending, {}
         for draft, receipt, refused in under_way.values():
             words = draft.sender, draft.data, draft.to
-            self.append(*words, receipt, refused=refused, key=draft.key, again=True)
+            self.append(*words, receipt, refused=refused, key=draft.key, again=True, shown=draft.shown)
 
     def _pass_on(self, forward: Forward, pending: _Pending) -> None:
         key = pending.draft.key

@@ -146,8 +146,9 @@ class ConnectionManager:
         addressees = self.addressees(entry.to)
         self.flush()
         self.delivered += len(addressees)
+        made = entry.each()
         for connection in addressees:
-            self._send(connection, entry.batch)
+            self._send(connection, made(connection.client_id))
         return len(addressees)
 
     def broadcast(self, payload: bytes) -> None:

@@ -103,6 +103,9 @@ class Broadcast(BaseModel):
 
     data: Any = Field(description="Any JSON value.")
     to: list[ClientId] | None = Field(None, description="Everyone when it is not given.")
+    show_to: bool = Field(
+        False, description="Whether each addressee sees all of them; else each sees itself alone."
+    )
 
 
 class Published(BaseModel):
@@ -244,7 +247,7 @@ async def broadcast(request: Request, node: HasNode) -> Published:
         if not published.done():
             published.set_exception(Failure(_UNPUBLISHED[why.code], why.code, why.text))
 
-    node.log.append(messages.SERVER, wanted.data, to, receipt, refused=refused)
+    node.log.append(messages.SERVER, wanted.data, to, receipt, refused=refused, shown=wanted.show_to)
     return await published
 
 

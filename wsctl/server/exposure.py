@@ -13,6 +13,9 @@ from wsctl.settings import Settings
 OWN_SOCKETS = "/dev/fd"
 """Where Linux and macOS list the descriptors of a process."""
 
+SHARED = "whoever has the clients' token may connect under any id, and then gets its direct messages"
+"""What one token for all does not promise."""
+
 log = logging.getLogger("wsctl.server")
 
 
@@ -21,12 +24,14 @@ def warn(settings: Settings, addresses: Iterable[str]) -> None:
     reached = ", ".join(addresses)
     if settings.auth == "none" and reached:
         log.warning("%s: --auth asks for credentials", open_to_all(settings, reached))
+    if settings.auth == "token" and reached:
+        log.info("%s: --auth jwt ties each id to a client", SHARED)
 
 
 def open_to_all(settings: Settings, at: str) -> str:
     """What strangers may do there, where nobody asks for credentials."""
     what = "connect and publish" if settings.client_publish else "connect and listen"
-    return f"anyone who reaches {at} may {what}"
+    return f"anyone who reaches {at} may {what}, under any id, and then gets its direct messages"
 
 
 def exposed(sockets: Iterable[socket.socket]) -> list[str]:

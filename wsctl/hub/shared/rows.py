@@ -34,7 +34,7 @@ def arguments(draft: Draft, ts: float) -> tuple[str, int, bytes, bytes]:
         ValueError: the data is not JSON.
     """
     to = b"" if draft.to is None else json.dumps(draft.to).encode()
-    return *draft.key, to, messages.body(ts, draft.sender, draft.data, draft.to)
+    return *draft.key, to, messages.body(ts, draft.sender, draft.data, draft.to, shown=draft.shown)
 
 
 def id_of(row: Row) -> MessageId:

@@ -94,7 +94,7 @@ FRAMES: dict[str, Schema] = {
         data={"description": "Any JSON value; of what a client has sent, its text."},
         to={
             "type": "array",
-            "description": "The addressees, when it is direct.",
+            "description": "There when it is direct: the client alone, or all addressees if they are shown.",
             "items": ref("clientId"),
             "uniqueItems": True,
         },

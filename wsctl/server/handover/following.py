@@ -104,7 +104,7 @@ class Following:
     def _publish(self, draft: Draft) -> None:
         data = messages.encode({"data": draft.data})
         fields = {"key": draft.key, "sender": draft.sender, "to": draft.to, "again": draft.again}
-        self._heir.send("publish", fields, [data])
+        self._heir.send("publish", fields | ({"shown": True} if draft.shown else {}), [data])
 
     def _joined(self, client_id: str) -> None:
         self._heir.send("joined", {"id": client_id})

@@ -150,7 +150,8 @@ class Successor:
         draft = told["sender"], json.loads(data)["data"], to
         # A predecessor of an older release does not say whether it has passed it on before.
         again = told.get("again", True)
-        self._node.log.append(*draft, refused=partial(self._unpublished, key), key=key, again=again)
+        refused = partial(self._unpublished, key)
+        self._node.log.append(*draft, refused=refused, key=key, again=again, shown="shown" in told)
 
     def _unpublished(self, key: Key, why: Refusal) -> None:
         self._channel.send("unpublished", {"key": key, "why": why.text, "code": why.code})
