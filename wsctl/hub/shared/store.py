@@ -125,7 +125,7 @@ def _connect(url: RedisUrl, password: str | None) -> tuple[Any, tuple[type[BaseE
     from redis.exceptions import RedisClusterException, RedisError
 
     failures = (RedisError, RedisClusterException, OSError, TimeoutError, asyncio.IncompleteReadError)
-    options = {**_LIMITS, **_login(url, password), **url.tls}
+    options = {**_ALWAYS, **_login(url, password), **url.tls}
     retry = Retry(NoBackoff(), 0)
     if url.way == "sentinel":
         return _behind_sentinels(url, options | {"retry": retry}), failures
@@ -134,10 +134,11 @@ def _connect(url: RedisUrl, password: str | None) -> tuple[Any, tuple[type[BaseE
     return Redis.from_url(_place(url), db=url.db, **options, retry=retry), failures
 
 
-_LIMITS: Mapping[str, Any] = {
+_ALWAYS: Mapping[str, Any] = {
     "socket_timeout": ANSWER_TIMEOUT,
     "socket_connect_timeout": ANSWER_TIMEOUT,
     "protocol": PROTOCOL,
+    "driver_info": None,  # not told, so that no user needs a right for it
 }
 
 
