@@ -14,11 +14,13 @@ import pytest
 from websockets.asyncio.client import ClientConnection
 
 from tests.conftest import StartServer
+from tests.e2e.ways import Way, guest, module
 from tests.support import frames
 from tests.support.clients import closed, join, receive_type
 from tests.support.hostile import FRAMES, HEADS, status_of
-from tests.support.raw import RawClient, handshake
+from tests.support.raw import RawClient, handshake, heard, masked
 from tests.support.server import DEADLINE, ServerProcess
+from wsctl.hub.frame import CLOSE, TEXT
 
 pytestmark = pytest.mark.anyio
 
@@ -302,3 +304,21 @@ async def test_an_id_cannot_forge_a_log_line(start_server: StartServer) -> None:
         await bob.close(reason="x\n2026-01-01T00:00:00Z INFO forged")
         await asyncio.to_thread(server.wait_for_line, "disconnected client_id=b@ob")
     assert not [line for line in server.lines if line.startswith("2026-01-01") or "\x1b" in line]
+
+
+@pytest.mark.parametrize("way", [module, guest])
+async def test_a_message_too_big_is_refused_before_it_has_come(start_server: StartServer, way: Way) -> None:
+    server = way(start_server, "--max-message-size", "64k", "--broadcast-interval", "0")
+    unfinished = [
+        b"\x81\xff" + (8 << 20).to_bytes(8) + bytes(4),
+        masked(TEXT, bytes(40_000), fin=False) + masked(0, bytes(40_000), fin=False),
+    ]
+    for n, data in enumerate(unfinished):
+        with RawClient(server.port) as client:
+            await asyncio.to_thread(client.join, f"c{n}")
+            client.send(data)
+            *_, (opcode, payload) = heard(await asyncio.to_thread(client.read_to_end))
+            assert (opcode, payload[:2]) == (CLOSE, (1009).to_bytes(2))
+    async with await join(server.ws_url, "bob") as bob:
+        await bob.send("x" * 65536)
+        assert len((await receive_type(bob, "message"))["data"]) == 65536

@@ -26,10 +26,15 @@ from wsctl.server.requests import EveryRoute, methods_of
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
 
-def create_app(node: Node, lifespan: Lifespan | None = None, first: APIRouter | None = None) -> FastAPI:
+def create_app(
+    node: Node,
+    lifespan: Lifespan | None = None,
+    first: APIRouter | None = None,
+    kind: type[Application] = Application,
+) -> FastAPI:
     """The application; its lifespan runs the node unless another one is given. Routes of `first` come before
     its own."""
-    app = Application(
+    app = kind(
         title="wsctl",
         version=__version__,
         summary="WebSocket broadcasting that can be redeployed at noon",

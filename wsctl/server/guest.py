@@ -16,6 +16,7 @@ from types import FrameType
 from typing import Any
 
 from fastapi import FastAPI
+from starlette.types import Receive, Scope, Send
 
 from wsctl.lifecycle.driver import DrainLog
 from wsctl.server import logs
@@ -27,6 +28,7 @@ from wsctl.server.checks.stopping import for_guest
 from wsctl.server.exposure import own_listeners, warn
 from wsctl.server.islands import ISLANDS, islands
 from wsctl.server.node import Node
+from wsctl.server.openapi import Application
 from wsctl.settings import Settings
 
 PATIENCE = 2.0
@@ -66,7 +68,29 @@ def create_guest_app(settings: Settings, environ: Mapping[str, str]) -> FastAPI:
             with _Signals(node):
                 yield
 
-    return create_app(Node(settings, [DrainLog()]), lifespan)
+    return create_app(Node(settings, [DrainLog()]), lifespan, kind=GuestApplication)
+
+
+class GuestApplication(Application):
+    """Lowers uvicorn's limit of a message to `--max-message-size`.
+
+    uvicorn gathers a whole message before it hands it over, 16 MiB unless its `--ws-max-size` says less: so
+    much would be held for each client that sends slowly. Other hosts do not show their limit.
+    """
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            node: Node = self.state.node
+            _lower_limit(receive, node.settings.max_message_size)
+        await super().__call__(scope, receive, send)
+
+
+def _lower_limit(receive: Receive, most: int) -> None:
+    """`receive` belongs to an object that has uvicorn's configuration, which each new connection reads."""
+    config: Any = getattr(getattr(receive, "__self__", None), "config", None)
+    theirs = getattr(config, "ws_max_size", None)
+    if most and isinstance(theirs, int) and theirs > most:
+        config.ws_max_size = most
 
 
 def _several_workers(environ: Mapping[str, str]) -> bool:
