@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from tests.support.handover import Listeners, Successors
 from tests.support.server import DEADLINE
-from tests.support.succession import House, Stage
 from tests.support.wires import Server, data_of, frames, turn
 from wsctl.hub.connection import Ending
 from wsctl.lifecycle.parcels import MAX_FDS, Parcel
@@ -30,12 +30,12 @@ class Move:
     def __init__(self, **options: Any) -> None:
         self.server = Server(**options)
         self.node = self.server.node
-        self.house = House()
-        self._stage = Stage()
-        self._heir = Heir(self._stage.spawn, self._take, lambda: None)
-        self.successor = self._stage.ends[0]
-        self.process = self._stage.processes[0]
-        self.convoy = Convoy(self.node, self.house, self._heir)
+        self.listeners = Listeners()
+        self._successors = Successors()
+        self._heir = Heir(self._successors.spawn, self._take, lambda: None)
+        self.successor = self._successors.ends[0]
+        self.process = self._successors.processes[0]
+        self.convoy = Convoy(self.node, self.listeners, self._heir)
 
     @property
     def here(self) -> list[str]:
@@ -46,8 +46,8 @@ class Move:
 
     async def dispose(self) -> None:
         await self._heir.end()
-        self._stage.dispose()
-        self.house.listener.close()
+        self._successors.dispose()
+        self.listeners.listener.close()
         self.server.dispose()
 
     def _take(self, parcel: Parcel) -> None:
@@ -202,7 +202,7 @@ async def test_when_the_successor_is_lost_the_rest_stays(make: Make) -> None:
 
 async def test_connections_that_said_nothing_say_it_to_the_successor(make: Make) -> None:
     move = make()
-    peers = [move.house.visit() for _ in range(TOGETHER + 1)]
+    peers = [move.listeners.visit() for _ in range(TOGETHER + 1)]
     move.convoy.move_unheard()
     first, second = [await move.successor.hear("doors") for _ in range(2)]
     assert [len(first.fds), len(second.fds)] == [TOGETHER, 1]
@@ -214,11 +214,11 @@ async def test_connections_that_said_nothing_say_it_to_the_successor(make: Make)
 
 async def test_whose_request_was_under_way_moves_too(make: Make) -> None:
     move = make()
-    move.house.heads = 1
+    move.listeners.heads = 1
     moving = asyncio.ensure_future(move.convoy.move_latecomers())
     await turn()
     move.server.join("late")
-    move.house.heads = 0
+    move.listeners.heads = 0
     assert _names(await move.successor.hear("move")) == ["late"]
     async with asyncio.timeout(DEADLINE):
         await moving
@@ -226,7 +226,7 @@ async def test_whose_request_was_under_way_moves_too(make: Make) -> None:
 
 async def test_a_request_that_never_becomes_whole_is_not_waited_for(make: Make) -> None:
     move = make()
-    move.house.heads = 1
+    move.listeners.heads = 1
     moving = asyncio.ensure_future(move.convoy.move_latecomers())
     await turn()
     assert not moving.done()

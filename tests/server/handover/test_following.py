@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from tests.support.succession import Stage
+from tests.support.handover import Successors
 from tests.support.wires import Server, close_of, data_of, frames, turn
 from wsctl import messages
 from wsctl.hub.connection import Ending
@@ -24,9 +24,9 @@ class Follower:
     def __init__(self) -> None:
         self.server = Server(history=1000, max_queue=0)
         self.log = self.server.node.log
-        self._stage = Stage()
-        self._heir = Heir(self._stage.spawn, lambda parcel: None, lambda: None)
-        self.leader = self._stage.ends[0]
+        self._successors = Successors()
+        self._heir = Heir(self._successors.spawn, lambda parcel: None, lambda: None)
+        self.leader = self._successors.ends[0]
         self.following = Following(self.server.node, self._heir)
         self.receipts: list[tuple[str, int]] = []
 
@@ -48,7 +48,7 @@ class Follower:
 
     async def dispose(self) -> None:
         await self._heir.end()
-        self._stage.dispose()
+        self._successors.dispose()
         self.server.dispose()
 
 

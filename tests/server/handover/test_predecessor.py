@@ -11,8 +11,8 @@ from contextlib import contextmanager
 
 import pytest
 
+from tests.support.handover import MakeOld, Old, olds, take_over
 from tests.support.server import DEADLINE
-from tests.support.succession import MakeOld, Old, olds, take_over
 from tests.support.wires import data_of, frames, turn
 from wsctl import __version__
 from wsctl.hub.connection import Ending
@@ -42,7 +42,7 @@ async def test_where_it_cannot_be_it_does_not_begin(make_old: MakeOld) -> None:
     old = make_old()
     old.obstacle = "this is process 1"
     assert _why_not(old) == "this is process 1"
-    assert not old.stage.processes
+    assert not old.successors.processes
     assert old.predecessor.progress() is None
 
 
@@ -50,7 +50,7 @@ async def test_two_do_not_go_on_at_once(make_old: MakeOld) -> None:
     old = make_old()
     await old.begin()
     assert "under way" in _why_not(old)
-    assert len(old.stage.processes) == 1
+    assert len(old.successors.processes) == 1
 
 
 async def test_a_server_that_drains_or_was_handed_over_does_not_begin(make_old: MakeOld) -> None:
@@ -70,7 +70,7 @@ async def test_the_successor_is_told_everything_in_this_order(make_old: MakeOld)
     old = make_old()
     old.server.publish("before")
     old.server.join("bob")
-    peer = old.house.visit()
+    peer = old.listeners.visit()
     successor = await old.hand_over(moves=1)
     await old.predecessor.finish()
     assert await successor.end() == "it hung up"
@@ -78,7 +78,7 @@ async def test_the_successor_is_told_everything_in_this_order(make_old: MakeOld)
     hello, *_, doors, _ = successor.heard
     assert hello.fields == {"version": VERSION, "release": __version__, "generation": 2}
     with socket.socket(fileno=hello.fds.pop()) as listener:
-        assert listener.getsockname() == old.house.listener.getsockname()
+        assert listener.getsockname() == old.listeners.listener.getsockname()
     os.write(doors.fds[0], b"heard elsewhere")
     assert peer.recv(100) == b"heard elsewhere"
     peer.close()
@@ -124,7 +124,7 @@ async def test_who_cannot_move_drains_beside_the_successor(make_old: MakeOld) ->
     wire, transport = old.server.join("bob", tls=True)
     old.server.join("alice")
     await old.hand_over(moves=1)
-    assert (old.node.life.phase, old.house.listening) == (Phase.DRAINING, None)
+    assert (old.node.life.phase, old.listeners.listening) == (Phase.DRAINING, None)
     assert list(old.node.manager.active_connections.values()) == [wire]
     assert old.node.manager.tally[Ending.HANDED_OVER] == 1
     transport.protocol.eof_received()
@@ -156,7 +156,7 @@ async def test_at_the_end_a_successor_that_was_not_ready_is_killed(make_old: Mak
     old = make_old()
     await old.begin()
     await old.predecessor.finish()
-    assert old.stage.processes[0].killed
+    assert old.successors.processes[0].killed
     told = await old.ended()
     assert (told.state, told.error) == (
         "failed",
@@ -172,7 +172,7 @@ async def test_at_the_end_one_that_serves_is_told_the_rest_and_lives(make_old: M
     await old.predecessor.finish()
     assert await successor.end() == "it hung up"
     assert successor.kinds[-1] == "publish"
-    assert not old.stage.processes[0].killed
+    assert not old.successors.processes[0].killed
 
 
 async def test_at_the_end_one_that_serves_lives_though_it_could_not_be_told(make_old: MakeOld) -> None:
@@ -183,7 +183,7 @@ async def test_at_the_end_one_that_serves_lives_though_it_could_not_be_told(make
     await turn()
     assert not old.node.manager.left
     await old.predecessor.finish()
-    assert not old.stage.processes[0].killed
+    assert not old.successors.processes[0].killed
 
 
 async def test_at_the_end_who_waits_for_a_handover_waits_no_longer(make_old: MakeOld) -> None:

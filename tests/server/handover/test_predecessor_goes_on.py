@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from tests.support.handover import MakeOld, Old, olds, take_over
 from tests.support.other_end import OtherEnd
-from tests.support.succession import MakeOld, Old, olds, take_over
 from tests.support.wires import data_of, frames, turn
 from wsctl import messages
 from wsctl.hub.connection import Ending
@@ -31,9 +31,9 @@ async def _failed(old: Old) -> HandoverProgress:
     assert told.error
     assert "\n" not in told.error
     assert not old.node.manager.joined + old.node.manager.left
-    assert old.house.listening
+    assert old.listeners.listening
     assert old.node.manager.tally[Ending.HANDED_OVER] == 0
-    assert all(process.code is not None for process in old.stage.processes)
+    assert all(process.code is not None for process in old.successors.processes)
     return told
 
 
@@ -42,7 +42,7 @@ async def _failed(old: Old) -> HandoverProgress:
 
 async def test_a_successor_that_cannot_be_started(make_old: MakeOld) -> None:
     old = make_old()
-    old.stage.error = FileNotFoundError("no such program")
+    old.successors.error = FileNotFoundError("no such program")
     await old.ask()
     told = await _failed(old)
     assert told.error == "the successor cannot be started: no such program"
@@ -54,7 +54,7 @@ async def test_a_successor_that_is_not_ready_in_time_is_killed(make_old: MakeOld
     await old.begin()
     told = await _failed(old)
     assert told.error == "the successor was not ready within 0.01 seconds"
-    assert old.stage.processes[0].killed
+    assert old.successors.processes[0].killed
     assert old.node.life.phase is Phase.SERVING
 
 
@@ -68,7 +68,7 @@ async def test_a_successor_that_is_not_ready_in_time_is_killed(make_old: MakeOld
 )
 async def test_a_successor_that_ends_before_it_is_ready(make_old: MakeOld, code: int, why: str) -> None:
     old = make_old()
-    old.stage.code = code
+    old.successors.code = code
     (await old.begin()).hang_up()
     assert (await _failed(old)).error == why
     assert old.node.life.phase is Phase.SERVING
@@ -77,7 +77,7 @@ async def test_a_successor_that_ends_before_it_is_ready(make_old: MakeOld, code:
 @pytest.mark.parametrize("hangs_up", [False, True])
 async def test_a_successor_that_refuses_is_believed(make_old: MakeOld, hangs_up: bool) -> None:
     old = make_old()
-    old.stage.code = 3
+    old.successors.code = 3
     successor = await old.begin()
     successor.say("refused", why="it is a Tuesday")
     if hangs_up:
@@ -94,7 +94,7 @@ async def test_a_drain_that_begins_meanwhile_goes_on(make_old: MakeOld) -> None:
     assert (await _failed(old)).error == (
         "it was too late: the server is draining: only a server that serves can be handed over"
     )
-    assert old.stage.processes[0].killed
+    assert old.successors.processes[0].killed
     assert old.node.life.phase is Phase.DRAINING
     assert not old.node.driver.stopped.is_set()
 
@@ -121,7 +121,7 @@ async def test_whenever_the_successor_is_lost_those_who_are_here_are_served(
     make_old: MakeOld, moment: str, how: str
 ) -> None:
     old = make_old()
-    old.stage.code = -signal.SIGKILL
+    old.successors.code = -signal.SIGKILL
     alice, _ = old.server.join("alice")
     _, transport = old.server.join("bob", tls=True)
     successor = await _until(moment, old)
@@ -149,12 +149,12 @@ async def test_one_that_does_not_listen_in_the_end_is_given_up(make_old: MakeOld
     told = await _failed(old)
     assert told.error
     assert "did not listen within 0.2 seconds" in told.error
-    assert old.stage.processes[0].killed
+    assert old.successors.processes[0].killed
 
 
 async def test_what_was_published_meanwhile_gets_its_place_once(make_old: MakeOld) -> None:
     old = make_old()
-    old.stage.code = -signal.SIGKILL
+    old.successors.code = -signal.SIGKILL
     _, transport = old.server.join("bob", tls=True)
     receipts: list[tuple[str, int]] = []
     successor = await old.begin_move()
@@ -181,7 +181,7 @@ async def test_what_was_published_meanwhile_gets_its_place_once(make_old: MakeOl
 
 async def test_a_signal_meanwhile_drains_the_server_then(make_old: MakeOld) -> None:
     old = make_old()
-    old.stage.code = 1
+    old.successors.code = 1
     old.server.join("bob", tls=True)
     successor = await old.begin_move()
     old.node.driver.signal(signal.SIGTERM)
@@ -194,10 +194,10 @@ async def test_a_signal_meanwhile_drains_the_server_then(make_old: MakeOld) -> N
 async def test_the_next_one_can_succeed(make_old: MakeOld) -> None:
     old = make_old()
     old.server.join("alice")
-    old.stage.code = 1
+    old.successors.code = 1
     (await _until("move", old)).hang_up()
     await _failed(old)
-    old.stage.code = None
+    old.successors.code = None
     wire, _ = old.server.join("alice")
     again = await old.begin_move(number=2)
     await take_over(again, moves=1)
@@ -205,4 +205,4 @@ async def test_the_next_one_can_succeed(make_old: MakeOld) -> None:
     assert (told.state, told.moved, told.total, told.staying, told.error) == ("done", 1, 1, 0, None)
     assert again.heard[0].fields["generation"] == 2
     assert wire.ending is Ending.HANDED_OVER
-    assert not old.stage.processes[1].killed
+    assert not old.successors.processes[1].killed

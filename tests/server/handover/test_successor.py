@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from tests.support.handover import MakeTakeover, Takeover, takeovers
 from tests.support.server import DEADLINE
-from tests.support.takeover import MakeTakeover, Takeover, takeovers
 from tests.support.wires import data_of, frames, turn
 from wsctl.hub.frame import Batch
 from wsctl.server.handover.following import STALL_TIMEOUT

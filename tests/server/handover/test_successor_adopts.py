@@ -8,9 +8,9 @@ from dataclasses import replace
 
 import pytest
 
+from tests.support.handover import MakeTakeover, takeovers
 from tests.support.other_end import pipes
 from tests.support.server import DEADLINE
-from tests.support.takeover import MakeTakeover, takeovers
 from tests.support.wires import client, close_of, data_of, frames, turn
 from wsctl.hub.frame import TEXT
 

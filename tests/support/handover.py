@@ -1,22 +1,35 @@
-"""A server about to hand over, and successors whose words a test says."""
+"""Both sides of a handover in one process: one of them is the real one, and a test speaks for the other.
+
+`Old` is a server that hands over to successors whose words a test says; `Takeover` has a successor that hears
+what a test says for its predecessor. `tests.support.generations` is the same with real processes.
+"""
 
 import asyncio
 import os
 import signal
 import socket
 import subprocess
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, cast
 
+from tests.support import frames
 from tests.support.other_end import OtherEnd
 from tests.support.server import DEADLINE
 from tests.support.wires import Server, turn
+from wsctl import messages
+from wsctl.hub.frame import Batch
+from wsctl.hub.history import Entry
 from wsctl.lifecycle.handover import HandoverProgress
+from wsctl.server.handover.carried import packed
+from wsctl.server.handover.departure import Departure
 from wsctl.server.handover.predecessor import Predecessor
+from wsctl.server.handover.successor import Successor
+
+WRITER = "the predecessor's log"
 
 
-class StandIn:
+class ProcessStandIn:
     """What a process is to whoever starts it, without one. Its end of the channel closes when it is killed.
 
     Attributes:
@@ -42,7 +55,7 @@ class StandIn:
         return self.code
 
 
-class Stage:
+class Successors:
     """Starts successors that do nothing by themselves.
 
     Attributes:
@@ -52,7 +65,7 @@ class Stage:
     """
 
     def __init__(self) -> None:
-        self.processes: list[StandIn] = []
+        self.processes: list[ProcessStandIn] = []
         self.ends: list[OtherEnd] = []
         self.error: OSError | None = None
         self.code: int | None = None
@@ -62,7 +75,7 @@ class Stage:
         if self.error:
             raise self.error
         end = OtherEnd(socket.socket(fileno=os.dup(channel)))
-        process = StandIn(end, self.code)
+        process = ProcessStandIn(end, self.code)
         self.processes.append(process)
         self.ends.append(end)
         self._news.set()
@@ -82,7 +95,7 @@ class Stage:
             end.dispose()
 
 
-class House:
+class Listeners:
     """One listening socket, and what is on it that is no client yet.
 
     Attributes:
@@ -138,15 +151,15 @@ class Old:
         self.server = Server(**({"history": 1000} | options))
         self.node = self.server.node
         self.node.life.started()
-        self.house = House()
-        self.stage = Stage()
+        self.listeners = Listeners()
+        self.successors = Successors()
         self.obstacle: str | None = None
         self.told: list[HandoverProgress] = []
         self._ending: asyncio.Future[None]
         self.predecessor = Predecessor(
             self.node,
-            self.house,
-            self.stage.spawn,
+            self.listeners,
+            self.successors.spawn,
             observers=[self.told.append],
             obstacle=lambda: self.obstacle,
             patience=patience,
@@ -165,7 +178,7 @@ class Old:
     async def begin(self, number: int = 1) -> OtherEnd:
         """Begin a handover, to that successor."""
         await self.ask()
-        successor = await self.stage.successor(number)
+        successor = await self.successors.successor(number)
         await successor.hear("hello")
         return successor
 
@@ -195,8 +208,8 @@ class Old:
     async def dispose(self) -> None:
         """Let go of everybody."""
         await self.predecessor.finish()
-        self.stage.dispose()
-        self.house.listener.close()
+        self.successors.dispose()
+        self.listeners.listener.close()
         self.server.dispose()
 
 
@@ -223,3 +236,117 @@ async def olds() -> AsyncIterator[MakeOld]:
             return old
 
         yield make
+
+
+class Takeover:
+    """The clients of `old` are to go on in `new`. To be made on a running loop.
+
+    Attributes:
+        predecessor: where the old process's words come from.
+        heard: what was said through doors.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        self.old = Server(**({"history": 1000} | options))
+        self.new = Server(**({"history": 1000} | options))
+        self.log = self.new.node.log
+        self.published = 0
+        self.heard: asyncio.Queue[bytes] = asyncio.Queue()
+        ours, theirs = socket.socketpair()
+        self.predecessor = OtherEnd(theirs)
+        self.successor = Successor(self.new.node, ours, lambda: _Listener(self.heard))
+
+    async def begin(self, *here: str) -> None:
+        """Tell all that the successor must know to give ids, with others there than those of `old`."""
+        log = self.old.node.log
+        entries = log.history.entries()
+        for some in (entries[:1], entries[1:]):
+            self.remember(some)
+        there = [*self.old.node.manager.active_connections, *here]
+        self.predecessor.say("begin", position=log.position, floor=log.history.floor, here=there)
+        async with asyncio.timeout(DEADLINE):
+            await self.successor.begun.wait()
+
+    def remember(self, entries: Sequence[Entry]) -> None:
+        """Tell what was said before."""
+        rows = [[*entry.id, entry.to] for entry in entries]
+        self.predecessor.say("history", [entry.batch.wire for entry in entries], entries=rows)
+
+    async def depart(self, *names: str) -> list[Departure]:
+        """Clients of `old` depart."""
+        wires: list[Any] = [self.old.node.manager.active_connections[name] for name in names]
+        self.old.node.manager.flush()
+        departures: list[Departure] = [wire.depart() for wire in wires]
+        for departure in departures:
+            await departure.ended
+        return departures
+
+    def send(self, departures: Sequence[Departure], replaced: Sequence[str] = ()) -> None:
+        """Send on their way who has departed; of some ids a newer connection is there already."""
+        rows, blobs = packed([departure.carried for departure in departures])
+        fds = [departure.fd for departure in departures]
+        self.predecessor.say("move", blobs, fds, rows=rows, at=self.old.now, replaced=list(replaced))
+
+    async def move(self, *names: str) -> dict[str, Any]:
+        """Clients of `old` depart and arrive; what the predecessor is told of it."""
+        self.send(await self.depart(*names))
+        return (await self.predecessor.hear("moved")).fields
+
+    def publish(self, data: object, to: list[str] | None = None, sender: str = "server") -> None:
+        """Something is published at the predecessor."""
+        self.published += 1
+        key = [WRITER, self.published]
+        self.predecessor.say("publish", [messages.encode({"data": data})], key=key, sender=sender, to=to)
+
+    async def message(self) -> tuple[Any, int, int | None]:
+        """What the predecessor is told next: the data of a message, for how many it is, and which of
+        its own, if it is one."""
+        parcel = await self.predecessor.hear("message")
+        (payload,) = Batch.read(parcel.blobs[0]).payloads
+        frame = frames.read(payload)
+        key = parcel.fields["key"]
+        assert key is None or key[0] == WRITER
+        assert parcel.fields["entry"] == [*map(int, frame["id"].split("-")), frame.get("to")]
+        return frame["data"], parcel.fields["recipients"], key and key[1]
+
+    def dispose(self) -> None:
+        for connection in list(self.new.node.manager.active_connections.values()):
+            connection.abort("the test is over")
+        self.new.node.manager.abort_closing()
+        self.predecessor.dispose()
+        self.old.dispose()
+        self.new.dispose()
+
+
+MakeTakeover = Callable[..., Takeover]
+
+
+@asynccontextmanager
+async def takeovers() -> AsyncIterator[MakeTakeover]:
+    """Make such pairs, of which nothing is left at the end."""
+    made: list[Takeover] = []
+
+    def make(**options: Any) -> Takeover:
+        made.append(Takeover(**options))
+        return made[-1]
+
+    yield make
+    for pair in made:
+        pair.dispose()
+    for _ in range(5):  # the loop closes sockets a turn later
+        await asyncio.sleep(0)
+
+
+class _Listener(asyncio.Protocol):
+    """Takes what is said through a door, once, and closes it."""
+
+    def __init__(self, heard: "asyncio.Queue[bytes]") -> None:
+        self._heard = heard
+        self._transport: asyncio.Transport
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self._heard.put_nowait(data)
+        self._transport.close()
