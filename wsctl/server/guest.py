@@ -58,7 +58,7 @@ def create_guest_app(settings: Settings, environ: Mapping[str, str]) -> FastAPI:
         if warning := await _killed_early(settings, environ):
             log.warning("%s", warning)
         if _is_first():
-            warn_of(variables.of_any_server(settings, environ))
+            warn_of(variables.of_a_guest(settings, environ))
         node: Node = app.state.node
         await node.open()
         node.each_second.append(_Exposure(settings).check)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from wsctl.server.checks.exposure import is_public, secret_files, token
+from wsctl.server.checks.exposure import is_public, proxies, secret_files, token
 from wsctl.settings import Settings
 
 
@@ -27,6 +27,20 @@ from wsctl.settings import Settings
 def test_what_other_machines_reach_is_public(settings: Settings, public: bool) -> None:
     assert is_public(settings) == public
     assert token(settings).level == ("warning" if public else "ok")
+
+
+def test_who_believes_everybody_on_a_public_address_is_warned() -> None:
+    found = proxies(Settings(host="0.0.0.0", forwarded_allow_ips="*"))
+    assert found
+    assert found.level == "warning"
+    assert "may choose its address" in found.text
+    for fine in (
+        Settings(forwarded_allow_ips="*"),
+        Settings(host="0.0.0.0"),
+        Settings(host="0.0.0.0", forwarded_allow_ips="10.0.0.0/8"),
+        Settings(host="0.0.0.0", forwarded_allow_ips="*", proxy_headers=False),
+    ):
+        assert proxies(fine) is None
 
 
 def test_with_a_token_there_is_a_way_in() -> None:

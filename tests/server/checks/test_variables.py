@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from wsctl.server.checks import variables
-from wsctl.server.checks.variables import SETTINGS, check, unknown
+from wsctl.server.checks.variables import SETTINGS, check, of_a_guest, unknown
 from wsctl.settings import FLAGS, Settings, variable
 
 PACKAGE = Path(variables.__file__).parents[2]
@@ -98,6 +98,12 @@ def test_a_password_of_no_redis_is_told(name: str) -> None:
 def test_a_file_beside_the_secret_itself_is_told() -> None:
     ((text, _),) = told(WSCTL_TOKEN="s3cret", WSCTL_TOKEN_FILE="/x")
     assert text == "WSCTL_TOKEN_FILE is not read, since WSCTL_TOKEN is set too"
+
+
+def test_what_only_a_server_of_ours_hears_is_told_under_another() -> None:
+    environ = {"WSCTL_SSL_CERTFILE": "c.pem", "WSCTL_SSL_KEYFILE": "k.pem", "FORWARDED_ALLOW_IPS": "*"}
+    texts = [found.text for found in of_a_guest(Settings(), environ)]
+    assert [text.partition(" ")[0] for text in texts] == ["WSCTL_SSL_CERTFILE", "WSCTL_SSL_KEYFILE"]
 
 
 def test_what_is_heard_is_not_told() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from wsctl.server.checks.finding import Finding, fine, warning
-from wsctl.settings import Settings
+from wsctl.settings import EVERY_PROXY, Settings, flag
 
 NAME = "token"
 
@@ -31,6 +31,17 @@ def token(settings: Settings) -> Finding:
         text = "none: commands and /metrics from other machines are answered with 403"
         return warning(NAME, text, "set WSCTL_TOKEN_FILE, if anybody is to use them")
     return fine(NAME, "none: commands work on this machine alone")
+
+
+def proxies(settings: Settings) -> Finding | None:
+    """Whether a client can choose its own address; nothing to tell where proxies are named, or none is
+    believed."""
+    if settings.forwarded_allow_ips != EVERY_PROXY or not settings.proxy_headers or not is_public(settings):
+        return None
+    text = f"{flag('forwarded_allow_ips')} * believes whoever reaches {settings.host or 'this machine'}"
+    return warning(
+        "proxies", f"{text}: a client may choose its address", "name the proxies, or their network"
+    )
 
 
 def secret_files(environ: Mapping[str, str], flags: Mapping[str, str | None]) -> list[Finding]:

@@ -44,6 +44,7 @@ def look(settings: Settings, environ: Mapping[str, str], unit: str | None = None
     yield network.keepalive(settings.ping_interval)
     yield from filter(None, [network.readiness(settings, platform.in_kubernetes(environ))])
     yield exposure.token(settings)
+    yield from filter(None, [exposure.proxies(settings)])
     yield credentials.check(settings)
     keys = {"--ssl-keyfile": settings.ssl_keyfile, "--jwt-key": credentials.secret_key(settings)}
     yield from exposure.secret_files(environ, keys)

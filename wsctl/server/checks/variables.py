@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 
-from wsctl.lifecycle import handover, workers
+from wsctl.lifecycle import handover, job, workers
 from wsctl.redis_url import parse
 from wsctl.server.checks.finding import Finding, warning
 from wsctl.settings import ENV_PREFIX, FLAGS, SECRETS, Settings, flag, variable
@@ -14,7 +14,7 @@ NAME, UNUSED = "variables", "secrets"
 OTHERS = frozenset({"WSCTL_URL", "WSCTL_RUNTIME_DIR"})
 """Those of the commands, and of where servers are found."""
 
-BETWEEN_PROCESSES = frozenset({handover.VARIABLE, workers.VARIABLE})
+BETWEEN_PROCESSES = frozenset({handover.VARIABLE, job.VARIABLE, workers.VARIABLE})
 """Those that a process of ours has from another one, and no person gives."""
 
 SETTINGS = frozenset(
@@ -25,6 +25,9 @@ SETTINGS = frozenset(
 
 CLOSE = 0.6
 """How alike two names are, from 0 to 1, of which one may be a slip of the other: difflib's own measure."""
+
+OF_THE_HOST = ("ssl_certfile", "ssl_keyfile", "forwarded_allow_ips")
+"""Settings that only a server has, of those that keep somebody out or let somebody in."""
 
 _SERVICE = re.compile(r"WSCTL_(\w+_)?(SERVICE_(HOST|PORT\w*)|PORT_\d+_\w+)")
 """What Kubernetes tells each pod of a Service that is named wsctl, or wsctl-something."""
@@ -41,8 +44,17 @@ def check(settings: Settings, environ: Mapping[str, str]) -> Iterator[Finding]:
     yield from of_any_server(settings, environ)
 
 
+def of_a_guest(settings: Settings, environ: Mapping[str, str]) -> Iterator[Finding]:
+    """Everything that was said for nothing to the application under plain uvicorn."""
+    for name in OF_THE_HOST:
+        if variable(name) in environ:
+            text = f"{variable(name)} is not read under another server than 'wsctl serve'"
+            yield warning(UNUSED, text, f"give {flag(name)} to uvicorn, and unset it")
+    yield from of_any_server(settings, environ)
+
+
 def of_any_server(settings: Settings, environ: Mapping[str, str]) -> Iterator[Finding]:
-    """What was said for nothing whoever serves: uvicorn reads variables of its own."""
+    """What was said for nothing whoever serves."""
     yield from unknown(environ)
     yield from unused(settings, environ)
 
