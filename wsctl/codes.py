@@ -55,7 +55,7 @@ class ErrorCode(StrEnum):
     UNCONFIRMED = "unconfirmed"
     """Nobody knows whether a message was published: it may still be delivered."""
     RENEWAL_REFUSED = "renewal_refused"
-    """The new credentials are not valid: the old ones go on to their end."""
+    """New credentials were not taken: they are not valid, or there is nothing to renew."""
 
 
 FIRST_FINAL_CODE, LAST_FINAL_CODE = 4500, 4999

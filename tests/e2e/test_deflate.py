@@ -64,8 +64,13 @@ async def test_what_arrives_compressed_is_bounded(start_server: StartServer) -> 
 
 @pytest.mark.parametrize(
     ("payload", "code"),
-    [(b"\xff\xff\xff", 1007), (zlib.compress(bytes(1 << 24), wbits=-15), 1009)],
-    ids=["damaged", "a bomb"],
+    [
+        (b"\xff\xff\xff", 1007),
+        (zlib.compress(b"the whole or nothing", wbits=-15)[:-6], 1007),
+        (zlib.compress(b"the whole", wbits=-15) + zlib.compress(b" or nothing", wbits=-15)[:-4], 1007),
+        (zlib.compress(bytes(1 << 24), wbits=-15), 1009),
+    ],
+    ids=["damaged", "cut off", "a second stream that is cut off", "a bomb"],
 )
 async def test_hostile_compression_ends_that_client_alone(
     start_server: StartServer, payload: bytes, code: int
@@ -84,6 +89,34 @@ async def test_hostile_compression_ends_that_client_alone(
     server.api("POST", "/api/broadcast", {"data": 1})
     assert (await receive_type(eve, "message"))["data"] == 1
     await eve.close()
+
+
+async def test_a_message_of_two_streams_reaches_everybody_whole(start_server: StartServer) -> None:
+    server = start_server()
+    eve = await join(server.ws_url, "eve")
+    with RawClient(server.port) as bob:
+        bob.send(handshake("/ws/bob", "Sec-WebSocket-Extensions: permessage-deflate"))
+        bob.read_head()
+        frame = bytearray(
+            masked(TEXT, b"".join(zlib.compress(w, wbits=-15) for w in (b"one ", b"two")) + b"\0")
+        )
+        frame[0] |= 0x40
+        bob.send(bytes(frame))
+        assert (await receive_type(eve, "message"))["data"] == "one two"
+    await eve.close()
+
+
+@pytest.mark.parametrize(
+    "offer",
+    ["client_max_window_bits=7", "client_max_window_bits=08", "client_no_context_takeover=1", "x; x"],
+)
+async def test_an_offer_that_is_not_valid_is_declined(start_server: StartServer, offer: str) -> None:
+    server = start_server()
+    with RawClient(server.port) as bob:
+        bob.send(handshake("/ws/bob", f"Sec-WebSocket-Extensions: permessage-deflate; {offer}"))
+        head = bob.read_head().lower()
+        assert b" 101 " in head
+        assert b"sec-websocket-extensions" not in head
 
 
 @pytest.mark.parametrize("bits", [9, 11, 12, 15])

@@ -20,7 +20,7 @@ from tests.support.clients import closed, join, receive_type
 from tests.support.hostile import FRAMES, HEADS, status_of
 from tests.support.raw import RawClient, handshake, heard, masked
 from tests.support.server import DEADLINE, ServerProcess
-from wsctl.hub.frame import CLOSE, TEXT
+from wsctl.hub.frame import CLOSE, PING, PONG, TEXT
 
 pytestmark = pytest.mark.anyio
 
@@ -304,6 +304,23 @@ async def test_an_id_cannot_forge_a_log_line(start_server: StartServer) -> None:
         await bob.close(reason="x\n2026-01-01T00:00:00Z INFO forged")
         await asyncio.to_thread(server.wait_for_line, "disconnected client_id=b@ob")
     assert not [line for line in server.lines if line.startswith("2026-01-01") or "\x1b" in line]
+
+
+async def test_who_only_answers_pings_can_still_send_when_it_has_something_to_say(
+    start_server: StartServer,
+) -> None:
+    server = start_server("--rate", "0.001/s:1", "--ping-interval", "0.1", "--broadcast-interval", "0")
+    with RawClient(server.port) as bob:
+        await asyncio.to_thread(bob.join, "bob")
+        stream, answered = b"", 0
+        while answered < 3:
+            stream += await asyncio.to_thread(bob.socket.recv, 65536)
+            pings = sum(opcode == PING for opcode, _ in heard(stream))
+            bob.send(masked(PONG, b"") * (pings - answered))
+            answered = pings
+        async with await join(server.ws_url, "eve") as eve:
+            bob.send(masked(TEXT, b"the first of its life"))
+            assert (await receive_type(eve, "message"))["data"] == "the first of its life"
 
 
 @pytest.mark.parametrize("way", [module, guest])
