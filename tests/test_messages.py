@@ -1,6 +1,7 @@
 """What a client id may look like, and how frames are spelled."""
 
 import json
+import time
 import unicodedata
 
 import pytest
@@ -57,6 +58,24 @@ def test_no_control_format_or_space_character_is_taken_anywhere() -> None:
 
 def test_two_spellings_of_a_letter_are_the_same_id() -> None:
     assert client_id("Zoe\u0308") == client_id("Zo\u00eb")
+
+
+@pytest.mark.parametrize("letter", ["\u1f82", "\u1ea5", "\ud55c"])
+def test_the_longest_ids_may_come_in_their_longest_spelling(letter: str) -> None:
+    name = letter * messages.MAX_CLIENT_ID
+    assert client_id(unicodedata.normalize("NFD", name)) == name
+
+
+def test_what_would_take_long_to_bring_into_its_form_is_refused_before() -> None:
+    # Ordering so many marks takes seconds; looking at them takes none.
+    began = time.process_time()
+    for name in ("a" + "\u0300\u0316" * 50_000, "a" + "\u0300\u0316" * 250):
+        with pytest.raises(InvalidClientId):
+            client_id(name)
+    assert time.process_time() - began < 1
+    assert client_id("a" + "\u0301" * messages.MAX_MARKS)
+    with pytest.raises(InvalidClientId, match="marks"):
+        client_id("a" + "\u0301" * (messages.MAX_MARKS + 1))
 
 
 def test_the_length_counts_after_normalization() -> None:

@@ -21,6 +21,13 @@ KEEPALIVE = range(1, 301)
 """Seconds of silence after which a client may ask for a sign of life: the server looks once a second, and
 most proxies cut a silent connection before five minutes are over."""
 
+MAX_DECOMPOSED = 4 * MAX_CLIENT_ID
+"""Code points that such an id can have before it is composed: none decomposes into more than four."""
+
+MAX_MARKS = 30
+"""Combining marks in a row (UAX #15, stream-safe text): no script writes so many, and the time to order them
+grows with their square."""
+
 SERVER = "server"
 """The `from` of messages that no client sent."""
 
@@ -47,7 +54,7 @@ def client_id(text: str) -> str:
     Raises:
         InvalidClientId: the text is not an id.
     """
-    normal = unicodedata.normalize("NFC", text)
+    normal = unicodedata.normalize("NFC", _composable(bounded_id(text)))
     if not 0 < len(normal) <= MAX_CLIENT_ID:
         raise InvalidClientId(f"a client id has 1 to {MAX_CLIENT_ID} characters, not {len(normal)}")
     if normal == SERVER:
@@ -59,6 +66,27 @@ def client_id(text: str) -> str:
     if not normal.isascii():
         _check_look(normal)
     return normal
+
+
+def bounded_id(text: str) -> str:
+    """The text, unless it is too long to become an id; nothing else is looked at.
+
+    Raises:
+        InvalidClientId: it is.
+    """
+    if len(text) > MAX_DECOMPOSED:
+        raise InvalidClientId(f"a client id has 1 to {MAX_CLIENT_ID} characters, not {len(text)}")
+    return text
+
+
+def _composable(text: str) -> str:
+    """The text, unless it takes long to compose."""
+    marks = 0
+    for character in "" if text.isascii() else text:
+        marks = marks + 1 if unicodedata.combining(character) else 0
+        if marks > MAX_MARKS:
+            raise InvalidClientId(f"a client id has at most {MAX_MARKS} combining marks in a row")
+    return text
 
 
 def _check_look(name: str) -> None:

@@ -10,10 +10,12 @@ import ssl
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
 from tests.conftest import StartServer
+from tests.e2e.ways import Way, guest, module
 from tests.support.hostile import status_of
 from tests.support.raw import RawClient, handshake
 from tests.support.server import DEADLINE, ServerProcess, wsctl
@@ -237,6 +239,37 @@ def test_refused_clients_leave_a_line_a_reason(start_server: StartServer) -> Non
             assert f'wsctl_connections_refused_total{{code="{reason}"}} 30.0' in metrics
     assert len([line for line in server.lines if "reason=" in line]) < 30
     no_traceback(server)
+
+
+def test_a_client_that_comes_back_to_a_full_server_takes_its_own_place(start_server: StartServer) -> None:
+    server = start_server("--max-connections", "2")
+    with contextlib.ExitStack() as stack:
+        dead, ann, again, eve = [stack.enter_context(RawClient(server.port)) for _ in range(4)]
+        dead.join("bob")  # and answers nothing from here on
+        ann.join("ann")
+        again.join("bob")
+        status = server.status()
+        assert (status["connections"], status["closing"]) == (2, 0)
+        assert b"replaced by a newer connection" in dead.read_to_end()
+        eve.send(handshake("/ws/eve"))
+        assert status_of(eve.read_to_end()) == 503
+    no_traceback(server)
+
+
+@pytest.mark.parametrize("way", [module, guest])
+def test_an_id_that_takes_long_to_read_is_read_for_clients_alone(start_server: StartServer, way: Way) -> None:
+    environ = {"WSCTL_CLIENT_TOKEN": "cl1ent"}
+    server = way(lambda *flags, env, **how: start_server(*flags, env=env | environ, **how), "--auth", "token")
+    marks = quote("a" + "\u0300\u0316" * 250)
+    with RawClient(server.port) as peer:
+        peer.send(handshake(f"/ws/{marks}"))
+        assert status_of(peer.read_head()) == 401
+    with RawClient(server.port) as peer:
+        peer.send(handshake(f"/ws/{marks}", "Authorization: Bearer cl1ent"))
+        assert status_of(peer.read_head()) == 400
+    with RawClient(server.port) as peer:
+        peer.send(handshake(f"/ws/{marks}{quote(chr(0x300) * 20)}"))
+        assert status_of(peer.read_head()) == 400
 
 
 def test_behind_a_refused_head_no_more_is_read_than_behind_an_answer(start_server: StartServer) -> None:

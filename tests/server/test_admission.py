@@ -7,8 +7,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wsctl.server.admission import RETRY_AFTER, Admission, Admitted, Handshake, Refused, TurnedAway, Verdict
-from wsctl.server.credentials.judge import Denied, Granted, Judge
+from wsctl.messages import MAX_CLIENT_ID
+from wsctl.server.admission import (
+    MOST_REPLACED,
+    RETRY_AFTER,
+    Admission,
+    Admitted,
+    Handshake,
+    Refused,
+    TurnedAway,
+    Verdict,
+)
+from wsctl.server.credentials.judge import Denied, Granted, Judge, meant_for
 from wsctl.settings import Settings, origins
 
 
@@ -211,10 +221,13 @@ def test_while_draining_the_valid_are_turned_away_even_when_it_is_full() -> None
 
 
 class Doorman:
-    """Knows `good`, until the second 99."""
+    """Knows `good`, which lets in bob until the second 99."""
+
+    def check(self, token: str) -> Granted | Denied:
+        return Granted(99.0, "bob") if token == "good" else Denied("the token is stale")
 
     def judge(self, token: str, client_id: str) -> Granted | Denied:
-        return Granted(99.0) if (token, client_id) == ("good", "bob") else Denied("the token is stale")
+        return meant_for(self.check(token), client_id)
 
 
 def _challenge(verdict: Verdict) -> tuple[int, str, str]:
@@ -261,6 +274,32 @@ def test_credentials_are_asked_for_behind_the_origin_and_before_the_drain() -> N
     good = "Bearer good"
     assert _admit(judge=doorman, authorization=good, accepting=False) == TurnedAway("bob")
     assert _refusal(_admit(judge=doorman, authorization=good, capacity=1, connected=1)) == (503, "full")
+
+
+@pytest.mark.parametrize("name", ["-x", "server", "%CC%80", quote("a" + "\u0300\u0316" * 100)])
+def test_an_id_is_brought_into_its_form_for_whoever_may_ask_alone(name: str) -> None:
+    assert _refusal(_admit(name, judge=Doorman())) == (401, "bad_credentials")
+    assert _refusal(_admit(name, judge=Doorman(), authorization="Bearer no")) == (401, "bad_credentials")
+    assert _refusal(_admit(name, judge=Doorman(), authorization="Bearer good")) == (400, "bad_client_id")
+
+
+def test_what_can_become_no_id_is_refused_before_anything_is_asked() -> None:
+    name = quote("a" + "\u0300" * 4 * MAX_CLIENT_ID)
+    assert _refusal(_admit(name, judge=Doorman())) == (400, "bad_client_id")
+    assert _refusal(_admit(name, origin="null")) == (400, "bad_client_id")
+
+
+def test_a_full_server_takes_back_whoever_is_there() -> None:
+    def admit(connected: int, name: str = "bob") -> Verdict:
+        admission = Admission(Settings(), 3, lambda: connected, lambda: True, here=lambda i: i == "bob")
+        return admission.admit(Handshake(name, "", None, "localhost"))
+
+    assert admit(2) == Admitted("bob", None)
+    assert admit(3) == Admitted("bob", None, in_place=True)
+    assert _refusal(admit(3, "eve")) == (503, "full")
+    # Those that are replaced and still closing are bounded, too.
+    assert admit(3 + MOST_REPLACED - 1) == Admitted("bob", None, in_place=True)
+    assert _refusal(admit(3 + MOST_REPLACED)) == (503, "full")
 
 
 def test_where_nobody_is_asked_what_is_shown_does_not_matter() -> None:

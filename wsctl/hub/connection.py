@@ -113,6 +113,10 @@ class Connection(ABC):
         """Close it, because a newer connection has its id."""
         self.close(CloseCode.REPLACED, "replaced by a newer connection of this id", Ending.EVICTED)
 
+    def hang_up(self) -> None:
+        """Wait for no answer to the close frame, where that can be."""
+        return
+
     @abstractmethod
     def abort(self, reason: str, ending: Ending = Ending.EVICTED) -> None:
         """End it now, without a close frame."""

@@ -77,6 +77,14 @@ class ConnectionManager:
             tell(connection.client_id)
         self._changed()
 
+    def make_room(self, client_id: str) -> None:
+        """Replace the active connection of an id before the newer one is there, and hang up at once: there is
+        no room for both."""
+        self.flush()
+        if older := self.active_connections.get(client_id):
+            older.replaced()
+            older.hang_up()
+
     def adopt(self, connection: Connection, missed: Sequence[Batch]) -> None:
         """Make a connection active that another process had. Of two with the same id the newer one stays,
         and the other is closed behind what it was about to be sent."""

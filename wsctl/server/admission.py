@@ -8,11 +8,15 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from wsctl import messages
 from wsctl.origins import AllowedOrigins
 from wsctl.server.credentials.carriage import HOW, Carriage, Unreadable, carried
-from wsctl.server.credentials.judge import Denied, Granted, Judge
+from wsctl.server.credentials.judge import Denied, Granted, Judge, meant_for
 from wsctl.settings import Settings
 
 RETRY_AFTER = 5
 """Seconds a client is asked to wait when the server is full."""
+
+MOST_REPLACED = 16
+"""Connections beyond the capacity that are still closing because their clients came back to a full server:
+half of the descriptors that are left to operators."""
 
 MAX_SINCE = 64
 """Characters of a message id in `since`: ids are shorter."""
@@ -43,12 +47,14 @@ class Handshake:
 @dataclass(frozen=True, slots=True)
 class Admitted:
     """Let in. `since` is the id the client has seen last, `expires` the Unix second in which its credentials
-    end, if they do; `keepalive` are the seconds after which it wants a sign of life, 0 for none."""
+    end, if they do; `keepalive` are the seconds after which it wants a sign of life, 0 for none. `in_place`:
+    there is room only because its older connection makes some."""
 
     client_id: str
     since: str | None
     expires: float | None = None
     keepalive: int = 0
+    in_place: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +85,8 @@ ANYONE = Granted()
 
 
 class Admission:
-    """Decides from the settings and two facts: how many clients there are, and whether more are taken. A
-    `judge` looks at the credentials; without one nobody needs any."""
+    """Decides from the settings and three facts: how many clients there are, whether one with an id is here,
+    and whether more are taken. A `judge` looks at the credentials; without one nobody needs any."""
 
     def __init__(
         self,
@@ -89,7 +95,10 @@ class Admission:
         connected: Callable[[], int],
         accepting: Callable[[], bool],
         judge: Judge | None = None,
+        *,
+        here: Callable[[str], bool] = lambda client_id: False,
     ) -> None:
+        self._here = here
         self._judge = judge
         self._in_query = settings.auth_query
         self._origins = AllowedOrigins(settings.allow_origin)
@@ -98,11 +107,12 @@ class Admission:
         self._accepting = accepting
 
     def admit(self, asked: Handshake) -> Verdict:
-        """The verdict on a handshake; nothing is changed by asking."""
+        """The verdict on a handshake; nothing is changed by asking. What is cheap to look at comes first, and
+        the id last, once there are credentials: to bring it into its normal form takes longer."""
         try:
-            client_id = messages.client_id(unquote(asked.name, errors="strict"))
+            name = messages.bounded_id(unquote(asked.name, errors="strict"))
         except ValueError as error:
-            return Refused(HTTPStatus.BAD_REQUEST, "bad_client_id", _why(error))
+            return _bad_id(error)
         query = parse_qs(asked.query, keep_blank_values=True) if asked.query else {}
         since, keepalive = query.get("since", [None])[-1], query.get("keepalive", ["0"])[-1]
         if since is not None and not _looks_like_an_id(since):
@@ -112,20 +122,26 @@ class Admission:
         if not self._origin_allowed(asked):
             text = f"origin {asked.origin} may not connect here: the server allows it with --allow-origin"
             return Refused(HTTPStatus.FORBIDDEN, "origin_not_allowed", text)
-        return self._let_in(asked, client_id, since, int(keepalive))
+        granted = self._granted(self._judge, asked) if self._judge else ANYONE
+        return granted if isinstance(granted, Refused) else self._let_in(name, granted, since, int(keepalive))
 
-    def _let_in(self, asked: Handshake, client_id: str, since: str | None, keepalive: int) -> Verdict:
-        """The verdict on what is asked rightly."""
-        granted = self._granted(self._judge, asked, client_id) if self._judge else ANYONE
-        if isinstance(granted, Refused):
-            return granted
+    def _let_in(self, name: str, granted: Granted, since: str | None, keepalive: int) -> Verdict:
+        """The verdict on what is asked rightly, by somebody who may ask."""
+        try:
+            client_id = messages.client_id(name)
+        except ValueError as error:
+            return _bad_id(error)
+        verdict = meant_for(granted, client_id)
+        if isinstance(verdict, Denied):
+            return _unauthorized(verdict.why, NO_GOOD)
         if not self._accepting():
             return TurnedAway(client_id)
-        if self._capacity and self._connected() >= self._capacity:
+        over = self._connected() - self._capacity if self._capacity else -1
+        if over >= 0 and (over >= MOST_REPLACED or not self._here(client_id)):
             return full()
-        return Admitted(client_id, since, granted.expires, keepalive)
+        return Admitted(client_id, since, granted.expires, keepalive, over >= 0)
 
-    def _granted(self, judge: Judge, asked: Handshake, client_id: str) -> Granted | Refused:
+    def _granted(self, judge: Judge, asked: Handshake) -> Granted | Refused:
         by = Carriage(asked.authorization, asked.protocols, asked.query)
         try:
             token = carried(by, in_query=self._in_query)
@@ -133,7 +149,7 @@ class Admission:
             return _unauthorized(str(error), NO_GOOD)
         if token is None:
             return _unauthorized(f"this server asks for a token: {HOW}")
-        verdict = judge.judge(token, client_id)
+        verdict = judge.check(token)
         return _unauthorized(verdict.why, NO_GOOD) if isinstance(verdict, Denied) else verdict
 
     def _origin_allowed(self, asked: Handshake) -> bool:
@@ -165,8 +181,9 @@ def _unauthorized(why: str, problem: str = "") -> Refused:
     return Refused(HTTPStatus.UNAUTHORIZED, "bad_credentials", why, challenge)
 
 
-def _why(error: ValueError) -> str:
-    return str(error) if isinstance(error, messages.InvalidClientId) else "a client id is UTF-8 text"
+def _bad_id(error: ValueError) -> Refused:
+    text = str(error) if isinstance(error, messages.InvalidClientId) else "a client id is UTF-8 text"
+    return Refused(HTTPStatus.BAD_REQUEST, "bad_client_id", text)
 
 
 def _looks_like_an_id(since: str) -> bool:

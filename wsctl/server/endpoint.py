@@ -29,6 +29,8 @@ async def endpoint(websocket: WebSocket) -> None:
         return
     await websocket.accept(chosen(asked.protocols))
     if isinstance(verdict, Admitted):
+        if verdict.in_place:
+            node.manager.make_room(verdict.client_id)
         connection = AsgiConnection(node, websocket, verdict.client_id)
         connection.keepalive = verdict.keepalive
         node.leases.grant(connection, verdict.expires)

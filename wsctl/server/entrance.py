@@ -79,6 +79,8 @@ class Entrance:
         deflate = upgrade.agreed_deflate(headers)
         answer = upgrade.accept(headers, deflate, chosen(protocols))
         if isinstance(verdict, Admitted):
+            if verdict.in_place:
+                self._node.manager.make_room(verdict.client_id)
             address = host_port(host, port)
             wire = Wire(self._node, transport, verdict.client_id, address, bool(deflate))
             wire.keepalive = verdict.keepalive

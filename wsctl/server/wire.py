@@ -109,6 +109,12 @@ class Wire(Connection, asyncio.Protocol):
             self._retire(code, reason, ending)
             self._send(Batch(wire=close_frame(code, reason)))
 
+    def hang_up(self) -> None:
+        if self.behind:  # a transport would try to write the rest without end
+            self._transport.abort()
+        else:
+            self._transport.close()
+
     def abort(self, reason: str, ending: Ending = Ending.EVICTED) -> None:
         self._retire(CloseCode.ABNORMAL, reason, ending)
         self._transport.abort()

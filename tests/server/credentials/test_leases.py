@@ -28,6 +28,9 @@ class Fixed:
     verdict: Granted | Denied
     asked: list[tuple[str, str]] = field(default_factory=list)
 
+    def check(self, token: str) -> Granted | Denied:
+        return self.verdict
+
     def judge(self, token: str, client_id: str) -> Granted | Denied:
         self.asked.append((token, client_id))
         return self.verdict

@@ -14,6 +14,10 @@ class SharedToken:
         self._token = token.encode()
 
     def judge(self, token: str, client_id: str) -> Granted | Denied:
+        """The same for whoever shows it."""
+        return self.check(token)
+
+    def check(self, token: str) -> Granted | Denied:
         """Takes as long for a nearly right one as for any other of its length."""
         right = hmac.compare_digest(token.encode(errors="replace"), self._token)
         return Granted() if right else Denied("this is not the server's token")

@@ -7,7 +7,7 @@ from typing import Any
 
 import jwt
 
-from wsctl.server.credentials.judge import Denied, Granted, Keys
+from wsctl.server.credentials.judge import Denied, Granted, Keys, meant_for
 from wsctl.server.credentials.keys import HS256, Key
 
 LEEWAY = 10.0
@@ -46,13 +46,17 @@ class SignedTokens:
         return Keys(tuple(algorithms), tuple(ids), HS256 in algorithms)
 
     def judge(self, token: str, client_id: str) -> Granted | Denied:
+        """Whether it is good now, for that client."""
+        return meant_for(self.check(token), client_id)
+
+    def check(self, token: str) -> Granted | Denied:
         """Whether it is good now. What a token says is believed when its signature was checked."""
         if len(token) > MAX_TOKEN:
             return Denied(f"a token has at most {MAX_TOKEN} characters")
         try:
             kid = jwt.get_unverified_header(token).get("kid")
             if keys := self._named(kid):
-                return self._check(self._claims(token, keys), client_id)
+                return self._check(self._claims(token, keys))
             return Denied(_NOT_OURS if kid else "the token does not say which key has signed it (kid)")
         except (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError) as error:
             return Denied(_why(error))
@@ -77,16 +81,14 @@ class SignedTokens:
                 continue
         raise jwt.InvalidSignatureError
 
-    def _check(self, claims: dict[str, Any], client_id: str) -> Granted | Denied:
+    def _check(self, claims: dict[str, Any]) -> Granted | Denied:
         now = self._wall()
         expires = _moment(claims["exp"])
         if expires <= now:
             return Denied("the token has expired")
         if any(_moment(claims[name]) > now + LEEWAY for name in ("nbf", "iat") if name in claims):
             return Denied("the token is not valid yet")
-        if unicodedata.normalize("NFC", claims["sub"]) != client_id:
-            return Denied("the token is for another client id")
-        return Granted(expires)
+        return Granted(expires, unicodedata.normalize("NFC", claims["sub"]))
 
 
 def _why(error: Exception) -> str:
