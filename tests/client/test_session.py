@@ -21,6 +21,7 @@ from tests.support.fake_server import (
     welcome,
 )
 from tests.support.server import DEADLINE
+from wsctl.client import connecting
 from wsctl.client.connecting import handshake, hang_up
 from wsctl.client.reasons import NOBODY_THERE
 from wsctl.client.session import (
@@ -340,6 +341,30 @@ async def test_closing_ends_a_handshake_that_is_not_answered() -> None:
             await session.close()
             assert await everything == []
         silent.close()
+
+
+async def test_a_server_that_has_not_welcomed_it_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connecting, "CLOSE_TIMEOUT", 2 * DEADLINE)
+    accepted, over = asyncio.Event(), asyncio.Event()
+
+    async def handler(connection: ServerConnection) -> None:
+        for _ in range(2):  # until it has read the answer to its handshake
+            await (await connection.ping())
+        connection.transport.pause_reading()  # as one that drains keeps newcomers
+        accepted.set()
+        await over.wait()
+        connection.transport.resume_reading()
+
+    async with serving(handler) as target:
+        session = impatient(target)
+        everything = asyncio.ensure_future(all_events(session))
+        try:
+            async with asyncio.timeout(DEADLINE):
+                await accepted.wait()
+                await session.close()
+                await everything
+        finally:
+            over.set()
 
 
 async def test_a_closed_session_does_not_begin() -> None:

@@ -55,6 +55,9 @@ STEADY = 5.0
 """Seconds a connection must have lived for the backoff to start over, and for another move without a
 pause: a server that accepts and closes at once, or sends away at once, is not hammered."""
 
+UNWELCOME_TIMEOUT = 0.1
+"""Seconds that a server has to answer the close frame of a client that it has not welcomed."""
+
 T = TypeVar("T")
 
 
@@ -136,6 +139,9 @@ class Session:
         meanwhile: the server's answer stands behind the frames that were not read yet."""
         self._closing.set()
         if self._connection:
+            if not self._hearing.welcomed:
+                # A server that drains lets newcomers wait, and reads nothing from them.
+                self._connection.close_timeout = UNWELCOME_TIMEOUT
             await self._connection.close()
 
     async def _attempt(self) -> AsyncGenerator[Event, None]:
@@ -174,7 +180,7 @@ class Session:
         name = self._route.target.name
         try:
             if self._closing.is_set():
-                await connection.close()
+                await self.close()
             while (frame := decoded(await self._next(connection))) is not None:
                 yield self._read(frame, departure)
             yield Failed(f"{name} is no wsctl server: it sends something else", True, CHECK_ADDRESS)
