@@ -44,10 +44,12 @@ def client(
 
     What was sent meanwhile is shown then; when that is too long ago for the server, it says so.
 
-    On a terminal: Enter sends, Up brings back earlier lines, Ctrl-D leaves; Ctrl-C clears the line, and
-    leaves when it is empty. On a pipe each line of the input is a message; at its end the command leaves
-    when they have come back, or stays with --count or --for, or when there was no line. SIGTERM leaves too.
-    Exit code 1 when a line did not come back; why is said on stderr.
+    On a terminal: Enter sends, Up brings back earlier lines, Ctrl-D leaves, Ctrl-Z suspends; Ctrl-C clears
+    the line, and leaves when it is empty. Control characters are sent as they are shown.
+
+    On a pipe each line of the input is a message; at its end the command leaves when they have come back, or
+    stays with --count or --for, or when there was no line. SIGTERM leaves too. Exit code 1 when a line did
+    not come back; why is said on stderr.
 
     A server that asks for a token gets the one of WSCTL_CLIENT_TOKEN_FILE, which is read again at each
     reconnect, or of WSCTL_CLIENT_TOKEN.
@@ -98,11 +100,14 @@ async def _converse(
 
 
 async def _terminated() -> None:
-    """Returns on SIGTERM: the connection is closed and the terminal restored as on any other end."""
+    """Returns on a signal that ends it: the connection is closed and the terminal restored as on any other
+    end. One that is ignored, as under nohup, stays so."""
     import asyncio
 
     terminated = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, terminated.set)
+    for signum in (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
+        if signal.getsignal(signum) is not signal.SIG_IGN:
+            asyncio.get_running_loop().add_signal_handler(signum, terminated.set)
     await terminated.wait()
 
 

@@ -86,8 +86,7 @@ def _watch(watched: "Watch", clients: bool, show: "Show") -> ExitCode:
 
 @contextmanager
 def _display(clients: bool, as_json: bool) -> Iterator["Show"]:
-    from rich.live import Live
-
+    from wsctl.cli.ui.live import Picture
     from wsctl.cli.ui.tables import blocks
     from wsctl.cli.ui.terminal import console, is_live
 
@@ -96,8 +95,11 @@ def _display(clients: bool, as_json: bool) -> Iterator["Show"]:
     elif is_live(sys.stdout):
         screen = console(sys.stdout)
         # What is told on stderr goes above the picture when both are the same terminal.
-        with Live(console=screen, auto_refresh=False, redirect_stderr=sys.stderr.isatty()) as live:
-            yield lambda seen: live.update(blocks(seen, screen.height), refresh=True)
+        picture = Picture(screen, redirect_stderr=sys.stderr.isatty())
+        try:
+            yield lambda seen: picture.show(blocks(seen, screen.height))
+        finally:
+            picture.stop()
     elif clients:
         raise UsageError("--watch --clients draws a table, and this is no terminal: add --json")
     else:

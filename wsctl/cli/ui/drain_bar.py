@@ -5,11 +5,11 @@ from typing import TextIO
 
 from rich.console import Console, Group
 from rich.filesize import decimal
-from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from wsctl.cli.ui.live import Picture
 from wsctl.cli.ui.printable import printable
 from wsctl.codes import ExitCode
 from wsctl.lifecycle.progress import DrainProgress, Stay
@@ -55,7 +55,7 @@ class DrainBar:
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._live: Live | None = None
+        self._live: Picture | None = None
         self._retired = False
 
     def retire(self) -> None:
@@ -67,21 +67,13 @@ class DrainBar:
         self.stop()
         if self._retired:
             return
-        live = Live(
-            self._picture(progress),
-            console=self._console,
-            auto_refresh=False,
-            transient=True,
-            redirect_stdout=False,
-        )
-        with outliving_reader(self._console.file):
-            live.start(refresh=True)
-            self._live = live
+        self._live = Picture(self._console, transient=True, redirect_stdout=False)
+        self.progressed(progress)
 
     def progressed(self, progress: DrainProgress) -> None:
         if self._live:
             with outliving_reader(self._console.file):
-                self._live.update(self._picture(progress), refresh=True)
+                self._live.show(self._picture(progress))
 
     def cancelled(self) -> None:
         self.stop()

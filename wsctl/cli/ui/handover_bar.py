@@ -3,12 +3,12 @@
 from typing import TextIO
 
 from rich.console import Console
-from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
 from wsctl.cli.ui.drain_bar import BAR_WIDTH, ECHO, GAP, LINE_EVERY, MIN_BAR, clock, row
+from wsctl.cli.ui.live import Picture
 from wsctl.cli.ui.printable import printable
 from wsctl.lifecycle.handover import HandoverProgress, HandoverState
 
@@ -18,11 +18,10 @@ class HandoverBar:
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._live = Live(console=console, auto_refresh=False, transient=True, redirect_stdout=False)
-        self._live.start()
+        self._live = Picture(console, transient=True, redirect_stdout=False)
 
     def show(self, progress: HandoverProgress) -> None:
-        self._live.update(picture(progress, self._console.width - ECHO), refresh=True)
+        self._live.show(picture(progress, self._console.width - ECHO))
 
     def stop(self) -> None:
         """Take the bar away."""

@@ -1,13 +1,21 @@
 """The line a person types in, with what arrives printed above it."""
 
+import asyncio
+import os
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TextIO, cast
+from unicodedata import category
 
 from prompt_toolkit import PromptSession
+from prompt_toolkit.application import run_in_terminal
+from prompt_toolkit.application.current import set_app
 from prompt_toolkit.history import InMemoryHistory
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.patch_stdout import StdoutProxy
+
+from wsctl.cli.ui.printable import printable
 
 
 class Prompt:
@@ -17,7 +25,7 @@ class Prompt:
         self._session: PromptSession[str] = PromptSession(
             f"{client_id}> ",
             history=InMemoryHistory(),
-            key_bindings=_keys(),
+            key_bindings=self._keys(),
             erase_when_done=True,
         )
         self._kept = ""
@@ -29,11 +37,59 @@ class Prompt:
             EOFError: the person leaves.
         """
         kept, self._kept = self._kept, ""
-        return await self._session.prompt_async(default=kept)
+        with self._suspending():
+            return shown_as_typed(await self._session.prompt_async(default=kept))
 
     def put_back(self, text: str) -> None:
         """The next line begins as this one, which could not be used."""
         self._kept = text
+
+    def _keys(self) -> KeyBindings:
+        """Ctrl-C clears the line, and leaves when there is nothing to clear; Ctrl-Z suspends."""
+        keys = KeyBindings()
+
+        @keys.add("c-c")
+        @keys.add("<sigint>")
+        def _(event: KeyPressEvent) -> None:
+            if event.current_buffer.text:
+                event.current_buffer.reset()
+            else:
+                event.app.exit(exception=EOFError())
+
+        @keys.add("c-z")
+        def _(event: KeyPressEvent) -> None:
+            self._suspend()
+
+        return keys
+
+    @contextmanager
+    def _suspending(self) -> Iterator[None]:
+        """Suspend on the signal too, which somebody else may send: never with the terminal as it is while a
+        line is typed."""
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTSTP, self._suspend)
+        try:
+            yield
+        finally:
+            loop.remove_signal_handler(signal.SIGTSTP)
+
+    def _suspend(self) -> None:
+        """Give the terminal back, and stop with the whole job until the shell lets it go on."""
+        loop = asyncio.get_running_loop()
+
+        def stop() -> None:
+            loop.remove_signal_handler(signal.SIGTSTP)
+            os.kill(0, signal.SIGTSTP)
+            loop.add_signal_handler(signal.SIGTSTP, self._suspend)
+
+        with set_app(self._session.app):
+            run_in_terminal(stop)
+
+
+def shown_as_typed(text: str) -> str:
+    """A line as it stood on the screen: control characters, which the prompt shows, as escapes. Line breaks
+    and tabs of a pasted text stay."""
+    return "".join(c if c in "\n\t" or category(c) != "Cc" else printable(c) for c in text)
 
 
 @contextmanager
@@ -41,18 +97,3 @@ def above_the_prompt() -> Iterator[TextIO]:
     """A stream that prints above the line being typed; escape sequences pass."""
     with StdoutProxy(raw=True) as stream:
         yield cast(TextIO, stream)
-
-
-def _keys() -> KeyBindings:
-    """Ctrl-C clears the line, and leaves when there is nothing to clear."""
-    keys = KeyBindings()
-
-    @keys.add("c-c")
-    @keys.add("<sigint>")
-    def _(event: KeyPressEvent) -> None:
-        if event.current_buffer.text:
-            event.current_buffer.reset()
-        else:
-            event.app.exit(exception=EOFError())
-
-    return keys

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from typing import TextIO
 
 from rich.console import Console
-from rich.live import Live
 from rich.text import Text
 
 from wsctl.cli.ui.drain_bar import clock
+from wsctl.cli.ui.live import Picture
 from wsctl.cli.ui.printable import printable
 from wsctl.client.report import LoadReport
 from wsctl.codes import CloseCode
@@ -29,12 +29,11 @@ class StressTable:
 
     def __init__(self, console: Console, duration: float) -> None:
         self._duration = duration
-        self._live = Live(console=console, auto_refresh=False, transient=True, redirect_stdout=False)
-        self._live.start()
+        self._live = Picture(console, transient=True, redirect_stdout=False)
 
     def show(self, report: LoadReport) -> None:
         rows = [("stress", _elapsed(report, self._duration), "bold"), *_rows(report, _so_far(report))]
-        self._live.update(_table(rows), refresh=True)
+        self._live.show(_table(rows))
 
     def say(self, text: str) -> None:
         """A line above the table."""

@@ -1,0 +1,106 @@
+"""A picture that is drawn over in place, on a terminal that is given back whole."""
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from types import FrameType
+from typing import IO, Any
+
+from rich.console import Console, RenderableType
+from rich.live import Live
+
+_ENDS = (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+"""Signals that end a process which has no other use for them."""
+
+
+class Picture:
+    """What rich's `Live` shows, as long as the terminal is ours.
+
+    Ctrl-Z, and a signal that ends the process, take it away first and show the cursor again. Behind `fg` it
+    is drawn anew below what the shell has written, and in the background not at all. For the main thread.
+    """
+
+    def __init__(self, console: Console, **how: Any) -> None:
+        self.console = console
+        self._how: dict[str, Any] = {"console": console, "auto_refresh": False} | how
+        self._live: Live | None = None
+        self._shown: RenderableType | None = None
+        self._before: dict[int, Any] = {}
+        self._busy = False
+        self._due: list[int] = []
+
+    def show(self, picture: RenderableType) -> None:
+        """Draw it, over the one before."""
+        self._listen()
+        self._shown = picture
+        with self._undisturbed():
+            self._draw()
+
+    def stop(self) -> None:
+        """Take it away; the last one stays, where that was wanted."""
+        try:
+            with self._undisturbed():
+                self._take_away()
+        finally:
+            for signum, before in self._before.items():
+                signal.signal(signum, before)
+            self._before = {}
+
+    def _draw(self) -> None:
+        if not has_terminal(self.console.file):
+            self._take_away()
+        elif self._live:
+            self._live.update(self._shown or "", refresh=True)
+        else:
+            self._live = Live(self._shown, **self._how)
+            self._live.start(refresh=True)
+
+    def _take_away(self) -> None:
+        live, self._live = self._live, None
+        if live:
+            live.stop()
+
+    def _listen(self) -> None:
+        """Take the signals that nobody else has a use for."""
+        if self._before or threading.current_thread() is not threading.main_thread():
+            return
+        for signum in (signal.SIGTSTP, *_ENDS):
+            if signal.getsignal(signum) is signal.SIG_DFL:
+                self._before[signum] = signal.signal(signum, self._heed)
+
+    def _heed(self, signum: int, _frame: FrameType | None) -> None:
+        """A signal came, maybe in the middle of a line: then it has to wait for its end."""
+        self._due.append(signum)
+        if not self._busy:
+            self._act()
+
+    def _act(self) -> None:
+        while self._due:
+            signum = self._due.pop(0)
+            with suppress(OSError):  # the terminal is gone
+                self._take_away()
+            signal.signal(signum, signal.SIG_DFL)
+            os.kill(os.getpid(), signum)
+            # Only what stops a process comes back here, when it goes on.
+            signal.signal(signum, self._heed)
+            with suppress(OSError):
+                self._draw()
+
+    @contextmanager
+    def _undisturbed(self) -> Iterator[None]:
+        self._busy = True
+        try:
+            yield
+        finally:
+            self._busy = False
+        self._act()
+
+
+def has_terminal(stream: IO[str]) -> bool:
+    """Whether this process may draw there: not from the background of a shell."""
+    try:
+        return os.tcgetpgrp(stream.fileno()) == os.getpgrp()
+    except (OSError, ValueError, AttributeError):  # no terminal, or that of nobody's shell
+        return True
