@@ -210,7 +210,8 @@ async def test_a_stress_run_whose_clients_were_cut_off_counts_what_was_replayed_
         relay.mend()
         await heard_from(server, CLIENTS)
         code, found = await summary(stress)
-    assert code == 0, found
+    # What was on its way to the server when the road was cut is lost, which is no success.
+    assert code == bool(found["unconfirmed"]), found
     assert (found["reconnects"], found["resumed"], found["unrecovered"]) == (CLIENTS, CLIENTS, 0)
     assert found["delivered"] == found["expected"]
     assert found["replayed"] > 0
