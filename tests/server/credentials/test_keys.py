@@ -2,6 +2,7 @@
 
 import base64
 import json
+from itertools import count
 from pathlib import Path
 from string import printable
 
@@ -156,6 +157,7 @@ SET = jwks(jwk("RS256", "r"), jwk("EdDSA", "e"))
         (b"upstream connect error or disconnect/reset before headers\xe9", "text"),
         (bytes(range(255, -1, -1)) * 2, "more than 256 bytes"),
     ],
+    ids=count(),  # keys are made anew by each worker of the tests, which must name them alike
 )
 def test_what_is_unmistakably_no_secret_is_refused_in_one_line(
     tmp_path: Path, data: bytes, what: str
