@@ -75,6 +75,7 @@ def _connections(fanout: Fanout, count: int) -> Iterator[list[PipedConnection]]:
 WHO = st.integers(0, 3)
 STEPS = st.lists(
     st.tuples(st.just("send"), st.sampled_from([1, 100, 3000, 20_000]))
+    | st.tuples(st.just("send_to"), st.sampled_from([0b0001, 0b0110, 0b1111, 0b11111]))
     | st.tuples(st.sampled_from(["read", "write_on", "place"]), WHO),
     max_size=40,
 )
@@ -84,26 +85,36 @@ STEPS = st.lists(
 @given(STEPS)
 def test_each_connection_gets_every_byte_once_and_in_order(steps: list[tuple[str, int]]) -> None:
     fanout = Fanout()
-    sent, n = bytearray(), 0
+    n = 0
     slow_lane = RecordedConnection("without a descriptor")
     with _connections(fanout, 4) as connections:
-        for connection in [*connections, slow_lane]:
+        every = [*connections, slow_lane]
+        sent = [bytearray() for _ in every]
+        for connection in every:
             fanout.place(connection)
         for what, value in steps:
             if what == "send":
                 n += 1
                 batch = Batch((b"%d:" % n + b"." * value,))
-                sent += batch.wire
                 fanout.send(batch)
+                for expected in sent:
+                    expected.extend(batch.wire)
+            elif what == "send_to":
+                n += 1
+                batch = Batch((b"%d" % n,))
+                some = [at for at in range(len(every)) if value >> at & 1]
+                assert fanout.send_to([every[at] for at in some], batch) == len(batch.wire) * len(some)
+                for at in some:
+                    sent[at] += batch.wire
             elif what == "read":
                 connections[value].read(5000)
             elif what == "write_on":
                 connections[value].write_on()
             else:
                 fanout.place(connections[value])
-        for connection in connections:
-            assert connection.catch_up() == sent
-        assert b"".join(batch.wire for batch in slow_lane.offered) == sent
+        for connection, expected in zip(connections, sent, strict=False):
+            assert connection.catch_up() == expected
+        assert b"".join(batch.wire for batch in slow_lane.offered) == sent[-1]
 
 
 @settings(max_examples=80)

@@ -101,11 +101,11 @@ class Fanout:
     def send_to(self, some: Sequence[Connection], batch: Batch) -> int:
         """The same for some of the connections and a batch that is too small to be compressed."""
         direct = [(c, c.fd) for c in some if c.lane >= 0 and c.fd is not None]
+        others = [c for c in some if c.lane < 0]
         for at, written in _written([fd for _, fd in direct], batch.wire):
             _send_slowly(direct[at][0], batch, written)
-        for connection in some:
-            if connection.lane < 0:
-                connection.offer(batch)
+        for connection in others:
+            connection.offer(batch)
         return len(batch.wire) * len(some)
 
 
