@@ -20,7 +20,7 @@ from tests.conftest import StartServer
 from tests.support.clients import join, receive_type
 from tests.support.server import DEADLINE, WSCTL, ServerProcess, wsctl
 from tests.support.terminal import Terminal
-from wsctl.cli.ui.drain_bar import DrainBar, DrainLines, picture, standing
+from wsctl.cli.ui.drain_bar import DrainBar, DrainLines, outcome, picture, standing
 from wsctl.codes import ExitCode
 from wsctl.lifecycle.phases import Phase
 from wsctl.lifecycle.progress import DrainProgress, Stay
@@ -73,8 +73,7 @@ async def test_it_shows_the_drain_until_everybody_has_left(start_server: StartSe
     assert shown.returncode == 0
     assert re.match(r"draining: 2 of 2 connected, elapsed 0:0\d, remaining (30:00|29:5\d)\n", shown.stderr)
     assert re.fullmatch(
-        r"drained: 0 of 2 connected, elapsed 0:0\d, remaining 29:5\d; "
-        r"left 2, evicted 0, forced 0, aborted 0, handed over 0, undelivered 0\n",
+        r"drained in 0:0\d: 2 left by themselves\n",
         shown.stdout,
     )
     assert server.wait() == 0
@@ -96,7 +95,7 @@ def test_a_server_with_no_clients_has_drained_at_once(start_server: StartServer)
     server = start_server()
     shown = wsctl("drain", environ=server.environ)
     assert (shown.returncode, shown.stderr) == (0, "")
-    assert shown.stdout.startswith("drained: 0 of 0 connected, elapsed 0:00")
+    assert shown.stdout == "drained in 0:00: nobody was connected\n"
     assert server.wait() == 0
 
 
@@ -245,7 +244,7 @@ async def test_a_proxy_that_cuts_long_requests_does_not_end_the_watch(start_serv
         await bob.close()
         shown = await running
     assert shown.returncode == 0, shown.stderr
-    assert "left 1" in shown.stdout
+    assert "1 left by itself" in shown.stdout
 
 
 @pytest.fixture
@@ -268,13 +267,13 @@ async def test_on_a_terminal_a_bar_moves_and_leaves_the_outcome(
         rows = shown.splitlines()
         assert rows[0].startswith("Draining")
         assert re.fullmatch(r"elapsed 0:0\d  remaining (30:00|29:5\d)  longest: x{20,}\u2026", rows[1])
-        assert len(rows) == 2
+        assert rows[2:] == ["Ctrl-C: stop watching, the drain goes on"]
         await older.close()
         shown = await to_thread.run_sync(terminal.wait_for, "1 of 2 connected")
         assert "longest: bob" in shown
         await bob.close()
         assert await to_thread.run_sync(terminal.wait) == 0
-        assert terminal.text.startswith("drained: 0 of 2 connected")
+        assert re.match(r"drained in 0:0\d: 2 left by themselves", terminal.text)
         assert "Draining" not in terminal.text
     finally:
         terminal.close()
@@ -290,6 +289,7 @@ async def test_ctrl_c_stops_the_watching_and_not_the_drain(
         terminal.type("\x03")
         assert await to_thread.run_sync(terminal.wait) == 130
         assert "wsctl: the drain goes on" in terminal.text
+        assert "'wsctl drain --cancel' takes it back" in terminal.text.replace("\n", " ")
         assert "Draining" not in terminal.text
         assert server.status()["status"] == "draining"
     finally:
@@ -306,7 +306,7 @@ async def test_a_force_by_the_servers_operator_is_told_as_forced(start_server: S
         await asyncio.wait([running], timeout=0.25)
     shown = await running
     assert shown.returncode == 4
-    assert "forced 1" in shown.stdout
+    assert "1 closed by force" in shown.stdout
     await bob.wait_closed()
 
 
@@ -396,3 +396,37 @@ def test_the_bar_of_a_server_that_is_still_lame_is_drawn_anew_when_clients_are_t
     bar.began(PROGRESS)
     bar.ended(PROGRESS, ExitCode.DONE)
     assert stream.getvalue().index("Lameduck") < stream.getvalue().index("Draining")
+
+
+@pytest.mark.parametrize(
+    ("counts", "told"),
+    [
+        ({}, "nobody was connected"),
+        ({"left": 1}, "1 left by itself"),
+        (
+            {"left": 2, "evicted": 1, "forced": 3, "aborted": 1, "undelivered": 5},
+            "2 left by themselves, 1 closed for breaking a limit, 3 closed by force, "
+            "1 cut without an answer, 5 messages not delivered",
+        ),
+        ({"handed_over": 9, "undelivered": 1}, "9 handed over, 1 message not delivered"),
+    ],
+)
+def test_the_end_says_how_it_went_and_not_what_there_was_not(counts: dict[str, int], told: str) -> None:
+    nothing = dict.fromkeys(("left", "evicted", "forced", "aborted", "handed_over", "undelivered"), 0)
+    assert outcome(replace(PROGRESS, **nothing | counts)) == f"drained in 1:05: {told}"
+
+
+@pytest.mark.parametrize(
+    ("progress", "hint"),
+    [
+        (replace(PROGRESS, cancellable=False), "Ctrl-C: close everybody now"),
+        (replace(PROGRESS, cancellable=True), "Ctrl-C twice: close everybody now"),
+        (replace(PROGRESS, phase=Phase.CLOSING), "Ctrl-C: do not wait for their answers"),
+    ],
+)
+def test_the_bar_of_a_server_says_what_ctrl_c_does_next(progress: DrainProgress, hint: str) -> None:
+    stream = io.StringIO()
+    bar = DrainBar(Console(file=stream, width=120, force_terminal=True, color_system=None))
+    bar.began(progress)
+    bar.stop()
+    assert hint in stream.getvalue()

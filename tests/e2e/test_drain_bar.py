@@ -46,14 +46,17 @@ async def test_ctrl_c_shows_a_bar_with_the_log_above_it(terminal: Open) -> None:
     screen = server.wait_for("1 of 2 connected")
     assert "longest: eve" in screen
     lines = screen.splitlines()
-    assert "1 of 2 connected" in lines[-1]
+    assert "1 of 2 connected" in lines[-2]
+    assert lines[-1] == "Ctrl-C: close everybody now"
     assert len([line for line in lines if "connected" in line and "elapsed" in line]) == 1
-    assert any("disconnected client_id=bob" in line for line in lines[:-1])
+    assert any("disconnected client_id=bob" in line for line in lines[:-2])
     server.wait_for(lambda text: "elapsed 0:01" in text)
     await eve.close()
     assert server.wait() == 0
     assert "elapsed 0:" not in server.text
-    assert re.search(r"drained .*left=2", server.text.replace("\n", ""))
+    ended = re.search(r"disconnected client_id=eve.*drained .*left=2", server.text.replace("\n", ""))
+    assert ended, server.text
+    assert 'how="2 left by themselves"' in server.text.replace("\n", "")
 
 
 async def test_ctrl_c_again_a_second_later_forces(terminal: Open) -> None:

@@ -6,7 +6,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from signal import SIGINT, SIGTERM
+from signal import SIGHUP, SIGINT, SIGTERM
 
 import pytest
 from hypothesis import given, settings
@@ -22,6 +22,7 @@ from wsctl.hub.frame import Batch
 from wsctl.hub.manager import ConnectionManager
 from wsctl.lifecycle.driver import DrainDriver, DrainLog
 from wsctl.lifecycle.graceful import GracefulShutdownManager, NotDraining
+from wsctl.lifecycle.interventions import Deed, Intervention
 from wsctl.lifecycle.pace import HANDOVER_WINDOW, Pace
 from wsctl.lifecycle.phases import Phase
 from wsctl.lifecycle.progress import DrainProgress, Stay
@@ -35,8 +36,12 @@ class Watcher:
 
     interval: float = 10.0
     seen: list[str] = field(default_factory=list)
+    steps: list[Intervention] = field(default_factory=list)
     last: DrainProgress | None = None
     exit_code: ExitCode | None = None
+
+    def intervened(self, step: Intervention) -> None:
+        self.steps.append(step)
 
     def began(self, progress: DrainProgress) -> None:
         self.seen.append("began")
@@ -124,6 +129,8 @@ async def test_clients_are_told_and_the_last_to_leave_ends_it() -> None:
         await server.stopped()
         await ending
         await server.driver.ending()  # over for good
+        assert server.watcher.seen == ["began"]
+        server.manager.forget(bob)  # whose end is told before that of the drain
         assert server.watcher.seen == ["began", "ended"]
         assert server.watcher.last
         assert (server.watcher.last.left, server.watcher.last.started_with) == (2, 2)
@@ -146,6 +153,8 @@ async def test_the_deadline_closes_with_1012_and_the_silent_are_aborted() -> Non
         await server.stopped()
         assert eve.aborted
         assert bob.aborted is None
+        assert "ended" not in server.watcher.seen
+        server.manager.forget(eve)
         last = server.watcher.last
         assert last
         assert (last.forced, last.aborted, last.undelivered) == (1, 1, 5)
@@ -174,9 +183,13 @@ async def test_the_operator_forces_and_then_aborts() -> None:
         server.now += 1
         server.driver.signal(SIGINT)
         assert bob.closed
+        server.driver.signal(SIGINT)  # the same key, passed on by somebody else too
+        assert not bob.aborted
+        server.now += 1
         server.driver.signal(SIGINT)
         assert bob.aborted
         assert server.driver.stopped.is_set()
+        server.driver.conclude()
         assert server.watcher.exit_code == ExitCode.OPERATOR
 
 
@@ -444,6 +457,7 @@ async def _everyone_ends(steps: list[tuple[str, int]], names: list[str]) -> None
         await server.later(30)
         await server.later(CLOSE_TIMEOUT)
         await server.stopped()
+        server.driver.conclude()
         last = server.watcher.last
         assert last
         assert last.left + last.evicted + last.forced + last.aborted == last.started_with == len(clients)
@@ -457,3 +471,44 @@ async def _everyone_ends(steps: list[tuple[str, int]], names: list[str]) -> None
 @given(STEPS, st.lists(st.sampled_from("abcdefgh"), min_size=1, max_size=6, unique=True))
 def test_everyone_who_was_there_is_accounted_for(steps: list[tuple[str, int]], names: list[str]) -> None:
     asyncio.run(_everyone_ends(steps, names))
+
+
+async def test_each_step_of_an_operator_is_told_with_its_way_and_the_deadlines() -> None:
+    async with _serving() as server:
+        server.join("bob")
+        server.driver.drain(by="control socket")
+        server.now += 10
+        server.driver.drain(3.0, by="token, from 10.0.0.1")
+        server.driver.drain()  # nothing is moved
+        server.driver.cancel(by="control socket")
+        server.driver.drain(5.0, by="control socket")
+        server.driver.signal(SIGHUP)
+        server.now += 0.5
+        server.driver.signal(SIGINT)
+        server.now += 0.6
+        for _ in range(2):  # one key, which two processes pass on
+            server.driver.signal(SIGINT)
+        server.now += 0.2
+        server.driver.signal(SIGINT)
+        assert [(step.deed, step.by, step.was_s, step.is_s) for step in server.watcher.steps] == [
+            (Deed.BEGUN, "control socket", None, 60.0),
+            (Deed.MOVED, "token, from 10.0.0.1", 50.0, 3.0),
+            (Deed.CANCELLED, "control socket", 3.0, None),
+            (Deed.BEGUN, "control socket", None, 5.0),
+            (Deed.FINAL, "SIGHUP", None, 5.0),
+            (Deed.TOO_SOON, "SIGINT", None, 4.5),
+            (Deed.FORCED, "SIGINT", None, pytest.approx(3.9)),
+            (Deed.CUT, "SIGINT", None, pytest.approx(3.7)),
+        ]
+
+
+async def test_a_signal_that_comes_in_a_handover_is_told_at_once_and_when_it_takes_effect() -> None:
+    async with _serving() as server:
+        server.join("bob")
+        server.driver.hand_over()
+        server.driver.signal(SIGTERM)
+        server.driver.stay()
+        assert [(step.deed, step.by) for step in server.watcher.steps] == [
+            (Deed.LATER, "SIGTERM"),
+            (Deed.BEGUN, "SIGTERM"),
+        ]

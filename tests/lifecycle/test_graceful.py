@@ -93,7 +93,7 @@ def test_further_sigterms_change_nothing() -> None:
 def test_sigint_within_a_second_is_the_same_key_and_later_means_force(first: int) -> None:
     life = _serving()
     life.signal(first, 100.0, THREE)
-    assert life.signal(SIGINT, 100.0 + FORCE_AFTER - 0.01, THREE) == []
+    assert life.signal(SIGINT, 100.0 + FORCE_AFTER - 0.2, THREE) == []
     assert life.phase is Phase.DRAINING
     assert life.signal(SIGINT, 100.0 + FORCE_AFTER, THREE) == [CLOSE]
     assert life.phase is Phase.CLOSING
@@ -236,7 +236,7 @@ def test_without_clients_too_the_delay_is_waited_out_for_somebody_may_come() -> 
 def test_a_second_sigint_forces_a_lame_server_too() -> None:
     life = _serving(60, delay=30)
     life.signal(SIGINT, 100.0, NOBODY)
-    assert life.signal(SIGINT, 100.9, THREE) == []
+    assert life.signal(SIGINT, 100.5, THREE) == []
     assert life.signal(SIGINT, 101.0, THREE) == [CLOSE]
     assert (life.phase, life.wake_at()) == (Phase.CLOSING, 111.0)
     forced = Counts(forced=3)

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from wsctl.lifecycle.interventions import Deed, Intervention
 from wsctl.lifecycle.observers import DrainLog
 from wsctl.lifecycle.phases import Phase
 from wsctl.lifecycle.progress import DrainProgress
@@ -40,3 +41,22 @@ def test_who_waits_for_a_turn_is_logged_with_how_many_are_before_it(caplog: pyte
         ("still lameduck", None),
         ("draining", None),
     ]
+
+
+def test_the_log_has_one_line_for_each_step_of_an_operator(caplog: pytest.LogCaptureFixture) -> None:
+    log = DrainLog(wall=lambda: 1_000_000_000.0)
+    with caplog.at_level(logging.INFO, "wsctl.drain"):
+        log.intervened(Intervention(Deed.BEGUN, "control socket", None, 60.0))
+        log.began(replace(LAME, phase=Phase.DRAINING, remaining_s=60.0))
+        log.intervened(Intervention(Deed.MOVED, "token", 50.0, 3.0))
+        log.intervened(Intervention(Deed.TOO_SOON, "SIGINT", None, 3.0))
+        log.intervened(Intervention(Deed.FORCED, "SIGINT", None, 3.0))
+    began, moved, too_soon, forced = [
+        (record.getMessage(), vars(record)["fields"]) for record in caplog.records
+    ]
+    assert began[0] == "draining"
+    assert (began[1]["by"], began[1]["deadline"]) == ("control socket", "2001-09-09T01:47:40Z")
+    when = {"from": "2001-09-09T01:47:30Z", "to": "2001-09-09T01:46:43Z"}
+    assert moved == ("drain deadline moved", {"by": "token"} | when)
+    assert too_soon == ("Ctrl-C again to close everybody now", {"by": "SIGINT"})
+    assert forced == ("all clients are closed now", {"by": "SIGINT"})

@@ -18,7 +18,11 @@ if TYPE_CHECKING:
 
 _CANCELLED = "the drain was cancelled from elsewhere: the server goes on"
 _GONE = "the server went away before it told how its drain ended: was it killed? its log knows"
-_GOES_ON = "the drain goes on: 'wsctl drain' shows it again, 'wsctl drain --cancel' ends it"
+_WATCHING = "Ctrl-C: stop watching, the drain goes on"
+_GOES_ON = (
+    "the drain goes on: 'wsctl drain' shows it again, "
+    "'wsctl drain --cancel' takes it back: then the server goes on serving"
+)
 
 
 def drain(
@@ -85,7 +89,9 @@ def _display() -> "DrainBar | DrainLines":
     from wsctl.cli.ui.drain_bar import DrainBar, DrainLines
     from wsctl.cli.ui.terminal import console, is_live
 
-    return DrainBar(console(sys.stderr)) if is_live(sys.stderr) else DrainLines(sys.stderr)
+    return (
+        DrainBar(console(sys.stderr), lambda _: _WATCHING) if is_live(sys.stderr) else DrainLines(sys.stderr)
+    )
 
 
 def _standing(answer: "Answer") -> str:

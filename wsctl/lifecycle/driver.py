@@ -47,6 +47,7 @@ class DrainDriver:
         self._poke = asyncio.Event()
         self.stopped = asyncio.Event()
         self._waiters = Waiters()
+        self._concluded = False
         hub.observers.append(self._notice)
 
     def progress(self) -> DrainProgress | None:
@@ -63,14 +64,15 @@ class DrainDriver:
         self._carry_out(self._life.force(self._clock(), self.counts()))
         self._poke.set()
 
-    def drain(self, timeout: float | None = None) -> None:
-        """Begin a drain, or move its deadline. Raises `NotDraining` when it is too late for that."""
-        self._carry_out(self._life.drain(self._clock(), self.counts(), timeout))
+    def drain(self, timeout: float | None = None, by: str = "program") -> None:
+        """Begin a drain, or move its deadline; `by` is on which way that was asked for. Raises `NotDraining`
+        when it is too late for that."""
+        self._carry_out(self._life.drain(self._clock(), self.counts(), timeout, by))
         self._poke.set()
 
-    def cancel(self) -> None:
+    def cancel(self, by: str = "program") -> None:
         """Go back to serving. Raises `NotDraining` when that cannot be."""
-        self._carry_out(self._life.cancel())
+        self._carry_out(self._life.cancel(self._clock(), by))
         self._waiters.release()
         for shown in self._observers:
             shown.cancelled()
@@ -135,10 +137,17 @@ class DrainDriver:
         oldest = islice(self._hub.active_connections.values(), count)
         return tuple(Stay(c.client_id, round(now - c.opened, 3), c.waiting) for c in oldest)
 
+    def conclude(self) -> None:
+        """Everything has ended that will: show the end, if it was not shown yet."""
+        self._concluded = True
+        self._show()
+
     def _notice(self) -> None:
         """Somebody came or went; it matters only while the server ends."""
         if self._life.phase in _ENDING:
             self._poke.set()
+        elif self._life.phase is Phase.STOPPED:
+            self._show()
 
     def _pause(self) -> float | None:
         now = self._clock()
@@ -146,6 +155,9 @@ class DrainDriver:
         return max(0.0, min(due) - now) if due else None
 
     def _carry_out(self, actions: list[Step]) -> None:
+        for step in self._life.take_interventions():
+            for shown in self._observers:
+                shown.intervened(step)
         for action in actions:
             self._do(action)
         self._show()
@@ -183,7 +195,10 @@ class DrainDriver:
         self._hub.tell_each(messages.invitations(left, reason, when))
 
     def _show(self) -> None:
-        """Show the drain to those who are due: between two pictures it costs them nothing."""
+        """Show the drain to those who are due: between two pictures it costs them nothing. The end comes
+        after that of the last connection."""
+        if self._life.phase is Phase.STOPPED and self._hub.closing and not self._concluded:
+            return
         now = self._clock()
         due = [shown for shown in self._observers if shown.is_due(self._life.phase, now)]
         progress = self.progress() if due else None

@@ -12,21 +12,18 @@ as `DrainProgress`. The bar, the log, `status` and `/health` all read that one r
 """
 
 from dataclasses import replace
-from signal import SIGINT, Signals
+from signal import Signals
 
 from wsctl.codes import ExitCode
 from wsctl.hub.connection import CLOSE_TIMEOUT
 from wsctl.lifecycle.actions import Action, CloseOldest, Step
 from wsctl.lifecycle.drain import Drain
+from wsctl.lifecycle.interventions import FORCE_AFTER, Deed, Intervention, Meaning, SignalReader
 from wsctl.lifecycle.pace import HANDOVER_WINDOW, Pace
 from wsctl.lifecycle.phases import IllegalMove, Life, Phase
 from wsctl.lifecycle.progress import Counts, DrainProgress
 
-__all__ = ["Action", "Counts", "DrainProgress", "GracefulShutdownManager", "NotDraining"]
-
-FORCE_AFTER = 1.0
-"""Seconds after the first signal from which SIGINT means force. One Ctrl-C can arrive as several
-signals (process groups, supervisors that forward it); a person needs longer to decide."""
+__all__ = ["FORCE_AFTER", "Action", "Counts", "DrainProgress", "GracefulShutdownManager", "NotDraining"]
 
 _BY_SIGNAL = "a drain begun by a signal cannot be cancelled"
 _SUCCEEDED = "a successor serves already: this drain cannot be cancelled"
@@ -49,7 +46,9 @@ class GracefulShutdownManager:
         self._life = life or Life()
         self._pace = pace
         self._drain: Drain | None = None
-        self._first_signal: tuple[str, float] | None = None
+        self._signals = SignalReader()
+        self._signal: str | None = None
+        self._deeds: list[Intervention] = []
         self._abort_at = 0.0
         self._counts = Counts()
         self._ended: float | None = None
@@ -72,7 +71,12 @@ class GracefulShutdownManager:
     @property
     def signalled(self) -> bool:
         """Whether a signal has asked this server to end."""
-        return self._first_signal is not None
+        return self._signal is not None
+
+    def take_interventions(self) -> list[Intervention]:
+        """What operators have caused since this was asked last, in order."""
+        taken, self._deeds = self._deeds, []
+        return taken
 
     def started(self) -> None:
         """The server accepts connections."""
@@ -86,19 +90,26 @@ class GracefulShutdownManager:
         if self.phase is Phase.STARTING:
             self._life.move(Phase.STOPPED)
             return [Action.STOP]
-        if self._first_signal is None and self.phase is not Phase.STOPPED:
-            name = Signals(signum).name
-            self._first_signal = name, now
-            return [] if self.phase is Phase.HANDOVER else self._drain_for_signal(name, now, counts)
-        if self._first_signal and signum == SIGINT and now - self._first_signal[1] >= FORCE_AFTER:
-            return self._force(now, counts)
+        if self.phase is Phase.STOPPED:
+            return []
+        name = Signals(signum).name
+        match self._signals.read(signum, now):
+            case Meaning.BEGIN:
+                self._signal = name
+                return self._first_signal(name, now, counts)
+            case Meaning.FORCE:
+                return self._force(now, counts, name)
+            case Meaning.TOO_SOON:
+                self._note(Deed.TOO_SOON, name, now)
         return []
 
-    def force(self, now: float, counts: Counts) -> list[Step]:
+    def force(self, now: float, counts: Counts, by: str = "parent") -> list[Step]:
         """The operator insists: close the clients, or abort those that are being closed."""
-        return self._force(now, counts)
+        return self._force(now, counts, by)
 
-    def drain(self, now: float, counts: Counts, timeout: float | None = None) -> list[Step]:
+    def drain(
+        self, now: float, counts: Counts, timeout: float | None = None, by: str = "program"
+    ) -> list[Step]:
         """A request to drain. During a drain it moves the deadline to `timeout` seconds from now, or from
         when the clients are told if that is still to come.
 
@@ -107,18 +118,20 @@ class GracefulShutdownManager:
         """
         if self.phase is Phase.SERVING:
             pace = self._pace if timeout is None else replace(self._pace, timeout=timeout)
-            return self._begin(pace, now, counts, "requested", None)
+            return self._begin(now, counts, "requested", None, by=by, pace=pace)
         if self.phase not in _UNDER_WAY or self._drain is None:
             raise NotDraining(self._standing())
         told = self.phase is Phase.DRAINING
         if timeout is not None:
+            before = self._drain.deadline - now
             self._drain.move(now, timeout)
+            self._note(Deed.MOVED, by, now, before)
         actions = self.step(now, counts)
         if actions or timeout is None or not told or self.phase is not Phase.DRAINING:
             return actions
         return [self._drain.moved(now)]
 
-    def cancel(self) -> list[Step]:
+    def cancel(self, now: float = 0.0, by: str = "program") -> list[Step]:
         """Go back to serving. Who was told of the drain is told of its end.
 
         Raises:
@@ -129,6 +142,7 @@ class GracefulShutdownManager:
             raise NotDraining(f"{self._standing()}, there is no drain to cancel")
         if self._drain.final:
             raise NotDraining(self._drain.final)
+        self._deeds.append(Intervention(Deed.CANCELLED, by, self._drain.deadline - now))
         self._life.move(Phase.SERVING)
         self._drain = None
         return [Action.REASSURE] if told else []
@@ -154,14 +168,14 @@ class GracefulShutdownManager:
         """There is no successor after all. A signal that came meanwhile takes effect."""
         self._leave_handover()
         self._life.move(Phase.SERVING)
-        return self._drain_for_signal(self._first_signal[0], now, counts) if self._first_signal else []
+        return self._drain_for_signal(self._signal, now, counts) if self._signal else []
 
     def handed_over(self, now: float, counts: Counts) -> list[Step]:
         """The successor serves: who is left here drains, and has a place to go to at once."""
         self._leave_handover()
-        reason = self._first_signal[0] if self._first_signal else "handover"
+        reason = self._signal or "handover"
         pace = replace(self._pace, delay=0.0, window=self._pace.window or HANDOVER_WINDOW, in_turn=False)
-        return self._begin(pace, now, counts, reason, _SUCCEEDED)
+        return self._begin(now, counts, reason, _SUCCEEDED, by=reason, pace=pace)
 
     def step(self, now: float, counts: Counts) -> list[Step]:
         """Time has passed or somebody came or went."""
@@ -187,17 +201,31 @@ class GracefulShutdownManager:
         at = now if self._ended is None else self._ended
         return self._drain.progress(self.phase, at, counts) if self._drain else None
 
-    def _begin(self, pace: Pace, now: float, counts: Counts, reason: str, final: str | None) -> list[Step]:
+    def _begin(
+        self, now: float, counts: Counts, reason: str, final: str | None, *, by: str, pace: Pace
+    ) -> list[Step]:
         self._drain = Drain(pace, now, counts, reason, final)
+        self._note(Deed.BEGUN, by, now)
         if pace.delay or (pace.in_turn and counts.active):
             self._life.move(Phase.LAMEDUCK)
             return []
         return self._tell(self._drain, now, counts)
 
+    def _first_signal(self, name: str, now: float, counts: Counts) -> list[Step]:
+        if self.phase is Phase.HANDOVER:
+            self._note(Deed.LATER, name, now)
+            return []
+        return self._drain_for_signal(name, now, counts)
+
+    def _note(self, deed: Deed, by: str, now: float, was_s: float | None = None) -> None:
+        left = self._drain.deadline - now if self._drain else None
+        self._deeds.append(Intervention(deed, by, was_s, left))
+
     def _drain_for_signal(self, name: str, now: float, counts: Counts) -> list[Step]:
         if self._drain is None:
-            return self._begin(self._pace, now, counts, name, _BY_SIGNAL)
+            return self._begin(now, counts, name, _BY_SIGNAL, by=name, pace=self._pace)
         self._drain.reason, self._drain.final = name, _BY_SIGNAL
+        self._note(Deed.FINAL, name, now)
         return self.step(now, counts)
 
     def _lame(self, drain: Drain, now: float, counts: Counts) -> list[Step]:
@@ -225,11 +253,13 @@ class GracefulShutdownManager:
         self._move_to_closing(now)
         return []
 
-    def _force(self, now: float, counts: Counts) -> list[Step]:
+    def _force(self, now: float, counts: Counts, by: str) -> list[Step]:
         if self.phase is Phase.CLOSING:
+            self._note(Deed.CUT, by, now)
             self.by_operator = True
             return self._stop(now, counts, [Action.ABORT])
         if self.phase in _UNDER_WAY and self._drain:
+            self._note(Deed.FORCED, by, now)
             self.by_operator = True
             return self._close(self._drain, now, counts)
         return []

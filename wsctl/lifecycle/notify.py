@@ -15,6 +15,7 @@ from datetime import timedelta
 
 from wsctl.codes import ExitCode
 from wsctl.lifecycle.handover import HandoverProgress, HandoverState
+from wsctl.lifecycle.interventions import Intervention
 from wsctl.lifecycle.phases import Phase
 from wsctl.lifecycle.progress import DrainProgress
 
@@ -92,6 +93,8 @@ class Notifier:
     def close(self) -> None:
         """Nothing more is sent."""
         self._channel.close()
+
+    def intervened(self, step: Intervention) -> None: ...
 
     def began(self, progress: DrainProgress) -> None:
         self._report(progress)

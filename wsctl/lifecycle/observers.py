@@ -1,11 +1,15 @@
 """Those who show a drain: what they are told, when, and the log."""
 
 import logging
-from typing import Protocol
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any, Protocol
 
 from wsctl.codes import ExitCode
+from wsctl.lifecycle.interventions import Deed, Intervention
 from wsctl.lifecycle.phases import Phase
-from wsctl.lifecycle.progress import DrainProgress
+from wsctl.lifecycle.progress import DrainProgress, how_it_went
 
 log = logging.getLogger("wsctl.drain")
 
@@ -16,7 +20,8 @@ _SHOWN = frozenset({Phase.LAMEDUCK, Phase.DRAINING, Phase.CLOSING, Phase.STOPPED
 class DrainObserver(Protocol):
     """Somebody who shows a drain to people.
 
-    `began` is called when a drain begins, and again when the clients are told if that is later.
+    `began` is called when a drain begins, and again when the clients are told if that is later;
+    `intervened` with each step that an operator causes, before anything else that comes of it.
 
     Attributes:
         interval: seconds between two calls of `progressed`.
@@ -24,6 +29,7 @@ class DrainObserver(Protocol):
 
     interval: float
 
+    def intervened(self, step: Intervention) -> None: ...
     def began(self, progress: DrainProgress) -> None: ...
     def progressed(self, progress: DrainProgress) -> None: ...
     def cancelled(self) -> None: ...
@@ -47,24 +53,41 @@ _END = (
 
 
 class DrainLog:
-    """The drain as log lines: its start, every `interval` seconds, its end."""
+    """The drain as log lines: its start, each step of an operator, every `interval` seconds, its end. `wall`
+    is the time of day, in seconds since 1970."""
 
-    def __init__(self, interval: float = 10.0) -> None:
+    def __init__(self, interval: float = 10.0, wall: Callable[[], float] = time.time) -> None:
         self.interval = interval
+        self._wall = wall
+        self._by: dict[str, str] = {}
+
+    def intervened(self, step: Intervention) -> None:
+        if step.deed is Deed.BEGUN:  # the line of the beginning tells it
+            self._by = {"by": step.by}
+            return
+        moments = {"from": step.was_s, "to": step.is_s} if step.deed is Deed.MOVED else {}
+        facts = {name: self._moment(left) for name, left in moments.items() if left is not None}
+        log.info(str(step.deed), extra={"fields": {"by": step.by, **facts}})
 
     def began(self, progress: DrainProgress) -> None:
-        self._line(_doing(progress), progress, _START)
+        deadline = self._moment(progress.remaining_s)
+        self._line(_doing(progress), progress, _START, deadline=deadline, **self._by)
 
     def progressed(self, progress: DrainProgress) -> None:
         self._line(f"still {_doing(progress)}", progress, _COURSE)
 
     def cancelled(self) -> None:
-        log.info("drain cancelled")
+        """The step of the operator has its line."""
 
     def ended(self, progress: DrainProgress, exit_code: ExitCode) -> None:
-        self._line("drained", progress, _END, exit_code=int(exit_code))
+        self._line("drained", progress, _END, exit_code=int(exit_code), how=how_it_went(progress))
 
-    def _line(self, event: str, progress: DrainProgress, names: tuple[str, ...], **more: object) -> None:
+    def _moment(self, seconds: float) -> str:
+        """The time of day in so many seconds, as the log's own."""
+        at = datetime.fromtimestamp(self._wall() + seconds, UTC)
+        return at.isoformat(timespec="seconds").replace("+00:00", "Z")
+
+    def _line(self, event: str, progress: DrainProgress, names: tuple[str, ...], **more: Any) -> None:
         if progress.waits:
             names = (*names, "waiting_for")
         fields = {name: value for name in names if (value := getattr(progress, name)) is not None}
@@ -109,6 +132,9 @@ class Shown:
             # A process that was stopped for a while does not catch up on what nobody saw.
             missed = (now - self.next_at) // self._observer.interval
             self.next_at += (missed + 1) * self._observer.interval
+
+    def intervened(self, step: Intervention) -> None:
+        self._observer.intervened(step)
 
     def cancelled(self) -> None:
         self._observer.cancelled()

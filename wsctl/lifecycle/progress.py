@@ -71,6 +71,19 @@ class DrainProgress:
         return self.phase is Phase.LAMEDUCK and self.waiting_for > 0
 
 
+def how_it_went(progress: DrainProgress) -> str:
+    """The end of a drain in words: what there was, and nothing of what there was not."""
+    told = [
+        (progress.left, "left by itself" if progress.left == 1 else "left by themselves"),
+        (progress.evicted, "closed for breaking a limit"),
+        (progress.forced, "closed by force"),
+        (progress.aborted, "cut without an answer"),
+        (progress.handed_over, "handed over"),
+        (progress.undelivered, f"{'message' if progress.undelivered == 1 else 'messages'} not delivered"),
+    ]
+    return ", ".join(f"{count} {words}" for count, words in told if count) or "nobody was connected"
+
+
 def read_progress(told: Mapping[str, Any]) -> DrainProgress:
     """The record that an account of it was made from; an older version's tells less.
 

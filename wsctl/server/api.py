@@ -91,6 +91,19 @@ def _not_an_operator(token: str | None, bearer: HTTPAuthorizationCredentials | N
 
 OPERATORS = [Depends(control)]
 
+CONTROL_SOCKET = "control socket"
+"""On which way those asked who are on this machine."""
+
+
+async def asked_by(request: Request) -> str:
+    """On which way an operator asks, for the log."""
+    if request.scope.get("state", {}).get("control"):
+        return CONTROL_SOCKET
+    return f"token, from {request.client.host}" if request.client else "token"
+
+
+AskedBy = Annotated[str, Depends(asked_by)]
+
 
 ClientId = Annotated[str, WithJsonSchema(CLIENT_ID)]
 """Checked by `messages.client_id`, which knows more than a schema can say."""
@@ -257,19 +270,19 @@ async def broadcast(request: Request, node: HasNode) -> Published:
     openapi_extra=_takes(Drain),
     responses={**told(Drained), **CONTROL, **refused(400, 409, 413)},
 )
-async def drain(request: Request, node: HasNode) -> JSONResponse:
+async def drain(request: Request, node: HasNode, by: AskedBy) -> JSONResponse:
     """Begin a drain, or move the deadline of the one that runs."""
     body = await body_of(request, BODY_ALLOWANCE)
     wanted = _parse(Drain, body) if body.strip() else Drain(timeout=None)
-    return _drained(node, lambda: node.driver.drain(wanted.timeout))
+    return _drained(node, lambda: node.driver.drain(wanted.timeout, by))
 
 
 @router.delete("/api/drain", dependencies=OPERATORS, responses={**told(Drained), **CONTROL, **refused(409)})
-async def cancel(node: HasNode) -> JSONResponse:
+async def cancel(node: HasNode, by: AskedBy) -> JSONResponse:
     """Cancel the drain: back to serving."""
 
     def undo() -> None:
-        node.driver.cancel()
+        node.driver.cancel(by)
         node.turnaway.forget()
 
     return _drained(node, undo)
@@ -292,13 +305,13 @@ async def drained(node: HasNode) -> JSONResponse:
     response_model=None,
     responses={**told(Upgraded, HTTPStatus.ACCEPTED), **CONTROL, **refused(409)},
 )
-async def upgrade(node: HasNode) -> dict[str, Any]:
+async def upgrade(node: HasNode, by: AskedBy) -> dict[str, Any]:
     """Start a fresh process and hand over to it, without closing a connection."""
     if node.handover is None:
         text = "this server was started by another program, which alone can replace it"
         raise Failure(HTTPStatus.CONFLICT, "not_now", text)
     try:
-        node.handover.begin()
+        node.handover.begin(by)
     except NotDraining as error:
         raise Failure(HTTPStatus.CONFLICT, "not_now", str(error)) from None
     return {"upgrade": node.upgrade()}

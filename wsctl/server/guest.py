@@ -179,6 +179,8 @@ class _Signals:
         """When the drain is over, let the host end, past the connections that do not answer."""
         await self._node.driver.stopped.wait()
         self._node.manager.abort_closing()
+        await asyncio.sleep(0)  # until their ends are told
+        self._node.driver.conclude()
         if not self._theirs:
             os.kill(os.getpid(), signal.SIGTERM)
             return

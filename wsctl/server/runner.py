@@ -155,6 +155,7 @@ class Runner(uvicorn.Server):
         await self._answer()
         self._node.manager.abort_closing()
         await self.lifespan.shutdown()
+        self._node.driver.conclude()
         # No answer is honest: what is cut off now may have been done.
         for connection in list(self.server_state.connections):
             connection.transport.abort()
@@ -246,7 +247,7 @@ class Runner(uvicorn.Server):
         if self._around.job and self._around.job.pass_on(signal.SIGUSR2):
             return
         try:
-            self._handover.begin()
+            self._handover.begin("SIGUSR2")
         except NotDraining as error:
             log.warning("no handover now", extra={"fields": {"why": str(error)}})
 

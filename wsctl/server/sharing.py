@@ -13,6 +13,7 @@ from wsctl.hub.log import MessageLog
 from wsctl.hub.manager import ConnectionManager
 from wsctl.hub.shared.link import Legacy, Link
 from wsctl.hub.shared.store import Away, Store
+from wsctl.lifecycle.interventions import Intervention
 from wsctl.lifecycle.phases import Phase
 from wsctl.lifecycle.progress import DrainProgress
 from wsctl.settings import Settings
@@ -153,6 +154,8 @@ class Sharing:
         self._turn(max(0, before - self._settings.max_draining + 1) if self._settings.max_draining else 0)
 
     # An observer of the drain
+
+    def intervened(self, step: Intervention) -> None: ...
 
     def began(self, progress: DrainProgress) -> None:
         self.link.tell()

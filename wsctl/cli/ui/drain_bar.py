@@ -1,6 +1,7 @@
 """A drain for people: a live bar with the log undisturbed above it, or lines."""
 
 import logging
+from collections.abc import Callable
 from typing import TextIO
 
 from rich.console import Console, Group
@@ -12,7 +13,9 @@ from rich.text import Text
 from wsctl.cli.ui.live import Picture
 from wsctl.cli.ui.printable import printable
 from wsctl.codes import ExitCode
-from wsctl.lifecycle.progress import DrainProgress, Stay
+from wsctl.lifecycle.interventions import Intervention
+from wsctl.lifecycle.phases import Phase
+from wsctl.lifecycle.progress import DrainProgress, Stay, how_it_went
 from wsctl.server.logs import outliving_reader
 
 REFRESH = 0.25
@@ -48,13 +51,25 @@ class ConsoleHandler(logging.Handler):
             self._console.print(Text.from_ansi(text), soft_wrap=True)
 
 
+Hint = Callable[[DrainProgress], str]
+"""What Ctrl-C does next."""
+
+
+def at_the_server(progress: DrainProgress) -> str:
+    """What Ctrl-C does next where the server runs. The first signal only makes a requested drain final."""
+    if progress.phase is Phase.CLOSING:
+        return "Ctrl-C: do not wait for their answers"
+    return f"Ctrl-C{' twice' if progress.cancellable else ''}: close everybody now"
+
+
 class DrainBar:
-    """Shows a drain's progress in place, for as long as it lasts."""
+    """Shows a drain's progress in place, for as long as it lasts, and below it what Ctrl-C does."""
 
     interval = REFRESH
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, hint: Hint = at_the_server) -> None:
         self._console = console
+        self._hint = hint
         self._live: Picture | None = None
         self._retired = False
 
@@ -62,6 +77,9 @@ class DrainBar:
         """Draw nothing from here on: another process has the terminal."""
         self._retired = True
         self.stop()
+
+    def intervened(self, step: Intervention) -> None:
+        """The log tells it, above the bar."""
 
     def began(self, progress: DrainProgress) -> None:
         self.stop()
@@ -88,8 +106,11 @@ class DrainBar:
                 self._live.stop()
             self._live = None
 
-    def _picture(self, progress: DrainProgress) -> Table | Group:
-        return picture(progress, self._console.width - ECHO)
+    def _picture(self, progress: DrainProgress) -> Group:
+        width = self._console.width - ECHO
+        hint = Text(self._hint(progress), style="dim")
+        hint.truncate(width, overflow="ellipsis")
+        return Group(picture(progress, width), hint)
 
 
 class DrainLines:
@@ -137,9 +158,7 @@ def figures(progress: DrainProgress) -> str:
 
 def outcome(progress: DrainProgress) -> str:
     """How a drain ended, in one line."""
-    counts = ("left", "evicted", "forced", "aborted", "handed_over", "undelivered")
-    told = ", ".join(f"{name.replace('_', ' ')} {getattr(progress, name)}" for name in counts)
-    return f"drained: {figures(progress)}; {told}"
+    return f"drained in {clock(progress.elapsed_s)}: {how_it_went(progress)}"
 
 
 def picture(progress: DrainProgress, width: int) -> Table | Group:

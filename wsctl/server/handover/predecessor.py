@@ -87,8 +87,8 @@ class Predecessor:
 
     # For operators
 
-    def begin(self) -> None:
-        """Start a successor and hand over to it.
+    def begin(self, by: str = "program") -> None:
+        """Start a successor and hand over to it; `by` is on which way that was asked for.
 
         Raises:
             NotDraining: it cannot be done now, or not in this process; the text says why.
@@ -99,6 +99,7 @@ class Predecessor:
             raise NotDraining("a handover is under way already")
         if self._node.life.phase is not Phase.SERVING:
             raise NotDraining(f"the server is {self._node.life.phase}")
+        log.info("upgrade begun", extra={"fields": {"by": by}})
         self._began = self._node.clock()
         self._told = HandoverProgress(HandoverState.STARTING, None, 0, 0, 0, 0.0, 0.0, None)
         self._task = asyncio.create_task(self._run())

@@ -1,14 +1,16 @@
 """The control API of all workers together: what each answers for itself, the parent answers for all."""
 
 import asyncio
+import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from http import HTTPStatus
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from wsctl import __version__
 from wsctl.codes import ErrorCode
 from wsctl.lifecycle.graceful import NotDraining
+from wsctl.lifecycle.interventions import Deed, Intervention
 from wsctl.lifecycle.phases import Phase
 from wsctl.lifecycle.waiters import Waiters
 from wsctl.lifecycle.workers import Reply
@@ -20,6 +22,9 @@ from wsctl.server.workers import accounts
 from wsctl.server.workers.rolling import Rolling
 from wsctl.server.workers.team import Team
 from wsctl.server.workers.worker import Facts, Worker
+
+CONTROL_SOCKET = "control socket"
+"""On which way those ask who are on this machine."""
 
 PATIENCE = 2.0
 """Seconds that a worker has to answer before it is done without: one that hangs must not hang the others."""
@@ -33,7 +38,7 @@ _AGES = (Phase.STARTING, Phase.SERVING, Phase.HANDOVER, Phase.LAMEDUCK, Phase.DR
 
 class Desk:
     """Answers requests. `cancelled` is called when a drain was cancelled. `islands` says whether the workers
-    share no messages."""
+    share no messages; `intervened` is told of each step of an operator."""
 
     def __init__(
         self,
@@ -44,6 +49,7 @@ class Desk:
         cancelled: Callable[[], None],
         *,
         islands: bool,
+        intervened: Callable[[Intervention], None] = lambda step: None,
     ) -> None:
         self._team = team
         self._rolling = rolling
@@ -51,12 +57,14 @@ class Desk:
         self._clock = clock
         self._cancelled = cancelled
         self._islands = islands
+        self._intervened = intervened
         self._drained = Waiters()
         self._started = clock()
 
     async def answer(self, method: str, path: str, body: bytes) -> Reply:
-        """Answer one request; its path may have a query."""
+        """Answer one request; in its query a worker tells on which way it was asked."""
         at = urlsplit(path)
+        by = parse_qs(at.query).get("by", [CONTROL_SOCKET])[0]
         match method, at.path:
             case "GET", "/api/status":
                 return Reply(HTTPStatus.OK, await self.status("clients=true" in at.query))
@@ -66,9 +74,9 @@ class Desk:
                 return await self._broadcast(body)
             case "POST" | "DELETE" | "GET", "/api/drain":
                 drain = {"POST": self._drain, "DELETE": self._cancel, "GET": self._wait_drained}
-                return await drain[method](body)
+                return await drain[method](body, by)
             case "POST" | "GET", "/api/upgrade":
-                return self._upgrade() if method == "POST" else await self._upgraded()
+                return self._upgrade(by) if method == "POST" else await self._upgraded()
         return _error(HTTPStatus.NOT_FOUND, "not_found", f"{method} {at.path}: there is no such thing")
 
     def changed(self) -> None:
@@ -162,10 +170,12 @@ class Desk:
         told = [worker for worker in self._team.members if worker.facts]
         return [worker.facts for worker in told if worker.told_at >= since] or [w.facts for w in told]
 
-    async def _drain(self, body: bytes) -> Reply:
+    async def _drain(self, body: bytes, by: str) -> Reply:
         if self._rolling.under_way:
             return _error(HTTPStatus.CONFLICT, "not_now", "the server is being handed over")
-        begins = not self._team.ending
+        begins, before = not self._team.ending, self._team.progress()
+        if begins:
+            self._intervened(Intervention(Deed.BEGUN, by))
         self._team.end()
         for worker in self._team.members:
             if not worker.listening:  # nobody is with it
@@ -175,18 +185,21 @@ class Desk:
             if begins:
                 self._team.go_on()
             return _first(answers)
+        if before and not begins and _timeout(body) is not None:
+            self._intervened(Intervention(Deed.MOVED, by, before.remaining_s, _remaining(answers)))
         return self._standing(answers)
 
-    async def _cancel(self, body: bytes) -> Reply:
+    async def _cancel(self, body: bytes, by: str) -> Reply:
         answers = await self._ask_all("DELETE", "/api/drain")
         if all(answer.status != HTTPStatus.OK for answer in answers):
             return _first(answers)
         self._team.go_on()
         self._drained.release()
+        self._intervened(Intervention(Deed.CANCELLED, by))
         self._cancelled()
         return Reply(HTTPStatus.OK, {"status": Phase.SERVING, "drain": None})
 
-    async def _wait_drained(self, body: bytes) -> Reply:
+    async def _wait_drained(self, body: bytes, by: str) -> Reply:
         if not self._team.stopped:
             await self._drained.wait()
         exit_code = int(self._team.exit_code)
@@ -198,9 +211,9 @@ class Desk:
             progress = next((answer.body["drain"] for answer in answers if "drain" in answer.body), None)
         return Reply(HTTPStatus.OK, {"status": self.facts()["status"], "drain": progress})
 
-    def _upgrade(self) -> Reply:
+    def _upgrade(self, by: str) -> Reply:
         try:
-            self._rolling.begin()
+            self._rolling.begin(by)
         except NotDraining as error:
             return _error(HTTPStatus.CONFLICT, "not_now", str(error))
         return Reply(HTTPStatus.ACCEPTED, {"upgrade": self._handover()})
@@ -212,6 +225,17 @@ class Desk:
     async def _ask_all(self, method: str, path: str, body: bytes = b"") -> list[Reply]:
         asked = [w.ask(method, path, body, PATIENCE) for w in self._team.members if w.listening]
         return [answer for answer in await asyncio.gather(*asked) if answer]
+
+
+def _timeout(body: bytes) -> object:
+    """What a request that was answered asks for; None when it leaves that to the server."""
+    return json.loads(body).get("timeout") if body.strip() else None
+
+
+def _remaining(answers: Sequence[Reply]) -> float | None:
+    """Seconds to the last deadline in them."""
+    drains = [answer.body["drain"] for answer in answers if answer.body.get("drain")]
+    return max((drain["remaining_s"] for drain in drains), default=None)
 
 
 def _row(worker: Worker) -> Facts:

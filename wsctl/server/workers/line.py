@@ -10,6 +10,7 @@ from wsctl.codes import ExitCode
 from wsctl.lifecycle.asking import Answering, Asking
 from wsctl.lifecycle.channel import Channel
 from wsctl.lifecycle.handover import HandoverProgress
+from wsctl.lifecycle.interventions import Intervention
 from wsctl.lifecycle.observers import DrainLog
 from wsctl.lifecycle.parcels import Parcel, close_all
 from wsctl.lifecycle.progress import DrainProgress
@@ -85,6 +86,10 @@ class Line:
         self.report()
 
     # A drain
+
+    def intervened(self, step: Intervention) -> None:
+        if self.lost:
+            self._alone.intervened(step)
 
     def began(self, progress: DrainProgress) -> None:
         self._alone.began(progress) if self.lost else self.report()

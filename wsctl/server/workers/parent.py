@@ -16,8 +16,9 @@ from pathlib import Path
 
 from wsctl.codes import ExitCode
 from wsctl.errors import CannotStart
-from wsctl.lifecycle.graceful import FORCE_AFTER, NotDraining
+from wsctl.lifecycle.graceful import NotDraining
 from wsctl.lifecycle.handover import HandoverProgress, HandoverState
+from wsctl.lifecycle.interventions import Deed, Intervention, Meaning, SignalReader
 from wsctl.lifecycle.notify import Notifier
 from wsctl.lifecycle.observers import DrainObserver
 from wsctl.lifecycle.phases import Phase
@@ -82,14 +83,20 @@ class Parent:
         self._rolling = Rolling(self._team, os.getpid(), clock, [_log, _told_to(notifier)])
         self._showing = Showing([*observers, notifier], clock)
         self._desk = Desk(
-            self._team, self._rolling, os.getpid(), clock, self._showing.cancelled, islands=islands(settings)
+            self._team,
+            self._rolling,
+            os.getpid(),
+            clock,
+            self._showing.cancelled,
+            islands=islands(settings),
+            intervened=self._showing.intervened,
         )
         self._hatch = Hatch(self._desk.answer)
         self._control = control
         self._clock = clock
         self._up = up
         self._handles_signals = handles_signals
-        self._first_signal: float | None = None
+        self._signals = SignalReader()
         self._insisted = 0
 
     async def run(self) -> ExitCode:
@@ -154,15 +161,24 @@ class Parent:
 
     def _signal(self, signum: int) -> None:
         """The first begins the drain. SIGINT a second later forces, and once more ends it at once."""
-        now = self._clock()
-        if self._first_signal is None:
-            self._first_signal = now
-            self._team.signal(signum)
-        elif signum == signal.SIGINT and now - self._first_signal >= FORCE_AFTER:
-            self._insisted += 1
-            self._team.force()
-            if self._insisted > 1:
-                asyncio.get_running_loop().call_later(LAST_WORDS, self._team.kill)
+        match self._signals.read(signum, self._clock()):
+            case Meaning.BEGIN:
+                self._note(Deed.FINAL if self._team.ending else Deed.BEGUN, signum)
+                self._team.signal(signum)
+            case Meaning.TOO_SOON:
+                self._note(Deed.TOO_SOON, signum)
+            case Meaning.FORCE:
+                self._insist(signum)
+
+    def _insist(self, signum: int) -> None:
+        self._insisted += 1
+        self._note(Deed.CUT if self._insisted > 1 else Deed.FORCED, signum)
+        self._team.force()
+        if self._insisted > 1:
+            asyncio.get_running_loop().call_later(LAST_WORDS, self._team.kill)
+
+    def _note(self, deed: Deed, signum: int) -> None:
+        self._showing.intervened(Intervention(deed, signal.Signals(signum).name))
 
     def _log_status(self) -> None:
         facts = self._desk.facts()
@@ -171,7 +187,7 @@ class Parent:
 
     def _upgrade(self) -> None:
         try:
-            self._rolling.begin()
+            self._rolling.begin("SIGUSR2")
         except NotDraining as error:
             log.warning("no handover now", extra={"fields": {"why": str(error)}})
 

@@ -3,6 +3,7 @@
 import json
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import urlencode
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
@@ -10,7 +11,7 @@ from starlette.types import ASGIApp, Message
 
 from wsctl.lifecycle.workers import Reply
 from wsctl.server import api
-from wsctl.server.api import BODY_ALLOWANCE, OPERATORS, body_of
+from wsctl.server.api import BODY_ALLOWANCE, OPERATORS, asked_by, body_of
 from wsctl.server.islands import islands
 from wsctl.server.metrics import OWN, PUBLIC
 from wsctl.server.metrics.family import read
@@ -31,8 +32,10 @@ def relays(node: Node, line: Line, own: "OwnApi") -> APIRouter:
     def relay(path: str, *methods: str) -> None:
         async def relayed(request: Request) -> JSONResponse:
             limit = node.settings.max_message_size
-            asked = request.method, path, await body_of(request, limit and limit + BODY_ALLOWANCE)
-            reply = (None if line.lost else await line.ask(*asked)) or await own.answer(*asked)
+            method, body = request.method, await body_of(request, limit and limit + BODY_ALLOWANCE)
+            told = f"{path}?{urlencode({'by': await asked_by(request)})}"
+            reply = None if line.lost else await line.ask(method, told, body)
+            reply = reply or await own.answer(method, path, body)
             return JSONResponse(reply.body, reply.status)
 
         router.add_api_route(path, relayed, methods=list(methods))

@@ -50,8 +50,8 @@ class Rolling:
     def under_way(self) -> bool:
         return self._task is not None and not self._task.done()
 
-    def begin(self) -> None:
-        """Begin with the first worker.
+    def begin(self, by: str = "program") -> None:
+        """Begin with the first worker; `by` is on which way that was asked for.
 
         Raises:
             NotDraining: it cannot be done now; the text says why.
@@ -62,6 +62,7 @@ class Rolling:
             raise NotDraining("a handover is under way already")
         if not self._team.up.is_set():
             raise NotDraining("the server is starting")
+        log.info("upgrade begun", extra={"fields": {"by": by}})
         self._began, self._ended, self._done = self._clock(), None, []
         self._total = sum(worker.facts.get("connections", 0) for worker in self._team.members)
         self._task = asyncio.create_task(self._run())

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from wsctl.codes import ExitCode
+from wsctl.lifecycle.interventions import Intervention
 from wsctl.lifecycle.observers import DrainObserver, Shown
 from wsctl.lifecycle.progress import DrainProgress
 
@@ -20,6 +21,10 @@ class Showing:
         for shown in self._shown:
             if shown.is_due(progress.phase, now):
                 shown.show(progress, now, exit_code)
+
+    def intervened(self, step: Intervention) -> None:
+        for shown in self._shown:
+            shown.intervened(step)
 
     def cancelled(self) -> None:
         for shown in self._shown:

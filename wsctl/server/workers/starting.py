@@ -34,7 +34,7 @@ def spawner(environ: Mapping[str, str], look: Look | None) -> Spawn:
         passed = {workers.VARIABLE: channel}
         if predecessor is not None:
             passed[handover.VARIABLE] = predecessor
-        process = subprocess.Popen(  # noqa: S603
+        process = _Writer(
             this_program(),
             env=kept | {name: str(fd) for name, fd in passed.items()},
             pass_fds=list(passed.values()),
@@ -44,10 +44,22 @@ def spawner(environ: Mapping[str, str], look: Look | None) -> Spawn:
             process_group=0,
         )
         if look and process.stderr:
-            _Lines(process.stderr.fileno(), look.write, process)
+            process.lines = _Lines(process.stderr.fileno(), look.write, process)
         return process
 
     return spawn
+
+
+class _Writer(subprocess.Popen[bytes]):
+    """A worker that writes through its parent. Nothing it has written comes after its end is known."""
+
+    lines: "_Lines | None" = None
+
+    def poll(self) -> int | None:
+        code = super().poll()
+        if code is not None and self.lines:
+            self.lines.finish()
+        return code
 
 
 class _Lines:
@@ -59,18 +71,27 @@ class _Lines:
         self._write = write
         self._process = process  # which owns the descriptor
         self._rest = b""
+        self._over = False
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(fd, self._readable)
 
-    def _readable(self) -> None:
+    def finish(self) -> None:
+        """Pass on what is there."""
+        while not self._over and self._readable():
+            pass
+
+    def _readable(self) -> bool:
+        """Whether there was something."""
         try:
             data = os.read(self._fd, 65536)
         except BlockingIOError:
-            return
+            return False
         *lines, self._rest = (self._rest + data).split(b"\n")
         for line in lines if data else filter(None, [*lines, self._rest]):
             self._write(line.decode(errors="replace"))
         if not data:
+            self._over = True
             self._loop.remove_reader(self._fd)
             if self._process.stderr:
                 self._process.stderr.close()
+        return bool(data)

@@ -1,0 +1,70 @@
+"""What operators do to a drain: what a signal means, and the account of it."""
+
+from dataclasses import dataclass
+from enum import Enum, StrEnum, auto
+from signal import SIGINT
+
+FORCE_AFTER = 1.0
+"""Seconds after the first signal from which SIGINT means force. A person needs longer to decide, and to see
+what the first one did."""
+
+SAME_KEY = 0.1
+"""Seconds within which one Ctrl-C arrives several times, where more than one process passes it on; nobody
+presses it twice so fast."""
+
+
+class Meaning(Enum):
+    """What a signal asks for."""
+
+    BEGIN = auto()
+    """The drain."""
+    TOO_SOON = auto()
+    """Force, but before anybody could have seen what the first one did."""
+    FORCE = auto()
+    """The end of everybody now."""
+    NOTHING = auto()
+    """What was asked for already."""
+
+
+class SignalReader:
+    """Reads the signals that end one server."""
+
+    def __init__(self) -> None:
+        self._first: float | None = None
+        self._last_key = float("-inf")
+
+    def read(self, signum: int, now: float) -> Meaning:
+        repeated = signum == SIGINT and now - self._last_key < SAME_KEY
+        if signum == SIGINT:
+            self._last_key = now
+        if self._first is None:
+            self._first = now
+            return Meaning.BEGIN
+        if signum != SIGINT or repeated:
+            return Meaning.NOTHING
+        return Meaning.FORCE if now - self._first >= FORCE_AFTER else Meaning.TOO_SOON
+
+
+class Deed(StrEnum):
+    """What was done, in the words of the log."""
+
+    BEGUN = "the drain was begun"
+    LATER = "the drain begins when the handover has ended"
+    FINAL = "the drain cannot be cancelled any more"
+    MOVED = "drain deadline moved"
+    CANCELLED = "drain cancelled"
+    FORCED = "all clients are closed now"
+    CUT = "all connections are cut now"
+    TOO_SOON = "Ctrl-C again to close everybody now"
+
+
+@dataclass(frozen=True, slots=True)
+class Intervention:
+    """One step that an operator has caused. `by` is the way on which it came: a signal's name, the control
+    socket, or the token and from where. `was_s` and `is_s` are the seconds to the deadline before and after,
+    None where there was none."""
+
+    deed: Deed
+    by: str
+    was_s: float | None = None
+    is_s: float | None = None
