@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import signal
 import time
 
@@ -255,3 +256,32 @@ async def test_under_plain_uvicorn_too_a_stalled_client_cannot_hold_the_exit(
         await asyncio.to_thread(server.wait, 30)
     server.wait_for_line("drained.* forced=1 aborted=1")
     assert not [line for line in server.lines if "Traceback" in line]
+
+
+@pytest.mark.parametrize("flags", [(), ("--workers", "2")], ids=["alone", "workers"])
+async def test_each_step_of_an_operator_is_one_line_with_who_and_from_when_to_when(
+    start_server: StartServer, flags: tuple[str, ...]
+) -> None:
+    server = start_server(*flags, env={"WSCTL_TOKEN": "t"})
+    bob = await join(server.ws_url, "bob")
+    bearer = {"Authorization": "Bearer t"}
+    assert server.api("POST", "/api/drain")[0] == 200
+    await receive_type(bob, "shutdown")
+    assert server.http("POST", "/api/drain", {"timeout": 600}, bearer)[0] == 200
+    assert server.api("DELETE", "/api/drain")[0] == 200
+    at = r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ"
+    steps = [
+        f'draining .*deadline={at} by="control socket"',
+        f'drain deadline moved by="token, from 127.0.0.1" from={at} to={at}',
+        'drain cancelled by="control socket"',
+    ]
+    for step in steps:
+        await asyncio.to_thread(server.wait_for_line, step)
+        assert len([line for line in server.lines if re.search(step, line)]) == 1
+    server.signal(signal.SIGTERM)
+    await asyncio.to_thread(server.wait_for_line, "draining .*by=SIGTERM")
+    await bob.close()
+    assert await ended(server) == 0
+    last = [line for line in server.lines if re.search(r"\b(disconnected|drained)\b", line)]
+    assert "drained" in last[-1]
+    assert 'how="1 left by itself"' in last[-1]
