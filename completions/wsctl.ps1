@@ -54,7 +54,7 @@ Register-ArgumentCompleter -Native -CommandName wsctl -ScriptBlock {
             @{ Name = '--rate'; Help = 'Messages a client may send: 20/s:40 is 40 at once. [default: 20/s:40]'; Takes = 'any'; Words = @() }
             @{ Name = '--ping-interval'; Help = 'Silence after which a client is pinged. [default: 20]'; Takes = 'any'; Words = @() }
             @{ Name = '--ping-timeout'; Help = 'Time a client has to answer a ping. [default: 20]'; Takes = 'any'; Words = @() }
-            @{ Name = '--allow-origin'; Help = 'Let browsers from this origin connect (repeat; * for all).'; Takes = 'any'; Words = @() }
+            @{ Name = '--allow-origin'; Help = 'Let browsers from this origin connect (repeat; https://*.example.org for subdomains, * for all).'; Takes = 'any'; Words = @() }
             @{ Name = '--auth'; Help = 'What a client must show to connect: none, token or jwt. [default: none]'; Takes = 'word'; Words = @('none', 'token', 'jwt') }
             @{ Name = '--jwt-key'; Help = 'Checks a JWT: a public key (PEM), a JWKS, or a shared secret.'; Takes = 'file'; Words = @() }
             @{ Name = '--jwt-algorithm'; Help = 'What --jwt-key is for: HS256 (a secret), RS256 or EdDSA.'; Takes = 'any'; Words = @() }
@@ -102,7 +102,7 @@ Register-ArgumentCompleter -Native -CommandName wsctl -ScriptBlock {
             @{ Name = '--rate'; Help = 'Messages a client may send: 20/s:40 is 40 at once. [default: 20/s:40]'; Takes = 'any'; Words = @() }
             @{ Name = '--ping-interval'; Help = 'Silence after which a client is pinged. [default: 20]'; Takes = 'any'; Words = @() }
             @{ Name = '--ping-timeout'; Help = 'Time a client has to answer a ping. [default: 20]'; Takes = 'any'; Words = @() }
-            @{ Name = '--allow-origin'; Help = 'Let browsers from this origin connect (repeat; * for all).'; Takes = 'any'; Words = @() }
+            @{ Name = '--allow-origin'; Help = 'Let browsers from this origin connect (repeat; https://*.example.org for subdomains, * for all).'; Takes = 'any'; Words = @() }
             @{ Name = '--auth'; Help = 'What a client must show to connect: none, token or jwt. [default: none]'; Takes = 'word'; Words = @('none', 'token', 'jwt') }
             @{ Name = '--jwt-key'; Help = 'Checks a JWT: a public key (PEM), a JWKS, or a shared secret.'; Takes = 'file'; Words = @() }
             @{ Name = '--jwt-algorithm'; Help = 'What --jwt-key is for: HS256 (a secret), RS256 or EdDSA.'; Takes = 'any'; Words = @() }
@@ -227,7 +227,7 @@ Register-ArgumentCompleter -Native -CommandName wsctl -ScriptBlock {
             @{ Name = '--rate'; Help = 'Messages a client may send: 20/s:40 is 40 at once. [default: 20/s:40]'; Takes = 'any'; Words = @() }
             @{ Name = '--ping-interval'; Help = 'Silence after which a client is pinged. [default: 20]'; Takes = 'any'; Words = @() }
             @{ Name = '--ping-timeout'; Help = 'Time a client has to answer a ping. [default: 20]'; Takes = 'any'; Words = @() }
-            @{ Name = '--allow-origin'; Help = 'Let browsers from this origin connect (repeat; * for all).'; Takes = 'any'; Words = @() }
+            @{ Name = '--allow-origin'; Help = 'Let browsers from this origin connect (repeat; https://*.example.org for subdomains, * for all).'; Takes = 'any'; Words = @() }
             @{ Name = '--auth'; Help = 'What a client must show to connect: none, token or jwt. [default: none]'; Takes = 'word'; Words = @('none', 'token', 'jwt') }
             @{ Name = '--jwt-key'; Help = 'Checks a JWT: a public key (PEM), a JWKS, or a shared secret.'; Takes = 'file'; Words = @() }
             @{ Name = '--jwt-algorithm'; Help = 'What --jwt-key is for: HS256 (a secret), RS256 or EdDSA.'; Takes = 'any'; Words = @() }

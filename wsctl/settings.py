@@ -221,7 +221,10 @@ class Settings:
     max_queue: int = _setting(1 << 20, size, "SIZE", "Bytes that may wait for one client.")
     rate: Rate = _setting(Rate(20, 40), rate, "RATE", "Messages a client may send: 20/s:40 is 40 at once.")
     allow_origin: tuple[str, ...] = _setting(
-        (), origins, "ORIGIN", "Let browsers from this origin connect (repeat; * for all)."
+        (),
+        origins,
+        "ORIGIN",
+        "Let browsers from this origin connect (repeat; https://*.example.org for subdomains, * for all).",
     )
     client_publish: bool = _setting(True, boolean, "", "Whether what a client sends is broadcast.")
     auth: Auth = _setting(
