@@ -48,7 +48,10 @@ function follow(url, { onFrame, onStatus, token }) {
       // What is not recovered was missed for good: on from the newest id.
       if (!frame.recovered) since = frame.id;
       // A second one on a connection: the server was degraded, and is whole again.
-      if (openedAt === Infinity) clearTimeout(timer), listen(frame.keepalive_s);
+      if (openedAt === Infinity) {
+        clearTimeout(timer);
+        listen(frame.keepalive_s);
+      }
       openedAt = Math.min(openedAt, performance.now());
       enter(frame.server.degraded ? "degraded" : "open");
     }
@@ -61,8 +64,11 @@ function follow(url, { onFrame, onStatus, token }) {
 
   // Only a server that promised a sign of life is gone when none comes.
   function listen(keepalive) {
-    const silent = () => { if (!heard) ended(1006, "nothing came any more"); heard = false; };
-    if (keepalive) watch = setInterval(silent, (keepalive + 2.5) * 1000);
+    const look = () => {
+      if (!heard) ended(1006, "nothing came any more");
+      heard = false;
+    };
+    if (keepalive) watch = setInterval(look, (keepalive + 2.5) * 1000);
   }
 
   function leave() {
@@ -74,7 +80,7 @@ function follow(url, { onFrame, onStatus, token }) {
 
   function ended(code, reason) {
     drop();
-    const why = reason ? `${code} ${reason}` : code === 1006 ? "connection lost" : `closed with ${code}`;
+    const why = reason || code !== 1006 ? `closed with ${code} ${reason}`.trim() : "connection lost";
     if (code >= 4500 && code <= 4999) enter("closed", why);
     else wait(why);
   }
