@@ -29,7 +29,9 @@ def told(*flags: str, environ: dict[str, str]) -> tuple[int, dict[str, dict[str,
     assert done.stderr == ""
     said = json.loads(done.stdout)
     counted = [row["level"] for row in said["checks"]]
-    assert said["counts"] == {word: counted.count(word) for word in ("ok", "unknown", "warning", "error")}
+    assert said["counts"] == {
+        word: counted.count(word) for word in ("ok", "unknown", "advice", "warning", "error")
+    }
     return done.returncode, {row["name"]: row for row in said["checks"]}
 
 
@@ -43,6 +45,7 @@ def test_on_an_ordinary_machine_all_is_listed(environ: dict[str, str], runtime_d
         "text": "127.0.0.1 is here; the kernel picks a port",
         "fix": None,
     }
+    assert found["leaving"]["level"] == "advice"
     assert list(runtime_dir.iterdir()) == []
 
 

@@ -47,3 +47,18 @@ def test_it_does_not_warn_where_there_is_time_or_nobody_kills(start_server: Star
     for server in (start_server(), start_server("--stop-timeout", "1810")):
         assert server.stop() == 0
         assert not [line for line in server.lines if "WARNING" in line]
+
+
+@pytest.mark.parametrize(
+    ("flags", "count"),
+    [((), 1), (("--workers", "2"), 1), (("--reconnect-window", "60"), 0)],
+    ids=["alone", "workers", "asked"],
+)
+def test_a_server_that_will_ask_nobody_to_leave_says_so_once(
+    start_server: StartServer, flags: tuple[str, ...], count: int
+) -> None:
+    server = start_server(*flags)
+    assert server.stop() == 0
+    told = [line for line in server.lines if "asks nobody to leave" in line]
+    assert len(told) == count
+    assert all("INFO" in line and "--reconnect-window 60" in line for line in told)

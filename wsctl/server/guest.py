@@ -21,8 +21,8 @@ from starlette.types import Receive, Scope, Send
 from wsctl.lifecycle.driver import DrainLog
 from wsctl.server import logs
 from wsctl.server.app import create_app
-from wsctl.server.checks import variables
-from wsctl.server.checks.advance import warn_of
+from wsctl.server.checks import network, variables
+from wsctl.server.checks.advance import advise, warn_of
 from wsctl.server.checks.platform import too_short
 from wsctl.server.checks.stopping import for_guest
 from wsctl.server.exposure import own_listeners, warn
@@ -59,6 +59,7 @@ def create_guest_app(settings: Settings, environ: Mapping[str, str]) -> FastAPI:
             log.warning("%s", warning)
         if _is_first():
             warn_of(variables.of_a_guest(settings, environ))
+            advise(network.leaving(settings, guest=True))
         node: Node = app.state.node
         await node.open()
         node.each_second.append(_Exposure(settings).check)

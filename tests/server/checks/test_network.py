@@ -3,7 +3,7 @@
 import pytest
 
 from wsctl.server.checks.finding import Level
-from wsctl.server.checks.network import SILENCE, keepalive, readiness, sharing
+from wsctl.server.checks.network import SILENCE, keepalive, leaving, readiness, sharing
 from wsctl.settings import Settings
 
 
@@ -29,3 +29,15 @@ def test_workers_without_a_store_are_islands() -> None:
     assert "--redis" in (found.fix or "")
     assert sharing(Settings(workers=2, redis="redis://x")) is None
     assert sharing(Settings()) is None
+
+
+def test_by_default_nobody_is_asked_to_leave_which_is_an_advice_with_the_flags() -> None:
+    found = leaving(Settings(shutdown_timeout=600))
+    assert (found.level, found.text) == (
+        Level.ADVICE,
+        "a drain asks nobody to leave: who stays is closed by force after 600 s",
+    )
+    assert (found.fix or "").startswith("--drain-delay 15 --reconnect-window 60; 'wsctl docs deploy'")
+    fix = leaving(Settings(), guest=True).fix or ""
+    assert fix.startswith("WSCTL_DRAIN_DELAY=15 WSCTL_RECONNECT_WINDOW=60;")
+    assert leaving(Settings(reconnect_window=60)).level is Level.OK

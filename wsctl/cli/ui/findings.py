@@ -10,7 +10,13 @@ from wsctl.server.checks.finding import Finding, Level
 if TYPE_CHECKING:
     from rich.table import Table
 
-STYLES = {Level.OK: "green", Level.UNKNOWN: "cyan", Level.WARNING: "yellow", Level.ERROR: "bold red"}
+STYLES = {
+    Level.OK: "green",
+    Level.UNKNOWN: "cyan",
+    Level.ADVICE: "blue",
+    Level.WARNING: "yellow",
+    Level.ERROR: "bold red",
+}
 
 LEVEL, NAME = 9, 16
 """Columns that the first two words of a line have."""

@@ -6,10 +6,12 @@ from enum import StrEnum
 
 class Level(StrEnum):
     """`WARNING` bites some day or some clients, `ERROR` keeps a server from starting or from doing what it
-    was told. `UNKNOWN` could not be found out, and is not held against anybody."""
+    was told. `ADVICE` is about a default that is right for nobody's deploy in particular. `UNKNOWN` could not
+    be found out, and is not held against anybody."""
 
     OK = "ok"
     UNKNOWN = "unknown"
+    ADVICE = "advice"
     WARNING = "warning"
     ERROR = "error"
 
@@ -32,6 +34,10 @@ def fine(name: str, text: str) -> Finding:
 def unknown(name: str, text: str) -> Finding:
     """`text` says why."""
     return Finding(name, Level.UNKNOWN, text)
+
+
+def advice(name: str, text: str, fix: str) -> Finding:
+    return Finding(name, Level.ADVICE, text, fix)
 
 
 def warning(name: str, text: str, fix: str) -> Finding:

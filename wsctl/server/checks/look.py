@@ -41,6 +41,7 @@ def look(settings: Settings, environ: Mapping[str, str], unit: str | None = None
     yield from filter(None, [network.sharing(settings)])
     yield from _limits(settings, service)
     yield kernel.check(settings.backlog, kernel.own_queues())
+    yield network.leaving(settings)
     yield network.keepalive(settings.ping_interval)
     yield from filter(None, [network.readiness(settings, platform.in_kubernetes(environ))])
     yield exposure.token(settings)

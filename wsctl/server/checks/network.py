@@ -1,11 +1,15 @@
 """What proxies and load balancers make of the settings."""
 
-from wsctl.server.checks.finding import Finding, fine, warning
-from wsctl.settings import Settings
+from wsctl.server.checks.finding import Finding, advice, fine, warning
+from wsctl.settings import Settings, flag, variable
 
 SILENCE = 60.0
 """Seconds of silence after which proxies cut: proxy_read_timeout of nginx and the idle timeout of an AWS
 Application Load Balancer, unless they are told otherwise."""
+
+DELAY, WINDOW = 15, 60
+"""Seconds of `--drain-delay` and `--reconnect-window` that suit most deploys: three looks of a load balancer,
+and a minute in which the next server takes thousands of clients one after the other."""
 
 LAG = 5
 """Seconds that it takes about until all nodes of a Kubernetes cluster know that a pod is not ready."""
@@ -18,6 +22,17 @@ def keepalive(ping_interval: float) -> Finding:
     pinged = f"clients are pinged after {ping_interval:g} s" if ping_interval else "clients are not pinged"
     text = f"{pinged}, and proxies cut what is silent for {SILENCE:g} s"
     return warning("keepalive", text, "--ping-interval 20, or a longer time of each proxy on the way")
+
+
+def leaving(settings: Settings, *, guest: bool = False) -> Finding:
+    """Whether clients are asked to leave in a drain, before they are closed. A `guest` of another server has
+    no flags but variables."""
+    if settings.reconnect_window:
+        return fine("leaving", f"a drain asks each client to leave within {settings.reconnect_window:g} s")
+    text = f"a drain asks nobody to leave: who stays is closed by force after {settings.shutdown_timeout:g} s"
+    asked = {"drain_delay": DELAY, "reconnect_window": WINDOW}
+    words = [f"{variable(n)}={v}" if guest else f"{flag(n)} {v}" for n, v in asked.items()]
+    return advice("leaving", text, f"{' '.join(words)}; 'wsctl docs deploy' has the set for a deploy")
 
 
 def readiness(settings: Settings, kubernetes: bool) -> Finding | None:
