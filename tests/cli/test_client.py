@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from typing import Any
 
 import pytest
-from websockets.asyncio.server import ServerConnection
+from websockets.asyncio.server import Request, Response, ServerConnection
 
 from tests.conftest import StartServer
 from tests.support.clients import join, receive_type
@@ -439,7 +439,7 @@ async def test_it_leaves_when_the_server_asks_for_it_and_comes_back_at_once(envi
     assert result.returncode == 0
     assert [line.partition(" * ")[2] for line in result.stderr.splitlines()] == [
         "connected as bob",
-        "server is draining, 60 s left (SIGTERM); reconnecting in 0 s",
+        "server is draining, 1:00 left (SIGTERM); reconnecting in 0:01",
         "left as the server asked, reconnecting",
         "connected as bob",
     ]
@@ -505,9 +505,8 @@ async def test_once_connected_a_lost_server_is_waited_for(environ: dict[str, str
             await gone.wait()
     assert process.stderr
     async with asyncio.timeout(DEADLINE):
-        while b"cannot connect" not in await process.stderr.readline():
+        while b"connection refused; retrying in" not in await process.stderr.readline():
             pass
-        assert b"retrying in" in await process.stderr.readline()
         process.send_signal(signal.SIGINT)
         assert await process.wait() == 130
 
@@ -581,6 +580,31 @@ async def test_a_client_that_has_its_count_shows_no_more_while_others_wait(envir
     assert data_of(result.stdout) == [0, 0]
 
 
+async def test_several_clients_that_lose_their_server_are_told_of_once(environ: dict[str, str]) -> None:
+    connected = 0
+    all_there = asyncio.Event()
+
+    async def handler(connection: ServerConnection) -> None:
+        nonlocal connected
+        await connection.send(welcome(recovered=True))
+        connected += 1
+        if connected == 3:
+            all_there.set()
+        await all_there.wait()
+        if connected <= 3:
+            await connection.close(1012, "restart")
+            return
+        await connection.send(message("back"))
+        await connection.wait_closed()
+
+    async with serving(handler) as target:
+        flags = ("--id", "bob", "--clients", "3", "--count", "1")
+        result = await run(*flags, "--url", str(target.url), environ=environ)
+    assert result.returncode == 0
+    assert result.stderr.count("[3 of 3 clients] closed: 1012 restart") == 1
+    assert len(result.stderr.splitlines()) < 3 * 4
+
+
 def test_a_drain_is_told_and_messages_go_on(start_server: StartServer, start_client: StartClient) -> None:
     server = start_server()
     client = start_client("--id", "bob", "--count", "1")
@@ -590,7 +614,7 @@ def test_a_drain_is_told_and_messages_go_on(start_server: StartServer, start_cli
     broadcast(server, "one more")
     out, errors = client.communicate(timeout=DEADLINE)
     assert out.endswith("server: one more\n")
-    assert "server is draining, 1800 s left (SIGTERM)" in errors
+    assert "server is draining, 30:00 left (SIGTERM)" in errors
     assert server.wait() == 0
 
 
@@ -675,12 +699,37 @@ def test_what_cannot_be_sent_stays_in_the_line(
     terminal = open_terminal("--id", "bob")
     terminal.wait_for("connected as bob")
     server.kill()
-    terminal.wait_for("retrying in")
+    terminal.wait_for("connection refused (2 attempts); retrying in")
+    assert terminal.text.count("connection refused") == 1
     terminal.type("precious\r")
     terminal.wait_for("not sent: there is no connection")
     terminal.wait_for(lambda text: text.splitlines()[-1] == "bob> precious")
     terminal.type("\x03\x03")
     assert terminal.wait() == 0
+
+
+async def test_enter_tries_now(open_terminal: Callable[..., Terminal]) -> None:
+    attempts = 0
+
+    async def handler(connection: ServerConnection) -> None:
+        await connection.send(welcome())
+        if attempts == 1:
+            await connection.close(1012, "restart")
+        await connection.wait_closed()
+
+    def answer(connection: ServerConnection, request: Request) -> Response | None:
+        nonlocal attempts
+        attempts += 1
+        return refusing(503, retry_after="3600")(connection, request) if attempts == 2 else None
+
+    async with serving(handler, answer) as target:
+        terminal = open_terminal("--id", "bob", "--url", str(target.url))
+        told = "refused: HTTP 503 Service Unavailable; retrying in 1:00:"
+        await asyncio.to_thread(terminal.wait_for, told)
+        terminal.type("\r")
+        await asyncio.to_thread(terminal.wait_for, lambda text: text.count("connected as bob") == 2)
+        assert told not in terminal.text
+    assert attempts == 3
 
 
 def test_no_escape_sequence_of_others_reaches_the_terminal(

@@ -24,7 +24,7 @@ FAILURE = replace(START, state=HandoverState.FAILED, error="the successor ended 
 
 STARTING, MOVING, DONE, FAILED = (asdict(progress) for progress in (START, MOVE, END, FAILURE))
 
-UPGRADED = "upgraded: moved 990, draining 10, longest silence 0.08 s (pid 4711 serves)\n"
+UPGRADED = "upgraded: moved 990, draining 10, longest silence 81 ms (pid 4711 serves)\n"
 
 
 @pytest.fixture

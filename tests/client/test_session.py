@@ -331,6 +331,20 @@ async def test_closing_ends_a_pause() -> None:
             assert await rest is None
 
 
+async def test_a_hurry_ends_a_pause_and_only_the_one_that_is_there() -> None:
+    async with serving(closing_at_once(1001, "draining")) as target:
+        session = impatient(target, sleep=lambda seconds: asyncio.sleep(3600))
+        session.hurry()
+        async with asyncio.timeout(DEADLINE), aclosing(session.events()) as happening:
+            assert [type(await anext(happening)) for _ in range(2)] == [Closed, Waiting]
+            rest = asyncio.ensure_future(anext(happening))
+            for _ in range(10):
+                await asyncio.sleep(0)
+            assert not rest.done()
+            session.hurry()
+            assert isinstance(await rest, Closed)
+
+
 async def test_closing_ends_a_handshake_that_is_not_answered() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.setblocking(False)

@@ -106,7 +106,7 @@ async def test_the_signal_and_the_command_hand_over_too(start: Start, environ: d
         server.wait_until_serving(second)
         done = await asyncio.to_thread(wsctl, "upgrade", environ=environ)
         assert done.returncode == 0, done.stderr
-        assert re.match(r"upgraded: moved 1, draining 0, longest silence \d\.\d+ s", done.stdout)
+        assert re.match(r"upgraded: moved 1, draining 0, longest silence [\d.]+ m?s", done.stdout)
         third = int(re.search(r"pid (\d+) serves", done.stdout).group(1))  # type: ignore[union-attr]
         server.wait_until_serving(third)
         assert server.status()["generation"] == 3

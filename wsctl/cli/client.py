@@ -126,7 +126,7 @@ def _screen(ids: "Sequence[str]", as_json: bool) -> "Iterator[tuple[Transcript, 
         return
     colour = (has_colour(out), has_colour(err))
     if not (sys.stdin and sys.stdin.isatty() and is_live(out)):
-        yield PlainTranscript(out, err, name_clients=several, colour=colour), None
+        yield PlainTranscript(out, err, clients=len(ids), colour=colour), None
         return
 
     from wsctl.cli.ui.prompt import Prompt, above_the_prompt
@@ -134,4 +134,4 @@ def _screen(ids: "Sequence[str]", as_json: bool) -> "Iterator[tuple[Transcript, 
     prompt = Prompt(ids[0])
     with above_the_prompt() as above:
         err = above if err.isatty() else err
-        yield PlainTranscript(above, err, name_clients=several, colour=colour), prompt
+        yield PlainTranscript(above, err, clients=len(ids), colour=colour, away=prompt.away), prompt

@@ -88,6 +88,7 @@ class Conversation:
                 end.cancel()
             await asyncio.gather(*(member.session.close() for member in self._members))
             await asyncio.gather(listening, *listeners, leaving, *ending, return_exceptions=True)
+            self._transcript.flush()
         if complaint := undelivered(self._deliveries):
             raise WsctlError(complaint)
         return ExitCode.DONE if done - {listening} else ExitCode.ERROR
@@ -100,12 +101,19 @@ class Conversation:
             except EOFError:
                 return
             if not text:
+                self._hurry()
                 continue
             try:
                 await self._members[0].session.send(text)
             except NotConnected:
                 self._transcript.note("not sent: there is no connection")
                 prompt.put_back(text)
+                self._hurry()
+
+    def _hurry(self) -> None:
+        """Those that wait for their next attempt make it now."""
+        for member in self._members:
+            member.session.hurry()
 
     async def piped(self, lines: AsyncIterator[str], *, stay: bool) -> None:
         """Send each line, once every member is there to hear it. Ends with the input; with `stay`, or

@@ -91,6 +91,7 @@ class Session:
         self._backoff = Backoff(uniform)
         self._hearing = Hearing()
         self._closing = asyncio.Event()
+        self._hurry = asyncio.Event()
         self._connection: ClientConnection | None = None
         self._hurried = False
 
@@ -118,7 +119,8 @@ class Session:
             # The server's figure is the least; the jitter on top keeps a crowd from coming all at once.
             seconds = getattr(event, "retry_after", 0.0) + self._backoff.pause()
             yield Waiting(seconds)
-            await self._unless_closing(self._sleep(seconds))
+            self._hurry.clear()
+            await self._unless_closing(self._pause(seconds))
 
     async def send(self, text: str) -> None:
         """Send one message; returns once it is written, which is no receipt.
@@ -133,6 +135,18 @@ class Session:
             await connection.send(text)
         except ConnectionClosed:
             raise NotConnected from None
+
+    def hurry(self) -> None:
+        """Make the next attempt now, if one is waited for."""
+        self._hurry.set()
+
+    async def _pause(self, seconds: float) -> None:
+        over = [asyncio.ensure_future(self._sleep(seconds)), asyncio.ensure_future(self._hurry.wait())]
+        try:
+            await asyncio.wait(over, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for waiting in over:
+                waiting.cancel()
 
     async def close(self) -> None:
         """Close normally (1000), whatever the session is about; `events()` ends. Go on iterating it

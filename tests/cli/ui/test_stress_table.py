@@ -18,7 +18,7 @@ def printed(**facts: object) -> list[str]:
 
 def test_the_summary_has_a_figure_a_line_whatever_the_width() -> None:
     assert printed(latency=Quantiles(0.001, 0.0123, 0.2, 1.5)) == [
-        "duration      1.0 s",
+        "duration      0:01",
         "connected     2 of 2",
         "sent          10",
         "delivered     20 of 20",

@@ -27,7 +27,7 @@ NOON = time.mktime((2026, 1, 2, 12, 0, 0, 0, 0, -1))
 def plain(event: Event, **how: Any) -> tuple[str, str]:
     """What one event puts on stdout and stderr."""
     out, err = io.StringIO(), io.StringIO()
-    options: dict[str, Any] = {"name_clients": False, "now": lambda: NOON} | how
+    options: dict[str, Any] = {"now": lambda: NOON} | how
     PlainTranscript(out, err, **options).event("bob", event)
     return out.getvalue(), err.getvalue()
 
@@ -49,8 +49,7 @@ def test_a_direct_message_names_its_addressees() -> None:
 
 
 def test_several_clients_are_told_apart() -> None:
-    assert plain(message(), name_clients=True)[0] == "12:00:00 [bob] eve: hello\n"
-    assert plain(Waiting(1), name_clients=True)[1] == "12:00:00 * [bob] retrying in 1.0 s\n"
+    assert plain(message(), clients=2)[0] == "12:00:00 [bob] eve: hello\n"
 
 
 @pytest.mark.parametrize("ts", [None, "x", 1e300, float("nan"), []])
@@ -84,15 +83,15 @@ def test_a_time_that_is_none_is_now(ts: object) -> None:
         (Received({"type": "heartbeat", "n": 3, "connections": 2}), "heartbeat 3, connections: 2"),
         (
             Received({"type": "shutdown", "deadline_s": 1799.9, "reason": "SIGTERM"}),
-            "server is draining, 1800 s left (SIGTERM)",
+            "server is draining, 30:00 left (SIGTERM)",
         ),
         (
             Received({"type": "shutdown", "deadline_s": 60, "reason": "SIGTERM", "reconnect_in_s": 12.4}),
-            "server is draining, 60 s left (SIGTERM); reconnecting in 12 s",
+            "server is draining, 1:00 left (SIGTERM); reconnecting in 0:13",
         ),
         (
             Received({"type": "shutdown", "deadline_s": 9**999, "reason": "x", "reconnect_in_s": 9**999}),
-            "server is draining, 1000000000 s left (x); reconnecting in 1000000000 s",
+            "server is draining, 876000:00:00 left (x); reconnecting in 876000:00:00",
         ),
         (Received({"type": "shutdown", "deadline_s": None, "reason": "x"}), "drain cancelled"),
         (
@@ -100,14 +99,10 @@ def test_a_time_that_is_none_is_now(ts: object) -> None:
             "error: too many (rate_limited)",
         ),
         (Received({"type": "later"}), '{"type":"later"}'),
-        (Closed(1012, "restart"), "closed: 1012 restart"),
         (Closed(4501, "replaced"), "closed: 4501 replaced, not reconnecting"),
-        (Closed(1005, ""), "closed: 1005"),
         (Closed(4501, ""), "closed: 4501, not reconnecting"),
-        (Refused(503, "full", "come back later"), "refused: HTTP 503 come back later"),
-        (Moved(), "left as the server asked, reconnecting"),
-        (Failed("cannot connect"), "cannot connect"),
-        (Waiting(1.26), "retrying in 1.3 s"),
+        (Failed("no wsctl server", final=True), "no wsctl server"),
+        (Waiting(1.26), "retrying in 0:02"),
     ],
 )
 def test_everything_else_is_a_line_of_stderr(event: Event, line: str) -> None:
@@ -128,9 +123,9 @@ def test_everything_else_is_a_line_of_stderr(event: Event, line: str) -> None:
         Received({"type": "\x1b[2J"}),
         Degraded({"message": "\x1b[2J"}),
         Degraded({}),
-        Closed(1000, "\x1b[2J"),
-        Refused(500, "", "\x1b[2J"),
-        Failed("\x1b[2J"),
+        Closed(4500, "\x1b[2J"),
+        Refused(403, "", "\x1b[2J"),
+        Failed("\x1b[2J", final=True),
     ],
 )
 def test_nothing_of_others_commands_the_terminal(event: Event) -> None:
@@ -144,6 +139,76 @@ def test_colour_is_per_stream() -> None:
     assert "\x1b[" not in plain(message(), colour=(False, True))[0]
     assert "\x1b[" in plain(Waiting(1), colour=(False, True))[1]
     assert "\x1b[" not in plain(Waiting(1), colour=(True, False))[1]
+
+
+def told(*events: Event, **how: Any) -> list[str]:
+    """The lines that some events of one client put on stderr."""
+    err = io.StringIO()
+    transcript = PlainTranscript(io.StringIO(), err, now=lambda: NOON, **how)
+    for event in events:
+        transcript.event("bob", event)
+    return [line.removeprefix("12:00:00 * ") for line in err.getvalue().splitlines()]
+
+
+WELCOME = Opened({"client_id": "bob"})
+
+
+def test_the_end_of_a_connection_is_a_line() -> None:
+    for end, line in (
+        (Closed(1012, "restart"), "closed: 1012 restart"),
+        (Closed(1005, ""), "closed: 1005"),
+        (Moved(), "left as the server asked, reconnecting"),
+    ):
+        assert told(WELCOME, end, WELCOME) == ["connected as bob", line, "connected as bob"]
+
+
+def test_a_server_that_is_away_gets_a_line_at_longer_and_longer_intervals() -> None:
+    attempts = [event for _ in range(100) for event in (Waiting(2.1), Failed("cannot connect"))]
+    lines = told(
+        WELCOME, Closed(1006, "lost"), *attempts, Waiting(1), WELCOME, Closed(1006, "lost"), Waiting(1)
+    )
+    assert lines[:3] == ["connected as bob", "closed: 1006 lost", "retrying in 0:03"]
+    assert lines[3] == "cannot connect; retrying in 0:03"
+    assert lines[4:-3] == [f"cannot connect ({n} attempts); retrying in 0:03" for n in (2, 4, 8, 16, 32, 64)]
+    assert lines[-3:] == ["connected as bob", "closed: 1006 lost", "retrying in 0:01"]
+
+
+def test_another_reason_is_a_line_at_once() -> None:
+    tries = [Failed("nobody there"), Waiting(1)] * 3 + [Refused(503, "full", "full"), Waiting(1)]
+    assert told(*tries)[-1] == "refused: HTTP 503 full (4 attempts); retrying in 0:01"
+
+
+def test_where_one_line_can_be_drawn_over_there_is_no_other() -> None:
+    shown: list[tuple[str, float | None]] = []
+    attempts = [Waiting(2), *[Failed("cannot connect"), Waiting(1)] * 2]
+    lines = told(WELCOME, Closed(1006, "lost"), *attempts, WELCOME, away=lambda *line: shown.append(line))
+    assert lines == ["connected as bob", "closed: 1006 lost", "connected as bob"]
+    assert shown == [
+        ("", None),
+        ("disconnected", 2),
+        ("cannot connect", 1),
+        ("cannot connect (2 attempts)", 1),
+        ("", None),
+    ]
+
+
+@pytest.mark.anyio
+async def test_what_happens_to_several_clients_is_told_once_with_their_number() -> None:
+    err = io.StringIO()
+    transcript = PlainTranscript(io.StringIO(), err, clients=3, now=lambda: NOON)
+    names = ("a-1", "a-2", "a-3")
+    for event in (Opened({}), Closed(1006, "lost"), Waiting(1), Failed("cannot connect"), Waiting(2)):
+        for name in names:
+            transcript.event(name, event)
+    transcript.event("a-1", Opened({}))
+    transcript.flush()
+    assert [line.removeprefix("12:00:00 * ") for line in err.getvalue().splitlines()] == [
+        "[3 of 3 clients] connected",
+        "[3 of 3 clients] closed: 1006 lost",
+        "[a-1] retrying",
+        "[a-1] cannot connect; retrying",
+        "[a-1] connected",
+    ]
 
 
 def as_json(event: Event, *, name_clients: bool = False) -> Any:

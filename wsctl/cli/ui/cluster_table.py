@@ -6,7 +6,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from wsctl.cli.ui.drain_bar import clock
+from wsctl.cli.ui.durations import clock
 from wsctl.cli.ui.listing import fill, listing
 from wsctl.cli.ui.printable import printable
 

@@ -10,6 +10,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from wsctl.cli.ui.durations import clock
 from wsctl.cli.ui.live import Picture
 from wsctl.cli.ui.printable import printable
 from wsctl.codes import ExitCode
@@ -237,10 +238,3 @@ def row(*parts: Text | ProgressBar) -> Table:
         line.add_column(no_wrap=True, overflow="ellipsis")
     line.add_row(*parts)
     return line
-
-
-def clock(seconds: float) -> str:
-    """Seconds as `M:SS` or `H:MM:SS`."""
-    minutes, rest = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

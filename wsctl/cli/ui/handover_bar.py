@@ -7,7 +7,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from wsctl.cli.ui.drain_bar import BAR_WIDTH, ECHO, GAP, LINE_EVERY, MIN_BAR, clock, row
+from wsctl.cli.ui.drain_bar import BAR_WIDTH, ECHO, GAP, LINE_EVERY, MIN_BAR, row
+from wsctl.cli.ui.durations import clock, measured
 from wsctl.cli.ui.live import Picture
 from wsctl.cli.ui.printable import printable
 from wsctl.lifecycle.handover import HandoverProgress, HandoverState
@@ -59,7 +60,7 @@ def standing(progress: HandoverProgress) -> str:
         case HandoverState.FAILED:
             return f"failed: {why(progress)}"
     counts = f"moved {progress.moved}, draining {progress.staying}"
-    return f"{counts}, longest silence {progress.silence_s:.2f} s (pid {progress.successor} serves)"
+    return f"{counts}, longest silence {measured(progress.silence_s)} (pid {progress.successor} serves)"
 
 
 def outcome(progress: HandoverProgress) -> str:

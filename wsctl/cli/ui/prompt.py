@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TextIO, cast
@@ -15,15 +16,23 @@ from prompt_toolkit.history import InMemoryHistory
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.patch_stdout import StdoutProxy
 
+from wsctl.cli.ui.durations import left
 from wsctl.cli.ui.printable import printable
+
+REFRESH = 0.5
+"""Seconds between two looks at a time that runs down."""
 
 
 class Prompt:
     """Reads lines on the terminal. What was entered is erased there: it comes back as a message."""
 
     def __init__(self, client_id: str) -> None:
+        self._client_id = client_id
+        self._away = ""
+        self._until: float | None = None
         self._session: PromptSession[str] = PromptSession(
-            f"{client_id}> ",
+            self._message,
+            refresh_interval=REFRESH,
             history=InMemoryHistory(),
             key_bindings=self._keys(),
             erase_when_done=True,
@@ -43,6 +52,20 @@ class Prompt:
     def put_back(self, text: str) -> None:
         """The next line begins as this one, which could not be used."""
         self._kept = text
+
+    def away(self, text: str, seconds: float | None) -> None:
+        """Show above the line why the client is not connected, and when it tries again; with an empty text
+        nothing."""
+        self._away = text
+        self._until = None if seconds is None else time.monotonic() + seconds
+        self._session.app.invalidate()
+
+    def _message(self) -> str:
+        line = f"{self._client_id}> "
+        if not self._away:
+            return line
+        when = "" if self._until is None else f" in {left(self._until - time.monotonic())}"
+        return f"* {self._away}; retrying{when}, Enter tries now\n{line}"
 
     def _keys(self) -> KeyBindings:
         """Ctrl-C clears the line, and leaves when there is nothing to clear; Ctrl-Z suspends."""

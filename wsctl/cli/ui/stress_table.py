@@ -6,7 +6,7 @@ from typing import TextIO
 from rich.console import Console
 from rich.text import Text
 
-from wsctl.cli.ui.drain_bar import clock
+from wsctl.cli.ui.durations import clock, measured
 from wsctl.cli.ui.live import Picture
 from wsctl.cli.ui.printable import printable
 from wsctl.client.report import LoadReport
@@ -69,7 +69,7 @@ class StressLines:
 def summary(report: LoadReport) -> Text:
     """What a run has found, once it is over."""
     rows = _rows(report, f"{report.delivered} of {report.expected}")
-    return _table([("duration", f"{report.duration_s:.1f} s", ""), *rows])
+    return _table([("duration", clock(report.duration_s), ""), *rows])
 
 
 def notes(report: LoadReport, rate: float) -> list[str]:
@@ -84,7 +84,7 @@ def notes(report: LoadReport, rate: float) -> list[str]:
         "Those sent meanwhile were refused or came late.": report.degraded,
         f"{report.replayed} deliveries came late, behind a reconnect or a degraded server: they count as "
         "delivered, and are left out of the latency.": report.replayed,
-        f"No client was without a message for longer than {_ms(report.silence_s or 0.0)}, reconnects "
+        f"No client was without a message for longer than {measured(report.silence_s or 0.0)}, reconnects "
         "included.": report.reconnects and report.silence_s,
         "Unconfirmed messages reached nobody: they were sent on a connection that ended, or the server "
         "refused them.": report.unconfirmed,
@@ -94,7 +94,7 @@ def notes(report: LoadReport, rate: float) -> list[str]:
         "it with a larger --max-message-size.": report.close_codes.get(CloseCode.MESSAGE_TOO_BIG),
         f"{report.sent} messages were sent, not the {asked} asked for: clients or server could not keep up, "
         "or clients were away.": report.sent < ENOUGH * asked,
-        f"This process was up to {_ms(report.lag_s)} late by itself: the latencies include its own "
+        f"This process was up to {measured(report.lag_s)} late by itself: the latencies include its own "
         "lag.": report.lag_s > LAG_WORTH_TELLING,
     }
     return [sentence for sentence, applies in told.items() if applies]
@@ -110,7 +110,7 @@ def _rows(report: LoadReport, delivered: str) -> list[Row]:
         ("duplicated", f"{report.duplicated}", _alarm(report.duplicated)),
         ("out of order", f"{report.out_of_order}", _alarm(report.out_of_order)),
         ("latency", _latency(report), ""),
-        ("silence", "-" if report.silence_s is None else f"{_ms(report.silence_s)} at most", ""),
+        ("silence", "-" if report.silence_s is None else f"{measured(report.silence_s)} at most", ""),
     ]
     seldom = [
         ("unconfirmed", f"{report.unconfirmed}" if report.unconfirmed else ""),
@@ -151,7 +151,7 @@ def _latency(report: LoadReport) -> str:
     if not found:
         return "-"
     names = ("p50", "p95", "p99", "max")
-    return "  ".join(f"{name} {_ms(getattr(found, name))}" for name in names)
+    return "  ".join(f"{name} {measured(getattr(found, name))}" for name in names)
 
 
 def _reconnects(report: LoadReport) -> str:
@@ -159,10 +159,6 @@ def _reconnects(report: LoadReport) -> str:
     kinds = {"resumed": report.resumed, "unrecovered": report.unrecovered, "planned": report.planned}
     told = [f"{name} {count}" for name, count in kinds.items() if count]
     return "  ".join([str(report.reconnects), *told]) if report.reconnects or told else ""
-
-
-def _ms(seconds: float) -> str:
-    return f"{seconds * 1000:.3g} ms" if seconds < 1 else f"{seconds:.3g} s"
 
 
 def _alarm(count: int) -> str:

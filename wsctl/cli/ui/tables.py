@@ -9,7 +9,8 @@ from rich.table import Table
 from rich.text import Text
 
 from wsctl.cli.ui import cluster_table
-from wsctl.cli.ui.drain_bar import clock, described, figures
+from wsctl.cli.ui.drain_bar import described, figures
+from wsctl.cli.ui.durations import clock
 from wsctl.cli.ui.handover_bar import standing
 from wsctl.cli.ui.listing import fill, listing
 from wsctl.cli.ui.printable import printable

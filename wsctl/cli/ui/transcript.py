@@ -6,6 +6,9 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any, Protocol, TextIO
 
+from wsctl.cli.ui.away import Away
+from wsctl.cli.ui.crowd import Crowd
+from wsctl.cli.ui.durations import left
 from wsctl.cli.ui.printable import compact, printable
 from wsctl.client.events import (
     Closed,
@@ -31,6 +34,11 @@ ISLAND = "; the server is degraded: for now it takes no messages"
 """Behind the words that a client is connected, to a server which tells when that is over."""
 
 
+ShowAway = Callable[[str, float | None], None]
+"""Shows in one line, which it draws over, why a client is not connected and in how many seconds it tries
+again; an empty text: it is connected."""
+
+
 class Transcript(Protocol):
     """Where events go. `complete`: also those that the command's last words repeat."""
 
@@ -41,6 +49,9 @@ class Transcript(Protocol):
 
     def note(self, text: str) -> None:
         """Tell the person something that is no event of a session."""
+
+    def flush(self) -> None:
+        """Show what was held back: nothing more happens."""
 
 
 class JsonTranscript:
@@ -61,6 +72,9 @@ class JsonTranscript:
     def note(self, text: str) -> None:
         print(f"wsctl: {text}", file=self._err, flush=True)
 
+    def flush(self) -> None:
+        """Nothing is held back."""
+
 
 class PlainTranscript:
     """Messages on `out`, everything else on `err`, a line each, with the local time."""
@@ -72,29 +86,74 @@ class PlainTranscript:
         out: TextIO,
         err: TextIO,
         *,
-        name_clients: bool,
+        clients: int = 1,
         colour: tuple[bool, bool] = (False, False),
         now: Callable[[], float] = time.time,
+        away: ShowAway | None = None,
     ) -> None:
         self._out, self._err = out, err
         self._out_colour, self._err_colour = colour
-        self._name_clients = name_clients
+        self._clients = clients
         self._now = now
+        self._show_away = away
+        self._away = Away()
+        self._crowd = Crowd(clients, self._say)
 
     def event(self, client: str, event: Event) -> None:
-        tag = f"[{client}] " if self._name_clients else ""
         match event:
             case Received(frame={"type": "message"} as frame):
-                at = _paint(self._time(frame.get("ts")), DIM, self._out_colour)
-                sender = _paint(_sender(frame), BOLD, self._out_colour)
-                print(f"{at} {tag}{sender}: {_data(frame)}", file=self._out, flush=True)
+                self._message(client, frame)
             case Received(frame={"type": "heartbeat"}):
-                self._say(f"{tag}{_state(event)}", DIM)
+                self._state(client, _state(event), DIM)
+            case Closed() | Moved() | Refused() | Failed():
+                text = printable(_end(event))
+                if self._away.ended(client, text) or is_final(event):
+                    self._state(client, text, YELLOW)
+            case Waiting(seconds=seconds):
+                self._wait(client, seconds)
+            case Opened():
+                self._away.opened(client)
+                self._update_away(None)
+                name = "" if self._clients > 1 else f" as {printable(str(event.welcome.get('client_id')))}"
+                self._state(client, f"connected{name}{_conditions(event)}", YELLOW)
             case _:
-                self._say(f"{tag}{_state(event)}", YELLOW)
+                self._state(client, _state(event), YELLOW)
 
     def note(self, text: str) -> None:
         self._say(text, YELLOW)
+
+    def flush(self) -> None:
+        self._crowd.flush()
+
+    def _message(self, client: str, frame: dict[str, Any]) -> None:
+        tag = f"[{client}] " if self._clients > 1 else ""
+        at = _paint(self._time(frame.get("ts")), DIM, self._out_colour)
+        sender = _paint(_sender(frame), BOLD, self._out_colour)
+        print(f"{at} {tag}{sender}: {_data(frame)}", file=self._out, flush=True)
+
+    def _wait(self, client: str, seconds: float) -> None:
+        """It tries again: in the one line for that where there is one, else now and then in a new one."""
+        if self._show_away:
+            self._update_away(seconds)
+        elif self._away.worth_telling(client):
+            when = "" if self._clients > 1 else f" in {left(seconds)}"
+            self._state(client, "; ".join(filter(None, (self._away.why, f"retrying{when}"))), YELLOW)
+
+    def _update_away(self, seconds: float | None) -> None:
+        if not self._show_away:
+            return
+        if not self._away.count:
+            self._show_away("", None)
+            return
+        several = f"{self._away.count} of {self._clients} clients away" if self._clients > 1 else ""
+        words = filter(None, (several, self._away.why))
+        self._show_away("; ".join(words) or "disconnected", None if self._clients > 1 else seconds)
+
+    def _state(self, client: str, text: str, style: str) -> None:
+        if self._clients > 1:
+            self._crowd.say(client, text, style)
+        else:
+            self._say(text, style)
 
     def _say(self, text: str, style: str) -> None:
         line = _paint(f"{self._time()} * {text}", style, self._err_colour)
@@ -126,19 +185,17 @@ def _data(frame: dict[str, Any]) -> str:
 def _state(event: Event) -> str:
     """An event that is no message, in words."""
     match event:
-        case Opened(welcome=welcome):
-            more = (GAP if event.gap else "") + (ISLAND if event.degraded else "")
-            return f"connected as {printable(str(welcome.get('client_id')))}{more}"
         case Degraded(frame=frame):
             return f"degraded: {printable(str(frame.get('message')))}"
         case Restored():
             return f"back: {'nothing missed' if event.recovered else 'messages were lost'}"
         case Received(frame=frame):
             return _frame(frame)
-        case Closed() | Moved() | Refused() | Failed():
-            return printable(_end(event))
-        case Waiting(seconds=seconds):
-            return f"retrying in {seconds:.1f} s"
+    raise AssertionError(event)
+
+
+def _conditions(opened: Opened) -> str:
+    return (GAP if opened.gap else "") + (ISLAND if opened.degraded else "")
 
 
 def _end(event: Closed | Moved | Refused | Failed) -> str:
@@ -159,8 +216,8 @@ def _frame(frame: dict[str, Any]) -> str:
             return printable(f"heartbeat {n}, connections: {connections}")
         case {"type": "shutdown", "deadline_s": None}:
             return "drain cancelled"
-        case {"type": "shutdown", "deadline_s": int() | float() as left, "reason": reason}:
-            return printable(f"server is draining, {_whole(left)} left ({reason}){_plan(frame)}")
+        case {"type": "shutdown", "deadline_s": int() | float() as seconds, "reason": reason}:
+            return printable(f"server is draining, {left(seconds)} left ({reason}){_plan(frame)}")
         case {"type": "error", "code": code, "message": message}:
             return printable(f"error: {message} ({code})")
     return compact(frame)
@@ -169,12 +226,7 @@ def _frame(frame: dict[str, Any]) -> str:
 def _plan(frame: dict[str, Any]) -> str:
     """When this client will leave, if it was asked to."""
     seconds = frame.get("reconnect_in_s")
-    return f"; reconnecting in {_whole(seconds)}" if isinstance(seconds, int | float) else ""
-
-
-def _whole(seconds: float) -> str:
-    """Seconds for people; a server may send a number that is too large for a float."""
-    return f"{min(seconds, 1e9):.0f} s"
+    return f"; reconnecting in {left(seconds)}" if isinstance(seconds, int | float) else ""
 
 
 def _object(event: Event) -> dict[str, Any]:
