@@ -142,9 +142,9 @@ class WatchedId(tuple[int, int]):
     __slots__ = ()
     compared = 0
 
-    def __ge__(self, other: tuple[int, ...]) -> bool:
+    def __lt__(self, other: tuple[int, ...]) -> bool:
         type(self).compared += 1
-        return super().__ge__(other)
+        return super().__lt__(other)
 
 
 def test_who_missed_little_is_told_without_a_walk_through_everything() -> None:
@@ -153,7 +153,7 @@ def test_who_missed_little_is_told_without_a_walk_through_everything() -> None:
         history.add(_entry((2000, n)))
     seen = WatchedId((2000, 9996))
     assert [entry.id for entry in history.since(seen) or []] == [(2000, n) for n in (9997, 9998, 9999)]
-    assert 0 < WatchedId.compared < 10
+    assert 0 < WatchedId.compared < 20
 
 
 def test_a_message_is_for_everyone_or_for_its_addressees() -> None:

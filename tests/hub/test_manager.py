@@ -27,8 +27,7 @@ class Hub:
 
     def join(self, name: str, since: str = "") -> RecordedConnection:
         connection = RecordedConnection(name, self.manager, self.now)
-        missed = self.log.after(since, name)
-        self.manager.connect(connection, Batch((b'"welcome"',)), missed or [])
+        self.manager.connect(connection, Batch((b'"welcome"',)), self.log.missed(since, name))
         return connection
 
     def adopt(self, name: str, *missed: Batch) -> RecordedConnection:

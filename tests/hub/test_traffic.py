@@ -12,6 +12,7 @@ from wsctl.hub.connection import Ending
 from wsctl.hub.frame import Batch
 from wsctl.hub.history import Entry
 from wsctl.hub.manager import ConnectionManager
+from wsctl.hub.replays import Missed
 from wsctl.hub.traffic import KNOWN, OTHER, Backlog, Traffic
 
 WELCOME = Batch((b'"welcome"',))
@@ -47,7 +48,8 @@ def joined(
 ) -> None:
     for connection in connections:
         connection.manager = manager
-        manager.connect(connection, WELCOME, missed)
+        entries = [Entry((1, n), batch, None) for n, batch in enumerate(missed)]
+        manager.connect(connection, WELCOME, Missed(entries, connection.client_id, 0))
 
 
 def test_codes_that_peers_invent_are_counted_as_one() -> None:

@@ -6,6 +6,7 @@ from wsctl.codes import CloseCode
 from wsctl.hub.connection import Connection, Ending
 from wsctl.hub.frame import Batch
 from wsctl.hub.manager import ConnectionManager
+from wsctl.hub.replays import Missed
 
 
 class RecordedConnection(Connection):
@@ -39,6 +40,12 @@ class RecordedConnection(Connection):
 
     def replay(self, missed: Sequence[Batch]) -> None:
         self.offered += missed
+
+    def catch_up(self, missed: Missed) -> None:
+        super().catch_up(missed)
+        if self.manager:
+            sent = self.offered[1:]
+            self.manager.caught_up(sum(b.messages for b in sent), sum(len(b.wire) for b in sent))
 
     def close(self, code: int, reason: str, ending: Ending) -> None:
         self.closed = self.closed or (code, reason, ending)

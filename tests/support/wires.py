@@ -12,11 +12,22 @@ from websockets.streams import StreamReader
 from tests.support.frames import read
 from tests.support.transport import HandTransport
 from wsctl.hub.frame import CLOSE
+from wsctl.hub.replays import Replays, Resuming
 from wsctl.server.node import Node
 from wsctl.server.wire import Wire
 from wsctl.settings import Rate, Settings
 
 ANSWER = b"HTTP/1.1 101 Switching Protocols\r\n\r\n"
+
+
+class AtOnce(Replays):
+    """Every connection has its turn whenever its socket takes something."""
+
+    def __init__(self, history_bytes: int, clock: Callable[[], float]) -> None:
+        super().__init__(history_bytes, clock, lambda call: None, lambda wait, call: None)
+
+    def want(self, who: Resuming) -> None:
+        who.feed()
 
 
 class Server:
@@ -25,6 +36,7 @@ class Server:
     def __init__(self, **options: Any) -> None:
         self.now = 1000.0
         self.node = Node(Settings(**({"rate": Rate(0, 1)} | options)), [], lambda: self.now)
+        self.node.replays = AtOnce(self.node.settings.history_bytes, lambda: self.now)
         self.transports: list[HandTransport] = []
 
     def join(

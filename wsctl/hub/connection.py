@@ -7,6 +7,7 @@ from enum import Enum
 from wsctl.codes import CloseCode
 from wsctl.hub.bucket import TokenBucket
 from wsctl.hub.frame import Batch
+from wsctl.hub.replays import Missed
 
 STALL_TIMEOUT = 10.0
 """Seconds without progress after which a client that is behind is cut: more than a phone needs to change
@@ -104,6 +105,10 @@ class Connection(ABC):
     @abstractmethod
     def replay(self, missed: Sequence[Batch]) -> None:
         """Send what the client missed, which is not held against its queue."""
+
+    def catch_up(self, missed: Missed) -> None:
+        """The same, as far as it goes at a time."""
+        self.replay(list(missed))
 
     @abstractmethod
     def close(self, code: int, reason: str, ending: Ending) -> None:

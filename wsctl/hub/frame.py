@@ -57,9 +57,10 @@ class Batch:
 
     Attributes:
         messages: how many text messages it holds.
+        plain: whether it stays as it is, whatever was negotiated.
     """
 
-    __slots__ = ("_deflated", "_start", "messages", "wire")
+    __slots__ = ("_deflated", "_start", "messages", "plain", "wire")
 
     def __init__(
         self,
@@ -74,6 +75,7 @@ class Batch:
         self.messages = len(frames) or messages
         self.wire = b"".join((lead, *frames) if lead else frames) if wire is None else wire
         self._start = len(lead) if frames else len(self.wire)
+        self.plain = plain
         self._deflated: bytes | None = self.wire if plain else None
 
     @classmethod
@@ -86,6 +88,12 @@ class Batch:
         """A batch of text messages that are frames already."""
         batch = cls(wire=wire, messages=messages)
         batch._start = 0
+        return batch
+
+    def copy(self) -> "Batch":
+        """The same messages in the same bytes: what is compressed is kept for as long as the copy is."""
+        batch = Batch.read(self.wire, self.messages)
+        batch.plain, batch._deflated = self.plain, self.wire if self.plain else None
         return batch
 
     @property

@@ -1,7 +1,10 @@
 """The newest messages, kept for clients that come back."""
 
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Iterable
+from itertools import islice
+from operator import attrgetter
 from typing import NamedTuple
 
 from wsctl.hub.frame import Batch
@@ -9,6 +12,8 @@ from wsctl.messages import addressed
 
 MessageId = tuple[int, int]
 """Milliseconds and sequence: ids compare as they are ordered."""
+
+_id = attrgetter("id")
 
 
 class Entry(NamedTuple):
@@ -21,10 +26,16 @@ class Entry(NamedTuple):
     def is_for(self, client_id: str) -> bool:
         return self.to is None or client_id in self.to
 
+    @property
+    def is_same_for_all(self) -> bool:
+        """Whether all whom it is for get the same frame."""
+        return self.to is None or len(self.to) == 1
+
     def each(self) -> Callable[[str], Batch]:
         """The frame as each client gets it whom it is for. What differs for each is compressed for none."""
-        if self.to is None or len(self.to) == 1:
-            return lambda client_id: self.batch
+        if self.to is None or self.is_same_for_all:
+            same = self.batch.copy()
+            return lambda client_id: same
         (payload,) = self.batch.payloads
         made = addressed(payload, self.to)
         return lambda client_id: Batch((made(client_id),), plain=True)
@@ -45,6 +56,8 @@ class History:
         self._most = most
         self._most_bytes = most_bytes
         self._entries: deque[Entry] = deque()
+        self._ends: deque[int] = deque()
+        self._added = 0
         self._held = False
         self.is_full_of_bytes = False
 
@@ -55,6 +68,8 @@ class History:
         """Keep a message that is newer than all before it, and let go of the oldest above the bounds."""
         self._entries.append(entry)
         self.bytes += len(entry.batch.wire)
+        self._added += len(entry.batch.wire)
+        self._ends.append(self._added)
         if not self._held:
             self._trim()
 
@@ -63,13 +78,14 @@ class History:
         never given, or is further back than what is kept."""
         if seen < self.floor:
             return None
-        found: list[Entry] = []
-        for entry in reversed(self._entries):
-            if entry.id <= seen:
-                break
-            found.append(entry)
-        known = self.floor if len(found) == len(self._entries) else self._entries[-1 - len(found)].id
-        return found[::-1] if known == seen else None
+        entries = self._entries
+        at = bisect_right(entries, seen, key=_id)
+        known = entries[at - 1].id if at else self.floor
+        return list(islice(entries, at, None)) if known == seen else None
+
+    def size(self, count: int) -> int:
+        """Bytes of the newest so many."""
+        return self.bytes if count == len(self._ends) else self._added - self._ends[-1 - count]
 
     def hold(self, held: bool) -> None:
         """Let nothing go while it is held, whatever the bounds."""
@@ -86,6 +102,7 @@ class History:
         self.floor = floor
         self.bytes = 0
         self._entries.clear()
+        self._ends.clear()
         for entry in entries:
             self.add(entry)
 
@@ -93,5 +110,6 @@ class History:
         while self._entries and (len(self._entries) > self._most or self.bytes > self._most_bytes):
             self.is_full_of_bytes = len(self._entries) <= self._most
             oldest = self._entries.popleft()
+            self._ends.popleft()
             self.floor = oldest.id
             self.bytes -= len(oldest.batch.wire)

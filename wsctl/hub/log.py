@@ -10,6 +10,7 @@ from wsctl import messages
 from wsctl.codes import ErrorCode
 from wsctl.hub.frame import Batch
 from wsctl.hub.history import Entry, History, MessageId
+from wsctl.hub.replays import Missed
 
 Receipt = Callable[[str, int], None]
 """Called with a message's id and how many clients it was sent to."""
@@ -155,13 +156,16 @@ class MessageLog:
         if pending and pending.refused:
             pending.refused(why)
 
-    def after(self, since: str, client_id: str) -> list[Batch] | None:
+    def missed(self, since: str, client_id: str) -> Missed | None:
         """What a client missed that has seen the message `since`; None when that cannot be told."""
         seen = read_id(since)
         found = None if seen is None else self.history.since(seen)
-        return (
-            None if found is None else [entry.each()(client_id) for entry in found if entry.is_for(client_id)]
-        )
+        return None if found is None else Missed(found, client_id, self.history.size(len(found)))
+
+    def after(self, since: str, client_id: str) -> list[Batch] | None:
+        """The same, all at once."""
+        missed = self.missed(since, client_id)
+        return None if missed is None else [batch.copy() for batch in missed]
 
     def follow(self, forward: Forward) -> None:
         """Give no ids from here on. What is under way is passed on again, to the new place."""

@@ -11,6 +11,7 @@ from wsctl.hub.connection import NEVER, Connection, Ending
 from wsctl.hub.fanout import Fanout
 from wsctl.hub.frame import Batch
 from wsctl.hub.history import Entry
+from wsctl.hub.replays import Missed
 from wsctl.hub.traffic import Backlog, Traffic
 
 log = logging.getLogger("wsctl.hub")
@@ -58,7 +59,7 @@ class ConnectionManager:
         self._pending: list[Batch] = []
         self._told_all = NEVER
 
-    def connect(self, connection: Connection, welcome: Batch, missed: Sequence[Batch] = ()) -> None:
+    def connect(self, connection: Connection, welcome: Batch, missed: Missed | None = None) -> None:
         """Make it active: it is sent `welcome` first, then what it missed, then every message from here on.
 
         `missed` reaches up to the newest message, and must be made in the same turn of the loop: there is
@@ -71,7 +72,9 @@ class ConnectionManager:
         self.active_connections[connection.client_id] = connection
         self.traffic.opened += 1
         self._send(connection, welcome)
-        self._catch_up(connection, missed)
+        if missed:
+            connection.catch_up(missed)
+        self.settle(connection)
         self._log("connected", connection)
         for tell in self.joined:
             tell(connection.client_id)
@@ -98,7 +101,11 @@ class ConnectionManager:
         if other:
             other.replaced()
         self.active_connections[connection.client_id] = connection
-        self._catch_up(connection, missed)
+        if missed:
+            sizes = [len(batch.encoded(connection.deflate)) for batch in missed]
+            self.caught_up(sum(batch.messages for batch in missed), sum(sizes))
+            connection.replay(missed)
+        self.settle(connection)
         self._changed()
 
     def release(self, connection: Connection) -> None:
@@ -167,11 +174,17 @@ class ConnectionManager:
         """Send what this turn of the loop has gathered."""
         if self._pending:
             gathered, self._pending = self._pending, []
-            batch = gathered[0] if len(gathered) == 1 else Batch.joined(gathered)
+            # History holds what is gathered, and no compressed copy of it.
+            batch = gathered[0].copy() if len(gathered) == 1 else Batch.joined(gathered)
             self.delivered += batch.messages * len(self.active_connections)
             self._told_all = began = self._clock()
             self.traffic.sent_bytes += self._fanout.send(batch)
             self.traffic.broadcasts.note(self._clock() - began)
+
+    def caught_up(self, messages: int, size: int) -> None:
+        """A client was sent so many messages that it had missed, in so many bytes."""
+        self.delivered += messages
+        self.traffic.sent_bytes += size
 
     def addressees(self, to: Iterable[str]) -> list[Connection]:
         """The active connections a message for `to` goes to."""
@@ -248,13 +261,6 @@ class ConnectionManager:
         if not self._pending:
             self._call_soon(self.flush)
         self._pending.append(batch)
-
-    def _catch_up(self, connection: Connection, missed: Sequence[Batch]) -> None:
-        if missed:
-            self.delivered += sum(batch.messages for batch in missed)
-            self.traffic.sent_bytes += sum(len(batch.encoded(connection.deflate)) for batch in missed)
-            connection.replay(missed)
-        self.settle(connection)
 
     def _changed(self) -> None:
         for observer in self.observers:

@@ -10,7 +10,8 @@ from wsctl.addresses import host_port
 from wsctl.codes import CloseCode
 from wsctl.hub.connection import STALL_TIMEOUT, Connection, Ending
 from wsctl.hub.frame import Batch
-from wsctl.hub.outbox import Outbox
+from wsctl.hub.outbox import CHUNK, Outbox
+from wsctl.hub.replays import Missed
 from wsctl.server.admission import NOWHERE, Admitted, Handshake, Refused
 from wsctl.server.answers import error_body
 from wsctl.server.credentials.carriage import chosen
@@ -76,7 +77,18 @@ def _host(websocket: WebSocket) -> str:
 class AsgiConnection(Connection):
     """A connection whose socket belongs to somebody else's server. Keepalive is that server's matter."""
 
-    __slots__ = ("_closed", "_granted", "_node", "_outbox", "_progress", "_sender", "_wake", "_websocket")
+    __slots__ = (
+        "_closed",
+        "_granted",
+        "_missed",
+        "_node",
+        "_outbox",
+        "_progress",
+        "_sender",
+        "_wake",
+        "_websocket",
+        "_welcome",
+    )
 
     def __init__(self, node: Node, websocket: WebSocket, client_id: str) -> None:
         host, port = _host(websocket), websocket.client.port if websocket.client else 0
@@ -85,6 +97,8 @@ class AsgiConnection(Connection):
         self._websocket = websocket
         self._outbox = Outbox()
         self._granted = 0
+        self._missed: Missed | None = None
+        self._welcome: list[Batch] = []
         self._wake = asyncio.Event()
         self._progress = node.clock()
         self._sender: asyncio.Task[None] | None = None
@@ -105,7 +119,7 @@ class AsgiConnection(Connection):
 
     @property
     def waiting(self) -> int:
-        return self._outbox.size
+        return self._outbox.size + (self._missed.bytes if self._missed else 0)
 
     @property
     def undelivered(self) -> int:
@@ -127,6 +141,12 @@ class AsgiConnection(Connection):
             self._granted += len(batch.wire)
             self._put(batch)
 
+    def catch_up(self, missed: Missed) -> None:
+        self._missed, self._progress = missed, self._node.clock()
+        self._welcome = self._outbox.rest()
+        self._outbox.clear()
+        self._wake.set()
+
     def close(self, code: int, reason: str, ending: Ending) -> None:
         self._node.manager.retire(self, code, reason, ending)
         self._wake.set()
@@ -137,7 +157,7 @@ class AsgiConnection(Connection):
             self._sender.cancel()
 
     def check(self, now: float) -> None:
-        if self._outbox.size and now - self._progress >= STALL_TIMEOUT:
+        if (self._outbox.size or self._missed) and now - self._progress >= STALL_TIMEOUT:
             if self.ending is None:
                 self._cut(f"nothing was read for {STALL_TIMEOUT:g} seconds")
             else:
@@ -151,20 +171,38 @@ class AsgiConnection(Connection):
 
     def _cut(self, reason: str) -> None:
         self._outbox.clear()
+        self._missed = None
         self.close(CloseCode.TRY_AGAIN_LATER, f"too slow: {reason}", Ending.EVICTED)
 
     async def _send_all(self) -> None:
         while True:
+            await self._send_missed()
             while batches := self._outbox.take():
-                for payload in [payload for batch in batches for payload in batch.payloads]:
-                    await self._websocket.send_text(payload.decode())
-                self._progress = self._node.clock()
+                await self._send(batches)
                 self._granted = max(0, self._granted - sum(len(batch.wire) for batch in batches))
             if self.ending not in (None, Ending.LEFT):
                 await self._websocket.close(self.code, self.reason)
                 return
             self._wake.clear()
             await self._wake.wait()
+
+    async def _send_missed(self) -> None:
+        """In slices, between which others have their turn."""
+        welcome, self._welcome = self._welcome, []
+        await self._send(welcome)
+        while self._missed:
+            await asyncio.sleep(self._node.replays.wait(self.client_id))
+            self._progress = self._node.clock()
+            batches = self._missed.take(CHUNK) if self._missed else []
+            size = sum(len(batch.wire) for batch in batches)
+            self._node.replays.spend(self.client_id, size)
+            self._node.manager.caught_up(sum(batch.messages for batch in batches), size)
+            await self._send(batches)
+
+    async def _send(self, batches: Sequence[Batch]) -> None:
+        for payload in [payload for batch in batches for payload in batch.payloads]:
+            await self._websocket.send_text(payload.decode())
+        self._progress = self._node.clock()
 
     async def _receive_all(self) -> None:
         while True:

@@ -13,11 +13,11 @@ from typing import Any, Protocol
 from wsctl import __version__, messages
 from wsctl.hub.connection import Connection
 from wsctl.hub.durations import Durations
-from wsctl.hub.frame import Batch
 from wsctl.hub.intake import Intake
 from wsctl.hub.log import Draft, MessageLog
 from wsctl.hub.manager import ConnectionManager
 from wsctl.hub.periodic import periodic_broadcast_task
+from wsctl.hub.replays import Missed, Replays
 from wsctl.lifecycle.driver import DrainDriver, DrainObserver
 from wsctl.lifecycle.graceful import GracefulShutdownManager
 from wsctl.lifecycle.handover import HandoverProgress
@@ -84,6 +84,12 @@ class Node:
         home = self._publish if settings.redis else None
         bounds = settings.history, settings.history_bytes
         self.log = MessageLog(self.manager.deliver, *bounds, wall, home=home)
+        self.replays = Replays(
+            settings.history_bytes,
+            clock,
+            call_soon=lambda call: asyncio.get_running_loop().call_soon(call),
+            call_later=lambda wait, call: asyncio.get_running_loop().call_later(wait, call),
+        )
         self.leases = Leases(wall)
         self.judge = judge = judge_of(settings, wall)
         renewals = Renewals(judge, self.leases).takes
@@ -163,12 +169,12 @@ class Node:
         if self.shared:
             self.shared.link.tell()
 
-    def welcome(self, client_id: str, since: str | None, keepalive: int) -> tuple[bytes, list[Batch]]:
+    def welcome(self, client_id: str, since: str | None, keepalive: int) -> tuple[bytes, Missed | None]:
         """A new connection's first frame, and what the client missed that has seen `since`. `keepalive` is in
         seconds, 0 for none."""
-        missed = None if since is None else self.log.after(since, client_id)
+        missed = None if since is None else self.log.missed(since, client_id)
         recovered = None if since is None else missed is not None
-        return self._welcome(client_id, recovered, keepalive), missed or []
+        return self._welcome(client_id, recovered, keepalive), missed
 
     def crowded(self, strangers: int) -> bool:
         """Whether so many connections that are no clients are too many, or eat into the last descriptors."""

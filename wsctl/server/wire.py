@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from wsctl.codes import CloseCode
 from wsctl.hub.connection import CLOSE_TIMEOUT, NEVER, STALL_TIMEOUT, Connection, Ending
 from wsctl.hub.frame import CLOSE, PING, PONG, TEXT, Batch, close_frame, frame
-from wsctl.hub.outbox import Outbox
+from wsctl.hub.outbox import CHUNK, Outbox
+from wsctl.hub.replays import Missed
 from wsctl.server.handover.carried import Carried
 from wsctl.server.handover.departure import Departure
 from wsctl.server.inbound import FrameReader, Violation, close_reason, text, whole_small_frame
@@ -39,6 +40,7 @@ class Wire(Connection, asyncio.Protocol):
         "_handed",
         "_heard",
         "_marked",
+        "_missed",
         "_node",
         "_outbox",
         "_pinged",
@@ -65,6 +67,7 @@ class Wire(Connection, asyncio.Protocol):
         self._outbox: Outbox | None = None
         self._deaf = False
         self._granted = 0
+        self._missed: Missed | None = None
         self._handed = b""
         self._heard = now
         self._pinged = 0.0
@@ -90,11 +93,20 @@ class Wire(Connection, asyncio.Protocol):
 
     @property
     def waiting(self) -> int:
-        return self._transport.get_write_buffer_size() + (self._outbox.size if self._outbox else 0)
+        return (
+            self._transport.get_write_buffer_size()
+            + (self._outbox.size if self._outbox else 0)
+            + self._to_feed
+        )
 
     @property
     def undelivered(self) -> int:
-        return self._outbox.messages if self._outbox else 0
+        missed = len(self._missed) if self._missed else 0
+        return missed + (self._outbox.messages if self._outbox else 0)
+
+    @property
+    def _to_feed(self) -> int:
+        return self._missed.bytes + len(self._missed.lead) if self._missed else 0
 
     def offer(self, batch: Batch, written: int = 0) -> None:
         if self.ending is not None:
@@ -130,13 +142,47 @@ class Wire(Connection, asyncio.Protocol):
         if not self.behind:
             self.resume_writing()
 
+    def catch_up(self, missed: Missed) -> None:
+        if self.ending is not None:
+            return
+        self._missed = missed
+        if self.behind:
+            # The welcome waits, and stays in front. `resume_writing` goes on with it.
+            missed.lead = b"".join(
+                [b.encoded(self.deflate) for b in self._outbox.rest()] if self._outbox else []
+            )
+            self._outbox = None
+            return
+        self.behind = True
+        if self._node.replays.wait(self.client_id):
+            self._node.replays.want(self)
+        else:
+            self.feed()
+
+    def feed(self) -> None:
+        """Write the next slice of what was missed. Whatever else is to be sent waits until all of it is."""
+        if not self._missed or self._transport.get_write_buffer_size() or self._transport.is_closing():
+            return
+        lead, self._missed.lead = self._missed.lead, b""
+        batches = self._missed.take(CHUNK)
+        data = b"".join([self._node.replays.encoded(batch, self.deflate) for batch in batches])
+        self._node.replays.spend(self.client_id, len(data))
+        self._node.manager.caught_up(sum(batch.messages for batch in batches), len(data))
+        self._granted, self._marked = len(data), self._node.clock()
+        self._write(lead + data)
+        if not self._transport.get_write_buffer_size():
+            self.resume_writing()
+
     def pause_writing(self) -> None:
         self.behind = True
         self._unsent, self._marked = self.waiting, self._node.clock()
         self._node.manager.settle(self)
 
     def resume_writing(self) -> None:
-        self.behind = False
+        if self._missed:
+            self._node.replays.want(self)
+            return
+        self.behind, self._missed = False, None
         self._granted = max(0, self._granted - len(self._handed))
         while self._outbox and self._outbox.size and not self.behind:
             self._write(b"".join([b.encoded(self.deflate) for b in self._outbox.take()]))
@@ -148,7 +194,7 @@ class Wire(Connection, asyncio.Protocol):
     def _replayed(self) -> int:
         """Of what waits, the bytes that were missed before and are not held against the queue."""
         written = max(0, len(self._handed) - self._transport.get_write_buffer_size())
-        return max(0, self._granted - written)
+        return max(0, self._granted - written) + self._to_feed
 
     def _send(self, batch: Batch, written: int = 0) -> None:
         if self.behind:
@@ -165,6 +211,7 @@ class Wire(Connection, asyncio.Protocol):
             self._granted = max(0, self._granted - len(data))
 
     def _cut(self, reason: str) -> None:
+        self._missed = None
         if self._outbox:
             self._outbox.clear()
         self.close(CloseCode.TRY_AGAIN_LATER, f"too slow: {reason}", Ending.EVICTED)
@@ -234,7 +281,7 @@ class Wire(Connection, asyncio.Protocol):
         code, reason = close_reason(payload)
         self._deaf = True
         unsaid = self.ending is None or self._outbox is not None
-        self._outbox = None  # whoever closes reads no more
+        self._outbox = self._missed = None  # whoever closes reads no more
         self._retire(code, reason, Ending.LEFT)
         if unsaid:
             self._transport.write(frame(CLOSE, payload[:2]))
@@ -274,9 +321,17 @@ class Wire(Connection, asyncio.Protocol):
             expires=self._node.leases.of(self),
             keepalive=self.keepalive,
         )
-        waiting = [(b, b.encoded(self.deflate)) for b in self._outbox.rest()] if self._outbox else []
+        waiting = [(b, b.wire) for b in self._unfed()]
+        waiting += [(b, b.encoded(self.deflate)) for b in self._outbox.rest()] if self._outbox else []
         self._node.manager.release(self)
         return Departure(self._transport, fd, carried, self._handed, waiting)
+
+    def _unfed(self) -> list[Batch]:
+        """What was missed and is not written."""
+        missed, self._missed = self._missed, None
+        if missed is None:
+            return []
+        return [*([Batch(wire=missed.lead, messages=1)] if missed.lead else ()), *missed]
 
     def arrive(self, carried: Carried, missed: Sequence[Batch]) -> None:
         """Go on where `depart` stopped, with what the client has missed meanwhile."""
@@ -307,6 +362,9 @@ class Wire(Connection, asyncio.Protocol):
             self.offer(_PING)
 
     def _check_progress(self, now: float) -> None:
+        if self._missed and not self._transport.get_write_buffer_size():
+            self._marked = now  # its turn has not come
+            return
         unsent = self._transport.get_write_buffer_size()
         if unsent != self._unsent:
             # What left the buffer was acknowledged by the peer: as good as a pong.

@@ -1,0 +1,149 @@
+"""What clients missed that come back: in slices, so that no handshake holds up another."""
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol
+
+from wsctl.hub.frame import DEFLATE_ABOVE, Batch
+from wsctl.hub.history import Entry
+
+FULL_REPLAYS = 4
+"""Histories that one id may be sent at full speed: whoever tries again a few times is not slowed."""
+
+FILLS_IN = 60.0
+"""Seconds in which one more is earned. Beyond it a replay is slower, and as whole as ever."""
+
+LEAST = 1 << 20
+"""Bytes that count as a history where `--history-bytes` is less."""
+
+MOST_IDS = 10_000
+"""Ids whose replays are counted at a time: the one that was counted first is forgotten."""
+
+COMPRESSED = 4 << 20
+"""Bytes of compressed frames that are kept for those who come back together: they missed the same."""
+
+
+class Missed:
+    """Messages of history for one client, oldest first, which are looked at when they are taken.
+
+    Attributes:
+        bytes: at most so many are left.
+        lead: what goes before the first of them.
+    """
+
+    def __init__(self, entries: Sequence[Entry], client_id: str, size: int) -> None:
+        self._entries = entries
+        self._client_id = client_id
+        self._next = 0
+        self.bytes = size
+        self.lead = b""
+
+    def __len__(self) -> int:
+        """At most so many messages are left."""
+        return len(self._entries) - self._next
+
+    def __iter__(self) -> Iterator[Batch]:
+        while self:
+            yield from self.take(self.bytes or 1)
+
+    def take(self, room: int) -> list[Batch]:
+        """The next ones, about so many bytes of history, and at least one message that is looked at."""
+        found: list[Batch] = []
+        begun = self._next
+        while self:
+            entry = self._entries[self._next]
+            size = len(entry.batch.wire)
+            if size > room and self._next > begun:
+                break
+            self._next += 1
+            room -= size
+            self.bytes -= size
+            if entry.is_for(self._client_id):
+                found.append(entry.batch if entry.is_same_for_all else entry.each()(self._client_id))
+        if not self:
+            self.bytes = 0
+        return found
+
+
+class Resuming(Protocol):
+    """A connection that has not got everything yet."""
+
+    client_id: str
+
+    def feed(self) -> None:
+        """Write the next slice, if there is one and its socket takes it."""
+
+
+class Replays:
+    """Gives each connection its turn: one slice in one turn of the loop. `history_bytes` is what a full
+    replay counts as.
+
+    Attributes:
+        compressed_bytes: of the copies that are kept.
+    """
+
+    def __init__(
+        self,
+        history_bytes: int,
+        clock: Callable[[], float],
+        call_soon: Callable[[Callable[[], None]], object],
+        call_later: Callable[[float, Callable[[], None]], object],
+    ) -> None:
+        whole = max(history_bytes, LEAST)
+        self._burst, self._per_second = FULL_REPLAYS * whole, whole / FILLS_IN
+        self._clock = clock
+        self._call_soon = call_soon
+        self._call_later = call_later
+        self._queue: deque[Resuming] = deque()
+        self._spent: dict[str, tuple[float, float]] = {}
+        self._compressed: dict[Batch, bytes] = {}
+        self.compressed_bytes = 0
+
+    def want(self, who: Resuming) -> None:
+        """Let it write its next slice soon, or when its id may have more."""
+        wait = self.wait(who.client_id)
+        if wait > 0:
+            self._call_later(wait, lambda: self._enqueue(who))
+        else:
+            self._enqueue(who)
+
+    def wait(self, client_id: str) -> float:
+        """Seconds until an id may be sent more of what it missed."""
+        return max(0.0, (self._level(client_id) - self._burst) / self._per_second)
+
+    def spend(self, client_id: str, size: int) -> None:
+        """So many bytes were sent to it."""
+        level = self._level(client_id) + size
+        self._spent.pop(client_id, None)
+        self._spent[client_id] = level, self._clock()
+        if len(self._spent) > MOST_IDS:
+            del self._spent[next(iter(self._spent))]
+
+    def encoded(self, batch: Batch, deflate: bool) -> bytes:
+        """The bytes of a batch, of which history keeps no compressed copy."""
+        if not deflate or len(batch.wire) <= DEFLATE_ABOVE or batch.plain:
+            return batch.wire
+        if (known := self._compressed.get(batch)) is None:
+            known = self._compressed[batch] = batch.copy().encoded(True)
+            self.compressed_bytes += len(known)
+            while self.compressed_bytes > COMPRESSED:
+                oldest = next(iter(self._compressed))
+                self.compressed_bytes -= len(self._compressed.pop(oldest))
+        return known
+
+    def _level(self, client_id: str) -> float:
+        level, at = self._spent.get(client_id, (0.0, 0.0))
+        return max(0.0, level - (self._clock() - at) * self._per_second)
+
+    def _enqueue(self, who: Resuming) -> None:
+        if not self._queue:
+            self._call_soon(self._turn)
+        self._queue.append(who)
+
+    def _turn(self) -> None:
+        try:
+            self._queue[0].feed()  # which may want the next one, behind the others
+        finally:
+            self._queue.popleft()
+            if self._queue:
+                self._call_soon(self._turn)
