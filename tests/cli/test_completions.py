@@ -88,7 +88,15 @@ def test_files_are_offered_where_a_file_is_meant(complete: Complete) -> None:
     assert offered.replace("\\", "") == "chain of trust.pem"
 
 
-@pytest.mark.parametrize("line", ["wsctl serve --port ", "wsctl serve --shutdown-timeout "])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "wsctl serve --port ",
+        "wsctl serve --shutdown-timeout ",
+        "wsctl status --port ",
+        "wsctl broadcast --to ",
+    ],
+)
 def test_nothing_is_offered_where_nobody_can_guess(complete: Complete, line: str) -> None:
     assert not complete(line)
 

@@ -15,6 +15,7 @@ from tests.support import frames
 from tests.support.clients import join, receive_type
 from tests.support.relay import Relay
 from tests.support.server import DEADLINE, WSCTL, ServerProcess
+from wsctl.client import connecting
 from wsctl.client.events import Event, Opened, Received
 from wsctl.client.session import Session
 from wsctl.client.target import Target
@@ -281,3 +282,23 @@ async def _senders(lines: asyncio.StreamReader, count: int) -> None:
             told = json.loads(await lines.readline())
             if told["type"] == "message":
                 senders.add(frames.checked(told)["from"])
+
+
+async def test_a_client_notices_that_nothing_comes_any_more_and_resumes(
+    start_server: StartServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert connecting.PING_INTERVAL + connecting.PING_TIMEOUT <= 30
+    monkeypatch.setattr(connecting, "PING_INTERVAL", 0.2)
+    monkeypatch.setattr(connecting, "PING_TIMEOUT", 1.0)
+    server = start_server("--broadcast-interval", "0.1", "--history", "10")
+    async with Relay(server.port).running() as road:
+        guest = Guest(road.url, "bob")
+        listening = asyncio.create_task(guest.listen())
+        await guest.until(lambda: len(guest.openings) > 0)
+        road.freeze()  # as a laptop that sleeps: both ends stay open
+        await publish(server, "meanwhile")
+        await guest.until(lambda: guest.data == ["meanwhile"])
+        assert len(guest.openings) >= 2
+        assert guest.openings[1].recovered
+        await guest.session.close()
+        await listening
