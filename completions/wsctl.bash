@@ -29,6 +29,7 @@ _wsctl_value() {
         serve:--ping-interval) takes=any ;;
         serve:--ping-timeout) takes=any ;;
         serve:--allow-origin) takes=any ;;
+        serve:--allow-host) takes=any ;;
         serve:--auth) takes=word words='none token jwt' ;;
         serve:--jwt-key) takes=path ;;
         serve:--jwt-algorithm) takes=any ;;
@@ -64,6 +65,7 @@ _wsctl_value() {
         check:--ping-interval) takes=any ;;
         check:--ping-timeout) takes=any ;;
         check:--allow-origin) takes=any ;;
+        check:--allow-host) takes=any ;;
         check:--auth) takes=word words='none token jwt' ;;
         check:--jwt-key) takes=path ;;
         check:--jwt-algorithm) takes=any ;;
@@ -132,6 +134,7 @@ _wsctl_value() {
         generate:--ping-interval) takes=any ;;
         generate:--ping-timeout) takes=any ;;
         generate:--allow-origin) takes=any ;;
+        generate:--allow-host) takes=any ;;
         generate:--auth) takes=word words='none token jwt' ;;
         generate:--jwt-key) takes=path ;;
         generate:--jwt-algorithm) takes=any ;;
@@ -160,8 +163,8 @@ _wsctl_options() {
     takes=word words=''
     case $1 in
         '') words='--version -V --no-color -h --help' ;;
-        serve) words='--host --port --uds --fd --backlog --ssl-certfile --ssl-keyfile --proxy-headers --no-proxy-headers --forwarded-allow-ips --root-path --shutdown-timeout --drain-delay --drain-spread --reconnect-window --stop-timeout --broadcast-interval --history --history-bytes --client-publish --no-client-publish --max-connections --max-message-size --max-queue --rate --ping-interval --ping-timeout --allow-origin --auth --jwt-key --jwt-algorithm --jwt-audience --auth-query --no-auth-query --workers --redis --redis-prefix --max-draining --log-level --log-format --access-log --no-access-log -h --help' ;;
-        check) words='--unit --json --host --port --uds --fd --backlog --ssl-certfile --ssl-keyfile --proxy-headers --no-proxy-headers --forwarded-allow-ips --root-path --shutdown-timeout --drain-delay --drain-spread --reconnect-window --stop-timeout --broadcast-interval --history --history-bytes --client-publish --no-client-publish --max-connections --max-message-size --max-queue --rate --ping-interval --ping-timeout --allow-origin --auth --jwt-key --jwt-algorithm --jwt-audience --auth-query --no-auth-query --workers --redis --redis-prefix --max-draining --log-level --log-format --access-log --no-access-log -h --help' ;;
+        serve) words='--host --port --uds --fd --backlog --ssl-certfile --ssl-keyfile --proxy-headers --no-proxy-headers --forwarded-allow-ips --root-path --shutdown-timeout --drain-delay --drain-spread --reconnect-window --stop-timeout --broadcast-interval --history --history-bytes --client-publish --no-client-publish --max-connections --max-message-size --max-queue --rate --ping-interval --ping-timeout --allow-origin --allow-host --auth --jwt-key --jwt-algorithm --jwt-audience --auth-query --no-auth-query --workers --redis --redis-prefix --max-draining --log-level --log-format --access-log --no-access-log -h --help' ;;
+        check) words='--unit --json --host --port --uds --fd --backlog --ssl-certfile --ssl-keyfile --proxy-headers --no-proxy-headers --forwarded-allow-ips --root-path --shutdown-timeout --drain-delay --drain-spread --reconnect-window --stop-timeout --broadcast-interval --history --history-bytes --client-publish --no-client-publish --max-connections --max-message-size --max-queue --rate --ping-interval --ping-timeout --allow-origin --allow-host --auth --jwt-key --jwt-algorithm --jwt-audience --auth-query --no-auth-query --workers --redis --redis-prefix --max-draining --log-level --log-format --access-log --no-access-log -h --help' ;;
         client) words='--id --url --port --clients --count --for --json -h --help' ;;
         broadcast) words='--to --show-to --parse --allow-empty --url --port --json -h --help' ;;
         status) words='--clients --watch --url --port --json -h --help' ;;
@@ -169,7 +172,7 @@ _wsctl_options() {
         upgrade) words='--no-wait --url --port --json -h --help' ;;
         stress) words='--clients --duration --rate --size --id --url --port --jwt-key --jwt-algorithm --jwt-audience --json -h --help' ;;
         token) words='--id --ttl --jwt-key --jwt-algorithm --jwt-audience --json -h --help' ;;
-        generate) words='--output -o --force --upstream --program --host --port --uds --fd --backlog --ssl-certfile --ssl-keyfile --proxy-headers --no-proxy-headers --forwarded-allow-ips --root-path --shutdown-timeout --drain-delay --drain-spread --reconnect-window --stop-timeout --broadcast-interval --history --history-bytes --client-publish --no-client-publish --max-connections --max-message-size --max-queue --rate --ping-interval --ping-timeout --allow-origin --auth --jwt-key --jwt-algorithm --jwt-audience --auth-query --no-auth-query --workers --redis --redis-prefix --max-draining --log-level --log-format --access-log --no-access-log -h --help' ;;
+        generate) words='--output -o --force --upstream --program --host --port --uds --fd --backlog --ssl-certfile --ssl-keyfile --proxy-headers --no-proxy-headers --forwarded-allow-ips --root-path --shutdown-timeout --drain-delay --drain-spread --reconnect-window --stop-timeout --broadcast-interval --history --history-bytes --client-publish --no-client-publish --max-connections --max-message-size --max-queue --rate --ping-interval --ping-timeout --allow-origin --allow-host --auth --jwt-key --jwt-algorithm --jwt-audience --auth-query --no-auth-query --workers --redis --redis-prefix --max-draining --log-level --log-format --access-log --no-access-log -h --help' ;;
         docs) words='--no-pager -h --help' ;;
         completions) words='-h --help' ;;
     esac

@@ -55,6 +55,7 @@ Register-ArgumentCompleter -Native -CommandName wsctl -ScriptBlock {
             @{ Name = '--ping-interval'; Help = 'Silence after which a client is pinged. [default: 20]'; Takes = 'any'; Words = @() }
             @{ Name = '--ping-timeout'; Help = 'Time a client has to answer a ping. [default: 20]'; Takes = 'any'; Words = @() }
             @{ Name = '--allow-origin'; Help = 'Let browsers from this origin connect (repeat; https://*.example.org for subdomains, * for all).'; Takes = 'any'; Words = @() }
+            @{ Name = '--allow-host'; Help = 'A name of a server on loopback beside localhost (repeat; * for all).'; Takes = 'any'; Words = @() }
             @{ Name = '--auth'; Help = 'What a client must show to connect: none, token or jwt. [default: none]'; Takes = 'word'; Words = @('none', 'token', 'jwt') }
             @{ Name = '--jwt-key'; Help = 'Checks a JWT: a public key (PEM), a JWKS, or a shared secret.'; Takes = 'file'; Words = @() }
             @{ Name = '--jwt-algorithm'; Help = 'What --jwt-key is for: HS256 (a secret), RS256 or EdDSA.'; Takes = 'any'; Words = @() }
@@ -103,6 +104,7 @@ Register-ArgumentCompleter -Native -CommandName wsctl -ScriptBlock {
             @{ Name = '--ping-interval'; Help = 'Silence after which a client is pinged. [default: 20]'; Takes = 'any'; Words = @() }
             @{ Name = '--ping-timeout'; Help = 'Time a client has to answer a ping. [default: 20]'; Takes = 'any'; Words = @() }
             @{ Name = '--allow-origin'; Help = 'Let browsers from this origin connect (repeat; https://*.example.org for subdomains, * for all).'; Takes = 'any'; Words = @() }
+            @{ Name = '--allow-host'; Help = 'A name of a server on loopback beside localhost (repeat; * for all).'; Takes = 'any'; Words = @() }
             @{ Name = '--auth'; Help = 'What a client must show to connect: none, token or jwt. [default: none]'; Takes = 'word'; Words = @('none', 'token', 'jwt') }
             @{ Name = '--jwt-key'; Help = 'Checks a JWT: a public key (PEM), a JWKS, or a shared secret.'; Takes = 'file'; Words = @() }
             @{ Name = '--jwt-algorithm'; Help = 'What --jwt-key is for: HS256 (a secret), RS256 or EdDSA.'; Takes = 'any'; Words = @() }
@@ -228,6 +230,7 @@ Register-ArgumentCompleter -Native -CommandName wsctl -ScriptBlock {
             @{ Name = '--ping-interval'; Help = 'Silence after which a client is pinged. [default: 20]'; Takes = 'any'; Words = @() }
             @{ Name = '--ping-timeout'; Help = 'Time a client has to answer a ping. [default: 20]'; Takes = 'any'; Words = @() }
             @{ Name = '--allow-origin'; Help = 'Let browsers from this origin connect (repeat; https://*.example.org for subdomains, * for all).'; Takes = 'any'; Words = @() }
+            @{ Name = '--allow-host'; Help = 'A name of a server on loopback beside localhost (repeat; * for all).'; Takes = 'any'; Words = @() }
             @{ Name = '--auth'; Help = 'What a client must show to connect: none, token or jwt. [default: none]'; Takes = 'word'; Words = @('none', 'token', 'jwt') }
             @{ Name = '--jwt-key'; Help = 'Checks a JWT: a public key (PEM), a JWKS, or a shared secret.'; Takes = 'file'; Words = @() }
             @{ Name = '--jwt-algorithm'; Help = 'What --jwt-key is for: HS256 (a secret), RS256 or EdDSA.'; Takes = 'any'; Words = @() }

@@ -185,6 +185,7 @@ def test_every_flag_has_help_and_a_variable_that_is_read() -> None:
         "fd": "5",
         "rate": "1/s:2",
         "allow_origin": "*",
+        "allow_host": "chat.example.org",
         "log_level": "debug",
         "auth": "none",
         "forwarded_allow_ips": "10.0.0.1",

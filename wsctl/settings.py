@@ -13,6 +13,7 @@ from math import isfinite
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from wsctl.addresses import browser_host
 from wsctl.errors import UsageError
 from wsctl.origins import origin
 from wsctl.redis_url import parse as parse_redis
@@ -116,6 +117,20 @@ def origins(text: str) -> tuple[str, ...]:
     """Origins (`https://example.org`, `https://*.example.org`, `null`) or `*`, separated by commas or spaces,
     as browsers send them."""
     return tuple(dict.fromkeys(origin(word) for word in re.split(r"[,\s]+", text.strip()) if word))
+
+
+def host_names(text: str) -> tuple[str, ...]:
+    """Names of this server, or `*` for all, separated by commas or spaces, as browsers send them."""
+    words = [word for word in re.split(r"[,\s]+", text.strip()) if word]
+    return tuple(dict.fromkeys(_host_name(word) for word in words))
+
+
+def _host_name(word: str) -> str:
+    try:
+        return word if word == "*" else browser_host(word.removesuffix("."))
+    except ValueError as error:
+        hint = "write chat.example.org, without scheme and port, or * for all"
+        raise ValueError(f"{word!r} is no name of a host: {error}; {hint}") from None
 
 
 EVERY_PROXY = "*"
@@ -225,6 +240,9 @@ class Settings:
         origins,
         "ORIGIN",
         "Let browsers from this origin connect (repeat; https://*.example.org for subdomains, * for all).",
+    )
+    allow_host: tuple[str, ...] = _setting(
+        (), host_names, "NAME", "A name of a server on loopback beside localhost (repeat; * for all)."
     )
     client_publish: bool = _setting(True, boolean, "", "Whether what a client sends is broadcast.")
     auth: Auth = _setting(

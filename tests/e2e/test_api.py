@@ -135,7 +135,8 @@ async def test_status_has_the_facts_of_the_clients(start_server: StartServer) ->
 def test_status_tells_how_many_tasks_the_process_has(start_server: StartServer) -> None:
     server = start_server(env={"WSCTL_TOKEN": "secret"})
     before = server.status()["tasks"]
-    head = b"POST /api/drain HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer secret\r\nContent-Length: 9\r\n\r\n"
+    head = b"POST /api/drain HTTP/1.1\r\nHost: localhost\r\n"
+    head += b"Authorization: Bearer secret\r\nContent-Length: 9\r\n\r\n"
     with ExitStack() as stack:
         for _ in range(5):
             stack.enter_context(RawClient(server.port)).send(head)

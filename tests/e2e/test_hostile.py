@@ -286,7 +286,7 @@ async def test_who_hangs_up_in_the_middle_of_a_body_is_no_news(start_server: Sta
     async with unharmed(server):
         for _ in range(20):
             with RawClient(server.port) as peer:
-                head = f"POST {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer secret\r\n"
+                head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer secret\r\n"
                 peer.send(f"{head}Expect: 100-continue\r\nContent-Length: 100\r\n\r\n".encode())
                 # The body is being waited for.
                 assert status_of(await asyncio.to_thread(peer.read_head)) == 100
@@ -298,7 +298,9 @@ async def test_an_id_cannot_forge_a_log_line(start_server: StartServer) -> None:
     server = start_server("--access-log", "--log-level", "debug")
     async with unharmed(server):
         with RawClient(server.port) as peer:
-            peer.send(b"GET /x%0a2026-01-01T00:00:00Z%20INFO%20forged%1b[2J HTTP/1.1\r\nHost: x\r\n\r\n")
+            peer.send(
+                b"GET /x%0a2026-01-01T00:00:00Z%20INFO%20forged%1b[2J HTTP/1.1\r\nHost: localhost\r\n\r\n"
+            )
             assert status_of(await asyncio.to_thread(peer.read_head)) == 404
         bob = await join(server.ws_url, "b%C2%B7ob".replace("%C2%B7", "@"))
         await bob.close(reason="x\n2026-01-01T00:00:00Z INFO forged")

@@ -57,6 +57,7 @@ def any_settings(**given: Any) -> st.SearchStrategy[Settings]:
         "forwarded_allow_ips": st.none() | st.sampled_from(["*", "10.0.0.1", "::1,10.0.0.0/8"]),
         "host": WORDS | st.sampled_from(["127.0.0.1", "::", "localhost"]),
         "allow_origin": st.sampled_from([(), ("*",), ("https://a.example", "https://b.example")]),
+        "allow_host": st.sampled_from([(), ("*",), ("chat.example", "xn--bcher-kva.example")]),
         "ssl_certfile": st.none() | WORDS | st.sampled_from(ODD),
     }
     return st.builds(Settings, **(numbers | switches | texts | given))

@@ -16,7 +16,7 @@ GROUPS = {
     "Drain": "shutdown_timeout drain_delay drain_spread reconnect_window stop_timeout",
     "Messages": "broadcast_interval history history_bytes client_publish",
     "Limits": "max_connections max_message_size max_queue rate ping_interval ping_timeout",
-    "Access": "allow_origin auth jwt_key jwt_algorithm jwt_audience auth_query",
+    "Access": "allow_origin allow_host auth jwt_key jwt_algorithm jwt_audience auth_query",
     "Several servers": "workers redis redis_prefix max_draining",
     "Logs": "log_level log_format access_log",
 }
@@ -81,6 +81,10 @@ def with_settings(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
+SEVERAL = frozenset({"allow_origin", "allow_host"})
+"""The settings whose flags can be repeated."""
+
+
 def settings_from(given: Mapping[str, Any], environ: Mapping[str, str]) -> Settings:
     """Settings from the flags and variables that a command with `with_settings` was given, and the secrets
     from theirs.
@@ -89,8 +93,8 @@ def settings_from(given: Mapping[str, Any], environ: Mapping[str, str]) -> Setti
         UsageError: they cannot be meant together, or a secret cannot be read.
     """
     values = {name: value for name, value in given.items() if value is not None}
-    if "allow_origin" in values:
-        values["allow_origin"] = tuple(origin for several in values["allow_origin"] for origin in several)
+    for name in SEVERAL & set(values):
+        values[name] = tuple(one for several in values[name] for one in several)
     return Settings(**values, **secrets(environ, values.get("auth")))
 
 

@@ -9,6 +9,7 @@ from wsctl import messages
 from wsctl.origins import AllowedOrigins
 from wsctl.server.credentials.carriage import HOW, Carriage, Unreadable, carried
 from wsctl.server.credentials.judge import Denied, Granted, Judge, meant_for
+from wsctl.server.hosts import name_of
 from wsctl.settings import Settings
 
 RETRY_AFTER = 5
@@ -20,6 +21,9 @@ half of the descriptors that are left to operators."""
 
 MAX_SINCE = 64
 """Characters of a message id in `since`: ids are shorter."""
+
+MAX_HOST = 253
+"""Characters of a Host that are repeated: names are no longer."""
 
 NO_GOOD = ' error="invalid_token"'
 """What a challenge adds when there was a token (RFC 6750 section 3.1)."""
@@ -34,7 +38,8 @@ _DEFAULT_PORT = {"http": ":80", "https": ":443", "ws": ":80", "wss": ":443"}
 
 @dataclass(frozen=True, slots=True)
 class Handshake:
-    """What a client asks for: `name` is the raw last part of the path, header values are text."""
+    """What a client asks for: `name` is the raw last part of the path, header values are text.
+    `foreign_host`: its host is none that this server takes."""
 
     name: str
     query: str
@@ -42,6 +47,7 @@ class Handshake:
     host: str
     authorization: str | None = None
     protocols: str | None = None
+    foreign_host: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,9 +125,8 @@ class Admission:
             return Refused(HTTPStatus.BAD_REQUEST, "bad_since", "since is not the id of a message")
         if keepalive != "0" and keepalive not in _KEEPALIVES:
             return Refused(HTTPStatus.BAD_REQUEST, "bad_keepalive", _BAD_KEEPALIVE)
-        if not self._origin_allowed(asked):
-            text = f"origin {asked.origin} may not connect here: the server allows it with --allow-origin"
-            return Refused(HTTPStatus.FORBIDDEN, "origin_not_allowed", text)
+        if wrong := self._from_elsewhere(asked):
+            return wrong
         granted = self._granted(self._judge, asked) if self._judge else ANYONE
         return granted if isinstance(granted, Refused) else self._let_in(name, granted, since, int(keepalive))
 
@@ -152,6 +157,15 @@ class Admission:
         verdict = judge.check(token)
         return _unauthorized(verdict.why, NO_GOOD) if isinstance(verdict, Denied) else verdict
 
+    def _from_elsewhere(self, asked: Handshake) -> Refused | None:
+        """The answer to what a page asks that has no business here."""
+        if asked.foreign_host:
+            return unknown_host(asked.host)
+        if self._origin_allowed(asked):
+            return None
+        text = f"origin {asked.origin} may not connect here: the server allows it with --allow-origin"
+        return Refused(HTTPStatus.FORBIDDEN, "origin_not_allowed", text)
+
     def _origin_allowed(self, asked: Handshake) -> bool:
         """Browsers send an Origin and programs do not. The same host is the same origin whatever
         the scheme, because a proxy in front may have ended TLS."""
@@ -173,6 +187,13 @@ def full() -> Refused:
     """The answer when there is no room."""
     text = f"the server has all the clients it can take: try again in {RETRY_AFTER} seconds"
     return Refused(HTTPStatus.SERVICE_UNAVAILABLE, "full", text, (("retry-after", str(RETRY_AFTER)),))
+
+
+def unknown_host(host: str) -> Refused:
+    """The answer to a Host that a server on loopback does not take."""
+    name = name_of(host)[:MAX_HOST]
+    text = f"{name} is no name of this server, which is for this machine: --allow-host {name} lets it in"
+    return Refused(HTTPStatus.FORBIDDEN, "host_not_allowed", text)
 
 
 def _unauthorized(why: str, problem: str = "") -> Refused:

@@ -21,6 +21,7 @@ from wsctl.server.metrics.routes import router as metrics
 from wsctl.server.node import Node
 from wsctl.server.openapi import Application
 from wsctl.server.page import reference
+from wsctl.server.rebinding import OwnHosts
 from wsctl.server.requests import EveryRoute, methods_of
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
@@ -47,6 +48,7 @@ def create_app(
     )
     app.state.node = node
     app.add_middleware(EveryRoute)
+    app.add_middleware(OwnHosts)
     if first:
         app.include_router(first)
     app.include_router(router)

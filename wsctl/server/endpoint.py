@@ -17,6 +17,7 @@ from wsctl.server.answers import error_body
 from wsctl.server.credentials.carriage import chosen
 from wsctl.server.node import Node
 from wsctl.server.proxy import written
+from wsctl.server.rebinding import is_foreign
 from wsctl.server.turnaway import REASON
 
 
@@ -61,6 +62,7 @@ def _handshake(websocket: WebSocket) -> Handshake:
         host=websocket.headers.get("host", ""),
         authorization=_joined(websocket, "authorization"),
         protocols=_joined(websocket, "sec-websocket-protocol"),
+        foreign_host=is_foreign(websocket.scope, websocket.app.state.node.hosts),
     )
 
 

@@ -55,6 +55,11 @@ class Entrance:
         """Log that this was refused."""
         self._node.note_refused(refused.code, self._forwarded.client(transport, headers)[0])
 
+    def is_foreign(self, transport: asyncio.BaseTransport, headers: Mapping[str, str]) -> bool:
+        """Whether a request names a host that this server does not take."""
+        taken = self._node.hosts.takes(headers.get("host", ""))
+        return not taken and self._forwarded.is_direct(transport, headers)
+
     def _enter(self, transport: asyncio.Transport, asked: Opening, early: bytes) -> Refused | None:
         name = self._name(asked.path)
         wrong = upgrade.check(asked.method, asked.http_version, asked.headers)
@@ -71,6 +76,7 @@ class Entrance:
             headers.get("host", ""),
             headers.get("authorization"),
             protocols,
+            self.is_foreign(transport, headers),
         )
         verdict = self._node.admit(handshake)
         if isinstance(verdict, Refused):

@@ -12,6 +12,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from functools import lru_cache
 from types import FrameType
 from typing import Any
 
@@ -62,6 +63,7 @@ def create_guest_app(settings: Settings, environ: Mapping[str, str]) -> FastAPI:
             advise(network.leaving(settings, guest=True))
         node: Node = app.state.node
         await node.open()
+        node.hosts.on_loopback = _on_loopback
         node.each_second.append(_Exposure(settings).check)
         async with node.running():
             if not node.driver.stopped.is_set():
@@ -122,6 +124,12 @@ def _configure_log(settings: Settings) -> None:
         logger.addHandler(logs.to_stream(sys.stderr, settings.log_format, colour=False))
         logger.propagate = False
     logger.setLevel(settings.log_level.upper())
+
+
+@lru_cache(1)
+def _on_loopback() -> bool:
+    """Looked for when the first request has come: then the host's sockets are there."""
+    return own_listeners() == []
 
 
 class _Exposure:

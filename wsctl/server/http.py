@@ -11,6 +11,7 @@ from wsctl.server.answers import error_response
 from wsctl.server.deadlines import BODY_RATE, BODY_TIMEOUT, HEAD_TIMEOUT, MAX_UNREAD, Deadlines, Stage
 from wsctl.server.entrance import Entrance, Opening
 from wsctl.server.proxy import peer
+from wsctl.server.rebinding import FOREIGN
 from wsctl.server.strangers import Strangers
 from wsctl.server.target import BadTarget, origin_form
 
@@ -30,7 +31,7 @@ HEAD_TOO_LARGE = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
 class Listener(Protocol):
     """Hears what a connection has parsed, before uvicorn does."""
 
-    def requested(self) -> None:
+    def requested(self, request: h11.Request) -> None:
         """A head is complete."""
 
     def ended(self) -> None:
@@ -60,7 +61,7 @@ class BoundedConnection(h11.Connection):
             self._listener.rejected(error)
             return h11.NEED_DATA
         if isinstance(event, h11.Request):
-            self._listener.requested()
+            self._listener.requested(event)
         elif isinstance(event, h11.EndOfMessage):
             self._listener.ended()
         return event
@@ -135,8 +136,10 @@ class HttpProtocol(H11Protocol):
 
     # What h11 has parsed
 
-    def requested(self) -> None:
+    def requested(self, request: h11.Request) -> None:
         self._deadlines.requested(self._entrance.clock())
+        headers = {name.decode(): value.decode("latin-1") for name, value in request.headers}
+        self.app_state[FOREIGN] = self._entrance.is_foreign(self.transport, headers)
 
     def ended(self) -> None:
         self._deadlines.ended(self._entrance.clock())

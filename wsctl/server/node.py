@@ -28,6 +28,7 @@ from wsctl.server.credentials.judge import Keys
 from wsctl.server.credentials.leases import Leases
 from wsctl.server.credentials.opening import judge_of
 from wsctl.server.credentials.renewals import Renewals
+from wsctl.server.hosts import Hosts, name_of
 from wsctl.server.islands import OF_ALL
 from wsctl.server.limits import LAST_FILES, capacity, fits, raise_open_files
 from wsctl.server.meter import Meter
@@ -107,6 +108,7 @@ class Node:
         shared = [self.shared] if self.shared else []
         self.driver = DrainDriver(self.life, self.manager, clock, [*observers, *shared])
         self.turnaway = Turnaway()
+        self.hosts = Hosts((*settings.allow_host, name_of(settings.host)))
         self.admission = Admission(
             settings,
             self.capacity,

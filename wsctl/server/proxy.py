@@ -79,6 +79,12 @@ class Forwarded:
                 break
         return at
 
+    def is_direct(self, transport: asyncio.BaseTransport, headers: Mapping[str, str]) -> bool:
+        """Whether the request comes over a network, and not from a proxy that says so."""
+        host, _ = peer(transport)
+        told = "x-forwarded-for" in headers or "x-forwarded-proto" in headers
+        return host != "" and not (told and self.trusts(written(host) or host))
+
     def trusts(self, host: str) -> bool:
         """Whether this is one of the proxies; nobody is on a Unix socket, but for `*`."""
         return self._everybody or (host != "" and self._known(host))

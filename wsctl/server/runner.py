@@ -94,6 +94,8 @@ class Runner(uvicorn.Server):
         super().__init__(config)
         self._node = node
         self._around = around
+        local = not exposed(around.public)
+        node.hosts.on_loopback = lambda: local
         self._entrance = Entrance(node, forwarded(node.settings), config.root_path)
         self._sockets: Listening
         self._handover: Predecessor
