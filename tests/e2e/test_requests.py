@@ -151,7 +151,8 @@ def test_so_it_is_on_the_control_socket(start_server: StartServer, way: Way) -> 
 def test_an_absolute_target_is_that_of_its_path_and_host(
     start_server: StartServer, way: Way, root: str
 ) -> None:
-    server = way(start_server, *(("--root-path", root) if root else ()))
+    flags = ("--allow-host", "elsewhere.example", *(("--root-path", root) if root else ()))
+    server = way(start_server, *flags)
     for target, status in (
         ("http://127.0.0.1/health", 200),
         ("HTTP://127.0.0.1:1234/health", 200),

@@ -47,8 +47,8 @@ def create_app(
         redirect_slashes=False,  # it would lead to whatever Host the request names
     )
     app.state.node = node
-    app.add_middleware(EveryRoute)
     app.add_middleware(OwnHosts)
+    app.add_middleware(EveryRoute)  # first: it knows the host of an absolute target
     if first:
         app.include_router(first)
     app.include_router(router)
