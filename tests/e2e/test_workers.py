@@ -279,7 +279,7 @@ async def test_workers_that_share_a_redis_are_one_server(start: StartServer, sto
     assert all(row["address"] for row in whole["clients"])
     told = await asyncio.to_thread(wsctl, "status", "--clients", "--json", environ=server.environ)
     each = [json.loads(line)["clients"] for line in told.stdout.splitlines()]
-    assert [sorted(row["client_id"] for row in rows) for rows in each] == [names, names]
+    assert sorted(row["client_id"] for rows in each for row in rows) == names
     await asyncio.gather(*(client.close() for client in clients))
 
 
@@ -304,6 +304,59 @@ async def test_a_worker_that_dies_while_redis_is_away_comes_back_with_it(
 
 def serving(server: ServerProcess) -> list[int]:
     return [row["pid"] for row in workers(server) if row["status"] == "serving"]
+
+
+async def test_while_a_worker_is_stopped_the_others_answer_and_it_is_named(start: StartServer) -> None:
+    server = start(workers=3, env={"WSCTL_TOKEN": "secret"})
+    clients = await spread(server)
+    hung = workers(server)[1]
+    name = f"worker {hung['number']} (pid {hung['pid']})"
+    os.kill(hung["pid"], signal.SIGSTOP)
+    try:
+        shown = await asyncio.to_thread(wsctl, "status", "--json", environ=server.environ)
+        found = [json.loads(line)["pid"] for line in shown.stdout.splitlines()]
+        assert sorted(found) == sorted(set(pids(server)) - {hung["pid"]})
+        assert f"pid {hung['pid']}" in shown.stderr
+        assert "does not answer" in shown.stderr
+        sent = await asyncio.to_thread(wsctl, "broadcast", "hi", environ=server.environ)
+        assert int(sent.stdout.split()[1]) == len(clients) - hung["connections"]
+        assert f"{name} did not answer" in sent.stderr
+        listed = await asyncio.to_thread(server.api, "GET", "/api/status?clients=true")
+        assert len(listed[1]["clients"]) == len(clients) - hung["connections"]
+        silent = [row["number"] for row in listed[1]["workers"] if row["silent"]]
+        assert silent == [hung["number"]]
+        _, metrics = await asyncio.to_thread(server.api, "GET", "/metrics")
+        assert f'wsctl_worker_up{{worker="{hung["number"]}"}} 0.0' in metrics.decode()
+        await asyncio.to_thread(
+            until, lambda: any(row["silent"] for row in workers(server)), "the parent knows"
+        )
+        table = await asyncio.to_thread(wsctl, "status", environ=server.environ)
+        assert f"{name}: no answer" in table.stdout
+        upgrade = await asyncio.to_thread(wsctl, "upgrade", environ=server.environ)
+        assert f"{name} does not answer" in upgrade.stderr
+    finally:
+        os.kill(hung["pid"], signal.SIGCONT)
+    for client in clients:  # those of the one that was stopped too, now that it goes on
+        assert (await receive_type(client, "message"))["data"] == "hi"
+    server.signal()
+    await asyncio.gather(*(client.close() for client in clients))
+    assert await asyncio.to_thread(server.wait) == 0
+
+
+async def test_what_a_worker_tells_anyone_is_of_the_whole_server(start: StartServer) -> None:
+    server = start("--broadcast-interval", "0.2", workers=3)
+    clients = await spread(server)
+    count = len(clients)
+
+    def told() -> set[int]:
+        return {server.http("GET", "/health")[1]["connections"] for _ in range(12)}
+
+    await asyncio.to_thread(until, lambda: told() == {count}, "all tell of all")
+    for client in clients:
+        while (await receive_type(client, "heartbeat"))["connections"] != count:
+            pass
+    late = await join(server.ws_url, "late")
+    await asyncio.gather(*(client.close() for client in (late, *clients)))
 
 
 async def test_a_worker_that_hangs_does_not_hold_the_exit(start: StartServer) -> None:

@@ -8,6 +8,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from wsctl.cli.options import Json, Port, Url, parser
+from wsctl.cli.ui.printable import say
 from wsctl.errors import UsageError, WsctlError
 from wsctl.messages import client_id
 
@@ -52,6 +53,8 @@ def broadcast(
         raise UsageError("the message is empty: with --allow-empty it is sent all the same")
     sent = Control(find(url, port, os.environ)).broadcast(data, to or None, show_to=show_to)
     print(json.dumps(sent) if as_json else _summary(sent), flush=True)
+    for worker in sent.get("silent") or ():
+        say(f"worker {worker['number']} (pid {worker['pid']}) did not answer: its clients may get it later")
     if (missing := len(set(to or ())) - sent["recipients"]) > 0:
         raise WsctlError(f"{missing} of {len(set(to or ()))} clients of --to are not connected: {_LATER}")
 

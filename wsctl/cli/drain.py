@@ -9,6 +9,7 @@ import typer
 
 from wsctl.cli.ending import End, follow, interruptible
 from wsctl.cli.options import Json, Port, Url, seconds
+from wsctl.cli.ui.printable import say
 from wsctl.codes import ExitCode
 from wsctl.errors import UsageError, WsctlError
 
@@ -52,6 +53,7 @@ def drain(
         return
     if no_wait:
         begun = control.drain(timeout)
+        _name_silent(begun)
         _print(begun, as_json, _standing(begun))
         return
     raise typer.Exit(_report(_begin_and_wait(control, timeout), as_json))
@@ -64,6 +66,7 @@ def _begin_and_wait(control: "Control", timeout: float | None) -> "Answer":
     # The question for the end is asked first: the end can come as soon as the drain begins.
     end = End(control.wait_drained, _GONE)
     begun = control.drain(timeout)
+    _name_silent(begun)
     first = drain_progress(begun["drain"])
     if first.phase == "stopped":  # nobody was connected
         return {"drain": begun["drain"], "exit_code": ExitCode.DONE}
@@ -71,6 +74,11 @@ def _begin_and_wait(control: "Control", timeout: float | None) -> "Answer":
     with interruptible(shown, _GOES_ON):
         shown.began(first)
         return follow(end, lambda _: _look(control, shown))
+
+
+def _name_silent(begun: "Answer") -> None:
+    for worker in begun.get("silent") or ():
+        say(f"worker {worker['number']} (pid {worker['pid']}) did not answer: it drains when it goes on")
 
 
 def _look(control: "Control", shown: "DrainBar | DrainLines") -> "Answer | None":

@@ -55,13 +55,15 @@ def status(
 
 def _once(targets: list["Target"], clients: bool, as_json: bool) -> None:
     from wsctl.client.control import Control
+    from wsctl.client.several import ask_all
 
     seen, failures = [], []
-    for control in map(Control, targets):
-        try:
-            seen.append((control.name, control.status(clients)))
-        except WsctlError as error:
-            failures.append(error)
+    controls = [Control(target) for target in targets]
+    for control, told in zip(controls, ask_all(controls, lambda one: one.status(clients)), strict=True):
+        if isinstance(told, WsctlError):
+            failures.append(told)
+        else:
+            seen.append((control.name, told))
     if seen:
         (_print_json if as_json else _print_blocks)(seen)
     for failure in failures[1:]:
@@ -107,7 +109,9 @@ def _display(clients: bool, as_json: bool) -> Iterator["Show"]:
 
 
 def _print_json(seen: list["Seen"]) -> None:
-    for _, facts in seen:
+    from wsctl.cli.listed import each_client_once
+
+    for facts in each_client_once([facts for _, facts in seen]):
         print(json.dumps(facts), flush=True)
 
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from wsctl.cli.ui.printable import say
 from wsctl.client.control import Control
+from wsctl.client.several import Silent, ask_all
 from wsctl.codes import ExitCode
 from wsctl.errors import Unreachable, WsctlError
 from wsctl.lifecycle.handover import HandoverState
@@ -13,6 +14,7 @@ from wsctl.lifecycle.phases import Phase
 if TYPE_CHECKING:
     from wsctl.cli.ui.tables import Seen
     from wsctl.client.control import Answer
+    from wsctl.client.several import Told
     from wsctl.client.target import Target
 
     Scan = Callable[[], list[Target]]
@@ -44,7 +46,9 @@ class Watch:
         """What they tell now. Of one that is gone it is said on stderr how it went."""
         self._running()
         there = [server for server in self._servers.values() if not server.gone]
-        return [(s.target.name, facts) for s in there if (facts := s.ask(clients, self._running))]
+        told = ask_all([server.control for server in there], lambda control: control.status(clients))
+        answers = zip(there, told, strict=True)
+        return [(s.target.name, facts) for s, one in answers if (facts := s.take(one, self._running))]
 
     def _running(self) -> "list[Target]":
         try:
@@ -66,19 +70,26 @@ class _Watched:
         self.target = target
         self.gone = False
         self.exit_code = ExitCode.DONE
-        self._control = Control(target)
+        self.control = Control(target)
         self._known: Answer | None = None
+        self._silent = False
 
-    def ask(self, clients: bool, running: "Scan") -> "Answer | None":
-        """What it tells now; None when it is gone, which is told."""
-        try:
-            self._known = self._control.status(clients)
-        except Unreachable as error:
+    def take(self, told: "Told", running: "Scan") -> "Answer | None":
+        """What it tells now; None when it does not answer, or is gone, which is told."""
+        was_silent, self._silent = self._silent, isinstance(told, Silent)
+        if isinstance(told, Silent):
+            if not was_silent:
+                say(str(told))
+            return None
+        if isinstance(told, Unreachable):
             self.gone = True
             # Its successor may have been announced since it was last looked for.
-            self._end(error, any(self.target.precedes(other) for other in running()))
+            self._end(told, any(self.target.precedes(other) for other in running()))
             return None
-        return self._known
+        if isinstance(told, WsctlError):
+            raise told
+        self._known = told
+        return told
 
     def _end(self, error: Unreachable, succeeded: bool) -> None:
         name, known = self.target.name, self._known

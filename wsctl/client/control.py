@@ -91,6 +91,7 @@ class Control:
 
     def __init__(self, target: Target, patience: float = ANSWER_TIMEOUT) -> None:
         self.name = target.name
+        self.process = target.process
         self._target = target
         self._patience = patience
 

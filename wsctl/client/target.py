@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
 from wsctl.errors import Unreachable, UsageError
@@ -30,6 +31,11 @@ class Target:
     def name(self) -> str:
         """How messages for people call it."""
         return self.url or f"unix:{self.uds}"
+
+    @property
+    def process(self) -> str:
+        """The same, told from other processes that have its address, as workers have."""
+        return f"{self.name} (pid {Path(self.control).stem})" if self.control else self.name
 
     def precedes(self, other: "Target") -> bool:
         """Whether the other process has taken over the address of this one."""

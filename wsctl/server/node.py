@@ -63,6 +63,8 @@ class Node:
         generation: 1 for a first process, and one more after each handover.
         handover: None where the process is not ours to replace.
         refused: clients that were not let in, by the code of the answer; "draining" for those sent away.
+        elsewhere: how many clients the other processes of this server have.
+        server_started: when the first of them was, on `clock`, if that was before this one.
         lateness: how late the event loop came to what was due each second.
     """
 
@@ -125,6 +127,8 @@ class Node:
         self._meter = Meter()
         self._started = clock()
         self._began = time.time()
+        self.elsewhere: Callable[[], int] = lambda: 0
+        self.server_started = float("inf")
 
     async def open(self) -> None:
         """To be awaited before the server runs: tell what tokens are checked with, and join those that share
@@ -147,7 +151,7 @@ class Node:
         interval = self.settings.broadcast_interval
         work = [self.driver.run(), self._tick()]
         if interval:
-            work.append(periodic_broadcast_task(self.manager, interval))
+            work.append(periodic_broadcast_task(self.manager, interval, elsewhere=self._elsewhere_now))
         tasks = [asyncio.create_task(job) for job in work]
         for task in tasks:
             task.add_done_callback(_report)
@@ -213,7 +217,15 @@ class Node:
         return self.shared is not None and self.shared.why_degraded is not None
 
     def health(self) -> dict[str, Any]:
-        """What anyone may know."""
+        """What anyone may know: of the whole server, also when this process is one of several."""
+        facts = self._health()
+        facts["connections"] += self.elsewhere()
+        return facts | {"uptime_s": round(self.clock() - min(self._started, self.server_started), 3)}
+
+    def _elsewhere_now(self) -> int:
+        return self.elsewhere()
+
+    def _health(self) -> dict[str, Any]:
         return {
             "status": self.life.phase,
             "connections": len(self.manager.active_connections),
@@ -224,7 +236,7 @@ class Node:
 
     def status(self, clients: bool = False) -> dict[str, Any]:
         """What operators may know: rates are per second over the last ten, sizes bytes."""
-        facts = self.health()
+        facts = self._health()
         published, received, delivered = self._counters()
         rates = self._meter.rates() or (0.0, 0.0, 0.0)
         facts |= {
@@ -285,7 +297,7 @@ class Node:
             __version__,
             self.life.phase,
             recovered,
-            connections=len(active) + (client_id not in active),
+            connections=len(active) + (client_id not in active) + self.elsewhere(),
             keepalive_s=keepalive,
             degraded=self.degraded,
         )

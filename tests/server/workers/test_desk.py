@@ -11,7 +11,7 @@ from tests.support.fake_worker import FakeWorker
 from tests.support.team import PID, House, draining, house
 from wsctl.lifecycle.workers import Reply
 from wsctl.server.metrics import family
-from wsctl.server.workers.desk import FRESH
+from wsctl.server.workers.worker import FRESH
 
 pytestmark = pytest.mark.anyio
 
@@ -281,3 +281,30 @@ async def test_each_client_of_nodes_that_share_is_listed_once() -> None:
         other = {**shared("b", 0), "clients": [row("bo", "b", 2.0, "h:2"), row("gone", "a", 9.0), far]}
         reply = await answered(here, "GET", "/api/status?clients=true", [(200, one), (200, other)])
         assert reply.body["clients"] == [far, row("bo", "b", 2.0, "h:2"), row("al", "a", 1.0, "h:1")]
+
+
+async def test_who_does_not_answer_in_time_is_named_and_the_others_are_not_kept() -> None:
+    async with house(2) as here:
+        one, other = await here.serving()
+        asking = asyncio.create_task(here.desk.answer("POST", "/api/broadcast", BODY))
+        one.answers(await one.asked("POST", "/api/broadcast"), 200, id="5-0", recipients=3)
+        assert (await asking).body == {
+            "id": "5-0",
+            "recipients": 3,
+            "silent": [{"number": 2, "pid": other.pid}],
+        }
+        asking = asyncio.create_task(here.desk.answer("GET", "/api/status?clients=true", b""))
+        one.answers(await one.asked("GET", "/api/status?clients=true"), 200, clients=[])
+        rows = (await asking).body["workers"]
+        assert [row["silent"] for row in rows] == [False, True]
+
+
+async def test_an_upgrade_does_not_begin_while_a_worker_hangs() -> None:
+    async with house(2) as here:
+        one, other = await here.serving()
+        here.now += FRESH + 1
+        one.reports(connections=1)
+        await here.until(lambda: here.desk.facts()["connections"])
+        refused = await here.desk.answer("POST", "/api/upgrade", b"")
+        assert (refused.status, refused.body["error"]["code"]) == (409, "not_now")
+        assert f"worker 2 (pid {other.pid}) does not answer" in refused.body["error"]["message"]

@@ -81,7 +81,7 @@ def block(name: str, facts: dict[str, Any]) -> Group:
     rows.add_row("  phase", cluster_table.phase(facts))
     rows.add_row("  connections", Text(_connections(facts)))
     if group := facts.get("group"):
-        rows.add_row("  workers", Text(f"{len(group['workers'])}, {group['connections']} connected to all"))
+        rows.add_row("  workers", Text(_group(group)))
     rows.add_row("  uptime", Text(clock(facts["uptime_s"])))
     rows.add_row("  rates", Text(_rates(facts)))
     rows.add_row("  newest id", Text(printable(facts["newest_id"])))
@@ -98,6 +98,13 @@ def block(name: str, facts: dict[str, Any]) -> Group:
     process.append(f"wsctl {printable(facts['version'])}")
     title = Text(printable(name), style="bold")
     return Group(title.append(f"  {', '.join(process)}", "not bold dim"), rows)
+
+
+def _group(group: dict[str, Any]) -> str:
+    """All workers, and those that do not answer."""
+    told = f"{len(group['workers'])}, {group['connections']} connected to all"
+    silent = [f"worker {row['number']} (pid {row['pid']})" for row in group["workers"] if row.get("silent")]
+    return f"{told}; {' and '.join(silent)}: no answer" if silent else told
 
 
 def line(name: str, facts: dict[str, Any]) -> str:

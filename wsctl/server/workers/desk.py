@@ -5,6 +5,7 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from http import HTTPStatus
+from typing import NamedTuple
 from urllib.parse import parse_qs, urlsplit
 
 from wsctl import __version__
@@ -21,7 +22,7 @@ from wsctl.server.metrics.together import together
 from wsctl.server.workers import accounts
 from wsctl.server.workers.rolling import Rolling
 from wsctl.server.workers.team import Team
-from wsctl.server.workers.worker import Facts, Worker
+from wsctl.server.workers.worker import Facts, Worker, named
 
 CONTROL_SOCKET = "control socket"
 """On which way those ask who are on this machine."""
@@ -29,8 +30,8 @@ CONTROL_SOCKET = "control socket"
 PATIENCE = 2.0
 """Seconds that a worker has to answer before it is done without: one that hangs must not hang the others."""
 
-FRESH = 3.0
-"""Seconds for which a worker's word on what all share is believed: it tells every second unless it hangs."""
+SOON = 0.8
+"""Seconds that the others have once one has answered: those that work have as much to do as that one."""
 
 _AGES = (Phase.STARTING, Phase.SERVING, Phase.HANDOVER, Phase.LAMEDUCK, Phase.DRAINING, Phase.CLOSING)
 """Phases from the first to the last: all together are as far as the one that is furthest behind."""
@@ -106,26 +107,25 @@ class Desk:
             "drain": self._progress(),
             "generation": 1,
             "upgrade": self._handover(),
-            "workers": [_row(worker) for worker in self._team.members],
+            "workers": _rows(self._team.members),
         }
 
     async def status(self, clients: bool) -> Facts:
-        """The same; with the clients of all, those connected longest first."""
-        facts = self.facts()
-        if clients:
-            answers = await self._ask_all("GET", "/api/status?clients=true")
-            facts["clients"] = accounts.clients([a.body for a in answers if "clients" in a.body])
+        """The same; with the clients of all who answer, those connected longest first."""
+        if not clients:
+            return self.facts()
+        asked = await self._ask_all("GET", "/api/status?clients=true")
+        found = accounts.clients([a.body for a in asked.answers if "clients" in a.body])
+        facts = self.facts() | {"clients": found}
+        silent = {worker.number for worker in asked.silent}
+        facts["workers"] = [row | {"silent": row["number"] in silent} for row in facts["workers"]]
         return facts
 
     async def _metrics(self) -> Reply:
-        """Of all workers, as in the status without those that were succeeded and still drain. Who was not
-        heard of lately hangs, and is not waited for."""
-        since = self._clock() - FRESH
-        asked = [w for w in self._team.members if w.listening and w.told_at >= since]
-        replies = await asyncio.gather(*(w.ask("GET", metrics.OWN, patience=PATIENCE) for w in asked))
+        """Of all workers, as in the status without those that were succeeded and still drain."""
         found: dict[int, list[Family] | None] = {slot.number: None for slot in self._team.slots}
-        for worker, reply in zip(asked, replies, strict=True):
-            if reply and reply.status == HTTPStatus.OK:
+        for worker, reply in (await self._ask_all("GET", metrics.OWN)).told.items():
+            if reply.status == HTTPStatus.OK:
                 found[worker.number] = read(reply.body)
         return Reply(HTTPStatus.OK, told(together(found)))
 
@@ -147,12 +147,12 @@ class Desk:
         """To the clients of each worker; the id is the first one's. What is shared, one worker publishes."""
         if not self._islands:
             return await self._publish(body)
-        answers = await self._ask_all("POST", "/api/broadcast", body)
-        taken = [answer for answer in answers if answer.status == HTTPStatus.OK]
+        asked = await self._ask_all("POST", "/api/broadcast", body)
+        taken = [answer for answer in asked.answers if answer.status == HTTPStatus.OK]
         if not taken:
-            return _first(answers)
+            return _unconfirmed(asked.silent) if asked.silent else _first(asked.answers)
         recipients = sum(answer.body["recipients"] for answer in taken)
-        return Reply(HTTPStatus.OK, taken[0].body | {"recipients": recipients})
+        return Reply(HTTPStatus.OK, taken[0].body | {"recipients": recipients} | asked.naming)
 
     async def _publish(self, body: bytes) -> Reply:
         """By one worker, and by no other when it does not answer: it may have been published."""
@@ -160,15 +160,14 @@ class Desk:
         if not able:
             return _first([])
         # One that was heard of lately will hardly hang.
-        worker = max(able, key=lambda worker: worker.told_at >= self._clock() - FRESH)
+        worker = max(able, key=lambda worker: not worker.silent)
         answer = await worker.ask("POST", "/api/broadcast", body, PATIENCE)
         return answer or _unconfirmed([worker])
 
     def _heard(self) -> list[Facts]:
         """What those tell that do not hang; of all when that is nobody."""
-        since = self._clock() - FRESH
         told = [worker for worker in self._team.members if worker.facts]
-        return [worker.facts for worker in told if worker.told_at >= since] or [w.facts for w in told]
+        return [worker.facts for worker in told if not worker.silent] or [w.facts for w in told]
 
     async def _drain(self, body: bytes, by: str) -> Reply:
         if self._rolling.under_way:
@@ -180,17 +179,19 @@ class Desk:
         for worker in self._team.members:
             if not worker.listening:  # nobody is with it
                 worker.tell("signal", signum=15)
-        answers = await self._ask_all("POST", "/api/drain", body)
+        asked = await self._ask_all("POST", "/api/drain", body)
+        answers = asked.answers
         if answers and all(answer.status != HTTPStatus.OK for answer in answers):
             if begins:
                 self._team.go_on()
             return _first(answers)
         if before and not begins and _timeout(body) is not None:
             self._intervened(Intervention(Deed.MOVED, by, before.remaining_s, _remaining(answers)))
-        return self._standing(answers)
+        standing = self._standing(answers)
+        return standing._replace(body=standing.body | asked.naming)
 
     async def _cancel(self, body: bytes, by: str) -> Reply:
-        answers = await self._ask_all("DELETE", "/api/drain")
+        answers = (await self._ask_all("DELETE", "/api/drain")).answers
         if all(answer.status != HTTPStatus.OK for answer in answers):
             return _first(answers)
         self._team.go_on()
@@ -222,9 +223,45 @@ class Desk:
         await self._rolling.ending()
         return Reply(HTTPStatus.OK, {"upgrade": self._handover()})
 
-    async def _ask_all(self, method: str, path: str, body: bytes = b"") -> list[Reply]:
-        asked = [w.ask(method, path, body, PATIENCE) for w in self._team.members if w.listening]
-        return [answer for answer in await asyncio.gather(*asked) if answer]
+    async def _ask_all(self, method: str, path: str, body: bytes = b"") -> "_Asked":
+        """Whoever is known to hang is told what to do, for when it goes on, and not waited for."""
+        members = [worker for worker in self._team.members if worker.listening]
+        open_: dict[Worker, asyncio.Future[Reply | None]] = {
+            worker: worker.begin(method, path, body)
+            for worker in members
+            if method != "GET" or not worker.silent
+        }
+        waited = {open_[worker] for worker in open_ if not worker.silent} or set(open_.values())
+        if waited:
+            done, late = await asyncio.wait(waited, timeout=PATIENCE, return_when=asyncio.FIRST_COMPLETED)
+            if done and late:
+                await asyncio.wait(late, timeout=SOON)
+        told = {w: reply for w, future in open_.items() if future.done() and (reply := future.result())}
+        gone = {worker for worker, future in open_.items() if future.done()}
+        for future in open_.values():
+            future.cancel()
+        return _Asked(told, [worker for worker in members if worker not in gone])
+
+
+class _Asked(NamedTuple):
+    """What workers answered, and who did not, though they live."""
+
+    told: dict[Worker, Reply]
+    silent: list[Worker]
+
+    @property
+    def answers(self) -> list[Reply]:
+        return list(self.told.values())
+
+    @property
+    def naming(self) -> Facts:
+        """Those who did not, for whoever asked; nothing when all did."""
+        silent = [{"number": worker.number, "pid": worker.pid} for worker in self.silent]
+        return {"silent": silent} if silent else {}
+
+
+def _rows(workers: Iterable[Worker]) -> list[Facts]:
+    return [_row(worker) for worker in workers]
 
 
 def _timeout(body: bytes) -> object:
@@ -245,6 +282,7 @@ def _row(worker: Worker) -> Facts:
         "pid": worker.pid,
         "status": facts.get("status", Phase.STARTING),
         "connections": facts.get("connections", 0),
+        "silent": worker.silent,
     }
 
 
@@ -252,11 +290,6 @@ def _first(answers: Sequence[Reply]) -> Reply:
     """The first worker's answer where all say no."""
     gone = _error(HTTPStatus.CONFLICT, "not_now", "no worker serves at the moment: try again")
     return answers[0] if answers else gone
-
-
-def named(workers: Iterable[Worker]) -> str:
-    """Those workers, for people."""
-    return " and ".join(f"worker {worker.number} (pid {worker.pid})" for worker in workers)
 
 
 def _unconfirmed(silent: Sequence[Worker]) -> Reply:

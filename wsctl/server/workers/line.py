@@ -1,5 +1,6 @@
 """A worker's line to its parent: what it reports, and what it is told."""
 
+import asyncio
 import logging
 import os
 import signal
@@ -44,13 +45,16 @@ class Line:
         self._channel: Channel
         self._asking: Asking
         self._foster: Foster | None = None
+        self._elsewhere: dict[int, int] = {}
+        self._looking: asyncio.Task[None] | None = None
 
     def join(self, node: Node, answering: Answering) -> None:
         """Listen to the parent from here on. `answering` answers what it asks this worker."""
         self._node = node
         self._channel = Channel(self._membership.channel, self._take, self._hung_up)
         self._asking = Asking(self._channel, answering)
-        node.each_second.append(lambda now: self.report())
+        node.each_second += [lambda now: self.report(), self._look_around]
+        node.elsewhere = lambda: sum(self._elsewhere.values())
 
     def listening(self) -> None:
         """Clients and operators find this process."""
@@ -71,6 +75,18 @@ class Line:
         """How all are; None when nobody tells."""
         reply = await self.ask("GET", "/api/status", b"", PATIENCE)
         return reply.body if reply else None
+
+    def _look_around(self, now: float) -> None:
+        """Once a second: how many clients the others have."""
+        if not self.lost and (self._looking is None or self._looking.done()):
+            self._looking = asyncio.create_task(self._count(now))
+
+    async def _count(self, now: float) -> None:
+        together = await self.all_together()
+        if together and self._node:
+            rows = together["workers"]
+            self._elsewhere = {r["number"]: r["connections"] for r in rows if r["number"] != self.number}
+            self._node.server_started = now - together["uptime_s"]
 
     def spawn(self, channel: int) -> "Foster":
         """Let the parent start a successor with this end of a channel: it must be the parent's child."""

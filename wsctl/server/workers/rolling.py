@@ -10,7 +10,7 @@ from wsctl.lifecycle.graceful import NotDraining
 from wsctl.lifecycle.handover import HandoverProgress, HandoverState
 from wsctl.lifecycle.waiters import Waiters
 from wsctl.server.workers.team import Team
-from wsctl.server.workers.worker import Worker
+from wsctl.server.workers.worker import Worker, named
 
 log = logging.getLogger("wsctl.workers")
 
@@ -62,6 +62,8 @@ class Rolling:
             raise NotDraining("a handover is under way already")
         if not self._team.up.is_set():
             raise NotDraining("the server is starting")
+        if silent := [worker for worker in self._team.members if worker.silent]:
+            raise NotDraining(f"{named(silent)} does not answer: end it with kill -9, another one is started")
         log.info("upgrade begun", extra={"fields": {"by": by}})
         self._began, self._ended, self._done = self._clock(), None, []
         self._total = sum(worker.facts.get("connections", 0) for worker in self._team.members)
@@ -120,10 +122,13 @@ class Rolling:
         if self._team.ending:
             raise RollingFailed("the server was stopped meanwhile")
         self._now, before = worker, worker.facts.get("upgrade")
-        begun = await worker.ask("POST", "/api/upgrade", b"", PATIENCE)
+        # Somebody may have stopped it while the others were replaced.
+        begun = None if worker.silent else await worker.ask("POST", "/api/upgrade", b"", PATIENCE)
         if begun is None or begun.status != HTTPStatus.ACCEPTED:
             why = _why(begun.body) if begun else "it does not answer"
-            raise RollingFailed(f"worker {worker.number}: {why}")
+            raise RollingFailed(
+                f"{named([worker])}: {why}" if begun is None else f"worker {worker.number}: {why}"
+            )
         await self._until_over(worker, before)
         self._done.append(worker.facts["upgrade"])
         self._now = None

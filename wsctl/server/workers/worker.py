@@ -4,7 +4,7 @@ import os
 import signal
 import socket
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from wsctl.codes import ExitCode
@@ -19,6 +19,9 @@ Spawn = Callable[[int, int | None], "subprocess.Popen[bytes]"]
 """Starts a worker: the descriptors of its channel, and of the one to its predecessor if it has one."""
 
 Facts = dict[str, Any]
+
+FRESH = 3.0
+"""Seconds for which a worker's word is believed: it tells every second unless it hangs."""
 
 
 class Worker:
@@ -81,6 +84,11 @@ class Worker:
     def listening(self) -> bool:
         """Whether it has begun to take connections."""
         return self._listens and self.facts.get("status", Phase.STARTING) != Phase.STARTING
+
+    @property
+    def silent(self) -> bool:
+        """Whether it should have told something long ago: it hangs, or is stopped."""
+        return self.listening and self.code is None and self._clock() - self.told_at >= FRESH
 
     @property
     def drain(self) -> DrainProgress | None:
@@ -146,3 +154,8 @@ class Worker:
         if self._hung and self.code is not None:
             self._channel.close()
             self._gone(self)
+
+
+def named(workers: Iterable[Worker]) -> str:
+    """Those workers, for people."""
+    return " and ".join(f"worker {worker.number} (pid {worker.pid})" for worker in workers)
