@@ -96,6 +96,10 @@ def runtime_dir() -> Iterator[Path]:
 @pytest.fixture
 def environ(runtime_dir: Path) -> dict[str, str]:
     """The environment of processes under test: nothing of the person's who runs the tests."""
+    return _environ(runtime_dir)
+
+
+def _environ(runtime_dir: Path) -> dict[str, str]:
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("WSCTL_", "UVICORN_", "WEB_"))}
     of_a_supervisor = (
         "LISTEN_FDS",
@@ -135,6 +139,17 @@ def start_server(environ: dict[str, str]) -> Iterator[StartServer]:
             return server
 
         yield start
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[ServerProcess]:
+    """A server for all tests of a module that only ask it something, each as clients with ids of its own."""
+    with tempfile.TemporaryDirectory(prefix="ws") as folder:
+        shared = ServerProcess.start(environ=_environ(Path(folder)))
+        try:
+            yield shared
+        finally:
+            shared.kill()
 
 
 @pytest.fixture

@@ -27,9 +27,8 @@ def bearer(token: str) -> dict[str, str]:
 
 @pytest.mark.parametrize(("method", "path"), CONTROL)
 def test_without_a_token_control_is_for_the_control_socket_alone(
-    start_server: StartServer, method: str, path: str
+    server: ServerProcess, method: str, path: str
 ) -> None:
-    server = start_server()
     status, answer = server.http(method, path, headers=bearer("guess"))
     assert (status, answer["error"]["code"]) == (403, "control_only")
 
@@ -47,8 +46,7 @@ def test_with_a_token_control_is_for_who_has_it(start_server: StartServer, metho
     assert not [line for line in server.lines if "s3cret" in line]
 
 
-def test_the_control_socket_is_for_its_owner_alone(start_server: StartServer) -> None:
-    server = start_server()
+def test_the_control_socket_is_for_its_owner_alone(server: ServerProcess) -> None:
     folder = server.environ["WSCTL_RUNTIME_DIR"]
     assert stat.S_IMODE(_mode(folder)) == 0o700
     assert stat.S_IMODE(_mode(f"{folder}/{server.pid}.sock")) == 0o600
@@ -84,8 +82,7 @@ async def test_a_broadcast_reaches_everyone_or_its_addressees(start_server: Star
     await eve.close()
 
 
-def test_what_is_not_there_is_said_in_json(start_server: StartServer) -> None:
-    server = start_server()
+def test_what_is_not_there_is_said_in_json(server: ServerProcess) -> None:
     for method, path, expected in (
         ("GET", "/nowhere", 404),
         ("DELETE", "/health", 405),
@@ -99,8 +96,7 @@ def test_what_is_not_there_is_said_in_json(start_server: StartServer) -> None:
     assert (status, answer["error"]["code"]) == (400, "bad_request")
 
 
-def test_everyone_may_see_the_page_the_documentation_and_the_health(start_server: StartServer) -> None:
-    server = start_server()
+def test_everyone_may_see_the_page_the_documentation_and_the_health(server: ServerProcess) -> None:
     assert _page(server, "/").lstrip().startswith(b"<!doctype html>")
     assert b"/api/broadcast" in _page(server, "/docs")
     status, schema = server.http("GET", "/openapi.json")

@@ -10,6 +10,7 @@ from websockets.extensions.permessage_deflate import ClientPerMessageDeflateFact
 from tests.conftest import StartServer
 from tests.support.clients import closed, join, receive, receive_type
 from tests.support.raw import RawClient, handshake, masked
+from tests.support.server import ServerProcess
 from wsctl.hub.frame import DEFLATE_ABOVE, TEXT
 
 pytestmark = pytest.mark.anyio
@@ -53,8 +54,7 @@ async def test_the_wire_is_shorter_by_it(start_server: StartServer) -> None:
     assert len(data) < 1000
 
 
-async def test_what_arrives_compressed_is_bounded(start_server: StartServer) -> None:
-    server = start_server()
+async def test_what_arrives_compressed_is_bounded(server: ServerProcess) -> None:
     bob = await deflating(server.ws_url, "bob")
     await bob.send("x" * 65_536)
     assert len((await receive_type(bob, "message"))["data"]) == 65_536
@@ -73,26 +73,25 @@ async def test_what_arrives_compressed_is_bounded(start_server: StartServer) -> 
     ids=["damaged", "cut off", "a second stream that is cut off", "a bomb"],
 )
 async def test_hostile_compression_ends_that_client_alone(
-    start_server: StartServer, payload: bytes, code: int
+    server: ServerProcess, payload: bytes, code: int
 ) -> None:
-    server = start_server()
+    client_id = f"bob-{zlib.crc32(payload)}"
     eve = await join(server.ws_url, "eve")
     with RawClient(server.port) as bob:
-        bob.send(handshake("/ws/bob", "Sec-WebSocket-Extensions: permessage-deflate"))
+        bob.send(handshake(f"/ws/{client_id}", "Sec-WebSocket-Extensions: permessage-deflate"))
         bob.read_head()
         frame = bytearray(masked(TEXT, payload))
         frame[0] |= 0x40
         bob.send(bytes(frame))
         await asyncio.to_thread(bob.read_to_end)
-    found = await asyncio.to_thread(server.wait_for_line, r"disconnected client_id=bob .*code=(\d+)")
+    found = await asyncio.to_thread(server.wait_for_line, rf"disconnected client_id={client_id} .*code=(\d+)")
     assert int(found.group(1)) == code
     server.api("POST", "/api/broadcast", {"data": 1})
     assert (await receive_type(eve, "message"))["data"] == 1
     await eve.close()
 
 
-async def test_a_message_of_two_streams_reaches_everybody_whole(start_server: StartServer) -> None:
-    server = start_server()
+async def test_a_message_of_two_streams_reaches_everybody_whole(server: ServerProcess) -> None:
     eve = await join(server.ws_url, "eve")
     with RawClient(server.port) as bob:
         bob.send(handshake("/ws/bob", "Sec-WebSocket-Extensions: permessage-deflate"))
@@ -110,8 +109,7 @@ async def test_a_message_of_two_streams_reaches_everybody_whole(start_server: St
     "offer",
     ["client_max_window_bits=7", "client_max_window_bits=08", "client_no_context_takeover=1", "x; x"],
 )
-async def test_an_offer_that_is_not_valid_is_declined(start_server: StartServer, offer: str) -> None:
-    server = start_server()
+async def test_an_offer_that_is_not_valid_is_declined(server: ServerProcess, offer: str) -> None:
     with RawClient(server.port) as bob:
         bob.send(handshake("/ws/bob", f"Sec-WebSocket-Extensions: permessage-deflate; {offer}"))
         head = bob.read_head().lower()
@@ -120,8 +118,7 @@ async def test_an_offer_that_is_not_valid_is_declined(start_server: StartServer,
 
 
 @pytest.mark.parametrize("bits", [9, 11, 12, 15])
-async def test_a_window_that_cannot_be_met_is_not_agreed_on(start_server: StartServer, bits: int) -> None:
-    server = start_server()
+async def test_a_window_that_cannot_be_met_is_not_agreed_on(server: ServerProcess, bits: int) -> None:
     offer = ClientPerMessageDeflateFactory(server_max_window_bits=bits)
     async with connect(f"{server.ws_url}/ws/bob", proxy=None, compression=None, extensions=[offer]) as bob:
         assert (await receive(bob))["type"] == "welcome"

@@ -1,5 +1,6 @@
 """A client by hand, for what a well-behaved library does not do."""
 
+import contextlib
 import socket
 from collections.abc import Iterator
 from types import TracebackType
@@ -46,6 +47,11 @@ class RawClient:
 
     def send(self, data: bytes) -> None:
         self.socket.sendall(data)
+
+    def finish(self) -> None:
+        """Say that nothing more will come, and go on reading."""
+        with contextlib.suppress(OSError):  # it may have been reset by now
+            self.socket.shutdown(socket.SHUT_WR)
 
     def read_head(self) -> bytes:
         """An answer's head, up to the empty line; nothing behind it is read."""
