@@ -244,6 +244,7 @@ async def test_a_reader_for_whom_too_much_waits_is_cut(start_server: StartServer
                     assert max(waiting) <= 256 * 1024
                     if server.status()["connections"] == 1:
                         break
+            slow.finish()
             data = await asyncio.to_thread(slow.read_to_end)
         assert b"too slow: more than 262144 bytes waited" in data[-200:]
 
@@ -258,6 +259,7 @@ async def test_a_reader_that_stalls_is_cut_after_ten_seconds(start_server: Start
             began = time.monotonic()
             await _until(lambda: server.status()["connections"] == 1)
             assert 9 < time.monotonic() - began < 14
+            slow.finish()
             data = await asyncio.to_thread(slow.read_to_end)
         assert b"too slow: nothing was read for 10 seconds" in data[-200:]
 
