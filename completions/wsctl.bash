@@ -154,7 +154,7 @@ _wsctl_argument() {
     case $1:$2 in
         broadcast:0) takes=any ;;
         generate:0) takes=word words='systemd systemd-socket systemd-template nginx docker compose k8s grafana alerts python node browser react' ;;
-        docs:0) takes=word words='quickstart examples architecture protocol deploy operations' ;;
+        docs:0) takes=word words='quickstart examples architecture protocol deploy operations security' ;;
         completions:0) takes=word words='bash zsh fish powershell' ;;
     esac
 }

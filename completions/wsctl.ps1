@@ -266,7 +266,7 @@ Register-ArgumentCompleter -Native -CommandName wsctl -ScriptBlock {
             @{ Takes = 'word'; Words = @('systemd', 'systemd-socket', 'systemd-template', 'nginx', 'docker', 'compose', 'k8s', 'grafana', 'alerts', 'python', 'node', 'browser', 'react'); Repeats = $false }
         )
         'docs' = @(
-            @{ Takes = 'word'; Words = @('quickstart', 'examples', 'architecture', 'protocol', 'deploy', 'operations'); Repeats = $false }
+            @{ Takes = 'word'; Words = @('quickstart', 'examples', 'architecture', 'protocol', 'deploy', 'operations', 'security'); Repeats = $false }
         )
         'completions' = @(
             @{ Takes = 'word'; Words = @('bash', 'zsh', 'fish', 'powershell'); Repeats = $false }
