@@ -506,15 +506,36 @@ async def test_one_bar_is_drawn_for_all_and_ctrl_c_reaches_the_parent_alone(
         await bob.close()
         screen = terminal.wait_for("1 of 2 connected")
         shown = screen.splitlines()
-        assert "1 of 2 connected" in shown[-1]
+        assert "1 of 2 connected" in shown[-2]
+        assert shown[-1] == "Ctrl-C: close everybody now"
         assert len([line for line in shown if "connected" in line and "elapsed" in line]) == 1
         # Lines of the workers stay above it, whole.
-        assert any(re.search(r"INFO disconnected client_id=bob", line) for line in shown[:-1])
+        assert any(re.search(r"INFO disconnected client_id=bob", line) for line in shown[:-2])
         terminal.wait_for(lambda text: "elapsed 0:01" in text)
         assert eve.close_code is None
         terminal.type("\x03")
         assert (await closed(eve))[0] == 1012
         assert terminal.wait() == 130
         assert len(re.findall("INFO drained", terminal.text)) == 1
+        assert terminal.text.index("disconnected client_id=eve") < terminal.text.index("INFO drained")
     finally:
         terminal.close()
+
+
+async def test_what_a_worker_tells_of_all_has_its_own_clients_in_it(start: StartServer) -> None:
+    server = start(env={"WSCTL_TOKEN": "t"})
+    for n in range(8):
+        client = await join(server.ws_url, f"c{n}")
+        for _ in range(4):  # whichever worker answers
+            _, facts = server.http("GET", "/api/status", None, {"Authorization": "Bearer t"})
+            row = next(row for row in facts["group"]["workers"] if row["pid"] == facts["pid"])
+            assert row["connections"] == facts["connections"] <= facts["group"]["connections"]
+        await client.close()
+
+
+def test_an_upgrade_in_a_drain_is_refused_with_what_to_do(start: StartServer) -> None:
+    server = start("--drain-delay", "1h")
+    server.api("POST", "/api/drain")
+    refused = wsctl("upgrade", environ=server.environ)
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert "'wsctl drain --cancel' takes the drain back, then upgrade it" in refused.stderr

@@ -422,7 +422,7 @@ def test_only_a_serving_server_is_handed_over_and_only_one_that_is_comes_out_of_
     lame, draining = _serving(60, delay=5), _serving(60)
     for life in (lame, draining):
         life.drain(100.0, THREE)
-        with pytest.raises(NotDraining, match=f"{life.phase}: only a server that serves"):
+        with pytest.raises(NotDraining, match=f"{life.phase}, and only one that serves"):
             life.hand_over()
     for life in (lame, draining, _serving(60)):
         with pytest.raises(IllegalMove):

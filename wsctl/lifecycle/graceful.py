@@ -23,10 +23,25 @@ from wsctl.lifecycle.pace import HANDOVER_WINDOW, Pace
 from wsctl.lifecycle.phases import IllegalMove, Life, Phase
 from wsctl.lifecycle.progress import Counts, DrainProgress
 
-__all__ = ["FORCE_AFTER", "Action", "Counts", "DrainProgress", "GracefulShutdownManager", "NotDraining"]
+__all__ = [
+    "FORCE_AFTER",
+    "Action",
+    "Counts",
+    "DrainProgress",
+    "GracefulShutdownManager",
+    "NotDraining",
+    "why_no_upgrade",
+]
 
 _BY_SIGNAL = "a drain begun by a signal cannot be cancelled"
 _SUCCEEDED = "a successor serves already: this drain cannot be cancelled"
+
+NO_UPGRADE = "the server is {phase}, and only one that serves can be upgraded: {advice}"
+"""Why there is no upgrade now, with one of the three that follow."""
+
+TAKE_BACK = "'wsctl drain --cancel' takes the drain back, then upgrade it"
+START_ANEW = "its drain cannot be taken back any more, start it anew when it has ended"
+TRY_AGAIN = "try again in a moment"
 
 _UNDER_WAY = (Phase.LAMEDUCK, Phase.DRAINING)
 """The phases of a drain that can still be moved, cancelled and forced."""
@@ -161,8 +176,14 @@ class GracefulShutdownManager:
             NotDraining: the server does not serve, or not alone.
         """
         if self.phase is not Phase.SERVING:
-            raise NotDraining(f"{self._standing()}: only a server that serves can be handed over")
+            raise NotDraining(self.why_no_upgrade())
         self._life.move(Phase.HANDOVER)
+
+    def why_no_upgrade(self) -> str:
+        """What stands against a successor in this phase, and what to do about it."""
+        if self._drain and self._drain.final == _SUCCEEDED:
+            return "a successor serves already: 'wsctl status' shows it, upgrade that one"
+        return why_no_upgrade(self.phase, cancellable=self._drain is not None and self._drain.final is None)
 
     def stay(self, now: float, counts: Counts) -> list[Step]:
         """There is no successor after all. A signal that came meanwhile takes effect."""
@@ -293,3 +314,12 @@ class GracefulShutdownManager:
     def _standing(self) -> str:
         doing = "being handed over" if self.phase is Phase.HANDOVER else str(self.phase)
         return f"the server is {doing}"
+
+
+def why_no_upgrade(phase: Phase, *, cancellable: bool) -> str:
+    """What stands against a successor, and what to do about it. `cancellable` is a drain, if there is one."""
+    if phase in _UNDER_WAY and cancellable:
+        return NO_UPGRADE.format(phase=phase, advice=TAKE_BACK)
+    if phase in (*_UNDER_WAY, Phase.CLOSING, Phase.STOPPED):
+        return NO_UPGRADE.format(phase=phase, advice=START_ANEW)
+    return NO_UPGRADE.format(phase=phase, advice=TRY_AGAIN)

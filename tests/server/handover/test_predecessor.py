@@ -59,8 +59,12 @@ async def test_a_server_that_drains_or_was_handed_over_does_not_begin(make_old: 
         old.server.join("bob", tls=True)
     draining.node.driver.drain(60)
     await handed_over.hand_over()
-    for old in (draining, handed_over):
-        assert _why_not(old) == "the server is draining"
+    refused = "the server is draining, and only one that serves can be upgraded: "
+    assert _why_not(draining) == f"{refused}'wsctl drain --cancel' takes the drain back, then upgrade it"
+    assert _why_not(handed_over).startswith("a successor serves already: ")
+    draining.node.driver.signal(signal.SIGTERM)
+    final = "its drain cannot be taken back any more, start it anew when it has ended"
+    assert _why_not(draining) == refused + final
 
 
 # The course

@@ -92,7 +92,8 @@ async def test_a_drain_that_begins_meanwhile_goes_on(make_old: MakeOld) -> None:
     old.node.driver.drain(60)
     successor.say("ready")
     assert (await _failed(old)).error == (
-        "it was too late: the server is draining: only a server that serves can be handed over"
+        "it was too late: the server is draining, and only one that serves can be upgraded: "
+        "'wsctl drain --cancel' takes the drain back, then upgrade it"
     )
     assert old.successors.processes[0].killed
     assert old.node.life.phase is Phase.DRAINING

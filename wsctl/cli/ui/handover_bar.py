@@ -59,8 +59,12 @@ def standing(progress: HandoverProgress) -> str:
             return f"moving: {_moved(progress)}, elapsed {clock(progress.elapsed_s)}"
         case HandoverState.FAILED:
             return f"failed: {why(progress)}"
-    counts = f"moved {progress.moved}, draining {progress.staying}"
-    return f"{counts}, longest silence {measured(progress.silence_s)} (pid {progress.successor} serves)"
+    parts = [f"moved {progress.moved}", f"draining {progress.staying}"]
+    if progress.staying:
+        parts[-1] += " which must reconnect"
+    if progress.moved:  # of others there is no figure: how long they take is up to them
+        parts.append(f"longest silence {measured(progress.silence_s)}")
+    return f"{', '.join(parts)} (pid {progress.successor} serves)"
 
 
 def outcome(progress: HandoverProgress) -> str:

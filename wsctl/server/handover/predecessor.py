@@ -98,7 +98,7 @@ class Predecessor:
         if self.under_way:
             raise NotDraining("a handover is under way already")
         if self._node.life.phase is not Phase.SERVING:
-            raise NotDraining(f"the server is {self._node.life.phase}")
+            raise NotDraining(self._node.life.why_no_upgrade())
         log.info("upgrade begun", extra={"fields": {"by": by}})
         self._began = self._node.clock()
         self._told = HandoverProgress(HandoverState.STARTING, None, 0, 0, 0, 0.0, 0.0, None)
@@ -248,8 +248,9 @@ class Predecessor:
 
 
 def _log(progress: HandoverProgress) -> None:
+    unsaid = {"state"} if progress.moved else {"state", "silence_s"}  # of those that moved, and of no others
     fields = {
-        name: value for name, value in asdict(progress).items() if value is not None and name != "state"
+        name: value for name, value in asdict(progress).items() if value is not None and name not in unsaid
     }
     level = logging.WARNING if progress.state is HandoverState.FAILED else logging.INFO
     log.log(level, f"handover {progress.state}", extra={"fields": fields})

@@ -72,7 +72,8 @@ class Line:
         return await self._asking.ask(method, path, body, patience)
 
     async def all_together(self) -> dict[str, Any] | None:
-        """How all are; None when nobody tells."""
+        """How all are, this one as it is now; None when nobody tells."""
+        self.report()
         reply = await self.ask("GET", "/api/status", b"", PATIENCE)
         return reply.body if reply else None
 

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 
-from wsctl.lifecycle.graceful import NotDraining
+from wsctl.lifecycle.graceful import NotDraining, why_no_upgrade
 from wsctl.lifecycle.handover import HandoverProgress, HandoverState
+from wsctl.lifecycle.phases import Phase
 from wsctl.lifecycle.waiters import Waiters
 from wsctl.server.workers.team import Team
 from wsctl.server.workers.worker import Worker, named
@@ -57,11 +58,13 @@ class Rolling:
             NotDraining: it cannot be done now; the text says why.
         """
         if self._team.ending:
-            raise NotDraining("the server is draining: only a server that serves can be handed over")
+            drain = self._team.progress()
+            phase = drain.phase if drain else Phase.DRAINING
+            raise NotDraining(why_no_upgrade(phase, cancellable=drain is not None and drain.cancellable))
         if self.under_way:
             raise NotDraining("a handover is under way already")
         if not self._team.up.is_set():
-            raise NotDraining("the server is starting")
+            raise NotDraining(why_no_upgrade(Phase.STARTING, cancellable=False))
         if silent := [worker for worker in self._team.members if worker.silent]:
             raise NotDraining(f"{named(silent)} does not answer: end it with kill -9, another one is started")
         log.info("upgrade begun", extra={"fields": {"by": by}})
