@@ -65,7 +65,8 @@ class Prompt:
         if not self._away:
             return line
         when = "" if self._until is None else f" in {left(self._until - time.monotonic())}"
-        return f"* {self._away}; retrying{when}, Enter tries now\n{line}"
+        # A terminal that is too narrow cuts the end off.
+        return f"* retrying{when}, Enter tries now; {self._away}\n{line}"
 
     def _keys(self) -> KeyBindings:
         """Ctrl-C clears the line, and leaves when there is nothing to clear; Ctrl-Z suspends."""
