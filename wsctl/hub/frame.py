@@ -92,7 +92,8 @@ class Batch:
 
     def copy(self) -> "Batch":
         """The same messages in the same bytes: what is compressed is kept for as long as the copy is."""
-        batch = Batch.read(self.wire, self.messages)
+        batch = Batch.__new__(Batch)  # each broadcast makes one: `__init__` takes four times as long
+        batch.wire, batch.messages, batch._start = self.wire, self.messages, self._start
         batch.plain, batch._deflated = self.plain, self.wire if self.plain else None
         return batch
 
