@@ -124,6 +124,14 @@ def test_a_message_too_big_is_refused_however_big(start_server: StartServer) -> 
             control.broadcast("x" * size)
 
 
+def test_a_name_that_is_not_the_servers_is_told_with_the_flag(answering: Answering) -> None:
+    text = "me.example is no name of this server: --allow-host me.example lets it in"
+    url = answering(403, json.dumps({"error": {"code": "host_not_allowed", "message": text}}).encode())
+    with pytest.raises(Refused, match=r"refuses: .*--allow-host me.example") as error:
+        Control(Target(url)).status()
+    assert error.value.exit_code == 6
+
+
 def test_a_degraded_server_that_publishes_nothing_is_an_error_to_try_again(answering: Answering) -> None:
     url = answering(503, json.dumps({"error": {"code": "degraded", "message": "Redis is away"}}).encode())
     with pytest.raises(Degraded, match="degraded and did not publish it: Redis is away; try again") as error:

@@ -10,6 +10,7 @@ from tests.support.server import DEADLINE
 from tests.support.transport import HandTransport
 from wsctl.hub.frame import close_frame
 from wsctl.server import turnaway
+from wsctl.server.deadlines import MAX_UNREAD
 from wsctl.server.turnaway import DELAY, MAX_WAITING, REASON, REMEMBERED, Turnaway
 
 pytestmark = pytest.mark.anyio
@@ -77,6 +78,22 @@ async def test_it_gets_one_close_frame_and_hangs_up_when_it_is_answered(
     assert transport.is_closing()
     assert not transport.aborted
     assert not clients.waiting
+
+
+async def test_whoever_sends_without_end_before_it_is_told_is_not_read_on(
+    transports: list[HandTransport],
+) -> None:
+    clients, transport = Turnaway(lambda low, high: 0.01), transports[0]
+    clients.delay("a")
+    clients.send_off(transport, "a")
+    for _ in range(4):
+        assert transport.reading
+        transport.protocol.data_received(bytes(MAX_UNREAD // 4))
+    transport.protocol.data_received(b"x")
+    assert not transport.reading
+    await _until_told(transport)
+    assert transport.reading
+    assert transport.drain() == TOLD
 
 
 async def test_a_repeated_attempt_waits_and_one_that_hung_up_meanwhile_is_not_told(

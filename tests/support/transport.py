@@ -64,6 +64,9 @@ class HandTransport(asyncio.Transport):
     def pause_reading(self) -> None:
         self.reading = False
 
+    def resume_reading(self) -> None:
+        self.reading = True
+
     def is_closing(self) -> bool:
         return self._closing
 

@@ -60,6 +60,9 @@ class Degraded(WsctlError):
     """The server is without what it shares messages through: later it can be done."""
 
 
+HOST_NOT_ALLOWED = "host_not_allowed"
+"""The code of the answer to a name that a server on loopback does not take."""
+
 _FAILURES: dict[int, tuple[type[WsctlError], str]] = {
     400: (UsageError, "{text}"),
     401: (Refused, "{name} {text}"),
@@ -207,6 +210,8 @@ class Control:
         if status == HTTPStatus.UNAUTHORIZED:
             text = _MISTAKEN if self._target.token else _UNNAMED
         kind, line = _FAILURES.get(status, (WsctlError, "{name} failed: {text}"))
+        if isinstance(error, dict) and error.get("code") == HOST_NOT_ALLOWED:
+            kind, line = Refused, "{name} refuses: {text}"
         if isinstance(error, dict) and error.get("code") == DEGRADED:
             kind, line = Degraded, "{name} is degraded and did not publish it: {text}; try again later"
         if isinstance(error, dict) and error.get("code") == UNCONFIRMED:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from wsctl.codes import CloseCode
 from wsctl.hub.frame import close_frame
+from wsctl.server.deadlines import MAX_UNREAD
 
 MAX_WAITING = 1000
 """Turned-away connections kept open at a time, for their delay or their answer; above that they are told
@@ -63,17 +64,20 @@ class Turnaway:
 
 
 class Farewell(asyncio.Protocol):
-    """A connection that gets one close frame and nothing else. What it sends is not read."""
+    """A connection that gets one close frame and nothing else. What it sends is read past, up to a bound."""
 
     def __init__(self, turnaway: Turnaway, transport: asyncio.Transport) -> None:
         self._turnaway = turnaway
         self._transport = transport
         self._said = False
+        self._unread = 0
 
     def say(self, linger: float) -> None:
         """Send the close frame, and hang up after `linger` seconds unless the peer does before."""
         if not self._said and not self._transport.is_closing():
             self._said = True
+            if self._unread > MAX_UNREAD:
+                self._transport.resume_reading()
             self._transport.write(close_frame(CloseCode.GOING_AWAY, REASON))
         if linger:
             asyncio.get_running_loop().call_later(linger, self._transport.abort)
@@ -82,8 +86,11 @@ class Farewell(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         # Once told, the first thing that comes back is the close frame or no longer matters.
+        self._unread += len(data)
         if self._said:
             self._transport.close()
+        elif self._unread > MAX_UNREAD:
+            self._transport.pause_reading()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._turnaway.waiting.discard(self)
