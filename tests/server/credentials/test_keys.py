@@ -1,6 +1,7 @@
 """Which files are keys, and of which algorithm."""
 
 import base64
+import gzip
 import json
 from itertools import count
 from pathlib import Path
@@ -156,6 +157,15 @@ SET = jwks(jwk("RS256", "r"), jwk("EdDSA", "e"))
         ("this is what some editors make of it".encode("utf-16"), "text"),
         (b"upstream connect error or disconnect/reset before headers\xe9", "text"),
         (bytes(range(255, -1, -1)) * 2, "more than 256 bytes"),
+        (bytes(64), "zeros"),
+        (b" \n" * 20, "blanks"),
+        (SET[:-2].decode().encode("utf-16-be"), "UTF-16"),
+        (public_pem("EdDSA").decode().encode("utf-16-le"), "UTF-16"),
+        (gzip.compress(SET[:120]), "compressed"),
+        (base64.b64encode(gzip.compress(SET[:120])), "base64"),
+        (b"\n" + der(public_pem("EdDSA")), "DER"),
+        (b"key=" + base64.b64encode(der(public_pem("EdDSA"))), "base64"),
+        (b"'" + base64.b64encode(der(public_pem("EdDSA"))) + b"'", "base64"),
     ],
     ids=count(),  # keys are made anew by each worker of the tests, which must name them alike
 )

@@ -11,7 +11,7 @@ LONGEST = 256
 """Bytes of a secret that needs no `--jwt-algorithm`: four times of what HS256 uses. An RSA key has more."""
 
 _LINES = re.compile(rb"[A-Za-z0-9+/_=-]+(\r?\n[A-Za-z0-9+/_=-]+)*")
-_CODED = re.compile(rb"[A-Za-z0-9+/_-]+")
+_CODED = re.compile(rb"[A-Za-z0-9+/_-]{24,}")
 _HEX = re.compile(rb"[0-9A-Fa-f]+")
 _PEM = re.compile(rb"-{2,}\s*(begin|end)\b")
 _JSON = re.compile(rb'[{\["]|.*(":|",\s*")', re.DOTALL)
@@ -28,11 +28,12 @@ algorithm (SubjectPublicKeyInfo), a version (PKCS #8, PKCS #1), a certificate or
 one in some hundred million begins so."""
 
 _SSH = b"\x00\x00\x00"
+_GZIP = b"\x1f\x8b\x08"
 
 
 def resembles(data: bytes) -> str | None:
     """What these bytes look like, other than a secret; None when they look like one."""
-    if found := _looks(data):
+    if found := _empty(data) or _looks(data):
         return found
     if any(_looks(raw) or _is_text(raw) for raw in _decoded(data)):
         return "a key, JSON or text in base64 or hex"
@@ -43,8 +44,17 @@ def resembles(data: bytes) -> str | None:
     return f"no secret: it has more than {LONGEST} bytes" if len(data) > LONGEST else None
 
 
+def _empty(data: bytes) -> str | None:
+    """Nothing that somebody would have to guess: a disk leaves zeros behind a crash, an editor blanks."""
+    if data.count(0) > len(data) / 3:
+        return "text in UTF-16, or zeros"
+    return "blanks" if data and not data.strip() else None
+
+
 def _looks(data: bytes) -> str | None:
-    if _DER.match(data) or (data.startswith(_SSH) and data[4:7] in (b"ssh", b"ecd")):
+    if data.startswith(_GZIP):
+        return "a compressed file"
+    if _DER.match(data.lstrip()) or (data.startswith(_SSH) and data[4:7] in (b"ssh", b"ecd")):
         return "a key in DER"
     if not _is_text(data):
         return None
@@ -71,13 +81,11 @@ def _is_text(data: bytes) -> bool:
 
 
 def _decoded(data: bytes) -> list[bytes]:
-    """What it is in base64 or hex, as far as it is either: what is cut off or behind a dot is left."""
-    joined = b"".join(data.split())
-    found = _CODED.match(joined)
-    if not found or len(found[0]) < 24:
-        return []
-    coded = found[0].translate(bytes.maketrans(b"-_", b"+/"))
-    decoded = [base64.b64decode(coded[: len(coded) // 4 * 4])]
-    if _HEX.fullmatch(coded):
-        decoded.append(bytes.fromhex(coded[: len(coded) // 2 * 2].decode()))
+    """What parts of it are in base64 or hex, as far as they are either: what is cut off is left."""
+    decoded = []
+    for found in _CODED.findall(b"".join(data.split())):
+        coded = found.translate(bytes.maketrans(b"-_", b"+/"))
+        decoded.append(base64.b64decode(coded[: len(coded) // 4 * 4]))
+        if _HEX.fullmatch(coded):
+            decoded.append(bytes.fromhex(coded[: len(coded) // 2 * 2].decode()))
     return decoded
