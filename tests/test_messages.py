@@ -262,6 +262,9 @@ def test_what_only_resembles_the_server_is_an_id(name: str) -> None:
         ('{"type": "renew", "token": "t0p', None),
         ('{"type" : "renew", "token": "t0p"} and more', None),
         ('{"type": "renew", "x": ' + "[" * 5000, None),
+        ('\ufeff{"type": "renew", "token": "t"}', "t"),
+        ("{'type': 'renew', 'token': 't'}", None),
+        ('{type: "renew", token: "t"}', None),
     ],
 )
 def test_what_looks_like_a_renewal_is_one(text: str, token: str | None) -> None:

@@ -34,7 +34,7 @@ SERVER = "server"
 _TO_JSON = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 _TO_ASCII_JSON = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
 
-_RENEWAL = re.compile(r'"type"\s*:\s*"renew"')
+_RENEWAL = re.compile(r"""(["']?)type\1\s*:\s*(["'])renew\2""")  # as Python or JavaScript show it, too
 _RENEWAL_HINT = re.compile(r"renew|\\u")  # JSON can spell a letter by its number
 
 _ID_SHAPE = re.compile(r"[^\W_][\w.@:+~-]*")
@@ -238,7 +238,8 @@ class Renewal:
 def renewal(text: str) -> Renewal | None:
     """The wish in a client's text: a JSON object of the type `renew`, or what looks like one and is damaged,
     for there may be a token in it. None of any other text."""
-    if not text.lstrip().startswith("{") or not _RENEWAL_HINT.search(text):
+    text = text.lstrip().removeprefix("\ufeff").lstrip()  # a byte order mark, which some libraries write
+    if not text.startswith("{") or not _RENEWAL_HINT.search(text):
         return None
     try:
         frame = json.loads(text, object_pairs_hook=_still_a_renewal)
