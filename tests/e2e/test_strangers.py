@@ -162,6 +162,20 @@ def test_so_it_is_before_tls(start_server: StartServer, certificate: tuple[str, 
     no_traceback(server)
 
 
+def test_so_it_is_behind_tls(start_server: StartServer, certificate: tuple[str, str]) -> None:
+    cert, key = certificate
+    server = start_server("--ssl-certfile", cert, "--ssl-keyfile", key, preexec_fn=few_files)
+    trusting = ssl.create_default_context(cafile=cert)
+    with contextlib.ExitStack() as held:
+        for _ in range(300):  # none of which says goodbye to TLS
+            plain = held.enter_context(socket.create_connection(("127.0.0.1", server.port), DEADLINE))
+            bob = held.enter_context(trusting.wrap_socket(plain, server_hostname="127.0.0.1"))
+        bob.sendall(handshake("/ws/bob"))
+        assert b" 101 " in bob.recv(65536)
+        assert wsctl("status", environ=server.environ).returncode == 0
+    no_traceback(server)
+
+
 def test_a_tls_handshake_has_a_deadline_and_leaves_nothing(
     start_server: StartServer, certificate: tuple[str, str]
 ) -> None:

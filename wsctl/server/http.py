@@ -194,7 +194,7 @@ class HttpProtocol(H11Protocol):
         elif unsent or self._refused:
             self.transport.abort()
         else:
-            self.transport.close()
+            self._close_at_once()
         return True
 
     def handle_websocket_upgrade(self, event: h11.Request) -> None:
@@ -227,7 +227,7 @@ class HttpProtocol(H11Protocol):
         if linger:
             self._hang_up()
         else:
-            self.transport.close()
+            self._close_at_once()
 
     def _leave_application(self) -> None:
         """What the application still writes goes nowhere, and it hears that nobody is there."""
@@ -242,6 +242,12 @@ class HttpProtocol(H11Protocol):
         self._unread += size
         if self._unread > MAX_UNREAD:
             self.transport.pause_reading()
+
+    def _close_at_once(self) -> None:
+        """Close behind what was written. TLS would wait for the peer's goodbye, and keep the descriptor."""
+        self.transport.close()
+        if self.transport.get_extra_info("ssl_object"):
+            self.loop.call_soon(self.transport.abort)
 
     def _hang_up(self) -> None:
         if self.transport.can_write_eof():
