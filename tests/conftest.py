@@ -3,6 +3,7 @@
 import fcntl
 import os
 import re
+import signal
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
@@ -19,6 +20,11 @@ from tests.support.programs import need
 from tests.support.server import ServerProcess
 from tests.support.sizes import FULL, SMALL, Sizes
 from tests.support.store import StoreProcess
+
+for _signal in (signal.SIGINT, signal.SIGQUIT):
+    # A shell that runs the tests in the background has them ignore Ctrl-C, and so all that they start.
+    if signal.getsignal(_signal) is signal.SIG_IGN:
+        signal.signal(_signal, signal.default_int_handler if _signal is signal.SIGINT else signal.SIG_DFL)
 
 settings.register_profile("tests", deadline=None, derandomize="CI" in os.environ)
 settings.load_profile("tests")

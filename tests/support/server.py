@@ -107,6 +107,8 @@ class ServerProcess:
         self.process.wait()
         self._reader.join(DEADLINE)
         if self.process.stderr:
+            # It could not be closed while somebody waits for its next line.
+            assert not self._reader.is_alive(), "a process that it has started is left, and has its log open"
             self.process.stderr.close()
 
     def api(
