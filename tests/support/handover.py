@@ -134,6 +134,9 @@ class Listeners:
         self.unheard.append(ours.detach())
         return peer
 
+    def take_kept(self) -> list[int]:
+        return []
+
     def take_unheard(self) -> list[int]:
         taken, self.unheard = self.unheard, []
         return taken

@@ -12,6 +12,9 @@ from wsctl.lifecycle.workers import Reply
 Answering = Callable[[str, str, bytes], Awaitable[Reply]]
 """Answers a request: method, path with query, body."""
 
+LAST_ANSWERS = 3.0
+"""Seconds for answers that are still to be given: longer than whoever asked waits."""
+
 
 class Asking:
     """One end. `answering` answers what the other end asks; it must not raise."""
@@ -55,6 +58,11 @@ class Asking:
             task.add_done_callback(self._tasks.discard)
         elif (future := self._open.get(told["n"])) and not future.done():
             future.set_result(Reply(told["status"], told["body"]))
+
+    async def answered(self) -> None:
+        """Wait until all that has been asked here is answered."""
+        if self._tasks:
+            await asyncio.wait(set(self._tasks), timeout=LAST_ANSWERS)
 
     def lost(self) -> None:
         """Nothing comes any more."""

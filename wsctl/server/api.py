@@ -27,7 +27,7 @@ from wsctl.settings import LONGEST
 BODY_ALLOWANCE = 64 * 1024
 """Bytes a request body may have beyond the message in it: the addressees."""
 
-_PUBLISHING = frozenset({Phase.SERVING, Phase.LAMEDUCK, Phase.HANDOVER, Phase.DRAINING})
+_PUBLISHING = frozenset({Phase.STARTING, Phase.SERVING, Phase.LAMEDUCK, Phase.HANDOVER, Phase.DRAINING})
 """The phases in which messages flow."""
 
 _UNPUBLISHED = {
@@ -248,7 +248,7 @@ async def broadcast(request: Request, node: HasNode) -> Published:
         raise Failure(HTTPStatus.BAD_REQUEST, "bad_request", text) from None
     if limit and size > limit + len('{"data":}'):
         raise Failure(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too_big", f"a message may have {limit} bytes")
-    if node.life.phase not in _PUBLISHING:
+    if node.life.phase not in _PUBLISHING and not node.leaving:
         raise Failure(HTTPStatus.SERVICE_UNAVAILABLE, "closing", "the server is closing its clients")
     published: asyncio.Future[Published] = asyncio.get_running_loop().create_future()
 

@@ -6,14 +6,13 @@ Whatever else it may be, or if anything about it is unusual, goes to h11 as it c
 """
 
 import asyncio
-import os
 import re
 from collections.abc import Callable
 
 from wsctl.server.admission import full
 from wsctl.server.deadlines import HEAD_TIMEOUT
 from wsctl.server.entrance import Entrance, Opening
-from wsctl.server.http import MAX_HEAD, HttpProtocol
+from wsctl.server.http import MAX_HEAD, HttpProtocol, given_away
 from wsctl.server.node import Node
 from wsctl.server.proxy import peer
 from wsctl.server.strangers import Stranger, Strangers
@@ -83,18 +82,20 @@ class Lobby:
     def check(self, now: float) -> None:
         """Once a second: who has said nothing for too long is told so."""
         for door in [door for door in self.waiting if now - door.since >= HEAD_TIMEOUT]:
-            door.pass_on().check(now)
+            door.expire(now)
 
 
 class Door(asyncio.Protocol):
-    """Looks at a connection's first bytes and passes it on."""
+    """Looks at a connection's first bytes and passes it on. `kept` marks one that had answers from a
+    predecessor."""
 
-    __slots__ = ("_lobby", "_transport", "since")
+    __slots__ = ("_lobby", "_transport", "kept", "since")
 
     def __init__(self, lobby: Lobby) -> None:
         self._lobby = lobby
         self._transport: asyncio.Transport
         self.since = lobby.node.clock()
+        self.kept = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self._transport = transport
@@ -116,17 +117,17 @@ class Door(asyncio.Protocol):
     def leave(self) -> int | None:
         """Give the connection away, to be read by another process: its descriptor. None when it cannot be,
         because it has TLS or no descriptor is left, and stays."""
-        if self._transport.is_closing() or self._transport.get_extra_info("ssl_object"):
-            return None
-        try:
-            fd = os.dup(self._transport.get_extra_info("socket").fileno())
-        except OSError:
-            return None
-        self._release()
-        self._transport.pause_reading()
-        self._transport.set_protocol(asyncio.Protocol())
-        self._transport.abort()
+        fd = given_away(self._transport)
+        if fd is not None:
+            self._release()
         return fd
+
+    def expire(self, now: float) -> None:
+        """Nothing was said for too long."""
+        if self.kept:
+            self._transport.close()
+        else:
+            self.pass_on().check(now)
 
     def pass_on(self) -> HttpProtocol:
         """Let HTTP have it."""

@@ -1,5 +1,7 @@
 """uvicorn's HTTP protocol with bounds on the request head, and a deadline for each state of a connection."""
 
+import asyncio
+import os
 from http import HTTPStatus
 from typing import Any, Protocol
 
@@ -88,6 +90,21 @@ class BoundedConnection(h11.Connection):
         )
 
 
+def given_away(transport: asyncio.Transport) -> int | None:
+    """A copy of the descriptor of a connection that is read no more here. None when it has TLS or has ended,
+    or no descriptor is left: then nothing has changed."""
+    if transport.is_closing() or transport.get_extra_info("ssl_object"):
+        return None
+    try:
+        fd = os.dup(transport.get_extra_info("socket").fileno())
+    except OSError:
+        return None
+    transport.pause_reading()
+    transport.set_protocol(asyncio.Protocol())
+    transport.abort()
+    return fd
+
+
 class HttpProtocol(H11Protocol):
     """One connection that speaks HTTP. `control` marks the control socket's; `since` is when it began, and
     it is one of the `strangers`."""
@@ -107,8 +124,29 @@ class HttpProtocol(H11Protocol):
         self._entrance = entrance
         self._strangers = strangers
         self._deadlines = Deadlines(since)
+        self._control = control
         self._refused = False
         self._unread = 0
+
+    @property
+    def awaited(self) -> bool:
+        """Whether an answer is owed here, or may be: operators' connections between two requests are theirs
+        to make again."""
+        idle = self._deadlines.stage is Stage.IDLE
+        return not self._refused and not self.transport.is_closing() and not (idle and self._control)
+
+    def leave(self) -> int | None:
+        """Give a client's connection away between two requests, to be read by another process: its
+        descriptor. None when it stays."""
+        idle = self._deadlines.stage is Stage.IDLE and not self.conn.trailing_data[0]
+        if not idle or self._refused or self._control or self.transport.get_write_buffer_size():
+            return None
+        fd = given_away(self.transport)
+        if fd is not None:
+            self._unset_keepalive_if_required()
+            self.connections.discard(self)
+            self._strangers.release(self.transport)
+        return fd
 
     @property
     def half_heard(self) -> bool:

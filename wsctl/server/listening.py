@@ -83,6 +83,12 @@ class Listening:
         """The protocol of a connection that was accepted elsewhere."""
         return self._lobby.door()
 
+    def kept_door(self) -> Door:
+        """The same of one that had answers there: it may go on, or end without a word."""
+        door = self._lobby.door()
+        door.kept = True
+        return door
+
     # For a handover
 
     def public(self) -> Sequence[socket.socket]:
@@ -113,6 +119,14 @@ class Listening:
     def take_unheard(self) -> list[int]:
         """The descriptors of connections that have said nothing yet, which are the caller's from here on."""
         return [fd for door in list(self._lobby.waiting) if (fd := door.leave()) is not None]
+
+    def take_kept(self) -> list[int]:
+        """The same of those that stand between two requests."""
+        return [fd for request in self._requests() if (fd := request.leave()) is not None]
+
+    def awaited(self) -> bool:
+        """Whether anybody has an answer to get here, or may have."""
+        return any(request.awaited for request in self._requests())
 
     def give_up_listening(self) -> None:
         """Others have the sockets for good."""

@@ -53,6 +53,9 @@ class Handover(Protocol):
     async def ending(self) -> None: ...
     def progress(self) -> HandoverProgress | None: ...
 
+    @property
+    def leaving(self) -> bool: ...
+
 
 class Node:
     """The parts of one server, each made once and handed what it needs.
@@ -210,6 +213,11 @@ class Node:
         self.refused["full"] += 1
         event = "full: the oldest connections without a client end"
         self.refusals.note("crowded", host, level=logging.WARNING, event=event)
+
+    @property
+    def leaving(self) -> bool:
+        """Whether a successor leads this server."""
+        return self.handover is not None and self.handover.leaving
 
     @property
     def degraded(self) -> bool:

@@ -48,12 +48,20 @@ from wsctl.server.handover.successor import Successor
 from wsctl.server.islands import islands, own_moments
 from wsctl.server.listening import Listening
 from wsctl.server.node import Node
+from wsctl.server.parting import Parting
 from wsctl.server.proxy import Believing, forwarded
 from wsctl.server.sockets import PASSED_SOCKETS, address
 from wsctl.server.workers.line import Line
 from wsctl.server.workers.membership import Membership
 from wsctl.server.workers.relay import OwnApi, relays
 from wsctl.settings import Settings
+
+LAST_REQUESTS = 12.0
+"""Seconds that a process which was succeeded waits for requests under way, and for connections that cannot
+move: they end by themselves after ten, or with their next answer."""
+
+LOOK = 0.02
+"""Seconds between two looks for them."""
 
 LAST_ANSWERS = 0.1
 """Seconds that HTTP requests under way have to be answered when everything else has ended."""
@@ -148,6 +156,7 @@ class Runner(uvicorn.Server):
                     await self._node.driver.stopped.wait()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await self._last_requests()
         await self._answer()  # what a successor or Redis still has to confirm, it must be able to
         await self._handover.finish()
         self._sockets.close()
@@ -161,6 +170,18 @@ class Runner(uvicorn.Server):
         # No answer is honest: what is cut off now may have been done.
         for connection in list(self.server_state.connections):
             connection.transport.abort()
+
+    async def _last_requests(self) -> None:
+        """What has arrived here is answered here; the connections then go to the successor, or end with the
+        answer that says so."""
+        if self._handover.leaving and self._around.line:
+            await self._around.line.settle()
+        until = self._node.clock() + LAST_REQUESTS
+        while self._handover.leaving and self._node.clock() < until:
+            self._handover.move_kept()
+            if not self._sockets.awaited():
+                return
+            await asyncio.sleep(LOOK)
 
     async def _answer(self) -> None:
         if self.server_state.tasks:
@@ -197,7 +218,9 @@ class Runner(uvicorn.Server):
 
     async def _take_over(self, inherited: Inheritance) -> None:
         """Returns as soon as this process has the log; what follows goes on beside it."""
-        self._successor = successor = Successor(self._node, inherited.channel, self._sockets.door)
+        self._successor = successor = Successor(
+            self._node, inherited.channel, self._sockets.door, self._sockets.kept_door
+        )
         self._node.each_second.append(successor.check)
         successor.ready()
         await _first(successor.begun, self._node.driver.stopped)
@@ -330,7 +353,7 @@ def _serve(
     unchanged(node.keys, inherited.keys if inherited else worker.keys if worker else None)
     app = create_app(node)
     own = OwnApi(app)
-    config = _config(settings, create_app(node, first=relays(node, line, own)) if line else app)
+    config = _config(settings, create_app(node, first=relays(node, line, own)) if line else app, node)
     with contextlib.ExitStack() as stack:
         undisturbed = stack.enter_context(contextlib.ExitStack())
         undisturbed.enter_context(held())
@@ -419,9 +442,9 @@ def _public(
     return sockets
 
 
-def _config(settings: Settings, app: FastAPI) -> uvicorn.Config:
+def _config(settings: Settings, app: FastAPI, node: Node) -> uvicorn.Config:
     config = uvicorn.Config(
-        Believing(app, forwarded(settings)),
+        Parting(Believing(app, forwarded(settings)), node),
         http="h11",
         ws="websockets-sansio",  # never used: HttpProtocol takes every upgrade
         backlog=settings.backlog,

@@ -37,6 +37,9 @@ class House(Protocol):
     def half_heard(self) -> int:
         """How many requests have arrived in part."""
 
+    def take_kept(self) -> Sequence[int]:
+        """The same of connections that have been answered, and on which nothing is under way."""
+
     def take_unheard(self) -> Sequence[int]:
         """The descriptors of connections that have said nothing yet, which are the caller's from here on."""
 
@@ -71,11 +74,18 @@ class Convoy:
         for at in range(0, len(fds), TOGETHER):
             self._heir.send("doors", fds=fds[at : at + TOGETHER])
 
+    def move_kept(self) -> None:
+        """Connections between two requests: the next one is the successor's."""
+        fds = self._house.take_kept()
+        for at in range(0, len(fds), TOGETHER):
+            self._heir.send("doors", {"kept": True}, fds=fds[at : at + TOGETHER])
+
     async def move_latecomers(self) -> None:
         """Clients whose request was under way when the move began."""
         until = self._node.clock() + LAST_HEADS
         while self._node.clock() < until and (self._house.half_heard() or self._movable()):
             await self.move_connections()
+            self.move_kept()
             await asyncio.sleep(LOOK)
 
     async def arrived(self) -> None:

@@ -108,6 +108,16 @@ class Predecessor:
     def under_way(self) -> bool:
         return self._task is not None and not self._task.done()
 
+    @property
+    def leaving(self) -> bool:
+        """Whether a successor leads: what is published here goes there, and whoever asks again asks it."""
+        return self._following is not None
+
+    def move_kept(self) -> None:
+        """Connections that have been answered meanwhile go on with the successor."""
+        if self._convoy and self._following:
+            self._convoy.move_kept()
+
     def progress(self) -> HandoverProgress | None:
         """The handover as it stands, or the last one; None when there was none."""
         told, moving = self._told, self._convoy
@@ -178,6 +188,7 @@ class Predecessor:
         await moving.move_connections()
         heir.send("listen")
         moving.move_unheard()
+        moving.move_kept()
         await moving.move_latecomers()
         await moving.arrived()
         heir.send("over")

@@ -27,7 +27,8 @@ log = logging.getLogger("wsctl.handover")
 class Successor:
     """Takes over, and leads the log for both processes until the predecessor hangs up.
 
-    `door` makes the protocol of a connection that has said nothing. To be made on a running loop.
+    `door` makes the protocol of a connection that has said nothing, `kept_door` of one that has had answers.
+    To be made on a running loop.
 
     Attributes:
         begun: set when this process gives the ids, or has to because nobody else does.
@@ -36,13 +37,20 @@ class Successor:
         alone: whether the predecessor is gone.
     """
 
-    def __init__(self, node: Node, channel: socket.socket, door: Callable[[], asyncio.Protocol]) -> None:
+    def __init__(
+        self,
+        node: Node,
+        channel: socket.socket,
+        door: Callable[[], asyncio.Protocol],
+        kept_door: Callable[[], asyncio.Protocol] | None = None,
+    ) -> None:
         self.begun = asyncio.Event()
         self.may_listen = asyncio.Event()
         self.settled = asyncio.Event()
         self.alone = False
         self._node = node
         self._door = door
+        self._kept_door = kept_door
         self._history: list[Entry] = []
         self._there: set[str] = set()
         self._arriving: set[str] = set()
@@ -79,8 +87,9 @@ class Successor:
             case "move":
                 self._adopt_all(parcel)
             case "doors":
+                door = self._kept_door if told.get("kept") and self._kept_door else self._door
                 for fd in parcel.fds:
-                    self._start(self._connect(self._door(), fd))
+                    self._start(self._connect(door(), fd))
             case "listen":
                 self.may_listen.set()
             case "over":

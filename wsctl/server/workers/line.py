@@ -89,6 +89,14 @@ class Line:
             self._elsewhere = {r["number"]: r["connections"] for r in rows if r["number"] != self.number}
             self._node.server_started = now - together["uptime_s"]
 
+    async def settle(self) -> None:
+        """Answer what the parent has asked, after which it asks the successor: its answer to this comes
+        behind its last question."""
+        self.report()
+        if not self.lost:
+            await self.all_together()
+            await self._asking.answered()
+
     def spawn(self, channel: int) -> "Foster":
         """Let the parent start a successor with this end of a channel: it must be the parent's child."""
         self._foster = Foster(self._channel)

@@ -1,0 +1,136 @@
+"""Backends that keep their connections to publish, while the server is upgraded again and again."""
+
+import asyncio
+import http.client
+import json
+import threading
+import time
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.conftest import StartServer, StartStore
+from tests.support.clients import join, receive_type
+from tests.support.generations import Generations
+from tests.support.server import DEADLINE, ServerProcess, wsctl
+
+pytestmark = pytest.mark.anyio
+
+UPGRADES = 5
+
+TOKEN = {"authorization": "Bearer secret"}
+
+
+class Backend:
+    """Publishes until it is told to stop, one message after the other, and never twice.
+
+    Attributes:
+        accepted: the messages for which it has a receipt.
+        failures: what it got in place of one.
+    """
+
+    def __init__(self, name: str, client: "Kept | Pooled") -> None:
+        self.accepted: list[str] = []
+        self.failures: list[str] = []
+        self._name = name
+        self._client = client
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._over.set()
+        self._thread.join(DEADLINE)
+        self._client.close()
+
+    def _run(self) -> None:
+        while not self._over.is_set():
+            text = f"{self._name} {len(self.accepted) + len(self.failures)}"
+            try:
+                status, answer = self._client.publish(text)
+            except (OSError, http.client.HTTPException, httpx.HTTPError) as error:
+                self.failures.append(f"{text}: {error!r}")
+                continue
+            if status == 200:
+                self.accepted.append(text)
+            else:
+                self.failures.append(f"{text}: {status} {answer}")
+            self._over.wait(0.005)
+
+
+class Kept:
+    """One connection of `http.client`, which is made anew only when an answer says that it ends."""
+
+    def __init__(self, port: int) -> None:
+        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=DEADLINE)
+        self.close = self._connection.close
+
+    def publish(self, text: str) -> tuple[int, Any]:
+        self._connection.request("POST", "/api/broadcast", json.dumps({"data": text}), TOKEN)
+        answer = self._connection.getresponse()
+        return answer.status, json.loads(answer.read())
+
+
+class Pooled:
+    """The pool of `httpx`."""
+
+    def __init__(self, port: int) -> None:
+        self._client = httpx.Client(
+            base_url=f"http://127.0.0.1:{port}", headers=TOKEN, timeout=DEADLINE, trust_env=False
+        )
+        self.close = self._client.close
+
+    def publish(self, text: str) -> tuple[int, Any]:
+        answer = self._client.post("/api/broadcast", json={"data": text})
+        return answer.status_code, answer.json()
+
+
+def upgrade(server: ServerProcess) -> None:
+    """Once; until the process before this one has ended, the server says that it cannot yet."""
+    end = time.monotonic() + DEADLINE
+    while (done := wsctl("upgrade", "--port", str(server.port), environ=server.environ)).returncode:
+        assert "still drains" in done.stderr, done
+        assert time.monotonic() < end, done
+
+
+@pytest.mark.parametrize("home", ["memory", "redis", "workers"])
+async def test_a_backend_that_keeps_its_connection_gets_all_its_answers(
+    start_server: StartServer, start_store: StartStore, home: str
+) -> None:
+    flags = {"memory": (), "redis": ("--redis", ""), "workers": ("--workers", "2")}[home]
+    if home == "redis":
+        flags = ("--redis", start_store().url)
+    server = Generations(start_server("--broadcast-interval", "0", *flags, env={"WSCTL_TOKEN": "secret"}))
+    try:
+        await publish_over_upgrades(server.first)
+    finally:
+        server.kill()
+
+
+async def publish_over_upgrades(server: ServerProcess) -> None:
+    async with await join(server.ws_url, "bob") as bob:
+        heard: list[str] = []
+
+        async def listen() -> None:
+            while "last" not in heard:
+                heard.append((await receive_type(bob, "message"))["data"])
+
+        listening = asyncio.create_task(listen())
+        backends = [Backend("kept", Kept(server.port)), Backend("pooled", Pooled(server.port))]
+        try:
+            for _ in range(UPGRADES):
+                await asyncio.to_thread(upgrade, server)
+        finally:
+            for backend in backends:
+                await asyncio.to_thread(backend.stop)
+        failures = [failure for backend in backends for failure in backend.failures]
+        assert failures == []
+        last = Kept(server.port)
+        assert (await asyncio.to_thread(last.publish, "last"))[0] == 200
+        last.close()
+        async with asyncio.timeout(DEADLINE):
+            await listening
+    for backend in backends:
+        assert len(backend.accepted) > UPGRADES
+    assert sorted(heard) == sorted(["last", *(text for backend in backends for text in backend.accepted)])
