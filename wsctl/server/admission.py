@@ -119,8 +119,7 @@ class Admission:
             name = messages.bounded_id(unquote(asked.name, errors="strict"))
         except ValueError as error:
             return _bad_id(error)
-        query = parse_qs(asked.query, keep_blank_values=True) if asked.query else {}
-        since, keepalive = query.get("since", [None])[-1], query.get("keepalive", ["0"])[-1]
+        since, keepalive = _wishes(asked.query) if asked.query else (None, "0")
         if since is not None and not _looks_like_an_id(since):
             return Refused(HTTPStatus.BAD_REQUEST, "bad_since", "since is not the id of a message")
         if keepalive != "0" and keepalive not in _KEEPALIVES:
@@ -205,6 +204,12 @@ def _unauthorized(why: str, problem: str = "") -> Refused:
 def _bad_id(error: ValueError) -> Refused:
     text = str(error) if isinstance(error, messages.InvalidClientId) else "a client id is UTF-8 text"
     return Refused(HTTPStatus.BAD_REQUEST, "bad_client_id", text)
+
+
+def _wishes(query: str) -> tuple[str | None, str]:
+    """The last `since` and `keepalive` of a query."""
+    found = parse_qs(query, keep_blank_values=True)
+    return found.get("since", [None])[-1], found.get("keepalive", ["0"])[-1]
 
 
 def _looks_like_an_id(since: str) -> bool:

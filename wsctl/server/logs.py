@@ -173,9 +173,13 @@ def outliving_reader(stream: IO[str]) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in _NOBODY_READS:
-            raise
-        _lead_nowhere(stream.fileno())
+        _outlive(error, stream)
+
+
+def _outlive(error: OSError, stream: IO[str]) -> None:
+    if error.errno not in _NOBODY_READS:
+        raise error
+    _lead_nowhere(stream.fileno())
 
 
 def _lead_nowhere(fd: int) -> None:
@@ -198,11 +202,17 @@ class LineHandler(logging.StreamHandler[TextIO]):
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            with outliving_reader(self.stream):
-                self.stream.write(self.format(record) + self.terminator)
-                self.flush()
+            self._write(self.format(record) + self.terminator)
         except Exception:
             self.handleError(record)
+
+    def _write(self, line: str) -> None:
+        """As `outliving_reader` does, which takes longer to enter: each handshake writes a line."""
+        try:
+            self.stream.write(line)
+            self.stream.flush()
+        except OSError as error:
+            _outlive(error, self.stream)
 
 
 def to_stream(stream: TextIO, style: LogFormat, *, colour: bool) -> logging.Handler:
