@@ -53,8 +53,10 @@ async def traffic(server: Generations, other: ServerProcess) -> AsyncIterator[Cr
         assert crowd.faults == []
         assert len(set(data)) == len(data)
         # Who has just handed over takes nothing more, and may end before it hears of what it took.
-        assert set(everybody.refused.values()) <= {CLOSING}
-        assert not {text for text, why in everybody.refused.items() if why == CLOSING} & set(data)
+        # Of what a busy Redis did not confirm in time, nobody knows.
+        never = {text: why for text, why in everybody.refused.items() if "may still be delivered" not in why}
+        assert set(never.values()) <= {CLOSING}
+        assert not never.keys() & set(data)
         assert set(everybody.accepted) <= set(data)
 
 

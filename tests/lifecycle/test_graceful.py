@@ -10,7 +10,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from wsctl.codes import ExitCode
 from wsctl.hub.connection import CLOSE_TIMEOUT
 from wsctl.lifecycle.actions import Action, CloseOldest, Invite, Step
-from wsctl.lifecycle.graceful import FORCE_AFTER, GracefulShutdownManager, NotDraining
+from wsctl.lifecycle.graceful import GracefulShutdownManager, NotDraining
+from wsctl.lifecycle.interventions import FORCE_AFTER, SAME_KEY
 from wsctl.lifecycle.pace import HANDOVER_WINDOW, Pace
 from wsctl.lifecycle.phases import MOVES, IllegalMove, Phase
 from wsctl.lifecycle.progress import Counts, Stay
@@ -447,6 +448,7 @@ class Lives(RuleBasedStateMachine):
         self.actions: list[Step] = []
         self.phase = self.life.phase
         self.first_signal: float | None = None
+        self.last_key = 0.0
         self.operator = self.succeeded = False
         self.closed_at = 0.0
 
@@ -483,9 +485,11 @@ class Lives(RuleBasedStateMachine):
     @rule(signum=st.sampled_from([SIGINT, SIGTERM]))
     def signal(self, signum: int) -> None:
         was, first = self.life.phase, self.first_signal
-        force = first is not None and signum == SIGINT and self.now - first >= FORCE_AFTER
-        if was not in (Phase.STARTING, Phase.STOPPED) and first is None:
-            self.first_signal = self.now
+        again = signum == SIGINT and self.now - self.last_key >= SAME_KEY
+        force = first is not None and again and self.now - first >= FORCE_AFTER
+        if was not in (Phase.STARTING, Phase.STOPPED):
+            self.first_signal = self.now if first is None else first
+            self.last_key = self.now if signum == SIGINT else self.last_key
         actions = self.life.signal(signum, self.now, self.counts())
         if first is not None and not force:
             assert actions == []

@@ -255,7 +255,7 @@ class CrowdClient(asyncio.Protocol):
                 self._welcome(frame)
             case "error":
                 crowd.refusals.append(frame["message"])
-                if frame["code"] != "degraded":
+                if frame["code"] not in ("degraded", "unconfirmed"):
                     crowd.faults.append(f"{self.name}: {frame}")
             case "shutdown" if frame.get("reconnect_in_s") is not None and self.transport:
                 asyncio.get_running_loop().call_later(frame["reconnect_in_s"], self.transport.close)

@@ -35,7 +35,8 @@ from wsctl.lifecycle.program import this_program
 from wsctl.lifecycle.runtime import announced, remove, runtime_folder
 from wsctl.lifecycle.signals import ending, held
 from wsctl.server.app import create_app
-from wsctl.server.checks.advance import warn_of_start
+from wsctl.server.checks import network
+from wsctl.server.checks.advance import advise, warn_of_start
 from wsctl.server.checks.listening import opened
 from wsctl.server.control import own_control_socket, own_record
 from wsctl.server.credentials.opening import unchanged
@@ -378,8 +379,7 @@ def _serve(
             if line:
                 line.listening()
                 return
-            for at in addresses:
-                log.info("serving", extra={"fields": {"url": at}})
+            _log_serving(settings, addresses, anew=inherited is None)
             if not adopted:
                 listening_at(addresses)
             notifier.ready()
@@ -425,6 +425,13 @@ def _spawner(environ: Mapping[str, str], job: Job | None) -> Spawn:
             return subprocess.Popen(this_program(), env=given, pass_fds=list(passed.values()))  # noqa: S603
 
     return spawn
+
+
+def _log_serving(settings: Settings, addresses: Sequence[str], *, anew: bool) -> None:
+    for at in addresses:
+        log.info("serving", extra={"fields": {"url": at}})
+    if anew:
+        advise(network.leaving(settings))
 
 
 def _public(

@@ -25,7 +25,8 @@ from wsctl.lifecycle.phases import Phase
 from wsctl.lifecycle.runtime import announced
 from wsctl.lifecycle.signals import ending, held
 from wsctl.lifecycle.workers import Reply
-from wsctl.server.checks.advance import warn_of_start
+from wsctl.server.checks import network
+from wsctl.server.checks.advance import advise, warn_of_start
 from wsctl.server.checks.listening import opened
 from wsctl.server.control import own_control_socket, own_record
 from wsctl.server.credentials.opening import judge_of
@@ -226,6 +227,7 @@ def serve(
                 stack.enter_context(announced(own_record(addresses[0], control)))
             for at in addresses:
                 log.info("serving", extra={"fields": {"url": at, "workers": settings.workers}})
+            advise(network.leaving(settings))
             listening_at(addresses)
             notifier.ready()
 
