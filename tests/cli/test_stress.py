@@ -220,7 +220,9 @@ async def test_clients_of_a_server_that_drains_go_on_at_another(environ: dict[st
             await witness.close()
             code, found = await asyncio.to_thread(ended, run)
     assert found["servers"] == {first: 6, second: 0}
-    assert (code, found["missed"], found["duplicated"], found["out_of_order"]) == (0, 0, 0, 0)
+    assert (found["missed"], found["duplicated"], found["out_of_order"]) == (0, 0, 0)
+    # A message that was on its way when its client was closed may be lost, and is told of.
+    assert code == bool(found["unconfirmed"]), found
     assert (found["reconnects"], found["resumed"]) == (3, 3)
     assert found["close_codes"] == {"1001": 3, "1012": 3}
 

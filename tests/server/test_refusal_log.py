@@ -23,10 +23,11 @@ class Lines(logging.Handler):
 def lines() -> Any:
     logger, handler = logging.getLogger("wsctl.server"), Lines()
     logger.addHandler(handler)
-    before, logger.level = logger.level, logging.INFO
+    before = logger.level
+    logger.setLevel(logging.INFO)  # and not by the attribute: loggers remember what is enabled
     yield handler.all
     logger.removeHandler(handler)
-    logger.level = before
+    logger.setLevel(before)
 
 
 def test_the_first_is_told_at_once_and_a_second_of_others_together(lines: list[Any]) -> None:
