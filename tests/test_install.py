@@ -130,3 +130,9 @@ def test_an_error_names_an_extra_that_there_is(extra: str) -> None:
 def test_the_distribution_has_a_name_of_its_own_and_the_command_keeps_its() -> None:
     assert PROJECT["name"] == "wsctl-server"
     assert set(PROJECT["scripts"]) == {"wsctl"}
+
+
+def test_only_what_belongs_there_lies_beside_the_package() -> None:
+    beside = {path.name for path in shipped() if path.parent == ROOT}
+    known = {".dockerignore", ".gitattributes", ".gitignore", "LICENSE", "README.md", "pyproject.toml"}
+    assert beside - known == set()
