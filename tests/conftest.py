@@ -39,6 +39,10 @@ ALONE = re.compile(r"_(crowd|alone)\.py|tests/(bench|soak)/")
 and what has a tolerance."""
 
 
+FIRST = ("e2e", "server", "cli")
+"""Folders whose tests take long: there servers and browsers are started."""
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--full", action="store_true", help="crowds of full size: many minutes more")
 
@@ -50,6 +54,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     By the names of files: pytest-xdist 3.8 does not see groups by mark on pytest 9.2.
     """
     from xdist.scheduler import LoadFileScheduling
+
+    config.option.loadscopereorder = False  # the order of collection is the one that ends early
 
     class Scheduling(LoadFileScheduling):
         def _split_scope(self, nodeid: str) -> str:
@@ -64,8 +70,14 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Without several workers the order is the same: what runs alone comes last."""
-    items.sort(key=lambda item: bool(ALONE.search(item.nodeid)))
+    """Long files come first, so that no worker is left with one of them; what runs alone comes last."""
+
+    def place(item: pytest.Item) -> int:
+        if ALONE.search(item.nodeid):
+            return len(FIRST) + 1
+        return next((n for n, folder in enumerate(FIRST) if f"tests/{folder}/" in item.nodeid), len(FIRST))
+
+    items.sort(key=place)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -36,9 +36,9 @@ def test_beside_a_test_that_is_to_be_alone_no_other_runs(tmp_path: Path) -> None
     environ = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST")}
     root = Path(__file__).parent.parent
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-n", "3", "-p", "no:cacheprovider", str(tmp_path)],
+        [sys.executable, "-m", "pytest", "-p", "xdist", "-n", "2", "-p", "no:cacheprovider", str(tmp_path)],
         cwd=tmp_path,
-        env=environ | {"PYTHONPATH": str(root)},
+        env=environ | {"PYTHONPATH": str(root), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
         capture_output=True,
         text=True,
         timeout=2 * DEADLINE,

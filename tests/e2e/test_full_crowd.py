@@ -5,11 +5,11 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-
-import pytest
+from tempfile import TemporaryDirectory
 
 from tests.support.server import DEADLINE, ask, connected
 from tests.support.sizes import FULL, SMALL
@@ -29,27 +29,35 @@ def test_the_full_sizes_are_the_larger_ones() -> None:
     assert all(getattr(FULL, name) > getattr(SMALL, name) for name in FULL.__dataclass_fields__)
 
 
-@pytest.mark.parametrize("file", CROWDS)
-def test_a_crowd_of_full_size_starts(file: str) -> None:
-    with tempfile.TemporaryDirectory(prefix="fu") as folder:
-        environ = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST")}
-        process = subprocess.Popen(
-            [sys.executable, "-m", "pytest", "-x", "--full", "-p", "no:xdist", Path("tests", "e2e", file)],
-            cwd=ROOT,
-            env=environ | {"TMPDIR": folder},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        try:
-            until = time.monotonic() + 2 * DEADLINE
-            while _clients(Path(folder)) <= CROWDS[file]:
-                assert process.poll() is None, process.communicate()[0]
-                assert time.monotonic() < until
+def test_crowds_of_full_size_start() -> None:
+    with ExitStack() as stack:
+        folders = {file: Path(stack.enter_context(TemporaryDirectory(prefix="fu"))) for file in CROWDS}
+        crowds = {file: stack.enter_context(full(file, folder)) for file, folder in folders.items()}
+        until = time.monotonic() + 3 * DEADLINE
+        for file, crowd in crowds.items():
+            while _clients(folders[file]) <= CROWDS[file]:
+                assert crowd.poll() is None, crowd.communicate()[0]
+                assert time.monotonic() < until, file
                 time.sleep(0.05)
-        finally:
-            process.send_signal(signal.SIGINT)
-            process.communicate(timeout=2 * DEADLINE)
+
+
+@contextmanager
+def full(file: str, folder: Path) -> Iterator["subprocess.Popen[str]"]:
+    """A crowd's tests at full size, which are interrupted in the end."""
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST")}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pytest", "-x", "--full", "-p", "no:xdist", Path("tests", "e2e", file)],
+        cwd=ROOT,
+        env=environ | {"TMPDIR": str(folder)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        yield process
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=2 * DEADLINE)
 
 
 def _clients(folder: Path) -> int:
