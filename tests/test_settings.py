@@ -191,6 +191,7 @@ def test_every_flag_has_help_and_a_variable_that_is_read() -> None:
         "forwarded_allow_ips": "10.0.0.1",
         "jwt_algorithm": "rs256",
         "log_format": "json",
+        "root_path": "/chat",
         "redis": "rediss://example.org/1",
     }
     needed = {

@@ -119,6 +119,20 @@ def origins(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(origin(word) for word in re.split(r"[,\s]+", text.strip()) if word))
 
 
+def listening_host(text: str) -> str:
+    """An address or a name to listen on. An empty one would mean every address, without a word of it."""
+    if not text or not text.isprintable() or re.search(r"\s", text):
+        raise ValueError(f"{text!r} is no address: write 127.0.0.1, or 0.0.0.0 or :: for all of this machine")
+    return text
+
+
+def path_prefix(text: str) -> str:
+    """The path under which a proxy serves a server: none, or one from the root on."""
+    if text and not text.startswith("/"):
+        raise ValueError(f"{text!r} is no path of a proxy: begin it with /, as in /chat")
+    return text.rstrip("/")
+
+
 def host_names(text: str) -> tuple[str, ...]:
     """Names of this server, or `*` for all, separated by commas or spaces, as browsers send them."""
     words = [word for word in re.split(r"[,\s]+", text.strip()) if word]
@@ -180,7 +194,7 @@ LogFormat = Literal["auto", "text", "json"]
 class Settings:
     """Everything `serve` can be told. Durations are seconds, sizes bytes; 0 lifts a limit."""
 
-    host: str = _setting("127.0.0.1", str, "ADDRESS", "Address to listen on.")
+    host: str = _setting("127.0.0.1", listening_host, "ADDRESS", "Address to listen on.")
     port: int = _setting(8000, port_number, "PORT", "Port to listen on; 0 picks one and prints it.")
     uds: str | None = _setting(None, str, "PATH", "Listen on a Unix socket instead.")
     fd: int | None = _setting(None, count, "FD", "Listen on a socket inherited as this descriptor.")
@@ -268,7 +282,7 @@ class Settings:
     forwarded_allow_ips: str | None = _setting(
         None, proxies, "ADDRESSES", "Proxies to believe; loopback unless given."
     )
-    root_path: str = _setting("", str, "PREFIX", "Path under which a proxy serves this server.")
+    root_path: str = _setting("", path_prefix, "PREFIX", "Path under which a proxy serves this server.")
     log_level: LogLevel = _setting(
         "info", choice("debug", "info", "warning", "error"), "LEVEL", "debug, info, warning or error."
     )

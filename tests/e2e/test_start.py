@@ -12,7 +12,7 @@ import pytest
 from websockets.asyncio.client import connect, unix_connect
 
 from tests.conftest import StartServer
-from tests.e2e.ways import TOKEN, guest
+from tests.e2e.ways import TOKEN, guest, module
 from tests.support.clients import join, receive, receive_type
 from tests.support.server import DEADLINE, wsctl
 
@@ -38,6 +38,8 @@ def one_line(text: str) -> str:
     [
         (["--port", "http"], "'http' is not a port"),
         (["--port", "65536"], "is not a port"),
+        (["--host", ""], "write 127.0.0.1, or 0.0.0.0 or ::"),
+        (["--root-path", "chat"], "begin it with /"),
         (["--shutdown-timeout", "soon"], "is not a duration"),
         (["--shutdown-timeout", "-1"], "is not a duration"),
         (["--max-queue", "1x"], "is not a size"),
@@ -112,20 +114,30 @@ def test_a_taken_port_is_said_so(environ: dict[str, str], taken_port: int) -> No
 
 
 @pytest.mark.parametrize(
-    "flags",
+    ("flags", "says"),
     [
-        ["--ssl-certfile", "/nowhere/cert.pem"],
-        ["--ssl-certfile", __file__],
-        ["--fd", "99"],
-        ["--host", "203.0.113.1"],
-        ["--uds", "/nowhere/socket"],
+        (["--ssl-certfile", "/nowhere/cert.pem"], "No such file"),
+        (["--ssl-certfile", __file__], "no certificate with its key in PEM"),
+        (["--fd", "99"], "is not a socket to listen on"),
+        (["--host", "203.0.113.1"], "203.0.113.1"),
+        (["--uds", "/nowhere/socket"], "No such file"),
+        (["--uds", "/tmp"], "that is a folder"),
     ],
-    ids=lambda flags: flags[0] + (" unreadable" if "cert.pem" in flags[1] else ""),
+    ids=["no certificate", "no PEM", "--fd", "--host", "--uds", "a folder"],
 )
-def test_what_it_cannot_start_with_is_said_so(environ: dict[str, str], flags: list[str]) -> None:
+def test_what_it_cannot_start_with_is_said_so(environ: dict[str, str], flags: list[str], says: str) -> None:
     ended = wsctl("serve", "--port", "0", *flags, environ=environ)
     assert ended.returncode == 3
     assert one_line(ended.stderr).startswith("wsctl: ")
+    assert says in ended.stderr
+
+
+def test_under_a_root_path_it_starts_without_a_warning(start_server: StartServer) -> None:
+    for way in (module, guest):
+        server = way(start_server, "--root-path", "/chat")
+        assert server.http("GET", "/health/live")[0] == 200
+        server.stop()
+        assert not [line for line in server.lines if "Warning" in line]
 
 
 def test_a_flag_beats_its_variable_and_a_variable_the_default(start_server: StartServer) -> None:

@@ -68,9 +68,12 @@ def test_counts_are_sums_and_times_the_longest(parts: list[DrainProgress]) -> No
     for name in SUMMED:
         assert getattr(whole, name) == sum(getattr(part, name) for part in parts), name
     assert whole.elapsed_s == max(part.elapsed_s for part in parts)
-    going = [part for part in parts if part.phase is not Phase.STOPPED] or parts
-    assert whole.remaining_s == max(part.remaining_s for part in going)
-    assert whole.cancellable == all(part.cancellable for part in going)
+    going = [part for part in parts if part.phase is not Phase.STOPPED]
+    if going:
+        assert whole.remaining_s == max(part.remaining_s for part in going)
+    else:
+        assert whole.remaining_s == min(part.remaining_s for part in parts)
+    assert whole.cancellable == all(part.cancellable for part in going or parts)
 
 
 @given(several)
@@ -120,3 +123,13 @@ def test_who_is_killed_in_a_drain_takes_its_clients_along(drain: DrainProgress) 
 def test_there_is_no_sum_of_nothing() -> None:
     with pytest.raises(IndexError):
         merged([])
+
+
+@given(drains(), drains())
+def test_once_all_have_stopped_the_last_says_how_much_time_was_left(
+    one: DrainProgress, other: DrainProgress
+) -> None:
+    at_once = replace(one, phase=Phase.STOPPED, remaining_s=1800.0)
+    last = replace(other, phase=Phase.STOPPED, remaining_s=1798.0)
+    assert merged([at_once, last]).remaining_s == 1798.0
+    assert merged([at_once, replace(other, phase=Phase.DRAINING, remaining_s=3.0)]).remaining_s == 3.0

@@ -14,7 +14,8 @@ def merged(parts: Sequence[DrainProgress]) -> DrainProgress:
     """One drain of several, of which there is at least one: counts are sums, times the longest.
 
     The phase is that of the one that is furthest behind, and only those that have not stopped say how much
-    time remains. There is no ETA while one of them that still has clients cannot tell its own.
+    time remains; once all have, the last of them does. There is no ETA while one of them that still has
+    clients cannot tell its own.
     """
     first, going = parts[0], [part for part in parts if part.phase is not Phase.STOPPED] or list(parts)
     longest = sorted((stay for part in parts for stay in part.longest), key=lambda s: -s.connected_s)
@@ -25,7 +26,7 @@ def merged(parts: Sequence[DrainProgress]) -> DrainProgress:
         started_with=sum(part.started_with for part in parts),
         active=sum(part.active for part in parts),
         elapsed_s=max(part.elapsed_s for part in parts),
-        remaining_s=max(part.remaining_s for part in going),
+        remaining_s=_remaining(parts),
         left=sum(part.left for part in parts),
         evicted=sum(part.evicted for part in parts),
         forced=sum(part.forced for part in parts),
@@ -37,6 +38,11 @@ def merged(parts: Sequence[DrainProgress]) -> DrainProgress:
         longest=tuple(longest[:LONGEST]),
         waiting_for=max(part.waiting_for for part in parts),
     )
+
+
+def _remaining(parts: Sequence[DrainProgress]) -> float:
+    going = [part.remaining_s for part in parts if part.phase is not Phase.STOPPED]
+    return max(going) if going else min(part.remaining_s for part in parts)
 
 
 def _eta(parts: Sequence[DrainProgress]) -> float | None:

@@ -40,12 +40,12 @@ def create_app(
         version=__version__,
         summary="WebSocket broadcasting that can be redeployed at noon",
         description="What goes over the WebSocket `/ws/{client_id}` is in [asyncapi.json](asyncapi.json).",
-        root_path=node.settings.root_path,
         lifespan=lifespan or (lambda _: node.running()),
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,  # it would lead to whatever Host the request names
     )
+    app.root_path = node.settings.root_path  # for servers that are told none; ours puts it into the scope
     app.state.node = node
     app.add_middleware(OwnHosts)
     app.add_middleware(EveryRoute)  # first: it knows the host of an absolute target

@@ -467,8 +467,15 @@ def _config(settings: Settings, app: FastAPI, node: Node) -> uvicorn.Config:
     try:
         config.load()
     except (OSError, ssl.SSLError) as error:
-        raise CannotStart(f"--ssl-certfile {settings.ssl_certfile}: {error.strerror or error}") from None
+        raise CannotStart(f"--ssl-certfile {settings.ssl_certfile}: {_why_no_tls(error)}") from None
     return config
+
+
+def _why_no_tls(error: OSError) -> str:
+    """The reason in words; OpenSSL names its own source where a file holds nothing that it knows."""
+    if "PEM lib" in str(error):
+        return "there is no certificate with its key in PEM: give the chain, and --ssl-keyfile beside it"
+    return error.strerror or str(error)
 
 
 def _remove_unless_handed_over(path: str, node: Node) -> None:

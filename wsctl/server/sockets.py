@@ -105,6 +105,8 @@ def _unix(path: str) -> socket.socket:
 
 def _remove_dead(path: str) -> None:
     """A socket file that nobody listens on is left over from a server that was killed."""
+    if Path(path).is_dir():
+        raise IsADirectoryError(errno.EISDIR, "that is a folder: name a file in it, as in FOLDER/wsctl.sock")
     if not Path(path).exists() or not stat.S_ISSOCK(Path(path).stat().st_mode):
         return
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:

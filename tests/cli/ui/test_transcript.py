@@ -205,8 +205,7 @@ async def test_what_happens_to_several_clients_is_told_once_with_their_number() 
     assert [line.removeprefix("12:00:00 * ") for line in err.getvalue().splitlines()] == [
         "[3 of 3 clients] connected",
         "[3 of 3 clients] closed: 1006 lost",
-        "[a-1] retrying",
-        "[a-1] cannot connect; retrying",
+        "[3 of 3 clients] cannot connect; retrying in 0:02",
         "[a-1] connected",
     ]
 

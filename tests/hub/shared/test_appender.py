@@ -33,7 +33,8 @@ async def test_what_is_too_late_for_its_publisher_is_not_appended_when_redis_goe
         store.stop_process()
         node.say("late")
         await node.settle()
-        assert node.refusals["late"] == UNCONFIRMED
+        # Redis may have stopped before it said of the first one that it has it: then it was not asked again.
+        assert node.refusals["late"] in (UNCONFIRMED, LATE)
         await node.hears("away")
         store.go_on()
         await node.hears("back")

@@ -136,8 +136,11 @@ class PlainTranscript:
         if self._show_away:
             self._update_away(seconds)
         elif self._away.worth_telling(client):
-            when = "" if self._clients > 1 else f" in {left(seconds)}"
-            self._state(client, "; ".join(filter(None, (self._away.why, f"retrying{when}"))), YELLOW)
+            text = "; ".join(filter(None, (self._away.why, f"retrying in {left(seconds)}")))
+            if self._clients == 1:
+                self._say(text, YELLOW)
+            elif self._away.why:  # that they have lost their server is told by then
+                self._say(f"[{self._away.count} of {self._clients} clients] {text}", YELLOW)
 
     def _update_away(self, seconds: float | None) -> None:
         if not self._show_away:
