@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from websockets.asyncio.client import ClientConnection
@@ -78,6 +79,19 @@ def _send_all(peer: RawClient, data: bytes) -> None:
     # It may be answered and closed before everything has been sent.
     with contextlib.suppress(ConnectionResetError, BrokenPipeError):
         peer.send(data)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["server\ufe0f", "\u3164", "\uff53\uff45\uff52\uff56\uff45\uff52", "\u0455erver"],
+    ids=["a variation selector", "a blank letter", "full width", "Cyrillic"],
+)
+async def test_an_id_that_looks_like_another_is_refused(server: ServerProcess, name: str) -> None:
+    async with unharmed(server, ends=False):
+        with RawClient(server.port) as peer:
+            peer.send(handshake(f"/ws/{quote(name)}"))
+            answer = await asyncio.to_thread(peer.read_head)
+    assert status_of(answer) == 400
 
 
 async def test_a_head_cut_into_bytes_is_bounded_too(server: ServerProcess) -> None:

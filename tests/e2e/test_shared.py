@@ -224,3 +224,26 @@ async def test_a_password_is_never_shown(start_server: StartServer, start_store:
     told += str(server.status()) + "".join(server.lines + other.lines)
     assert "s3cr" not in told
     assert f"redis://127.0.0.1:{store.port}/0" in told
+
+
+async def test_what_cannot_be_read_in_redis_harms_no_server_that_is_there_or_starts(
+    cluster: Cluster, store: StoreProcess
+) -> None:
+    node = cluster.add()
+    bob = await cluster.join(node, "bob")
+    good = {"p": "1-0", "w": "w", "n": "1", "r": "0", "t": "", "m": '{"ts":1,"from":"x","data":"poison"}'}
+    for bad in ({"p": "garbage"}, {"m": "[" * 100_000}, {"t": '{"bob": 1}'}):
+        store.command(
+            "XADD", "{wsctl}:v1:log", "*", *(word for pair in (good | bad).items() for word in pair)
+        )
+    store.command("HSET", "{wsctl}:v1:nodes", "stranger", "what")
+    publish(node, "behind it")
+    assert (await receive_type(bob, "message"))["data"] == "behind it"
+    wait_for(node, lambda facts: facts["redis"]["unreadable"] and not facts["degraded"])
+    newer = cluster.add()
+    eve = await cluster.join(newer, "eve")
+    publish(newer, "from the one that came")
+    for client in (bob, eve):
+        assert (await receive_type(client, "message"))["data"] == "from the one that came"
+    for server in cluster.nodes:
+        assert not [line for line in server.lines if "Traceback" in line or " ERROR " in line]
