@@ -21,8 +21,8 @@ from tests.support.server import ServerProcess
 from tests.support.sizes import FULL, SMALL, Sizes
 from tests.support.store import StoreProcess
 
-for _signal in (signal.SIGINT, signal.SIGQUIT):
-    # A shell that runs the tests in the background has them ignore Ctrl-C, and so all that they start.
+for _signal in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
+    # Tests that run in the background, or under nohup, ignore these, and so would all that they start.
     if signal.getsignal(_signal) is signal.SIG_IGN:
         signal.signal(_signal, signal.default_int_handler if _signal is signal.SIGINT else signal.SIG_DFL)
 
