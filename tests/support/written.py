@@ -53,9 +53,10 @@ def any_settings(**given: Any) -> st.SearchStrategy[Settings]:
     }
     switches = {name: st.booleans() for name in ("client_publish", "access_log", "proxy_headers")}
     texts = {
-        "root_path": st.just("") | WORDS,
+        "root_path": st.just("") | WORDS.map(lambda word: f"/{word}".rstrip("/")),
         "forwarded_allow_ips": st.none() | st.sampled_from(["*", "10.0.0.1", "::1,10.0.0.0/8"]),
-        "host": WORDS | st.sampled_from(["127.0.0.1", "::", "localhost"]),
+        "host": WORDS.filter(lambda word: word.isprintable() and not re.search(r"\s", word))
+        | st.sampled_from(["127.0.0.1", "::", "localhost"]),
         "allow_origin": st.sampled_from([(), ("*",), ("https://a.example", "https://b.example")]),
         "allow_host": st.sampled_from([(), ("*",), ("chat.example", "xn--bcher-kva.example")]),
         "ssl_certfile": st.none() | WORDS | st.sampled_from(ODD),
