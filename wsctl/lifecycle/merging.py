@@ -17,16 +17,16 @@ def merged(parts: Sequence[DrainProgress]) -> DrainProgress:
     time remains; once all have, the last of them does. There is no ETA while one of them that still has
     clients cannot tell its own.
     """
-    first, going = parts[0], [part for part in parts if part.phase is not Phase.STOPPED] or list(parts)
+    first, going = parts[0], [part for part in parts if part.phase is not Phase.STOPPED]
     longest = sorted((stay for part in parts for stay in part.longest), key=lambda s: -s.connected_s)
     return replace(
         first,
         phase=min((part.phase for part in parts), key=_ORDER.index),
-        cancellable=all(part.cancellable for part in going),
+        cancellable=all(part.cancellable for part in going or parts),
         started_with=sum(part.started_with for part in parts),
         active=sum(part.active for part in parts),
         elapsed_s=max(part.elapsed_s for part in parts),
-        remaining_s=_remaining(parts),
+        remaining_s=max(p.remaining_s for p in going) if going else min(p.remaining_s for p in parts),
         left=sum(part.left for part in parts),
         evicted=sum(part.evicted for part in parts),
         forced=sum(part.forced for part in parts),
@@ -38,11 +38,6 @@ def merged(parts: Sequence[DrainProgress]) -> DrainProgress:
         longest=tuple(longest[:LONGEST]),
         waiting_for=max(part.waiting_for for part in parts),
     )
-
-
-def _remaining(parts: Sequence[DrainProgress]) -> float:
-    going = [part.remaining_s for part in parts if part.phase is not Phase.STOPPED]
-    return max(going) if going else min(part.remaining_s for part in parts)
 
 
 def _eta(parts: Sequence[DrainProgress]) -> float | None:
