@@ -1,5 +1,6 @@
 """What every test can ask for."""
 
+import faulthandler
 import fcntl
 import os
 import re
@@ -42,9 +43,23 @@ and what has a tolerance."""
 FIRST = ("e2e", "server", "cli")
 """Folders whose tests take long: there servers and browsers are started."""
 
+LONGEST = 300.0
+"""Seconds of one test at most: five times the longest one. One that hangs ends with the stacks of all its
+threads, and its worker with it, so that the run goes on and says which it was."""
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--full", action="store_true", help="crowds of full size: many minutes more")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep standard error as it is while nothing is captured: `_end_what_hangs` writes there."""
+    global _stderr  # noqa: PLW0603
+    with config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
+        _stderr = os.dup(2)
+
+
+_stderr = 2
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -66,6 +81,20 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
                 self.workqueue.move_to_end("alone")
             super()._assign_work_unit(node)
 
+        def remove_node(self, node: Any) -> str | None:
+            """As the original does, but what a worker ended in is not run again, to end the next one."""
+            work = self.assigned_work.pop(node)
+            for unit in work.values():
+                for running in (test for test, completed in unit.items() if not completed):
+                    unit[running] = True
+                    self.workqueue.update(
+                        (name, left) for name, left in work.items() if not all(left.values())
+                    )
+                    for other in self.assigned_work:
+                        self._reschedule(other)
+                    return running
+            return None
+
     return Scheduling(config, log)
 
 
@@ -82,7 +111,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
-    """While a test runs that is to be alone, no other worker runs one.
+    """While a test runs that is to be alone, no other worker runs one; and none runs for ever.
 
     A worker may get the last piece of work while another one has not yet finished its own.
     """
@@ -90,7 +119,22 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
         return (yield)
     with open(item.config.rootpath / "pyproject.toml") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX if ALONE.search(item.nodeid) else fcntl.LOCK_SH)
-        return (yield)
+        _end_what_hangs()
+        try:
+            return (yield)
+        finally:
+            faulthandler.cancel_dump_traceback_later()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_exception_interact() -> None:
+    """A test that has failed can still hang while it is taken down; pytest has ended the watch."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        _end_what_hangs()
+
+
+def _end_what_hangs() -> None:
+    faulthandler.dump_traceback_later(LONGEST, exit=True, file=_stderr)
 
 
 @pytest.fixture

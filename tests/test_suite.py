@@ -8,9 +8,12 @@ from pathlib import Path
 from tests.support.server import DEADLINE
 
 CONFTEST = """
+import tests.conftest
 from tests.conftest import (
-    pytest_addoption, pytest_collection_modifyitems, pytest_runtest_protocol, pytest_xdist_make_scheduler
+    pytest_addoption, pytest_collection_modifyitems, pytest_configure, pytest_exception_interact,
+    pytest_runtest_protocol, pytest_xdist_make_scheduler,
 )
+tests.conftest.LONGEST = {longest}
 """
 
 TESTS = """
@@ -26,24 +29,49 @@ def test_writes_down_when_it_runs(n):
 """
 
 
-def test_beside_a_test_that_is_to_be_alone_no_other_runs(tmp_path: Path) -> None:
-    log = tmp_path / "log"
-    for name in ("test_a", "test_b", "test_c", "test_d_crowd", "test_e_alone"):
-        kind = "alone" if name.endswith(("crowd", "alone")) else "other"
-        (tmp_path / f"{name}.py").write_text(TESTS.format(log=str(log), kind=kind))
-    (tmp_path / "conftest.py").write_text(CONFTEST)
-    (tmp_path / "pyproject.toml").write_text("[tool.pytest.ini_options]\n")
+HANGS = """
+import threading
+import pytest
+
+@pytest.fixture
+def endless():
+    yield
+    threading.Event().wait()
+
+def test_hangs():
+    threading.Event().wait()
+
+def test_fails_and_hangs_when_it_is_taken_down(endless):
+    assert False
+
+def test_comes_after_them():
+    pass
+"""
+
+
+def run_tests(folder: Path, longest: float = 60) -> "subprocess.CompletedProcess[str]":
+    """Run the tests of a folder as this project's own are run, on two workers."""
+    (folder / "conftest.py").write_text(CONFTEST.format(longest=longest))
+    (folder / "pyproject.toml").write_text("[tool.pytest.ini_options]\n")
     environ = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST")}
-    root = Path(__file__).parent.parent
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-p", "xdist", "-n", "2", "-p", "no:cacheprovider", str(tmp_path)],
-        cwd=tmp_path,
-        env=environ | {"PYTHONPATH": str(root), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", "-p", "xdist", "-n", "2", "-p", "no:cacheprovider", str(folder)],
+        cwd=folder,
+        env=environ
+        | {"PYTHONPATH": str(Path(__file__).parent.parent), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
         capture_output=True,
         text=True,
         timeout=2 * DEADLINE,
         check=False,
     )
+
+
+def test_beside_a_test_that_is_to_be_alone_no_other_runs(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    for name in ("test_a", "test_b", "test_c", "test_d_crowd", "test_e_alone"):
+        kind = "alone" if name.endswith(("crowd", "alone")) else "other"
+        (tmp_path / f"{name}.py").write_text(TESTS.format(log=str(log), kind=kind))
+    done = run_tests(tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     lines = [line.split() for line in log.read_text().splitlines()]
     runs = [(kind, float(began), float(ended)) for kind, began, ended in lines]
@@ -51,3 +79,14 @@ def test_beside_a_test_that_is_to_be_alone_no_other_runs(tmp_path: Path) -> None
     assert (len(runs), len(alone)) == (20, 8)
     beside = [other for other in runs for run in alone if run[1] < other[2] and other[1] < run[2]]
     assert beside == alone, "each of them meets itself, and nothing else"
+
+
+def test_what_hangs_ends_with_its_stack_and_the_others_run(tmp_path: Path) -> None:
+    (tmp_path / "test_hangs.py").write_text(HANGS)
+    done = run_tests(tmp_path, longest=1)
+    assert done.returncode == 1, done.stdout + done.stderr
+    for name in ("test_hangs", "test_fails_and_hangs_when_it_is_taken_down"):
+        assert f"crashed while running 'test_hangs.py::{name}'" in done.stdout
+    assert "1 passed" in done.stdout
+    assert done.stderr.count("Timeout (0:00:01)!") == 2
+    assert "threading.py" in done.stderr, "the stack tells where it hung"

@@ -1,6 +1,7 @@
 """The client in JavaScript, in Node and in Chromium: against a fake server and against a real one."""
 
 import json
+import queue
 import re
 import subprocess
 import threading
@@ -614,6 +615,11 @@ async def test_close_ends_an_attempt_too(client: JsClient, fake: Switchboard) ->
 
 
 # In Node
+
+
+def test_an_expression_without_a_value_fails_and_holds_up_nothing() -> None:
+    with running_node() as node, pytest.raises(queue.Empty):
+        node.evaluate("new Promise(() => setInterval(() => {}, 1000))", deadline=0.1)
 
 
 async def test_another_implementation_can_be_given(fake: Switchboard, tmp_path: Path) -> None:

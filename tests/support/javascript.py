@@ -46,13 +46,16 @@ class Node:
         self._answers: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
+        self._answering = True
 
-    def evaluate(self, js: str) -> Any:
+    def evaluate(self, js: str, deadline: float = DEADLINE) -> Any:
         """The value of an expression, awaited if it is a promise."""
         assert self._process.stdin
         self._process.stdin.write(json.dumps(js) + "\n")
         self._process.stdin.flush()
-        answer = json.loads(self._answers.get(timeout=DEADLINE))
+        self._answering = False
+        answer = json.loads(self._answers.get(timeout=deadline))
+        self._answering = True
         assert "error" not in answer, f"{js}: {answer['error']}"
         return answer.get("value")
 
@@ -64,13 +67,18 @@ class Node:
         self.evaluate(f"(async () => {{ globalThis.wsctl = await {imported}; }})()")
 
     def close(self) -> None:
-        """End it: its standard input is over."""
-        for stream in (self._process.stdin, self._process.stdout):
-            if stream is self._process.stdout:
-                self._reader.join(DEADLINE)
-            if stream:
-                stream.close()
-        self._process.wait(DEADLINE)
+        """End it: its standard input is over. If it waits for something else, it is killed."""
+        assert self._process.stdin
+        assert self._process.stdout
+        try:
+            self._process.stdin.close()
+            if self._answering:
+                self._process.wait(DEADLINE)
+        finally:
+            self._process.kill()  # or the reader would hold standard output, and its closing wait for ever
+            self._process.wait()
+            self._reader.join()
+            self._process.stdout.close()
 
     def _read(self) -> None:
         assert self._process.stdout
@@ -103,8 +111,4 @@ def running_node() -> Iterator[Node]:
     try:
         yield node
     finally:
-        try:
-            node.close()
-        finally:
-            process.kill()
-            process.wait()
+        node.close()
