@@ -25,6 +25,7 @@ from tests.support.clients import closed, join, receive_type
 from tests.support.generations import Generations
 from tests.support.issuer import Issuer, bearer
 from tests.support.keys import SECRET, jwk, jwks, public_pem, signed, written
+from tests.support.processes import children
 from tests.support.raw import RawClient, handshake
 from tests.support.server import ServerProcess, wsctl
 
@@ -292,10 +293,6 @@ LINUX = pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="look
 def command_lines(pids: set[int]) -> str:
     """What anybody on the machine can read of processes."""
     return "".join(Path(f"/proc/{pid}/cmdline").read_text() for pid in pids)
-
-
-def children(pid: int) -> set[int]:
-    return {int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()}
 
 
 async def each_road(server: ServerProcess, token: str) -> None:

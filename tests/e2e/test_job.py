@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.clients import closed, join, receive_type
+from tests.support.processes import children
 from tests.support.server import DEADLINE, WSCTL, wsctl
 from tests.support.terminal import Terminal
 
@@ -32,7 +33,7 @@ class Shell:
         found = re.search(r"serving url=http(://\S+)", self.terminal.wait_for("serving url="))
         assert found
         self.url = "ws" + found[1]
-        (self.job,) = _children(self.terminal.process.pid)
+        (self.job,) = children(self.terminal.process.pid)
 
     def upgrade(self) -> int:
         """The pid of the process that serves then, the one before done with its work."""
@@ -45,7 +46,7 @@ class Shell:
     def close(self) -> None:
         for path in Path(self.environ["WSCTL_RUNTIME_DIR"]).glob("*.sock"):
             _end(int(path.stem))
-        for pid in _children(self.terminal.process.pid):
+        for pid in children(self.terminal.process.pid):
             _end(pid)
         self.terminal.close()
 
@@ -53,10 +54,6 @@ class Shell:
 def _end(pid: int) -> None:
     with suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
-
-
-def _children(pid: int) -> list[int]:
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def _fact(pid: int, name: str) -> str:
@@ -89,8 +86,8 @@ async def test_after_upgrades_ctrl_c_drains_with_a_bar_and_the_shell_gets_the_ex
     bob = await join(shell.url, "bob")
     for _ in range(3):
         serving = await asyncio.to_thread(shell.upgrade)
-        assert _children(screen.process.pid) == [shell.job]
-    await until(lambda: _children(shell.job) == [serving])  # one waiter, and who serves
+        assert children(screen.process.pid) == {shell.job}
+    await until(lambda: children(shell.job) == {serving})  # one waiter, and who serves
     assert int(_fact(shell.job, "VmRSS")) < MOST_MEMORY
     screen.wait_for(lambda text: text.count("drained") == 3)
     assert "ended with " not in screen.text

@@ -16,6 +16,7 @@ from websockets.asyncio.client import ClientConnection
 
 from tests.conftest import StartServer
 from tests.support.clients import closed, join, receive_type
+from tests.support.processes import lives
 from tests.support.server import DEADLINE, WSCTL, ServerProcess, wsctl
 from tests.support.store import StoreProcess
 from tests.support.supervisor import Supervisor
@@ -64,13 +65,6 @@ def until(true: Any, what: str) -> Any:
         assert time.monotonic() < end, what
         time.sleep(0.02)
     return found
-
-
-def lives(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
 
 
 async def crowd(server: ServerProcess, count: int) -> list[ClientConnection]:

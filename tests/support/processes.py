@@ -9,6 +9,8 @@ import socket
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from tests.support.fork_server import MODULES, PACKET, STATUS, Request
@@ -100,6 +102,26 @@ def run(command: Sequence[str], *, timeout: float, input: str = "", **options: A
             process.kill()
             raise
         return subprocess.CompletedProcess(command, process.returncode, out, err)
+
+
+def children(pid: int) -> set[int]:
+    """The processes that a process has started and that have not been waited for; none where it has gone."""
+    with suppress(FileNotFoundError, ProcessLookupError):
+        return {int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()}
+    return set()
+
+
+def descendants(pid: int) -> set[int]:
+    """Its children, theirs, and so on."""
+    found = children(pid)
+    return found.union(*map(descendants, found))
+
+
+def lives(pid: int) -> bool:
+    """Whether a process is there and has not ended, waited for or not."""
+    with suppress(FileNotFoundError, ProcessLookupError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    return False
 
 
 def can_fork(command: Sequence[str], options: Mapping[str, Any]) -> bool:

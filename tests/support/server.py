@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import os
 import re
 import signal
 import socket
@@ -10,10 +11,11 @@ import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from tests.support.processes import popen, run
+from tests.support.processes import descendants, popen, run
 
 DEADLINE = 20.0
 """Seconds any awaited thing may take; a loaded machine is slow, a broken test is endless."""
@@ -101,9 +103,13 @@ class ServerProcess:
         return self.wait()
 
     def kill(self) -> None:
-        """Whatever happened, it does not outlive the test."""
+        """Whatever happened, neither it nor a worker of its outlives the test."""
         if self.process.poll() is None:
+            left = descendants(self.pid)
             self.process.kill()
+            for pid in left:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
         self.process.wait()
         self._reader.join(DEADLINE)
         if self.process.stderr:

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
 
 import pytest
 
@@ -19,10 +20,11 @@ pytestmark = pytest.mark.anyio
 
 
 @asynccontextmanager
-async def peers(store: StoreProcess, count: int) -> AsyncIterator[list[Peer]]:
+async def peers(store: StoreProcess, count: int, **how: Any) -> AsyncIterator[list[Peer]]:
     async with AsyncExitStack() as stack:
         prefix = new_prefix()
-        yield [await stack.enter_async_context(Peer(store.url, prefix).running()) for _ in range(count)]
+        each = [Peer(store.url, prefix, **how) for _ in range(count)]
+        yield [await stack.enter_async_context(peer.running()) for peer in each]
 
 
 @asynccontextmanager
