@@ -28,11 +28,12 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.scale", description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--clients", type=int, default=1000, help="of the node whose cost is measured")
+    parser.add_argument("--seconds", type=float, default=3.0, help="of each measurement")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args(arguments)
     if CORES:
         os.sched_setaffinity(0, {CORES[1]})
-    found = _medians(options.rounds, options.clients)
+    found = _medians(options.rounds, options.clients, options.seconds)
     if options.json:
         print(json.dumps({name: round(value, 3) for name, value in found.items()}))
         return 0
@@ -41,12 +42,12 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _medians(rounds: int, clients: int) -> Figures:
+def _medians(rounds: int, clients: int, seconds: float) -> Figures:
     runs: dict[str, list[float]] = {}
     gc.disable()
     with store() as url:
         for _ in range(rounds):
-            for name, value in one_round(url, clients).items():
+            for name, value in one_round(url, clients, seconds).items():
                 runs.setdefault(name, []).append(value)
     found = {name: statistics.median(values) for name, values in runs.items()}
     for what in ("cpu_us", "p99_ms"):
@@ -67,19 +68,19 @@ def store() -> Iterator[str]:
         yield process.url
 
 
-def one_round(url: str, clients: int) -> Figures:
+def one_round(url: str, clients: int, seconds: float) -> Figures:
     """Each measurement once, alone and shared in turn."""
     shared = ("--redis", url)
     few, rate = max(1, clients // 10), 200.0
     return {
-        "cpu_us alone": cost((), clients),
-        "cpu_us shared": cost(shared, clients),
-        "p99_ms alone": latency_alone(few, rate),
-        "p99_ms shared": latency_across(shared, few, rate),
+        "cpu_us alone": cost((), clients, seconds),
+        "cpu_us shared": cost(shared, clients, seconds),
+        "p99_ms alone": latency_alone(few, rate, seconds),
+        "p99_ms shared": latency_across(shared, few, rate, seconds),
     }
 
 
-def cost(extra: Sequence[str], clients: int, seconds: float = 2.0) -> float:
+def cost(extra: Sequence[str], clients: int, seconds: float) -> float:
     """CPU of the server process per delivery, in microseconds, with one message at a time."""
     with Server(WSCTL, *extra) as server, _load(server) as load:
         load.connect(clients - 1)
@@ -90,14 +91,14 @@ def cost(extra: Sequence[str], clients: int, seconds: float = 2.0) -> float:
         return (server.cpu() - before) * 1e6 / (run.broadcasts * len(load))
 
 
-def latency_alone(clients: int, rate: float, seconds: float = 3.0) -> float:
+def latency_alone(clients: int, rate: float, seconds: float) -> float:
     """The 99th percentile from publishing to receipt, in milliseconds, within one server."""
     with Server(WSCTL) as server, _load(server) as load:
         load.connect(clients - 1)
         return _percentile(load, partial(load.publish, SMALL), rate, seconds)
 
 
-def latency_across(extra: Sequence[str], clients: int, rate: float, seconds: float = 3.0) -> float:
+def latency_across(extra: Sequence[str], clients: int, rate: float, seconds: float) -> float:
     """The same, published at one server and received at another one."""
     with (
         Server(WSCTL, *extra) as there,

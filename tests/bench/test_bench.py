@@ -17,6 +17,7 @@ pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="th
 COSTS = {"fanout_us", "many_us", "queued_us", "latency_p50_ms", "latency_p99_ms", "latency_max_ms"}
 POSITIVE = COSTS | {"handshakes_per_s", "slow_rate"}
 NOT_NEGATIVE = {"fanout_user_us", "slow_growth_mib", "slow_cut"}
+SCALE = (sys.executable, "-m", "tests.bench.scale")
 OF_WSCTL_ALONE = {"forced_closed", "forced_spread_s"}
 
 
@@ -76,7 +77,7 @@ def test_the_plot_names_the_servers(measured: Any) -> None:
 
 def test_what_sharing_costs_is_measured_against_the_same_server_alone() -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "tests.bench.scale", "--rounds", "1", "--clients", "20", "--json"],
+        [*SCALE, "--rounds", "1", "--clients", "20", "--seconds", "0.3", "--json"],
         cwd=Path(__file__).parent.parent.parent,
         capture_output=True,
         text=True,
