@@ -1,1 +1,1 @@
-"""The heart: the log that orders messages, and the connections they go to."""
+"""The log that orders messages, and the connections they go to."""

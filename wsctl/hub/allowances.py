@@ -1,4 +1,4 @@
-"""What clients may still send, which reconnecting does not change."""
+"""The rate limit's state of each client, which reconnecting does not change."""
 
 import ipaddress
 from collections.abc import Iterable
@@ -10,22 +10,23 @@ from wsctl.settings import Rate
 
 ADDRESS_FACTOR = 100
 """Clients of one address that may send a whole burst at the same moment, right after they have come: an
-office behind one address does not do more, nor do thousands on one machine that send one message each. Who
-stays connected has its rate whatever the others of its address do."""
+office behind one address does not do more, nor do thousands on one machine that send one message each. A
+client that stays connected has its rate whatever the others of its address do."""
 
 MOST_KEPT = 65_536
 """Buckets of each kind that are kept at most, some ten megabytes: more clients than can come and go in the
-two seconds in which the default rate fills one. Beyond it the one that has had most time is forgotten."""
+two seconds in which the default rate fills one. Beyond it the bucket that was put first is dropped."""
 
 _IPV6_SITE = 64
 """Bits of an IPv6 address that are one customer's (RFC 6177): the rest is free to choose."""
 
 
 class Allowances:
-    """The buckets of clients, by their id for as long as they take to fill. With `by_address`, where anybody
-    may take any id, what a new id may send at once is lent by its address.
+    """The token buckets of clients that left, by client id, each kept for as long as it takes to fill. With
+    `by_address`, where anybody may take any id, the first burst of a new id is lent by the bucket of its
+    address.
 
-    They are this process's: other workers and other servers know nothing of them.
+    The buckets belong to one process: other workers and other servers do not know them.
     """
 
     def __init__(self, rate: Rate, *, by_address: bool) -> None:
@@ -36,7 +37,8 @@ class Allowances:
         self._lenders = _Kept(self._lent)
 
     def of(self, connection: Connection, now: float) -> TokenBucket:
-        """The bucket of a client that has none yet: the one that its id has left, if it is not full again."""
+        """Return the bucket for a client that has none yet: the one that its id has left, or a new one if
+        that is full again."""
         bucket = self._left.take(connection.client_id, now)
         if bucket is None:
             earned = (now - connection.opened) * self._rate.per_second
@@ -46,20 +48,20 @@ class Allowances:
         return bucket
 
     def keep(self, connection: Connection, now: float) -> None:
-        """A client has left."""
+        """Keep the bucket of a client that has left, unless it is full."""
         if connection.bucket and not connection.bucket.is_full(self._rate, now):
             connection.bucket.lender = None
             self._left.put(connection.client_id, connection.bucket, now)
 
     def told(self, now: float, connections: Iterable[Connection] | None = None) -> dict[str, Any]:
-        """What another process needs to go on: of some clients, or else of all who have left and of the
-        addresses. Plain values, ages in seconds."""
+        """Return the state that another process needs to go on: of the given clients, or without them of all
+        ids that have left and of the addresses. Plain values, ages in seconds."""
         if connections is not None:
             return {"ids": [[c.client_id, *c.bucket.told(now)] for c in connections if c.bucket]}
         return {"ids": self._left.told(now), "addresses": self._lenders.told(now)}
 
     def take_over(self, told: dict[str, Any], now: float) -> None:
-        """Go on where `told` of another process was made."""
+        """Go on from what `told` returned in another process."""
         self._left.take_over(told["ids"], now)
         self._lenders.take_over(told.get("addresses", ()), now)
 
@@ -70,7 +72,8 @@ class Allowances:
 
 
 class _Kept:
-    """Buckets that may not be full, by name; the one that was put first is full first."""
+    """Buckets that may not be full, by name, in the order in which they were put: the first one is full
+    first."""
 
     def __init__(self, rate: Rate) -> None:
         self._fills_in = rate.burst / rate.per_second if rate.per_second else 0.0
@@ -94,7 +97,7 @@ class _Kept:
             self.put(name, TokenBucket.restored(told, now), now)
 
     def _forget(self, now: float) -> None:
-        """Whatever is full by now, or one too many."""
+        """Drop the buckets that are full by now, and the first ones beyond `MOST_KEPT`."""
         while self._buckets:
             name = next(iter(self._buckets))
             if len(self._buckets) <= MOST_KEPT and now - self._buckets[name][1] < self._fills_in:
@@ -103,7 +106,8 @@ class _Kept:
 
 
 def site(address: str) -> str:
-    """Whose address that is, of one as host:port: of IPv6 the network that one customer has."""
+    """Return the host of an address in the form host:port; of an IPv6 address, the network that one customer
+    has."""
     host = address.rpartition(":")[0] or address
     if ":" not in host:
         return host

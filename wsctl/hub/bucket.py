@@ -1,4 +1,4 @@
-"""How many messages one client may send."""
+"""The token bucket that limits how many messages one client may send."""
 
 from collections.abc import Sequence
 
@@ -9,17 +9,18 @@ PATIENCE = 10
 client has been quiet long enough for its bucket to be full again."""
 
 REMINDER = 1.0
-"""Seconds between two answers that say so: refusing must cost less than asking."""
+"""Seconds between two errors that tell a client of the limit: refusing must cost less than asking."""
 
 
 class TokenBucket:
     """A token bucket that remembers how much was refused. Time is an argument, in seconds.
 
-    It begins full. Where somebody else answers for what a new one may send at once, `earned` of it is its own
-    and the rest a loan: each message of that is also one of `lender`. What it earns takes the loan's place.
+    A bucket begins full. With `earned`, only so many of its first tokens are its own and the rest is a loan:
+    each message sent on the loan also takes a token of `lender`. Tokens that are earned later take the loan's
+    place.
 
     Attributes:
-        lender, lent: who lends, and at which rate; without one the loan is given.
+        lender, lent: the bucket that lends, and its rate; without one the loan is free.
     """
 
     __slots__ = ("_filled", "_loan", "_reminded", "_tokens", "lender", "lent", "refused")
@@ -35,18 +36,20 @@ class TokenBucket:
 
     @classmethod
     def restored(cls, told: Sequence[float], now: float) -> "TokenBucket":
-        """One that goes on where `told` was made."""
+        """Return a bucket in the state that `told` returned."""
         tokens, loan, refused, age = told
         bucket = cls(0, now - age)
         bucket._tokens, bucket._loan, bucket.refused = tokens, loan, int(refused)
         return bucket
 
     def told(self, now: float) -> tuple[float, float, int, float]:
-        """All of it but its lender, as plain values."""
+        """Return all state but the lender, as plain values: tokens, loan, refused messages, seconds since the
+        last fill."""
         return self._tokens, self._loan, self.refused, now - self._filled
 
     def take(self, rate: Rate, now: float) -> bool:
-        """Whether one more message is within the rate."""
+        """Take a token for one more message; return False, and count the message as refused, when there is
+        none."""
         self._tokens += (now - self._filled) * rate.per_second
         self._filled = now
         if self._tokens + self._loan >= rate.burst:
@@ -62,12 +65,13 @@ class TokenBucket:
         return False
 
     def is_full(self, rate: Rate, now: float) -> bool:
-        """Whether it is as good as a new one."""
+        """Tell whether the bucket is full, and so as good as a new one."""
         return self._tokens + self._loan + (now - self._filled) * rate.per_second >= rate.burst
 
     @property
     def lacks_lender(self) -> bool:
-        """Whether it would have had enough, had it been lent."""
+        """True if own and lent tokens are enough for one more message: after a refusal, the lender had none
+        left."""
         return self._tokens + self._loan >= 1
 
     def _borrows(self, now: float) -> bool:
@@ -78,11 +82,12 @@ class TokenBucket:
         return True
 
     def exhausted(self, rate: Rate) -> bool:
-        """Whether the limit was ignored for too long."""
+        """Tell whether the client has ignored the limit for too long."""
         return self.refused > PATIENCE * rate.burst
 
     def remind(self, now: float) -> bool:
-        """Whether it is time to tell the client (again)."""
+        """Tell whether it is time to send the client an error about the limit (again), and note the time if
+        so."""
         if now - self._reminded < REMINDER:
             return False
         self._reminded = now

@@ -1,4 +1,4 @@
-"""What the hub knows of a connection, whatever carries it."""
+"""The hub's view of a connection, whatever transport carries it."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -18,12 +18,12 @@ CLOSE_TIMEOUT = 10.0
 
 
 NEVER = float("-inf")
-"""The time of what has not happened, in any clock."""
+"""The time of an event that has not happened, in any clock."""
 
 
 class Ending(Enum):
-    """How a stay ended: by the client, cut by a rule, closed by a drain, without an answer to that, or not
-    at all, for it goes on in another process."""
+    """The ways in which a connection ends: left by the client, cut by a rule, closed by a drain, aborted
+    because it did not answer that close, or handed over to another process, where it goes on."""
 
     LEFT = "left"
     EVICTED = "evicted"
@@ -33,20 +33,20 @@ class Ending(Enum):
 
 
 class Connection(ABC):
-    """One client. Nothing here is awaited, so none of them can hold up another.
+    """The connection of one client. Nothing here is awaited, so no connection can hold up another.
 
     Attributes:
         address: the peer as host:port, for people.
         opened: when it was accepted, in the hub's clock.
         fd: the descriptor whose kernel buffer takes frames directly; None where something
             (TLS, an ASGI server) stands between.
-        behind: something waits, so that frames must go through `offer`.
+        behind: true while something waits, so that frames must go through `offer`.
         deflate: whether it negotiated permessage-deflate.
         lane: its place among the connections that are written to directly.
         bucket: the inbound rate's state, from the first message on.
-        keepalive: seconds after which it wants a sign of life when it was sent nothing else; 0 for none.
+        keepalive: seconds after which it wants a keepalive when it was sent nothing else; 0 for none.
         told: when it was last sent something that did not go to all, in the hub's clock.
-        control_bucket: the same for control frames, from the first that answers none of ours.
+        control_bucket: the same for control frames, from the first ping or unsolicited pong on.
         ending, code, reason: why it is no longer active, once it is not.
     """
 
@@ -107,25 +107,25 @@ class Connection(ABC):
         """Send what the client missed, which is not held against its queue."""
 
     def catch_up(self, missed: Missed) -> None:
-        """The same, as far as it goes at a time."""
+        """Send what the client missed, in slices where the transport can do so."""
         self.replay(list(missed))
 
     @abstractmethod
     def close(self, code: int, reason: str, ending: Ending) -> None:
-        """Send what waits, then a close frame. It stops being active at once."""
+        """Send what waits, then a close frame. The connection stops being active at once."""
 
     def replaced(self) -> None:
-        """Close it, because a newer connection has its id."""
+        """Close the connection, because a newer one has its id."""
         self.close(CloseCode.REPLACED, "replaced by a newer connection of this id", Ending.EVICTED)
 
     def hang_up(self) -> None:
-        """Wait for no answer to the close frame, where that can be."""
+        """Stop waiting for the answer to the close frame, where the transport can do so."""
         return
 
     @abstractmethod
     def abort(self, reason: str, ending: Ending = Ending.EVICTED) -> None:
-        """End it now, without a close frame."""
+        """End the connection now, without a close frame."""
 
     @abstractmethod
     def check(self, now: float) -> None:
-        """Once a second: ping the quiet, cut the stalled and the dead."""
+        """Ping the client if it is quiet, cut it if it is stalled or dead; called once a second."""

@@ -1,4 +1,4 @@
-"""One batch to every connection.
+"""The fan-out of one batch to every connection.
 
 Of a broadcast's cost nearly all is the kernel's send, so the loop around it is kept in C: `map` over
 `os.write`. A write to the descriptor keeps the order only while nothing waits in front of it, so a
@@ -28,7 +28,7 @@ class _Lane:
         self.fds.append(fd)
 
     def remove(self, connection: Connection) -> None:
-        """Fill its place with the last one's."""
+        """Remove a connection, and move the last one into its place."""
         at, connection.lane = connection.lane, -1
         last, fd = self.connections.pop(), self.fds.pop()
         if last is not connection:
@@ -36,13 +36,15 @@ class _Lane:
             last.lane = at
 
     def write(self, data: bytes) -> list[tuple[Connection, int]]:
-        """Write to all; returns who did not take everything, and how much it took."""
+        """Write to all; return the connections that did not take everything, each with the bytes it took or
+        `_FAILED`."""
         short = _written(self.fds, data)
         return [(self.connections[i], n) for i, n in short]
 
 
 def _written(fds: Sequence[int], data: bytes) -> list[tuple[int, int]]:
-    """Write to each; returns the places of those that did not take everything, and how much they took."""
+    """Write to each; return the indexes of those that did not take everything, each with the bytes it took or
+    `_FAILED`."""
     wrote: list[int] = []
     writes = map(os.write, fds, repeat(data))
     while len(wrote) < len(fds):
@@ -80,11 +82,11 @@ class Fanout:
 
     @property
     def rest(self) -> Iterator[Connection]:
-        """Those that are not written to directly: who is behind is among them."""
+        """The connections that are not written to directly, among them those that are behind."""
         return chain(*self._rest.values())
 
     def send(self, batch: Batch) -> int:
-        """Offer the batch to all, and return the bytes of that. None is waited for."""
+        """Send the batch to all without waiting for any, and return the bytes that this makes."""
         rest = [list(each) for each in self._rest.values()]
         size = 0
         for (deflate, lane), others in zip(self._lanes.items(), rest, strict=True):
@@ -99,7 +101,8 @@ class Fanout:
         return size
 
     def send_to(self, some: Sequence[Connection], batch: Batch) -> int:
-        """The same for some of the connections and a batch that is too small to be compressed."""
+        """Send a batch that is too small to be compressed to some of the connections, as `send` does to
+        all."""
         direct = [(c, c.fd) for c in some if c.lane >= 0 and c.fd is not None]
         others = [c for c in some if c.lane < 0]
         for at, written in _written([fd for _, fd in direct], batch.wire):

@@ -1,4 +1,4 @@
-"""What is written to connections: WebSocket frames, encoded once for all of them."""
+"""WebSocket frames, encoded once for all connections."""
 
 import zlib
 from collections.abc import Sequence
@@ -16,18 +16,18 @@ RSV1 = 0x40
 """The bit that marks a compressed message (RFC 7692 section 7.2)."""
 
 EMPTY_BLOCK = b"\x00\x00\xff\xff"
-"""What a compressed message leaves off at its end (RFC 7692 section 7.2.1)."""
+"""The bytes that a compressed message leaves off at its end (RFC 7692 section 7.2.1)."""
 
 WINDOW_BITS = 12
-"""The window of what is compressed once for all: the least that clients in use ask for (`websockets`
-asks for 12), and 4 KiB is more than most messages."""
+"""The LZ77 window of messages that are compressed once for all, as a power of two: the least that clients in
+use ask for (`websockets` asks for 12), and 4 KiB is more than most messages."""
 
 _CONTROL_PAYLOAD = 125
 """Bytes a control frame may carry (RFC 6455 section 5.5)."""
 
 
 def frame(opcode: int, payload: bytes) -> bytes:
-    """One whole unmasked frame, as servers send it (RFC 6455 section 5.2)."""
+    """Return one whole unmasked frame, as servers send it (RFC 6455 section 5.2)."""
     n = len(payload)
     if n < 126:
         return bytes((FIN | opcode, n)) + payload
@@ -37,13 +37,13 @@ def frame(opcode: int, payload: bytes) -> bytes:
 
 
 def close_frame(code: int, reason: str) -> bytes:
-    """A close frame; a reason that does not fit is cut between characters."""
+    """Return a close frame; a reason that does not fit is cut between characters."""
     text = reason.encode()[: _CONTROL_PAYLOAD - 2].decode(errors="ignore")
     return frame(CLOSE, code.to_bytes(2) + text.encode())
 
 
 def deflated_frame(payload: bytes) -> bytes:
-    """A text frame compressed with permessage-deflate and no context (RFC 7692 section 7.2.1)."""
+    """Return a text frame compressed with permessage-deflate and no context (RFC 7692 section 7.2.1)."""
     compressor = zlib.compressobj(wbits=-WINDOW_BITS)
     data = compressor.compress(payload) + compressor.flush(zlib.Z_SYNC_FLUSH)
     return frame(TEXT | RSV1, data.removesuffix(EMPTY_BLOCK))
@@ -52,12 +52,12 @@ def deflated_frame(payload: bytes) -> bytes:
 class Batch:
     """Frames that are sent together: `wire` is their bytes.
 
-    Made from the JSON of text messages, with `lead` in front, or from `wire` alone, which is then a
-    control frame or the middle of something: bytes that nobody looks into. A `plain` one is never compressed.
+    A batch is made from the JSON of text messages, with `lead` in front, or from `wire` alone: a control
+    frame or the middle of a message, bytes that are not parsed. A `plain` batch is never compressed.
 
     Attributes:
         messages: how many text messages it holds.
-        plain: whether it stays as it is, whatever was negotiated.
+        plain: true if it stays as it is, whatever was negotiated.
     """
 
     __slots__ = ("_deflated", "_start", "messages", "plain", "wire")
@@ -80,18 +80,18 @@ class Batch:
 
     @classmethod
     def joined(cls, batches: "Sequence[Batch]") -> "Batch":
-        """Several batches of text messages as one."""
+        """Return several batches of text messages as one."""
         return cls.read(b"".join([batch.wire for batch in batches]), sum(b.messages for b in batches))
 
     @classmethod
     def read(cls, wire: bytes, messages: int = 1) -> "Batch":
-        """A batch of text messages that are frames already."""
+        """Return a batch of text messages that are frames already."""
         batch = cls(wire=wire, messages=messages)
         batch._start = 0
         return batch
 
     def copy(self) -> "Batch":
-        """The same messages in the same bytes: what is compressed is kept for as long as the copy is."""
+        """Return a batch of the same bytes, whose compressed form is kept for as long as the copy is."""
         batch = Batch.__new__(Batch)  # each broadcast makes one: `__init__` takes four times as long
         batch.wire, batch.messages, batch._start = self.wire, self.messages, self._start
         batch.plain, batch._deflated = self.plain, self.wire if self.plain else None
@@ -99,7 +99,7 @@ class Batch:
 
     @property
     def payloads(self) -> list[bytes]:
-        """The JSON of each text message. It is read out of `wire`, so that history holds it once."""
+        """The JSON of each text message, read out of `wire` so that history holds it once."""
         found = []
         at, wire = self._start, self.wire
         while at < len(wire):
@@ -111,7 +111,8 @@ class Batch:
         return found
 
     def encoded(self, deflate: bool) -> bytes:
-        """The bytes for a connection with or without permessage-deflate; compressed when first asked for."""
+        """Return the bytes for a connection with or without permessage-deflate; they are compressed when
+        first asked for."""
         if not deflate:
             return self.wire
         if self._deflated is None:

@@ -11,7 +11,7 @@ from wsctl.hub.frame import Batch
 from wsctl.messages import addressed
 
 MessageId = tuple[int, int]
-"""Milliseconds and sequence: ids compare as they are ordered."""
+"""Milliseconds and sequence number: ids compare as they are ordered."""
 
 _id = attrgetter("id")
 
@@ -28,11 +28,12 @@ class Entry(NamedTuple):
 
     @property
     def is_same_for_all(self) -> bool:
-        """Whether all whom it is for get the same frame."""
+        """True if all recipients get the same frame."""
         return self.to is None or len(self.to) == 1
 
     def each(self) -> Callable[[str], Batch]:
-        """The frame as each client gets it whom it is for. What differs for each is compressed for none."""
+        """Return a function that returns the frame of each recipient. Frames that differ are not
+        compressed."""
         if self.to is None or self.is_same_for_all:
             same = self.batch.copy()
             return lambda client_id: same
@@ -46,8 +47,8 @@ class History:
 
     Attributes:
         floor: the id behind which everything is kept.
-        bytes: of the frames kept.
-        is_full_of_bytes: whether it was their size, and not their number, that let the last one go.
+        bytes: the size of the frames kept.
+        is_full_of_bytes: whether the last one was dropped for the size of all, and not for their number.
     """
 
     def __init__(self, floor: MessageId, most: int, most_bytes: int) -> None:
@@ -74,8 +75,8 @@ class History:
             self._trim()
 
     def since(self, seen: MessageId) -> list[Entry] | None:
-        """What came after the message `seen`, oldest first; None when that cannot be told, because it was
-        never given, or is further back than what is kept."""
+        """Return the messages after the message `seen`, oldest first; None when they are not known, because
+        that id was never given, or is further back than what is kept."""
         if seen < self.floor:
             return None
         entries = self._entries
@@ -84,21 +85,21 @@ class History:
         return list(islice(entries, at, None)) if known == seen else None
 
     def size(self, count: int) -> int:
-        """Bytes of the newest so many."""
+        """Return the bytes of the newest `count` messages."""
         return self.bytes if count == len(self._ends) else self._added - self._ends[-1 - count]
 
     def hold(self, held: bool) -> None:
-        """Let nothing go while it is held, whatever the bounds."""
+        """Drop nothing while `held`, whatever the bounds."""
         self._held = held
         if not held:
             self._trim()
 
     def entries(self) -> list[Entry]:
-        """Everything kept, oldest first."""
+        """Return everything kept, oldest first."""
         return list(self._entries)
 
     def restore(self, floor: MessageId, entries: Iterable[Entry]) -> None:
-        """Begin anew, with what another history kept."""
+        """Replace what is kept by what another history kept."""
         self.floor = floor
         self.bytes = 0
         self._entries.clear()

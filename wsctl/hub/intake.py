@@ -1,4 +1,4 @@
-"""What becomes of the frames that clients send."""
+"""The intake of the frames that clients send."""
 
 from collections.abc import Callable
 from functools import partial
@@ -13,21 +13,22 @@ from wsctl.hub.log import MessageLog, Refusal
 from wsctl.settings import Rate
 
 CONTROL_RATE = Rate(20, 40)
-"""Pings, and pongs that nobody asked for, which a client may send: far more than any keepalive does. Where
-`--rate` is higher, as many as that; where it is lifted, any number."""
+"""The rate of pings and unsolicited pongs that a client may send: far more than any keepalive does. Where
+`--rate` is higher, the limit is that; where it is lifted, there is none."""
 
 ForServer = Callable[[Connection, str], bool]
-"""Whether a client's text was for the server, which has dealt with it."""
+"""Tells whether a client's text was for the server, which then has dealt with it."""
 
 
 class Intake:
-    """A client's text becomes a message, within its rate and if publishing is on, unless it is `for_server`.
+    """Publishes the texts of clients, within their rate and if publishing is on, unless they are
+    `for_server`.
 
     Attributes:
-        allowances: what clients may still send.
+        allowances: the rate limit's state of each client.
         received: messages taken from clients, since the start.
-        received_bytes: what clients sent, as far as it is seen: their frames, or under another server their
-            texts.
+        received_bytes: bytes that clients sent, as far as they are seen: of their frames, or under another
+            server of their texts.
     """
 
     def __init__(
@@ -51,7 +52,7 @@ class Intake:
         self.received_bytes = 0
 
     def text(self, connection: Connection, text: str) -> None:
-        """One text message of a client. Sent to everyone, its sender too."""
+        """Publish one text message of a client to everyone, its sender too, or tell the client why not."""
         if not self.allows(connection):
             return
         if self._for_server and self._for_server(connection, text):
@@ -64,12 +65,13 @@ class Intake:
         self._log.append(connection.client_id, text, refused=partial(self._refuse, connection))
 
     def binary(self, connection: Connection) -> None:
-        """Binary data is not a message here."""
+        """Close a client that sent binary data, which is not accepted, with 1003."""
         reason = "binary frames are not accepted: send text"
         connection.close(CloseCode.UNSUPPORTED_DATA, reason, Ending.EVICTED)
 
     def control(self, connection: Connection) -> None:
-        """A ping, or a pong that answers none of ours: never refused and no message, but a flood is cut."""
+        """Count a ping or an unsolicited pong: it is never refused, but a flood of them closes the client
+        with 1008."""
         rate, now = self._control_rate, self._clock()
         if not rate.per_second:
             return
@@ -78,7 +80,8 @@ class Intake:
             self._cut(connection)
 
     def allows(self, connection: Connection) -> bool:
-        """Whether one more frame is within the client's rate; says so to the client when not."""
+        """Tell whether one more frame is within the client's rate; if not, send it an error, or close it with
+        1008 when it has ignored the limit for too long."""
         bucket = self._bucket(connection)
         if bucket is None or bucket.take(self._rate, now := self._clock()):
             return True
@@ -91,7 +94,7 @@ class Intake:
         return False
 
     def left(self, connection: Connection) -> None:
-        """A client is gone; it may come back before its bucket is full."""
+        """Keep the bucket of a client that has left: it may come back before that is full."""
         if connection.bucket:
             self.allowances.keep(connection, self._clock())
 
@@ -113,7 +116,7 @@ class Intake:
 
 
 def _of_control_frames(rate: Rate) -> Rate:
-    """Their rate where that of messages is `rate`."""
+    """Return the rate of control frames where that of messages is `rate`."""
     if not rate.per_second:
         return rate
     return Rate(max(rate.per_second, CONTROL_RATE.per_second), max(rate.burst, CONTROL_RATE.burst))

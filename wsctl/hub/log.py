@@ -1,4 +1,4 @@
-"""Where a message gets its id, and with it its place in the one order of all messages."""
+"""The log, which gives each message its id and with it its place in the one order of all messages."""
 
 import secrets
 import time
@@ -17,7 +17,7 @@ Receipt = Callable[[str, int], None]
 
 
 class Refusal(NamedTuple):
-    """Why a message has no receipt, in the words that its publisher is told.
+    """The reason why a message has no receipt, in the words that its publisher gets.
 
     Attributes:
         code: `DEGRADED` for one that was not published and never will be, `UNCONFIRMED` for one that may be.
@@ -28,12 +28,12 @@ class Refusal(NamedTuple):
 
 
 Refused = Callable[[Refusal], None]
-"""Called with why a message was not taken, or may not have been."""
+"""Called with the reason when a message was not taken, or may not have been."""
 
 
 class Key(NamedTuple):
-    """The `n`-th message that one process's log did not number itself: by it a message that is sent twice
-    is known, and its writer knows it when it comes back."""
+    """The name of a message to which another log gives the id: the `n`-th such message of `writer`. By it a
+    message that is sent twice is recognised, and so is one that comes back to its writer."""
 
     writer: str
     n: int
@@ -41,7 +41,7 @@ class Key(NamedTuple):
 
 class Draft(NamedTuple):
     """A message that has no id yet; `to` is None for everyone, and with `shown` each addressee sees all.
-    `again`: it was passed on before, and nobody has told what became of that."""
+    `again` is true if it was passed on before and nobody has said what became of that."""
 
     key: Key
     sender: str
@@ -58,8 +58,8 @@ class _Pending(NamedTuple):
 
 
 Forward = Callable[[Draft], None]
-"""Passes a draft to whoever gives the ids, each writer's in the order of their keys. What it cannot pass, it
-gives to `MessageLog.refuse`. Raises ValueError for data that is not JSON."""
+"""Passes a draft to the log that gives the ids, those of each writer in the order of their keys, and gives
+what it cannot pass to `MessageLog.refuse`. Raises ValueError for data that is not JSON."""
 
 
 class MessageLog:
@@ -68,15 +68,15 @@ class MessageLog:
     An id is `MILLISECONDS-SEQUENCE`, the form of a Redis stream's: ids of a later process are
     larger, and one that this process never gave can be told from one that it did.
 
-    A log with `home`, or one that follows, gives no ids: what is appended goes there, and comes back
-    through `take` with everything else, in the order of that place.
+    A log with `home`, or one that follows, gives no ids: what is appended goes to another log, and comes
+    back through `take` with everything else, in the order of that log.
 
     Attributes:
-        history: what can be resumed after.
+        history: the messages that clients can resume after.
         writer: the name of this log in the keys of its drafts.
-        published: messages that got their place since the start.
-        tap: is told of each message after the clients of this process were sent it, and to how many;
-            returns to how many it goes elsewhere.
+        published: messages that got their id since the start.
+        tap: called with each message after it was sent to the clients of this process, and with how many
+            they are; returns to how many it goes elsewhere.
     """
 
     def __init__(
@@ -143,42 +143,42 @@ class MessageLog:
     def take(
         self, entry: Entry, key: Key | None, *, elsewhere: int = 0, recipients: int | None = None
     ) -> None:
-        """A message has got its place, where this log's get theirs. It is for so many clients `elsewhere`, or
-        for so many `recipients` in all."""
+        """Take a message that was given its id by another log, which orders this one's too. The message is
+        for so many clients `elsewhere`, or for so many `recipients` in all."""
         here = self._keep(entry, key, elsewhere)
         pending = self._pending.pop(key, None) if key else None
         if pending and pending.receipt:
             pending.receipt(self.newest, here if recipients is None else recipients)
 
     def refuse(self, key: Key, why: Refusal) -> None:
-        """A draft that was passed on got no place, or nobody knows whether it did."""
+        """Refuse a draft that was passed on and has got no id, or may have got none."""
         pending = self._pending.pop(key, None)
         if pending and pending.refused:
             pending.refused(why)
 
     def missed(self, since: str, client_id: str) -> Missed | None:
-        """What a client missed that has seen the message `since`; None when that cannot be told."""
+        """Return what a client missed that has seen the message `since`; None when that is not known."""
         seen = read_id(since)
         found = None if seen is None else self.history.since(seen)
         return None if found is None else Missed(found, client_id, self.history.size(len(found)))
 
     def after(self, since: str, client_id: str) -> list[Batch] | None:
-        """The same, all at once."""
+        """Return all batches of `missed` at once, as copies."""
         missed = self.missed(since, client_id)
         return None if missed is None else [batch.copy() for batch in missed]
 
     def follow(self, forward: Forward) -> None:
-        """Give no ids from here on. What is under way is passed on again, to the new place."""
+        """Give no ids from here on. Drafts under way are passed on again, to `forward`."""
         self._forward = forward
         self._again()
 
     def lead(self) -> None:
-        """Give ids (again), or have them given at home. What did not come back gets its place now."""
+        """Give ids (again), or have them given by `home`. Drafts that did not come back get their ids now."""
         self._forward = self._home
         self._again()
 
     def restore(self, position: MessageId, floor: MessageId, entries: Sequence[Entry]) -> None:
-        """Go on where another log stands; nothing that was kept here is."""
+        """Go on where another log stands, without what was kept here."""
         self._position = position
         self.history.restore(floor, entries)
 
@@ -206,12 +206,12 @@ class MessageLog:
 
 
 def written(message_id: MessageId) -> str:
-    """An id as clients see it."""
+    """Return an id as clients see it."""
     return f"{message_id[0]}-{message_id[1]}"
 
 
 def read_id(text: str) -> MessageId | None:
-    """What `written` made of an id; None for anything else."""
+    """Parse an id that `written` wrote; return None for any other text."""
     ms, dash, sequence = text.partition("-")
     valid = dash and ms.isdecimal() and sequence.isdecimal() and text.isascii()
     found = (int(ms), int(sequence)) if valid else None

@@ -1,4 +1,4 @@
-"""Who is connected, and what they get."""
+"""The connections of one process, and the delivery of messages to them."""
 
 import logging
 from collections import Counter
@@ -28,14 +28,15 @@ class ConnectionManager:
 
     Attributes:
         active_connections: by client id, the one connected longest first.
-        closing: those whose stay ended and whose socket is still there.
-        tally: stays that ended, by how.
+        closing: connections that are no longer active and whose socket is still there.
+        tally: connections that are no longer active, by how they ended.
         delivered: messages offered to a client, since the start.
         undelivered: messages that waited for clients which were aborted.
-        traffic: what else was counted.
+        traffic: the other counters.
         observers: called after each change of who is connected.
-        retired: called with each connection whose stay ended.
-        joined, left: called with the id of each client that connects, and of each whose stay here ended.
+        retired: called with each connection that is retired.
+        joined, left: called with the id of each client that connects, and of each whose active connection
+            was retired.
     """
 
     def __init__(
@@ -60,7 +61,8 @@ class ConnectionManager:
         self._told_all = NEVER
 
     def connect(self, connection: Connection, welcome: Batch, missed: Missed | None = None) -> None:
-        """Make it active: it is sent `welcome` first, then what it missed, then every message from here on.
+        """Make a connection active: it is sent `welcome` first, then what it missed, then every message from
+        here on.
 
         `missed` reaches up to the newest message, and must be made in the same turn of the loop: there is
         no gap and no overlap. An older connection of the same id is closed with 4501.
@@ -81,8 +83,8 @@ class ConnectionManager:
         self._changed()
 
     def make_room(self, client_id: str) -> None:
-        """Replace the active connection of an id before the newer one is there, and hang up at once: there is
-        no room for both."""
+        """Close the active connection of an id before the newer one is there, without waiting for the close
+        frame's answer: there is no room for both."""
         self.flush()
         if older := self.active_connections.get(client_id):
             older.replaced()
@@ -109,7 +111,8 @@ class ConnectionManager:
         self._changed()
 
     def release(self, connection: Connection) -> None:
-        """An active connection goes on in another process; it has been sent everything up to here."""
+        """Let go of an active connection that goes on in another process; it has been sent everything up to
+        here."""
         self._fanout.remove(connection)
         del self.active_connections[connection.client_id]
         connection.ending = Ending.HANDED_OVER
@@ -118,12 +121,13 @@ class ConnectionManager:
         self._changed()
 
     def settle(self, connection: Connection) -> None:
-        """Put it into the lane it belongs to, after `behind` changed; before it is active it has none."""
+        """Put a connection into the lane it belongs to, after `behind` changed; before it is active it has
+        none."""
         if self.active_connections.get(connection.client_id) is connection:
             self._fanout.place(connection)
 
     def retire(self, connection: Connection, code: int, reason: str, ending: Ending) -> None:
-        """Its stay is over; nothing happens when it already was."""
+        """Note that a connection is no longer active; does nothing when it already was not."""
         if connection.ending is not None:
             return
         connection.code, connection.reason, connection.ending = code, reason, ending
@@ -140,7 +144,7 @@ class ConnectionManager:
         self._changed()
 
     def forget(self, connection: Connection) -> None:
-        """Its socket is gone."""
+        """Drop a connection whose socket is closed, and log that it is disconnected."""
         self.retire(connection, CloseCode.ABNORMAL, "the connection was lost", Ending.LEFT)
         self.closing.discard(connection)
         self._log(
@@ -153,8 +157,8 @@ class ConnectionManager:
         self._changed()
 
     def deliver(self, entry: Entry) -> int:
-        """Send a message to whom it is for, and return how many that are. Broadcasts of one turn of the
-        loop are joined."""
+        """Send a message to its recipients, and return how many they are. Broadcasts of one turn of the loop
+        are joined."""
         if entry.to is None:
             self._add(entry.batch)
             return len(self.active_connections)
@@ -182,12 +186,12 @@ class ConnectionManager:
             self.traffic.broadcasts.note(self._clock() - began)
 
     def caught_up(self, messages: int, size: int) -> None:
-        """A client was sent so many messages that it had missed, in so many bytes."""
+        """Count the messages of history that a client was sent, and their bytes."""
         self.delivered += messages
         self.traffic.sent_bytes += size
 
     def addressees(self, to: Iterable[str]) -> list[Connection]:
-        """The active connections a message for `to` goes to."""
+        """Return the active connections that a message for `to` goes to."""
         active = self.active_connections
         return [active[name] for name in to if name in active]
 
@@ -201,7 +205,8 @@ class ConnectionManager:
             self.give_up(connection)
 
     def give_up(self, connection: Connection) -> None:
-        """End one whose close was not answered. Who was closed by force counts as aborted from here on."""
+        """End a connection whose close was not answered. One that was closed by force counts as aborted from
+        here on."""
         if connection.ending is Ending.FORCED:
             self.undelivered += connection.undelivered
             connection.ending = Ending.ABORTED
@@ -209,7 +214,7 @@ class ConnectionManager:
         connection.abort("did not answer the close frame")
 
     def check(self, now: float) -> None:
-        """Once a second: let each connection look after itself, and send the keepalives that are due."""
+        """Let each connection check itself, and send the keepalives that are due; called once a second."""
         for connection in [*self.active_connections.values(), *self.closing]:
             connection.check(now)
         self._keep_alive(now)
@@ -217,8 +222,8 @@ class ConnectionManager:
     def _keep_alive(self, now: float) -> None:
         """Send a keepalive to each connection that wants one and was sent nothing else for so long.
 
-        One that is behind needs none: something waits for it. A broadcast counts for all, so that where
-        broadcasts are frequent no connection is even looked at.
+        A connection that is behind needs none: something waits for it. A broadcast counts for all, so that
+        where broadcasts are frequent no connection is even looked at.
         """
         if now - self._told_all < messages.KEEPALIVE[0]:
             return
@@ -248,7 +253,8 @@ class ConnectionManager:
             connection.close(code, reason, Ending.FORCED)
 
     def backlog(self) -> Backlog:
-        """What waits for active clients. Who is written to directly has nothing waiting: nobody looks."""
+        """Return what waits for active clients. Those that are written to directly have nothing waiting, and
+        are not looked at."""
         waiting = [connection.waiting for connection in self._fanout.rest]
         return Backlog(sum(map(bool, waiting)), sum(waiting), max(waiting, default=0))
 

@@ -1,4 +1,4 @@
-"""What waits for one client that is behind."""
+"""The queue of one client that is behind."""
 
 from collections import deque
 
@@ -34,7 +34,7 @@ class Outbox:
         self.size += len(batch.encoded(self._deflate))
 
     def take(self) -> list[Batch]:
-        """The next batches, about `CHUNK` bytes and at least one; empty when nothing waits."""
+        """Take the next batches, about `CHUNK` bytes and at least one; none when nothing waits."""
         taken: list[Batch] = []
         room = CHUNK
         while self._batches:
@@ -47,10 +47,10 @@ class Outbox:
         return taken
 
     def rest(self) -> list[Batch]:
-        """Everything that waits, which stays there."""
+        """Return everything that waits, which stays there."""
         return list(self._batches)
 
     def clear(self) -> None:
-        """Forget what waits."""
+        """Drop everything that waits."""
         self._batches.clear()
         self.size = 0

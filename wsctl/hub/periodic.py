@@ -15,7 +15,7 @@ async def periodic_broadcast_task(
     *,
     elsewhere: Callable[[], int] = lambda: 0,
 ) -> None:
-    """Send a heartbeat to every client each `interval` seconds, until cancelled. `elsewhere` tells how many
+    """Send a heartbeat to every client each `interval` seconds, until cancelled. `elsewhere` returns how many
     clients other processes of the server have."""
     n = 0
     while True:

@@ -1,4 +1,5 @@
-"""What clients missed that come back: in slices, so that no handshake holds up another."""
+"""The replay of missed messages to clients that come back: in slices, so that no handshake holds up
+another."""
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -8,10 +9,10 @@ from wsctl.hub.frame import DEFLATE_ABOVE, Batch
 from wsctl.hub.history import Entry
 
 FULL_REPLAYS = 4
-"""Histories that one id may be sent at full speed: whoever tries again a few times is not slowed."""
+"""Histories that one id may be sent at full speed: a client that tries again a few times is not slowed."""
 
 FILLS_IN = 60.0
-"""Seconds in which one more is earned. Beyond it a replay is slower, and as whole as ever."""
+"""Seconds in which an id may be sent one more. Beyond that a replay is slower, and as complete as ever."""
 
 LEAST = 1 << 20
 """Bytes that count as a history where `--history-bytes` is less."""
@@ -20,15 +21,15 @@ MOST_IDS = 10_000
 """Ids whose replays are counted at a time: the one that was counted first is forgotten."""
 
 COMPRESSED = 4 << 20
-"""Bytes of compressed frames that are kept for those who come back together: they missed the same."""
+"""Bytes of compressed frames that are kept for clients that come back together: they missed the same."""
 
 
 class Missed:
     """Messages of history for one client, oldest first, which are looked at when they are taken.
 
     Attributes:
-        bytes: at most so many are left.
-        lead: what goes before the first of them.
+        bytes: the bytes that are left at most.
+        lead: bytes that go before the first of them.
     """
 
     def __init__(self, entries: Sequence[Entry], client_id: str, size: int) -> None:
@@ -39,7 +40,7 @@ class Missed:
         self.lead = b""
 
     def __len__(self) -> int:
-        """At most so many messages are left."""
+        """Return how many messages are left at most."""
         return len(self._entries) - self._next
 
     def __iter__(self) -> Iterator[Batch]:
@@ -47,7 +48,8 @@ class Missed:
             yield from self.take(self.bytes or 1)
 
     def take(self, room: int) -> list[Batch]:
-        """The next ones, about so many bytes of history, and at least one message that is looked at."""
+        """Return the next messages, from about `room` bytes of history; at least one message of it is looked
+        at."""
         found: list[Batch] = []
         begun = self._next
         while self:
@@ -66,7 +68,7 @@ class Missed:
 
 
 class Resuming(Protocol):
-    """A connection that has not got everything yet."""
+    """A connection that has not been sent everything it missed."""
 
     client_id: str
 
@@ -79,7 +81,7 @@ class Replays:
     replay counts as.
 
     Attributes:
-        compressed_bytes: of the copies that are kept.
+        compressed_bytes: the size of the copies that are kept.
     """
 
     def __init__(
@@ -100,7 +102,7 @@ class Replays:
         self.compressed_bytes = 0
 
     def want(self, who: Resuming) -> None:
-        """Let it write its next slice soon, or when its id may have more."""
+        """Let a connection write its next slice soon, or when its id may have more."""
         wait = self.wait(who.client_id)
         if wait > 0:
             self._call_later(wait, lambda: self._enqueue(who))
@@ -108,11 +110,11 @@ class Replays:
             self._enqueue(who)
 
     def wait(self, client_id: str) -> float:
-        """Seconds until an id may be sent more of what it missed."""
+        """Return the seconds until an id may be sent more of what it missed."""
         return max(0.0, (self._level(client_id) - self._burst) / self._per_second)
 
     def spend(self, client_id: str, size: int) -> None:
-        """So many bytes were sent to it."""
+        """Count bytes that were sent to an id."""
         level = self._level(client_id) + size
         self._spent.pop(client_id, None)
         self._spent[client_id] = level, self._clock()
@@ -120,7 +122,7 @@ class Replays:
             del self._spent[next(iter(self._spent))]
 
     def encoded(self, batch: Batch, deflate: bool) -> bytes:
-        """The bytes of a batch, of which history keeps no compressed copy."""
+        """Return the bytes of a batch, of which history keeps no compressed copy."""
         if not deflate or len(batch.wire) <= DEFLATE_ABOVE or batch.plain:
             return batch.wire
         if (known := self._compressed.get(batch)) is None:

@@ -1,4 +1,5 @@
-"""What went through one process since its start. All of it only grows, and the manager alone writes it."""
+"""Counters of what went through one process since its start. They only grow, and the manager alone writes
+them."""
 
 from collections import Counter
 from typing import NamedTuple
@@ -12,11 +13,13 @@ OTHER = 0
 them, and each would be a time series for ever."""
 
 KNOWN = frozenset({*range(1000, 1016), *CloseCode})
-"""The codes that are counted apart: ours, and those which RFC 6455 section 7.4.1 and IANA have registered."""
+"""The close codes that are counted apart: ours, and those which RFC 6455 section 7.4.1 and IANA have
+registered."""
 
 
 class Backlog(NamedTuple):
-    """How many clients are behind, the bytes that wait for all of them, and for the one with the most."""
+    """The number of clients that are behind, the bytes that wait for all of them, and for the one with the
+    most."""
 
     clients: int
     bytes: int
@@ -24,15 +27,15 @@ class Backlog(NamedTuple):
 
 
 class Traffic:
-    """Counts.
+    """Counters of connections, bytes and broadcasts.
 
     Attributes:
         opened: connections that were made here.
-        adopted, released: those taken over from a predecessor, and those that a successor has taken over.
-        closed: those that ended, by close code.
+        adopted, released: connections taken over from a predecessor, and those a successor has taken over.
+        closed: connections that ended, by close code.
         cut_slow: those of them that were cut because they read too slowly.
         sent_bytes: of frames for clients, as they are written: without pings, errors and close frames.
-        broadcasts: how long it took to offer what one turn of the loop has gathered to all clients.
+        broadcasts: durations of offering what one turn of the loop has gathered to all clients.
     """
 
     __slots__ = ("adopted", "broadcasts", "closed", "cut_slow", "opened", "released", "sent_bytes")
@@ -43,6 +46,6 @@ class Traffic:
         self.broadcasts = Durations()
 
     def ended(self, code: int, ending: Ending) -> None:
-        """A stay is over."""
+        """Count a connection that has ended."""
         self.closed[code if code in KNOWN else OTHER] += 1
         self.cut_slow += code == CloseCode.TRY_AGAIN_LATER and ending is Ending.EVICTED

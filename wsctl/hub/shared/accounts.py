@@ -1,4 +1,5 @@
-"""What nodes tell of themselves and of their clients, read from Redis, where anybody may have written it."""
+"""The parsing of what nodes write of themselves and of their clients to Redis, where anybody may have written
+it."""
 
 import json
 from typing import Any
@@ -8,7 +9,8 @@ from wsctl import messages
 Account = dict[str, Any]
 
 MOST_DIGITS = 16
-"""Of a whole number: 2 to the power of 53 has so many, beyond which not every reader of JSON is exact."""
+"""Digits of a whole number: 2 to the power of 53 has so many, beyond which not every reader of JSON is
+exact."""
 
 _FIELDS: dict[str, tuple[type, ...]] = {
     "host": (str,),
@@ -23,10 +25,11 @@ _FIELDS: dict[str, tuple[type, ...]] = {
 
 
 def read_json(text: str) -> Any:
-    """What a JSON text says.
+    """Parse a JSON text.
 
     Raises:
-        ValueError: it is none, is nested too deeply, or has a NaN or an infinity, which JSON does not have.
+        ValueError: the text is no JSON, is nested too deeply, or has a NaN or an infinity, which JSON does
+            not have.
     """
     try:
         return json.loads(text, parse_constant=_no_constant)
@@ -35,10 +38,10 @@ def read_json(text: str) -> Any:
 
 
 def read_account(told: bytes) -> Account:
-    """A node's account of itself; fields that are not known here stay.
+    """Parse a node's account of itself; fields that are not known here stay.
 
     Raises:
-        ValueError: it is none.
+        ValueError: the bytes are no such account.
     """
     found = read_json(told.decode())
     if not isinstance(found, dict):
@@ -51,19 +54,19 @@ def read_account(told: bytes) -> Account:
 
 
 def read_stay(name: bytes, told: bytes) -> tuple[str, int]:
-    """A client's id, and since when it is connected, in milliseconds of Redis's clock.
+    """Parse a client's id, and since when it is connected, in milliseconds of Redis's clock.
 
     Raises:
-        ValueError: it is none.
+        ValueError: they are no id or no moment.
     """
     return messages.client_id(name.decode()), read_count(told.partition(b" ")[0])
 
 
 def read_count(digits: bytes) -> int:
-    """A whole number from 0 on.
+    """Parse a whole number from 0 on.
 
     Raises:
-        ValueError: it is none, or has too many digits.
+        ValueError: the bytes are no number, or have too many digits.
     """
     if not digits.isdigit() or len(digits) > MOST_DIGITS:
         raise ValueError("it is no number")

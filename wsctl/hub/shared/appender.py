@@ -1,4 +1,4 @@
-"""From this node into the log that all share."""
+"""The queue of this node's messages for the shared log, and the task that appends them."""
 
 import asyncio
 from collections import deque
@@ -13,23 +13,25 @@ from wsctl.hub.shared.scripts import APPEND
 from wsctl.hub.shared.store import Store
 
 CONFIRM_TIMEOUT = 1.0
-"""Seconds in which a message comes back from the log, or its publisher is told that it did not: on a busy
-machine too, that reaches the publisher within two."""
+"""Seconds in which a message comes back from the log; after them its publisher is told that it did not: on a
+busy machine too, that reaches the publisher within two."""
 
 CLOCK_STEP = 2.0
-"""Seconds by which Redis's clock and this process's do not seem to drift apart: no answer takes so long."""
+"""Seconds of difference above which Redis's clock was set, or this process's: no answer takes so long."""
 
 CLOCK_DRIFT = 0.001
-"""Seconds by which they may between two signs of life: twice of what NTP lets a clock run slow."""
+"""Seconds by which the two clocks may drift apart between two beats: twice of what NTP lets a clock run
+slow."""
 
 MOST_WAITING = 10_000
 """Messages that wait for Redis: at most a second of them, so more is a flood."""
 
 MOST_BYTES_WAITING = 64 << 20
-"""Bytes of them: a thousand of the longest."""
+"""Bytes of messages that wait for Redis: a thousand of the longest."""
 
 TOGETHER = 256
-"""Messages in one call: below a few milliseconds in which Redis does nothing else."""
+"""Messages in one call: Redis, which does nothing else meanwhile, needs less than a few milliseconds for
+them."""
 
 BYTES_TOGETHER = 1 << 20
 """Bytes in one call, and at least one message."""
@@ -38,23 +40,23 @@ BYTES_TOGETHER = 1 << 20
 AWAY = Refusal(
     ErrorCode.DEGRADED, "the server cannot publish for now: this message was not published, send it later"
 )
-"""Redis is known to be away."""
+"""The refusal while Redis is known to be away."""
 
 FULL = Refusal(
     ErrorCode.DEGRADED, "too many messages wait to be published: this one was not published, send it later"
 )
-"""More than may wait."""
+"""The refusal of a message beyond those that may wait."""
 
 LATE = Refusal(
     ErrorCode.DEGRADED, f"it could not be published within {CONFIRM_TIMEOUT:g} s, and was not published"
 )
-"""Redis was never asked for it."""
+"""The refusal of a message that Redis was never asked to append."""
 
 UNCONFIRMED = Refusal(
     ErrorCode.UNCONFIRMED,
     f"nobody confirmed within {CONFIRM_TIMEOUT:g} s that it was published; it may still be delivered",
 )
-"""Redis was asked for it, and did not say what became of it."""
+"""The refusal of a message that Redis was asked to append, and did not say what became of it."""
 
 
 class _Waiting(NamedTuple):
@@ -65,15 +67,15 @@ class _Waiting(NamedTuple):
 
 class Appender:
     """Appends in the order in which messages were published, one call at a time: that keeps every writer's
-    keys in order, and a crowd of messages shares a call.
+    keys in order, and many messages share a call.
 
-    `refuse` is told which drafts got no place, and why; `most` is how many entries the log keeps about;
-    `clock` is this process's, in seconds, `wall` the time of day.
+    `refuse` is called with the key of each draft that got no id, and why; `most` is how many entries the log
+    keeps about; `clock` is this process's, in seconds, `wall` the time of day.
 
     Attributes:
         offset: seconds to add to `clock` for Redis's clock.
         idle: set while nothing waits.
-        resting: whether somebody else appends what is published.
+        resting: whether another process appends what is published.
     """
 
     def __init__(
@@ -152,7 +154,7 @@ class Appender:
             await self._news.wait()
 
     def rest(self) -> None:
-        """What waits, and what comes, is somebody else's from here on."""
+        """Drop what waits, and what comes: another process appends it from here on."""
         self.resting = True
         self._waiting.clear()
         self._due.clear()
@@ -175,12 +177,12 @@ class Appender:
         self._drop(keys)
 
     def forget(self) -> None:
-        """Redis has lost what it had: what may have been in it cannot be sent again without being sent twice.
-        Its publishers are told so in time."""
+        """Drop messages that Redis was asked to append before it lost its data: sent again, they could be
+        published twice. Their publishers are told so in time."""
         self._drop(self._asked)
 
     def tell_clock(self, redis_ms: int) -> None:
-        """What Redis's clock said a moment ago."""
+        """Adjust `offset` to what Redis's clock said a moment ago, in milliseconds."""
         offset = redis_ms / 1000 - self._clock()
         # An answer that is heard late makes it too small, never too large: the largest one is right, but for
         # clocks that drift.
@@ -205,7 +207,8 @@ class Appender:
         self._bytes -= len(self._waiting.popleft().row[3])
 
     def _give_up(self, key: Key, why: Refusal) -> None:
-        """What Redis was ever asked for may be there, whatever is the matter now."""
+        """Refuse a message: as unconfirmed if Redis was ever asked to append it, since it may be there,
+        whatever the reason."""
         self._refuse(key, UNCONFIRMED if key in self._asked else why)
         self._asked.discard(key)
 
@@ -215,7 +218,7 @@ class Appender:
             self._timer = loop.call_later(max(0.0, self._due[0][0] - self._clock()), self._expire)
 
     def _expire(self) -> None:
-        """Whoever waits too long is told so; a message that came back meanwhile is nobody's concern."""
+        """Refuse the messages that waited too long; for one that came back meanwhile that has no effect."""
         self._timer = None
         now = self._clock()
         while self._waiting and self._waiting[0].deadline <= now:

@@ -1,4 +1,4 @@
-"""What is where in Redis; `scripts` tells what it is."""
+"""The names of the keys in Redis; `scripts` tells what each of them holds."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ class Keys:
     """The names one node uses. The braces put all of them into one slot of a cluster.
 
     Attributes:
-        node: whose keys; another one's when a process goes on as the node of its predecessor.
+        node: the node's name; another one when a process goes on as the node of its predecessor.
     """
 
     prefix: str

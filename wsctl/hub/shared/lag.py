@@ -1,14 +1,16 @@
-"""How far a node is behind the log that all share, as far as it can know."""
+"""The lag of a node behind the shared log, as far as the node can know it."""
 
 from wsctl.hub.history import MessageId
 
 
 class Lag:
-    """Each sign of life tells the newest id there is. How old the oldest one is that was not read here,
-    nobody tells, so time is measured from when one was known to be there until it was read.
+    """The time for which an entry has been known to be in the log and was not read here.
+
+    Each beat tells the log's newest id, but not how old the oldest entry is that was not read. So time is
+    measured from when an entry was known to be there until it was read.
 
     Attributes:
-        newest: the log's newest id, as it was heard of last.
+        newest: the log's newest id, as it was last learned.
     """
 
     def __init__(self) -> None:
@@ -17,11 +19,12 @@ class Lag:
         self._since = 0.0
 
     def heard(self, newest: MessageId, seen: MessageId, now: float) -> None:
-        """The log's newest id is `newest`, `seen` was read last; `now` is seconds on the caller's clock."""
+        """Note that the log's newest id is `newest` and that `seen` was read last; `now` is seconds on the
+        caller's clock."""
         self.newest = newest
         if seen >= self._mark or newest < self._mark:  # the second when Redis has lost what it had
             self._mark, self._since = newest, now
 
     def seconds(self, seen: MessageId, now: float) -> float:
-        """For how long something has been known that was not read."""
+        """Return for how many seconds an entry has been known that was not read."""
         return 0.0 if seen >= self._mark else now - self._since

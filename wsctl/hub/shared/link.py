@@ -1,7 +1,7 @@
-"""One node among several: its log is theirs, and they know who is connected to it.
+"""The link of one node to the log and the presence that it shares with others in Redis.
 
-Redis answers         -> up: the log is followed, messages are appended, clients are told of
-it does not, twice    -> away: clients are told, publishers refused; it is tried again and again
+Redis answers         -> up: the log is followed, messages are appended, presence is reported
+it does not, twice    -> away: clients are told, publishers refused; Redis is tried again and again
 it answers again      -> up: clients are told whether anything was lost, then get what they missed
 """
 
@@ -29,10 +29,10 @@ from wsctl.hub.shared.tail import BLOCK, Tail
 from wsctl.hub.shared.unreadable import Unreadable
 
 BEAT_INTERVAL = 1.0
-"""Seconds between two signs of life: as often as `status --watch` looks."""
+"""Seconds between two beats, which renew the node's lease: as often as `status --watch` looks."""
 
 LEASE = 5.0
-"""Seconds after its last sign of life for which a node counts: four may be lost."""
+"""Seconds after its last beat for which a node counts: four beats may be lost."""
 
 LEAST_KEPT = 1000
 """Entries that the log keeps at least, for nodes that were cut off; `--history` may want more."""
@@ -41,39 +41,41 @@ FIRST_RETRY, SLOWEST_RETRY = 0.1, 1.0
 """Seconds between two tries to reach Redis: doubled from the first to the second."""
 
 STEADY = 5.0
-"""Seconds without a failure after which one is a first one again."""
+"""Seconds without a failure after which the next one counts as the first again."""
 
 NONSENSE = "what Redis says makes no sense"
-"""Whatever it is: the log has the traceback, and a traceback is for nobody else."""
+"""The reason given for an unexpected error: its traceback is in the log, and for nobody else."""
 
 FAREWELL = 0.1
-"""Seconds that a process which ends waits for Redis to hear of it: if it does not, the lease ends."""
+"""Seconds that a process which ends waits for Redis; if Redis does not answer, the node's lease ends by
+itself."""
 
 log = logging.getLogger("wsctl.shared")
 
 
 class Host(Protocol):
-    """Whose link it is."""
+    """The server that owns a link, as the link calls it."""
 
     def about(self) -> dict[str, Any]:
-        """The node's account of itself, for the others."""
+        """Return the node's account of itself, for the others."""
 
     def cut_off(self, why: str) -> None:
-        """Redis is away: clients are to be told."""
+        """Tell clients that Redis is away."""
 
     def back(self, *, recovered: bool) -> None:
-        """Clients are to be told whether they have missed anything for good."""
+        """Tell clients whether they have missed anything for good."""
 
     def replaced(self, client_id: str) -> None:
-        """A newer connection of this client is elsewhere."""
+        """Close the connection of a client that has a newer one at another node."""
 
     def turn(self, before: int) -> None:
-        """So many nodes drain, or wait to, before this one."""
+        """Take note that so many nodes drain, or wait to, before this one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Legacy:
-    """Where a predecessor stood: as which node, and what it had read."""
+    """The state of a predecessor: its name as a node, and the newest ids that it had read of the log and the
+    inbox."""
 
     node: str
     seen: str
@@ -81,16 +83,16 @@ class Legacy:
 
 
 class Link:
-    """What one node has to do with Redis.
+    """The part of one node in what nodes share in Redis.
 
     Attributes:
         why: why Redis is away; None while it is there.
         since: since when that is so, on `clock`.
-        peers: all nodes' accounts as of the last sign of life, this one's too, by name.
+        peers: all nodes' accounts as of the last beat, this one's too, by name.
         lag: how far the node is behind the log.
-        presence: is told who comes and goes.
-        unreadable: what was skipped.
-        publish: where the log's drafts go.
+        presence: the clients of this node, as Redis is told of them.
+        unreadable: the count of what was skipped.
+        publish: takes the log's drafts.
     """
 
     def __init__(
@@ -158,7 +160,7 @@ class Link:
 
     @property
     def lag_s(self) -> float:
-        """Seconds for which something has been known to be in the log that was not read here."""
+        """The seconds for which an entry has been known to be in the log that was not read here."""
         return self.lag.seconds(position(self._tail.seen), self._clock())
 
     async def begin(self, most_bytes: int) -> None:
@@ -192,17 +194,18 @@ class Link:
             self._task = asyncio.create_task(self._run())
 
     def relayed(self, message_id: MessageId) -> None:
-        """While Redis is left alone: this message has come from whoever follows the log now."""
+        """Note, while Redis is left alone, a message that has come from the process which follows the log
+        now."""
         self._tail.seen = written(message_id)
 
     async def rest(self) -> Legacy:
-        """Leave Redis alone: somebody else goes on from here, and is given what did not come back yet."""
+        """Leave Redis alone: another process goes on from here, and is given what did not come back yet."""
         await self._halt()
         self._appender.rest()
         return Legacy(self.node, self._tail.seen, self._tail.inbox)
 
     async def end(self) -> None:
-        """The node is no more, unless somebody else goes on as it. What its last clients said is appended."""
+        """Remove the node, unless another process goes on as it. What its last clients sent is appended."""
         if self._task:
             with suppress(Away, TimeoutError):
                 async with asyncio.timeout(FAREWELL if self.why is None else 0):
@@ -214,18 +217,19 @@ class Link:
         await self.store.drop()
 
     def want_turn(self, wanted: bool) -> None:
-        """Whether the node wants to drain, or drains: its host is told how many are before it."""
+        """Ask for a turn to drain, or give it back; the host is told how many nodes are before this one."""
         self._wants_turn = wanted
         self.tell()
         if wanted and self.why is not None:
             self._host.turn(0)  # nobody can give one
 
     def tell(self) -> None:
-        """Give a sign of life now: the node's account of itself has changed."""
+        """Beat now: the node's account of itself has changed."""
         self._poke.set()
 
     async def clients(self) -> dict[str, list[tuple[str, float]]]:
-        """Who is connected to each node, and for how many seconds, the one connected longest first.
+        """Return the clients of each node, and for how many seconds each is connected, the one connected
+        longest first.
 
         Raises:
             Away: Redis did not tell.
@@ -262,7 +266,7 @@ class Link:
             await asyncio.sleep(self._pause() if self.why else 0)
 
     async def _live(self) -> None:
-        """As long as Redis is there."""
+        """Follow, append and report for as long as Redis answers."""
         await self._beat()
         if self._start is not None:
             self._appender.forget()
@@ -283,14 +287,15 @@ class Link:
             await self._tail.read(BLOCK, self._tell_losses)
 
     def _wonder(self, error: Exception) -> None:
-        """An error that comes again and again is logged once, and then counted."""
+        """Log an unexpected error once however often it comes, and count it."""
         self._puzzles += 1
         if repr(error) != self._puzzle:
             self._puzzle = repr(error)
             log.error(NONSENSE, exc_info=error)
 
     def _fail(self, why: str) -> None:
-        """One failure is nothing yet: a connection that was lost is made again at once."""
+        """Count a failure. The first one changes nothing yet: a connection that was lost is made again at
+        once."""
         if self._up is not None and self._clock() - self._up >= STEADY:
             self._failed = 0
         self._up = None
@@ -313,7 +318,7 @@ class Link:
         self._appender.close()
 
     def _come_back(self) -> None:
-        """Clients hear of it before they get what they missed."""
+        """Tell clients that Redis is back, before they get what they missed."""
         was_away, self._up = self.why is not None, self._clock()
         recovered = self._start is None
         if was_away:
@@ -332,7 +337,7 @@ class Link:
             self._lose(start, logged)
 
     def _lose(self, start: str, logged: bool = False) -> None:
-        """What was up to `start` is gone, as far as it was not seen."""
+        """Go on behind `start`: what was up to there and was not seen is lost, and clients are told so."""
         if not logged:
             log.warning("messages were lost with the stream", extra={"fields": {"redis": self.store.name}})
         ms, sequence = position(self._tail.seen)
@@ -342,7 +347,7 @@ class Link:
         self._messages.restore(here, here, ())
         self._host.back(recovered=False)
 
-    # Signs of life
+    # Beats
 
     async def _beats(self) -> None:
         while True:
@@ -354,13 +359,13 @@ class Link:
             self._understand()
 
     def _understand(self) -> None:
-        """Once nothing has failed for a while: how often it made no sense."""
+        """Log, once nothing has failed for a while, how many unexpected errors there were."""
         if self._puzzle and self._up is not None and self._clock() - self._up >= STEADY:
             log.info("what Redis says makes sense again", extra={"fields": {"failures": self._puzzles}})
             self._puzzle, self._puzzles = None, 0
 
     async def _beat(self) -> str:
-        """Tell that the node lives, and learn how everything stands; returns the log's newest id."""
+        """Renew the node's lease, and learn the state of the others; return the log's newest id."""
         keys, about = self._keys, json.dumps(self._host.about())
         seen, history = self._tail.seen, self._messages.history
         bound = ("MAXLEN", LEAST_KEPT) if len(history) < LEAST_KEPT else ("MINID", written(history.floor))

@@ -1,4 +1,4 @@
-"""Who is connected to which node, as all nodes know it."""
+"""The presence that all nodes share: which client is connected to which node."""
 
 import asyncio
 import secrets
@@ -12,20 +12,23 @@ from wsctl.hub.shared.store import Store
 from wsctl.hub.shared.unreadable import Unreadable
 
 TOGETHER = 500
-"""Clients in one call: below a few milliseconds in which Redis does nothing else."""
+"""Clients in one call: Redis, which does nothing else meanwhile, needs less than a few milliseconds for
+them."""
 
 
 class _Stay(NamedTuple):
-    """Since when, in this process's seconds; and its number, empty for one that another process counted."""
+    """The start of a connection, in this process's seconds, and its number, empty for one that another
+    process counted."""
 
     since: float
     serial: str
 
 
 class Presence:
-    """The clients of this node. Redis is told what has changed since it was told last, however often it did.
+    """The clients of this node. Redis is told what has changed since it was told last, however often it
+    changed.
 
-    `replaced` is called with the id of a client that has a newer connection elsewhere; `offset` tells the
+    `replaced` is called with the id of a client that has a newer connection elsewhere; `offset` returns the
     seconds to add to `clock` for Redis's clock.
     """
 
@@ -54,44 +57,45 @@ class Presence:
 
     @property
     def told(self) -> int:
-        """How many clients Redis knows of here, at least; 0 while there is anything to tell."""
+        """The number of clients that Redis knows to be here, at least; 0 while a change is still to be
+        told."""
         return 0 if self._changed or self._telling else len(self._here)
 
     def joined(self, client_id: str) -> None:
-        """A connection of this id was made, which replaces an older one."""
+        """Note a new connection of this id, which replaces an older one."""
         self._here[client_id] = _Stay(self._clock(), f"{self._process}.{next(self._serials)}")
         self.look_at(client_id)
 
     def left(self, client_id: str) -> None:
-        """Its connection has ended."""
+        """Note that the connection of this id has ended."""
         self._here.pop(client_id, None)
         self.look_at(client_id)
 
     def look_at(self, client_id: str) -> None:
-        """Tell Redis of this client (again), and hear whether a newer connection is elsewhere."""
+        """Tell Redis of this client (again), and learn whether a newer connection is elsewhere."""
         self._changed[client_id] = None
         self._news.set()
 
     def again(self) -> None:
-        """Redis may have forgotten everybody."""
+        """Tell Redis of all clients again: it may have forgotten them."""
         for client_id in self._here:
             self.look_at(client_id)
 
     def only(self, ids: Container[str]) -> None:
-        """Whoever is not one of these has left."""
+        """Note that every client but these has left."""
         for client_id in [name for name in self._here if name not in ids]:
             self.left(client_id)
 
     def inherit(self, ids: Iterable[str]) -> None:
-        """Clients of whom Redis knows already."""
+        """Take over clients that Redis knows already."""
         since = self._clock()
         self._here |= {client_id: _Stay(since, "") for client_id in ids}
 
     async def run(self) -> None:
-        """Tell what changes, until cancelled.
+        """Tell Redis of changes, until cancelled.
 
         Raises:
-            Away: Redis does not listen.
+            Away: Redis did not take them.
         """
         await self._sweep()
         while True:
@@ -101,7 +105,7 @@ class Presence:
             await self._news.wait()
 
     async def _sweep(self) -> None:
-        """Look at those whom only Redis knows: a predecessor may not have told that they left."""
+        """Look at clients that only Redis knows: a predecessor may not have told that they left."""
         at = self._keys.at(self._keys.node)
         for written in await self._store.ask("HKEYS", at):
             try:

@@ -18,7 +18,7 @@ class Taken(NamedTuple):
 
     Attributes:
         behind: the newest id of the log before this message was appended.
-        elsewhere: for how many clients of other nodes it was then.
+        elsewhere: the number of clients of other nodes that it was for then.
     """
 
     behind: str
@@ -28,7 +28,7 @@ class Taken(NamedTuple):
 
 
 def arguments(draft: Draft, ts: float) -> tuple[str, int, bytes, bytes]:
-    """A draft as `APPEND` takes it; `ts` is when it was published, in Unix seconds.
+    """Return a draft as `APPEND` takes it; `ts` is when it was published, in Unix seconds.
 
     Raises:
         ValueError: the data is not JSON.
@@ -38,21 +38,21 @@ def arguments(draft: Draft, ts: float) -> tuple[str, int, bytes, bytes]:
 
 
 def id_of(row: Row) -> MessageId:
-    """The id of an entry."""
+    """Return the id of an entry."""
     return position(row[0].decode())
 
 
 def position(text: str) -> MessageId:
-    """An id as Redis spells it."""
+    """Parse an id as Redis spells it."""
     ms, _, sequence = text.partition("-")
     return int(ms), int(sequence)
 
 
 def read(row: Row) -> Taken:
-    """The message of an entry.
+    """Parse the message of an entry.
 
     Raises:
-        ValueError: it is an entry that no server of this version wrote.
+        ValueError: no server of this version wrote the entry.
     """
     try:
         return _read(id_of(row), dict(zip(row[1][::2], row[1][1::2], strict=True)))
@@ -83,7 +83,7 @@ def _addressees(text: str) -> tuple[str, ...] | None:
 
 
 def _check(body: str, to: tuple[str, ...] | None) -> None:
-    """Clients are sent it as it is: it must be a frame without its type and id."""
+    """Check that the body is a frame without its type and id: clients are sent it as it is."""
     frame = read_json(body)
     if not isinstance(frame, dict) or not body.startswith("{"):
         raise ValueError("m is no object")

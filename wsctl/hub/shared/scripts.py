@@ -21,7 +21,7 @@ WRITER_TTL = 60
 """Seconds for which the newest `n` of a writer is remembered. A message is sent again for two."""
 
 INBOX = 1000
-"""Notices that wait for one node, about: one that reads none for so long is gone."""
+"""The number of notices that wait for one node, about: a node that reads none for so long is gone."""
 
 LARGEST = 2**53 - 1
 """The milliseconds of the largest id that is a message's: beyond it Lua does not count, and behind the last
@@ -227,15 +227,14 @@ end
 return {now, start, last, is_new, before, redis.call('HGETALL', base .. ':nodes'), clients, cleared}
 """
 )
-"""A sign of life of a node, by which it learns how everything stands.
+"""Renew the lease of a node, and return the state that it needs to know.
 
 Arguments: base, node, how long its lease is (milliseconds), its account of itself, the newest id it has seen
 of the log, something if it wants a turn to drain; then, if the log is to be shorter than its number of
-entries says, by what it is bounded.
-Returns Redis's clock, the id that was the newest before the next entry for the node (the one it has seen,
-unless entries between are gone), the log's newest id, whether the node was not known or its lease had ended,
-how many have asked for a turn before it, all nodes' accounts, how many clients of the node are known, and how
-much was cleared away that nobody can read.
+entries says, by what it is bounded. Returns Redis's clock, the id that was the newest before the next entry
+for the node (the one it has seen, unless entries between are gone), the log's newest id, whether the node was
+not known or its lease had ended, how many have asked for a turn before it, all nodes' accounts, how many
+clients of the node are known, and how many unreadable keys and entries were cleared away.
 """
 
 PRESENCE = Script(
@@ -271,11 +270,12 @@ for i = 4 + 3 * count, #ARGV do redis.call('HDEL', mine, ARGV[i]) end
 return replaced
 """
 )
-"""Who has come to a node, and who has left it.
+"""Note the clients that have come to a node, and those that have left it.
 
 Arguments: base, node, how many came; of each of these its id, since when (milliseconds of Redis's clock) and
-the serial number of its stay, empty if it is the one that is known; then the ids of those who left. Returns
-of whom a newer connection is elsewhere. Other nodes are told whom they should look at.
+the serial number of its connection, empty if it is the one that is known; then the ids of those that left.
+Returns the ids of which a newer connection is elsewhere. Other nodes get a notice of the clients they should
+look at.
 """
 
 BYE = Script(
@@ -288,4 +288,4 @@ redis.call('UNLINK', base .. ':at:' .. node, base .. ':inbox:' .. node)
 return now
 """
 )
-"""A node has ended. Arguments: base, node."""
+"""Remove a node that has ended. Arguments: base, node."""

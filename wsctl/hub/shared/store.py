@@ -1,4 +1,4 @@
-"""A Redis, wherever its URL says, with every wait bounded and every failure the same."""
+"""The client of a Redis, wherever its URL says, with every wait bounded and every failure the same."""
 
 import asyncio
 import contextlib
@@ -18,7 +18,8 @@ LEAST_VERSION = 7
 
 
 class Away(Exception):
-    """Redis did not do what it was asked; the text says why, in one line and without a secret."""
+    """The error raised when Redis did not do what it was asked; the text says why, in one line and without a
+    secret."""
 
 
 class Store:
@@ -40,7 +41,7 @@ class Store:
             self._client.set_response_callback(command, lambda answer, **_: answer)
 
     async def ask(self, *command: object) -> Any:
-        """The answer to one command.
+        """Return the answer to one command.
 
         Raises:
             Away: there is none.
@@ -52,10 +53,10 @@ class Store:
             raise Away(self._why(error)) from None
 
     async def run(self, script: "Script", keys: Sequence[str], *arguments: object) -> Any:
-        """What a script returns. The keys are of one slot, as all keys here.
+        """Run a script, and return its answer. The keys are of one slot, as all keys here.
 
         Raises:
-            Away: it did not run, or nobody knows whether it did.
+            Away: the script did not run, or nobody knows whether it did.
         """
         rest = (len(keys), *keys, *arguments)
         try:
@@ -66,7 +67,7 @@ class Store:
         return await self.ask("EVAL", script.text, *rest)
 
     async def check(self) -> None:
-        """Whether this is a Redis that can be used.
+        """Check that this is a Redis that can be used.
 
         Raises:
             CannotStart: it is none, is not reached, lets nobody in, or is too old.
@@ -107,8 +108,8 @@ class Script:
 
 @contextlib.contextmanager
 def _cancellable() -> Iterator[None]:
-    """Who is cancelled within, is. Python's `wait_for`, which the client uses, forgets it before 3.12 when
-    what is waited for ends at the same moment: then a task would go on for ever."""
+    """Raise the cancellation of a task that was cancelled within. Python's `wait_for`, which the client uses,
+    loses it before 3.12 when what is awaited ends at the same moment: then the task would go on for ever."""
     task = asyncio.current_task()
     before = task.cancelling() if task else 0
     try:
@@ -143,13 +144,13 @@ _ALWAYS: Mapping[str, Any] = {
 
 
 def _login(url: RedisUrl, password: str | None) -> dict[str, Any]:
-    """A password that is given apart goes before that of the URL."""
+    """Return the user and the password; a password that is given apart goes before that of the URL."""
     secret = url.password if password is None else password
     return ({"username": url.user} if url.user else {}) | ({} if secret is None else {"password": secret})
 
 
 def _place(url: RedisUrl) -> str:
-    """A URL that says where and nothing else: what it says goes before options."""
+    """Return the URL of the address alone: whatever else a URL says goes before options."""
     if url.scheme == "unix":
         return f"unix://{quote(url.path)}"
     host, port = url.hosts[0]
@@ -165,6 +166,6 @@ def _behind_sentinels(url: RedisUrl, options: dict[str, Any]) -> Any:
 
 
 def _version(told: Any) -> str:
-    """Out of the answer to INFO, which a client may have read already."""
+    """Return the version in the answer to INFO, which the client may have parsed already."""
     found = next(iter(told.values())) if isinstance(told, dict) and "redis_version" not in told else told
     return str(found.get("redis_version", "0")) if isinstance(found, dict) else "0"

@@ -1,4 +1,4 @@
-"""From the log that all share to the clients of this node."""
+"""The reader of the shared log, which delivers it to the clients of this node."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -13,14 +13,15 @@ from wsctl.hub.shared.store import Store
 from wsctl.hub.shared.unreadable import Unreadable
 
 BLOCK = 0.5
-"""Seconds a question for news waits for some: with `ANSWER_TIMEOUT`, a Redis that hangs is noticed in two."""
+"""Seconds for which a read waits for new entries: with `ANSWER_TIMEOUT`, a Redis that hangs is noticed in
+two."""
 
 READ_TOGETHER = 256
-"""Entries read at once: what is sent to clients between two looks around."""
+"""Entries read at once: as many are sent to clients before the next read."""
 
 BYTES_A_TURN = 256 << 10
-"""Bytes of messages delivered before sockets are looked after: a quarter of what may wait for a client,
-so that whoever reads is not cut by what comes together after an outage."""
+"""Bytes of messages delivered in one turn of the loop: a quarter of what may wait for a client, so that a
+client that reads is not cut by what comes together after an outage."""
 
 LOAD_TOGETHER = 500
 """Entries of history read at once."""
@@ -116,7 +117,7 @@ class Tail:
             self._unreadable.note("notice", self.inbox, str(error))
 
     async def _latest(self, newest: str, most: int, most_bytes: int) -> list[Row]:
-        """Oldest first."""
+        """Return the newest entries up to `newest`, oldest first."""
         found: list[Row] = []
         size, end = 0, newest
         while len(found) < most and size <= most_bytes:
@@ -130,7 +131,7 @@ class Tail:
         return found[::-1]
 
     def _without_gap(self, rows: Sequence[Row]) -> tuple[MessageId, list[Entry]]:
-        """The messages behind the last gap, and the id behind which they are all."""
+        """Return the id behind which no message is missing, and the messages behind it."""
         floor, entries, last = id_of(rows[0]), list[Entry](), ""
         for row in rows:
             found = self._read(row)
@@ -141,7 +142,7 @@ class Tail:
         return floor, entries
 
     def _read(self, row: Row) -> Taken | None:
-        """None for an entry that is no message of ours: it is skipped by every node alike."""
+        """Parse an entry; return None for one that is no message of ours, which every node skips alike."""
         try:
             return read(row)
         except ValueError as error:

@@ -1,9 +1,10 @@
-"""What is in Redis and cannot be read: it is skipped, counted, and told once."""
+"""The keys and entries in Redis that cannot be read: each is skipped, counted, and the first of a kind
+logged."""
 
 import logging
 
 MOST_KNOWN = 1000
-"""Of those that are remembered, so that one which is read every second is counted once."""
+"""Unreadable things that are remembered, so that one which is read every second is counted once."""
 
 MOST_SHOWN = 100
 """Characters of a name that is logged: whoever writes to Redis chooses it."""
@@ -12,8 +13,10 @@ log = logging.getLogger("wsctl.shared")
 
 
 class Unreadable:
-    """Attributes:
-    count: how many there were since the start.
+    """The count of what was skipped.
+
+    Attributes:
+        count: how many there were since the start.
     """
 
     def __init__(self) -> None:
@@ -22,8 +25,7 @@ class Unreadable:
         self._told: set[str] = set()
 
     def note(self, what: str, which: str, why: str) -> None:
-        """Something of the kind `what` is skipped, `which` tells it from others. The first of a kind is
-        logged."""
+        """Skip something of the kind `what`; `which` tells it from others. The first of a kind is logged."""
         if (what, which) in self._known:
             return
         self._known[what, which] = None
