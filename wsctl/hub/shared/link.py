@@ -194,8 +194,7 @@ class Link:
             self._task = asyncio.create_task(self._run())
 
     def relayed(self, message_id: MessageId) -> None:
-        """Note, while Redis is left alone, a message that has come from the process which follows the log
-        now."""
+        """Note a message that came, while Redis is left alone, from the process which follows the log now."""
         self._tail.seen = written(message_id)
 
     async def rest(self) -> Legacy:

@@ -130,12 +130,12 @@ class Presence:
         finally:
             self._telling = False
         for name in map(bytes.decode, replaced):
-            # Who has come back meanwhile is newer than what Redis answered about.
+            # A client that has come back meanwhile is newer than the one that Redis answered about.
             if self._here.get(name) == told[name]:
                 self._replaced(name)
 
     def _arguments(self, told: dict[str, _Stay | None]) -> list[object]:
-        # Not by their age: a call may wait, and then they would seem younger than who came after them.
+        # The time and not the age: a call may wait, and then a client would seem younger than a later one.
         offset = self._offset()
         came = [(name, int((stay.since + offset) * 1000), stay.serial) for name, stay in told.items() if stay]
         went = [name for name, stay in told.items() if not stay]

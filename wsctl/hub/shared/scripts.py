@@ -1,4 +1,4 @@
-"""What Redis does for us at once: append, show a sign of life, tell who is where, say goodbye.
+"""The Lua scripts that Redis runs: append messages, renew a node's lease, note its clients, remove it.
 
 The keys, `BASE` being `{PREFIX}:v1`:
 

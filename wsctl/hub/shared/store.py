@@ -14,7 +14,7 @@ ANSWER_TIMEOUT = 1.5
 """Seconds for one answer: more than a busy Redis needs, and soon enough to notice one that hangs."""
 
 LEAST_VERSION = 7
-"""The oldest Redis whose scripts and streams can what is needed; Valkey began with 7.2."""
+"""The oldest Redis whose scripts and streams can do what is needed; Valkey began with 7.2."""
 
 
 class Away(Exception):
@@ -99,7 +99,7 @@ class Store:
 
 
 class Script:
-    """Lua that Redis runs at once, without anybody else's commands between."""
+    """A Lua script, which Redis runs without other clients' commands in between."""
 
     def __init__(self, text: str) -> None:
         self.text = text

@@ -1,1 +1,1 @@
-"""What goes over `/ws/{client_id}`, described for programs: an AsyncAPI 3 document."""
+"""The AsyncAPI 3 document: the frames of `/ws/{client_id}`, described for programs."""

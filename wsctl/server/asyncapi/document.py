@@ -41,12 +41,12 @@ CLOSE_CODES = [
     for code in CloseCode
     if can_be_sent(code)
 ]
-"""What a server may close a connection with. AsyncAPI has no word for it, but leaves room (Specification
-Extensions)."""
+"""The codes with which a server may close a connection. AsyncAPI has no word for it, but leaves room
+(Specification Extensions)."""
 
 
 def document(host: str, scheme: str = "ws", root_path: str = "") -> dict[str, Any]:
-    """What a server at `host` (a port may follow it) says of its WebSocket; `scheme` is ws or wss."""
+    """Return the document of a server at `host` (a port may follow it); `scheme` is ws or wss."""
     return {
         "asyncapi": "3.0.0",
         "info": {
@@ -100,7 +100,7 @@ def _description() -> str:
 
 
 def _handshake() -> dict[str, Any]:
-    """What a handshake may carry (WebSockets Bindings 0.1.0, Channel Binding Object)."""
+    """Return the fields that a handshake may carry (WebSockets Bindings 0.1.0, Channel Binding Object)."""
     since = "The id of the last message seen: what came after it follows the welcome."
     keepalive = "Seconds after which a client that was sent nothing wants a sign of life; 0 for none."
     origin = "Browsers send it: it must be the server's own or one of `--allow-origin`."
@@ -128,7 +128,8 @@ def _strings(**properties: dict[str, Any]) -> dict[str, Any]:
 
 
 def _operations() -> dict[str, Any]:
-    """What the server does. They name messages of the channel, never of the components (Operation Object)."""
+    """Return the server's operations. They name messages of the channel, never of the components (Operation
+    Object)."""
     channel = {"$ref": "#/channels/client"}
 
     def named(*kinds: str) -> list[dict[str, str]]:

@@ -1,4 +1,4 @@
-"""Frames as servers send them, to show: each made by what makes the real ones."""
+"""Examples of the frames that servers send, each made by the function that makes the real ones."""
 
 import json
 from typing import Any
@@ -52,5 +52,5 @@ _ENCODED: dict[str, dict[str, bytes]] = {
 
 
 def examples(kind: str) -> list[dict[str, Any]]:
-    """Examples of the frames of one `type`, as the document lists them."""
+    """Return examples of the frames of one `type`, as the document lists them."""
     return [{"name": str(name), "payload": json.loads(frame)} for name, frame in _ENCODED[kind].items()]

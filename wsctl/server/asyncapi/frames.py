@@ -13,8 +13,8 @@ from wsctl.server.admission import MAX_SINCE
 
 Schema = dict[str, Any]
 
-# What may stand first in an id, and behind it. JSON Schema has no classes of letters that every validator
-# knows (section 6.4 of draft 7): of ASCII this is exact, beyond it too much passes.
+# The characters that may stand first in an id, and behind it. JSON Schema has no classes of letters that
+# every validator knows (section 6.4 of draft 7): of ASCII this is exact, beyond it too much passes.
 _CLIENT_ID = r"^[^\u0000-/:-@\[-`{-\u007f][^\u0000-*,/;-?\[-^`{-}\u007f]*$"
 
 CLIENT_ID: Schema = {
@@ -45,7 +45,7 @@ _MOMENT: Schema = {"type": "number", "minimum": 0, "description": "Unix seconds.
 
 
 def ref(name: str) -> Schema:
-    """A reference to one of `SCHEMAS`, from within the document."""
+    """Return a reference to one of `SCHEMAS`, from within the document."""
     return {"$ref": f"#/components/schemas/{name}"}
 
 
@@ -137,9 +137,9 @@ FRAMES: dict[str, Schema] = {
         expires_in_s={"type": "number", "minimum": 0, "description": "Seconds that they are good for."},
     ),
 }
-"""What a server sends, by `type`."""
+"""The frames that a server sends, by `type`."""
 
 RENEW: Schema = _frame("renew", token={"type": "string", "description": "As when connecting."})
-"""The one text of a client that is for the server and nobody else, where it has `--auth jwt`."""
+"""The one text of a client that is for the server and not published, where it has `--auth jwt`."""
 
 SCHEMAS: dict[str, Schema] = {"clientId": CLIENT_ID, "messageId": MESSAGE_ID, "renew": RENEW, **FRAMES}

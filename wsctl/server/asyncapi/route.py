@@ -1,4 +1,4 @@
-"""Where the document is served."""
+"""The route that serves the document."""
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
@@ -19,6 +19,7 @@ async def asyncapi(request: Request) -> JSONResponse:
 
 
 def _host(request: Request) -> str:
-    """The name that the server was asked by; else, for HTTP/1.0 has no Host, where it listens."""
+    """Return the name that the server was asked by; else, for HTTP/1.0 has no Host, the address where it
+    listens."""
     name, port = request.scope.get("server") or ("localhost", None)
     return request.headers.get("host") or host_port(name, port or 0)

@@ -1,1 +1,1 @@
-"""What clients show to be let in: how it comes, who judges it, and when it ends."""
+"""The credentials of clients: how they are sent, how they are checked, and when they end."""

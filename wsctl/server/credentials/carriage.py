@@ -1,4 +1,5 @@
-"""How a credential travels with a handshake: in a header, or for who can send none in two other ways."""
+"""The places of a handshake in which a credential is sent: a header, or two others for clients that can send
+none."""
 
 import base64
 import re
@@ -7,7 +8,7 @@ from urllib.parse import unquote_plus
 
 PROTOCOL = "wsctl"
 """The subprotocol of the endpoint. A browser that offers any wants one of them chosen, and no credential is
-ever repeated to it."""
+ever sent back to it."""
 
 _IN_PROTOCOL = "bearer."
 _IN_QUERY = "access_token="
@@ -17,16 +18,17 @@ HOW = (
     "send Authorization: Bearer TOKEN, or from a browser the subprotocols "
     f"{PROTOCOL} and {_IN_PROTOCOL}BASE64URL-OF-TOKEN"
 )
-"""What to do, for who did not."""
+"""The advice for a client that sent no credential."""
 
 
 class Unreadable(ValueError):
-    """There is a credential, and it cannot be taken. The text says why, without it."""
+    """The error raised for a credential that cannot be taken. The text says why, without the credential."""
 
 
 @dataclass(frozen=True, slots=True)
 class Carriage:
-    """The places of a handshake where one can be, as text. Headers that came several times are joined."""
+    """The places of a handshake where a credential can be, as text. Headers that came several times are
+    joined."""
 
     authorization: str | None
     protocols: str | None
@@ -34,11 +36,11 @@ class Carriage:
 
 
 def carried(by: Carriage, *, in_query: bool) -> str | None:
-    """The credential; None when there is none. A header is believed before a subprotocol, and both before the
-    address (RFC 6750 section 2), where one is taken only with `in_query`.
+    """Return the credential; None when there is none. A header goes before a subprotocol, and both before the
+    URL (RFC 6750 section 2), from which one is taken only with `in_query`.
 
     Raises:
-        Unreadable: it is damaged, or in the address and not to be there.
+        Unreadable: the credential is damaged, or in the URL and not to be there.
     """
     found = _in_header(by.authorization) if by.authorization else None
     if found is None and by.protocols:
@@ -51,7 +53,7 @@ def carried(by: Carriage, *, in_query: bool) -> str | None:
 
 
 def chosen(protocols: str | None) -> str | None:
-    """The subprotocol to answer with, of those that were offered."""
+    """Return the subprotocol to answer with, of those that were offered."""
     return PROTOCOL if protocols and PROTOCOL in _offers(protocols) else None
 
 
@@ -60,7 +62,7 @@ def _offers(protocols: str) -> list[str]:
 
 
 def _in_header(authorization: str) -> str | None:
-    """A header of another scheme is between the client and a proxy."""
+    """Return the token of a Bearer header; a header of another scheme is between the client and a proxy."""
     scheme, _, token = authorization.strip(" \t").partition(" ")
     return token.strip(" ") if scheme.lower() == "bearer" else None
 
@@ -73,7 +75,7 @@ def _in_protocols(protocols: str) -> str | None:
 
 
 def _decoded(text: str) -> str:
-    """Base64url without padding (RFC 7515 section 2): `=` and `/` may not stand in a subprotocol."""
+    """Decode base64url without padding (RFC 7515 section 2): `=` and `/` may not stand in a subprotocol."""
     try:
         if _BASE64URL.fullmatch(text):
             return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode()
@@ -83,7 +85,8 @@ def _decoded(text: str) -> str:
 
 
 def _in_query(query: str) -> str | None:
-    """Its name is taken as it is written, so that what keeps it out of logs finds it."""
+    """Return the token of the query. Its name is not percent-decoded: the filter that keeps tokens out of
+    logs must find it."""
     for field in query.split("&"):
         if field.startswith(_IN_QUERY):
             return unquote_plus(field.removeprefix(_IN_QUERY))

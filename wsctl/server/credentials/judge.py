@@ -1,4 +1,4 @@
-"""The one question about a credential, whatever kind it is, and its two answers."""
+"""The interface that checks credentials of whatever kind, and its two verdicts."""
 
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -6,8 +6,8 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True)
 class Granted:
-    """It is good until `expires`, in Unix seconds; None: it does not end. It lets in `client_id` alone; None:
-    anybody."""
+    """A credential that is good until `expires`, in Unix seconds; None: it does not end. It lets in
+    `client_id` alone; None: anybody."""
 
     expires: float | None = None
     client_id: str | None = field(default=None, compare=False)
@@ -15,13 +15,13 @@ class Granted:
 
 @dataclass(frozen=True, slots=True)
 class Denied:
-    """It is not. `why` is for the client, and says nothing of what it must not know."""
+    """A credential that is not good. `why` is for the client, and tells nothing that it must not know."""
 
     why: str
 
 
 def meant_for(verdict: Granted | Denied, client_id: str) -> Granted | Denied:
-    """The verdict on a credential that this client shows."""
+    """Return the verdict on a credential that this client sends."""
     if isinstance(verdict, Granted) and verdict.client_id not in (None, client_id):
         return Denied("the token is for another client id")
     return verdict
@@ -29,8 +29,8 @@ def meant_for(verdict: Granted | Denied, client_id: str) -> Granted | Denied:
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """What signatures are checked with, for people and for a process that succeeds: nothing of it is secret.
-    Key ids are those that the file names."""
+    """The keys that signatures are checked with, as people and a successor process may know them: nothing of
+    it is secret. Key ids are those that the file names."""
 
     algorithms: tuple[str, ...]
     ids: tuple[str, ...]
@@ -38,19 +38,20 @@ class Keys:
 
     @property
     def kind(self) -> str:
-        """A server that was started with one kind takes no other one until it is started anew."""
+        """The kind of the keys: a server that was started with one kind takes no other one until it is
+        restarted."""
         return "a shared secret" if self.secret else "public keys"
 
 
 class Judge(Protocol):
-    """Knows what is good. It changes nothing, and does no I/O."""
+    """Checks credentials. It changes nothing, and does no I/O."""
 
     @property
     def keys(self) -> Keys | None:
-        """What it checks signatures with; None where there are none."""
+        """The keys that signatures are checked with; None where there are none."""
 
     def check(self, token: str) -> Granted | Denied:
-        """Whether this is good at all, and for whom."""
+        """Check whether a token is good at all, and for which client."""
 
     def judge(self, token: str, client_id: str) -> Granted | Denied:
-        """Whether this lets that client in."""
+        """Check whether a token lets that client in."""

@@ -1,4 +1,4 @@
-"""Files with keys: those that check signatures, and those that make them.
+"""Files with keys: the reading of those that check signatures, and of those that make them.
 
 The algorithm is the key's, and never what a token says of itself (RFC 8725 section 3.1). A file is a shared
 secret only where it cannot be taken for anything else, or where `--jwt-algorithm` says so.
@@ -24,7 +24,7 @@ MIN_RSA = 2048
 """Bits of an RSA key (RFC 7518 section 3.3)."""
 
 MAX_FILE = 1 << 20
-"""Bytes of a file with keys: a JWKS has a few thousand, and something else is meant by more."""
+"""Bytes of a file with keys: a JWKS has a few thousand, and a larger file was given by mistake."""
 
 HS256, RS256, EDDSA = "HS256", "RS256", "EdDSA"
 
@@ -32,7 +32,8 @@ _PEM = b"-----BEGIN "
 
 
 class BadKey(ValueError):
-    """The text says what is wrong with the file, and nothing of what is in it."""
+    """The error raised for a file without a usable key. The text says what is wrong with the file, and
+    nothing of what is in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +49,8 @@ class Key:
 
 
 def checking_keys(path: Path, algorithm: str | None = None) -> list[Key]:
-    """The keys with which signatures are checked: of a public key in PEM or a JWKS, or the secret itself.
-    With `algorithm` only those for that one.
+    """Read the keys with which signatures are checked: of a public key in PEM or a JWKS, or the secret
+    itself. With `algorithm` only those for that one.
 
     Raises:
         BadKey: the file cannot be read, or has no such key, or what it has may be no secret.
@@ -66,7 +67,7 @@ def checking_keys(path: Path, algorithm: str | None = None) -> list[Key]:
 
 
 def signing_key(path: Path, algorithm: str | None = None) -> Key:
-    """The key with which tokens are signed: a private key in PEM or as a JWK, or the secret itself. With
+    """Read the key with which tokens are signed: a private key in PEM or as a JWK, or the secret itself. With
     `algorithm` it is for that one.
 
     Raises:
@@ -84,7 +85,7 @@ def signing_key(path: Path, algorithm: str | None = None) -> Key:
 
 
 def _wanted(keys: list[Key], algorithm: str | None) -> list[Key]:
-    """Those for the algorithm that was asked for."""
+    """Return the keys for the algorithm that was asked for; raise `BadKey` when there are none."""
     wanted = [key for key in keys if algorithm in (None, key.algorithm)]
     if not wanted:
         found = " and ".join(sorted({key.algorithm for key in keys}))
@@ -165,13 +166,14 @@ def _has_keys(found: dict[str, Any]) -> bool:
 
 
 def _rows(found: dict[str, Any]) -> list[dict[str, Any]]:
-    """The keys of a JWKS, or the one that a JWK is (RFC 7517)."""
+    """Return the keys of a JWKS, or the one that a JWK is (RFC 7517)."""
     rows = found.get("keys", [found])
     return [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
 
 
 def _public_jwk(row: dict[str, Any]) -> Key | None:
-    """None of what an issuer keeps beside: keys for encryption, and for what is not taken here."""
+    """Return the key of one row; None for what an issuer keeps beside: keys for encryption, and for
+    algorithms that are not taken here."""
     if row.get("use", "sig") != "sig" or row.get("kty") not in ("RSA", "OKP"):
         return None
     if "d" in row:

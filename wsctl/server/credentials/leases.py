@@ -1,4 +1,4 @@
-"""How long the clients of this process may stay, those who may not stay for ever."""
+"""The expiry of the credentials of this process's clients."""
 
 import time
 from collections.abc import Callable
@@ -10,7 +10,8 @@ REASON = "the credentials have expired: connect with new ones"
 
 
 class Leases:
-    """Moments in Unix seconds, by connection: who has no end costs nothing here, and nobody a timer."""
+    """The moments at which connections must end, in Unix seconds. A connection without an end costs nothing
+    here, and none has a timer."""
 
     def __init__(self, wall: Callable[[], float] = time.time) -> None:
         self._ends: dict[Connection, float] = {}
@@ -20,20 +21,20 @@ class Leases:
         return len(self._ends)
 
     def grant(self, connection: Connection, expires: float | None) -> None:
-        """It may stay until then; None: for ever."""
+        """Let a connection stay until `expires`, in Unix seconds; None: for ever."""
         if expires is not None:
             self._ends[connection] = expires
 
     def of(self, connection: Connection) -> float | None:
-        """When it has to go; None: never."""
+        """Return when a connection must end, in Unix seconds; None: never."""
         return self._ends.get(connection)
 
     def left(self, expires: float) -> float:
-        """Seconds until a moment."""
+        """Return the seconds until a moment."""
         return max(0.0, expires - self._wall())
 
     def check(self, now: float) -> None:
-        """Once a second: close whose time is over, and forget who is gone."""
+        """Close the connections whose time is over, and drop those that have ended; called once a second."""
         wall = self._wall()
         over = [c for c, expires in self._ends.items() if expires <= wall or c.ending is not None]
         for connection in over:

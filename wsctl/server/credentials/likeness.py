@@ -1,4 +1,4 @@
-"""What bytes look like that are to be a secret: whoever gets another file by mistake must not get a secret.
+"""A test of bytes that are to be a secret: a file that was given by mistake must not become one.
 
 A secret is what a generator makes: one word of ASCII, base64 in lines, or random bytes. What is public, and
 was only not recognised, is a key without its armour, JSON that is cut off, or a page with an error.
@@ -32,7 +32,7 @@ _GZIP = b"\x1f\x8b\x08"
 
 
 def resembles(data: bytes) -> str | None:
-    """What these bytes look like, other than a secret; None when they look like one."""
+    """Return what these bytes look like, other than a secret; None when they look like one."""
     if found := _empty(data) or _looks(data):
         return found
     if any(_looks(raw) or _is_text(raw) for raw in _decoded(data)):
@@ -45,7 +45,7 @@ def resembles(data: bytes) -> str | None:
 
 
 def _empty(data: bytes) -> str | None:
-    """Nothing that somebody would have to guess: a disk leaves zeros behind a crash, an editor blanks."""
+    """Name bytes that nobody would have to guess: a disk leaves zeros behind a crash, an editor blanks."""
     if data.count(0) > len(data) / 3:
         return "text in UTF-16, or zeros"
     return "blanks" if data and not data.strip() else None
@@ -71,7 +71,7 @@ def _is_word(data: bytes) -> bool:
 
 
 def _is_text(data: bytes) -> bool:
-    """Whether nearly all of it can be read: in ASCII, in UTF-8 or in UTF-16."""
+    """Tell whether nearly all bytes can be read: in ASCII, in UTF-8 or in UTF-16."""
     if sum(byte in _READABLE for byte in data) >= 0.9 * len(data):
         return True
     try:
@@ -81,7 +81,8 @@ def _is_text(data: bytes) -> bool:
 
 
 def _decoded(data: bytes) -> list[bytes]:
-    """What parts of it are in base64 or hex, as far as they are either: what is cut off is left."""
+    """Decode the parts that are in base64 or hex, as far as they are either; the rest of a part that is cut
+    off is dropped."""
     decoded = []
     for found in _CODED.findall(b"".join(data.split())):
         coded = found.translate(bytes.maketrans(b"-_", b"+/"))

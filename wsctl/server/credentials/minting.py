@@ -1,4 +1,4 @@
-"""Making tokens, for those who have the signing key."""
+"""The making of tokens, for those who have the signing key."""
 
 import time
 from collections.abc import Callable
@@ -11,7 +11,7 @@ import jwt
 from wsctl.server.credentials.keys import signing_key
 
 MAX_TTL = 366 * 86400.0
-"""Seconds that a token may be good: nobody can take one back, and a year is long for what cannot be."""
+"""Seconds that a token may be good: none can be revoked, and a year is long for that."""
 
 
 class Minted(NamedTuple):
@@ -41,7 +41,7 @@ class Mint:
         self._wall = wall
 
     def token(self, client_id: str, ttl: float) -> Minted:
-        """One for a client id, good for `ttl` seconds from now."""
+        """Return a token for a client id, good for `ttl` seconds from now."""
         now = self._wall()
         expires = ceil(now + ttl)
         claims = {"sub": client_id, "iat": int(now), "exp": expires}

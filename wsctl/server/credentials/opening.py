@@ -1,4 +1,4 @@
-"""Who judges the credentials of this server, from its settings."""
+"""The choice of the judge of credentials, from the settings."""
 
 import time
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from wsctl.settings import Settings
 
 
 def judge_of(settings: Settings, wall: Callable[[], float] = time.time) -> Judge | None:
-    """None: there are no credentials, and everybody is let in.
+    """Return the judge of credentials; None when there are none, and every client is let in.
 
     Raises:
         UsageError: there is no token to compare with.

@@ -1,4 +1,4 @@
-"""New credentials on a connection that is open."""
+"""The renewal of credentials on a connection that is open."""
 
 from wsctl import messages
 from wsctl.codes import ErrorCode
@@ -20,8 +20,8 @@ class Renewals:
         self._leases = leases
 
     def takes(self, connection: Connection, text: str) -> bool:
-        """Whether a client's text is such a frame, which is answered then. What the client had is good as
-        before when it is refused."""
+        """Tell whether a client's text is such a frame, and answer it if so. When the new credential is
+        refused, the one that the client had is good as before."""
         asked = messages.renewal(text)
         if asked is None or not (self._judge or asked.token or '"token"' in text):
             return False

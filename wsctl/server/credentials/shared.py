@@ -1,4 +1,4 @@
-"""One token that all clients share."""
+"""The one token that all clients share."""
 
 import hmac
 
@@ -6,7 +6,7 @@ from wsctl.server.credentials.judge import Denied, Granted
 
 
 class SharedToken:
-    """Grants whoever has it, under any id, for as long as they stay."""
+    """Grants every client that has the token, under any id, for as long as it stays."""
 
     keys = None
 
@@ -14,10 +14,10 @@ class SharedToken:
         self._token = token.encode()
 
     def judge(self, token: str, client_id: str) -> Granted | Denied:
-        """The same for whoever shows it."""
+        """Check the token, which is good for every client alike."""
         return self.check(token)
 
     def check(self, token: str) -> Granted | Denied:
-        """Takes as long for a nearly right one as for any other of its length."""
+        """Check the token, in the same time for a nearly right one as for any other of its length."""
         right = hmac.compare_digest(token.encode(errors="replace"), self._token)
         return Granted() if right else Denied("this is not the server's token")

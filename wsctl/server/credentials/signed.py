@@ -11,8 +11,8 @@ from wsctl.server.credentials.judge import Denied, Granted, Keys, meant_for
 from wsctl.server.credentials.keys import HS256, Key
 
 LEEWAY = 10.0
-"""Seconds that a token may be from the future: clocks that are kept differ by less, and without it a token
-would be refused right after it was made. Its end is its end."""
+"""Seconds that a token may be from the future: synchronised clocks differ by less, and without it a token
+would be refused right after it was made. No leeway is given at its end."""
 
 MAX_TOKEN = 8 * 1024
 """Characters of a token: half of what a request head may have, and four times of what issuers fill."""
@@ -21,7 +21,7 @@ _NOT_OURS = "no key of this server has signed the token"
 
 
 class SignedTokens:
-    """Grants who has a token that was signed with one of `keys`, is for them, and for `audience`.
+    """Grants clients that have a token that was signed with one of `keys`, is for them, and for `audience`.
 
     A token that names an audience is for nobody else, so that where none is set it is refused (RFC 7519
     section 4.1.3). `wall` is in Unix seconds.
@@ -46,11 +46,11 @@ class SignedTokens:
         return Keys(tuple(algorithms), tuple(ids), HS256 in algorithms)
 
     def judge(self, token: str, client_id: str) -> Granted | Denied:
-        """Whether it is good now, for that client."""
+        """Check whether a token is good now, for that client."""
         return meant_for(self.check(token), client_id)
 
     def check(self, token: str) -> Granted | Denied:
-        """Whether it is good now. What a token says is believed when its signature was checked."""
+        """Check whether a token is good now. What it says is believed only once its signature was checked."""
         if len(token) > MAX_TOKEN:
             return Denied(f"a token has at most {MAX_TOKEN} characters")
         try:
@@ -62,7 +62,8 @@ class SignedTokens:
             return Denied(_why(error))
 
     def _named(self, kid: str | None) -> list[Key]:
-        """Those that can have signed it. Who has several says which one, so that nobody makes us try all."""
+        """Return the keys that can have signed a token. With several keys it must name one, so that no client
+        makes the server try all."""
         if kid is None or all(key.kid is None for key in self._keys):
             return list(self._keys) if len(self._keys) == 1 else []
         return [key for key in self._keys if key.kid == kid]
@@ -103,11 +104,11 @@ def _why(error: Exception) -> str:
 
 
 def _moment(claim: Any) -> float:
-    """Unix seconds.
+    """Return a claim as Unix seconds.
 
     Raises:
-        ValueError: that is no NumericDate (RFC 7519 section 2).
-        OverflowError: nor any other date.
+        ValueError: the claim is no NumericDate (RFC 7519 section 2).
+        OverflowError: it is a number too large for any date.
     """
     if isinstance(claim, bool) or not isinstance(claim, int | float) or not isfinite(moment := float(claim)):
         raise ValueError("no moment")

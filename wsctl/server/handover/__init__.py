@@ -1,1 +1,1 @@
-"""One process takes over from another: listening sockets, log, and open connections."""
+"""The handover of one process to another: listening sockets, log, and open connections."""

@@ -1,4 +1,4 @@
-"""What goes into another process, as plain fields and bytes: connections, and messages of the log."""
+"""The form in which connections and messages of the log go to another process: plain fields and bytes."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -41,12 +41,12 @@ class Carried:
 
     @property
     def batches(self) -> list[Batch]:
-        """What is to be written before anything else."""
+        """The batches that must be written before anything else."""
         return [Batch(wire=data, messages=messages) for data, messages in self.unsent]
 
 
 def packed(connections: Sequence[Carried]) -> tuple[list[dict[str, Any]], list[bytes]]:
-    """Plain fields, and the bytes that belong to them in order."""
+    """Return the connections as plain fields, and the bytes that belong to them in order."""
     rows, blobs = [], []
     for carried in connections:
         row = asdict(carried)
@@ -62,7 +62,7 @@ def packed(connections: Sequence[Carried]) -> tuple[list[dict[str, Any]], list[b
 
 
 def unpacked(rows: Sequence[dict[str, Any]], blobs: Sequence[bytes]) -> list[Carried]:
-    """What `packed` made the rows and blobs of."""
+    """Return the connections of which `packed` made the rows and blobs."""
     rest = iter(blobs)
     return [_unpacked(dict(row), rest) for row in rows]
 
@@ -78,11 +78,11 @@ def _unpacked(row: dict[str, Any], blobs: Iterator[bytes]) -> Carried:
 
 
 def entry_row(entry: Entry) -> list[Any]:
-    """A message's plain fields; its bytes are those of its frame."""
+    """Return a message's plain fields; its bytes are those of its frame."""
     return [*entry.id, entry.to]
 
 
 def read_entry(row: Sequence[Any], wire: bytes) -> Entry:
-    """What `entry_row` and the frame's bytes were made of."""
+    """Return the message of which `entry_row` made the row; `wire` is its frame."""
     ms, sequence, to = row
     return Entry((ms, sequence), Batch.read(wire), to and tuple(to))

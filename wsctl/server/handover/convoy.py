@@ -17,7 +17,8 @@ TOGETHER = 24
 """Connections in one parcel. For a moment each needs a second descriptor, of which `LAST_FILES` are kept."""
 
 BYTES_TOGETHER = 8 << 20
-"""Bytes of theirs in one parcel, and at least one connection: twice of what a single one may have."""
+"""Bytes that wait for the clients of one parcel, and at least one connection: twice of what a single one may
+have."""
 
 AHEAD = 200
 """Connections under way: enough to keep the successor busy, and what a crash of it cuts off."""
@@ -26,30 +27,32 @@ LAST_HEADS = HEAD_TIMEOUT
 """Seconds in which requests that have arrived in part may become connections, which still move."""
 
 LOOK = 0.05
-"""Seconds between two looks for them."""
+"""Seconds between two looks for such connections."""
 
 log = logging.getLogger("wsctl.handover")
 
 
 class House(Protocol):
-    """Where connections come from."""
+    """The server whose connections move, as the move needs it."""
 
     def half_heard(self) -> int:
-        """How many requests have arrived in part."""
+        """Return how many requests have arrived in part."""
 
     def take_kept(self) -> Sequence[int]:
-        """The same of connections that have been answered, and on which nothing is under way."""
+        """Return the descriptors of connections that have been answered, and on which nothing is under way;
+        they are the caller's from here on."""
 
     def take_unheard(self) -> Sequence[int]:
-        """The descriptors of connections that have said nothing yet, which are the caller's from here on."""
+        """Return the descriptors of connections that have sent nothing yet; they are the caller's from here
+        on."""
 
 
 class Convoy:
-    """What has moved.
+    """Moves connections to a successor, and counts them.
 
     Attributes:
         under_way, moved, lost: connections that were sent, that the successor has, and that ended meanwhile.
-        silence: the longest time, in seconds, in which one of them was with nobody.
+        silence: the longest time, in seconds, in which a connection was with neither process.
     """
 
     def __init__(self, node: Node, house: House, heir: Heir) -> None:
@@ -63,25 +66,25 @@ class Convoy:
         self.silence = 0.0
 
     async def move_connections(self) -> None:
-        """All that can move, those connected longest first."""
+        """Move all connections that can move, those connected longest first."""
         while wires := self._movable():
             await self._heir.until(self._may_send, STALL_TIMEOUT, "stopped answering")
             await self._send(wires)
 
     def move_unheard(self) -> None:
-        """Connections that have said nothing will say it to the successor."""
+        """Move connections that have sent nothing: the successor reads their first request."""
         fds = self._house.take_unheard()
         for at in range(0, len(fds), TOGETHER):
             self._heir.send("doors", fds=fds[at : at + TOGETHER])
 
     def move_kept(self) -> None:
-        """Connections between two requests: the next one is the successor's."""
+        """Move connections between two requests: the successor reads the next one."""
         fds = self._house.take_kept()
         for at in range(0, len(fds), TOGETHER):
             self._heir.send("doors", {"kept": True}, fds=fds[at : at + TOGETHER])
 
     async def move_latecomers(self) -> None:
-        """Clients whose request was under way when the move began."""
+        """Move clients whose request was under way when the move began."""
         until = self._node.clock() + LAST_HEADS
         while self._node.clock() < until and (self._house.half_heard() or self._movable()):
             await self.move_connections()
@@ -89,13 +92,13 @@ class Convoy:
             await asyncio.sleep(LOOK)
 
     async def arrived(self) -> None:
-        """Wait until the successor has told of everything that was sent."""
+        """Wait until the successor has reported everything that was sent."""
         await self._heir.until(
             lambda: not self.under_way and not self._heir.queued, STALL_TIMEOUT, "stopped answering"
         )
 
     def note(self, told: dict[str, Any]) -> None:
-        """The successor has got some."""
+        """Count connections that the successor has reported."""
         self.under_way -= told["moved"] + told["lost"]
         self.moved += told["moved"]
         self.lost += told["lost"]
@@ -133,7 +136,8 @@ class Convoy:
         self._heir.send("move", fields, blobs, [departure.fd for departure in leaving])
 
     def _depart(self, wire: Wire) -> Departure | None:
-        """None when it is gone, or stays because the process has no descriptor left."""
+        """Detach a connection; return None when it has ended, or stays because the process has no descriptor
+        left."""
         if not wire.can_move:
             return None
         try:

@@ -1,4 +1,4 @@
-"""A connection on its way out of this process."""
+"""The protocol of a connection that leaves this process."""
 
 import asyncio
 from collections.abc import Sequence
@@ -9,10 +9,10 @@ from wsctl.server.handover.carried import Carried
 
 
 class Departure(asyncio.Protocol):
-    """Takes the transport to its end, and knows then what it had not written.
+    """Takes the transport to its end, and then knows what it had not written.
 
-    Only when the transport has ended is it certain that it writes nothing more: an event loop may still
-    flush a buffer after `abort`. `fd` is a copy of the descriptor, which outlives it.
+    Only when the transport has ended is it certain that it writes nothing more: an event loop may still flush
+    a buffer after `abort`. `fd` is a copy of the descriptor, which outlives the transport.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""While a successor gives the ids: what is published here goes there, and comes back in its order."""
+"""The log while a successor gives the ids: messages published here go there, and come back in its order."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
@@ -15,15 +15,15 @@ from wsctl.server.handover.heir import Heir
 from wsctl.server.node import Node
 
 TOGETHER = 1 << 20
-"""Bytes of history in one parcel, and at least one message: what is sent between two looks around."""
+"""Bytes of history in one parcel, and at least one message: as much is sent at a time."""
 
 STALL_TIMEOUT = 10.0
-"""Seconds without a sign of life after which a successor counts as hanging: as long as a client that does
+"""Seconds without a message from a successor after which it counts as hanging: as long as a client that does
 not read."""
 
 
 class Following:
-    """The log and the clients of this process, as long as another one leads."""
+    """The log and the clients of this process, as long as the successor gives the ids."""
 
     def __init__(self, node: Node, heir: Heir) -> None:
         self._node = node
@@ -33,20 +33,22 @@ class Following:
         self._begun = False
 
     async def prepare(self) -> None:
-        """Send the history that there is, at the pace of the successor, while this process still leads."""
+        """Send the history that there is, at the pace of the successor, while this process still gives the
+        ids."""
         for entries in _pieces(self._node.log.history.entries()):
             self._send_history(entries)
             await self._heir.until(lambda: not self._heir.queued, STALL_TIMEOUT, "stopped answering")
 
     async def rest(self) -> None:
-        """Leave Redis to the successor, if there is one. Nothing is delivered until `begin`, or `end`."""
+        """Leave Redis, where the server has one, to the successor. Nothing is delivered until `begin`, or
+        `end`."""
         if self._node.shared:
             self._legacy = asdict(await self._node.shared.link.rest())
 
     def begin(self) -> None:
-        """Give the log away: from here on the successor gives the ids."""
+        """Hand the log over: from here on the successor gives the ids."""
         log = self._node.log
-        # What was let go of meanwhile is before the floor, and the successor lets go of it too.
+        # Messages that were dropped meanwhile are before the floor, and the successor drops them too.
         rest = [entry for entry in log.history.entries() if entry.id > self._sent]
         for entries in _pieces(rest):
             self._send_history(entries)
@@ -69,13 +71,14 @@ class Following:
             self._node.manager.joined.remove(self._joined)
             self._node.manager.left.remove(self._left)
         if self._node.shared:
-            # Who has moved is not here any more, and was not reported as gone.
+            # A client that has moved is not here any more, and was not reported as gone.
             self._node.shared.link.presence.only(self._node.manager.active_connections)
             self._node.shared.link.resume()
         self._node.log.lead()
 
     def take(self, parcel: Parcel) -> None:
-        """A message got its id, or a client of ours has connected to the successor."""
+        """Take a parcel of the successor: a message that has its id or was refused, a change of Redis, or a
+        client that connected there."""
         told = parcel.fields
         match parcel.kind:
             case "message":
@@ -110,7 +113,7 @@ class Following:
         self._heir.send("joined", {"id": client_id})
 
     def _retired(self, connection: Connection) -> None:
-        """It may come back to the successor."""
+        """Send the client's bucket: it may come back to the successor."""
         if connection.bucket:
             self._heir.send("rates", self._node.intake.allowances.told(self._node.clock(), [connection]))
 
@@ -119,7 +122,7 @@ class Following:
 
 
 def _pieces(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
-    """The entries, about `TOGETHER` bytes of them at a time."""
+    """Yield the entries, about `TOGETHER` bytes of them at a time."""
     piece: list[Entry] = []
     size = 0
     for entry in entries:

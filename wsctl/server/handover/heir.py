@@ -1,4 +1,4 @@
-"""The successor as the old process sees it: a process, and a channel to it."""
+"""The successor as the predecessor sees it: a process, and a channel to it."""
 
 import asyncio
 import contextlib
@@ -12,11 +12,11 @@ from wsctl.lifecycle.channel import Channel
 from wsctl.lifecycle.parcels import Parcel
 
 LAST_WORDS = 2.0
-"""Seconds that a process has to end which was killed, or whose end of the channel is closed."""
+"""Seconds that a process has to end after it was killed, or after its end of the channel was closed."""
 
 
 class Process(Protocol):
-    """As much of a `subprocess.Popen` as is needed here."""
+    """The part of a `subprocess.Popen` that is needed here."""
 
     def kill(self) -> None: ...
     def poll(self) -> int | None: ...
@@ -24,19 +24,19 @@ class Process(Protocol):
 
 
 Spawn = Callable[[int], Process]
-"""Starts a successor whose channel is the descriptor. It goes on in another process, and tells its number."""
+"""Starts a successor whose channel is the descriptor. It goes on in another process, whose pid it tells."""
 
 
 class HandoverFailed(Exception):
-    """The server goes on alone; the text says why."""
+    """The error raised when a handover failed. The server goes on alone; the text says why."""
 
 
 class Heir:
     """One successor. `take` gets what it says; `gone` is called when it can say nothing any more, and `bury`
-    with its number when it was killed: it could not remove what it had made.
+    with its pid when it was killed: it could not remove what it had made.
 
     Attributes:
-        pid: its number, once it has told.
+        pid: its pid, once it has told.
         lost: why it says nothing any more.
 
     Raises:
@@ -68,14 +68,14 @@ class Heir:
 
     @property
     def queued(self) -> int:
-        """Bytes on their way to it."""
+        """The bytes on their way to the successor."""
         return self._channel.queued
 
     async def until(self, done: Callable[[], bool], patience: float, failing: str) -> None:
-        """Wait until `done`, which is asked after each word of the successor.
+        """Wait until `done`, which is asked after each parcel of the successor.
 
         Raises:
-            HandoverFailed: it is gone, or said nothing to the purpose for so many seconds.
+            HandoverFailed: the successor is gone, or `done` did not come true in `patience` seconds.
         """
         try:
             async with asyncio.timeout(patience):
@@ -88,15 +88,15 @@ class Heir:
             raise HandoverFailed(await self._why(self.lost))
 
     async def farewell(self) -> None:
-        """Hang up, once it has got everything."""
+        """Close the channel, once the successor has got everything."""
         await self._wait(lambda: not self._channel.queued)
         self._channel.close()
 
     async def end(self) -> None:
-        """Kill it: a successor that was given up must not serve. What it has said is heard to the end."""
+        """Kill the successor: one that was given up must not serve. What it has said is read to the end."""
         self._process.kill()
         await asyncio.to_thread(self._process.wait)
-        # Who got away from that process says its number before anything else.
+        # The process in which the successor goes on tells its pid before anything else.
         await self._wait(lambda: self.pid is not None or self._channel.closed)
         self._signal(signal.SIGKILL)
         await self._wait(lambda: self._channel.closed)
@@ -107,11 +107,11 @@ class Heir:
             self._bury(self.pid)
 
     def stop(self) -> None:
-        """What was to stop this server stops that one."""
+        """Pass the signal that stopped this server on to the successor, as SIGTERM."""
         self._signal(signal.SIGTERM)
 
     def refuse(self, why: str) -> None:
-        """It says itself why it does not take over."""
+        """Note the reason that the successor itself gives for not taking over."""
         self.lost = f"the successor refused: {why}"
 
     def _take(self, parcel: Parcel) -> None:
@@ -127,7 +127,8 @@ class Heir:
         self._gone()
 
     async def _why(self, lost: str) -> str:
-        """A process that ended before it went on in another one says more than the end of the channel."""
+        """Return the reason: a process that ended before it went on in another one says more than the end of
+        the channel."""
         await self._wait(lambda: self._process.poll() is not None)
         code = self._process.poll()
         if lost.startswith("the successor"):
@@ -139,7 +140,7 @@ class Heir:
         return f"the successor ended with exit code {code}: the log says why"
 
     def _signal(self, signum: int) -> bool:
-        """Whether it was there to get the signal."""
+        """Send a signal; tell whether the process was there to get it."""
         with contextlib.suppress(ProcessLookupError):
             if self.pid:
                 os.kill(self.pid, signum)
@@ -147,7 +148,7 @@ class Heir:
         return False
 
     async def _wait(self, done: Callable[[], bool]) -> None:
-        """Look now and then, for a short while."""
+        """Wait until `done`, `LAST_WORDS` seconds at most."""
         for _ in range(100):
             if done():
                 return

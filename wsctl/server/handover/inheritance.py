@@ -1,4 +1,4 @@
-"""What a predecessor has for a process that is to succeed it."""
+"""The sockets and facts that a predecessor passes to its successor at the start."""
 
 import socket
 from collections.abc import Mapping
@@ -11,8 +11,8 @@ from wsctl.lifecycle.handover import VARIABLE, VERSION
 
 @dataclass(frozen=True, slots=True)
 class Inheritance:
-    """What a successor starts with. `keys` is the kind of what its predecessor checks tokens with; None when
-    that is nothing, or it did not say."""
+    """The things that a successor starts with. `keys` is the kind of keys that its predecessor checks tokens
+    with; None when it has none, or did not tell."""
 
     channel: socket.socket
     listeners: list[socket.socket]
@@ -25,7 +25,7 @@ class Inheritance:
 
 
 def inheritance(environ: Mapping[str, str]) -> Inheritance | None:
-    """What a predecessor has for this process; None when it was started by somebody else.
+    """Read what a predecessor passes to this process; return None when it was not started by one.
 
     Raises:
         CannotStart: the predecessor is gone, or of a version that is not understood here.

@@ -1,4 +1,4 @@
-"""The old process's side of a handover: start a successor, give it everything, drain what cannot move."""
+"""The predecessor's side of a handover: start a successor, give it everything, drain what cannot move."""
 
 import asyncio
 import logging
@@ -30,27 +30,27 @@ Observer = Callable[[HandoverProgress], None]
 
 
 class House(convoy.House, Protocol):
-    """What the sockets belong to."""
+    """The server that owns the sockets, as the handover needs it."""
 
     def public(self) -> Sequence[socket.socket]:
-        """The listening sockets that clients reach."""
+        """Return the listening sockets that clients reach."""
 
     def stop_listening(self) -> None:
-        """Accept nothing more: what the kernel has accepted waits for whoever does."""
+        """Accept nothing more: connections wait in the kernel's queue for the process that accepts again."""
 
     def listen_again(self) -> Awaitable[None]:
         """Accept connections again."""
 
     def give_up_listening(self) -> None:
-        """Others have the sockets for good."""
+        """Close the listening sockets: the successor has them for good."""
 
 
 class Predecessor:
     """Hands one server over, as often as it fails and once when it succeeds.
 
-    `obstacle` tells why that cannot be in this process, or None; `observers` are told each change of state;
-    `patience` is how many seconds a successor has to be ready, and then to listen; `bury` is called with the
-    number of one that was killed.
+    `obstacle` returns why that cannot be done in this process, or None; `observers` are called with each
+    change of state; `patience` is how many seconds a successor has to be ready, and then to listen; `bury` is
+    called with the pid of one that was killed.
 
     Attributes:
         failures: handovers after which this process went on.
@@ -88,7 +88,7 @@ class Predecessor:
     # For operators
 
     def begin(self, by: str = "program") -> None:
-        """Start a successor and hand over to it; `by` is on which way that was asked for.
+        """Start a successor and hand over to it; `by` says in which way that was asked for.
 
         Raises:
             NotDraining: it cannot be done now, or not in this process; the text says why.
@@ -110,16 +110,17 @@ class Predecessor:
 
     @property
     def leaving(self) -> bool:
-        """Whether a successor leads: what is published here goes there, and whoever asks again asks it."""
+        """True if a successor gives the ids: messages published here go there, and clients that connect again
+        reach it."""
         return self._following is not None
 
     def move_kept(self) -> None:
-        """Connections that have been answered meanwhile go on with the successor."""
+        """Move connections that have been answered meanwhile to the successor."""
         if self._convoy and self._following:
             self._convoy.move_kept()
 
     def progress(self) -> HandoverProgress | None:
-        """The handover as it stands, or the last one; None when there was none."""
+        """Return the handover as it stands, or the last one; None when there was none."""
         told, moving = self._told, self._convoy
         if told is None or not self.under_way:
             return told
@@ -131,7 +132,8 @@ class Predecessor:
         await self._waiters.wait()
 
     async def finish(self) -> None:
-        """This process ends. Who took over is told everything first; who was only about to is ended."""
+        """End a handover, since this process ends: a successor that took over is sent everything first, one
+        that was about to is killed."""
         if self._task and self.under_way:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
@@ -160,7 +162,7 @@ class Predecessor:
             self._drain_the_rest(heir, moving)
 
     async def _start(self) -> Heir:
-        """Nothing changes for the clients yet."""
+        """Start the successor and wait until it is ready. Nothing changes for the clients yet."""
         self._ready = self._succeeded = False
         self._heir = heir = Heir(self._spawn, self._take, self._lost, self._bury)
         hello: dict[str, Any] = {
@@ -206,7 +208,7 @@ class Predecessor:
             heir.stop()
 
     async def _go_on(self, why: str) -> None:
-        """As if nothing had been asked."""
+        """Go on as if no handover had been asked for."""
         if self._heir:
             await self._heir.end()  # what it still says is taken in
         following, self._following, self._heir = self._following, None, None
@@ -238,7 +240,8 @@ class Predecessor:
                 self._following.take(parcel)
 
     def _lost(self) -> None:
-        """The successor is gone. While it takes over, whoever waits for it finds that out."""
+        """Note that the successor is gone. While it takes over, the task that waits for it notices by
+        itself."""
         if self._following and not self.under_way:
             log.warning("the successor is gone: what is left here goes on alone")
             self._following.end()

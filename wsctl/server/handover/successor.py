@@ -1,4 +1,5 @@
-"""The new process's side of a handover: take over the log, the connections, and in the end the doors."""
+"""The successor's side of a handover: take over the log, the connections, and in the end the listening
+sockets."""
 
 import asyncio
 import json
@@ -25,13 +26,13 @@ log = logging.getLogger("wsctl.handover")
 
 
 class Successor:
-    """Takes over, and leads the log for both processes until the predecessor hangs up.
+    """Takes over, and gives the ids for both processes until the predecessor closes the channel.
 
-    `door` makes the protocol of a connection that has said nothing, `kept_door` of one that has had answers.
+    `door` makes the protocol of a connection that has sent nothing, `kept_door` of one that has had answers.
     To be made on a running loop.
 
     Attributes:
-        begun: set when this process gives the ids, or has to because nobody else does.
+        begun: set when this process gives the ids, or has to because no other one does.
         may_listen: set when connections may be accepted.
         settled: set when nothing moves any more.
         alone: whether the predecessor is gone.
@@ -59,15 +60,15 @@ class Successor:
         self._channel = Channel(channel, self._take, self._hung_up)
 
     def ready(self) -> None:
-        """Everything is there that can be without the predecessor's."""
+        """Tell the predecessor that everything is ready that can be without its state."""
         self._channel.send("ready")
 
     def listening(self) -> None:
-        """Clients and operators find this process."""
+        """Tell the predecessor that clients and operators reach this process."""
         self._channel.send("listening")
 
     def check(self, now: float) -> None:
-        """Once a second: a predecessor that hangs is not waited for."""
+        """Stop waiting for a predecessor that hangs; called once a second."""
         if self.begun.is_set() and not self.settled.is_set() and now - self._heard >= STALL_TIMEOUT:
             self.may_listen.set()
             self._start(self._settle())
@@ -98,7 +99,7 @@ class Successor:
                 self._note(parcel)
 
     def _note(self, parcel: Parcel) -> None:
-        """Somebody came to the predecessor, or left it."""
+        """Note a client that connected to the predecessor, or left it."""
         match parcel.kind:
             case "joined":
                 self._joined_there(parcel.fields["id"])
@@ -111,7 +112,7 @@ class Successor:
         node = self._node
         floor = tuple(told["floor"])
         self._there.update(told["here"])
-        # What was said before a connection moves must be there when it arrives, whatever --history says.
+        # Messages from before a connection moves must be there when it arrives, whatever --history says.
         node.log.history.hold(True)
         node.log.restore(tuple(told["position"]), floor, [e for e in self._history if e.id > floor])
         node.log.tap = self._relay
@@ -146,7 +147,7 @@ class Successor:
         await self._settle()
 
     async def _settle(self) -> None:
-        """When all have arrived."""
+        """Wait until all connections have arrived, then bound the history again."""
         await asyncio.gather(*(self._tasks - {asyncio.current_task()}), return_exceptions=True)
         self._node.log.history.hold(False)
         self.settled.set()
@@ -166,7 +167,8 @@ class Successor:
         self._channel.send("unpublished", {"key": key, "why": why.text, "code": why.code})
 
     def _relay(self, entry: Entry, recipients: int, key: Key | None) -> int:
-        """To those who are still with the predecessor, or have just come to it."""
+        """Send a message to the predecessor, and return how many clients are still there or on the way
+        here."""
         there, arriving = self._there, self._arriving
         if entry.to is None:
             elsewhere = len(there) + len(arriving - there)  # the second are a few, the first may be thousands
@@ -183,22 +185,23 @@ class Successor:
             self._channel.send(event, fields)
 
     def _replace_there(self, client_id: str) -> None:
-        """The newer connection of an id is at another node."""
+        """Close the connection of an id with the predecessor: a newer one is here or at another node."""
         if client_id in self._there:
             self._channel.send("replaced", {"id": client_id})
 
     def _left_there(self, client_id: str) -> None:
-        """A connection that was with the predecessor has ended."""
+        """Note that a connection that was with the predecessor has ended."""
         self._there.discard(client_id)
         if self._node.shared and client_id not in self._node.manager.active_connections:
             self._node.shared.link.presence.left(client_id)
 
     def _joined_here(self, client_id: str) -> None:
-        """The newer connection of an id is here."""
+        """Close the older connection of an id with the predecessor."""
         self._replace_there(client_id)
 
     def _joined_there(self, client_id: str) -> None:
-        """The newer connection of an id is with the predecessor: its request was under way."""
+        """Close the older connection of an id here: its request was under way, and a newer one is with the
+        predecessor."""
         self._there.add(client_id)
         if self._node.shared:
             self._node.shared.link.presence.joined(client_id)
@@ -248,7 +251,7 @@ class Successor:
 
 
 class _Arrival(asyncio.Protocol):
-    """Becomes the connection as soon as it has a transport."""
+    """The protocol of an arriving connection until it has a transport; then `Wire` takes its place."""
 
     def __init__(self, node: Node, carried: Carried, arrived: Callable[[Wire], None]) -> None:
         self._node = node

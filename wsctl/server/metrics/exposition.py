@@ -1,4 +1,5 @@
-"""The formats, by the library of Prometheus, which is loaded with this module: at the first scrape."""
+"""The exposition formats, made by the library of Prometheus, which is loaded with this module: at the first
+scrape."""
 
 from collections.abc import Iterable, Iterator
 
@@ -11,11 +12,11 @@ from wsctl.server.metrics.family import Family, Sample
 from wsctl.server.negotiation import preference
 
 PLAIN = "text/plain; version=0.0.4; charset=utf-8"
-"""What every Prometheus understands."""
+"""The content type that every Prometheus understands."""
 
 
 class _Given(Collector):
-    """Tells what it was given."""
+    """A collector of the families that it was given."""
 
     def __init__(self, families: Iterable[Family]) -> None:
         self._families = families
@@ -29,7 +30,7 @@ class _Given(Collector):
 
 
 def process() -> list[Family]:
-    """Memory, CPU and descriptors of this process, as far as the system tells; macOS does not."""
+    """Return memory, CPU and descriptors of this process, as far as the system tells; macOS does not."""
     return [
         Family(
             m.name,
@@ -42,7 +43,8 @@ def process() -> list[Family]:
 
 
 def encoded(families: Iterable[Family], accept: str) -> tuple[bytes, str]:
-    """The text, and its content type: OpenMetrics 1.0 where `accept` prefers it, else Prometheus's own."""
+    """Return the text, and its content type: OpenMetrics 1.0 where `accept` prefers it, else Prometheus's
+    own."""
     registry = CollectorRegistry()
     registry.register(_Given(families))
     if _openmetrics_is_wanted(accept):
@@ -52,6 +54,7 @@ def encoded(families: Iterable[Family], accept: str) -> tuple[bytes, str]:
 
 
 def _openmetrics_is_wanted(accept: str) -> bool:
-    """Whether it is wanted more than the other format, or as much and by its name."""
+    """Tell whether OpenMetrics is preferred to the other format, or is as welcome and asked for by its
+    name."""
     this, other = preference(accept, "application/openmetrics-text"), preference(accept, "text/plain")
     return this.weight > other.weight or (this.named and this.weight == other.weight > 0)

@@ -20,7 +20,7 @@ Facts = Mapping[str, Any]
 
 
 def families(node: Node) -> list[Family]:
-    """All of them, as they are in this moment."""
+    """Return all metrics, as they are in this moment."""
     facts = node.status()
     sections = [
         _server(node, facts),
@@ -137,7 +137,7 @@ def _log(node: Node) -> list[Family]:
 
 
 def _drain(drain: Facts) -> list[Family]:
-    """Without a drain there are the names and no values."""
+    """Return the metrics of the drain; without one there are the names and no values."""
     states = ("started_with", "active", "left", "evicted", "forced", "aborted", "handed_over")
     clients = {state: drain[state] for state in states if drain}
     text = "Clients of the drain, by what became of them; started_with is how many there were."
@@ -184,5 +184,5 @@ def _shared(node: Node, facts: Facts) -> list[Family]:
 
 
 def _seconds(position: MessageId) -> float:
-    """Ids are milliseconds and a sequence."""
+    """Return the time of an id, which is milliseconds and a sequence number, in Unix seconds."""
     return position[0] / 1000

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from wsctl.hub.durations import BOUNDS, Durations
 
 UNITS = ("seconds", "bytes")
-"""The units that stand at the end of a name, as OpenMetrics wants it; what has none is a count."""
+"""The units that stand at the end of a name, as OpenMetrics wants it; a metric without one is a count."""
 
 
 class Sample(NamedTuple):
@@ -32,28 +32,28 @@ class Family(NamedTuple):
 
 
 def gauge(name: str, text: str, value: float | None) -> Family:
-    """A value that goes up and down. None is left out: there is no such thing at the moment."""
+    """Return a value that goes up and down; None leaves it out: there is none at the moment."""
     return Family(name, "gauge", text, [] if value is None else [Sample("", {}, value)])
 
 
 def gauges(name: str, text: str, label: str, values: Mapping[str, float]) -> Family:
-    """One for each value of a label."""
+    """Return a gauge with one value for each value of a label."""
     return Family(name, "gauge", text, [Sample("", {label: key}, value) for key, value in values.items()])
 
 
 def counter(name: str, text: str, value: float) -> Family:
-    """A value that only grows. `name` ends in `_total`, as it is seen."""
+    """Return a value that only grows. `name` ends in `_total`, as it is seen."""
     return Family(name.removesuffix("_total"), "counter", text, [Sample("_total", {}, value)])
 
 
 def counters(name: str, text: str, label: str, values: Mapping[str, float]) -> Family:
-    """One for each value of a label."""
+    """Return a counter with one value for each value of a label."""
     samples = [Sample("_total", {label: key}, value) for key, value in values.items()]
     return Family(name.removesuffix("_total"), "counter", text, samples)
 
 
 def histogram(name: str, text: str, durations: Durations) -> Family:
-    """Times in seconds. Each bucket counts those before it too."""
+    """Return a histogram of times in seconds. Each bucket counts those before it too."""
     samples, count = [], 0
     for bound, inside in zip([*map(str, BOUNDS), "+Inf"], durations.counts, strict=True):
         count += inside
@@ -64,23 +64,23 @@ def histogram(name: str, text: str, durations: Durations) -> Family:
 
 
 def info(name: str, text: str, labels: Mapping[str, str]) -> Family:
-    """Facts that are text. `name` ends in `_info`, as it is seen."""
+    """Return facts that are text. `name` ends in `_info`, as it is seen."""
     return Family(name.removesuffix("_info"), "info", text, [Sample("_info", labels, 1)])
 
 
 def states(name: str, text: str, possible: Iterable[str], now: str) -> Family:
-    """1 for the state it is in and 0 for the others. The label has the metric's name (OpenMetrics 1.0,
+    """Return 1 for the present state and 0 for the others. The label has the metric's name (OpenMetrics 1.0,
     StateSet)."""
     return Family(name, "stateset", text, [Sample("", {name: each}, each == now) for each in possible])
 
 
 def told(families: Iterable[Family]) -> dict[str, Any]:
-    """As JSON."""
+    """Return the families as JSON."""
     return {"families": list(families)}
 
 
 def read(body: Mapping[str, Any]) -> list[Family]:
-    """What `told` made of it."""
+    """Return the families of which `told` made the body."""
     return [
         Family(name, kind, text, [Sample(*sample) for sample in samples])
         for name, kind, text, samples in body["families"]

@@ -18,12 +18,12 @@ _FORMATS = {kind: {"schema": {"type": "string"}} for kind in ("text/plain", "app
 
 
 async def own(node: Node) -> list[Family]:
-    """What this process has to tell."""
+    """Return the metrics of this process."""
     return [*families(node), *await scrape.process()]
 
 
 async def answer(found: Iterable[Family], request: Request) -> Response:
-    """The text in the format that is asked for."""
+    """Return the text in the format that is asked for."""
     body, kind = await scrape.text(found, request.headers.get("accept", ""))
     return Response(body, media_type=kind, headers={"vary": "accept"})
 

@@ -1,4 +1,5 @@
-"""What a scrape costs most, beside the event loop: loading the library, counting descriptors, making text."""
+"""The costly parts of a scrape, run beside the event loop: loading the library, counting descriptors, making
+text."""
 
 import asyncio
 from collections.abc import Iterable
@@ -7,12 +8,12 @@ from wsctl.server.metrics.family import Family
 
 
 async def process() -> list[Family]:
-    """Memory, CPU and descriptors of this process."""
+    """Return memory, CPU and descriptors of this process."""
     return await asyncio.to_thread(_process)
 
 
 async def text(families: Iterable[Family], accept: str) -> tuple[bytes, str]:
-    """As the header `accept` wants it, and its content type."""
+    """Return the text as the header `accept` wants it, and its content type."""
     return await asyncio.to_thread(_encoded, families, accept)
 
 

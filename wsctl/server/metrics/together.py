@@ -6,8 +6,8 @@ from wsctl.server.metrics.family import Family, Sample, gauges
 
 
 def together(told: Mapping[int, Sequence[Family] | None]) -> list[Family]:
-    """What each worker tells, with its number as a label; None of one that tells nothing: it is there as
-    one that is not up."""
+    """Return the metrics of each worker, with its number as a label. A worker with None has only
+    `wsctl_worker_up`, as 0."""
     up = {str(number): float(families is not None) for number, families in told.items()}
     found = {"": gauges("wsctl_worker_up", "Whether the worker answered this scrape.", "worker", up)}
     for number, families in told.items():

@@ -16,8 +16,8 @@ _INLINE = re.compile(r"<(script|style)[^>]*>(.*?)</\1>", re.DOTALL)
 
 
 def headers(html: str) -> dict[str, str]:
-    """Headers that let the page run its own inline code, what that imports from its own server, and its own
-    style, talk to that server, and no more."""
+    """Return headers that let the page run its own inline code, what that imports from its own server, and
+    its own style, talk to that server, and no more."""
     none = "'none'"
     sources: dict[str, list[str]] = {"script": [], "style": []}
     for kind, text in _INLINE.findall(html):

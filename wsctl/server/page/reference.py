@@ -20,7 +20,7 @@ _LINK = re.compile(r"\[([^\]]+)\]\((\w[\w./-]*)\)")
 _CODE = re.compile(r"`([^`]+)`")
 
 _GIVE = """printf 'Authorization: Bearer %s' "$(cat "$WSCTL_TOKEN_FILE")" |\n  """
-"""Gives curl the token by a pipe: a list of processes shows arguments to other users."""
+"""The shell code that gives curl the token by a pipe: a list of processes shows arguments to other users."""
 
 _SAMPLES = {"string": "bob", "number": 60, "integer": 1, "boolean": True, "array": []}
 
@@ -36,7 +36,8 @@ async def reference(request: Request) -> HTMLResponse:
 
 
 def written(described: Schema) -> str:
-    """The page for an OpenAPI document: all that comes from it is text, or a link within this server."""
+    """Return the page for an OpenAPI document: all that comes from it is text, or a link within this
+    server."""
     info = described["info"]
     schemas = described.get("components", {}).get("schemas", {})
     blanks = {
@@ -50,7 +51,7 @@ def written(described: Schema) -> str:
 
 
 def _routes(described: Schema) -> Iterator[tuple[str, str, Schema]]:
-    """Method, path and operation of each route; those for operators come last."""
+    """Yield method, path and operation of each route; those for operators come last."""
     found = [(m.upper(), path, op) for path, ops in described["paths"].items() for m, op in ops.items()]
     yield from sorted(found, key=lambda route: bool(route[2].get("security")))
 
@@ -94,7 +95,7 @@ def _body(operation: Schema) -> str:
 
 
 def _taken(operation: Schema) -> Schema | None:
-    """The schema of what a request carries."""
+    """Return the schema of a request's body."""
     content = operation.get("requestBody", {}).get("content", {})
     taken: Schema | None = content.get("application/json", {}).get("schema")
     return taken
@@ -119,7 +120,7 @@ def _schema(name: str, schema: Schema) -> str:
 
 
 def _fields(schema: Schema) -> str:
-    """The table of an object's fields."""
+    """Return the table of an object's fields."""
     required = schema.get("required", ())
     return _table(
         "", (_field(name, field, name in required) for name, field in schema.get("properties", {}).items())
@@ -131,7 +132,7 @@ def _field(name: str, field: Schema, required: bool) -> tuple[str, str, str]:
 
 
 def _table(title: str, rows: Iterable[tuple[str, str, str]]) -> str:
-    """Rows of HTML under a title; nothing when there are none."""
+    """Return rows of HTML under a title; nothing when there are none."""
     lines = [f'<th scope="row">{name}</th><td>{kind}</td><td>{text}</td>' for name, kind, text in rows]
     head = f"<h4>{title}</h4>" if title else ""
     return f"{head}<table>{''.join(f'<tr>{line}</tr>' for line in lines)}</table>" if lines else ""
@@ -143,7 +144,7 @@ def _joined(notes: list[str], text: str) -> str:
 
 
 def _kind(schema: Schema) -> str:
-    """What values a schema takes, in words."""
+    """Return the values that a schema takes, in words."""
     match schema:
         case {"$ref": ref}:
             name = escape(ref.rpartition("/")[2])
@@ -183,13 +184,13 @@ def _notes(schema: Schema, required: bool) -> list[str]:
 
 
 def _said(schema: Schema) -> str:
-    """What is said of a value, and of what is in it."""
+    """Return the description of a value, and of what is in it."""
     inner = [schema["items"]] if "items" in schema else schema.get("anyOf", ())
     return " ".join(filter(None, [schema.get("description", ""), *map(_said, inner)]))
 
 
 def _example(method: str, path: str, operation: Schema) -> str:
-    """A command line that asks for it."""
+    """Return a command line that makes such a request."""
     schema = _taken(operation)
     data = f" -d '{json.dumps(_sample(schema))}'" if schema else ""
     asked = "" if method == ("POST" if data else "GET") else f" -X {method}"
@@ -198,7 +199,7 @@ def _example(method: str, path: str, operation: Schema) -> str:
 
 
 def _sample(schema: Schema) -> Any:
-    """A value that the schema takes; of an object, what is required, or else everything."""
+    """Return a value that the schema takes; of an object, the required fields, or else all."""
     if "anyOf" in schema:
         return _sample(schema["anyOf"][0])
     if "properties" not in schema:
@@ -212,6 +213,6 @@ def _prose(text: str) -> str:
 
 
 def _inline(text: str) -> str:
-    """Text with its code and its links, which lead to places of this server alone."""
+    """Return text with its code and its links, which lead to places of this server alone."""
     linked = _LINK.sub(r'<a href="\2">\1</a>', escape(text))
     return _CODE.sub(r"<code>\1</code>", linked)

@@ -1,4 +1,4 @@
-"""What several workers tell of themselves, as one account."""
+"""The facts that several workers report, merged into one account."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -14,7 +14,7 @@ def total(team: Sequence[Facts], name: str) -> int:
 
 
 def totals(team: Sequence[Facts], name: str) -> dict[str, float]:
-    """The counts, or rates, of all."""
+    """Return the sums of the counts, or rates, of all workers."""
     found: dict[str, float] = {}
     for facts in team:
         for what, value in facts[name].items():
@@ -23,13 +23,14 @@ def totals(team: Sequence[Facts], name: str) -> dict[str, float]:
 
 
 def newest(team: Iterable[Facts]) -> str:
-    """The newest message's id; empty when nobody tells one."""
+    """Return the newest message's id; empty when no worker reports one."""
     return max((facts["newest_id"] for facts in team), key=lambda text: read_id(text) or (0, 0), default="")
 
 
 def shared(team: Sequence[Facts], heard: Sequence[Facts]) -> Facts:
-    """What workers with one Redis tell alike, in the words of the first of those that were `heard` of lately.
-    A message that one of them publishes, all count: the largest figure is that of all."""
+    """Return the facts that workers with one Redis have in common, as the first of those that were `heard` of
+    lately reports them. A message that one of them publishes, all count: the largest figure is that of
+    all."""
     of_messages = {
         name: totals(team, name)
         | {"published": max((facts[name]["published"] for facts in heard), default=0)}
@@ -43,13 +44,13 @@ def shared(team: Sequence[Facts], heard: Sequence[Facts]) -> Facts:
 
 
 def alone(team: Sequence[Facts]) -> Facts:
-    """The same of workers that share nothing."""
+    """Return the same facts of workers that share nothing."""
     return {name: totals(team, name) for name in ("messages", "rates")} | dict.fromkeys(OF_ALL)
 
 
 def clients(told: Sequence[Facts]) -> list[Facts]:
-    """The clients in several answers, each once, those connected longest first. Who has answered knows its
-    own clients best; those of others that two tell of are the same."""
+    """Return the clients in several answers, each once, those connected longest first. A worker that has
+    answered knows its own clients best; those of others that two workers report are the same."""
     present = {node for facts in told for node in _own(facts)}
     own = [row for facts in told for row in facts["clients"] if _is_own(row, facts)]
     elsewhere = {

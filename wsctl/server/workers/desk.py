@@ -1,4 +1,5 @@
-"""The control API of all workers together: what each answers for itself, the parent answers for all."""
+"""The control API of all workers together: the requests that a worker answers for itself, answered for
+all."""
 
 import asyncio
 import json
@@ -25,21 +26,23 @@ from wsctl.server.workers.team import Team
 from wsctl.server.workers.worker import Facts, Worker, named
 
 CONTROL_SOCKET = "control socket"
-"""On which way those ask who are on this machine."""
+"""The name of the way in which requests come from this machine."""
 
 PATIENCE = 2.0
-"""Seconds that a worker has to answer before it is done without: one that hangs must not hang the others."""
+"""Seconds that a worker has to answer; then the others' answers have to do: one that hangs must not hang
+them."""
 
 SOON = 0.8
-"""Seconds that the others have once one has answered: those that work have as much to do as that one."""
+"""Seconds that the others have once one has answered: workers that do not hang have as much to do as that
+one."""
 
 _AGES = (Phase.STARTING, Phase.SERVING, Phase.HANDOVER, Phase.LAMEDUCK, Phase.DRAINING, Phase.CLOSING)
-"""Phases from the first to the last: all together are as far as the one that is furthest behind."""
+"""The phases from the first to the last: all together are as far as the one that is furthest behind."""
 
 
 class Desk:
     """Answers requests. `cancelled` is called when a drain was cancelled. `islands` says whether the workers
-    share no messages; `intervened` is told of each step of an operator."""
+    share no messages; `intervened` is called with each step of an operator."""
 
     def __init__(
         self,
@@ -63,7 +66,7 @@ class Desk:
         self._started = clock()
 
     async def answer(self, method: str, path: str, body: bytes) -> Reply:
-        """Answer one request; in its query a worker tells on which way it was asked."""
+        """Answer one request; in its query a worker tells in which way it was asked."""
         at = urlsplit(path)
         by = parse_qs(at.query).get("by", [CONTROL_SOCKET])[0]
         match method, at.path:
@@ -81,17 +84,18 @@ class Desk:
         return _error(HTTPStatus.NOT_FOUND, "not_found", f"{method} {at.path}: there is no such thing")
 
     def changed(self) -> None:
-        """A worker has told something: those who wait for the end may have their answer."""
+        """Answer those who wait for the end, if a worker has reported that it is reached."""
         if self._team.stopped:
             self.finish()
 
     def finish(self) -> None:
-        """The server ends."""
+        """Answer everybody who waits: the server ends."""
         self._drained.release()
         self._rolling.finish()
 
     def facts(self) -> Facts:
-        """All together, as they told last: counts and rates are sums, but for what they share."""
+        """Return the status of all together, as they reported last: counts and rates are sums, but for what
+        they share."""
         team = [worker.facts for worker in self._team.members if worker.facts]
         limits = [facts["capacity"] for facts in team]
         return {
@@ -111,7 +115,8 @@ class Desk:
         }
 
     async def status(self, clients: bool) -> Facts:
-        """The same; with the clients of all who answer, those connected longest first."""
+        """Return `facts`; with `clients`, also those of all workers that answer, the ones connected longest
+        first."""
         if not clients:
             return self.facts()
         asked = await self._ask_all("GET", "/api/status?clients=true")
@@ -122,7 +127,8 @@ class Desk:
         return facts
 
     async def _metrics(self) -> Reply:
-        """Of all workers, as in the status without those that were succeeded and still drain."""
+        """Return the metrics of all workers, as in the status without those that were succeeded and still
+        drain."""
         found: dict[int, list[Family] | None] = {slot.number: None for slot in self._team.slots}
         for worker, reply in (await self._ask_all("GET", metrics.OWN)).told.items():
             if reply.status == HTTPStatus.OK:
@@ -144,7 +150,8 @@ class Desk:
         return asdict(progress) if progress else None
 
     async def _broadcast(self, body: bytes) -> Reply:
-        """To the clients of each worker; the id is the first one's. What is shared, one worker publishes."""
+        """Send to the clients of each worker; the id is the first one's. Where workers share messages, one
+        publishes."""
         if not self._islands:
             return await self._publish(body)
         asked = await self._ask_all("POST", "/api/broadcast", body)
@@ -155,17 +162,18 @@ class Desk:
         return Reply(HTTPStatus.OK, taken[0].body | {"recipients": recipients} | asked.naming)
 
     async def _publish(self, body: bytes) -> Reply:
-        """By one worker, and by no other when it does not answer: it may have been published."""
+        """Publish by one worker, and by no other when it does not answer: the message may have been
+        published."""
         able = [worker for worker in self._team.members if worker.listening and not worker.stopped]
         if not able:
             return _first([])
-        # One that was heard of lately will hardly hang.
+        # A worker that has reported lately will hardly hang.
         worker = max(able, key=lambda worker: not worker.silent)
         answer = await worker.ask("POST", "/api/broadcast", body, PATIENCE)
         return answer or _unconfirmed([worker])
 
     def _heard(self) -> list[Facts]:
-        """What those tell that do not hang; of all when that is nobody."""
+        """Return the facts of the workers that do not hang; of all when there are none."""
         told = [worker for worker in self._team.members if worker.facts]
         return [worker.facts for worker in told if not worker.silent] or [w.facts for w in told]
 
@@ -224,7 +232,8 @@ class Desk:
         return Reply(HTTPStatus.OK, {"upgrade": self._handover()})
 
     async def _ask_all(self, method: str, path: str, body: bytes = b"") -> "_Asked":
-        """Whoever is known to hang is told what to do, for when it goes on, and not waited for."""
+        """Ask all workers. Those known to hang get requests other than GET, for when they go on, and are not
+        waited for."""
         members = [worker for worker in self._team.members if worker.listening]
         open_: dict[Worker, asyncio.Future[Reply | None]] = {
             worker: worker.begin(method, path, body)
@@ -244,7 +253,7 @@ class Desk:
 
 
 class _Asked(NamedTuple):
-    """What workers answered, and who did not, though they live."""
+    """The answers of workers, and the workers that did not answer, though they live."""
 
     told: dict[Worker, Reply]
     silent: list[Worker]
@@ -255,7 +264,7 @@ class _Asked(NamedTuple):
 
     @property
     def naming(self) -> Facts:
-        """Those who did not, for whoever asked; nothing when all did."""
+        """The workers that did not answer, as a field of the answer; nothing when all did."""
         silent = [{"number": worker.number, "pid": worker.pid} for worker in self.silent]
         return {"silent": silent} if silent else {}
 
@@ -265,12 +274,12 @@ def _rows(workers: Iterable[Worker]) -> list[Facts]:
 
 
 def _timeout(body: bytes) -> object:
-    """What a request that was answered asks for; None when it leaves that to the server."""
+    """Return the timeout in a request that was answered; None when it leaves that to the server."""
     return json.loads(body).get("timeout") if body.strip() else None
 
 
 def _remaining(answers: Sequence[Reply]) -> float | None:
-    """Seconds to the last deadline in them."""
+    """Return the seconds to the last deadline in the answers."""
     drains = [answer.body["drain"] for answer in answers if answer.body.get("drain")]
     return max((drain["remaining_s"] for drain in drains), default=None)
 
@@ -287,7 +296,7 @@ def _row(worker: Worker) -> Facts:
 
 
 def _first(answers: Sequence[Reply]) -> Reply:
-    """The first worker's answer where all say no."""
+    """Return the first worker's answer where all say no."""
     gone = _error(HTTPStatus.CONFLICT, "not_now", "no worker serves at the moment: try again")
     return answers[0] if answers else gone
 

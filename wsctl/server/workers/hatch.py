@@ -1,6 +1,7 @@
 """The parent's control socket: HTTP for the few requests of the commands, without a framework.
 
-Who reaches the socket is the user that the server belongs to: the folder and the socket say so.
+Only the user that the server belongs to reaches the socket: the folder and the socket have the permissions
+for that.
 """
 
 import asyncio
@@ -39,7 +40,7 @@ ROUTES: Mapping[str, Sequence[str]] = {
     OWN: ("GET",),
     PUBLIC: ("GET",),
 }
-"""The methods of what is answered here."""
+"""The routes that are answered here, with their methods."""
 
 
 class Asked(NamedTuple):
@@ -63,7 +64,8 @@ class Hatch:
         self._server = await asyncio.start_unix_server(self._serve, sock=sock)
 
     async def close(self) -> None:
-        """Accept nothing more; who was promised an answer gets it, if there is one by now."""
+        """Accept nothing more; requests under way get their answer, if there is one within `LAST_ANSWERS`
+        seconds."""
         if self._server:
             self._server.close()
         if self._tasks:
@@ -106,7 +108,7 @@ class Hatch:
 
 
 async def _unless_hung_up(answering: Awaitable[Reply], reader: asyncio.StreamReader) -> Reply:
-    """The answer. Raises `EOFError` when nobody wants it any more."""
+    """Return the answer. Raises `EOFError` when the one who asked has closed the connection."""
     answer, end = asyncio.ensure_future(answering), asyncio.create_task(_end(reader))
     try:
         await asyncio.wait([answer, end], return_when=asyncio.FIRST_COMPLETED)
@@ -120,13 +122,14 @@ async def _unless_hung_up(answering: Awaitable[Reply], reader: asyncio.StreamRea
 
 
 async def _end(reader: asyncio.StreamReader) -> None:
-    """Who asked hangs up. What else he may say is ignored: there is one request a connection."""
+    """Wait until the connection is closed. What else is sent is ignored: there is one request a
+    connection."""
     while await reader.read(4096):
         pass
 
 
 async def _request(reader: asyncio.StreamReader) -> Asked:
-    """Raises `ValueError` when it is none."""
+    """Read a request. Raises `ValueError` when it is none."""
     head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
     first, *lines = head.split("\r\n")
     method, target, _ = first.split(" ")
@@ -139,7 +142,7 @@ async def _request(reader: asyncio.StreamReader) -> Asked:
 
 
 def _what_is_allowed(method: str, methods: Sequence[str]) -> bytes:
-    """The answer to OPTIONS, or to a method that the route does not have."""
+    """Return the answer to OPTIONS, or to a method that the route does not have."""
     allowed = allow(methods)
     if method == "OPTIONS":
         return f"HTTP/1.1 204 No Content\r\nallow: {allowed}\r\nconnection: close\r\n\r\n".encode()

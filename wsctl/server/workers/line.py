@@ -1,4 +1,4 @@
-"""A worker's line to its parent: what it reports, and what it is told."""
+"""A worker's channel to its parent: reports, requests, and the parent's orders."""
 
 import asyncio
 import logging
@@ -20,13 +20,15 @@ from wsctl.server.node import Node
 from wsctl.server.workers.membership import Membership
 
 PATIENCE = 2.0
-"""Seconds that a parent has to tell how all are, before a worker tells of itself alone."""
+"""Seconds that a parent has to return the status of all workers, before a worker answers with its own
+alone."""
 
 log = logging.getLogger("wsctl.workers")
 
 
 class Line:
-    """Open from `join` on. It is a `DrainObserver`: the parent shows the drain of all.
+    """The channel to the parent, open from `join` on, and a `DrainObserver`: the parent shows the drain of
+    all.
 
     Attributes:
         lost: whether the parent is gone.
@@ -49,7 +51,7 @@ class Line:
         self._looking: asyncio.Task[None] | None = None
 
     def join(self, node: Node, answering: Answering) -> None:
-        """Listen to the parent from here on. `answering` answers what it asks this worker."""
+        """Listen to the parent from here on. `answering` answers the parent's requests to this worker."""
         self._node = node
         self._channel = Channel(self._membership.channel, self._take, self._hung_up)
         self._asking = Asking(self._channel, answering)
@@ -57,28 +59,28 @@ class Line:
         node.elsewhere = lambda: sum(self._elsewhere.values())
 
     def listening(self) -> None:
-        """Clients and operators find this process."""
+        """Tell the parent that clients and operators reach this process."""
         keys = self._node.keys if self._node else None
         self._channel.send("listening", {"keys": keys and keys.kind})
 
     def report(self) -> None:
-        """Tell how it stands."""
+        """Send the parent the status of this worker."""
         if self._node and not self.lost:
             code = int(self._node.life.exit_code)
             self._channel.send("report", {"facts": self._node.status(), "exit_code": code})
 
     async def ask(self, method: str, path: str, body: bytes, patience: float | None = None) -> Reply | None:
-        """What the parent answers for all; None when it does not."""
+        """Return the parent's answer for all workers; None when it does not answer."""
         return await self._asking.ask(method, path, body, patience)
 
     async def all_together(self) -> dict[str, Any] | None:
-        """How all are, this one as it is now; None when nobody tells."""
+        """Return the status of all workers, this one's as it is now; None when the parent does not answer."""
         self.report()
         reply = await self.ask("GET", "/api/status", b"", PATIENCE)
         return reply.body if reply else None
 
     def _look_around(self, now: float) -> None:
-        """Once a second: how many clients the others have."""
+        """Ask how many clients the other workers have; called once a second."""
         if not self.lost and (self._looking is None or self._looking.done()):
             self._looking = asyncio.create_task(self._count(now))
 
@@ -90,8 +92,8 @@ class Line:
             self._node.server_started = now - together["uptime_s"]
 
     async def settle(self) -> None:
-        """Answer what the parent has asked, after which it asks the successor: its answer to this comes
-        behind its last question."""
+        """Answer what the parent has asked, after which it asks the successor: its answer to this request
+        comes behind its last question."""
         self.report()
         if not self.lost:
             await self.all_together()
@@ -107,7 +109,7 @@ class Line:
         return self._foster
 
     def handing_over(self, progress: HandoverProgress) -> None:
-        """Told of each state of a handover."""
+        """Report each state of a handover."""
         self.report()
 
     # A drain
@@ -132,7 +134,7 @@ class Line:
     def ended(self, progress: DrainProgress, exit_code: ExitCode) -> None:
         self._alone.ended(progress, exit_code) if self.lost else self.report()
 
-    # What the parent says
+    # Parcels of the parent
 
     def _take(self, parcel: Parcel) -> None:
         node, told = self._node, parcel.fields
@@ -161,7 +163,7 @@ class Line:
 
 
 class Foster:
-    """A process that the parent has started for this one: as much of a `Popen` as a handover needs."""
+    """A process that the parent has started for this one: the part of a `Popen` that a handover needs."""
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
@@ -176,7 +178,8 @@ class Foster:
         return self._code
 
     def wait(self, timeout: float | None = None) -> int | None:
-        """From another thread than the loop's, which is told of the end."""
+        """Wait for the end; to be called in another thread than the event loop's, which receives the news of
+        it."""
         self._over.wait(timeout)
         return self._code
 

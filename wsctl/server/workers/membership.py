@@ -1,4 +1,4 @@
-"""What a worker has from its parent, before it has an event loop."""
+"""The sockets and facts that a parent passes to a worker, before that has an event loop."""
 
 import os
 import socket
@@ -13,14 +13,15 @@ from wsctl.lifecycle.workers import VARIABLE, VERSION
 
 @dataclass(frozen=True, slots=True)
 class Membership:
-    """What a worker starts with.
+    """The things that a worker starts with.
 
     Attributes:
         parent: the pid of its parent.
-        terminal, colour: how lines look, which may go through the parent.
+        terminal, colour: the look of its lines, which may go through the parent.
         shares: how many connections each worker has.
         listeners: the sockets that clients reach; none when a predecessor has them for it.
-        keys: the kind of what the others check tokens with; None when that is nothing, or not known.
+        keys: the kind of keys that the others check tokens with; None when they have none, or it is not
+            known.
     """
 
     channel: socket.socket
@@ -33,12 +34,12 @@ class Membership:
     keys: str | None = None
 
     def refuse(self, why: str) -> None:
-        """Tell the parent why this process cannot start: it tells it, once for all."""
+        """Tell the parent why this process cannot start: the parent reports it, once for all workers."""
         refuse(self.channel, why)
 
 
 def membership(environ: Mapping[str, str]) -> Membership | None:
-    """What a parent has for this process; None when it is no worker.
+    """Read what a parent passes to this process; return None when it is no worker.
 
     Raises:
         CannotStart: the parent is gone, or of a version that is not understood here.

@@ -1,7 +1,7 @@
 """`wsctl serve --workers N`: the parent of the processes that serve.
 
-It has the listening sockets and no client. Signals, the bar, systemd and the commands find it, and it
-passes on what they want.
+The parent has the listening sockets and no client. Signals, the bar, systemd and the commands reach it, and
+it passes on what they ask for.
 """
 
 import asyncio
@@ -43,11 +43,11 @@ from wsctl.server.workers.worker import Spawn
 from wsctl.settings import Settings
 
 LOOK = 1.0
-"""Seconds until the drain is looked at though nobody tells anything: workers that hang must not hide it, nor
-hold the exit."""
+"""Seconds after which the drain is looked at though no worker reports anything: workers that hang must not
+hide it, nor hold the exit."""
 
 LAST_WORDS = 2.0
-"""Seconds that workers have to end whom the operator has told twice to."""
+"""Seconds that workers have to end after the operator has told them twice to."""
 
 log = logging.getLogger("wsctl.workers")
 
@@ -101,10 +101,10 @@ class Parent:
         self._insisted = 0
 
     async def run(self) -> ExitCode:
-        """Until the last worker has ended.
+        """Run until the last worker has ended.
 
         Raises:
-            CannotStart: they cannot, all for the same reason.
+            CannotStart: the workers cannot start, all for the same reason.
         """
         self._take_signals()
         self._team.start()
@@ -117,7 +117,7 @@ class Parent:
         return await self._end()
 
     async def _watch(self) -> None:
-        """Wait for the end, and look at the drain now and then: who shows it is to be told on time."""
+        """Wait for the end, and look at the drain now and then, so that observers are called on time."""
         while not self._team.over.is_set():
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LOOK):
@@ -161,7 +161,8 @@ class Parent:
         self._handles_signals()
 
     def _signal(self, signum: int) -> None:
-        """The first begins the drain. SIGINT a second later forces, and once more ends it at once."""
+        """Take a signal: the first begins the drain, SIGINT a second later forces, and once more ends it at
+        once."""
         match self._signals.read(signum, self._clock()):
             case Meaning.BEGIN:
                 self._note(Deed.FINAL if self._team.ending else Deed.BEGUN, signum)
@@ -200,7 +201,7 @@ def serve(
     look: Look | None,
     listening_at: Callable[[list[str]], None] = lambda addresses: None,
 ) -> ExitCode:
-    """Run a parent and its workers to their end. `listening_at` is told the addresses once all serve.
+    """Run a parent and its workers to their end. `listening_at` is called with the addresses once all serve.
 
     Raises:
         UsageError, CannotStart: there is no socket or certificate to start with, or nothing to check
@@ -255,7 +256,7 @@ def _call_later(seconds: float, call: Callable[[], None]) -> object:
 
 
 def _told_to(notifier: Notifier) -> Callable[[HandoverProgress], None]:
-    """systemd hears of an upgrade as a reload: the main process stays."""
+    """Return an observer that tells systemd of an upgrade as a reload: the main process stays."""
 
     def tell(progress: HandoverProgress) -> None:
         if progress.state in (HandoverState.DONE, HandoverState.FAILED):

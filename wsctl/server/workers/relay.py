@@ -1,4 +1,4 @@
-"""The control routes of a worker: what is meant for all goes to the parent."""
+"""The control routes of a worker: requests for the whole server go to the parent."""
 
 import json
 from http import HTTPStatus
@@ -22,11 +22,11 @@ from wsctl.server.node import Node
 from wsctl.server.workers.line import PATIENCE, Line
 
 _GROUP = ("status", "connections", "drain", "upgrade", "workers")
-"""What a worker tells of all."""
+"""The fields of a worker's status that describe all workers."""
 
 
 def relays(node: Node, line: Line, own: "OwnApi") -> APIRouter:
-    """Routes that stand before those of the worker alone, which `own` answers."""
+    """Return routes that stand before those of the worker alone, which `own` answers."""
     router = APIRouter(dependencies=OPERATORS, include_in_schema=False)
 
     def relay(path: str, *methods: str) -> None:

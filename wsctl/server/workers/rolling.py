@@ -16,19 +16,20 @@ from wsctl.server.workers.worker import Worker, named
 log = logging.getLogger("wsctl.workers")
 
 PATIENCE = 10.0
-"""Seconds that a worker has to begin."""
+"""Seconds that a worker has to begin its handover."""
 
 Observer = Callable[[HandoverProgress], None]
 
 
 class RollingFailed(Exception):
-    """The workers that are left stay as they are; the text says why."""
+    """The error raised when an upgrade failed. The workers that are left stay as they are; the text says
+    why."""
 
 
 class Rolling:
     """Upgrades a team, as often as it is asked. `pid` is the process that serves before and after it.
 
-    `observers` are told when it begins and how it ends.
+    `observers` are called when an upgrade begins and when it ends.
     """
 
     def __init__(
@@ -52,7 +53,7 @@ class Rolling:
         return self._task is not None and not self._task.done()
 
     def begin(self, by: str = "program") -> None:
-        """Begin with the first worker; `by` is on which way that was asked for.
+        """Begin with the first worker; `by` says in which way that was asked for.
 
         Raises:
             NotDraining: it cannot be done now; the text says why.
@@ -74,7 +75,7 @@ class Rolling:
         self._tell()
 
     def changed(self) -> None:
-        """A worker has told something."""
+        """Note that a worker has reported something."""
         self._news.set()
 
     async def ending(self) -> None:
@@ -82,11 +83,11 @@ class Rolling:
         await self._waiters.wait()
 
     def finish(self) -> None:
-        """The server ends: nobody waits any more."""
+        """Release everybody who waits for the end of an upgrade: the server ends."""
         self._waiters.release()
 
     def progress(self) -> HandoverProgress | None:
-        """The upgrade as it stands, or the last one; None when there was none."""
+        """Return the upgrade as it stands, or the last one; None when there was none."""
         if self._ended or not self._task:
             return self._ended
         state = HandoverState.MOVING if self._total else HandoverState.STARTING
@@ -110,7 +111,7 @@ class Rolling:
         state, error = HandoverState.DONE, None
         try:
             for slot in self._team.slots:
-                # One that is to be started again, or is just starting, is as fresh.
+                # A worker that is to be started again, or is just starting, is as fresh.
                 if slot.member and slot.member.listening:
                     await self._replace(slot.member)
         except RollingFailed as failed:
@@ -125,7 +126,7 @@ class Rolling:
         if self._team.ending:
             raise RollingFailed("the server was stopped meanwhile")
         self._now, before = worker, worker.facts.get("upgrade")
-        # Somebody may have stopped it while the others were replaced.
+        # The process may have been stopped while the others were replaced.
         begun = None if worker.silent else await worker.ask("POST", "/api/upgrade", b"", PATIENCE)
         if begun is None or begun.status != HTTPStatus.ACCEPTED:
             why = _why(begun.body) if begun else "it does not answer"
@@ -137,7 +138,7 @@ class Rolling:
         self._now = None
 
     async def _until_over(self, worker: Worker, before: dict[str, Any] | None) -> None:
-        """Wait for the end of what was begun; `before` is what it told of an earlier one."""
+        """Wait for the end of a worker's handover; `before` is what the worker reported of an earlier one."""
         while True:
             told = worker.facts.get("upgrade")
             state = told["state"] if told and told != before else None

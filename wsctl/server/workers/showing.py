@@ -1,4 +1,4 @@
-"""The drain of all workers, shown to those who show drains."""
+"""The drain of all workers, passed to the observers of drains."""
 
 from collections.abc import Callable, Sequence
 
@@ -9,14 +9,14 @@ from wsctl.lifecycle.progress import DrainProgress
 
 
 class Showing:
-    """Tells each observer what it has not been told, when it is due. Costs nothing without a drain."""
+    """Calls each observer with what it has not been shown, when it is due. Costs nothing without a drain."""
 
     def __init__(self, observers: Sequence[DrainObserver], clock: Callable[[], float]) -> None:
         self._shown = [Shown(observer) for observer in observers]
         self._clock = clock
 
     def look(self, progress: DrainProgress, exit_code: ExitCode) -> None:
-        """The drain stands like this now."""
+        """Show the drain as it stands now."""
         now = self._clock()
         for shown in self._shown:
             if shown.is_due(progress.phase, now):

@@ -1,4 +1,4 @@
-"""How the parent starts a worker: in a process group of its own, and with what it may know."""
+"""The start of a worker by its parent: in a process group of its own, without the parent's own variables."""
 
 import asyncio
 import os
@@ -12,21 +12,22 @@ from wsctl.server.sockets import PASSED_SOCKETS
 from wsctl.server.workers.worker import Spawn
 
 _PARENTS = PASSED_SOCKETS | {"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", handover.VARIABLE}
-"""The variables that mean the parent: it speaks with systemd, for all."""
+"""The variables that are meant for the parent, which speaks with systemd for all."""
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """How lines of the workers look that go through the parent, which keeps a bar below them."""
+    """The look of the workers' log lines where they go through the parent, which keeps a bar below them."""
 
     write: Callable[[str], None]
     colour: bool
 
 
 def spawner(environ: Mapping[str, str], look: Look | None) -> Spawn:
-    """Starts this program again, as a worker. Without a look it writes to our stderr by itself.
+    """Return a function that starts this program again, as a worker. Without a `look` it writes to our stderr
+    by itself.
 
-    Its own process group keeps a terminal's Ctrl-C from it: that is the parent's to pass on.
+    Its own process group keeps a terminal's Ctrl-C from it: the parent passes that on.
     """
     kept = {name: value for name, value in environ.items() if name not in _PARENTS}
 
@@ -51,7 +52,7 @@ def spawner(environ: Mapping[str, str], look: Look | None) -> Spawn:
 
 
 class _Writer(subprocess.Popen[bytes]):
-    """A worker that writes through its parent. Nothing it has written comes after its end is known."""
+    """A worker that writes through its parent. All it has written is passed on before its end is known."""
 
     lines: "_Lines | None" = None
 
@@ -76,12 +77,12 @@ class _Lines:
         self._loop.add_reader(fd, self._readable)
 
     def finish(self) -> None:
-        """Pass on what is there."""
+        """Pass on everything that can be read."""
         while not self._over and self._readable():
             pass
 
     def _readable(self) -> bool:
-        """Whether there was something."""
+        """Pass on what can be read; tell whether there was something."""
         try:
             data = os.read(self._fd, 65536)
         except BlockingIOError:

@@ -1,4 +1,4 @@
-"""The workers together: started, started again, succeeded, ended."""
+"""The workers together: how they are started, restarted, succeeded, and ended."""
 
 import asyncio
 import logging
@@ -25,7 +25,8 @@ log = logging.getLogger("wsctl.workers")
 
 @dataclass(slots=True)
 class Slot:
-    """The place of one worker: who has it, who is about to take it over, and who will have it."""
+    """The place of one worker: the present one, its successor that is about to take over, and the restart
+    that is due."""
 
     number: int
     member: Worker | None = None
@@ -36,15 +37,15 @@ class Slot:
 
 
 class Team:
-    """So many workers, and those that one of them has taken over from and that still drain.
+    """A number of workers, and those that one of them has taken over from and that still drain.
 
-    `changed` is called whenever one of them tells something or ends. `longest` is how many seconds a drain
-    has, unless they tell otherwise. To be made on a running loop.
+    `changed` is called whenever one of them reports something or ends. `longest` is how many seconds a drain
+    has, unless they report otherwise. To be made on a running loop.
 
     Attributes:
-        ending: whether they are asked to end, so that who ends is not started again.
+        ending: whether they are asked to end, so that one that ends is not started again.
         up: set when all serve, or when that will never be.
-        over: set when nobody is left and nobody will come.
+        over: set when none is left and none will be started.
         refused: why they cannot start, in the words of the first that could not.
     """
 
@@ -83,36 +84,36 @@ class Team:
         self._loop = asyncio.get_running_loop()
 
     def start(self) -> None:
-        """Start who is missing."""
+        """Start the workers that are missing."""
         for slot in self.slots:
             if slot.member is None and slot.pending is None:
                 self._start(slot)
 
     @property
     def members(self) -> list[Worker]:
-        """Who serves, or is about to."""
+        """The workers that serve, or are about to."""
         return [slot.member for slot in self.slots if slot.member]
 
     @property
     def everybody(self) -> list[Worker]:
-        """All processes there are."""
+        """All worker processes that there are."""
         return [*self.members, *(slot.heir for slot in self.slots if slot.heir), *self.leaving]
 
     @property
     def stopped(self) -> bool:
-        """Whether all have ended their work."""
+        """True if all have ended their work."""
         return self.ending and all(worker.stopped for worker in self.everybody)
 
     @property
     def exit_code(self) -> ExitCode:
-        """The worst of those that ended, or will: as things stand."""
+        """The worst exit code of those that ended, or will end, as things stand."""
         if self._given_up:
             return ExitCode.ERROR
         codes = [*self._codes, *(worker.exit_code for worker in self.everybody)]
         return ExitCode(max(codes, default=ExitCode.DONE)) if self.ending else ExitCode.DONE
 
     def progress(self) -> DrainProgress | None:
-        """The drain of all; None when there is none."""
+        """Return the drain of all; None when there is none."""
         if not self.ending:
             return None
         parts = [drain for worker in [*self.members, *self.leaving] if (drain := worker.drain)]
@@ -120,14 +121,14 @@ class Team:
         return merged(parts) if parts else None
 
     def settled(self) -> bool:
-        """Whether all who were asked to drain have told of it, or have had time to."""
+        """Tell whether all that were asked to drain have reported it, or have had time to."""
         late = self._clock() - self._ending_since >= 2 * REPORT_EVERY
         return late or all(worker.drain for worker in self.members)
 
     # The end
 
     def end(self) -> None:
-        """From here on nobody who ends is started again."""
+        """Mark the workers as ending: none is started again from here on."""
         if not self.ending:
             self.ending, self._ending_since = True, self._clock()
             self._finished, self._codes = [], []
@@ -137,30 +138,32 @@ class Team:
             self._look()
 
     def go_on(self) -> None:
-        """The drain was cancelled: who has ended meanwhile is missing."""
+        """Start the workers that have ended meanwhile: the drain was cancelled."""
         self.ending = False
         self._finished, self._codes = [], []
         self.start()
 
     def signal(self, signum: int) -> None:
-        """Pass a signal on, to each once. Who is about to take over gets it from its predecessor."""
+        """Pass a signal on, to each once. A successor that is about to take over gets it from its
+        predecessor."""
         self.end()
         for worker in [*self.members, *self.leaving]:
             worker.tell("signal", signum=signum)
 
     def force(self) -> None:
-        """The operator insists."""
+        """Force all to end at once, as the operator asks."""
         self._overdue.cut(self._clock())
         for worker in self.everybody:
             worker.tell("force")
 
     def kill(self) -> None:
-        """End all that are left, whatever they do."""
+        """Kill all that are left, whatever they do."""
         for worker in self.everybody:
             worker.kill()
 
     def kill_overdue(self) -> None:
-        """End those that should have ended long ago. An heir is left to succeed: it was not asked yet."""
+        """Kill those that should have ended long ago. A successor is left to take over: it was not asked to
+        end yet."""
         if not self.ending or not self._overdue.is_over(self._clock()):
             return
         for worker in [*self.members, *self.leaving]:
@@ -169,14 +172,14 @@ class Team:
                 worker.kill()
 
     def reap(self) -> None:
-        """A process has ended."""
+        """Look which processes have ended."""
         for worker in self.everybody:
             worker.reap()
 
-    # What they tell
+    # Reports
 
     def changed(self, worker: Worker) -> None:
-        """One of them has told something."""
+        """Act on what one of them has reported."""
         self._note_end(worker)
         for slot in self.slots:
             if slot.heir and slot.member and _has_handed_over(slot.member):
@@ -189,14 +192,15 @@ class Team:
         self._told()
 
     def _note_end(self, worker: Worker) -> None:
-        """By when they have to end. Who has handed over drains by a deadline of its own."""
+        """Note by when the workers have to end. One that has handed over drains by a deadline of its own."""
         if self.stopped:
             self._overdue.cut(self._clock())
         elif self.ending and worker in self.members and (drain := worker.drain):
             self._overdue.told(drain, self._clock())
 
     def wants(self, worker: Worker, parcel: Parcel) -> None:
-        """A worker hands over, or does not after all."""
+        """Start a successor for a worker that hands over, or kill it when the worker does not hand over after
+        all."""
         slot = next(slot for slot in self.slots if slot.number == worker.number)
         if parcel.kind == "kill":
             if slot.heir:
@@ -221,7 +225,7 @@ class Team:
             self._overdue.begun(self._clock())
             slot.member.tell("signal", signum=signal.SIGTERM)
 
-    # Who comes and goes
+    # Starts and ends of processes
 
     def _start(self, slot: Slot) -> None:
         slot.pending = None
@@ -232,7 +236,7 @@ class Team:
             self._start_later(slot)
 
     def _made(self, slot: Slot, succeeds: int | None = None) -> Worker:
-        # One that is started later reads the file with the key anew.
+        # A worker that is started later reads the file with the key anew.
         keys = next((member.keys for member in self.members if member.keys), None) or self._keys
         self._keys = keys
         return Worker(
@@ -289,7 +293,8 @@ class Team:
             self._start_later(slot)
 
     def _try_again(self, slot: Slot, why: str) -> None:
-        """It could be started once: what keeps it from that now may pass, and the others serve meanwhile."""
+        """Start a refused worker again later: it could be started once, so the reason may pass, and the
+        others serve meanwhile."""
         self._refusals.note(why)
         slot.pending = self._loop.call_later(pause(slot.refusals), self._start, slot)
         slot.refusals += 1
@@ -313,13 +318,13 @@ class Team:
             slot.pending = None
 
     def _look(self) -> None:
-        """Whether that was the last one."""
+        """Set `over` if that was the last one."""
         if self.ending and not self.everybody:
             self.up.set()
             self.over.set()
 
     def close(self) -> None:
-        """Nobody is left: nothing is kept for them any more."""
+        """Release what is kept for the workers: none is left."""
         self._shares.close()
         os.close(self._page)
 

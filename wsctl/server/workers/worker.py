@@ -16,25 +16,25 @@ from wsctl.lifecycle.progress import DrainProgress, read_progress
 from wsctl.lifecycle.workers import VERSION
 
 Spawn = Callable[[int, int | None], "subprocess.Popen[bytes]"]
-"""Starts a worker: the descriptors of its channel, and of the one to its predecessor if it has one."""
+"""Starts a worker; takes the descriptors of its channel, and of the one to its predecessor if it has one."""
 
 Facts = dict[str, Any]
 
 FRESH = 3.0
-"""Seconds for which a worker's word is believed: it tells every second unless it hangs."""
+"""Seconds for which a worker's report is believed: it reports every second unless it hangs."""
 
 
 class Worker:
-    """One process. `changed` is called after each of its words, `wants` with one that is about another
-    process, and `gone` once, when it has ended and everything it said is known. Moments are on `clock`.
+    """One process. `changed` is called after each of its reports, `wants` with a parcel about another
+    process, and `gone` once, when it has ended and everything it sent was read. Moments are on `clock`.
 
     Attributes:
         number: which of the workers it is, from 1 on.
         refused: why it cannot start, in its own words.
-        facts: its status, as it was told last.
+        facts: its status, as it was reported last.
         told_at: when that was.
-        code: what it ended with, as `subprocess` counts.
-        keys: the kind of what it checks tokens with, once it has told.
+        code: its exit status, as `subprocess` counts.
+        keys: the kind of keys it checks tokens with, once it has reported that.
     """
 
     def __init__(
@@ -82,27 +82,28 @@ class Worker:
 
     @property
     def listening(self) -> bool:
-        """Whether it has begun to take connections."""
+        """True if the worker has begun to take connections."""
         return self._listens and self.facts.get("status", Phase.STARTING) != Phase.STARTING
 
     @property
     def silent(self) -> bool:
-        """Whether it should have told something long ago: it hangs, or is stopped."""
+        """True if the worker should have reported something long ago: it hangs, or is stopped."""
         return self.listening and self.code is None and self._clock() - self.told_at >= FRESH
 
     @property
     def drain(self) -> DrainProgress | None:
-        """Its drain, as it was told last."""
+        """The worker's drain, as it was reported last."""
         return read_progress(self.facts["drain"]) if self.facts.get("drain") else None
 
     @property
     def stopped(self) -> bool:
-        """Whether it has ended its work, though perhaps not its process."""
+        """True if the worker has ended its work, though perhaps not its process."""
         return self.facts.get("status") == Phase.STOPPED
 
     @property
     def exit_code(self) -> int:
-        """What it ended with, or says that it will; one that a signal killed has failed."""
+        """The exit code with which the worker ended, or says that it will; one that a signal killed has
+        failed."""
         if self.code is None:
             return self._exit_code
         return self.code if self.code in set(ExitCode) else ExitCode.ERROR
@@ -111,18 +112,18 @@ class Worker:
         self._channel.send(kind, fields)
 
     def reap(self) -> None:
-        """Look whether it has ended."""
+        """Look whether the process has ended."""
         if self.code is None and (code := self.process.poll()) is not None:
             self.code = code
             self._settle()
 
     def kill(self) -> None:
-        """End it whatever it does."""
+        """Kill the process, whatever it does."""
         if self.code is None:
             self.process.send_signal(signal.SIGKILL)
 
     def fate(self) -> Facts:
-        """How it ended, for the log."""
+        """Return how the process ended, for the log."""
         if self.code is not None and self.code < 0:
             return {"pid": self.pid, "signal": signal.Signals(-self.code).name}
         return {"pid": self.pid, "exit_code": self.code}
@@ -150,12 +151,12 @@ class Worker:
         self._settle()
 
     def _settle(self) -> None:
-        """What it said last is read before its end is believed."""
+        """Report the end once the channel is closed too: what the process sent last is read before."""
         if self._hung and self.code is not None:
             self._channel.close()
             self._gone(self)
 
 
 def named(workers: Iterable[Worker]) -> str:
-    """Those workers, for people."""
+    """Return the names of the workers, for people."""
     return " and ".join(f"worker {worker.number} (pid {worker.pid})" for worker in workers)
