@@ -8,7 +8,6 @@ from typing import Any
 
 from wsctl import __version__, messages
 from wsctl.codes import ErrorCode, ExitCode
-from wsctl.errors import CannotStart
 from wsctl.hub.log import MessageLog
 from wsctl.hub.manager import ConnectionManager
 from wsctl.hub.shared.link import Legacy, Link
@@ -72,7 +71,7 @@ class Sharing:
         """Whether there is a Redis to share.
 
         Raises:
-            CannotStart: there is none, or none that can be used.
+            Unusable: there is none, or none that can be used.
         """
         await self.link.store.check()
 
@@ -80,12 +79,12 @@ class Sharing:
         """Become one of them.
 
         Raises:
-            CannotStart: Redis went away just now.
+            Unusable: Redis went away just now.
         """
         try:
             await self.link.begin(self._settings.history_bytes)
         except Away as error:
-            raise CannotStart(f"--redis {self.link.store.name}: {error}") from None
+            raise self.link.store.unusable(error) from None
 
     def inherit(self, legacy: dict[str, Any], clients: Iterable[str]) -> None:
         """Go on as the node that the predecessor was."""

@@ -14,7 +14,7 @@ from tests.support.store import StoreProcess
 from wsctl.hub.log import written
 from wsctl.hub.shared.appender import AWAY
 from wsctl.hub.shared.link import LEAST_KEPT
-from wsctl.hub.shared.store import ANSWER_TIMEOUT
+from wsctl.hub.shared.reasons import ANSWER_TIMEOUT
 
 pytestmark = pytest.mark.anyio
 

@@ -8,18 +8,35 @@ from typing import Any
 from urllib.parse import quote
 
 from wsctl.errors import CannotStart, package
+from wsctl.hub.shared.reasons import ANSWER_TIMEOUT, CHECK_REDIS, LEAST_VERSION, trouble
 from wsctl.redis_url import PROTOCOL, RedisUrl, parse, without_secrets
-
-ANSWER_TIMEOUT = 1.5
-"""Seconds for one answer: more than a busy Redis needs, and soon enough to notice one that hangs."""
-
-LEAST_VERSION = 7
-"""The oldest Redis whose scripts and streams can do what is needed; Valkey began with 7.2."""
 
 
 class Away(Exception):
     """The error raised when Redis did not do what it was asked; the text says why, in one line and without a
-    secret."""
+    secret.
+
+    Attributes:
+        cure: what to do about it.
+    """
+
+    def __init__(self, what: str, cure: str = CHECK_REDIS) -> None:
+        super().__init__(what)
+        self.cure = cure
+
+
+class Unusable(CannotStart):
+    """The error raised when there is no Redis to start with, or none that can be used.
+
+    Attributes:
+        what: what is wrong, with the URL.
+        cure: what to do about it.
+    """
+
+    def __init__(self, what: str, cure: str) -> None:
+        super().__init__(f"{what}; {cure}")
+        self.what = what
+        self.cure = cure
 
 
 class Store:
@@ -50,7 +67,7 @@ class Store:
             with _cancellable():
                 return await self._client.execute_command(*command)
         except self._failures as error:
-            raise Away(self._why(error)) from None
+            raise Away(*trouble(error)) from None
 
     async def run(self, script: "Script", keys: Sequence[str], *arguments: object) -> Any:
         """Run a script, and return its answer. The keys are of one slot, as all keys here.
@@ -70,15 +87,20 @@ class Store:
         """Check that this is a Redis that can be used.
 
         Raises:
-            CannotStart: it is none, is not reached, lets nobody in, or is too old.
+            Unusable: it is none, is not reached, lets nobody in, or is too old.
         """
         try:
             told = await self.ask("INFO", "server")
         except Away as error:
-            raise CannotStart(f"--redis {self.name}: {error}") from None
+            raise self.unusable(error) from None
         version = str(_version(told))
         if int(version.partition(".")[0] or 0) < LEAST_VERSION:
-            raise CannotStart(f"--redis {self.name} is version {version}: {LEAST_VERSION} is the oldest")
+            what = f"--redis {self.name} is version {version}: {LEAST_VERSION} is the oldest"
+            raise Unusable(what, "start a newer one, or correct --redis")
+
+    def unusable(self, error: Away) -> Unusable:
+        """Make the error for a server that cannot start with it."""
+        return Unusable(f"--redis {self.name}: {error}", error.cure)
 
     async def drop(self) -> None:
         """Close all connections; the next command makes new ones."""
@@ -88,14 +110,6 @@ class Store:
             manager = getattr(getattr(self._client, "connection_pool", None), "sentinel_manager", None)
             for sentinel in manager.sentinels if manager else ():
                 await sentinel.aclose()
-
-    def _why(self, error: BaseException) -> str:
-        if isinstance(error, TimeoutError) or type(error).__name__ == "TimeoutError":
-            return f"no answer within {ANSWER_TIMEOUT:g} s"
-        if type(error).__name__ == "MasterNotFoundError":  # says how the client was made
-            return "no sentinel knows a primary of this service"
-        text = " ".join(str(error).split()) or type(error).__name__
-        return text if text.isprintable() else ascii(text)
 
 
 class Script:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from wsctl.errors import CannotStart
-from wsctl.hub.shared.store import LEAST_VERSION, Away, Store
+from wsctl.hub.shared.reasons import CHECK_REDIS
+from wsctl.hub.shared.store import Away, Store, Unusable
 from wsctl.server.checks.finding import Finding, error, fine, unknown, warning
 from wsctl.settings import Settings
 
@@ -15,8 +16,6 @@ NAME = "redis"
 
 APART = 2.0
 """Seconds between Redis's clock and this machine's: NTP keeps any two far closer."""
-
-_REMEDY = f"have a Redis {LEAST_VERSION} or newer answer there, or correct WSCTL_REDIS and its password"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +39,10 @@ async def _check(settings: Settings) -> list[Finding]:
         store = Store(settings.redis or "", settings.redis_password)
         await store.check()
         return judged(store.name, await _asked(store))
+    except Unusable as failure:
+        return [error(NAME, failure.what, failure.cure)]
     except CannotStart as failure:
-        return [error(NAME, str(failure), _REMEDY)]
+        return [error(NAME, str(failure), CHECK_REDIS)]
     except Away as failure:
         return [unknown(NAME, f"it is there, but does not tell of itself: {failure}")]
     finally:
