@@ -35,7 +35,7 @@ from wsctl.lifecycle.program import this_program
 from wsctl.lifecycle.runtime import announced, remove, runtime_folder
 from wsctl.lifecycle.signals import ending, held
 from wsctl.server.app import create_app
-from wsctl.server.checks import network
+from wsctl.server.checks import certificate, network
 from wsctl.server.checks.advance import advise, warn_of_start
 from wsctl.server.checks.listening import opened
 from wsctl.server.control import own_control_socket, own_record
@@ -467,15 +467,17 @@ def _config(settings: Settings, app: FastAPI, node: Node) -> uvicorn.Config:
     try:
         config.load()
     except (OSError, ssl.SSLError) as error:
-        raise CannotStart(f"--ssl-certfile {settings.ssl_certfile}: {_why_no_tls(error)}") from None
+        raise CannotStart(f"no TLS: {_why_no_tls(settings, error)}") from None
     return config
 
 
-def _why_no_tls(error: OSError) -> str:
-    """The reason in words; OpenSSL names its own source where a file holds nothing that it knows."""
-    if "PEM lib" in str(error):
-        return "there is no certificate with its key in PEM: give the chain, and --ssl-keyfile beside it"
-    return error.strerror or str(error)
+def _why_no_tls(settings: Settings, error: OSError) -> str:
+    """What `wsctl check` says of these files, and what to do."""
+    try:
+        certificate.read(settings.ssl_certfile or "", settings.ssl_keyfile)
+    except certificate.Unusable as failure:
+        return f"{failure}; {failure.fix}"
+    return f"{settings.ssl_certfile}: {error.strerror or error}"
 
 
 def _remove_unless_handed_over(path: str, node: Node) -> None:

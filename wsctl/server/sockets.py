@@ -28,6 +28,17 @@ _CURES = {
 }
 """What helps against an address that cannot be had, by the system's reason."""
 
+_CURE_OF_PATH = "choose a shorter --uds"  # the one reason that has no number
+_CURES_OF_PATH = {
+    errno.ENOENT: "make its folder first, or correct --uds",
+    errno.ENOTDIR: "make its folder first, or correct --uds",
+    errno.EACCES: "choose a folder that this user may write to",
+    errno.EROFS: "choose a folder that this user may write to",
+    errno.EADDRINUSE: "move what is there, or choose another --uds",
+    errno.EISDIR: "name a file in it, as in FOLDER/wsctl.sock",
+}
+"""The same for a Unix socket."""
+
 
 class CannotBind(CannotStart):
     """An address and port cannot be had.
@@ -99,14 +110,17 @@ def _unix(path: str) -> socket.socket:
         sock.bind(path)
     except OSError as error:
         sock.close()
-        raise CannotBind(f"cannot listen on {path}: {error.strerror or error}", error.errno) from None
+        text = f"cannot listen on {path}: {error.strerror or error}"
+        raise CannotBind(
+            f"{text}; {_CURES_OF_PATH.get(error.errno or 0, _CURE_OF_PATH)}", error.errno
+        ) from None
     return sock
 
 
 def _remove_dead(path: str) -> None:
     """A socket file that nobody listens on is left over from a server that was killed."""
     if Path(path).is_dir():
-        raise IsADirectoryError(errno.EISDIR, "that is a folder: name a file in it, as in FOLDER/wsctl.sock")
+        raise IsADirectoryError(errno.EISDIR, "that is a folder")
     if not Path(path).exists() or not stat.S_ISSOCK(Path(path).stat().st_mode):
         return
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
@@ -120,8 +134,9 @@ def _remove_dead(path: str) -> None:
 def _bound(host: str, port: int) -> list[socket.socket]:
     try:
         found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    except (OSError, UnicodeError) as error:  # UnicodeError: no host name has such a label
-        raise CannotStart(f"--host {host!r}: {_why(error)}") from None
+    except (OSError, UnicodeError):  # UnicodeError: no host name has such a label
+        text = f"--host {host!r} is no address, and no name that is known here"
+        raise CannotStart(f"{text}; {NOT_HERE}") from None
     sockets: list[socket.socket] = []
     for family, kind, protocol, _, name in dict.fromkeys(found):
         # Port 0 means one port on every address: the one that the first address got.

@@ -107,7 +107,9 @@ def _server(certfile: str, keyfile: str | None) -> ssl.SSLContext:
             text = f"{certfile} and {keyfile or 'its key'} do not belong together"
             raise Unusable(text, "give the key that the certificate was made for") from None
         text = f"{certfile} and its key are not what OpenSSL can read ({failure.reason or 'no PEM'})"
-        raise Unusable(text, "give PEM files: the certificate first, then those that vouch for it") from None
+        beside = "" if keyfile else ", and --ssl-keyfile beside it"
+        fix = f"give PEM files: the certificate first, then those that vouch for it{beside}"
+        raise Unusable(text, fix) from None
     except OSError as failure:
         raise Unusable(*_unreadable(certfile, keyfile, failure)) from None
     return context

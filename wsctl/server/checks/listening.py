@@ -34,7 +34,8 @@ def check(settings: Settings, environ: Mapping[str, str], records: Iterable[Serv
     except CannotBind as failure:
         return unbindable(settings, failure, ours)
     except CannotStart as failure:
-        return error(NAME, str(failure), "name a host, a port or a descriptor of this machine")
+        text, _, cure = str(failure).partition("; ")
+        return error(NAME, text, cure or "name a host, a port or a descriptor of this machine")
 
 
 def opened(settings: Settings, environ: Mapping[str, str]) -> list[socket.socket]:
