@@ -83,6 +83,17 @@ def test_everything_that_is_wrong_is_told_at_once(environ: dict[str, str], tmp_p
     assert "kills 30 s after SIGTERM, but a drain may last 1810 s" in found["stop time"]["text"]
 
 
+def test_what_serve_cannot_start_with_is_told_with_its_fix(environ: dict[str, str]) -> None:
+    flags = ("--host", "nobody.invalid", "--redis", "redis://nobody.invalid")
+    code, found = told(*flags, "--shutdown-timeout", "10", "--drain-spread", "20", environ=environ)
+    assert code == 1
+    assert "no name that is known here" in found["address"]["text"]
+    assert found["address"]["fix"].startswith("--host names an address of this machine")
+    assert found["redis"]["text"].endswith("the name of its host is not known")
+    assert found["redis"]["fix"] == "correct the host of --redis"
+    assert found["drain pace"]["text"].startswith("--drain-spread 20 is longer than a drain")
+
+
 def test_the_unit_that_is_named_is_asked_for(environ: dict[str, str], tmp_path: Path) -> None:
     fake = tmp_path / "systemctl"
     facts = "LoadState=loaded\\nType=simple\\nTimeoutStopUSec=1min 30s\\nLimitNOFILE=512"

@@ -43,6 +43,19 @@ def test_so_does_the_guest(start_server: StartServer, workers: str) -> None:
     assert len(warnings(server)) == 1
 
 
+@pytest.mark.parametrize("workers", [(), ("--workers", "2")], ids=["alone", "workers"])
+def test_a_spread_that_is_longer_than_the_drain_is_warned_of_once(
+    start_server: StartServer, workers: tuple[str, ...]
+) -> None:
+    server = start_server("--shutdown-timeout", "10", "--drain-spread", "20", *workers)
+    assert server.stop() == 0
+    told = [line for line in server.lines if "is longer than a drain" in line]
+    assert len(told) == 1
+    assert (
+        "--drain-spread 20 is longer than a drain, and is cut short to 10 s: --shutdown-timeout 20" in told[0]
+    )
+
+
 def test_it_does_not_warn_where_there_is_time_or_nobody_kills(start_server: StartServer) -> None:
     for server in (start_server(), start_server("--stop-timeout", "1810")):
         assert server.stop() == 0

@@ -22,7 +22,7 @@ from starlette.types import Receive, Scope, Send
 from wsctl.lifecycle.driver import DrainLog
 from wsctl.server import logs
 from wsctl.server.app import create_app
-from wsctl.server.checks import network, variables
+from wsctl.server.checks import network, pace, variables
 from wsctl.server.checks.advance import advise, warn_of
 from wsctl.server.checks.platform import too_short
 from wsctl.server.checks.stopping import for_guest
@@ -59,6 +59,7 @@ def create_guest_app(settings: Settings, environ: Mapping[str, str]) -> FastAPI:
         if warning := await _killed_early(settings, environ):
             log.warning("%s", warning)
         if _is_first():
+            warn_of(pace.check(settings, guest=True))
             warn_of(variables.of_a_guest(settings, environ))
             advise(network.leaving(settings, guest=True))
         node: Node = app.state.node

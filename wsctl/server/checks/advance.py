@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Iterable, Mapping
 
-from wsctl.server.checks import variables
+from wsctl.server.checks import pace, variables
 from wsctl.server.checks.finding import Finding, Level
 from wsctl.server.checks.platform import too_short
 from wsctl.settings import Settings
@@ -12,9 +12,11 @@ log = logging.getLogger("wsctl.server")
 
 
 def warn_of_start(settings: Settings, environ: Mapping[str, str]) -> None:
-    """Log what is known to go wrong: a platform that kills a drain, and what was said for nothing."""
+    """Log what is known to go wrong: a platform that kills a drain, parts of one that do not fit, and
+    what was said for nothing."""
     if warning := too_short(settings, environ):
         log.warning("%s", warning)
+    warn_of(pace.check(settings))
     warn_of(variables.check(settings, environ))
 
 

@@ -13,6 +13,7 @@ from wsctl.server.checks import (
     kernel,
     listening,
     network,
+    pace,
     platform,
     resources,
     stopping,
@@ -42,6 +43,7 @@ def look(settings: Settings, environ: Mapping[str, str], unit: str | None = None
     yield from _limits(settings, service)
     yield kernel.check(settings.backlog, kernel.own_queues())
     yield network.leaving(settings)
+    yield from pace.check(settings)
     yield network.keepalive(settings.ping_interval)
     yield from filter(None, [network.readiness(settings, platform.in_kubernetes(environ))])
     yield exposure.token(settings)
