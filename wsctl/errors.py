@@ -31,6 +31,10 @@ class Unreachable(WsctlError):
     exit_code = ExitCode.UNREACHABLE
 
 
+class Silent(Unreachable):
+    """A process of this machine is there and does not answer."""
+
+
 class Refused(WsctlError):
     """A server answered, and will not do it: token, origin, or draining."""
 

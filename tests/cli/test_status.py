@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -19,6 +20,7 @@ from tests.support.server import DEADLINE, WSCTL, wsctl
 from tests.support.status import DRAIN, FACTS, drawn
 from tests.support.terminal import Terminal
 from wsctl.cli.ui import tables
+from wsctl.client.control import ANSWER_TIMEOUT
 
 pytestmark = pytest.mark.anyio
 
@@ -303,3 +305,62 @@ def test_a_crowd_is_listed_as_far_as_the_screen_reaches() -> None:
     assert "  and 87 more" in shown[-1]
     assert len(drawn(seen, seen, height=40).splitlines()) <= 40
     assert "c99" in drawn(seen)
+
+
+ASKING = {
+    "status": ("status",),
+    "json": ("status", "--json", "--clients"),
+    "watch": ("status", "--watch"),
+    "drain": ("drain",),
+    "cancel": ("drain", "--cancel"),
+    "upgrade": ("upgrade",),
+    "broadcast": ("broadcast", "hello"),
+    "client": ("client", "--id", "bob"),
+    "stress": ("stress",),
+}
+
+
+@pytest.mark.parametrize("words", ASKING.values(), ids=ASKING)
+def test_where_nobody_listens_is_unreachable_whatever_is_asked(
+    words: tuple[str, ...], environ: dict[str, str]
+) -> None:
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{nobody.getsockname()[1]}"
+        told = wsctl(*words, "--url", url, environ=environ)
+    assert (told.returncode, told.stdout) == (5, "")
+    assert len(told.stderr.splitlines()) == 1
+    assert url in told.stderr
+
+
+@pytest.mark.parametrize("name", [name for name in ASKING if name != "watch"])
+def test_a_server_that_is_stopped_is_named_at_once_and_asked_nothing(
+    name: str, start_server: StartServer
+) -> None:
+    server = start_server()
+    server.signal(signal.SIGSTOP)
+    began = time.monotonic()
+    told = wsctl(*ASKING[name], environ=server.environ)
+    took = time.monotonic() - began
+    server.signal(signal.SIGCONT)
+    assert (told.returncode, told.stdout) == (5, "")
+    assert f"{server.url} (pid {server.pid}) does not answer: it is stopped" in told.stderr
+    assert f"'kill -CONT {server.pid}' lets it go on" in told.stderr
+    assert took < ANSWER_TIMEOUT / 2
+    assert server.status()["status"] == "serving"
+    assert server.stop() == 0
+
+
+def test_a_server_that_is_stopped_for_a_while_is_watched_on(start_server: StartServer, watch: Spawn) -> None:
+    server = start_server()
+    process = watch(environ=server.environ)
+    assert "serving" in line(process)
+    server.signal(signal.SIGSTOP)
+    assert process.stderr
+    assert "it is stopped" in process.stderr.readline()
+    server.signal(signal.SIGCONT)
+    while "serving" not in line(process):
+        pass
+    process.send_signal(signal.SIGINT)
+    assert process.wait(DEADLINE) == 0
+    assert process.stderr.read() == ""

@@ -1,6 +1,7 @@
 """The control API's client, against answers of every kind."""
 
 import json
+import os
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -17,7 +18,7 @@ from tests.support.server import DEADLINE, ServerProcess
 from tests.support.status import DRAIN
 from wsctl.client.control import Conflict, Control, Degraded, Unconfirmed, drain_progress, handover_progress
 from wsctl.client.target import Target
-from wsctl.errors import Refused, Unreachable, UsageError, WsctlError
+from wsctl.errors import Refused, Silent, Unreachable, UsageError, WsctlError
 from wsctl.lifecycle.handover import HandoverState
 from wsctl.lifecycle.phases import Phase
 from wsctl.lifecycle.progress import Stay
@@ -223,11 +224,41 @@ def test_a_server_that_does_not_answer_is_not_waited_for(listener: socket.socket
         Control(Target(_url(listener)), patience=0.05).status()
 
 
-def _answer_once(listener: socket.socket, answer: bytes) -> threading.Thread:
+def test_who_waits_for_long_is_told_before_the_answer_comes(listener: socket.socket) -> None:
+    told: list[str] = []
+    answering = _answer_once(
+        listener, b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n", after=(said := threading.Event())
+    )
+
+    def waiting(text: str) -> None:
+        told.append(text)
+        said.set()
+
+    with pytest.raises(Unreachable, match="is no wsctl server"):
+        Control(Target(_url(listener)), waiting=waiting).status()
+    answering.join(DEADLINE)
+    assert told == [f"{_url(listener)} has not answered yet: waiting"]
+
+
+def test_a_server_of_this_machine_that_hangs_is_named(listener: socket.socket, runtime_dir: Path) -> None:
+    path = runtime_dir / f"{os.getpid()}.sock"
+    with socket.socket(socket.AF_UNIX) as control:
+        control.bind(str(path))
+        control.listen()
+        target = Target("http://127.0.0.1:1", control=str(path))
+        with pytest.raises(Silent, match=rf"pid {os.getpid()}\) does not answer: it hangs"):
+            Control(target, patience=0.05).status()
+
+
+def _answer_once(
+    listener: socket.socket, answer: bytes, after: threading.Event | None = None
+) -> threading.Thread:
     def serve() -> None:
         connection, _ = listener.accept()
         with connection:
             connection.recv(65536)
+            if after:
+                after.wait(DEADLINE)
             connection.sendall(answer)
 
     thread = threading.Thread(target=serve)

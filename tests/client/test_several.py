@@ -3,9 +3,11 @@
 import threading
 from typing import Any, cast
 
+import pytest
+
 from wsctl.client.control import Control
-from wsctl.client.several import Silent, ask_all
-from wsctl.errors import Unreachable
+from wsctl.client.several import ask_all
+from wsctl.errors import Silent, Unreachable
 
 
 class Named:
@@ -39,6 +41,14 @@ def test_when_none_has_answered_all_are_waited_for() -> None:
         raise Unreachable(f"{control.name} is gone")
 
     assert [str(told) for told in ask_all(controls("a", "b"), ask)] == ["a is gone", "b is gone"]
+
+
+def test_a_fault_of_ours_is_not_waited_for_without_end() -> None:
+    def ask(control: Control) -> dict[str, Any]:
+        raise RuntimeError(control.name)
+
+    with pytest.raises(RuntimeError, match="a"):
+        ask_all(controls("a"), ask)
 
 
 def test_answers_are_in_the_order_of_the_questions() -> None:

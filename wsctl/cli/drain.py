@@ -47,7 +47,7 @@ def drain(
 
     if cancel and timeout is not None:
         raise UsageError("--cancel ends a drain and --timeout moves its deadline: give one of them")
-    control = Control(find(url, port, os.environ))
+    control = Control(find(url, port, os.environ), waiting=say)
     if cancel:
         _print(control.cancel(), as_json, "drain cancelled")
         return

@@ -9,7 +9,7 @@ import typer
 
 from wsctl.cli.ui.printable import say
 from wsctl.codes import ExitCode
-from wsctl.errors import Unreachable, WsctlError
+from wsctl.errors import Silent, Unreachable, WsctlError
 
 if TYPE_CHECKING:
     from wsctl.client.control import Answer
@@ -65,15 +65,22 @@ class End(threading.Thread):
 
 def follow(end: End, look: "Callable[[End], Answer | None]") -> "Answer":
     """The server's answer at the end. Until it comes, `look` is called every `POLL` seconds; what it
-    returns ends the waiting too."""
+    returns ends the waiting too. That it is stopped is said once, and it is waited for."""
+    silent = False
     while True:
         over = end.came.wait(POLL)
         if end.answer:
             return end.answer
         try:
             seen = look(end)
+        except Silent as error:
+            if not silent:
+                say(str(error))
+            silent = True
+            continue
         except Unreachable:
             return end.last_word()
+        silent = False
         if seen:
             return seen
         if over:  # something between us and the server does not let a request wait so long

@@ -58,7 +58,7 @@ def _once(targets: list["Target"], clients: bool, as_json: bool) -> None:
     from wsctl.client.several import ask_all
 
     seen, failures = [], []
-    controls = [Control(target) for target in targets]
+    controls = [Control(target, waiting=say) for target in targets]
     for control, told in zip(controls, ask_all(controls, lambda one: one.status(clients)), strict=True):
         if isinstance(told, WsctlError):
             failures.append(told)

@@ -9,6 +9,7 @@ import typer
 
 from wsctl.cli.ending import End, follow, interruptible
 from wsctl.cli.options import Json, Port, Url
+from wsctl.cli.ui.printable import say
 from wsctl.errors import WsctlError
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def upgrade(
     from wsctl.client.control import Control
     from wsctl.client.target import find
 
-    control = Control(find(url, port, os.environ))
+    control = Control(find(url, port, os.environ), waiting=say)
     _report(control.upgrade() if no_wait else _begin_and_wait(control), as_json)
 
 

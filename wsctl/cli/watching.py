@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING
 
 from wsctl.cli.ui.printable import say
 from wsctl.client.control import Control
-from wsctl.client.several import Silent, ask_all
+from wsctl.client.several import ask_all
 from wsctl.codes import ExitCode
-from wsctl.errors import Unreachable, WsctlError
+from wsctl.errors import Silent, Unreachable, WsctlError
 from wsctl.lifecycle.handover import HandoverState
 from wsctl.lifecycle.phases import Phase
 

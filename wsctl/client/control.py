@@ -5,6 +5,7 @@ import http.client
 import json
 import socket
 import ssl
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from http import HTTPStatus
@@ -12,8 +13,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from wsctl.client.events import DEGRADED, UNCONFIRMED
+from wsctl.client.stopped import check_runs
 from wsctl.client.target import Target
-from wsctl.errors import Refused, Unreachable, UsageError, WsctlError
+from wsctl.errors import Refused, Silent, Unreachable, UsageError, WsctlError
 from wsctl.lifecycle.handover import HandoverProgress, HandoverState
 from wsctl.lifecycle.progress import DrainProgress, read_progress
 
@@ -22,6 +24,10 @@ CONNECT_TIMEOUT = 5.0
 
 ANSWER_TIMEOUT = 10.0
 """Seconds between two signs of an answer: as long as servers have for a request head."""
+
+SLOW = 1.2
+"""Seconds after which whoever waits is told that there is no answer yet: more than a server takes that asks
+others, a Redis or workers, before it answers."""
 
 MAX_QUOTED = 300
 """Characters of a server's own words that are repeated in one line."""
@@ -81,9 +87,11 @@ _MISTAKEN = "has another token than WSCTL_TOKEN or WSCTL_TOKEN_FILE gives: corre
 
 
 class Control:
-    """One server's control API; every call is a request on a connection of its own.
+    """One server's control API; every call is a request on a connection of its own. `waiting` is told, from
+    another thread, when the answer to one takes long.
 
     Raises, from every call:
+        Silent: it is stopped, and was asked nothing, or hangs.
         Unreachable: nobody answers there, or somebody who is no wsctl server.
         Refused: the token is missing or wrong, or the server is closing its clients.
         Degraded: the server cannot publish for now.
@@ -92,11 +100,17 @@ class Control:
         UsageError: the server cannot take what was sent.
     """
 
-    def __init__(self, target: Target, patience: float = ANSWER_TIMEOUT) -> None:
+    def __init__(
+        self,
+        target: Target,
+        patience: float = ANSWER_TIMEOUT,
+        waiting: Callable[[str], object] = lambda text: None,
+    ) -> None:
         self.name = target.name
         self.process = target.process
         self._target = target
         self._patience = patience
+        self._waiting = waiting
 
     def status(self, clients: bool = False) -> Answer:
         """What the server tells operators; with `clients` it lists them too, oldest first."""
@@ -156,9 +170,14 @@ class Control:
     def _exchange(
         self, method: str, path: str, body: Answer | None, wait: float | None, asked: Callable[[], object]
     ) -> tuple[int, bytes]:
+        check_runs(self._target)
         connection = self._connection()
         sent = None if body is None else json.dumps(body).encode()
+        slow = threading.Timer(SLOW, self._waiting, [f"{self.process} has not answered yet: waiting"])
+        slow.daemon = True
         try:
+            if wait is not None:
+                slow.start()
             connection.connect()
             connection.sock.settimeout(wait)
             # Refused before all of it was sent: why is in the answer.
@@ -170,6 +189,7 @@ class Control:
         except (OSError, http.client.HTTPException) as error:
             raise self._unreachable(error) from None
         finally:
+            slow.cancel()
             connection.close()
 
     def _connection(self) -> http.client.HTTPConnection:
@@ -194,6 +214,9 @@ class Control:
         return headers
 
     def _unreachable(self, error: Exception) -> Unreachable:
+        if self._target.control and isinstance(error, TimeoutError):
+            check_runs(self._target)
+            return Silent(f"{self.process} does not answer: it hangs; its log may know why")
         text = next(text for kind, text in _TROUBLES if isinstance(error, kind))
         why = getattr(error, "verify_message", None) or getattr(error, "reason", None)
         why = why or getattr(error, "strerror", None) or str(error)

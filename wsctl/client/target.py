@@ -33,9 +33,14 @@ class Target:
         return self.url or f"unix:{self.uds}"
 
     @property
+    def pid(self) -> int | None:
+        """The process, when it is on this machine."""
+        return int(Path(self.control).stem) if self.control else None
+
+    @property
     def process(self) -> str:
         """The same, told from other processes that have its address, as workers have."""
-        return f"{self.name} (pid {Path(self.control).stem})" if self.control else self.name
+        return f"{self.name} (pid {self.pid})" if self.control else self.name
 
     def precedes(self, other: "Target") -> bool:
         """Whether the other process has taken over the address of this one."""
@@ -90,7 +95,7 @@ def _address(url: str | None, port: int | None, environ: Mapping[str, str]) -> T
         if url != environ.get("WSCTL_URL"):
             raise UsageError("--url and --port both choose a server: give one of them")
         url = None
-    return None if url is None else Target(url=_checked(url), token=read_token(environ))
+    return None if url is None else Target(url=checked(url), token=read_token(environ))
 
 
 def _local(record: ServerRecord, environ: Mapping[str, str]) -> Target:
@@ -143,9 +148,13 @@ def _split(path: str) -> tuple[str, str]:
     return (server, name) if found and name and "/" not in name else (path, "")
 
 
-def _checked(url: str) -> str:
+def checked(url: str) -> str:
     """The server's URL. A client's address is taken too, without the client: what other programs are given
-    can be pasted. (A path that itself ends like one is written with a slash behind it.)"""
+    can be pasted. (A path that itself ends like one is written with a slash behind it.)
+
+    Raises:
+        UsageError: it is no address.
+    """
     try:
         parts = urlsplit(url)
         # The codec is what connecting uses, and knows what no host name can be.
