@@ -69,8 +69,8 @@ def rate(text: str) -> Rate:
 
 def count(text: str) -> int:
     """A whole number, zero or more."""
-    if not text.strip().isdecimal():
-        raise ValueError(f"{text!r} is not a whole number")
+    if not re.fullmatch(r"\d{1,18}", text.strip()):  # more overflows what the kernel counts with
+        raise ValueError(f"{text!r} is not a whole number from 0 to 999999999999999999")
     return int(text)
 
 
@@ -79,7 +79,7 @@ def port_number(text: str) -> int:
     if text.startswith("tcp://"):
         cause = "Kubernetes tells so of a Service named wsctl: set enableServiceLinks: false in the pod"
         raise ValueError(f"{text!r} is not a port; {cause}")
-    if not text.strip().isdecimal() or int(text) > 65535:
+    if not re.fullmatch(r"\d{1,9}", text.strip()) or int(text) > 65535:
         raise ValueError(f"{text!r} is not a port: write 0 to 65535")
     return int(text)
 
@@ -310,9 +310,9 @@ class Settings:
             raise UsageError("--max-draining needs --redis: servers take turns through it")
         self._check_auth()
         if not 1 <= self.backlog < 1 << 31:
-            raise UsageError("--backlog must be at least 1")
+            raise UsageError(f"--backlog {self.backlog} is out of range: write 1 to {(1 << 31) - 1}")
         if self.workers < 1:
-            raise UsageError("--workers must be at least 1")
+            raise UsageError(f"--workers {self.workers} serve nobody: write 1 or more")
 
     def _check_auth(self) -> None:
         """A key that nobody uses is an error: whoever gives one believes that credentials are asked for."""
@@ -411,5 +411,8 @@ def _secret(environ: Mapping[str, str], name: str) -> str | None:
         return secret
     try:
         return Path(path).read_text().strip()
-    except (OSError, ValueError) as error:
-        raise UsageError(f"{name}_FILE: {error}") from None
+    except OSError as error:
+        why = error.strerror or error
+        raise UsageError(f"{name}_FILE: cannot read {path}: {why}; correct it") from None
+    except ValueError:  # a name that no file has, or bytes that are no text
+        raise UsageError(f"{name}_FILE: {path!r} is no text file: write the secret into one") from None

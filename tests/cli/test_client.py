@@ -90,6 +90,26 @@ async def run(*arguments: str, environ: dict[str, str], stdin: str = "") -> Any:
 
 
 @pytest.mark.parametrize(
+    ("flags", "says"),
+    [
+        (("--url", "foo"), "--url 'foo' is not an address: write http://HOST:PORT"),
+        (("--url", "foo", "--id", "bob"), "--url 'foo' is not an address: write http://HOST:PORT"),
+        (("--url", "http://127.0.0.1:1"), "a client needs a name: --id NAME"),
+        (("--id", "bob", "--clients", "0"), "'--clients': '0' is not a whole number from 1 to 999999999"),
+        (("--id", "bob", "--clients", "many"), "'--clients': 'many' is not a whole number from 1"),
+        (("--id", "bob", "--count", "-1"), "'--count': '-1' is not a whole number from 1"),
+        (("--id", "bob", "--count", "9" * 5000), "is not a whole number from 1"),
+    ],
+)
+def test_a_wrong_value_is_told_with_what_to_write(
+    flags: tuple[str, ...], says: str, environ: dict[str, str]
+) -> None:
+    result = wsctl("client", *flags, environ=environ)
+    assert result.returncode == 2
+    assert says in one_line(result.stderr)
+
+
+@pytest.mark.parametrize(
     "flags",
     [
         ("--id", "../x"),

@@ -57,6 +57,20 @@ def test_it_is_written_to_a_file_but_not_over_one(environ: dict[str, str], tmp_p
     assert path.read_text() == printed
 
 
+@pytest.mark.parametrize("force", [(), ("--force",)], ids=["", "--force"])
+def test_a_place_where_nothing_can_be_written_is_told_with_what_to_do(
+    force: tuple[str, ...], environ: dict[str, str], tmp_path: Path
+) -> None:
+    folder, nowhere = tmp_path / "folder", tmp_path / "none" / "file"
+    folder.mkdir()
+    for path, why in [
+        (folder, f"--output {folder} is a folder: name a file in it, as in {folder / 'FILE'}"),
+        (nowhere, f"--output {nowhere}: there is no folder {nowhere.parent}: make it first"),
+    ]:
+        refused = wsctl("generate", "systemd", "-o", str(path), *force, environ=environ)
+        assert (refused.returncode, refused.stderr) == (1, f"wsctl: {why}\n")
+
+
 @pytest.mark.parametrize(
     ("words", "code", "why"),
     [

@@ -43,6 +43,11 @@ def one_line(text: str) -> str:
         (["--shutdown-timeout", "soon"], "is not a duration"),
         (["--shutdown-timeout", "-1"], "is not a duration"),
         (["--max-queue", "1x"], "is not a size"),
+        (["--history", "9" * 5000], "is not a whole number from 0 to 9"),
+        (["--port", "9" * 5000], "is not a port"),
+        (["--backlog", "0"], "--backlog 0 is out of range: write 1 to 2147483647"),
+        (["--backlog", "2147483648"], "--backlog 2147483648 is out of range: write 1 to 2147483647"),
+        (["--workers", "0"], "--workers 0 serve nobody: write 1 or more"),
         (["--rate", "fast"], "is not a rate"),
         (["--log-level", "loud"], "is not one of debug, info, warning, error"),
         (["--allow-origin", "example.org"], "is not an origin"),
@@ -116,20 +121,29 @@ def test_a_taken_port_is_said_so(environ: dict[str, str], taken_port: int) -> No
 @pytest.mark.parametrize(
     ("flags", "says"),
     [
-        (["--ssl-certfile", "/nowhere/cert.pem"], "No such file"),
-        (["--ssl-certfile", __file__], "no certificate with its key in PEM"),
+        (["--ssl-certfile", "/nowhere/cert.pem"], "No such file or directory; correct --ssl-certfile"),
+        (["--ssl-certfile", __file__], "give PEM files: the certificate first"),
         (["--fd", "99"], "is not a socket to listen on"),
         (["--host", "203.0.113.1"], "203.0.113.1"),
-        (["--uds", "/nowhere/socket"], "No such file"),
-        (["--uds", "/tmp"], "that is a folder"),
+        (["--host", "nobody.invalid"], "no name that is known here; --host names an address"),
+        (["--uds", "/nowhere/socket"], "No such file or directory; make its folder first"),
+        (["--uds", "/tmp"], "that is a folder; name a file in it"),
+        (["--redis", "redis://nobody.invalid"], "the name of its host is not known; correct the host"),
     ],
-    ids=["no certificate", "no PEM", "--fd", "--host", "--uds", "a folder"],
+    ids=["no certificate", "no PEM", "--fd", "--host", "no name", "--uds", "a folder", "--redis"],
 )
 def test_what_it_cannot_start_with_is_said_so(environ: dict[str, str], flags: list[str], says: str) -> None:
     ended = wsctl("serve", "--port", "0", *flags, environ=environ)
     assert ended.returncode == 3
     assert one_line(ended.stderr).startswith("wsctl: ")
     assert says in ended.stderr
+
+
+def test_a_key_that_is_not_there_is_named(environ: dict[str, str], certificate: tuple[str, str]) -> None:
+    files = ("--ssl-certfile", certificate[0], "--ssl-keyfile", "/nowhere/key.pem")
+    ended = wsctl("serve", "--port", "0", *files, environ=environ)
+    assert ended.returncode == 3
+    assert "no TLS: /nowhere/key.pem: No such file or directory" in one_line(ended.stderr)
 
 
 def test_under_a_root_path_it_starts_without_a_warning(start_server: StartServer) -> None:

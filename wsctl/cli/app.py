@@ -96,13 +96,20 @@ def run(arguments: Sequence[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitCode.ERROR
     except OSError as error:
-        return _say(str(error), ExitCode.ERROR)
+        return _say(_plain(error), ExitCode.ERROR)
     return int(result or 0)
 
 
 def _say(text: str, code: int) -> int:
     say(text)
     return code
+
+
+def _plain(error: OSError) -> str:
+    """The system's reason, without its number."""
+    if not error.strerror:
+        return str(error)
+    return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
 
 
 def _hint(error: TyperException) -> str:

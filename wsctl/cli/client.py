@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from wsctl.cli.options import Json, Port, Url, client_ids, seconds
+from wsctl.cli.options import Json, Port, Url, client_ids, seconds, whole_number
 from wsctl.errors import UsageError
 
 if TYPE_CHECKING:
@@ -32,10 +32,15 @@ def client(
     port: Port = None,
     clients: Annotated[
         int | None,
-        typer.Option(min=1, metavar="N", help="Connect N clients: ID-1 to ID-N; the first one sends."),
+        typer.Option(
+            parser=whole_number(1), metavar="N", help="Connect N clients: ID-1 to ID-N; the first one sends."
+        ),
     ] = None,
     count: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Leave after N messages (each client its own N).")
+        int | None,
+        typer.Option(
+            parser=whole_number(1), metavar="N", help="Leave after N messages (each client its own N)."
+        ),
     ] = None,
     duration: Annotated[float | None, seconds("--for", "Leave after this time.")] = None,
     as_json: Json = False,
@@ -57,14 +62,18 @@ def client(
     Messages go to stdout, everything else to stderr.
     """
     from wsctl.client.credential import given
-    from wsctl.client.target import client_of, find
+    from wsctl.client.stopped import check_runs
+    from wsctl.client.target import checked, client_of, find
 
+    if url is not None and port is None:
+        checked(url)  # what is no address has no name to connect as either
     if client_id is None and (client_id := client_of(url or "")) is None:
         raise UsageError("a client needs a name: --id NAME")
     ids = client_ids(client_id, clients)
 
     credential = given(os.environ)
     target = find(url, port, os.environ)
+    check_runs(target)
 
     import asyncio
 

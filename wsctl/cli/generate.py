@@ -133,7 +133,19 @@ def _made_by(kind: str, settings: "Settings", extra: list[str]) -> str:
 
 def _write(path: Path, text: str, *, force: bool) -> None:
     try:
+        if path.is_dir():
+            raise WsctlError(f"--output {path} is a folder: name a file in it, as in {path / 'FILE'}")
         with path.open("w" if force else "x", encoding="utf-8") as file:
             file.write(text)
     except FileExistsError:
         raise WsctlError(f"{path} is there already: --force writes over it") from None
+    except OSError as error:
+        raise WsctlError(f"--output {path}: {_why_not(path, error)}") from None
+
+
+def _why_not(path: Path, error: OSError) -> str:
+    if isinstance(error, FileNotFoundError | NotADirectoryError):
+        return f"there is no folder {path.parent}: make it first"
+    if isinstance(error, PermissionError):
+        return "this user may not write there: choose another place"
+    return f"{error.strerror or error}: choose another place"

@@ -1,6 +1,7 @@
 """Flags that several commands share, and the flags that are made from `Settings`."""
 
 import inspect
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import Field
 from typing import Annotated, Any
@@ -38,6 +39,32 @@ def parser(parse: Callable[[str], Any], name: str) -> Callable[[Any], Any]:
 
     read.__name__ = name
     return read
+
+
+MOST = 999_999_999
+"""The largest number that a count of something can be."""
+
+
+def whole_number(least: int) -> Callable[[Any], Any]:
+    """A parser of whole numbers from `least` on."""
+
+    def parse(text: str) -> int:
+        if not re.fullmatch(r"\d{1,9}", text.strip()) or int(text) < least:
+            raise ValueError(f"{text!r} is not a whole number from {least} to {MOST}")
+        return int(text)
+
+    return parser(parse, "N")
+
+
+def number(least: float) -> Callable[[Any], Any]:
+    """A parser of numbers from `least` on."""
+
+    def parse(text: str) -> float:
+        if not re.fullmatch(r"\d{1,9}(\.\d{0,9})?|\.\d{1,9}", text.strip()) or float(text) < least:
+            raise ValueError(f"{text!r} is not a number from {least:g} to {MOST}")
+        return float(text)
+
+    return parser(parse, "N")
 
 
 def seconds(name: str, help_text: str) -> Any:

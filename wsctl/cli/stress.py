@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from wsctl.cli.options import Json, Port, client_ids, parser, seconds
+from wsctl.cli.options import Json, Port, client_ids, number, parser, seconds, whole_number
 from wsctl.cli.signing import JwtAlgorithm, JwtAudience, JwtKey, mint
 from wsctl.errors import UsageError
 from wsctl.settings import size as parse_size
@@ -37,10 +37,13 @@ that hear a message at one moment. Its own 700 cost a seventh of such a run, and
 
 def stress(
     *,
-    clients: Annotated[int, typer.Option(min=1, metavar="N", help="Clients that connect.")] = 10,
+    clients: Annotated[
+        int, typer.Option(parser=whole_number(1), metavar="N", help="Clients that connect.")
+    ] = 10,
     duration: Annotated[float, seconds("--duration", "How long messages are sent.")] = 60,
     rate: Annotated[
-        float, typer.Option(min=0.001, metavar="N", help="Messages a second, from all clients together.")
+        float,
+        typer.Option(parser=number(0.001), metavar="N", help="Messages a second, from all clients together."),
     ] = 10,
     size: Annotated[
         int, typer.Option(parser=parser(parse_size, "SIZE"), metavar="SIZE", help="Bytes in a message.")
@@ -79,15 +82,18 @@ def stress(
     Ctrl-C ends the run early, with its summary; a second one at once.
     """
     if duration <= 0:
-        raise typer.BadParameter("must be more than 0", param_hint="--duration")
+        raise typer.BadParameter(f"{duration:g} s is no time: write more than 0", param_hint="--duration")
     ids = client_ids(prefix, clients)
 
     from wsctl.client.load import Load, Plan
+    from wsctl.client.stopped import check_runs
     from wsctl.client.target import find_each
 
     credentials = _credentials(lambda key: mint(key, jwt_audience, jwt_algorithm), jwt_key, duration)
     _make_room(clients)
     targets = find_each(url or (), port, os.environ)
+    for target in targets:
+        check_runs(target)
     if clients < len(targets):
         raise UsageError(f"--clients {clients} is too few: each of {len(targets)} servers wants one")
     servers = tuple(target.name for target in targets)

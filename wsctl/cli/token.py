@@ -31,7 +31,9 @@ def token(
     from wsctl.server.credentials.minting import MAX_TTL
 
     if not 1 <= ttl <= MAX_TTL:
-        raise typer.BadParameter(f"write 1s to {MAX_TTL / 86400:g}d", param_hint="--ttl")
+        raise typer.BadParameter(
+            f"{ttl:g} s is out of range: write 1s to {MAX_TTL / 86400:g}d", param_hint="--ttl"
+        )
     minted = maker.token(name, ttl)
     if as_json:
         import json
