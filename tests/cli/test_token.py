@@ -52,7 +52,10 @@ def test_key_and_audience_come_from_the_environment_too_and_json_has_the_end(
         (("--id", "bob"), "--jwt-key FILE"),
         (("--id", "two words", "--jwt-key", "KEY"), "--id: a client id has"),
         (("--id", "bob", "--ttl", "0", "--jwt-key", "KEY"), "is out of range: write 1s to 366d"),
-        (("--id", "bob", "--ttl", f"{MAX_TTL + 1:.0f}", "--jwt-key", "KEY"), "is out of range: write 1s to 366d"),
+        (
+            ("--id", "bob", "--ttl", f"{MAX_TTL + 1:.0f}", "--jwt-key", "KEY"),
+            "is out of range: write 1s to 366d",
+        ),
         (("--id", "bob", "--ttl", "soon", "--jwt-key", "KEY"), "not a duration"),
         (("--id", "bob", "--jwt-key", "nowhere"), "nowhere: No such file"),
         (("--id", "bob", "--jwt-key", "PUBLIC"), "it is a public key, which checks tokens"),

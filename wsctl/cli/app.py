@@ -106,7 +106,7 @@ def _say(text: str, code: int) -> int:
 
 
 def _plain(error: OSError) -> str:
-    """The system's reason, without its number."""
+    """Give the system's reason without its number."""
     if not error.strerror:
         return str(error)
     return f"{error.filename}: {error.strerror}" if error.filename else error.strerror

@@ -46,7 +46,7 @@ MOST = 999_999_999
 
 
 def whole_number(least: int) -> Callable[[Any], Any]:
-    """A parser of whole numbers from `least` on."""
+    """Make a parser of whole numbers from `least` on."""
 
     def parse(text: str) -> int:
         if not re.fullmatch(r"\d{1,9}", text.strip()) or int(text) < least:
@@ -57,7 +57,7 @@ def whole_number(least: int) -> Callable[[Any], Any]:
 
 
 def number(least: float) -> Callable[[Any], Any]:
-    """A parser of numbers from `least` on."""
+    """Make a parser of numbers from `least` on."""
 
     def parse(text: str) -> float:
         if not re.fullmatch(r"\d{1,9}(\.\d{0,9})?|\.\d{1,9}", text.strip()) or float(text) < least:

@@ -1,4 +1,4 @@
-"""Whether a process of this machine is stopped: it has a control socket then, and answers nobody."""
+"""Detection of a process of this machine that is stopped: it has a control socket, and answers nobody."""
 
 import subprocess
 from contextlib import suppress
@@ -14,7 +14,7 @@ _STOPPED = "Tt"
 
 
 def check_runs(target: Target) -> None:
-    """Keep from asking a process that is stopped: it would do what was asked whenever it goes on.
+    """Check that a process can be asked: one that is stopped would do what was asked whenever it goes on.
 
     Raises:
         Silent: it is stopped.
@@ -25,7 +25,7 @@ def check_runs(target: Target) -> None:
 
 
 def is_stopped(pid: int, proc: Path = PROC) -> bool:
-    """Whether Ctrl-Z, SIGSTOP or a debugger has stopped it; not where that cannot be found out."""
+    """Say whether Ctrl-Z, SIGSTOP or a debugger has stopped it; not where that cannot be found out."""
     if (proc / "self").exists():
         with suppress(OSError, IndexError):
             # The name of the program comes before, in brackets, and may have any character in it.

@@ -472,7 +472,7 @@ def _config(settings: Settings, app: FastAPI, node: Node) -> uvicorn.Config:
 
 
 def _why_no_tls(settings: Settings, error: OSError) -> str:
-    """What `wsctl check` says of these files, and what to do."""
+    """Say what `wsctl check` says of these files, and what to do."""
     try:
         certificate.read(settings.ssl_certfile or "", settings.ssl_keyfile)
     except certificate.Unusable as failure:

@@ -1,4 +1,4 @@
-"""Whether the parts of a drain fit into it."""
+"""Checks that the parts of a drain fit into it."""
 
 from collections.abc import Iterator
 
@@ -12,7 +12,7 @@ PARTS = ("reconnect_window", "drain_spread")
 
 
 def check(settings: Settings, *, guest: bool = False) -> Iterator[Finding]:
-    """What is longer than the whole drain, and so is cut to it. A `guest` of another server has no flags but
+    """Find the parts that are longer than the whole drain, and so are cut to it. A `guest` of another server has no flags but
     variables."""
 
     def told(name: str, seconds: float) -> str:
