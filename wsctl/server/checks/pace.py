@@ -12,8 +12,8 @@ PARTS = ("reconnect_window", "drain_spread")
 
 
 def check(settings: Settings, *, guest: bool = False) -> Iterator[Finding]:
-    """Find the parts that are longer than the whole drain, and so are cut to it. A `guest` of another server has no flags but
-    variables."""
+    """Find the parts that are longer than the whole drain, and so are cut to it. A `guest` of another server
+    has no flags but variables."""
 
     def told(name: str, seconds: float) -> str:
         return f"{variable(name)}={seconds:g}" if guest else f"{flag(name)} {seconds:g}"
