@@ -10,7 +10,7 @@ ANSWER_TIMEOUT = 1.5
 """Seconds for one answer: more than a busy Redis needs, and soon enough to notice one that hangs."""
 
 LEAST_VERSION = 7
-"""The oldest Redis whose scripts and streams can what is needed; Valkey began with 7.2."""
+"""The oldest Redis whose scripts and streams can do what is needed; Valkey began with 7.2."""
 
 START_ONE = "start a Redis there, or correct --redis"
 CORRECT_HOST = "correct the host of --redis"
