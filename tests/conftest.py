@@ -250,10 +250,9 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def new_page(browser: Browser) -> Iterator[NewPage]:
-    """Tabs of one person's browser."""
-    profile = browser.new_profile()
-    yield lambda: browser.new_page(profile)
-    browser.command("Target.disposeBrowserContext", {"browserContextId": profile})
+    """Tabs of one person's browser, which has nothing open or stored."""
+    with browser.tabs() as new:
+        yield new
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from anyio import to_thread
 
 import wsctl.server.page
 from tests.conftest import NewPage, StartServer
-from tests.support.browser import Page
+from tests.support.browser import Browser, Page
 from tests.support.issuer import Issuer
 from tests.support.relay import Relay
 from tests.support.server import ServerProcess
@@ -683,3 +683,24 @@ def test_motion_stops_for_those_who_ask(start_server: StartServer, page: Page) -
     assert page.evaluate(animation) == "pulse"
     page.prefer("prefers-reduced-motion", "reduce")
     assert page.evaluate(animation) == "none"
+
+
+def test_what_a_test_does_in_a_tab_is_not_there_in_the_next(server: ServerProcess, browser: Browser) -> None:
+    found = """[Boolean(window.left), innerWidth, matchMedia('(prefers-color-scheme: dark)').matches,
+      sessionStorage.length, localStorage.length, document.cookie]"""
+    seen = []
+    for _ in range(2):
+        with browser.tabs() as new_tab:
+            page = new_tab()
+            assert (page.errors, page.requests) == ([], [])
+            page.open(server.url)
+            seen.append(page.evaluate(found))
+            page.command("Page.addScriptToEvaluateOnNewDocument", source="window.left = 1")
+            page.resize(360, 640, scale=2, mobile=True)
+            page.prefer("prefers-color-scheme", "dark")
+            connect(page, server, "the-tab-before")
+            page.evaluate("console.error('left'), localStorage.left = document.cookie = 'left=1'")
+            assert page.errors
+            assert page.evaluate(found) != seen[0]
+        server.wait_for_line("disconnected client_id=the-tab-before")
+    assert seen[1] == seen[0]

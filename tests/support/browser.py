@@ -10,7 +10,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -33,6 +33,8 @@ FLAGS = (
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    # A document ends with all it has open when its tab goes elsewhere.
+    "--disable-back-forward-cache",
     "--remote-debugging-port=0",
 )
 
@@ -60,11 +62,16 @@ class Page:
         requests: addresses, WebSockets too; `data:` addresses are no requests.
     """
 
-    def __init__(self, browser: "Browser", session: str) -> None:
+    def __init__(self, browser: "Browser", target: str, session: str) -> None:
+        self.target = target
+        self.session = session
         self.errors: list[str] = []
         self.requests: list[str] = []
         self._browser = browser
-        self._session = session
+        self._blank = threading.Event()
+
+    def enable(self) -> None:
+        """Be told of events from now on."""
         for domain in ("Page", "Runtime", "Log", "Network"):
             self.command(f"{domain}.enable")
         # A tab behind another one draws nothing unless it believes it has the focus.
@@ -72,7 +79,26 @@ class Page:
 
     def command(self, method: str, **params: Any) -> dict[str, Any]:
         """One DevTools command, and its answer."""
-        return self._browser.command(method, params, self._session)
+        return self._browser.command(method, params, self.session)
+
+    def leave(self) -> None:
+        """End the document, and forget what it has stored and complained about.
+
+        It leaves by itself, since a document that it goes to stays in its process: a new process is what
+        costs most of a new tab. Its blank one is of the same origin.
+
+        Raises:
+            TimeoutError: it did not end in time.
+        """
+        self._blank.clear()
+        self.command("Runtime.evaluate", expression="location.replace('about:blank')")
+        if not self._blank.wait(DEADLINE):
+            raise TimeoutError("the document does not end")
+        forget = "try { sessionStorage.clear(); localStorage.clear(); } catch { /* it has none */ }"
+        self.command("Runtime.evaluate", expression=forget)
+        self.command("Network.clearBrowserCookies")
+        self.command("Log.clear")
+        self.command("Runtime.discardConsoleEntries")
 
     def open(self, url: str) -> None:
         """Navigate, and wait until the page and its scripts are loaded."""
@@ -146,6 +172,8 @@ class Page:
     def take(self, method: str, params: dict[str, Any]) -> None:
         """An event of this tab."""
         match method:
+            case "Page.frameNavigated" if params["frame"]["url"] == "about:blank":
+                self._blank.set()
             case "Runtime.exceptionThrown":
                 self.errors.append(json.dumps(params["exceptionDetails"]))
             case "Runtime.consoleAPICalled" if params["type"] == "error":
@@ -166,20 +194,54 @@ class Browser:
         self._numbers = itertools.count(1)
         self._answers: dict[int, Future[dict[str, Any]]] = {}
         self._pages: dict[str, Page] = {}
+        self._profile = ""
+        self._kept: str | None = None
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
-    def new_profile(self) -> str:
-        """Cookies and storage of their own, as another person's browser has them."""
-        return str(self.command("Target.createBrowserContext", {})["browserContextId"])
+    @contextmanager
+    def tabs(self) -> Iterator[Callable[[], Page]]:
+        """Make tabs of one person, who begins anew: nothing is open, stored or emulated.
 
-    def new_page(self, profile: str) -> Page:
-        """An empty tab."""
-        target = self.command("Target.createTarget", {"url": "about:blank", "browserContextId": profile})
-        attach = {"targetId": target["targetId"], "flatten": True}
-        session = self.command("Target.attachToTarget", attach)["sessionId"]
-        self._pages[session] = page = Page(self, session)
+        The first of them is the same tab each time: see `Page.leave`.
+        """
+        used: list[Page] = []
+
+        def new() -> Page:
+            used.append(self._attached(self._kept if not used and self._kept else self._new_target()))
+            return used[-1]
+
+        try:
+            yield new
+        finally:
+            for page in reversed(used):
+                self._give_back(page, keep=page is used[0])
+
+    def _new_target(self) -> str:
+        if not self._profile:
+            self._profile = self.command("Target.createBrowserContext", {})["browserContextId"]
+        empty = {"url": "about:blank", "browserContextId": self._profile}
+        return str(self.command("Target.createTarget", empty)["targetId"])
+
+    def _attached(self, target: str) -> Page:
+        session = self.command("Target.attachToTarget", {"targetId": target, "flatten": True})["sessionId"]
+        self._pages[session] = page = Page(self, target, session)
+        page.enable()
         return page
+
+    def _give_back(self, page: Page, keep: bool) -> None:
+        """End what is open in it; what was emulated ends with its session."""
+        self._kept = None
+        try:
+            if keep:
+                page.leave()
+                self.command("Target.detachFromTarget", {"sessionId": page.session})
+                self._kept = page.target
+        except (RuntimeError, TimeoutError):
+            keep = False
+        del self._pages[page.session]
+        if not keep:
+            self.command("Target.closeTarget", {"targetId": page.target})
 
     def command(self, method: str, params: dict[str, Any], session: str | None = None) -> dict[str, Any]:
         """One DevTools command, and its answer.
