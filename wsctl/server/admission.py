@@ -1,4 +1,4 @@
-"""Who may connect: one decision, for every way a handshake can arrive."""
+"""The decision whether a client may connect, the same for every way a handshake can arrive."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,17 +16,17 @@ RETRY_AFTER = 5
 """Seconds a client is asked to wait when the server is full."""
 
 MOST_REPLACED = 16
-"""Connections beyond the capacity that are still closing because their clients came back to a full server:
-half of the descriptors that are left to operators."""
+"""The most connections beyond the capacity that are still closing because their clients came back to a full
+server: half of the descriptors that are left to operators."""
 
 MAX_SINCE = 64
-"""Characters of a message id in `since`: ids are shorter."""
+"""The most characters of a message id in `since`: ids are shorter."""
 
 MAX_HOST = 253
-"""Characters of a Host that are repeated: names are no longer."""
+"""The most characters of a Host that an answer repeats: host names are no longer."""
 
 NO_GOOD = ' error="invalid_token"'
-"""What a challenge adds when there was a token (RFC 6750 section 3.1)."""
+"""The parameter that a challenge has when the request had a token (RFC 6750 section 3.1)."""
 
 _KEEPALIVES = frozenset(map(str, messages.KEEPALIVE))
 _BAD_KEEPALIVE = (
@@ -38,8 +38,8 @@ _DEFAULT_PORT = {"http": ":80", "https": ":443", "ws": ":80", "wss": ":443"}
 
 @dataclass(frozen=True, slots=True)
 class Handshake:
-    """What a client asks for: `name` is the raw last part of the path, header values are text.
-    `foreign_host`: its host is none that this server takes."""
+    """A client's request to connect: `name` is the raw last part of the path, header values are text.
+    `foreign_host` is true if this server does not take the host that it names."""
 
     name: str
     query: str
@@ -52,9 +52,10 @@ class Handshake:
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    """Let in. `since` is the id the client has seen last, `expires` the Unix second in which its credentials
-    end, if they do; `keepalive` are the seconds after which it wants a sign of life, 0 for none. `in_place`:
-    there is room only because its older connection makes some."""
+    """The verdict that lets a client in. `since` is the id of the last message that it has seen, `expires`
+    the Unix second in which its credentials end, if they do; `keepalive` are the seconds after which it wants
+    a sign of life, 0 for none. `in_place` is true if there is room only because its older connection makes
+    some."""
 
     client_id: str
     since: str | None
@@ -65,14 +66,14 @@ class Admitted:
 
 @dataclass(frozen=True, slots=True)
 class TurnedAway:
-    """Valid, but the server is draining: accept, then close with 1001."""
+    """The verdict on a valid handshake while the server drains: accept it, then close with 1001."""
 
     client_id: str
 
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """No. An HTTP answer in place of the handshake."""
+    """A refusal: the HTTP answer that a handshake, or another request, gets."""
 
     status: HTTPStatus
     code: str
@@ -84,15 +85,16 @@ Verdict = Admitted | TurnedAway | Refused
 
 
 NOWHERE = Refused(HTTPStatus.NOT_FOUND, "not_found", "WebSockets are served at /ws/{client_id}")
-"""The answer to a handshake at any other path."""
+"""The answer to a handshake at any path but that of clients."""
 
 ANYONE = Granted()
-"""What everybody has where no credentials are asked for."""
+"""The grant that everybody has where no credentials are asked for."""
 
 
 class Admission:
-    """Decides from the settings and three facts: how many clients there are, whether one with an id is here,
-    and whether more are taken. A `judge` looks at the credentials; without one nobody needs any."""
+    """Decides about handshakes from the settings and three facts: how many clients are connected, whether one
+    with an id is, and whether new ones are accepted. A `judge` checks the credentials; without one none are
+    needed."""
 
     def __init__(
         self,
@@ -113,8 +115,8 @@ class Admission:
         self._accepting = accepting
 
     def admit(self, asked: Handshake) -> Verdict:
-        """The verdict on a handshake; nothing is changed by asking. What is cheap to look at comes first, and
-        the id last, once there are credentials: to bring it into its normal form takes longer."""
+        """Return the verdict on a handshake, and change nothing. What is cheap to check comes first, and the
+        client id last, after the credentials: to bring it into its normal form takes longer."""
         try:
             name = messages.bounded_id(unquote(asked.name, errors="strict"))
         except ValueError as error:
@@ -130,7 +132,7 @@ class Admission:
         return granted if isinstance(granted, Refused) else self._let_in(name, granted, since, int(keepalive))
 
     def _let_in(self, name: str, granted: Granted, since: str | None, keepalive: int) -> Verdict:
-        """The verdict on what is asked rightly, by somebody who may ask."""
+        """Return the verdict on a valid request whose credentials are good."""
         try:
             client_id = messages.client_id(name)
         except ValueError as error:
@@ -157,7 +159,8 @@ class Admission:
         return _unauthorized(verdict.why, NO_GOOD) if isinstance(verdict, Denied) else verdict
 
     def _from_elsewhere(self, asked: Handshake) -> Refused | None:
-        """The answer to what a page asks that has no business here."""
+        """Return the refusal of a request that names a foreign host, or comes from the page of an origin that
+        may not connect; None for all others."""
         if asked.foreign_host:
             return unknown_host(asked.host)
         if self._origin_allowed(asked):
@@ -166,8 +169,8 @@ class Admission:
         return Refused(HTTPStatus.FORBIDDEN, "origin_not_allowed", text)
 
     def _origin_allowed(self, asked: Handshake) -> bool:
-        """Browsers send an Origin and programs do not. The same host is the same origin whatever
-        the scheme, because a proxy in front may have ended TLS."""
+        """Tell whether a request has no Origin or one that may connect: browsers send it and programs do not.
+        The same host is the same origin whatever the scheme, because a proxy in front may have ended TLS."""
         if asked.origin is None:
             return True
         origin = asked.origin.strip().lower()
@@ -183,20 +186,20 @@ class Admission:
 
 
 def full() -> Refused:
-    """The answer when there is no room."""
+    """Return the answer when there is no room."""
     text = f"the server has all the clients it can take: try again in {RETRY_AFTER} seconds"
     return Refused(HTTPStatus.SERVICE_UNAVAILABLE, "full", text, (("retry-after", str(RETRY_AFTER)),))
 
 
 def unknown_host(host: str) -> Refused:
-    """The answer to a Host that a server on loopback does not take."""
+    """Return the answer to a Host that a server on loopback does not take."""
     name = name_of(host)[:MAX_HOST]
     text = f"{name} is no name of this server, which is for this machine: --allow-host {name} lets it in"
     return Refused(HTTPStatus.FORBIDDEN, "host_not_allowed", text)
 
 
 def _unauthorized(why: str, problem: str = "") -> Refused:
-    """The answer to credentials that are missing or no good (RFC 6750 section 3)."""
+    """Return the answer to credentials that are missing or no good (RFC 6750 section 3)."""
     challenge = (("www-authenticate", f"Bearer{problem}"),)
     return Refused(HTTPStatus.UNAUTHORIZED, "bad_credentials", why, challenge)
 
@@ -207,7 +210,7 @@ def _bad_id(error: ValueError) -> Refused:
 
 
 def _wishes(query: str) -> tuple[str | None, str]:
-    """The last `since` and `keepalive` of a query."""
+    """Return the last `since` and `keepalive` of a query."""
     found = parse_qs(query, keep_blank_values=True)
     return found.get("since", [None])[-1], found.get("keepalive", ["0"])[-1]
 

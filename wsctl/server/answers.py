@@ -1,4 +1,4 @@
-"""Errors as the outside sees them: JSON, with a code for programs and a sentence for people."""
+"""Error answers: JSON, with a code for programs and a sentence for people."""
 
 import json
 from collections.abc import Iterable
@@ -9,20 +9,20 @@ METHODS = ("DELETE", "GET", "POST")
 
 
 def allow(methods: Iterable[str]) -> str:
-    """The header `Allow` of routes with these methods (RFC 9110 section 10.2.1)."""
+    """Return the header `Allow` of routes with these methods (RFC 9110 section 10.2.1)."""
     added = {"OPTIONS"} | ({"HEAD"} if "GET" in (given := set(methods)) else set())
     return ", ".join(sorted(given | added))
 
 
 def error_body(code: str, message: str) -> dict[str, dict[str, str]]:
-    """The body of every error answer."""
+    """Return the body of an error answer."""
     return {"error": {"code": code, "message": message}}
 
 
 def error_response(
     status: HTTPStatus, code: str, message: str, headers: Iterable[tuple[str, str]] = ()
 ) -> bytes:
-    """A whole HTTP/1.1 error answer that ends the connection, for where no application answers."""
+    """Return a whole HTTP/1.1 error answer that ends the connection, for where no application answers."""
     body = json.dumps(error_body(code, message)).encode()
     lines = [
         f"HTTP/1.1 {status.value} {status.phrase}",

@@ -25,7 +25,7 @@ from wsctl.server.page import headers as page_headers
 from wsctl.settings import LONGEST
 
 BODY_ALLOWANCE = 64 * 1024
-"""Bytes a request body may have beyond the message in it: the addressees."""
+"""Bytes that a request body may have beyond its message, for the addressees."""
 
 _PUBLISHING = frozenset({Phase.STARTING, Phase.SERVING, Phase.LAMEDUCK, Phase.HANDOVER, Phase.DRAINING})
 """The phases in which messages flow."""
@@ -34,7 +34,8 @@ _UNPUBLISHED = {
     ErrorCode.DEGRADED: HTTPStatus.SERVICE_UNAVAILABLE,
     ErrorCode.UNCONFIRMED: HTTPStatus.GATEWAY_TIMEOUT,
 }
-"""What a publisher is answered: 503 promises that the message was not published, 504 promises nothing."""
+"""The status of an answer that a message was refused: 503 promises that it was not published, 504 promises
+nothing."""
 
 router = APIRouter()
 
@@ -51,11 +52,11 @@ class Failure(HTTPException):
         self.code = code
 
 
-# What requests depend on is async, or each of them would take a detour through a thread.
+# Dependencies of requests are async: FastAPI would run each other one in a thread.
 
 
 async def node_of(request: Request) -> Node:
-    """The server that the application belongs to."""
+    """Return the server that the application belongs to."""
     node: Node = request.app.state.node
     return node
 
@@ -69,7 +70,11 @@ Bearer = Annotated[HTTPAuthorizationCredentials | None, Security(_BEARER)]
 
 
 async def control(request: Request, node: HasNode, bearer: Bearer) -> None:
-    """Lets operators pass: through the control socket, or with the token."""
+    """Let operators pass: through the control socket, or with the token.
+
+    Raises:
+        Failure: the request is not an operator's; that is logged.
+    """
     if request.scope.get("state", {}).get("control"):
         return
     if failure := _not_an_operator(node.settings.token, bearer):
@@ -92,11 +97,11 @@ def _not_an_operator(token: str | None, bearer: HTTPAuthorizationCredentials | N
 OPERATORS = [Depends(control)]
 
 CONTROL_SOCKET = "control socket"
-"""On which way those asked who are on this machine."""
+"""The way in which operators on this machine ask."""
 
 
 async def asked_by(request: Request) -> str:
-    """On which way an operator asks, for the log."""
+    """Return the way in which an operator asks, for the log."""
     if request.scope.get("state", {}).get("control"):
         return CONTROL_SOCKET
     return f"token, from {request.client.host}" if request.client else "token"
@@ -106,7 +111,7 @@ AskedBy = Annotated[str, Depends(asked_by)]
 
 
 ClientId = Annotated[str, WithJsonSchema(CLIENT_ID)]
-"""Checked by `messages.client_id`, which knows more than a schema can say."""
+"""A client id, checked by `messages.client_id`, which knows more than a schema can say."""
 
 
 class Broadcast(BaseModel):
@@ -122,14 +127,14 @@ class Broadcast(BaseModel):
 
 
 class Published(BaseModel):
-    """What became of it."""
+    """The receipt of a message."""
 
     id: str = Field(description="The id the message got.")
     recipients: int = Field(description="Clients it was sent to.")
 
 
 class Drain(BaseModel):
-    """How long the clients may take."""
+    """The time that clients get to leave."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -147,7 +152,11 @@ def _takes(model: type[BaseModel], *, required: bool = False) -> dict[str, Any]:
 
 
 async def body_of(request: Request, limit: int) -> bytes:
-    """The body, as long as it stays below `limit` bytes."""
+    """Read the body of a request.
+
+    Raises:
+        Failure: it has more than `limit` bytes (0 for no limit), or is not complete.
+    """
     body = bytearray()
     try:
         async for chunk in request.stream():
@@ -234,7 +243,7 @@ async def status(node: HasNode, clients: bool = False) -> dict[str, Any]:
 async def broadcast(request: Request, node: HasNode) -> Published:
     """Send one message to every client, or to some.
 
-    503: it was not published. 504 `unconfirmed`: it may have been, or may still be.
+    503: the message was not published. 504 `unconfirmed`: it may have been, or may still be.
     """
     limit = node.settings.max_message_size
     wanted = _parse(Broadcast, await body_of(request, limit and limit + BODY_ALLOWANCE))

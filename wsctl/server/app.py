@@ -33,8 +33,8 @@ def create_app(
     first: APIRouter | None = None,
     kind: type[Application] = Application,
 ) -> FastAPI:
-    """The application; its lifespan runs the node unless another one is given. Routes of `first` come before
-    its own."""
+    """Create the application; its lifespan runs the node unless another one is given. Routes of `first` come
+    before its own."""
     app = kind(
         title="wsctl",
         version=__version__,
@@ -64,7 +64,7 @@ def create_app(
 
 
 async def upgrade_required(client_id: str) -> JSONResponse:
-    """A plain request where a WebSocket is served."""
+    """Answer a plain request where a WebSocket is served."""
     text = "this is a WebSocket: connect with ws://, for instance with 'wsctl client'"
     headers = {"upgrade": "websocket", "sec-websocket-version": "13"}
     return JSONResponse(error_body("upgrade_required", text), HTTPStatus.UPGRADE_REQUIRED, headers)
@@ -81,7 +81,8 @@ async def _http_error(request: Request, error: Any) -> Response:
 
 
 def _without_slash(request: Request) -> str | None:
-    """Where the same path without the slash at its end is, beside this one; None where nothing is there."""
+    """Return the address of the same path without the slash at its end, relative to this one; None if it has
+    none, or nothing is there."""
     path: str = request.scope["path"]
     shorter = path.removesuffix("/")
     scope = {**request.scope, "path": shorter}

@@ -1,4 +1,4 @@
-"""What makes a process of ours findable: its control socket and its record in the runtime folder."""
+"""The control socket of this process and its record in the runtime folder, by which commands find it."""
 
 import logging
 import os
@@ -12,7 +12,8 @@ log = logging.getLogger("wsctl.server")
 
 
 def own_control_socket(environ: Mapping[str, str]) -> socket.socket | None:
-    """This process's, bound; None, which is logged, where the folder cannot be used."""
+    """Bind the control socket of this process; None, which is logged, if the runtime folder cannot be
+    used."""
     try:
         return control_socket(runtime_folder(environ), os.getpid())
     except UnusableFolder as error:
@@ -24,7 +25,7 @@ def own_control_socket(environ: Mapping[str, str]) -> socket.socket | None:
 def own_record(
     at: str, control: socket.socket, *, generation: int = 1, parent: int | None = None
 ) -> ServerRecord:
-    """What this process says of itself. `at` is its first address."""
+    """Return the record of this process; `at` is its first address, a URL or unix:PATH."""
     uds = at.removeprefix("unix:") if at.startswith("unix:") else None
     return ServerRecord(
         os.getpid(),

@@ -1,4 +1,4 @@
-"""How long an HTTP connection may stay in each of its states: decided here, acted on by whoever has it."""
+"""The deadlines of an HTTP connection in each of its states: decided here, enforced by its protocol."""
 
 from enum import Enum
 from math import inf
@@ -9,20 +9,22 @@ HEAD_TIMEOUT = 10.0
 """Seconds for a request head to be complete, and for a TLS handshake."""
 
 BODY_TIMEOUT = 20.0
-"""Seconds for a request body to be complete, and more for what has come (Apache's `RequestReadTimeout`)."""
+"""Seconds for a request body to be complete, and one more for every `BODY_RATE` bytes that have come
+(Apache's `RequestReadTimeout`)."""
 
 BODY_RATE = 500
-"""Bytes of a body that buy it one more second (Apache's `MinRate`)."""
+"""Bytes of a request body that extend its deadline by one second (Apache's `MinRate`)."""
 
 REST_TIMEOUT = 10.0
 """Seconds for the rest of a body whose request has been answered: nobody waits for it."""
 
 IDLE_TIMEOUT = 10.0
-"""Seconds between two requests: twice uvicorn's own, which it forgets when bytes come in between."""
+"""Seconds between two requests: twice uvicorn's own timeout, which uvicorn drops when bytes come in
+between."""
 
 MAX_UNREAD = 256 * 1024
-"""Bytes that are read past although the answer is out: more than the largest usual body, so that whoever
-sends it all before reading finds the answer, and whoever never stops is not listened to."""
+"""Bytes that are read and discarded after an answer: more than the largest usual body, so that a client which
+sends all of it before reading finds the answer, and one that never stops is not read any further."""
 
 
 class Stage(Enum):
@@ -45,10 +47,11 @@ LIMITS = {
 
 
 class Deadlines:
-    """The state of one connection, and since when it is in it; its first head is awaited from `since` on.
+    """The state of one connection, and since when it has it; the first request head is awaited from `since`
+    on.
 
     Attributes:
-        stage: the state it is in.
+        stage: the state of the connection.
     """
 
     __slots__ = ("_came", "_since", "_stalled", "_unsent", "stage")
@@ -61,41 +64,41 @@ class Deadlines:
         self._stalled = since
 
     def received(self, size: int, now: float) -> None:
-        """Bytes came, and are about to be parsed."""
+        """Note that `size` bytes came, which are about to be parsed."""
         if self.stage is Stage.IDLE:
             self._enter(Stage.HEAD, now)
         self._came += size
 
     def requested(self, now: float) -> None:
-        """A head is complete."""
+        """Note that a request head is complete."""
         self._enter(Stage.BODY, now)
 
     def ended(self, now: float) -> None:
-        """A request is complete."""
+        """Note that a request is complete."""
         self._enter(Stage.IDLE if self.stage is Stage.REST else Stage.ANSWER, now)
 
     def answered(self, now: float) -> None:
-        """An answer is complete."""
+        """Note that an answer is complete."""
         self._enter(Stage.REST if self.stage is Stage.BODY else Stage.IDLE, now)
 
     @property
     def busy(self) -> bool:
-        """Whether the application has a request in hand."""
+        """True while the application is handling a request."""
         return self.stage in (Stage.BODY, Stage.ANSWER)
 
     @property
     def too_much(self) -> bool:
-        """Whether more is sent behind an answer than is read past."""
+        """True if more than `MAX_UNREAD` bytes of a request have come behind its answer."""
         return self.stage is Stage.REST and self._came > MAX_UNREAD
 
     def overdue(self, now: float) -> bool:
-        """Whether the state has lasted for too long."""
+        """Tell whether the deadline of the state has passed."""
         more = self._came / BODY_RATE if self.stage is Stage.BODY else 0.0
         return now - self._since >= LIMITS[self.stage] + more
 
     def stalled(self, now: float, unsent: int) -> bool:
-        """Whether nothing of what waits to be written was taken for too long, `unsent` bytes now. What is
-        written in between is no progress."""
+        """Tell whether the peer has taken nothing of what waits to be written for `STALL_TIMEOUT` seconds;
+        `unsent` bytes wait now. What is written in between is no progress."""
         if not unsent or unsent < self._unsent or not self._unsent:
             self._stalled = now
         self._unsent = unsent

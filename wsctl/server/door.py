@@ -1,8 +1,8 @@
 """The first protocol of every connection.
 
-Clients come back all at once after a deploy, so a plain WebSocket handshake that arrives in one piece,
-which is how they all come, is read by one regular expression and never meets an HTTP parser.
-Whatever else it may be, or if anything about it is unusual, goes to h11 as it came.
+Clients come back all at once after a deploy, so a plain WebSocket handshake that arrives in one piece, which
+is how they all come, is read by one regular expression and never meets an HTTP parser. Anything else, and a
+handshake with anything unusual about it, goes to h11 as it came.
 """
 
 import asyncio
@@ -25,7 +25,8 @@ _PLAIN = re.compile(
 
 
 def plain_opening(data: bytes) -> Opening | None:
-    """The handshake in `data`, if that is just one whole one with nothing unusual about it."""
+    """Return the handshake in `data` if that is exactly one whole one with nothing unusual about it, else
+    None."""
     found = _PLAIN.fullmatch(data) if len(data) <= MAX_HEAD else None
     if not found:
         return None
@@ -45,13 +46,13 @@ def plain_opening(data: bytes) -> Opening | None:
 
 
 class Lobby:
-    """The connections of one kind of listener of which nothing is known yet.
+    """The connections of one kind of listener that are no clients, or not yet.
 
     `control` marks the control socket's, which always have room.
 
     Attributes:
-        waiting: those of which nothing is known.
-        strangers: all that are no clients.
+        waiting: the connections that have sent nothing yet.
+        strangers: all connections that are no clients.
     """
 
     def __init__(
@@ -69,25 +70,26 @@ class Lobby:
         self.strangers = Strangers(lambda count: control or not node.crowded(count))
 
     def door(self) -> "Door":
-        """The protocol for a new connection."""
+        """Return the protocol for a new connection."""
         return Door(self)
 
     def arrived(self, connection: object, stranger: Stranger) -> None:
-        """Count a connection in. When there is no room, the one that has been no client for longest ends, so
-        that whoever holds many shuts out nobody; this one, when all others are at work."""
+        """Count a connection in. When there is no room, end the one that has been no client for longest, so
+        that a peer with many connections shuts out nobody; this one, when all others are handling
+        requests."""
         self.strangers.hold(connection, stranger)
         if ended := self.strangers.make_room():
             self.node.note_full(ended.peer)
 
     def check(self, now: float) -> None:
-        """Once a second: who has said nothing for too long is told so."""
+        """End the connections that have sent nothing for `HEAD_TIMEOUT` seconds; called once a second."""
         for door in [door for door in self.waiting if now - door.since >= HEAD_TIMEOUT]:
             door.expire(now)
 
 
 class Door(asyncio.Protocol):
-    """Looks at a connection's first bytes and passes it on. `kept` marks one that had answers from a
-    predecessor."""
+    """The protocol that looks at a connection's first bytes and passes it on. `kept` marks a connection that
+    had answers from a predecessor."""
 
     __slots__ = ("_lobby", "_transport", "kept", "since")
 
@@ -115,22 +117,22 @@ class Door(asyncio.Protocol):
             self._release()
 
     def leave(self) -> int | None:
-        """Give the connection away, to be read by another process: its descriptor. None when it cannot be,
-        because it has TLS or no descriptor is left, and stays."""
+        """Give the connection away to another process that reads it, and return its descriptor; None if it
+        stays, because it has TLS or has ended, or no descriptor is left."""
         fd = given_away(self._transport)
         if fd is not None:
             self._release()
         return fd
 
     def expire(self, now: float) -> None:
-        """Nothing was said for too long."""
+        """End a connection that has sent nothing for too long: with an answer, unless it is `kept`."""
         if self.kept:
             self._transport.close()
         else:
             self.pass_on().check(now)
 
     def pass_on(self) -> HttpProtocol:
-        """Let HTTP have it."""
+        """Give the connection to the HTTP protocol, and return that."""
         self._lobby.waiting.discard(self)
         http = self._lobby.make_http(self.since, self._lobby.strangers)
         self._lobby.strangers.hold(self._transport, http)

@@ -1,4 +1,4 @@
-"""`/ws/{client_id}` on an ASGI server that is not ours: the same rules, carried by a task a connection."""
+"""`/ws/{client_id}` on another ASGI server: the same rules, with tasks for each connection."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -22,7 +22,7 @@ from wsctl.server.turnaway import REASON
 
 
 async def endpoint(websocket: WebSocket) -> None:
-    """One client's connection, from the handshake to its end."""
+    """Serve one client's connection, from the handshake to its end."""
     node: Node = websocket.app.state.node
     asked = _handshake(websocket)
     verdict = node.admit(asked)
@@ -43,7 +43,7 @@ async def endpoint(websocket: WebSocket) -> None:
 
 
 async def no_endpoint(websocket: WebSocket) -> None:
-    """Any other path: the answer that `wsctl serve` gives."""
+    """Refuse a WebSocket at any other path with the answer that `wsctl serve` gives."""
     await _refuse(websocket.app.state.node, websocket, NOWHERE)
 
 
@@ -67,17 +67,18 @@ def _handshake(websocket: WebSocket) -> Handshake:
 
 
 def _joined(websocket: WebSocket, name: str) -> str | None:
-    """A header, or several of a name as one list (RFC 9110 section 5.2)."""
+    """Return a header, or several of a name as one list (RFC 9110 section 5.2); None if it is not there, or
+    empty."""
     return ", ".join(websocket.headers.getlist(name)) or None
 
 
 def _host(websocket: WebSocket) -> str:
-    """The client's address, empty where the host has taken a text for it that is none."""
+    """Return the client's IP address; empty where it is not known, or is a text that is no address."""
     return (written(websocket.client.host) or "") if websocket.client else ""
 
 
 class AsgiConnection(Connection):
-    """A connection whose socket belongs to somebody else's server. Keepalive is that server's matter."""
+    """A connection whose socket belongs to another ASGI server. Keepalive is that server's matter."""
 
     __slots__ = (
         "_closed",
@@ -189,7 +190,7 @@ class AsgiConnection(Connection):
             await self._wake.wait()
 
     async def _send_missed(self) -> None:
-        """In slices, between which others have their turn."""
+        """Send the missed messages in slices, between which others have their turn."""
         welcome, self._welcome = self._welcome, []
         await self._send(welcome)
         while self._missed:

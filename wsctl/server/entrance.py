@@ -1,4 +1,4 @@
-"""From a WebSocket handshake to a connection, or to the reason why not."""
+"""The way from a WebSocket handshake to a connection or a refusal."""
 
 import asyncio
 from collections.abc import Mapping
@@ -28,7 +28,7 @@ class Opening:
 
 
 class Entrance:
-    """Where every WebSocket of this process comes in, whoever has parsed its request."""
+    """The acceptor of every WebSocket of this process, whichever protocol has parsed its request."""
 
     def __init__(self, node: Node, forwarded: Forwarded, root_path: str) -> None:
         self._node = node
@@ -39,7 +39,7 @@ class Entrance:
     def enter(self, transport: asyncio.Transport, asked: Opening, early: bytes) -> Refused | None:
         """Give the transport to a new connection; `early` is what came behind the request.
 
-        Returns why not, when it stays with the caller, who must answer.
+        Returns the refusal if there is one: then the transport stays with the caller, who must answer.
         """
         refused = self._enter(transport, asked, early)
         if refused:
@@ -52,11 +52,11 @@ class Entrance:
         transport: asyncio.Transport,
         headers: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
-        """Log that this was refused."""
+        """Log a refusal."""
         self._node.note_refused(refused.code, self._forwarded.client(transport, headers)[0])
 
     def is_foreign(self, transport: asyncio.BaseTransport, headers: Mapping[str, str]) -> bool:
-        """Whether a request names a host that this server does not take."""
+        """Tell whether a request that no proxy forwards names a host that this server does not take."""
         taken = self._node.hosts.takes(headers.get("host", ""))
         return not taken and self._forwarded.is_direct(transport, headers)
 
@@ -98,7 +98,8 @@ class Entrance:
         return None
 
     def _name(self, path: str) -> str | None:
-        """The client id in the path, still quoted. The root path may be there or stripped by the proxy."""
+        """Return the client id in the path, still percent-encoded; None at other paths. The root path may be
+        there or stripped by the proxy."""
         below = path.removeprefix(self._root_path) if self._root_path else path
         name = below[len(_WS_PATH) :]
         return name if below.startswith(_WS_PATH) and "/" not in name else None

@@ -1,4 +1,4 @@
-"""Whether a server that lets everybody in can be reached from other machines."""
+"""The check whether a server that lets everybody in can be reached from other machines."""
 
 import contextlib
 import logging
@@ -11,16 +11,17 @@ from wsctl.addresses import host_port
 from wsctl.settings import Settings
 
 OWN_SOCKETS = "/dev/fd"
-"""Where Linux and macOS list the descriptors of a process."""
+"""The folder in which Linux and macOS list the descriptors of a process."""
 
 SHARED = "whoever has the clients' token may connect under any id, and then gets its direct messages"
-"""What one token for all does not promise."""
+"""The words of the log about one token for all clients."""
 
 log = logging.getLogger("wsctl.server")
 
 
 def warn(settings: Settings, addresses: Iterable[str]) -> None:
-    """Log it, if so; `addresses` are what `exposed` has found."""
+    """Log it if other machines reach a server without credentials, or with one token for all; `addresses` are
+    what `exposed` has found."""
     reached = ", ".join(addresses)
     if settings.auth == "none" and reached:
         log.warning("%s: --auth asks for credentials", open_to_all(settings, reached))
@@ -29,18 +30,19 @@ def warn(settings: Settings, addresses: Iterable[str]) -> None:
 
 
 def open_to_all(settings: Settings, at: str) -> str:
-    """What strangers may do there, where nobody asks for credentials."""
+    """Say what anybody who reaches the address `at` may do, where no credentials are asked for."""
     what = "connect and publish" if settings.client_publish else "connect and listen"
     return f"anyone who reaches {at} may {what}, under any id, and then gets its direct messages"
 
 
 def exposed(sockets: Iterable[socket.socket]) -> list[str]:
-    """Where other machines reach these listening sockets, as HOST:PORT."""
+    """Return the addresses, as HOST:PORT, at which other machines reach these listening sockets."""
     return [_shown(sock) for sock in sockets if not _is_local(sock)]
 
 
 def own_listeners() -> list[str] | None:
-    """Where other machines reach this process, whoever has made its sockets; None: it listens nowhere."""
+    """Return the addresses at which other machines reach this process, whoever has made its sockets; None if
+    it listens nowhere."""
     found = []
     listens = False
     for name in os.listdir(OWN_SOCKETS):

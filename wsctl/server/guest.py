@@ -1,7 +1,7 @@
-"""The application on a server that is not ours, and how the drain gets in before that server's own end.
+"""The application on another ASGI server, the host, with the drain before that server's own end.
 
-Stock uvicorn closes every WebSocket as soon as its signal handler has run. So the handlers are
-replaced once it has set them, and called when the drain is over.
+Stock uvicorn closes every WebSocket as soon as its signal handler has run. So the handlers are replaced once
+it has set them, and called when the drain is over.
 """
 
 import asyncio
@@ -33,14 +33,15 @@ from wsctl.server.openapi import Application
 from wsctl.settings import Settings
 
 PATIENCE = 2.0
-"""Seconds the host has to end once the drain is over. Only it could abort a connection whose buffer is
-full, and it waits for that one without end until a second signal forces it."""
+"""Seconds that the host has to end once the drain is over. Only the host could abort a connection whose
+buffer is full, and it waits for that one without end until a second signal forces it."""
 
 LOOKS = 10
-"""Seconds for which the host's sockets are looked for: it opens them as soon as the application is there."""
+"""Seconds for which the host's sockets are looked for: the host opens them as soon as the application is
+there."""
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-"""What a host handles. SIGHUP is taken too where it would kill."""
+"""The signals that a host handles. SIGHUP is taken too where it would kill."""
 
 log = logging.getLogger("wsctl.server")
 
@@ -48,7 +49,7 @@ Handler = Callable[[int, FrameType | None], Any]
 
 
 def create_guest_app(settings: Settings, environ: Mapping[str, str]) -> FastAPI:
-    """The application whose lifespan brings the drain along."""
+    """Create the application whose lifespan runs the drain."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -76,7 +77,7 @@ def create_guest_app(settings: Settings, environ: Mapping[str, str]) -> FastAPI:
 
 
 class GuestApplication(Application):
-    """Lowers uvicorn's limit of a message to `--max-message-size`.
+    """The application, which lowers uvicorn's limit of a message to `--max-message-size`.
 
     uvicorn gathers a whole message before it hands it over, 16 MiB unless its `--ws-max-size` says less: so
     much would be held for each client that sends slowly. Other hosts do not show their limit.
@@ -90,7 +91,8 @@ class GuestApplication(Application):
 
 
 def _lower_limit(receive: Receive, most: int) -> None:
-    """`receive` belongs to an object that has uvicorn's configuration, which each new connection reads."""
+    """Lower uvicorn's limit of a message to `most` bytes; 0 leaves it as it is. `receive` belongs to an
+    object that has uvicorn's configuration, which each new connection reads."""
     config: Any = getattr(getattr(receive, "__self__", None), "config", None)
     theirs = getattr(config, "ws_max_size", None)
     if most and isinstance(theirs, int) and theirs > most:
@@ -98,14 +100,16 @@ def _lower_limit(receive: Receive, most: int) -> None:
 
 
 def _several_workers(environ: Mapping[str, str]) -> bool:
-    """uvicorn's workers are spawned children of its parent; gunicorn's and others tell by WEB_CONCURRENCY."""
+    """Tell whether the host runs several workers: uvicorn's are spawned children of its parent, gunicorn's
+    and others tell by WEB_CONCURRENCY."""
     asked = environ.get("WEB_CONCURRENCY", "1")
     spawned = multiprocessing.parent_process() is not None and "--reload" not in sys.argv
     return spawned or (asked.isdecimal() and int(asked) > 1)
 
 
 async def _killed_early(settings: Settings, environ: Mapping[str, str]) -> str | None:
-    """What the first of the host's processes tells of its platform, for all."""
+    """Return the warning of a platform that kills a drain, if there is one, in the first of the host's
+    processes; None in the others."""
     if not _is_first():
         return None
     host = multiprocessing.parent_process()
@@ -114,12 +118,12 @@ async def _killed_early(settings: Settings, environ: Mapping[str, str]) -> str |
 
 
 def _is_first() -> bool:
-    """Whether this is the one of the host's processes that speaks for all."""
+    """Tell whether this is the first of the host's processes, which logs for all."""
     return not multiprocessing.parent_process() or multiprocessing.current_process().name.endswith("-1")
 
 
 def _configure_log(settings: Settings) -> None:
-    """Our lines beside the host's, unless the host has configured our logger itself."""
+    """Write our log beside the host's, unless the host has configured our logger itself."""
     logger = logging.getLogger("wsctl")
     if not logger.handlers and not logging.getLogger().handlers:
         logger.addHandler(logs.to_stream(sys.stderr, settings.log_format, colour=False))
@@ -129,20 +133,21 @@ def _configure_log(settings: Settings) -> None:
 
 @lru_cache(1)
 def _on_loopback() -> bool:
-    """Looked for when the first request has come: then the host's sockets are there."""
+    """Tell whether the host listens on nothing but loopback and Unix sockets; looked up when the first
+    request has come: then its sockets are there."""
     return own_listeners() == []
 
 
 class _Exposure:
-    """Says once when a server that lets everybody in listens for other machines. A host opens its sockets
-    after the application has started, and does not tell it which."""
+    """The warning, given once, that a server which lets everybody in listens for other machines. A host opens
+    its sockets after the application has started, and does not tell it which."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._looks = LOOKS if settings.auth == "none" else 0
 
     def check(self, now: float) -> None:
-        """Once a second, until there is something to see."""
+        """Look for the host's sockets, once a second until they are there or `LOOKS` seconds have passed."""
         if not self._looks:
             return
         self._looks -= 1
@@ -152,7 +157,7 @@ class _Exposure:
 
 
 class _Signals:
-    """In front of the host's handlers while the application runs."""
+    """The signal handlers in front of the host's while the application runs."""
 
     def __init__(self, node: Node) -> None:
         self._node = node
@@ -186,7 +191,7 @@ class _Signals:
         self._loop.call_soon_threadsafe(self._node.driver.signal, signum)
 
     async def _hand_back(self) -> None:
-        """When the drain is over, let the host end, past the connections that do not answer."""
+        """Let the host end when the drain is over, without waiting for the connections that do not answer."""
         await self._node.driver.stopped.wait()
         self._node.manager.abort_closing()
         await asyncio.sleep(0)  # until their ends are told

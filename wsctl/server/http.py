@@ -31,20 +31,20 @@ HEAD_TOO_LARGE = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
 
 
 class Listener(Protocol):
-    """Hears what a connection has parsed, before uvicorn does."""
+    """The receiver of what a connection has parsed, before uvicorn gets it."""
 
     def requested(self, request: h11.Request) -> None:
-        """A head is complete."""
+        """Note that a request head is complete."""
 
     def ended(self) -> None:
-        """A request is complete."""
+        """Note that a request is complete."""
 
     def rejected(self, error: h11.RemoteProtocolError) -> None:
-        """What came is no request, or too large; nothing more can be parsed."""
+        """Answer input that is no request, or too large; nothing more can be parsed."""
 
 
 class BoundedConnection(h11.Connection):
-    """h11 bounds a head only while it is incomplete; this one bounds whole ones too.
+    """An h11 connection that bounds whole heads too; h11 itself bounds a head only while it is incomplete.
 
     uvicorn never sees what is rejected: it would log each, and answer where its application already does.
     """
@@ -76,7 +76,8 @@ class BoundedConnection(h11.Connection):
             raise h11.RemoteProtocolError("too large", error_status_hint=HEAD_TOO_LARGE)
 
     def _in_origin_form(self, request: h11.Request) -> h11.Request:
-        """What the rest sees: the path alone, and the host that was asked for."""
+        """Return the request as the rest sees it: the path alone as its target, and the host that was asked
+        for."""
         try:
             target, host = origin_form(request.method.decode(), request.target.decode("latin-1"))
         except BadTarget:
@@ -91,7 +92,7 @@ class BoundedConnection(h11.Connection):
 
 
 def given_away(transport: asyncio.Transport) -> int | None:
-    """A copy of the descriptor of a connection that is read no more here. None when it has TLS or has ended,
+    """Stop reading a connection here, and return a copy of its descriptor. None when it has TLS or has ended,
     or no descriptor is left: then nothing has changed."""
     if transport.is_closing() or transport.get_extra_info("ssl_object"):
         return None
@@ -106,8 +107,8 @@ def given_away(transport: asyncio.Transport) -> int | None:
 
 
 class HttpProtocol(H11Protocol):
-    """One connection that speaks HTTP. `control` marks the control socket's; `since` is when it began, and
-    it is one of the `strangers`."""
+    """One HTTP connection. `control` marks the control socket's; `since` is when it began, and it is counted
+    among the `strangers`."""
 
     def __init__(
         self,
@@ -130,14 +131,14 @@ class HttpProtocol(H11Protocol):
 
     @property
     def awaited(self) -> bool:
-        """Whether an answer is owed here, or may be: operators' connections between two requests are theirs
-        to make again."""
+        """True if an answer is owed here, or may be; not between two requests of an operator, who can connect
+        again."""
         idle = self._deadlines.stage is Stage.IDLE
         return not self._refused and not self.transport.is_closing() and not (idle and self._control)
 
     def leave(self) -> int | None:
-        """Give a client's connection away between two requests, to be read by another process: its
-        descriptor. None when it stays."""
+        """Give a client's connection away between two requests to another process that reads it, and return
+        its descriptor; None if it stays."""
         idle = self._deadlines.stage is Stage.IDLE and not self.conn.trailing_data[0]
         if not idle or self._refused or self._control or self.transport.get_write_buffer_size():
             return None
@@ -150,7 +151,7 @@ class HttpProtocol(H11Protocol):
 
     @property
     def half_heard(self) -> bool:
-        """Whether a request has arrived in part."""
+        """True while a request head has arrived in part."""
         return self._deadlines.stage is Stage.HEAD and not self._refused
 
     @property
@@ -193,7 +194,7 @@ class HttpProtocol(H11Protocol):
         self.refuse(refused)
 
     def on_response_complete(self) -> None:
-        """uvicorn's call when an answer is complete, before it turns to the next request."""
+        """Note that an answer is complete; uvicorn calls this before it turns to the next request."""
         self._deadlines.answered(self._entrance.clock())
         self._strangers.renew(self.transport)
         super().on_response_complete()
@@ -201,7 +202,7 @@ class HttpProtocol(H11Protocol):
     # Deadlines
 
     def check(self, now: float) -> None:
-        """Once a second: nothing is waited for without end."""
+        """End the connection if it stalls, or is past its deadline; called once a second."""
         if self._deadlines.stalled(now, self.transport.get_write_buffer_size()):
             self.transport.abort()
         elif not self._refused and not self.transport.is_closing() and self._deadlines.overdue(now):
@@ -223,7 +224,8 @@ class HttpProtocol(H11Protocol):
         self.refuse(refused)
 
     def give_way(self) -> bool:
-        """End for the sake of others, unless the application has a request in hand and its answer is read."""
+        """End the connection to make room for others, unless the application is handling a request and its
+        answer is read; returns whether it has ended."""
         unsent = self.transport.get_write_buffer_size()
         if self._deadlines.busy and not unsent and not self._refused:
             return False
@@ -236,7 +238,7 @@ class HttpProtocol(H11Protocol):
         return True
 
     def handle_websocket_upgrade(self, event: h11.Request) -> None:
-        """uvicorn's way out for a request that asks for a WebSocket."""
+        """Hand a request for a WebSocket to the entrance; uvicorn calls this for each such request."""
         path, _, query = event.target.decode("ascii").partition("?")
         opening = Opening(event.method.decode(), event.http_version.decode(), path, query, self._joined())
         early, _ = self.conn.trailing_data
@@ -250,7 +252,7 @@ class HttpProtocol(H11Protocol):
     def refuse(self, refused: Refused, *, linger: bool = True) -> None:
         """Answer, read on for a moment if there is room for that, and hang up.
 
-        Where the request has its answer there is no second one, and one that was begun is cut off.
+        A request that has its answer gets no second one, and an answer that was begun is cut off.
         """
         self._refused = True
         self._leave_application()
@@ -268,7 +270,7 @@ class HttpProtocol(H11Protocol):
             self._close_at_once()
 
     def _leave_application(self) -> None:
-        """What the application still writes goes nowhere, and it hears that nobody is there."""
+        """Discard what the application still writes, and tell it that the client is disconnected."""
         self._unset_keepalive_if_required()
         if self.cycle:
             self.cycle.disconnected = True
@@ -276,13 +278,15 @@ class HttpProtocol(H11Protocol):
             self.flow.resume_writing()
 
     def _read_past(self, size: int) -> None:
-        """Of what comes behind a refusal so much is read that whoever sends it finds the answer."""
+        """Discard `size` bytes that came behind a refusal. So much is read that whoever sends it finds the
+        answer."""
         self._unread += size
         if self._unread > MAX_UNREAD:
             self.transport.pause_reading()
 
     def _close_at_once(self) -> None:
-        """Close behind what was written. TLS would wait for the peer's goodbye, and keep the descriptor."""
+        """Close behind what was written. TLS is aborted: it would wait for the peer's close_notify, and keep
+        the descriptor."""
         self.transport.close()
         if self.transport.get_extra_info("ssl_object"):
             self.loop.call_soon(self.transport.abort)
@@ -293,14 +297,14 @@ class HttpProtocol(H11Protocol):
         self.loop.call_later(LINGER, self.transport.abort)
 
     def shutdown(self) -> None:
-        """uvicorn's way to end a connection with the server."""
+        """End the connection; uvicorn calls this when the server ends."""
         if self._refused:  # answered past h11, which would not let it end
             self.transport.close()
         else:
             super().shutdown()
 
     def _joined(self) -> dict[str, str]:
-        """The headers, those that came several times as one list (RFC 9110 section 5.2)."""
+        """Return the headers, those that came several times as one list (RFC 9110 section 5.2)."""
         joined: dict[str, str] = {}
         for raw_name, raw_value in self.headers:
             name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
@@ -308,4 +312,4 @@ class HttpProtocol(H11Protocol):
         return joined
 
     def _unsupported_upgrade_warning(self) -> None:
-        """Any other upgrade is ignored, as RFC 9110 section 7.8 allows; it is no news for the log."""
+        """Log nothing: any other upgrade is ignored, as RFC 9110 section 7.8 allows."""

@@ -1,4 +1,4 @@
-"""From a client's bytes to whole messages: the reading half of RFC 6455, without I/O."""
+"""The parser of a client's frames: the reading half of RFC 6455, without I/O."""
 
 import zlib
 from collections.abc import Iterator
@@ -13,19 +13,19 @@ except ImportError:  # a platform without websockets' C extension
     from websockets.utils import apply_mask
 
 MIN_FRAGMENTS = 1024
-"""Frames one message may come in however small the largest message is: a stream of empty ones ends."""
+"""Frames that one message may have however small the largest message is: a stream of empty ones ends."""
 
 BYTES_A_FRAGMENT = 64
-"""Of the largest message, for each frame that it may come in: with the default size that is 1024 frames."""
+"""Bytes of the largest message for each frame that it may have: with the default size that is 1024 frames."""
 
 MOST_FRAGMENTS = 1 << 20
-"""Frames where the size of a message has no limit: those of a message of 64 MiB."""
+"""Frames that one message may have where its size has no limit: those of a message of 64 MiB."""
 
 MAX_STREAMS = 64
 """DEFLATE streams one message may have: libraries end one a message, and each costs a decompressor."""
 
 _LAST_BLOCK = b"\x01\x00\x00\xff\xff"
-"""An empty block that ends a DEFLATE stream: it does so only behind another block's end."""
+"""An empty block that ends a DEFLATE stream, provided that the block before it is complete."""
 
 _MASKED = 0x80
 _RESERVED = 0x70
@@ -33,7 +33,7 @@ _SMALL = frozenset(FIN | opcode for opcode in (TEXT, CLOSE, PING, PONG))
 
 
 class Violation(Exception):
-    """The peer broke the protocol or a limit: close with `code`."""
+    """The error that the peer broke the protocol or a limit: close with `code`."""
 
     def __init__(self, code: CloseCode, reason: str) -> None:
         super().__init__(reason)
@@ -42,7 +42,7 @@ class Violation(Exception):
 
 
 def whole_small_frame(data: bytes) -> tuple[int, bytes] | None:
-    """Opcode and payload when `data` is just one unfragmented frame of at most 125 bytes.
+    """Return opcode and payload if `data` is exactly one unfragmented frame of at most 125 bytes, else None.
 
     Nearly everything clients send looks so, and needs no state between two reads.
     """
@@ -52,15 +52,15 @@ def whole_small_frame(data: bytes) -> tuple[int, bytes] | None:
 
 
 def max_fragments(max_message: int) -> int:
-    """How many frames one message may come in, whose size in bytes is limited so; 0 is no limit."""
+    """Return how many frames one message of at most `max_message` bytes may have; 0 is no limit."""
     return max(MIN_FRAGMENTS, max_message // BYTES_A_FRAGMENT) if max_message else MOST_FRAGMENTS
 
 
 class FrameReader:
-    """Takes bytes as they come and gives whole messages and control frames.
+    """A parser that takes bytes as they come and gives whole messages and control frames.
 
-    `max_message` is in bytes, compressed and not; 0 for no limit. `deflate` is set where
-    permessage-deflate was negotiated, without context takeover by the client.
+    `max_message` is in bytes, compressed and not; 0 for no limit. `deflate` is set where permessage-deflate
+    was negotiated, without context takeover by the client.
     """
 
     __slots__ = ("_buffer", "_deflate", "_deflated", "_fragments", "_max_message", "_opcode", "_pieces")
@@ -76,7 +76,7 @@ class FrameReader:
 
     @classmethod
     def resumed(cls, unread: Unread, max_message: int, deflate: bool) -> "FrameReader":
-        """A reader that goes on where another one stopped."""
+        """Return a reader that goes on where another one stopped."""
         reader = cls(max_message, deflate)
         reader._buffer += unread.buffer
         reader._fragments = None if unread.fragments is None else bytearray(unread.fragments)
@@ -85,17 +85,17 @@ class FrameReader:
 
     @property
     def unread(self) -> Unread:
-        """What it has got of a message that is not whole."""
+        """The part that has come of an incomplete message."""
         fragments = None if self._fragments is None else bytes(self._fragments)
         return Unread(bytes(self._buffer), fragments, self._opcode, self._deflated, self._pieces)
 
     @property
     def idle(self) -> bool:
-        """Whether it stands between two messages with nothing half-read."""
+        """True between two messages, with nothing half-read."""
         return not self._buffer and self._fragments is None
 
     def feed(self, data: bytes) -> Iterator[tuple[int, bytes]]:
-        """Opcode and payload of each message or control frame that `data` completes.
+        """Yield opcode and payload of each message or control frame that `data` completes.
 
         Raises:
             Violation: while iterating; what came before it was valid.
@@ -144,7 +144,8 @@ class FrameReader:
             raise Violation(CloseCode.MESSAGE_TOO_BIG, f"a message may have {self._max_message} bytes")
 
     def _join(self, first: int, opcode: int, payload: bytes) -> bytes | None:
-        """The whole message when this frame is its last one; its opcode and coding are then noted."""
+        """Return the whole message if this frame is its last one, else None; the opcode and coding of the
+        message are then noted."""
         if (opcode == CONTINUATION) != (self._fragments is not None):
             raise Violation(CloseCode.PROTOCOL_ERROR, "fragments are out of order")
         if self._fragments is None:
@@ -163,7 +164,8 @@ class FrameReader:
         return whole
 
     def _inflated(self, data: bytes) -> bytes:
-        """The whole message: a sender may end a DEFLATE stream and begin another (RFC 7692 section 7.2.1)."""
+        """Return the whole message: a sender may end a DEFLATE stream and begin another (RFC 7692 section
+        7.2.1)."""
         message, rest = b"", data + EMPTY_BLOCK
         for _ in range(MAX_STREAMS):
             inflater = zlib.decompressobj(-zlib.MAX_WBITS)
@@ -181,12 +183,12 @@ class FrameReader:
 
 
 def _ends_well(inflater: "zlib._Decompress") -> bool:
-    """Whether nothing is missing of a message, and nothing left of it.
+    """Tell whether a message is complete, with nothing left over.
 
     A stream that was ended needs no empty block behind it, and may end with that.
 
     Raises:
-        zlib.error: it ends within a block.
+        zlib.error: the stream ends within a block.
     """
     if inflater.eof:
         return inflater.unused_data in (b"", EMPTY_BLOCK)
@@ -194,7 +196,7 @@ def _ends_well(inflater: "zlib._Decompress") -> bool:
 
 
 def _payload_size(buffer: bytearray) -> tuple[int, int] | None:
-    """Where the payload starts and how long it is; None until the head is complete."""
+    """Return where the payload starts and how many bytes it has; None until the frame's head is complete."""
     size = buffer[1] & 0x7F
     width = {126: 2, 127: 8}.get(size, 0)
     head = 2 + width + 4
@@ -208,7 +210,7 @@ def _payload_size(buffer: bytearray) -> tuple[int, int] | None:
 
 
 def close_reason(payload: bytes) -> tuple[int, str]:
-    """Code and reason of a peer's close frame; 1005 when it has none.
+    """Return code and reason of a peer's close frame; 1005 when it has none.
 
     Raises:
         Violation: the code may not be sent, or the reason is not UTF-8 (RFC 6455 section 7.4).
@@ -222,7 +224,7 @@ def close_reason(payload: bytes) -> tuple[int, str]:
 
 
 def text(payload: bytes) -> str:
-    """The payload of a text message.
+    """Return the payload of a text message as text.
 
     Raises:
         Violation: it is not UTF-8.

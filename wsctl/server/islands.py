@@ -1,4 +1,4 @@
-"""Whether the processes of one server know of each other's clients."""
+"""Workers without a shared store, which know nothing of each other's clients."""
 
 import time
 from collections.abc import Callable
@@ -9,20 +9,22 @@ ISLANDS = (
     "several workers without a shared store: each is an island, and what a client says reaches only the "
     "clients of the worker that took it; give them --redis, or run one"
 )
-"""What the log says of that, once."""
+"""The warning of such workers, which is logged once."""
 
 OF_ALL = ("degraded", "redis", "nodes", "cluster")
-"""What a status tells of those that share a Redis: each the same, and nothing where none is shared."""
+"""The fields of a status that are about all who share a Redis: the same in each of them, null without a
+Redis."""
 
 
 def islands(settings: Settings) -> bool:
-    """Whether several processes with these settings share neither messages nor history."""
+    """Tell whether several processes with these settings share neither messages nor history."""
     return settings.redis is None
 
 
 def own_moments(number: int, of: int, wall: Callable[[], float] = time.time) -> Callable[[], float]:
-    """The wall clock of one of so many islands, in Unix seconds: each has its own milliseconds, so that no id
-    of a message is two islands', and who resumes at another one is told that it is.
+    """Return the wall clock, in Unix seconds, of one worker of `of` that share nothing: each has its own
+    milliseconds, so that no id of a message is that of two workers, and a client that resumes at another one
+    is told so.
 
     `number` counts from 1.
     """

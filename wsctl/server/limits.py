@@ -1,4 +1,4 @@
-"""How many clients the process can hold: what the limit of open files leaves."""
+"""The number of clients that the process can hold within the limit of open files."""
 
 import resource
 
@@ -6,15 +6,17 @@ RESERVED_FILES = 64
 """Descriptors kept for listeners, the log, the control socket and short HTTP requests."""
 
 LAST_FILES = RESERVED_FILES // 2
-"""Descriptors of these that no request from outside may take, so that operators still get in."""
+"""Descriptors among `RESERVED_FILES` that no request from outside may take, so that operators still get
+in."""
 
 
 MANY_FILES = 10_240
-"""What is asked for where the hard limit is none: OPEN_MAX, the most that macOS grants unasked."""
+"""The soft limit to ask for where there is no hard one: OPEN_MAX, the most that macOS grants unasked."""
 
 
 def raise_open_files() -> int:
-    """Raise the soft limit of open files to the hard one, as servers do; returns what it is then."""
+    """Raise the soft limit of open files to the hard one, as servers do; returns the soft limit that holds
+    then."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = max(soft, MANY_FILES) if hard == resource.RLIM_INFINITY else hard
     if soft not in (wanted, resource.RLIM_INFINITY):
@@ -27,12 +29,13 @@ def raise_open_files() -> int:
 
 
 def fits(files: int, open_files: int) -> bool:
-    """Whether so many descriptors are within the limit of open files, which may be none."""
+    """Tell whether so many descriptors are within the limit of open files, which may be infinite."""
     return open_files == resource.RLIM_INFINITY or files <= open_files
 
 
 def capacity(asked: int | None, open_files: int) -> int:
-    """Clients at a time: what was asked for, within what the open files allow; 0 is no limit."""
+    """Return how many clients there may be at a time, within what the open files allow: `asked`, or as many
+    as these allow if it is None; 0 is no limit."""
     if asked == 0:
         return 0
     if open_files == resource.RLIM_INFINITY:

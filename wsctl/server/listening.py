@@ -1,4 +1,4 @@
-"""The sockets of one server, and what is on them that is no client yet."""
+"""The listening sockets of one server, and the connections on them that are no clients yet."""
 
 import asyncio
 import contextlib
@@ -19,8 +19,8 @@ from wsctl.server.tls import TlsHandshake
 
 
 class Listening:
-    """`public` is what clients reach, `control` what operators reach. A worker sees in `shares` how many the
-    others have."""
+    """The listeners of one server: `public` are the sockets that clients reach, `control` is the one that
+    operators reach. A worker sees in `shares` how many connections the others have."""
 
     def __init__(
         self,
@@ -63,28 +63,29 @@ class Listening:
         node.each_second += [self._lobby.check, self._control_lobby.check, self._check_requests, self._note]
 
     async def open_control(self) -> None:
-        """Let operators in."""
+        """Accept connections of operators."""
         if self._control:
             self._control_server = await self._listen(self._control, self._control_lobby.door)
 
     async def open(self) -> None:
-        """Accept connections."""
+        """Accept connections of clients."""
         make = self._counted if self._shares else self._arriving
         self._servers = [await self._listen(sock, make) for sock in self._public]
         self._note(0.0)
 
     def close(self) -> None:
-        """Accept nothing any more, operators neither."""
+        """Stop accepting connections, those of operators too."""
         self._pause_no_more()
         for server in [*self._servers, *([self._control_server] if self._control_server else [])]:
             server.close()
 
     def door(self) -> Door:
-        """The protocol of a connection that was accepted elsewhere."""
+        """Return the protocol for a connection that was accepted by another process."""
         return self._lobby.door()
 
     def kept_door(self) -> Door:
-        """The same of one that had answers there: it may go on, or end without a word."""
+        """Return the protocol for a connection that had answers from another process: it may go on, or ends
+        without an answer when it sends nothing more."""
         door = self._lobby.door()
         door.kept = True
         return door
@@ -92,11 +93,12 @@ class Listening:
     # For a handover
 
     def public(self) -> Sequence[socket.socket]:
-        """The listening sockets that clients reach."""
+        """Return the listening sockets that clients reach."""
         return self._public
 
     def stop_listening(self) -> None:
-        """Accept nothing more: what the kernel has accepted waits for whoever does."""
+        """Stop accepting connections of clients: what the kernel has accepted waits for whoever accepts
+        next."""
         self._pause_no_more()
         if not self._servers:
             return
@@ -113,23 +115,24 @@ class Listening:
             await self.open()
 
     def half_heard(self) -> int:
-        """How many requests have arrived in part."""
+        """Return how many request heads have arrived in part."""
         return sum(request.half_heard for request in self._requests())
 
     def take_unheard(self) -> list[int]:
-        """The descriptors of connections that have said nothing yet, which are the caller's from here on."""
+        """Return the descriptors of connections that have sent nothing yet; from here on they are the
+        caller's."""
         return [fd for door in list(self._lobby.waiting) if (fd := door.leave()) is not None]
 
     def take_kept(self) -> list[int]:
-        """The same of those that stand between two requests."""
+        """Return the descriptors of connections between two requests; from here on they are the caller's."""
         return [fd for request in self._requests() if (fd := request.leave()) is not None]
 
     def awaited(self) -> bool:
-        """Whether anybody has an answer to get here, or may have."""
+        """Tell whether any connection has an answer to get here, or may have."""
         return any(request.awaited for request in self._requests())
 
     def give_up_listening(self) -> None:
-        """Others have the sockets for good."""
+        """Close the listening sockets, which other processes have for good."""
         for sock in self._public:
             sock.close()
         self._public = []
@@ -147,17 +150,19 @@ class Listening:
         return len(self._node.manager.active_connections) + len(self._lobby.waiting)
 
     def _note(self, now: float) -> None:
-        """Once a second: also who leaves is counted."""
+        """Tell the other workers how many connections there are here; called once a second, so that those
+        which end are counted too."""
         if self._shares and (self._servers or self._pausing):
             accepting = self._node.life.phase in ACCEPTING
             self._shares.note(self._connected()) if accepting else self._shares.withdraw()
 
     def _arriving(self) -> asyncio.Protocol:
-        """The protocol of a new connection."""
+        """Return the protocol for a new connection."""
         return TlsHandshake(self._lobby, self._config.ssl) if self._config.ssl else self._lobby.door()
 
     def _counted(self) -> asyncio.Protocol:
-        """The same; after it, others may have the next ones."""
+        """Return the protocol for a new connection, and then let the other workers have the next ones, if it
+        is their turn."""
         accepting = self._node.life.phase in ACCEPTING
         if self._shares and accepting and self._shares.taken(self._connected() + 1) and not self._pausing:
             loop = asyncio.get_running_loop()

@@ -1,4 +1,4 @@
-"""The log's look: one line an event, its facts as fields."""
+"""The formats of the log: one line an event, its facts as fields."""
 
 import contextlib
 import errno
@@ -26,7 +26,7 @@ def _fields(record: logging.LogRecord) -> dict[str, Any]:
 
 
 def _word(value: object) -> str:
-    """A value on one line, whatever is in it: what could forge a line or move the cursor is escaped."""
+    """Write a value on one line, whatever is in it: what could forge a line or move the cursor is escaped."""
     text = value if isinstance(value, str) else json.dumps(value, default=str, ensure_ascii=False)
     if text and text.isprintable() and not set(text) & set(' "='):
         return text
@@ -36,13 +36,14 @@ def _word(value: object) -> str:
 
 
 def _indented(trace: str) -> str:
-    """A traceback in which no line can pass for an event's, whatever the exception's text is."""
+    """Indent a traceback so that no line of it can pass for an event's, whatever the exception's text is."""
     lines = trace.split("\n")
     return "".join("\n  " + "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line) for line in lines)
 
 
 class TextFormatter(logging.Formatter):
-    """`12:00:01 INFO connected client_id=bob`; with the date and zone unless a person watches."""
+    """A formatter of lines like `12:00:01 INFO connected client_id=bob`; with the date and zone unless a
+    `person` watches."""
 
     def __init__(self, *, person: bool, colour: bool) -> None:
         super().__init__()
@@ -68,7 +69,7 @@ class TextFormatter(logging.Formatter):
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line: `ts`, `level`, `logger`, `event`, and the event's fields."""
+    """A formatter of one JSON object a line: `ts`, `level`, `logger`, `event`, and the event's fields."""
 
     def format(self, record: logging.LogRecord) -> str:
         line = {
@@ -90,7 +91,8 @@ def _timestamp(record: logging.LogRecord) -> str:
 
 
 def formatter(style: LogFormat, *, terminal: bool, colour: bool) -> logging.Formatter:
-    """`auto` and `text` are for people on a terminal and have full timestamps elsewhere."""
+    """Return the formatter of a style: `auto` and `text` are for people on a terminal and have full
+    timestamps elsewhere."""
     return JsonFormatter() if style == "json" else TextFormatter(person=terminal, colour=colour)
 
 
@@ -98,17 +100,18 @@ _SECRETS = re.compile(
     r"""(access_token=)[^\s&]+|(\bbearer[ .] *)\S+|("token"\s*:\s*")[^"]+|\beyJ[\w-]{6,}\.[\w.-]*""",
     re.IGNORECASE,
 )
-"""What clients connect with: in an address, a header, a subprotocol, a frame; and what begins as a JWT."""
+"""The credentials of clients in an address, a header, a subprotocol or a frame, and whatever begins as a
+JWT."""
 
 
 def without_secrets(text: str) -> str:
-    """A text for the log, with what lets a client in blotted out."""
+    """Return a text for the log with the credentials of clients blotted out."""
     return _SECRETS.sub(lambda found: "".join(filter(None, found.groups())) + "***", text)
 
 
 class KeepSecrets(logging.Filter):
-    """For loggers that are not ours: they tell addresses as they were asked for, and where they tell all,
-    headers and frames too."""
+    """A filter that blots out credentials in what other libraries log: they log addresses as they were asked
+    for, and at their lowest level headers and frames too."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         if isinstance(record.args, tuple):
@@ -122,26 +125,28 @@ class KeepSecrets(logging.Filter):
 
 
 _OF_A_CLIENT = "%s - "
-"""How uvicorn's lines about a client's request begin."""
+"""The beginning of uvicorn's lines about a client's request."""
 
 _VERSION_6 = re.compile(r"([\w.%:]*:[\w.%:]*):(\d+)")
 
 
 def _in_brackets(value: object) -> object:
-    """An address of version 6 and its port, which uvicorn joins as those of version 4."""
+    """Write an IPv6 address and its port with brackets, which uvicorn leaves out; other values stay as they
+    are."""
     found = _VERSION_6.fullmatch(value) if isinstance(value, str) else None
     return host_port(found[1], int(found[2])) if found else value
 
 
 def _harmless(value: object) -> object:
-    """The value itself where nothing is in it: formatters count on its type."""
+    """Return a value without credentials; the value itself where it has none: formatters count on its
+    type."""
     shown = str(value)
     blotted = without_secrets(shown)
     return value if blotted == shown else blotted
 
 
 def keep_secrets() -> None:
-    """From here on what uvicorn logs lets nobody in."""
+    """Blot out credentials in what uvicorn logs from here on."""
     for name in ("uvicorn.access", "uvicorn.error", "uvicorn.asgi"):
         logger = logging.getLogger(name)
         if not any(isinstance(each, KeepSecrets) for each in logger.filters):
@@ -149,7 +154,8 @@ def keep_secrets() -> None:
 
 
 def configure(handler: logging.Handler, level: str, *, access: bool) -> None:
-    """Send our log, and uvicorn's where it has something to warn of, to one handler."""
+    """Send our log to one handler, and warnings of uvicorn and asyncio; uvicorn's access log too if
+    `access`."""
     keep_secrets()
     for name in LOGGERS:
         logger = logging.getLogger(name)
@@ -163,13 +169,14 @@ def configure(handler: logging.Handler, level: str, *, access: bool) -> None:
 
 
 _NOBODY_READS = frozenset({errno.EIO, errno.EPIPE})
-"""What a write says to a terminal that is gone, and to a pipe whose reader is."""
+"""The errors of a write to a terminal that is gone, and to a pipe without a reader."""
 
 
 @contextlib.contextmanager
 def outliving_reader(stream: IO[str]) -> Iterator[None]:
-    """Write to a stream whose reader may go while the server drains: from then on all that leads to the same
-    place leads to nowhere, and nothing fails any more, the exit code neither."""
+    """Let a block write to a stream whose reader may go while the server drains. From then on the stream, and
+    each of descriptors 0 to 2 that leads to the same place, leads to /dev/null: nothing fails any more, and
+    the exit code stays the same."""
     try:
         yield
     except OSError as error:
@@ -198,7 +205,7 @@ def _is_same(one: int, other: int) -> bool:
 
 
 class LineHandler(logging.StreamHandler[TextIO]):
-    """Writes lines to a stream for as long as somebody reads it."""
+    """A handler that writes lines to a stream for as long as somebody reads it."""
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
@@ -207,7 +214,8 @@ class LineHandler(logging.StreamHandler[TextIO]):
             self.handleError(record)
 
     def _write(self, line: str) -> None:
-        """As `outliving_reader` does, which takes longer to enter: each handshake writes a line."""
+        """Write a line as in `outliving_reader`, which takes longer to enter: each handshake writes a
+        line."""
         try:
             self.stream.write(line)
             self.stream.flush()
@@ -216,7 +224,7 @@ class LineHandler(logging.StreamHandler[TextIO]):
 
 
 def to_stream(stream: TextIO, style: LogFormat, *, colour: bool) -> logging.Handler:
-    """A handler that writes lines to a stream."""
+    """Return a handler that writes lines to a stream."""
     handler = LineHandler(stream)
     handler.setFormatter(formatter(style, terminal=stream.isatty(), colour=colour))
     return handler

@@ -17,7 +17,7 @@ class Meter:
         self._samples.append((now, counters))
 
     def rates(self) -> tuple[float, ...]:
-        """Each counter's growth a second over the window; empty before two samples."""
+        """Return each counter's growth a second over the window; empty before two samples."""
         if len(self._samples) < 2:
             return ()
         (began, first), (ended, last) = self._samples[0], self._samples[-1]

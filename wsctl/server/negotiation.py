@@ -1,18 +1,19 @@
-"""What a client would rather have: the header `Accept` (RFC 9110 section 12.5.1)."""
+"""The kinds of content that a client prefers: the header `Accept` (RFC 9110 section 12.5.1)."""
 
 from typing import NamedTuple
 
 
 class Preference(NamedTuple):
-    """How much one kind of content is wanted, from 0, not at all, to 1; `named`: it was asked for by name."""
+    """The weight that a client gives to one kind of content, from 0, not at all, to 1; `named` is true if it
+    was asked for by name."""
 
     weight: float
     named: bool
 
 
 def preference(accept: str, kind: str) -> Preference:
-    """For `kind`, as `text/plain`. The closest of the ranges counts, and the greatest weight where one is
-    there several times. Without a header everything is wanted alike."""
+    """Return the preference for `kind`, such as `text/plain`. The closest of the ranges counts, and the
+    greatest weight where one is there several times. Without a header everything is wanted alike."""
     if not accept.strip():
         return Preference(1.0, False)
     weights = _weights(accept)
@@ -23,7 +24,7 @@ def preference(accept: str, kind: str) -> Preference:
 
 
 def _weights(accept: str) -> dict[str, float]:
-    """By range. One whose weight cannot be read is left out."""
+    """Return the weights by range, without those that cannot be read."""
     found: dict[str, float] = {}
     for each in accept.split(","):
         name, *parameters = (part.strip().lower() for part in each.split(";"))

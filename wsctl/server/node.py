@@ -1,4 +1,4 @@
-"""One server: its parts put together, and the facts that everybody reads."""
+"""One server: its parts put together, and the facts for health and status."""
 
 import asyncio
 import logging
@@ -45,7 +45,7 @@ ACCEPTING = frozenset({Phase.STARTING, Phase.SERVING, Phase.LAMEDUCK, Phase.HAND
 
 
 class Handover(Protocol):
-    """The way to a successor. `failures` counts those that did not take over."""
+    """The handover to a successor process. `failures` counts the successors that did not take over."""
 
     failures: int
 
@@ -65,9 +65,11 @@ class Node:
     Attributes:
         generation: 1 for a first process, and one more after each handover.
         handover: None where the process is not ours to replace.
-        refused: clients that were not let in, by the code of the answer; "draining" for those sent away.
-        elsewhere: how many clients the other processes of this server have.
-        server_started: when the first of them was, on `clock`, if that was before this one.
+        refused: the number of clients that were not let in, by the code of the answer; "draining" for those
+            sent away.
+        elsewhere: returns how many clients the other processes of this server have.
+        server_started: when the first process of this server started, on `clock`, if that was before this
+            one.
         lateness: how late the event loop came to what was due each second.
     """
 
@@ -134,8 +136,8 @@ class Node:
         self.server_started = float("inf")
 
     async def open(self) -> None:
-        """To be awaited before the server runs: tell what tokens are checked with, and join those that share
-        its Redis, if it has one. A successor does that when it takes over.
+        """Log what tokens are checked with, and join the servers that share the Redis, if there is one; to be
+        awaited before the server runs. A successor joins them when it takes over.
 
         Raises:
             CannotStart: there is no Redis that can be used.
@@ -150,7 +152,7 @@ class Node:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """The work that goes on beside the connections, for as long as the server runs."""
+        """Run the tasks beside the connections, for as long as the server runs."""
         interval = self.settings.broadcast_interval
         work = [self.driver.run(), self._tick()]
         if interval:
@@ -169,30 +171,31 @@ class Node:
 
     @property
     def keys(self) -> Keys | None:
-        """What tokens are checked with; None where there are none."""
+        """The keys that tokens are checked with; None where there are none."""
         return self.judge.keys if self.judge else None
 
     def started(self) -> None:
-        """The server accepts connections."""
+        """Note that the server accepts connections."""
         self.life.started()
         if self.shared:
             self.shared.link.tell()
 
     def welcome(self, client_id: str, since: str | None, keepalive: int) -> tuple[bytes, Missed | None]:
-        """A new connection's first frame, and what the client missed that has seen `since`. `keepalive` is in
-        seconds, 0 for none."""
+        """Return a new connection's first frame, and what the client has missed since the message `since`,
+        None when that cannot be told. `keepalive` is in seconds, 0 for none."""
         missed = None if since is None else self.log.missed(since, client_id)
         recovered = None if since is None else missed is not None
         return self._welcome(client_id, recovered, keepalive), missed
 
     def crowded(self, strangers: int) -> bool:
-        """Whether so many connections that are no clients are too many, or eat into the last descriptors."""
+        """Tell whether so many connections that are no clients are too many, or leave too few descriptors to
+        operators."""
         clients = len(self.manager.active_connections) + len(self.manager.closing)
         used = strangers + clients + len(self.turnaway.waiting)
         return strangers > MAX_STRANGERS or not fits(used + LAST_FILES, self._open_files)
 
     def admit(self, asked: Handshake) -> Verdict:
-        """The verdict on a handshake. Who stays outside is counted."""
+        """Return the verdict on a handshake, and count the clients that are not let in."""
         verdict = self.admission.admit(asked)
         if isinstance(verdict, TurnedAway):
             self.refused[Phase.DRAINING] += 1
@@ -201,7 +204,7 @@ class Node:
         return verdict
 
     def note_refused(self, code: str, host: str) -> None:
-        """Log that a request or handshake from there was refused, with others of that second."""
+        """Log that a request or handshake from `host` was refused, with others of that second."""
         if code == "full":
             event = "full: new clients are refused"
             self.refusals.note(code, host, level=logging.WARNING, event=event, capacity=self.capacity)
@@ -209,23 +212,25 @@ class Node:
             self.refusals.note(code, host)
 
     def note_full(self, host: str) -> None:
-        """Count and log that a connection from there has ended because it was no client and others came."""
+        """Count and log that a connection from `host` has ended because it was no client's and others
+        came."""
         self.refused["full"] += 1
         event = "full: the oldest connections without a client end"
         self.refusals.note("crowded", host, level=logging.WARNING, event=event)
 
     @property
     def leaving(self) -> bool:
-        """Whether a successor leads this server."""
+        """True if a successor leads this server."""
         return self.handover is not None and self.handover.leaving
 
     @property
     def degraded(self) -> bool:
-        """Whether messages are not shared just now that should be."""
+        """True while messages are not shared that should be."""
         return self.shared is not None and self.shared.why_degraded is not None
 
     def health(self) -> dict[str, Any]:
-        """What anyone may know: of the whole server, also when this process is one of several."""
+        """Return the facts that anyone may know, of the whole server, also when this process is one of
+        several."""
         facts = self._health()
         facts["connections"] += self.elsewhere()
         return facts | {"uptime_s": round(self.clock() - min(self._started, self.server_started), 3)}
@@ -243,7 +248,8 @@ class Node:
         }
 
     def status(self, clients: bool = False) -> dict[str, Any]:
-        """What operators may know: rates are per second over the last ten, sizes bytes."""
+        """Return the facts that operators may know: rates are per second over the last ten, sizes in
+        bytes."""
         facts = self._health()
         published, received, delivered = self._counters()
         rates = self._meter.rates() or (0.0, 0.0, 0.0)
@@ -265,12 +271,12 @@ class Node:
         return facts
 
     def drain(self) -> dict[str, Any] | None:
-        """The drain as it stands, or None."""
+        """Return the drain as it stands, or None."""
         progress = self.driver.progress()
         return asdict(progress) if progress else None
 
     def upgrade(self) -> dict[str, Any] | None:
-        """The handover as it stands, or the last one, or None."""
+        """Return the handover as it stands, or the last one, or None."""
         progress = self.handover.progress() if self.handover else None
         return asdict(progress) if progress else None
 

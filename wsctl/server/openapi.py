@@ -1,4 +1,4 @@
-"""What OpenAPI says of the answers, which the routes make by hand."""
+"""The OpenAPI schemas of the answers that routes make by hand."""
 
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -15,7 +15,8 @@ Answers = dict[int | str, dict[str, Any]]
 
 
 class Application(FastAPI):
-    """Says nothing of 422, which FastAPI gives to bad requests: here they get 400, like all others."""
+    """The application, whose schema leaves out 422, which FastAPI gives to bad requests: here they get 400,
+    like all others."""
 
     def openapi(self) -> dict[str, Any]:
         described = super().openapi()
@@ -35,7 +36,7 @@ class Said(BaseModel):
 
 
 class Failed(BaseModel):
-    """Every error answer."""
+    """The body of every error answer."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -43,13 +44,13 @@ class Failed(BaseModel):
 
 
 class Alive(BaseModel):
-    """Where the server is in its life."""
+    """The phase of the server."""
 
     status: Phase
 
 
 class Health(Alive):
-    """What anyone may know."""
+    """The facts that anyone may know."""
 
     connections: int
     uptime_s: float
@@ -58,7 +59,7 @@ class Health(Alive):
 
 
 class Counts(BaseModel):
-    """Of messages."""
+    """Counts of messages, or their rates."""
 
     published: float
     received: float
@@ -66,7 +67,7 @@ class Counts(BaseModel):
 
 
 class Client(BaseModel):
-    """One that is connected. Of those of other servers less is known."""
+    """A client that is connected. Of clients of other servers less is known."""
 
     client_id: str
     address: str | None
@@ -75,7 +76,7 @@ class Client(BaseModel):
 
 
 class Status(Alive):
-    """What operators may know; rates are per second over the last ten."""
+    """The facts that operators may know; rates are per second over the last ten."""
 
     connections: int
     uptime_s: float
@@ -100,7 +101,7 @@ class Drained(Alive):
 
 
 class Ended(BaseModel):
-    """A drain's last figures, and what the process ends with."""
+    """The last figures of a drain, and the exit code of the process."""
 
     drain: DrainProgress | None = Field(description="Null when it was cancelled.")
     exit_code: int
@@ -113,14 +114,14 @@ class Upgraded(BaseModel):
 
 
 def told(model: type[BaseModel], status: int = HTTPStatus.OK) -> Answers:
-    """A good answer, for a route that makes it itself."""
+    """Describe a good answer of a route that makes it itself."""
     return {int(status): {"model": model}}
 
 
 def refused(*statuses: int) -> Answers:
-    """Answers that say why not."""
+    """Describe the error answers with these statuses."""
     return {int(status): {"model": Failed, "description": HTTPStatus(status).phrase} for status in statuses}
 
 
 CONTROL: Mapping[int | str, dict[str, Any]] = refused(HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
-"""What whoever is no operator gets."""
+"""The error answers to a caller who is no operator."""

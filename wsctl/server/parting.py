@@ -1,4 +1,4 @@
-"""Answers of a server that goes: they say that the connection ends with them (RFC 9112 section 9.6)."""
+"""The answers of a server that ends: they say that the connection ends with them (RFC 9112 section 9.6)."""
 
 from typing import Any
 
@@ -11,7 +11,8 @@ _GOING = frozenset({Phase.DRAINING, Phase.CLOSING, Phase.STOPPED})
 
 
 class Parting:
-    """An ASGI application whose clients connect anew once another server is there to connect to."""
+    """An ASGI application that ends HTTP connections with their next answer while the server drains, or a
+    successor leads, so that clients connect anew to another server."""
 
     def __init__(self, app: Any, node: Node) -> None:
         self._app = app

@@ -1,4 +1,4 @@
-"""Who the client is when a proxy stands in front."""
+"""The address and scheme of a client that comes through a proxy."""
 
 import asyncio
 from collections.abc import Mapping
@@ -15,25 +15,26 @@ MOST_HOPS = 32
 """Entries of `X-Forwarded-For` that are read from its end, the newest first: nobody has so many proxies."""
 
 LONGEST = 64
-"""Characters of an entry: an address of version 6 in brackets with its port has 47."""
+"""The most characters of an entry: an IPv6 address in brackets with its port has 47."""
 
 KNOWN = 4096
-"""Addresses of which is remembered whether they are a proxy's: uvicorn remembers as many."""
+"""The number of addresses for which it is cached whether they are a proxy's: uvicorn caches as many."""
 
 Address = tuple[str, int]
 """Host and port; an empty host on a Unix socket, port 0 when it is not known."""
 
 
 def peer(transport: asyncio.BaseTransport) -> tuple[str, int]:
-    """Host and port of the other side; an empty host on a Unix socket, or when it has gone."""
+    """Return host and port of the peer; an empty host on a Unix socket, or when it has gone."""
     name = transport.get_extra_info("peername")
     return name[:2] if isinstance(name, tuple) else ("", 0)
 
 
 def written(host: str) -> str | None:
-    """An address in its one form, in which logs and limits have it; None for what is none.
+    """Return an IP address in its one form, in which logs and limits have it; None if `host` is no address.
 
-    Of version 6 as RFC 5952 has it, without a zone; one that only wraps an address of version 4 is that.
+    An IPv6 address is written as in RFC 5952, without a zone; one that only wraps an IPv4 address becomes
+    that.
     """
     if len(host) > LONGEST:
         return None
@@ -46,7 +47,8 @@ def written(host: str) -> str | None:
 
 
 class Forwarded:
-    """Whom to believe, and what they say: the newest entry of `X-Forwarded-For` that none of the proxies is.
+    """The rules by which proxies are believed: the client is the newest entry of `X-Forwarded-For` that is
+    none of them.
 
     `trusted` are addresses and networks of proxies, separated by commas, or `*` for whoever connects; None:
     nobody.
@@ -59,11 +61,11 @@ class Forwarded:
         self._known = lru_cache(KNOWN)(self._look_up)
 
     def client(self, transport: asyncio.BaseTransport, headers: Mapping[str, str]) -> Address:
-        """The client of a connection that no ASGI application sees."""
+        """Return the client's address on a connection that no ASGI application sees."""
         return self.behind(peer(transport), headers.get("x-forwarded-for"))
 
     def behind(self, at: Address, chain: str | None) -> Address:
-        """The client, where `at` is who connected and `chain` the header, if there is one."""
+        """Return the client's address, where `at` is the peer's and `chain` the header, if there is one."""
         if ":" in at[0]:  # the kernel has written all others so
             at = (written(at[0]) or at[0], at[1])
         if chain is None or not self.trusts(at[0]):
@@ -80,13 +82,15 @@ class Forwarded:
         return at
 
     def is_direct(self, transport: asyncio.BaseTransport, headers: Mapping[str, str]) -> bool:
-        """Whether the request comes over a network, and not from a proxy that says so."""
+        """Tell whether a request comes over a network, and no believed proxy says that it has forwarded
+        it."""
         host, _ = peer(transport)
         told = "x-forwarded-for" in headers or "x-forwarded-proto" in headers
         return host != "" and not (told and self.trusts(written(host) or host))
 
     def trusts(self, host: str) -> bool:
-        """Whether this is one of the proxies; nobody is on a Unix socket, but for `*`."""
+        """Tell whether this is the address of a proxy that is believed. On a Unix socket it is empty, and
+        believed only with `*`."""
         return self._everybody or (host != "" and self._known(host))
 
     def _look_up(self, host: str) -> bool:
@@ -98,14 +102,14 @@ class Forwarded:
 
 
 def forwarded(settings: Settings) -> Forwarded:
-    """The rules of these settings."""
+    """Return the rules of these settings."""
     if not settings.proxy_headers:
         return Forwarded(None)
     return Forwarded(LOOPBACK if settings.forwarded_allow_ips is None else settings.forwarded_allow_ips)
 
 
 def _entry(text: str) -> Address | None:
-    """`1.2.3.4`, `1.2.3.4:5`, `::1`, `[::1]` or `[::1]:5`; None for anything else."""
+    """Parse an entry: `1.2.3.4`, `1.2.3.4:5`, `::1`, `[::1]` or `[::1]:5`; None for anything else."""
     text = text.strip()
     if len(text) > LONGEST or "%" in text:
         return None
@@ -121,7 +125,8 @@ def _entry(text: str) -> Address | None:
 
 
 class Believing:
-    """An ASGI application behind proxies: its `client` and `scheme` are those that they tell."""
+    """An ASGI application behind proxies: the `client` and `scheme` of its requests are those that the
+    proxies tell."""
 
     def __init__(self, app: Any, forwarded: Forwarded) -> None:
         self._app = app

@@ -10,15 +10,16 @@ from wsctl.server.answers import error_body
 from wsctl.server.hosts import Hosts
 
 FOREIGN = "foreign_host"
-"""The name in a scope's state under which a server of ours tells whether a request's Host is foreign."""
+"""The key in a scope's state under which `wsctl serve` tells whether a request's Host is foreign."""
 
 OPEN = ("/health/live", "/health/ready")
-"""What everybody may ask: probes send whatever Host they like, and there is nothing in the answer."""
+"""The paths that may be asked for under any Host: probes send whatever they like, and there is nothing in the
+answer."""
 
 
 def is_foreign(scope: Scope, hosts: Hosts) -> bool:
-    """Whether a request names a host that is not taken. A server of ours has looked at the connection; of
-    another one only what it believes of its proxies is to be seen."""
+    """Tell whether a request names a host that is not taken. `wsctl serve` has looked at the connection;
+    under another server only what that one believes of its proxies is to be seen."""
     known = scope.get("state", {}).get(FOREIGN)
     return bool(known) if known is not None else not hosts.takes(_host_of(scope)) and _is_direct(scope)
 
@@ -46,8 +47,8 @@ def _host_of(scope: Scope) -> str:
 
 
 def _is_direct(scope: Scope) -> bool:
-    """Whether no proxy stands before a server that is not ours: not on a Unix socket, nor where the client is
-    one that a proxy has named."""
+    """Tell whether no proxy stands before another ASGI server: false on a Unix socket, and where the client
+    is an address that a proxy has named."""
     server, client = scope.get("server"), scope.get("client")
     if not server or server[1] is None or not client:
         return False

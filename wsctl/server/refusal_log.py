@@ -1,4 +1,4 @@
-"""What the log says of those who are refused: a line a reason and second, however many they are."""
+"""The log of refusals: a line a reason and second, however many they are."""
 
 import logging
 from collections import Counter
@@ -11,8 +11,8 @@ log = logging.getLogger("wsctl.server")
 
 
 class RefusalLog:
-    """Gathers refusals by their reason, of which there are few. The first of a reason is told at once, those
-    that follow within a second together, with the address of the last one."""
+    """Gathers refusals by their reason, of which there are few. The first of a reason is logged at once,
+    those that follow within a second together, with the address of the last one."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -29,14 +29,15 @@ class RefusalLog:
         event: str = "refused",
         **fields: object,
     ) -> None:
-        """Somebody was refused; `address` is empty where there is none, on a Unix socket."""
+        """Log a refusal, or keep it for the next line; `address` is empty where there is none, on a Unix
+        socket."""
         self._untold[reason] += 1
         named = {"address": address} if address else {}
         self._last[reason] = level, event, {"reason": reason, **fields, **named}
         self._tell(reason, self._clock())
 
     def check(self, now: float) -> None:
-        """Once a second: tell what has gathered."""
+        """Log what has gathered; called once a second."""
         for reason in list(self._untold):
             self._tell(reason, now)
 

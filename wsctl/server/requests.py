@@ -1,4 +1,4 @@
-"""What holds for the requests of every route: HEAD, OPTIONS, 405, and absolute targets."""
+"""The rules for the requests of every route: HEAD, OPTIONS, 405, and absolute targets."""
 
 from collections.abc import Iterable, MutableMapping
 from typing import Any
@@ -13,8 +13,8 @@ from wsctl.server.target import BadTarget, origin_form
 
 
 class EveryRoute:
-    """ASGI middleware: every GET has its HEAD, of which the server leaves off the body (RFC 9110 section
-    9.3.2), and OPTIONS says what is allowed."""
+    """ASGI middleware that answers HEAD as GET, of which the server leaves off the body (RFC 9110 section
+    9.3.2), and OPTIONS with the methods that are allowed."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -32,7 +32,7 @@ class EveryRoute:
 
 
 def methods_of(routes: Iterable[BaseRoute], scope: MutableMapping[str, Any]) -> list[str]:
-    """The methods that one of the routes has at the path that is asked for."""
+    """Return the methods that one of the routes has at the path that is asked for."""
     routes = list(routes)
     return [method for method in METHODS if _has(routes, {**scope, "method": method})]
 
@@ -48,7 +48,8 @@ def _asked_for(scope: Scope) -> list[str]:
 
 
 def _in_origin_form(scope: Scope) -> Scope:
-    """The scope as it is when only the path was asked for; servers that are not ours leave that to us."""
+    """Return the scope as if only the path had been asked for; other ASGI servers leave that to the
+    application."""
     root: str = scope.get("root_path", "")
     asked = (scope.get("raw_path") or scope["path"].encode()).decode("latin-1").removeprefix(root)
     try:

@@ -1,7 +1,7 @@
-"""`wsctl serve`: uvicorn's server with our signals, our end and our sockets.
+"""`wsctl serve`: uvicorn's server with our own handling of signals, shutdown and sockets.
 
-Stock uvicorn answers a signal by closing every WebSocket. Here its main loop goes on during the
-drain, and it is let go only when `DrainDriver` says that the server has stopped.
+Stock uvicorn answers a signal by closing every WebSocket. Here its main loop goes on during the drain, and
+ends only when `DrainDriver` says that the server has stopped.
 """
 
 import asyncio
@@ -58,11 +58,11 @@ from wsctl.server.workers.relay import OwnApi, relays
 from wsctl.settings import Settings
 
 LAST_REQUESTS = 12.0
-"""Seconds that a process which was succeeded waits for requests under way, and for connections that cannot
-move: they end by themselves after ten, or with their next answer."""
+"""Seconds that a predecessor waits for requests under way, and for HTTP connections that cannot move: they
+end by themselves after ten, or with their next answer."""
 
 LOOK = 0.02
-"""Seconds between two looks for them."""
+"""Seconds between two checks whether such requests or connections are left."""
 
 LAST_ANSWERS = 0.1
 """Seconds that HTTP requests under way have to be answered when everything else has ended."""
@@ -72,14 +72,14 @@ log = logging.getLogger("wsctl.server")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Surroundings:
-    """What a server process has to do with the world outside.
+    """The sockets of a server process, and its ways to other processes.
 
-    `public` is what clients reach, `control` what operators reach; `inherited` is there when it succeeds
-    another one, and `spawn` starts one that succeeds it; `handing_over` are told how that goes. `line` leads
-    to the parent of a worker, whose questions `own` answers. `up` is called when operators can reach the
-    server, `listening` when clients can. `job` is its part in a shell's; None of a worker. `bury` is
-    called with the number of a successor that was killed, `handles_signals` when those that end this process
-    do so in order.
+    `public` are the sockets that clients reach, `control` is the one that operators reach; `inherited` is
+    there in a successor, and `spawn` starts a successor of this process; `handing_over` are told how a
+    handover goes. `line` leads to the parent of a worker, whose questions `own` answers. `up` is called when
+    operators can reach the server, `listening` when clients can. `job` is its part in a shell's job; None of
+    a worker. `bury` is called with the pid of a successor that was killed, `handles_signals` when there are
+    handlers for the signals that end this process.
     """
 
     public: Sequence[socket.socket]
@@ -113,13 +113,13 @@ class Runner(uvicorn.Server):
         self._settling: asyncio.Task[None] | None = None
 
     async def run_until_stopped(self) -> ExitCode:
-        """Serve until the drain has ended; returns what the process should end with."""
+        """Serve until the drain has ended; returns the exit code of the process."""
         await self._serve()
         return self._node.life.exit_code
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Signals are the drain's here, and are not raised again afterwards."""
+        """Leave the signals to the drain; they are not raised again afterwards."""
         yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -173,8 +173,8 @@ class Runner(uvicorn.Server):
             connection.transport.abort()
 
     async def _last_requests(self) -> None:
-        """What has arrived here is answered here; the connections then go to the successor, or end with the
-        answer that says so."""
+        """Answer the requests that have arrived here; their connections then go to the successor, or end with
+        an answer that says so."""
         if self._handover.leaving and self._around.line:
             await self._around.line.settle()
         until = self._node.clock() + LAST_REQUESTS
@@ -218,7 +218,8 @@ class Runner(uvicorn.Server):
         return None if self._around.line else bound_to_us()
 
     async def _take_over(self, inherited: Inheritance) -> None:
-        """Returns as soon as this process has the log; what follows goes on beside it."""
+        """Take over from the predecessor. Returns as soon as this process has the log; what follows goes on
+        beside it."""
         self._successor = successor = Successor(
             self._node, inherited.channel, self._sockets.door, self._sockets.kept_door
         )
@@ -255,7 +256,8 @@ class Runner(uvicorn.Server):
             self._around.job.pass_on(signal.SIGTERM)
 
     def _watch(self, line: socket.socket) -> None:
-        """Whoever ends the process that a shell waits for means the server."""
+        """Begin to drain when the process that a shell waits for is gone: whoever ends it means the
+        server."""
 
         def hung_up() -> None:
             asyncio.get_running_loop().remove_reader(line)
@@ -290,7 +292,7 @@ def _spare_the_collector() -> None:
 
 
 async def _first(*events: asyncio.Event) -> None:
-    """Wait until one of them is set."""
+    """Wait until one of the events is set."""
     waiting = [asyncio.ensure_future(event.wait()) for event in events]
     await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
     for wait in waiting:
@@ -307,8 +309,8 @@ def serve(
     job: Job | None = None,
     handing_over: Sequence[Observer] = (),
 ) -> ExitCode:
-    """Run one server to its end. `listening_at` is told the addresses once they take connections; of a
-    `worker` its parent is told. `handing_over` are told how a handover goes.
+    """Run one server to its end; returns the exit code. `listening_at` is told the addresses once they take
+    connections; of a `worker` its parent is told. `handing_over` are told how a handover goes.
 
     Raises:
         CannotStart: there is no socket or certificate to start with.
@@ -412,7 +414,8 @@ def _call_later(seconds: float, call: Callable[[], None]) -> object:
 
 
 def _spawner(environ: Mapping[str, str], job: Job | None) -> Spawn:
-    """Starts this program again, as it is on disk now, with the same arguments and environment."""
+    """Return a function that starts this program again, as it is on disk now, with the same arguments and
+    environment."""
     own = {*PASSED_SOCKETS, VARIABLE_OF_JOB}
     kept = {name: value for name, value in environ.items() if name not in own}
 
@@ -472,7 +475,7 @@ def _config(settings: Settings, app: FastAPI, node: Node) -> uvicorn.Config:
 
 
 def _why_no_tls(settings: Settings, error: OSError) -> str:
-    """Say what `wsctl check` says of these files, and what to do."""
+    """Say what is wrong with these files and what to do, as `wsctl check` does."""
     try:
         certificate.read(settings.ssl_certfile or "", settings.ssl_keyfile)
     except certificate.Unusable as failure:

@@ -1,4 +1,4 @@
-"""What one server is among several that share a Redis: what it tells them, its clients and operators."""
+"""One node of several that share a Redis: what it tells the others, its clients and operators."""
 
 import asyncio
 import os
@@ -18,19 +18,19 @@ from wsctl.lifecycle.progress import DrainProgress
 from wsctl.settings import Settings
 
 AWAY = "the server is cut off from the others: it takes no messages for now, and says when it does again"
-"""What clients are told when Redis is away."""
+"""The text that clients get when Redis is away."""
 
 
 class Sharing:
-    """One node of several. As an observer of its drain it asks for a turn.
+    """One node of several that share a Redis. As an observer of its drain it asks for a turn.
 
-    `about` tells what others should know of the server, `welcome` is the frame a client is greeted with, and
+    `about` returns what others should know of the server, `welcome` the frame that greets a client, and
     `turn` is called with how many nodes must drain before this one may.
 
     Attributes:
         link: the node's way to Redis.
-        url: where clients reach it, once it listens.
-        relay: is told what clients of a predecessor must hear of, too.
+        url: the address at which clients reach it, once it listens.
+        relay: called with the events that clients of a predecessor must hear of, too.
         moving: called with a client that has a newer connection at another node and none here.
     """
 
@@ -64,11 +64,11 @@ class Sharing:
 
     @property
     def why_degraded(self) -> str | None:
-        """Why messages are not shared just now; None while they are."""
+        """The reason why messages are not shared just now; None while they are."""
         return None if self.link.why is None else f"Redis is away: {self.link.why}"
 
     async def check(self) -> None:
-        """Whether there is a Redis to share.
+        """Check that there is a Redis to share.
 
         Raises:
             Unusable: there is none, or none that can be used.
@@ -76,7 +76,7 @@ class Sharing:
         await self.link.store.check()
 
     async def begin(self) -> None:
-        """Become one of them.
+        """Join the nodes that share the Redis.
 
         Raises:
             Unusable: Redis went away just now.
@@ -91,7 +91,7 @@ class Sharing:
         self.link.inherit(Legacy(**legacy), clients)
 
     def status(self) -> dict[str, Any]:
-        """What operators may know of it: this node's Redis, and all nodes, the others as of their last sign
+        """Return what operators may know: this node's Redis, and all nodes, the others as of their last sign
         of life."""
         link, peers = self.link, self.link.peers
         state = "up" if link.why is None else "away"
@@ -114,7 +114,7 @@ class Sharing:
         }
 
     async def clients_elsewhere(self) -> list[dict[str, Any]]:
-        """Clients of the other nodes; none while Redis is away."""
+        """Return the clients of the other nodes; none while Redis is away."""
         try:
             found = await self.link.clients()
         except Away:
@@ -174,4 +174,4 @@ class Sharing:
 
 
 def _nobody(event: str, fields: dict[str, Any]) -> None:
-    """Everybody is here."""
+    """Relay nothing: there is no predecessor with clients."""

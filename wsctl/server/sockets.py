@@ -12,10 +12,10 @@ from wsctl.errors import CannotStart
 from wsctl.settings import Settings
 
 FIRST_FD = 3
-"""Where systemd puts the sockets it passes (sd_listen_fds)."""
+"""The first descriptor of the sockets that systemd passes (sd_listen_fds)."""
 
 PASSED_SOCKETS = frozenset({"LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"})
-"""The variables that come with them; they mean one process and no child of it."""
+"""The variables that come with these sockets; they are for one process and no child of it."""
 
 
 NOT_HERE = "--host names an address of this machine, or 0.0.0.0 for all"
@@ -26,7 +26,7 @@ _CURES = {
     errno.EADDRNOTAVAIL: NOT_HERE,
     errno.EACCES: "low ports are the system's: take a higher one, or see 'wsctl check'",
 }
-"""What helps against an address that cannot be had, by the system's reason."""
+"""The remedies for an address that cannot be had, by the system's number of the reason."""
 
 _CURE_OF_PATH = "choose a shorter --uds"  # the one reason that has no number
 _CURES_OF_PATH = {
@@ -41,7 +41,7 @@ _CURES_OF_PATH = {
 
 
 class CannotBind(CannotStart):
-    """An address and port cannot be had.
+    """The error that an address and port, or the path of a Unix socket, cannot be had.
 
     Attributes:
         errno: the system's number of the reason.
@@ -53,7 +53,7 @@ class CannotBind(CannotStart):
 
 
 def listeners(settings: Settings, environ: Mapping[str, str]) -> list[socket.socket]:
-    """The sockets to listen on: `--fd`, `--uds`, those systemd passes, or host and port.
+    """Open the sockets to listen on: `--fd`, `--uds`, those systemd passes, or host and port.
 
     Raises:
         CannotStart: a port is taken, an address is not ours, a descriptor is no listening socket.
@@ -67,7 +67,7 @@ def listeners(settings: Settings, environ: Mapping[str, str]) -> list[socket.soc
 
 
 def address(sock: socket.socket, tls: bool) -> str:
-    """Where a listening socket can be reached, as a URL; a Unix socket's as unix:PATH."""
+    """Return the URL at which a listening socket can be reached; a Unix socket's as unix:PATH."""
     name = sock.getsockname()
     if sock.family == socket.AF_UNIX:
         return f"unix:{name}"
@@ -118,7 +118,7 @@ def _unix(path: str) -> socket.socket:
 
 
 def _remove_dead(path: str) -> None:
-    """A socket file that nobody listens on is left over from a server that was killed."""
+    """Remove a socket file that nobody listens on, which a server that was killed has left."""
     if Path(path).is_dir():
         raise IsADirectoryError(errno.EISDIR, "that is a folder")
     if not Path(path).exists() or not stat.S_ISSOCK(Path(path).stat().st_mode):

@@ -5,24 +5,24 @@ from collections.abc import Callable
 from typing import Protocol
 
 MAX_STRANGERS = 4096
-"""Connections at a time, whatever the open files allow: twice what a kernel holds for us by default
-(`--backlog`), so that all who come back at once pass, and a gibibyte of answers that nobody reads."""
+"""The most such connections at a time, whatever the open files allow: twice what a kernel holds for us by
+default (`--backlog`), so that all who come back at once pass, and a gibibyte of answers that nobody reads."""
 
 
 class Stranger(Protocol):
-    """Whatever has a connection that is no client's."""
+    """The holder of a connection that is no client's."""
 
     @property
     def peer(self) -> str:
         """The address of the other side; empty on a Unix socket."""
 
     def give_way(self) -> bool:
-        """End it at once, unless a request would be lost; returns whether it has ended."""
+        """End the connection at once, unless a request would be lost; returns whether it has ended."""
 
 
 class Strangers:
-    """The connections of one kind of listener that are no clients, the one that said something whole longest
-    ago first. `has_room` knows whether there may be so many."""
+    """The connections of one kind of listener that are no clients, in the order in which they came or had
+    their last answer. `has_room` tells whether there may be so many."""
 
     def __init__(self, has_room: Callable[[int], bool]) -> None:
         self._has_room = has_room
@@ -32,20 +32,20 @@ class Strangers:
         return len(self._held)
 
     def hold(self, connection: object, stranger: Stranger) -> None:
-        """Count a connection in; one that was here keeps its place, and is that stranger's from now on."""
+        """Count a connection in, as that of `stranger`; one that was counted before keeps its place."""
         self._held[connection] = stranger
 
     def release(self, connection: object) -> None:
-        """Count it no more: it has ended, or is a client's."""
+        """Count a connection no more: it has ended, or is a client's."""
         self._held.pop(connection, None)
 
     def renew(self, connection: object) -> None:
-        """Put it behind all others: it has just been answered."""
+        """Put a connection behind all others: it has just been answered."""
         if connection in self._held:
             self._held.move_to_end(connection)
 
     def make_room(self) -> Stranger | None:
-        """End the first that can give way, if there are too many; returns the one that had to."""
+        """End the first connection that can give way, if there are too many; returns its holder, or None."""
         if self._has_room(len(self._held)):
             return None
         for connection, stranger in self._held.items():

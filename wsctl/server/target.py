@@ -1,4 +1,4 @@
-"""The target of a request: what is meant by each of its forms (RFC 9112 section 3.2)."""
+"""The target of a request, in each of its forms (RFC 9112 section 3.2)."""
 
 import re
 
@@ -7,17 +7,18 @@ _BEGINS_ABSOLUTE = re.compile(r"https?:", re.IGNORECASE)
 
 
 class BadTarget(ValueError):
-    """The target is an address without a host, or with what no address of a server has."""
+    """The error that a target is an address without a host, or with what no address of a server has."""
 
 
 def origin_form(method: str, target: str) -> tuple[str, str | None]:
-    """Path and query, and the host that takes the place of the one in the header, if the target names one.
+    """Return path and query, and the host that takes the place of the one in the header, if the target names
+    one.
 
     Every server must accept an absolute address, as for a proxy (section 3.2.2). Other forms are left as they
     are.
 
     Raises:
-        BadTarget: it is an address that cannot be read.
+        BadTarget: the target is an address that cannot be read.
     """
     if target.startswith("/") or not _BEGINS_ABSOLUTE.match(target):
         return target, None

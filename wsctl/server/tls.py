@@ -1,4 +1,4 @@
-"""Connections in their TLS handshake: they count and have a deadline before anything else is known."""
+"""Connections in their TLS handshake: they are counted and have a deadline before anything else is known."""
 
 import asyncio
 import logging
@@ -16,9 +16,10 @@ log = logging.getLogger("wsctl.server")
 
 
 class TlsHandshake(asyncio.Protocol):
-    """One of them. Its socket gets a transport that speaks TLS, and comes to the lobby when both sides agree.
+    """A connection in its TLS handshake. Its socket gets a transport that speaks TLS, and comes to the lobby
+    when the handshake is complete.
 
-    A listener that speaks TLS by itself shows nobody the connections that have not agreed yet.
+    A listener that speaks TLS by itself shows nobody the connections whose handshake is not complete.
     """
 
     def __init__(self, lobby: Lobby, context: ssl.SSLContext) -> None:
@@ -37,7 +38,7 @@ class TlsHandshake(asyncio.Protocol):
         transport.abort()  # before it reads anything: that is for the one that speaks TLS
 
     def give_way(self) -> bool:
-        """Nothing can be said to a peer before TLS."""
+        """End the handshake without an answer: nothing can be said to a peer before TLS."""
         self._gone = True
         if self._task:
             self._task.cancel()

@@ -1,4 +1,4 @@
-"""Clients that come while the server drains: accepted, told so with 1001, and gone."""
+"""Clients that connect while the server drains: they are accepted and closed with 1001."""
 
 import asyncio
 import random
@@ -10,24 +10,24 @@ from wsctl.hub.frame import close_frame
 from wsctl.server.deadlines import MAX_UNREAD
 
 MAX_WAITING = 1000
-"""Turned-away connections kept open at a time, for their delay or their answer; above that they are told
-and dropped."""
+"""Turned-away connections kept open at a time, for their delay or their answer; above that they get their
+close frame and are dropped at once."""
 
 REMEMBERED = 10_000
-"""Addresses whose attempts are remembered."""
+"""The number of addresses whose attempts are remembered."""
 
 DELAY = (0.5, 3.0)
-"""Seconds between which a repeated attempt is kept waiting: a client without a pause of its own does not
-spin, and a person hardly notices."""
+"""The least and the most seconds that a repeated attempt is kept waiting: a client without a pause of its own
+does not spin, and a person hardly notices."""
 
 LINGER = 1.0
-"""Seconds to answer the close frame."""
+"""Seconds that a client has to answer the close frame."""
 
 REASON = "the server is draining: connect again in a moment"
 
 
 class Turnaway:
-    """Remembers who was told already, so that clients which reconnect without pause do not spin."""
+    """Turns clients away, and delays those that come back without a pause, so that they do not spin."""
 
     def __init__(self, uniform: Callable[[float, float], float] = random.uniform) -> None:
         self._told: OrderedDict[str, None] = OrderedDict()
@@ -35,7 +35,7 @@ class Turnaway:
         self.waiting: set[Farewell] = set()
 
     def delay(self, host: str) -> float:
-        """Seconds to wait before this attempt of an address is told: none for the first."""
+        """Return the seconds to wait before this attempt of an address is closed: none for the first."""
         again = host in self._told
         self._told[host] = None
         self._told.move_to_end(host)
@@ -44,7 +44,7 @@ class Turnaway:
         return self._uniform(*DELAY) if again else 0.0
 
     def forget(self) -> None:
-        """The drain was cancelled: everybody's next attempt is a first one."""
+        """Forget the addresses after the drain was cancelled: the next attempt of each is a first one."""
         self._told.clear()
 
     def send_off(self, transport: asyncio.Transport, host: str) -> None:
@@ -58,13 +58,14 @@ class Turnaway:
             asyncio.get_running_loop().call_later(self.delay(host), farewell.say, LINGER)
 
     def drop_all(self) -> None:
-        """End those that still wait: the process does not wait for them."""
+        """End the connections that still wait: the process does not wait for them."""
         for farewell in list(self.waiting):
             farewell.say(0.0)
 
 
 class Farewell(asyncio.Protocol):
-    """A connection that gets one close frame and nothing else. What it sends is read past, up to a bound."""
+    """A connection that gets one close frame and nothing else. What it sends is discarded, and is not read
+    beyond a bound."""
 
     def __init__(self, turnaway: Turnaway, transport: asyncio.Transport) -> None:
         self._turnaway = turnaway

@@ -22,11 +22,12 @@ _WINDOW = "server_max_window_bits"
 _CLIENT_WINDOW = "client_max_window_bits"
 _FLAGS = frozenset({"server_no_context_takeover", "client_no_context_takeover"})
 _BITS = re.compile(r"[89]|1[0-5]")
-"""How a window is written (RFC 7692 section 7.1.2): without a zero in front."""
+"""The form of a window's size in bits (RFC 7692 section 7.1.2): without a zero in front."""
 
 
 def check(method: str, http_version: str, headers: Mapping[str, str]) -> Refused | None:
-    """Why this request cannot become a WebSocket, or None. Header names are lower case."""
+    """Return the refusal of a request that cannot become a WebSocket, or None. Header names are lower
+    case."""
     if method != "GET":
         text = "a WebSocket handshake is a GET request"
         return Refused(HTTPStatus.METHOD_NOT_ALLOWED, "method_not_allowed", text, (("allow", "GET"),))
@@ -44,7 +45,7 @@ def check(method: str, http_version: str, headers: Mapping[str, str]) -> Refused
 
 
 def accept(headers: Mapping[str, str], extensions: str = "", protocol: str | None = None) -> bytes:
-    """The 101 answer to a request that passed `check`."""
+    """Return the 101 answer to a request that passed `check`."""
     key = accept_key(headers["sec-websocket-key"].strip())
     agreed = f"Sec-WebSocket-Extensions: {extensions}\r\n" if extensions else ""
     agreed += f"Sec-WebSocket-Protocol: {protocol}\r\n" if protocol else ""
@@ -58,9 +59,9 @@ def accept(headers: Mapping[str, str], extensions: str = "", protocol: str | Non
 
 
 def agreed_deflate(headers: Mapping[str, str]) -> str:
-    """The permessage-deflate to agree on, as the answer's header says it; empty when there is none.
+    """Return the permessage-deflate to agree on, as the answer's header says it; empty when there is none.
 
-    It is always without context on either side (RFC 7692 section 7.1.1), so that one compression serves
+    There is never context takeover on either side (RFC 7692 section 7.1.1), so that one compression serves
     all, and nothing is kept for a connection between two messages.
     """
     return _agreed_deflate(headers.get("sec-websocket-extensions", ""))
@@ -80,8 +81,8 @@ def _agreed_deflate(header: str) -> str:
 
 
 def _is_valid(parameters: Sequence[ExtensionParameter]) -> bool:
-    """Whether each is known, there once, and has a value that it may have; else the offer is to be declined
-    (RFC 7692 section 7)."""
+    """Tell whether each parameter is known, there once, and has a value that it may have; else the offer is
+    to be declined (RFC 7692 section 7)."""
     names = [name for name, _ in parameters]
     return len(set(names)) == len(names) and all(_is_valid_one(*each) for each in parameters)
 
@@ -95,8 +96,8 @@ def _is_valid_one(name: str, value: str | None) -> bool:
 
 
 def _can_be_met(given: Mapping[str, str | None]) -> bool:
-    """Whether the one window that everything is compressed with fits; the rest binds only the client, or
-    is what happens anyway."""
+    """Tell whether the one window that everything is compressed with fits the offer; the other parameters
+    bind only the client, or ask for what happens anyway."""
     return int(given.get(_WINDOW) or WINDOW_BITS) >= WINDOW_BITS
 
 

@@ -24,8 +24,8 @@ LINGER = 1.0
 """Seconds that a peer which broke the protocol has to take the close frame and hang up."""
 
 MAX_CARRIED = 4 << 20
-"""Bytes that may wait for a client which moves into another process: who is further behind than four of the
-default queues would hold up the others."""
+"""Bytes that may wait for a client which moves into another process: one that is further behind than four of
+the default queues would hold up the others."""
 
 _PING = Batch(wire=frame(PING, b""))
 
@@ -160,7 +160,8 @@ class Wire(Connection, asyncio.Protocol):
             self.feed()
 
     def feed(self) -> None:
-        """Write the next slice of what was missed. Whatever else is to be sent waits until all of it is."""
+        """Write the next slice of the missed messages. Whatever else is to be sent waits until all of them
+        are."""
         if not self._missed or self._transport.get_write_buffer_size() or self._transport.is_closing():
             return
         lead, self._missed.lead = self._missed.lead, b""
@@ -192,7 +193,7 @@ class Wire(Connection, asyncio.Protocol):
 
     @property
     def _replayed(self) -> int:
-        """Of what waits, the bytes that were missed before and are not held against the queue."""
+        """The bytes among the waiting ones that were missed before, and are not held against the queue."""
         written = max(0, len(self._handed) - self._transport.get_write_buffer_size())
         return max(0, self._granted - written) + self._to_feed
 
@@ -271,7 +272,8 @@ class Wire(Connection, asyncio.Protocol):
             self._node.intake.binary(self)
 
     def _take_pong(self) -> None:
-        """The answer to a ping of ours is free: the server itself has asked for it."""
+        """Count a pong as a control frame, unless it answers a ping of ours: the server itself has asked for
+        that."""
         if self._pongs_due:
             self._pongs_due -= 1
         else:
@@ -298,7 +300,8 @@ class Wire(Connection, asyncio.Protocol):
 
     @property
     def can_move(self) -> bool:
-        """Whether the connection can go on in another process: TLS cannot, nor what is too far behind."""
+        """True if the connection can go on in another process: not with TLS, nor when it is closing, or too
+        much waits."""
         unsent = self._transport.get_write_buffer_size()
         known = self.fd is not None and unsent <= len(self._handed)
         open_here = self.ending is None and not self._transport.is_closing()
@@ -327,7 +330,7 @@ class Wire(Connection, asyncio.Protocol):
         return Departure(self._transport, fd, carried, self._handed, waiting)
 
     def _unfed(self) -> list[Batch]:
-        """What was missed and is not written."""
+        """Take out the missed messages that are not written yet."""
         missed, self._missed = self._missed, None
         if missed is None:
             return []

@@ -1,1 +1,2 @@
-"""What will bite: rules that take facts and return findings, and beside each how its facts are gathered."""
+"""The checks of `wsctl check`: rules that take facts and return findings, and beside each how its facts are
+gathered."""

@@ -1,4 +1,4 @@
-"""What a server says at its start of what `wsctl check` would have told."""
+"""The findings of `wsctl check` that a server logs at its start."""
 
 import logging
 from collections.abc import Iterable, Mapping
@@ -12,8 +12,8 @@ log = logging.getLogger("wsctl.server")
 
 
 def warn_of_start(settings: Settings, environ: Mapping[str, str]) -> None:
-    """Log what is known to go wrong: a platform that kills a drain, parts of one that do not fit, and
-    what was said for nothing."""
+    """Log what is known to go wrong: a platform that kills a drain, parts of a drain that do not fit, and
+    settings that have no effect."""
     if warning := too_short(settings, environ):
         log.warning("%s", warning)
     warn_of(pace.check(settings))

@@ -1,4 +1,4 @@
-"""Whether clients will accept the certificate, and how long."""
+"""The check whether clients will accept the certificate, and for how long."""
 
 import ssl
 import time
@@ -12,24 +12,28 @@ NAME = "certificate"
 DAY = 86400.0
 
 SOON = 14 * DAY
-"""Seconds. Certbot renews 30 days before the end: where half of these have passed, nothing renews."""
+"""Seconds before its end from which on a certificate is warned of. Certbot renews 30 days before the end:
+where half of these have passed, nothing renews."""
 
 SHORT = 1 / 3
-"""Part of a short life that is soon, too: certificates of six days are renewed at half of theirs."""
+"""The part of a certificate's life that counts in place of `SOON` where it is shorter: certificates of six
+days are renewed at half of theirs."""
 
 NO_CHECK_TIME = 0x200000
-"""X509_V_FLAG_NO_CHECK_TIME of OpenSSL (X509_VERIFY_PARAM_set_flags(3)): also the dates of one that has
-expired can be read."""
+"""X509_V_FLAG_NO_CHECK_TIME of OpenSSL (X509_VERIFY_PARAM_set_flags(3)): with it also the dates of a
+certificate that has expired can be read."""
 
 MISMATCHES = frozenset({"KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIGNED"})
-"""OpenSSL's words for a key of another certificate; the last where it is of another kind as well."""
+"""OpenSSL's reasons for refusing a key of another certificate; the last where the key is of another kind as
+well."""
 
 _WRITTEN = "%Y-%m-%d"
 
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """`since` and `until` are Unix seconds, `names` what clients may call the server."""
+    """A certificate: `since` and `until` are Unix seconds, `names` those under which clients may reach the
+    server."""
 
     since: float
     until: float
@@ -37,7 +41,7 @@ class Certificate:
 
 
 class Unusable(Exception):
-    """No server can use these files; the text says why, and `fix` what to do."""
+    """The error that no server can use these files; the text says why, and `fix` what to do."""
 
     def __init__(self, text: str, fix: str) -> None:
         super().__init__(text)
@@ -45,7 +49,7 @@ class Unusable(Exception):
 
 
 def check(certfile: str, keyfile: str | None, now: float | None = None) -> Finding:
-    """`now` are Unix seconds."""
+    """Check a certificate and its key; `now` is in Unix seconds, None for the present time."""
     try:
         return judged(read(certfile, keyfile), time.time() if now is None else now)
     except Unusable as failure:
@@ -53,7 +57,7 @@ def check(certfile: str, keyfile: str | None, now: float | None = None) -> Findi
 
 
 def judged(found: Certificate, now: float) -> Finding:
-    """A certificate at a moment in Unix seconds."""
+    """Judge a certificate at the moment `now`, in Unix seconds."""
     until = time.strftime(_WRITTEN, time.gmtime(found.until))
     left = found.until - now
     if left < 0:
@@ -71,13 +75,13 @@ def judged(found: Certificate, now: float) -> Finding:
 
 
 def read(certfile: str, keyfile: str | None) -> Certificate:
-    """What a client would see.
+    """Read a certificate as a client would see it.
 
-    The one public way to a certificate's fields in the standard library is to be a client of it. So both
-    sides of a handshake are in memory here, and the client trusts the certificate itself.
+    The one public way to a certificate's fields in the standard library is to be its client. So both sides of
+    a handshake are in memory here, and the client trusts the certificate itself.
 
     Raises:
-        Unusable: it cannot be read, or has another key.
+        Unusable: it cannot be read, has another key, or clients would refuse it.
     """
     server = _server(certfile, keyfile)
     client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -124,7 +128,7 @@ def _no_password() -> str:
 
 
 def _unreadable(certfile: str, keyfile: str | None, failure: OSError) -> tuple[str, str]:
-    """Which of the two files it is, the system does not say."""
+    """Say which of the two files cannot be read, and what to do: the system does not say which."""
     for path in filter(None, (certfile, keyfile)):
         try:
             open(path, "rb").close()
@@ -135,7 +139,7 @@ def _unreadable(certfile: str, keyfile: str | None, failure: OSError) -> tuple[s
 
 
 def _seen(server: ssl.SSLContext, client: ssl.SSLContext) -> dict[str, Any]:
-    """The server's certificate, by a client."""
+    """Return the server's certificate as the client sees it."""
     there, back = ssl.MemoryBIO(), ssl.MemoryBIO()
     ends = client.wrap_bio(back, there), server.wrap_bio(there, back, server_side=True)
     done: set[ssl.SSLObject] = set()

@@ -8,22 +8,22 @@ SELF = Path("/proc/self/cgroup")
 ROOT = Path("/sys/fs/cgroup")
 
 NO_LIMIT = 1 << 60
-"""From here on a limit is none: version 1 says so with the largest number of whole pages."""
+"""The least number that stands for no limit: version 1 says so with the largest number of whole pages."""
 
 
 def memory_limit(groups: Path = SELF, root: Path = ROOT) -> int | None:
-    """Bytes that all processes of the group may have; None: no limit is known."""
+    """Return the bytes that all processes of the group may have; None: no limit is known."""
     return _least(groups, root, "memory", ("memory.max", "memory.limit_in_bytes"))
 
 
 def process_limit(groups: Path = SELF, root: Path = ROOT) -> int | None:
-    """Processes and threads that the group may have; None: no limit is known."""
+    """Return the processes and threads that the group may have; None: no limit is known."""
     return _least(groups, root, "pids", ("pids.max",))
 
 
 def _least(groups: Path, root: Path, controller: str, files: tuple[str, ...]) -> int | None:
-    """The tightest limit of a group and those around it. Inside a container the path of the group is the
-    host's, and the container's own group is the root of what is mounted."""
+    """Return the tightest limit of a group and those around it; None: no limit is known. Inside a container
+    the path of the group is the host's, and the container's own group is the root of what is mounted."""
     found = []
     for folder, path in _mounts(groups, root, controller):
         inside = PurePosixPath(path.lstrip("/"))
@@ -34,7 +34,7 @@ def _least(groups: Path, root: Path, controller: str, files: tuple[str, ...]) ->
 
 
 def _mounts(groups: Path, root: Path, controller: str) -> list[tuple[Path, str]]:
-    """Where a controller's files are: its folder, and the path of the group below that."""
+    """Return where the files of a controller are: its folder, and the path of the group below that."""
     try:
         lines = [line.split(":", 2) for line in groups.read_text().splitlines()]
     except OSError:

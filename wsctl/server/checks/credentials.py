@@ -1,4 +1,4 @@
-"""Who may connect, and whether that can be judged."""
+"""The check whether clients must show credentials, and whether these can be checked."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ NAME = "clients"
 
 
 def check(settings: Settings) -> Finding:
-    """Whether strangers are kept out, as `serve` would."""
+    """Check whether strangers are kept out, as `serve` would."""
     try:
         judge = judge_of(settings)
     except WsctlError as failure:
@@ -27,8 +27,8 @@ def check(settings: Settings) -> Finding:
 
 
 def secret_key(settings: Settings) -> str | None:
-    """The file of `--jwt-key`, if tokens can be made with what is in it. One that cannot be used is what
-    `check` tells of."""
+    """Return the file of `--jwt-key` if tokens can be made with what is in it, else None. A file that cannot
+    be used is reported by `check`."""
     if settings.auth != "jwt" or settings.jwt_key is None:
         return None
     try:

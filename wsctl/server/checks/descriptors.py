@@ -1,4 +1,4 @@
-"""Whether there are descriptors for as many clients as are to be served."""
+"""The check whether there are descriptors for as many clients as are to be served."""
 
 import resource
 from math import inf
@@ -9,13 +9,15 @@ from wsctl.server.limits import RESERVED_FILES, capacity, raise_open_files
 NAME = "open files"
 
 FEW = 1000
-"""Clients. Who has room for fewer has the soft limit that systems give to all, 1,024, as a hard one."""
+"""Clients below which room is scarce: a process with room for fewer has the soft limit that systems give to
+all, 1,024, as a hard one."""
 
 REMEDY = "raise the hard limit (LimitNOFILE= of a unit, --ulimit nofile of docker run, ulimit -Hn)"
 
 
 def check(asked: int | None, open_files: float, of: str = "") -> Finding:
-    """`asked` is `--max-connections`, `open_files` the limit of a process once raised, `of` whose it is."""
+    """Check the limit of open files: `asked` is `--max-connections`, `open_files` the limit of a process once
+    raised, `of` says whose it is."""
     if open_files == inf:
         return fine(NAME, f"no limit of open files{of}")
     files = int(open_files)
@@ -32,6 +34,6 @@ def check(asked: int | None, open_files: float, of: str = "") -> Finding:
 
 
 def own_limit() -> float:
-    """The limit as a server here would have it: the soft one is raised to the hard one."""
+    """Return the limit that a server here would have: raises the soft one to the hard one."""
     files = raise_open_files()
     return inf if files == resource.RLIM_INFINITY else files

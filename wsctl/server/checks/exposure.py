@@ -1,4 +1,4 @@
-"""Who from elsewhere can do what, and who here can read what is secret."""
+"""The checks of who can reach the server from other machines, and who on this one can read its secrets."""
 
 import ipaddress
 import stat
@@ -14,7 +14,7 @@ SECRETS = ("WSCTL_TOKEN_FILE", "WSCTL_CLIENT_TOKEN_FILE", "WSCTL_REDIS_PASSWORD_
 
 
 def is_public(settings: Settings) -> bool:
-    """Whether other machines reach the server without a proxy: it listens on more than loopback."""
+    """Tell whether other machines reach the server without a proxy: it listens on more than loopback."""
     if settings.uds is not None or settings.fd is not None or settings.host == "localhost":
         return False
     try:
@@ -24,7 +24,7 @@ def is_public(settings: Settings) -> bool:
 
 
 def token(settings: Settings) -> Finding:
-    """Whether operators have a way in."""
+    """Check whether operators have a way in from other machines."""
     if settings.token is not None:
         return fine(NAME, "set: commands work from elsewhere with it")
     if is_public(settings):
@@ -34,8 +34,8 @@ def token(settings: Settings) -> Finding:
 
 
 def proxies(settings: Settings) -> Finding | None:
-    """Whether a client can choose its own address; nothing to tell where proxies are named, or none is
-    believed."""
+    """Check whether a client can choose its own address; None where it cannot, as proxies are named or none
+    is believed."""
     if settings.forwarded_allow_ips != EVERY_PROXY or not settings.proxy_headers or not is_public(settings):
         return None
     text = f"{flag('forwarded_allow_ips')} * believes whoever reaches {settings.host or 'this machine'}"
@@ -45,8 +45,8 @@ def proxies(settings: Settings) -> Finding | None:
 
 
 def secret_files(environ: Mapping[str, str], flags: Mapping[str, str | None]) -> list[Finding]:
-    """The files with secrets that everybody on the machine can read: those that variables name, and those of
-    some flags. What cannot be looked at is told by who needs it."""
+    """Warn of files with secrets that everybody on the machine can read: those that variables name, and those
+    of some flags. A file that cannot be looked at is reported by the check that needs it."""
     found = []
     for name, path in [*((name, environ.get(name)) for name in SECRETS), *flags.items()]:
         if not path:

@@ -1,13 +1,13 @@
-"""What was found out about one thing."""
+"""Findings: what a check has found out about one thing."""
 
 from dataclasses import dataclass
 from enum import StrEnum
 
 
 class Level(StrEnum):
-    """`WARNING` bites some day or some clients, `ERROR` keeps a server from starting or from doing what it
-    was told. `ADVICE` is about a default that is right for nobody's deploy in particular. `UNKNOWN` could not
-    be found out, and is not held against anybody."""
+    """The severity of a finding. A `WARNING` harms some day or some clients, an `ERROR` keeps a server from
+    starting or from doing what it was told. `ADVICE` is about a default that is right for nobody's deploy in
+    particular. `UNKNOWN` could not be found out, and is no fault."""
 
     OK = "ok"
     UNKNOWN = "unknown"
@@ -18,8 +18,8 @@ class Level(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """`text` says what is so, `fix` what to do about it; both in one line. There is a fix where there is
-    something to mend."""
+    """The result of one check: `text` says what is so, `fix` what to do about it; both in one line. There is
+    a fix where there is something to mend."""
 
     name: str
     level: Level
@@ -32,7 +32,7 @@ def fine(name: str, text: str) -> Finding:
 
 
 def unknown(name: str, text: str) -> Finding:
-    """`text` says why."""
+    """Return a finding that could not be found out; `text` says why."""
     return Finding(name, Level.UNKNOWN, text)
 
 

@@ -1,4 +1,4 @@
-"""Whether the commands will find a server."""
+"""The check whether the commands will find a server."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ NAME = "runtime folder"
 
 
 def check(folder: Path) -> Finding:
-    """It need not be there yet."""
+    """Check the runtime folder, which need not be there yet."""
     try:
         check_folder(folder)
     except UnusableFolder as failure:

@@ -1,4 +1,4 @@
-"""Whether the kernel holds as many connections for a server as that asks it to."""
+"""The check whether the kernel queues as many connections as `--backlog` asks for."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +11,9 @@ NAME = "backlog"
 
 @dataclass(frozen=True, slots=True)
 class Queues:
-    """`accepted` bounds the connections that wait for a server (net.core.somaxconn), `opening` those in the
-    middle of a TCP handshake (net.ipv4.tcp_max_syn_backlog); `cookies`: beyond these, handshakes go on
-    without a queue. None: not known."""
+    """The bounds of the kernel's queues: `accepted` of the connections that wait for a server to accept them
+    (net.core.somaxconn), `opening` of those in the middle of a TCP handshake (net.ipv4.tcp_max_syn_backlog);
+    None: not known. With `cookies`, handshakes beyond these go on without a queue."""
 
     accepted: int | None
     opening: int | None
@@ -21,7 +21,7 @@ class Queues:
 
 
 def check(backlog: int, queues: Queues) -> Finding:
-    """`backlog` is the flag's."""
+    """Check whether the queues hold `backlog` connections, as many as `--backlog` asks for."""
     if queues.accepted is None:
         return unknown(NAME, "net.core.somaxconn is not to be read here")
     if queues.accepted < backlog:
@@ -35,7 +35,7 @@ def check(backlog: int, queues: Queues) -> Finding:
 
 
 def own_queues(proc: Path = Path("/proc")) -> Queues:
-    """As Linux tells; elsewhere nothing is known."""
+    """Read the bounds of the queues from Linux; elsewhere nothing is known."""
     cookies = number(proc / "sys/net/ipv4/tcp_syncookies")
     return Queues(
         number(proc / "sys/net/core/somaxconn"),

@@ -1,4 +1,5 @@
-"""Whether a server could listen where it is told to. Nothing is left behind, and nobody is disturbed."""
+"""The check whether a server could listen where it is told to. Nothing is left behind, and nobody is
+disturbed."""
 
 import errno
 import os
@@ -22,7 +23,7 @@ _BESIDE = "; --port 0 picks a free port beside it"
 
 
 def check(settings: Settings, environ: Mapping[str, str], records: Iterable[ServerRecord]) -> Finding:
-    """`records` are this user's servers."""
+    """Check whether a server could listen; `records` are this user's servers."""
     ours = _holder(settings, records)
     if settings.uds is not None and settings.fd is None:
         return _path(settings.uds, ours)
@@ -39,10 +40,10 @@ def check(settings: Settings, environ: Mapping[str, str], records: Iterable[Serv
 
 
 def opened(settings: Settings, environ: Mapping[str, str]) -> list[socket.socket]:
-    """The sockets to listen on.
+    """Open the sockets to listen on.
 
     Raises:
-        CannotStart: as for `listeners`; where a server of this user's has the place, that is told.
+        CannotStart: as for `listeners`; if a server of this user's has the place, the text says so.
     """
     try:
         return listeners(settings, environ)
@@ -57,7 +58,7 @@ def opened(settings: Settings, environ: Mapping[str, str]) -> list[socket.socket
 
 
 def running(environ: Mapping[str, str]) -> list[ServerRecord]:
-    """This user's servers on this machine; none where the folder they are found in cannot be used."""
+    """Return this user's servers on this machine; none where the folder they are found in cannot be used."""
     try:
         return servers(runtime_folder(environ))
     except UnusableFolder:  # has a finding of its own
@@ -71,7 +72,7 @@ def _holder(settings: Settings, records: Iterable[ServerRecord]) -> ServerRecord
 
 
 def unbindable(settings: Settings, failure: CannotBind, ours: ServerRecord | None) -> Finding:
-    """Why an address cannot be had, and what to do. `ours` is a server of this user's on that port."""
+    """Say why an address cannot be had, and what to do. `ours` is a server of this user's on that port."""
     text = str(failure).partition(";")[0]
     if failure.errno == errno.EADDRINUSE and ours:
         return warning(NAME, f"your own server has it: {ours.url}, pid {ours.pid}", _OURS + _BESIDE)
@@ -88,7 +89,8 @@ def unbindable(settings: Settings, failure: CannotBind, ours: ServerRecord | Non
 
 
 def unprivileged(proc: Path = Path("/proc")) -> int:
-    """The first port that all may have: 1024 (RFC 6335 section 6) unless the kernel was told another."""
+    """Return the first port that all may have: 1024 (RFC 6335 section 6) unless the kernel was told
+    another."""
     told = number(proc / "sys/net/ipv4/ip_unprivileged_port_start")
     return 1024 if told is None else told
 
@@ -103,14 +105,15 @@ def _place(settings: Settings, at: str, found: list[socket.socket]) -> str:
 
 
 def _path(path: str, ours: ServerRecord | None) -> Finding:
-    """Looked at and not bound: a socket that is bound for a moment is a file that others see."""
+    """Check the path of a Unix socket without binding it: a socket that is bound for a moment is a file that
+    others see."""
     if ours:
         return warning(NAME, f"your own server has it: {path}, pid {ours.pid}", _OURS)
     return _new_path(path) or _old_path(path)
 
 
 def _new_path(path: str) -> Finding | None:
-    """Where nothing is yet; None where something is."""
+    """Check a path at which nothing is yet; None where something is."""
     if len(os.fsencode(path)) > MAX_SOCKET_PATH:
         return error(NAME, f"{path} is longer than a socket's path can be", "choose a shorter --uds")
     folder = Path(path).absolute().parent

@@ -1,4 +1,4 @@
-"""All checks, each with its facts: what `wsctl check` tells."""
+"""All checks, each with its facts, as `wsctl check` runs them."""
 
 from collections.abc import Iterator, Mapping
 
@@ -26,8 +26,8 @@ from wsctl.settings import Settings
 
 
 def look(settings: Settings, environ: Mapping[str, str], unit: str | None = None) -> Iterator[Finding]:
-    """What is found out about these settings and this machine, as soon as it is known; the worst that can
-    happen to clients first. `unit` is the service of systemd that is to run the server."""
+    """Yield the findings about these settings and this machine, each as soon as it is known; the worst that
+    can happen to clients first. `unit` is the service of systemd that is to run the server."""
     service, troubles = _service(unit)
     yield from troubles
     if service:
@@ -65,7 +65,7 @@ def _limits(settings: Settings, service: Unit | None) -> Iterator[Finding]:
 
 
 def _service(unit: str | None) -> tuple[Unit | None, list[Finding]]:
-    """The service that was named."""
+    """Return the unit that was named, or the finding that systemd does not know it."""
     try:
         return (_named(unit) if unit else None), []
     except Unanswered as failure:
@@ -74,7 +74,7 @@ def _service(unit: str | None) -> tuple[Unit | None, list[Finding]]:
 
 
 def _named(unit: str) -> Unit:
-    """The system's, else the caller's own."""
+    """Ask the system's systemd about a unit, else the caller's own."""
     try:
         return ask(unit)
     except Unanswered:

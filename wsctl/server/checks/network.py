@@ -1,22 +1,23 @@
-"""What proxies and load balancers make of the settings."""
+"""The checks of settings that proxies, load balancers and several workers depend on."""
 
 from wsctl.server.checks.finding import Finding, advice, fine, warning
 from wsctl.settings import Settings, flag, variable
 
 SILENCE = 60.0
-"""Seconds of silence after which proxies cut: proxy_read_timeout of nginx and the idle timeout of an AWS
-Application Load Balancer, unless they are told otherwise."""
+"""Seconds of silence after which proxies cut a connection: proxy_read_timeout of nginx and the idle timeout
+of an AWS Application Load Balancer, unless they are told otherwise."""
 
 DELAY, WINDOW = 15, 60
-"""Seconds of `--drain-delay` and `--reconnect-window` that suit most deploys: three looks of a load balancer,
-and a minute in which the next server takes thousands of clients one after the other."""
+"""Seconds of `--drain-delay` and `--reconnect-window` that suit most deploys: three probes of a load
+balancer, and a minute in which the next server takes thousands of clients one after the other."""
 
 LAG = 5
-"""Seconds that it takes about until all nodes of a Kubernetes cluster know that a pod is not ready."""
+"""Seconds, about, until all nodes of a Kubernetes cluster know that a pod is not ready."""
 
 
 def keepalive(ping_interval: float) -> Finding:
-    """`ping_interval` in seconds; 0: none."""
+    """Check whether clients are pinged before proxies cut them; `ping_interval` is in seconds, 0 for no
+    pings."""
     if 0 < ping_interval < SILENCE:
         return fine("keepalive", f"silent clients are pinged after {ping_interval:g} s")
     pinged = f"clients are pinged after {ping_interval:g} s" if ping_interval else "clients are not pinged"
@@ -25,8 +26,8 @@ def keepalive(ping_interval: float) -> Finding:
 
 
 def leaving(settings: Settings, *, guest: bool = False) -> Finding:
-    """Whether clients are asked to leave in a drain, before they are closed. A `guest` of another server has
-    no flags but variables."""
+    """Check whether clients are asked to leave in a drain, before they are closed. A `guest` of another
+    server has no flags but variables."""
     if settings.reconnect_window:
         return fine("leaving", f"a drain asks each client to leave within {settings.reconnect_window:g} s")
     text = f"a drain asks nobody to leave: who stays is closed by force after {settings.shutdown_timeout:g} s"
@@ -36,7 +37,8 @@ def leaving(settings: Settings, *, guest: bool = False) -> Finding:
 
 
 def readiness(settings: Settings, kubernetes: bool) -> Finding | None:
-    """Whether load balancers have time to notice a drain; nothing to tell where none is known."""
+    """Check whether load balancers have time to notice a drain; None outside Kubernetes, where none is
+    known."""
     if not kubernetes:
         return None
     if settings.drain_delay:
@@ -46,7 +48,7 @@ def readiness(settings: Settings, kubernetes: bool) -> Finding | None:
 
 
 def sharing(settings: Settings) -> Finding | None:
-    """Whether the processes of one server share what they are told; nothing to tell of one."""
+    """Check whether the workers of one server share messages; None where they do, or there is only one."""
     if settings.workers == 1 or settings.redis:
         return None
     text = f"{settings.workers} workers, and what a client says reaches the clients of one alone"

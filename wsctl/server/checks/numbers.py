@@ -1,10 +1,10 @@
-"""Numbers that the system tells in files."""
+"""Numbers in files of the system."""
 
 from pathlib import Path
 
 
 def number(path: Path) -> int | None:
-    """The one in a file; None when there is no file, or no number: `max` is no limit."""
+    """Read the number in a file; None when there is no file, or no number: `max` is no limit."""
     try:
         return int(path.read_text())
     except (OSError, ValueError):

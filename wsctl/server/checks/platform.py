@@ -1,4 +1,4 @@
-"""What runs this process, or would run a server here, and would stop it."""
+"""The platform that runs this process, or would run a server here, and would stop it."""
 
 import os
 from collections.abc import Callable, Mapping
@@ -22,12 +22,12 @@ Service = Callable[[Mapping[str, str]], Unit | None]
 
 
 def in_kubernetes(environ: Mapping[str, str]) -> bool:
-    """Every container of a pod has this variable."""
+    """Tell whether this is a container of a pod, each of which has the variable KUBERNETES_SERVICE_HOST."""
     return bool(environ.get("KUBERNETES_SERVICE_HOST"))
 
 
 def around(environ: Mapping[str, str], root: Path = Path("/"), pid: int | None = None) -> Platform | None:
-    """The container that this process is somewhere in; None: it is in none that is known."""
+    """Return the container that this process is somewhere in; None: it is in none that is known."""
     if in_kubernetes(environ):
         return KUBERNETES
     marked = any((root / mark.lstrip("/")).exists() for mark in MARKS)
@@ -37,8 +37,9 @@ def around(environ: Mapping[str, str], root: Path = Path("/"), pid: int | None =
 def over_us(
     environ: Mapping[str, str], pid: int, first: Callable[[], str] = first_process
 ) -> Platform | None:
-    """The container that ends with a server of ours. Only its first process is sent its signals: that is the
-    server itself, an init before it, or the server beside which a person has typed something."""
+    """Return the container that ends with a server of ours, or None. A container's signals reach its first
+    process alone: that is the server itself, an init before it, or the server beside which a person has typed
+    something."""
     if pid != 1 and around(environ) is None and bound_to_us(pid) is None:
         return None
     if bound_to_us(pid) is None and first() not in INITS | SERVERS:
@@ -49,7 +50,7 @@ def over_us(
 def service_of_ours(
     environ: Mapping[str, str], cgroup: Path = SELF, systemctl: str = SYSTEMCTL
 ) -> Unit | None:
-    """The service of systemd that this process is part of; None: there is none.
+    """Return the service of systemd that this process is part of; None: there is none.
 
     Raises:
         Unanswered: there is one, but systemd does not tell of it.
@@ -72,8 +73,8 @@ def too_short(
     over: Over = over_us,
     service: Service = service_of_ours,
 ) -> str | None:
-    """What a server logs at its start when it is known that it will be killed in the middle of a drain; None
-    when it is not. `pid` is the process that gets the signal: this one unless given."""
+    """Return the warning for a server's log when it is known that it will be killed in the middle of a drain,
+    else None. `pid` is the process that gets the signal: this one unless given."""
     found = killer(settings, environ, pid=pid, over=over, service=service)
     return f"{found.text}: {found.fix}" if found.level is Level.WARNING else None
 
@@ -86,7 +87,8 @@ def killer(
     over: Over = over_us,
     service: Service = service_of_ours,
 ) -> Finding:
-    """Whether what runs this process leaves a drain its time: what `check` tells, and `serve` warns of."""
+    """Check whether the platform leaves a drain its time: `wsctl check` shows the finding, `serve` warns of
+    it."""
     pid = os.getpid() if pid is None else pid
     if settings.stop_timeout is not None:
         return by_platform(settings, around(environ))
@@ -100,7 +102,7 @@ def killer(
 
 
 def _by_service(settings: Settings, environ: Mapping[str, str], pid: int, service: Service) -> Finding | None:
-    """What systemd does to the service that this process is part of; None: there is none."""
+    """Check the service of systemd that this process is part of; None: there is none."""
     try:
         unit = service(environ)
     except Unanswered as failure:

@@ -1,4 +1,4 @@
-"""Whether memory and processes suffice for what the settings allow."""
+"""The checks whether memory and processes suffice for what the settings allow."""
 
 from pathlib import Path
 
@@ -15,7 +15,8 @@ TASKS = 40
 
 
 def memory(settings: Settings, bytes_there: int | None) -> Finding:
-    """`bytes_there` is what the machine has left, or the limit of the container."""
+    """Check the memory; `bytes_there` is what the machine has left, or the limit of the container, None if it
+    is not known."""
     if bytes_there is None:
         return unknown(MEMORY, "how much there is, is not to be read here")
     kept = settings.workers * (BASE + settings.history_bytes)
@@ -36,7 +37,7 @@ def memory(settings: Settings, bytes_there: int | None) -> Finding:
 
 
 def processes(workers: int, limit: int | None) -> Finding | None:
-    """`limit` counts processes and threads; None, and so nothing to tell: there is none."""
+    """Check `limit`, the most processes and threads that there may be; None where there is no limit."""
     needed = TASKS * (workers + (workers > 1))
     if limit is None:
         return None
@@ -47,7 +48,7 @@ def processes(workers: int, limit: int | None) -> Finding | None:
 
 
 def bytes_available(limit: int | None, proc: Path = Path("/proc")) -> int | None:
-    """What the machine can give, within the limit of the group; None: not known."""
+    """Return the bytes that the machine can give, within the limit of the group; None: not known."""
     try:
         lines = (proc / "meminfo").read_text().splitlines()
         told = next(line for line in lines if line.startswith("MemAvailable:"))

@@ -1,4 +1,4 @@
-"""Whether the platform leaves a drain the time that it may take."""
+"""The check whether the platform leaves a drain the time that it may take."""
 
 from dataclasses import dataclass
 from math import ceil, inf
@@ -21,8 +21,8 @@ LAST_SECONDS = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Platform:
-    """What sends SIGTERM and, `leaves` seconds later, SIGKILL, unless it was told another time. `remedy` is
-    what to set there; `{n}` in it are the seconds."""
+    """A platform that sends SIGTERM and, `leaves` seconds later, SIGKILL, unless it was told another time.
+    `remedy` is what to set there; `{n}` in it are the seconds."""
 
     name: str
     leaves: float
@@ -44,37 +44,39 @@ OTHER = Platform(
     inf,
     "set terminationGracePeriodSeconds, stop_grace_period or TimeoutStopSec, and WSCTL_STOP_TIMEOUT, to {n}",
 )
-"""Whatever WSCTL_STOP_TIMEOUT speaks of; without that, nothing."""
+"""The platform, of whatever kind, to which WSCTL_STOP_TIMEOUT belongs; without that variable, none."""
 
 _NOTIFY = "Type=notify (wsctl then asks for the time it needs) or "
 
 SYSTEMD = f"set {_NOTIFY}TimeoutStopSec={{n}}"
-"""What to do in a unit."""
+"""The remedy in a unit of systemd."""
 
 
 _FLAG = flag("shutdown_timeout")
 
 
 def longest_drain(settings: Settings) -> float:
-    """Seconds from a signal to the end of the process, at most. Waiting for a turn (`--max-draining`) adds
-    none: the deadline does not wait for it."""
+    """Return the seconds from a signal to the end of the process, at most. Waiting for a turn
+    (`--max-draining`) adds none: the deadline does not wait for it."""
     last = CLOSE_TIMEOUT + (GRACE if settings.workers > 1 else 0)
     return settings.drain_delay + settings.shutdown_timeout + last
 
 
 def time_to_ask_for(settings: Settings) -> int:
-    """Seconds that a platform should be told to leave: what `check` and `serve` advise, and generated files
-    say."""
+    """Return the seconds that a platform should be told to leave: what `check` and `serve` advise, and
+    generated files say."""
     return ceil(longest_drain(settings) + HEADROOM)
 
 
 def margin(settings: Settings) -> float:
-    """Seconds of them that are neither `--drain-delay` nor `--shutdown-timeout`."""
+    """Return the part of `time_to_ask_for`, in seconds and not rounded up, that is neither `--drain-delay`
+    nor `--shutdown-timeout`."""
     return longest_drain(settings) + HEADROOM - settings.drain_delay - settings.shutdown_timeout
 
 
 def by_platform(settings: Settings, platform: Platform | None) -> Finding:
-    """Under a platform whose time is known by `--stop-timeout`, or by its default; None: there is none."""
+    """Check the time that a platform leaves, by `--stop-timeout` or by its default; None: there is no
+    platform."""
     at = platform or OTHER
     if settings.stop_timeout is not None:
         return _compared(settings, at.name, settings.stop_timeout, at.remedy)
@@ -85,7 +87,7 @@ def by_platform(settings: Settings, platform: Platform | None) -> Finding:
 
 
 def by_unit(settings: Settings, unit: Unit) -> Finding:
-    """Under systemd."""
+    """Check the time that systemd leaves a unit."""
     name = f"systemd ({unit.name})"
     if unit.kill_mode == "none":
         text = f"{name} tells nobody to stop: KillMode=none, so no drain begins"
@@ -97,7 +99,7 @@ def by_unit(settings: Settings, unit: Unit) -> Finding:
 
 
 def for_guest(text: str) -> str:
-    """The same for a server that is not ours, which does not speak with systemd, nor know our flags."""
+    """Reword a finding for another ASGI server, which does not speak with systemd, nor know our flags."""
     return text.replace(_NOTIFY, "").replace(f"{_FLAG} ", f"{variable('shutdown_timeout')}=")
 
 
@@ -113,7 +115,7 @@ def _compared(settings: Settings, name: str, leaves: float, remedy: str, unless:
 
 
 def _shorter(settings: Settings, leaves: float) -> str:
-    """The drain that would fit, where one does."""
+    """Return the `--shutdown-timeout` that would fit, as part of a remedy; empty where none does."""
     other = longest_drain(settings) - settings.shutdown_timeout
     fits = int(leaves - other - LAST_SECONDS)
     return f", or {_FLAG} {fits}" if fits > 0 else ""

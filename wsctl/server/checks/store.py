@@ -1,4 +1,4 @@
-"""Whether the Redis that servers are to share is there, and keeps what it is given."""
+"""The check whether the Redis that servers are to share is there, and keeps what it is given."""
 
 import asyncio
 import time
@@ -15,13 +15,13 @@ from wsctl.settings import Settings
 NAME = "redis"
 
 APART = 2.0
-"""Seconds between Redis's clock and this machine's: NTP keeps any two far closer."""
+"""The most seconds between Redis's clock and this machine's: NTP keeps any two far closer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """`facts` are what INFO says, of a cluster what each node says; `answer_s` is how long one question took,
-    and `ahead_s` how far its clock is ahead of ours, None where that was not told."""
+    """The answers of a Redis: `facts` are what INFO says, of a cluster what each node says; `answer_s` is how
+    long one question took, and `ahead_s` how far its clock is ahead of ours, None where that was not told."""
 
     facts: tuple[Mapping[str, Any], ...]
     answer_s: float
@@ -29,7 +29,7 @@ class Answered:
 
 
 def check(settings: Settings) -> list[Finding]:
-    """The Redis of some settings, by asking it."""
+    """Ask the Redis of the settings, and judge its answers."""
     return asyncio.run(_check(settings))
 
 
@@ -51,7 +51,7 @@ async def _check(settings: Settings) -> list[Finding]:
 
 
 def judged(name: str, told: Answered) -> list[Finding]:
-    """What was told, judged; `name` is the URL without secrets."""
+    """Judge the answers of a Redis; `name` is its URL without secrets."""
     first = told.facts[0]
     version = first.get("valkey_version") or first.get("redis_version", "?")
     found = [fine(NAME, f"{name} is version {version} and answers in {told.answer_s * 1000:.1f} ms")]
@@ -106,7 +106,7 @@ async def _asked(store: Store) -> Answered:
 
 
 async def _time(store: Store) -> float | None:
-    """Redis's Unix seconds; None from a cluster, where nobody's are everybody's."""
+    """Ask Redis for its time in Unix seconds; None from a cluster, which has no one clock."""
     answer = await store.ask("TIME")
     if isinstance(answer, tuple | list) and len(answer) == 2:
         return int(answer[0]) + int(answer[1]) / 1e6

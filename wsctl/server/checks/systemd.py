@@ -1,4 +1,4 @@
-"""What systemd would do to a unit, by asking it."""
+"""The facts about a unit of systemd, as systemd tells them."""
 
 import re
 import subprocess
@@ -29,13 +29,13 @@ _SPANS = {
 
 
 class Unanswered(Exception):
-    """systemd did not tell; the text says why, in one line."""
+    """The error that systemd gave no answer about a unit; the text says why, in one line."""
 
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """`stop` are the seconds from SIGTERM to SIGKILL, `open_files` the hard limit; both may be infinite, and
-    None is what systemd did not tell."""
+    """A unit of systemd: `stop` is the seconds from SIGTERM to SIGKILL, `open_files` the hard limit; both may
+    be infinite, and None is what systemd did not tell."""
 
     name: str
     type: str
@@ -46,13 +46,13 @@ class Unit:
 
     @property
     def extends(self) -> bool:
-        """Whether systemd hears of a drain, and so leaves it more time: it knows of EXTEND_TIMEOUT_USEC."""
+        """True if systemd is told of a drain, and so leaves it more time, by EXTEND_TIMEOUT_USEC."""
         return self.type in ("notify", "notify-reload")
 
 
 def own_unit(cgroup: str) -> tuple[str, bool] | None:
-    """The service that a process is part of, out of its `/proc/PID/cgroup`, and whether it is of a user's own
-    systemd; None for what a person runs in a session."""
+    """Return the service that a process is part of, from its `/proc/PID/cgroup`, and whether a user's own
+    systemd runs it; None for what a person runs in a session."""
     for line in cgroup.splitlines():
         hierarchy, _, path = line.partition("::") if line.startswith("0::") else line.rpartition(":")
         if hierarchy == "0" or hierarchy.endswith("name=systemd"):
@@ -64,10 +64,10 @@ def own_unit(cgroup: str) -> tuple[str, bool] | None:
 
 
 def ask(name: str, *, user: bool = False, systemctl: str = SYSTEMCTL, patience: float = PATIENCE) -> Unit:
-    """What systemd, or with `user` the caller's own one, knows of a unit.
+    """Ask systemd, or with `user` the caller's own one, about a unit.
 
     Raises:
-        Unanswered: there is none, no such unit, or no answer in time.
+        Unanswered: there is no systemd, no such unit, or no answer within `patience` seconds.
     """
     of = ["--user"] if user else []
     command = [systemctl, *of, "show", "--property", ",".join(_ASKED), "--", name]
@@ -86,7 +86,7 @@ def ask(name: str, *, user: bool = False, systemctl: str = SYSTEMCTL, patience: 
 
 
 def read(name: str, told: str) -> Unit:
-    """A unit out of what `systemctl show` prints.
+    """Parse a unit from what `systemctl show` prints.
 
     Raises:
         Unanswered: systemd has no such unit.
@@ -105,7 +105,7 @@ def read(name: str, told: str) -> Unit:
 
 
 def timespan(text: str) -> float:
-    """Seconds out of `1min 30s`; what is `infinity`, or not understood, has no end."""
+    """Parse a time such as `1min 30s` into seconds; `infinity`, and what is not understood, has no end."""
     parts = [re.fullmatch(r"(\d+(?:\.\d+)?)([a-z]+)", word) for word in text.split()]
     if not parts or not all(part and part[2] in _SPANS for part in parts):
         return inf

@@ -1,4 +1,5 @@
-"""What the environment says and no server hears: names that are no setting's, and secrets nobody asks for."""
+"""The check of variables that have no effect: names that are no setting's, and secrets that nothing asks
+for."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -12,32 +13,33 @@ from wsctl.settings import ENV_PREFIX, FLAGS, SECRETS, Settings, flag, variable
 NAME, UNUSED = "variables", "secrets"
 
 OTHERS = frozenset({"WSCTL_URL", "WSCTL_RUNTIME_DIR"})
-"""Those of the commands, and of where servers are found."""
+"""The variables of the commands, and of the folder in which servers are found."""
 
 BETWEEN_PROCESSES = frozenset({handover.VARIABLE, job.VARIABLE, workers.VARIABLE})
-"""Those that a process of ours has from another one, and no person gives."""
+"""The variables that one process of ours gives to another, and no person sets."""
 
 SETTINGS = frozenset(
     [variable(field.name) for field in FLAGS]
     + [name for secret in SECRETS for name in (variable(secret), f"{variable(secret)}_FILE")]
 )
-"""Those of settings."""
+"""The variables of settings."""
 
 CLOSE = 0.6
-"""How alike two names are, from 0 to 1, of which one may be a slip of the other: difflib's own measure."""
+"""The similarity of two names, from 0 to 1, from which on one may be a slip of the other: difflib's own
+measure."""
 
 OF_THE_HOST = ("ssl_certfile", "ssl_keyfile", "forwarded_allow_ips")
-"""Settings that only a server has, of those that keep somebody out or let somebody in."""
+"""The settings that only `wsctl serve` reads, among those that keep somebody out or let somebody in."""
 
 _SERVICE = re.compile(r"WSCTL_(\w+_)?(SERVICE_(HOST|PORT\w*)|PORT_\d+_\w+)")
-"""What Kubernetes tells each pod of a Service that is named wsctl, or wsctl-something."""
+"""The variables by which Kubernetes tells each pod of a Service that is named wsctl, or wsctl-something."""
 
 UVICORNS = "FORWARDED_ALLOW_IPS"
 """uvicorn's variable for the proxies to believe; `serve` goes by its own setting alone."""
 
 
 def check(settings: Settings, environ: Mapping[str, str]) -> Iterator[Finding]:
-    """Everything that was said to `serve` for nothing; `environ` is what the settings came from."""
+    """Warn of everything that has no effect under `serve`; `environ` is what the settings came from."""
     if UVICORNS in environ and settings.forwarded_allow_ips is None and settings.proxy_headers:
         text = f"{UVICORNS} is uvicorn's, and is not read here: only loopback is believed"
         yield warning(NAME, text, f"{flag('forwarded_allow_ips')}, or {variable('forwarded_allow_ips')}")
@@ -45,7 +47,7 @@ def check(settings: Settings, environ: Mapping[str, str]) -> Iterator[Finding]:
 
 
 def of_a_guest(settings: Settings, environ: Mapping[str, str]) -> Iterator[Finding]:
-    """Everything that was said for nothing to the application under plain uvicorn."""
+    """Warn of everything that has no effect on the application under plain uvicorn."""
     for name in OF_THE_HOST:
         if variable(name) in environ:
             text = f"{variable(name)} is not read under another server than 'wsctl serve'"
@@ -54,13 +56,13 @@ def of_a_guest(settings: Settings, environ: Mapping[str, str]) -> Iterator[Findi
 
 
 def of_any_server(settings: Settings, environ: Mapping[str, str]) -> Iterator[Finding]:
-    """What was said for nothing whoever serves."""
+    """Warn of everything that has no effect, whichever server runs."""
     yield from unknown(environ)
     yield from unused(settings, environ)
 
 
 def unknown(environ: Mapping[str, str]) -> Iterator[Finding]:
-    """Variables that look like settings and are none, in the order of their names."""
+    """Warn of variables that look like settings and are none, in the order of their names."""
     for name in sorted(environ):
         if name.upper().startswith(ENV_PREFIX) and not _is_known(name, environ[name]):
             near = _nearest(name)
@@ -69,7 +71,7 @@ def unknown(environ: Mapping[str, str]) -> Iterator[Finding]:
 
 
 def unused(settings: Settings, environ: Mapping[str, str]) -> Iterator[Finding]:
-    """Secrets that were given, where nobody asks for them."""
+    """Warn of secrets that were given although nothing asks for them."""
     given = {name: _given(name, environ) for name in SECRETS}
     for name in SECRETS:
         value, file = variable(name), f"{variable(name)}_FILE"
@@ -87,7 +89,7 @@ def unused(settings: Settings, environ: Mapping[str, str]) -> Iterator[Finding]:
 
 
 def _given(name: str, environ: Mapping[str, str]) -> str | None:
-    """Which variable of a secret is set; the first is the one that counts."""
+    """Return the variable of a secret that is set, the one that counts where both are; None: neither is."""
     return next((one for one in (variable(name), f"{variable(name)}_FILE") if one in environ), None)
 
 
@@ -98,7 +100,8 @@ def _is_known(name: str, value: str) -> bool:
 
 
 def _nearest(name: str) -> str | None:
-    """By what stands behind the prefix, which all have."""
+    """Return the known variable with the most similar name, compared without the prefix that all have; None:
+    none is similar."""
     rest = {known.removeprefix(ENV_PREFIX): known for known in SETTINGS | OTHERS}
     found = get_close_matches(name.upper().removeprefix(ENV_PREFIX), rest, 1, CLOSE)
     return rest[found[0]] if found else None
