@@ -8,7 +8,7 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -158,10 +158,11 @@ def runtime_dir() -> Iterator[Path]:
 @pytest.fixture
 def environ(runtime_dir: Path) -> dict[str, str]:
     """The environment of processes under test: nothing of the person's who runs the tests."""
-    return _environ(runtime_dir)
+    return environ_of(runtime_dir)
 
 
-def _environ(runtime_dir: Path) -> dict[str, str]:
+def environ_of(runtime_dir: Path) -> dict[str, str]:
+    """The environment of processes under test whose runtime folder this is."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("WSCTL_", "UVICORN_", "WEB_"))}
     of_a_supervisor = (
         "LISTEN_FDS",
@@ -207,11 +208,23 @@ def start_server(environ: dict[str, str]) -> Iterator[StartServer]:
 def server() -> Iterator[ServerProcess]:
     """A server for all tests of a module that only ask it something, each as clients with ids of its own."""
     with tempfile.TemporaryDirectory(prefix="ws") as folder:
-        shared = ServerProcess.start(environ=_environ(Path(folder)))
+        shared = ServerProcess.start(environ=environ_of(Path(folder)))
         try:
             yield shared
         finally:
             shared.kill()
+
+
+@contextmanager
+def running_workers(count: int, *flags: str, token: str) -> Iterator[ServerProcess]:
+    """A parent with so many workers; none of its processes is left at the end."""
+    with tempfile.TemporaryDirectory(prefix="ws") as folder:
+        environ = environ_of(Path(folder)) | {"WSCTL_TOKEN": token}
+        parent = ServerProcess.start("--workers", str(count), *flags, environ=environ)
+        try:
+            yield parent
+        finally:
+            parent.kill()
 
 
 @pytest.fixture
@@ -227,6 +240,13 @@ def start_store() -> Iterator[StartStore]:
             return started[-1]
 
         yield start
+
+
+ON_VALKEY, ON_REDIS = (
+    pytest.mark.parametrize("store", [kind], indirect=True) for kind in ("valkey", "redis")
+)
+"""For whole servers, whose scenarios take turns: in what the kinds may differ is tested of each kind where
+it is spoken with, in tests/hub/shared."""
 
 
 @pytest.fixture(params=["valkey", "redis"])

@@ -97,8 +97,11 @@ def _publish_on(server: Generations, count: int) -> int:
     return done
 
 
-async def test_the_signal_and_the_command_hand_over_too(start: Start, environ: dict[str, str]) -> None:
-    server = start()
+async def test_the_signal_and_the_command_hand_over_too_and_after_both_an_old_id_is_resumed(
+    start: Start, environ: dict[str, str]
+) -> None:
+    server = start("--history", "3")
+    ids = [publish(server, n)["id"] for n in range(4)]
     async with connect(f"{server.first.ws_url}/ws/alice") as alice:
         server.first.signal(signal.SIGUSR2)
         assert await asyncio.to_thread(server.first_ended) == 0
@@ -113,6 +116,10 @@ async def test_the_signal_and_the_command_hand_over_too(start: Start, environ: d
         said = await asyncio.to_thread(wsctl, "broadcast", "hello", environ=environ)
         assert said.returncode == 0, said.stderr
         assert (await receive_type(alice, "message"))["data"] == "hello"
+    for since, recovered, data in ((ids[1], True, [2, 3, "hello"]), (ids[0], False, []), ("1-1", False, [])):
+        async with connect(f"{server.first.ws_url}/ws/bob?since={since}") as bob:
+            assert (await receive(bob))["recovered"] is recovered
+            assert [(await receive(bob))["data"] for _ in data] == data
 
 
 async def test_a_handover_under_way_and_one_of_a_draining_server_are_refused(start: Start) -> None:
@@ -273,11 +280,11 @@ async def test_nobody_who_connects_meanwhile_is_refused(start: Start) -> None:
             await client.close()
 
     comers = [asyncio.create_task(come_and_go(name)) for name in "abcd"]
-    for _ in range(3):
+    for _ in range(2):
         await upgraded(server)
     over.set()
     await asyncio.gather(*comers)
-    assert connected > 30
+    assert connected > 20
 
 
 async def test_a_request_that_was_under_way_is_answered(start: Start) -> None:
@@ -442,18 +449,6 @@ async def test_systemd_is_told_of_the_new_main_process(start: Start, runtime_dir
             assert sum(f"MAINPID={outcome['successor']}" in lines for lines in said) == 1
         assert await asyncio.to_thread(server.first_ended) == 0
         assert not any("STOPPING=1" in lines for lines in systemd.heard())
-
-
-async def test_an_old_id_is_resumed_after_several_handovers(start: Start) -> None:
-    server = start("--history", "3")
-    ids = [publish(server, n)["id"] for n in range(4)]
-    for _ in range(2):
-        await upgraded(server)
-    publish(server, 4)
-    for since, recovered, data in ((ids[1], True, [2, 3, 4]), (ids[0], False, []), ("1-1", False, [])):
-        async with connect(f"{server.first.ws_url}/ws/bob?since={since}") as bob:
-            assert (await receive(bob))["recovered"] is recovered
-            assert [(await receive(bob))["data"] for _ in data] == data
 
 
 async def test_what_stops_the_server_while_it_moves_stops_its_successor(start: Start) -> None:

@@ -84,12 +84,12 @@ def shell(environ: dict[str, str]) -> Iterator[Shell]:
 async def test_after_upgrades_ctrl_c_drains_with_a_bar_and_the_shell_gets_the_exit_code(shell: Shell) -> None:
     screen = shell.terminal
     bob = await join(shell.url, "bob")
-    for _ in range(3):
+    for _ in range(2):
         serving = await asyncio.to_thread(shell.upgrade)
         assert children(screen.process.pid) == {shell.job}
     await until(lambda: children(shell.job) == {serving})  # one waiter, and who serves
     assert int(_fact(shell.job, "VmRSS")) < MOST_MEMORY
-    screen.wait_for(lambda text: text.count("drained") == 3)
+    screen.wait_for(lambda text: text.count("drained") == 2)
     assert "ended with " not in screen.text
     screen.type("\x03")
     await receive_type(bob, "shutdown")

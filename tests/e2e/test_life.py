@@ -10,7 +10,7 @@ import pytest
 from websockets.asyncio.client import connect
 
 from tests.conftest import StartServer
-from tests.e2e.ways import ALL, OURS, Way, as_operator, guest
+from tests.e2e.ways import ALL, FORKED, OURS, Way, as_operator, guest
 from tests.support.clients import closed, join, receive, receive_type
 from tests.support.raw import RawClient
 from tests.support.server import DEADLINE, ServerProcess
@@ -75,8 +75,10 @@ async def test_without_clients_a_signal_ends_it_at_once(
 
 @each(OURS)
 async def test_the_process_is_gone_right_after_the_last_client(start_server: StartServer, way: Way) -> None:
-    took = []
+    took = EXIT_AFTER_LAST
     for _ in range(3):  # the best of three: other tests run on the same cores
+        if took < EXIT_AFTER_LAST:
+            break
         server = way(start_server)
         bob = await join(server.ws_url, "bob")
         server.signal()
@@ -84,11 +86,11 @@ async def test_the_process_is_gone_right_after_the_last_client(start_server: Sta
         await bob.close()
         began = time.monotonic()
         assert await ended(server) == 0
-        took.append(time.monotonic() - began)
-    assert min(took) < EXIT_AFTER_LAST
+        took = time.monotonic() - began
+    assert took < EXIT_AFTER_LAST
 
 
-@each(ALL)
+@each(FORKED)
 async def test_at_the_deadline_the_rest_is_closed_with_1012(start_server: StartServer, way: Way) -> None:
     server = way(start_server, "--shutdown-timeout", "1")
     bob, eve = await join(server.ws_url, "bob"), await join(server.ws_url, "eve")
@@ -101,7 +103,7 @@ async def test_at_the_deadline_the_rest_is_closed_with_1012(start_server: StartS
     server.wait_for_line("drained.* active=0 .*left=0 evicted=0 forced=2 aborted=0 .*undelivered=0")
 
 
-@each(ALL)
+@each(FORKED)
 async def test_more_sigterms_change_nothing(start_server: StartServer, way: Way) -> None:
     server = way(start_server)
     bob = await join(server.ws_url, "bob")
@@ -183,7 +185,7 @@ async def test_a_stalled_client_cannot_hold_the_exit_and_progress_is_logged(
     assert end["undelivered"] > 0
 
 
-@each(ALL)
+@each(FORKED)
 async def test_a_drain_by_request_can_be_moved_and_cancelled(start_server: StartServer, way: Way) -> None:
     server = way(start_server)
     bob = await join(server.ws_url, "bob")
@@ -202,7 +204,7 @@ async def test_a_drain_by_request_can_be_moved_and_cancelled(start_server: Start
     await asyncio.to_thread(server.stop)
 
 
-@each(ALL)
+@each(FORKED)
 async def test_a_drain_by_signal_cannot_be_cancelled(start_server: StartServer, way: Way) -> None:
     server = way(start_server)
     bob = await join(server.ws_url, "bob")

@@ -1,7 +1,6 @@
 """What Prometheus reads of real servers."""
 
 import asyncio
-import contextlib
 import os
 import platform
 import signal
@@ -11,7 +10,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from websockets.asyncio.client import ClientConnection
 
-from tests.conftest import StartServer, StartStore
+from tests.conftest import StartServer, StartStore, running_workers
 from tests.e2e.ways import TOKEN, Way, as_operator, guest, module
 from tests.support.clients import closed, join, receive_type
 from tests.support.cluster import Cluster, publish, wait_for
@@ -169,16 +168,11 @@ async def test_servers_that_share_a_store_tell_of_it(
         assert scrape("wsctl_redis_away_seconds") >= 0  # type: ignore[operator]
 
 
-@pytest.fixture
-def two_workers(start_server: StartServer) -> Iterator[ServerProcess]:
-    """A parent with two workers, none of which is left at the end."""
-    server = start_server("--workers", "2", "--broadcast-interval", "0", env={"WSCTL_TOKEN": TOKEN})
-    found = [row["pid"] for row in server.status()["workers"]]
-    yield server
-    server.kill()
-    for pid in found:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
+@pytest.fixture(scope="module")
+def two_workers() -> Iterator[ServerProcess]:
+    """A parent with two workers, for all tests that leave it as it was."""
+    with running_workers(2, "--broadcast-interval", "0", token=TOKEN) as server:
+        yield server
 
 
 def by_worker(scrape: Scrape, name: str) -> list[float | None]:
@@ -204,9 +198,13 @@ async def test_a_scrape_of_one_worker_tells_of_all(two_workers: ServerProcess) -
         await client.close()
 
 
-async def test_a_worker_that_hangs_is_left_out_and_told_of(two_workers: ServerProcess) -> None:
+async def test_a_worker_that_hangs_is_left_out_and_told_of(
+    two_workers: ServerProcess, request: pytest.FixtureRequest
+) -> None:
     server = two_workers
-    os.kill(server.status()["workers"][0]["pid"], signal.SIGSTOP)
+    hung = server.status()["workers"][0]["pid"]
+    os.kill(hung, signal.SIGSTOP)
+    request.addfinalizer(lambda: os.kill(hung, signal.SIGCONT))
     began = time.monotonic()
     scrape = await asyncio.to_thread(scraped, server)
     assert time.monotonic() - began < PATIENCE + 1

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from websockets.asyncio.client import ClientConnection
 
-from tests.conftest import StartServer, StartStore
+from tests.conftest import ON_REDIS, ON_VALKEY, StartServer, StartStore
 from tests.e2e.ways import as_operator, guest
 from tests.support.clients import closed, receive_type
 from tests.support.cluster import Cluster, connections_of, publish, wait_for
@@ -32,6 +32,7 @@ async def heard(client: ClientConnection, count: int) -> list[dict[str, Any]]:
     return [await receive_type(client, "message") for _ in range(count)]
 
 
+@ON_VALKEY
 async def test_whoever_publishes_wherever_all_nodes_deliver_in_one_order(cluster: Cluster) -> None:
     nodes = cluster.grow(3)
     clients = [await cluster.join(node, f"c{n}") for n, node in enumerate(nodes)]
@@ -60,6 +61,7 @@ async def _say_some(client: ClientConnection, writer: str, count: int) -> None:
         await client.send(f"{writer}:{n}")
 
 
+@ON_REDIS
 async def test_a_client_resumes_at_another_node_also_at_one_that_came_later(cluster: Cluster) -> None:
     one, two = cluster.grow(2)
     bob = await cluster.join(one, "bob")
@@ -78,6 +80,7 @@ async def test_a_client_resumes_at_another_node_also_at_one_that_came_later(clus
         await bob.close()
 
 
+@ON_VALKEY
 async def test_direct_messages_find_their_addressees_anywhere_and_are_counted(cluster: Cluster) -> None:
     one, two = cluster.grow(2)
     bob, eve = await cluster.join(one, "bob"), await cluster.join(two, "eve")
@@ -92,6 +95,7 @@ async def test_direct_messages_find_their_addressees_anywhere_and_are_counted(cl
     assert [m["data"] for m in await heard(eve, 3)] == ["to eve", "to both", "to all"]
 
 
+@ON_REDIS
 async def test_a_newer_connection_replaces_the_older_one_at_another_node(cluster: Cluster) -> None:
     one, two = cluster.grow(2)
     older = await cluster.join(one, "bob")
@@ -108,6 +112,7 @@ async def test_a_newer_connection_replaces_the_older_one_at_another_node(cluster
     assert (await heard(older, 1))[0]["data"] == "once"
 
 
+@ON_VALKEY
 async def test_every_node_shows_all_of_them(cluster: Cluster, environ: dict[str, str]) -> None:
     one, two = cluster.grow(2)
     bob, eve = await cluster.join(one, "bob"), await cluster.join(two, "eve")
@@ -137,6 +142,7 @@ async def test_every_node_shows_all_of_them(cluster: Cluster, environ: dict[str,
     assert bob.state.name == "OPEN"
 
 
+@ON_REDIS
 async def test_a_node_that_is_killed_is_forgotten_and_its_clients_go_on_elsewhere(cluster: Cluster) -> None:
     one, two = cluster.grow(2)
     bob = await cluster.join(one, "bob")
@@ -156,6 +162,7 @@ async def test_a_node_that_is_killed_is_forgotten_and_its_clients_go_on_elsewher
     assert eve.state.name == bob.state.name == "OPEN"
 
 
+@ON_VALKEY
 async def test_a_guest_of_uvicorn_is_one_of_them(
     cluster: Cluster, start_server: StartServer, store: StoreProcess
 ) -> None:
@@ -187,6 +194,7 @@ def _refusal(environ: dict[str, str], url: str, **env: str) -> str:
     return str(done.stderr)
 
 
+@ON_REDIS
 def test_a_server_without_its_redis_does_not_start(environ: dict[str, str], store: StoreProcess) -> None:
     place = store.url.removeprefix("redis://")
     assert "AUTH" in _refusal(environ, f"redis://:wr%2Fong@{place}")
@@ -226,6 +234,7 @@ async def test_a_password_is_never_shown(start_server: StartServer, start_store:
     assert f"redis://127.0.0.1:{store.port}/0" in told
 
 
+@ON_VALKEY
 async def test_what_cannot_be_read_in_redis_harms_no_server_that_is_there_or_starts(
     cluster: Cluster, store: StoreProcess
 ) -> None:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import pytest
 from websockets.asyncio.client import ClientConnection
 
-from tests.conftest import StartServer, StartStore
+from tests.conftest import ON_REDIS, StartServer, StartStore
 from tests.support.clients import receive, receive_type
 from tests.support.cluster import Cluster, publish, refused, wait_for
 from tests.support.server import ServerProcess
@@ -65,7 +65,11 @@ def assert_internals_stay_inside(text: str) -> None:
     assert not re.search(r"\d{2,}|[Rr]edis|rror|OOM|script|memory|connect", text), text
 
 
-@pytest.mark.parametrize("what", TROUBLES)
+@pytest.mark.parametrize(
+    ("store", "what"),
+    [("valkey", "stopped"), ("redis", "killed"), ("valkey", "lost"), ("redis", "full")],
+    indirect=["store"],
+)
 async def test_clients_stay_publishers_are_refused_at_once_and_all_go_on_afterwards(
     cluster: Cluster, store: StoreProcess, what: str
 ) -> None:
@@ -124,7 +128,9 @@ async def test_clients_stay_publishers_are_refused_at_once_and_all_go_on_afterwa
         assert changes(server) == ["away", "back"]
 
 
-@pytest.mark.parametrize("road", ["HTTP", "a client's frame"])
+@pytest.mark.parametrize(
+    ("store", "road"), [("redis", "HTTP"), ("valkey", "a client's frame")], indirect=["store"]
+)
 async def test_what_was_on_its_way_to_a_redis_that_hangs_may_have_been_published_and_is_told_so(
     cluster: Cluster, store: StoreProcess, road: str
 ) -> None:
@@ -148,6 +154,7 @@ async def test_what_was_on_its_way_to_a_redis_that_hangs_may_have_been_published
     assert set(await heard_until(bob, "after")) <= {"asked for", "after"}
 
 
+@ON_REDIS
 async def test_one_node_alone_that_is_let_in_no_more_catches_up_when_it_is(
     start_server: StartServer, store: StoreProcess
 ) -> None:

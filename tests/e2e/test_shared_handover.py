@@ -12,7 +12,7 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
-from tests.conftest import StartServer
+from tests.conftest import ON_REDIS, ON_VALKEY, StartServer
 from tests.support.clients import receive_type
 from tests.support.cluster import Cluster, publish, wait_for
 from tests.support.crowd import Crowd
@@ -64,6 +64,7 @@ def _names(facts: dict[str, Any]) -> list[tuple[str, int]]:
     return [(node["node"], node["generation"]) for node in facts["nodes"]]
 
 
+@ON_REDIS
 async def test_it_stays_the_node_that_it_was_and_nobody_notices(cluster: Cluster) -> None:
     first, other = cluster.grow(2)
     server = Generations(first)
@@ -81,7 +82,11 @@ async def test_it_stays_the_node_that_it_was_and_nobody_notices(cluster: Cluster
         server.kill()
 
 
-@pytest.mark.parametrize("what", ["exits", "dies when the first have moved"])
+@pytest.mark.parametrize(
+    ("store", "what"),
+    [("valkey", "exits"), ("redis", "dies when the first have moved")],
+    indirect=["store"],
+)
 async def test_when_it_fails_the_server_goes_on_as_that_node(
     cluster: Cluster, tmp_path: Path, what: str
 ) -> None:
@@ -101,6 +106,7 @@ async def test_when_it_fails_the_server_goes_on_as_that_node(
         server.kill()
 
 
+@ON_VALKEY
 async def test_who_cannot_move_hears_what_is_published_elsewhere(
     cluster: Cluster, certificate: tuple[str, str]
 ) -> None:

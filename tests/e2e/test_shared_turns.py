@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from websockets.asyncio.client import ClientConnection
 
-from tests.conftest import StartServer
+from tests.conftest import ON_REDIS, ON_VALKEY, StartServer
 from tests.support.clients import closed, receive, receive_type
 from tests.support.cluster import Cluster, wait_for
 from tests.support.server import ServerProcess
@@ -37,6 +37,7 @@ def standing(facts: dict[str, Any]) -> tuple[str, int]:
     return facts["status"], facts["drain"]["waiting_for"]
 
 
+@ON_VALKEY
 async def test_one_drains_and_the_others_wait_in_the_order_in_which_they_asked(cluster: Cluster) -> None:
     (one, two, three), clients = await occupied(cluster, 3)
     for place, server in enumerate((two, one, three)):
@@ -61,6 +62,7 @@ async def test_one_drains_and_the_others_wait_in_the_order_in_which_they_asked(c
     assert three.wait() == ExitCode.DONE
 
 
+@ON_REDIS
 async def test_who_waits_too_long_is_forced(cluster: Cluster) -> None:
     (one, two), clients = await occupied(cluster, 2)
     one.signal()
@@ -72,6 +74,7 @@ async def test_who_waits_too_long_is_forced(cluster: Cluster) -> None:
     assert one.status()["status"] == "draining"
 
 
+@ON_VALKEY
 async def test_a_turn_is_given_back_by_who_cancels_and_by_who_is_killed(cluster: Cluster) -> None:
     (one, two, three), clients = await occupied(cluster, 3)
     one.api("POST", "/api/drain", {"timeout": 60})
@@ -90,6 +93,7 @@ async def test_a_turn_is_given_back_by_who_cancels_and_by_who_is_killed(cluster:
     wait_for(one, lambda facts: standing(facts) == ("lameduck", 1))
 
 
+@ON_REDIS
 async def test_without_redis_nobody_waits(cluster: Cluster, store: StoreProcess) -> None:
     (one, two), clients = await occupied(cluster, 2)
     one.signal()
@@ -104,6 +108,7 @@ async def test_without_redis_nobody_waits(cluster: Cluster, store: StoreProcess)
         assert server.wait() == ExitCode.DONE
 
 
+@ON_VALKEY
 async def test_who_has_no_clients_does_not_wait(cluster: Cluster) -> None:
     (one,), _ = await occupied(cluster, 1)
     (two,) = cluster.grow(1)

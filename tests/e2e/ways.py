@@ -46,6 +46,9 @@ def descriptor(start: StartServer, *flags: str) -> ServerProcess:
 
 
 ALL: list[Way] = [script, module, guest, descriptor]
+FORKED: list[Way] = [module, guest, descriptor]
+"""Without the script, which starts cold: for what comes long after the start."""
+
 OURS: list[Way] = [script, module, descriptor]
 
 
