@@ -53,9 +53,9 @@ class Handshake:
 @dataclass(frozen=True, slots=True)
 class Admitted:
     """The verdict that lets a client in. `since` is the id of the last message that it has seen, `expires`
-    the Unix second in which its credentials end, if they do; `keepalive` are the seconds after which it wants
-    a sign of life, 0 for none. `in_place` is true if there is room only because its older connection makes
-    some."""
+    the Unix second in which its credentials end, if they do; `keepalive` is the number of seconds after which
+    it wants a sign of life, 0 for none. `in_place` is true if there is room only in place of its older
+    connection."""
 
     client_id: str
     since: str | None

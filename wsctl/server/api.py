@@ -262,7 +262,7 @@ async def broadcast(request: Request, node: HasNode) -> Published:
     published: asyncio.Future[Published] = asyncio.get_running_loop().create_future()
 
     def receipt(message_id: str, recipients: int) -> None:
-        if not published.done():  # who asked may have hung up
+        if not published.done():  # the caller may have hung up
             published.set_result(Published(id=message_id, recipients=recipients))
 
     def refused(why: Refusal) -> None:

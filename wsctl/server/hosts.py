@@ -15,7 +15,7 @@ ANY = "*"
 """The name that allows all hosts."""
 
 KNOWN = 1024
-"""The number of hosts for which the decision is cached."""
+"""The number of hosts for which the answer of `takes` is cached."""
 
 _PORT = re.compile(r":[0-9]*$")
 _LOCAL = "localhost"

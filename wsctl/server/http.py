@@ -173,7 +173,7 @@ class HttpProtocol(H11Protocol):
             self._read_past(MAX_UNREAD + 1)
             self._hang_up()
 
-    # What h11 has parsed
+    # The listener of its h11 connection
 
     def requested(self, request: h11.Request) -> None:
         self._deadlines.requested(self._entrance.clock())

@@ -22,7 +22,8 @@ MOST_FRAGMENTS = 1 << 20
 """Frames that one message may have where its size has no limit: those of a message of 64 MiB."""
 
 MAX_STREAMS = 64
-"""DEFLATE streams one message may have: libraries end one a message, and each costs a decompressor."""
+"""DEFLATE streams that one message may have: libraries end one with each message, and each costs a
+decompressor."""
 
 _LAST_BLOCK = b"\x01\x00\x00\xff\xff"
 """An empty block that ends a DEFLATE stream, provided that the block before it is complete."""
@@ -85,7 +86,7 @@ class FrameReader:
 
     @property
     def unread(self) -> Unread:
-        """The part that has come of an incomplete message."""
+        """The part of an incomplete message that has come."""
         fragments = None if self._fragments is None else bytes(self._fragments)
         return Unread(bytes(self._buffer), fragments, self._opcode, self._deflated, self._pieces)
 

@@ -1,4 +1,4 @@
-"""The number of clients that the process can hold within the limit of open files."""
+"""The number of clients that the process can hold: what the limit of open files leaves."""
 
 import resource
 

@@ -105,13 +105,13 @@ JWT."""
 
 
 def without_secrets(text: str) -> str:
-    """Return a text for the log with the credentials of clients blotted out."""
+    """Return a text for the log with the credentials of clients replaced by `***`."""
     return _SECRETS.sub(lambda found: "".join(filter(None, found.groups())) + "***", text)
 
 
 class KeepSecrets(logging.Filter):
-    """A filter that blots out credentials in what other libraries log: they log addresses as they were asked
-    for, and at their lowest level headers and frames too."""
+    """A filter that replaces credentials in what other libraries log: addresses as they were asked for, and
+    at their lowest level headers and frames too."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         if isinstance(record.args, tuple):
@@ -146,7 +146,7 @@ def _harmless(value: object) -> object:
 
 
 def keep_secrets() -> None:
-    """Blot out credentials in what uvicorn logs from here on."""
+    """Replace credentials in what uvicorn logs from here on."""
     for name in ("uvicorn.access", "uvicorn.error", "uvicorn.asgi"):
         logger = logging.getLogger(name)
         if not any(isinstance(each, KeepSecrets) for each in logger.filters):

@@ -1,4 +1,5 @@
-"""The answers of a server that ends: they say that the connection ends with them (RFC 9112 section 9.6)."""
+"""The answers of a server that shuts down: they say that the connection ends with them (RFC 9112 section
+9.6)."""
 
 from typing import Any
 

@@ -18,7 +18,7 @@ LONGEST = 64
 """The most characters of an entry: an IPv6 address in brackets with its port has 47."""
 
 KNOWN = 4096
-"""The number of addresses for which it is cached whether they are a proxy's: uvicorn caches as many."""
+"""The number of addresses for which the answer of `trusts` is cached: uvicorn caches as many."""
 
 Address = tuple[str, int]
 """Host and port; an empty host on a Unix socket, port 0 when it is not known."""
@@ -75,7 +75,7 @@ class Forwarded:
         for text in reversed(chain.rsplit(",", MOST_HOPS)[-MOST_HOPS:]):
             found = _entry(text)
             if found is None:
-                return at  # what a proxy has added is no address: as far as is known, it is the client
+                return at  # the next entry is no address: as far as is known, this one is the client
             at = found
             if not self.trusts(at[0]):
                 break

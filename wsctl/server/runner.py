@@ -158,7 +158,7 @@ class Runner(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         await self._last_requests()
-        await self._answer()  # what a successor or Redis still has to confirm, it must be able to
+        await self._answer()  # a successor or Redis may still have to confirm messages
         await self._handover.finish()
         self._sockets.close()
         self._node.turnaway.drop_all()
@@ -168,7 +168,7 @@ class Runner(uvicorn.Server):
         self._node.manager.abort_closing()
         await self.lifespan.shutdown()
         self._node.driver.conclude()
-        # No answer is honest: what is cut off now may have been done.
+        # Without an answer: requests that are cut off now may have been carried out.
         for connection in list(self.server_state.connections):
             connection.transport.abort()
 

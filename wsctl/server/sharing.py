@@ -34,7 +34,7 @@ class Sharing:
         moving: called with a client that has a newer connection at another node and none here.
     """
 
-    interval = float("inf")  # it has nothing to do as a drain goes on
+    interval = float("inf")  # nothing is due while a drain goes on
 
     def __init__(
         self,

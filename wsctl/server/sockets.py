@@ -26,7 +26,7 @@ _CURES = {
     errno.EADDRNOTAVAIL: NOT_HERE,
     errno.EACCES: "low ports are the system's: take a higher one, or see 'wsctl check'",
 }
-"""The remedies for an address that cannot be had, by the system's number of the reason."""
+"""The remedies for an address and port that cannot be had, by errno."""
 
 _CURE_OF_PATH = "choose a shorter --uds"  # the one reason that has no number
 _CURES_OF_PATH = {
@@ -37,14 +37,14 @@ _CURES_OF_PATH = {
     errno.EADDRINUSE: "move what is there, or choose another --uds",
     errno.EISDIR: "name a file in it, as in FOLDER/wsctl.sock",
 }
-"""The same for a Unix socket."""
+"""The remedies for the path of a Unix socket that cannot be had, by errno."""
 
 
 class CannotBind(CannotStart):
     """The error that an address and port, or the path of a Unix socket, cannot be had.
 
     Attributes:
-        errno: the system's number of the reason.
+        errno: the system's number of the reason; None where there is none.
     """
 
     def __init__(self, text: str, errno: int | None) -> None:
@@ -124,7 +124,7 @@ def _remove_dead(path: str) -> None:
     if not Path(path).exists() or not stat.S_ISSOCK(Path(path).stat().st_mode):
         return
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.settimeout(1)  # whoever is there may be too busy to accept
+        probe.settimeout(1)  # a server that is there may be too busy to accept
         try:
             probe.connect(path)
         except ConnectionRefusedError:

@@ -14,7 +14,7 @@ class Stranger(Protocol):
 
     @property
     def peer(self) -> str:
-        """The address of the other side; empty on a Unix socket."""
+        """The address of the peer; empty on a Unix socket."""
 
     def give_way(self) -> bool:
         """End the connection at once, unless a request would be lost; returns whether it has ended."""

@@ -83,7 +83,7 @@ class Wire(Connection, asyncio.Protocol):
         sent too early."""
         self._transport.set_protocol(self)
         if self._transport.get_write_buffer_size() and not self.behind:
-            self.pause_writing()  # it was told so before, as the protocol it had then
+            self.pause_writing()  # the protocol before this one was told so
         welcome, missed = self._node.welcome(self.client_id, since, self.keepalive)
         self._node.manager.connect(self, Batch((welcome,), lead=answer), missed)
         if early:
@@ -193,7 +193,7 @@ class Wire(Connection, asyncio.Protocol):
 
     @property
     def _replayed(self) -> int:
-        """The bytes among the waiting ones that were missed before, and are not held against the queue."""
+        """The waiting bytes of messages that were missed before, which are not held against the queue."""
         written = max(0, len(self._handed) - self._transport.get_write_buffer_size())
         return max(0, self._granted - written) + self._to_feed
 
@@ -370,7 +370,7 @@ class Wire(Connection, asyncio.Protocol):
             return
         unsent = self._transport.get_write_buffer_size()
         if unsent != self._unsent:
-            # What left the buffer was acknowledged by the peer: as good as a pong.
+            # The peer has acknowledged bytes that left the buffer: as good as a pong.
             self._unsent, self._marked, self._heard, self._pinged = unsent, now, now, 0.0
         elif now - self._marked >= STALL_TIMEOUT:
             self._cut(f"nothing was read for {STALL_TIMEOUT:g} seconds")
