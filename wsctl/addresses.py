@@ -15,15 +15,15 @@ _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
 
 
 def host_port(host: str, port: int) -> str:
-    """Both as one text, an address of version 6 in brackets; the host alone where the port is 0."""
+    """Return both as one text, an address of version 6 in brackets; the host alone if the port is 0."""
     if not port:
         return host
     return f"[{host}]:{port}" if ":" in host and not host.startswith("[") else f"{host}:{port}"
 
 
 def browser_host(text: str) -> str:
-    """A host as browsers write it in an origin: letters in lower case and ASCII, addresses in their shortest
-    form.
+    """Return a host as browsers write it in an origin: letters in lower case and ASCII, addresses in their
+    shortest form.
 
     Raises:
         ValueError: there is no such host; the text says why.
@@ -41,7 +41,7 @@ def browser_host(text: str) -> str:
 
 
 def _ascii(text: str) -> str:
-    """Each part with other letters as Punycode (RFC 3492)."""
+    """Return the host in lower case, each part with other letters as Punycode (RFC 3492)."""
     if text.isascii():
         return text.lower()
     parts = _folded(text).split(".")
@@ -49,7 +49,7 @@ def _ascii(text: str) -> str:
 
 
 def _folded(text: str) -> str:
-    """As UTS 46 maps it, but for letters so new that this Python does not know them."""
+    """Map a host as UTS 46 does, but for letters so new that this Python does not know them."""
     composed = unicodedata.normalize("NFKC", _IGNORED.sub("", text).replace("\u1e9e", "ß"))
     folded = "".join(c if c in _KEPT else c.casefold() for c in composed)
     return unicodedata.normalize("NFKC", folded).translate(_DOTS)
@@ -69,7 +69,8 @@ def _version_6(text: str) -> str:
 
 
 def _version_4(name: str) -> str:
-    """From any of the forms that browsers read: fewer parts, in hexadecimal or octal."""
+    """Return an address of version 4 in its usual form, from any form that browsers read: fewer parts, in
+    hexadecimal or octal."""
     parts = [_value(part) for part in name.split(".")]
     *first, last = parts
     if len(parts) > 4 or any(part > 255 for part in first) or last >= 256 ** (5 - len(parts)):

@@ -1,4 +1,4 @@
-"""The codes that the outside sees: of WebSocket closes, of `error` frames and of ended processes."""
+"""The codes that are visible from outside: WebSocket close codes, codes of `error` frames, and exit codes."""
 
 from enum import IntEnum, StrEnum
 from typing import Self
@@ -11,7 +11,7 @@ class CloseCode(IntEnum):
     reconnect, 4500-4999 ask it not to.
 
     Attributes:
-        meaning: what it tells a client, in a sentence for people.
+        meaning: the meaning of the code for a client, in a sentence for people.
     """
 
     meaning: str
@@ -44,7 +44,7 @@ class CloseCode(IntEnum):
 
 
 class ErrorCode(StrEnum):
-    """What an `error` frame can say. The connection stays open."""
+    """The codes of `error` frames. The connection stays open after one."""
 
     RATE_LIMITED = "rate_limited"
     """The client sends faster than it may: this message was not sent on."""
@@ -53,7 +53,7 @@ class ErrorCode(StrEnum):
     DEGRADED = "degraded"
     """The server is cut off from those that it shares messages with: a message was not published."""
     UNCONFIRMED = "unconfirmed"
-    """Nobody knows whether a message was published: it may still be delivered."""
+    """The server does not know whether a message was published: it may still be delivered."""
     RENEWAL_REFUSED = "renewal_refused"
     """New credentials were not taken: they are not valid, or there is nothing to renew."""
 
@@ -62,17 +62,17 @@ FIRST_FINAL_CODE, LAST_FINAL_CODE = 4500, 4999
 
 
 def is_final(code: int) -> bool:
-    """Whether a client that was closed with `code` should stay away."""
+    """Tell whether a client that was closed with `code` should stay away."""
     return FIRST_FINAL_CODE <= code <= LAST_FINAL_CODE
 
 
 def can_be_sent(code: int) -> bool:
-    """Whether `code` may stand in a close frame (RFC 6455 section 7.4)."""
+    """Tell whether `code` may stand in a close frame (RFC 6455 section 7.4)."""
     return code in range(1000, 1004) or code in range(1007, 1015) or code in range(3000, 5000)
 
 
 class ExitCode(IntEnum):
-    """What a wsctl process ends with."""
+    """The exit codes of a wsctl process."""
 
     DONE = 0
     ERROR = 1

@@ -1,4 +1,4 @@
-"""What can go wrong in a way that a person is told about in one line."""
+"""The errors that are shown to a person in one line."""
 
 from wsctl.codes import ExitCode
 
@@ -7,7 +7,7 @@ class WsctlError(Exception):
     """A failure whose text says what is wrong and what to do about it.
 
     Attributes:
-        exit_code: what the process ends with when nobody catches it.
+        exit_code: the exit code of the process when nobody catches the error.
     """
 
     exit_code = ExitCode.ERROR
@@ -36,12 +36,12 @@ class Silent(Unreachable):
 
 
 class Refused(WsctlError):
-    """A server answered, and will not do it: token, origin, or draining."""
+    """A refusal by a server that answered: because of a token, an origin, or its drain."""
 
     exit_code = ExitCode.REFUSED
 
 
 def package(name: str, extra: str) -> str:
-    """Says which package is missing, and how it comes: from our own source, for an index has another program
-    under our name."""
+    """Say which package is missing and how to install it: from our own source, because an index has another
+    program under our name."""
     return f"the package {name}: run pip install '.[{extra}]' in the folder of wsctl's source"

@@ -1,4 +1,5 @@
-"""Names that differ for a program and not for a person: what cannot be seen, and what looks like `server`.
+"""Names that are different texts but look the same to a person: invisible characters, and what looks like
+`server`.
 
 Both tables are an approximation that needs no library: the reserved name has four letters, of which Unicode
 Technical Standard 39 lists about a hundred doubles. Most are compatibility forms, which form NFKC folds.
@@ -32,7 +33,7 @@ _SKELETON = str.maketrans({double: letter for letter, doubles in _DOUBLES.items(
 
 
 def looks_like(text: str, name: str) -> bool:
-    """Whether a text that is no ASCII has the skeleton of `name`, which is made of the letters of `server`.
-    Case is folded: who mixes scripts means to be taken for another."""
+    """Tell whether a text that is not ASCII has the skeleton of `name`, which is made of the letters of
+    `server`. Case is folded: a name that mixes scripts is meant to be taken for another."""
     folded = unicodedata.normalize("NFKC", text).translate(_SKELETON)
     return unicodedata.normalize("NFKC", folded.casefold()) == name

@@ -1,4 +1,4 @@
-"""The application for servers that are not ours: `uvicorn wsctl.main:app`.
+"""The ASGI application for other servers than `wsctl serve`: `uvicorn wsctl.main:app`.
 
 Settings come from `WSCTL_*`. The drain is the same as under `wsctl serve`: the server's own signal
 handlers are put off until every client has left or the deadline has come.

@@ -1,4 +1,4 @@
-"""The frames of the wire, as data: what a server sends and how a client id looks.
+"""The frames of the protocol, as data: what a server sends, and the form of a client id.
 
 Every frame is one JSON object in one text frame. The functions return the encoded object,
 UTF-8, without a WebSocket header.
@@ -22,7 +22,7 @@ KEEPALIVE = range(1, 301)
 most proxies cut a silent connection before five minutes are over."""
 
 MAX_DECOMPOSED = 4 * MAX_CLIENT_ID
-"""Code points that such an id can have before it is composed: none decomposes into more than four."""
+"""Code points of a client id before it is composed: no character decomposes into more than four."""
 
 MAX_MARKS = 30
 """Combining marks in a row (UAX #15, stream-safe text): no script writes so many, and the time to order them
@@ -41,11 +41,11 @@ _ID_SHAPE = re.compile(r"[^\W_][\w.@:+~-]*")
 
 
 class InvalidClientId(ValueError):
-    """The text says which rule the id breaks."""
+    """A text that is no client id; the message says which rule it breaks."""
 
 
 def client_id(text: str) -> str:
-    """The id in Unicode normal form C, in which ids are compared.
+    """Return the id in Unicode normal form C, in which ids are compared.
 
     Letters and digits of any script, with the combining marks that some scripts write their letters
     with, and `. _ @ : + ~ -`; the first one a letter or digit; 1 to 128 characters; nothing that cannot be
@@ -69,10 +69,10 @@ def client_id(text: str) -> str:
 
 
 def bounded_id(text: str) -> str:
-    """The text, unless it is too long to become an id; nothing else is looked at.
+    """Return the text, unless it is too long to become an id; nothing else is checked.
 
     Raises:
-        InvalidClientId: it is.
+        InvalidClientId: the text is too long.
     """
     if len(text) > MAX_DECOMPOSED:
         raise InvalidClientId(f"a client id has 1 to {MAX_CLIENT_ID} characters, not {len(text)}")
@@ -80,7 +80,7 @@ def bounded_id(text: str) -> str:
 
 
 def _composable(text: str) -> str:
-    """The text, unless it takes long to compose."""
+    """Return the text, unless it has so many combining marks in a row that it takes long to compose."""
     marks = 0
     for character in "" if text.isascii() else text:
         marks = marks + 1 if unicodedata.combining(character) else 0
@@ -90,7 +90,7 @@ def _composable(text: str) -> str:
 
 
 def _check_look(name: str) -> None:
-    """Refuse what a person takes for another name."""
+    """Refuse a name with invisible characters, and one that looks like `server`."""
     if UNSEEN.search(name):
         raise InvalidClientId("a client id has no characters that cannot be seen")
     if looks_like(name, SERVER):
@@ -98,7 +98,7 @@ def _check_look(name: str) -> None:
 
 
 def _without_marks(text: str) -> str:
-    """The text less the combining marks behind its first character."""
+    """Return the text without the combining marks behind its first character."""
     return text[0] + "".join(c for c in text[1:] if unicodedata.category(c) not in {"Mn", "Mc"})
 
 
@@ -116,7 +116,7 @@ class Message:
 
 
 def encode(frame: dict[str, Any]) -> bytes:
-    """One frame as JSON in UTF-8.
+    """Encode one frame as JSON in UTF-8.
 
     Lone surrogates, which JSON can spell and UTF-8 cannot, stay escaped.
 
@@ -140,7 +140,8 @@ def welcome(
     keepalive_s: int = 0,
     degraded: bool = False,
 ) -> bytes:
-    """The first frame of a connection, and again when the server was cut off from others and is back.
+    """Encode a `welcome`: the first frame of a connection, sent again when the server was cut off from others
+    and is back.
 
     `recovered` is None when the client named no `since`, and `keepalive_s` is 0 when it asked for none;
     `degraded` means that the server is cut off.
@@ -155,15 +156,15 @@ def welcome(
 
 
 def message(m: Message) -> bytes:
-    """A published message; `to` is there only when it is direct."""
+    """Encode a published message; `to` is there only when it is direct."""
     return numbered(m.id, body(m.ts, m.sender, m.data, m.to, shown=m.shown))
 
 
 def body(
     ts: float, sender: str, data: Any, to: tuple[str, ...] | None = None, *, shown: bool = False
 ) -> bytes:
-    """A message that has no id yet. Its addressees stand behind everything else, where `addressed` finds
-    them, or before the data, when each of them may see all."""
+    """Encode a message that has no id yet. Its addressees stand behind everything else, where `addressed`
+    finds them, or before the data, when each of them may see all."""
     frame: dict[str, Any] = {"ts": ts, "from": sender}
     if to is None:
         return encode(frame | {"data": data})
@@ -171,7 +172,8 @@ def body(
 
 
 def addressed(payload: bytes, to: Sequence[str]) -> Callable[[str], bytes]:
-    """A direct message as each of its addressees gets it: `to` is that client alone, unless all are shown."""
+    """Return a function that gives a direct message as an addressee gets it: `to` is that client alone,
+    unless all are shown."""
     tails = [_to_field(encoding, to) for encoding in (_TO_JSON, _TO_ASCII_JSON)]
     tail = next((tail for tail in tails if payload.endswith(tail)), None)
     if tail is None:
@@ -181,30 +183,31 @@ def addressed(payload: bytes, to: Sequence[str]) -> Callable[[str], bytes]:
 
 
 def _to_field(encoding: Callable[[Any], str], to: Sequence[str]) -> bytes:
-    """The end of a message: data cannot look so, for within an object, an array or a text it ends in another
-    way."""
+    """Return the end of a message. Data cannot look the same, because within an object, an array or a text it
+    ends in another way."""
     return f',"to":{encoding(to)}}}'.encode()
 
 
 def numbered(message_id: str, body: bytes) -> bytes:
-    """The message that a body becomes with its id."""
+    """Return the message that a body becomes with its id."""
     return b'{"type":"message","id":"%b",%b' % (message_id.encode(), body[1:])
 
 
 def heartbeat(ts: float, connections: int, n: int) -> bytes:
-    """The periodic test message: the n-th since the start, `ts` in Unix seconds."""
+    """Encode the periodic test message: the n-th since the start, `ts` in Unix seconds."""
     return encode({"type": "heartbeat", "ts": ts, "connections": connections, "n": n})
 
 
 def keepalive() -> bytes:
-    """A sign of life, for clients that asked for one and were sent nothing else."""
+    """Encode a sign of life, for clients that asked for one and were sent nothing else."""
     return encode({"type": "keepalive"})
 
 
 def shutdown(deadline_s: float | None, reason: str, reconnect_in_s: float | None = None) -> bytes:
-    """A drain began or its deadline moved: seconds until the force; None when it was cancelled.
+    """Encode a `shutdown`: a drain began or its deadline moved. `deadline_s` is the time until clients are
+    closed by force, in seconds; None when the drain was cancelled.
 
-    `reconnect_in_s` is when this client is asked to leave.
+    `reconnect_in_s` is the time until this client is asked to leave, in seconds.
     """
     left = None if deadline_s is None else round(deadline_s, 3)
     frame = {"type": "shutdown", "deadline_s": left, "reason": reason}
@@ -212,32 +215,32 @@ def shutdown(deadline_s: float | None, reason: str, reconnect_in_s: float | None
 
 
 def invitations(deadline_s: float, reason: str, moments: Iterable[float]) -> list[bytes]:
-    """`shutdown` for many clients, each with its own `reconnect_in_s`. What they share is encoded once: a
-    thousand of them take a millisecond."""
+    """Encode `shutdown` for many clients, each with its own `reconnect_in_s`. What they share is encoded
+    once: a thousand of them take a millisecond."""
     shared = shutdown(deadline_s, reason).removesuffix(b"}")
     return [b'%b,"reconnect_in_s":%.3f}' % (shared, moment) for moment in moments]
 
 
 def error(code: ErrorCode, text: str) -> bytes:
-    """Something the client did was not taken; the connection stays open."""
+    """Encode an `error`: something the client did was not accepted; the connection stays open."""
     return encode({"type": "error", "code": code, "message": text})
 
 
 def renewed(expires_in_s: float) -> bytes:
-    """The answer to new credentials: seconds for which they are good."""
+    """Encode the answer to new credentials, with the seconds for which they are good."""
     return encode({"type": "renewed", "expires_in_s": round(expires_in_s, 3)})
 
 
 @dataclass(frozen=True, slots=True)
 class Renewal:
-    """A client's wish to stay longer; `token` is None when there is none that could be read."""
+    """A client's request to renew its credentials; `token` is None when there is none that could be read."""
 
     token: str | None
 
 
 def renewal(text: str) -> Renewal | None:
-    """The wish in a client's text: a JSON object of the type `renew`, or what looks like one and is damaged,
-    for there may be a token in it. None of any other text."""
+    """Return the request to renew in a client's text: a JSON object of the type `renew`, or what looks like
+    one and is damaged, for there may be a token in it. None for any other text."""
     text = text.lstrip().removeprefix("\ufeff").lstrip()  # a byte order mark, which some libraries write
     if not text.startswith("{") or not _RENEWAL_HINT.search(text):
         return None
@@ -252,12 +255,13 @@ def renewal(text: str) -> Renewal | None:
 
 
 def _still_a_renewal(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object, which is a renewal also when it gives its type several times."""
+    """Return the object of these pairs, which is a renewal also when it has several types and one is
+    `renew`."""
     return dict(pairs) | ({"type": "renew"} if ("type", "renew") in pairs else {})
 
 
 def recipients(to: Sequence[str]) -> tuple[str, ...]:
-    """The addressees of a direct message, each once, in the order given.
+    """Return the addressees of a direct message, each once, in the order given.
 
     Raises:
         InvalidClientId: one of them is not an id.

@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from wsctl.addresses import browser_host
 
 ANY = "*"
-"""Every origin there is."""
+"""The word for every origin."""
 
 OPAQUE = "null"
-"""What browsers send for pages that have none: in a sandbox, or from a disk."""
+"""The origin that browsers send for pages without one: in a sandbox, or from a disk."""
 
 _FILE = "file://"
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*")
@@ -23,8 +23,8 @@ _NAMES = r"[a-z0-9_-]+(?:\.[a-z0-9_-]+)*"
 
 
 def origin(text: str) -> str:
-    """The form that browsers send of what a person has written; `https://*.example.org` stands for all
-    subdomains.
+    """Return an origin that a person has written in the form that browsers send; `https://*.example.org`
+    stands for all subdomains.
 
     Raises:
         ValueError: no page can have it; the text says why.
@@ -63,7 +63,7 @@ def _of_files(rest: str) -> str:
 
 
 def _place(scheme: str, authority: str) -> str:
-    """Host, and port unless it is the default one."""
+    """Return the host, and the port unless it is the default one."""
     host, _, number = authority.rpartition(":") if _WITH_PORT.search(authority) else (authority, "", "")
     port = int(number or -1)
     if port > _LAST_PORT:
@@ -77,7 +77,7 @@ def _place(scheme: str, authority: str) -> str:
 
 
 class AllowedOrigins:
-    """Those that may connect, as `origin` gives them."""
+    """The origins that may connect, in the form that `origin` returns."""
 
     def __init__(self, allowed: Iterable[str]) -> None:
         allowed = list(allowed)
@@ -86,7 +86,7 @@ class AllowedOrigins:
         self._below = re.compile("|".join(map(_pattern, filter(_is_wildcard, allowed))) or "(?!)")
 
     def __contains__(self, sent: str) -> bool:
-        """Whether a browser's header, in lower case, is one of them."""
+        """Tell whether the origin in a browser's header, in lower case, is one of them."""
         return self._any or sent in self._exact or bool(self._below.fullmatch(sent))
 
 

@@ -1,6 +1,6 @@
-"""Where a Redis is and how it is reached: its URL, read once and whole.
+"""The URL of a Redis, which says where it is and how it is reached; parsed completely or not at all.
 
-What is wrong with one is told without repeating it, for there may be a password in it.
+Errors do not repeat the URL, for there may be a password in it.
 """
 
 import re
@@ -10,10 +10,10 @@ from typing import Any
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 SCHEMES = ("redis", "rediss", "unix", "redis+sentinel", "redis+cluster", "rediss+cluster")
-"""How a URL may begin: plain, with TLS, a Unix socket, behind sentinels, a cluster."""
+"""The schemes of a URL: plain, with TLS, a Unix socket, behind sentinels, a cluster."""
 
 PORT, SENTINEL_PORT = 6379, 26379
-"""Where Redis and its sentinels listen unless the URL says otherwise."""
+"""The ports of Redis and of its sentinels, unless the URL says otherwise."""
 
 PROTOCOL = 2
 """The version of Redis's protocol that is spoken (RESP2): with the other one, answers have other shapes."""
@@ -27,16 +27,16 @@ _ESCAPES = "not a Redis URL: in a user or a password / is written %2F, # %23, ? 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RedisUrl:
-    """A URL that was understood.
+    """A parsed URL.
 
     Attributes:
         scheme: one of `redis`, `rediss`, `unix`: how the Redis itself is reached.
         way: `sentinel`, `cluster`, or nothing for one that stands alone.
         hosts: names and ports, more than one only of sentinels; none for a Unix socket, whose is `path`.
-        service: what sentinels call the primary.
+        service: the name that sentinels have for the primary.
         user, password: of the Redis; None where the URL names none.
         sentinel: user and password of the sentinels, by the client's names.
-        tls: what the client is told of certificates, by its own names.
+        tls: the client's options about certificates, by its own names.
     """
 
     scheme: str
@@ -52,7 +52,7 @@ class RedisUrl:
 
 
 def parse(text: str) -> RedisUrl:
-    """A whole URL, or nothing of it.
+    """Parse a URL completely.
 
     Raises:
         ValueError: there is something in it that is not understood; the text tells what, in one line.
@@ -82,7 +82,7 @@ def parse(text: str) -> RedisUrl:
 
 
 def without_secrets(url: str) -> str:
-    """The URL less user, password and options: its name for people."""
+    """Return the URL without user, password and options: its name for people."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
@@ -133,7 +133,7 @@ def _host(text: str, default: int) -> tuple[str, int]:
 
 
 def _path(scheme: str, way: str, path: str) -> tuple[str, str, str]:
-    """The path of a socket, the name of a service, and what names the database."""
+    """Return the path of a socket, the name of a service, and what names the database."""
     if scheme == "unix":
         return unquote(path), "", ""
     rest = path.removeprefix("/").removesuffix("/")
@@ -190,13 +190,13 @@ TLS: Mapping[str, Callable[[str], object]] = {
     "ssl_certfile": str,
     "ssl_keyfile": str,
 }
-"""Of `rediss`: which certificates are taken, and which is shown."""
+"""The options of `rediss`: which certificates are accepted, and which is shown."""
 
 EVERYWHERE: Mapping[str, Callable[[str], object]] = {"db": str, "protocol": _word(str(PROTOCOL))}
 
 
 def _allowed(scheme: str, way: str) -> dict[str, Callable[[str], object]]:
-    """The options by name, each with what reads it: no other reaches the client."""
+    """Return the options of such a URL by name, each with its parser: no other reaches the client."""
     ours = {**EVERYWHERE, **LOGIN}
     return ours | (dict(TLS) if scheme == "rediss" else {}) | (dict(SENTINEL) if way == "sentinel" else {})
 

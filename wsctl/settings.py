@@ -1,4 +1,4 @@
-"""What a server can be told: one frozen object, and how each value is spelled in text.
+"""The settings of a server: one frozen object, and how each value is spelled in text.
 
 A field's metadata carries its parser and help, so that the command line, the environment and the
 documentation are made from the same table. The variable of `shutdown_timeout` is
@@ -21,7 +21,7 @@ from wsctl.redis_url import parse as parse_redis
 ENV_PREFIX = "WSCTL_"
 
 LONGEST = 100 * 365 * 86_400.0
-"""Seconds of the longest duration, a hundred years: much more overflows what clocks are reckoned with."""
+"""The longest duration, in seconds: a hundred years. Much more overflows the arithmetic of clocks."""
 
 _SECONDS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _BYTES = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
@@ -37,7 +37,7 @@ class Rate(NamedTuple):
 
 
 def duration(text: str) -> float:
-    """Seconds from `90`, `1.5`, `30s`, `5m`, `2h` or `250ms`."""
+    """Parse `90`, `1.5`, `30s`, `5m`, `2h` or `250ms` into seconds."""
     found = _AMOUNT.fullmatch(text.strip().lower())
     if not found or found[2] not in _SECONDS:
         raise ValueError(f"{text!r} is not a duration: write seconds or 30s, 5m, 2h")
@@ -47,7 +47,7 @@ def duration(text: str) -> float:
 
 
 def size(text: str) -> int:
-    """Bytes from `65536`, `64k` or `1m` (powers of 1024)."""
+    """Parse `65536`, `64k` or `1m` (powers of 1024) into bytes."""
     found = _AMOUNT.fullmatch(text.strip().lower())
     unit = found[2].removesuffix("ib").removesuffix("b") if found else "?"
     if not found or unit not in _BYTES or not isfinite(amount := float(found[1]) * _BYTES[unit]):
@@ -56,7 +56,7 @@ def size(text: str) -> int:
 
 
 def rate(text: str) -> Rate:
-    """A rate from `20`, `20/s`, `20/s:40` or `20/s burst 40`; a burst is two seconds' worth unless given."""
+    """Parse `20`, `20/s`, `20/s:40` or `20/s burst 40`; a burst is two seconds' worth unless given."""
     found = _RATE.fullmatch(text.strip().lower())
     if not found:
         raise ValueError(f"{text!r} is not a rate: write 20, 20/s or 20/s:40 (40 at once)")
@@ -68,14 +68,14 @@ def rate(text: str) -> Rate:
 
 
 def count(text: str) -> int:
-    """A whole number, zero or more."""
+    """Parse a whole number, zero or more."""
     if not re.fullmatch(r"\d{1,18}", text.strip()):  # more overflows what the kernel counts with
         raise ValueError(f"{text!r} is not a whole number from 0 to 999999999999999999")
     return int(text)
 
 
 def port_number(text: str) -> int:
-    """A TCP port, 0 to let the kernel pick one."""
+    """Parse a TCP port, 0 to let the kernel pick one."""
     if text.startswith("tcp://"):
         cause = "Kubernetes tells so of a Service named wsctl: set enableServiceLinks: false in the pod"
         raise ValueError(f"{text!r} is not a port; {cause}")
@@ -85,7 +85,7 @@ def port_number(text: str) -> int:
 
 
 def boolean(text: str) -> bool:
-    """A switch as the environment spells it."""
+    """Parse a switch as the environment spells it."""
     word = text.strip().lower()
     if word in {"1", "true", "yes", "on", "y", "t"}:
         return True
@@ -95,7 +95,7 @@ def boolean(text: str) -> bool:
 
 
 def choice(*words: str) -> Callable[[str], str]:
-    """One of some words."""
+    """Return a parser that takes one of some words."""
 
     def parse(text: str) -> str:
         if text.strip().lower() not in words:
@@ -106,7 +106,7 @@ def choice(*words: str) -> Callable[[str], str]:
 
 
 def algorithm(text: str) -> str:
-    """An algorithm of JSON Web Tokens, as RFC 7518 and RFC 8037 spell it."""
+    """Parse the name of an algorithm of JSON Web Tokens, as RFC 7518 and RFC 8037 spell it."""
     found = next((name for name in ALGORITHMS if name.lower() == text.strip().lower()), None)
     if found is None:
         raise ValueError(f"{text!r} is not one of {', '.join(ALGORITHMS)}")
@@ -114,27 +114,28 @@ def algorithm(text: str) -> str:
 
 
 def origins(text: str) -> tuple[str, ...]:
-    """Origins (`https://example.org`, `https://*.example.org`, `null`) or `*`, separated by commas or spaces,
-    as browsers send them."""
+    """Parse origins (`https://example.org`, `https://*.example.org`, `null`) or `*`, separated by commas or
+    spaces, into the form that browsers send."""
     return tuple(dict.fromkeys(origin(word) for word in re.split(r"[,\s]+", text.strip()) if word))
 
 
 def listening_host(text: str) -> str:
-    """An address or a name to listen on. An empty one would mean every address, without a word of it."""
+    """Check an address or a name to listen on. An empty one would mean every address, without saying so."""
     if not text or not text.isprintable() or re.search(r"\s", text):
         raise ValueError(f"{text!r} is no address: write 127.0.0.1, or 0.0.0.0 or :: for all of this machine")
     return text
 
 
 def path_prefix(text: str) -> str:
-    """The path under which a proxy serves a server: none, or one from the root on."""
+    """Parse the path under which a proxy serves a server: none, or one from the root on."""
     if text and not text.startswith("/"):
         raise ValueError(f"{text!r} is no path of a proxy: begin it with /, as in /chat")
     return text.rstrip("/")
 
 
 def host_names(text: str) -> tuple[str, ...]:
-    """Names of this server, or `*` for all, separated by commas or spaces, as browsers send them."""
+    """Parse names of this server, or `*` for all, separated by commas or spaces, into the form that browsers
+    send."""
     words = [word for word in re.split(r"[,\s]+", text.strip()) if word]
     return tuple(dict.fromkeys(_host_name(word) for word in words))
 
@@ -148,11 +149,11 @@ def _host_name(word: str) -> str:
 
 
 EVERY_PROXY = "*"
-"""Says that whoever connects is a proxy: for servers that nobody else reaches."""
+"""The word for every address: whoever connects is a proxy. For servers that nobody else reaches."""
 
 
 def proxies(text: str) -> str:
-    """Addresses and networks, or `*`, separated by commas or spaces; nothing is nobody."""
+    """Check addresses and networks, or `*`, separated by commas or spaces; an empty text is nobody."""
     words = [word for word in re.split(r"[,\s]+", text.strip()) if word]
     if EVERY_PROXY in words and len(words) > 1:
         raise ValueError(f"{text!r}: * is everybody, leave out the others")
@@ -166,13 +167,13 @@ def proxies(text: str) -> str:
 
 
 def redis_url(text: str) -> str:
-    """A Redis URL that `redis_url.parse` understands, as it was given."""
+    """Check a Redis URL with `redis_url.parse`, and return it as it was given."""
     parse_redis(text)
     return text.strip()
 
 
 def key_prefix(text: str) -> str:
-    """What the names of keys begin with; no braces, for the names need their own."""
+    """Check the prefix of the names of keys; no braces, for the names need their own."""
     if not text or len(text) > 64 or not text.isprintable() or set(text) & set("{} "):
         raise ValueError(f"{text!r} is not a prefix: write 1 to 64 characters without spaces and braces")
     return text
@@ -183,7 +184,7 @@ def _setting(default: Any, parse: Callable[[str], Any], metavar: str, text: str)
 
 
 ALGORITHMS = ("HS256", "RS256", "EdDSA")
-"""Those with which tokens can be signed."""
+"""The algorithms with which tokens can be signed."""
 
 Auth = Literal["none", "token", "jwt"]
 LogLevel = Literal["debug", "info", "warning", "error"]
@@ -192,7 +193,7 @@ LogFormat = Literal["auto", "text", "json"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """Everything `serve` can be told. Durations are seconds, sizes bytes; 0 lifts a limit."""
+    """The settings of `serve`. Durations are in seconds, sizes in bytes; 0 lifts a limit."""
 
     host: str = _setting("127.0.0.1", listening_host, "ADDRESS", "Address to listen on.")
     port: int = _setting(8000, port_number, "PORT", "Port to listen on; 0 picks one and prints it.")
@@ -295,9 +296,11 @@ class Settings:
     token: str | None = field(default=None, repr=False)
     """The bearer token of the control routes; from `WSCTL_TOKEN` or `WSCTL_TOKEN_FILE`, never a flag."""
     redis_password: str | None = field(default=None, repr=False)
-    """From `WSCTL_REDIS_PASSWORD` or `WSCTL_REDIS_PASSWORD_FILE`; beats one in the URL."""
+    """The password of the Redis; from `WSCTL_REDIS_PASSWORD` or `WSCTL_REDIS_PASSWORD_FILE`; beats one in the
+    URL."""
     client_token: str | None = field(default=None, repr=False)
-    """What clients show under `--auth token`; from `WSCTL_CLIENT_TOKEN` or `WSCTL_CLIENT_TOKEN_FILE`."""
+    """The token that clients show under `--auth token`; from `WSCTL_CLIENT_TOKEN` or
+    `WSCTL_CLIENT_TOKEN_FILE`."""
 
     def __post_init__(self) -> None:
         if self.ssl_keyfile and not self.ssl_certfile:
@@ -315,7 +318,8 @@ class Settings:
             raise UsageError(f"--workers {self.workers} serve nobody: write 1 or more")
 
     def _check_auth(self) -> None:
-        """A key that nobody uses is an error: whoever gives one believes that credentials are asked for."""
+        """Check that the settings of `--auth` fit together. A key that is not used is an error: whoever gives
+        one believes that credentials are asked for."""
         if self.auth == "jwt" and not self.jwt_key:
             raise UsageError("--auth jwt needs --jwt-key FILE, which tells whose tokens are taken")
         if self.jwt_key and self.auth != "jwt":
@@ -339,17 +343,17 @@ SECRETS = tuple(f.name for f in fields(Settings) if "parse" not in f.metadata)
 
 
 def variable(name: str) -> str:
-    """The environment variable of a setting."""
+    """Return the environment variable of a setting."""
     return ENV_PREFIX + name.upper()
 
 
 def flag(name: str) -> str:
-    """The command-line flag of a setting."""
+    """Return the command-line flag of a setting."""
     return "--" + name.replace("_", "-")
 
 
 def from_environ(environ: Mapping[str, str]) -> Settings:
-    """Settings from `WSCTL_*` alone, for a server that has no command line of ours.
+    """Read settings from `WSCTL_*` alone, for a server that has no command line of ours.
 
     Raises:
         UsageError: a variable's value cannot be read; the text names the variable.
@@ -368,8 +372,8 @@ def _read(environ: Mapping[str, str], name: str, parse: Callable[[str], object])
 
 
 def secrets(environ: Mapping[str, str], auth: str | None = None) -> dict[str, Any]:
-    """The settings that are never flags. The clients' token is a server's only when that asks for it: else it
-    is there for a client.
+    """Read the settings that are never flags. The clients' token is read only for `--auth token`: else it is
+    there for a client.
 
     Raises:
         UsageError: one of them cannot be read.
@@ -379,7 +383,7 @@ def secrets(environ: Mapping[str, str], auth: str | None = None) -> dict[str, An
 
 
 def read_token(environ: Mapping[str, str]) -> str | None:
-    """The control token from `WSCTL_TOKEN`, or from the file that `WSCTL_TOKEN_FILE` names.
+    """Read the control token from `WSCTL_TOKEN`, or from the file that `WSCTL_TOKEN_FILE` names.
 
     Raises:
         UsageError: the file cannot be read, or the token is empty or no visible ASCII (RFC 6750).
@@ -388,7 +392,7 @@ def read_token(environ: Mapping[str, str]) -> str | None:
 
 
 def read_client_token(environ: Mapping[str, str]) -> str | None:
-    """What a client shows to connect, from `WSCTL_CLIENT_TOKEN`, or from the file that
+    """Read the token that a client shows to connect from `WSCTL_CLIENT_TOKEN`, or from the file that
     `WSCTL_CLIENT_TOKEN_FILE` names.
 
     Raises:
@@ -405,7 +409,7 @@ def _bearer(environ: Mapping[str, str], name: str, meaning: str) -> str | None:
 
 
 def _secret(environ: Mapping[str, str], name: str) -> str | None:
-    """A secret from the variable itself, or from the file that `NAME_FILE` names."""
+    """Read a secret from the variable itself, or from the file that `NAME_FILE` names."""
     secret, path = environ.get(name), environ.get(f"{name}_FILE")
     if secret is not None or path is None:
         return secret

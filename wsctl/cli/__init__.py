@@ -1,1 +1,1 @@
-"""The commands: people's side. Heavy imports stay inside the commands."""
+"""The commands. Heavy imports stay inside the commands."""

@@ -60,7 +60,7 @@ def broadcast(
 
 
 def _from_stdin() -> str:
-    """All of stdin, without the newline that `echo` and editors put at the end."""
+    """Read all of stdin, without the newline that `echo` and editors put at the end."""
     try:
         text = sys.stdin.buffer.read().decode()
     except UnicodeDecodeError as error:

@@ -109,8 +109,8 @@ async def _converse(
 
 
 async def _terminated() -> None:
-    """Returns on a signal that ends it: the connection is closed and the terminal restored as on any other
-    end. One that is ignored, as under nohup, stays so."""
+    """Wait for a signal that ends the command: the connection is closed and the terminal restored as on any
+    other end. A signal that is ignored, as under nohup, stays so."""
     import asyncio
 
     terminated = asyncio.Event()
@@ -122,7 +122,7 @@ async def _terminated() -> None:
 
 @contextmanager
 def _screen(ids: "Sequence[str]", as_json: bool) -> "Iterator[tuple[Transcript, Prompt | None]]":
-    """Where events are shown, and on a terminal where a person types."""
+    """Open the transcript that shows events, and on a terminal the prompt where a person types."""
     from wsctl.cli.ui.terminal import has_colour, is_live
     from wsctl.cli.ui.transcript import JsonTranscript, PlainTranscript
 

@@ -1,4 +1,4 @@
-"""Several sessions of one command: who says what, and when it is over."""
+"""The sessions of one command: which one sends what, and when the command ends."""
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine, Sequence
@@ -18,13 +18,13 @@ ECHO_TIMEOUT = 2.0
 
 
 class Prompt(Protocol):
-    """Where a person types."""
+    """The line where a person types."""
 
     async def read(self) -> str:
-        """The next line; EOFError when the person leaves."""
+        """Read the next line; EOFError when the person leaves."""
 
     def put_back(self, text: str) -> None:
-        """A line that could not be used is to be offered again."""
+        """Offer a line again that could not be used."""
 
 
 class Member:
@@ -33,7 +33,7 @@ class Member:
     Attributes:
         open: set while it is connected.
         settled: set once it has been connected, or never will be.
-        messages: how many arrived.
+        messages: the number of messages that arrived.
     """
 
     def __init__(self, client_id: str, session: Session) -> None:
@@ -58,8 +58,8 @@ class Conversation:
         self._leaving = False
 
     async def run(self, *ends: Coroutine[Any, Any, object], at_once: Coroutine[Any, Any, object]) -> ExitCode:
-        """Until one of `ends` completes, or every member has its count, or none will be let in again; what
-        was piped in then still has time to come back. Or until `at_once` completes.
+        """Run until one of `ends` completes, or every member has its count, or none will be let in again;
+        what was piped in then still has time to come back. Or until `at_once` completes.
 
         Raises:
             WsctlError: there is no server, or it will not have us, or not everything was delivered.
@@ -111,7 +111,7 @@ class Conversation:
                 self._hurry()
 
     def _hurry(self) -> None:
-        """Those that wait for their next attempt make it now."""
+        """Make the members that wait for their next attempt try now."""
         for member in self._members:
             member.session.hurry()
 
@@ -179,12 +179,13 @@ class Conversation:
             self._enough.set()
 
     def _counted(self, member: Member) -> bool:
-        """Whether this message is one that was asked for: a member with its count waits for the others."""
+        """Count a message; tell whether it is one that was asked for: a member with its count waits for the
+        others."""
         member.messages += 1
         return self._count is None or member.messages <= self._count
 
     def _note_answer(self, member: Member, frame: dict[str, Any]) -> None:
-        """An echo, or the word that there will be none."""
+        """Note an echo, or the error which says that there will be none."""
         if member is not self._members[0]:
             return
         if frame.get("type") == "error":
@@ -204,7 +205,7 @@ class Conversation:
 
 
 def undelivered(deliveries: Deliveries) -> str:
-    """What did not come back, and why; empty when everything did."""
+    """Say which messages did not come back, and why; empty when everything did."""
     failures = deliveries.failures()
     if not failures:
         return ""

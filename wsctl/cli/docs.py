@@ -56,12 +56,12 @@ def docs(
 
 
 def page(topic: str) -> str:
-    """The Markdown of a page."""
+    """Return the Markdown of a page."""
     return (files("wsctl") / "docs" / f"{topic}.md").read_text(encoding="utf-8")
 
 
 def summary(text: str) -> str:
-    """What a page is about: the line below its title."""
+    """Return the subject of a page: the line below its title."""
     return text.split("\n")[2]
 
 

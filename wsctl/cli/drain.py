@@ -60,7 +60,7 @@ def drain(
 
 
 def _begin_and_wait(control: "Control", timeout: float | None) -> "Answer":
-    """Show the drain until it has ended; the server's answer then."""
+    """Show the drain until it has ended; returns the server's answer then."""
     from wsctl.client.control import drain_progress
 
     # The question for the end is asked first: the end can come as soon as the drain begins.
@@ -82,7 +82,7 @@ def _name_silent(begun: "Answer") -> None:
 
 
 def _look(control: "Control", shown: "DrainBar | DrainLines") -> "Answer | None":
-    """Show the drain as it stands; an answer when there is none any more."""
+    """Show the drain as it stands; returns an answer when there is none any more."""
     from wsctl.client.control import drain_progress
 
     facts = control.status()
@@ -110,7 +110,7 @@ def _standing(answer: "Answer") -> str:
 
 
 def _report(end: "Answer", as_json: bool) -> ExitCode:
-    """Print how it ended; the exit code that says the same."""
+    """Print how the drain ended; returns the exit code that says the same."""
     from wsctl.cli.ui.drain_bar import outcome
     from wsctl.client.control import drain_progress
 

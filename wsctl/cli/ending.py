@@ -1,4 +1,4 @@
-"""Something long that a server does: shown while it lasts, and its end waited for."""
+"""A drain or an upgrade of a server: shown while it lasts, and its end waited for."""
 
 import contextlib
 import threading
@@ -22,13 +22,13 @@ LAST_WORD = 10.0
 
 
 class Shown(Protocol):
-    """What is on the screen meanwhile."""
+    """The display of what goes on."""
 
     def stop(self) -> None: ...
 
 
 class End(threading.Thread):
-    """Waits for the end, on a connection of its own: made before that begins which is to end.
+    """Waits for the end, on a connection of its own that is made before the drain or upgrade begins.
 
     `ask` waits for the server's answer, and calls what it is given when the question is sent; `gone` is
     what a person is told when the server went away without one. A daemon, so that Ctrl-C does not wait
@@ -52,11 +52,11 @@ class End(threading.Thread):
         self.came.set()
 
     def again(self) -> "End":
-        """The same question on another connection."""
+        """Send the same request on another connection."""
         return End(self._ask, self._gone)
 
     def last_word(self, patience: float = LAST_WORD) -> "Answer":
-        """The answer that is under way from a server that cannot be asked anything else."""
+        """Wait for the answer that is under way from a server that cannot be asked anything else."""
         self.came.wait(patience)
         if not self.answer:
             raise WsctlError(self._gone)
@@ -64,8 +64,8 @@ class End(threading.Thread):
 
 
 def follow(end: End, look: "Callable[[End], Answer | None]") -> "Answer":
-    """The server's answer at the end. Until it comes, `look` is called every `POLL` seconds; what it
-    returns ends the waiting too. That it is stopped is said once, and it is waited for."""
+    """Return the server's answer at the end. Until it comes, `look` is called every `POLL` seconds; what it
+    returns ends the waiting too. That the server is stopped is said once, and it is waited for."""
     silent = False
     while True:
         over = end.came.wait(POLL)
@@ -89,7 +89,8 @@ def follow(end: End, look: "Callable[[End], Answer | None]") -> "Answer":
 
 @contextlib.contextmanager
 def interruptible(shown: Shown, goes_on: str) -> Iterator[None]:
-    """Take away what is shown, whatever happens; Ctrl-C ends the watching only, which `goes_on` says."""
+    """Take away what is shown, whatever happens; Ctrl-C ends the watching only, which is said with
+    `goes_on`."""
     try:
         yield
     except KeyboardInterrupt:

@@ -1,4 +1,4 @@
-"""Which events end `wsctl client`, with what words and exit code."""
+"""The events that end `wsctl client`, with their words and exit codes."""
 
 from http import HTTPStatus
 
@@ -12,11 +12,12 @@ _KINDS: dict[int, type[errors.WsctlError]] = {
     HTTPStatus.UNAUTHORIZED: errors.Refused,
     HTTPStatus.FORBIDDEN: errors.Refused,
 }
-"""How final answers are told; any other one is no answer of a wsctl server."""
+"""The errors for final answers; any other one is no answer of a wsctl server."""
 
 
 def failure(event: Event, *, connected_once: bool) -> errors.WsctlError | None:
-    """The error that an event is. A server that was there before is waited for; one that never was is not."""
+    """Return the error that an event means. A server that was there before is waited for; one that never was
+    is not."""
     match event:
         case Failed() if is_final(event) or not connected_once:
             return errors.Unreachable(printable(event.advised))

@@ -33,14 +33,14 @@ KINDS = (
     "browser",
     "react",
 )
-"""What can be made, in the order help shows it. The recipes themselves are loaded when one is asked for: all
-commands are loaded at each start."""
+"""The kinds of files that can be made, in the order help shows them. The recipes themselves are loaded when
+one is asked for: all commands are loaded at each start."""
 
 HOMES = ("/home/", "/root/")
-"""What `ProtectHome=` of systemd hides."""
+"""The folders that `ProtectHome=` of systemd hides."""
 
 ELSEWHERE = "/usr/local/bin/wsctl"
-"""Where the program is taken to be when it cannot be found: it was started as a module."""
+"""The path that the program is taken to have when it cannot be found: it was started as a module."""
 
 
 def _upstream(text: str) -> str:
@@ -103,18 +103,19 @@ def generate(
 
 
 def this_program(interpreter: str) -> str:
-    """The absolute path of the wsctl that belongs to a Python interpreter, or else of the one on PATH."""
+    """Return the absolute path of the wsctl that belongs to a Python interpreter, or else of the one on
+    PATH."""
     beside = Path(interpreter).with_name("wsctl")
     return os.path.abspath(shutil.which(str(beside)) or shutil.which("wsctl") or ELSEWHERE)
 
 
 def in_home(*paths: str) -> bool:
-    """Whether one of them, or what it is a link to, is in somebody's home."""
+    """Tell whether one of the paths, or what it is a link to, is in somebody's home."""
     return any(each.startswith(HOMES) for path in paths for each in (path, os.path.realpath(path)))
 
 
 def _only(kind: str, family: str, name: str, texts: Sequence[str]) -> list[str]:
-    """An option of some kinds, as it was given.
+    """Return an option of some kinds, as it was given.
 
     Raises:
         UsageError: this kind has no use for it.
@@ -125,7 +126,7 @@ def _only(kind: str, family: str, name: str, texts: Sequence[str]) -> list[str]:
 
 
 def _made_by(kind: str, settings: "Settings", extra: list[str]) -> str:
-    """The command again, whatever came from the environment in it, and without what is secret."""
+    """Return the command again, with what came from the environment in it, and without what is secret."""
     from wsctl.cli.recipes.words import asked
 
     return shlex.join(["wsctl", "generate", kind, *asked(settings), *extra])

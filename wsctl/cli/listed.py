@@ -9,8 +9,8 @@ _Place = tuple[str, str]
 
 
 def each_client_once(seen: Sequence[Facts]) -> Iterator[Facts]:
-    """The servers' status, a client being listed by its own server if that is one of them, else by the first
-    that knows of it."""
+    """Yield the servers' status, a client being listed by its own server if that is one of them, else by the
+    first that knows of it."""
     own = {place for facts in seen for row in _rows(facts) if (place := _place(row)) and _is_own(row, facts)}
     listed: set[_Place] = set()
     for facts in seen:
@@ -27,7 +27,7 @@ def _rows(facts: Facts) -> list[Facts]:
 
 
 def _place(row: Facts) -> _Place | None:
-    """Where a client is; None where servers share nothing."""
+    """Return the node and the id of a client; None where servers share nothing."""
     return (row["node"], row["client_id"]) if row.get("node") else None
 
 

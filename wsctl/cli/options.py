@@ -27,7 +27,7 @@ _GROUP_OF = {name: group for group, names in GROUPS.items() for name in names.sp
 
 
 def parser(parse: Callable[[str], Any], name: str) -> Callable[[Any], Any]:
-    """A parser whose complaint reaches the person who typed the value."""
+    """Return a parser whose error reaches the person who typed the value."""
 
     def read(text: Any) -> Any:
         if not isinstance(text, str):
@@ -68,7 +68,7 @@ def number(least: float) -> Callable[[Any], Any]:
 
 
 def seconds(name: str, help_text: str) -> Any:
-    """An option that takes a duration."""
+    """Return an option that takes a duration."""
     return typer.Option(name, parser=parser(duration, "DURATION"), metavar="DURATION", help=help_text)
 
 
@@ -86,7 +86,7 @@ Port = Annotated[
 
 
 def client_ids(name: str, count: int | None) -> tuple[str, ...]:
-    """The ids of one client, or of `count` of them: NAME-1, NAME-2, ... They come from `--id`.
+    """Return the ids of one client, or of `count` of them: NAME-1, NAME-2, ... They come from `--id`.
 
     Raises:
         BadParameter: one of them is not an id.
@@ -113,8 +113,8 @@ SEVERAL = frozenset({"allow_origin", "allow_host"})
 
 
 def settings_from(given: Mapping[str, Any], environ: Mapping[str, str]) -> Settings:
-    """Settings from the flags and variables that a command with `with_settings` was given, and the secrets
-    from theirs.
+    """Return the settings from the flags and variables that a command with `with_settings` was given, and the
+    secrets from theirs.
 
     Raises:
         UsageError: they cannot be meant together, or a secret cannot be read.
@@ -151,7 +151,7 @@ def _negative(name: str) -> str:
 
 
 def default_text(field: Field[Any]) -> str:
-    """The default as a person would type it; empty when there is none to show."""
+    """Return the default as a person would type it; empty when there is none to show."""
     value = field.default
     if isinstance(value, bool):
         return "on" if value else "off"

@@ -46,7 +46,7 @@ def serve(**given: Any) -> None:
 
 
 def _have_workers(settings: "Settings") -> int:
-    """Be the parent of several."""
+    """Run the parent of several workers."""
     from wsctl.cli.ui.console import parent_display
     from wsctl.server.workers import parent
 
@@ -55,7 +55,7 @@ def _have_workers(settings: "Settings") -> int:
 
 
 def _work(settings: "Settings", worker: "Membership") -> int:
-    """Be one of several. What keeps it from starting the parent tells, once for all."""
+    """Run one of several workers. The parent tells, once for all, what keeps it from starting."""
     from wsctl.cli.ui.console import worker_log
     from wsctl.errors import CannotStart
     from wsctl.server import runner
@@ -69,12 +69,12 @@ def _work(settings: "Settings", worker: "Membership") -> int:
 
 
 def _check_secrets(settings: "Settings") -> None:
-    """Everybody on a machine can read the command lines on it."""
+    """Warn of a password in `--redis`: everybody on a machine can read the command lines on it."""
     if settings.redis and settings.redis != os.environ.get("WSCTL_REDIS") and "@" in settings.redis:
         say("--redis: others can read a command line; put user and password into WSCTL_REDIS")
 
 
 def _tell(addresses: list[str], asked: int) -> None:
-    """Who let the kernel pick the port needs to know it."""
+    """Print the addresses if the kernel picked the port, which the operator needs to know."""
     if asked == 0:
         print("\n".join(addresses), flush=True)

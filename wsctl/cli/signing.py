@@ -40,7 +40,7 @@ JwtAudience = Annotated[
 
 
 def mint(key: Path, audience: str | None, algorithm: str | None = None) -> "Mint":
-    """What makes tokens.
+    """Return the maker of tokens with this key.
 
     Raises:
         UsageError: the key cannot be read or does not sign, or a package is missing.

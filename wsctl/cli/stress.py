@@ -106,7 +106,7 @@ def stress(
 def _credentials(
     made: "Callable[[Path], Mint]", key: "Path | None", duration: float
 ) -> "Callable[[str], Credential]":
-    """What a client shows, by its id. A token that is made outlasts the run."""
+    """Return a function that gives the credential of a client id. A token that is made outlasts the run."""
     from wsctl.client.credential import given
 
     if key is None:
@@ -119,7 +119,8 @@ def _credentials(
 def _sessions(
     ids: "Sequence[str]", targets: "Sequence[Target]", credentials: "Callable[[str], Credential]"
 ) -> "dict[str, Session]":
-    """One for each client: dealt to the servers in turn, each with those behind its own to fall back on."""
+    """Return a session for each client: they are dealt to the servers in turn, each with those behind its own
+    to fall back on."""
     from wsctl.client.session import Session
 
     routes = [[*targets[n:], *targets[:n]] for n in range(len(targets))]
@@ -146,7 +147,7 @@ def _make_room(clients: int) -> None:
 
 
 def _carry_out(plan: "Plan", create: "Callable[[], Load]") -> "LoadReport":
-    """Run it on uvloop, shown on stderr."""
+    """Run the plan on uvloop, shown on stderr."""
     import asyncio
     import gc
 
@@ -164,7 +165,8 @@ def _carry_out(plan: "Plan", create: "Callable[[], Load]") -> "LoadReport":
 
 
 async def _watched(load: "Load", display: "StressTable | StressLines") -> "LoadReport":
-    """The run to its end. The first Ctrl-C ends publishing; before it began, or the second, everything."""
+    """Run the load to its end. The first Ctrl-C ends publishing; before it began, or the second,
+    everything."""
     import asyncio
     import signal
 
@@ -194,7 +196,7 @@ def _display(duration: float) -> "StressTable | StressLines":
 
 
 def _tell(report: "LoadReport", rate: float, as_json: bool) -> None:
-    """The summary on stdout."""
+    """Print the summary on stdout."""
     import json
 
     from wsctl.cli.ui.stress_table import notes, summary

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from wsctl.client.control import Answer, Control
 
 UNSEEN = 60.0
-"""Seconds that a move may last which only its end tells of, because the successor has the address by then:
-many times what moving as many clients as one process can hold takes."""
+"""The longest wait, in seconds, for the end of a move that cannot be watched, because the successor has the
+address by then: many times what moving as many clients as one process can hold takes."""
 
 _GONE = "the server went away before it told how the upgrade ended: 'wsctl status' shows who serves now"
 _GOES_ON = "the upgrade goes on: 'wsctl status' shows it"
@@ -43,7 +43,7 @@ def upgrade(
 
 
 def _begin_and_wait(control: "Control") -> "Answer":
-    """Show the upgrade until it has ended; the server's answer then."""
+    """Show the upgrade until it has ended; returns the server's answer then."""
     from wsctl.client.control import handover_progress
 
     # The question for the end is asked first: the old process may end with the upgrade.
@@ -58,7 +58,7 @@ def _begin_and_wait(control: "Control") -> "Answer":
 
 
 def _look(control: "Control", end: End, shown: "HandoverBar | HandoverLines") -> "Answer | None":
-    """Show the upgrade as it stands; an answer when it has ended."""
+    """Show the upgrade as it stands; returns an answer when it has ended."""
     from wsctl.client.control import handover_progress
 
     facts = control.status()
@@ -87,7 +87,7 @@ def _display() -> "HandoverBar | HandoverLines":
 
 
 def _report(answer: "Answer", as_json: bool) -> None:
-    """Print how it ended, or how it stands when nobody waits for the end."""
+    """Print how the upgrade ended, or how it stands when nobody waits for the end."""
     from wsctl.cli.ui.handover_bar import outcome, why
     from wsctl.client.control import handover_progress
     from wsctl.lifecycle.handover import HandoverState

@@ -34,16 +34,16 @@ class Watch:
 
     @property
     def over(self) -> bool:
-        """Whether all of them are gone."""
+        """True if all servers are gone."""
         return all(server.gone for server in self._servers.values())
 
     @property
     def exit_code(self) -> ExitCode:
-        """How the worst of them went."""
+        """The worst exit code of the servers."""
         return max(server.exit_code for server in self._servers.values())
 
     def look(self, clients: bool) -> "list[Seen]":
-        """What they tell now. Of one that is gone it is said on stderr how it went."""
+        """Return what the servers tell now. How a server ended that is gone is said on stderr."""
         self._running()
         there = [server for server in self._servers.values() if not server.gone]
         told = ask_all([server.control for server in there], lambda control: control.status(clients))
@@ -75,7 +75,8 @@ class _Watched:
         self._silent = False
 
     def take(self, told: "Told", running: "Scan") -> "Answer | None":
-        """What it tells now; None when it does not answer, or is gone, which is told."""
+        """Return what the server tells now; None when it does not answer, or is gone, which is said on
+        stderr."""
         was_silent, self._silent = self._silent, isinstance(told, Silent)
         if isinstance(told, Silent):
             if not was_silent:

@@ -41,13 +41,13 @@ class _Mark(NamedTuple):
 
 
 class Account:
-    """One run, for clients with these ids, on these servers. A client is told by its place among them.
-    Times are in seconds of one clock, and arguments.
+    """The account of one run, for clients with these ids, on these servers. A client is named by its place
+    among them. Times are in seconds of one clock, and arguments.
 
     Attributes:
         ledger: the messages.
-        connected: the clients that are.
-        began, ended: when publishing did; None before.
+        connected: the clients that are connected.
+        began, ended: the moments at which publishing began and ended; None before.
     """
 
     def __init__(self, ids: Sequence[str], servers: Sequence[str] = ()) -> None:
@@ -77,17 +77,17 @@ class Account:
         self._marks: deque[_Mark] = deque(maxlen=WINDOW)
 
     def begin(self, now: float) -> None:
-        """Publishing begins."""
+        """Note that publishing begins."""
         self.began = now
         self._silence.begin(now)
 
     def send(self, sender: int, now: float, size: int) -> str:
-        """The text of the next message, which a client is about to send: `size` bytes."""
+        """Return the text of the next message, `size` bytes, which a client is about to send."""
         number = self.ledger.send(sender)
         return probe.written(self._run, Probe(number, now), size)
 
     def take(self, client: int, event: Event, now: float) -> None:
-        """Something happened to a client."""
+        """Enter an event of a client."""
         match event:
             case Received(frame):
                 self._receive(client, frame, now)
@@ -111,16 +111,16 @@ class Account:
                 self._lose(client)
 
     def server(self, client: int) -> str:
-        """Which server a client was on last; empty before the first one."""
+        """Return the server that a client was on last; empty before the first one."""
         return self._reached[client]
 
     def beat(self, now: float, late: float) -> None:
-        """Every `BEAT`: the event loop came round `late` seconds after it was asked to."""
+        """Enter by how many seconds the event loop was late; called every `BEAT` seconds."""
         self._lag = max(self._lag, late)
         self._marks.append(_Mark(now, self.ledger.sent, self.ledger.delivered))
 
     def report(self, now: float, final: bool) -> LoadReport:
-        """The run as it stands; `final` when nothing can arrive any more."""
+        """Return the run as it stands; `final` when nothing can arrive any more."""
         ledger = self.ledger
         mark = self._marks[0] if self._marks else _Mark(now, 0, ledger.delivered)
         settled = mark.sent if len(self._marks) == WINDOW else 0
@@ -153,7 +153,7 @@ class Account:
         )
 
     def _where(self) -> dict[str, int]:
-        """How many clients each server has."""
+        """Count the connected clients of each server."""
         found = Counter(self._reached[client] for client in self.connected)
         return {server: found[server] for server in self._servers}
 
@@ -173,7 +173,8 @@ class Account:
         self.ledger.refuse(client, DEGRADED)
 
     def _restore(self, client: int, restored: Restored, now: float) -> None:
-        """What was kept for a client follows; what was not, is lost to it as behind any other gap."""
+        """Note that a client's server is whole again. What it kept for the client follows; what it did not
+        keep is lost, as behind any other gap."""
         self._unrecovered += not restored.recovered
         self._recovered[client] = now if restored.recovered else 0.0
         self.ledger.accept(client, DEGRADED)

@@ -1,4 +1,4 @@
-"""How long a client that lost its server waits before it tries again."""
+"""The pauses of a client that lost its server, before it tries again."""
 
 import random
 from collections.abc import Callable
@@ -22,11 +22,11 @@ class Backoff:
         self._ceiling = BASE
 
     def pause(self) -> float:
-        """Seconds to wait now; the next call's ceiling is twice this one's."""
+        """Return the seconds to wait now; the next call's ceiling is twice this one's."""
         seconds = self._uniform(0.0, self._ceiling)
         self._ceiling = min(CAP, 2 * self._ceiling)
         return seconds
 
     def reset(self) -> None:
-        """It worked: the next pause is a first one again."""
+        """Start over after a success: the next pause is a first one again."""
         self._ceiling = BASE

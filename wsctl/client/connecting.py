@@ -34,8 +34,8 @@ _log.addHandler(logging.NullHandler())
 
 
 async def handshake(target: Target, url: str, token: str | None = None) -> ClientConnection:
-    """An accepted connection, without compression: a frame is read as it was written. To another server than
-    the target, the token does not follow a redirect.
+    """Return an accepted connection, without compression: a frame is read as it was written. To another
+    server than the target, the token does not follow a redirect.
 
     Raises:
         OSError, WebSocketException, ValueError: there is none; `reasons.explained` has the words.
@@ -67,7 +67,7 @@ async def hang_up(connection: ClientConnection) -> None:
 
 
 def ending(error: ConnectionClosed) -> Closed:
-    """The server's close frame; without one, what our side knows."""
+    """Return the server's close frame as an event; without one, what our side knows."""
     if error.rcvd:
         return Closed(error.rcvd.code, error.rcvd.reason)
     reason = error.sent.reason if error.sent else ""
@@ -76,5 +76,6 @@ def ending(error: ConnectionClosed) -> Closed:
 
 @cache
 def _tls() -> ssl.SSLContext:
-    """Whom to trust: read once, for it takes longer than a handshake and a crowd comes back at one moment."""
+    """Return the certificates to trust: read once, for it takes longer than a handshake, and many clients
+    come back at one moment."""
     return ssl.create_default_context()

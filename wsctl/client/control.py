@@ -59,11 +59,12 @@ class Conflict(WsctlError):
 
 
 class Unconfirmed(WsctlError):
-    """Nobody knows whether it was published."""
+    """The server does not know whether a message was published."""
 
 
 class Degraded(WsctlError):
-    """The server is without what it shares messages through: later it can be done."""
+    """The server cannot do this for now, as it is without what it shares messages through: later it can be
+    done."""
 
 
 HOST_NOT_ALLOWED = "host_not_allowed"
@@ -113,11 +114,12 @@ class Control:
         self._waiting = waiting
 
     def status(self, clients: bool = False) -> Answer:
-        """What the server tells operators; with `clients` it lists them too, oldest first."""
+        """Return what the server tells operators; with `clients` it lists them too, oldest first."""
         return self._ask("GET", "/api/status?clients=true" if clients else "/api/status", _STATUS)
 
     def broadcast(self, data: object, to: Sequence[str] | None = None, *, show_to: bool = False) -> Answer:
-        """Publish any JSON value to everyone, or to some ids: its `id`, and how many `recipients`."""
+        """Publish any JSON value to everyone, or to some ids. The answer has its `id`, and how many
+        `recipients`."""
         body = {"data": data} if to is None else {"data": data, "to": list(to)}
         body |= {"show_to": True} if show_to else {}
         return self._ask("POST", "/api/broadcast", {"id", "recipients"}, body)
@@ -134,18 +136,19 @@ class Control:
     def wait_drained(self, asked: Callable[[], object] = lambda: None) -> Answer:
         """Wait, without limit, for the end of a drain, also one that is still to begin.
 
-        `exit_code`, and `drain`, None when it was cancelled. `asked` is called when the question is sent.
+        The answer has `exit_code`, and `drain`, None when the drain was cancelled. `asked` is called when the
+        request is sent.
         """
         return self._ask("GET", "/api/drain", {"drain", "exit_code"}, endless=True, asked=asked)
 
     def upgrade(self) -> Answer:
-        """Begin to hand over to a fresh process: `upgrade` is how that stands."""
+        """Begin to hand over to a fresh process. `upgrade` in the answer is the progress of that."""
         return self._ask("POST", "/api/upgrade", {"upgrade"})
 
     def wait_upgraded(self, asked: Callable[[], object] = lambda: None) -> Answer:
         """Wait, without limit, for the end of an upgrade, also one that is still to begin.
 
-        `upgrade` is how it ended. `asked` is called when the question is sent.
+        `upgrade` in the answer is how it ended. `asked` is called when the request is sent.
         """
         return self._ask("GET", "/api/upgrade", {"upgrade"}, endless=True, asked=asked)
 
@@ -243,8 +246,8 @@ class Control:
 
 
 def drain_progress(drain: Mapping[str, Any]) -> DrainProgress:
-    """A server's account of its drain, as the record that it was made from. What has a default an older
-    server may leave out.
+    """Return a server's account of its drain, as the record that it was made from. What has a default an
+    older server may leave out.
 
     Raises:
         WsctlError: it is an account of another version's.
@@ -257,7 +260,7 @@ def drain_progress(drain: Mapping[str, Any]) -> DrainProgress:
 
 
 def handover_progress(upgrade: Mapping[str, Any]) -> HandoverProgress:
-    """A server's account of its upgrade, as the record that it was made from.
+    """Return a server's account of its upgrade, as the record that it was made from.
 
     Raises:
         WsctlError: it is an account of another version's.
@@ -271,7 +274,7 @@ def handover_progress(upgrade: Mapping[str, Any]) -> HandoverProgress:
 
 
 class _UnixConnection(http.client.HTTPConnection):
-    """HTTP over the Unix socket at `path`."""
+    """A connection for HTTP over the Unix socket at `path`."""
 
     def __init__(self, path: str) -> None:
         super().__init__("localhost", timeout=CONNECT_TIMEOUT)
@@ -284,7 +287,7 @@ class _UnixConnection(http.client.HTTPConnection):
 
 
 def _object(text: bytes) -> Answer:
-    """The JSON object in an answer; an empty one for anything else."""
+    """Return the JSON object in an answer; an empty one for anything else."""
     try:
         found = json.loads(text)
     except (ValueError, RecursionError):
@@ -293,6 +296,6 @@ def _object(text: bytes) -> Answer:
 
 
 def _quoted(text: str) -> str:
-    """A stranger's words, short and unable to move a cursor."""
+    """Return a server's words shortened, and unable to move a cursor."""
     short = text[:MAX_QUOTED]
     return short if short.isprintable() else ascii(short)

@@ -1,11 +1,11 @@
-"""What a client shows to connect."""
+"""The credential that a client shows to connect."""
 
 from collections.abc import Callable, Mapping
 
 from wsctl.settings import read_client_token
 
 Credential = Callable[[], str | None]
-"""Gives the token for the next attempt to connect; None: there is none.
+"""A function that returns the token for the next attempt to connect; None: there is none.
 
 Raises:
     UsageError: it cannot be read.
@@ -13,13 +13,13 @@ Raises:
 
 
 def nothing() -> str | None:
-    """Where nobody has given one."""
+    """Return None: the credential of a client without a token."""
     return None
 
 
 def given(environ: Mapping[str, str]) -> Credential:
-    """The client token of the environment. A file is read at each attempt: somebody may have put a new one
-    there.
+    """Return the client token of the environment as a credential. A file is read at each attempt: somebody
+    may have put a new one there.
 
     Raises:
         UsageError: it cannot be read now.

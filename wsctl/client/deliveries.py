@@ -1,4 +1,4 @@
-"""What became of the messages that a client has sent: each comes back, or there is a reason."""
+"""The account of the messages that a client has sent: each comes back, or there is a reason why not."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -45,30 +45,30 @@ class Deliveries:
 
     @property
     def settled(self) -> bool:
-        """Whether each message has come back or was refused."""
+        """True if each message has come back or was refused."""
         return len(self._open) + self._failed.total() <= self._refused
 
     def add(self, text: str) -> Sent:
-        """There is a message to be sent; once it is written, its `reason` is to be emptied."""
+        """Take a message that is to be sent; once it is written, its `reason` is to be emptied."""
         self.total += 1
         message = Sent(text)
         self._open.append(message)
         return message
 
     def came_back(self, text: object) -> None:
-        """The server has sent a message of this client to all; one that is not known by its text is the first
-        of those that are due, for a server may change it."""
+        """Take a message of this client that the server has sent to all; one that is not known by its text is
+        the first of those that are due, for a server may change it."""
         place = next((n for n, message in enumerate(self._open) if message.text == text), 0)
         self._failed.update(message.reason or self._why for message in self._open[:place])
         del self._open[: place + 1]
 
     def refused(self, code: str) -> None:
-        """The server did not take a message."""
+        """Note that the server did not take a message."""
         self._refusal = f"{_REFUSALS.get(code, 'refused')} ({code})"
         self._refused += 1
 
     def closed(self, code: int, reason: str) -> None:
-        """The connection is over."""
+        """Note that the connection is over."""
         lost = [message for message in self._open if not message.reason]
         ended = f"on a connection that was closed: {code} {reason}".rstrip()
         read = _read(lost, code)
@@ -77,7 +77,7 @@ class Deliveries:
         self._refusal = ""
 
     def failures(self) -> dict[str, int]:
-        """How many have not come back, by reason."""
+        """Count the messages that have not come back, by reason."""
         return dict(self._failed + Counter(message.reason or self._why for message in self._open))
 
     @property
@@ -86,8 +86,8 @@ class Deliveries:
 
 
 def _read(lost: Sequence[Sent], code: int) -> int:
-    """How many of the messages that did not come back a server has read before it closed the connection. What
-    was too big is the longest one, and nothing behind it was read."""
+    """Return how many of the messages that did not come back a server has read before it closed the
+    connection. If one was too big, it is the longest one, and nothing behind it was read."""
     if code != CloseCode.MESSAGE_TOO_BIG or not lost:
         return len(lost)
     return max(range(len(lost)), key=lambda number: len(lost[number].text.encode()))

@@ -1,4 +1,4 @@
-"""When a client leaves because its server asked for it."""
+"""The departure of a client at the moment that its server has asked for."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -25,8 +25,8 @@ class Departure:
         self._task: asyncio.Task[None] | None = None
 
     def hear(self, frame: dict[str, Any]) -> None:
-        """A `shutdown` frame: plans the moment, moves it, forgets it when the drain was cancelled. One that
-        only moves the deadline changes nothing."""
+        """Take a `shutdown` frame: plan the moment, move it, or forget it when the drain was cancelled. A
+        frame that only moves the deadline changes nothing."""
         match frame:
             case {"deadline_s": None}:
                 self._forget()
@@ -36,7 +36,7 @@ class Departure:
                     self._task = asyncio.create_task(self._after(seconds))
 
     def cancel(self) -> None:
-        """The connection is gone."""
+        """Cancel the plan: the connection is gone."""
         if self._task:
             self._task.cancel()
 

@@ -1,4 +1,4 @@
-"""What happens to a session, as data, and which of it is the end."""
+"""The events of a session, as data, and which of them are final."""
 
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -23,13 +23,14 @@ DEGRADED = codes.ErrorCode.DEGRADED
 tells it once, and in the answer to each message that it then does not take."""
 
 UNCONFIRMED = codes.ErrorCode.UNCONFIRMED
-"""The `code` for a message of which nobody knows whether it was published."""
+"""The `code` for a message of which the server does not know whether it was published."""
 
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """The server welcomed this client; messages flow from here on. `resumed`: it had named the last one
-    that it had seen, and what came after that follows. `server` is what messages call the server."""
+    """The welcome of this client by the server; messages flow from here on. `resumed`: the client had named
+    the last message that it had seen, and what came after that follows. `server` is the name of the server in
+    messages."""
 
     welcome: dict[str, Any]
     resumed: bool = False
@@ -37,38 +38,39 @@ class Opened:
 
     @property
     def recovered(self) -> bool:
-        """Whether it resumed and nothing is missing in between."""
+        """True if the client resumed and nothing is missing in between."""
         return self.resumed and self.welcome.get("recovered") is True
 
     @property
     def gap(self) -> bool:
-        """Whether it resumed and messages in between are lost to it."""
+        """True if the client resumed and messages in between are lost to it."""
         return self.resumed and not self.recovered
 
     @property
     def degraded(self) -> bool:
-        """Whether the server takes no messages for now, as it tells again when that is over."""
+        """True if the server takes no messages for now; it tells again when that is over."""
         server = self.welcome.get("server")
         return isinstance(server, dict) and server.get("degraded") is True
 
 
 @dataclass(frozen=True, slots=True)
 class Degraded:
-    """The server keeps the connection, and is without what it shares messages through: none flow until it
-    has that back."""
+    """The loss, on the server's side, of what it shares messages through: it keeps the connection, and no
+    messages flow until it has that back."""
 
     frame: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """The server is whole again, and welcomed this client anew on the connection that is open."""
+    """The end of `Degraded`: the server is whole again, and welcomed this client anew on the connection that
+    is open."""
 
     welcome: dict[str, Any]
 
     @property
     def recovered(self) -> bool:
-        """Whether nothing is lost: what was said meanwhile follows."""
+        """True if nothing is lost: what was said meanwhile follows."""
         return self.welcome.get("recovered") is True
 
 
@@ -81,7 +83,7 @@ class Received:
 
 @dataclass(frozen=True, slots=True)
 class Closed:
-    """A connection that had been accepted ended; 1006 when it was lost without a close frame."""
+    """The end of a connection that had been accepted; 1006 when it was lost without a close frame."""
 
     code: int
     reason: str
@@ -89,14 +91,14 @@ class Closed:
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """The session closed its connection at the moment that the server had named, and the server has
+    """The end of a connection that the session closed at the moment that the server had named; the server has
     read all that was sent on it. The next attempt follows."""
 
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """An HTTP answer came in place of the handshake. `code` is empty when the answer is not wsctl's;
-    `retry_after` is the pause in seconds that the server asks for."""
+    """An HTTP answer in place of the handshake. `code` is empty when the answer is not wsctl's; `retry_after`
+    is the pause in seconds that the server asks for."""
 
     status: int
     code: str
@@ -106,7 +108,7 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """There was no connection, or, which is final, what answered is no wsctl server. `advice` is what to
+    """A failure to connect, or, which is final, an answer that is not of a wsctl server. `advice` is what to
     do about it, for somebody who tries for the first time; empty where the message says it."""
 
     message: str
@@ -121,7 +123,7 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """The next attempt comes after this pause."""
+    """The pause before the next attempt."""
 
     seconds: float
 
@@ -130,7 +132,7 @@ Event = Opened | Degraded | Restored | Received | Closed | Moved | Refused | Fai
 
 
 def is_final(event: Event) -> bool:
-    """Whether there is no point in another attempt after this."""
+    """Tell whether there is no point in another attempt after this event."""
     match event:
         case Closed(code=code):
             return codes.is_final(code)

@@ -1,4 +1,4 @@
-"""What a server's frames hold."""
+"""The contents of a server's frames."""
 
 import json
 from functools import lru_cache
@@ -11,7 +11,7 @@ and seldom a few of them in turn. Few, for a frame may be large."""
 
 @lru_cache(AT_ONCE)
 def decoded(data: str | bytes) -> dict[str, Any] | None:
-    """The JSON object in a frame; None when it holds none. It is shared: for reading only."""
+    """Return the JSON object in a frame; None when it holds none. The object is shared: for reading only."""
     try:
         frame = json.loads(data)
     except (ValueError, RecursionError):

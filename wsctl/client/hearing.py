@@ -1,4 +1,4 @@
-"""What a client makes of the frames that it is sent."""
+"""The events that a client makes of the frames that it is sent."""
 
 from typing import Any
 
@@ -10,8 +10,8 @@ class Hearing:
     """The frames of a client's connections, one after the other, as events. No I/O.
 
     Attributes:
-        cursor: where the client stands.
-        welcomed: whether the connection of the moment was.
+        cursor: the position of the client.
+        welcomed: True if the present connection was welcomed.
     """
 
     def __init__(self) -> None:
@@ -20,11 +20,11 @@ class Hearing:
         self._degraded = False
 
     def ended(self) -> None:
-        """The connection is over."""
+        """Note that the connection is over."""
         self.welcomed = self._degraded = False
 
     def take(self, frame: dict[str, Any], server: str) -> Event:
-        """A frame came, from the server that messages call so."""
+        """Return the event of a frame, which came from the server with the name `server`."""
         match frame.get("type"):
             case "message":
                 self.cursor.message(frame)
@@ -43,6 +43,6 @@ class Hearing:
         return Restored(frame) if again else opened
 
     def _falls(self, frame: dict[str, Any]) -> bool:
-        """Whether this error tells that the server has become degraded; any further one until it is whole
+        """Tell whether this error says that the server has become degraded; any further one until it is whole
         again answers a message that it did not take."""
         return frame.get("code") == DEGRADED and self.welcomed and not self._degraded

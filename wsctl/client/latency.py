@@ -1,11 +1,11 @@
-"""Latencies without a list of them."""
+"""A histogram of latencies, which keeps no list of them."""
 
 from collections import Counter
 from dataclasses import dataclass
 from math import ceil, log
 
 RELATIVE_ERROR = 0.01
-"""How far a quantile may be from the exact one, as a share of it."""
+"""The largest difference between a quantile and the exact one, as a share of that."""
 
 SHORTEST = 1e-6
 """Seconds below which latencies are not told apart: finer than the loop that takes the time."""
@@ -17,7 +17,7 @@ _LOG_GROWTH = log(_GROWTH)
 
 @dataclass(frozen=True, slots=True)
 class Quantiles:
-    """Seconds. `max` is exact, the others are within `RELATIVE_ERROR`."""
+    """Quantiles in seconds. `max` is exact, the others are within `RELATIVE_ERROR`."""
 
     p50: float
     p95: float
@@ -34,14 +34,15 @@ class Latency:
         self._max = 0.0
 
     def record(self, seconds: float) -> None:
-        """One more; anything shorter than `SHORTEST` counts as that."""
+        """Count one latency, in seconds; anything shorter than `SHORTEST` counts as that."""
         seconds = max(seconds, SHORTEST)
         self._buckets[ceil(log(seconds) / _LOG_GROWTH)] += 1
         self._count += 1
         self._max = max(self._max, seconds)
 
     def quantile(self, share: float) -> float:
-        """Seconds that at least this share (0 to 1) of the latencies did not exceed: the nearest rank.
+        """Return the seconds that at least this share (0 to 1) of the latencies did not exceed: the nearest
+        rank.
 
         Raises:
             ValueError: nothing was recorded.
@@ -55,7 +56,7 @@ class Latency:
         raise ValueError("no latency was recorded")
 
     def quantiles(self) -> Quantiles | None:
-        """The figures people look at; None when nothing was recorded."""
+        """Return the quantiles that people look at; None when nothing was recorded."""
         if not self._count:
             return None
         return Quantiles(self.quantile(0.50), self.quantile(0.95), self.quantile(0.99), self._max)

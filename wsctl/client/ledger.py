@@ -1,4 +1,4 @@
-"""Who should have received what, and who did. No I/O, no clock."""
+"""The account of messages that are due and that were received. No I/O, no clock."""
 
 from array import array
 from collections import defaultdict
@@ -44,7 +44,7 @@ class Ledger:
         self._refused: defaultdict[int, set[str]] = defaultdict(set)
 
     def send(self, sender: int) -> int:
-        """A client is about to send; returns the message's number."""
+        """Enter a message that a client is about to send; returns its number."""
         number = self.sent
         self.sent += 1
         self._senders.append(sender)
@@ -54,7 +54,7 @@ class Ledger:
         return number
 
     def receive(self, client: int, number: int) -> bool:
-        """A client received a message that was sent; False when it had it already."""
+        """Enter that a client received a message that was sent; False when the client had it already."""
         received = self._received[client]
         end = received.end
         if not received.add(number):
@@ -70,17 +70,17 @@ class Ledger:
         return True
 
     def disconnect(self, client: int) -> None:
-        """A client's connection ended, or its server does not know what became of its messages: what nobody
-        has received of it may never have arrived."""
+        """Enter that a client's connection ended, or that its server does not know what became of its
+        messages: those that nobody has received may never have arrived."""
         self._unseen[client].clear()
 
     def refuse(self, client: int, reason: str) -> None:
-        """The server said that it refuses messages of a client; it does not say which."""
+        """Enter that the server said that it refuses messages of a client; it does not say which."""
         self._refused[client].add(reason)
         self._unseen[client].clear()
 
     def accept(self, client: int, reason: str) -> None:
-        """The server said that what it refused messages of a client for is over."""
+        """Enter that the server said that the reason to refuse messages of a client is over."""
         self._refused[client].discard(reason)
 
     @property
@@ -99,19 +99,19 @@ class Ledger:
         return self.sent - self._due(self.sent)
 
     def missed_below(self, number: int) -> int:
-        """What was missed of the messages before this one; costs a step for each client."""
+        """Count the missed deliveries of the messages before this one; costs a step for each client."""
         received = sum(ranges.below(number) for ranges in self._received)
         return self._due(number) * len(self._received) - received
 
     def _confirm(self, number: int) -> int:
-        """The server has a message, for somebody received it; returns its place."""
+        """Enter that the server has a message, for somebody received it; returns its place."""
         self._confirmed.add(number)
         self._unseen[self._senders[number]].discard(number)
         self._places[number] = place = len(self._confirmed)
         return place
 
     def _overtaken(self, received: Ranges, number: int, end: int) -> bool:
-        """Whether a later message of the same sender was received before this one."""
+        """Tell whether a later message of the same sender was received before this one."""
         sender = self._senders[number]
         return any(self._senders[n] == sender and n in received for n in range(number + 1, end))
 

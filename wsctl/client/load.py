@@ -20,7 +20,7 @@ CONNECTING = 100
 """Handshakes under way at a time: a listener's backlog and the handshake's timeout hold for that many."""
 
 SETTLE = 5.0
-"""Longest wait, in seconds, for what and who is on the way when publishing ends."""
+"""Longest wait, in seconds, for messages and clients that are on the way when publishing ends."""
 
 LEAVE = 2.0
 """Longest wait, in seconds, for the closing handshakes at the end."""
@@ -28,9 +28,9 @@ LEAVE = 2.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What to do: `ids` are the clients, `duration` is in seconds, `rate` in messages a second from all of
-    them together, `size` in bytes. `servers` are what messages call the servers, in the order in which the
-    clients are dealt to them; each has one at least."""
+    """The plan of a run: `ids` are the clients, `duration` is in seconds, `rate` in messages a second from
+    all of them together, `size` in bytes. `servers` are the names of the servers in messages, in the order in
+    which the clients are dealt to them; each has one at least."""
 
     ids: tuple[str, ...]
     servers: tuple[str, ...]
@@ -39,7 +39,7 @@ class Plan:
     size: int
 
     def server(self, client: int) -> str:
-        """The server of a client's own, which is told by its place."""
+        """Return the client's own server; the client is named by its place."""
         return self.servers[client % len(self.servers)]
 
 
@@ -68,12 +68,12 @@ class Load:
 
     @property
     def publishing(self) -> bool:
-        """Whether all clients were connected and the run has begun."""
+        """True if all clients were connected and the run has begun."""
         return self._account.began is not None
 
     @property
     def stopped(self) -> bool:
-        """Whether `stop` was called."""
+        """True if `stop` was called."""
         return self._halt.is_set()
 
     def stop(self) -> None:
@@ -82,11 +82,12 @@ class Load:
         self._news.set()
 
     def report(self) -> LoadReport:
-        """The run as it stands."""
+        """Return the run as it stands."""
         return self._account.report(self._clock(), self._over)
 
     async def run(self) -> None:
-        """Connect all clients, publish for the plan's duration, and wait for what and who is on the way.
+        """Connect all clients, publish for the plan's duration, and wait for messages and clients that are on
+        the way.
 
         Raises:
             Unreachable, Refused: a client could not connect, or not stay, before publishing began.
@@ -113,7 +114,7 @@ class Load:
                 await self._change()
 
     async def _call_the_roll(self) -> None:
-        """Raises WsctlError when the servers do not share their messages."""
+        """Check that the servers share their messages. Raises WsctlError when they do not."""
         for client, server in zip(self._clients, self._plan.servers, strict=False):
             with suppress(NotConnected):  # which ends the run with a better reason
                 await client.send(self._roll.text(server))
@@ -143,7 +144,7 @@ class Load:
                     await self._change()
 
     def _awaited(self) -> bool:
-        """Whether a message is on its way, or a client that may receive one."""
+        """Tell whether a message is on its way, or a client that may receive one."""
         return len(self._account.connected) < len(self._clients) or self._account.ledger.missed > 0
 
     async def _leave(self) -> None:
@@ -159,7 +160,7 @@ class Load:
         await self._news.wait()
 
     def _start(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
-        """A task whose failure ends the run."""
+        """Start a task whose failure ends the run."""
         task = asyncio.create_task(work)
         task.add_done_callback(self._finished)
         self._tasks.append(task)

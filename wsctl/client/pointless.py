@@ -1,4 +1,4 @@
-"""What makes a load pointless, and the error that this is."""
+"""The events that make a load pointless, and their errors."""
 
 from http import HTTPStatus
 
@@ -11,8 +11,8 @@ from wsctl.errors import Unreachable, WsctlError
 
 
 def pointless(client_id: str, server: str, event: Event, *, publishing: bool) -> WsctlError | None:
-    """The error that an event of a client is, in a run which has begun to publish or not; `server` is what
-    its server is called. None: the run goes on."""
+    """Return the error that an event of a client means, in a run which has begun to publish or not; `server`
+    is the name of its server in messages. None: the run goes on."""
     match event:
         case Received({"type": "error", "code": "publish_disabled"}):
             text = f"{server} takes no messages from clients: start it with --client-publish"
@@ -28,7 +28,7 @@ def pointless(client_id: str, server: str, event: Event, *, publishing: bool) ->
 
 
 def _reason(client_id: str, server: str, event: Closed | Refused | Failed) -> WsctlError:
-    """Why a run cannot begin."""
+    """Return the error that says why a run cannot begin."""
     match event:
         case Failed():
             return Unreachable(event.advised)

@@ -1,4 +1,4 @@
-"""The text of a stress message: which one it is, and when it was sent."""
+"""The text of a stress message: its number, and when it was sent."""
 
 from functools import lru_cache
 from typing import NamedTuple
@@ -15,12 +15,12 @@ class Probe(NamedTuple):
 
 
 def written(run: str, probe: Probe, size: int) -> str:
-    """The text of a message, padded to `size` bytes; longer when its facts take more. ASCII."""
+    """Return the text of a message, padded to `size` bytes; longer when its facts take more. ASCII."""
     return f"{run} {probe.number} {probe.sent_at:.6f} ".ljust(size, "x")
 
 
 def read(run: str, text: object) -> Probe | None:
-    """The message in a text; None when it is not one of this run."""
+    """Return the message in a text; None when it is not one of this run."""
     return _parsed(run, text) if isinstance(text, str) else None
 
 

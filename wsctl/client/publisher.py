@@ -13,7 +13,7 @@ CATCH_UP = 1.0
 
 
 class Client(Protocol):
-    """What a load needs of a `Session`."""
+    """The part of a `Session` that a load needs."""
 
     def events(self) -> AsyncIterator[Event]: ...
     async def send(self, text: str) -> None: ...
@@ -42,8 +42,8 @@ class Publisher:
         self._turn = -1
 
     async def run(self) -> None:
-        """Until it is cancelled. A client that is away leaves its turn out: nobody else sends for it, for
-        the server limits what each may send."""
+        """Publish until cancelled. A client that is away leaves its turn out: no other client sends for it,
+        for the server limits what each may send."""
         due = self._clock()
         while True:
             self._turn = (self._turn + 1) % len(self._clients)

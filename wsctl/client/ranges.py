@@ -22,7 +22,7 @@ class Ranges:
 
     @property
     def end(self) -> int:
-        """One more than the largest; 0 when there is none."""
+        """The largest number plus one; 0 when there is none."""
         return self._ends[-1] if self._ends else 0
 
     def add(self, number: int) -> bool:
@@ -39,7 +39,7 @@ class Ranges:
         return True
 
     def below(self, limit: int) -> int:
-        """How many are less than `limit`. Looks at the ranges that are not, from the top."""
+        """Return how many numbers are less than `limit`. Looks at the ranges that are not, from the top."""
         count = self._size
         for start, end in zip(reversed(self._starts), reversed(self._ends), strict=True):
             if end <= limit:

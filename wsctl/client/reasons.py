@@ -1,4 +1,4 @@
-"""Why there is no connection, in words for the person at the command line."""
+"""The reasons why there is no connection, in words for the person at the command line."""
 
 import json
 import os
@@ -13,7 +13,7 @@ from websockets.http11 import Response
 from wsctl.client.events import Refused
 
 WHERE_FROM = "the token comes from WSCTL_CLIENT_TOKEN_FILE or WSCTL_CLIENT_TOKEN"
-"""What helps whom a server refused with 401."""
+"""The advice for a client that a server refused with 401."""
 
 CHECK_ADDRESS = "check the address"
 
@@ -23,7 +23,7 @@ _ERRNO = re.compile(r"\[Errno (\d+)\]")
 
 
 def explained(error: Exception) -> str:
-    """A failure to connect, without addresses and numbers."""
+    """Describe a failure to connect, without addresses and numbers."""
     match error:
         case TimeoutError():
             return "no answer in time"
@@ -39,7 +39,7 @@ def explained(error: Exception) -> str:
 
 
 def advice(error: Exception) -> str:
-    """What to do about a failure to connect; empty where its words say that already."""
+    """Say what to do about a failure to connect; empty where its description says that already."""
     match error:
         case ssl.SSLCertVerificationError():
             return ""
@@ -63,7 +63,8 @@ def _tls(error: ssl.SSLError) -> str:
 
 
 def _system(error: OSError) -> str:
-    """The system's own words; asyncio folds the errors of several addresses into one text."""
+    """Describe an error in the system's own words; asyncio folds the errors of several addresses into one
+    text."""
     if isinstance(error, socket.gaierror):
         return f"its name is not known ({error.strerror})"
     number = error.errno or next((int(found) for found in _ERRNO.findall(str(error))), 0)
@@ -71,7 +72,8 @@ def _system(error: OSError) -> str:
 
 
 def refusal(answer: Response) -> Refused:
-    """An HTTP answer: code and message of wsctl's JSON error, else the status in words."""
+    """Return the event of an HTTP answer: code and message of wsctl's JSON error, else the status in
+    words."""
     code, message = "", _phrase(answer)
     try:
         error = json.loads(bytes(answer.body))["error"]
@@ -89,6 +91,6 @@ def _phrase(answer: Response) -> str:
 
 
 def _retry_after(answer: Response) -> float:
-    """Seconds of Retry-After on a 503 (RFC 9110 section 10.2.3); its date form is left aside."""
+    """Return the seconds of Retry-After on a 503 (RFC 9110 section 10.2.3); its date form is left aside."""
     text = answer.headers.get("Retry-After", "") if answer.status_code == 503 else ""
     return float(text) if text.isascii() and text.isdecimal() and len(text) < 7 else 0.0

@@ -1,4 +1,4 @@
-"""What a stress run has found: facts, for people and programs to read."""
+"""The report of a stress run: facts, for people and programs to read."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ class LoadReport:
     """A run as it stands. Deliveries count each message once for each client.
 
     Attributes:
-        servers: how many of the connected clients each server has.
+        servers: the number of connected clients of each server.
         duration_s: seconds since publishing began, until it ended.
         missed: due and not received; during the run, of messages that are not on their way any more.
         unconfirmed: messages that nobody received and that may never have reached the server.
@@ -21,7 +21,7 @@ class LoadReport:
         reconnects: connections after each client's first one, of which `resumed` went on without a gap.
         unrecovered: how often a client was told that messages are lost to it, when it came back or on a
             connection that stayed open while its server was degraded.
-        degraded: how often a client was told that its server is.
+        degraded: how often a client was told that its server is degraded.
         planned: connections that ended at the moment which the server had named.
         replayed: deliveries, to a client that had resumed or whose server had been degraded, of messages
             sent before that was over.
@@ -65,12 +65,12 @@ class LoadReport:
 
     @property
     def clean(self) -> bool:
-        """Whether every client received everything that was sent, once and in order, and is still there:
-        of one that did not come back nobody knows what it will miss."""
+        """True if every client received everything that was sent, once and in order, and is still there: of
+        one that did not come back nobody knows what it will miss."""
         return not (self.missed or self.duplicated or self.out_of_order or self.unconfirmed or self.away)
 
     def as_json(self) -> dict[str, Any]:
-        """The object that `--json` prints."""
+        """Return the object that `--json` prints."""
         return {
             "clients": self.clients,
             "connected": self.connected,
@@ -105,5 +105,5 @@ class LoadReport:
 
 
 def milliseconds(seconds: float) -> float:
-    """Seconds as milliseconds, to the microsecond."""
+    """Convert seconds to milliseconds, to the microsecond."""
     return round(seconds * 1000, 3)

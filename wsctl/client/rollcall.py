@@ -1,4 +1,4 @@
-"""Whether several servers are one, before a run counts on it."""
+"""The check that several servers share their messages, before a run counts on it."""
 
 import secrets
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ class RollCall:
     """One message from each server, which must arrive at every one of them, and everywhere with one id:
     servers which share their messages have one order of them, and a client can resume on any. No I/O.
 
-    `servers` are what messages call them.
+    `servers` are the names of the servers in messages.
     """
 
     def __init__(self, servers: Sequence[str]) -> None:
@@ -21,22 +21,22 @@ class RollCall:
         self._ids: dict[str, dict[str, object]] = {self.text(server): {} for server in servers}
 
     def text(self, server: str) -> str:
-        """What a client is to send to a server."""
+        """Return the message that a client is to send to a server."""
         return f"{self._run} is {server} one with the others?"
 
     def hear(self, server: str, frame: dict[str, Any]) -> None:
-        """A server sent this to a client."""
+        """Take a frame that a server sent to a client."""
         data = frame.get("data")
         if isinstance(data, str) and data in self._ids:
             self._ids[data][server] = frame.get("id")
 
     @property
     def complete(self) -> bool:
-        """Whether each message has come to every server."""
+        """True if each message has come to every server."""
         return all(len(heard) == len(self._servers) for heard in self._ids.values())
 
     def fault(self) -> str | None:
-        """Why they are not one, in words; None when they are."""
+        """Say why the servers do not share their messages; None when they do."""
         for first in self._servers:
             heard = self._ids[self.text(first)]
             if first not in heard:

@@ -1,4 +1,4 @@
-"""Which of several servers a client goes to."""
+"""The choice of the server that a client goes to."""
 
 from collections.abc import Sequence
 
@@ -22,11 +22,11 @@ class Route:
         return self._targets[self._at]
 
     def ended(self) -> None:
-        """A connection that a server had taken is over: the client's own server is first again."""
+        """Note that a connection which a server had taken is over: the client's own server is first again."""
         self._at = 0
 
     def turned_away(self) -> bool:
-        """A server did not take the client: the next one is tried. Whether that is one which has not been
-        asked yet, so that nobody need wait."""
+        """Note that a server did not take the client: the next one is tried. Returns whether that one has not
+        been asked yet, so that nobody need wait."""
         self._at = (self._at + 1) % len(self._targets)
         return self._at > 0

@@ -1,4 +1,4 @@
-"""A client's life on a server: connect, receive, and come back when the connection is lost."""
+"""The session of a client: connect, receive, and come back when the connection is lost."""
 
 import asyncio
 import random
@@ -62,14 +62,16 @@ T = TypeVar("T")
 
 
 class NotConnected(Exception):
-    """There is no open connection: nothing was sent."""
+    """A failure to send, as there is no open connection: nothing was sent."""
 
 
 class Session:
-    """One client id, one connection at a time; each resumes where the one before it ended.
+    """The session of one client id, with one connection at a time; each resumes where the one before it
+    ended.
 
-    It goes to the server `target`, and when that does not take it to one of `others`, which share their
-    messages with it; after each connection it tries its own first. Each gets the `credential` of the moment.
+    The session goes to the server `target`, and when that does not take it to one of `others`, which share
+    their messages with it; after each connection it tries its own first. Each server gets the `credential` of
+    the moment.
     """
 
     def __init__(
@@ -96,10 +98,10 @@ class Session:
         self._hurried = False
 
     async def events(self) -> AsyncGenerator[Event, None]:
-        """What happens, in order: connects, and connects again until something is final.
+        """Yield what happens, in order: connect, and connect again until something is final.
 
-        Ends after a final `Closed`, `Refused` or `Failed`, or after `close()`. Who leaves it early and
-        closes the generator closes the connection.
+        Ends after a final `Closed`, `Refused` or `Failed`, or after `close()`. Leaving it early and closing
+        the generator closes the connection.
         """
         while not self._closing.is_set():
             taken = False
@@ -149,7 +151,7 @@ class Session:
                 waiting.cancel()
 
     async def close(self) -> None:
-        """Close normally (1000), whatever the session is about; `events()` ends. Go on iterating it
+        """Close normally (1000), whatever the session is doing; `events()` ends. Go on iterating it
         meanwhile: the server's answer stands behind the frames that were not read yet."""
         self._closing.set()
         if self._connection:
@@ -159,7 +161,8 @@ class Session:
             await self._connection.close()
 
     async def _attempt(self) -> AsyncGenerator[Event, None]:
-        """One connection from the handshake to its end; the last event says how it ended."""
+        """Yield the events of one connection from the handshake to its end; the last one says how it
+        ended."""
         target = self._route.target
         url = self._hearing.cursor.url(target.websocket(self._client_id))
         try:
@@ -219,7 +222,7 @@ class Session:
         return self._hearing.take(frame, self._route.target.name)
 
     async def _unless_closing(self, work: Awaitable[T]) -> T | None:
-        """The result of `work`, or None when the session was closed before it was there."""
+        """Return the result of `work`, or None when the session was closed before it was there."""
         task = asyncio.ensure_future(work)
         closing = asyncio.ensure_future(self._closing.wait())
         try:

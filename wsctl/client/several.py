@@ -17,7 +17,7 @@ Told = Answer | WsctlError
 
 
 def ask_all(controls: Sequence[Control], ask: Ask) -> list[Told]:
-    """What each of them answers, or why it does not, in their order."""
+    """Ask each server, and return what it answers, or why it does not, in their order."""
     answers: queue.SimpleQueue[tuple[int, Told | Exception]] = queue.SimpleQueue()
     for number, control in enumerate(controls):
         # Daemons: nobody waits for the rest of them at the end.

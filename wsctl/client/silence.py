@@ -1,4 +1,4 @@
-"""How long clients heard nothing."""
+"""The longest silence of several clients."""
 
 from array import array
 
@@ -12,14 +12,14 @@ class Silence:
         self._longest = 0.0
 
     def begin(self, now: float) -> None:
-        """From here on."""
+        """Begin to measure."""
         self._heard = array("d", [now]) * len(self._heard)
 
     def hear(self, client: int, now: float) -> None:
-        """A client heard something."""
+        """Note that a client heard something."""
         self._longest = max(self._longest, now - self._heard[client])
         self._heard[client] = now
 
     def longest(self, now: float) -> float:
-        """So far, with the time since each client heard something last."""
+        """Return the longest silence so far, with the time since each client heard something last."""
         return max(self._longest, now - min(self._heard))

@@ -1,4 +1,4 @@
-"""Which server a command means: one of this machine's, or an address."""
+"""The server that a command means: one of this machine's, or an address."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,16 +10,16 @@ from wsctl.lifecycle.runtime import ServerRecord, runtime_folder, servers
 from wsctl.settings import read_token
 
 _CLIENT = "/ws/"
-"""What stands before the id at the end of a client's address."""
+"""The path before the id at the end of a client's address."""
 
 _SCHEMES = {"http": "ws", "https": "wss", "ws": "ws", "wss": "wss"}
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where a server is. `url` is http(s), without a slash at the end, and None when clients reach it
-    by the Unix socket `uds` only; `control` is the path of its control socket when it is on this machine,
-    `generation` which of the processes that have or had its address this one is."""
+    """A server, and how it is reached. `url` is http(s), without a slash at the end, and None when clients
+    reach it by the Unix socket `uds` only; `control` is the path of its control socket when it is on this
+    machine, `generation` which of the processes that have or had its address this one is."""
 
     url: str | None
     uds: str | None = None
@@ -29,32 +29,32 @@ class Target:
 
     @property
     def name(self) -> str:
-        """How messages for people call it."""
+        """The name of the server in messages for people."""
         return self.url or f"unix:{self.uds}"
 
     @property
     def pid(self) -> int | None:
-        """The process, when it is on this machine."""
+        """The process id of the server, when it is on this machine."""
         return int(Path(self.control).stem) if self.control else None
 
     @property
     def process(self) -> str:
-        """The same, told from other processes that have its address, as workers have."""
+        """The name of the server, told from other processes that have its address, as workers have."""
         return f"{self.name} (pid {self.pid})" if self.control else self.name
 
     def precedes(self, other: "Target") -> bool:
-        """Whether the other process has taken over the address of this one."""
+        """Tell whether the other process has taken over the address of this one."""
         return self.name == other.name and self.generation < other.generation
 
     def websocket(self, client_id: str) -> str:
-        """The WebSocket URL of a client id; its host means nothing when `uds` is set."""
+        """Return the WebSocket URL of a client id; its host means nothing when `uds` is set."""
         base = self.url or "http://localhost"
         scheme, rest = base.split("://", 1)
         return f"{_SCHEMES[scheme]}://{rest}/ws/{quote(client_id, safe='@:+~')}"
 
 
 def find(url: str | None, port: int | None, environ: Mapping[str, str]) -> Target:
-    """The server at `url`, or the one of this machine, or the one of these that listens on `port`.
+    """Return the server at `url`, or the one of this machine, or the one of these that listens on `port`.
 
     A `port` beats the URL of `WSCTL_URL`, as a flag beats a variable. A server that has handed its address
     over and still drains is none of several: its successor is meant. Of workers their parent is meant, which
@@ -75,15 +75,15 @@ def find(url: str | None, port: int | None, environ: Mapping[str, str]) -> Targe
 
 
 def find_all(url: str | None, port: int | None, environ: Mapping[str, str]) -> list[Target]:
-    """Like `find`, but several servers are no error, nor several generations of one, and workers are told one
-    by one: at least one, the oldest first."""
+    """Find servers like `find`, but several are no error, nor several generations of one, and workers are
+    listed one by one: at least one, the oldest first."""
     address = _address(url, port, environ)
     return [address] if address else [_local(record, environ) for record in _serving(_running(port, environ))]
 
 
 def find_each(urls: Sequence[str], port: int | None, environ: Mapping[str, str]) -> list[Target]:
-    """Like `find`, of several URLs; one that is there twice counts once. Without one, the server of this
-    machine. A `port` beats what is in `WSCTL_URL`."""
+    """Find the server of each URL like `find`; one that is there twice counts once. Without a URL, the server
+    of this machine. A `port` beats what is in `WSCTL_URL`."""
     if port is not None and urls and " ".join(urls) == " ".join(environ.get("WSCTL_URL", "").split()):
         urls = ()
     targets = [find(url, port, environ) for url in urls] or [find(None, port, environ)]
@@ -116,41 +116,41 @@ def _running(port: int | None, environ: Mapping[str, str]) -> list[ServerRecord]
 
 
 def _uvicorn(port: int | None) -> str:
-    """How a server is named that announces itself nowhere."""
+    """Say how to name a server that announces itself nowhere."""
     return f"for one under plain uvicorn: --url http://127.0.0.1:{port or 8000}"
 
 
 def _speakers(records: list[ServerRecord]) -> list[ServerRecord]:
-    """Without workers whose parent is there."""
+    """Leave out workers whose parent is there."""
     pids = {r.pid for r in records}
     return [r for r in records if r.parent not in pids]
 
 
 def _serving(records: list[ServerRecord]) -> list[ServerRecord]:
-    """Without parents whose workers are there."""
+    """Leave out parents whose workers are there."""
     parents = {r.parent for r in records}
     return [r for r in records if r.pid not in parents]
 
 
 def _newest(records: list[ServerRecord]) -> list[ServerRecord]:
-    """Of each address the process that was started last, which has it now."""
+    """Keep, for each address, the process that was started last, which has it now."""
     return list({(r.url, r.uds): r for r in records}.values())
 
 
 def client_of(url: str) -> str | None:
-    """The client id at the end of an address like ws://HOST/ws/ID; None where there is none."""
+    """Return the client id at the end of an address like ws://HOST/ws/ID; None where there is none."""
     return unquote(_split(urlsplit(url).path)[1]) or None
 
 
 def _split(path: str) -> tuple[str, str]:
-    """The path of a server and a client id, from that of either's address."""
+    """Return the path of a server and a client id, from that of either's address."""
     server, found, name = path.rpartition(_CLIENT)
     return (server, name) if found and name and "/" not in name else (path, "")
 
 
 def checked(url: str) -> str:
-    """The server's URL. A client's address is taken too, without the client: what other programs are given
-    can be pasted. (A path that itself ends like one is written with a slash behind it.)
+    """Return the server's URL. A client's address is taken too, without the client: what other programs are
+    given can be pasted. (A path that itself ends like one is written with a slash behind it.)
 
     Raises:
         UsageError: it is no address.

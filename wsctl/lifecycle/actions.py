@@ -1,11 +1,11 @@
-"""What a server must do in the course of its end: decided by the state machine, done by the driver."""
+"""The actions by which a server drains and stops: decided by the state machine, done by the driver."""
 
 from dataclasses import dataclass
 from enum import Enum, auto
 
 
 class Action(Enum):
-    """What the server must do now."""
+    """An action that the server must carry out now."""
 
     ANNOUNCE = auto()
     """Tell the clients that a drain began, or its new deadline."""
@@ -21,14 +21,15 @@ class Action(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Invite:
-    """Announce, and ask each client to leave at its own moment, spread over so many seconds from now."""
+    """The announcement that also asks each client to leave at its own moment, spread over `window` seconds
+    from now."""
 
     window: float
 
 
 @dataclass(frozen=True, slots=True)
 class CloseOldest:
-    """Send a close frame to so many clients, those connected longest."""
+    """A close frame to `count` clients, those connected longest."""
 
     count: int
 

@@ -1,4 +1,4 @@
-"""Questions and answers over a channel, in both directions at once."""
+"""Requests and answers over a channel, in both directions at once."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -10,14 +10,14 @@ from wsctl.lifecycle.parcels import Parcel
 from wsctl.lifecycle.workers import Reply
 
 Answering = Callable[[str, str, bytes], Awaitable[Reply]]
-"""Answers a request: method, path with query, body."""
+"""A function that answers a request: method, path with query, body."""
 
 LAST_ANSWERS = 3.0
-"""Seconds for answers that are still to be given: longer than whoever asked waits."""
+"""The time for answers that are still to be given, in seconds: longer than the asking process waits."""
 
 
 class Asking:
-    """One end. `answering` answers what the other end asks; it must not raise."""
+    """One end of the exchange. `answering` answers the requests of the other end; it must not raise."""
 
     def __init__(self, channel: Channel, answering: Answering) -> None:
         self._channel = channel
@@ -28,7 +28,8 @@ class Asking:
         self._over = False
 
     def begin(self, method: str, path: str, body: bytes = b"") -> "asyncio.Future[Reply | None]":
-        """Ask, in the order of the calls. The answer is None when the other process goes before it."""
+        """Send a request, in the order of the calls. The answer is None when the other process is gone before
+        it answers."""
         future: asyncio.Future[Reply | None] = asyncio.get_running_loop().create_future()
         if self._over:
             future.set_result(None)
@@ -42,7 +43,8 @@ class Asking:
     async def ask(
         self, method: str, path: str, body: bytes = b"", patience: float | None = None
     ) -> Reply | None:
-        """Ask and wait, so many seconds at most; without limit unless given."""
+        """Send a request and wait for its answer, at most `patience` seconds; without limit unless given.
+        None if none came."""
         try:
             async with asyncio.timeout(patience):
                 return await self.begin(method, path, body)
@@ -50,7 +52,7 @@ class Asking:
             return None
 
     def take(self, parcel: Parcel) -> None:
-        """An `ask` or an `answer` came."""
+        """Handle an `ask` or an `answer` that arrived."""
         told = parcel.fields
         if parcel.kind == "ask":
             task = asyncio.create_task(self._answer(told, parcel.blobs[0]))
@@ -60,12 +62,12 @@ class Asking:
             future.set_result(Reply(told["status"], told["body"]))
 
     async def answered(self) -> None:
-        """Wait until all that has been asked here is answered."""
+        """Wait until every request of the other end is answered, at most `LAST_ANSWERS` seconds."""
         if self._tasks:
             await asyncio.wait(set(self._tasks), timeout=LAST_ANSWERS)
 
     def lost(self) -> None:
-        """Nothing comes any more."""
+        """Answer the open requests with None: nothing arrives any more."""
         self._over = True
         for future in list(self._open.values()):
             if not future.done():

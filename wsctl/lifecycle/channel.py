@@ -10,12 +10,12 @@ from typing import Any
 from wsctl.lifecycle.parcels import ChannelBroken, Parcel, Unpacker, close_all, packed, receive
 
 MAX_QUEUED = 256 << 20
-"""Bytes that may wait for the other process: what is published and what moves while it looks elsewhere for
-some seconds. One that does not take that hangs."""
+"""The largest queue for the other process, in bytes: what is published and what moves while it is busy for
+some seconds. A process that does not take that hangs."""
 
 
 class _Outgoing:
-    """A parcel on its way."""
+    """A parcel that is being sent: the bytes and descriptors that are not written yet."""
 
     __slots__ = ("data", "fds")
 
@@ -24,7 +24,7 @@ class _Outgoing:
         self.fds = list(fds)
 
     def written(self, n: int) -> None:
-        """The descriptors travel with the first byte."""
+        """Drop the `n` bytes that were written, and the descriptors: they travel with the first byte."""
         self.data = self.data[n:]
         self.drop()
 
@@ -34,10 +34,10 @@ class _Outgoing:
 
 
 class Channel:
-    """One end. `take` is called with each parcel, `drained` when nothing is queued any more, and `broken`
-    once, when nothing can come any more, with the reason.
+    """One end of the connection. `take` is called with each parcel, `drained` when nothing is queued any
+    more, and `broken` once, when nothing can come any more, with the reason.
 
-    To be made on a running loop. Nothing here waits: what the socket does not take is queued.
+    To be made on a running event loop. No method waits: what the socket does not take is queued.
     """
 
     def __init__(
@@ -67,8 +67,8 @@ class Channel:
         blobs: Sequence[bytes] = (),
         fds: Sequence[int] = (),
     ) -> None:
-        """Send a parcel, in order. Its descriptors are the channel's from here on, which closes them. Nothing
-        is sent to who does not listen any more."""
+        """Send a parcel, in order. The channel owns its descriptors from here on and closes them. Nothing is
+        sent once the other process has hung up or the channel is closed."""
         if self._deaf:
             close_all(fds)
             return
@@ -81,7 +81,7 @@ class Channel:
             self._fail("it takes nothing any more")
 
     def close(self) -> None:
-        """Hang up; what is queued is dropped."""
+        """Close the socket; what is queued is dropped."""
         if not self.closed:
             self._stop_writing()
             self.closed = True
@@ -111,7 +111,7 @@ class Channel:
             self._drained()
 
     def _write(self, parcel: _Outgoing) -> None:
-        """Send of it what the socket takes."""
+        """Send as much of a parcel as the socket takes."""
         rights = array.array("i", parcel.fds)
         control = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)] if parcel.fds else []
         n = self._sock.sendmsg([parcel.data], control)

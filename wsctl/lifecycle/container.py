@@ -1,4 +1,4 @@
-"""Whether this process may end while its successor goes on."""
+"""The check whether this process may end while its successor goes on."""
 
 import os
 from collections.abc import Callable
@@ -11,9 +11,9 @@ INITS = frozenset({"tini", "docker-init", "dumb-init", "catatonit"})
 def bound_to_us(
     pid: int | None = None, parent: int | None = None, first: Callable[[], str] | None = None
 ) -> str | None:
-    """Why the end of this process would be the end of everything, or None.
+    """Return the reason why the successor would end with this process, or None.
 
-    `first` tells the name of process 1.
+    `first` returns the name of process 1.
     """
     pid = os.getpid() if pid is None else pid
     parent = os.getppid() if parent is None else parent
@@ -27,7 +27,7 @@ def bound_to_us(
 
 
 def first_process() -> str:
-    """The name of process 1, empty where it is not to be seen."""
+    """Return the name of process 1, empty if it cannot be read."""
     try:
         return Path("/proc/1/comm").read_text().strip()
     except OSError:

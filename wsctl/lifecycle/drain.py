@@ -1,4 +1,4 @@
-"""One drain: when what is due in it, and how it stands."""
+"""One drain: when each of its steps is due, and its progress."""
 
 from wsctl.lifecycle.actions import Action, Invite, Step
 from wsctl.lifecycle.forecast import Forecast
@@ -8,16 +8,16 @@ from wsctl.lifecycle.progress import Counts, DrainProgress
 
 
 class Drain:
-    """A drain from when it was asked for. All moments are on the caller's clock.
+    """A drain, from when it was requested. All moments are on the caller's clock.
 
     Attributes:
-        reason: what it was begun by, for people.
-        final: why it cannot be cancelled; None when it can.
-        told_at: when the clients are told at the earliest, which is when the timeout starts.
-        waiting_for: how many servers must have drained before; None while that is not known.
-        deadline: when they are closed by force.
-        baseline: who was there when they were told.
-        closed_some: whether it has closed clients before the deadline.
+        reason: the cause of the drain, for people.
+        final: the reason why the drain cannot be cancelled; None when it can.
+        told_at: the earliest moment at which the clients are told, when the timeout starts.
+        waiting_for: the number of servers that must have drained before; None while that is not known.
+        deadline: the moment at which the clients are closed by force.
+        baseline: the counts when the clients were told.
+        closed_some: True if the drain has closed clients before the deadline.
     """
 
     def __init__(self, pace: Pace, now: float, counts: Counts, reason: str, final: str | None) -> None:
@@ -35,48 +35,51 @@ class Drain:
         self.move(now, pace.timeout)
 
     def move(self, now: float, timeout: float) -> None:
-        """Put the deadline so many seconds from now, or from when the clients are told if that is later."""
+        """Put the deadline `timeout` seconds from now, or from when the clients are told if that is later."""
         begin = max(now, self.told_at)
         self.deadline = begin + timeout
         self._spread = Spread(max(begin, self.deadline - self._pace.spread), self.deadline)
 
     def may_tell(self, now: float, active: int) -> bool:
-        """Whether it is time to tell the clients; without any, nobody's turn is waited for."""
+        """Decide whether it is time to tell the clients; if none are connected, the server's turn is not
+        waited for."""
         self._delay_over = now >= self.told_at
         return self._delay_over and (self.waiting_for == 0 or not active)
 
     def lame_until(self) -> float:
-        """When something must be looked at while the clients are not told."""
+        """Return the moment at which the drain must be looked at next while the clients are not told."""
         return self.deadline if self._delay_over else self.told_at
 
     def tell(self, now: float, counts: Counts) -> None:
-        """The clients are told now: the account of who leaves starts."""
+        """Start to count the clients that leave: they are told now."""
         self.baseline = counts
         self._forecast = Forecast(now, counts.active)
 
     def announcement(self, now: float) -> Step:
-        """What to tell the clients at first: each gets a moment to leave, if they are to leave at moments."""
+        """Return the step that tells the clients of the drain: with a window, each gets its own moment to
+        leave."""
         window = min(self._pace.window, self.deadline - now)
         self._invited_until = now + window
         return Invite(window) if window > 0 else Action.ANNOUNCE
 
     def moved(self, now: float) -> Step:
-        """What to tell them of a new deadline: they keep their moments, unless some would come too late."""
+        """Return the step that tells the clients of a new deadline: they keep their moments, unless some
+        would come too late."""
         return self.announcement(now) if self._invited_until > self.deadline else Action.ANNOUNCE
 
     def due(self, now: float, active: int) -> int:
-        """How many clients must be closed now, before the deadline."""
+        """Return how many clients must be closed now, before the deadline."""
         self._forecast.observe(now, active)
         count = self._spread.due(now, active)
         self.closed_some = self.closed_some or count > 0
         return count
 
     def next_at(self) -> float:
-        """When `due` must be asked, or the deadline."""
+        """Return the moment at which `due` must be called next, or the deadline if that is earlier."""
         return min(self._spread.next_at(), self.deadline)
 
     def progress(self, phase: Phase, now: float, counts: Counts) -> DrainProgress:
-        """The drain as it stands. Before the clients are told, nobody counts as having left."""
+        """Return the drain as it stands. Before the clients are told, nobody counts as having left."""
         base = counts if phase is Phase.LAMEDUCK else self.baseline
         forced = counts.forced - base.forced
         # Who was closed in a drain that was cancelled may be aborted in this one: it is none of either.

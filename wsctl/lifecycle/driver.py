@@ -1,4 +1,4 @@
-"""The drain, carried out: what `GracefulShutdownManager` decides, done to the connections."""
+"""The driver of a drain, which does to the connections what `GracefulShutdownManager` decides."""
 
 import asyncio
 import random
@@ -25,7 +25,7 @@ _ENDING = frozenset({Phase.LAMEDUCK, Phase.DRAINING, Phase.CLOSING})
 
 
 class DrainDriver:
-    """Runs the life of one server on its event loop. `shuffle` says who leaves when.
+    """Runs the life of one server on its event loop. `shuffle` decides which client leaves at which moment.
 
     Attributes:
         stopped: set when the process may end.
@@ -51,22 +51,23 @@ class DrainDriver:
         hub.observers.append(self._notice)
 
     def progress(self) -> DrainProgress | None:
-        """The drain as it stands; None when there is none."""
+        """Return the drain as it stands; None when there is none."""
         return self._life.progress(self._clock(), self.counts(LONGEST))
 
     def signal(self, signum: int) -> None:
-        """A SIGTERM, SIGINT or SIGHUP arrived."""
+        """Handle a SIGTERM, SIGINT or SIGHUP."""
         self._carry_out(self._life.signal(signum, self._clock(), self.counts()))
         self._poke.set()
 
     def force(self) -> None:
-        """The operator insists, which whoever tells of it has found out."""
+        """Close the clients, or abort those that are being closed: the caller has found out that the operator
+        insists."""
         self._carry_out(self._life.force(self._clock(), self.counts()))
         self._poke.set()
 
     def drain(self, timeout: float | None = None, by: str = "program") -> None:
-        """Begin a drain, or move its deadline; `by` is on which way that was asked for. Raises `NotDraining`
-        when it is too late for that."""
+        """Begin a drain, or move its deadline; `by` is the way on which that was requested. Raises
+        `NotDraining` when it is too late for that."""
         self._carry_out(self._life.drain(self._clock(), self.counts(), timeout, by))
         self._poke.set()
 
@@ -78,21 +79,21 @@ class DrainDriver:
             shown.cancelled()
 
     def turn(self, waiting_for: int) -> None:
-        """So many servers must have drained before this one may."""
+        """Take the number of servers that must have drained before this one may."""
         self._carry_out(self._life.turn(waiting_for, self._clock(), self.counts()))
         self._poke.set()
 
     def hand_over(self) -> None:
-        """A successor is to take over. Raises `NotDraining` when the server does not serve."""
+        """Begin a handover to a successor. Raises `NotDraining` when the server does not serve."""
         self._life.hand_over()
 
     def stay(self) -> None:
-        """There is no successor after all."""
+        """Go back to serving: there is no successor after all."""
         self._carry_out(self._life.stay(self._clock(), self.counts()))
         self._poke.set()
 
     def handed_over(self) -> None:
-        """The successor serves: who is left here drains."""
+        """Drain the clients that are left: the successor serves."""
         self._carry_out(self._life.handed_over(self._clock(), self.counts()))
         self._poke.set()
 
@@ -115,9 +116,10 @@ class DrainDriver:
                 pass
 
     def counts(self, named: int = 0) -> Counts:
-        """Who is connected, and how stays ended; so many of those connected longest by name.
+        """Count who is connected, and how connections ended; `named` of those connected longest are listed by
+        name.
 
-        Without names it costs the same however many there are: it is asked at each departure.
+        Without names it costs the same however many clients there are: it is called at each departure.
         """
         hub, tally = self._hub, self._hub.tally
         return Counts(
@@ -138,12 +140,12 @@ class DrainDriver:
         return tuple(Stay(c.client_id, round(now - c.opened, 3), c.waiting) for c in oldest)
 
     def conclude(self) -> None:
-        """Everything has ended that will: show the end, if it was not shown yet."""
+        """Show the end, if it was not shown yet: everything has ended that will."""
         self._concluded = True
         self._show()
 
     def _notice(self) -> None:
-        """Somebody came or went; it matters only while the server ends."""
+        """React to a client that has connected or left, which matters only while the server ends."""
         if self._life.phase in _ENDING:
             self._poke.set()
         elif self._life.phase is Phase.STOPPED:
@@ -195,8 +197,8 @@ class DrainDriver:
         self._hub.tell_each(messages.invitations(left, reason, when))
 
     def _show(self) -> None:
-        """Show the drain to those who are due: between two pictures it costs them nothing. The end comes
-        after that of the last connection."""
+        """Show the drain to the observers that are due; between two pictures it costs nothing. The end is
+        shown after that of the last connection."""
         if self._life.phase is Phase.STOPPED and self._hub.closing and not self._concluded:
             return
         now = self._clock()

@@ -1,14 +1,14 @@
-"""When the last client will have left, as far as the recent past can tell."""
+"""The estimate of when the last client will have left, from the departures of the recent past."""
 
 from collections import deque
 
 WINDOW = 30.0
-"""Seconds that are looked back: long enough for a handful of departures from a small server, short enough
-to forget the rush when a drain begins."""
+"""The time that is looked back, in seconds: long enough for a handful of departures from a small server,
+short enough to forget the rush when a drain begins."""
 
 SLOT = 1.0
-"""Seconds whose departures are counted together, so that memory does not depend on how many leave. It is
-also the shortest time a rate is taken from."""
+"""The time whose departures are counted together, in seconds, so that memory does not depend on how many
+leave. It is also the shortest time a rate is taken from."""
 
 
 class Forecast:
@@ -20,7 +20,7 @@ class Forecast:
         self._slots: deque[tuple[float, int]] = deque(maxlen=int(WINDOW / SLOT) + 1)
 
     def observe(self, now: float, active: int) -> None:
-        """So many are there now. Times do not go back."""
+        """Take the number of clients that are connected at `now`. Times do not go back."""
         gone, self._active = self._active - active, active
         if gone <= 0:
             return
@@ -31,7 +31,8 @@ class Forecast:
             self._slots.append((now, gone))
 
     def eta_s(self, now: float, active: int, deadline: float) -> float | None:
-        """Seconds until the last has left, at the latest at the deadline; None while nobody leaves."""
+        """Return the seconds until the last has left, at the latest at the deadline; None while nobody
+        leaves."""
         gone = sum(n for since, n in self._slots if now - since <= WINDOW)
         if not gone or not active:
             return None

@@ -1,4 +1,4 @@
-"""How a server ends: the decisions, without I/O.
+"""The decisions about how a server ends, without I/O.
 
 Facts come in as arguments (the time, who is left, which signal), decisions go out as actions and
 as `DrainProgress`. The bar, the log, `status` and `/health` all read that one record.
@@ -37,7 +37,7 @@ _BY_SIGNAL = "a drain begun by a signal cannot be cancelled"
 _SUCCEEDED = "a successor serves already: this drain cannot be cancelled"
 
 NO_UPGRADE = "the server is {phase}, and only one that serves can be upgraded: {advice}"
-"""Why there is no upgrade now, with one of the three that follow."""
+"""The reason why there is no upgrade now; the advice is one of the three texts that follow."""
 
 TAKE_BACK = "'wsctl drain --cancel' takes the drain back, then upgrade it"
 START_ANEW = "its drain cannot be taken back any more, start it anew when it has ended"
@@ -48,11 +48,11 @@ _UNDER_WAY = (Phase.LAMEDUCK, Phase.DRAINING)
 
 
 class NotDraining(Exception):
-    """What was asked for cannot be done in this phase; the text says which it is."""
+    """A request that cannot be fulfilled in this phase; the text says which phase it is."""
 
 
 class GracefulShutdownManager:
-    """The state machine of the end.
+    """The state machine of how a server ends.
 
     Each method that brings a fact returns the actions it causes, in order.
     """
@@ -75,7 +75,7 @@ class GracefulShutdownManager:
 
     @property
     def exit_code(self) -> ExitCode:
-        """What the process ends with, as things stand."""
+        """The exit code of the process, as things stand."""
         if self.by_operator:
             return ExitCode.OPERATOR
         done = self._drain and (self._counts.forced + self._counts.aborted) > (
@@ -85,20 +85,20 @@ class GracefulShutdownManager:
 
     @property
     def signalled(self) -> bool:
-        """Whether a signal has asked this server to end."""
+        """True if a signal has asked this server to end."""
         return self._signal is not None
 
     def take_interventions(self) -> list[Intervention]:
-        """What operators have caused since this was asked last, in order."""
+        """Return what operators have caused since the last call, in order."""
         taken, self._deeds = self._deeds, []
         return taken
 
     def started(self) -> None:
-        """The server accepts connections."""
+        """Go to serving: the server accepts connections."""
         self._life.move(Phase.SERVING)
 
     def signal(self, signum: int, now: float, counts: Counts) -> list[Step]:
-        """A SIGTERM, SIGINT or SIGHUP. The first begins a drain; SIGINT again, a second later, forces.
+        """Take a SIGTERM, SIGINT or SIGHUP. The first begins a drain; SIGINT again, a second later, forces.
 
         During a handover the first is remembered: the drain begins when the handover has ended.
         """
@@ -119,14 +119,14 @@ class GracefulShutdownManager:
         return []
 
     def force(self, now: float, counts: Counts, by: str = "parent") -> list[Step]:
-        """The operator insists: close the clients, or abort those that are being closed."""
+        """Close the clients, or abort those that are being closed: the operator insists."""
         return self._force(now, counts, by)
 
     def drain(
         self, now: float, counts: Counts, timeout: float | None = None, by: str = "program"
     ) -> list[Step]:
-        """A request to drain. During a drain it moves the deadline to `timeout` seconds from now, or from
-        when the clients are told if that is still to come.
+        """Begin a drain. During a drain, move its deadline to `timeout` seconds from now, or from when the
+        clients are told if that is still to come.
 
         Raises:
             NotDraining: the server is already closing its clients, or being handed over.
@@ -147,7 +147,7 @@ class GracefulShutdownManager:
         return [self._drain.moved(now)]
 
     def cancel(self, now: float = 0.0, by: str = "program") -> list[Step]:
-        """Go back to serving. Who was told of the drain is told of its end.
+        """Go back to serving. Clients that were told of the drain are told of its end.
 
         Raises:
             NotDraining: there is no drain, or it was begun by a signal and so cannot be cancelled.
@@ -163,14 +163,14 @@ class GracefulShutdownManager:
         return [Action.REASSURE] if told else []
 
     def turn(self, waiting_for: int, now: float, counts: Counts) -> list[Step]:
-        """So many servers must have drained before this one may; none: it is this one's turn."""
+        """Take the number of servers that must have drained before this one may; 0: it is this one's turn."""
         if self._drain is None or self._drain.waiting_for == waiting_for:
             return []
         self._drain.waiting_for = waiting_for
         return self.step(now, counts)
 
     def hand_over(self) -> None:
-        """A successor is to take over: until `stay` or `handed_over` there is no drain.
+        """Begin a handover: until `stay` or `handed_over` there is no drain.
 
         Raises:
             NotDraining: the server does not serve, or not alone.
@@ -180,26 +180,27 @@ class GracefulShutdownManager:
         self._life.move(Phase.HANDOVER)
 
     def why_no_upgrade(self) -> str:
-        """What stands against a successor in this phase, and what to do about it."""
+        """Say what prevents an upgrade in this phase, and what to do about it."""
         if self._drain and self._drain.final == _SUCCEEDED:
             return "a successor serves already: 'wsctl status' shows it, upgrade that one"
         return why_no_upgrade(self.phase, cancellable=self._drain is not None and self._drain.final is None)
 
     def stay(self, now: float, counts: Counts) -> list[Step]:
-        """There is no successor after all. A signal that came meanwhile takes effect."""
+        """Go back to serving: there is no successor after all. A signal that came meanwhile takes effect."""
         self._leave_handover()
         self._life.move(Phase.SERVING)
         return self._drain_for_signal(self._signal, now, counts) if self._signal else []
 
     def handed_over(self, now: float, counts: Counts) -> list[Step]:
-        """The successor serves: who is left here drains, and has a place to go to at once."""
+        """Drain the clients that are left: the successor serves, so that they have a place to go to at
+        once."""
         self._leave_handover()
         reason = self._signal or "handover"
         pace = replace(self._pace, delay=0.0, window=self._pace.window or HANDOVER_WINDOW, in_turn=False)
         return self._begin(now, counts, reason, _SUCCEEDED, by=reason, pace=pace)
 
     def step(self, now: float, counts: Counts) -> list[Step]:
-        """Time has passed or somebody came or went."""
+        """Decide what is due now: time has passed, or a client has connected or left."""
         self._counts = counts
         if self.phase is Phase.CLOSING:
             return self._closing(now, counts)
@@ -210,7 +211,7 @@ class GracefulShutdownManager:
         return []
 
     def wake_at(self) -> float | None:
-        """When `step` must be called at the latest; None when nothing is due."""
+        """Return the moment at which `step` must be called at the latest; None when nothing is due."""
         if self.phase is Phase.CLOSING:
             return self._abort_at
         if self._drain is None or self.phase is Phase.STOPPED:
@@ -218,7 +219,7 @@ class GracefulShutdownManager:
         return self._drain.lame_until() if self.phase is Phase.LAMEDUCK else self._drain.next_at()
 
     def progress(self, now: float, counts: Counts) -> DrainProgress | None:
-        """The drain as it stands at `now`; None when there is none."""
+        """Return the drain as it stands at `now`; None when there is none."""
         at = now if self._ended is None else self._ended
         return self._drain.progress(self.phase, at, counts) if self._drain else None
 
@@ -268,7 +269,8 @@ class GracefulShutdownManager:
         return [CloseOldest(due)] if due else []
 
     def _last_has_left(self, drain: Drain, now: float, counts: Counts) -> list[Step]:
-        """Who was closed before the deadline has as long to answer as who is closed at it."""
+        """Stop, or wait for the answers of clients that were closed before the deadline: they have as long to
+        answer as those closed at it."""
         if not drain.closed_some or not counts.closing:
             return self._stop(now, counts, [])
         self._move_to_closing(now)
@@ -317,7 +319,8 @@ class GracefulShutdownManager:
 
 
 def why_no_upgrade(phase: Phase, *, cancellable: bool) -> str:
-    """What stands against a successor, and what to do about it. `cancellable` is a drain, if there is one."""
+    """Say what prevents an upgrade, and what to do about it. `cancellable`: the drain, if there is one, can
+    be cancelled."""
     if phase in _UNDER_WAY and cancellable:
         return NO_UPGRADE.format(phase=phase, advice=TAKE_BACK)
     if phase in (*_UNDER_WAY, Phase.CLOSING, Phase.STOPPED):

@@ -1,4 +1,4 @@
-"""How a process is greeted by the one that started it: by a descriptor in a variable, and a parcel on it."""
+"""The greeting of a process by the one that started it: a descriptor in a variable, and a parcel on it."""
 
 import contextlib
 import os
@@ -10,7 +10,7 @@ from wsctl.errors import CannotStart
 from wsctl.lifecycle.parcels import ChannelBroken, Parcel, packed, receive_one
 
 HELLO_TIMEOUT = 30.0
-"""Seconds for the first parcel, which is sent when this process is started or before."""
+"""The time to wait for the first parcel, in seconds: it is sent when this process is started or before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class Greeting:
 
 
 def refuse(channel: socket.socket, why: str) -> None:
-    """Say why, as far as anybody listens."""
+    """Send the other process the reason for a refusal, if it still listens."""
     with contextlib.suppress(OSError):
         channel.sendall(packed("refused", {"why": why}, (), ()))
 
@@ -30,10 +30,10 @@ def refuse(channel: socket.socket, why: str) -> None:
 def greeting(
     environ: Mapping[str, str], variable: str, version: int, *, nobody: str, stranger: str
 ) -> Greeting | None:
-    """What the descriptor in `variable` says first; None when there is none.
+    """Receive the first parcel from the descriptor in `variable`; None when there is none.
 
-    `nobody` is what such a descriptor leads to that is none, and `stranger` may have the `{release}` of a
-    program that speaks another version.
+    `nobody` names, in the error, what the descriptor leads to if that is no channel; `stranger` is the error
+    about a program that speaks another version, and may have its `{release}`.
 
     Raises:
         CannotStart: the other one is gone, or of a version that is not understood here.

@@ -1,4 +1,4 @@
-"""The handover to a fresh process: its facts, and what the two processes say to each other.
+"""The handover to a fresh process: its facts, and the conversation of the two processes.
 
 The old process is called the predecessor, the new one the successor. They speak in parcels:
 
@@ -34,21 +34,22 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 VERSION = 3
-"""Of what is said above. A successor of another version refuses, and the predecessor goes on."""
+"""The version of the conversation above. A successor of another version refuses, and the predecessor goes
+on."""
 
 VARIABLE = "WSCTL_HANDOVER_FD"
 """The variable that tells a successor the descriptor of its channel."""
 
 
 class HandoverState(StrEnum):
-    """How far a handover has come."""
+    """The states of a handover."""
 
     STARTING = "starting"
     """The successor was started and is not ready yet; nothing has changed for clients."""
     MOVING = "moving"
     """The successor has the log; connections move."""
     DONE = "done"
-    """What could move has moved."""
+    """Every connection that can move has moved."""
     FAILED = "failed"
     """The server goes on as if nothing had been asked."""
 

@@ -1,4 +1,4 @@
-"""What operators do to a drain: what a signal means, and the account of it."""
+"""The interventions of operators in a drain: what a signal means, and the record of what was done."""
 
 from dataclasses import dataclass
 from enum import Enum, StrEnum, auto
@@ -9,21 +9,21 @@ FORCE_AFTER = 1.0
 what the first one did."""
 
 SAME_KEY = 0.1
-"""Seconds within which one Ctrl-C arrives several times, where more than one process passes it on; nobody
-presses it twice so fast."""
+"""The time within which one Ctrl-C arrives several times, in seconds, where more than one process passes it
+on; nobody presses it twice so fast."""
 
 
 class Meaning(Enum):
-    """What a signal asks for."""
+    """The meaning of a signal."""
 
     BEGIN = auto()
-    """The drain."""
+    """Begin the drain."""
     TOO_SOON = auto()
     """Force, but before anybody could have seen what the first one did."""
     FORCE = auto()
-    """The end of everybody now."""
+    """End all connections now."""
     NOTHING = auto()
-    """What was asked for already."""
+    """Nothing new: this was asked for already."""
 
 
 class SignalReader:
@@ -46,7 +46,7 @@ class SignalReader:
 
 
 class Deed(StrEnum):
-    """What was done, in the words of the log."""
+    """The kinds of interventions, in the words of the log."""
 
     BEGUN = "the drain was begun"
     LATER = "the drain begins when the handover has ended"

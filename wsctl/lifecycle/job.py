@@ -19,15 +19,16 @@ VARIABLE = "WSCTL_JOB_FD"
 """The variable that tells a successor the descriptor of its line to the waiter."""
 
 PR_SET_CHILD_SUBREAPER = 36
-"""From <linux/prctl.h>: orphans below become children of this process, which learns how they end."""
+"""The option of prctl(2) (<linux/prctl.h>) with which orphans below become children of this process, which
+learns how they end."""
 
 
 class Job:
-    """This process's part in it.
+    """The part of this process in the job.
 
     Attributes:
-        line: leads to the waiter; None in the first process, and where there is no job.
-        successor: who has taken over from this one.
+        line: the connection to the waiter; None in the first process, and where there is no job.
+        successor: the pid of the process that has taken over from this one.
     """
 
     def __init__(self, line: socket.socket | None, *, supervised: bool) -> None:
@@ -37,7 +38,8 @@ class Job:
         self._waits_at: socket.socket | None = None
 
     def line_for_successor(self) -> socket.socket | None:
-        """A descriptor of the line, the caller's; None where no shell waits for this process."""
+        """Return a descriptor of the line, which the caller owns; None where no shell waits for this
+        process."""
         if self.line:
             return self.line.dup()
         if self._supervised or not _is_in_terminal():
@@ -49,13 +51,14 @@ class Job:
         return theirs
 
     def handing_over(self, progress: HandoverProgress) -> None:
-        """Told of each state of a handover."""
+        """Take each state of a handover; when it is done, tell the waiter who serves."""
         if progress.state is HandoverState.DONE:
             self.successor = progress.successor
             self._say(f"serves {self.successor}")
 
     def pass_on(self, signum: int) -> bool:
-        """Tell the successor what the shell's own process was told while it drains; false without one."""
+        """Send the successor a signal that the shell's own process received while it drains; False without a
+        successor."""
         if not self.successor or not self._waits_at:
             return False
         with suppress(ProcessLookupError):
@@ -63,8 +66,9 @@ class Job:
         return True
 
     def end(self, code: int) -> None:
-        """This process has done its work and would end with this code. Where a shell waits for it and a
-        successor serves, it goes on as the waiter and this does not return."""
+        """Tell the waiter, if no successor serves, that this process ends with `code`. Where a shell waits
+        for this process and a successor serves, it goes on as the waiter instead, and this does not
+        return."""
         if self.successor and self._waits_at:
             _become_waiter(self._waits_at, self.successor)
         elif not self.successor:
@@ -77,7 +81,8 @@ class Job:
 
 
 def job(environ: Mapping[str, str]) -> Job:
-    """The part of this process. What a service manager supervises has its own way to say who serves."""
+    """Return the part of this process. A process that a service manager supervises has its own way to say who
+    serves."""
     line = None
     if handover.VARIABLE in environ and environ.get(VARIABLE, "").isdecimal():
         with suppress(OSError):
@@ -87,7 +92,7 @@ def job(environ: Mapping[str, str]) -> Job:
 
 
 def _is_in_terminal() -> bool:
-    """Whether a terminal is before this process: one of its streams, or it leads the group in front."""
+    """Tell whether this process has a terminal: one of its streams, or it leads the group in front."""
     try:
         terminal = os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY)
     except OSError:
@@ -102,7 +107,7 @@ def _is_in_terminal() -> bool:
 
 
 def _adopt_orphans() -> None:
-    """A successor leaves its parent: then it is to be ours, so that its end is known exactly."""
+    """Adopt the successor when it leaves its parent, so that this process learns exactly how it ends."""
     if sys.platform == "linux":
         import ctypes
 
@@ -110,7 +115,8 @@ def _adopt_orphans() -> None:
 
 
 def _become_waiter(channel: socket.socket, successor: int) -> None:
-    """As a fresh small program; where its file is gone, as what this process is."""
+    """Replace this process by the waiter's own small program; where its file is gone, be the waiter in this
+    process."""
     signal.pthread_sigmask(signal.SIG_BLOCK, waiter.HELD)
     fd, program = channel.detach(), Path(waiter.__file__)
     if program.exists():

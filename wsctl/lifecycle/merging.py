@@ -1,4 +1,4 @@
-"""The drains of several workers as one: what the bar, the log and the commands show of all together."""
+"""The drains of several workers as one, which the bar, the log and the commands show."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -11,7 +11,7 @@ _ORDER = (Phase.LAMEDUCK, Phase.DRAINING, Phase.CLOSING, Phase.STOPPED)
 
 
 def merged(parts: Sequence[DrainProgress]) -> DrainProgress:
-    """One drain of several, of which there is at least one: counts are sums, times the longest.
+    """Return several drains, of which there is at least one, as one: counts are sums, times the longest.
 
     The phase is that of the one that is furthest behind, and only those that have not stopped say how much
     time remains; once all have, the last of them does. There is no ETA while one of them that still has
@@ -46,7 +46,7 @@ def _eta(parts: Sequence[DrainProgress]) -> float | None:
 
 
 def cut_short(progress: DrainProgress) -> DrainProgress:
-    """The drain of a process that was killed in it: so were its clients."""
+    """Return the drain of a process that was killed in it: its clients count as aborted."""
     if progress.phase is Phase.STOPPED:
         return progress
     return replace(

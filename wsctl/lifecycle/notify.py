@@ -1,4 +1,4 @@
-"""What systemd is told, by the protocol of sd_notify(3): datagrams of `NAME=value` lines.
+"""The messages to systemd, by the protocol of sd_notify(3): datagrams of `NAME=value` lines.
 
 Only what the main process says is believed (`NotifyAccess=main`), so a server that handed over falls silent.
 `STOPPING=1` cannot be taken back: systemd counts the stop's time from it and kills whoever is there at the
@@ -29,16 +29,16 @@ RETRY = 1.0
 """Seconds until what a full socket did not take is tried again."""
 
 FULL = frozenset({errno.EAGAIN, errno.ENOBUFS})
-"""What a socket says that has no room now, and will have."""
+"""The errors of a socket that has no room now, and will have."""
 
 log = logging.getLogger("wsctl.notify")
 
 Later = Callable[[float, Callable[[], None]], object]
-"""Calls something after some seconds, on the event loop: `loop.call_later`."""
+"""A function that calls another one after some seconds, on the event loop: `loop.call_later`."""
 
 
 class Notifier:
-    """Tells systemd where this server is in its life, and that it lives. It is a `DrainObserver`.
+    """Tells systemd the phase of this server, and that it lives. It is a `DrainObserver`.
 
     Without a `NOTIFY_SOCKET` nothing is sent. No failure to send reaches the caller.
 
@@ -57,7 +57,8 @@ class Notifier:
         self._beating = self._stopping = self._succeeded = False
 
     def ready(self) -> None:
-        """The server serves, as the main process; or goes on serving: what it had begun came to nothing."""
+        """Tell that the server serves, as the main process; or that it goes on serving after a failed
+        handover or a cancelled drain."""
         if not self._stopping:  # a signal that came during a handover takes effect before its failure is told
             self._enter("READY=1", "STATUS=serving")
         if self._watchdog and not self._beating:
@@ -65,15 +66,15 @@ class Notifier:
             self._beat()
 
     def reloading(self) -> None:
-        """A handover begins: it ends with `main_pid`, or with `ready` when it failed."""
+        """Tell that a handover begins: it ends with `main_pid`, or with `ready` when it failed."""
         now = time.monotonic_ns() // 1000
         self._enter("RELOADING=1", f"MONOTONIC_USEC={now}", "STATUS=handing over to a fresh process")
 
     def main_pid(self, successor: int) -> None:
-        """The successor takes over: it is the main process now, and this one has nothing more to say.
+        """Tell that the successor is the main process now; this process sends nothing after that.
 
-        To be called before who is left here drains. The successor must be systemd's own child by then, left
-        to it by a parent that ended: systemd waits for no other, and a stop would kill it at once.
+        To be called before the clients that are left drain. The successor must be systemd's own child by
+        then, left to it by a parent that ended: systemd waits for no other, and a stop would kill it at once.
         """
         # The successor is not believed before this: its own READY=1 and its beats so far are lost.
         beat = ["WATCHDOG=1"] if self._beating else []
@@ -81,7 +82,7 @@ class Notifier:
         self._succeeded = True
 
     def handing_over(self, progress: HandoverProgress) -> None:
-        """Tells each state of a handover."""
+        """Tell systemd each state of a handover."""
         match progress:
             case HandoverProgress(state=HandoverState.STARTING):
                 self.reloading()
@@ -91,7 +92,7 @@ class Notifier:
                 self.ready()
 
     def close(self) -> None:
-        """Nothing more is sent."""
+        """Close the socket: nothing more is sent."""
         self._channel.close()
 
     def intervened(self, step: Intervention) -> None: ...
@@ -121,7 +122,7 @@ class Notifier:
             self._enter("STOPPING=1", status, extension)
 
     def _mention(self, *fields: str) -> None:
-        """Send what the next message replaces: it may be lost."""
+        """Send a message that the next one replaces: it may be lost."""
         if not self._succeeded:
             self._channel.send("\n".join(fields))
 
@@ -138,14 +139,14 @@ class Notifier:
             self._unsent = None
 
     def _beat(self) -> None:
-        """From the event loop alone, so that a loop that hangs is found."""
+        """Send the watchdog a sign of life, from the event loop alone, so that a loop that hangs is found."""
         if self._watchdog and not self._succeeded:
             self._channel.send("WATCHDOG=1")
             self._later(self._watchdog / 2, self._beat)
 
 
 def standing(progress: DrainProgress) -> str:
-    """A drain as it stands, in words for `systemctl status`."""
+    """Describe a drain as it stands, in words for `systemctl status`."""
     if progress.phase is Phase.STOPPED:
         return f"stopped: {progress.left} clients left, {progress.forced + progress.aborted} closed by force"
     parts = [f"{progress.active} of {progress.started_with} clients connected"]
@@ -156,19 +157,20 @@ def standing(progress: DrainProgress) -> str:
 
 
 def _clock(seconds: float) -> str:
-    """Seconds as `H:MM:SS`."""
+    """Format seconds as `H:MM:SS`."""
     return str(timedelta(seconds=round(seconds)))
 
 
 def _watchdog(environ: Mapping[str, str], pid: int, adopted: bool) -> float | None:
-    """Seconds after which systemd takes this process for hung (sd_watchdog_enabled(3)); None: never."""
+    """Return the seconds after which systemd takes this process for hung (sd_watchdog_enabled(3)); None:
+    never."""
     given = environ.get("WATCHDOG_USEC", "")
     meant = adopted or environ.get("WATCHDOG_PID", str(pid)) == str(pid)
     return (int(given) / 1e6 or None) if meant and re.fullmatch("[0-9]{1,20}", given) else None
 
 
 class _Channel:
-    """The socket of whoever supervises. `path` starts with `/`, or with `@` in the abstract namespace."""
+    """The socket of the service manager. `path` starts with `/`, or with `@` in the abstract namespace."""
 
     def __init__(self, path: str) -> None:
         self._address = f"\0{path[1:]}" if path.startswith("@") else path

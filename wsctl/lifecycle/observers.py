@@ -1,4 +1,4 @@
-"""Those who show a drain: what they are told, when, and the log."""
+"""The observers of a drain: their interface, when they are called, and the log."""
 
 import logging
 import time
@@ -18,7 +18,7 @@ _SHOWN = frozenset({Phase.LAMEDUCK, Phase.DRAINING, Phase.CLOSING, Phase.STOPPED
 
 
 class DrainObserver(Protocol):
-    """Somebody who shows a drain to people.
+    """An observer that shows a drain to people.
 
     `began` is called when a drain begins, and again when the clients are told if that is later;
     `intervened` with each step that an operator causes, before anything else that comes of it.
@@ -77,13 +77,13 @@ class DrainLog:
         self._line(f"still {_doing(progress)}", progress, _COURSE)
 
     def cancelled(self) -> None:
-        """The step of the operator has its line."""
+        """Log nothing: the step of the operator has its line."""
 
     def ended(self, progress: DrainProgress, exit_code: ExitCode) -> None:
         self._line("drained", progress, _END, exit_code=int(exit_code), how=how_it_went(progress))
 
     def _moment(self, seconds: float) -> str:
-        """The time of day in so many seconds, as the log's own."""
+        """Return the time of day in `seconds` from now, as the log's own."""
         at = datetime.fromtimestamp(self._wall() + seconds, UTC)
         return at.isoformat(timespec="seconds").replace("+00:00", "Z")
 
@@ -104,7 +104,7 @@ class Shown:
     """One observer, and what it was last told.
 
     Attributes:
-        next_at: when it is to be told the next time; None when there is no drain.
+        next_at: the moment at which it is to be told the next time; None when there is no drain.
     """
 
     def __init__(self, observer: DrainObserver) -> None:
@@ -113,13 +113,13 @@ class Shown:
         self.next_at: float | None = None
 
     def is_due(self, phase: Phase, now: float) -> bool:
-        """Whether there is something to tell it."""
+        """Tell whether there is something to show to the observer."""
         if phase not in _SHOWN or self._phase is Phase.STOPPED:
             return False
         return self._begins(phase) or phase is Phase.STOPPED or (self.next_at or now) <= now
 
     def show(self, progress: DrainProgress, now: float, exit_code: ExitCode) -> None:
-        """Tell it what it has not been told. To be called when it is due."""
+        """Tell the observer what it has not been told. To be called when it is due."""
         if self._begins(progress.phase):
             self._observer.began(progress)
             self.next_at = now + self._observer.interval

@@ -1,4 +1,4 @@
-"""A successor is no child of its predecessor, though that one started it."""
+"""The step by which a successor leaves its predecessor, which started it, as its parent."""
 
 import contextlib
 import os
@@ -11,8 +11,8 @@ from wsctl.lifecycle.workers import VARIABLE as VARIABLE_OF_WORKERS
 
 
 def leave_parent(environ: Mapping[str, str]) -> bool:
-    """In a successor, go on in a process whose parent has ended; in any other process do nothing. Returns
-    whether this is one. A worker stays the child of its parent, which started it.
+    """Go on, in a successor, in a process whose parent has ended; in any other process do nothing. Returns
+    whether this is a successor. A worker stays the child of its parent, which started it.
 
     The system's first process is its parent then. systemd waits only for a main process that is a child of
     its own: another one's it would kill at the beginning of a stop and not at the end. The predecessor is

@@ -1,4 +1,4 @@
-"""How fast a drain goes: its settings, and the moments that follow from them."""
+"""The pace of a drain: its settings, and the moments that follow from them."""
 
 from dataclasses import dataclass
 
@@ -25,12 +25,14 @@ class Pace:
 
 
 def moments(count: int, window: float) -> list[float]:
-    """Seconds from now, evenly from 0 on; `window` itself is none of them, for it may be the deadline."""
+    """Return `count` moments in seconds from now, evenly from 0 on; `window` itself is none of them, for it
+    may be the deadline."""
     return [window * n / count for n in range(count)]
 
 
 class Spread:
-    """Closes those who are there at `begin` evenly up to `end`; who leaves meanwhile counts as closed.
+    """The even spread of closes: the clients that are connected at `begin` are closed up to `end`; one that
+    leaves meanwhile counts as closed.
 
     The last one is not closed before `end`.
     """
@@ -42,7 +44,7 @@ class Spread:
         self._gone = 0
 
     def due(self, now: float, active: int) -> int:
-        """How many of the `active` must be closed now. They count as gone from here on."""
+        """Return how many of the `active` must be closed now. They count as gone from here on."""
         if now < self._begin:
             return 0
         if self._of is None:
@@ -52,7 +54,7 @@ class Spread:
         return self._gone - gone
 
     def next_at(self) -> float:
-        """When `due` must be asked next; nothing is due before."""
+        """Return the moment at which `due` must be called next; nothing is due before."""
         return self._begin if self._of is None else self._moment(self._gone + 1, self._of)
 
     def _wanted(self, now: float, of: int) -> int:

@@ -27,7 +27,7 @@ _FLAGS = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
 
 
 class Parcel(NamedTuple):
-    """What one process tells the other. Who takes it owns the descriptors."""
+    """A message from one process to the other. The receiver owns the descriptors."""
 
     kind: str
     fields: dict[str, Any]
@@ -40,14 +40,14 @@ class ChannelBroken(Exception):
 
 
 class Unpacker:
-    """From bytes and descriptors as they come to whole parcels."""
+    """The parser that makes whole parcels of bytes and descriptors as they come."""
 
     def __init__(self) -> None:
         self._buffer = bytearray()
         self._fds: deque[int] = deque()
 
     def feed(self, data: bytes, fds: Sequence[int]) -> Iterator[Parcel]:
-        """The parcels that `data` completes.
+        """Yield the parcels that `data` completes.
 
         Raises:
             ChannelBroken: while iterating: what came is no parcel.
@@ -82,7 +82,7 @@ class Unpacker:
 
 
 def _parcel(text: bytes, whole: bytes) -> Parcel:
-    """What the bytes say, without descriptors."""
+    """Parse the bytes of a parcel, without descriptors."""
     blobs, at = [], 0
     try:
         kind, sizes, fields = json.loads(text)
@@ -95,13 +95,13 @@ def _parcel(text: bytes, whole: bytes) -> Parcel:
 
 
 def packed(kind: str, fields: dict[str, Any], blobs: Sequence[bytes], fds: Sequence[int]) -> bytes:
-    """The bytes of one parcel."""
+    """Encode one parcel."""
     text = json.dumps([kind, [len(blob) for blob in blobs], fields], separators=(",", ":")).encode()
     return b"".join((_HEAD.pack(len(text), sum(map(len, blobs)), len(fds)), text, *blobs))
 
 
 def receive(sock: socket.socket) -> tuple[bytes, list[int]]:
-    """What is there to be read, and the descriptors that came with it, closed on exec."""
+    """Read what has arrived, and the descriptors that came with it, closed on exec."""
     data, ancillary, _, _ = sock.recvmsg(_CHUNK, _SPACE, _FLAGS)
     fds = array.array("i")
     for level, kind, rights in ancillary:

@@ -7,7 +7,7 @@ log = logging.getLogger("wsctl.life")
 
 
 class Phase(StrEnum):
-    """Where a server is in its life."""
+    """The phases of a server's life."""
 
     STARTING = "starting"
     SERVING = "serving"

@@ -1,4 +1,5 @@
-"""The facts of a drain: what it is told, and what it tells. The bar, the log and `status` all read these."""
+"""The facts of a drain: the counts that go in, and the progress that comes out. The bar, the log and `status`
+all read these."""
 
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
@@ -21,7 +22,8 @@ class Stay:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """Who is connected, and how stays ended since the start. `longest` are a few, oldest first."""
+    """The counts of connected clients, and of connections that ended since the start, by how they ended.
+    `longest` are a few clients, oldest first."""
 
     active: int = 0
     closing: int = 0
@@ -67,12 +69,12 @@ class DrainProgress:
 
     @property
     def waits(self) -> bool:
-        """Whether it waits for its turn to tell the clients."""
+        """True if the drain waits for its turn to tell the clients."""
         return self.phase is Phase.LAMEDUCK and self.waiting_for > 0
 
 
 def how_it_went(progress: DrainProgress) -> str:
-    """The end of a drain in words: what there was, and nothing of what there was not."""
+    """Describe the end of a drain in words: what there was, and nothing of what there was not."""
     told = [
         (progress.left, "left by itself" if progress.left == 1 else "left by themselves"),
         (progress.evicted, "closed for breaking a limit"),
@@ -85,7 +87,7 @@ def how_it_went(progress: DrainProgress) -> str:
 
 
 def read_progress(told: Mapping[str, Any]) -> DrainProgress:
-    """The record that an account of it was made from; an older version's tells less.
+    """Return the record that an account of a drain was made from; an older version's tells less.
 
     Raises:
         KeyError, TypeError, ValueError: it is the account of another version's.

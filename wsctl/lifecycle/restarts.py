@@ -1,4 +1,4 @@
-"""How often a worker that dies is started again, without I/O."""
+"""The limit on restarts of a worker that dies, without I/O."""
 
 from collections import deque
 
@@ -19,7 +19,7 @@ class Restarts:
         self._at: deque[float] = deque()
 
     def next(self, now: float) -> float | None:
-        """It died: seconds until it is to be started again, None when it died too often."""
+        """Return the seconds until a worker that died is to be started again; None when it died too often."""
         while self._at and now - self._at[0] >= WINDOW:
             self._at.popleft()
         if len(self._at) >= MOST:

@@ -24,7 +24,7 @@ LONGEST_PID = 1 << 22
 
 @dataclass(frozen=True, slots=True)
 class ServerRecord:
-    """What a server says of itself: where it is reached, and where it is controlled.
+    """The record of a running server: where it is reached, and where it is controlled.
 
     `url` is None for a server that listens on the Unix socket `uds` only. `generation` counts the
     processes that had the address one after the other, each taking over from the one before. `parent` is
@@ -42,12 +42,12 @@ class ServerRecord:
 
     @property
     def port(self) -> int | None:
-        """Of its URL."""
+        """The port of the URL; None without a URL."""
         return urlsplit(self.url).port if self.url else None
 
 
 def runtime_folder(environ: Mapping[str, str]) -> Path:
-    """`WSCTL_RUNTIME_DIR`, else `XDG_RUNTIME_DIR/wsctl`, else a temporary folder of this user's."""
+    """Return `WSCTL_RUNTIME_DIR`, else `XDG_RUNTIME_DIR/wsctl`, else a temporary folder of this user's."""
     if chosen := environ.get("WSCTL_RUNTIME_DIR"):
         return Path(chosen)
     if xdg := environ.get("XDG_RUNTIME_DIR"):
@@ -72,7 +72,8 @@ def _prepare(folder: Path) -> None:
 
 
 def _check(folder: Path, found: os.stat_result) -> None:
-    """What others can write to is not believed, and not narrowed either: it may be a system's folder."""
+    """Refuse a folder that is not this user's, or that others can write to. It is not narrowed either: it may
+    be a system's folder."""
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
         raise UnusableFolder(f"{folder} is not a folder of this user's; set WSCTL_RUNTIME_DIR")
     if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
@@ -80,7 +81,7 @@ def _check(folder: Path, found: os.stat_result) -> None:
 
 
 def check_folder(folder: Path) -> None:
-    """Whether servers could be found through this folder, which need not be there yet and is not made.
+    """Check that servers could be found through this folder, which need not be there yet and is not made.
 
     Raises:
         UnusableFolder: it cannot be made, is not ours alone, or its path is too long for a socket.
@@ -103,7 +104,7 @@ def _check_length(path: Path) -> None:
 
 
 def control_socket(folder: Path, pid: int) -> socket.socket:
-    """A bound Unix socket, mode 0600, in the folder, which is made with mode 0700.
+    """Return a bound Unix socket, mode 0600, in the folder, which is made with mode 0700.
 
     Raises:
         UnusableFolder: the folder is not ours alone, or its path is too long for a socket.
@@ -143,7 +144,8 @@ def announced(record: ServerRecord) -> Iterator[None]:
 
 
 def servers(folder: Path) -> list[ServerRecord]:
-    """The servers that run, oldest first. What dead ones left behind is cleared away, announced or not.
+    """Return the servers that run, oldest first. What dead ones left behind is cleared away, announced or
+    not.
 
     Raises:
         UnusableFolder: somebody else could have written the records.
@@ -174,12 +176,13 @@ def remove(folder: Path, pid: int) -> None:
 
 
 _MADE = (".json", ".tmp", ".sock")
-"""What a process makes in the folder: its record, a draft of it, its control socket."""
+"""The suffixes of what a process makes in the folder: its record, a draft of it, its control socket."""
 
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Keep other processes from clearing: between its two steps a new socket looks like a dead one's."""
+    """Keep other processes from clearing the folder: between bind and listen a new socket looks like a dead
+    one's."""
     fd = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX)

@@ -1,7 +1,7 @@
-"""How many connections each worker has, where all workers see it, so that one can wait for the others.
+"""The number of connections of each worker, where all workers see it, so that one can wait for the others.
 
 The kernel gives a new connection to whichever process asks first: on a busy machine one gets ten times as
-many as another. So who has more than the others lets them go first for a moment.
+many as another. So a worker that has more than the others lets them go first for a moment.
 """
 
 import mmap
@@ -13,11 +13,12 @@ SLACK = 4
 """Connections that a worker may always have more than the one that has the fewest."""
 
 TOLERANCE = 0.05
-"""How many more it may have besides, of those which that one has: evenness has a price, in pauses."""
+"""The share of the connections of the worker with the fewest that another one may have more besides: evenness
+has a price, in pauses."""
 
 AT_LEAST = 8
-"""Connections it takes between two pauses: a worker that hangs, and so takes none, must not keep the others
-from taking them."""
+"""Connections that a worker takes between two pauses: another one that hangs, and so takes none, must not
+keep the rest from taking them."""
 
 PAUSE = 0.005
 """Seconds of a pause: a worker that waits for a core gets one within it, and takes dozens."""
@@ -35,15 +36,16 @@ class Shares:
         self._since = 0
 
     def note(self, mine: int) -> None:
-        """This worker has so many."""
+        """Write down the number of connections that this worker has."""
         self._put(self._number, mine)
 
     def withdraw(self, number: int | None = None) -> None:
-        """A worker takes none, this one unless another is named: nobody waits for it."""
+        """Mark a worker that takes no connections, this one unless another is named: nobody waits for it."""
         self._put(self._number if number is None else number, _ABSENT)
 
     def taken(self, mine: int) -> bool:
-        """One more was taken, this worker has so many now: whether the others should have the next ones."""
+        """Note that one more connection was taken and this worker has `mine` now. Returns whether the others
+        should have the next ones."""
         self.note(mine)
         self._since += 1
         least = min(count for (count,) in _COUNT.iter_unpack(self._page[:]))
@@ -60,7 +62,7 @@ class Shares:
 
 
 def shared_page(count: int) -> int:
-    """The descriptor of a page for so many workers, of whom none is there yet."""
+    """Return the descriptor of a page for `count` workers, of whom none is there yet."""
     with tempfile.TemporaryFile() as file:
         file.write(_COUNT.pack(_ABSENT) * count)
         file.flush()

@@ -6,15 +6,15 @@ from contextlib import contextmanager
 
 
 def ending() -> list[signal.Signals]:
-    """Those that begin a drain. SIGHUP, which a closed terminal sends, only where it is not ignored: nohup
-    has asked for that."""
+    """Return the signals that begin a drain. SIGHUP, which a closed terminal sends, is one only where it is
+    not ignored: nohup has asked for that."""
     ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
     return [signal.SIGINT, signal.SIGTERM, *([] if ignored else [signal.SIGHUP])]
 
 
 @contextmanager
 def held() -> Iterator[None]:
-    """Keep them waiting while a process makes what it has to remove at its end: without a handler yet, they
+    """Block these signals while a process makes what it has to remove at its end: without a handler yet, they
     would kill it in between."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, ending())
     try:

@@ -1,8 +1,9 @@
-"""What keeps a server's place in the job of a shell: a program of its own, of the standard library only.
+"""The process that keeps a server's place in the job of a shell: a program of its own, of the standard
+library only.
 
-The process that the shell has started becomes it when its successor serves. It passes signals on, and ends as
-the last of the successors does. They have the other end of its channel and write lines to it; who reads them
-may be of an older version than who writes:
+The process that the shell has started becomes the waiter when its successor serves. It passes signals on, and
+ends as the last of the successors does. They have the other end of its channel and write lines to it; the
+reader may be of an older version than the writer:
 
     serves PID        a successor has taken over
     ended PID CODE    it ends with this code
@@ -34,10 +35,10 @@ PASSED = frozenset(
 """The signals that are meant for the server."""
 
 HELD = PASSED | {signal.SIGCHLD}
-"""Those that must not act on the waiter by themselves."""
+"""The signals that must not act on the waiter by themselves."""
 
 SI_KERNEL = 0x80
-"""How Linux marks a signal of its own: a terminal's reaches every process of the job."""
+"""The code by which Linux marks a signal of its own: a terminal's reaches every process of the job."""
 
 
 class Waiter:
@@ -50,7 +51,7 @@ class Waiter:
         self._over = False
 
     def run(self) -> NoReturn:
-        """Pass signals on until the last of them has ended, and end in the same way."""
+        """Pass signals on until the last successor has ended, and end in the same way."""
         signal.pthread_sigmask(signal.SIG_BLOCK, HELD)
         threading.Thread(target=self._listen, daemon=True).start()
         while not self._over:
@@ -85,7 +86,8 @@ class Waiter:
             _stop()
 
     def _reap(self) -> None:
-        """Bury who has ended: where the system lets us, all successors are our children."""
+        """Collect the exit codes of processes that have ended: where the system lets us, all successors are
+        our children."""
         with suppress(ChildProcessError):
             while (ended := os.waitpid(-1, os.WNOHANG))[0]:
                 self._codes[ended[0]] = os.waitstatus_to_exitcode(ended[1])
@@ -102,7 +104,7 @@ class Waiter:
 
 
 def _next_signal() -> tuple[int, bool]:
-    """The next one, and whether a terminal has sent it."""
+    """Return the next signal, and whether a terminal has sent it."""
     if not hasattr(signal, "sigwaitinfo"):  # macOS does not tell: the server takes two at once for one
         return signal.sigwait(HELD), False
     info = signal.sigwaitinfo(HELD)

@@ -1,10 +1,10 @@
-"""Those who wait for the same thing."""
+"""Tasks that wait for the same thing."""
 
 import asyncio
 
 
 class Waiters:
-    """Each `wait` ends with the next `release`."""
+    """The tasks that wait: each `wait` ends with the next `release`."""
 
     def __init__(self) -> None:
         self._waiting: list[asyncio.Future[None]] = []
@@ -15,7 +15,7 @@ class Waiters:
         await waiter
 
     def release(self) -> None:
-        """Let all go who wait now."""
+        """End every `wait` that is under way."""
         waiting, self._waiting = self._waiting, []
         for waiter in waiting:
             if not waiter.done():

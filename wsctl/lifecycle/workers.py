@@ -1,4 +1,4 @@
-"""Several processes as one server: what the parent and a worker say to each other.
+"""Several processes as one server: the conversation of the parent and a worker.
 
 The parent has the listening sockets and no client; each worker is a server of its own on these sockets.
 They speak in parcels, over a channel that each worker is given when it is started:
@@ -19,14 +19,15 @@ They speak in parcels, over a channel that each worker is given when it is start
                                              <--  kill: end it, the handover has failed
     ended: it has, with an exit code         -->
 
-What is asked are requests of the control API: the parent asks one worker, a worker asks the parent for all.
-A worker whose parent hangs up drains as on SIGTERM. A parent whose worker hangs up waits for its exit code.
+Requests are those of the control API: the parent asks one worker, a worker asks the parent for all. A worker
+whose parent hangs up drains as on SIGTERM. A parent whose worker hangs up waits for its exit code.
 """
 
 from typing import Any, NamedTuple
 
 VERSION = 1
-"""Of what is said above. A worker of another version refuses: it cannot join the parent that runs."""
+"""The version of the conversation above. A worker of another version refuses: it cannot join the parent that
+runs."""
 
 VARIABLE = "WSCTL_WORKER_FD"
 """The variable that tells a worker the descriptor of its channel."""

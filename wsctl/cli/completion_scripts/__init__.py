@@ -31,5 +31,5 @@ _WRITERS: dict[Shell, Callable[[Tree], str]] = {
 
 
 def script(shell: Shell, tree: TyperGroup) -> str:
-    """The script for a shell, ending in a newline; the same tree gives the same text."""
+    """Return the script for a shell, ending in a newline; the same tree gives the same text."""
     return _WRITERS[shell](read(tree))

@@ -97,7 +97,7 @@ complete -F _wsctl wsctl
 
 
 def bash(tree: Tree) -> str:
-    """The script for bash."""
+    """Return the script for bash."""
     parts = {
         "@values@": [line for name, options in _all_options(tree) for line in _values(name, options)],
         "@arguments@": [

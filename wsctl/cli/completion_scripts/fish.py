@@ -22,7 +22,7 @@ complete -c wsctl -f
 
 
 def fish(tree: Tree) -> str:
-    """The script for fish."""
+    """Return the script for fish."""
     return _HEAD + "".join(f"complete -c wsctl {line}\n" for line in _lines(tree))
 
 
@@ -48,19 +48,19 @@ def _option(option: Option) -> str:
 
 
 def _required(value: Value) -> str:
-    """A value that must follow; `-x` keeps fish from offering files for it."""
+    """Return the options for a value that must follow; `-x` keeps fish from offering files for it."""
     return f"-r {_takes(value)}" if value.is_file else f"-x {_takes(value)}".rstrip()
 
 
 def _once(argument: Argument) -> str:
-    """A word that was given is not asked for again."""
+    """Return the condition under which a word that was given is not offered again."""
     words = argument.value.words
     once = words and not argument.repeats
     return f"; and not __fish_seen_subcommand_from {' '.join(words)}" if once else ""
 
 
 def _takes(value: Value) -> str:
-    """Empty when there is nothing to offer."""
+    """Return the options that offer a value; empty when there is nothing to offer."""
     if value.words:
         return f"-a '{' '.join(value.words)}'"
     return "-F" if value.is_file else ""

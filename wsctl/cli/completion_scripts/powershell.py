@@ -69,7 +69,7 @@ Register-ArgumentCompleter -Native -CommandName wsctl -ScriptBlock {
 
 
 def powershell(tree: Tree) -> str:
-    """The script for PowerShell."""
+    """Return the script for PowerShell."""
     commands = [f"        @{{ Name = '{c.name}'; Help = {_quoted(c.help)} }}" for c in tree.commands]
     options = [_table("", map(_option, _names(tree.options)))]
     options += [_table(c.name, map(_option, _names(c.options))) for c in tree.commands]

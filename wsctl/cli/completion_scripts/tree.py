@@ -1,4 +1,4 @@
-"""What can be completed: the command tree as plain facts, in the order help shows it."""
+"""The command tree as plain facts, in the order help shows it: what can be completed."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ _SETTING_WORDS: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class Value:
-    """What an option or an argument takes: one of some words, a file, or what nobody can guess."""
+    """The value of an option or an argument: one of some words, a file, or a text that nobody can guess."""
 
     metavar: str
     words: tuple[str, ...]
@@ -35,7 +35,7 @@ class Option:
 
     Attributes:
         value: None for a flag.
-        repeats: whether it may be given several times.
+        repeats: True if it may be given several times.
         opposite: the names of the flag that says the contrary.
     """
 
@@ -73,7 +73,7 @@ class Tree:
 
 
 def read(tree: TyperGroup) -> Tree:
-    """The facts of a command tree; what help hides stays hidden."""
+    """Return the facts of a command tree; what help hides stays hidden."""
     root = typer.Context(tree, **tree.context_settings)
     commands = (
         _command(name, cast(TyperCommand, command), root)
@@ -104,7 +104,7 @@ def _options(command: TyperCommand | TyperGroup, context: typer.Context) -> Iter
 
 
 def _forms(param: TyperOption, context: typer.Context) -> Iterator[Option]:
-    """The option, and its `--no-` form where it has one."""
+    """Return the option, and its `--no-` form where it has one."""
     text = " ".join((param.help or "").split())
     value = None if param.is_flag or param.count else _value(param, context)
     names, opposite = tuple(param.opts), tuple(param.secondary_opts)

@@ -39,7 +39,7 @@ fi
 
 
 def zsh(tree: Tree) -> str:
-    """The script for zsh."""
+    """Return the script for zsh."""
     commands = [f"        {_quoted(f'{command.name}:{command.help}')}" for command in tree.commands]
     options = [f"        {spec} \\" for spec in _specs(tree.options)]
     cases = [_case(command) for command in tree.commands]
@@ -60,7 +60,7 @@ def _specs(options: tuple[Option, ...]) -> list[str]:
 
 
 def _spec(option: Option, name: str) -> str:
-    """`_arguments`' word for one name of an option; it is not offered beside what it excludes."""
+    """Return `_arguments`' word for one name of an option; it is not offered beside what it excludes."""
     excluded = [*(option.names if len(option.names) > 1 else ()), *option.opposite]
     start = "*" if option.repeats else f"({' '.join(excluded)})" if excluded else ""
     long = "=" if option.value and name.startswith("--") else ""
@@ -73,7 +73,7 @@ def _argument(argument: Argument) -> str:
 
 
 def _action(value: Value) -> str:
-    """A single space completes nothing and says what is wanted."""
+    """Return the action for a value. A single space completes nothing and says what is wanted."""
     if value.words:
         return f":{value.metavar}:({' '.join(value.words)})"
     return f":{value.metavar}:{'_files' if value.is_file else ' '}"

@@ -11,7 +11,8 @@ from wsctl.settings import FLAGS, Settings, flag
 
 
 class Recipe(NamedTuple):
-    """`template` is a file of `wsctl/templates`; `values` names what is written into its blanks."""
+    """A template and its values. `template` is a file of `wsctl/templates`; `values` names what is written
+    into its blanks."""
 
     template: str
     values: Callable[[Settings], Mapping[str, str]]
@@ -39,11 +40,11 @@ RECIPES: dict[str, Recipe | Deployment] = {
     "browser": Recipe("client.html", clients.values),
     "react": Recipe("client.jsx", clients.values),
 }
-"""By the word that a person types, in the order help shows them."""
+"""The recipes by the word that a person types, in the order help shows them."""
 
 
 def made(kind: str, settings: Settings, place: Place) -> str:
-    """The text of one file.
+    """Return the text of one file.
 
     Raises:
         UsageError: the settings cannot be meant for such a file, or not be written into it.
@@ -56,7 +57,7 @@ def made(kind: str, settings: Settings, place: Place) -> str:
 
 
 def _check(settings: Settings) -> None:
-    """Raises `UsageError` for a value that could begin a line of its own in a file."""
+    """Refuse, with a `UsageError`, a value that could begin a line of its own in a file."""
     for field in FLAGS:
         value = getattr(settings, field.name)
         for text in value if isinstance(value, tuple) else (value,):

@@ -1,13 +1,13 @@
-"""What the alerts are filled with."""
+"""The values of the template of the alerts."""
 
 from collections.abc import Mapping
 
 from wsctl.settings import Settings
 
 LATE = 0.1
-"""Of a drain's time, what is left of it when somebody should look: three minutes of half an hour."""
+"""The share of a drain's time that is left when somebody should look: three minutes of half an hour."""
 
 
 def values(settings: Settings) -> Mapping[str, str]:
-    """The moment before the deadline at which a drain is worth a look."""
+    """Return the time before the deadline at which a drain is worth a look, in seconds."""
     return {"late": f"{settings.shutdown_timeout * LATE:g}"}

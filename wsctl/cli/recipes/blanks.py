@@ -9,12 +9,12 @@ _BLANK = re.compile(r"^(?P<margin>[ \t]*)@\{(?P<line>[a-z_]+)\}\n|@\{(?P<word>[a
 
 
 def template(name: str) -> str:
-    """One of the files in `wsctl/templates`."""
+    """Read one of the files in `wsctl/templates`."""
     return (files("wsctl") / "templates" / name).read_text(encoding="utf-8")
 
 
 def filled(template: str, values: Mapping[str, str]) -> str:
-    """The template with each blank filled; what is filled in is not looked at again.
+    """Return the template with each blank filled; what is filled in is not looked at again.
 
     A line that is nothing but a blank becomes as many lines as its value has, each as far to the right, and
     goes when that is empty.

@@ -1,4 +1,4 @@
-"""What the examples of clients are filled with."""
+"""The values of the templates of clients."""
 
 import re
 from collections.abc import Mapping
@@ -13,8 +13,8 @@ _NAME = re.compile(r"[a-z0-9_]([a-z0-9_.-]*[a-z0-9_.])?", re.IGNORECASE)
 
 
 def values(settings: Settings) -> Mapping[str, str]:
-    """The address at which clients reach the server, as `url` and as `ws_url`; `follow` is how a client in
-    JavaScript stays connected.
+    """Return the address at which clients reach the server, as `url` and as `ws_url`; `follow` is the code
+    with which a client in JavaScript stays connected.
 
     Raises:
         UsageError: clients have no address to go to.
@@ -24,8 +24,8 @@ def values(settings: Settings) -> Mapping[str, str]:
 
 
 def address(settings: Settings) -> str:
-    """Where clients reach the server: http(s), without a slash at the end, and without a character that
-    means something within the quotes of some language.
+    """Return the address at which clients reach the server: http(s), without a slash at the end, and without
+    a character that means something within the quotes of some language.
 
     Raises:
         UsageError: there is no such address.
@@ -42,8 +42,8 @@ def address(settings: Settings) -> str:
 
 
 def _host(host: str) -> str:
-    """As an address has it. What stands for all addresses of this machine is localhost: that one is right in
-    a certificate more often than a number."""
+    """Return a host as an address has it. What stands for all addresses of this machine is localhost: that
+    one is right in a certificate more often than a number."""
     try:
         ip = ip_address(host or "::")
     except ValueError:

@@ -23,7 +23,7 @@ from wsctl.settings import Settings, variable
 NODES = ("node-1", "node-2")
 
 PROXY_CONNECTIONS = 32768
-"""Of each of nginx's processes at most, two for a client: it sets 15 MB aside for so many."""
+"""The most connections of each of nginx's processes, two for a client: nginx sets 15 MB aside for these."""
 
 _REDIS = """redis:
   image: redis:8-alpine
@@ -46,7 +46,8 @@ _NO_TOKEN = f"""# A control token is a file: add `secrets: [token]` and `WSCTL_T
 
 
 def values(settings: Settings, place: Place) -> Mapping[str, str]:
-    """Nobody reaches the nodes but nginx: what it says of the clients can be believed."""
+    """Return the values of the template. Nobody reaches the nodes but nginx, so that what it says of the
+    clients can be believed."""
     inside = contained(settings, "compose")
     node = replace(
         inside, redis=settings.redis or _OWN, forwarded_allow_ips=settings.forwarded_allow_ips or "*"
@@ -74,7 +75,7 @@ def _word(text: str) -> str:
 
 
 def _body(name: str, blanks: Mapping[str, str]) -> str:
-    """Another recipe's file, without the comment at its top."""
+    """Return another recipe's file, without the comment at its top."""
     return filled(template(name), blanks).partition("\n\n")[2]
 
 
@@ -93,7 +94,7 @@ def _proxy(node: Settings) -> Mapping[str, str]:
 
 
 def _secrets(node: Settings) -> dict[str, str]:
-    """File by name of the secret."""
+    """Return the file of each secret, by its name."""
     return {name: f"./{name}" for name in secret_names(node)} | named_files(node)
 
 

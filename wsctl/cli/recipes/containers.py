@@ -1,4 +1,4 @@
-"""What all files for containers have in common, and the Dockerfile."""
+"""The parts that all files for containers have in common, and the Dockerfile."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -12,14 +12,15 @@ from wsctl.server.checks.stopping import margin
 from wsctl.settings import Settings, variable
 
 SECRETS = "/run/secrets"
-"""Where Compose puts secrets, and whoever mounts them by hand expects them."""
+"""The folder where Compose puts secrets, and where they are expected if mounted by hand."""
 
 WHEEL = f"wsctl_server-{__version__}-py3-none-any.whl"
-"""What `pip wheel` makes of the source. An index has another program under the name of the command."""
+"""The file that `pip wheel` makes of the source. An index has another program under the name of the
+command."""
 
 
 def contained(settings: Settings, kind: str) -> Settings:
-    """The settings for a container: on loopback nobody outside would reach the server.
+    """Return the settings for a container: on loopback nobody outside would reach the server.
 
     Raises:
         UsageError: they name no port.
@@ -36,7 +37,7 @@ def _is_loopback(host: str) -> bool:
 
 
 def about(settings: Settings, place: Place) -> dict[str, str]:
-    """The blanks that each of the files has."""
+    """Return the values of the blanks that each of the files has."""
     return {
         "version": __version__,
         "wheel": WHEEL,
@@ -50,7 +51,7 @@ def about(settings: Settings, place: Place) -> dict[str, str]:
 
 
 def dockerfile(settings: Settings, place: Place) -> Mapping[str, str]:
-    """An image of this version."""
+    """Return the values of the template, for an image of this version."""
     inside = contained(settings, "docker")
     return about(inside, place) | {
         "extras": extras(settings),

@@ -1,4 +1,4 @@
-"""What the dashboard is filled with: JSON, one panel a line."""
+"""The values of the template of the dashboard: JSON, one panel a line."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -18,7 +18,7 @@ _SHOWN = 'job=~"$job",instance=~"$instance"'
 
 
 def values(settings: Settings) -> Mapping[str, str]:
-    """The variables and the panels."""
+    """Return the variables and the panels."""
     return {
         "version": __version__,
         "job": json.dumps(_variable("job", "label_values(wsctl_build_info, job)")),

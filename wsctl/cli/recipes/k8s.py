@@ -35,7 +35,7 @@ _TLS, _KEYS = "/etc/wsctl/tls", "/etc/wsctl/keys"
 
 
 def values(settings: Settings, place: Place) -> Mapping[str, str]:
-    """The settings are in the arguments, the secrets in a Secret."""
+    """Return the values of the template: the settings are in the arguments, the secrets in a Secret."""
     inside, volumes = contained(settings, "k8s"), list(_volumes(settings))
     return about(inside, place) | {
         "notes": _notes(settings),
@@ -60,12 +60,13 @@ def _word(text: str) -> str:
 
 
 def _inside(name: str) -> str:
-    """A certificate is where a Secret of type kubernetes.io/tls has it."""
+    """Return the path of a file in the container: a certificate is where a Secret of type kubernetes.io/tls
+    has it."""
     return {"ssl_certfile": f"{_TLS}/tls.crt", "ssl_keyfile": f"{_TLS}/tls.key"}.get(name, f"{_KEYS}/{name}")
 
 
 def _volumes(settings: Settings) -> Iterable[tuple[str, str, str]]:
-    """Name, folder and source of those that a Secret fills."""
+    """Yield name, folder and source of the volumes that a Secret fills."""
     if settings.ssl_certfile:
         yield "tls", _TLS, "{secretName: wsctl-tls}"
     if settings.jwt_key:

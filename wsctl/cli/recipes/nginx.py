@@ -14,17 +14,18 @@ NEVER = "7d"
 """Silence that is allowed where nobody pings: a proxy has to have some limit."""
 
 ALWAYS_ASKED = "max_fails=0"
-"""nginx forgives a server that has failed when a request to it has ended well, and lets one in each
-`fail_timeout` until then. A WebSocket ends after hours, so one that is back would get hardly any clients."""
+"""The option with which nginx keeps asking a server that has failed. Without it, nginx forgives one when a
+request to it has ended well, and lets one in each `fail_timeout` until then. A WebSocket ends after hours, so
+one that is back would get hardly any clients."""
 
 _HOST = re.compile(r"(?P<host>[A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\])(?::(?P<port>[0-9]+))?")
 
 _EVERYWHERE = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "[::1]"}  # noqa: S104
-"""Where a server that listens on all addresses is reached from the same machine."""
+"""The address where a server that listens on all addresses is reached from the same machine."""
 
 
 def upstream(text: str) -> str:
-    """`HOST:PORT`, `HOST` or `unix:/PATH`, as a person names a server behind a proxy.
+    """Check `HOST:PORT`, `HOST` or `unix:/PATH`, as a person names a server behind a proxy.
 
     Raises:
         ValueError: it is none of these.
@@ -40,12 +41,12 @@ def upstream(text: str) -> str:
 
 
 def values(settings: Settings, place: Place) -> Mapping[str, str]:
-    """For conf.d."""
+    """Return the values of the template, for a file in conf.d."""
     return {"made_by": place.made_by, **site(settings, _servers(settings, place.upstreams), "")}
 
 
 def site(settings: Settings, servers: Sequence[str], options: str) -> dict[str, str]:
-    """All but who has made it; `servers` as nginx names them, each with these further options."""
+    """Return all values but `made_by`; `servers` as nginx names them, each with these further options."""
     check_writable("--root-path", settings.root_path)
     idle = idle_timeout(settings)
     root = settings.root_path.strip("/")

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 
 class Panel(NamedTuple):
-    """One picture. `queries` are expressions and what their lines are called; `unit` is Grafana's word."""
+    """One panel. `queries` are expressions and the names of their lines; `unit` is Grafana's word."""
 
     title: str
     unit: str
@@ -222,4 +222,4 @@ ROWS = (
         ),
     ),
 )
-"""A dashboard of one screen a row."""
+"""The rows of the dashboard, one screen each."""

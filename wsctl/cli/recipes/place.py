@@ -1,4 +1,4 @@
-"""What a deployment file needs to know beyond the settings."""
+"""The facts that a deployment file needs beyond the settings."""
 
 from dataclasses import dataclass
 
@@ -9,12 +9,12 @@ from wsctl.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where the server will run.
+    """The place where the server will run.
 
     Attributes:
         made_by: the command that made the file, less what is secret.
         program: absolute path of wsctl there.
-        in_home: whether that is in somebody's home, which a service's user may not be able to enter.
+        in_home: True if that is in somebody's home, which a service's user may not be able to enter.
         upstreams: the servers behind a proxy, `HOST:PORT` or `unix:PATH`; none: the one of the settings.
     """
 
@@ -33,7 +33,7 @@ class Place:
 
 
 def need_port(settings: Settings, kind: str, *, uds: bool = True) -> None:
-    """Raises `UsageError` where a file could not say what others connect to."""
+    """Check that a file can say what others connect to; raises `UsageError` where it could not."""
     if settings.fd is not None:
         raise UsageError(
             f"--fd: a descriptor has a meaning only in the process that starts wsctl, not in {kind}"

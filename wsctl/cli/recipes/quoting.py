@@ -1,4 +1,4 @@
-"""How a text is written in the languages of the files: as one word, which is read back as it was."""
+"""Quoting in the languages of the files: a text as one word, which is read back as it was."""
 
 import json
 import re
@@ -12,24 +12,24 @@ _UNWRITABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ufeff\ud800-\udfff\uff
 
 
 def check_writable(name: str, text: str) -> None:
-    """Raises `UsageError` for a text with characters that do not belong into a file of settings. The text is
-    not repeated: there may be a secret in it."""
+    """Refuse, with a `UsageError`, a text with characters that do not belong into a file of settings. The
+    text is not repeated: there may be a secret in it."""
     if found := _UNWRITABLE.search(text):
         raise UsageError(f"{name} has the character {found[0]!a}, which no file of settings can hold")
 
 
 def unit_path(text: str) -> str:
-    """A path in a unit of systemd, where % begins a specifier (systemd.unit(5)): never quoted."""
+    """Return a path in a unit of systemd, where % begins a specifier (systemd.unit(5)): never quoted."""
     return text.replace("%", "%%")
 
 
 def unit_word(text: str) -> str:
-    """A word of a unit, where only % means something (systemd.syntax(7)): `Environment=`."""
+    """Return a word of a unit, where only % means something (systemd.syntax(7)): `Environment=`."""
     return _quoted(unit_path(text))
 
 
 def command_word(text: str) -> str:
-    """A word of a command line in a unit, where $ means something too (systemd.service(5))."""
+    """Return a word of a command line in a unit, where $ means something too (systemd.service(5))."""
     return _quoted(unit_path(text).replace("$", "$$"))
 
 
@@ -40,20 +40,21 @@ def _quoted(text: str) -> str:
 
 
 def nginx_word(text: str) -> str:
-    """A word of an nginx configuration, in a directive that takes no variables."""
+    """Return a word of an nginx configuration, in a directive that takes no variables."""
     return _quoted(text)
 
 
 def json_word(text: str) -> str:
-    """A string of JSON, which is one of YAML too: what YAML reads otherwise cannot be written anyway."""
+    """Return a string of JSON, which is one of YAML too: what YAML reads otherwise cannot be written
+    anyway."""
     return json.dumps(text, ensure_ascii=False)
 
 
 def dollars(text: str) -> str:
-    """For Compose and for args and env of Kubernetes, where $ begins a variable."""
+    """Return a text for Compose and for args and env of Kubernetes, where $ begins a variable."""
     return text.replace("$", "$$")
 
 
 def env_word(text: str) -> str:
-    """The value of ENV in a Dockerfile, where $ begins a variable."""
+    """Return the value of ENV in a Dockerfile, where $ begins a variable."""
     return '"' + re.sub(r'([\\"$])', r"\\\1", text) + '"'

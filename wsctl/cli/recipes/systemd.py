@@ -16,7 +16,7 @@ from wsctl.server.checks.stopping import margin
 from wsctl.settings import Settings, flag, variable
 
 PRIVILEGED_PORTS = 1024
-"""Ports below it need a capability (ip_unprivileged_port_start)."""
+"""The lowest port that needs no capability (ip_unprivileged_port_start)."""
 
 _FOLDER = PurePosixPath("/run/wsctl")
 
@@ -24,7 +24,7 @@ _ISLAND = "# Without --redis each instance is an island: clients of one do not h
 
 
 def service(settings: Settings, place: Place) -> Mapping[str, str]:
-    """A service with one server."""
+    """Return the values of a service with one server."""
     need_port(settings, "a service")
     privileged = settings.uds is None and settings.port < PRIVILEGED_PORTS
     folder = _FOLDER if settings.uds is None else _FOLDER / "control"
@@ -41,7 +41,7 @@ def service(settings: Settings, place: Place) -> Mapping[str, str]:
 
 
 def template(settings: Settings, place: Place) -> Mapping[str, str]:
-    """A service for several servers, each with a port for its name."""
+    """Return the values of a service for several servers, each with a port for its name."""
     if settings.uds is not None or settings.fd is not None:
         raise UsageError("the instances of systemd-template differ by their port: no --uds, no --fd")
     shared = replace(settings, port=Settings().port)
@@ -122,7 +122,7 @@ def _secret(name: str) -> list[str]:
 
 
 def _runtime_folders(settings: Settings) -> list[str]:
-    """Folders below /run that systemd makes; the first one is the control socket's."""
+    """Return the folders below /run that systemd makes; the first one is the control socket's."""
     found = ["wsctl"]
     if settings.uds is not None:
         folder = PurePosixPath(settings.uds).parent
@@ -142,7 +142,7 @@ def _writable(settings: Settings) -> str:
 
 
 def socket(settings: Settings, place: Place) -> Mapping[str, str]:
-    """The socket of a service."""
+    """Return the values of the socket of a service."""
     need_port(settings, "a socket unit")
     unix = settings.uds is not None
     return {

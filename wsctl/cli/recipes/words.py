@@ -24,11 +24,12 @@ FILES = ("ssl_certfile", "ssl_keyfile", "jwt_key")
 """The settings that name a file, which is somewhere else where the server runs."""
 
 _APART = ("redis", "stop_timeout")
-"""What is no flag in a file: others can read a command line, and how long it waits the platform says."""
+"""The settings that are no flags in a file: others can read a command line, and the platform says how long it
+waits."""
 
 
 def asked(settings: Settings) -> list[str]:
-    """The words with which a person asks for these settings, secrets left out."""
+    """Return the words with which a person asks for these settings, secrets left out."""
     url, wait = redis_without_password(settings), settings.stop_timeout
     return [
         *flags(settings),
@@ -38,8 +39,8 @@ def asked(settings: Settings) -> list[str]:
 
 
 def flags(settings: Settings) -> list[str]:
-    """One word for each setting that differs from its default. The URL of a Redis is not among them: see
-    `environment`; nor is `--stop-timeout`: see `grace`.
+    """Return one word for each setting that differs from its default. The URL of a Redis is not among them:
+    see `environment`; nor is `--stop-timeout`: see `grace`.
 
     Raises:
         UsageError: a value cannot be written into any of the files.
@@ -67,19 +68,19 @@ def _text(value: Any) -> str:
 
 
 def _number(value: float) -> str:
-    """Without an exponent, which no setting is spelled with."""
+    """Format a number without an exponent, which no setting is spelled with."""
     text = format(Decimal(repr(value)), "f")
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def environment(settings: Settings) -> dict[str, str]:
-    """The variables that are no secrets."""
+    """Return the variables that are no secrets."""
     url = redis_without_password(settings)
     return {variable("redis"): url} if url else {}
 
 
 def redis_without_password(settings: Settings) -> str | None:
-    """The URL of the Redis, if there is one.
+    """Return the URL of the Redis, if there is one.
 
     Raises:
         UsageError: it has a password that can be given in no other way.
@@ -104,7 +105,8 @@ def redis_without_password(settings: Settings) -> str | None:
 
 
 def secret_names(settings: Settings) -> list[str]:
-    """The settings, by name, that were given and are secrets: a file names where they go, and no more."""
+    """Return the settings, by name, that were given and are secrets: a file names where they go, and no
+    more."""
     given = {f.name for f in fields(Settings) if "parse" not in f.metadata and getattr(settings, f.name)}
     if settings.redis and redis_without_password(settings) != settings.redis:
         given.add("redis_password")
@@ -114,7 +116,7 @@ def secret_names(settings: Settings) -> list[str]:
 
 
 def named_files(settings: Settings) -> dict[str, str]:
-    """The path of each file that the settings name.
+    """Return the path of each file that the settings name.
 
     Raises:
         UsageError: a path cannot be written into any of the files.
@@ -126,29 +128,30 @@ def named_files(settings: Settings) -> dict[str, str]:
 
 
 def with_files(settings: Settings, place: Callable[[str], str]) -> list[str]:
-    """`flags`, with each file where `place` says by the name of its setting."""
+    """Return `flags`, with each file at the path that `place` gives for the name of its setting."""
     moved = {name: f"{flag(name)}={place(name)}" for name in named_files(settings)}
     kept = [word for word in flags(settings) if not word.startswith(tuple(f"{flag(n)}=" for n in FILES))]
     return [*kept, *moved.values()]
 
 
 def grace(settings: Settings) -> int:
-    """Seconds from the signal after which a platform may kill: as long as it was said to wait, or else when
-    nobody can still be draining."""
+    """Return the seconds from the signal after which a platform may kill: as long as it was said to wait, or
+    else when nobody can still be draining."""
     if settings.stop_timeout is not None:
         return math.ceil(settings.stop_timeout)
     return time_to_ask_for(settings)
 
 
 def open_files(settings: Settings) -> int:
-    """Descriptors that a process needs for all its clients."""
+    """Return the number of descriptors that a process needs for all its clients."""
     if settings.max_connections is None:
         return OPEN_FILES
     return settings.max_connections + RESERVED_FILES if settings.max_connections else NO_LIMIT
 
 
 def idle_timeout(settings: Settings) -> int | None:
-    """Seconds of silence after which a proxy may take a connection for dead; None where nobody pings.
+    """Return the seconds of silence after which a proxy may take a connection for dead; None where nobody
+    pings.
 
     A ping comes after each `--ping-interval` of silence, and its answer at once; 60 is the least, which is
     what proxies have unless they are told otherwise.
@@ -159,6 +162,7 @@ def idle_timeout(settings: Settings) -> int | None:
 
 
 def extras(settings: Settings) -> str:
-    """What pip is to install beside the program for these settings, as it stands behind a path."""
+    """Return the extras that pip is to install with the program for these settings, as they stand behind a
+    path."""
     found = [name for name, needed in (("jwt", settings.auth == "jwt"), ("redis", settings.redis)) if needed]
     return f"[{','.join(found)}]" if found else ""

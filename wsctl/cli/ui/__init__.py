@@ -1,1 +1,1 @@
-"""What people see: readers of facts, never deciders."""
+"""The output for people: it shows facts and decides nothing."""

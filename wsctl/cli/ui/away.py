@@ -1,4 +1,4 @@
-"""Clients that try to connect again: what of it is told."""
+"""Clients that try to connect again, and which attempts are shown."""
 
 
 class Away:
@@ -18,20 +18,20 @@ class Away:
 
     @property
     def why(self) -> str:
-        """How the latest attempt failed, with the number of attempts; empty before the first."""
+        """The reason why the latest attempt failed, with the number of attempts; empty before the first."""
         most = max(self._attempts.values(), default=0)
         return f"{self._why} ({most} attempts)" if most > 1 else self._why
 
     def opened(self, client: str) -> None:
-        """It is connected."""
+        """Note that a client is connected."""
         self._connected.add(client)
         self._attempts.pop(client, None)
         if not self._attempts:
             self._why, self._told = "", -1
 
     def ended(self, client: str, why: str) -> bool:
-        """A connection or an attempt of it has ended. Returns whether that is news: the end of a
-        connection."""
+        """Note that a connection or an attempt of a client has ended. Returns whether that is news: the end
+        of a connection."""
         if client in self._connected:
             self._connected.discard(client)
             self._attempts[client] = 0
@@ -42,7 +42,7 @@ class Away:
         return False
 
     def worth_telling(self, client: str) -> bool:
-        """Whether that this client waits for its next attempt is to be told."""
+        """Tell whether the wait of this client for its next attempt is to be shown."""
         attempt = self._attempts.get(client, 0)
         if attempt & (attempt - 1) or attempt <= self._told:
             return False

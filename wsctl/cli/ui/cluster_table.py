@@ -1,4 +1,4 @@
-"""Servers that share a Redis, for people: what a server tells of it, and its nodes as a table."""
+"""Servers that share a Redis, for people: the state of it as a server tells it, and the nodes as a table."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -23,7 +23,7 @@ PHASES = {
 
 
 def phase(facts: Facts) -> Text:
-    """The phase of a server, and whether it is degraded."""
+    """Return the phase of a server, and whether it is degraded."""
     told = Text(printable(facts["status"]), style=PHASES.get(facts["status"], "bold"))
     if facts.get("degraded"):
         told.append(", ", "not bold default").append("degraded", "bold red")
@@ -31,8 +31,8 @@ def phase(facts: Facts) -> Text:
 
 
 def rows(facts: Facts) -> list[tuple[str, Text]]:
-    """What a server tells of its Redis and of its cluster, a line each; nothing of one that has none. Why it
-    is degraded has a line of its own only where that is not that its Redis is away."""
+    """Return what a server tells of its Redis and of its cluster, a line each; nothing of one that has none.
+    The reason why it is degraded has a line of its own, unless that is that its Redis is away."""
     told = []
     if redis := facts.get("redis"):
         style = "bold red" if _away(facts) else ""
@@ -45,7 +45,7 @@ def rows(facts: Facts) -> list[tuple[str, Text]]:
 
 
 def words(facts: Facts) -> list[str]:
-    """The same for one line: no more of Redis than that it is away."""
+    """Return the same for one line: no more of Redis than that it is away."""
     told = []
     if _away(facts):
         told.append(f"redis {_standing(facts['redis'])}")
@@ -57,23 +57,23 @@ def words(facts: Facts) -> list[str]:
 
 
 def total(cluster: Facts) -> str:
-    """How large it is."""
+    """Say how many nodes and clients a cluster has."""
     return f"{_counted(cluster['nodes'], 'node')}, {_counted(cluster['connections'], 'client')}"
 
 
 def own_id(facts: Facts) -> list[str]:
-    """Which of the nodes a server is."""
+    """Say which of the nodes a server is."""
     return [f"node {printable(node['node'])}" for node in facts.get("nodes") or () if node.get("this")]
 
 
 def together(one: Facts, other: Facts) -> bool:
-    """Whether two servers are of one cluster: they know a node in common."""
+    """Tell whether two servers are of one cluster: they know a node in common."""
     return bool(_ids(one) & _ids(other))
 
 
 def nodes(found: Sequence[Facts], room: int | None = None) -> Table:
-    """The nodes of a cluster, in the order told; at most `room` of them, and how many more there are. A line
-    each, whatever the width."""
+    """Return a table of the nodes of a cluster, in the order told; at most `room` of them, and how many more
+    there are. A line each, whatever the width."""
     table = listing()
     for name in ("  node", "process", "url", "phase"):
         table.add_column(name, no_wrap=True, overflow="ellipsis")
@@ -101,7 +101,7 @@ def _away(facts: Facts) -> bool:
 
 
 def _standing(redis: Facts) -> str:
-    """Since when it is up or away, and why."""
+    """Say for how long the Redis has been up or away, and why."""
     since = f"{printable(redis['state'])} for {clock(redis['for_s'])}"
     why, skipped = redis.get("why"), redis.get("unreadable")
     told = since if not why else f"{since}: {printable(why)}"

@@ -1,4 +1,4 @@
-"""How a server shows itself on a terminal and elsewhere: its log, and its drain."""
+"""The output of a server on a terminal and elsewhere: its log, and its drain."""
 
 import logging
 import sys
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Display:
-    """Who shows a drain on stderr: the log, and below it the bar where there is one."""
+    """The observers that show a drain on stderr: the log, and below it the bar where there is one."""
 
     def __init__(self, bar: "DrainBar | None" = None) -> None:
         self._bar = bar
@@ -30,8 +30,8 @@ class Display:
         return [self._log, *([self._bar] if self._bar else [])]
 
     def handing_over(self, progress: HandoverProgress) -> None:
-        """Told of each state of a handover: afterwards the successor has the terminal, with a bar of its
-        own, and what is left here is told in lines."""
+        """Take each state of a handover: afterwards the successor has the terminal, with a bar of its own,
+        and what is left here is told in lines."""
         if progress.state is HandoverState.DONE and self._bar:
             self._bar.retire()
             self._log.interval = DrainLog().interval
@@ -39,8 +39,8 @@ class Display:
 
 @contextmanager
 def drain_display(settings: Settings, *, in_front: bool) -> Iterator[Display]:
-    """The log on stderr, and who shows a drain there: a live bar on a terminal, log lines elsewhere, and
-    where somebody else uses the terminal too: this process is not `in_front` of it."""
+    """Set up the log on stderr, and what shows a drain there: a live bar on a terminal, log lines elsewhere,
+    and where another process uses the terminal too: this one is not `in_front` of it."""
     stream = sys.stderr
     if not (in_front and is_live(stream)):
         handler = logs.to_stream(stream, settings.log_format, colour=False)
@@ -63,8 +63,8 @@ def drain_display(settings: Settings, *, in_front: bool) -> Iterator[Display]:
 
 @contextmanager
 def parent_display(settings: Settings) -> Iterator[tuple[Sequence[DrainObserver], Look | None]]:
-    """Like `drain_display` for one that has workers; and how their lines are written, which must go above the
-    bar. None where they may write by themselves."""
+    """Do the same as `drain_display` for the parent of workers; and give how their lines are written, which
+    must go above the bar. None where they may write by themselves."""
     with drain_display(settings, in_front=True) as shown:
         yield shown.observers, _look() if is_live(sys.stderr) else None
 
@@ -77,7 +77,7 @@ def _look() -> Look:
 
 
 def worker_log(settings: Settings, *, terminal: bool, colour: bool) -> None:
-    """The log of a worker: on stderr, which may lead to its parent's terminal."""
+    """Set up the log of a worker: on stderr, which may lead to its parent's terminal."""
     handler = logs.LineHandler(sys.stderr)
     handler.setFormatter(logs.formatter(settings.log_format, terminal=terminal, colour=colour))
     logs.configure(handler, settings.log_level, access=settings.access_log)

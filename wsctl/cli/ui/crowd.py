@@ -1,4 +1,4 @@
-"""What happens to several clients at once, told once."""
+"""Events that happen to several clients at once, shown once."""
 
 import asyncio
 from collections.abc import Callable
@@ -20,7 +20,7 @@ class Crowd:
         self._timers: dict[tuple[str, str], asyncio.TimerHandle] = {}
 
     def say(self, client: str, text: str, style: str) -> None:
-        """Something happened to a client."""
+        """Show that something happened to a client."""
         line = (text, style)
         if client in self._gathered.get(line, ()):
             self._flush(line)
@@ -32,7 +32,7 @@ class Crowd:
             self._timers[line] = asyncio.get_running_loop().call_later(WITHIN, self._flush, line)
 
     def flush(self) -> None:
-        """Nothing more happens."""
+        """Show what was held back: nothing more happens."""
         for line in list(self._gathered):
             self._flush(line)
 

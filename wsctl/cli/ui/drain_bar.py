@@ -53,11 +53,12 @@ class ConsoleHandler(logging.Handler):
 
 
 Hint = Callable[[DrainProgress], str]
-"""What Ctrl-C does next."""
+"""A function that says what Ctrl-C does next."""
 
 
 def at_the_server(progress: DrainProgress) -> str:
-    """What Ctrl-C does next where the server runs. The first signal only makes a requested drain final."""
+    """Say what Ctrl-C does next where the server runs. The first signal only makes a requested drain
+    final."""
     if progress.phase is Phase.CLOSING:
         return "Ctrl-C: do not wait for their answers"
     return f"Ctrl-C{' twice' if progress.cancellable else ''}: close everybody now"
@@ -80,7 +81,7 @@ class DrainBar:
         self.stop()
 
     def intervened(self, step: Intervention) -> None:
-        """The log tells it, above the bar."""
+        """Show nothing: the log tells it, above the bar."""
 
     def began(self, progress: DrainProgress) -> None:
         self.stop()
@@ -117,7 +118,7 @@ class DrainBar:
 class DrainLines:
     """Shows a drain's progress where nothing can be drawn over: a line now and then.
 
-    It may be told more often than it prints.
+    `progressed` may be called more often than lines are printed.
     """
 
     def __init__(self, stream: TextIO) -> None:
@@ -132,7 +133,7 @@ class DrainLines:
             self._line(progress)
 
     def stop(self) -> None:
-        """Nothing to take away."""
+        """Do nothing: there is nothing to take away."""
 
     def _line(self, progress: DrainProgress) -> None:
         self._next = progress.elapsed_s + LINE_EVERY
@@ -140,13 +141,13 @@ class DrainLines:
 
 
 def standing(progress: DrainProgress) -> str:
-    """A drain as it stands, in one line."""
+    """Describe a drain as it stands, in one line."""
     return f"{progress.phase}: {figures(progress)}"
 
 
 def figures(progress: DrainProgress) -> str:
-    """How many are left of how many, elapsed, remaining, and when the last may have left; first of all
-    whether it waits for its turn."""
+    """Say how many are left of how many, elapsed, remaining, and when the last may have left; first of all
+    whether the drain waits for its turn."""
     words = [
         *_turn(progress),
         f"{progress.active} of {progress.started_with} connected",
@@ -158,13 +159,13 @@ def figures(progress: DrainProgress) -> str:
 
 
 def outcome(progress: DrainProgress) -> str:
-    """How a drain ended, in one line."""
+    """Describe how a drain ended, in one line."""
     return f"drained in {clock(progress.elapsed_s)}: {how_it_went(progress)}"
 
 
 def picture(progress: DrainProgress, width: int) -> Table | Group:
-    """How many are left of how many, elapsed, remaining, ETA, and who has been there longest; of one that
-    waits for its turn first of all that.
+    """Draw how many are left of how many, elapsed, remaining, ETA, and which clients have been there longest;
+    if the drain waits for its turn, that comes first.
 
     One line where `width` columns hold it, else two; what does not fit there is cut or left out: of those
     who are there longest all but the first, and what is known of it, then the bar and the id, then figures.
@@ -191,7 +192,7 @@ def picture(progress: DrainProgress, width: int) -> Table | Group:
 
 
 def described(stay: Stay) -> str:
-    """A client that is still there: how long it has been, and what waits for it."""
+    """Describe a client that is still there: how long it has been, and what waits for it."""
     waiting = f" ({decimal(stay.waiting_bytes)} waiting)" if stay.waiting_bytes else ""
     return f"{printable(stay.client_id)} {clock(stay.connected_s)}{waiting}"
 
@@ -209,7 +210,8 @@ def _named(progress: DrainProgress) -> Text:
 
 
 def _longest(progress: DrainProgress, room: int) -> list[Text]:
-    """Who has been there longest, as many and as fully as `room` columns hold; none where they hold no id."""
+    """Name the clients that have been there longest, as many and as fully as `room` columns hold; none where
+    they hold no id."""
     told = [described(stay) for stay in progress.longest]
     several = [Text("longest: " + ", ".join(told[:n]), style="dim") for n in range(len(told), 0, -1)]
     for shown in (*several, _named(progress)):
@@ -232,7 +234,7 @@ def _bar(progress: DrainProgress, width: int) -> ProgressBar:
 
 
 def row(*parts: Text | ProgressBar) -> Table:
-    """Parts beside each other, in one line."""
+    """Put parts beside each other, in one line."""
     line = Table.grid(padding=(0, GAP))
     for _ in parts:
         line.add_column(no_wrap=True, overflow="ellipsis")

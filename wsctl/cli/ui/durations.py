@@ -4,18 +4,18 @@ import math
 
 
 def clock(seconds: float) -> str:
-    """A time that runs, as `M:SS` or `H:MM:SS`."""
+    """Format a time that runs, as `M:SS` or `H:MM:SS`."""
     minutes, rest = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 def left(seconds: float) -> str:
-    """A time until something, rounded up: nothing is left only when it is over. The largest numbers that a
-    server may send are no times: a hundred years stand for them."""
+    """Format a time until something, rounded up: nothing is left only when it is over. The largest numbers
+    that a server may send are no times: a hundred years stand for them."""
     return clock(math.ceil(min(max(0.0, seconds), 100 * 365 * 86_400.0)))
 
 
 def measured(seconds: float) -> str:
-    """A time that was measured, to three digits: `12.5 ms` or `1.25 s`."""
+    """Format a time that was measured, to three digits: `12.5 ms` or `1.25 s`."""
     return f"{seconds * 1000:.3g} ms" if seconds < 1 else f"{seconds:.3g} s"

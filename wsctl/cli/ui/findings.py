@@ -1,4 +1,4 @@
-"""What `wsctl check` found, line by line."""
+"""The findings of `wsctl check`, line by line."""
 
 from collections import Counter
 from typing import TYPE_CHECKING, TextIO
@@ -27,7 +27,7 @@ class Findings:
     finding is one line, and its fix another.
 
     Attributes:
-        counts: how many there are of each level.
+        counts: the number of findings of each level.
     """
 
     def __init__(self, stream: TextIO) -> None:
@@ -36,7 +36,7 @@ class Findings:
         self.counts: Counter[str] = Counter()
 
     def show(self, finding: Finding) -> None:
-        """One finding."""
+        """Show one finding."""
         self.counts[finding.level] += 1
         rows = [(str(finding.level), finding.name, printable(finding.text))]
         if finding.fix:
@@ -48,7 +48,7 @@ class Findings:
                 print(f"{level:<{LEVEL}}{name:<{NAME}}{text}", file=self._stream, flush=True)
 
     def sum_up(self) -> None:
-        """The last line: how many of each."""
+        """Print the last line: how many findings there are of each level."""
         told = (f"{self.counts[level]} {_counted(level, self.counts[level])}" for level in reversed(Level))
         print(", ".join(words for words in told if not words.startswith("0 ")), file=self._stream, flush=True)
 

@@ -32,7 +32,7 @@ class HandoverBar:
 class HandoverLines:
     """Shows a handover where nothing can be drawn over: a line for each state, and now and then one more.
 
-    It may be told more often than it prints.
+    `show` may be called more often than lines are printed.
     """
 
     def __init__(self, stream: TextIO) -> None:
@@ -47,11 +47,11 @@ class HandoverLines:
             print(standing(progress), file=self._stream, flush=True)
 
     def stop(self) -> None:
-        """Nothing to take away."""
+        """Do nothing: there is nothing to take away."""
 
 
 def standing(progress: HandoverProgress) -> str:
-    """A handover as it stands, in one line."""
+    """Describe a handover as it stands, in one line."""
     match progress.state:
         case HandoverState.STARTING:
             return f"starting the successor, elapsed {clock(progress.elapsed_s)}"
@@ -68,18 +68,18 @@ def standing(progress: HandoverProgress) -> str:
 
 
 def outcome(progress: HandoverProgress) -> str:
-    """How a handover that was not waited for stands, or how it was done."""
+    """Describe how a handover was done, or how it stands if it was not waited for."""
     done = progress.state is HandoverState.DONE
     return f"{'upgraded: ' if done else ''}{standing(progress)}"
 
 
 def why(progress: HandoverProgress) -> str:
-    """What a failed handover failed of."""
+    """Say why a handover failed."""
     return printable(" ".join((progress.error or "the server does not say why").split()))
 
 
 def picture(progress: HandoverProgress, width: int) -> Table:
-    """How many moved of how many, and elapsed, in one line of at most `width` columns.
+    """Draw how many moved of how many, and elapsed, in one line of at most `width` columns.
 
     The bar is left out first, then the time.
     """

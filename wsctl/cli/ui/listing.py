@@ -8,7 +8,7 @@ from rich.text import Text
 
 
 def listing() -> Table:
-    """A table without columns yet, and without lines."""
+    """Return a table without columns yet, and without lines."""
     return Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
 
 

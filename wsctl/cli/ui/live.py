@@ -16,10 +16,11 @@ _ENDS = (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
 
 class Picture:
-    """What rich's `Live` shows, as long as the terminal is ours.
+    """A picture that rich's `Live` draws, as long as this process has the terminal.
 
-    Ctrl-Z, and a signal that ends the process, take it away first and show the cursor again. Behind `fg` it
-    is drawn anew below what the shell has written, and in the background not at all. For the main thread.
+    Ctrl-Z, and a signal that ends the process, take the picture away first and show the cursor again. Behind
+    `fg` it is drawn anew below what the shell has written, and in the background not at all. For the main
+    thread.
     """
 
     def __init__(self, console: Console, **how: Any) -> None:
@@ -32,14 +33,14 @@ class Picture:
         self._due: list[int] = []
 
     def show(self, picture: RenderableType) -> None:
-        """Draw it, over the one before."""
+        """Draw a picture, over the one before."""
         self._listen()
         self._shown = picture
         with self._undisturbed():
             self._draw()
 
     def stop(self) -> None:
-        """Take it away; the last one stays, where that was wanted."""
+        """Take the picture away; the last one stays, where that was wanted."""
         try:
             with self._undisturbed():
                 self._take_away()
@@ -71,7 +72,7 @@ class Picture:
                 self._before[signum] = signal.signal(signum, self._heed)
 
     def _heed(self, signum: int, _frame: FrameType | None) -> None:
-        """A signal came, maybe in the middle of a line: then it has to wait for its end."""
+        """Act on a signal; one that comes in the middle of a line waits for its end."""
         self._due.append(signum)
         if not self._busy:
             self._act()
@@ -99,7 +100,7 @@ class Picture:
 
 
 def has_terminal(stream: IO[str]) -> bool:
-    """Whether this process may draw there: not from the background of a shell."""
+    """Tell whether this process may draw there: not from the background of a shell."""
     try:
         return os.tcgetpgrp(stream.fileno()) == os.getpgrp()
     except (OSError, ValueError, AttributeError):  # no terminal, or that of nobody's shell

@@ -13,17 +13,18 @@ from rich.theme import Theme
 from wsctl.cli.ui.terminal import has_colour
 
 _THEME = Theme({"markdown.code": "bold cyan", "markdown.code_block": "cyan"})
-"""rich's own has black behind code, which is a hole in a light terminal."""
+"""The styles of code: rich's own have a black background, which stands out on a light terminal."""
 
 _LESS = "FRX"
-"""As git has it: quit when all fits on one screen (F), pass colours on (R), leave the text there (X)."""
+"""The options of less, as git has them: quit when all fits on one screen (F), pass colours on (R), leave the
+text there (X)."""
 
 _NOT_FOUND = 127
-"""What a shell ends with when there is no such program (POSIX, Shell Command Language 2.8.2)."""
+"""The exit code of a shell when there is no such program (POSIX, Shell Command Language 2.8.2)."""
 
 
 def laid_out(markdown: str, stream: TextIO, widest: int) -> str:
-    """Markdown as text for a terminal, as wide as that is, at most `widest` columns."""
+    """Lay out Markdown as text for a terminal, as wide as that is, at most `widest` columns."""
     console = Console(file=stream, theme=_THEME, highlight=False, no_color=not has_colour(stream))
     console.width = min(console.width, widest)
     with console.capture() as captured:

@@ -10,7 +10,7 @@ AHEAD = 64
 
 
 async def lines(fd: int) -> AsyncIterator[str]:
-    """Each line without its end, until the end of input; bytes that are not UTF-8 become U+FFFD.
+    """Yield each line without its end, until the end of input; bytes that are not UTF-8 become U+FFFD.
 
     A thread reads, because event loops cannot wait for files. It is a daemon with a reader of its own:
     the process can end while it waits for more.

@@ -5,11 +5,11 @@ import sys
 from typing import Any
 
 _JOINERS = frozenset("\u200c\u200d")
-"""Invisible, but scripts and emoji are written with them."""
+"""Invisible characters with which scripts and emoji are written."""
 
 
 def printable(text: str) -> str:
-    """One line in which control characters, escape sequences, line breaks and what turns the writing
+    """Return one line in which control characters, escape sequences, line breaks and what turns the writing
     direction are shown as escapes."""
     if text.isprintable():
         return text
@@ -17,12 +17,12 @@ def printable(text: str) -> str:
 
 
 def say(text: str) -> None:
-    """One line on stderr, in the program's name."""
+    """Print one line on stderr, in the program's name."""
     print(f"wsctl: {printable(' '.join(text.split()))}", file=sys.stderr, flush=True)
 
 
 def compact(value: Any) -> str:
-    """JSON on one line for people: printable, but no longer JSON where something was escaped."""
+    """Return JSON on one line for people: printable, but no longer JSON where something was escaped."""
     return printable(json.dumps(value, ensure_ascii=False, separators=(",", ":")))
 
 

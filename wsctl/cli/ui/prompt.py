@@ -40,7 +40,7 @@ class Prompt:
         self._kept = ""
 
     async def read(self) -> str:
-        """The next line.
+        """Read the next line.
 
         Raises:
             EOFError: the person leaves.
@@ -50,7 +50,7 @@ class Prompt:
             return shown_as_typed(await self._session.prompt_async(default=kept))
 
     def put_back(self, text: str) -> None:
-        """The next line begins as this one, which could not be used."""
+        """Begin the next line with this one, which could not be used."""
         self._kept = text
 
     def away(self, text: str, seconds: float | None) -> None:
@@ -69,7 +69,8 @@ class Prompt:
         return f"* retrying{when}, Enter tries now; {self._away}\n{line}"
 
     def _keys(self) -> KeyBindings:
-        """Ctrl-C clears the line, and leaves when there is nothing to clear; Ctrl-Z suspends."""
+        """Bind the keys: Ctrl-C clears the line, and leaves when there is nothing to clear; Ctrl-Z
+        suspends."""
         keys = KeyBindings()
 
         @keys.add("c-c")
@@ -111,13 +112,13 @@ class Prompt:
 
 
 def shown_as_typed(text: str) -> str:
-    """A line as it stood on the screen: control characters, which the prompt shows, as escapes. Line breaks
-    and tabs of a pasted text stay."""
+    """Return a line as it stood on the screen: control characters, which the prompt shows, as escapes. Line
+    breaks and tabs of a pasted text stay."""
     return "".join(c if c in "\n\t" or category(c) != "Cc" else printable(c) for c in text)
 
 
 @contextmanager
 def above_the_prompt() -> Iterator[TextIO]:
-    """A stream that prints above the line being typed; escape sequences pass."""
+    """Open a stream that prints above the line being typed; escape sequences pass."""
     with StdoutProxy(raw=True) as stream:
         yield cast(TextIO, stream)

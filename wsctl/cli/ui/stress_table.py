@@ -19,7 +19,7 @@ ENOUGH = 0.9
 """Share of the asked-for messages below which it is said that they were fewer."""
 
 Row = tuple[str, str, str]
-"""Name, value, style."""
+"""A row of the table: name, value, style."""
 
 
 class StressTable:
@@ -36,7 +36,7 @@ class StressTable:
         self._live.show(_table(rows))
 
     def say(self, text: str) -> None:
-        """A line above the table."""
+        """Print a line above the table."""
         self._live.console.print(text)
 
     def stop(self) -> None:
@@ -59,21 +59,22 @@ class StressLines:
         print(line, file=self._stream, flush=True)
 
     def say(self, text: str) -> None:
-        """A line of its own."""
+        """Print a line of its own."""
         print(text, file=self._stream, flush=True)
 
     def stop(self) -> None:
-        """Nothing to take away."""
+        """Do nothing: there is nothing to take away."""
 
 
 def summary(report: LoadReport) -> Text:
-    """What a run has found, once it is over."""
+    """Return the summary of a run, once it is over."""
     rows = _rows(report, f"{report.delivered} of {report.expected}")
     return _table([("duration", clock(report.duration_s), ""), *rows])
 
 
 def notes(report: LoadReport, rate: float) -> list[str]:
-    """What one has to know to read the figures, a sentence each. `rate` was asked for, a second."""
+    """Return the sentences that one has to know to read the figures. `rate` is the one asked for, in messages
+    a second."""
     asked = int(rate * report.duration_s)
     told = {
         f"At the end {report.away} of {report.clients} clients were not connected: what they will miss is "
@@ -125,14 +126,14 @@ def _rows(report: LoadReport, delivered: str) -> list[Row]:
 
 
 def _servers(report: LoadReport) -> list[Row]:
-    """Where the clients are, when that can be more than one place."""
+    """Count the clients of each server, when there are several servers."""
     if len(report.servers) < 2:
         return []
     return [("on", f"{printable(server)}: {count}", "") for server, count in report.servers.items()]
 
 
 def _table(rows: list[Row]) -> Text:
-    """A line a row, with no blanks at its end."""
+    """Return one line for each row, with no blanks at its end."""
     width = max(len(name) for name, _, _ in rows)
     lines = [Text.assemble((name.ljust(width), "dim"), "  ", (value, style)) for name, value, style in rows]
     return Text("\n", no_wrap=True, overflow="ellipsis").join(lines)
@@ -155,7 +156,7 @@ def _latency(report: LoadReport) -> str:
 
 
 def _reconnects(report: LoadReport) -> str:
-    """How many, and of what kind."""
+    """Say how many reconnects there were, and of what kind."""
     kinds = {"resumed": report.resumed, "unrecovered": report.unrecovered, "planned": report.planned}
     told = [f"{name} {count}" for name, count in kinds.items() if count]
     return "  ".join([str(report.reconnects), *told]) if report.reconnects or told else ""

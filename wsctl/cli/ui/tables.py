@@ -20,9 +20,9 @@ Seen = tuple[str, dict[str, Any]]
 """A server's name, and what it told of itself."""
 
 AROUND = 11
-"""Lines of one server that are not clients: its block with a drain, the table's head and its last line
-that counts the rest, and the empty ones between. Those who are named with the drain come on top, and an
-upgrade, and what it tells of its Redis and its cluster."""
+"""Lines of one server that are not clients: its block with a drain, the table's head and its last line that
+counts the rest, and the empty ones between. Clients that are named with the drain come on top, and an
+upgrade, and what the server tells of its Redis and its cluster."""
 
 UPGRADE = 2
 """Lines of an upgrade, on a terminal of 80 columns."""
@@ -32,8 +32,8 @@ TABLE = 3
 
 
 def blocks(seen: Sequence[Seen], height: int | None = None) -> Group:
-    """All servers, one below the other; their clients, and the nodes of a cluster, only as far as `height`
-    lines reach. What servers of one cluster tell alike stands once, below the last of them."""
+    """Draw all servers, one below the other; their clients, and the nodes of a cluster, only as far as
+    `height` lines reach. What servers of one cluster tell alike stands once, below the last of them."""
     parts: list[RenderableType] = []
     for n, (name, facts) in enumerate(seen):
         parts += [Text("")] if n else []
@@ -45,8 +45,8 @@ def blocks(seen: Sequence[Seen], height: int | None = None) -> Group:
 
 
 def _below(facts: dict[str, Any], room: int | None) -> list[RenderableType]:
-    """The tables of a server. They have `room` lines for their rows, of which no more than half are nodes'
-    when clients are listed too."""
+    """Draw the tables of a server. They have `room` lines for their rows, of which no more than half are
+    nodes' when clients are listed too."""
     parts: list[RenderableType] = []
     found = facts.get("nodes") or []
     listed = "clients" in facts
@@ -62,19 +62,20 @@ def _below(facts: dict[str, Any], room: int | None) -> list[RenderableType]:
 
 
 def _room(alike: Sequence[dict[str, Any]], share: int) -> int:
-    """Lines for the rows of what stands below servers, of each of which `share` lines may be shown."""
+    """Return how many lines the tables below these servers have for their rows; each server may show `share`
+    lines."""
     return max(0, sum(share - AROUND - _more(facts) for facts in alike))
 
 
 def _more(facts: dict[str, Any]) -> int:
-    """Lines of a server on top of `AROUND`."""
+    """Count the lines of a server on top of `AROUND`."""
     named = len(facts["drain"]["longest"]) if facts["drain"] else 0
     group = 1 if facts.get("group") else 0
     return named + group + (UPGRADE if facts.get("upgrade") else 0) + len(cluster_table.rows(facts))
 
 
 def block(name: str, facts: dict[str, Any]) -> Group:
-    """One server."""
+    """Draw one server."""
     rows = Table.grid(padding=(0, 2, 0, 0))
     rows.add_column(style="dim", no_wrap=True)
     rows.add_column(overflow="fold")
@@ -101,14 +102,14 @@ def block(name: str, facts: dict[str, Any]) -> Group:
 
 
 def _group(group: dict[str, Any]) -> str:
-    """All workers, and those that do not answer."""
+    """Describe all workers, and name those that do not answer."""
     told = f"{len(group['workers'])}, {group['connections']} connected to all"
     silent = [f"worker {row['number']} (pid {row['pid']})" for row in group["workers"] if row.get("silent")]
     return f"{told}; {' and '.join(silent)}: no answer" if silent else told
 
 
 def line(name: str, facts: dict[str, Any]) -> str:
-    """One server in one line."""
+    """Describe one server in one line."""
     subject = " ".join([printable(name), *_generation(facts)])
     words = [
         f"{subject} {cluster_table.phase(facts).plain}: {_connections(facts)} connected",
@@ -123,8 +124,8 @@ def line(name: str, facts: dict[str, Any]) -> str:
 
 
 def clients(rows: Sequence[dict[str, Any]], room: int | None = None) -> Table:
-    """Clients, those connected longest first, with the node that each is on where that is told; at most
-    `room` of them, and how many more there are."""
+    """Return a table of clients, those connected longest first, with the node that each is on where that is
+    told; at most `room` of them, and how many more there are."""
     table = listing()
     table.add_column("  client", overflow="fold")
     table.add_column("address", overflow="fold")
@@ -136,7 +137,8 @@ def clients(rows: Sequence[dict[str, Any]], room: int | None = None) -> Table:
 
 
 def _cells(row: dict[str, Any]) -> list[Text]:
-    """What another node's client is to this server: its address and what waits for it are not known."""
+    """Return the cells of a client. Of another node's client, its address and what waits for it are not
+    known."""
     address, waiting = row["address"], row["waiting_bytes"]
     return [
         Text(f"  {printable(row['client_id'])}"),
@@ -148,13 +150,13 @@ def _cells(row: dict[str, Any]) -> list[Text]:
 
 
 def _one_line(text: Text) -> Text:
-    """Cut where the screen ends: `AROUND` counts on it."""
+    """Cut a text where the screen ends: `AROUND` counts on it."""
     text.no_wrap, text.overflow = True, "ellipsis"
     return text
 
 
 def _generation(facts: dict[str, Any]) -> list[str]:
-    """Which process at its address a server is, where there was another one or will be."""
+    """Say which process at its address a server is, where there was another one or will be."""
     number = facts.get("generation", 1)
     return [f"generation {number}"] if number != 1 or facts.get("upgrade") else []
 

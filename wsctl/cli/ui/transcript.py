@@ -1,4 +1,4 @@
-"""What a client's session shows: lines for people, or JSON for programs."""
+"""The output of a client's session: lines for people, or JSON for programs."""
 
 import json
 import time
@@ -28,19 +28,19 @@ DIM, BOLD, YELLOW = "2", "1", "33"
 """SGR parameters (ECMA-48 section 8.3.117)."""
 
 GAP = "; some messages were missed: the server's history no longer reaches back"
-"""Behind the words that a client is connected again."""
+"""The addition to the line which says that a client is connected again."""
 
 ISLAND = "; the server is degraded: for now it takes no messages"
-"""Behind the words that a client is connected, to a server which tells when that is over."""
+"""The addition to the line which says that a client is connected; the server tells when that is over."""
 
 
 ShowAway = Callable[[str, float | None], None]
-"""Shows in one line, which it draws over, why a client is not connected and in how many seconds it tries
-again; an empty text: it is connected."""
+"""A function that shows in one line, which it draws over, why a client is not connected and in how many
+seconds it tries again; an empty text: it is connected."""
 
 
 class Transcript(Protocol):
-    """Where events go. `complete`: also those that the command's last words repeat."""
+    """The output for events. `complete`: also those that the command's last words repeat."""
 
     complete: bool
 
@@ -73,7 +73,7 @@ class JsonTranscript:
         print(f"wsctl: {text}", file=self._err, flush=True)
 
     def flush(self) -> None:
-        """Nothing is held back."""
+        """Do nothing: nothing is held back."""
 
 
 class PlainTranscript:
@@ -132,7 +132,8 @@ class PlainTranscript:
         print(f"{at} {tag}{sender}: {_data(frame)}", file=self._out, flush=True)
 
     def _wait(self, client: str, seconds: float) -> None:
-        """It tries again: in the one line for that where there is one, else now and then in a new one."""
+        """Show that a client tries again: in the one line for that where there is one, else now and then in a
+        new one."""
         if self._show_away:
             self._update_away(seconds)
         elif self._away.worth_telling(client):
@@ -163,7 +164,7 @@ class PlainTranscript:
         print(line, file=self._err, flush=True)
 
     def _time(self, ts: Any = None) -> str:
-        """The time of day of a frame, or now."""
+        """Return the time of day of a frame, or now."""
         try:
             return time.strftime("%H:%M:%S", time.localtime(float(ts)))
         except (TypeError, ValueError, OverflowError, OSError):
@@ -186,7 +187,7 @@ def _data(frame: dict[str, Any]) -> str:
 
 
 def _state(event: Event) -> str:
-    """An event that is no message, in words."""
+    """Describe an event that is no message."""
     match event:
         case Degraded(frame=frame):
             return f"degraded: {printable(str(frame.get('message')))}"
@@ -227,7 +228,7 @@ def _frame(frame: dict[str, Any]) -> str:
 
 
 def _plan(frame: dict[str, Any]) -> str:
-    """When this client will leave, if it was asked to."""
+    """Say when this client will leave, if it was asked to."""
     seconds = frame.get("reconnect_in_s")
     return f"; reconnecting in {left(seconds)}" if isinstance(seconds, int | float) else ""
 
