@@ -149,7 +149,7 @@ def _host_name(word: str) -> str:
 
 
 EVERY_PROXY = "*"
-"""The word for every address: whoever connects is a proxy. For servers that nobody else reaches."""
+"""The word for every address: whoever connects is a proxy. Meant for servers that nobody else reaches."""
 
 
 def proxies(text: str) -> str:
@@ -339,7 +339,7 @@ FLAGS = tuple(f for f in fields(Settings) if "parse" in f.metadata)
 
 
 SECRETS = tuple(f.name for f in fields(Settings) if "parse" not in f.metadata)
-"""The fields that are variables and never flags: what a command line would show to everybody."""
+"""The fields that are variables and never flags, because everybody can read a command line."""
 
 
 def variable(name: str) -> str:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from wsctl.client.control import Answer
 
 POLL = 0.25
-"""Seconds between two looks at how it stands: as often as the server's own bar moves."""
+"""Seconds between two looks at the progress: as often as the server's own bar moves."""
 
 LAST_WORD = 10.0
 """Seconds that the answer at the end may be under way when the server answers nothing else."""

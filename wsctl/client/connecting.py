@@ -1,4 +1,4 @@
-"""One WebSocket connection to a target: how it begins and how it ends."""
+"""The beginning and the end of one WebSocket connection to a target."""
 
 import asyncio
 import logging
@@ -23,7 +23,7 @@ CLOSE_TIMEOUT = 2.0
 
 PING_INTERVAL = 10.0
 PING_TIMEOUT = 15.0
-"""Seconds between pings, and for the answer: what is silently gone is noticed within 25."""
+"""Seconds between pings, and for the answer: a server that is silently gone is noticed within 25."""
 
 MAX_FRAME = 64 << 20
 """Longest frame taken, in bytes: the server decides what it lets through, this only bounds our memory."""

@@ -26,8 +26,8 @@ ANSWER_TIMEOUT = 10.0
 """Seconds between two signs of an answer: as long as servers have for a request head."""
 
 SLOW = 1.2
-"""Seconds after which whoever waits is told that there is no answer yet: more than a server takes that asks
-others, a Redis or workers, before it answers."""
+"""Seconds after which it is said that there is no answer yet: more than a server takes that asks others, a
+Redis or workers, before it answers."""
 
 MAX_QUOTED = 300
 """Characters of a server's own words that are repeated in one line."""
@@ -55,16 +55,16 @@ _TROUBLES: tuple[tuple[type[Exception], str], ...] = (
 
 
 class Conflict(WsctlError):
-    """The server is in a phase in which this cannot be done."""
+    """A request that cannot be done in the server's phase."""
 
 
 class Unconfirmed(WsctlError):
-    """The server does not know whether a message was published."""
+    """A message of which the server does not know whether it was published."""
 
 
 class Degraded(WsctlError):
-    """The server cannot do this for now, as it is without what it shares messages through: later it can be
-    done."""
+    """A request that the server cannot do for now, as it is without what it shares messages through: later it
+    can be done."""
 
 
 HOST_NOT_ALLOWED = "host_not_allowed"
@@ -88,16 +88,16 @@ _MISTAKEN = "has another token than WSCTL_TOKEN or WSCTL_TOKEN_FILE gives: corre
 
 
 class Control:
-    """One server's control API; every call is a request on a connection of its own. `waiting` is told, from
-    another thread, when the answer to one takes long.
+    """The control API of one server; every call is a request on a connection of its own. `waiting` is called,
+    from another thread, with a text for people when the answer to one takes long.
 
     Raises, from every call:
-        Silent: it is stopped, and was asked nothing, or hangs.
+        Silent: the server is stopped, and was asked nothing, or hangs.
         Unreachable: nobody answers there, or somebody who is no wsctl server.
         Refused: the token is missing or wrong, or the server is closing its clients.
         Degraded: the server cannot publish for now.
-        Unconfirmed: it may have been published, or may still be.
-        Conflict: it cannot be done in the server's phase.
+        Unconfirmed: the message may have been published, or may still be.
+        Conflict: the request cannot be done in the server's phase.
         UsageError: the server cannot take what was sent.
     """
 

@@ -17,7 +17,7 @@ def check_runs(target: Target) -> None:
     """Check that a process can be asked: one that is stopped would do what was asked whenever it goes on.
 
     Raises:
-        Silent: it is stopped.
+        Silent: the process is stopped.
     """
     if target.pid and is_stopped(target.pid):
         how = f"'fg' in its shell or 'kill -CONT {target.pid}' lets it go on"
@@ -25,7 +25,8 @@ def check_runs(target: Target) -> None:
 
 
 def is_stopped(pid: int, proc: Path = PROC) -> bool:
-    """Say whether Ctrl-Z, SIGSTOP or a debugger has stopped it; not where that cannot be found out."""
+    """Tell whether Ctrl-Z, SIGSTOP or a debugger has stopped a process; False where that cannot be found
+    out."""
     if (proc / "self").exists():
         with suppress(OSError, IndexError):
             # The name of the program comes before, in brackets, and may have any character in it.

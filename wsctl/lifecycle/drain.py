@@ -1,4 +1,4 @@
-"""One drain: when each of its steps is due, and its progress."""
+"""One drain: the moments at which its steps are due, and its progress."""
 
 from wsctl.lifecycle.actions import Action, Invite, Step
 from wsctl.lifecycle.forecast import Forecast

@@ -38,7 +38,7 @@ Later = Callable[[float, Callable[[], None]], object]
 
 
 class Notifier:
-    """Tells systemd the phase of this server, and that it lives. It is a `DrainObserver`.
+    """Tells systemd the phase of this server, and that it lives; a `DrainObserver`.
 
     Without a `NOTIFY_SOCKET` nothing is sent. No failure to send reaches the caller.
 

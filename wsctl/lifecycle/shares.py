@@ -13,7 +13,7 @@ SLACK = 4
 """Connections that a worker may always have more than the one that has the fewest."""
 
 TOLERANCE = 0.05
-"""The share of the connections of the worker with the fewest that another one may have more besides: evenness
+"""The share of the fewest connections of a worker that another one may have more, besides `SLACK`: evenness
 has a price, in pauses."""
 
 AT_LEAST = 8

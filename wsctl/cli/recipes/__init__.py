@@ -1,4 +1,4 @@
-"""The files that `wsctl generate` makes: each a template, and what its blanks are filled with."""
+"""The files that `wsctl generate` makes: each a template whose blanks are filled with values."""
 
 from collections.abc import Callable, Mapping
 from typing import NamedTuple

@@ -2,8 +2,8 @@
 
 
 class Away:
-    """The attempts of some clients since they lost their server, and which are worth a line: the first, the
-    second, the fourth and so on, for a server may be away for a day."""
+    """The attempts of some clients since they lost their server, with the choice of those worth a line: the
+    first, the second, the fourth and so on, for a server may be away for a day."""
 
     def __init__(self) -> None:
         self._connected: set[str] = set()

@@ -4,14 +4,14 @@ import asyncio
 from collections.abc import Callable
 
 WITHIN = 0.3
-"""Seconds in which the same, happening to several clients, is one event."""
+"""Seconds within which the same event of several clients is shown as one."""
 
 Say = Callable[[str, str], None]
 
 
 class Crowd:
-    """Lines about one of `clients` clients each. What all of them, or several within `WITHIN`, have in common
-    is one line with their number."""
+    """The lines about one of `clients` clients each. A line that all of them, or several within `WITHIN`,
+    have in common is shown once, with their number."""
 
     def __init__(self, clients: int, say: Say) -> None:
         self._clients = clients

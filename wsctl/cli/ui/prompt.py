@@ -20,7 +20,7 @@ from wsctl.cli.ui.durations import left
 from wsctl.cli.ui.printable import printable
 
 REFRESH = 0.5
-"""Seconds between two looks at a time that runs down."""
+"""Seconds between two drawings of the time until the next attempt."""
 
 
 class Prompt:

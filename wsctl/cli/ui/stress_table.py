@@ -16,7 +16,7 @@ LAG_WORTH_TELLING = 0.1
 """Seconds that the run's own loop may be late before its latencies are in doubt."""
 
 ENOUGH = 0.9
-"""Share of the asked-for messages below which it is said that they were fewer."""
+"""Share of the messages asked for below which the summary says that they were fewer."""
 
 Row = tuple[str, str, str]
 """A row of the table: name, value, style."""
