@@ -5,7 +5,7 @@ import queue
 import re
 import subprocess
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from anyio import to_thread
 from tests.conftest import NewPage, StartServer
 from tests.support.fake_server import welcome
 from tests.support.issuer import Issuer
-from tests.support.javascript import WEBSOCKET, command, running_node
+from tests.support.javascript import WEBSOCKET, Node, command, fresh_nodes, running_node
 from tests.support.js_client import InNode, InPage, JsClient, Realm
 from tests.support.manual import blocks, pages
 from tests.support.relay import Relay
@@ -33,14 +33,22 @@ SIZE_LIMIT = 8 * 1024
 """Bytes that the module stays below: it is read as it is served."""
 
 
+@pytest.fixture(scope="module")
+def fresh_node() -> Iterator[Callable[[], Node]]:
+    with fresh_nodes() as give:
+        yield give
+
+
 @pytest.fixture(params=["node", pytest.param("chromium", marks=pytest.mark.browser)])
 def realm(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Realm]:
     if request.param == "chromium":
         new_page: NewPage = request.getfixturevalue("new_page")
         yield InPage(new_page())
         return
-    with running_node() as node:
-        yield InNode(node, tmp_path)
+    fresh_node: Callable[[], Node] = request.getfixturevalue("fresh_node")
+    in_node = InNode(fresh_node(), tmp_path)
+    yield in_node
+    in_node.end()
 
 
 @pytest.fixture
@@ -620,6 +628,29 @@ async def test_close_ends_an_attempt_too(client: JsClient, fake: Switchboard) ->
 def test_an_expression_without_a_value_fails_and_holds_up_nothing() -> None:
     with running_node() as node, pytest.raises(queue.Empty):
         node.evaluate("new Promise(() => setInterval(() => {}, 1000))", deadline=0.1)
+
+
+async def test_what_a_test_does_in_a_node_is_not_there_in_the_next(fake: Switchboard, tmp_path: Path) -> None:
+    found = "[Object.getOwnPropertyNames(globalThis).sort(), Math.random() < 1, performance.now() < 1e9]"
+    with fresh_nodes() as fresh_node:
+        node = fresh_node()
+        before = node.evaluate(found)
+        in_node = InNode(node, tmp_path)
+        client = JsClient(in_node)
+        await client.load(fake.url)
+        await client.run("Math.random = setInterval = () => 2")
+        await client.run("ahead = 1e9")
+        given = f"load({json.dumps(WEBSOCKET.as_uri())})"
+        await client.run(f"(async () => {{ globalThis.Given = (await {given}).WebSocket; }})()")
+        await client.run("delete globalThis.WebSocket")
+        await client.start(f"{fake.url}/ws/bob", "{ WebSocket: Given }")
+        line = await fake.line()
+        await to_thread.run_sync(in_node.end)
+        await line.connection.wait_closed()
+        assert fresh_node() is node
+        assert node.evaluate(found) == before
+        node.evaluate("globalThis.left = 1")
+        assert fresh_node() is not node
 
 
 async def test_another_implementation_can_be_given(fake: Switchboard, tmp_path: Path) -> None:

@@ -6,8 +6,8 @@ import queue
 import re
 import subprocess
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,13 @@ WEBSOCKET = Path(__file__).with_name("websocket.mjs")
 _EACH_LINE = """
 import { createInterface } from "node:readline";
 globalThis.load = (path) => import(path);
+globalThis.restore = () => {
+  for (const [object, properties] of before) {
+    for (const key of Reflect.ownKeys(object)) if (!(key in properties)) Reflect.deleteProperty(object, key);
+    Object.defineProperties(object, properties);
+  }
+};
+const before = [globalThis, Math, performance].map((each) => [each, Object.getOwnPropertyDescriptors(each)]);
 for await (const line of createInterface({ input: process.stdin })) {
   const answer = {};
   try { answer.value = await (0, eval)(JSON.parse(line)); }
@@ -39,7 +46,11 @@ process.exit();
 
 
 class Node:
-    """A running Node."""
+    """A running Node.
+
+    Attributes:
+        fresh: nothing was evaluated since it began, or since all was as then again.
+    """
 
     def __init__(self, process: "subprocess.Popen[str]") -> None:
         self._process = process
@@ -47,13 +58,14 @@ class Node:
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
         self._answering = True
+        self.fresh = True
 
     def evaluate(self, js: str, deadline: float = DEADLINE) -> Any:
         """The value of an expression, awaited if it is a promise."""
         assert self._process.stdin
         self._process.stdin.write(json.dumps(js) + "\n")
         self._process.stdin.flush()
-        self._answering = False
+        self._answering = self.fresh = False
         answer = json.loads(self._answers.get(timeout=deadline))
         self._answering = True
         assert "error" not in answer, f"{js}: {answer['error']}"
@@ -65,6 +77,12 @@ class Node:
         self.evaluate(f"(async () => {{ globalThis.WebSocket ??= (await {given}).WebSocket; }})()")
         imported = f"load({json.dumps(module.as_uri())})"
         self.evaluate(f"(async () => {{ globalThis.wsctl = await {imported}; }})()")
+
+    def restore(self) -> None:
+        """Put the globals back, and those of `Math` and `performance`: as if nothing had been evaluated."""
+        if self._answering:
+            self.evaluate("restore()")
+            self.fresh = True
 
     def close(self) -> None:
         """End it: its standard input is over. If it waits for something else, it is killed."""
@@ -112,3 +130,18 @@ def running_node() -> Iterator[Node]:
         yield node
     finally:
         node.close()
+
+
+@contextmanager
+def fresh_nodes() -> Iterator[Callable[[], Node]]:
+    """Give a Node with nothing loaded: the one given before, where it was restored since."""
+    with ExitStack() as stack:
+        given: list[Node] = []
+
+        def give() -> Node:
+            if not given or not given[-1].fresh:
+                stack.close()
+                given.append(stack.enter_context(running_node()))
+            return given[-1]
+
+        yield give

@@ -1,7 +1,9 @@
 """A client in JavaScript, as a test sees it: in Node and in a page of Chromium alike."""
 
 import json
+import queue
 from abc import ABC, abstractmethod
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
@@ -16,7 +18,9 @@ from tests.support.server import DEADLINE
 _START = """
 globalThis.ahead = 0;
 const elapsed = performance.now.bind(performance);
-Object.defineProperty(performance, "now", { value: () => elapsed() + ahead });
+Object.defineProperty(performance, "now", { value: () => elapsed() + ahead, configurable: true });
+
+globalThis.made = [];
 
 globalThis.start = (url, options) => {
   const happened = [];
@@ -28,6 +32,7 @@ globalThis.start = (url, options) => {
   };
   globalThis.next = () => happened.shift() ?? new Promise((done) => wanted.push(done));
   globalThis.client = new wsctl.Client(url, options);
+  made.push(client);
   for (const type of [...wsctl.STATES, "message", "heartbeat", "keepalive", "shutdown", "error", "news"]) {
     client.addEventListener(type, take);
   }
@@ -61,6 +66,12 @@ class InNode(Realm):
 
     def evaluate(self, js: str) -> Any:
         return self._node.evaluate(js)
+
+    def end(self) -> None:
+        """Close all clients and put the globals back, for what comes next in this Node."""
+        with suppress(queue.Empty):
+            self._node.evaluate("globalThis.made?.forEach((client) => client.close())")
+        self._node.restore()
 
 
 class InPage(Realm):
