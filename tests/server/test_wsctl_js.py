@@ -58,11 +58,12 @@ async def fake() -> AsyncIterator[Switchboard]:
 
 
 @pytest.fixture
-async def client(realm: Realm, fake: Switchboard) -> JsClient:
+async def client(realm: Realm, fake: Switchboard) -> AsyncIterator[JsClient]:
     """A client with the module of the fake server, not started."""
     made = JsClient(realm)
     await made.load(fake.url)
-    return made
+    yield made
+    await made.end()
 
 
 async def opened(client: JsClient, fake: Switchboard, query: str = "") -> Line:

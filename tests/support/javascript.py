@@ -61,8 +61,14 @@ class Node:
         self.fresh = True
 
     def evaluate(self, js: str, deadline: float = DEADLINE) -> Any:
-        """The value of an expression, awaited if it is a promise."""
+        """The value of an expression, awaited if it is a promise.
+
+        Raises:
+            queue.Empty: it did not answer in time, now or before.
+        """
         assert self._process.stdin
+        if not self._answering:
+            raise queue.Empty
         self._process.stdin.write(json.dumps(js) + "\n")
         self._process.stdin.flush()
         self._answering = self.fresh = False

@@ -40,6 +40,9 @@ globalThis.start = (url, options) => {
 """
 
 
+_CLOSE = "globalThis.made?.forEach((client) => client.close())"
+
+
 class Realm(ABC):
     """Where JavaScript runs, with the module as `wsctl`."""
 
@@ -70,7 +73,7 @@ class InNode(Realm):
     def end(self) -> None:
         """Close all clients and put the globals back, for what comes next in this Node."""
         with suppress(queue.Empty):
-            self._node.evaluate("globalThis.made?.forEach((client) => client.close())")
+            self.evaluate(_CLOSE)
         self._node.restore()
 
 
@@ -105,6 +108,11 @@ class JsClient:
     async def start(self, url: str, options: str = "{}") -> None:
         """Make the client. `options` is JavaScript."""
         await self.run(f"start({json.dumps(url)}, {options})")
+
+    async def end(self) -> None:
+        """Close all clients of the realm: none comes to a server that is about to end."""
+        with suppress(queue.Empty, TimeoutError):
+            await self.run(_CLOSE)
 
     async def run(self, js: str) -> Any:
         """The value of an expression; `client` is the client."""
