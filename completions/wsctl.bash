@@ -155,7 +155,7 @@ _wsctl_argument() {
         broadcast:0) takes=any ;;
         generate:0) takes=word words='systemd systemd-socket systemd-template nginx docker compose k8s grafana alerts python node browser react' ;;
         docs:0) takes=word words='quickstart examples architecture protocol deploy operations security' ;;
-        completions:0) takes=word words='bash zsh fish powershell' ;;
+        completions:0) takes=word words='bash zsh fish' ;;
     esac
 }
 

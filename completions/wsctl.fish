@@ -223,4 +223,4 @@ complete -c wsctl -n '__wsctl_command_is docs' -l no-pager -d 'Print it all at o
 complete -c wsctl -n '__wsctl_command_is docs' -s h -l help -d 'Show this message and exit.'
 complete -c wsctl -n '__wsctl_command_is docs; and not __fish_seen_subcommand_from quickstart examples architecture protocol deploy operations security' -a 'quickstart examples architecture protocol deploy operations security'
 complete -c wsctl -n '__wsctl_command_is completions' -s h -l help -d 'Show this message and exit.'
-complete -c wsctl -n '__wsctl_command_is completions; and not __fish_seen_subcommand_from bash zsh fish powershell' -a 'bash zsh fish powershell'
+complete -c wsctl -n '__wsctl_command_is completions; and not __fish_seen_subcommand_from bash zsh fish' -a 'bash zsh fish'

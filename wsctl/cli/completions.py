@@ -18,7 +18,7 @@ def completions(
             parser=parser(choice(*SHELLS), "SHELL"),
             autocompletion=lambda: list(SHELLS),
             metavar="SHELL",
-            help="bash, zsh, fish or powershell.",
+            help="bash, zsh or fish.",
         ),
     ],
 ) -> None:
@@ -30,6 +30,5 @@ def completions(
     wsctl completions bash > ~/.wsctl.bash; echo '. ~/.wsctl.bash' >> ~/.bashrc
     wsctl completions zsh > "${fpath[1]}/_wsctl"
     wsctl completions fish > ~/.config/fish/completions/wsctl.fish
-    wsctl completions powershell >> $PROFILE
     """
     print(script(cast(Shell, shell), cast(TyperGroup, context.find_root().command)), end="")

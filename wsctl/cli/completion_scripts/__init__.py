@@ -7,26 +7,23 @@ from typer.core import TyperGroup
 
 from wsctl.cli.completion_scripts.bash import bash
 from wsctl.cli.completion_scripts.fish import fish
-from wsctl.cli.completion_scripts.powershell import powershell
 from wsctl.cli.completion_scripts.tree import Tree, read
 from wsctl.cli.completion_scripts.zsh import zsh
 
-Shell = Literal["bash", "zsh", "fish", "powershell"]
+Shell = Literal["bash", "zsh", "fish"]
 SHELLS: tuple[Shell, ...] = get_args(Shell)
 
 FILES: dict[Shell, str] = {
     "bash": "wsctl.bash",
     "zsh": "_wsctl",
     "fish": "wsctl.fish",
-    "powershell": "wsctl.ps1",
 }
-"""The name under which each shell looks for the script, or would."""
+"""The name under which each shell looks for the script."""
 
 _WRITERS: dict[Shell, Callable[[Tree], str]] = {
     "bash": bash,
     "zsh": zsh,
     "fish": fish,
-    "powershell": powershell,
 }
 
 

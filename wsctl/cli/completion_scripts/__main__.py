@@ -1,4 +1,4 @@
-"""`python -m wsctl.cli.completion_scripts DIR` writes all four scripts into a folder."""
+"""`python -m wsctl.cli.completion_scripts DIR` writes all scripts into a folder."""
 
 import sys
 from pathlib import Path
