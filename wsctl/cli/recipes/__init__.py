@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from wsctl.cli.recipes import alerts, clients, compose, containers, grafana, k8s, nginx, systemd
+from wsctl.cli.recipes import clients, compose, containers, k8s, monitoring, nginx, systemd
 from wsctl.cli.recipes.blanks import filled, template
 from wsctl.cli.recipes.place import Place
 from wsctl.cli.recipes.quoting import check_writable
@@ -33,8 +33,8 @@ RECIPES: dict[str, Recipe | Deployment] = {
     "docker": Deployment("Dockerfile.txt", containers.dockerfile),
     "compose": Deployment("compose.yaml.txt", compose.values),
     "k8s": Deployment("k8s.yaml.txt", k8s.values),
-    "grafana": Recipe("grafana.json.txt", grafana.values),
-    "alerts": Recipe("alerts.yaml.txt", alerts.values),
+    "grafana": Recipe("grafana.json.txt", monitoring.dashboard),
+    "alerts": Recipe("alerts.yaml.txt", monitoring.alerts),
     "python": Recipe("client.py.txt", clients.values),
     "node": Recipe("client.js", clients.values),
     "browser": Recipe("client.html", clients.values),
