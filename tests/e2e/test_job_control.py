@@ -1,21 +1,28 @@
 """Ctrl-Z, fg and signals, in a shell on a terminal."""
 
+import asyncio
 import os
 import re
 import signal
+import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
 import pytest
+from anyio import to_thread
+from anyio.lowlevel import checkpoint
 
 from tests.conftest import StartServer
 from tests.support.clients import join, receive_type
-from tests.support.server import WSCTL
+from tests.support.server import DEADLINE, WSCTL, wsctl
 from tests.support.terminal import Terminal
+from wsctl.client.stopped import is_stopped
 
 pytestmark = pytest.mark.anyio
 
 Shell = Callable[[], Terminal]
+
+WORKERS = 2
 
 WSCTL_WORDS = " ".join(WSCTL)
 SHOWN, HIDDEN = b"\x1b[?25h", b"\x1b[?25l"
@@ -143,3 +150,71 @@ async def test_ctrl_z_at_the_bar_of_a_server(shell: Shell) -> None:
     await bob.close()
     terminal.wait_for(lambda text: last_line(text).startswith("0 ready>"))
     assert_whole(terminal)
+
+
+def worker_pids(parent: int) -> list[int]:
+    listed = subprocess.run(
+        ["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, timeout=DEADLINE, check=True
+    )
+    pairs = [tuple(map(int, line.split())) for line in listed.stdout.splitlines()]
+    return [pid for pid, above in pairs if above == parent]
+
+
+async def test_ctrl_z_stops_the_workers_with_their_parent_and_fg_lets_all_go_on(
+    shell: Shell, environ: dict[str, str]
+) -> None:
+    terminal = shell()
+    terminal.type(f"{WSCTL_WORDS} serve --port 0 --broadcast-interval 0 --workers {WORKERS}\r")
+    found = re.search(r"serving url=http(://\S+)", terminal.wait_for("serving url="))
+    assert found
+    parent = os.tcgetpgrp(terminal._master)
+    everybody = [parent, *worker_pids(parent)]
+    assert len(everybody) == 1 + WORKERS
+    async with await join(f"ws{found[1]}", "bob") as bob:
+        terminal.type("\x1a")
+        stopped(terminal)
+        await becomes(lambda: all(map(is_stopped, everybody)))
+        told = await to_thread.run_sync(lambda: wsctl("status", environ=environ))
+        assert told.returncode == 5
+        assert told.stderr.count("it is stopped (Ctrl-Z or SIGSTOP)") == WORKERS
+        terminal.type("clear; fg\r")
+        await becomes(lambda: not any(map(is_stopped, everybody)))
+        # With a bar on the screen, that has to give way.
+        terminal.type("\x03")
+        terminal.wait_for("1 of 1 connected")
+        terminal.type("\x1a")
+        stopped(terminal)
+        assert "1 of 1 connected" not in terminal.text
+        assert is_stopped(parent)
+        terminal.type("clear; fg\r")
+        terminal.wait_for("1 of 1 connected")
+        await receive_type(bob, "shutdown")
+    terminal.wait_for(lambda text: last_line(text).startswith("0 ready>"))
+    assert_whole(terminal)
+
+
+async def test_who_ends_while_all_are_stopped_leaves_no_worker_behind(shell: Shell) -> None:
+    terminal = shell()
+    terminal.type(f"{WSCTL_WORDS} serve --port 0 --workers {WORKERS}\r")
+    terminal.wait_for("serving url=")
+    parent = os.tcgetpgrp(terminal._master)
+    workers = worker_pids(parent)
+    terminal.type("\x1a")
+    stopped(terminal)
+    os.kill(parent, signal.SIGKILL)
+    await becomes(lambda: not any(map(is_there, workers)))
+
+
+async def becomes(true: Callable[[], bool]) -> None:
+    """Wait for what no event tells: the state of processes that are not ours."""
+    async with asyncio.timeout(DEADLINE):
+        while not true():
+            await checkpoint()
+
+
+def is_there(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True

@@ -28,6 +28,17 @@ def time() -> Overdue:
     return found
 
 
+def test_who_was_stopped_beyond_the_deadline_has_its_last_seconds() -> None:
+    overdue = Overdue(5)
+    overdue.begun(100)
+    overdue.went_on(500)
+    assert not overdue.is_over(500 + MORE - 0.1)
+    assert overdue.is_over(500 + MORE)
+    overdue.begun(600)
+    overdue.went_on(601)
+    assert overdue.is_over(605 + MORE)
+
+
 def test_nobody_who_hangs_has_more_than_a_drain_and_its_closing_handshakes(time: Overdue) -> None:
     assert ends(time) == 101 + MORE
 

@@ -68,7 +68,9 @@ class Picture:
         if self._before or threading.current_thread() is not threading.main_thread():
             return
         for signum in (signal.SIGTSTP, *_ENDS):
-            if signal.getsignal(signum) is signal.SIG_DFL:
+            before = signal.getsignal(signum)
+            # Who stops others with this process, stops it himself when the picture is away.
+            if before is signal.SIG_DFL or (signum == signal.SIGTSTP and callable(before)):
                 self._before[signum] = signal.signal(signum, self._heed)
 
     def _heed(self, signum: int, _frame: FrameType | None) -> None:
@@ -82,8 +84,12 @@ class Picture:
             signum = self._due.pop(0)
             with suppress(OSError):  # the terminal is gone
                 self._take_away()
-            signal.signal(signum, signal.SIG_DFL)
-            os.kill(os.getpid(), signum)
+            before = self._before.get(signum)
+            if callable(before):
+                before(signum, None)
+            else:
+                signal.signal(signum, signal.SIG_DFL)
+                os.kill(os.getpid(), signum)
             # Only what stops a process comes back here, when it goes on.
             signal.signal(signum, self._heed)
             with suppress(OSError):

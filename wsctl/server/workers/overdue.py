@@ -28,6 +28,10 @@ class Overdue:
         if not self._cut and drain.phase is not Phase.STOPPED:
             self._deadline = now + drain.remaining_s
 
+    def went_on(self, now: float) -> None:
+        """Let the workers have their last seconds, though the deadline has passed while all were stopped."""
+        self._deadline = max(self._deadline, now)
+
     def cut(self, now: float) -> None:
         """Let no time remain, whatever is reported from here on."""
         self._deadline, self._cut = now, True

@@ -13,6 +13,7 @@ import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import FrameType
 
 from wsctl.codes import ExitCode
 from wsctl.errors import CannotStart
@@ -158,7 +159,18 @@ class Parent:
         loop.add_signal_handler(signal.SIGCHLD, self._team.reap)
         loop.add_signal_handler(signal.SIGUSR1, self._log_status)
         loop.add_signal_handler(signal.SIGUSR2, self._upgrade)
+        if signal.getsignal(signal.SIGTSTP) is signal.SIG_DFL:
+            signal.signal(signal.SIGTSTP, self._suspend)
         self._handles_signals()
+
+    def _suspend(self, signum: int, _frame: FrameType | None) -> None:
+        """Stop with all workers on Ctrl-Z, which does not reach their process groups, and go on with them."""
+        self._team.stop()
+        signal.signal(signum, signal.SIG_DFL)
+        os.kill(os.getpid(), signum)
+        # Here it goes on, after SIGCONT.
+        signal.signal(signum, self._suspend)
+        self._team.go_on_after_stop()
 
     def _signal(self, signum: int) -> None:
         """Take a signal: the first begins the drain, SIGINT a second later forces, and once more ends it at

@@ -161,6 +161,17 @@ class Team:
         for worker in self.everybody:
             worker.kill()
 
+    def stop(self) -> None:
+        """Stop all processes until `go_on_after_stop`."""
+        for worker in self.everybody:
+            worker.stop()
+
+    def go_on_after_stop(self) -> None:
+        """Let all processes go on that `stop` has stopped."""
+        self._overdue.went_on(self._clock())
+        for worker in self.everybody:
+            worker.go_on()
+
     def kill_overdue(self) -> None:
         """Kill those that should have ended long ago. A successor is left to take over: it was not asked to
         end yet."""

@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from typing import Any
 
 from wsctl.codes import ExitCode
@@ -121,6 +122,21 @@ class Worker:
         """Kill the process, whatever it does."""
         if self.code is None:
             self.process.send_signal(signal.SIGKILL)
+
+    def stop(self) -> None:
+        """Stop the process, as Ctrl-Z does, until `go_on`."""
+        self._send(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """Let the process that was stopped go on."""
+        self._send(signal.SIGCONT)
+
+    def _send(self, signum: int) -> None:
+        """Send a signal without a look at whether the process has ended: for handlers of signals. Until the
+        parent has looked, no other process has its id."""
+        if self.code is None:
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, signum)
 
     def fate(self) -> Facts:
         """Return how the process ended, for the log."""
