@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
 import pytest
+from websockets.protocol import State
 
 from tests.support.clients import join, receive_type
 from tests.support.server import WSCTL
@@ -13,6 +14,11 @@ from tests.support.terminal import Terminal
 pytestmark = pytest.mark.anyio
 
 Open = Callable[..., Terminal]
+
+HINT = b"close everybody now"
+
+PRINTED = re.compile(r"^http(://127\.0\.0\.1:\d+)$", re.MULTILINE)
+"""The address on stdout, where the kernel picks the port."""
 
 
 @pytest.fixture
@@ -63,6 +69,28 @@ async def test_ctrl_c_again_a_second_later_forces(terminal: Open) -> None:
     server = terminal()
     bob = await join(address(server), "bob")
     server.type("\x03")
+    server.wait_for(lambda text: "elapsed 0:01" in text)
+    server.type("\x03")
+    assert server.wait() == 130
+    await bob.wait_closed()
+    assert bob.close_code == 1012
+
+
+@pytest.mark.parametrize("workers", [(), ("--workers", "2")], ids=["alone", "workers"])
+@pytest.mark.parametrize("level", ["info", "warning"])
+async def test_ctrl_c_again_at_once_is_answered(terminal: Open, level: str, workers: tuple[str, ...]) -> None:
+    server = terminal("--broadcast-interval", "0", "--log-level", level, *workers)
+    found = PRINTED.search(server.wait_for(lambda text: bool(PRINTED.search(text))))
+    assert found
+    bob = await join(f"ws{found[1]}", "bob")
+    server.type("\x03")
+    server.wait_for("Ctrl-C: close everybody now")
+    pictures = server.raw.count(HINT)
+    server.wait_for(lambda _: server.raw.count(HINT) > pictures)  # a quarter of a second later
+    server.type("\x03")
+    server.wait_for("Ctrl-C again: close everybody now")
+    assert ("Ctrl-C again to close everybody now" in server.text) == (level == "info")
+    assert bob.state is State.OPEN
     server.wait_for(lambda text: "elapsed 0:01" in text)
     server.type("\x03")
     assert server.wait() == 130

@@ -14,7 +14,7 @@ from wsctl.cli.ui.durations import clock
 from wsctl.cli.ui.live import Picture
 from wsctl.cli.ui.printable import printable
 from wsctl.codes import ExitCode
-from wsctl.lifecycle.interventions import Intervention
+from wsctl.lifecycle.interventions import Deed, Intervention
 from wsctl.lifecycle.phases import Phase
 from wsctl.lifecycle.progress import DrainProgress, Stay, how_it_went
 from wsctl.server.logs import outliving_reader
@@ -74,6 +74,7 @@ class DrainBar:
         self._hint = hint
         self._live: Picture | None = None
         self._retired = False
+        self._too_soon = False
 
     def retire(self) -> None:
         """Draw nothing from here on: another process has the terminal."""
@@ -81,7 +82,9 @@ class DrainBar:
         self.stop()
 
     def intervened(self, step: Intervention) -> None:
-        """Show nothing: the log tells it, above the bar."""
+        """Answer a Ctrl-C that came too soon, whatever the log shows. The rest is told by the log, above the
+        bar."""
+        self._too_soon = step.deed is Deed.TOO_SOON
 
     def began(self, progress: DrainProgress) -> None:
         self.stop()
@@ -110,7 +113,10 @@ class DrainBar:
 
     def _picture(self, progress: DrainProgress) -> Group:
         width = self._console.width - ECHO
-        hint = Text(self._hint(progress), style="dim")
+        words = self._hint(progress)
+        if self._too_soon:
+            words = words.replace("Ctrl-C:", "Ctrl-C again:", 1)
+        hint = Text(words, style="dim")
         hint.truncate(width, overflow="ellipsis")
         return Group(picture(progress, width), hint)
 
