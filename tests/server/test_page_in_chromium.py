@@ -68,17 +68,15 @@ def note_each_countdown(page: Page) -> None:
     )
 
 
-def test_it_connects_and_says_as_whom(start_server: StartServer, page: Page) -> None:
-    server = start_server()
+def test_it_connects_and_says_as_whom(server: ServerProcess, page: Page) -> None:
     page.open(server.url)
     wait_for_state(page, "Connected")
     client_id = page.evaluate("document.querySelector('#clientId').value")
     assert page.text("#detail") == f"as {client_id}"
-    assert [c["client_id"] for c in server.status()["clients"]] == [client_id]
+    assert client_id in [c["client_id"] for c in server.status()["clients"]]
 
 
-def test_an_id_is_kept_when_the_page_is_loaded_again(start_server: StartServer, page: Page) -> None:
-    server = start_server()
+def test_an_id_is_kept_when_the_page_is_loaded_again(server: ServerProcess, page: Page) -> None:
     shown = "document.querySelector('#clientId').value"
     page.open(server.url)
     first = page.evaluate(shown)
@@ -95,15 +93,13 @@ def test_an_id_is_kept_when_the_page_is_loaded_again(start_server: StartServer, 
     assert page.evaluate(shown) == "bob"
 
 
-def test_a_duplicate_of_the_tab_does_not_replace_it(start_server: StartServer, page: Page) -> None:
+def test_a_duplicate_of_the_tab_does_not_replace_it(server: ServerProcess, page: Page) -> None:
     """It begins with a copy of what is stored for the tab."""
-    server = start_server()
     connect(page, server)
     assert page.evaluate("sessionStorage.length") == 0
 
 
-def test_an_id_in_the_address_comes_first(start_server: StartServer, page: Page) -> None:
-    server = start_server()
+def test_an_id_in_the_address_comes_first(server: ServerProcess, page: Page) -> None:
     page.open(server.url)
     connect(page, server, "żółw.1")
     assert page.text("#detail") == "as żółw.1"
@@ -140,8 +136,7 @@ async def test_a_road_that_stops_without_a_word_is_noticed(start_server: StartSe
         )
 
 
-def test_an_id_that_the_server_would_refuse_is_not_tried(start_server: StartServer, page: Page) -> None:
-    server = start_server()
+def test_an_id_that_the_server_would_refuse_is_not_tried(server: ServerProcess, page: Page) -> None:
     connect(page, server)
     page.click("#toggle")
     wait_for_state(page, "Not connected")
@@ -155,17 +150,15 @@ def test_an_id_that_the_server_would_refuse_is_not_tried(start_server: StartServ
     assert len([url for url in page.requests if url.startswith("ws")]) == 1
 
 
-def test_an_id_that_the_server_takes_is_taken(start_server: StartServer, page: Page) -> None:
-    server = start_server()
+def test_an_id_that_the_server_takes_is_taken(server: ServerProcess, page: Page) -> None:
     for client_id in ("żółw.1", "a:b@c+d~e-f_g", "猫", "हिन्दी", "b" * 128):
         connect(page, server, client_id)
         assert page.text("#detail") == f"as {client_id}"
 
 
 def test_it_connects_beside_itself_when_a_proxy_serves_it_under_a_prefix(
-    start_server: StartServer, page: Page
+    server: ServerProcess, page: Page
 ) -> None:
-    server = start_server()
     connect(page, server)
     page.click("#toggle")
     wait_for_state(page, "Not connected")
@@ -176,8 +169,7 @@ def test_it_connects_beside_itself_when_a_proxy_serves_it_under_a_prefix(
     assert f"{server.ws_url}/some/prefix/ws/b%40b?keepalive=10" in page.requests
 
 
-def test_markup_in_a_message_is_text_and_runs_nothing(start_server: StartServer, page: Page) -> None:
-    server = start_server()
+def test_markup_in_a_message_is_text_and_runs_nothing(server: ServerProcess, page: Page) -> None:
     connect(page, server)
     hostile = "<img src=x onerror='window.hit = 1'><script>window.hit = 1</script>"
     broadcast(server, hostile)
@@ -190,8 +182,7 @@ def test_markup_in_a_message_is_text_and_runs_nothing(start_server: StartServer,
     assert page.errors == []
 
 
-def test_what_is_sent_comes_back_as_ones_own(start_server: StartServer, page: Page) -> None:
-    server = start_server()
+def test_what_is_sent_comes_back_as_ones_own(server: ServerProcess, page: Page) -> None:
     connect(page, server)
     page.click("#text")
     page.type("hello")
@@ -202,8 +193,7 @@ def test_what_is_sent_comes_back_as_ones_own(start_server: StartServer, page: Pa
     assert (page.text("#sent"), page.text("#received")) == ("1", "1")
 
 
-def test_senders_and_direct_messages_can_be_told_apart(start_server: StartServer, new_page: NewPage) -> None:
-    server = start_server()
+def test_senders_and_direct_messages_can_be_told_apart(server: ServerProcess, new_page: NewPage) -> None:
     bob, eve = new_page(), new_page()
     connect(bob, server, "bob")
     connect(eve, server, "eve")
@@ -221,8 +211,7 @@ def test_senders_and_direct_messages_can_be_told_apart(start_server: StartServer
     assert rows(eve, "direct") == []
 
 
-def test_strings_are_shown_as_they_are_and_other_json_readably(start_server: StartServer, page: Page) -> None:
-    server = start_server()
+def test_strings_are_shown_as_they_are_and_other_json_readably(server: ServerProcess, page: Page) -> None:
     connect(page, server)
     long = {"words": ["[alpha", "beta\n}"], "text": "x" * 80}
     parts = {"numbers": [1, 2], "text": "x" * 80}
@@ -245,8 +234,7 @@ def test_heartbeats_update_one_line(start_server: StartServer, page: Page) -> No
     assert len(rows(page)) == len(rows(page, "event"))
 
 
-def test_typed_text_is_kept_while_not_connected(start_server: StartServer, page: Page) -> None:
-    server = start_server()
+def test_typed_text_is_kept_while_not_connected(server: ServerProcess, page: Page) -> None:
     connect(page, server)
     page.click("#toggle")
     wait_for_state(page, "Not connected")
@@ -274,8 +262,7 @@ def test_an_error_of_the_server_is_shown(start_server: StartServer, page: Page) 
     assert state(page) == "Connected"
 
 
-def test_the_list_is_bounded_and_keeps_the_newest(start_server: StartServer, page: Page) -> None:
-    server = start_server()
+def test_the_list_is_bounded_and_keeps_the_newest(server: ServerProcess, page: Page) -> None:
     connect(page, server)
     for n in range(510):
         broadcast(server, n)
@@ -284,8 +271,7 @@ def test_the_list_is_bounded_and_keeps_the_newest(start_server: StartServer, pag
     assert page.text("#received") == "510"
 
 
-def test_it_scrolls_along_only_for_a_reader_at_the_end(start_server: StartServer, page: Page) -> None:
-    server = start_server()
+def test_it_scrolls_along_only_for_a_reader_at_the_end(server: ServerProcess, page: Page) -> None:
     connect(page, server)
     at_end = (
         "(({scrollHeight, scrollTop, clientHeight}) => scrollHeight - scrollTop - clientHeight < 2)"
@@ -535,8 +521,7 @@ def test_a_page_that_is_refused_takes_a_token_and_keeps_it_to_itself(
     assert token not in page.evaluate("document.documentElement.outerHTML")
 
 
-def test_a_tab_replaced_by_another_stays_away(start_server: StartServer, new_page: NewPage) -> None:
-    server = start_server()
+def test_a_tab_replaced_by_another_stays_away(server: ServerProcess, new_page: NewPage) -> None:
     older, newer = new_page(), new_page()
     connect(older, server)
     connect(newer, server)
@@ -548,8 +533,7 @@ def test_a_tab_replaced_by_another_stays_away(start_server: StartServer, new_pag
     assert state(newer) == "Connected"
 
 
-def test_the_keyboard_is_enough(start_server: StartServer, page: Page) -> None:
-    server = start_server()
+def test_the_keyboard_is_enough(server: ServerProcess, page: Page) -> None:
     connect(page, server)
     page.press("Tab")
     assert page.evaluate(FOCUSED) == "clientId"
@@ -569,8 +553,7 @@ def test_the_keyboard_is_enough(start_server: StartServer, page: Page) -> None:
     page.wait_for_text("#log .own", "typed")
 
 
-def test_a_reader_of_screens_is_told(start_server: StartServer, page: Page) -> None:
-    server = start_server()
+def test_a_reader_of_screens_is_told(server: ServerProcess, page: Page) -> None:
     page.open(server.url)
     assert page.evaluate("document.querySelector('#log').getAttribute('role')") == "log"
     assert page.evaluate("document.querySelector('#name').closest('[aria-live=polite]') !== null")
@@ -600,8 +583,7 @@ def test_it_fits_a_phone(start_server: StartServer, page: Page) -> None:
     assert small == []
 
 
-def test_it_follows_light_and_dark(start_server: StartServer, page: Page) -> None:
-    server = start_server()
+def test_it_follows_light_and_dark(server: ServerProcess, page: Page) -> None:
     page.open(server.url)
     colours = {}
     for scheme in ("light", "dark"):
@@ -621,8 +603,7 @@ COLOURS = f"""Object.fromEntries({json.dumps(INKS + PAPERS)}.map((name) => {{
 }}))"""
 
 
-def test_text_has_the_contrast_of_wcag_aa(start_server: StartServer, page: Page) -> None:
-    server = start_server()
+def test_text_has_the_contrast_of_wcag_aa(server: ServerProcess, page: Page) -> None:
     page.open(server.url)
     pairs = [(ink, paper) for ink in ("text", "muted", "accent") for paper in PAPERS]
     pairs += [(ink, "surface") for ink in ("ok", "warn", "bad")] + [
@@ -662,8 +643,7 @@ def test_it_complains_of_nothing_and_asks_nobody_else(start_server: StartServer,
     assert [urlsplit(url).path for url in page.requests] == ["/", "/wsctl.js", "/ws/bob"]
 
 
-def test_the_policy_forbids_what_the_page_does_not_do(start_server: StartServer, page: Page) -> None:
-    server = start_server()
+def test_the_policy_forbids_what_the_page_does_not_do(server: ServerProcess, page: Page) -> None:
     page.open(server.url)
     refused = page.evaluate(
         "new Promise((done) => { document.addEventListener('securitypolicyviolation',"
@@ -674,8 +654,7 @@ def test_the_policy_forbids_what_the_page_does_not_do(start_server: StartServer,
     assert page.errors
 
 
-def test_motion_stops_for_those_who_ask(start_server: StartServer, page: Page) -> None:
-    server = start_server()
+def test_motion_stops_for_those_who_ask(server: ServerProcess, page: Page) -> None:
     connect(page, server)
     page.evaluate("document.querySelector('#state').dataset.state = 'connecting'")
     animation = "getComputedStyle(document.querySelector('#name'), '::before').animationName"
