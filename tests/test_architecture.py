@@ -17,9 +17,10 @@ FACTS = ("messages", "codes", "settings", "redis_url", "errors", "lookalikes", "
 ABOVE_ALL = ("main", "__main__", "__init__")
 
 BELOW = {
-    "top": {"cli", "server", "client", "lifecycle", "hub", "facts", "top"},
-    "cli": {"server", "client", "lifecycle", "hub", "facts", "version", "cli"},
+    "top": {"cli", "server", "stress", "client", "lifecycle", "hub", "facts", "top"},
+    "cli": {"server", "stress", "client", "lifecycle", "hub", "facts", "version", "cli"},
     "server": {"lifecycle", "hub", "facts", "version", "server"},
+    "stress": {"client", "lifecycle", "hub", "facts", "version", "stress"},
     "client": {"lifecycle", "hub", "facts", "version", "client"},
     "lifecycle": {"hub", "facts", "version", "lifecycle"},
     "hub": {"facts", "version", "hub"},
@@ -148,6 +149,7 @@ FINE = {
     "wsctl.lifecycle.driver": "from wsctl.hub import log",
     "wsctl.server.app": "import fastapi\nfrom wsctl.lifecycle.driver import Driver",
     "wsctl.client.session": "from websockets.asyncio import client\nfrom wsctl import messages",
+    "wsctl.stress.run": "from wsctl.client.session import Session",
     "wsctl.cli.app": "import os, typer\nfrom wsctl.server import app\nos.environ.get('X')",
 }
 
@@ -172,6 +174,9 @@ def test_a_house_in_order_has_no_complaints() -> None:
         ("wsctl.server.app", "from wsctl.client.session import Session"),
         ("wsctl.client.session", "from wsctl.server.app import app"),
         ("wsctl.client.session", "if True:\n    import wsctl.server"),
+        ("wsctl.client.session", "from wsctl.stress.run import StressRun"),
+        ("wsctl.stress.run", "from wsctl.server.app import app"),
+        ("wsctl.stress.run", "from wsctl.cli.app import app"),
     ],
 )
 def test_an_import_that_points_up_or_across_is_found(module: str, source: str) -> None:
@@ -191,6 +196,7 @@ def test_an_import_that_points_up_or_across_is_found(module: str, source: str) -
         ("wsctl.server.app", "prompt_toolkit"),
         ("wsctl.client.session", "fastapi"),
         ("wsctl.client.session", "h11"),
+        ("wsctl.stress.run", "websockets"),
         ("wsctl.cli.app", "starlette.responses"),
         ("wsctl.cli.app", "pydantic"),
         ("wsctl.cli.app", "websockets"),

@@ -10,7 +10,7 @@ from tests.soak.gauge import Reading
 from tests.soak.plan import Plan, changes
 from tests.soak.tally import KEPT, Tally
 from tests.soak.verdict import ABSURD, DONE, OPERATED, SAID, Outcome
-from wsctl.client.latency import Quantiles
+from wsctl.stress.timing import Quantiles
 
 
 def outcome(workers: int = 1) -> Outcome:

@@ -7,7 +7,7 @@ from tests.soak import growth
 from tests.soak.gauge import Reading
 from tests.soak.plan import Change, Plan
 from tests.soak.tally import Tally
-from wsctl.client.latency import Quantiles
+from wsctl.stress.timing import Quantiles
 
 ABSURD = 30.0
 """Seconds that one in a hundred messages may take: how long depends on the machine, this on none."""

@@ -10,10 +10,10 @@ from tests.soak.ledger import Ledger
 from tests.soak.tally import Tally
 from tests.soak.weather import Weather
 from wsctl.client.events import Closed, Degraded, Event, Failed, Moved, Opened, Received, Refused, Restored
-from wsctl.client.latency import Latency
 from wsctl.client.session import NotConnected, Session
 from wsctl.client.target import Target
 from wsctl.codes import CloseCode
+from wsctl.stress.timing import LatencyHistogram
 
 LONGEST_PAUSE = 1.0
 """Seconds between two attempts: a session's own reach 30 s, which would be the longest part of each drain."""
@@ -37,7 +37,7 @@ class Witnesses:
     def __init__(self, count: int, port: int, tally: Tally, weather: Weather, rng: random.Random) -> None:
         self.ledger = Ledger(count)
         self.connected: set[int] = set()
-        self.latency = Latency()
+        self.latency = LatencyHistogram()
         self._tally = tally
         self._weather = weather
         self._said: dict[str, int] = {}

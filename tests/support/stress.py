@@ -5,9 +5,9 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from wsctl.client.events import Closed, Event, Opened, Received
-from wsctl.client.latency import Quantiles
-from wsctl.client.report import LoadReport
 from wsctl.client.session import NotConnected
+from wsctl.stress.report import StressReport
+from wsctl.stress.timing import Quantiles
 
 COUNTS = (
     "missed",
@@ -25,7 +25,7 @@ COUNTS = (
 """What is 0 in a clean run."""
 
 
-def report(**facts: Any) -> LoadReport:
+def report(**facts: Any) -> StressReport:
     """A clean run of two clients, except for `facts`."""
     clean: dict[str, Any] = {
         "clients": 2,
@@ -41,7 +41,7 @@ def report(**facts: Any) -> LoadReport:
         "lag_s": 0.0,
     }
     none = dict.fromkeys(COUNTS, 0) | {name: {} for name in ("close_codes", "refused", "errors")}
-    return LoadReport(**(clean | none | facts))
+    return StressReport(**(clean | none | facts))
 
 
 class Hub:

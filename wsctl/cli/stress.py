@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
     from wsctl.cli.ui.stress_table import StressLines, StressTable
     from wsctl.client.credential import Credential
-    from wsctl.client.load import Load, Plan
-    from wsctl.client.report import LoadReport
     from wsctl.client.session import Session
     from wsctl.client.target import Target
     from wsctl.server.credentials.minting import Mint
+    from wsctl.stress.report import StressReport
+    from wsctl.stress.run import StressPlan, StressRun
 
 OWN_FILES = 32
 """Descriptors a process needs beside its clients': the standard streams, the loop's, name lookups."""
@@ -85,9 +85,9 @@ def stress(
         raise typer.BadParameter(f"{duration:g} s is no time: write more than 0", param_hint="--duration")
     ids = client_ids(prefix, clients)
 
-    from wsctl.client.load import Load, Plan
     from wsctl.client.stopped import check_runs
     from wsctl.client.target import find_each
+    from wsctl.stress.run import StressPlan, StressRun
 
     credentials = _credentials(lambda key: mint(key, jwt_audience, jwt_algorithm), jwt_key, duration)
     _make_room(clients)
@@ -97,8 +97,8 @@ def stress(
     if clients < len(targets):
         raise UsageError(f"--clients {clients} is too few: each of {len(targets)} servers wants one")
     servers = tuple(target.name for target in targets)
-    plan = Plan(ids=ids, servers=servers, duration=duration, rate=rate, size=size)
-    report = _carry_out(plan, lambda: Load(plan, _sessions(ids, targets, credentials).__getitem__))
+    plan = StressPlan(ids=ids, servers=servers, duration=duration, rate=rate, size=size)
+    report = _carry_out(plan, lambda: StressRun(plan, _sessions(ids, targets, credentials).__getitem__))
     _tell(report, rate, as_json)
     raise typer.Exit(0 if report.clean else 1)
 
@@ -146,7 +146,7 @@ def _make_room(clients: int) -> None:
         raise UsageError(text)
 
 
-def _carry_out(plan: "Plan", create: "Callable[[], Load]") -> "LoadReport":
+def _carry_out(plan: "StressPlan", create: "Callable[[], StressRun]") -> "StressReport":
     """Run the plan on uvloop, shown on stderr."""
     import asyncio
     import gc
@@ -164,27 +164,27 @@ def _carry_out(plan: "Plan", create: "Callable[[], Load]") -> "LoadReport":
         display.stop()
 
 
-async def _watched(load: "Load", display: "StressTable | StressLines") -> "LoadReport":
-    """Run the load to its end. The first Ctrl-C ends publishing; before it began, or the second,
+async def _watched(run: "StressRun", display: "StressTable | StressLines") -> "StressReport":
+    """Carry out the run to its end. The first Ctrl-C ends publishing; before it began, or the second,
     everything."""
     import asyncio
     import signal
 
     def interrupt() -> None:
-        if load.publishing and not load.stopped:
-            load.stop()
+        if run.publishing and not run.stopped:
+            run.stop()
             display.say("stopping: waiting for what is on its way (Ctrl-C again: not waiting)")
         else:
             running.cancel()
 
-    running = asyncio.create_task(load.run())
+    running = asyncio.create_task(run.run())
     asyncio.get_running_loop().add_signal_handler(signal.SIGINT, interrupt)
     while not running.done():
         await asyncio.wait([running], timeout=display.interval)
         if not running.done():
-            display.show(load.report())
+            display.show(run.report())
     await running
-    return load.report()
+    return run.report()
 
 
 def _display(duration: float) -> "StressTable | StressLines":
@@ -195,7 +195,7 @@ def _display(duration: float) -> "StressTable | StressLines":
     return StressTable(console(stream), duration) if is_live(stream) else StressLines(stream, duration)
 
 
-def _tell(report: "LoadReport", rate: float, as_json: bool) -> None:
+def _tell(report: "StressReport", rate: float, as_json: bool) -> None:
     """Print the summary on stdout."""
     import json
 

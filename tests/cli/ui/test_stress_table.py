@@ -7,7 +7,7 @@ from rich.console import Console
 
 from tests.support.stress import report
 from wsctl.cli.ui.stress_table import StressLines, notes, summary
-from wsctl.client.latency import Quantiles
+from wsctl.stress.timing import Quantiles
 
 
 def printed(**facts: object) -> list[str]:

@@ -9,8 +9,8 @@ from rich.text import Text
 from wsctl.cli.ui.durations import clock, measured
 from wsctl.cli.ui.live import Picture
 from wsctl.cli.ui.printable import printable
-from wsctl.client.report import LoadReport
 from wsctl.codes import CloseCode
+from wsctl.stress.report import StressReport
 
 LAG_WORTH_TELLING = 0.1
 """Seconds that the run's own loop may be late before its latencies are in doubt."""
@@ -31,7 +31,7 @@ class StressTable:
         self._duration = duration
         self._live = Picture(console, transient=True, redirect_stdout=False)
 
-    def show(self, report: LoadReport) -> None:
+    def show(self, report: StressReport) -> None:
         rows = [("stress", _elapsed(report, self._duration), "bold"), *_rows(report, _so_far(report))]
         self._live.show(_table(rows))
 
@@ -53,7 +53,7 @@ class StressLines:
         self._stream = stream
         self._duration = duration
 
-    def show(self, report: LoadReport) -> None:
+    def show(self, report: StressReport) -> None:
         told = [f"{name} {value}" for name, value, _ in _rows(report, _so_far(report))]
         line = f"stress: {', '.join([_elapsed(report, self._duration), *told])}"
         print(line, file=self._stream, flush=True)
@@ -66,13 +66,13 @@ class StressLines:
         """Do nothing: there is nothing to take away."""
 
 
-def summary(report: LoadReport) -> Text:
+def summary(report: StressReport) -> Text:
     """Return the summary of a run, once it is over."""
     rows = _rows(report, f"{report.delivered} of {report.expected}")
     return _table([("duration", clock(report.duration_s), ""), *rows])
 
 
-def notes(report: LoadReport, rate: float) -> list[str]:
+def notes(report: StressReport, rate: float) -> list[str]:
     """Return the sentences that one has to know to read the figures. `rate` is the one asked for, in messages
     a second."""
     asked = int(rate * report.duration_s)
@@ -101,7 +101,7 @@ def notes(report: LoadReport, rate: float) -> list[str]:
     return [sentence for sentence, applies in told.items() if applies]
 
 
-def _rows(report: LoadReport, delivered: str) -> list[Row]:
+def _rows(report: StressReport, delivered: str) -> list[Row]:
     rows = [
         ("connected", f"{report.connected} of {report.clients}", ""),
         *_servers(report),
@@ -125,7 +125,7 @@ def _rows(report: LoadReport, delivered: str) -> list[Row]:
     return rows + [(name, value, "yellow") for name, value in seldom if value]
 
 
-def _servers(report: LoadReport) -> list[Row]:
+def _servers(report: StressReport) -> list[Row]:
     """Count the clients of each server, when there are several servers."""
     if len(report.servers) < 2:
         return []
@@ -139,15 +139,15 @@ def _table(rows: list[Row]) -> Text:
     return Text("\n", no_wrap=True, overflow="ellipsis").join(lines)
 
 
-def _so_far(report: LoadReport) -> str:
+def _so_far(report: StressReport) -> str:
     return f"{report.delivered} ({report.delivered_per_s:.0f}/s)"
 
 
-def _elapsed(report: LoadReport, duration: float) -> str:
+def _elapsed(report: StressReport, duration: float) -> str:
     return f"{clock(report.duration_s)} of {clock(duration)}"
 
 
-def _latency(report: LoadReport) -> str:
+def _latency(report: StressReport) -> str:
     found = report.latency
     if not found:
         return "-"
@@ -155,7 +155,7 @@ def _latency(report: LoadReport) -> str:
     return "  ".join(f"{name} {measured(getattr(found, name))}" for name in names)
 
 
-def _reconnects(report: LoadReport) -> str:
+def _reconnects(report: StressReport) -> str:
     """Say how many reconnects there were, and of what kind."""
     kinds = {"resumed": report.resumed, "unrecovered": report.unrecovered, "planned": report.planned}
     told = [f"{name} {count}" for name, count in kinds.items() if count]

@@ -14,18 +14,18 @@ class Probe(NamedTuple):
     sent_at: float
 
 
-def written(run: str, probe: Probe, size: int) -> str:
+def probe_text(run: str, probe: Probe, size: int) -> str:
     """Return the text of a message, padded to `size` bytes; longer when its facts take more. ASCII."""
     return f"{run} {probe.number} {probe.sent_at:.6f} ".ljust(size, "x")
 
 
-def read(run: str, text: object) -> Probe | None:
+def read_probe(run: str, text: object) -> Probe | None:
     """Return the message in a text; None when it is not one of this run."""
-    return _parsed(run, text) if isinstance(text, str) else None
+    return _parse(run, text) if isinstance(text, str) else None
 
 
 @lru_cache(AT_ONCE)
-def _parsed(run: str, text: str) -> Probe | None:
+def _parse(run: str, text: str) -> Probe | None:
     if not text.startswith(f"{run} "):
         return None
     try:

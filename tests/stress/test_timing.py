@@ -1,4 +1,4 @@
-"""Latencies without a list of them."""
+"""Latencies without a list of them, and how long clients received nothing."""
 
 from math import ceil
 
@@ -6,13 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wsctl.client.latency import RELATIVE_ERROR, SHORTEST, Latency
+from wsctl.stress.timing import RELATIVE_ERROR, SHORTEST, LatencyHistogram, QuietTime
 
 SECONDS = st.floats(SHORTEST, 3600)
 
 
-def recorded(values: list[float]) -> Latency:
-    latency = Latency()
+def recorded(values: list[float]) -> LatencyHistogram:
+    latency = LatencyHistogram()
     for seconds in values:
         latency.record(seconds)
     return latency
@@ -39,6 +39,28 @@ def test_what_the_clock_cannot_tell_apart_counts_as_the_shortest() -> None:
 
 
 def test_without_latencies_there_are_no_quantiles() -> None:
-    assert Latency().quantiles() is None
+    assert LatencyHistogram().quantiles() is None
     with pytest.raises(ValueError, match="no latency"):
-        Latency().quantile(0.5)
+        LatencyHistogram().quantile(0.5)
+
+
+# Quiet time
+
+
+CLIENTS = 3
+
+
+@given(st.lists(st.tuples(st.integers(0, CLIENTS - 1), st.floats(0, 10)), max_size=30), st.floats(0, 10))
+def test_it_is_the_longest_gap_of_any_client_with_the_ones_at_both_ends(
+    steps: list[tuple[int, float]], last: float
+) -> None:
+    quiet, now = QuietTime(CLIENTS), 100.0
+    quiet.begin(now)
+    received: list[list[float]] = [[now] for _ in range(CLIENTS)]
+    for client, pause in steps:
+        now += pause
+        quiet.receive(client, now)
+        received[client].append(now)
+    now += last
+    gaps = [b - a for times in received for a, b in zip(times, [*times[1:], now], strict=True)]
+    assert quiet.longest(now) == max(gaps)

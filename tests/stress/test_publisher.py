@@ -6,9 +6,9 @@ import pytest
 
 from tests.support.server import DEADLINE
 from tests.support.stress import Hub
-from wsctl.client.account import Account
 from wsctl.client.events import Opened
-from wsctl.client.publisher import CATCH_UP, Publisher
+from wsctl.stress.publisher import CATCH_UP, Publisher
+from wsctl.stress.statistics import RunStatistics
 
 pytestmark = pytest.mark.anyio
 
@@ -30,12 +30,12 @@ class Run:
     """A publisher of ten messages a second for these clients, and when it sent what."""
 
     def __init__(self, *connected: int) -> None:
-        self.hub, self.account, self.time = Hub(), Account(IDS), Time()
+        self.hub, self.statistics, self.time = Hub(), RunStatistics(IDS), Time()
         self.clients = [self.hub.session(name) for name in IDS]
         self.times: list[float] = []
         self.hold_up = 0.0
         for client in connected:
-            self.account.take(client, Opened({}), 0.0)
+            self.statistics.record(client, Opened({}), 0.0)
 
     async def until(self, count: int) -> None:
         """Publish until so many messages were sent."""
@@ -51,7 +51,12 @@ class Run:
 
         self.hub.deliver = sent
         publisher = Publisher(
-            self.clients, self.account, rate=10.0, size=64, clock=lambda: self.time.now, sleep=self.time.sleep
+            self.clients,
+            self.statistics,
+            rate=10.0,
+            size=64,
+            clock=lambda: self.time.now,
+            sleep=self.time.sleep,
         )
         task = asyncio.create_task(publisher.run())
         async with asyncio.timeout(DEADLINE):
@@ -84,7 +89,7 @@ async def test_a_message_that_could_not_be_sent_is_unconfirmed() -> None:
     run.clients[0].connected = False
     await run.until(1)
     assert run.hub.sent[0] == "a-2"
-    assert run.account.ledger.unconfirmed >= 1
+    assert run.statistics.ledger.unconfirmed >= 1
 
 
 async def test_a_short_delay_is_made_up_for() -> None:

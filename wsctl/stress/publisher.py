@@ -4,16 +4,16 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Protocol
 
-from wsctl.client.account import Account
 from wsctl.client.events import Event
 from wsctl.client.session import NotConnected
+from wsctl.stress.statistics import RunStatistics
 
 CATCH_UP = 1.0
 """Seconds of publishing that are made up for when the loop was late; the rest is let go."""
 
 
-class Client(Protocol):
-    """The part of a `Session` that a load needs."""
+class StressClient(Protocol):
+    """The part of a `Session` that a stress run needs."""
 
     def events(self) -> AsyncIterator[Event]: ...
     async def send(self, text: str) -> None: ...
@@ -21,12 +21,12 @@ class Client(Protocol):
 
 
 class Publisher:
-    """Sends messages of `size` bytes, `rate` a second in all, and enters them in the account."""
+    """Sends messages of `size` bytes, `rate` a second in all, and records them in the statistics."""
 
     def __init__(
         self,
-        clients: Sequence[Client],
-        account: Account,
+        clients: Sequence[StressClient],
+        statistics: RunStatistics,
         *,
         rate: float,
         size: int,
@@ -34,28 +34,28 @@ class Publisher:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._clients = clients
-        self._account = account
+        self._statistics = statistics
         self._interval = 1 / rate
         self._size = size
         self._clock = clock
         self._sleep = sleep
-        self._turn = -1
+        self._sender = -1
 
     async def run(self) -> None:
-        """Publish until cancelled. A client that is away leaves its turn out: no other client sends for it,
+        """Publish until cancelled. A client that is not connected is left out: no other client sends for it,
         for the server limits what each may send."""
         due = self._clock()
         while True:
-            self._turn = (self._turn + 1) % len(self._clients)
-            if self._turn in self._account.connected:
-                await self._send(self._turn)
+            self._sender = (self._sender + 1) % len(self._clients)
+            if self._sender in self._statistics.connected:
+                await self._send(self._sender)
             now = self._clock()
             due = max(due + self._interval, now - CATCH_UP)
             await self._sleep(due - now)
 
     async def _send(self, sender: int) -> None:
-        text = self._account.send(sender, self._clock(), self._size)
+        text = self._statistics.send(sender, self._clock(), self._size)
         try:
             await self._clients[sender].send(text)
         except NotConnected:
-            self._account.ledger.disconnect(sender)
+            self._statistics.ledger.disconnect(sender)

@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from wsctl.client.latency import Quantiles
+from wsctl.stress.timing import Quantiles
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LoadReport:
+class StressReport:
     """A run as it stands. Deliveries count each message once for each client.
 
     Attributes:

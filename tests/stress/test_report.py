@@ -3,7 +3,7 @@
 import pytest
 
 from tests.support.stress import report
-from wsctl.client.latency import Quantiles
+from wsctl.stress.timing import Quantiles
 
 
 def test_the_object_has_these_keys_and_units() -> None:

@@ -1,4 +1,4 @@
-"""The account of a load: what its sessions tell goes in, the facts of the run come out. No I/O."""
+"""The statistics of a stress run: what happened to its clients goes in, the report comes out. No I/O."""
 
 import secrets
 from array import array
@@ -6,7 +6,6 @@ from collections import Counter, deque
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from wsctl.client import probe
 from wsctl.client.events import (
     DEGRADED,
     UNCONFIRMED,
@@ -20,28 +19,27 @@ from wsctl.client.events import (
     Refused,
     Restored,
 )
-from wsctl.client.latency import Latency
-from wsctl.client.ledger import Ledger
-from wsctl.client.probe import Probe
-from wsctl.client.report import LoadReport
-from wsctl.client.silence import Silence
+from wsctl.stress.ledger import Ledger
+from wsctl.stress.probe import Probe, probe_text, read_probe
+from wsctl.stress.report import StressReport
+from wsctl.stress.timing import LatencyHistogram, QuietTime
 
-BEAT = 0.1
-"""Seconds between two calls of `beat`."""
+SAMPLE_INTERVAL = 0.1
+"""Seconds between two calls of `sample`."""
 
 WINDOW = 20
-"""Beats that a message has to arrive before the report of a run under way calls it missed, and over which
+"""Samples that a message has to arrive before the report of a run under way calls it missed, and over which
 the rate of deliveries is taken."""
 
 
-class _Mark(NamedTuple):
+class _Sample(NamedTuple):
     at: float
     sent: int
     delivered: int
 
 
-class Account:
-    """The account of one run, for clients with these ids, on these servers. A client is named by its place
+class RunStatistics:
+    """The statistics of one run, for clients with these ids, on these servers. A client is named by its place
     among them. Times are in seconds of one clock, and arguments.
 
     Attributes:
@@ -57,10 +55,10 @@ class Account:
         self.ended: float | None = None
         self._ids = frozenset(ids)
         self._run = secrets.token_hex(4)
-        self._latency = Latency()
-        self._silence = Silence(len(ids))
+        self._latency = LatencyHistogram()
+        self._quiet_time = QuietTime(len(ids))
         self._servers = tuple(servers)
-        self._reached = [""] * len(ids)
+        self._server_of = [""] * len(ids)
         # When each client came back to what it had missed; 0 for one whose connection recovered nothing.
         self._recovered = array("d", [0.0]) * len(ids)
         self._opened = 0
@@ -73,65 +71,65 @@ class Account:
         self._close_codes: Counter[int] = Counter()
         self._refused: Counter[int] = Counter()
         self._errors: Counter[str] = Counter()
-        self._lag = 0.0
-        self._marks: deque[_Mark] = deque(maxlen=WINDOW)
+        self._max_lag = 0.0
+        self._samples: deque[_Sample] = deque(maxlen=WINDOW)
 
     def begin(self, now: float) -> None:
         """Note that publishing begins."""
         self.began = now
-        self._silence.begin(now)
+        self._quiet_time.begin(now)
 
     def send(self, sender: int, now: float, size: int) -> str:
         """Return the text of the next message, `size` bytes, which a client is about to send."""
         number = self.ledger.send(sender)
-        return probe.written(self._run, Probe(number, now), size)
+        return probe_text(self._run, Probe(number, now), size)
 
-    def take(self, client: int, event: Event, now: float) -> None:
-        """Enter an event of a client."""
+    def record(self, client: int, event: Event, now: float) -> None:
+        """Record an event of a client."""
         match event:
             case Received(frame):
-                self._receive(client, frame, now)
+                self._record_frame(client, frame, now)
             case Opened():
-                self._open(client, event, now)
+                self._record_opened(client, event, now)
             case Degraded():
-                self._fall(client)
+                self._record_degraded(client)
             case Restored():
-                self._restore(client, event, now)
+                self._record_restored(client, event, now)
             case Moved():
                 self._planned += 1
                 self.connected.discard(client)
             case Closed(code):
                 self._close_codes[code] += 1
-                self._lose(client)
+                self._record_lost(client)
             case Refused(status):
                 self._refused[status] += 1
-                self._lose(client)
+                self._record_lost(client)
             case Failed():
                 self._failures += 1
-                self._lose(client)
+                self._record_lost(client)
 
     def server(self, client: int) -> str:
         """Return the server that a client was on last; empty before the first one."""
-        return self._reached[client]
+        return self._server_of[client]
 
-    def beat(self, now: float, late: float) -> None:
-        """Enter by how many seconds the event loop was late; called every `BEAT` seconds."""
-        self._lag = max(self._lag, late)
-        self._marks.append(_Mark(now, self.ledger.sent, self.ledger.delivered))
+    def sample(self, now: float, late: float) -> None:
+        """Record by how many seconds the event loop was late; called every `SAMPLE_INTERVAL` seconds."""
+        self._max_lag = max(self._max_lag, late)
+        self._samples.append(_Sample(now, self.ledger.sent, self.ledger.delivered))
 
-    def report(self, now: float, final: bool) -> LoadReport:
+    def report(self, now: float, final: bool) -> StressReport:
         """Return the run as it stands; `final` when nothing can arrive any more."""
         ledger = self.ledger
-        mark = self._marks[0] if self._marks else _Mark(now, 0, ledger.delivered)
-        settled = mark.sent if len(self._marks) == WINDOW else 0
-        return LoadReport(
+        oldest = self._samples[0] if self._samples else _Sample(now, 0, ledger.delivered)
+        settled = oldest.sent if len(self._samples) == WINDOW else 0
+        return StressReport(
             clients=len(self._ids),
             connected=len(self.connected),
-            servers=self._where(),
+            servers=self._connected_by_server(),
             duration_s=0.0 if self.began is None else (self.ended or now) - self.began,
             sent=ledger.sent,
             delivered=ledger.delivered,
-            delivered_per_s=(ledger.delivered - mark.delivered) / max(now - mark.at, BEAT),
+            delivered_per_s=(ledger.delivered - oldest.delivered) / max(now - oldest.at, SAMPLE_INTERVAL),
             expected=ledger.expected,
             missed=ledger.missed if final else ledger.missed_below(settled),
             duplicated=ledger.duplicated,
@@ -148,43 +146,43 @@ class Account:
             refused=dict(self._refused),
             errors=dict(self._errors),
             latency=self._latency.quantiles(),
-            silence_s=self._silence.longest(self.ended or now) if ledger.sent else None,
-            lag_s=self._lag,
+            silence_s=self._quiet_time.longest(self.ended or now) if ledger.sent else None,
+            lag_s=self._max_lag,
         )
 
-    def _where(self) -> dict[str, int]:
+    def _connected_by_server(self) -> dict[str, int]:
         """Count the connected clients of each server."""
-        found = Counter(self._reached[client] for client in self.connected)
+        found = Counter(self._server_of[client] for client in self.connected)
         return {server: found[server] for server in self._servers}
 
-    def _open(self, client: int, opened: Opened, now: float) -> None:
+    def _record_opened(self, client: int, opened: Opened, now: float) -> None:
         self._opened += 1
         self._resumed += opened.recovered
         self._unrecovered += opened.gap
         self._recovered[client] = now if opened.recovered else 0.0
-        self._reached[client] = opened.server
+        self._server_of[client] = opened.server
         self.connected.add(client)
         self.ledger.accept(client, DEGRADED)
         if opened.degraded:
-            self._fall(client)
+            self._record_degraded(client)
 
-    def _fall(self, client: int) -> None:
+    def _record_degraded(self, client: int) -> None:
         self._degraded += 1
         self.ledger.refuse(client, DEGRADED)
 
-    def _restore(self, client: int, restored: Restored, now: float) -> None:
+    def _record_restored(self, client: int, restored: Restored, now: float) -> None:
         """Note that a client's server is whole again. What it kept for the client follows; what it did not
         keep is lost, as behind any other gap."""
         self._unrecovered += not restored.recovered
         self._recovered[client] = now if restored.recovered else 0.0
         self.ledger.accept(client, DEGRADED)
 
-    def _receive(self, client: int, frame: dict[str, Any], now: float) -> None:
+    def _record_frame(self, client: int, frame: dict[str, Any], now: float) -> None:
         kind = frame.get("type")
         if kind == "message" and frame.get("from") in self._ids:
-            found = probe.read(self._run, frame.get("data"))
+            found = read_probe(self._run, frame.get("data"))
             if found and found.number < self.ledger.sent:
-                self._deliver(client, found, now)
+                self._record_delivery(client, found, now)
         elif kind == "error":
             code = str(frame.get("code"))
             self._errors[code] += 1
@@ -193,9 +191,9 @@ class Account:
             else:
                 self.ledger.refuse(client, code)
 
-    def _deliver(self, client: int, found: Probe, now: float) -> None:
+    def _record_delivery(self, client: int, found: Probe, now: float) -> None:
         if self.ended is None:
-            self._silence.hear(client, now)
+            self._quiet_time.receive(client, now)
         if not self.ledger.receive(client, found.number):
             return
         if found.sent_at < self._recovered[client]:
@@ -203,6 +201,6 @@ class Account:
         else:
             self._latency.record(now - found.sent_at)
 
-    def _lose(self, client: int) -> None:
+    def _record_lost(self, client: int) -> None:
         self.connected.discard(client)
         self.ledger.disconnect(client)

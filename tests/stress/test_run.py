@@ -1,4 +1,4 @@
-"""A load, on a server without sockets."""
+"""A stress run, on a server without sockets."""
 
 import asyncio
 from collections.abc import Callable
@@ -19,26 +19,26 @@ from wsctl.client.events import (
     Refused,
     Restored,
 )
-from wsctl.client.load import CONNECTING, Load, Plan
 from wsctl.errors import Refused as ServerRefused
 from wsctl.errors import Unreachable, WsctlError
+from wsctl.stress.run import CONNECTING, StressPlan, StressRun
 
 pytestmark = pytest.mark.anyio
 
 IDS = ("a-1", "a-2", "a-3")
 
 
-def plan(duration: float = 0.2, servers: tuple[str, ...] = ("http://a",)) -> Plan:
-    return Plan(ids=IDS, servers=servers, duration=duration, rate=200.0, size=64)
+def plan(duration: float = 0.2, servers: tuple[str, ...] = ("http://a",)) -> StressPlan:
+    return StressPlan(ids=IDS, servers=servers, duration=duration, rate=200.0, size=64)
 
 
 def refuse(code: str) -> Received:
     return Received({"type": "error", "code": code, "message": "no"})
 
 
-async def carried_out(load: Load) -> None:
+async def carried_out(run: StressRun) -> None:
     async with asyncio.timeout(DEADLINE):
-        await load.run()
+        await run.run()
 
 
 def after(count: int, hub: Hub, act: Callable[[], None]) -> None:
@@ -55,9 +55,9 @@ def after(count: int, hub: Hub, act: Callable[[], None]) -> None:
 
 async def test_a_server_that_delivers_everything_gives_a_clean_report() -> None:
     hub = Hub()
-    load = Load(plan(), hub.session)
-    await carried_out(load)
-    report = load.report()
+    run = StressRun(plan(), hub.session)
+    await carried_out(run)
+    report = run.report()
     assert report.clean
     assert report.sent == len(hub.sent) > 3
     assert report.delivered == report.expected == 3 * report.sent
@@ -69,35 +69,35 @@ async def test_a_server_that_delivers_everything_gives_a_clean_report() -> None:
 
 async def test_nothing_is_sent_before_all_are_connected() -> None:
     hub = Hub()
-    load = Load(plan(), hub.session)
+    run = StressRun(plan(), hub.session)
     late = hub.sessions["a-3"]
     late.first = Received({"type": "heartbeat"})
-    task = asyncio.create_task(carried_out(load))
+    task = asyncio.create_task(carried_out(run))
     for session in hub.sessions.values():
         await session.idle.wait()
-    assert load.report().connected == 2
-    assert not load.publishing
+    assert run.report().connected == 2
+    assert not run.publishing
     assert not hub.sent
     late.tell(Opened({}))
     await task
-    assert load.report().clean
-    assert load.publishing
+    assert run.report().clean
+    assert run.publishing
 
 
 async def test_only_so_many_handshakes_are_under_way_at_a_time() -> None:
     hub = Hub()
     ids = tuple(f"a-{n}" for n in range(CONNECTING + 50))
-    load = Load(Plan(ids=ids, servers=("http://a",), duration=0.1, rate=10.0, size=64), hub.session)
+    run = StressRun(StressPlan(ids=ids, servers=("http://a",), duration=0.1, rate=10.0, size=64), hub.session)
     clients = list(hub.sessions.values())
     for client in clients:
         client.first = Received({"type": "heartbeat"})
-    task = asyncio.create_task(carried_out(load))
+    task = asyncio.create_task(carried_out(run))
     await clients[CONNECTING - 1].idle.wait()
     assert not any(client.idle.is_set() for client in clients[CONNECTING:])
     for client in clients:
         client.tell(Opened({}))
     await task
-    assert load.report().connected == len(ids)
+    assert run.report().connected == len(ids)
 
 
 async def test_one_delivery_left_out_is_missed() -> None:
@@ -108,43 +108,43 @@ async def test_one_delivery_left_out_is_missed() -> None:
             session.tell(Received(frame))
 
     hub.deliver = forgetful
-    load = Load(plan(), hub.session, settle=0.1)
-    await carried_out(load)
-    assert (load.report().missed, load.report().duplicated) == (1, 0)
+    run = StressRun(plan(), hub.session, settle=0.1)
+    await carried_out(run)
+    assert (run.report().missed, run.report().duplicated) == (1, 0)
 
 
 async def test_a_server_that_swallows_messages_is_found_out() -> None:
     hub = Hub()
     hub.deliver = lambda session, frame: None
-    load = Load(plan(), hub.session, settle=0.1)
-    await carried_out(load)
-    assert load.report().missed == 3 * load.report().sent > 0
-    assert not load.report().clean
+    run = StressRun(plan(), hub.session, settle=0.1)
+    await carried_out(run)
+    assert run.report().missed == 3 * run.report().sent > 0
+    assert not run.report().clean
 
 
 async def test_what_is_on_its_way_at_the_end_is_waited_for() -> None:
     hub = Hub()
     held: list[tuple[FakeSession, dict[str, Any]]] = []
     hub.deliver = lambda session, frame: held.append((session, frame))
-    load = Load(plan(), hub.session, settle=DEADLINE)
+    run = StressRun(plan(), hub.session, settle=DEADLINE)
 
     def release() -> None:
         for session, frame in held:
             session.tell(Received(frame))
 
     asyncio.get_running_loop().call_later(0.6, release)
-    await carried_out(load)
-    assert load.report().clean
-    assert load.report().delivered == len(held) > 0
+    await carried_out(run)
+    assert run.report().clean
+    assert run.report().delivered == len(held) > 0
 
 
 async def test_stopping_ends_it_early() -> None:
     hub = Hub()
-    load = Load(plan(duration=3600), hub.session)
-    after(5, hub, load.stop)
-    await carried_out(load)
-    assert load.stopped
-    assert load.report().clean
+    run = StressRun(plan(duration=3600), hub.session)
+    after(5, hub, run.stop)
+    await carried_out(run)
+    assert run.stopped
+    assert run.report().clean
 
 
 @pytest.mark.parametrize(
@@ -162,40 +162,40 @@ async def test_stopping_ends_it_early() -> None:
 )
 async def test_a_client_that_cannot_connect_ends_it(first: Event, error: type[Exception], text: str) -> None:
     hub = Hub()
-    load = Load(plan(), hub.session)
+    run = StressRun(plan(), hub.session)
     hub.sessions["a-2"].first = first
     with pytest.raises(error, match=text):
-        await carried_out(load)
+        await carried_out(run)
     assert not hub.sent
     assert all(session.closed for session in hub.sessions.values())
 
 
 async def test_a_server_that_takes_no_messages_ends_it() -> None:
     hub = Hub()
-    load = Load(plan(duration=3600), hub.session)
+    run = StressRun(plan(duration=3600), hub.session)
     hub.deliver = lambda session, frame: session.tell(refuse("publish_disabled"))
     with pytest.raises(WsctlError, match="takes no messages from clients"):
-        await carried_out(load)
+        await carried_out(run)
 
 
 async def test_a_server_that_limits_the_rate_misses_nothing() -> None:
     hub = Hub()
-    load = Load(plan(), hub.session, settle=0.1)
+    run = StressRun(plan(), hub.session, settle=0.1)
     hub.deliver = lambda session, frame: session.tell(refuse("rate_limited"))
-    await carried_out(load)
-    report = load.report()
+    await carried_out(run)
+    report = run.report()
     assert report.errors["rate_limited"] > 0
     assert (report.missed, report.unconfirmed) == (0, report.sent)
 
 
 async def test_a_connection_lost_on_the_way_is_counted_and_the_run_goes_on() -> None:
     hub = Hub()
-    load = Load(plan(duration=3600), hub.session, settle=0.1)
+    run = StressRun(plan(duration=3600), hub.session, settle=0.1)
     lost = hub.sessions["a-3"]
     after(5, hub, lambda: lost.tell(Closed(1012, "restart")))
-    after(20, hub, load.stop)
-    await carried_out(load)
-    report = load.report()
+    after(20, hub, run.stop)
+    await carried_out(run)
+    report = run.report()
     assert (report.connected, report.close_codes) == (2, {1012: 1})
     assert set(hub.sent[-4:]) == {"a-1", "a-2"}
     assert not report.clean
@@ -203,17 +203,17 @@ async def test_a_connection_lost_on_the_way_is_counted_and_the_run_goes_on() -> 
 
 async def test_who_is_on_the_way_back_at_the_end_is_waited_for() -> None:
     hub = Hub()
-    load = Load(plan(duration=3600), hub.session, settle=DEADLINE)
+    run = StressRun(plan(duration=3600), hub.session, settle=DEADLINE)
     moving = hub.sessions["a-3"]
 
     def end() -> None:
         moving.tell(Moved())
-        load.stop()
+        run.stop()
         asyncio.get_running_loop().call_later(0.1, moving.tell, Opened({"recovered": True}, resumed=True))
 
     after(5, hub, end)
-    await carried_out(load)
-    report = load.report()
+    await carried_out(run)
+    report = run.report()
     assert (report.connected, report.planned, report.resumed, report.clean) == (3, 1, 1, True)
 
 
@@ -228,16 +228,16 @@ DEGRADED = {"type": "error", "code": "degraded", "message": "Redis is away"}
 )
 async def test_a_run_does_not_begin_on_a_degraded_server(first: Event) -> None:
     hub = Hub()
-    load = Load(plan(), hub.session)
+    run = StressRun(plan(), hub.session)
     hub.sessions["a-2"].first = first
     with pytest.raises(WsctlError, match="http://a is degraded"):
-        await carried_out(load)
+        await carried_out(run)
     assert not hub.sent
 
 
 async def test_what_is_refused_while_a_server_is_degraded_is_not_missed_and_what_comes_after_is_due() -> None:
     hub = Hub()
-    load = Load(plan(duration=3600), hub.session, settle=0.1)
+    run = StressRun(plan(duration=3600), hub.session, settle=0.1)
 
     def fall() -> None:
         hub.deliver = lambda session, frame: session.tell(Received(DEGRADED))
@@ -249,10 +249,10 @@ async def test_what_is_refused_while_a_server_is_degraded_is_not_missed_and_what
         for session in hub.sessions.values():
             session.tell(Restored({"recovered": True}))
 
-    for count, act in ((5, fall), (10, rise), (20, load.stop)):
+    for count, act in ((5, fall), (10, rise), (20, run.stop)):
         after(count, hub, act)
-    await carried_out(load)
-    report = load.report()
+    await carried_out(run)
+    report = run.report()
     assert (report.missed, report.degraded, report.reconnects) == (0, 3, 0)
     assert 0 < report.unconfirmed <= 6
     assert report.errors["degraded"] > 0
@@ -266,15 +266,15 @@ AB = ("http://a", "http://b")
 
 async def test_clients_are_dealt_to_the_servers_and_counted_there() -> None:
     hub = Hub(*AB)
-    load = Load(plan(servers=AB), hub.session)
-    await carried_out(load)
-    report = load.report()
+    run = StressRun(plan(servers=AB), hub.session)
+    await carried_out(run)
+    report = run.report()
     assert (report.clean, report.servers) == (True, {"http://a": 2, "http://b": 1})
 
 
 async def test_a_client_that_changed_its_server_is_counted_at_the_new_one() -> None:
     hub = Hub(*AB)
-    load = Load(plan(duration=3600, servers=AB), hub.session)
+    run = StressRun(plan(duration=3600, servers=AB), hub.session)
     moving = hub.sessions["a-1"]
 
     def move() -> None:
@@ -282,9 +282,9 @@ async def test_a_client_that_changed_its_server_is_counted_at_the_new_one() -> N
         moving.tell(Opened({"recovered": True}, resumed=True, server="http://b"))
 
     after(5, hub, move)
-    after(20, hub, load.stop)
-    await carried_out(load)
-    assert load.report().servers == {"http://a": 1, "http://b": 2}
+    after(20, hub, run.stop)
+    await carried_out(run)
+    assert run.report().servers == {"http://a": 1, "http://b": 2}
 
 
 async def test_servers_that_do_not_share_their_messages_are_said_not_to() -> None:
@@ -295,23 +295,23 @@ async def test_servers_that_do_not_share_their_messages_are_said_not_to() -> Non
             session.tell(Received(frame))
 
     hub.deliver = island
-    load = Load(plan(duration=3600, servers=AB), hub.session, settle=0.1)
+    run = StressRun(plan(duration=3600, servers=AB), hub.session, settle=0.1)
     with pytest.raises(WsctlError, match="what http://a takes does not arrive at http://b"):
-        await carried_out(load)
-    assert not load.publishing
+        await carried_out(run)
+    assert not run.publishing
 
 
-async def test_a_server_lost_while_the_roll_is_called_is_named() -> None:
+async def test_a_server_lost_while_the_cluster_is_checked_is_named() -> None:
     hub = Hub(*AB)
-    load = Load(plan(servers=AB), hub.session, settle=DEADLINE)
+    run = StressRun(plan(servers=AB), hub.session, settle=DEADLINE)
     hub.deliver = lambda session, frame: hub.sessions["a-2"].tell(Closed(1012, "restart"))
     with pytest.raises(ServerRefused, match="http://b closed client a-2 with 1012"):
-        await carried_out(load)
+        await carried_out(run)
 
 
 async def test_a_bug_in_a_session_is_not_hidden() -> None:
     hub = Hub()
-    load = Load(plan(duration=3600), hub.session)
+    run = StressRun(plan(duration=3600), hub.session)
     after(5, hub, lambda: hub.sessions["a-1"].tell(ZeroDivisionError("a bug")))
     with pytest.raises(ZeroDivisionError):
-        await carried_out(load)
+        await carried_out(run)

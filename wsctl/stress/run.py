@@ -1,4 +1,4 @@
-"""A load on one or several servers: many sessions that send in turn, until it is over."""
+"""One stress run: many sessions that send in turn, on one or several servers, until it is over."""
 
 import asyncio
 import time
@@ -7,14 +7,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from wsctl.client.account import BEAT, Account
 from wsctl.client.events import Event, Received
-from wsctl.client.pointless import pointless
-from wsctl.client.publisher import Client, Publisher
-from wsctl.client.report import LoadReport
-from wsctl.client.rollcall import RollCall
 from wsctl.client.session import NotConnected
 from wsctl.errors import WsctlError
+from wsctl.stress.faults import ClusterCheck, fatal_error
+from wsctl.stress.publisher import Publisher, StressClient
+from wsctl.stress.report import StressReport
+from wsctl.stress.statistics import SAMPLE_INTERVAL, RunStatistics
 
 CONNECTING = 100
 """Handshakes under way at a time: a listener's backlog and the handshake's timeout hold for that many."""
@@ -27,7 +26,7 @@ LEAVE = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class StressPlan:
     """The plan of a run: `ids` are the clients, `duration` is in seconds, `rate` in messages a second from
     all of them together, `size` in bytes. `servers` are the names of the servers in messages, in the order in
     which the clients are dealt to them; each has one at least."""
@@ -43,13 +42,13 @@ class Plan:
         return self.servers[client % len(self.servers)]
 
 
-class Load:
+class StressRun:
     """One run of a plan."""
 
     def __init__(
         self,
-        plan: Plan,
-        client: Callable[[str], Client],
+        plan: StressPlan,
+        client: Callable[[str], StressClient],
         *,
         clock: Callable[[], float] = time.monotonic,
         settle: float = SETTLE,
@@ -57,33 +56,33 @@ class Load:
         self._plan = plan
         self._clients = [client(name) for name in plan.ids]
         self._clock = clock
-        self._patience = settle
-        self._account = Account(plan.ids, plan.servers)
-        self._roll = RollCall(plan.servers)
+        self._settle_timeout = settle
+        self._statistics = RunStatistics(plan.ids, plan.servers)
+        self._cluster_check = ClusterCheck(plan.servers)
         self._tasks: list[asyncio.Task[None]] = []
-        self._news = asyncio.Event()
-        self._halt = asyncio.Event()
+        self._changed = asyncio.Event()
+        self._stopping = asyncio.Event()
         self._over = False
-        self._trouble: Exception | None = None
+        self._error: Exception | None = None
 
     @property
     def publishing(self) -> bool:
         """True if all clients were connected and the run has begun."""
-        return self._account.began is not None
+        return self._statistics.began is not None
 
     @property
     def stopped(self) -> bool:
         """True if `stop` was called."""
-        return self._halt.is_set()
+        return self._stopping.is_set()
 
     def stop(self) -> None:
         """End publishing now, as if its time were over."""
-        self._halt.set()
-        self._news.set()
+        self._stopping.set()
+        self._changed.set()
 
-    def report(self) -> LoadReport:
+    def report(self) -> StressReport:
         """Return the run as it stands."""
-        return self._account.report(self._clock(), self._over)
+        return self._statistics.report(self._clock(), self._over)
 
     async def run(self) -> None:
         """Connect all clients, publish for the plan's duration, and wait for messages and clients that are on
@@ -96,56 +95,58 @@ class Load:
         try:
             await self._connect()
             if len(self._plan.servers) > 1:
-                await self._call_the_roll()
+                await self._check_cluster()
             if not self.stopped:
                 await self._publish()
                 await self._settle()
         finally:
             await self._leave()
-        if self._trouble:
-            raise self._trouble
+        if self._error:
+            raise self._error
 
     async def _connect(self) -> None:
         count = len(self._clients)
         for index in range(count):
-            self._start(self._attend(index))
+            self._start(self._follow(index))
             most = CONNECTING if index + 1 < count else 1
-            while index + 1 - len(self._account.connected) >= most and not self.stopped:
-                await self._change()
+            while index + 1 - len(self._statistics.connected) >= most and not self.stopped:
+                await self._next_change()
 
-    async def _call_the_roll(self) -> None:
+    async def _check_cluster(self) -> None:
         """Check that the servers share their messages. Raises WsctlError when they do not."""
         for client, server in zip(self._clients, self._plan.servers, strict=False):
             with suppress(NotConnected):  # which ends the run with a better reason
-                await client.send(self._roll.text(server))
+                await client.send(self._cluster_check.text(server))
         with suppress(TimeoutError):
-            async with asyncio.timeout(self._patience):
-                while not (self._roll.complete or self.stopped):
-                    await self._change()
-        if not self.stopped and (fault := self._roll.fault()):
+            async with asyncio.timeout(self._settle_timeout):
+                while not (self._cluster_check.complete or self.stopped):
+                    await self._next_change()
+        if not self.stopped and (fault := self._cluster_check.fault()):
             raise WsctlError(fault)
 
     async def _publish(self) -> None:
-        self._account.begin(self._clock())
+        self._statistics.begin(self._clock())
         plan = self._plan
-        publisher = Publisher(self._clients, self._account, rate=plan.rate, size=plan.size, clock=self._clock)
+        publisher = Publisher(
+            self._clients, self._statistics, rate=plan.rate, size=plan.size, clock=self._clock
+        )
         publishing = self._start(publisher.run())
-        self._start(self._beat())
+        self._start(self._sample())
         with suppress(TimeoutError):
             async with asyncio.timeout(plan.duration):
-                await self._halt.wait()
+                await self._stopping.wait()
         publishing.cancel()
-        self._account.ended = self._clock()
+        self._statistics.ended = self._clock()
 
     async def _settle(self) -> None:
         with suppress(TimeoutError):
-            async with asyncio.timeout(self._patience):
-                while self._awaited() and not self._trouble:
-                    await self._change()
+            async with asyncio.timeout(self._settle_timeout):
+                while self._awaited() and not self._error:
+                    await self._next_change()
 
     def _awaited(self) -> bool:
         """Tell whether a message is on its way, or a client that may receive one."""
-        return len(self._account.connected) < len(self._clients) or self._account.ledger.missed > 0
+        return len(self._statistics.connected) < len(self._clients) or self._statistics.ledger.missed > 0
 
     async def _leave(self) -> None:
         self._over = True
@@ -155,9 +156,9 @@ class Load:
             task.cancel()
         await asyncio.gather(*closing, *self._tasks, return_exceptions=True)
 
-    async def _change(self) -> None:
-        self._news.clear()
-        await self._news.wait()
+    async def _next_change(self) -> None:
+        self._changed.clear()
+        await self._changed.wait()
 
     def _start(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
         """Start a task whose failure ends the run."""
@@ -168,31 +169,30 @@ class Load:
 
     def _finished(self, task: "asyncio.Task[None]") -> None:
         if not task.cancelled() and isinstance(error := task.exception(), Exception):
-            self._give_up(error)
+            self._fail(error)
 
-    def _give_up(self, error: Exception) -> None:
-        self._trouble = self._trouble or error
+    def _fail(self, error: Exception) -> None:
+        self._error = self._error or error
         self.stop()
 
-    async def _beat(self) -> None:
+    async def _sample(self) -> None:
         while True:
-            due = self._clock() + BEAT
-            await asyncio.sleep(BEAT)
+            due = self._clock() + SAMPLE_INTERVAL
+            await asyncio.sleep(SAMPLE_INTERVAL)
             now = self._clock()
-            self._account.beat(now, now - due)
+            self._statistics.sample(now, now - due)
 
-    async def _attend(self, index: int) -> None:
+    async def _follow(self, index: int) -> None:
         # Once it is over, events are still taken, for the server's close frame stands behind them.
         async for event in self._clients[index].events():
             if not self._over:
-                self._take(index, event)
-                self._news.set()
+                self._record(index, event)
+                self._changed.set()
 
-    def _take(self, index: int, event: Event) -> None:
+    def _record(self, index: int, event: Event) -> None:
         plan = self._plan
-        self._account.take(index, event, self._clock())
+        self._statistics.record(index, event, self._clock())
         if isinstance(event, Received) and not self.publishing:
-            self._roll.hear(self._account.server(index), event.frame)
-        trouble = pointless(plan.ids[index], plan.server(index), event, publishing=self.publishing)
-        if trouble:
-            self._give_up(trouble)
+            self._cluster_check.receive(self._statistics.server(index), event.frame)
+        if error := fatal_error(plan.ids[index], plan.server(index), event, publishing=self.publishing):
+            self._fail(error)

@@ -1,0 +1,1 @@
+"""The load test of `wsctl stress`: many sessions that send and receive, and what arrived of it."""

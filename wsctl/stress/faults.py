@@ -1,0 +1,91 @@
+"""What keeps a stress run from going on: events of its clients, and servers that share no messages."""
+
+import secrets
+from collections.abc import Sequence
+from http import HTTPStatus
+from typing import Any
+
+from wsctl.client import events
+from wsctl.client.events import Closed, Degraded, Event, Failed, Opened, Received, Refused
+from wsctl.client.reasons import WHERE_FROM
+from wsctl.codes import CloseCode
+from wsctl.errors import Refused as ServerRefused
+from wsctl.errors import Unreachable, WsctlError
+
+_ADVICE = "they share no messages; start both with the same --redis, or name one of them"
+
+
+class ClusterCheck:
+    """Checks that several servers share their messages: one message from each must arrive at every one of
+    them, and everywhere with one id. Servers which share their messages have one order of them, and a client
+    can resume on any. No I/O.
+
+    `servers` are the names of the servers in messages.
+    """
+
+    def __init__(self, servers: Sequence[str]) -> None:
+        self._servers = servers
+        self._run = secrets.token_hex(4)
+        # Of the message of each server the id that it had at each that it came to.
+        self._ids: dict[str, dict[str, object]] = {self.text(server): {} for server in servers}
+
+    def text(self, server: str) -> str:
+        """Return the message that a client is to send to a server."""
+        return f"{self._run} is {server} one with the others?"
+
+    def receive(self, server: str, frame: dict[str, Any]) -> None:
+        """Take a frame that a server sent to a client."""
+        data = frame.get("data")
+        if isinstance(data, str) and data in self._ids:
+            self._ids[data][server] = frame.get("id")
+
+    @property
+    def complete(self) -> bool:
+        """True if each message has come to every server."""
+        return all(len(received) == len(self._servers) for received in self._ids.values())
+
+    def fault(self) -> str | None:
+        """Say why the servers do not share their messages; None when they do."""
+        for first in self._servers:
+            received = self._ids[self.text(first)]
+            if first not in received:
+                return f"{first} did not send a message back in time: is it overloaded?"
+            for other in self._servers:
+                if other not in received:
+                    return f"what {first} takes does not arrive at {other}: {_ADVICE}"
+                if received[other] != received[first]:
+                    return f"one message has different ids at {first} and {other}: {_ADVICE}"
+        return None
+
+
+def fatal_error(client_id: str, server: str, event: Event, *, publishing: bool) -> WsctlError | None:
+    """Return the error with which an event of a client ends a run, which has begun to publish or not; None
+    when the run goes on. `server` is the name of the client's server in messages."""
+    match event:
+        case Received({"type": "error", "code": "publish_disabled"}):
+            text = f"{server} takes no messages from clients: start it with --client-publish"
+            return WsctlError(text)
+        case _ if publishing:
+            return None
+        case Opened(degraded=True) | Degraded() | Received({"type": "error", "code": events.DEGRADED}):
+            text = f"{server} is degraded and takes no messages for now: 'wsctl status' says why"
+            return WsctlError(text)
+        case Closed() | Refused() | Failed():
+            return _reason(client_id, server, event)
+    return None
+
+
+def _reason(client_id: str, server: str, event: Closed | Refused | Failed) -> WsctlError:
+    """Return the error that says why a run cannot begin."""
+    match event:
+        case Failed():
+            return Unreachable(event.advised)
+        case Refused(HTTPStatus.UNAUTHORIZED, _, message):
+            advice = f"{WHERE_FROM}, those of many clients from --jwt-key"
+            return ServerRefused(f"{server} refused client {client_id}: {message}; {advice}")
+        case Refused(status, _, message):
+            return ServerRefused(f"{server} refused client {client_id} with HTTP {status}: {message}")
+        case Closed(CloseCode.REPLACED):
+            return ServerRefused(f"another program connected as {client_id}: choose another --id")
+        case Closed(code, reason):
+            return ServerRefused(f"{server} closed client {client_id} with {code}: {reason}")
