@@ -147,19 +147,31 @@ async def test_a_drain_while_the_successor_starts_ends_both(start: Start) -> Non
         assert probe.connect_ex(("127.0.0.1", server.port)) != 0
 
 
-async def test_a_message_in_pieces_arrives_whole_across_the_move(start: Start) -> None:
+async def test_what_was_half_sent_at_the_move_a_message_or_a_request_is_taken_whole(start: Start) -> None:
     server = start()
+    opening = handshake("/ws/halting")
     async with connect(f"{server.first.ws_url}/ws/alice") as alice:
-        with RawClient(server.port) as bob:
+        with (
+            RawClient(server.port) as bob,
+            RawClient(server.port) as silent,
+            RawClient(server.port) as halting,
+        ):
             bob.join("bob")
             text = "".join(chr(97 + n % 26) for n in range(60 * 1024))
             thirds = [text[:20_000], text[20_000:40_000], text[40_000:]]
             bob.send(masked(TEXT, thirds[0].encode(), fin=False))
             middle = masked(CONTINUATION, thirds[1].encode(), fin=False)
             bob.send(middle[:7_000])
+            halting.send(opening[:40])
+            halt = asyncio.create_task(asyncio.to_thread(_send_later, server, halting, opening[40:]))
             await upgraded(server)
+            await halt
             bob.send(middle[7_000:] + masked(CONTINUATION, thirds[2].encode()))
             assert (await receive_type(alice, "message"))["data"] == text
+            silent.join("silent")
+            assert b" 101 " in halting.read_head()
+            assert await asyncio.to_thread(server.first_ended) == 0
+            assert server.status()["connections"] == 4
 
 
 async def test_a_client_with_a_full_outbox_gets_the_rest_from_the_successor(start: Start) -> None:
@@ -285,20 +297,6 @@ async def test_nobody_who_connects_meanwhile_is_refused(start: Start) -> None:
     over.set()
     await asyncio.gather(*comers)
     assert connected > 20
-
-
-async def test_a_request_that_was_under_way_is_answered(start: Start) -> None:
-    server = start()
-    with RawClient(server.port) as silent, RawClient(server.port) as halting:
-        opening = handshake("/ws/halting")
-        halting.send(opening[:40])
-        halt = asyncio.create_task(asyncio.to_thread(_send_later, server, halting, opening[40:]))
-        await upgraded(server)
-        await halt
-        silent.join("silent")
-        assert b" 101 " in halting.read_head()
-        assert await asyncio.to_thread(server.first_ended) == 0
-        assert server.status()["connections"] == 2
 
 
 def _send_later(server: Generations, client: RawClient, rest: bytes) -> None:

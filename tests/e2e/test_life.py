@@ -10,7 +10,7 @@ import pytest
 from websockets.asyncio.client import connect
 
 from tests.conftest import StartServer
-from tests.e2e.ways import ALL, FORKED, OURS, Way, as_operator, guest
+from tests.e2e.ways import ALL, FORKED, OURS, Way, as_operator, descriptor, guest, module
 from tests.support.clients import closed, join, receive, receive_type
 from tests.support.raw import RawClient
 from tests.support.server import DEADLINE, ServerProcess
@@ -121,7 +121,7 @@ async def test_more_sigterms_change_nothing(start_server: StartServer, way: Way)
     await ended(server)
 
 
-@each(OURS)
+@each([module, descriptor])
 async def test_a_second_sigint_after_a_second_forces(start_server: StartServer, way: Way) -> None:
     server = way(start_server)
     bob = await join(server.ws_url, "bob")

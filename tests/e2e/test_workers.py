@@ -421,11 +421,24 @@ async def test_in_a_drain_an_upgrade_is_refused_and_who_had_ended_comes_back_whe
     assert await asyncio.to_thread(server.wait) == 0
 
 
-async def test_an_upgrade_replaces_one_after_the_other_and_closes_nobody(start: StartServer) -> None:
-    server = start(env=SECRET)
+async def test_an_upgrade_replaces_one_after_the_other_and_one_that_fails_nothing_and_nobody_is_closed(
+    start: StartServer, environ: dict[str, str], tmp_path: Path
+) -> None:
+    server = start(env=SECRET | {"PYTHONPATH": str(tmp_path)})
     clients = await spread(server)
     before = set(pids(server))
-    done = await asyncio.to_thread(wsctl, "upgrade", "--url", server.url, environ=server.environ)
+    # Python runs it at each start: what is started from now on ends at once.
+    fault = tmp_path / "sitecustomize.py"
+    fault.write_text("import os\nif 'WSCTL_HANDOVER_FD' in os.environ: os._exit(7)\n")
+    failed = await asyncio.to_thread(wsctl, "upgrade", environ=environ)
+    assert failed.returncode == 1
+    assert "worker 1: the successor ended with exit code 7" in failed.stderr, failed
+    assert "0 of 2 workers were replaced" in failed.stderr
+    assert set(pids(server)) == before
+    assert server.status()["status"] == "serving"
+    fault.unlink()
+    assert server.api("POST", "/api/broadcast", {"data": 0})[1]["recipients"] == len(clients)
+    done = await asyncio.to_thread(wsctl, "upgrade", "--url", server.url, environ=environ | SECRET)
     assert done.returncode == 0, done
     assert f"moved {len(clients)}, draining 0" in done.stdout
     assert f"(pid {server.pid} serves)" in done.stdout
@@ -435,32 +448,13 @@ async def test_an_upgrade_replaces_one_after_the_other_and_closes_nobody(start: 
     await asyncio.to_thread(until, lambda: not any(map(lives, before)), "the old ones have ended")
     assert server.api("POST", "/api/broadcast", {"data": 1})[1]["recipients"] == len(clients)
     for client in clients:
-        assert (await receive_type(client, "message"))["data"] == 1
+        assert [(await receive_type(client, "message"))["data"] for _ in range(2)] == [0, 1]
     # The fresh ones are children of the parent, which starts them again and ends them.
     os.kill(min(after), signal.SIGKILL)
     await asyncio.to_thread(server.wait_for_line, f"a worker died pid={min(after)}")
     server.signal()
     await asyncio.gather(*(client.close() for client in clients))
     assert await asyncio.to_thread(server.wait) == 0
-
-
-async def test_a_failed_upgrade_leaves_the_rest_and_says_so(start: StartServer, tmp_path: Path) -> None:
-    server = start(env={"PYTHONPATH": str(tmp_path)})
-    bob = await join(server.ws_url, "bob")
-    before = pids(server)
-    # Python runs it at each start: what is started from now on ends at once.
-    (tmp_path / "sitecustomize.py").write_text(
-        "import os\nif 'WSCTL_HANDOVER_FD' in os.environ: os._exit(7)\n"
-    )
-    done = await asyncio.to_thread(wsctl, "upgrade", environ=server.environ)
-    assert done.returncode == 1
-    assert "worker 1: the successor ended with exit code 7" in done.stderr, done
-    assert "0 of 2 workers were replaced" in done.stderr
-    assert pids(server) == before
-    await bob.send("still there")
-    assert (await receive_type(bob, "message"))["data"] == "still there"
-    assert server.status()["status"] == "serving"
-    await bob.close()
 
 
 async def test_systemd_hears_the_parent_alone_also_in_an_upgrade_by_signal(

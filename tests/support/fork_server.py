@@ -25,7 +25,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-MODULES = ("wsctl", "uvicorn")
+MODULES = ("wsctl", "uvicorn", "tests.support.faulty")
 """What it can run: it has imported all they need."""
 
 AT_IMPORT = ("wsctl.main", "wsctl.__main__", "wsctl.cli.completion_scripts.__main__")
