@@ -12,7 +12,7 @@ from tests.conftest import StartServer
 from tests.support.issuer import Issuer
 from tests.support.keys import SECRET, public_pem, written
 from tests.support.server import wsctl
-from wsctl.server.credentials.minting import MAX_TTL
+from wsctl.server.credentials.tokens import MAX_TTL
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from wsctl.server.admission import (
     TurnedAway,
     Verdict,
 )
-from wsctl.server.credentials.judge import Denied, Granted, Judge, meant_for
+from wsctl.server.credentials.verifier import Denied, Granted, Verifier, for_client
 from wsctl.settings import Settings, origins
 
 
@@ -34,11 +34,11 @@ def _admit(
     accepting: bool = True,
     authorization: str | None = None,
     protocols: str | None = None,
-    judge: Judge | None = None,
+    verifier: Verifier | None = None,
     in_query: bool = False,
 ) -> Verdict:
-    settings = Settings(allow_origin=allowed, auth="token" if judge else "none", auth_query=in_query)
-    admission = Admission(settings, capacity, lambda: connected, lambda: accepting, judge)
+    settings = Settings(allow_origin=allowed, auth="token" if verifier else "none", auth_query=in_query)
+    admission = Admission(settings, capacity, lambda: connected, lambda: accepting, verifier)
     return admission.admit(Handshake(name, query, origin, host, authorization, protocols))
 
 
@@ -223,11 +223,11 @@ def test_while_draining_the_valid_are_turned_away_even_when_it_is_full() -> None
 class Doorman:
     """Knows `good`, which lets in bob until the second 99."""
 
-    def check(self, token: str) -> Granted | Denied:
+    def verify(self, token: str) -> Granted | Denied:
         return Granted(99.0, "bob") if token == "good" else Denied("the token is stale")
 
-    def judge(self, token: str, client_id: str) -> Granted | Denied:
-        return meant_for(self.check(token), client_id)
+    def verify_for(self, token: str, client_id: str) -> Granted | Denied:
+        return for_client(self.verify(token), client_id)
 
 
 def _challenge(verdict: Verdict) -> tuple[int, str, str]:
@@ -243,11 +243,11 @@ def test_who_shows_the_right_thing_comes_in_until_it_ends() -> None:
         {"protocols": "wsctl, bearer.Z29vZA"},
         {"query": "access_token=good", "in_query": True},
     ):
-        assert _admit(judge=Doorman(), **road) == Admitted("bob", None, 99.0)  # type: ignore[arg-type]
+        assert _admit(verifier=Doorman(), **road) == Admitted("bob", None, 99.0)  # type: ignore[arg-type]
 
 
 def test_who_shows_nothing_or_the_wrong_thing_is_a_401_and_told_what_to_do() -> None:
-    nothing = _admit(judge=Doorman())
+    nothing = _admit(verifier=Doorman())
     assert _challenge(nothing) == (401, "bad_credentials", "Bearer")
     assert isinstance(nothing, Refused)
     assert "Authorization: Bearer TOKEN" in nothing.message
@@ -258,7 +258,7 @@ def test_who_shows_nothing_or_the_wrong_thing_is_a_401_and_told_what_to_do() -> 
         {"query": "access_token=good"},
         {"name": "eve", "authorization": "Bearer good"},
     ):
-        wrong = _admit(judge=Doorman(), **road)  # type: ignore[arg-type]
+        wrong = _admit(verifier=Doorman(), **road)  # type: ignore[arg-type]
         assert _challenge(wrong) == (401, "bad_credentials", 'Bearer error="invalid_token"')
         assert isinstance(wrong, Refused)
         assert "s3cret" not in wrong.message
@@ -267,25 +267,25 @@ def test_who_shows_nothing_or_the_wrong_thing_is_a_401_and_told_what_to_do() -> 
 
 def test_credentials_are_asked_for_behind_the_origin_and_before_the_drain() -> None:
     doorman = Doorman()
-    assert _refusal(_admit(judge=doorman, origin="null"))[0] == 403
-    assert _refusal(_admit(judge=doorman, query="since=*"))[0] == 400
-    assert _refusal(_admit(judge=doorman, accepting=False))[0] == 401
-    assert _refusal(_admit(judge=doorman, capacity=1, connected=1))[0] == 401
+    assert _refusal(_admit(verifier=doorman, origin="null"))[0] == 403
+    assert _refusal(_admit(verifier=doorman, query="since=*"))[0] == 400
+    assert _refusal(_admit(verifier=doorman, accepting=False))[0] == 401
+    assert _refusal(_admit(verifier=doorman, capacity=1, connected=1))[0] == 401
     good = "Bearer good"
-    assert _admit(judge=doorman, authorization=good, accepting=False) == TurnedAway("bob")
-    assert _refusal(_admit(judge=doorman, authorization=good, capacity=1, connected=1)) == (503, "full")
+    assert _admit(verifier=doorman, authorization=good, accepting=False) == TurnedAway("bob")
+    assert _refusal(_admit(verifier=doorman, authorization=good, capacity=1, connected=1)) == (503, "full")
 
 
 @pytest.mark.parametrize("name", ["-x", "server", "%CC%80", quote("a" + "\u0300\u0316" * 100)])
 def test_an_id_is_brought_into_its_form_for_whoever_may_ask_alone(name: str) -> None:
-    assert _refusal(_admit(name, judge=Doorman())) == (401, "bad_credentials")
-    assert _refusal(_admit(name, judge=Doorman(), authorization="Bearer no")) == (401, "bad_credentials")
-    assert _refusal(_admit(name, judge=Doorman(), authorization="Bearer good")) == (400, "bad_client_id")
+    assert _refusal(_admit(name, verifier=Doorman())) == (401, "bad_credentials")
+    assert _refusal(_admit(name, verifier=Doorman(), authorization="Bearer no")) == (401, "bad_credentials")
+    assert _refusal(_admit(name, verifier=Doorman(), authorization="Bearer good")) == (400, "bad_client_id")
 
 
 def test_what_can_become_no_id_is_refused_before_anything_is_asked() -> None:
     name = quote("a" + "\u0300" * 4 * MAX_CLIENT_ID)
-    assert _refusal(_admit(name, judge=Doorman())) == (400, "bad_client_id")
+    assert _refusal(_admit(name, verifier=Doorman())) == (400, "bad_client_id")
     assert _refusal(_admit(name, origin="null")) == (400, "bad_client_id")
 
 

@@ -470,14 +470,14 @@ class _Arrival(asyncio.Protocol):
 async def test_it_takes_the_end_of_its_credentials_along() -> None:
     journey = Journey()
     old = journey.server.node
-    old.leases.grant(journey.wire, 4e9)
+    old.expiry.set(journey.wire, 4e9)
     carried = journey.move()
     assert carried.expires == 4e9
-    assert journey.server.node.leases.of(journey.wire) == 4e9
-    old.leases.check(0.0)
-    assert len(old.leases) == 0
-    journey.server.node.leases.grant(journey.wire, 1.0)
-    journey.server.node.leases.check(0.0)
+    assert journey.server.node.expiry.of(journey.wire) == 4e9
+    old.expiry.close_expired(0.0)
+    assert len(old.expiry) == 0
+    journey.server.node.expiry.set(journey.wire, 1.0)
+    journey.server.node.expiry.close_expired(0.0)
     assert (journey.wire.code, journey.wire.ending) == (4403, Ending.EVICTED)
     journey.dispose()
 
@@ -485,7 +485,7 @@ async def test_it_takes_the_end_of_its_credentials_along() -> None:
 async def test_without_an_end_it_takes_none() -> None:
     journey = Journey()
     assert journey.move().expires is None
-    assert len(journey.server.node.leases) == 0
+    assert len(journey.server.node.expiry) == 0
     journey.dispose()
 
 

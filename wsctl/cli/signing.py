@@ -8,7 +8,7 @@ import typer
 from wsctl.errors import UsageError, package
 
 if TYPE_CHECKING:
-    from wsctl.server.credentials.minting import Mint
+    from wsctl.server.credentials.tokens import TokenSigner
 
 JwtKey = Annotated[
     Path | None,
@@ -39,7 +39,7 @@ JwtAudience = Annotated[
 ]
 
 
-def mint(key: Path, audience: str | None, algorithm: str | None = None) -> "Mint":
+def token_signer(key: Path, audience: str | None, algorithm: str | None = None) -> "TokenSigner":
     """Return the maker of tokens with this key.
 
     Raises:
@@ -48,11 +48,11 @@ def mint(key: Path, audience: str | None, algorithm: str | None = None) -> "Mint
     try:
         from wsctl import settings
         from wsctl.server.credentials.keys import BadKey
-        from wsctl.server.credentials.minting import Mint
+        from wsctl.server.credentials.tokens import TokenSigner
     except ImportError:
         raise UsageError(f"tokens need {package('PyJWT', 'jwt')}") from None
     try:
-        return Mint(key, audience, algorithm=algorithm and settings.algorithm(algorithm))
+        return TokenSigner(key, audience, algorithm=algorithm and settings.algorithm(algorithm))
     except BadKey as error:
         raise UsageError(f"--jwt-key {key}: {error}") from None
     except ValueError as error:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from wsctl.cli.options import Json, Port, client_ids, number, parser, seconds, whole_number
-from wsctl.cli.signing import JwtAlgorithm, JwtAudience, JwtKey, mint
+from wsctl.cli.signing import JwtAlgorithm, JwtAudience, JwtKey, token_signer
 from wsctl.errors import UsageError
 from wsctl.settings import size as parse_size
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from wsctl.client.credential import Credential
     from wsctl.client.session import Session
     from wsctl.client.target import Target
-    from wsctl.server.credentials.minting import Mint
+    from wsctl.server.credentials.tokens import TokenSigner
     from wsctl.stress.report import StressReport
     from wsctl.stress.run import StressPlan, StressRun
 
@@ -89,7 +89,7 @@ def stress(
     from wsctl.client.target import find_each
     from wsctl.stress.run import StressPlan, StressRun
 
-    credentials = _credentials(lambda key: mint(key, jwt_audience, jwt_algorithm), jwt_key, duration)
+    credentials = _credentials(lambda key: token_signer(key, jwt_audience, jwt_algorithm), jwt_key, duration)
     _make_room(clients)
     targets = find_each(url or (), port, os.environ)
     for target in targets:
@@ -104,7 +104,7 @@ def stress(
 
 
 def _credentials(
-    made: "Callable[[Path], Mint]", key: "Path | None", duration: float
+    made: "Callable[[Path], TokenSigner]", key: "Path | None", duration: float
 ) -> "Callable[[str], Credential]":
     """Return a function that gives the credential of a client id. A token that is made outlasts the run."""
     from wsctl.client.credential import given
@@ -112,8 +112,8 @@ def _credentials(
     if key is None:
         credential = given(os.environ)
         return lambda client_id: credential
-    maker = made(key)
-    return lambda client_id: lambda: maker.token(client_id, duration + OVERTIME).token
+    signer = made(key)
+    return lambda client_id: lambda: signer.sign(client_id, duration + OVERTIME).token
 
 
 def _sessions(

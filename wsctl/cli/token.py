@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from wsctl.cli.options import Json, client_ids, seconds
-from wsctl.cli.signing import JwtAlgorithm, JwtAudience, JwtKey, mint
+from wsctl.cli.signing import JwtAlgorithm, JwtAudience, JwtKey, token_signer
 from wsctl.errors import UsageError
 
 
@@ -26,18 +26,18 @@ def token(
     if jwt_key is None:
         raise UsageError("a key has to sign it: --jwt-key FILE")
 
-    maker = mint(jwt_key, jwt_audience, jwt_algorithm)
+    signer = token_signer(jwt_key, jwt_audience, jwt_algorithm)
 
-    from wsctl.server.credentials.minting import MAX_TTL
+    from wsctl.server.credentials.tokens import MAX_TTL
 
     if not 1 <= ttl <= MAX_TTL:
         raise typer.BadParameter(
             f"{ttl:g} s is out of range: write 1s to {MAX_TTL / 86400:g}d", param_hint="--ttl"
         )
-    minted = maker.token(name, ttl)
+    signed = signer.sign(name, ttl)
     if as_json:
         import json
 
-        print(json.dumps(minted._asdict()))
+        print(json.dumps(signed._asdict()))
     else:
-        print(minted.token)
+        print(signed.token)

@@ -7,8 +7,8 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from wsctl import messages
 from wsctl.origins import AllowedOrigins
-from wsctl.server.credentials.carriage import HOW, Carriage, Unreadable, carried
-from wsctl.server.credentials.judge import Denied, Granted, Judge, meant_for
+from wsctl.server.credentials.extraction import HOW_TO_SEND, TokenSources, UnreadableToken, extract_token
+from wsctl.server.credentials.verifier import Denied, Granted, Verifier, for_client
 from wsctl.server.hosts import name_of
 from wsctl.settings import Settings
 
@@ -93,8 +93,8 @@ ANYONE = Granted()
 
 class Admission:
     """Decides about handshakes from the settings and three facts: how many clients are connected, whether one
-    with an id is, and whether new ones are accepted. A `judge` checks the credentials; without one none are
-    needed."""
+    with an id is, and whether new ones are accepted. A `verifier` checks the credentials; without one none
+    are needed."""
 
     def __init__(
         self,
@@ -102,12 +102,12 @@ class Admission:
         capacity: int,
         connected: Callable[[], int],
         accepting: Callable[[], bool],
-        judge: Judge | None = None,
+        verifier: Verifier | None = None,
         *,
         here: Callable[[str], bool] = lambda client_id: False,
     ) -> None:
         self._here = here
-        self._judge = judge
+        self._verifier = verifier
         self._in_query = settings.auth_query
         self._origins = AllowedOrigins(settings.allow_origin)
         self._capacity = capacity
@@ -128,7 +128,7 @@ class Admission:
             return Refused(HTTPStatus.BAD_REQUEST, "bad_keepalive", _BAD_KEEPALIVE)
         if wrong := self._from_elsewhere(asked):
             return wrong
-        granted = self._granted(self._judge, asked) if self._judge else ANYONE
+        granted = self._granted(self._verifier, asked) if self._verifier else ANYONE
         return granted if isinstance(granted, Refused) else self._let_in(name, granted, since, int(keepalive))
 
     def _let_in(self, name: str, granted: Granted, since: str | None, keepalive: int) -> Verdict:
@@ -137,7 +137,7 @@ class Admission:
             client_id = messages.client_id(name)
         except ValueError as error:
             return _bad_id(error)
-        verdict = meant_for(granted, client_id)
+        verdict = for_client(granted, client_id)
         if isinstance(verdict, Denied):
             return _unauthorized(verdict.why, NO_GOOD)
         if not self._accepting():
@@ -147,15 +147,15 @@ class Admission:
             return full()
         return Admitted(client_id, since, granted.expires, keepalive, over >= 0)
 
-    def _granted(self, judge: Judge, asked: Handshake) -> Granted | Refused:
-        by = Carriage(asked.authorization, asked.protocols, asked.query)
+    def _granted(self, verifier: Verifier, asked: Handshake) -> Granted | Refused:
+        sources = TokenSources(asked.authorization, asked.protocols, asked.query)
         try:
-            token = carried(by, in_query=self._in_query)
-        except Unreadable as error:
+            token = extract_token(sources, in_query=self._in_query)
+        except UnreadableToken as error:
             return _unauthorized(str(error), NO_GOOD)
         if token is None:
-            return _unauthorized(f"this server asks for a token: {HOW}")
-        verdict = judge.check(token)
+            return _unauthorized(f"this server asks for a token: {HOW_TO_SEND}")
+        verdict = verifier.verify(token)
         return _unauthorized(verdict.why, NO_GOOD) if isinstance(verdict, Denied) else verdict
 
     def _from_elsewhere(self, asked: Handshake) -> Refused | None:

@@ -14,7 +14,7 @@ from wsctl.hub.outbox import CHUNK, Outbox
 from wsctl.hub.replays import Missed
 from wsctl.server.admission import NOWHERE, Admitted, Handshake, Refused
 from wsctl.server.answers import error_body
-from wsctl.server.credentials.carriage import chosen
+from wsctl.server.credentials.extraction import chosen_subprotocol
 from wsctl.server.node import Node
 from wsctl.server.proxy import written
 from wsctl.server.rebinding import is_foreign
@@ -29,13 +29,13 @@ async def endpoint(websocket: WebSocket) -> None:
     if isinstance(verdict, Refused):
         await _refuse(node, websocket, verdict)
         return
-    await websocket.accept(chosen(asked.protocols))
+    await websocket.accept(chosen_subprotocol(asked.protocols))
     if isinstance(verdict, Admitted):
         if verdict.in_place:
             node.manager.make_room(verdict.client_id)
         connection = AsgiConnection(node, websocket, verdict.client_id)
         connection.keepalive = verdict.keepalive
-        node.leases.grant(connection, verdict.expires)
+        node.expiry.set(connection, verdict.expires)
         await connection.run(verdict.since)
         return
     await asyncio.sleep(node.turnaway.delay(_host(websocket)))

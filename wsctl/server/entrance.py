@@ -8,7 +8,7 @@ from types import MappingProxyType
 from wsctl.addresses import host_port
 from wsctl.server import upgrade
 from wsctl.server.admission import NOWHERE, Admitted, Handshake, Refused
-from wsctl.server.credentials.carriage import chosen
+from wsctl.server.credentials.extraction import chosen_subprotocol
 from wsctl.server.node import Node
 from wsctl.server.proxy import Forwarded
 from wsctl.server.wire import Wire
@@ -83,14 +83,14 @@ class Entrance:
             return verdict
         host, port = self._forwarded.client(transport, headers)
         deflate = upgrade.agreed_deflate(headers)
-        answer = upgrade.accept(headers, deflate, chosen(protocols))
+        answer = upgrade.accept(headers, deflate, chosen_subprotocol(protocols))
         if isinstance(verdict, Admitted):
             if verdict.in_place:
                 self._node.manager.make_room(verdict.client_id)
             address = host_port(host, port)
             wire = Wire(self._node, transport, verdict.client_id, address, bool(deflate))
             wire.keepalive = verdict.keepalive
-            self._node.leases.grant(wire, verdict.expires)
+            self._node.expiry.set(wire, verdict.expires)
             wire.begin(answer, verdict.since, early)
         else:
             transport.write(answer)

@@ -24,10 +24,9 @@ from wsctl.lifecycle.handover import HandoverProgress
 from wsctl.lifecycle.pace import Pace
 from wsctl.lifecycle.phases import Phase
 from wsctl.server.admission import Admission, Handshake, Refused, TurnedAway, Verdict
-from wsctl.server.credentials.judge import Keys
-from wsctl.server.credentials.leases import Leases
-from wsctl.server.credentials.opening import judge_of
-from wsctl.server.credentials.renewals import Renewals
+from wsctl.server.credentials import verifier_of
+from wsctl.server.credentials.expiry import ExpiryTimes, RenewalHandler
+from wsctl.server.credentials.verifier import KeySummary
 from wsctl.server.hosts import Hosts, name_of
 from wsctl.server.islands import OF_ALL
 from wsctl.server.limits import LAST_FILES, capacity, fits, raise_open_files
@@ -98,15 +97,15 @@ class Node:
             call_soon=lambda call: asyncio.get_running_loop().call_soon(call),
             call_later=lambda wait, call: asyncio.get_running_loop().call_later(wait, call),
         )
-        self.leases = Leases(wall)
-        self.judge = judge = judge_of(settings, wall)
-        renewals = Renewals(judge, self.leases).takes
+        self.expiry = ExpiryTimes(wall)
+        self.verifier = verifier = verifier_of(settings, wall)
+        renewal = RenewalHandler(verifier, self.expiry).handle
         self.intake = Intake(
             self.log,
             settings.rate,
             settings.client_publish,
             clock,
-            renewals,
+            renewal,
             by_address=settings.auth == "none",
         )
         self.manager.retired.append(self.intake.left)
@@ -121,12 +120,12 @@ class Node:
             self.capacity,
             connected=lambda: len(self.manager.active_connections) + len(self.manager.closing),
             accepting=lambda: self.life.phase in ACCEPTING,
-            judge=judge,
+            verifier=verifier,
             here=lambda client_id: client_id in self.manager.active_connections,
         )
         self.each_second: list[Callable[[float], None]] = [self.manager.check, self._sample]
         self.refusals = RefusalLog(clock)
-        self.each_second += [self.leases.check, self.refusals.check]
+        self.each_second += [self.expiry.close_expired, self.refusals.check]
         self.refused: Counter[str] = Counter()
         self.lateness = Durations()
         self._meter = Meter()
@@ -170,9 +169,9 @@ class Node:
                 await self.shared.link.end()
 
     @property
-    def keys(self) -> Keys | None:
+    def keys(self) -> KeySummary | None:
         """The keys that tokens are checked with; None where there are none."""
-        return self.judge.keys if self.judge else None
+        return self.verifier.keys if self.verifier else None
 
     def started(self) -> None:
         """Note that the server accepts connections."""

@@ -39,7 +39,7 @@ from wsctl.server.checks import certificate, network
 from wsctl.server.checks.advance import advise, warn_of_start
 from wsctl.server.checks.listening import opened
 from wsctl.server.control import own_control_socket, own_record
-from wsctl.server.credentials.opening import unchanged
+from wsctl.server.credentials import require_same_kind
 from wsctl.server.entrance import Entrance
 from wsctl.server.exposure import exposed, warn
 from wsctl.server.handover.heir import Spawn
@@ -353,7 +353,7 @@ def _serve(
     generation = inherited.generation if inherited else 1
     wall = own_moments(worker.number, settings.workers) if worker and islands(settings) else time.time
     node = Node(settings, shown_by, generation=generation, wall=wall)
-    unchanged(node.keys, inherited.keys if inherited else worker.keys if worker else None)
+    require_same_kind(node.keys, inherited.keys if inherited else worker.keys if worker else None)
     app = create_app(node)
     own = OwnApi(app)
     config = _config(settings, create_app(node, first=relays(node, line, own)) if line else app, node)

@@ -321,7 +321,7 @@ class Wire(Connection, asyncio.Protocol):
             self.deflate,
             self._node.log.newest,
             self._reader.unread if self._reader else None,
-            expires=self._node.leases.of(self),
+            expires=self._node.expiry.of(self),
             keepalive=self.keepalive,
         )
         waiting = [(b, b.wire) for b in self._unfed()]
@@ -340,7 +340,7 @@ class Wire(Connection, asyncio.Protocol):
         """Go on where `depart` stopped, with what the client has missed meanwhile."""
         self.opened -= carried.age
         self.keepalive, self.told = carried.keepalive, NEVER  # this process has told it nothing
-        self._node.leases.grant(self, carried.expires)
+        self._node.expiry.set(self, carried.expires)
         if carried.unread:
             limit = self._node.settings.max_message_size
             self._reader = FrameReader.resumed(carried.unread, limit, self.deflate)

@@ -23,13 +23,20 @@ from tests.support.keys import (
     signs,
     written,
 )
-from wsctl.server.credentials.keys import MAX_FILE, MIN_SECRET, BadKey, Key, checking_keys, signing_key
-from wsctl.server.credentials.likeness import resembles
+from wsctl.server.credentials.keys import (
+    MAX_FILE,
+    MIN_SECRET,
+    BadKey,
+    TokenKey,
+    signing_key,
+    verification_keys,
+)
+from wsctl.server.credentials.sniffing import sniff
 
 
 @pytest.mark.parametrize("algorithm", ["HS256", "RS256", "EdDSA"])
 def test_the_file_decides_the_algorithm(tmp_path: Path, algorithm: str) -> None:
-    (checking,) = checking_keys(written(tmp_path, "checks", checks(algorithm)))
+    (checking,) = verification_keys(written(tmp_path, "checks", checks(algorithm)))
     private_file = SECRET if algorithm == "HS256" else private_pem(algorithm)
     signing = signing_key(written(tmp_path, "signs", private_file))
     assert (checking.algorithm, signing.algorithm) == (algorithm, algorithm)
@@ -37,15 +44,15 @@ def test_the_file_decides_the_algorithm(tmp_path: Path, algorithm: str) -> None:
 
 
 def test_a_line_break_behind_a_secret_is_none_of_it_but_of_random_bytes_each_counts(tmp_path: Path) -> None:
-    assert signing_key(written(tmp_path, "text", SECRET + b"\r\n")) == Key("HS256", SECRET)
+    assert signing_key(written(tmp_path, "text", SECRET + b"\r\n")) == TokenKey("HS256", SECRET)
     noise = bytes(range(200, 232)) + b"\n"
-    assert signing_key(written(tmp_path, "noise", noise)) == Key("HS256", noise)
+    assert signing_key(written(tmp_path, "noise", noise)) == TokenKey("HS256", noise)
 
 
 def test_a_secret_has_as_many_bytes_as_the_hash(tmp_path: Path) -> None:
-    assert checking_keys(written(tmp_path, "enough", b"x" * MIN_SECRET))
+    assert verification_keys(written(tmp_path, "enough", b"x" * MIN_SECRET))
     with pytest.raises(BadKey, match=f"at least {MIN_SECRET} bytes, and this one {MIN_SECRET - 1}"):
-        checking_keys(written(tmp_path, "short", b"x" * (MIN_SECRET - 1) + b"\n\n"))
+        verification_keys(written(tmp_path, "short", b"x" * (MIN_SECRET - 1) + b"\n\n"))
 
 
 def test_a_set_has_the_keys_that_sign_and_their_names(tmp_path: Path) -> None:
@@ -59,10 +66,10 @@ def test_a_set_has_the_keys_that_sign_and_their_names(tmp_path: Path) -> None:
         {"kty": "OKP", "crv": "X25519", "x": "AA", "kid": "agrees"},
         "no key",
     )
-    keys = checking_keys(written(tmp_path, "jwks.json", jwks(*rows)))
+    keys = verification_keys(written(tmp_path, "jwks.json", jwks(*rows)))
     assert [(key.algorithm, key.kid) for key in keys] == [("RS256", "r"), ("EdDSA", "e")]
     alone = json.dumps(jwk("EdDSA", "e")).encode()
-    assert [key.kid for key in checking_keys(written(tmp_path, "jwk.json", alone))] == ["e"]
+    assert [key.kid for key in verification_keys(written(tmp_path, "jwk.json", alone))] == ["e"]
 
 
 def test_a_private_jwk_signs_and_names_itself(tmp_path: Path) -> None:
@@ -94,7 +101,7 @@ def test_a_private_jwk_signs_and_names_itself(tmp_path: Path) -> None:
 )
 def test_what_checks_no_signature_is_told(tmp_path: Path, data: bytes, why: str) -> None:
     with pytest.raises(BadKey, match=why) as caught:
-        checking_keys(written(tmp_path, "key", data))
+        verification_keys(written(tmp_path, "key", data))
     assert "\n" not in str(caught.value)
 
 
@@ -173,7 +180,7 @@ def test_what_is_unmistakably_no_secret_is_refused_in_one_line(
     tmp_path: Path, data: bytes, what: str
 ) -> None:
     path = written(tmp_path, "key", data)
-    for read in (checking_keys, signing_key):
+    for read in (verification_keys, signing_key):
         with pytest.raises(BadKey, match=what) as caught:
             read(path)
         assert "--jwt-algorithm HS256" in str(caught.value)
@@ -191,7 +198,7 @@ def test_what_is_unmistakably_no_secret_is_refused_in_one_line(
     ],
 )
 def test_what_a_generator_makes_is_a_secret(tmp_path: Path, data: bytes) -> None:
-    assert checking_keys(written(tmp_path, "key", data)) == [Key("HS256", data.rstrip(b"\n"))]
+    assert verification_keys(written(tmp_path, "key", data)) == [TokenKey("HS256", data.rstrip(b"\n"))]
 
 
 @settings(max_examples=200)
@@ -202,30 +209,30 @@ def test_random_bytes_are_a_secret_however_they_are_written(noise: bytes) -> Non
     try:
         noise.decode()
     except UnicodeDecodeError:
-        assert resembles(noise) is None
-    assert resembles(base64.b64encode(noise)) is None
-    assert resembles(noise.hex().encode()) is None
+        assert sniff(noise) is None
+    assert sniff(base64.b64encode(noise)) is None
+    assert sniff(noise.hex().encode()) is None
 
 
 def test_an_algorithm_that_is_named_settles_it(tmp_path: Path) -> None:
     words = written(tmp_path, "words", b"the quick brown fox jumps over the lazy dog\n")
-    assert checking_keys(words, "HS256") == [Key("HS256", words.read_bytes().rstrip())]
+    assert verification_keys(words, "HS256") == [TokenKey("HS256", words.read_bytes().rstrip())]
     rows = written(tmp_path, "jwks", SET)
-    assert [key.algorithm for key in checking_keys(rows, "EdDSA")] == ["EdDSA"]
+    assert [key.algorithm for key in verification_keys(rows, "EdDSA")] == ["EdDSA"]
     for path, algorithm in ((words, "RS256"), (rows, "HS256"), (written(tmp_path, "s", SECRET), "EdDSA")):
         with pytest.raises(BadKey, match=f"--jwt-algorithm says {algorithm}"):
-            checking_keys(path, algorithm)
+            verification_keys(path, algorithm)
     pem = written(tmp_path, "pem", public_pem("EdDSA"))
     with pytest.raises(BadKey, match="for EdDSA, and --jwt-algorithm says HS256"):
-        checking_keys(pem, "HS256")
+        verification_keys(pem, "HS256")
 
 
 def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "missing", Path("nu\0l")):
         with pytest.raises(BadKey, match=r"\w"):
-            checking_keys(path)
+            verification_keys(path)
 
 
 def test_a_key_does_not_show_itself() -> None:
-    assert SECRET.decode() not in repr(Key("HS256", SECRET))
-    assert str(private("EdDSA")) not in repr(Key("EdDSA", signs("EdDSA"), "kid"))
+    assert SECRET.decode() not in repr(TokenKey("HS256", SECRET))
+    assert str(private("EdDSA")) not in repr(TokenKey("EdDSA", signs("EdDSA"), "kid"))

@@ -5,7 +5,7 @@ from pathlib import Path
 from wsctl.errors import WsctlError
 from wsctl.server.checks.exposure import is_public
 from wsctl.server.checks.finding import Finding, error, fine, warning
-from wsctl.server.credentials.opening import judge_of
+from wsctl.server.credentials import verifier_of
 from wsctl.server.exposure import open_to_all
 from wsctl.settings import Settings
 
@@ -15,11 +15,11 @@ NAME = "clients"
 def check(settings: Settings) -> Finding:
     """Check whether strangers are kept out, as `serve` would."""
     try:
-        judge = judge_of(settings)
+        verifier = verifier_of(settings)
     except WsctlError as failure:
         return error(NAME, str(failure), "until then 'wsctl serve' does not start with --auth")
-    if judge:
-        keys = f", checked with {' and '.join(judge.keys.algorithms)}" if judge.keys else ""
+    if verifier:
+        keys = f", checked with {' and '.join(verifier.keys.algorithms)}" if verifier.keys else ""
         return fine(NAME, f"must show credentials: --auth {settings.auth}{keys}")
     if not is_public(settings):
         return fine(NAME, "need no credentials, and come from this machine or through a proxy")
@@ -32,11 +32,11 @@ def secret_key(settings: Settings) -> str | None:
     if settings.auth != "jwt" or settings.jwt_key is None:
         return None
     try:
-        from wsctl.server.credentials.keys import HS256, BadKey, checking_keys
+        from wsctl.server.credentials.keys import HS256, BadKey, verification_keys
     except ImportError:
         return None
     try:
-        keys = checking_keys(Path(settings.jwt_key), settings.jwt_algorithm)
+        keys = verification_keys(Path(settings.jwt_key), settings.jwt_algorithm)
     except BadKey:
         return None
     return settings.jwt_key if any(key.algorithm == HS256 for key in keys) else None

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_pem_public_key
 
-from wsctl.server.credentials.likeness import resembles
+from wsctl.server.credentials.sniffing import sniff
 
 MIN_SECRET = 32
 """Bytes of a shared secret: as many as HS256's hash has (RFC 7518 section 3.2)."""
@@ -37,7 +37,7 @@ class BadKey(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Key:
+class TokenKey:
     """One key. `kid` is its name, where the file names it."""
 
     algorithm: str
@@ -45,10 +45,10 @@ class Key:
     kid: str | None = None
 
     def __repr__(self) -> str:
-        return f"Key({self.algorithm}, kid={self.kid!r})"
+        return f"TokenKey({self.algorithm}, kid={self.kid!r})"
 
 
-def checking_keys(path: Path, algorithm: str | None = None) -> list[Key]:
+def verification_keys(path: Path, algorithm: str | None = None) -> list[TokenKey]:
     """Read the keys with which signatures are checked: of a public key in PEM or a JWKS, or the secret
     itself. With `algorithm` only those for that one.
 
@@ -57,16 +57,16 @@ def checking_keys(path: Path, algorithm: str | None = None) -> list[Key]:
     """
     data = _read(path)
     if data.lstrip().startswith(_PEM):
-        return _wanted([_of(_public_pem(data))], algorithm)
+        return _for_algorithm([_token_key(_public_pem(data))], algorithm)
     if (found := _json(data)) is not None and (algorithm != HS256 or _has_keys(found)):
         usable = [key for row in _rows(found) if (key := _public_jwk(row))]
         if not usable:
             raise BadKey("no public key in it is RSA (RS256) or Ed25519 (EdDSA)")
-        return _wanted(usable, algorithm)
+        return _for_algorithm(usable, algorithm)
     return [_secret(data, algorithm)]
 
 
-def signing_key(path: Path, algorithm: str | None = None) -> Key:
+def signing_key(path: Path, algorithm: str | None = None) -> TokenKey:
     """Read the key with which tokens are signed: a private key in PEM or as a JWK, or the secret itself. With
     `algorithm` it is for that one.
 
@@ -75,16 +75,16 @@ def signing_key(path: Path, algorithm: str | None = None) -> Key:
     """
     data = _read(path)
     if data.lstrip().startswith(_PEM):
-        return _wanted([_of(_private_pem(data))], algorithm)[0]
+        return _for_algorithm([_token_key(_private_pem(data))], algorithm)[0]
     if (found := _json(data)) is not None and (algorithm != HS256 or _has_keys(found)):
         rows = [row for row in _rows(found) if "d" in row]
         if len(rows) != 1:
             raise BadKey(f"{len(rows) or 'no'} private keys are in it: one signs")
-        return _wanted([_jwk(rows[0])], algorithm)[0]
+        return _for_algorithm([_jwk(rows[0])], algorithm)[0]
     return _secret(data, algorithm)
 
 
-def _wanted(keys: list[Key], algorithm: str | None) -> list[Key]:
+def _for_algorithm(keys: list[TokenKey], algorithm: str | None) -> list[TokenKey]:
     """Return the keys for the algorithm that was asked for; raise `BadKey` when there are none."""
     wanted = [key for key in keys if algorithm in (None, key.algorithm)]
     if not wanted:
@@ -104,12 +104,12 @@ def _read(path: Path) -> bytes:
     return data
 
 
-def _secret(data: bytes, algorithm: str | None) -> Key:
+def _secret(data: bytes, algorithm: str | None) -> TokenKey:
     if algorithm not in (None, HS256):
         raise BadKey(f"it is no key in PEM or JSON, and --jwt-algorithm says {algorithm}")
     # Text ends with a line break that an editor or a shell has put there; of random bytes each counts.
     secret = data.rstrip(b"\r\n") if data.isascii() else data
-    if algorithm is None and (other := resembles(secret)):
+    if algorithm is None and (other := sniff(secret)):
         advice = "mend the file, or say --jwt-algorithm HS256 if all of it is a secret"
         raise BadKey(f"it cannot be read as a key, and looks like {other}: {advice}")
     if len(secret) < MIN_SECRET:
@@ -118,7 +118,7 @@ def _secret(data: bytes, algorithm: str | None) -> Key:
         jwt.get_algorithm_by_name(HS256).prepare_key(secret)
     except jwt.InvalidKeyError:
         raise BadKey("it is a key that can be read, and no secret") from None
-    return Key(HS256, secret)
+    return TokenKey(HS256, secret)
 
 
 def _public_pem(data: bytes) -> Any:
@@ -142,14 +142,14 @@ def _private_pem(data: bytes) -> Any:
         raise BadKey("it is no private key in PEM") from None
 
 
-def _of(material: Any, kid: str | None = None) -> Key:
+def _token_key(material: Any, kid: str | None = None) -> TokenKey:
     match material:
         case RSAPublicKey() | RSAPrivateKey():
             if material.key_size < MIN_RSA:
                 raise BadKey(f"its {material.key_size} bits are too few: an RSA key has {MIN_RSA}")
-            return Key(RS256, material, kid)
+            return TokenKey(RS256, material, kid)
         case Ed25519PublicKey() | Ed25519PrivateKey():
-            return Key(EDDSA, material, kid)
+            return TokenKey(EDDSA, material, kid)
     raise BadKey("it is neither an RSA (RS256) nor an Ed25519 (EdDSA) key")
 
 
@@ -171,7 +171,7 @@ def _rows(found: dict[str, Any]) -> list[dict[str, Any]]:
     return [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
 
 
-def _public_jwk(row: dict[str, Any]) -> Key | None:
+def _public_jwk(row: dict[str, Any]) -> TokenKey | None:
     """Return the key of one row; None for what an issuer keeps beside: keys for encryption, and for
     algorithms that are not taken here."""
     if row.get("use", "sig") != "sig" or row.get("kty") not in ("RSA", "OKP"):
@@ -183,11 +183,11 @@ def _public_jwk(row: dict[str, Any]) -> Key | None:
     return _jwk(row)
 
 
-def _jwk(row: dict[str, Any]) -> Key:
+def _jwk(row: dict[str, Any]) -> TokenKey:
     kid = row.get("kid")
     if kid is not None and not isinstance(kid, str):
         raise BadKey("the kid of a key is no text")
     try:
-        return _of(jwt.PyJWK(row).key, kid)
+        return _token_key(jwt.PyJWK(row).key, kid)
     except (jwt.PyJWTError, KeyError, TypeError) as error:
         raise BadKey(f"a key in it is damaged ({type(error).__name__})") from None

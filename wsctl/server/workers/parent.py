@@ -30,7 +30,7 @@ from wsctl.server.checks import network
 from wsctl.server.checks.advance import advise, warn_of_start
 from wsctl.server.checks.listening import opened
 from wsctl.server.control import own_control_socket, own_record
-from wsctl.server.credentials.opening import judge_of
+from wsctl.server.credentials import verifier_of
 from wsctl.server.exposure import exposed, warn
 from wsctl.server.islands import ISLANDS, islands
 from wsctl.server.sockets import address
@@ -219,7 +219,7 @@ def serve(
         UsageError, CannotStart: there is no socket or certificate to start with, or nothing to check
             credentials with.
     """
-    judge_of(settings)  # once for all, before any worker finds out
+    verifier_of(settings)  # once for all, before any worker finds out
     if islands(settings):
         log.warning("%s", ISLANDS)
     warn_of_start(settings, environ)

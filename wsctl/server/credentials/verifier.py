@@ -1,5 +1,6 @@
-"""The interface that checks credentials of whatever kind, and its two verdicts."""
+"""The interface that verifies credentials of whatever kind, its two verdicts, and the plainest verifier."""
 
+import hmac
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -20,7 +21,7 @@ class Denied:
     why: str
 
 
-def meant_for(verdict: Granted | Denied, client_id: str) -> Granted | Denied:
+def for_client(verdict: Granted | Denied, client_id: str) -> Granted | Denied:
     """Return the verdict on a credential that this client sends."""
     if isinstance(verdict, Granted) and verdict.client_id not in (None, client_id):
         return Denied("the token is for another client id")
@@ -28,7 +29,7 @@ def meant_for(verdict: Granted | Denied, client_id: str) -> Granted | Denied:
 
 
 @dataclass(frozen=True, slots=True)
-class Keys:
+class KeySummary:
     """The keys that signatures are checked with, as people and a successor process may know them: nothing of
     it is secret. Key ids are those that the file names."""
 
@@ -43,15 +44,33 @@ class Keys:
         return "a shared secret" if self.secret else "public keys"
 
 
-class Judge(Protocol):
-    """Checks credentials. It changes nothing, and does no I/O."""
+class Verifier(Protocol):
+    """Verifies credentials. It changes nothing, and does no I/O."""
 
     @property
-    def keys(self) -> Keys | None:
+    def keys(self) -> KeySummary | None:
         """The keys that signatures are checked with; None where there are none."""
 
-    def check(self, token: str) -> Granted | Denied:
-        """Check whether a token is good at all, and for which client."""
+    def verify(self, token: str) -> Granted | Denied:
+        """Decide whether a token is good at all, and for which client."""
 
-    def judge(self, token: str, client_id: str) -> Granted | Denied:
-        """Check whether a token lets that client in."""
+    def verify_for(self, token: str, client_id: str) -> Granted | Denied:
+        """Decide whether a token lets that client in."""
+
+
+class SharedToken:
+    """The verifier of one token that all clients share: it is good under any id, for as long as it stays."""
+
+    keys = None
+
+    def __init__(self, token: str) -> None:
+        self._token = token.encode()
+
+    def verify(self, token: str) -> Granted | Denied:
+        """Compare the token, in the same time for a nearly right one as for any other of its length."""
+        right = hmac.compare_digest(token.encode(errors="replace"), self._token)
+        return Granted() if right else Denied("this is not the server's token")
+
+    def verify_for(self, token: str, client_id: str) -> Granted | Denied:
+        """Compare the token, which is good for every client alike."""
+        return self.verify(token)

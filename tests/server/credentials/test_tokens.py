@@ -1,4 +1,4 @@
-"""Which tokens let whom in, and until when."""
+"""Tokens that are verified: whom they let in, and until when; and tokens that are made."""
 
 import base64
 import json
@@ -10,31 +10,44 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.keys import ALGORITHMS, SECRET, checks, jwk, jwks, private, public_pem, signed, written
-from wsctl.server.credentials.judge import Denied, Granted
-from wsctl.server.credentials.keys import Key, checking_keys
-from wsctl.server.credentials.signed import LEEWAY, MAX_TOKEN, SignedTokens
+from tests.support.keys import (
+    ALGORITHMS,
+    SECRET,
+    checks,
+    jwk,
+    jwks,
+    private,
+    private_pem,
+    public_pem,
+    signed,
+    written,
+)
+from wsctl.server.credentials.keys import TokenKey, verification_keys
+from wsctl.server.credentials.tokens import LEEWAY, MAX_TOKEN, TokenSigner, TokenVerifier
+from wsctl.server.credentials.verifier import Denied, Granted
 
 NOW = 1_800_000_000.0
+
+MADE_AT = NOW + 0.25
 
 CLAIMS = {"sub": "bob", "exp": NOW + 60}
 
 
-def _judge(*keys: Key, audience: str | None = None) -> SignedTokens:
-    return SignedTokens(keys or [Key("HS256", SECRET)], audience, lambda: NOW)
+def _verifier(*keys: TokenKey, audience: str | None = None) -> TokenVerifier:
+    return TokenVerifier(keys or [TokenKey("HS256", SECRET)], audience, lambda: NOW)
 
 
-def _why(token: str, judge: SignedTokens | None = None, client_id: str = "bob") -> str:
-    verdict = (judge or _judge()).judge(token, client_id)
+def _why(token: str, verifier: TokenVerifier | None = None, client_id: str = "bob") -> str:
+    verdict = (verifier or _verifier()).verify_for(token, client_id)
     return verdict.why if isinstance(verdict, Denied) else "granted"
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_a_token_of_the_right_key_is_good_until_its_end(tmp_path: Path, algorithm: str) -> None:
-    judge = _judge(*checking_keys(written(tmp_path, "key", checks(algorithm))))
-    assert judge.judge(signed(algorithm, CLAIMS), "bob") == Granted(NOW + 60)
+    verifier = _verifier(*verification_keys(written(tmp_path, "key", checks(algorithm))))
+    assert verifier.verify_for(signed(algorithm, CLAIMS), "bob") == Granted(NOW + 60)
     other = {"HS256": SECRET[::-1]}.get(algorithm) or private(algorithm, which=1)
-    assert _why(signed(algorithm, CLAIMS, other), judge) == "no key of this server has signed the token"
+    assert _why(signed(algorithm, CLAIMS, other), verifier) == "no key of this server has signed the token"
 
 
 @pytest.mark.parametrize(
@@ -86,7 +99,7 @@ def test_what_a_token_says_is_held_to(claims: dict[str, Any], why: str) -> None:
 )
 def test_an_audience_that_is_set_must_be_named(aud: Any, why: str) -> None:
     token = jwt.api_jws.encode(json.dumps(CLAIMS | {"aud": aud}).encode(), SECRET, "HS256")
-    assert why in _why(token, _judge(audience="chat"))
+    assert why in _why(token, _verifier(audience="chat"))
 
 
 def test_an_id_is_compared_in_the_form_that_ids_have() -> None:
@@ -100,28 +113,28 @@ def test_the_algorithm_is_the_keys_whatever_the_token_says() -> None:
     text = b".".join(base64.urlsafe_b64encode(part).rstrip(b"=") for part in (header, claims))
     hmac = jwt.get_algorithm_by_name("HS256")
     forged = text + b"." + base64.urlsafe_b64encode(hmac.sign(text, public_pem("RS256"))).rstrip(b"=")
-    assert ours in _why(forged.decode(), _judge(Key("RS256", private("RS256").public_key())))
+    assert ours in _why(forged.decode(), _verifier(TokenKey("RS256", private("RS256").public_key())))
     assert ours in _why(jwt.encode(CLAIMS, None, "none"))
-    assert ours in _why(jwt.encode(CLAIMS, SECRET * 2, "HS512"), _judge(Key("HS256", SECRET * 2)))
+    assert ours in _why(jwt.encode(CLAIMS, SECRET * 2, "HS512"), _verifier(TokenKey("HS256", SECRET * 2)))
     assert ours in _why(signed("EdDSA", CLAIMS))
 
 
 def test_of_several_keys_the_token_names_one(tmp_path: Path) -> None:
     rows = jwks(jwk("EdDSA", "a"), jwk("EdDSA", "b", which=1), jwk("RS256", "c"))
-    judge = _judge(*checking_keys(written(tmp_path, "jwks.json", rows)))
-    assert _why(signed("EdDSA", CLAIMS, kid="a"), judge) == "granted"
-    assert _why(signed("EdDSA", CLAIMS, private("EdDSA", 1), kid="b"), judge) == "granted"
-    assert _why(signed("RS256", CLAIMS, kid="c"), judge) == "granted"
-    assert "no key of this server" in _why(signed("EdDSA", CLAIMS, kid="b"), judge)
-    assert "no key of this server" in _why(signed("EdDSA", CLAIMS, kid="d"), judge)
-    assert "which key" in _why(signed("EdDSA", CLAIMS), judge)
+    verifier = _verifier(*verification_keys(written(tmp_path, "jwks.json", rows)))
+    assert _why(signed("EdDSA", CLAIMS, kid="a"), verifier) == "granted"
+    assert _why(signed("EdDSA", CLAIMS, private("EdDSA", 1), kid="b"), verifier) == "granted"
+    assert _why(signed("RS256", CLAIMS, kid="c"), verifier) == "granted"
+    assert "no key of this server" in _why(signed("EdDSA", CLAIMS, kid="b"), verifier)
+    assert "no key of this server" in _why(signed("EdDSA", CLAIMS, kid="d"), verifier)
+    assert "which key" in _why(signed("EdDSA", CLAIMS), verifier)
 
 
 def test_one_key_needs_no_name_and_one_without_takes_any(tmp_path: Path) -> None:
-    named = _judge(*checking_keys(written(tmp_path, "jwks.json", jwks(jwk("EdDSA", "a")))))
+    named = _verifier(*verification_keys(written(tmp_path, "jwks.json", jwks(jwk("EdDSA", "a")))))
     assert _why(signed("EdDSA", CLAIMS), named) == "granted"
     assert "no key of this server" in _why(signed("EdDSA", CLAIMS, kid="b"), named)
-    unnamed = _judge(*checking_keys(written(tmp_path, "pem", public_pem("EdDSA"))))
+    unnamed = _verifier(*verification_keys(written(tmp_path, "pem", public_pem("EdDSA"))))
     assert _why(signed("EdDSA", CLAIMS, kid="whatever"), unnamed) == "granted"
 
 
@@ -171,7 +184,7 @@ def test_what_is_signed_and_no_object_is_told(claims: bytes) -> None:
 def test_whatever_comes_there_is_a_verdict(text: str) -> None:
     good = signed("HS256", CLAIMS)
     for token in (text, f"{text}.{good}", good[:-1] + text, good.replace(".", text)):
-        assert isinstance(_judge().judge(token, "bob"), Granted | Denied)
+        assert isinstance(_verifier().verify_for(token, "bob"), Granted | Denied)
 
 
 @given(st.integers(0, len(signed("HS256", CLAIMS)) - 1), st.sampled_from("Ab0_-.~"))
@@ -179,3 +192,30 @@ def test_no_letter_of_a_token_can_be_another(at: int, letter: str) -> None:
     good = signed("HS256", CLAIMS)
     changed = good[:at] + letter + good[at + 1 :]
     assert (_why(changed) == "granted") == (changed == good)
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize("audience", [None, "chat"])
+def test_a_server_with_the_other_half_of_the_key_takes_tokens_that_were_made(
+    tmp_path: Path, algorithm: str, audience: str | None
+) -> None:
+    signing = SECRET if algorithm == "HS256" else private_pem(algorithm)
+    made = TokenSigner(written(tmp_path, "signs", signing), audience, lambda: MADE_AT).sign("bob", 60)
+    keys = verification_keys(written(tmp_path, "checks", checks(algorithm)))
+    assert TokenVerifier(keys, audience, lambda: MADE_AT).verify_for(made.token, "bob") == Granted(
+        made.expires
+    )
+
+
+def test_a_token_says_for_whom_it_is_since_when_and_until_when(tmp_path: Path) -> None:
+    made = TokenSigner(written(tmp_path, "key", SECRET), None, lambda: MADE_AT).sign("bob", 60)
+    claims = jwt.decode(made.token, options={"verify_signature": False})
+    assert claims == {"sub": "bob", "iat": 1_800_000_000, "exp": 1_800_000_061}
+    assert made.expires == claims["exp"]
+    assert "kid" not in jwt.get_unverified_header(made.token)
+
+
+def test_a_key_with_a_name_is_named(tmp_path: Path) -> None:
+    row = jwk("EdDSA", "mine", secret=True)
+    made = TokenSigner(written(tmp_path, "key", jwks(row)), None, lambda: MADE_AT).sign("bob", 60)
+    assert jwt.get_unverified_header(made.token) == {"alg": "EdDSA", "typ": "JWT", "kid": "mine"}

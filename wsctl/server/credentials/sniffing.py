@@ -31,11 +31,11 @@ _SSH = b"\x00\x00\x00"
 _GZIP = b"\x1f\x8b\x08"
 
 
-def resembles(data: bytes) -> str | None:
+def sniff(data: bytes) -> str | None:
     """Return what these bytes look like, other than a secret; None when they look like one."""
-    if found := _empty(data) or _looks(data):
+    if found := _filler(data) or _format(data):
         return found
-    if any(_looks(raw) or _is_text(raw) for raw in _decoded(data)):
+    if any(_format(raw) or _is_text(raw) for raw in _decoded(data)):
         return "a key, JSON or text in base64 or hex"
     if b"://" in data:
         return "an address"
@@ -44,14 +44,14 @@ def resembles(data: bytes) -> str | None:
     return f"no secret: it has more than {LONGEST} bytes" if len(data) > LONGEST else None
 
 
-def _empty(data: bytes) -> str | None:
+def _filler(data: bytes) -> str | None:
     """Name bytes that nobody would have to guess: a disk leaves zeros behind a crash, an editor blanks."""
     if data.count(0) > len(data) / 3:
         return "text in UTF-16, or zeros"
     return "blanks" if data and not data.strip() else None
 
 
-def _looks(data: bytes) -> str | None:
+def _format(data: bytes) -> str | None:
     if data.startswith(_GZIP):
         return "a compressed file"
     if _DER.match(data.lstrip()) or (data.startswith(_SSH) and data[4:7] in (b"ssh", b"ecd")):

@@ -14,19 +14,19 @@ _IN_PROTOCOL = "bearer."
 _IN_QUERY = "access_token="
 _BASE64URL = re.compile(r"[A-Za-z0-9_-]+")
 
-HOW = (
+HOW_TO_SEND = (
     "send Authorization: Bearer TOKEN, or from a browser the subprotocols "
     f"{PROTOCOL} and {_IN_PROTOCOL}BASE64URL-OF-TOKEN"
 )
 """The advice for a client that sent no credential."""
 
 
-class Unreadable(ValueError):
+class UnreadableToken(ValueError):
     """The error raised for a credential that cannot be taken. The text says why, without the credential."""
 
 
 @dataclass(frozen=True, slots=True)
-class Carriage:
+class TokenSources:
     """The places of a handshake where a credential can be, as text. Headers that came several times are
     joined."""
 
@@ -35,24 +35,25 @@ class Carriage:
     query: str
 
 
-def carried(by: Carriage, *, in_query: bool) -> str | None:
+def extract_token(sources: TokenSources, *, in_query: bool) -> str | None:
     """Return the credential; None when there is none. A header goes before a subprotocol, and both before the
     URL (RFC 6750 section 2), from which one is taken only with `in_query`.
 
     Raises:
-        Unreadable: the credential is damaged, or in the URL and not to be there.
+        UnreadableToken: the credential is damaged, or in the URL and not to be there.
     """
-    found = _in_header(by.authorization) if by.authorization else None
-    if found is None and by.protocols:
-        found = _in_protocols(by.protocols)
-    if found is None and by.query:
-        found = _in_query(by.query)
+    found = _in_header(sources.authorization) if sources.authorization else None
+    if found is None and sources.protocols:
+        found = _in_protocols(sources.protocols)
+    if found is None and sources.query:
+        found = _in_query(sources.query)
         if found is not None and not in_query:
-            raise Unreadable(f"this server takes no token from an address, where logs keep it: {HOW}")
+            text = "this server takes no token from an address, where logs keep it"
+            raise UnreadableToken(f"{text}: {HOW_TO_SEND}")
     return found
 
 
-def chosen(protocols: str | None) -> str | None:
+def chosen_subprotocol(protocols: str | None) -> str | None:
     """Return the subprotocol to answer with, of those that were offered."""
     return PROTOCOL if protocols and PROTOCOL in _offers(protocols) else None
 
@@ -81,7 +82,7 @@ def _decoded(text: str) -> str:
             return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode()
     except ValueError:
         pass  # of bits too many, or not of text
-    raise Unreadable(f"the subprotocol {_IN_PROTOCOL}... is no base64url of a token")
+    raise UnreadableToken(f"the subprotocol {_IN_PROTOCOL}... is no base64url of a token")
 
 
 def _in_query(query: str) -> str | None:

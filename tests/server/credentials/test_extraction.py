@@ -8,7 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wsctl.server.credentials.carriage import Carriage, Unreadable, carried, chosen
+from wsctl.server.credentials.extraction import (
+    TokenSources,
+    UnreadableToken,
+    chosen_subprotocol,
+    extract_token,
+)
 
 TOKENS = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_size=1, max_size=40)
 
@@ -20,7 +25,7 @@ def _in_protocol(token: str) -> str:
 def _found(
     authorization: str | None = None, protocols: str | None = None, query: str = "", *, in_query: bool = True
 ) -> str | None:
-    return carried(Carriage(authorization, protocols, query), in_query=in_query)
+    return extract_token(TokenSources(authorization, protocols, query), in_query=in_query)
 
 
 @given(TOKENS)
@@ -56,7 +61,7 @@ def test_in_an_address_it_has_one_name(name: str) -> None:
 
 
 def test_an_address_is_not_believed_unless_it_is_switched_on_and_what_to_do_is_said() -> None:
-    with pytest.raises(Unreadable, match=r"Authorization: Bearer TOKEN") as caught:
+    with pytest.raises(UnreadableToken, match=r"Authorization: Bearer TOKEN") as caught:
         _found(query="access_token=s3cret", in_query=False)
     assert "s3cret" not in str(caught.value)
     assert _found("Bearer t", query="access_token=s3cret", in_query=False) == "t"
@@ -64,14 +69,14 @@ def test_an_address_is_not_believed_unless_it_is_switched_on_and_what_to_do_is_s
 
 @pytest.mark.parametrize("text", ["", "a", "====", "a+b/", "YQ==", "_w", "\u00e9", "a b"])
 def test_a_damaged_subprotocol_is_told_without_it(text: str) -> None:
-    with pytest.raises(Unreadable, match="no base64url of a token"):
+    with pytest.raises(UnreadableToken, match="no base64url of a token"):
         _found(protocols=f"wsctl, bearer.{text}")
 
 
 @given(st.text(max_size=40))
 def test_whatever_is_offered_there_is_an_answer(text: str) -> None:
     for offered in (text, f"bearer.{text}", f"wsctl, bearer.{text}"):
-        with suppress(Unreadable):
+        with suppress(UnreadableToken):
             assert isinstance(_found(text, offered, text), str | None)
 
 
@@ -88,4 +93,4 @@ def test_whatever_is_offered_there_is_an_answer(text: str) -> None:
     ],
 )
 def test_only_our_own_subprotocol_is_ever_chosen(offered: str | None, answer: str | None) -> None:
-    assert chosen(offered) == answer
+    assert chosen_subprotocol(offered) == answer
