@@ -3,12 +3,14 @@
 import asyncio
 import http.client
 import json
+import socket
 import threading
 import time
 from typing import Any
 
 import httpx
 import pytest
+from anyio.lowlevel import checkpoint
 
 from tests.conftest import StartServer, StartStore
 from tests.support.clients import join, receive_type
@@ -21,6 +23,10 @@ UPGRADES = 2
 """The second one is of a server that has taken over itself."""
 
 TOKEN = {"authorization": "Bearer secret"}
+
+
+IDLE = 1.0
+"""Seconds between two requests: a server keeps an idle connection for five."""
 
 
 class Backend:
@@ -136,3 +142,70 @@ async def publish_over_upgrades(server: ServerProcess) -> None:
     for backend in backends:
         assert len(backend.accepted) > UPGRADES
     assert sorted(heard) == sorted(["last", *(text for backend in backends for text in backend.accepted)])
+
+
+class Seldom:
+    """A client whose connection is idle most of the time, though never as long as a server keeps it.
+
+    Attributes:
+        ended: how its connection ended where no answer had said so before.
+    """
+
+    def __init__(self, port: int) -> None:
+        self.ended: list[str] = []
+        self.answers = 0
+        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=DEADLINE)
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._over.set()
+        self._thread.join(DEADLINE)
+        self._connection.close()
+
+    def _run(self) -> None:
+        while not self._over.wait(IDLE):
+            try:
+                self._connection.request("GET", "/health/live")
+                self._connection.getresponse().read()
+            except (OSError, http.client.HTTPException) as error:
+                self.ended.append(repr(error))
+                return
+            self.answers += 1
+
+
+@pytest.mark.parametrize("workers", [(), ("--workers", "2")], ids=["alone", "workers"])
+async def test_connections_that_are_idle_for_a_while_outlive_an_upgrade(
+    start_server: StartServer, workers: tuple[str, ...]
+) -> None:
+    server = Generations(start_server("--broadcast-interval", "0", *workers))
+    try:
+        clients = [Seldom(server.first.port) for _ in range(8)]
+        done = await asyncio.to_thread(
+            wsctl, "upgrade", "--port", str(server.first.port), environ=server.first.environ
+        )
+        assert done.returncode == 0, done
+        before = [client.answers for client in clients]
+        async with asyncio.timeout(DEADLINE):
+            while any(
+                client.answers < seen + 2 and not client.ended
+                for client, seen in zip(clients, before, strict=True)
+            ):
+                await checkpoint()
+        for client in clients:
+            await asyncio.to_thread(client.stop)
+        assert [client.ended for client in clients] == [[]] * len(clients)
+    finally:
+        server.kill()
+
+
+def test_an_idle_connection_is_closed_after_five_seconds(start_server: StartServer) -> None:
+    server = start_server()
+    with socket.create_connection(("127.0.0.1", server.port), timeout=DEADLINE) as kept:
+        kept.sendall(b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        while not kept.recv(4096).endswith(b"}"):
+            pass
+        answered = time.monotonic()
+        assert kept.recv(4096) == b""
+        assert time.monotonic() - answered > 5 - 0.2
