@@ -17,13 +17,14 @@ FACTS = ("messages", "codes", "settings", "redis_url", "errors", "lookalikes", "
 ABOVE_ALL = ("main", "__main__", "__init__")
 
 BELOW = {
-    "top": {"cli", "server", "stress", "client", "lifecycle", "hub", "facts", "top"},
-    "cli": {"server", "stress", "client", "lifecycle", "hub", "facts", "version", "cli"},
-    "server": {"lifecycle", "hub", "facts", "version", "server"},
-    "stress": {"client", "lifecycle", "hub", "facts", "version", "stress"},
-    "client": {"lifecycle", "hub", "facts", "version", "client"},
-    "lifecycle": {"hub", "facts", "version", "lifecycle"},
+    "top": {"cli", "server", "stress", "client", "lifecycle", "hub", "ipc", "facts", "top"},
+    "cli": {"server", "stress", "client", "lifecycle", "hub", "ipc", "facts", "version", "cli"},
+    "server": {"lifecycle", "hub", "ipc", "facts", "version", "server"},
+    "stress": {"client", "lifecycle", "hub", "ipc", "facts", "version", "stress"},
+    "client": {"lifecycle", "hub", "ipc", "facts", "version", "client"},
+    "lifecycle": {"hub", "ipc", "facts", "version", "lifecycle"},
     "hub": {"facts", "version", "hub"},
+    "ipc": {"facts", "ipc"},
     "facts": {"facts"},
 }
 """What each floor may import of the package; `version` is the package itself, which has nothing else."""
@@ -146,7 +147,8 @@ FINE = {
     "wsctl.messages": "import json",
     "wsctl.codes": "from enum import IntEnum",
     "wsctl.hub.log": "from wsctl.messages import Message\nfrom wsctl import codes, __version__",
-    "wsctl.lifecycle.driver": "from wsctl.hub import log",
+    "wsctl.ipc.channel": "from wsctl.errors import CannotStart",
+    "wsctl.lifecycle.driver": "from wsctl.hub import log\nfrom wsctl.ipc import channel",
     "wsctl.server.app": "import fastapi\nfrom wsctl.lifecycle.driver import Driver",
     "wsctl.client.session": "from websockets.asyncio import client\nfrom wsctl import messages",
     "wsctl.stress.run": "from wsctl.client.session import Session",
@@ -167,6 +169,8 @@ def test_a_house_in_order_has_no_complaints() -> None:
         ("wsctl.hub.log", "from wsctl.lifecycle import driver"),
         ("wsctl.hub.log", "from ..lifecycle import driver"),
         ("wsctl.hub.log", "import wsctl.server.app"),
+        ("wsctl.hub.log", "from wsctl.ipc.channel import Channel"),
+        ("wsctl.ipc.channel", "from wsctl.hub.log import MessageLog"),
         ("wsctl.lifecycle.driver", "def later():\n    from wsctl.server import app"),
         ("wsctl.lifecycle.driver", "from wsctl import client"),
         ("wsctl.server.app", "from wsctl.cli import app"),

@@ -21,7 +21,7 @@ from tests.support.server import DEADLINE
 pytestmark = pytest.mark.anyio
 
 CLIENTS = 450
-"""More than two parcels of connections."""
+"""More than two packets of connections."""
 
 StartFaulty = Callable[..., Generations]
 Fault = Callable[[str], None]

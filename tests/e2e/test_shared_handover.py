@@ -24,7 +24,7 @@ from tests.support.store import StoreProcess
 pytestmark = pytest.mark.anyio
 
 CLIENTS = 400
-"""Half of them with each node: more than a parcel of connections."""
+"""Half of them with each node: more than a packet of connections."""
 
 CLOSING = "the server is closing its clients"
 

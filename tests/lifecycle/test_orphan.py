@@ -6,10 +6,8 @@ import subprocess
 import sys
 
 from tests.support.server import DEADLINE
-from wsctl.lifecycle.handover import VARIABLE
+from wsctl.ipc.handshake import HANDOVER_FD, WORKER_FD, receive_packet
 from wsctl.lifecycle.orphan import leave_parent
-from wsctl.lifecycle.parcels import receive_one
-from wsctl.lifecycle.workers import VARIABLE as VARIABLE_OF_WORKERS
 
 PROGRAM = """
 import os, sys
@@ -25,7 +23,7 @@ print(is_successor, os.getpid() != started, os.getsid(0) == os.getpid(), os.getp
 def test_who_is_no_successor_stays_what_it_is() -> None:
     before = os.getpid()
     assert leave_parent({}) is False
-    assert leave_parent({VARIABLE: "none"}) is False
+    assert leave_parent({HANDOVER_FD: "none"}) is False
     assert os.getpid() == before
 
 
@@ -34,14 +32,14 @@ def test_a_successor_goes_on_without_its_parent_and_its_terminal_and_tells_its_n
     with ours, theirs:
         process = subprocess.Popen(
             [sys.executable, "-c", PROGRAM],
-            env=dict(os.environ) | {VARIABLE: str(theirs.fileno())},
+            env=dict(os.environ) | {HANDOVER_FD: str(theirs.fileno())},
             pass_fds=[theirs.fileno()],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
         )
         assert process.wait(DEADLINE) == 0
-        told = receive_one(ours, DEADLINE)
+        told = receive_packet(ours, DEADLINE)
         output, _ = process.communicate("", DEADLINE)
     assert told.kind == "pid"
     assert output.split() == ["True", "True", "True", str(told.fields["pid"])]
@@ -53,13 +51,13 @@ def test_a_worker_stays_the_child_of_its_parent_and_tells_its_number_too() -> No
         fd = str(theirs.fileno())
         process = subprocess.Popen(
             [sys.executable, "-c", PROGRAM],
-            env=dict(os.environ) | {VARIABLE: fd, VARIABLE_OF_WORKERS: fd},
+            env=dict(os.environ) | {HANDOVER_FD: fd, WORKER_FD: fd},
             pass_fds=[theirs.fileno()],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
         )
-        told = receive_one(ours, DEADLINE)
+        told = receive_packet(ours, DEADLINE)
         output, _ = process.communicate("", DEADLINE)
     assert (told.kind, told.fields) == ("pid", {"pid": process.pid})
     assert output.split() == ["True", "False", "False", str(process.pid)]

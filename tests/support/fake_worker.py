@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from tests.support.other_end import OtherEnd
-from wsctl.lifecycle.parcels import Parcel
+from wsctl.ipc.framing import Packet
 
 FACTS: dict[str, Any] = {
     "status": "serving",
@@ -59,9 +59,9 @@ class FakeWorker:
 
     async def asked(self, method: str, path: str) -> int:
         """The number of the next question, which must be this one."""
-        parcel: Parcel = await self.end.hear("ask")
-        assert (parcel.fields["method"], parcel.fields["path"]) == (method, path)
-        return int(parcel.fields["n"])
+        packet: Packet = await self.end.hear("ask")
+        assert (packet.fields["method"], packet.fields["path"]) == (method, path)
+        return int(packet.fields["n"])
 
     def answers(self, n: int, status: int, /, **body: Any) -> None:
         self.end.say("answer", n=n, status=status, body=body)

@@ -14,22 +14,22 @@ from pathlib import Path
 from typing import Any
 
 from wsctl.__main__ import main
-from wsctl.lifecycle.handover import VARIABLE
+from wsctl.ipc.handshake import HANDOVER_FD
 from wsctl.server.handover import inheritance, predecessor, successor
 
 
 def _after_first_batch(act: Callable[[], None]) -> None:
     original = successor.Successor._adopt
 
-    async def adopt(*parcel: Any) -> None:
-        await original(*parcel)
+    async def adopt(*packet: Any) -> None:
+        await original(*packet)
         act()
 
     successor.Successor._adopt = adopt  # type: ignore[method-assign,assignment]
 
 
 def _before_answering(act: Callable[[], None]) -> None:
-    async def adopt(*parcel: Any) -> None:
+    async def adopt(*packet: Any) -> None:
         act()
         await asyncio.Event().wait()
 
@@ -59,7 +59,7 @@ def misbehave(fault: str) -> None:
 def run() -> None:
     """What `python -m wsctl` does, with a fault."""
     predecessor.READY_TIMEOUT = float(os.environ.get("READY_TIMEOUT", predecessor.READY_TIMEOUT))
-    if VARIABLE in os.environ:
+    if HANDOVER_FD in os.environ:
         misbehave(Path(os.environ["FAULT_FILE"]).read_text().strip())
     main()
 

@@ -193,7 +193,7 @@ class Old:
         return successor
 
     async def hand_over(self, moves: int = 0) -> OtherEnd:
-        """A whole one, in so many parcels of connections."""
+        """A whole one, in so many packets of connections."""
         successor = await self.begin_move()
         await take_over(successor, moves)
         await self.ended()
@@ -217,7 +217,7 @@ class Old:
 
 
 async def take_over(successor: OtherEnd, moves: int = 0, silence: float = 0.0) -> None:
-    """Take so many parcels of connections, and what comes after them."""
+    """Take so many packets of connections, and what comes after them."""
     for _ in range(moves):
         rows = (await successor.hear("move")).fields["rows"]
         successor.say("moved", moved=len(rows), lost=0, silence_s=silence)
@@ -304,13 +304,13 @@ class Takeover:
     async def message(self) -> tuple[Any, int, int | None]:
         """What the predecessor is told next: the data of a message, for how many it is, and which of
         its own, if it is one."""
-        parcel = await self.predecessor.hear("message")
-        (payload,) = Batch.read(parcel.blobs[0]).payloads
+        packet = await self.predecessor.hear("message")
+        (payload,) = Batch.read(packet.blobs[0]).payloads
         frame = frames.read(payload)
-        key = parcel.fields["key"]
+        key = packet.fields["key"]
         assert key is None or key[0] == WRITER
-        assert parcel.fields["entry"] == [*map(int, frame["id"].split("-")), frame.get("to")]
-        return frame["data"], parcel.fields["recipients"], key and key[1]
+        assert packet.fields["entry"] == [*map(int, frame["id"].split("-")), frame.get("to")]
+        return frame["data"], packet.fields["recipients"], key and key[1]
 
     def dispose(self) -> None:
         for connection in list(self.new.node.manager.active_connections.values()):

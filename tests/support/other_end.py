@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from tests.support.server import DEADLINE
-from wsctl.lifecycle.channel import Channel
-from wsctl.lifecycle.parcels import Parcel, close_all
+from wsctl.ipc.channel import Channel
+from wsctl.ipc.descriptors import close_all
+from wsctl.ipc.framing import Packet
 
 Pair = tuple[socket.socket, socket.socket]
 
@@ -35,12 +36,12 @@ class OtherEnd:
     """Takes whatever comes. To be made on a running loop; the socket is its own.
 
     Attributes:
-        heard: all parcels that came, in order.
+        heard: all packets that came, in order.
         hung_up: why nothing can come any more, once that is so.
     """
 
     def __init__(self, sock: socket.socket) -> None:
-        self.heard: list[Parcel] = []
+        self.heard: list[Packet] = []
         self.hung_up: str | None = None
         self._sock = sock
         self._taken = 0
@@ -49,21 +50,21 @@ class OtherEnd:
 
     @property
     def kinds(self) -> list[str]:
-        return [parcel.kind for parcel in self.heard]
+        return [packet.kind for packet in self.heard]
 
     def say(
         self, kind: str, blobs: Sequence[bytes] = (), fds: Sequence[int] = (), /, **fields: object
     ) -> None:
         self._channel.send(kind, fields, blobs, fds)
 
-    async def hear(self, kind: str) -> Parcel:
-        """The next parcel of a kind, waited for."""
+    async def hear(self, kind: str) -> Packet:
+        """The next packet of a kind, waited for."""
         async with asyncio.timeout(DEADLINE):
-            while (parcel := self._next(kind)) is None:
+            while (packet := self._next(kind)) is None:
                 assert self.hung_up is None, f"{self.hung_up}, and only {self.kinds} came"
                 self._news.clear()
                 await self._news.wait()
-        return parcel
+        return packet
 
     async def end(self) -> str:
         """Why nothing comes any more, waited for."""
@@ -77,25 +78,25 @@ class OtherEnd:
         self._channel.close()
 
     def garble(self) -> None:
-        """Say what is no parcel."""
+        """Say what is no packet."""
         self._sock.send(b"GET / HTTP/1.1\r\n\r\n")
 
     def dispose(self) -> None:
         """Hang up, and close the descriptors that came."""
         self._channel.close()
-        for parcel in self.heard:
-            close_all(parcel.fds)
-            parcel.fds.clear()
+        for packet in self.heard:
+            close_all(packet.fds)
+            packet.fds.clear()
 
-    def _next(self, kind: str) -> Parcel | None:
-        for n, parcel in enumerate(self.heard[self._taken :], self._taken):
-            if parcel.kind == kind:
+    def _next(self, kind: str) -> Packet | None:
+        for n, packet in enumerate(self.heard[self._taken :], self._taken):
+            if packet.kind == kind:
                 self._taken = n + 1
-                return parcel
+                return packet
         return None
 
-    def _take(self, parcel: Parcel) -> None:
-        self.heard.append(parcel)
+    def _take(self, packet: Packet) -> None:
+        self.heard.append(packet)
         self._news.set()
 
     def _broken(self, why: str) -> None:

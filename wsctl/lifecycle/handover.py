@@ -1,6 +1,6 @@
 """The handover to a fresh process: its facts, and the conversation of the two processes.
 
-The old process is called the predecessor, the new one the successor. They speak in parcels:
+The old process is called the predecessor, the new one the successor. They speak in packets:
 
     predecessor                                 successor
     hello: version, generation, kind of
@@ -36,9 +36,6 @@ from enum import StrEnum
 VERSION = 3
 """The version of the conversation above. A successor of another version refuses, and the predecessor goes
 on."""
-
-VARIABLE = "WSCTL_HANDOVER_FD"
-"""The variable that tells a successor the descriptor of its channel."""
 
 
 class HandoverState(StrEnum):

@@ -12,11 +12,9 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from wsctl.lifecycle import handover, waiter
+from wsctl.ipc.handshake import HANDOVER_FD, JOB_FD
+from wsctl.lifecycle import waiter
 from wsctl.lifecycle.handover import HandoverProgress, HandoverState
-
-VARIABLE = "WSCTL_JOB_FD"
-"""The variable that tells a successor the descriptor of its line to the waiter."""
 
 PR_SET_CHILD_SUBREAPER = 36
 """The option of prctl(2) (<linux/prctl.h>) with which orphans below become children of this process, which
@@ -84,9 +82,9 @@ def job(environ: Mapping[str, str]) -> Job:
     """Return the part of this process. A process that a service manager supervises has its own way to say who
     serves."""
     line = None
-    if handover.VARIABLE in environ and environ.get(VARIABLE, "").isdecimal():
+    if HANDOVER_FD in environ and environ.get(JOB_FD, "").isdecimal():
         with suppress(OSError):
-            line = socket.socket(fileno=int(environ[VARIABLE]))
+            line = socket.socket(fileno=int(environ[JOB_FD]))
             line.set_inheritable(False)
     return Job(line, supervised="NOTIFY_SOCKET" in environ)
 

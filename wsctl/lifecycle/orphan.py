@@ -4,10 +4,8 @@ import contextlib
 import os
 from collections.abc import Mapping
 
-from wsctl.lifecycle.handover import VARIABLE
-from wsctl.lifecycle.job import VARIABLE as VARIABLE_OF_JOB
-from wsctl.lifecycle.parcels import packed
-from wsctl.lifecycle.workers import VARIABLE as VARIABLE_OF_WORKERS
+from wsctl.ipc.framing import encode_packet
+from wsctl.ipc.handshake import HANDOVER_FD, JOB_FD, WORKER_FD
 
 
 def leave_parent(environ: Mapping[str, str]) -> bool:
@@ -18,17 +16,17 @@ def leave_parent(environ: Mapping[str, str]) -> bool:
     its own: another one's it would kill at the beginning of a stop and not at the end. The predecessor is
     told the number.
     """
-    channel = environ.get(VARIABLE, "")
+    channel = environ.get(HANDOVER_FD, "")
     if not channel.isdecimal():
         return False
-    if VARIABLE_OF_WORKERS in environ:
+    if WORKER_FD in environ:
         _tell(int(channel), os.getpid())
         return True
     pid = os.fork()
     if pid:
         _tell(int(channel), pid)
         os._exit(0)
-    if VARIABLE_OF_JOB not in environ:
+    if JOB_FD not in environ:
         # A terminal hangs up on everybody in it when the process ends that it was opened for.
         os.setsid()
     return True
@@ -36,4 +34,4 @@ def leave_parent(environ: Mapping[str, str]) -> bool:
 
 def _tell(channel: int, pid: int) -> None:
     with contextlib.suppress(OSError):
-        os.write(channel, packed("pid", {"pid": pid}, (), ()))
+        os.write(channel, encode_packet("pid", {"pid": pid}, (), ()))

@@ -1,7 +1,7 @@
 """Several processes as one server: the conversation of the parent and a worker.
 
 The parent has the listening sockets and no client; each worker is a server of its own on these sockets.
-They speak in parcels, over a channel that each worker is given when it is started:
+They speak in packets, over a channel that each worker is given when it is started:
 
     parent                                      worker
     hello: version, number, look, kind of
@@ -23,21 +23,9 @@ Requests are those of the control API: the parent asks one worker, a worker asks
 whose parent hangs up drains as on SIGTERM. A parent whose worker hangs up waits for its exit code.
 """
 
-from typing import Any, NamedTuple
-
 VERSION = 1
 """The version of the conversation above. A worker of another version refuses: it cannot join the parent that
 runs."""
 
-VARIABLE = "WSCTL_WORKER_FD"
-"""The variable that tells a worker the descriptor of its channel."""
-
 REPORT_EVERY = 0.25
 """Seconds between two reports of a drain: as often as the bar moves."""
-
-
-class Reply(NamedTuple):
-    """An answer of the control API: HTTP status and JSON object."""
-
-    status: int
-    body: dict[str, Any]

@@ -24,11 +24,11 @@ from fastapi import FastAPI
 
 from wsctl.codes import ExitCode
 from wsctl.errors import CannotStart
+from wsctl.ipc.handshake import HANDOVER_FD, JOB_FD
 from wsctl.lifecycle.container import bound_to_us
 from wsctl.lifecycle.driver import DrainObserver
 from wsctl.lifecycle.graceful import NotDraining
-from wsctl.lifecycle.handover import VARIABLE, HandoverState
-from wsctl.lifecycle.job import VARIABLE as VARIABLE_OF_JOB
+from wsctl.lifecycle.handover import HandoverState
 from wsctl.lifecycle.job import Job
 from wsctl.lifecycle.notify import Notifier
 from wsctl.lifecycle.program import this_program
@@ -416,14 +416,14 @@ def _call_later(seconds: float, call: Callable[[], None]) -> object:
 def _spawner(environ: Mapping[str, str], job: Job | None) -> Spawn:
     """Return a function that starts this program again, as it is on disk now, with the same arguments and
     environment."""
-    own = {*PASSED_SOCKETS, VARIABLE_OF_JOB}
+    own = {*PASSED_SOCKETS, JOB_FD}
     kept = {name: value for name, value in environ.items() if name not in own}
 
     def spawn(channel: int) -> "subprocess.Popen[bytes]":
-        passed = {VARIABLE: channel}
+        passed = {HANDOVER_FD: channel}
         with contextlib.ExitStack() as stack:
             if job and (line := job.line_for_successor()):
-                passed[VARIABLE_OF_JOB] = stack.enter_context(line).fileno()
+                passed[JOB_FD] = stack.enter_context(line).fileno()
             given = kept | {name: str(fd) for name, fd in passed.items()}
             return subprocess.Popen(this_program(), env=given, pass_fds=list(passed.values()))  # noqa: S603
 

@@ -13,14 +13,15 @@ from tests.support.handover import Listeners, Successors
 from tests.support.server import DEADLINE
 from tests.support.wires import Server, data_of, frames, turn
 from wsctl.hub.connection import Ending
-from wsctl.lifecycle.parcels import MAX_FDS, Parcel
+from wsctl.ipc.descriptors import MAX_FDS
+from wsctl.ipc.framing import Packet
 from wsctl.server.handover.carried import unpacked
 from wsctl.server.handover.convoy import AHEAD, BYTES_TOGETHER, LAST_HEADS, TOGETHER, Convoy
 from wsctl.server.handover.heir import HandoverFailed, Heir
 
 pytestmark = pytest.mark.anyio
 
-PARCELS = AHEAD // TOGETHER
+PACKETS = AHEAD // TOGETHER
 """So many of connections go before there is an answer."""
 
 
@@ -50,9 +51,9 @@ class Move:
         self.listeners.listener.close()
         self.server.dispose()
 
-    def _take(self, parcel: Parcel) -> None:
-        assert parcel.kind == "moved"
-        self.convoy.note(parcel.fields)
+    def _take(self, packet: Packet) -> None:
+        assert packet.kind == "moved"
+        self.convoy.note(packet.fields)
 
 
 Make = Callable[..., Move]
@@ -70,8 +71,8 @@ async def make() -> AsyncIterator[Make]:
         yield move
 
 
-def _names(parcel: Parcel) -> list[str]:
-    return [carried.client_id for carried in unpacked(parcel.fields["rows"], parcel.blobs)]
+def _names(packet: Packet) -> list[str]:
+    return [carried.client_id for carried in unpacked(packet.fields["rows"], packet.blobs)]
 
 
 async def test_clients_move_with_their_sockets_those_connected_longest_first(make: Make) -> None:
@@ -82,9 +83,9 @@ async def test_clients_move_with_their_sockets_those_connected_longest_first(mak
     for transport in transports:
         transport.drain()
     await move.convoy.move_connections()
-    parcel = await move.successor.hear("move")
-    assert _names(parcel) == names
-    for fd, peer in zip(parcel.fds, peers, strict=True):
+    packet = await move.successor.hear("move")
+    assert _names(packet) == names
+    for fd, peer in zip(packet.fds, peers, strict=True):
         os.write(fd, b"from the successor")
         assert peer.recv(100) == b"from the successor"
     assert move.here == []
@@ -98,10 +99,10 @@ async def test_they_have_been_sent_everything_up_to_what_the_successor_is_told(m
     _, transport = move.server.join("bob")
     move.server.publish("just now")
     await move.convoy.move_connections()
-    parcel = await move.successor.hear("move")
-    (carried,) = unpacked(parcel.fields["rows"], parcel.blobs)
+    packet = await move.successor.hear("move")
+    (carried,) = unpacked(packet.fields["rows"], packet.blobs)
     assert carried.seen == move.node.log.newest
-    assert parcel.fields["at"] == move.server.now
+    assert packet.fields["at"] == move.server.now
     assert data_of(frames(transport.drain())[0]) == ["just now"]
 
 
@@ -126,8 +127,8 @@ async def test_who_is_far_behind_moves_alone(make: Make) -> None:
         move.server.publish("." * (BYTES_TOGETHER // 8))
     move.node.manager.flush()
     await move.convoy.move_connections()
-    parcels = [await move.successor.hear("move") for _ in range(2)]
-    assert list(map(_names, parcels)) == [["one", "two"], ["three"]]
+    packets = [await move.successor.hear("move") for _ in range(2)]
+    assert list(map(_names, packets)) == [["one", "two"], ["three"]]
 
 
 async def test_for_whom_no_descriptor_is_left_stays(make: Make) -> None:
@@ -158,16 +159,16 @@ async def test_only_so_many_are_under_way_until_the_successor_answers(make: Make
     for name in names:
         move.server.join(name)
     moving = asyncio.ensure_future(move.convoy.move_connections())
-    moved = [await move.successor.hear("move") for _ in range(PARCELS)]
+    moved = [await move.successor.hear("move") for _ in range(PACKETS)]
     await turn()
-    assert move.successor.kinds == ["move"] * PARCELS
-    assert move.here == names[PARCELS * TOGETHER :]
+    assert move.successor.kinds == ["move"] * PACKETS
+    assert move.here == names[PACKETS * TOGETHER :]
     while not moving.done():
         move.answer(TOGETHER - 1, lost=1)
         moved.append(await move.successor.hear("move"))
         await turn()
     assert list(chain.from_iterable(map(_names, moved))) == names
-    assert max(len(parcel.fds) for parcel in moved) == TOGETHER <= MAX_FDS
+    assert max(len(packet.fds) for packet in moved) == TOGETHER <= MAX_FDS
 
 
 async def test_it_is_over_when_the_successor_has_told_of_everybody(make: Make) -> None:
@@ -188,10 +189,10 @@ async def test_it_is_over_when_the_successor_has_told_of_everybody(make: Make) -
 
 async def test_when_the_successor_is_lost_the_rest_stays(make: Make) -> None:
     move = make()
-    for n in range(PARCELS * TOGETHER + 5):
+    for n in range(PACKETS * TOGETHER + 5):
         move.server.join(f"c{n}")
     moving = asyncio.ensure_future(move.convoy.move_connections())
-    for _ in range(PARCELS):
+    for _ in range(PACKETS):
         await move.successor.hear("move")
     move.process.code = 9
     move.successor.hang_up()

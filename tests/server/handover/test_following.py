@@ -11,7 +11,7 @@ from tests.support.wires import Server, close_of, data_of, frames, turn
 from wsctl import messages
 from wsctl.hub.connection import Ending
 from wsctl.hub.frame import Batch
-from wsctl.lifecycle.parcels import Parcel
+from wsctl.ipc.framing import Packet
 from wsctl.server.handover.following import TOGETHER, Following
 from wsctl.server.handover.heir import Heir
 
@@ -25,7 +25,7 @@ class Follower:
         self.server = Server(history=1000, max_queue=0)
         self.log = self.server.node.log
         self._successors = Successors()
-        self._heir = Heir(self._successors.spawn, lambda parcel: None, lambda: None)
+        self._heir = Heir(self._successors.spawn, lambda packet: None, lambda: None)
         self.leader = self._successors.ends[0]
         self.following = Following(self.server.node, self._heir)
         self.receipts: list[tuple[str, int]] = []
@@ -43,7 +43,7 @@ class Follower:
             "recipients": 7,
             "key": own and [self.log.writer, own],
         }
-        self.following.take(Parcel("message", fields, [Batch((message,)).wire], []))
+        self.following.take(Packet("message", fields, [Batch((message,)).wire], []))
         return message_id
 
     async def dispose(self) -> None:
@@ -111,8 +111,8 @@ async def test_what_is_said_while_the_history_goes_goes_behind_it_and_nothing_tw
     old.publish("three")
     old.following.begin()
     await old.leader.hear("begin")
-    assert [len(parcel.blobs) for parcel in old.leader.heard] == [2, 1, 0]
-    wires = [wire for parcel in old.leader.heard for wire in parcel.blobs]
+    assert [len(packet.blobs) for packet in old.leader.heard] == [2, 1, 0]
+    wires = [wire for packet in old.leader.heard for wire in packet.blobs]
     assert wires == [entry.batch.wire for entry in old.log.history.entries()]
 
 
@@ -180,7 +180,7 @@ async def test_who_was_replaced_at_the_leader_is_closed_here(make: Make) -> None
     other, _ = old.server.join("alice")
     old.following.begin()
     for name in ("bob", "bob", "somebody who is not here"):
-        old.following.take(Parcel("replaced", {"id": name}, [], []))
+        old.following.take(Packet("replaced", {"id": name}, [], []))
     assert (wire.ending, other.ending) == (Ending.EVICTED, None)
     assert close_of(frames(transport.drain())[0])[0] == 4501
 

@@ -9,8 +9,9 @@ import pytest
 from tests.support.other_end import Pair, no_descriptor_left
 from wsctl import __version__
 from wsctl.errors import CannotStart
-from wsctl.lifecycle.handover import VARIABLE, VERSION
-from wsctl.lifecycle.parcels import packed, receive_one
+from wsctl.ipc.framing import encode_packet
+from wsctl.ipc.handshake import HANDOVER_FD, receive_packet
+from wsctl.lifecycle.handover import VERSION
 from wsctl.server.handover.inheritance import inheritance
 
 HELLO = {"version": VERSION, "release": "1.2.3", "generation": 7}
@@ -26,13 +27,13 @@ def pair() -> Iterator[Pair]:
 
 def _why_not(fd: object) -> str:
     with pytest.raises(CannotStart) as failure:
-        inheritance({VARIABLE: str(fd)})
+        inheritance({HANDOVER_FD: str(fd)})
     assert "\n" not in str(failure.value)
     assert failure.value.exit_code == 3
     return str(failure.value)
 
 
-@pytest.mark.parametrize("environ", [{}, {VARIABLE: ""}, {VARIABLE: "three"}, {VARIABLE: "-1"}])
+@pytest.mark.parametrize("environ", [{}, {HANDOVER_FD: ""}, {HANDOVER_FD: "three"}, {HANDOVER_FD: "-1"}])
 def test_who_was_started_by_a_person_inherits_nothing(environ: dict[str, str]) -> None:
     assert inheritance(environ) is None
 
@@ -40,8 +41,8 @@ def test_who_was_started_by_a_person_inherits_nothing(environ: dict[str, str]) -
 def test_the_listeners_and_the_generation_are_inherited(pair: Pair) -> None:
     ours, theirs = pair
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        socket.send_fds(ours, [packed("hello", HELLO, (), [0])], [listener.fileno()])
-        found = inheritance({VARIABLE: str(theirs.detach())})
+        socket.send_fds(ours, [encode_packet("hello", HELLO, (), [0])], [listener.fileno()])
+        found = inheritance({HANDOVER_FD: str(theirs.detach())})
         assert found
         with found.channel, found.listeners[0] as inherited:
             assert found.generation == 7
@@ -50,21 +51,21 @@ def test_the_listeners_and_the_generation_are_inherited(pair: Pair) -> None:
             assert not inherited.get_inheritable()
             assert not found.channel.get_inheritable()
             found.refuse("no certificate")
-            refused = receive_one(ours, 1)
+            refused = receive_packet(ours, 1)
     assert (refused.kind, refused.fields) == ("refused", {"why": "no certificate"})
     found.refuse("though nobody listens")
 
 
 @pytest.mark.parametrize("number", [10**5, 10**12, 10**30])
 def test_a_number_that_is_no_descriptor_is_one_line(number: int) -> None:
-    assert f"{VARIABLE}={number} leads to no server" in _why_not(number)
+    assert f"{HANDOVER_FD}={number} leads to no server" in _why_not(number)
 
 
 def test_a_file_and_a_socket_without_a_server_are_one_line() -> None:
     reading, writing = os.pipe()
-    assert f"{VARIABLE}={reading} leads to no server" in _why_not(reading)
+    assert f"{HANDOVER_FD}={reading} leads to no server" in _why_not(reading)
     os.close(reading)
-    assert f"{VARIABLE}={reading} leads to no server" in _why_not(reading)
+    assert f"{HANDOVER_FD}={reading} leads to no server" in _why_not(reading)
     os.close(writing)
     with no_descriptor_left():
         assert "leads to no server" in _why_not(socket.socket().detach())
@@ -87,12 +88,12 @@ def test_one_of_another_version_is_told_that_it_is_not_understood(
     pair: Pair, kind: str, fields: dict[str, object], is_there: bool
 ) -> None:
     ours, theirs = pair
-    ours.sendall(packed(kind, fields, (), ()))
+    ours.sendall(encode_packet(kind, fields, (), ()))
     if not is_there:
         ours.close()
     why = _why_not(theirs.detach())
     release = fields.get("release")
     assert why == f"wsctl {__version__} does not understand a handover of wsctl {release}"
     if is_there:
-        refused = receive_one(ours, 1)
+        refused = receive_packet(ours, 1)
         assert (refused.kind, refused.fields) == ("refused", {"why": why})

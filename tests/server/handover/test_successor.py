@@ -83,7 +83,7 @@ async def test_what_is_published_there_gets_its_place_here_and_is_answered(make:
         ({"for": "two"}, 2, 2),
         ("for nobody", 0, 3),
     ]
-    ids = [tuple(parcel.fields["entry"][:2]) for parcel in pair.predecessor.heard]
+    ids = [tuple(packet.fields["entry"][:2]) for packet in pair.predecessor.heard]
     assert ids == [entry.id for entry in pair.log.history.entries()] == sorted(ids)
     await turn()
     assert data_of(frames(transport.drain())[0]) == ["for all", {"for": "two"}]

@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.fake_worker import FakeWorker
 from tests.support.team import PID, House, draining, house
-from wsctl.lifecycle.workers import Reply
+from wsctl.ipc.rpc import Reply
 from wsctl.server.metrics import family
 from wsctl.server.workers.worker import FRESH
 

@@ -13,7 +13,7 @@ import pytest
 
 from tests.support.other_end import no_descriptor_left
 from tests.support.server import DEADLINE
-from wsctl.lifecycle.workers import Reply
+from wsctl.ipc.rpc import Reply
 from wsctl.server.workers.hatch import Hatch
 
 pytestmark = pytest.mark.anyio

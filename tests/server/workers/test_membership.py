@@ -8,9 +8,10 @@ import pytest
 
 from tests.support.server import DEADLINE
 from wsctl.errors import CannotStart
-from wsctl.lifecycle.parcels import packed, receive_one
+from wsctl.ipc.framing import encode_packet
+from wsctl.ipc.handshake import WORKER_FD, receive_packet
 from wsctl.lifecycle.shares import shared_page
-from wsctl.lifecycle.workers import VARIABLE, VERSION
+from wsctl.lifecycle.workers import VERSION
 from wsctl.server.workers.membership import membership
 
 HELLO: dict[str, Any] = {"version": VERSION, "number": 2, "parent": 7, "terminal": True, "colour": False}
@@ -19,22 +20,22 @@ HELLO: dict[str, Any] = {"version": VERSION, "number": 2, "parent": 7, "terminal
 def greeted(fields: dict[str, Any], kind: str = "hello") -> tuple[socket.socket, dict[str, str]]:
     """A parent's end, and the environment of a worker that it has said something to."""
     ours, theirs = socket.socketpair()
-    ours.sendall(packed(kind, fields, (), ()))
-    return ours, {VARIABLE: str(theirs.detach())}
+    ours.sendall(encode_packet(kind, fields, (), ()))
+    return ours, {WORKER_FD: str(theirs.detach())}
 
 
 def test_who_has_no_parent_is_no_worker() -> None:
     assert membership({}) is None
-    assert membership({VARIABLE: "none"}) is None
+    assert membership({WORKER_FD: "none"}) is None
 
 
 def test_a_worker_knows_its_parent_and_has_its_sockets() -> None:
     ours, theirs = socket.socketpair()
     with ours, socket.create_server(("127.0.0.1", 0)) as listening:
         page = shared_page(2)
-        socket.send_fds(ours, [packed("hello", HELLO, (), [0, 0])], [page, listening.fileno()])
+        socket.send_fds(ours, [encode_packet("hello", HELLO, (), [0, 0])], [page, listening.fileno()])
         os.close(page)
-        found = membership({VARIABLE: str(theirs.detach())})
+        found = membership({WORKER_FD: str(theirs.detach())})
         assert found
         assert found.shares
         found.shares.close()
@@ -50,7 +51,7 @@ def test_a_parent_of_another_version_is_told_that_there_will_be_no_worker() -> N
     with ours:
         with pytest.raises(CannotStart, match="restart it"):
             membership(environ)
-        told = receive_one(ours, DEADLINE)
+        told = receive_packet(ours, DEADLINE)
         assert told.kind == "refused"
         assert "restart it" in told.fields["why"]
 
@@ -59,6 +60,6 @@ def test_a_descriptor_that_leads_nowhere_is_told() -> None:
     ours, theirs = socket.socketpair()
     ours.close()
     with pytest.raises(CannotStart, match="leads to no parent"):
-        membership({VARIABLE: str(theirs.detach())})
+        membership({WORKER_FD: str(theirs.detach())})
     with pytest.raises(CannotStart, match="leads to no parent"):
-        membership({VARIABLE: "987654"})
+        membership({WORKER_FD: "987654"})

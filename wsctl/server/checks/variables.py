@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 
-from wsctl.lifecycle import handover, job, workers
+from wsctl.ipc.handshake import HANDOVER_FD, JOB_FD, WORKER_FD
 from wsctl.redis_url import parse
 from wsctl.server.checks.finding import Finding, warning
 from wsctl.settings import ENV_PREFIX, FLAGS, SECRETS, Settings, flag, variable
@@ -15,7 +15,7 @@ NAME, UNUSED = "variables", "secrets"
 OTHERS = frozenset({"WSCTL_URL", "WSCTL_RUNTIME_DIR"})
 """The variables of the commands, and of the folder in which servers are found."""
 
-BETWEEN_PROCESSES = frozenset({handover.VARIABLE, job.VARIABLE, workers.VARIABLE})
+BETWEEN_PROCESSES = frozenset({HANDOVER_FD, JOB_FD, WORKER_FD})
 """The variables that one process of ours gives to another, and no person sets."""
 
 SETTINGS = frozenset(

@@ -14,10 +14,10 @@ from wsctl.server.node import Node
 from wsctl.server.wire import Wire
 
 TOGETHER = 24
-"""Connections in one parcel. For a moment each needs a second descriptor, of which `LAST_FILES` are kept."""
+"""Connections in one packet. For a moment each needs a second descriptor, of which `LAST_FILES` are kept."""
 
 BYTES_TOGETHER = 8 << 20
-"""Bytes that wait for the clients of one parcel, and at least one connection: twice of what a single one may
+"""Bytes that wait for the clients of one packet, and at least one connection: twice of what a single one may
 have."""
 
 AHEAD = 200

@@ -9,13 +9,13 @@ from wsctl.codes import ErrorCode
 from wsctl.hub.connection import Connection
 from wsctl.hub.history import Entry, MessageId
 from wsctl.hub.log import Draft, Key, Refusal
-from wsctl.lifecycle.parcels import Parcel
+from wsctl.ipc.framing import Packet
 from wsctl.server.handover.carried import entry_row, read_entry
 from wsctl.server.handover.heir import Heir
 from wsctl.server.node import Node
 
 TOGETHER = 1 << 20
-"""Bytes of history in one parcel, and at least one message: as much is sent at a time."""
+"""Bytes of history in one packet, and at least one message: as much is sent at a time."""
 
 STALL_TIMEOUT = 10.0
 """Seconds without a message from a successor after which it counts as hanging: as long as a client that does
@@ -76,13 +76,13 @@ class Following:
             self._node.shared.link.resume()
         self._node.log.lead()
 
-    def take(self, parcel: Parcel) -> None:
-        """Take a parcel of the successor: a message that has its id or was refused, a change of Redis, or a
+    def take(self, packet: Packet) -> None:
+        """Take a packet of the successor: a message that has its id or was refused, a change of Redis, or a
         client that connected there."""
-        told = parcel.fields
-        match parcel.kind:
+        told = packet.fields
+        match packet.kind:
             case "message":
-                entry = read_entry(told["entry"], parcel.blobs[0])
+                entry = read_entry(told["entry"], packet.blobs[0])
                 key = told["key"]
                 self._node.log.take(entry, key and Key(*key), recipients=told["recipients"])
                 if self._node.shared:

@@ -8,8 +8,8 @@ import socket
 from collections.abc import Callable
 from typing import Protocol
 
-from wsctl.lifecycle.channel import Channel
-from wsctl.lifecycle.parcels import Parcel
+from wsctl.ipc.channel import Channel
+from wsctl.ipc.framing import Packet
 
 LAST_WORDS = 2.0
 """Seconds that a process has to end after it was killed, or after its end of the channel was closed."""
@@ -46,7 +46,7 @@ class Heir:
     def __init__(
         self,
         spawn: Spawn,
-        take: Callable[[Parcel], None],
+        take: Callable[[Packet], None],
         gone: Callable[[], None],
         bury: Callable[[int], None] = lambda pid: None,
     ) -> None:
@@ -58,7 +58,7 @@ class Heir:
                 ours.close()
                 raise HandoverFailed(f"the successor cannot be started: {error}") from None
         self._news = asyncio.Event()
-        self._take_parcel = take
+        self._take_packet = take
         self._gone = gone
         self._bury = bury
         self._channel = Channel(ours, self._take, self._hung_up, self._news.set)
@@ -72,7 +72,7 @@ class Heir:
         return self._channel.queued
 
     async def until(self, done: Callable[[], bool], patience: float, failing: str) -> None:
-        """Wait until `done`, which is asked after each parcel of the successor.
+        """Wait until `done`, which is asked after each packet of the successor.
 
         Raises:
             HandoverFailed: the successor is gone, or `done` did not come true in `patience` seconds.
@@ -114,11 +114,11 @@ class Heir:
         """Note the reason that the successor itself gives for not taking over."""
         self.lost = f"the successor refused: {why}"
 
-    def _take(self, parcel: Parcel) -> None:
-        if parcel.kind == "pid":
-            self.pid = parcel.fields["pid"]
+    def _take(self, packet: Packet) -> None:
+        if packet.kind == "pid":
+            self.pid = packet.fields["pid"]
         self._process.poll()  # it has ended by now, and leaves nothing behind
-        self._take_parcel(parcel)
+        self._take_packet(packet)
         self._news.set()
 
     def _hung_up(self, why: str) -> None:

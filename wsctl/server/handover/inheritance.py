@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from wsctl import __version__
-from wsctl.lifecycle.greeting import greeting, refuse
-from wsctl.lifecycle.handover import VARIABLE, VERSION
+from wsctl.ipc.handshake import HANDOVER_FD, receive_hello, refuse
+from wsctl.lifecycle.handover import VERSION
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +30,12 @@ def inheritance(environ: Mapping[str, str]) -> Inheritance | None:
     Raises:
         CannotStart: the predecessor is gone, or of a version that is not understood here.
     """
-    stranger = f"wsctl {__version__} does not understand a handover of wsctl {{release}}"
-    found = greeting(environ, VARIABLE, VERSION, nobody="no server that hands over", stranger=stranger)
+    mismatch = f"wsctl {__version__} does not understand a handover of wsctl {{release}}"
+    found = receive_hello(
+        environ, HANDOVER_FD, VERSION, missing="no server that hands over", mismatch=mismatch
+    )
     if found is None:
         return None
-    listeners = [socket.socket(fileno=fd) for fd in found.hello.fds]
-    told = found.hello.fields
+    listeners = [socket.socket(fileno=fd) for fd in found.packet.fds]
+    told = found.packet.fields
     return Inheritance(found.channel, listeners, told["generation"], told.get("keys"))

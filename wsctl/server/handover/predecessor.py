@@ -10,9 +10,9 @@ from typing import Any, Protocol
 
 from wsctl import __version__
 from wsctl.hub.connection import Ending
+from wsctl.ipc.framing import Packet
 from wsctl.lifecycle.graceful import NotDraining
 from wsctl.lifecycle.handover import VERSION, HandoverProgress, HandoverState
-from wsctl.lifecycle.parcels import Parcel
 from wsctl.lifecycle.phases import Phase
 from wsctl.lifecycle.waiters import Waiters
 from wsctl.server.handover import convoy
@@ -224,20 +224,20 @@ class Predecessor:
         self._tell(HandoverState.FAILED, moved=0, error=why + lost)
         self._waiters.release()
 
-    def _take(self, parcel: Parcel) -> None:
-        match parcel.kind:
+    def _take(self, packet: Packet) -> None:
+        match packet.kind:
             case "pid":
-                self._tell(successor=parcel.fields["pid"])
+                self._tell(successor=packet.fields["pid"])
             case "ready":
                 self._ready = True
             case "listening":
                 self._succeeded = True
             case "refused" if self._heir:
-                self._heir.refuse(parcel.fields["why"])
+                self._heir.refuse(packet.fields["why"])
             case "moved" if self._convoy:
-                self._convoy.note(parcel.fields)
+                self._convoy.note(packet.fields)
             case _ if self._following:
-                self._following.take(parcel)
+                self._following.take(packet)
 
     def _lost(self) -> None:
         """Note that the successor is gone. While it takes over, the task that waits for it notices by

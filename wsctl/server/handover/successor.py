@@ -15,8 +15,9 @@ from wsctl.errors import CannotStart
 from wsctl.hub.connection import Ending
 from wsctl.hub.history import Entry
 from wsctl.hub.log import Key, Refusal
-from wsctl.lifecycle.channel import Channel
-from wsctl.lifecycle.parcels import Parcel, close_all
+from wsctl.ipc.channel import Channel
+from wsctl.ipc.descriptors import close_all
+from wsctl.ipc.framing import Packet
 from wsctl.server.handover.carried import Carried, entry_row, read_entry, unpacked
 from wsctl.server.handover.following import STALL_TIMEOUT
 from wsctl.server.node import Node
@@ -73,10 +74,10 @@ class Successor:
             self.may_listen.set()
             self._start(self._settle())
 
-    def _take(self, parcel: Parcel) -> None:
+    def _take(self, packet: Packet) -> None:
         self._heard = self._node.clock()
-        told, blobs = parcel.fields, parcel.blobs
-        match parcel.kind:
+        told, blobs = packet.fields, packet.blobs
+        match packet.kind:
             case "history":
                 self._history += map(read_entry, told["entries"], blobs)
             case "begin":
@@ -86,27 +87,27 @@ class Successor:
             case "publish":
                 self._publish(told, blobs[0])
             case "move":
-                self._adopt_all(parcel)
+                self._adopt_all(packet)
             case "doors":
                 door = self._kept_door if told.get("kept") and self._kept_door else self._door
-                for fd in parcel.fds:
+                for fd in packet.fds:
                     self._start(self._connect(door(), fd))
             case "listen":
                 self.may_listen.set()
             case "over":
                 self._start(self._settle())
             case _:
-                self._note(parcel)
+                self._note(packet)
 
-    def _note(self, parcel: Parcel) -> None:
+    def _note(self, packet: Packet) -> None:
         """Note a client that connected to the predecessor, or left it."""
-        match parcel.kind:
+        match packet.kind:
             case "joined":
-                self._joined_there(parcel.fields["id"])
+                self._joined_there(packet.fields["id"])
             case "left":
-                self._left_there(parcel.fields["id"])
+                self._left_there(packet.fields["id"])
             case _:
-                close_all(parcel.fds)
+                close_all(packet.fds)
 
     def _begin(self, told: Mapping[str, Any]) -> None:
         node = self._node
@@ -208,12 +209,12 @@ class Successor:
         if older := self._node.manager.active_connections.get(client_id):
             older.replaced()
 
-    def _adopt_all(self, parcel: Parcel) -> None:
-        connections = unpacked(parcel.fields["rows"], parcel.blobs)
-        names = {carried.client_id for carried in connections} - set(parcel.fields["replaced"])
+    def _adopt_all(self, packet: Packet) -> None:
+        connections = unpacked(packet.fields["rows"], packet.blobs)
+        names = {carried.client_id for carried in connections} - set(packet.fields["replaced"])
         self._there -= names
         self._arriving |= names
-        self._start(self._adopt(connections, parcel.fds, parcel.fields["at"]))
+        self._start(self._adopt(connections, packet.fds, packet.fields["at"]))
 
     async def _adopt(self, connections: list[Carried], fds: list[int], at: float) -> None:
         arrivals = [_Arrival(self._node, carried, self._arrived) for carried in connections]

@@ -11,11 +11,11 @@ from urllib.parse import parse_qs, urlsplit
 
 from wsctl import __version__
 from wsctl.codes import ErrorCode
+from wsctl.ipc.rpc import Reply
 from wsctl.lifecycle.graceful import NotDraining
 from wsctl.lifecycle.interventions import Deed, Intervention
 from wsctl.lifecycle.phases import Phase
 from wsctl.lifecycle.waiters import Waiters
-from wsctl.lifecycle.workers import Reply
 from wsctl.server import metrics
 from wsctl.server.answers import error_body
 from wsctl.server.metrics.family import Family, read, told

@@ -13,8 +13,7 @@ from http import HTTPStatus
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from wsctl.lifecycle.asking import Answering
-from wsctl.lifecycle.workers import Reply
+from wsctl.ipc.rpc import Reply, RequestHandler
 from wsctl.server.answers import METHODS, allow, error_body, error_response
 from wsctl.server.metrics import OWN, PUBLIC
 from wsctl.server.metrics.family import read
@@ -55,7 +54,7 @@ class Asked(NamedTuple):
 class Hatch:
     """Answers one request a connection."""
 
-    def __init__(self, answering: Answering) -> None:
+    def __init__(self, answering: RequestHandler) -> None:
         self._answering = answering
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()

@@ -8,14 +8,15 @@ import threading
 from typing import Any
 
 from wsctl.codes import ExitCode
-from wsctl.lifecycle.asking import Answering, Asking
-from wsctl.lifecycle.channel import Channel
+from wsctl.ipc.channel import Channel
+from wsctl.ipc.descriptors import close_all
+from wsctl.ipc.framing import Packet
+from wsctl.ipc.rpc import Reply, RequestHandler, RpcPeer
 from wsctl.lifecycle.handover import HandoverProgress
 from wsctl.lifecycle.interventions import Intervention
 from wsctl.lifecycle.observers import DrainLog
-from wsctl.lifecycle.parcels import Parcel, close_all
 from wsctl.lifecycle.progress import DrainProgress
-from wsctl.lifecycle.workers import REPORT_EVERY, Reply
+from wsctl.lifecycle.workers import REPORT_EVERY
 from wsctl.server.node import Node
 from wsctl.server.workers.membership import Membership
 
@@ -45,16 +46,16 @@ class Line:
         self._next_line = 0.0
         self._node: Node | None = None
         self._channel: Channel
-        self._asking: Asking
+        self._rpc: RpcPeer
         self._foster: Foster | None = None
         self._elsewhere: dict[int, int] = {}
         self._looking: asyncio.Task[None] | None = None
 
-    def join(self, node: Node, answering: Answering) -> None:
+    def join(self, node: Node, answering: RequestHandler) -> None:
         """Listen to the parent from here on. `answering` answers the parent's requests to this worker."""
         self._node = node
         self._channel = Channel(self._membership.channel, self._take, self._hung_up)
-        self._asking = Asking(self._channel, answering)
+        self._rpc = RpcPeer(self._channel, answering)
         node.each_second += [lambda now: self.report(), self._look_around]
         node.elsewhere = lambda: sum(self._elsewhere.values())
 
@@ -71,7 +72,7 @@ class Line:
 
     async def ask(self, method: str, path: str, body: bytes, patience: float | None = None) -> Reply | None:
         """Return the parent's answer for all workers; None when it does not answer."""
-        return await self._asking.ask(method, path, body, patience)
+        return await self._rpc.call(method, path, body, patience)
 
     async def all_together(self) -> dict[str, Any] | None:
         """Return the status of all workers, this one's as it is now; None when the parent does not answer."""
@@ -97,7 +98,7 @@ class Line:
         self.report()
         if not self.lost:
             await self.all_together()
-            await self._asking.answered()
+            await self._rpc.finish()
 
     def spawn(self, channel: int) -> "Foster":
         """Let the parent start a successor with this end of a channel: it must be the parent's child."""
@@ -134,27 +135,27 @@ class Line:
     def ended(self, progress: DrainProgress, exit_code: ExitCode) -> None:
         self._alone.ended(progress, exit_code) if self.lost else self.report()
 
-    # Parcels of the parent
+    # Packets of the parent
 
-    def _take(self, parcel: Parcel) -> None:
-        node, told = self._node, parcel.fields
-        match parcel.kind:
+    def _take(self, packet: Packet) -> None:
+        node, told = self._node, packet.fields
+        match packet.kind:
             case "signal" if node:
                 node.driver.signal(told["signum"])
             case "force" if node:
                 node.driver.force()
             case "ask" | "answer":
-                self._asking.take(parcel)
+                self._rpc.receive(packet)
             case "ended" if self._foster:
                 self._foster.ended(told["code"])
             case _:
-                close_all(parcel.fds)
-        if parcel.kind in ("signal", "force"):
+                close_all(packet.fds)
+        if packet.kind in ("signal", "force"):
             self.report()
 
     def _hung_up(self, why: str) -> None:
         self.lost = True
-        self._asking.lost()
+        self._rpc.disconnect()
         if self._foster:
             self._foster.ended(ExitCode.ERROR)
         if self._node and not self._node.driver.stopped.is_set():

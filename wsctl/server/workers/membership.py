@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from wsctl import __version__
-from wsctl.lifecycle.greeting import greeting, refuse
+from wsctl.ipc.handshake import WORKER_FD, receive_hello, refuse
 from wsctl.lifecycle.shares import Shares
-from wsctl.lifecycle.workers import VARIABLE, VERSION
+from wsctl.lifecycle.workers import VERSION
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +44,11 @@ def membership(environ: Mapping[str, str]) -> Membership | None:
     Raises:
         CannotStart: the parent is gone, or of a version that is not understood here.
     """
-    stranger = f"wsctl {__version__} cannot be a worker of the parent that runs: restart it"
-    found = greeting(environ, VARIABLE, VERSION, nobody="no parent of workers", stranger=stranger)
+    mismatch = f"wsctl {__version__} cannot be a worker of the parent that runs: restart it"
+    found = receive_hello(environ, WORKER_FD, VERSION, missing="no parent of workers", mismatch=mismatch)
     if found is None:
         return None
-    told, (page, *public) = found.hello.fields, found.hello.fds
+    told, (page, *public) = found.packet.fields, found.packet.fds
     shares = Shares(page, told["number"])
     os.close(page)
     return Membership(

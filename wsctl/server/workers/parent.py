@@ -17,6 +17,7 @@ from types import FrameType
 
 from wsctl.codes import ExitCode
 from wsctl.errors import CannotStart
+from wsctl.ipc.rpc import Reply
 from wsctl.lifecycle.graceful import NotDraining
 from wsctl.lifecycle.handover import HandoverProgress, HandoverState
 from wsctl.lifecycle.interventions import Deed, Intervention, Meaning, SignalReader
@@ -25,7 +26,6 @@ from wsctl.lifecycle.observers import DrainObserver
 from wsctl.lifecycle.phases import Phase
 from wsctl.lifecycle.runtime import announced
 from wsctl.lifecycle.signals import ending, held
-from wsctl.lifecycle.workers import Reply
 from wsctl.server.checks import network
 from wsctl.server.checks.advance import advise, warn_of_start
 from wsctl.server.checks.listening import opened

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 from starlette.types import ASGIApp, Message
 
-from wsctl.lifecycle.workers import Reply
+from wsctl.ipc.rpc import Reply
 from wsctl.server import api
 from wsctl.server.api import BODY_ALLOWANCE, OPERATORS, asked_by, body_of
 from wsctl.server.islands import islands

@@ -6,12 +6,12 @@ import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from wsctl.lifecycle import handover, workers
+from wsctl.ipc.handshake import HANDOVER_FD, WORKER_FD
 from wsctl.lifecycle.program import this_program
 from wsctl.server.sockets import PASSED_SOCKETS
 from wsctl.server.workers.worker import Spawn
 
-_PARENTS = PASSED_SOCKETS | {"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", handover.VARIABLE}
+_PARENTS = PASSED_SOCKETS | {"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", HANDOVER_FD}
 """The variables that are meant for the parent, which speaks with systemd for all."""
 
 
@@ -32,9 +32,9 @@ def spawner(environ: Mapping[str, str], look: Look | None) -> Spawn:
     kept = {name: value for name, value in environ.items() if name not in _PARENTS}
 
     def spawn(channel: int, predecessor: int | None) -> "subprocess.Popen[bytes]":
-        passed = {workers.VARIABLE: channel}
+        passed = {WORKER_FD: channel}
         if predecessor is not None:
-            passed[handover.VARIABLE] = predecessor
+            passed[HANDOVER_FD] = predecessor
         process = _Writer(
             this_program(),
             env=kept | {name: str(fd) for name, fd in passed.items()},

@@ -8,10 +8,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from wsctl.codes import ExitCode
-from wsctl.lifecycle.asking import Answering
+from wsctl.ipc.descriptors import close_all
+from wsctl.ipc.framing import Packet
+from wsctl.ipc.rpc import RequestHandler
 from wsctl.lifecycle.handover import HandoverState
 from wsctl.lifecycle.merging import cut_short, merged
-from wsctl.lifecycle.parcels import Parcel, close_all
 from wsctl.lifecycle.progress import DrainProgress
 from wsctl.lifecycle.restarts import WINDOW, Restarts
 from wsctl.lifecycle.shares import Shares, shared_page
@@ -57,7 +58,7 @@ class Team:
         listeners: Sequence[int],
         *,
         longest: float,
-        answering: Answering,
+        answering: RequestHandler,
         clock: Callable[[], float],
         changed: Callable[[], None],
     ) -> None:
@@ -209,24 +210,24 @@ class Team:
         elif self.ending and worker in self.members and (drain := worker.drain):
             self._overdue.told(drain, self._clock())
 
-    def wants(self, worker: Worker, parcel: Parcel) -> None:
+    def wants(self, worker: Worker, packet: Packet) -> None:
         """Start a successor for a worker that hands over, or kill it when the worker does not hand over after
         all."""
         slot = next(slot for slot in self.slots if slot.number == worker.number)
-        if parcel.kind == "kill":
+        if packet.kind == "kill":
             if slot.heir:
                 slot.heir.kill()
             return
         try:
             if worker is slot.member and slot.heir is None:
-                slot.heir = self._made(slot, parcel.fds[0])
+                slot.heir = self._made(slot, packet.fds[0])
             else:
                 worker.tell("ended", code=ExitCode.ERROR)
         except OSError as error:
             log.warning("a worker cannot be started", extra={"fields": {"why": str(error)}})
             worker.tell("ended", code=ExitCode.ERROR)
         finally:
-            close_all(parcel.fds)
+            close_all(packet.fds)
 
     def _succeed(self, slot: Slot) -> None:
         old, slot.member, slot.heir = slot.member, slot.heir, None

@@ -9,9 +9,10 @@ from contextlib import suppress
 from typing import Any
 
 from wsctl.codes import ExitCode
-from wsctl.lifecycle.asking import Answering, Asking
-from wsctl.lifecycle.channel import Channel
-from wsctl.lifecycle.parcels import Parcel, close_all
+from wsctl.ipc.channel import Channel
+from wsctl.ipc.descriptors import close_all
+from wsctl.ipc.framing import Packet
+from wsctl.ipc.rpc import RequestHandler, RpcPeer
 from wsctl.lifecycle.phases import Phase
 from wsctl.lifecycle.progress import DrainProgress, read_progress
 from wsctl.lifecycle.workers import VERSION
@@ -26,7 +27,7 @@ FRESH = 3.0
 
 
 class Worker:
-    """One process. `changed` is called after each of its reports, `wants` with a parcel about another
+    """One process. `changed` is called after each of its reports, `wants` with a packet about another
     process, and `gone` once, when it has ended and everything it sent was read. Moments are on `clock`.
 
     Attributes:
@@ -44,11 +45,11 @@ class Worker:
         spawn: Spawn,
         hello: Facts,
         listeners: Sequence[int],
-        answering: Answering,
+        answering: RequestHandler,
         *,
         clock: Callable[[], float],
         changed: Callable[["Worker"], None],
-        wants: Callable[["Worker", Parcel], None],
+        wants: Callable[["Worker", Packet], None],
         gone: Callable[["Worker"], None],
         succeeds: int | None = None,
     ) -> None:
@@ -72,8 +73,8 @@ class Worker:
         self._gone = gone
         self._listens = self._hung = False
         self._channel = Channel(ours, self._take, self._hung_up)
-        self._asking = Asking(self._channel, answering)
-        self.begin, self.ask = self._asking.begin, self._asking.ask
+        self._rpc = RpcPeer(self._channel, answering)
+        self.begin, self.ask = self._rpc.start_call, self._rpc.call
         said = hello | {"version": VERSION, "number": number}
         self._channel.send("hello", said, fds=[os.dup(fd) for fd in listeners])
 
@@ -144,26 +145,26 @@ class Worker:
             return {"pid": self.pid, "signal": signal.Signals(-self.code).name}
         return {"pid": self.pid, "exit_code": self.code}
 
-    def _take(self, parcel: Parcel) -> None:
-        match parcel.kind:
+    def _take(self, packet: Packet) -> None:
+        match packet.kind:
             case "report":
-                self.facts, self.told_at = parcel.fields["facts"], self._clock()
-                self._exit_code = ExitCode(parcel.fields["exit_code"])
+                self.facts, self.told_at = packet.fields["facts"], self._clock()
+                self._exit_code = ExitCode(packet.fields["exit_code"])
             case "listening":
-                self._listens, self.keys = True, parcel.fields.get("keys")
+                self._listens, self.keys = True, packet.fields.get("keys")
             case "refused":
-                self.refused = parcel.fields["why"]
+                self.refused = packet.fields["why"]
             case "ask" | "answer":
-                self._asking.take(parcel)
+                self._rpc.receive(packet)
             case "successor" | "kill":
-                self._wants(self, parcel)
+                self._wants(self, packet)
             case _:
-                close_all(parcel.fds)
+                close_all(packet.fds)
         self._changed(self)
 
     def _hung_up(self, why: str) -> None:
         self._hung = True
-        self._asking.lost()
+        self._rpc.disconnect()
         self._settle()
 
     def _settle(self) -> None:

@@ -8,10 +8,9 @@ from contextlib import asynccontextmanager
 import pytest
 
 from tests.support.server import DEADLINE
-from wsctl.lifecycle.asking import Asking
-from wsctl.lifecycle.channel import Channel
-from wsctl.lifecycle.parcels import Parcel
-from wsctl.lifecycle.workers import Reply
+from wsctl.ipc.channel import Channel
+from wsctl.ipc.framing import Packet
+from wsctl.ipc.rpc import Reply, RpcPeer
 
 pytestmark = pytest.mark.anyio
 
@@ -25,13 +24,13 @@ class Side:
         self.heard = asyncio.Event()
         self.asked: list[tuple[str, str, bytes]] = []
         self.channel = Channel(sock, self._take, self._lost)
-        self.asking = Asking(self.channel, self._answer)
+        self.rpc = RpcPeer(self.channel, self._answer)
 
-    def _take(self, parcel: Parcel) -> None:
-        self.asking.take(parcel)
+    def _take(self, packet: Packet) -> None:
+        self.rpc.receive(packet)
 
     def _lost(self, why: str) -> None:
-        self.asking.lost()
+        self.rpc.disconnect()
 
     async def _answer(self, method: str, path: str, body: bytes) -> Reply:
         self.asked.append((method, path, body))
@@ -57,8 +56,8 @@ async def sides() -> AsyncIterator[Sides]:
 
 async def test_each_question_gets_its_own_answer_in_both_directions() -> None:
     async with sides() as (here, there):
-        asked = [here.asking.ask("GET", f"/{n}", b"x" * n) for n in range(3)]
-        back = there.asking.ask("POST", "/back")
+        asked = [here.rpc.call("GET", f"/{n}", b"x" * n) for n in range(3)]
+        back = there.rpc.call("POST", "/back")
         answers = await asyncio.gather(*asked, back)
         assert [answer and answer.body["path"] for answer in answers] == ["/0", "/1", "/2", "/back"]
         assert answers[2] == Reply(200, {"path": "/2", "body": "xx"})
@@ -68,17 +67,17 @@ async def test_each_question_gets_its_own_answer_in_both_directions() -> None:
 async def test_who_asks_a_process_that_goes_gets_none() -> None:
     async with sides() as (here, there):
         there.may_answer.clear()
-        question = here.asking.begin("GET", "/")
+        question = here.rpc.start_call("GET", "/")
         await there.heard.wait()
         there.channel.close()
         assert await question is None
-        assert await here.asking.ask("GET", "/again") is None
+        assert await here.rpc.call("GET", "/again") is None
 
 
 async def test_who_has_no_patience_goes_without_and_a_late_answer_is_nobodys() -> None:
     async with sides() as (here, there):
         there.may_answer.clear()
-        assert await here.asking.ask("GET", "/slow", patience=0) is None
+        assert await here.rpc.call("GET", "/slow", patience=0) is None
         await there.heard.wait()
         there.may_answer.set()
-        assert await here.asking.ask("GET", "/next") == Reply(200, {"path": "/next", "body": ""})
+        assert await here.rpc.call("GET", "/next") == Reply(200, {"path": "/next", "body": ""})

@@ -1,4 +1,4 @@
-"""Parcels and descriptors between two ends of a socket."""
+"""Packets and descriptors between two ends of a socket."""
 
 import asyncio
 import os
@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from tests.support.other_end import OtherEnd, Pair, no_descriptor_left, open_descriptors, pipes, small_pair
 from tests.support.server import DEADLINE
 from tests.support.wires import turn
-from wsctl.lifecycle.channel import MAX_QUEUED, Channel
-from wsctl.lifecycle.parcels import Parcel, close_all, packed
+from wsctl.ipc.channel import MAX_QUEUED, Channel
+from wsctl.ipc.descriptors import close_all
+from wsctl.ipc.framing import Packet, encode_packet
 
 pytestmark = pytest.mark.anyio
 
@@ -44,8 +45,8 @@ class Near:
         (why,) = self.broken
         return why
 
-    def _take(self, parcel: object) -> None:
-        raise AssertionError(f"{parcel} came back")
+    def _take(self, packet: object) -> None:
+        raise AssertionError(f"{packet} came back")
 
     def _broken(self, why: str) -> None:
         self.broken.append(why)
@@ -61,24 +62,24 @@ Sent = tuple[str, dict[str, Any], list[int], int]
 
 SIZES = st.lists(st.integers(0, 40) | st.sampled_from([4095, 70_000, 400_000]), max_size=3)
 FIELDS = st.dictionaries(st.text(max_size=5), st.none() | st.integers() | st.text(max_size=5), max_size=3)
-PARCELS = st.lists(st.tuples(st.text(min_size=1, max_size=8), FIELDS, SIZES, st.integers(0, 4)), max_size=8)
+PACKETS = st.lists(st.tuples(st.text(min_size=1, max_size=8), FIELDS, SIZES, st.integers(0, 4)), max_size=8)
 
 
-async def _sent_and_heard(parcels: list[Sent]) -> None:
+async def _sent_and_heard(packets: list[Sent]) -> None:
     one, other = small_pair()
     near, far = Near(one), OtherEnd(other)
     identities = []
-    for kind, fields, sizes, count in parcels:
+    for kind, fields, sizes, count in packets:
         fds = pipes(count)
         identities.append([os.fstat(fd).st_ino for fd in fds])
         near.channel.send(kind, fields, [os.urandom(1) * size for size in sizes], fds)
     near.channel.send("")
     await far.hear("")
     arrived = far.heard[:-1]
-    assert [(p.kind, p.fields, [len(blob) for blob in p.blobs]) for p in arrived] == [p[:3] for p in parcels]
-    assert all(blob == blob[:1] * len(blob) for parcel in arrived for blob in parcel.blobs)
-    assert [[os.fstat(fd).st_ino for fd in parcel.fds] for parcel in arrived] == identities
-    assert not any(os.get_inheritable(fd) for parcel in arrived for fd in parcel.fds)
+    assert [(p.kind, p.fields, [len(blob) for blob in p.blobs]) for p in arrived] == [p[:3] for p in packets]
+    assert all(blob == blob[:1] * len(blob) for packet in arrived for blob in packet.blobs)
+    assert [[os.fstat(fd).st_ino for fd in packet.fds] for packet in arrived] == identities
+    assert not any(os.get_inheritable(fd) for packet in arrived for fd in packet.fds)
     assert (near.channel.queued, near.broken) == (0, [])
     assert near.drained
     far.dispose()
@@ -87,10 +88,10 @@ async def _sent_and_heard(parcels: list[Sent]) -> None:
 
 @settings(max_examples=20)
 @example([("a", {}, [400_000], 4), ("b", {}, [], 4), ("c", {}, [1], 0), ("d", {}, [], 1)])
-@given(PARCELS)
-def test_whatever_is_sent_arrives_in_order_and_whole_with_its_descriptors(parcels: list[Sent]) -> None:
+@given(PACKETS)
+def test_whatever_is_sent_arrives_in_order_and_whole_with_its_descriptors(packets: list[Sent]) -> None:
     with no_descriptor_left():
-        asyncio.run(_sent_and_heard(parcels))
+        asyncio.run(_sent_and_heard(packets))
 
 
 @pytest.mark.parametrize(
@@ -99,9 +100,9 @@ def test_whatever_is_sent_arrives_in_order_and_whole_with_its_descriptors(parcel
         (struct.pack("!IIH", 2**32 - 1, 0, 0), "another language"),
         (struct.pack("!IIH", 0, 2**32 - 1, 0), "another language"),
         (b"GET / HTTP/1.1\r\n\r\n", "another language"),
-        (packed("kind", {}, (), [0]), "descriptors were lost"),
+        (encode_packet("kind", {}, (), [0]), "descriptors were lost"),
         (b"", "hung up"),
-        (packed("kind", {}, [b"whole"], ())[:-1], "hung up"),
+        (encode_packet("kind", {}, [b"whole"], ())[:-1], "hung up"),
     ],
 )
 async def test_the_other_side_says_nonsense_or_goes_and_that_is_told_once(
@@ -156,7 +157,7 @@ async def test_what_the_other_side_said_before_it_went_is_heard_though_it_cannot
     pair: Pair,
 ) -> None:
     near = OtherEnd(pair[0])
-    pair[1].sendall(packed("last words", {}, (), ()))
+    pair[1].sendall(encode_packet("last words", {}, (), ()))
     pair[1].close()
     for _ in range(2):
         near.say("to nobody")
@@ -180,38 +181,38 @@ async def test_who_takes_nothing_any_more_is_given_up_and_nothing_is_kept_for_it
 
 async def test_what_was_sent_before_nonsense_is_heard(pair: Pair) -> None:
     fds, far = pipes(1), OtherEnd(pair[1])
-    socket.send_fds(pair[0], [packed("whole", {}, (), fds) + b"GET / HTTP/1.1\r\n\r\n"], fds)
+    socket.send_fds(pair[0], [encode_packet("whole", {}, (), fds) + b"GET / HTTP/1.1\r\n\r\n"], fds)
     assert "another language" in await far.end()
     far.dispose()
     close_all(fds)
     assert far.kinds == ["whole"]
 
 
-async def test_descriptors_of_half_a_parcel_are_closed() -> None:
+async def test_descriptors_of_half_a_packet_are_closed() -> None:
     with no_descriptor_left():
         (one, other), fds = small_pair(), pipes(2)
         far = OtherEnd(other)
-        socket.send_fds(one, [packed("half", {}, [b"..."], fds)[:-1]], fds)
+        socket.send_fds(one, [encode_packet("half", {}, [b"..."], fds)[:-1]], fds)
         one.close()
         assert await far.end() == "it hung up"
         close_all(fds)
 
 
-async def test_who_closes_while_it_takes_a_parcel_gets_no_other() -> None:
+async def test_who_closes_while_it_takes_a_packet_gets_no_other() -> None:
     with no_descriptor_left():
         (one, other), fds = small_pair(), pipes(2)
-        taken: list[Parcel] = []
+        taken: list[Packet] = []
         hung_up = asyncio.Event()
 
-        def take(parcel: Parcel) -> None:
-            taken.append(parcel)
+        def take(packet: Packet) -> None:
+            taken.append(packet)
             far.close()
             hung_up.set()
 
         far = Channel(other, take, lambda why: None)
-        socket.send_fds(one, [packed("one", {}, (), fds) + packed("two", {}, (), fds)], fds * 2)
+        socket.send_fds(one, [encode_packet("one", {}, (), fds) + encode_packet("two", {}, (), fds)], fds * 2)
         async with asyncio.timeout(DEADLINE):
             await hung_up.wait()
-        assert [parcel.kind for parcel in taken] == ["one"]
+        assert [packet.kind for packet in taken] == ["one"]
         close_all([*taken[0].fds, *fds])
         one.close()

@@ -1,21 +1,21 @@
-"""The connection between two processes of one server: parcels over a Unix stream socket."""
+"""The connection between two processes of one server: packets over a Unix stream socket."""
 
-import array
 import asyncio
 import socket
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from wsctl.lifecycle.parcels import ChannelBroken, Parcel, Unpacker, close_all, packed, receive
+from wsctl.ipc.descriptors import close_all, receive, send
+from wsctl.ipc.framing import ChannelBroken, Packet, PacketDecoder, encode_packet
 
 MAX_QUEUED = 256 << 20
 """The largest queue for the other process, in bytes: what is published and what moves while it is busy for
 some seconds. A process that does not take that hangs."""
 
 
-class _Outgoing:
-    """A parcel that is being sent: the bytes and descriptors that are not written yet."""
+class _QueuedPacket:
+    """A packet that is being sent: the bytes and descriptors that are not written yet."""
 
     __slots__ = ("data", "fds")
 
@@ -34,8 +34,8 @@ class _Outgoing:
 
 
 class Channel:
-    """One end of the connection. `take` is called with each parcel, `drained` when nothing is queued any
-    more, and `broken` once, when nothing can come any more, with the reason.
+    """One end of the connection. `on_packet` is called with each packet, `on_drained` when nothing is queued
+    any more, and `on_broken` once, when nothing can come any more, with the reason.
 
     To be made on a running event loop. No method waits: what the socket does not take is queued.
     """
@@ -43,22 +43,22 @@ class Channel:
     def __init__(
         self,
         sock: socket.socket,
-        take: Callable[[Parcel], None],
-        broken: Callable[[str], None],
-        drained: Callable[[], None] = lambda: None,
+        on_packet: Callable[[Packet], None],
+        on_broken: Callable[[str], None],
+        on_drained: Callable[[], None] = lambda: None,
     ) -> None:
         sock.setblocking(False)
         self._sock = sock
-        self._take = take
-        self._broken = broken
-        self._drained = drained
-        self._unpacker = Unpacker()
-        self._queue: deque[_Outgoing] = deque()
+        self._on_packet = on_packet
+        self._on_broken = on_broken
+        self._on_drained = on_drained
+        self._decoder = PacketDecoder()
+        self._queue: deque[_QueuedPacket] = deque()
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(sock, self._readable)
         self.queued = 0
         """Bytes that wait for the other process."""
-        self.closed = self._deaf = False
+        self.closed = self._write_closed = False
 
     def send(
         self,
@@ -67,14 +67,14 @@ class Channel:
         blobs: Sequence[bytes] = (),
         fds: Sequence[int] = (),
     ) -> None:
-        """Send a parcel, in order. The channel owns its descriptors from here on and closes them. Nothing is
+        """Send a packet, in order. The channel owns its descriptors from here on and closes them. Nothing is
         sent once the other process has hung up or the channel is closed."""
-        if self._deaf:
+        if self._write_closed:
             close_all(fds)
             return
-        parcel = _Outgoing(packed(kind, fields or {}, blobs, fds), fds)
-        self._queue.append(parcel)
-        self.queued += len(parcel.data)
+        packet = _QueuedPacket(encode_packet(kind, fields or {}, blobs, fds), fds)
+        self._queue.append(packet)
+        self.queued += len(packet.data)
         if len(self._queue) == 1:
             self._writable()
         if self.queued > MAX_QUEUED:
@@ -86,14 +86,14 @@ class Channel:
             self._stop_writing()
             self.closed = True
             self._loop.remove_reader(self._sock)
-            self._unpacker.drop()
+            self._decoder.drop()
             self._sock.close()
 
     def _stop_writing(self) -> None:
-        self._deaf = True
+        self._write_closed = True
         self._loop.remove_writer(self._sock)
-        for parcel in self._queue:
-            parcel.drop()
+        for packet in self._queue:
+            packet.drop()
         self._queue.clear()
         self.queued = 0
 
@@ -108,16 +108,14 @@ class Channel:
             self._stop_writing()
         else:
             self._loop.remove_writer(self._sock)
-            self._drained()
+            self._on_drained()
 
-    def _write(self, parcel: _Outgoing) -> None:
-        """Send as much of a parcel as the socket takes."""
-        rights = array.array("i", parcel.fds)
-        control = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)] if parcel.fds else []
-        n = self._sock.sendmsg([parcel.data], control)
-        parcel.written(n)
+    def _write(self, packet: _QueuedPacket) -> None:
+        """Send as much of a packet as the socket takes."""
+        n = send(self._sock, packet.data, packet.fds)
+        packet.written(n)
         self.queued -= n
-        if not parcel.data:
+        if not packet.data:
             self._queue.popleft()
 
     def _readable(self) -> None:
@@ -125,8 +123,8 @@ class Channel:
             data, fds = receive(self._sock)
             if not data:
                 self._fail("it hung up")
-            for parcel in self._unpacker.feed(data, fds):
-                self._take(parcel)
+            for packet in self._decoder.feed(data, fds):
+                self._on_packet(packet)
                 if self.closed:
                     return
         except BlockingIOError:
@@ -138,4 +136,4 @@ class Channel:
         if not self.closed:
             self.close()
             # Not at once: who is just sending something must not find itself in another state afterwards.
-            self._loop.call_soon(self._broken, why)
+            self._loop.call_soon(self._on_broken, why)

@@ -1,0 +1,92 @@
+"""Packets, which two processes of one server send each other, as bytes and descriptors, without I/O.
+
+A packet is a head of three sizes, a JSON object, and bytes that belong to it. Its descriptors travel with its
+first byte, and are taken in the order in which the packets come.
+"""
+
+import json
+import struct
+from collections import deque
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+from wsctl.ipc.descriptors import close_all
+
+MAX_PACKET = 256 << 20
+"""Bytes of one packet: far more than the largest one, a message of any size that a server is set to take."""
+
+_HEAD = struct.Struct("!IIH")
+
+
+class Packet(NamedTuple):
+    """A unit of what one process sends the other. The receiver owns the descriptors."""
+
+    kind: str
+    fields: dict[str, Any]
+    blobs: list[bytes]
+    fds: list[int]
+
+
+class ChannelBroken(Exception):
+    """The other process is gone, hangs, or speaks another language; the text says which."""
+
+
+def encode_packet(kind: str, fields: dict[str, Any], blobs: Sequence[bytes], fds: Sequence[int]) -> bytes:
+    """Encode one packet; its descriptors are to be sent with the first byte."""
+    text = json.dumps([kind, [len(blob) for blob in blobs], fields], separators=(",", ":")).encode()
+    return b"".join((_HEAD.pack(len(text), sum(map(len, blobs)), len(fds)), text, *blobs))
+
+
+class PacketDecoder:
+    """The parser that makes whole packets of bytes and descriptors as they come."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+        self._fds: deque[int] = deque()
+
+    def feed(self, data: bytes, fds: Sequence[int]) -> Iterator[Packet]:
+        """Yield the packets that `data` completes.
+
+        Raises:
+            ChannelBroken: while iterating: what came is no packet.
+        """
+        self._buffer += data
+        self._fds += fds
+        while (packet := self._next()) is not None:
+            yield packet
+
+    def drop(self) -> None:
+        """Close the descriptors that belong to no whole packet."""
+        close_all(self._fds)
+        self._fds.clear()
+
+    def _next(self) -> Packet | None:
+        if len(self._buffer) < _HEAD.size:
+            return None
+        text_size, blob_size, count = _HEAD.unpack_from(self._buffer)
+        end = _HEAD.size + text_size + blob_size
+        if end > MAX_PACKET:
+            raise ChannelBroken("it speaks another language")
+        if len(self._buffer) < end:
+            return None
+        text, rest = self._buffer[_HEAD.size : _HEAD.size + text_size], end - blob_size
+        whole = bytes(self._buffer[rest:end])
+        del self._buffer[:end]
+        if count > len(self._fds):
+            raise ChannelBroken("descriptors were lost on their way")
+        packet = _parse(bytes(text), whole)
+        packet.fds.extend(self._fds.popleft() for _ in range(count))
+        return packet
+
+
+def _parse(text: bytes, whole: bytes) -> Packet:
+    """Parse the bytes of a packet, without descriptors."""
+    blobs, at = [], 0
+    try:
+        kind, sizes, fields = json.loads(text)
+        for size in sizes:
+            blobs.append(whole[at : at + size])
+            at += size
+    except (ValueError, TypeError):
+        raise ChannelBroken("it speaks another language") from None
+    return Packet(kind, fields, blobs, [])

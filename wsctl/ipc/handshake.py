@@ -1,0 +1,87 @@
+"""The handshake of a process with the one that started it: a descriptor in a variable, and a packet on it."""
+
+import contextlib
+import os
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from wsctl.errors import CannotStart
+from wsctl.ipc.descriptors import receive
+from wsctl.ipc.framing import ChannelBroken, Packet, PacketDecoder, encode_packet
+
+HANDOVER_FD = "WSCTL_HANDOVER_FD"
+"""The variable that tells a successor the descriptor of its channel to its predecessor."""
+
+WORKER_FD = "WSCTL_WORKER_FD"
+"""The variable that tells a worker the descriptor of its channel to its parent."""
+
+JOB_FD = "WSCTL_JOB_FD"
+"""The variable that tells a successor the descriptor of its line to the waiter in a shell's job."""
+
+HELLO_TIMEOUT = 30.0
+"""The time to wait for the first packet, in seconds: it is sent when this process is started or before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """The first packet, and the channel that it came through."""
+
+    channel: socket.socket
+    packet: Packet
+
+
+def receive_hello(
+    environ: Mapping[str, str], variable: str, version: int, *, missing: str, mismatch: str
+) -> Hello | None:
+    """Receive the first packet from the descriptor in `variable`; None when there is none.
+
+    `missing` names, in the error, what the descriptor leads to if that is no channel; `mismatch` is the error
+    about a program that speaks another version, and may have its `{release}`.
+
+    Raises:
+        CannotStart: the other one is gone, or of a version that is not understood here.
+    """
+    fd = environ.get(variable, "")
+    if not fd.isdecimal():
+        return None
+    with contextlib.ExitStack() as opened:
+        try:
+            channel = opened.enter_context(socket.socket(fileno=int(fd)))
+            os.set_inheritable(channel.fileno(), False)
+            hello = receive_packet(channel, HELLO_TIMEOUT)
+        except (OSError, OverflowError, ValueError, ChannelBroken) as error:
+            raise CannotStart(f"{variable}={fd} leads to {missing}: {error}") from None
+        for passed in hello.fds:
+            opened.callback(os.close, passed)
+        if hello.kind != "hello" or hello.fields.get("version") != version:
+            why = mismatch.format(release=hello.fields.get("release"))
+            refuse(channel, why)
+            raise CannotStart(why)
+        opened.pop_all()
+        return Hello(channel, hello)
+
+
+def receive_packet(sock: socket.socket, timeout: float) -> Packet:
+    """Wait for one packet behind which nothing comes yet, `timeout` seconds at most.
+
+    Raises:
+        ChannelBroken: none came.
+    """
+    decoder = PacketDecoder()
+    sock.settimeout(timeout)
+    try:
+        while True:
+            data, fds = receive(sock)
+            if not data:
+                raise ChannelBroken("it hung up")
+            for packet in decoder.feed(data, fds):
+                return packet
+    except OSError as error:
+        raise ChannelBroken(error.strerror or str(error)) from None
+
+
+def refuse(channel: socket.socket, why: str) -> None:
+    """Send the other process the reason for a refusal, if it still listens."""
+    with contextlib.suppress(OSError):
+        channel.sendall(encode_packet("refused", {"why": why}, (), ()))
