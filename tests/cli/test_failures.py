@@ -3,19 +3,19 @@
 import pytest
 
 from wsctl.cli.failures import failure
-from wsctl.client.events import Closed, Event, Failed, Refused
+from wsctl.client.events import Closed, ConnectFailed, Event, HandshakeRefused
 from wsctl.codes import ExitCode
 
 
 @pytest.mark.parametrize(
     ("event", "code"),
     [
-        (Refused(400, "", ""), ExitCode.USAGE),
-        (Refused(401, "", ""), ExitCode.REFUSED),
-        (Refused(403, "", ""), ExitCode.REFUSED),
-        (Refused(404, "", ""), ExitCode.UNREACHABLE),
-        (Refused(426, "", ""), ExitCode.UNREACHABLE),
-        (Failed("no wsctl server", final=True), ExitCode.UNREACHABLE),
+        (HandshakeRefused(400, "", ""), ExitCode.USAGE),
+        (HandshakeRefused(401, "", ""), ExitCode.REFUSED),
+        (HandshakeRefused(403, "", ""), ExitCode.REFUSED),
+        (HandshakeRefused(404, "", ""), ExitCode.UNREACHABLE),
+        (HandshakeRefused(426, "", ""), ExitCode.UNREACHABLE),
+        (ConnectFailed("no wsctl server", final=True), ExitCode.UNREACHABLE),
     ],
 )
 @pytest.mark.parametrize("connected_once", [True, False])
@@ -26,17 +26,17 @@ def test_what_is_final_has_an_exit_code(event: Event, code: ExitCode, connected_
 
 
 def test_a_server_is_waited_for_only_when_it_was_there_before() -> None:
-    assert failure(Failed("gone"), connected_once=True) is None
-    error = failure(Failed("gone"), connected_once=False)
+    assert failure(ConnectFailed("gone"), connected_once=True) is None
+    error = failure(ConnectFailed("gone"), connected_once=False)
     assert error
     assert error.exit_code == ExitCode.UNREACHABLE
 
 
-@pytest.mark.parametrize("event", [Refused(503, "", ""), Closed(1001, ""), Closed(4501, "")])
+@pytest.mark.parametrize("event", [HandshakeRefused(503, "", ""), Closed(1001, ""), Closed(4501, "")])
 def test_everything_else_is_told_as_an_event(event: Event) -> None:
     assert failure(event, connected_once=False) is None
 
 
 def test_the_advice_is_that_of_the_cause() -> None:
-    assert str(failure(Failed("untrusted"), connected_once=False)) == "untrusted"
-    assert str(failure(Failed("gone", advice="look"), connected_once=False)) == "gone; look"
+    assert str(failure(ConnectFailed("untrusted"), connected_once=False)) == "untrusted"
+    assert str(failure(ConnectFailed("gone", advice="look"), connected_once=False)) == "gone; look"

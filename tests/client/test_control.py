@@ -16,7 +16,14 @@ from tests.conftest import StartServer
 from tests.support.fake_control import fake_at_a_url
 from tests.support.server import DEADLINE, ServerProcess
 from tests.support.status import DRAIN
-from wsctl.client.control import Conflict, Control, Degraded, Unconfirmed, drain_progress, handover_progress
+from wsctl.client.control import (
+    ConflictError,
+    Control,
+    DegradedError,
+    UnconfirmedError,
+    drain_progress,
+    handover_progress,
+)
 from wsctl.client.target import Target
 from wsctl.errors import Refused, Silent, Unreachable, UsageError, WsctlError
 from wsctl.lifecycle.handover import HandoverState
@@ -114,7 +121,7 @@ def test_a_drain_of_nobody_has_ended_at_once(start_server: StartServer) -> None:
 
 def test_cancelling_no_drain_is_a_conflict_in_the_servers_words(start_server: StartServer) -> None:
     control = _local(start_server())
-    with pytest.raises(Conflict, match="there is no drain to cancel"):
+    with pytest.raises(ConflictError, match="there is no drain to cancel"):
         control.cancel()
 
 
@@ -135,7 +142,9 @@ def test_a_name_that_is_not_the_servers_is_told_with_the_flag(answering: Answeri
 
 def test_a_degraded_server_that_publishes_nothing_is_an_error_to_try_again(answering: Answering) -> None:
     url = answering(503, json.dumps({"error": {"code": "degraded", "message": "Redis is away"}}).encode())
-    with pytest.raises(Degraded, match="degraded and did not publish it: Redis is away; try again") as error:
+    with pytest.raises(
+        DegradedError, match="degraded and did not publish it: Redis is away; try again"
+    ) as error:
         Control(Target(url)).status()
     assert error.value.exit_code == 1
 
@@ -144,7 +153,7 @@ def test_a_server_that_does_not_know_whether_it_published_is_told_from_one_that_
     answering: Answering,
 ) -> None:
     url = answering(504, json.dumps({"error": {"code": "unconfirmed", "message": "it may be"}}).encode())
-    with pytest.raises(Unconfirmed, match="does not know whether it was published: it may be") as error:
+    with pytest.raises(UnconfirmedError, match="does not know whether it was published: it may be") as error:
         Control(Target(url)).status()
     assert error.value.exit_code == 1
 
@@ -157,7 +166,7 @@ def test_a_server_that_does_not_know_whether_it_published_is_told_from_one_that_
         (401, Refused, 6),
         (403, Refused, 6),
         (503, Refused, 6),
-        (409, Conflict, 1),
+        (409, ConflictError, 1),
         (500, WsctlError, 1),
         (404, Unreachable, 5),
     ],
@@ -187,7 +196,7 @@ def test_the_servers_words_are_repeated(answering: Answering, status: int) -> No
 
 
 def test_the_servers_words_cannot_move_the_cursor(answering: Answering) -> None:
-    with pytest.raises(Conflict) as error:
+    with pytest.raises(ConflictError) as error:
         Control(Target(answering(409, _error("\x1b[2J" + "x" * 10_000)))).status()
     assert str(error.value).isprintable()
     assert len(str(error.value)) < 400
@@ -374,7 +383,7 @@ def test_an_upgrade_is_begun_and_its_end_waited_for() -> None:
 def test_an_upgrade_that_cannot_be_is_a_conflict_in_the_servers_words() -> None:
     with fake_at_a_url() as (server, url):
         server.refusal, server.awaited = (409, "this is process 1"), False
-        with pytest.raises(Conflict, match="this is process 1"):
+        with pytest.raises(ConflictError, match="this is process 1"):
             Control(Target(url)).upgrade()
 
 

@@ -2,11 +2,27 @@
 
 import pytest
 
-from wsctl.client.events import Closed, Event, Failed, Moved, Opened, Received, Refused, Waiting, is_final
+from wsctl.client.events import (
+    Closed,
+    ConnectFailed,
+    Event,
+    HandshakeRefused,
+    Moved,
+    Opened,
+    Received,
+    Waiting,
+    is_final,
+)
 
 
 @pytest.mark.parametrize(
-    "event", [Closed(4500, ""), Closed(4999, ""), Refused(403, "", ""), Failed("no wsctl server", final=True)]
+    "event",
+    [
+        Closed(4500, ""),
+        Closed(4999, ""),
+        HandshakeRefused(403, "", ""),
+        ConnectFailed("no wsctl server", final=True),
+    ],
 )
 def test_what_would_be_the_same_again_is_final(event: Event) -> None:
     assert is_final(event)
@@ -19,8 +35,8 @@ def test_what_would_be_the_same_again_is_final(event: Event) -> None:
         Closed(1006, ""),
         Closed(4499, ""),
         Moved(),
-        Refused(503, "", ""),
-        Failed("later"),
+        HandshakeRefused(503, "", ""),
+        ConnectFailed("later"),
         Opened({}),
         Received({}),
         Waiting(1),

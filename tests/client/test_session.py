@@ -21,24 +21,22 @@ from tests.support.fake_server import (
     welcome,
 )
 from tests.support.server import DEADLINE
-from wsctl.client import connecting
-from wsctl.client.connecting import handshake, hang_up
-from wsctl.client.reasons import NOBODY_THERE
-from wsctl.client.session import (
-    STEADY,
+from wsctl.client import connection
+from wsctl.client.connect_errors import CHECK_SERVER
+from wsctl.client.connection import close_connection, open_connection
+from wsctl.client.events import (
     Closed,
+    ConnectFailed,
     Degraded,
     Event,
-    Failed,
+    HandshakeRefused,
     Moved,
-    NotConnected,
     Opened,
     Received,
-    Refused,
     Restored,
-    Session,
     Waiting,
 )
+from wsctl.client.session import STEADY, NotConnected, Session
 from wsctl.client.target import Target
 from wsctl.errors import UsageError
 
@@ -186,14 +184,14 @@ async def test_after_any_other_code_it_tries_again(code: int) -> None:
 async def test_an_answer_that_would_be_the_same_again_ends_it(status: int) -> None:
     body = error_body("some_code", "some words")
     async with serving(listening, refusing(status, body)) as target:
-        assert await all_events(impatient(target)) == [Refused(status, "some_code", "some words")]
+        assert await all_events(impatient(target)) == [HandshakeRefused(status, "some_code", "some words")]
 
 
 @pytest.mark.parametrize("status", [429, 500, 502, 503])
 async def test_after_any_other_answer_it_tries_again(status: int) -> None:
     async with serving(listening, refusing(status)) as target:
         refused, waiting = await events(impatient(target), 2)
-    assert isinstance(refused, Refused)
+    assert isinstance(refused, HandshakeRefused)
     assert refused.status == status
     assert waiting == Waiting(0.5)
 
@@ -207,17 +205,17 @@ async def test_retry_after_is_the_least_pause_and_the_jitter_comes_on_top() -> N
 async def test_without_a_server_it_says_why_and_tries_again() -> None:
     port = dead_port()
     seen = await events(impatient(Target(f"http://127.0.0.1:{port}")), 4)
-    why = Failed(f"cannot connect to http://127.0.0.1:{port}: connection refused", advice=NOBODY_THERE)
+    why = ConnectFailed(f"cannot connect to http://127.0.0.1:{port}: connection refused", advice=CHECK_SERVER)
     assert seen == [why, Waiting(0.5), why, Waiting(1)]
 
 
 async def test_a_connection_that_falls_silent_is_given_up_within_thirty_seconds() -> None:
     async with serving(listening) as target:
-        connection = await handshake(target, target.websocket("bob"))
+        connection = await open_connection(target, target.websocket("bob"))
         assert connection.ping_interval
         assert connection.ping_timeout
         assert connection.ping_interval + connection.ping_timeout < 30
-        await hang_up(connection)
+        await close_connection(connection)
 
 
 async def test_a_connection_lost_without_a_close_frame_is_1006() -> None:
@@ -240,7 +238,7 @@ async def test_what_is_no_json_object_ends_it(nonsense: str | bytes) -> None:
 
     async with serving(handler) as target:
         (failed,) = await all_events(impatient(target))
-    assert isinstance(failed, Failed)
+    assert isinstance(failed, ConnectFailed)
     assert "no wsctl server" in failed.message
 
 
@@ -253,7 +251,7 @@ async def test_what_speaks_no_http_is_a_failure_in_words() -> None:
     async with await asyncio.start_server(babble, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
         failed, _ = await events(impatient(Target(f"http://127.0.0.1:{port}")), 2)
-    assert isinstance(failed, Failed)
+    assert isinstance(failed, ConnectFailed)
     assert "does not speak HTTP" in failed.message
 
 
@@ -334,14 +332,14 @@ async def test_closing_ends_a_pause() -> None:
 async def test_a_hurry_ends_a_pause_and_only_the_one_that_is_there() -> None:
     async with serving(closing_at_once(1001, "draining")) as target:
         session = impatient(target, sleep=lambda seconds: asyncio.sleep(3600))
-        session.hurry()
+        session.reconnect_now()
         async with asyncio.timeout(DEADLINE), aclosing(session.events()) as happening:
             assert [type(await anext(happening)) for _ in range(2)] == [Closed, Waiting]
             rest = asyncio.ensure_future(anext(happening))
             for _ in range(10):
                 await asyncio.sleep(0)
             assert not rest.done()
-            session.hurry()
+            session.reconnect_now()
             assert isinstance(await rest, Closed)
 
 
@@ -358,7 +356,7 @@ async def test_closing_ends_a_handshake_that_is_not_answered() -> None:
 
 
 async def test_a_server_that_has_not_welcomed_it_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connecting, "CLOSE_TIMEOUT", 2 * DEADLINE)
+    monkeypatch.setattr(connection, "CLOSE_TIMEOUT", 2 * DEADLINE)
     accepted, over = asyncio.Event(), asyncio.Event()
 
     async def handler(connection: ServerConnection) -> None:
@@ -397,7 +395,7 @@ async def test_a_missing_unix_socket_is_a_failure_in_words(runtime_dir: Path) ->
     path = runtime_dir / "none"
     failed, _ = await events(impatient(Target(None, uds=str(path))), 2)
     why = f"cannot connect to unix:{path}: no such file or directory"
-    assert failed == Failed(why, advice=NOBODY_THERE)
+    assert failed == ConnectFailed(why, advice=CHECK_SERVER)
 
 
 # Resuming
@@ -678,7 +676,7 @@ async def test_a_server_that_does_not_take_it_is_left_for_the_next_without_a_pau
     ):
         session = impatient(dead, others=(draining, full, taking))
         seen = await events(session, 5)
-    kinds = [Failed, Closed, Refused, Opened, Closed]
+    kinds = [ConnectFailed, Closed, HandshakeRefused, Opened, Closed]
     assert [type(event) for event in seen] == kinds
     assert isinstance(seen[3], Opened)
     assert seen[3].server == taking.name
@@ -727,7 +725,7 @@ async def test_when_nobody_takes_it_a_pause_follows_each_round() -> None:
 async def test_a_final_answer_is_final_whatever_other_servers_there_are() -> None:
     async with serving(turning_away(), refusing(403)) as own, serving(greeting()) as other:
         seen = await all_events(impatient(own, others=(other,)))
-    assert [type(event) for event in seen] == [Refused]
+    assert [type(event) for event in seen] == [HandshakeRefused]
 
 
 async def test_each_attempt_shows_the_credential_of_its_moment() -> None:
@@ -756,7 +754,7 @@ async def test_a_credential_that_cannot_be_read_just_now_is_tried_again() -> Non
 
     async with serving(greeting()) as target:
         failed, waiting, opened = await events(impatient(target, credential=credential), 3)
-    assert failed == Failed("WSCTL_CLIENT_TOKEN_FILE: it is being written")
+    assert failed == ConnectFailed("WSCTL_CLIENT_TOKEN_FILE: it is being written")
     assert isinstance(waiting, Waiting)
     assert isinstance(opened, Opened)
 
@@ -767,4 +765,4 @@ async def test_credentials_that_have_expired_are_no_reason_to_stay_away_and_refu
     assert seen[1] == Closed(4403, "expired")
     assert isinstance(seen[3], Opened)
     async with serving(greeting(), refusing(401, error_body("bad_credentials", "no"))) as target:
-        assert await all_events(impatient(target)) == [Refused(401, "bad_credentials", "no")]
+        assert await all_events(impatient(target)) == [HandshakeRefused(401, "bad_credentials", "no")]

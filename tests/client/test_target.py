@@ -1,13 +1,18 @@
 """Which server a command means."""
 
+import os
+import signal
 import socket
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from wsctl.client.target import Target, client_of, find, find_all, find_each
+from tests.support.processes import popen
+from wsctl.client.target import Target, client_of, find, find_all, find_each, is_stopped
 from wsctl.errors import Unreachable, UsageError
 from wsctl.lifecycle.runtime import ServerRecord, announced, control_socket
 
@@ -273,3 +278,19 @@ def test_workers_whose_parent_is_gone_speak_for_themselves(
 def test_a_parent_without_workers_is_told_of_itself(announce: Announce, environ: dict[str, str]) -> None:
     parent = announce(1, "http://127.0.0.1:8001")
     assert [target.control for target in find_all(None, None, environ)] == [parent]
+
+
+# Stopped processes
+
+
+@pytest.mark.parametrize("proc", [Path("/proc"), Path("/nowhere")], ids=["/proc", "ps"])
+def test_a_process_is_stopped_from_the_signal_to_the_next(proc: Path) -> None:
+    with popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        assert not is_stopped(process.pid, proc)
+        process.send_signal(signal.SIGSTOP)
+        os.waitpid(process.pid, os.WUNTRACED)
+        assert is_stopped(process.pid, proc)
+        process.send_signal(signal.SIGCONT)
+        assert not is_stopped(process.pid, proc)
+        process.kill()
+    assert not is_stopped(process.pid, proc)

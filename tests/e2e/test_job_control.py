@@ -16,7 +16,7 @@ from tests.conftest import StartServer
 from tests.support.clients import join, receive_type
 from tests.support.server import DEADLINE, WSCTL, wsctl
 from tests.support.terminal import Terminal
-from wsctl.client.stopped import is_stopped
+from wsctl.client.target import is_stopped
 
 pytestmark = pytest.mark.anyio
 

@@ -15,7 +15,7 @@ from tests.support import frames
 from tests.support.clients import join, receive_type
 from tests.support.relay import Relay
 from tests.support.server import DEADLINE, WSCTL, ServerProcess
-from wsctl.client import connecting
+from wsctl.client import connection
 from wsctl.client.events import Event, Opened, Received
 from wsctl.client.session import Session
 from wsctl.client.target import Target
@@ -288,9 +288,9 @@ async def _senders(lines: asyncio.StreamReader, count: int) -> None:
 async def test_a_client_notices_that_nothing_comes_any_more_and_resumes(
     start_server: StartServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert connecting.PING_INTERVAL + connecting.PING_TIMEOUT <= 30
-    monkeypatch.setattr(connecting, "PING_INTERVAL", 0.2)
-    monkeypatch.setattr(connecting, "PING_TIMEOUT", 1.0)
+    assert connection.PING_INTERVAL + connection.PING_TIMEOUT <= 30
+    monkeypatch.setattr(connection, "PING_INTERVAL", 0.2)
+    monkeypatch.setattr(connection, "PING_TIMEOUT", 1.0)
     server = start_server("--broadcast-interval", "0.1", "--history", "10")
     async with Relay(server.port).running() as road:
         guest = Guest(road.url, "bob")

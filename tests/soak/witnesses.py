@@ -9,7 +9,17 @@ from typing import Any
 from tests.soak.ledger import Ledger
 from tests.soak.tally import Tally
 from tests.soak.weather import Weather
-from wsctl.client.events import Closed, Degraded, Event, Failed, Moved, Opened, Received, Refused, Restored
+from wsctl.client.events import (
+    Closed,
+    ConnectFailed,
+    Degraded,
+    Event,
+    HandshakeRefused,
+    Moved,
+    Opened,
+    Received,
+    Restored,
+)
 from wsctl.client.session import NotConnected, Session
 from wsctl.client.target import Target
 from wsctl.codes import CloseCode
@@ -114,9 +124,9 @@ class Witnesses:
                 self._closed(number, code, reason)
             case Moved():
                 self._lose(number, "moved when asked")
-            case Refused(status=status):
+            case HandshakeRefused(status=status):
                 self._lose(number, f"answered {status}")
-            case Failed():
+            case ConnectFailed():
                 self._lose(number, "reached nobody")
 
     def _open(self, number: int, event: Opened) -> None:

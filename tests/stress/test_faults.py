@@ -4,7 +4,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wsctl.client.events import Closed, Degraded, Event, Failed, Moved, Opened, Received, Refused, Restored
+from wsctl.client.events import (
+    Closed,
+    ConnectFailed,
+    Degraded,
+    Event,
+    HandshakeRefused,
+    Moved,
+    Opened,
+    Received,
+    Restored,
+)
 from wsctl.codes import ExitCode
 from wsctl.stress.faults import ClusterCheck, fatal_error
 
@@ -79,9 +89,9 @@ def error(code: str) -> Received:
 @pytest.mark.parametrize(
     ("event", "text", "exit_code"),
     [
-        (Failed("cannot connect to http://a: nobody"), "cannot connect to http://a: nobody", 5),
-        (Failed("nobody", advice="look"), "nobody; look", 5),
-        (Refused(503, "full", "full"), "http://a refused client bob with HTTP 503: full", 6),
+        (ConnectFailed("cannot connect to http://a: nobody"), "cannot connect to http://a: nobody", 5),
+        (ConnectFailed("nobody", advice="look"), "nobody; look", 5),
+        (HandshakeRefused(503, "full", "full"), "http://a refused client bob with HTTP 503: full", 6),
         (Closed(1001, "draining"), "http://a closed client bob with 1001: draining", 6),
         (Closed(4501, "replaced"), "another program connected as bob: choose another --id", 6),
         (Degraded({}), "http://a is degraded", 1),

@@ -10,17 +10,16 @@ from tests.support.server import DEADLINE
 from tests.support.stress import FakeSession, Hub
 from wsctl.client.events import (
     Closed,
+    ConnectFailed,
     Degraded,
     Event,
-    Failed,
+    HandshakeRefused,
     Moved,
     Opened,
     Received,
-    Refused,
     Restored,
 )
-from wsctl.errors import Refused as ServerRefused
-from wsctl.errors import Unreachable, WsctlError
+from wsctl.errors import Refused, Unreachable, WsctlError
 from wsctl.stress.run import CONNECTING, StressPlan, StressRun
 
 pytestmark = pytest.mark.anyio
@@ -150,14 +149,14 @@ async def test_stopping_ends_it_early() -> None:
 @pytest.mark.parametrize(
     ("first", "error", "text"),
     [
-        (Failed("cannot connect to there: nobody"), Unreachable, "cannot connect to there"),
+        (ConnectFailed("cannot connect to there: nobody"), Unreachable, "cannot connect to there"),
         (
-            Refused(503, "full", "the server is full"),
-            ServerRefused,
+            HandshakeRefused(503, "full", "the server is full"),
+            Refused,
             "client a-2 with HTTP 503: the server is",
         ),
-        (Closed(1001, "draining"), ServerRefused, "closed client a-2 with 1001: draining"),
-        (Closed(4501, "replaced"), ServerRefused, "choose another --id"),
+        (Closed(1001, "draining"), Refused, "closed client a-2 with 1001: draining"),
+        (Closed(4501, "replaced"), Refused, "choose another --id"),
     ],
 )
 async def test_a_client_that_cannot_connect_ends_it(first: Event, error: type[Exception], text: str) -> None:
@@ -305,7 +304,7 @@ async def test_a_server_lost_while_the_cluster_is_checked_is_named() -> None:
     hub = Hub(*AB)
     run = StressRun(plan(servers=AB), hub.session, settle=DEADLINE)
     hub.deliver = lambda session, frame: hub.sessions["a-2"].tell(Closed(1012, "restart"))
-    with pytest.raises(ServerRefused, match="http://b closed client a-2 with 1012"):
+    with pytest.raises(Refused, match="http://b closed client a-2 with 1012"):
         await carried_out(run)
 
 

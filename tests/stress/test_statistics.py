@@ -2,7 +2,16 @@
 
 import pytest
 
-from wsctl.client.events import Closed, Degraded, Failed, Moved, Opened, Received, Refused, Restored
+from wsctl.client.events import (
+    Closed,
+    ConnectFailed,
+    Degraded,
+    HandshakeRefused,
+    Moved,
+    Opened,
+    Received,
+    Restored,
+)
 from wsctl.stress.statistics import WINDOW, RunStatistics
 
 IDS = ("a-1", "a-2")
@@ -83,8 +92,8 @@ def test_a_message_on_its_way_is_not_yet_called_missed() -> None:
 def test_endings_are_counted_by_kind() -> None:
     statistics = opened()
     statistics.record(0, Closed(1012, "restart"), 1.0)
-    statistics.record(0, Refused(503, "full", "later"), 1.0)
-    statistics.record(0, Failed("nobody there"), 1.0)
+    statistics.record(0, HandshakeRefused(503, "full", "later"), 1.0)
+    statistics.record(0, ConnectFailed("nobody there"), 1.0)
     assert statistics.report(1.0, final=False).connected == 1
     statistics.record(0, Opened({}), 1.0)
     statistics.record(1, error("rate_limited"), 1.0)

@@ -61,9 +61,8 @@ def client(
 
     Messages go to stdout, everything else to stderr.
     """
-    from wsctl.client.credential import given
-    from wsctl.client.stopped import check_runs
-    from wsctl.client.target import checked, client_of, find
+    from wsctl.client.credential import credential_from
+    from wsctl.client.target import check_not_stopped, checked, client_of, find
 
     if url is not None and port is None:
         checked(url)  # what is no address has no name to connect as either
@@ -71,9 +70,9 @@ def client(
         raise UsageError("a client needs a name: --id NAME")
     ids = client_ids(client_id, clients)
 
-    credential = given(os.environ)
+    credential = credential_from(os.environ)
     target = find(url, port, os.environ)
-    check_runs(target)
+    check_not_stopped(target)
 
     import asyncio
 

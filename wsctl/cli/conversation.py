@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from wsctl.cli.failures import failure
 from wsctl.cli.ui.transcript import Transcript
 from wsctl.client.deliveries import UNSENT, Deliveries
-from wsctl.client.events import Closed, Event, Failed, Moved, Opened, Received, Refused
+from wsctl.client.events import Closed, ConnectFailed, Event, HandshakeRefused, Moved, Opened, Received
 from wsctl.client.session import NotConnected, Session
 from wsctl.codes import CloseCode, ExitCode
 from wsctl.errors import WsctlError
@@ -101,19 +101,19 @@ class Conversation:
             except EOFError:
                 return
             if not text:
-                self._hurry()
+                self._reconnect_now()
                 continue
             try:
                 await self._members[0].session.send(text)
             except NotConnected:
                 self._transcript.note("not sent: there is no connection")
                 prompt.put_back(text)
-                self._hurry()
+                self._reconnect_now()
 
-    def _hurry(self) -> None:
+    def _reconnect_now(self) -> None:
         """Make the members that wait for their next attempt try now."""
         for member in self._members:
-            member.session.hurry()
+            member.session.reconnect_now()
 
     async def piped(self, lines: AsyncIterator[str], *, stay: bool) -> None:
         """Send each line, once every member is there to hear it. Ends with the input; with `stay`, or
@@ -163,7 +163,7 @@ class Conversation:
                 self._connected_once = True
                 member.open.set()
                 member.settled.set()
-            case Closed() | Moved() | Failed() | Refused():
+            case Closed() | Moved() | ConnectFailed() | HandshakeRefused():
                 member.open.clear()
                 self._note_end(member, event)
             case Received(frame=frame):
@@ -194,7 +194,7 @@ class Conversation:
             self._deliveries.came_back(frame.get("data"))
         self._answered.set()
 
-    def _note_end(self, member: Member, event: Closed | Moved | Failed | Refused) -> None:
+    def _note_end(self, member: Member, event: Closed | Moved | ConnectFailed | HandshakeRefused) -> None:
         if member is not self._members[0]:
             return
         match event:

@@ -85,15 +85,14 @@ def stress(
         raise typer.BadParameter(f"{duration:g} s is no time: write more than 0", param_hint="--duration")
     ids = client_ids(prefix, clients)
 
-    from wsctl.client.stopped import check_runs
-    from wsctl.client.target import find_each
+    from wsctl.client.target import check_not_stopped, find_each
     from wsctl.stress.run import StressPlan, StressRun
 
     credentials = _credentials(lambda key: token_signer(key, jwt_audience, jwt_algorithm), jwt_key, duration)
     _make_room(clients)
     targets = find_each(url or (), port, os.environ)
     for target in targets:
-        check_runs(target)
+        check_not_stopped(target)
     if clients < len(targets):
         raise UsageError(f"--clients {clients} is too few: each of {len(targets)} servers wants one")
     servers = tuple(target.name for target in targets)
@@ -107,10 +106,10 @@ def _credentials(
     made: "Callable[[Path], TokenSigner]", key: "Path | None", duration: float
 ) -> "Callable[[str], Credential]":
     """Return a function that gives the credential of a client id. A token that is made outlasts the run."""
-    from wsctl.client.credential import given
+    from wsctl.client.credential import credential_from
 
     if key is None:
-        credential = given(os.environ)
+        credential = credential_from(os.environ)
         return lambda client_id: credential
     signer = made(key)
     return lambda client_id: lambda: signer.sign(client_id, duration + OVERTIME).token

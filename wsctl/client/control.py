@@ -13,8 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from wsctl.client.events import DEGRADED, UNCONFIRMED
-from wsctl.client.stopped import check_runs
-from wsctl.client.target import Target
+from wsctl.client.target import Target, check_not_stopped
 from wsctl.errors import Refused, Silent, Unreachable, UsageError, WsctlError
 from wsctl.lifecycle.handover import HandoverProgress, HandoverState
 from wsctl.lifecycle.progress import DrainProgress, read_progress
@@ -54,15 +53,15 @@ _TROUBLES: tuple[tuple[type[Exception], str], ...] = (
 )
 
 
-class Conflict(WsctlError):
+class ConflictError(WsctlError):
     """A request that cannot be done in the server's phase."""
 
 
-class Unconfirmed(WsctlError):
+class UnconfirmedError(WsctlError):
     """A message of which the server does not know whether it was published."""
 
 
-class Degraded(WsctlError):
+class DegradedError(WsctlError):
     """A request that the server cannot do for now, as it is without what it shares messages through: later it
     can be done."""
 
@@ -78,7 +77,7 @@ _FAILURES: dict[int, tuple[type[WsctlError], str]] = {
         "{name} has no token: start it with WSCTL_TOKEN_FILE or WSCTL_TOKEN, without which it takes commands "
         "only on its own machine without --url, and under plain uvicorn not at all",
     ),
-    409: (Conflict, "{text}"),
+    409: (ConflictError, "{text}"),
     413: (UsageError, "{text}"),
     503: (Refused, "{name} refuses: {text}"),
 }
@@ -95,9 +94,9 @@ class Control:
         Silent: the server is stopped, and was asked nothing, or hangs.
         Unreachable: nobody answers there, or somebody who is no wsctl server.
         Refused: the token is missing or wrong, or the server is closing its clients.
-        Degraded: the server cannot publish for now.
-        Unconfirmed: the message may have been published, or may still be.
-        Conflict: the request cannot be done in the server's phase.
+        DegradedError: the server cannot publish for now.
+        UnconfirmedError: the message may have been published, or may still be.
+        ConflictError: the request cannot be done in the server's phase.
         UsageError: the server cannot take what was sent.
     """
 
@@ -173,7 +172,7 @@ class Control:
     def _exchange(
         self, method: str, path: str, body: Answer | None, wait: float | None, asked: Callable[[], object]
     ) -> tuple[int, bytes]:
-        check_runs(self._target)
+        check_not_stopped(self._target)
         connection = self._connection()
         sent = None if body is None else json.dumps(body).encode()
         slow = threading.Timer(SLOW, self._waiting, [f"{self.process} has not answered yet: waiting"])
@@ -218,7 +217,7 @@ class Control:
 
     def _unreachable(self, error: Exception) -> Unreachable:
         if self._target.control and isinstance(error, TimeoutError):
-            check_runs(self._target)
+            check_not_stopped(self._target)
             return Silent(f"{self.process} does not answer: it hangs; its log may know why")
         text = next(text for kind, text in _TROUBLES if isinstance(error, kind))
         why = getattr(error, "verify_message", None) or getattr(error, "reason", None)
@@ -239,9 +238,9 @@ class Control:
         if isinstance(error, dict) and error.get("code") == HOST_NOT_ALLOWED:
             kind, line = Refused, "{name} refuses: {text}"
         if isinstance(error, dict) and error.get("code") == DEGRADED:
-            kind, line = Degraded, "{name} is degraded and did not publish it: {text}; try again later"
+            kind, line = DegradedError, "{name} is degraded and did not publish it: {text}; try again later"
         if isinstance(error, dict) and error.get("code") == UNCONFIRMED:
-            kind, line = Unconfirmed, "{name} does not know whether it was published: {text}"
+            kind, line = UnconfirmedError, "{name} does not know whether it was published: {text}"
         return kind(line.format(name=self.name, text=_quoted(text)))
 
 

@@ -12,12 +12,12 @@ Raises:
 """
 
 
-def nothing() -> str | None:
+def no_credential() -> str | None:
     """Return None: the credential of a client without a token."""
     return None
 
 
-def given(environ: Mapping[str, str]) -> Credential:
+def credential_from(environ: Mapping[str, str]) -> Credential:
     """Return the client token of the environment as a credential. A file is read at each attempt: somebody
     may have put a new one there.
 

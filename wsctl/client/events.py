@@ -96,7 +96,7 @@ class Moved:
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class HandshakeRefused:
     """An HTTP answer in place of the handshake. `code` is empty when the answer is not wsctl's; `retry_after`
     is the pause in seconds that the server asks for."""
 
@@ -107,7 +107,7 @@ class Refused:
 
 
 @dataclass(frozen=True, slots=True)
-class Failed:
+class ConnectFailed:
     """A failure to connect, or, which is final, an answer that is not of a wsctl server. `advice` is what to
     do about it, for somebody who tries for the first time; empty where the message says it."""
 
@@ -128,7 +128,7 @@ class Waiting:
     seconds: float
 
 
-Event = Opened | Degraded | Restored | Received | Closed | Moved | Refused | Failed | Waiting
+Event = Opened | Degraded | Restored | Received | Closed | Moved | HandshakeRefused | ConnectFailed | Waiting
 
 
 def is_final(event: Event) -> bool:
@@ -136,8 +136,8 @@ def is_final(event: Event) -> bool:
     match event:
         case Closed(code=code):
             return codes.is_final(code)
-        case Refused(status=status):
+        case HandshakeRefused(status=status):
             return status in FINAL_STATUSES
-        case Failed(final=final):
+        case ConnectFailed(final=final):
             return final
     return False

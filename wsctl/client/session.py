@@ -11,45 +11,22 @@ from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 from websockets.protocol import State
 
-from wsctl.client.backoff import Backoff
-from wsctl.client.connecting import OPEN_TIMEOUT, ending, handshake, hang_up
-from wsctl.client.credential import Credential, nothing
-from wsctl.client.departure import Departure
+from wsctl.client.connect_errors import CHECK_ADDRESS, advice, explain, refused_event
+from wsctl.client.connection import OPEN_TIMEOUT, close_connection, closed_event, open_connection
+from wsctl.client.credential import Credential, no_credential
 from wsctl.client.events import (
-    Closed,
-    Degraded,
+    ConnectFailed,
     Event,
-    Failed,
     Moved,
     Opened,
-    Received,
-    Refused,
-    Restored,
     Waiting,
     is_final,
 )
-from wsctl.client.frames import decoded
-from wsctl.client.hearing import Hearing
-from wsctl.client.reasons import CHECK_ADDRESS, advice, explained, refusal
-from wsctl.client.route import Route
+from wsctl.client.frame_state import FrameState, decode_frame
+from wsctl.client.reconnect import Backoff, Failover, ReconnectSchedule
 from wsctl.client.target import Target
 from wsctl.codes import CloseCode
 from wsctl.errors import UsageError
-
-__all__ = [
-    "Closed",
-    "Degraded",
-    "Event",
-    "Failed",
-    "Moved",
-    "NotConnected",
-    "Opened",
-    "Received",
-    "Refused",
-    "Restored",
-    "Session",
-    "Waiting",
-]
 
 STEADY = 5.0
 """Seconds a connection must have lived for the backoff to start over, and for another move without a
@@ -80,28 +57,28 @@ class Session:
         client_id: str,
         *,
         others: Sequence[Target] = (),
-        credential: Credential = nothing,
+        credential: Credential = no_credential,
         uniform: Callable[[float, float], float] = random.uniform,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._route = Route(target, others)
+        self._failover = Failover(target, others)
         self._client_id = client_id
         self._credential = credential
         self._sleep = sleep
         self._clock = clock
         self._backoff = Backoff(uniform)
-        self._hearing = Hearing()
+        self._frame_state = FrameState()
         self._closing = asyncio.Event()
-        self._hurry = asyncio.Event()
+        self._reconnect_now = asyncio.Event()
         self._connection: ClientConnection | None = None
-        self._hurried = False
+        self._moved_at_once = False
 
     async def events(self) -> AsyncGenerator[Event, None]:
         """Yield what happens, in order: connect, and connect again until something is final.
 
-        Ends after a final `Closed`, `Refused` or `Failed`, or after `close()`. Leaving it early and closing
-        the generator closes the connection.
+        Ends after a final `Closed`, `HandshakeRefused` or `ConnectFailed`, or after `close()`. Leaving it
+        early and closing the generator closes the connection.
         """
         while not self._closing.is_set():
             taken = False
@@ -112,16 +89,16 @@ class Session:
             if self._closing.is_set() or is_final(event):
                 return
             if taken:
-                self._route.ended()
-            elif self._route.turned_away():
+                self._failover.reset()
+            elif self._failover.advance():
                 continue
-            if isinstance(event, Moved) and not self._hurried:
-                self._hurried = True
+            if isinstance(event, Moved) and not self._moved_at_once:
+                self._moved_at_once = True
                 continue
             # The server's figure is the least; the jitter on top keeps a crowd from coming all at once.
             seconds = getattr(event, "retry_after", 0.0) + self._backoff.pause()
             yield Waiting(seconds)
-            self._hurry.clear()
+            self._reconnect_now.clear()
             await self._unless_closing(self._pause(seconds))
 
     async def send(self, text: str) -> None:
@@ -131,19 +108,22 @@ class Session:
             NotConnected: there is no open connection.
         """
         connection = self._connection
-        if connection is None or not self._hearing.welcomed or connection.state is not State.OPEN:
+        if connection is None or not self._frame_state.welcomed or connection.state is not State.OPEN:
             raise NotConnected
         try:
             await connection.send(text)
         except ConnectionClosed:
             raise NotConnected from None
 
-    def hurry(self) -> None:
+    def reconnect_now(self) -> None:
         """Make the next attempt now, if one is waited for."""
-        self._hurry.set()
+        self._reconnect_now.set()
 
     async def _pause(self, seconds: float) -> None:
-        over = [asyncio.ensure_future(self._sleep(seconds)), asyncio.ensure_future(self._hurry.wait())]
+        over = [
+            asyncio.ensure_future(self._sleep(seconds)),
+            asyncio.ensure_future(self._reconnect_now.wait()),
+        ]
         try:
             await asyncio.wait(over, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -155,7 +135,7 @@ class Session:
         meanwhile: the server's answer stands behind the frames that were not read yet."""
         self._closing.set()
         if self._connection:
-            if not self._hearing.welcomed:
+            if not self._frame_state.welcomed:
                 # A server that drains lets newcomers wait, and reads nothing from them.
                 self._connection.close_timeout = UNWELCOME_TIMEOUT
             await self._connection.close()
@@ -163,63 +143,63 @@ class Session:
     async def _attempt(self) -> AsyncGenerator[Event, None]:
         """Yield the events of one connection from the handshake to its end; the last one says how it
         ended."""
-        target = self._route.target
-        url = self._hearing.cursor.url(target.websocket(self._client_id))
+        target = self._failover.target
+        url = self._frame_state.cursor.url(target.websocket(self._client_id))
         try:
-            connection = await self._unless_closing(handshake(target, url, self._credential()))
+            connection = await self._unless_closing(open_connection(target, url, self._credential()))
         except InvalidStatus as error:
-            yield refusal(error.response)
+            yield refused_event(error.response)
             return
         except UsageError as error:
-            yield Failed(str(error))
+            yield ConnectFailed(str(error))
             return
         except (OSError, ValueError, WebSocketException) as error:
-            why = f"cannot connect to {target.name}: {explained(error)}"
-            yield Failed(why, advice=advice(error))
+            why = f"cannot connect to {target.name}: {explain(error)}"
+            yield ConnectFailed(why, advice=advice(error))
             return
         if connection is None:
             return
         self._connection, began = connection, self._clock()
         try:
-            async with aclosing(self._life(connection)) as life:
-                async for event in life:
+            async with aclosing(self._receive_events(connection)) as received:
+                async for event in received:
                     yield event
         finally:
-            if self._hearing.welcomed and self._clock() - began >= STEADY:
+            if self._frame_state.welcomed and self._clock() - began >= STEADY:
                 self._backoff.reset()
-                self._hurried = False
+                self._moved_at_once = False
             self._connection = None
-            self._hearing.ended()
-            await hang_up(connection)
+            self._frame_state.disconnect()
+            await close_connection(connection)
 
-    async def _life(self, connection: ClientConnection) -> AsyncGenerator[Event, None]:
-        departure = Departure(connection.close, self._sleep)
-        name = self._route.target.name
+    async def _receive_events(self, connection: ClientConnection) -> AsyncGenerator[Event, None]:
+        schedule = ReconnectSchedule(connection.close, self._sleep)
+        name = self._failover.target.name
         try:
             if self._closing.is_set():
                 await self.close()
-            while (frame := decoded(await self._next(connection))) is not None:
-                yield self._read(frame, departure)
-            yield Failed(f"{name} is no wsctl server: it sends something else", True, CHECK_ADDRESS)
+            while (frame := decode_frame(await self._next_frame(connection))) is not None:
+                yield self._event_of(frame, schedule)
+            yield ConnectFailed(f"{name} is no wsctl server: it sends something else", True, CHECK_ADDRESS)
         except TimeoutError:
-            yield Failed(f"{name} accepts connections and then says nothing", advice=CHECK_ADDRESS)
+            yield ConnectFailed(f"{name} accepts connections and then says nothing", advice=CHECK_ADDRESS)
         except ConnectionClosed as error:
-            closed = ending(error)
+            closed = closed_event(error)
             # Another code than the answer to ours, or none, is what the server has to say.
-            yield Moved() if departure.begun and closed.code == CloseCode.NORMAL else closed
+            yield Moved() if schedule.started and closed.code == CloseCode.NORMAL else closed
         finally:
-            departure.cancel()
+            schedule.cancel()
 
-    async def _next(self, connection: ClientConnection) -> str | bytes:
-        if self._hearing.welcomed:
+    async def _next_frame(self, connection: ClientConnection) -> str | bytes:
+        if self._frame_state.welcomed:
             return await connection.recv()
         async with asyncio.timeout(OPEN_TIMEOUT):
             return await connection.recv()
 
-    def _read(self, frame: dict[str, Any], departure: Departure) -> Event:
+    def _event_of(self, frame: dict[str, Any], schedule: ReconnectSchedule) -> Event:
         if frame.get("type") == "shutdown":
-            departure.hear(frame)
-        return self._hearing.take(frame, self._route.target.name)
+            schedule.update(frame)
+        return self._frame_state.receive(frame, self._failover.target.name)
 
     async def _unless_closing(self, work: Awaitable[T]) -> T | None:
         """Return the result of `work`, or None when the session was closed before it was there."""

@@ -6,11 +6,10 @@ from http import HTTPStatus
 from typing import Any
 
 from wsctl.client import events
-from wsctl.client.events import Closed, Degraded, Event, Failed, Opened, Received, Refused
-from wsctl.client.reasons import WHERE_FROM
+from wsctl.client.connect_errors import CREDENTIAL_SOURCE
+from wsctl.client.events import Closed, ConnectFailed, Degraded, Event, HandshakeRefused, Opened, Received
 from wsctl.codes import CloseCode
-from wsctl.errors import Refused as ServerRefused
-from wsctl.errors import Unreachable, WsctlError
+from wsctl.errors import Refused, Unreachable, WsctlError
 
 _ADVICE = "they share no messages; start both with the same --redis, or name one of them"
 
@@ -70,22 +69,22 @@ def fatal_error(client_id: str, server: str, event: Event, *, publishing: bool) 
         case Opened(degraded=True) | Degraded() | Received({"type": "error", "code": events.DEGRADED}):
             text = f"{server} is degraded and takes no messages for now: 'wsctl status' says why"
             return WsctlError(text)
-        case Closed() | Refused() | Failed():
+        case Closed() | HandshakeRefused() | ConnectFailed():
             return _reason(client_id, server, event)
     return None
 
 
-def _reason(client_id: str, server: str, event: Closed | Refused | Failed) -> WsctlError:
+def _reason(client_id: str, server: str, event: Closed | HandshakeRefused | ConnectFailed) -> WsctlError:
     """Return the error that says why a run cannot begin."""
     match event:
-        case Failed():
+        case ConnectFailed():
             return Unreachable(event.advised)
-        case Refused(HTTPStatus.UNAUTHORIZED, _, message):
-            advice = f"{WHERE_FROM}, those of many clients from --jwt-key"
-            return ServerRefused(f"{server} refused client {client_id}: {message}; {advice}")
-        case Refused(status, _, message):
-            return ServerRefused(f"{server} refused client {client_id} with HTTP {status}: {message}")
+        case HandshakeRefused(HTTPStatus.UNAUTHORIZED, _, message):
+            advice = f"{CREDENTIAL_SOURCE}, those of many clients from --jwt-key"
+            return Refused(f"{server} refused client {client_id}: {message}; {advice}")
+        case HandshakeRefused(status, _, message):
+            return Refused(f"{server} refused client {client_id} with HTTP {status}: {message}")
         case Closed(CloseCode.REPLACED):
-            return ServerRefused(f"another program connected as {client_id}: choose another --id")
+            return Refused(f"another program connected as {client_id}: choose another --id")
         case Closed(code, reason):
-            return ServerRefused(f"{server} closed client {client_id} with {code}: {reason}")
+            return Refused(f"{server} closed client {client_id} with {code}: {reason}")

@@ -10,13 +10,13 @@ from wsctl.client.events import (
     DEGRADED,
     UNCONFIRMED,
     Closed,
+    ConnectFailed,
     Degraded,
     Event,
-    Failed,
+    HandshakeRefused,
     Moved,
     Opened,
     Received,
-    Refused,
     Restored,
 )
 from wsctl.stress.ledger import Ledger
@@ -101,10 +101,10 @@ class RunStatistics:
             case Closed(code):
                 self._close_codes[code] += 1
                 self._record_lost(client)
-            case Refused(status):
+            case HandshakeRefused(status):
                 self._refused[status] += 1
                 self._record_lost(client)
-            case Failed():
+            case ConnectFailed():
                 self._failures += 1
                 self._record_lost(client)
 

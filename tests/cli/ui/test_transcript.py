@@ -10,13 +10,13 @@ import pytest
 from wsctl.cli.ui.transcript import JsonTranscript, PlainTranscript
 from wsctl.client.events import (
     Closed,
+    ConnectFailed,
     Degraded,
     Event,
-    Failed,
+    HandshakeRefused,
     Moved,
     Opened,
     Received,
-    Refused,
     Restored,
     Waiting,
 )
@@ -101,7 +101,7 @@ def test_a_time_that_is_none_is_now(ts: object) -> None:
         (Received({"type": "later"}), '{"type":"later"}'),
         (Closed(4501, "replaced"), "closed: 4501 replaced, not reconnecting"),
         (Closed(4501, ""), "closed: 4501, not reconnecting"),
-        (Failed("no wsctl server", final=True), "no wsctl server"),
+        (ConnectFailed("no wsctl server", final=True), "no wsctl server"),
         (Waiting(1.26), "retrying in 0:02"),
     ],
 )
@@ -124,8 +124,8 @@ def test_everything_else_is_a_line_of_stderr(event: Event, line: str) -> None:
         Degraded({"message": "\x1b[2J"}),
         Degraded({}),
         Closed(4500, "\x1b[2J"),
-        Refused(403, "", "\x1b[2J"),
-        Failed("\x1b[2J", final=True),
+        HandshakeRefused(403, "", "\x1b[2J"),
+        ConnectFailed("\x1b[2J", final=True),
     ],
 )
 def test_nothing_of_others_commands_the_terminal(event: Event) -> None:
@@ -163,7 +163,7 @@ def test_the_end_of_a_connection_is_a_line() -> None:
 
 
 def test_a_server_that_is_away_gets_a_line_at_longer_and_longer_intervals() -> None:
-    attempts = [event for _ in range(100) for event in (Waiting(2.1), Failed("cannot connect"))]
+    attempts = [event for _ in range(100) for event in (Waiting(2.1), ConnectFailed("cannot connect"))]
     lines = told(
         WELCOME, Closed(1006, "lost"), *attempts, Waiting(1), WELCOME, Closed(1006, "lost"), Waiting(1)
     )
@@ -174,13 +174,16 @@ def test_a_server_that_is_away_gets_a_line_at_longer_and_longer_intervals() -> N
 
 
 def test_another_reason_is_a_line_at_once() -> None:
-    tries = [Failed("nobody there"), Waiting(1)] * 3 + [Refused(503, "full", "full"), Waiting(1)]
+    tries = [ConnectFailed("nobody there"), Waiting(1)] * 3 + [
+        HandshakeRefused(503, "full", "full"),
+        Waiting(1),
+    ]
     assert told(*tries)[-1] == "refused: HTTP 503 full (4 attempts); retrying in 0:01"
 
 
 def test_where_one_line_can_be_drawn_over_there_is_no_other() -> None:
     shown: list[tuple[str, float | None]] = []
-    attempts = [Waiting(2), *[Failed("cannot connect"), Waiting(1)] * 2]
+    attempts = [Waiting(2), *[ConnectFailed("cannot connect"), Waiting(1)] * 2]
     lines = told(WELCOME, Closed(1006, "lost"), *attempts, WELCOME, away=lambda *line: shown.append(line))
     assert lines == ["connected as bob", "closed: 1006 lost", "connected as bob"]
     assert shown == [
@@ -197,7 +200,7 @@ async def test_what_happens_to_several_clients_is_told_once_with_their_number() 
     err = io.StringIO()
     transcript = PlainTranscript(io.StringIO(), err, clients=3, now=lambda: NOON)
     names = ("a-1", "a-2", "a-3")
-    for event in (Opened({}), Closed(1006, "lost"), Waiting(1), Failed("cannot connect"), Waiting(2)):
+    for event in (Opened({}), Closed(1006, "lost"), Waiting(1), ConnectFailed("cannot connect"), Waiting(2)):
         for name in names:
             transcript.event(name, event)
     transcript.event("a-1", Opened({}))
@@ -226,7 +229,7 @@ def as_json(event: Event, *, name_clients: bool = False) -> Any:
         (Received({"type": "message", "data": "é\x9b"}), {"type": "message", "data": "é\x9b"}),
         (Closed(1012, "restart"), {"type": "closed", "code": 1012, "reason": "restart"}),
         (
-            Refused(503, "full", "later", 5),
+            HandshakeRefused(503, "full", "later", 5),
             {"type": "refused", "status": 503, "code": "full", "message": "later"},
         ),
         (Moved(), {"type": "moved"}),
@@ -236,7 +239,7 @@ def as_json(event: Event, *, name_clients: bool = False) -> Any:
         ),
         (Degraded({"type": "error", "code": "degraded"}), {"type": "error", "code": "degraded"}),
         (Restored({"type": "welcome", "recovered": True}), {"type": "welcome", "recovered": True}),
-        (Failed("why"), {"type": "failed", "message": "why"}),
+        (ConnectFailed("why"), {"type": "failed", "message": "why"}),
         (Waiting(1.5), {"type": "waiting", "seconds": 1.5}),
     ],
 )

@@ -12,13 +12,13 @@ from wsctl.cli.ui.durations import left
 from wsctl.cli.ui.printable import compact, printable
 from wsctl.client.events import (
     Closed,
+    ConnectFailed,
     Degraded,
     Event,
-    Failed,
+    HandshakeRefused,
     Moved,
     Opened,
     Received,
-    Refused,
     Restored,
     Waiting,
     is_final,
@@ -105,7 +105,7 @@ class PlainTranscript:
                 self._message(client, frame)
             case Received(frame={"type": "heartbeat"}):
                 self._state(client, _state(event), DIM)
-            case Closed() | Moved() | Refused() | Failed():
+            case Closed() | Moved() | HandshakeRefused() | ConnectFailed():
                 text = printable(_end(event))
                 if self._away.ended(client, text) or is_final(event):
                     self._state(client, text, YELLOW)
@@ -202,15 +202,15 @@ def _conditions(opened: Opened) -> str:
     return (GAP if opened.gap else "") + (ISLAND if opened.degraded else "")
 
 
-def _end(event: Closed | Moved | Refused | Failed) -> str:
+def _end(event: Closed | Moved | HandshakeRefused | ConnectFailed) -> str:
     match event:
         case Closed(code=code, reason=reason):
             return f"closed: {f'{code} {reason}'.strip()}{', not reconnecting' if is_final(event) else ''}"
         case Moved():
             return "left as the server asked, reconnecting"
-        case Refused(status=status, message=message):
+        case HandshakeRefused(status=status, message=message):
             return f"refused: HTTP {status} {message}"
-        case Failed(message=message):
+        case ConnectFailed(message=message):
             return message
 
 
@@ -237,8 +237,8 @@ def _object(event: Event) -> dict[str, Any]:
     match event:
         case Opened(welcome=frame) | Restored(welcome=frame) | Degraded(frame=frame) | Received(frame=frame):
             return frame
-        case Refused(status=status, code=code, message=message):
+        case HandshakeRefused(status=status, code=code, message=message):
             return {"type": "refused", "status": status, "code": code, "message": message}
-        case Failed(message=message):
+        case ConnectFailed(message=message):
             return {"type": "failed", "message": message}
     return {"type": type(event).__name__.lower()} | asdict(event)

@@ -1,4 +1,4 @@
-"""The beginning and the end of one WebSocket connection to a target."""
+"""One WebSocket connection to a target: how it is opened and closed."""
 
 import asyncio
 import logging
@@ -33,12 +33,12 @@ _log = logging.getLogger("wsctl.client")
 _log.addHandler(logging.NullHandler())
 
 
-async def handshake(target: Target, url: str, token: str | None = None) -> ClientConnection:
+async def open_connection(target: Target, url: str, token: str | None = None) -> ClientConnection:
     """Return an accepted connection, without compression: a frame is read as it was written. To another
     server than the target, the token does not follow a redirect.
 
     Raises:
-        OSError, WebSocketException, ValueError: there is none; `reasons.explained` has the words.
+        OSError, WebSocketException, ValueError: there is none; `connect_errors.explain` has the words.
     """
     options: dict[str, Any] = {
         "additional_headers": {"Authorization": f"Bearer {token}"} if token else None,
@@ -57,7 +57,7 @@ async def handshake(target: Target, url: str, token: str | None = None) -> Clien
     return await connect(url, ssl=_tls() if url.startswith("wss:") else None, **options)
 
 
-async def hang_up(connection: ClientConnection) -> None:
+async def close_connection(connection: ClientConnection) -> None:
     """Close what is still open. Reading on makes room for the server's answer."""
     closing = asyncio.ensure_future(connection.close())
     with suppress(ConnectionClosed):
@@ -66,7 +66,7 @@ async def hang_up(connection: ClientConnection) -> None:
     await closing
 
 
-def ending(error: ConnectionClosed) -> Closed:
+def closed_event(error: ConnectionClosed) -> Closed:
     """Return the server's close frame as an event; without one, what our side knows."""
     if error.rcvd:
         return Closed(error.rcvd.code, error.rcvd.reason)

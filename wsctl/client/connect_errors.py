@@ -1,4 +1,4 @@
-"""The reasons why there is no connection, in words for the person at the command line."""
+"""Why there is no connection, in words for the person at the command line, and as an event."""
 
 import json
 import os
@@ -10,27 +10,27 @@ from http import HTTPStatus
 from websockets.exceptions import InvalidMessage, InvalidURI
 from websockets.http11 import Response
 
-from wsctl.client.events import Refused
+from wsctl.client.events import HandshakeRefused
 
-WHERE_FROM = "the token comes from WSCTL_CLIENT_TOKEN_FILE or WSCTL_CLIENT_TOKEN"
+CREDENTIAL_SOURCE = "the token comes from WSCTL_CLIENT_TOKEN_FILE or WSCTL_CLIENT_TOKEN"
 """The advice for a client that a server refused with 401."""
 
 CHECK_ADDRESS = "check the address"
 
-NOBODY_THERE = "check the address, and that a server runs there"
+CHECK_SERVER = "check the address, and that a server runs there"
 
 _ERRNO = re.compile(r"\[Errno (\d+)\]")
 
 
-def explained(error: Exception) -> str:
+def explain(error: Exception) -> str:
     """Describe a failure to connect, without addresses and numbers."""
     match error:
         case TimeoutError():
             return "no answer in time"
         case ssl.SSLError():
-            return _tls(error)
+            return _explain_tls(error)
         case OSError():
-            return _system(error)
+            return _explain_system(error)
         case InvalidMessage():
             return "what answers there does not speak HTTP, or hung up"
         case InvalidURI():
@@ -51,10 +51,10 @@ def advice(error: Exception) -> str:
             return "check the address, and whether it wants https://"
         case PermissionError():
             return "ask whoever runs the server for access"
-    return NOBODY_THERE
+    return CHECK_SERVER
 
 
-def _tls(error: ssl.SSLError) -> str:
+def _explain_tls(error: ssl.SSLError) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         text = error.verify_message.rstrip(".")
         return f"its certificate is not trusted: {text}; SSL_CERT_FILE names the authority to trust"
@@ -62,7 +62,7 @@ def _tls(error: ssl.SSLError) -> str:
     return f"TLS failed ({getattr(error, 'reason', None) or error})"
 
 
-def _system(error: OSError) -> str:
+def _explain_system(error: OSError) -> str:
     """Describe an error in the system's own words; asyncio folds the errors of several addresses into one
     text."""
     if isinstance(error, socket.gaierror):
@@ -71,7 +71,7 @@ def _system(error: OSError) -> str:
     return os.strerror(number).lower() if number else str(error)
 
 
-def refusal(answer: Response) -> Refused:
+def refused_event(answer: Response) -> HandshakeRefused:
     """Return the event of an HTTP answer: code and message of wsctl's JSON error, else the status in
     words."""
     code, message = "", _phrase(answer)
@@ -80,7 +80,7 @@ def refusal(answer: Response) -> Refused:
         code, message = str(error["code"]), str(error["message"])
     except (ValueError, LookupError, TypeError, RecursionError):
         pass  # a proxy's page, or nothing
-    return Refused(answer.status_code, code, message, _retry_after(answer))
+    return HandshakeRefused(answer.status_code, code, message, _retry_after(answer))
 
 
 def _phrase(answer: Response) -> str:

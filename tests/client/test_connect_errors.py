@@ -8,8 +8,8 @@ from websockets.datastructures import Headers
 from websockets.exceptions import InvalidMessage, InvalidURI
 from websockets.http11 import Response
 
-from wsctl.client.events import Refused
-from wsctl.client.reasons import NOBODY_THERE, advice, explained, refusal
+from wsctl.client.connect_errors import CHECK_SERVER, advice, explain, refused_event
+from wsctl.client.events import HandshakeRefused
 
 
 def answer(status: int, body: bytes = b"", **headers: str) -> Response:
@@ -40,15 +40,15 @@ def untrusted() -> ssl.SSLCertVerificationError:
     ],
 )
 def test_a_failure_is_told_in_words(error: Exception, text: str) -> None:
-    assert text in explained(error)
+    assert text in explain(error)
 
 
 @pytest.mark.parametrize(
     ("error", "text"),
     [
-        (ConnectionRefusedError(111, ""), NOBODY_THERE),
-        (OSError("Multiple exceptions: [Errno 111] ..."), NOBODY_THERE),
-        (TimeoutError(), NOBODY_THERE),
+        (ConnectionRefusedError(111, ""), CHECK_SERVER),
+        (OSError("Multiple exceptions: [Errno 111] ..."), CHECK_SERVER),
+        (TimeoutError(), CHECK_SERVER),
         (socket.gaierror(-2, "Name or service not known"), "check the address"),
         (InvalidURI("x", "isn't a URI"), "check the address"),
         (InvalidMessage("no HTTP"), "check the address, and whether it wants https://"),
@@ -63,24 +63,26 @@ def test_the_advice_fits_the_cause(error: Exception, text: str) -> None:
 
 def test_code_and_message_of_a_refusal_are_those_of_its_json() -> None:
     body = b'{"error": {"code": "full", "message": "come back later"}}'
-    assert refusal(answer(503, body, retry_after="5")) == Refused(503, "full", "come back later", 5)
+    assert refused_event(answer(503, body, retry_after="5")) == HandshakeRefused(
+        503, "full", "come back later", 5
+    )
 
 
 @pytest.mark.parametrize(
     "body", [b"<html>", b"[]", b'{"error": "text"}', b'{"error": {"code": 1}}', b"[" * 9999, b"\xff", b""]
 )
 def test_another_answer_is_told_by_its_status(body: bytes) -> None:
-    assert refusal(answer(502, body)) == Refused(502, "", "Bad Gateway")
+    assert refused_event(answer(502, body)) == HandshakeRefused(502, "", "Bad Gateway")
 
 
 def test_a_status_that_nobody_knows_has_the_words_it_came_with() -> None:
-    assert refusal(answer(599)).message == "whatever"
+    assert refused_event(answer(599)).message == "whatever"
 
 
 @pytest.mark.parametrize("text", ["-1", "1e9", "soon", "9" * 5000, "Wed, 21 Oct 2015 07:28:00 GMT", "²"])
 def test_a_retry_after_that_is_no_number_of_seconds_is_left_aside(text: str) -> None:
-    assert refusal(answer(503, retry_after=text)).retry_after == 0
+    assert refused_event(answer(503, retry_after=text)).retry_after == 0
 
 
 def test_retry_after_counts_on_503_only() -> None:
-    assert refusal(answer(500, retry_after="5")).retry_after == 0
+    assert refused_event(answer(500, retry_after="5")).retry_after == 0

@@ -1,0 +1,94 @@
+"""What the frames that a server sends mean to a client: its position among all messages, and events."""
+
+import json
+from functools import lru_cache
+from typing import Any
+from urllib.parse import quote
+
+from wsctl.client.events import DEGRADED, Degraded, Event, Opened, Received, Restored
+
+FRAMES_REMEMBERED = 4
+"""Frames whose decoding is remembered: a crowd of sessions in one process gets the same frame a thousand
+times in a row, and seldom a few of them in turn. Few, for a frame may be large."""
+
+
+@lru_cache(FRAMES_REMEMBERED)
+def decode_frame(data: str | bytes) -> dict[str, Any] | None:
+    """Return the JSON object in a frame; None when it holds none. The object is shared: for reading only."""
+    try:
+        frame = json.loads(data)
+    except (ValueError, RecursionError):
+        return None
+    return frame if isinstance(frame, dict) else None
+
+
+class Cursor:
+    """The id of the last message that a client knows of. Ids are opaque: only a server compares them.
+
+    Attributes:
+        at: the id; None before the first welcome.
+    """
+
+    def __init__(self) -> None:
+        self.at: str | None = None
+
+    def url(self, url: str) -> str:
+        """Return the URL that asks for everything behind the cursor, too."""
+        return url if self.at is None else f"{url}?since={quote(self.at, safe='')}"
+
+    def welcome(self, frame: dict[str, Any]) -> None:
+        """Take a `welcome`: a connection begins, or its server is whole again. When all that was missed
+        follows, the cursor stays before it; else that is lost, and the cursor goes to the newest message."""
+        if frame.get("recovered") is not True:
+            self._move(frame)
+
+    def message(self, frame: dict[str, Any]) -> None:
+        """Take a message. Messages come in order, so that it is the last one."""
+        self._move(frame)
+
+    def _move(self, frame: dict[str, Any]) -> None:
+        at = frame.get("id")
+        if isinstance(at, str):
+            self.at = at
+
+
+class FrameState:
+    """The frames of a client's connections, one after the other, as events. No I/O.
+
+    Attributes:
+        cursor: the position of the client.
+        welcomed: True if the present connection was welcomed.
+    """
+
+    def __init__(self) -> None:
+        self.cursor = Cursor()
+        self.welcomed = False
+        self._degraded = False
+
+    def disconnect(self) -> None:
+        """Note that the connection is over."""
+        self.welcomed = self._degraded = False
+
+    def receive(self, frame: dict[str, Any], server: str) -> Event:
+        """Return the event of a frame, which came from the server with the name `server`."""
+        match frame.get("type"):
+            case "message":
+                self.cursor.message(frame)
+            case "welcome":
+                return self._receive_welcome(frame, server)
+            case "error" if self._becomes_degraded(frame):
+                self._degraded = True
+                return Degraded(frame)
+        return Received(frame)
+
+    def _receive_welcome(self, frame: dict[str, Any], server: str) -> Opened | Restored:
+        opened = Opened(frame, resumed=self.cursor.at is not None, server=server)
+        again, self.welcomed = self.welcomed, True
+        self._degraded = opened.degraded
+        self.cursor.welcome(frame)
+        return Restored(frame) if again else opened
+
+    def _becomes_degraded(self, frame: dict[str, Any]) -> bool:
+        """Tell whether this error says that the server has become degraded; any further one until it is whole
+        again answers a message that it did not take."""
+        return frame.get("code") == DEGRADED and self.welcomed and not self._degraded
