@@ -17,12 +17,13 @@ FACTS = ("messages", "codes", "settings", "redis_url", "errors", "lookalikes", "
 ABOVE_ALL = ("main", "__main__", "__init__")
 
 BELOW = {
-    "top": {"cli", "server", "stress", "client", "lifecycle", "hub", "ipc", "facts", "top"},
-    "cli": {"server", "stress", "client", "lifecycle", "hub", "ipc", "facts", "version", "cli"},
-    "server": {"lifecycle", "hub", "ipc", "facts", "version", "server"},
-    "stress": {"client", "lifecycle", "hub", "ipc", "facts", "version", "stress"},
-    "client": {"lifecycle", "hub", "ipc", "facts", "version", "client"},
-    "lifecycle": {"hub", "ipc", "facts", "version", "lifecycle"},
+    "top": {"cli", "server", "stress", "client", "lifecycle", "drain", "hub", "ipc", "facts", "top"},
+    "cli": {"server", "stress", "client", "lifecycle", "drain", "hub", "ipc", "facts", "version", "cli"},
+    "server": {"lifecycle", "drain", "hub", "ipc", "facts", "version", "server"},
+    "stress": {"client", "lifecycle", "drain", "hub", "ipc", "facts", "version", "stress"},
+    "client": {"lifecycle", "drain", "hub", "ipc", "facts", "version", "client"},
+    "lifecycle": {"drain", "hub", "ipc", "facts", "version", "lifecycle"},
+    "drain": {"facts", "drain"},
     "hub": {"facts", "version", "hub"},
     "ipc": {"facts", "ipc"},
     "facts": {"facts"},
@@ -45,6 +46,9 @@ ROOMS = {
     "websockets": {"server", "client"},
     "uvloop": {"server", "client", "cli"},
 }
+
+INPUT_OUTPUT = frozenset({"asyncio", "os", "selectors", "socket", "subprocess", "threading"})
+"""What the decisions about a drain do without."""
 
 Sources = Mapping[str, str]
 
@@ -100,6 +104,8 @@ def _about(module: str, imported: str) -> Iterator[str]:
             yield f"{module} ({at}) imports {imported} ({floor(imported)})"
     elif at in ("facts", "version") and library not in sys.stdlib_module_names:
         yield f"{module} imports {imported}, which is not in the standard library"
+    elif at == "drain" and library in INPUT_OUTPUT:
+        yield f"{module} imports {imported}, though it decides without I/O"
     elif library in ROOMS and at not in ROOMS[library]:
         yield f"{module} imports {imported} outside {', '.join(sorted(ROOMS[library]))}"
 
@@ -147,9 +153,10 @@ FINE = {
     "wsctl.messages": "import json",
     "wsctl.codes": "from enum import IntEnum",
     "wsctl.hub.log": "from wsctl.messages import Message\nfrom wsctl import codes, __version__",
-    "wsctl.ipc.channel": "from wsctl.errors import CannotStart",
-    "wsctl.lifecycle.driver": "from wsctl.hub import log\nfrom wsctl.ipc import channel",
-    "wsctl.server.app": "import fastapi\nfrom wsctl.lifecycle.driver import Driver",
+    "wsctl.ipc.channel": "import asyncio\nfrom wsctl.errors import CannotStart",
+    "wsctl.drain.graceful": "import logging\nfrom wsctl.codes import ExitCode",
+    "wsctl.lifecycle.job": "from wsctl.drain import phases\nfrom wsctl.ipc import channel",
+    "wsctl.server.app": "import fastapi\nfrom wsctl.lifecycle.job import Job",
     "wsctl.client.session": "from websockets.asyncio import client\nfrom wsctl import messages",
     "wsctl.stress.run": "from wsctl.client.session import Session",
     "wsctl.cli.app": "import os, typer\nfrom wsctl.server import app\nos.environ.get('X')",
@@ -165,14 +172,16 @@ def test_a_house_in_order_has_no_complaints() -> None:
     [
         ("wsctl.messages", "from wsctl.hub.log import MessageLog"),
         ("wsctl.messages", "from wsctl import hub"),
-        ("wsctl.hub.log", "from wsctl.lifecycle.driver import Driver"),
-        ("wsctl.hub.log", "from wsctl.lifecycle import driver"),
-        ("wsctl.hub.log", "from ..lifecycle import driver"),
+        ("wsctl.hub.log", "from wsctl.lifecycle.job import Job"),
+        ("wsctl.hub.log", "from wsctl.lifecycle import job"),
+        ("wsctl.hub.log", "from ..lifecycle import job"),
         ("wsctl.hub.log", "import wsctl.server.app"),
         ("wsctl.hub.log", "from wsctl.ipc.channel import Channel"),
         ("wsctl.ipc.channel", "from wsctl.hub.log import MessageLog"),
-        ("wsctl.lifecycle.driver", "def later():\n    from wsctl.server import app"),
-        ("wsctl.lifecycle.driver", "from wsctl import client"),
+        ("wsctl.drain.graceful", "from wsctl.hub.log import MessageLog"),
+        ("wsctl.drain.graceful", "from wsctl.ipc.channel import Channel"),
+        ("wsctl.lifecycle.job", "def later():\n    from wsctl.server import app"),
+        ("wsctl.lifecycle.job", "from wsctl import client"),
         ("wsctl.server.app", "from wsctl.cli import app"),
         ("wsctl.server.app", "from wsctl.main import app"),
         ("wsctl.server.app", "from wsctl.client.session import Session"),
@@ -192,10 +201,12 @@ def test_an_import_that_points_up_or_across_is_found(module: str, source: str) -
     [
         ("wsctl.messages", "websockets"),
         ("wsctl.codes", "anything_not_of_python"),
+        ("wsctl.drain.graceful", "asyncio"),
+        ("wsctl.drain.graceful", "os"),
         ("wsctl.hub.log", "uvloop"),
         ("wsctl.hub.log", "websockets.frames"),
-        ("wsctl.lifecycle.driver", "rich.console"),
-        ("wsctl.lifecycle.driver", "uvicorn"),
+        ("wsctl.lifecycle.job", "rich.console"),
+        ("wsctl.lifecycle.job", "uvicorn"),
         ("wsctl.server.app", "typer"),
         ("wsctl.server.app", "prompt_toolkit"),
         ("wsctl.client.session", "fastapi"),
@@ -215,7 +226,7 @@ def test_a_library_outside_its_room_is_found(module: str, library: str) -> None:
     "source",
     ["import os\nos.environ['A']", "from os import environ", "import os\ndef f():\n    os.getenv('A')"],
 )
-@pytest.mark.parametrize("module", ["wsctl.messages", "wsctl.lifecycle.driver", "wsctl.server.app"])
+@pytest.mark.parametrize("module", ["wsctl.messages", "wsctl.lifecycle.job", "wsctl.server.app"])
 def test_reading_the_environment_below_the_top_is_found(module: str, source: str) -> None:
     assert complaints(FINE | {module: source}) == [f"{module} reads the environment"]
 

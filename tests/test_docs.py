@@ -16,7 +16,7 @@ from wsctl import messages
 from wsctl.cli.app import app
 from wsctl.cli.docs import PAGES, summary
 from wsctl.codes import CloseCode, ErrorCode, ExitCode
-from wsctl.lifecycle.phases import Phase
+from wsctl.drain.phases import Phase
 from wsctl.server.app import create_app
 from wsctl.server.metrics.facts import families
 from wsctl.server.node import Node

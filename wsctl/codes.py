@@ -3,6 +3,9 @@
 from enum import IntEnum, StrEnum
 from typing import Self
 
+CLOSE_TIMEOUT = 10.0
+"""Seconds a peer has to answer a close frame before the connection is aborted (as `websockets`)."""
+
 
 class CloseCode(IntEnum):
     """WebSocket close codes that wsctl sends or reports.

@@ -22,8 +22,8 @@ from tests.support.server import DEADLINE, WSCTL, ServerProcess, wsctl
 from tests.support.terminal import Terminal
 from wsctl.cli.ui.drain_bar import DrainBar, DrainLines, outcome, picture, standing
 from wsctl.codes import ExitCode
-from wsctl.lifecycle.phases import Phase
-from wsctl.lifecycle.progress import DrainProgress, Stay
+from wsctl.drain.phases import Phase
+from wsctl.drain.progress import ConnectedClient, DrainProgress
 
 pytestmark = pytest.mark.anyio
 
@@ -41,13 +41,13 @@ PROGRESS = DrainProgress(
     aborted=0,
     undelivered=0,
     oldest="bob",
-    longest=(Stay("bob", 125.0, 12_000), Stay("eve", 70.0, 0)),
+    longest=(ConnectedClient("bob", 125.0, 12_000), ConnectedClient("eve", 70.0, 0)),
 )
 
 
 def named(client_id: str | None) -> dict[str, Any]:
     """The fields of a drain in which this client has been there longest."""
-    longest = (Stay(client_id, 125.0, 12_000),) if client_id else ()
+    longest = (ConnectedClient(client_id, 125.0, 12_000),) if client_id else ()
     return {"oldest": client_id, "longest": longest}
 
 

@@ -15,7 +15,7 @@ from tests.support.fake_control import FakeControl, Upgrade, announced_fake, fak
 from tests.support.server import WSCTL, wsctl
 from tests.support.terminal import Terminal
 from wsctl.cli.ui.handover_bar import HandoverLines, outcome, picture, standing
-from wsctl.lifecycle.handover import HandoverProgress, HandoverState
+from wsctl.drain.progress import HandoverProgress, HandoverState
 
 START = HandoverProgress(HandoverState.STARTING, None, 0, 0, 0, 0.0, 0.0, None)
 MOVE = HandoverProgress(HandoverState.MOVING, 4711, 1000, 120, 10, 1.5, 0.02, None)

@@ -25,10 +25,9 @@ from wsctl.client.control import (
     handover_progress,
 )
 from wsctl.client.target import Target
+from wsctl.drain.phases import Phase
+from wsctl.drain.progress import ConnectedClient, HandoverState
 from wsctl.errors import Refused, Silent, Unreachable, UsageError, WsctlError
-from wsctl.lifecycle.handover import HandoverState
-from wsctl.lifecycle.phases import Phase
-from wsctl.lifecycle.progress import Stay
 
 Answering = Callable[[int, bytes], str]
 
@@ -340,7 +339,7 @@ def test_an_account_of_a_drain_becomes_the_record_it_was_made_from() -> None:
     progress = drain_progress(PROGRESS | {"later_field": 1})
     assert progress.phase is Phase.DRAINING
     assert (progress.active, progress.started_with, progress.oldest) == (2, 3, "bob")
-    assert (progress.eta_s, progress.longest) == (3.5, (Stay("bob", 4.5, 6),))
+    assert (progress.eta_s, progress.longest) == (3.5, (ConnectedClient("bob", 4.5, 6),))
 
 
 def test_an_older_servers_drain_lacks_what_came_later_and_is_understood() -> None:

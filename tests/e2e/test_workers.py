@@ -21,7 +21,7 @@ from tests.support.server import DEADLINE, WSCTL, ServerProcess, wsctl
 from tests.support.store import StoreProcess
 from tests.support.supervisor import Supervisor
 from tests.support.terminal import Terminal
-from wsctl.hub.connection import CLOSE_TIMEOUT
+from wsctl.codes import CLOSE_TIMEOUT
 from wsctl.server.workers.overdue import GRACE
 
 pytestmark = pytest.mark.anyio

@@ -17,10 +17,9 @@ from hypothesis import strategies as st
 
 from tests.support.supervisor import Supervisor
 from wsctl.codes import ExitCode
-from wsctl.lifecycle.handover import HandoverProgress, HandoverState
+from wsctl.drain.phases import Phase
+from wsctl.drain.progress import DrainProgress, HandoverProgress, HandoverState
 from wsctl.lifecycle.notify import EXTENSION, REPORT_EVERY, RETRY, Notifier, standing
-from wsctl.lifecycle.phases import Phase
-from wsctl.lifecycle.progress import DrainProgress
 
 PID = 100
 

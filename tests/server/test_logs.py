@@ -15,7 +15,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from wsctl.codes import CloseCode
-from wsctl.lifecycle.phases import Phase
+from wsctl.drain.phases import Phase
 from wsctl.server.logs import (
     LOGGERS,
     JsonFormatter,

@@ -9,7 +9,7 @@ from websockets.frames import Opcode
 from tests.support.frames import read
 from tests.support.transport import HandTransport
 from tests.support.wires import MakeServer, Server, close_of, frames, turn
-from wsctl.lifecycle.phases import Phase
+from wsctl.drain.phases import Phase
 from wsctl.server.sharing import AWAY, Sharing
 
 pytestmark = pytest.mark.anyio

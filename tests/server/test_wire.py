@@ -21,8 +21,9 @@ from tests.support.wires import (
     frames,
     turn,
 )
+from wsctl.codes import CLOSE_TIMEOUT
 from wsctl.hub.bucket import PATIENCE
-from wsctl.hub.connection import CLOSE_TIMEOUT, STALL_TIMEOUT, Ending
+from wsctl.hub.connection import STALL_TIMEOUT, Ending
 from wsctl.hub.frame import PING, PONG, TEXT, frame
 from wsctl.hub.intake import CONTROL_RATE
 from wsctl.server.wire import LINGER, Wire

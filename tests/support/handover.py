@@ -18,9 +18,9 @@ from tests.support.other_end import OtherEnd
 from tests.support.server import DEADLINE
 from tests.support.wires import Server, turn
 from wsctl import messages
+from wsctl.drain.progress import HandoverProgress
 from wsctl.hub.frame import Batch
 from wsctl.hub.history import Entry
-from wsctl.lifecycle.handover import HandoverProgress
 from wsctl.server.handover.carried import packed
 from wsctl.server.handover.departure import Departure
 from wsctl.server.handover.predecessor import Predecessor

@@ -9,10 +9,9 @@ from typing import Any
 
 from tests.support.fake_worker import FakeWorker, FakeWorkers, fake_workers
 from tests.support.server import DEADLINE
+from wsctl.drain.phases import Phase
+from wsctl.drain.progress import DrainProgress, HandoverProgress
 from wsctl.ipc.rpc import Reply
-from wsctl.lifecycle.handover import HandoverProgress
-from wsctl.lifecycle.phases import Phase
-from wsctl.lifecycle.progress import DrainProgress
 from wsctl.server.workers.desk import Desk
 from wsctl.server.workers.rolling import Rolling
 from wsctl.server.workers.team import Team

@@ -74,7 +74,7 @@ def _look(control: "Control", end: End, shown: "HandoverBar | HandoverLines") ->
 
 def _has_ended(answer: "Answer") -> bool:
     from wsctl.client.control import handover_progress
-    from wsctl.lifecycle.handover import HandoverState
+    from wsctl.drain.progress import HandoverState
 
     return handover_progress(answer["upgrade"]).state in (HandoverState.DONE, HandoverState.FAILED)
 
@@ -90,7 +90,7 @@ def _report(answer: "Answer", as_json: bool) -> None:
     """Print how the upgrade ended, or how it stands when nobody waits for the end."""
     from wsctl.cli.ui.handover_bar import outcome, why
     from wsctl.client.control import handover_progress
-    from wsctl.lifecycle.handover import HandoverState
+    from wsctl.drain.progress import HandoverState
 
     progress = handover_progress(answer["upgrade"])
     failed = progress.state is HandoverState.FAILED

@@ -7,9 +7,9 @@ from wsctl.cli.ui.printable import say
 from wsctl.client.control import Control
 from wsctl.client.several import ask_all
 from wsctl.codes import ExitCode
+from wsctl.drain.phases import Phase
+from wsctl.drain.progress import HandoverState
 from wsctl.errors import Silent, Unreachable, WsctlError
-from wsctl.lifecycle.handover import HandoverState
-from wsctl.lifecycle.phases import Phase
 
 if TYPE_CHECKING:
     from wsctl.cli.ui.tables import Seen

@@ -14,9 +14,8 @@ from urllib.parse import urlsplit
 
 from wsctl.client.events import DEGRADED, UNCONFIRMED
 from wsctl.client.target import Target, check_not_stopped
+from wsctl.drain.progress import DrainProgress, HandoverProgress, HandoverState, read_progress
 from wsctl.errors import Refused, Silent, Unreachable, UsageError, WsctlError
-from wsctl.lifecycle.handover import HandoverProgress, HandoverState
-from wsctl.lifecycle.progress import DrainProgress, read_progress
 
 CONNECT_TIMEOUT = 5.0
 """Seconds for a connection: one lost SYN and its repetition, with room for a long way."""

@@ -13,10 +13,6 @@ STALL_TIMEOUT = 10.0
 """Seconds without progress after which a client that is behind is cut: more than a phone needs to change
 its network, less than a keepalive takes to notice."""
 
-CLOSE_TIMEOUT = 10.0
-"""Seconds a peer has to answer a close frame before the connection is aborted (as `websockets`)."""
-
-
 NEVER = float("-inf")
 """The time of an event that has not happened, in any clock."""
 

@@ -30,41 +30,6 @@ successor serves with what it has got. When the successor goes before `listening
 ids and accepts connections again.
 """
 
-from dataclasses import dataclass
-from enum import StrEnum
-
 VERSION = 3
 """The version of the conversation above. A successor of another version refuses, and the predecessor goes
 on."""
-
-
-class HandoverState(StrEnum):
-    """The states of a handover."""
-
-    STARTING = "starting"
-    """The successor was started and is not ready yet; nothing has changed for clients."""
-    MOVING = "moving"
-    """The successor has the log; connections move."""
-    DONE = "done"
-    """Every connection that can move has moved."""
-    FAILED = "failed"
-    """The server goes on as if nothing had been asked."""
-
-
-@dataclass(frozen=True, slots=True)
-class HandoverProgress:
-    """A handover as it stands: counts of clients, and seconds.
-
-    `successor` is its pid, once it was started; `total` were connected when the move began, `moved` of
-    them are with the successor, `staying` cannot move and drain here; `silence_s` is the longest time in
-    which one of the moved could neither receive nor be heard; `error` says why it failed.
-    """
-
-    state: HandoverState
-    successor: int | None
-    total: int
-    moved: int
-    staying: int
-    elapsed_s: float
-    silence_s: float
-    error: str | None

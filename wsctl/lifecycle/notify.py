@@ -14,10 +14,9 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 
 from wsctl.codes import ExitCode
-from wsctl.lifecycle.handover import HandoverProgress, HandoverState
-from wsctl.lifecycle.interventions import Intervention
-from wsctl.lifecycle.phases import Phase
-from wsctl.lifecycle.progress import DrainProgress
+from wsctl.drain.interventions import Intervention
+from wsctl.drain.phases import Phase
+from wsctl.drain.progress import DrainProgress, HandoverProgress, HandoverState
 
 REPORT_EVERY = 5.0
 """Seconds between two reports of a drain. Each makes systemd tell its own listeners on D-Bus."""

@@ -14,9 +14,9 @@ from starlette.requests import ClientDisconnect
 
 from wsctl import messages
 from wsctl.codes import ErrorCode
+from wsctl.drain.graceful import NotDraining
+from wsctl.drain.phases import Phase
 from wsctl.hub.log import Refusal
-from wsctl.lifecycle.graceful import NotDraining
-from wsctl.lifecycle.phases import Phase
 from wsctl.server.asyncapi.frames import CLIENT_ID
 from wsctl.server.node import Node
 from wsctl.server.openapi import CONTROL, Alive, Drained, Ended, Health, Status, Upgraded, refused, told
@@ -303,7 +303,7 @@ async def drained(node: HasNode) -> JSONResponse:
 
     `drain` has its figures, null when it was cancelled.
     """
-    await node.driver.ending()
+    await node.driver.wait_until_over()
     return JSONResponse({"drain": node.drain(), "exit_code": int(node.life.exit_code)})
 
 

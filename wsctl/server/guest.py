@@ -19,7 +19,7 @@ from typing import Any
 from fastapi import FastAPI
 from starlette.types import Receive, Scope, Send
 
-from wsctl.lifecycle.driver import DrainLog
+from wsctl.drain.observers import DrainLog
 from wsctl.server import logs
 from wsctl.server.app import create_app
 from wsctl.server.checks import network, pace, variables

@@ -11,6 +11,11 @@ from dataclasses import asdict
 from typing import Any, Protocol
 
 from wsctl import __version__, messages
+from wsctl.drain.graceful import GracefulShutdownManager
+from wsctl.drain.observers import DrainObserver
+from wsctl.drain.pace import Pace
+from wsctl.drain.phases import Phase
+from wsctl.drain.progress import HandoverProgress
 from wsctl.hub.connection import Connection
 from wsctl.hub.durations import Durations
 from wsctl.hub.intake import Intake
@@ -18,15 +23,11 @@ from wsctl.hub.log import Draft, MessageLog
 from wsctl.hub.manager import ConnectionManager
 from wsctl.hub.periodic import periodic_broadcast_task
 from wsctl.hub.replays import Missed, Replays
-from wsctl.lifecycle.driver import DrainDriver, DrainObserver
-from wsctl.lifecycle.graceful import GracefulShutdownManager
-from wsctl.lifecycle.handover import HandoverProgress
-from wsctl.lifecycle.pace import Pace
-from wsctl.lifecycle.phases import Phase
 from wsctl.server.admission import Admission, Handshake, Refused, TurnedAway, Verdict
 from wsctl.server.credentials import verifier_of
 from wsctl.server.credentials.expiry import ExpiryTimes, RenewalHandler
 from wsctl.server.credentials.verifier import KeySummary
+from wsctl.server.drain_driver import DrainDriver
 from wsctl.server.hosts import Hosts, name_of
 from wsctl.server.islands import OF_ALL
 from wsctl.server.limits import LAST_FILES, capacity, fits, raise_open_files
@@ -296,7 +297,7 @@ class Node:
         )
 
     def _turn(self, waiting_for: int) -> None:
-        self.driver.turn(waiting_for)
+        self.driver.set_waiting_for(waiting_for)
 
     def _publish(self, draft: Draft) -> None:
         if self.shared:

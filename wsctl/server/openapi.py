@@ -7,9 +7,8 @@ from typing import Any
 from fastapi import FastAPI
 from pydantic import BaseModel, ConfigDict, Field
 
-from wsctl.lifecycle.handover import HandoverProgress
-from wsctl.lifecycle.phases import Phase
-from wsctl.lifecycle.progress import DrainProgress
+from wsctl.drain.phases import Phase
+from wsctl.drain.progress import DrainProgress, HandoverProgress
 
 Answers = dict[int | str, dict[str, Any]]
 

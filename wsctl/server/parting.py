@@ -3,7 +3,7 @@
 
 from typing import Any
 
-from wsctl.lifecycle.phases import Phase
+from wsctl.drain.phases import Phase
 from wsctl.server.node import Node
 
 CLOSE = (b"connection", b"close")

@@ -23,12 +23,12 @@ import uvloop
 from fastapi import FastAPI
 
 from wsctl.codes import ExitCode
+from wsctl.drain.graceful import NotDraining
+from wsctl.drain.observers import DrainObserver
+from wsctl.drain.progress import HandoverState
 from wsctl.errors import CannotStart
 from wsctl.ipc.handshake import HANDOVER_FD, JOB_FD
 from wsctl.lifecycle.container import bound_to_us
-from wsctl.lifecycle.driver import DrainObserver
-from wsctl.lifecycle.graceful import NotDraining
-from wsctl.lifecycle.handover import HandoverState
 from wsctl.lifecycle.job import Job
 from wsctl.lifecycle.notify import Notifier
 from wsctl.lifecycle.program import this_program
@@ -146,7 +146,7 @@ class Runner(uvicorn.Server):
                 self._around.line.report()
             if self._successor:
                 # Until everything has arrived, a signal must not end the process, nor a drain begin.
-                self._node.driver.hand_over()
+                self._node.driver.begin_handover()
                 self._settling = asyncio.create_task(self._settle(self._successor))
 
     async def main_loop(self) -> None:
@@ -231,7 +231,7 @@ class Runner(uvicorn.Server):
 
     async def _settle(self, successor: Successor) -> None:
         await successor.settled.wait()
-        self._node.driver.stay()
+        self._node.driver.abort_handover()
 
     async def _listen_after(self, successor: Successor) -> None:
         await successor.may_listen.wait()

@@ -7,7 +7,7 @@ import socket
 import ssl
 from typing import Any
 
-from wsctl.hub.connection import CLOSE_TIMEOUT
+from wsctl.codes import CLOSE_TIMEOUT
 from wsctl.server.deadlines import HEAD_TIMEOUT
 from wsctl.server.door import Lobby
 from wsctl.server.proxy import peer

@@ -10,8 +10,8 @@ import asyncio
 import os
 from collections.abc import Sequence
 
-from wsctl.codes import CloseCode
-from wsctl.hub.connection import CLOSE_TIMEOUT, NEVER, STALL_TIMEOUT, Connection, Ending
+from wsctl.codes import CLOSE_TIMEOUT, CloseCode
+from wsctl.hub.connection import NEVER, STALL_TIMEOUT, Connection, Ending
 from wsctl.hub.frame import CLOSE, PING, PONG, TEXT, Batch, close_frame, frame
 from wsctl.hub.outbox import CHUNK, Outbox
 from wsctl.hub.replays import Missed

@@ -12,7 +12,7 @@ from tests.support.written import any_settings
 from wsctl.cli.recipes import made
 from wsctl.cli.recipes.containers import contained
 from wsctl.cli.recipes.words import flags
-from wsctl.hub.connection import CLOSE_TIMEOUT
+from wsctl.codes import CLOSE_TIMEOUT
 from wsctl.settings import Settings
 
 REDIS = "redis://store:6379/0"

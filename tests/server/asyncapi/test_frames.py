@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.support.frames import Frame, checked, is_valid, read, validator_of
 from wsctl import messages
 from wsctl.codes import ErrorCode
-from wsctl.lifecycle.phases import Phase
+from wsctl.drain.phases import Phase
 from wsctl.server.admission import MAX_SINCE
 from wsctl.server.asyncapi.frames import CLIENT_ID, FRAMES
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wsctl.hub.connection import CLOSE_TIMEOUT
+from wsctl.codes import CLOSE_TIMEOUT
 from wsctl.server.checks.finding import Level
 from wsctl.server.checks.stopping import (
     CONTAINER,

@@ -15,10 +15,10 @@ from tests.support.handover import MakeOld, Old, olds, take_over
 from tests.support.server import DEADLINE
 from tests.support.wires import data_of, frames, turn
 from wsctl import __version__
+from wsctl.drain.graceful import NotDraining
+from wsctl.drain.phases import Phase
 from wsctl.hub.connection import Ending
-from wsctl.lifecycle.graceful import NotDraining
 from wsctl.lifecycle.handover import VERSION
-from wsctl.lifecycle.phases import Phase
 
 pytestmark = pytest.mark.anyio
 

@@ -9,10 +9,10 @@ from tests.support.handover import MakeOld, Old, olds, take_over
 from tests.support.other_end import OtherEnd
 from tests.support.wires import data_of, frames, turn
 from wsctl import messages
+from wsctl.drain.phases import Phase
+from wsctl.drain.progress import HandoverProgress
 from wsctl.hub.connection import Ending
 from wsctl.hub.frame import Batch
-from wsctl.lifecycle.handover import HandoverProgress
-from wsctl.lifecycle.phases import Phase
 
 pytestmark = pytest.mark.anyio
 

@@ -6,9 +6,9 @@ import pytest
 
 from tests.support.scrapes import Scrape, complaints
 from tests.support.wires import MakeServer, client, closing, turn
+from wsctl.drain.phases import Phase
 from wsctl.hub.connection import Ending
 from wsctl.hub.frame import TEXT
-from wsctl.lifecycle.phases import Phase
 from wsctl.server.admission import Handshake
 from wsctl.server.metrics import exposition
 from wsctl.server.metrics.facts import families

@@ -3,9 +3,9 @@
 import pytest
 
 from tests.support.team import draining
-from wsctl.hub.connection import CLOSE_TIMEOUT
-from wsctl.lifecycle.phases import Phase
-from wsctl.lifecycle.progress import DrainProgress, read_progress
+from wsctl.codes import CLOSE_TIMEOUT
+from wsctl.drain.phases import Phase
+from wsctl.drain.progress import DrainProgress, read_progress
 from wsctl.server.workers.overdue import GRACE, Overdue
 
 MORE = CLOSE_TIMEOUT + GRACE

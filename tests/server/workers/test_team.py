@@ -8,9 +8,8 @@ import pytest
 
 from tests.support.other_end import no_descriptor_left, pipes
 from tests.support.team import LONGEST, House, draining, house
-from wsctl.codes import ExitCode
-from wsctl.hub.connection import CLOSE_TIMEOUT
-from wsctl.lifecycle.phases import Phase
+from wsctl.codes import CLOSE_TIMEOUT, ExitCode
+from wsctl.drain.phases import Phase
 from wsctl.lifecycle.restarts import FIRST_PAUSE
 from wsctl.server.workers.overdue import GRACE
 

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from wsctl.cli.ui.terminal import console, has_colour, is_live
-from wsctl.lifecycle.driver import DrainLog, DrainObserver
-from wsctl.lifecycle.handover import HandoverProgress, HandoverState
+from wsctl.drain.observers import DrainLog, DrainObserver
+from wsctl.drain.progress import HandoverProgress, HandoverState
 from wsctl.server import logs
 from wsctl.server.workers.starting import Look
 from wsctl.settings import Settings

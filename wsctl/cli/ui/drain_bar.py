@@ -14,9 +14,9 @@ from wsctl.cli.ui.durations import clock
 from wsctl.cli.ui.live import Picture
 from wsctl.cli.ui.printable import printable
 from wsctl.codes import ExitCode
-from wsctl.lifecycle.interventions import Deed, Intervention
-from wsctl.lifecycle.phases import Phase
-from wsctl.lifecycle.progress import DrainProgress, Stay, how_it_went
+from wsctl.drain.interventions import Intervention, InterventionKind
+from wsctl.drain.phases import Phase
+from wsctl.drain.progress import ConnectedClient, DrainProgress, how_it_went
 from wsctl.server.logs import outliving_reader
 
 REFRESH = 0.25
@@ -84,7 +84,7 @@ class DrainBar:
     def intervened(self, step: Intervention) -> None:
         """Answer a Ctrl-C that came too soon, whatever the log shows. The rest is told by the log, above the
         bar."""
-        self._too_soon = step.deed is Deed.TOO_SOON
+        self._too_soon = step.kind is InterventionKind.TOO_SOON
 
     def began(self, progress: DrainProgress) -> None:
         self.stop()
@@ -197,10 +197,10 @@ def picture(progress: DrainProgress, width: int) -> Table | Group:
     return Group(row(*first), row(*second, *_longest(progress, width - _cells(*second) - GAP)))
 
 
-def described(stay: Stay) -> str:
+def described(client: ConnectedClient) -> str:
     """Describe a client that is still there: how long it has been, and what waits for it."""
-    waiting = f" ({decimal(stay.waiting_bytes)} waiting)" if stay.waiting_bytes else ""
-    return f"{printable(stay.client_id)} {clock(stay.connected_s)}{waiting}"
+    waiting = f" ({decimal(client.waiting_bytes)} waiting)" if client.waiting_bytes else ""
+    return f"{printable(client.client_id)} {clock(client.connected_s)}{waiting}"
 
 
 def _turn(progress: DrainProgress) -> list[str]:
@@ -218,7 +218,7 @@ def _named(progress: DrainProgress) -> Text:
 def _longest(progress: DrainProgress, room: int) -> list[Text]:
     """Name the clients that have been there longest, as many and as fully as `room` columns hold; none where
     they hold no id."""
-    told = [described(stay) for stay in progress.longest]
+    told = [described(client) for client in progress.longest]
     several = [Text("longest: " + ", ".join(told[:n]), style="dim") for n in range(len(told), 0, -1)]
     for shown in (*several, _named(progress)):
         if shown and shown.cell_len <= room:

@@ -11,7 +11,7 @@ from wsctl.cli.ui.drain_bar import BAR_WIDTH, ECHO, GAP, LINE_EVERY, MIN_BAR, ro
 from wsctl.cli.ui.durations import clock, measured
 from wsctl.cli.ui.live import Picture
 from wsctl.cli.ui.printable import printable
-from wsctl.lifecycle.handover import HandoverProgress, HandoverState
+from wsctl.drain.progress import HandoverProgress, HandoverState
 
 
 class HandoverBar:

@@ -5,7 +5,7 @@ from typing import Any
 
 from wsctl import __version__, messages
 from wsctl.codes import ErrorCode
-from wsctl.lifecycle.phases import Phase
+from wsctl.drain.phases import Phase
 
 _TS = 1767225600.5
 _ID = "1767225600500-0"

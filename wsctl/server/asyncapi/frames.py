@@ -8,7 +8,7 @@ from typing import Any
 
 from wsctl import messages
 from wsctl.codes import ErrorCode
-from wsctl.lifecycle.phases import Phase
+from wsctl.drain.phases import Phase
 from wsctl.server.admission import MAX_SINCE
 
 Schema = dict[str, Any]

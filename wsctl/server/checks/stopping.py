@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from math import ceil, inf
 
-from wsctl.hub.connection import CLOSE_TIMEOUT
+from wsctl.codes import CLOSE_TIMEOUT
 from wsctl.server.checks.finding import Finding, fine, warning
 from wsctl.server.checks.systemd import Unit
 from wsctl.server.workers.overdue import GRACE

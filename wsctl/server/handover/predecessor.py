@@ -9,12 +9,13 @@ from dataclasses import asdict, replace
 from typing import Any, Protocol
 
 from wsctl import __version__
+from wsctl.drain.graceful import NotDraining
+from wsctl.drain.phases import Phase
+from wsctl.drain.progress import HandoverProgress, HandoverState
 from wsctl.hub.connection import Ending
 from wsctl.ipc.framing import Packet
-from wsctl.lifecycle.graceful import NotDraining
-from wsctl.lifecycle.handover import VERSION, HandoverProgress, HandoverState
-from wsctl.lifecycle.phases import Phase
-from wsctl.lifecycle.waiters import Waiters
+from wsctl.lifecycle.handover import VERSION
+from wsctl.server.condition import Condition
 from wsctl.server.handover import convoy
 from wsctl.server.handover.convoy import Convoy
 from wsctl.server.handover.following import Following
@@ -74,7 +75,7 @@ class Predecessor:
         self._obstacle = obstacle
         self._bury = bury
         self._patience = READY_TIMEOUT if patience is None else patience
-        self._waiters = Waiters()
+        self._over = Condition()
         self._task: asyncio.Task[None] | None = None
         self._heir: Heir | None = None
         self._convoy: Convoy | None = None
@@ -129,7 +130,7 @@ class Predecessor:
 
     async def ending(self) -> None:
         """Wait until a handover has ended, also one that begins only now."""
-        await self._waiters.wait()
+        await self._over.wait()
 
     async def finish(self) -> None:
         """End a handover, since this process ends: a successor that took over is sent everything first, one
@@ -138,7 +139,7 @@ class Predecessor:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
             self._tell(HandoverState.FAILED, error="the server was stopped before its successor was ready")
-        self._waiters.release()
+        self._over.notify_all()
         if self._heir and self._following:
             await self._heir.farewell()
         elif self._heir and not self._succeeded:
@@ -179,7 +180,7 @@ class Predecessor:
     async def _move(self, heir: Heir) -> Convoy:
         node, following = self._node, Following(self._node, heir)
         await following.prepare()
-        node.driver.hand_over()
+        node.driver.begin_handover()
         self._following = following
         await following.rest()
         self._house.stop_listening()
@@ -202,8 +203,8 @@ class Predecessor:
         self._house.give_up_listening()
         staying, silence = len(self._node.manager.active_connections), round(moving.silence, 3)
         self._tell(HandoverState.DONE, moved=moving.moved, staying=staying, silence_s=silence)
-        self._waiters.release()
-        self._node.driver.handed_over()
+        self._over.notify_all()
+        self._node.driver.finish_handover()
         if self._node.life.signalled:
             heir.stop()
 
@@ -217,12 +218,12 @@ class Predecessor:
                 following.end()
             await self._house.listen_again()
             self._node.manager.tally[Ending.HANDED_OVER] = 0
-            self._node.driver.stay()
+            self._node.driver.abort_handover()
         gone = self._convoy.moved + self._convoy.under_way if self._convoy else 0
         self._convoy = None
         lost = f"; clients that were with it or on the way, and connect here again: {gone}" if gone else ""
         self._tell(HandoverState.FAILED, moved=0, error=why + lost)
-        self._waiters.release()
+        self._over.notify_all()
 
     def _take(self, packet: Packet) -> None:
         match packet.kind:

@@ -9,10 +9,10 @@ from typing import Any
 
 from wsctl import __version__
 from wsctl.codes import CloseCode
+from wsctl.drain.phases import Phase
 from wsctl.hub.connection import Ending
 from wsctl.hub.history import MessageId
 from wsctl.hub.traffic import OTHER
-from wsctl.lifecycle.phases import Phase
 from wsctl.server.metrics.family import Family, counter, counters, gauge, gauges, histogram, info, states
 from wsctl.server.node import Node
 

@@ -11,13 +11,13 @@ from urllib.parse import parse_qs, urlsplit
 
 from wsctl import __version__
 from wsctl.codes import ErrorCode
+from wsctl.drain.graceful import NotDraining
+from wsctl.drain.interventions import Intervention, InterventionKind
+from wsctl.drain.phases import Phase
 from wsctl.ipc.rpc import Reply
-from wsctl.lifecycle.graceful import NotDraining
-from wsctl.lifecycle.interventions import Deed, Intervention
-from wsctl.lifecycle.phases import Phase
-from wsctl.lifecycle.waiters import Waiters
 from wsctl.server import metrics
 from wsctl.server.answers import error_body
+from wsctl.server.condition import Condition
 from wsctl.server.metrics.family import Family, read, told
 from wsctl.server.metrics.together import together
 from wsctl.server.workers import accounts
@@ -62,7 +62,7 @@ class Desk:
         self._cancelled = cancelled
         self._islands = islands
         self._intervened = intervened
-        self._drained = Waiters()
+        self._drained = Condition()
         self._started = clock()
 
     async def answer(self, method: str, path: str, body: bytes) -> Reply:
@@ -90,7 +90,7 @@ class Desk:
 
     def finish(self) -> None:
         """Answer everybody who waits: the server ends."""
-        self._drained.release()
+        self._drained.notify_all()
         self._rolling.finish()
 
     def facts(self) -> Facts:
@@ -182,7 +182,7 @@ class Desk:
             return _error(HTTPStatus.CONFLICT, "not_now", "the server is being handed over")
         begins, before = not self._team.ending, self._team.progress()
         if begins:
-            self._intervened(Intervention(Deed.BEGUN, by))
+            self._intervened(Intervention(InterventionKind.BEGUN, by))
         self._team.end()
         for worker in self._team.members:
             if not worker.listening:  # nobody is with it
@@ -194,7 +194,9 @@ class Desk:
                 self._team.go_on()
             return _first(answers)
         if before and not begins and _timeout(body) is not None:
-            self._intervened(Intervention(Deed.MOVED, by, before.remaining_s, _remaining(answers)))
+            self._intervened(
+                Intervention(InterventionKind.MOVED, by, before.remaining_s, _remaining(answers))
+            )
         standing = self._standing(answers)
         return standing._replace(body=standing.body | asked.naming)
 
@@ -203,8 +205,8 @@ class Desk:
         if all(answer.status != HTTPStatus.OK for answer in answers):
             return _first(answers)
         self._team.go_on()
-        self._drained.release()
-        self._intervened(Intervention(Deed.CANCELLED, by))
+        self._drained.notify_all()
+        self._intervened(Intervention(InterventionKind.CANCELLED, by))
         self._cancelled()
         return Reply(HTTPStatus.OK, {"status": Phase.SERVING, "drain": None})
 

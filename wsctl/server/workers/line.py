@@ -8,14 +8,13 @@ import threading
 from typing import Any
 
 from wsctl.codes import ExitCode
+from wsctl.drain.interventions import Intervention
+from wsctl.drain.observers import DrainLog
+from wsctl.drain.progress import DrainProgress, HandoverProgress
 from wsctl.ipc.channel import Channel
 from wsctl.ipc.descriptors import close_all
 from wsctl.ipc.framing import Packet
 from wsctl.ipc.rpc import Reply, RequestHandler, RpcPeer
-from wsctl.lifecycle.handover import HandoverProgress
-from wsctl.lifecycle.interventions import Intervention
-from wsctl.lifecycle.observers import DrainLog
-from wsctl.lifecycle.progress import DrainProgress
 from wsctl.lifecycle.workers import REPORT_EVERY
 from wsctl.server.node import Node
 from wsctl.server.workers.membership import Membership

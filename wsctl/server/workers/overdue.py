@@ -1,8 +1,8 @@
 """The time after which workers that should have ended count as hung, without I/O."""
 
-from wsctl.hub.connection import CLOSE_TIMEOUT
-from wsctl.lifecycle.phases import Phase
-from wsctl.lifecycle.progress import DrainProgress
+from wsctl.codes import CLOSE_TIMEOUT
+from wsctl.drain.phases import Phase
+from wsctl.drain.progress import DrainProgress
 
 GRACE = 3.0
 """Seconds on top of the deadline and of `CLOSE_TIMEOUT`: a worker that does not hang has cut its last client

@@ -16,14 +16,14 @@ from pathlib import Path
 from types import FrameType
 
 from wsctl.codes import ExitCode
+from wsctl.drain.graceful import NotDraining
+from wsctl.drain.interventions import Intervention, InterventionKind, SignalMeaning, SignalReader
+from wsctl.drain.observers import DrainNotifier, DrainObserver
+from wsctl.drain.phases import Phase
+from wsctl.drain.progress import HandoverProgress, HandoverState
 from wsctl.errors import CannotStart
 from wsctl.ipc.rpc import Reply
-from wsctl.lifecycle.graceful import NotDraining
-from wsctl.lifecycle.handover import HandoverProgress, HandoverState
-from wsctl.lifecycle.interventions import Deed, Intervention, Meaning, SignalReader
 from wsctl.lifecycle.notify import Notifier
-from wsctl.lifecycle.observers import DrainObserver
-from wsctl.lifecycle.phases import Phase
 from wsctl.lifecycle.runtime import announced
 from wsctl.lifecycle.signals import ending, held
 from wsctl.server.checks import network
@@ -37,7 +37,6 @@ from wsctl.server.sockets import address
 from wsctl.server.workers.desk import Desk
 from wsctl.server.workers.hatch import Hatch
 from wsctl.server.workers.rolling import Rolling
-from wsctl.server.workers.showing import Showing
 from wsctl.server.workers.starting import Look, spawner
 from wsctl.server.workers.team import Team
 from wsctl.server.workers.worker import Spawn
@@ -83,15 +82,15 @@ class Parent:
             changed=self._changed,
         )
         self._rolling = Rolling(self._team, os.getpid(), clock, [_log, _told_to(notifier)])
-        self._showing = Showing([*observers, notifier], clock)
+        self._observers = DrainNotifier([*observers, notifier])
         self._desk = Desk(
             self._team,
             self._rolling,
             os.getpid(),
             clock,
-            self._showing.cancelled,
+            self._observers.cancelled,
             islands=islands(settings),
-            intervened=self._showing.intervened,
+            intervened=self._observers.intervened,
         )
         self._hatch = Hatch(self._desk.answer)
         self._control = control
@@ -148,7 +147,8 @@ class Parent:
         # The end is told when the last process is gone: only then its exit code is known.
         over = self._team.over.is_set()
         if progress and (over or (progress.phase is not Phase.STOPPED and self._team.settled())):
-            self._showing.look(progress, ExitCode.OPERATOR if self._insisted else self._team.exit_code)
+            exit_code = ExitCode.OPERATOR if self._insisted else self._team.exit_code
+            self._observers.show(progress, self._clock(), exit_code)
 
     # Signals
 
@@ -176,23 +176,23 @@ class Parent:
         """Take a signal: the first begins the drain, SIGINT a second later forces, and once more ends it at
         once."""
         match self._signals.read(signum, self._clock()):
-            case Meaning.BEGIN:
-                self._note(Deed.FINAL if self._team.ending else Deed.BEGUN, signum)
+            case SignalMeaning.BEGIN:
+                self._note(InterventionKind.FINAL if self._team.ending else InterventionKind.BEGUN, signum)
                 self._team.signal(signum)
-            case Meaning.TOO_SOON:
-                self._note(Deed.TOO_SOON, signum)
-            case Meaning.FORCE:
+            case SignalMeaning.TOO_SOON:
+                self._note(InterventionKind.TOO_SOON, signum)
+            case SignalMeaning.FORCE:
                 self._insist(signum)
 
     def _insist(self, signum: int) -> None:
         self._insisted += 1
-        self._note(Deed.CUT if self._insisted > 1 else Deed.FORCED, signum)
+        self._note(InterventionKind.CUT if self._insisted > 1 else InterventionKind.FORCED, signum)
         self._team.force()
         if self._insisted > 1:
             asyncio.get_running_loop().call_later(LAST_WORDS, self._team.kill)
 
-    def _note(self, deed: Deed, signum: int) -> None:
-        self._showing.intervened(Intervention(deed, signal.Signals(signum).name))
+    def _note(self, kind: InterventionKind, signum: int) -> None:
+        self._observers.intervened(Intervention(kind, signal.Signals(signum).name))
 
     def _log_status(self) -> None:
         facts = self._desk.facts()

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 
-from wsctl.lifecycle.graceful import NotDraining, why_no_upgrade
-from wsctl.lifecycle.handover import HandoverProgress, HandoverState
-from wsctl.lifecycle.phases import Phase
-from wsctl.lifecycle.waiters import Waiters
+from wsctl.drain.graceful import NotDraining, why_no_upgrade
+from wsctl.drain.phases import Phase
+from wsctl.drain.progress import HandoverProgress, HandoverState
+from wsctl.server.condition import Condition
 from wsctl.server.workers.team import Team
 from wsctl.server.workers.worker import Worker, named
 
@@ -39,7 +39,7 @@ class Rolling:
         self._pid = pid
         self._clock = clock
         self._observers = observers or []
-        self._waiters = Waiters()
+        self._over = Condition()
         self._news = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._began = 0.0
@@ -80,11 +80,11 @@ class Rolling:
 
     async def ending(self) -> None:
         """Wait until an upgrade has ended, also one that begins only now."""
-        await self._waiters.wait()
+        await self._over.wait()
 
     def finish(self) -> None:
         """Release everybody who waits for the end of an upgrade: the server ends."""
-        self._waiters.release()
+        self._over.notify_all()
 
     def progress(self) -> HandoverProgress | None:
         """Return the upgrade as it stands, or the last one; None when there was none."""
@@ -120,7 +120,7 @@ class Rolling:
         self._now = None
         self._ended = self._sum(state, error)
         self._tell()
-        self._waiters.release()
+        self._over.notify_all()
 
     async def _replace(self, worker: Worker) -> None:
         if self._team.ending:

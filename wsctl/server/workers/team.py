@@ -8,12 +8,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from wsctl.codes import ExitCode
+from wsctl.drain.merging import cut_short, merged
+from wsctl.drain.progress import DrainProgress, HandoverState
 from wsctl.ipc.descriptors import close_all
 from wsctl.ipc.framing import Packet
 from wsctl.ipc.rpc import RequestHandler
-from wsctl.lifecycle.handover import HandoverState
-from wsctl.lifecycle.merging import cut_short, merged
-from wsctl.lifecycle.progress import DrainProgress
 from wsctl.lifecycle.restarts import WINDOW, Restarts
 from wsctl.lifecycle.shares import Shares, shared_page
 from wsctl.lifecycle.workers import REPORT_EVERY

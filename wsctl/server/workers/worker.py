@@ -9,12 +9,12 @@ from contextlib import suppress
 from typing import Any
 
 from wsctl.codes import ExitCode
+from wsctl.drain.phases import Phase
+from wsctl.drain.progress import DrainProgress, read_progress
 from wsctl.ipc.channel import Channel
 from wsctl.ipc.descriptors import close_all
 from wsctl.ipc.framing import Packet
 from wsctl.ipc.rpc import RequestHandler, RpcPeer
-from wsctl.lifecycle.phases import Phase
-from wsctl.lifecycle.progress import DrainProgress, read_progress
 from wsctl.lifecycle.workers import VERSION
 
 Spawn = Callable[[int, int | None], "subprocess.Popen[bytes]"]

@@ -1,18 +1,19 @@
-"""The facts of a drain: the counts that go in, and the progress that comes out. The bar, the log and `status`
-all read these."""
+"""The facts of a drain and of a handover: the counts that go in, and the progress that comes out. The bar,
+the log and `status` all read these."""
 
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
+from enum import StrEnum
 from typing import Any
 
-from wsctl.lifecycle.phases import Phase
+from wsctl.drain.phases import Phase
 
 LONGEST = 5
 """Clients that are named while a drain lasts: as many as a person can look into before the next picture."""
 
 
 @dataclass(frozen=True, slots=True)
-class Stay:
+class ConnectedClient:
     """A client that is still there: seconds connected, and bytes it has not taken yet."""
 
     client_id: str
@@ -33,7 +34,7 @@ class Counts:
     aborted: int = 0
     undelivered: int = 0
     handed_over: int = 0
-    longest: tuple[Stay, ...] = ()
+    longest: tuple[ConnectedClient, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +65,45 @@ class DrainProgress:
     oldest: str | None
     handed_over: int = 0
     eta_s: float | None = None
-    longest: tuple[Stay, ...] = ()
+    longest: tuple[ConnectedClient, ...] = ()
     waiting_for: int = 0
 
     @property
     def waits(self) -> bool:
         """True if the drain waits for its turn to tell the clients."""
         return self.phase is Phase.LAMEDUCK and self.waiting_for > 0
+
+
+class HandoverState(StrEnum):
+    """The states of a handover."""
+
+    STARTING = "starting"
+    """The successor was started and is not ready yet; nothing has changed for clients."""
+    MOVING = "moving"
+    """The successor has the log; connections move."""
+    DONE = "done"
+    """Every connection that can move has moved."""
+    FAILED = "failed"
+    """The server goes on as if nothing had been asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class HandoverProgress:
+    """A handover as it stands: counts of clients, and seconds.
+
+    `successor` is its pid, once it was started; `total` were connected when the move began, `moved` of
+    them are with the successor, `staying` cannot move and drain here; `silence_s` is the longest time in
+    which one of the moved could neither receive nor be heard; `error` says why it failed.
+    """
+
+    state: HandoverState
+    successor: int | None
+    total: int
+    moved: int
+    staying: int
+    elapsed_s: float
+    silence_s: float
+    error: str | None
 
 
 def how_it_went(progress: DrainProgress) -> str:
@@ -93,5 +126,6 @@ def read_progress(told: Mapping[str, Any]) -> DrainProgress:
         KeyError, TypeError, ValueError: it is the account of another version's.
     """
     known = {f.name: told[f.name] for f in fields(DrainProgress) if f.name in told or f.default is MISSING}
-    longest = tuple(Stay(**{f.name: stay[f.name] for f in fields(Stay)}) for stay in known.get("longest", ()))
+    names = [f.name for f in fields(ConnectedClient)]
+    longest = tuple(ConnectedClient(**{n: client[n] for n in names}) for client in known.get("longest", ()))
     return DrainProgress(**known | {"phase": Phase(known["phase"]), "longest": longest})

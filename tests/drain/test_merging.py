@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wsctl.lifecycle.merging import cut_short, merged
-from wsctl.lifecycle.phases import Phase
-from wsctl.lifecycle.progress import LONGEST, DrainProgress, Stay
+from wsctl.drain.merging import cut_short, merged
+from wsctl.drain.phases import Phase
+from wsctl.drain.progress import LONGEST, ConnectedClient, DrainProgress
 
 SUMMED = (
     "started_with",
@@ -31,9 +31,9 @@ seconds = st.floats(0, 1e6)
 def drains(draw: st.DrawFn) -> DrainProgress:
     """One worker's drain, as it could stand."""
     active = draw(counts)
-    stays = st.builds(Stay, st.text("abc", min_size=1, max_size=3), seconds, counts)
+    stays = st.builds(ConnectedClient, st.text("abc", min_size=1, max_size=3), seconds, counts)
     longest = draw(st.lists(stays, max_size=min(active, LONGEST)))
-    longest.sort(key=lambda stay: -stay.connected_s)
+    longest.sort(key=lambda client: -client.connected_s)
     return DrainProgress(
         phase=draw(st.sampled_from(ORDER)),
         reason=draw(st.sampled_from(["SIGTERM", "requested"])),
@@ -86,8 +86,8 @@ def test_the_phase_is_that_of_the_last_to_reach_it(parts: list[DrainProgress]) -
 @given(several)
 def test_those_who_are_there_longest_are_the_oldest_of_all(parts: list[DrainProgress]) -> None:
     whole = merged(parts)
-    stays = sorted((stay.connected_s for part in parts for stay in part.longest), reverse=True)
-    assert [stay.connected_s for stay in whole.longest] == stays[:LONGEST]
+    stays = sorted((client.connected_s for part in parts for client in part.longest), reverse=True)
+    assert [client.connected_s for client in whole.longest] == stays[:LONGEST]
     assert whole.oldest == (whole.longest[0].client_id if whole.longest else None)
 
 

@@ -1,10 +1,44 @@
-"""One drain: the moments at which its steps are due, and its progress."""
+"""One drain: its steps, the moments at which they are due, and its progress."""
 
-from wsctl.lifecycle.actions import Action, Invite, Step
-from wsctl.lifecycle.forecast import Forecast
-from wsctl.lifecycle.pace import Pace, Spread
-from wsctl.lifecycle.phases import Phase
-from wsctl.lifecycle.progress import Counts, DrainProgress
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from wsctl.drain.pace import Forecast, Pace, Spread
+from wsctl.drain.phases import Phase
+from wsctl.drain.progress import Counts, DrainProgress
+
+
+class Action(Enum):
+    """An action that the server must carry out now."""
+
+    ANNOUNCE = auto()
+    """Tell the clients that a drain began, or its new deadline."""
+    ANNOUNCE_CANCEL = auto()
+    """Tell the clients that the drain was cancelled."""
+    CLOSE = auto()
+    """Send every client a close frame."""
+    ABORT = auto()
+    """Cut the connections whose close was not answered."""
+    STOP = auto()
+    """End the process."""
+
+
+@dataclass(frozen=True, slots=True)
+class Invite:
+    """The announcement that also asks each client to leave at its own moment, spread over `window` seconds
+    from now."""
+
+    window: float
+
+
+@dataclass(frozen=True, slots=True)
+class CloseOldest:
+    """A close frame to `count` clients, those connected longest."""
+
+    count: int
+
+
+Step = Action | Invite | CloseOldest
 
 
 class Drain:
@@ -13,7 +47,7 @@ class Drain:
     Attributes:
         reason: the cause of the drain, for people.
         final: the reason why the drain cannot be cancelled; None when it can.
-        told_at: the earliest moment at which the clients are told, when the timeout starts.
+        announced_at: the earliest moment at which the clients are told, when the timeout starts.
         waiting_for: the number of servers that must have drained before; None while that is not known.
         deadline: the moment at which the clients are closed by force.
         baseline: the counts when the clients were told.
@@ -25,7 +59,7 @@ class Drain:
         self.final = final
         self.baseline = counts
         self.closed_some = False
-        self.told_at = now + pace.delay
+        self.announced_at = now + pace.delay
         self.waiting_for: int | None = None if pace.in_turn else 0
         self._delay_over = False
         self._began = now
@@ -36,21 +70,21 @@ class Drain:
 
     def move(self, now: float, timeout: float) -> None:
         """Put the deadline `timeout` seconds from now, or from when the clients are told if that is later."""
-        begin = max(now, self.told_at)
+        begin = max(now, self.announced_at)
         self.deadline = begin + timeout
         self._spread = Spread(max(begin, self.deadline - self._pace.spread), self.deadline)
 
-    def may_tell(self, now: float, active: int) -> bool:
+    def may_announce(self, now: float, active: int) -> bool:
         """Decide whether it is time to tell the clients; if none are connected, the server's turn is not
         waited for."""
-        self._delay_over = now >= self.told_at
+        self._delay_over = now >= self.announced_at
         return self._delay_over and (self.waiting_for == 0 or not active)
 
-    def lame_until(self) -> float:
+    def lameduck_until(self) -> float:
         """Return the moment at which the drain must be looked at next while the clients are not told."""
-        return self.deadline if self._delay_over else self.told_at
+        return self.deadline if self._delay_over else self.announced_at
 
-    def tell(self, now: float, counts: Counts) -> None:
+    def mark_announced(self, now: float, counts: Counts) -> None:
         """Start to count the clients that leave: they are told now."""
         self.baseline = counts
         self._forecast = Forecast(now, counts.active)
@@ -62,7 +96,7 @@ class Drain:
         self._invited_until = now + window
         return Invite(window) if window > 0 else Action.ANNOUNCE
 
-    def moved(self, now: float) -> Step:
+    def announcement_of_move(self, now: float) -> Step:
         """Return the step that tells the clients of a new deadline: they keep their moments, unless some
         would come too late."""
         return self.announcement(now) if self._invited_until > self.deadline else Action.ANNOUNCE

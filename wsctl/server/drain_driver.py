@@ -7,17 +7,15 @@ from itertools import islice
 
 from wsctl import messages
 from wsctl.codes import CloseCode
+from wsctl.drain.drain import Action, CloseOldest, Invite, Step
+from wsctl.drain.graceful import GracefulShutdownManager
+from wsctl.drain.observers import DrainNotifier, DrainObserver
+from wsctl.drain.pace import moments
+from wsctl.drain.phases import Phase
+from wsctl.drain.progress import LONGEST, ConnectedClient, Counts, DrainProgress
 from wsctl.hub.connection import Ending
 from wsctl.hub.manager import ConnectionManager
-from wsctl.lifecycle.actions import Action, CloseOldest, Invite, Step
-from wsctl.lifecycle.graceful import GracefulShutdownManager
-from wsctl.lifecycle.observers import DrainLog, DrainObserver, Shown
-from wsctl.lifecycle.pace import moments
-from wsctl.lifecycle.phases import Phase
-from wsctl.lifecycle.progress import LONGEST, Counts, DrainProgress, Stay
-from wsctl.lifecycle.waiters import Waiters
-
-__all__ = ["DrainDriver", "DrainLog", "DrainObserver"]
+from wsctl.server.condition import Condition
 
 _RESTART = "the server is restarting: reconnect"
 
@@ -42,13 +40,13 @@ class DrainDriver:
         self._life = life
         self._hub = hub
         self._clock = clock
-        self._observers = [Shown(observer) for observer in observers]
+        self._observers = DrainNotifier(observers)
         self._shuffle = shuffle
-        self._poke = asyncio.Event()
+        self._wake = asyncio.Event()
         self.stopped = asyncio.Event()
-        self._waiters = Waiters()
+        self._over = Condition()
         self._concluded = False
-        hub.observers.append(self._notice)
+        hub.observers.append(self._on_change)
 
     def progress(self) -> DrainProgress | None:
         """Return the drain as it stands; None when there is none."""
@@ -57,61 +55,60 @@ class DrainDriver:
     def signal(self, signum: int) -> None:
         """Handle a SIGTERM, SIGINT or SIGHUP."""
         self._carry_out(self._life.signal(signum, self._clock(), self.counts()))
-        self._poke.set()
+        self._wake.set()
 
     def force(self) -> None:
         """Close the clients, or abort those that are being closed: the caller has found out that the operator
         insists."""
         self._carry_out(self._life.force(self._clock(), self.counts()))
-        self._poke.set()
+        self._wake.set()
 
     def drain(self, timeout: float | None = None, by: str = "program") -> None:
         """Begin a drain, or move its deadline; `by` is the way on which that was requested. Raises
         `NotDraining` when it is too late for that."""
         self._carry_out(self._life.drain(self._clock(), self.counts(), timeout, by))
-        self._poke.set()
+        self._wake.set()
 
     def cancel(self, by: str = "program") -> None:
         """Go back to serving. Raises `NotDraining` when that cannot be."""
         self._carry_out(self._life.cancel(self._clock(), by))
-        self._waiters.release()
-        for shown in self._observers:
-            shown.cancelled()
+        self._over.notify_all()
+        self._observers.cancelled()
 
-    def turn(self, waiting_for: int) -> None:
+    def set_waiting_for(self, waiting_for: int) -> None:
         """Take the number of servers that must have drained before this one may."""
-        self._carry_out(self._life.turn(waiting_for, self._clock(), self.counts()))
-        self._poke.set()
+        self._carry_out(self._life.set_waiting_for(waiting_for, self._clock(), self.counts()))
+        self._wake.set()
 
-    def hand_over(self) -> None:
+    def begin_handover(self) -> None:
         """Begin a handover to a successor. Raises `NotDraining` when the server does not serve."""
-        self._life.hand_over()
+        self._life.begin_handover()
 
-    def stay(self) -> None:
+    def abort_handover(self) -> None:
         """Go back to serving: there is no successor after all."""
-        self._carry_out(self._life.stay(self._clock(), self.counts()))
-        self._poke.set()
+        self._carry_out(self._life.abort_handover(self._clock(), self.counts()))
+        self._wake.set()
 
-    def handed_over(self) -> None:
+    def finish_handover(self) -> None:
         """Drain the clients that are left: the successor serves."""
-        self._carry_out(self._life.handed_over(self._clock(), self.counts()))
-        self._poke.set()
+        self._carry_out(self._life.finish_handover(self._clock(), self.counts()))
+        self._wake.set()
 
-    async def ending(self) -> None:
+    async def wait_until_over(self) -> None:
         """Wait until a drain has ended or was cancelled, also one that begins only now."""
         if not self.stopped.is_set():
-            await self._waiters.wait()
+            await self._over.wait()
 
     async def run(self) -> None:
         """Take each step when it is due, until the server has stopped."""
         while not self.stopped.is_set():
-            self._poke.clear()
+            self._wake.clear()
             self._carry_out(self._life.step(self._clock(), self.counts()))
             if self.stopped.is_set():
                 return
             try:
                 async with asyncio.timeout(self._pause()):
-                    await self._poke.wait()
+                    await self._wake.wait()
             except TimeoutError:
                 pass
 
@@ -134,43 +131,42 @@ class DrainDriver:
             longest=self._longest(named) if named else (),
         )
 
-    def _longest(self, count: int) -> tuple[Stay, ...]:
+    def _longest(self, count: int) -> tuple[ConnectedClient, ...]:
         now = self._clock()
         oldest = islice(self._hub.active_connections.values(), count)
-        return tuple(Stay(c.client_id, round(now - c.opened, 3), c.waiting) for c in oldest)
+        return tuple(ConnectedClient(c.client_id, round(now - c.opened, 3), c.waiting) for c in oldest)
 
     def conclude(self) -> None:
         """Show the end, if it was not shown yet: everything has ended that will."""
         self._concluded = True
         self._show()
 
-    def _notice(self) -> None:
+    def _on_change(self) -> None:
         """React to a client that has connected or left, which matters only while the server ends."""
         if self._life.phase in _ENDING:
-            self._poke.set()
+            self._wake.set()
         elif self._life.phase is Phase.STOPPED:
             self._show()
 
     def _pause(self) -> float | None:
         now = self._clock()
-        due = [at for at in (self._life.wake_at(), *(s.next_at for s in self._observers)) if at is not None]
+        due = [at for at in (self._life.wake_at(), self._observers.next_at()) if at is not None]
         return max(0.0, min(due) - now) if due else None
 
     def _carry_out(self, actions: list[Step]) -> None:
         for step in self._life.take_interventions():
-            for shown in self._observers:
-                shown.intervened(step)
+            self._observers.intervened(step)
         for action in actions:
-            self._do(action)
+            self._execute(action)
         self._show()
 
-    def _do(self, action: Step) -> None:
+    def _execute(self, action: Step) -> None:
         match action:
             case Action.ANNOUNCE:
-                self._tell(None)
+                self._announce(None)
             case Invite(window=window):
-                self._tell(window)
-            case Action.REASSURE:
+                self._announce(window)
+            case Action.ANNOUNCE_CANCEL:
                 self._hub.broadcast(messages.shutdown(None, "the drain was cancelled"))
             case CloseOldest(count=count):
                 self._hub.close_oldest(count, CloseCode.SERVICE_RESTART, _RESTART)
@@ -181,9 +177,9 @@ class DrainDriver:
             case Action.STOP:
                 self._hub.flush()
                 self.stopped.set()
-                self._waiters.release()
+                self._over.notify_all()
 
-    def _tell(self, window: float | None) -> None:
+    def _announce(self, window: float | None) -> None:
         """Tell the clients of the drain; with a window, each its own moment in it."""
         progress = self.progress()
         if progress is None:
@@ -202,8 +198,5 @@ class DrainDriver:
         if self._life.phase is Phase.STOPPED and self._hub.closing and not self._concluded:
             return
         now = self._clock()
-        due = [shown for shown in self._observers if shown.is_due(self._life.phase, now)]
-        progress = self.progress() if due else None
-        if progress:
-            for shown in due:
-                shown.show(progress, now, self._life.exit_code)
+        if self._observers.is_due(self._life.phase, now) and (progress := self.progress()):
+            self._observers.show(progress, now, self._life.exit_code)

@@ -5,10 +5,10 @@ from dataclasses import replace
 
 import pytest
 
-from wsctl.lifecycle.interventions import Deed, Intervention
-from wsctl.lifecycle.observers import DrainLog
-from wsctl.lifecycle.phases import Phase
-from wsctl.lifecycle.progress import DrainProgress
+from wsctl.drain.interventions import Intervention, InterventionKind
+from wsctl.drain.observers import DrainLog
+from wsctl.drain.phases import Phase
+from wsctl.drain.progress import DrainProgress
 
 LAME = DrainProgress(
     phase=Phase.LAMEDUCK,
@@ -46,11 +46,11 @@ def test_who_waits_for_a_turn_is_logged_with_how_many_are_before_it(caplog: pyte
 def test_the_log_has_one_line_for_each_step_of_an_operator(caplog: pytest.LogCaptureFixture) -> None:
     log = DrainLog(wall=lambda: 1_000_000_000.0)
     with caplog.at_level(logging.INFO, "wsctl.drain"):
-        log.intervened(Intervention(Deed.BEGUN, "control socket", None, 60.0))
+        log.intervened(Intervention(InterventionKind.BEGUN, "control socket", None, 60.0))
         log.began(replace(LAME, phase=Phase.DRAINING, remaining_s=60.0))
-        log.intervened(Intervention(Deed.MOVED, "token", 50.0, 3.0))
-        log.intervened(Intervention(Deed.TOO_SOON, "SIGINT", None, 3.0))
-        log.intervened(Intervention(Deed.FORCED, "SIGINT", None, 3.0))
+        log.intervened(Intervention(InterventionKind.MOVED, "token", 50.0, 3.0))
+        log.intervened(Intervention(InterventionKind.TOO_SOON, "SIGINT", None, 3.0))
+        log.intervened(Intervention(InterventionKind.FORCED, "SIGINT", None, 3.0))
     began, moved, too_soon, forced = [
         (record.getMessage(), vars(record)["fields"]) for record in caplog.records
     ]

@@ -14,24 +14,12 @@ as `DrainProgress`. The bar, the log, `status` and `/health` all read that one r
 from dataclasses import replace
 from signal import Signals
 
-from wsctl.codes import ExitCode
-from wsctl.hub.connection import CLOSE_TIMEOUT
-from wsctl.lifecycle.actions import Action, CloseOldest, Step
-from wsctl.lifecycle.drain import Drain
-from wsctl.lifecycle.interventions import FORCE_AFTER, Deed, Intervention, Meaning, SignalReader
-from wsctl.lifecycle.pace import HANDOVER_WINDOW, Pace
-from wsctl.lifecycle.phases import IllegalMove, Life, Phase
-from wsctl.lifecycle.progress import Counts, DrainProgress
-
-__all__ = [
-    "FORCE_AFTER",
-    "Action",
-    "Counts",
-    "DrainProgress",
-    "GracefulShutdownManager",
-    "NotDraining",
-    "why_no_upgrade",
-]
+from wsctl.codes import CLOSE_TIMEOUT, ExitCode
+from wsctl.drain.drain import Action, CloseOldest, Drain, Step
+from wsctl.drain.interventions import Intervention, InterventionKind, SignalMeaning, SignalReader
+from wsctl.drain.pace import HANDOVER_WINDOW, Pace
+from wsctl.drain.phases import IllegalMove, Phase, PhaseMachine
+from wsctl.drain.progress import Counts, DrainProgress
 
 _BY_SIGNAL = "a drain begun by a signal cannot be cancelled"
 _SUCCEEDED = "a successor serves already: this drain cannot be cancelled"
@@ -57,13 +45,13 @@ class GracefulShutdownManager:
     Each method that brings a fact returns the actions it causes, in order.
     """
 
-    def __init__(self, pace: Pace, life: Life | None = None) -> None:
-        self._life = life or Life()
+    def __init__(self, pace: Pace, life: PhaseMachine | None = None) -> None:
+        self._life = life or PhaseMachine()
         self._pace = pace
         self._drain: Drain | None = None
         self._signals = SignalReader()
         self._signal: str | None = None
-        self._deeds: list[Intervention] = []
+        self._interventions: list[Intervention] = []
         self._abort_at = 0.0
         self._counts = Counts()
         self._ended: float | None = None
@@ -90,7 +78,7 @@ class GracefulShutdownManager:
 
     def take_interventions(self) -> list[Intervention]:
         """Return what operators have caused since the last call, in order."""
-        taken, self._deeds = self._deeds, []
+        taken, self._interventions = self._interventions, []
         return taken
 
     def started(self) -> None:
@@ -109,13 +97,13 @@ class GracefulShutdownManager:
             return []
         name = Signals(signum).name
         match self._signals.read(signum, now):
-            case Meaning.BEGIN:
+            case SignalMeaning.BEGIN:
                 self._signal = name
                 return self._first_signal(name, now, counts)
-            case Meaning.FORCE:
+            case SignalMeaning.FORCE:
                 return self._force(now, counts, name)
-            case Meaning.TOO_SOON:
-                self._note(Deed.TOO_SOON, name, now)
+            case SignalMeaning.TOO_SOON:
+                self._record(InterventionKind.TOO_SOON, name, now)
         return []
 
     def force(self, now: float, counts: Counts, by: str = "parent") -> list[Step]:
@@ -135,16 +123,16 @@ class GracefulShutdownManager:
             pace = self._pace if timeout is None else replace(self._pace, timeout=timeout)
             return self._begin(now, counts, "requested", None, by=by, pace=pace)
         if self.phase not in _UNDER_WAY or self._drain is None:
-            raise NotDraining(self._standing())
+            raise NotDraining(self._phase_text())
         told = self.phase is Phase.DRAINING
         if timeout is not None:
             before = self._drain.deadline - now
             self._drain.move(now, timeout)
-            self._note(Deed.MOVED, by, now, before)
+            self._record(InterventionKind.MOVED, by, now, before)
         actions = self.step(now, counts)
         if actions or timeout is None or not told or self.phase is not Phase.DRAINING:
             return actions
-        return [self._drain.moved(now)]
+        return [self._drain.announcement_of_move(now)]
 
     def cancel(self, now: float = 0.0, by: str = "program") -> list[Step]:
         """Go back to serving. Clients that were told of the drain are told of its end.
@@ -154,23 +142,23 @@ class GracefulShutdownManager:
         """
         told = self.phase is Phase.DRAINING
         if self.phase not in _UNDER_WAY or self._drain is None:
-            raise NotDraining(f"{self._standing()}, there is no drain to cancel")
+            raise NotDraining(f"{self._phase_text()}, there is no drain to cancel")
         if self._drain.final:
             raise NotDraining(self._drain.final)
-        self._deeds.append(Intervention(Deed.CANCELLED, by, self._drain.deadline - now))
+        self._interventions.append(Intervention(InterventionKind.CANCELLED, by, self._drain.deadline - now))
         self._life.move(Phase.SERVING)
         self._drain = None
-        return [Action.REASSURE] if told else []
+        return [Action.ANNOUNCE_CANCEL] if told else []
 
-    def turn(self, waiting_for: int, now: float, counts: Counts) -> list[Step]:
+    def set_waiting_for(self, waiting_for: int, now: float, counts: Counts) -> list[Step]:
         """Take the number of servers that must have drained before this one may; 0: it is this one's turn."""
         if self._drain is None or self._drain.waiting_for == waiting_for:
             return []
         self._drain.waiting_for = waiting_for
         return self.step(now, counts)
 
-    def hand_over(self) -> None:
-        """Begin a handover: until `stay` or `handed_over` there is no drain.
+    def begin_handover(self) -> None:
+        """Begin a handover: until `abort_handover` or `finish_handover` there is no drain.
 
         Raises:
             NotDraining: the server does not serve, or not alone.
@@ -185,13 +173,13 @@ class GracefulShutdownManager:
             return "a successor serves already: 'wsctl status' shows it, upgrade that one"
         return why_no_upgrade(self.phase, cancellable=self._drain is not None and self._drain.final is None)
 
-    def stay(self, now: float, counts: Counts) -> list[Step]:
+    def abort_handover(self, now: float, counts: Counts) -> list[Step]:
         """Go back to serving: there is no successor after all. A signal that came meanwhile takes effect."""
         self._leave_handover()
         self._life.move(Phase.SERVING)
         return self._drain_for_signal(self._signal, now, counts) if self._signal else []
 
-    def handed_over(self, now: float, counts: Counts) -> list[Step]:
+    def finish_handover(self, now: float, counts: Counts) -> list[Step]:
         """Drain the clients that are left: the successor serves, so that they have a place to go to at
         once."""
         self._leave_handover()
@@ -207,7 +195,7 @@ class GracefulShutdownManager:
         if self.phase is Phase.DRAINING and self._drain:
             return self._draining(self._drain, now, counts)
         if self.phase is Phase.LAMEDUCK and self._drain:
-            return self._lame(self._drain, now, counts)
+            return self._lameduck(self._drain, now, counts)
         return []
 
     def wake_at(self) -> float | None:
@@ -216,7 +204,7 @@ class GracefulShutdownManager:
             return self._abort_at
         if self._drain is None or self.phase is Phase.STOPPED:
             return None
-        return self._drain.lame_until() if self.phase is Phase.LAMEDUCK else self._drain.next_at()
+        return self._drain.lameduck_until() if self.phase is Phase.LAMEDUCK else self._drain.next_at()
 
     def progress(self, now: float, counts: Counts) -> DrainProgress | None:
         """Return the drain as it stands at `now`; None when there is none."""
@@ -227,37 +215,37 @@ class GracefulShutdownManager:
         self, now: float, counts: Counts, reason: str, final: str | None, *, by: str, pace: Pace
     ) -> list[Step]:
         self._drain = Drain(pace, now, counts, reason, final)
-        self._note(Deed.BEGUN, by, now)
+        self._record(InterventionKind.BEGUN, by, now)
         if pace.delay or (pace.in_turn and counts.active):
             self._life.move(Phase.LAMEDUCK)
             return []
-        return self._tell(self._drain, now, counts)
+        return self._announce(self._drain, now, counts)
 
     def _first_signal(self, name: str, now: float, counts: Counts) -> list[Step]:
         if self.phase is Phase.HANDOVER:
-            self._note(Deed.LATER, name, now)
+            self._record(InterventionKind.LATER, name, now)
             return []
         return self._drain_for_signal(name, now, counts)
 
-    def _note(self, deed: Deed, by: str, now: float, was_s: float | None = None) -> None:
+    def _record(self, kind: InterventionKind, by: str, now: float, was_s: float | None = None) -> None:
         left = self._drain.deadline - now if self._drain else None
-        self._deeds.append(Intervention(deed, by, was_s, left))
+        self._interventions.append(Intervention(kind, by, was_s, left))
 
     def _drain_for_signal(self, name: str, now: float, counts: Counts) -> list[Step]:
         if self._drain is None:
             return self._begin(now, counts, name, _BY_SIGNAL, by=name, pace=self._pace)
         self._drain.reason, self._drain.final = name, _BY_SIGNAL
-        self._note(Deed.FINAL, name, now)
+        self._record(InterventionKind.FINAL, name, now)
         return self.step(now, counts)
 
-    def _lame(self, drain: Drain, now: float, counts: Counts) -> list[Step]:
-        if drain.may_tell(now, counts.active):
-            return self._tell(drain, now, counts)
+    def _lameduck(self, drain: Drain, now: float, counts: Counts) -> list[Step]:
+        if drain.may_announce(now, counts.active):
+            return self._announce(drain, now, counts)
         return self._close(drain, now, counts) if now >= drain.deadline else []
 
-    def _tell(self, drain: Drain, now: float, counts: Counts) -> list[Step]:
+    def _announce(self, drain: Drain, now: float, counts: Counts) -> list[Step]:
         self._life.move(Phase.DRAINING)
-        drain.tell(now, counts)
+        drain.mark_announced(now, counts)
         return self.step(now, counts) or [drain.announcement(now)]
 
     def _draining(self, drain: Drain, now: float, counts: Counts) -> list[Step]:
@@ -278,18 +266,18 @@ class GracefulShutdownManager:
 
     def _force(self, now: float, counts: Counts, by: str) -> list[Step]:
         if self.phase is Phase.CLOSING:
-            self._note(Deed.CUT, by, now)
+            self._record(InterventionKind.CUT, by, now)
             self.by_operator = True
             return self._stop(now, counts, [Action.ABORT])
         if self.phase in _UNDER_WAY and self._drain:
-            self._note(Deed.FORCED, by, now)
+            self._record(InterventionKind.FORCED, by, now)
             self.by_operator = True
             return self._close(self._drain, now, counts)
         return []
 
     def _close(self, drain: Drain, now: float, counts: Counts) -> list[Step]:
         if self.phase is Phase.LAMEDUCK:
-            drain.tell(now, counts)
+            drain.mark_announced(now, counts)
         self._counts = counts
         self._move_to_closing(now)
         return [Action.CLOSE]
@@ -313,7 +301,7 @@ class GracefulShutdownManager:
         if self.phase is not Phase.HANDOVER:
             raise IllegalMove(f"{self.phase}: there is no handover to leave")
 
-    def _standing(self) -> str:
+    def _phase_text(self) -> str:
         doing = "being handed over" if self.phase is Phase.HANDOVER else str(self.phase)
         return f"the server is {doing}"
 

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from wsctl.lifecycle.phases import Phase
-from wsctl.lifecycle.progress import LONGEST, DrainProgress
+from wsctl.drain.phases import Phase
+from wsctl.drain.progress import LONGEST, DrainProgress
 
 _ORDER = (Phase.LAMEDUCK, Phase.DRAINING, Phase.CLOSING, Phase.STOPPED)
 """The phases of a drain as they follow each other."""
@@ -18,7 +18,7 @@ def merged(parts: Sequence[DrainProgress]) -> DrainProgress:
     clients cannot tell its own.
     """
     first, going = parts[0], [part for part in parts if part.phase is not Phase.STOPPED]
-    longest = sorted((stay for part in parts for stay in part.longest), key=lambda s: -s.connected_s)
+    longest = sorted((client for part in parts for client in part.longest), key=lambda c: -c.connected_s)
     return replace(
         first,
         phase=min((part.phase for part in parts), key=_ORDER.index),

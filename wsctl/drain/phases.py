@@ -38,7 +38,7 @@ class IllegalMove(RuntimeError):
     """A move that the table does not have: a bug, not a condition."""
 
 
-class Life:
+class PhaseMachine:
     """The one holder of the phase."""
 
     def __init__(self) -> None:

@@ -2,14 +2,14 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from wsctl.codes import ExitCode
-from wsctl.lifecycle.interventions import Deed, Intervention
-from wsctl.lifecycle.phases import Phase
-from wsctl.lifecycle.progress import DrainProgress, how_it_went
+from wsctl.drain.interventions import Intervention, InterventionKind
+from wsctl.drain.phases import Phase
+from wsctl.drain.progress import DrainProgress, how_it_went
 
 log = logging.getLogger("wsctl.drain")
 
@@ -62,12 +62,12 @@ class DrainLog:
         self._by: dict[str, str] = {}
 
     def intervened(self, step: Intervention) -> None:
-        if step.deed is Deed.BEGUN:  # the line of the beginning tells it
+        if step.kind is InterventionKind.BEGUN:  # the line of the beginning tells it
             self._by = {"by": step.by}
             return
-        moments = {"from": step.was_s, "to": step.is_s} if step.deed is Deed.MOVED else {}
+        moments = {"from": step.was_s, "to": step.is_s} if step.kind is InterventionKind.MOVED else {}
         facts = {name: self._moment(left) for name, left in moments.items() if left is not None}
-        log.info(str(step.deed), extra={"fields": {"by": step.by, **facts}})
+        log.info(str(step.kind), extra={"fields": {"by": step.by, **facts}})
 
     def began(self, progress: DrainProgress) -> None:
         deadline = self._moment(progress.remaining_s)
@@ -100,7 +100,7 @@ def _doing(progress: DrainProgress) -> str:
     return "lameduck" if progress.phase is Phase.LAMEDUCK else "draining"
 
 
-class Shown:
+class _ObserverState:
     """One observer, and what it was last told.
 
     Attributes:
@@ -142,3 +142,33 @@ class Shown:
 
     def _begins(self, phase: Phase) -> bool:
         return self._phase is None or (self._phase is Phase.LAMEDUCK and phase is Phase.DRAINING)
+
+
+class DrainNotifier:
+    """The observers of one drain, each told what it has not been told when it is due. Costs nothing without a
+    drain."""
+
+    def __init__(self, observers: Sequence[DrainObserver]) -> None:
+        self._observers = [_ObserverState(observer) for observer in observers]
+
+    def is_due(self, phase: Phase, now: float) -> bool:
+        """Tell whether there is something to show to one of the observers."""
+        return any(observer.is_due(phase, now) for observer in self._observers)
+
+    def next_at(self) -> float | None:
+        """Return the moment at which one of them is to be told the next time; None when there is no drain."""
+        return min((o.next_at for o in self._observers if o.next_at is not None), default=None)
+
+    def show(self, progress: DrainProgress, now: float, exit_code: ExitCode) -> None:
+        """Show the drain as it stands now to each that is due."""
+        for observer in self._observers:
+            if observer.is_due(progress.phase, now):
+                observer.show(progress, now, exit_code)
+
+    def intervened(self, step: Intervention) -> None:
+        for observer in self._observers:
+            observer.intervened(step)
+
+    def cancelled(self) -> None:
+        for observer in self._observers:
+            observer.cancelled()

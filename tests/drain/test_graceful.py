@@ -7,21 +7,20 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from wsctl.codes import ExitCode
-from wsctl.hub.connection import CLOSE_TIMEOUT
-from wsctl.lifecycle.actions import Action, CloseOldest, Invite, Step
-from wsctl.lifecycle.graceful import GracefulShutdownManager, NotDraining
-from wsctl.lifecycle.interventions import FORCE_AFTER, SAME_KEY
-from wsctl.lifecycle.pace import HANDOVER_WINDOW, Pace
-from wsctl.lifecycle.phases import MOVES, IllegalMove, Phase
-from wsctl.lifecycle.progress import Counts, Stay
+from wsctl.codes import CLOSE_TIMEOUT, ExitCode
+from wsctl.drain.drain import Action, CloseOldest, Invite, Step
+from wsctl.drain.graceful import GracefulShutdownManager, NotDraining
+from wsctl.drain.interventions import FORCE_AFTER, SAME_KEY
+from wsctl.drain.pace import HANDOVER_WINDOW, Pace
+from wsctl.drain.phases import MOVES, IllegalMove, Phase
+from wsctl.drain.progress import ConnectedClient, Counts
 
 THREE = Counts(active=3)
 NOBODY = Counts()
-EVE, BOB = Stay("eve", 7.5, 0), Stay("bob", 3.0, 900)
-ANNOUNCE, REASSURE, CLOSE, ABORT, STOP = (
+EVE, BOB = ConnectedClient("eve", 7.5, 0), ConnectedClient("bob", 3.0, 900)
+ANNOUNCE, ANNOUNCE_CANCEL, CLOSE, ABORT, STOP = (
     Action.ANNOUNCE,
-    Action.REASSURE,
+    Action.ANNOUNCE_CANCEL,
     Action.CLOSE,
     Action.ABORT,
     Action.STOP,
@@ -138,7 +137,7 @@ def test_a_requested_drain_can_be_moved_and_cancelled() -> None:
     assert life.wake_at() == 410.0
     assert life.drain(111.0, THREE) == []
     assert life.wake_at() == 410.0
-    assert life.cancel() == [REASSURE]
+    assert life.cancel() == [ANNOUNCE_CANCEL]
     assert (life.phase, life.wake_at(), life.progress(112.0, THREE)) == (Phase.SERVING, None, None)
     assert life.drain(200.0, THREE) == [ANNOUNCE]
     assert life.wake_at() == 260.0
@@ -364,16 +363,16 @@ def test_a_forecast_comes_from_who_left_since_the_drain_began() -> None:
 
 def test_a_handover_that_fails_changes_nothing() -> None:
     life = _serving(60)
-    life.hand_over()
+    life.begin_handover()
     assert (life.phase, life.wake_at(), life.progress(100.0, THREE)) == (Phase.HANDOVER, None, None)
     assert life.step(100.0, NOBODY) == []
-    assert life.stay(101.0, THREE) == []
+    assert life.abort_handover(101.0, THREE) == []
     assert life.phase is Phase.SERVING
 
 
 def test_during_a_handover_a_drain_is_neither_begun_nor_cancelled() -> None:
     life = _serving(60)
-    life.hand_over()
+    life.begin_handover()
     with pytest.raises(NotDraining, match="being handed over"):
         life.drain(100.0, THREE)
     with pytest.raises(NotDraining, match="being handed over"):
@@ -383,10 +382,10 @@ def test_during_a_handover_a_drain_is_neither_begun_nor_cancelled() -> None:
 def test_a_signal_during_a_handover_takes_effect_when_it_failed() -> None:
     for delay, actions, phase in ((0.0, [ANNOUNCE], Phase.DRAINING), (5.0, [], Phase.LAMEDUCK)):
         life = _serving(60, delay)
-        life.hand_over()
+        life.begin_handover()
         for signum, now in ((SIGTERM, 100.0), (SIGINT, 102.0), (SIGINT, 103.0)):
             assert life.signal(signum, now, THREE) == []
-        assert life.stay(110.0, THREE) == actions
+        assert life.abort_handover(110.0, THREE) == actions
         assert life.phase is phase
         progress = life.progress(110.0, THREE)
         assert progress
@@ -397,8 +396,8 @@ def test_a_signal_during_a_handover_takes_effect_when_it_failed() -> None:
 def test_who_stays_behind_a_handover_is_asked_to_come_back_soon() -> None:
     for window, asked in ((0.0, HANDOVER_WINDOW), (3.0, 3.0)):
         life = _serving(60, delay=5, window=window)
-        life.hand_over()
-        assert life.handed_over(100.0, Counts(active=3, handed_over=7)) == [Invite(asked)]
+        life.begin_handover()
+        assert life.finish_handover(100.0, Counts(active=3, handed_over=7)) == [Invite(asked)]
         assert life.wake_at() == 160.0
         progress = life.progress(101.0, Counts(active=2, left=1, handed_over=7))
         assert progress
@@ -410,9 +409,9 @@ def test_who_stays_behind_a_handover_is_asked_to_come_back_soon() -> None:
 
 def test_a_handover_of_everybody_ends_at_once_with_0() -> None:
     life = _serving(60)
-    life.hand_over()
+    life.begin_handover()
     life.signal(SIGTERM, 99.0, THREE)
-    assert life.handed_over(100.0, Counts(handed_over=3)) == [STOP]
+    assert life.finish_handover(100.0, Counts(handed_over=3)) == [STOP]
     assert life.exit_code is ExitCode.DONE
     progress = life.progress(101.0, Counts(handed_over=3))
     assert progress
@@ -424,14 +423,14 @@ def test_only_a_serving_server_is_handed_over_and_only_one_that_is_comes_out_of_
     for life in (lame, draining):
         life.drain(100.0, THREE)
         with pytest.raises(NotDraining, match=f"{life.phase}, and only one that serves"):
-            life.hand_over()
+            life.begin_handover()
     for life in (lame, draining, _serving(60)):
         with pytest.raises(IllegalMove):
-            life.stay(101.0, THREE)
+            life.abort_handover(101.0, THREE)
         with pytest.raises(IllegalMove):
-            life.handed_over(101.0, THREE)
+            life.finish_handover(101.0, THREE)
     lame.cancel()
-    lame.hand_over()
+    lame.begin_handover()
 
 
 PACES = st.sampled_from([0.0, 3.0, 17.0, 100.0])
@@ -520,17 +519,17 @@ class Lives(RuleBasedStateMachine):
             assert was not in (Phase.LAMEDUCK, Phase.DRAINING) or self.first_signal or self.succeeded
         else:
             assert self.first_signal is None
-            assert actions == ([REASSURE] if was is Phase.DRAINING else [])
+            assert actions == ([ANNOUNCE_CANCEL] if was is Phase.DRAINING else [])
 
     @precondition(lambda self: self.life.phase is Phase.SERVING)
     @rule()
     def hand_over(self) -> None:
-        self.life.hand_over()
+        self.life.begin_handover()
 
     @precondition(lambda self: self.life.phase is Phase.HANDOVER)
     @rule()
     def stay(self) -> None:
-        self.obey(self.life.stay(self.now, self.counts()))
+        self.obey(self.life.abort_handover(self.now, self.counts()))
         assert (self.life.phase is Phase.SERVING) == (self.first_signal is None)
 
     @precondition(lambda self: self.life.phase is Phase.HANDOVER)
@@ -538,7 +537,7 @@ class Lives(RuleBasedStateMachine):
     def handed_over(self, share: float) -> None:
         self.active -= int(share * self.active)
         self.succeeded = True
-        self.obey(self.life.handed_over(self.now, self.counts()))
+        self.obey(self.life.finish_handover(self.now, self.counts()))
 
     @precondition(lambda self: self.life.phase in (Phase.SERVING, Phase.LAMEDUCK, Phase.HANDOVER))
     @rule(count=st.integers(1, 5))

@@ -16,16 +16,17 @@ from tests.support.connections import RecordedConnection
 from tests.support.frames import read
 from tests.support.server import DEADLINE
 from wsctl import messages
-from wsctl.codes import ExitCode
-from wsctl.hub.connection import CLOSE_TIMEOUT, Ending
+from wsctl.codes import CLOSE_TIMEOUT, ExitCode
+from wsctl.drain.graceful import GracefulShutdownManager, NotDraining
+from wsctl.drain.interventions import Intervention, InterventionKind
+from wsctl.drain.observers import DrainLog
+from wsctl.drain.pace import HANDOVER_WINDOW, Pace
+from wsctl.drain.phases import Phase
+from wsctl.drain.progress import ConnectedClient, DrainProgress
+from wsctl.hub.connection import Ending
 from wsctl.hub.frame import Batch
 from wsctl.hub.manager import ConnectionManager
-from wsctl.lifecycle.driver import DrainDriver, DrainLog
-from wsctl.lifecycle.graceful import GracefulShutdownManager, NotDraining
-from wsctl.lifecycle.interventions import Deed, Intervention
-from wsctl.lifecycle.pace import HANDOVER_WINDOW, Pace
-from wsctl.lifecycle.phases import Phase
-from wsctl.lifecycle.progress import DrainProgress, Stay
+from wsctl.server.drain_driver import DrainDriver
 
 pytestmark = pytest.mark.anyio
 
@@ -116,7 +117,7 @@ def _shutdown_frames(connection: RecordedConnection) -> list[tuple[float | None,
 async def test_clients_are_told_and_the_last_to_leave_ends_it() -> None:
     async with _serving() as server:
         bob, eve = server.join("bob"), server.join("eve")
-        ending = asyncio.create_task(server.driver.ending())
+        ending = asyncio.create_task(server.driver.wait_until_over())
         await server.settled()
         server.driver.signal(SIGTERM)
         await server.settled()
@@ -128,7 +129,7 @@ async def test_clients_are_told_and_the_last_to_leave_ends_it() -> None:
         server.manager.forget(eve)
         await server.stopped()
         await ending
-        await server.driver.ending()  # over for good
+        await server.driver.wait_until_over()  # over for good
         assert server.watcher.seen == ["began"]
         server.manager.forget(bob)  # whose end is told before that of the drain
         assert server.watcher.seen == ["began", "ended"]
@@ -197,7 +198,7 @@ async def test_a_cancelled_drain_reassures_and_a_new_one_is_shown_anew() -> None
     async with _serving() as server:
         bob = server.join("bob")
         server.driver.drain(30)
-        ending = asyncio.create_task(server.driver.ending())
+        ending = asyncio.create_task(server.driver.wait_until_over())
         await server.settled()
         server.driver.cancel()
         await ending
@@ -240,7 +241,7 @@ async def test_a_signal_while_starting_stops_without_a_drain() -> None:
     server.driver.signal(SIGTERM)
     server.driver.signal(SIGINT)
     assert server.driver.stopped.is_set()
-    await server.driver.ending()
+    await server.driver.wait_until_over()
     assert server.watcher.seen == []
 
 
@@ -283,7 +284,7 @@ async def test_a_drain_cancelled_before_clients_were_told_is_over_for_who_waits(
     async with _serving(60, delay=5) as server:
         bob = server.join("bob")
         server.driver.drain()
-        ending = asyncio.create_task(server.driver.ending())
+        ending = asyncio.create_task(server.driver.wait_until_over())
         await server.settled()
         server.driver.cancel()
         await ending
@@ -334,16 +335,16 @@ async def test_what_was_published_before_the_drain_arrives_before_its_announceme
 async def test_a_handover_that_fails_leaves_the_server_as_it_was() -> None:
     async with _serving() as server:
         bob = server.join("bob")
-        server.driver.hand_over()
+        server.driver.begin_handover()
         with pytest.raises(NotDraining):
-            server.driver.hand_over()
-        server.driver.stay()
+            server.driver.begin_handover()
+        server.driver.abort_handover()
         await server.later(100)
         assert (server.life.phase, server.watcher.seen) == (Phase.SERVING, [])
-        server.driver.hand_over()
+        server.driver.begin_handover()
         server.driver.signal(SIGTERM)
         assert _shutdown_frames(bob) == []
-        server.driver.stay()
+        server.driver.abort_handover()
         await server.settled()
         assert _shutdown_frames(bob) == [(60.0, "SIGTERM")]
 
@@ -351,9 +352,9 @@ async def test_a_handover_that_fails_leaves_the_server_as_it_was() -> None:
 async def test_after_a_handover_the_rest_drains_and_the_end_tells_how_many_went_over() -> None:
     async with _serving() as server:
         moved, bob = server.join("moved"), server.join("bob")
-        server.driver.hand_over()
+        server.driver.begin_handover()
         server.manager.release(moved)
-        server.driver.handed_over()
+        server.driver.finish_handover()
         await server.settled()
         assert read(bob.payloads[-1]) == {
             "type": "shutdown",
@@ -373,9 +374,9 @@ async def test_after_a_handover_the_rest_drains_and_the_end_tells_how_many_went_
 async def test_a_server_that_handed_over_everybody_stops_at_once() -> None:
     async with _serving() as server:
         moved = server.join("moved")
-        server.driver.hand_over()
+        server.driver.begin_handover()
         server.manager.release(moved)
-        server.driver.handed_over()
+        server.driver.finish_handover()
         assert server.driver.stopped.is_set()
         assert server.watcher.exit_code is ExitCode.DONE
 
@@ -388,7 +389,7 @@ async def test_progress_names_those_connected_longest() -> None:
         server.driver.signal(SIGTERM)
         progress = server.driver.progress()
         assert progress
-        assert progress.longest == tuple(Stay(name, 7.0 - n, 0) for n, name in enumerate("abcde"))
+        assert progress.longest == tuple(ConnectedClient(name, 7.0 - n, 0) for n, name in enumerate("abcde"))
         assert progress.oldest == "a"
 
 
@@ -490,25 +491,25 @@ async def test_each_step_of_an_operator_is_told_with_its_way_and_the_deadlines()
             server.driver.signal(SIGINT)
         server.now += 0.2
         server.driver.signal(SIGINT)
-        assert [(step.deed, step.by, step.was_s, step.is_s) for step in server.watcher.steps] == [
-            (Deed.BEGUN, "control socket", None, 60.0),
-            (Deed.MOVED, "token, from 10.0.0.1", 50.0, 3.0),
-            (Deed.CANCELLED, "control socket", 3.0, None),
-            (Deed.BEGUN, "control socket", None, 5.0),
-            (Deed.FINAL, "SIGHUP", None, 5.0),
-            (Deed.TOO_SOON, "SIGINT", None, 4.5),
-            (Deed.FORCED, "SIGINT", None, pytest.approx(3.9)),
-            (Deed.CUT, "SIGINT", None, pytest.approx(3.7)),
+        assert [(step.kind, step.by, step.was_s, step.is_s) for step in server.watcher.steps] == [
+            (InterventionKind.BEGUN, "control socket", None, 60.0),
+            (InterventionKind.MOVED, "token, from 10.0.0.1", 50.0, 3.0),
+            (InterventionKind.CANCELLED, "control socket", 3.0, None),
+            (InterventionKind.BEGUN, "control socket", None, 5.0),
+            (InterventionKind.FINAL, "SIGHUP", None, 5.0),
+            (InterventionKind.TOO_SOON, "SIGINT", None, 4.5),
+            (InterventionKind.FORCED, "SIGINT", None, pytest.approx(3.9)),
+            (InterventionKind.CUT, "SIGINT", None, pytest.approx(3.7)),
         ]
 
 
 async def test_a_signal_that_comes_in_a_handover_is_told_at_once_and_when_it_takes_effect() -> None:
     async with _serving() as server:
         server.join("bob")
-        server.driver.hand_over()
+        server.driver.begin_handover()
         server.driver.signal(SIGTERM)
-        server.driver.stay()
-        assert [(step.deed, step.by) for step in server.watcher.steps] == [
-            (Deed.LATER, "SIGTERM"),
-            (Deed.BEGUN, "SIGTERM"),
+        server.driver.abort_handover()
+        assert [(step.kind, step.by) for step in server.watcher.steps] == [
+            (InterventionKind.LATER, "SIGTERM"),
+            (InterventionKind.BEGUN, "SIGTERM"),
         ]

@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from wsctl.lifecycle.phases import MOVES, IllegalMove, Life, Phase
+from wsctl.drain.phases import MOVES, IllegalMove, Phase, PhaseMachine
 
 ROADS: dict[Phase, tuple[Phase, ...]] = {
     Phase.STARTING: (),
@@ -18,8 +18,8 @@ ROADS: dict[Phase, tuple[Phase, ...]] = {
 """How each phase is reached from the start."""
 
 
-def _in(phase: Phase) -> Life:
-    life = Life()
+def _in(phase: Phase) -> PhaseMachine:
+    life = PhaseMachine()
     for step in ROADS[phase]:
         life.move(step)
     assert life.phase is phase

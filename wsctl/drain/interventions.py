@@ -13,7 +13,7 @@ SAME_KEY = 0.1
 on; nobody presses it twice so fast."""
 
 
-class Meaning(Enum):
+class SignalMeaning(Enum):
     """The meaning of a signal."""
 
     BEGIN = auto()
@@ -33,19 +33,19 @@ class SignalReader:
         self._first: float | None = None
         self._last_key = float("-inf")
 
-    def read(self, signum: int, now: float) -> Meaning:
+    def read(self, signum: int, now: float) -> SignalMeaning:
         repeated = signum == SIGINT and now - self._last_key < SAME_KEY
         if signum == SIGINT:
             self._last_key = now
         if self._first is None:
             self._first = now
-            return Meaning.BEGIN
+            return SignalMeaning.BEGIN
         if signum != SIGINT or repeated:
-            return Meaning.NOTHING
-        return Meaning.FORCE if now - self._first >= FORCE_AFTER else Meaning.TOO_SOON
+            return SignalMeaning.NOTHING
+        return SignalMeaning.FORCE if now - self._first >= FORCE_AFTER else SignalMeaning.TOO_SOON
 
 
-class Deed(StrEnum):
+class InterventionKind(StrEnum):
     """The kinds of interventions, in the words of the log."""
 
     BEGUN = "the drain was begun"
@@ -64,7 +64,7 @@ class Intervention:
     socket, or the token and from where. `was_s` and `is_s` are the seconds to the deadline before and after,
     None where there was none."""
 
-    deed: Deed
+    kind: InterventionKind
     by: str
     was_s: float | None = None
     is_s: float | None = None

@@ -5,11 +5,12 @@ from signal import SIGINT, SIGTERM
 import pytest
 
 from wsctl.codes import ExitCode
-from wsctl.lifecycle.actions import Action
-from wsctl.lifecycle.graceful import FORCE_AFTER, GracefulShutdownManager
-from wsctl.lifecycle.pace import Pace
-from wsctl.lifecycle.phases import Phase
-from wsctl.lifecycle.progress import Counts
+from wsctl.drain.drain import Action
+from wsctl.drain.graceful import GracefulShutdownManager
+from wsctl.drain.interventions import FORCE_AFTER
+from wsctl.drain.pace import Pace
+from wsctl.drain.phases import Phase
+from wsctl.drain.progress import Counts
 
 THREE = Counts(active=3)
 NOBODY = Counts()
@@ -32,11 +33,11 @@ def _place(manager: GracefulShutdownManager, now: float) -> int:
 
 def test_clients_are_told_when_nobody_is_before_it() -> None:
     life = _waiting()
-    assert life.turn(2, 101.0, THREE) == []
+    assert life.set_waiting_for(2, 101.0, THREE) == []
     assert _place(life, 101.0) == 2
-    assert life.turn(1, 102.0, THREE) == []
+    assert life.set_waiting_for(1, 102.0, THREE) == []
     assert _place(life, 102.0) == 1
-    assert life.turn(0, 103.0, THREE) == [Action.ANNOUNCE]
+    assert life.set_waiting_for(0, 103.0, THREE) == [Action.ANNOUNCE]
     assert (life.phase, _place(life, 103.0)) == (Phase.DRAINING, 0)
 
 
@@ -48,19 +49,19 @@ def test_before_it_has_heard_it_waits() -> None:
 
 def test_the_turn_does_not_shorten_the_delay_nor_the_delay_the_turn() -> None:
     life = _waiting(delay=5.0)
-    assert life.turn(0, 101.0, THREE) == []
+    assert life.set_waiting_for(0, 101.0, THREE) == []
     assert life.wake_at() == 105.0
     assert life.step(105.0, THREE) == [Action.ANNOUNCE]
     life = _waiting(delay=5.0)
-    life.turn(1, 101.0, THREE)
+    life.set_waiting_for(1, 101.0, THREE)
     assert life.step(105.0, THREE) == []
     assert life.wake_at() == 165.0
-    assert life.turn(0, 110.0, THREE) == [Action.ANNOUNCE]
+    assert life.set_waiting_for(0, 110.0, THREE) == [Action.ANNOUNCE]
 
 
 def test_the_deadline_does_not_wait_for_the_turn() -> None:
     life = _waiting()
-    life.turn(1, 101.0, THREE)
+    life.set_waiting_for(1, 101.0, THREE)
     life.step(101.0, THREE)
     assert life.wake_at() == 160.0
     assert life.step(160.0, THREE) == [Action.CLOSE]
@@ -70,7 +71,7 @@ def test_the_deadline_does_not_wait_for_the_turn() -> None:
 
 def test_who_has_no_clients_left_needs_no_turn() -> None:
     life = _waiting()
-    life.turn(1, 101.0, THREE)
+    life.set_waiting_for(1, 101.0, THREE)
     assert life.step(102.0, Counts(left=3)) == [Action.STOP]
     alone = GracefulShutdownManager(Pace(60.0, in_turn=True))
     alone.started()
@@ -79,16 +80,16 @@ def test_who_has_no_clients_left_needs_no_turn() -> None:
 
 def test_a_turn_that_is_lost_again_does_not_stop_a_drain() -> None:
     life = _waiting()
-    life.turn(0, 101.0, THREE)
-    assert life.turn(1, 102.0, THREE) == []
+    life.set_waiting_for(0, 101.0, THREE)
+    assert life.set_waiting_for(1, 102.0, THREE) == []
     assert (life.phase, _place(life, 102.0)) == (Phase.DRAINING, 0)
 
 
 def test_who_waits_can_cancel_and_asks_anew_next_time() -> None:
     life = _waiting()
-    life.turn(1, 101.0, THREE)
+    life.set_waiting_for(1, 101.0, THREE)
     assert life.cancel() == []
-    assert life.turn(0, 102.0, THREE) == []
+    assert life.set_waiting_for(0, 102.0, THREE) == []
     assert life.drain(103.0, THREE) == []
     assert life.phase is Phase.LAMEDUCK
 
@@ -98,7 +99,7 @@ def test_who_waits_can_be_forced(signum: int) -> None:
     life = GracefulShutdownManager(Pace(60.0, in_turn=True))
     life.started()
     life.signal(signum, 100.0, THREE)
-    life.turn(1, 101.0, THREE)
+    life.set_waiting_for(1, 101.0, THREE)
     assert life.signal(SIGINT, 100.0 + FORCE_AFTER, THREE) == [Action.CLOSE]
     assert life.by_operator
 
@@ -106,6 +107,6 @@ def test_who_waits_can_be_forced(signum: int) -> None:
 def test_after_a_handover_nobody_waits_for_a_turn() -> None:
     life = GracefulShutdownManager(Pace(60.0, in_turn=True))
     life.started()
-    life.hand_over()
-    life.handed_over(100.0, THREE)
+    life.begin_handover()
+    life.finish_handover(100.0, THREE)
     assert life.phase is Phase.DRAINING
