@@ -36,8 +36,10 @@ class Trouble(NamedTuple):
 
 TROUBLES = {
     "stopped": Trouble(StoreProcess.stop_process, StoreProcess.go_on, "no answer within 1.5 s"),
-    "killed": Trouble(StoreProcess.kill, StoreProcess.restart, "127.0.0.1"),
-    "lost": Trouble(StoreProcess.kill, lambda store: store.restart(empty=True), "127.0.0.1", recovered=False),
+    "killed": Trouble(StoreProcess.kill, StoreProcess.restart, "nothing listens there"),
+    "lost": Trouble(
+        StoreProcess.kill, lambda store: store.restart(empty=True), "nothing listens there", recovered=False
+    ),
     "full": Trouble(
         lambda store: store.command("CONFIG", "SET", "maxmemory", 1, "maxmemory-policy", "noeviction"),
         lambda store: store.command("CONFIG", "SET", "maxmemory", 0),

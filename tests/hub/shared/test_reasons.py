@@ -51,6 +51,14 @@ def test_what_a_failure_came_from_says_more_than_its_own_text() -> None:
     assert trouble(failure).what == "nothing listens there"
 
 
+def test_a_node_that_the_url_does_not_name_is_named() -> None:
+    failure = RuntimeError("Error 111 connecting to 10.0.0.3:7000. Connection refused.")
+    failure.__cause__ = ConnectionRefusedError(111, "Connection refused")
+    url = "redis+cluster://10.0.0.1:7000"
+    assert trouble(failure, url).what == "nothing listens there (10.0.0.3:7000)"
+    assert trouble(failure, "redis://10.0.0.3:7000").what == "nothing listens there"
+
+
 def test_what_is_not_known_keeps_its_own_words_in_one_line() -> None:
     assert trouble(RuntimeError("LOADING the\r\n dataset\x1b[2J")).what == r"'LOADING the dataset\x1b[2J'"
     assert trouble(RuntimeError()).what == "RuntimeError"

@@ -1,6 +1,7 @@
 """Reasons why a Redis did not do what it was asked, in words for operators, and what to do about them."""
 
 import errno
+import re
 import socket
 import ssl
 from collections.abc import Iterator
@@ -27,12 +28,23 @@ class Trouble(NamedTuple):
     cure: str
 
 
-def trouble(error: BaseException) -> Trouble:
-    """Explain a failure of the Redis client. Its causes say more than its own text."""
-    causes = list(_causes(error))
-    for cause in causes:
-        if found := _of_client(cause) or _of_system(cause):
+DEFAULT_PORT = ":6379"
+
+_PLACE = re.compile(r"connecting to (\S+)\. ")
+"""The address in the client's own words."""
+
+
+def trouble(error: BaseException, url: str = "") -> Trouble:
+    """Explain a failure of the Redis client. Its causes say more than its own text. The address is named
+    where the `url`, which people are told too, does not have it: it is that of a node or of a primary."""
+    for cause in _causes(error):
+        if found := _of_client(cause):
             return found
+        if found := _of_system(cause):
+            place = _PLACE.search(str(error))
+            if place is None or place[1].removesuffix(DEFAULT_PORT) in url:
+                return found
+            return found._replace(what=f"{found.what} ({place[1]})")
     text = " ".join(str(error).split()) or type(error).__name__
     return Trouble(text if text.isprintable() else ascii(text), CHECK_REDIS)
 

@@ -67,7 +67,7 @@ class Store:
             with _cancellable():
                 return await self._client.execute_command(*command)
         except self._failures as error:
-            raise Away(*trouble(error)) from None
+            raise Away(*trouble(error, self.name)) from None
 
     async def run(self, script: "Script", keys: Sequence[str], *arguments: object) -> Any:
         """Run a script, and return its answer. The keys are of one slot, as all keys here.
