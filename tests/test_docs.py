@@ -39,6 +39,8 @@ LONGEST_SUMMARY = 66
 WIDEST_LINE = 80
 """Columns of prose, for whoever reads the file itself; a row of a table cannot be broken."""
 
+SECRET_INTO_A_FILE = re.compile(r"^.*(?:urandom|openssl rand|wsctl token)\b.* > ?\w.*$", re.MULTILINE)
+
 every_page = pytest.mark.parametrize("name", sorted(TEXTS))
 
 
@@ -125,6 +127,13 @@ def test_each_promise_is_held_by_a_test_that_is_there() -> None:
 def test_readme_links_to_each_page() -> None:
     readme = (ROOT / "README.md").read_text()
     assert not [name for name in TEXTS if f"](wsctl/docs/{name}.md)" not in readme]
+
+
+def test_a_secret_goes_into_a_file_that_only_its_owner_reads() -> None:
+    texts = [(ROOT / "README.md").read_text(), *TEXTS.values()]
+    lines = [line for text in texts for line in SECRET_INTO_A_FILE.findall(text)]
+    assert len(lines) > 3
+    assert [line for line in lines if not line.startswith("(umask 077; ")] == []
 
 
 # protocol.md tells all
