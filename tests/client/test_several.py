@@ -5,6 +5,7 @@ from typing import Any, cast
 
 import pytest
 
+from tests.support.server import DEADLINE
 from wsctl.client.control import Control
 from wsctl.client.several import ask_all
 from wsctl.errors import Silent, Unreachable
@@ -26,7 +27,7 @@ def test_one_that_hangs_is_named_and_does_not_keep_the_answers_of_the_others() -
 
     def ask(control: Control) -> dict[str, Any]:
         if control.name == "hangs":
-            over.wait()
+            over.wait(DEADLINE)
         return {"of": control.name}
 
     first, silent, last = ask_all(controls("a", "hangs", "b"), ask)

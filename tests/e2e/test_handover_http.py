@@ -1,6 +1,7 @@
 """Backends that keep their connections to publish, while the server is upgraded twice."""
 
 import asyncio
+import contextlib
 import http.client
 import json
 import socket
@@ -15,6 +16,8 @@ from anyio.lowlevel import checkpoint
 from tests.conftest import StartServer, StartStore
 from tests.support.clients import join, receive_type
 from tests.support.generations import Generations
+from tests.support.hostile import status_of
+from tests.support.raw import RawClient
 from tests.support.server import DEADLINE, ServerProcess, wsctl
 
 pytestmark = pytest.mark.anyio
@@ -78,6 +81,11 @@ class Kept:
         answer = self._connection.getresponse()
         return answer.status, json.loads(answer.read())
 
+    def serves(self) -> int:
+        """The process that answers."""
+        self._connection.request("GET", "/api/status", headers=TOKEN)
+        return int(json.loads(self._connection.getresponse().read())["pid"])
+
 
 class Pooled:
     """The pool of `httpx`."""
@@ -93,13 +101,14 @@ class Pooled:
         return answer.status_code, answer.json()
 
 
-def upgrade(server: ServerProcess) -> None:
-    """Once; until the process before this one has ended, the server says that it cannot yet."""
+def upgrade(server: ServerProcess) -> str:
+    """Upgrade once, and return what is told of it. Until the process before this one has ended, the server
+    says that it cannot yet."""
     end = time.monotonic() + DEADLINE
     while (done := wsctl("upgrade", "--port", str(server.port), environ=server.environ)).returncode:
         assert "still drains" in done.stderr, done
         assert time.monotonic() < end, done
-    assert "moved 1, draining 0" in done.stdout, done
+    return done.stdout
 
 
 @pytest.mark.parametrize("home", ["memory", "redis", "workers"])
@@ -128,7 +137,7 @@ async def publish_over_upgrades(server: ServerProcess) -> None:
         backends = [Backend("kept", Kept(server.port)), Backend("pooled", Pooled(server.port))]
         try:
             for _ in range(UPGRADES):
-                await asyncio.to_thread(upgrade, server)
+                assert "moved 1, draining 0" in await asyncio.to_thread(upgrade, server)
         finally:
             for backend in backends:
                 await asyncio.to_thread(backend.stop)
@@ -209,3 +218,46 @@ def test_an_idle_connection_is_closed_after_five_seconds(start_server: StartServ
         answered = time.monotonic()
         assert kept.recv(4096) == b""
         assert time.monotonic() - answered > 5 - 0.2
+
+
+async def test_what_has_arrived_in_part_is_answered_where_it_is_and_ends_its_connection(
+    start_server: StartServer,
+) -> None:
+    server = Generations(start_server("--broadcast-interval", "0", env={"WSCTL_TOKEN": "secret"}))
+    body = b'{"data": "in two parts"}'
+    lines = ("POST /api/broadcast HTTP/1.1", "Host: localhost", "Authorization: Bearer secret")
+    head = "\r\n".join([*lines, f"Content-Length: {len(body)}", "", ""]).encode()
+    try:
+        async with await join(server.first.ws_url, "bob") as bob:
+            with RawClient(server.port) as backend:
+                backend.send(head + body[:5])
+                assert (await asyncio.to_thread(server.upgrade))["state"] == "done"
+                for _ in range(5):  # all else has ended there by then
+                    again = await asyncio.to_thread(wsctl, "upgrade", environ=server.first.environ)
+                    assert "the process before this one still drains" in again.stderr
+                backend.send(body[5:])
+                answer = await asyncio.to_thread(backend.read_to_end)
+            assert status_of(answer) == 200
+            assert b"connection: close" in answer.lower()
+            assert (await receive_type(bob, "message"))["data"] == "in two parts"
+    finally:
+        server.kill()
+
+
+def test_an_idle_connection_goes_on_with_the_successor(start_server: StartServer) -> None:
+    server = Generations(start_server("--broadcast-interval", "0", env={"WSCTL_TOKEN": "secret"}))
+    try:
+        assert any(goes_on(server.first) for _ in range(3))
+    finally:
+        server.kill()
+
+
+def goes_on(server: ServerProcess) -> bool:
+    """Whether one does over an upgrade; where that takes long, it may have ended for having been idle."""
+    with contextlib.closing(Kept(server.port)) as kept, contextlib.closing(Kept(server.port)) as fresh:
+        kept.serves()
+        upgrade(server)
+        try:
+            return kept.serves() == fresh.serves()
+        except ConnectionError:  # `RemoteDisconnected` is one
+            return False

@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 
 from tests.support.fake_worker import FakeWorker
+from tests.support.server import DEADLINE
 from tests.support.team import PID, House, draining, house
 from wsctl.ipc.rpc import Reply
 from wsctl.server.metrics import family
+from wsctl.server.workers import desk
 from wsctl.server.workers.worker import FRESH
 
 pytestmark = pytest.mark.anyio
@@ -283,8 +285,11 @@ async def test_each_client_of_nodes_that_share_is_listed_once() -> None:
         assert reply.body["clients"] == [far, row("bo", "b", 2.0, "h:2"), row("al", "a", 1.0, "h:1")]
 
 
-async def test_who_does_not_answer_in_time_is_named_and_the_others_are_not_kept() -> None:
-    async with house(2) as here:
+async def test_who_does_not_answer_in_time_is_named_and_the_others_are_not_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(desk, "PATIENCE", 2 * DEADLINE)  # what the first answer is waited for, and no other
+    async with house(2) as here, asyncio.timeout(DEADLINE):
         one, other = await here.serving()
         asking = asyncio.create_task(here.desk.answer("POST", "/api/broadcast", BODY))
         one.answers(await one.asked("POST", "/api/broadcast"), 200, id="5-0", recipients=3)
