@@ -17,11 +17,11 @@ from wsctl.hub.frame import CLOSE, TEXT
 pytestmark = pytest.mark.anyio
 
 
-def visit(port: int, client_id: str, count: int) -> list[dict[str, object]]:
+def visit(port: int, client_id: str, count: int, *headers: str) -> list[dict[str, object]]:
     """Connect, send so many texts and close in one write; what came back."""
     with RawClient(port) as peer:
         texts = b"".join(masked(TEXT, b"%d" % n) for n in range(count))
-        peer.send(handshake(f"/ws/{client_id}") + texts + masked(CLOSE, (1000).to_bytes(2)))
+        peer.send(handshake(f"/ws/{client_id}", *headers) + texts + masked(CLOSE, (1000).to_bytes(2)))
         stream = peer.read_to_end().partition(b"\r\n\r\n")[2]
         return [json.loads(payload) for opcode, payload in heard(stream) if opcode == TEXT]
 
@@ -57,12 +57,19 @@ async def test_a_client_that_reconnects_and_a_server_that_is_replaced_lift_no_ra
     assert generations.status()["messages"]["published"] <= 2
 
 
-async def test_new_ids_of_one_address_share_what_it_may_send_at_once(start_server: StartServer) -> None:
+@pytest.mark.parametrize(
+    "header", ["", "X-Forwarded-For: 2001:db8::{n:x}:5"], ids=["direct", "IPv6 forwarded"]
+)
+async def test_new_ids_of_one_address_share_what_it_may_send_at_once(
+    start_server: StartServer, header: str
+) -> None:
+    """Through a proxy too, whose clients have no port; of IPv6, a network is one address."""
     server = start_server("--broadcast-interval", "0", "--rate", "0.02/s:2")
     began = time.monotonic()
     answers = []
     for n in range(2 * ADDRESS_FACTOR):
-        answers += await asyncio.to_thread(visit, server.port, f"new-{n}", 2)
+        more = [header.format(n=n)] if header else []
+        answers += await asyncio.to_thread(visit, server.port, f"new-{n}", 2, *more)
     told = errors(answers)
     assert "too many at once from new clients of your address: this one was not sent" in told
     # The address has a hundred times the burst, and a hundred times the rate.

@@ -106,12 +106,13 @@ class _Kept:
 
 
 def site(address: str) -> str:
-    """Return the host of an address in the form host:port; of an IPv6 address, the network that one customer
-    has."""
-    host = address.rpartition(":")[0] or address
-    if ":" not in host:
+    """Return the host of an address as `host_port` writes it, with a port or, behind a proxy, without; of an
+    IPv6 address, the network that one customer has."""
+    is_version_4 = address.count(":") < 2
+    host = address.partition(":" if is_version_4 else "]")[0].removeprefix("[")
+    if is_version_4:
         return host
     try:
-        return str(ipaddress.ip_network((host.strip("[]"), _IPV6_SITE), strict=False))
+        return str(ipaddress.ip_network((host, _IPV6_SITE), strict=False))
     except ValueError:
         return host
