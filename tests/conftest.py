@@ -84,16 +84,17 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
         def remove_node(self, node: Any) -> str | None:
             """As the original does, but what a worker ended in is not run again, to end the next one."""
             work = self.assigned_work.pop(node)
-            for unit in work.values():
-                for running in (test for test, completed in unit.items() if not completed):
-                    unit[running] = True
-                    self.workqueue.update(
-                        (name, left) for name, left in work.items() if not all(left.values())
-                    )
-                    for other in self.assigned_work:
-                        self._reschedule(other)
-                    return running
-            return None
+            left = [
+                (unit, test) for unit in work.values() for test, completed in unit.items() if not completed
+            ]
+            if not left:
+                return None
+            unit, ended_in = left[0]
+            unit[ended_in] = True
+            self.workqueue.update((name, rest) for name, rest in work.items() if not all(rest.values()))
+            for other in self.assigned_work:
+                self._reschedule(other)
+            return str(ended_in)
 
     return Scheduling(config, log)
 
