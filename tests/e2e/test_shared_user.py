@@ -28,7 +28,7 @@ UNSPELLED = {"select"}
 
 
 def test_the_rights_are_those_for_the_commands_that_are_spelled() -> None:
-    checks = Path(home.__file__).parents[2] / "server/checks/store.py"
+    checks = Path(home.__file__).parents[2] / "server/checks/redis.py"
     sources = [*Path(home.__file__).parent.glob("*.py"), checks]
     text = "\n".join(path.read_text() for path in sources)
     spelled = re.findall(r"redis\.p?call\('([A-Z]+)'(?:, '(STREAM)')?|\bask\(\s*\"([A-Z]+)\"", text)

@@ -22,7 +22,7 @@ from tests.support.store import StoreProcess
 from tests.support.supervisor import Supervisor
 from tests.support.terminal import Terminal
 from wsctl.codes import CLOSE_TIMEOUT
-from wsctl.server.workers.overdue import GRACE
+from wsctl.server.diagnostics.stop_time import WORKER_GRACE
 
 pytestmark = pytest.mark.anyio
 
@@ -362,7 +362,7 @@ async def test_a_worker_that_hangs_does_not_hold_the_exit(start: StartServer) ->
     os.kill(hung, signal.SIGSTOP)
     server.signal()
     line = f"ERROR a worker hangs and is killed pid={hung}"
-    await asyncio.to_thread(server.wait_for_line, line, DEADLINE + CLOSE_TIMEOUT + GRACE)
+    await asyncio.to_thread(server.wait_for_line, line, DEADLINE + CLOSE_TIMEOUT + WORKER_GRACE)
     assert await asyncio.to_thread(server.wait) == 1
 
 

@@ -13,7 +13,7 @@ from wsctl.cli.options import Json, settings_from, with_settings
 from wsctl.codes import ExitCode
 
 if TYPE_CHECKING:
-    from wsctl.server.checks.finding import Finding
+    from wsctl.server.diagnostics.finding import Finding
 
 
 @with_settings
@@ -29,10 +29,10 @@ def check(
 
     Takes the flags and variables of 'wsctl serve'. Exits with 1 when something is an error.
     """
-    from wsctl.server.checks.finding import Level
-    from wsctl.server.checks.look import look
+    from wsctl.server.checks.run import run_checks
+    from wsctl.server.diagnostics.finding import Level
 
-    found = look(settings_from(given, os.environ), os.environ, unit)
+    found = run_checks(settings_from(given, os.environ), os.environ, unit)
     counts = _as_json(found) if as_json else _for_people(found)
     raise typer.Exit(ExitCode.ERROR if counts[Level.ERROR] else ExitCode.DONE)
 
@@ -40,7 +40,7 @@ def check(
 def _as_json(found: "Iterable[Finding]") -> "Counter[str]":
     from dataclasses import asdict
 
-    from wsctl.server.checks.finding import Level
+    from wsctl.server.diagnostics.finding import Level
 
     checks = [asdict(finding) for finding in found]
     counts = Counter(row["level"] for row in checks)

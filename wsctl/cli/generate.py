@@ -82,9 +82,9 @@ def generate(
     """Print a ready file, filled from the same settings as 'wsctl serve'."""
     from wsctl.cli.recipes import made
     from wsctl.cli.recipes.place import Place
-    from wsctl.server.checks.variables import unknown
+    from wsctl.server.diagnostics.configuration import unknown_variables
 
-    for slip in unknown(os.environ):
+    for slip in unknown_variables(os.environ):
         say(f"{slip.text}: {slip.fix}")
     settings = settings_from(given, os.environ)
     extra = _only(kind, "nginx", "--upstream", upstreams or [])

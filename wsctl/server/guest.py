@@ -22,11 +22,8 @@ from starlette.types import Receive, Scope, Send
 from wsctl.drain.observers import DrainLog
 from wsctl.server import logs
 from wsctl.server.app import create_app
-from wsctl.server.checks import network, pace, variables
-from wsctl.server.checks.advance import advise, warn_of
-from wsctl.server.checks.platform import too_short
-from wsctl.server.checks.stopping import for_guest
-from wsctl.server.exposure import own_listeners, warn
+from wsctl.server.diagnostics.exposure import log_exposure, own_listeners
+from wsctl.server.diagnostics.startup import log_embedded_startup
 from wsctl.server.islands import ISLANDS, islands
 from wsctl.server.node import Node
 from wsctl.server.openapi import Application
@@ -57,12 +54,9 @@ def create_guest_app(settings: Settings, environ: Mapping[str, str]) -> FastAPI:
         logs.keep_secrets()
         if _several_workers(environ) and islands(settings):
             log.warning("%s", ISLANDS)
-        if warning := await _killed_early(settings, environ):
-            log.warning("%s", warning)
         if _is_first():
-            warn_of(pace.check(settings, guest=True))
-            warn_of(variables.of_a_guest(settings, environ))
-            advise(network.leaving(settings, guest=True))
+            host = multiprocessing.parent_process()
+            await asyncio.to_thread(log_embedded_startup, settings, environ, host.pid if host else None)
         node: Node = app.state.node
         await node.open()
         node.hosts.on_loopback = _on_loopback
@@ -107,16 +101,6 @@ def _several_workers(environ: Mapping[str, str]) -> bool:
     return spawned or (asked.isdecimal() and int(asked) > 1)
 
 
-async def _killed_early(settings: Settings, environ: Mapping[str, str]) -> str | None:
-    """Return the warning of a platform that kills a drain, if there is one, in the first of the host's
-    processes; None in the others."""
-    if not _is_first():
-        return None
-    host = multiprocessing.parent_process()
-    text = await asyncio.to_thread(too_short, settings, environ, pid=host.pid if host else None)
-    return for_guest(text) if text else None
-
-
 def _is_first() -> bool:
     """Tell whether this is the first of the host's processes, which logs for all."""
     return not multiprocessing.parent_process() or multiprocessing.current_process().name.endswith("-1")
@@ -153,7 +137,7 @@ class _Exposure:
         self._looks -= 1
         if (found := own_listeners()) is not None:
             self._looks = 0
-            warn(self._settings, found)
+            log_exposure(self._settings, found)
 
 
 class _Signals:

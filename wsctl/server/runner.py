@@ -35,13 +35,12 @@ from wsctl.lifecycle.program import this_program
 from wsctl.lifecycle.runtime import announced, remove, runtime_folder
 from wsctl.lifecycle.signals import ending, held
 from wsctl.server.app import create_app
-from wsctl.server.checks import certificate, network
-from wsctl.server.checks.advance import advise, warn_of_start
-from wsctl.server.checks.listening import opened
 from wsctl.server.control import own_control_socket, own_record
 from wsctl.server.credentials import require_same_kind
+from wsctl.server.diagnostics.certificate import UnusableCertificate, read_certificate
+from wsctl.server.diagnostics.exposure import exposed, log_exposure
+from wsctl.server.diagnostics.startup import log_drain_advice, log_startup
 from wsctl.server.entrance import Entrance
-from wsctl.server.exposure import exposed, warn
 from wsctl.server.handover.heir import Spawn
 from wsctl.server.handover.inheritance import Inheritance, inheritance
 from wsctl.server.handover.predecessor import Observer, Predecessor
@@ -51,7 +50,7 @@ from wsctl.server.listening import Listening
 from wsctl.server.node import Node
 from wsctl.server.parting import Parting
 from wsctl.server.proxy import Believing, forwarded
-from wsctl.server.sockets import PASSED_SOCKETS, address
+from wsctl.server.sockets import PASSED_SOCKETS, address, open_listeners
 from wsctl.server.workers.line import Line
 from wsctl.server.workers.membership import Membership
 from wsctl.server.workers.relay import OwnApi, relays
@@ -317,7 +316,7 @@ def serve(
     """
     inherited = inheritance(environ)
     if not inherited and not worker:
-        warn_of_start(settings, environ)
+        log_startup(settings, environ)
     try:
         return _serve(
             settings,
@@ -434,7 +433,7 @@ def _log_serving(settings: Settings, addresses: Sequence[str], *, anew: bool) ->
     for at in addresses:
         log.info("serving", extra={"fields": {"url": at}})
     if anew:
-        advise(network.leaving(settings))
+        log_drain_advice(settings)
 
 
 def _public(
@@ -447,8 +446,8 @@ def _public(
         return inherited.listeners
     if worker:
         return worker.listeners
-    sockets = opened(settings, environ)
-    warn(settings, exposed(sockets))  # once: successors and workers get theirs from who did
+    sockets = open_listeners(settings, environ)
+    log_exposure(settings, exposed(sockets))  # once: successors and workers get theirs from who did
     return sockets
 
 
@@ -477,8 +476,8 @@ def _config(settings: Settings, app: FastAPI, node: Node) -> uvicorn.Config:
 def _why_no_tls(settings: Settings, error: OSError) -> str:
     """Say what is wrong with these files and what to do, as `wsctl check` does."""
     try:
-        certificate.read(settings.ssl_certfile or "", settings.ssl_keyfile)
-    except certificate.Unusable as failure:
+        read_certificate(settings.ssl_certfile or "", settings.ssl_keyfile)
+    except UnusableCertificate as failure:
         return f"{failure}; {failure.fix}"
     return f"{settings.ssl_certfile}: {error.strerror or error}"
 

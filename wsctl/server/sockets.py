@@ -4,11 +4,12 @@ import errno
 import os
 import socket
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from wsctl.addresses import host_port
 from wsctl.errors import CannotStart
+from wsctl.lifecycle.runtime import ServerRecord, UnusableFolder, runtime_folder, servers
 from wsctl.settings import Settings
 
 FIRST_FD = 3
@@ -17,6 +18,11 @@ FIRST_FD = 3
 PASSED_SOCKETS = frozenset({"LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"})
 """The variables that come with these sockets; they are for one process and no child of it."""
 
+OWN_SERVER_CURE = "'wsctl upgrade' replaces it, 'wsctl drain' ends it"
+"""The remedy where a server of this user's has the place."""
+
+FREE_PORT_CURE = "; --port 0 picks a free port beside it"
+"""The other remedy, where the place is a port."""
 
 NOT_HERE = "--host names an address of this machine, or 0.0.0.0 for all"
 
@@ -64,6 +70,41 @@ def listeners(settings: Settings, environ: Mapping[str, str]) -> list[socket.soc
         return [_unix(settings.uds)]
     passed = _from_systemd(environ)
     return passed or _bound(settings.host, settings.port)
+
+
+def open_listeners(settings: Settings, environ: Mapping[str, str]) -> list[socket.socket]:
+    """Open the sockets to listen on.
+
+    Raises:
+        CannotStart: as for `listeners`; if a server of this user's has the place, the text says so.
+    """
+    try:
+        return listeners(settings, environ)
+    except CannotBind as failure:
+        ours = own_server_at(settings, own_servers(environ)) if failure.errno == errno.EADDRINUSE else None
+        if ours is None:
+            raise
+        text = str(failure).partition(": ")[0]
+        beside = "" if settings.uds else FREE_PORT_CURE
+        at = f"{ours.uds or ours.url}, pid {ours.pid}"
+        raise CannotBind(
+            f"{text}: your own server has it: {at}; {OWN_SERVER_CURE}{beside}", failure.errno
+        ) from None
+
+
+def own_servers(environ: Mapping[str, str]) -> list[ServerRecord]:
+    """Return this user's servers on this machine; none where the folder they are found in cannot be used."""
+    try:
+        return servers(runtime_folder(environ))
+    except UnusableFolder:  # has a finding of its own
+        return []
+
+
+def own_server_at(settings: Settings, records: Iterable[ServerRecord]) -> ServerRecord | None:
+    """Return the one of this user's servers that has the place of the settings; None: none has it."""
+    if settings.uds is not None:
+        return next((record for record in records if record.uds == settings.uds), None)
+    return next((record for record in records if settings.port and record.port == settings.port), None)
 
 
 def address(sock: socket.socket, tls: bool) -> str:

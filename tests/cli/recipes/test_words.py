@@ -21,7 +21,7 @@ from wsctl.cli.recipes.words import (
     secret_names,
 )
 from wsctl.errors import UsageError
-from wsctl.server.checks.stopping import by_platform, longest_drain, time_to_ask_for
+from wsctl.server.diagnostics.stop_time import check_platform, longest_drain, recommended_stop_time
 from wsctl.server.limits import capacity
 from wsctl.settings import Rate, Settings
 
@@ -91,8 +91,8 @@ def test_nobody_drains_any_more_when_a_platform_kills(meant: Settings) -> None:
 
 @given(any_settings(), st.integers(1, 4))
 def test_generated_files_say_what_check_advises(meant: Settings, workers: int) -> None:
-    assert grace(replace(meant, workers=workers)) == time_to_ask_for(replace(meant, workers=workers))
-    found = by_platform(replace(meant, stop_timeout=float(grace(meant))), None)
+    assert grace(replace(meant, workers=workers)) == recommended_stop_time(replace(meant, workers=workers))
+    found = check_platform(replace(meant, stop_timeout=float(grace(meant))), None)
     assert found.level == "ok"
 
 

@@ -6,9 +6,10 @@ from tests.support.team import draining
 from wsctl.codes import CLOSE_TIMEOUT
 from wsctl.drain.phases import Phase
 from wsctl.drain.progress import DrainProgress, read_progress
-from wsctl.server.workers.overdue import GRACE, Overdue
+from wsctl.server.diagnostics.stop_time import WORKER_GRACE
+from wsctl.server.workers.overdue import Overdue
 
-MORE = CLOSE_TIMEOUT + GRACE
+MORE = CLOSE_TIMEOUT + WORKER_GRACE
 
 
 def told(remaining: float, phase: Phase = Phase.DRAINING) -> DrainProgress:

@@ -11,7 +11,7 @@ from tests.support.team import LONGEST, House, draining, house
 from wsctl.codes import CLOSE_TIMEOUT, ExitCode
 from wsctl.drain.phases import Phase
 from wsctl.lifecycle.restarts import FIRST_PAUSE
-from wsctl.server.workers.overdue import GRACE
+from wsctl.server.diagnostics.stop_time import WORKER_GRACE
 
 pytestmark = pytest.mark.anyio
 
@@ -145,7 +145,7 @@ async def test_who_hangs_is_killed_when_the_deadline_is_long_past(caplog: pytest
         here.team.signal(signal.SIGTERM)
         one.reports(**draining(1, remaining_s=9.0))
         await here.until(lambda: here.team.members[0].drain)
-        here.now += 9.0 + CLOSE_TIMEOUT + GRACE - 1
+        here.now += 9.0 + CLOSE_TIMEOUT + WORKER_GRACE - 1
         here.team.kill_overdue()
         assert hung.code is None
         here.dies(one, 0)
@@ -174,7 +174,7 @@ async def test_a_force_shortens_the_time_of_who_hangs() -> None:
         (hung,) = await here.serving()
         here.team.signal(signal.SIGTERM)
         here.team.force()
-        here.now = CLOSE_TIMEOUT + GRACE
+        here.now = CLOSE_TIMEOUT + WORKER_GRACE
         here.team.kill_overdue()
         assert hung.code == -signal.SIGKILL
 
@@ -185,7 +185,7 @@ async def test_who_succeeds_one_that_hung_has_time_of_its_own() -> None:
         hung.end.say("successor", (), pipes(1))
         await here.until(lambda: here.team.slots[0].heir)
         here.team.signal(signal.SIGTERM)
-        here.now = LONGEST + CLOSE_TIMEOUT + GRACE
+        here.now = LONGEST + CLOSE_TIMEOUT + WORKER_GRACE
         here.team.kill_overdue()
         here.team.reap()
         await here.until(lambda: [worker.pid for worker in here.team.members] == [1002])

@@ -8,7 +8,7 @@ from wsctl import __version__
 from wsctl.cli.recipes.place import Place, need_port
 from wsctl.cli.recipes.quoting import env_word, json_word
 from wsctl.cli.recipes.words import environment, extras, flags, grace, secret_names
-from wsctl.server.checks.stopping import margin
+from wsctl.server.diagnostics.stop_time import margin
 from wsctl.settings import Settings, variable
 
 SECRETS = "/run/secrets"

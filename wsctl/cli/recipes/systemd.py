@@ -12,7 +12,7 @@ from wsctl.cli.recipes.place import Place, need_port
 from wsctl.cli.recipes.quoting import check_writable, command_word, unit_path, unit_word
 from wsctl.cli.recipes.words import environment, flags, grace, named_files, open_files, secret_names
 from wsctl.errors import UsageError
-from wsctl.server.checks.stopping import margin
+from wsctl.server.diagnostics.stop_time import margin
 from wsctl.settings import Settings, flag, variable
 
 PRIVILEGED_PORTS = 1024

@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from wsctl.cli.recipes.quoting import check_writable
 from wsctl.errors import UsageError
-from wsctl.server.checks.stopping import time_to_ask_for
+from wsctl.server.diagnostics.stop_time import recommended_stop_time
 from wsctl.server.limits import RESERVED_FILES
 from wsctl.settings import FLAGS, Rate, Settings, flag, variable
 
@@ -139,7 +139,7 @@ def grace(settings: Settings) -> int:
     else when nobody can still be draining."""
     if settings.stop_timeout is not None:
         return math.ceil(settings.stop_timeout)
-    return time_to_ask_for(settings)
+    return recommended_stop_time(settings)
 
 
 def open_files(settings: Settings) -> int:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from wsctl.cli.ui.printable import printable
 from wsctl.cli.ui.terminal import console, is_live
-from wsctl.server.checks.finding import Finding, Level
+from wsctl.server.diagnostics.finding import Finding, Level
 
 if TYPE_CHECKING:
     from rich.table import Table

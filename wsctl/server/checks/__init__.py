@@ -1,2 +1,2 @@
-"""The checks of `wsctl check`: rules that take facts and return findings, and beside each how its facts are
-gathered."""
+"""The checks that only `wsctl check` makes: rules that take facts and return findings, and beside each how
+its facts are gathered."""

@@ -3,10 +3,7 @@
 from wsctl.codes import CLOSE_TIMEOUT
 from wsctl.drain.phases import Phase
 from wsctl.drain.progress import DrainProgress
-
-GRACE = 3.0
-"""Seconds on top of the deadline and of `CLOSE_TIMEOUT`: a worker that does not hang has cut its last client
-by then, and ends within one second, on a loaded machine within two."""
+from wsctl.server.diagnostics.stop_time import WORKER_GRACE
 
 
 class Overdue:
@@ -38,4 +35,4 @@ class Overdue:
 
     def is_over(self, now: float) -> bool:
         """Tell whether a worker that has not ended must be taken for hung."""
-        return now >= self._deadline + CLOSE_TIMEOUT + GRACE
+        return now >= self._deadline + CLOSE_TIMEOUT + WORKER_GRACE

@@ -26,14 +26,12 @@ from wsctl.ipc.rpc import Reply
 from wsctl.lifecycle.notify import Notifier
 from wsctl.lifecycle.runtime import announced
 from wsctl.lifecycle.signals import ending, held
-from wsctl.server.checks import network
-from wsctl.server.checks.advance import advise, warn_of_start
-from wsctl.server.checks.listening import opened
 from wsctl.server.control import own_control_socket, own_record
 from wsctl.server.credentials import verifier_of
-from wsctl.server.exposure import exposed, warn
+from wsctl.server.diagnostics.exposure import exposed, log_exposure
+from wsctl.server.diagnostics.startup import log_drain_advice, log_startup
 from wsctl.server.islands import ISLANDS, islands
-from wsctl.server.sockets import address
+from wsctl.server.sockets import address, open_listeners
 from wsctl.server.workers.desk import Desk
 from wsctl.server.workers.hatch import Hatch
 from wsctl.server.workers.rolling import Rolling
@@ -222,14 +220,14 @@ def serve(
     verifier_of(settings)  # once for all, before any worker finds out
     if islands(settings):
         log.warning("%s", ISLANDS)
-    warn_of_start(settings, environ)
+    log_startup(settings, environ)
     with contextlib.ExitStack() as stack:
         undisturbed = stack.enter_context(contextlib.ExitStack())
         undisturbed.enter_context(held())
-        public = [stack.enter_context(sock) for sock in opened(settings, environ)]
+        public = [stack.enter_context(sock) for sock in open_listeners(settings, environ)]
         if settings.uds:
             stack.callback(Path(settings.uds).unlink, missing_ok=True)
-        warn(settings, exposed(public))
+        log_exposure(settings, exposed(public))
         control = own_control_socket(environ)
         notifier = Notifier(environ, os.getpid(), _call_later)
         stack.callback(notifier.close)
@@ -240,7 +238,7 @@ def serve(
                 stack.enter_context(announced(own_record(addresses[0], control)))
             for at in addresses:
                 log.info("serving", extra={"fields": {"url": at, "workers": settings.workers}})
-            advise(network.leaving(settings))
+            log_drain_advice(settings)
             listening_at(addresses)
             notifier.ready()
 

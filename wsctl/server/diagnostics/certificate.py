@@ -5,7 +5,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from wsctl.server.checks.finding import Finding, error, fine, warning
+from wsctl.server.diagnostics.finding import Finding, error, ok, warning
 
 NAME = "certificate"
 
@@ -40,7 +40,7 @@ class Certificate:
     names: tuple[str, ...]
 
 
-class Unusable(Exception):
+class UnusableCertificate(Exception):
     """The error that no server can use these files; the text says why, and `fix` what to do."""
 
     def __init__(self, text: str, fix: str) -> None:
@@ -48,16 +48,16 @@ class Unusable(Exception):
         self.fix = fix
 
 
-def check(certfile: str, keyfile: str | None, now: float | None = None) -> Finding:
+def check_certificate(certfile: str, keyfile: str | None, now: float | None = None) -> Finding:
     """Check a certificate and its key; `now` is in Unix seconds, None for the present time."""
     try:
-        return judged(read(certfile, keyfile), time.time() if now is None else now)
-    except Unusable as failure:
+        return assess(read_certificate(certfile, keyfile), time.time() if now is None else now)
+    except UnusableCertificate as failure:
         return error(NAME, str(failure), failure.fix)
 
 
-def judged(found: Certificate, now: float) -> Finding:
-    """Judge a certificate at the moment `now`, in Unix seconds."""
+def assess(found: Certificate, now: float) -> Finding:
+    """Assess a certificate at the moment `now`, in Unix seconds."""
     until = time.strftime(_WRITTEN, time.gmtime(found.until))
     left = found.until - now
     if left < 0:
@@ -71,17 +71,17 @@ def judged(found: Certificate, now: float) -> Finding:
     text = f"valid until {until} ({int(left / DAY)} d left), for {', '.join(found.names)}"
     if left < min(SOON, (found.until - found.since) * SHORT):
         return warning(NAME, text, "renew it, then 'wsctl upgrade'; see why nothing renewed it before")
-    return fine(NAME, text)
+    return ok(NAME, text)
 
 
-def read(certfile: str, keyfile: str | None) -> Certificate:
+def read_certificate(certfile: str, keyfile: str | None) -> Certificate:
     """Read a certificate as a client would see it.
 
     The one public way to a certificate's fields in the standard library is to be its client. So both sides of
     a handshake are in memory here, and the client trusts the certificate itself.
 
     Raises:
-        Unusable: it cannot be read, has another key, or clients would refuse it.
+        UnusableCertificate: it cannot be read, has another key, or clients would refuse it.
     """
     server = _server(certfile, keyfile)
     client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -92,7 +92,9 @@ def read(certfile: str, keyfile: str | None) -> Certificate:
         seen = _seen(server, client)
     except ssl.SSLError as failure:
         why = getattr(failure, "verify_message", None) or failure.reason or str(failure)
-        raise Unusable(f"clients will refuse {certfile}: {why}", "have one made for TLS servers") from None
+        raise UnusableCertificate(
+            f"clients will refuse {certfile}: {why}", "have one made for TLS servers"
+        ) from None
     names = tuple(f"{name}" for _, name in seen.get("subjectAltName", ()))
     since, until = (ssl.cert_time_to_seconds(seen[which]) for which in ("notBefore", "notAfter"))
     return Certificate(since, until, names)
@@ -105,17 +107,17 @@ def _server(certfile: str, keyfile: str | None) -> ssl.SSLContext:
     except _Encrypted:
         name = keyfile or certfile
         text = f"the key in {name} has a password, which nobody could type"
-        raise Unusable(text, f"openssl pkey -in {name} -out KEY writes it without one") from None
+        raise UnusableCertificate(text, f"openssl pkey -in {name} -out KEY writes it without one") from None
     except ssl.SSLError as failure:
         if failure.reason in MISMATCHES:
             text = f"{certfile} and {keyfile or 'its key'} do not belong together"
-            raise Unusable(text, "give the key that the certificate was made for") from None
+            raise UnusableCertificate(text, "give the key that the certificate was made for") from None
         text = f"{certfile} and its key are not what OpenSSL can read ({failure.reason or 'no PEM'})"
         beside = "" if keyfile else ", and --ssl-keyfile beside it"
         fix = f"give PEM files: the certificate first, then those that vouch for it{beside}"
-        raise Unusable(text, fix) from None
+        raise UnusableCertificate(text, fix) from None
     except OSError as failure:
-        raise Unusable(*_unreadable(certfile, keyfile, failure)) from None
+        raise UnusableCertificate(*_unreadable(certfile, keyfile, failure)) from None
     return context
 
 

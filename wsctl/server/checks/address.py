@@ -1,5 +1,5 @@
-"""The check whether a server could listen where it is told to. Nothing is left behind, and nobody is
-disturbed."""
+"""The checks whether a server could listen where it is told to, and whether the commands will find it.
+Nothing is left behind, and nobody is disturbed."""
 
 import errno
 import os
@@ -10,28 +10,33 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from wsctl.errors import CannotStart
-from wsctl.lifecycle.runtime import MAX_SOCKET_PATH, ServerRecord, UnusableFolder, runtime_folder, servers
-from wsctl.server.checks.finding import Finding, error, fine, warning
-from wsctl.server.checks.numbers import number
-from wsctl.server.sockets import NOT_HERE, CannotBind, address, listeners
+from wsctl.lifecycle.runtime import MAX_SOCKET_PATH, ServerRecord, UnusableFolder, check_folder
+from wsctl.server.diagnostics.finding import Finding, error, ok, warning
+from wsctl.server.diagnostics.platform import read_number
+from wsctl.server.sockets import (
+    FREE_PORT_CURE,
+    NOT_HERE,
+    OWN_SERVER_CURE,
+    CannotBind,
+    address,
+    listeners,
+    own_server_at,
+)
 from wsctl.settings import Settings
 
-NAME = "address"
-
-_OURS = "'wsctl upgrade' replaces it, 'wsctl drain' ends it"
-_BESIDE = "; --port 0 picks a free port beside it"
+NAME, FOLDER = "address", "runtime folder"
 
 
-def check(settings: Settings, environ: Mapping[str, str], records: Iterable[ServerRecord]) -> Finding:
+def check_address(settings: Settings, environ: Mapping[str, str], records: Iterable[ServerRecord]) -> Finding:
     """Check whether a server could listen; `records` are this user's servers."""
-    ours = _holder(settings, records)
+    ours = own_server_at(settings, records)
     if settings.uds is not None and settings.fd is None:
         return _path(settings.uds, ours)
     try:
         with ExitStack() as stack:
             found = [stack.enter_context(sock) for sock in listeners(settings, environ)]
             at = ", ".join(address(sock, settings.ssl_certfile is not None) for sock in found)
-            return fine(NAME, _place(settings, at, found))
+            return ok(NAME, _place(settings, at, found))
     except CannotBind as failure:
         return unbindable(settings, failure, ours)
     except CannotStart as failure:
@@ -39,43 +44,24 @@ def check(settings: Settings, environ: Mapping[str, str], records: Iterable[Serv
         return error(NAME, text, cure or "name a host, a port or a descriptor of this machine")
 
 
-def opened(settings: Settings, environ: Mapping[str, str]) -> list[socket.socket]:
-    """Open the sockets to listen on.
-
-    Raises:
-        CannotStart: as for `listeners`; if a server of this user's has the place, the text says so.
-    """
+def check_runtime_folder(folder: Path) -> Finding:
+    """Check the runtime folder, which need not be there yet."""
     try:
-        return listeners(settings, environ)
-    except CannotBind as failure:
-        ours = _holder(settings, running(environ)) if failure.errno == errno.EADDRINUSE else None
-        if ours is None:
-            raise
-        text = str(failure).partition(": ")[0]
-        beside = "" if settings.uds else _BESIDE
-        at = f"{ours.uds or ours.url}, pid {ours.pid}"
-        raise CannotBind(f"{text}: your own server has it: {at}; {_OURS}{beside}", failure.errno) from None
-
-
-def running(environ: Mapping[str, str]) -> list[ServerRecord]:
-    """Return this user's servers on this machine; none where the folder they are found in cannot be used."""
-    try:
-        return servers(runtime_folder(environ))
-    except UnusableFolder:  # has a finding of its own
-        return []
-
-
-def _holder(settings: Settings, records: Iterable[ServerRecord]) -> ServerRecord | None:
-    if settings.uds is not None:
-        return next((record for record in records if record.uds == settings.uds), None)
-    return next((record for record in records if settings.port and record.port == settings.port), None)
+        check_folder(folder)
+    except UnusableFolder as failure:
+        why = str(failure).partition("; ")[0].partition(": chmod")[0]
+        text = f"the commands on this machine would not find a server: {why}"
+        return warning(FOLDER, text, "set WSCTL_RUNTIME_DIR to a folder of this user's with mode 0700")
+    return ok(FOLDER, str(folder))
 
 
 def unbindable(settings: Settings, failure: CannotBind, ours: ServerRecord | None) -> Finding:
     """Say why an address cannot be had, and what to do. `ours` is a server of this user's on that port."""
     text = str(failure).partition(";")[0]
     if failure.errno == errno.EADDRINUSE and ours:
-        return warning(NAME, f"your own server has it: {ours.url}, pid {ours.pid}", _OURS + _BESIDE)
+        return warning(
+            NAME, f"your own server has it: {ours.url}, pid {ours.pid}", OWN_SERVER_CURE + FREE_PORT_CURE
+        )
     if failure.errno == errno.EADDRINUSE:
         who = f"find who has it with: ss -ltnp 'sport = :{settings.port}'"
         return error(NAME, text, f"{who}; or take another: --port 0 picks a free one")
@@ -91,7 +77,7 @@ def unbindable(settings: Settings, failure: CannotBind, ours: ServerRecord | Non
 def unprivileged(proc: Path = Path("/proc")) -> int:
     """Return the first port that all may have: 1024 (RFC 6335 section 6) unless the kernel was told
     another."""
-    told = number(proc / "sys/net/ipv4/ip_unprivileged_port_start")
+    told = read_number(proc / "sys/net/ipv4/ip_unprivileged_port_start")
     return 1024 if told is None else told
 
 
@@ -108,7 +94,7 @@ def _path(path: str, ours: ServerRecord | None) -> Finding:
     """Check the path of a Unix socket without binding it: a socket that is bound for a moment is a file that
     others see."""
     if ours:
-        return warning(NAME, f"your own server has it: {path}, pid {ours.pid}", _OURS)
+        return warning(NAME, f"your own server has it: {path}, pid {ours.pid}", OWN_SERVER_CURE)
     return _new_path(path) or _old_path(path)
 
 
@@ -121,7 +107,7 @@ def _new_path(path: str) -> Finding | None:
         why = "cannot be written to" if folder.is_dir() else "is not there"
         return error(NAME, f"the folder of {path} {why}", f"make {folder} a folder of this user's")
     if not os.path.lexists(path):
-        return fine(NAME, f"{path} is free")
+        return ok(NAME, f"{path} is free")
     return None
 
 
@@ -131,7 +117,7 @@ def _old_path(path: str) -> Finding:
         return error(NAME, f"{path} is no socket, and is in the way", "move it, or choose another --uds")
     if _answered(path):
         return error(NAME, f"somebody listens on {path} already", f"find who with: ss -lxp src {path}")
-    return fine(NAME, f"{path} was left by a server that is gone, and will be replaced")
+    return ok(NAME, f"{path} was left by a server that is gone, and will be replaced")
 
 
 def _answered(path: str) -> bool:

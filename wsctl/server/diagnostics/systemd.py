@@ -5,7 +5,9 @@ import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import inf
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
+
+from wsctl.server.diagnostics.platform import CGROUP
 
 SYSTEMCTL = "systemctl"
 
@@ -50,7 +52,7 @@ class Unit:
         return self.type in ("notify", "notify-reload")
 
 
-def own_unit(cgroup: str) -> tuple[str, bool] | None:
+def unit_in(cgroup: str) -> tuple[str, bool] | None:
     """Return the service that a process is part of, from its `/proc/PID/cgroup`, and whether a user's own
     systemd runs it; None for what a person runs in a session."""
     for line in cgroup.splitlines():
@@ -63,7 +65,25 @@ def own_unit(cgroup: str) -> tuple[str, bool] | None:
     return None
 
 
-def ask(name: str, *, user: bool = False, systemctl: str = SYSTEMCTL, patience: float = PATIENCE) -> Unit:
+def own_service(environ: Mapping[str, str], cgroup: Path = CGROUP, systemctl: str = SYSTEMCTL) -> Unit | None:
+    """Return the service of systemd that this process is part of; None: there is none.
+
+    Raises:
+        Unanswered: there is one, but systemd does not tell of it.
+    """
+    # Also programs in a person's terminal may have the variable, and only the group tells them apart.
+    if "INVOCATION_ID" not in environ:
+        return None
+    try:
+        found = unit_in(cgroup.read_text())
+    except OSError:
+        return None
+    return query_unit(found[0], user=found[1], systemctl=systemctl) if found else None
+
+
+def query_unit(
+    name: str, *, user: bool = False, systemctl: str = SYSTEMCTL, patience: float = PATIENCE
+) -> Unit:
     """Ask systemd, or with `user` the caller's own one, about a unit.
 
     Raises:
@@ -82,10 +102,10 @@ def ask(name: str, *, user: bool = False, systemctl: str = SYSTEMCTL, patience: 
     if done.returncode:
         said = " ".join(done.stderr.split()) or f"exit code {done.returncode}"
         raise Unanswered(f"systemctl: {said}")
-    return read(name, done.stdout)
+    return parse_unit(name, done.stdout)
 
 
-def read(name: str, told: str) -> Unit:
+def parse_unit(name: str, told: str) -> Unit:
     """Parse a unit from what `systemctl show` prints.
 
     Raises:
@@ -97,14 +117,14 @@ def read(name: str, told: str) -> Unit:
     return Unit(
         name,
         facts.get("Type", ""),
-        timespan(facts.get("TimeoutStopUSec", "infinity")),
+        parse_timespan(facts.get("TimeoutStopUSec", "infinity")),
         facts.get("KillMode", ""),
         _number(facts, "MainPID") or 0,
         inf if facts.get("LimitNOFILE") == "infinity" else _number(facts, "LimitNOFILE"),
     )
 
 
-def timespan(text: str) -> float:
+def parse_timespan(text: str) -> float:
     """Parse a time such as `1min 30s` into seconds; `infinity`, and what is not understood, has no end."""
     parts = [re.fullmatch(r"(\d+(?:\.\d+)?)([a-z]+)", word) for word in text.split()]
     if not parts or not all(part and part[2] in _SPANS for part in parts):

@@ -9,7 +9,7 @@ from typing import Any
 from wsctl.errors import CannotStart
 from wsctl.hub.shared.reasons import CHECK_REDIS
 from wsctl.hub.shared.store import Away, Store, Unusable
-from wsctl.server.checks.finding import Finding, error, fine, unknown, warning
+from wsctl.server.diagnostics.finding import Finding, error, ok, unknown, warning
 from wsctl.settings import Settings
 
 NAME = "redis"
@@ -19,7 +19,7 @@ APART = 2.0
 
 
 @dataclass(frozen=True, slots=True)
-class Answered:
+class RedisAnswers:
     """The answers of a Redis: `facts` are what INFO says, of a cluster what each node says; `answer_s` is how
     long one question took, and `ahead_s` how far its clock is ahead of ours, None where that was not told."""
 
@@ -28,8 +28,8 @@ class Answered:
     ahead_s: float | None
 
 
-def check(settings: Settings) -> list[Finding]:
-    """Ask the Redis of the settings, and judge its answers."""
+def check_redis(settings: Settings) -> list[Finding]:
+    """Ask the Redis of the settings, and assess its answers."""
     return asyncio.run(_check(settings))
 
 
@@ -38,7 +38,7 @@ async def _check(settings: Settings) -> list[Finding]:
     try:
         store = Store(settings.redis or "", settings.redis_password)
         await store.check()
-        return judged(store.name, await _asked(store))
+        return assess(store.name, await _asked(store))
     except Unusable as failure:
         return [error(NAME, failure.what, failure.cure)]
     except CannotStart as failure:
@@ -50,18 +50,16 @@ async def _check(settings: Settings) -> list[Finding]:
             await store.drop()
 
 
-def judged(name: str, told: Answered) -> list[Finding]:
-    """Judge the answers of a Redis; `name` is its URL without secrets."""
-    first = told.facts[0]
+def assess(name: str, answers: RedisAnswers) -> list[Finding]:
+    """Assess the answers of a Redis; `name` is its URL without secrets."""
+    first = answers.facts[0]
     version = first.get("valkey_version") or first.get("redis_version", "?")
-    found = [fine(NAME, f"{name} is version {version} and answers in {told.answer_s * 1000:.1f} ms")]
-    for judge in (_role, _room, _lasting):
-        found += [finding for finding in map(judge, told.facts) if finding][:1]
-    if not any(facts.get("aof_enabled") for facts in told.facts):
-        found.append(
-            fine("redis data", "no append-only file: a crash loses what came after the last snapshot")
-        )
-    return found + ([_clock(told.ahead_s)] if told.ahead_s is not None else [])
+    found = [ok(NAME, f"{name} is version {version} and answers in {answers.answer_s * 1000:.1f} ms")]
+    for rule in (_role, _room, _lasting):
+        found += [finding for finding in map(rule, answers.facts) if finding][:1]
+    if not any(facts.get("aof_enabled") for facts in answers.facts):
+        found.append(ok("redis data", "no append-only file: a crash loses what came after the last snapshot"))
+    return found + ([_clock(answers.ahead_s)] if answers.ahead_s is not None else [])
 
 
 def _role(facts: Mapping[str, Any]) -> Finding | None:
@@ -91,18 +89,18 @@ def _lasting(facts: Mapping[str, Any]) -> Finding | None:
 def _clock(ahead_s: float) -> Finding:
     apart = f"{abs(ahead_s):.3f} s {'ahead of' if ahead_s > 0 else 'behind'} this machine's"
     if abs(ahead_s) <= APART:
-        return fine("redis clock", apart)
+        return ok("redis clock", apart)
     text = f"{apart}: messages have its time, logs have ours"
     return warning("redis clock", text, "run NTP on both machines")
 
 
-async def _asked(store: Store) -> Answered:
+async def _asked(store: Store) -> RedisAnswers:
     told = await store.ask("INFO")
     before, began = time.time(), time.perf_counter()
     now = await _time(store)
     took = time.perf_counter() - began
     each = told.values() if "redis_version" not in told else [told]
-    return Answered(tuple(each), took, None if now is None else now - (before + took / 2))
+    return RedisAnswers(tuple(each), took, None if now is None else now - (before + took / 2))
 
 
 async def _time(store: Store) -> float | None:

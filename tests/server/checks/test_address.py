@@ -1,4 +1,4 @@
-"""Where a server could listen."""
+"""Places where a server could listen, and where the commands find it."""
 
 import errno
 import os
@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 
 from wsctl.lifecycle.runtime import ServerRecord
-from wsctl.server.checks.finding import Finding
-from wsctl.server.checks.listening import check, unbindable, unprivileged
+from wsctl.server.checks.address import check_address, check_runtime_folder, unbindable, unprivileged
+from wsctl.server.diagnostics.finding import Finding
 from wsctl.server.sockets import CannotBind
 from wsctl.settings import Settings
 
 
 def look(*running: ServerRecord, **settings: object) -> Finding:
-    return check(Settings(**settings), {}, running)  # type: ignore[arg-type]
+    return check_address(Settings(**settings), {}, running)  # type: ignore[arg-type]
 
 
 def record(port: int, uds: str | None = None) -> ServerRecord:
@@ -99,3 +99,22 @@ def test_a_path_that_no_socket_can_have_is_an_error(runtime_dir: Path) -> None:
     for name in ("file", "file/s", "none/s", "x" * 120):
         assert look(uds=str(runtime_dir / name)).level == "error", name
     assert [path.name for path in runtime_dir.iterdir()] == ["file"]
+
+
+def test_a_folder_that_can_be_made_will_do_and_is_not_made(runtime_dir: Path) -> None:
+    assert check_runtime_folder(runtime_dir).level == "ok"
+    assert check_runtime_folder(runtime_dir / "new" / "deeper").level == "ok"
+    assert not (runtime_dir / "new").exists()
+
+
+def test_a_folder_that_others_can_write_to_will_not(runtime_dir: Path) -> None:
+    runtime_dir.chmod(0o777)
+    found = check_runtime_folder(runtime_dir)
+    assert found.level == "warning"
+    assert "WSCTL_RUNTIME_DIR" in (found.fix or "")
+
+
+@pytest.mark.parametrize("name", ["file", "file/below", "x" * 100, "x" * 300])
+def test_what_is_no_folder_or_too_long_will_not(runtime_dir: Path, name: str) -> None:
+    (runtime_dir / "file").touch()
+    assert check_runtime_folder(runtime_dir / name).level == "warning"

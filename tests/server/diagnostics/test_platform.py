@@ -1,10 +1,40 @@
-"""The limits of a container."""
+"""The platform that runs a server: whether it is a container, and how tight its limits are."""
 
 from pathlib import Path
 
 import pytest
 
-from wsctl.server.checks.cgroup import memory_limit, process_limit
+from wsctl.server.diagnostics.platform import (
+    CONTAINER,
+    KUBERNETES,
+    container_around,
+    container_of_server,
+    memory_limit,
+    process_limit,
+)
+
+IN_A_POD = {"KUBERNETES_SERVICE_HOST": "10.0.0.1"}
+
+
+def test_a_container_is_known_by_its_marks(tmp_path: Path) -> None:
+    assert container_around({}, tmp_path, 7) is None
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/.containerenv").touch()
+    assert container_around({}, tmp_path, 7) is CONTAINER
+    assert container_around(IN_A_POD, tmp_path, 7) is KUBERNETES
+
+
+def test_process_1_is_in_a_container_without_a_mark(tmp_path: Path) -> None:
+    assert container_around({}, tmp_path, 1) is CONTAINER
+
+
+def test_only_where_its_first_process_is_a_server_s_a_container_ends_with_it() -> None:
+    assert container_of_server({}, 1) is CONTAINER
+    assert container_of_server(IN_A_POD, 1) is KUBERNETES
+    for first in ("wsctl", "uvicorn", "tini", "docker-init"):
+        assert container_of_server(IN_A_POD, 7, lambda first=first: first) is KUBERNETES  # type: ignore[misc]
+    for first in ("sh", "sleep", "systemd", ""):
+        assert container_of_server(IN_A_POD, 7, lambda first=first: first) is None  # type: ignore[misc]
 
 
 def tree(root: Path, **files: str) -> Path:

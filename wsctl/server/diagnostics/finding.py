@@ -1,7 +1,11 @@
 """Findings: what a check has found out about one thing."""
 
+import logging
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+
+log = logging.getLogger("wsctl.server")
 
 
 class Level(StrEnum):
@@ -27,7 +31,7 @@ class Finding:
     fix: str | None = None
 
 
-def fine(name: str, text: str) -> Finding:
+def ok(name: str, text: str) -> Finding:
     return Finding(name, Level.OK, text)
 
 
@@ -46,3 +50,15 @@ def warning(name: str, text: str, fix: str) -> Finding:
 
 def error(name: str, text: str, fix: str) -> Finding:
     return Finding(name, Level.ERROR, text, fix)
+
+
+def log_warnings(found: Iterable[Finding]) -> None:
+    """Log each finding with its fix, in one line, as a warning."""
+    for finding in found:
+        log.warning("%s: %s", finding.text, finding.fix)
+
+
+def log_advice(found: Finding) -> None:
+    """Log an advice, if it is one: as information, since nothing is wrong."""
+    if found.level is Level.ADVICE:
+        log.info("%s: %s", found.text, found.fix)

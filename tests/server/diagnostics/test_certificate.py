@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import certificates
-from wsctl.server.checks.certificate import DAY, SHORT, SOON, Certificate, check, judged
+from wsctl.server.diagnostics.certificate import DAY, SHORT, SOON, Certificate, assess, check_certificate
 
 YEAR = 365 * DAY
 LIFE = Certificate(0, YEAR, ("a.example",))
@@ -25,20 +25,20 @@ LIFE = Certificate(0, YEAR, ("a.example",))
     ],
 )
 def test_a_certificate_has_its_days(now: float, level: str) -> None:
-    assert judged(LIFE, now).level == level
+    assert assess(LIFE, now).level == level
 
 
 @pytest.mark.parametrize(("left", "level"), [(6 * DAY * SHORT + 1, "ok"), (6 * DAY * SHORT - 1, "warning")])
 def test_a_short_life_is_no_reason_to_warn_all_the_time(left: float, level: str) -> None:
-    assert judged(Certificate(0, 6 * DAY, ("a",)), 6 * DAY - left).level == level
+    assert assess(Certificate(0, 6 * DAY, ("a",)), 6 * DAY - left).level == level
 
 
 def test_one_without_names_is_accepted_by_nobody() -> None:
-    assert judged(Certificate(0, YEAR, ()), 1).level == "error"
+    assert assess(Certificate(0, YEAR, ()), 1).level == "error"
 
 
 def test_openssl_s_are_read(certificate: tuple[str, str]) -> None:
-    found = check(*certificate)
+    found = check_certificate(*certificate)
     assert found.level == "ok"
     assert "(1 d left), for 127.0.0.1" in found.text
 
@@ -55,7 +55,7 @@ def test_openssl_s_are_read(certificate: tuple[str, str]) -> None:
 def test_the_dates_are_read_whatever_they_are(
     tmp_path: Path, since: int, until: int, level: str, says: str
 ) -> None:
-    found = check(*certificates.certificate(tmp_path, timedelta(since), timedelta(until)))
+    found = check_certificate(*certificates.certificate(tmp_path, timedelta(since), timedelta(until)))
     assert found.level == level
     assert says in found.text
     assert bool(found.fix) == (level != "ok")
@@ -66,13 +66,15 @@ def test_another_s_key_does_not_belong_to_it(tmp_path: Path, certificate: tuple[
     (tmp_path / "other").mkdir()
     other, _ = certificates.certificate(tmp_path / "other", timedelta(0), timedelta(9))
     for cert in (certificate[0], other):  # of another kind, and of the same
-        found = check(cert, key)
+        found = check_certificate(cert, key)
         assert found.level == "error"
         assert f"{cert} and {key} do not belong together" in found.text
 
 
 def test_a_key_with_a_password_is_asked_of_nobody(tmp_path: Path) -> None:
-    found = check(*certificates.certificate(tmp_path, timedelta(0), timedelta(9), password=b"tiger"))
+    found = check_certificate(
+        *certificates.certificate(tmp_path, timedelta(0), timedelta(9), password=b"tiger")
+    )
     assert found.level == "error"
     assert "has a password" in found.text
 
@@ -80,7 +82,7 @@ def test_a_key_with_a_password_is_asked_of_nobody(tmp_path: Path) -> None:
 def test_the_file_that_cannot_be_read_is_named(tmp_path: Path, certificate: tuple[str, str]) -> None:
     cert, key = certificate
     gone = str(tmp_path / "gone.pem")
-    assert check(gone, key).text == f"{gone}: No such file or directory"
-    assert check(cert, gone).text == f"{gone}: No such file or directory"
-    assert check(__file__, None).level == "error"
-    assert check(cert, None).level == "error"  # the key is not in it
+    assert check_certificate(gone, key).text == f"{gone}: No such file or directory"
+    assert check_certificate(cert, gone).text == f"{gone}: No such file or directory"
+    assert check_certificate(__file__, None).level == "error"
+    assert check_certificate(cert, None).level == "error"  # the key is not in it

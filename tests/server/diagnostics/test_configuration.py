@@ -1,4 +1,4 @@
-"""What the environment says for nothing."""
+"""Settings that harm by themselves, and variables that have no effect."""
 
 import ast
 import re
@@ -6,15 +6,27 @@ from pathlib import Path
 
 import pytest
 
-from wsctl.server.checks import variables
-from wsctl.server.checks.variables import SETTINGS, check, of_a_guest, unknown
+from wsctl.server.diagnostics import configuration
+from wsctl.server.diagnostics.configuration import (
+    SETTINGS,
+    SILENCE,
+    check_drain_parts,
+    check_embedded_variables,
+    check_keepalive,
+    check_leaving,
+    check_readiness,
+    check_sharing,
+    check_variables,
+    unknown_variables,
+)
+from wsctl.server.diagnostics.finding import Level
 from wsctl.settings import FLAGS, Settings, variable
 
-PACKAGE = Path(variables.__file__).parents[2]
+PACKAGE = Path(configuration.__file__).parents[2]
 
 
 def told(settings: Settings | None = None, **environ: str) -> list[tuple[str, str]]:
-    found = list(check(settings or Settings(), environ))
+    found = list(check_variables(settings or Settings(), environ))
     assert all(each.level == "warning" for each in found)
     return [(each.text, each.fix or "") for each in found]
 
@@ -56,7 +68,7 @@ def test_all_that_the_program_reads_is_known() -> None:
                 spelled |= set(re.findall(r"^WSCTL_[A-Z_]*[A-Z]$", node.value))
     assert {"WSCTL_TOKEN", "WSCTL_RUNTIME_DIR", "WSCTL_HANDOVER_FD", "WSCTL_URL"} <= spelled
     assert SETTINGS - spelled <= {f"{name}_FILE" for name in SETTINGS}
-    assert list(unknown(dict.fromkeys(spelled, "x"))) == []
+    assert list(unknown_variables(dict.fromkeys(spelled, "x"))) == []
 
 
 def test_what_kubernetes_says_of_a_service_is_no_slip() -> None:
@@ -102,9 +114,66 @@ def test_a_file_beside_the_secret_itself_is_told() -> None:
 
 def test_what_only_a_server_of_ours_hears_is_told_under_another() -> None:
     environ = {"WSCTL_SSL_CERTFILE": "c.pem", "WSCTL_SSL_KEYFILE": "k.pem", "FORWARDED_ALLOW_IPS": "*"}
-    texts = [found.text for found in of_a_guest(Settings(), environ)]
+    texts = [found.text for found in check_embedded_variables(Settings(), environ)]
     assert [text.partition(" ")[0] for text in texts] == ["WSCTL_SSL_CERTFILE", "WSCTL_SSL_KEYFILE"]
 
 
 def test_what_is_heard_is_not_told() -> None:
     assert told(WSCTL_TOKEN="s3cret", WSCTL_PORT="1", PATH="/bin", WSCTL_RUNTIME_DIR="/x") == []
+
+
+@pytest.mark.parametrize(
+    ("interval", "level"),
+    [(0, "warning"), (20, "ok"), (SILENCE - 1, "ok"), (SILENCE, "warning"), (SILENCE + 1, "warning")],
+)
+def test_pings_come_before_proxies_cut(interval: float, level: str) -> None:
+    assert check_keepalive(interval).level == level
+
+
+def test_a_pod_needs_time_until_it_is_known_to_drain() -> None:
+    without, given = check_readiness(Settings(), True), check_readiness(Settings(drain_delay=5), True)
+    assert without
+    assert given
+    assert (without.level, given.level) == (Level.WARNING, Level.OK)
+    assert check_readiness(Settings(), False) is None
+
+
+def test_workers_without_a_store_are_islands() -> None:
+    found = check_sharing(Settings(workers=2))
+    assert found
+    assert "--redis" in (found.fix or "")
+    assert check_sharing(Settings(workers=2, redis="redis://x")) is None
+    assert check_sharing(Settings()) is None
+
+
+def test_by_default_nobody_is_asked_to_leave_which_is_an_advice_with_the_flags() -> None:
+    found = check_leaving(Settings(shutdown_timeout=600))
+    assert (found.level, found.text) == (
+        Level.ADVICE,
+        "a drain asks nobody to leave: who stays is closed by force after 600 s",
+    )
+    assert (found.fix or "").startswith("--drain-delay 15 --reconnect-window 60; 'wsctl docs deploy'")
+    fix = check_leaving(Settings(), embedded=True).fix or ""
+    assert fix.startswith("WSCTL_DRAIN_DELAY=15 WSCTL_RECONNECT_WINDOW=60;")
+    assert check_leaving(Settings(reconnect_window=60)).level is Level.OK
+
+
+@pytest.mark.parametrize(
+    ("part", "flag"), [("drain_spread", "--drain-spread"), ("reconnect_window", "--reconnect-window")]
+)
+def test_what_is_longer_than_the_drain_is_warned_of(part: str, flag: str) -> None:
+    (found,) = check_drain_parts(Settings(shutdown_timeout=10, **{part: 20.0}))
+    assert found.level is Level.WARNING
+    assert found.text == f"{flag} 20 is longer than a drain, and is cut short to 10 s"
+    assert found.fix == f"--shutdown-timeout 20, or {flag} 10"
+
+
+def test_what_fits_is_not_worth_a_word() -> None:
+    assert not list(check_drain_parts(Settings()))
+    assert not list(check_drain_parts(Settings(shutdown_timeout=10, drain_spread=10, reconnect_window=10)))
+
+
+def test_an_application_under_another_server_is_told_of_variables() -> None:
+    (found,) = check_drain_parts(Settings(shutdown_timeout=10, drain_spread=20), embedded=True)
+    assert found.text.startswith("WSCTL_DRAIN_SPREAD=20 is longer")
+    assert found.fix == "WSCTL_SHUTDOWN_TIMEOUT=20, or WSCTL_DRAIN_SPREAD=10"

@@ -4,8 +4,8 @@ import pytest
 
 from tests.conftest import StartStore
 from tests.support.store import StoreCluster, StoreProcess
-from wsctl.server.checks.finding import Level
-from wsctl.server.checks.store import APART, Answered, check, judged
+from wsctl.server.checks.redis import APART, RedisAnswers, assess, check_redis
+from wsctl.server.diagnostics.finding import Level
 from wsctl.settings import Settings
 
 HEALTHY = {"redis_version": "7.4.0", "role": "master", "aof_enabled": 1, "maxmemory": 1 << 30}
@@ -13,7 +13,7 @@ HEALTHY = {"redis_version": "7.4.0", "role": "master", "aof_enabled": 1, "maxmem
 
 def levels(ahead_s: float | None = 0.0, **facts: object) -> dict[str, str]:
     """What is told of a Redis with these facts."""
-    found = judged("redis://x", Answered((HEALTHY | facts,), 0.001, ahead_s))
+    found = assess("redis://x", RedisAnswers((HEALTHY | facts,), 0.001, ahead_s))
     return {finding.name: finding.level for finding in found if finding.level is not Level.OK}
 
 
@@ -30,7 +30,7 @@ def test_one_that_drops_keys_bites_when_it_has_a_limit(policy: str) -> None:
 
 def test_only_one_that_drops_any_key_drops_the_log() -> None:
     def says(policy: str) -> str:
-        found = judged("x", Answered((HEALTHY | {"maxmemory_policy": policy},), 0.001, None))
+        found = assess("x", RedisAnswers((HEALTHY | {"maxmemory_policy": policy},), 0.001, None))
         return next(finding.text for finding in found if finding.name == "redis memory")
 
     assert "drops the message log" in says("allkeys-random")
@@ -53,7 +53,7 @@ def test_clocks_may_be_so_far_apart(apart: float, level: str | None) -> None:
 
 
 def test_a_real_one_is_asked(store: StoreProcess) -> None:
-    found = check(Settings(redis=store.url))
+    found = check_redis(Settings(redis=store.url))
     assert {finding.level for finding in found} == {Level.OK}
     assert "version" in found[0].text
     assert any(finding.name == "redis clock" for finding in found)
@@ -61,7 +61,7 @@ def test_a_real_one_is_asked(store: StoreProcess) -> None:
 
 def test_a_real_one_that_drops_keys_and_keeps_nothing_is_told(start_store: StartStore) -> None:
     limits = ("--maxmemory", "64mb", "--maxmemory-policy", "allkeys-lru", "--appendonly", "no")
-    found = check(Settings(redis=start_store(*limits).url))
+    found = check_redis(Settings(redis=start_store(*limits).url))
     told = {finding.name: finding for finding in found}
     assert told["redis memory"].level is Level.WARNING
     assert "its 64 MiB" in told["redis memory"].text
@@ -69,14 +69,14 @@ def test_a_real_one_that_drops_keys_and_keeps_nothing_is_told(start_store: Start
 
 
 def test_a_cluster_is_asked_node_by_node(start_store: StartStore) -> None:
-    found = check(Settings(redis=start_store(what=StoreCluster, size=1).url))
+    found = check_redis(Settings(redis=start_store(what=StoreCluster, size=1).url))
     assert {finding.level for finding in found} == {Level.OK}
 
 
 def test_a_dead_one_is_an_error_without_its_password(start_store: StartStore) -> None:
     store = start_store(login=("ann", "s3cret"))
     store.kill()
-    (found,) = check(Settings(redis=store.url))
+    (found,) = check_redis(Settings(redis=store.url))
     assert found.level is Level.ERROR
     assert "s3cret" not in found.text
     assert str(store.port) in found.text
@@ -85,6 +85,6 @@ def test_a_dead_one_is_an_error_without_its_password(start_store: StartStore) ->
 def test_one_that_hangs_is_given_up(start_store: StartStore) -> None:
     store = start_store()
     store.stop_process()
-    (found,) = check(Settings(redis=store.url))
+    (found,) = check_redis(Settings(redis=store.url))
     assert found.level is Level.ERROR
     store.go_on()

@@ -6,7 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from wsctl.server.checks.systemd import Unanswered, Unit, ask, own_unit, timespan
+from wsctl.server.diagnostics.systemd import (
+    Unanswered,
+    Unit,
+    own_service,
+    parse_timespan,
+    query_unit,
+    unit_in,
+)
 
 TOLD = """\
 Type=simple
@@ -27,15 +34,15 @@ def program(path: Path, body: str) -> str:
 
 def test_a_unit_is_read(tmp_path: Path) -> None:
     fake = program(tmp_path / "systemctl", f"print({TOLD!r}, end='')")
-    assert ask("x.service", systemctl=fake) == Unit("x.service", "simple", 90.0, "mixed", 4712, 524288)
+    assert query_unit("x.service", systemctl=fake) == Unit("x.service", "simple", 90.0, "mixed", 4712, 524288)
 
 
 def test_a_user_s_own_systemd_is_asked_where_that_is_meant(tmp_path: Path) -> None:
     told = f"if '--user' in sys.argv and sys.argv[-1] == 'x.service': print({TOLD!r}, end='')"
     fake = program(tmp_path / "systemctl", told)
-    assert ask("x.service", user=True, systemctl=fake).main_pid == 4712
+    assert query_unit("x.service", user=True, systemctl=fake).main_pid == 4712
     with pytest.raises(Unanswered, match=r"systemd has no unit x\.service"):
-        ask("x.service", systemctl=fake)
+        query_unit("x.service", systemctl=fake)
 
 
 @pytest.mark.parametrize(
@@ -50,13 +57,13 @@ def test_a_user_s_own_systemd_is_asked_where_that_is_meant(tmp_path: Path) -> No
 def test_what_it_does_not_tell_is_said_in_one_line(tmp_path: Path, body: str, why: str) -> None:
     fake = program(tmp_path / "systemctl", body)
     with pytest.raises(Unanswered) as failure:
-        ask("x", systemctl=fake, patience=0.2 if "sleep" in body else 20.0)
+        query_unit("x", systemctl=fake, patience=0.2 if "sleep" in body else 20.0)
     assert str(failure.value) == why
 
 
 def test_a_machine_without_systemd_has_none(tmp_path: Path) -> None:
     with pytest.raises(Unanswered, match="No such file"):
-        ask("x", systemctl=str(tmp_path / "systemctl"))
+        query_unit("x", systemctl=str(tmp_path / "systemctl"))
 
 
 @pytest.mark.parametrize(
@@ -73,7 +80,7 @@ def test_a_machine_without_systemd_has_none(tmp_path: Path) -> None:
     ],
 )
 def test_times_are_read_as_systemd_prints_them(text: str, seconds: float) -> None:
-    assert timespan(text) == pytest.approx(seconds)
+    assert parse_timespan(text) == pytest.approx(seconds)
 
 
 @pytest.mark.parametrize(
@@ -93,4 +100,17 @@ def test_times_are_read_as_systemd_prints_them(text: str, seconds: float) -> Non
     ],
 )
 def test_a_process_knows_its_service(cgroup: str, unit: tuple[str, bool] | None) -> None:
-    assert own_unit(cgroup) == unit
+    assert unit_in(cgroup) == unit
+
+
+def test_the_service_that_this_process_is_in_is_asked_for(tmp_path: Path) -> None:
+    fake = program(tmp_path / "systemctl", f"print({TOLD!r})")
+    group = tmp_path / "cgroup"
+    group.write_text("0::/system.slice/wsctl.service\n")
+    unit = own_service({"INVOCATION_ID": "1"}, group, fake)
+    assert unit
+    assert (unit.name, unit.stop) == ("wsctl.service", 90)
+    assert own_service({}, group, fake) is None
+    assert own_service({"INVOCATION_ID": "1"}, tmp_path / "none", fake) is None
+    group.write_text("0::/user.slice/session-2.scope\n")
+    assert own_service({"INVOCATION_ID": "1"}, group, fake) is None
