@@ -93,7 +93,7 @@ async def _converse(
     import asyncio
 
     from wsctl.cli.conversation import Conversation, Member
-    from wsctl.cli.ui.piped import lines
+    from wsctl.cli.ui.stdin_lines import read_lines
     from wsctl.client.session import Session
 
     # In the background of a terminal there is nothing to read; without this, reading stops the process.
@@ -102,7 +102,7 @@ async def _converse(
     with _screen(ids, as_json) as (transcript, prompt):
         conversation = Conversation(members, transcript, count)
         stay = count is not None or duration is not None
-        typing = conversation.prompted(prompt) if prompt else conversation.piped(lines(0), stay=stay)
+        typing = conversation.prompted(prompt) if prompt else conversation.piped(read_lines(0), stay=stay)
         timer = [] if duration is None else [asyncio.sleep(duration)]
         return await conversation.run(typing, *timer, at_once=_terminated())
 
@@ -142,4 +142,5 @@ def _screen(ids: "Sequence[str]", as_json: bool) -> "Iterator[tuple[Transcript, 
     prompt = Prompt(ids[0])
     with above_the_prompt() as above:
         err = above if err.isatty() else err
-        yield PlainTranscript(above, err, clients=len(ids), colour=colour, away=prompt.away), prompt
+        shown = prompt.show_disconnected
+        yield PlainTranscript(above, err, clients=len(ids), colour=colour, show_disconnected=shown), prompt

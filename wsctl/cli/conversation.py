@@ -3,21 +3,39 @@
 import asyncio
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import aclosing
+from http import HTTPStatus
 from typing import Any, Protocol
 
-from wsctl.cli.failures import failure
+from wsctl.cli.ui.printable import printable
 from wsctl.cli.ui.transcript import Transcript
+from wsctl.client.connect_errors import CREDENTIAL_SOURCE
 from wsctl.client.deliveries import UNSENT, Deliveries
-from wsctl.client.events import Closed, ConnectFailed, Event, HandshakeRefused, Moved, Opened, Received
+from wsctl.client.events import (
+    Closed,
+    ConnectFailed,
+    Event,
+    HandshakeRefused,
+    Moved,
+    Opened,
+    Received,
+    is_final,
+)
 from wsctl.client.session import NotConnected, Session
 from wsctl.codes import CloseCode, ExitCode
-from wsctl.errors import WsctlError
+from wsctl.errors import Refused, Unreachable, UsageError, WsctlError
 
 ECHO_TIMEOUT = 2.0
 """Seconds without an answer after which what was piped in and has not come back counts as not delivered."""
 
+_KINDS: dict[int, type[WsctlError]] = {
+    HTTPStatus.BAD_REQUEST: UsageError,
+    HTTPStatus.UNAUTHORIZED: Refused,
+    HTTPStatus.FORBIDDEN: Refused,
+}
+"""The errors for final answers; any other one is no answer of a wsctl server."""
 
-class Prompt(Protocol):
+
+class LineInput(Protocol):
     """The line where a person types."""
 
     async def read(self) -> str:
@@ -93,7 +111,7 @@ class Conversation:
             raise WsctlError(complaint)
         return ExitCode.DONE if done - {listening} else ExitCode.ERROR
 
-    async def prompted(self, prompt: Prompt) -> None:
+    async def prompted(self, prompt: LineInput) -> None:
         """Send what a person types, until the person leaves. What cannot be sent is offered again."""
         while True:
             try:
@@ -154,10 +172,10 @@ class Conversation:
         async with aclosing(member.session.events()) as events:
             async for event in events:
                 if not self._leaving:
-                    self._take(member, event)
+                    self._handle(member, event)
         member.settled.set()
 
-    def _take(self, member: Member, event: Event) -> None:
+    def _handle(self, member: Member, event: Event) -> None:
         match event:
             case Opened():
                 self._connected_once = True
@@ -170,7 +188,7 @@ class Conversation:
                 self._note_answer(member, frame)
                 if frame.get("type") == "message" and not self._counted(member):
                     return
-        fatal = failure(event, connected_once=self._connected_once)
+        fatal = fatal_error(event, connected_once=self._connected_once)
         if fatal is None or self._transcript.complete:
             self._transcript.event(member.client_id, event)
         if fatal:
@@ -212,3 +230,16 @@ def undelivered(deliveries: Deliveries) -> str:
     why = ", ".join(f"{count} {reason}" for reason, count in failures.items())
     messages = "message" if deliveries.total == 1 else "messages"
     return f"{sum(failures.values())} of {deliveries.total} {messages} did not come back: {why}"
+
+
+def fatal_error(event: Event, *, connected_once: bool) -> WsctlError | None:
+    """Return the error with which an event ends the command; None when it goes on. A server that was there
+    before is waited for; one that never was is not."""
+    match event:
+        case ConnectFailed() if is_final(event) or not connected_once:
+            return Unreachable(printable(event.advised))
+        case HandshakeRefused(status=status, message=message) if is_final(event):
+            kind = _KINDS.get(status, Unreachable)
+            advice = f"; {CREDENTIAL_SOURCE}" if status == HTTPStatus.UNAUTHORIZED else ""
+            return kind(f"the server refused: HTTP {status} {printable(message)}{advice}")
+    return None

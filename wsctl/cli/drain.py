@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from wsctl.cli.ending import End, follow, interruptible
+from wsctl.cli.operation import PendingResult, follow, interruptible
 from wsctl.cli.options import Json, Port, Url, seconds
 from wsctl.cli.ui.printable import say
 from wsctl.codes import ExitCode
@@ -64,7 +64,7 @@ def _begin_and_wait(control: "Control", timeout: float | None) -> "Answer":
     from wsctl.client.control import drain_progress
 
     # The question for the end is asked first: the end can come as soon as the drain begins.
-    end = End(control.wait_drained, _GONE)
+    result = PendingResult(control.wait_drained, _GONE)
     begun = control.drain(timeout)
     _name_silent(begun)
     first = drain_progress(begun["drain"])
@@ -73,7 +73,7 @@ def _begin_and_wait(control: "Control", timeout: float | None) -> "Answer":
     shown = _display()
     with interruptible(shown, _GOES_ON):
         shown.began(first)
-        return follow(end, lambda _: _look(control, shown))
+        return follow(result, lambda _: _look(control, shown))
 
 
 def _name_silent(begun: "Answer") -> None:

@@ -16,8 +16,8 @@ from wsctl.codes import ExitCode
 from wsctl.errors import UsageError, WsctlError
 
 if TYPE_CHECKING:
+    from wsctl.cli.servers import ServerWatch
     from wsctl.cli.ui.tables import Seen
-    from wsctl.cli.watching import Watch
     from wsctl.client.target import Target
 
     Show = Callable[[list[Seen]], None]
@@ -38,7 +38,7 @@ def status(
     as_json: Json = False,
 ) -> None:
     """Show phase, connections, rates and drain of the servers of this machine, or of one elsewhere."""
-    from wsctl.cli.watching import Watch
+    from wsctl.cli.servers import ServerWatch
     from wsctl.client.target import find_all
 
     def scan() -> "list[Target]":
@@ -47,23 +47,23 @@ def status(
     if not watch:
         _once(scan(), clients, as_json)
         return
-    watched = Watch(scan)
+    watched = ServerWatch(scan)
     with _display(clients, as_json) as show:
         code = _watch(watched, clients, show)
     raise typer.Exit(code)
 
 
 def _once(targets: list["Target"], clients: bool, as_json: bool) -> None:
+    from wsctl.cli.servers import ask_all
     from wsctl.client.control import Control
-    from wsctl.client.several import ask_all
 
     seen, failures = [], []
     controls = [Control(target, waiting=say) for target in targets]
-    for control, told in zip(controls, ask_all(controls, lambda one: one.status(clients)), strict=True):
-        if isinstance(told, WsctlError):
-            failures.append(told)
+    for control, reply in zip(controls, ask_all(controls, lambda one: one.status(clients)), strict=True):
+        if isinstance(reply, WsctlError):
+            failures.append(reply)
         else:
-            seen.append((control.name, told))
+            seen.append((control.name, reply))
     if seen:
         (_print_json if as_json else _print_blocks)(seen)
     for failure in failures[1:]:
@@ -72,7 +72,7 @@ def _once(targets: list["Target"], clients: bool, as_json: bool) -> None:
         raise failures[0]
 
 
-def _watch(watched: "Watch", clients: bool, show: "Show") -> ExitCode:
+def _watch(watched: "ServerWatch", clients: bool, show: "Show") -> ExitCode:
     """Show the servers until Ctrl-C, or until the last of them is gone."""
     try:
         while True:
@@ -109,7 +109,7 @@ def _display(clients: bool, as_json: bool) -> Iterator["Show"]:
 
 
 def _print_json(seen: list["Seen"]) -> None:
-    from wsctl.cli.listed import each_client_once
+    from wsctl.cli.servers import each_client_once
 
     for facts in each_client_once([facts for _, facts in seen]):
         print(json.dumps(facts), flush=True)

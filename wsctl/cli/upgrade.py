@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from wsctl.cli.ending import End, follow, interruptible
+from wsctl.cli.operation import PendingResult, follow, interruptible
 from wsctl.cli.options import Json, Port, Url
 from wsctl.cli.ui.printable import say
 from wsctl.errors import WsctlError
@@ -47,24 +47,24 @@ def _begin_and_wait(control: "Control") -> "Answer":
     from wsctl.client.control import handover_progress
 
     # The question for the end is asked first: the old process may end with the upgrade.
-    end = End(control.wait_upgraded, _GONE)
+    result = PendingResult(control.wait_upgraded, _GONE)
     begun = control.upgrade()
     if _has_ended(begun):
         return begun
     shown = _display()
     with interruptible(shown, _GOES_ON):
         shown.show(handover_progress(begun["upgrade"]))
-        return follow(end, lambda asked: _look(control, asked, shown))
+        return follow(result, lambda result: _look(control, result, shown))
 
 
-def _look(control: "Control", end: End, shown: "HandoverBar | HandoverLines") -> "Answer | None":
+def _look(control: "Control", result: PendingResult, shown: "HandoverBar | HandoverLines") -> "Answer | None":
     """Show the upgrade as it stands; returns an answer when it has ended."""
     from wsctl.client.control import handover_progress
 
     facts = control.status()
     standing = (facts.get("group") or facts).get("upgrade")  # of one of several workers: that of all
     if standing is None:  # at an address it is the successor that answers by now
-        return end.last_word(UNSEEN)
+        return result.wait(UNSEEN)
     seen = {"upgrade": standing}
     if _has_ended(seen):
         return seen

@@ -184,7 +184,9 @@ def test_another_reason_is_a_line_at_once() -> None:
 def test_where_one_line_can_be_drawn_over_there_is_no_other() -> None:
     shown: list[tuple[str, float | None]] = []
     attempts = [Waiting(2), *[ConnectFailed("cannot connect"), Waiting(1)] * 2]
-    lines = told(WELCOME, Closed(1006, "lost"), *attempts, WELCOME, away=lambda *line: shown.append(line))
+    lines = told(
+        WELCOME, Closed(1006, "lost"), *attempts, WELCOME, show_disconnected=lambda *line: shown.append(line)
+    )
     assert lines == ["connected as bob", "closed: 1006 lost", "connected as bob"]
     assert shown == [
         ("", None),

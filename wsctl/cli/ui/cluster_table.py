@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from wsctl.cli.ui.durations import clock
-from wsctl.cli.ui.listing import fill, listing
+from wsctl.cli.ui.layout import fill_table, list_table
 from wsctl.cli.ui.printable import printable
 
 Facts = Mapping[str, Any]
@@ -74,13 +74,13 @@ def together(one: Facts, other: Facts) -> bool:
 def nodes(found: Sequence[Facts], room: int | None = None) -> Table:
     """Return a table of the nodes of a cluster, in the order told; at most `room` of them, and how many more
     there are. A line each, whatever the width."""
-    table = listing()
+    table = list_table()
     for name in ("  node", "process", "url", "phase"):
         table.add_column(name, no_wrap=True, overflow="ellipsis")
     table.add_column("connections", justify="right", no_wrap=True)
     if any(node.get("turn") for node in found):
         table.add_column("turn", no_wrap=True)
-    return fill(table, found, _cells, room)
+    return fill_table(table, found, _cells, room)
 
 
 def _cells(node: Facts) -> list[Text]:

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from wsctl.cli.ui.durations import clock
+from wsctl.cli.ui.layout import BAR_WIDTH, ECHO, GAP, LINE_EVERY, MIN_BAR, row
 from wsctl.cli.ui.live import Picture
 from wsctl.cli.ui.printable import printable
 from wsctl.codes import ExitCode
@@ -22,15 +23,9 @@ from wsctl.server.logs import outliving_reader
 REFRESH = 0.25
 """Seconds between two pictures of the bar."""
 
-ECHO = 3
-"""Columns left free at the end of a line: the terminal's `^C` there must not begin another one."""
-
-LINE_EVERY = 10.0
-"""Seconds of the drain between two lines, where there is no bar."""
-
-BAR_WIDTH, SHORT_BAR, MIN_BAR, MIN_OLDEST, GAP = 24, 12, 4, 14, 2
-"""Columns: of the bar where there is room, of the shortest one for which everything goes into one line,
-of the shortest bar and the shortest id worth showing, and between two parts."""
+SHORT_BAR, MIN_OLDEST = 12, 14
+"""Columns: of the shortest bar for which everything goes into one line, and of the shortest id worth
+showing."""
 
 
 class ConsoleHandler(logging.Handler):
@@ -237,12 +232,3 @@ def _cells(*parts: Text) -> int:
 def _bar(progress: DrainProgress, width: int) -> ProgressBar:
     gone = progress.started_with - progress.active
     return ProgressBar(total=max(1, progress.started_with), completed=gone, width=width)
-
-
-def row(*parts: Text | ProgressBar) -> Table:
-    """Put parts beside each other, in one line."""
-    line = Table.grid(padding=(0, GAP))
-    for _ in parts:
-        line.add_column(no_wrap=True, overflow="ellipsis")
-    line.add_row(*parts)
-    return line

@@ -28,8 +28,8 @@ class Prompt:
 
     def __init__(self, client_id: str) -> None:
         self._client_id = client_id
-        self._away = ""
-        self._until: float | None = None
+        self._why_disconnected = ""
+        self._retries_at: float | None = None
         self._session: PromptSession[str] = PromptSession(
             self._message,
             refresh_interval=REFRESH,
@@ -53,20 +53,20 @@ class Prompt:
         """Begin the next line with this one, which could not be used."""
         self._kept = text
 
-    def away(self, text: str, seconds: float | None) -> None:
+    def show_disconnected(self, text: str, seconds: float | None) -> None:
         """Show above the line why the client is not connected, and when it tries again; with an empty text
         nothing."""
-        self._away = text
-        self._until = None if seconds is None else time.monotonic() + seconds
+        self._why_disconnected = text
+        self._retries_at = None if seconds is None else time.monotonic() + seconds
         self._session.app.invalidate()
 
     def _message(self) -> str:
         line = f"{self._client_id}> "
-        if not self._away:
+        if not self._why_disconnected:
             return line
-        when = "" if self._until is None else f" in {left(self._until - time.monotonic())}"
+        when = "" if self._retries_at is None else f" in {left(self._retries_at - time.monotonic())}"
         # A terminal that is too narrow cuts the end off.
-        return f"* retrying{when}, Enter tries now; {self._away}\n{line}"
+        return f"* retrying{when}, Enter tries now; {self._why_disconnected}\n{line}"
 
     def _keys(self) -> KeyBindings:
         """Bind the keys: Ctrl-C clears the line, and leaves when there is nothing to clear; Ctrl-Z

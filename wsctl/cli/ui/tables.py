@@ -12,7 +12,7 @@ from wsctl.cli.ui import cluster_table
 from wsctl.cli.ui.drain_bar import described, figures
 from wsctl.cli.ui.durations import clock
 from wsctl.cli.ui.handover_bar import standing
-from wsctl.cli.ui.listing import fill, listing
+from wsctl.cli.ui.layout import fill_table, list_table
 from wsctl.cli.ui.printable import printable
 from wsctl.client.control import drain_progress, handover_progress
 
@@ -126,14 +126,14 @@ def line(name: str, facts: dict[str, Any]) -> str:
 def clients(rows: Sequence[dict[str, Any]], room: int | None = None) -> Table:
     """Return a table of clients, those connected longest first, with the node that each is on where that is
     told; at most `room` of them, and how many more there are."""
-    table = listing()
+    table = list_table()
     table.add_column("  client", overflow="fold")
     table.add_column("address", overflow="fold")
     table.add_column("connected", justify="right", no_wrap=True)
     table.add_column("waiting", justify="right", no_wrap=True)
     if any(row.get("node") for row in rows):
         table.add_column("node", no_wrap=True)
-    return fill(table, rows, _cells, room)
+    return fill_table(table, rows, _cells, room)
 
 
 def _cells(row: dict[str, Any]) -> list[Text]:

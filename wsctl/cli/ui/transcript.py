@@ -6,8 +6,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any, Protocol, TextIO
 
-from wsctl.cli.ui.away import Away
-from wsctl.cli.ui.crowd import Crowd
+from wsctl.cli.ui.aggregation import LineAggregator, RetryTracker
 from wsctl.cli.ui.durations import left
 from wsctl.cli.ui.printable import compact, printable
 from wsctl.client.events import (
@@ -27,14 +26,14 @@ from wsctl.client.events import (
 DIM, BOLD, YELLOW = "2", "1", "33"
 """SGR parameters (ECMA-48 section 8.3.117)."""
 
-GAP = "; some messages were missed: the server's history no longer reaches back"
+GAP_NOTE = "; some messages were missed: the server's history no longer reaches back"
 """The addition to the line which says that a client is connected again."""
 
-ISLAND = "; the server is degraded: for now it takes no messages"
+DEGRADED_NOTE = "; the server is degraded: for now it takes no messages"
 """The addition to the line which says that a client is connected; the server tells when that is over."""
 
 
-ShowAway = Callable[[str, float | None], None]
+ShowDisconnected = Callable[[str, float | None], None]
 """A function that shows in one line, which it draws over, why a client is not connected and in how many
 seconds it tries again; an empty text: it is connected."""
 
@@ -89,15 +88,15 @@ class PlainTranscript:
         clients: int = 1,
         colour: tuple[bool, bool] = (False, False),
         now: Callable[[], float] = time.time,
-        away: ShowAway | None = None,
+        show_disconnected: ShowDisconnected | None = None,
     ) -> None:
         self._out, self._err = out, err
         self._out_colour, self._err_colour = colour
         self._clients = clients
         self._now = now
-        self._show_away = away
-        self._away = Away()
-        self._crowd = Crowd(clients, self._say)
+        self._show_disconnected = show_disconnected
+        self._retries = RetryTracker()
+        self._lines = LineAggregator(clients, self._say)
 
     def event(self, client: str, event: Event) -> None:
         match event:
@@ -107,13 +106,13 @@ class PlainTranscript:
                 self._state(client, _state(event), DIM)
             case Closed() | Moved() | HandshakeRefused() | ConnectFailed():
                 text = printable(_end(event))
-                if self._away.ended(client, text) or is_final(event):
+                if self._retries.ended(client, text) or is_final(event):
                     self._state(client, text, YELLOW)
             case Waiting(seconds=seconds):
                 self._wait(client, seconds)
             case Opened():
-                self._away.opened(client)
-                self._update_away(None)
+                self._retries.opened(client)
+                self._update_disconnected(None)
                 name = "" if self._clients > 1 else f" as {printable(str(event.welcome.get('client_id')))}"
                 self._state(client, f"connected{name}{_conditions(event)}", YELLOW)
             case _:
@@ -123,7 +122,7 @@ class PlainTranscript:
         self._say(text, YELLOW)
 
     def flush(self) -> None:
-        self._crowd.flush()
+        self._lines.flush()
 
     def _message(self, client: str, frame: dict[str, Any]) -> None:
         tag = f"[{client}] " if self._clients > 1 else ""
@@ -134,28 +133,28 @@ class PlainTranscript:
     def _wait(self, client: str, seconds: float) -> None:
         """Show that a client tries again: in the one line for that where there is one, else now and then in a
         new one."""
-        if self._show_away:
-            self._update_away(seconds)
-        elif self._away.worth_telling(client):
-            text = "; ".join(filter(None, (self._away.why, f"retrying in {left(seconds)}")))
+        if self._show_disconnected:
+            self._update_disconnected(seconds)
+        elif self._retries.worth_showing(client):
+            text = "; ".join(filter(None, (self._retries.why, f"retrying in {left(seconds)}")))
             if self._clients == 1:
                 self._say(text, YELLOW)
-            elif self._away.why:  # that they have lost their server is told by then
-                self._say(f"[{self._away.count} of {self._clients} clients] {text}", YELLOW)
+            elif self._retries.why:  # that they have lost their server is told by then
+                self._say(f"[{self._retries.count} of {self._clients} clients] {text}", YELLOW)
 
-    def _update_away(self, seconds: float | None) -> None:
-        if not self._show_away:
+    def _update_disconnected(self, seconds: float | None) -> None:
+        if not self._show_disconnected:
             return
-        if not self._away.count:
-            self._show_away("", None)
+        if not self._retries.count:
+            self._show_disconnected("", None)
             return
-        several = f"{self._away.count} of {self._clients} clients away" if self._clients > 1 else ""
-        words = filter(None, (several, self._away.why))
-        self._show_away("; ".join(words) or "disconnected", None if self._clients > 1 else seconds)
+        several = f"{self._retries.count} of {self._clients} clients away" if self._clients > 1 else ""
+        words = filter(None, (several, self._retries.why))
+        self._show_disconnected("; ".join(words) or "disconnected", None if self._clients > 1 else seconds)
 
     def _state(self, client: str, text: str, style: str) -> None:
         if self._clients > 1:
-            self._crowd.say(client, text, style)
+            self._lines.say(client, text, style)
         else:
             self._say(text, style)
 
@@ -199,7 +198,7 @@ def _state(event: Event) -> str:
 
 
 def _conditions(opened: Opened) -> str:
-    return (GAP if opened.gap else "") + (ISLAND if opened.degraded else "")
+    return (GAP_NOTE if opened.gap else "") + (DEGRADED_NOTE if opened.degraded else "")
 
 
 def _end(event: Closed | Moved | HandshakeRefused | ConnectFailed) -> str:

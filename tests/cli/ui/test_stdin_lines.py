@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 
 from tests.support.server import DEADLINE
-from wsctl.cli.ui.piped import AHEAD, lines
+from wsctl.cli.ui.stdin_lines import AHEAD, read_lines
 
 pytestmark = pytest.mark.anyio
 
 
 async def read(fd: int) -> list[str]:
     async with asyncio.timeout(DEADLINE):
-        return [line async for line in lines(fd)]
+        return [line async for line in read_lines(fd)]
 
 
 def piped(data: bytes) -> int:
@@ -42,7 +42,7 @@ async def test_lines_come_without_their_ends(data: bytes, expected: list[str]) -
 
 async def test_a_line_comes_before_the_next_one_is_written() -> None:
     reading, writing = os.pipe()
-    arriving = lines(reading)
+    arriving = read_lines(reading)
     async with asyncio.timeout(DEADLINE):
         for text in ("a", "b"):
             os.write(writing, f"{text}\n".encode())

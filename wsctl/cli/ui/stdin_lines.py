@@ -9,7 +9,7 @@ AHEAD = 64
 """Lines read before they are asked for: a huge file is not taken into memory."""
 
 
-async def lines(fd: int) -> AsyncIterator[str]:
+async def read_lines(fd: int) -> AsyncIterator[str]:
     """Yield each line without its end, until the end of input; bytes that are not UTF-8 become U+FFFD.
 
     A thread reads, because event loops cannot wait for files. It is a daemon with a reader of its own:
@@ -20,7 +20,7 @@ async def lines(fd: int) -> AsyncIterator[str]:
     loop = asyncio.get_running_loop()
 
     def read() -> None:
-        with suppress(RuntimeError):  # the loop has ended, and with it the wish to read
+        with suppress(RuntimeError):  # the loop has ended
             with suppress(OSError), open(fd, "rb", closefd=False) as stream:
                 for line in stream:
                     room.acquire()

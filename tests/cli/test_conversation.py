@@ -1,8 +1,8 @@
-"""Which events end the command."""
+"""Which events end `wsctl client`."""
 
 import pytest
 
-from wsctl.cli.failures import failure
+from wsctl.cli.conversation import fatal_error
 from wsctl.client.events import Closed, ConnectFailed, Event, HandshakeRefused
 from wsctl.codes import ExitCode
 
@@ -20,23 +20,23 @@ from wsctl.codes import ExitCode
 )
 @pytest.mark.parametrize("connected_once", [True, False])
 def test_what_is_final_has_an_exit_code(event: Event, code: ExitCode, connected_once: bool) -> None:
-    error = failure(event, connected_once=connected_once)
+    error = fatal_error(event, connected_once=connected_once)
     assert error
     assert error.exit_code == code
 
 
 def test_a_server_is_waited_for_only_when_it_was_there_before() -> None:
-    assert failure(ConnectFailed("gone"), connected_once=True) is None
-    error = failure(ConnectFailed("gone"), connected_once=False)
+    assert fatal_error(ConnectFailed("gone"), connected_once=True) is None
+    error = fatal_error(ConnectFailed("gone"), connected_once=False)
     assert error
     assert error.exit_code == ExitCode.UNREACHABLE
 
 
 @pytest.mark.parametrize("event", [HandshakeRefused(503, "", ""), Closed(1001, ""), Closed(4501, "")])
 def test_everything_else_is_told_as_an_event(event: Event) -> None:
-    assert failure(event, connected_once=False) is None
+    assert fatal_error(event, connected_once=False) is None
 
 
 def test_the_advice_is_that_of_the_cause() -> None:
-    assert str(failure(ConnectFailed("untrusted"), connected_once=False)) == "untrusted"
-    assert str(failure(ConnectFailed("gone", advice="look"), connected_once=False)) == "gone; look"
+    assert str(fatal_error(ConnectFailed("untrusted"), connected_once=False)) == "untrusted"
+    assert str(fatal_error(ConnectFailed("gone", advice="look"), connected_once=False)) == "gone; look"

@@ -1,4 +1,5 @@
-"""A drain or an upgrade of a server: shown while it lasts, and its end waited for."""
+"""A drain or an upgrade of a server, as an operation that takes long: shown while it lasts, and its result
+waited for."""
 
 import contextlib
 import threading
@@ -17,28 +18,27 @@ if TYPE_CHECKING:
 POLL = 0.25
 """Seconds between two looks at the progress: as often as the server's own bar moves."""
 
-LAST_WORD = 10.0
-"""Seconds that the answer at the end may be under way when the server answers nothing else."""
+RESULT_TIMEOUT = 10.0
+"""Seconds that the result may be under way when the server answers nothing else."""
 
 
-class Shown(Protocol):
-    """The display of what goes on."""
+class OperationDisplay(Protocol):
+    """The display of an operation."""
 
     def stop(self) -> None: ...
 
 
-class End(threading.Thread):
-    """Waits for the end, on a connection of its own that is made before the drain or upgrade begins.
+class PendingResult(threading.Thread):
+    """Waits for the result of an operation, on a connection of its own that is made before that begins.
 
-    `ask` waits for the server's answer, and calls what it is given when the question is sent; `gone` is
-    what a person is told when the server went away without one. A daemon, so that Ctrl-C does not wait
-    for it.
+    `ask` waits for the server's answer, and calls its argument when the request is sent; `gone` is what a
+    person is told when the server went away without one. A daemon, so that Ctrl-C does not wait for it.
     """
 
     def __init__(self, ask: "Callable[[Callable[[], object]], Answer]", gone: str) -> None:
         super().__init__(daemon=True)
         self.answer: Answer | None = None
-        self.came = threading.Event()
+        self.finished = threading.Event()
         self._asked = threading.Event()
         self._ask = ask
         self._gone = gone
@@ -49,53 +49,53 @@ class End(threading.Thread):
         # A failure here is not told: the next look at the server's status meets it too.
         with contextlib.suppress(WsctlError):
             self.answer = self._ask(self._asked.set)
-        self.came.set()
+        self.finished.set()
 
-    def again(self) -> "End":
+    def ask_again(self) -> "PendingResult":
         """Send the same request on another connection."""
-        return End(self._ask, self._gone)
+        return PendingResult(self._ask, self._gone)
 
-    def last_word(self, patience: float = LAST_WORD) -> "Answer":
+    def wait(self, patience: float = RESULT_TIMEOUT) -> "Answer":
         """Wait for the answer that is under way from a server that cannot be asked anything else."""
-        self.came.wait(patience)
+        self.finished.wait(patience)
         if not self.answer:
             raise WsctlError(self._gone)
         return self.answer
 
 
-def follow(end: End, look: "Callable[[End], Answer | None]") -> "Answer":
-    """Return the server's answer at the end. Until it comes, `look` is called every `POLL` seconds; what it
+def follow(result: PendingResult, look: "Callable[[PendingResult], Answer | None]") -> "Answer":
+    """Return the result of an operation. Until it comes, `look` is called every `POLL` seconds; what it
     returns ends the waiting too. That the server is stopped is said once, and it is waited for."""
     silent = False
     while True:
-        over = end.came.wait(POLL)
-        if end.answer:
-            return end.answer
+        over = result.finished.wait(POLL)
+        if result.answer:
+            return result.answer
         try:
-            seen = look(end)
+            seen = look(result)
         except Silent as error:
             if not silent:
                 say(str(error))
             silent = True
             continue
         except Unreachable:
-            return end.last_word()
+            return result.wait()
         silent = False
         if seen:
             return seen
         if over:  # something between us and the server does not let a request wait so long
-            end = end.again()
+            result = result.ask_again()
 
 
 @contextlib.contextmanager
-def interruptible(shown: Shown, goes_on: str) -> Iterator[None]:
-    """Take away what is shown, whatever happens; Ctrl-C ends the watching only, which is said with
+def interruptible(display: OperationDisplay, goes_on: str) -> Iterator[None]:
+    """Take the display away, whatever happens; Ctrl-C ends the watching only, which is said with
     `goes_on`."""
     try:
         yield
     except KeyboardInterrupt:
-        shown.stop()
+        display.stop()
         say(goes_on)
         raise typer.Exit(ExitCode.OPERATOR) from None
     finally:
-        shown.stop()
+        display.stop()

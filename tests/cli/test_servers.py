@@ -1,4 +1,4 @@
-"""`wsctl status --watch` while a server hands over to its successor."""
+"""Several servers: asked at once, their clients listed, and `wsctl status --watch` during a handover."""
 
 import json
 import subprocess
@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -15,6 +15,9 @@ from tests.support.processes import popen
 from tests.support.server import DEADLINE, WSCTL, wsctl
 from tests.support.status import SHARED, from_second, node
 from tests.support.terminal import Terminal
+from wsctl.cli.servers import ask_all, each_client_once
+from wsctl.client.control import Control
+from wsctl.errors import Silent, Unreachable
 
 HANDED_OVER = {
     "state": "done",
@@ -208,3 +211,86 @@ def test_a_cluster_on_this_machine_fits_the_screen_and_its_nodes_stand_once(
         assert shown.count("  node  ") == 1
     finally:
         terminal.close()
+
+
+# Asked at once
+
+
+class Named:
+    """As much of a `Control` as is asked here."""
+
+    def __init__(self, name: str) -> None:
+        self.name = self.process = name
+
+
+def controls(*names: str) -> list[Control]:
+    return [cast(Control, Named(name)) for name in names]
+
+
+def test_one_that_hangs_is_named_and_does_not_keep_the_answers_of_the_others() -> None:
+    over = threading.Event()
+
+    def ask(control: Control) -> dict[str, Any]:
+        if control.name == "hangs":
+            over.wait(DEADLINE)
+        return {"of": control.name}
+
+    first, silent, last = ask_all(controls("a", "hangs", "b"), ask)
+    over.set()
+    assert (first, last) == ({"of": "a"}, {"of": "b"})
+    assert isinstance(silent, Silent)
+    assert str(silent).startswith("hangs does not answer")
+
+
+def test_when_none_has_answered_all_are_waited_for() -> None:
+    def ask(control: Control) -> dict[str, Any]:
+        raise Unreachable(f"{control.name} is gone")
+
+    assert [str(told) for told in ask_all(controls("a", "b"), ask)] == ["a is gone", "b is gone"]
+
+
+def test_a_fault_of_ours_is_not_waited_for_without_end() -> None:
+    def ask(control: Control) -> dict[str, Any]:
+        raise RuntimeError(control.name)
+
+    with pytest.raises(RuntimeError, match="a"):
+        ask_all(controls("a"), ask)
+
+
+def test_answers_are_in_the_order_of_the_questions() -> None:
+    turn = threading.Event()
+
+    def ask(control: Control) -> dict[str, Any]:
+        turn.wait() if control.name == "a" else turn.set()
+        return {"of": control.name}
+
+    assert ask_all(controls("a", "b"), ask) == [{"of": "a"}, {"of": "b"}]
+
+
+# Clients of several servers
+
+
+def row(name: str, node: str | None) -> dict[str, Any]:
+    return {"client_id": name} | ({"node": node} if node else {})
+
+
+def server(own: str | None, *rows: dict[str, Any]) -> dict[str, Any]:
+    nodes = [{"node": node, "this": node == own} for node in ("a", "b", "c")] if own else None
+    return {"pid": own, "nodes": nodes, "clients": list(rows)}
+
+
+def listed(*seen: dict[str, Any]) -> list[list[str]]:
+    return [[client["client_id"] for client in facts["clients"]] for facts in each_client_once(seen)]
+
+
+def test_a_client_is_listed_by_its_own_server() -> None:
+    rows = row("ann", "a"), row("bob", "b"), row("eve", "c")
+    assert listed(server("a", *rows), server("b", *rows)) == [["ann", "eve"], ["bob"]]
+
+
+def test_servers_that_share_nothing_list_what_they_have() -> None:
+    assert listed(server(None, row("ann", None)), server(None, row("ann", None))) == [["ann"], ["ann"]]
+
+
+def test_where_no_clients_are_asked_for_nothing_changes() -> None:
+    assert list(each_client_once([{"pid": 1}])) == [{"pid": 1}]
