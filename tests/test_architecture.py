@@ -17,12 +17,12 @@ FACTS = ("messages", "codes", "settings", "redis_url", "errors", "lookalikes", "
 ABOVE_ALL = ("main", "__main__", "__init__")
 
 BELOW = {
-    "top": {"cli", "server", "stress", "client", "lifecycle", "drain", "hub", "ipc", "facts", "top"},
-    "cli": {"server", "stress", "client", "lifecycle", "drain", "hub", "ipc", "facts", "version", "cli"},
-    "server": {"lifecycle", "drain", "hub", "ipc", "facts", "version", "server"},
-    "stress": {"client", "lifecycle", "drain", "hub", "ipc", "facts", "version", "stress"},
-    "client": {"lifecycle", "drain", "hub", "ipc", "facts", "version", "client"},
-    "lifecycle": {"drain", "hub", "ipc", "facts", "version", "lifecycle"},
+    "top": {"cli", "server", "stress", "client", "process", "drain", "hub", "ipc", "facts", "top"},
+    "cli": {"server", "stress", "client", "process", "drain", "hub", "ipc", "facts", "version", "cli"},
+    "server": {"process", "drain", "hub", "ipc", "facts", "version", "server"},
+    "stress": {"client", "process", "drain", "hub", "ipc", "facts", "version", "stress"},
+    "client": {"process", "drain", "hub", "ipc", "facts", "version", "client"},
+    "process": {"drain", "ipc", "facts", "version", "process"},
     "drain": {"facts", "drain"},
     "hub": {"facts", "version", "hub"},
     "ipc": {"facts", "ipc"},
@@ -155,8 +155,8 @@ FINE = {
     "wsctl.hub.log": "from wsctl.messages import Message\nfrom wsctl import codes, __version__",
     "wsctl.ipc.channel": "import asyncio\nfrom wsctl.errors import CannotStart",
     "wsctl.drain.graceful": "import logging\nfrom wsctl.codes import ExitCode",
-    "wsctl.lifecycle.job": "from wsctl.drain import phases\nfrom wsctl.ipc import channel",
-    "wsctl.server.app": "import fastapi\nfrom wsctl.lifecycle.job import Job",
+    "wsctl.process.job": "from wsctl.drain import phases\nfrom wsctl.ipc import channel",
+    "wsctl.server.app": "import fastapi\nfrom wsctl.process.job import Job",
     "wsctl.client.session": "from websockets.asyncio import client\nfrom wsctl import messages",
     "wsctl.stress.run": "from wsctl.client.session import Session",
     "wsctl.cli.app": "import os, typer\nfrom wsctl.server import app\nos.environ.get('X')",
@@ -172,16 +172,16 @@ def test_a_house_in_order_has_no_complaints() -> None:
     [
         ("wsctl.messages", "from wsctl.hub.log import MessageLog"),
         ("wsctl.messages", "from wsctl import hub"),
-        ("wsctl.hub.log", "from wsctl.lifecycle.job import Job"),
-        ("wsctl.hub.log", "from wsctl.lifecycle import job"),
-        ("wsctl.hub.log", "from ..lifecycle import job"),
+        ("wsctl.hub.log", "from wsctl.process.job import Job"),
+        ("wsctl.hub.log", "from wsctl.process import job"),
+        ("wsctl.hub.log", "from ..process import job"),
         ("wsctl.hub.log", "import wsctl.server.app"),
         ("wsctl.hub.log", "from wsctl.ipc.channel import Channel"),
         ("wsctl.ipc.channel", "from wsctl.hub.log import MessageLog"),
         ("wsctl.drain.graceful", "from wsctl.hub.log import MessageLog"),
         ("wsctl.drain.graceful", "from wsctl.ipc.channel import Channel"),
-        ("wsctl.lifecycle.job", "def later():\n    from wsctl.server import app"),
-        ("wsctl.lifecycle.job", "from wsctl import client"),
+        ("wsctl.process.job", "def later():\n    from wsctl.server import app"),
+        ("wsctl.process.job", "from wsctl import client"),
         ("wsctl.server.app", "from wsctl.cli import app"),
         ("wsctl.server.app", "from wsctl.main import app"),
         ("wsctl.server.app", "from wsctl.client.session import Session"),
@@ -205,8 +205,8 @@ def test_an_import_that_points_up_or_across_is_found(module: str, source: str) -
         ("wsctl.drain.graceful", "os"),
         ("wsctl.hub.log", "uvloop"),
         ("wsctl.hub.log", "websockets.frames"),
-        ("wsctl.lifecycle.job", "rich.console"),
-        ("wsctl.lifecycle.job", "uvicorn"),
+        ("wsctl.process.job", "rich.console"),
+        ("wsctl.process.job", "uvicorn"),
         ("wsctl.server.app", "typer"),
         ("wsctl.server.app", "prompt_toolkit"),
         ("wsctl.client.session", "fastapi"),
@@ -226,7 +226,7 @@ def test_a_library_outside_its_room_is_found(module: str, library: str) -> None:
     "source",
     ["import os\nos.environ['A']", "from os import environ", "import os\ndef f():\n    os.getenv('A')"],
 )
-@pytest.mark.parametrize("module", ["wsctl.messages", "wsctl.lifecycle.job", "wsctl.server.app"])
+@pytest.mark.parametrize("module", ["wsctl.messages", "wsctl.process.job", "wsctl.server.app"])
 def test_reading_the_environment_below_the_top_is_found(module: str, source: str) -> None:
     assert complaints(FINE | {module: source}) == [f"{module} reads the environment"]
 

@@ -14,7 +14,7 @@ import pytest
 from tests.support.processes import popen
 from wsctl.client.target import Target, client_of, find, find_all, find_each, is_stopped
 from wsctl.errors import Unreachable, UsageError
-from wsctl.lifecycle.runtime import ServerRecord, announced, control_socket
+from wsctl.process.registry import ServerRecord, announced, control_socket
 
 Announce = Callable[..., str]
 

@@ -9,7 +9,7 @@ from tests.conftest import StartStore
 from tests.support.manual import Block, blocks, pages
 from tests.support.programs import need
 from tests.support.reader import Reader
-from wsctl.lifecycle.runtime import servers
+from wsctl.process.registry import running_servers
 
 PAGES = pages()
 
@@ -31,7 +31,8 @@ def reader(tmp_path: Path, environ: dict[str, str], start_store: StartStore) -> 
 def test_the_quickstart_can_be_followed(reader: Reader, runtime_dir: Path) -> None:
     need("curl")
     reader.read(runnable("quickstart"))
-    assert not servers(runtime_dir)  # its last step ends the server, also the one that an upgrade started
+    # Its last step ends the server, also the one that an upgrade started.
+    assert not running_servers(runtime_dir)
 
 
 def test_the_examples_run(reader: Reader) -> None:

@@ -16,7 +16,7 @@ from tests.soak.plan import Plan
 from tests.support.generations import Generations
 from tests.support.server import WSCTL, ServerProcess, wsctl
 from tests.support.store import StoreProcess, keep_port
-from wsctl.lifecycle.runtime import servers
+from wsctl.process.registry import running_servers
 
 PATIENCE = 120.0
 """Seconds for whatever an operator asks for: an upgrade of several workers may take a busy machine tens."""
@@ -122,7 +122,7 @@ class Site:
     def left(self) -> list[str]:
         """What servers have left behind in their folder, and is not cleared away by whoever looks for them:
         who is killed cannot tidy up."""
-        servers(self.folder)
+        running_servers(self.folder)
         return sorted(os.listdir(self.folder))
 
     def _all_serve(self, killed: int) -> bool:

@@ -12,7 +12,7 @@ from socketserver import TCPServer, ThreadingMixIn
 from typing import Any
 
 from tests.support.server import DEADLINE
-from wsctl.lifecycle.runtime import ServerRecord, announced, control_socket
+from wsctl.process.registry import ServerRecord, announced, control_socket
 
 Upgrade = dict[str, Any]
 

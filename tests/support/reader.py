@@ -13,7 +13,7 @@ from pathlib import Path
 from tests.support import javascript
 from tests.support.manual import Block
 from tests.support.server import DEADLINE, ServerProcess
-from wsctl.lifecycle.runtime import runtime_folder, servers
+from wsctl.process.registry import running_servers, runtime_folder
 
 TYPED = "hello\n"
 """What is typed into every block; at the end of its input `wsctl client` leaves."""
@@ -64,7 +64,7 @@ class Reader:
 
     def close(self) -> None:
         """End what still runs, also what an upgrade has started: that is of a session of its own."""
-        for record in servers(runtime_folder(self.environ)):
+        for record in running_servers(runtime_folder(self.environ)):
             os.kill(record.pid, signal.SIGKILL)
         for _, server in self._servers:
             _end(server)

@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 @with_settings
 def serve(**given: Any) -> None:
     """Run a server; on Ctrl-C or SIGTERM it drains: clients may leave by themselves, then it ends."""
-    from wsctl.lifecycle.job import job
-    from wsctl.lifecycle.orphan import leave_parent
+    from wsctl.process.job import job
+    from wsctl.process.replacement import daemonize
 
-    is_successor = leave_parent(os.environ)
+    is_successor = daemonize(os.environ)
     settings = settings_from(given, os.environ)
     _check_secrets(settings)
     if settings.workers > 1:

@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
 from wsctl.errors import Silent, Unreachable, UsageError
-from wsctl.lifecycle.runtime import ServerRecord, runtime_folder, servers
+from wsctl.process.registry import ServerRecord, running_servers, runtime_folder
 from wsctl.settings import read_token
 
 _CLIENT = "/ws/"
@@ -110,7 +110,7 @@ def _local(record: ServerRecord, environ: Mapping[str, str]) -> Target:
 
 
 def _running(port: int | None, environ: Mapping[str, str]) -> list[ServerRecord]:
-    running = servers(runtime_folder(environ))
+    running = running_servers(runtime_folder(environ))
     chosen = [r for r in running if port is None or r.port == port]
     if chosen:
         return chosen

@@ -6,7 +6,7 @@ import socket
 import time
 from collections.abc import Mapping
 
-from wsctl.lifecycle.runtime import ServerRecord, UnusableFolder, control_socket, runtime_folder
+from wsctl.process.registry import ServerRecord, UnusableFolder, control_socket, runtime_folder
 
 log = logging.getLogger("wsctl.server")
 

@@ -9,7 +9,7 @@ from typing import Any, cast
 import uvicorn
 from uvicorn.server import ServerState
 
-from wsctl.lifecycle.shares import PAUSE, Shares
+from wsctl.server.accept_balancer import PAUSE, AcceptBalancer
 from wsctl.server.door import Door, Lobby
 from wsctl.server.entrance import Entrance
 from wsctl.server.http import HttpProtocol
@@ -20,7 +20,7 @@ from wsctl.server.tls import TlsHandshake
 
 class Listening:
     """The listeners of one server: `public` are the sockets that clients reach, `control` is the one that
-    operators reach. A worker sees in `shares` how many connections the others have."""
+    operators reach. A worker sees in `balancer` how many connections the others have."""
 
     def __init__(
         self,
@@ -32,7 +32,7 @@ class Listening:
         *,
         public: Sequence[socket.socket],
         control: socket.socket | None,
-        shares: Shares | None = None,
+        balancer: AcceptBalancer | None = None,
     ) -> None:
         self._config = config
         self._state = state
@@ -41,7 +41,7 @@ class Listening:
         self._servers: list[asyncio.Server] = []
         self._control_server: asyncio.Server | None = None
         self._node = node
-        self._shares = shares
+        self._balancer = balancer
         self._pausing: asyncio.TimerHandle | None = None
         self._resuming: asyncio.Task[None] | None = None
 
@@ -69,7 +69,7 @@ class Listening:
 
     async def open(self) -> None:
         """Accept connections of clients."""
-        make = self._counted if self._shares else self._arriving
+        make = self._counted if self._balancer else self._arriving
         self._servers = [await self._listen(sock, make) for sock in self._public]
         self._note(0.0)
 
@@ -152,9 +152,9 @@ class Listening:
     def _note(self, now: float) -> None:
         """Tell the other workers how many connections there are here; called once a second, so that those
         which end are counted too."""
-        if self._shares and (self._servers or self._pausing):
+        if self._balancer and (self._servers or self._pausing):
             accepting = self._node.life.phase in ACCEPTING
-            self._shares.note(self._connected()) if accepting else self._shares.withdraw()
+            self._balancer.set_count(self._connected()) if accepting else self._balancer.withdraw()
 
     def _arriving(self) -> asyncio.Protocol:
         """Return the protocol for a new connection."""
@@ -164,7 +164,8 @@ class Listening:
         """Return the protocol for a new connection, and then let the other workers have the next ones, if it
         is their turn."""
         accepting = self._node.life.phase in ACCEPTING
-        if self._shares and accepting and self._shares.taken(self._connected() + 1) and not self._pausing:
+        balancer = self._balancer if accepting else None
+        if balancer and balancer.count_accepted(self._connected() + 1) and not self._pausing:
             loop = asyncio.get_running_loop()
             loop.call_soon(self._pause)  # not now: the server is in the middle of it
         return self._arriving()

@@ -28,12 +28,11 @@ from wsctl.drain.observers import DrainObserver
 from wsctl.drain.progress import HandoverState
 from wsctl.errors import CannotStart
 from wsctl.ipc.handshake import HANDOVER_FD, JOB_FD
-from wsctl.lifecycle.container import bound_to_us
-from wsctl.lifecycle.job import Job
-from wsctl.lifecycle.notify import Notifier
-from wsctl.lifecycle.program import this_program
-from wsctl.lifecycle.runtime import announced, remove, runtime_folder
-from wsctl.lifecycle.signals import ending, held
+from wsctl.process.job import Job
+from wsctl.process.registry import announced, remove_files, runtime_folder
+from wsctl.process.replacement import restart_command, why_not_outlived
+from wsctl.process.sd_notify import SystemdNotifier
+from wsctl.process.signals import blocked_end_signals, end_signals
 from wsctl.server.app import create_app
 from wsctl.server.control import own_control_socket, own_record
 from wsctl.server.credentials import require_same_kind
@@ -197,7 +196,7 @@ class Runner(uvicorn.Server):
             self.lifespan.state,
             public=around.public,
             control=around.control,
-            shares=around.line.shares if around.line else None,
+            balancer=around.line.balancer if around.line else None,
         )
         self._handover = Predecessor(
             self._node,
@@ -214,7 +213,7 @@ class Runner(uvicorn.Server):
             return (
                 "the process before this one still drains: 'wsctl status' shows it, wait until it has ended"
             )
-        return None if self._around.line else bound_to_us()
+        return None if self._around.line else why_not_outlived()
 
     async def _take_over(self, inherited: Inheritance) -> None:
         """Take over from the predecessor. Returns as soon as this process has the log; what follows goes on
@@ -240,7 +239,7 @@ class Runner(uvicorn.Server):
 
     def _take_signals(self) -> None:
         loop = asyncio.get_running_loop()
-        for signum in ending():
+        for signum in end_signals():
             loop.add_signal_handler(signum, self._end, signum)
         loop.add_signal_handler(signal.SIGUSR1, self._log_status)
         loop.add_signal_handler(signal.SIGUSR2, self._hand_over)
@@ -346,7 +345,7 @@ def _serve(
     handing_over: Sequence[Observer],
 ) -> ExitCode:
     adopted = inherited is not None
-    notifier = Notifier(environ, os.getpid(), _call_later, adopted=adopted)
+    notifier = SystemdNotifier(environ, os.getpid(), _call_later, adopted=adopted)
     line = Line(worker) if worker else None
     shown_by = [*observers, notifier, *([line] if line else [])]
     generation = inherited.generation if inherited else 1
@@ -358,7 +357,7 @@ def _serve(
     config = _config(settings, create_app(node, first=relays(node, line, own)) if line else app, node)
     with contextlib.ExitStack() as stack:
         undisturbed = stack.enter_context(contextlib.ExitStack())
-        undisturbed.enter_context(held())
+        undisturbed.enter_context(blocked_end_signals())
         public = _public(settings, environ, inherited, worker)
         control = own_control_socket(environ)
         addresses = [address(sock, config.is_ssl) for sock in public]
@@ -399,7 +398,7 @@ def _serve(
             line=line,
             own=own,
             job=job,
-            bury=lambda pid: remove(runtime_folder(environ), pid),
+            bury=lambda pid: remove_files(runtime_folder(environ), pid),
             handles_signals=undisturbed.close,
             up=up,
             listening=listening,
@@ -424,7 +423,7 @@ def _spawner(environ: Mapping[str, str], job: Job | None) -> Spawn:
             if job and (line := job.line_for_successor()):
                 passed[JOB_FD] = stack.enter_context(line).fileno()
             given = kept | {name: str(fd) for name, fd in passed.items()}
-            return subprocess.Popen(this_program(), env=given, pass_fds=list(passed.values()))  # noqa: S603
+            return subprocess.Popen(restart_command(), env=given, pass_fds=list(passed.values()))  # noqa: S603
 
     return spawn
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from wsctl.addresses import host_port
 from wsctl.errors import CannotStart
-from wsctl.lifecycle.runtime import ServerRecord, UnusableFolder, runtime_folder, servers
+from wsctl.process.registry import ServerRecord, UnusableFolder, running_servers, runtime_folder
 from wsctl.settings import Settings
 
 FIRST_FD = 3
@@ -95,7 +95,7 @@ def open_listeners(settings: Settings, environ: Mapping[str, str]) -> list[socke
 def own_servers(environ: Mapping[str, str]) -> list[ServerRecord]:
     """Return this user's servers on this machine; none where the folder they are found in cannot be used."""
     try:
-        return servers(runtime_folder(environ))
+        return running_servers(runtime_folder(environ))
     except UnusableFolder:  # has a finding of its own
         return []
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from wsctl.lifecycle.runtime import ServerRecord
+from wsctl.process.registry import ServerRecord
 from wsctl.server.checks.address import check_address, check_runtime_folder, unbindable, unprivileged
 from wsctl.server.diagnostics.finding import Finding
 from wsctl.server.sockets import CannotBind

@@ -11,8 +11,8 @@ from wsctl import __version__
 from wsctl.errors import CannotStart
 from wsctl.ipc.framing import encode_packet
 from wsctl.ipc.handshake import HANDOVER_FD, receive_packet
-from wsctl.lifecycle.handover import VERSION
 from wsctl.server.handover.inheritance import inheritance
+from wsctl.server.handover.protocol import VERSION
 
 HELLO = {"version": VERSION, "release": "1.2.3", "generation": 7}
 

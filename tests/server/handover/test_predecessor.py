@@ -18,7 +18,7 @@ from wsctl import __version__
 from wsctl.drain.graceful import NotDraining
 from wsctl.drain.phases import Phase
 from wsctl.hub.connection import Ending
-from wsctl.lifecycle.handover import VERSION
+from wsctl.server.handover.protocol import VERSION
 
 pytestmark = pytest.mark.anyio
 

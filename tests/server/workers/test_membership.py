@@ -10,9 +10,9 @@ from tests.support.server import DEADLINE
 from wsctl.errors import CannotStart
 from wsctl.ipc.framing import encode_packet
 from wsctl.ipc.handshake import WORKER_FD, receive_packet
-from wsctl.lifecycle.shares import shared_page
-from wsctl.lifecycle.workers import VERSION
+from wsctl.server.accept_balancer import create_page
 from wsctl.server.workers.membership import membership
+from wsctl.server.workers.protocol import VERSION
 
 HELLO: dict[str, Any] = {"version": VERSION, "number": 2, "parent": 7, "terminal": True, "colour": False}
 
@@ -32,13 +32,13 @@ def test_who_has_no_parent_is_no_worker() -> None:
 def test_a_worker_knows_its_parent_and_has_its_sockets() -> None:
     ours, theirs = socket.socketpair()
     with ours, socket.create_server(("127.0.0.1", 0)) as listening:
-        page = shared_page(2)
+        page = create_page(2)
         socket.send_fds(ours, [encode_packet("hello", HELLO, (), [0, 0])], [page, listening.fileno()])
         os.close(page)
         found = membership({WORKER_FD: str(theirs.detach())})
         assert found
-        assert found.shares
-        found.shares.close()
+        assert found.balancer
+        found.balancer.close()
         with found.channel, found.listeners[0] as sock:
             assert (found.number, found.parent, found.terminal, found.colour) == (2, 7, True, False)
             assert sock.getsockname() == listening.getsockname()

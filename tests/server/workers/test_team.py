@@ -10,8 +10,8 @@ from tests.support.other_end import no_descriptor_left, pipes
 from tests.support.team import LONGEST, House, draining, house
 from wsctl.codes import CLOSE_TIMEOUT, ExitCode
 from wsctl.drain.phases import Phase
-from wsctl.lifecycle.restarts import FIRST_PAUSE
 from wsctl.server.diagnostics.stop_time import WORKER_GRACE
+from wsctl.server.workers.retry import RESTART_PAUSE
 
 pytestmark = pytest.mark.anyio
 
@@ -111,7 +111,7 @@ async def test_who_cannot_start_later_is_tried_again_and_the_others_serve(
         assert not here.team.ending
         slot = here.team.slots[0]
         assert slot.pending
-        assert slot.restarts.next(here.now) == FIRST_PAUSE  # it was not counted
+        assert slot.restarts.next(here.now) == RESTART_PAUSE  # it was not counted
         told = [r.fields for r in caplog.records if r.name == "wsctl.workers"]  # type: ignore[attr-defined]
         assert told == [{"why": "no Redis"}]
         here.team.start()  # what is pending is left to its time

@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from wsctl.errors import CannotStart
-from wsctl.lifecycle.runtime import MAX_SOCKET_PATH, ServerRecord, UnusableFolder, check_folder
+from wsctl.process.registry import MAX_SOCKET_PATH, ServerRecord, UnusableFolder, check_folder
 from wsctl.server.diagnostics.finding import Finding, error, ok, warning
 from wsctl.server.diagnostics.platform import read_number
 from wsctl.server.sockets import (

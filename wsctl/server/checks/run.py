@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 
-from wsctl.lifecycle.runtime import runtime_folder
+from wsctl.process.registry import runtime_folder
 from wsctl.server.checks.address import check_address, check_runtime_folder
 from wsctl.server.checks.capacity import (
     bytes_available,

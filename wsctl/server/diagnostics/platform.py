@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from math import inf
 from pathlib import Path, PurePosixPath
 
-from wsctl.lifecycle.container import INITS, bound_to_us, first_process
+from wsctl.process.replacement import INITS, init_name, why_not_outlived
 
 MARKS = ("/.dockerenv", "/run/.containerenv")
 """Files by which Docker and Podman mark a container."""
@@ -65,14 +65,14 @@ def container_around(
 
 
 def container_of_server(
-    environ: Mapping[str, str], pid: int, first: Callable[[], str] = first_process
+    environ: Mapping[str, str], pid: int, first: Callable[[], str] = init_name
 ) -> Platform | None:
     """Return the container that ends with a server of ours, or None. A container's signals reach its first
     process alone: that is the server itself, an init before it, or the server beside which a person has typed
     something."""
-    if pid != 1 and container_around(environ) is None and bound_to_us(pid) is None:
+    if pid != 1 and container_around(environ) is None and why_not_outlived(pid) is None:
         return None
-    if bound_to_us(pid) is None and first() not in INITS | SERVERS:
+    if why_not_outlived(pid) is None and first() not in INITS | SERVERS:
         return None
     return KUBERNETES if in_kubernetes(environ) else CONTAINER
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from wsctl import __version__
 from wsctl.ipc.handshake import HANDOVER_FD, receive_hello, refuse
-from wsctl.lifecycle.handover import VERSION
+from wsctl.server.handover.protocol import VERSION
 
 
 @dataclass(frozen=True, slots=True)

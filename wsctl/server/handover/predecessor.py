@@ -14,12 +14,12 @@ from wsctl.drain.phases import Phase
 from wsctl.drain.progress import HandoverProgress, HandoverState
 from wsctl.hub.connection import Ending
 from wsctl.ipc.framing import Packet
-from wsctl.lifecycle.handover import VERSION
 from wsctl.server.condition import Condition
 from wsctl.server.handover import convoy
 from wsctl.server.handover.convoy import Convoy
 from wsctl.server.handover.following import Following
 from wsctl.server.handover.heir import HandoverFailed, Heir, Spawn
+from wsctl.server.handover.protocol import VERSION
 from wsctl.server.node import Node
 
 READY_TIMEOUT = 30.0

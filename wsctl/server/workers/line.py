@@ -15,9 +15,9 @@ from wsctl.ipc.channel import Channel
 from wsctl.ipc.descriptors import close_all
 from wsctl.ipc.framing import Packet
 from wsctl.ipc.rpc import Reply, RequestHandler, RpcPeer
-from wsctl.lifecycle.workers import REPORT_EVERY
 from wsctl.server.node import Node
 from wsctl.server.workers.membership import Membership
+from wsctl.server.workers.protocol import REPORT_EVERY
 
 PATIENCE = 2.0
 """Seconds that a parent has to return the status of all workers, before a worker answers with its own
@@ -38,7 +38,7 @@ class Line:
 
     def __init__(self, membership: Membership) -> None:
         self.parent, self.number = membership.parent, membership.number
-        self.shares = membership.shares
+        self.balancer = membership.balancer
         self.lost = False
         self._membership = membership
         self._alone = DrainLog()

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from wsctl import __version__
 from wsctl.ipc.handshake import WORKER_FD, receive_hello, refuse
-from wsctl.lifecycle.shares import Shares
-from wsctl.lifecycle.workers import VERSION
+from wsctl.server.accept_balancer import AcceptBalancer
+from wsctl.server.workers.protocol import VERSION
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +18,7 @@ class Membership:
     Attributes:
         parent: the pid of its parent.
         terminal, colour: the look of its lines, which may go through the parent.
-        shares: how many connections each worker has.
+        balancer: how many connections each worker has.
         listeners: the sockets that clients reach; none when a predecessor has them for it.
         keys: the kind of keys that the others check tokens with; None when they have none, or it is not
             known.
@@ -29,7 +29,7 @@ class Membership:
     parent: int
     terminal: bool
     colour: bool
-    shares: Shares | None
+    balancer: AcceptBalancer | None
     listeners: list[socket.socket]
     keys: str | None = None
 
@@ -49,7 +49,7 @@ def membership(environ: Mapping[str, str]) -> Membership | None:
     if found is None:
         return None
     told, (page, *public) = found.packet.fields, found.packet.fds
-    shares = Shares(page, told["number"])
+    balancer = AcceptBalancer(page, told["number"])
     os.close(page)
     return Membership(
         found.channel,
@@ -57,7 +57,7 @@ def membership(environ: Mapping[str, str]) -> Membership | None:
         told["parent"],
         told["terminal"],
         told["colour"],
-        shares,
+        balancer,
         [socket.socket(fileno=fd) for fd in public],
         told.get("keys"),
     )

@@ -23,9 +23,9 @@ from wsctl.drain.phases import Phase
 from wsctl.drain.progress import HandoverProgress, HandoverState
 from wsctl.errors import CannotStart
 from wsctl.ipc.rpc import Reply
-from wsctl.lifecycle.notify import Notifier
-from wsctl.lifecycle.runtime import announced
-from wsctl.lifecycle.signals import ending, held
+from wsctl.process.registry import announced
+from wsctl.process.sd_notify import SystemdNotifier
+from wsctl.process.signals import blocked_end_signals, end_signals
 from wsctl.server.control import own_control_socket, own_record
 from wsctl.server.credentials import verifier_of
 from wsctl.server.diagnostics.exposure import exposed, log_exposure
@@ -62,7 +62,7 @@ class Parent:
         spawn: Spawn,
         look: Look | None,
         observers: Sequence[DrainObserver],
-        notifier: Notifier,
+        notifier: SystemdNotifier,
         up: Callable[[], None],
         handles_signals: Callable[[], None],
         clock: Callable[[], float] = time.monotonic,
@@ -152,7 +152,7 @@ class Parent:
 
     def _take_signals(self) -> None:
         loop = asyncio.get_running_loop()
-        for signum in ending():
+        for signum in end_signals():
             loop.add_signal_handler(signum, self._signal, signum)
         loop.add_signal_handler(signal.SIGCHLD, self._team.reap)
         loop.add_signal_handler(signal.SIGUSR1, self._log_status)
@@ -223,13 +223,13 @@ def serve(
     log_startup(settings, environ)
     with contextlib.ExitStack() as stack:
         undisturbed = stack.enter_context(contextlib.ExitStack())
-        undisturbed.enter_context(held())
+        undisturbed.enter_context(blocked_end_signals())
         public = [stack.enter_context(sock) for sock in open_listeners(settings, environ)]
         if settings.uds:
             stack.callback(Path(settings.uds).unlink, missing_ok=True)
         log_exposure(settings, exposed(public))
         control = own_control_socket(environ)
-        notifier = Notifier(environ, os.getpid(), _call_later)
+        notifier = SystemdNotifier(environ, os.getpid(), _call_later)
         stack.callback(notifier.close)
         addresses = [address(sock, settings.ssl_certfile is not None) for sock in public]
 
@@ -265,7 +265,7 @@ def _call_later(seconds: float, call: Callable[[], None]) -> object:
     return asyncio.get_running_loop().call_later(seconds, call)
 
 
-def _told_to(notifier: Notifier) -> Callable[[HandoverProgress], None]:
+def _told_to(notifier: SystemdNotifier) -> Callable[[HandoverProgress], None]:
     """Return an observer that tells systemd of an upgrade as a reload: the main process stays."""
 
     def tell(progress: HandoverProgress) -> None:

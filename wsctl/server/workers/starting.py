@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from wsctl.ipc.handshake import HANDOVER_FD, WORKER_FD
-from wsctl.lifecycle.program import this_program
+from wsctl.process.replacement import restart_command
 from wsctl.server.sockets import PASSED_SOCKETS
 from wsctl.server.workers.worker import Spawn
 
@@ -36,7 +36,7 @@ def spawner(environ: Mapping[str, str], look: Look | None) -> Spawn:
         if predecessor is not None:
             passed[HANDOVER_FD] = predecessor
         process = _Writer(
-            this_program(),
+            restart_command(),
             env=kept | {name: str(fd) for name, fd in passed.items()},
             pass_fds=list(passed.values()),
             stdin=subprocess.DEVNULL,

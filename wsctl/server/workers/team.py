@@ -13,11 +13,10 @@ from wsctl.drain.progress import DrainProgress, HandoverState
 from wsctl.ipc.descriptors import close_all
 from wsctl.ipc.framing import Packet
 from wsctl.ipc.rpc import RequestHandler
-from wsctl.lifecycle.restarts import WINDOW, Restarts
-from wsctl.lifecycle.shares import Shares, shared_page
-from wsctl.lifecycle.workers import REPORT_EVERY
+from wsctl.server.accept_balancer import AcceptBalancer, create_page
 from wsctl.server.workers.overdue import Overdue
-from wsctl.server.workers.refusals import Refusals, pause
+from wsctl.server.workers.protocol import REPORT_EVERY
+from wsctl.server.workers.retry import RESTART_WINDOW, RestartLimit, StartFailureLog, refusal_pause
 from wsctl.server.workers.worker import Facts, Spawn, Worker
 
 log = logging.getLogger("wsctl.workers")
@@ -31,7 +30,7 @@ class Slot:
     number: int
     member: Worker | None = None
     heir: Worker | None = None
-    restarts: Restarts = field(default_factory=Restarts)
+    restarts: RestartLimit = field(default_factory=RestartLimit)
     refusals: int = 0
     pending: asyncio.TimerHandle | None = None
 
@@ -74,11 +73,11 @@ class Team:
         self._answering = answering
         self._clock = clock
         self._told = changed
-        self._page = shared_page(count)
-        self._shares = Shares(self._page)
+        self._page = create_page(count)
+        self._balancer = AcceptBalancer(self._page)
         self._finished: list[DrainProgress] = []
         self._codes: list[int] = []
-        self._refusals = Refusals()
+        self._failures = StartFailureLog()
         self._overdue = Overdue(longest)
         self._keys: str | None = None
         self._loop = asyncio.get_running_loop()
@@ -198,7 +197,7 @@ class Team:
             if slot.member and slot.member.listening:
                 slot.refusals = 0
         if len(self.members) == len(self.slots) and all(member.listening for member in self.members):
-            self._refusals.over()
+            self._failures.clear()
             self.up.set()
         self._told()
 
@@ -286,7 +285,7 @@ class Team:
 
     def _member_gone(self, slot: Slot, worker: Worker) -> None:
         slot.member = None
-        self._shares.withdraw(slot.number)
+        self._balancer.withdraw(slot.number)
         if not self.ending and worker.stopped:
             log.info("a worker was ended and is started again", extra={"fields": worker.fate()})
         elif not self.ending and not worker.refused:
@@ -306,8 +305,8 @@ class Team:
     def _try_again(self, slot: Slot, why: str) -> None:
         """Start a refused worker again later: it could be started once, so the reason may pass, and the
         others serve meanwhile."""
-        self._refusals.note(why)
-        slot.pending = self._loop.call_later(pause(slot.refusals), self._start, slot)
+        self._failures.record(why)
+        slot.pending = self._loop.call_later(refusal_pause(slot.refusals), self._start, slot)
         slot.refusals += 1
 
     def _start_later(self, slot: Slot) -> None:
@@ -318,8 +317,8 @@ class Team:
             slot.pending = self._loop.call_later(pause, self._start, slot)
 
     def _give_up(self, slot: Slot) -> None:
-        text = f"worker {slot.number} died too often within {WINDOW:g} seconds: giving up, the others drain"
-        log.error(text)
+        often = f"too often within {RESTART_WINDOW:g} seconds"
+        log.error(f"worker {slot.number} died {often}: giving up, the others drain")
         self._given_up = True
         self.signal(signal.SIGTERM)
 
@@ -336,7 +335,7 @@ class Team:
 
     def close(self) -> None:
         """Release what is kept for the workers: none is left."""
-        self._shares.close()
+        self._balancer.close()
         os.close(self._page)
 
 

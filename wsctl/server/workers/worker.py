@@ -15,7 +15,7 @@ from wsctl.ipc.channel import Channel
 from wsctl.ipc.descriptors import close_all
 from wsctl.ipc.framing import Packet
 from wsctl.ipc.rpc import RequestHandler, RpcPeer
-from wsctl.lifecycle.workers import VERSION
+from wsctl.server.workers.protocol import VERSION
 
 Spawn = Callable[[int, int | None], "subprocess.Popen[bytes]"]
 """Starts a worker; takes the descriptors of its channel, and of the one to its predecessor if it has one."""

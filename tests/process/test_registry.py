@@ -12,14 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from wsctl.lifecycle.runtime import (
+from wsctl.process.registry import (
     MAX_SOCKET_PATH,
     ServerRecord,
     UnusableFolder,
     announced,
     control_socket,
+    running_servers,
     runtime_folder,
-    servers,
 )
 
 
@@ -88,14 +88,14 @@ def test_a_folder_that_others_can_write_to_is_refused_and_left_alone(runtime_dir
         control_socket(runtime_dir, 7)
     assert _mode(runtime_dir) == mode
     with pytest.raises(UnusableFolder, match="others can write"):
-        servers(runtime_dir)
+        running_servers(runtime_dir)
 
 
 def test_a_symbolic_link_in_place_of_the_folder_is_refused(runtime_dir: Path) -> None:
     (runtime_dir / "real").mkdir(mode=0o700)
     link = runtime_dir / "link"
     link.symlink_to(runtime_dir / "real")
-    for use in (lambda: control_socket(link, 7), lambda: servers(link)):
+    for use in (lambda: control_socket(link, 7), lambda: running_servers(link)):
         with pytest.raises(UnusableFolder, match="set WSCTL_RUNTIME_DIR"):
             use()
     assert not list((runtime_dir / "real").iterdir())
@@ -103,7 +103,7 @@ def test_a_symbolic_link_in_place_of_the_folder_is_refused(runtime_dir: Path) ->
 
 def test_somebody_else_s_folder_is_neither_used_nor_believed(runtime_dir: Path) -> None:
     folder = _foreign_folder(runtime_dir)
-    for use in (lambda: control_socket(folder, 7), lambda: servers(folder)):
+    for use in (lambda: control_socket(folder, 7), lambda: running_servers(folder)):
         with pytest.raises(UnusableFolder, match="not a folder of this user's"):
             use()
 
@@ -141,9 +141,9 @@ def test_running_servers_are_listed_oldest_first(runtime_dir: Path) -> None:
     with _listening(runtime_dir, 1) as one, _listening(runtime_dir, 2) as two:
         younger, older = _record(one, 1, 20.0), _record(two, 2, 10.0)
         with announced(younger), announced(older):
-            assert servers(runtime_dir) == [older, younger]
+            assert running_servers(runtime_dir) == [older, younger]
             assert not list(runtime_dir.glob("*.tmp"))
-        assert servers(runtime_dir) == []
+        assert running_servers(runtime_dir) == []
         assert not list(runtime_dir.iterdir())
 
 
@@ -151,34 +151,34 @@ def test_the_generation_is_part_of_the_record(runtime_dir: Path) -> None:
     with _listening(runtime_dir, 2) as path:
         record = replace(_record(path, 2), generation=3)
         with announced(record):
-            assert servers(runtime_dir) == [record]
+            assert running_servers(runtime_dir) == [record]
 
 
 def test_a_record_without_a_generation_is_of_the_first(runtime_dir: Path) -> None:
     with _listening(runtime_dir, 7) as path:
         (runtime_dir / "7.json").write_text(json.dumps(_as_json(path)))
-        assert [record.generation for record in servers(runtime_dir)] == [1]
+        assert [record.generation for record in running_servers(runtime_dir)] == [1]
 
 
 def test_of_servers_that_started_at_one_moment_the_newer_generation_comes_last(runtime_dir: Path) -> None:
     with _listening(runtime_dir, 1) as one, _listening(runtime_dir, 2) as two:
         newer, older = replace(_record(one, 1), generation=2), _record(two, 2)
         with announced(newer), announced(older):
-            assert servers(runtime_dir) == [older, newer]
+            assert running_servers(runtime_dir) == [older, newer]
 
 
 def test_without_a_folder_no_server_runs(runtime_dir: Path) -> None:
-    assert servers(runtime_dir / "none") == []
+    assert running_servers(runtime_dir / "none") == []
 
 
 def test_what_dead_servers_left_is_cleared_away(runtime_dir: Path) -> None:
     control_socket(runtime_dir, 7).close()
     (runtime_dir / "7.json").write_text(json.dumps(_as_json(runtime_dir / "7.sock")))
-    assert servers(runtime_dir) == []
+    assert running_servers(runtime_dir) == []
     assert not list(runtime_dir.iterdir())
 
 
-@pytest.mark.parametrize("use", [servers, lambda folder: control_socket(folder, 8).close()])
+@pytest.mark.parametrize("use", [running_servers, lambda folder: control_socket(folder, 8).close()])
 def test_what_was_killed_before_it_was_announced_is_cleared_by_the_next_that_looks(
     runtime_dir: Path, use: Callable[[Path], object]
 ) -> None:
@@ -194,7 +194,7 @@ def test_what_was_killed_before_it_was_announced_is_cleared_by_the_next_that_loo
 
 def test_a_socket_is_not_taken_for_a_dead_one_s_from_the_first_moment_on(runtime_dir: Path) -> None:
     with control_socket(runtime_dir, 7):
-        servers(runtime_dir)
+        running_servers(runtime_dir)
         assert (runtime_dir / "7.sock").exists()
 
 
@@ -204,7 +204,7 @@ def test_clearing_away_touches_nothing_outside_the_folder(runtime_dir: Path) -> 
     precious = runtime_dir / "precious"
     precious.write_text("kept")
     (folder / "7.json").write_text(json.dumps(_as_json(precious)))
-    assert servers(folder) == []
+    assert running_servers(folder) == []
     assert precious.read_text() == "kept"
 
 
@@ -216,7 +216,7 @@ def _as_json(control: Path) -> dict[str, object]:
 def test_a_record_that_cannot_be_read_hides_no_other(runtime_dir: Path, text: str) -> None:
     (runtime_dir / "1.json").write_bytes(text.encode(errors="surrogateescape"))
     with _listening(runtime_dir, 2) as path, announced(_record(path, 2)):
-        assert [record.pid for record in servers(runtime_dir)] == [2]
+        assert [record.pid for record in running_servers(runtime_dir)] == [2]
 
 
 def test_a_server_too_busy_to_accept_is_not_taken_for_dead(runtime_dir: Path) -> None:
@@ -229,7 +229,7 @@ def test_a_server_too_busy_to_accept_is_not_taken_for_dead(runtime_dir: Path) ->
                 client.setblocking(False)
                 client.connect(str(path))
         except BlockingIOError:  # Linux; macOS says of a full queue what it says of a dead server
-            assert [record.pid for record in servers(runtime_dir)] == [7]
+            assert [record.pid for record in running_servers(runtime_dir)] == [7]
             assert path.exists()
         finally:
             for client in waiting:
@@ -247,4 +247,4 @@ def test_a_record_without_a_parent_speaks_for_itself(runtime_dir: Path) -> None:
             path.write_text(
                 json.dumps({k: v for k, v in json.loads(path.read_text()).items() if k != "parent"})
             )
-            assert [record.parent for record in servers(runtime_dir)] == [None, 1]
+            assert [record.parent for record in running_servers(runtime_dir)] == [None, 1]

@@ -5,12 +5,12 @@ import subprocess
 import sys
 
 from tests.support.server import DEADLINE
-from wsctl.lifecycle import signals
+from wsctl.process import signals
 
 MAKES_SOMETHING = """
 import os, signal
-from wsctl.lifecycle.signals import held
-with held():
+from wsctl.process.signals import blocked_end_signals
+with blocked_end_signals():
     os.kill(os.getpid(), signal.SIGTERM)
     signal.signal(signal.SIGTERM, lambda *_: print("taken"))
     print("made")
@@ -18,10 +18,10 @@ with held():
 
 
 def test_a_closed_terminal_ends_a_server_unless_that_is_to_be_ignored() -> None:
-    assert signal.SIGHUP in signals.ending()
+    assert signal.SIGHUP in signals.end_signals()
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        assert signals.ending() == [signal.SIGINT, signal.SIGTERM]
+        assert signals.end_signals() == [signal.SIGINT, signal.SIGTERM]
     finally:
         signal.signal(signal.SIGHUP, before)
 
@@ -35,6 +35,6 @@ def test_what_comes_while_something_is_made_waits_until_it_can_be_removed() -> N
 
 def test_afterwards_they_come_as_before() -> None:
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [])
-    with signals.held():
+    with signals.blocked_end_signals():
         assert signal.SIGTERM in signal.pthread_sigmask(signal.SIG_BLOCK, [])
     assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == before

@@ -1,4 +1,4 @@
-"""The number of connections of each worker, where all workers see it, so that one can wait for the others.
+"""The balance of accepted connections between workers: each sees how many the others have, and can wait.
 
 The kernel gives a new connection to whichever process asks first: on a busy machine one gets ten times as
 many as another. So a worker that has more than the others lets them go first for a moment.
@@ -27,15 +27,16 @@ _COUNT = struct.Struct("=I")
 _ABSENT = 0xFFFFFFFF
 
 
-class Shares:
-    """A page of counts, which is a file that has no name. `number` is the worker's own place, from 1."""
+class AcceptBalancer:
+    """The counts of all workers on a page of memory, which is a file without a name. `number` is the worker's
+    own place, from 1."""
 
     def __init__(self, fd: int, number: int = 0) -> None:
         self._page = mmap.mmap(fd, 0)
         self._number = number
         self._since = 0
 
-    def note(self, mine: int) -> None:
+    def set_count(self, mine: int) -> None:
         """Write down the number of connections that this worker has."""
         self._put(self._number, mine)
 
@@ -43,10 +44,10 @@ class Shares:
         """Mark a worker that takes no connections, this one unless another is named: nobody waits for it."""
         self._put(self._number if number is None else number, _ABSENT)
 
-    def taken(self, mine: int) -> bool:
+    def count_accepted(self, mine: int) -> bool:
         """Note that one more connection was taken and this worker has `mine` now. Returns whether the others
         should have the next ones."""
-        self.note(mine)
+        self.set_count(mine)
         self._since += 1
         least = min(count for (count,) in _COUNT.iter_unpack(self._page[:]))
         if self._since < AT_LEAST or mine <= least * (1 + TOLERANCE) + SLACK:
@@ -61,7 +62,7 @@ class Shares:
         _COUNT.pack_into(self._page, _COUNT.size * (number - 1), count)
 
 
-def shared_page(count: int) -> int:
+def create_page(count: int) -> int:
     """Return the descriptor of a page for `count` workers, of whom none is there yet."""
     with tempfile.TemporaryFile() as file:
         file.write(_COUNT.pack(_ABSENT) * count)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 
-def ending() -> list[signal.Signals]:
+def end_signals() -> list[signal.Signals]:
     """Return the signals that begin a drain. SIGHUP, which a closed terminal sends, is one only where it is
     not ignored: nohup has asked for that."""
     ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
@@ -13,10 +13,10 @@ def ending() -> list[signal.Signals]:
 
 
 @contextmanager
-def held() -> Iterator[None]:
+def blocked_end_signals() -> Iterator[None]:
     """Block these signals while a process makes what it has to remove at its end: without a handler yet, they
     would kill it in between."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, ending())
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, end_signals())
     try:
         yield
     finally:

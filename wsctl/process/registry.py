@@ -115,7 +115,7 @@ def control_socket(folder: Path, pid: int) -> socket.socket:
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     before = os.umask(0o177)
     try:
-        clear(folder)
+        clear_stale(folder)
         with _locked(folder):
             path.unlink(missing_ok=True)
             sock.bind(str(path))
@@ -143,7 +143,7 @@ def announced(record: ServerRecord) -> Iterator[None]:
         control.unlink(missing_ok=True)
 
 
-def servers(folder: Path) -> list[ServerRecord]:
+def running_servers(folder: Path) -> list[ServerRecord]:
     """Return the servers that run, oldest first. What dead ones left behind is cleared away, announced or
     not.
 
@@ -153,22 +153,22 @@ def servers(folder: Path) -> list[ServerRecord]:
     if not folder.is_dir():
         return []
     _check(folder, folder.lstat())
-    clear(folder)
+    clear_stale(folder)
     read = [record for path in folder.glob("*.json") if (record := _read(path))]
     found = [record for record in read if _answers(record.control)]
     return sorted(found, key=lambda record: (record.started, record.generation))
 
 
-def clear(folder: Path) -> None:
+def clear_stale(folder: Path) -> None:
     """Remove what processes left behind that were killed: records, drafts of them, and sockets, also of one
     that did not come so far as to be announced."""
     with _locked(folder):
         for pid in {path.stem for path in folder.iterdir() if path.suffix in _MADE}:
             if pid.isdecimal() and not _answers(str(folder / f"{pid}.sock")):
-                remove(folder, int(pid))
+                remove_files(folder, int(pid))
 
 
-def remove(folder: Path, pid: int) -> None:
+def remove_files(folder: Path, pid: int) -> None:
     """Remove what a process has made in the folder."""
     for suffix in _MADE:
         with suppress(OSError):  # it is gone, or a folder: then it is nothing of ours

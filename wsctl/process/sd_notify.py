@@ -36,7 +36,7 @@ Later = Callable[[float, Callable[[], None]], object]
 """A function that calls another one after some seconds, on the event loop: `loop.call_later`."""
 
 
-class Notifier:
+class SystemdNotifier:
     """Tells systemd the phase of this server, and that it lives; a `DrainObserver`.
 
     Without a `NOTIFY_SOCKET` nothing is sent. No failure to send reaches the caller.
@@ -49,7 +49,7 @@ class Notifier:
     interval = REPORT_EVERY
 
     def __init__(self, environ: Mapping[str, str], pid: int, later: Later, *, adopted: bool = False) -> None:
-        self._channel = _Channel(environ.get("NOTIFY_SOCKET", ""))
+        self._channel = _NotifySocket(environ.get("NOTIFY_SOCKET", ""))
         self._watchdog = _watchdog(environ, pid, adopted)
         self._later = later
         self._unsent: str | None = None
@@ -109,7 +109,7 @@ class Notifier:
         self._report(progress)
 
     def _report(self, progress: DrainProgress) -> None:
-        status = f"STATUS={standing(progress)}"
+        status = f"STATUS={status_text(progress)}"
         if progress.cancellable:
             self._mention(status)
             return
@@ -144,7 +144,7 @@ class Notifier:
             self._later(self._watchdog / 2, self._beat)
 
 
-def standing(progress: DrainProgress) -> str:
+def status_text(progress: DrainProgress) -> str:
     """Describe a drain as it stands, in words for `systemctl status`."""
     if progress.phase is Phase.STOPPED:
         return f"stopped: {progress.left} clients left, {progress.forced + progress.aborted} closed by force"
@@ -168,7 +168,7 @@ def _watchdog(environ: Mapping[str, str], pid: int, adopted: bool) -> float | No
     return (int(given) / 1e6 or None) if meant and re.fullmatch("[0-9]{1,20}", given) else None
 
 
-class _Channel:
+class _NotifySocket:
     """The socket of the service manager. `path` starts with `/`, or with `@` in the abstract namespace."""
 
     def __init__(self, path: str) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from wsctl.drain.progress import HandoverProgress, HandoverState
 from wsctl.ipc.handshake import HANDOVER_FD, JOB_FD
-from wsctl.lifecycle import waiter
+from wsctl.process import waiter
 
 PR_SET_CHILD_SUBREAPER = 36
 """The option of prctl(2) (<linux/prctl.h>) with which orphans below become children of this process, which

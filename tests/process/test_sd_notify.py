@@ -19,11 +19,11 @@ from tests.support.supervisor import Supervisor
 from wsctl.codes import ExitCode
 from wsctl.drain.phases import Phase
 from wsctl.drain.progress import DrainProgress, HandoverProgress, HandoverState
-from wsctl.lifecycle.notify import EXTENSION, REPORT_EVERY, RETRY, Notifier, standing
+from wsctl.process.sd_notify import EXTENSION, REPORT_EVERY, RETRY, SystemdNotifier, status_text
 
 PID = 100
 
-Notify = Callable[..., Notifier]
+Notify = Callable[..., SystemdNotifier]
 
 EXTEND = "EXTEND_TIMEOUT_USEC=30000000"
 
@@ -85,8 +85,8 @@ def notify(supervisor: Supervisor, loop: Loop) -> Iterator[Notify]:
     """Notifiers of a process that the supervisor started, closed at the end."""
     with ExitStack() as stack:
 
-        def make(environ: dict[str, str] | None = None, *, adopted: bool = False) -> Notifier:
-            found = Notifier(supervisor.environ | (environ or {}), PID, loop.later, adopted=adopted)
+        def make(environ: dict[str, str] | None = None, *, adopted: bool = False) -> SystemdNotifier:
+            found = SystemdNotifier(supervisor.environ | (environ or {}), PID, loop.later, adopted=adopted)
             stack.callback(found.close)
             return found
 
@@ -101,7 +101,7 @@ def test_a_server_that_serves_is_ready(notify: Notify, supervisor: Supervisor) -
 @pytest.mark.skipif(sys.platform != "linux", reason="the abstract namespace is Linux's")
 def test_an_abstract_socket_is_heard_too(loop: Loop) -> None:
     with Supervisor(f"@wsctl-test-{os.getpid()}-{time.monotonic_ns()}") as abstract:
-        notifier = Notifier(abstract.environ, PID, loop.later)
+        notifier = SystemdNotifier(abstract.environ, PID, loop.later)
         notifier.ready()
         assert abstract.heard() == [["READY=1", "STATUS=serving"]]
         notifier.close()
@@ -123,7 +123,7 @@ def test_nobody_has_to_listen(
     socket_at: str | None, noted: int, loop: Loop, caplog: pytest.LogCaptureFixture
 ) -> None:
     given = {} if socket_at is None else {"NOTIFY_SOCKET": socket_at}
-    notifier = Notifier(given | {"WATCHDOG_USEC": "1000000"}, PID, loop.later)
+    notifier = SystemdNotifier(given | {"WATCHDOG_USEC": "1000000"}, PID, loop.later)
     with caplog.at_level(logging.DEBUG, "wsctl"):
         notifier.ready()
         notifier.began(DRAINING)
@@ -210,7 +210,7 @@ def test_a_drain_that_is_final_is_a_stop_and_asks_for_time(notify: Notify, super
 
 def test_each_extension_outlasts_several_reports() -> None:
     assert EXTENSION >= 3 * REPORT_EVERY
-    assert Notifier.interval == REPORT_EVERY
+    assert SystemdNotifier.interval == REPORT_EVERY
 
 
 def test_a_drain_that_can_be_cancelled_is_no_stop_yet(notify: Notify, supervisor: Supervisor) -> None:
@@ -240,7 +240,7 @@ def test_a_drain_that_ends_before_it_was_final_is_a_stop_after_all(
 
 
 def test_the_figures_tell_when_it_will_be_over() -> None:
-    assert standing(replace(DRAINING, eta_s=3725.4)).endswith("0:29:50 remaining, done in about 1:02:05")
+    assert status_text(replace(DRAINING, eta_s=3725.4)).endswith("0:29:50 remaining, done in about 1:02:05")
 
 
 def test_a_handover_is_a_reload_that_ends_with_another_main_process(
@@ -372,13 +372,13 @@ def test_the_watchdog_is_whom_it_names_or_the_successor(
     assert bool(_beats(supervisor)) is beats
 
 
-FACTS: dict[str, Callable[[Notifier], None]] = {
-    "ready": Notifier.ready,
-    "a handover": Notifier.reloading,
+FACTS: dict[str, Callable[[SystemdNotifier], None]] = {
+    "ready": SystemdNotifier.ready,
+    "a handover": SystemdNotifier.reloading,
     "a successor": lambda notifier: notifier.main_pid(200),
     "a drain": lambda notifier: notifier.began(CANCELLABLE),
     "a final drain": lambda notifier: notifier.progressed(DRAINING),
-    "cancelled": Notifier.cancelled,
+    "cancelled": SystemdNotifier.cancelled,
     "the end": lambda notifier: notifier.ended(STOPPED, ExitCode.DONE),
 }
 
@@ -386,7 +386,7 @@ FACTS: dict[str, Callable[[Notifier], None]] = {
 def _told(facts: list[str]) -> list[list[str]]:
     """What a supervisor hears of some facts."""
     with tempfile.TemporaryDirectory(prefix="ws") as folder, Supervisor(f"{folder}/notify") as supervisor:
-        notifier = Notifier(supervisor.environ, PID, Loop().later)
+        notifier = SystemdNotifier(supervisor.environ, PID, Loop().later)
         told = []
         for fact in facts:
             FACTS[fact](notifier)

@@ -1,1 +1,0 @@
-"""The life of a server: its phases, and how it ends."""
