@@ -8,7 +8,12 @@ from pathlib import Path
 import pytest
 
 from wsctl.process.registry import ServerRecord
-from wsctl.server.checks.address import check_address, check_runtime_folder, unbindable, unprivileged
+from wsctl.server.checks.address import (
+    check_address,
+    check_runtime_folder,
+    explain_unbindable,
+    first_unprivileged_port,
+)
 from wsctl.server.diagnostics.finding import Finding
 from wsctl.server.sockets import CannotBind
 from wsctl.settings import Settings
@@ -47,18 +52,18 @@ def test_a_port_that_a_server_of_ours_has_is_told_so() -> None:
 
 
 def test_a_port_of_the_system_s_is_told_with_the_ways_to_it() -> None:
-    found = unbindable(Settings(port=80), CannotBind("cannot; x", errno.EACCES), None)
+    found = explain_unbindable(Settings(port=80), CannotBind("cannot; x", errno.EACCES), None)
     assert found.level == "error"
-    assert f"below {unprivileged()}" in found.text
+    assert f"below {first_unprivileged_port()}" in found.text
     assert "CAP_NET_BIND_SERVICE" in (found.fix or "")
 
 
 def test_where_the_system_s_ports_end_is_the_kernel_s_word(tmp_path: Path) -> None:
-    assert unprivileged(tmp_path) == 1024
+    assert first_unprivileged_port(tmp_path) == 1024
     path = tmp_path / "sys/net/ipv4/ip_unprivileged_port_start"
     path.parent.mkdir(parents=True)
     path.write_text("80\n")
-    assert unprivileged(tmp_path) == 80
+    assert first_unprivileged_port(tmp_path) == 80
 
 
 @pytest.mark.parametrize("host", ["203.0.113.1", "no.such.host.invalid"])

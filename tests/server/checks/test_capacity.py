@@ -19,7 +19,7 @@ from wsctl.server.checks.capacity import (
     check_memory,
     check_open_files,
     check_processes,
-    own_queues,
+    kernel_queues,
 )
 from wsctl.server.limits import RESERVED_FILES as KEPT
 from wsctl.settings import Settings
@@ -134,10 +134,10 @@ def test_the_kernel_s_queues_against_the_backlog(queues: KernelQueues, level: st
 
 
 def test_the_queues_are_read_where_linux_has_them(tmp_path: Path) -> None:
-    assert own_queues(tmp_path) == KernelQueues(None, None, True)
+    assert kernel_queues(tmp_path) == KernelQueues(None, None, True)
     for name, value in [("net/core/somaxconn", 128), ("net/ipv4/tcp_max_syn_backlog", 256)]:
         path = tmp_path / "sys" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(f"{value}\n")
     (tmp_path / "sys/net/ipv4/tcp_syncookies").write_text("0\n")
-    assert own_queues(tmp_path) == KernelQueues(128, 256, False)
+    assert kernel_queues(tmp_path) == KernelQueues(128, 256, False)

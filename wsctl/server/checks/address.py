@@ -31,14 +31,14 @@ def check_address(settings: Settings, environ: Mapping[str, str], records: Itera
     """Check whether a server could listen; `records` are this user's servers."""
     ours = own_server_at(settings, records)
     if settings.uds is not None and settings.fd is None:
-        return _path(settings.uds, ours)
+        return _check_path(settings.uds, ours)
     try:
         with ExitStack() as stack:
             found = [stack.enter_context(sock) for sock in listeners(settings, environ)]
             at = ", ".join(address(sock, settings.ssl_certfile is not None) for sock in found)
-            return ok(NAME, _place(settings, at, found))
+            return ok(NAME, _describe(settings, at, found))
     except CannotBind as failure:
-        return unbindable(settings, failure, ours)
+        return explain_unbindable(settings, failure, ours)
     except CannotStart as failure:
         text, _, cure = str(failure).partition("; ")
         return error(NAME, text, cure or "name a host, a port or a descriptor of this machine")
@@ -55,7 +55,7 @@ def check_runtime_folder(folder: Path) -> Finding:
     return ok(FOLDER, str(folder))
 
 
-def unbindable(settings: Settings, failure: CannotBind, ours: ServerRecord | None) -> Finding:
+def explain_unbindable(settings: Settings, failure: CannotBind, ours: ServerRecord | None) -> Finding:
     """Say why an address cannot be had, and what to do. `ours` is a server of this user's on that port."""
     text = str(failure).partition(";")[0]
     if failure.errno == errno.EADDRINUSE and ours:
@@ -66,7 +66,7 @@ def unbindable(settings: Settings, failure: CannotBind, ours: ServerRecord | Non
         who = f"find who has it with: ss -ltnp 'sport = :{settings.port}'"
         return error(NAME, text, f"{who}; or take another: --port 0 picks a free one")
     if failure.errno == errno.EACCES:
-        text = f"{text}: ports below {unprivileged()} are the system's"
+        text = f"{text}: ports below {first_unprivileged_port()} are the system's"
         remedy = "a port above, AmbientCapabilities=CAP_NET_BIND_SERVICE or systemd's sockets"
         return error(NAME, text, f"{remedy} (LISTEN_FDS)")
     if failure.errno == errno.EADDRNOTAVAIL:
@@ -74,14 +74,14 @@ def unbindable(settings: Settings, failure: CannotBind, ours: ServerRecord | Non
     return error(NAME, text, "correct --host and --port")
 
 
-def unprivileged(proc: Path = Path("/proc")) -> int:
+def first_unprivileged_port(proc: Path = Path("/proc")) -> int:
     """Return the first port that all may have: 1024 (RFC 6335 section 6) unless the kernel was told
     another."""
     told = read_number(proc / "sys/net/ipv4/ip_unprivileged_port_start")
     return 1024 if told is None else told
 
 
-def _place(settings: Settings, at: str, found: list[socket.socket]) -> str:
+def _describe(settings: Settings, at: str, found: list[socket.socket]) -> str:
     if settings.fd is not None:
         return f"{at} was passed as descriptor {settings.fd}"
     if settings.port == 0:
@@ -90,15 +90,15 @@ def _place(settings: Settings, at: str, found: list[socket.socket]) -> str:
     return f"{at} was passed by systemd" if passed else f"{at} is free"
 
 
-def _path(path: str, ours: ServerRecord | None) -> Finding:
+def _check_path(path: str, ours: ServerRecord | None) -> Finding:
     """Check the path of a Unix socket without binding it: a socket that is bound for a moment is a file that
     others see."""
     if ours:
         return warning(NAME, f"your own server has it: {path}, pid {ours.pid}", OWN_SERVER_CURE)
-    return _new_path(path) or _old_path(path)
+    return _check_new_path(path) or _check_old_path(path)
 
 
-def _new_path(path: str) -> Finding | None:
+def _check_new_path(path: str) -> Finding | None:
     """Check a path at which nothing is yet; None where something is."""
     if len(os.fsencode(path)) > MAX_SOCKET_PATH:
         return error(NAME, f"{path} is longer than a socket's path can be", "choose a shorter --uds")
@@ -111,16 +111,16 @@ def _new_path(path: str) -> Finding | None:
     return None
 
 
-def _old_path(path: str) -> Finding:
+def _check_old_path(path: str) -> Finding:
     at = Path(path)
     if not at.exists() or not stat.S_ISSOCK(at.stat().st_mode):
         return error(NAME, f"{path} is no socket, and is in the way", "move it, or choose another --uds")
-    if _answered(path):
+    if _is_answered(path):
         return error(NAME, f"somebody listens on {path} already", f"find who with: ss -lxp src {path}")
     return ok(NAME, f"{path} was left by a server that is gone, and will be replaced")
 
 
-def _answered(path: str) -> bool:
+def _is_answered(path: str) -> bool:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.settimeout(1)
         try:

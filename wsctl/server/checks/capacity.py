@@ -115,15 +115,15 @@ def check_backlog(backlog: int, queues: KernelQueues) -> Finding:
         return unknown(BACKLOG, "net.core.somaxconn is not to be read here")
     if queues.accepted < backlog:
         text = f"--backlog is {backlog}, but the kernel holds {queues.accepted} (net.core.somaxconn)"
-        return warning(BACKLOG, text, _raised("net.core.somaxconn", backlog))
+        return warning(BACKLOG, text, _sysctl("net.core.somaxconn", backlog))
     if queues.opening is not None and queues.opening < backlog and not queues.cookies:
         name = "net.ipv4.tcp_max_syn_backlog"
         text = f"{name} is {queues.opening} and there are no SYN cookies: a crowd of {backlog} is dropped"
-        return warning(BACKLOG, text, f"{_raised(name, backlog)}, or net.ipv4.tcp_syncookies=1")
+        return warning(BACKLOG, text, f"{_sysctl(name, backlog)}, or net.ipv4.tcp_syncookies=1")
     return ok(BACKLOG, f"the kernel holds {backlog} connections while all are busy")
 
 
-def own_queues(proc: Path = Path("/proc")) -> KernelQueues:
+def kernel_queues(proc: Path = Path("/proc")) -> KernelQueues:
     """Read the bounds of the queues from Linux; elsewhere nothing is known."""
     cookies = read_number(proc / "sys/net/ipv4/tcp_syncookies")
     return KernelQueues(
@@ -137,5 +137,5 @@ def _size(count: int) -> str:
     return f"{count / (1 << 30):.1f} GiB" if count >= 1 << 30 else f"{count >> 20} MiB"
 
 
-def _raised(name: str, value: int) -> str:
+def _sysctl(name: str, value: int) -> str:
     return f"sysctl -w {name}={value} (docker run --sysctl, securityContext.sysctls of a pod)"

@@ -30,15 +30,15 @@ class RedisAnswers:
 
 def check_redis(settings: Settings) -> list[Finding]:
     """Ask the Redis of the settings, and assess its answers."""
-    return asyncio.run(_check(settings))
+    return asyncio.run(_query_and_assess(settings))
 
 
-async def _check(settings: Settings) -> list[Finding]:
+async def _query_and_assess(settings: Settings) -> list[Finding]:
     store = None
     try:
         store = Store(settings.redis or "", settings.redis_password)
         await store.check()
-        return assess(store.name, await _asked(store))
+        return assess(store.name, await _query(store))
     except Unusable as failure:
         return [error(NAME, failure.what, failure.cure)]
     except CannotStart as failure:
@@ -55,20 +55,20 @@ def assess(name: str, answers: RedisAnswers) -> list[Finding]:
     first = answers.facts[0]
     version = first.get("valkey_version") or first.get("redis_version", "?")
     found = [ok(NAME, f"{name} is version {version} and answers in {answers.answer_s * 1000:.1f} ms")]
-    for rule in (_role, _room, _lasting):
+    for rule in (_check_role, _check_eviction, _check_saving):
         found += [finding for finding in map(rule, answers.facts) if finding][:1]
     if not any(facts.get("aof_enabled") for facts in answers.facts):
         found.append(ok("redis data", "no append-only file: a crash loses what came after the last snapshot"))
-    return found + ([_clock(answers.ahead_s)] if answers.ahead_s is not None else [])
+    return found + ([_check_clock(answers.ahead_s)] if answers.ahead_s is not None else [])
 
 
-def _role(facts: Mapping[str, Any]) -> Finding | None:
+def _check_role(facts: Mapping[str, Any]) -> Finding | None:
     if facts.get("role") != "slave" or facts.get("cluster_enabled"):
         return None
     return error("redis role", "it is a replica, which takes no messages", "give the URL of the primary")
 
 
-def _room(facts: Mapping[str, Any]) -> Finding | None:
+def _check_eviction(facts: Mapping[str, Any]) -> Finding | None:
     policy, most = str(facts.get("maxmemory_policy", "")), int(facts.get("maxmemory", 0))
     if not most or policy in ("", "noeviction"):
         return None
@@ -77,7 +77,7 @@ def _room(facts: Mapping[str, Any]) -> Finding | None:
     return warning("redis memory", text, "CONFIG SET maxmemory-policy noeviction, or a Redis of its own")
 
 
-def _lasting(facts: Mapping[str, Any]) -> Finding | None:
+def _check_saving(facts: Mapping[str, Any]) -> Finding | None:
     states = {name: facts.get(name, "ok") for name in ("rdb_last_bgsave_status", "aof_last_write_status")}
     failed = [name for name, state in states.items() if state != "ok"]
     if not failed:
@@ -86,7 +86,7 @@ def _lasting(facts: Mapping[str, Any]) -> Finding | None:
     return warning("redis data", text, "see its log; mostly the disk is full, or its folder is not its own")
 
 
-def _clock(ahead_s: float) -> Finding:
+def _check_clock(ahead_s: float) -> Finding:
     apart = f"{abs(ahead_s):.3f} s {'ahead of' if ahead_s > 0 else 'behind'} this machine's"
     if abs(ahead_s) <= APART:
         return ok("redis clock", apart)
@@ -94,16 +94,16 @@ def _clock(ahead_s: float) -> Finding:
     return warning("redis clock", text, "run NTP on both machines")
 
 
-async def _asked(store: Store) -> RedisAnswers:
+async def _query(store: Store) -> RedisAnswers:
     told = await store.ask("INFO")
     before, began = time.time(), time.perf_counter()
-    now = await _time(store)
+    now = await _server_time(store)
     took = time.perf_counter() - began
     each = told.values() if "redis_version" not in told else [told]
     return RedisAnswers(tuple(each), took, None if now is None else now - (before + took / 2))
 
 
-async def _time(store: Store) -> float | None:
+async def _server_time(store: Store) -> float | None:
     """Ask Redis for its time in Unix seconds; None from a cluster, which has no one clock."""
     answer = await store.ask("TIME")
     if isinstance(answer, tuple | list) and len(answer) == 2:

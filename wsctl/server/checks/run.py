@@ -10,8 +10,8 @@ from wsctl.server.checks.capacity import (
     check_memory,
     check_open_files,
     check_processes,
+    kernel_queues,
     own_open_files,
-    own_queues,
 )
 from wsctl.server.checks.redis import check_redis
 from wsctl.server.diagnostics import stop_time
@@ -41,7 +41,7 @@ from wsctl.settings import Settings
 def run_checks(settings: Settings, environ: Mapping[str, str], unit: str | None = None) -> Iterator[Finding]:
     """Yield the findings about these settings and this machine, each as soon as it is known; the worst that
     can happen to clients first. `unit` is the service of systemd that is to run the server."""
-    service, troubles = _service_named(unit)
+    service, troubles = _find_unit(unit)
     yield from troubles
     if service:
         yield stop_time.check_unit(settings, service)
@@ -53,8 +53,8 @@ def run_checks(settings: Settings, environ: Mapping[str, str], unit: str | None 
     if settings.redis:
         yield from check_redis(settings)
     yield from filter(None, [check_sharing(settings)])
-    yield from _limits(settings, service)
-    yield check_backlog(settings.backlog, own_queues())
+    yield from _check_limits(settings, service)
+    yield check_backlog(settings.backlog, kernel_queues())
     yield check_leaving(settings)
     yield from check_drain_parts(settings)
     yield check_keepalive(settings.ping_interval)
@@ -68,7 +68,7 @@ def run_checks(settings: Settings, environ: Mapping[str, str], unit: str | None 
     yield check_runtime_folder(runtime_folder(environ))
 
 
-def _limits(settings: Settings, service: Unit | None) -> Iterator[Finding]:
+def _check_limits(settings: Settings, service: Unit | None) -> Iterator[Finding]:
     if service and service.open_files is not None:
         yield check_open_files(settings.max_connections, service.open_files, f" in {service.name}")
     else:
@@ -77,16 +77,16 @@ def _limits(settings: Settings, service: Unit | None) -> Iterator[Finding]:
     yield from filter(None, [check_processes(settings.workers, process_limit())])
 
 
-def _service_named(unit: str | None) -> tuple[Unit | None, list[Finding]]:
+def _find_unit(unit: str | None) -> tuple[Unit | None, list[Finding]]:
     """Return the unit that was named, or the finding that systemd does not know it."""
     try:
-        return (_query(unit) if unit else None), []
+        return (_query_either(unit) if unit else None), []
     except Unanswered as failure:
         remedy = "name a unit that 'systemctl list-unit-files' shows, or leave out --unit"
         return None, [error(stop_time.NAME, str(failure), remedy)]
 
 
-def _query(unit: str) -> Unit:
+def _query_either(unit: str) -> Unit:
     """Ask the system's systemd about a unit, else the caller's own."""
     try:
         return query_unit(unit)

@@ -83,13 +83,13 @@ def read_certificate(certfile: str, keyfile: str | None) -> Certificate:
     Raises:
         UnusableCertificate: it cannot be read, has another key, or clients would refuse it.
     """
-    server = _server(certfile, keyfile)
+    server = _server_context(certfile, keyfile)
     client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     client.check_hostname = False
     client.load_verify_locations(certfile)
     client.verify_flags |= ssl.VerifyFlags(ssl.VERIFY_X509_PARTIAL_CHAIN | NO_CHECK_TIME)
     try:
-        seen = _seen(server, client)
+        seen = _seen_by_client(server, client)
     except ssl.SSLError as failure:
         why = getattr(failure, "verify_message", None) or failure.reason or str(failure)
         raise UnusableCertificate(
@@ -100,7 +100,7 @@ def read_certificate(certfile: str, keyfile: str | None) -> Certificate:
     return Certificate(since, until, names)
 
 
-def _server(certfile: str, keyfile: str | None) -> ssl.SSLContext:
+def _server_context(certfile: str, keyfile: str | None) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     try:
         context.load_cert_chain(certfile, keyfile, _no_password)
@@ -117,7 +117,7 @@ def _server(certfile: str, keyfile: str | None) -> ssl.SSLContext:
         fix = f"give PEM files: the certificate first, then those that vouch for it{beside}"
         raise UnusableCertificate(text, fix) from None
     except OSError as failure:
-        raise UnusableCertificate(*_unreadable(certfile, keyfile, failure)) from None
+        raise UnusableCertificate(*_explain_unreadable(certfile, keyfile, failure)) from None
     return context
 
 
@@ -129,7 +129,7 @@ def _no_password() -> str:
     raise _Encrypted
 
 
-def _unreadable(certfile: str, keyfile: str | None, failure: OSError) -> tuple[str, str]:
+def _explain_unreadable(certfile: str, keyfile: str | None, failure: OSError) -> tuple[str, str]:
     """Say which of the two files cannot be read, and what to do: the system does not say which."""
     for path in filter(None, (certfile, keyfile)):
         try:
@@ -140,7 +140,7 @@ def _unreadable(certfile: str, keyfile: str | None, failure: OSError) -> tuple[s
     return f"{certfile}: {failure.strerror}", "correct --ssl-certfile and --ssl-keyfile"
 
 
-def _seen(server: ssl.SSLContext, client: ssl.SSLContext) -> dict[str, Any]:
+def _seen_by_client(server: ssl.SSLContext, client: ssl.SSLContext) -> dict[str, Any]:
     """Return the server's certificate as the client sees it."""
     there, back = ssl.MemoryBIO(), ssl.MemoryBIO()
     ends = client.wrap_bio(back, there), server.wrap_bio(there, back, server_side=True)

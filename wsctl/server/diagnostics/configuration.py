@@ -113,7 +113,7 @@ def check_variables(settings: Settings, environ: Mapping[str, str]) -> Iterator[
     if UVICORNS in environ and settings.forwarded_allow_ips is None and settings.proxy_headers:
         text = f"{UVICORNS} is uvicorn's, and is not read here: only loopback is believed"
         yield warning(VARIABLES, text, f"{flag('forwarded_allow_ips')}, or {variable('forwarded_allow_ips')}")
-    yield from _without_effect(settings, environ)
+    yield from _check_common(settings, environ)
 
 
 def check_embedded_variables(settings: Settings, environ: Mapping[str, str]) -> Iterator[Finding]:
@@ -122,10 +122,10 @@ def check_embedded_variables(settings: Settings, environ: Mapping[str, str]) -> 
         if variable(name) in environ:
             text = f"{variable(name)} is not read under another server than 'wsctl serve'"
             yield warning(UNUSED, text, f"give {flag(name)} to uvicorn, and unset it")
-    yield from _without_effect(settings, environ)
+    yield from _check_common(settings, environ)
 
 
-def _without_effect(settings: Settings, environ: Mapping[str, str]) -> Iterator[Finding]:
+def _check_common(settings: Settings, environ: Mapping[str, str]) -> Iterator[Finding]:
     """Warn of everything that has no effect, whichever server runs."""
     yield from unknown_variables(environ)
     yield from unused_secrets(settings, environ)
@@ -137,12 +137,12 @@ def unknown_variables(environ: Mapping[str, str]) -> Iterator[Finding]:
         if name.upper().startswith(ENV_PREFIX) and not _is_known(name, environ[name]):
             near = _nearest(name)
             remedy = f"did you mean {near}?" if near else "'wsctl serve --help' lists the settings; unset it"
-            yield warning(VARIABLES, f"{_shown(name)} is no setting, and nothing comes of it", remedy)
+            yield warning(VARIABLES, f"{_printable(name)} is no setting, and nothing comes of it", remedy)
 
 
 def unused_secrets(settings: Settings, environ: Mapping[str, str]) -> Iterator[Finding]:
     """Warn of secrets that were given although nothing asks for them."""
-    given = {name: _given(name, environ) for name in SECRETS}
+    given = {name: _variable_of(name, environ) for name in SECRETS}
     for name in SECRETS:
         value, file = variable(name), f"{variable(name)}_FILE"
         if value in environ and file in environ:
@@ -158,7 +158,7 @@ def unused_secrets(settings: Settings, environ: Mapping[str, str]) -> Iterator[F
         yield warning(UNUSED, text, "leave it out of the URL")
 
 
-def _given(name: str, environ: Mapping[str, str]) -> str | None:
+def _variable_of(name: str, environ: Mapping[str, str]) -> str | None:
     """Return the variable of a secret that is set, the one that counts where both are; None: neither is."""
     return next((one for one in (variable(name), f"{variable(name)}_FILE") if one in environ), None)
 
@@ -177,5 +177,5 @@ def _nearest(name: str) -> str | None:
     return rest[found[0]] if found else None
 
 
-def _shown(name: str) -> str:
+def _printable(name: str) -> str:
     return name if name.isprintable() else ascii(name)

@@ -45,7 +45,7 @@ def open_to_all(settings: Settings, at: str) -> str:
 
 def exposed(sockets: Iterable[socket.socket]) -> list[str]:
     """Return the addresses, as HOST:PORT, at which other machines reach these listening sockets."""
-    return [_shown(sock) for sock in sockets if not _is_local(sock)]
+    return [_host_port(sock) for sock in sockets if not _is_local(sock)]
 
 
 def own_listeners() -> list[str] | None:
@@ -150,5 +150,5 @@ def _is_local(sock: socket.socket) -> bool:
     return (getattr(host, "ipv4_mapped", None) or host).is_loopback
 
 
-def _shown(sock: socket.socket) -> str:
+def _host_port(sock: socket.socket) -> str:
     return host_port(*sock.getsockname()[:2])

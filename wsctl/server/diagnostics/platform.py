@@ -79,19 +79,19 @@ def container_of_server(
 
 def memory_limit(groups: Path = CGROUP, root: Path = CGROUP_ROOT) -> int | None:
     """Return the bytes that all processes of the group may have; None: no limit is known."""
-    return _least(groups, root, "memory", ("memory.max", "memory.limit_in_bytes"))
+    return _tightest_limit(groups, root, "memory", ("memory.max", "memory.limit_in_bytes"))
 
 
 def process_limit(groups: Path = CGROUP, root: Path = CGROUP_ROOT) -> int | None:
     """Return the processes and threads that the group may have; None: no limit is known."""
-    return _least(groups, root, "pids", ("pids.max",))
+    return _tightest_limit(groups, root, "pids", ("pids.max",))
 
 
-def _least(groups: Path, root: Path, controller: str, files: tuple[str, ...]) -> int | None:
+def _tightest_limit(groups: Path, root: Path, controller: str, files: tuple[str, ...]) -> int | None:
     """Return the tightest limit of a group and those around it; None: no limit is known. Inside a container
     the path of the group is the host's, and the container's own group is the root of what is mounted."""
     found = []
-    for folder, path in _mounts(groups, root, controller):
+    for folder, path in _group_folders(groups, root, controller):
         inside = PurePosixPath(path.lstrip("/"))
         for at in (inside, *inside.parents):
             found += [limit for file in files if (limit := read_number(folder / at / file)) is not None]
@@ -99,7 +99,7 @@ def _least(groups: Path, root: Path, controller: str, files: tuple[str, ...]) ->
     return min(limits) if limits else None
 
 
-def _mounts(groups: Path, root: Path, controller: str) -> list[tuple[Path, str]]:
+def _group_folders(groups: Path, root: Path, controller: str) -> list[tuple[Path, str]]:
     """Return where the files of a controller are: its folder, and the path of the group below that."""
     try:
         lines = [line.split(":", 2) for line in groups.read_text().splitlines()]

@@ -58,11 +58,11 @@ def check_platform(settings: Settings, platform: Platform | None) -> Finding:
     platform."""
     at = platform or OTHER
     if settings.stop_timeout is not None:
-        return _compared(settings, at.name, settings.stop_timeout, at.remedy)
+        return _compare(settings, at.name, settings.stop_timeout, at.remedy)
     if at is OTHER:
-        text = f"a drain may last {_lasts(settings)}, and nothing here is known to cut it short"
+        text = f"a drain may last {_duration(settings)}, and nothing here is known to cut it short"
         return ok(NAME, f"{text} (--unit NAME asks systemd)")
-    return _compared(settings, at.name, at.leaves, at.remedy, "unless it was told otherwise")
+    return _compare(settings, at.name, at.leaves, at.remedy, "unless it was told otherwise")
 
 
 def check_unit(settings: Settings, unit: Unit) -> Finding:
@@ -74,7 +74,7 @@ def check_unit(settings: Settings, unit: Unit) -> Finding:
     if unit.extends:
         text = f"{name} is told of each drain (Type={unit.type}) and leaves it the time it needs"
         return ok(NAME, text)
-    return _compared(settings, name, unit.stop, SYSTEMD)
+    return _compare(settings, name, unit.stop, SYSTEMD)
 
 
 def stop_time_warning(
@@ -132,23 +132,25 @@ def _check_service(
     return unknown(NAME, f"this runs in {unit.name} of systemd, and is not its main process (--unit NAME)")
 
 
-def _compared(settings: Settings, name: str, leaves: float, remedy: str, unless: str = "") -> Finding:
+def _compare(settings: Settings, name: str, leaves: float, remedy: str, unless: str = "") -> Finding:
     if leaves == inf:
-        return ok(NAME, f"{name} never kills; a drain may last {_lasts(settings)}")
+        return ok(NAME, f"{name} never kills; a drain may last {_duration(settings)}")
     if leaves >= longest_drain(settings):
-        text = f"{name} leaves {leaves:g} s, and a drain may last {_lasts(settings)}"
+        text = f"{name} leaves {leaves:g} s, and a drain may last {_duration(settings)}"
         return ok(NAME, text)
     condition = f" {unless}" if unless else ""
-    text = f"{name} kills {leaves:g} s after SIGTERM{condition}, but a drain may last {_lasts(settings)}"
-    return warning(NAME, text, remedy.format(n=recommended_stop_time(settings)) + _shorter(settings, leaves))
+    text = f"{name} kills {leaves:g} s after SIGTERM{condition}, but a drain may last {_duration(settings)}"
+    return warning(
+        NAME, text, remedy.format(n=recommended_stop_time(settings)) + _fitting_timeout(settings, leaves)
+    )
 
 
-def _shorter(settings: Settings, leaves: float) -> str:
+def _fitting_timeout(settings: Settings, leaves: float) -> str:
     """Return the `--shutdown-timeout` that would fit, as part of a remedy; empty where none does."""
     other = longest_drain(settings) - settings.shutdown_timeout
     fits = int(leaves - other - LAST_SECONDS)
     return f", or {_FLAG} {fits}" if fits > 0 else ""
 
 
-def _lasts(settings: Settings) -> str:
+def _duration(settings: Settings) -> str:
     return f"{longest_drain(settings):g} s"
