@@ -50,6 +50,14 @@ ROOMS = {
 INPUT_OUTPUT = frozenset({"asyncio", "os", "selectors", "socket", "subprocess", "threading"})
 """What the decisions about a drain do without."""
 
+SERVER_ROOMS = {
+    "credentials": {"credentials"},
+    "diagnostics": {"credentials", "diagnostics"},
+    "checks": {"credentials", "diagnostics", "limits", "sockets", "checks"},
+}
+"""What these rooms of the server may import of it. The rest of it imports what it likes, but no checks: these
+are for `wsctl check` alone."""
+
 Sources = Mapping[str, str]
 
 
@@ -69,6 +77,11 @@ def floor(module: str) -> str:
         return "version"
     first = module.split(".")[1]
     return "facts" if first in FACTS else "top" if first in ABOVE_ALL else first
+
+
+def room(module: str) -> str:
+    """The room of a floor, or the module on it that is in none."""
+    return module.split(".")[2] if module.count(".") > 1 else ""
 
 
 def imports(module: str, source: str, modules: Sources) -> Iterator[str]:
@@ -102,12 +115,18 @@ def _about(module: str, imported: str) -> Iterator[str]:
         allowed = BELOW.get(at, set())
         if floor(imported) not in allowed:
             yield f"{module} ({at}) imports {imported} ({floor(imported)})"
+        elif at == floor(imported) == "server" and not _room_allows(room(module), room(imported)):
+            yield f"{module} imports {imported}, which is above it in the server"
     elif at in ("facts", "version") and library not in sys.stdlib_module_names:
         yield f"{module} imports {imported}, which is not in the standard library"
     elif at == "drain" and library in INPUT_OUTPUT:
         yield f"{module} imports {imported}, though it decides without I/O"
     elif library in ROOMS and at not in ROOMS[library]:
         yield f"{module} imports {imported} outside {', '.join(sorted(ROOMS[library]))}"
+
+
+def _room_allows(importing: str, imported: str) -> bool:
+    return imported in SERVER_ROOMS[importing] if importing in SERVER_ROOMS else imported != "checks"
 
 
 def _reads_environment(module: str, source: str) -> bool:
@@ -157,6 +176,8 @@ FINE = {
     "wsctl.drain.graceful": "import logging\nfrom wsctl.codes import ExitCode",
     "wsctl.process.job": "from wsctl.drain import phases\nfrom wsctl.ipc import channel",
     "wsctl.server.app": "import fastapi\nfrom wsctl.process.job import Job",
+    "wsctl.server.checks.run": "from wsctl.server.diagnostics.finding import ok",
+    "wsctl.server.diagnostics.finding": "import logging",
     "wsctl.client.session": "from websockets.asyncio import client\nfrom wsctl import messages",
     "wsctl.stress.run": "from wsctl.client.session import Session",
     "wsctl.cli.app": "import os, typer\nfrom wsctl.server import app\nos.environ.get('X')",
@@ -185,6 +206,12 @@ def test_a_house_in_order_has_no_complaints() -> None:
         ("wsctl.server.app", "from wsctl.cli import app"),
         ("wsctl.server.app", "from wsctl.main import app"),
         ("wsctl.server.app", "from wsctl.client.session import Session"),
+        ("wsctl.server.credentials.keys", "from wsctl.server.hosts import Hosts"),
+        ("wsctl.server.diagnostics.startup", "from wsctl.server.workers import parent"),
+        ("wsctl.server.diagnostics.startup", "from wsctl.server.checks.run import run_checks"),
+        ("wsctl.server.checks.run", "from wsctl.server.runner import serve"),
+        ("wsctl.server.runner", "from wsctl.server.checks.run import run_checks"),
+        ("wsctl.server.workers.parent", "import wsctl.server.checks.run"),
         ("wsctl.client.session", "from wsctl.server.app import app"),
         ("wsctl.client.session", "if True:\n    import wsctl.server"),
         ("wsctl.client.session", "from wsctl.stress.run import StressRun"),
