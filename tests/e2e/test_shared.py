@@ -205,7 +205,7 @@ def test_a_server_without_its_redis_does_not_start(environ: dict[str, str], stor
         assert f"redis://{place}" in text
         assert "wrong" not in text
     store.kill()
-    assert "refused" in _refusal(environ, store.url)
+    assert "nothing listens there" in _refusal(environ, store.url)
 
 
 def test_without_the_package_it_says_what_to_install(start_server: StartServer) -> None:
