@@ -10,9 +10,9 @@ import pytest
 
 from tests.support.server import DEADLINE
 from wsctl.server.checks.capacity import (
-    BASE,
-    FEW,
-    TASKS,
+    FEW_CLIENTS,
+    PROCESS_BYTES,
+    PROCESS_THREADS,
     KernelQueues,
     bytes_available,
     check_backlog,
@@ -32,12 +32,12 @@ QUEUES = Settings(history_bytes=0, max_connections=100, max_queue=MIB)
 @pytest.mark.parametrize(
     ("settings", "there", "level"),
     [
-        (HISTORY, BASE + 10 * MIB - 1, "warning"),
-        (HISTORY, BASE + 10 * MIB, "ok"),
-        (Settings(history_bytes=10 * MIB, workers=2), 2 * (BASE + 10 * MIB) - 1, "warning"),
-        (Settings(history_bytes=10 * MIB, workers=2), 2 * (BASE + 10 * MIB), "ok"),
-        (QUEUES, BASE + 100 * MIB - 1, "warning"),
-        (QUEUES, BASE + 100 * MIB, "ok"),
+        (HISTORY, PROCESS_BYTES + 10 * MIB - 1, "warning"),
+        (HISTORY, PROCESS_BYTES + 10 * MIB, "ok"),
+        (Settings(history_bytes=10 * MIB, workers=2), 2 * (PROCESS_BYTES + 10 * MIB) - 1, "warning"),
+        (Settings(history_bytes=10 * MIB, workers=2), 2 * (PROCESS_BYTES + 10 * MIB), "ok"),
+        (QUEUES, PROCESS_BYTES + 100 * MIB - 1, "warning"),
+        (QUEUES, PROCESS_BYTES + 100 * MIB, "ok"),
         (Settings(max_queue=0), 1 << 40, "warning"),
         (Settings(), None, "unknown"),
     ],
@@ -47,13 +47,18 @@ def test_memory(settings: Settings, there: int | None, level: str) -> None:
 
 
 def test_a_queue_that_fits_is_proposed() -> None:
-    fix = check_memory(QUEUES, BASE + 50 * MIB).fix or ""
+    fix = check_memory(QUEUES, PROCESS_BYTES + 50 * MIB).fix or ""
     assert "--max-queue 512k" in fix
 
 
 @pytest.mark.parametrize(
     ("workers", "limit", "level"),
-    [(1, TASKS - 1, "warning"), (1, TASKS, "ok"), (2, 3 * TASKS - 1, "warning"), (2, 3 * TASKS, "ok")],
+    [
+        (1, PROCESS_THREADS - 1, "warning"),
+        (1, PROCESS_THREADS, "ok"),
+        (2, 3 * PROCESS_THREADS - 1, "warning"),
+        (2, 3 * PROCESS_THREADS, "ok"),
+    ],
 )
 def test_processes_and_threads(workers: int, limit: int, level: str) -> None:
     found = check_processes(workers, limit)
@@ -80,8 +85,8 @@ def test_memory_is_what_the_machine_has_within_the_container_s_limit(tmp_path: P
         (5000, 5000 + KEPT - 1, "error"),
         (5000, 5000 + KEPT, "ok"),
         (5000, 5000 + KEPT + 1, "ok"),
-        (None, FEW + KEPT - 1, "warning"),
-        (None, FEW + KEPT, "ok"),
+        (None, FEW_CLIENTS + KEPT - 1, "warning"),
+        (None, FEW_CLIENTS + KEPT, "ok"),
         (10, 1024, "ok"),
         (0, 1024, "warning"),
         (None, inf, "ok"),

@@ -6,7 +6,14 @@ from pathlib import Path
 import pytest
 
 from tests.support import certificates
-from wsctl.server.diagnostics.certificate import DAY, SHORT, SOON, Certificate, assess, check_certificate
+from wsctl.server.diagnostics.certificate import (
+    DAY,
+    RENEWAL_DUE,
+    RENEWAL_PART,
+    Certificate,
+    assess,
+    check_certificate,
+)
 
 YEAR = 365 * DAY
 LIFE = Certificate(0, YEAR, ("a.example",))
@@ -17,9 +24,9 @@ LIFE = Certificate(0, YEAR, ("a.example",))
     [
         (-1, "error"),
         (0, "ok"),
-        (YEAR - SOON - 1, "ok"),
-        (YEAR - SOON, "ok"),
-        (YEAR - SOON + 1, "warning"),
+        (YEAR - RENEWAL_DUE - 1, "ok"),
+        (YEAR - RENEWAL_DUE, "ok"),
+        (YEAR - RENEWAL_DUE + 1, "warning"),
         (YEAR, "warning"),
         (YEAR + 1, "error"),
     ],
@@ -28,7 +35,9 @@ def test_a_certificate_has_its_days(now: float, level: str) -> None:
     assert assess(LIFE, now).level == level
 
 
-@pytest.mark.parametrize(("left", "level"), [(6 * DAY * SHORT + 1, "ok"), (6 * DAY * SHORT - 1, "warning")])
+@pytest.mark.parametrize(
+    ("left", "level"), [(6 * DAY * RENEWAL_PART + 1, "ok"), (6 * DAY * RENEWAL_PART - 1, "warning")]
+)
 def test_a_short_life_is_no_reason_to_warn_all_the_time(left: float, level: str) -> None:
     assert assess(Certificate(0, 6 * DAY, ("a",)), 6 * DAY - left).level == level
 

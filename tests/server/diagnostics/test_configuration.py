@@ -8,8 +8,8 @@ import pytest
 
 from wsctl.server.diagnostics import configuration
 from wsctl.server.diagnostics.configuration import (
-    SETTINGS,
-    SILENCE,
+    OF_SETTINGS,
+    PROXY_TIMEOUT,
     check_drain_parts,
     check_embedded_variables,
     check_keepalive,
@@ -67,7 +67,7 @@ def test_all_that_the_program_reads_is_known() -> None:
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
                 spelled |= set(re.findall(r"^WSCTL_[A-Z_]*[A-Z]$", node.value))
     assert {"WSCTL_TOKEN", "WSCTL_RUNTIME_DIR", "WSCTL_HANDOVER_FD", "WSCTL_URL"} <= spelled
-    assert SETTINGS - spelled <= {f"{name}_FILE" for name in SETTINGS}
+    assert OF_SETTINGS - spelled <= {f"{name}_FILE" for name in OF_SETTINGS}
     assert list(unknown_variables(dict.fromkeys(spelled, "x"))) == []
 
 
@@ -124,7 +124,13 @@ def test_what_is_heard_is_not_told() -> None:
 
 @pytest.mark.parametrize(
     ("interval", "level"),
-    [(0, "warning"), (20, "ok"), (SILENCE - 1, "ok"), (SILENCE, "warning"), (SILENCE + 1, "warning")],
+    [
+        (0, "warning"),
+        (20, "ok"),
+        (PROXY_TIMEOUT - 1, "ok"),
+        (PROXY_TIMEOUT, "warning"),
+        (PROXY_TIMEOUT + 1, "warning"),
+    ],
 )
 def test_pings_come_before_proxies_cut(interval: float, level: str) -> None:
     assert check_keepalive(interval).level == level

@@ -13,16 +13,16 @@ from wsctl.settings import Settings
 
 OPEN_FILES, MEMORY, PROCESSES, BACKLOG = "open files", "memory", "processes", "backlog"
 
-FEW = 1000
+FEW_CLIENTS = 1000
 """Clients below which room is scarce: a process with room for fewer has the soft limit that systems give to
 all, 1,024, as a hard one."""
 
-RAISE_FILES = "raise the hard limit (LimitNOFILE= of a unit, --ulimit nofile of docker run, ulimit -Hn)"
+RAISE_LIMIT = "raise the hard limit (LimitNOFILE= of a unit, --ulimit nofile of docker run, ulimit -Hn)"
 
-BASE = 64 << 20
+PROCESS_BYTES = 64 << 20
 """Bytes of a process without a client and without history: Python and what it loads, rounded up."""
 
-TASKS = 40
+PROCESS_THREADS = 40
 """Threads of a process at most: Python's pool has up to 32, and some libraries have their own."""
 
 
@@ -47,14 +47,14 @@ def check_open_files(asked: int | None, open_files: float, of: str = "") -> Find
     if asked and asked > room:
         text = f"{limit} leave room for {room} clients, and --max-connections is {asked}"
         return error(
-            OPEN_FILES, text, f"{RAISE_FILES} to {asked + RESERVED_FILES}, or --max-connections {room}"
+            OPEN_FILES, text, f"{RAISE_LIMIT} to {asked + RESERVED_FILES}, or --max-connections {room}"
         )
     if asked == 0:
         text = f"without a limit of connections, new ones hang once {limit} are used up"
         return warning(OPEN_FILES, text, "leave out --max-connections: then the rest is refused in time")
-    if asked is None and room < FEW:
+    if asked is None and room < FEW_CLIENTS:
         return warning(
-            OPEN_FILES, f"{limit} leave room for {room} clients", f"{RAISE_FILES}: 65536 is common"
+            OPEN_FILES, f"{limit} leave room for {room} clients", f"{RAISE_LIMIT}: 65536 is common"
         )
     return ok(OPEN_FILES, f"room for {room if asked is None else asked} clients in each process ({limit})")
 
@@ -70,7 +70,7 @@ def check_memory(settings: Settings, bytes_there: int | None) -> Finding:
     is not known."""
     if bytes_there is None:
         return unknown(MEMORY, "how much there is, is not to be read here")
-    kept = settings.workers * (BASE + settings.history_bytes)
+    kept = settings.workers * (PROCESS_BYTES + settings.history_bytes)
     if kept > bytes_there:
         text = f"{_size(bytes_there)}, but processes and their history take up to {_size(kept)}"
         return warning(MEMORY, text, "a smaller --history-bytes, fewer --workers, or more memory")
@@ -89,7 +89,7 @@ def check_memory(settings: Settings, bytes_there: int | None) -> Finding:
 
 def check_processes(workers: int, limit: int | None) -> Finding | None:
     """Check `limit`, the most processes and threads that there may be; None where there is no limit."""
-    needed = TASKS * (workers + (workers > 1))
+    needed = PROCESS_THREADS * (workers + (workers > 1))
     if limit is None:
         return None
     if limit < needed:

@@ -7,7 +7,7 @@ was only not recognised, is a key without its armour, JSON that is cut off, or a
 import base64
 import re
 
-LONGEST = 256
+MAX_SECRET = 256
 """Bytes of a secret that needs no `--jwt-algorithm`: four times of what HS256 uses. An RSA key has more."""
 
 _LINES = re.compile(rb"[A-Za-z0-9+/_=-]+(\r?\n[A-Za-z0-9+/_=-]+)*")
@@ -41,7 +41,7 @@ def sniff(data: bytes) -> str | None:
         return "an address"
     if _is_text(data) and not (_is_word(data) or _LINES.fullmatch(data)):
         return "text"
-    return f"no secret: it has more than {LONGEST} bytes" if len(data) > LONGEST else None
+    return f"no secret: it has more than {MAX_SECRET} bytes" if len(data) > MAX_SECRET else None
 
 
 def _filler(data: bytes) -> str | None:

@@ -11,13 +11,13 @@ NAME = "certificate"
 
 DAY = 86400.0
 
-SOON = 14 * DAY
+RENEWAL_DUE = 14 * DAY
 """Seconds before its end from which on a certificate is warned of. Certbot renews 30 days before the end:
 where half of these have passed, nothing renews."""
 
-SHORT = 1 / 3
-"""The part of a certificate's life that counts in place of `SOON` where it is shorter: certificates of six
-days are renewed at half of theirs."""
+RENEWAL_PART = 1 / 3
+"""The part of a certificate's life that counts in place of `RENEWAL_DUE` where it is shorter: certificates of
+six days are renewed at half of theirs."""
 
 NO_CHECK_TIME = 0x200000
 """X509_V_FLAG_NO_CHECK_TIME of OpenSSL (X509_VERIFY_PARAM_set_flags(3)): with it also the dates of a
@@ -69,7 +69,7 @@ def assess(found: Certificate, now: float) -> Finding:
         text = "it names no server in subjectAltName, and clients look nowhere else (RFC 9525)"
         return error(NAME, text, "have it made anew with the names that clients use")
     text = f"valid until {until} ({int(left / DAY)} d left), for {', '.join(found.names)}"
-    if left < min(SOON, (found.until - found.since) * SHORT):
+    if left < min(RENEWAL_DUE, (found.until - found.since) * RENEWAL_PART):
         return warning(NAME, text, "renew it, then 'wsctl upgrade'; see why nothing renewed it before")
     return ok(NAME, text)
 

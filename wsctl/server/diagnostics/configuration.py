@@ -10,35 +10,35 @@ from wsctl.redis_url import parse
 from wsctl.server.diagnostics.finding import Finding, advice, ok, warning
 from wsctl.settings import ENV_PREFIX, FLAGS, SECRETS, Settings, flag, variable
 
-SILENCE = 60.0
+PROXY_TIMEOUT = 60.0
 """Seconds of silence after which proxies cut a connection: proxy_read_timeout of nginx and the idle timeout
 of an AWS Application Load Balancer, unless they are told otherwise."""
 
-DELAY, WINDOW = 15, 60
+DRAIN_DELAY, RECONNECT_WINDOW = 15, 60
 """Seconds of `--drain-delay` and `--reconnect-window` that suit most deploys: three probes of a load
 balancer, and a minute in which the next server takes thousands of clients one after the other."""
 
-LAG = 5
+ENDPOINT_LAG = 5
 """Seconds, about, until all nodes of a Kubernetes cluster know that a pod is not ready."""
 
-PARTS = ("reconnect_window", "drain_spread")
+DRAIN_PARTS = ("reconnect_window", "drain_spread")
 """The settings whose time is a part of `--shutdown-timeout`."""
 
 VARIABLES, UNUSED = "variables", "secrets"
 
-OTHERS = frozenset({"WSCTL_URL", "WSCTL_RUNTIME_DIR"})
+OF_COMMANDS = frozenset({"WSCTL_URL", "WSCTL_RUNTIME_DIR"})
 """The variables of the commands, and of the folder in which servers are found."""
 
 BETWEEN_PROCESSES = frozenset({HANDOVER_FD, JOB_FD, WORKER_FD})
 """The variables that one process of ours gives to another, and no person sets."""
 
-SETTINGS = frozenset(
+OF_SETTINGS = frozenset(
     [variable(field.name) for field in FLAGS]
     + [name for secret in SECRETS for name in (variable(secret), f"{variable(secret)}_FILE")]
 )
 """The variables of settings."""
 
-CLOSE = 0.6
+SIMILAR = 0.6
 """The similarity of two names, from 0 to 1, from which on one may be a slip of the other: difflib's own
 measure."""
 
@@ -48,17 +48,17 @@ OF_THE_HOST = ("ssl_certfile", "ssl_keyfile", "forwarded_allow_ips")
 _SERVICE = re.compile(r"WSCTL_(\w+_)?(SERVICE_(HOST|PORT\w*)|PORT_\d+_\w+)")
 """The variables by which Kubernetes tells each pod of a Service that is named wsctl, or wsctl-something."""
 
-UVICORNS = "FORWARDED_ALLOW_IPS"
+UVICORN_PROXIES = "FORWARDED_ALLOW_IPS"
 """uvicorn's variable for the proxies to believe; `serve` goes by its own setting alone."""
 
 
 def check_keepalive(ping_interval: float) -> Finding:
     """Check whether clients are pinged before proxies cut them; `ping_interval` is in seconds, 0 for no
     pings."""
-    if 0 < ping_interval < SILENCE:
+    if 0 < ping_interval < PROXY_TIMEOUT:
         return ok("keepalive", f"silent clients are pinged after {ping_interval:g} s")
     pinged = f"clients are pinged after {ping_interval:g} s" if ping_interval else "clients are not pinged"
-    text = f"{pinged}, and proxies cut what is silent for {SILENCE:g} s"
+    text = f"{pinged}, and proxies cut what is silent for {PROXY_TIMEOUT:g} s"
     return warning("keepalive", text, "--ping-interval 20, or a longer time of each proxy on the way")
 
 
@@ -68,7 +68,7 @@ def check_leaving(settings: Settings, *, embedded: bool = False) -> Finding:
     if settings.reconnect_window:
         return ok("leaving", f"a drain asks each client to leave within {settings.reconnect_window:g} s")
     text = f"a drain asks nobody to leave: who stays is closed by force after {settings.shutdown_timeout:g} s"
-    asked = {"drain_delay": DELAY, "reconnect_window": WINDOW}
+    asked = {"drain_delay": DRAIN_DELAY, "reconnect_window": RECONNECT_WINDOW}
     words = [f"{variable(n)}={v}" if embedded else f"{flag(n)} {v}" for n, v in asked.items()]
     return advice("leaving", text, f"{' '.join(words)}; 'wsctl docs deploy' has the set for a deploy")
 
@@ -81,7 +81,7 @@ def check_readiness(settings: Settings, kubernetes: bool) -> Finding | None:
     if settings.drain_delay:
         return ok("readiness", f"fails {settings.drain_delay:g} s before clients are told")
     text = "Kubernetes sends clients here for some seconds after a drain began, and they are turned away"
-    return warning("readiness", text, f"--drain-delay {LAG}")
+    return warning("readiness", text, f"--drain-delay {ENDPOINT_LAG}")
 
 
 def check_sharing(settings: Settings) -> Finding | None:
@@ -100,7 +100,7 @@ def check_drain_parts(settings: Settings, *, embedded: bool = False) -> Iterator
         return f"{variable(name)}={seconds:g}" if embedded else f"{flag(name)} {seconds:g}"
 
     whole = settings.shutdown_timeout
-    for name in PARTS:
+    for name in DRAIN_PARTS:
         seconds = getattr(settings, name)
         if seconds > whole:
             text = f"{told(name, seconds)} is longer than a drain, and is cut short to {whole:g} s"
@@ -110,8 +110,8 @@ def check_drain_parts(settings: Settings, *, embedded: bool = False) -> Iterator
 
 def check_variables(settings: Settings, environ: Mapping[str, str]) -> Iterator[Finding]:
     """Warn of everything that has no effect under `serve`; `environ` is what the settings came from."""
-    if UVICORNS in environ and settings.forwarded_allow_ips is None and settings.proxy_headers:
-        text = f"{UVICORNS} is uvicorn's, and is not read here: only loopback is believed"
+    if UVICORN_PROXIES in environ and settings.forwarded_allow_ips is None and settings.proxy_headers:
+        text = f"{UVICORN_PROXIES} is uvicorn's, and is not read here: only loopback is believed"
         yield warning(VARIABLES, text, f"{flag('forwarded_allow_ips')}, or {variable('forwarded_allow_ips')}")
     yield from _check_common(settings, environ)
 
@@ -164,7 +164,7 @@ def _variable_of(name: str, environ: Mapping[str, str]) -> str | None:
 
 
 def _is_known(name: str, value: str) -> bool:
-    if name in SETTINGS | OTHERS | BETWEEN_PROCESSES or _SERVICE.fullmatch(name):
+    if name in OF_SETTINGS | OF_COMMANDS | BETWEEN_PROCESSES or _SERVICE.fullmatch(name):
         return True
     return name.endswith("_PORT") and value.startswith(("tcp://", "udp://", "sctp://"))
 
@@ -172,8 +172,8 @@ def _is_known(name: str, value: str) -> bool:
 def _nearest(name: str) -> str | None:
     """Return the known variable with the most similar name, compared without the prefix that all have; None:
     none is similar."""
-    rest = {known.removeprefix(ENV_PREFIX): known for known in SETTINGS | OTHERS}
-    found = get_close_matches(name.upper().removeprefix(ENV_PREFIX), rest, 1, CLOSE)
+    rest = {known.removeprefix(ENV_PREFIX): known for known in OF_SETTINGS | OF_COMMANDS}
+    found = get_close_matches(name.upper().removeprefix(ENV_PREFIX), rest, 1, SIMILAR)
     return rest[found[0]] if found else None
 
 

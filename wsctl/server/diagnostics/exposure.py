@@ -19,7 +19,7 @@ from wsctl.settings import EVERY_PROXY, Settings, flag
 OWN_SOCKETS = "/dev/fd"
 """The folder in which Linux and macOS list the descriptors of a process."""
 
-SHARED = "whoever has the clients' token may connect under any id, and then gets its direct messages"
+ONE_FOR_ALL = "whoever has the clients' token may connect under any id, and then gets its direct messages"
 """The words of the log about one token for all clients."""
 
 SECRET_FILES = ("WSCTL_TOKEN_FILE", "WSCTL_CLIENT_TOKEN_FILE", "WSCTL_REDIS_PASSWORD_FILE")
@@ -34,7 +34,7 @@ def log_exposure(settings: Settings, addresses: Iterable[str]) -> None:
     if settings.auth == "none" and reached:
         log.warning("%s: --auth asks for credentials", open_to_all(settings, reached))
     if settings.auth == "token" and reached:
-        log.info("%s: --auth jwt ties each id to a client", SHARED)
+        log.info("%s: --auth jwt ties each id to a client", ONE_FOR_ALL)
 
 
 def open_to_all(settings: Settings, at: str) -> str:
