@@ -179,7 +179,7 @@ FINE = {
     "wsctl.server.checks.run": "from wsctl.server.diagnostics.finding import ok",
     "wsctl.server.diagnostics.finding": "import logging",
     "wsctl.client.session": "from websockets.asyncio import client\nfrom wsctl import messages",
-    "wsctl.stress.run": "from wsctl.client.session import Session",
+    "wsctl.stress.stress_run": "from wsctl.client.session import Session",
     "wsctl.cli.app": "import os, typer\nfrom wsctl.server import app\nos.environ.get('X')",
 }
 
@@ -214,9 +214,9 @@ def test_a_house_in_order_has_no_complaints() -> None:
         ("wsctl.server.workers.parent", "import wsctl.server.checks.run"),
         ("wsctl.client.session", "from wsctl.server.app import app"),
         ("wsctl.client.session", "if True:\n    import wsctl.server"),
-        ("wsctl.client.session", "from wsctl.stress.run import StressRun"),
-        ("wsctl.stress.run", "from wsctl.server.app import app"),
-        ("wsctl.stress.run", "from wsctl.cli.app import app"),
+        ("wsctl.client.session", "from wsctl.stress.stress_run import StressRun"),
+        ("wsctl.stress.stress_run", "from wsctl.server.app import app"),
+        ("wsctl.stress.stress_run", "from wsctl.cli.app import app"),
     ],
 )
 def test_an_import_that_points_up_or_across_is_found(module: str, source: str) -> None:
@@ -238,7 +238,7 @@ def test_an_import_that_points_up_or_across_is_found(module: str, source: str) -
         ("wsctl.server.app", "prompt_toolkit"),
         ("wsctl.client.session", "fastapi"),
         ("wsctl.client.session", "h11"),
-        ("wsctl.stress.run", "websockets"),
+        ("wsctl.stress.stress_run", "websockets"),
         ("wsctl.cli.app", "starlette.responses"),
         ("wsctl.cli.app", "pydantic"),
         ("wsctl.cli.app", "websockets"),

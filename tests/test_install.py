@@ -12,7 +12,7 @@ import typer
 
 from wsctl.cli.app import app
 from wsctl.cli.generate import KINDS
-from wsctl.cli.recipes import made
+from wsctl.cli.recipes import generate_file
 from wsctl.cli.recipes.place import Place
 from wsctl.errors import package
 from wsctl.settings import Settings
@@ -112,7 +112,7 @@ def test_no_generated_file_tells_to_install_a_name(kind: str) -> None:
     for home in (False, True):
         for settings in SETTINGS:
             place = Place(f"wsctl generate {kind}", "/opt/wsctl/bin/wsctl", in_home=home)
-            assert told(made(kind, settings, place)) == []
+            assert told(generate_file(kind, settings, place)) == []
 
 
 def test_no_help_and_no_error_tells_to_install_a_name() -> None:

@@ -10,7 +10,7 @@ import pytest
 from tests.support.server import wsctl
 from wsctl.cli.app import run
 from wsctl.cli.generate import KINDS, in_home, this_program
-from wsctl.cli.recipes import RECIPES, made
+from wsctl.cli.recipes import RECIPES, generate_file
 from wsctl.cli.recipes.place import Place
 from wsctl.errors import UsageError
 from wsctl.settings import FLAGS, Settings
@@ -106,7 +106,7 @@ def test_no_value_begins_a_line_of_its_own(kind: str, character: str) -> None:
     for name in texts:
         meant = replace(Settings(), **_needed(name), **{name: evil})
         with pytest.raises(UsageError, match="no file of settings") as told:
-            made(kind, meant, Place("x", "/x"))
+            generate_file(kind, meant, Place("x", "/x"))
         assert len(str(told.value).splitlines()) == 1
     for place in ({"program": evil}, {"upstreams": (evil,)}, {"made_by": evil}):
         with pytest.raises(UsageError, match="no file of settings"):
@@ -122,7 +122,7 @@ def _needed(name: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("kind", DEPLOYMENTS)
 def test_lines_are_short_enough_to_be_read(kind: str) -> None:
-    text = made(kind, Settings(), Place(f"wsctl generate {kind}", "/opt/wsctl/bin/wsctl"))
+    text = generate_file(kind, Settings(), Place(f"wsctl generate {kind}", "/opt/wsctl/bin/wsctl"))
     assert [line for line in text.splitlines() if len(line.removeprefix("    ")) > 115] == []
 
 

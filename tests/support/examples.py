@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from tests.support.javascript import WEBSOCKET, command
 from tests.support.server import DEADLINE
-from wsctl.cli.recipes import made
+from wsctl.cli.recipes import generate_file
 from wsctl.cli.recipes.place import Place
 from wsctl.settings import Settings
 
@@ -26,7 +26,7 @@ def printed(kind: str, url: str) -> str:
     at = urlsplit(url)
     assert at.hostname
     assert at.port
-    return made(kind, Settings(host=at.hostname, port=at.port, root_path=at.path), NOWHERE)
+    return generate_file(kind, Settings(host=at.hostname, port=at.port, root_path=at.path), NOWHERE)
 
 
 def python(folder: Path, url: str) -> list[str]:

@@ -27,7 +27,7 @@ from wsctl.errors import Refused, Unreachable, UsageError, WsctlError
 ECHO_TIMEOUT = 2.0
 """Seconds without an answer after which what was piped in and has not come back counts as not delivered."""
 
-_KINDS: dict[int, type[WsctlError]] = {
+_ERROR_OF_STATUS: dict[int, type[WsctlError]] = {
     HTTPStatus.BAD_REQUEST: UsageError,
     HTTPStatus.UNAUTHORIZED: Refused,
     HTTPStatus.FORBIDDEN: Refused,
@@ -239,7 +239,7 @@ def fatal_error(event: Event, *, connected_once: bool) -> WsctlError | None:
         case ConnectFailed() if is_final(event) or not connected_once:
             return Unreachable(printable(event.advised))
         case HandshakeRefused(status=status, message=message) if is_final(event):
-            kind = _KINDS.get(status, Unreachable)
+            kind = _ERROR_OF_STATUS.get(status, Unreachable)
             advice = f"; {CREDENTIAL_SOURCE}" if status == HTTPStatus.UNAUTHORIZED else ""
             return kind(f"the server refused: HTTP {status} {printable(message)}{advice}")
     return None

@@ -80,7 +80,7 @@ def generate(
     **given: Any,
 ) -> None:
     """Print a ready file, filled from the same settings as 'wsctl serve'."""
-    from wsctl.cli.recipes import made
+    from wsctl.cli.recipes import generate_file
     from wsctl.cli.recipes.place import Place
     from wsctl.server.diagnostics.configuration import unknown_variables
 
@@ -95,7 +95,7 @@ def generate(
         in_home=in_home(program) if program else in_home(sys.executable, this_program(sys.executable)),
         upstreams=tuple(upstreams or ()),
     )
-    text = made(kind, settings, place)
+    text = generate_file(kind, settings, place)
     if output is None:
         print(text, end="")
     else:
@@ -127,9 +127,9 @@ def _only(kind: str, family: str, name: str, texts: Sequence[str]) -> list[str]:
 
 def _made_by(kind: str, settings: "Settings", extra: list[str]) -> str:
     """Return the command again, with what came from the environment in it, and without what is secret."""
-    from wsctl.cli.recipes.words import asked
+    from wsctl.cli.recipes.deployment_settings import command_words
 
-    return shlex.join(["wsctl", "generate", kind, *asked(settings), *extra])
+    return shlex.join(["wsctl", "generate", kind, *command_words(settings), *extra])
 
 
 def _write(path: Path, text: str, *, force: bool) -> None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from wsctl.client.target import Target
     from wsctl.server.credentials.tokens import TokenSigner
     from wsctl.stress.report import StressReport
-    from wsctl.stress.run import StressPlan, StressRun
+    from wsctl.stress.stress_run import StressPlan, StressRun
 
 OWN_FILES = 32
 """Descriptors a process needs beside its clients': the standard streams, the loop's, name lookups."""
@@ -86,7 +86,7 @@ def stress(
     ids = client_ids(prefix, clients)
 
     from wsctl.client.target import check_not_stopped, find_each
-    from wsctl.stress.run import StressPlan, StressRun
+    from wsctl.stress.stress_run import StressPlan, StressRun
 
     credentials = _credentials(lambda key: token_signer(key, jwt_audience, jwt_algorithm), jwt_key, duration)
     _make_room(clients)

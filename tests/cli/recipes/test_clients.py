@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.examples import NOWHERE
-from wsctl.cli.recipes import made
+from wsctl.cli.recipes import generate_file
 from wsctl.cli.recipes.clients import address
 from wsctl.errors import UsageError
 from wsctl.settings import Settings
@@ -56,13 +56,13 @@ def test_clients_go_where_the_server_listens(settings: Settings, url: str) -> No
 )
 def test_settings_without_an_address_are_told_in_a_line(settings: Settings, words: str) -> None:
     with pytest.raises(UsageError, match=words) as refused:
-        made("python", settings, NOWHERE)
+        generate_file("python", settings, NOWHERE)
     assert "\n" not in str(refused.value)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_no_blank_stays_empty(kind: str) -> None:
-    assert "@{" not in made(kind, Settings(), NOWHERE)
+def test_no_placeholder_stays_empty(kind: str) -> None:
+    assert "@{" not in generate_file(kind, Settings(), NOWHERE)
 
 
 TEXT = st.text() | st.text(alphabet="\"'`\\\n\r<>/$@{}-*;a%")
@@ -77,7 +77,7 @@ def test_no_setting_breaks_out_of_its_quotes(kind: str, host: str, root_path: st
         return
     assert re.fullmatch(r"[\w.~:/%@+\[\]-]+", url, re.ASCII)
     assert unquote(urlsplit(url).path) == unquote(f"/{root_path.strip('/')}".rstrip("/"))
-    found = SERVER.findall(made(kind, settings, NOWHERE))
+    found = SERVER.findall(generate_file(kind, settings, NOWHERE))
     assert len(found) == 1
     assert ast.literal_eval(found[0]) == json.loads(found[0])
     assert json.loads(found[0]) == (url.replace("http", "ws", 1) if kind == "python" else url)

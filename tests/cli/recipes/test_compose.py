@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from tests.cli.recipes.test_containers import HERE, instructions
 from tests.support.nginx import NginxProcess
 from tests.support.written import any_settings
-from wsctl.cli.recipes import made
-from wsctl.cli.recipes.words import flags, grace
+from wsctl.cli.recipes import generate_file
+from wsctl.cli.recipes.deployment_settings import flags, grace
 from wsctl.settings import Settings
 
 NODES = ("node-1", "node-2")
@@ -18,7 +18,7 @@ NODES = ("node-1", "node-2")
 
 def read(meant: Settings) -> Any:
     """As Compose has it when it has replaced variables, of which there are none."""
-    return _undollared(yaml.safe_load(made("compose", meant, HERE)))
+    return _undollared(yaml.safe_load(generate_file("compose", meant, HERE)))
 
 
 def _undollared(found: Any) -> Any:
@@ -84,7 +84,7 @@ def test_a_redis_elsewhere_is_not_started_here() -> None:
 
 def test_the_image_is_built_from_the_file_itself() -> None:
     found = read(Settings(port=9000))["services"]["node-1"]["build"]["dockerfile_inline"]
-    plain = made("docker", Settings(port=9000, redis="redis://x"), HERE)
+    plain = generate_file("docker", Settings(port=9000, redis="redis://x"), HERE)
     assert instructions(found) == [each for each in instructions(plain) if "redis://" not in each[1]]
 
 
@@ -103,7 +103,7 @@ def test_nginx_takes_what_is_written_for_it(tmp_path: Path) -> None:
 
 def test_secrets_are_files_and_are_never_shown() -> None:
     meant = Settings(token="s3cret", redis="redis://me:s3cret@store/0", ssl_certfile="/my $c.pem")
-    assert "s3cret" not in made("compose", meant, HERE)
+    assert "s3cret" not in generate_file("compose", meant, HERE)
     found = read(meant)
     assert found["secrets"] == {
         "token": {"file": "./token"},

@@ -15,10 +15,10 @@ from hypothesis import given
 
 from tests.support.written import ODD, any_settings, quoted_words
 from wsctl import __version__
-from wsctl.cli.recipes import made
+from wsctl.cli.recipes import generate_file
 from wsctl.cli.recipes.containers import WHEEL, contained
+from wsctl.cli.recipes.deployment_settings import flags
 from wsctl.cli.recipes.place import Place
-from wsctl.cli.recipes.words import flags
 from wsctl.errors import UsageError
 from wsctl.settings import Settings
 
@@ -39,12 +39,12 @@ def only(text: str, name: str) -> str:
 
 @given(any_settings())
 def test_the_command_says_what_the_settings_say(meant: Settings) -> None:
-    text = made("docker", meant, HERE)
+    text = generate_file("docker", meant, HERE)
     assert json.loads(only(text, "CMD")) == ["serve", *flags(contained(meant, "docker"))]
 
 
 def test_signals_reach_the_server_which_is_not_root() -> None:
-    text = made("docker", Settings(port=9000, shutdown_timeout=600), HERE)
+    text = generate_file("docker", Settings(port=9000, shutdown_timeout=600), HERE)
     assert json.loads(only(text, "ENTRYPOINT")) == ["wsctl"]
     assert json.loads(only(text, "CMD")) == [
         "serve",
@@ -61,7 +61,7 @@ def test_signals_reach_the_server_which_is_not_root() -> None:
 
 
 def test_what_builds_is_left_behind() -> None:
-    found = instructions(made("docker", Settings(), HERE))
+    found = instructions(generate_file("docker", Settings(), HERE))
     stages = [rest for name, rest in found if name == "FROM"]
     assert len(stages) == 2
     assert stages[0].endswith(" AS build")
@@ -75,7 +75,7 @@ def test_what_builds_is_left_behind() -> None:
 
 @pytest.mark.parametrize("odd", ODD)
 def test_a_variable_is_read_back(odd: str) -> None:
-    text = made("docker", Settings(redis=f"redis://store/0?a={odd}"), HERE)
+    text = generate_file("docker", Settings(redis=f"redis://store/0?a={odd}"), HERE)
     (line,) = [rest for name, rest in instructions(text) if name == "ENV" and "WSCTL_REDIS" in rest]
     name, _, quoted = line.partition("=")
     assert (name, quoted_words(quoted)) == ("WSCTL_REDIS", [f"redis://store/0?a={odd}"])
@@ -85,9 +85,9 @@ def test_a_variable_is_read_back(odd: str) -> None:
 
 def test_secrets_are_files_and_are_never_shown() -> None:
     url = "redis://me:s3cret@store:6379/0"
-    text = made("docker", Settings(token="s3cret", redis=url), HERE)
+    text = generate_file("docker", Settings(token="s3cret", redis=url), HERE)
     assert "s3cret" not in text
-    assert '"./${WSCTL}[jwt]"' in made("docker", Settings(auth="jwt", jwt_key="/k"), HERE)
+    assert '"./${WSCTL}[jwt]"' in generate_file("docker", Settings(auth="jwt", jwt_key="/k"), HERE)
     for name in ("token", "redis_password"):
         assert f"-e WSCTL_{name.upper()}_FILE=/run/secrets/{name}" in text
 
@@ -95,15 +95,15 @@ def test_secrets_are_files_and_are_never_shown() -> None:
 @pytest.mark.parametrize("kind", ["docker", "compose", "k8s"])
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "::1", "localhost"])
 def test_loopback_is_of_no_use_in_a_container(kind: str, host: str) -> None:
-    assert "--host=0.0.0.0" in made(kind, Settings(host=host), HERE)
-    assert '"--host=::"' in made(kind, Settings(host="::"), HERE)
+    assert "--host=0.0.0.0" in generate_file(kind, Settings(host=host), HERE)
+    assert '"--host=::"' in generate_file(kind, Settings(host="::"), HERE)
 
 
 @pytest.mark.parametrize("kind", ["docker", "compose", "k8s"])
 @pytest.mark.parametrize("meant", [Settings(fd=3), Settings(port=0), Settings(uds="/run/x")])
 def test_a_container_needs_a_port(kind: str, meant: Settings) -> None:
     with pytest.raises(UsageError, match=kind):
-        made(kind, meant, HERE)
+        generate_file(kind, meant, HERE)
 
 
 # What a builder would do, done by hand in a folder: there is no engine on every machine
@@ -115,7 +115,7 @@ def test_the_steps_of_a_build_end_in_a_program_that_runs(tmp_path: Path) -> None
     context, image = tmp_path / "context", tmp_path / "image"
     wheel = Path(next(WheelBuilder(str(ROOT)).build(directory=str(context))))
     (context / "token").write_text("s3cret")
-    program = _built(made("docker", Settings(redis="redis://store"), HERE), context, image)
+    program = _built(generate_file("docker", Settings(redis="redis://store"), HERE), context, image)
     libraries = os.pathsep.join(path for path in sys.path if path.endswith("site-packages"))
     told = _run([program, "--version"], image, PYTHONPATH=libraries)
     assert told == f"wsctl {__version__}\n"

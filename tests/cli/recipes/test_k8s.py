@@ -9,9 +9,9 @@ from hypothesis import given, settings
 
 from tests.cli.recipes.test_containers import HERE
 from tests.support.written import any_settings
-from wsctl.cli.recipes import made
+from wsctl.cli.recipes import generate_file
 from wsctl.cli.recipes.containers import contained
-from wsctl.cli.recipes.words import flags
+from wsctl.cli.recipes.deployment_settings import flags
 from wsctl.codes import CLOSE_TIMEOUT
 from wsctl.settings import Settings
 
@@ -20,7 +20,7 @@ REDIS = "redis://store:6379/0"
 
 def documents(meant: Settings) -> dict[str, Any]:
     """By kind."""
-    return {each["kind"]: each for each in yaml.safe_load_all(made("k8s", meant, HERE))}
+    return {each["kind"]: each for each in yaml.safe_load_all(generate_file("k8s", meant, HERE))}
 
 
 def pod(meant: Settings) -> Any:
@@ -66,7 +66,7 @@ def test_there_is_a_pre_stop_only_where_the_server_does_not_wait_itself() -> Non
     assert pod(Settings(shutdown_timeout=600, drain_delay=15))["terminationGracePeriodSeconds"] == 645
     assert "lifecycle" not in container(Settings(drain_delay=15))
     assert container(Settings())["lifecycle"]["preStop"]["exec"]["command"] == ["sleep", "10"]
-    assert "With --drain-delay 10" in made("k8s", Settings(), HERE)
+    assert "With --drain-delay 10" in generate_file("k8s", Settings(), HERE)
 
 
 def test_a_new_pod_is_ready_before_an_old_one_goes() -> None:
@@ -114,7 +114,7 @@ def test_nothing_is_root_or_writable_but_a_folder_for_the_control_socket() -> No
 
 def test_secrets_come_from_a_secret_and_are_never_shown() -> None:
     meant = Settings(token="s3cret", redis="redis://me:s3cret@store:6379/0")
-    assert "s3cret" not in made("k8s", meant, HERE)
+    assert "s3cret" not in generate_file("k8s", meant, HERE)
     env = {each["name"]: each.get("value") or each["valueFrom"] for each in container(meant)["env"]}
     assert env == {
         "WSCTL_REDIS": "redis://me@store:6379/0",
@@ -141,7 +141,7 @@ def test_a_certificate_is_a_secret_too_and_probes_speak_tls() -> None:
 
 
 def test_the_autoscaler_that_is_hinted_at_could_be_applied() -> None:
-    text = made("k8s", Settings(shutdown_timeout=86400), HERE)
+    text = generate_file("k8s", Settings(shutdown_timeout=86400), HERE)
     hint = re.sub(r"^# ?", "", text[text.index("# ---\n# apiVersion: autoscaling") :], flags=re.MULTILINE)
     (found,) = yaml.safe_load_all(hint)
     assert found["spec"]["scaleTargetRef"]["name"] == "wsctl"
@@ -154,7 +154,7 @@ def test_what_checks_tokens_is_mounted() -> None:
     assert {"name": "keys", "mountPath": "/etc/wsctl/keys", "readOnly": True} in container(meant)[
         "volumeMounts"
     ]
-    assert "--from-file=jwt_key=FILE" in made("k8s", meant, HERE)
+    assert "--from-file=jwt_key=FILE" in generate_file("k8s", meant, HERE)
     (name,) = [each["name"] for each in container(Settings(auth="token"))["env"] if "CLIENT" in each["name"]]
     assert name == "WSCTL_CLIENT_TOKEN"
 
@@ -168,4 +168,4 @@ def test_the_server_knows_how_long_it_is_waited_for() -> None:
 
 @pytest.mark.parametrize(("ping", "told"), [(20.0, "60 s"), (45.0, "75 s"), (0.0, "very long")])
 def test_an_ingress_is_told_how_much_silence_to_allow(ping: float, told: str) -> None:
-    assert f"silence of {told}" in made("k8s", Settings(ping_interval=ping), HERE)
+    assert f"silence of {told}" in generate_file("k8s", Settings(ping_interval=ping), HERE)

@@ -6,7 +6,7 @@ import pytest
 
 from tests.support.nginx import NginxProcess
 from tests.support.written import ODD
-from wsctl.cli.recipes import made
+from wsctl.cli.recipes import generate_file
 from wsctl.cli.recipes.nginx import upstream
 from wsctl.cli.recipes.place import Place
 from wsctl.errors import UsageError
@@ -14,7 +14,7 @@ from wsctl.settings import Settings
 
 
 def _made(meant: Settings, *upstreams: str) -> str:
-    return made("nginx", meant, Place("wsctl generate nginx", "/usr/bin/wsctl", upstreams=upstreams))
+    return generate_file("nginx", meant, Place("wsctl generate nginx", "/usr/bin/wsctl", upstreams=upstreams))
 
 
 def _servers(text: str) -> list[str]:
@@ -55,7 +55,7 @@ def test_nginx_takes_odd_words(odd: str, tmp_path: Path) -> None:
         assert nginx.check() == ""
 
 
-def test_no_blank_is_left() -> None:
+def test_no_placeholder_is_left() -> None:
     assert "@{" not in _made(Settings(), "a:1")
 
 

@@ -10,9 +10,9 @@ from hypothesis import given
 
 from tests.support.programs import need
 from tests.support.written import ODD, any_settings, quoted_words, unit_words
-from wsctl.cli.recipes import made
+from wsctl.cli.recipes import generate_file
+from wsctl.cli.recipes.deployment_settings import flags, grace
 from wsctl.cli.recipes.place import Place
-from wsctl.cli.recipes.words import flags, grace
 from wsctl.errors import UsageError
 from wsctl.settings import Settings
 
@@ -75,7 +75,7 @@ def _command(text: str) -> list[str]:
 
 @given(any_settings())
 def test_the_command_says_what_the_settings_say(meant: Settings) -> None:
-    text = made("systemd", meant, HERE)
+    text = generate_file("systemd", meant, HERE)
     words = [word for word in flags(meant) if not word.startswith("--ssl")]
     assert _command(text)[: 2 + len(words)] == ["/bin/true", "serve", *words]
     assert _lines(text, "TimeoutStopSec") == [str(grace(meant))]
@@ -83,14 +83,14 @@ def test_the_command_says_what_the_settings_say(meant: Settings) -> None:
 
 def test_systemd_reads_odd_words_as_they_were_meant(verify: Verify) -> None:
     meant = Settings(allow_origin=ODD)
-    found = verify("wsctl.service", made("systemd", meant, HERE))
+    found = verify("wsctl.service", generate_file("systemd", meant, HERE))
     start = found["Command Line"][0].replace(r"\$", "$").replace(r"\`", "`")
     # Systemd makes one of $$ when it starts the command.
     assert [part.replace("$$", "$") for part in quoted_words(start)][2:] == flags(meant)
 
 
 def test_a_plain_service_is_as_the_server_needs_it(verify: Verify) -> None:
-    text = made("systemd", Settings(shutdown_timeout=600, drain_delay=15, port=9000), HERE)
+    text = generate_file("systemd", Settings(shutdown_timeout=600, drain_delay=15, port=9000), HERE)
     verify("wsctl.service", text)
     assert verify.exposure("wsctl.service").returncode == 0
     for name, value in {
@@ -110,7 +110,7 @@ def test_a_plain_service_is_as_the_server_needs_it(verify: Verify) -> None:
 
 def test_secrets_are_credentials_and_are_never_shown(verify: Verify) -> None:
     url = "redis://me:s3cret@store:6379/0"
-    text = made("systemd", Settings(token="s3cret", redis=url), HERE)
+    text = generate_file("systemd", Settings(token="s3cret", redis=url), HERE)
     assert "s3cret" not in text
     found = verify("wsctl.service", text)
     assert _lines(text, "LoadCredential") == [
@@ -126,13 +126,13 @@ def test_secrets_are_credentials_and_are_never_shown(verify: Verify) -> None:
 
 
 def test_without_a_token_the_file_says_where_one_would_go() -> None:
-    text = made("systemd", Settings(), HERE)
+    text = generate_file("systemd", Settings(), HERE)
     assert _lines(text, "LoadCredential") == []
     assert "# LoadCredential=token:/etc/wsctl/token" in text
 
 
 def test_a_key_is_read_by_root_for_the_server(verify: Verify) -> None:
-    text = made("systemd", Settings(ssl_certfile="/etc/my 50%.pem", ssl_keyfile="/etc/k.pem"), HERE)
+    text = generate_file("systemd", Settings(ssl_certfile="/etc/my 50%.pem", ssl_keyfile="/etc/k.pem"), HERE)
     verify("wsctl.service", text)
     assert _lines(text, "LoadCredential") == [
         "ssl_certfile:/etc/my 50%%.pem",
@@ -145,7 +145,7 @@ def test_a_key_is_read_by_root_for_the_server(verify: Verify) -> None:
 
 
 def test_a_privileged_port_comes_with_its_capability_and_no_other(verify: Verify) -> None:
-    text = made("systemd", Settings(port=443), HERE)
+    text = generate_file("systemd", Settings(port=443), HERE)
     verify("wsctl.service", text)
     assert _lines(text, "AmbientCapabilities") == ["CAP_NET_BIND_SERVICE"]
     assert _lines(text, "PrivateUsers") == ["no"]
@@ -162,7 +162,7 @@ def test_a_privileged_port_comes_with_its_capability_and_no_other(verify: Verify
 def test_a_unix_socket_has_a_folder_that_the_proxy_may_enter_and_the_control_socket_one_of_its_own(
     verify: Verify, uds: str, folders: str, writable: list[str]
 ) -> None:
-    text = made("systemd", Settings(uds=uds), HERE)
+    text = generate_file("systemd", Settings(uds=uds), HERE)
     verify("wsctl.service", text)
     assert _lines(text, "RuntimeDirectory") == [folders]
     assert _lines(text, "RuntimeDirectoryMode") == ["0755"]
@@ -172,13 +172,13 @@ def test_a_unix_socket_has_a_folder_that_the_proxy_may_enter_and_the_control_soc
 
 
 def test_instances_have_a_port_and_a_folder_each(verify: Verify) -> None:
-    text = made("systemd-template", Settings(port=9000, redis="redis://store:6379/0"), HERE)
+    text = generate_file("systemd-template", Settings(port=9000, redis="redis://store:6379/0"), HERE)
     found = verify("wsctl@.service", text)
     assert quoted_words(found["Command Line"][0])[1:] == ["serve", "--port=8001"]
     assert "WSCTL_RUNTIME_DIR=/run/wsctl/8001" in found["Environment"]
     assert found["RuntimeDirectory"] == ["wsctl/8001"]
     assert "island" not in text
-    assert "island" in made("systemd-template", Settings(), HERE)
+    assert "island" in generate_file("systemd-template", Settings(), HERE)
 
 
 @pytest.mark.parametrize(
@@ -194,15 +194,17 @@ def test_instances_have_a_port_and_a_folder_each(verify: Verify) -> None:
 def test_a_socket_listens_where_the_server_would(
     verify: Verify, meant: Settings, addresses: list[str]
 ) -> None:
-    verify("wsctl.service", made("systemd", Settings(), HERE))
-    text = made("systemd-socket", meant, HERE)
+    verify("wsctl.service", generate_file("systemd", Settings(), HERE))
+    text = generate_file("systemd-socket", meant, HERE)
     verify("wsctl.socket", text)
     assert _lines(text, "ListenStream") == addresses
     assert _lines(text, "Backlog") == ["2048"]
 
 
 def test_wsctl_in_a_home_is_remarked_on() -> None:
-    text = made("systemd", Settings(), Place("wsctl generate systemd", "/home/me/bin/wsctl", in_home=True))
+    text = generate_file(
+        "systemd", Settings(), Place("wsctl generate systemd", "/home/me/bin/wsctl", in_home=True)
+    )
     assert _lines(text, "ProtectHome") == ["read-only"]
     assert "kept out of this home" in text
 
@@ -212,7 +214,7 @@ def test_a_program_with_an_odd_path_is_started(verify: Verify, tmp_path: Path) -
     program.parent.mkdir()
     program.symlink_to("/bin/true")
     found = verify(
-        "wsctl.service", made("systemd", Settings(), Place("wsctl generate systemd", str(program)))
+        "wsctl.service", generate_file("systemd", Settings(), Place("wsctl generate systemd", str(program)))
     )
     assert quoted_words(found["Command Line"][0].replace(r"\$", "$"))[0] == str(program)
 
@@ -229,12 +231,12 @@ def test_a_program_with_an_odd_path_is_started(verify: Verify, tmp_path: Path) -
 )
 def test_what_no_unit_can_mean_is_refused(kind: str, meant: Settings, why: str) -> None:
     with pytest.raises(UsageError, match=why):
-        made(kind, meant, HERE)
+        generate_file(kind, meant, HERE)
 
 
 def test_a_path_that_systemd_takes_for_no_program_is_refused() -> None:
     with pytest.raises(UsageError, match="quotes"):
-        made("systemd", Settings(), Place("wsctl generate systemd", "/opt/it's/wsctl"))
+        generate_file("systemd", Settings(), Place("wsctl generate systemd", "/opt/it's/wsctl"))
 
 
 def test_a_program_needs_its_whole_path() -> None:

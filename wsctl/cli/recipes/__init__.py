@@ -1,18 +1,18 @@
-"""The files that `wsctl generate` makes: each a template whose blanks are filled with values."""
+"""The files that `wsctl generate` makes: each a template whose placeholders are filled with values."""
 
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from wsctl.cli.recipes import clients, compose, containers, k8s, monitoring, nginx, systemd
-from wsctl.cli.recipes.blanks import filled, template
 from wsctl.cli.recipes.place import Place
 from wsctl.cli.recipes.quoting import check_writable
+from wsctl.cli.recipes.template import fill_template, read_template
 from wsctl.settings import FLAGS, Settings, flag
 
 
 class Recipe(NamedTuple):
     """A template and its values. `template` is a file of `wsctl/templates`; `values` names what is written
-    into its blanks."""
+    into its placeholders."""
 
     template: str
     values: Callable[[Settings], Mapping[str, str]]
@@ -43,7 +43,7 @@ RECIPES: dict[str, Recipe | Deployment] = {
 """The recipes by the word that a person types, in the order help shows them."""
 
 
-def made(kind: str, settings: Settings, place: Place) -> str:
+def generate_file(kind: str, settings: Settings, place: Place) -> str:
     """Return the text of one file.
 
     Raises:
@@ -52,8 +52,8 @@ def made(kind: str, settings: Settings, place: Place) -> str:
     recipe = RECIPES[kind]
     if isinstance(recipe, Deployment):
         _check(settings)
-        return filled(template(recipe.template), recipe.values(settings, place))
-    return filled(template(recipe.template), recipe.values(settings))
+        return fill_template(read_template(recipe.template), recipe.values(settings, place))
+    return fill_template(read_template(recipe.template), recipe.values(settings))
 
 
 def _check(settings: Settings) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from ipaddress import ip_address
 from urllib.parse import quote
 
-from wsctl.cli.recipes.blanks import template
+from wsctl.cli.recipes.template import read_template
 from wsctl.errors import UsageError
 from wsctl.settings import Settings
 
@@ -20,7 +20,7 @@ def values(settings: Settings) -> Mapping[str, str]:
         UsageError: clients have no address to go to.
     """
     url = address(settings)
-    return {"url": url, "ws_url": url.replace("http", "ws", 1), "follow": template("follow.js")}
+    return {"url": url, "ws_url": url.replace("http", "ws", 1), "follow": read_template("follow.js")}
 
 
 def address(settings: Settings) -> str:

@@ -4,11 +4,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from wsctl.cli.recipes import containers, nginx
-from wsctl.cli.recipes.blanks import filled, template
 from wsctl.cli.recipes.containers import SECRETS, about, contained
-from wsctl.cli.recipes.place import Place
-from wsctl.cli.recipes.quoting import dollars, json_word
-from wsctl.cli.recipes.words import (
+from wsctl.cli.recipes.deployment_settings import (
     FILES,
     environment,
     extras,
@@ -18,6 +15,9 @@ from wsctl.cli.recipes.words import (
     secret_names,
     with_files,
 )
+from wsctl.cli.recipes.place import Place
+from wsctl.cli.recipes.quoting import dollars, json_word
+from wsctl.cli.recipes.template import fill_template, read_template
 from wsctl.settings import Settings, variable
 
 NODES = ("node-1", "node-2")
@@ -74,9 +74,9 @@ def _word(text: str) -> str:
     return json_word(dollars(text))
 
 
-def _body(name: str, blanks: Mapping[str, str]) -> str:
+def _body(name: str, values: Mapping[str, str]) -> str:
     """Return another recipe's file, without the comment at its top."""
-    return filled(template(name), blanks).partition("\n\n")[2]
+    return fill_template(read_template(name), values).partition("\n\n")[2]
 
 
 def _image(node: Settings, place: Place) -> Mapping[str, str]:

@@ -5,9 +5,9 @@ from dataclasses import replace
 from ipaddress import ip_address
 
 from wsctl import __version__
+from wsctl.cli.recipes.deployment_settings import environment, extras, flags, grace, secret_names
 from wsctl.cli.recipes.place import Place, need_port
 from wsctl.cli.recipes.quoting import env_word, json_word
-from wsctl.cli.recipes.words import environment, extras, flags, grace, secret_names
 from wsctl.server.diagnostics.stop_time import margin
 from wsctl.settings import Settings, variable
 
@@ -37,7 +37,7 @@ def _is_loopback(host: str) -> bool:
 
 
 def about(settings: Settings, place: Place) -> dict[str, str]:
-    """Return the values of the blanks that each of the files has."""
+    """Return the values of the placeholders that each of the files has."""
     return {
         "version": __version__,
         "wheel": WHEEL,

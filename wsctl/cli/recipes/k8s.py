@@ -3,11 +3,11 @@
 from collections.abc import Iterable, Mapping
 
 from wsctl.cli.recipes.containers import about, contained
+from wsctl.cli.recipes.deployment_settings import environment, grace, idle_timeout, secret_names, with_files
 from wsctl.cli.recipes.nginx import NEVER
 from wsctl.cli.recipes.place import Place
 from wsctl.cli.recipes.quoting import dollars, json_word
 from wsctl.cli.recipes.systemd import PRIVILEGED_PORTS
-from wsctl.cli.recipes.words import environment, grace, idle_timeout, secret_names, with_files
 from wsctl.settings import Settings, variable
 
 LAG = 10.0

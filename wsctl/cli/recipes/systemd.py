@@ -8,9 +8,16 @@ from pathlib import PurePosixPath
 
 from wsctl import __version__
 from wsctl.addresses import host_port
+from wsctl.cli.recipes.deployment_settings import (
+    environment,
+    flags,
+    grace,
+    named_files,
+    open_files,
+    secret_names,
+)
 from wsctl.cli.recipes.place import Place, need_port
 from wsctl.cli.recipes.quoting import check_writable, command_word, unit_path, unit_word
-from wsctl.cli.recipes.words import environment, flags, grace, named_files, open_files, secret_names
 from wsctl.errors import UsageError
 from wsctl.server.diagnostics.stop_time import margin
 from wsctl.settings import Settings, flag, variable

@@ -6,7 +6,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from wsctl.cli.ui.durations import clock
+from wsctl.cli.ui.duration_format import clock
 from wsctl.cli.ui.layout import fill_table, list_table
 from wsctl.cli.ui.printable import printable
 

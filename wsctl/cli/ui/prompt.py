@@ -16,7 +16,7 @@ from prompt_toolkit.history import InMemoryHistory
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.patch_stdout import StdoutProxy
 
-from wsctl.cli.ui.durations import left
+from wsctl.cli.ui.duration_format import left
 from wsctl.cli.ui.printable import printable
 
 REFRESH = 0.5

@@ -6,7 +6,7 @@ from typing import TextIO
 from rich.console import Console
 from rich.text import Text
 
-from wsctl.cli.ui.durations import clock, measured
+from wsctl.cli.ui.duration_format import clock, measured
 from wsctl.cli.ui.live import Picture
 from wsctl.cli.ui.printable import printable
 from wsctl.codes import CloseCode

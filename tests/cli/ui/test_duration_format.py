@@ -2,7 +2,7 @@
 
 import pytest
 
-from wsctl.cli.ui.durations import clock, left, measured
+from wsctl.cli.ui.duration_format import clock, left, measured
 
 
 @pytest.mark.parametrize(

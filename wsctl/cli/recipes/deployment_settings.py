@@ -1,4 +1,4 @@
-"""Settings as a person would give them: the flags and variables that differ from their defaults."""
+"""Settings as files for a deployment need them: flags, variables, files, limits and timeouts."""
 
 import math
 from collections.abc import Callable, Iterable
@@ -28,7 +28,7 @@ _APART = ("redis", "stop_timeout")
 waits."""
 
 
-def asked(settings: Settings) -> list[str]:
+def command_words(settings: Settings) -> list[str]:
     """Return the words with which a person asks for these settings, secrets left out."""
     url, wait = redis_without_password(settings), settings.stop_timeout
     return [

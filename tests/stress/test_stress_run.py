@@ -20,7 +20,7 @@ from wsctl.client.events import (
     Restored,
 )
 from wsctl.errors import Refused, Unreachable, WsctlError
-from wsctl.stress.run import CONNECTING, StressPlan, StressRun
+from wsctl.stress.stress_run import CONNECTING, StressPlan, StressRun
 
 pytestmark = pytest.mark.anyio
 
