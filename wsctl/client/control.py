@@ -23,8 +23,8 @@ CONNECT_TIMEOUT = 5.0
 ANSWER_TIMEOUT = 10.0
 """Seconds between two signs of an answer: as long as servers have for a request head."""
 
-SLOW = 1.2
-"""Seconds after which it is said that there is no answer yet: more than a server takes that asks others, a
+SLOW = 2.0
+"""Seconds after which it is said that there is no answer yet: twice what a server takes that asks others, a
 Redis or workers, before it answers."""
 
 MAX_QUOTED = 300
