@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.processes import popen
-from wsctl.client.target import Target, client_of, find, find_all, find_each, is_stopped
+from wsctl.client.target import Target, client_id_in, find, find_all, find_each, is_stopped
 from wsctl.errors import Unreachable, UsageError
 from wsctl.process.registry import ServerRecord, announced, control_socket
 
@@ -203,7 +203,7 @@ def test_of_an_address_with_a_query_it_is_said_what_to_leave_out(given: str, env
     ],
 )
 def test_the_address_of_a_client_names_it(url: str, name: str | None) -> None:
-    assert client_of(url) == name
+    assert client_id_in(url) == name
 
 
 def test_a_password_in_an_address_is_refused_and_not_repeated(environ: dict[str, str]) -> None:

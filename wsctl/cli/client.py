@@ -62,11 +62,11 @@ def client(
     Messages go to stdout, everything else to stderr.
     """
     from wsctl.client.credential import credential_from
-    from wsctl.client.target import check_not_stopped, checked, client_of, find
+    from wsctl.client.target import check_not_stopped, client_id_in, find, server_url
 
     if url is not None and port is None:
-        checked(url)  # what is no address has no name to connect as either
-    if client_id is None and (client_id := client_of(url or "")) is None:
+        server_url(url)  # what is no address has no name to connect as either
+    if client_id is None and (client_id := client_id_in(url or "")) is None:
         raise UsageError("a client needs a name: --id NAME")
     ids = client_ids(client_id, clients)
 

@@ -26,7 +26,7 @@ def serve(**given: Any) -> None:
         from wsctl.server.workers.membership import membership
 
         worker = membership(os.environ)
-        raise typer.Exit(_work(settings, worker) if worker else _have_workers(settings))
+        raise typer.Exit(_run_worker(settings, worker) if worker else _run_parent(settings))
 
     from wsctl.cli.ui.console import drain_display
     from wsctl.server import runner
@@ -37,7 +37,7 @@ def serve(**given: Any) -> None:
             settings,
             os.environ,
             shown.observers,
-            lambda at: _tell(at, settings.port),
+            lambda at: _print_addresses(at, settings.port),
             job=ours,
             handing_over=[shown.handing_over],
         )
@@ -45,16 +45,18 @@ def serve(**given: Any) -> None:
     raise typer.Exit(code)
 
 
-def _have_workers(settings: "Settings") -> int:
+def _run_parent(settings: "Settings") -> int:
     """Run the parent of several workers."""
     from wsctl.cli.ui.console import parent_display
     from wsctl.server.workers import parent
 
     with parent_display(settings) as (observers, look):
-        return parent.serve(settings, os.environ, observers, look, lambda at: _tell(at, settings.port))
+        return parent.serve(
+            settings, os.environ, observers, look, lambda at: _print_addresses(at, settings.port)
+        )
 
 
-def _work(settings: "Settings", worker: "Membership") -> int:
+def _run_worker(settings: "Settings", worker: "Membership") -> int:
     """Run one of several workers. The parent tells, once for all, what keeps it from starting."""
     from wsctl.cli.ui.console import worker_log
     from wsctl.errors import CannotStart
@@ -74,7 +76,7 @@ def _check_secrets(settings: "Settings") -> None:
         say("--redis: others can read a command line; put user and password into WSCTL_REDIS")
 
 
-def _tell(addresses: list[str], asked: int) -> None:
+def _print_addresses(addresses: list[str], asked: int) -> None:
     """Print the addresses if the kernel picked the port, which the operator needs to know."""
     if asked == 0:
         print("\n".join(addresses), flush=True)

@@ -45,7 +45,7 @@ def status(
         return find_all(url, port, os.environ)
 
     if not watch:
-        _once(scan(), clients, as_json)
+        _show_once(scan(), clients, as_json)
         return
     watched = ServerWatch(scan)
     with _display(clients, as_json) as show:
@@ -53,7 +53,7 @@ def status(
     raise typer.Exit(code)
 
 
-def _once(targets: list["Target"], clients: bool, as_json: bool) -> None:
+def _show_once(targets: list["Target"], clients: bool, as_json: bool) -> None:
     from wsctl.cli.servers import ask_all
     from wsctl.client.control import Control
 

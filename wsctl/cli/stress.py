@@ -97,8 +97,8 @@ def stress(
         raise UsageError(f"--clients {clients} is too few: each of {len(targets)} servers wants one")
     servers = tuple(target.name for target in targets)
     plan = StressPlan(ids=ids, servers=servers, duration=duration, rate=rate, size=size)
-    report = _carry_out(plan, lambda: StressRun(plan, _sessions(ids, targets, credentials).__getitem__))
-    _tell(report, rate, as_json)
+    report = _run(plan, lambda: StressRun(plan, _sessions(ids, targets, credentials).__getitem__))
+    _print_summary(report, rate, as_json)
     raise typer.Exit(0 if report.clean else 1)
 
 
@@ -145,7 +145,7 @@ def _make_room(clients: int) -> None:
         raise UsageError(text)
 
 
-def _carry_out(plan: "StressPlan", create: "Callable[[], StressRun]") -> "StressReport":
+def _run(plan: "StressPlan", create: "Callable[[], StressRun]") -> "StressReport":
     """Run the plan on uvloop, shown on stderr."""
     import asyncio
     import gc
@@ -156,14 +156,14 @@ def _carry_out(plan: "StressPlan", create: "Callable[[], StressRun]") -> "Stress
     display = _display(plan.duration)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            return runner.run(_watched(create(), display))
+            return runner.run(_run_shown(create(), display))
     except asyncio.CancelledError:
         raise KeyboardInterrupt from None
     finally:
         display.stop()
 
 
-async def _watched(run: "StressRun", display: "StressTable | StressLines") -> "StressReport":
+async def _run_shown(run: "StressRun", display: "StressTable | StressLines") -> "StressReport":
     """Carry out the run to its end. The first Ctrl-C ends publishing; before it began, or the second,
     everything."""
     import asyncio
@@ -194,7 +194,7 @@ def _display(duration: float) -> "StressTable | StressLines":
     return StressTable(console(stream), duration) if is_live(stream) else StressLines(stream, duration)
 
 
-def _tell(report: "StressReport", rate: float, as_json: bool) -> None:
+def _print_summary(report: "StressReport", rate: float, as_json: bool) -> None:
     """Print the summary on stdout."""
     import json
 

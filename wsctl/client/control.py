@@ -37,7 +37,7 @@ _STATUS = frozenset(
     | {"capacity", "newest_id", "messages", "rates", "drain"}
 )
 
-_TROUBLES: tuple[tuple[type[Exception], str], ...] = (
+_CONNECT_ERRORS: tuple[tuple[type[Exception], str], ...] = (
     (TimeoutError, "{name} did not answer in time: is it the right address, and does the server run?"),
     (
         ssl.SSLCertVerificationError,
@@ -68,7 +68,7 @@ class DegradedError(WsctlError):
 HOST_NOT_ALLOWED = "host_not_allowed"
 """The code of the answer to a name that a server on loopback does not take."""
 
-_FAILURES: dict[int, tuple[type[WsctlError], str]] = {
+_STATUS_ERRORS: dict[int, tuple[type[WsctlError], str]] = {
     400: (UsageError, "{text}"),
     401: (Refused, "{name} {text}"),
     403: (
@@ -81,8 +81,8 @@ _FAILURES: dict[int, tuple[type[WsctlError], str]] = {
     503: (Refused, "{name} refuses: {text}"),
 }
 
-_UNNAMED = "wants its token: set WSCTL_TOKEN_FILE or WSCTL_TOKEN"
-_MISTAKEN = "has another token than WSCTL_TOKEN or WSCTL_TOKEN_FILE gives: correct it"
+_NO_CREDENTIAL = "wants its token: set WSCTL_TOKEN_FILE or WSCTL_TOKEN"
+_WRONG_CREDENTIAL = "has another token than WSCTL_TOKEN or WSCTL_TOKEN_FILE gives: correct it"
 
 
 class Control:
@@ -165,7 +165,7 @@ class Control:
         if status not in (HTTPStatus.OK, HTTPStatus.ACCEPTED):
             raise self._failure(status, answer)
         if not expected <= answer.keys():
-            raise self._stranger(status)
+            raise self._not_wsctl(status)
         return answer
 
     def _exchange(
@@ -218,22 +218,22 @@ class Control:
         if self._target.control and isinstance(error, TimeoutError):
             check_not_stopped(self._target)
             return Silent(f"{self.process} does not answer: it hangs; its log may know why")
-        text = next(text for kind, text in _TROUBLES if isinstance(error, kind))
+        text = next(text for kind, text in _CONNECT_ERRORS if isinstance(error, kind))
         why = getattr(error, "verify_message", None) or getattr(error, "reason", None)
         why = why or getattr(error, "strerror", None) or str(error)
         return Unreachable(text.format(name=self.name, why=_quoted(str(why))))
 
-    def _stranger(self, status: int) -> Unreachable:
+    def _not_wsctl(self, status: int) -> Unreachable:
         return Unreachable(f"{self.name} is no wsctl server: it answered {status} with something else")
 
     def _failure(self, status: int, answer: Answer) -> WsctlError:
         error = answer.get("error")
         text = error.get("message") if isinstance(error, dict) else None
         if not isinstance(text, str) or status == HTTPStatus.NOT_FOUND:
-            return self._stranger(status)
+            return self._not_wsctl(status)
         if status == HTTPStatus.UNAUTHORIZED:
-            text = _MISTAKEN if self._target.token else _UNNAMED
-        kind, line = _FAILURES.get(status, (WsctlError, "{name} failed: {text}"))
+            text = _WRONG_CREDENTIAL if self._target.token else _NO_CREDENTIAL
+        kind, line = _STATUS_ERRORS.get(status, (WsctlError, "{name} failed: {text}"))
         if isinstance(error, dict) and error.get("code") == HOST_NOT_ALLOWED:
             kind, line = Refused, "{name} refuses: {text}"
         if isinstance(error, dict) and error.get("code") == DEGRADED:
@@ -244,11 +244,11 @@ class Control:
 
 
 def drain_progress(drain: Mapping[str, Any]) -> DrainProgress:
-    """Return a server's account of its drain, as the record that it was made from. What has a default an
-    older server may leave out.
+    """Return the progress of a drain that a server answered, as the record that it was made from. What has a
+    default an older server may leave out.
 
     Raises:
-        WsctlError: it is an account of another version's.
+        WsctlError: the answer is of another version of wsctl.
     """
     try:
         return read_progress(drain)
@@ -258,10 +258,10 @@ def drain_progress(drain: Mapping[str, Any]) -> DrainProgress:
 
 
 def handover_progress(upgrade: Mapping[str, Any]) -> HandoverProgress:
-    """Return a server's account of its upgrade, as the record that it was made from.
+    """Return the progress of an upgrade that a server answered, as the record that it was made from.
 
     Raises:
-        WsctlError: it is an account of another version's.
+        WsctlError: the answer is of another version of wsctl.
     """
     try:
         told = {field.name: upgrade[field.name] for field in fields(HandoverProgress)}

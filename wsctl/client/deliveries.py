@@ -1,4 +1,4 @@
-"""The account of the messages that a client has sent: each comes back, or there is a reason why not."""
+"""The messages that a client has sent: each comes back, or there is a reason why not."""
 
 from collections import Counter
 from collections.abc import Sequence

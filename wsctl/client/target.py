@@ -74,7 +74,7 @@ def find(url: str | None, port: int | None, environ: Mapping[str, str]) -> Targe
     address = _address(url, port, environ)
     if address:
         return address
-    chosen = _newest(_speakers(_running(port, environ)))
+    chosen = _newest_generations(_without_workers(_running(port, environ)))
     if len(chosen) > 1:
         text = f"{len(chosen)} servers run here ({_listed(chosen)}): choose one with --port or --url"
         raise UsageError(text)
@@ -85,7 +85,9 @@ def find_all(url: str | None, port: int | None, environ: Mapping[str, str]) -> l
     """Find servers like `find`, but several are no error, nor several generations of one, and workers are
     listed one by one: at least one, the oldest first."""
     address = _address(url, port, environ)
-    return [address] if address else [_local(record, environ) for record in _serving(_running(port, environ))]
+    if address:
+        return [address]
+    return [_local(record, environ) for record in _without_parents(_running(port, environ))]
 
 
 def find_each(urls: Sequence[str], port: int | None, environ: Mapping[str, str]) -> list[Target]:
@@ -102,7 +104,7 @@ def _address(url: str | None, port: int | None, environ: Mapping[str, str]) -> T
         if url != environ.get("WSCTL_URL"):
             raise UsageError("--url and --port both choose a server: give one of them")
         url = None
-    return None if url is None else Target(url=checked(url), token=read_token(environ))
+    return None if url is None else Target(url=server_url(url), token=read_token(environ))
 
 
 def _local(record: ServerRecord, environ: Mapping[str, str]) -> Target:
@@ -127,24 +129,24 @@ def _uvicorn(port: int | None) -> str:
     return f"for one under plain uvicorn: --url http://127.0.0.1:{port or 8000}"
 
 
-def _speakers(records: list[ServerRecord]) -> list[ServerRecord]:
+def _without_workers(records: list[ServerRecord]) -> list[ServerRecord]:
     """Leave out workers whose parent is there."""
     pids = {r.pid for r in records}
     return [r for r in records if r.parent not in pids]
 
 
-def _serving(records: list[ServerRecord]) -> list[ServerRecord]:
+def _without_parents(records: list[ServerRecord]) -> list[ServerRecord]:
     """Leave out parents whose workers are there."""
     parents = {r.parent for r in records}
     return [r for r in records if r.pid not in parents]
 
 
-def _newest(records: list[ServerRecord]) -> list[ServerRecord]:
+def _newest_generations(records: list[ServerRecord]) -> list[ServerRecord]:
     """Keep, for each address, the process that was started last, which has it now."""
     return list({(r.url, r.uds): r for r in records}.values())
 
 
-def client_of(url: str) -> str | None:
+def client_id_in(url: str) -> str | None:
     """Return the client id at the end of an address like ws://HOST/ws/ID; None where there is none."""
     return unquote(_split(urlsplit(url).path)[1]) or None
 
@@ -155,7 +157,7 @@ def _split(path: str) -> tuple[str, str]:
     return (server, name) if found and name and "/" not in name else (path, "")
 
 
-def checked(url: str) -> str:
+def server_url(url: str) -> str:
     """Return the server's URL. A client's address is taken too, without the client: what other programs are
     given can be pasted. (A path that itself ends like one is written with a slash behind it.)
 

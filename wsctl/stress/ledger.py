@@ -1,4 +1,4 @@
-"""The account of messages that are due and that were received. No I/O, no clock."""
+"""The messages of a run that are due, and those that were received. No I/O, no clock."""
 
 from array import array
 from bisect import bisect_right

@@ -18,10 +18,10 @@ from wsctl.stress.statistics import SAMPLE_INTERVAL, RunStatistics
 CONNECTING = 100
 """Handshakes under way at a time: a listener's backlog and the handshake's timeout hold for that many."""
 
-SETTLE = 5.0
+SETTLE_TIMEOUT = 5.0
 """Longest wait, in seconds, for messages and clients that are on the way when publishing ends."""
 
-LEAVE = 2.0
+CLOSE_TIMEOUT = 2.0
 """Longest wait, in seconds, for the closing handshakes at the end."""
 
 
@@ -51,7 +51,7 @@ class StressRun:
         client: Callable[[str], StressClient],
         *,
         clock: Callable[[], float] = time.monotonic,
-        settle: float = SETTLE,
+        settle: float = SETTLE_TIMEOUT,
     ) -> None:
         self._plan = plan
         self._clients = [client(name) for name in plan.ids]
@@ -100,7 +100,7 @@ class StressRun:
                 await self._publish()
                 await self._settle()
         finally:
-            await self._leave()
+            await self._close()
         if self._error:
             raise self._error
 
@@ -148,10 +148,10 @@ class StressRun:
         """Tell whether a message is on its way, or a client that may receive one."""
         return len(self._statistics.connected) < len(self._clients) or self._statistics.ledger.missed > 0
 
-    async def _leave(self) -> None:
+    async def _close(self) -> None:
         self._over = True
         closing = [asyncio.create_task(client.close()) for client in self._clients]
-        await asyncio.wait(closing, timeout=LEAVE)
+        await asyncio.wait(closing, timeout=CLOSE_TIMEOUT)
         for task in (*closing, *self._tasks):
             task.cancel()
         await asyncio.gather(*closing, *self._tasks, return_exceptions=True)

@@ -177,8 +177,8 @@ def test_instances_have_a_port_and_a_folder_each(verify: Verify) -> None:
     assert quoted_words(found["Command Line"][0])[1:] == ["serve", "--port=8001"]
     assert "WSCTL_RUNTIME_DIR=/run/wsctl/8001" in found["Environment"]
     assert found["RuntimeDirectory"] == ["wsctl/8001"]
-    assert "island" not in text
-    assert "island" in generate_file("systemd-template", Settings(), HERE)
+    assert "share no messages" not in text
+    assert "share no messages" in generate_file("systemd-template", Settings(), HERE)
 
 
 @pytest.mark.parametrize(

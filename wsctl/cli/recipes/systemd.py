@@ -27,7 +27,7 @@ PRIVILEGED_PORTS = 1024
 
 _FOLDER = PurePosixPath("/run/wsctl")
 
-_ISLAND = "# Without --redis each instance is an island: clients of one do not hear those of another."
+_UNSHARED = "# Without --redis the instances share no messages: clients of one do not get those of another."
 
 
 def service(settings: Settings, place: Place) -> Mapping[str, str]:
@@ -42,7 +42,7 @@ def service(settings: Settings, place: Place) -> Mapping[str, str]:
         "description": "WebSocket broadcasting (wsctl)",
         "runtime": " ".join(_runtime_folders(settings)),
         "runtime_variable": f"WSCTL_RUNTIME_DIR=%t/{folder.relative_to('/run')}",
-        "island": "",
+        "unshared": "",
         "command": _command(settings, place, []),
     }
 
@@ -59,7 +59,7 @@ def template(settings: Settings, place: Place) -> Mapping[str, str]:
         "description": "WebSocket broadcasting on port %i (wsctl)",
         "runtime": "wsctl/%i",
         "runtime_variable": "WSCTL_RUNTIME_DIR=%t/wsctl/%i",
-        "island": "" if settings.redis else _ISLAND,
+        "unshared": "" if settings.redis else _UNSHARED,
         "command": _command(shared, place, ["--port=%i"]),
     }
 
