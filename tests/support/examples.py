@@ -102,8 +102,11 @@ def running(*command: str, token: str | None = None) -> Iterator[Example]:
         stderr=subprocess.STDOUT,
         text=True,
     )
+    example = Example(process)
     try:
-        yield Example(process)
+        yield example
     finally:
         process.kill()
-        process.communicate()
+        example.wait()
+        assert process.stdout
+        process.stdout.close()
