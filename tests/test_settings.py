@@ -26,6 +26,7 @@ from wsctl.settings import (
     port_number,
     proxies,
     rate,
+    read_client_token,
     read_token,
     redis_url,
     size,
@@ -278,6 +279,28 @@ def test_a_token_no_header_can_carry_is_refused_without_showing_it(token: str) -
     with pytest.raises(UsageError, match="control token") as failure:
         read_token({"WSCTL_TOKEN": token})
     assert not token or token not in str(failure.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "other"),
+    [
+        ('{"errors":[]}', "JSON"),
+        ("[]", "JSON"),
+        ("<html><body>502</body></html>", "markup"),
+        ("<a/>", "markup"),
+    ],
+)
+def test_an_error_in_place_of_a_token_is_refused(tmp_path: Path, text: str, other: str) -> None:
+    file = tmp_path / "token"
+    file.write_text(text)
+    for read, name in ((read_token, "WSCTL_TOKEN"), (read_client_token, "WSCTL_CLIENT_TOKEN")):
+        with pytest.raises(UsageError, match=f"token looks like {other}"):
+            read({f"{name}_FILE": str(file)})
+
+
+@pytest.mark.parametrize("token", ["{x}", "<3}s", "[a", "<1>", "404", "null", "e30.e30.", '"a"'])
+def test_a_token_of_odd_characters_is_one(token: str) -> None:
+    assert read_token({"WSCTL_TOKEN": token}) == token
 
 
 @pytest.mark.parametrize("content", [None, b"", b"\xff\xfe"])

@@ -5,6 +5,7 @@ documentation are made from the same table. The variable of `shutdown_timeout` i
 `WSCTL_SHUTDOWN_TIMEOUT`, its flag `--shutdown-timeout`.
 """
 
+import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
@@ -405,7 +406,20 @@ def _bearer(environ: Mapping[str, str], name: str, meaning: str) -> str | None:
     token = _secret(environ, name)
     if token is not None and not re.fullmatch(r"[\x21-\x7e]+", token):
         raise UsageError(f"{meaning} is empty or has characters that a header cannot carry")
+    if token is not None and (other := _no_token(token)):
+        raise UsageError(f"{meaning} looks like {other}, which others know: write the token alone")
     return token
+
+
+def _no_token(text: str) -> str | None:
+    """Name what a text is that was written in place of a token, as by a command that got an error in answer;
+    None when it may be a token."""
+    if re.match(r"<[!?/a-zA-Z].*>$", text):
+        return "markup"
+    try:
+        return "JSON" if isinstance(json.loads(text), dict | list) else None
+    except (ValueError, RecursionError):
+        return None
 
 
 def _secret(environ: Mapping[str, str], name: str) -> str | None:

@@ -275,6 +275,41 @@ def test_a_worker_that_is_started_again_takes_no_other_kind_of_key(
     server.stop()
 
 
+def lets_in(server: ServerProcess, token: str) -> bool:
+    """Whether a client may connect with this token."""
+    with RawClient(server.port) as bob:
+        bob.send(handshake("/ws/bob", f"Authorization: Bearer {token}"))
+        return b" 101 " in bob.read_head()
+
+
+def test_a_token_that_cannot_be_read_is_not_taken_over(
+    start_server: StartServer, shared: tuple[str, ...], environ: dict[str, str]
+) -> None:
+    server = Generations(start_server(*shared))
+    file = Path(environ["WSCTL_CLIENT_TOKEN_FILE"])
+    try:
+        for other, why in (("", "the client token is empty"), ('{"errors":[]}', "looks like JSON")):
+            file.write_text(other)
+            outcome = server.upgrade()
+            assert outcome["state"] == "failed"
+            assert why in outcome["error"]
+        assert lets_in(server.first, SHARED)
+    finally:
+        server.kill()
+
+
+def test_workers_whose_token_cannot_be_read_any_more_go_on(
+    start_server: StartServer, shared: tuple[str, ...], environ: dict[str, str]
+) -> None:
+    server = start_server(*shared, "--workers", "2")
+    file = Path(environ["WSCTL_CLIENT_TOKEN_FILE"])
+    file.write_text("")
+    os.kill(min(children(server.pid)), signal.SIGKILL)
+    server.wait_for_line("cannot start for now.*the client token is empty")
+    assert lets_in(server, SHARED)
+    assert not [line for line in server.lines if "exit_code=2" in line]
+
+
 def test_workers_say_once_what_is_wrong_with_the_key(environ: dict[str, str], tmp_path: Path) -> None:
     flags = ("--port", "0", "--workers", "2", "--auth", "jwt", "--jwt-key", str(tmp_path / "none.pem"))
     wrong = wsctl("serve", *flags, environ=environ)

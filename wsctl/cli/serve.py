@@ -7,6 +7,7 @@ import typer
 
 from wsctl.cli.options import settings_from, with_settings
 from wsctl.cli.ui.printable import say
+from wsctl.errors import UsageError, WsctlError
 
 if TYPE_CHECKING:
     from wsctl.server.workers.membership import Membership
@@ -20,7 +21,12 @@ def serve(**given: Any) -> None:
     from wsctl.process.replacement import daemonize
 
     is_successor = daemonize(os.environ)
-    settings = settings_from(given, os.environ)
+    try:
+        settings = settings_from(given, os.environ)
+    except UsageError as error:  # of a process that another has started: a file with a secret has changed
+        if _refused(error):
+            raise typer.Exit(error.exit_code) from None
+        raise
     _check_secrets(settings)
     if settings.workers > 1:
         from wsctl.server.workers.membership import membership
@@ -59,15 +65,26 @@ def _run_parent(settings: "Settings") -> int:
 def _run_worker(settings: "Settings", worker: "Membership") -> int:
     """Run one of several workers. The parent tells, once for all, what keeps it from starting."""
     from wsctl.cli.ui.console import worker_log
-    from wsctl.errors import CannotStart
     from wsctl.server import runner
 
     worker_log(settings, terminal=worker.terminal, colour=worker.colour)
     try:
         return runner.serve(settings, os.environ, [], worker=worker)
-    except CannotStart as error:
+    except WsctlError as error:
         worker.refuse(str(error))
         return error.exit_code
+
+
+def _refused(error: UsageError) -> bool:
+    """Tell the predecessor, and the parent of a worker, why this process cannot start; return whether there
+    is one of them, which then logs it."""
+    from wsctl.server.handover.inheritance import inheritance
+    from wsctl.server.workers.membership import membership
+
+    starters = [each for each in (inheritance(os.environ), membership(os.environ)) if each]
+    for starter in starters:
+        starter.refuse(str(error))
+    return bool(starters)
 
 
 def _check_secrets(settings: "Settings") -> None:

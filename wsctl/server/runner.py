@@ -26,7 +26,7 @@ from wsctl.codes import ExitCode
 from wsctl.drain.graceful import NotDraining
 from wsctl.drain.observers import DrainObserver
 from wsctl.drain.progress import HandoverState
-from wsctl.errors import CannotStart
+from wsctl.errors import CannotStart, WsctlError
 from wsctl.ipc.handshake import HANDOVER_FD, JOB_FD
 from wsctl.process.job import Job
 from wsctl.process.registry import announced, remove_files, runtime_folder
@@ -327,7 +327,7 @@ def serve(
             job=job,
             handing_over=handing_over,
         )
-    except CannotStart as error:
+    except WsctlError as error:
         if inherited:
             inherited.refuse(str(error))
         raise
