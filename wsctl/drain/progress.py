@@ -47,7 +47,7 @@ class DrainProgress:
     were. `oldest` is the id of the client connected longest, `longest` are a few of them, oldest first.
     `remaining_s` is the time to the deadline; `eta_s` the time until the last has left if they go on
     leaving as they do, None while nobody leaves. `waiting_for` is how many servers of its cluster drain, or
-    wait to, before this one, which stays lame until then; 0 when it has its turn.
+    wait to, before this one, which stays a lameduck until then; 0 when it has its turn.
     """
 
     phase: Phase

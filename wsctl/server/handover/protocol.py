@@ -1,4 +1,4 @@
-"""The handover to a fresh process: its facts, and the conversation of the two processes.
+"""The handover to a fresh process: the conversation of the two processes.
 
 The old process is called the predecessor, the new one the successor. They speak in packets:
 

@@ -1,4 +1,4 @@
-"""Several processes as one server: the conversation of the parent and a worker.
+"""The workers of one server: the conversation of the parent and a worker.
 
 The parent has the listening sockets and no client; each worker is a server of its own on these sockets.
 They speak in packets, over a channel that each worker is given when it is started:
