@@ -1,13 +1,14 @@
 """`wsctl docs`."""
 
+import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 import pytest
 
 from tests.support.manual import blocks
 from tests.support.programs import need
-from tests.support.server import WSCTL
+from tests.support.server import DEADLINE, WSCTL
 from tests.support.terminal import Terminal
 from wsctl.cli.app import run
 from wsctl.cli.docs import PAGES, page, summary
@@ -99,6 +100,16 @@ def test_a_dumb_terminal_gets_no_escape_and_no_pager(open_page: Open) -> None:
     assert b"\x1b" not in terminal.raw
 
 
+def press_until_shown(terminal: Terminal, key: str, wanted: str) -> None:
+    """Press a key again and again: less drops what is typed while it is interrupted."""
+    until = time.monotonic() + DEADLINE
+    while wanted not in terminal.text:
+        terminal.type(key)
+        with suppress(AssertionError):
+            terminal.wait_for(wanted, deadline=1.0)
+        assert time.monotonic() < until, terminal.text
+
+
 def test_less_is_the_pager_unless_told_and_goes_on_after_ctrl_c(open_page: Open) -> None:
     need("less")
     terminal = open_page("docs", "protocol", lines=20)
@@ -107,8 +118,7 @@ def test_less_is_the_pager_unless_told_and_goes_on_after_ctrl_c(open_page: Open)
     seen = len(terminal.raw)
     terminal.type("\x03")
     terminal.wait_for(lambda _: len(terminal.raw) > seen)
-    terminal.type("G")
-    terminal.wait_for("(END)")
+    press_until_shown(terminal, "G", "(END)")
     terminal.type("q")
     assert terminal.wait() == 0
 
