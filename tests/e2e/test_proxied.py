@@ -1,9 +1,10 @@
 """What a real server believes of the headers of a request."""
 
 import http.client
+from pathlib import Path
 
 import pytest
-from websockets.asyncio.client import connect
+from websockets.asyncio.client import connect, unix_connect
 
 from tests.conftest import StartServer
 from tests.support.clients import receive_type
@@ -30,6 +31,19 @@ async def test_an_address_is_one_whatever_is_said(start_server: StartServer) -> 
     assert server.http("GET", "/health/live", headers={"X-Forwarded-For": "<eve1l>"})[0] == 200
     server.wait_for_line(r"127\.0\.0\.1:\d+.*/health/live")
     assert not [line for line in server.lines if "eve1l" in line or "xxx" in line]
+
+
+@pytest.mark.parametrize(("proxies", "address"), [("127.0.0.1,0.0.0.0/0", ""), ("*", "192.0.2.7")])
+async def test_on_a_unix_socket_a_proxy_is_believed_with_an_asterisk_alone(
+    start_server: StartServer, runtime_dir: Path, proxies: str, address: str
+) -> None:
+    path = str(runtime_dir / "public")
+    server = start_server("--uds", path, "--forwarded-allow-ips", proxies, serving='url="?(unix:)')
+    said = {"X-Forwarded-For": "192.0.2.7"}
+    async with unix_connect(path, "ws://localhost/ws/bob", additional_headers=said) as bob:
+        await receive_type(bob, "welcome")
+        (client,) = server.status()["clients"]
+        assert client["address"] == address
 
 
 def test_a_slash_too_many_leads_to_no_other_host(start_server: StartServer) -> None:

@@ -247,7 +247,10 @@ def test_what_was_said_for_nothing_is_logged_once(way: str, start_server: StartS
         server = start_server(command=command, serving=r"running on (\S+)", env=SAID_FOR_NOTHING)
     else:
         flags = ("--workers", "2") if way == "workers" else ()
-        server = start_server(*flags, env=SAID_FOR_NOTHING | {"FORWARDED_ALLOW_IPS": "*"})
+        server = start_server(
+            *flags, env=SAID_FOR_NOTHING | {"FORWARDED_ALLOW_IPS": "*", "WSCTL_JWT_KEY": ""}
+        )
+        server.wait_for_line("WSCTL_JWT_KEY is empty, which counts as not set")
     server.wait_for_line("did you mean WSCTL_SHUTDOWN_TIMEOUT")
     server.wait_for_line("WSCTL_CLIENT_TOKEN is set, but --auth is none")
     told = [line for line in server.lines if "WSCTL_" in line]

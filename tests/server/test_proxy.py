@@ -42,6 +42,7 @@ def test_an_address_has_one_form(host: str, form: str | None) -> None:
         (LOOPBACK, "[2001:db8::1]", ("2001:db8::1", 0)),
         (LOOPBACK, "127.0.0.1, ::1", ("127.0.0.1", 0)),
         (LOOPBACK, "6.6.6.6:port", ("6.6.6.6", 0)),
+        (LOOPBACK, "6.6.6.6:65536", ("6.6.6.6", 0)),
         # What is no address is nobody's, and what stands before it is not believed.
         (LOOPBACK, "9.9.9.9, unknown", AT),
         (LOOPBACK, "9.9.9.9, fe80::1%\x1b[31m", AT),

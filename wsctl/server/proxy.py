@@ -17,6 +17,9 @@ MOST_HOPS = 32
 LONGEST = 64
 """The most characters of an entry: an IPv6 address in brackets with its port has 47."""
 
+LAST_PORT = 65535
+"""The highest port: an entry with a higher one has none."""
+
 KNOWN = 4096
 """The number of addresses for which the answer of `trusts` is cached: uvicorn caches as many."""
 
@@ -121,7 +124,7 @@ def _entry(text: str) -> Address | None:
         host, _, port = text.partition(":")
     found = written(host)
     number = int(port) if port.isascii() and port.isdecimal() and len(port) < 6 else 0
-    return (found, number) if found else None
+    return (found, number if number <= LAST_PORT else 0) if found else None
 
 
 class Believing:

@@ -80,6 +80,18 @@ def test_what_kubernetes_says_of_a_service_is_no_slip() -> None:
     assert told(WSCTL_REDIS_PORT="tcp://10.0.0.1:6379") == []
 
 
+@pytest.mark.parametrize(
+    "name", ["WSCTL_AUTH", "WSCTL_JWT_KEY", "WSCTL_CLIENT_PUBLISH", "WSCTL_SSL_CERTFILE"]
+)
+def test_an_empty_variable_is_told(name: str) -> None:
+    ((text, _),) = told(**{name: ""})
+    assert text == f"{name} is empty, which counts as not set"
+
+
+def test_an_empty_variable_beside_a_flag_is_not_told() -> None:
+    assert told(Settings(auth="token", client_token="s3cret"), WSCTL_AUTH="") == []
+
+
 def test_uvicorn_s_variable_for_proxies_is_not_heard() -> None:
     ((text, fix),) = told(FORWARDED_ALLOW_IPS="*")
     assert "only loopback is believed" in text

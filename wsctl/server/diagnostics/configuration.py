@@ -113,6 +113,10 @@ def check_variables(settings: Settings, environ: Mapping[str, str]) -> Iterator[
     if UVICORN_PROXIES in environ and settings.forwarded_allow_ips is None and settings.proxy_headers:
         text = f"{UVICORN_PROXIES} is uvicorn's, and is not read here: only loopback is believed"
         yield warning(VARIABLES, text, f"{flag('forwarded_allow_ips')}, or {variable('forwarded_allow_ips')}")
+    for field in FLAGS:
+        if environ.get(variable(field.name)) == "" and getattr(settings, field.name) == field.default:
+            text = f"{variable(field.name)} is empty, which counts as not set"
+            yield warning(VARIABLES, text, f"give it a value, or {flag(field.name)}; or unset it")
     yield from _check_common(settings, environ)
 
 
