@@ -8,15 +8,15 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from wsctl.codes import CLOSE_TIMEOUT, ExitCode
-from wsctl.drain.drain import Action, CloseOldest, Invite, Step
 from wsctl.drain.graceful import GracefulShutdownManager, NotDraining
 from wsctl.drain.interventions import FORCE_AFTER, SAME_KEY
 from wsctl.drain.pace import HANDOVER_WINDOW, Pace
 from wsctl.drain.phases import MOVES, IllegalMove, Phase
-from wsctl.drain.progress import ConnectedClient, Counts
+from wsctl.drain.plan import Action, CloseOldest, Invite, Step
+from wsctl.drain.progress import ClientCounts, ConnectedClient
 
-THREE = Counts(active=3)
-NOBODY = Counts()
+THREE = ClientCounts(active=3)
+NOBODY = ClientCounts()
 EVE, BOB = ConnectedClient("eve", 7.5, 0), ConnectedClient("bob", 3.0, 900)
 ANNOUNCE, ANNOUNCE_CANCEL, CLOSE, ABORT, STOP = (
     Action.ANNOUNCE,
@@ -41,8 +41,8 @@ def test_the_first_signal_drains_until_the_last_client_has_left(signum: int) -> 
     assert life.signal(signum, 100.0, THREE) == [ANNOUNCE]
     assert life.phase is Phase.DRAINING
     assert life.wake_at() == 160.0
-    assert life.step(130.0, Counts(active=1, left=2)) == []
-    assert life.step(140.0, Counts(left=3)) == [STOP]
+    assert life.step(130.0, ClientCounts(active=1, left=2)) == []
+    assert life.step(140.0, ClientCounts(left=3)) == [STOP]
     assert (life.phase, life.exit_code, life.wake_at()) == (Phase.STOPPED, ExitCode.DONE, None)
 
 
@@ -59,7 +59,7 @@ def test_the_deadline_closes_and_ten_seconds_later_aborts() -> None:
     assert life.step(159.9, THREE) == []
     assert life.step(160.0, THREE) == [CLOSE]
     assert life.wake_at() == 160.0 + CLOSE_TIMEOUT == 170.0
-    half = Counts(closing=1, forced=3)
+    half = ClientCounts(closing=1, forced=3)
     assert life.step(169.9, half) == []
     assert life.step(170.0, half) == [ABORT, STOP]
     assert life.exit_code is ExitCode.FORCED
@@ -68,14 +68,14 @@ def test_the_deadline_closes_and_ten_seconds_later_aborts() -> None:
 def test_it_stops_as_soon_as_every_close_is_answered() -> None:
     life = _serving(0)
     assert life.signal(SIGTERM, 100.0, THREE) == [CLOSE]
-    assert life.step(100.2, Counts(forced=3)) == [STOP]
+    assert life.step(100.2, ClientCounts(forced=3)) == [STOP]
     assert life.exit_code is ExitCode.FORCED
 
 
 def test_clients_that_leave_at_the_deadline_are_not_forced() -> None:
     life = _serving(60)
     life.signal(SIGTERM, 100.0, THREE)
-    assert life.step(160.0, Counts(left=3)) == [STOP]
+    assert life.step(160.0, ClientCounts(left=3)) == [STOP]
     assert life.exit_code is ExitCode.DONE
 
 
@@ -99,7 +99,7 @@ def test_sigint_within_a_second_is_the_same_key_and_later_means_force(first: int
     assert life.phase is Phase.CLOSING
     assert life.wake_at() == 101.0 + CLOSE_TIMEOUT
     assert life.signal(SIGTERM, 101.5, THREE) == []
-    assert life.signal(SIGINT, 101.5, Counts(closing=3, forced=3)) == [ABORT, STOP]
+    assert life.signal(SIGINT, 101.5, ClientCounts(closing=3, forced=3)) == [ABORT, STOP]
     assert life.exit_code is ExitCode.OPERATOR == 130
 
 
@@ -107,7 +107,7 @@ def test_one_sigint_in_closing_aborts_and_is_the_operator_s_doing() -> None:
     life = _serving(10)
     life.signal(SIGTERM, 100.0, THREE)
     life.step(110.0, THREE)
-    assert life.signal(SIGINT, 111.0, Counts(closing=2, forced=3)) == [ABORT, STOP]
+    assert life.signal(SIGINT, 111.0, ClientCounts(closing=2, forced=3)) == [ABORT, STOP]
     assert life.exit_code is ExitCode.OPERATOR
 
 
@@ -179,10 +179,10 @@ def test_what_is_too_early_or_too_late_is_refused() -> None:
 
 def test_progress_counts_from_the_beginning_of_the_drain() -> None:
     life = _serving(60)
-    before = Counts(active=3, left=10, evicted=4)
+    before = ClientCounts(active=3, left=10, evicted=4)
     assert life.progress(99.0, before) is None
     life.signal(SIGTERM, 100.0, before)
-    progress = life.progress(110.5, Counts(1, 1, left=11, evicted=5, longest=(EVE, BOB)))
+    progress = life.progress(110.5, ClientCounts(1, 1, left=11, evicted=5, longest=(EVE, BOB)))
     assert progress
     assert (progress.started_with, progress.active) == (3, 1)
     assert (progress.oldest, progress.longest) == ("eve", (EVE, BOB))
@@ -194,15 +194,15 @@ def test_clients_forced_in_a_cancelled_drain_do_not_colour_a_later_one() -> None
     life = _serving()
     life.drain(100.0, THREE)
     life.cancel()
-    assert life.drain(200.0, Counts(forced=2, aborted=1)) == [STOP]
+    assert life.drain(200.0, ClientCounts(forced=2, aborted=1)) == [STOP]
     assert life.exit_code is ExitCode.DONE
 
 
 def test_the_clock_of_a_drain_stands_once_it_has_ended() -> None:
     life = _serving()
     life.signal(SIGTERM, 100.0, THREE)
-    life.step(107.0, Counts(left=3))
-    progress = life.progress(999.0, Counts(left=3))
+    life.step(107.0, ClientCounts(left=3))
+    progress = life.progress(999.0, ClientCounts(left=3))
     assert progress
     assert (progress.elapsed_s, progress.remaining_s) == (7.0, 53.0)
 
@@ -211,7 +211,7 @@ def test_while_lame_it_is_only_not_ready_and_the_timeout_starts_afterwards() -> 
     life = _serving(60, delay=5)
     assert life.signal(SIGTERM, 100.0, THREE) == []
     assert (life.phase, life.wake_at()) == (Phase.LAMEDUCK, 105.0)
-    five = Counts(active=5, left=2)
+    five = ClientCounts(active=5, left=2)
     assert life.step(104.9, five) == []
     progress = life.progress(104.9, five)
     assert progress
@@ -219,7 +219,7 @@ def test_while_lame_it_is_only_not_ready_and_the_timeout_starts_afterwards() -> 
     assert (progress.elapsed_s, progress.remaining_s, progress.eta_s) == (4.9, 60.1, None)
     assert life.step(105.0, five) == [ANNOUNCE]
     assert (life.phase, life.wake_at()) == (Phase.DRAINING, 165.0)
-    progress = life.progress(106.0, Counts(active=4, left=3))
+    progress = life.progress(106.0, ClientCounts(active=4, left=3))
     assert progress
     assert (progress.started_with, progress.active, progress.left) == (5, 4, 1)
     assert (progress.elapsed_s, progress.remaining_s) == (6.0, 59.0)
@@ -239,7 +239,7 @@ def test_a_second_sigint_forces_a_lame_server_too() -> None:
     assert life.signal(SIGINT, 100.5, THREE) == []
     assert life.signal(SIGINT, 101.0, THREE) == [CLOSE]
     assert (life.phase, life.wake_at()) == (Phase.CLOSING, 111.0)
-    forced = Counts(forced=3)
+    forced = ClientCounts(forced=3)
     assert life.step(102.0, forced) == [STOP]
     progress = life.progress(103.0, forced)
     assert progress
@@ -288,10 +288,10 @@ def test_the_last_ones_are_closed_evenly_before_the_deadline() -> None:
     assert life.wake_at() == 140.0
     assert life.step(140.0, THREE) == [CloseOldest(1)]
     assert life.wake_at() == 150.0
-    assert life.step(140.1, Counts(2, 1, forced=1)) == []
-    assert life.step(150.0, Counts(2, forced=1)) == [CloseOldest(1)]
-    assert life.step(160.0, Counts(1, forced=2)) == [CLOSE]
-    assert life.step(160.1, Counts(forced=3)) == [STOP]
+    assert life.step(140.1, ClientCounts(2, 1, forced=1)) == []
+    assert life.step(150.0, ClientCounts(2, forced=1)) == [CloseOldest(1)]
+    assert life.step(160.0, ClientCounts(1, forced=2)) == [CLOSE]
+    assert life.step(160.1, ClientCounts(forced=3)) == [STOP]
     assert life.exit_code is ExitCode.FORCED
 
 
@@ -299,9 +299,9 @@ def test_who_leaves_by_itself_is_one_less_to_close() -> None:
     life = _serving(60, spread=30)
     life.signal(SIGTERM, 100.0, THREE)
     life.step(131.0, THREE)
-    assert life.step(135.0, Counts(2, left=1)) == []
-    assert life.step(140.0, Counts(2, left=1)) == []
-    assert life.step(151.0, Counts(2, left=1)) == [CloseOldest(1)]
+    assert life.step(135.0, ClientCounts(2, left=1)) == []
+    assert life.step(140.0, ClientCounts(2, left=1)) == []
+    assert life.step(151.0, ClientCounts(2, left=1)) == [CloseOldest(1)]
 
 
 def test_who_was_closed_before_the_deadline_may_answer_when_the_last_has_left() -> None:
@@ -309,9 +309,9 @@ def test_who_was_closed_before_the_deadline_may_answer_when_the_last_has_left() 
     life.signal(SIGTERM, 100.0, THREE)
     life.step(130.0, THREE)
     life.step(140.0, THREE)
-    assert life.step(141.0, Counts(0, closing=1, left=2, forced=1)) == []
+    assert life.step(141.0, ClientCounts(0, closing=1, left=2, forced=1)) == []
     assert (life.phase, life.wake_at()) == (Phase.CLOSING, 141.0 + CLOSE_TIMEOUT)
-    assert life.step(142.0, Counts(left=2, forced=1)) == [STOP]
+    assert life.step(142.0, ClientCounts(left=2, forced=1)) == [STOP]
     assert life.exit_code is ExitCode.FORCED
 
 
@@ -327,7 +327,7 @@ def test_a_moved_deadline_moves_the_spread_and_begins_it_anew() -> None:
     life = _serving(60, spread=30)
     life.drain(100.0, THREE)
     life.step(140.0, THREE)
-    two = Counts(2, forced=1)
+    two = ClientCounts(2, forced=1)
     assert life.drain(141.0, two, 100) == [ANNOUNCE]
     assert life.wake_at() == 211.0
     assert life.step(211.0, two) == []
@@ -351,10 +351,10 @@ def test_clients_keep_their_moments_unless_the_deadline_comes_before_them() -> N
 
 def test_a_forecast_comes_from_who_left_since_the_drain_began() -> None:
     life = _serving(60, delay=5)
-    life.drain(100.0, Counts(active=20))
-    life.step(105.0, Counts(active=12))
+    life.drain(100.0, ClientCounts(active=20))
+    life.step(105.0, ClientCounts(active=12))
     for now, active, eta in ((107.0, 12, None), (109.0, 9, 12.0), (115.0, 6, 10.0)):
-        counts = Counts(active=active)
+        counts = ClientCounts(active=active)
         life.step(now, counts)
         progress = life.progress(now, counts)
         assert progress
@@ -397,9 +397,9 @@ def test_who_stays_behind_a_handover_is_asked_to_come_back_soon() -> None:
     for window, asked in ((0.0, HANDOVER_WINDOW), (3.0, 3.0)):
         life = _serving(60, delay=5, window=window)
         life.begin_handover()
-        assert life.finish_handover(100.0, Counts(active=3, handed_over=7)) == [Invite(asked)]
+        assert life.finish_handover(100.0, ClientCounts(active=3, handed_over=7)) == [Invite(asked)]
         assert life.wake_at() == 160.0
-        progress = life.progress(101.0, Counts(active=2, left=1, handed_over=7))
+        progress = life.progress(101.0, ClientCounts(active=2, left=1, handed_over=7))
         assert progress
         assert (progress.reason, progress.cancellable, progress.handed_over) == ("handover", False, 7)
         assert (progress.started_with, progress.left) == (3, 1)
@@ -411,9 +411,9 @@ def test_a_handover_of_everybody_ends_at_once_with_0() -> None:
     life = _serving(60)
     life.begin_handover()
     life.signal(SIGTERM, 99.0, THREE)
-    assert life.finish_handover(100.0, Counts(handed_over=3)) == [STOP]
+    assert life.finish_handover(100.0, ClientCounts(handed_over=3)) == [STOP]
     assert life.exit_code is ExitCode.DONE
-    progress = life.progress(101.0, Counts(handed_over=3))
+    progress = life.progress(101.0, ClientCounts(handed_over=3))
     assert progress
     assert (progress.reason, progress.handed_over) == ("SIGTERM", 3)
 
@@ -451,8 +451,8 @@ class Lives(RuleBasedStateMachine):
         self.operator = self.succeeded = False
         self.closed_at = 0.0
 
-    def counts(self) -> Counts:
-        return Counts(self.active, self.closing, self.left, forced=self.forced, aborted=self.aborted)
+    def counts(self) -> ClientCounts:
+        return ClientCounts(self.active, self.closing, self.left, forced=self.forced, aborted=self.aborted)
 
     @initialize(delay=PACES, spread=PACES, window=PACES)
     def pace(self, delay: float, spread: float, window: float) -> None:

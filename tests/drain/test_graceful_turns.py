@@ -5,15 +5,15 @@ from signal import SIGINT, SIGTERM
 import pytest
 
 from wsctl.codes import ExitCode
-from wsctl.drain.drain import Action
 from wsctl.drain.graceful import GracefulShutdownManager
 from wsctl.drain.interventions import FORCE_AFTER
 from wsctl.drain.pace import Pace
 from wsctl.drain.phases import Phase
-from wsctl.drain.progress import Counts
+from wsctl.drain.plan import Action
+from wsctl.drain.progress import ClientCounts
 
-THREE = Counts(active=3)
-NOBODY = Counts()
+THREE = ClientCounts(active=3)
+NOBODY = ClientCounts()
 
 
 def _waiting(delay: float = 0.0, timeout: float = 60.0) -> GracefulShutdownManager:
@@ -65,14 +65,14 @@ def test_the_deadline_does_not_wait_for_the_turn() -> None:
     life.step(101.0, THREE)
     assert life.wake_at() == 160.0
     assert life.step(160.0, THREE) == [Action.CLOSE]
-    assert life.step(160.1, Counts(forced=3)) == [Action.STOP]
+    assert life.step(160.1, ClientCounts(forced=3)) == [Action.STOP]
     assert life.exit_code is ExitCode.FORCED
 
 
 def test_who_has_no_clients_left_needs_no_turn() -> None:
     life = _waiting()
     life.set_waiting_for(1, 101.0, THREE)
-    assert life.step(102.0, Counts(left=3)) == [Action.STOP]
+    assert life.step(102.0, ClientCounts(left=3)) == [Action.STOP]
     alone = GracefulShutdownManager(Pace(60.0, in_turn=True))
     alone.started()
     assert alone.signal(SIGTERM, 100.0, NOBODY) == [Action.STOP]

@@ -15,11 +15,11 @@ from dataclasses import replace
 from signal import Signals
 
 from wsctl.codes import CLOSE_TIMEOUT, ExitCode
-from wsctl.drain.drain import Action, CloseOldest, Drain, Step
 from wsctl.drain.interventions import Intervention, InterventionKind, SignalMeaning, SignalReader
 from wsctl.drain.pace import HANDOVER_WINDOW, Pace
 from wsctl.drain.phases import IllegalMove, Phase, PhaseMachine
-from wsctl.drain.progress import Counts, DrainProgress
+from wsctl.drain.plan import Action, CloseOldest, DrainPlan, Step
+from wsctl.drain.progress import ClientCounts, DrainProgress
 
 _BY_SIGNAL = "a drain begun by a signal cannot be cancelled"
 _SUCCEEDED = "a successor serves already: this drain cannot be cancelled"
@@ -48,12 +48,12 @@ class GracefulShutdownManager:
     def __init__(self, pace: Pace, life: PhaseMachine | None = None) -> None:
         self._life = life or PhaseMachine()
         self._pace = pace
-        self._drain: Drain | None = None
+        self._drain: DrainPlan | None = None
         self._signals = SignalReader()
         self._signal: str | None = None
         self._interventions: list[Intervention] = []
         self._abort_at = 0.0
-        self._counts = Counts()
+        self._counts = ClientCounts()
         self._ended: float | None = None
         self.by_operator = False
 
@@ -85,7 +85,7 @@ class GracefulShutdownManager:
         """Go to serving: the server accepts connections."""
         self._life.move(Phase.SERVING)
 
-    def signal(self, signum: int, now: float, counts: Counts) -> list[Step]:
+    def signal(self, signum: int, now: float, counts: ClientCounts) -> list[Step]:
         """Take a SIGTERM, SIGINT or SIGHUP. The first begins a drain; SIGINT again, a second later, forces.
 
         During a handover the first is remembered: the drain begins when the handover has ended.
@@ -106,12 +106,12 @@ class GracefulShutdownManager:
                 self._record(InterventionKind.TOO_SOON, name, now)
         return []
 
-    def force(self, now: float, counts: Counts, by: str = "parent") -> list[Step]:
+    def force(self, now: float, counts: ClientCounts, by: str = "parent") -> list[Step]:
         """Close the clients, or abort those that are being closed: the operator insists."""
         return self._force(now, counts, by)
 
     def drain(
-        self, now: float, counts: Counts, timeout: float | None = None, by: str = "program"
+        self, now: float, counts: ClientCounts, timeout: float | None = None, by: str = "program"
     ) -> list[Step]:
         """Begin a drain. During a drain, move its deadline to `timeout` seconds from now, or from when the
         clients are told if that is still to come.
@@ -150,7 +150,7 @@ class GracefulShutdownManager:
         self._drain = None
         return [Action.ANNOUNCE_CANCEL] if told else []
 
-    def set_waiting_for(self, waiting_for: int, now: float, counts: Counts) -> list[Step]:
+    def set_waiting_for(self, waiting_for: int, now: float, counts: ClientCounts) -> list[Step]:
         """Take the number of servers that must have drained before this one may; 0: it is this one's turn."""
         if self._drain is None or self._drain.waiting_for == waiting_for:
             return []
@@ -173,13 +173,13 @@ class GracefulShutdownManager:
             return "a successor serves already: 'wsctl status' shows it, upgrade that one"
         return why_no_upgrade(self.phase, cancellable=self._drain is not None and self._drain.final is None)
 
-    def abort_handover(self, now: float, counts: Counts) -> list[Step]:
+    def abort_handover(self, now: float, counts: ClientCounts) -> list[Step]:
         """Go back to serving: there is no successor after all. A signal that came meanwhile takes effect."""
         self._leave_handover()
         self._life.move(Phase.SERVING)
         return self._drain_for_signal(self._signal, now, counts) if self._signal else []
 
-    def finish_handover(self, now: float, counts: Counts) -> list[Step]:
+    def finish_handover(self, now: float, counts: ClientCounts) -> list[Step]:
         """Drain the clients that are left: the successor serves, so that they have a place to go to at
         once."""
         self._leave_handover()
@@ -187,7 +187,7 @@ class GracefulShutdownManager:
         pace = replace(self._pace, delay=0.0, window=self._pace.window or HANDOVER_WINDOW, in_turn=False)
         return self._begin(now, counts, reason, _SUCCEEDED, by=reason, pace=pace)
 
-    def step(self, now: float, counts: Counts) -> list[Step]:
+    def step(self, now: float, counts: ClientCounts) -> list[Step]:
         """Decide what is due now: time has passed, or a client has connected or left."""
         self._counts = counts
         if self.phase is Phase.CLOSING:
@@ -206,22 +206,22 @@ class GracefulShutdownManager:
             return None
         return self._drain.lameduck_until() if self.phase is Phase.LAMEDUCK else self._drain.next_at()
 
-    def progress(self, now: float, counts: Counts) -> DrainProgress | None:
+    def progress(self, now: float, counts: ClientCounts) -> DrainProgress | None:
         """Return the drain as it stands at `now`; None when there is none."""
         at = now if self._ended is None else self._ended
         return self._drain.progress(self.phase, at, counts) if self._drain else None
 
     def _begin(
-        self, now: float, counts: Counts, reason: str, final: str | None, *, by: str, pace: Pace
+        self, now: float, counts: ClientCounts, reason: str, final: str | None, *, by: str, pace: Pace
     ) -> list[Step]:
-        self._drain = Drain(pace, now, counts, reason, final)
+        self._drain = DrainPlan(pace, now, counts, reason, final)
         self._record(InterventionKind.BEGUN, by, now)
         if pace.delay or (pace.in_turn and counts.active):
             self._life.move(Phase.LAMEDUCK)
             return []
         return self._announce(self._drain, now, counts)
 
-    def _first_signal(self, name: str, now: float, counts: Counts) -> list[Step]:
+    def _first_signal(self, name: str, now: float, counts: ClientCounts) -> list[Step]:
         if self.phase is Phase.HANDOVER:
             self._record(InterventionKind.LATER, name, now)
             return []
@@ -231,24 +231,24 @@ class GracefulShutdownManager:
         left = self._drain.deadline - now if self._drain else None
         self._interventions.append(Intervention(kind, by, was_s, left))
 
-    def _drain_for_signal(self, name: str, now: float, counts: Counts) -> list[Step]:
+    def _drain_for_signal(self, name: str, now: float, counts: ClientCounts) -> list[Step]:
         if self._drain is None:
             return self._begin(now, counts, name, _BY_SIGNAL, by=name, pace=self._pace)
         self._drain.reason, self._drain.final = name, _BY_SIGNAL
         self._record(InterventionKind.FINAL, name, now)
         return self.step(now, counts)
 
-    def _lameduck(self, drain: Drain, now: float, counts: Counts) -> list[Step]:
+    def _lameduck(self, drain: DrainPlan, now: float, counts: ClientCounts) -> list[Step]:
         if drain.may_announce(now, counts.active):
             return self._announce(drain, now, counts)
         return self._close(drain, now, counts) if now >= drain.deadline else []
 
-    def _announce(self, drain: Drain, now: float, counts: Counts) -> list[Step]:
+    def _announce(self, drain: DrainPlan, now: float, counts: ClientCounts) -> list[Step]:
         self._life.move(Phase.DRAINING)
         drain.mark_announced(now, counts)
         return self.step(now, counts) or [drain.announcement(now)]
 
-    def _draining(self, drain: Drain, now: float, counts: Counts) -> list[Step]:
+    def _draining(self, drain: DrainPlan, now: float, counts: ClientCounts) -> list[Step]:
         due = drain.due(now, counts.active)
         if not counts.active:
             return self._last_has_left(drain, now, counts)
@@ -256,7 +256,7 @@ class GracefulShutdownManager:
             return self._close(drain, now, counts)
         return [CloseOldest(due)] if due else []
 
-    def _last_has_left(self, drain: Drain, now: float, counts: Counts) -> list[Step]:
+    def _last_has_left(self, drain: DrainPlan, now: float, counts: ClientCounts) -> list[Step]:
         """Stop, or wait for the answers of clients that were closed before the deadline: they have as long to
         answer as those closed at it."""
         if not drain.closed_some or not counts.closing:
@@ -264,7 +264,7 @@ class GracefulShutdownManager:
         self._move_to_closing(now)
         return []
 
-    def _force(self, now: float, counts: Counts, by: str) -> list[Step]:
+    def _force(self, now: float, counts: ClientCounts, by: str) -> list[Step]:
         if self.phase is Phase.CLOSING:
             self._record(InterventionKind.CUT, by, now)
             self.by_operator = True
@@ -275,7 +275,7 @@ class GracefulShutdownManager:
             return self._close(self._drain, now, counts)
         return []
 
-    def _close(self, drain: Drain, now: float, counts: Counts) -> list[Step]:
+    def _close(self, drain: DrainPlan, now: float, counts: ClientCounts) -> list[Step]:
         if self.phase is Phase.LAMEDUCK:
             drain.mark_announced(now, counts)
         self._counts = counts
@@ -286,12 +286,12 @@ class GracefulShutdownManager:
         self._life.move(Phase.CLOSING)
         self._abort_at = now + CLOSE_TIMEOUT
 
-    def _closing(self, now: float, counts: Counts) -> list[Step]:
+    def _closing(self, now: float, counts: ClientCounts) -> list[Step]:
         if not counts.active + counts.closing:
             return self._stop(now, counts, [])
         return self._stop(now, counts, [Action.ABORT]) if now >= self._abort_at else []
 
-    def _stop(self, now: float, counts: Counts, before: list[Step]) -> list[Step]:
+    def _stop(self, now: float, counts: ClientCounts, before: list[Step]) -> list[Step]:
         self._counts = counts
         self._ended = now
         self._life.move(Phase.STOPPED)

@@ -22,7 +22,7 @@ class ConnectedClient:
 
 
 @dataclass(frozen=True, slots=True)
-class Counts:
+class ClientCounts:
     """The counts of connected clients, and of connections that ended since the start, by how they ended.
     `longest` are a few clients, oldest first."""
 

@@ -7,12 +7,12 @@ from itertools import islice
 
 from wsctl import messages
 from wsctl.codes import CloseCode
-from wsctl.drain.drain import Action, CloseOldest, Invite, Step
 from wsctl.drain.graceful import GracefulShutdownManager
 from wsctl.drain.observers import DrainNotifier, DrainObserver
 from wsctl.drain.pace import moments
 from wsctl.drain.phases import Phase
-from wsctl.drain.progress import LONGEST, ConnectedClient, Counts, DrainProgress
+from wsctl.drain.plan import Action, CloseOldest, Invite, Step
+from wsctl.drain.progress import LONGEST, ClientCounts, ConnectedClient, DrainProgress
 from wsctl.hub.connection import Ending
 from wsctl.hub.manager import ConnectionManager
 from wsctl.server.condition import Condition
@@ -112,14 +112,14 @@ class DrainDriver:
             except TimeoutError:
                 pass
 
-    def counts(self, named: int = 0) -> Counts:
+    def counts(self, named: int = 0) -> ClientCounts:
         """Count who is connected, and how connections ended; `named` of those connected longest are listed by
         name.
 
         Without names it costs the same however many clients there are: it is called at each departure.
         """
         hub, tally = self._hub, self._hub.tally
-        return Counts(
+        return ClientCounts(
             active=len(hub.active_connections),
             closing=len(hub.closing),
             left=tally[Ending.LEFT],

@@ -1,11 +1,11 @@
-"""One drain: its steps, the moments at which they are due, and its progress."""
+"""The plan of one drain: its steps, the moments at which they are due, and its progress."""
 
 from dataclasses import dataclass
 from enum import Enum, auto
 
 from wsctl.drain.pace import Forecast, Pace, Spread
 from wsctl.drain.phases import Phase
-from wsctl.drain.progress import Counts, DrainProgress
+from wsctl.drain.progress import ClientCounts, DrainProgress
 
 
 class Action(Enum):
@@ -41,7 +41,7 @@ class CloseOldest:
 Step = Action | Invite | CloseOldest
 
 
-class Drain:
+class DrainPlan:
     """A drain, from when it was requested. All moments are on the caller's clock.
 
     Attributes:
@@ -54,7 +54,7 @@ class Drain:
         closed_some: True if the drain has closed clients before the deadline.
     """
 
-    def __init__(self, pace: Pace, now: float, counts: Counts, reason: str, final: str | None) -> None:
+    def __init__(self, pace: Pace, now: float, counts: ClientCounts, reason: str, final: str | None) -> None:
         self.reason = reason
         self.final = final
         self.baseline = counts
@@ -84,7 +84,7 @@ class Drain:
         """Return the moment at which the drain must be looked at next while the clients are not told."""
         return self.deadline if self._delay_over else self.announced_at
 
-    def mark_announced(self, now: float, counts: Counts) -> None:
+    def mark_announced(self, now: float, counts: ClientCounts) -> None:
         """Start to count the clients that leave: they are told now."""
         self.baseline = counts
         self._forecast = Forecast(now, counts.active)
@@ -112,7 +112,7 @@ class Drain:
         """Return the moment at which `due` must be called next, or the deadline if that is earlier."""
         return min(self._spread.next_at(), self.deadline)
 
-    def progress(self, phase: Phase, now: float, counts: Counts) -> DrainProgress:
+    def progress(self, phase: Phase, now: float, counts: ClientCounts) -> DrainProgress:
         """Return the drain as it stands. Before the clients are told, nobody counts as having left."""
         base = counts if phase is Phase.LAMEDUCK else self.baseline
         forced = counts.forced - base.forced
