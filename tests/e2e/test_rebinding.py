@@ -68,7 +68,8 @@ def test_a_proxy_that_is_not_trusted_changes_nothing(start_server: StartServer) 
 @pytest.mark.parametrize("way", [module, guest])
 def test_beyond_loopback_there_is_no_rule(start_server: StartServer, way: Way) -> None:
     if way is module:
-        server = start_server("--host", "0.0.0.0")
+        server = start_server("--host", "0.0.0.0", "--allow-host", "ours.example")
+        server.wait_for_line("WARNING --allow-host has no effect")
     else:
         server = start_server(
             command=(*GUEST, "--host", "0.0.0.0", "--port", "0"), serving=r"running on (\S+)"

@@ -13,6 +13,7 @@ from tests.support.programs import need
 from wsctl.server.diagnostics.exposure import (
     OWN_SOCKETS,
     check_credentials,
+    check_hosts,
     check_operator_token,
     check_proxies,
     check_secret_files,
@@ -111,6 +112,20 @@ def test_it_is_told_where_nobody_is_asked_for_anything(
 def test_what_other_machines_reach_is_public(settings: Settings, public: bool) -> None:
     assert is_public(settings) == public
     assert check_operator_token(settings).level == ("warning" if public else "ok")
+
+
+def test_a_name_of_a_host_that_keeps_nobody_out_is_told() -> None:
+    ours = ("chat.example",)
+    for settings in (Settings(host="0.0.0.0", allow_host=ours), Settings(uds="/x", allow_host=ours)):
+        found = check_hosts(settings)
+        assert found
+        assert (found.level, "--allow-host has no effect" in found.text) == ("warning", True)
+    for settings in (
+        Settings(allow_host=ours),
+        Settings(host="0.0.0.0"),
+        Settings(host="::", allow_host=("*",)),
+    ):
+        assert check_hosts(settings) is None
 
 
 def test_who_believes_everybody_on_a_public_address_is_warned() -> None:

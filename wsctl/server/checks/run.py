@@ -26,6 +26,7 @@ from wsctl.server.diagnostics.configuration import (
 )
 from wsctl.server.diagnostics.exposure import (
     check_credentials,
+    check_hosts,
     check_operator_token,
     check_proxies,
     check_secret_files,
@@ -60,7 +61,7 @@ def run_checks(settings: Settings, environ: Mapping[str, str], unit: str | None 
     yield check_keepalive(settings.ping_interval)
     yield from filter(None, [check_readiness(settings, in_kubernetes(environ))])
     yield check_operator_token(settings)
-    yield from filter(None, [check_proxies(settings)])
+    yield from filter(None, [check_proxies(settings), check_hosts(settings)])
     yield check_credentials(settings)
     keys = {"--ssl-keyfile": settings.ssl_keyfile, "--jwt-key": shared_secret_file(settings)}
     yield from check_secret_files(environ, keys)

@@ -96,6 +96,15 @@ def check_proxies(settings: Settings) -> Finding | None:
     )
 
 
+def check_hosts(settings: Settings) -> Finding | None:
+    """Check whether names of hosts are given where none is looked at; None where that is in order."""
+    on_loopback = settings.uds is None and not is_public(settings)
+    if on_loopback or settings.allow_host in ((), ("*",)):
+        return None
+    text = f"{flag('allow_host')} has no effect: beyond loopback every Host is taken"
+    return warning("hosts", text, "leave it out, and let a proxy take the names that are yours")
+
+
 def check_secret_files(environ: Mapping[str, str], flags: Mapping[str, str | None]) -> list[Finding]:
     """Warn of files with secrets that everybody on the machine can read: those that variables name, and those
     of some flags. A file that cannot be looked at is reported by the check that needs it."""

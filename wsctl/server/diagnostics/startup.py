@@ -9,6 +9,7 @@ from wsctl.server.diagnostics.configuration import (
     check_leaving,
     check_variables,
 )
+from wsctl.server.diagnostics.exposure import check_hosts
 from wsctl.server.diagnostics.finding import log_advice, log_warnings
 from wsctl.server.diagnostics.stop_time import reworded_for_embedded, stop_time_warning
 from wsctl.settings import Settings
@@ -23,6 +24,7 @@ def log_startup(settings: Settings, environ: Mapping[str, str]) -> None:
         log.warning("%s", warning)
     log_warnings(check_drain_parts(settings))
     log_warnings(check_variables(settings, environ))
+    log_warnings(filter(None, [check_hosts(settings)]))
 
 
 def log_drain_advice(settings: Settings) -> None:
