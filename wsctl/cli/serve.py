@@ -10,7 +10,7 @@ from wsctl.cli.ui.printable import say
 from wsctl.errors import UsageError, WsctlError
 
 if TYPE_CHECKING:
-    from wsctl.server.workers.membership import Membership
+    from wsctl.server.workers.protocol import WorkerContext
     from wsctl.settings import Settings
 
 
@@ -29,9 +29,9 @@ def serve(**given: Any) -> None:
         raise
     _check_secrets(settings)
     if settings.workers > 1:
-        from wsctl.server.workers.membership import membership
+        from wsctl.server.workers.protocol import receive_worker_context
 
-        worker = membership(os.environ)
+        worker = receive_worker_context(os.environ)
         raise typer.Exit(_run_worker(settings, worker) if worker else _run_parent(settings))
 
     from wsctl.cli.ui.console import drain_display
@@ -62,7 +62,7 @@ def _run_parent(settings: "Settings") -> int:
         )
 
 
-def _run_worker(settings: "Settings", worker: "Membership") -> int:
+def _run_worker(settings: "Settings", worker: "WorkerContext") -> int:
     """Run one of several workers. The parent tells, once for all, what keeps it from starting."""
     from wsctl.cli.ui.console import worker_log
     from wsctl.server import runner
@@ -79,9 +79,9 @@ def _refused(error: UsageError) -> bool:
     """Tell the predecessor, and the parent of a worker, why this process cannot start; return whether there
     is one of them, which then logs it."""
     from wsctl.server.handover.inheritance import inheritance
-    from wsctl.server.workers.membership import membership
+    from wsctl.server.workers.protocol import receive_worker_context
 
-    starters = [each for each in (inheritance(os.environ), membership(os.environ)) if each]
+    starters = [each for each in (inheritance(os.environ), receive_worker_context(os.environ)) if each]
     for starter in starters:
         starter.refuse(str(error))
     return bool(starters)

@@ -50,9 +50,9 @@ from wsctl.server.node import Node
 from wsctl.server.parting import Parting
 from wsctl.server.proxy import Believing, forwarded
 from wsctl.server.sockets import PASSED_SOCKETS, address, open_listeners
-from wsctl.server.workers.line import Line
-from wsctl.server.workers.membership import Membership
-from wsctl.server.workers.relay import OwnApi, relays
+from wsctl.server.workers.parent_link import ParentLink
+from wsctl.server.workers.protocol import WorkerContext
+from wsctl.server.workers.relay import LocalApi, relay_routes
 from wsctl.settings import Settings
 
 LAST_REQUESTS = 12.0
@@ -85,8 +85,8 @@ class Surroundings:
     inherited: Inheritance | None
     spawn: Spawn
     handing_over: Sequence[Observer]
-    line: Line | None
-    own: OwnApi
+    line: ParentLink | None
+    own: LocalApi
     job: Job | None
     bury: Callable[[int], None]
     handles_signals: Callable[[], None]
@@ -303,7 +303,7 @@ def serve(
     observers: Sequence[DrainObserver],
     listening_at: Callable[[list[str]], None] = lambda addresses: None,
     *,
-    worker: Membership | None = None,
+    worker: WorkerContext | None = None,
     job: Job | None = None,
     handing_over: Sequence[Observer] = (),
 ) -> ExitCode:
@@ -340,21 +340,21 @@ def _serve(
     listening_at: Callable[[list[str]], None],
     *,
     inherited: Inheritance | None,
-    worker: Membership | None,
+    worker: WorkerContext | None,
     job: Job | None,
     handing_over: Sequence[Observer],
 ) -> ExitCode:
     adopted = inherited is not None
     notifier = SystemdNotifier(environ, os.getpid(), _call_later, adopted=adopted)
-    line = Line(worker) if worker else None
+    line = ParentLink(worker) if worker else None
     shown_by = [*observers, notifier, *([line] if line else [])]
     generation = inherited.generation if inherited else 1
     wall = own_moments(worker.number, settings.workers) if worker and islands(settings) else time.time
     node = Node(settings, shown_by, generation=generation, wall=wall)
     require_same_kind(node.keys, inherited.keys if inherited else worker.keys if worker else None)
     app = create_app(node)
-    own = OwnApi(app)
-    config = _config(settings, create_app(node, first=relays(node, line, own)) if line else app, node)
+    own = LocalApi(app)
+    config = _config(settings, create_app(node, first=relay_routes(node, line, own)) if line else app, node)
     with contextlib.ExitStack() as stack:
         undisturbed = stack.enter_context(contextlib.ExitStack())
         undisturbed.enter_context(blocked_end_signals())
@@ -439,7 +439,7 @@ def _public(
     settings: Settings,
     environ: Mapping[str, str],
     inherited: Inheritance | None,
-    worker: Membership | None,
+    worker: WorkerContext | None,
 ) -> list[socket.socket]:
     if inherited:
         return inherited.listeners

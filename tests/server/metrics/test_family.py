@@ -1,4 +1,4 @@
-"""Metrics as data, from one process to another."""
+"""Metrics as data: from one process to another, and of several workers as one answer."""
 
 import json
 
@@ -15,6 +15,7 @@ from wsctl.server.metrics.family import (
     gauges,
     histogram,
     info,
+    merge_workers,
     read,
     states,
     told,
@@ -57,3 +58,27 @@ def test_a_bucket_holds_those_before_it(times: list[float]) -> None:
     for bucket in buckets:
         assert bucket.value == sum(time <= float(bucket.labels["le"]) for time in times)
     assert (count, total) == (Sample("_count", {}, len(times)), Sample("_sum", {}, sum(times)))
+
+
+def test_each_sample_says_whose_it_is() -> None:
+    found = merge_workers(
+        {
+            1: [gauge("a", "A.", 5), counters("b_total", "B.", "code", {"1000": 2})],
+            2: [gauge("a", "A.", 7), gauge("only_here", "C.", 1)],
+        }
+    )
+    assert [family.name for family in found] == ["wsctl_worker_up", "a", "b", "only_here"]
+    assert found[1].samples == [Sample("", {"worker": "1"}, 5), Sample("", {"worker": "2"}, 7)]
+    assert found[2].samples == [Sample("_total", {"code": "1000", "worker": "1"}, 2)]
+
+
+def test_who_tells_nothing_is_there_as_not_up() -> None:
+    up, *rest = merge_workers({1: None, 2: [gauge("a", "A.", 7)], 3: None})
+    assert [(s.labels["worker"], s.value) for s in up.samples] == [("1", 0), ("2", 1), ("3", 0)]
+    assert [sample.labels for family in rest for sample in family.samples] == [{"worker": "2"}]
+
+
+def test_what_a_worker_told_is_left_as_it_was() -> None:
+    own: list[Family] = [gauge("a", "A.", 5)]
+    assert merge_workers({1: own, 2: own}) == merge_workers({1: own, 2: own})
+    assert own == [gauge("a", "A.", 5)]

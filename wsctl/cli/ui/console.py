@@ -10,7 +10,7 @@ from wsctl.cli.ui.terminal import console, has_colour, is_live
 from wsctl.drain.observers import DrainLog, DrainObserver
 from wsctl.drain.progress import HandoverProgress, HandoverState
 from wsctl.server import logs
-from wsctl.server.workers.starting import Look
+from wsctl.server.workers.worker_process import LogOutput
 from wsctl.settings import Settings
 
 if TYPE_CHECKING:
@@ -62,18 +62,18 @@ def drain_display(settings: Settings, *, in_front: bool) -> Iterator[Display]:
 
 
 @contextmanager
-def parent_display(settings: Settings) -> Iterator[tuple[Sequence[DrainObserver], Look | None]]:
+def parent_display(settings: Settings) -> Iterator[tuple[Sequence[DrainObserver], LogOutput | None]]:
     """Do the same as `drain_display` for the parent of workers; and give how their lines are written, which
     must go above the bar. None where they may write by themselves."""
     with drain_display(settings, in_front=True) as shown:
-        yield shown.observers, _look() if is_live(sys.stderr) else None
+        yield shown.observers, _log_output() if is_live(sys.stderr) else None
 
 
-def _look() -> Look:
+def _log_output() -> LogOutput:
     from wsctl.cli.ui.drain_bar import ConsoleHandler
 
     (shown,) = (h for h in logging.getLogger("wsctl").handlers if isinstance(h, ConsoleHandler))
-    return Look(shown.line, has_colour(sys.stderr))
+    return LogOutput(shown.line, has_colour(sys.stderr))
 
 
 def worker_log(settings: Settings, *, terminal: bool, colour: bool) -> None:

@@ -32,12 +32,12 @@ from wsctl.server.diagnostics.exposure import exposed, log_exposure
 from wsctl.server.diagnostics.startup import log_drain_advice, log_startup
 from wsctl.server.islands import ISLANDS, islands
 from wsctl.server.sockets import address, open_listeners
-from wsctl.server.workers.desk import Desk
-from wsctl.server.workers.hatch import Hatch
-from wsctl.server.workers.rolling import Rolling
-from wsctl.server.workers.starting import Look, spawner
-from wsctl.server.workers.team import Team
+from wsctl.server.workers.control_http import ControlHttpServer
+from wsctl.server.workers.control_service import ControlService
+from wsctl.server.workers.pool import WorkerPool
+from wsctl.server.workers.rolling_upgrade import RollingUpgrade
 from wsctl.server.workers.worker import Spawn
+from wsctl.server.workers.worker_process import LogOutput, worker_spawner
 from wsctl.settings import Settings
 
 LOOK = 1.0
@@ -60,7 +60,7 @@ class Parent:
         *,
         control: socket.socket | None,
         spawn: Spawn,
-        look: Look | None,
+        look: LogOutput | None,
         observers: Sequence[DrainObserver],
         notifier: SystemdNotifier,
         up: Callable[[], None],
@@ -69,7 +69,7 @@ class Parent:
     ) -> None:
         hello = {"parent": os.getpid(), "terminal": look is not None, "colour": bool(look and look.colour)}
         fds = [sock.fileno() for sock in public]
-        self._team = Team(
+        self._team = WorkerPool(
             settings.workers,
             spawn,
             hello,
@@ -79,9 +79,9 @@ class Parent:
             clock=clock,
             changed=self._changed,
         )
-        self._rolling = Rolling(self._team, os.getpid(), clock, [_log, _told_to(notifier)])
+        self._rolling = RollingUpgrade(self._team, os.getpid(), clock, [_log, _told_to(notifier)])
         self._observers = DrainNotifier([*observers, notifier])
-        self._desk = Desk(
+        self._control_service = ControlService(
             self._team,
             self._rolling,
             os.getpid(),
@@ -90,7 +90,7 @@ class Parent:
             islands=islands(settings),
             intervened=self._observers.intervened,
         )
-        self._hatch = Hatch(self._desk.answer)
+        self._control_http = ControlHttpServer(self._control_service.answer)
         self._control = control
         self._clock = clock
         self._up = up
@@ -109,7 +109,7 @@ class Parent:
         await self._team.up.wait()
         if not self._team.ending:
             if self._control:
-                await self._hatch.open(self._control)
+                await self._control_http.open(self._control)
             self._up()
         await self._watch()
         return await self._end()
@@ -125,19 +125,19 @@ class Parent:
 
     async def _end(self) -> ExitCode:
         self._show()
-        self._desk.finish()
-        await self._hatch.close()
+        self._control_service.finish()
+        await self._control_http.close()
         self._team.close()
         if self._team.refused:
             raise CannotStart(self._team.refused)
         return ExitCode.OPERATOR if self._insisted else self._team.exit_code
 
     async def _answer(self, method: str, path: str, body: bytes) -> Reply:
-        return await self._desk.answer(method, path, body)
+        return await self._control_service.answer(method, path, body)
 
     def _changed(self) -> None:
         self._rolling.changed()
-        self._desk.changed()
+        self._control_service.changed()
         self._show()
 
     def _show(self) -> None:
@@ -193,7 +193,7 @@ class Parent:
         self._observers.intervened(Intervention(kind, signal.Signals(signum).name))
 
     def _log_status(self) -> None:
-        facts = self._desk.facts()
+        facts = self._control_service.facts()
         drain = facts.pop("drain") or {}
         log.info("status", extra={"fields": {**facts, **drain}})
 
@@ -208,7 +208,7 @@ def serve(
     settings: Settings,
     environ: Mapping[str, str],
     observers: Sequence[DrainObserver],
-    look: Look | None,
+    look: LogOutput | None,
     listening_at: Callable[[list[str]], None] = lambda addresses: None,
 ) -> ExitCode:
     """Run a parent and its workers to their end. `listening_at` is called with the addresses once all serve.
@@ -243,7 +243,7 @@ def serve(
             notifier.ready()
 
         async def run() -> ExitCode:
-            spawn = spawner(environ, look)
+            spawn = worker_spawner(environ, look)
             return await Parent(
                 settings,
                 public,

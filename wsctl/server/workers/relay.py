@@ -14,18 +14,17 @@ from wsctl.server import api
 from wsctl.server.api import BODY_ALLOWANCE, OPERATORS, asked_by, body_of
 from wsctl.server.islands import islands
 from wsctl.server.metrics import OWN, PUBLIC
-from wsctl.server.metrics.family import read
+from wsctl.server.metrics.family import merge_workers, read
 from wsctl.server.metrics.routes import answer
 from wsctl.server.metrics.routes import own as own_metrics
-from wsctl.server.metrics.together import together
 from wsctl.server.node import Node
-from wsctl.server.workers.line import PATIENCE, Line
+from wsctl.server.workers.parent_link import PATIENCE, ParentLink
 
 _GROUP = ("status", "connections", "drain", "upgrade", "workers")
 """The fields of a worker's status that describe all workers."""
 
 
-def relays(node: Node, line: Line, own: "OwnApi") -> APIRouter:
+def relay_routes(node: Node, line: ParentLink, own: "LocalApi") -> APIRouter:
     """Return routes that stand before those of the worker alone, which `own` answers."""
     router = APIRouter(dependencies=OPERATORS, include_in_schema=False)
 
@@ -50,7 +49,7 @@ def relays(node: Node, line: Line, own: "OwnApi") -> APIRouter:
         told = None if line.lost else await line.ask("GET", OWN, b"", 2 * PATIENCE)
         if told and told.status == HTTPStatus.OK:  # a parent of an older version knows nothing of it
             return await answer(read(told.body), request)
-        return await answer(together({line.number: await own_metrics(node)}), request)
+        return await answer(merge_workers({line.number: await own_metrics(node)}), request)
 
     router.add_api_route("/api/status", status, methods=["GET"])
     router.add_api_route(PUBLIC, metrics, methods=["GET"])
@@ -61,7 +60,7 @@ def relays(node: Node, line: Line, own: "OwnApi") -> APIRouter:
     return router
 
 
-class OwnApi:
+class LocalApi:
     """Requests that the parent asks of this worker alone, answered by an application in this process."""
 
     def __init__(self, app: ASGIApp) -> None:

@@ -14,9 +14,14 @@ from wsctl.ipc.descriptors import close_all
 from wsctl.ipc.framing import Packet
 from wsctl.ipc.rpc import RequestHandler
 from wsctl.server.accept_balancer import AcceptBalancer, create_page
-from wsctl.server.workers.overdue import Overdue
 from wsctl.server.workers.protocol import REPORT_EVERY
-from wsctl.server.workers.retry import RESTART_WINDOW, RestartLimit, StartFailureLog, refusal_pause
+from wsctl.server.workers.supervision import (
+    RESTART_WINDOW,
+    RestartLimit,
+    ShutdownDeadline,
+    StartFailureLog,
+    refusal_pause,
+)
 from wsctl.server.workers.worker import Facts, Spawn, Worker
 
 log = logging.getLogger("wsctl.workers")
@@ -35,7 +40,7 @@ class Slot:
     pending: asyncio.TimerHandle | None = None
 
 
-class Team:
+class WorkerPool:
     """A number of workers, and those that one of them has taken over from and that still drain.
 
     `changed` is called whenever one of them reports something or ends. `longest` is how many seconds a drain
@@ -78,7 +83,7 @@ class Team:
         self._finished: list[DrainProgress] = []
         self._codes: list[int] = []
         self._failures = StartFailureLog()
-        self._overdue = Overdue(longest)
+        self._deadline = ShutdownDeadline(longest)
         self._keys: str | None = None
         self._loop = asyncio.get_running_loop()
 
@@ -131,7 +136,7 @@ class Team:
         if not self.ending:
             self.ending, self._ending_since = True, self._clock()
             self._finished, self._codes = [], []
-            self._overdue.begun(self._ending_since)
+            self._deadline.begun(self._ending_since)
             for slot in self.slots:
                 self._forget(slot)
             self._look()
@@ -151,7 +156,7 @@ class Team:
 
     def force(self) -> None:
         """Force all to end at once, as the operator asks."""
-        self._overdue.cut(self._clock())
+        self._deadline.cut(self._clock())
         for worker in self.everybody:
             worker.tell("force")
 
@@ -167,14 +172,14 @@ class Team:
 
     def go_on_after_stop(self) -> None:
         """Let all processes go on that `stop` has stopped."""
-        self._overdue.went_on(self._clock())
+        self._deadline.went_on(self._clock())
         for worker in self.everybody:
             worker.go_on()
 
     def kill_overdue(self) -> None:
         """Kill those that should have ended long ago. A successor is left to take over: it was not asked to
         end yet."""
-        if not self.ending or not self._overdue.is_over(self._clock()):
+        if not self.ending or not self._deadline.is_over(self._clock()):
             return
         for worker in [*self.members, *self.leaving]:
             if worker.code is None:
@@ -204,9 +209,9 @@ class Team:
     def _note_end(self, worker: Worker) -> None:
         """Note by when the workers have to end. One that has handed over drains by a deadline of its own."""
         if self.stopped:
-            self._overdue.cut(self._clock())
+            self._deadline.cut(self._clock())
         elif self.ending and worker in self.members and (drain := worker.drain):
-            self._overdue.told(drain, self._clock())
+            self._deadline.told(drain, self._clock())
 
     def wants(self, worker: Worker, packet: Packet) -> None:
         """Start a successor for a worker that hands over, or kill it when the worker does not hand over after
@@ -232,7 +237,7 @@ class Team:
         if old:
             self.leaving.append(old)
         if self.ending and slot.member:
-            self._overdue.begun(self._clock())
+            self._deadline.begun(self._clock())
             slot.member.tell("signal", signum=signal.SIGTERM)
 
     # Starts and ends of processes

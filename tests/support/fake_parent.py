@@ -1,4 +1,4 @@
-"""A parent's team, its desk and its upgrades, with workers that are no processes."""
+"""A parent's pool of workers that are no processes, its control service and its upgrades."""
 
 import asyncio
 import socket
@@ -12,9 +12,9 @@ from tests.support.server import DEADLINE
 from wsctl.drain.phases import Phase
 from wsctl.drain.progress import DrainProgress, HandoverProgress
 from wsctl.ipc.rpc import Reply
-from wsctl.server.workers.desk import Desk
-from wsctl.server.workers.rolling import Rolling
-from wsctl.server.workers.team import Team
+from wsctl.server.workers.control_service import ControlService
+from wsctl.server.workers.pool import WorkerPool
+from wsctl.server.workers.rolling_upgrade import RollingUpgrade
 
 PID = 1000
 """Of the parent."""
@@ -43,7 +43,7 @@ def draining(active: int, phase: Phase = Phase.DRAINING, **facts: object) -> dic
     return {"status": phase, "connections": active, "drain": asdict(progress) | facts}
 
 
-class House:
+class FakeParent:
     """What a parent has. `now` is its clock."""
 
     def __init__(self, count: int, workers: FakeWorkers, listening: socket.socket, islands: bool) -> None:
@@ -53,7 +53,7 @@ class House:
         self.told: list[HandoverProgress] = []
         self._news = asyncio.Event()
         fds = [listening.fileno()]
-        self.team = Team(
+        self.pool = WorkerPool(
             count,
             self._spawn,
             {"parent": PID},
@@ -63,8 +63,10 @@ class House:
             clock=lambda: self.now,
             changed=self._changed,
         )
-        self.rolling = Rolling(self.team, PID, lambda: self.now, [self.told.append])
-        self.desk = Desk(self.team, self.rolling, PID, lambda: self.now, self._cancelled, islands=islands)
+        self.upgrade = RollingUpgrade(self.pool, PID, lambda: self.now, [self.told.append])
+        self.control = ControlService(
+            self.pool, self.upgrade, PID, lambda: self.now, self._cancelled, islands=islands
+        )
 
     async def until(self, true: Callable[[], object]) -> None:
         """Wait until it is so; it is looked at whenever a worker tells something or is made."""
@@ -74,43 +76,43 @@ class House:
                 await self._news.wait()
 
     async def serving(self) -> list[FakeWorker]:
-        """All workers, once the team knows that they serve."""
-        self.team.start()
+        """All workers, once the pool knows that they serve."""
+        self.pool.start()
         for worker in self.workers.made:
             worker.serves()
-        await self.until(self.team.up.is_set)
+        await self.until(self.pool.up.is_set)
         return self.workers.made
 
     def dies(self, worker: FakeWorker, code: int = -9) -> None:
         worker.dies(code)
-        self.team.reap()
+        self.pool.reap()
 
     def _spawn(self, channel: int, predecessor: int | None) -> Any:
         self._news.set()
         return self.workers.spawn(channel, predecessor)
 
     def _changed(self) -> None:
-        self.rolling.changed()
-        self.desk.changed()
+        self.upgrade.changed()
+        self.control.changed()
         self._news.set()
 
     def _cancelled(self) -> None:
         self.cancelled += 1
 
     async def _answer(self, method: str, path: str, body: bytes) -> Reply:
-        return await self.desk.answer(method, path, body)
+        return await self.control.answer(method, path, body)
 
 
 @asynccontextmanager
-async def house(count: int = 2, islands: bool = True) -> AsyncIterator[House]:
+async def fake_parent(count: int = 2, islands: bool = True) -> AsyncIterator[FakeParent]:
     with fake_workers() as workers, socket.create_server(("127.0.0.1", 0)) as listening:
-        found = House(count, workers, listening, islands)
+        found = FakeParent(count, workers, listening, islands)
         try:
             yield found
         finally:
-            found.team.end()
+            found.pool.end()
             for worker in workers.made:
                 worker.dies()
-            found.team.reap()
-            await found.until(lambda: not found.team.everybody)
-            found.team.close()
+            found.pool.reap()
+            await found.until(lambda: not found.pool.everybody)
+            found.pool.close()

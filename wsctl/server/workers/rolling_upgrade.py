@@ -10,7 +10,7 @@ from wsctl.drain.graceful import NotDraining, why_no_upgrade
 from wsctl.drain.phases import Phase
 from wsctl.drain.progress import HandoverProgress, HandoverState
 from wsctl.server.condition import Condition
-from wsctl.server.workers.team import Team
+from wsctl.server.workers.pool import WorkerPool
 from wsctl.server.workers.worker import Worker, named
 
 log = logging.getLogger("wsctl.workers")
@@ -21,19 +21,19 @@ PATIENCE = 10.0
 Observer = Callable[[HandoverProgress], None]
 
 
-class RollingFailed(Exception):
+class RollingUpgradeFailed(Exception):
     """The error raised when an upgrade failed. The workers that are left stay as they are; the text says
     why."""
 
 
-class Rolling:
+class RollingUpgrade:
     """Upgrades a team, as often as it is asked. `pid` is the process that serves before and after it.
 
     `observers` are called when an upgrade begins and when it ends.
     """
 
     def __init__(
-        self, team: Team, pid: int, clock: Callable[[], float], observers: list[Observer] | None = None
+        self, team: WorkerPool, pid: int, clock: Callable[[], float], observers: list[Observer] | None = None
     ) -> None:
         self._team = team
         self._pid = pid
@@ -114,7 +114,7 @@ class Rolling:
                 # A worker that is to be started again, or is just starting, is as fresh.
                 if slot.member and slot.member.listening:
                     await self._replace(slot.member)
-        except RollingFailed as failed:
+        except RollingUpgradeFailed as failed:
             count, of = len(self._done), len(self._team.slots)
             state, error = HandoverState.FAILED, f"{failed}; {count} of {of} workers were replaced"
         self._now = None
@@ -124,13 +124,13 @@ class Rolling:
 
     async def _replace(self, worker: Worker) -> None:
         if self._team.ending:
-            raise RollingFailed("the server was stopped meanwhile")
+            raise RollingUpgradeFailed("the server was stopped meanwhile")
         self._now, before = worker, worker.facts.get("upgrade")
         # The process may have been stopped while the others were replaced.
         begun = None if worker.silent else await worker.ask("POST", "/api/upgrade", b"", PATIENCE)
         if begun is None or begun.status != HTTPStatus.ACCEPTED:
             why = _why(begun.body) if begun else "it does not answer"
-            raise RollingFailed(
+            raise RollingUpgradeFailed(
                 f"{named([worker])}: {why}" if begun is None else f"worker {worker.number}: {why}"
             )
         await self._until_over(worker, before)
@@ -145,9 +145,9 @@ class Rolling:
             if state == HandoverState.DONE:
                 return
             if told and state == HandoverState.FAILED:
-                raise RollingFailed(f"worker {worker.number}: {told['error']}")
+                raise RollingUpgradeFailed(f"worker {worker.number}: {told['error']}")
             if worker.code is not None:
-                raise RollingFailed(f"worker {worker.number} died in its handover")
+                raise RollingUpgradeFailed(f"worker {worker.number} died in its handover")
             self._news.clear()
             await self._news.wait()
 

@@ -14,7 +14,7 @@ import pytest
 from tests.support.other_end import no_descriptor_left
 from tests.support.server import DEADLINE
 from wsctl.ipc.rpc import Reply
-from wsctl.server.workers.hatch import Hatch
+from wsctl.server.workers.control_http import ControlHttpServer
 
 pytestmark = pytest.mark.anyio
 
@@ -24,16 +24,16 @@ async def echo(method: str, path: str, body: bytes) -> Reply:
 
 
 @asynccontextmanager
-async def opened(folder: Path, answering: Any = echo) -> AsyncIterator[tuple[Hatch, Path]]:
+async def opened(folder: Path, answering: Any = echo) -> AsyncIterator[tuple[ControlHttpServer, Path]]:
     path = folder / "1.sock"
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     sock.bind(str(path))
-    hatch = Hatch(answering)
-    await hatch.open(sock)
+    server = ControlHttpServer(answering)
+    await server.open(sock)
     try:
-        yield hatch, path
+        yield server, path
     finally:
-        await hatch.close()
+        await server.close()
 
 
 def connection(path: Path) -> socket.socket:
@@ -99,11 +99,11 @@ async def test_who_waits_for_the_end_gets_an_answer_before_it_closes(runtime_dir
         await over.wait()
         return Reply(200, {"over": True})
 
-    async with opened(runtime_dir, wait) as (hatch, path):
+    async with opened(runtime_dir, wait) as (server, path):
         waiting = asyncio.create_task(asyncio.to_thread(ask, path, "GET", "/"))
         await asked.wait()
         over.set()
-        await hatch.close()
+        await server.close()
         assert await waiting == (200, {"over": True})
 
 

@@ -51,7 +51,7 @@ class Asked(NamedTuple):
     body: bytes
 
 
-class Hatch:
+class ControlHttpServer:
     """Answers one request a connection."""
 
     def __init__(self, answering: RequestHandler) -> None:

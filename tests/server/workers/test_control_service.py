@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
+from tests.support.fake_parent import PID, FakeParent, draining, fake_parent
 from tests.support.fake_worker import FakeWorker
 from tests.support.server import DEADLINE
-from tests.support.team import PID, House, draining, house
 from wsctl.ipc.rpc import Reply
 from wsctl.server.metrics import family
-from wsctl.server.workers import desk
+from wsctl.server.workers import control_service
 from wsctl.server.workers.worker import FRESH
 
 pytestmark = pytest.mark.anyio
@@ -25,29 +25,29 @@ ENDED = {"state": "done", "total": 2, "moved": 2, "staying": 0, "silence_s": 0.5
 
 
 async def answered(
-    here: House, method: str, path: str, answers: Sequence[tuple[int, dict[str, Any]]], body: bytes = b""
+    here: FakeParent, method: str, path: str, answers: Sequence[tuple[int, dict[str, Any]]], body: bytes = b""
 ) -> Reply:
     """What the parent answers, whose workers answer so."""
-    asking = asyncio.create_task(here.desk.answer(method, path, body))
+    asking = asyncio.create_task(here.control.answer(method, path, body))
     for worker, (status, told) in zip(list(here.workers.made), answers, strict=True):
         worker.answers(await worker.asked(method, path), status, **told)
     return await asking
 
 
 async def test_the_status_is_the_sum() -> None:
-    async with house(2) as here:
+    async with fake_parent(2) as here:
         one, other = await here.serving()
         one.reports(connections=3, newest_id="5-0", rates={"published": 0.5})
         other.reports(connections=4, newest_id="7-0", rates={"published": 2.0})
-        await here.until(lambda: here.desk.facts()["connections"] == 7)
-        facts = here.desk.facts()
+        await here.until(lambda: here.control.facts()["connections"] == 7)
+        facts = here.control.facts()
         assert (facts["pid"], facts["status"], facts["capacity"]) == (PID, "serving", 200)
         assert (facts["newest_id"], facts["rates"]) == ("7-0", {"published": 2.5})
         assert [(row["pid"], row["connections"]) for row in facts["workers"]] == [(1001, 3), (1002, 4)]
 
 
 async def test_the_clients_of_all_are_listed_oldest_first() -> None:
-    async with house(2) as here:
+    async with fake_parent(2) as here:
         await here.serving()
         rows = [
             (200, {"clients": [{"client_id": name, "connected_s": s}]}) for name, s in (("a", 1), ("b", 2))
@@ -57,13 +57,13 @@ async def test_the_clients_of_all_are_listed_oldest_first() -> None:
 
 
 async def test_the_metrics_are_of_those_who_answer_and_say_who_does_not() -> None:
-    async with house(3) as here:
+    async with fake_parent(3) as here:
         one, other, _ = await here.serving()
         here.now += FRESH + 1
         for worker in (one, other):
             worker.reports(connections=1)
-        await here.until(lambda: here.desk.facts()["connections"] == 2)
-        asking = asyncio.create_task(here.desk.answer("GET", "/api/metrics", b""))
+        await here.until(lambda: here.control.facts()["connections"] == 2)
+        asking = asyncio.create_task(here.control.answer("GET", "/api/metrics", b""))
         answer = family.told([family.gauge("wsctl_connections", "Clients.", 1)])
         one.answers(await one.asked("GET", "/api/metrics"), 200, **answer)
         other.answers(await other.asked("GET", "/api/metrics"), 503, error={"code": "closing"})
@@ -73,7 +73,7 @@ async def test_the_metrics_are_of_those_who_answer_and_say_who_does_not() -> Non
 
 
 async def test_a_broadcast_counts_the_clients_of_all() -> None:
-    async with house(2) as here:
+    async with fake_parent(2) as here:
         await here.serving()
         told = [(200, {"id": "5-0", "recipients": 3}), (200, {"id": "6-1", "recipients": 4})]
         reply = await answered(here, "POST", "/api/broadcast", told, b'{"data": 1}')
@@ -81,18 +81,18 @@ async def test_a_broadcast_counts_the_clients_of_all() -> None:
 
 
 async def test_what_all_refuse_is_refused_in_the_first_ones_words() -> None:
-    async with house(2) as here:
+    async with fake_parent(2) as here:
         await here.serving()
         for method, path in (("POST", "/api/broadcast"), ("POST", "/api/drain"), ("DELETE", "/api/drain")):
             assert await answered(here, method, path, [(409, CLOSING)] * 2) == Reply(409, CLOSING)
-        assert not here.team.ending
+        assert not here.pool.ending
 
 
 async def test_a_drain_by_request_ends_in_an_answer_for_who_waited() -> None:
-    async with house(2) as here:
+    async with fake_parent(2) as here:
         one, other = await here.serving()
-        waiting = asyncio.create_task(here.desk.answer("GET", "/api/drain", b""))
-        asking = asyncio.create_task(here.desk.answer("POST", "/api/drain", json.dumps({}).encode()))
+        waiting = asyncio.create_task(here.control.answer("GET", "/api/drain", b""))
+        asking = asyncio.create_task(here.control.answer("POST", "/api/drain", json.dumps({}).encode()))
         for worker in (one, other):
             n = await worker.asked("POST", "/api/drain")
             worker.reports(**draining(2))
@@ -110,32 +110,32 @@ async def test_a_drain_by_request_ends_in_an_answer_for_who_waited() -> None:
 
 
 async def test_a_cancelled_drain_is_told_to_who_waited() -> None:
-    async with house(1) as here:
+    async with fake_parent(1) as here:
         await here.serving()
-        waiting = asyncio.create_task(here.desk.answer("GET", "/api/drain", b""))
+        waiting = asyncio.create_task(here.control.answer("GET", "/api/drain", b""))
         await answered(here, "POST", "/api/drain", [(200, {"drain": None})])
-        assert here.team.ending
+        assert here.pool.ending
         undone = await answered(here, "DELETE", "/api/drain", [(200, {"status": "serving"})])
         assert undone == Reply(200, {"status": "serving", "drain": None})
         assert (await waiting).body["drain"] is None
-        assert (here.cancelled, here.team.ending) == (1, False)
+        assert (here.cancelled, here.pool.ending) == (1, False)
 
 
-async def hands_over(here: House, worker: FakeWorker, **outcome: Any) -> None:
+async def hands_over(here: FakeParent, worker: FakeWorker, **outcome: Any) -> None:
     """A worker is asked for a handover, which ends so."""
     worker.answers(await worker.asked("POST", "/api/upgrade"), 202, upgrade=None)
     worker.reports(upgrade=ENDED | outcome)
 
 
 async def test_an_upgrade_is_of_one_after_the_other() -> None:
-    async with house(2) as here:
+    async with fake_parent(2) as here:
         one, other = await here.serving()
-        waiting = asyncio.create_task(here.desk.answer("GET", "/api/upgrade", b""))
-        begun = await here.desk.answer("POST", "/api/upgrade", b"")
+        waiting = asyncio.create_task(here.control.answer("GET", "/api/upgrade", b""))
+        begun = await here.control.answer("POST", "/api/upgrade", b"")
         assert (begun.status, begun.body["upgrade"]["state"]) == (202, "starting")
-        again = await here.desk.answer("POST", "/api/upgrade", b"")
+        again = await here.control.answer("POST", "/api/upgrade", b"")
         assert (again.status, again.body["error"]["code"]) == (409, "not_now")
-        drain = await here.desk.answer("POST", "/api/drain", b"")
+        drain = await here.control.answer("POST", "/api/drain", b"")
         assert (drain.status, drain.body["error"]["code"]) == (409, "not_now")
         await hands_over(here, one)
         await hands_over(here, other, staying=1, silence_s=0.25)
@@ -146,10 +146,10 @@ async def test_an_upgrade_is_of_one_after_the_other() -> None:
 
 
 async def test_an_upgrade_that_fails_leaves_the_rest_as_it_is() -> None:
-    async with house(3) as here:
+    async with fake_parent(3) as here:
         one, two, three = await here.serving()
-        waiting = asyncio.create_task(here.desk.answer("GET", "/api/upgrade", b""))
-        await here.desk.answer("POST", "/api/upgrade", b"")
+        waiting = asyncio.create_task(here.control.answer("GET", "/api/upgrade", b""))
+        await here.control.answer("POST", "/api/upgrade", b"")
         await hands_over(here, one)
         await hands_over(here, two, state="failed", moved=0, error="it was not ready")
         end = (await waiting).body["upgrade"]
@@ -160,10 +160,10 @@ async def test_an_upgrade_that_fails_leaves_the_rest_as_it_is() -> None:
 
 @pytest.mark.parametrize("how", ["refuses", "dies"])
 async def test_a_worker_that_does_not_hand_over_is_named(how: str) -> None:
-    async with house(1) as here:
+    async with fake_parent(1) as here:
         (worker,) = await here.serving()
-        waiting = asyncio.create_task(here.desk.answer("GET", "/api/upgrade", b""))
-        await here.desk.answer("POST", "/api/upgrade", b"")
+        waiting = asyncio.create_task(here.control.answer("GET", "/api/upgrade", b""))
+        await here.control.answer("POST", "/api/upgrade", b"")
         n = await worker.asked("POST", "/api/upgrade")
         if how == "refuses":
             worker.answers(n, 409, **CLOSING)
@@ -176,24 +176,24 @@ async def test_a_worker_that_does_not_hand_over_is_named(how: str) -> None:
 
 
 async def test_what_there_is_not_is_not_found() -> None:
-    async with house(1) as here:
+    async with fake_parent(1) as here:
         await here.serving()
-        assert (await here.desk.answer("GET", "/metrics", b"")).status == 404
+        assert (await here.control.answer("GET", "/metrics", b"")).status == 404
 
 
 async def test_what_is_shared_one_worker_publishes() -> None:
-    async with house(2, islands=False) as here:
+    async with fake_parent(2, islands=False) as here:
         one, other = await here.serving()
-        asking = asyncio.create_task(here.desk.answer("POST", "/api/broadcast", BODY))
+        asking = asyncio.create_task(here.control.answer("POST", "/api/broadcast", BODY))
         one.answers(await one.asked("POST", "/api/broadcast"), 200, id="5-0", recipients=7)
         assert await asking == Reply(200, {"id": "5-0", "recipients": 7})
         assert "ask" not in other.end.kinds
 
 
 async def test_who_goes_without_an_answer_may_have_published_so_nobody_else_does() -> None:
-    async with house(2, islands=False) as here:
+    async with fake_parent(2, islands=False) as here:
         one, other = await here.serving()
-        asking = asyncio.create_task(here.desk.answer("POST", "/api/broadcast", BODY))
+        asking = asyncio.create_task(here.control.answer("POST", "/api/broadcast", BODY))
         await one.asked("POST", "/api/broadcast")
         here.dies(one)
         reply = await asking
@@ -203,19 +203,19 @@ async def test_who_goes_without_an_answer_may_have_published_so_nobody_else_does
 
 
 async def test_who_was_not_heard_of_lately_publishes_last() -> None:
-    async with house(2, islands=False) as here:
+    async with fake_parent(2, islands=False) as here:
         _, other = await here.serving()
         here.now = FRESH + 1
         other.reports(connections=1)
-        await here.until(lambda: here.desk.facts()["connections"])
-        asking = asyncio.create_task(here.desk.answer("POST", "/api/broadcast", BODY))
+        await here.until(lambda: here.control.facts()["connections"])
+        asking = asyncio.create_task(here.control.answer("POST", "/api/broadcast", BODY))
         other.answers(await other.asked("POST", "/api/broadcast"), 200, id="5-0", recipients=7)
         assert (await asking).status == 200
 
 
 async def test_without_a_worker_nothing_is_published() -> None:
-    async with house(1, islands=False) as here:
-        reply = await here.desk.answer("POST", "/api/broadcast", BODY)
+    async with fake_parent(1, islands=False) as here:
+        reply = await here.control.answer("POST", "/api/broadcast", BODY)
         assert (reply.status, reply.body["error"]["code"]) == (409, "not_now")
 
 
@@ -232,12 +232,12 @@ def shared(own: str, published: int, **facts: Any) -> dict[str, Any]:
 
 
 async def test_what_is_shared_is_counted_once() -> None:
-    async with house(2, islands=False) as here:
+    async with fake_parent(2, islands=False) as here:
         one, other = await here.serving()
         one.reports(connections=1, **shared("a", 9))
         other.reports(connections=1, **shared("b", 7))
-        await here.until(lambda: here.desk.facts()["connections"] == 2)
-        facts = here.desk.facts()
+        await here.until(lambda: here.control.facts()["connections"] == 2)
+        facts = here.control.facts()
         assert facts["messages"] == {"published": 9, "delivered": 4}
         assert facts["rates"] == {"published": 0.9, "delivered": 0.4}
         assert (facts["degraded"], facts["redis"], facts["cluster"]) == (None, {"state": "up"}, {"nodes": 3})
@@ -245,38 +245,38 @@ async def test_what_is_shared_is_counted_once() -> None:
 
 
 async def test_who_hangs_is_not_believed_about_what_is_shared() -> None:
-    async with house(2, islands=False) as here:
+    async with fake_parent(2, islands=False) as here:
         one, other = await here.serving()
         one.reports(connections=1, **shared("a", 9))
-        await here.until(lambda: here.desk.facts()["connections"] == 1)
+        await here.until(lambda: here.control.facts()["connections"] == 1)
         here.now = FRESH + 1
         other.reports(connections=1, **shared("b", 7, degraded="Redis is away"))
-        await here.until(lambda: here.desk.facts()["connections"] == 2)
-        facts = here.desk.facts()
+        await here.until(lambda: here.control.facts()["connections"] == 2)
+        facts = here.control.facts()
         assert (facts["degraded"], facts["rates"]["published"]) == ("Redis is away", 0.7)
 
 
 async def test_islands_tell_that_they_share_nothing() -> None:
-    async with house(1) as here:
+    async with fake_parent(1) as here:
         await here.serving()
-        facts = here.desk.facts()
+        facts = here.control.facts()
         assert [facts[name] for name in ("degraded", "redis", "nodes", "cluster")] == [None] * 4
 
 
 async def test_the_newest_id_is_no_matter_of_spelling() -> None:
-    async with house(2) as here:
+    async with fake_parent(2) as here:
         one, other = await here.serving()
         one.reports(connections=1, newest_id="5-9")
         other.reports(connections=1, newest_id="5-10")
-        await here.until(lambda: here.desk.facts()["connections"] == 2)
-        assert here.desk.facts()["newest_id"] == "5-10"
+        await here.until(lambda: here.control.facts()["connections"] == 2)
+        assert here.control.facts()["newest_id"] == "5-10"
 
 
 async def test_each_client_of_nodes_that_share_is_listed_once() -> None:
     def row(name: str, node: str, seconds: float, address: str | None = None) -> dict[str, Any]:
         return {"client_id": name, "node": node, "connected_s": seconds, "address": address}
 
-    async with house(2, islands=False) as here:
+    async with fake_parent(2, islands=False) as here:
         await here.serving()
         far = row("far", "x", 3.0)
         one = {**shared("a", 0), "clients": [row("al", "a", 1.0, "h:1"), row("bo", "b", 2.1), far]}
@@ -288,28 +288,30 @@ async def test_each_client_of_nodes_that_share_is_listed_once() -> None:
 async def test_who_does_not_answer_in_time_is_named_and_the_others_are_not_kept(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(desk, "PATIENCE", 2 * DEADLINE)  # what the first answer is waited for, and no other
-    async with house(2) as here, asyncio.timeout(DEADLINE):
+    monkeypatch.setattr(
+        control_service, "PATIENCE", 2 * DEADLINE
+    )  # what the first answer is waited for, and no other
+    async with fake_parent(2) as here, asyncio.timeout(DEADLINE):
         one, other = await here.serving()
-        asking = asyncio.create_task(here.desk.answer("POST", "/api/broadcast", BODY))
+        asking = asyncio.create_task(here.control.answer("POST", "/api/broadcast", BODY))
         one.answers(await one.asked("POST", "/api/broadcast"), 200, id="5-0", recipients=3)
         assert (await asking).body == {
             "id": "5-0",
             "recipients": 3,
             "silent": [{"number": 2, "pid": other.pid}],
         }
-        asking = asyncio.create_task(here.desk.answer("GET", "/api/status?clients=true", b""))
+        asking = asyncio.create_task(here.control.answer("GET", "/api/status?clients=true", b""))
         one.answers(await one.asked("GET", "/api/status?clients=true"), 200, clients=[])
         rows = (await asking).body["workers"]
         assert [row["silent"] for row in rows] == [False, True]
 
 
 async def test_an_upgrade_does_not_begin_while_a_worker_hangs() -> None:
-    async with house(2) as here:
+    async with fake_parent(2) as here:
         one, other = await here.serving()
         here.now += FRESH + 1
         one.reports(connections=1)
-        await here.until(lambda: here.desk.facts()["connections"])
-        refused = await here.desk.answer("POST", "/api/upgrade", b"")
+        await here.until(lambda: here.control.facts()["connections"])
+        refused = await here.control.answer("POST", "/api/upgrade", b"")
         assert (refused.status, refused.body["error"]["code"]) == (409, "not_now")
         assert f"worker 2 (pid {other.pid}) does not answer" in refused.body["error"]["message"]

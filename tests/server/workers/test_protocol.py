@@ -11,8 +11,7 @@ from wsctl.errors import CannotStart
 from wsctl.ipc.framing import encode_packet
 from wsctl.ipc.handshake import WORKER_FD, receive_packet
 from wsctl.server.accept_balancer import create_page
-from wsctl.server.workers.membership import membership
-from wsctl.server.workers.protocol import VERSION
+from wsctl.server.workers.protocol import VERSION, receive_worker_context
 
 HELLO: dict[str, Any] = {"version": VERSION, "number": 2, "parent": 7, "terminal": True, "colour": False}
 
@@ -25,8 +24,8 @@ def greeted(fields: dict[str, Any], kind: str = "hello") -> tuple[socket.socket,
 
 
 def test_who_has_no_parent_is_no_worker() -> None:
-    assert membership({}) is None
-    assert membership({WORKER_FD: "none"}) is None
+    assert receive_worker_context({}) is None
+    assert receive_worker_context({WORKER_FD: "none"}) is None
 
 
 def test_a_worker_knows_its_parent_and_has_its_sockets() -> None:
@@ -35,7 +34,7 @@ def test_a_worker_knows_its_parent_and_has_its_sockets() -> None:
         page = create_page(2)
         socket.send_fds(ours, [encode_packet("hello", HELLO, (), [0, 0])], [page, listening.fileno()])
         os.close(page)
-        found = membership({WORKER_FD: str(theirs.detach())})
+        found = receive_worker_context({WORKER_FD: str(theirs.detach())})
         assert found
         assert found.balancer
         found.balancer.close()
@@ -50,7 +49,7 @@ def test_a_parent_of_another_version_is_told_that_there_will_be_no_worker() -> N
     ours, environ = greeted(HELLO | {"version": VERSION + 1})
     with ours:
         with pytest.raises(CannotStart, match="restart it"):
-            membership(environ)
+            receive_worker_context(environ)
         told = receive_packet(ours, DEADLINE)
         assert told.kind == "refused"
         assert "restart it" in told.fields["why"]
@@ -60,6 +59,6 @@ def test_a_descriptor_that_leads_nowhere_is_told() -> None:
     ours, theirs = socket.socketpair()
     ours.close()
     with pytest.raises(CannotStart, match="leads to no parent"):
-        membership({WORKER_FD: str(theirs.detach())})
+        receive_worker_context({WORKER_FD: str(theirs.detach())})
     with pytest.raises(CannotStart, match="leads to no parent"):
-        membership({WORKER_FD: "987654"})
+        receive_worker_context({WORKER_FD: "987654"})

@@ -18,11 +18,10 @@ from wsctl.ipc.rpc import Reply
 from wsctl.server import metrics
 from wsctl.server.answers import error_body
 from wsctl.server.condition import Condition
-from wsctl.server.metrics.family import Family, read, told
-from wsctl.server.metrics.together import together
-from wsctl.server.workers import accounts
-from wsctl.server.workers.rolling import Rolling
-from wsctl.server.workers.team import Team
+from wsctl.server.metrics.family import Family, merge_workers, read, told
+from wsctl.server.workers import status_merge
+from wsctl.server.workers.pool import WorkerPool
+from wsctl.server.workers.rolling_upgrade import RollingUpgrade
 from wsctl.server.workers.worker import Facts, Worker, named
 
 CONTROL_SOCKET = "control socket"
@@ -40,14 +39,14 @@ _AGES = (Phase.STARTING, Phase.SERVING, Phase.HANDOVER, Phase.LAMEDUCK, Phase.DR
 """The phases from the first to the last: all together are as far as the one that is furthest behind."""
 
 
-class Desk:
+class ControlService:
     """Answers requests. `cancelled` is called when a drain was cancelled. `islands` says whether the workers
     share no messages; `intervened` is called with each step of an operator."""
 
     def __init__(
         self,
-        team: Team,
-        rolling: Rolling,
+        team: WorkerPool,
+        rolling: RollingUpgrade,
         pid: int,
         clock: Callable[[], float],
         cancelled: Callable[[], None],
@@ -100,14 +99,14 @@ class Desk:
         limits = [facts["capacity"] for facts in team]
         return {
             "status": self._phase(team),
-            "connections": accounts.total(team, "connections"),
+            "connections": status_merge.total(team, "connections"),
             "uptime_s": round(self._clock() - self._started, 3),
             "version": __version__,
             "pid": self._pid,
             "capacity": sum(limits) if limits and all(limits) else None,
-            "closing": accounts.total(team, "closing"),
-            "newest_id": accounts.newest(team),
-            **(accounts.alone(team) if self._islands else accounts.shared(team, self._heard())),
+            "closing": status_merge.total(team, "closing"),
+            "newest_id": status_merge.newest(team),
+            **(status_merge.alone(team) if self._islands else status_merge.shared(team, self._heard())),
             "drain": self._progress(),
             "generation": 1,
             "upgrade": self._handover(),
@@ -120,7 +119,7 @@ class Desk:
         if not clients:
             return self.facts()
         asked = await self._ask_all("GET", "/api/status?clients=true")
-        found = accounts.clients([a.body for a in asked.answers if "clients" in a.body])
+        found = status_merge.clients([a.body for a in asked.answers if "clients" in a.body])
         facts = self.facts() | {"clients": found}
         silent = {worker.number for worker in asked.silent}
         facts["workers"] = [row | {"silent": row["number"] in silent} for row in facts["workers"]]
@@ -133,7 +132,7 @@ class Desk:
         for worker, reply in (await self._ask_all("GET", metrics.OWN)).told.items():
             if reply.status == HTTPStatus.OK:
                 found[worker.number] = read(reply.body)
-        return Reply(HTTPStatus.OK, told(together(found)))
+        return Reply(HTTPStatus.OK, told(merge_workers(found)))
 
     def _phase(self, team: Sequence[Facts]) -> str:
         phases = {facts["status"] for facts in team}

@@ -16,8 +16,7 @@ from wsctl.ipc.descriptors import close_all
 from wsctl.ipc.framing import Packet
 from wsctl.ipc.rpc import Reply, RequestHandler, RpcPeer
 from wsctl.server.node import Node
-from wsctl.server.workers.membership import Membership
-from wsctl.server.workers.protocol import REPORT_EVERY
+from wsctl.server.workers.protocol import REPORT_EVERY, WorkerContext
 
 PATIENCE = 2.0
 """Seconds that a parent has to return the status of all workers, before a worker answers with its own
@@ -26,7 +25,7 @@ alone."""
 log = logging.getLogger("wsctl.workers")
 
 
-class Line:
+class ParentLink:
     """The channel to the parent, open from `join` on, and a `DrainObserver`: the parent shows the drain of
     all.
 
@@ -36,7 +35,7 @@ class Line:
 
     interval = REPORT_EVERY
 
-    def __init__(self, membership: Membership) -> None:
+    def __init__(self, membership: WorkerContext) -> None:
         self.parent, self.number = membership.parent, membership.number
         self.balancer = membership.balancer
         self.lost = False
@@ -46,7 +45,7 @@ class Line:
         self._node: Node | None = None
         self._channel: Channel
         self._rpc: RpcPeer
-        self._foster: Foster | None = None
+        self._foster: RemoteProcess | None = None
         self._elsewhere: dict[int, int] = {}
         self._looking: asyncio.Task[None] | None = None
 
@@ -99,9 +98,9 @@ class Line:
             await self.all_together()
             await self._rpc.finish()
 
-    def spawn(self, channel: int) -> "Foster":
+    def spawn(self, channel: int) -> "RemoteProcess":
         """Let the parent start a successor with this end of a channel: it must be the parent's child."""
-        self._foster = Foster(self._channel)
+        self._foster = RemoteProcess(self._channel)
         if self.lost:
             self._foster.ended(ExitCode.ERROR)
         else:
@@ -162,7 +161,7 @@ class Line:
             self._node.driver.signal(signal.SIGTERM)
 
 
-class Foster:
+class RemoteProcess:
     """A process that the parent has started for this one: the part of a `Popen` that a handover needs."""
 
     def __init__(self, channel: Channel) -> None:

@@ -16,14 +16,14 @@ _PARENTS = PASSED_SOCKETS | {"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", H
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class LogOutput:
     """The look of the workers' log lines where they go through the parent, which keeps a bar below them."""
 
     write: Callable[[str], None]
     colour: bool
 
 
-def spawner(environ: Mapping[str, str], look: Look | None) -> Spawn:
+def worker_spawner(environ: Mapping[str, str], look: LogOutput | None) -> Spawn:
     """Return a function that starts this program again, as a worker. Without a `look` it writes to our stderr
     by itself.
 
