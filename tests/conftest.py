@@ -247,7 +247,7 @@ ON_VALKEY, ON_REDIS = (
     pytest.mark.parametrize("store", [kind], indirect=True) for kind in ("valkey", "redis")
 )
 """For whole servers, whose scenarios take turns: in what the kinds may differ is tested of each kind where
-it is spoken with, in tests/hub/shared."""
+it is spoken with, in tests/log/redis."""
 
 
 @pytest.fixture(params=["valkey", "redis"])

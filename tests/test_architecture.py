@@ -12,19 +12,22 @@ from tests.support.server import DEADLINE
 
 PACKAGE = Path(__file__).parent.parent / "wsctl"
 
-FACTS = ("messages", "codes", "settings", "redis_url", "errors", "lookalikes", "origins", "addresses")
+FACTS = frozenset(
+    {"messages", "frame", "codes", "settings", "redis_url", "errors", "lookalikes", "origins", "addresses"}
+)
 
 ABOVE_ALL = ("main", "__main__", "__init__")
 
 BELOW = {
-    "top": {"cli", "server", "stress", "client", "process", "drain", "hub", "ipc", "facts", "top"},
-    "cli": {"server", "stress", "client", "process", "drain", "hub", "ipc", "facts", "version", "cli"},
-    "server": {"process", "drain", "hub", "ipc", "facts", "version", "server"},
-    "stress": {"client", "process", "drain", "hub", "ipc", "facts", "version", "stress"},
-    "client": {"process", "drain", "hub", "ipc", "facts", "version", "client"},
+    "top": {"cli", "server", "stress", "client", "process", "drain", "hub", "log", "ipc", "facts", "top"},
+    "cli": {"server", "stress", "client", "process", "drain", "hub", "log", "ipc", "facts", "version", "cli"},
+    "server": {"process", "drain", "hub", "log", "ipc", "facts", "version", "server"},
+    "stress": {"client", "process", "drain", "hub", "log", "ipc", "facts", "version", "stress"},
+    "client": {"process", "drain", "hub", "log", "ipc", "facts", "version", "client"},
     "process": {"drain", "ipc", "facts", "version", "process"},
     "drain": {"facts", "drain"},
-    "hub": {"facts", "version", "hub"},
+    "hub": {"log", "facts", "version", "hub"},
+    "log": {"facts", "log"},
     "ipc": {"facts", "ipc"},
     "facts": {"facts"},
 }
@@ -41,11 +44,12 @@ ROOMS = {
     "jwt": {"server"},
     "cryptography": {"server"},
     "pydantic": {"server"},
-    "redis": {"hub"},
+    "redis": {"log.redis"},
     "prometheus_client": {"server"},
     "websockets": {"server", "client"},
     "uvloop": {"server", "client", "cli"},
 }
+"""The floors that may import a library, or a room of one."""
 
 INPUT_OUTPUT = frozenset({"asyncio", "os", "selectors", "socket", "subprocess", "threading"})
 """What the decisions about a drain do without."""
@@ -117,11 +121,13 @@ def _about(module: str, imported: str) -> Iterator[str]:
             yield f"{module} ({at}) imports {imported} ({floor(imported)})"
         elif at == floor(imported) == "server" and not _room_allows(room(module), room(imported)):
             yield f"{module} imports {imported}, which is above it in the server"
+        elif at == floor(imported) == "log" and room(imported) == "redis" != room(module):
+            yield f"{module} imports {imported}, which is one of the log's homes"
     elif at in ("facts", "version") and library not in sys.stdlib_module_names:
         yield f"{module} imports {imported}, which is not in the standard library"
     elif at == "drain" and library in INPUT_OUTPUT:
         yield f"{module} imports {imported}, though it decides without I/O"
-    elif library in ROOMS and at not in ROOMS[library]:
+    elif library in ROOMS and not ROOMS[library] & {at, f"{at}.{room(module)}"}:
         yield f"{module} imports {imported} outside {', '.join(sorted(ROOMS[library]))}"
 
 
@@ -162,7 +168,7 @@ def _cycles(graph: Mapping[str, list[str]]) -> Iterator[list[str]]:
 
 def test_the_house_keeps_its_rules() -> None:
     modules = sources()
-    assert {"wsctl.messages", "wsctl.cli.app", "wsctl.server.wire", "wsctl.hub.manager"} <= set(modules)
+    assert {"wsctl.messages", "wsctl.cli.app", "wsctl.server.wire", "wsctl.log.redis.tail"} <= set(modules)
     assert complaints(modules) == []
 
 
@@ -171,7 +177,9 @@ FINE = {
     "wsctl.main": "import os\nfrom wsctl.server.app import app\nos.environ",
     "wsctl.messages": "import json",
     "wsctl.codes": "from enum import IntEnum",
-    "wsctl.hub.log": "from wsctl.messages import Message\nfrom wsctl import codes, __version__",
+    "wsctl.hub.manager": "from wsctl.log.message_log import MessageLog\nfrom wsctl import codes, __version__",
+    "wsctl.log.message_log": "from wsctl.messages import Message\nfrom wsctl import codes",
+    "wsctl.log.redis.client": "import redis\nfrom wsctl.log.message_log import MessageLog",
     "wsctl.ipc.channel": "import asyncio\nfrom wsctl.errors import CannotStart",
     "wsctl.drain.graceful": "import logging\nfrom wsctl.codes import ExitCode",
     "wsctl.process.job": "from wsctl.drain import phases\nfrom wsctl.ipc import channel",
@@ -191,15 +199,19 @@ def test_a_house_in_order_has_no_complaints() -> None:
 @pytest.mark.parametrize(
     ("module", "source"),
     [
-        ("wsctl.messages", "from wsctl.hub.log import MessageLog"),
+        ("wsctl.messages", "from wsctl.log.message_log import MessageLog"),
         ("wsctl.messages", "from wsctl import hub"),
-        ("wsctl.hub.log", "from wsctl.process.job import Job"),
-        ("wsctl.hub.log", "from wsctl.process import job"),
-        ("wsctl.hub.log", "from ..process import job"),
-        ("wsctl.hub.log", "import wsctl.server.app"),
-        ("wsctl.hub.log", "from wsctl.ipc.channel import Channel"),
-        ("wsctl.ipc.channel", "from wsctl.hub.log import MessageLog"),
-        ("wsctl.drain.graceful", "from wsctl.hub.log import MessageLog"),
+        ("wsctl.log.message_log", "from wsctl.process.job import Job"),
+        ("wsctl.log.message_log", "from wsctl.process import job"),
+        ("wsctl.log.message_log", "from ..process import job"),
+        ("wsctl.log.message_log", "import wsctl.server.app"),
+        ("wsctl.log.message_log", "from wsctl.ipc.channel import Channel"),
+        ("wsctl.log.message_log", "from wsctl.hub.manager import ConnectionManager"),
+        ("wsctl.log.message_log", "from wsctl.log.redis.session import RedisSession"),
+        ("wsctl.log.history", "def later():\n    from wsctl.log.redis import client"),
+        ("wsctl.hub.manager", "from wsctl.process.job import Job"),
+        ("wsctl.ipc.channel", "from wsctl.log.message_log import MessageLog"),
+        ("wsctl.drain.graceful", "from wsctl.log.message_log import MessageLog"),
         ("wsctl.drain.graceful", "from wsctl.ipc.channel import Channel"),
         ("wsctl.process.job", "def later():\n    from wsctl.server import app"),
         ("wsctl.process.job", "from wsctl import client"),
@@ -230,8 +242,10 @@ def test_an_import_that_points_up_or_across_is_found(module: str, source: str) -
         ("wsctl.codes", "anything_not_of_python"),
         ("wsctl.drain.graceful", "asyncio"),
         ("wsctl.drain.graceful", "os"),
-        ("wsctl.hub.log", "uvloop"),
-        ("wsctl.hub.log", "websockets.frames"),
+        ("wsctl.hub.manager", "redis"),
+        ("wsctl.log.message_log", "redis.asyncio"),
+        ("wsctl.log.message_log", "uvloop"),
+        ("wsctl.log.message_log", "websockets.frames"),
         ("wsctl.process.job", "rich.console"),
         ("wsctl.process.job", "uvicorn"),
         ("wsctl.server.app", "typer"),

@@ -11,8 +11,8 @@ from tests.conftest import StartServer
 from tests.support.clients import join, receive_type
 from tests.support.generations import Generations
 from tests.support.raw import RawClient, handshake, heard, masked
+from wsctl.frame import CLOSE, TEXT
 from wsctl.hub.allowances import ADDRESS_FACTOR
-from wsctl.hub.frame import CLOSE, TEXT
 
 pytestmark = pytest.mark.anyio
 

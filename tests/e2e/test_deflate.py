@@ -11,7 +11,7 @@ from tests.conftest import StartServer
 from tests.support.clients import closed, join, receive, receive_type
 from tests.support.raw import RawClient, handshake, masked
 from tests.support.server import ServerProcess
-from wsctl.hub.frame import DEFLATE_ABOVE, TEXT
+from wsctl.frame import DEFLATE_ABOVE, TEXT
 
 pytestmark = pytest.mark.anyio
 

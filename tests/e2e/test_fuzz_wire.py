@@ -20,7 +20,7 @@ from tests.support.clients import join, receive_type
 from tests.support.raw import handshake, heard, masked
 from tests.support.server import DEADLINE, ServerProcess
 from wsctl.codes import CloseCode, can_be_sent
-from wsctl.hub.frame import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT
+from wsctl.frame import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT
 
 pytestmark = pytest.mark.anyio
 

@@ -22,7 +22,7 @@ from tests.support.generations import Generations
 from tests.support.raw import RawClient, handshake, masked
 from tests.support.server import DEADLINE, WSCTL, wsctl
 from tests.support.supervisor import Supervisor
-from wsctl.hub.frame import CLOSE, CONTINUATION, TEXT
+from wsctl.frame import CLOSE, CONTINUATION, TEXT
 
 pytestmark = pytest.mark.anyio
 

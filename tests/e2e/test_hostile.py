@@ -21,7 +21,7 @@ from tests.support.clients import closed, join, receive_type
 from tests.support.hostile import FRAMES, HEADS, status_of
 from tests.support.raw import RawClient, handshake, heard, masked
 from tests.support.server import DEADLINE, ServerProcess
-from wsctl.hub.frame import CLOSE, PING, PONG, TEXT
+from wsctl.frame import CLOSE, PING, PONG, TEXT
 
 pytestmark = pytest.mark.anyio
 

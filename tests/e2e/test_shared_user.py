@@ -12,8 +12,8 @@ from tests.support.cluster import Cluster, publish, wait_for
 from tests.support.manual import pages
 from tests.support.server import wsctl
 from tests.support.store import StoreCluster, StoreProcess
-from wsctl.hub.shared import store as home
-from wsctl.hub.shared.store import Script, Store
+from wsctl.log.redis import store as home
+from wsctl.log.redis.store import Script, Store
 
 pytestmark = pytest.mark.anyio
 

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.connections import RecordedConnection
+from wsctl.frame import Batch
 from wsctl.hub.connection import Ending
 from wsctl.hub.fanout import Fanout
-from wsctl.hub.frame import Batch
 
 
 class PipedConnection(RecordedConnection):

@@ -8,7 +8,7 @@ from tests.support.entries import Delivered
 from wsctl.hub.bucket import PATIENCE
 from wsctl.hub.connection import Connection, Ending
 from wsctl.hub.intake import CONTROL_RATE, Intake
-from wsctl.hub.log import MessageLog
+from wsctl.log.message_log import MessageLog
 from wsctl.settings import Rate
 
 SLOW = Rate(1, 2)

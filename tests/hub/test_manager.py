@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from tests.support import frames
 from tests.support.connections import RecordedConnection
+from wsctl.frame import Batch
 from wsctl.hub.connection import Ending
-from wsctl.hub.frame import Batch
-from wsctl.hub.log import MessageLog
 from wsctl.hub.manager import ConnectionManager
+from wsctl.log.message_log import MessageLog
 
 
 class Hub:

@@ -3,7 +3,7 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wsctl.hub.frame import Batch
+from wsctl.frame import Batch
 from wsctl.hub.outbox import CHUNK, Outbox
 
 BATCHES = st.builds(

@@ -7,7 +7,7 @@ import pytest
 from tests.support import frames
 from tests.support.connections import RecordedConnection
 from tests.support.server import DEADLINE
-from wsctl.hub.frame import Batch
+from wsctl.frame import Batch
 from wsctl.hub.manager import ConnectionManager
 from wsctl.hub.periodic import periodic_broadcast_task
 

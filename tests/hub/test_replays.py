@@ -1,52 +1,12 @@
-"""What was missed comes in slices, in turn, and no faster than an id may have it."""
+"""Replays: one connection after the other gets a slice, and no id more than it may have."""
 
 import random
 from collections import deque
 from collections.abc import Callable
 
-from hypothesis import given
-from hypothesis import strategies as st
-
+from wsctl.frame import Batch
 from wsctl.hub import replays
-from wsctl.hub.frame import Batch
-from wsctl.hub.history import Entry, History
-from wsctl.hub.replays import FILLS_IN, FULL_REPLAYS, LEAST, Missed, Replays
-
-
-def entries(*sizes: int, to: tuple[str, ...] | None = None) -> list[Entry]:
-    return [Entry((1, n), Batch((b'"%s"' % (b"x" * size),)), to) for n, size in enumerate(sizes)]
-
-
-@given(st.lists(st.integers(0, 500), max_size=40), st.integers(1, 1000))
-def test_slices_are_bounded_and_together_everything(sizes: list[int], room: int) -> None:
-    kept = entries(*sizes)
-    missed = Missed(kept, "bob", sum(len(entry.batch.wire) for entry in kept))
-    taken: list[bytes] = []
-    while missed:
-        left, count = missed.bytes, len(missed)
-        found = missed.take(room)
-        assert len(found) == 1 or sum(len(batch.wire) for batch in found) <= room
-        assert left - missed.bytes == sum(len(batch.wire) for batch in found)
-        assert count - len(missed) == len(found)
-        taken += [batch.wire for batch in found]
-    assert taken == [entry.batch.wire for entry in kept]
-    assert missed.bytes == 0
-
-
-def test_what_is_for_others_is_passed_over_and_counts_as_looked_at() -> None:
-    missed = Missed(entries(*[100] * 50, to=("eve",)), "bob", 50 * 104)
-    assert missed.take(1040) == []
-    assert len(missed) == 40
-    assert list(missed) == []
-
-
-def test_history_knows_the_size_of_what_was_missed() -> None:
-    history = History((0, 0), 5, 10_000)
-    for entry in entries(*range(0, 900, 100)):
-        history.add(entry)
-    for count in range(1, 6):
-        newest = history.entries()[-count:]
-        assert history.size(count) == sum(len(entry.batch.wire) for entry in newest)
+from wsctl.hub.replays import FILLS_IN, FULL_REPLAYS, LEAST, Replays
 
 
 class Turns:

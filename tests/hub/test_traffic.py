@@ -8,12 +8,11 @@ import pytest
 
 from tests.support.connections import RecordedConnection
 from wsctl.codes import CloseCode
+from wsctl.frame import Batch
 from wsctl.hub.connection import Ending
-from wsctl.hub.frame import Batch
-from wsctl.hub.history import Entry
 from wsctl.hub.manager import ConnectionManager
-from wsctl.hub.replays import Missed
 from wsctl.hub.traffic import KNOWN, OTHER, Backlog, Traffic
+from wsctl.log.history import Entry, Missed
 
 WELCOME = Batch((b'"welcome"',))
 

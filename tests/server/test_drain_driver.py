@@ -23,8 +23,8 @@ from wsctl.drain.observers import DrainLog
 from wsctl.drain.pace import HANDOVER_WINDOW, Pace
 from wsctl.drain.phases import Phase
 from wsctl.drain.progress import ConnectedClient, DrainProgress
+from wsctl.frame import Batch
 from wsctl.hub.connection import Ending
-from wsctl.hub.frame import Batch
 from wsctl.hub.manager import ConnectionManager
 from wsctl.server.drain_driver import DrainDriver
 

@@ -10,7 +10,7 @@ from websockets.extensions.permessage_deflate import PerMessageDeflate
 from websockets.frames import Close, Frame, Opcode
 
 from wsctl.codes import CloseCode, can_be_sent
-from wsctl.hub.frame import BINARY, CLOSE, PING, PONG, TEXT
+from wsctl.frame import BINARY, CLOSE, PING, PONG, TEXT
 from wsctl.server.inbound import (
     MAX_STREAMS,
     MIN_FRAGMENTS,

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wsctl.hub.log import MessageLog
+from wsctl.log.message_log import MessageLog
 from wsctl.server.islands import own_moments
 
 MOMENTS = st.floats(1.0e9, 4.0e9)

@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.server import DEADLINE
 from tests.support.transport import HandTransport
-from wsctl.hub.frame import close_frame
+from wsctl.frame import close_frame
 from wsctl.server import turnaway
 from wsctl.server.deadlines import MAX_UNREAD
 from wsctl.server.turnaway import DELAY, MAX_WAITING, REASON, REMEMBERED, Turnaway

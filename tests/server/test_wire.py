@@ -22,9 +22,9 @@ from tests.support.wires import (
     turn,
 )
 from wsctl.codes import CLOSE_TIMEOUT
+from wsctl.frame import PING, PONG, TEXT, frame
 from wsctl.hub.bucket import PATIENCE
 from wsctl.hub.connection import STALL_TIMEOUT, Ending
-from wsctl.hub.frame import PING, PONG, TEXT, frame
 from wsctl.hub.intake import CONTROL_RATE
 from wsctl.server.wire import LINGER, Wire
 from wsctl.settings import Rate

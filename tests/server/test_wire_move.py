@@ -28,8 +28,8 @@ from tests.support.wires import (
     frames,
     turn,
 )
+from wsctl.frame import PING, Batch
 from wsctl.hub.connection import Ending
-from wsctl.hub.frame import PING, Batch
 from wsctl.server.handover.carried import Carried, packed, unpacked
 from wsctl.server.wire import MAX_CARRIED, Wire
 

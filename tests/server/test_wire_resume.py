@@ -8,7 +8,7 @@ from websockets.frames import Frame, Opcode
 from tests.support.frames import read
 from tests.support.transport import HandTransport
 from tests.support.wires import ANSWER, MakeServer, Server, close_of, data_of, frames, turn
-from wsctl.hub.frame import TEXT, frame
+from wsctl.frame import TEXT, frame
 from wsctl.hub.outbox import CHUNK
 from wsctl.server.wire import Wire
 

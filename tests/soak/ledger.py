@@ -2,7 +2,7 @@
 
 from bisect import bisect_right
 
-from wsctl.hub.log import read_id
+from wsctl.log.message_log import read_id
 
 MessageId = tuple[int, int]
 

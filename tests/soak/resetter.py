@@ -6,7 +6,7 @@ from tests.soak.actor import Actor
 from tests.support.raw import handshake, masked
 from tests.support.raw_stream import RawStream
 from wsctl.codes import CloseCode
-from wsctl.hub.frame import TEXT
+from wsctl.frame import TEXT
 
 LONGEST = 1.0
 """Seconds that one stays before."""

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 
 from wsctl.codes import CloseCode
+from wsctl.frame import Batch
 from wsctl.hub.connection import Connection, Ending
-from wsctl.hub.frame import Batch
 from wsctl.hub.manager import ConnectionManager
-from wsctl.hub.replays import Missed
+from wsctl.log.history import Missed
 
 
 class RecordedConnection(Connection):

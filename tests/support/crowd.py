@@ -15,7 +15,7 @@ from typing import Any
 from tests.support import frames
 from tests.support.raw import handshake, masked
 from tests.support.server import DEADLINE
-from wsctl.hub.frame import TEXT
+from wsctl.frame import TEXT
 
 RETRY = 0.2
 """Seconds until a client that was not let in tries the next port."""

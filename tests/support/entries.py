@@ -1,7 +1,7 @@
 """Messages as the log delivers them, read back."""
 
 from tests.support import frames
-from wsctl.hub.history import Entry
+from wsctl.log.history import Entry
 from wsctl.messages import Message
 
 

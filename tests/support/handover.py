@@ -19,8 +19,8 @@ from tests.support.server import DEADLINE
 from tests.support.wires import Server, turn
 from wsctl import messages
 from wsctl.drain.progress import HandoverProgress
-from wsctl.hub.frame import Batch
-from wsctl.hub.history import Entry
+from wsctl.frame import Batch
+from wsctl.log.history import Entry
 from wsctl.server.handover.carried import packed
 from wsctl.server.handover.departure import Departure
 from wsctl.server.handover.predecessor import Predecessor

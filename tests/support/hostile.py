@@ -1,7 +1,7 @@
 """What a hostile or broken peer may send, and how it must be answered."""
 
 from tests.support.raw import handshake, masked
-from wsctl.hub.frame import BINARY, CONTINUATION, PING, TEXT
+from wsctl.frame import BINARY, CONTINUATION, PING, TEXT
 
 HEADS: dict[str, tuple[bytes, int]] = {
     "one huge header": (handshake("/ws/x", "X-Big: " + "a" * 17_000), 431),

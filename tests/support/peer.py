@@ -9,10 +9,10 @@ from typing import Any
 
 from tests.support.entries import as_message
 from tests.support.server import DEADLINE
-from wsctl.hub.history import Entry
-from wsctl.hub.log import Draft, MessageLog, Refusal
-from wsctl.hub.shared.link import Link
-from wsctl.hub.shared.store import Store
+from wsctl.log.history import Entry
+from wsctl.log.message_log import Draft, MessageLog, Refusal
+from wsctl.log.redis.link import Link
+from wsctl.log.redis.store import Store
 from wsctl.messages import Message
 
 _prefixes = (f"t{n}" for n in itertools.count())

@@ -9,7 +9,7 @@ from tests.support import frames
 from tests.support.hostile import status_of
 from tests.support.raw import handshake, masked
 from wsctl.codes import CloseCode
-from wsctl.hub.frame import TEXT
+from wsctl.frame import TEXT
 
 PATIENCE = 30.0
 """Seconds that anything of a peer's may take: longer than any timeout of a server's."""

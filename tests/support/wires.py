@@ -11,7 +11,7 @@ from websockets.streams import StreamReader
 
 from tests.support.frames import read
 from tests.support.transport import HandTransport
-from wsctl.hub.frame import CLOSE
+from wsctl.frame import CLOSE
 from wsctl.hub.replays import Replays, Resuming
 from wsctl.server.node import Node
 from wsctl.server.wire import Wire

@@ -1,1 +1,1 @@
-"""The log that orders messages, and the connections they go to."""
+"""The connections of one process, and the fan-out of messages to them."""

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from enum import Enum
 
 from wsctl.codes import CloseCode
+from wsctl.frame import Batch
 from wsctl.hub.bucket import TokenBucket
-from wsctl.hub.frame import Batch
-from wsctl.hub.replays import Missed
+from wsctl.log.history import Missed
 
 STALL_TIMEOUT = 10.0
 """Seconds without progress after which a client that is behind is cut: more than a phone needs to change

@@ -9,8 +9,8 @@ import os
 from collections.abc import Iterator, Sequence
 from itertools import chain, repeat
 
+from wsctl.frame import Batch
 from wsctl.hub.connection import Connection, Ending
-from wsctl.hub.frame import Batch
 
 _FAILED = -1
 

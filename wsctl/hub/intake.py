@@ -5,11 +5,11 @@ from functools import partial
 
 from wsctl import messages
 from wsctl.codes import CloseCode, ErrorCode
+from wsctl.frame import Batch
 from wsctl.hub.allowances import Allowances
 from wsctl.hub.bucket import TokenBucket
 from wsctl.hub.connection import Connection, Ending
-from wsctl.hub.frame import Batch
-from wsctl.hub.log import MessageLog, Refusal
+from wsctl.log.message_log import MessageLog, Refusal
 from wsctl.settings import Rate
 
 CONTROL_RATE = Rate(20, 40)

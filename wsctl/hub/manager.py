@@ -7,12 +7,11 @@ from itertools import islice
 
 from wsctl import messages
 from wsctl.codes import CloseCode
+from wsctl.frame import Batch
 from wsctl.hub.connection import NEVER, Connection, Ending
 from wsctl.hub.fanout import Fanout
-from wsctl.hub.frame import Batch
-from wsctl.hub.history import Entry
-from wsctl.hub.replays import Missed
 from wsctl.hub.traffic import Backlog, Traffic
+from wsctl.log.history import Entry, Missed
 
 log = logging.getLogger("wsctl.hub")
 

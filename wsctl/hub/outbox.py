@@ -2,7 +2,7 @@
 
 from collections import deque
 
-from wsctl.hub.frame import Batch
+from wsctl.frame import Batch
 
 CHUNK = 65536
 """Bytes handed to a socket at a time: enough to keep one busy for a turn of the loop, and the most

@@ -2,11 +2,10 @@
 another."""
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from typing import Protocol
 
-from wsctl.hub.frame import DEFLATE_ABOVE, Batch
-from wsctl.hub.history import Entry
+from wsctl.frame import DEFLATE_ABOVE, Batch
 
 FULL_REPLAYS = 4
 """Histories that one id may be sent at full speed: a client that tries again a few times is not slowed."""
@@ -22,49 +21,6 @@ MOST_IDS = 10_000
 
 COMPRESSED = 4 << 20
 """Bytes of compressed frames that are kept for clients that come back together: they missed the same."""
-
-
-class Missed:
-    """Messages of history for one client, oldest first, which are looked at when they are taken.
-
-    Attributes:
-        bytes: the bytes that are left at most.
-        lead: bytes that go before the first of them.
-    """
-
-    def __init__(self, entries: Sequence[Entry], client_id: str, size: int) -> None:
-        self._entries = entries
-        self._client_id = client_id
-        self._next = 0
-        self.bytes = size
-        self.lead = b""
-
-    def __len__(self) -> int:
-        """Return how many messages are left at most."""
-        return len(self._entries) - self._next
-
-    def __iter__(self) -> Iterator[Batch]:
-        while self:
-            yield from self.take(self.bytes or 1)
-
-    def take(self, room: int) -> list[Batch]:
-        """Return the next messages, from about `room` bytes of history; at least one message of it is looked
-        at."""
-        found: list[Batch] = []
-        begun = self._next
-        while self:
-            entry = self._entries[self._next]
-            size = len(entry.batch.wire)
-            if size > room and self._next > begun:
-                break
-            self._next += 1
-            room -= size
-            self.bytes -= size
-            if entry.is_for(self._client_id):
-                found.append(entry.batch if entry.is_same_for_all else entry.each()(self._client_id))
-        if not self:
-            self.bytes = 0
-        return found
 
 
 class Resuming(Protocol):

@@ -16,7 +16,7 @@ from wsctl import messages
 from wsctl.codes import ErrorCode
 from wsctl.drain.graceful import NotDraining
 from wsctl.drain.phases import Phase
-from wsctl.hub.log import Refusal
+from wsctl.log.message_log import Refusal
 from wsctl.server.asyncapi.frames import CLIENT_ID
 from wsctl.server.node import Node
 from wsctl.server.openapi import CONTROL, Alive, Drained, Ended, Health, Status, Upgraded, refused, told

@@ -8,10 +8,10 @@ from fastapi.responses import JSONResponse
 
 from wsctl.addresses import host_port
 from wsctl.codes import CloseCode
+from wsctl.frame import Batch
 from wsctl.hub.connection import STALL_TIMEOUT, Connection, Ending
-from wsctl.hub.frame import Batch
 from wsctl.hub.outbox import CHUNK, Outbox
-from wsctl.hub.replays import Missed
+from wsctl.log.history import Missed
 from wsctl.server.admission import NOWHERE, Admitted, Handshake, Refused
 from wsctl.server.answers import error_body
 from wsctl.server.credentials.extraction import chosen_subprotocol

@@ -4,7 +4,7 @@ import zlib
 from collections.abc import Iterator
 
 from wsctl.codes import CloseCode, can_be_sent
-from wsctl.hub.frame import BINARY, CLOSE, CONTINUATION, EMPTY_BLOCK, FIN, PING, PONG, RSV1, TEXT
+from wsctl.frame import BINARY, CLOSE, CONTINUATION, EMPTY_BLOCK, FIN, PING, PONG, RSV1, TEXT
 from wsctl.server.handover.carried import Unread
 
 try:

@@ -19,10 +19,11 @@ from wsctl.drain.progress import HandoverProgress
 from wsctl.hub.connection import Connection
 from wsctl.hub.durations import Durations
 from wsctl.hub.intake import Intake
-from wsctl.hub.log import Draft, MessageLog
 from wsctl.hub.manager import ConnectionManager
 from wsctl.hub.periodic import periodic_broadcast_task
-from wsctl.hub.replays import Missed, Replays
+from wsctl.hub.replays import Replays
+from wsctl.log.history import Missed
+from wsctl.log.message_log import Draft, MessageLog
 from wsctl.server.admission import Admission, Handshake, Refused, TurnedAway, Verdict
 from wsctl.server.credentials import verifier_of
 from wsctl.server.credentials.expiry import ExpiryTimes, RenewalHandler

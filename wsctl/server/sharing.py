@@ -11,10 +11,10 @@ from wsctl.codes import ErrorCode, ExitCode
 from wsctl.drain.interventions import Intervention
 from wsctl.drain.phases import Phase
 from wsctl.drain.progress import DrainProgress
-from wsctl.hub.log import MessageLog
 from wsctl.hub.manager import ConnectionManager
-from wsctl.hub.shared.link import Legacy, Link
-from wsctl.hub.shared.store import Away, Store
+from wsctl.log.message_log import MessageLog
+from wsctl.log.redis.link import Legacy, Link
+from wsctl.log.redis.store import Away, Store
 from wsctl.settings import Settings
 
 AWAY = "the server is cut off from the others: it takes no messages for now, and says when it does again"

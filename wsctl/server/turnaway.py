@@ -6,7 +6,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 
 from wsctl.codes import CloseCode
-from wsctl.hub.frame import close_frame
+from wsctl.frame import close_frame
 from wsctl.server.deadlines import MAX_UNREAD
 
 MAX_WAITING = 1000

@@ -12,7 +12,7 @@ from websockets.headers import parse_extension
 from websockets.typing import ExtensionParameter
 from websockets.utils import accept_key
 
-from wsctl.hub.frame import WINDOW_BITS
+from wsctl.frame import WINDOW_BITS
 from wsctl.server.admission import Refused
 
 VERSION = "13"

@@ -11,10 +11,10 @@ import os
 from collections.abc import Sequence
 
 from wsctl.codes import CLOSE_TIMEOUT, CloseCode
+from wsctl.frame import CLOSE, PING, PONG, TEXT, Batch, close_frame, frame
 from wsctl.hub.connection import NEVER, STALL_TIMEOUT, Connection, Ending
-from wsctl.hub.frame import CLOSE, PING, PONG, TEXT, Batch, close_frame, frame
 from wsctl.hub.outbox import CHUNK, Outbox
-from wsctl.hub.replays import Missed
+from wsctl.log.history import Missed
 from wsctl.server.handover.carried import Carried
 from wsctl.server.handover.departure import Departure
 from wsctl.server.inbound import FrameReader, Violation, close_reason, text, whole_small_frame

@@ -9,8 +9,8 @@ import pytest
 from tests.support.handover import Successors
 from tests.support.wires import Server, close_of, data_of, frames, turn
 from wsctl import messages
+from wsctl.frame import Batch
 from wsctl.hub.connection import Ending
-from wsctl.hub.frame import Batch
 from wsctl.ipc.framing import Packet
 from wsctl.server.handover.following import TOGETHER, Following
 from wsctl.server.handover.heir import Heir

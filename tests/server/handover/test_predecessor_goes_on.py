@@ -11,8 +11,8 @@ from tests.support.wires import data_of, frames, turn
 from wsctl import messages
 from wsctl.drain.phases import Phase
 from wsctl.drain.progress import HandoverProgress
+from wsctl.frame import Batch
 from wsctl.hub.connection import Ending
-from wsctl.hub.frame import Batch
 
 pytestmark = pytest.mark.anyio
 

@@ -9,7 +9,7 @@ import pytest
 from tests.support.handover import MakeTakeover, Takeover, takeovers
 from tests.support.server import DEADLINE
 from tests.support.wires import data_of, frames, turn
-from wsctl.hub.frame import Batch
+from wsctl.frame import Batch
 from wsctl.server.handover.following import STALL_TIMEOUT
 
 pytestmark = pytest.mark.anyio

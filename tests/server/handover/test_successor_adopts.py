@@ -12,7 +12,7 @@ from tests.support.handover import MakeTakeover, takeovers
 from tests.support.other_end import pipes
 from tests.support.server import DEADLINE
 from tests.support.wires import client, close_of, data_of, frames, turn
-from wsctl.hub.frame import TEXT
+from wsctl.frame import TEXT
 
 pytestmark = pytest.mark.anyio
 

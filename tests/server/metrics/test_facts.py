@@ -7,8 +7,8 @@ import pytest
 from tests.support.scrapes import Scrape, complaints
 from tests.support.wires import MakeServer, client, closing, turn
 from wsctl.drain.phases import Phase
+from wsctl.frame import TEXT
 from wsctl.hub.connection import Ending
-from wsctl.hub.frame import TEXT
 from wsctl.server.admission import Handshake
 from wsctl.server.metrics import exposition
 from wsctl.server.metrics.facts import families

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from wsctl.errors import CannotStart
-from wsctl.hub.shared.reasons import CHECK_REDIS
-from wsctl.hub.shared.store import Away, Store, Unusable
+from wsctl.log.redis.reasons import CHECK_REDIS
+from wsctl.log.redis.store import Away, Store, Unusable
 from wsctl.server.diagnostics.finding import Finding, error, ok, unknown, warning
 from wsctl.settings import Settings
 

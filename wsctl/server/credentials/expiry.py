@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 from wsctl import messages
 from wsctl.codes import CloseCode, ErrorCode
+from wsctl.frame import Batch
 from wsctl.hub.connection import Connection, Ending
-from wsctl.hub.frame import Batch
 from wsctl.server.credentials.verifier import Denied, Verifier
 
 REASON = "the credentials have expired: connect with new ones"

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from wsctl.hub.frame import Batch
-from wsctl.hub.history import Entry
+from wsctl.frame import Batch
+from wsctl.log.history import Entry
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 
-from wsctl.hub.frame import Batch
+from wsctl.frame import Batch
 from wsctl.server.handover.carried import Carried
 
 

@@ -7,9 +7,9 @@ from typing import Any
 from wsctl import messages
 from wsctl.codes import ErrorCode
 from wsctl.hub.connection import Connection
-from wsctl.hub.history import Entry, MessageId
-from wsctl.hub.log import Draft, Key, Refusal
 from wsctl.ipc.framing import Packet
+from wsctl.log.history import Entry, MessageId
+from wsctl.log.message_log import Draft, Key, Refusal
 from wsctl.server.handover.carried import entry_row, read_entry
 from wsctl.server.handover.heir import Heir
 from wsctl.server.node import Node

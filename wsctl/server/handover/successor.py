@@ -13,11 +13,11 @@ from typing import Any
 from wsctl.codes import CloseCode
 from wsctl.errors import CannotStart
 from wsctl.hub.connection import Ending
-from wsctl.hub.history import Entry
-from wsctl.hub.log import Key, Refusal
 from wsctl.ipc.channel import Channel
 from wsctl.ipc.descriptors import close_all
 from wsctl.ipc.framing import Packet
+from wsctl.log.history import Entry
+from wsctl.log.message_log import Key, Refusal
 from wsctl.server.handover.carried import Carried, entry_row, read_entry, unpacked
 from wsctl.server.handover.following import STALL_TIMEOUT
 from wsctl.server.node import Node

@@ -11,8 +11,8 @@ from wsctl import __version__
 from wsctl.codes import CloseCode
 from wsctl.drain.phases import Phase
 from wsctl.hub.connection import Ending
-from wsctl.hub.history import MessageId
 from wsctl.hub.traffic import OTHER
+from wsctl.log.history import MessageId
 from wsctl.server.metrics.family import Family, counter, counters, gauge, gauges, histogram, info, states
 from wsctl.server.node import Node
 

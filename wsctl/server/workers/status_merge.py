@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from wsctl.hub.log import read_id
+from wsctl.log.message_log import read_id
 from wsctl.server.islands import OF_ALL
 
 Facts = dict[str, Any]

@@ -6,11 +6,11 @@ from collections.abc import Callable, Container
 from typing import NamedTuple
 
 from wsctl.codes import ErrorCode
-from wsctl.hub.log import Draft, Key, Refusal
-from wsctl.hub.shared.keys import Keys
-from wsctl.hub.shared.rows import arguments
-from wsctl.hub.shared.scripts import APPEND
-from wsctl.hub.shared.store import Store
+from wsctl.log.message_log import Draft, Key, Refusal
+from wsctl.log.redis.keys import Keys
+from wsctl.log.redis.rows import arguments
+from wsctl.log.redis.scripts import APPEND
+from wsctl.log.redis.store import Store
 
 CONFIRM_TIMEOUT = 1.0
 """Seconds in which a message comes back from the log; after them its publisher is told that it did not: on a

@@ -1,13 +1,13 @@
-"""The newest messages, kept for clients that come back."""
+"""The newest messages, kept for clients that come back, and what one of these missed."""
 
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from operator import attrgetter
 from typing import NamedTuple
 
-from wsctl.hub.frame import Batch
+from wsctl.frame import Batch
 from wsctl.messages import addressed
 
 MessageId = tuple[int, int]
@@ -114,3 +114,46 @@ class History:
             self._ends.popleft()
             self.floor = oldest.id
             self.bytes -= len(oldest.batch.wire)
+
+
+class Missed:
+    """Messages of history for one client, oldest first, which are looked at when they are taken.
+
+    Attributes:
+        bytes: the bytes that are left at most.
+        lead: bytes that go before the first of them.
+    """
+
+    def __init__(self, entries: Sequence[Entry], client_id: str, size: int) -> None:
+        self._entries = entries
+        self._client_id = client_id
+        self._next = 0
+        self.bytes = size
+        self.lead = b""
+
+    def __len__(self) -> int:
+        """Return how many messages are left at most."""
+        return len(self._entries) - self._next
+
+    def __iter__(self) -> Iterator[Batch]:
+        while self:
+            yield from self.take(self.bytes or 1)
+
+    def take(self, room: int) -> list[Batch]:
+        """Return the next messages, from about `room` bytes of history; at least one message of it is looked
+        at."""
+        found: list[Batch] = []
+        begun = self._next
+        while self:
+            entry = self._entries[self._next]
+            size = len(entry.batch.wire)
+            if size > room and self._next > begun:
+                break
+            self._next += 1
+            room -= size
+            self.bytes -= size
+            if entry.is_for(self._client_id):
+                found.append(entry.batch if entry.is_same_for_all else entry.each()(self._client_id))
+        if not self:
+            self.bytes = 0
+        return found

@@ -7,7 +7,7 @@ import pytest
 from tests.conftest import StartStore
 from tests.support.store import StoreCluster, StoreProcess, Watched
 from wsctl.errors import CannotStart
-from wsctl.hub.shared.store import Script, Store
+from wsctl.log.redis.store import Script, Store
 
 pytestmark = pytest.mark.anyio
 

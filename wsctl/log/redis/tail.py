@@ -4,13 +4,13 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from wsctl.hub.history import Entry, MessageId
-from wsctl.hub.log import MessageLog
-from wsctl.hub.shared.keys import Keys
-from wsctl.hub.shared.rows import Row, Taken, id_of, position, read
-from wsctl.hub.shared.scripts import LARGEST
-from wsctl.hub.shared.store import Store
-from wsctl.hub.shared.unreadable import Unreadable
+from wsctl.log.history import Entry, MessageId
+from wsctl.log.message_log import MessageLog
+from wsctl.log.redis.keys import Keys
+from wsctl.log.redis.rows import Row, Taken, id_of, position, read
+from wsctl.log.redis.scripts import LARGEST
+from wsctl.log.redis.store import Store
+from wsctl.log.redis.unreadable import Unreadable
 
 BLOCK = 0.5
 """Seconds for which a read waits for new entries: with `ANSWER_TIMEOUT`, a Redis that hangs is noticed in

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 from wsctl.errors import CannotStart, package
-from wsctl.hub.shared.reasons import ANSWER_TIMEOUT, CHECK_REDIS, LEAST_VERSION, trouble
+from wsctl.log.redis.reasons import ANSWER_TIMEOUT, CHECK_REDIS, LEAST_VERSION, trouble
 from wsctl.redis_url import PROTOCOL, RedisUrl, parse, without_secrets
 
 

@@ -8,9 +8,8 @@ from typing import Any, NamedTuple
 
 from wsctl import messages
 from wsctl.codes import ErrorCode
-from wsctl.hub.frame import Batch
-from wsctl.hub.history import Entry, History, MessageId
-from wsctl.hub.replays import Missed
+from wsctl.frame import Batch
+from wsctl.log.history import Entry, History, MessageId, Missed
 
 Receipt = Callable[[str, int], None]
 """Called with a message's id and how many clients it was sent to."""

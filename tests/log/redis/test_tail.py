@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from tests.hub.shared.test_link import log_of, peers
+from tests.log.redis.test_link import log_of, peers
 from tests.support.entries import as_message
 from tests.support.peer import Peer, new_prefix
 from tests.support.store import StoreProcess

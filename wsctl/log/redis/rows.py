@@ -4,10 +4,10 @@ import json
 from typing import Any, NamedTuple
 
 from wsctl import messages
-from wsctl.hub.frame import Batch
-from wsctl.hub.history import Entry, MessageId
-from wsctl.hub.log import Draft, Key, read_id, written
-from wsctl.hub.shared.accounts import read_count, read_json
+from wsctl.frame import Batch
+from wsctl.log.history import Entry, MessageId
+from wsctl.log.message_log import Draft, Key, read_id, written
+from wsctl.log.redis.accounts import read_count, read_json
 
 Row = Any
 """An entry as Redis answers it: its id, and a list of names and values in turn, all bytes."""

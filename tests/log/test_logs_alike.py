@@ -14,7 +14,7 @@ from tests.support import frames
 from tests.support.entries import Delivered
 from tests.support.peer import Peer, new_prefix
 from tests.support.store import StoreProcess
-from wsctl.hub.log import MessageLog, read_id
+from wsctl.log.message_log import MessageLog, read_id
 
 pytestmark = pytest.mark.anyio
 

@@ -11,10 +11,10 @@ from tests.conftest import StartStore
 from tests.support.peer import Peer, new_prefix
 from tests.support.relay import Relay
 from tests.support.store import StoreProcess
-from wsctl.hub.log import written
-from wsctl.hub.shared.appender import AWAY
-from wsctl.hub.shared.link import LEAST_KEPT
-from wsctl.hub.shared.reasons import ANSWER_TIMEOUT
+from wsctl.log.message_log import written
+from wsctl.log.redis.appender import AWAY
+from wsctl.log.redis.link import LEAST_KEPT
+from wsctl.log.redis.reasons import ANSWER_TIMEOUT
 
 pytestmark = pytest.mark.anyio
 

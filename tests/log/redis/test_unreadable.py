@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.hub.shared.test_link import log_of, peers
+from tests.log.redis.test_link import log_of, peers
 from tests.support.peer import Peer
 from tests.support.store import StoreProcess
-from wsctl.hub.shared.accounts import MOST_DIGITS, read_account, read_json, read_stay
-from wsctl.hub.shared.rows import read
-from wsctl.hub.shared.unreadable import MOST_KNOWN, Unreadable
+from wsctl.log.redis.accounts import MOST_DIGITS, read_account, read_json, read_stay
+from wsctl.log.redis.rows import read
+from wsctl.log.redis.unreadable import MOST_KNOWN, Unreadable
 
 pytestmark = pytest.mark.anyio
 
@@ -179,7 +179,7 @@ async def test_an_error_that_comes_again_and_again_is_logged_once_and_counted(
 
 
 async def test_one_that_starts_says_in_one_line_that_nothing_makes_sense(store: StoreProcess) -> None:
-    from wsctl.hub.shared.store import Away
+    from wsctl.log.redis.store import Away
 
     peer = Peer(store.url, "odd")
     peer.link.store.run = _nothing  # type: ignore[method-assign]

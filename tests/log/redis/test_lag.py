@@ -4,7 +4,7 @@ import pytest
 
 from tests.conftest import StartStore
 from tests.support.peer import Peer, new_prefix
-from wsctl.hub.shared.lag import Lag
+from wsctl.log.redis.lag import Lag
 
 
 def test_who_has_read_everything_is_not_behind() -> None:

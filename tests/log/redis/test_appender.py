@@ -5,12 +5,12 @@ import asyncio
 import pytest
 
 from tests.conftest import StartStore
-from tests.hub.shared.test_link import log_of, peers
+from tests.log.redis.test_link import log_of, peers
 from tests.support.peer import Peer, new_prefix
 from tests.support.relay import Relay
 from tests.support.store import StoreProcess
-from wsctl.hub.log import Draft, Key
-from wsctl.hub.shared.appender import (
+from wsctl.log.message_log import Draft, Key
+from wsctl.log.redis.appender import (
     CONFIRM_TIMEOUT,
     FULL,
     LATE,

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from tests.support.entries import Delivered
 from wsctl import messages
-from wsctl.hub.history import Entry
-from wsctl.hub.log import Draft, Key, MessageLog
+from wsctl.log.history import Entry
+from wsctl.log.message_log import Draft, Key, MessageLog
 
 HERE, THERE = 2, 3
 """Clients of the follower and of the leader."""

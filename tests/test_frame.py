@@ -7,7 +7,7 @@ from websockets.extensions.permessage_deflate import PerMessageDeflate
 from websockets.frames import Close, Frame, Opcode
 from websockets.streams import StreamReader
 
-from wsctl.hub.frame import (
+from wsctl.frame import (
     BINARY,
     CLOSE,
     DEFLATE_ABOVE,

@@ -3,10 +3,10 @@
 import pytest
 
 from tests.conftest import StartStore
-from tests.hub.shared.test_link import peers
+from tests.log.redis.test_link import peers
 from tests.support.peer import Peer
 from tests.support.store import StoreProcess
-from wsctl.hub.shared.scripts import PRESENCE
+from wsctl.log.redis.scripts import PRESENCE
 
 pytestmark = pytest.mark.anyio
 

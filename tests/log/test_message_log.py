@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from tests.support import frames
 from tests.support.entries import Delivered, as_message
-from wsctl.hub.history import Entry
-from wsctl.hub.log import MessageLog
+from wsctl.log.history import Entry
+from wsctl.log.message_log import MessageLog
 from wsctl.messages import Message
 
 

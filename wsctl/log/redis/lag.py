@@ -1,6 +1,6 @@
 """The lag of a node behind the shared log, as far as the node can know it."""
 
-from wsctl.hub.history import MessageId
+from wsctl.log.history import MessageId
 
 
 class Lag:

@@ -15,18 +15,18 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from wsctl.hub.history import MessageId
-from wsctl.hub.log import MessageLog, written
-from wsctl.hub.shared.accounts import Account, read_account, read_stay
-from wsctl.hub.shared.appender import Appender
-from wsctl.hub.shared.keys import Keys
-from wsctl.hub.shared.lag import Lag
-from wsctl.hub.shared.presence import Presence
-from wsctl.hub.shared.rows import position
-from wsctl.hub.shared.scripts import BEAT, BYE
-from wsctl.hub.shared.store import Away, Store
-from wsctl.hub.shared.tail import BLOCK, Tail
-from wsctl.hub.shared.unreadable import Unreadable
+from wsctl.log.history import MessageId
+from wsctl.log.message_log import MessageLog, written
+from wsctl.log.redis.accounts import Account, read_account, read_stay
+from wsctl.log.redis.appender import Appender
+from wsctl.log.redis.keys import Keys
+from wsctl.log.redis.lag import Lag
+from wsctl.log.redis.presence import Presence
+from wsctl.log.redis.rows import position
+from wsctl.log.redis.scripts import BEAT, BYE
+from wsctl.log.redis.store import Away, Store
+from wsctl.log.redis.tail import BLOCK, Tail
+from wsctl.log.redis.unreadable import Unreadable
 
 BEAT_INTERVAL = 1.0
 """Seconds between two beats, which renew the node's lease: as often as `status --watch` looks."""

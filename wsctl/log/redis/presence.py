@@ -6,10 +6,10 @@ from collections.abc import Callable, Container, Iterable
 from itertools import chain, count, islice
 from typing import NamedTuple
 
-from wsctl.hub.shared.keys import Keys
-from wsctl.hub.shared.scripts import PRESENCE
-from wsctl.hub.shared.store import Store
-from wsctl.hub.shared.unreadable import Unreadable
+from wsctl.log.redis.keys import Keys
+from wsctl.log.redis.scripts import PRESENCE
+from wsctl.log.redis.store import Store
+from wsctl.log.redis.unreadable import Unreadable
 
 TOGETHER = 500
 """Clients in one call: Redis, which does nothing else meanwhile, needs less than a few milliseconds for

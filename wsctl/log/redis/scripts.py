@@ -15,7 +15,7 @@ between is gone), `w` and `n` (its key), `r` (clients of other nodes it is for),
 empty for everyone) and `m` (the message without its id).
 """
 
-from wsctl.hub.shared.store import Script
+from wsctl.log.redis.store import Script
 
 WRITER_TTL = 60
 """Seconds for which the newest `n` of a writer is remembered. A message is sent again for two."""

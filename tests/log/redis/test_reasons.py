@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from wsctl.errors import CannotStart
-from wsctl.hub.shared.reasons import CORRECT_HOST, START_ONE, trouble
-from wsctl.hub.shared.store import Store
+from wsctl.log.redis.reasons import CORRECT_HOST, START_ONE, trouble
+from wsctl.log.redis.store import Store
 
 pytestmark = pytest.mark.anyio
 
