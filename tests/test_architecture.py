@@ -58,9 +58,12 @@ SERVER_ROOMS = {
     "credentials": {"credentials"},
     "diagnostics": {"credentials", "diagnostics"},
     "checks": {"credentials", "diagnostics", "limits", "sockets", "checks"},
+    "inbound": set(),
+    "snapshot": {"inbound"},
+    "wire": {"inbound", "snapshot", "node"},
 }
-"""What these rooms of the server may import of it. The rest of it imports what it likes, but no checks: these
-are for `wsctl check` alone."""
+"""What these rooms and modules of the server may import of it. The rest of it imports what it likes, but no
+checks: these are for `wsctl check` alone."""
 
 Sources = Mapping[str, str]
 
@@ -224,6 +227,8 @@ def test_a_house_in_order_has_no_complaints() -> None:
         ("wsctl.server.checks.run", "from wsctl.server.runner import serve"),
         ("wsctl.server.runner", "from wsctl.server.checks.run import run_checks"),
         ("wsctl.server.workers.parent", "import wsctl.server.checks.run"),
+        ("wsctl.server.wire", "from wsctl.server.handover.mover import ConnectionMover"),
+        ("wsctl.server.inbound", "from wsctl.server.snapshot import ConnectionSnapshot"),
         ("wsctl.client.session", "from wsctl.server.app import app"),
         ("wsctl.client.session", "if True:\n    import wsctl.server"),
         ("wsctl.client.session", "from wsctl.stress.stress_run import StressRun"),

@@ -30,21 +30,21 @@ from tests.support.wires import (
 )
 from wsctl.frame import PING, Batch
 from wsctl.hub.connection import Ending
-from wsctl.server.handover.carried import Carried, packed, unpacked
-from wsctl.server.wire import MAX_CARRIED, Wire
+from wsctl.server.snapshot import ConnectionSnapshot, decode_snapshots, encode_snapshots
+from wsctl.server.wire import MAX_UNSENT_TO_MOVE, Wire
 
 pytestmark = pytest.mark.anyio
 
 
-def _carried(wire: Wire, transport: HandTransport) -> Carried:
-    """It departs, and what it takes with it crosses to the other process as it does in earnest."""
-    departure = wire.depart()
+def _snapshot(wire: Wire, transport: HandTransport) -> ConnectionSnapshot:
+    """It is detached, and what it takes with it crosses to the other process as it does in earnest."""
+    detached = wire.detach()
     transport.writable()  # an event loop may flush once more
     transport.lose()
-    os.close(departure.fd)
-    rows, blobs = packed([departure.carried])
-    (carried,) = unpacked(json.loads(json.dumps(rows)), blobs)
-    return carried
+    os.close(detached.fd)
+    rows, blobs = encode_snapshots([detached.snapshot])
+    (snapshot,) = decode_snapshots(json.loads(json.dumps(rows)), blobs)
+    return snapshot
 
 
 class Journey:
@@ -68,12 +68,12 @@ class Journey:
     def hear(self, data: bytes) -> None:
         self.transport.protocol.data_received(data)
 
-    def move(self, meanwhile: int = 0, room: int | None = None) -> Carried:
+    def move(self, meanwhile: int = 0, room: int | None = None) -> ConnectionSnapshot:
         """Into the next process, where so many messages are published before it arrives."""
         old, old_wire, old_transport = self.server.node, self.wire, self.transport
         old.manager.flush()
         assert old_wire.can_move
-        carried = _carried(old_wire, old_transport)
+        snapshot = _snapshot(old_wire, old_transport)
         self.transport = HandTransport(over=old_transport, room=room)
         self.servers.append(Server(max_queue=0, history=1000))
         self.server.transports.append(self.transport)
@@ -81,10 +81,10 @@ class Journey:
         log.restore(old.log.position, old.log.history.floor, old.log.history.entries())
         for _ in range(meanwhile):
             self.publish(10)
-        self.wire = Wire(self.server.node, self.transport, "bob", carried.address, carried.deflate)
+        self.wire = Wire(self.server.node, self.transport, "bob", snapshot.address, snapshot.deflate)
         self.transport.set_protocol(self.wire)
-        self.wire.arrive(carried, log.after(carried.seen, "bob") or ())
-        return carried
+        self.wire.restore(snapshot, log.after(snapshot.seen, "bob") or ())
+        return snapshot
 
     def end(self) -> list[Frame]:
         """Everything the client was ever sent, which must be whole frames."""
@@ -250,8 +250,8 @@ async def test_what_waits_moves_with_it_as_it_would_be_sent_and_is_still_counted
     journey.hear(client(PING, b"?"))
     waiting, undelivered = journey.wire.waiting, journey.wire.undelivered
     assert undelivered == 5
-    carried = journey.move(room=0)
-    assert sum(messages for _, messages in carried.unsent) == undelivered
+    snapshot = journey.move(room=0)
+    assert sum(messages for _, messages in snapshot.unsent) == undelivered
     assert (journey.wire.waiting, journey.wire.behind) == (waiting, True)
     _check(journey, [("ping", ["?"])])
     journey.dispose()
@@ -280,7 +280,7 @@ async def test_at_rest_and_behind_it_can_move(make_server: MakeServer) -> None:
 async def test_for_whom_too_much_waits_cannot_move_until_it_has_read(make_server: MakeServer) -> None:
     server = make_server(max_queue=0)
     wire, transport = server.join("bob", room=0)
-    while wire.waiting <= MAX_CARRIED:
+    while wire.waiting <= MAX_UNSENT_TO_MOVE:
         assert wire.can_move
         server.publish("." * 500_000)
         await turn()
@@ -329,10 +329,10 @@ async def test_who_is_closing_cannot_move(make_server: MakeServer, how: str) -> 
 # Departing and arriving
 
 
-async def test_who_departs_is_handed_over_and_reads_no_more(make_server: MakeServer) -> None:
+async def test_who_is_detached_is_handed_over_and_reads_no_more(make_server: MakeServer) -> None:
     server = make_server()
     wire, transport = server.join("bob")
-    os.close(wire.depart().fd)
+    os.close(wire.detach().fd)
     assert not transport.reading
     assert not wire.can_move
     assert server.node.manager.active_connections == {}
@@ -350,10 +350,10 @@ async def test_its_age_and_address_go_with_it(make_server: MakeServer) -> None:
     old, new = make_server(ping_interval=0.0), make_server()
     wire, transport = old.join("bob")
     old.later(90)
-    carried = _carried(wire, transport)
+    snapshot = _snapshot(wire, transport)
     new.now = 5000.0
     made = HandTransport(over=transport)
-    arrived = _arrived(new, made, carried)
+    arrived = _arrived(new, made, snapshot)
     assert (arrived.client_id, arrived.address, arrived.opened) == ("bob", "192.0.2.1:5", 4910.0)
 
 
@@ -372,9 +372,9 @@ async def test_what_it_takes_with_it_is_not_held_against_its_queue(make_server: 
     for _ in range(10):
         old.publish("." * 20_000)
     await turn()
-    carried = _carried(wire, transport)
+    snapshot = _snapshot(wire, transport)
     made = HandTransport(over=transport, room=0)
-    arrived = _arrived(new, made, carried)
+    arrived = _arrived(new, made, snapshot)
     new.publish("." * 20_000)
     await turn()
     assert arrived.ending is None
@@ -383,11 +383,11 @@ async def test_what_it_takes_with_it_is_not_held_against_its_queue(make_server: 
     assert len(data_of(frames(made.drain())[0])) == 11
 
 
-def _arrived(server: Server, transport: HandTransport, carried: Carried) -> Wire:
+def _arrived(server: Server, transport: HandTransport, snapshot: ConnectionSnapshot) -> Wire:
     server.transports.append(transport)
-    wire = Wire(server.node, transport, carried.client_id, carried.address, carried.deflate)
+    wire = Wire(server.node, transport, snapshot.client_id, snapshot.address, snapshot.deflate)
     transport.set_protocol(wire)
-    wire.arrive(carried, ())
+    wire.restore(snapshot, ())
     return wire
 
 
@@ -399,10 +399,10 @@ async def test_where_a_newer_connection_is_already_it_ends_with_4501_between_fra
     wire, transport = old.join("bob", room=len(ANSWER) + room)
     old.publish("." * 200, ("bob",))
     old.publish("." * 200, ("bob",))
-    carried = _carried(wire, transport)
+    snapshot = _snapshot(wire, transport)
     newer, newer_transport = new.join("bob")
     made = HandTransport(over=transport)
-    arrived = _arrived(new, made, carried)
+    arrived = _arrived(new, made, snapshot)
     assert (arrived.code, arrived.ending) == (4501, Ending.EVICTED)
     new.publish("for the newer one")
     await turn()
@@ -429,17 +429,17 @@ async def test_whoever_is_gone_says_nothing_and_what_is_left_of_it_is_written_el
     assert wire.behind
     assert wire.can_move
     with caplog.at_level(logging.INFO, "wsctl.hub"):
-        departure = wire.depart()
-        await departure.ended
-    carried = departure.carried
-    os.close(departure.fd)
+        detached = wire.detach()
+        await detached.ended
+    snapshot = detached.snapshot
+    os.close(detached.fd)
     assert (transport.is_closing(), caplog.records) == (True, [])
     assert old.node.manager.active_connections == {}
     assert not old.node.manager.closing
     received = bytearray(peer.recv(1 << 20, socket.MSG_DONTWAIT))
     with pytest.raises(BlockingIOError):
         peer.recv(1, socket.MSG_DONTWAIT)
-    arrived = _Arrival(new, carried)
+    arrived = _Arrival(new, snapshot)
     moved, _ = await loop.connect_accepted_socket(lambda: arrived, other)
     new.publish("last", ("bob",))
     new.node.manager.close_all(1012, "restart")
@@ -458,21 +458,21 @@ async def test_whoever_is_gone_says_nothing_and_what_is_left_of_it_is_written_el
 class _Arrival(asyncio.Protocol):
     """Becomes the wire as soon as there is a transport."""
 
-    def __init__(self, server: Server, carried: Carried) -> None:
-        self.server, self.carried = server, carried
+    def __init__(self, server: Server, snapshot: ConnectionSnapshot) -> None:
+        self.server, self.snapshot = server, snapshot
 
     def connection_made(self, transport: Any) -> None:
-        wire = Wire(self.server.node, transport, "bob", self.carried.address)
+        wire = Wire(self.server.node, transport, "bob", self.snapshot.address)
         transport.set_protocol(wire)
-        wire.arrive(self.carried, ())
+        wire.restore(self.snapshot, ())
 
 
 async def test_it_takes_the_end_of_its_credentials_along() -> None:
     journey = Journey()
     old = journey.server.node
     old.expiry.set(journey.wire, 4e9)
-    carried = journey.move()
-    assert carried.expires == 4e9
+    snapshot = journey.move()
+    assert snapshot.expires == 4e9
     assert journey.server.node.expiry.of(journey.wire) == 4e9
     old.expiry.close_expired(0.0)
     assert len(old.expiry) == 0

@@ -15,7 +15,7 @@ from typing import Any
 
 from wsctl.__main__ import main
 from wsctl.ipc.handshake import HANDOVER_FD
-from wsctl.server.handover import inheritance, predecessor, successor
+from wsctl.server.handover import predecessor, protocol, successor
 
 
 def _after_first_batch(act: Callable[[], None]) -> None:
@@ -45,7 +45,7 @@ def misbehave(fault: str) -> None:
         case "hangs":
             time.sleep(600)
         case "speaks another version":
-            inheritance.VERSION = 999
+            protocol.VERSION = 999
         case "dies when the first have moved":
             _after_first_batch(lambda: os.kill(os.getpid(), signal.SIGKILL))
         case "dies with the first in hand":

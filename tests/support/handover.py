@@ -21,10 +21,9 @@ from wsctl import messages
 from wsctl.drain.progress import HandoverProgress
 from wsctl.frame import Batch
 from wsctl.log.history import Entry
-from wsctl.server.handover.carried import packed
-from wsctl.server.handover.departure import Departure
 from wsctl.server.handover.predecessor import Predecessor
 from wsctl.server.handover.successor import Successor
+from wsctl.server.snapshot import DetachedTransport, encode_snapshots
 
 WRITER = "the predecessor's log"
 
@@ -275,24 +274,24 @@ class Takeover:
         rows = [[*entry.id, entry.to] for entry in entries]
         self.predecessor.say("history", [entry.batch.wire for entry in entries], entries=rows)
 
-    async def depart(self, *names: str) -> list[Departure]:
-        """Clients of `old` depart."""
+    async def detach(self, *names: str) -> list[DetachedTransport]:
+        """Detach clients of `old`."""
         wires: list[Any] = [self.old.node.manager.active_connections[name] for name in names]
         self.old.node.manager.flush()
-        departures: list[Departure] = [wire.depart() for wire in wires]
-        for departure in departures:
-            await departure.ended
-        return departures
+        detached: list[DetachedTransport] = [wire.detach() for wire in wires]
+        for transport in detached:
+            await transport.ended
+        return detached
 
-    def send(self, departures: Sequence[Departure], replaced: Sequence[str] = ()) -> None:
-        """Send on their way who has departed; of some ids a newer connection is there already."""
-        rows, blobs = packed([departure.carried for departure in departures])
-        fds = [departure.fd for departure in departures]
+    def send(self, detached: Sequence[DetachedTransport], replaced: Sequence[str] = ()) -> None:
+        """Send on their way who is detached; of some ids a newer connection is there already."""
+        rows, blobs = encode_snapshots([transport.snapshot for transport in detached])
+        fds = [transport.fd for transport in detached]
         self.predecessor.say("move", blobs, fds, rows=rows, at=self.old.now, replaced=list(replaced))
 
     async def move(self, *names: str) -> dict[str, Any]:
         """Clients of `old` depart and arrive; what the predecessor is told of it."""
-        self.send(await self.depart(*names))
+        self.send(await self.detach(*names))
         return (await self.predecessor.hear("moved")).fields
 
     def publish(self, data: object, to: list[str] | None = None, sender: str = "server") -> None:

@@ -78,10 +78,10 @@ def _run_worker(settings: "Settings", worker: "WorkerContext") -> int:
 def _refused(error: UsageError) -> bool:
     """Tell the predecessor, and the parent of a worker, why this process cannot start; return whether there
     is one of them, which then logs it."""
-    from wsctl.server.handover.inheritance import inheritance
+    from wsctl.server.handover.protocol import receive_sockets
     from wsctl.server.workers.protocol import receive_worker_context
 
-    starters = [each for each in (inheritance(os.environ), receive_worker_context(os.environ)) if each]
+    starters = [each for each in (receive_sockets(os.environ), receive_worker_context(os.environ)) if each]
     for starter in starters:
         starter.refuse(str(error))
     return bool(starters)

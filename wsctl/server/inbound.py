@@ -2,10 +2,10 @@
 
 import zlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from wsctl.codes import CloseCode, can_be_sent
 from wsctl.frame import BINARY, CLOSE, CONTINUATION, EMPTY_BLOCK, FIN, PING, PONG, RSV1, TEXT
-from wsctl.server.handover.carried import Unread
 
 try:
     from websockets.speedups import apply_mask
@@ -57,6 +57,17 @@ def max_fragments(max_message: int) -> int:
     return max(MIN_FRAGMENTS, max_message // BYTES_A_FRAGMENT) if max_message else MOST_FRAGMENTS
 
 
+@dataclass(frozen=True, slots=True)
+class UnreadInput:
+    """A message that has arrived in part: raw bytes of the frame under way, and the fragments before it."""
+
+    buffer: bytes
+    fragments: bytes | None
+    opcode: int
+    deflated: bool
+    pieces: int
+
+
 class FrameReader:
     """A parser that takes bytes as they come and gives whole messages and control frames.
 
@@ -76,7 +87,7 @@ class FrameReader:
         self._pieces = 0
 
     @classmethod
-    def resumed(cls, unread: Unread, max_message: int, deflate: bool) -> "FrameReader":
+    def resumed(cls, unread: UnreadInput, max_message: int, deflate: bool) -> "FrameReader":
         """Return a reader that goes on where another one stopped."""
         reader = cls(max_message, deflate)
         reader._buffer += unread.buffer
@@ -85,10 +96,10 @@ class FrameReader:
         return reader
 
     @property
-    def unread(self) -> Unread:
+    def unread(self) -> UnreadInput:
         """The part of an incomplete message that has come."""
         fragments = None if self._fragments is None else bytes(self._fragments)
-        return Unread(bytes(self._buffer), fragments, self._opcode, self._deflated, self._pieces)
+        return UnreadInput(bytes(self._buffer), fragments, self._opcode, self._deflated, self._pieces)
 
     @property
     def idle(self) -> bool:

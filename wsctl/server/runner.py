@@ -40,10 +40,10 @@ from wsctl.server.diagnostics.certificate import UnusableCertificate, read_certi
 from wsctl.server.diagnostics.exposure import exposed, log_exposure
 from wsctl.server.diagnostics.startup import log_drain_advice, log_startup
 from wsctl.server.entrance import Entrance
-from wsctl.server.handover.heir import Spawn
-from wsctl.server.handover.inheritance import Inheritance, inheritance
 from wsctl.server.handover.predecessor import Observer, Predecessor
+from wsctl.server.handover.protocol import InheritedSockets, receive_sockets
 from wsctl.server.handover.successor import Successor
+from wsctl.server.handover.successor_process import Spawn
 from wsctl.server.islands import islands, own_moments
 from wsctl.server.listening import Listening
 from wsctl.server.node import Node
@@ -76,19 +76,19 @@ class Surroundings:
     there in a successor, and `spawn` starts a successor of this process; `handing_over` are told how a
     handover goes. `line` leads to the parent of a worker, whose questions `own` answers. `up` is called when
     operators can reach the server, `listening` when clients can. `job` is its part in a shell's job; None of
-    a worker. `bury` is called with the pid of a successor that was killed, `handles_signals` when there are
-    handlers for the signals that end this process.
+    a worker. `clean_up` is called with the pid of a successor that was killed, `handles_signals` when there
+    are handlers for the signals that end this process.
     """
 
     public: Sequence[socket.socket]
     control: socket.socket | None
-    inherited: Inheritance | None
+    inherited: InheritedSockets | None
     spawn: Spawn
     handing_over: Sequence[Observer]
     line: ParentLink | None
     own: LocalApi
     job: Job | None
-    bury: Callable[[int], None]
+    clean_up: Callable[[int], None]
     handles_signals: Callable[[], None]
     up: Callable[[], None]
     listening: Callable[[], None]
@@ -204,7 +204,7 @@ class Runner(uvicorn.Server):
             around.spawn,
             observers=around.handing_over,
             obstacle=self._obstacle,
-            bury=around.bury,
+            clean_up=around.clean_up,
         )
         self._node.handover = self._handover
 
@@ -215,7 +215,7 @@ class Runner(uvicorn.Server):
             )
         return None if self._around.line else why_not_outlived()
 
-    async def _take_over(self, inherited: Inheritance) -> None:
+    async def _take_over(self, inherited: InheritedSockets) -> None:
         """Take over from the predecessor. Returns as soon as this process has the log; what follows goes on
         beside it."""
         self._successor = successor = Successor(
@@ -313,7 +313,7 @@ def serve(
     Raises:
         CannotStart: there is no socket or certificate to start with.
     """
-    inherited = inheritance(environ)
+    inherited = receive_sockets(environ)
     if not inherited and not worker:
         log_startup(settings, environ)
     try:
@@ -339,7 +339,7 @@ def _serve(
     observers: Sequence[DrainObserver],
     listening_at: Callable[[list[str]], None],
     *,
-    inherited: Inheritance | None,
+    inherited: InheritedSockets | None,
     worker: WorkerContext | None,
     job: Job | None,
     handing_over: Sequence[Observer],
@@ -398,7 +398,7 @@ def _serve(
             line=line,
             own=own,
             job=job,
-            bury=lambda pid: remove_files(runtime_folder(environ), pid),
+            clean_up=lambda pid: remove_files(runtime_folder(environ), pid),
             handles_signals=undisturbed.close,
             up=up,
             listening=listening,
@@ -438,7 +438,7 @@ def _log_serving(settings: Settings, addresses: Sequence[str], *, anew: bool) ->
 def _public(
     settings: Settings,
     environ: Mapping[str, str],
-    inherited: Inheritance | None,
+    inherited: InheritedSockets | None,
     worker: WorkerContext | None,
 ) -> list[socket.socket]:
     if inherited:

@@ -15,15 +15,14 @@ from wsctl.frame import CLOSE, PING, PONG, TEXT, Batch, close_frame, frame
 from wsctl.hub.connection import NEVER, STALL_TIMEOUT, Connection, Ending
 from wsctl.hub.outbox import CHUNK, Outbox
 from wsctl.log.history import Missed
-from wsctl.server.handover.carried import Carried
-from wsctl.server.handover.departure import Departure
 from wsctl.server.inbound import FrameReader, Violation, close_reason, text, whole_small_frame
 from wsctl.server.node import Node
+from wsctl.server.snapshot import ConnectionSnapshot, DetachedTransport
 
 LINGER = 1.0
 """Seconds that a peer which broke the protocol has to take the close frame and hang up."""
 
-MAX_CARRIED = 4 << 20
+MAX_UNSENT_TO_MOVE = 4 << 20
 """Bytes that may wait for a client which moves into another process: one that is further behind than four of
 the default queues would hold up the others."""
 
@@ -305,16 +304,16 @@ class Wire(Connection, asyncio.Protocol):
         unsent = self._transport.get_write_buffer_size()
         known = self.fd is not None and unsent <= len(self._handed)
         open_here = self.ending is None and not self._transport.is_closing()
-        return known and open_here and self.waiting <= MAX_CARRIED
+        return known and open_here and self.waiting <= MAX_UNSENT_TO_MOVE
 
-    def depart(self) -> Departure:
+    def detach(self) -> DetachedTransport:
         """Stop reading and writing, and leave the hub, which has sent everything up to now.
 
         Raises:
-            OSError: no descriptor is left for the copy that departs; nothing has changed then.
+            OSError: no descriptor is left for the copy that goes on; nothing has changed then.
         """
         fd = os.dup(self._transport.get_extra_info("socket").fileno())
-        carried = Carried(
+        snapshot = ConnectionSnapshot(
             self.client_id,
             self.address,
             self._node.clock() - self.opened,
@@ -327,7 +326,7 @@ class Wire(Connection, asyncio.Protocol):
         waiting = [(b, b.wire) for b in self._unfed()]
         waiting += [(b, b.encoded(self.deflate)) for b in self._outbox.rest()] if self._outbox else []
         self._node.manager.release(self)
-        return Departure(self._transport, fd, carried, self._handed, waiting)
+        return DetachedTransport(self._transport, fd, snapshot, self._handed, waiting)
 
     def _unfed(self) -> list[Batch]:
         """Take out the missed messages that are not written yet."""
@@ -336,15 +335,15 @@ class Wire(Connection, asyncio.Protocol):
             return []
         return [*([Batch(wire=missed.lead, messages=1)] if missed.lead else ()), *missed]
 
-    def arrive(self, carried: Carried, missed: Sequence[Batch]) -> None:
-        """Go on where `depart` stopped, with what the client has missed meanwhile."""
-        self.opened -= carried.age
-        self.keepalive, self.told = carried.keepalive, NEVER  # this process has told it nothing
-        self._node.expiry.set(self, carried.expires)
-        if carried.unread:
+    def restore(self, snapshot: ConnectionSnapshot, missed: Sequence[Batch]) -> None:
+        """Go on where `detach` stopped, with what the client has missed meanwhile."""
+        self.opened -= snapshot.age
+        self.keepalive, self.told = snapshot.keepalive, NEVER  # this process has told it nothing
+        self._node.expiry.set(self, snapshot.expires)
+        if snapshot.unread:
             limit = self._node.settings.max_message_size
-            self._reader = FrameReader.resumed(carried.unread, limit, self.deflate)
-        self._node.manager.adopt(self, [*carried.batches, *missed])
+            self._reader = FrameReader.resumed(snapshot.unread, limit, self.deflate)
+        self._node.manager.adopt(self, [*snapshot.batches, *missed])
 
     # Once a second
 

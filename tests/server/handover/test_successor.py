@@ -10,7 +10,7 @@ from tests.support.handover import MakeTakeover, Takeover, takeovers
 from tests.support.server import DEADLINE
 from tests.support.wires import data_of, frames, turn
 from wsctl.frame import Batch
-from wsctl.server.handover.following import STALL_TIMEOUT
+from wsctl.server.handover.forwarded_log import STALL_TIMEOUT
 
 pytestmark = pytest.mark.anyio
 
@@ -156,7 +156,7 @@ async def test_clients_that_were_on_their_way_then_arrive(make: MakeTakeover) ->
     pair = make()
     _, transport = pair.old.join("bob")
     await pair.begin()
-    pair.send(await pair.depart("bob"))
+    pair.send(await pair.detach("bob"))
     await turn()
     pair.predecessor.hang_up()
     await _alone(pair)

@@ -28,11 +28,11 @@ async def test_clients_go_on_and_have_missed_nothing(make: MakeTakeover) -> None
     transports = [pair.old.join(name)[1] for name in ("alice", "bob")]
     pair.old.publish("before")
     await pair.begin()
-    departures = await pair.depart("alice", "bob")
+    detached = await pair.detach("alice", "bob")
     pair.publish("on their way", ["bob"])
     assert await pair.message() == ("on their way", 1, 1)
     pair.new.now = pair.old.now + 0.5
-    pair.send(departures)
+    pair.send(detached)
     assert (await pair.predecessor.hear("moved")).fields == {"moved": 2, "lost": 0, "silence_s": 0.5}
     pair.publish("here")
     assert await pair.message() == ("here", 2, 2)
@@ -47,10 +47,10 @@ async def test_whatever_the_history_holds_nobody_who_moves_misses_anything(make:
     pair = make(history=0)
     _, transport = pair.old.join("bob")
     await pair.begin()
-    departures = await pair.depart("bob")
+    detached = await pair.detach("bob")
     for n in range(3):
         pair.publish(n)
-    pair.send(departures)
+    pair.send(detached)
     pair.predecessor.say("over")
     pair.publish(3)
     async with asyncio.timeout(DEADLINE):
@@ -65,9 +65,9 @@ async def test_of_whom_nobody_knows_what_they_missed_come_back(make: MakeTakeove
     pair = make()
     _, transport = pair.old.join("bob")
     await pair.begin()
-    (departure,) = await pair.depart("bob")
-    departure.carried = replace(departure.carried, seen="1-1")
-    pair.send([departure])
+    (bob,) = await pair.detach("bob")
+    bob.snapshot = replace(bob.snapshot, seen="1-1")
+    pair.send([bob])
     await pair.predecessor.hear("moved")
     assert close_of(frames(transport.drain())[0]) == (1012, "the server is restarting: reconnect")
     assert not pair.new.node.manager.active_connections
@@ -78,9 +78,9 @@ async def test_of_two_connections_of_an_id_the_newer_stays_wherever_it_is(make: 
     for name in ("newer here", "newer there", "newer there later"):
         pair.old.join(name)
     await pair.begin()
-    departures = await pair.depart("newer here", "newer there", "newer there later")
+    detached = await pair.detach("newer here", "newer there", "newer there later")
     newer, _ = pair.new.join("newer here")
-    pair.send(departures)
+    pair.send(detached)
     pair.predecessor.say("joined", id="newer there")
     await pair.predecessor.hear("moved")
     pair.predecessor.say("joined", id="newer there later")
@@ -95,11 +95,11 @@ async def test_who_came_while_an_older_connection_departed_is_the_newer_one(make
     pair = make()
     _, older = pair.old.join("bob")
     await pair.begin()
-    departures = await pair.depart("bob")
+    detached = await pair.detach("bob")
     pair.old.now += 1
     _, newer = pair.old.join("bob")
     pair.predecessor.say("joined", id="bob")
-    pair.send(departures, replaced=["bob"])
+    pair.send(detached, replaced=["bob"])
     await pair.predecessor.hear("moved")
     assert pair.new.node.manager.active_connections == {}
     pair.publish("to the one that is there")
@@ -134,10 +134,10 @@ async def test_a_descriptor_that_is_no_socket_is_counted_as_lost(make: MakeTakeo
     for name in ("alice", "bob"):
         pair.old.join(name)
     await pair.begin()
-    departures = await pair.depart("alice", "bob")
-    os.close(departures[0].fd)
-    departures[0].fd = pipes(1)[0]
-    pair.send(departures)
+    detached = await pair.detach("alice", "bob")
+    os.close(detached[0].fd)
+    detached[0].fd = pipes(1)[0]
+    pair.send(detached)
     moved = await pair.predecessor.hear("moved")
     assert (moved.fields["moved"], moved.fields["lost"]) == (1, 1)
     assert list(pair.new.node.manager.active_connections) == ["bob"]

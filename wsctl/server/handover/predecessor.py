@@ -15,11 +15,10 @@ from wsctl.drain.progress import HandoverProgress, HandoverState
 from wsctl.hub.connection import Ending
 from wsctl.ipc.framing import Packet
 from wsctl.server.condition import Condition
-from wsctl.server.handover import convoy
-from wsctl.server.handover.convoy import Convoy
-from wsctl.server.handover.following import Following
-from wsctl.server.handover.heir import HandoverFailed, Heir, Spawn
+from wsctl.server.handover.forwarded_log import ForwardedLog
+from wsctl.server.handover.mover import ConnectionMover, HttpConnections
 from wsctl.server.handover.protocol import VERSION
+from wsctl.server.handover.successor_process import HandoverFailed, Spawn, SuccessorProcess
 from wsctl.server.node import Node
 
 READY_TIMEOUT = 30.0
@@ -30,8 +29,8 @@ log = logging.getLogger("wsctl.handover")
 Observer = Callable[[HandoverProgress], None]
 
 
-class House(convoy.House, Protocol):
-    """The server that owns the sockets, as the handover needs it."""
+class ListenerOwner(HttpConnections, Protocol):
+    """The owner of the listening sockets and of the connections that come in on them."""
 
     def public(self) -> Sequence[socket.socket]:
         """Return the listening sockets that clients reach."""
@@ -50,8 +49,8 @@ class Predecessor:
     """Hands one server over, as often as it fails and once when it succeeds.
 
     `obstacle` returns why that cannot be done in this process, or None; `observers` are called with each
-    change of state; `patience` is how many seconds a successor has to be ready, and then to listen; `bury` is
-    called with the pid of one that was killed.
+    change of state; `patience` is how many seconds a successor has to be ready, and then to listen;
+    `clean_up` is called with the pid of one that was killed.
 
     Attributes:
         failures: handovers after which this process went on.
@@ -60,26 +59,26 @@ class Predecessor:
     def __init__(
         self,
         node: Node,
-        house: House,
+        listeners: ListenerOwner,
         spawn: Spawn,
         *,
         observers: Sequence[Observer] = (),
         obstacle: Callable[[], str | None] = lambda: None,
         patience: float | None = None,
-        bury: Callable[[int], None] = lambda pid: None,
+        clean_up: Callable[[int], None] = lambda pid: None,
     ) -> None:
         self._node = node
-        self._house = house
+        self._listeners = listeners
         self._spawn = spawn
         self._observers = [_log, *observers]
         self._obstacle = obstacle
-        self._bury = bury
+        self._clean_up = clean_up
         self._patience = READY_TIMEOUT if patience is None else patience
         self._over = Condition()
         self._task: asyncio.Task[None] | None = None
-        self._heir: Heir | None = None
-        self._convoy: Convoy | None = None
-        self._following: Following | None = None
+        self._successor: SuccessorProcess | None = None
+        self._mover: ConnectionMover | None = None
+        self._forwarded: ForwardedLog | None = None
         self._ready = False
         self._succeeded = False
         self._began = 0.0
@@ -113,20 +112,20 @@ class Predecessor:
     def leaving(self) -> bool:
         """True if a successor gives the ids: messages published here go there, and clients that connect again
         reach it."""
-        return self._following is not None
+        return self._forwarded is not None
 
     def move_kept(self) -> None:
         """Move connections that have been answered meanwhile to the successor."""
-        if self._convoy and self._following:
-            self._convoy.move_kept()
+        if self._mover and self._forwarded:
+            self._mover.move_kept()
 
     def progress(self) -> HandoverProgress | None:
         """Return the handover as it stands, or the last one; None when there was none."""
-        told, moving = self._told, self._convoy
+        told, mover = self._told, self._mover
         if told is None or not self.under_way:
             return told
         told = replace(told, elapsed_s=self._elapsed())
-        return replace(told, moved=moving.moved, silence_s=round(moving.silence, 3)) if moving else told
+        return replace(told, moved=mover.moved, silence_s=round(mover.silence, 3)) if mover else told
 
     async def ending(self) -> None:
         """Wait until a handover has ended, also one that begins only now."""
@@ -140,17 +139,17 @@ class Predecessor:
             await asyncio.gather(self._task, return_exceptions=True)
             self._tell(HandoverState.FAILED, error="the server was stopped before its successor was ready")
         self._over.notify_all()
-        if self._heir and self._following:
-            await self._heir.farewell()
-        elif self._heir and not self._succeeded:
-            await self._heir.end()
+        if self._successor and self._forwarded:
+            await self._successor.hang_up()
+        elif self._successor and not self._succeeded:
+            await self._successor.kill()
 
     # The course
 
     async def _run(self) -> None:
         try:
-            heir = await self._start()
-            moving = await self._move(heir)
+            successor = await self._start()
+            mover = await self._move(successor)
         except HandoverFailed as error:
             await self._go_on(str(error))
         except NotDraining as error:
@@ -160,12 +159,12 @@ class Predecessor:
             await self._go_on("it failed: the log of the server says why")
         else:
             # From here on the successor is the server, whatever fails here.
-            self._drain_the_rest(heir, moving)
+            self._drain_the_rest(successor, mover)
 
-    async def _start(self) -> Heir:
+    async def _start(self) -> SuccessorProcess:
         """Start the successor and wait until it is ready. Nothing changes for the clients yet."""
         self._ready = self._succeeded = False
-        self._heir = heir = Heir(self._spawn, self._take, self._lost, self._bury)
+        self._successor = successor = SuccessorProcess(self._spawn, self._take, self._lost, self._clean_up)
         hello: dict[str, Any] = {
             "version": VERSION,
             "release": __version__,
@@ -173,54 +172,54 @@ class Predecessor:
         }
         if keys := self._node.keys:
             hello["keys"] = keys.kind
-        heir.send("hello", hello, fds=[os.dup(sock.fileno()) for sock in self._house.public()])
-        await heir.until(lambda: self._ready, self._patience, "was not ready")
-        return heir
+        successor.send("hello", hello, fds=[os.dup(sock.fileno()) for sock in self._listeners.public()])
+        await successor.until(lambda: self._ready, self._patience, "was not ready")
+        return successor
 
-    async def _move(self, heir: Heir) -> Convoy:
-        node, following = self._node, Following(self._node, heir)
-        await following.prepare()
+    async def _move(self, successor: SuccessorProcess) -> ConnectionMover:
+        node, forwarded = self._node, ForwardedLog(self._node, successor)
+        await forwarded.prepare()
         node.driver.begin_handover()
-        self._following = following
-        await following.rest()
-        self._house.stop_listening()
+        self._forwarded = forwarded
+        await forwarded.suspend_redis()
+        self._listeners.stop_listening()
         node.manager.flush()
-        self._convoy = moving = Convoy(node, self._house, heir)
+        self._mover = mover = ConnectionMover(node, self._listeners, successor)
         self._tell(HandoverState.MOVING, total=len(node.manager.active_connections))
-        following.begin()
-        await moving.move_connections()
-        heir.send("listen")
-        moving.move_unheard()
-        moving.move_kept()
-        await moving.move_latecomers()
-        await moving.arrived()
-        heir.send("over")
+        forwarded.begin()
+        await mover.move_connections()
+        successor.send("listen")
+        mover.move_unheard()
+        mover.move_kept()
+        await mover.move_latecomers()
+        await mover.wait_for_arrivals()
+        successor.send("over")
         # Whoever looks for a server from here on must find the successor.
-        await heir.until(lambda: self._succeeded, self._patience, "did not listen")
-        return moving
+        await successor.until(lambda: self._succeeded, self._patience, "did not listen")
+        return mover
 
-    def _drain_the_rest(self, heir: Heir, moving: Convoy) -> None:
-        self._house.give_up_listening()
-        staying, silence = len(self._node.manager.active_connections), round(moving.silence, 3)
-        self._tell(HandoverState.DONE, moved=moving.moved, staying=staying, silence_s=silence)
+    def _drain_the_rest(self, successor: SuccessorProcess, mover: ConnectionMover) -> None:
+        self._listeners.give_up_listening()
+        staying, silence = len(self._node.manager.active_connections), round(mover.silence, 3)
+        self._tell(HandoverState.DONE, moved=mover.moved, staying=staying, silence_s=silence)
         self._over.notify_all()
         self._node.driver.finish_handover()
         if self._node.life.signalled:
-            heir.stop()
+            successor.terminate()
 
     async def _go_on(self, why: str) -> None:
         """Go on as if no handover had been asked for."""
-        if self._heir:
-            await self._heir.end()  # what it still says is taken in
-        following, self._following, self._heir = self._following, None, None
+        if self._successor:
+            await self._successor.kill()  # what it still says is taken in
+        forwarded, self._forwarded, self._successor = self._forwarded, None, None
         if self._node.life.phase is Phase.HANDOVER:
-            if following:
-                following.end()
-            await self._house.listen_again()
+            if forwarded:
+                forwarded.end()
+            await self._listeners.listen_again()
             self._node.manager.tally[Ending.HANDED_OVER] = 0
             self._node.driver.abort_handover()
-        gone = self._convoy.moved + self._convoy.under_way if self._convoy else 0
-        self._convoy = None
+        gone = self._mover.moved + self._mover.under_way if self._mover else 0
+        self._mover = None
         lost = f"; clients that were with it or on the way, and connect here again: {gone}" if gone else ""
         self._tell(HandoverState.FAILED, moved=0, error=why + lost)
         self._over.notify_all()
@@ -233,20 +232,20 @@ class Predecessor:
                 self._ready = True
             case "listening":
                 self._succeeded = True
-            case "refused" if self._heir:
-                self._heir.refuse(packet.fields["why"])
-            case "moved" if self._convoy:
-                self._convoy.note(packet.fields)
-            case _ if self._following:
-                self._following.take(packet)
+            case "refused" if self._successor:
+                self._successor.refuse(packet.fields["why"])
+            case "moved" if self._mover:
+                self._mover.count_arrivals(packet.fields)
+            case _ if self._forwarded:
+                self._forwarded.receive(packet)
 
     def _lost(self) -> None:
         """Note that the successor is gone. While it takes over, the task that waits for it notices by
         itself."""
-        if self._following and not self.under_way:
+        if self._forwarded and not self.under_way:
             log.warning("the successor is gone: what is left here goes on alone")
-            self._following.end()
-            self._following = None
+            self._forwarded.end()
+            self._forwarded = None
 
     # Facts
 

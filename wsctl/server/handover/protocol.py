@@ -30,6 +30,59 @@ successor serves with what it has got. When the successor goes before `listening
 ids and accepts connections again.
 """
 
+import socket
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from wsctl import __version__
+from wsctl.frame import Batch
+from wsctl.ipc.handshake import HANDOVER_FD, receive_hello, refuse
+from wsctl.log.history import Entry
+
 VERSION = 3
 """The version of the conversation above. A successor of another version refuses, and the predecessor goes
 on."""
+
+
+@dataclass(frozen=True, slots=True)
+class InheritedSockets:
+    """The sockets that a successor starts with, and what it is told beside them. `keys` is the kind of keys
+    that its predecessor checks tokens with; None when it has none, or did not tell."""
+
+    channel: socket.socket
+    listeners: list[socket.socket]
+    generation: int
+    keys: str | None = None
+
+    def refuse(self, why: str) -> None:
+        """Tell the predecessor why this process will not take over."""
+        refuse(self.channel, why)
+
+
+def receive_sockets(environ: Mapping[str, str]) -> InheritedSockets | None:
+    """Receive the sockets that a predecessor passes to this process; return None when it has none.
+
+    Raises:
+        CannotStart: the predecessor is gone, or of a version that is not understood here.
+    """
+    mismatch = f"wsctl {__version__} does not understand a handover of wsctl {{release}}"
+    found = receive_hello(
+        environ, HANDOVER_FD, VERSION, missing="no server that hands over", mismatch=mismatch
+    )
+    if found is None:
+        return None
+    listeners = [socket.socket(fileno=fd) for fd in found.packet.fds]
+    told = found.packet.fields
+    return InheritedSockets(found.channel, listeners, told["generation"], told.get("keys"))
+
+
+def entry_row(entry: Entry) -> list[Any]:
+    """Return a message's plain fields; its bytes are those of its frame."""
+    return [*entry.id, entry.to]
+
+
+def read_entry(row: Sequence[Any], wire: bytes) -> Entry:
+    """Return the message of which `entry_row` made the row; `wire` is its frame."""
+    ms, sequence, to = row
+    return Entry((ms, sequence), Batch.read(wire), to and tuple(to))

@@ -18,9 +18,10 @@ from wsctl.ipc.descriptors import close_all
 from wsctl.ipc.framing import Packet
 from wsctl.log.history import Entry
 from wsctl.log.message_log import Key, Refusal
-from wsctl.server.handover.carried import Carried, entry_row, read_entry, unpacked
-from wsctl.server.handover.following import STALL_TIMEOUT
+from wsctl.server.handover.forwarded_log import STALL_TIMEOUT
+from wsctl.server.handover.protocol import entry_row, read_entry
 from wsctl.server.node import Node
+from wsctl.server.snapshot import ConnectionSnapshot, decode_snapshots
 from wsctl.server.wire import Wire
 
 log = logging.getLogger("wsctl.handover")
@@ -210,16 +211,16 @@ class Successor:
             older.replaced()
 
     def _adopt_all(self, packet: Packet) -> None:
-        connections = unpacked(packet.fields["rows"], packet.blobs)
-        names = {carried.client_id for carried in connections} - set(packet.fields["replaced"])
+        connections = decode_snapshots(packet.fields["rows"], packet.blobs)
+        names = {snapshot.client_id for snapshot in connections} - set(packet.fields["replaced"])
         self._there -= names
         self._arriving |= names
         self._start(self._adopt(connections, packet.fds, packet.fields["at"]))
 
-    async def _adopt(self, connections: list[Carried], fds: list[int], at: float) -> None:
-        arrivals = [_Arrival(self._node, carried, self._arrived) for carried in connections]
+    async def _adopt(self, connections: list[ConnectionSnapshot], fds: list[int], at: float) -> None:
+        arrivals = [_Arrival(self._node, snapshot, self._arrived) for snapshot in connections]
         await asyncio.gather(*map(self._connect, arrivals, fds))
-        self._arriving.difference_update(carried.client_id for carried in connections)
+        self._arriving.difference_update(snapshot.client_id for snapshot in connections)
         moved = sum(arrival.there for arrival in arrivals)
         silence = self._node.clock() - at if moved else 0.0
         self._channel.send("moved", {"moved": moved, "lost": len(arrivals) - moved, "silence_s": silence})
@@ -254,18 +255,18 @@ class Successor:
 class _Arrival(asyncio.Protocol):
     """The protocol of an arriving connection until it has a transport; then `Wire` takes its place."""
 
-    def __init__(self, node: Node, carried: Carried, arrived: Callable[[Wire], None]) -> None:
+    def __init__(self, node: Node, snapshot: ConnectionSnapshot, arrived: Callable[[Wire], None]) -> None:
         self._node = node
-        self._carried = carried
+        self._snapshot = snapshot
         self._arrived = arrived
         self.there = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        carried = self._carried
-        wire = Wire(self._node, transport, carried.client_id, carried.address, carried.deflate)
+        snapshot = self._snapshot
+        wire = Wire(self._node, transport, snapshot.client_id, snapshot.address, snapshot.deflate)
         transport.set_protocol(wire)
-        missed = self._node.log.after(carried.seen, carried.client_id)
-        wire.arrive(carried, missed or [])
+        missed = self._node.log.after(snapshot.seen, snapshot.client_id)
+        wire.restore(snapshot, missed or [])
         if missed is None:
             wire.close(CloseCode.SERVICE_RESTART, "the server is restarting: reconnect", Ending.EVICTED)
         self.there = True

@@ -1,4 +1,5 @@
-"""The log while a successor gives the ids: messages published here go there, and come back in its order."""
+"""The log of a process whose successor gives the ids: messages that are published here go there, and come
+back in its order."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
@@ -10,8 +11,8 @@ from wsctl.hub.connection import Connection
 from wsctl.ipc.framing import Packet
 from wsctl.log.history import Entry, MessageId
 from wsctl.log.message_log import Draft, Key, Refusal
-from wsctl.server.handover.carried import entry_row, read_entry
-from wsctl.server.handover.heir import Heir
+from wsctl.server.handover.protocol import entry_row, read_entry
+from wsctl.server.handover.successor_process import SuccessorProcess
 from wsctl.server.node import Node
 
 TOGETHER = 1 << 20
@@ -22,14 +23,14 @@ STALL_TIMEOUT = 10.0
 not read."""
 
 
-class Following:
+class ForwardedLog:
     """The log and the clients of this process, as long as the successor gives the ids."""
 
-    def __init__(self, node: Node, heir: Heir) -> None:
+    def __init__(self, node: Node, successor: SuccessorProcess) -> None:
         self._node = node
-        self._heir = heir
+        self._successor = successor
         self._sent: MessageId = (0, 0)
-        self._legacy: dict[str, Any] | None = None
+        self._resume_point: dict[str, Any] | None = None
         self._begun = False
 
     async def prepare(self) -> None:
@@ -37,13 +38,15 @@ class Following:
         ids."""
         for entries in _pieces(self._node.log.history.entries()):
             self._send_history(entries)
-            await self._heir.until(lambda: not self._heir.queued, STALL_TIMEOUT, "stopped answering")
+            await self._successor.until(
+                lambda: not self._successor.queued, STALL_TIMEOUT, "stopped answering"
+            )
 
-    async def rest(self) -> None:
+    async def suspend_redis(self) -> None:
         """Leave Redis, where the server has one, to the successor. Nothing is delivered until `begin`, or
         `end`."""
         if self._node.shared:
-            self._legacy = asdict(await self._node.shared.link.rest())
+            self._resume_point = asdict(await self._node.shared.link.rest())
 
     def begin(self) -> None:
         """Hand the log over: from here on the successor gives the ids."""
@@ -54,10 +57,10 @@ class Following:
             self._send_history(entries)
         rates = self._node.intake.allowances.told(self._node.clock())
         if any(rates.values()):
-            self._heir.send("rates", rates)
+            self._successor.send("rates", rates)
         here = list(self._node.manager.active_connections)
         place = {"position": log.position, "floor": log.history.floor}
-        self._heir.send("begin", {**place, "here": here, "shared": self._legacy})
+        self._successor.send("begin", {**place, "here": here, "shared": self._resume_point})
         self._begun = True
         self._node.manager.retired.append(self._retired)
         log.follow(self._publish)
@@ -76,9 +79,9 @@ class Following:
             self._node.shared.link.resume()
         self._node.log.lead()
 
-    def take(self, packet: Packet) -> None:
-        """Take a packet of the successor: a message that has its id or was refused, a change of Redis, or a
-        client that connected there."""
+    def receive(self, packet: Packet) -> None:
+        """Receive a packet of the successor: a message that has its id or was refused, a change of Redis, or
+        a client that connected there."""
         told = packet.fields
         match packet.kind:
             case "message":
@@ -102,23 +105,23 @@ class Following:
     def _send_history(self, entries: list[Entry]) -> None:
         self._sent = entries[-1].id
         rows = [entry_row(entry) for entry in entries]
-        self._heir.send("history", {"entries": rows}, [entry.batch.wire for entry in entries])
+        self._successor.send("history", {"entries": rows}, [entry.batch.wire for entry in entries])
 
     def _publish(self, draft: Draft) -> None:
         data = messages.encode({"data": draft.data})
         fields = {"key": draft.key, "sender": draft.sender, "to": draft.to, "again": draft.again}
-        self._heir.send("publish", fields | ({"shown": True} if draft.shown else {}), [data])
+        self._successor.send("publish", fields | ({"shown": True} if draft.shown else {}), [data])
 
     def _joined(self, client_id: str) -> None:
-        self._heir.send("joined", {"id": client_id})
+        self._successor.send("joined", {"id": client_id})
 
     def _retired(self, connection: Connection) -> None:
         """Send the client's bucket: it may come back to the successor."""
         if connection.bucket:
-            self._heir.send("rates", self._node.intake.allowances.told(self._node.clock(), [connection]))
+            self._successor.send("rates", self._node.intake.allowances.told(self._node.clock(), [connection]))
 
     def _left(self, client_id: str) -> None:
-        self._heir.send("left", {"id": client_id})
+        self._successor.send("left", {"id": client_id})
 
 
 def _pieces(entries: Iterable[Entry]) -> Iterator[list[Entry]]:

@@ -15,9 +15,9 @@ from tests.support.wires import Server, data_of, frames, turn
 from wsctl.hub.connection import Ending
 from wsctl.ipc.descriptors import MAX_FDS
 from wsctl.ipc.framing import Packet
-from wsctl.server.handover.carried import unpacked
-from wsctl.server.handover.convoy import AHEAD, BYTES_TOGETHER, LAST_HEADS, TOGETHER, Convoy
-from wsctl.server.handover.heir import HandoverFailed, Heir
+from wsctl.server.handover.mover import AHEAD, BYTES_TOGETHER, LAST_HEADS, TOGETHER, ConnectionMover
+from wsctl.server.handover.successor_process import HandoverFailed, SuccessorProcess
+from wsctl.server.snapshot import decode_snapshots
 
 pytestmark = pytest.mark.anyio
 
@@ -33,10 +33,10 @@ class Move:
         self.node = self.server.node
         self.listeners = Listeners()
         self._successors = Successors()
-        self._heir = Heir(self._successors.spawn, self._take, lambda: None)
+        self._successor_process = SuccessorProcess(self._successors.spawn, self._take, lambda: None)
         self.successor = self._successors.ends[0]
         self.process = self._successors.processes[0]
-        self.convoy = Convoy(self.node, self.listeners, self._heir)
+        self.mover = ConnectionMover(self.node, self.listeners, self._successor_process)
 
     @property
     def here(self) -> list[str]:
@@ -46,14 +46,14 @@ class Move:
         self.successor.say("moved", moved=moved, lost=lost, silence_s=silence_s)
 
     async def dispose(self) -> None:
-        await self._heir.end()
+        await self._successor_process.kill()
         self._successors.dispose()
         self.listeners.listener.close()
         self.server.dispose()
 
     def _take(self, packet: Packet) -> None:
         assert packet.kind == "moved"
-        self.convoy.note(packet.fields)
+        self.mover.count_arrivals(packet.fields)
 
 
 Make = Callable[..., Move]
@@ -72,7 +72,7 @@ async def make() -> AsyncIterator[Make]:
 
 
 def _names(packet: Packet) -> list[str]:
-    return [carried.client_id for carried in unpacked(packet.fields["rows"], packet.blobs)]
+    return [snapshot.client_id for snapshot in decode_snapshots(packet.fields["rows"], packet.blobs)]
 
 
 async def test_clients_move_with_their_sockets_those_connected_longest_first(make: Make) -> None:
@@ -82,7 +82,7 @@ async def test_clients_move_with_their_sockets_those_connected_longest_first(mak
     peers = [transport.peer for transport in transports]
     for transport in transports:
         transport.drain()
-    await move.convoy.move_connections()
+    await move.mover.move_connections()
     packet = await move.successor.hear("move")
     assert _names(packet) == names
     for fd, peer in zip(packet.fds, peers, strict=True):
@@ -98,10 +98,10 @@ async def test_they_have_been_sent_everything_up_to_what_the_successor_is_told(m
     move = make()
     _, transport = move.server.join("bob")
     move.server.publish("just now")
-    await move.convoy.move_connections()
+    await move.mover.move_connections()
     packet = await move.successor.hear("move")
-    (carried,) = unpacked(packet.fields["rows"], packet.blobs)
-    assert carried.seen == move.node.log.newest
+    (snapshot,) = decode_snapshots(packet.fields["rows"], packet.blobs)
+    assert snapshot.seen == move.node.log.newest
     assert packet.fields["at"] == move.server.now
     assert data_of(frames(transport.drain())[0]) == ["just now"]
 
@@ -112,7 +112,7 @@ async def test_who_cannot_move_stays(make: Make) -> None:
     move.server.join("bob")
     closing, _ = move.server.join("alice")
     closing.close(1012, "restart", Ending.FORCED)
-    await move.convoy.move_connections()
+    await move.mover.move_connections()
     assert _names(await move.successor.hear("move")) == ["bob"]
     assert move.here == ["secret"]
     assert (staying.ending, closing.ending) == (None, Ending.FORCED)
@@ -126,7 +126,7 @@ async def test_who_is_far_behind_moves_alone(make: Make) -> None:
     for _ in range(3):
         move.server.publish("." * (BYTES_TOGETHER // 8))
     move.node.manager.flush()
-    await move.convoy.move_connections()
+    await move.mover.move_connections()
     packets = [await move.successor.hear("move") for _ in range(2)]
     assert list(map(_names, packets)) == [["one", "two"], ["three"]]
 
@@ -136,19 +136,19 @@ async def test_for_whom_no_descriptor_is_left_stays(make: Make) -> None:
     for name in ("bob", "alice"):
         move.server.join(name)
     move.server.transports[0].sock.close()
-    await move.convoy.move_connections()
+    await move.mover.move_connections()
     assert _names(await move.successor.hear("move")) == ["alice"]
     assert move.here == ["bob"]
-    await move.convoy.move_connections()
+    await move.mover.move_connections()
 
 
 async def test_with_nobody_to_move_nothing_is_said(make: Make) -> None:
     move = make()
     move.server.join("secret", tls=True)
-    await move.convoy.move_connections()
-    await move.convoy.move_latecomers()
-    await move.convoy.arrived()
-    move.convoy.move_unheard()
+    await move.mover.move_connections()
+    await move.mover.move_latecomers()
+    await move.mover.wait_for_arrivals()
+    move.mover.move_unheard()
     await turn()
     assert move.successor.kinds == []
 
@@ -158,7 +158,7 @@ async def test_only_so_many_are_under_way_until_the_successor_answers(make: Make
     names = [f"c{n}" for n in range(AHEAD + TOGETHER + 1)]
     for name in names:
         move.server.join(name)
-    moving = asyncio.ensure_future(move.convoy.move_connections())
+    moving = asyncio.ensure_future(move.mover.move_connections())
     moved = [await move.successor.hear("move") for _ in range(PACKETS)]
     await turn()
     assert move.successor.kinds == ["move"] * PACKETS
@@ -175,8 +175,8 @@ async def test_it_is_over_when_the_successor_has_told_of_everybody(make: Make) -
     move = make()
     for n in range(TOGETHER + 1):
         move.server.join(f"c{n}")
-    await move.convoy.move_connections()
-    arrived = asyncio.ensure_future(move.convoy.arrived())
+    await move.mover.move_connections()
+    arrived = asyncio.ensure_future(move.mover.wait_for_arrivals())
     await move.successor.hear("move")
     move.answer(TOGETHER - 2, lost=2, silence_s=0.5)
     await turn()
@@ -184,14 +184,14 @@ async def test_it_is_over_when_the_successor_has_told_of_everybody(make: Make) -
     move.answer(1, silence_s=0.25)
     async with asyncio.timeout(DEADLINE):
         await arrived
-    assert (move.convoy.moved, move.convoy.lost, move.convoy.silence) == (TOGETHER - 1, 2, 0.5)
+    assert (move.mover.moved, move.mover.lost, move.mover.silence) == (TOGETHER - 1, 2, 0.5)
 
 
 async def test_when_the_successor_is_lost_the_rest_stays(make: Make) -> None:
     move = make()
     for n in range(PACKETS * TOGETHER + 5):
         move.server.join(f"c{n}")
-    moving = asyncio.ensure_future(move.convoy.move_connections())
+    moving = asyncio.ensure_future(move.mover.move_connections())
     for _ in range(PACKETS):
         await move.successor.hear("move")
     move.process.code = 9
@@ -204,7 +204,7 @@ async def test_when_the_successor_is_lost_the_rest_stays(make: Make) -> None:
 async def test_connections_that_said_nothing_say_it_to_the_successor(make: Make) -> None:
     move = make()
     peers = [move.listeners.visit() for _ in range(TOGETHER + 1)]
-    move.convoy.move_unheard()
+    move.mover.move_unheard()
     first, second = [await move.successor.hear("doors") for _ in range(2)]
     assert [len(first.fds), len(second.fds)] == [TOGETHER, 1]
     for fd, peer in zip([*first.fds, *second.fds], peers, strict=True):
@@ -216,7 +216,7 @@ async def test_connections_that_said_nothing_say_it_to_the_successor(make: Make)
 async def test_whose_request_was_under_way_moves_too(make: Make) -> None:
     move = make()
     move.listeners.heads = 1
-    moving = asyncio.ensure_future(move.convoy.move_latecomers())
+    moving = asyncio.ensure_future(move.mover.move_latecomers())
     await turn()
     move.server.join("late")
     move.listeners.heads = 0
@@ -228,7 +228,7 @@ async def test_whose_request_was_under_way_moves_too(make: Make) -> None:
 async def test_a_request_that_never_becomes_whole_is_not_waited_for(make: Make) -> None:
     move = make()
     move.listeners.heads = 1
-    moving = asyncio.ensure_future(move.convoy.move_latecomers())
+    moving = asyncio.ensure_future(move.mover.move_latecomers())
     await turn()
     assert not moving.done()
     move.server.now += LAST_HEADS

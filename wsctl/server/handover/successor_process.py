@@ -1,4 +1,4 @@
-"""The successor as the predecessor sees it: a process, and a channel to it."""
+"""The process of a successor as its predecessor sees it, with a channel to it."""
 
 import asyncio
 import contextlib
@@ -11,7 +11,7 @@ from typing import Protocol
 from wsctl.ipc.channel import Channel
 from wsctl.ipc.framing import Packet
 
-LAST_WORDS = 2.0
+END_TIMEOUT = 2.0
 """Seconds that a process has to end after it was killed, or after its end of the channel was closed."""
 
 
@@ -31,9 +31,9 @@ class HandoverFailed(Exception):
     """The error raised when a handover failed. The server goes on alone; the text says why."""
 
 
-class Heir:
-    """One successor. `take` gets what it says; `gone` is called when it can say nothing any more, and `bury`
-    with its pid when it was killed: it could not remove what it had made.
+class SuccessorProcess:
+    """One successor. `take` gets what it says; `gone` is called when it can say nothing any more, and
+    `clean_up` with its pid when it was killed: it could not remove what it had made.
 
     Attributes:
         pid: its pid, once it has told.
@@ -48,7 +48,7 @@ class Heir:
         spawn: Spawn,
         take: Callable[[Packet], None],
         gone: Callable[[], None],
-        bury: Callable[[int], None] = lambda pid: None,
+        clean_up: Callable[[int], None] = lambda pid: None,
     ) -> None:
         ours, theirs = socket.socketpair()
         with theirs:
@@ -60,7 +60,7 @@ class Heir:
         self._news = asyncio.Event()
         self._take_packet = take
         self._gone = gone
-        self._bury = bury
+        self._clean_up = clean_up
         self._channel = Channel(ours, self._take, self._hung_up, self._news.set)
         self.send = self._channel.send
         self.lost: str | None = None
@@ -87,12 +87,12 @@ class Heir:
         if self.lost:
             raise HandoverFailed(await self._why(self.lost))
 
-    async def farewell(self) -> None:
+    async def hang_up(self) -> None:
         """Close the channel, once the successor has got everything."""
         await self._wait(lambda: not self._channel.queued)
         self._channel.close()
 
-    async def end(self) -> None:
+    async def kill(self) -> None:
         """Kill the successor: one that was given up must not serve. What it has said is read to the end."""
         self._process.kill()
         await asyncio.to_thread(self._process.wait)
@@ -104,9 +104,9 @@ class Heir:
         if self.pid:
             with contextlib.suppress(ChildProcessError):  # nobody's child but the system's, in most cases
                 await asyncio.to_thread(os.waitpid, self.pid, 0)
-            self._bury(self.pid)
+            self._clean_up(self.pid)
 
-    def stop(self) -> None:
+    def terminate(self) -> None:
         """Pass the signal that stopped this server on to the successor, as SIGTERM."""
         self._signal(signal.SIGTERM)
 
@@ -148,8 +148,8 @@ class Heir:
         return False
 
     async def _wait(self, done: Callable[[], bool]) -> None:
-        """Wait until `done`, `LAST_WORDS` seconds at most."""
+        """Wait until `done`, `END_TIMEOUT` seconds at most."""
         for _ in range(100):
             if done():
                 return
-            await asyncio.sleep(LAST_WORDS / 100)
+            await asyncio.sleep(END_TIMEOUT / 100)

@@ -1,4 +1,4 @@
-"""The connections on their way to a successor."""
+"""The mover of connections: it sends them to a successor, and knows how many have arrived."""
 
 import asyncio
 import logging
@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from wsctl.server.deadlines import HEAD_TIMEOUT
-from wsctl.server.handover.carried import packed
-from wsctl.server.handover.departure import Departure
-from wsctl.server.handover.following import STALL_TIMEOUT
-from wsctl.server.handover.heir import Heir
+from wsctl.server.handover.forwarded_log import STALL_TIMEOUT
+from wsctl.server.handover.successor_process import SuccessorProcess
 from wsctl.server.node import Node
+from wsctl.server.snapshot import DetachedTransport, encode_snapshots
 from wsctl.server.wire import Wire
 
 TOGETHER = 24
@@ -32,8 +31,8 @@ LOOK = 0.05
 log = logging.getLogger("wsctl.handover")
 
 
-class House(Protocol):
-    """The server whose connections move, as the move needs it."""
+class HttpConnections(Protocol):
+    """The connections of a server that are no clients yet, or between two requests."""
 
     def half_heard(self) -> int:
         """Return how many requests have arrived in part."""
@@ -47,7 +46,7 @@ class House(Protocol):
         on."""
 
 
-class Convoy:
+class ConnectionMover:
     """Moves connections to a successor, and counts them.
 
     Attributes:
@@ -55,10 +54,10 @@ class Convoy:
         silence: the longest time, in seconds, in which a connection was with neither process.
     """
 
-    def __init__(self, node: Node, house: House, heir: Heir) -> None:
+    def __init__(self, node: Node, http: HttpConnections, successor: SuccessorProcess) -> None:
         self._node = node
-        self._house = house
-        self._heir = heir
+        self._http = http
+        self._successor = successor
         self._kept: set[Wire] = set()
         self.under_way = 0
         self.moved = 0
@@ -68,36 +67,36 @@ class Convoy:
     async def move_connections(self) -> None:
         """Move all connections that can move, those connected longest first."""
         while wires := self._movable():
-            await self._heir.until(self._may_send, STALL_TIMEOUT, "stopped answering")
+            await self._successor.until(self._may_send, STALL_TIMEOUT, "stopped answering")
             await self._send(wires)
 
     def move_unheard(self) -> None:
         """Move connections that have sent nothing: the successor reads their first request."""
-        fds = self._house.take_unheard()
+        fds = self._http.take_unheard()
         for at in range(0, len(fds), TOGETHER):
-            self._heir.send("doors", fds=fds[at : at + TOGETHER])
+            self._successor.send("doors", fds=fds[at : at + TOGETHER])
 
     def move_kept(self) -> None:
         """Move connections between two requests: the successor reads the next one."""
-        fds = self._house.take_kept()
+        fds = self._http.take_kept()
         for at in range(0, len(fds), TOGETHER):
-            self._heir.send("doors", {"kept": True}, fds=fds[at : at + TOGETHER])
+            self._successor.send("doors", {"kept": True}, fds=fds[at : at + TOGETHER])
 
     async def move_latecomers(self) -> None:
         """Move clients whose request was under way when the move began."""
         until = self._node.clock() + LAST_HEADS
-        while self._node.clock() < until and (self._house.half_heard() or self._movable()):
+        while self._node.clock() < until and (self._http.half_heard() or self._movable()):
             await self.move_connections()
             self.move_kept()
             await asyncio.sleep(LOOK)
 
-    async def arrived(self) -> None:
+    async def wait_for_arrivals(self) -> None:
         """Wait until the successor has reported everything that was sent."""
-        await self._heir.until(
-            lambda: not self.under_way and not self._heir.queued, STALL_TIMEOUT, "stopped answering"
+        await self._successor.until(
+            lambda: not self.under_way and not self._successor.queued, STALL_TIMEOUT, "stopped answering"
         )
 
-    def note(self, told: dict[str, Any]) -> None:
+    def count_arrivals(self, told: dict[str, Any]) -> None:
         """Count connections that the successor has reported."""
         self.under_way -= told["moved"] + told["lost"]
         self.moved += told["moved"]
@@ -105,7 +104,7 @@ class Convoy:
         self.silence = max(self.silence, told["silence_s"])
 
     def _may_send(self) -> bool:
-        return self.under_way + TOGETHER <= AHEAD and not self._heir.queued
+        return self.under_way + TOGETHER <= AHEAD and not self._successor.queued
 
     def _movable(self) -> list[Wire]:
         found: list[Wire] = []
@@ -122,26 +121,26 @@ class Convoy:
     async def _send(self, wires: list[Wire]) -> None:
         self._node.manager.flush()
         began = self._node.clock()
-        leaving = [departure for wire in wires if (departure := self._depart(wire))]
-        self.under_way += len(leaving)
-        for departure in leaving:
-            await departure.ended
-        rows, blobs = packed([departure.carried for departure in leaving])
-        # Whoever connected while these departed is the newer one of its id.
+        detached = [transport for wire in wires if (transport := self._detach(wire))]
+        self.under_way += len(detached)
+        for transport in detached:
+            await transport.ended
+        rows, blobs = encode_snapshots([transport.snapshot for transport in detached])
+        # Whoever connected while these were detached is the newer one of its id.
         here = self._node.manager.active_connections
-        replaced = [name for departure in leaving if (name := departure.carried.client_id) in here]
+        replaced = [name for transport in detached if (name := transport.snapshot.client_id) in here]
         if told := self._node.intake.allowances.told(self._node.clock(), wires)["ids"]:
-            self._heir.send("rates", {"ids": told})
+            self._successor.send("rates", {"ids": told})
         fields = {"rows": rows, "at": began, "replaced": replaced}
-        self._heir.send("move", fields, blobs, [departure.fd for departure in leaving])
+        self._successor.send("move", fields, blobs, [transport.fd for transport in detached])
 
-    def _depart(self, wire: Wire) -> Departure | None:
+    def _detach(self, wire: Wire) -> DetachedTransport | None:
         """Detach a connection; return None when it has ended, or stays because the process has no descriptor
         left."""
         if not wire.can_move:
             return None
         try:
-            return wire.depart()
+            return wire.detach()
         except OSError as error:
             log.warning("a client stays", extra={"fields": {"client_id": wire.client_id, "why": str(error)}})
             self._kept.add(wire)

@@ -12,8 +12,8 @@ from wsctl import messages
 from wsctl.frame import Batch
 from wsctl.hub.connection import Ending
 from wsctl.ipc.framing import Packet
-from wsctl.server.handover.following import TOGETHER, Following
-from wsctl.server.handover.heir import Heir
+from wsctl.server.handover.forwarded_log import TOGETHER, ForwardedLog
+from wsctl.server.handover.successor_process import SuccessorProcess
 
 pytestmark = pytest.mark.anyio
 
@@ -25,9 +25,9 @@ class Follower:
         self.server = Server(history=1000, max_queue=0)
         self.log = self.server.node.log
         self._successors = Successors()
-        self._heir = Heir(self._successors.spawn, lambda packet: None, lambda: None)
+        self._successor_process = SuccessorProcess(self._successors.spawn, lambda packet: None, lambda: None)
         self.leader = self._successors.ends[0]
-        self.following = Following(self.server.node, self._heir)
+        self.forwarded = ForwardedLog(self.server.node, self._successor_process)
         self.receipts: list[tuple[str, int]] = []
 
     def publish(self, data: object, to: tuple[str, ...] | None = None) -> None:
@@ -43,11 +43,11 @@ class Follower:
             "recipients": 7,
             "key": own and [self.log.writer, own],
         }
-        self.following.take(Packet("message", fields, [Batch((message,)).wire], []))
+        self.forwarded.receive(Packet("message", fields, [Batch((message,)).wire], []))
         return message_id
 
     async def dispose(self) -> None:
-        await self._heir.end()
+        await self._successor_process.kill()
         self._successors.dispose()
         self.server.dispose()
 
@@ -73,7 +73,7 @@ async def test_it_gives_away_what_it_knows(make: Make) -> None:
     old.server.join("alice", tls=True)
     old.publish("for all")
     old.publish("for bob", ("bob",))
-    old.following.begin()
+    old.forwarded.begin()
     begin = await old.leader.hear("begin")
     assert old.leader.kinds == ["history", "begin"]
     entries = old.log.history.entries()
@@ -94,8 +94,8 @@ async def test_a_long_history_goes_in_pieces_of_a_bounded_size(make: Make, prepa
     for size in (10, TOGETHER // 3, TOGETHER // 3, TOGETHER // 3, TOGETHER * 3, 20, 30):
         old.publish("." * size)
     if prepared:
-        await old.following.prepare()
-    old.following.begin()
+        await old.forwarded.prepare()
+    old.forwarded.begin()
     await old.leader.hear("begin")
     *pieces, _ = old.leader.heard
     assert [len(piece.blobs) for piece in pieces] == [4, 1, 2]
@@ -107,9 +107,9 @@ async def test_what_is_said_while_the_history_goes_goes_behind_it_and_nothing_tw
     old = make()
     for data in ("one", "two"):
         old.publish(data)
-    await old.following.prepare()
+    await old.forwarded.prepare()
     old.publish("three")
-    old.following.begin()
+    old.forwarded.begin()
     await old.leader.hear("begin")
     assert [len(packet.blobs) for packet in old.leader.heard] == [2, 1, 0]
     wires = [wire for packet in old.leader.heard for wire in packet.blobs]
@@ -118,8 +118,8 @@ async def test_what_is_said_while_the_history_goes_goes_behind_it_and_nothing_tw
 
 async def test_without_a_history_none_is_sent(make: Make) -> None:
     old = make()
-    await old.following.prepare()
-    old.following.begin()
+    await old.forwarded.prepare()
+    old.forwarded.begin()
     await old.leader.hear("begin")
     assert old.leader.kinds == ["begin"]
 
@@ -127,7 +127,7 @@ async def test_without_a_history_none_is_sent(make: Make) -> None:
 async def test_what_is_published_here_goes_there_and_is_not_sent_before_it_is_back(make: Make) -> None:
     old = make()
     _, transport = old.server.join("bob")
-    old.following.begin()
+    old.forwarded.begin()
     old.publish({"é": [1, None]}, ("bob", "eve"))
     published = await old.leader.hear("publish")
     told = {"key": [old.log.writer, 1], "sender": "server", "to": ["bob", "eve"], "again": False}
@@ -144,7 +144,7 @@ async def test_what_is_published_here_goes_there_and_is_not_sent_before_it_is_ba
 async def test_what_others_published_comes_between_and_in_the_leaders_order(make: Make) -> None:
     old = make()
     _, transport = old.server.join("bob")
-    old.following.begin()
+    old.forwarded.begin()
     old.publish("mine 1")
     old.publish("mine 2")
     ids = [
@@ -165,9 +165,9 @@ async def test_what_others_published_comes_between_and_in_the_leaders_order(make
 async def test_who_comes_and_goes_is_told_but_not_who_moves(make: Make) -> None:
     old = make()
     mover, _ = old.server.join("mover")
-    old.following.begin()
+    old.forwarded.begin()
     _, bob = old.server.join("bob")
-    os.close(mover.depart().fd)
+    os.close(mover.detach().fd)
     bob.protocol.eof_received()
     left = await old.leader.hear("left")
     assert old.leader.kinds == ["begin", "joined", "left"]
@@ -178,9 +178,9 @@ async def test_who_was_replaced_at_the_leader_is_closed_here(make: Make) -> None
     old = make()
     wire, transport = old.server.join("bob")
     other, _ = old.server.join("alice")
-    old.following.begin()
+    old.forwarded.begin()
     for name in ("bob", "bob", "somebody who is not here"):
-        old.following.take(Packet("replaced", {"id": name}, [], []))
+        old.forwarded.receive(Packet("replaced", {"id": name}, [], []))
     assert (wire.ending, other.ending) == (Ending.EVICTED, None)
     assert close_of(frames(transport.drain())[0])[0] == 4501
 
@@ -188,9 +188,9 @@ async def test_who_was_replaced_at_the_leader_is_closed_here(make: Make) -> None
 async def test_in_the_end_ids_are_given_here_again_and_nobody_is_told(make: Make) -> None:
     old = make()
     _, transport = old.server.join("bob")
-    old.following.begin()
+    old.forwarded.begin()
     old.publish("unanswered")
-    old.following.end()
+    old.forwarded.end()
     old.publish("after")
     old.server.join("alice")
     await turn()

@@ -1,4 +1,4 @@
-"""What a process inherits from the one that started it."""
+"""The sockets that a process inherits from the one that started it."""
 
 import os
 import socket
@@ -11,8 +11,7 @@ from wsctl import __version__
 from wsctl.errors import CannotStart
 from wsctl.ipc.framing import encode_packet
 from wsctl.ipc.handshake import HANDOVER_FD, receive_packet
-from wsctl.server.handover.inheritance import inheritance
-from wsctl.server.handover.protocol import VERSION
+from wsctl.server.handover.protocol import VERSION, receive_sockets
 
 HELLO = {"version": VERSION, "release": "1.2.3", "generation": 7}
 
@@ -27,7 +26,7 @@ def pair() -> Iterator[Pair]:
 
 def _why_not(fd: object) -> str:
     with pytest.raises(CannotStart) as failure:
-        inheritance({HANDOVER_FD: str(fd)})
+        receive_sockets({HANDOVER_FD: str(fd)})
     assert "\n" not in str(failure.value)
     assert failure.value.exit_code == 3
     return str(failure.value)
@@ -35,14 +34,14 @@ def _why_not(fd: object) -> str:
 
 @pytest.mark.parametrize("environ", [{}, {HANDOVER_FD: ""}, {HANDOVER_FD: "three"}, {HANDOVER_FD: "-1"}])
 def test_who_was_started_by_a_person_inherits_nothing(environ: dict[str, str]) -> None:
-    assert inheritance(environ) is None
+    assert receive_sockets(environ) is None
 
 
 def test_the_listeners_and_the_generation_are_inherited(pair: Pair) -> None:
     ours, theirs = pair
     with socket.create_server(("127.0.0.1", 0)) as listener:
         socket.send_fds(ours, [encode_packet("hello", HELLO, (), [0])], [listener.fileno()])
-        found = inheritance({HANDOVER_FD: str(theirs.detach())})
+        found = receive_sockets({HANDOVER_FD: str(theirs.detach())})
         assert found
         with found.channel, found.listeners[0] as inherited:
             assert found.generation == 7
