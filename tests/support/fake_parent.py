@@ -58,10 +58,10 @@ class FakeParent:
             self._spawn,
             {"parent": PID},
             fds,
-            longest=LONGEST,
-            answering=self._answer,
+            drain_timeout=LONGEST,
+            handler=self._answer,
             clock=lambda: self.now,
-            changed=self._changed,
+            on_change=self._changed,
         )
         self.upgrade = RollingUpgrade(self.pool, PID, lambda: self.now, [self.told.append])
         self.control = ControlService(
@@ -92,8 +92,8 @@ class FakeParent:
         return self.workers.spawn(channel, predecessor)
 
     def _changed(self) -> None:
-        self.upgrade.changed()
-        self.control.changed()
+        self.upgrade.workers_changed()
+        self.control.workers_changed()
         self._news.set()
 
     def _cancelled(self) -> None:
@@ -110,9 +110,9 @@ async def fake_parent(count: int = 2, islands: bool = True) -> AsyncIterator[Fak
         try:
             yield found
         finally:
-            found.pool.end()
+            found.pool.mark_ending()
             for worker in workers.made:
                 worker.dies()
             found.pool.reap()
-            await found.until(lambda: not found.pool.everybody)
+            await found.until(lambda: not found.pool.all_workers)
             found.pool.close()

@@ -56,9 +56,9 @@ def _run_parent(settings: "Settings") -> int:
     from wsctl.cli.ui.console import parent_display
     from wsctl.server.workers import parent
 
-    with parent_display(settings) as (observers, look):
+    with parent_display(settings) as (observers, log_output):
         return parent.serve(
-            settings, os.environ, observers, look, lambda at: _print_addresses(at, settings.port)
+            settings, os.environ, observers, log_output, lambda at: _print_addresses(at, settings.port)
         )
 
 

@@ -128,7 +128,7 @@ class Runner(uvicorn.Server):
             raise CannotStart("the application failed to start: see the log above")
         self._open_house()
         if self._around.line:
-            self._around.line.join(self._node, self._around.own.answer)
+            self._around.line.connect(self._node, self._around.own.answer)
         await self._sockets.open_control()
         _spare_the_collector()
         if self._around.inherited:
@@ -141,7 +141,7 @@ class Runner(uvicorn.Server):
         if not self._node.driver.stopped.is_set():
             self._node.started()
             if self._around.line:
-                self._around.line.report()
+                self._around.line.send_report()
             if self._successor:
                 # Until everything has arrived, a signal must not end the process, nor a drain begin.
                 self._node.driver.begin_handover()
@@ -174,7 +174,7 @@ class Runner(uvicorn.Server):
         """Answer the requests that have arrived here; their connections then go to the successor, or end with
         an answer that says so."""
         if self._handover.leaving and self._around.line:
-            await self._around.line.settle()
+            await self._around.line.finish_calls()
         until = self._node.clock() + LAST_REQUESTS
         while self._handover.leaving and self._node.clock() < until:
             self._handover.move_kept()
@@ -377,7 +377,7 @@ def _serve(
 
         def listening() -> None:
             if line:
-                line.listening()
+                line.send_listening()
                 return
             _log_serving(settings, addresses, anew=inherited is None)
             if not adopted:
@@ -388,7 +388,7 @@ def _serve(
             public=public,
             control=control,
             inherited=inherited,
-            spawn=line.spawn if line else _spawner(environ, job),
+            spawn=line.spawn_successor if line else _spawner(environ, job),
             handing_over=[
                 notifier.handing_over,
                 *([line.handing_over] if line else []),

@@ -289,7 +289,7 @@ async def test_who_does_not_answer_in_time_is_named_and_the_others_are_not_kept(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(
-        control_service, "PATIENCE", 2 * DEADLINE
+        control_service, "REPLY_TIMEOUT", 2 * DEADLINE
     )  # what the first answer is waited for, and no other
     async with fake_parent(2) as here, asyncio.timeout(DEADLINE):
         one, other = await here.serving()

@@ -45,7 +45,7 @@ async def test_they_are_up_when_the_last_one_serves() -> None:
 async def test_a_signal_reaches_each_once() -> None:
     async with fake_parent(2) as here:
         made = await here.serving()
-        here.pool.signal(signal.SIGINT)
+        here.pool.send_signal(signal.SIGINT)
         for worker in made:
             assert (await worker.end.hear("signal")).fields == {"signum": signal.SIGINT}
         here.pool.force()
@@ -57,14 +57,14 @@ async def test_a_signal_reaches_each_once() -> None:
 async def test_it_is_over_when_the_last_has_ended_and_the_code_is_the_worst() -> None:
     async with fake_parent(3) as here:
         one, two, three = await here.serving()
-        here.pool.signal(signal.SIGTERM)
+        here.pool.send_signal(signal.SIGTERM)
         one.reports(**draining(0, Phase.STOPPED))
         two.reports(exit_code=4, **draining(0, Phase.STOPPED))
         three.reports(**draining(3))
         await here.until(lambda: here.pool.exit_code == ExitCode.FORCED)
         here.dies(one, 0)
         here.dies(two, 4)
-        await here.until(lambda: len(here.pool.everybody) == 1)
+        await here.until(lambda: len(here.pool.all_workers) == 1)
         assert not here.pool.over.is_set()
         here.dies(three)
         await here.until(here.pool.over.is_set)
@@ -78,7 +78,7 @@ async def test_it_is_over_when_the_last_has_ended_and_the_code_is_the_worst() ->
 async def test_who_dies_in_a_drain_makes_it_fail(code: int, meant: ExitCode) -> None:
     async with fake_parent(1) as here:
         (worker,) = await here.serving()
-        here.pool.signal(signal.SIGTERM)
+        here.pool.send_signal(signal.SIGTERM)
         here.dies(worker, code)
         await here.until(here.pool.over.is_set)
         assert here.pool.exit_code == meant
@@ -111,7 +111,7 @@ async def test_who_cannot_start_later_is_tried_again_and_the_others_serve(
         assert not here.pool.ending
         slot = here.pool.slots[0]
         assert slot.pending
-        assert slot.restarts.next(here.now) == RESTART_PAUSE  # it was not counted
+        assert slot.restarts.next_pause(here.now) == RESTART_PAUSE  # it was not counted
         told = [r.fields for r in caplog.records if r.name == "wsctl.workers"]  # type: ignore[attr-defined]
         assert told == [{"why": "no Redis"}]
         here.pool.start()  # what is pending is left to its time
@@ -125,7 +125,7 @@ async def test_who_cannot_start_later_is_tried_again_and_the_others_serve(
 async def test_who_cannot_start_in_a_drain_has_no_part_in_its_exit_code() -> None:
     async with fake_parent(1) as here:
         (worker,) = await here.serving()
-        here.pool.signal(signal.SIGTERM)
+        here.pool.send_signal(signal.SIGTERM)
         worker.end.say("refused", why="no Redis")
         await here.until(lambda: worker_refused(here))
         here.dies(worker, 3)
@@ -142,7 +142,7 @@ async def test_who_hangs_is_killed_when_the_deadline_is_long_past(caplog: pytest
         one, hung = await here.serving()
         here.now = LONGEST * 2
         here.pool.kill_overdue()  # nobody was asked to end
-        here.pool.signal(signal.SIGTERM)
+        here.pool.send_signal(signal.SIGTERM)
         one.reports(**draining(1, remaining_s=9.0))
         await here.until(lambda: here.pool.members[0].drain)
         here.now += 9.0 + CLOSE_TIMEOUT + WORKER_GRACE - 1
@@ -162,8 +162,8 @@ async def test_who_hangs_is_killed_when_the_deadline_is_long_past(caplog: pytest
 async def test_nobody_is_killed_for_a_drain_that_was_cancelled() -> None:
     async with fake_parent(1) as here:
         (worker,) = await here.serving()
-        here.pool.end()
-        here.pool.go_on()
+        here.pool.mark_ending()
+        here.pool.cancel_ending()
         here.now = LONGEST * 2
         here.pool.kill_overdue()
         assert worker.code is None
@@ -172,7 +172,7 @@ async def test_nobody_is_killed_for_a_drain_that_was_cancelled() -> None:
 async def test_a_force_shortens_the_time_of_who_hangs() -> None:
     async with fake_parent(1) as here:
         (hung,) = await here.serving()
-        here.pool.signal(signal.SIGTERM)
+        here.pool.send_signal(signal.SIGTERM)
         here.pool.force()
         here.now = CLOSE_TIMEOUT + WORKER_GRACE
         here.pool.kill_overdue()
@@ -183,8 +183,8 @@ async def test_who_succeeds_one_that_hung_has_time_of_its_own() -> None:
     async with fake_parent(1) as here:
         (hung,) = await here.serving()
         hung.end.say("successor", (), pipes(1))
-        await here.until(lambda: here.pool.slots[0].heir)
-        here.pool.signal(signal.SIGTERM)
+        await here.until(lambda: here.pool.slots[0].successor)
+        here.pool.send_signal(signal.SIGTERM)
         here.now = LONGEST + CLOSE_TIMEOUT + WORKER_GRACE
         here.pool.kill_overdue()
         here.pool.reap()
@@ -199,7 +199,7 @@ async def test_a_successor_is_started_for_a_worker_and_takes_its_place() -> None
         (pipe,) = pipes(1)
         meant = os.fstat(pipe).st_ino
         old.end.say("successor", (), [pipe])
-        await here.until(lambda: here.pool.slots[0].heir)
+        await here.until(lambda: here.pool.slots[0].successor)
         fresh = here.workers.made[1]
         assert fresh.predecessor == meant
         assert len((await fresh.end.hear("hello")).fds) == 1  # the sockets come from its predecessor
@@ -208,9 +208,9 @@ async def test_a_successor_is_started_for_a_worker_and_takes_its_place() -> None
         old.reports(upgrade=DONE)
         await here.until(lambda: [worker.pid for worker in here.pool.members] == [1002])
         here.dies(old, 0)
-        await here.until(lambda: not here.pool.leaving)
+        await here.until(lambda: not here.pool.predecessors)
         assert len(here.workers.made) == 2
-        here.pool.signal(signal.SIGTERM)
+        here.pool.send_signal(signal.SIGTERM)
         await fresh.end.hear("signal")
 
 
@@ -219,7 +219,7 @@ async def test_a_successor_that_ends_is_told_of_and_one_that_is_given_up_is_kill
         (old,) = await here.serving()
         for _ in range(2):
             old.end.say("successor", (), pipes(1))
-            await here.until(lambda: here.pool.slots[0].heir)
+            await here.until(lambda: here.pool.slots[0].successor)
             old.end.say("kill")
             fresh = here.workers.made[-1]
             await here.until(lambda: fresh.code)  # noqa: B023
@@ -232,7 +232,7 @@ async def test_a_successor_goes_on_for_a_worker_that_died_in_the_handover() -> N
     async with fake_parent(1) as here:
         (old,) = await here.serving()
         old.end.say("successor", (), pipes(1))
-        await here.until(lambda: here.pool.slots[0].heir)
+        await here.until(lambda: here.pool.slots[0].successor)
         here.dies(old)
         await here.until(lambda: [worker.pid for worker in here.pool.members] == [1002])
         assert len(here.workers.made) == 2
@@ -242,7 +242,7 @@ async def test_a_second_successor_at_a_time_is_refused() -> None:
     async with fake_parent(1) as here:
         (old,) = await here.serving()
         old.end.say("successor", (), pipes(1))
-        await here.until(lambda: here.pool.slots[0].heir)
+        await here.until(lambda: here.pool.slots[0].successor)
         old.end.say("successor", (), pipes(1))
         assert (await old.end.hear("ended")).fields == {"code": ExitCode.ERROR}
         assert len(here.workers.made) == 2
@@ -262,6 +262,6 @@ async def test_no_descriptor_is_left() -> None:
         async with fake_parent(3) as here:
             old, *_ = await here.serving()
             old.end.say("successor", (), pipes(1))
-            await here.until(lambda: here.pool.slots[0].heir)
+            await here.until(lambda: here.pool.slots[0].successor)
             here.dies(old)
             await here.until(lambda: here.pool.members[0].pid == 1004)

@@ -43,15 +43,15 @@ def test_a_reason_is_told_when_it_changes_and_when_it_comes_back(caplog: pytest.
 
 def test_each_pause_is_twice_the_one_before_until_it_is_given_up() -> None:
     restarts = RestartLimit()
-    pauses = [restarts.next(0.0) for _ in range(MAX_RESTARTS + 1)]
+    pauses = [restarts.next_pause(0.0) for _ in range(MAX_RESTARTS + 1)]
     assert pauses == [*(RESTART_PAUSE * 2**n for n in range(MAX_RESTARTS)), None]
 
 
 def test_a_worker_that_lived_long_enough_begins_anew() -> None:
     restarts = RestartLimit()
     for _ in range(MAX_RESTARTS):
-        restarts.next(0.0)
-    assert restarts.next(RESTART_WINDOW) == RESTART_PAUSE
+        restarts.next_pause(0.0)
+    assert restarts.next_pause(RESTART_WINDOW) == RESTART_PAUSE
 
 
 @given(st.lists(st.floats(0, 30), max_size=40))
@@ -60,7 +60,7 @@ def test_there_are_never_more_within_the_window(pauses: list[float]) -> None:
     for pause in pauses:
         now += pause
         recent = [at for at in granted if now - at < RESTART_WINDOW]
-        if restarts.next(now) is None:
+        if restarts.next_pause(now) is None:
             assert len(recent) == MAX_RESTARTS
         else:
             assert len(recent) < MAX_RESTARTS
@@ -73,26 +73,26 @@ def told(remaining: float, phase: Phase = Phase.DRAINING) -> DrainProgress:
 
 def ends(deadline: ShutdownDeadline) -> float:
     """When it is over; all there is is whole seconds."""
-    return next(now for now in range(1000) if deadline.is_over(now))
+    return next(now for now in range(1000) if deadline.has_passed(now))
 
 
 @pytest.fixture
 def deadline() -> ShutdownDeadline:
     found = ShutdownDeadline(100.0)
-    assert not found.is_over(1e9)
-    found.begun(1.0)
+    assert not found.has_passed(1e9)
+    found.start(1.0)
     return found
 
 
 def test_who_was_stopped_beyond_the_deadline_has_its_last_seconds() -> None:
     deadline = ShutdownDeadline(5)
-    deadline.begun(100)
-    deadline.went_on(500)
-    assert not deadline.is_over(500 + MORE - 0.1)
-    assert deadline.is_over(500 + MORE)
-    deadline.begun(600)
-    deadline.went_on(601)
-    assert deadline.is_over(605 + MORE)
+    deadline.start(100)
+    deadline.extend(500)
+    assert not deadline.has_passed(500 + MORE - 0.1)
+    assert deadline.has_passed(500 + MORE)
+    deadline.start(600)
+    deadline.extend(601)
+    assert deadline.has_passed(605 + MORE)
 
 
 def test_nobody_who_hangs_has_more_than_a_drain_and_its_closing_handshakes(
@@ -102,22 +102,22 @@ def test_nobody_who_hangs_has_more_than_a_drain_and_its_closing_handshakes(
 
 
 def test_the_deadline_is_what_was_told_last(deadline: ShutdownDeadline) -> None:
-    deadline.told(told(10.0), 2.0)
+    deadline.update(told(10.0), 2.0)
     assert ends(deadline) == 12 + MORE
-    deadline.told(told(300.0), 3.0)
+    deadline.update(told(300.0), 3.0)
     assert ends(deadline) == 303 + MORE
 
 
 def test_who_has_stopped_has_no_word_in_it(deadline: ShutdownDeadline) -> None:
-    deadline.told(told(10.0), 2.0)
-    deadline.told(told(300.0, Phase.STOPPED), 3.0)
+    deadline.update(told(10.0), 2.0)
+    deadline.update(told(300.0, Phase.STOPPED), 3.0)
     assert ends(deadline) == 12 + MORE
 
 
 def test_a_force_leaves_no_time_until_the_next_drain(deadline: ShutdownDeadline) -> None:
-    deadline.cut(5.0)
-    deadline.told(told(300.0, Phase.CLOSING), 6.0)
+    deadline.expire(5.0)
+    deadline.update(told(300.0, Phase.CLOSING), 6.0)
     assert ends(deadline) == 5 + MORE
-    deadline.begun(7.0)
-    deadline.told(told(20.0), 8.0)
+    deadline.start(7.0)
+    deadline.update(told(20.0), 8.0)
     assert ends(deadline) == 28 + MORE

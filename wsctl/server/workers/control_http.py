@@ -23,7 +23,7 @@ from wsctl.server.target import origin_form
 HEAD_TIMEOUT = 10.0
 """Seconds in which a request must be complete, as everywhere."""
 
-LAST_ANSWERS = 0.5
+FINISH_TIMEOUT = 0.5
 """Seconds that requests under way have to be answered when everything else has ended."""
 
 MAX_BODY = 256 << 20
@@ -42,7 +42,7 @@ ROUTES: Mapping[str, Sequence[str]] = {
 """The routes that are answered here, with their methods."""
 
 
-class Asked(NamedTuple):
+class HttpRequest(NamedTuple):
     """A request; `accept` is its header."""
 
     method: str
@@ -54,8 +54,8 @@ class Asked(NamedTuple):
 class ControlHttpServer:
     """Answers one request a connection."""
 
-    def __init__(self, answering: RequestHandler) -> None:
-        self._answering = answering
+    def __init__(self, handler: RequestHandler) -> None:
+        self._handler = handler
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -63,12 +63,12 @@ class ControlHttpServer:
         self._server = await asyncio.start_unix_server(self._serve, sock=sock)
 
     async def close(self) -> None:
-        """Accept nothing more; requests under way get their answer, if there is one within `LAST_ANSWERS`
+        """Accept nothing more; requests under way get their answer, if there is one within `FINISH_TIMEOUT`
         seconds."""
         if self._server:
             self._server.close()
         if self._tasks:
-            _, late = await asyncio.wait(self._tasks, timeout=LAST_ANSWERS)
+            _, late = await asyncio.wait(self._tasks, timeout=FINISH_TIMEOUT)
             for task in late:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
@@ -86,29 +86,29 @@ class ControlHttpServer:
     async def _answer(self, reader: asyncio.StreamReader) -> bytes:
         try:
             async with asyncio.timeout(HEAD_TIMEOUT):
-                asked = await _request(reader)
+                request = await _read_request(reader)
         except (ValueError, asyncio.LimitOverrunError):
             return _json(Reply(HTTPStatus.BAD_REQUEST, error_body("bad_request", "this is no request")))
-        if asked.method == "HEAD":
-            return _without_body(await self._route(asked._replace(method="GET"), reader))
-        return await self._route(asked, reader)
+        if request.method == "HEAD":
+            return _without_body(await self._route(request._replace(method="GET"), reader))
+        return await self._route(request, reader)
 
-    async def _route(self, asked: Asked, reader: asyncio.StreamReader) -> bytes:
-        methods = ROUTES.get(urlsplit(asked.path).path, (asked.method,))
-        if asked.method not in methods:
-            return _what_is_allowed(asked.method, methods)
-        scraped = (asked.method, asked.path) == ("GET", PUBLIC)
-        answering = self._answering(asked.method, OWN if scraped else asked.path, asked.body)
+    async def _route(self, request: HttpRequest, reader: asyncio.StreamReader) -> bytes:
+        methods = ROUTES.get(urlsplit(request.path).path, (request.method,))
+        if request.method not in methods:
+            return _allowed_methods(request.method, methods)
+        scraped = (request.method, request.path) == ("GET", PUBLIC)
+        reply_pending = self._handler(request.method, OWN if scraped else request.path, request.body)
         # Only questions wait, and only they may be dropped half-way.
-        reply = await (_unless_hung_up(answering, reader) if asked.method == "GET" else answering)
+        reply = await (_until_closed(reply_pending, reader) if request.method == "GET" else reply_pending)
         if scraped:
-            return _encoded(HTTPStatus.OK, *await scraped_text(read(reply.body), asked.accept))
+            return _encoded(HTTPStatus.OK, *await scraped_text(read(reply.body), request.accept))
         return _json(reply)
 
 
-async def _unless_hung_up(answering: Awaitable[Reply], reader: asyncio.StreamReader) -> Reply:
-    """Return the answer. Raises `EOFError` when the one who asked has closed the connection."""
-    answer, end = asyncio.ensure_future(answering), asyncio.create_task(_end(reader))
+async def _until_closed(reply_pending: Awaitable[Reply], reader: asyncio.StreamReader) -> Reply:
+    """Return the answer. Raises `EOFError` when the client has closed the connection."""
+    answer, end = asyncio.ensure_future(reply_pending), asyncio.create_task(_wait_closed(reader))
     try:
         await asyncio.wait([answer, end], return_when=asyncio.FIRST_COMPLETED)
         if not answer.done():
@@ -120,14 +120,14 @@ async def _unless_hung_up(answering: Awaitable[Reply], reader: asyncio.StreamRea
         await asyncio.gather(answer, end, return_exceptions=True)
 
 
-async def _end(reader: asyncio.StreamReader) -> None:
+async def _wait_closed(reader: asyncio.StreamReader) -> None:
     """Wait until the connection is closed. What else is sent is ignored: there is one request a
     connection."""
     while await reader.read(4096):
         pass
 
 
-async def _request(reader: asyncio.StreamReader) -> Asked:
+async def _read_request(reader: asyncio.StreamReader) -> HttpRequest:
     """Read a request. Raises `ValueError` when it is none."""
     head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
     first, *lines = head.split("\r\n")
@@ -137,10 +137,10 @@ async def _request(reader: asyncio.StreamReader) -> Asked:
     size = int(headers.get("content-length", "0"))
     if not 0 <= size <= MAX_BODY:
         raise ValueError(size)
-    return Asked(method, path, headers.get("accept", ""), await reader.readexactly(size))
+    return HttpRequest(method, path, headers.get("accept", ""), await reader.readexactly(size))
 
 
-def _what_is_allowed(method: str, methods: Sequence[str]) -> bytes:
+def _allowed_methods(method: str, methods: Sequence[str]) -> bytes:
     """Return the answer to OPTIONS, or to a method that the route does not have."""
     allowed = allow(methods)
     if method == "OPTIONS":

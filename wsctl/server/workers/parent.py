@@ -40,18 +40,19 @@ from wsctl.server.workers.worker import Spawn
 from wsctl.server.workers.worker_process import LogOutput, worker_spawner
 from wsctl.settings import Settings
 
-LOOK = 1.0
+CHECK_INTERVAL = 1.0
 """Seconds after which the drain is looked at though no worker reports anything: workers that hang must not
 hide it, nor hold the exit."""
 
-LAST_WORDS = 2.0
+KILL_DELAY = 2.0
 """Seconds that workers have to end after the operator has told them twice to."""
 
 log = logging.getLogger("wsctl.workers")
 
 
 class Parent:
-    """One parent. `up` is called when all workers serve, `handles_signals` when signals end it in order."""
+    """One parent. `on_up` is called when all workers serve, `handles_signals` when there are handlers for the
+    signals that end it."""
 
     def __init__(
         self,
@@ -60,43 +61,49 @@ class Parent:
         *,
         control: socket.socket | None,
         spawn: Spawn,
-        look: LogOutput | None,
+        log_output: LogOutput | None,
         observers: Sequence[DrainObserver],
         notifier: SystemdNotifier,
-        up: Callable[[], None],
+        on_up: Callable[[], None],
         handles_signals: Callable[[], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        hello = {"parent": os.getpid(), "terminal": look is not None, "colour": bool(look and look.colour)}
+        hello = {
+            "parent": os.getpid(),
+            "terminal": log_output is not None,
+            "colour": bool(log_output and log_output.colour),
+        }
         fds = [sock.fileno() for sock in public]
-        self._team = WorkerPool(
+        self._pool = WorkerPool(
             settings.workers,
             spawn,
             hello,
             fds,
-            longest=settings.drain_delay + settings.shutdown_timeout,
-            answering=self._answer,
+            drain_timeout=settings.drain_delay + settings.shutdown_timeout,
+            handler=self._answer,
             clock=clock,
-            changed=self._changed,
+            on_change=self._workers_changed,
         )
-        self._rolling = RollingUpgrade(self._team, os.getpid(), clock, [_log, _told_to(notifier)])
+        self._rolling_upgrade = RollingUpgrade(
+            self._pool, os.getpid(), clock, [_log_progress, _systemd_observer(notifier)]
+        )
         self._observers = DrainNotifier([*observers, notifier])
         self._control_service = ControlService(
-            self._team,
-            self._rolling,
+            self._pool,
+            self._rolling_upgrade,
             os.getpid(),
             clock,
             self._observers.cancelled,
             islands=islands(settings),
-            intervened=self._observers.intervened,
+            on_intervention=self._observers.intervened,
         )
         self._control_http = ControlHttpServer(self._control_service.answer)
         self._control = control
         self._clock = clock
-        self._up = up
+        self._on_up = on_up
         self._handles_signals = handles_signals
         self._signals = SignalReader()
-        self._insisted = 0
+        self._force_count = 0
 
     async def run(self) -> ExitCode:
         """Run until the last worker has ended.
@@ -104,57 +111,57 @@ class Parent:
         Raises:
             CannotStart: the workers cannot start, all for the same reason.
         """
-        self._take_signals()
-        self._team.start()
-        await self._team.up.wait()
-        if not self._team.ending:
+        self._add_signal_handlers()
+        self._pool.start()
+        await self._pool.up.wait()
+        if not self._pool.ending:
             if self._control:
                 await self._control_http.open(self._control)
-            self._up()
+            self._on_up()
         await self._watch()
         return await self._end()
 
     async def _watch(self) -> None:
         """Wait for the end, and look at the drain now and then, so that observers are called on time."""
-        while not self._team.over.is_set():
+        while not self._pool.over.is_set():
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(LOOK):
-                    await self._team.over.wait()
-            self._team.kill_overdue()
-            self._show()
+                async with asyncio.timeout(CHECK_INTERVAL):
+                    await self._pool.over.wait()
+            self._pool.kill_overdue()
+            self._notify_observers()
 
     async def _end(self) -> ExitCode:
-        self._show()
-        self._control_service.finish()
+        self._notify_observers()
+        self._control_service.release_waiters()
         await self._control_http.close()
-        self._team.close()
-        if self._team.refused:
-            raise CannotStart(self._team.refused)
-        return ExitCode.OPERATOR if self._insisted else self._team.exit_code
+        self._pool.close()
+        if self._pool.refused:
+            raise CannotStart(self._pool.refused)
+        return ExitCode.OPERATOR if self._force_count else self._pool.exit_code
 
     async def _answer(self, method: str, path: str, body: bytes) -> Reply:
         return await self._control_service.answer(method, path, body)
 
-    def _changed(self) -> None:
-        self._rolling.changed()
-        self._control_service.changed()
-        self._show()
+    def _workers_changed(self) -> None:
+        self._rolling_upgrade.workers_changed()
+        self._control_service.workers_changed()
+        self._notify_observers()
 
-    def _show(self) -> None:
-        progress = self._team.progress()
+    def _notify_observers(self) -> None:
+        progress = self._pool.progress()
         # The end is told when the last process is gone: only then its exit code is known.
-        over = self._team.over.is_set()
-        if progress and (over or (progress.phase is not Phase.STOPPED and self._team.settled())):
-            exit_code = ExitCode.OPERATOR if self._insisted else self._team.exit_code
+        over = self._pool.over.is_set()
+        if progress and (over or (progress.phase is not Phase.STOPPED and self._pool.settled())):
+            exit_code = ExitCode.OPERATOR if self._force_count else self._pool.exit_code
             self._observers.show(progress, self._clock(), exit_code)
 
     # Signals
 
-    def _take_signals(self) -> None:
+    def _add_signal_handlers(self) -> None:
         loop = asyncio.get_running_loop()
         for signum in end_signals():
-            loop.add_signal_handler(signum, self._signal, signum)
-        loop.add_signal_handler(signal.SIGCHLD, self._team.reap)
+            loop.add_signal_handler(signum, self._handle_signal, signum)
+        loop.add_signal_handler(signal.SIGCHLD, self._pool.reap)
         loop.add_signal_handler(signal.SIGUSR1, self._log_status)
         loop.add_signal_handler(signal.SIGUSR2, self._upgrade)
         if signal.getsignal(signal.SIGTSTP) is signal.SIG_DFL:
@@ -163,33 +170,37 @@ class Parent:
 
     def _suspend(self, signum: int, _frame: FrameType | None) -> None:
         """Stop with all workers on Ctrl-Z, which does not reach their process groups, and go on with them."""
-        self._team.stop()
+        self._pool.suspend()
         signal.signal(signum, signal.SIG_DFL)
         os.kill(os.getpid(), signum)
         # Here it goes on, after SIGCONT.
         signal.signal(signum, self._suspend)
-        self._team.go_on_after_stop()
+        self._pool.resume()
 
-    def _signal(self, signum: int) -> None:
+    def _handle_signal(self, signum: int) -> None:
         """Take a signal: the first begins the drain, SIGINT a second later forces, and once more ends it at
         once."""
         match self._signals.read(signum, self._clock()):
             case SignalMeaning.BEGIN:
-                self._note(InterventionKind.FINAL if self._team.ending else InterventionKind.BEGUN, signum)
-                self._team.signal(signum)
+                self._report_intervention(
+                    InterventionKind.FINAL if self._pool.ending else InterventionKind.BEGUN, signum
+                )
+                self._pool.send_signal(signum)
             case SignalMeaning.TOO_SOON:
-                self._note(InterventionKind.TOO_SOON, signum)
+                self._report_intervention(InterventionKind.TOO_SOON, signum)
             case SignalMeaning.FORCE:
-                self._insist(signum)
+                self._force(signum)
 
-    def _insist(self, signum: int) -> None:
-        self._insisted += 1
-        self._note(InterventionKind.CUT if self._insisted > 1 else InterventionKind.FORCED, signum)
-        self._team.force()
-        if self._insisted > 1:
-            asyncio.get_running_loop().call_later(LAST_WORDS, self._team.kill)
+    def _force(self, signum: int) -> None:
+        self._force_count += 1
+        self._report_intervention(
+            InterventionKind.CUT if self._force_count > 1 else InterventionKind.FORCED, signum
+        )
+        self._pool.force()
+        if self._force_count > 1:
+            asyncio.get_running_loop().call_later(KILL_DELAY, self._pool.kill)
 
-    def _note(self, kind: InterventionKind, signum: int) -> None:
+    def _report_intervention(self, kind: InterventionKind, signum: int) -> None:
         self._observers.intervened(Intervention(kind, signal.Signals(signum).name))
 
     def _log_status(self) -> None:
@@ -199,7 +210,7 @@ class Parent:
 
     def _upgrade(self) -> None:
         try:
-            self._rolling.begin("SIGUSR2")
+            self._rolling_upgrade.begin("SIGUSR2")
         except NotDraining as error:
             log.warning("no handover now", extra={"fields": {"why": str(error)}})
 
@@ -208,7 +219,7 @@ def serve(
     settings: Settings,
     environ: Mapping[str, str],
     observers: Sequence[DrainObserver],
-    look: LogOutput | None,
+    log_output: LogOutput | None,
     listening_at: Callable[[list[str]], None] = lambda addresses: None,
 ) -> ExitCode:
     """Run a parent and its workers to their end. `listening_at` is called with the addresses once all serve.
@@ -243,16 +254,16 @@ def serve(
             notifier.ready()
 
         async def run() -> ExitCode:
-            spawn = worker_spawner(environ, look)
+            spawn = worker_spawner(environ, log_output)
             return await Parent(
                 settings,
                 public,
                 control=control,
                 spawn=spawn,
-                look=look,
+                log_output=log_output,
                 observers=observers,
                 notifier=notifier,
-                up=up,
+                on_up=up,
                 handles_signals=undisturbed.close,
             ).run()
 
@@ -265,7 +276,7 @@ def _call_later(seconds: float, call: Callable[[], None]) -> object:
     return asyncio.get_running_loop().call_later(seconds, call)
 
 
-def _told_to(notifier: SystemdNotifier) -> Callable[[HandoverProgress], None]:
+def _systemd_observer(notifier: SystemdNotifier) -> Callable[[HandoverProgress], None]:
     """Return an observer that tells systemd of an upgrade as a reload: the main process stays."""
 
     def tell(progress: HandoverProgress) -> None:
@@ -277,7 +288,7 @@ def _told_to(notifier: SystemdNotifier) -> Callable[[HandoverProgress], None]:
     return tell
 
 
-def _log(progress: HandoverProgress) -> None:
+def _log_progress(progress: HandoverProgress) -> None:
     if progress.state is HandoverState.FAILED:
         log.warning("upgrade failed", extra={"fields": {"error": progress.error}})
     elif progress.state is HandoverState.DONE:

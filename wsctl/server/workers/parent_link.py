@@ -18,7 +18,7 @@ from wsctl.ipc.rpc import Reply, RequestHandler, RpcPeer
 from wsctl.server.node import Node
 from wsctl.server.workers.protocol import REPORT_EVERY, WorkerContext
 
-PATIENCE = 2.0
+STATUS_TIMEOUT = 2.0
 """Seconds that a parent has to return the status of all workers, before a worker answers with its own
 alone."""
 
@@ -26,7 +26,7 @@ log = logging.getLogger("wsctl.workers")
 
 
 class ParentLink:
-    """The channel to the parent, open from `join` on, and a `DrainObserver`: the parent shows the drain of
+    """The channel to the parent, open from `connect` on, and a `DrainObserver`: the parent shows the drain of
     all.
 
     Attributes:
@@ -35,127 +35,127 @@ class ParentLink:
 
     interval = REPORT_EVERY
 
-    def __init__(self, membership: WorkerContext) -> None:
-        self.parent, self.number = membership.parent, membership.number
-        self.balancer = membership.balancer
+    def __init__(self, context: WorkerContext) -> None:
+        self.parent, self.number = context.parent, context.number
+        self.balancer = context.balancer
         self.lost = False
-        self._membership = membership
-        self._alone = DrainLog()
+        self._context = context
+        self._own_log = DrainLog()
         self._next_line = 0.0
         self._node: Node | None = None
         self._channel: Channel
         self._rpc: RpcPeer
-        self._foster: RemoteProcess | None = None
+        self._successor: RemoteProcess | None = None
         self._elsewhere: dict[int, int] = {}
-        self._looking: asyncio.Task[None] | None = None
+        self._refreshing: asyncio.Task[None] | None = None
 
-    def join(self, node: Node, answering: RequestHandler) -> None:
-        """Listen to the parent from here on. `answering` answers the parent's requests to this worker."""
+    def connect(self, node: Node, handler: RequestHandler) -> None:
+        """Listen to the parent from here on. `handler` answers the parent's requests to this worker."""
         self._node = node
-        self._channel = Channel(self._membership.channel, self._take, self._hung_up)
-        self._rpc = RpcPeer(self._channel, answering)
-        node.each_second += [lambda now: self.report(), self._look_around]
+        self._channel = Channel(self._context.channel, self._receive, self._disconnected)
+        self._rpc = RpcPeer(self._channel, handler)
+        node.each_second += [lambda now: self.send_report(), self._refresh_elsewhere]
         node.elsewhere = lambda: sum(self._elsewhere.values())
 
-    def listening(self) -> None:
+    def send_listening(self) -> None:
         """Tell the parent that clients and operators reach this process."""
         keys = self._node.keys if self._node else None
         self._channel.send("listening", {"keys": keys and keys.kind})
 
-    def report(self) -> None:
+    def send_report(self) -> None:
         """Send the parent the status of this worker."""
         if self._node and not self.lost:
             code = int(self._node.life.exit_code)
             self._channel.send("report", {"facts": self._node.status(), "exit_code": code})
 
-    async def ask(self, method: str, path: str, body: bytes, patience: float | None = None) -> Reply | None:
+    async def call(self, method: str, path: str, body: bytes, patience: float | None = None) -> Reply | None:
         """Return the parent's answer for all workers; None when it does not answer."""
         return await self._rpc.call(method, path, body, patience)
 
-    async def all_together(self) -> dict[str, Any] | None:
+    async def fetch_status(self) -> dict[str, Any] | None:
         """Return the status of all workers, this one's as it is now; None when the parent does not answer."""
-        self.report()
-        reply = await self.ask("GET", "/api/status", b"", PATIENCE)
+        self.send_report()
+        reply = await self.call("GET", "/api/status", b"", STATUS_TIMEOUT)
         return reply.body if reply else None
 
-    def _look_around(self, now: float) -> None:
+    def _refresh_elsewhere(self, now: float) -> None:
         """Ask how many clients the other workers have; called once a second."""
-        if not self.lost and (self._looking is None or self._looking.done()):
-            self._looking = asyncio.create_task(self._count(now))
+        if not self.lost and (self._refreshing is None or self._refreshing.done()):
+            self._refreshing = asyncio.create_task(self._count_elsewhere(now))
 
-    async def _count(self, now: float) -> None:
-        together = await self.all_together()
-        if together and self._node:
-            rows = together["workers"]
+    async def _count_elsewhere(self, now: float) -> None:
+        status = await self.fetch_status()
+        if status and self._node:
+            rows = status["workers"]
             self._elsewhere = {r["number"]: r["connections"] for r in rows if r["number"] != self.number}
-            self._node.server_started = now - together["uptime_s"]
+            self._node.server_started = now - status["uptime_s"]
 
-    async def settle(self) -> None:
+    async def finish_calls(self) -> None:
         """Answer what the parent has asked, after which it asks the successor: its answer to this request
         comes behind its last question."""
-        self.report()
+        self.send_report()
         if not self.lost:
-            await self.all_together()
+            await self.fetch_status()
             await self._rpc.finish()
 
-    def spawn(self, channel: int) -> "RemoteProcess":
+    def spawn_successor(self, channel: int) -> "RemoteProcess":
         """Let the parent start a successor with this end of a channel: it must be the parent's child."""
-        self._foster = RemoteProcess(self._channel)
+        self._successor = RemoteProcess(self._channel)
         if self.lost:
-            self._foster.ended(ExitCode.ERROR)
+            self._successor.set_exit_code(ExitCode.ERROR)
         else:
             self._channel.send("successor", fds=[os.dup(channel)])
-        return self._foster
+        return self._successor
 
     def handing_over(self, progress: HandoverProgress) -> None:
         """Report each state of a handover."""
-        self.report()
+        self.send_report()
 
     # A drain
 
     def intervened(self, step: Intervention) -> None:
         if self.lost:
-            self._alone.intervened(step)
+            self._own_log.intervened(step)
 
     def began(self, progress: DrainProgress) -> None:
-        self._alone.began(progress) if self.lost else self.report()
+        self._own_log.began(progress) if self.lost else self.send_report()
 
     def progressed(self, progress: DrainProgress) -> None:
         if not self.lost:
-            self.report()
+            self.send_report()
         elif progress.elapsed_s >= self._next_line:
-            self._next_line = progress.elapsed_s + self._alone.interval
-            self._alone.progressed(progress)
+            self._next_line = progress.elapsed_s + self._own_log.interval
+            self._own_log.progressed(progress)
 
     def cancelled(self) -> None:
-        self._alone.cancelled() if self.lost else self.report()
+        self._own_log.cancelled() if self.lost else self.send_report()
 
     def ended(self, progress: DrainProgress, exit_code: ExitCode) -> None:
-        self._alone.ended(progress, exit_code) if self.lost else self.report()
+        self._own_log.ended(progress, exit_code) if self.lost else self.send_report()
 
     # Packets of the parent
 
-    def _take(self, packet: Packet) -> None:
-        node, told = self._node, packet.fields
+    def _receive(self, packet: Packet) -> None:
+        node, fields = self._node, packet.fields
         match packet.kind:
             case "signal" if node:
-                node.driver.signal(told["signum"])
+                node.driver.signal(fields["signum"])
             case "force" if node:
                 node.driver.force()
             case "ask" | "answer":
                 self._rpc.receive(packet)
-            case "ended" if self._foster:
-                self._foster.ended(told["code"])
+            case "ended" if self._successor:
+                self._successor.set_exit_code(fields["code"])
             case _:
                 close_all(packet.fds)
         if packet.kind in ("signal", "force"):
-            self.report()
+            self.send_report()
 
-    def _hung_up(self, why: str) -> None:
+    def _disconnected(self, why: str) -> None:
         self.lost = True
         self._rpc.disconnect()
-        if self._foster:
-            self._foster.ended(ExitCode.ERROR)
+        if self._successor:
+            self._successor.set_exit_code(ExitCode.ERROR)
         if self._node and not self._node.driver.stopped.is_set():
             log.warning("the parent is gone: this worker drains", extra={"fields": {"why": why}})
             self._node.driver.signal(signal.SIGTERM)
@@ -169,7 +169,7 @@ class RemoteProcess:
         self._code: int | None = None
         self._over = threading.Event()
 
-    def ended(self, code: int) -> None:
+    def set_exit_code(self, code: int) -> None:
         self._code = code
         self._over.set()
 

@@ -1,4 +1,4 @@
-"""The workers together: how they are started, restarted, succeeded, and ended."""
+"""The pool of workers: how they are started, restarted, succeeded, and ended."""
 
 import asyncio
 import logging
@@ -34,7 +34,7 @@ class Slot:
 
     number: int
     member: Worker | None = None
-    heir: Worker | None = None
+    successor: Worker | None = None
     restarts: RestartLimit = field(default_factory=RestartLimit)
     refusals: int = 0
     pending: asyncio.TimerHandle | None = None
@@ -43,8 +43,8 @@ class Slot:
 class WorkerPool:
     """A number of workers, and those that one of them has taken over from and that still drain.
 
-    `changed` is called whenever one of them reports something or ends. `longest` is how many seconds a drain
-    has, unless they report otherwise. To be made on a running loop.
+    `on_change` is called whenever one of them reports something or ends. `drain_timeout` is how many
+    seconds a drain has, unless they report otherwise. To be made on a running loop.
 
     Attributes:
         ending: whether they are asked to end, so that one that ends is not started again.
@@ -60,13 +60,13 @@ class WorkerPool:
         hello: Facts,
         listeners: Sequence[int],
         *,
-        longest: float,
-        answering: RequestHandler,
+        drain_timeout: float,
+        handler: RequestHandler,
         clock: Callable[[], float],
-        changed: Callable[[], None],
+        on_change: Callable[[], None],
     ) -> None:
         self.slots = [Slot(number) for number in range(1, count + 1)]
-        self.leaving: list[Worker] = []
+        self.predecessors: list[Worker] = []
         self.ending = False
         self.up, self.over = asyncio.Event(), asyncio.Event()
         self.refused: str | None = None
@@ -75,15 +75,15 @@ class WorkerPool:
         self._spawn = spawn
         self._hello = hello
         self._listeners = listeners
-        self._answering = answering
+        self._handler = handler
         self._clock = clock
-        self._told = changed
+        self._on_change = on_change
         self._page = create_page(count)
         self._balancer = AcceptBalancer(self._page)
-        self._finished: list[DrainProgress] = []
-        self._codes: list[int] = []
+        self._finished_drains: list[DrainProgress] = []
+        self._exit_codes: list[int] = []
         self._failures = StartFailureLog()
-        self._deadline = ShutdownDeadline(longest)
+        self._deadline = ShutdownDeadline(drain_timeout)
         self._keys: str | None = None
         self._loop = asyncio.get_running_loop()
 
@@ -99,29 +99,29 @@ class WorkerPool:
         return [slot.member for slot in self.slots if slot.member]
 
     @property
-    def everybody(self) -> list[Worker]:
+    def all_workers(self) -> list[Worker]:
         """All worker processes that there are."""
-        return [*self.members, *(slot.heir for slot in self.slots if slot.heir), *self.leaving]
+        return [*self.members, *(slot.successor for slot in self.slots if slot.successor), *self.predecessors]
 
     @property
     def stopped(self) -> bool:
         """True if all have ended their work."""
-        return self.ending and all(worker.stopped for worker in self.everybody)
+        return self.ending and all(worker.stopped for worker in self.all_workers)
 
     @property
     def exit_code(self) -> ExitCode:
         """The worst exit code of those that ended, or will end, as things stand."""
         if self._given_up:
             return ExitCode.ERROR
-        codes = [*self._codes, *(worker.exit_code for worker in self.everybody)]
+        codes = [*self._exit_codes, *(worker.exit_code for worker in self.all_workers)]
         return ExitCode(max(codes, default=ExitCode.DONE)) if self.ending else ExitCode.DONE
 
     def progress(self) -> DrainProgress | None:
         """Return the drain of all; None when there is none."""
         if not self.ending:
             return None
-        parts = [drain for worker in [*self.members, *self.leaving] if (drain := worker.drain)]
-        parts += self._finished
+        parts = [drain for worker in [*self.members, *self.predecessors] if (drain := worker.drain)]
+        parts += self._finished_drains
         return merged(parts) if parts else None
 
     def settled(self) -> bool:
@@ -131,126 +131,126 @@ class WorkerPool:
 
     # The end
 
-    def end(self) -> None:
+    def mark_ending(self) -> None:
         """Mark the workers as ending: none is started again from here on."""
         if not self.ending:
             self.ending, self._ending_since = True, self._clock()
-            self._finished, self._codes = [], []
-            self._deadline.begun(self._ending_since)
+            self._finished_drains, self._exit_codes = [], []
+            self._deadline.start(self._ending_since)
             for slot in self.slots:
-                self._forget(slot)
-            self._look()
+                self._cancel_start(slot)
+            self._check_over()
 
-    def go_on(self) -> None:
+    def cancel_ending(self) -> None:
         """Start the workers that have ended meanwhile: the drain was cancelled."""
         self.ending = False
-        self._finished, self._codes = [], []
+        self._finished_drains, self._exit_codes = [], []
         self.start()
 
-    def signal(self, signum: int) -> None:
+    def send_signal(self, signum: int) -> None:
         """Pass a signal on, to each once. A successor that is about to take over gets it from its
         predecessor."""
-        self.end()
-        for worker in [*self.members, *self.leaving]:
-            worker.tell("signal", signum=signum)
+        self.mark_ending()
+        for worker in [*self.members, *self.predecessors]:
+            worker.send("signal", signum=signum)
 
     def force(self) -> None:
         """Force all to end at once, as the operator asks."""
-        self._deadline.cut(self._clock())
-        for worker in self.everybody:
-            worker.tell("force")
+        self._deadline.expire(self._clock())
+        for worker in self.all_workers:
+            worker.send("force")
 
     def kill(self) -> None:
         """Kill all that are left, whatever they do."""
-        for worker in self.everybody:
+        for worker in self.all_workers:
             worker.kill()
 
-    def stop(self) -> None:
-        """Stop all processes until `go_on_after_stop`."""
-        for worker in self.everybody:
-            worker.stop()
+    def suspend(self) -> None:
+        """Stop all processes until `resume`."""
+        for worker in self.all_workers:
+            worker.suspend()
 
-    def go_on_after_stop(self) -> None:
-        """Let all processes go on that `stop` has stopped."""
-        self._deadline.went_on(self._clock())
-        for worker in self.everybody:
-            worker.go_on()
+    def resume(self) -> None:
+        """Let all processes go on that `suspend` has stopped."""
+        self._deadline.extend(self._clock())
+        for worker in self.all_workers:
+            worker.resume()
 
     def kill_overdue(self) -> None:
         """Kill those that should have ended long ago. A successor is left to take over: it was not asked to
         end yet."""
-        if not self.ending or not self._deadline.is_over(self._clock()):
+        if not self.ending or not self._deadline.has_passed(self._clock()):
             return
-        for worker in [*self.members, *self.leaving]:
+        for worker in [*self.members, *self.predecessors]:
             if worker.code is None:
                 log.error("a worker hangs and is killed", extra={"fields": {"pid": worker.pid}})
                 worker.kill()
 
     def reap(self) -> None:
         """Look which processes have ended."""
-        for worker in self.everybody:
+        for worker in self.all_workers:
             worker.reap()
 
     # Reports
 
-    def changed(self, worker: Worker) -> None:
+    def _worker_changed(self, worker: Worker) -> None:
         """Act on what one of them has reported."""
-        self._note_end(worker)
+        self._update_deadline(worker)
         for slot in self.slots:
-            if slot.heir and slot.member and _has_handed_over(slot.member):
-                self._succeed(slot)
+            if slot.successor and slot.member and _has_handed_over(slot.member):
+                self._promote_successor(slot)
             if slot.member and slot.member.listening:
                 slot.refusals = 0
         if len(self.members) == len(self.slots) and all(member.listening for member in self.members):
             self._failures.clear()
             self.up.set()
-        self._told()
+        self._on_change()
 
-    def _note_end(self, worker: Worker) -> None:
+    def _update_deadline(self, worker: Worker) -> None:
         """Note by when the workers have to end. One that has handed over drains by a deadline of its own."""
         if self.stopped:
-            self._deadline.cut(self._clock())
+            self._deadline.expire(self._clock())
         elif self.ending and worker in self.members and (drain := worker.drain):
-            self._deadline.told(drain, self._clock())
+            self._deadline.update(drain, self._clock())
 
-    def wants(self, worker: Worker, packet: Packet) -> None:
+    def _handle_process_request(self, worker: Worker, packet: Packet) -> None:
         """Start a successor for a worker that hands over, or kill it when the worker does not hand over after
         all."""
         slot = next(slot for slot in self.slots if slot.number == worker.number)
         if packet.kind == "kill":
-            if slot.heir:
-                slot.heir.kill()
+            if slot.successor:
+                slot.successor.kill()
             return
         try:
-            if worker is slot.member and slot.heir is None:
-                slot.heir = self._made(slot, packet.fds[0])
+            if worker is slot.member and slot.successor is None:
+                slot.successor = self._create_worker(slot, packet.fds[0])
             else:
-                worker.tell("ended", code=ExitCode.ERROR)
+                worker.send("ended", code=ExitCode.ERROR)
         except OSError as error:
             log.warning("a worker cannot be started", extra={"fields": {"why": str(error)}})
-            worker.tell("ended", code=ExitCode.ERROR)
+            worker.send("ended", code=ExitCode.ERROR)
         finally:
             close_all(packet.fds)
 
-    def _succeed(self, slot: Slot) -> None:
-        old, slot.member, slot.heir = slot.member, slot.heir, None
+    def _promote_successor(self, slot: Slot) -> None:
+        old, slot.member, slot.successor = slot.member, slot.successor, None
         if old:
-            self.leaving.append(old)
+            self.predecessors.append(old)
         if self.ending and slot.member:
-            self._deadline.begun(self._clock())
-            slot.member.tell("signal", signum=signal.SIGTERM)
+            self._deadline.start(self._clock())
+            slot.member.send("signal", signum=signal.SIGTERM)
 
     # Starts and ends of processes
 
     def _start(self, slot: Slot) -> None:
         slot.pending = None
         try:
-            slot.member = self._made(slot)
+            slot.member = self._create_worker(slot)
         except OSError as error:
             log.warning("a worker cannot be started", extra={"fields": {"why": str(error)}})
-            self._start_later(slot)
+            self._restart_later(slot)
 
-    def _made(self, slot: Slot, succeeds: int | None = None) -> Worker:
+    def _create_worker(self, slot: Slot, succeeds: int | None = None) -> Worker:
         # A worker that is started later reads the file with the key anew.
         keys = next((member.keys for member in self.members if member.keys), None) or self._keys
         self._keys = keys
@@ -260,62 +260,62 @@ class WorkerPool:
             self._hello | {"keys": keys},
             # A successor has the sockets from its predecessor.
             [self._page, *(self._listeners if succeeds is None else ())],
-            self._answering,
+            self._handler,
             clock=self._clock,
-            changed=self.changed,
-            wants=self.wants,
-            gone=self._gone,
+            on_change=self._worker_changed,
+            on_process_request=self._handle_process_request,
+            on_exit=self._worker_exited,
             succeeds=succeeds,
         )
 
-    def _gone(self, worker: Worker) -> None:
+    def _worker_exited(self, worker: Worker) -> None:
         slot = next(slot for slot in self.slots if slot.number == worker.number)
-        if self.ending and not worker.refused:  # who never served has no part in it
-            self._codes.append(worker.exit_code)
+        if self.ending and not worker.refused:  # one that never served has no part in it
+            self._exit_codes.append(worker.exit_code)
             if drain := worker.drain:
-                self._finished.append(cut_short(drain))
-        if worker in self.leaving:
-            self.leaving.remove(worker)
-        elif worker is slot.heir:
-            self._heir_gone(slot, worker)
+                self._finished_drains.append(cut_short(drain))
+        if worker in self.predecessors:
+            self.predecessors.remove(worker)
+        elif worker is slot.successor:
+            self._successor_exited(slot, worker)
         elif worker is slot.member:
-            self._member_gone(slot, worker)
-        self._look()
-        self._told()
+            self._member_exited(slot, worker)
+        self._check_over()
+        self._on_change()
 
-    def _heir_gone(self, slot: Slot, heir: Worker) -> None:
-        slot.heir = None
+    def _successor_exited(self, slot: Slot, successor: Worker) -> None:
+        slot.successor = None
         if slot.member:
-            slot.member.tell("ended", code=heir.code)
+            slot.member.send("ended", code=successor.code)
 
-    def _member_gone(self, slot: Slot, worker: Worker) -> None:
+    def _member_exited(self, slot: Slot, worker: Worker) -> None:
         slot.member = None
         self._balancer.withdraw(slot.number)
         if not self.ending and worker.stopped:
-            log.info("a worker was ended and is started again", extra={"fields": worker.fate()})
+            log.info("a worker was ended and is started again", extra={"fields": worker.exit_fields()})
         elif not self.ending and not worker.refused:
-            log.warning("a worker died", extra={"fields": worker.fate()})
+            log.warning("a worker died", extra={"fields": worker.exit_fields()})
         elif worker.exit_code == ExitCode.ERROR:
-            log.error("a worker died in the drain", extra={"fields": worker.fate()})
-        if slot.heir:
-            self._succeed(slot)
+            log.error("a worker died in the drain", extra={"fields": worker.exit_fields()})
+        if slot.successor:
+            self._promote_successor(slot)
         elif worker.refused and not self.up.is_set():
             self.refused = self.refused or worker.refused
-            self.signal(signal.SIGTERM)
+            self.send_signal(signal.SIGTERM)
         elif worker.refused and not self.ending:
-            self._try_again(slot, worker.refused)
+            self._retry_refused(slot, worker.refused)
         elif not self.ending:
-            self._start_later(slot)
+            self._restart_later(slot)
 
-    def _try_again(self, slot: Slot, why: str) -> None:
+    def _retry_refused(self, slot: Slot, why: str) -> None:
         """Start a refused worker again later: it could be started once, so the reason may pass, and the
         others serve meanwhile."""
         self._failures.record(why)
         slot.pending = self._loop.call_later(refusal_pause(slot.refusals), self._start, slot)
         slot.refusals += 1
 
-    def _start_later(self, slot: Slot) -> None:
-        pause = slot.restarts.next(self._clock())
+    def _restart_later(self, slot: Slot) -> None:
+        pause = slot.restarts.next_pause(self._clock())
         if pause is None:
             self._give_up(slot)
         else:
@@ -325,16 +325,16 @@ class WorkerPool:
         often = f"too often within {RESTART_WINDOW:g} seconds"
         log.error(f"worker {slot.number} died {often}: giving up, the others drain")
         self._given_up = True
-        self.signal(signal.SIGTERM)
+        self.send_signal(signal.SIGTERM)
 
-    def _forget(self, slot: Slot) -> None:
+    def _cancel_start(self, slot: Slot) -> None:
         if slot.pending:
             slot.pending.cancel()
             slot.pending = None
 
-    def _look(self) -> None:
+    def _check_over(self) -> None:
         """Set `over` if that was the last one."""
-        if self.ending and not self.everybody:
+        if self.ending and not self.all_workers:
             self.up.set()
             self.over.set()
 

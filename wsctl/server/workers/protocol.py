@@ -74,19 +74,19 @@ def receive_worker_context(environ: Mapping[str, str]) -> WorkerContext | None:
         CannotStart: the parent is gone, or of a version that is not understood here.
     """
     mismatch = f"wsctl {__version__} cannot be a worker of the parent that runs: restart it"
-    found = receive_hello(environ, WORKER_FD, VERSION, missing="no parent of workers", mismatch=mismatch)
-    if found is None:
+    hello = receive_hello(environ, WORKER_FD, VERSION, missing="no parent of workers", mismatch=mismatch)
+    if hello is None:
         return None
-    told, (page, *public) = found.packet.fields, found.packet.fds
-    balancer = AcceptBalancer(page, told["number"])
+    fields, (page, *public) = hello.packet.fields, hello.packet.fds
+    balancer = AcceptBalancer(page, fields["number"])
     os.close(page)
     return WorkerContext(
-        found.channel,
-        told["number"],
-        told["parent"],
-        told["terminal"],
-        told["colour"],
+        hello.channel,
+        fields["number"],
+        fields["parent"],
+        fields["terminal"],
+        fields["colour"],
         balancer,
         [socket.socket(fileno=fd) for fd in public],
-        told.get("keys"),
+        fields.get("keys"),
     )

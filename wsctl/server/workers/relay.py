@@ -1,4 +1,4 @@
-"""The control routes of a worker: requests for the whole server go to the parent."""
+"""The control routes of a worker: requests for the of_all server go to the parent."""
 
 import json
 from http import HTTPStatus
@@ -18,38 +18,38 @@ from wsctl.server.metrics.family import merge_workers, read
 from wsctl.server.metrics.routes import answer
 from wsctl.server.metrics.routes import own as own_metrics
 from wsctl.server.node import Node
-from wsctl.server.workers.parent_link import PATIENCE, ParentLink
+from wsctl.server.workers.parent_link import STATUS_TIMEOUT, ParentLink
 
 _GROUP = ("status", "connections", "drain", "upgrade", "workers")
 """The fields of a worker's status that describe all workers."""
 
 
-def relay_routes(node: Node, line: ParentLink, own: "LocalApi") -> APIRouter:
-    """Return routes that stand before those of the worker alone, which `own` answers."""
+def relay_routes(node: Node, link: ParentLink, local: "LocalApi") -> APIRouter:
+    """Return routes that stand before those of the worker alone, which `local` answers."""
     router = APIRouter(dependencies=OPERATORS, include_in_schema=False)
 
     def relay(path: str, *methods: str) -> None:
         async def relayed(request: Request) -> JSONResponse:
             limit = node.settings.max_message_size
             method, body = request.method, await body_of(request, limit and limit + BODY_ALLOWANCE)
-            told = f"{path}?{urlencode({'by': await asked_by(request)})}"
-            reply = None if line.lost else await line.ask(method, told, body)
-            reply = reply or await own.answer(method, path, body)
+            target = f"{path}?{urlencode({'by': await asked_by(request)})}"
+            reply = None if link.lost else await link.call(method, target, body)
+            reply = reply or await local.answer(method, path, body)
             return JSONResponse(reply.body, reply.status)
 
         router.add_api_route(path, relayed, methods=list(methods))
 
     async def status(clients: bool = False) -> JSONResponse:
-        together = None if line.lost else await line.all_together()
-        group = together and {name: together[name] for name in _GROUP} | {"pid": line.parent}
+        of_all = None if link.lost else await link.fetch_status()
+        group = of_all and {name: of_all[name] for name in _GROUP} | {"pid": link.parent}
         return JSONResponse(await api.status(node, clients) | {"group": group})
 
     async def metrics(request: Request) -> Response:
         # Twice: the parent itself waits as long for workers that hang.
-        told = None if line.lost else await line.ask("GET", OWN, b"", 2 * PATIENCE)
-        if told and told.status == HTTPStatus.OK:  # a parent of an older version knows nothing of it
-            return await answer(read(told.body), request)
-        return await answer(merge_workers({line.number: await own_metrics(node)}), request)
+        reply = None if link.lost else await link.call("GET", OWN, b"", 2 * STATUS_TIMEOUT)
+        if reply and reply.status == HTTPStatus.OK:  # a parent of an older version knows nothing of it
+            return await answer(read(reply.body), request)
+        return await answer(merge_workers({link.number: await own_metrics(node)}), request)
 
     router.add_api_route("/api/status", status, methods=["GET"])
     router.add_api_route(PUBLIC, metrics, methods=["GET"])

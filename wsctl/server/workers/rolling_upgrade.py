@@ -11,11 +11,11 @@ from wsctl.drain.phases import Phase
 from wsctl.drain.progress import HandoverProgress, HandoverState
 from wsctl.server.condition import Condition
 from wsctl.server.workers.pool import WorkerPool
-from wsctl.server.workers.worker import Worker, named
+from wsctl.server.workers.worker import Worker, worker_names
 
 log = logging.getLogger("wsctl.workers")
 
-PATIENCE = 10.0
+START_TIMEOUT = 10.0
 """Seconds that a worker has to begin its handover."""
 
 Observer = Callable[[HandoverProgress], None]
@@ -27,25 +27,26 @@ class RollingUpgradeFailed(Exception):
 
 
 class RollingUpgrade:
-    """Upgrades a team, as often as it is asked. `pid` is the process that serves before and after it.
+    """Upgrades the workers of a pool, as often as it is asked.
 
-    `observers` are called when an upgrade begins and when it ends.
+    `pid` is the process that serves before and after it. `observers` are called when an upgrade begins
+    and when it ends.
     """
 
     def __init__(
-        self, team: WorkerPool, pid: int, clock: Callable[[], float], observers: list[Observer] | None = None
+        self, pool: WorkerPool, pid: int, clock: Callable[[], float], observers: list[Observer] | None = None
     ) -> None:
-        self._team = team
+        self._pool = pool
         self._pid = pid
         self._clock = clock
         self._observers = observers or []
         self._over = Condition()
-        self._news = asyncio.Event()
+        self._changed = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._began = 0.0
         self._ended: HandoverProgress | None = None
         self._done: list[dict[str, Any]] = []
-        self._now: Worker | None = None
+        self._current: Worker | None = None
         self._total = 0
 
     @property
@@ -58,31 +59,33 @@ class RollingUpgrade:
         Raises:
             NotDraining: it cannot be done now; the text says why.
         """
-        if self._team.ending:
-            drain = self._team.progress()
+        if self._pool.ending:
+            drain = self._pool.progress()
             phase = drain.phase if drain else Phase.DRAINING
             raise NotDraining(why_no_upgrade(phase, cancellable=drain is not None and drain.cancellable))
         if self.under_way:
             raise NotDraining("a handover is under way already")
-        if not self._team.up.is_set():
+        if not self._pool.up.is_set():
             raise NotDraining(why_no_upgrade(Phase.STARTING, cancellable=False))
-        if silent := [worker for worker in self._team.members if worker.silent]:
-            raise NotDraining(f"{named(silent)} does not answer: end it with kill -9, another one is started")
+        if silent := [worker for worker in self._pool.members if worker.silent]:
+            raise NotDraining(
+                f"{worker_names(silent)} does not answer: end it with kill -9, another one is started"
+            )
         log.info("upgrade begun", extra={"fields": {"by": by}})
         self._began, self._ended, self._done = self._clock(), None, []
-        self._total = sum(worker.facts.get("connections", 0) for worker in self._team.members)
+        self._total = sum(worker.facts.get("connections", 0) for worker in self._pool.members)
         self._task = asyncio.create_task(self._run())
-        self._tell()
+        self._notify()
 
-    def changed(self) -> None:
+    def workers_changed(self) -> None:
         """Note that a worker has reported something."""
-        self._news.set()
+        self._changed.set()
 
-    async def ending(self) -> None:
+    async def wait_ended(self) -> None:
         """Wait until an upgrade has ended, also one that begins only now."""
         await self._over.wait()
 
-    def finish(self) -> None:
+    def release_waiters(self) -> None:
         """Release everybody who waits for the end of an upgrade: the server ends."""
         self._over.notify_all()
 
@@ -91,10 +94,10 @@ class RollingUpgrade:
         if self._ended or not self._task:
             return self._ended
         state = HandoverState.MOVING if self._total else HandoverState.STARTING
-        return self._sum(state, None)
+        return self._summarize(state, None)
 
-    def _sum(self, state: HandoverState, error: str | None) -> HandoverProgress:
-        under_way = self._now.facts.get("upgrade") if self._now else None
+    def _summarize(self, state: HandoverState, error: str | None) -> HandoverProgress:
+        under_way = self._current.facts.get("upgrade") if self._current else None
         parts = [*self._done, *([under_way] if under_way else [])]
         return HandoverProgress(
             state=state,
@@ -110,53 +113,53 @@ class RollingUpgrade:
     async def _run(self) -> None:
         state, error = HandoverState.DONE, None
         try:
-            for slot in self._team.slots:
+            for slot in self._pool.slots:
                 # A worker that is to be started again, or is just starting, is as fresh.
                 if slot.member and slot.member.listening:
                     await self._replace(slot.member)
         except RollingUpgradeFailed as failed:
-            count, of = len(self._done), len(self._team.slots)
+            count, of = len(self._done), len(self._pool.slots)
             state, error = HandoverState.FAILED, f"{failed}; {count} of {of} workers were replaced"
-        self._now = None
-        self._ended = self._sum(state, error)
-        self._tell()
+        self._current = None
+        self._ended = self._summarize(state, error)
+        self._notify()
         self._over.notify_all()
 
     async def _replace(self, worker: Worker) -> None:
-        if self._team.ending:
+        if self._pool.ending:
             raise RollingUpgradeFailed("the server was stopped meanwhile")
-        self._now, before = worker, worker.facts.get("upgrade")
+        self._current, before = worker, worker.facts.get("upgrade")
         # The process may have been stopped while the others were replaced.
-        begun = None if worker.silent else await worker.ask("POST", "/api/upgrade", b"", PATIENCE)
+        begun = None if worker.silent else await worker.call("POST", "/api/upgrade", b"", START_TIMEOUT)
         if begun is None or begun.status != HTTPStatus.ACCEPTED:
-            why = _why(begun.body) if begun else "it does not answer"
+            why = _refusal_reason(begun.body) if begun else "it does not answer"
             raise RollingUpgradeFailed(
-                f"{named([worker])}: {why}" if begun is None else f"worker {worker.number}: {why}"
+                f"{worker_names([worker])}: {why}" if begun is None else f"worker {worker.number}: {why}"
             )
-        await self._until_over(worker, before)
+        await self._wait_handover(worker, before)
         self._done.append(worker.facts["upgrade"])
-        self._now = None
+        self._current = None
 
-    async def _until_over(self, worker: Worker, before: dict[str, Any] | None) -> None:
+    async def _wait_handover(self, worker: Worker, before: dict[str, Any] | None) -> None:
         """Wait for the end of a worker's handover; `before` is what the worker reported of an earlier one."""
         while True:
-            told = worker.facts.get("upgrade")
-            state = told["state"] if told and told != before else None
+            upgrade = worker.facts.get("upgrade")
+            state = upgrade["state"] if upgrade and upgrade != before else None
             if state == HandoverState.DONE:
                 return
-            if told and state == HandoverState.FAILED:
-                raise RollingUpgradeFailed(f"worker {worker.number}: {told['error']}")
+            if upgrade and state == HandoverState.FAILED:
+                raise RollingUpgradeFailed(f"worker {worker.number}: {upgrade['error']}")
             if worker.code is not None:
                 raise RollingUpgradeFailed(f"worker {worker.number} died in its handover")
-            self._news.clear()
-            await self._news.wait()
+            self._changed.clear()
+            await self._changed.wait()
 
-    def _tell(self) -> None:
+    def _notify(self) -> None:
         progress = self.progress()
         if progress:
             for observer in self._observers:
                 observer(progress)
 
 
-def _why(body: dict[str, Any]) -> str:
+def _refusal_reason(body: dict[str, Any]) -> str:
     return str(body.get("error", {}).get("message", "it refuses"))

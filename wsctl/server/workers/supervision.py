@@ -35,7 +35,7 @@ class RestartLimit:
     def __init__(self) -> None:
         self._at: deque[float] = deque()
 
-    def next(self, now: float) -> float | None:
+    def next_pause(self, now: float) -> float | None:
         """Return the seconds until a worker that died is to be started again; None when it died too often."""
         while self._at and now - self._at[0] >= RESTART_WINDOW:
             self._at.popleft()
@@ -68,32 +68,32 @@ class StartFailureLog:
 
 
 class ShutdownDeadline:
-    """The time that workers have to end: `longest` seconds, unless they report otherwise. All moments are on
+    """The time that workers have to end: `timeout` seconds, unless they report otherwise. All moments are on
     the caller's clock."""
 
-    def __init__(self, longest: float) -> None:
-        self._longest = longest
+    def __init__(self, timeout: float) -> None:
+        self._timeout = timeout
         self._deadline = float("inf")
-        self._cut = False
+        self._expired = False
 
-    def begun(self, now: float) -> None:
+    def start(self, now: float) -> None:
         """Note that the workers are asked to end."""
-        self._deadline, self._cut = now + self._longest, False
+        self._deadline, self._expired = now + self._timeout, False
 
-    def told(self, drain: DrainProgress, now: float) -> None:
+    def update(self, drain: DrainProgress, now: float) -> None:
         """Note how much time remains, as a worker reports it. The deadline can be moved: the last report of
         any counts, for those too that hang and did not learn of it."""
-        if not self._cut and drain.phase is not Phase.STOPPED:
+        if not self._expired and drain.phase is not Phase.STOPPED:
             self._deadline = now + drain.remaining_s
 
-    def went_on(self, now: float) -> None:
+    def extend(self, now: float) -> None:
         """Let the workers have their last seconds, though the deadline has passed while all were stopped."""
         self._deadline = max(self._deadline, now)
 
-    def cut(self, now: float) -> None:
+    def expire(self, now: float) -> None:
         """Let no time remain, whatever is reported from here on."""
-        self._deadline, self._cut = now, True
+        self._deadline, self._expired = now, True
 
-    def is_over(self, now: float) -> bool:
+    def has_passed(self, now: float) -> bool:
         """Tell whether a worker that has not ended must be taken for hung."""
         return now >= self._deadline + CLOSE_TIMEOUT + WORKER_GRACE

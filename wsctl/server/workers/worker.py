@@ -27,14 +27,15 @@ FRESH = 3.0
 
 
 class Worker:
-    """One process. `changed` is called after each of its reports, `wants` with a packet about another
-    process, and `gone` once, when it has ended and everything it sent was read. Moments are on `clock`.
+    """One process. `on_change` is called after each of its packets, `on_process_request` with one about
+    another process, and `on_exit` once, when it has ended and everything it sent was read. Moments are on
+    `clock`.
 
     Attributes:
         number: which of the workers it is, from 1 on.
         refused: why it cannot start, in its own words.
         facts: its status, as it was reported last.
-        told_at: when that was.
+        reported_at: when that was.
         code: its exit status, as `subprocess` counts.
         keys: the kind of keys it checks tokens with, once it has reported that.
     """
@@ -45,12 +46,12 @@ class Worker:
         spawn: Spawn,
         hello: Facts,
         listeners: Sequence[int],
-        answering: RequestHandler,
+        handler: RequestHandler,
         *,
         clock: Callable[[], float],
-        changed: Callable[["Worker"], None],
-        wants: Callable[["Worker", Packet], None],
-        gone: Callable[["Worker"], None],
+        on_change: Callable[["Worker"], None],
+        on_process_request: Callable[["Worker", Packet], None],
+        on_exit: Callable[["Worker"], None],
         succeeds: int | None = None,
     ) -> None:
         ours, theirs = socket.socketpair()
@@ -63,20 +64,20 @@ class Worker:
         self.number = number
         self.refused: str | None = None
         self.facts: Facts = {}
-        self.told_at = float("-inf")
+        self.reported_at = float("-inf")
         self.code: int | None = None
         self.keys: str | None = None
         self._exit_code = ExitCode.DONE
         self._clock = clock
-        self._changed = changed
-        self._wants = wants
-        self._gone = gone
-        self._listens = self._hung = False
-        self._channel = Channel(ours, self._take, self._hung_up)
-        self._rpc = RpcPeer(self._channel, answering)
-        self.begin, self.ask = self._rpc.start_call, self._rpc.call
-        said = hello | {"version": VERSION, "number": number}
-        self._channel.send("hello", said, fds=[os.dup(fd) for fd in listeners])
+        self._on_change = on_change
+        self._on_process_request = on_process_request
+        self._on_exit = on_exit
+        self._listens = self._channel_broken = False
+        self._channel = Channel(ours, self._receive, self._disconnected)
+        self._rpc = RpcPeer(self._channel, handler)
+        self.start_call, self.call = self._rpc.start_call, self._rpc.call
+        fields = hello | {"version": VERSION, "number": number}
+        self._channel.send("hello", fields, fds=[os.dup(fd) for fd in listeners])
 
     @property
     def pid(self) -> int:
@@ -90,7 +91,7 @@ class Worker:
     @property
     def silent(self) -> bool:
         """True if the worker should have reported something long ago: it hangs, or is stopped."""
-        return self.listening and self.code is None and self._clock() - self.told_at >= FRESH
+        return self.listening and self.code is None and self._clock() - self.reported_at >= FRESH
 
     @property
     def drain(self) -> DrainProgress | None:
@@ -110,45 +111,45 @@ class Worker:
             return self._exit_code
         return self.code if self.code in set(ExitCode) else ExitCode.ERROR
 
-    def tell(self, kind: str, **fields: object) -> None:
+    def send(self, kind: str, **fields: object) -> None:
         self._channel.send(kind, fields)
 
     def reap(self) -> None:
         """Look whether the process has ended."""
         if self.code is None and (code := self.process.poll()) is not None:
             self.code = code
-            self._settle()
+            self._report_exit()
 
     def kill(self) -> None:
         """Kill the process, whatever it does."""
         if self.code is None:
             self.process.send_signal(signal.SIGKILL)
 
-    def stop(self) -> None:
-        """Stop the process, as Ctrl-Z does, until `go_on`."""
-        self._send(signal.SIGSTOP)
+    def suspend(self) -> None:
+        """Stop the process, as Ctrl-Z does, until `resume`."""
+        self._send_signal(signal.SIGSTOP)
 
-    def go_on(self) -> None:
+    def resume(self) -> None:
         """Let the process that was stopped go on."""
-        self._send(signal.SIGCONT)
+        self._send_signal(signal.SIGCONT)
 
-    def _send(self, signum: int) -> None:
+    def _send_signal(self, signum: int) -> None:
         """Send a signal without a look at whether the process has ended: for handlers of signals. Until the
         parent has looked, no other process has its id."""
         if self.code is None:
             with suppress(ProcessLookupError):
                 os.kill(self.pid, signum)
 
-    def fate(self) -> Facts:
+    def exit_fields(self) -> Facts:
         """Return how the process ended, for the log."""
         if self.code is not None and self.code < 0:
             return {"pid": self.pid, "signal": signal.Signals(-self.code).name}
         return {"pid": self.pid, "exit_code": self.code}
 
-    def _take(self, packet: Packet) -> None:
+    def _receive(self, packet: Packet) -> None:
         match packet.kind:
             case "report":
-                self.facts, self.told_at = packet.fields["facts"], self._clock()
+                self.facts, self.reported_at = packet.fields["facts"], self._clock()
                 self._exit_code = ExitCode(packet.fields["exit_code"])
             case "listening":
                 self._listens, self.keys = True, packet.fields.get("keys")
@@ -157,23 +158,23 @@ class Worker:
             case "ask" | "answer":
                 self._rpc.receive(packet)
             case "successor" | "kill":
-                self._wants(self, packet)
+                self._on_process_request(self, packet)
             case _:
                 close_all(packet.fds)
-        self._changed(self)
+        self._on_change(self)
 
-    def _hung_up(self, why: str) -> None:
-        self._hung = True
+    def _disconnected(self, why: str) -> None:
+        self._channel_broken = True
         self._rpc.disconnect()
-        self._settle()
+        self._report_exit()
 
-    def _settle(self) -> None:
+    def _report_exit(self) -> None:
         """Report the end once the channel is closed too: what the process sent last is read before."""
-        if self._hung and self.code is not None:
+        if self._channel_broken and self.code is not None:
             self._channel.close()
-            self._gone(self)
+            self._on_exit(self)
 
 
-def named(workers: Iterable[Worker]) -> str:
+def worker_names(workers: Iterable[Worker]) -> str:
     """Return the names of the workers, for people."""
     return " and ".join(f"worker {worker.number} (pid {worker.pid})" for worker in workers)

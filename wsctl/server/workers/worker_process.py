@@ -11,50 +11,50 @@ from wsctl.process.replacement import restart_command
 from wsctl.server.sockets import PASSED_SOCKETS
 from wsctl.server.workers.worker import Spawn
 
-_PARENTS = PASSED_SOCKETS | {"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", HANDOVER_FD}
+_PARENT_VARIABLES = PASSED_SOCKETS | {"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", HANDOVER_FD}
 """The variables that are meant for the parent, which speaks with systemd for all."""
 
 
 @dataclass(frozen=True, slots=True)
 class LogOutput:
-    """The look of the workers' log lines where they go through the parent, which keeps a bar below them."""
+    """The destination of the workers' log lines where the parent writes them, above its bar."""
 
     write: Callable[[str], None]
     colour: bool
 
 
-def worker_spawner(environ: Mapping[str, str], look: LogOutput | None) -> Spawn:
-    """Return a function that starts this program again, as a worker. Without a `look` it writes to our stderr
-    by itself.
+def worker_spawner(environ: Mapping[str, str], output: LogOutput | None) -> Spawn:
+    """Return a function that starts this program again, as a worker. Without `output` it writes to our
+    stderr by itself.
 
     Its own process group keeps a terminal's Ctrl-C from it: the parent passes that on.
     """
-    kept = {name: value for name, value in environ.items() if name not in _PARENTS}
+    kept = {name: value for name, value in environ.items() if name not in _PARENT_VARIABLES}
 
     def spawn(channel: int, predecessor: int | None) -> "subprocess.Popen[bytes]":
         passed = {WORKER_FD: channel}
         if predecessor is not None:
             passed[HANDOVER_FD] = predecessor
-        process = _Writer(
+        process = _RelayedProcess(
             restart_command(),
             env=kept | {name: str(fd) for name, fd in passed.items()},
             pass_fds=list(passed.values()),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE if look else None,
+            stderr=subprocess.PIPE if output else None,
             process_group=0,
         )
-        if look and process.stderr:
-            process.lines = _Lines(process.stderr.fileno(), look.write, process)
+        if output and process.stderr:
+            process.lines = _LineRelay(process.stderr.fileno(), output.write, process)
         return process
 
     return spawn
 
 
-class _Writer(subprocess.Popen[bytes]):
+class _RelayedProcess(subprocess.Popen[bytes]):
     """A worker that writes through its parent. All it has written is passed on before its end is known."""
 
-    lines: "_Lines | None" = None
+    lines: "_LineRelay | None" = None
 
     def poll(self) -> int | None:
         code = super().poll()
@@ -63,7 +63,7 @@ class _Writer(subprocess.Popen[bytes]):
         return code
 
 
-class _Lines:
+class _LineRelay:
     """Passes on what a process writes, line by line, until its end."""
 
     def __init__(self, fd: int, write: Callable[[str], None], process: "subprocess.Popen[bytes]") -> None:
@@ -71,7 +71,7 @@ class _Lines:
         self._fd = fd
         self._write = write
         self._process = process  # which owns the descriptor
-        self._rest = b""
+        self._partial = b""
         self._over = False
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(fd, self._readable)
@@ -87,8 +87,8 @@ class _Lines:
             data = os.read(self._fd, 65536)
         except BlockingIOError:
             return False
-        *lines, self._rest = (self._rest + data).split(b"\n")
-        for line in lines if data else filter(None, [*lines, self._rest]):
+        *lines, self._partial = (self._partial + data).split(b"\n")
+        for line in lines if data else filter(None, [*lines, self._partial]):
             self._write(line.decode(errors="replace"))
         if not data:
             self._over = True
