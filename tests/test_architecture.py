@@ -221,7 +221,7 @@ def test_a_house_in_order_has_no_complaints() -> None:
         ("wsctl.server.app", "from wsctl.cli import app"),
         ("wsctl.server.app", "from wsctl.main import app"),
         ("wsctl.server.app", "from wsctl.client.session import Session"),
-        ("wsctl.server.credentials.keys", "from wsctl.server.hosts import Hosts"),
+        ("wsctl.server.credentials.keys", "from wsctl.server.host_header import AllowedHosts"),
         ("wsctl.server.diagnostics.startup", "from wsctl.server.workers import parent"),
         ("wsctl.server.diagnostics.startup", "from wsctl.server.checks.run import run_checks"),
         ("wsctl.server.checks.run", "from wsctl.server.runner import serve"),

@@ -283,7 +283,7 @@ def error_codes(source: str) -> set[str]:
         if not isinstance(node, ast.Call):
             continue
         name = getattr(node.func, "id", getattr(node.func, "attr", ""))
-        at = {"Failure": 1, "Refused": 1, "error_body": 0}.get(name)
+        at = {"Failure": 1, "HttpRefusal": 1, "error_body": 0}.get(name)
         if at is not None and len(node.args) > at and isinstance(node.args[at], ast.Constant):
             found.add(str(node.args[at].value))
     return found

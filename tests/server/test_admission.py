@@ -14,11 +14,11 @@ from wsctl.server.admission import (
     Admission,
     Admitted,
     Handshake,
-    Refused,
     TurnedAway,
     Verdict,
 )
 from wsctl.server.credentials.verifier import Denied, Granted, Verifier, for_client
+from wsctl.server.http_semantics import HttpRefusal
 from wsctl.settings import Settings, origins
 
 
@@ -43,7 +43,7 @@ def _admit(
 
 
 def _refusal(verdict: Verdict) -> tuple[int, str]:
-    assert isinstance(verdict, Refused), verdict
+    assert isinstance(verdict, HttpRefusal), verdict
     return verdict.status.value, verdict.code
 
 
@@ -78,7 +78,7 @@ def test_a_plus_is_a_plus_and_the_id_is_normalized() -> None:
 def test_what_is_no_id_is_a_400(name: str) -> None:
     verdict = _admit(name)
     assert _refusal(verdict) == (400, "bad_client_id")
-    assert isinstance(verdict, Refused)
+    assert isinstance(verdict, HttpRefusal)
     assert verdict.message.isprintable()
 
 
@@ -86,8 +86,8 @@ def test_what_is_no_id_is_a_400(name: str) -> None:
 @given(st.text(max_size=12), st.text(max_size=12), st.none() | st.text(max_size=20), st.text(max_size=12))
 def test_whatever_is_asked_there_is_a_verdict(name: str, query: str, origin: str | None, host: str) -> None:
     verdict = _admit(name, query, origin, host)
-    assert isinstance(verdict, Admitted | Refused)
-    if isinstance(verdict, Refused):
+    assert isinstance(verdict, Admitted | HttpRefusal)
+    if isinstance(verdict, HttpRefusal):
         assert verdict.status in (HTTPStatus.BAD_REQUEST, HTTPStatus.FORBIDDEN)
 
 
@@ -115,7 +115,7 @@ def test_a_keepalive_is_taken_between_its_bounds(query: str, seconds: int) -> No
 )
 def test_a_keepalive_that_is_out_of_bounds_is_a_400_with_the_bounds(seconds: str) -> None:
     verdict = _admit(query=f"keepalive={seconds}")
-    assert isinstance(verdict, Refused)
+    assert isinstance(verdict, HttpRefusal)
     assert (verdict.status, verdict.code) == (HTTPStatus.BAD_REQUEST, "bad_keepalive")
     assert "from 1 to 300" in verdict.message
 
@@ -208,7 +208,7 @@ def test_a_full_server_says_when_to_try_again() -> None:
     assert isinstance(_admit(capacity=3, connected=2), Admitted)
     verdict = _admit(capacity=3, connected=3)
     assert _refusal(verdict) == (503, "full")
-    assert isinstance(verdict, Refused)
+    assert isinstance(verdict, HttpRefusal)
     assert verdict.headers == (("retry-after", str(RETRY_AFTER)),)
     assert isinstance(_admit(capacity=0, connected=10**6), Admitted)
 
@@ -231,7 +231,7 @@ class Doorman:
 
 
 def _challenge(verdict: Verdict) -> tuple[int, str, str]:
-    assert isinstance(verdict, Refused), verdict
+    assert isinstance(verdict, HttpRefusal), verdict
     ((name, value),) = verdict.headers
     assert name == "www-authenticate"
     return (*_refusal(verdict), value)
@@ -249,7 +249,7 @@ def test_who_shows_the_right_thing_comes_in_until_it_ends() -> None:
 def test_who_shows_nothing_or_the_wrong_thing_is_a_401_and_told_what_to_do() -> None:
     nothing = _admit(verifier=Doorman())
     assert _challenge(nothing) == (401, "bad_credentials", "Bearer")
-    assert isinstance(nothing, Refused)
+    assert isinstance(nothing, HttpRefusal)
     assert "Authorization: Bearer TOKEN" in nothing.message
     for road in (
         {"authorization": "Bearer s3cret"},
@@ -260,7 +260,7 @@ def test_who_shows_nothing_or_the_wrong_thing_is_a_401_and_told_what_to_do() -> 
     ):
         wrong = _admit(verifier=Doorman(), **road)  # type: ignore[arg-type]
         assert _challenge(wrong) == (401, "bad_credentials", 'Bearer error="invalid_token"')
-        assert isinstance(wrong, Refused)
+        assert isinstance(wrong, HttpRefusal)
         assert "s3cret" not in wrong.message
         assert "good" not in wrong.message
 

@@ -9,7 +9,8 @@ from wsctl import messages
 from wsctl.origins import AllowedOrigins
 from wsctl.server.credentials.extraction import HOW_TO_SEND, TokenSources, UnreadableToken, extract_token
 from wsctl.server.credentials.verifier import Denied, Granted, Verifier, for_client
-from wsctl.server.hosts import name_of
+from wsctl.server.host_header import unknown_host
+from wsctl.server.http_semantics import HttpRefusal
 from wsctl.settings import Settings
 
 RETRY_AFTER = 5
@@ -21,9 +22,6 @@ server: half of the descriptors that are left to operators."""
 
 MAX_SINCE = 64
 """The most characters of a message id in `since`: ids are shorter."""
-
-MAX_HOST = 253
-"""The most characters of a Host that an answer repeats: host names are no longer."""
 
 NO_GOOD = ' error="invalid_token"'
 """The parameter that a challenge has when the request had a token (RFC 6750 section 3.1)."""
@@ -71,20 +69,10 @@ class TurnedAway:
     client_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """A refusal: the HTTP answer that a handshake, or another request, gets."""
-
-    status: HTTPStatus
-    code: str
-    message: str
-    headers: tuple[tuple[str, str], ...] = ()
+Verdict = Admitted | TurnedAway | HttpRefusal
 
 
-Verdict = Admitted | TurnedAway | Refused
-
-
-NOWHERE = Refused(HTTPStatus.NOT_FOUND, "not_found", "WebSockets are served at /ws/{client_id}")
+NOWHERE = HttpRefusal(HTTPStatus.NOT_FOUND, "not_found", "WebSockets are served at /ws/{client_id}")
 """The answer to a handshake at any path but that of clients."""
 
 ANYONE = Granted()
@@ -123,13 +111,17 @@ class Admission:
             return _bad_id(error)
         since, keepalive = _wishes(asked.query) if asked.query else (None, "0")
         if since is not None and not _looks_like_an_id(since):
-            return Refused(HTTPStatus.BAD_REQUEST, "bad_since", "since is not the id of a message")
+            return HttpRefusal(HTTPStatus.BAD_REQUEST, "bad_since", "since is not the id of a message")
         if keepalive != "0" and keepalive not in _KEEPALIVES:
-            return Refused(HTTPStatus.BAD_REQUEST, "bad_keepalive", _BAD_KEEPALIVE)
+            return HttpRefusal(HTTPStatus.BAD_REQUEST, "bad_keepalive", _BAD_KEEPALIVE)
         if wrong := self._from_elsewhere(asked):
             return wrong
         granted = self._granted(self._verifier, asked) if self._verifier else ANYONE
-        return granted if isinstance(granted, Refused) else self._let_in(name, granted, since, int(keepalive))
+        return (
+            granted
+            if isinstance(granted, HttpRefusal)
+            else self._let_in(name, granted, since, int(keepalive))
+        )
 
     def _let_in(self, name: str, granted: Granted, since: str | None, keepalive: int) -> Verdict:
         """Return the verdict on a valid request whose credentials are good."""
@@ -147,7 +139,7 @@ class Admission:
             return full()
         return Admitted(client_id, since, granted.expires, keepalive, over >= 0)
 
-    def _granted(self, verifier: Verifier, asked: Handshake) -> Granted | Refused:
+    def _granted(self, verifier: Verifier, asked: Handshake) -> Granted | HttpRefusal:
         sources = TokenSources(asked.authorization, asked.protocols, asked.query)
         try:
             token = extract_token(sources, in_query=self._in_query)
@@ -158,7 +150,7 @@ class Admission:
         verdict = verifier.verify(token)
         return _unauthorized(verdict.why, NO_GOOD) if isinstance(verdict, Denied) else verdict
 
-    def _from_elsewhere(self, asked: Handshake) -> Refused | None:
+    def _from_elsewhere(self, asked: Handshake) -> HttpRefusal | None:
         """Return the refusal of a request that names a foreign host, or comes from the page of an origin that
         may not connect; None for all others."""
         if asked.foreign_host:
@@ -166,7 +158,7 @@ class Admission:
         if self._origin_allowed(asked):
             return None
         text = f"origin {asked.origin} may not connect here: the server allows it with --allow-origin"
-        return Refused(HTTPStatus.FORBIDDEN, "origin_not_allowed", text)
+        return HttpRefusal(HTTPStatus.FORBIDDEN, "origin_not_allowed", text)
 
     def _origin_allowed(self, asked: Handshake) -> bool:
         """Tell whether a request has no Origin or one that may connect: browsers send it and programs do not.
@@ -185,28 +177,21 @@ class Admission:
         return bool(parts.netloc) and parts.netloc.removesuffix(default) == host.removesuffix(default)
 
 
-def full() -> Refused:
+def full() -> HttpRefusal:
     """Return the answer when there is no room."""
     text = f"the server has all the clients it can take: try again in {RETRY_AFTER} seconds"
-    return Refused(HTTPStatus.SERVICE_UNAVAILABLE, "full", text, (("retry-after", str(RETRY_AFTER)),))
+    return HttpRefusal(HTTPStatus.SERVICE_UNAVAILABLE, "full", text, (("retry-after", str(RETRY_AFTER)),))
 
 
-def unknown_host(host: str) -> Refused:
-    """Return the answer to a Host that a server on loopback does not take."""
-    name = name_of(host)[:MAX_HOST]
-    text = f"{name} is no name of this server, which is for this machine: --allow-host {name} lets it in"
-    return Refused(HTTPStatus.FORBIDDEN, "host_not_allowed", text)
-
-
-def _unauthorized(why: str, problem: str = "") -> Refused:
+def _unauthorized(why: str, problem: str = "") -> HttpRefusal:
     """Return the answer to credentials that are missing or no good (RFC 6750 section 3)."""
     challenge = (("www-authenticate", f"Bearer{problem}"),)
-    return Refused(HTTPStatus.UNAUTHORIZED, "bad_credentials", why, challenge)
+    return HttpRefusal(HTTPStatus.UNAUTHORIZED, "bad_credentials", why, challenge)
 
 
-def _bad_id(error: ValueError) -> Refused:
+def _bad_id(error: ValueError) -> HttpRefusal:
     text = str(error) if isinstance(error, messages.InvalidClientId) else "a client id is UTF-8 text"
-    return Refused(HTTPStatus.BAD_REQUEST, "bad_client_id", text)
+    return HttpRefusal(HTTPStatus.BAD_REQUEST, "bad_client_id", text)
 
 
 def _wishes(query: str) -> tuple[str | None, str]:

@@ -13,16 +13,15 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
 from wsctl import __version__
-from wsctl.server.answers import allow, error_body
 from wsctl.server.api import router
 from wsctl.server.asyncapi import route as asyncapi
 from wsctl.server.endpoint import endpoint, no_endpoint
+from wsctl.server.http_semantics import allow, error_body
 from wsctl.server.metrics.routes import router as metrics
+from wsctl.server.middleware import HostMiddleware, MethodMiddleware, methods_of
 from wsctl.server.node import Node
 from wsctl.server.openapi import Application
 from wsctl.server.page import reference
-from wsctl.server.rebinding import OwnHosts
-from wsctl.server.requests import EveryRoute, methods_of
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
@@ -47,8 +46,8 @@ def create_app(
     )
     app.root_path = node.settings.root_path  # for servers that are told none; ours puts it into the scope
     app.state.node = node
-    app.add_middleware(OwnHosts)
-    app.add_middleware(EveryRoute)  # first: it knows the host of an absolute target
+    app.add_middleware(HostMiddleware)
+    app.add_middleware(MethodMiddleware)  # first: it knows the host of an absolute target
     if first:
         app.include_router(first)
     app.include_router(router)

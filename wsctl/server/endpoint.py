@@ -12,12 +12,12 @@ from wsctl.frame import Batch
 from wsctl.hub.connection import STALL_TIMEOUT, Connection, Ending
 from wsctl.hub.outbox import CHUNK, Outbox
 from wsctl.log.history import Missed
-from wsctl.server.admission import NOWHERE, Admitted, Handshake, Refused
-from wsctl.server.answers import error_body
+from wsctl.server.admission import NOWHERE, Admitted, Handshake
 from wsctl.server.credentials.extraction import chosen_subprotocol
+from wsctl.server.host_header import is_foreign
+from wsctl.server.http_semantics import HttpRefusal, error_body
 from wsctl.server.node import Node
 from wsctl.server.proxy import written
-from wsctl.server.rebinding import is_foreign
 from wsctl.server.turnaway import REASON
 
 
@@ -26,7 +26,7 @@ async def endpoint(websocket: WebSocket) -> None:
     node: Node = websocket.app.state.node
     asked = _handshake(websocket)
     verdict = node.admit(asked)
-    if isinstance(verdict, Refused):
+    if isinstance(verdict, HttpRefusal):
         await _refuse(node, websocket, verdict)
         return
     await websocket.accept(chosen_subprotocol(asked.protocols))
@@ -47,7 +47,7 @@ async def no_endpoint(websocket: WebSocket) -> None:
     await _refuse(websocket.app.state.node, websocket, NOWHERE)
 
 
-async def _refuse(node: Node, websocket: WebSocket, refused: Refused) -> None:
+async def _refuse(node: Node, websocket: WebSocket, refused: HttpRefusal) -> None:
     node.note_refused(refused.code, _host(websocket))
     body = error_body(refused.code, refused.message)
     await websocket.send_denial_response(JSONResponse(body, refused.status, dict(refused.headers)))

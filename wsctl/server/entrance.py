@@ -7,8 +7,9 @@ from types import MappingProxyType
 
 from wsctl.addresses import host_port
 from wsctl.server import upgrade
-from wsctl.server.admission import NOWHERE, Admitted, Handshake, Refused
+from wsctl.server.admission import NOWHERE, Admitted, Handshake
 from wsctl.server.credentials.extraction import chosen_subprotocol
+from wsctl.server.http_semantics import HttpRefusal
 from wsctl.server.node import Node
 from wsctl.server.proxy import Forwarded
 from wsctl.server.wire import Wire
@@ -36,7 +37,7 @@ class Entrance:
         self._root_path = root_path
         self.clock = node.clock
 
-    def enter(self, transport: asyncio.Transport, asked: Opening, early: bytes) -> Refused | None:
+    def enter(self, transport: asyncio.Transport, asked: Opening, early: bytes) -> HttpRefusal | None:
         """Give the transport to a new connection; `early` is what came behind the request.
 
         Returns the refusal if there is one: then the transport stays with the caller, who must answer.
@@ -48,7 +49,7 @@ class Entrance:
 
     def note(
         self,
-        refused: Refused,
+        refused: HttpRefusal,
         transport: asyncio.Transport,
         headers: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
@@ -57,10 +58,10 @@ class Entrance:
 
     def is_foreign(self, transport: asyncio.BaseTransport, headers: Mapping[str, str]) -> bool:
         """Tell whether a request that no proxy forwards names a host that this server does not take."""
-        taken = self._node.hosts.takes(headers.get("host", ""))
+        taken = self._node.hosts.allows(headers.get("host", ""))
         return not taken and self._forwarded.is_direct(transport, headers)
 
-    def _enter(self, transport: asyncio.Transport, asked: Opening, early: bytes) -> Refused | None:
+    def _enter(self, transport: asyncio.Transport, asked: Opening, early: bytes) -> HttpRefusal | None:
         name = self._name(asked.path)
         wrong = upgrade.check(asked.method, asked.http_version, asked.headers)
         if wrong:
@@ -79,7 +80,7 @@ class Entrance:
             self.is_foreign(transport, headers),
         )
         verdict = self._node.admit(handshake)
-        if isinstance(verdict, Refused):
+        if isinstance(verdict, HttpRefusal):
             return verdict
         host, port = self._forwarded.client(transport, headers)
         deflate = upgrade.agreed_deflate(headers)

@@ -8,14 +8,13 @@ from typing import Any, Protocol
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from wsctl.server.admission import Refused, full
-from wsctl.server.answers import error_response
+from wsctl.server.admission import full
 from wsctl.server.deadlines import BODY_RATE, BODY_TIMEOUT, HEAD_TIMEOUT, MAX_UNREAD, Deadlines, Stage
 from wsctl.server.entrance import Entrance, Opening
+from wsctl.server.host_header import FOREIGN
+from wsctl.server.http_semantics import BadTarget, HttpRefusal, error_response, origin_form
 from wsctl.server.proxy import peer
-from wsctl.server.rebinding import FOREIGN
 from wsctl.server.strangers import Strangers
-from wsctl.server.target import BadTarget, origin_form
 
 MAX_HEAD = 16 * 1024
 """Bytes of a request head: servers commonly take 8 to 16 KiB."""
@@ -186,10 +185,10 @@ class HttpProtocol(H11Protocol):
     def rejected(self, error: h11.RemoteProtocolError) -> None:
         if error.error_status_hint == HEAD_TOO_LARGE:
             text = f"a request head may have {MAX_HEAD} bytes and {MAX_HEADERS} headers"
-            refused = Refused(HEAD_TOO_LARGE, "head_too_large", text)
+            refused = HttpRefusal(HEAD_TOO_LARGE, "head_too_large", text)
         else:
             text = "this is not a valid HTTP/1.1 request"
-            refused = Refused(HTTPStatus.BAD_REQUEST, "bad_request", text)
+            refused = HttpRefusal(HTTPStatus.BAD_REQUEST, "bad_request", text)
         self._entrance.note(refused, self.transport)
         self.refuse(refused)
 
@@ -219,7 +218,7 @@ class HttpProtocol(H11Protocol):
                 self.transport.close()
 
     def _time_out(self, text: str) -> None:
-        refused = Refused(HTTPStatus.REQUEST_TIMEOUT, "request_timeout", text)
+        refused = HttpRefusal(HTTPStatus.REQUEST_TIMEOUT, "request_timeout", text)
         self._entrance.note(refused, self.transport)
         self.refuse(refused)
 
@@ -249,7 +248,7 @@ class HttpProtocol(H11Protocol):
             self.connections.discard(self)
             self._strangers.release(self.transport)
 
-    def refuse(self, refused: Refused, *, linger: bool = True) -> None:
+    def refuse(self, refused: HttpRefusal, *, linger: bool = True) -> None:
         """Answer, read on for a moment if there is room for that, and hang up.
 
         A request that has its answer gets no second one, and an answer that was begun is cut off.

@@ -24,12 +24,13 @@ from wsctl.hub.periodic import periodic_broadcast_task
 from wsctl.hub.replays import Replays
 from wsctl.log.history import Missed
 from wsctl.log.message_log import Draft, MessageLog
-from wsctl.server.admission import Admission, Handshake, Refused, TurnedAway, Verdict
+from wsctl.server.admission import Admission, Handshake, TurnedAway, Verdict
 from wsctl.server.credentials import verifier_of
 from wsctl.server.credentials.expiry import ExpiryTimes, RenewalHandler
 from wsctl.server.credentials.verifier import KeySummary
 from wsctl.server.drain_driver import DrainDriver
-from wsctl.server.hosts import Hosts, name_of
+from wsctl.server.host_header import AllowedHosts, host_name
+from wsctl.server.http_semantics import HttpRefusal
 from wsctl.server.islands import OF_ALL
 from wsctl.server.limits import LAST_FILES, capacity, fits, raise_open_files
 from wsctl.server.meter import Meter
@@ -116,7 +117,7 @@ class Node:
         shared = [self.shared] if self.shared else []
         self.driver = DrainDriver(self.life, self.manager, clock, [*observers, *shared])
         self.turnaway = Turnaway()
-        self.hosts = Hosts((*settings.allow_host, name_of(settings.host)))
+        self.hosts = AllowedHosts((*settings.allow_host, host_name(settings.host)))
         self.admission = Admission(
             settings,
             self.capacity,
@@ -200,7 +201,7 @@ class Node:
         verdict = self.admission.admit(asked)
         if isinstance(verdict, TurnedAway):
             self.refused[Phase.DRAINING] += 1
-        elif isinstance(verdict, Refused):
+        elif isinstance(verdict, HttpRefusal):
             self.refused[verdict.code] += 1
         return verdict
 

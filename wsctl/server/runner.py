@@ -46,8 +46,8 @@ from wsctl.server.handover.successor import Successor
 from wsctl.server.handover.successor_process import Spawn
 from wsctl.server.islands import islands, own_moments
 from wsctl.server.listening import Listening
+from wsctl.server.middleware import ClosingMiddleware
 from wsctl.server.node import Node
-from wsctl.server.parting import Parting
 from wsctl.server.proxy import Believing, forwarded
 from wsctl.server.sockets import PASSED_SOCKETS, address, open_listeners
 from wsctl.server.workers.parent_link import ParentLink
@@ -452,7 +452,7 @@ def _public(
 
 def _config(settings: Settings, app: FastAPI, node: Node) -> uvicorn.Config:
     config = uvicorn.Config(
-        Parting(Believing(app, forwarded(settings)), node),
+        ClosingMiddleware(Believing(app, forwarded(settings)), node),
         http="h11",
         ws="websockets-sansio",  # never used: HttpProtocol takes every upgrade
         backlog=settings.backlog,

@@ -13,7 +13,7 @@ from websockets.typing import ExtensionParameter
 from websockets.utils import accept_key
 
 from wsctl.frame import WINDOW_BITS
-from wsctl.server.admission import Refused
+from wsctl.server.http_semantics import HttpRefusal
 
 VERSION = "13"
 """The one protocol version there is (RFC 6455 section 4.1)."""
@@ -25,22 +25,22 @@ _BITS = re.compile(r"[89]|1[0-5]")
 """The form of a window's size in bits (RFC 7692 section 7.1.2): without a zero in front."""
 
 
-def check(method: str, http_version: str, headers: Mapping[str, str]) -> Refused | None:
+def check(method: str, http_version: str, headers: Mapping[str, str]) -> HttpRefusal | None:
     """Return the refusal of a request that cannot become a WebSocket, or None. Header names are lower
     case."""
     if method != "GET":
         text = "a WebSocket handshake is a GET request"
-        return Refused(HTTPStatus.METHOD_NOT_ALLOWED, "method_not_allowed", text, (("allow", "GET"),))
+        return HttpRefusal(HTTPStatus.METHOD_NOT_ALLOWED, "method_not_allowed", text, (("allow", "GET"),))
     if http_version != "1.1":
-        return Refused(HTTPStatus.BAD_REQUEST, "bad_http_version", "a WebSocket handshake is HTTP/1.1")
+        return HttpRefusal(HTTPStatus.BAD_REQUEST, "bad_http_version", "a WebSocket handshake is HTTP/1.1")
     if headers.get("sec-websocket-version", "").strip() != VERSION:
         text = f"this server speaks version {VERSION} of the WebSocket protocol"
         more = (("sec-websocket-version", VERSION),)
-        return Refused(HTTPStatus.UPGRADE_REQUIRED, "bad_version", text, more)
+        return HttpRefusal(HTTPStatus.UPGRADE_REQUIRED, "bad_version", text, more)
     if not _is_key(headers.get("sec-websocket-key", "").strip()):
-        return Refused(HTTPStatus.BAD_REQUEST, "bad_key", "Sec-WebSocket-Key is not 16 bytes in base64")
+        return HttpRefusal(HTTPStatus.BAD_REQUEST, "bad_key", "Sec-WebSocket-Key is not 16 bytes in base64")
     if headers.get("content-length", "0").strip() != "0" or "transfer-encoding" in headers:
-        return Refused(HTTPStatus.BAD_REQUEST, "unexpected_body", "a WebSocket handshake has no body")
+        return HttpRefusal(HTTPStatus.BAD_REQUEST, "unexpected_body", "a WebSocket handshake has no body")
     return None
 
 

@@ -8,8 +8,8 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 from prometheus_client.registry import Collector
 
+from wsctl.server.http_semantics import preference
 from wsctl.server.metrics.family import Family, Sample
-from wsctl.server.negotiation import preference
 
 PLAIN = "text/plain; version=0.0.4; charset=utf-8"
 """The content type that every Prometheus understands."""

@@ -14,11 +14,10 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from wsctl.ipc.rpc import Reply, RequestHandler
-from wsctl.server.answers import METHODS, allow, error_body, error_response
+from wsctl.server.http_semantics import METHODS, allow, error_body, error_response, origin_form
 from wsctl.server.metrics import OWN, PUBLIC
 from wsctl.server.metrics.family import read
 from wsctl.server.metrics.scrape import text as scraped_text
-from wsctl.server.target import origin_form
 
 HEAD_TIMEOUT = 10.0
 """Seconds in which a request must be complete, as everywhere."""

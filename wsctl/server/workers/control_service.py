@@ -16,8 +16,8 @@ from wsctl.drain.interventions import Intervention, InterventionKind
 from wsctl.drain.phases import Phase
 from wsctl.ipc.rpc import Reply
 from wsctl.server import metrics
-from wsctl.server.answers import error_body
 from wsctl.server.condition import Condition
+from wsctl.server.http_semantics import error_body
 from wsctl.server.metrics.family import Family, merge_workers, read, told
 from wsctl.server.workers import status_merge
 from wsctl.server.workers.pool import WorkerPool
