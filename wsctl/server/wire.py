@@ -30,7 +30,20 @@ _PING = Batch(wire=frame(PING, b""))
 
 
 class Wire(Connection, asyncio.Protocol):
-    """One WebSocket, from the 101 on."""
+    """One WebSocket, from the 101 on.
+
+    While it is open, this holds between two calls of the event loop:
+
+    - `_handed` is the last write of which the transport kept a part, and that part is its end. Only what was
+      written before `begin` is in no `_handed`.
+    - `_granted` is how many bytes of `_handed` and the outbox were missed before; those of a `Missed`, which
+      waits outside of both, are added when a slice of it is handed over. They are in front of all live ones.
+    - `_replayed` is what is left of them, here and in `Missed`, without what the socket has taken. So
+      `waiting - _replayed`, which is held against the queue, is the live bytes that wait, and no more beside
+      them than the answer and the welcome while these wait in front of what was missed.
+    - A connection that is not behind has nothing of all that: no `_handed`, no `_granted`, no `Missed`, and
+      nothing in its outbox.
+    """
 
     __slots__ = (
         "_deadline",
