@@ -12,8 +12,8 @@ from tests.support.cluster import Cluster, publish, wait_for
 from tests.support.manual import pages
 from tests.support.server import wsctl
 from tests.support.store import StoreCluster, StoreProcess
-from wsctl.log.redis import store as home
-from wsctl.log.redis.store import Script, Store
+from wsctl.log.redis import client as home
+from wsctl.log.redis.client import RedisClient, Script
 
 pytestmark = pytest.mark.anyio
 
@@ -72,7 +72,7 @@ async def test_in_a_cluster_it_needs_the_rights_named_there_too(tmp_path: Path) 
     try:
         (node,) = cluster.nodes
         node.command("ACL", "SETUSER", "wsctl", "reset", *RULES, *IN_A_CLUSTER)
-        asked = Store(cluster.url.replace("://", "://wsctl:PASSWORD@"), None)
+        asked = RedisClient(cluster.url.replace("://", "://wsctl:PASSWORD@"), None)
         await asked.check()
         key = "{wsctl}:v1:last:x"
         assert await asked.run(Script("return redis.call('SET', KEYS[1], '1')"), [key]) == b"OK"

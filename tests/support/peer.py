@@ -1,4 +1,5 @@
-"""One node of several, without its server: a log, a link, and a host that writes down what it is told."""
+"""One node of several, without its server: a log, a session with Redis, and an owner that writes down what it
+is told."""
 
 import asyncio
 import itertools
@@ -11,8 +12,8 @@ from tests.support.entries import as_message
 from tests.support.server import DEADLINE
 from wsctl.log.history import Entry
 from wsctl.log.message_log import Draft, MessageLog, Refusal
-from wsctl.log.redis.link import Link
-from wsctl.log.redis.store import Store
+from wsctl.log.redis.client import RedisClient
+from wsctl.log.redis.session import RedisSession
 from wsctl.messages import Message
 
 _prefixes = (f"t{n}" for n in itertools.count())
@@ -27,7 +28,7 @@ class Peer:
     """Its clients are `clients`; a broadcast goes to all of them, a direct message to those it names.
 
     Attributes:
-        told: what its host was told, in order: "away", "back", "lost", ("replaced", id), ("turn", before)
+        told: what the owner was told, in order: "away", "back", "lost", ("replaced", id), ("turn", before)
             where that changed, and the data of each message that was delivered.
         got: each message that was delivered.
         receipts, refusals: of what was published here, by data.
@@ -49,17 +50,17 @@ class Peer:
         self.refusals: dict[Any, Refusal] = {}
         self.reasons: list[str] = []
         self.log = MessageLog(self._deliver, history, history_bytes, home=self._publish)
-        self.link = Link(Store(url, None), prefix, self.log, self, most=history, clock=clock)
+        self.session = RedisSession(RedisClient(url, None), prefix, self.log, self, most=history, clock=clock)
         self._bytes = history_bytes
         self._news = asyncio.Event()
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator["Peer"]:
-        await self.link.begin(self._bytes)
+        await self.session.begin(self._bytes)
         try:
             yield self
         finally:
-            await self.link.end()
+            await self.session.end()
 
     def say(self, data: Any, to: tuple[str, ...] | None = None) -> None:
         def receipt(message_id: str, count: int) -> None:
@@ -79,12 +80,12 @@ class Peer:
         """They connect, or connect again."""
         for name in clients:
             self.clients.add(name)
-            self.link.presence.joined(name)
+            self.session.presence.joined(name)
 
     def leave(self, *clients: str) -> None:
         for name in clients:
             self.clients.remove(name)
-            self.link.presence.left(name)
+            self.session.presence.left(name)
 
     async def until(self, seen: Callable[[], object]) -> None:
         """Wait until it is so. Raises `TimeoutError`."""
@@ -108,7 +109,7 @@ class Peer:
 
     async def until_seen(self, message_id: str) -> None:
         """Wait until it has read the log as far as this entry."""
-        await self.until_true(lambda: self.link._tail.seen == message_id)
+        await self.until_true(lambda: self.session._tail.seen == message_id)
 
     async def until_true(self, seen: Callable[[], object]) -> None:
         """Look until it is so, whatever it is that nobody tells this node."""
@@ -119,10 +120,10 @@ class Peer:
     async def knows(self, node: str, *clients: str) -> None:
         """Wait until Redis says that just these are connected to a node."""
         async with asyncio.timeout(DEADLINE):
-            while {name for name, _ in (await self.link.clients()).get(node, [])} != set(clients):  # noqa: ASYNC110
+            while {name for name, _ in (await self.session.clients()).get(node, [])} != set(clients):  # noqa: ASYNC110
                 await asyncio.sleep(0.005)
 
-    # The host of the link
+    # The owner of the session
 
     def about(self) -> dict[str, Any]:
         where = {"host": "h", "pid": 1, "url": None, "version": "0", "generation": 1, "phase": "serving"}
@@ -146,7 +147,7 @@ class Peer:
             self._tell(("turn", before))
 
     def _publish(self, draft: Draft) -> None:
-        self.link.publish(draft)
+        self.session.publish(draft)
 
     def _tell(self, what: Any) -> None:
         self.told.append(what)

@@ -169,7 +169,7 @@ class Node:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             if self.shared:
-                await self.shared.link.end()
+                await self.shared.session.end()
 
     @property
     def keys(self) -> KeySummary | None:
@@ -180,7 +180,7 @@ class Node:
         """Note that the server accepts connections."""
         self.life.started()
         if self.shared:
-            self.shared.link.tell()
+            self.shared.session.beat_soon()
 
     def welcome(self, client_id: str, since: str | None, keepalive: int) -> tuple[bytes, Missed | None]:
         """Return a new connection's first frame, and what the client has missed since the message `since`,
@@ -303,7 +303,7 @@ class Node:
 
     def _publish(self, draft: Draft) -> None:
         if self.shared:
-            self.shared.link.publish(draft)
+            self.shared.session.publish(draft)
 
     def _welcome(self, client_id: str, recovered: bool | None, keepalive: int = 0) -> bytes:
         active = self.manager.active_connections
@@ -324,7 +324,7 @@ class Node:
             "address": connection.address,
             "connected_s": round(self.clock() - connection.opened, 3),
             "waiting_bytes": connection.waiting,
-        } | ({"node": self.shared.link.node} if self.shared else {})
+        } | ({"node": self.shared.session.node} if self.shared else {})
 
     def _counters(self) -> tuple[int, int, int]:
         return self.log.published, self.intake.received, self.manager.delivered

@@ -13,8 +13,8 @@ from wsctl.drain.phases import Phase
 from wsctl.drain.progress import DrainProgress
 from wsctl.hub.manager import ConnectionManager
 from wsctl.log.message_log import MessageLog
-from wsctl.log.redis.link import Legacy, Link
-from wsctl.log.redis.store import Away, Store
+from wsctl.log.redis.client import Away, RedisClient
+from wsctl.log.redis.session import RedisSession, ResumePoint
 from wsctl.settings import Settings
 
 AWAY = "the server is cut off from the others: it takes no messages for now, and says when it does again"
@@ -28,7 +28,7 @@ class Sharing:
     `turn` is called with how many nodes must drain before this one may.
 
     Attributes:
-        link: the node's way to Redis.
+        session: the session of the node with Redis.
         url: the address at which clients reach it, once it listens.
         relay: called with the events that clients of a predecessor must hear of, too.
         moving: called with a client that has a newer connection at another node and none here.
@@ -47,8 +47,10 @@ class Sharing:
         turn: Callable[[int], None],
         clock: Callable[[], float],
     ) -> None:
-        store = Store(settings.redis or "", settings.redis_password)
-        self.link = Link(store, settings.redis_prefix, log, self, most=settings.history, clock=clock)
+        redis = RedisClient(settings.redis or "", settings.redis_password)
+        self.session = RedisSession(
+            redis, settings.redis_prefix, log, self, most=settings.history, clock=clock
+        )
         self.url: str | None = None
         self.relay: Callable[[str, dict[str, Any]], None] = _nobody
         self.moving: Callable[[str], None] = lambda client_id: None
@@ -59,13 +61,13 @@ class Sharing:
         self._turn = turn
         self._clock = clock
         self._host = socket.gethostname()
-        manager.joined.append(self.link.presence.joined)
-        manager.left.append(self.link.presence.left)
+        manager.joined.append(self.session.presence.joined)
+        manager.left.append(self.session.presence.left)
 
     @property
     def why_degraded(self) -> str | None:
         """The reason why messages are not shared just now; None while they are."""
-        return None if self.link.why is None else f"Redis is away: {self.link.why}"
+        return None if self.session.why is None else f"Redis is away: {self.session.why}"
 
     async def check(self) -> None:
         """Check that there is a Redis to share.
@@ -73,7 +75,7 @@ class Sharing:
         Raises:
             Unusable: there is none, or none that can be used.
         """
-        await self.link.store.check()
+        await self.session.redis.check()
 
     async def begin(self) -> None:
         """Join the nodes that share the Redis.
@@ -82,32 +84,32 @@ class Sharing:
             Unusable: Redis went away just now.
         """
         try:
-            await self.link.begin(self._settings.history_bytes)
+            await self.session.begin(self._settings.history_bytes)
         except Away as error:
-            raise self.link.store.unusable(error) from None
+            raise self.session.redis.unusable(error) from None
 
-    def inherit(self, legacy: dict[str, Any], clients: Iterable[str]) -> None:
+    def resume_at(self, point: dict[str, Any], clients: Iterable[str]) -> None:
         """Go on as the node that the predecessor was."""
-        self.link.inherit(Legacy(**legacy), clients)
+        self.session.resume_at(ResumePoint(**point), clients)
 
     def status(self) -> dict[str, Any]:
         """Return what operators may know: this node's Redis, and all nodes, the others as of their last sign
         of life."""
-        link, peers = self.link, self.link.peers
-        state = "up" if link.why is None else "away"
-        for_s = round(self._clock() - link.since, 3)
-        now = peers | {link.node: self.about()}
-        nodes = [facts | {"node": name, "this": name == link.node} for name, facts in now.items()]
+        session, peers = self.session, self.session.peers
+        state = "up" if session.why is None else "away"
+        for_s = round(self._clock() - session.since, 3)
+        now = peers | {session.node: self.about()}
+        nodes = [facts | {"node": name, "this": name == session.node} for name, facts in now.items()]
         nodes.sort(key=lambda facts: (facts["started"], facts["node"]))
         total = sum(facts["connections"] for facts in nodes)
         return {
             "degraded": self.why_degraded,
             "redis": {
-                "url": link.store.name,
+                "url": session.redis.name,
                 "state": state,
                 "for_s": for_s,
-                "why": link.why,
-                "unreadable": link.unreadable.count,
+                "why": session.why,
+                "unreadable": session.unreadable.count,
             },
             "nodes": nodes,
             "cluster": {"nodes": len(nodes), "connections": total},
@@ -116,18 +118,18 @@ class Sharing:
     async def clients_elsewhere(self) -> list[dict[str, Any]]:
         """Return the clients of the other nodes; none while Redis is away."""
         try:
-            found = await self.link.clients()
+            found = await self.session.clients()
         except Away:
             return []
         unknown = {"address": None, "waiting_bytes": None}
         return [
             {"client_id": name, "connected_s": since, **unknown, "node": node}
             for node, stays in found.items()
-            if node != self.link.node
+            if node != self.session.node
             for name, since in stays
         ]
 
-    # The host of the link
+    # The owner of the session
 
     def about(self) -> dict[str, Any]:
         where = {"host": self._host, "pid": os.getpid(), "url": self.url, "version": __version__}
@@ -157,7 +159,7 @@ class Sharing:
     def intervened(self, step: Intervention) -> None: ...
 
     def began(self, progress: DrainProgress) -> None:
-        self.link.tell()
+        self.session.beat_soon()
         if progress.phase is Phase.LAMEDUCK and self._settings.max_draining:
             self._want_turn(True)
 
@@ -170,7 +172,7 @@ class Sharing:
 
     def _want_turn(self, wanted: bool) -> None:
         # Later: the answer may change the very drain that is being shown.
-        asyncio.get_running_loop().call_soon(self.link.want_turn, wanted)
+        asyncio.get_running_loop().call_soon(self.session.want_turn, wanted)
 
 
 def _nobody(event: str, fields: dict[str, Any]) -> None:

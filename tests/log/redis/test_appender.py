@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from tests.conftest import StartStore
-from tests.log.redis.test_link import log_of, peers
+from tests.log.redis.test_session import log_of, peers
 from tests.support.peer import Peer, new_prefix
 from tests.support.relay import Relay
 from tests.support.store import StoreProcess
@@ -67,7 +67,7 @@ async def test_what_was_appended_is_not_appended_again_when_the_answer_is_lost(s
 async def test_a_message_sent_twice_is_appended_once(store: StoreProcess) -> None:
     async with peers(store, 1) as (node,):
         for n in (1, 2, 1, 2, 3):
-            node.link.publish(Draft(Key("w", n), "x", n))
+            node.session.publish(Draft(Key("w", n), "x", n))
         assert await node.read(3) == [1, 2, 3]
         node.say("end")
         await node.settle()
@@ -92,8 +92,8 @@ def calls(store: StoreProcess) -> int:
 
 async def test_more_than_can_wait_is_refused_at_once(store: StoreProcess) -> None:
     async with peers(store, 1) as (node,):
-        await node.link.rest()
-        node.link._appender.resting = False
+        await node.session.suspend()
+        node.session._appender.suspended = False
         for n in range(MOST_WAITING + 1):
             node.say(n)
         assert node.refusals == {MOST_WAITING: FULL}
@@ -101,8 +101,8 @@ async def test_more_than_can_wait_is_refused_at_once(store: StoreProcess) -> Non
 
 async def test_more_bytes_than_can_wait_are_refused_at_once(store: StoreProcess) -> None:
     async with peers(store, 1) as (node,):
-        await node.link.rest()
-        node.link._appender.resting = False
+        await node.session.suspend()
+        node.session._appender.suspended = False
         for n in range(9):
             node.say(f"{n}" + "x" * (MOST_BYTES_WAITING // 8))
         assert [data[0] for data in node.refusals] == ["8"]
@@ -110,10 +110,10 @@ async def test_more_bytes_than_can_wait_are_refused_at_once(store: StoreProcess)
 
 async def test_a_publisher_waits_no_longer_than_promised(store: StoreProcess) -> None:
     async with peers(store, 1) as (node,):
-        await node.link.rest()
-        node.link._appender.resting = False
-        start = node.link._clock()
+        await node.session.suspend()
+        node.session._appender.suspended = False
+        start = node.session._clock()
         node.say(1)
         await node.settle()
-        assert CONFIRM_TIMEOUT <= node.link._clock() - start < CONFIRM_TIMEOUT + 0.5
+        assert CONFIRM_TIMEOUT <= node.session._clock() - start < CONFIRM_TIMEOUT + 0.5
         assert node.refusals == {1: LATE}

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.conftest import StartStore
-from tests.log.redis.test_link import peers
+from tests.log.redis.test_session import peers
 from tests.support.peer import Peer
 from tests.support.store import StoreProcess
 from wsctl.log.redis.scripts import PRESENCE
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.anyio
 async def known(node: Peer, *others: Peer) -> None:
     """Wait until everybody's clients are known."""
     for one in (node, *others):
-        await node.knows(one.link.node, *one.clients)
+        await node.knows(one.session.node, *one.clients)
 
 
 async def test_a_receipt_counts_the_clients_of_all_nodes(store: StoreProcess) -> None:
@@ -22,7 +22,7 @@ async def test_a_receipt_counts_the_clients_of_all_nodes(store: StoreProcess) ->
         one.join("ann")
         two.join("bob", "eve")
         three.join("joe")
-        one.link.tell()
+        one.session.beat_soon()
         await known(one, two, three)
         one.say("all")
         one.say("some", ("ann", "bob", "joe", "nobody"))
@@ -44,14 +44,14 @@ async def test_of_several_connections_of_a_client_the_newest_is_left(
         last = nodes[order[-1]]
         await last.until_true(lambda: [node for node in nodes if node.clients] == [last])
         for node in nodes:
-            await last.knows(node.link.node, *node.clients)
+            await last.knows(node.session.node, *node.clients)
 
 
 async def joined_at_last(node: Peer) -> None:
     """Connections that are made at once are as old as each other: clocks are compared over the network."""
-    start = node.link._clock()
-    while node.link._clock() < start + 0.05:
-        await node.link.store.ask("PING")
+    start = node.session._clock()
+    while node.session._clock() < start + 0.05:
+        await node.session.redis.ask("PING")
 
 
 async def test_who_came_while_redis_hung_is_replaced_by_who_came_later(start_store: StartStore) -> None:
@@ -60,40 +60,40 @@ async def test_who_came_while_redis_hung_is_replaced_by_who_came_later(start_sto
     async with peers(store, 2) as (one, two):
         store.stop_process()
         two.join("bob")
-        start = two.link._clock()
-        await two.until_true(lambda: two.link._clock() > start + 0.05)
+        start = two.session._clock()
+        await two.until_true(lambda: two.session._clock() > start + 0.05)
         one.join("bob")
         two.join("eve")
         store.go_on()
-        await one.knows(one.link.node, "bob")
-        await one.knows(two.link.node, "eve")
+        await one.knows(one.session.node, "bob")
+        await one.knows(two.session.node, "eve")
         assert (one.clients, two.clients) == ({"bob"}, {"eve"})
 
 
 async def test_clients_of_a_node_whose_lease_has_ended_do_not_count(store: StoreProcess) -> None:
     async with peers(store, 2) as (dead, one):
         dead.join("bob")
-        await one.knows(dead.link.node, "bob")
-        await dead.link.rest()
-        base = dead.link._keys.base
-        store.command("ZADD", f"{base}:lease", 1, dead.link.node)
+        await one.knows(dead.session.node, "bob")
+        await dead.session.suspend()
+        base = dead.session._keys.base
+        store.command("ZADD", f"{base}:lease", 1, dead.session.node)
         one.say("first")
         await one.settle()
         assert one.receipts["first"][1] == 0
-        one.link.tell()
-        while store.command("EXISTS", f"{base}:at:{dead.link.node}"):
-            await one.link.store.ask("PING")
-        assert store.command("HKEYS", f"{base}:nodes") == [one.link.node.encode()]
+        one.session.beat_soon()
+        while store.command("EXISTS", f"{base}:at:{dead.session.node}"):
+            await one.session.redis.ask("PING")
+        assert store.command("HKEYS", f"{base}:nodes") == [one.session.node.encode()]
 
 
 async def test_a_node_that_redis_has_forgotten_tells_it_everything_again(store: StoreProcess) -> None:
     async with peers(store, 1) as (node,):
         node.join("bob", "eve")
         await known(node)
-        base = node.link._keys.base
-        store.command("DEL", f"{base}:at:{node.link.node}")
-        store.command("ZADD", f"{base}:lease", 1, node.link.node)
-        node.link.tell()
+        base = node.session._keys.base
+        store.command("DEL", f"{base}:at:{node.session.node}")
+        store.command("ZADD", f"{base}:lease", 1, node.session.node)
+        node.session.beat_soon()
         await known(node)
 
 
@@ -107,7 +107,7 @@ async def test_what_redis_forgets_while_it_is_away_is_told_again(store: StorePro
         node.leave("eve")
         node.join("ann")
         store.restart()
-        store.command("DEL", f"{node.link._keys.base}:at:{node.link.node}")
+        store.command("DEL", f"{node.session._keys.base}:at:{node.session.node}")
         await node.hears("back")
         await known(node)
         assert node.clients == {"bob", "ann"}
@@ -117,10 +117,10 @@ async def test_a_node_that_has_ended_leaves_nothing_behind(store: StoreProcess) 
     async with peers(store, 1) as (node,):
         node.join("bob")
         await known(node)
-        await node.link.end()
-        assert store.command("KEYS", f"{node.link._keys.base}:*") == []
+        await node.session.end()
+        assert store.command("KEYS", f"{node.session._keys.base}:*") == []
         # Who leaves meanwhile, or what was under way.
-        told = (node.link._keys.base, node.link.node, 1, "bob", 1, "1")
-        await node.link.store.run(PRESENCE, [node.link._keys.log], *told)
-        assert store.command("KEYS", f"{node.link._keys.base}:*") == []
-        await node.link.store.drop()
+        told = (node.session._keys.base, node.session.node, 1, "bob", 1, "1")
+        await node.session.redis.run(PRESENCE, [node.session._keys.log], *told)
+        assert store.command("KEYS", f"{node.session._keys.base}:*") == []
+        await node.session.redis.drop()

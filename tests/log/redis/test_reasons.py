@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from wsctl.errors import CannotStart
+from wsctl.log.redis.client import RedisClient
 from wsctl.log.redis.reasons import CORRECT_HOST, START_ONE, trouble
-from wsctl.log.redis.store import Store
 
 pytestmark = pytest.mark.anyio
 
@@ -35,7 +35,7 @@ def closed_port() -> int:
 async def test_who_is_not_reached_is_told_in_plain_words(
     url: str, what: str, cure: str, tmp_path: Path
 ) -> None:
-    store = Store(url.format(port=closed_port(), folder=tmp_path), None)
+    store = RedisClient(url.format(port=closed_port(), folder=tmp_path), None)
     with pytest.raises(CannotStart) as told:
         await store.check()
     await store.drop()

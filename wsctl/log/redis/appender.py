@@ -7,10 +7,9 @@ from typing import NamedTuple
 
 from wsctl.codes import ErrorCode
 from wsctl.log.message_log import Draft, Key, Refusal
-from wsctl.log.redis.keys import Keys
-from wsctl.log.redis.rows import arguments
-from wsctl.log.redis.scripts import APPEND
-from wsctl.log.redis.store import Store
+from wsctl.log.redis.client import RedisClient
+from wsctl.log.redis.records import arguments
+from wsctl.log.redis.scripts import APPEND, Keys
 
 CONFIRM_TIMEOUT = 1.0
 """Seconds in which a message comes back from the log; after them its publisher is told that it did not: on a
@@ -75,12 +74,12 @@ class Appender:
     Attributes:
         offset: seconds to add to `clock` for Redis's clock.
         idle: set while nothing waits.
-        resting: whether another process appends what is published.
+        suspended: whether another process appends what is published.
     """
 
     def __init__(
         self,
-        store: Store,
+        redis: RedisClient,
         keys: Keys,
         refuse: Callable[[Key, Refusal], None],
         *,
@@ -89,7 +88,7 @@ class Appender:
         clock: Callable[[], float],
         wall: Callable[[], float],
     ) -> None:
-        self._store = store
+        self._redis = redis
         self._keys = keys
         self._refuse = refuse
         self._newest = newest
@@ -106,7 +105,7 @@ class Appender:
         self.idle = asyncio.Event()
         self.idle.set()
         self.offset = 0.0
-        self.resting = False
+        self.suspended = False
 
     def publish(self, draft: Draft) -> None:
         """Append a draft, now or soon.
@@ -115,14 +114,14 @@ class Appender:
             ValueError: the data is not JSON.
         """
         row = arguments(draft, self._wall())
-        if self.resting:
+        if self.suspended:
             return
         if draft.again:
             self._asked.add(draft.key)
         if self._closed:
-            self._give_up(draft.key, AWAY)
+            self._refuse_draft(draft.key, AWAY)
         elif len(self._waiting) >= MOST_WAITING or self._bytes >= MOST_BYTES_WAITING:
-            self._give_up(draft.key, FULL)
+            self._refuse_draft(draft.key, FULL)
         else:
             deadline = self._clock() + CONFIRM_TIMEOUT
             self._waiting.append(_Waiting(draft.key, deadline, row))
@@ -153,9 +152,9 @@ class Appender:
             self._news.clear()
             await self._news.wait()
 
-    def rest(self) -> None:
-        """Drop what waits, and what comes: another process appends it from here on."""
-        self.resting = True
+    def suspend(self) -> None:
+        """Drop what waits, and what comes until `suspended` is false again: another process appends it."""
+        self.suspended = True
         self._waiting.clear()
         self._due.clear()
         self._bytes = 0
@@ -165,13 +164,13 @@ class Appender:
         # Redis may read this much later, when the publisher has long been told that it failed.
         deadline = int((batch[0].deadline + self.offset) * 1000)
         parts = [part for waiting in batch for part in waiting.row]
-        told = self._keys.base, self._keys.node, self._most, deadline, self._newest()
+        words = self._keys.base, self._keys.node, self._most, deadline, self._newest()
         keys = {waiting.key for waiting in batch}
         first_asked = keys - self._asked
         self._asked |= keys
-        now, taken = await self._store.run(APPEND, [self._keys.log], *told, *parts)
+        now, taken = await self._redis.run(APPEND, [self._keys.log], *words, *parts)
         if not taken:
-            self.tell_clock(now)
+            self.set_offset(now)
             self._asked -= first_asked
             return
         self._drop(keys)
@@ -181,7 +180,7 @@ class Appender:
         published twice. Their publishers are told so in time."""
         self._drop(self._asked)
 
-    def tell_clock(self, redis_ms: int) -> None:
+    def set_offset(self, redis_ms: int) -> None:
         """Adjust `offset` to what Redis's clock said a moment ago, in milliseconds."""
         offset = redis_ms / 1000 - self._clock()
         # An answer that is heard late makes it too small, never too large: the largest one is right, but for
@@ -206,7 +205,7 @@ class Appender:
     def _pop(self) -> None:
         self._bytes -= len(self._waiting.popleft().row[3])
 
-    def _give_up(self, key: Key, why: Refusal) -> None:
+    def _refuse_draft(self, key: Key, why: Refusal) -> None:
         """Refuse a message: as unconfirmed if Redis was ever asked to append it, since it may be there,
         whatever the reason."""
         self._refuse(key, UNCONFIRMED if key in self._asked else why)
@@ -224,5 +223,5 @@ class Appender:
         while self._waiting and self._waiting[0].deadline <= now:
             self._pop()
         while self._due and self._due[0][0] <= now:
-            self._give_up(self._due.popleft()[1], LATE)
+            self._refuse_draft(self._due.popleft()[1], LATE)
         self._watch()

@@ -6,17 +6,16 @@ from collections.abc import Callable, Container, Iterable
 from itertools import chain, count, islice
 from typing import NamedTuple
 
-from wsctl.log.redis.keys import Keys
-from wsctl.log.redis.scripts import PRESENCE
-from wsctl.log.redis.store import Store
-from wsctl.log.redis.unreadable import Unreadable
+from wsctl.log.redis.client import RedisClient
+from wsctl.log.redis.records import Unreadable
+from wsctl.log.redis.scripts import PRESENCE, Keys
 
 TOGETHER = 500
 """Clients in one call: Redis, which does nothing else meanwhile, needs less than a few milliseconds for
 them."""
 
 
-class _Stay(NamedTuple):
+class _Connected(NamedTuple):
     """The start of a connection, in this process's seconds, and its number, empty for one that another
     process counted."""
 
@@ -34,7 +33,7 @@ class Presence:
 
     def __init__(
         self,
-        store: Store,
+        redis: RedisClient,
         keys: Keys,
         replaced: Callable[[str], None],
         *,
@@ -42,7 +41,7 @@ class Presence:
         offset: Callable[[], float],
         unreadable: Unreadable,
     ) -> None:
-        self._store = store
+        self._redis = redis
         self._keys = keys
         self._replaced = replaced
         self._clock = clock
@@ -50,20 +49,20 @@ class Presence:
         self._unreadable = unreadable
         self._process = secrets.token_hex(3)
         self._serials = count(1)
-        self._here: dict[str, _Stay] = {}
+        self._here: dict[str, _Connected] = {}
         self._changed: dict[str, None] = {}
-        self._telling = False
+        self._reporting = False
         self._news = asyncio.Event()
 
     @property
-    def told(self) -> int:
+    def reported(self) -> int:
         """The number of clients that Redis knows to be here, at least; 0 while a change is still to be
         told."""
-        return 0 if self._changed or self._telling else len(self._here)
+        return 0 if self._changed or self._reporting else len(self._here)
 
     def joined(self, client_id: str) -> None:
         """Note a new connection of this id, which replaces an older one."""
-        self._here[client_id] = _Stay(self._clock(), f"{self._process}.{next(self._serials)}")
+        self._here[client_id] = _Connected(self._clock(), f"{self._process}.{next(self._serials)}")
         self.look_at(client_id)
 
     def left(self, client_id: str) -> None:
@@ -86,10 +85,10 @@ class Presence:
         for client_id in [name for name in self._here if name not in ids]:
             self.left(client_id)
 
-    def inherit(self, ids: Iterable[str]) -> None:
+    def adopt(self, ids: Iterable[str]) -> None:
         """Take over clients that Redis knows already."""
         since = self._clock()
-        self._here |= {client_id: _Stay(since, "") for client_id in ids}
+        self._here |= {client_id: _Connected(since, "") for client_id in ids}
 
     async def run(self) -> None:
         """Tell Redis of changes, until cancelled.
@@ -100,43 +99,47 @@ class Presence:
         await self._sweep()
         while True:
             while self._changed:
-                await self._tell(list(islice(self._changed, TOGETHER)))
+                await self._report(list(islice(self._changed, TOGETHER)))
             self._news.clear()
             await self._news.wait()
 
     async def _sweep(self) -> None:
         """Look at clients that only Redis knows: a predecessor may not have told that they left."""
         at = self._keys.at(self._keys.node)
-        for written in await self._store.ask("HKEYS", at):
+        for raw in await self._redis.ask("HKEYS", at):
             try:
-                name = written.decode()
+                name = raw.decode()
             except UnicodeDecodeError as error:
-                self._unreadable.note("client", repr(written), str(error))
-                await self._store.ask("HDEL", at, written)
+                self._unreadable.note("client", repr(raw), str(error))
+                await self._redis.ask("HDEL", at, raw)
             else:
                 if name not in self._here:
                     self.look_at(name)
 
-    async def _tell(self, ids: list[str]) -> None:
-        told = {name: self._here.get(name) for name in ids}
+    async def _report(self, ids: list[str]) -> None:
+        reported = {name: self._here.get(name) for name in ids}
         for name in ids:
             del self._changed[name]
-        self._telling = True
+        self._reporting = True
         try:
-            replaced = await self._store.run(PRESENCE, [self._keys.log], *self._arguments(told))
+            replaced = await self._redis.run(PRESENCE, [self._keys.log], *self._arguments(reported))
         except BaseException:
             self._changed = dict.fromkeys(ids) | self._changed
             raise
         finally:
-            self._telling = False
+            self._reporting = False
         for name in map(bytes.decode, replaced):
             # A client that has come back meanwhile is newer than the one that Redis answered about.
-            if self._here.get(name) == told[name]:
+            if self._here.get(name) == reported[name]:
                 self._replaced(name)
 
-    def _arguments(self, told: dict[str, _Stay | None]) -> list[object]:
+    def _arguments(self, reported: dict[str, _Connected | None]) -> list[object]:
         # The time and not the age: a call may wait, and then a client would seem younger than a later one.
         offset = self._offset()
-        came = [(name, int((stay.since + offset) * 1000), stay.serial) for name, stay in told.items() if stay]
-        went = [name for name, stay in told.items() if not stay]
+        came = [
+            (name, int((client.since + offset) * 1000), client.serial)
+            for name, client in reported.items()
+            if client
+        ]
+        went = [name for name, client in reported.items() if not client]
         return [self._keys.base, self._keys.node, len(came), *chain.from_iterable(came), *went]

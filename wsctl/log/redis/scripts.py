@@ -1,4 +1,5 @@
-"""The Lua scripts that Redis runs: append messages, renew a node's lease, note its clients, remove it.
+"""The keys in Redis, and the Lua scripts that change them: append messages, renew a node's lease, note its
+clients, remove it.
 
 The keys, `BASE` being `{PREFIX}:v1`:
 
@@ -6,8 +7,8 @@ The keys, `BASE` being `{PREFIX}:v1`:
     BASE:last:W      the newest `n` that was appended of writer W, for a while
     BASE:lease       each node, by when its lease ends (milliseconds of Redis's clock)
     BASE:nodes       each node's own account of itself, JSON
-    BASE:turns       nodes that drain or wait to, by when they asked
-    BASE:at:N        the clients of node N: since when (Redis's clock), and the serial number of that stay
+    BASE:turns       nodes that drain or wait for their turn to, by when they asked
+    BASE:at:N        the clients of node N: since when (Redis's clock), and the connection's serial number
     BASE:inbox:N     a stream of client ids that node N must look at: a newer connection may be elsewhere
 
 An entry of the log has the fields `p` (the stream's newest id before it: by it a reader knows that nothing
@@ -15,7 +16,9 @@ between is gone), `w` and `n` (its key), `r` (clients of other nodes it is for),
 empty for everyone) and `m` (the message without its id).
 """
 
-from wsctl.log.redis.store import Script
+from dataclasses import dataclass
+
+from wsctl.log.redis.client import Script
 
 WRITER_TTL = 60
 """Seconds for which the newest `n` of a writer is remembered. A message is sent again for two."""
@@ -26,6 +29,34 @@ INBOX = 1000
 LARGEST = 2**53 - 1
 """The milliseconds of the largest id that is a message's: beyond it Lua does not count, and behind the last
 one of all Redis gives none any more. No clock is there in the next 285,000 years."""
+
+
+@dataclass(slots=True)
+class Keys:
+    """The names of the keys that one node uses. The braces put all of them into one slot of a cluster.
+
+    Attributes:
+        node: the node's name; another one when a process goes on as the node of its predecessor.
+    """
+
+    prefix: str
+    node: str
+
+    @property
+    def base(self) -> str:
+        return f"{{{self.prefix}}}:v1"
+
+    @property
+    def log(self) -> str:
+        return f"{self.base}:log"
+
+    @property
+    def inbox(self) -> str:
+        return f"{self.base}:inbox:{self.node}"
+
+    def at(self, node: str) -> str:
+        return f"{self.base}:at:{node}"
+
 
 _COMMON = (
     f"local LARGEST = {LARGEST}"
@@ -56,8 +87,8 @@ end
 
 -- Since when a client is connected, nothing if that cannot be read. Nobody is since a time to come: clocks
 -- differ by seconds.
-local function since_of(stay)
-  local since = tonumber(stay and string.match(stay, '^(%d+) ') or '')
+local function since_of(value)
+  local since = tonumber(value and string.match(value, '^(%d+) ') or '')
   return since and since < now + 60000 and since or nil
 end
 

@@ -1,4 +1,4 @@
-"""The reader of the shared log, which delivers it to the clients of this node."""
+"""The reader of the shared log, which delivers it to the clients of this node, and its lag."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -6,11 +6,9 @@ from typing import Any
 
 from wsctl.log.history import Entry, MessageId
 from wsctl.log.message_log import MessageLog
-from wsctl.log.redis.keys import Keys
-from wsctl.log.redis.rows import Row, Taken, id_of, position, read
-from wsctl.log.redis.scripts import LARGEST
-from wsctl.log.redis.store import Store
-from wsctl.log.redis.unreadable import Unreadable
+from wsctl.log.redis.client import RedisClient
+from wsctl.log.redis.records import LoggedMessage, Row, Unreadable, id_of, position, read_message
+from wsctl.log.redis.scripts import LARGEST, Keys
 
 BLOCK = 0.5
 """Seconds for which a read waits for new entries: with `ANSWER_TIMEOUT`, a Redis that hangs is noticed in
@@ -19,9 +17,9 @@ two."""
 READ_TOGETHER = 256
 """Entries read at once: as many are sent to clients before the next read."""
 
-BYTES_A_TURN = 256 << 10
-"""Bytes of messages delivered in one turn of the loop: a quarter of what may wait for a client, so that a
-client that reads is not cut by what comes together after an outage."""
+BYTES_AT_ONCE = 256 << 10
+"""Bytes of messages delivered in one iteration of the loop: a quarter of what may wait for a client, so that
+a client that reads is not cut by what comes together after an outage."""
 
 LOAD_TOGETHER = 500
 """Entries of history read at once."""
@@ -46,7 +44,7 @@ class Tail:
 
     def __init__(
         self,
-        store: Store,
+        redis: RedisClient,
         keys: Keys,
         messages: MessageLog,
         *,
@@ -55,7 +53,7 @@ class Tail:
         unreadable: Unreadable,
         beyond: Callable[[], None],
     ) -> None:
-        self._store = store
+        self._redis = redis
         self._keys = keys
         self._messages = messages
         self._look_at = look_at
@@ -84,10 +82,10 @@ class Tail:
         """
         block = ("BLOCK", int(wait * 1000)) if wait else ()
         streams = (self._keys.log, self._keys.inbox, self.seen, self.inbox)
-        told = await self._store.ask("XREAD", *block, "COUNT", READ_TOGETHER, "STREAMS", *streams)
+        answer = await self._redis.ask("XREAD", *block, "COUNT", READ_TOGETHER, "STREAMS", *streams)
         before()
-        for name, rows in told or ():
-            take = self._take if name == self._keys.log.encode() else self._notice
+        for name, rows in answer or ():
+            handle = self._deliver if name == self._keys.log.encode() else self._look_up
             size = 0
             for row in rows:
                 if id_of(row)[0] > LARGEST:
@@ -95,13 +93,13 @@ class Tail:
                     self._beyond()
                     await asyncio.sleep(BEYOND_PAUSE)
                     break
-                take(row)
+                handle(row)
                 size += len(row[1][-1])
-                if size >= BYTES_A_TURN:
+                if size >= BYTES_AT_ONCE:
                     size = 0
                     await asyncio.sleep(0)
 
-    def _take(self, row: Row) -> None:
+    def _deliver(self, row: Row) -> None:
         found = self._read(row)
         if found and found.behind != self.seen:
             self._gap(found.behind)
@@ -109,7 +107,7 @@ class Tail:
         if found:
             self._messages.take(found.entry, found.key, elsewhere=found.elsewhere)
 
-    def _notice(self, row: Row) -> None:
+    def _look_up(self, row: Row) -> None:
         self.inbox = row[0].decode()
         try:
             self._look_at(row[1][1].decode())
@@ -122,7 +120,7 @@ class Tail:
         size, end = 0, newest
         while len(found) < most and size <= most_bytes:
             count = min(LOAD_TOGETHER, most - len(found))
-            rows: Sequence[Any] = await self._store.ask("XREVRANGE", self._keys.log, end, "-", "COUNT", count)
+            rows: Sequence[Any] = await self._redis.ask("XREVRANGE", self._keys.log, end, "-", "COUNT", count)
             found += rows
             size += sum(len(row[1][-1]) for row in rows)
             if len(rows) < count:
@@ -141,10 +139,37 @@ class Tail:
             last = row[0].decode()
         return floor, entries
 
-    def _read(self, row: Row) -> Taken | None:
+    def _read(self, row: Row) -> LoggedMessage | None:
         """Parse an entry; return None for one that is no message of ours, which every node skips alike."""
         try:
-            return read(row)
+            return read_message(row)
         except ValueError as error:
             self._unreadable.note("entry", row[0].decode(), str(error))
             return None
+
+
+class Lag:
+    """The time for which an entry has been known to be in the log and was not read here.
+
+    Each beat tells the log's newest id, but not how old the oldest entry is that was not read. So time is
+    measured from when an entry was known to be there until it was read.
+
+    Attributes:
+        newest: the log's newest id, as it was last learned.
+    """
+
+    def __init__(self) -> None:
+        self.newest: MessageId = (0, 0)
+        self._mark: MessageId = (0, 0)
+        self._since = 0.0
+
+    def note(self, newest: MessageId, seen: MessageId, now: float) -> None:
+        """Note that the log's newest id is `newest` and that `seen` was read last; `now` is seconds on the
+        caller's clock."""
+        self.newest = newest
+        if seen >= self._mark or newest < self._mark:  # the second when Redis has lost what it had
+            self._mark, self._since = newest, now
+
+    def seconds(self, seen: MessageId, now: float) -> float:
+        """Return for how many seconds an entry has been known that was not read."""
+        return 0.0 if seen >= self._mark else now - self._since

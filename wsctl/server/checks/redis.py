@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from wsctl.errors import CannotStart
+from wsctl.log.redis.client import Away, RedisClient, Unusable
 from wsctl.log.redis.reasons import CHECK_REDIS
-from wsctl.log.redis.store import Away, Store, Unusable
 from wsctl.server.diagnostics.finding import Finding, error, ok, unknown, warning
 from wsctl.settings import Settings
 
@@ -34,11 +34,11 @@ def check_redis(settings: Settings) -> list[Finding]:
 
 
 async def _query_and_assess(settings: Settings) -> list[Finding]:
-    store = None
+    redis = None
     try:
-        store = Store(settings.redis or "", settings.redis_password)
-        await store.check()
-        return assess(store.name, await _query(store))
+        redis = RedisClient(settings.redis or "", settings.redis_password)
+        await redis.check()
+        return assess(redis.name, await _query(redis))
     except Unusable as failure:
         return [error(NAME, failure.what, failure.cure)]
     except CannotStart as failure:
@@ -46,8 +46,8 @@ async def _query_and_assess(settings: Settings) -> list[Finding]:
     except Away as failure:
         return [unknown(NAME, f"it is there, but does not tell of itself: {failure}")]
     finally:
-        if store:
-            await store.drop()
+        if redis:
+            await redis.drop()
 
 
 def assess(name: str, answers: RedisAnswers) -> list[Finding]:
@@ -94,18 +94,18 @@ def _check_clock(ahead_s: float) -> Finding:
     return warning("redis clock", text, "run NTP on both machines")
 
 
-async def _query(store: Store) -> RedisAnswers:
-    told = await store.ask("INFO")
+async def _query(redis: RedisClient) -> RedisAnswers:
+    told = await redis.ask("INFO")
     before, began = time.time(), time.perf_counter()
-    now = await _server_time(store)
+    now = await _server_time(redis)
     took = time.perf_counter() - began
     each = told.values() if "redis_version" not in told else [told]
     return RedisAnswers(tuple(each), took, None if now is None else now - (before + took / 2))
 
 
-async def _server_time(store: Store) -> float | None:
+async def _server_time(redis: RedisClient) -> float | None:
     """Ask Redis for its time in Unix seconds; None from a cluster, which has no one clock."""
-    answer = await store.ask("TIME")
+    answer = await redis.ask("TIME")
     if isinstance(answer, tuple | list) and len(answer) == 2:
         return int(answer[0]) + int(answer[1]) / 1e6
     return None

@@ -46,7 +46,7 @@ class ForwardedLog:
         """Leave Redis, where the server has one, to the successor. Nothing is delivered until `begin`, or
         `end`."""
         if self._node.shared:
-            self._resume_point = asdict(await self._node.shared.link.rest())
+            self._resume_point = asdict(await self._node.shared.session.suspend())
 
     def begin(self) -> None:
         """Hand the log over: from here on the successor gives the ids."""
@@ -75,8 +75,8 @@ class ForwardedLog:
             self._node.manager.left.remove(self._left)
         if self._node.shared:
             # A client that has moved is not here any more, and was not reported as gone.
-            self._node.shared.link.presence.only(self._node.manager.active_connections)
-            self._node.shared.link.resume()
+            self._node.shared.session.presence.only(self._node.manager.active_connections)
+            self._node.shared.session.resume()
         self._node.log.lead()
 
     def receive(self, packet: Packet) -> None:
@@ -89,7 +89,7 @@ class ForwardedLog:
                 key = told["key"]
                 self._node.log.take(entry, key and Key(*key), recipients=told["recipients"])
                 if self._node.shared:
-                    self._node.shared.link.relayed(entry.id)
+                    self._node.shared.session.note_relayed(entry.id)
             case "unpublished":
                 # A successor of an older release does not say which of the two it is.
                 code = ErrorCode(told.get("code", ErrorCode.UNCONFIRMED))

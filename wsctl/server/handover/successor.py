@@ -122,7 +122,7 @@ class Successor:
         if node.shared and told["shared"]:
             node.shared.moving = self._replace_there
             node.shared.relay = self._tell_there
-            node.shared.inherit(told["shared"], self._there)
+            node.shared.resume_at(told["shared"], self._there)
         self._history = []
         self.begun.set()
 
@@ -143,7 +143,7 @@ class Successor:
                 await self._node.shared.begin()
             except CannotStart as error:
                 log.warning("nobody to share with yet", extra={"fields": {"why": str(error)}})
-                self._node.shared.link.resume()
+                self._node.shared.session.resume()
         self.begun.set()
         self.may_listen.set()
         await self._settle()
@@ -195,7 +195,7 @@ class Successor:
         """Note that a connection that was with the predecessor has ended."""
         self._there.discard(client_id)
         if self._node.shared and client_id not in self._node.manager.active_connections:
-            self._node.shared.link.presence.left(client_id)
+            self._node.shared.session.presence.left(client_id)
 
     def _joined_here(self, client_id: str) -> None:
         """Close the older connection of an id with the predecessor."""
@@ -206,7 +206,7 @@ class Successor:
         predecessor."""
         self._there.add(client_id)
         if self._node.shared:
-            self._node.shared.link.presence.joined(client_id)
+            self._node.shared.session.presence.joined(client_id)
         if older := self._node.manager.active_connections.get(client_id):
             older.replaced()
 

@@ -162,7 +162,7 @@ def _drain(drain: Facts) -> list[Family]:
 def _shared(node: Node, facts: Facts) -> list[Family]:
     if node.shared is None:
         return []
-    link, redis, cluster = node.shared.link, facts["redis"], facts["cluster"]
+    session, redis, cluster = node.shared.session, facts["redis"], facts["cluster"]
     up = redis["state"] == "up"
     return [
         gauge("wsctl_redis_up", "Whether Redis answers.", up),
@@ -170,9 +170,9 @@ def _shared(node: Node, facts: Facts) -> list[Family]:
         gauge(
             "wsctl_redis_position_timestamp_seconds",
             "When the newest message of the shared log was published, as it was heard last.",
-            _seconds(link.lag.newest),
+            _seconds(session.lag.newest),
         ),
-        gauge("wsctl_redis_lag_seconds", "For how long one has been there that was not read.", link.lag_s),
+        gauge("wsctl_redis_lag_seconds", "For how long one has been there that was not read.", session.lag_s),
         counter(
             "wsctl_redis_unreadable_total",
             "What was found in it that cannot be read, and was skipped.",

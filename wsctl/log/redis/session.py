@@ -1,4 +1,4 @@
-"""The link of one node to the log and the presence that it shares with others in Redis.
+"""The session of one node with Redis, where it shares the log and the presence of clients with other nodes.
 
 Redis answers         -> up: the log is followed, messages are appended, presence is reported
 it does not, twice    -> away: clients are told, publishers refused; Redis is tried again and again
@@ -17,16 +17,12 @@ from typing import Any, Protocol
 
 from wsctl.log.history import MessageId
 from wsctl.log.message_log import MessageLog, written
-from wsctl.log.redis.accounts import Account, read_account, read_stay
 from wsctl.log.redis.appender import Appender
-from wsctl.log.redis.keys import Keys
-from wsctl.log.redis.lag import Lag
+from wsctl.log.redis.client import Away, RedisClient
 from wsctl.log.redis.presence import Presence
-from wsctl.log.redis.rows import position
-from wsctl.log.redis.scripts import BEAT, BYE
-from wsctl.log.redis.store import Away, Store
-from wsctl.log.redis.tail import BLOCK, Tail
-from wsctl.log.redis.unreadable import Unreadable
+from wsctl.log.redis.records import Account, Unreadable, position, read_account, read_client
+from wsctl.log.redis.scripts import BEAT, BYE, Keys
+from wsctl.log.redis.tail import BLOCK, Lag, Tail
 
 BEAT_INTERVAL = 1.0
 """Seconds between two beats, which renew the node's lease: as often as `status --watch` looks."""
@@ -43,18 +39,18 @@ FIRST_RETRY, SLOWEST_RETRY = 0.1, 1.0
 STEADY = 5.0
 """Seconds without a failure after which the next one counts as the first again."""
 
-NONSENSE = "what Redis says makes no sense"
+UNEXPECTED = "what Redis says makes no sense"
 """The reason given for an unexpected error: its traceback is in the log, and for nobody else."""
 
-FAREWELL = 0.1
+BYE_TIMEOUT = 0.1
 """Seconds that a process which ends waits for Redis; if Redis does not answer, the node's lease ends by
 itself."""
 
 log = logging.getLogger("wsctl.shared")
 
 
-class Host(Protocol):
-    """The server that owns a link, as the link calls it."""
+class SessionOwner(Protocol):
+    """The server that has a session, as the session calls it."""
 
     def about(self) -> dict[str, Any]:
         """Return the node's account of itself, for the others."""
@@ -73,17 +69,17 @@ class Host(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Legacy:
-    """The state of a predecessor: its name as a node, and the newest ids that it had read of the log and the
-    inbox."""
+class ResumePoint:
+    """The place at which a successor goes on: the name of its predecessor as a node, and the newest ids that
+    it had read of the log and the inbox."""
 
     node: str
     seen: str
     inbox: str
 
 
-class Link:
-    """The part of one node in what nodes share in Redis.
+class RedisSession:
+    """The session of one node with Redis.
 
     Attributes:
         why: why Redis is away; None while it is there.
@@ -97,45 +93,45 @@ class Link:
 
     def __init__(
         self,
-        store: Store,
+        redis: RedisClient,
         prefix: str,
         messages: MessageLog,
-        host: Host,
+        owner: SessionOwner,
         *,
         most: int,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
     ) -> None:
-        self.store = store
+        self.redis = redis
         self.why: str | None = None
         self.since = clock()
         self.peers: dict[str, dict[str, Any]] = {}
         self.lag = Lag()
         self._messages = messages
-        self._host = host
+        self._owner = owner
         self._clock = clock
         self._keys = keys = Keys(prefix, secrets.token_hex(4))
         self._most = most
         self.unreadable = Unreadable()
         self.presence = Presence(
-            store,
+            redis,
             keys,
-            host.replaced,
+            owner.replaced,
             clock=clock,
             offset=lambda: self._appender.offset,
             unreadable=self.unreadable,
         )
         self._tail = Tail(
-            store,
+            redis,
             keys,
             messages,
             look_at=self.presence.look_at,
-            gap=self._lose,
+            gap=self._skip_lost,
             unreadable=self.unreadable,
-            beyond=self.tell,
+            beyond=self.beat_soon,
         )
         self._appender = Appender(
-            store,
+            redis,
             keys,
             messages.refuse,
             newest=lambda: self._tail.seen,
@@ -145,12 +141,12 @@ class Link:
         )
         self.publish = self._appender.publish
         self._wants_turn = False
-        self._puzzle: str | None = None
-        self._puzzles = 0
+        self._unexpected: str | None = None
+        self._unexpected_count = 0
         self._failed = 0
         self._up: float | None = None
         self._start: str | None = None
-        self._poke = asyncio.Event()
+        self._beat_wanted = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -175,56 +171,57 @@ class Link:
         except Away:
             raise
         except Exception as error:
-            self._wonder(error)
-            raise Away(NONSENSE) from None
+            self._note_unexpected(error)
+            raise Away(UNEXPECTED) from None
         self._start = None
         self.resume()
 
-    def inherit(self, legacy: Legacy, clients: Iterable[str]) -> None:
+    def resume_at(self, point: ResumePoint, clients: Iterable[str]) -> None:
         """Go on as the node of a predecessor, whose log and clients this process has."""
-        self._keys.node = legacy.node
-        self._tail.seen, self._tail.inbox = legacy.seen, legacy.inbox
-        self.presence.inherit(clients)
+        self._keys.node = point.node
+        self._tail.seen, self._tail.inbox = point.seen, point.inbox
+        self.presence.adopt(clients)
         self.resume()
 
     def resume(self) -> None:
         """Follow the log."""
         if self._task is None:
-            self._appender.resting = False
+            self._appender.suspended = False
             self._task = asyncio.create_task(self._run())
 
-    def relayed(self, message_id: MessageId) -> None:
+    def note_relayed(self, message_id: MessageId) -> None:
         """Note a message that came, while Redis is left alone, from the process which follows the log now."""
         self._tail.seen = written(message_id)
 
-    async def rest(self) -> Legacy:
-        """Leave Redis alone: another process goes on from here, and is given what did not come back yet."""
-        await self._halt()
-        self._appender.rest()
-        return Legacy(self.node, self._tail.seen, self._tail.inbox)
+    async def suspend(self) -> ResumePoint:
+        """Leave Redis to another process, which goes on from the point that is returned, and is given what
+        did not come back yet."""
+        await self._stop()
+        self._appender.suspend()
+        return ResumePoint(self.node, self._tail.seen, self._tail.inbox)
 
     async def end(self) -> None:
         """Remove the node, unless another process goes on as it. What its last clients sent is appended."""
         if self._task:
             with suppress(Away, TimeoutError):
-                async with asyncio.timeout(FAREWELL if self.why is None else 0):
+                async with asyncio.timeout(BYE_TIMEOUT if self.why is None else 0):
                     await self._appender.idle.wait()
-            await self._halt()
+            await self._stop()
             with suppress(Away, TimeoutError):
-                async with asyncio.timeout(FAREWELL):
-                    await self.store.run(BYE, [self._keys.log], self._keys.base, self.node)
-        await self.store.drop()
+                async with asyncio.timeout(BYE_TIMEOUT):
+                    await self.redis.run(BYE, [self._keys.log], self._keys.base, self.node)
+        await self.redis.drop()
 
     def want_turn(self, wanted: bool) -> None:
-        """Ask for a turn to drain, or give it back; the host is told how many nodes are before this one."""
+        """Ask for a turn to drain, or give it back; the owner is told how many nodes are before this one."""
         self._wants_turn = wanted
-        self.tell()
+        self.beat_soon()
         if wanted and self.why is not None:
-            self._host.turn(0)  # nobody can give one
+            self._owner.turn(0)  # nobody can give one
 
-    def tell(self) -> None:
-        """Beat now: the node's account of itself has changed."""
-        self._poke.set()
+    def beat_soon(self) -> None:
+        """Beat at once, and not only when the next beat is due: the node's account of itself has changed."""
+        self._beat_wanted.set()
 
     async def clients(self) -> dict[str, list[tuple[str, float]]]:
         """Return the clients of each node, and for how many seconds each is connected, the one connected
@@ -235,16 +232,16 @@ class Link:
         """
         found = {}
         for node in self.peers:
-            told = await self.store.ask("HGETALL", self._keys.at(node))
-            rows = told.items() if isinstance(told, dict) else zip(told[::2], told[1::2], strict=True)
-            found[node] = sorted(self._stays(rows), key=lambda stay: -stay[1])
+            answer = await self.redis.ask("HGETALL", self._keys.at(node))
+            rows = answer.items() if isinstance(answer, dict) else zip(answer[::2], answer[1::2], strict=True)
+            found[node] = sorted(self._read_clients(rows), key=lambda client: -client[1])
         return found
 
-    def _stays(self, rows: Iterable[tuple[bytes, bytes]]) -> Iterator[tuple[str, float]]:
+    def _read_clients(self, rows: Iterable[tuple[bytes, bytes]]) -> Iterator[tuple[str, float]]:
         now = self._clock() + self._appender.offset
-        for name, told in rows:
+        for name, value in rows:
             try:
-                client_id, since = read_stay(name, told)
+                client_id, since = read_client(name, value)
             except ValueError as error:
                 self.unreadable.note("client", repr(name), str(error))
             else:
@@ -255,16 +252,16 @@ class Link:
     async def _run(self) -> None:
         while True:
             try:
-                await self._live()
+                await self._work()
             except Away as error:
                 self._fail(str(error))
             except Exception as error:
-                self._wonder(error)
-                self._fail(NONSENSE)
-            await self.store.drop()
+                self._note_unexpected(error)
+                self._fail(UNEXPECTED)
+            await self.redis.drop()
             await asyncio.sleep(self._pause() if self.why else 0)
 
-    async def _live(self) -> None:
+    async def _work(self) -> None:
         """Follow, append and report for as long as Redis answers."""
         await self._beat()
         if self._start is not None:
@@ -283,14 +280,14 @@ class Link:
     async def _follow(self) -> None:
         await self._tail.read(0, self._come_back)
         while True:
-            await self._tail.read(BLOCK, self._tell_losses)
+            await self._tail.read(BLOCK, self._report_losses)
 
-    def _wonder(self, error: Exception) -> None:
+    def _note_unexpected(self, error: Exception) -> None:
         """Log an unexpected error once however often it comes, and count it."""
-        self._puzzles += 1
-        if repr(error) != self._puzzle:
-            self._puzzle = repr(error)
-            log.error(NONSENSE, exc_info=error)
+        self._unexpected_count += 1
+        if repr(error) != self._unexpected:
+            self._unexpected = repr(error)
+            log.error(UNEXPECTED, exc_info=error)
 
     def _fail(self, why: str) -> None:
         """Count a failure. The first one changes nothing yet: a connection that was lost is made again at
@@ -310,10 +307,10 @@ class Link:
         first, self.why = self.why is None, why
         if first:
             self.since = self._clock()
-            if why != NONSENSE:
-                log.warning("Redis is away", extra={"fields": {"redis": self.store.name, "why": why}})
-            self._host.cut_off(why)
-            self._host.turn(0)
+            if why != UNEXPECTED:
+                log.warning("Redis is away", extra={"fields": {"redis": self.redis.name, "why": why}})
+            self._owner.cut_off(why)
+            self._owner.turn(0)
         self._appender.close()
 
     def _come_back(self) -> None:
@@ -321,61 +318,63 @@ class Link:
         was_away, self._up = self.why is not None, self._clock()
         recovered = self._start is None
         if was_away:
-            fields = {"redis": self.store.name, "away_s": round(self._clock() - self.since, 3)}
-            if self.why != NONSENSE:
+            fields = {"redis": self.redis.name, "away_s": round(self._clock() - self.since, 3)}
+            if self.why != UNEXPECTED:
                 log.info("Redis is back", extra={"fields": fields | {"recovered": recovered}})
             self.why, self.since = None, self._clock()
         self._appender.open()
-        self._tell_losses(logged=was_away)
+        self._report_losses(logged=was_away)
         if was_away and recovered:
-            self._host.back(recovered=True)
+            self._owner.back(recovered=True)
 
-    def _tell_losses(self, logged: bool = False) -> None:
+    def _report_losses(self, logged: bool = False) -> None:
         start, self._start = self._start, None
         if start is not None:
-            self._lose(start, logged)
+            self._skip_lost(start, logged)
 
-    def _lose(self, start: str, logged: bool = False) -> None:
+    def _skip_lost(self, start: str, logged: bool = False) -> None:
         """Go on behind `start`: what was up to there and was not seen is lost, and clients are told so."""
         if not logged:
-            log.warning("messages were lost with the stream", extra={"fields": {"redis": self.store.name}})
+            log.warning("messages were lost with the stream", extra={"fields": {"redis": self.redis.name}})
         ms, sequence = position(self._tail.seen)
         # Whoever has seen what this node saw last, must not be told that nothing is missing.
         here = max(position(start), (ms, sequence + 1))
         self._tail.seen = start
         self._messages.restore(here, here, ())
-        self._host.back(recovered=False)
+        self._owner.back(recovered=False)
 
     # Beats
 
     async def _beats(self) -> None:
         while True:
-            self._poke.clear()
+            self._beat_wanted.clear()
             with suppress(TimeoutError):
                 async with asyncio.timeout(BEAT_INTERVAL):
-                    await self._poke.wait()
+                    await self._beat_wanted.wait()
             await self._beat()
-            self._understand()
+            self._note_recovery()
 
-    def _understand(self) -> None:
+    def _note_recovery(self) -> None:
         """Log, once nothing has failed for a while, how many unexpected errors there were."""
-        if self._puzzle and self._up is not None and self._clock() - self._up >= STEADY:
-            log.info("what Redis says makes sense again", extra={"fields": {"failures": self._puzzles}})
-            self._puzzle, self._puzzles = None, 0
+        if self._unexpected and self._up is not None and self._clock() - self._up >= STEADY:
+            log.info(
+                "what Redis says makes sense again", extra={"fields": {"failures": self._unexpected_count}}
+            )
+            self._unexpected, self._unexpected_count = None, 0
 
     async def _beat(self) -> str:
         """Renew the node's lease, and learn the state of the others; return the log's newest id."""
-        keys, about = self._keys, json.dumps(self._host.about())
+        keys, about = self._keys, json.dumps(self._owner.about())
         seen, history = self._tail.seen, self._messages.history
         bound = ("MAXLEN", LEAST_KEPT) if len(history) < LEAST_KEPT else ("MINID", written(history.floor))
         trim = bound if history.is_full_of_bytes else ()
-        told = (keys.base, keys.node, int(LEASE * 1000), about, seen)
+        words = (keys.base, keys.node, int(LEASE * 1000), about, seen)
         wish = "1" if self._wants_turn else ""
-        here = self.presence.told
-        answer = await self.store.run(BEAT, [keys.log], *told, wish, *trim)
+        here = self.presence.reported
+        answer = await self.redis.run(BEAT, [keys.log], *words, wish, *trim)
         now, start, newest, is_new, before, peers, clients, cleared = answer
-        self._appender.tell_clock(now)
-        self.lag.heard(position(newest.decode()), position(self._tail.seen), self._clock())
+        self._appender.set_offset(now)
+        self.lag.note(position(newest.decode()), position(self._tail.seen), self._clock())
         if start.decode() != seen == self._tail.seen:
             self._start = start.decode()
         if is_new or clients < here:
@@ -386,17 +385,17 @@ class Link:
             )
         self.peers = dict(self._accounts(zip(peers[::2], peers[1::2], strict=True)))
         if wish:
-            self._host.turn(before)
+            self._owner.turn(before)
         return str(newest.decode())
 
     def _accounts(self, rows: Iterable[tuple[bytes, bytes]]) -> Iterator[tuple[str, Account]]:
-        for name, told in rows:
+        for name, value in rows:
             try:
-                yield name.decode(), read_account(told)
+                yield name.decode(), read_account(value)
             except ValueError as error:
                 self.unreadable.note("node", repr(name), str(error))
 
-    async def _halt(self) -> None:
+    async def _stop(self) -> None:
         if self._task:
             await _end([self._task])
             self._task = None

@@ -13,8 +13,8 @@ from tests.support.relay import Relay
 from tests.support.store import StoreProcess
 from wsctl.log.message_log import written
 from wsctl.log.redis.appender import AWAY
-from wsctl.log.redis.link import LEAST_KEPT
 from wsctl.log.redis.reasons import ANSWER_TIMEOUT
+from wsctl.log.redis.session import LEAST_KEPT
 
 pytestmark = pytest.mark.anyio
 
@@ -38,7 +38,7 @@ async def near_and_far(store: StoreProcess) -> AsyncIterator[tuple[Peer, Peer, R
 
 
 def log_of(peer: Peer) -> str:
-    return peer.link._keys.log
+    return peer.session._keys.log
 
 
 async def test_all_deliver_in_one_order_and_the_publisher_gets_its_receipt(store: StoreProcess) -> None:
@@ -205,7 +205,7 @@ async def test_a_redis_that_hangs_is_noticed_and_its_return_too(
             assert node.reasons == [f"no answer within {ANSWER_TIMEOUT:g} s"]
             store.go_on()
             await node.hears("back")
-            assert node.link.why is None
+            assert node.session.why is None
     assert [record.message for record in caplog.records] == ["Redis is away", "Redis is back"]
 
 
@@ -213,7 +213,7 @@ async def test_however_often_it_was_tried_it_is_tried_again(store: StoreProcess)
     async with peers(store, 1) as (node,):
         store.kill()
         await node.hears("away")
-        node.link._failed = 100_000
+        node.session._failed = 100_000
         store.restart()
         await node.hears("back")
 
@@ -221,25 +221,25 @@ async def test_however_often_it_was_tried_it_is_tried_again(store: StoreProcess)
 async def test_turns_go_in_the_order_in_which_they_were_asked_for(store: StoreProcess) -> None:
     async with peers(store, 3) as nodes:
         for before, node in enumerate(nodes):
-            node.link.want_turn(True)
+            node.session.want_turn(True)
             await node.hears(("turn", before))
-        nodes[0].link.want_turn(False)
-        nodes[1].link.tell()
+        nodes[0].session.want_turn(False)
+        nodes[1].session.beat_soon()
         await nodes[1].hears(("turn", 0))
         await nodes[2].hears(("turn", 1))
-        await nodes[1].link.end()
+        await nodes[1].session.end()
         await nodes[2].hears(("turn", 0))
 
 
 async def test_the_turn_of_a_node_whose_lease_has_ended_is_over(store: StoreProcess) -> None:
     async with peers(store, 2) as (dead, next_one):
         for before, node in enumerate((dead, next_one)):
-            node.link.want_turn(True)
+            node.session.want_turn(True)
             await node.hears(("turn", before))
-        await dead.link.rest()
-        store.command("ZADD", f"{dead.link._keys.base}:lease", 1, dead.link.node)
+        await dead.session.suspend()
+        store.command("ZADD", f"{dead.session._keys.base}:lease", 1, dead.session.node)
         await next_one.hears(("turn", 0))
-        assert list(next_one.link.peers) == [next_one.link.node]
+        assert list(next_one.session.peers) == [next_one.session.node]
 
 
 async def test_nobody_waits_for_a_turn_that_nobody_can_give(store: StoreProcess) -> None:
@@ -247,7 +247,7 @@ async def test_nobody_waits_for_a_turn_that_nobody_can_give(store: StoreProcess)
         store.kill()
         await node.hears("away")
         node.told.clear()
-        node.link.want_turn(True)
+        node.session.want_turn(True)
         assert node.told == [("turn", 0)]
 
 
@@ -258,19 +258,19 @@ async def test_a_successor_goes_on_as_the_node_that_its_predecessor_was(store: S
         old.join("bob", "eve")
         old.say("old")
         await old.read(1)
-        legacy = await old.link.rest()
+        point = await old.session.suspend()
         old.say("under way")
         other.say("meanwhile")
         await other.read(2)
         history = old.log.history
         heir.log.restore(old.log.position, history.floor, history.entries())
         heir.clients = {"bob"}
-        heir.link.inherit(legacy, heir.clients)
-        old.log.follow(heir.link.publish)
+        heir.session.resume_at(point, heir.clients)
+        old.log.follow(heir.session.publish)
         assert sorted(await heir.read(2)) == ["meanwhile", "under way"]
         assert sorted(await other.read(3)) == ["meanwhile", "old", "under way"]
         # Eve left when nobody told Redis.
-        await other.knows(heir.link.node, "bob")
-        assert other.link.peers.keys() == {other.link.node, heir.link.node}
+        await other.knows(heir.session.node, "bob")
+        assert other.session.peers.keys() == {other.session.node, heir.session.node}
         assert "lost" not in heir.told
-        await heir.link.end()
+        await heir.session.end()

@@ -11,12 +11,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.log.redis.test_link import log_of, peers
+from tests.log.redis.test_session import log_of, peers
 from tests.support.peer import Peer
 from tests.support.store import StoreProcess
-from wsctl.log.redis.accounts import MOST_DIGITS, read_account, read_json, read_stay
-from wsctl.log.redis.rows import read
-from wsctl.log.redis.unreadable import MOST_KNOWN, Unreadable
+from wsctl.log.redis.records import (
+    MOST_DIGITS,
+    MOST_KNOWN,
+    Unreadable,
+    read_account,
+    read_client,
+    read_json,
+    read_message,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -59,7 +65,11 @@ def entry(**fields: str | bytes) -> Callable[[Peer], Words]:
 
 def at(key: str, command: str, *words: str | bytes | int) -> Callable[[Peer], Words]:
     """A command on one of the keys; `NODE` in its name is the node's."""
-    return lambda peer: (command, f"{peer.link._keys.base}:{key.replace('NODE', peer.link.node)}", *words)
+    return lambda peer: (
+        command,
+        f"{peer.session._keys.base}:{key.replace('NODE', peer.session.node)}",
+        *words,
+    )
 
 
 def of_another_type(key: str) -> Callable[[Peer], Words]:
@@ -118,21 +128,23 @@ async def test_all_go_on_beside_it_and_those_who_come(
                 await other.settle()
                 assert other.refusals == {}
             await one.hears(await accepted(other))
-            async with Peer(store.url, one.link._keys.prefix).running() as late:
+            async with Peer(store.url, one.session._keys.prefix).running() as late:
                 for n, node in enumerate((one, other, late)):
                     node.say(n)
                     await late.until(lambda n=n: n in [message.data for message in late.got])  # type: ignore[misc]
                     await node.settle()
                     assert n in node.receipts
-                    assert await node.link.clients()
+                    assert await node.session.clients()
             one.join("bob")
-            await other.until_true(lambda: other.link.peers.keys() == {one.link.node, other.link.node})
-            await other.knows(one.link.node, "ann", "bob")
-            counts = [node.link.unreadable.count for node in (one, other, late)]
+            await other.until_true(
+                lambda: other.session.peers.keys() == {one.session.node, other.session.node}
+            )
+            await other.knows(one.session.node, "ann", "bob")
+            counts = [node.session.unreadable.count for node in (one, other, late)]
             assert poison in SILENT or sum(counts) > 0, counts
             assert max(counts) <= 2, "what is read again and again is counted once"
             assert not [what for what in one.told if what == "away"]
-            assert one.link.why is other.link.why is None
+            assert one.session.why is other.session.why is None
     assert [record for record in caplog.records if record.exc_info] == []
     assert len([record for record in caplog.records if record.message == TOLD]) <= len(counts)
 
@@ -163,28 +175,28 @@ async def test_an_error_that_comes_again_and_again_is_logged_once_and_counted(
     store: StoreProcess, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with peers(store, 1) as (node,):
-        read, failures = node.link._tail.read, []
+        read, failures = node.session._tail.read, []
 
         async def broken(*_: Any) -> None:
             failures.append(1)
             raise LookupError("nobody thought of it")
 
-        node.link._tail.read = broken  # type: ignore[method-assign]
-        node.link.tell()
+        node.session._tail.read = broken  # type: ignore[method-assign]
+        node.session.beat_soon()
         await node.until_true(lambda: len(failures) > 3)
-        node.link._tail.read = read  # type: ignore[method-assign]
-        await node.until_true(lambda: node.link.why is None)
+        node.session._tail.read = read  # type: ignore[method-assign]
+        await node.until_true(lambda: node.session.why is None)
         assert len([record for record in caplog.records if record.exc_info]) == 1
         assert node.reasons[:1] == ["what Redis says makes no sense"]
 
 
 async def test_one_that_starts_says_in_one_line_that_nothing_makes_sense(store: StoreProcess) -> None:
-    from wsctl.log.redis.store import Away
+    from wsctl.log.redis.client import Away
 
     peer = Peer(store.url, "odd")
-    peer.link.store.run = _nothing  # type: ignore[method-assign]
+    peer.session.redis.run = _nothing  # type: ignore[method-assign]
     with pytest.raises(Away, match="what Redis says makes no sense"):
-        await peer.link.begin(1)
+        await peer.session.begin(1)
 
 
 async def _nothing(*_: Any) -> Any:
@@ -219,7 +231,7 @@ _odd = st.one_of(
 def test_whatever_the_fields_hold_they_are_a_message_or_a_value_error(fields: dict[bytes, bytes]) -> None:
     words = [word for pair in fields.items() for word in pair]
     try:
-        taken = read((b"5-0", words))
+        taken = read_message((b"5-0", words))
     except ValueError:
         return
     (payload,) = taken.entry.batch.payloads
@@ -233,7 +245,7 @@ def test_whatever_the_fields_hold_they_are_a_message_or_a_value_error(fields: di
 @given(st.lists(_odd, max_size=14))
 def test_whatever_the_names_are_they_are_a_message_or_a_value_error(words: list[bytes]) -> None:
     try:
-        read((b"5-0", words))
+        read_message((b"5-0", words))
     except ValueError:
         return
     raise AssertionError(words)
@@ -262,7 +274,7 @@ def _value(text: bytes) -> Any:
 @given(_odd, _odd)
 def test_whatever_a_client_is_it_is_one_or_a_value_error(name: bytes, told: bytes) -> None:
     try:
-        client_id, since = read_stay(name, told)
+        client_id, since = read_client(name, told)
     except ValueError:
         return
     assert client_id

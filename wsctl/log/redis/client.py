@@ -1,4 +1,4 @@
-"""The client of a Redis, wherever its URL says, with every wait bounded and every failure the same."""
+"""The connections to a Redis, wherever its URL says, with every wait bounded and every failure the same."""
 
 import asyncio
 import contextlib
@@ -39,8 +39,8 @@ class Unusable(CannotStart):
         self.cure = cure
 
 
-class Store:
-    """One Redis, single or a cluster.
+class RedisClient:
+    """The client of one Redis, single or a cluster.
 
     Attributes:
         name: its URL without user, password and options, for people.
@@ -75,13 +75,13 @@ class Store:
         Raises:
             Away: the script did not run, or nobody knows whether it did.
         """
-        rest = (len(keys), *keys, *arguments)
+        words = (len(keys), *keys, *arguments)
         try:
-            return await self.ask("EVALSHA", script.sha, *rest)
+            return await self.ask("EVALSHA", script.sha, *words)
         except Away as error:
             if "NOSCRIPT" not in str(error) and "No matching script" not in str(error):
                 raise
-        return await self.ask("EVAL", script.text, *rest)
+        return await self.ask("EVAL", script.text, *words)
 
     async def check(self) -> None:
         """Check that this is a Redis that can be used.
@@ -90,10 +90,10 @@ class Store:
             Unusable: it is none, is not reached, lets nobody in, or is too old.
         """
         try:
-            told = await self.ask("INFO", "server")
+            answer = await self.ask("INFO", "server")
         except Away as error:
             raise self.unusable(error) from None
-        version = str(_version(told))
+        version = str(_version(answer))
         if int(version.partition(".")[0] or 0) < LEAST_VERSION:
             what = f"--redis {self.name} is version {version}: {LEAST_VERSION} is the oldest"
             raise Unusable(what, "start a newer one, or correct --redis")
@@ -179,7 +179,9 @@ def _behind_sentinels(url: RedisUrl, options: dict[str, Any]) -> Any:
     return sentinels.master_for(url.service, db=url.db, **options)
 
 
-def _version(told: Any) -> str:
+def _version(answer: Any) -> str:
     """Return the version in the answer to INFO, which the client may have parsed already."""
-    found = next(iter(told.values())) if isinstance(told, dict) and "redis_version" not in told else told
+    found = (
+        next(iter(answer.values())) if isinstance(answer, dict) and "redis_version" not in answer else answer
+    )
     return str(found.get("redis_version", "0")) if isinstance(found, dict) else "0"

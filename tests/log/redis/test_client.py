@@ -7,14 +7,14 @@ import pytest
 from tests.conftest import StartStore
 from tests.support.store import StoreCluster, StoreProcess, Watched
 from wsctl.errors import CannotStart
-from wsctl.log.redis.store import Script, Store
+from wsctl.log.redis.client import RedisClient, Script
 
 pytestmark = pytest.mark.anyio
 
 
 async def test_whoever_is_cancelled_while_it_asks_does_not_go_on(store: StoreProcess) -> None:
     """At whatever moment, the one at which the answer comes too."""
-    asked = Store(store.url, None)
+    asked = RedisClient(store.url, None)
     for turns in range(60):
         await asked.ask("PING")  # a connection is there: only its use is cut short
         task = asyncio.create_task(asked.ask("PING"))
@@ -36,12 +36,12 @@ async def test_it_lets_in_who_knows_the_password(
     kind: str, login: tuple[str, str], start_store: StartStore
 ) -> None:
     store = start_store(kind=kind, login=login)
-    await used(Store(store.url, None))
+    await used(RedisClient(store.url, None))
     user = "" if login[0] == "default" else f"{login[0]}@"
-    await used(Store(f"redis://{user}127.0.0.1:{store.port}/0", login[1]))
+    await used(RedisClient(f"redis://{user}127.0.0.1:{store.port}/0", login[1]))
     # The one that is given apart beats the one in the URL.
-    await used(Store(f"redis://{login[0]}:tiger@127.0.0.1:{store.port}/0", login[1]))
-    await refused(Store(store.url, "tiger"))
+    await used(RedisClient(f"redis://{login[0]}:tiger@127.0.0.1:{store.port}/0", login[1]))
+    await refused(RedisClient(store.url, "tiger"))
 
 
 @pytest.mark.parametrize("login", LOGINS)
@@ -49,14 +49,14 @@ async def test_a_wrong_password_is_told_without_it(login: tuple[str, str], start
     store = start_store(login=login)
     place = f"127.0.0.1:{store.port}/0"
     for url, password in [(f"redis://{login[0]}@{place}", "tiger"), (f"redis://tom:tiger@{place}", None)]:
-        text = await refused(Store(url, password))
+        text = await refused(RedisClient(url, password))
         assert f"redis://127.0.0.1:{store.port}/0" in text
         assert not [secret for secret in (*login, "tiger", "p%40") if secret in text and secret != "default"]
-    assert "uthentication" in await refused(Store(f"redis://127.0.0.1:{store.port}/0", None))
+    assert "uthentication" in await refused(RedisClient(f"redis://127.0.0.1:{store.port}/0", None))
 
 
 async def test_it_is_reached_over_a_unix_socket(start_store: StartStore) -> None:
-    await used(Store(start_store(unix=True).url, None))
+    await used(RedisClient(start_store(unix=True).url, None))
 
 
 @pytest.mark.parametrize("login", LOGINS)
@@ -64,24 +64,24 @@ async def test_a_unix_socket_may_want_a_password_too(login: tuple[str, str], sta
     store = start_store(unix=True, login=login)
     path = store.url.partition("://")[2].rpartition("@")[2]
     user = "" if login[0] == "default" else f"{login[0]}@"
-    await used(Store(f"unix://{user}{path}", login[1]))
-    text = await refused(Store(f"unix://{user}{path}", "tiger"))
+    await used(RedisClient(f"unix://{user}{path}", login[1]))
+    text = await refused(RedisClient(f"unix://{user}{path}", "tiger"))
     assert "unix:///" in text
     assert "tiger" not in text
 
 
 async def test_it_is_reached_over_tls(certificate: tuple[str, str], start_store: StartStore) -> None:
     store = start_store(kind="redis", certificate=certificate)
-    await used(Store(f"{store.url}?ssl_ca_certs={certificate[0]}", None))
-    assert "certificate" in (await refused(Store(store.url, None))).lower()
+    await used(RedisClient(f"{store.url}?ssl_ca_certs={certificate[0]}", None))
+    assert "certificate" in (await refused(RedisClient(store.url, None))).lower()
 
 
 async def test_it_may_be_a_cluster(start_store: StartStore) -> None:
-    await used(Store(start_store(what=StoreCluster, size=1).url, None))
+    await used(RedisClient(start_store(what=StoreCluster, size=1).url, None))
 
 
 async def test_it_may_be_watched_by_a_sentinel(start_store: StartStore) -> None:
-    await used(Store(start_store(what=Watched).url, None))
+    await used(RedisClient(start_store(what=Watched).url, None))
 
 
 @pytest.mark.parametrize(
@@ -105,32 +105,32 @@ async def test_what_is_no_redis_of_today_is_not_used(said: bytes, why: str) -> N
 
     async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
-        assert why in await refused(Store(f"redis://127.0.0.1:{port}/0", None))
+        assert why in await refused(RedisClient(f"redis://127.0.0.1:{port}/0", None))
 
 
 async def test_a_certificate_need_not_be_looked_at(
     certificate: tuple[str, str], start_store: StartStore
 ) -> None:
     store = start_store(kind="redis", certificate=certificate)
-    await used(Store(f"{store.url}?ssl_cert_reqs=none", None))
+    await used(RedisClient(f"{store.url}?ssl_cert_reqs=none", None))
 
 
 async def test_a_database_is_the_one_of_the_url(start_store: StartStore) -> None:
     store = start_store()
-    asked = Store(f"redis://127.0.0.1:{store.port}?db=3", None)
+    asked = RedisClient(f"redis://127.0.0.1:{store.port}?db=3", None)
     await asked.ask("SET", "here", "yes")
     await asked.drop()
     assert b"db3:keys=1" in store.command("INFO", "keyspace")
 
 
-async def used(store: Store) -> None:
+async def used(store: RedisClient) -> None:
     await store.check()
     assert await store.run(Script("return redis.call('SET', KEYS[1], ARGV[1])"), ["{a}:b"], "c") == b"OK"
     assert await store.ask("GET", "{a}:b") == b"c"
     await store.drop()
 
 
-async def refused(store: Store) -> str:
+async def refused(store: RedisClient) -> str:
     with pytest.raises(CannotStart) as told:
         await store.check()
     await store.drop()
