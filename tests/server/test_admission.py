@@ -13,8 +13,8 @@ from wsctl.server.admission import (
     RETRY_AFTER,
     Admission,
     Admitted,
+    DrainRejected,
     Handshake,
-    TurnedAway,
     Verdict,
 )
 from wsctl.server.credentials.verifier import Denied, Granted, Verifier, for_client
@@ -214,8 +214,8 @@ def test_a_full_server_says_when_to_try_again() -> None:
 
 
 def test_while_draining_the_valid_are_turned_away_even_when_it_is_full() -> None:
-    assert _admit(accepting=False) == TurnedAway("bob")
-    assert _admit(accepting=False, capacity=1, connected=1) == TurnedAway("bob")
+    assert _admit(accepting=False) == DrainRejected("bob")
+    assert _admit(accepting=False, capacity=1, connected=1) == DrainRejected("bob")
     assert _refusal(_admit("a b", accepting=False))[0] == 400
     assert _refusal(_admit(origin="null", accepting=False))[0] == 403
 
@@ -272,7 +272,7 @@ def test_credentials_are_asked_for_behind_the_origin_and_before_the_drain() -> N
     assert _refusal(_admit(verifier=doorman, accepting=False))[0] == 401
     assert _refusal(_admit(verifier=doorman, capacity=1, connected=1))[0] == 401
     good = "Bearer good"
-    assert _admit(verifier=doorman, authorization=good, accepting=False) == TurnedAway("bob")
+    assert _admit(verifier=doorman, authorization=good, accepting=False) == DrainRejected("bob")
     assert _refusal(_admit(verifier=doorman, authorization=good, capacity=1, connected=1)) == (503, "full")
 
 

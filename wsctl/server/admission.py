@@ -63,13 +63,13 @@ class Admitted:
 
 
 @dataclass(frozen=True, slots=True)
-class TurnedAway:
+class DrainRejected:
     """The verdict on a valid handshake while the server drains: accept it, then close with 1001."""
 
     client_id: str
 
 
-Verdict = Admitted | TurnedAway | HttpRefusal
+Verdict = Admitted | DrainRejected | HttpRefusal
 
 
 NOWHERE = HttpRefusal(HTTPStatus.NOT_FOUND, "not_found", "WebSockets are served at /ws/{client_id}")
@@ -133,7 +133,7 @@ class Admission:
         if isinstance(verdict, Denied):
             return _unauthorized(verdict.why, NO_GOOD)
         if not self._accepting():
-            return TurnedAway(client_id)
+            return DrainRejected(client_id)
         over = self._connected() - self._capacity if self._capacity else -1
         if over >= 0 and (over >= MOST_REPLACED or not self._here(client_id)):
             return full()

@@ -292,7 +292,7 @@ async def cancel(node: HasNode, by: AskedBy) -> JSONResponse:
 
     def undo() -> None:
         node.driver.cancel(by)
-        node.turnaway.forget()
+        node.drain_rejector.forget()
 
     return _drained(node, undo)
 

@@ -14,11 +14,11 @@ from wsctl.hub.outbox import CHUNK, Outbox
 from wsctl.log.history import Missed
 from wsctl.server.admission import NOWHERE, Admitted, Handshake
 from wsctl.server.credentials.extraction import chosen_subprotocol
+from wsctl.server.drain_rejection import REASON
 from wsctl.server.host_header import is_foreign
 from wsctl.server.http_semantics import HttpRefusal, error_body
 from wsctl.server.node import Node
 from wsctl.server.proxy import written
-from wsctl.server.turnaway import REASON
 
 
 async def endpoint(websocket: WebSocket) -> None:
@@ -38,7 +38,7 @@ async def endpoint(websocket: WebSocket) -> None:
         node.expiry.set(connection, verdict.expires)
         await connection.run(verdict.since)
         return
-    await asyncio.sleep(node.turnaway.delay(_host(websocket)))
+    await asyncio.sleep(node.drain_rejector.delay(_host(websocket)))
     await websocket.close(CloseCode.GOING_AWAY, REASON)
 
 

@@ -95,7 +95,7 @@ class Entrance:
             wire.begin(answer, verdict.since, early)
         else:
             transport.write(answer)
-            self._node.turnaway.send_off(transport, host)
+            self._node.drain_rejector.reject(transport, host)
         return None
 
     def _name(self, path: str) -> str | None:

@@ -24,11 +24,12 @@ from wsctl.hub.periodic import periodic_broadcast_task
 from wsctl.hub.replays import Replays
 from wsctl.log.history import Missed
 from wsctl.log.message_log import Draft, MessageLog
-from wsctl.server.admission import Admission, Handshake, TurnedAway, Verdict
+from wsctl.server.admission import Admission, DrainRejected, Handshake, Verdict
 from wsctl.server.credentials import verifier_of
 from wsctl.server.credentials.expiry import ExpiryTimes, RenewalHandler
 from wsctl.server.credentials.verifier import KeySummary
 from wsctl.server.drain_driver import DrainDriver
+from wsctl.server.drain_rejection import DrainRejector
 from wsctl.server.host_header import AllowedHosts, host_name
 from wsctl.server.http_semantics import HttpRefusal
 from wsctl.server.islands import OF_ALL
@@ -37,7 +38,6 @@ from wsctl.server.meter import Meter
 from wsctl.server.refusal_log import RefusalLog
 from wsctl.server.sharing import Sharing
 from wsctl.server.strangers import MAX_STRANGERS
-from wsctl.server.turnaway import Turnaway
 from wsctl.settings import Settings
 
 log = logging.getLogger("wsctl.server")
@@ -116,7 +116,7 @@ class Node:
         self.shared = self._sharing() if settings.redis else None
         shared = [self.shared] if self.shared else []
         self.driver = DrainDriver(self.life, self.manager, clock, [*observers, *shared])
-        self.turnaway = Turnaway()
+        self.drain_rejector = DrainRejector()
         self.hosts = AllowedHosts((*settings.allow_host, host_name(settings.host)))
         self.admission = Admission(
             settings,
@@ -193,13 +193,13 @@ class Node:
         """Tell whether so many connections that are no clients are too many, or leave too few descriptors to
         operators."""
         clients = len(self.manager.active_connections) + len(self.manager.closing)
-        used = strangers + clients + len(self.turnaway.waiting)
+        used = strangers + clients + len(self.drain_rejector.waiting)
         return strangers > MAX_STRANGERS or not fits(used + LAST_FILES, self._open_files)
 
     def admit(self, asked: Handshake) -> Verdict:
         """Return the verdict on a handshake, and count the clients that are not let in."""
         verdict = self.admission.admit(asked)
-        if isinstance(verdict, TurnedAway):
+        if isinstance(verdict, DrainRejected):
             self.refused[Phase.DRAINING] += 1
         elif isinstance(verdict, HttpRefusal):
             self.refused[verdict.code] += 1

@@ -159,7 +159,7 @@ class Runner(uvicorn.Server):
         await self._answer()  # a successor or Redis may still have to confirm messages
         await self._handover.finish()
         self._sockets.close()
-        self._node.turnaway.drop_all()
+        self._node.drain_rejector.drop_all()
         for connection in list(self.server_state.connections):
             connection.shutdown()
         await self._answer()

@@ -9,9 +9,15 @@ import pytest
 from tests.support.server import DEADLINE
 from tests.support.transport import HandTransport
 from wsctl.frame import close_frame
-from wsctl.server import turnaway
 from wsctl.server.deadlines import MAX_UNREAD
-from wsctl.server.turnaway import DELAY, MAX_WAITING, REASON, REMEMBERED, Turnaway
+from wsctl.server.drain_rejection import (
+    DELAY,
+    MAX_WAITING,
+    REASON,
+    REMEMBERED,
+    DrainRejector,
+    RejectedConnection,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -41,13 +47,13 @@ def test_the_first_attempt_of_an_address_is_told_at_once_and_the_next_ones_wait(
         drawn.append((low, high))
         return 1.5
 
-    clients = Turnaway(uniform)
+    clients = DrainRejector(uniform)
     assert [clients.delay(host) for host in ("a", "b", "a", "a")] == [0.0, 0.0, 1.5, 1.5]
     assert drawn == [DELAY, DELAY] == [(0.5, 3.0)] * 2
 
 
 def test_only_so_many_addresses_are_remembered_the_latest_ones() -> None:
-    clients = Turnaway(lambda low, high: low)
+    clients = DrainRejector(lambda low, high: low)
     clients.delay("first")
     clients.delay("second")
     clients.delay("first")
@@ -58,7 +64,7 @@ def test_only_so_many_addresses_are_remembered_the_latest_ones() -> None:
 
 
 def test_after_a_cancelled_drain_everybody_is_new() -> None:
-    clients = Turnaway()
+    clients = DrainRejector()
     clients.delay("a")
     clients.forget()
     assert clients.delay("a") == 0.0
@@ -67,8 +73,8 @@ def test_after_a_cancelled_drain_everybody_is_new() -> None:
 async def test_it_gets_one_close_frame_and_hangs_up_when_it_is_answered(
     transports: list[HandTransport],
 ) -> None:
-    clients, transport = Turnaway(), transports[0]
-    clients.send_off(transport, "a")
+    clients, transport = DrainRejector(), transports[0]
+    clients.reject(transport, "a")
     transport.protocol.data_received(b"sent before it was told")
     assert not transport.is_closing()
     await _until_told(transport)
@@ -83,9 +89,9 @@ async def test_it_gets_one_close_frame_and_hangs_up_when_it_is_answered(
 async def test_whoever_sends_without_end_before_it_is_told_is_not_read_on(
     transports: list[HandTransport],
 ) -> None:
-    clients, transport = Turnaway(lambda low, high: 0.01), transports[0]
+    clients, transport = DrainRejector(lambda low, high: 0.01), transports[0]
     clients.delay("a")
-    clients.send_off(transport, "a")
+    clients.reject(transport, "a")
     for _ in range(4):
         assert transport.reading
         transport.protocol.data_received(bytes(MAX_UNREAD // 4))
@@ -99,11 +105,11 @@ async def test_whoever_sends_without_end_before_it_is_told_is_not_read_on(
 async def test_a_repeated_attempt_waits_and_one_that_hung_up_meanwhile_is_not_told(
     transports: list[HandTransport],
 ) -> None:
-    clients = Turnaway(lambda low, high: 0.01)
+    clients = DrainRejector(lambda low, high: 0.01)
     clients.delay("a")
     kept, gone = transports[:2]
     for transport in (kept, gone):
-        clients.send_off(transport, "a")
+        clients.reject(transport, "a")
     await asyncio.sleep(0)
     assert kept.drain() == b""
     gone.close()
@@ -113,12 +119,12 @@ async def test_a_repeated_attempt_waits_and_one_that_hung_up_meanwhile_is_not_to
 
 
 async def test_who_does_not_answer_is_cut(transports: list[HandTransport]) -> None:
-    clients, transport = Turnaway(), transports[0]
+    clients, transport = DrainRejector(), transports[0]
     cut = asyncio.Event()
-    clients.send_off(transport, "a")
-    farewell = transport.protocol
-    farewell.say(0.001)
-    transport.protocol = _Lost(farewell, cut)
+    clients.reject(transport, "a")
+    rejected = transport.protocol
+    rejected.send_close(0.001)
+    transport.protocol = _Lost(rejected, cut)
     async with asyncio.timeout(DEADLINE):
         await cut.wait()
     assert transport.aborted
@@ -126,10 +132,10 @@ async def test_who_does_not_answer_is_cut(transports: list[HandTransport]) -> No
 
 
 async def test_those_that_wait_are_dropped_when_the_process_ends(transports: list[HandTransport]) -> None:
-    clients = Turnaway(lambda low, high: 1000.0)
+    clients = DrainRejector(lambda low, high: 1000.0)
     clients.delay("a")
     for transport in transports:
-        clients.send_off(transport, "a")
+        clients.reject(transport, "a")
     assert len(clients.waiting) == 4
     clients.drop_all()
     await asyncio.sleep(0)
@@ -138,19 +144,19 @@ async def test_those_that_wait_are_dropped_when_the_process_ends(transports: lis
 
 
 async def test_above_the_bound_they_are_told_and_dropped_at_once(transports: list[HandTransport]) -> None:
-    clients = Turnaway()
-    clients.waiting.update(turnaway.Farewell(clients, transports[3]) for _ in range(MAX_WAITING))
-    clients.send_off(transports[0], "a")
+    clients = DrainRejector()
+    clients.waiting.update(RejectedConnection(clients, transports[3]) for _ in range(MAX_WAITING))
+    clients.reject(transports[0], "a")
     assert transports[0].drain() == TOLD
     assert transports[0].is_closing()
     assert len(clients.waiting) == MAX_WAITING
 
 
 async def test_a_client_that_takes_nothing_is_no_reason_to_wait(transports: list[HandTransport]) -> None:
-    clients, transport = Turnaway(), transports[0]
+    clients, transport = DrainRejector(), transports[0]
     transport.set_protocol(asyncio.Protocol())
     transport.write(bytes(1_000_000))
-    clients.send_off(transport, "a")
+    clients.reject(transport, "a")
     clients.drop_all()
     assert transport.is_closing()
 
