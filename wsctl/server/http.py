@@ -10,11 +10,11 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from wsctl.server.admission import full
 from wsctl.server.deadlines import BODY_RATE, BODY_TIMEOUT, HEAD_TIMEOUT, MAX_UNREAD, Deadlines, Stage
-from wsctl.server.entrance import Entrance, Opening
 from wsctl.server.host_header import FOREIGN
 from wsctl.server.http_semantics import BadTarget, HttpRefusal, error_response, origin_form
+from wsctl.server.pending_connections import PendingConnections
 from wsctl.server.proxy import peer
-from wsctl.server.strangers import Strangers
+from wsctl.server.websocket_acceptor import UpgradeRequest, WebSocketAcceptor
 
 MAX_HEAD = 16 * 1024
 """Bytes of a request head: servers commonly take 8 to 16 KiB."""
@@ -90,7 +90,7 @@ class BoundedConnection(h11.Connection):
         )
 
 
-def given_away(transport: asyncio.Transport) -> int | None:
+def detach_descriptor(transport: asyncio.Transport) -> int | None:
     """Stop reading a connection here, and return a copy of its descriptor. None when it has TLS or has ended,
     or no descriptor is left: then nothing has changed."""
     if transport.is_closing() or transport.get_extra_info("ssl_object"):
@@ -107,12 +107,12 @@ def given_away(transport: asyncio.Transport) -> int | None:
 
 class HttpProtocol(H11Protocol):
     """One HTTP connection. `control` marks the control socket's; `since` is when it began, and it is counted
-    among the `strangers`."""
+    in `pending`."""
 
     def __init__(
         self,
-        entrance: Entrance,
-        strangers: Strangers,
+        acceptor: WebSocketAcceptor,
+        pending: PendingConnections,
         *,
         since: float,
         control: bool,
@@ -121,8 +121,8 @@ class HttpProtocol(H11Protocol):
     ) -> None:
         super().__init__(app_state={**app_state, "control": control}, **rest)
         self.conn = BoundedConnection(self)
-        self._entrance = entrance
-        self._strangers = strangers
+        self._acceptor = acceptor
+        self._pending = pending
         self._deadlines = Deadlines(since)
         self._control = control
         self._refused = False
@@ -141,11 +141,11 @@ class HttpProtocol(H11Protocol):
         idle = self._deadlines.stage is Stage.IDLE and not self.conn.trailing_data[0]
         if not idle or self._refused or self._control or self.transport.get_write_buffer_size():
             return None
-        fd = given_away(self.transport)
+        fd = detach_descriptor(self.transport)
         if fd is not None:
             self._unset_keepalive_if_required()
             self.connections.discard(self)
-            self._strangers.release(self.transport)
+            self._pending.release(self.transport)
         return fd
 
     @property
@@ -158,14 +158,14 @@ class HttpProtocol(H11Protocol):
         return peer(self.transport)[0]
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._strangers.release(self.transport)
+        self._pending.release(self.transport)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         if self._refused:
             self._read_past(len(data))
             return
-        self._deadlines.received(len(data), self._entrance.clock())
+        self._deadlines.received(len(data), self._acceptor.clock())
         super().data_received(data)
         if self._deadlines.too_much and not self.transport.is_closing():
             self._refused = True
@@ -175,12 +175,12 @@ class HttpProtocol(H11Protocol):
     # The listener of its h11 connection
 
     def requested(self, request: h11.Request) -> None:
-        self._deadlines.requested(self._entrance.clock())
+        self._deadlines.requested(self._acceptor.clock())
         headers = {name.decode(): value.decode("latin-1") for name, value in request.headers}
-        self.app_state[FOREIGN] = self._entrance.is_foreign(self.transport, headers)
+        self.app_state[FOREIGN] = self._acceptor.is_foreign(self.transport, headers)
 
     def ended(self) -> None:
-        self._deadlines.ended(self._entrance.clock())
+        self._deadlines.ended(self._acceptor.clock())
 
     def rejected(self, error: h11.RemoteProtocolError) -> None:
         if error.error_status_hint == HEAD_TOO_LARGE:
@@ -189,13 +189,13 @@ class HttpProtocol(H11Protocol):
         else:
             text = "this is not a valid HTTP/1.1 request"
             refused = HttpRefusal(HTTPStatus.BAD_REQUEST, "bad_request", text)
-        self._entrance.note(refused, self.transport)
+        self._acceptor.log_refusal(refused, self.transport)
         self.refuse(refused)
 
     def on_response_complete(self) -> None:
         """Note that an answer is complete; uvicorn calls this before it turns to the next request."""
-        self._deadlines.answered(self._entrance.clock())
-        self._strangers.renew(self.transport)
+        self._deadlines.answered(self._acceptor.clock())
+        self._pending.renew(self.transport)
         super().on_response_complete()
 
     # Deadlines
@@ -219,10 +219,10 @@ class HttpProtocol(H11Protocol):
 
     def _time_out(self, text: str) -> None:
         refused = HttpRefusal(HTTPStatus.REQUEST_TIMEOUT, "request_timeout", text)
-        self._entrance.note(refused, self.transport)
+        self._acceptor.log_refusal(refused, self.transport)
         self.refuse(refused)
 
-    def give_way(self) -> bool:
+    def evict(self) -> bool:
         """End the connection to make room for others, unless the application is handling a request and its
         answer is read; returns whether it has ended."""
         unsent = self.transport.get_write_buffer_size()
@@ -237,16 +237,18 @@ class HttpProtocol(H11Protocol):
         return True
 
     def handle_websocket_upgrade(self, event: h11.Request) -> None:
-        """Hand a request for a WebSocket to the entrance; uvicorn calls this for each such request."""
+        """Hand a request for a WebSocket to the acceptor; uvicorn calls this for each such request."""
         path, _, query = event.target.decode("ascii").partition("?")
-        opening = Opening(event.method.decode(), event.http_version.decode(), path, query, self._joined())
+        request = UpgradeRequest(
+            event.method.decode(), event.http_version.decode(), path, query, self._joined()
+        )
         early, _ = self.conn.trailing_data
-        refused = self._entrance.enter(self.transport, opening, early)
+        refused = self._acceptor.accept(self.transport, request, early)
         if refused:
             self.refuse(refused)
         else:
             self.connections.discard(self)
-            self._strangers.release(self.transport)
+            self._pending.release(self.transport)
 
     def refuse(self, refused: HttpRefusal, *, linger: bool = True) -> None:
         """Answer, read on for a moment if there is room for that, and hang up.

@@ -10,12 +10,12 @@ import uvicorn
 from uvicorn.server import ServerState
 
 from wsctl.server.accept_balancer import PAUSE, AcceptBalancer
-from wsctl.server.door import Door, Lobby
-from wsctl.server.entrance import Entrance
 from wsctl.server.http import HttpProtocol
 from wsctl.server.node import ACCEPTING, Node
-from wsctl.server.strangers import Strangers
+from wsctl.server.pending_connections import PendingConnections
+from wsctl.server.protocol_detection import AcceptedConnections, ProtocolDetector
 from wsctl.server.tls import TlsHandshake
+from wsctl.server.websocket_acceptor import WebSocketAcceptor
 
 
 class Listening:
@@ -25,7 +25,7 @@ class Listening:
     def __init__(
         self,
         node: Node,
-        entrance: Entrance,
+        acceptor: WebSocketAcceptor,
         config: uvicorn.Config,
         state: ServerState,
         app_state: dict[str, Any],
@@ -45,11 +45,11 @@ class Listening:
         self._pausing: asyncio.TimerHandle | None = None
         self._resuming: asyncio.Task[None] | None = None
 
-        def lobby(*, control: bool) -> Lobby:
-            def http(since: float, strangers: Strangers) -> HttpProtocol:
+        def connections(*, control: bool) -> AcceptedConnections:
+            def http(since: float, pending: PendingConnections) -> HttpProtocol:
                 return HttpProtocol(
-                    entrance,
-                    strangers,
+                    acceptor,
+                    pending,
                     since=since,
                     control=control,
                     config=config,
@@ -57,15 +57,20 @@ class Listening:
                     app_state=app_state,
                 )
 
-            return Lobby(node, entrance, http, control=control)
+            return AcceptedConnections(node, acceptor, http, control=control)
 
-        self._lobby, self._control_lobby = lobby(control=False), lobby(control=True)
-        node.each_second += [self._lobby.check, self._control_lobby.check, self._check_requests, self._note]
+        self._accepted, self._of_operators = connections(control=False), connections(control=True)
+        node.each_second += [
+            self._accepted.check,
+            self._of_operators.check,
+            self._check_requests,
+            self._note,
+        ]
 
     async def open_control(self) -> None:
         """Accept connections of operators."""
         if self._control:
-            self._control_server = await self._listen(self._control, self._control_lobby.door)
+            self._control_server = await self._listen(self._control, self._of_operators.detector)
 
     async def open(self) -> None:
         """Accept connections of clients."""
@@ -79,16 +84,16 @@ class Listening:
         for server in [*self._servers, *([self._control_server] if self._control_server else [])]:
             server.close()
 
-    def door(self) -> Door:
+    def detector(self) -> ProtocolDetector:
         """Return the protocol for a connection that was accepted by another process."""
-        return self._lobby.door()
+        return self._accepted.detector()
 
-    def kept_door(self) -> Door:
+    def detector_of_kept(self) -> ProtocolDetector:
         """Return the protocol for a connection that had answers from another process: it may go on, or ends
         without an answer when it sends nothing more."""
-        door = self._lobby.door()
-        door.kept = True
-        return door
+        detector = self._accepted.detector()
+        detector.kept = True
+        return detector
 
     # For a handover
 
@@ -121,7 +126,7 @@ class Listening:
     def take_unheard(self) -> list[int]:
         """Return the descriptors of connections that have sent nothing yet; from here on they are the
         caller's."""
-        return [fd for door in list(self._lobby.waiting) if (fd := door.leave()) is not None]
+        return [fd for detector in list(self._accepted.silent) if (fd := detector.leave()) is not None]
 
     def take_kept(self) -> list[int]:
         """Return the descriptors of connections between two requests; from here on they are the caller's."""
@@ -147,7 +152,7 @@ class Listening:
     # Among several workers
 
     def _connected(self) -> int:
-        return len(self._node.manager.active_connections) + len(self._lobby.waiting)
+        return len(self._node.manager.active_connections) + len(self._accepted.silent)
 
     def _note(self, now: float) -> None:
         """Tell the other workers how many connections there are here; called once a second, so that those
@@ -158,7 +163,9 @@ class Listening:
 
     def _arriving(self) -> asyncio.Protocol:
         """Return the protocol for a new connection."""
-        return TlsHandshake(self._lobby, self._config.ssl) if self._config.ssl else self._lobby.door()
+        return (
+            TlsHandshake(self._accepted, self._config.ssl) if self._config.ssl else self._accepted.detector()
+        )
 
     def _counted(self) -> asyncio.Protocol:
         """Return the protocol for a new connection, and then let the other workers have the next ones, if it

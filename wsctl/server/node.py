@@ -35,9 +35,9 @@ from wsctl.server.http_semantics import HttpRefusal
 from wsctl.server.islands import OF_ALL
 from wsctl.server.limits import LAST_FILES, capacity, fits, raise_open_files
 from wsctl.server.meter import Meter
+from wsctl.server.pending_connections import MAX_PENDING
 from wsctl.server.refusal_log import RefusalLog
 from wsctl.server.sharing import Sharing
-from wsctl.server.strangers import MAX_STRANGERS
 from wsctl.settings import Settings
 
 log = logging.getLogger("wsctl.server")
@@ -189,12 +189,12 @@ class Node:
         recovered = None if since is None else missed is not None
         return self._welcome(client_id, recovered, keepalive), missed
 
-    def crowded(self, strangers: int) -> bool:
+    def crowded(self, pending: int) -> bool:
         """Tell whether so many connections that are no clients are too many, or leave too few descriptors to
         operators."""
         clients = len(self.manager.active_connections) + len(self.manager.closing)
-        used = strangers + clients + len(self.drain_rejector.waiting)
-        return strangers > MAX_STRANGERS or not fits(used + LAST_FILES, self._open_files)
+        used = pending + clients + len(self.drain_rejector.waiting)
+        return pending > MAX_PENDING or not fits(used + LAST_FILES, self._open_files)
 
     def admit(self, asked: Handshake) -> Verdict:
         """Return the verdict on a handshake, and count the clients that are not let in."""

@@ -39,7 +39,6 @@ from wsctl.server.credentials import require_same_kind
 from wsctl.server.diagnostics.certificate import UnusableCertificate, read_certificate
 from wsctl.server.diagnostics.exposure import exposed, log_exposure
 from wsctl.server.diagnostics.startup import log_drain_advice, log_startup
-from wsctl.server.entrance import Entrance
 from wsctl.server.handover.predecessor import Observer, Predecessor
 from wsctl.server.handover.protocol import InheritedSockets, receive_sockets
 from wsctl.server.handover.successor import Successor
@@ -50,6 +49,7 @@ from wsctl.server.middleware import ClosingMiddleware
 from wsctl.server.node import Node
 from wsctl.server.proxy import Believing, forwarded
 from wsctl.server.sockets import PASSED_SOCKETS, address, open_listeners
+from wsctl.server.websocket_acceptor import WebSocketAcceptor
 from wsctl.server.workers.parent_link import ParentLink
 from wsctl.server.workers.protocol import WorkerContext
 from wsctl.server.workers.relay import LocalApi, relay_routes
@@ -103,7 +103,7 @@ class Runner(uvicorn.Server):
         self._around = around
         local = not exposed(around.public)
         node.hosts.on_loopback = lambda: local
-        self._entrance = Entrance(node, forwarded(node.settings), config.root_path)
+        self._acceptor = WebSocketAcceptor(node, forwarded(node.settings), config.root_path)
         self._sockets: Listening
         self._handover: Predecessor
         self._successor: Successor | None = None
@@ -190,7 +190,7 @@ class Runner(uvicorn.Server):
         around = self._around
         self._sockets = Listening(
             self._node,
-            self._entrance,
+            self._acceptor,
             self.config,
             self.server_state,
             self.lifespan.state,
@@ -219,7 +219,7 @@ class Runner(uvicorn.Server):
         """Take over from the predecessor. Returns as soon as this process has the log; what follows goes on
         beside it."""
         self._successor = successor = Successor(
-            self._node, inherited.channel, self._sockets.door, self._sockets.kept_door
+            self._node, inherited.channel, self._sockets.detector, self._sockets.detector_of_kept
         )
         self._node.each_second.append(successor.check)
         successor.ready()

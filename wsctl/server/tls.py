@@ -9,21 +9,21 @@ from typing import Any
 
 from wsctl.codes import CLOSE_TIMEOUT
 from wsctl.server.deadlines import HEAD_TIMEOUT
-from wsctl.server.door import Lobby
+from wsctl.server.protocol_detection import AcceptedConnections
 from wsctl.server.proxy import peer
 
 log = logging.getLogger("wsctl.server")
 
 
 class TlsHandshake(asyncio.Protocol):
-    """A connection in its TLS handshake. Its socket gets a transport that speaks TLS, and comes to the lobby
+    """A connection in its TLS handshake. Its socket gets a transport that speaks TLS, and a protocol detector
     when the handshake is complete.
 
     A listener that speaks TLS by itself shows nobody the connections whose handshake is not complete.
     """
 
-    def __init__(self, lobby: Lobby, context: ssl.SSLContext) -> None:
-        self._lobby = lobby
+    def __init__(self, accepted: AcceptedConnections, context: ssl.SSLContext) -> None:
+        self._accepted = accepted
         self._context = context
         self._gone = False
         self._sock: socket.socket
@@ -32,12 +32,12 @@ class TlsHandshake(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self.peer = peer(transport)[0]
-        self._lobby.arrived(self, self)
+        self._accepted.add(self, self)
         if not self._gone:
             self._begin(transport)
         transport.abort()  # before it reads anything: that is for the one that speaks TLS
 
-    def give_way(self) -> bool:
+    def evict(self) -> bool:
         """End the handshake without an answer: nothing can be said to a peer before TLS."""
         self._gone = True
         if self._task:
@@ -48,12 +48,12 @@ class TlsHandshake(asyncio.Protocol):
         try:
             self._sock = socket.socket(fileno=os.dup(transport.get_extra_info("socket").fileno()))
         except OSError:  # no descriptor is left
-            self._lobby.strangers.release(self)
+            self._accepted.pending.release(self)
             return
         loop = asyncio.get_running_loop()
         self._task = loop.create_task(
             loop.connect_accepted_socket(
-                self._lobby.door,
+                self._accepted.detector,
                 self._sock,
                 ssl=self._context,
                 ssl_handshake_timeout=HEAD_TIMEOUT,
@@ -63,7 +63,7 @@ class TlsHandshake(asyncio.Protocol):
         self._task.add_done_callback(self._end)
 
     def _end(self, task: asyncio.Task[Any]) -> None:
-        self._lobby.strangers.release(self)
+        self._accepted.pending.release(self)
         error = None if task.cancelled() else task.exception()
         if task.cancelled() or error:
             self._sock.close()

@@ -1,4 +1,4 @@
-"""The first protocol of every connection.
+"""Accepted connections, and the detection of the protocol that each of them speaks.
 
 Clients come back all at once after a deploy, so a plain WebSocket handshake that arrives in one piece, which
 is how they all come, is read by one regular expression and never meets an HTTP parser. Anything else, and a
@@ -11,11 +11,11 @@ from collections.abc import Callable
 
 from wsctl.server.admission import full
 from wsctl.server.deadlines import HEAD_TIMEOUT
-from wsctl.server.entrance import Entrance, Opening
-from wsctl.server.http import MAX_HEAD, HttpProtocol, given_away
+from wsctl.server.http import MAX_HEAD, HttpProtocol, detach_descriptor
 from wsctl.server.node import Node
+from wsctl.server.pending_connections import PendingConnection, PendingConnections
 from wsctl.server.proxy import peer
-from wsctl.server.strangers import Stranger, Strangers
+from wsctl.server.websocket_acceptor import UpgradeRequest, WebSocketAcceptor
 
 # RFC 9112 sections 3 and 5, without what is obsolete. Nothing in it backtracks.
 _PLAIN = re.compile(
@@ -24,7 +24,7 @@ _PLAIN = re.compile(
 )
 
 
-def plain_opening(data: bytes) -> Opening | None:
+def plain_upgrade_request(data: bytes) -> UpgradeRequest | None:
     """Return the handshake in `data` if that is exactly one whole one with nothing unusual about it, else
     None."""
     found = _PLAIN.fullmatch(data) if len(data) <= MAX_HEAD else None
@@ -42,84 +42,84 @@ def plain_opening(data: bytes) -> Opening | None:
     if "upgrade" not in headers.get("connection", "").lower():
         return None
     path, _, query = found[1].decode("ascii").partition("?")
-    return Opening("GET", "1.1", path, query, headers)
+    return UpgradeRequest("GET", "1.1", path, query, headers)
 
 
-class Lobby:
+class AcceptedConnections:
     """The connections of one kind of listener that are no clients, or not yet.
 
     `control` marks the control socket's, which always have room.
 
     Attributes:
-        waiting: the connections that have sent nothing yet.
-        strangers: all connections that are no clients.
+        silent: the connections that have sent nothing yet.
+        pending: all connections that are no clients.
     """
 
     def __init__(
         self,
         node: Node,
-        entrance: Entrance,
-        make_http: Callable[[float, Strangers], HttpProtocol],
+        acceptor: WebSocketAcceptor,
+        make_http: Callable[[float, PendingConnections], HttpProtocol],
         *,
         control: bool,
     ) -> None:
         self.node = node
-        self.entrance = entrance
+        self.acceptor = acceptor
         self.make_http = make_http
-        self.waiting: set[Door] = set()
-        self.strangers = Strangers(lambda count: control or not node.crowded(count))
+        self.silent: set[ProtocolDetector] = set()
+        self.pending = PendingConnections(lambda count: control or not node.crowded(count))
 
-    def door(self) -> "Door":
+    def detector(self) -> "ProtocolDetector":
         """Return the protocol for a new connection."""
-        return Door(self)
+        return ProtocolDetector(self)
 
-    def arrived(self, connection: object, stranger: Stranger) -> None:
-        """Count a connection in. When there is no room, end the one that has been no client for longest, so
+    def add(self, connection: object, holder: PendingConnection) -> None:
+        """Count a connection in. When there is no room, end the one that has been pending for longest, so
         that a peer with many connections shuts out nobody; this one, when all others are handling
         requests."""
-        self.strangers.hold(connection, stranger)
-        if ended := self.strangers.make_room():
+        self.pending.hold(connection, holder)
+        if ended := self.pending.make_room():
             self.node.note_full(ended.peer)
 
     def check(self, now: float) -> None:
         """End the connections that have sent nothing for `HEAD_TIMEOUT` seconds; called once a second."""
-        for door in [door for door in self.waiting if now - door.since >= HEAD_TIMEOUT]:
-            door.expire(now)
+        for detector in [detector for detector in self.silent if now - detector.since >= HEAD_TIMEOUT]:
+            detector.expire(now)
 
 
-class Door(asyncio.Protocol):
-    """The protocol that looks at a connection's first bytes and passes it on. `kept` marks a connection that
-    had answers from a predecessor."""
+class ProtocolDetector(asyncio.Protocol):
+    """The protocol that looks at a connection's first bytes and hands it to the one for WebSockets or HTTP.
+    `kept` marks a connection that had answers from a predecessor."""
 
-    __slots__ = ("_lobby", "_transport", "kept", "since")
+    __slots__ = ("_connections", "_transport", "kept", "since")
 
-    def __init__(self, lobby: Lobby) -> None:
-        self._lobby = lobby
+    def __init__(self, connections: AcceptedConnections) -> None:
+        self._connections = connections
         self._transport: asyncio.Transport
-        self.since = lobby.node.clock()
+        self.since = connections.node.clock()
         self.kept = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self._transport = transport
-        self._lobby.waiting.add(self)
-        self._lobby.arrived(transport, self)
+        self._connections.silent.add(self)
+        self._connections.add(transport, self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._release()
 
     def data_received(self, data: bytes) -> None:
-        opening = plain_opening(data)
-        if opening is None:
-            self.pass_on().data_received(data)
-        elif refused := self._lobby.entrance.enter(self._transport, opening, b""):
-            self.pass_on().refuse(refused)
+        request = plain_upgrade_request(data)
+        if request is None:
+            self.switch_to_http().data_received(data)
+        elif refused := self._connections.acceptor.accept(self._transport, request, b""):
+            self.switch_to_http().refuse(refused)
         else:
             self._release()
 
     def leave(self) -> int | None:
         """Give the connection away to another process that reads it, and return its descriptor; None if it
         stays, because it has TLS or has ended, or no descriptor is left."""
-        fd = given_away(self._transport)
+        fd = detach_descriptor(self._transport)
         if fd is not None:
             self._release()
         return fd
@@ -129,13 +129,13 @@ class Door(asyncio.Protocol):
         if self.kept:
             self._transport.close()
         else:
-            self.pass_on().check(now)
+            self.switch_to_http().check(now)
 
-    def pass_on(self) -> HttpProtocol:
+    def switch_to_http(self) -> HttpProtocol:
         """Give the connection to the HTTP protocol, and return that."""
-        self._lobby.waiting.discard(self)
-        http = self._lobby.make_http(self.since, self._lobby.strangers)
-        self._lobby.strangers.hold(self._transport, http)
+        self._connections.silent.discard(self)
+        http = self._connections.make_http(self.since, self._connections.pending)
+        self._connections.pending.hold(self._transport, http)
         self._transport.set_protocol(http)
         http.connection_made(self._transport)
         return http
@@ -144,10 +144,10 @@ class Door(asyncio.Protocol):
     def peer(self) -> str:
         return peer(self._transport)[0]
 
-    def give_way(self) -> bool:
-        self.pass_on().refuse(full(), linger=False)
+    def evict(self) -> bool:
+        self.switch_to_http().refuse(full(), linger=False)
         return True
 
     def _release(self) -> None:
-        self._lobby.waiting.discard(self)
-        self._lobby.strangers.release(self._transport)
+        self._connections.silent.discard(self)
+        self._connections.pending.release(self._transport)

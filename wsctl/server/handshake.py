@@ -25,7 +25,7 @@ _BITS = re.compile(r"[89]|1[0-5]")
 """The form of a window's size in bits (RFC 7692 section 7.1.2): without a zero in front."""
 
 
-def check(method: str, http_version: str, headers: Mapping[str, str]) -> HttpRefusal | None:
+def find_refusal(method: str, http_version: str, headers: Mapping[str, str]) -> HttpRefusal | None:
     """Return the refusal of a request that cannot become a WebSocket, or None. Header names are lower
     case."""
     if method != "GET":
@@ -44,8 +44,8 @@ def check(method: str, http_version: str, headers: Mapping[str, str]) -> HttpRef
     return None
 
 
-def accept(headers: Mapping[str, str], extensions: str = "", protocol: str | None = None) -> bytes:
-    """Return the 101 answer to a request that passed `check`."""
+def accept_answer(headers: Mapping[str, str], extensions: str = "", protocol: str | None = None) -> bytes:
+    """Return the 101 answer to a request that `find_refusal` lets pass."""
     key = accept_key(headers["sec-websocket-key"].strip())
     agreed = f"Sec-WebSocket-Extensions: {extensions}\r\n" if extensions else ""
     agreed += f"Sec-WebSocket-Protocol: {protocol}\r\n" if protocol else ""

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from websockets.utils import generate_key
 
-from wsctl.server import upgrade
+from wsctl.server import handshake
 
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
 NO_CONTEXT = "permessage-deflate; server_no_context_takeover; client_no_context_takeover"
@@ -16,13 +16,13 @@ GOOD = {"sec-websocket-version": "13", "sec-websocket-key": KEY}
 
 
 def test_a_proper_request_passes() -> None:
-    assert upgrade.check("GET", "1.1", GOOD) is None
-    assert upgrade.check("GET", "1.1", GOOD | {"content-length": "0"}) is None
+    assert handshake.find_refusal("GET", "1.1", GOOD) is None
+    assert handshake.find_refusal("GET", "1.1", GOOD | {"content-length": "0"}) is None
 
 
 def test_the_answer_is_the_one_of_rfc_6455() -> None:
     """The key and its answer are the example of section 1.3."""
-    lines = upgrade.accept(GOOD).decode().split("\r\n")
+    lines = handshake.accept_answer(GOOD).decode().split("\r\n")
     assert lines[0] == "HTTP/1.1 101 Switching Protocols"
     assert lines[-2:] == ["", ""]
     assert {line.lower() for line in lines[1:-2]} == {
@@ -53,15 +53,15 @@ def test_the_answer_is_the_one_of_rfc_6455() -> None:
     ],
 )
 def test_anything_else_is_refused(method: str, version: str, headers: dict[str, str], status: int) -> None:
-    refused = upgrade.check(method, version, GOOD | headers)
+    refused = handshake.find_refusal(method, version, GOOD | headers)
     assert refused
     assert refused.status == HTTPStatus(status)
     assert refused.message
 
 
 def test_what_would_have_been_right_is_told() -> None:
-    wrong_method = upgrade.check("PUT", "1.1", GOOD)
-    wrong_version = upgrade.check("GET", "1.1", GOOD | {"sec-websocket-version": "7"})
+    wrong_method = handshake.find_refusal("PUT", "1.1", GOOD)
+    wrong_version = handshake.find_refusal("GET", "1.1", GOOD | {"sec-websocket-version": "7"})
     assert wrong_method
     assert wrong_version
     assert wrong_method.headers == (("allow", "GET"),)
@@ -70,24 +70,24 @@ def test_what_would_have_been_right_is_told() -> None:
 
 def test_missing_headers_are_refused() -> None:
     for name in GOOD:
-        assert upgrade.check("GET", "1.1", {k: v for k, v in GOOD.items() if k != name})
+        assert handshake.find_refusal("GET", "1.1", {k: v for k, v in GOOD.items() if k != name})
 
 
 @given(st.binary(max_size=40))
 def test_a_key_is_sixteen_bytes(key: bytes) -> None:
     encoded = base64.b64encode(key).decode()
-    passed = upgrade.check("GET", "1.1", GOOD | {"sec-websocket-key": encoded}) is None
+    passed = handshake.find_refusal("GET", "1.1", GOOD | {"sec-websocket-key": encoded}) is None
     assert passed == (len(key) == 16)
 
 
 @given(st.text(max_size=30))
 def test_no_key_makes_it_stumble(key: str) -> None:
-    refused = upgrade.check("GET", "1.1", GOOD | {"sec-websocket-key": key})
+    refused = handshake.find_refusal("GET", "1.1", GOOD | {"sec-websocket-key": key})
     assert refused is None or refused.code == "bad_key"
 
 
 def test_keys_that_clients_make_pass() -> None:
-    assert upgrade.check("GET", "1.1", GOOD | {"sec-websocket-key": generate_key()}) is None
+    assert handshake.find_refusal("GET", "1.1", GOOD | {"sec-websocket-key": generate_key()}) is None
 
 
 @pytest.mark.parametrize(
@@ -123,5 +123,7 @@ def test_keys_that_clients_make_pass() -> None:
     ],
 )
 def test_deflate_is_agreed_on_where_one_compression_can_serve(offer: str, agreed: str) -> None:
-    assert upgrade.agreed_deflate({"sec-websocket-extensions": offer}) == agreed
-    assert (b"Sec-WebSocket-Extensions" in upgrade.accept({"sec-websocket-key": KEY}, agreed)) == bool(agreed)
+    assert handshake.agreed_deflate({"sec-websocket-extensions": offer}) == agreed
+    assert (
+        b"Sec-WebSocket-Extensions" in handshake.accept_answer({"sec-websocket-key": KEY}, agreed)
+    ) == bool(agreed)

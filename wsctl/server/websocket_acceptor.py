@@ -1,4 +1,4 @@
-"""The way from a WebSocket handshake to a connection or a refusal."""
+"""The acceptor of WebSockets: from a parsed upgrade request to a connection or a refusal."""
 
 import asyncio
 from collections.abc import Mapping
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from wsctl.addresses import host_port
-from wsctl.server import upgrade
+from wsctl.server import handshake
 from wsctl.server.admission import NOWHERE, Admitted, Handshake
 from wsctl.server.credentials.extraction import chosen_subprotocol
 from wsctl.server.http_semantics import HttpRefusal
@@ -18,7 +18,7 @@ _WS_PATH = "/ws/"
 
 
 @dataclass(slots=True)
-class Opening:
+class UpgradeRequest:
     """A request that asks for a WebSocket. Header names are lower case, everything is Latin-1 text."""
 
     method: str
@@ -28,7 +28,7 @@ class Opening:
     headers: Mapping[str, str]
 
 
-class Entrance:
+class WebSocketAcceptor:
     """The acceptor of every WebSocket of this process, whichever protocol has parsed its request."""
 
     def __init__(self, node: Node, forwarded: Forwarded, root_path: str) -> None:
@@ -37,17 +37,19 @@ class Entrance:
         self._root_path = root_path
         self.clock = node.clock
 
-    def enter(self, transport: asyncio.Transport, asked: Opening, early: bytes) -> HttpRefusal | None:
+    def accept(
+        self, transport: asyncio.Transport, request: UpgradeRequest, early: bytes
+    ) -> HttpRefusal | None:
         """Give the transport to a new connection; `early` is what came behind the request.
 
         Returns the refusal if there is one: then the transport stays with the caller, who must answer.
         """
-        refused = self._enter(transport, asked, early)
+        refused = self._accept(transport, request, early)
         if refused:
-            self.note(refused, transport, asked.headers)
+            self.log_refusal(refused, transport, request.headers)
         return refused
 
-    def note(
+    def log_refusal(
         self,
         refused: HttpRefusal,
         transport: asyncio.Transport,
@@ -57,34 +59,36 @@ class Entrance:
         self._node.note_refused(refused.code, self._forwarded.client(transport, headers)[0])
 
     def is_foreign(self, transport: asyncio.BaseTransport, headers: Mapping[str, str]) -> bool:
-        """Tell whether a request that no proxy forwards names a host that this server does not take."""
-        taken = self._node.hosts.allows(headers.get("host", ""))
-        return not taken and self._forwarded.is_direct(transport, headers)
+        """Tell whether a request that no proxy forwards names a host that this server does not allow."""
+        allowed = self._node.hosts.allows(headers.get("host", ""))
+        return not allowed and self._forwarded.is_direct(transport, headers)
 
-    def _enter(self, transport: asyncio.Transport, asked: Opening, early: bytes) -> HttpRefusal | None:
-        name = self._name(asked.path)
-        wrong = upgrade.check(asked.method, asked.http_version, asked.headers)
+    def _accept(
+        self, transport: asyncio.Transport, request: UpgradeRequest, early: bytes
+    ) -> HttpRefusal | None:
+        name = self._raw_client_id(request.path)
+        wrong = handshake.find_refusal(request.method, request.http_version, request.headers)
         if wrong:
             return wrong
         if name is None:
             return NOWHERE
-        headers = asked.headers
+        headers = request.headers
         protocols = headers.get("sec-websocket-protocol")
-        handshake = Handshake(
+        asked = Handshake(
             name,
-            asked.query,
+            request.query,
             headers.get("origin"),
             headers.get("host", ""),
             headers.get("authorization"),
             protocols,
             self.is_foreign(transport, headers),
         )
-        verdict = self._node.admit(handshake)
+        verdict = self._node.admit(asked)
         if isinstance(verdict, HttpRefusal):
             return verdict
         host, port = self._forwarded.client(transport, headers)
-        deflate = upgrade.agreed_deflate(headers)
-        answer = upgrade.accept(headers, deflate, chosen_subprotocol(protocols))
+        deflate = handshake.agreed_deflate(headers)
+        answer = handshake.accept_answer(headers, deflate, chosen_subprotocol(protocols))
         if isinstance(verdict, Admitted):
             if verdict.in_place:
                 self._node.manager.make_room(verdict.client_id)
@@ -98,7 +102,7 @@ class Entrance:
             self._node.drain_rejector.reject(transport, host)
         return None
 
-    def _name(self, path: str) -> str | None:
+    def _raw_client_id(self, path: str) -> str | None:
         """Return the client id in the path, still percent-encoded; None at other paths. The root path may be
         there or stripped by the proxy."""
         below = path.removeprefix(self._root_path) if self._root_path else path

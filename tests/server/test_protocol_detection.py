@@ -5,8 +5,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.support.raw import handshake
-from wsctl.server.door import plain_opening
 from wsctl.server.http import MAX_HEAD
+from wsctl.server.protocol_detection import plain_upgrade_request
 
 TOKEN = st.text("abcXYZ019-_!#$%&'*+.^`|~", min_size=1, max_size=8)
 VALUE = st.text(st.characters(codec="latin-1"), max_size=20)
@@ -14,11 +14,11 @@ LINES = st.lists(st.tuples(TOKEN, st.sampled_from([":", ": ", ":\t ", " :"]), VA
 
 
 def test_a_usual_handshake_is_read() -> None:
-    opening = plain_opening(handshake("/ws/bob?since=1-0", "Origin: https://example.org"))
-    assert opening
-    assert (opening.path, opening.query) == ("/ws/bob", "since=1-0")
-    assert opening.headers["origin"] == "https://example.org"
-    assert opening.headers["sec-websocket-version"] == "13"
+    found = plain_upgrade_request(handshake("/ws/bob?since=1-0", "Origin: https://example.org"))
+    assert found
+    assert (found.path, found.query) == ("/ws/bob", "since=1-0")
+    assert found.headers["origin"] == "https://example.org"
+    assert found.headers["sec-websocket-version"] == "13"
 
 
 @given(LINES, st.sampled_from(["/ws/a", "/ws/%41?x=1", "/ws/a b", "*", "/ws/\xe9"]))
@@ -27,8 +27,8 @@ def test_a_usual_handshake_is_read() -> None:
 def test_whatever_it_reads_h11_reads_the_same(lines: list[tuple[str, str, str]], path: str) -> None:
     more = "".join(f"{name}{colon}{value}\r\n" for name, colon, value in lines)
     data = handshake(path)[:-2] + more.encode("latin-1") + b"\r\n"
-    opening = plain_opening(data)
-    if opening is None:
+    found = plain_upgrade_request(data)
+    if found is None:
         return
     connection = h11.Connection(h11.SERVER)
     connection.receive_data(data)
@@ -36,8 +36,8 @@ def test_whatever_it_reads_h11_reads_the_same(lines: list[tuple[str, str, str]],
     assert isinstance(request, h11.Request)
     assert connection.trailing_data[0] == b""
     theirs = {name.decode("latin-1"): value.decode("latin-1") for name, value in request.headers}
-    assert theirs == opening.headers
-    assert request.target.decode() == opening.path + ("?" + opening.query if opening.query else "")
+    assert theirs == found.headers
+    assert request.target.decode() == found.path + ("?" + found.query if found.query else "")
 
 
 def test_anything_unusual_is_left_to_the_long_way() -> None:
@@ -56,10 +56,10 @@ def test_anything_unusual_is_left_to_the_long_way() -> None:
         handshake("/ws/bob", "X: " + "a" * MAX_HEAD),
         handshake("/ws/bob", *(f"X-{n}: 1" for n in range(96))),
     ):
-        assert plain_opening(unusual) is None, unusual[:200]
+        assert plain_upgrade_request(unusual) is None, unusual[:200]
 
 
 def test_a_hostile_head_takes_no_time_to_turn_down() -> None:
     # Two seconds would be a regular expression that backtracks; a linear one takes a millisecond.
     for filling in (b" " * 16_000, b" a" * 8_000, b"a: " * 5_000, b"a:b\r\n" * 3_000):
-        assert plain_opening(handshake("/ws/bob")[:-2] + b"X:" + filling) is None
+        assert plain_upgrade_request(handshake("/ws/bob")[:-2] + b"X:" + filling) is None
