@@ -11,14 +11,14 @@ from wsctl.server.metrics.family import (
     Sample,
     counter,
     counters,
+    decode_families,
+    encode_families,
     gauge,
     gauges,
     histogram,
     info,
     merge_workers,
-    read,
     states,
-    told,
 )
 
 ALL = [
@@ -34,7 +34,7 @@ ALL = [
 
 
 def test_it_comes_out_of_json_as_it_went_in() -> None:
-    assert read(json.loads(json.dumps(told(ALL)))) == ALL
+    assert decode_families(json.loads(json.dumps(encode_families(ALL)))) == ALL
 
 
 def test_the_unit_is_the_end_of_the_name() -> None:

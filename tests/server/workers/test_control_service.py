@@ -64,10 +64,10 @@ async def test_the_metrics_are_of_those_who_answer_and_say_who_does_not() -> Non
             worker.reports(connections=1)
         await here.until(lambda: here.control.facts()["connections"] == 2)
         asking = asyncio.create_task(here.control.answer("GET", "/api/metrics", b""))
-        answer = family.told([family.gauge("wsctl_connections", "Clients.", 1)])
+        answer = family.encode_families([family.gauge("wsctl_connections", "Clients.", 1)])
         one.answers(await one.asked("GET", "/api/metrics"), 200, **answer)
         other.answers(await other.asked("GET", "/api/metrics"), 503, error={"code": "closing"})
-        up, connections = family.read((await asking).body)
+        up, connections = family.decode_families((await asking).body)
         assert [(s.labels["worker"], s.value) for s in up.samples] == [("1", 1), ("2", 0), ("3", 0)]
         assert [(s.labels, s.value) for s in connections.samples] == [({"worker": "1"}, 1)]
 

@@ -74,25 +74,25 @@ def states(name: str, text: str, possible: Iterable[str], now: str) -> Family:
     return Family(name, "stateset", text, [Sample("", {name: each}, each == now) for each in possible])
 
 
-def told(families: Iterable[Family]) -> dict[str, Any]:
+def encode_families(families: Iterable[Family]) -> dict[str, Any]:
     """Return the families as JSON."""
     return {"families": list(families)}
 
 
-def read(body: Mapping[str, Any]) -> list[Family]:
-    """Return the families of which `told` made the body."""
+def decode_families(body: Mapping[str, Any]) -> list[Family]:
+    """Return the families of which `encode_families` made the body."""
     return [
         Family(name, kind, text, [Sample(*sample) for sample in samples])
         for name, kind, text, samples in body["families"]
     ]
 
 
-def merge_workers(told: Mapping[int, Sequence[Family] | None]) -> list[Family]:
+def merge_workers(by_worker: Mapping[int, Sequence[Family] | None]) -> list[Family]:
     """Return the metrics of each worker, with its number as a label. A worker with None has only
     `wsctl_worker_up`, as 0."""
-    up = {str(number): float(families is not None) for number, families in told.items()}
+    up = {str(number): float(families is not None) for number, families in by_worker.items()}
     found = {"": gauges("wsctl_worker_up", "Whether the worker answered this scrape.", "worker", up)}
-    for number, families in told.items():
+    for number, families in by_worker.items():
         for family in families or ():
             merged = found.setdefault(family.name, family._replace(samples=[]))
             merged.samples.extend(_labelled(sample, number) for sample in family.samples)

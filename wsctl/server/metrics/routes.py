@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request, Response
 from wsctl.server.api import OPERATORS, HasNode
 from wsctl.server.metrics import OWN, PUBLIC, scrape
 from wsctl.server.metrics.facts import families
-from wsctl.server.metrics.family import Family, told
+from wsctl.server.metrics.family import Family, encode_families
 from wsctl.server.node import Node
 from wsctl.server.openapi import CONTROL
 
@@ -40,4 +40,4 @@ async def metrics(request: Request, node: HasNode) -> Response:
 
 @router.get(OWN, include_in_schema=False)
 async def own_metrics(node: HasNode) -> dict[str, Any]:
-    return told(await own(node))
+    return encode_families(await own(node))

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from wsctl.ipc.rpc import Reply, RequestHandler
 from wsctl.server.http_semantics import METHODS, allow, error_body, error_response, origin_form
 from wsctl.server.metrics import OWN, PUBLIC
-from wsctl.server.metrics.family import read
+from wsctl.server.metrics.family import decode_families
 from wsctl.server.metrics.scrape import text as scraped_text
 
 HEAD_TIMEOUT = 10.0
@@ -101,7 +101,7 @@ class ControlHttpServer:
         # Only questions wait, and only they may be dropped half-way.
         reply = await (_until_closed(reply_pending, reader) if request.method == "GET" else reply_pending)
         if scraped:
-            return _encoded(HTTPStatus.OK, *await scraped_text(read(reply.body), request.accept))
+            return _encoded(HTTPStatus.OK, *await scraped_text(decode_families(reply.body), request.accept))
         return _json(reply)
 
 

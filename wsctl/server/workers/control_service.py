@@ -18,7 +18,7 @@ from wsctl.ipc.rpc import Reply
 from wsctl.server import metrics
 from wsctl.server.condition import Condition
 from wsctl.server.http_semantics import error_body
-from wsctl.server.metrics.family import Family, merge_workers, read, told
+from wsctl.server.metrics.family import Family, decode_families, encode_families, merge_workers
 from wsctl.server.workers import status_merge
 from wsctl.server.workers.pool import WorkerPool
 from wsctl.server.workers.rolling_upgrade import RollingUpgrade
@@ -135,8 +135,8 @@ class ControlService:
         found: dict[int, list[Family] | None] = {slot.number: None for slot in self._pool.slots}
         for worker, reply in (await self._call_all("GET", metrics.OWN)).by_worker.items():
             if reply.status == HTTPStatus.OK:
-                found[worker.number] = read(reply.body)
-        return Reply(HTTPStatus.OK, told(merge_workers(found)))
+                found[worker.number] = decode_families(reply.body)
+        return Reply(HTTPStatus.OK, encode_families(merge_workers(found)))
 
     def _phase(self, reports: Sequence[Facts]) -> str:
         phases = {facts["status"] for facts in reports}

@@ -14,7 +14,7 @@ from wsctl.server import api
 from wsctl.server.api import BODY_ALLOWANCE, OPERATORS, asked_by, body_of
 from wsctl.server.islands import islands
 from wsctl.server.metrics import OWN, PUBLIC
-from wsctl.server.metrics.family import merge_workers, read
+from wsctl.server.metrics.family import decode_families, merge_workers
 from wsctl.server.metrics.routes import answer
 from wsctl.server.metrics.routes import own as own_metrics
 from wsctl.server.node import Node
@@ -48,7 +48,7 @@ def relay_routes(node: Node, link: ParentLink, local: "LocalApi") -> APIRouter:
         # Twice: the parent itself waits as long for workers that hang.
         reply = None if link.lost else await link.call("GET", OWN, b"", 2 * STATUS_TIMEOUT)
         if reply and reply.status == HTTPStatus.OK:  # a parent of an older version knows nothing of it
-            return await answer(read(reply.body), request)
+            return await answer(decode_families(reply.body), request)
         return await answer(merge_workers({link.number: await own_metrics(node)}), request)
 
     router.add_api_route("/api/status", status, methods=["GET"])
