@@ -1,10 +1,19 @@
 """The tests' own order: what must be alone is."""
 
+import asyncio
+import gc
+import itertools
 import os
+import socket
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
+import pytest
+from websockets.asyncio.server import ServerConnection
+
+from tests.support.fake_server import serving
 from tests.support.server import DEADLINE
 
 CONFTEST = """
@@ -90,3 +99,29 @@ def test_what_hangs_ends_with_its_stack_and_the_others_run(tmp_path: Path) -> No
     assert "1 passed" in done.stdout
     assert done.stderr.count("Timeout (0:00:01)!") == 2
     assert "threading.py" in done.stderr, "the stack tells where it hung"
+
+
+async def _wait_closed(connection: ServerConnection) -> None:
+    await connection.wait_closed()
+
+
+def _connect(port: int, often: asyncio.Event, loop: asyncio.AbstractEventLoop) -> None:
+    """Connect again and again until nobody listens."""
+    with suppress(OSError):
+        for count in itertools.count():
+            socket.create_connection(("127.0.0.1", port), DEADLINE).close()
+            if count == 20:
+                loop.call_soon_threadsafe(often.set)
+
+
+@pytest.mark.anyio
+async def test_a_fake_server_that_ends_while_clients_come_leaves_no_transport_open() -> None:
+    for _ in range(10):
+        async with serving(_wait_closed) as target:
+            assert target.url
+            port, often = int(target.url.rpartition(":")[2]), asyncio.Event()
+            client = asyncio.to_thread(_connect, port, often, asyncio.get_running_loop())
+            connecting = asyncio.create_task(client)
+            await often.wait()
+        await connecting
+    gc.collect()  # an open one warns, and a warning is an error

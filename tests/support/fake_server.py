@@ -1,12 +1,13 @@
 """A WebSocket server in the test's own process, that does what a test tells it to."""
 
+import asyncio
 import http
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
-from websockets.asyncio.server import Request, Response, ServerConnection, serve, unix_serve
+from websockets.asyncio.server import Request, Response, Server, ServerConnection, serve, unix_serve
 from websockets.datastructures import Headers
 
 from tests.support import frames
@@ -21,7 +22,18 @@ async def serving(handler: Handler, answer: Answer | None = None, **options: Any
     """Run `handler` for each connection that `answer` lets through."""
     async with serve(handler, "127.0.0.1", 0, process_request=answer, **options) as server:
         port = server.sockets[0].getsockname()[1]
-        yield Target(f"http://127.0.0.1:{port}")
+        try:
+            yield Target(f"http://127.0.0.1:{port}")
+        finally:
+            await stop_accepting(server)
+
+
+async def stop_accepting(server: Server | asyncio.Server) -> None:
+    """Make a server ready to be closed: a connection that asyncio has accepted in the same turn of the loop
+    would never be closed itself (CPython 3.11: `Server._attach` fails, and its transport is left)."""
+    for listener in server.sockets:
+        server.get_loop().remove_reader(listener)
+    await asyncio.sleep(0)
 
 
 @asynccontextmanager

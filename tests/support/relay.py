@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
+from tests.support.fake_server import stop_accepting
+
 
 class Relay:
     """Passes bytes on. While it is `cut`, who comes is sent away at once. What is there when it is `frozen`
@@ -24,6 +26,7 @@ class Relay:
             try:
                 yield self
             finally:
+                await stop_accepting(server)
                 self.cut()
 
     def cut(self) -> None:
