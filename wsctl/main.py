@@ -8,10 +8,10 @@ import os
 import sys
 
 from wsctl.errors import WsctlError
-from wsctl.server.guest import create_guest_app
+from wsctl.server.embedded import create_embedded_app
 from wsctl.settings import from_environ
 
 try:
-    app = create_guest_app(from_environ(os.environ), os.environ)
+    app = create_embedded_app(from_environ(os.environ), os.environ)
 except WsctlError as error:
     sys.exit(f"wsctl: {error}")

@@ -20,7 +20,7 @@ from websockets.exceptions import InvalidStatus
 from websockets.typing import Subprotocol
 
 from tests.conftest import StartServer
-from tests.e2e.ways import guest, module
+from tests.e2e.ways import embedded, module
 from tests.support.clients import closed, join, receive_type
 from tests.support.generations import Generations
 from tests.support.issuer import Issuer, bearer
@@ -36,7 +36,7 @@ SHARED = "a-shared-t0ken+with/all=of.it"
 Start = Callable[..., ServerProcess]
 
 
-@pytest.fixture(params=[module, guest])
+@pytest.fixture(params=[module, embedded])
 def start(request: pytest.FixtureRequest, start_server: StartServer) -> Start:
     """A server of ours, and one that is not."""
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.conftest import StartServer
-from tests.e2e.ways import TOKEN, Way, as_operator, guest, module
+from tests.e2e.ways import TOKEN, Way, as_operator, embedded, module
 from tests.support.clients import join
 from tests.support.server import DEADLINE, ServerProcess
 
@@ -41,7 +41,7 @@ def unharmed(server: ServerProcess) -> None:
     assert not [line for line in server.lines if "Traceback" in line or "ERROR" in line]
 
 
-@pytest.mark.parametrize(("way", "phases"), [(module, "coverage,fuzzing"), (guest, "coverage")])
+@pytest.mark.parametrize(("way", "phases"), [(module, "coverage,fuzzing"), (embedded, "coverage")])
 def test_what_the_routes_say_of_themselves_is_true(
     start_server: StartServer, way: Way, phases: str, tmp_path: Path
 ) -> None:
@@ -105,7 +105,7 @@ BODIES = {
 }
 
 
-@pytest.mark.parametrize("way", [module, guest])
+@pytest.mark.parametrize("way", [module, embedded])
 def test_bodies_that_are_no_broadcast_get_one_error(start_server: StartServer, way: Way) -> None:
     server = way(start_server)
     for kind in (

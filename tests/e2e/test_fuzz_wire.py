@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.conftest import StartServer
-from tests.e2e.ways import Way, guest, module
+from tests.e2e.ways import Way, embedded, module
 from tests.support import frames
 from tests.support.clients import join, receive_type
 from tests.support.raw import handshake, heard, masked
@@ -155,7 +155,7 @@ def resources(server: ServerProcess) -> tuple[int, float]:
 
 
 @pytest.mark.parametrize("kind", ["handshakes", "frames"])
-@pytest.mark.parametrize("way", [module, guest])
+@pytest.mark.parametrize("way", [module, embedded])
 async def test_whatever_peers_send_harms_themselves_alone(
     start_server: StartServer, way: Way, kind: str
 ) -> None:

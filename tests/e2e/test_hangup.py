@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import StartServer
-from tests.e2e.ways import ALL, Way, guest
+from tests.e2e.ways import ALL, Way, embedded
 from tests.support.clients import closed, join, receive_type
 from tests.support.server import DEADLINE, WSCTL, wsctl
 from tests.support.terminal import Terminal
@@ -41,7 +41,7 @@ async def test_sighup_drains_as_sigterm_does(start_server: StartServer, way: Way
     assert (await receive_type(bob, "shutdown"))["reason"] == "SIGHUP"
     assert server.http("GET", "/health/ready")[0] == 503
     await bob.close()
-    assert await asyncio.to_thread(server.wait) == (-signal.SIGTERM if way is guest else 0)
+    assert await asyncio.to_thread(server.wait) == (-signal.SIGTERM if way is embedded else 0)
 
 
 @pytest.mark.parametrize("flags", [(), ("--workers", "2")], ids=["alone", "workers"])

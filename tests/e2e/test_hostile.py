@@ -15,7 +15,7 @@ import pytest
 from websockets.asyncio.client import ClientConnection
 
 from tests.conftest import StartServer
-from tests.e2e.ways import Way, guest, module
+from tests.e2e.ways import Way, embedded, module
 from tests.support import frames
 from tests.support.clients import closed, join, receive_type
 from tests.support.hostile import FRAMES, HEADS, status_of
@@ -346,7 +346,7 @@ async def test_who_only_answers_pings_can_still_send_when_it_has_something_to_sa
             assert (await receive_type(eve, "message"))["data"] == "the first of its life"
 
 
-@pytest.mark.parametrize("way", [module, guest])
+@pytest.mark.parametrize("way", [module, embedded])
 async def test_a_message_too_big_is_refused_before_it_has_come(start_server: StartServer, way: Way) -> None:
     server = way(start_server, "--max-message-size", "64k", "--broadcast-interval", "0")
     unfinished = [

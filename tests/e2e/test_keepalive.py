@@ -8,7 +8,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
 from tests.conftest import StartServer
-from tests.e2e.ways import Way, as_operator, guest, module
+from tests.e2e.ways import Way, as_operator, embedded, module
 from tests.support.clients import receive
 from tests.support.generations import Generations
 
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.anyio
 SILENT = ("--broadcast-interval", "0")
 
 
-@pytest.mark.parametrize("way", [module, guest])
+@pytest.mark.parametrize("way", [module, embedded])
 async def test_only_who_asks_is_sent_one(start_server: StartServer, way: Way) -> None:
     server = way(start_server, *SILENT)
     at = f"{server.ws_url}/ws"

@@ -10,7 +10,7 @@ import pytest
 from websockets.asyncio.client import connect
 
 from tests.conftest import StartServer
-from tests.e2e.ways import ALL, FORKED, OURS, Way, as_operator, descriptor, guest, module
+from tests.e2e.ways import ALL, FORKED, OURS, Way, as_operator, descriptor, embedded, module
 from tests.support.clients import closed, join, receive, receive_type
 from tests.support.raw import RawClient
 from tests.support.server import DEADLINE, ServerProcess
@@ -56,7 +56,7 @@ async def test_a_drain_keeps_clients_and_turns_newcomers_away(start_server: Star
     assert (await receive_type(eve, "message"))["data"] == 7
     await bob.close()
     await eve.close()
-    assert await ended(server) == (-signal.SIGTERM if way is guest else 0)
+    assert await ended(server) == (-signal.SIGTERM if way is embedded else 0)
 
 
 @each(ALL)
@@ -67,7 +67,7 @@ async def test_without_clients_a_signal_ends_it_at_once(
     server = way(start_server)
     server.signal(signum)
     code = await ended(server)
-    if way is guest:
+    if way is embedded:
         assert code in (-signum, 0, 130)
     else:
         assert code == 0
@@ -99,7 +99,7 @@ async def test_at_the_deadline_the_rest_is_closed_with_1012(start_server: StartS
         code, reason = await closed(client)
         assert code == 1012
         assert reason
-    assert await ended(server) == (-signal.SIGTERM if way is guest else 4)
+    assert await ended(server) == (-signal.SIGTERM if way is embedded else 4)
     server.wait_for_line("drained.* active=0 .*left=0 evicted=0 forced=2 aborted=0 .*undelivered=0")
 
 
@@ -246,7 +246,7 @@ async def test_sigusr1_prints_progress(start_server: StartServer) -> None:
 async def test_under_plain_uvicorn_too_a_stalled_client_cannot_hold_the_exit(
     start_server: StartServer,
 ) -> None:
-    server = guest(start_server, "--shutdown-timeout", "1", "--max-queue", "64m")
+    server = embedded(start_server, "--shutdown-timeout", "1", "--max-queue", "64m")
     bob = await join(server.ws_url, "bob")
     with RawClient(server.port, receive_buffer=4096) as stalled:
         stalled.join("stalled")

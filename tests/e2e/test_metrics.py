@@ -11,7 +11,7 @@ import pytest
 from websockets.asyncio.client import ClientConnection
 
 from tests.conftest import StartServer, StartStore, running_workers
-from tests.e2e.ways import TOKEN, Way, as_operator, guest, module
+from tests.e2e.ways import TOKEN, Way, as_operator, embedded, module
 from tests.support.clients import closed, join, receive_type
 from tests.support.cluster import Cluster, publish, wait_for
 from tests.support.generations import Generations
@@ -33,7 +33,7 @@ async def until(server: ServerProcess, seen: Seen) -> Scrape:
     return scrape
 
 
-@pytest.mark.parametrize("way", [module, guest])
+@pytest.mark.parametrize("way", [module, embedded])
 async def test_operators_read_them_and_nobody_else(start_server: StartServer, way: Way) -> None:
     server = way(start_server, "--broadcast-interval", "0")
     bob = await join(server.ws_url, "bob")

@@ -15,7 +15,7 @@ from urllib.parse import quote
 import pytest
 
 from tests.conftest import StartServer
-from tests.e2e.ways import Way, guest, module
+from tests.e2e.ways import Way, embedded, module
 from tests.support.hostile import status_of
 from tests.support.raw import RawClient, handshake
 from tests.support.server import DEADLINE, ServerProcess, wsctl
@@ -270,7 +270,7 @@ def test_a_client_that_comes_back_to_a_full_server_takes_its_own_place(start_ser
     no_traceback(server)
 
 
-@pytest.mark.parametrize("way", [module, guest])
+@pytest.mark.parametrize("way", [module, embedded])
 def test_an_id_that_takes_long_to_read_is_read_for_clients_alone(start_server: StartServer, way: Way) -> None:
     environ = {"WSCTL_CLIENT_TOKEN": "cl1ent"}
     server = way(lambda *flags, env, **how: start_server(*flags, env=env | environ, **how), "--auth", "token")

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import StartServer
-from tests.e2e.ways import Way, guest, module
+from tests.e2e.ways import Way, embedded, module
 from tests.support.hostile import status_of
 from tests.support.raw import RawClient, handshake
 from tests.support.server import DEADLINE, ServerProcess
 
-GUEST = (sys.executable, "-m", "uvicorn", "wsctl.main:app")
+EMBEDDED = (sys.executable, "-m", "uvicorn", "wsctl.main:app")
 EVIL = ("Origin: http://evil.example",)
 PROXY = "X-Forwarded-For: 192.0.2.7"
 
@@ -31,7 +31,7 @@ def asked(server: ServerProcess, path: str, host: str, **headers: str) -> int:
     return server.http("GET", path, headers={"host": host, **more})[0]
 
 
-@pytest.mark.parametrize("way", [module, guest])
+@pytest.mark.parametrize("way", [module, embedded])
 def test_a_foreign_name_is_refused_and_told_of_the_flag(start_server: StartServer, way: Way) -> None:
     server = way(start_server, "--allow-host", "chat.example")
     for host in ("evil.example", f"evil.example:{server.port}"):
@@ -46,7 +46,7 @@ def test_a_foreign_name_is_refused_and_told_of_the_flag(start_server: StartServe
     server.wait_for_line("refused reason=host_not_allowed address=127.0.0.1 count=1$")
 
 
-@pytest.mark.parametrize("way", [module, guest])
+@pytest.mark.parametrize("way", [module, embedded])
 def test_nothing_else_changes(start_server: StartServer, way: Way) -> None:
     server = way(start_server, "--allow-host", "chat.example")
     own = [f"{name}:{server.port}" for name in ("localhost", "127.0.0.1", "[::1]", "app.localhost")]
@@ -65,14 +65,14 @@ def test_a_proxy_that_is_not_trusted_changes_nothing(start_server: StartServer) 
     assert asked(server, "/health", "evil.example", x_forwarded_for="127.0.0.1") == 403
 
 
-@pytest.mark.parametrize("way", [module, guest])
+@pytest.mark.parametrize("way", [module, embedded])
 def test_beyond_loopback_there_is_no_rule(start_server: StartServer, way: Way) -> None:
     if way is module:
         server = start_server("--host", "0.0.0.0", "--allow-host", "ours.example")
         server.wait_for_line("WARNING --allow-host has no effect")
     else:
         server = start_server(
-            command=(*GUEST, "--host", "0.0.0.0", "--port", "0"), serving=r"running on (\S+)"
+            command=(*EMBEDDED, "--host", "0.0.0.0", "--port", "0"), serving=r"running on (\S+)"
         )
     assert joined(server, "chat.example")[0] == 101
     assert asked(server, "/health", "chat.example") == 200

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 import pytest
 
 from tests.conftest import StartServer
-from tests.e2e.ways import TOKEN, Way, guest, module
+from tests.e2e.ways import TOKEN, Way, embedded, module
 from tests.support.clients import join
 from tests.support.raw import RawClient, handshake
 from tests.support.server import DEADLINE, ServerProcess
@@ -62,7 +62,7 @@ def workers(start: StartServer, *flags: str) -> ServerProcess:
     return module(start, "--workers", "2", *flags)
 
 
-@pytest.fixture(params=[module, guest, workers])
+@pytest.fixture(params=[module, embedded, workers])
 def server(request: pytest.FixtureRequest, start_server: StartServer) -> Iterator[ServerProcess]:
     way: Way = request.param
     return way(start_server)
@@ -146,7 +146,7 @@ def test_so_it_is_on_the_control_socket(start_server: StartServer, way: Way) -> 
     assert ask(to_control(server), "GET", "http://localhost/api/status")[0] == 200
 
 
-@pytest.mark.parametrize("way", [module, guest])
+@pytest.mark.parametrize("way", [module, embedded])
 @pytest.mark.parametrize("root", ["", "/live"])
 def test_an_absolute_target_is_that_of_its_path_and_host(
     start_server: StartServer, way: Way, root: str
@@ -187,7 +187,7 @@ def test_an_absolute_target_is_that_of_its_path_and_host(
 
 @needs_version_6
 @pytest.mark.anyio
-@pytest.mark.parametrize("way", [module, guest])
+@pytest.mark.parametrize("way", [module, embedded])
 async def test_addresses_of_version_6_stand_in_brackets_wherever_they_are_shown(
     start_server: StartServer, way: Way
 ) -> None:

@@ -11,7 +11,7 @@ import pytest
 from websockets.asyncio.client import ClientConnection
 
 from tests.conftest import ON_REDIS, ON_VALKEY, StartServer, StartStore
-from tests.e2e.ways import as_operator, guest
+from tests.e2e.ways import as_operator, embedded
 from tests.support.clients import closed, receive_type
 from tests.support.cluster import Cluster, connections_of, publish, wait_for
 from tests.support.server import ServerProcess, wsctl
@@ -167,18 +167,18 @@ async def test_a_guest_of_uvicorn_is_one_of_them(
     cluster: Cluster, start_server: StartServer, store: StoreProcess
 ) -> None:
     own = cluster.add()
-    hosted = guest(start_server, "--redis", store.url, "--broadcast-interval", "0")
+    hosted = embedded(start_server, "--redis", store.url, "--broadcast-interval", "0")
     wait_for(own, lambda facts: len(facts["nodes"]) == 2)
     bob, eve = await cluster.join(own, "bob"), await cluster.join(hosted, "eve")
     wait_for(own, lambda facts: connections_of(facts) == [1, 1])
     seen = publish(own, "from own")
-    code, answer = as_operator(hosted, "POST", "/api/broadcast", {"data": "from the guest"})
+    code, answer = as_operator(hosted, "POST", "/api/broadcast", {"data": "from the embedded one"})
     assert (code, answer["recipients"]) == (200, 2)  # type: ignore[index]
     for client in (bob, eve):
-        assert [m["data"] for m in await heard(client, 2)] == ["from own", "from the guest"]
+        assert [m["data"] for m in await heard(client, 2)] == ["from own", "from the embedded one"]
     again = await cluster.join(hosted, "bob", seen["id"])
     assert (await closed(bob))[0] == 4501
-    assert (await heard(again, 1))[0]["data"] == "from the guest"
+    assert (await heard(again, 1))[0]["data"] == "from the embedded one"
     hosted.signal()
     await again.close()
     await eve.close()

@@ -12,7 +12,7 @@ import pytest
 from websockets.asyncio.client import connect, unix_connect
 
 from tests.conftest import StartServer
-from tests.e2e.ways import TOKEN, guest, module
+from tests.e2e.ways import TOKEN, embedded, module
 from tests.support.clients import join, receive, receive_type
 from tests.support.server import DEADLINE, wsctl
 
@@ -86,7 +86,7 @@ def test_a_wrong_variable_stops_the_guest_too(environ: dict[str, str]) -> None:
 def test_what_is_told_of_a_server_under_plain_uvicorn_leads_to_it(
     start_server: StartServer, environ: dict[str, str]
 ) -> None:
-    server = guest(start_server)
+    server = embedded(start_server)
     told = wsctl("client", "--id", "bob", "--port", str(server.port), environ=environ)
     assert told.returncode == 5
     url = told.stderr.split()[-1]
@@ -147,7 +147,7 @@ def test_a_key_that_is_not_there_is_named(environ: dict[str, str], certificate: 
 
 
 def test_under_a_root_path_it_starts_without_a_warning(start_server: StartServer) -> None:
-    for way in (module, guest):
+    for way in (module, embedded):
         server = way(start_server, "--root-path", "/chat")
         assert server.http("GET", "/health/live")[0] == 200
         server.stop()
@@ -240,9 +240,9 @@ def test_it_takes_the_sockets_systemd_passes(environ: dict[str, str]) -> None:
 SAID_FOR_NOTHING = {"WSCTL_SHUTDWON_TIMEOUT": "5m", "WSCTL_CLIENT_TOKEN": "s3cret"}
 
 
-@pytest.mark.parametrize("way", ["alone", "workers", "guest"])
+@pytest.mark.parametrize("way", ["alone", "workers", "embedded"])
 def test_what_was_said_for_nothing_is_logged_once(way: str, start_server: StartServer) -> None:
-    if way == "guest":
+    if way == "embedded":
         command = (sys.executable, "-m", "uvicorn", "wsctl.main:app", "--port", "0")
         server = start_server(command=command, serving=r"running on (\S+)", env=SAID_FOR_NOTHING)
     else:
@@ -255,7 +255,7 @@ def test_what_was_said_for_nothing_is_logged_once(way: str, start_server: StartS
     server.wait_for_line("WSCTL_CLIENT_TOKEN is set, but --auth is none")
     told = [line for line in server.lines if "WSCTL_" in line]
     assert len([line for line in told if "SHUTDWON" in line]) == 1
-    assert any("FORWARDED_ALLOW_IPS is uvicorn's" in line for line in server.lines) == (way != "guest")
+    assert any("FORWARDED_ALLOW_IPS is uvicorn's" in line for line in server.lines) == (way != "embedded")
     assert not [line for line in server.lines if "s3cret" in line]
 
 
@@ -274,7 +274,7 @@ def test_the_guest_warns_of_web_concurrency(start_server: StartServer) -> None:
 
 
 def test_the_guest_with_one_worker_does_not_warn(start_server: StartServer) -> None:
-    server = guest(start_server)
+    server = embedded(start_server)
     server.stop()
     assert not [line for line in server.lines if "WARNING" in line]
 

@@ -24,7 +24,7 @@ def module(start: StartServer, *flags: str) -> ServerProcess:
     return start(*flags, env={"WSCTL_TOKEN": TOKEN})
 
 
-def guest(start: StartServer, *flags: str) -> ServerProcess:
+def embedded(start: StartServer, *flags: str) -> ServerProcess:
     """The application under plain uvicorn, its settings as variables."""
     env = {"WSCTL_TOKEN": TOKEN}
     for name, value in zip(flags[::2], flags[1::2], strict=True):
@@ -45,8 +45,8 @@ def descriptor(start: StartServer, *flags: str) -> ServerProcess:
         os.close(fd)
 
 
-ALL: list[Way] = [script, module, guest, descriptor]
-FORKED: list[Way] = [module, guest, descriptor]
+ALL: list[Way] = [script, module, embedded, descriptor]
+FORKED: list[Way] = [module, embedded, descriptor]
 """Without the script, which starts cold: for what comes long after the start."""
 
 OURS: list[Way] = [script, module, descriptor]

@@ -6,7 +6,7 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 
 from tests.conftest import StartServer
-from tests.e2e.ways import as_operator, guest
+from tests.e2e.ways import as_operator, embedded
 from tests.support.clients import receive, receive_type
 from tests.support.server import ServerProcess
 
@@ -33,7 +33,7 @@ async def _next(connection: ClientConnection, count: int) -> list[object]:
 
 
 async def test_who_comes_back_gets_exactly_what_it_missed(start_server: StartServer) -> None:
-    server = guest(start_server, "--broadcast-interval", "0")
+    server = embedded(start_server, "--broadcast-interval", "0")
     bob, welcome = await _join(server)
     assert "recovered" not in welcome
     _publish(server, "seen")
@@ -52,7 +52,7 @@ async def test_who_comes_back_gets_exactly_what_it_missed(start_server: StartSer
 async def test_who_missed_more_than_its_queue_holds_gets_all_of_it_and_what_comes_meanwhile(
     start_server: StartServer,
 ) -> None:
-    server = guest(start_server, "--broadcast-interval", "0", "--max-queue", "100000")
+    server = embedded(start_server, "--broadcast-interval", "0", "--max-queue", "100000")
     bob, welcome = await _join(server)
     await bob.close()
     # More than the client and both kernels take before it reads.
@@ -68,7 +68,7 @@ async def test_who_missed_more_than_its_queue_holds_gets_all_of_it_and_what_come
 async def test_after_an_id_that_was_never_given_it_is_told_so_and_gets_what_comes(
     start_server: StartServer,
 ) -> None:
-    server = guest(start_server, "--broadcast-interval", "0")
+    server = embedded(start_server, "--broadcast-interval", "0")
     _publish(server, "missed")
     bob, welcome = await _join(server, "?since=1-1")
     assert welcome["recovered"] is False
@@ -78,7 +78,7 @@ async def test_after_an_id_that_was_never_given_it_is_told_so_and_gets_what_come
 
 
 async def test_after_what_history_no_longer_reaches_it_is_told_so(start_server: StartServer) -> None:
-    server = guest(start_server, "--broadcast-interval", "0", "--history", "2")
+    server = embedded(start_server, "--broadcast-interval", "0", "--history", "2")
     ids = [_publish(server, n) for n in range(4)]
     for since, recovered in ((ids[0], False), (ids[1], True)):
         bob, welcome = await _join(server, f"?since={since}")

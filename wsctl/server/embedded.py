@@ -1,4 +1,4 @@
-"""The application on another ASGI server, the host, with the drain before that server's own end.
+"""The application embedded in another ASGI server, the host, with the drain before that server's own end.
 
 Stock uvicorn closes every WebSocket as soon as its signal handler has run. So the handlers are replaced once
 it has set them, and called when the drain is over.
@@ -33,7 +33,7 @@ PATIENCE = 2.0
 """Seconds that the host has to end once the drain is over. Only the host could abort a connection whose
 buffer is full, and it waits for that one without end until a second signal forces it."""
 
-LOOKS = 10
+ATTEMPTS = 10
 """Seconds for which the host's sockets are looked for: the host opens them as soon as the application is
 there."""
 
@@ -45,7 +45,7 @@ log = logging.getLogger("wsctl.server")
 Handler = Callable[[int, FrameType | None], Any]
 
 
-def create_guest_app(settings: Settings, environ: Mapping[str, str]) -> FastAPI:
+def create_embedded_app(settings: Settings, environ: Mapping[str, str]) -> FastAPI:
     """Create the application whose lifespan runs the drain."""
 
     @asynccontextmanager
@@ -60,17 +60,17 @@ def create_guest_app(settings: Settings, environ: Mapping[str, str]) -> FastAPI:
         node: Node = app.state.node
         await node.open()
         node.hosts.on_loopback = _on_loopback
-        node.each_second.append(_Exposure(settings).check)
+        node.each_second.append(_ExposureWarning(settings).check)
         async with node.running():
             if not node.driver.stopped.is_set():
                 node.started()
-            with _Signals(node):
+            with _SignalChain(node):
                 yield
 
-    return create_app(Node(settings, [DrainLog()]), lifespan, kind=GuestApplication)
+    return create_app(Node(settings, [DrainLog()]), lifespan, kind=EmbeddedApplication)
 
 
-class GuestApplication(Application):
+class EmbeddedApplication(Application):
     """The application, which lowers uvicorn's limit of a message to `--max-message-size`.
 
     uvicorn gathers a whole message before it hands it over, 16 MiB unless its `--ws-max-size` says less: so
@@ -122,56 +122,57 @@ def _on_loopback() -> bool:
     return own_listeners() == []
 
 
-class _Exposure:
+class _ExposureWarning:
     """The warning, given once, that a server which lets everybody in listens for other machines. A host opens
     its sockets after the application has started, and does not tell it which."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._looks = LOOKS if settings.auth == "none" else 0
+        self._attempts_left = ATTEMPTS if settings.auth == "none" else 0
 
     def check(self, now: float) -> None:
-        """Look for the host's sockets, once a second until they are there or `LOOKS` seconds have passed."""
-        if not self._looks:
+        """Look for the host's sockets, once a second until they are there or `ATTEMPTS` seconds have
+        passed."""
+        if not self._attempts_left:
             return
-        self._looks -= 1
+        self._attempts_left -= 1
         if (found := own_listeners()) is not None:
-            self._looks = 0
+            self._attempts_left = 0
             log_exposure(self._settings, found)
 
 
-class _Signals:
+class _SignalChain:
     """The signal handlers in front of the host's while the application runs."""
 
     def __init__(self, node: Node) -> None:
         self._node = node
         self._loop = asyncio.get_running_loop()
-        self._theirs: dict[int, Handler] = {}
-        self._first: int | None = None
+        self._host_handlers: dict[int, Handler] = {}
+        self._first_signal: int | None = None
         self._watch: asyncio.Task[None] | None = None
 
     def __enter__(self) -> None:
         try:
             found = {signum: signal.getsignal(signum) for signum in SIGNALS}
-            self._theirs = {signum: theirs for signum, theirs in found.items() if callable(theirs)}
-            taken = [*self._theirs, *([signal.SIGHUP] if self._hangup_kills() else [])]
+            self._host_handlers = {signum: theirs for signum, theirs in found.items() if callable(theirs)}
+            taken = [*self._host_handlers, *([signal.SIGHUP] if self._hangup_kills() else [])]
             for signum in taken:
                 signal.signal(signum, self._arrived)
         except ValueError:  # not the main thread: the host owns no signals either
-            self._theirs = {}
+            self._host_handlers = {}
         self._watch = self._loop.create_task(self._hand_back())
 
     def __exit__(self, *_: object) -> None:
         if self._watch:
             self._watch.cancel()
-        for signum, theirs in self._theirs.items():
+        for signum, theirs in self._host_handlers.items():
             signal.signal(signum, theirs)
 
     def _hangup_kills(self) -> bool:
-        return bool(self._theirs) and signal.getsignal(signal.SIGHUP) is signal.SIG_DFL
+        return bool(self._host_handlers) and signal.getsignal(signal.SIGHUP) is signal.SIG_DFL
 
     def _arrived(self, signum: int, frame: FrameType | None) -> None:
-        self._first = self._first or signum
+        self._first_signal = self._first_signal or signum
         self._loop.call_soon_threadsafe(self._node.driver.signal, signum)
 
     async def _hand_back(self) -> None:
@@ -180,11 +181,11 @@ class _Signals:
         self._node.manager.abort_closing()
         await asyncio.sleep(0)  # until their ends are told
         self._node.driver.conclude()
-        if not self._theirs:
+        if not self._host_handlers:
             os.kill(os.getpid(), signal.SIGTERM)
             return
-        first = self._first if self._first in self._theirs else signal.SIGTERM
-        self._theirs[first](first, None)
+        first = self._first_signal if self._first_signal in self._host_handlers else signal.SIGTERM
+        self._host_handlers[first](first, None)
         await asyncio.sleep(PATIENCE)  # cancelled when the host ends before
-        if signal.SIGINT in self._theirs:
-            self._theirs[signal.SIGINT](signal.SIGINT, None)
+        if signal.SIGINT in self._host_handlers:
+            self._host_handlers[signal.SIGINT](signal.SIGINT, None)
