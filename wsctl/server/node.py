@@ -4,7 +4,7 @@ import asyncio
 import logging
 import os
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict
@@ -34,7 +34,6 @@ from wsctl.server.host_header import AllowedHosts, host_name
 from wsctl.server.http_semantics import HttpRefusal
 from wsctl.server.islands import OF_ALL
 from wsctl.server.limits import LAST_FILES, capacity, fits, raise_open_files
-from wsctl.server.meter import Meter
 from wsctl.server.pending_connections import MAX_PENDING
 from wsctl.server.refusal_log import RefusalLog
 from wsctl.server.sharing import Sharing
@@ -44,6 +43,9 @@ log = logging.getLogger("wsctl.server")
 
 ACCEPTING = frozenset({Phase.STARTING, Phase.SERVING, Phase.LAMEDUCK, Phase.HANDOVER})
 """The phases in which new clients are taken."""
+
+RATE_WINDOW = 10
+"""Samples, one a second, that a rate is taken over."""
 
 
 class Handover(Protocol):
@@ -131,7 +133,7 @@ class Node:
         self.each_second += [self.expiry.close_expired, self.refusals.check]
         self.refused: Counter[str] = Counter()
         self.lateness = Durations()
-        self._meter = Meter()
+        self._meter = RateMeter()
         self._started = clock()
         self._began = time.time()
         self.elsewhere: Callable[[], int] = lambda: 0
@@ -340,6 +342,25 @@ class Node:
             due = self.clock() + 1
             await asyncio.sleep(1)
             self.lateness.note(max(0.0, self.clock() - due))
+
+
+class RateMeter:
+    """Rates over the last seconds, from counters that only grow and are sampled once a second."""
+
+    def __init__(self) -> None:
+        self._samples: deque[tuple[float, tuple[int, ...]]] = deque(maxlen=RATE_WINDOW + 1)
+
+    def sample(self, now: float, *counters: int) -> None:
+        """Note the counters as they are at `now`."""
+        self._samples.append((now, counters))
+
+    def rates(self) -> tuple[float, ...]:
+        """Return each counter's growth a second over the window; empty before two samples."""
+        if len(self._samples) < 2:
+            return ()
+        (began, first), (ended, last) = self._samples[0], self._samples[-1]
+        span = ended - began
+        return tuple(round((b - a) / span, 1) for a, b in zip(first, last, strict=True))
 
 
 def _pace(settings: Settings) -> Pace:
