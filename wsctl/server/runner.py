@@ -59,7 +59,7 @@ LAST_REQUESTS = 12.0
 """Seconds that a predecessor waits for requests under way, and for HTTP connections that cannot move: they
 end by themselves after ten, or with their next answer."""
 
-LOOK = 0.02
+CHECK_INTERVAL = 0.02
 """Seconds between two checks whether such requests or connections are left."""
 
 LAST_ANSWERS = 0.1
@@ -69,15 +69,15 @@ log = logging.getLogger("wsctl.server")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Surroundings:
+class ServerContext:
     """The sockets of a server process, and its ways to other processes.
 
     `public` are the sockets that clients reach, `control` is the one that operators reach; `inherited` is
     there in a successor, and `spawn` starts a successor of this process; `handing_over` are told how a
-    handover goes. `line` leads to the parent of a worker, whose questions `own` answers. `up` is called when
-    operators can reach the server, `listening` when clients can. `job` is its part in a shell's job; None of
-    a worker. `clean_up` is called with the pid of a successor that was killed, `handles_signals` when there
-    are handlers for the signals that end this process.
+    handover goes. `parent_link` leads to the parent of a worker, whose questions `local_api` answers.
+    `on_control_ready` is called when operators can reach the server, `on_listening` when clients can. `job`
+    is its part in a shell's job; None of a worker. `clean_up` is called with the pid of a successor that was
+    killed, `on_signals_handled` when there are handlers for the signals that end this process.
     """
 
     public: Sequence[socket.socket]
@@ -85,26 +85,26 @@ class Surroundings:
     inherited: InheritedSockets | None
     spawn: Spawn
     handing_over: Sequence[Observer]
-    line: ParentLink | None
-    own: LocalApi
+    parent_link: ParentLink | None
+    local_api: LocalApi
     job: Job | None
     clean_up: Callable[[int], None]
-    handles_signals: Callable[[], None]
-    up: Callable[[], None]
-    listening: Callable[[], None]
+    on_signals_handled: Callable[[], None]
+    on_control_ready: Callable[[], None]
+    on_listening: Callable[[], None]
 
 
 class Runner(uvicorn.Server):
     """One server process."""
 
-    def __init__(self, config: uvicorn.Config, node: Node, around: Surroundings) -> None:
+    def __init__(self, config: uvicorn.Config, node: Node, context: ServerContext) -> None:
         super().__init__(config)
         self._node = node
-        self._around = around
-        local = not exposed(around.public)
+        self._context = context
+        local = not exposed(context.public)
         node.hosts.on_loopback = lambda: local
         self._acceptor = WebSocketAcceptor(node, forwarded(node.settings), config.root_path)
-        self._sockets: Listening
+        self._listeners: Listening
         self._handover: Predecessor
         self._successor: Successor | None = None
         self._waiting: asyncio.Task[None] | None = None
@@ -121,27 +121,27 @@ class Runner(uvicorn.Server):
         yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        self._take_signals()
+        self._handle_signals()
         await self._node.open()
         await self.lifespan.startup()
         if self.lifespan.should_exit:
             raise CannotStart("the application failed to start: see the log above")
-        self._open_house()
-        if self._around.line:
-            self._around.line.connect(self._node, self._around.own.answer)
-        await self._sockets.open_control()
+        self._create_collaborators()
+        if self._context.parent_link:
+            self._context.parent_link.connect(self._node, self._context.local_api.answer)
+        await self._listeners.open_control()
         _spare_the_collector()
-        if self._around.inherited:
-            await self._take_over(self._around.inherited)
+        if self._context.inherited:
+            await self._take_over(self._context.inherited)
         else:
-            await self._sockets.open()
-            self._around.up()
-            self._around.listening()
+            await self._listeners.open()
+            self._context.on_control_ready()
+            self._context.on_listening()
         self.started = True
         if not self._node.driver.stopped.is_set():
             self._node.started()
-            if self._around.line:
-                self._around.line.send_report()
+            if self._context.parent_link:
+                self._context.parent_link.send_report()
             if self._successor:
                 # Until everything has arrived, a signal must not end the process, nor a drain begin.
                 self._node.driver.begin_handover()
@@ -158,7 +158,7 @@ class Runner(uvicorn.Server):
         await self._last_requests()
         await self._answer()  # a successor or Redis may still have to confirm messages
         await self._handover.finish()
-        self._sockets.close()
+        self._listeners.close()
         self._node.drain_rejector.drop_all()
         for connection in list(self.server_state.connections):
             connection.shutdown()
@@ -173,38 +173,38 @@ class Runner(uvicorn.Server):
     async def _last_requests(self) -> None:
         """Answer the requests that have arrived here; their connections then go to the successor, or end with
         an answer that says so."""
-        if self._handover.leaving and self._around.line:
-            await self._around.line.finish_calls()
+        if self._handover.leaving and self._context.parent_link:
+            await self._context.parent_link.finish_calls()
         until = self._node.clock() + LAST_REQUESTS
         while self._handover.leaving and self._node.clock() < until:
             self._handover.move_kept()
-            if not self._sockets.awaited():
+            if not self._listeners.awaited():
                 return
-            await asyncio.sleep(LOOK)
+            await asyncio.sleep(CHECK_INTERVAL)
 
     async def _answer(self) -> None:
         if self.server_state.tasks:
             await asyncio.wait(self.server_state.tasks, timeout=LAST_ANSWERS)
 
-    def _open_house(self) -> None:
-        around = self._around
-        self._sockets = Listening(
+    def _create_collaborators(self) -> None:
+        context = self._context
+        self._listeners = Listening(
             self._node,
             self._acceptor,
             self.config,
             self.server_state,
             self.lifespan.state,
-            public=around.public,
-            control=around.control,
-            balancer=around.line.balancer if around.line else None,
+            public=context.public,
+            control=context.control,
+            balancer=context.parent_link.balancer if context.parent_link else None,
         )
         self._handover = Predecessor(
             self._node,
-            self._sockets,
-            around.spawn,
-            observers=around.handing_over,
+            self._listeners,
+            context.spawn,
+            observers=context.handing_over,
             obstacle=self._obstacle,
-            clean_up=around.clean_up,
+            clean_up=context.clean_up,
         )
         self._node.handover = self._handover
 
@@ -213,18 +213,18 @@ class Runner(uvicorn.Server):
             return (
                 "the process before this one still drains: 'wsctl status' shows it, wait until it has ended"
             )
-        return None if self._around.line else why_not_outlived()
+        return None if self._context.parent_link else why_not_outlived()
 
     async def _take_over(self, inherited: InheritedSockets) -> None:
         """Take over from the predecessor. Returns as soon as this process has the log; what follows goes on
         beside it."""
         self._successor = successor = Successor(
-            self._node, inherited.channel, self._sockets.detector, self._sockets.detector_of_kept
+            self._node, inherited.channel, self._listeners.detector, self._listeners.detector_of_kept
         )
         self._node.each_second.append(successor.check)
         successor.ready()
         await _first(successor.begun, self._node.driver.stopped)
-        self._around.up()
+        self._context.on_control_ready()
         self._waiting = asyncio.create_task(self._listen_after(successor))
 
     async def _settle(self, successor: Successor) -> None:
@@ -233,25 +233,25 @@ class Runner(uvicorn.Server):
 
     async def _listen_after(self, successor: Successor) -> None:
         await successor.may_listen.wait()
-        await self._sockets.open()
-        self._around.listening()
+        await self._listeners.open()
+        self._context.on_listening()
         successor.listening()
 
-    def _take_signals(self) -> None:
+    def _handle_signals(self) -> None:
         loop = asyncio.get_running_loop()
         for signum in end_signals():
             loop.add_signal_handler(signum, self._end, signum)
         loop.add_signal_handler(signal.SIGUSR1, self._log_status)
         loop.add_signal_handler(signal.SIGUSR2, self._hand_over)
-        self._around.handles_signals()
-        if self._around.job and self._around.job.line:
-            self._watch(self._around.job.line)
+        self._context.on_signals_handled()
+        if self._context.job and self._context.job.line:
+            self._watch(self._context.job.line)
 
     def _end(self, signum: int) -> None:
         self._node.driver.signal(signum)
-        if self._around.job:
+        if self._context.job:
             # A terminal has told all of its job at once: twice SIGTERM changes nothing, twice SIGINT may.
-            self._around.job.pass_on(signal.SIGTERM)
+            self._context.job.pass_on(signal.SIGTERM)
 
     def _watch(self, line: socket.socket) -> None:
         """Begin to drain when the process that a shell waits for is gone: whoever ends it means the
@@ -270,7 +270,7 @@ class Runner(uvicorn.Server):
         log.info("status", extra={"fields": {**status, **drain}})
 
     def _hand_over(self) -> None:
-        if self._around.job and self._around.job.pass_on(signal.SIGUSR2):
+        if self._context.job and self._context.job.pass_on(signal.SIGUSR2):
             return
         try:
             self._handover.begin("SIGUSR2")
@@ -346,15 +346,19 @@ def _serve(
 ) -> ExitCode:
     adopted = inherited is not None
     notifier = SystemdNotifier(environ, os.getpid(), _call_later, adopted=adopted)
-    line = ParentLink(worker) if worker else None
-    shown_by = [*observers, notifier, *([line] if line else [])]
+    parent_link = ParentLink(worker) if worker else None
+    shown_by = [*observers, notifier, *([parent_link] if parent_link else [])]
     generation = inherited.generation if inherited else 1
     wall = own_moments(worker.number, settings.workers) if worker and islands(settings) else time.time
     node = Node(settings, shown_by, generation=generation, wall=wall)
     require_same_kind(node.keys, inherited.keys if inherited else worker.keys if worker else None)
     app = create_app(node)
-    own = LocalApi(app)
-    config = _config(settings, create_app(node, first=relay_routes(node, line, own)) if line else app, node)
+    local_api = LocalApi(app)
+    config = _config(
+        settings,
+        create_app(node, first=relay_routes(node, parent_link, local_api)) if parent_link else app,
+        node,
+    )
     with contextlib.ExitStack() as stack:
         undisturbed = stack.enter_context(contextlib.ExitStack())
         undisturbed.enter_context(blocked_end_signals())
@@ -369,42 +373,42 @@ def _serve(
         if settings.uds and not worker:
             stack.callback(_remove_unless_handed_over, settings.uds, node)
 
-        def up() -> None:
+        def announce() -> None:
             if control:
                 parent = worker.parent if worker else None
                 record = own_record(addresses[0], control, generation=node.generation, parent=parent)
                 stack.enter_context(announced(record))
 
-        def listening() -> None:
-            if line:
-                line.send_listening()
+        def note_listening() -> None:
+            if parent_link:
+                parent_link.send_listening()
                 return
             _log_serving(settings, addresses, anew=inherited is None)
             if not adopted:
                 listening_at(addresses)
             notifier.ready()
 
-        around = Surroundings(
+        context = ServerContext(
             public=public,
             control=control,
             inherited=inherited,
-            spawn=line.spawn_successor if line else _spawner(environ, job),
+            spawn=parent_link.spawn_successor if parent_link else _spawner(environ, job),
             handing_over=[
                 notifier.handing_over,
-                *([line.handing_over] if line else []),
+                *([parent_link.handing_over] if parent_link else []),
                 *([job.handing_over] if job else []),
                 *handing_over,
             ],
-            line=line,
-            own=own,
+            parent_link=parent_link,
+            local_api=local_api,
             job=job,
             clean_up=lambda pid: remove_files(runtime_folder(environ), pid),
-            handles_signals=undisturbed.close,
-            up=up,
-            listening=listening,
+            on_signals_handled=undisturbed.close,
+            on_control_ready=announce,
+            on_listening=note_listening,
         )
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as loop:
-            return loop.run(Runner(config, node, around).run_until_stopped())
+            return loop.run(Runner(config, node, context).run_until_stopped())
 
 
 def _call_later(seconds: float, call: Callable[[], None]) -> object:
