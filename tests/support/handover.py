@@ -124,7 +124,7 @@ class Listeners:
         assert self.listening is False
         self.listening = None
 
-    def half_heard(self) -> int:
+    def partial_heads(self) -> int:
         return self.heads
 
     def visit(self) -> socket.socket:
@@ -133,10 +133,10 @@ class Listeners:
         self.unheard.append(ours.detach())
         return peer
 
-    def take_kept(self) -> list[int]:
+    def detach_idle(self) -> list[int]:
         return []
 
-    def take_unheard(self) -> list[int]:
+    def detach_silent(self) -> list[int]:
         taken, self.unheard = self.unheard, []
         return taken
 

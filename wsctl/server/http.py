@@ -29,7 +29,7 @@ before the answer is read (RFC 9112 section 9.6)."""
 HEAD_TOO_LARGE = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
 
 
-class Listener(Protocol):
+class ParserListener(Protocol):
     """The receiver of what a connection has parsed, before uvicorn gets it."""
 
     def requested(self, request: h11.Request) -> None:
@@ -48,7 +48,7 @@ class BoundedConnection(h11.Connection):
     uvicorn never sees what is rejected: it would log each, and answer where its application already does.
     """
 
-    def __init__(self, listener: Listener) -> None:
+    def __init__(self, listener: ParserListener) -> None:
         super().__init__(h11.SERVER, MAX_HEAD)
         self._listener = listener
 
@@ -135,7 +135,7 @@ class HttpProtocol(H11Protocol):
         idle = self._deadlines.stage is Stage.IDLE
         return not self._refused and not self.transport.is_closing() and not (idle and self._control)
 
-    def leave(self) -> int | None:
+    def detach(self) -> int | None:
         """Give a client's connection away between two requests to another process that reads it, and return
         its descriptor; None if it stays."""
         idle = self._deadlines.stage is Stage.IDLE and not self.conn.trailing_data[0]
@@ -149,7 +149,7 @@ class HttpProtocol(H11Protocol):
         return fd
 
     @property
-    def half_heard(self) -> bool:
+    def head_is_partial(self) -> bool:
         """True while a request head has arrived in part."""
         return self._deadlines.stage is Stage.HEAD and not self._refused
 

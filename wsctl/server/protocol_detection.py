@@ -89,15 +89,15 @@ class AcceptedConnections:
 
 class ProtocolDetector(asyncio.Protocol):
     """The protocol that looks at a connection's first bytes and hands it to the one for WebSockets or HTTP.
-    `kept` marks a connection that had answers from a predecessor."""
+    `reused` marks a connection that had answers from a predecessor."""
 
-    __slots__ = ("_connections", "_transport", "kept", "since")
+    __slots__ = ("_connections", "_transport", "reused", "since")
 
     def __init__(self, connections: AcceptedConnections) -> None:
         self._connections = connections
         self._transport: asyncio.Transport
         self.since = connections.node.clock()
-        self.kept = False
+        self.reused = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self._transport = transport
@@ -116,7 +116,7 @@ class ProtocolDetector(asyncio.Protocol):
         else:
             self._release()
 
-    def leave(self) -> int | None:
+    def detach(self) -> int | None:
         """Give the connection away to another process that reads it, and return its descriptor; None if it
         stays, because it has TLS or has ended, or no descriptor is left."""
         fd = detach_descriptor(self._transport)
@@ -125,8 +125,8 @@ class ProtocolDetector(asyncio.Protocol):
         return fd
 
     def expire(self, now: float) -> None:
-        """End a connection that has sent nothing for too long: with an answer, unless it is `kept`."""
-        if self.kept:
+        """End a connection that has sent nothing for too long: with an answer, unless it is `reused`."""
+        if self.reused:
             self._transport.close()
         else:
             self.switch_to_http().check(now)

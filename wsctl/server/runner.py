@@ -44,7 +44,7 @@ from wsctl.server.handover.protocol import InheritedSockets, receive_sockets
 from wsctl.server.handover.successor import Successor
 from wsctl.server.handover.successor_process import Spawn
 from wsctl.server.islands import islands, own_moments
-from wsctl.server.listening import Listening
+from wsctl.server.listeners import Listeners
 from wsctl.server.middleware import ClosingMiddleware
 from wsctl.server.node import Node
 from wsctl.server.proxy import Believing, forwarded
@@ -104,7 +104,7 @@ class Runner(uvicorn.Server):
         local = not exposed(context.public)
         node.hosts.on_loopback = lambda: local
         self._acceptor = WebSocketAcceptor(node, forwarded(node.settings), config.root_path)
-        self._listeners: Listening
+        self._listeners: Listeners
         self._handover: Predecessor
         self._successor: Successor | None = None
         self._waiting: asyncio.Task[None] | None = None
@@ -188,7 +188,7 @@ class Runner(uvicorn.Server):
 
     def _create_collaborators(self) -> None:
         context = self._context
-        self._listeners = Listening(
+        self._listeners = Listeners(
             self._node,
             self._acceptor,
             self.config,
@@ -219,7 +219,7 @@ class Runner(uvicorn.Server):
         """Take over from the predecessor. Returns as soon as this process has the log; what follows goes on
         beside it."""
         self._successor = successor = Successor(
-            self._node, inherited.channel, self._listeners.detector, self._listeners.detector_of_kept
+            self._node, inherited.channel, self._listeners.detector, self._listeners.detector_of_reused
         )
         self._node.each_second.append(successor.check)
         successor.ready()

@@ -34,14 +34,14 @@ log = logging.getLogger("wsctl.handover")
 class HttpConnections(Protocol):
     """The connections of a server that are no clients yet, or between two requests."""
 
-    def half_heard(self) -> int:
+    def partial_heads(self) -> int:
         """Return how many requests have arrived in part."""
 
-    def take_kept(self) -> Sequence[int]:
+    def detach_idle(self) -> Sequence[int]:
         """Return the descriptors of connections that have been answered, and on which nothing is under way;
         they are the caller's from here on."""
 
-    def take_unheard(self) -> Sequence[int]:
+    def detach_silent(self) -> Sequence[int]:
         """Return the descriptors of connections that have sent nothing yet; they are the caller's from here
         on."""
 
@@ -72,20 +72,20 @@ class ConnectionMover:
 
     def move_unheard(self) -> None:
         """Move connections that have sent nothing: the successor reads their first request."""
-        fds = self._http.take_unheard()
+        fds = self._http.detach_silent()
         for at in range(0, len(fds), TOGETHER):
             self._successor.send("doors", fds=fds[at : at + TOGETHER])
 
     def move_kept(self) -> None:
         """Move connections between two requests: the successor reads the next one."""
-        fds = self._http.take_kept()
+        fds = self._http.detach_idle()
         for at in range(0, len(fds), TOGETHER):
             self._successor.send("doors", {"kept": True}, fds=fds[at : at + TOGETHER])
 
     async def move_latecomers(self) -> None:
         """Move clients whose request was under way when the move began."""
         until = self._node.clock() + LAST_HEADS
-        while self._node.clock() < until and (self._http.half_heard() or self._movable()):
+        while self._node.clock() < until and (self._http.partial_heads() or self._movable()):
             await self.move_connections()
             self.move_kept()
             await asyncio.sleep(LOOK)

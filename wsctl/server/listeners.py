@@ -18,7 +18,7 @@ from wsctl.server.tls import TlsHandshake
 from wsctl.server.websocket_acceptor import WebSocketAcceptor
 
 
-class Listening:
+class Listeners:
     """The listeners of one server: `public` are the sockets that clients reach, `control` is the one that
     operators reach. A worker sees in `balancer` how many connections the others have."""
 
@@ -88,11 +88,11 @@ class Listening:
         """Return the protocol for a connection that was accepted by another process."""
         return self._accepted.detector()
 
-    def detector_of_kept(self) -> ProtocolDetector:
+    def detector_of_reused(self) -> ProtocolDetector:
         """Return the protocol for a connection that had answers from another process: it may go on, or ends
         without an answer when it sends nothing more."""
         detector = self._accepted.detector()
-        detector.kept = True
+        detector.reused = True
         return detector
 
     # For a handover
@@ -119,18 +119,18 @@ class Listening:
         if not self._servers:
             await self.open()
 
-    def half_heard(self) -> int:
+    def partial_heads(self) -> int:
         """Return how many request heads have arrived in part."""
-        return sum(request.half_heard for request in self._requests())
+        return sum(request.head_is_partial for request in self._requests())
 
-    def take_unheard(self) -> list[int]:
+    def detach_silent(self) -> list[int]:
         """Return the descriptors of connections that have sent nothing yet; from here on they are the
         caller's."""
-        return [fd for detector in list(self._accepted.silent) if (fd := detector.leave()) is not None]
+        return [fd for detector in list(self._accepted.silent) if (fd := detector.detach()) is not None]
 
-    def take_kept(self) -> list[int]:
+    def detach_idle(self) -> list[int]:
         """Return the descriptors of connections between two requests; from here on they are the caller's."""
-        return [fd for request in self._requests() if (fd := request.leave()) is not None]
+        return [fd for request in self._requests() if (fd := request.detach()) is not None]
 
     def awaited(self) -> bool:
         """Tell whether any connection has an answer to get here, or may have."""
