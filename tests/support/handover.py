@@ -173,7 +173,7 @@ class Old:
 
     async def ask(self) -> None:
         """Ask for a handover as an operator does, who waits for its end from before on."""
-        self._ending = asyncio.ensure_future(self.predecessor.ending())
+        self._ending = asyncio.ensure_future(self.predecessor.wait_until_over())
         await asyncio.sleep(0)
         self.predecessor.begin()
 

@@ -335,7 +335,7 @@ async def upgrade(node: HasNode, by: AskedBy) -> dict[str, Any]:
 async def upgraded(node: HasNode) -> dict[str, Any]:
     """Wait until a handover has ended, also one that is still to begin."""
     if node.handover:
-        await node.handover.ending()
+        await node.handover.wait_until_over()
     return {"upgrade": node.upgrade()}
 
 

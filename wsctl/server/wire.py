@@ -47,19 +47,19 @@ class Wire(Connection, asyncio.Protocol):
 
     __slots__ = (
         "_deadline",
-        "_deaf",
         "_granted",
         "_handed",
-        "_heard",
-        "_marked",
+        "_ignores_input",
         "_missed",
         "_node",
         "_outbox",
-        "_pinged",
+        "_pinged_at",
         "_pongs_due",
+        "_progress_at",
         "_reader",
+        "_received_at",
         "_transport",
-        "_unsent",
+        "_unsent_then",
     )
 
     def __init__(
@@ -77,15 +77,15 @@ class Wire(Connection, asyncio.Protocol):
         self._transport = transport
         self._reader: FrameReader | None = None
         self._outbox: Outbox | None = None
-        self._deaf = False
+        self._ignores_input = False
         self._granted = 0
         self._missed: Missed | None = None
         self._handed = b""
-        self._heard = now
-        self._pinged = 0.0
+        self._received_at = now
+        self._pinged_at = 0.0
         self._pongs_due = 0
-        self._unsent = 0
-        self._marked = now
+        self._unsent_then = 0
+        self._progress_at = now
         self._deadline = 0.0
         # TLS compares with "at least", a plain transport with "more than".
         transport.set_write_buffer_limits(high=0 if fd is not None else 1, low=0)
@@ -108,7 +108,7 @@ class Wire(Connection, asyncio.Protocol):
         return (
             self._transport.get_write_buffer_size()
             + (self._outbox.size if self._outbox else 0)
-            + self._to_feed
+            + self._missed_bytes
         )
 
     @property
@@ -117,7 +117,7 @@ class Wire(Connection, asyncio.Protocol):
         return missed + (self._outbox.messages if self._outbox else 0)
 
     @property
-    def _to_feed(self) -> int:
+    def _missed_bytes(self) -> int:
         return self._missed.bytes + len(self._missed.lead) if self._missed else 0
 
     def offer(self, batch: Batch, written: int = 0) -> None:
@@ -181,14 +181,14 @@ class Wire(Connection, asyncio.Protocol):
         data = b"".join([self._node.replays.encoded(batch, self.deflate) for batch in batches])
         self._node.replays.spend(self.client_id, len(data))
         self._node.manager.caught_up(sum(batch.messages for batch in batches), len(data))
-        self._granted, self._marked = len(data), self._node.clock()
+        self._granted, self._progress_at = len(data), self._node.clock()
         self._write(lead + data)
         if not self._transport.get_write_buffer_size():
             self.resume_writing()
 
     def pause_writing(self) -> None:
         self.behind = True
-        self._unsent, self._marked = self.waiting, self._node.clock()
+        self._unsent_then, self._progress_at = self.waiting, self._node.clock()
         self._node.manager.settle(self)
 
     def resume_writing(self) -> None:
@@ -207,7 +207,7 @@ class Wire(Connection, asyncio.Protocol):
     def _replayed(self) -> int:
         """The waiting bytes of messages that were missed before, which are not held against the queue."""
         written = max(0, len(self._handed) - self._transport.get_write_buffer_size())
-        return max(0, self._granted - written) + self._to_feed
+        return max(0, self._granted - written) + self._missed_bytes
 
     def _send(self, batch: Batch, written: int = 0) -> None:
         if self.behind:
@@ -237,15 +237,15 @@ class Wire(Connection, asyncio.Protocol):
     # Receiving
 
     def data_received(self, data: bytes) -> None:
-        self._heard = self._node.clock()
-        self._pinged = 0.0
+        self._received_at = self._node.clock()
+        self._pinged_at = 0.0
         self._node.intake.received_bytes += len(data)
-        if self._deaf:
+        if self._ignores_input:
             return
         try:
             self._read(data)
         except Violation as violation:
-            self._refuse(violation)
+            self._close_for(violation)
 
     def eof_received(self) -> None:
         self._retire(CloseCode.ABNORMAL, "the peer hung up without a close frame", Ending.LEFT)
@@ -263,7 +263,7 @@ class Wire(Connection, asyncio.Protocol):
             self._reader = FrameReader(limit, self.deflate)
         for opcode, payload in self._reader.feed(data):
             self._take(opcode, payload)
-            if self._deaf:
+            if self._ignores_input:
                 return
         if self._reader.idle:
             self._reader = None
@@ -279,11 +279,11 @@ class Wire(Connection, asyncio.Protocol):
             self._node.intake.control(self)
             self.offer(Batch(wire=frame(PONG, payload)))
         elif opcode == PONG:
-            self._take_pong()
+            self._count_pong()
         else:
             self._node.intake.binary(self)
 
-    def _take_pong(self) -> None:
+    def _count_pong(self) -> None:
         """Count a pong as a control frame, unless it answers a ping of ours: the server itself has asked for
         that."""
         if self._pongs_due:
@@ -293,7 +293,7 @@ class Wire(Connection, asyncio.Protocol):
 
     def _peer_closes(self, payload: bytes) -> None:
         code, reason = close_reason(payload)
-        self._deaf = True
+        self._ignores_input = True
         unsaid = self.ending is None or self._outbox is not None
         self._outbox = self._missed = None  # whoever closes reads no more
         self._retire(code, reason, Ending.LEFT)
@@ -301,8 +301,8 @@ class Wire(Connection, asyncio.Protocol):
             self._transport.write(frame(CLOSE, payload[:2]))
         self._transport.close()
 
-    def _refuse(self, violation: Violation) -> None:
-        self._deaf, self._reader = True, None
+    def _close_for(self, violation: Violation) -> None:
+        self._ignores_input, self._reader = True, None
         self.close(violation.code, violation.reason, Ending.EVICTED)
         self._deadline = min(self._deadline, self._node.clock() + LINGER)
         if not self.behind and self._transport.can_write_eof():
@@ -336,12 +336,12 @@ class Wire(Connection, asyncio.Protocol):
             expires=self._node.expiry.of(self),
             keepalive=self.keepalive,
         )
-        waiting = [(b, b.wire) for b in self._unfed()]
+        waiting = [(b, b.wire) for b in self._take_missed()]
         waiting += [(b, b.encoded(self.deflate)) for b in self._outbox.rest()] if self._outbox else []
         self._node.manager.release(self)
         return DetachedTransport(self._transport, fd, snapshot, self._handed, waiting)
 
-    def _unfed(self) -> list[Batch]:
+    def _take_missed(self) -> list[Batch]:
         """Take out the missed messages that are not written yet."""
         missed, self._missed = self._missed, None
         if missed is None:
@@ -368,21 +368,21 @@ class Wire(Connection, asyncio.Protocol):
         if self.behind:
             self._check_progress(now)
         interval, patience = self._node.settings.ping_interval, self._node.settings.ping_timeout
-        if self._pinged:
-            if patience and now - self._pinged >= patience:
+        if self._pinged_at:
+            if patience and now - self._pinged_at >= patience:
                 self.abort("no answer to a ping")
-        elif interval and now - self._heard >= interval:
-            self._pinged = now
+        elif interval and now - self._received_at >= interval:
+            self._pinged_at = now
             self._pongs_due += 1
             self.offer(_PING)
 
     def _check_progress(self, now: float) -> None:
         if self._missed and not self._transport.get_write_buffer_size():
-            self._marked = now  # its turn has not come
+            self._progress_at = now  # its turn has not come
             return
         unsent = self._transport.get_write_buffer_size()
-        if unsent != self._unsent:
+        if unsent != self._unsent_then:
             # The peer has acknowledged bytes that left the buffer: as good as a pong.
-            self._unsent, self._marked, self._heard, self._pinged = unsent, now, now, 0.0
-        elif now - self._marked >= STALL_TIMEOUT:
+            self._unsent_then, self._progress_at, self._received_at, self._pinged_at = unsent, now, now, 0.0
+        elif now - self._progress_at >= STALL_TIMEOUT:
             self._cut(f"nothing was read for {STALL_TIMEOUT:g} seconds")

@@ -192,7 +192,7 @@ async def test_at_the_end_one_that_serves_lives_though_it_could_not_be_told(make
 
 async def test_at_the_end_who_waits_for_a_handover_waits_no_longer(make_old: MakeOld) -> None:
     old = make_old()
-    waiting = asyncio.ensure_future(old.predecessor.ending())
+    waiting = asyncio.ensure_future(old.predecessor.wait_until_over())
     await turn()
     await old.predecessor.finish()
     async with asyncio.timeout(DEADLINE):

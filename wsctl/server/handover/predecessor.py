@@ -82,7 +82,7 @@ class Predecessor:
         self._ready = False
         self._succeeded = False
         self._began = 0.0
-        self._told: HandoverProgress | None = None
+        self._progress: HandoverProgress | None = None
         self.failures = 0
 
     # For operators
@@ -101,7 +101,7 @@ class Predecessor:
             raise NotDraining(self._node.life.why_no_upgrade())
         log.info("upgrade begun", extra={"fields": {"by": by}})
         self._began = self._node.clock()
-        self._told = HandoverProgress(HandoverState.STARTING, None, 0, 0, 0, 0.0, 0.0, None)
+        self._progress = HandoverProgress(HandoverState.STARTING, None, 0, 0, 0, 0.0, 0.0, None)
         self._task = asyncio.create_task(self._run())
 
     @property
@@ -121,13 +121,15 @@ class Predecessor:
 
     def progress(self) -> HandoverProgress | None:
         """Return the handover as it stands, or the last one; None when there was none."""
-        told, mover = self._told, self._mover
-        if told is None or not self.under_way:
-            return told
-        told = replace(told, elapsed_s=self._elapsed())
-        return replace(told, moved=mover.moved, silence_s=round(mover.silence, 3)) if mover else told
+        progress, mover = self._progress, self._mover
+        if progress is None or not self.under_way:
+            return progress
+        progress = replace(progress, elapsed_s=self._elapsed())
+        if mover is None:
+            return progress
+        return replace(progress, moved=mover.moved, silence_s=round(mover.silence, 3))
 
-    async def ending(self) -> None:
+    async def wait_until_over(self) -> None:
         """Wait until a handover has ended, also one that begins only now."""
         await self._over.wait()
 
@@ -137,7 +139,7 @@ class Predecessor:
         if self._task and self.under_way:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
-            self._tell(HandoverState.FAILED, error="the server was stopped before its successor was ready")
+            self._report(HandoverState.FAILED, error="the server was stopped before its successor was ready")
         self._over.notify_all()
         if self._successor and self._forwarded:
             await self._successor.hang_up()
@@ -164,7 +166,9 @@ class Predecessor:
     async def _start(self) -> SuccessorProcess:
         """Start the successor and wait until it is ready. Nothing changes for the clients yet."""
         self._ready = self._succeeded = False
-        self._successor = successor = SuccessorProcess(self._spawn, self._take, self._lost, self._clean_up)
+        self._successor = successor = SuccessorProcess(
+            self._spawn, self._receive, self._note_loss, self._clean_up
+        )
         hello: dict[str, Any] = {
             "version": VERSION,
             "release": __version__,
@@ -185,7 +189,7 @@ class Predecessor:
         self._listeners.stop_listening()
         node.manager.flush()
         self._mover = mover = ConnectionMover(node, self._listeners, successor)
-        self._tell(HandoverState.MOVING, total=len(node.manager.active_connections))
+        self._report(HandoverState.MOVING, total=len(node.manager.active_connections))
         forwarded.begin()
         await mover.move_connections()
         successor.send("listen")
@@ -201,7 +205,7 @@ class Predecessor:
     def _drain_the_rest(self, successor: SuccessorProcess, mover: ConnectionMover) -> None:
         self._listeners.give_up_listening()
         staying, silence = len(self._node.manager.active_connections), round(mover.silence, 3)
-        self._tell(HandoverState.DONE, moved=mover.moved, staying=staying, silence_s=silence)
+        self._report(HandoverState.DONE, moved=mover.moved, staying=staying, silence_s=silence)
         self._over.notify_all()
         self._node.driver.finish_handover()
         if self._node.life.signalled:
@@ -221,13 +225,13 @@ class Predecessor:
         gone = self._mover.moved + self._mover.under_way if self._mover else 0
         self._mover = None
         lost = f"; clients that were with it or on the way, and connect here again: {gone}" if gone else ""
-        self._tell(HandoverState.FAILED, moved=0, error=why + lost)
+        self._report(HandoverState.FAILED, moved=0, error=why + lost)
         self._over.notify_all()
 
-    def _take(self, packet: Packet) -> None:
+    def _receive(self, packet: Packet) -> None:
         match packet.kind:
             case "pid":
-                self._tell(successor=packet.fields["pid"])
+                self._report(successor=packet.fields["pid"])
             case "ready":
                 self._ready = True
             case "listening":
@@ -239,7 +243,7 @@ class Predecessor:
             case _ if self._forwarded:
                 self._forwarded.receive(packet)
 
-    def _lost(self) -> None:
+    def _note_loss(self) -> None:
         """Note that the successor is gone. While it takes over, the task that waits for it notices by
         itself."""
         if self._forwarded and not self.under_way:
@@ -252,13 +256,13 @@ class Predecessor:
     def _elapsed(self) -> float:
         return round(self._node.clock() - self._began, 3)
 
-    def _tell(self, state: HandoverState | None = None, **facts: Any) -> None:
-        if self._told:
-            now = state or self._told.state
-            self._told = replace(self._told, state=now, elapsed_s=self._elapsed(), **facts)
+    def _report(self, state: HandoverState | None = None, **facts: Any) -> None:
+        if self._progress:
+            now = state or self._progress.state
+            self._progress = replace(self._progress, state=now, elapsed_s=self._elapsed(), **facts)
             self.failures += now is HandoverState.FAILED
             for observer in self._observers:
-                observer(self._told)
+                observer(self._progress)
 
 
 def _log(progress: HandoverProgress) -> None:

@@ -57,9 +57,9 @@ class Successor:
         self._history: list[Entry] = []
         self._there: set[str] = set()
         self._arriving: set[str] = set()
-        self._heard = node.clock()
+        self._received_at = node.clock()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._channel = Channel(channel, self._take, self._hung_up)
+        self._channel = Channel(channel, self._receive, self._hung_up)
 
     def ready(self) -> None:
         """Tell the predecessor that everything is ready that can be without its state."""
@@ -71,12 +71,12 @@ class Successor:
 
     def check(self, now: float) -> None:
         """Stop waiting for a predecessor that hangs; called once a second."""
-        if self.begun.is_set() and not self.settled.is_set() and now - self._heard >= STALL_TIMEOUT:
+        if self.begun.is_set() and not self.settled.is_set() and now - self._received_at >= STALL_TIMEOUT:
             self.may_listen.set()
-            self._start(self._settle())
+            self._start_task(self._settle())
 
-    def _take(self, packet: Packet) -> None:
-        self._heard = self._node.clock()
+    def _receive(self, packet: Packet) -> None:
+        self._received_at = self._node.clock()
         told, blobs = packet.fields, packet.blobs
         match packet.kind:
             case "history":
@@ -92,15 +92,15 @@ class Successor:
             case "doors":
                 door = self._kept_door if told.get("kept") and self._kept_door else self._door
                 for fd in packet.fds:
-                    self._start(self._connect(door(), fd))
+                    self._start_task(self._connect(door(), fd))
             case "listen":
                 self.may_listen.set()
             case "over":
-                self._start(self._settle())
+                self._start_task(self._settle())
             case _:
-                self._note(packet)
+                self._receive_change(packet)
 
-    def _note(self, packet: Packet) -> None:
+    def _receive_change(self, packet: Packet) -> None:
         """Note a client that connected to the predecessor, or left it."""
         match packet.kind:
             case "joined":
@@ -120,8 +120,8 @@ class Successor:
         node.log.tap = self._relay
         node.manager.joined.append(self._joined_here)
         if node.shared and told["shared"]:
-            node.shared.moving = self._replace_there
-            node.shared.relay = self._tell_there
+            node.shared.moving = self._close_there
+            node.shared.relay = self._send_event
             node.shared.resume_at(told["shared"], self._there)
         self._history = []
         self.begun.set()
@@ -135,7 +135,7 @@ class Successor:
             self._node.manager.joined.remove(self._joined_here)
             for client_id in list(self._there):
                 self._left_there(client_id)
-        self._start(self._go_on_alone())
+        self._start_task(self._go_on_alone())
 
     async def _go_on_alone(self) -> None:
         if self._node.shared and not self.begun.is_set():
@@ -182,11 +182,11 @@ class Successor:
 
     # Connections
 
-    def _tell_there(self, event: str, fields: dict[str, Any]) -> None:
+    def _send_event(self, event: str, fields: dict[str, Any]) -> None:
         if not self.alone:
             self._channel.send(event, fields)
 
-    def _replace_there(self, client_id: str) -> None:
+    def _close_there(self, client_id: str) -> None:
         """Close the connection of an id with the predecessor: a newer one is here or at another node."""
         if client_id in self._there:
             self._channel.send("replaced", {"id": client_id})
@@ -199,7 +199,7 @@ class Successor:
 
     def _joined_here(self, client_id: str) -> None:
         """Close the older connection of an id with the predecessor."""
-        self._replace_there(client_id)
+        self._close_there(client_id)
 
     def _joined_there(self, client_id: str) -> None:
         """Close the older connection of an id here: its request was under way, and a newer one is with the
@@ -215,7 +215,7 @@ class Successor:
         names = {snapshot.client_id for snapshot in connections} - set(packet.fields["replaced"])
         self._there -= names
         self._arriving |= names
-        self._start(self._adopt(connections, packet.fds, packet.fields["at"]))
+        self._start_task(self._adopt(connections, packet.fds, packet.fields["at"]))
 
     async def _adopt(self, connections: list[ConnectionSnapshot], fds: list[int], at: float) -> None:
         arrivals = [_Arrival(self._node, snapshot, self._arrived) for snapshot in connections]
@@ -241,7 +241,7 @@ class Successor:
         except OSError:  # the peer went while nobody looked
             sock.close()
 
-    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+    def _start_task(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._finished)

@@ -32,7 +32,7 @@ class HandoverFailed(Exception):
 
 
 class SuccessorProcess:
-    """One successor. `take` gets what it says; `gone` is called when it can say nothing any more, and
+    """One successor. `receive` gets what it says; `gone` is called when it can say nothing any more, and
     `clean_up` with its pid when it was killed: it could not remove what it had made.
 
     Attributes:
@@ -46,7 +46,7 @@ class SuccessorProcess:
     def __init__(
         self,
         spawn: Spawn,
-        take: Callable[[Packet], None],
+        receive: Callable[[Packet], None],
         gone: Callable[[], None],
         clean_up: Callable[[int], None] = lambda pid: None,
     ) -> None:
@@ -58,10 +58,10 @@ class SuccessorProcess:
                 ours.close()
                 raise HandoverFailed(f"the successor cannot be started: {error}") from None
         self._news = asyncio.Event()
-        self._take_packet = take
+        self._pass_on = receive
         self._gone = gone
         self._clean_up = clean_up
-        self._channel = Channel(ours, self._take, self._hung_up, self._news.set)
+        self._channel = Channel(ours, self._receive, self._hung_up, self._news.set)
         self.send = self._channel.send
         self.lost: str | None = None
         self.pid: int | None = None
@@ -85,11 +85,11 @@ class SuccessorProcess:
         except TimeoutError:
             raise HandoverFailed(f"the successor {failing} within {patience:g} seconds") from None
         if self.lost:
-            raise HandoverFailed(await self._why(self.lost))
+            raise HandoverFailed(await self._why_lost(self.lost))
 
     async def hang_up(self) -> None:
         """Close the channel, once the successor has got everything."""
-        await self._wait(lambda: not self._channel.queued)
+        await self._wait_briefly(lambda: not self._channel.queued)
         self._channel.close()
 
     async def kill(self) -> None:
@@ -97,9 +97,9 @@ class SuccessorProcess:
         self._process.kill()
         await asyncio.to_thread(self._process.wait)
         # The process in which the successor goes on tells its pid before anything else.
-        await self._wait(lambda: self.pid is not None or self._channel.closed)
+        await self._wait_briefly(lambda: self.pid is not None or self._channel.closed)
         self._signal(signal.SIGKILL)
-        await self._wait(lambda: self._channel.closed)
+        await self._wait_briefly(lambda: self._channel.closed)
         self._channel.close()
         if self.pid:
             with contextlib.suppress(ChildProcessError):  # nobody's child but the system's, in most cases
@@ -114,11 +114,11 @@ class SuccessorProcess:
         """Note the reason that the successor itself gives for not taking over."""
         self.lost = f"the successor refused: {why}"
 
-    def _take(self, packet: Packet) -> None:
+    def _receive(self, packet: Packet) -> None:
         if packet.kind == "pid":
             self.pid = packet.fields["pid"]
         self._process.poll()  # it has ended by now, and leaves nothing behind
-        self._take_packet(packet)
+        self._pass_on(packet)
         self._news.set()
 
     def _hung_up(self, why: str) -> None:
@@ -126,10 +126,10 @@ class SuccessorProcess:
         self._news.set()
         self._gone()
 
-    async def _why(self, lost: str) -> str:
+    async def _why_lost(self, lost: str) -> str:
         """Return the reason: a process that ended before it went on in another one says more than the end of
         the channel."""
-        await self._wait(lambda: self._process.poll() is not None)
+        await self._wait_briefly(lambda: self._process.poll() is not None)
         code = self._process.poll()
         if lost.startswith("the successor"):
             return lost
@@ -147,7 +147,7 @@ class SuccessorProcess:
                 return True
         return False
 
-    async def _wait(self, done: Callable[[], bool]) -> None:
+    async def _wait_briefly(self, done: Callable[[], bool]) -> None:
         """Wait until `done`, `END_TIMEOUT` seconds at most."""
         for _ in range(100):
             if done():
