@@ -20,11 +20,11 @@ class PipedConnection(RecordedConnection):
         super().__init__(name)
         self.fanout, self.sock, self.peer = fanout, sock, peer
         self.fd = sock.fileno()
-        self.rest = bytearray()
+        self.unsent = bytearray()
         self.got = bytearray()
 
     def offer(self, batch: Batch, written: int = 0) -> None:
-        self.rest += batch.wire[written:]
+        self.unsent += batch.wire[written:]
         self.behind = True
         self.fanout.place(self)
 
@@ -35,8 +35,8 @@ class PipedConnection(RecordedConnection):
     def write_on(self) -> None:
         """The loop says that the socket takes bytes again."""
         try:
-            while self.rest:
-                del self.rest[: self.sock.send(self.rest)]
+            while self.unsent:
+                del self.unsent[: self.sock.send(self.unsent)]
         except BlockingIOError:
             return
         if self.behind:
@@ -53,7 +53,7 @@ class PipedConnection(RecordedConnection):
 
     def catch_up(self) -> bytes:
         """Everything, once nothing waits any more."""
-        while self.read(1 << 20) or self.rest:
+        while self.read(1 << 20) or self.unsent:
             self.write_on()
         return bytes(self.got)
 

@@ -37,7 +37,7 @@ class Stay:
 
 
 class Hub:
-    """A log and a manager on a loop whose turns are taken by hand, and all that was ever said.
+    """A log and a manager on a loop whose iterations are run by hand, and all that was ever said.
 
     `ids[n]` is the id of the n-th message; `ids[0]` lies before the first. `flushed` were sent to whoever is
     connected.
@@ -81,7 +81,7 @@ class Hub:
         seen = [message_id for stay in self.stays[name] for message_id in stay.seen()]
         self.join(name, seen[-1] if seen else None)
 
-    def turn(self) -> None:
+    def iterate(self) -> None:
         due, self.soon[:] = self.soon[:], []
         for call in due:
             call()
@@ -102,7 +102,7 @@ STEPS = st.lists(
     st.tuples(st.just("say"), st.sampled_from([None, None, ("bob",), ("eve", "bob"), ("ann",)]))
     | st.tuples(st.just("join"), NAMES, st.none() | st.integers(0, 60) | st.sampled_from(NEVER_GIVEN))
     | st.tuples(st.sampled_from(["leave", "come back"]), NAMES)
-    | st.tuples(st.just("turn")),
+    | st.tuples(st.just("iterate")),
     max_size=60,
 )
 
@@ -119,14 +119,14 @@ def _step(hub: Hub, what: str, *details: object) -> None:
             hub.leave(name)
         case "come back", str(name):
             hub.come_back(name)
-        case ("turn",):
-            hub.turn()
+        case ("iterate",):
+            hub.iterate()
         case _:
             raise AssertionError((what, details))
 
 
 @settings(max_examples=300)
-@example([("say", None), ("turn",), ("say", None), ("join", "bob", 0), ("say", None)], 100)
+@example([("say", None), ("iterate",), ("say", None), ("join", "bob", 0), ("say", None)], 100)
 @example([("join", "bob", None), ("say", None), ("join", "bob", 0), ("say", ("bob",))], 100)
 @example([("say", None), ("say", None), ("join", "bob", 1), ("join", "eve", 0)], 1)
 @given(STEPS, st.sampled_from([0, 1, 3, 100]))
@@ -136,7 +136,7 @@ def test_each_stay_sees_the_messages_for_it_behind_its_cursor_in_order_and_once(
     hub = Hub(most)
     for what, *details in steps:
         _step(hub, str(what), *details)
-    hub.turn()
+    hub.iterate()
     for stay in [stay for stays in hub.stays.values() for stay in stays]:
         assert stay.seen() == stay.wanted(hub.ids, hub.to)
 
@@ -153,7 +153,7 @@ def test_a_client_that_always_comes_back_sees_every_message_for_it_once(
         if "bob" not in details or what in {"leave", "come back"}:
             _step(hub, str(what), *details)
     hub.come_back("bob")
-    hub.turn()
+    hub.iterate()
     seen = [message_id for stay in hub.stays["bob"] for message_id in stay.seen()]
     said = zip(hub.ids[1:], hub.to, strict=True)
     assert seen == [message_id for message_id, to in said if to is None or "bob" in to]

@@ -17,7 +17,7 @@ from wsctl.log.message_log import MessageLog
 
 
 class Hub:
-    """A manager on a loop whose turns are taken by hand."""
+    """A manager on a loop whose iterations are run by hand."""
 
     def __init__(self) -> None:
         self.now = 100.0
@@ -36,14 +36,14 @@ class Hub:
         return connection
 
     def for_all(self, what: str) -> None:
-        if what == "turn":
-            self.turn()
+        if what == "iterate":
+            self.iterate()
         elif what == "close_all":
             self.manager.close_all(1012, "restart")
         elif what == "abort":
             self.manager.abort_closing()
 
-    def turn(self) -> None:
+    def iterate(self) -> None:
         due, self.soon[:] = self.soon[:], []
         for call in due:
             call()
@@ -55,13 +55,13 @@ def _data(connection: RecordedConnection) -> list[object]:
     return [frames.read(payload)["data"] for payload in connection.payloads[1:]]
 
 
-def test_messages_of_one_turn_arrive_joined_as_the_same_batch_for_all() -> None:
+def test_messages_of_one_iteration_arrive_joined_as_the_same_batch_for_all() -> None:
     hub = Hub()
     bob, eve = hub.join("bob"), hub.join("eve")
     for n in range(3):
         hub.log.append("bob", n)
     assert _data(bob) == []
-    hub.turn()
+    hub.iterate()
     assert _data(bob) == _data(eve) == [0, 1, 2]
     assert bob.offered[1] is eve.offered[1]
     assert len(bob.offered) == 2
@@ -74,7 +74,7 @@ def test_a_newcomer_gets_its_welcome_first_and_nothing_from_before() -> None:
     hub.log.append("bob", "before")
     eve = hub.join("eve")
     hub.log.append("bob", "after")
-    hub.turn()
+    hub.iterate()
     assert _data(bob) == ["before", "after"]
     assert _data(eve) == ["after"]
 
@@ -83,11 +83,11 @@ def test_who_comes_back_gets_the_welcome_then_what_it_missed_then_the_rest() -> 
     hub = Hub()
     seen = hub.log.newest
     hub.log.append("x", "sent before")
-    hub.turn()
+    hub.iterate()
     hub.log.append("x", "still gathered")
     bob = hub.join("bob", since=seen)
     hub.log.append("x", "after")
-    hub.turn()
+    hub.iterate()
     assert _data(bob) == ["sent before", "still gathered", "after"]
     assert hub.manager.delivered == 3
 
@@ -106,12 +106,12 @@ def test_who_is_released_goes_on_elsewhere_without_a_word(caplog: pytest.LogCapt
     hub = Hub()
     bob, eve = hub.join("bob"), hub.join("eve")
     hub.log.append("x", 1)
-    hub.turn()
+    hub.iterate()
     with caplog.at_level(logging.INFO, "wsctl.hub"):
         hub.manager.release(bob)
     hub.log.append("x", 2)
     hub.log.append("x", 3, ("bob",))
-    hub.turn()
+    hub.iterate()
     assert _data(bob) == [1]
     assert _data(eve) == [1, 2]
     assert list(hub.manager.active_connections.values()) == [eve]
@@ -129,7 +129,7 @@ def test_who_is_adopted_gets_what_it_missed_and_no_welcome(caplog: pytest.LogCap
     with caplog.at_level(logging.INFO, "wsctl.hub"):
         bob = hub.adopt("bob", *(hub.log.after(seen, "bob") or ()))
     hub.log.append("x", "after")
-    hub.turn()
+    hub.iterate()
     assert [frames.read(payload)["data"] for payload in bob.payloads] == [
         "missed, and still gathered here",
         "after",
@@ -143,7 +143,7 @@ def test_a_newer_connection_of_an_id_stays_and_the_adopted_one_is_closed_with_45
     newer = hub.join("bob")
     hub.log.append("x", 1)
     older = hub.adopt("bob")
-    hub.turn()
+    hub.iterate()
     assert older.closed
     assert older.closed[0::2] == (4501, Ending.EVICTED)
     assert hub.manager.active_connections == {"bob": newer}
@@ -165,7 +165,7 @@ def test_a_direct_message_reaches_its_addressees_alone_and_in_its_place() -> Non
     hub.log.append("x", 1)
     hub.log.append("x", 2, ("eve", "nobody"))
     hub.log.append("x", 3)
-    hub.turn()
+    hub.iterate()
     assert _data(bob) == [1, 3]
     assert _data(eve) == [1, 2, 3]
     assert hub.manager.delivered == 5
@@ -176,7 +176,7 @@ def test_a_message_that_is_not_json_reaches_nobody() -> None:
     bob = hub.join("bob")
     with pytest.raises(ValueError, match="JSON"):
         hub.log.append("x", float("nan"))
-    hub.turn()
+    hub.iterate()
     assert _data(bob) == []
 
 
@@ -275,7 +275,7 @@ def test_a_connect_and_a_disconnect_are_one_log_line_each(caplog: pytest.LogCapt
 NAMES = st.sampled_from(["bob", "eve", "ann"])
 STEPS = st.lists(
     st.tuples(st.sampled_from(["join", "leave", "forget", "send", "tell"]), NAMES)
-    | st.tuples(st.sampled_from(["turn", "close_all", "abort"]), st.just("")),
+    | st.tuples(st.sampled_from(["iterate", "close_all", "abort"]), st.just("")),
     max_size=40,
 )
 
@@ -304,7 +304,7 @@ def test_whatever_happens_messages_keep_their_order_and_stays_add_up(steps: list
         assert manager.traffic.opened == len(joined)
         assert manager.traffic.closed == Counter(c.code for c in joined if c.ending is not None)
         assert not set(manager.active_connections.values()) & manager.closing
-    hub.turn()
+    hub.iterate()
     for connection in joined:
         ids = [frames.read(payload)["id"] for payload in connection.payloads[1:]]
         order = [tuple(map(int, i.split("-"))) for i in ids]

@@ -17,7 +17,7 @@ BATCHES = st.builds(
 @settings(max_examples=80)
 @given(st.lists(BATCHES | st.none(), max_size=25))
 def test_batches_leave_in_order_and_the_size_is_what_waits(steps: list[Batch | None]) -> None:
-    """None stands for a turn in which the socket takes a chunk."""
+    """None stands for an iteration in which the socket takes a chunk."""
     outbox, waiting = Outbox(), []
     for step in [*steps, None]:
         if step is not None:
@@ -31,7 +31,7 @@ def test_batches_leave_in_order_and_the_size_is_what_waits(steps: list[Batch | N
             waiting = waiting[len(taken) :]
         assert outbox.size == sum(len(batch.wire) for batch in waiting)
         assert outbox.messages == sum(len(batch.payloads) for batch in waiting)
-        assert outbox.rest() == waiting
+        assert outbox.batches() == waiting
 
 
 def test_small_batches_are_taken_together() -> None:

@@ -88,7 +88,7 @@ def test_every_byte_for_a_client_is_counted_on_each_way_to_it(manager: Connectio
     joined(manager, *(RecordedConnection(name) for name in ("bob", "eve")), missed=[missed])
     manager.broadcast(b"to both")
     manager.deliver(Entry((1, 0), direct, ("eve",)))
-    manager.tell_each([b"your", b"moment"])
+    manager.send_each([b"your", b"moment"])
     offered = [c.offered for c in manager.active_connections.values() if isinstance(c, RecordedConnection)]
     assert manager.traffic.sent_bytes == sum(len(batch.wire) for each in offered for batch in each)
 

@@ -129,7 +129,7 @@ async def test_what_is_not_json_takes_no_place(logs: Logs) -> None:
         assert list(node.receipts) == [1]
 
 
-STEPS = st.lists(st.sampled_from(["say 0", "say 1", "turn", "resume 0", "resume 1"]), max_size=25)
+STEPS = st.lists(st.sampled_from(["say 0", "say 1", "iterate", "resume 0", "resume 1"]), max_size=25)
 
 
 @settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -145,7 +145,7 @@ async def test_what_was_missed_and_what_comes_then_are_everything_once(logs: Log
             if what == "say":
                 node.say(said)
                 said += 1
-            elif what == "turn":
+            elif what == "iterate":
                 await asyncio.sleep(0.002)
             else:
                 since, before = node.log.newest, len(node.got)

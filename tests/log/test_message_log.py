@@ -36,9 +36,9 @@ def test_ids_only_grow_however_the_wall_clock_jumps(times: list[float]) -> None:
 @settings(max_examples=60)
 @given(st.lists(st.sampled_from([1, float("nan"), float("inf")]), max_size=20))
 def test_an_append_that_fails_takes_no_id(data: list[float]) -> None:
-    delivered, receipts, tapped = Delivered(), list[str](), Delivered()
+    delivered, receipts, relayed = Delivered(), list[str](), Delivered()
     log = MessageLog(delivered.deliver, 100, 10_000, lambda: 1.0)
-    log.tap = lambda entry, *_: tapped.deliver(entry)
+    log.relay = lambda entry, *_: relayed.deliver(entry)
     for value in data:
         before = log.newest
         if value == 1:
@@ -48,7 +48,7 @@ def test_an_append_that_fails_takes_no_id(data: list[float]) -> None:
             with pytest.raises(ValueError, match="JSON"):
                 log.append("bob", value, receipt=lambda message_id, _: receipts.append(message_id))
             assert log.newest == before
-    kept = len(receipts), len(log.history), len(tapped), len(delivered), log.published
+    kept = len(receipts), len(log.history), len(relayed), len(delivered), log.published
     assert set(kept) == {data.count(1)}
     assert log.newest == f"1000-{data.count(1)}"
 
@@ -76,12 +76,12 @@ def test_the_receipt_tells_how_many_it_goes_to_here_and_elsewhere() -> None:
     log = MessageLog(Delivered(recipients=3).deliver, wall=lambda: 1.0)
     order: list[object] = []
 
-    def tap(entry: Entry, recipients: int, _: object) -> int:
+    def relay(entry: Entry, recipients: int, _: object) -> int:
         order.append((entry.id, recipients))
         return 4
 
     log.append("bob", "alone", receipt=lambda *receipt: order.append(receipt))
-    log.tap = tap
+    log.relay = relay
     log.append("bob", "not alone", receipt=lambda *receipt: order.append(receipt))
     assert order == [("1000-1", 3), ((1000, 2), 3), ("1000-2", 7)]
 

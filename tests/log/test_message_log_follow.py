@@ -32,7 +32,7 @@ class Pair:
         self.leader.restore(self.follower.position, history.floor, history.entries())
         self.drafts = deque[Draft]()
         self.entries = deque[tuple[Entry, int, Key | None]]()
-        self.leader.tap = self._relay
+        self.leader.relay = self._relay
         self.follower.follow(self._forward)
 
     def say(self, log: MessageLog) -> None:

@@ -60,42 +60,43 @@ def _written(fds: Sequence[int], data: bytes) -> list[tuple[int, int]]:
 
 
 class Fanout:
-    """The connections that get broadcasts: a lane for each encoding, and the rest, one by one."""
+    """The connections that get broadcasts: a lane for each encoding, and one by one those that are not
+    written to directly."""
 
     def __init__(self) -> None:
         self._lanes = {False: _Lane(), True: _Lane()}
-        self._rest: dict[bool, dict[Connection, None]] = {False: {}, True: {}}
+        self._indirect: dict[bool, dict[Connection, None]] = {False: {}, True: {}}
 
     def place(self, connection: Connection) -> None:
         """Take a connection in, or put it where it now belongs."""
         self.remove(connection)
         if connection.fd is None or connection.behind:
-            self._rest[connection.deflate][connection] = None
+            self._indirect[connection.deflate][connection] = None
         else:
             self._lanes[connection.deflate].add(connection, connection.fd)
 
     def remove(self, connection: Connection) -> None:
         """Let a connection go, if it is here; to be called before its descriptor is closed."""
-        self._rest[connection.deflate].pop(connection, None)
+        self._indirect[connection.deflate].pop(connection, None)
         if connection.lane >= 0:
             self._lanes[connection.deflate].remove(connection)
 
     @property
-    def rest(self) -> Iterator[Connection]:
+    def indirect(self) -> Iterator[Connection]:
         """The connections that are not written to directly, among them those that are behind."""
-        return chain(*self._rest.values())
+        return chain(*self._indirect.values())
 
     def send(self, batch: Batch) -> int:
         """Send the batch to all without waiting for any, and return the bytes that this makes."""
-        rest = [list(each) for each in self._rest.values()]
+        indirect = [list(each) for each in self._indirect.values()]
         size = 0
-        for (deflate, lane), others in zip(self._lanes.items(), rest, strict=True):
+        for (deflate, lane), others in zip(self._lanes.items(), indirect, strict=True):
             if lane.fds or others:
                 data = batch.encoded(deflate)
                 size += len(data) * (len(lane.fds) + len(others))
                 for connection, written in lane.write(data):
                     _send_slowly(connection, batch, written)
-        for others in rest:
+        for others in indirect:
             for connection in others:
                 connection.offer(batch)
         return size

@@ -63,8 +63,8 @@ class ConnectionManager:
         """Make a connection active: it is sent `welcome` first, then what it missed, then every message from
         here on.
 
-        `missed` reaches up to the newest message, and must be made in the same turn of the loop: there is
-        no gap and no overlap. An older connection of the same id is closed with 4501.
+        `missed` reaches up to the newest message, and must be made in the same iteration of the loop: there
+        is no gap and no overlap. An older connection of the same id is closed with 4501.
         """
         self.flush()
         older = self.active_connections.get(connection.client_id)
@@ -156,8 +156,8 @@ class ConnectionManager:
         self._changed()
 
     def deliver(self, entry: Entry) -> int:
-        """Send a message to its recipients, and return how many they are. Broadcasts of one turn of the loop
-        are joined."""
+        """Send a message to its recipients, and return how many they are. Broadcasts of one iteration of the
+        loop are joined."""
         if entry.to is None:
             self._add(entry.batch)
             return len(self.active_connections)
@@ -170,11 +170,11 @@ class ConnectionManager:
         return len(addressees)
 
     def broadcast(self, payload: bytes) -> None:
-        """Send one frame to every active connection, at the end of this turn of the loop."""
+        """Send one frame to every active connection, at the end of this iteration of the loop."""
         self._add(Batch((payload,)))
 
     def flush(self) -> None:
-        """Send what this turn of the loop has gathered."""
+        """Send what this iteration of the loop has gathered."""
         if self._pending:
             gathered, self._pending = self._pending, []
             # History holds what is gathered, and no compressed copy of it.
@@ -238,7 +238,7 @@ class ConnectionManager:
             connection.told = now
         self.traffic.sent_bytes += self._fanout.send_to(due, _KEEPALIVE)
 
-    def tell_each(self, payloads: Iterable[bytes]) -> None:
+    def send_each(self, payloads: Iterable[bytes]) -> None:
         """Send each active connection a frame of its own, the first to the one connected longest."""
         self.flush()
         for connection, payload in zip(list(self.active_connections.values()), payloads, strict=False):
@@ -254,7 +254,7 @@ class ConnectionManager:
     def backlog(self) -> Backlog:
         """Return what waits for active clients. Those that are written to directly have nothing waiting, and
         are not looked at."""
-        waiting = [connection.waiting for connection in self._fanout.rest]
+        waiting = [connection.waiting for connection in self._fanout.indirect]
         return Backlog(sum(map(bool, waiting)), sum(waiting), max(waiting, default=0))
 
     def _send(self, connection: Connection, batch: Batch) -> None:

@@ -5,7 +5,7 @@ from collections import deque
 from wsctl.frame import Batch
 
 CHUNK = 65536
-"""Bytes handed to a socket at a time: enough to keep one busy for a turn of the loop, and the most
+"""Bytes handed to a socket at a time: enough to keep one busy for an iteration of the loop, and the most
 that cannot be taken back when the client must be closed."""
 
 
@@ -46,7 +46,7 @@ class Outbox:
         self.size -= CHUNK - room
         return taken
 
-    def rest(self) -> list[Batch]:
+    def batches(self) -> list[Batch]:
         """Return everything that waits, which stays there."""
         return list(self._batches)
 

@@ -33,7 +33,7 @@ class Resuming(Protocol):
 
 
 class Replays:
-    """Gives each connection its turn: one slice in one turn of the loop. `history_bytes` is what a full
+    """Feeds connections in rotation, one slice in one iteration of the loop. `history_bytes` is what a full
     replay counts as.
 
     Attributes:
@@ -95,13 +95,13 @@ class Replays:
 
     def _enqueue(self, who: Resuming) -> None:
         if not self._queue:
-            self._call_soon(self._turn)
+            self._call_soon(self._feed_first)
         self._queue.append(who)
 
-    def _turn(self) -> None:
+    def _feed_first(self) -> None:
         try:
             self._queue[0].feed()  # which may want the next one, behind the others
         finally:
             self._queue.popleft()
             if self._queue:
-                self._call_soon(self._turn)
+                self._call_soon(self._feed_first)

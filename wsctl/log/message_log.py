@@ -1,4 +1,18 @@
-"""The log, which gives each message its id and with it its place in the one order of all messages."""
+"""The log, which gives each message its id and with it its place in the one order of all messages.
+
+The ids are given by its home: this process, the other one of a handover, or a Redis. Whichever it is:
+
+order                    ids only grow, and every process delivers messages in the order of their ids
+at most once per key     a draft that is passed on again under its key gets no second id
+delivered only if kept   a message is kept by the home, and in the history here as far as that reaches, before
+                         a client or its publisher hears of it
+refused: not published   one that is refused with `DEGRADED` has no id and gets none; `UNCONFIRMED` refuses
+                         one of which nobody knows
+
+A publisher hears of each message once, by a receipt or a refusal. A home is a `Forward`: it is given drafts,
+and answers with `MessageLog.take`, in the order of all, or with `MessageLog.refuse`. `restore` loads what is
+there already. With `follow` and `lead` the log moves to another home: drafts under way are passed on again.
+"""
 
 import secrets
 import time
@@ -74,8 +88,8 @@ class MessageLog:
         history: the messages that clients can resume after.
         writer: the name of this log in the keys of its drafts.
         published: messages that got their id since the start.
-        tap: called with each message after it was sent to the clients of this process, and with how many
-            they are; returns to how many it goes elsewhere.
+        relay: passes each message on to another process, after it was sent to the clients of this one, with
+            how many these are; returns how many clients it goes to there.
     """
 
     def __init__(
@@ -95,7 +109,7 @@ class MessageLog:
         self.writer = secrets.token_hex(8)
         self.history = History(self._position, most, most_bytes)
         self.published = 0
-        self.tap: Callable[[Entry, int, Key | None], int] | None = None
+        self.relay: Callable[[Entry, int, Key | None], int] | None = None
 
     @property
     def newest(self) -> str:
@@ -135,7 +149,7 @@ class MessageLog:
         # A clock that was set back must not reorder ids.
         position = (ms, 0) if ms > last_ms else (last_ms, last_sequence + 1)
         payload = messages.message(messages.Message(written(position), ts, sender, data, to, shown))
-        recipients = self._keep(Entry(position, Batch((payload,)), to), key)
+        recipients = self._keep_and_deliver(Entry(position, Batch((payload,)), to), key)
         if receipt:
             receipt(self.newest, recipients)
 
@@ -144,7 +158,7 @@ class MessageLog:
     ) -> None:
         """Take a message that was given its id by another log, which orders this one's too. The message is
         for so many clients `elsewhere`, or for so many `recipients` in all."""
-        here = self._keep(entry, key, elsewhere)
+        here = self._keep_and_deliver(entry, key, elsewhere)
         pending = self._pending.pop(key, None) if key else None
         if pending and pending.receipt:
             pending.receipt(self.newest, here if recipients is None else recipients)
@@ -169,23 +183,23 @@ class MessageLog:
     def follow(self, forward: Forward) -> None:
         """Give no ids from here on. Drafts under way are passed on again, to `forward`."""
         self._forward = forward
-        self._again()
+        self._pass_on_again()
 
     def lead(self) -> None:
         """Give ids (again), or have them given by `home`. Drafts that did not come back get their ids now."""
         self._forward = self._home
-        self._again()
+        self._pass_on_again()
 
     def restore(self, position: MessageId, floor: MessageId, entries: Sequence[Entry]) -> None:
         """Go on where another log stands, without what was kept here."""
         self._position = position
         self.history.restore(floor, entries)
 
-    def _again(self) -> None:
+    def _pass_on_again(self) -> None:
         under_way, self._pending = self._pending, {}
         for draft, receipt, refused in under_way.values():
-            words = draft.sender, draft.data, draft.to
-            self.append(*words, receipt, refused=refused, key=draft.key, again=True, shown=draft.shown)
+            fields = draft.sender, draft.data, draft.to
+            self.append(*fields, receipt, refused=refused, key=draft.key, again=True, shown=draft.shown)
 
     def _pass_on(self, forward: Forward, pending: _Pending) -> None:
         key = pending.draft.key
@@ -196,12 +210,13 @@ class MessageLog:
             del self._pending[key]
             raise
 
-    def _keep(self, entry: Entry, key: Key | None, elsewhere: int = 0) -> int:
+    def _keep_and_deliver(self, entry: Entry, key: Key | None, elsewhere: int = 0) -> int:
+        """Return the number of clients to which the message goes."""
         self._position = entry.id
         self.history.add(entry)
         self.published += 1
         recipients = self._deliver(entry) + elsewhere
-        return recipients + (self.tap(entry, recipients, key) if self.tap else 0)
+        return recipients + (self.relay(entry, recipients, key) if self.relay else 0)
 
 
 def written(message_id: MessageId) -> str:

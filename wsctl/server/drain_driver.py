@@ -190,7 +190,7 @@ class DrainDriver:
             return
         when = moments(progress.active, window)
         self._shuffle(when)
-        self._hub.tell_each(messages.invitations(left, reason, when))
+        self._hub.send_each(messages.invitations(left, reason, when))
 
     def _show(self) -> None:
         """Show the drain to the observers that are due; between two pictures it costs nothing. The end is

@@ -146,7 +146,7 @@ class AsgiConnection(Connection):
 
     def catch_up(self, missed: Missed) -> None:
         self._missed, self._progress = missed, self._node.clock()
-        self._welcome = self._outbox.rest()
+        self._welcome = self._outbox.batches()
         self._outbox.clear()
         self._wake.set()
 

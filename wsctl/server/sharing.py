@@ -143,7 +143,7 @@ class Sharing:
     def back(self, *, recovered: bool) -> None:
         self.relay("back", {"recovered": recovered})
         clients = list(self._manager.active_connections)
-        self._manager.tell_each([self._welcome(client_id, recovered) for client_id in clients])
+        self._manager.send_each([self._welcome(client_id, recovered) for client_id in clients])
 
     def replaced(self, client_id: str) -> None:
         if connection := self._manager.active_connections.get(client_id):

@@ -161,7 +161,7 @@ class Wire(Connection, asyncio.Protocol):
         if self.behind:
             # The welcome waits, and stays in front. `resume_writing` goes on with it.
             missed.lead = b"".join(
-                [b.encoded(self.deflate) for b in self._outbox.rest()] if self._outbox else []
+                [b.encoded(self.deflate) for b in self._outbox.batches()] if self._outbox else []
             )
             self._outbox = None
             return
@@ -337,7 +337,7 @@ class Wire(Connection, asyncio.Protocol):
             keepalive=self.keepalive,
         )
         waiting = [(b, b.wire) for b in self._take_missed()]
-        waiting += [(b, b.encoded(self.deflate)) for b in self._outbox.rest()] if self._outbox else []
+        waiting += [(b, b.encoded(self.deflate)) for b in self._outbox.batches()] if self._outbox else []
         self._node.manager.release(self)
         return DetachedTransport(self._transport, fd, snapshot, self._handed, waiting)
 

@@ -148,7 +148,7 @@ async def _alone(pair: Takeover) -> None:
             await event.wait()
     await turn()
     assert pair.successor.alone
-    assert pair.log.tap is None
+    assert pair.log.relay is None
     assert not pair.new.node.manager.joined
 
 

@@ -7,7 +7,7 @@ The keys, `BASE` being `{PREFIX}:v1`:
     BASE:last:W      the newest `n` that was appended of writer W, for a while
     BASE:lease       each node, by when its lease ends (milliseconds of Redis's clock)
     BASE:nodes       each node's own account of itself, JSON
-    BASE:turns       nodes that drain or wait for their turn to, by when they asked
+    BASE:turns       nodes that drain, or wait for their turn, by when they asked
     BASE:at:N        the clients of node N: since when (Redis's clock), and the connection's serial number
     BASE:inbox:N     a stream of client ids that node N must look at: a newer connection may be elsewhere
 

@@ -117,7 +117,7 @@ class Successor:
         # Messages from before a connection moves must be there when it arrives, whatever --history says.
         node.log.history.hold(True)
         node.log.restore(tuple(told["position"]), floor, [e for e in self._history if e.id > floor])
-        node.log.tap = self._relay
+        node.log.relay = self._relay
         node.manager.joined.append(self._joined_here)
         if node.shared and told["shared"]:
             node.shared.moving = self._close_there
@@ -130,7 +130,7 @@ class Successor:
         self.alone = True
         if not self.settled.is_set():
             log.warning("the predecessor is gone before everything had moved", extra={"fields": {"why": why}})
-        self._node.log.tap = None
+        self._node.log.relay = None
         if self.begun.is_set():
             self._node.manager.joined.remove(self._joined_here)
             for client_id in list(self._there):
