@@ -291,7 +291,9 @@ def test_what_can_become_no_id_is_refused_before_anything_is_asked() -> None:
 
 def test_a_full_server_takes_back_whoever_is_there() -> None:
     def admit(connected: int, name: str = "bob") -> Verdict:
-        admission = Admission(Settings(), 3, lambda: connected, lambda: True, here=lambda i: i == "bob")
+        admission = Admission(
+            Settings(), 3, lambda: connected, lambda: True, is_connected=lambda i: i == "bob"
+        )
         return admission.admit(Handshake(name, "", None, "localhost"))
 
     assert admit(2) == Admitted("bob", None)

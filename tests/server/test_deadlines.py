@@ -12,9 +12,9 @@ from wsctl.server.deadlines import (
     BODY_TIMEOUT,
     HEAD_TIMEOUT,
     IDLE_TIMEOUT,
-    LIMITS,
+    LATE_BODY_TIMEOUT,
     MAX_UNREAD,
-    REST_TIMEOUT,
+    TIMEOUTS,
     Deadlines,
     Stage,
 )
@@ -56,7 +56,7 @@ def test_behind_an_answer_the_rest_of_a_body_is_waited_for_shortly() -> None:
     deadlines.answered(2.0)
     deadlines.received(MAX_UNREAD, 3.0)
     assert not deadlines.too_much
-    at_most(deadlines, 2.0, REST_TIMEOUT)
+    at_most(deadlines, 2.0, LATE_BODY_TIMEOUT)
     deadlines.received(1, 4.0)
     assert deadlines.too_much
     deadlines.ended(5.0)
@@ -83,7 +83,7 @@ def test_whatever_happens_every_state_but_the_applications_own_ends(steps: list[
             deadlines.received(BODY_RATE, float(now))
         else:
             getattr(deadlines, step)(float(now))
-    assert deadlines.overdue(1000.0) is (LIMITS[deadlines.stage] < inf)
+    assert deadlines.overdue(1000.0) is (TIMEOUTS[deadlines.stage] < inf)
 
 
 @pytest.mark.parametrize("between", [[100], [100, 200, 300], [50, 100, 150]], ids=str)

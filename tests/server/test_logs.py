@@ -19,12 +19,12 @@ from wsctl.drain.phases import Phase
 from wsctl.server.logs import (
     LOGGERS,
     JsonFormatter,
-    KeepSecrets,
+    SecretsFilter,
     TextFormatter,
     configure,
+    filter_secrets,
     formatter,
-    keep_secrets,
-    to_stream,
+    stream_handler,
 )
 
 TEXT = TextFormatter(person=False, colour=False)
@@ -144,7 +144,7 @@ def untouched_loggers() -> Iterator[None]:
 @pytest.mark.usefixtures("untouched_loggers")
 def test_our_log_goes_to_the_stream_and_of_uvicorn_s_what_it_warns_of() -> None:
     stream = io.StringIO()
-    configure(to_stream(stream, "text", colour=False), "info", access=False)
+    configure(stream_handler(stream, "text", colour=False), "info", access=False)
     logging.getLogger("wsctl.hub").info("ours")
     logging.getLogger("wsctl.hub").debug("too fine")
     logging.getLogger("uvicorn.error").info("chatter")
@@ -157,7 +157,7 @@ def test_our_log_goes_to_the_stream_and_of_uvicorn_s_what_it_warns_of() -> None:
 @pytest.mark.parametrize(("level", "lines"), [("debug", 4), ("info", 3), ("warning", 2), ("error", 1)])
 def test_the_level_and_the_access_log_are_as_asked(level: str, lines: int) -> None:
     stream = io.StringIO()
-    configure(to_stream(stream, "json", colour=False), level, access=True)
+    configure(stream_handler(stream, "json", colour=False), level, access=True)
     logging.getLogger("wsctl").debug("1")
     logging.getLogger("uvicorn.access").info("2")
     logging.getLogger("wsctl").warning("3")
@@ -184,7 +184,7 @@ JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJib2IifQ.AAAA"
 )
 def test_what_lets_a_client_in_is_blotted_out(args: tuple[Any, ...], kept: str) -> None:
     record = logging.LogRecord("uvicorn", logging.INFO, "", 0, " ".join(["%s"] * len(args)), args, None)
-    assert KeepSecrets().filter(record)
+    assert SecretsFilter().filter(record)
     told = record.getMessage()
     assert kept in told
     assert "***" in told
@@ -194,7 +194,7 @@ def test_what_lets_a_client_in_is_blotted_out(args: tuple[Any, ...], kept: str) 
 def test_what_is_no_secret_stays_what_it_is() -> None:
     args = ("127.0.0.1:5", "GET", "/ws/bob?since=1-0", "1.1", 401)
     record = logging.LogRecord("uvicorn", logging.INFO, "", 0, "%s %s %s %s %d", args, None)
-    assert KeepSecrets().filter(record)
+    assert SecretsFilter().filter(record)
     assert record.args == args
 
 
@@ -211,14 +211,14 @@ def test_what_is_no_secret_stays_what_it_is() -> None:
 def test_of_version_6_an_address_that_uvicorn_logs_stands_in_brackets(joined: str, shown: str) -> None:
     args = (joined, "GET", "/ws/::1:5?since=1:2:3", "1.1", 401)
     record = logging.LogRecord("uvicorn.access", logging.INFO, "", 0, '%s - "%s %s HTTP/%s" %d', args, None)
-    assert KeepSecrets().filter(record)
+    assert SecretsFilter().filter(record)
     assert record.args == (shown, *args[1:])
 
 
 def test_secrets_are_kept_however_often_that_is_asked_for() -> None:
-    keep_secrets()
-    keep_secrets()
-    assert len([f for f in logging.getLogger("uvicorn.access").filters if isinstance(f, KeepSecrets)]) == 1
+    filter_secrets()
+    filter_secrets()
+    assert len([f for f in logging.getLogger("uvicorn.access").filters if isinstance(f, SecretsFilter)]) == 1
 
 
 def test_a_log_whose_reader_is_gone_fails_nothing_and_writes_nowhere(
@@ -226,7 +226,7 @@ def test_a_log_whose_reader_is_gone_fails_nothing_and_writes_nowhere(
 ) -> None:
     read, write = os.pipe()
     with open(write, "w") as stream:
-        handler = to_stream(stream, "text", colour=False)
+        handler = stream_handler(stream, "text", colour=False)
         os.close(read)
         for _ in range(3):
             handler.handle(logging.makeLogRecord({"msg": "nobody reads this"}))

@@ -7,7 +7,14 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from wsctl.server.proxy import LOOPBACK, MOST_HOPS, Believing, Forwarded, forwarded, written
+from wsctl.server.proxy import (
+    LOOPBACK,
+    MOST_HOPS,
+    ProxyHeadersMiddleware,
+    TrustedProxies,
+    canonical_ip,
+    trusted_proxies,
+)
 from wsctl.settings import Settings
 
 AT = ("127.0.0.1", 5)
@@ -28,7 +35,7 @@ AT = ("127.0.0.1", 5)
     ],
 )
 def test_an_address_has_one_form(host: str, form: str | None) -> None:
-    assert written(host) == form
+    assert canonical_ip(host) == form
 
 
 @pytest.mark.parametrize(
@@ -60,22 +67,22 @@ def test_an_address_has_one_form(host: str, form: str | None) -> None:
 def test_the_newest_entry_that_is_no_proxy_is_the_client(
     trusted: str | None, chain: str | None, client: tuple[str, int]
 ) -> None:
-    assert Forwarded(trusted).behind(AT, chain) == client
+    assert TrustedProxies(trusted).resolve(AT, chain) == client
 
 
 def test_what_a_socket_of_both_families_calls_a_proxy_is_believed() -> None:
-    assert Forwarded(LOOPBACK).behind(("::ffff:127.0.0.1", 5), "6.6.6.6") == ("6.6.6.6", 0)
-    assert Forwarded(LOOPBACK).behind(("::ffff:10.0.0.1", 5), "6.6.6.6") == ("10.0.0.1", 5)
+    assert TrustedProxies(LOOPBACK).resolve(("::ffff:127.0.0.1", 5), "6.6.6.6") == ("6.6.6.6", 0)
+    assert TrustedProxies(LOOPBACK).resolve(("::ffff:10.0.0.1", 5), "6.6.6.6") == ("10.0.0.1", 5)
 
 
 def test_nobody_on_a_unix_socket_is_believed_unless_all_are() -> None:
-    assert Forwarded(LOOPBACK).behind(("", 0), "6.6.6.6") == ("", 0)
-    assert Forwarded("*").behind(("", 0), "6.6.6.6") == ("6.6.6.6", 0)
+    assert TrustedProxies(LOOPBACK).resolve(("", 0), "6.6.6.6") == ("", 0)
+    assert TrustedProxies("*").resolve(("", 0), "6.6.6.6") == ("6.6.6.6", 0)
 
 
 def test_a_long_chain_of_proxies_is_read_from_its_end_alone() -> None:
     chain = ", ".join(["6.6.6.6", *["127.0.0.1"] * (MOST_HOPS + 1)])
-    assert Forwarded(LOOPBACK).behind(AT, chain) == ("127.0.0.1", 0)
+    assert TrustedProxies(LOOPBACK).resolve(AT, chain) == ("127.0.0.1", 0)
 
 
 @given(st.text() | st.lists(st.ip_addresses().map(str) | st.text(max_size=9)).map(",".join))
@@ -83,16 +90,16 @@ def test_a_long_chain_of_proxies_is_read_from_its_end_alone() -> None:
 @example("[::1")
 def test_whatever_is_said_the_client_is_an_address(chain: str) -> None:
     for trusted in (LOOPBACK, "*", "0.0.0.0/0,::/0"):
-        host, port = Forwarded(trusted).behind(AT, chain)
+        host, port = TrustedProxies(trusted).resolve(AT, chain)
         assert str(ip_address(host)) == host
         assert 0 <= port < 100_000
 
 
 def test_the_rules_are_those_of_the_settings() -> None:
-    assert forwarded(Settings()).trusts("::1")
-    assert not forwarded(Settings(proxy_headers=False)).trusts("::1")
-    assert not forwarded(Settings(forwarded_allow_ips="")).trusts("127.0.0.1")
-    assert forwarded(Settings(forwarded_allow_ips="*")).trusts("10.0.0.1")
+    assert trusted_proxies(Settings()).trusts("::1")
+    assert not trusted_proxies(Settings(proxy_headers=False)).trusts("::1")
+    assert not trusted_proxies(Settings(forwarded_allow_ips="")).trusts("127.0.0.1")
+    assert trusted_proxies(Settings(forwarded_allow_ips="*")).trusts("10.0.0.1")
 
 
 @pytest.mark.anyio
@@ -117,5 +124,5 @@ async def test_an_application_is_told_the_same(
         seen.append(scope)
 
     scope = {"type": "http", "client": at, "scheme": "http", "headers": headers}
-    await Believing(app, Forwarded(LOOPBACK))(scope, None, None)
+    await ProxyHeadersMiddleware(app, TrustedProxies(LOOPBACK))(scope, None, None)
     assert (seen[0]["client"], seen[0]["scheme"]) == (client, scheme)

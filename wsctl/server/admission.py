@@ -23,7 +23,7 @@ server: half of the descriptors that are left to operators."""
 MAX_SINCE = 64
 """The most characters of a message id in `since`: ids are shorter."""
 
-NO_GOOD = ' error="invalid_token"'
+INVALID_CREDENTIALS = ' error="invalid_token"'
 """The parameter that a challenge has when the request had a token (RFC 6750 section 3.1)."""
 
 _KEEPALIVES = frozenset(map(str, messages.KEEPALIVE))
@@ -72,10 +72,10 @@ class DrainRejected:
 Verdict = Admitted | DrainRejected | HttpRefusal
 
 
-NOWHERE = HttpRefusal(HTTPStatus.NOT_FOUND, "not_found", "WebSockets are served at /ws/{client_id}")
+NO_SUCH_PATH = HttpRefusal(HTTPStatus.NOT_FOUND, "not_found", "WebSockets are served at /ws/{client_id}")
 """The answer to a handshake at any path but that of clients."""
 
-ANYONE = Granted()
+OPEN_GRANT = Granted()
 """The grant that everybody has where no credentials are asked for."""
 
 
@@ -92,9 +92,9 @@ class Admission:
         accepting: Callable[[], bool],
         verifier: Verifier | None = None,
         *,
-        here: Callable[[str], bool] = lambda client_id: False,
+        is_connected: Callable[[str], bool] = lambda client_id: False,
     ) -> None:
-        self._here = here
+        self._is_connected = is_connected
         self._verifier = verifier
         self._in_query = settings.auth_query
         self._origins = AllowedOrigins(settings.allow_origin)
@@ -109,21 +109,21 @@ class Admission:
             name = messages.bounded_id(unquote(asked.name, errors="strict"))
         except ValueError as error:
             return _bad_id(error)
-        since, keepalive = _wishes(asked.query) if asked.query else (None, "0")
+        since, keepalive = _options(asked.query) if asked.query else (None, "0")
         if since is not None and not _looks_like_an_id(since):
             return HttpRefusal(HTTPStatus.BAD_REQUEST, "bad_since", "since is not the id of a message")
         if keepalive != "0" and keepalive not in _KEEPALIVES:
             return HttpRefusal(HTTPStatus.BAD_REQUEST, "bad_keepalive", _BAD_KEEPALIVE)
-        if wrong := self._from_elsewhere(asked):
+        if wrong := self._refuse_source(asked):
             return wrong
-        granted = self._granted(self._verifier, asked) if self._verifier else ANYONE
+        granted = self._verify(self._verifier, asked) if self._verifier else OPEN_GRANT
         return (
             granted
             if isinstance(granted, HttpRefusal)
-            else self._let_in(name, granted, since, int(keepalive))
+            else self._admit_granted(name, granted, since, int(keepalive))
         )
 
-    def _let_in(self, name: str, granted: Granted, since: str | None, keepalive: int) -> Verdict:
+    def _admit_granted(self, name: str, granted: Granted, since: str | None, keepalive: int) -> Verdict:
         """Return the verdict on a valid request whose credentials are good."""
         try:
             client_id = messages.client_id(name)
@@ -131,26 +131,26 @@ class Admission:
             return _bad_id(error)
         verdict = for_client(granted, client_id)
         if isinstance(verdict, Denied):
-            return _unauthorized(verdict.why, NO_GOOD)
+            return _unauthorized(verdict.why, INVALID_CREDENTIALS)
         if not self._accepting():
             return DrainRejected(client_id)
         over = self._connected() - self._capacity if self._capacity else -1
-        if over >= 0 and (over >= MOST_REPLACED or not self._here(client_id)):
-            return full()
+        if over >= 0 and (over >= MOST_REPLACED or not self._is_connected(client_id)):
+            return server_full()
         return Admitted(client_id, since, granted.expires, keepalive, over >= 0)
 
-    def _granted(self, verifier: Verifier, asked: Handshake) -> Granted | HttpRefusal:
+    def _verify(self, verifier: Verifier, asked: Handshake) -> Granted | HttpRefusal:
         sources = TokenSources(asked.authorization, asked.protocols, asked.query)
         try:
             token = extract_token(sources, in_query=self._in_query)
         except UnreadableToken as error:
-            return _unauthorized(str(error), NO_GOOD)
+            return _unauthorized(str(error), INVALID_CREDENTIALS)
         if token is None:
             return _unauthorized(f"this server asks for a token: {HOW_TO_SEND}")
         verdict = verifier.verify(token)
-        return _unauthorized(verdict.why, NO_GOOD) if isinstance(verdict, Denied) else verdict
+        return _unauthorized(verdict.why, INVALID_CREDENTIALS) if isinstance(verdict, Denied) else verdict
 
-    def _from_elsewhere(self, asked: Handshake) -> HttpRefusal | None:
+    def _refuse_source(self, asked: Handshake) -> HttpRefusal | None:
         """Return the refusal of a request that names a foreign host, or comes from the page of an origin that
         may not connect; None for all others."""
         if asked.foreign_host:
@@ -177,7 +177,7 @@ class Admission:
         return bool(parts.netloc) and parts.netloc.removesuffix(default) == host.removesuffix(default)
 
 
-def full() -> HttpRefusal:
+def server_full() -> HttpRefusal:
     """Return the answer when there is no room."""
     text = f"the server has all the clients it can take: try again in {RETRY_AFTER} seconds"
     return HttpRefusal(HTTPStatus.SERVICE_UNAVAILABLE, "full", text, (("retry-after", str(RETRY_AFTER)),))
@@ -194,7 +194,7 @@ def _bad_id(error: ValueError) -> HttpRefusal:
     return HttpRefusal(HTTPStatus.BAD_REQUEST, "bad_client_id", text)
 
 
-def _wishes(query: str) -> tuple[str | None, str]:
+def _options(query: str) -> tuple[str | None, str]:
     """Return the last `since` and `keepalive` of a query."""
     found = parse_qs(query, keep_blank_values=True)
     return found.get("since", [None])[-1], found.get("keepalive", ["0"])[-1]

@@ -15,7 +15,7 @@ BODY_TIMEOUT = 20.0
 BODY_RATE = 500
 """Bytes of a request body that extend its deadline by one second (Apache's `MinRate`)."""
 
-REST_TIMEOUT = 10.0
+LATE_BODY_TIMEOUT = 10.0
 """Seconds for the rest of a body whose request has been answered: nobody waits for it."""
 
 IDLE_TIMEOUT = 10.0
@@ -34,15 +34,15 @@ class Stage(Enum):
     HEAD = "a head arrives"
     BODY = "a body arrives, and its request is not answered"
     ANSWER = "a whole request is being answered"
-    REST = "a body arrives whose request has been answered"
+    LATE_BODY = "a body arrives whose request has been answered"
 
 
-LIMITS = {
+TIMEOUTS = {
     Stage.IDLE: IDLE_TIMEOUT,
     Stage.HEAD: HEAD_TIMEOUT,
     Stage.BODY: BODY_TIMEOUT,
     Stage.ANSWER: inf,  # the application's own time: only operators' requests take any
-    Stage.REST: REST_TIMEOUT,
+    Stage.LATE_BODY: LATE_BODY_TIMEOUT,
 }
 
 
@@ -75,11 +75,11 @@ class Deadlines:
 
     def ended(self, now: float) -> None:
         """Note that a request is complete."""
-        self._enter(Stage.IDLE if self.stage is Stage.REST else Stage.ANSWER, now)
+        self._enter(Stage.IDLE if self.stage is Stage.LATE_BODY else Stage.ANSWER, now)
 
     def answered(self, now: float) -> None:
         """Note that an answer is complete."""
-        self._enter(Stage.REST if self.stage is Stage.BODY else Stage.IDLE, now)
+        self._enter(Stage.LATE_BODY if self.stage is Stage.BODY else Stage.IDLE, now)
 
     @property
     def busy(self) -> bool:
@@ -89,12 +89,12 @@ class Deadlines:
     @property
     def too_much(self) -> bool:
         """True if more than `MAX_UNREAD` bytes of a request have come behind its answer."""
-        return self.stage is Stage.REST and self._came > MAX_UNREAD
+        return self.stage is Stage.LATE_BODY and self._came > MAX_UNREAD
 
     def overdue(self, now: float) -> bool:
         """Tell whether the deadline of the state has passed."""
         more = self._came / BODY_RATE if self.stage is Stage.BODY else 0.0
-        return now - self._since >= LIMITS[self.stage] + more
+        return now - self._since >= TIMEOUTS[self.stage] + more
 
     def stalled(self, now: float, unsent: int) -> bool:
         """Tell whether the peer has taken nothing of what waits to be written for `STALL_TIMEOUT` seconds;

@@ -51,7 +51,7 @@ def create_embedded_app(settings: Settings, environ: Mapping[str, str]) -> FastA
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         _configure_log(settings)
-        logs.keep_secrets()
+        logs.filter_secrets()
         if _several_workers(environ) and islands(settings):
             log.warning("%s", ISLANDS)
         if _is_first():
@@ -110,7 +110,7 @@ def _configure_log(settings: Settings) -> None:
     """Write our log beside the host's, unless the host has configured our logger itself."""
     logger = logging.getLogger("wsctl")
     if not logger.handlers and not logging.getLogger().handlers:
-        logger.addHandler(logs.to_stream(sys.stderr, settings.log_format, colour=False))
+        logger.addHandler(logs.stream_handler(sys.stderr, settings.log_format, colour=False))
         logger.propagate = False
     logger.setLevel(settings.log_level.upper())
 

@@ -12,13 +12,13 @@ from wsctl.frame import Batch
 from wsctl.hub.connection import STALL_TIMEOUT, Connection, Ending
 from wsctl.hub.outbox import CHUNK, Outbox
 from wsctl.log.history import Missed
-from wsctl.server.admission import NOWHERE, Admitted, Handshake
+from wsctl.server.admission import NO_SUCH_PATH, Admitted, Handshake
 from wsctl.server.credentials.extraction import chosen_subprotocol
 from wsctl.server.drain_rejection import REASON
 from wsctl.server.host_header import is_foreign
 from wsctl.server.http_semantics import HttpRefusal, error_body
 from wsctl.server.node import Node
-from wsctl.server.proxy import written
+from wsctl.server.proxy import canonical_ip
 
 
 async def endpoint(websocket: WebSocket) -> None:
@@ -44,7 +44,7 @@ async def endpoint(websocket: WebSocket) -> None:
 
 async def no_endpoint(websocket: WebSocket) -> None:
     """Refuse a WebSocket at any other path with the answer that `wsctl serve` gives."""
-    await _refuse(websocket.app.state.node, websocket, NOWHERE)
+    await _refuse(websocket.app.state.node, websocket, NO_SUCH_PATH)
 
 
 async def _refuse(node: Node, websocket: WebSocket, refused: HttpRefusal) -> None:
@@ -74,7 +74,7 @@ def _joined(websocket: WebSocket, name: str) -> str | None:
 
 def _host(websocket: WebSocket) -> str:
     """Return the client's IP address; empty where it is not known, or is a text that is no address."""
-    return (written(websocket.client.host) or "") if websocket.client else ""
+    return (canonical_ip(websocket.client.host) or "") if websocket.client else ""
 
 
 class AsgiConnection(Connection):

@@ -8,12 +8,12 @@ from typing import Any, Protocol
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from wsctl.server.admission import full
+from wsctl.server.admission import server_full
 from wsctl.server.deadlines import BODY_RATE, BODY_TIMEOUT, HEAD_TIMEOUT, MAX_UNREAD, Deadlines, Stage
 from wsctl.server.host_header import FOREIGN
 from wsctl.server.http_semantics import BadTarget, HttpRefusal, error_response, origin_form
 from wsctl.server.pending_connections import PendingConnections
-from wsctl.server.proxy import peer
+from wsctl.server.proxy import peer_address
 from wsctl.server.websocket_acceptor import UpgradeRequest, WebSocketAcceptor
 
 MAX_HEAD = 16 * 1024
@@ -155,7 +155,7 @@ class HttpProtocol(H11Protocol):
 
     @property
     def peer(self) -> str:
-        return peer(self.transport)[0]
+        return peer_address(self.transport)[0]
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._pending.release(self.transport)
@@ -229,7 +229,7 @@ class HttpProtocol(H11Protocol):
         if self._deadlines.busy and not unsent and not self._refused:
             return False
         if self._deadlines.stage is Stage.HEAD and not self._refused:
-            self.refuse(full(), linger=False)
+            self.refuse(server_full(), linger=False)
         elif unsent or self._refused:
             self.transport.abort()
         else:

@@ -104,23 +104,23 @@ _SECRETS = re.compile(
 JWT."""
 
 
-def without_secrets(text: str) -> str:
+def redact(text: str) -> str:
     """Return a text for the log with the credentials of clients replaced by `***`."""
     return _SECRETS.sub(lambda found: "".join(filter(None, found.groups())) + "***", text)
 
 
-class KeepSecrets(logging.Filter):
+class SecretsFilter(logging.Filter):
     """A filter that replaces credentials in what other libraries log: addresses as they were asked for, and
     at their lowest level headers and frames too."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         if isinstance(record.args, tuple):
-            record.args = tuple(_harmless(value) for value in record.args)
+            record.args = tuple(_redacted(value) for value in record.args)
             if str(record.msg).startswith(_OF_A_CLIENT):
                 record.args = (_in_brackets(record.args[0]), *record.args[1:])
         told = record.getMessage()
-        if (blotted := without_secrets(told)) != told:
-            record.msg, record.args = blotted, ()
+        if (redacted := redact(told)) != told:
+            record.msg, record.args = redacted, ()
         return True
 
 
@@ -137,26 +137,26 @@ def _in_brackets(value: object) -> object:
     return host_port(found[1], int(found[2])) if found else value
 
 
-def _harmless(value: object) -> object:
+def _redacted(value: object) -> object:
     """Return a value without credentials; the value itself where it has none: formatters count on its
     type."""
     shown = str(value)
-    blotted = without_secrets(shown)
-    return value if blotted == shown else blotted
+    redacted = redact(shown)
+    return value if redacted == shown else redacted
 
 
-def keep_secrets() -> None:
+def filter_secrets() -> None:
     """Replace credentials in what uvicorn logs from here on."""
     for name in ("uvicorn.access", "uvicorn.error", "uvicorn.asgi"):
         logger = logging.getLogger(name)
-        if not any(isinstance(each, KeepSecrets) for each in logger.filters):
-            logger.addFilter(KeepSecrets())
+        if not any(isinstance(each, SecretsFilter) for each in logger.filters):
+            logger.addFilter(SecretsFilter())
 
 
 def configure(handler: logging.Handler, level: str, *, access: bool) -> None:
     """Send our log to one handler, and warnings of uvicorn and asyncio; uvicorn's access log too if
     `access`."""
-    keep_secrets()
+    filter_secrets()
     for name in LOGGERS:
         logger = logging.getLogger(name)
         logger.handlers = [handler]
@@ -168,28 +168,28 @@ def configure(handler: logging.Handler, level: str, *, access: bool) -> None:
         logging.getLogger("uvicorn.access").handlers = []
 
 
-_NOBODY_READS = frozenset({errno.EIO, errno.EPIPE})
+_NO_READER = frozenset({errno.EIO, errno.EPIPE})
 """The errors of a write to a terminal that is gone, and to a pipe without a reader."""
 
 
 @contextlib.contextmanager
-def outliving_reader(stream: IO[str]) -> Iterator[None]:
+def tolerate_lost_reader(stream: IO[str]) -> Iterator[None]:
     """Let a block write to a stream whose reader may go while the server drains. From then on the stream, and
     each of descriptors 0 to 2 that leads to the same place, leads to /dev/null: nothing fails any more, and
     the exit code stays the same."""
     try:
         yield
     except OSError as error:
-        _outlive(error, stream)
+        _tolerate(error, stream)
 
 
-def _outlive(error: OSError, stream: IO[str]) -> None:
-    if error.errno not in _NOBODY_READS:
+def _tolerate(error: OSError, stream: IO[str]) -> None:
+    if error.errno not in _NO_READER:
         raise error
-    _lead_nowhere(stream.fileno())
+    _redirect_to_null(stream.fileno())
 
 
-def _lead_nowhere(fd: int) -> None:
+def _redirect_to_null(fd: int) -> None:
     null = os.open(os.devnull, os.O_RDWR)
     gone = [each for each in (0, 1, 2) if _is_same(each, fd)]
     for each in {fd, *gone}:
@@ -214,16 +214,16 @@ class LineHandler(logging.StreamHandler[TextIO]):
             self.handleError(record)
 
     def _write(self, line: str) -> None:
-        """Write a line as in `outliving_reader`, which takes longer to enter: each handshake writes a
+        """Write a line as in `tolerate_lost_reader`, which takes longer to enter: each handshake writes a
         line."""
         try:
             self.stream.write(line)
             self.stream.flush()
         except OSError as error:
-            _outlive(error, self.stream)
+            _tolerate(error, self.stream)
 
 
-def to_stream(stream: TextIO, style: LogFormat, *, colour: bool) -> logging.Handler:
+def stream_handler(stream: TextIO, style: LogFormat, *, colour: bool) -> logging.Handler:
     """Return a handler that writes lines to a stream."""
     handler = LineHandler(stream)
     handler.setFormatter(formatter(style, terminal=stream.isatty(), colour=colour))

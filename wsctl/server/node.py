@@ -126,7 +126,7 @@ class Node:
             connected=lambda: len(self.manager.active_connections) + len(self.manager.closing),
             accepting=lambda: self.life.phase in ACCEPTING,
             verifier=verifier,
-            here=lambda client_id: client_id in self.manager.active_connections,
+            is_connected=lambda client_id: client_id in self.manager.active_connections,
         )
         self.each_second: list[Callable[[float], None]] = [self.manager.check, self._sample]
         self.refusals = RefusalLog(clock)

@@ -9,12 +9,12 @@ import asyncio
 import re
 from collections.abc import Callable
 
-from wsctl.server.admission import full
+from wsctl.server.admission import server_full
 from wsctl.server.deadlines import HEAD_TIMEOUT
 from wsctl.server.http import MAX_HEAD, HttpProtocol, detach_descriptor
 from wsctl.server.node import Node
 from wsctl.server.pending_connections import PendingConnection, PendingConnections
-from wsctl.server.proxy import peer
+from wsctl.server.proxy import peer_address
 from wsctl.server.websocket_acceptor import UpgradeRequest, WebSocketAcceptor
 
 # RFC 9112 sections 3 and 5, without what is obsolete. Nothing in it backtracks.
@@ -142,10 +142,10 @@ class ProtocolDetector(asyncio.Protocol):
 
     @property
     def peer(self) -> str:
-        return peer(self._transport)[0]
+        return peer_address(self._transport)[0]
 
     def evict(self) -> bool:
-        self.switch_to_http().refuse(full(), linger=False)
+        self.switch_to_http().refuse(server_full(), linger=False)
         return True
 
     def _release(self) -> None:

@@ -20,20 +20,20 @@ LONGEST = 64
 LAST_PORT = 65535
 """The highest port: an entry with a higher one has none."""
 
-KNOWN = 4096
+CACHED = 4096
 """The number of addresses for which the answer of `trusts` is cached: uvicorn caches as many."""
 
 Address = tuple[str, int]
 """Host and port; an empty host on a Unix socket, port 0 when it is not known."""
 
 
-def peer(transport: asyncio.BaseTransport) -> tuple[str, int]:
+def peer_address(transport: asyncio.BaseTransport) -> tuple[str, int]:
     """Return host and port of the peer; an empty host on a Unix socket, or when it has gone."""
     name = transport.get_extra_info("peername")
     return name[:2] if isinstance(name, tuple) else ("", 0)
 
 
-def written(host: str) -> str | None:
+def canonical_ip(host: str) -> str | None:
     """Return an IP address in its one form, in which logs and limits have it; None if `host` is no address.
 
     An IPv6 address is written as in RFC 5952, without a zone; one that only wraps an IPv4 address becomes
@@ -49,7 +49,7 @@ def written(host: str) -> str | None:
     return str(inner or found)
 
 
-class Forwarded:
+class TrustedProxies:
     """The rules by which proxies are believed: the client is the newest entry of `X-Forwarded-For` that is
     none of them.
 
@@ -61,16 +61,16 @@ class Forwarded:
         words = [word.strip() for word in (trusted or "").split(",")]
         self._everybody = EVERY_PROXY in words
         self._networks = [ip_network(word) for word in words if word and word != EVERY_PROXY]
-        self._known = lru_cache(KNOWN)(self._look_up)
+        self._cached = lru_cache(CACHED)(self._look_up)
 
-    def client(self, transport: asyncio.BaseTransport, headers: Mapping[str, str]) -> Address:
+    def client_address(self, transport: asyncio.BaseTransport, headers: Mapping[str, str]) -> Address:
         """Return the client's address on a connection that no ASGI application sees."""
-        return self.behind(peer(transport), headers.get("x-forwarded-for"))
+        return self.resolve(peer_address(transport), headers.get("x-forwarded-for"))
 
-    def behind(self, at: Address, chain: str | None) -> Address:
+    def resolve(self, at: Address, chain: str | None) -> Address:
         """Return the client's address, where `at` is the peer's and `chain` the header, if there is one."""
         if ":" in at[0]:  # the kernel has written all others so
-            at = (written(at[0]) or at[0], at[1])
+            at = (canonical_ip(at[0]) or at[0], at[1])
         if chain is None or not self.trusts(at[0]):
             return at
         if self._everybody:
@@ -87,14 +87,14 @@ class Forwarded:
     def is_direct(self, transport: asyncio.BaseTransport, headers: Mapping[str, str]) -> bool:
         """Tell whether a request comes over a network, and no believed proxy says that it has forwarded
         it."""
-        host, _ = peer(transport)
+        host, _ = peer_address(transport)
         told = "x-forwarded-for" in headers or "x-forwarded-proto" in headers
-        return host != "" and not (told and self.trusts(written(host) or host))
+        return host != "" and not (told and self.trusts(canonical_ip(host) or host))
 
     def trusts(self, host: str) -> bool:
         """Tell whether this is the address of a proxy that is believed. On a Unix socket it is empty, and
         believed only with `*`."""
-        return self._everybody or (host != "" and self._known(host))
+        return self._everybody or (host != "" and self._cached(host))
 
     def _look_up(self, host: str) -> bool:
         try:
@@ -104,11 +104,11 @@ class Forwarded:
         return any(address in network for network in self._networks)
 
 
-def forwarded(settings: Settings) -> Forwarded:
+def trusted_proxies(settings: Settings) -> TrustedProxies:
     """Return the rules of these settings."""
     if not settings.proxy_headers:
-        return Forwarded(None)
-    return Forwarded(LOOPBACK if settings.forwarded_allow_ips is None else settings.forwarded_allow_ips)
+        return TrustedProxies(None)
+    return TrustedProxies(LOOPBACK if settings.forwarded_allow_ips is None else settings.forwarded_allow_ips)
 
 
 def _entry(text: str) -> Address | None:
@@ -122,37 +122,37 @@ def _entry(text: str) -> Address | None:
         port = port.removeprefix(":")
     elif text.count(":") == 1:
         host, _, port = text.partition(":")
-    found = written(host)
+    found = canonical_ip(host)
     number = int(port) if port.isascii() and port.isdecimal() and len(port) < 6 else 0
     return (found, number if number <= LAST_PORT else 0) if found else None
 
 
-class Believing:
+class ProxyHeadersMiddleware:
     """An ASGI application behind proxies: the `client` and `scheme` of its requests are those that the
     proxies tell."""
 
-    def __init__(self, app: Any, forwarded: Forwarded) -> None:
+    def __init__(self, app: Any, proxies: TrustedProxies) -> None:
         self._app = app
-        self._forwarded = forwarded
+        self._proxies = proxies
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "lifespan":
-            self._believe(scope)
+            self._apply(scope)
         await self._app(scope, receive, send)
 
-    def _believe(self, scope: Any) -> None:
+    def _apply(self, scope: Any) -> None:
         at = tuple(scope.get("client") or ("", 0))
         named = dict[bytes, list[bytes]]()
         for name, value in scope["headers"]:
             named.setdefault(name, []).append(value)
         chain, scheme = named.get(b"x-forwarded-for"), named.get(b"x-forwarded-proto")
-        if scheme and self._forwarded.trusts(written(at[0]) or ""):
-            _tell_scheme(scope, scheme[-1].decode("latin-1").strip())
+        if scheme and self._proxies.trusts(canonical_ip(at[0]) or ""):
+            _set_scheme(scope, scheme[-1].decode("latin-1").strip())
         if scope.get("client") or chain:
             text = b",".join(chain).decode("latin-1") if chain else None
-            scope["client"] = self._forwarded.behind(at, text)
+            scope["client"] = self._proxies.resolve(at, text)
 
 
-def _tell_scheme(scope: Any, scheme: str) -> None:
+def _set_scheme(scope: Any, scheme: str) -> None:
     if scheme in {"http", "https", "ws", "wss"}:
         scope["scheme"] = scheme.replace("http", "ws") if scope["type"] == "websocket" else scheme

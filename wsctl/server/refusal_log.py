@@ -16,8 +16,8 @@ class RefusalLog:
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._told: dict[str, float] = {}
-        self._untold: Counter[str] = Counter()
+        self._logged_at: dict[str, float] = {}
+        self._pending: Counter[str] = Counter()
         self._last: dict[str, tuple[int, str, dict[str, object]]] = {}
 
     def note(
@@ -31,19 +31,19 @@ class RefusalLog:
     ) -> None:
         """Log a refusal, or keep it for the next line; `address` is empty where there is none, on a Unix
         socket."""
-        self._untold[reason] += 1
+        self._pending[reason] += 1
         named = {"address": address} if address else {}
         self._last[reason] = level, event, {"reason": reason, **fields, **named}
-        self._tell(reason, self._clock())
+        self._log(reason, self._clock())
 
     def check(self, now: float) -> None:
         """Log what has gathered; called once a second."""
-        for reason in list(self._untold):
-            self._tell(reason, now)
+        for reason in list(self._pending):
+            self._log(reason, now)
 
-    def _tell(self, reason: str, now: float) -> None:
-        if now - self._told.get(reason, float("-inf")) < PAUSE:
+    def _log(self, reason: str, now: float) -> None:
+        if now - self._logged_at.get(reason, float("-inf")) < PAUSE:
             return
-        self._told[reason] = now
+        self._logged_at[reason] = now
         level, event, fields = self._last.pop(reason)
-        log.log(level, event, extra={"fields": {**fields, "count": self._untold.pop(reason)}})
+        log.log(level, event, extra={"fields": {**fields, "count": self._pending.pop(reason)}})

@@ -47,7 +47,7 @@ from wsctl.server.islands import islands, own_moments
 from wsctl.server.listeners import Listeners
 from wsctl.server.middleware import ClosingMiddleware
 from wsctl.server.node import Node
-from wsctl.server.proxy import Believing, forwarded
+from wsctl.server.proxy import ProxyHeadersMiddleware, trusted_proxies
 from wsctl.server.sockets import PASSED_SOCKETS, address, open_listeners
 from wsctl.server.websocket_acceptor import WebSocketAcceptor
 from wsctl.server.workers.parent_link import ParentLink
@@ -103,7 +103,7 @@ class Runner(uvicorn.Server):
         self._context = context
         local = not exposed(context.public)
         node.hosts.on_loopback = lambda: local
-        self._acceptor = WebSocketAcceptor(node, forwarded(node.settings), config.root_path)
+        self._acceptor = WebSocketAcceptor(node, trusted_proxies(node.settings), config.root_path)
         self._listeners: Listeners
         self._handover: Predecessor
         self._successor: Successor | None = None
@@ -456,13 +456,14 @@ def _public(
 
 def _config(settings: Settings, app: FastAPI, node: Node) -> uvicorn.Config:
     config = uvicorn.Config(
-        ClosingMiddleware(Believing(app, forwarded(settings)), node),
+        ClosingMiddleware(ProxyHeadersMiddleware(app, trusted_proxies(settings)), node),
         http="h11",
         ws="websockets-sansio",  # never used: HttpProtocol takes every upgrade
         backlog=settings.backlog,
         log_config=None,
         access_log=settings.access_log,
-        proxy_headers=False,  # `Believing` does that: uvicorn takes whatever text an address is said to be
+        # `ProxyHeadersMiddleware` does that: uvicorn takes whatever text an address is said to be.
+        proxy_headers=False,
         ssl_certfile=settings.ssl_certfile,
         ssl_keyfile=settings.ssl_keyfile,
         root_path=settings.root_path,

@@ -10,7 +10,7 @@ from typing import Any
 from wsctl.codes import CLOSE_TIMEOUT
 from wsctl.server.deadlines import HEAD_TIMEOUT
 from wsctl.server.protocol_detection import AcceptedConnections
-from wsctl.server.proxy import peer
+from wsctl.server.proxy import peer_address
 
 log = logging.getLogger("wsctl.server")
 
@@ -31,7 +31,7 @@ class TlsHandshake(asyncio.Protocol):
         self.peer = ""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        self.peer = peer(transport)[0]
+        self.peer = peer_address(transport)[0]
         self._accepted.add(self, self)
         if not self._gone:
             self._begin(transport)

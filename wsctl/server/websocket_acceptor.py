@@ -7,11 +7,11 @@ from types import MappingProxyType
 
 from wsctl.addresses import host_port
 from wsctl.server import handshake
-from wsctl.server.admission import NOWHERE, Admitted, Handshake
+from wsctl.server.admission import NO_SUCH_PATH, Admitted, Handshake
 from wsctl.server.credentials.extraction import chosen_subprotocol
 from wsctl.server.http_semantics import HttpRefusal
 from wsctl.server.node import Node
-from wsctl.server.proxy import Forwarded
+from wsctl.server.proxy import TrustedProxies
 from wsctl.server.wire import Wire
 
 _WS_PATH = "/ws/"
@@ -31,9 +31,9 @@ class UpgradeRequest:
 class WebSocketAcceptor:
     """The acceptor of every WebSocket of this process, whichever protocol has parsed its request."""
 
-    def __init__(self, node: Node, forwarded: Forwarded, root_path: str) -> None:
+    def __init__(self, node: Node, proxies: TrustedProxies, root_path: str) -> None:
         self._node = node
-        self._forwarded = forwarded
+        self._proxies = proxies
         self._root_path = root_path
         self.clock = node.clock
 
@@ -56,12 +56,12 @@ class WebSocketAcceptor:
         headers: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         """Log a refusal."""
-        self._node.note_refused(refused.code, self._forwarded.client(transport, headers)[0])
+        self._node.note_refused(refused.code, self._proxies.client_address(transport, headers)[0])
 
     def is_foreign(self, transport: asyncio.BaseTransport, headers: Mapping[str, str]) -> bool:
         """Tell whether a request that no proxy forwards names a host that this server does not allow."""
         allowed = self._node.hosts.allows(headers.get("host", ""))
-        return not allowed and self._forwarded.is_direct(transport, headers)
+        return not allowed and self._proxies.is_direct(transport, headers)
 
     def _accept(
         self, transport: asyncio.Transport, request: UpgradeRequest, early: bytes
@@ -71,7 +71,7 @@ class WebSocketAcceptor:
         if wrong:
             return wrong
         if name is None:
-            return NOWHERE
+            return NO_SUCH_PATH
         headers = request.headers
         protocols = headers.get("sec-websocket-protocol")
         asked = Handshake(
@@ -86,7 +86,7 @@ class WebSocketAcceptor:
         verdict = self._node.admit(asked)
         if isinstance(verdict, HttpRefusal):
             return verdict
-        host, port = self._forwarded.client(transport, headers)
+        host, port = self._proxies.client_address(transport, headers)
         deflate = handshake.agreed_deflate(headers)
         answer = handshake.accept_answer(headers, deflate, chosen_subprotocol(protocols))
         if isinstance(verdict, Admitted):

@@ -43,7 +43,7 @@ def drain_display(settings: Settings, *, in_front: bool) -> Iterator[Display]:
     and where another process uses the terminal too: this one is not `in_front` of it."""
     stream = sys.stderr
     if not (in_front and is_live(stream)):
-        handler = logs.to_stream(stream, settings.log_format, colour=False)
+        handler = logs.stream_handler(stream, settings.log_format, colour=False)
         logs.configure(handler, settings.log_level, access=settings.access_log)
         yield Display()
         return

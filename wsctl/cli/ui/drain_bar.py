@@ -18,7 +18,7 @@ from wsctl.codes import ExitCode
 from wsctl.drain.interventions import Intervention, InterventionKind
 from wsctl.drain.phases import Phase
 from wsctl.drain.progress import ConnectedClient, DrainProgress, how_it_went
-from wsctl.server.logs import outliving_reader
+from wsctl.server.logs import tolerate_lost_reader
 
 REFRESH = 0.25
 """Seconds between two pictures of the bar."""
@@ -43,7 +43,7 @@ class ConsoleHandler(logging.Handler):
 
     def line(self, text: str) -> None:
         """Print a line, whose colours stay."""
-        with outliving_reader(self._console.file):
+        with tolerate_lost_reader(self._console.file):
             self._console.print(Text.from_ansi(text), soft_wrap=True)
 
 
@@ -90,7 +90,7 @@ class DrainBar:
 
     def progressed(self, progress: DrainProgress) -> None:
         if self._live:
-            with outliving_reader(self._console.file):
+            with tolerate_lost_reader(self._console.file):
                 self._live.show(self._picture(progress))
 
     def cancelled(self) -> None:
@@ -102,7 +102,7 @@ class DrainBar:
     def stop(self) -> None:
         """Take the bar away."""
         if self._live:
-            with outliving_reader(self._console.file):
+            with tolerate_lost_reader(self._console.file):
                 self._live.stop()
             self._live = None
 
