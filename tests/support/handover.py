@@ -245,7 +245,7 @@ class Takeover:
 
     Attributes:
         predecessor: where the old process's words come from.
-        heard: what was said through doors.
+        heard: what was said on connections that had said nothing.
     """
 
     def __init__(self, **options: Any) -> None:
@@ -340,7 +340,7 @@ async def takeovers() -> AsyncIterator[MakeTakeover]:
 
 
 class _Listener(asyncio.Protocol):
-    """Takes what is said through a door, once, and closes it."""
+    """Takes what is said on such a connection, once, and closes it."""
 
     def __init__(self, heard: "asyncio.Queue[bytes]") -> None:
         self._heard = heard

@@ -177,7 +177,7 @@ class Runner(uvicorn.Server):
             await self._context.parent_link.finish_calls()
         until = self._node.clock() + LAST_REQUESTS
         while self._handover.leaving and self._node.clock() < until:
-            self._handover.move_kept()
+            self._handover.move_idle()
             if not self._listeners.awaited():
                 return
             await asyncio.sleep(CHECK_INTERVAL)

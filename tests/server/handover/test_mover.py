@@ -148,7 +148,7 @@ async def test_with_nobody_to_move_nothing_is_said(make: Make) -> None:
     await move.mover.move_connections()
     await move.mover.move_latecomers()
     await move.mover.wait_for_arrivals()
-    move.mover.move_unheard()
+    move.mover.move_silent()
     await turn()
     assert move.successor.kinds == []
 
@@ -204,7 +204,7 @@ async def test_when_the_successor_is_lost_the_rest_stays(make: Make) -> None:
 async def test_connections_that_said_nothing_say_it_to_the_successor(make: Make) -> None:
     move = make()
     peers = [move.listeners.visit() for _ in range(TOGETHER + 1)]
-    move.mover.move_unheard()
+    move.mover.move_silent()
     first, second = [await move.successor.hear("doors") for _ in range(2)]
     assert [len(first.fds), len(second.fds)] == [TOGETHER, 1]
     for fd, peer in zip([*first.fds, *second.fds], peers, strict=True):

@@ -58,7 +58,7 @@ class ConnectionMover:
         self._node = node
         self._http = http
         self._successor = successor
-        self._kept: set[Wire] = set()
+        self._staying: set[Wire] = set()
         self.under_way = 0
         self.moved = 0
         self.lost = 0
@@ -70,13 +70,13 @@ class ConnectionMover:
             await self._successor.until(self._may_send, STALL_TIMEOUT, "stopped answering")
             await self._send(wires)
 
-    def move_unheard(self) -> None:
+    def move_silent(self) -> None:
         """Move connections that have sent nothing: the successor reads their first request."""
         fds = self._http.detach_silent()
         for at in range(0, len(fds), TOGETHER):
             self._successor.send("doors", fds=fds[at : at + TOGETHER])
 
-    def move_kept(self) -> None:
+    def move_idle(self) -> None:
         """Move connections between two requests: the successor reads the next one."""
         fds = self._http.detach_idle()
         for at in range(0, len(fds), TOGETHER):
@@ -87,7 +87,7 @@ class ConnectionMover:
         until = self._node.clock() + LAST_HEADS
         while self._node.clock() < until and (self._http.partial_heads() or self._movable()):
             await self.move_connections()
-            self.move_kept()
+            self.move_idle()
             await asyncio.sleep(LOOK)
 
     async def wait_for_arrivals(self) -> None:
@@ -110,7 +110,7 @@ class ConnectionMover:
         found: list[Wire] = []
         size = 0
         for connection in self._node.manager.active_connections.values():
-            if not isinstance(connection, Wire) or connection in self._kept or not connection.can_move:
+            if not isinstance(connection, Wire) or connection in self._staying or not connection.can_move:
                 continue
             size += connection.waiting
             if len(found) == TOGETHER or (found and size > BYTES_TOGETHER):
@@ -143,5 +143,5 @@ class ConnectionMover:
             return wire.detach()
         except OSError as error:
             log.warning("a client stays", extra={"fields": {"client_id": wire.client_id, "why": str(error)}})
-            self._kept.add(wire)
+            self._staying.add(wire)
             return None

@@ -114,10 +114,10 @@ class Predecessor:
         reach it."""
         return self._forwarded is not None
 
-    def move_kept(self) -> None:
+    def move_idle(self) -> None:
         """Move connections that have been answered meanwhile to the successor."""
         if self._mover and self._forwarded:
-            self._mover.move_kept()
+            self._mover.move_idle()
 
     def progress(self) -> HandoverProgress | None:
         """Return the handover as it stands, or the last one; None when there was none."""
@@ -193,8 +193,8 @@ class Predecessor:
         forwarded.begin()
         await mover.move_connections()
         successor.send("listen")
-        mover.move_unheard()
-        mover.move_kept()
+        mover.move_silent()
+        mover.move_idle()
         await mover.move_latecomers()
         await mover.wait_for_arrivals()
         successor.send("over")

@@ -30,8 +30,8 @@ log = logging.getLogger("wsctl.handover")
 class Successor:
     """Takes over, and gives the ids for both processes until the predecessor closes the channel.
 
-    `door` makes the protocol of a connection that has sent nothing, `kept_door` of one that has had answers.
-    To be made on a running loop.
+    `detector` makes the protocol of a connection that has sent nothing, `detector_of_reused` of one that has
+    had answers. To be made on a running loop.
 
     Attributes:
         begun: set when this process gives the ids, or has to because no other one does.
@@ -44,16 +44,16 @@ class Successor:
         self,
         node: Node,
         channel: socket.socket,
-        door: Callable[[], asyncio.Protocol],
-        kept_door: Callable[[], asyncio.Protocol] | None = None,
+        detector: Callable[[], asyncio.Protocol],
+        detector_of_reused: Callable[[], asyncio.Protocol] | None = None,
     ) -> None:
         self.begun = asyncio.Event()
         self.may_listen = asyncio.Event()
         self.settled = asyncio.Event()
         self.alone = False
         self._node = node
-        self._door = door
-        self._kept_door = kept_door
+        self._detector = detector
+        self._detector_of_reused = detector_of_reused
         self._history: list[Entry] = []
         self._there: set[str] = set()
         self._arriving: set[str] = set()
@@ -90,9 +90,10 @@ class Successor:
             case "move":
                 self._adopt_all(packet)
             case "doors":
-                door = self._kept_door if told.get("kept") and self._kept_door else self._door
+                reused = self._detector_of_reused if told.get("kept") else None
+                detector = reused or self._detector
                 for fd in packet.fds:
-                    self._start_task(self._connect(door(), fd))
+                    self._start_task(self._connect(detector(), fd))
             case "listen":
                 self.may_listen.set()
             case "over":
