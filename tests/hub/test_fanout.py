@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tests.support.connections import RecordedConnection
 from wsctl.frame import Batch
-from wsctl.hub.connection import Ending
+from wsctl.hub.connection import EndReason
 from wsctl.hub.fanout import Fanout
 
 
@@ -28,8 +28,8 @@ class PipedConnection(RecordedConnection):
         self.behind = True
         self.fanout.place(self)
 
-    def abort(self, reason: str, ending: Ending = Ending.EVICTED) -> None:
-        super().abort(reason, ending)
+    def abort(self, reason: str, end_reason: EndReason = EndReason.EVICTED) -> None:
+        super().abort(reason, end_reason)
         self.fanout.remove(self)
 
     def write_on(self) -> None:

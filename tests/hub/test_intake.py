@@ -6,7 +6,7 @@ from tests.support import frames
 from tests.support.connections import RecordedConnection
 from tests.support.entries import Delivered
 from wsctl.hub.bucket import PATIENCE
-from wsctl.hub.connection import Connection, Ending
+from wsctl.hub.connection import Connection, EndReason
 from wsctl.hub.intake import CONTROL_RATE, Intake
 from wsctl.log.message_log import MessageLog
 from wsctl.settings import Rate
@@ -56,7 +56,7 @@ def test_who_ignores_the_limit_is_cut_with_1008() -> None:
         p.intake.text(p.bob, "x")
     assert p.bob.closed is None
     p.intake.text(p.bob, "x")
-    assert p.bob.closed == (1008, "the rate limit was ignored for too long", Ending.EVICTED)
+    assert p.bob.closed == (1008, "the rate limit was ignored for too long", EndReason.EVICTED)
     assert len(p.published) == 2
 
 
@@ -91,7 +91,7 @@ def test_binary_is_refused_with_1003() -> None:
     p = Publishing()
     p.intake.binary(p.bob)
     assert p.bob.closed
-    assert p.bob.closed[0::2] == (1003, Ending.EVICTED)
+    assert p.bob.closed[0::2] == (1003, EndReason.EVICTED)
     assert p.bob.closed[1]
 
 
@@ -104,7 +104,7 @@ def test_pings_are_never_answered_with_an_error_but_a_flood_is_cut(rate: Rate) -
     assert (p.errors(), p.bob.closed) == ([], None)
     p.intake.control(p.bob)
     assert p.errors() == []
-    assert p.bob.closed == (1008, "the rate limit was ignored for too long", Ending.EVICTED)
+    assert p.bob.closed == (1008, "the rate limit was ignored for too long", EndReason.EVICTED)
 
 
 def test_pings_take_nothing_of_the_rate_of_messages_nor_messages_of_theirs() -> None:

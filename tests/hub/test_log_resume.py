@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tests.support import frames
 from tests.support.connections import RecordedConnection
 from wsctl.frame import Batch
-from wsctl.hub.connection import Ending
+from wsctl.hub.connection import EndReason
 from wsctl.hub.manager import ConnectionManager
 from wsctl.log.message_log import MessageLog
 
@@ -73,7 +73,7 @@ class Hub:
     def leave(self, name: str) -> None:
         self._end(name)
         if connection := self.manager.active_connections.get(name):
-            self.manager.retire(connection, 1000, "bye", Ending.LEFT)
+            self.manager.retire(connection, 1000, "bye", EndReason.LEFT)
 
     def come_back(self, name: str) -> None:
         """Resume after the last message ever seen, as clients do whose connection broke."""

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests.support import frames
 from tests.support.connections import RecordedConnection
 from wsctl.frame import Batch
-from wsctl.hub.connection import Ending
+from wsctl.hub.connection import EndReason
 from wsctl.hub.manager import ConnectionManager
 from wsctl.log.message_log import MessageLog
 
@@ -116,7 +116,7 @@ def test_who_is_released_goes_on_elsewhere_without_a_word(caplog: pytest.LogCapt
     assert _data(eve) == [1, 2]
     assert list(hub.manager.active_connections.values()) == [eve]
     assert not hub.manager.closing
-    assert hub.manager.tally == Counter({Ending.HANDED_OVER: 1})
+    assert hub.manager.tally == Counter({EndReason.HANDED_OVER: 1})
     assert (bob.closed, bob.aborted) == (None, None)
     assert caplog.records == []
 
@@ -145,7 +145,7 @@ def test_a_newer_connection_of_an_id_stays_and_the_adopted_one_is_closed_with_45
     older = hub.adopt("bob")
     hub.iterate()
     assert older.closed
-    assert older.closed[0::2] == (4501, Ending.EVICTED)
+    assert older.closed[0::2] == (4501, EndReason.EVICTED)
     assert hub.manager.active_connections == {"bob": newer}
     assert hub.manager.closing == {older}
     assert _data(newer) == [1]
@@ -186,12 +186,12 @@ def test_a_newer_connection_of_an_id_closes_the_older_with_4501() -> None:
     hub.log.append("x", "for the older one")
     newer = hub.join("bob")
     assert older.closed
-    assert older.closed[0::2] == (4501, Ending.EVICTED)
+    assert older.closed[0::2] == (4501, EndReason.EVICTED)
     assert _data(older) == ["for the older one"]
     assert list(hub.manager.active_connections.values()) == [newer]
     hub.manager.forget(older)
     assert hub.manager.active_connections == {"bob": newer}
-    assert hub.manager.tally == Counter({Ending.EVICTED: 1})
+    assert hub.manager.tally == Counter({EndReason.EVICTED: 1})
 
 
 def test_the_one_connected_longest_comes_first() -> None:
@@ -204,20 +204,20 @@ def test_the_one_connected_longest_comes_first() -> None:
 def test_a_stay_ends_once_and_is_counted_once() -> None:
     hub = Hub()
     bob = hub.join("bob")
-    hub.manager.retire(bob, 1000, "bye", Ending.LEFT)
-    hub.manager.retire(bob, 1012, "restart", Ending.FORCED)
-    assert (bob.code, bob.reason, bob.ending) == (1000, "bye", Ending.LEFT)
+    hub.manager.retire(bob, 1000, "bye", EndReason.LEFT)
+    hub.manager.retire(bob, 1012, "restart", EndReason.FORCED)
+    assert (bob.code, bob.reason, bob.end_reason) == (1000, "bye", EndReason.LEFT)
     assert hub.manager.closing == {bob}
     hub.manager.forget(bob)
     assert not hub.manager.closing
-    assert hub.manager.tally == Counter({Ending.LEFT: 1})
+    assert hub.manager.tally == Counter({EndReason.LEFT: 1})
 
 
 def test_what_vanishes_without_a_word_has_left() -> None:
     hub = Hub()
     bob = hub.join("bob")
     hub.manager.forget(bob)
-    assert (bob.code, bob.ending) == (1006, Ending.LEFT)
+    assert (bob.code, bob.end_reason) == (1006, EndReason.LEFT)
     assert bob.reason
 
 
@@ -228,15 +228,15 @@ def test_closing_all_sends_what_waits_and_then_closes_each() -> None:
     hub.manager.close_all(1012, "restart")
     for client in clients:
         assert _data(client) == ["last words"]
-        assert client.closed == (1012, "restart", Ending.FORCED)
+        assert client.closed == (1012, "restart", EndReason.FORCED)
     assert not hub.manager.active_connections
-    assert hub.manager.tally[Ending.FORCED] == 2
+    assert hub.manager.tally[EndReason.FORCED] == 2
 
 
 def test_only_those_closed_by_force_become_aborted() -> None:
     hub = Hub()
     bob, eve, ann = (hub.join(name) for name in ("bob", "eve", "ann"))
-    hub.manager.retire(bob, 1000, "bye", Ending.LEFT)
+    hub.manager.retire(bob, 1000, "bye", EndReason.LEFT)
     hub.manager.close_all(1012, "restart")
     hub.manager.forget(ann)
     bob.missed, eve.missed = 7, 3
@@ -245,7 +245,7 @@ def test_only_those_closed_by_force_become_aborted() -> None:
     assert bob.aborted
     assert eve.aborted
     assert ann.aborted is None
-    assert +hub.manager.tally == Counter({Ending.LEFT: 1, Ending.FORCED: 1, Ending.ABORTED: 1})
+    assert +hub.manager.tally == Counter({EndReason.LEFT: 1, EndReason.FORCED: 1, EndReason.ABORTED: 1})
     hub.manager.abort_closing()
     assert hub.manager.undelivered == 3
 
@@ -253,7 +253,7 @@ def test_only_those_closed_by_force_become_aborted() -> None:
 def test_the_closing_are_looked_after_too() -> None:
     hub = Hub()
     bob, eve = hub.join("bob"), hub.join("eve")
-    hub.manager.retire(eve, 1000, "bye", Ending.LEFT)
+    hub.manager.retire(eve, 1000, "bye", EndReason.LEFT)
     hub.manager.check(5.0)
     assert bob.checked == eve.checked == [5.0]
 
@@ -263,7 +263,7 @@ def test_a_connect_and_a_disconnect_are_one_log_line_each(caplog: pytest.LogCapt
     with caplog.at_level(logging.INFO, "wsctl.hub"):
         bob = hub.join("bob")
         hub.now += 2.5
-        hub.manager.retire(bob, 1001, "bye", Ending.LEFT)
+        hub.manager.retire(bob, 1001, "bye", EndReason.LEFT)
         hub.manager.forget(bob)
     facts = {"client_id": "bob", "address": "192.0.2.1:5"}
     assert [(record.getMessage(), record.__dict__["fields"]) for record in caplog.records] == [
@@ -291,7 +291,7 @@ def test_whatever_happens_messages_keep_their_order_and_stays_add_up(steps: list
         if what == "join":
             joined.append(hub.join(name))
         elif what == "leave" and active:
-            manager.retire(active, 1000, "bye", Ending.LEFT)
+            manager.retire(active, 1000, "bye", EndReason.LEFT)
         elif what == "forget":
             for connection in [c for c in joined if c.client_id == name and c in manager.closing]:
                 manager.forget(connection)
@@ -302,7 +302,7 @@ def test_whatever_happens_messages_keep_their_order_and_stays_add_up(steps: list
         assert sum(manager.tally.values()) + len(manager.active_connections) == len(joined)
         assert min(manager.tally.values(), default=0) >= 0
         assert manager.traffic.opened == len(joined)
-        assert manager.traffic.closed == Counter(c.code for c in joined if c.ending is not None)
+        assert manager.traffic.closed == Counter(c.code for c in joined if c.end_reason is not None)
         assert not set(manager.active_connections.values()) & manager.closing
     hub.iterate()
     for connection in joined:

@@ -5,13 +5,15 @@ import socket
 from collections.abc import Sequence
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.support.connections import RecordedConnection
 from wsctl.codes import CloseCode
 from wsctl.frame import Batch
-from wsctl.hub.connection import Ending
+from wsctl.hub.connection import EndReason
 from wsctl.hub.manager import ConnectionManager
-from wsctl.hub.traffic import KNOWN, OTHER, Backlog, Traffic
+from wsctl.hub.traffic import BOUNDS, KNOWN, OTHER, Backlog, Durations, Traffic
 from wsctl.log.history import Entry, Missed
 
 WELCOME = Batch((b'"welcome"',))
@@ -54,7 +56,7 @@ def joined(
 def test_codes_that_peers_invent_are_counted_as_one() -> None:
     traffic = Traffic()
     for code in range(65_536):
-        traffic.ended(code, Ending.LEFT)
+        traffic.ended(code, EndReason.LEFT)
     assert set(traffic.closed) == {*KNOWN, OTHER}
     assert set(CloseCode) < KNOWN
     assert len(KNOWN) < 20
@@ -63,12 +65,12 @@ def test_codes_that_peers_invent_are_counted_as_one() -> None:
 
 def test_a_slow_client_is_one_that_was_cut_and_not_one_that_says_so() -> None:
     traffic = Traffic()
-    for code, ending in (
-        (CloseCode.TRY_AGAIN_LATER, Ending.EVICTED),
-        (CloseCode.TRY_AGAIN_LATER, Ending.LEFT),
-        (CloseCode.POLICY_VIOLATION, Ending.EVICTED),
+    for code, end_reason in (
+        (CloseCode.TRY_AGAIN_LATER, EndReason.EVICTED),
+        (CloseCode.TRY_AGAIN_LATER, EndReason.LEFT),
+        (CloseCode.POLICY_VIOLATION, EndReason.EVICTED),
     ):
-        traffic.ended(code, ending)
+        traffic.ended(code, end_reason)
     assert traffic.cut_slow == 1
 
 
@@ -76,7 +78,7 @@ def test_who_came_and_went_adds_up(manager: ConnectionManager) -> None:
     bob, bob_again, eve = (RecordedConnection(name, manager) for name in ("bob", "bob", "eve"))
     joined(manager, bob, bob_again)
     manager.adopt(eve, ())
-    manager.retire(bob_again, 4000, "", Ending.LEFT)
+    manager.retire(bob_again, 4000, "", EndReason.LEFT)
     manager.release(eve)
     traffic = manager.traffic
     assert (traffic.opened, traffic.adopted, traffic.released) == (2, 1, 1)
@@ -137,7 +139,7 @@ def test_the_backlog_is_of_those_who_are_behind_and_looks_at_nobody_else(manager
         assert manager.backlog() == Backlog(2, 1300, 1000)
         little.behind = True
         manager.settle(little)
-        gone.close(1000, "", Ending.FORCED)
+        gone.close(1000, "", EndReason.FORCED)
         assert manager.backlog() == Backlog(2, 310, 300)
     finally:
         os.close(null)
@@ -145,3 +147,18 @@ def test_the_backlog_is_of_those_who_are_behind_and_looks_at_nobody_else(manager
 
 def test_nobody_has_no_backlog(manager: ConnectionManager) -> None:
     assert manager.backlog() == Backlog(0, 0, 0)
+
+
+@given(st.lists(st.sampled_from(BOUNDS) | st.floats(0, 10)))
+def test_each_time_is_in_the_first_bucket_it_fits(times: list[float]) -> None:
+    durations = Durations()
+    for time in times:
+        durations.note(time)
+    for n, bound in enumerate(BOUNDS):
+        assert sum(durations.counts[: n + 1]) == sum(time <= bound for time in times)
+    assert sum(durations.counts) == len(times)
+    assert durations.total == sum(times)
+
+
+def test_the_bounds_go_up() -> None:
+    assert list(BOUNDS) == sorted(set(BOUNDS))

@@ -24,7 +24,7 @@ from wsctl.drain.pace import HANDOVER_WINDOW, Pace
 from wsctl.drain.phases import Phase
 from wsctl.drain.progress import ConnectedClient, DrainProgress
 from wsctl.frame import Batch
-from wsctl.hub.connection import Ending
+from wsctl.hub.connection import EndReason
 from wsctl.hub.manager import ConnectionManager
 from wsctl.server.drain_driver import DrainDriver
 
@@ -123,7 +123,7 @@ async def test_clients_are_told_and_the_last_to_leave_ends_it() -> None:
         await server.settled()
         assert not ending.done()
         assert _shutdown_frames(bob) == _shutdown_frames(eve) == [(60.0, "SIGTERM")]
-        server.manager.retire(bob, 1000, "", Ending.LEFT)
+        server.manager.retire(bob, 1000, "", EndReason.LEFT)
         await server.settled()
         assert not server.driver.stopped.is_set()
         server.manager.forget(eve)
@@ -146,7 +146,7 @@ async def test_the_deadline_closes_with_1012_and_the_silent_are_aborted() -> Non
         await server.later(60)
         for connection in (bob, eve):
             assert connection.closed
-            assert connection.closed[0::2] == (1012, Ending.FORCED)
+            assert connection.closed[0::2] == (1012, EndReason.FORCED)
         server.manager.forget(bob)
         await server.later(CLOSE_TIMEOUT - 0.1)
         assert eve.aborted is None
@@ -301,7 +301,7 @@ async def test_those_connected_longest_are_closed_first_and_the_last_at_the_dead
         for seconds, closed in ((39, ""), (1, "a"), (9.5, "a"), (0.5, "ab"), (9.5, "ab"), (0.5, "abc")):
             await server.later(seconds)
             assert [c.client_id for c in clients if c.closed] == [*closed]
-        assert {c.closed[0::2] for c in clients if c.closed} == {(1012, Ending.FORCED)}
+        assert {c.closed[0::2] for c in clients if c.closed} == {(1012, EndReason.FORCED)}
         assert server.life.phase is Phase.CLOSING
         for client in clients:
             server.manager.forget(client)
@@ -445,11 +445,11 @@ async def _everyone_ends(steps: list[tuple[str, int]], names: list[str]) -> None
         for what, n in steps:
             client = clients[n % len(clients)]
             if what == "leave":
-                server.manager.retire(client, 1000, "", Ending.LEFT)
-            elif what == "vanish" and client.ending is None:
+                server.manager.retire(client, 1000, "", EndReason.LEFT)
+            elif what == "vanish" and client.end_reason is None:
                 server.manager.forget(client)
-            elif what == "evict" and client.ending is None:
-                client.close(1013, "too slow", Ending.EVICTED)
+            elif what == "evict" and client.end_reason is None:
+                client.close(1013, "too slow", EndReason.EVICTED)
             elif what == "answer" and client in server.manager.closing:
                 server.manager.forget(client)
             elif what in ("sigterm", "sigint"):
@@ -462,7 +462,7 @@ async def _everyone_ends(steps: list[tuple[str, int]], names: list[str]) -> None
         last = server.watcher.last
         assert last
         assert last.left + last.evicted + last.forced + last.aborted == last.started_with == len(clients)
-        assert last.aborted == sum(1 for c in clients if c.ending is Ending.ABORTED)
+        assert last.aborted == sum(1 for c in clients if c.end_reason is EndReason.ABORTED)
         assert server.watcher.seen.count("began") == server.watcher.seen.count("ended") == 1
         assert server.watcher.seen[-1] == "ended"
         assert (server.watcher.exit_code is ExitCode.DONE) == (last.forced + last.aborted == 0)

@@ -24,7 +24,7 @@ from tests.support.wires import (
 from wsctl.codes import CLOSE_TIMEOUT
 from wsctl.frame import PING, PONG, TEXT, frame
 from wsctl.hub.bucket import PATIENCE
-from wsctl.hub.connection import STALL_TIMEOUT, Ending
+from wsctl.hub.connection import STALL_TIMEOUT, EndReason
 from wsctl.hub.intake import CONTROL_RATE
 from wsctl.server.wire import LINGER, Wire
 from wsctl.settings import Rate
@@ -86,7 +86,7 @@ async def test_a_full_queue_is_cut_with_1013_and_what_waited_is_dropped(
     server = make_server(max_queue=50_000)
     wire, transport = server.join("slow", tls=tls)
     published = 0
-    while wire.ending is None:
+    while wire.end_reason is None:
         server.publish(f"{published}:" + "." * 1000)
         published += 1
         await turn()
@@ -101,7 +101,7 @@ async def test_a_full_queue_is_cut_with_1013_and_what_waited_is_dropped(
     assert len(got) < published - 30
     assert close_of(found) == (1013, "too slow: more than 50000 bytes waited for this client")
     assert rest == b""
-    assert wire.ending is Ending.EVICTED
+    assert wire.end_reason is EndReason.EVICTED
 
 
 async def test_without_a_limit_the_queue_grows(make_server: MakeServer) -> None:
@@ -109,7 +109,7 @@ async def test_without_a_limit_the_queue_grows(make_server: MakeServer) -> None:
     wire, transport = server.join("slow")
     server.publish("." * 3_000_000)
     await turn()
-    assert wire.ending is None
+    assert wire.end_reason is None
     assert wire.waiting > 2_900_000
     assert len(data_of(frames(transport.drain())[0])[0]) == 3_000_000
 
@@ -129,9 +129,9 @@ async def test_ten_seconds_without_progress_cut_with_1013_and_then_abort(make_se
     server = make_server()
     wire, transport = await _behind(server)
     server.later(STALL_TIMEOUT - 1)
-    assert wire.ending is None
+    assert wire.end_reason is None
     server.later(2)
-    assert (wire.code, wire.ending) == (1013, Ending.EVICTED)
+    assert (wire.code, wire.end_reason) == (1013, EndReason.EVICTED)
     assert wire.reason == "too slow: nothing was read for 10 seconds"
     assert not transport.aborted
     server.later(CLOSE_TIMEOUT + 1)
@@ -149,7 +149,7 @@ async def test_a_peer_that_reads_slowly_but_reads_is_never_cut(make_server: Make
         server.later(STALL_TIMEOUT / 5)
         transport.read(2500)
         transport.writable()
-    assert wire.ending is None
+    assert wire.end_reason is None
     assert len(data_of(frames(transport.drain())[0])) == 40
 
 
@@ -161,7 +161,7 @@ async def test_the_quiet_are_pinged_and_the_dead_are_cut(make_server: MakeServer
     server.later(1)
     assert frames(transport.drain())[0][1:] == [Frame(Opcode.PING, b"")]
     server.later(14)
-    assert wire.ending is None
+    assert wire.end_reason is None
     transport.protocol.data_received(client(PONG))
     server.later(20)
     assert [f.opcode for f in frames(transport.drain())[0][1:]] == [Opcode.PING, Opcode.PING]
@@ -181,7 +181,7 @@ async def test_who_only_answers_pings_keeps_the_whole_rate_for_messages(make_ser
         transport.protocol.data_received(client(PONG))
     transport.protocol.data_received(client(TEXT, b"the first of its life"))
     await turn()
-    assert wire.ending is None
+    assert wire.end_reason is None
     assert data_of(frames(transport.drain())[0]) == ["the first of its life"]
 
 
@@ -191,9 +191,9 @@ async def test_pongs_that_nobody_asked_for_are_bounded(make_server: MakeServer) 
     server.later(1)
     flood = CONTROL_RATE.burst * (1 + PATIENCE)
     transport.protocol.data_received(client(PONG) * (1 + flood))
-    assert wire.ending is None
+    assert wire.end_reason is None
     transport.protocol.data_received(client(PONG))
-    assert (wire.ending, wire.code) == (Ending.EVICTED, 1008)
+    assert (wire.end_reason, wire.code) == (EndReason.EVICTED, 1008)
 
 
 @pytest.mark.parametrize("options", [{"ping_interval": 0.0}, {"ping_timeout": 0.0}])
@@ -201,7 +201,7 @@ async def test_keepalive_can_be_turned_off(make_server: MakeServer, options: dic
     server = make_server(**options)
     wire, _ = server.join("bob")
     server.later(300)
-    assert wire.ending is None
+    assert wire.end_reason is None
 
 
 async def test_a_ping_is_answered_with_its_payload_between_messages(make_server: MakeServer) -> None:
@@ -219,7 +219,7 @@ async def test_the_peer_s_close_is_answered_with_its_code_and_nothing_after_it_i
     transport.protocol.data_received(closing(3000, "bye") + client(TEXT, b"late"))
     transport.protocol.data_received(client(TEXT, b"later"))
     await turn()
-    assert (wire.code, wire.reason, wire.ending) == (3000, "bye", Ending.LEFT)
+    assert (wire.code, wire.reason, wire.end_reason) == (3000, "bye", EndReason.LEFT)
     assert close_of(frames(transport.drain())[0]) == (3000, "")
     assert transport.is_closing()
     assert server.node.intake.received == 0
@@ -232,7 +232,7 @@ async def test_whoever_closes_while_behind_gets_whole_frames_and_then_the_answer
     server = make_server()
     wire, transport = await _behind(server)
     transport.protocol.data_received(closing())
-    assert wire.ending is Ending.LEFT
+    assert wire.end_reason is EndReason.LEFT
     assert wire.undelivered == 0
     found, rest = frames(transport.drain())
     assert close_of(found) == (1000, "")
@@ -244,8 +244,8 @@ async def test_whoever_closes_while_behind_gets_whole_frames_and_then_the_answer
 async def test_our_close_comes_after_what_waits_and_is_sent_once(make_server: MakeServer) -> None:
     server = make_server()
     wire, transport = await _behind(server)
-    wire.close(1012, "restart", Ending.FORCED)
-    wire.close(1008, "again", Ending.EVICTED)
+    wire.close(1012, "restart", EndReason.FORCED)
+    wire.close(1008, "again", EndReason.EVICTED)
     server.publish("too late")
     await turn()
     found, rest = frames(transport.drain())
@@ -255,14 +255,14 @@ async def test_our_close_comes_after_what_waits_and_is_sent_once(make_server: Ma
     transport.protocol.data_received(closing(1012))
     await turn()
     assert transport.drain() == bytes(transport.received)
-    assert wire.ending is Ending.FORCED
+    assert wire.end_reason is EndReason.FORCED
     assert not server.node.manager.closing
 
 
 async def test_who_does_not_answer_our_close_is_aborted(make_server: MakeServer) -> None:
     server = make_server()
     wire, transport = server.join("bob")
-    wire.close(1012, "restart", Ending.FORCED)
+    wire.close(1012, "restart", EndReason.FORCED)
     transport.protocol.data_received(client(TEXT, b"ignored") + client(PING, b"ignored"))
     server.later(CLOSE_TIMEOUT - 1)
     assert not transport.aborted
@@ -290,7 +290,7 @@ async def test_what_breaks_a_rule_is_closed_with_its_code_and_heard_no_more(
     wire, transport = server.join("bob")
     transport.protocol.data_received(client(TEXT, b"fine") + wrong + client(TEXT, b"unheard"))
     transport.protocol.data_received(client(TEXT, b"unheard"))
-    assert (wire.code, wire.ending) == (code, Ending.EVICTED)
+    assert (wire.code, wire.end_reason) == (code, EndReason.EVICTED)
     assert server.node.intake.received == 1
     found, rest = frames(transport.drain())
     assert close_of(found)[0] == code
@@ -317,7 +317,7 @@ async def test_a_peer_that_hangs_up_or_vanishes_has_left(make_server: MakeServer
     hung_up_transport.close()
     vanished_transport.abort()
     await turn()
-    assert [(w.code, w.ending) for w in (hung_up, vanished)] == [(1006, Ending.LEFT)] * 2
+    assert [(w.code, w.end_reason) for w in (hung_up, vanished)] == [(1006, EndReason.LEFT)] * 2
     assert not server.node.manager.closing
     assert not server.node.manager.active_connections
 
@@ -378,7 +378,7 @@ async def _live_through(steps: list[tuple[str, int]], tls: bool, deflate: bool) 
                 # Digits that hardly compress, so that there is something to wait for with deflate too.
                 filling = f"{random.Random(value).getrandbits(4 * value or 1):x}"
                 server.publish(f"{published}:{filling}", None if what == "broadcast" else ("bob",))
-                published += wire.ending is None
+                published += wire.end_reason is None
             await _step(server, wire, transport, what, value)
             if what != "broadcast" or value > 3000:
                 await turn()
@@ -399,7 +399,7 @@ async def _step(server: Server, wire: Wire, transport: HandTransport, what: str,
         server.later(value)
     elif what == "we close":
         await turn()
-        wire.close(1012, "restart", Ending.FORCED)
+        wire.close(1012, "restart", EndReason.FORCED)
     elif hung_up:
         return
     elif what in SAID:
@@ -417,14 +417,14 @@ def _check_stream(received: bytes, wire: Wire, transport: HandTransport, publish
     got = [int(data.split(":")[0]) for data in data_of(found) if data != '"']
     assert got == list(range(len(got))), "in order, none twice, none left out"
     assert len(got) <= published
-    if wire.ending is None:
+    if wire.end_reason is None:
         assert len(got) == published
         assert not wire.behind
         assert wire.waiting == 0
-    elif wire.ending is Ending.FORCED and not transport.aborted and closes:
+    elif wire.end_reason is EndReason.FORCED and not transport.aborted and closes:
         # Unless the peer has closed meanwhile, which reads no more, it gets everything before our close.
         assert len(got) == published or close_of(found)[0] != wire.code
-    if closes and wire.ending is not Ending.LEFT:
+    if closes and wire.end_reason is not EndReason.LEFT:
         # 1000 echoes the peer's, which came while ours still waited.
         assert close_of(found)[0] in (wire.code, 1000)
 
@@ -457,7 +457,7 @@ async def test_a_transport_that_was_behind_already_is_known_to_be(make_server: M
     for _ in range(20):
         server.publish("x" * 100)
         await turn()
-    assert (wire.code, wire.ending) == (1013, Ending.EVICTED)
+    assert (wire.code, wire.end_reason) == (1013, EndReason.EVICTED)
 
 
 # Signs of life
@@ -527,7 +527,7 @@ async def test_tls_and_compression_change_nothing_about_it(
 async def test_who_is_being_closed_gets_none(make_server: MakeServer) -> None:
     server = make_server()
     wire, transport = server.join("kept", keepalive=1)
-    wire.close(1012, "over", Ending.FORCED)
+    wire.close(1012, "over", EndReason.FORCED)
     server.later(5)
     assert told(transport) == ["welcome"]
 

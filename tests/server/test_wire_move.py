@@ -29,7 +29,7 @@ from tests.support.wires import (
     turn,
 )
 from wsctl.frame import PING, Batch
-from wsctl.hub.connection import Ending
+from wsctl.hub.connection import EndReason
 from wsctl.server.snapshot import ConnectionSnapshot, decode_snapshots, encode_snapshots
 from wsctl.server.wire import MAX_UNSENT_TO_MOVE, Wire
 
@@ -90,7 +90,7 @@ class Journey:
         """Everything the client was ever sent, which must be whole frames."""
         self.transport.room = None
         received = self.transport.drain()
-        assert self.wire.ending is None
+        assert self.wire.end_reason is None
         assert (self.wire.waiting, self.wire.behind) == (0, False)
         found, rest = frames(received)
         assert rest == b""
@@ -312,7 +312,7 @@ async def test_who_is_closing_cannot_move(make_server: MakeServer, how: str) -> 
     wire, transport = make_server().join("bob")
     match how:
         case "we close":
-            wire.close(1012, "restart", Ending.FORCED)
+            wire.close(1012, "restart", EndReason.FORCED)
         case "peer closes":
             transport.protocol.data_received(closing())
         case "violation":
@@ -336,11 +336,11 @@ async def test_who_is_detached_is_handed_over_and_reads_no_more(make_server: Mak
     assert not transport.reading
     assert not wire.can_move
     assert server.node.manager.active_connections == {}
-    assert server.node.manager.tally[Ending.HANDED_OVER] == 1
+    assert server.node.manager.tally[EndReason.HANDED_OVER] == 1
     server.publish("not for us any more")
     server.publish("nor this", ("bob",))
     wire.offer(Batch((b"nor this",)))
-    wire.close(1012, "restart", Ending.FORCED)
+    wire.close(1012, "restart", EndReason.FORCED)
     server.later(60)
     await turn()
     assert data_of(frames(transport.drain())[0]) == []
@@ -377,7 +377,7 @@ async def test_what_it_takes_with_it_is_not_held_against_its_queue(make_server: 
     arrived = _arrived(new, made, snapshot)
     new.publish("." * 20_000)
     await turn()
-    assert arrived.ending is None
+    assert arrived.end_reason is None
     assert arrived.waiting > 220_000
     made.room = None
     assert len(data_of(frames(made.drain())[0])) == 11
@@ -403,7 +403,7 @@ async def test_where_a_newer_connection_is_already_it_ends_with_4501_between_fra
     newer, newer_transport = new.join("bob")
     made = HandTransport(over=transport)
     arrived = _arrived(new, made, snapshot)
-    assert (arrived.code, arrived.ending) == (4501, Ending.EVICTED)
+    assert (arrived.code, arrived.end_reason) == (4501, EndReason.EVICTED)
     new.publish("for the newer one")
     await turn()
     found, rest = frames(made.drain())
@@ -478,7 +478,7 @@ async def test_it_takes_the_end_of_its_credentials_along() -> None:
     assert len(old.expiry) == 0
     journey.server.node.expiry.set(journey.wire, 1.0)
     journey.server.node.expiry.close_expired(0.0)
-    assert (journey.wire.code, journey.wire.ending) == (4403, Ending.EVICTED)
+    assert (journey.wire.code, journey.wire.end_reason) == (4403, EndReason.EVICTED)
     journey.dispose()
 
 

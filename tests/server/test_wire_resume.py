@@ -98,7 +98,7 @@ async def test_what_was_missed_is_not_held_against_the_queue(make_server: MakeSe
     for _ in range(45):
         server.publish("." * 950)
         await turn()
-    assert wire.ending is None
+    assert wire.end_reason is None
     assert wire.waiting > 300_000
     assert len(data_of(frames(transport.drain())[0])) == 345
 
@@ -107,7 +107,7 @@ async def test_beside_what_was_missed_the_queue_has_its_limit(make_server: MakeS
     server = make_server(max_queue=50_000)
     wire, _ = await _coming_back(server, 300_000)
     live = 0
-    while wire.ending is None:
+    while wire.end_reason is None:
         server.publish("." * 950)
         live += 1000
         await turn()
@@ -121,7 +121,7 @@ async def test_once_caught_up_the_queue_has_its_limit_again(make_server: MakeSer
     wire, transport = await _coming_back(server, 300_000)
     transport.drain()
     assert wire.waiting == 0
-    while wire.ending is None:
+    while wire.end_reason is None:
         assert wire.waiting <= 50_000
         server.publish("." * 950)
         await turn()
@@ -140,7 +140,7 @@ async def test_when_what_was_missed_is_written_the_rest_has_the_limit_alone(make
         transport.read(2000)
         transport.writable()
     published = 0
-    while wire.ending is None and published < 200:
+    while wire.end_reason is None and published < 200:
         server.publish("." * 950)
         published += 1
         await turn()
@@ -236,7 +236,7 @@ class Resumption:
     def look(self) -> None:
         """Check what holds at any time, and note what can be checked in the end."""
         wire, kept = self.wire, bytes(self.transport._buffer)
-        assert wire.ending is None
+        assert wire.end_reason is None
         assert wire._handed.endswith(kept)
         if not wire.behind:
             assert (wire._handed, wire._granted, wire._missed, wire.waiting) == (b"", 0, None, 0)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from wsctl.codes import CloseCode
 from wsctl.frame import Batch
-from wsctl.hub.connection import Connection, Ending
+from wsctl.hub.connection import Connection, EndReason
 from wsctl.hub.manager import ConnectionManager
 from wsctl.log.history import Missed
 
@@ -16,7 +16,7 @@ class RecordedConnection(Connection):
         super().__init__(client_id, "192.0.2.1:5", opened)
         self.manager = manager
         self.offered: list[Batch] = []
-        self.closed: tuple[int, str, Ending] | None = None
+        self.closed: tuple[int, str, EndReason] | None = None
         self.aborted: str | None = None
         self.checked: list[float] = []
         self.missed = 0
@@ -47,15 +47,15 @@ class RecordedConnection(Connection):
             sent = self.offered[1:]
             self.manager.caught_up(sum(b.messages for b in sent), sum(len(b.wire) for b in sent))
 
-    def close(self, code: int, reason: str, ending: Ending) -> None:
-        self.closed = self.closed or (code, reason, ending)
+    def close(self, code: int, reason: str, end_reason: EndReason) -> None:
+        self.closed = self.closed or (code, reason, end_reason)
         if self.manager:
-            self.manager.retire(self, code, reason, ending)
+            self.manager.retire(self, code, reason, end_reason)
 
-    def abort(self, reason: str, ending: Ending = Ending.EVICTED) -> None:
+    def abort(self, reason: str, end_reason: EndReason = EndReason.EVICTED) -> None:
         self.aborted = reason
         if self.manager:
-            self.manager.retire(self, CloseCode.ABNORMAL, reason, ending)
+            self.manager.retire(self, CloseCode.ABNORMAL, reason, end_reason)
 
     def check(self, now: float) -> None:
         self.checked.append(now)

@@ -17,7 +17,7 @@ NEVER = float("-inf")
 """The time of an event that has not happened, in any clock."""
 
 
-class Ending(Enum):
+class EndReason(Enum):
     """The ways in which a connection ends: left by the client, cut by a rule, closed by a drain, aborted
     because it did not answer that close, or handed over to another process, where it goes on."""
 
@@ -41,9 +41,9 @@ class Connection(ABC):
         lane: its place among the connections that are written to directly.
         bucket: the inbound rate's state, from the first message on.
         keepalive: seconds after which it wants a keepalive when it was sent nothing else; 0 for none.
-        told: when it was last sent something that did not go to all, in the hub's clock.
+        last_sent: when it was sent something that did not go to all, in the hub's clock.
         control_bucket: the same for control frames, from the first ping or unsolicited pong on.
-        ending, code, reason: why it is no longer active, once it is not.
+        end_reason, code, reason: why it is no longer active, once it is not.
     """
 
     __slots__ = (
@@ -54,13 +54,13 @@ class Connection(ABC):
         "code",
         "control_bucket",
         "deflate",
-        "ending",
+        "end_reason",
         "fd",
         "keepalive",
         "lane",
+        "last_sent",
         "opened",
         "reason",
-        "told",
     )
 
     def __init__(
@@ -75,9 +75,9 @@ class Connection(ABC):
         self.lane = -1
         self.bucket: TokenBucket | None = None
         self.keepalive = 0
-        self.told = opened
+        self.last_sent = opened
         self.control_bucket: TokenBucket | None = None
-        self.ending: Ending | None = None
+        self.end_reason: EndReason | None = None
         self.code = 0
         self.reason = ""
 
@@ -107,19 +107,19 @@ class Connection(ABC):
         self.replay(list(missed))
 
     @abstractmethod
-    def close(self, code: int, reason: str, ending: Ending) -> None:
+    def close(self, code: int, reason: str, end_reason: EndReason) -> None:
         """Send what waits, then a close frame. The connection stops being active at once."""
 
     def replaced(self) -> None:
         """Close the connection, because a newer one has its id."""
-        self.close(CloseCode.REPLACED, "replaced by a newer connection of this id", Ending.EVICTED)
+        self.close(CloseCode.REPLACED, "replaced by a newer connection of this id", EndReason.EVICTED)
 
     def hang_up(self) -> None:
         """Stop waiting for the answer to the close frame, where the transport can do so."""
         return
 
     @abstractmethod
-    def abort(self, reason: str, ending: Ending = Ending.EVICTED) -> None:
+    def abort(self, reason: str, end_reason: EndReason = EndReason.EVICTED) -> None:
         """End the connection now, without a close frame."""
 
     @abstractmethod

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from itertools import chain, repeat
 
 from wsctl.frame import Batch
-from wsctl.hub.connection import Connection, Ending
+from wsctl.hub.connection import Connection, EndReason
 
 _FAILED = -1
 
@@ -115,6 +115,6 @@ class Fanout:
 
 def _send_slowly(connection: Connection, batch: Batch, written: int) -> None:
     if written == _FAILED:
-        connection.abort("the connection was reset", Ending.LEFT)
+        connection.abort("the connection was reset", EndReason.LEFT)
     else:
         connection.offer(batch, written)

@@ -8,7 +8,7 @@ from wsctl.codes import CloseCode, ErrorCode
 from wsctl.frame import Batch
 from wsctl.hub.allowances import Allowances
 from wsctl.hub.bucket import TokenBucket
-from wsctl.hub.connection import Connection, Ending
+from wsctl.hub.connection import Connection, EndReason
 from wsctl.log.message_log import MessageLog, Refusal
 from wsctl.settings import Rate
 
@@ -67,7 +67,7 @@ class Intake:
     def binary(self, connection: Connection) -> None:
         """Close a client that sent binary data, which is not accepted, with 1003."""
         reason = "binary frames are not accepted: send text"
-        connection.close(CloseCode.UNSUPPORTED_DATA, reason, Ending.EVICTED)
+        connection.close(CloseCode.UNSUPPORTED_DATA, reason, EndReason.EVICTED)
 
     def control(self, connection: Connection) -> None:
         """Count a ping or an unsolicited pong: it is never refused, but a flood of them closes the client
@@ -105,10 +105,10 @@ class Intake:
 
     def _cut(self, connection: Connection) -> None:
         reason = "the rate limit was ignored for too long"
-        connection.close(CloseCode.POLICY_VIOLATION, reason, Ending.EVICTED)
+        connection.close(CloseCode.POLICY_VIOLATION, reason, EndReason.EVICTED)
 
     def _refuse(self, connection: Connection, why: Refusal) -> None:
-        if connection.ending is None:
+        if connection.end_reason is None:
             self._tell(connection, *why)
 
     def _tell(self, connection: Connection, code: ErrorCode, text: str) -> None:

@@ -8,7 +8,7 @@ from itertools import islice
 from wsctl import messages
 from wsctl.codes import CloseCode
 from wsctl.frame import Batch
-from wsctl.hub.connection import NEVER, Connection, Ending
+from wsctl.hub.connection import NEVER, Connection, EndReason
 from wsctl.hub.fanout import Fanout
 from wsctl.hub.traffic import Backlog, Traffic
 from wsctl.log.history import Entry, Missed
@@ -45,7 +45,7 @@ class ConnectionManager:
     ) -> None:
         self.active_connections: dict[str, Connection] = {}
         self.closing: set[Connection] = set()
-        self.tally: Counter[Ending] = Counter()
+        self.tally: Counter[EndReason] = Counter()
         self.delivered = 0
         self.undelivered = 0
         self.traffic = Traffic()
@@ -57,7 +57,7 @@ class ConnectionManager:
         self._call_soon = call_soon
         self._fanout = Fanout()
         self._pending: list[Batch] = []
-        self._told_all = NEVER
+        self._last_broadcast = NEVER
 
     def connect(self, connection: Connection, welcome: Batch, missed: Missed | None = None) -> None:
         """Make a connection active: it is sent `welcome` first, then what it missed, then every message from
@@ -114,8 +114,8 @@ class ConnectionManager:
         here."""
         self._fanout.remove(connection)
         del self.active_connections[connection.client_id]
-        connection.ending = Ending.HANDED_OVER
-        self.tally[Ending.HANDED_OVER] += 1
+        connection.end_reason = EndReason.HANDED_OVER
+        self.tally[EndReason.HANDED_OVER] += 1
         self.traffic.released += 1
         self._changed()
 
@@ -125,11 +125,11 @@ class ConnectionManager:
         if self.active_connections.get(connection.client_id) is connection:
             self._fanout.place(connection)
 
-    def retire(self, connection: Connection, code: int, reason: str, ending: Ending) -> None:
+    def retire(self, connection: Connection, code: int, reason: str, end_reason: EndReason) -> None:
         """Note that a connection is no longer active; does nothing when it already was not."""
-        if connection.ending is not None:
+        if connection.end_reason is not None:
             return
-        connection.code, connection.reason, connection.ending = code, reason, ending
+        connection.code, connection.reason, connection.end_reason = code, reason, end_reason
         self._fanout.remove(connection)
         for take_note in self.retired:
             take_note(connection)
@@ -138,13 +138,13 @@ class ConnectionManager:
             for tell in self.left:
                 tell(connection.client_id)
         self.closing.add(connection)
-        self.tally[ending] += 1
-        self.traffic.ended(code, ending)
+        self.tally[end_reason] += 1
+        self.traffic.ended(code, end_reason)
         self._changed()
 
     def forget(self, connection: Connection) -> None:
         """Drop a connection whose socket is closed, and log that it is disconnected."""
-        self.retire(connection, CloseCode.ABNORMAL, "the connection was lost", Ending.LEFT)
+        self.retire(connection, CloseCode.ABNORMAL, "the connection was lost", EndReason.LEFT)
         self.closing.discard(connection)
         self._log(
             "disconnected",
@@ -180,7 +180,7 @@ class ConnectionManager:
             # History holds what is gathered, and no compressed copy of it.
             batch = gathered[0].copy() if len(gathered) == 1 else Batch.joined(gathered)
             self.delivered += batch.messages * len(self.active_connections)
-            self._told_all = began = self._clock()
+            self._last_broadcast = began = self._clock()
             self.traffic.sent_bytes += self._fanout.send(batch)
             self.traffic.broadcasts.note(self._clock() - began)
 
@@ -206,10 +206,10 @@ class ConnectionManager:
     def give_up(self, connection: Connection) -> None:
         """End a connection whose close was not answered. One that was closed by force counts as aborted from
         here on."""
-        if connection.ending is Ending.FORCED:
+        if connection.end_reason is EndReason.FORCED:
             self.undelivered += connection.undelivered
-            connection.ending = Ending.ABORTED
-            self.tally.subtract({Ending.FORCED: 1, Ending.ABORTED: -1})
+            connection.end_reason = EndReason.ABORTED
+            self.tally.subtract({EndReason.FORCED: 1, EndReason.ABORTED: -1})
         connection.abort("did not answer the close frame")
 
     def check(self, now: float) -> None:
@@ -224,18 +224,18 @@ class ConnectionManager:
         A connection that is behind needs none: something waits for it. A broadcast counts for all, so that
         where broadcasts are frequent no connection is even looked at.
         """
-        if now - self._told_all < messages.KEEPALIVE[0]:
+        if now - self._last_broadcast < messages.KEEPALIVE[0]:
             return
         due = [
             connection
             for connection in self.active_connections.values()
             if (wait := connection.keepalive)
-            and now - self._told_all >= wait
-            and now - connection.told >= wait
+            and now - self._last_broadcast >= wait
+            and now - connection.last_sent >= wait
             and not connection.behind
         ]
         for connection in due:
-            connection.told = now
+            connection.last_sent = now
         self.traffic.sent_bytes += self._fanout.send_to(due, _KEEPALIVE)
 
     def send_each(self, payloads: Iterable[bytes]) -> None:
@@ -249,7 +249,7 @@ class ConnectionManager:
         """Close so many active connections by force, those connected longest."""
         self.flush()
         for connection in list(islice(self.active_connections.values(), count)):
-            connection.close(code, reason, Ending.FORCED)
+            connection.close(code, reason, EndReason.FORCED)
 
     def backlog(self) -> Backlog:
         """Return what waits for active clients. Those that are written to directly have nothing waiting, and
@@ -259,7 +259,7 @@ class ConnectionManager:
 
     def _send(self, connection: Connection, batch: Batch) -> None:
         self.traffic.sent_bytes += len(batch.encoded(connection.deflate))
-        connection.told = self._clock()
+        connection.last_sent = self._clock()
         connection.offer(batch)
 
     def _add(self, batch: Batch) -> None:

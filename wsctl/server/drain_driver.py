@@ -13,7 +13,7 @@ from wsctl.drain.pace import moments
 from wsctl.drain.phases import Phase
 from wsctl.drain.plan import Action, CloseOldest, Invite, Step
 from wsctl.drain.progress import LONGEST, ClientCounts, ConnectedClient, DrainProgress
-from wsctl.hub.connection import Ending
+from wsctl.hub.connection import EndReason
 from wsctl.hub.manager import ConnectionManager
 from wsctl.server.condition import Condition
 
@@ -122,12 +122,12 @@ class DrainDriver:
         return ClientCounts(
             active=len(hub.active_connections),
             closing=len(hub.closing),
-            left=tally[Ending.LEFT],
-            evicted=tally[Ending.EVICTED],
-            forced=tally[Ending.FORCED],
-            aborted=tally[Ending.ABORTED],
+            left=tally[EndReason.LEFT],
+            evicted=tally[EndReason.EVICTED],
+            forced=tally[EndReason.FORCED],
+            aborted=tally[EndReason.ABORTED],
             undelivered=hub.undelivered,
-            handed_over=tally[Ending.HANDED_OVER],
+            handed_over=tally[EndReason.HANDED_OVER],
             longest=self._longest(named) if named else (),
         )
 

@@ -9,7 +9,7 @@ from fastapi.responses import JSONResponse
 from wsctl.addresses import host_port
 from wsctl.codes import CloseCode
 from wsctl.frame import Batch
-from wsctl.hub.connection import STALL_TIMEOUT, Connection, Ending
+from wsctl.hub.connection import STALL_TIMEOUT, Connection, EndReason
 from wsctl.hub.outbox import CHUNK, Outbox
 from wsctl.log.history import Missed
 from wsctl.server.admission import NO_SUCH_PATH, Admitted, Handshake
@@ -129,7 +129,7 @@ class AsgiConnection(Connection):
         return self._outbox.messages
 
     def offer(self, batch: Batch, written: int = 0) -> None:
-        if self.ending is not None:
+        if self.end_reason is not None:
             return
         limit = self._node.settings.max_queue
         if limit and self._outbox.size + len(batch.wire) > limit + self._granted:
@@ -138,7 +138,7 @@ class AsgiConnection(Connection):
         self._put(batch)
 
     def replay(self, missed: Sequence[Batch]) -> None:
-        if self.ending is not None:
+        if self.end_reason is not None:
             return
         for batch in missed:
             self._granted += len(batch.wire)
@@ -150,18 +150,18 @@ class AsgiConnection(Connection):
         self._outbox.clear()
         self._wake.set()
 
-    def close(self, code: int, reason: str, ending: Ending) -> None:
-        self._node.manager.retire(self, code, reason, ending)
+    def close(self, code: int, reason: str, end_reason: EndReason) -> None:
+        self._node.manager.retire(self, code, reason, end_reason)
         self._wake.set()
 
-    def abort(self, reason: str, ending: Ending = Ending.EVICTED) -> None:
-        self._node.manager.retire(self, CloseCode.ABNORMAL, reason, ending)
+    def abort(self, reason: str, end_reason: EndReason = EndReason.EVICTED) -> None:
+        self._node.manager.retire(self, CloseCode.ABNORMAL, reason, end_reason)
         if self._sender:
             self._sender.cancel()
 
     def check(self, now: float) -> None:
         if (self._outbox.size or self._missed) and now - self._progress >= STALL_TIMEOUT:
-            if self.ending is None:
+            if self.end_reason is None:
                 self._cut(f"nothing was read for {STALL_TIMEOUT:g} seconds")
             else:
                 self._node.manager.give_up(self)
@@ -175,7 +175,7 @@ class AsgiConnection(Connection):
     def _cut(self, reason: str) -> None:
         self._outbox.clear()
         self._missed = None
-        self.close(CloseCode.TRY_AGAIN_LATER, f"too slow: {reason}", Ending.EVICTED)
+        self.close(CloseCode.TRY_AGAIN_LATER, f"too slow: {reason}", EndReason.EVICTED)
 
     async def _send_all(self) -> None:
         while True:
@@ -183,7 +183,7 @@ class AsgiConnection(Connection):
             while batches := self._outbox.take():
                 await self._send(batches)
                 self._granted = max(0, self._granted - sum(len(batch.wire) for batch in batches))
-            if self.ending not in (None, Ending.LEFT):
+            if self.end_reason not in (None, EndReason.LEFT):
                 await self._websocket.close(self.code, self.reason)
                 return
             self._wake.clear()
@@ -212,13 +212,13 @@ class AsgiConnection(Connection):
             received = await self._websocket.receive()
             if received["type"] == "websocket.disconnect":
                 code, reason = received.get("code", CloseCode.NO_STATUS), received.get("reason") or ""
-                self._node.manager.retire(self, code, reason, Ending.LEFT)
+                self._node.manager.retire(self, code, reason, EndReason.LEFT)
                 return
             self._take(received)
 
     def _take(self, received: Mapping[str, object]) -> None:
         text, limit = received.get("text"), self._node.settings.max_message_size
-        if self.ending is not None:
+        if self.end_reason is not None:
             return
         if not isinstance(text, str):
             self._node.intake.binary(self)
@@ -227,6 +227,6 @@ class AsgiConnection(Connection):
         self._node.intake.received_bytes += size
         if limit and size > limit:
             reason = f"a message may have {limit} bytes"
-            self.close(CloseCode.MESSAGE_TOO_BIG, reason, Ending.EVICTED)
+            self.close(CloseCode.MESSAGE_TOO_BIG, reason, EndReason.EVICTED)
         else:
             self._node.intake.text(self, text)

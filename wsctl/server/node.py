@@ -17,11 +17,11 @@ from wsctl.drain.pace import Pace
 from wsctl.drain.phases import Phase
 from wsctl.drain.progress import HandoverProgress
 from wsctl.hub.connection import Connection
-from wsctl.hub.durations import Durations
 from wsctl.hub.intake import Intake
 from wsctl.hub.manager import ConnectionManager
 from wsctl.hub.periodic import periodic_broadcast_task
 from wsctl.hub.replays import Replays
+from wsctl.hub.traffic import Durations
 from wsctl.log.history import Missed
 from wsctl.log.message_log import Draft, MessageLog
 from wsctl.server.admission import Admission, DrainRejected, Handshake, Verdict

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from wsctl.codes import CLOSE_TIMEOUT, CloseCode
 from wsctl.frame import CLOSE, PING, PONG, TEXT, Batch, close_frame, frame
-from wsctl.hub.connection import NEVER, STALL_TIMEOUT, Connection, Ending
+from wsctl.hub.connection import NEVER, STALL_TIMEOUT, Connection, EndReason
 from wsctl.hub.outbox import CHUNK, Outbox
 from wsctl.log.history import Missed
 from wsctl.server.inbound import FrameReader, Violation, close_reason, text, whole_small_frame
@@ -121,16 +121,16 @@ class Wire(Connection, asyncio.Protocol):
         return self._missed.bytes + len(self._missed.lead) if self._missed else 0
 
     def offer(self, batch: Batch, written: int = 0) -> None:
-        if self.ending is not None:
+        if self.end_reason is not None:
             return
         self._send(batch, written)
         limit = self._node.settings.max_queue
         if self.behind and limit and self.waiting > limit + self._replayed:
             self._cut(f"more than {limit} bytes waited for this client")
 
-    def close(self, code: int, reason: str, ending: Ending) -> None:
-        if self.ending is None:
-            self._retire(code, reason, ending)
+    def close(self, code: int, reason: str, end_reason: EndReason) -> None:
+        if self.end_reason is None:
+            self._retire(code, reason, end_reason)
             self._send(Batch(wire=close_frame(code, reason)))
 
     def hang_up(self) -> None:
@@ -139,12 +139,12 @@ class Wire(Connection, asyncio.Protocol):
         else:
             self._transport.close()
 
-    def abort(self, reason: str, ending: Ending = Ending.EVICTED) -> None:
-        self._retire(CloseCode.ABNORMAL, reason, ending)
+    def abort(self, reason: str, end_reason: EndReason = EndReason.EVICTED) -> None:
+        self._retire(CloseCode.ABNORMAL, reason, end_reason)
         self._transport.abort()
 
     def replay(self, missed: Sequence[Batch]) -> None:
-        if self.ending is not None:
+        if self.end_reason is not None:
             return
         self._outbox = self._outbox or Outbox(self.deflate)
         before = self._outbox.size
@@ -155,7 +155,7 @@ class Wire(Connection, asyncio.Protocol):
             self.resume_writing()
 
     def catch_up(self, missed: Missed) -> None:
-        if self.ending is not None:
+        if self.end_reason is not None:
             return
         self._missed = missed
         if self.behind:
@@ -227,12 +227,12 @@ class Wire(Connection, asyncio.Protocol):
         self._missed = None
         if self._outbox:
             self._outbox.clear()
-        self.close(CloseCode.TRY_AGAIN_LATER, f"too slow: {reason}", Ending.EVICTED)
+        self.close(CloseCode.TRY_AGAIN_LATER, f"too slow: {reason}", EndReason.EVICTED)
 
-    def _retire(self, code: int, reason: str, ending: Ending) -> None:
-        if self.ending is None:
+    def _retire(self, code: int, reason: str, end_reason: EndReason) -> None:
+        if self.end_reason is None:
             self._deadline = self._node.clock() + CLOSE_TIMEOUT
-        self._node.manager.retire(self, code, reason, ending)
+        self._node.manager.retire(self, code, reason, end_reason)
 
     # Receiving
 
@@ -248,7 +248,7 @@ class Wire(Connection, asyncio.Protocol):
             self._close_for(violation)
 
     def eof_received(self) -> None:
-        self._retire(CloseCode.ABNORMAL, "the peer hung up without a close frame", Ending.LEFT)
+        self._retire(CloseCode.ABNORMAL, "the peer hung up without a close frame", EndReason.LEFT)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._node.manager.forget(self)
@@ -271,7 +271,7 @@ class Wire(Connection, asyncio.Protocol):
     def _take(self, opcode: int, payload: bytes) -> None:
         if opcode == CLOSE:
             self._peer_closes(payload)
-        elif self.ending is not None:
+        elif self.end_reason is not None:
             return
         elif opcode == TEXT:
             self._node.intake.text(self, text(payload))
@@ -294,16 +294,16 @@ class Wire(Connection, asyncio.Protocol):
     def _peer_closes(self, payload: bytes) -> None:
         code, reason = close_reason(payload)
         self._ignores_input = True
-        unsaid = self.ending is None or self._outbox is not None
+        unsaid = self.end_reason is None or self._outbox is not None
         self._outbox = self._missed = None  # whoever closes reads no more
-        self._retire(code, reason, Ending.LEFT)
+        self._retire(code, reason, EndReason.LEFT)
         if unsaid:
             self._transport.write(frame(CLOSE, payload[:2]))
         self._transport.close()
 
     def _close_for(self, violation: Violation) -> None:
         self._ignores_input, self._reader = True, None
-        self.close(violation.code, violation.reason, Ending.EVICTED)
+        self.close(violation.code, violation.reason, EndReason.EVICTED)
         self._deadline = min(self._deadline, self._node.clock() + LINGER)
         if not self.behind and self._transport.can_write_eof():
             self._transport.write_eof()
@@ -316,7 +316,7 @@ class Wire(Connection, asyncio.Protocol):
         much waits."""
         unsent = self._transport.get_write_buffer_size()
         known = self.fd is not None and unsent <= len(self._handed)
-        open_here = self.ending is None and not self._transport.is_closing()
+        open_here = self.end_reason is None and not self._transport.is_closing()
         return known and open_here and self.waiting <= MAX_UNSENT_TO_MOVE
 
     def detach(self) -> DetachedTransport:
@@ -351,7 +351,7 @@ class Wire(Connection, asyncio.Protocol):
     def restore(self, snapshot: ConnectionSnapshot, missed: Sequence[Batch]) -> None:
         """Go on where `detach` stopped, with what the client has missed meanwhile."""
         self.opened -= snapshot.age
-        self.keepalive, self.told = snapshot.keepalive, NEVER  # this process has told it nothing
+        self.keepalive, self.last_sent = snapshot.keepalive, NEVER  # this process has sent it nothing
         self._node.expiry.set(self, snapshot.expires)
         if snapshot.unread:
             limit = self._node.settings.max_message_size
@@ -361,7 +361,7 @@ class Wire(Connection, asyncio.Protocol):
     # Once a second
 
     def check(self, now: float) -> None:
-        if self.ending is not None:
+        if self.end_reason is not None:
             if now >= self._deadline:
                 self._node.manager.give_up(self)
             return

@@ -6,7 +6,7 @@ import pytest
 
 from tests.support.connections import RecordedConnection
 from tests.support.frames import read
-from wsctl.hub.connection import Ending
+from wsctl.hub.connection import EndReason
 from wsctl.hub.manager import ConnectionManager
 from wsctl.server.credentials.expiry import REASON, ExpiryTimes, RenewalHandler
 from wsctl.server.credentials.verifier import Denied, Granted
@@ -50,7 +50,7 @@ def test_whose_time_is_over_is_asked_to_come_back_with_something_new() -> None:
     assert (bob.closed, len(expiry)) == (None, 2)
     clock.now = 1010.0
     expiry.close_expired(0.0)
-    assert bob.closed == (4403, REASON, Ending.EVICTED)
+    assert bob.closed == (4403, REASON, EndReason.EVICTED)
     assert (eve.closed, len(expiry)) == (None, 1)
 
 
@@ -65,7 +65,7 @@ def test_who_has_gone_is_forgotten_and_not_closed_again() -> None:
     expiry = ExpiryTimes(Clock())
     bob = _client()
     expiry.set(bob, 5000.0)
-    bob.ending = Ending.LEFT
+    bob.end_reason = EndReason.LEFT
     expiry.close_expired(0.0)
     assert (len(expiry), bob.closed) == (0, None)
 

@@ -10,7 +10,7 @@ from tests.support.handover import Successors
 from tests.support.wires import Server, close_of, data_of, frames, turn
 from wsctl import messages
 from wsctl.frame import Batch
-from wsctl.hub.connection import Ending
+from wsctl.hub.connection import EndReason
 from wsctl.ipc.framing import Packet
 from wsctl.server.handover.forwarded_log import TOGETHER, ForwardedLog
 from wsctl.server.handover.successor_process import SuccessorProcess
@@ -181,7 +181,7 @@ async def test_who_was_replaced_at_the_leader_is_closed_here(make: Make) -> None
     old.forwarded.begin()
     for name in ("bob", "bob", "somebody who is not here"):
         old.forwarded.receive(Packet("replaced", {"id": name}, [], []))
-    assert (wire.ending, other.ending) == (Ending.EVICTED, None)
+    assert (wire.end_reason, other.end_reason) == (EndReason.EVICTED, None)
     assert close_of(frames(transport.drain())[0])[0] == 4501
 
 

@@ -12,7 +12,7 @@ import pytest
 from tests.support.handover import Listeners, Successors
 from tests.support.server import DEADLINE
 from tests.support.wires import Server, data_of, frames, turn
-from wsctl.hub.connection import Ending
+from wsctl.hub.connection import EndReason
 from wsctl.ipc.descriptors import MAX_FDS
 from wsctl.ipc.framing import Packet
 from wsctl.server.handover.mover import AHEAD, BYTES_TOGETHER, LAST_HEADS, TOGETHER, ConnectionMover
@@ -91,7 +91,7 @@ async def test_clients_move_with_their_sockets_those_connected_longest_first(mak
     assert move.here == []
     await turn()
     assert all(transport.lost for transport in transports)
-    assert move.node.manager.tally[Ending.HANDED_OVER] == 3
+    assert move.node.manager.tally[EndReason.HANDED_OVER] == 3
 
 
 async def test_they_have_been_sent_everything_up_to_what_the_successor_is_told(make: Make) -> None:
@@ -111,11 +111,11 @@ async def test_who_cannot_move_stays(make: Make) -> None:
     staying, _ = move.server.join("secret", tls=True)
     move.server.join("bob")
     closing, _ = move.server.join("alice")
-    closing.close(1012, "restart", Ending.FORCED)
+    closing.close(1012, "restart", EndReason.FORCED)
     await move.mover.move_connections()
     assert _names(await move.successor.hear("move")) == ["bob"]
     assert move.here == ["secret"]
-    assert (staying.ending, closing.ending) == (None, Ending.FORCED)
+    assert (staying.end_reason, closing.end_reason) == (None, EndReason.FORCED)
 
 
 async def test_who_is_far_behind_moves_alone(make: Make) -> None:

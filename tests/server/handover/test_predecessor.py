@@ -17,7 +17,7 @@ from tests.support.wires import data_of, frames, turn
 from wsctl import __version__
 from wsctl.drain.graceful import NotDraining
 from wsctl.drain.phases import Phase
-from wsctl.hub.connection import Ending
+from wsctl.hub.connection import EndReason
 from wsctl.server.handover.protocol import VERSION
 
 pytestmark = pytest.mark.anyio
@@ -130,7 +130,7 @@ async def test_who_cannot_move_drains_beside_the_successor(make_old: MakeOld) ->
     await old.hand_over(moves=1)
     assert (old.node.life.phase, old.listeners.listening) == (Phase.DRAINING, None)
     assert list(old.node.manager.active_connections.values()) == [wire]
-    assert old.node.manager.tally[Ending.HANDED_OVER] == 1
+    assert old.node.manager.tally[EndReason.HANDED_OVER] == 1
     transport.protocol.eof_received()
     assert not old.node.manager.active_connections
 

@@ -12,7 +12,7 @@ from wsctl import messages
 from wsctl.drain.phases import Phase
 from wsctl.drain.progress import HandoverProgress
 from wsctl.frame import Batch
-from wsctl.hub.connection import Ending
+from wsctl.hub.connection import EndReason
 
 pytestmark = pytest.mark.anyio
 
@@ -32,7 +32,7 @@ async def _failed(old: Old) -> HandoverProgress:
     assert "\n" not in told.error
     assert not old.node.manager.joined + old.node.manager.left
     assert old.listeners.listening
-    assert old.node.manager.tally[Ending.HANDED_OVER] == 0
+    assert old.node.manager.tally[EndReason.HANDED_OVER] == 0
     assert all(process.code is not None for process in old.successors.processes)
     return told
 
@@ -134,7 +134,7 @@ async def test_whenever_the_successor_is_lost_those_who_are_here_are_served(
     told = await _failed(old)
     gone = "; clients that were with it or on the way, and connect here again: 1"
     assert told.moved == 0
-    assert told.error == "the successor was killed by SIGKILL" + (gone if alice.ending else "")
+    assert told.error == "the successor was killed by SIGKILL" + (gone if alice.end_reason else "")
     assert old.node.life.phase is Phase.SERVING
     _, newcomer = old.server.join("alice")
     old.server.publish("still here")
@@ -205,5 +205,5 @@ async def test_the_next_one_can_succeed(make_old: MakeOld) -> None:
     told = await old.ended()
     assert (told.state, told.moved, told.total, told.staying, told.error) == ("done", 1, 1, 0, None)
     assert again.heard[0].fields["generation"] == 2
-    assert wire.ending is Ending.HANDED_OVER
+    assert wire.end_reason is EndReason.HANDED_OVER
     assert not old.successors.processes[1].killed

@@ -8,7 +8,7 @@ from tests.support.scrapes import Scrape, complaints
 from tests.support.wires import MakeServer, client, closing, turn
 from wsctl.drain.phases import Phase
 from wsctl.frame import TEXT
-from wsctl.hub.connection import Ending
+from wsctl.hub.connection import EndReason
 from wsctl.server.admission import Handshake
 from wsctl.server.metrics import exposition
 from wsctl.server.metrics.facts import families
@@ -154,7 +154,7 @@ async def test_moved_connections_are_neither_opened_nor_closed(make_server: Make
     scrape = seen(server.node)
     assert scrape("wsctl_connections_handed_over_total") == 1
     assert sum(s.value for f in scrape.families for s in f.samples if "closed_total" in s.name) == 0
-    assert server.node.manager.tally[Ending.HANDED_OVER] == 1
+    assert server.node.manager.tally[EndReason.HANDED_OVER] == 1
 
 
 async def test_names_and_help_keep_the_rules(make_server: MakeServer) -> None:

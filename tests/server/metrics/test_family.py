@@ -5,7 +5,7 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wsctl.hub.durations import BOUNDS, Durations
+from wsctl.hub.traffic import BOUNDS, Durations
 from wsctl.server.metrics.family import (
     Family,
     Sample,

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from wsctl import messages
 from wsctl.codes import CloseCode, ErrorCode
 from wsctl.frame import Batch
-from wsctl.hub.connection import Connection, Ending
+from wsctl.hub.connection import Connection, EndReason
 from wsctl.server.credentials.verifier import Denied, Verifier
 
 REASON = "the credentials have expired: connect with new ones"
@@ -39,11 +39,11 @@ class ExpiryTimes:
     def close_expired(self, now: float) -> None:
         """Close the connections whose time is over, and drop those that have ended; called once a second."""
         wall = self._wall()
-        over = [c for c, expires in self._expires.items() if expires <= wall or c.ending is not None]
+        over = [c for c, expires in self._expires.items() if expires <= wall or c.end_reason is not None]
         for connection in over:
             del self._expires[connection]
-            if connection.ending is None:
-                connection.close(CloseCode.CREDENTIALS_EXPIRED, REASON, Ending.EVICTED)
+            if connection.end_reason is None:
+                connection.close(CloseCode.CREDENTIALS_EXPIRED, REASON, EndReason.EVICTED)
 
 
 class RenewalHandler:

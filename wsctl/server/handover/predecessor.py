@@ -12,7 +12,7 @@ from wsctl import __version__
 from wsctl.drain.graceful import NotDraining
 from wsctl.drain.phases import Phase
 from wsctl.drain.progress import HandoverProgress, HandoverState
-from wsctl.hub.connection import Ending
+from wsctl.hub.connection import EndReason
 from wsctl.ipc.framing import Packet
 from wsctl.server.condition import Condition
 from wsctl.server.handover.forwarded_log import ForwardedLog
@@ -220,7 +220,7 @@ class Predecessor:
             if forwarded:
                 forwarded.end()
             await self._listeners.listen_again()
-            self._node.manager.tally[Ending.HANDED_OVER] = 0
+            self._node.manager.tally[EndReason.HANDED_OVER] = 0
             self._node.driver.abort_handover()
         gone = self._mover.moved + self._mover.under_way if self._mover else 0
         self._mover = None

@@ -12,7 +12,7 @@ from typing import Any
 
 from wsctl.codes import CloseCode
 from wsctl.errors import CannotStart
-from wsctl.hub.connection import Ending
+from wsctl.hub.connection import EndReason
 from wsctl.ipc.channel import Channel
 from wsctl.ipc.descriptors import close_all
 from wsctl.ipc.framing import Packet
@@ -269,6 +269,6 @@ class _Arrival(asyncio.Protocol):
         missed = self._node.log.after(snapshot.seen, snapshot.client_id)
         wire.restore(snapshot, missed or [])
         if missed is None:
-            wire.close(CloseCode.SERVICE_RESTART, "the server is restarting: reconnect", Ending.EVICTED)
+            wire.close(CloseCode.SERVICE_RESTART, "the server is restarting: reconnect", EndReason.EVICTED)
         self.there = True
         self._arrived(wire)

@@ -10,7 +10,7 @@ from typing import Any
 from wsctl import __version__
 from wsctl.codes import CloseCode
 from wsctl.drain.phases import Phase
-from wsctl.hub.connection import Ending
+from wsctl.hub.connection import EndReason
 from wsctl.hub.traffic import OTHER
 from wsctl.log.history import MessageId
 from wsctl.server.metrics.family import Family, counter, counters, gauge, gauges, histogram, info, states
@@ -75,8 +75,8 @@ def _endings(node: Node) -> list[Family]:
     # Ours from the start, at 0: the growth of what was not there is none.
     codes = dict.fromkeys([*CloseCode, OTHER], 0) | closes
     closed = {"other" if code == OTHER else str(int(code)): n for code, n in codes.items()}
-    aborted = tally[Ending.ABORTED]
-    forced = tally[Ending.FORCED] + aborted
+    aborted = tally[EndReason.ABORTED]
+    forced = tally[EndReason.FORCED] + aborted
     cut_slow = node.manager.traffic.cut_slow
     return [
         counters("wsctl_connections_closed_total", "Connections that ended, by close code.", "code", closed),

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from wsctl.hub.durations import BOUNDS, Durations
+from wsctl.hub.traffic import BOUNDS, Durations
 
 UNITS = ("seconds", "bytes")
 """The units that stand at the end of a name, as OpenMetrics wants it; a metric without one is a count."""
