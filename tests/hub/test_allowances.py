@@ -56,13 +56,13 @@ def test_what_is_full_again_is_not_kept() -> None:
     clients = Clients()
     for n in range(50):
         clients.visit(str(n), 1)
-    assert len(clients.allowances.told(clients.now)["ids"]) == 50
+    assert len(clients.allowances.snapshot(clients.now)["ids"]) == 50
     clients.now += 5
     clients.visit("later", 1)
-    assert [row[0] for row in clients.allowances.told(clients.now)["ids"]] == ["later"]
+    assert [row[0] for row in clients.allowances.snapshot(clients.now)["ids"]] == ["later"]
     quiet = clients.come("quiet")
     clients.go(quiet)
-    assert len(clients.allowances.told(clients.now)["ids"]) == 1
+    assert len(clients.allowances.snapshot(clients.now)["ids"]) == 1
 
 
 def test_of_too_many_the_one_that_has_had_most_time_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -70,7 +70,7 @@ def test_of_too_many_the_one_that_has_had_most_time_is_forgotten(monkeypatch: py
     clients = Clients()
     for name in "abcd":
         clients.visit(name, 10)
-    assert [row[0] for row in clients.allowances.told(clients.now)["ids"]] == ["b", "c", "d"]
+    assert [row[0] for row in clients.allowances.snapshot(clients.now)["ids"]] == ["b", "c", "d"]
 
 
 def test_ids_that_anybody_may_take_share_what_their_address_lends() -> None:
@@ -123,18 +123,18 @@ def test_no_coming_and_going_gets_more_than_the_burst_and_the_rate(
 
 
 def test_another_process_goes_on_with_it() -> None:
-    clients, heirs = Clients(by_address=True), Clients(by_address=True)
+    clients, successor = Clients(by_address=True), Clients(by_address=True)
     staying = clients.come("staying")
     clients.send(staying, 9)
     for n in range(ADDRESS_FACTOR - 2):
         clients.visit(str(n), 10)
-    clients.now = heirs.now = 100.5
-    heirs.allowances.take_over(clients.allowances.told(clients.now), heirs.now)
-    heirs.allowances.take_over(clients.allowances.told(clients.now, [staying]), heirs.now)
-    assert heirs.visit("0", 10) == 1
-    assert heirs.visit("staying", 10) == 2
+    clients.now = successor.now = 100.5
+    successor.allowances.take_over(clients.allowances.snapshot(clients.now), successor.now)
+    successor.allowances.take_over(clients.allowances.snapshot(clients.now, [staying]), successor.now)
+    assert successor.visit("0", 10) == 1
+    assert successor.visit("staying", 10) == 2
     # The address had 11 left, and half a second of a hundred bursts.
-    assert sum(heirs.visit(f"new {n}", 10) for n in range(30)) == 11 + ADDRESS_FACTOR - 1
+    assert sum(successor.visit(f"new {n}", 10) for n in range(30)) == 11 + ADDRESS_FACTOR - 1
 
 
 @pytest.mark.parametrize(

@@ -33,8 +33,8 @@ class Allowances:
         self._rate = rate
         self._by_address = by_address
         self._lent = Rate(rate.per_second * ADDRESS_FACTOR, rate.burst * ADDRESS_FACTOR)
-        self._left = _Kept(rate)
-        self._lenders = _Kept(self._lent)
+        self._left = _Buckets(rate)
+        self._lenders = _Buckets(self._lent)
 
     def of(self, connection: Connection, now: float) -> TokenBucket:
         """Return the bucket for a client that has none yet: the one that its id has left, or a new one if
@@ -53,17 +53,17 @@ class Allowances:
             connection.bucket.lender = None
             self._left.put(connection.client_id, connection.bucket, now)
 
-    def told(self, now: float, connections: Iterable[Connection] | None = None) -> dict[str, Any]:
+    def snapshot(self, now: float, connections: Iterable[Connection] | None = None) -> dict[str, Any]:
         """Return the state that another process needs to go on: of the given clients, or without them of all
         ids that have left and of the addresses. Plain values, ages in seconds."""
         if connections is not None:
-            return {"ids": [[c.client_id, *c.bucket.told(now)] for c in connections if c.bucket]}
-        return {"ids": self._left.told(now), "addresses": self._lenders.told(now)}
+            return {"ids": [[c.client_id, *c.bucket.snapshot(now)] for c in connections if c.bucket]}
+        return {"ids": self._left.snapshot(now), "addresses": self._lenders.snapshot(now)}
 
-    def take_over(self, told: dict[str, Any], now: float) -> None:
-        """Go on from what `told` returned in another process."""
-        self._left.take_over(told["ids"], now)
-        self._lenders.take_over(told.get("addresses", ()), now)
+    def take_over(self, rates: dict[str, Any], now: float) -> None:
+        """Go on from what `snapshot` returned in another process."""
+        self._left.take_over(rates["ids"], now)
+        self._lenders.take_over(rates.get("addresses", ()), now)
 
     def _lender(self, address: str, now: float) -> TokenBucket:
         lender = self._lenders.take(address, now) or TokenBucket(self._lent.burst, now)
@@ -71,7 +71,7 @@ class Allowances:
         return lender
 
 
-class _Kept:
+class _Buckets:
     """Buckets that may not be full, by name, in the order in which they were put: the first one is full
     first."""
 
@@ -89,12 +89,12 @@ class _Kept:
         self._buckets[name] = bucket, now
         self._forget(now)
 
-    def told(self, now: float) -> list[list[Any]]:
-        return [[name, *bucket.told(now)] for name, (bucket, _) in self._buckets.items()]
+    def snapshot(self, now: float) -> list[list[Any]]:
+        return [[name, *bucket.snapshot(now)] for name, (bucket, _) in self._buckets.items()]
 
     def take_over(self, rows: Iterable[list[Any]], now: float) -> None:
-        for name, *told in rows:
-            self.put(name, TokenBucket.restored(told, now), now)
+        for name, *fields in rows:
+            self.put(name, TokenBucket.restored(fields, now), now)
 
     def _forget(self, now: float) -> None:
         """Drop the buckets that are full by now, and the first ones beyond `MOST_KEPT`."""

@@ -35,14 +35,14 @@ class TokenBucket:
         self.refused = 0
 
     @classmethod
-    def restored(cls, told: Sequence[float], now: float) -> "TokenBucket":
-        """Return a bucket in the state that `told` returned."""
-        tokens, loan, refused, age = told
+    def restored(cls, fields: Sequence[float], now: float) -> "TokenBucket":
+        """Return a bucket in the state that `snapshot` returned."""
+        tokens, loan, refused, age = fields
         bucket = cls(0, now - age)
         bucket._tokens, bucket._loan, bucket.refused = tokens, loan, int(refused)
         return bucket
 
-    def told(self, now: float) -> tuple[float, float, int, float]:
+    def snapshot(self, now: float) -> tuple[float, float, int, float]:
         """Return all state but the lender, as plain values: tokens, loan, refused messages, seconds since the
         last fill."""
         return self._tokens, self._loan, self.refused, now - self._filled

@@ -55,7 +55,7 @@ class ForwardedLog:
         rest = [entry for entry in log.history.entries() if entry.id > self._sent]
         for entries in _pieces(rest):
             self._send_history(entries)
-        rates = self._node.intake.allowances.told(self._node.clock())
+        rates = self._node.intake.allowances.snapshot(self._node.clock())
         if any(rates.values()):
             self._successor.send("rates", rates)
         here = list(self._node.manager.active_connections)
@@ -118,7 +118,9 @@ class ForwardedLog:
     def _retired(self, connection: Connection) -> None:
         """Send the client's bucket: it may come back to the successor."""
         if connection.bucket:
-            self._successor.send("rates", self._node.intake.allowances.told(self._node.clock(), [connection]))
+            self._successor.send(
+                "rates", self._node.intake.allowances.snapshot(self._node.clock(), [connection])
+            )
 
     def _left(self, client_id: str) -> None:
         self._successor.send("left", {"id": client_id})

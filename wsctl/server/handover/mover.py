@@ -129,7 +129,7 @@ class ConnectionMover:
         # Whoever connected while these were detached is the newer one of its id.
         here = self._node.manager.active_connections
         replaced = [name for transport in detached if (name := transport.snapshot.client_id) in here]
-        if told := self._node.intake.allowances.told(self._node.clock(), wires)["ids"]:
+        if told := self._node.intake.allowances.snapshot(self._node.clock(), wires)["ids"]:
             self._successor.send("rates", {"ids": told})
         fields = {"rows": rows, "at": began, "replaced": replaced}
         self._successor.send("move", fields, blobs, [transport.fd for transport in detached])
