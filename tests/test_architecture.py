@@ -224,7 +224,7 @@ def test_a_house_in_order_has_no_complaints() -> None:
         ("wsctl.server.credentials.keys", "from wsctl.server.host_header import AllowedHosts"),
         ("wsctl.server.diagnostics.startup", "from wsctl.server.workers import parent"),
         ("wsctl.server.diagnostics.startup", "from wsctl.server.checks.run import run_checks"),
-        ("wsctl.server.checks.run", "from wsctl.server.runner import serve"),
+        ("wsctl.server.checks.run", "from wsctl.server.server_process import serve"),
         ("wsctl.server.runner", "from wsctl.server.checks.run import run_checks"),
         ("wsctl.server.workers.parent", "import wsctl.server.checks.run"),
         ("wsctl.server.wire", "from wsctl.server.handover.mover import ConnectionMover"),

@@ -35,11 +35,11 @@ def serve(**given: Any) -> None:
         raise typer.Exit(_run_worker(settings, worker) if worker else _run_parent(settings))
 
     from wsctl.cli.ui.console import drain_display
-    from wsctl.server import runner
+    from wsctl.server import server_process
 
     ours = job(os.environ)
     with drain_display(settings, in_front=ours.line is not None or not is_successor) as shown:
-        code = runner.serve(
+        code = server_process.serve(
             settings,
             os.environ,
             shown.observers,
@@ -65,11 +65,11 @@ def _run_parent(settings: "Settings") -> int:
 def _run_worker(settings: "Settings", worker: "WorkerContext") -> int:
     """Run one of several workers. The parent tells, once for all, what keeps it from starting."""
     from wsctl.cli.ui.console import worker_log
-    from wsctl.server import runner
+    from wsctl.server import server_process
 
     worker_log(settings, terminal=worker.terminal, colour=worker.colour)
     try:
-        return runner.serve(settings, os.environ, [], worker=worker)
+        return server_process.serve(settings, os.environ, [], worker=worker)
     except WsctlError as error:
         worker.refuse(str(error))
         return error.exit_code

@@ -94,7 +94,7 @@ async def test_a_scrape_makes_its_text_in_a_thread() -> None:
 
 def test_the_library_is_not_loaded_before_somebody_asks() -> None:
     look = (
-        "import sys; import wsctl.server.runner, wsctl.server.embedded, wsctl.server.workers.parent;"
+        "import sys; import wsctl.server.server_process, wsctl.server.embedded, wsctl.server.workers.parent;"
         "print('prometheus_client' in sys.modules)"
     )
     done = subprocess.run(
