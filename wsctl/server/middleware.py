@@ -14,11 +14,11 @@ from wsctl.server.host_header import host_of, is_foreign, unknown_host
 from wsctl.server.http_semantics import METHODS, BadTarget, allow, error_body, origin_form
 from wsctl.server.node import Node
 
-OPEN = ("/health/live", "/health/ready")
+ANY_HOST_PATHS = ("/health/live", "/health/ready")
 """The paths that may be asked for under any Host: probes send whatever they like, and there is nothing in the
 answer."""
 
-CLOSE = (b"connection", b"close")
+CLOSE_HEADER = (b"connection", b"close")
 
 _SHUTTING_DOWN = frozenset({Phase.DRAINING, Phase.CLOSING, Phase.STOPPED})
 
@@ -30,7 +30,7 @@ class HostMiddleware:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and not scope["path"].endswith(OPEN):
+        if scope["type"] == "http" and not scope["path"].endswith(ANY_HOST_PATHS):
             node: Node = scope["app"].state.node
             if is_foreign(scope, node.hosts):
                 refused = unknown_host(host_of(scope))
@@ -54,7 +54,7 @@ class MethodMiddleware:
         method = scope.get("method")
         if method == "HEAD":
             scope = {**scope, "method": "GET"}
-        elif method == "OPTIONS" and (methods := _asked_for(scope)):
+        elif method == "OPTIONS" and (methods := _allowed_methods(scope)):
             await Response(status_code=204, headers={"allow": allow(methods)})(scope, receive, send)
             return
         await self._app(scope, receive, send)
@@ -71,7 +71,7 @@ class ClosingMiddleware:
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         async def send_closing(message: Message) -> None:
             if message["type"] == "http.response.start" and self._is_shutting_down():
-                message = {**message, "headers": [*message.get("headers", ()), CLOSE]}
+                message = {**message, "headers": [*message.get("headers", ()), CLOSE_HEADER]}
             await send(message)
 
         await self._app(scope, receive, send_closing if scope["type"] == "http" else send)
@@ -90,7 +90,7 @@ def _has(routes: Iterable[BaseRoute], scope: Scope) -> bool:
     return any(route.matches(scope)[0] is Match.FULL for route in routes)
 
 
-def _asked_for(scope: Scope) -> list[str]:
+def _allowed_methods(scope: Scope) -> list[str]:
     if scope["path"].removeprefix(scope.get("root_path", "")) == "*":
         return list(METHODS)
     return methods_of(scope["app"].routes, scope)

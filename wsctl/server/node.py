@@ -215,7 +215,7 @@ class Node:
         else:
             self.refusals.note(code, host)
 
-    def note_full(self, host: str) -> None:
+    def note_evicted(self, host: str) -> None:
         """Count and log that a connection from `host` has ended because it was no client's and others
         came."""
         self.refused["full"] += 1

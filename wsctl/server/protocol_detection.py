@@ -79,7 +79,7 @@ class AcceptedConnections:
         requests."""
         self.pending.hold(connection, holder)
         if ended := self.pending.make_room():
-            self.node.note_full(ended.peer)
+            self.node.note_evicted(ended.peer)
 
     def check(self, now: float) -> None:
         """End the connections that have sent nothing for `HEAD_TIMEOUT` seconds; called once a second."""

@@ -26,7 +26,6 @@ from wsctl.process.replacement import restart_command
 from wsctl.process.sd_notify import SystemdNotifier
 from wsctl.process.signals import blocked_end_signals
 from wsctl.server.app import create_app
-from wsctl.server.control import own_control_socket, own_record
 from wsctl.server.credentials import require_same_kind
 from wsctl.server.diagnostics.certificate import UnusableCertificate, read_certificate
 from wsctl.server.diagnostics.exposure import exposed, log_exposure
@@ -38,6 +37,7 @@ from wsctl.server.islands import islands, own_moments
 from wsctl.server.middleware import ClosingMiddleware
 from wsctl.server.node import Node
 from wsctl.server.proxy import ProxyHeadersMiddleware, trusted_proxies
+from wsctl.server.registration import open_control_socket, record_of_process
 from wsctl.server.runner import Runner, ServerContext
 from wsctl.server.sockets import PASSED_SOCKETS, address, open_listeners
 from wsctl.server.workers.parent_link import ParentLink
@@ -114,7 +114,7 @@ def _run(
         until_signals_handled = stack.enter_context(contextlib.ExitStack())
         until_signals_handled.enter_context(blocked_end_signals())
         public = _public_sockets(settings, environ, inherited, worker)
-        control = own_control_socket(environ)
+        control = open_control_socket(environ)
         addresses = [address(sock, config.is_ssl) for sock in public]
         if node.shared:
             node.shared.url = addresses[0]
@@ -127,7 +127,7 @@ def _run(
         def announce() -> None:
             if control:
                 parent = worker.parent if worker else None
-                record = own_record(addresses[0], control, generation=node.generation, parent=parent)
+                record = record_of_process(addresses[0], control, generation=node.generation, parent=parent)
                 stack.enter_context(announced(record))
 
         def note_listening() -> None:

@@ -26,11 +26,11 @@ from wsctl.ipc.rpc import Reply
 from wsctl.process.registry import announced
 from wsctl.process.sd_notify import SystemdNotifier
 from wsctl.process.signals import blocked_end_signals, end_signals
-from wsctl.server.control import own_control_socket, own_record
 from wsctl.server.credentials import verifier_of
 from wsctl.server.diagnostics.exposure import exposed, log_exposure
 from wsctl.server.diagnostics.startup import log_drain_advice, log_startup
 from wsctl.server.islands import ISLANDS, islands
+from wsctl.server.registration import open_control_socket, record_of_process
 from wsctl.server.sockets import address, open_listeners
 from wsctl.server.workers.control_http import ControlHttpServer
 from wsctl.server.workers.control_service import ControlService
@@ -239,14 +239,14 @@ def serve(
         if settings.uds:
             stack.callback(Path(settings.uds).unlink, missing_ok=True)
         log_exposure(settings, exposed(public))
-        control = own_control_socket(environ)
+        control = open_control_socket(environ)
         notifier = SystemdNotifier(environ, os.getpid(), _call_later)
         stack.callback(notifier.close)
         addresses = [address(sock, settings.ssl_certfile is not None) for sock in public]
 
         def up() -> None:
             if control:
-                stack.enter_context(announced(own_record(addresses[0], control)))
+                stack.enter_context(announced(record_of_process(addresses[0], control)))
             for at in addresses:
                 log.info("serving", extra={"fields": {"url": at, "workers": settings.workers}})
             log_drain_advice(settings)

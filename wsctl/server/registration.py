@@ -1,4 +1,5 @@
-"""The control socket of this process and its record in the runtime folder, by which commands find it."""
+"""The registration of this process: its control socket and its record in the runtime folder, by which
+commands find it."""
 
 import logging
 import os
@@ -11,7 +12,7 @@ from wsctl.process.registry import ServerRecord, UnusableFolder, control_socket,
 log = logging.getLogger("wsctl.server")
 
 
-def own_control_socket(environ: Mapping[str, str]) -> socket.socket | None:
+def open_control_socket(environ: Mapping[str, str]) -> socket.socket | None:
     """Bind the control socket of this process; None, which is logged, if the runtime folder cannot be
     used."""
     try:
@@ -22,7 +23,7 @@ def own_control_socket(environ: Mapping[str, str]) -> socket.socket | None:
         return None
 
 
-def own_record(
+def record_of_process(
     at: str, control: socket.socket, *, generation: int = 1, parent: int | None = None
 ) -> ServerRecord:
     """Return the record of this process; `at` is its first address, a URL or unix:PATH."""
