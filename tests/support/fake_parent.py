@@ -46,7 +46,7 @@ def draining(active: int, phase: Phase = Phase.DRAINING, **facts: object) -> dic
 class FakeParent:
     """What a parent has. `now` is its clock."""
 
-    def __init__(self, count: int, workers: FakeWorkers, listening: socket.socket, islands: bool) -> None:
+    def __init__(self, count: int, workers: FakeWorkers, listening: socket.socket, isolated: bool) -> None:
         self.now = 0.0
         self.workers = workers
         self.cancelled = 0
@@ -65,7 +65,7 @@ class FakeParent:
         )
         self.upgrade = RollingUpgrade(self.pool, PID, lambda: self.now, [self.told.append])
         self.control = ControlService(
-            self.pool, self.upgrade, PID, lambda: self.now, self._cancelled, islands=islands
+            self.pool, self.upgrade, PID, lambda: self.now, self._cancelled, isolated=isolated
         )
 
     async def until(self, true: Callable[[], object]) -> None:
@@ -104,9 +104,9 @@ class FakeParent:
 
 
 @asynccontextmanager
-async def fake_parent(count: int = 2, islands: bool = True) -> AsyncIterator[FakeParent]:
+async def fake_parent(count: int = 2, isolated: bool = True) -> AsyncIterator[FakeParent]:
     with fake_workers() as workers, socket.create_server(("127.0.0.1", 0)) as listening:
-        found = FakeParent(count, workers, listening, islands)
+        found = FakeParent(count, workers, listening, isolated)
         try:
             yield found
         finally:

@@ -24,7 +24,7 @@ from wsctl.server import logs
 from wsctl.server.app import create_app
 from wsctl.server.diagnostics.exposure import log_exposure, own_listeners
 from wsctl.server.diagnostics.startup import log_embedded_startup
-from wsctl.server.islands import ISLANDS, islands
+from wsctl.server.isolated_workers import ISOLATED_WARNING, are_isolated
 from wsctl.server.node import Node
 from wsctl.server.openapi import Application
 from wsctl.settings import Settings
@@ -52,8 +52,8 @@ def create_embedded_app(settings: Settings, environ: Mapping[str, str]) -> FastA
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         _configure_log(settings)
         logs.filter_secrets()
-        if _several_workers(environ) and islands(settings):
-            log.warning("%s", ISLANDS)
+        if _several_workers(environ) and are_isolated(settings):
+            log.warning("%s", ISOLATED_WARNING)
         if _is_first():
             host = multiprocessing.parent_process()
             await asyncio.to_thread(log_embedded_startup, settings, environ, host.pid if host else None)

@@ -32,7 +32,7 @@ from wsctl.server.drain_driver import DrainDriver
 from wsctl.server.drain_rejection import DrainRejector
 from wsctl.server.host_header import AllowedHosts, host_name
 from wsctl.server.http_semantics import HttpRefusal
-from wsctl.server.islands import OF_ALL
+from wsctl.server.isolated_workers import SHARED_FIELDS
 from wsctl.server.limits import LAST_FILES, capacity, fits, raise_open_files
 from wsctl.server.pending_connections import MAX_PENDING
 from wsctl.server.refusal_log import RefusalLog
@@ -269,7 +269,7 @@ class Node:
             "upgrade": self.upgrade(),
             "tasks": len(asyncio.all_tasks()),
         }
-        facts |= self.shared.status() if self.shared else dict.fromkeys(OF_ALL)
+        facts |= self.shared.status() if self.shared else dict.fromkeys(SHARED_FIELDS)
         if clients:
             facts["clients"] = [self._describe(c) for c in self.manager.active_connections.values()]
         return facts

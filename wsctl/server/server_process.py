@@ -33,7 +33,7 @@ from wsctl.server.diagnostics.startup import log_drain_advice, log_startup
 from wsctl.server.handover.predecessor import Observer
 from wsctl.server.handover.protocol import InheritedSockets, receive_sockets
 from wsctl.server.handover.successor_process import Spawn
-from wsctl.server.islands import islands, own_moments
+from wsctl.server.isolated_workers import are_isolated, distinct_wall_clock
 from wsctl.server.middleware import ClosingMiddleware
 from wsctl.server.node import Node
 from wsctl.server.proxy import ProxyHeadersMiddleware, trusted_proxies
@@ -100,7 +100,11 @@ def _run(
     parent_link = ParentLink(worker) if worker else None
     shown_by = [*observers, notifier, *([parent_link] if parent_link else [])]
     generation = inherited.generation if inherited else 1
-    wall = own_moments(worker.number, settings.workers) if worker and islands(settings) else time.time
+    wall = (
+        distinct_wall_clock(worker.number, settings.workers)
+        if worker and are_isolated(settings)
+        else time.time
+    )
     node = Node(settings, shown_by, generation=generation, wall=wall)
     require_same_kind(node.keys, inherited.keys if inherited else worker.keys if worker else None)
     app = create_app(node)

@@ -182,7 +182,7 @@ async def test_what_there_is_not_is_not_found() -> None:
 
 
 async def test_what_is_shared_one_worker_publishes() -> None:
-    async with fake_parent(2, islands=False) as here:
+    async with fake_parent(2, isolated=False) as here:
         one, other = await here.serving()
         asking = asyncio.create_task(here.control.answer("POST", "/api/broadcast", BODY))
         one.answers(await one.asked("POST", "/api/broadcast"), 200, id="5-0", recipients=7)
@@ -191,7 +191,7 @@ async def test_what_is_shared_one_worker_publishes() -> None:
 
 
 async def test_who_goes_without_an_answer_may_have_published_so_nobody_else_does() -> None:
-    async with fake_parent(2, islands=False) as here:
+    async with fake_parent(2, isolated=False) as here:
         one, other = await here.serving()
         asking = asyncio.create_task(here.control.answer("POST", "/api/broadcast", BODY))
         await one.asked("POST", "/api/broadcast")
@@ -203,7 +203,7 @@ async def test_who_goes_without_an_answer_may_have_published_so_nobody_else_does
 
 
 async def test_who_was_not_heard_of_lately_publishes_last() -> None:
-    async with fake_parent(2, islands=False) as here:
+    async with fake_parent(2, isolated=False) as here:
         _, other = await here.serving()
         here.now = FRESH + 1
         other.reports(connections=1)
@@ -214,7 +214,7 @@ async def test_who_was_not_heard_of_lately_publishes_last() -> None:
 
 
 async def test_without_a_worker_nothing_is_published() -> None:
-    async with fake_parent(1, islands=False) as here:
+    async with fake_parent(1, isolated=False) as here:
         reply = await here.control.answer("POST", "/api/broadcast", BODY)
         assert (reply.status, reply.body["error"]["code"]) == (409, "not_now")
 
@@ -232,7 +232,7 @@ def shared(own: str, published: int, **facts: Any) -> dict[str, Any]:
 
 
 async def test_what_is_shared_is_counted_once() -> None:
-    async with fake_parent(2, islands=False) as here:
+    async with fake_parent(2, isolated=False) as here:
         one, other = await here.serving()
         one.reports(connections=1, **shared("a", 9))
         other.reports(connections=1, **shared("b", 7))
@@ -245,7 +245,7 @@ async def test_what_is_shared_is_counted_once() -> None:
 
 
 async def test_who_hangs_is_not_believed_about_what_is_shared() -> None:
-    async with fake_parent(2, islands=False) as here:
+    async with fake_parent(2, isolated=False) as here:
         one, other = await here.serving()
         one.reports(connections=1, **shared("a", 9))
         await here.until(lambda: here.control.facts()["connections"] == 1)
@@ -276,7 +276,7 @@ async def test_each_client_of_nodes_that_share_is_listed_once() -> None:
     def row(name: str, node: str, seconds: float, address: str | None = None) -> dict[str, Any]:
         return {"client_id": name, "node": node, "connected_s": seconds, "address": address}
 
-    async with fake_parent(2, islands=False) as here:
+    async with fake_parent(2, isolated=False) as here:
         await here.serving()
         far = row("far", "x", 3.0)
         one = {**shared("a", 0), "clients": [row("al", "a", 1.0, "h:1"), row("bo", "b", 2.1), far]}

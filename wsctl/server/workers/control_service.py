@@ -40,8 +40,8 @@ _PHASES = (Phase.STARTING, Phase.SERVING, Phase.HANDOVER, Phase.LAMEDUCK, Phase.
 
 
 class ControlService:
-    """Answers requests. `islands` says whether the workers share no messages. `on_cancelled` is called when a
-    drain was cancelled, `on_intervention` with each step of an operator."""
+    """Answers requests. `isolated` says whether the workers share no messages. `on_cancelled` is called when
+    a drain was cancelled, `on_intervention` with each step of an operator."""
 
     def __init__(
         self,
@@ -51,7 +51,7 @@ class ControlService:
         clock: Callable[[], float],
         on_cancelled: Callable[[], None],
         *,
-        islands: bool,
+        isolated: bool,
         on_intervention: Callable[[Intervention], None] = lambda step: None,
     ) -> None:
         self._pool = pool
@@ -59,7 +59,7 @@ class ControlService:
         self._pid = pid
         self._clock = clock
         self._on_cancelled = on_cancelled
-        self._islands = islands
+        self._isolated = isolated
         self._on_intervention = on_intervention
         self._drained = Condition()
         self._started = clock()
@@ -108,7 +108,7 @@ class ControlService:
             "newest_id": status_merge.newest_id(reports),
             **(
                 status_merge.merge_separate(reports)
-                if self._islands
+                if self._isolated
                 else status_merge.merge_shared(reports, self._recent_reports())
             ),
             "drain": self._drain_fields(),
@@ -155,7 +155,7 @@ class ControlService:
     async def _broadcast(self, body: bytes) -> Reply:
         """Send to the clients of each worker; the id is the first one's. Where workers share messages, one
         publishes."""
-        if not self._islands:
+        if not self._isolated:
             return await self._publish(body)
         results = await self._call_all("POST", "/api/broadcast", body)
         taken = [answer for answer in results.replies if answer.status == HTTPStatus.OK]

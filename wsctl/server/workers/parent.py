@@ -29,7 +29,7 @@ from wsctl.process.signals import blocked_end_signals, end_signals
 from wsctl.server.credentials import verifier_of
 from wsctl.server.diagnostics.exposure import exposed, log_exposure
 from wsctl.server.diagnostics.startup import log_drain_advice, log_startup
-from wsctl.server.islands import ISLANDS, islands
+from wsctl.server.isolated_workers import ISOLATED_WARNING, are_isolated
 from wsctl.server.registration import open_control_socket, record_of_process
 from wsctl.server.sockets import address, open_listeners
 from wsctl.server.workers.control_http import ControlHttpServer
@@ -94,7 +94,7 @@ class Parent:
             os.getpid(),
             clock,
             self._observers.cancelled,
-            islands=islands(settings),
+            isolated=are_isolated(settings),
             on_intervention=self._observers.intervened,
         )
         self._control_http = ControlHttpServer(self._control_service.answer)
@@ -229,8 +229,8 @@ def serve(
             credentials with.
     """
     verifier_of(settings)  # once for all, before any worker finds out
-    if islands(settings):
-        log.warning("%s", ISLANDS)
+    if are_isolated(settings):
+        log.warning("%s", ISOLATED_WARNING)
     log_startup(settings, environ)
     with contextlib.ExitStack() as stack:
         undisturbed = stack.enter_context(contextlib.ExitStack())

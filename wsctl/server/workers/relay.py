@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Message
 from wsctl.ipc.rpc import Reply
 from wsctl.server import api
 from wsctl.server.api import BODY_ALLOWANCE, OPERATORS, asked_by, body_of
-from wsctl.server.islands import islands
+from wsctl.server.isolated_workers import are_isolated
 from wsctl.server.metrics import OWN, PUBLIC
 from wsctl.server.metrics.family import decode_families, merge_workers
 from wsctl.server.metrics.routes import answer
@@ -55,7 +55,7 @@ def relay_routes(node: Node, link: ParentLink, local: "LocalApi") -> APIRouter:
     router.add_api_route(PUBLIC, metrics, methods=["GET"])
     relay("/api/drain", "GET", "POST", "DELETE")
     relay("/api/upgrade", "GET", "POST")
-    if islands(node.settings):
+    if are_isolated(node.settings):
         relay("/api/broadcast", "POST")
     return router
 

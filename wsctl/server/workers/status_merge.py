@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from wsctl.log.message_log import read_id
-from wsctl.server.islands import OF_ALL
+from wsctl.server.isolated_workers import SHARED_FIELDS
 from wsctl.server.workers.worker import Facts
 
 
@@ -36,7 +36,7 @@ def merge_shared(reports: Sequence[Facts], recent: Sequence[Facts]) -> Facts:
         | {"published": max((facts[name]["published"] for facts in recent), default=0)}
         for name in ("messages", "rates")
     }
-    common = {name: recent[0][name] for name in OF_ALL} if recent else dict.fromkeys(OF_ALL)
+    common = {name: recent[0][name] for name in SHARED_FIELDS} if recent else dict.fromkeys(SHARED_FIELDS)
     if common["nodes"]:
         own = {node for facts in reports for node in _own(facts)}
         common["nodes"] = [row | {"this": row["node"] in own} for row in common["nodes"]]
@@ -45,7 +45,7 @@ def merge_shared(reports: Sequence[Facts], recent: Sequence[Facts]) -> Facts:
 
 def merge_separate(reports: Sequence[Facts]) -> Facts:
     """Return the same facts of workers that share nothing."""
-    return {name: sum_counts(reports, name) for name in ("messages", "rates")} | dict.fromkeys(OF_ALL)
+    return {name: sum_counts(reports, name) for name in ("messages", "rates")} | dict.fromkeys(SHARED_FIELDS)
 
 
 def merge_clients(answers: Sequence[Facts]) -> list[Facts]:

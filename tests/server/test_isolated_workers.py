@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wsctl.log.message_log import MessageLog
-from wsctl.server.islands import own_moments
+from wsctl.server.isolated_workers import distinct_wall_clock
 
 MOMENTS = st.floats(1.0e9, 4.0e9)
 
@@ -16,7 +16,7 @@ def test_no_id_is_of_two_islands(moment: float, of: int, data: st.DataObject) ->
     ids: list[set[str]] = []
     for number in numbers:
         now = moment
-        log = MessageLog(lambda entry: 0, 10, 1 << 20, own_moments(number, of, lambda: now))  # noqa: B023
+        log = MessageLog(lambda entry: 0, 10, 1 << 20, distinct_wall_clock(number, of, lambda: now))  # noqa: B023
         found = {log.newest}
         for pause in later:
             now += pause
@@ -29,4 +29,4 @@ def test_no_id_is_of_two_islands(moment: float, of: int, data: st.DataObject) ->
 @given(MOMENTS, st.integers(1, 64), st.data())
 def test_it_is_the_clock_but_for_a_few_milliseconds(moment: float, of: int, data: st.DataObject) -> None:
     number = data.draw(st.integers(1, of))
-    assert abs(own_moments(number, of, lambda: moment)() - moment) <= of / 1000
+    assert abs(distinct_wall_clock(number, of, lambda: moment)() - moment) <= of / 1000
