@@ -253,7 +253,7 @@ async def test_nobody_waits_for_a_turn_that_nobody_can_give(store: StoreProcess)
 
 async def test_a_successor_goes_on_as_the_node_that_its_predecessor_was(store: StoreProcess) -> None:
     prefix = new_prefix()
-    heir = Peer(store.url, prefix)
+    successor = Peer(store.url, prefix)
     async with Peer(store.url, prefix).running() as other, Peer(store.url, prefix).running() as old:
         old.join("bob", "eve")
         old.say("old")
@@ -263,14 +263,14 @@ async def test_a_successor_goes_on_as_the_node_that_its_predecessor_was(store: S
         other.say("meanwhile")
         await other.read(2)
         history = old.log.history
-        heir.log.restore(old.log.position, history.floor, history.entries())
-        heir.clients = {"bob"}
-        heir.session.resume_at(point, heir.clients)
-        old.log.follow(heir.session.publish)
-        assert sorted(await heir.read(2)) == ["meanwhile", "under way"]
+        successor.log.restore(old.log.position, history.floor, history.entries())
+        successor.clients = {"bob"}
+        successor.session.resume_at(point, successor.clients)
+        old.log.follow(successor.session.publish)
+        assert sorted(await successor.read(2)) == ["meanwhile", "under way"]
         assert sorted(await other.read(3)) == ["meanwhile", "old", "under way"]
         # Eve left when nobody told Redis.
-        await other.knows(heir.session.node, "bob")
-        assert other.session.peers.keys() == {other.session.node, heir.session.node}
-        assert "lost" not in heir.told
-        await heir.session.end()
+        await other.knows(successor.session.node, "bob")
+        assert other.session.peers.keys() == {other.session.node, successor.session.node}
+        assert "lost" not in successor.told
+        await successor.session.end()
