@@ -231,6 +231,18 @@ async def test_turns_go_in_the_order_in_which_they_were_asked_for(store: StorePr
         await nodes[2].hears(("turn", 0))
 
 
+async def test_a_node_that_asks_in_the_same_millisecond_as_another_comes_behind(store: StoreProcess) -> None:
+    async with peers(store, 2) as (first, second):
+        first.session.want_turn(True)
+        await first.hears(("turn", 0))
+        # Whatever its name is, and as far as clocks go, the first one has asked just now.
+        soon = int(store.command("TIME")[0]) * 1000 + 60_000
+        store.command("ZADD", f"{first.session._keys.base}:turns", soon, first.session.node)
+        second.session.want_turn(True)
+        await second.hears(("turn", 1))
+        assert ("turn", 0) not in second.told
+
+
 async def test_the_turn_of_a_node_whose_lease_has_ended_is_over(store: StoreProcess) -> None:
     async with peers(store, 2) as (dead, next_one):
         for before, node in enumerate((dead, next_one)):

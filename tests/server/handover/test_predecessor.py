@@ -17,6 +17,7 @@ from tests.support.wires import data_of, frames, turn
 from wsctl import __version__
 from wsctl.drain.graceful import NotDraining
 from wsctl.drain.phases import Phase
+from wsctl.drain.progress import HandoverProgress, HandoverState
 from wsctl.hub.connection import EndReason
 from wsctl.server.handover.protocol import VERSION
 
@@ -121,6 +122,28 @@ async def test_operators_are_told_how_it_goes(make_old: MakeOld) -> None:
         assert (done.elapsed_s, done.silence_s, done.error) == (2.0, 0.25, None)
         await old.predecessor.finish()
         assert process.poll() is None
+
+
+@pytest.mark.parametrize("fails", [False, True])
+async def test_how_it_ended_is_the_same_while_it_is_told_and_ever_after(
+    make_old: MakeOld, fails: bool
+) -> None:
+    old = make_old()
+    asked: list[HandoverProgress | None] = []
+
+    def ask_a_little_later(_: HandoverProgress) -> None:
+        old.server.now += 0.001
+        asked.append(old.predecessor.progress())
+
+    old.predecessor._observers = [*old.predecessor._observers, ask_a_little_later]
+    successor = await old.begin_move()
+    if fails:
+        successor.hang_up()
+    else:
+        await take_over(successor, moves=0)
+    ended = await old.ended()
+    assert ended.state is (HandoverState.FAILED if fails else HandoverState.DONE)
+    assert asked[-1] == old.told[-1] == ended == old.predecessor.progress()
 
 
 async def test_who_cannot_move_drains_beside_the_successor(make_old: MakeOld) -> None:

@@ -252,7 +252,10 @@ local before = -1
 if places == '' then
   redis.call('ZREM', base .. ':turns', node)
 else
-  redis.call('ZADD', base .. ':turns', 'NX', now, node)
+  -- Who asks in the same millisecond comes behind, whatever the names are.
+  local same = redis.call('ZRANGEBYSCORE', base .. ':turns', now, '+inf', 'WITHSCORES')
+  local place = #same > 0 and tonumber(same[#same]) + 1 or now
+  redis.call('ZADD', base .. ':turns', 'NX', string.format('%.0f', place), node)
   before = redis.call('ZRANK', base .. ':turns', node)
 end
 return {now, start, last, is_new, before, redis.call('HGETALL', base .. ':nodes'), clients, cleared}

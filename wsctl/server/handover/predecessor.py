@@ -122,8 +122,12 @@ class Predecessor:
     def progress(self) -> HandoverProgress | None:
         """Return the handover as it stands, or the last one; None when there was none."""
         progress, mover = self._progress, self._mover
-        if progress is None or not self.under_way:
-            return progress
+        if (
+            progress is None
+            or progress.state in (HandoverState.DONE, HandoverState.FAILED)
+            or not self.under_way
+        ):
+            return progress  # also while observers are told of the end: it is told the same ever after
         progress = replace(progress, elapsed_s=self._elapsed())
         if mover is None:
             return progress
