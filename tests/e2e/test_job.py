@@ -62,6 +62,11 @@ def _fact(pid: int, name: str) -> str:
     return found[1]
 
 
+def _waits_for_signals(pid: int) -> bool:
+    """Whether a process that blocks its signals waits for one: the kernel lets those through meanwhile."""
+    return not int(_fact(pid, "SigBlk"), 16) & 1 << signal.SIGTERM - 1
+
+
 async def until(true: Callable[[], bool]) -> None:
     await asyncio.to_thread(_look, true)
 
@@ -115,6 +120,7 @@ async def test_after_an_upgrade_the_job_is_stopped_and_goes_on_in_front(shell: S
     await until(lambda: _fact(serving, "State") == _fact(shell.job, "State") == "T")
     shell.terminal.type("fg\n")
     bob = await join(shell.url, "bob")
+    await until(lambda: _waits_for_signals(shell.job))  # until then the next one stops the waiter alone
     os.kill(shell.job, signal.SIGTSTP)  # and so when the process is told alone
     await until(lambda: _fact(serving, "State") == _fact(shell.job, "State") == "T")
     shell.terminal.type("fg\n")
