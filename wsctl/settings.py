@@ -68,11 +68,16 @@ def rate(text: str) -> Rate:
     return Rate(per_second, burst)
 
 
+def whole_number(text: str, least: int, digits: int) -> int:
+    """Parse a whole number from `least` on, which has so many `digits` at most."""
+    if not re.fullmatch(rf"\d{{1,{digits}}}", text.strip()) or int(text) < least:
+        raise ValueError(f"{text!r} is not a whole number from {least} to {10**digits - 1}")
+    return int(text)
+
+
 def count(text: str) -> int:
     """Parse a whole number, zero or more."""
-    if not re.fullmatch(r"\d{1,18}", text.strip()):  # more overflows what the kernel counts with
-        raise ValueError(f"{text!r} is not a whole number from 0 to 999999999999999999")
-    return int(text)
+    return whole_number(text, 0, 18)  # more overflows what the kernel counts with
 
 
 def port_number(text: str) -> int:

@@ -12,9 +12,6 @@ from tests.support.server import DEADLINE, WSCTL, ServerProcess
 
 Start = Callable[..., ServerProcess]
 
-SIGN_OF_LIFE = 1.0
-"""Seconds until a node has told the others of itself; a node's lease ends five after its last one."""
-
 
 class Cluster:
     """Starts nodes, with `flags` for each of them, and their clients, none of which is left in the end.

@@ -10,6 +10,7 @@ import typer
 
 from wsctl.messages import InvalidClientId, client_id
 from wsctl.settings import FLAGS, Rate, Settings, boolean, duration, flag, port_number, secrets, variable
+from wsctl.settings import whole_number as parse_whole_number
 
 GROUPS = {
     "Listening": "host port uds fd backlog ssl_certfile ssl_keyfile "
@@ -41,19 +42,13 @@ def parser(parse: Callable[[str], Any], name: str) -> Callable[[Any], Any]:
     return read
 
 
-MOST = 999_999_999
-"""The largest number that a count of something can be."""
+DIGITS = 9
+"""The digits of the largest number that a count of something can be."""
 
 
 def whole_number(least: int) -> Callable[[Any], Any]:
     """Make a parser of whole numbers from `least` on."""
-
-    def parse(text: str) -> int:
-        if not re.fullmatch(r"\d{1,9}", text.strip()) or int(text) < least:
-            raise ValueError(f"{text!r} is not a whole number from {least} to {MOST}")
-        return int(text)
-
-    return parser(parse, "N")
+    return parser(lambda text: parse_whole_number(text, least, DIGITS), "N")
 
 
 def number(least: float) -> Callable[[Any], Any]:
@@ -61,7 +56,7 @@ def number(least: float) -> Callable[[Any], Any]:
 
     def parse(text: str) -> float:
         if not re.fullmatch(r"\d{1,9}(\.\d{0,9})?|\.\d{1,9}", text.strip()) or float(text) < least:
-            raise ValueError(f"{text!r} is not a number from {least:g} to {MOST}")
+            raise ValueError(f"{text!r} is not a number from {least:g} to {10**DIGITS - 1}")
         return float(text)
 
     return parser(parse, "N")

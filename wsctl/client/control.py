@@ -103,7 +103,7 @@ class Control:
         self,
         target: Target,
         patience: float = ANSWER_TIMEOUT,
-        waiting: Callable[[str], object] = lambda text: None,
+        waiting: Callable[[str], object] | None = None,
     ) -> None:
         self.name = target.name
         self.process = target.process
@@ -174,11 +174,8 @@ class Control:
         check_not_stopped(self._target)
         connection = self._connection()
         sent = None if body is None else json.dumps(body).encode()
-        slow = threading.Timer(SLOW, self._waiting, [f"{self.process} has not answered yet: waiting"])
-        slow.daemon = True
+        slow = self._slow_timer() if wait is not None else None
         try:
-            if wait is not None:
-                slow.start()
             connection.connect()
             connection.sock.settimeout(wait)
             # Refused before all of it was sent: why is in the answer.
@@ -190,8 +187,18 @@ class Control:
         except (OSError, http.client.HTTPException) as error:
             raise self._unreachable(error) from None
         finally:
-            slow.cancel()
+            if slow:
+                slow.cancel()
             connection.close()
+
+    def _slow_timer(self) -> threading.Timer | None:
+        """Start the time after which `waiting` is told; None where there is nobody to tell."""
+        if self._waiting is None:
+            return None
+        timer = threading.Timer(SLOW, self._waiting, [f"{self.process} has not answered yet: waiting"])
+        timer.daemon = True
+        timer.start()
+        return timer
 
     def _connection(self) -> http.client.HTTPConnection:
         if self._target.control:

@@ -137,6 +137,9 @@ class Parent:
         self._pool.close()
         if self._pool.refused:
             raise CannotStart(self._pool.refused)
+        return self._exit_code()
+
+    def _exit_code(self) -> ExitCode:
         return ExitCode.OPERATOR if self._force_count else self._pool.exit_code
 
     async def _answer(self, method: str, path: str, body: bytes) -> Reply:
@@ -152,8 +155,7 @@ class Parent:
         # The end is told when the last process is gone: only then its exit code is known.
         over = self._pool.over.is_set()
         if progress and (over or (progress.phase is not Phase.STOPPED and self._pool.settled())):
-            exit_code = ExitCode.OPERATOR if self._force_count else self._pool.exit_code
-            self._observers.show(progress, self._clock(), exit_code)
+            self._observers.show(progress, self._clock(), self._exit_code())
 
     # Signals
 
