@@ -8,7 +8,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from wsctl.cli.options import Json, Port, Url, parser
-from wsctl.cli.ui.printable import say
+from wsctl.cli.ui.text import say
 from wsctl.errors import UsageError, WsctlError
 from wsctl.messages import client_id
 

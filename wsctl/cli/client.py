@@ -93,7 +93,7 @@ async def _converse(
     import asyncio
 
     from wsctl.cli.conversation import Conversation, Member
-    from wsctl.cli.ui.stdin_lines import read_lines
+    from wsctl.cli.ui.streams import read_lines
     from wsctl.client.session import Session
 
     # In the background of a terminal there is nothing to read; without this, reading stops the process.
@@ -122,7 +122,7 @@ async def _terminated() -> None:
 @contextmanager
 def _screen(ids: "Sequence[str]", as_json: bool) -> "Iterator[tuple[Transcript, Prompt | None]]":
     """Open the transcript that shows events, and on a terminal the prompt where a person types."""
-    from wsctl.cli.ui.terminal import has_colour, is_live
+    from wsctl.cli.ui.streams import has_colour, is_live
     from wsctl.cli.ui.transcript import JsonTranscript, PlainTranscript
 
     out, err, several = sys.stdout, sys.stderr, len(ids) > 1

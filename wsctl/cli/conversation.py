@@ -6,7 +6,7 @@ from contextlib import aclosing
 from http import HTTPStatus
 from typing import Any, Protocol
 
-from wsctl.cli.ui.printable import printable
+from wsctl.cli.ui.text import printable
 from wsctl.cli.ui.transcript import Transcript
 from wsctl.client.connect_errors import CREDENTIAL_SOURCE
 from wsctl.client.deliveries import UNSENT, Deliveries

@@ -9,7 +9,7 @@ import typer
 
 from wsctl.cli.operation import PendingResult, follow, interruptible
 from wsctl.cli.options import Json, Port, Url, seconds
-from wsctl.cli.ui.printable import say
+from wsctl.cli.ui.text import say
 from wsctl.codes import ExitCode
 from wsctl.errors import UsageError, WsctlError
 
@@ -95,7 +95,7 @@ def _look(control: "Control", shown: "DrainBar | DrainLines") -> "Answer | None"
 
 def _display() -> "DrainBar | DrainLines":
     from wsctl.cli.ui.drain_bar import DrainBar, DrainLines
-    from wsctl.cli.ui.terminal import console, is_live
+    from wsctl.cli.ui.streams import console, is_live
 
     return (
         DrainBar(console(sys.stderr), lambda _: _WATCHING) if is_live(sys.stderr) else DrainLines(sys.stderr)

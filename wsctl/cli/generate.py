@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from wsctl.cli.options import parser, settings_from, with_settings
-from wsctl.cli.ui.printable import say
+from wsctl.cli.ui.text import say
 from wsctl.errors import UsageError, WsctlError
 from wsctl.settings import choice
 

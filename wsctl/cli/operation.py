@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import typer
 
-from wsctl.cli.ui.printable import say
+from wsctl.cli.ui.text import say
 from wsctl.codes import ExitCode
 from wsctl.errors import Silent, Unreachable, WsctlError
 

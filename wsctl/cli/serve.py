@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from wsctl.cli.options import settings_from, with_settings
-from wsctl.cli.ui.printable import say
+from wsctl.cli.ui.text import say
 from wsctl.errors import UsageError, WsctlError
 
 if TYPE_CHECKING:

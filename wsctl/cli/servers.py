@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from wsctl.cli.ui.printable import say
+from wsctl.cli.ui.text import say
 from wsctl.client.control import Answer, Control
 from wsctl.codes import ExitCode
 from wsctl.drain.phases import Phase

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from wsctl.cli.options import Json, Port, Url
-from wsctl.cli.ui.printable import say
+from wsctl.cli.ui.text import say
 from wsctl.codes import ExitCode
 from wsctl.errors import UsageError, WsctlError
 
@@ -89,8 +89,8 @@ def _watch(watched: "ServerWatch", clients: bool, show: "Show") -> ExitCode:
 @contextmanager
 def _display(clients: bool, as_json: bool) -> Iterator["Show"]:
     from wsctl.cli.ui.live import Picture
+    from wsctl.cli.ui.streams import console, is_live
     from wsctl.cli.ui.tables import blocks
-    from wsctl.cli.ui.terminal import console, is_live
 
     if as_json:
         yield _print_json
@@ -123,8 +123,8 @@ def _print_lines(seen: list["Seen"]) -> None:
 
 
 def _print_blocks(seen: list["Seen"]) -> None:
+    from wsctl.cli.ui.streams import console
     from wsctl.cli.ui.tables import blocks
-    from wsctl.cli.ui.terminal import console
 
     screen = console(sys.stdout)
     if not sys.stdout.isatty():

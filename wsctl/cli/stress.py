@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from wsctl.cli.options import Json, Port, client_ids, number, parser, seconds, whole_number
-from wsctl.cli.signing import JwtAlgorithm, JwtAudience, JwtKey, token_signer
+from wsctl.cli.token import JwtAlgorithm, JwtAudience, JwtKey, token_signer
 from wsctl.errors import UsageError
 from wsctl.settings import size as parse_size
 
@@ -187,8 +187,8 @@ async def _run_shown(run: "StressRun", display: "StressTable | StressLines") -> 
 
 
 def _display(duration: float) -> "StressTable | StressLines":
+    from wsctl.cli.ui.streams import console, is_live
     from wsctl.cli.ui.stress_table import StressLines, StressTable
-    from wsctl.cli.ui.terminal import console, is_live
 
     stream = sys.stderr
     return StressTable(console(stream), duration) if is_live(stream) else StressLines(stream, duration)
@@ -198,8 +198,8 @@ def _print_summary(report: "StressReport", rate: float, as_json: bool) -> None:
     """Print the summary on stdout."""
     import json
 
+    from wsctl.cli.ui.streams import console
     from wsctl.cli.ui.stress_table import notes, summary
-    from wsctl.cli.ui.terminal import console
 
     if as_json:
         print(json.dumps(report.as_json()))

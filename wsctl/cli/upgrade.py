@@ -9,7 +9,7 @@ import typer
 
 from wsctl.cli.operation import PendingResult, follow, interruptible
 from wsctl.cli.options import Json, Port, Url
-from wsctl.cli.ui.printable import say
+from wsctl.cli.ui.text import say
 from wsctl.errors import WsctlError
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def _has_ended(answer: "Answer") -> bool:
 
 def _display() -> "HandoverBar | HandoverLines":
     from wsctl.cli.ui.handover_bar import HandoverBar, HandoverLines
-    from wsctl.cli.ui.terminal import console, is_live
+    from wsctl.cli.ui.streams import console, is_live
 
     return HandoverBar(console(sys.stderr)) if is_live(sys.stderr) else HandoverLines(sys.stderr)
 

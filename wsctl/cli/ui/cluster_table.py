@@ -6,9 +6,8 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from wsctl.cli.ui.duration_format import clock
 from wsctl.cli.ui.layout import fill_table, list_table
-from wsctl.cli.ui.printable import printable
+from wsctl.cli.ui.text import clock, printable
 
 Facts = Mapping[str, Any]
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from wsctl.cli.ui.terminal import console, has_colour, is_live
+from wsctl.cli.ui.streams import console, has_colour, is_live
 from wsctl.drain.observers import DrainLog, DrainObserver
 from wsctl.drain.progress import HandoverProgress, HandoverState
 from wsctl.server import logs

@@ -10,10 +10,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from wsctl.cli.ui.duration_format import clock
 from wsctl.cli.ui.layout import BAR_WIDTH, ECHO, GAP, LINE_EVERY, MIN_BAR, row
 from wsctl.cli.ui.live import Picture
-from wsctl.cli.ui.printable import printable
+from wsctl.cli.ui.text import clock, printable
 from wsctl.codes import ExitCode
 from wsctl.drain.interventions import Intervention, InterventionKind
 from wsctl.drain.phases import Phase

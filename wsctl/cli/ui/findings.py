@@ -3,8 +3,8 @@
 from collections import Counter
 from typing import TYPE_CHECKING, TextIO
 
-from wsctl.cli.ui.printable import printable
-from wsctl.cli.ui.terminal import console, is_live
+from wsctl.cli.ui.streams import console, is_live
+from wsctl.cli.ui.text import printable
 from wsctl.server.diagnostics.finding import Finding, Level
 
 if TYPE_CHECKING:

@@ -7,10 +7,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from wsctl.cli.ui.duration_format import clock, measured
 from wsctl.cli.ui.layout import BAR_WIDTH, ECHO, GAP, LINE_EVERY, MIN_BAR, row
 from wsctl.cli.ui.live import Picture
-from wsctl.cli.ui.printable import printable
+from wsctl.cli.ui.text import clock, measured, printable
 from wsctl.drain.progress import HandoverProgress, HandoverState
 
 

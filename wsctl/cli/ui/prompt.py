@@ -16,8 +16,7 @@ from prompt_toolkit.history import InMemoryHistory
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.patch_stdout import StdoutProxy
 
-from wsctl.cli.ui.duration_format import left
-from wsctl.cli.ui.printable import printable
+from wsctl.cli.ui.text import left, printable
 
 REFRESH = 0.5
 """Seconds between two drawings of the time until the next attempt."""

@@ -6,9 +6,8 @@ from typing import TextIO
 from rich.console import Console
 from rich.text import Text
 
-from wsctl.cli.ui.duration_format import clock, measured
 from wsctl.cli.ui.live import Picture
-from wsctl.cli.ui.printable import printable
+from wsctl.cli.ui.text import clock, measured, printable
 from wsctl.codes import CloseCode
 from wsctl.stress.report import StressReport
 

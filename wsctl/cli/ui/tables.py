@@ -10,10 +10,9 @@ from rich.text import Text
 
 from wsctl.cli.ui import cluster_table
 from wsctl.cli.ui.drain_bar import described, figures
-from wsctl.cli.ui.duration_format import clock
 from wsctl.cli.ui.handover_bar import standing
 from wsctl.cli.ui.layout import fill_table, list_table
-from wsctl.cli.ui.printable import printable
+from wsctl.cli.ui.text import clock, printable
 from wsctl.client.control import drain_progress, handover_progress
 
 Seen = tuple[str, dict[str, Any]]

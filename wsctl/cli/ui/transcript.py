@@ -7,8 +7,7 @@ from dataclasses import asdict
 from typing import Any, Protocol, TextIO
 
 from wsctl.cli.ui.aggregation import LineAggregator, RetryTracker
-from wsctl.cli.ui.duration_format import left
-from wsctl.cli.ui.printable import compact, printable
+from wsctl.cli.ui.text import compact, left, printable
 from wsctl.client.events import (
     Closed,
     ConnectFailed,

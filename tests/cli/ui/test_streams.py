@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.server import DEADLINE
-from wsctl.cli.ui.stdin_lines import AHEAD, read_lines
+from wsctl.cli.ui.streams import AHEAD, read_lines
 
 pytestmark = pytest.mark.anyio
 
