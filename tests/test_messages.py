@@ -158,6 +158,37 @@ def test_a_welcome_says_whether_anything_was_lost_only_when_asked() -> None:
     )
 
 
+def is_client_id(text: str) -> bool:
+    try:
+        return client_id(text) == text
+    except InvalidClientId:
+        return False
+
+
+@given(
+    client=st.from_regex(r"[^\W_][\w.@:+~-]{0,20}", fullmatch=True).filter(is_client_id),
+    recovered=st.sampled_from([None, True, False]),
+    connections=st.integers(0, 10**6),
+    keepalive=st.integers(0, 300),
+    degraded=st.booleans(),
+)
+def test_a_welcome_is_written_as_the_encoder_would(
+    client: str, recovered: bool | None, connections: int, keepalive: int, degraded: bool
+) -> None:
+    welcome = messages.welcome(
+        client,
+        "1-0",
+        "9",
+        "serving",
+        recovered,
+        connections=connections,
+        keepalive_s=keepalive,
+        degraded=degraded,
+    )
+    assert messages.encode(json.loads(welcome)) == welcome
+    assert json.loads(welcome)["client_id"] == client
+
+
 def test_a_welcome_tells_of_a_keepalive_only_when_there_is_one() -> None:
     plain, kept = (
         messages.welcome("bob", "1-0", "9", "serving", None, connections=2, keepalive_s=s) for s in (0, 10)

@@ -54,7 +54,8 @@ def client_id(text: str) -> str:
     Raises:
         InvalidClientId: the text is not an id.
     """
-    normal = unicodedata.normalize("NFC", _composable(bounded_id(text)))
+    bounded_id(text)
+    normal = text if text.isascii() else unicodedata.normalize("NFC", _composable(text))
     if not 0 < len(normal) <= MAX_CLIENT_ID:
         raise InvalidClientId(f"a client id has 1 to {MAX_CLIENT_ID} characters, not {len(normal)}")
     if normal == SERVER:
@@ -82,7 +83,7 @@ def bounded_id(text: str) -> str:
 def _composable(text: str) -> str:
     """Return the text, unless it has so many combining marks in a row that it takes long to compose."""
     marks = 0
-    for character in "" if text.isascii() else text:
+    for character in text:
         marks = marks + 1 if unicodedata.combining(character) else 0
         if marks > MAX_MARKS:
             raise InvalidClientId(f"a client id has at most {MAX_MARKS} combining marks in a row")
@@ -146,13 +147,16 @@ def welcome(
     `recovered` is None when the client named no `since`, and `keepalive_s` is 0 when it asked for none;
     `degraded` means that the server is cut off.
     """
-    frame: dict[str, Any] = {"type": "welcome", "client_id": client, "id": newest}
-    if recovered is not None:
-        frame["recovered"] = recovered
-    if keepalive_s:
-        frame["keepalive_s"] = keepalive_s
-    server: dict[str, Any] = {"version": version, "phase": phase, "connections": connections}
-    return encode(frame | {"server": server | {"degraded": True} if degraded else server})
+    # Thousands come back in one second. No text in it has a character that JSON escapes, so that none needs
+    # the encoder, which takes four times as long.
+    recovery = "" if recovered is None else f',"recovered":{"true" if recovered else "false"}'
+    keepalive = f',"keepalive_s":{keepalive_s}' if keepalive_s else ""
+    server = f'"version":"{version}","phase":"{phase}","connections":{connections}'
+    more = ',"degraded":true' if degraded else ""
+    return (
+        f'{{"type":"welcome","client_id":"{client}","id":"{newest}"{recovery}{keepalive},'
+        f'"server":{{{server}{more}}}}}'
+    ).encode()
 
 
 def message(m: Message) -> bytes:

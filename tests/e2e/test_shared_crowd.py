@@ -73,12 +73,10 @@ async def _whatever_breaks(cluster: Cluster, store: StoreProcess, folder: Path, 
             asyncio.Event(),
         )
         flowing = [asyncio.create_task(publishers.run(over)), asyncio.create_task(crowd.talk(INSIDE, over))]
-        began = time.monotonic()
-        troubles = Troubles(cluster, store, sizes.stopped).all()
-        for trouble in troubles:
+        for trouble in Troubles(cluster, store, sizes.stopped).all():
             await asyncio.sleep(sizes.pause)
             await asyncio.to_thread(trouble)
-        await asyncio.sleep(max(0.0, sizes.flow - (time.monotonic() - began)))
+        await crowd.until(lambda: len(crowd.ids) >= sizes.flow)
         over.set()
         _, said = await asyncio.gather(*flowing)
         last = await publishers.last()
@@ -108,5 +106,4 @@ def _judge(crowd: Crowd, publishers: Publishers, said: int, sizes: Sizes) -> Non
         "lag": round(publishers.lag, 3),
     }
     print(figures)
-    assert len(data) > sizes.flow * (OUTSIDE + INSIDE) / 2
     assert publishers.slowest - publishers.lag < PATIENCE, figures

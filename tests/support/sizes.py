@@ -14,8 +14,8 @@ class Sizes:
         upgrades: handovers in a row.
         drain: seconds from the signal to the deadline of a drain under load.
         window: seconds over which clients are asked to leave.
-        flow: seconds that messages flow at least while everything breaks in turn.
-        pause: of these, how many are quiet before each trouble.
+        flow: messages that are there at least when everything has broken in turn.
+        pause: seconds that are quiet before each trouble.
         stopped: seconds that a store is stopped for.
         stressed: clients of a stress run.
     """
@@ -39,7 +39,7 @@ SMALL = Sizes(
     upgrades=4,
     drain=3,
     window=4,
-    flow=10,
+    flow=1_000,
     pause=0.5,
     stopped=3,
     stressed=50,
@@ -53,7 +53,7 @@ FULL = Sizes(
     upgrades=20,
     drain=8,
     window=10,
-    flow=60,
+    flow=6_000,
     pause=4,
     stopped=5,
     stressed=200,

@@ -41,7 +41,8 @@ class Connection(ABC):
         lane: its place among the connections that are written to directly.
         bucket: the inbound rate's state, from the first message on.
         keepalive: seconds after which it wants a keepalive when it was sent nothing else; 0 for none.
-        last_sent: when it was sent something that did not go to all, in the hub's clock.
+        last_sent: when one that wants a keepalive was sent something that did not go to all, in the hub's
+            clock.
         control_bucket: the same for control frames, from the first ping or unsolicited pong on.
         end_reason, code, reason: why it is no longer active, once it is not.
     """

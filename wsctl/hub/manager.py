@@ -259,7 +259,8 @@ class ConnectionManager:
 
     def _send(self, connection: Connection, batch: Batch) -> None:
         self.traffic.sent_bytes += len(batch.encoded(connection.deflate))
-        connection.last_sent = self._clock()
+        if connection.keepalive:
+            connection.last_sent = self._clock()
         connection.offer(batch)
 
     def _add(self, batch: Batch) -> None:

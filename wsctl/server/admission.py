@@ -1,8 +1,8 @@
 """The decision whether a client may connect, the same for every way a handshake can arrive."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from http import HTTPStatus
+from typing import NamedTuple
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from wsctl import messages
@@ -34,8 +34,7 @@ _BAD_KEEPALIVE = (
 _DEFAULT_PORT = {"http": ":80", "https": ":443", "ws": ":80", "wss": ":443"}
 
 
-@dataclass(frozen=True, slots=True)
-class Handshake:
+class Handshake(NamedTuple):
     """A client's request to connect: `name` is the raw last part of the path, header values are text.
     `foreign_host` is true if this server does not take the host that it names."""
 
@@ -48,8 +47,7 @@ class Handshake:
     foreign_host: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Admitted:
+class Admitted(NamedTuple):
     """The verdict that lets a client in. `since` is the id of the last message that it has seen, `expires`
     the Unix second in which its credentials end, if they do; `keepalive` is the number of seconds after which
     it wants a sign of life, 0 for none. `in_place` is true if there is room only in place of its older
@@ -62,8 +60,7 @@ class Admitted:
     in_place: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class DrainRejected:
+class DrainRejected(NamedTuple):
     """The verdict on a valid handshake while the server drains: accept it, then close with 1001."""
 
     client_id: str

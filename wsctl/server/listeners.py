@@ -126,7 +126,7 @@ class Listeners:
     def detach_silent(self) -> list[int]:
         """Return the descriptors of connections that have sent nothing yet; from here on they are the
         caller's."""
-        return [fd for detector in list(self._accepted.silent) if (fd := detector.detach()) is not None]
+        return [fd for detector in self._accepted.silent if (fd := detector.detach()) is not None]
 
     def detach_idle(self) -> list[int]:
         """Return the descriptors of connections between two requests; from here on they are the caller's."""

@@ -2,7 +2,7 @@
 there is no room."""
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Protocol
 
 MAX_PENDING = 4096
@@ -31,6 +31,10 @@ class PendingConnections:
 
     def __len__(self) -> int:
         return len(self._held)
+
+    @property
+    def holders(self) -> Collection[PendingConnection]:
+        return self._held.values()
 
     def hold(self, connection: object, holder: PendingConnection) -> None:
         """Count a connection in, as that of `holder`; one that was counted before keeps its place."""

@@ -51,7 +51,6 @@ class AcceptedConnections:
     `control` marks the control socket's, which always have room.
 
     Attributes:
-        silent: the connections that have sent nothing yet.
         pending: all connections that are no clients.
     """
 
@@ -66,8 +65,12 @@ class AcceptedConnections:
         self.node = node
         self.acceptor = acceptor
         self.make_http = make_http
-        self.silent: set[ProtocolDetector] = set()
         self.pending = PendingConnections(lambda count: control or not node.crowded(count))
+
+    @property
+    def silent(self) -> "list[ProtocolDetector]":
+        """The connections that have sent nothing yet."""
+        return [holder for holder in self.pending.holders if isinstance(holder, ProtocolDetector)]
 
     def detector(self) -> "ProtocolDetector":
         """Return the protocol for a new connection."""
@@ -83,8 +86,9 @@ class AcceptedConnections:
 
     def check(self, now: float) -> None:
         """End the connections that have sent nothing for `HEAD_TIMEOUT` seconds; called once a second."""
-        for detector in [detector for detector in self.silent if now - detector.since >= HEAD_TIMEOUT]:
-            detector.expire(now)
+        for detector in self.silent:
+            if now - detector.since >= HEAD_TIMEOUT:
+                detector.expire(now)
 
 
 class ProtocolDetector(asyncio.Protocol):
@@ -101,7 +105,6 @@ class ProtocolDetector(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self._transport = transport
-        self._connections.silent.add(self)
         self._connections.add(transport, self)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -133,7 +136,6 @@ class ProtocolDetector(asyncio.Protocol):
 
     def switch_to_http(self) -> HttpProtocol:
         """Give the connection to the HTTP protocol, and return that."""
-        self._connections.silent.discard(self)
         http = self._connections.make_http(self.since, self._connections.pending)
         self._connections.pending.hold(self._transport, http)
         self._transport.set_protocol(http)
@@ -149,5 +151,4 @@ class ProtocolDetector(asyncio.Protocol):
         return True
 
     def _release(self) -> None:
-        self._connections.silent.discard(self)
         self._connections.pending.release(self._transport)
