@@ -206,94 +206,108 @@ class Settings:
     uds: str | None = _setting(None, str, "PATH", "Listen on a Unix socket instead.")
     fd: int | None = _setting(None, count, "FD", "Listen on a socket inherited as this descriptor.")
     # 2048 is uvicorn's default.
-    backlog: int = _setting(2048, count, "COUNT", "Connections the kernel may hold for us.")
+    backlog: int = _setting(2048, count, "COUNT", "Connections that may wait in the kernel to be accepted.")
     # Half an hour is what long-lived sockets behind a deploy are commonly given to leave by themselves.
     shutdown_timeout: float = _setting(
-        1800.0, duration, "DURATION", "Longest drain; then clients are closed by force."
+        1800.0, duration, "DURATION", "Longest drain; remaining clients are then closed by force."
     )
     drain_delay: float = _setting(
         0.0,
         duration,
         "DURATION",
-        "Readiness fails first; clients are still taken that long, and told after it.",
+        "Time before a drain: not ready any more, but new clients are still accepted.",
     )
     drain_spread: float = _setting(
         0.0,
         duration,
         "DURATION",
-        "Before the deadline, the remaining clients are closed evenly over that long.",
+        "Time before the deadline over which remaining clients are closed one by one.",
     )
     reconnect_window: float = _setting(
-        0.0, duration, "DURATION", "Clients are asked to leave, each at its own moment in that time."
+        0.0, duration, "DURATION", "Time over which clients are asked to reconnect, each at its own moment."
     )
     stop_timeout: float | None = _setting(
-        None, duration, "DURATION", "Time the platform leaves between SIGTERM and SIGKILL."
+        None, duration, "DURATION", "Time that the platform leaves between SIGTERM and SIGKILL."
     )
     broadcast_interval: float = _setting(
         10.0, duration, "DURATION", "Time between two periodic test messages; 0 turns them off."
     )
     # 10,000 messages are a minute and a half of a hundred a second: longer than a restart takes.
     history: int = _setting(10_000, count, "COUNT", "Messages kept for clients that resume; 0 keeps none.")
-    history_bytes: int = _setting(64 << 20, size, "SIZE", "Bytes of them that are kept at most.")
+    history_bytes: int = _setting(
+        64 << 20, size, "SIZE", "Bytes of messages kept for clients that resume, at most."
+    )
     redis: str | None = field(
         default=None,
         repr=False,
         metadata={
             "parse": redis_url,
             "metavar": "URL",
-            "help": "Share messages, history and presence with other servers.",
+            "help": "Redis through which servers share messages, history and presence.",
         },
     )
-    redis_prefix: str = _setting("wsctl", key_prefix, "TEXT", "What its keys begin with.")
+    redis_prefix: str = _setting("wsctl", key_prefix, "TEXT", "Prefix of all keys in Redis.")
     max_draining: int = _setting(
-        0, count, "COUNT", "Servers of one Redis that drain at a time; the others wait. 0: all."
+        0, count, "COUNT", "Servers of one Redis that may drain at a time; the others wait. 0: all."
     )
     max_connections: int | None = _setting(
-        None, count, "COUNT", "Clients at a time; from the limit of open files unless given."
+        None, count, "COUNT", "Clients at a time; unless given, what the limit of open files allows."
     )
     # 64 KiB: a chat message or an event, not a file.
     max_message_size: int = _setting(65536, size, "SIZE", "Longest message a client may send.")
     # A mebibyte is a minute of 128-byte messages at 130 a second.
-    max_queue: int = _setting(1 << 20, size, "SIZE", "Bytes that may wait for one client.")
-    rate: Rate = _setting(Rate(20, 40), rate, "RATE", "Messages a client may send: 20/s:40 is 40 at once.")
+    max_queue: int = _setting(1 << 20, size, "SIZE", "Bytes that may wait to be sent to one client.")
+    rate: Rate = _setting(
+        Rate(20, 40), rate, "RATE", "Messages a client may send: 20/s:40 is 20 a second, 40 at once."
+    )
     allow_origin: tuple[str, ...] = _setting(
         (),
         origins,
         "ORIGIN",
-        "Let browsers from this origin connect (repeat; https://*.example.org for subdomains, * for all).",
+        "Let web pages of this origin connect (repeat; https://*.example.org for subdomains, * for all).",
     )
     allow_host: tuple[str, ...] = _setting(
-        (), host_names, "NAME", "A name of a server on loopback beside localhost (repeat; * for all)."
+        (), host_names, "NAME", "Host name of a server on loopback, beside localhost (repeat; * for all)."
     )
-    client_publish: bool = _setting(True, boolean, "", "Whether what a client sends is broadcast.")
+    client_publish: bool = _setting(True, boolean, "", "Broadcast what clients send.")
     auth: Auth = _setting(
         "none",
         choice("none", "token", "jwt"),
         "KIND",
-        "What a client must show to connect: none, token or jwt.",
+        "Credentials a client must show to connect: none, token or jwt.",
     )
     jwt_key: str | None = _setting(
-        None, str, "FILE", "Checks a JWT: a public key (PEM), a JWKS, or a shared secret."
+        None, str, "FILE", "Key that checks JWTs: a public key (PEM), a JWKS, or a shared secret."
     )
     # Not needed where the file leaves no doubt.
     jwt_algorithm: str | None = _setting(
-        None, algorithm, "NAME", "What --jwt-key is for: HS256 (a secret), RS256 or EdDSA."
+        None, algorithm, "NAME", "Algorithm of --jwt-key: HS256 (a secret), RS256 or EdDSA."
     )
-    jwt_audience: str | None = _setting(None, str, "TEXT", "Audience that a JWT must be for.")
+    jwt_audience: str | None = _setting(None, str, "TEXT", "Audience that a JWT must name in aud.")
     # Off, because addresses end up in logs, in browsers' histories and in what proxies keep.
-    auth_query: bool = _setting(False, boolean, "", "Take a client's token from ?access_token= too.")
-    workers: int = _setting(1, count, "COUNT", "Processes that serve on the same address.")
+    auth_query: bool = _setting(False, boolean, "", "Accept a client's token in ?access_token= too.")
+    workers: int = _setting(1, count, "COUNT", "Worker processes that serve on the same address.")
     ssl_certfile: str | None = _setting(None, str, "FILE", "Certificate chain, PEM.")
     ssl_keyfile: str | None = _setting(None, str, "FILE", "Private key, PEM.")
-    proxy_headers: bool = _setting(True, boolean, "", "Believe X-Forwarded-* from trusted proxies.")
+    proxy_headers: bool = _setting(
+        True, boolean, "", "Trust X-Forwarded-* headers from --forwarded-allow-ips."
+    )
     forwarded_allow_ips: str | None = _setting(
-        None, proxies, "ADDRESSES", "Proxies to believe; loopback unless given."
+        None, proxies, "ADDRESSES", "Addresses or networks of trusted proxies; loopback unless given."
     )
     root_path: str = _setting("", path_prefix, "PREFIX", "Path under which a proxy serves this server.")
     log_level: LogLevel = _setting(
-        "info", choice("debug", "info", "warning", "error"), "LEVEL", "debug, info, warning or error."
+        "info",
+        choice("debug", "info", "warning", "error"),
+        "LEVEL",
+        "Least level that is logged: debug, info, warning or error.",
     )
-    log_format: LogFormat = _setting("auto", choice("auto", "text", "json"), "FORMAT", "auto, text or json.")
+    log_format: LogFormat = _setting(
+        "auto",
+        choice("auto", "text", "json"),
+        "FORMAT",
+        "Format of log lines: auto (which is text), text or json.",
+    )
     access_log: bool = _setting(False, boolean, "", "Log each HTTP request.")
     # 20 s and 20 s are uvicorn's and websockets' defaults; load balancers cut at 60 s and more.
     ping_interval: float = _setting(20.0, duration, "DURATION", "Silence after which a client is pinged.")

@@ -23,26 +23,27 @@ def broadcast(
     to: Annotated[
         list[str] | None,
         typer.Option(
-            "--to", parser=parser(client_id, "ID"), metavar="ID", help="Only to this client (repeat)."
+            "--to", parser=parser(client_id, "ID"), metavar="ID", help="Send only to this client (repeat)."
         ),
     ] = None,
     show_to: Annotated[
-        bool, typer.Option("--show-to", help="Let each of --to see the others; else it sees itself alone.")
+        bool,
+        typer.Option(
+            "--show-to", help="Show all clients of --to to each of them; else each sees only itself."
+        ),
     ] = False,
     parse: Annotated[
         bool, typer.Option("--parse", help="MESSAGE is JSON: send the value instead of the text.")
     ] = False,
-    allow_empty: Annotated[
-        bool, typer.Option("--allow-empty", help="Send a message without text too.")
-    ] = False,
+    allow_empty: Annotated[bool, typer.Option("--allow-empty", help="Allow a message without text.")] = False,
     url: Url = None,
     port: Port = None,
     as_json: Json = False,
 ) -> None:
-    """Send one message to every client, or to some; prints its id and how many got it.
+    """Send one message to every client, or to some; print its id and how many got it.
 
-    Exit code 1 when it was sent with --to and some of these clients are not connected. Those that come back
-    and resume get it then.
+    Exit code 1 when some clients of --to are not connected. Those that reconnect and resume get the message
+    then.
     """
     from wsctl.client.control import Control
     from wsctl.client.target import find

@@ -25,9 +25,9 @@ def check(
     as_json: Json = False,
     **given: Any,
 ) -> None:
-    """Say what will bite a server with these settings on this machine, and how to mend it.
+    """Find problems of a server with these settings on this machine, and name their fixes.
 
-    Takes the flags and variables of 'wsctl serve'. Exits with 1 when something is an error.
+    Takes the flags and variables of 'wsctl serve'. Exit code 1 when a problem is an error.
     """
     from wsctl.server.checks.run import run_checks
     from wsctl.server.diagnostics.finding import Level

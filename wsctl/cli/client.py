@@ -26,7 +26,7 @@ def client(
     *,
     client_id: Annotated[
         str | None,
-        typer.Option("--id", metavar="ID", help="Name to connect as; the one in --url unless given."),
+        typer.Option("--id", metavar="ID", help="Client id to connect as; the one in --url unless given."),
     ] = None,
     url: Url = None,
     port: Port = None,
@@ -47,17 +47,17 @@ def client(
 ) -> None:
     """Show what arrives, send what is typed, and reconnect when the connection is lost.
 
-    What was sent meanwhile is shown then; when that is too long ago for the server, it says so.
+    After a reconnect it shows the messages that were missed, or says that the server no longer has them.
 
     On a terminal: Enter sends, Up brings back earlier lines, Ctrl-D leaves, Ctrl-Z suspends; Ctrl-C clears
     the line, and leaves when it is empty. Control characters are sent as they are shown.
 
-    On a pipe each line of the input is a message; at its end the command leaves when they have come back, or
-    stays with --count or --for, or when there was no line. SIGTERM leaves too. Exit code 1 when a line did
-    not come back; why is said on stderr.
+    On a pipe each line of the input is a message. At the end of the input the command leaves as soon as all
+    lines have come back from the server; with --count or --for, or when there was no line, it stays. SIGTERM
+    makes it leave too. Exit code 1 when a line did not come back; the reason is on stderr.
 
-    A server that asks for a token gets the one of WSCTL_CLIENT_TOKEN_FILE, which is read again at each
-    reconnect, or of WSCTL_CLIENT_TOKEN.
+    The token for a server with --auth comes from WSCTL_CLIENT_TOKEN_FILE, which is read again at each
+    reconnect, or from WSCTL_CLIENT_TOKEN.
 
     Messages go to stdout, everything else to stderr.
     """

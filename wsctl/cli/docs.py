@@ -53,9 +53,9 @@ def docs(
             show_default=False,
         ),
     ] = None,
-    no_pager: Annotated[bool, typer.Option("--no-pager", help="Print it all at once.")] = False,
+    no_pager: Annotated[bool, typer.Option("--no-pager", help="Print the page without a pager.")] = False,
 ) -> None:
-    """Show a page of the manual, or without TOPIC which there are.
+    """Show a page of the manual, or without TOPIC the list of pages.
 
     On a terminal it is laid out and goes through $PAGER (less unless set); elsewhere it is the Markdown.
     """

@@ -30,17 +30,22 @@ def drain(
     *,
     timeout: Annotated[
         float | None,
-        seconds("--timeout", "Longest drain, from when clients are told; the server's own unless given."),
+        seconds(
+            "--timeout",
+            "Longest drain, after any --drain-delay; the server's --shutdown-timeout unless given.",
+        ),
     ] = None,
-    cancel: Annotated[bool, typer.Option("--cancel", help="Cancel the drain: back to serving.")] = False,
+    cancel: Annotated[
+        bool, typer.Option("--cancel", help="Cancel the drain; the server serves again.")
+    ] = False,
     no_wait: Annotated[bool, typer.Option("--no-wait", help="Do not wait for the end.")] = False,
     url: Url = None,
     port: Port = None,
     as_json: Json = False,
 ) -> None:
-    """Drain a server, or move the deadline of its drain, and show it to its end.
+    """Drain a server, or move the deadline of its drain, and show the progress.
 
-    The server takes no new clients, those it has may leave by themselves, then it ends.
+    The server takes no new clients, lets the connected ones leave by themselves, and then ends.
     """
     from wsctl.client.control import Control
     from wsctl.client.target import find

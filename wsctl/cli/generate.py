@@ -61,21 +61,21 @@ def generate(
         ),
     ],
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write it there, not to stdout.")
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write to this file, not to stdout.")
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Write over a file that is there.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite the file if it exists.")] = False,
     upstreams: Annotated[
         list[str] | None,
         typer.Option(
             "--upstream",
             parser=parser(_upstream, "SERVER"),
             metavar="HOST:PORT",
-            help="For nginx: a server behind it (repeat).",
+            help="For nginx: a server that it passes requests to (repeat).",
         ),
     ] = None,
     program: Annotated[
         str | None,
-        typer.Option("--program", metavar="PATH", help="For systemd: where wsctl is, unless it is this one."),
+        typer.Option("--program", metavar="PATH", help="For systemd: path of wsctl, if not this program."),
     ] = None,
     **given: Any,
 ) -> None:

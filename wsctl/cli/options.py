@@ -70,12 +70,17 @@ def seconds(name: str, help_text: str) -> Any:
 Json = Annotated[bool, typer.Option("--json", help="Print JSON: one object, or one a line.")]
 Url = Annotated[
     str | None,
-    typer.Option("--url", metavar="URL", envvar="WSCTL_URL", help="Address of a server elsewhere."),
+    typer.Option(
+        "--url",
+        metavar="URL",
+        envvar="WSCTL_URL",
+        help="Address of the server; without it, a server on this machine.",
+    ),
 ]
 Port = Annotated[
     int | None,
     typer.Option(
-        "--port", parser=parser(port_number, "PORT"), metavar="PORT", help="Which server of this machine."
+        "--port", parser=parser(port_number, "PORT"), metavar="PORT", help="Port of a server on this machine."
     ),
 ]
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @with_settings
 def serve(**given: Any) -> None:
-    """Run a server; on Ctrl-C or SIGTERM it drains: clients may leave by themselves, then it ends."""
+    """Run a server; on Ctrl-C or SIGTERM it waits for its clients to leave, and then ends."""
     from wsctl.process.job import job
     from wsctl.process.replacement import daemonize
 

@@ -32,7 +32,7 @@ UNCUT = 1000
 def status(
     *,
     clients: Annotated[bool, typer.Option("--clients", help="List the clients too.")] = False,
-    watch: Annotated[bool, typer.Option("--watch", help="Once a second, until Ctrl-C.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Show it once a second, until Ctrl-C.")] = False,
     url: Url = None,
     port: Port = None,
     as_json: Json = False,

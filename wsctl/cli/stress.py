@@ -57,7 +57,7 @@ def stress(
             "--url",
             metavar="URL",
             envvar="WSCTL_URL",
-            help="Address of a server elsewhere (repeat: several that share their messages).",
+            help="Address of a server (repeat for several that share their messages).",
         ),
     ] = None,
     port: Port = None,
@@ -66,20 +66,21 @@ def stress(
     jwt_audience: JwtAudience = None,
     as_json: Json = False,
 ) -> None:
-    """Put clients on servers, send messages, and account for each one that is due.
+    """Connect clients to servers, send messages, and report which were missed.
 
-    Every message is due to every client. At the end: what was delivered, missed, duplicated and out of
-    order, close codes, the time from sending to receiving, and the longest silence. Clients that lose
-    their connection come back and resume, so that a run tells what a restart costs. Exit code 1 when
-    anything was missed, duplicated, out of order or reached nobody, or a client did not come back.
+    Every client is to get every message. The summary has the messages that were delivered, missed,
+    duplicated and out of order, the close codes, the time from sending to receiving, and the longest
+    silence. Clients that lose their connection reconnect and resume, so a run shows what a restart costs.
+    Exit code 1 when a message was missed, duplicated, out of order or reached no client, or when a client
+    did not reconnect.
 
-    Several servers that share their messages through a Redis are one to it: the clients are dealt to them
-    in turn, and one whose server does not take it tries the next.
+    With several servers that share a Redis the clients are spread over them evenly, and a client that one
+    server does not take tries the next.
 
-    Clients show the token of WSCTL_CLIENT_TOKEN_FILE or WSCTL_CLIENT_TOKEN. A server of '--auth jwt' wants
+    Clients show the token of WSCTL_CLIENT_TOKEN_FILE or WSCTL_CLIENT_TOKEN. A server with '--auth jwt' needs
     one for each id: with --jwt-key, each client makes its own whenever it connects.
 
-    Ctrl-C ends the run early, with its summary; a second one at once.
+    Ctrl-C ends the run early, with its summary; a second Ctrl-C ends it at once.
     """
     if duration <= 0:
         raise typer.BadParameter(f"{duration:g} s is no time: write more than 0", param_hint="--duration")

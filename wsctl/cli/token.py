@@ -17,7 +17,7 @@ JwtKey = Annotated[
         "--jwt-key",
         metavar="FILE",
         envvar="WSCTL_JWT_KEY",
-        help="Signs tokens: a private key (PEM or JWK), or a shared secret.",
+        help="Key that signs tokens: a private key (PEM or JWK), or a shared secret.",
     ),
 ]
 JwtAlgorithm = Annotated[
@@ -26,7 +26,7 @@ JwtAlgorithm = Annotated[
         "--jwt-algorithm",
         metavar="NAME",
         envvar="WSCTL_JWT_ALGORITHM",
-        help="What --jwt-key is for: HS256 (a secret), RS256 or EdDSA.",
+        help="Algorithm of --jwt-key: HS256 (a secret), RS256 or EdDSA.",
     ),
 ]
 JwtAudience = Annotated[
@@ -62,16 +62,18 @@ def token_signer(key: Path, audience: str | None, algorithm: str | None = None) 
 
 def token(
     *,
-    client_id: Annotated[str, typer.Option("--id", metavar="ID", help="Client id that it is for.")],
-    ttl: Annotated[float, seconds("--ttl", "How long it is good.")] = 3600,
+    client_id: Annotated[
+        str, typer.Option("--id", metavar="ID", help="Id of the client that the token is for.")
+    ],
+    ttl: Annotated[float, seconds("--ttl", "How long the token is valid.")] = 3600,
     jwt_key: JwtKey = None,
     jwt_algorithm: JwtAlgorithm = None,
     jwt_audience: JwtAudience = None,
     as_json: Json = False,
 ) -> None:
-    """Make a token for one client of a server of '--auth jwt'.
+    """Make a token for one client of a server with '--auth jwt'.
 
-    It goes to stdout, alone. The key is the one that the server checks with, or the private part of it.
+    The token alone goes to stdout. The key is the server's --jwt-key, or the private key that belongs to it.
     """
     (name,) = client_ids(client_id, None)
     if jwt_key is None:

@@ -31,7 +31,7 @@ def upgrade(
     port: Port = None,
     as_json: Json = False,
 ) -> None:
-    """Replace a running server by a fresh process, and show that to its end.
+    """Replace a running server by a fresh process, and show the progress.
 
     Clients keep their connections. Those that cannot move drain in the old process.
     """
