@@ -13,7 +13,7 @@ import typer
 from wsctl.cli.app import app
 from wsctl.cli.generate import KINDS
 from wsctl.cli.recipes import generate_file
-from wsctl.cli.recipes.place import Place
+from wsctl.cli.recipes.deployment import Place
 from wsctl.errors import package
 from wsctl.settings import Settings
 

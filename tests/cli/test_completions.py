@@ -13,7 +13,7 @@ from tests.cli.shells import PROMPT, TAB, on_terminal
 from tests.support.programs import need
 from tests.support.server import DEADLINE, wsctl
 from wsctl.cli.app import app
-from wsctl.cli.completion_scripts import FILES, SHELLS, Shell, script
+from wsctl.cli.completions import FILES, SHELLS, Shell, script
 
 FOLDER = Path(__file__).parents[2] / "completions"
 TREE: Any = typer.main.get_command(app)
@@ -137,11 +137,11 @@ def test_bash_on_a_terminal_quotes_a_file_name(folder: Path, shell_environ: dict
 @pytest.mark.parametrize("shell", SHELLS)
 def test_the_file_in_completions_is_fresh(shell: Shell) -> None:
     if (FOLDER / FILES[shell]).read_text(encoding="utf-8") != script(shell, TREE):
-        pytest.fail(f"{FILES[shell]} is stale: run python -m wsctl.cli.completion_scripts completions")
+        pytest.fail(f"{FILES[shell]} is stale: run python -m wsctl.cli.completions completions")
 
 
 def test_the_files_are_written_into_a_folder(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "wsctl.cli.completion_scripts"]
+    command = [sys.executable, "-m", "wsctl.cli.completions"]
     subprocess.run([*command, str(tmp_path)], check=True, timeout=DEADLINE)
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {
         FILES[shell]: script(shell, TREE) for shell in SHELLS

@@ -11,7 +11,7 @@ from tests.support.server import wsctl
 from wsctl.cli.app import run
 from wsctl.cli.generate import KINDS, in_home, this_program
 from wsctl.cli.recipes import RECIPES, generate_file
-from wsctl.cli.recipes.place import Place
+from wsctl.cli.recipes.deployment import Place
 from wsctl.errors import UsageError
 from wsctl.settings import FLAGS, Settings
 

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from tests.support.javascript import WEBSOCKET, command
 from tests.support.server import DEADLINE
 from wsctl.cli.recipes import generate_file
-from wsctl.cli.recipes.place import Place
+from wsctl.cli.recipes.deployment import Place
 from wsctl.settings import Settings
 
 NOWHERE = Place(made_by="", program="/wsctl")

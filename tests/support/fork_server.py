@@ -28,7 +28,7 @@ from pathlib import Path
 MODULES = ("wsctl", "uvicorn", "tests.support.faulty")
 """What it can run: it has imported all they need."""
 
-AT_IMPORT = ("wsctl.main", "wsctl.__main__", "wsctl.cli.completion_scripts.__main__")
+AT_IMPORT = ("wsctl.main", "wsctl.__main__", "wsctl.cli.completions.__main__")
 """Modules that read the environment, or run, when they are imported."""
 
 PACKET = 1 << 17

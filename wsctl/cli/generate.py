@@ -81,7 +81,7 @@ def generate(
 ) -> None:
     """Print a ready file, filled from the same settings as 'wsctl serve'."""
     from wsctl.cli.recipes import generate_file
-    from wsctl.cli.recipes.place import Place
+    from wsctl.cli.recipes.deployment import Place
     from wsctl.server.diagnostics.configuration import unknown_variables
 
     for slip in unknown_variables(os.environ):
@@ -127,7 +127,7 @@ def _only(kind: str, family: str, name: str, texts: Sequence[str]) -> list[str]:
 
 def _made_by(kind: str, settings: "Settings", extra: list[str]) -> str:
     """Return the command again, with what came from the environment in it, and without what is secret."""
-    from wsctl.cli.recipes.deployment_settings import command_words
+    from wsctl.cli.recipes.deployment import command_words
 
     return shlex.join(["wsctl", "generate", kind, *command_words(settings), *extra])
 

@@ -7,11 +7,11 @@ import pytest
 import yaml
 from hypothesis import given, settings
 
-from tests.cli.recipes.test_containers import HERE
+from tests.cli.recipes.test_docker import HERE
 from tests.support.written import any_settings
 from wsctl.cli.recipes import generate_file
-from wsctl.cli.recipes.containers import contained
-from wsctl.cli.recipes.deployment_settings import flags
+from wsctl.cli.recipes.deployment import flags
+from wsctl.cli.recipes.docker import contained
 from wsctl.codes import CLOSE_TIMEOUT
 from wsctl.settings import Settings
 

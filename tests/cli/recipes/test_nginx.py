@@ -7,8 +7,8 @@ import pytest
 from tests.support.nginx import NginxProcess
 from tests.support.written import ODD
 from wsctl.cli.recipes import generate_file
+from wsctl.cli.recipes.deployment import Place
 from wsctl.cli.recipes.nginx import upstream
-from wsctl.cli.recipes.place import Place
 from wsctl.errors import UsageError
 from wsctl.settings import Settings
 

@@ -11,8 +11,7 @@ from hypothesis import given
 from tests.support.programs import need
 from tests.support.written import ODD, any_settings, quoted_words, unit_words
 from wsctl.cli.recipes import generate_file
-from wsctl.cli.recipes.deployment_settings import flags, grace
-from wsctl.cli.recipes.place import Place
+from wsctl.cli.recipes.deployment import Place, flags, grace
 from wsctl.errors import UsageError
 from wsctl.settings import Settings
 

@@ -3,11 +3,24 @@
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from wsctl.cli.recipes import clients, compose, containers, k8s, monitoring, nginx, systemd
-from wsctl.cli.recipes.place import Place
-from wsctl.cli.recipes.quoting import check_writable
-from wsctl.cli.recipes.template import fill_template, read_template
+from wsctl import __version__
+from wsctl.cli.recipes import clients, docker, k8s, nginx, systemd
+from wsctl.cli.recipes.deployment import Place
+from wsctl.cli.recipes.template import check_writable, fill_template, read_template
 from wsctl.settings import FLAGS, Settings, flag
+
+LATE = 0.1
+"""The share of a drain's time that is left when somebody should look: three minutes of half an hour."""
+
+
+def dashboard(settings: Settings) -> Mapping[str, str]:
+    """Return the version, which the description of the dashboard names."""
+    return {"version": __version__}
+
+
+def alerts(settings: Settings) -> Mapping[str, str]:
+    """Return the time before the deadline at which a drain is worth a look, in seconds."""
+    return {"late": f"{settings.shutdown_timeout * LATE:g}"}
 
 
 class Recipe(NamedTuple):
@@ -18,23 +31,23 @@ class Recipe(NamedTuple):
     values: Callable[[Settings], Mapping[str, str]]
 
 
-class Deployment(NamedTuple):
+class DeploymentRecipe(NamedTuple):
     """A recipe that depends on where the server will run, too."""
 
     template: str
     values: Callable[[Settings, Place], Mapping[str, str]]
 
 
-RECIPES: dict[str, Recipe | Deployment] = {
-    "systemd": Deployment("wsctl.service", systemd.service),
-    "systemd-socket": Deployment("wsctl.socket", systemd.socket),
-    "systemd-template": Deployment("wsctl.service", systemd.template),
-    "nginx": Deployment("nginx.conf.txt", nginx.values),
-    "docker": Deployment("Dockerfile.txt", containers.dockerfile),
-    "compose": Deployment("compose.yaml.txt", compose.values),
-    "k8s": Deployment("k8s.yaml.txt", k8s.values),
-    "grafana": Recipe("grafana.json.txt", monitoring.dashboard),
-    "alerts": Recipe("alerts.yaml.txt", monitoring.alerts),
+RECIPES: dict[str, Recipe | DeploymentRecipe] = {
+    "systemd": DeploymentRecipe("wsctl.service", systemd.service),
+    "systemd-socket": DeploymentRecipe("wsctl.socket", systemd.socket),
+    "systemd-template": DeploymentRecipe("wsctl.service", systemd.template),
+    "nginx": DeploymentRecipe("nginx.conf.txt", nginx.values),
+    "docker": DeploymentRecipe("Dockerfile.txt", docker.dockerfile),
+    "compose": DeploymentRecipe("compose.yaml.txt", docker.compose),
+    "k8s": DeploymentRecipe("k8s.yaml.txt", k8s.values),
+    "grafana": Recipe("grafana.json.txt", dashboard),
+    "alerts": Recipe("alerts.yaml.txt", alerts),
     "python": Recipe("client.py.txt", clients.values),
     "node": Recipe("client.js", clients.values),
     "browser": Recipe("client.html", clients.values),
@@ -50,13 +63,13 @@ def generate_file(kind: str, settings: Settings, place: Place) -> str:
         UsageError: the settings cannot be meant for such a file, or not be written into it.
     """
     recipe = RECIPES[kind]
-    if isinstance(recipe, Deployment):
-        _check(settings)
+    if isinstance(recipe, DeploymentRecipe):
+        _check_settings_writable(settings)
         return fill_template(read_template(recipe.template), recipe.values(settings, place))
     return fill_template(read_template(recipe.template), recipe.values(settings))
 
 
-def _check(settings: Settings) -> None:
+def _check_settings_writable(settings: Settings) -> None:
     """Refuse, with a `UsageError`, a value that could begin a line of its own in a file."""
     for field in FLAGS:
         value = getattr(settings, field.name)

@@ -2,12 +2,11 @@
 
 from collections.abc import Iterable, Mapping
 
-from wsctl.cli.recipes.containers import about, contained
-from wsctl.cli.recipes.deployment_settings import environment, grace, idle_timeout, secret_names, with_files
+from wsctl.cli.recipes.deployment import Place, environment, grace, idle_timeout, secret_names, with_files
+from wsctl.cli.recipes.docker import about, contained
 from wsctl.cli.recipes.nginx import NEVER
-from wsctl.cli.recipes.place import Place
-from wsctl.cli.recipes.quoting import dollars, json_word
 from wsctl.cli.recipes.systemd import PRIVILEGED_PORTS
+from wsctl.cli.recipes.template import dollars, json_word
 from wsctl.settings import Settings, variable
 
 LAG = 10.0

@@ -5,9 +5,8 @@ from collections.abc import Mapping, Sequence
 
 from wsctl import __version__
 from wsctl.addresses import host_port
-from wsctl.cli.recipes.deployment_settings import idle_timeout
-from wsctl.cli.recipes.place import Place, need_port
-from wsctl.cli.recipes.quoting import check_writable, nginx_word
+from wsctl.cli.recipes.deployment import Place, idle_timeout, need_port
+from wsctl.cli.recipes.template import check_writable, nginx_word
 from wsctl.settings import Settings, port_number
 
 NEVER = "7d"

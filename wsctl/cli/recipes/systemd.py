@@ -8,16 +8,17 @@ from pathlib import PurePosixPath
 
 from wsctl import __version__
 from wsctl.addresses import host_port
-from wsctl.cli.recipes.deployment_settings import (
+from wsctl.cli.recipes.deployment import (
+    Place,
     environment,
     flags,
     grace,
     named_files,
+    need_port,
     open_files,
     secret_names,
 )
-from wsctl.cli.recipes.place import Place, need_port
-from wsctl.cli.recipes.quoting import check_writable, command_word, unit_path, unit_word
+from wsctl.cli.recipes.template import check_writable, command_word, unit_path, unit_word
 from wsctl.errors import UsageError
 from wsctl.server.diagnostics.stop_time import margin
 from wsctl.settings import Settings, flag, variable

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests.support.written import any_settings
 from wsctl.cli.app import app
 from wsctl.cli.options import settings_from
-from wsctl.cli.recipes.deployment_settings import (
+from wsctl.cli.recipes.deployment import (
     environment,
     flags,
     grace,

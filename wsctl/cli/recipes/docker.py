@@ -1,24 +1,34 @@
-"""Two nodes, their Redis and nginx for Docker Compose, in one file."""
+"""Docker's files: the Dockerfile, and for Compose two nodes with their Redis and nginx in one file."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from ipaddress import ip_address
 
-from wsctl.cli.recipes import containers, nginx
-from wsctl.cli.recipes.containers import SECRETS, about, contained
-from wsctl.cli.recipes.deployment_settings import (
+from wsctl import __version__
+from wsctl.cli.recipes import nginx
+from wsctl.cli.recipes.deployment import (
     FILES,
+    Place,
     environment,
     extras,
+    flags,
     grace,
     named_files,
+    need_port,
     open_files,
     secret_names,
     with_files,
 )
-from wsctl.cli.recipes.place import Place
-from wsctl.cli.recipes.quoting import dollars, json_word
-from wsctl.cli.recipes.template import fill_template, read_template
+from wsctl.cli.recipes.template import dollars, env_word, fill_template, json_word, read_template
+from wsctl.server.diagnostics.stop_time import margin
 from wsctl.settings import Settings, variable
+
+SECRETS = "/run/secrets"
+"""The folder where Compose puts secrets, and where they are expected if mounted by hand."""
+
+WHEEL = f"wsctl_server-{__version__}-py3-none-any.whl"
+"""The file that `pip wheel` makes of the source. An index has another program under the name of the
+command."""
 
 NODES = ("node-1", "node-2")
 
@@ -45,9 +55,58 @@ _NO_TOKEN = f"""# A control token is a file: add `secrets: [token]` and `WSCTL_T
 # x-node, and at the end `secrets: {{token: {{file: ./token}}}}`."""
 
 
-def values(settings: Settings, place: Place) -> Mapping[str, str]:
-    """Return the values of the template. Nobody reaches the nodes but nginx, so that what it says of the
-    clients can be believed."""
+def contained(settings: Settings, kind: str) -> Settings:
+    """Return the settings for a container: on loopback nobody outside would reach the server.
+
+    Raises:
+        UsageError: they name no port.
+    """
+    need_port(settings, kind, uds=False)
+    return replace(settings, host="0.0.0.0") if _is_loopback(settings.host) else settings  # noqa: S104
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def about(settings: Settings, place: Place) -> dict[str, str]:
+    """Return the values of the placeholders that each file for containers has, those of Kubernetes too."""
+    return {
+        "version": __version__,
+        "wheel": WHEEL,
+        "made_by": place.made_by,
+        "port": str(settings.port),
+        "delay": f"{settings.drain_delay:g}",
+        "timeout": f"{settings.shutdown_timeout:g}",
+        "margin": f"{margin(settings):g}",
+        "grace": str(grace(settings)),
+    }
+
+
+def dockerfile(settings: Settings, place: Place) -> Mapping[str, str]:
+    """Return the values of the template of a Dockerfile, for an image of this version."""
+    inside = contained(settings, "docker")
+    return about(inside, place) | {
+        "extras": extras(settings),
+        "environment": "\n".join(
+            f"ENV {name}={env_word(text)}" for name, text in environment(inside).items()
+        ),
+        "command": "[" + ", ".join(map(json_word, ["serve", *flags(inside)])) + "]",
+        "secrets": "\n".join(_mounted(name) for name in secret_names(settings) or ["token"]),
+    }
+
+
+def _mounted(name: str) -> str:
+    at = f"{SECRETS}/{name}"
+    return f"# A secret, readable for user 10001: -v ./{name}:{at}:ro -e {variable(name)}_FILE={at}"
+
+
+def compose(settings: Settings, place: Place) -> Mapping[str, str]:
+    """Return the values of the template for Compose. Nobody reaches the nodes but nginx, so that what it says
+    of the clients can be believed."""
     inside = contained(settings, "compose")
     node = replace(
         inside, redis=settings.redis or _OWN, forwarded_allow_ips=settings.forwarded_allow_ips or "*"
@@ -82,7 +141,7 @@ def _body(name: str, values: Mapping[str, str]) -> str:
 def _image(node: Settings, place: Place) -> Mapping[str, str]:
     # What the nodes are told is in their command and environment; Redis is what the extra is for.
     return {
-        **containers.dockerfile(Settings(port=node.port, redis=_OWN), place),
+        **dockerfile(Settings(port=node.port, redis=_OWN), place),
         "environment": "",
         "extras": extras(node),
     }

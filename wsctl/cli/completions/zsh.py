@@ -1,6 +1,6 @@
 """The script for zsh: a function that `compinit` finds in `$fpath`, or that can be sourced."""
 
-from wsctl.cli.completion_scripts.tree import Argument, Command, Option, Tree, Value
+from wsctl.cli.completions.tree import Argument, Command, Option, Tree, Value
 
 _SCRIPT = r"""#compdef wsctl
 # Completion of wsctl for zsh, made by: wsctl completions zsh

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from wsctl.cli.completion_scripts.tree import Argument, Option, Tree, Value
+from wsctl.cli.completions.tree import Argument, Option, Tree, Value
 
 _HEAD = r"""# Completion of wsctl for fish, made by: wsctl completions fish
 

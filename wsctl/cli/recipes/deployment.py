@@ -1,13 +1,14 @@
-"""Settings as files for a deployment need them: flags, variables, files, limits and timeouts."""
+"""A deployment as its files need it: the place where the server will run, and its settings as flags,
+variables, files, limits and timeouts."""
 
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import Field, fields
+from dataclasses import Field, dataclass, fields
 from decimal import Decimal
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
-from wsctl.cli.recipes.quoting import check_writable
+from wsctl.cli.recipes.template import check_writable
 from wsctl.errors import UsageError
 from wsctl.server.diagnostics.stop_time import recommended_stop_time
 from wsctl.server.limits import RESERVED_FILES
@@ -19,13 +20,49 @@ OPEN_FILES = 65536
 NO_LIMIT = 1 << 20
 """Descriptors for any number of clients: the most that Linux grants unless told otherwise (fs.nr_open)."""
 
-
 FILES = ("ssl_certfile", "ssl_keyfile", "jwt_key")
 """The settings that name a file, which is somewhere else where the server runs."""
 
 _APART = ("redis", "stop_timeout")
 """The settings that are no flags in a file: others can read a command line, and the platform says how long it
 waits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The place where the server will run.
+
+    Attributes:
+        made_by: the command that made the file, less what is secret.
+        program: absolute path of wsctl there.
+        in_home: True if that is in somebody's home, which a service's user may not be able to enter.
+        upstreams: the servers behind a proxy, `HOST:PORT` or `unix:PATH`; none: the one of the settings.
+    """
+
+    made_by: str
+    program: str
+    in_home: bool = False
+    upstreams: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_writable("--program", self.program)
+        for each in self.upstreams:
+            check_writable("--upstream", each)
+        check_writable("the command line", self.made_by)
+        if not self.program.startswith("/"):
+            raise UsageError("--program: a service needs the absolute path")
+
+
+def need_port(settings: Settings, kind: str, *, uds: bool = True) -> None:
+    """Check that a file can say what others connect to; raises `UsageError` where it could not."""
+    if settings.fd is not None:
+        raise UsageError(
+            f"--fd: a descriptor has a meaning only in the process that starts wsctl, not in {kind}"
+        )
+    if settings.uds is not None and not uds:
+        raise UsageError(f"--uds: {kind} reaches a server by its port")
+    if settings.uds is None and settings.port == 0:
+        raise UsageError(f"--port 0: {kind} must name the port, choose one")
 
 
 def command_words(settings: Settings) -> list[str]:

@@ -1,4 +1,4 @@
-"""`python -m wsctl.cli.completion_scripts DIR` writes all scripts into a folder."""
+"""`python -m wsctl.cli.completions DIR` writes all scripts into a folder."""
 
 import sys
 from pathlib import Path
@@ -8,7 +8,7 @@ import typer
 from typer.core import TyperGroup
 
 from wsctl.cli.app import app
-from wsctl.cli.completion_scripts import FILES, script
+from wsctl.cli.completions import FILES, script
 
 
 def write(folder: Path) -> None:
@@ -20,5 +20,5 @@ def write(folder: Path) -> None:
 
 if __name__ == "__main__":
     if len(sys.argv) != 2 or not Path(sys.argv[1]).is_dir():
-        sys.exit("usage: python -m wsctl.cli.completion_scripts DIR (an existing folder)")
+        sys.exit("usage: python -m wsctl.cli.completions DIR (an existing folder)")
     write(Path(sys.argv[1]))

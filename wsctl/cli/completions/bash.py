@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from wsctl.cli.completion_scripts.tree import Option, Tree, Value
+from wsctl.cli.completions.tree import Option, Tree, Value
 
 _SCRIPT = r"""# Completion of wsctl for bash, made by: wsctl completions bash
 # shellcheck shell=bash
