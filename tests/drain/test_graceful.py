@@ -9,11 +9,11 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from wsctl.codes import CLOSE_TIMEOUT, ExitCode
 from wsctl.drain.graceful import GracefulShutdownManager, NotDraining
-from wsctl.drain.interventions import FORCE_AFTER, SAME_KEY
 from wsctl.drain.pace import HANDOVER_WINDOW, Pace
 from wsctl.drain.phases import MOVES, IllegalMove, Phase
 from wsctl.drain.plan import Action, CloseOldest, Invite, Step
 from wsctl.drain.progress import ClientCounts, ConnectedClient
+from wsctl.drain.signals import FORCE_AFTER, SAME_KEY
 
 THREE = ClientCounts(active=3)
 NOBODY = ClientCounts()

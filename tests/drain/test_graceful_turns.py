@@ -6,11 +6,11 @@ import pytest
 
 from wsctl.codes import ExitCode
 from wsctl.drain.graceful import GracefulShutdownManager
-from wsctl.drain.interventions import FORCE_AFTER
 from wsctl.drain.pace import Pace
 from wsctl.drain.phases import Phase
 from wsctl.drain.plan import Action
 from wsctl.drain.progress import ClientCounts
+from wsctl.drain.signals import FORCE_AFTER
 
 THREE = ClientCounts(active=3)
 NOBODY = ClientCounts()

@@ -1,4 +1,4 @@
-"""Which signals end a server, and when they are taken."""
+"""The signal handlers of a process, and when they are called."""
 
 import signal
 import subprocess
@@ -15,6 +15,47 @@ with blocked_end_signals():
     signal.signal(signal.SIGTERM, lambda *_: print("taken"))
     print("made")
 """
+
+HANDLES = """
+import asyncio, os, signal
+from wsctl.drain.signals import SignalAction, SignalRole
+from wsctl.process.signals import SignalHandlers
+
+async def main():
+    arrived = asyncio.Queue()
+    actions = {action: arrived.put_nowait for action in SignalAction}
+    handlers = SignalHandlers(SignalRole.{role}, actions)
+    handlers.install()
+    for signum in ({sent}):
+        os.kill(os.getpid(), signum)
+        print(signal.Signals(await arrived.get()).name)
+    print(handlers.first and signal.Signals(handlers.first).name)
+    handlers.give_back()
+    handlers.call_host(signal.SIGTERM) or print("no handler of a host")
+
+signal.signal(signal.SIGTERM, lambda signum, _: print("the host's own"))
+asyncio.run(main())
+os.kill(os.getpid(), signal.SIGTERM)
+"""
+
+
+def _handling(role: str, *sent: str) -> list[str]:
+    program = HANDLES.replace("{role}", role).replace("{sent}", "".join(f"signal.{name}, " for name in sent))
+    shown = subprocess.run(
+        [sys.executable, "-u", "-c", program], capture_output=True, text=True, timeout=DEADLINE, check=False
+    )
+    assert not shown.stderr
+    return shown.stdout.splitlines()
+
+
+def test_a_parent_is_told_each_of_its_signals() -> None:
+    sent = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGCHLD", "SIGTSTP")
+    assert _handling("PARENT", *sent)[: len(sent)] == list(sent)
+
+
+def test_an_embedded_server_hears_first_and_calls_the_host_in_the_end() -> None:
+    shown = _handling("EMBEDDED", "SIGHUP", "SIGTERM")
+    assert shown == ["SIGHUP", "SIGTERM", "SIGHUP", "the host's own", "the host's own"]
 
 
 def test_a_closed_terminal_ends_a_server_unless_that_is_to_be_ignored() -> None:

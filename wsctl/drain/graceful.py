@@ -15,11 +15,12 @@ from dataclasses import replace
 from signal import Signals
 
 from wsctl.codes import CLOSE_TIMEOUT, ExitCode
-from wsctl.drain.interventions import Intervention, InterventionKind, SignalMeaning, SignalReader
+from wsctl.drain.interventions import Intervention, InterventionKind
 from wsctl.drain.pace import HANDOVER_WINDOW, Pace
 from wsctl.drain.phases import IllegalMove, Phase, PhaseMachine
 from wsctl.drain.plan import Action, CloseOldest, DrainPlan, Step
 from wsctl.drain.progress import ClientCounts, DrainProgress
+from wsctl.drain.signals import SignalMeaning, SignalReader
 
 _BY_SIGNAL = "a drain begun by a signal cannot be cancelled"
 _SUCCEEDED = "a successor serves already: this drain cannot be cancelled"

@@ -1,48 +1,7 @@
-"""The interventions of operators in a drain: what a signal means, and the record of what was done."""
+"""The interventions of operators in a drain: the record of what was done."""
 
 from dataclasses import dataclass
-from enum import Enum, StrEnum, auto
-from signal import SIGINT
-
-FORCE_AFTER = 1.0
-"""Seconds after the first signal from which SIGINT means force. A person needs longer to decide, and to see
-what the first one did."""
-
-SAME_KEY = 0.1
-"""The time within which one Ctrl-C arrives several times, in seconds, where more than one process passes it
-on; nobody presses it twice so fast."""
-
-
-class SignalMeaning(Enum):
-    """The meaning of a signal."""
-
-    BEGIN = auto()
-    """Begin the drain."""
-    TOO_SOON = auto()
-    """Force, but before anybody could have seen what the first one did."""
-    FORCE = auto()
-    """End all connections now."""
-    NOTHING = auto()
-    """Nothing new: this was asked for already."""
-
-
-class SignalReader:
-    """Reads the signals that end one server."""
-
-    def __init__(self) -> None:
-        self._first: float | None = None
-        self._last_key = float("-inf")
-
-    def read(self, signum: int, now: float) -> SignalMeaning:
-        repeated = signum == SIGINT and now - self._last_key < SAME_KEY
-        if signum == SIGINT:
-            self._last_key = now
-        if self._first is None:
-            self._first = now
-            return SignalMeaning.BEGIN
-        if signum != SIGINT or repeated:
-            return SignalMeaning.NOTHING
-        return SignalMeaning.FORCE if now - self._first >= FORCE_AFTER else SignalMeaning.TOO_SOON
+from enum import StrEnum
 
 
 class InterventionKind(StrEnum):

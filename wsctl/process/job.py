@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from wsctl.drain.progress import HandoverProgress, HandoverState
+from wsctl.drain.signals import PASSED_TO_SUCCESSOR
 from wsctl.ipc.handshake import HANDOVER_FD, JOB_FD
 from wsctl.process import waiter
 
@@ -55,12 +56,12 @@ class Job:
             self._say(f"serves {self.successor}")
 
     def pass_on(self, signum: int) -> bool:
-        """Send the successor a signal that the shell's own process received while it drains; False without a
-        successor."""
+        """Tell the successor of a signal that the shell's own process received while it drains; False without
+        a successor."""
         if not self.successor or not self._waits_at:
             return False
         with suppress(ProcessLookupError):
-            os.kill(self.successor, signum)
+            os.kill(self.successor, PASSED_TO_SUCCESSOR[signum])
         return True
 
     def end(self, code: int) -> None:

@@ -1,15 +1,88 @@
-"""The signals that end a server."""
+"""The signal handlers of this process, which `wsctl/drain/signals.py` says what to do."""
 
+import asyncio
+import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
+from types import FrameType
+from typing import Any
+
+from wsctl.drain.signals import Disposition, SignalAction, SignalRole, handled_signals
+
+Handler = Callable[[int, FrameType | None], Any]
+
+
+class SignalHandlers:
+    """The handlers of a process in one `role`. `actions` are called on the event loop with the number of the
+    signal, but for `SUSPEND`, which is called at once.
+
+    Attributes:
+        first: the first signal that ends the server; None before there was one. Noted of an embedded one
+            alone.
+    """
+
+    def __init__(self, role: SignalRole, actions: Mapping[SignalAction, Callable[[int], object]]) -> None:
+        self._role = role
+        self._actions = actions
+        self._loop = asyncio.get_running_loop()
+        self._of_host: dict[int, Handler] = {}
+        self.first: int | None = None
+
+    def install(self) -> None:
+        """Take the place of the handlers that there are. An embedded server does without where it may not:
+        outside the main thread the host owns no signals either."""
+        handled = handled_signals(self._role, _disposition)
+        if self._role is SignalRole.EMBEDDED:
+            self._chain(handled)
+            return
+        for signum, action in handled.items():
+            if action is SignalAction.SUSPEND:
+                signal.signal(signum, partial(self._call, action))
+            else:
+                self._loop.add_signal_handler(signum, self._actions[action], signum)
+
+    def call_host(self, signum: int) -> bool:
+        """Call the host's own handler; tell whether it has one."""
+        if theirs := self._of_host.get(signum):
+            theirs(signum, None)
+        return theirs is not None
+
+    def give_back(self) -> None:
+        """Put the host's handlers back."""
+        for signum, theirs in self._of_host.items():
+            signal.signal(signum, theirs)
+
+    def _chain(self, handled: Mapping[signal.Signals, SignalAction]) -> None:
+        found = {signum: signal.getsignal(signum) for signum in handled}
+        try:
+            for signum in handled:
+                signal.signal(signum, self._arrived)
+        except ValueError:  # not in the main thread
+            return
+        self._of_host = {signum: theirs for signum, theirs in found.items() if callable(theirs)}
+
+    def _arrived(self, signum: int, _frame: FrameType | None) -> None:
+        self.first = self.first or signum
+        self._loop.call_soon_threadsafe(self._actions[SignalAction.END], signum)
+
+    def _call(self, action: SignalAction, signum: int, _frame: FrameType | None) -> None:
+        self._actions[action](signum)
+
+
+def stop_until_continued(signum: int) -> None:
+    """Stop this process as the signal does that nobody handles, until SIGCONT."""
+    ours = signal.signal(signum, signal.SIG_DFL)
+    os.kill(os.getpid(), signum)
+    # Here it goes on.
+    signal.signal(signum, ours)
 
 
 def end_signals() -> list[signal.Signals]:
-    """Return the signals that begin a drain. SIGHUP, which a closed terminal sends, is one only where it is
-    not ignored: nohup has asked for that."""
-    ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
-    return [signal.SIGINT, signal.SIGTERM, *([] if ignored else [signal.SIGHUP])]
+    """Return the signals that begin a drain of this process."""
+    handled = handled_signals(SignalRole.SERVER, _disposition)
+    return [signum for signum, action in handled.items() if action is SignalAction.END]
 
 
 @contextmanager
@@ -21,3 +94,14 @@ def blocked_end_signals() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _disposition(signum: int) -> Disposition:
+    match signal.getsignal(signum):
+        case signal.SIG_DFL:
+            return Disposition.DEFAULT
+        case signal.SIG_IGN:
+            return Disposition.IGNORED
+        case None:
+            return Disposition.FOREIGN
+    return Disposition.HANDLED

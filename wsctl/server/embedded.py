@@ -10,16 +10,17 @@ import multiprocessing
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from functools import lru_cache
-from types import FrameType
 from typing import Any
 
 from fastapi import FastAPI
 from starlette.types import Receive, Scope, Send
 
 from wsctl.drain.observers import DrainLog
+from wsctl.drain.signals import SignalAction, SignalRole
+from wsctl.process.signals import SignalHandlers
 from wsctl.server import logs
 from wsctl.server.app import create_app
 from wsctl.server.diagnostics.exposure import log_exposure, own_listeners
@@ -37,12 +38,7 @@ ATTEMPTS = 10
 """Seconds for which the host's sockets are looked for: the host opens them as soon as the application is
 there."""
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
-"""The signals that a host handles. SIGHUP is taken too where it would kill."""
-
 log = logging.getLogger("wsctl.server")
-
-Handler = Callable[[int, FrameType | None], Any]
 
 
 def create_embedded_app(settings: Settings, environ: Mapping[str, str]) -> FastAPI:
@@ -146,34 +142,17 @@ class _SignalChain:
 
     def __init__(self, node: Node) -> None:
         self._node = node
-        self._loop = asyncio.get_running_loop()
-        self._host_handlers: dict[int, Handler] = {}
-        self._first_signal: int | None = None
+        self._handlers = SignalHandlers(SignalRole.EMBEDDED, {SignalAction.END: node.driver.signal})
         self._watch: asyncio.Task[None] | None = None
 
     def __enter__(self) -> None:
-        try:
-            found = {signum: signal.getsignal(signum) for signum in SIGNALS}
-            self._host_handlers = {signum: theirs for signum, theirs in found.items() if callable(theirs)}
-            taken = [*self._host_handlers, *([signal.SIGHUP] if self._hangup_kills() else [])]
-            for signum in taken:
-                signal.signal(signum, self._arrived)
-        except ValueError:  # not the main thread: the host owns no signals either
-            self._host_handlers = {}
-        self._watch = self._loop.create_task(self._hand_back())
+        self._handlers.install()
+        self._watch = asyncio.create_task(self._hand_back())
 
     def __exit__(self, *_: object) -> None:
         if self._watch:
             self._watch.cancel()
-        for signum, theirs in self._host_handlers.items():
-            signal.signal(signum, theirs)
-
-    def _hangup_kills(self) -> bool:
-        return bool(self._host_handlers) and signal.getsignal(signal.SIGHUP) is signal.SIG_DFL
-
-    def _arrived(self, signum: int, frame: FrameType | None) -> None:
-        self._first_signal = self._first_signal or signum
-        self._loop.call_soon_threadsafe(self._node.driver.signal, signum)
+        self._handlers.give_back()
 
     async def _hand_back(self) -> None:
         """Let the host end when the drain is over, without waiting for the connections that do not answer."""
@@ -181,11 +160,9 @@ class _SignalChain:
         self._node.manager.abort_closing()
         await asyncio.sleep(0)  # until their ends are told
         self._node.driver.conclude()
-        if not self._host_handlers:
+        first = self._handlers.first or signal.SIGTERM
+        if not self._handlers.call_host(first) and not self._handlers.call_host(signal.SIGTERM):
             os.kill(os.getpid(), signal.SIGTERM)
             return
-        first = self._first_signal if self._first_signal in self._host_handlers else signal.SIGTERM
-        self._host_handlers[first](first, None)
         await asyncio.sleep(PATIENCE)  # cancelled when the host ends before
-        if signal.SIGINT in self._host_handlers:
-            self._host_handlers[signal.SIGINT](signal.SIGINT, None)
+        self._handlers.call_host(signal.SIGINT)

@@ -17,10 +17,11 @@ import uvicorn
 
 from wsctl.codes import ExitCode
 from wsctl.drain.graceful import NotDraining
+from wsctl.drain.signals import SignalAction, SignalRole
 from wsctl.errors import CannotStart
 from wsctl.process.job import Job
 from wsctl.process.replacement import why_not_outlived
-from wsctl.process.signals import end_signals
+from wsctl.process.signals import SignalHandlers
 from wsctl.server.diagnostics.exposure import exposed
 from wsctl.server.handover.predecessor import Observer, Predecessor
 from wsctl.server.handover.protocol import InheritedSockets
@@ -216,20 +217,20 @@ class Runner(uvicorn.Server):
         successor.listening()
 
     def _handle_signals(self) -> None:
-        loop = asyncio.get_running_loop()
-        for signum in end_signals():
-            loop.add_signal_handler(signum, self._on_end_signal, signum)
-        loop.add_signal_handler(signal.SIGUSR1, self._log_status)
-        loop.add_signal_handler(signal.SIGUSR2, self._on_handover_signal)
+        actions: dict[SignalAction, Callable[[int], None]] = {
+            SignalAction.END: self._end,
+            SignalAction.LOG_STATUS: self._log_status,
+            SignalAction.HAND_OVER: self._hand_over,
+        }
+        SignalHandlers(SignalRole.SERVER, actions).install()
         self._context.on_signals_handled()
         if self._context.job and self._context.job.line:
             self._drain_on_hangup(self._context.job.line)
 
-    def _on_end_signal(self, signum: int) -> None:
+    def _end(self, signum: int) -> None:
         self._node.driver.signal(signum)
         if self._context.job:
-            # A terminal has told all of its job at once: twice SIGTERM changes nothing, twice SIGINT may.
-            self._context.job.pass_on(signal.SIGTERM)
+            self._context.job.pass_on(signum)
 
     def _drain_on_hangup(self, line: socket.socket) -> None:
         """Begin to drain when the process that a shell waits for is gone: whoever ends it means the
@@ -242,16 +243,16 @@ class Runner(uvicorn.Server):
 
         asyncio.get_running_loop().add_reader(line, hung_up)
 
-    def _log_status(self) -> None:
+    def _log_status(self, _signum: int) -> None:
         status = self._node.status()
         drain = status.pop("drain") or {}
         log.info("status", extra={"fields": {**status, **drain}})
 
-    def _on_handover_signal(self) -> None:
-        if self._context.job and self._context.job.pass_on(signal.SIGUSR2):
+    def _hand_over(self, signum: int) -> None:
+        if self._context.job and self._context.job.pass_on(signum):
             return
         try:
-            self._handover.begin("SIGUSR2")
+            self._handover.begin(signal.Signals(signum).name)
         except NotDraining as error:
             log.warning("no handover now", extra={"fields": {"why": str(error)}})
 

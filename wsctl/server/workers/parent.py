@@ -13,19 +13,19 @@ import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import FrameType
 
 from wsctl.codes import ExitCode
 from wsctl.drain.graceful import NotDraining
-from wsctl.drain.interventions import Intervention, InterventionKind, SignalMeaning, SignalReader
+from wsctl.drain.interventions import Intervention, InterventionKind
 from wsctl.drain.observers import DrainNotifier, DrainObserver
 from wsctl.drain.phases import Phase
 from wsctl.drain.progress import HandoverProgress, HandoverState
+from wsctl.drain.signals import SignalAction, SignalMeaning, SignalReader, SignalRole
 from wsctl.errors import CannotStart
 from wsctl.ipc.rpc import Reply
 from wsctl.process.registry import announced
 from wsctl.process.sd_notify import SystemdNotifier
-from wsctl.process.signals import blocked_end_signals, end_signals
+from wsctl.process.signals import SignalHandlers, blocked_end_signals, stop_until_continued
 from wsctl.server.credentials import verifier_of
 from wsctl.server.diagnostics.exposure import exposed, log_exposure
 from wsctl.server.diagnostics.startup import log_drain_advice, log_startup
@@ -160,28 +160,25 @@ class Parent:
     # Signals
 
     def _add_signal_handlers(self) -> None:
-        loop = asyncio.get_running_loop()
-        for signum in end_signals():
-            loop.add_signal_handler(signum, self._handle_signal, signum)
-        loop.add_signal_handler(signal.SIGCHLD, self._pool.reap)
-        loop.add_signal_handler(signal.SIGUSR1, self._log_status)
-        loop.add_signal_handler(signal.SIGUSR2, self._upgrade)
-        if signal.getsignal(signal.SIGTSTP) is signal.SIG_DFL:
-            signal.signal(signal.SIGTSTP, self._suspend)
+        actions: dict[SignalAction, Callable[[int], None]] = {
+            SignalAction.END: self._end_workers,
+            SignalAction.REAP: lambda _: self._pool.reap(),
+            SignalAction.LOG_STATUS: self._log_status,
+            SignalAction.HAND_OVER: self._upgrade,
+            SignalAction.SUSPEND: self._suspend,
+        }
+        SignalHandlers(SignalRole.PARENT, actions).install()
         self._handles_signals()
 
-    def _suspend(self, signum: int, _frame: FrameType | None) -> None:
+    def _suspend(self, signum: int) -> None:
         """Stop with all workers on Ctrl-Z, which does not reach their process groups, and go on with them."""
         self._pool.suspend()
-        signal.signal(signum, signal.SIG_DFL)
-        os.kill(os.getpid(), signum)
-        # Here it goes on, after SIGCONT.
-        signal.signal(signum, self._suspend)
+        stop_until_continued(signum)
         self._pool.resume()
 
-    def _handle_signal(self, signum: int) -> None:
-        """Take a signal: the first begins the drain, SIGINT a second later forces, and once more ends it at
-        once."""
+    def _end_workers(self, signum: int) -> None:
+        """Take a signal that ends: the first begins the drain, SIGINT a second later forces, and once more
+        kills."""
         match self._signals.read(signum, self._clock()):
             case SignalMeaning.BEGIN:
                 self._report_intervention(
@@ -205,14 +202,14 @@ class Parent:
     def _report_intervention(self, kind: InterventionKind, signum: int) -> None:
         self._observers.intervened(Intervention(kind, signal.Signals(signum).name))
 
-    def _log_status(self) -> None:
+    def _log_status(self, _signum: int) -> None:
         facts = self._control_service.facts()
         drain = facts.pop("drain") or {}
         log.info("status", extra={"fields": {**facts, **drain}})
 
-    def _upgrade(self) -> None:
+    def _upgrade(self, signum: int) -> None:
         try:
-            self._rolling_upgrade.begin("SIGUSR2")
+            self._rolling_upgrade.begin(signal.Signals(signum).name)
         except NotDraining as error:
             log.warning("no handover now", extra={"fields": {"why": str(error)}})
 
