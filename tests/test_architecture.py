@@ -18,13 +18,17 @@ FACTS = frozenset(
 
 ABOVE_ALL = ("main", "__main__", "__init__")
 
+LOWER = frozenset({"process", "control", "drain", "hub", "log", "ipc", "facts"})
+"""What is below the edges."""
+
 BELOW = {
-    "top": {"cli", "server", "stress", "client", "process", "drain", "hub", "log", "ipc", "facts", "top"},
-    "cli": {"server", "stress", "client", "process", "drain", "hub", "log", "ipc", "facts", "version", "cli"},
-    "server": {"process", "drain", "hub", "log", "ipc", "facts", "version", "server"},
-    "stress": {"client", "process", "drain", "hub", "log", "ipc", "facts", "version", "stress"},
-    "client": {"process", "drain", "hub", "log", "ipc", "facts", "version", "client"},
+    "top": {"cli", "server", "stress", "client", "top", *LOWER},
+    "cli": {"server", "stress", "client", "version", "cli", *LOWER},
+    "server": {"version", "server", *LOWER},
+    "stress": {"client", "version", "stress", *LOWER},
+    "client": {"version", "client", *LOWER},
     "process": {"drain", "ipc", "facts", "version", "process"},
+    "control": {"drain", "facts", "control"},
     "drain": {"facts", "drain"},
     "hub": {"log", "facts", "version", "hub"},
     "log": {"facts", "log"},
@@ -185,6 +189,7 @@ FINE = {
     "wsctl.log.redis.client": "import redis\nfrom wsctl.log.message_log import MessageLog",
     "wsctl.ipc.channel": "import asyncio\nfrom wsctl.errors import CannotStart",
     "wsctl.drain.graceful": "import logging\nfrom wsctl.codes import ExitCode",
+    "wsctl.control.status": "from wsctl.drain.phases import Phase",
     "wsctl.process.job": "from wsctl.drain import phases\nfrom wsctl.ipc import channel",
     "wsctl.server.app": "import fastapi\nfrom wsctl.process.job import Job",
     "wsctl.server.checks.run": "from wsctl.server.diagnostics.finding import ok",
@@ -216,6 +221,9 @@ def test_a_house_in_order_has_no_complaints() -> None:
         ("wsctl.ipc.channel", "from wsctl.log.message_log import MessageLog"),
         ("wsctl.drain.graceful", "from wsctl.log.message_log import MessageLog"),
         ("wsctl.drain.graceful", "from wsctl.ipc.channel import Channel"),
+        ("wsctl.control.status", "from wsctl.log.message_log import MessageLog"),
+        ("wsctl.control.status", "from wsctl.server import app"),
+        ("wsctl.drain.graceful", "from wsctl.control.status import ServerStatus"),
         ("wsctl.process.job", "def later():\n    from wsctl.server import app"),
         ("wsctl.process.job", "from wsctl import client"),
         ("wsctl.server.app", "from wsctl.cli import app"),
@@ -247,6 +255,7 @@ def test_an_import_that_points_up_or_across_is_found(module: str, source: str) -
         ("wsctl.codes", "anything_not_of_python"),
         ("wsctl.drain.graceful", "asyncio"),
         ("wsctl.drain.graceful", "os"),
+        ("wsctl.control.status", "pydantic"),
         ("wsctl.hub.manager", "redis"),
         ("wsctl.log.message_log", "redis.asyncio"),
         ("wsctl.log.message_log", "uvloop"),

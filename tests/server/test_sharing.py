@@ -50,15 +50,16 @@ async def test_clients_hear_that_messages_are_not_shared_and_whether_they_missed
 
 
 async def test_while_redis_is_away_everybody_can_see_it(server: Server) -> None:
-    assert server.node.health()["degraded"] is False
-    assert server.node.status()["degraded"] is None
+    assert server.node.reporter.health().degraded is False
+    assert server.node.reporter.status().degraded is None
     member(server).session.why = "no answer"
-    assert server.node.health()["degraded"] is True
-    status = server.node.status()
-    assert status["degraded"] == "Redis is away: no answer"
-    assert (status["redis"]["state"], status["redis"]["why"]) == ("away", "no answer")
-    assert status["redis"]["url"] == "redis://127.0.0.1:1/0"
-    assert "secret" not in json.dumps(status)
+    assert server.node.reporter.health().degraded is True
+    status = server.node.reporter.status()
+    assert status.degraded == "Redis is away: no answer"
+    assert status.redis
+    assert (status.redis.state, status.redis.why) == ("away", "no answer")
+    assert status.redis.url == "redis://127.0.0.1:1/0"
+    assert "secret" not in json.dumps(status.to_json())
     _, transport = server.join("bob")
     found, _ = frames(transport.drain())
     assert read(bytes(found[0].data))["server"]["degraded"] is True
@@ -66,9 +67,9 @@ async def test_while_redis_is_away_everybody_can_see_it(server: Server) -> None:
 
 async def test_a_server_alone_is_never_degraded(make_server: MakeServer) -> None:
     alone = make_server()
-    status = alone.node.status()
-    assert [status[name] for name in ("degraded", "redis", "nodes", "cluster")] == [None] * 4
-    assert alone.node.health()["degraded"] is False
+    status = alone.node.reporter.status()
+    assert [status.degraded, status.redis, status.nodes, status.cluster] == [None] * 4
+    assert alone.node.reporter.health().degraded is False
 
 
 async def test_who_has_a_newer_connection_elsewhere_is_replaced(server: Server) -> None:
@@ -89,6 +90,7 @@ async def test_so_many_drain_at_a_time(server: Server, before: int, waiting_for:
     server.join("bob")
     server.node.driver.drain()
     member(server).turn(before)
-    drain = server.node.status()["drain"]
-    assert drain["waiting_for"] == waiting_for
-    assert drain["phase"] == (Phase.LAMEDUCK if waiting_for else Phase.DRAINING)
+    drain = server.node.reporter.status().drain
+    assert drain
+    assert drain.waiting_for == waiting_for
+    assert drain.phase == (Phase.LAMEDUCK if waiting_for else Phase.DRAINING)

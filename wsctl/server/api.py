@@ -2,6 +2,7 @@
 
 import asyncio
 import hmac
+from dataclasses import replace
 from http import HTTPStatus
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -14,6 +15,8 @@ from starlette.requests import ClientDisconnect
 
 from wsctl import messages
 from wsctl.codes import ErrorCode
+from wsctl.control.encoding import encode
+from wsctl.control.status import ServerStatus
 from wsctl.drain.graceful import NotDraining
 from wsctl.drain.phases import Phase
 from wsctl.log.message_log import Refusal
@@ -200,8 +203,8 @@ async def module() -> Response:
 @router.get(
     "/health", summary="Phase, connections, uptime, version", response_model=None, responses=told(Health)
 )
-async def health(node: HasNode) -> dict[str, Any]:
-    return node.health()
+async def health(node: HasNode) -> Any:
+    return encode(node.reporter.health())
 
 
 @router.get("/health/live", summary="200 while the process works", response_model=None, responses=told(Alive))
@@ -228,10 +231,15 @@ async def ready(node: HasNode) -> JSONResponse:
     responses={**told(Status), **CONTROL, **refused(400)},
 )
 async def status(node: HasNode, clients: bool = False) -> dict[str, Any]:
-    facts = node.status(clients)
-    if clients and node.shared:
-        facts["clients"] += await node.shared.clients_elsewhere()
-    return facts
+    return (await status_of(node, clients)).to_json()
+
+
+async def status_of(node: Node, clients: bool) -> ServerStatus:
+    """Return the status of this process; with `clients`, also who is connected, here and at other nodes."""
+    found = node.reporter.status(clients=clients)
+    if not clients or node.shared is None:
+        return found
+    return replace(found, clients=(*(found.clients or ()), *await node.shared.clients_elsewhere()))
 
 
 @router.post(
@@ -304,7 +312,7 @@ async def drained(node: HasNode) -> JSONResponse:
     `drain` has its figures, null when it was cancelled.
     """
     await node.driver.wait_until_over()
-    return JSONResponse({"drain": node.drain(), "exit_code": int(node.life.exit_code)})
+    return JSONResponse({"drain": encode(node.reporter.drain()), "exit_code": int(node.life.exit_code)})
 
 
 @router.post(
@@ -323,7 +331,7 @@ async def upgrade(node: HasNode, by: AskedBy) -> dict[str, Any]:
         node.handover.begin(by)
     except NotDraining as error:
         raise Failure(HTTPStatus.CONFLICT, "not_now", str(error)) from None
-    return {"upgrade": node.upgrade()}
+    return {"upgrade": encode(node.reporter.upgrade())}
 
 
 @router.get(
@@ -336,7 +344,7 @@ async def upgraded(node: HasNode) -> dict[str, Any]:
     """Wait until a handover has ended, also one that is still to begin."""
     if node.handover:
         await node.handover.wait_until_over()
-    return {"upgrade": node.upgrade()}
+    return {"upgrade": encode(node.reporter.upgrade())}
 
 
 def _drained(node: Node, act: Any) -> JSONResponse:
@@ -344,4 +352,4 @@ def _drained(node: Node, act: Any) -> JSONResponse:
         act()
     except NotDraining as error:
         raise Failure(HTTPStatus.CONFLICT, "not_now", str(error)) from None
-    return JSONResponse({"status": node.life.phase, "drain": node.drain()})
+    return JSONResponse({"status": node.life.phase, "drain": encode(node.reporter.drain())})

@@ -1,14 +1,12 @@
-"""One server: its parts put together, and the facts for health and status."""
+"""One server: its parts put together."""
 
 import asyncio
 import logging
-import os
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import asdict
-from typing import Any, Protocol
+from typing import Protocol
 
 from wsctl import __version__, messages
 from wsctl.drain.graceful import GracefulShutdownManager
@@ -16,7 +14,6 @@ from wsctl.drain.observers import DrainObserver
 from wsctl.drain.pace import Pace
 from wsctl.drain.phases import Phase
 from wsctl.drain.progress import HandoverProgress
-from wsctl.hub.connection import Connection
 from wsctl.hub.intake import Intake
 from wsctl.hub.manager import ConnectionManager
 from wsctl.hub.periodic import periodic_broadcast_task
@@ -32,20 +29,17 @@ from wsctl.server.drain_driver import DrainDriver
 from wsctl.server.drain_rejection import DrainRejector
 from wsctl.server.host_header import AllowedHosts, host_name
 from wsctl.server.http_semantics import HttpRefusal
-from wsctl.server.isolated_workers import SHARED_FIELDS
 from wsctl.server.limits import LAST_FILES, capacity, fits, raise_open_files
 from wsctl.server.pending_connections import MAX_PENDING
 from wsctl.server.refusal_log import RefusalLog
 from wsctl.server.sharing import Sharing
+from wsctl.server.status_reporter import StatusReporter
 from wsctl.settings import Settings
 
 log = logging.getLogger("wsctl.server")
 
 ACCEPTING = frozenset({Phase.STARTING, Phase.SERVING, Phase.LAMEDUCK, Phase.HANDOVER})
 """The phases in which new clients are taken."""
-
-RATE_WINDOW = 10
-"""Samples, one a second, that a rate is taken over."""
 
 
 class Handover(Protocol):
@@ -72,8 +66,6 @@ class Node:
         refused: the number of clients that were not let in, by the code of the answer; "draining" for those
             sent away.
         elsewhere: returns how many clients the other processes of this server have.
-        server_started: when the first process of this server started, on `clock`, if that was before this
-            one.
         lateness: how late the event loop came to what was due each second.
     """
 
@@ -118,6 +110,19 @@ class Node:
         self.shared = self._sharing() if settings.redis else None
         shared = [self.shared] if self.shared else []
         self.driver = DrainDriver(self.life, self.manager, clock, [*observers, *shared])
+        self.reporter = StatusReporter(
+            life=self.life,
+            driver=self.driver,
+            manager=self.manager,
+            log=self.log,
+            intake=self.intake,
+            shared=self.shared,
+            clock=clock,
+            capacity=self.capacity,
+            generation=generation,
+            handover=self._handover_now,
+            elsewhere=self._elsewhere_now,
+        )
         self.drain_rejector = DrainRejector()
         self.hosts = AllowedHosts((*settings.allow_host, host_name(settings.host)))
         self.admission = Admission(
@@ -128,16 +133,13 @@ class Node:
             verifier=verifier,
             is_connected=lambda client_id: client_id in self.manager.active_connections,
         )
-        self.each_second: list[Callable[[float], None]] = [self.manager.check, self._sample]
+        self.each_second: list[Callable[[float], None]] = [self.manager.check, self.reporter.sample]
         self.refusals = RefusalLog(clock)
         self.each_second += [self.expiry.close_expired, self.refusals.check]
         self.refused: Counter[str] = Counter()
         self.lateness = Durations()
-        self._meter = RateMeter()
-        self._started = clock()
         self._began = time.time()
         self.elsewhere: Callable[[], int] = lambda: 0
-        self.server_started = float("inf")
 
     async def open(self) -> None:
         """Log what tokens are checked with, and join the servers that share the Redis, if there is one; to be
@@ -227,62 +229,11 @@ class Node:
         """True if a successor leads this server."""
         return self.handover is not None and self.handover.leaving
 
-    @property
-    def degraded(self) -> bool:
-        """True while messages are not shared that should be."""
-        return self.shared is not None and self.shared.why_degraded is not None
-
-    def health(self) -> dict[str, Any]:
-        """Return the facts that anyone may know, of the whole server, also when this process is one of
-        several."""
-        facts = self._health()
-        facts["connections"] += self.elsewhere()
-        return facts | {"uptime_s": round(self.clock() - min(self._started, self.server_started), 3)}
-
     def _elsewhere_now(self) -> int:
         return self.elsewhere()
 
-    def _health(self) -> dict[str, Any]:
-        return {
-            "status": self.life.phase,
-            "connections": len(self.manager.active_connections),
-            "uptime_s": round(self.clock() - self._started, 3),
-            "version": __version__,
-            "degraded": self.degraded,
-        }
-
-    def status(self, clients: bool = False) -> dict[str, Any]:
-        """Return the facts that operators may know: rates are per second over the last ten, sizes in
-        bytes."""
-        facts = self._health()
-        published, received, delivered = self._counters()
-        rates = self._meter.rates() or (0.0, 0.0, 0.0)
-        facts |= {
-            "pid": os.getpid(),
-            "capacity": self.capacity or None,
-            "closing": len(self.manager.closing),
-            "newest_id": self.log.newest,
-            "messages": {"published": published, "received": received, "delivered": delivered},
-            "rates": dict(zip(("published", "received", "delivered"), rates, strict=True)),
-            "drain": self.drain(),
-            "generation": self.generation,
-            "upgrade": self.upgrade(),
-            "tasks": len(asyncio.all_tasks()),
-        }
-        facts |= self.shared.status() if self.shared else dict.fromkeys(SHARED_FIELDS)
-        if clients:
-            facts["clients"] = [self._describe(c) for c in self.manager.active_connections.values()]
-        return facts
-
-    def drain(self) -> dict[str, Any] | None:
-        """Return the drain as it stands, or None."""
-        progress = self.driver.progress()
-        return asdict(progress) if progress else None
-
-    def upgrade(self) -> dict[str, Any] | None:
-        """Return the handover as it stands, or the last one, or None."""
-        progress = self.handover.progress() if self.handover else None
-        return asdict(progress) if progress else None
+    def _handover_now(self) -> HandoverProgress | None:
+        return self.handover.progress() if self.handover else None
 
     def _sharing(self) -> Sharing:
         return Sharing(
@@ -317,22 +268,8 @@ class Node:
             recovered,
             connections=len(active) + (client_id not in active) + self.elsewhere(),
             keepalive_s=keepalive,
-            degraded=self.degraded,
+            degraded=self.reporter.degraded,
         )
-
-    def _describe(self, connection: Connection) -> dict[str, Any]:
-        return {
-            "client_id": connection.client_id,
-            "address": connection.address,
-            "connected_s": round(self.clock() - connection.opened, 3),
-            "waiting_bytes": connection.waiting,
-        } | ({"node": self.shared.session.node} if self.shared else {})
-
-    def _counters(self) -> tuple[int, int, int]:
-        return self.log.published, self.intake.received, self.manager.delivered
-
-    def _sample(self, now: float) -> None:
-        self._meter.sample(now, *self._counters())
 
     async def _tick(self) -> None:
         while True:
@@ -342,25 +279,6 @@ class Node:
             due = self.clock() + 1
             await asyncio.sleep(1)
             self.lateness.note(max(0.0, self.clock() - due))
-
-
-class RateMeter:
-    """Rates over the last seconds, from counters that only grow and are sampled once a second."""
-
-    def __init__(self) -> None:
-        self._samples: deque[tuple[float, tuple[int, ...]]] = deque(maxlen=RATE_WINDOW + 1)
-
-    def sample(self, now: float, *counters: int) -> None:
-        """Note the counters as they are at `now`."""
-        self._samples.append((now, counters))
-
-    def rates(self) -> tuple[float, ...]:
-        """Return each counter's growth a second over the window; empty before two samples."""
-        if len(self._samples) < 2:
-            return ()
-        (began, first), (ended, last) = self._samples[0], self._samples[-1]
-        span = ended - began
-        return tuple(round((b - a) / span, 1) for a, b in zip(first, last, strict=True))
 
 
 def _pace(settings: Settings) -> Pace:

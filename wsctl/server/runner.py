@@ -244,7 +244,7 @@ class Runner(uvicorn.Server):
         asyncio.get_running_loop().add_reader(line, hung_up)
 
     def _log_status(self, _signum: int) -> None:
-        status = self._node.status()
+        status = self._node.reporter.status().to_json()
         drain = status.pop("drain") or {}
         log.info("status", extra={"fields": {**status, **drain}})
 

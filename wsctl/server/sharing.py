@@ -8,6 +8,8 @@ from typing import Any
 
 from wsctl import __version__, messages
 from wsctl.codes import ErrorCode, ExitCode
+from wsctl.control.encoding import decode
+from wsctl.control.status import ClientStatus, ClusterNode, RedisState
 from wsctl.drain.interventions import Intervention
 from wsctl.drain.phases import Phase
 from wsctl.drain.progress import DrainProgress
@@ -92,42 +94,35 @@ class Sharing:
         """Go on as the node that the predecessor was."""
         self.session.resume_at(ResumePoint(**point), clients)
 
-    def status(self) -> dict[str, Any]:
-        """Return what operators may know: this node's Redis, and all nodes, the others as of their last sign
-        of life."""
-        session, peers = self.session, self.session.peers
-        state = "up" if session.why is None else "away"
-        for_s = round(self._clock() - session.since, 3)
-        now = peers | {session.node: self.about()}
-        nodes = [facts | {"node": name, "this": name == session.node} for name, facts in now.items()]
-        nodes.sort(key=lambda facts: (facts["started"], facts["node"]))
-        total = sum(facts["connections"] for facts in nodes)
-        return {
-            "degraded": self.why_degraded,
-            "redis": {
-                "url": session.redis.name,
-                "state": state,
-                "for_s": for_s,
-                "why": session.why,
-                "unreadable": session.unreadable.count,
-            },
-            "nodes": nodes,
-            "cluster": {"nodes": len(nodes), "connections": total},
-        }
+    def redis_state(self) -> RedisState:
+        """Return the state of this node's Redis."""
+        session = self.session
+        return RedisState(
+            url=session.redis.name,
+            state="up" if session.why is None else "away",
+            for_s=round(self._clock() - session.since, 3),
+            why=session.why,
+            unreadable=session.unreadable.count,
+        )
 
-    async def clients_elsewhere(self) -> list[dict[str, Any]]:
+    def nodes(self) -> tuple[ClusterNode, ...]:
+        """Return all nodes, the one that started first leading; the others as of their last sign of life."""
+        now = self.session.peers | {self.session.node: self.about()}
+        told = [facts | {"node": name, "this": name == self.session.node} for name, facts in now.items()]
+        return tuple(sorted((decode(ClusterNode, each) for each in told), key=lambda n: (n.started, n.node)))
+
+    async def clients_elsewhere(self) -> tuple[ClientStatus, ...]:
         """Return the clients of the other nodes; none while Redis is away."""
         try:
             found = await self.session.clients()
         except Away:
-            return []
-        unknown = {"address": None, "waiting_bytes": None}
-        return [
-            {"client_id": name, "connected_s": since, **unknown, "node": node}
+            return ()
+        return tuple(
+            ClientStatus(name, None, since, None, node)
             for node, stays in found.items()
             if node != self.session.node
             for name, since in stays
-        ]
+        )
 
     # The owner of the session
 

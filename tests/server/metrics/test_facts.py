@@ -6,6 +6,7 @@ import pytest
 
 from tests.support.scrapes import Scrape, complaints
 from tests.support.wires import MakeServer, client, closing, turn
+from wsctl.control.encoding import encode
 from wsctl.drain.phases import Phase
 from wsctl.frame import TEXT
 from wsctl.hub.connection import EndReason
@@ -32,14 +33,14 @@ async def test_the_numbers_are_those_of_the_status(make_server: MakeServer) -> N
         _, transport = server.join(name)
         transport.protocol.data_received(client(TEXT, b"hello"))
     await turn()
-    scrape, facts = seen(server.node), server.node.status()
-    assert scrape("wsctl_connections") == facts["connections"] == 2
-    assert scrape("wsctl_connections_limit") == facts["capacity"] == 50
-    assert scrape("wsctl_uptime_seconds") == facts["uptime_s"]
-    assert scrape("wsctl_generation") == facts["generation"]
+    scrape, facts = seen(server.node), server.node.reporter.status()
+    assert scrape("wsctl_connections") == facts.connections == 2
+    assert scrape("wsctl_connections_limit") == facts.capacity == 50
+    assert scrape("wsctl_uptime_seconds") == facts.uptime_s
+    assert scrape("wsctl_generation") == facts.generation
     for what in ("published", "received", "delivered"):
-        assert scrape(f"wsctl_messages_{what}_total") == facts["messages"][what] > 0
-    assert scrape("wsctl_log_position_timestamp_seconds") == int(facts["newest_id"].split("-")[0]) / 1000
+        assert scrape(f"wsctl_messages_{what}_total") == getattr(facts.messages, what) > 0
+    assert scrape("wsctl_log_position_timestamp_seconds") == int(facts.newest_id.split("-")[0]) / 1000
     assert scrape("wsctl_history_messages") == 2
     assert scrape("wsctl_received_bytes_total") == 2 * len(client(TEXT, b"hello"))
     assert scrape("wsctl_sent_bytes_total") == sum(len(t.drain()) for t in server.transports)
@@ -106,7 +107,7 @@ async def test_the_drain_is_the_drain(make_server: MakeServer) -> None:
 
 
 def _same_drain(scrape: Scrape, node: Node) -> None:
-    drain: dict[str, Any] = node.drain() or {}
+    drain: dict[str, Any] = encode(node.reporter.drain())
     for state in ("started_with", "active", "left", "evicted", "forced", "aborted", "handed_over"):
         assert scrape("wsctl_drain_clients", state=state) == drain[state]
     assert scrape("wsctl_drain_elapsed_seconds") == drain["elapsed_s"]
@@ -179,5 +180,5 @@ async def test_no_label_tells_who_is_there(make_server: MakeServer) -> None:
     server.join(TELLING)
     server.node.driver.drain()
     server.publish(TELLING, (TELLING,))
-    assert TELLING in str(server.node.status(clients=True))
+    assert TELLING in str(server.node.reporter.status(clients=True))
     assert "telling" not in seen(server.node).text

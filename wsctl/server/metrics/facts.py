@@ -4,45 +4,43 @@ Nothing is counted here, and nothing names a client.
 """
 
 import platform
-from collections.abc import Mapping
-from typing import Any
 
 from wsctl import __version__
 from wsctl.codes import CloseCode
+from wsctl.control.status import MessageCounts, ServerStatus
 from wsctl.drain.phases import Phase
+from wsctl.drain.progress import DrainProgress
 from wsctl.hub.connection import EndReason
 from wsctl.hub.traffic import OTHER
 from wsctl.log.history import MessageId
 from wsctl.server.metrics.family import Family, counter, counters, gauge, gauges, histogram, info, states
 from wsctl.server.node import Node
 
-Facts = Mapping[str, Any]
-
 
 def families(node: Node) -> list[Family]:
     """Return all metrics, as they are in this moment."""
-    facts = node.status()
+    facts = node.reporter.status()
     sections = [
         _server(node, facts),
         _connections(node, facts),
         _endings(node),
-        _messages(node, facts["messages"]),
+        _messages(node, facts.messages),
         _outboxes(node),
         _log(node),
-        _drain(facts["drain"] or {}),
+        _drain(facts.drain),
         _shared(node, facts),
     ]
     return [family for section in sections for family in section]
 
 
-def _server(node: Node, facts: Facts) -> list[Family]:
+def _server(node: Node, facts: ServerStatus) -> list[Family]:
     build = {"version": __version__, "python": platform.python_version()}
     failures = node.handover.failures if node.handover else 0
     return [
         info("wsctl_build_info", "The version of wsctl, and of the Python that runs it.", build),
-        states("wsctl_phase", "The phase of the server's life.", list(Phase), facts["status"]),
-        gauge("wsctl_uptime_seconds", "Time since this process was made.", facts["uptime_s"]),
-        gauge("wsctl_generation", "1, and one more after each handover.", facts["generation"]),
+        states("wsctl_phase", "The phase of the server's life.", list(Phase), facts.status),
+        gauge("wsctl_uptime_seconds", "Time since this process was made.", facts.uptime_s),
+        gauge("wsctl_generation", "1, and one more after each handover.", facts.generation),
         counter("wsctl_handovers_failed_total", "Handovers after which this process went on.", failures),
         histogram(
             "wsctl_event_loop_delay_seconds",
@@ -52,12 +50,12 @@ def _server(node: Node, facts: Facts) -> list[Family]:
     ]
 
 
-def _connections(node: Node, facts: Facts) -> list[Family]:
+def _connections(node: Node, facts: ServerStatus) -> list[Family]:
     traffic = node.manager.traffic
     return [
-        gauge("wsctl_connections", "Clients that are connected.", facts["connections"]),
-        gauge("wsctl_closing_connections", "Connections whose close is not answered yet.", facts["closing"]),
-        gauge("wsctl_connections_limit", "Clients that are let in; absent without limit.", facts["capacity"]),
+        gauge("wsctl_connections", "Clients that are connected.", facts.connections),
+        gauge("wsctl_closing_connections", "Connections whose close is not answered yet.", facts.closing),
+        gauge("wsctl_connections_limit", "Clients that are let in; absent without limit.", facts.capacity),
         counter("wsctl_connections_opened_total", "Connections made here.", traffic.opened),
         counter("wsctl_connections_adopted_total", "Taken over from a predecessor.", traffic.adopted),
         counter("wsctl_connections_handed_over_total", "Taken over by a successor.", traffic.released),
@@ -86,16 +84,16 @@ def _endings(node: Node) -> list[Family]:
     ]
 
 
-def _messages(node: Node, messages: Facts) -> list[Family]:
+def _messages(node: Node, messages: MessageCounts) -> list[Family]:
     traffic = node.manager.traffic
     return [
         counter(
             "wsctl_messages_published_total",
             "Messages that got their place in the log; servers that share one count the same ones.",
-            messages["published"],
+            messages.published,
         ),
-        counter("wsctl_messages_received_total", "Messages taken from clients.", messages["received"]),
-        counter("wsctl_messages_delivered_total", "Messages offered to clients.", messages["delivered"]),
+        counter("wsctl_messages_received_total", "Messages taken from clients.", messages.received),
+        counter("wsctl_messages_delivered_total", "Messages offered to clients.", messages.delivered),
         counter(
             "wsctl_messages_undelivered_total",
             "Messages that waited for clients which were aborted.",
@@ -136,37 +134,44 @@ def _log(node: Node) -> list[Family]:
     ]
 
 
-def _drain(drain: Facts) -> list[Family]:
+def _drain(drain: DrainProgress | None) -> list[Family]:
     """Return the metrics of the drain; without one there are the names and no values."""
     states = ("started_with", "active", "left", "evicted", "forced", "aborted", "handed_over")
-    clients = {state: drain[state] for state in states if drain}
-    text = "Clients of the drain, by what became of them; started_with is how many there were."
+    clients: dict[str, int] = {state: getattr(drain, state) for state in states if drain}
+
+    def of_drain(name: str, text: str, field: str) -> Family:
+        return gauge(name, text, getattr(drain, field, None))
+
     return [
-        gauges("wsctl_drain_clients", text, "state", clients),
-        gauge("wsctl_drain_elapsed_seconds", "Time since the drain was begun.", drain.get("elapsed_s")),
-        gauge("wsctl_drain_remaining_seconds", "Time to its deadline.", drain.get("remaining_s")),
-        gauge(
+        gauges(
+            "wsctl_drain_clients",
+            "Clients of the drain, by what became of them; started_with is how many there were.",
+            "state",
+            clients,
+        ),
+        of_drain("wsctl_drain_elapsed_seconds", "Time since the drain was begun.", "elapsed_s"),
+        of_drain("wsctl_drain_remaining_seconds", "Time to its deadline.", "remaining_s"),
+        of_drain(
             "wsctl_drain_eta_seconds",
             "Time until the last has left if they go on as now; absent while nobody leaves.",
-            drain.get("eta_s"),
+            "eta_s",
         ),
-        gauge("wsctl_drain_undelivered", "Messages lost with aborted clients.", drain.get("undelivered")),
-        gauge(
+        of_drain("wsctl_drain_undelivered", "Messages lost with aborted clients.", "undelivered"),
+        of_drain(
             "wsctl_drain_waiting_for",
             "Servers that drain before this one, which waits for its turn.",
-            drain.get("waiting_for"),
+            "waiting_for",
         ),
     ]
 
 
-def _shared(node: Node, facts: Facts) -> list[Family]:
-    if node.shared is None:
+def _shared(node: Node, facts: ServerStatus) -> list[Family]:
+    if node.shared is None or facts.redis is None or facts.cluster is None:
         return []
-    session, redis, cluster = node.shared.session, facts["redis"], facts["cluster"]
-    up = redis["state"] == "up"
+    session, redis, cluster = node.shared.session, facts.redis, facts.cluster
     return [
-        gauge("wsctl_redis_up", "Whether Redis answers.", up),
-        gauge("wsctl_redis_away_seconds", "For how long it has not.", 0 if up else redis["for_s"]),
+        gauge("wsctl_redis_up", "Whether Redis answers.", redis.is_up),
+        gauge("wsctl_redis_away_seconds", "For how long it has not.", 0 if redis.is_up else redis.for_s),
         gauge(
             "wsctl_redis_position_timestamp_seconds",
             "When the newest message of the shared log was published, as it was heard last.",
@@ -176,10 +181,10 @@ def _shared(node: Node, facts: Facts) -> list[Family]:
         counter(
             "wsctl_redis_unreadable_total",
             "What was found in it that cannot be read, and was skipped.",
-            redis["unreadable"],
+            redis.unreadable,
         ),
-        gauge("wsctl_cluster_nodes", "Servers that share the Redis.", cluster["nodes"]),
-        gauge("wsctl_cluster_connections", "Clients of all of them.", cluster["connections"]),
+        gauge("wsctl_cluster_nodes", "Servers that share the Redis.", cluster.nodes),
+        gauge("wsctl_cluster_connections", "Clients of all of them.", cluster.connections),
     ]
 
 

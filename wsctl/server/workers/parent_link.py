@@ -66,7 +66,7 @@ class ParentLink:
         """Send the parent the status of this worker."""
         if self._node and not self.lost:
             code = int(self._node.life.exit_code)
-            self._channel.send("report", {"facts": self._node.status(), "exit_code": code})
+            self._channel.send("report", {"facts": self._node.reporter.status().to_json(), "exit_code": code})
 
     async def call(self, method: str, path: str, body: bytes, patience: float | None = None) -> Reply | None:
         """Return the parent's answer for all workers; None when it does not answer."""
@@ -88,7 +88,7 @@ class ParentLink:
         if status and self._node:
             rows = status["workers"]
             self._elsewhere = {r["number"]: r["connections"] for r in rows if r["number"] != self.number}
-            self._node.server_started = now - status["uptime_s"]
+            self._node.reporter.server_started = now - status["uptime_s"]
 
     async def finish_calls(self) -> None:
         """Answer what the parent has asked, after which it asks the successor: its answer to this request

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wsctl.server.node import RATE_WINDOW, RateMeter
+from wsctl.server.status_reporter import RATE_WINDOW, RateMeter
 
 
 def test_there_is_no_rate_before_two_samples() -> None:

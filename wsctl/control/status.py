@@ -1,0 +1,184 @@
+"""The status of a server: what it tells operators, other processes of it, and in part anyone.
+
+In JSON each class is an object with its fields. A phase is a `Phase`, unless a newer version has others.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from wsctl.control.encoding import decode, encode
+from wsctl.drain.phases import Phase
+from wsctl.drain.progress import DrainProgress, HandoverProgress
+
+_PHASE: Any = {"json_schema_extra": {"enum": [*Phase]}}
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """The facts that anyone may know."""
+
+    status: str = field(metadata=_PHASE)
+    connections: int
+    uptime_s: float
+    version: str
+    degraded: bool = field(metadata={"description": "Cut off from those that it shares messages with."})
+
+
+@dataclass(frozen=True, slots=True)
+class MessageCounts:
+    """Counts of messages, or their rates."""
+
+    ABSENT: ClassVar = {"published": 0, "received": 0, "delivered": 0}
+
+    published: float
+    received: float
+    delivered: float
+
+
+@dataclass(frozen=True, slots=True)
+class RedisState:
+    """A server's Redis: up or away, for how many seconds, and why; `unreadable` are the things in it that
+    were skipped."""
+
+    ABSENT: ClassVar = {"url": "", "for_s": 0.0, "why": None, "unreadable": 0}
+
+    url: str
+    state: str
+    for_s: float
+    why: str | None
+    unreadable: int
+
+    @property
+    def is_up(self) -> bool:
+        return self.state == "up"
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterNode:
+    """One of the servers that share a Redis, as of its last sign of life; `started` is in Unix seconds."""
+
+    ABSENT: ClassVar = {
+        "host": "",
+        "pid": 0,
+        "url": None,
+        "version": "",
+        "generation": 1,
+        "phase": "",
+        "connections": 0,
+        "started": 0.0,
+        "this": False,
+    }
+
+    host: str
+    pid: int
+    url: str | None
+    version: str
+    generation: int
+    phase: str
+    connections: int
+    started: float
+    node: str
+    this: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterTotal:
+    """The nodes of a cluster, and the clients of all of them."""
+
+    nodes: int
+    connections: int
+
+    @classmethod
+    def of(cls, nodes: Sequence[ClusterNode]) -> "ClusterTotal":
+        return cls(len(nodes), sum(node.connections for node in nodes))
+
+
+@dataclass(frozen=True, slots=True)
+class ClientStatus:
+    """A client that is connected. Of clients of other servers less is known; `node` is where it is, among
+    servers that share a Redis."""
+
+    ABSENT: ClassVar = {"address": None, "waiting_bytes": None}
+    OMITTED: ClassVar = {"node"}
+
+    client_id: str
+    address: str | None
+    connected_s: float
+    waiting_bytes: int | None
+    node: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerStatus:
+    """One of several workers; `silent` says that it does not answer."""
+
+    number: int
+    pid: int
+    status: str
+    connections: int
+    silent: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerGroup:
+    """All workers together, of which a worker tells beside its own status; `pid` is their parent's."""
+
+    ABSENT: ClassVar = {"status": "", "connections": 0, "drain": None, "upgrade": None, "workers": ()}
+
+    status: str
+    connections: int
+    drain: DrainProgress | None
+    upgrade: HandoverProgress | None
+    workers: tuple[WorkerStatus, ...]
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class ServerStatus:
+    """The facts that operators may know; rates are per second over the last ten."""
+
+    ABSENT: ClassVar = {"degraded": None, "generation": 1, "upgrade": None}
+    OMITTED: ClassVar = {"tasks", "clients", "group", "workers"}
+
+    status: str = field(metadata=_PHASE)
+    connections: int
+    uptime_s: float
+    version: str
+    degraded: str | None = field(
+        metadata={"description": "Why it is cut off from those that it shares messages with."}
+    )
+    pid: int
+    capacity: int | None
+    closing: int
+    newest_id: str
+    messages: MessageCounts
+    rates: MessageCounts
+    drain: DrainProgress | None
+    generation: int
+    upgrade: HandoverProgress | None
+    tasks: int | None = field(default=None, metadata={"description": "Of one process alone."})
+    redis: RedisState | None = None
+    nodes: tuple[ClusterNode, ...] | None = None
+    cluster: ClusterTotal | None = None
+    clients: tuple[ClientStatus, ...] | None = field(
+        default=None, metadata={"description": "Only when asked for."}
+    )
+    group: WorkerGroup | None = field(default=None, metadata={"description": "Only of a worker."})
+    workers: tuple[WorkerStatus, ...] | None = field(
+        default=None, metadata={"description": "Only of all workers together."}
+    )
+
+    @classmethod
+    def from_json(cls, told: Mapping[str, Any]) -> "ServerStatus":
+        """Read the status that a server of this or another version told.
+
+        Raises:
+            KeyError, TypeError, ValueError: the other version is too different.
+        """
+        return decode(cls, told)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the status as a JSON object."""
+        found: dict[str, Any] = encode(self)
+        return found

@@ -1,0 +1,144 @@
+"""The health and the status of one process, told from its parts."""
+
+import asyncio
+import os
+from collections import deque
+from collections.abc import Callable
+
+from wsctl import __version__
+from wsctl.control.status import ClientStatus, ClusterTotal, Health, MessageCounts, ServerStatus
+from wsctl.drain.graceful import GracefulShutdownManager
+from wsctl.drain.progress import DrainProgress, HandoverProgress
+from wsctl.hub.connection import Connection
+from wsctl.hub.intake import Intake
+from wsctl.hub.manager import ConnectionManager
+from wsctl.log.message_log import MessageLog
+from wsctl.server.drain_driver import DrainDriver
+from wsctl.server.sharing import Sharing
+
+RATE_WINDOW = 10
+"""Samples, one a second, that a rate is taken over."""
+
+
+class StatusReporter:
+    """The facts of one process. `capacity` is 0 without a limit; `elsewhere` returns how many clients the
+    other processes of this server have.
+
+    Attributes:
+        server_started: when the first process of this server started, on `clock`, if that was before this
+            one.
+    """
+
+    def __init__(
+        self,
+        *,
+        life: GracefulShutdownManager,
+        driver: DrainDriver,
+        manager: ConnectionManager,
+        log: MessageLog,
+        intake: Intake,
+        shared: Sharing | None,
+        clock: Callable[[], float],
+        capacity: int,
+        generation: int,
+        handover: Callable[[], HandoverProgress | None],
+        elsewhere: Callable[[], int],
+    ) -> None:
+        self.server_started = float("inf")
+        self._life = life
+        self._driver = driver
+        self._manager = manager
+        self._log = log
+        self._intake = intake
+        self._shared = shared
+        self._clock = clock
+        self._capacity = capacity
+        self._generation = generation
+        self._handover = handover
+        self._elsewhere = elsewhere
+        self._meter = RateMeter()
+        self._started = clock()
+
+    @property
+    def degraded(self) -> bool:
+        """True while messages are not shared that should be."""
+        return self._shared is not None and self._shared.why_degraded is not None
+
+    def health(self) -> Health:
+        """Return the facts that anyone may know, of the whole server, also when this process is one of
+        several."""
+        return Health(
+            status=self._life.phase,
+            connections=len(self._manager.active_connections) + self._elsewhere(),
+            uptime_s=round(self._clock() - min(self._started, self.server_started), 3),
+            version=__version__,
+            degraded=self.degraded,
+        )
+
+    def status(self, *, clients: bool = False) -> ServerStatus:
+        """Return the facts that operators may know; with `clients`, also who is connected."""
+        shared, active = self._shared, self._manager.active_connections
+        return ServerStatus(
+            status=self._life.phase,
+            connections=len(active),
+            uptime_s=round(self._clock() - self._started, 3),
+            version=__version__,
+            degraded=shared.why_degraded if shared else None,
+            pid=os.getpid(),
+            capacity=self._capacity or None,
+            closing=len(self._manager.closing),
+            newest_id=self._log.newest,
+            messages=MessageCounts(*self._counters()),
+            rates=MessageCounts(*(self._meter.rates() or (0.0, 0.0, 0.0))),
+            drain=self.drain(),
+            generation=self._generation,
+            upgrade=self.upgrade(),
+            tasks=len(asyncio.all_tasks()),
+            redis=shared.redis_state() if shared else None,
+            nodes=(nodes := shared.nodes() if shared else None),
+            cluster=None if nodes is None else ClusterTotal.of(nodes),
+            clients=tuple(self._describe(each) for each in active.values()) if clients else None,
+        )
+
+    def drain(self) -> DrainProgress | None:
+        """Return the drain as it stands, or None."""
+        return self._driver.progress()
+
+    def upgrade(self) -> HandoverProgress | None:
+        """Return the handover as it stands, or the last one, or None."""
+        return self._handover()
+
+    def sample(self, now: float) -> None:
+        """Note what the rates are taken from; to be called once a second."""
+        self._meter.sample(now, *self._counters())
+
+    def _counters(self) -> tuple[int, int, int]:
+        return self._log.published, self._intake.received, self._manager.delivered
+
+    def _describe(self, connection: Connection) -> ClientStatus:
+        return ClientStatus(
+            client_id=connection.client_id,
+            address=connection.address,
+            connected_s=round(self._clock() - connection.opened, 3),
+            waiting_bytes=connection.waiting,
+            node=self._shared.session.node if self._shared else None,
+        )
+
+
+class RateMeter:
+    """Rates over the last seconds, from counters that only grow and are sampled once a second."""
+
+    def __init__(self) -> None:
+        self._samples: deque[tuple[float, tuple[int, ...]]] = deque(maxlen=RATE_WINDOW + 1)
+
+    def sample(self, now: float, *counters: int) -> None:
+        """Note the counters as they are at `now`."""
+        self._samples.append((now, counters))
+
+    def rates(self) -> tuple[float, ...]:
+        """Return each counter's growth a second over the window; empty before two samples."""
+        if len(self._samples) < 2:
+            return ()
+        (began, first), (ended, last) = self._samples[0], self._samples[-1]
+        span = ended - began
+        return tuple(round((b - a) / span, 1) for a, b in zip(first, last, strict=True))
