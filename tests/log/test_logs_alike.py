@@ -57,7 +57,7 @@ def logs(request: pytest.FixtureRequest, start_store: StartStore) -> Logs:
         prefix = new_prefix()
         nodes = [Peer(store.url, prefix, history=history, history_bytes=history_bytes) for _ in range(count)]
         for node in nodes:
-            await node.session.begin(history_bytes)
+            await node.session.begin()
         try:
             yield nodes
         finally:

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from tests.support import frames
 from tests.support.entries import Delivered, as_message
+from tests.support.homes import FollowerStandIn
 from wsctl.log.history import Entry
 from wsctl.log.message_log import MessageLog
 from wsctl.messages import Message
@@ -38,7 +39,7 @@ def test_ids_only_grow_however_the_wall_clock_jumps(times: list[float]) -> None:
 def test_an_append_that_fails_takes_no_id(data: list[float]) -> None:
     delivered, receipts, relayed = Delivered(), list[str](), Delivered()
     log = MessageLog(delivered.deliver, 100, 10_000, lambda: 1.0)
-    log.relay = lambda entry, *_: relayed.deliver(entry)
+    log.follower = FollowerStandIn(lambda entry, *_: relayed.deliver(entry))
     for value in data:
         before = log.newest
         if value == 1:
@@ -81,7 +82,7 @@ def test_the_receipt_tells_how_many_it_goes_to_here_and_elsewhere() -> None:
         return 4
 
     log.append("bob", "alone", receipt=lambda *receipt: order.append(receipt))
-    log.relay = relay
+    log.follower = FollowerStandIn(relay)
     log.append("bob", "not alone", receipt=lambda *receipt: order.append(receipt))
     assert order == [("1000-1", 3), ((1000, 2), 3), ("1000-2", 7)]
 

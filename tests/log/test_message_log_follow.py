@@ -7,9 +7,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.support.entries import Delivered
+from tests.support.homes import FollowerStandIn, HomeElsewhere
 from wsctl import messages
 from wsctl.log.history import Entry
-from wsctl.log.message_log import Draft, Key, MessageLog
+from wsctl.log.home import Draft, Key
+from wsctl.log.message_log import MessageLog
 
 HERE, THERE = 2, 3
 """Clients of the follower and of the leader."""
@@ -32,8 +34,9 @@ class Pair:
         self.leader.restore(self.follower.position, history.floor, history.entries())
         self.drafts = deque[Draft]()
         self.entries = deque[tuple[Entry, int, Key | None]]()
-        self.leader.relay = self._relay
-        self.follower.follow(self._forward)
+        self.leader.follower = FollowerStandIn(self._relay)
+        self.own = self.follower.home
+        self.follower.move_to(HomeElsewhere(self._forward))
 
     def say(self, log: MessageLog) -> None:
         number = self.said
@@ -141,7 +144,7 @@ def test_when_the_leader_is_lost_what_did_not_come_back_gets_its_place_once(
         pair.follow_one()
     back = {message.data for message in pair.here}
     lost = [number for number in pair.said_here if number not in back]
-    pair.follower.lead()
+    pair.follower.move_to(pair.own)
     assert [message.data for message in pair.here[len(back) :]] == lost
     for _ in range(after):
         pair.say(pair.follower)
@@ -166,7 +169,7 @@ def test_whoever_leads_again_gives_ids_behind_all_that_came() -> None:
     pair = Pair()
     pair.step("said there")
     pair.settle()
-    pair.follower.lead()
+    pair.follower.move_to(pair.own)
     pair.step("said here")
     assert _order([m.id for m in pair.here]) == sorted(_order([m.id for m in pair.here]))
     assert len(pair.here) == 2
@@ -180,7 +183,7 @@ def test_what_cannot_be_forwarded_is_not_waited_for() -> None:
     pair.step("said here")
     pair.settle()
     assert [number for number, _, _ in pair.receipts] == [0]
-    pair.follower.lead()
+    pair.follower.move_to(pair.own)
     assert len(pair.here) == 1
 
 
@@ -188,8 +191,8 @@ def test_what_got_its_place_after_a_lost_leader_is_not_owed_to_the_next_one() ->
     pair = Pair()
     pair.step("said here")
     for _ in range(2):
-        pair.follower.lead()
-        pair.follower.follow(lambda draft: None)
-    pair.follower.lead()
+        pair.follower.move_to(pair.own)
+        pair.follower.move_to(HomeElsewhere(lambda draft: None))
+    pair.follower.move_to(pair.own)
     assert [message.data for message in pair.here] == [0]
     assert len(pair.receipts) == 1

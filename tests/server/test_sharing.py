@@ -7,6 +7,7 @@ import pytest
 from websockets.frames import Opcode
 
 from tests.support.frames import read
+from tests.support.homes import FollowerStandIn
 from tests.support.transport import HandTransport
 from tests.support.wires import MakeServer, Server, close_of, frames, turn
 from wsctl.drain.phases import Phase
@@ -74,14 +75,14 @@ async def test_a_server_alone_is_never_degraded(make_server: MakeServer) -> None
 
 async def test_who_has_a_newer_connection_elsewhere_is_replaced(server: Server) -> None:
     wire, transport = server.join("bob")
-    moving: list[str] = []
-    member(server).moving = moving.append
+    follower = FollowerStandIn()
+    server.node.log.follower = follower
     member(server).replaced("bob")
     await turn()
     assert close_of(frames(transport.drain())[0])[0] == 4501
-    assert (wire.code, moving) == (4501, [])
+    assert (wire.code, follower.told) == (4501, [])
     member(server).replaced("eve")
-    assert moving == ["eve"]
+    assert follower.told == ["eve"]
 
 
 @pytest.mark.parametrize(("before", "waiting_for"), [(0, 0), (1, 0), (2, 1), (4, 3)])

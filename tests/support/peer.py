@@ -11,7 +11,8 @@ from typing import Any
 from tests.support.entries import as_message
 from tests.support.server import DEADLINE
 from wsctl.log.history import Entry
-from wsctl.log.message_log import Draft, MessageLog, Refusal
+from wsctl.log.home import Refusal
+from wsctl.log.message_log import MessageLog
 from wsctl.log.redis.client import RedisClient
 from wsctl.log.redis.session import RedisSession
 from wsctl.messages import Message
@@ -49,14 +50,15 @@ class Peer:
         self.receipts: dict[Any, tuple[str, int]] = {}
         self.refusals: dict[Any, Refusal] = {}
         self.reasons: list[str] = []
-        self.log = MessageLog(self._deliver, history, history_bytes, home=self._publish)
-        self.session = RedisSession(RedisClient(url, None), prefix, self.log, self, most=history, clock=clock)
-        self._bytes = history_bytes
+        self.log = MessageLog(self._deliver, history, history_bytes)
+        self.session = RedisSession(RedisClient(url, None), prefix, self.log, self, clock=clock)
+        self.log.move_to(self.session)
+        self.log.observers.append(self)
         self._news = asyncio.Event()
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator["Peer"]:
-        await self.session.begin(self._bytes)
+        await self.session.begin()
         try:
             yield self
         finally:
@@ -123,7 +125,7 @@ class Peer:
             while {name for name, _ in (await self.session.clients()).get(node, [])} != set(clients):  # noqa: ASYNC110
                 await asyncio.sleep(0.005)
 
-    # The owner of the session
+    # The owner of the session, and an observer of the log's home
 
     def about(self) -> dict[str, Any]:
         where = {"host": "h", "pid": 1, "url": None, "version": "0", "generation": 1, "phase": "serving"}
@@ -133,7 +135,7 @@ class Peer:
         self.reasons.append(why)
         self._tell("away")
 
-    def back(self, *, recovered: bool) -> None:
+    def back(self, recovered: bool) -> None:
         self._tell("back" if recovered else "lost")
 
     def replaced(self, client_id: str) -> None:
@@ -145,9 +147,6 @@ class Peer:
         turns = [one for one in self.told if isinstance(one, tuple) and one[0] == "turn"]
         if turns[-1:] != [("turn", before)]:
             self._tell(("turn", before))
-
-    def _publish(self, draft: Draft) -> None:
-        self.session.publish(draft)
 
     def _tell(self, what: Any) -> None:
         self.told.append(what)

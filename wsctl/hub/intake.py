@@ -9,7 +9,8 @@ from wsctl.frame import Batch
 from wsctl.hub.allowances import Allowances
 from wsctl.hub.bucket import TokenBucket
 from wsctl.hub.connection import Connection, EndReason
-from wsctl.log.message_log import MessageLog, Refusal
+from wsctl.log.home import Refusal
+from wsctl.log.message_log import MessageLog
 from wsctl.settings import Rate
 
 CONTROL_RATE = Rate(20, 40)

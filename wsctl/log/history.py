@@ -46,6 +46,7 @@ class History:
     """At most `most` messages and `most_bytes` of their frames; 0 of either keeps none.
 
     Attributes:
+        most, most_bytes: the bounds.
         floor: the id behind which everything is kept.
         bytes: the size of the frames kept.
         is_full_of_bytes: whether the last one was dropped for the size of all, and not for their number.
@@ -54,8 +55,8 @@ class History:
     def __init__(self, floor: MessageId, most: int, most_bytes: int) -> None:
         self.floor = floor
         self.bytes = 0
-        self._most = most
-        self._most_bytes = most_bytes
+        self.most = most
+        self.most_bytes = most_bytes
         self._entries: deque[Entry] = deque()
         self._ends: deque[int] = deque()
         self._added = 0
@@ -108,8 +109,8 @@ class History:
             self.add(entry)
 
     def _trim(self) -> None:
-        while self._entries and (len(self._entries) > self._most or self.bytes > self._most_bytes):
-            self.is_full_of_bytes = len(self._entries) <= self._most
+        while self._entries and (len(self._entries) > self.most or self.bytes > self.most_bytes):
+            self.is_full_of_bytes = len(self._entries) <= self.most
             oldest = self._entries.popleft()
             self._ends.popleft()
             self.floor = oldest.id

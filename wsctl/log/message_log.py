@@ -1,18 +1,5 @@
-"""The log, which gives each message its id and with it its place in the one order of all messages.
-
-The ids are given by its home: this process, the other one of a handover, or a Redis. Whichever it is:
-
-order                    ids only grow, and every process delivers messages in the order of their ids
-at most once per key     a draft that is passed on again under its key gets no second id
-delivered only if kept   a message is kept by the home, and in the history here as far as that reaches, before
-                         a client or its publisher hears of it
-refused: not published   one that is refused with `DEGRADED` has no id and gets none; `UNCONFIRMED` refuses
-                         one of which nobody knows
-
-A publisher hears of each message once, by a receipt or a refusal. A home is a `Forward`: it is given drafts,
-and answers with `MessageLog.take`, in the order of all, or with `MessageLog.refuse`. `restore` loads what is
-there already. With `follow` and `lead` the log moves to another home: drafts under way are passed on again.
-"""
+"""The log, which hands each message to the connections in the one order of all messages. Its home, which
+gives the ids, and the law of both are in `wsctl/log/home.py`."""
 
 import secrets
 import time
@@ -21,47 +8,9 @@ from itertools import count
 from typing import Any, NamedTuple
 
 from wsctl import messages
-from wsctl.codes import ErrorCode
 from wsctl.frame import Batch
 from wsctl.log.history import Entry, History, MessageId, Missed
-
-Receipt = Callable[[str, int], None]
-"""Called with a message's id and how many clients it was sent to."""
-
-
-class Refusal(NamedTuple):
-    """The reason why a message has no receipt, in the words that its publisher gets.
-
-    Attributes:
-        code: `DEGRADED` for one that was not published and never will be, `UNCONFIRMED` for one that may be.
-    """
-
-    code: ErrorCode
-    text: str
-
-
-Refused = Callable[[Refusal], None]
-"""Called with the reason when a message was not taken, or may not have been."""
-
-
-class Key(NamedTuple):
-    """The name of a message to which another log gives the id: the `n`-th such message of `writer`. By it a
-    message that is sent twice is recognised, and so is one that comes back to its writer."""
-
-    writer: str
-    n: int
-
-
-class Draft(NamedTuple):
-    """A message that has no id yet; `to` is None for everyone, and with `shown` each addressee sees all.
-    `again` is true if it was passed on before and nobody has said what became of that."""
-
-    key: Key
-    sender: str
-    data: Any
-    to: tuple[str, ...] | None = None
-    again: bool = False
-    shown: bool = False
+from wsctl.log.home import Draft, Follower, Home, HomeObserver, Key, MemoryHome, Receipt, Refusal, Refused
 
 
 class _Pending(NamedTuple):
@@ -70,26 +19,22 @@ class _Pending(NamedTuple):
     refused: Refused | None
 
 
-Forward = Callable[[Draft], None]
-"""Passes a draft to the log that gives the ids, those of each writer in the order of their keys, and gives
-what it cannot pass to `MessageLog.refuse`. Raises ValueError for data that is not JSON."""
-
-
 class MessageLog:
     """The messages of one server.
 
     An id is `MILLISECONDS-SEQUENCE`, the form of a Redis stream's: ids of a later process are
     larger, and one that this process never gave can be told from one that it did.
 
-    A log with `home`, or one that follows, gives no ids: what is appended goes to another log, and comes
-    back through `take` with everything else, in the order of that log.
+    What a home does not number at once goes there as a draft, and comes back through `take` with everything
+    else, in the order of that home.
 
     Attributes:
         history: the messages that clients can resume after.
+        home: the giver of the ids.
         writer: the name of this log in the keys of its drafts.
         published: messages that got their id since the start.
-        relay: passes each message on to another process, after it was sent to the clients of this one, with
-            how many these are; returns how many clients it goes to there.
+        follower: another process that gets each message, after it was sent to the clients of this one.
+        observers: told when the home is away, and when it is back.
     """
 
     def __init__(
@@ -98,18 +43,18 @@ class MessageLog:
         most: int = 0,
         most_bytes: int = 0,
         wall: Callable[[], float] = time.time,
-        home: Forward | None = None,
     ) -> None:
         self._deliver = deliver
         self._wall = wall
         self._position: MessageId = (int(wall() * 1000), 0)
-        self._home = self._forward = home
+        self.home: Home = MemoryHome()
         self._pending: dict[Key, _Pending] = {}
         self._drafted = count(1)
         self.writer = secrets.token_hex(8)
         self.history = History(self._position, most, most_bytes)
         self.published = 0
-        self.relay: Callable[[Entry, int, Key | None], int] | None = None
+        self.follower: Follower | None = None
+        self.observers: list[HomeObserver] = []
 
     @property
     def newest(self) -> str:
@@ -140,14 +85,12 @@ class MessageLog:
         Raises:
             ValueError: the data is not JSON.
         """
-        if self._forward:
-            draft = Draft(key or Key(self.writer, next(self._drafted)), sender, data, to, again, shown)
-            self._pass_on(self._forward, _Pending(draft, receipt, refused))
-            return
         ts = self._wall()
-        ms, (last_ms, last_sequence) = int(ts * 1000), self._position
-        # A clock that was set back must not reorder ids.
-        position = (ms, 0) if ms > last_ms else (last_ms, last_sequence + 1)
+        position = self.home.next_id(self._position, ts)
+        if position is None:
+            draft = Draft(key or Key(self.writer, next(self._drafted)), sender, data, to, again, shown)
+            self._pass_on(_Pending(draft, receipt, refused))
+            return
         payload = messages.message(messages.Message(written(position), ts, sender, data, to, shown))
         recipients = self._keep_and_deliver(Entry(position, Batch((payload,)), to), key)
         if receipt:
@@ -156,8 +99,8 @@ class MessageLog:
     def take(
         self, entry: Entry, key: Key | None, *, elsewhere: int = 0, recipients: int | None = None
     ) -> None:
-        """Take a message that was given its id by another log, which orders this one's too. The message is
-        for so many clients `elsewhere`, or for so many `recipients` in all."""
+        """Take a message that the home has given its id and keeps, in the order of all. It is for so
+        many clients `elsewhere`, or for so many `recipients` in all."""
         here = self._keep_and_deliver(entry, key, elsewhere)
         pending = self._pending.pop(key, None) if key else None
         if pending and pending.receipt:
@@ -180,32 +123,38 @@ class MessageLog:
         missed = self.missed(since, client_id)
         return None if missed is None else [batch.copy() for batch in missed]
 
-    def follow(self, forward: Forward) -> None:
-        """Give no ids from here on. Drafts under way are passed on again, to `forward`."""
-        self._forward = forward
-        self._pass_on_again()
+    def cut_off(self, why: str) -> None:
+        """Note that the home is away, and refuses what is published."""
+        if self.follower:
+            self.follower.cut_off(why)
+        for observer in self.observers:
+            observer.cut_off(why)
 
-    def lead(self) -> None:
-        """Give ids (again), or have them given by `home`. Drafts that did not come back get their ids now."""
-        self._forward = self._home
-        self._pass_on_again()
+    def back(self, recovered: bool) -> None:
+        """Note that the home is there again; if not `recovered`, messages are lost for good."""
+        if self.follower:
+            self.follower.back(recovered)
+        for observer in self.observers:
+            observer.back(recovered)
+
+    def move_to(self, home: Home) -> None:
+        """Have the ids given by `home` from here on. Drafts under way are passed on again, to it."""
+        self.home = home
+        under_way, self._pending = self._pending, {}
+        for draft, receipt, refused in under_way.values():
+            fields = draft.sender, draft.data, draft.to
+            self.append(*fields, receipt, refused=refused, key=draft.key, again=True, shown=draft.shown)
 
     def restore(self, position: MessageId, floor: MessageId, entries: Sequence[Entry]) -> None:
         """Go on where another log stands, without what was kept here."""
         self._position = position
         self.history.restore(floor, entries)
 
-    def _pass_on_again(self) -> None:
-        under_way, self._pending = self._pending, {}
-        for draft, receipt, refused in under_way.values():
-            fields = draft.sender, draft.data, draft.to
-            self.append(*fields, receipt, refused=refused, key=draft.key, again=True, shown=draft.shown)
-
-    def _pass_on(self, forward: Forward, pending: _Pending) -> None:
+    def _pass_on(self, pending: _Pending) -> None:
         key = pending.draft.key
         self._pending[key] = pending
         try:
-            forward(pending.draft)
+            self.home.publish(pending.draft)
         except ValueError:
             del self._pending[key]
             raise
@@ -216,7 +165,7 @@ class MessageLog:
         self.history.add(entry)
         self.published += 1
         recipients = self._deliver(entry) + elsewhere
-        return recipients + (self.relay(entry, recipients, key) if self.relay else 0)
+        return recipients + (self.follower.relay(entry, recipients, key) if self.follower else 0)
 
 
 def written(message_id: MessageId) -> str:

@@ -19,7 +19,7 @@ from wsctl.control.encoding import encode
 from wsctl.control.status import ServerStatus
 from wsctl.drain.graceful import NotDraining
 from wsctl.drain.phases import Phase
-from wsctl.log.message_log import Refusal
+from wsctl.log.home import Refusal
 from wsctl.server.asyncapi.frames import CLIENT_ID
 from wsctl.server.node import Node
 from wsctl.server.openapi import CONTROL, Alive, Drained, Ended, Health, Status, Upgraded, refused, told

@@ -20,7 +20,7 @@ from wsctl.hub.periodic import periodic_broadcast_task
 from wsctl.hub.replays import Replays
 from wsctl.hub.traffic import Durations
 from wsctl.log.history import Missed
-from wsctl.log.message_log import Draft, MessageLog
+from wsctl.log.message_log import MessageLog
 from wsctl.server.admission import Admission, DrainRejected, Handshake, Verdict
 from wsctl.server.credentials import verifier_of
 from wsctl.server.credentials.expiry import ExpiryTimes, RenewalHandler
@@ -85,9 +85,7 @@ class Node:
         self._open_files = raise_open_files()
         self.capacity = capacity(settings.max_connections, self._open_files)
         self.manager = ConnectionManager(clock, lambda call: asyncio.get_running_loop().call_soon(call))
-        home = self._publish if settings.redis else None
-        bounds = settings.history, settings.history_bytes
-        self.log = MessageLog(self.manager.deliver, *bounds, wall, home=home)
+        self.log = MessageLog(self.manager.deliver, settings.history, settings.history_bytes, wall)
         self.replays = Replays(
             settings.history_bytes,
             clock,
@@ -253,10 +251,6 @@ class Node:
 
     def _turn(self, waiting_for: int) -> None:
         self.driver.set_waiting_for(waiting_for)
-
-    def _publish(self, draft: Draft) -> None:
-        if self.shared:
-            self.shared.session.publish(draft)
 
     def _welcome(self, client_id: str, recovered: bool | None, keepalive: int = 0) -> bytes:
         active = self.manager.active_connections

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 from wsctl import __version__, messages
@@ -16,7 +16,7 @@ from wsctl.drain.progress import DrainProgress
 from wsctl.hub.manager import ConnectionManager
 from wsctl.log.message_log import MessageLog
 from wsctl.log.redis.client import Away, RedisClient
-from wsctl.log.redis.session import RedisSession, ResumePoint
+from wsctl.log.redis.session import RedisSession
 from wsctl.settings import Settings
 
 AWAY = "the server is cut off from the others: it takes no messages for now, and says when it does again"
@@ -30,10 +30,8 @@ class Sharing:
     `turn` is called with how many nodes must drain before this one may.
 
     Attributes:
-        session: the session of the node with Redis.
+        session: the session of the node with Redis, the home of its log.
         url: the address at which clients reach it, once it listens.
-        relay: called with the events that clients of a predecessor must hear of, too.
-        moving: called with a client that has a newer connection at another node and none here.
     """
 
     interval = float("inf")  # nothing is due while a drain goes on
@@ -50,12 +48,11 @@ class Sharing:
         clock: Callable[[], float],
     ) -> None:
         redis = RedisClient(settings.redis or "", settings.redis_password)
-        self.session = RedisSession(
-            redis, settings.redis_prefix, log, self, most=settings.history, clock=clock
-        )
+        self.session = RedisSession(redis, settings.redis_prefix, log, self, clock=clock)
+        log.move_to(self.session)
+        log.observers.append(self)
         self.url: str | None = None
-        self.relay: Callable[[str, dict[str, Any]], None] = _nobody
-        self.moving: Callable[[str], None] = lambda client_id: None
+        self._log = log
         self._settings = settings
         self._manager = manager
         self._about = about
@@ -63,8 +60,8 @@ class Sharing:
         self._turn = turn
         self._clock = clock
         self._host = socket.gethostname()
-        manager.joined.append(self.session.presence.joined)
-        manager.left.append(self.session.presence.left)
+        manager.joined.append(self.session.joined)
+        manager.left.append(self.session.left)
 
     @property
     def why_degraded(self) -> str | None:
@@ -85,14 +82,7 @@ class Sharing:
         Raises:
             Unusable: Redis went away just now.
         """
-        try:
-            await self.session.begin(self._settings.history_bytes)
-        except Away as error:
-            raise self.session.redis.unusable(error) from None
-
-    def resume_at(self, point: dict[str, Any], clients: Iterable[str]) -> None:
-        """Go on as the node that the predecessor was."""
-        self.session.resume_at(ResumePoint(**point), clients)
+        await self.session.begin()
 
     def redis_state(self) -> RedisState:
         """Return the state of this node's Redis."""
@@ -124,7 +114,7 @@ class Sharing:
             for name, since in stays
         )
 
-    # The owner of the session
+    # The owner of the session, and an observer of the log's home
 
     def about(self) -> dict[str, Any]:
         where = {"host": self._host, "pid": os.getpid(), "url": self.url, "version": __version__}
@@ -132,19 +122,17 @@ class Sharing:
 
     def cut_off(self, why: str) -> None:
         # Why is for operators: the log has it, and the status.
-        self.relay("away", {"why": why})
         self._manager.broadcast(messages.error(ErrorCode.DEGRADED, AWAY))
 
-    def back(self, *, recovered: bool) -> None:
-        self.relay("back", {"recovered": recovered})
+    def back(self, recovered: bool) -> None:
         clients = list(self._manager.active_connections)
         self._manager.send_each([self._welcome(client_id, recovered) for client_id in clients])
 
     def replaced(self, client_id: str) -> None:
         if connection := self._manager.active_connections.get(client_id):
             connection.replaced()
-        else:
-            self.moving(client_id)
+        elif self._log.follower:
+            self._log.follower.replaced(client_id)
 
     def turn(self, before: int) -> None:
         self._turn(max(0, before - self._settings.max_draining + 1) if self._settings.max_draining else 0)
@@ -168,7 +156,3 @@ class Sharing:
     def _want_turn(self, wanted: bool) -> None:
         # Later: the answer may change the very drain that is being shown.
         asyncio.get_running_loop().call_soon(self.session.want_turn, wanted)
-
-
-def _nobody(event: str, fields: dict[str, Any]) -> None:
-    """Relay nothing: there is no predecessor with clients."""

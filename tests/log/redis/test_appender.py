@@ -9,7 +9,7 @@ from tests.log.redis.test_session import log_of, peers
 from tests.support.peer import Peer, new_prefix
 from tests.support.relay import Relay
 from tests.support.store import StoreProcess
-from wsctl.log.message_log import Draft, Key
+from wsctl.log.home import Draft, Key
 from wsctl.log.redis.appender import (
     CONFIRM_TIMEOUT,
     FULL,

@@ -191,12 +191,12 @@ async def test_an_error_that_comes_again_and_again_is_logged_once_and_counted(
 
 
 async def test_one_that_starts_says_in_one_line_that_nothing_makes_sense(store: StoreProcess) -> None:
-    from wsctl.log.redis.client import Away
+    from wsctl.log.redis.client import Unusable
 
     peer = Peer(store.url, "odd")
     peer.session.redis.run = _nothing  # type: ignore[method-assign]
-    with pytest.raises(Away, match="what Redis says makes no sense"):
-        await peer.session.begin(1)
+    with pytest.raises(Unusable, match="what Redis says makes no sense"):
+        await peer.session.begin()
 
 
 async def _nothing(*_: Any) -> Any:

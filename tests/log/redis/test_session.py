@@ -278,7 +278,7 @@ async def test_a_successor_goes_on_as_the_node_that_its_predecessor_was(store: S
         successor.log.restore(old.log.position, history.floor, history.entries())
         successor.clients = {"bob"}
         successor.session.resume_at(point, successor.clients)
-        old.log.follow(successor.session.publish)
+        old.log.move_to(successor.session)
         assert sorted(await successor.read(2)) == ["meanwhile", "under way"]
         assert sorted(await other.read(3)) == ["meanwhile", "old", "under way"]
         # Eve left when nobody told Redis.

@@ -13,6 +13,7 @@ from wsctl.frame import Batch
 from wsctl.hub.connection import EndReason
 from wsctl.ipc.framing import Packet
 from wsctl.server.handover.forwarded_log import TOGETHER, ForwardedLog
+from wsctl.server.handover.mover import ClientReporter
 from wsctl.server.handover.successor_process import SuccessorProcess
 
 pytestmark = pytest.mark.anyio
@@ -27,7 +28,9 @@ class Follower:
         self._successors = Successors()
         self._successor_process = SuccessorProcess(self._successors.spawn, lambda packet: None, lambda: None)
         self.leader = self._successors.ends[0]
-        self.forwarded = ForwardedLog(self.server.node, self._successor_process)
+        node, send = self.server.node, self._successor_process.send
+        self.forwarded = ForwardedLog(node.log, send)
+        self.reporter = ClientReporter(node.manager, node.intake.allowances, node.clock, send)
         self.receipts: list[tuple[str, int]] = []
 
     def publish(self, data: object, to: tuple[str, ...] | None = None) -> None:
@@ -45,6 +48,14 @@ class Follower:
         }
         self.forwarded.receive(Packet("message", fields, [Batch((message,)).wire], []))
         return message_id
+
+    def begin(self) -> None:
+        """From here on the leader gives the ids."""
+        self.reporter.begin()
+        self.forwarded.begin_at(list(self.server.node.manager.active_connections))
+
+    async def prepare(self) -> None:
+        await self.forwarded.send_history(self._successor_process.take_all)
 
     async def dispose(self) -> None:
         await self._successor_process.kill()
@@ -73,7 +84,7 @@ async def test_it_gives_away_what_it_knows(make: Make) -> None:
     old.server.join("alice", tls=True)
     old.publish("for all")
     old.publish("for bob", ("bob",))
-    old.forwarded.begin()
+    old.begin()
     begin = await old.leader.hear("begin")
     assert old.leader.kinds == ["history", "begin"]
     entries = old.log.history.entries()
@@ -94,8 +105,8 @@ async def test_a_long_history_goes_in_pieces_of_a_bounded_size(make: Make, prepa
     for size in (10, TOGETHER // 3, TOGETHER // 3, TOGETHER // 3, TOGETHER * 3, 20, 30):
         old.publish("." * size)
     if prepared:
-        await old.forwarded.prepare()
-    old.forwarded.begin()
+        await old.prepare()
+    old.begin()
     await old.leader.hear("begin")
     *pieces, _ = old.leader.heard
     assert [len(piece.blobs) for piece in pieces] == [4, 1, 2]
@@ -107,9 +118,9 @@ async def test_what_is_said_while_the_history_goes_goes_behind_it_and_nothing_tw
     old = make()
     for data in ("one", "two"):
         old.publish(data)
-    await old.forwarded.prepare()
+    await old.prepare()
     old.publish("three")
-    old.forwarded.begin()
+    old.begin()
     await old.leader.hear("begin")
     assert [len(packet.blobs) for packet in old.leader.heard] == [2, 1, 0]
     wires = [wire for packet in old.leader.heard for wire in packet.blobs]
@@ -118,8 +129,8 @@ async def test_what_is_said_while_the_history_goes_goes_behind_it_and_nothing_tw
 
 async def test_without_a_history_none_is_sent(make: Make) -> None:
     old = make()
-    await old.forwarded.prepare()
-    old.forwarded.begin()
+    await old.prepare()
+    old.begin()
     await old.leader.hear("begin")
     assert old.leader.kinds == ["begin"]
 
@@ -127,7 +138,7 @@ async def test_without_a_history_none_is_sent(make: Make) -> None:
 async def test_what_is_published_here_goes_there_and_is_not_sent_before_it_is_back(make: Make) -> None:
     old = make()
     _, transport = old.server.join("bob")
-    old.forwarded.begin()
+    old.begin()
     old.publish({"é": [1, None]}, ("bob", "eve"))
     published = await old.leader.hear("publish")
     told = {"key": [old.log.writer, 1], "sender": "server", "to": ["bob", "eve"], "again": False}
@@ -144,7 +155,7 @@ async def test_what_is_published_here_goes_there_and_is_not_sent_before_it_is_ba
 async def test_what_others_published_comes_between_and_in_the_leaders_order(make: Make) -> None:
     old = make()
     _, transport = old.server.join("bob")
-    old.forwarded.begin()
+    old.begin()
     old.publish("mine 1")
     old.publish("mine 2")
     ids = [
@@ -165,7 +176,7 @@ async def test_what_others_published_comes_between_and_in_the_leaders_order(make
 async def test_who_comes_and_goes_is_told_but_not_who_moves(make: Make) -> None:
     old = make()
     mover, _ = old.server.join("mover")
-    old.forwarded.begin()
+    old.begin()
     _, bob = old.server.join("bob")
     os.close(mover.detach().fd)
     bob.protocol.eof_received()
@@ -178,9 +189,9 @@ async def test_who_was_replaced_at_the_leader_is_closed_here(make: Make) -> None
     old = make()
     wire, transport = old.server.join("bob")
     other, _ = old.server.join("alice")
-    old.forwarded.begin()
+    old.begin()
     for name in ("bob", "bob", "somebody who is not here"):
-        old.forwarded.receive(Packet("replaced", {"id": name}, [], []))
+        old.reporter.replaced(name)
     assert (wire.end_reason, other.end_reason) == (EndReason.EVICTED, None)
     assert close_of(frames(transport.drain())[0])[0] == 4501
 
@@ -188,9 +199,10 @@ async def test_who_was_replaced_at_the_leader_is_closed_here(make: Make) -> None
 async def test_in_the_end_ids_are_given_here_again_and_nobody_is_told(make: Make) -> None:
     old = make()
     _, transport = old.server.join("bob")
-    old.forwarded.begin()
+    old.begin()
     old.publish("unanswered")
-    old.forwarded.end()
+    old.reporter.end()
+    old.forwarded.give_back(old.server.node.manager.active_connections)
     old.publish("after")
     old.server.join("alice")
     await turn()

@@ -10,7 +10,7 @@ from tests.support.handover import MakeTakeover, Takeover, takeovers
 from tests.support.server import DEADLINE
 from tests.support.wires import data_of, frames, turn
 from wsctl.frame import Batch
-from wsctl.server.handover.forwarded_log import STALL_TIMEOUT
+from wsctl.server.handover.protocol import STALL_TIMEOUT
 
 pytestmark = pytest.mark.anyio
 
@@ -148,7 +148,7 @@ async def _alone(pair: Takeover) -> None:
             await event.wait()
     await turn()
     assert pair.successor.alone
-    assert pair.log.relay is None
+    assert pair.log.follower is None
     assert not pair.new.node.manager.joined
 
 

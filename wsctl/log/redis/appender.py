@@ -6,7 +6,7 @@ from collections.abc import Callable, Container
 from typing import NamedTuple
 
 from wsctl.codes import ErrorCode
-from wsctl.log.message_log import Draft, Key, Refusal
+from wsctl.log.home import Draft, Key, Refusal
 from wsctl.log.redis.client import RedisClient
 from wsctl.log.redis.records import arguments
 from wsctl.log.redis.scripts import APPEND, Keys

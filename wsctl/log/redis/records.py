@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 from wsctl import messages
 from wsctl.frame import Batch
 from wsctl.log.history import Entry, MessageId
-from wsctl.log.message_log import Draft, Key, read_id, written
+from wsctl.log.home import Draft, Key
+from wsctl.log.message_log import read_id, written
 
 Account = dict[str, Any]
 

@@ -10,19 +10,20 @@ import json
 import logging
 import secrets
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
 from wsctl.log.history import MessageId
+from wsctl.log.home import Draft, Home, Kept
 from wsctl.log.message_log import MessageLog, written
 from wsctl.log.redis.appender import Appender
-from wsctl.log.redis.client import Away, RedisClient
+from wsctl.log.redis.client import Away, RedisClient, Unusable
 from wsctl.log.redis.presence import Presence
 from wsctl.log.redis.records import Account, Unreadable, position, read_account, read_client
 from wsctl.log.redis.scripts import BEAT, BYE, Keys
-from wsctl.log.redis.tail import BLOCK, Lag, Tail
+from wsctl.log.redis.tail import BLOCK, START, Lag, Tail
 
 BEAT_INTERVAL = 1.0
 """Seconds between two beats, which renew the node's lease: as often as `status --watch` looks."""
@@ -55,12 +56,6 @@ class SessionOwner(Protocol):
     def about(self) -> dict[str, Any]:
         """Return the node's account of itself, for the others."""
 
-    def cut_off(self, why: str) -> None:
-        """Tell clients that Redis is away."""
-
-    def back(self, *, recovered: bool) -> None:
-        """Tell clients whether they have missed anything for good."""
-
     def replaced(self, client_id: str) -> None:
         """Close the connection of a client that has a newer one at another node."""
 
@@ -78,7 +73,7 @@ class ResumePoint:
     inbox: str
 
 
-class RedisSession:
+class RedisSession(Home):
     """The session of one node with Redis.
 
     Attributes:
@@ -88,7 +83,6 @@ class RedisSession:
         lag: how far the node is behind the log.
         presence: the clients of this node, as Redis is told of them.
         unreadable: the count of what was skipped.
-        publish: takes the log's drafts.
     """
 
     def __init__(
@@ -98,7 +92,6 @@ class RedisSession:
         messages: MessageLog,
         owner: SessionOwner,
         *,
-        most: int,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
     ) -> None:
@@ -111,7 +104,6 @@ class RedisSession:
         self._owner = owner
         self._clock = clock
         self._keys = keys = Keys(prefix, secrets.token_hex(4))
-        self._most = most
         self.unreadable = Unreadable()
         self.presence = Presence(
             redis,
@@ -135,11 +127,10 @@ class RedisSession:
             keys,
             messages.refuse,
             newest=lambda: self._tail.seen,
-            most=max(most, LEAST_KEPT),
+            most=max(messages.history.most, LEAST_KEPT),
             clock=clock,
             wall=wall,
         )
-        self.publish = self._appender.publish
         self._wants_turn = False
         self._unexpected: str | None = None
         self._unexpected_count = 0
@@ -159,46 +150,53 @@ class RedisSession:
         """The seconds for which an entry has been known to be in the log that was not read here."""
         return self.lag.seconds(position(self._tail.seen), self._clock())
 
-    async def begin(self, most_bytes: int) -> None:
-        """Take over the log as it stands, and follow it from here on.
+    def publish(self, draft: Draft) -> None:
+        self._appender.publish(draft)
 
-        Raises:
-            Away: Redis did not tell.
-        """
+    async def begin(self) -> None:
         try:
             newest = await self._beat()
-            await self._tail.load(newest, self._most, most_bytes)
-        except Away:
-            raise
+            history = self._messages.history
+            kept = await self._tail.load(START, newest, history.most, history.most_bytes)
         except Exception as error:
-            self._note_unexpected(error)
-            raise Away(UNEXPECTED) from None
+            raise self._unusable(error) from None
+        self._messages.restore(position(newest), *kept)
+        self._tail.seen = newest
         self._start = None
-        self.resume()
+        self._follow_log()
 
-    def resume_at(self, point: ResumePoint, clients: Iterable[str]) -> None:
+    async def load(self, after: MessageId, until: MessageId, most: int, most_bytes: int) -> Kept:
+        try:
+            return await self._tail.load(written(after), written(until), most, most_bytes)
+        except Exception as error:
+            raise self._unusable(error) from None
+
+    def resume_at(self, point: dict[str, Any], clients: Iterable[str]) -> None:
         """Go on as the node of a predecessor, whose log and clients this process has."""
-        self._keys.node = point.node
-        self._tail.seen, self._tail.inbox = point.seen, point.inbox
+        at = ResumePoint(**point)
+        self._keys.node = at.node
+        self._tail.seen, self._tail.inbox = at.seen, at.inbox
         self.presence.adopt(clients)
-        self.resume()
+        self._follow_log()
 
-    def resume(self) -> None:
-        """Follow the log."""
-        if self._task is None:
-            self._appender.suspended = False
-            self._task = asyncio.create_task(self._run())
+    def resume(self, clients: Container[str]) -> None:
+        # A client that has moved is not here any more, and was not reported as gone.
+        self.presence.only(clients)
+        self._follow_log()
 
-    def note_relayed(self, message_id: MessageId) -> None:
-        """Note a message that came, while Redis is left alone, from the process which follows the log now."""
+    def skip_to(self, message_id: MessageId) -> None:
         self._tail.seen = written(message_id)
 
-    async def suspend(self) -> ResumePoint:
-        """Leave Redis to another process, which goes on from the point that is returned, and is given what
-        did not come back yet."""
+    async def suspend(self) -> dict[str, Any]:
         await self._stop()
         self._appender.suspend()
-        return ResumePoint(self.node, self._tail.seen, self._tail.inbox)
+        return asdict(ResumePoint(self.node, self._tail.seen, self._tail.inbox))
+
+    def joined(self, client_id: str) -> None:
+        self.presence.joined(client_id)
+
+    def left(self, client_id: str) -> None:
+        self.presence.left(client_id)
 
     async def end(self) -> None:
         """Remove the node, unless another process goes on as it. What its last clients sent is appended."""
@@ -248,6 +246,17 @@ class RedisSession:
                 yield client_id, round(max(0.0, now - since / 1000), 3)
 
     # Up and away
+
+    def _follow_log(self) -> None:
+        if self._task is None:
+            self._appender.suspended = False
+            self._task = asyncio.create_task(self._run())
+
+    def _unusable(self, error: Exception) -> Unusable:
+        if isinstance(error, Away):
+            return self.redis.unusable(error)
+        self._note_unexpected(error)
+        return self.redis.unusable(Away(UNEXPECTED))
 
     async def _run(self) -> None:
         while True:
@@ -309,7 +318,7 @@ class RedisSession:
             self.since = self._clock()
             if why != UNEXPECTED:
                 log.warning("Redis is away", extra={"fields": {"redis": self.redis.name, "why": why}})
-            self._owner.cut_off(why)
+            self._messages.cut_off(why)
             self._owner.turn(0)
         self._appender.close()
 
@@ -325,7 +334,7 @@ class RedisSession:
         self._appender.open()
         self._report_losses(logged=was_away)
         if was_away and recovered:
-            self._owner.back(recovered=True)
+            self._messages.back(recovered=True)
 
     def _report_losses(self, logged: bool = False) -> None:
         start, self._start = self._start, None
@@ -341,7 +350,7 @@ class RedisSession:
         here = max(position(start), (ms, sequence + 1))
         self._tail.seen = start
         self._messages.restore(here, here, ())
-        self._owner.back(recovered=False)
+        self._messages.back(recovered=False)
 
     # Beats
 

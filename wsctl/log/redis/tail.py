@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from wsctl.log.history import Entry, MessageId
+from wsctl.log.home import Kept
 from wsctl.log.message_log import MessageLog
 from wsctl.log.redis.client import RedisClient
 from wsctl.log.redis.records import LoggedMessage, Row, Unreadable, id_of, position, read_message
@@ -62,16 +63,14 @@ class Tail:
         self._beyond = beyond
         self.seen = self.inbox = START
 
-    async def load(self, newest: str, most: int, most_bytes: int) -> None:
-        """Take over what there is up to `newest`: `most` messages, as far as `most_bytes` reach.
+    async def load(self, after: str, until: str, most: int, most_bytes: int) -> Kept:
+        """Return the newest messages behind `after` up to `until`: `most`, as far as `most_bytes` reach.
 
         Raises:
             Away: Redis did not tell.
         """
-        rows = await self._latest(newest, most, most_bytes) if most else []
-        floor, entries = self._without_gap(rows) if rows else (position(newest), [])
-        self._messages.restore(position(newest), floor, entries)
-        self.seen = newest
+        rows = await self._latest(after, until, most, most_bytes) if most else []
+        return self._without_gap(rows) if rows else Kept(position(until), [])
 
     async def read(self, wait: float, before: Callable[[], None]) -> None:
         """Deliver what has come, or comes within `wait` seconds, up to `READ_TOGETHER` messages. `before` is
@@ -114,13 +113,14 @@ class Tail:
         except UnicodeDecodeError as error:
             self._unreadable.note("notice", self.inbox, str(error))
 
-    async def _latest(self, newest: str, most: int, most_bytes: int) -> list[Row]:
-        """Return the newest entries up to `newest`, oldest first."""
+    async def _latest(self, after: str, until: str, most: int, most_bytes: int) -> list[Row]:
+        """Return the newest entries behind `after` up to `until`, oldest first."""
         found: list[Row] = []
-        size, end = 0, newest
+        size, start, end = 0, f"({after}", until
         while len(found) < most and size <= most_bytes:
             count = min(LOAD_TOGETHER, most - len(found))
-            rows: Sequence[Any] = await self._redis.ask("XREVRANGE", self._keys.log, end, "-", "COUNT", count)
+            words = (self._keys.log, end, start, "COUNT", count)
+            rows: Sequence[Any] = await self._redis.ask("XREVRANGE", *words)
             found += rows
             size += sum(len(row[1][-1]) for row in rows)
             if len(rows) < count:
@@ -128,7 +128,7 @@ class Tail:
             end = f"({rows[-1][0].decode()}"
         return found[::-1]
 
-    def _without_gap(self, rows: Sequence[Row]) -> tuple[MessageId, list[Entry]]:
+    def _without_gap(self, rows: Sequence[Row]) -> Kept:
         """Return the id behind which no message is missing, and the messages behind it."""
         floor, entries, last = id_of(rows[0]), list[Entry](), ""
         for row in rows:
@@ -137,7 +137,7 @@ class Tail:
                 floor, entries = position(found.behind), []
             entries += [found.entry] if found else []
             last = row[0].decode()
-        return floor, entries
+        return Kept(floor, entries)
 
     def _read(self, row: Row) -> LoggedMessage | None:
         """Parse an entry; return None for one that is no message of ours, which every node skips alike."""

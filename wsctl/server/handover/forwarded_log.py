@@ -1,129 +1,168 @@
-"""The log of a process whose successor gives the ids: messages that are published here go there, and come
-back in its order."""
+"""The log of two processes in a handover, of which the successor gives the ids: what is published at the
+predecessor goes there, and comes back in its order. The two ends, and the packets between them."""
 
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict
-from typing import Any
+import json
+from collections.abc import Awaitable, Callable, Container, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any, Protocol
 
 from wsctl import messages
 from wsctl.codes import ErrorCode
-from wsctl.hub.connection import Connection
 from wsctl.ipc.framing import Packet
 from wsctl.log.history import Entry, MessageId
-from wsctl.log.message_log import Draft, Key, Refusal
+from wsctl.log.home import Draft, Home, Key, Refusal
+from wsctl.log.message_log import MessageLog
 from wsctl.server.handover.protocol import entry_row, read_entry
-from wsctl.server.handover.successor_process import SuccessorProcess
-from wsctl.server.node import Node
 
 TOGETHER = 1 << 20
 """Bytes of history in one packet, and at least one message: as much is sent at a time."""
 
-STALL_TIMEOUT = 10.0
-"""Seconds without a message from a successor after which it counts as hanging: as long as a client that does
-not read."""
+
+class Send(Protocol):
+    """Sends a packet to the other process."""
+
+    def __call__(self, kind: str, fields: dict[str, Any], blobs: Sequence[bytes] = ...) -> None: ...
 
 
-class ForwardedLog:
-    """The log and the clients of this process, as long as the successor gives the ids."""
+class ForwardedLog(Home):
+    """The home of a predecessor's log: its successor. The log's own home is suspended meanwhile, and goes on
+    when the successor is lost."""
 
-    def __init__(self, node: Node, successor: SuccessorProcess) -> None:
-        self._node = node
-        self._successor = successor
+    def __init__(self, log: MessageLog, send: Send) -> None:
+        self._log = log
+        self._send = send
+        self._own = log.home
         self._sent: MessageId = (0, 0)
         self._resume_point: dict[str, Any] | None = None
-        self._begun = False
 
-    async def prepare(self) -> None:
-        """Send the history that there is, at the pace of the successor, while this process still gives the
-        ids."""
-        for entries in _pieces(self._node.log.history.entries()):
+    async def send_history(self, taken: Callable[[], Awaitable[None]]) -> None:
+        """Send the history that there is, while its own home still gives the ids; `taken` waits until the
+        successor has read what was sent."""
+        for entries in _pieces(self._log.history.entries()):
             self._send_history(entries)
-            await self._successor.until(
-                lambda: not self._successor.queued, STALL_TIMEOUT, "stopped answering"
-            )
+            await taken()
 
-    async def suspend_redis(self) -> None:
-        """Leave Redis, where the server has one, to the successor. Nothing is delivered until `begin`, or
-        `end`."""
-        if self._node.shared:
-            self._resume_point = asdict(await self._node.shared.session.suspend())
+    async def suspend_own(self) -> None:
+        """Leave the own home to the successor. From there nothing is delivered until `begin`, or `end`."""
+        self._resume_point = await self._own.suspend()
 
-    def begin(self) -> None:
-        """Hand the log over: from here on the successor gives the ids."""
-        log = self._node.log
+    def begin_at(self, here: Sequence[str]) -> None:
+        """Hand the log over: from here on the successor gives the ids. The clients `here` are told of what it
+        publishes."""
+        log = self._log
         # Messages that were dropped meanwhile are before the floor, and the successor drops them too.
         rest = [entry for entry in log.history.entries() if entry.id > self._sent]
         for entries in _pieces(rest):
             self._send_history(entries)
-        rates = self._node.intake.allowances.snapshot(self._node.clock())
-        if any(rates.values()):
-            self._successor.send("rates", rates)
-        here = list(self._node.manager.active_connections)
         place = {"position": log.position, "floor": log.history.floor}
-        self._successor.send("begin", {**place, "here": here, "shared": self._resume_point})
-        self._begun = True
-        self._node.manager.retired.append(self._retired)
-        log.follow(self._publish)
-        self._node.manager.joined.append(self._joined)
-        self._node.manager.left.append(self._left)
+        self._send("begin", {**place, "here": here, "shared": self._resume_point})
+        log.move_to(self)
 
-    def end(self) -> None:
-        """Give ids again, or have Redis give them."""
-        if self._begun:
-            self._node.manager.retired.remove(self._retired)
-            self._node.manager.joined.remove(self._joined)
-            self._node.manager.left.remove(self._left)
-        if self._node.shared:
-            # A client that has moved is not here any more, and was not reported as gone.
-            self._node.shared.session.presence.only(self._node.manager.active_connections)
-            self._node.shared.session.resume()
-        self._node.log.lead()
+    def give_back(self, clients: Container[str]) -> None:
+        """Have the own home give the ids again; these clients are left."""
+        self._own.resume(clients)
+        self._log.move_to(self._own)
+
+    def publish(self, draft: Draft) -> None:
+        data = messages.encode({"data": draft.data})
+        fields = {"key": draft.key, "sender": draft.sender, "to": draft.to, "again": draft.again}
+        self._send("publish", fields | ({"shown": True} if draft.shown else {}), [data])
 
     def receive(self, packet: Packet) -> None:
-        """Receive a packet of the successor: a message that has its id or was refused, a change of Redis, or
-        a client that connected there."""
+        """Receive a packet of the successor: a message that has its id or was refused, or a change of its
+        home."""
         told = packet.fields
         match packet.kind:
             case "message":
                 entry = read_entry(told["entry"], packet.blobs[0])
                 key = told["key"]
-                self._node.log.take(entry, key and Key(*key), recipients=told["recipients"])
-                if self._node.shared:
-                    self._node.shared.session.note_relayed(entry.id)
+                self._log.take(entry, key and Key(*key), recipients=told["recipients"])
+                self._own.skip_to(entry.id)
             case "unpublished":
                 # A successor of an older release does not say which of the two it is.
                 code = ErrorCode(told.get("code", ErrorCode.UNCONFIRMED))
-                self._node.log.refuse(Key(*told["key"]), Refusal(code, told["why"]))
-            case "away" if self._node.shared:
-                self._node.shared.cut_off(told["why"])
-            case "back" if self._node.shared:
-                self._node.shared.back(recovered=told["recovered"])
-            case "replaced":
-                if connection := self._node.manager.active_connections.get(told["id"]):
-                    connection.replaced()
+                self._log.refuse(Key(*told["key"]), Refusal(code, told["why"]))
+            case "away":
+                self._log.cut_off(told["why"])
+            case "back":
+                self._log.back(told["recovered"])
 
     def _send_history(self, entries: list[Entry]) -> None:
         self._sent = entries[-1].id
         rows = [entry_row(entry) for entry in entries]
-        self._successor.send("history", {"entries": rows}, [entry.batch.wire for entry in entries])
+        self._send("history", {"entries": rows}, [entry.batch.wire for entry in entries])
 
-    def _publish(self, draft: Draft) -> None:
-        data = messages.encode({"data": draft.data})
-        fields = {"key": draft.key, "sender": draft.sender, "to": draft.to, "again": draft.again}
-        self._successor.send("publish", fields | ({"shown": True} if draft.shown else {}), [data])
 
-    def _joined(self, client_id: str) -> None:
-        self._successor.send("joined", {"id": client_id})
+class LogRelay:
+    """The successor's end: gives the ids on behalf of the predecessor, whose log follows.
 
-    def _retired(self, connection: Connection) -> None:
-        """Send the client's bucket: it may come back to the successor."""
-        if connection.bucket:
-            self._successor.send(
-                "rates", self._node.intake.allowances.snapshot(self._node.clock(), [connection])
-            )
+    Attributes:
+        there: the clients that are with the predecessor.
+        arriving: those on their way here.
+    """
 
-    def _left(self, client_id: str) -> None:
-        self._successor.send("left", {"id": client_id})
+    def __init__(self, log: MessageLog, send: Send) -> None:
+        self._log = log
+        self._send = send
+        self._history: list[Entry] = []
+        self.there: set[str] = set()
+        self.arriving: set[str] = set()
+
+    def add_history(self, rows: Iterable[Sequence[Any]], wires: Iterable[bytes]) -> None:
+        """Take messages that the predecessor keeps, oldest first."""
+        self._history += map(read_entry, rows, wires)
+
+    def begin(self, told: Mapping[str, Any]) -> None:
+        """Give the ids from here on, for the clients that are with the predecessor too."""
+        log, floor = self._log, tuple(told["floor"])
+        self.there.update(told["here"])
+        # Messages from before a connection moves must be there when it arrives, whatever --history says.
+        log.history.hold(True)
+        log.restore(tuple(told["position"]), floor, [entry for entry in self._history if entry.id > floor])
+        self._history = []
+        log.follower = self
+        if point := told.get("shared"):
+            log.home.resume_at(point, self.there)
+
+    def end(self) -> None:
+        """Give the ids for this process alone."""
+        self._log.follower = None
+
+    def publish(self, told: Mapping[str, Any], data: bytes) -> None:
+        """Append what the predecessor was given to publish."""
+        key = Key(*told["key"])
+        to = told["to"] and tuple(told["to"])
+        draft = told["sender"], json.loads(data)["data"], to
+        # A predecessor of an older release does not say whether it has passed it on before.
+        again = told.get("again", True)
+        refused = partial(self._refuse, key)
+        self._log.append(*draft, refused=refused, key=key, again=again, shown="shown" in told)
+
+    def relay(self, entry: Entry, recipients: int, key: Key | None) -> int:
+        """Send a message to the predecessor, and return how many clients are still there or on the way
+        here."""
+        there, arriving = self.there, self.arriving
+        if entry.to is None:
+            elsewhere = len(there) + len(arriving - there)  # the second are a few, the first may be thousands
+        else:
+            elsewhere = sum(name in there or name in arriving for name in entry.to)
+        fields = {"entry": entry_row(entry), "recipients": recipients + elsewhere, "key": key}
+        self._send("message", fields, [entry.batch.wire])
+        return elsewhere
+
+    def cut_off(self, why: str) -> None:
+        self._send("away", {"why": why})
+
+    def back(self, recovered: bool) -> None:
+        self._send("back", {"recovered": recovered})
+
+    def replaced(self, client_id: str) -> None:
+        """Close the connection of an id with the predecessor: a newer one is here or at another node."""
+        if client_id in self.there:
+            self._send("replaced", {"id": client_id})
+
+    def _refuse(self, key: Key, why: Refusal) -> None:
+        self._send("unpublished", {"key": key, "why": why.text, "code": why.code})
 
 
 def _pieces(entries: Iterable[Entry]) -> Iterator[list[Entry]]:

@@ -1,12 +1,17 @@
-"""The mover of connections: it sends them to a successor, and knows how many have arrived."""
+"""The mover of connections, which sends them to a successor and knows how many have arrived, and the reporter
+of those that are still here."""
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
+from wsctl.hub.allowances import Allowances
+from wsctl.hub.connection import Connection
+from wsctl.hub.manager import ConnectionManager
 from wsctl.server.deadlines import HEAD_TIMEOUT
-from wsctl.server.handover.forwarded_log import STALL_TIMEOUT
+from wsctl.server.handover.forwarded_log import Send
+from wsctl.server.handover.protocol import STALL_TIMEOUT
 from wsctl.server.handover.successor_process import SuccessorProcess
 from wsctl.server.node import Node
 from wsctl.server.snapshot import DetachedTransport, encode_snapshots
@@ -145,3 +150,49 @@ class ConnectionMover:
             log.warning("a client stays", extra={"fields": {"client_id": wire.client_id, "why": str(error)}})
             self._staying.add(wire)
             return None
+
+
+class ClientReporter:
+    """Tells a successor which clients come to the predecessor and leave it, and what each may still send."""
+
+    def __init__(
+        self, manager: ConnectionManager, allowances: Allowances, clock: Callable[[], float], send: Send
+    ) -> None:
+        self._manager = manager
+        self._allowances = allowances
+        self._clock = clock
+        self._send = send
+        self._begun = False
+
+    def begin(self) -> None:
+        """Tell of what happens from here on, and of what all may send now."""
+        rates = self._allowances.snapshot(self._clock())
+        if any(rates.values()):
+            self._send("rates", rates)
+        self._begun = True
+        self._manager.retired.append(self._retired)
+        self._manager.joined.append(self._joined)
+        self._manager.left.append(self._left)
+
+    def end(self) -> None:
+        """Tell nothing any more."""
+        if self._begun:
+            self._manager.retired.remove(self._retired)
+            self._manager.joined.remove(self._joined)
+            self._manager.left.remove(self._left)
+
+    def replaced(self, client_id: str) -> None:
+        """Close a client that has a newer connection with the successor, or at another node."""
+        if connection := self._manager.active_connections.get(client_id):
+            connection.replaced()
+
+    def _joined(self, client_id: str) -> None:
+        self._send("joined", {"id": client_id})
+
+    def _retired(self, connection: Connection) -> None:
+        """Send the client's bucket: it may come back to the successor."""
+        if connection.bucket:
+            self._send("rates", self._allowances.snapshot(self._clock(), [connection]))
+
+    def _left(self, client_id: str) -> None:
+        self._send("left", {"id": client_id})

@@ -16,7 +16,7 @@ from wsctl.hub.connection import EndReason
 from wsctl.ipc.framing import Packet
 from wsctl.server.condition import Condition
 from wsctl.server.handover.forwarded_log import ForwardedLog
-from wsctl.server.handover.mover import ConnectionMover, HttpConnections
+from wsctl.server.handover.mover import ClientReporter, ConnectionMover, HttpConnections
 from wsctl.server.handover.protocol import VERSION
 from wsctl.server.handover.successor_process import HandoverFailed, Spawn, SuccessorProcess
 from wsctl.server.node import Node
@@ -79,6 +79,7 @@ class Predecessor:
         self._successor: SuccessorProcess | None = None
         self._mover: ConnectionMover | None = None
         self._forwarded: ForwardedLog | None = None
+        self._reporter: ClientReporter | None = None
         self._ready = False
         self._succeeded = False
         self._began = 0.0
@@ -185,16 +186,20 @@ class Predecessor:
         return successor
 
     async def _move(self, successor: SuccessorProcess) -> ConnectionMover:
-        node, forwarded = self._node, ForwardedLog(self._node, successor)
-        await forwarded.prepare()
+        node, forwarded = self._node, ForwardedLog(self._node.log, successor.send)
+        await forwarded.send_history(successor.take_all)
         node.driver.begin_handover()
         self._forwarded = forwarded
-        await forwarded.suspend_redis()
+        self._reporter = reporter = ClientReporter(
+            node.manager, node.intake.allowances, node.clock, successor.send
+        )
+        await forwarded.suspend_own()
         self._listeners.stop_listening()
         node.manager.flush()
         self._mover = mover = ConnectionMover(node, self._listeners, successor)
         self._report(HandoverState.MOVING, total=len(node.manager.active_connections))
-        forwarded.begin()
+        reporter.begin()
+        forwarded.begin_at(list(node.manager.active_connections))
         await mover.move_connections()
         successor.send("listen")
         mover.move_silent()
@@ -219,10 +224,9 @@ class Predecessor:
         """Go on as if no handover had been asked for."""
         if self._successor:
             await self._successor.kill()  # what it still says is taken in
-        forwarded, self._forwarded, self._successor = self._forwarded, None, None
+        self._successor = None
         if self._node.life.phase is Phase.HANDOVER:
-            if forwarded:
-                forwarded.end()
+            self._take_back()
             await self._listeners.listen_again()
             self._node.manager.tally[EndReason.HANDED_OVER] = 0
             self._node.driver.abort_handover()
@@ -244,6 +248,8 @@ class Predecessor:
                 self._successor.refuse(packet.fields["why"])
             case "moved" if self._mover:
                 self._mover.count_arrivals(packet.fields)
+            case "replaced" if self._reporter:
+                self._reporter.replaced(packet.fields["id"])
             case _ if self._forwarded:
                 self._forwarded.receive(packet)
 
@@ -252,8 +258,16 @@ class Predecessor:
         itself."""
         if self._forwarded and not self.under_way:
             log.warning("the successor is gone: what is left here goes on alone")
-            self._forwarded.end()
-            self._forwarded = None
+            self._take_back()
+
+    def _take_back(self) -> None:
+        """Have the ids given here again."""
+        forwarded, self._forwarded = self._forwarded, None
+        reporter, self._reporter = self._reporter, None
+        if reporter:
+            reporter.end()
+        if forwarded:
+            forwarded.give_back(self._node.manager.active_connections)
 
     # Facts
 

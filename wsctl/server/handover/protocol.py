@@ -44,6 +44,10 @@ VERSION = 3
 """The version of the conversation above. A successor of another version refuses, and the predecessor goes
 on."""
 
+STALL_TIMEOUT = 10.0
+"""Seconds without a packet of the other process after which it counts as hanging: as long as a client that
+does not read."""
+
 
 @dataclass(frozen=True, slots=True)
 class InheritedSockets:

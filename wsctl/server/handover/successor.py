@@ -2,12 +2,10 @@
 sockets."""
 
 import asyncio
-import json
 import logging
 import os
 import socket
 from collections.abc import Callable, Coroutine, Mapping
-from functools import partial
 from typing import Any
 
 from wsctl.codes import CloseCode
@@ -16,10 +14,8 @@ from wsctl.hub.connection import EndReason
 from wsctl.ipc.channel import Channel
 from wsctl.ipc.descriptors import close_all
 from wsctl.ipc.framing import Packet
-from wsctl.log.history import Entry
-from wsctl.log.message_log import Key, Refusal
-from wsctl.server.handover.forwarded_log import STALL_TIMEOUT
-from wsctl.server.handover.protocol import entry_row, read_entry
+from wsctl.server.handover.forwarded_log import LogRelay
+from wsctl.server.handover.protocol import STALL_TIMEOUT
 from wsctl.server.node import Node
 from wsctl.server.snapshot import ConnectionSnapshot, decode_snapshots
 from wsctl.server.wire import Wire
@@ -54,12 +50,11 @@ class Successor:
         self._node = node
         self._detector = detector
         self._detector_of_reused = detector_of_reused
-        self._history: list[Entry] = []
-        self._there: set[str] = set()
-        self._arriving: set[str] = set()
         self._received_at = node.clock()
         self._tasks: set[asyncio.Task[None]] = set()
         self._channel = Channel(channel, self._receive, self._hung_up)
+        self._home = node.log.home
+        self._relay = LogRelay(node.log, self._channel.send)
 
     def ready(self) -> None:
         """Tell the predecessor that everything is ready that can be without its state."""
@@ -80,13 +75,13 @@ class Successor:
         told, blobs = packet.fields, packet.blobs
         match packet.kind:
             case "history":
-                self._history += map(read_entry, told["entries"], blobs)
+                self._relay.add_history(told["entries"], blobs)
             case "begin":
                 self._begin(told)
             case "rates":
                 self._node.intake.allowances.take_over(told, self._node.clock())
             case "publish":
-                self._publish(told, blobs[0])
+                self._relay.publish(told, blobs[0])
             case "move":
                 self._adopt_all(packet)
             case "doors":
@@ -112,39 +107,28 @@ class Successor:
                 close_all(packet.fds)
 
     def _begin(self, told: Mapping[str, Any]) -> None:
-        node = self._node
-        floor = tuple(told["floor"])
-        self._there.update(told["here"])
-        # Messages from before a connection moves must be there when it arrives, whatever --history says.
-        node.log.history.hold(True)
-        node.log.restore(tuple(told["position"]), floor, [e for e in self._history if e.id > floor])
-        node.log.relay = self._relay
-        node.manager.joined.append(self._joined_here)
-        if node.shared and told["shared"]:
-            node.shared.moving = self._close_there
-            node.shared.relay = self._send_event
-            node.shared.resume_at(told["shared"], self._there)
-        self._history = []
+        self._relay.begin(told)
+        self._node.manager.joined.append(self._relay.replaced)
         self.begun.set()
 
     def _hung_up(self, why: str) -> None:
         self.alone = True
         if not self.settled.is_set():
             log.warning("the predecessor is gone before everything had moved", extra={"fields": {"why": why}})
-        self._node.log.relay = None
+        self._relay.end()
         if self.begun.is_set():
-            self._node.manager.joined.remove(self._joined_here)
-            for client_id in list(self._there):
+            self._node.manager.joined.remove(self._relay.replaced)
+            for client_id in list(self._relay.there):
                 self._left_there(client_id)
         self._start_task(self._go_on_alone())
 
     async def _go_on_alone(self) -> None:
-        if self._node.shared and not self.begun.is_set():
+        if not self.begun.is_set():
             try:
-                await self._node.shared.begin()
+                await self._home.begin()
             except CannotStart as error:
                 log.warning("nobody to share with yet", extra={"fields": {"why": str(error)}})
-                self._node.shared.session.resume()
+                self._home.resume(self._node.manager.active_connections)
         self.begun.set()
         self.may_listen.set()
         await self._settle()
@@ -155,80 +139,40 @@ class Successor:
         self._node.log.history.hold(False)
         self.settled.set()
 
-    # The log
-
-    def _publish(self, told: Mapping[str, Any], data: bytes) -> None:
-        key = Key(*told["key"])
-        to = told["to"] and tuple(told["to"])
-        draft = told["sender"], json.loads(data)["data"], to
-        # A predecessor of an older release does not say whether it has passed it on before.
-        again = told.get("again", True)
-        refused = partial(self._unpublished, key)
-        self._node.log.append(*draft, refused=refused, key=key, again=again, shown="shown" in told)
-
-    def _unpublished(self, key: Key, why: Refusal) -> None:
-        self._channel.send("unpublished", {"key": key, "why": why.text, "code": why.code})
-
-    def _relay(self, entry: Entry, recipients: int, key: Key | None) -> int:
-        """Send a message to the predecessor, and return how many clients are still there or on the way
-        here."""
-        there, arriving = self._there, self._arriving
-        if entry.to is None:
-            elsewhere = len(there) + len(arriving - there)  # the second are a few, the first may be thousands
-        else:
-            elsewhere = sum(name in there or name in arriving for name in entry.to)
-        fields = {"entry": entry_row(entry), "recipients": recipients + elsewhere, "key": key}
-        self._channel.send("message", fields, [entry.batch.wire])
-        return elsewhere
-
     # Connections
-
-    def _send_event(self, event: str, fields: dict[str, Any]) -> None:
-        if not self.alone:
-            self._channel.send(event, fields)
-
-    def _close_there(self, client_id: str) -> None:
-        """Close the connection of an id with the predecessor: a newer one is here or at another node."""
-        if client_id in self._there:
-            self._channel.send("replaced", {"id": client_id})
 
     def _left_there(self, client_id: str) -> None:
         """Note that a connection that was with the predecessor has ended."""
-        self._there.discard(client_id)
-        if self._node.shared and client_id not in self._node.manager.active_connections:
-            self._node.shared.session.presence.left(client_id)
-
-    def _joined_here(self, client_id: str) -> None:
-        """Close the older connection of an id with the predecessor."""
-        self._close_there(client_id)
+        self._relay.there.discard(client_id)
+        if client_id not in self._node.manager.active_connections:
+            self._home.left(client_id)
 
     def _joined_there(self, client_id: str) -> None:
         """Close the older connection of an id here: its request was under way, and a newer one is with the
         predecessor."""
-        self._there.add(client_id)
-        if self._node.shared:
-            self._node.shared.session.presence.joined(client_id)
+        self._relay.there.add(client_id)
+        self._home.joined(client_id)
         if older := self._node.manager.active_connections.get(client_id):
             older.replaced()
 
     def _adopt_all(self, packet: Packet) -> None:
         connections = decode_snapshots(packet.fields["rows"], packet.blobs)
         names = {snapshot.client_id for snapshot in connections} - set(packet.fields["replaced"])
-        self._there -= names
-        self._arriving |= names
+        self._relay.there -= names
+        self._relay.arriving |= names
         self._start_task(self._adopt(connections, packet.fds, packet.fields["at"]))
 
     async def _adopt(self, connections: list[ConnectionSnapshot], fds: list[int], at: float) -> None:
         arrivals = [_Arrival(self._node, snapshot, self._arrived) for snapshot in connections]
         await asyncio.gather(*map(self._connect, arrivals, fds))
-        self._arriving.difference_update(snapshot.client_id for snapshot in connections)
+        self._relay.arriving.difference_update(snapshot.client_id for snapshot in connections)
         moved = sum(arrival.there for arrival in arrivals)
         silence = self._node.clock() - at if moved else 0.0
         self._channel.send("moved", {"moved": moved, "lost": len(arrivals) - moved, "silence_s": silence})
 
     def _arrived(self, wire: Wire) -> None:
-        self._arriving.discard(wire.client_id)
-        if wire.client_id in self._there:  # since it departed, a newer one has come to the predecessor
+        self._relay.arriving.discard(wire.client_id)
+        if wire.client_id in self._relay.there:  # since it departed, a newer one has come to the predecessor
             wire.replaced()
 
     async def _connect(self, protocol: asyncio.Protocol, fd: int) -> None:

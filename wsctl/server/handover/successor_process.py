@@ -10,6 +10,7 @@ from typing import Protocol
 
 from wsctl.ipc.channel import Channel
 from wsctl.ipc.framing import Packet
+from wsctl.server.handover.protocol import STALL_TIMEOUT
 
 END_TIMEOUT = 2.0
 """Seconds that a process has to end after it was killed, or after its end of the channel was closed."""
@@ -86,6 +87,14 @@ class SuccessorProcess:
             raise HandoverFailed(f"the successor {failing} within {patience:g} seconds") from None
         if self.lost:
             raise HandoverFailed(await self._why_lost(self.lost))
+
+    async def take_all(self) -> None:
+        """Wait until it has taken everything that was sent.
+
+        Raises:
+            HandoverFailed: it is gone, or does not take it.
+        """
+        await self.until(lambda: not self.queued, STALL_TIMEOUT, "stopped answering")
 
     async def hang_up(self) -> None:
         """Close the channel, once the successor has got everything."""
