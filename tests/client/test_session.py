@@ -22,8 +22,7 @@ from tests.support.fake_server import (
 )
 from tests.support.server import DEADLINE
 from wsctl.client import connection
-from wsctl.client.connect_errors import CHECK_SERVER
-from wsctl.client.connection import close_connection, open_connection
+from wsctl.client.connection import CHECK_SERVER, close_connection, open_connection
 from wsctl.client.events import (
     Closed,
     ConnectFailed,

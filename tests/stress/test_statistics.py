@@ -1,6 +1,8 @@
 """The statistics of a stress run."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from wsctl.client.events import (
     Closed,
@@ -12,7 +14,7 @@ from wsctl.client.events import (
     Received,
     Restored,
 )
-from wsctl.stress.statistics import WINDOW, RunStatistics
+from wsctl.stress.statistics import WINDOW, Probe, RunStatistics, probe_text, read_probe
 
 IDS = ("a-1", "a-2")
 
@@ -254,3 +256,20 @@ def test_time_stands_still_once_publishing_has_ended() -> None:
     assert statistics.report(3.0, final=False).duration_s == 3.0
     statistics.ended = 4.0
     assert statistics.report(9.0, final=True).duration_s == 4.0
+
+
+@given(st.integers(0), st.integers(0, 10**12), st.integers(0, 300))
+def test_what_was_written_is_read(number: int, micros: int, size: int) -> None:
+    text = probe_text("run", Probe(number, micros / 1e6), size)
+    assert read_probe("run", text) == Probe(number, pytest.approx(micros / 1e6, abs=1e-6))
+    assert text.isascii()
+    assert len(text) >= size
+
+
+def test_the_size_is_in_bytes() -> None:
+    assert len(probe_text("run", Probe(7, 1.5), 128)) == 128
+
+
+@pytest.mark.parametrize("text", ["", "other 7 1.5 xx", "run", "run 7", "run x y z", 7, None, {"run": 1}])
+def test_what_is_not_of_this_run_is_not_read(text: object) -> None:
+    assert read_probe("run", text) is None

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from wsctl.cli.ui.prompt import Prompt
     from wsctl.cli.ui.transcript import Transcript
-    from wsctl.client.credential import Credential
+    from wsctl.client.connection import Credential
     from wsctl.client.target import Target
     from wsctl.codes import ExitCode
 
@@ -61,7 +61,7 @@ def client(
 
     Messages go to stdout, everything else to stderr.
     """
-    from wsctl.client.credential import credential_from
+    from wsctl.client.connection import credential_from
     from wsctl.client.target import check_not_stopped, client_id_in, find, server_url
 
     if url is not None and port is None:

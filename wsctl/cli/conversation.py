@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from wsctl.cli.ui.text import printable
 from wsctl.cli.ui.transcript import Transcript
-from wsctl.client.connect_errors import CREDENTIAL_SOURCE
+from wsctl.client.connection import CREDENTIAL_SOURCE
 from wsctl.client.deliveries import UNSENT, Deliveries
 from wsctl.client.events import (
     Closed,

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from wsctl.cli.ui.stress_table import StressLines, StressTable
-    from wsctl.client.credential import Credential
+    from wsctl.client.connection import Credential
     from wsctl.client.session import Session
     from wsctl.client.target import Target
     from wsctl.server.credentials.tokens import TokenSigner
@@ -107,7 +107,7 @@ def _credentials(
     made: "Callable[[Path], TokenSigner]", key: "Path | None", duration: float
 ) -> "Callable[[str], Credential]":
     """Return a function that gives the credential of a client id. A token that is made outlasts the run."""
-    from wsctl.client.credential import credential_from
+    from wsctl.client.connection import credential_from
 
     if key is None:
         credential = credential_from(os.environ)

@@ -11,9 +11,18 @@ from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 from websockets.protocol import State
 
-from wsctl.client.connect_errors import CHECK_ADDRESS, advice, explain, refused_event
-from wsctl.client.connection import OPEN_TIMEOUT, close_connection, closed_event, open_connection
-from wsctl.client.credential import Credential, no_credential
+from wsctl.client.connection import (
+    CHECK_ADDRESS,
+    OPEN_TIMEOUT,
+    Credential,
+    advice,
+    close_connection,
+    closed_event,
+    explain,
+    no_credential,
+    open_connection,
+    refused_event,
+)
 from wsctl.client.events import (
     ConnectFailed,
     Event,

@@ -6,7 +6,7 @@ from http import HTTPStatus
 from typing import Any
 
 from wsctl.client import events
-from wsctl.client.connect_errors import CREDENTIAL_SOURCE
+from wsctl.client.connection import CREDENTIAL_SOURCE
 from wsctl.client.events import Closed, ConnectFailed, Degraded, Event, HandshakeRefused, Opened, Received
 from wsctl.codes import CloseCode
 from wsctl.errors import Refused, Unreachable, WsctlError

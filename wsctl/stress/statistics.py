@@ -1,9 +1,11 @@
-"""The statistics of a stress run: what happened to its clients goes in, the report comes out. No I/O."""
+"""The statistics of a stress run: what happened to its clients and its messages goes in, the report comes
+out. No I/O."""
 
 import secrets
 from array import array
 from collections import Counter, deque
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from wsctl.client.events import (
@@ -20,9 +22,11 @@ from wsctl.client.events import (
     Restored,
 )
 from wsctl.stress.ledger import Ledger
-from wsctl.stress.probe import Probe, probe_text, read_probe
 from wsctl.stress.report import StressReport
 from wsctl.stress.timing import LatencyHistogram, QuietTime
+
+TEXTS_REMEMBERED = 16
+"""Texts whose reading is remembered: each comes once for every client, nearly all of them in a row."""
 
 SAMPLE_INTERVAL = 0.1
 """Seconds between two calls of `sample`."""
@@ -30,6 +34,34 @@ SAMPLE_INTERVAL = 0.1
 WINDOW = 20
 """Samples that a message has to arrive before the report of a run under way calls it missed, and over which
 the rate of deliveries is taken."""
+
+
+class Probe(NamedTuple):
+    """One message of a run; `sent_at` is in seconds of the run's clock."""
+
+    number: int
+    sent_at: float
+
+
+def probe_text(run: str, probe: Probe, size: int) -> str:
+    """Return the text of a message, padded to `size` bytes; longer when its facts take more. ASCII."""
+    return f"{run} {probe.number} {probe.sent_at:.6f} ".ljust(size, "x")
+
+
+def read_probe(run: str, text: object) -> Probe | None:
+    """Return the message in a text; None when it is not one of this run."""
+    return _parse(run, text) if isinstance(text, str) else None
+
+
+@lru_cache(TEXTS_REMEMBERED)
+def _parse(run: str, text: str) -> Probe | None:
+    if not text.startswith(f"{run} "):
+        return None
+    try:
+        _, number, sent_at, _ = text.split(" ", 3)
+        return Probe(int(number), float(sent_at))
+    except ValueError:
+        return None
 
 
 class _Sample(NamedTuple):

@@ -1,15 +1,17 @@
-"""Why there is no connection, in words."""
+"""The credential of a connection, and why there is none, in words."""
 
 import socket
 import ssl
+from pathlib import Path
 
 import pytest
 from websockets.datastructures import Headers
 from websockets.exceptions import InvalidMessage, InvalidURI
 from websockets.http11 import Response
 
-from wsctl.client.connect_errors import CHECK_SERVER, advice, explain, refused_event
+from wsctl.client.connection import CHECK_SERVER, advice, credential_from, explain, refused_event
 from wsctl.client.events import HandshakeRefused
+from wsctl.errors import UsageError
 
 
 def answer(status: int, body: bytes = b"", **headers: str) -> Response:
@@ -86,3 +88,26 @@ def test_a_retry_after_that_is_no_number_of_seconds_is_left_aside(text: str) -> 
 
 def test_retry_after_counts_on_503_only() -> None:
     assert refused_event(answer(500, retry_after="5")).retry_after == 0
+
+
+def test_who_has_none_shows_none() -> None:
+    assert credential_from({})() is None
+
+
+def test_a_file_is_read_each_time(tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    file.write_text("old\n")
+    credential = credential_from({"WSCTL_CLIENT_TOKEN_FILE": str(file)})
+    assert credential() == "old"
+    file.write_text("new\n")
+    assert credential() == "new"
+    file.unlink()
+    with pytest.raises(UsageError, match="WSCTL_CLIENT_TOKEN_FILE"):
+        credential()
+
+
+def test_what_cannot_be_read_is_told_before_anything_else(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="WSCTL_CLIENT_TOKEN_FILE"):
+        credential_from({"WSCTL_CLIENT_TOKEN_FILE": str(tmp_path / "none")})
+    with pytest.raises(UsageError, match="client token"):
+        credential_from({"WSCTL_CLIENT_TOKEN": "two words"})
