@@ -64,6 +64,8 @@ SERVER_ROOMS = {
     "checks": {"credentials", "diagnostics", "limits", "sockets", "checks"},
     "inbound": set(),
     "snapshot": {"inbound"},
+    "welcome": set(),
+    "connection_services": {"credentials", "welcome"},
     "wire": {"inbound", "snapshot", "node"},
 }
 """What these rooms and modules of the server may import of it. The rest of it imports what it likes, but no

@@ -8,7 +8,8 @@ import sys
 import pytest
 
 from tests.support.server import DEADLINE
-from wsctl.server.limits import RESERVED_FILES, capacity, fits
+from wsctl.server.limits import LAST_FILES, RESERVED_FILES, ConnectionLimits, capacity, fits
+from wsctl.server.pending_connections import MAX_PENDING
 
 
 @pytest.mark.parametrize(
@@ -35,6 +36,23 @@ def test_descriptors_fit_up_to_the_limit_and_always_where_there_is_none() -> Non
     assert fits(100, 100)
     assert not fits(101, 100)
     assert fits(1 << 40, resource.RLIM_INFINITY)
+
+
+def test_connections_without_a_client_leave_descriptors_to_operators() -> None:
+    held = 0
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    limits = ConnectionLimits(None, lambda: held)
+    try:
+        open_files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        assert limits.capacity == open_files - RESERVED_FILES
+        held = open_files - LAST_FILES - 10
+        assert limits.has_room(10)
+        assert not limits.has_room(11)
+        held = 0
+        assert limits.has_room(min(MAX_PENDING, open_files - LAST_FILES))
+        assert not limits.has_room(MAX_PENDING + 1)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 PROGRAM = """

@@ -159,7 +159,8 @@ class Old:
         self.told: list[HandoverProgress] = []
         self._ending: asyncio.Future[None]
         self.predecessor = Predecessor(
-            self.node,
+            self.server.services,
+            self.node.driver,
             self.listeners,
             self.successors.spawn,
             observers=[self.told.append],

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from typing import Any
 
 from websockets.extensions.permessage_deflate import PerMessageDeflate
@@ -36,7 +37,8 @@ class Server:
     def __init__(self, **options: Any) -> None:
         self.now = 1000.0
         self.node = Node(Settings(**({"rate": Rate(0, 1)} | options)), [], lambda: self.now)
-        self.node.replays = AtOnce(self.node.settings.history_bytes, lambda: self.now)
+        replays = AtOnce(self.node.settings.history_bytes, lambda: self.now)
+        self.services = self.node.services = replace(self.node.services, replays=replays)
         self.transports: list[HandTransport] = []
 
     def join(

@@ -20,6 +20,9 @@ class Phase(StrEnum):
     STOPPED = "stopped"
 
 
+ACCEPTING = frozenset({Phase.STARTING, Phase.SERVING, Phase.LAMEDUCK, Phase.HANDOVER})
+"""The phases in which new clients are taken."""
+
 MOVES: dict[Phase, frozenset[Phase]] = {
     Phase.STARTING: frozenset({Phase.SERVING, Phase.STOPPED}),
     Phase.SERVING: frozenset({Phase.LAMEDUCK, Phase.DRAINING, Phase.HANDOVER}),

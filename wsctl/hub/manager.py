@@ -194,6 +194,10 @@ class ConnectionManager:
         active = self.active_connections
         return [active[name] for name in to if name in active]
 
+    def count_open(self) -> int:
+        """Return how many connections have a socket: the active ones, and those that are closing."""
+        return len(self.active_connections) + len(self.closing)
+
     def close_all(self, code: int, reason: str) -> None:
         """Close every active connection by force, all at the same time."""
         self.close_oldest(len(self.active_connections), code, reason)

@@ -81,7 +81,7 @@ async def control(request: Request, node: HasNode, bearer: Bearer) -> None:
     if request.scope.get("state", {}).get("control"):
         return
     if failure := _not_an_operator(node.settings.token, bearer):
-        node.note_refused(failure.code, request.client.host if request.client else "")
+        node.refusals.log(failure.code, request.client.host if request.client else "")
         raise failure
 
 

@@ -26,6 +26,7 @@ class DrainDriver:
     """Runs the life of one server on its event loop. `shuffle` decides which client leaves at which moment.
 
     Attributes:
+        life: what is decided; others only look at it.
         stopped: set when the process may end.
     """
 
@@ -37,7 +38,7 @@ class DrainDriver:
         observers: Sequence[DrainObserver],
         shuffle: Callable[[list[float]], None] = random.shuffle,
     ) -> None:
-        self._life = life
+        self.life = life
         self._hub = hub
         self._clock = clock
         self._observers = DrainNotifier(observers)
@@ -50,48 +51,48 @@ class DrainDriver:
 
     def progress(self) -> DrainProgress | None:
         """Return the drain as it stands; None when there is none."""
-        return self._life.progress(self._clock(), self.counts(LONGEST))
+        return self.life.progress(self._clock(), self.counts(LONGEST))
 
     def signal(self, signum: int) -> None:
         """Handle a SIGTERM, SIGINT or SIGHUP."""
-        self._carry_out(self._life.signal(signum, self._clock(), self.counts()))
+        self._carry_out(self.life.signal(signum, self._clock(), self.counts()))
         self._wake.set()
 
     def force(self) -> None:
         """Close the clients, or abort those that are being closed: the caller has found out that the operator
         insists."""
-        self._carry_out(self._life.force(self._clock(), self.counts()))
+        self._carry_out(self.life.force(self._clock(), self.counts()))
         self._wake.set()
 
     def drain(self, timeout: float | None = None, by: str = "program") -> None:
         """Begin a drain, or move its deadline; `by` is the way on which that was requested. Raises
         `NotDraining` when it is too late for that."""
-        self._carry_out(self._life.drain(self._clock(), self.counts(), timeout, by))
+        self._carry_out(self.life.drain(self._clock(), self.counts(), timeout, by))
         self._wake.set()
 
     def cancel(self, by: str = "program") -> None:
         """Go back to serving. Raises `NotDraining` when that cannot be."""
-        self._carry_out(self._life.cancel(self._clock(), by))
+        self._carry_out(self.life.cancel(self._clock(), by))
         self._over.notify_all()
         self._observers.cancelled()
 
     def set_waiting_for(self, waiting_for: int) -> None:
         """Take the number of servers that must have drained before this one may."""
-        self._carry_out(self._life.set_waiting_for(waiting_for, self._clock(), self.counts()))
+        self._carry_out(self.life.set_waiting_for(waiting_for, self._clock(), self.counts()))
         self._wake.set()
 
     def begin_handover(self) -> None:
         """Begin a handover to a successor. Raises `NotDraining` when the server does not serve."""
-        self._life.begin_handover()
+        self.life.begin_handover()
 
     def abort_handover(self) -> None:
         """Go back to serving: there is no successor after all."""
-        self._carry_out(self._life.abort_handover(self._clock(), self.counts()))
+        self._carry_out(self.life.abort_handover(self._clock(), self.counts()))
         self._wake.set()
 
     def finish_handover(self) -> None:
         """Drain the clients that are left: the successor serves."""
-        self._carry_out(self._life.finish_handover(self._clock(), self.counts()))
+        self._carry_out(self.life.finish_handover(self._clock(), self.counts()))
         self._wake.set()
 
     async def wait_until_over(self) -> None:
@@ -103,7 +104,7 @@ class DrainDriver:
         """Take each step when it is due, until the server has stopped."""
         while not self.stopped.is_set():
             self._wake.clear()
-            self._carry_out(self._life.step(self._clock(), self.counts()))
+            self._carry_out(self.life.step(self._clock(), self.counts()))
             if self.stopped.is_set():
                 return
             try:
@@ -143,18 +144,18 @@ class DrainDriver:
 
     def _on_change(self) -> None:
         """React to a client that has connected or left, which matters only while the server ends."""
-        if self._life.phase in _ENDING:
+        if self.life.phase in _ENDING:
             self._wake.set()
-        elif self._life.phase is Phase.STOPPED:
+        elif self.life.phase is Phase.STOPPED:
             self._show()
 
     def _pause(self) -> float | None:
         now = self._clock()
-        due = [at for at in (self._life.wake_at(), self._observers.next_at()) if at is not None]
+        due = [at for at in (self.life.wake_at(), self._observers.next_at()) if at is not None]
         return max(0.0, min(due) - now) if due else None
 
     def _carry_out(self, actions: list[Step]) -> None:
-        for step in self._life.take_interventions():
+        for step in self.life.take_interventions():
             self._observers.intervened(step)
         for action in actions:
             self._execute(action)
@@ -195,8 +196,8 @@ class DrainDriver:
     def _show(self) -> None:
         """Show the drain to the observers that are due; between two pictures it costs nothing. The end is
         shown after that of the last connection."""
-        if self._life.phase is Phase.STOPPED and self._hub.closing and not self._concluded:
+        if self.life.phase is Phase.STOPPED and self._hub.closing and not self._concluded:
             return
         now = self._clock()
-        if self._observers.is_due(self._life.phase, now) and (progress := self.progress()):
-            self._observers.show(progress, now, self._life.exit_code)
+        if self._observers.is_due(self.life.phase, now) and (progress := self.progress()):
+            self._observers.show(progress, now, self.life.exit_code)

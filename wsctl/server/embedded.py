@@ -56,7 +56,7 @@ def create_embedded_app(settings: Settings, environ: Mapping[str, str]) -> FastA
         node: Node = app.state.node
         await node.open()
         node.hosts.on_loopback = _on_loopback
-        node.each_second.append(_ExposureWarning(settings).check)
+        node.ticker.jobs.append(_ExposureWarning(settings).check)
         async with node.running():
             if not node.driver.stopped.is_set():
                 node.started()

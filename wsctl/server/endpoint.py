@@ -13,6 +13,7 @@ from wsctl.hub.connection import STALL_TIMEOUT, Connection, EndReason
 from wsctl.hub.outbox import CHUNK, Outbox
 from wsctl.log.history import Missed
 from wsctl.server.admission import NO_SUCH_PATH, Admitted, Handshake
+from wsctl.server.connection_services import ConnectionServices
 from wsctl.server.credentials.extraction import chosen_subprotocol
 from wsctl.server.drain_rejection import REASON
 from wsctl.server.host_header import is_foreign
@@ -33,7 +34,7 @@ async def endpoint(websocket: WebSocket) -> None:
     if isinstance(verdict, Admitted):
         if verdict.in_place:
             node.manager.make_room(verdict.client_id)
-        connection = AsgiConnection(node, websocket, verdict.client_id)
+        connection = AsgiConnection(node.services, websocket, verdict.client_id)
         connection.keepalive = verdict.keepalive
         node.expiry.set(connection, verdict.expires)
         await connection.run(verdict.since)
@@ -48,7 +49,7 @@ async def no_endpoint(websocket: WebSocket) -> None:
 
 
 async def _refuse(node: Node, websocket: WebSocket, refused: HttpRefusal) -> None:
-    node.note_refused(refused.code, _host(websocket))
+    node.refusals.log(refused.code, _host(websocket))
     body = error_body(refused.code, refused.message)
     await websocket.send_denial_response(JSONResponse(body, refused.status, dict(refused.headers)))
 
@@ -84,33 +85,33 @@ class AsgiConnection(Connection):
         "_closed",
         "_granted",
         "_missed",
-        "_node",
         "_outbox",
         "_progress",
         "_sender",
+        "_services",
         "_wake",
         "_websocket",
         "_welcome",
     )
 
-    def __init__(self, node: Node, websocket: WebSocket, client_id: str) -> None:
+    def __init__(self, services: ConnectionServices, websocket: WebSocket, client_id: str) -> None:
         host, port = _host(websocket), websocket.client.port if websocket.client else 0
-        super().__init__(client_id, host_port(host, port), node.clock())
-        self._node = node
+        super().__init__(client_id, host_port(host, port), services.clock())
+        self._services = services
         self._websocket = websocket
         self._outbox = Outbox()
         self._granted = 0
         self._missed: Missed | None = None
         self._welcome: list[Batch] = []
         self._wake = asyncio.Event()
-        self._progress = node.clock()
+        self._progress = services.clock()
         self._sender: asyncio.Task[None] | None = None
 
     async def run(self, since: str | None) -> None:
         """Serve the client until it leaves or is closed."""
         self._sender = asyncio.create_task(self._send_all())
-        welcome, missed = self._node.welcome(self.client_id, since, self.keepalive)
-        self._node.manager.connect(self, Batch((welcome,)), missed)
+        welcome, missed = self._services.welcome.greet(self.client_id, since, self.keepalive)
+        self._services.manager.connect(self, Batch((welcome,)), missed)
         receiver = asyncio.create_task(self._receive_all())
         try:
             await asyncio.wait({self._sender, receiver}, return_when=asyncio.FIRST_COMPLETED)
@@ -118,7 +119,7 @@ class AsgiConnection(Connection):
             for task in (self._sender, receiver):
                 task.cancel()
             await asyncio.gather(self._sender, receiver, return_exceptions=True)
-            self._node.manager.forget(self)
+            self._services.manager.forget(self)
 
     @property
     def waiting(self) -> int:
@@ -131,7 +132,7 @@ class AsgiConnection(Connection):
     def offer(self, batch: Batch, written: int = 0) -> None:
         if self.end_reason is not None:
             return
-        limit = self._node.settings.max_queue
+        limit = self._services.settings.max_queue
         if limit and self._outbox.size + len(batch.wire) > limit + self._granted:
             self._cut(f"more than {limit} bytes waited for this client")
             return
@@ -145,17 +146,17 @@ class AsgiConnection(Connection):
             self._put(batch)
 
     def catch_up(self, missed: Missed) -> None:
-        self._missed, self._progress = missed, self._node.clock()
+        self._missed, self._progress = missed, self._services.clock()
         self._welcome = self._outbox.batches()
         self._outbox.clear()
         self._wake.set()
 
     def close(self, code: int, reason: str, end_reason: EndReason) -> None:
-        self._node.manager.retire(self, code, reason, end_reason)
+        self._services.manager.retire(self, code, reason, end_reason)
         self._wake.set()
 
     def abort(self, reason: str, end_reason: EndReason = EndReason.EVICTED) -> None:
-        self._node.manager.retire(self, CloseCode.ABNORMAL, reason, end_reason)
+        self._services.manager.retire(self, CloseCode.ABNORMAL, reason, end_reason)
         if self._sender:
             self._sender.cancel()
 
@@ -164,11 +165,11 @@ class AsgiConnection(Connection):
             if self.end_reason is None:
                 self._cut(f"nothing was read for {STALL_TIMEOUT:g} seconds")
             else:
-                self._node.manager.give_up(self)
+                self._services.manager.give_up(self)
 
     def _put(self, batch: Batch) -> None:
         if not self._outbox.size:
-            self._progress = self._node.clock()
+            self._progress = self._services.clock()
         self._outbox.put(batch)
         self._wake.set()
 
@@ -194,39 +195,39 @@ class AsgiConnection(Connection):
         welcome, self._welcome = self._welcome, []
         await self._send(welcome)
         while self._missed:
-            await asyncio.sleep(self._node.replays.wait(self.client_id))
-            self._progress = self._node.clock()
+            await asyncio.sleep(self._services.replays.wait(self.client_id))
+            self._progress = self._services.clock()
             batches = self._missed.take(CHUNK) if self._missed else []
             size = sum(len(batch.wire) for batch in batches)
-            self._node.replays.spend(self.client_id, size)
-            self._node.manager.caught_up(sum(batch.messages for batch in batches), size)
+            self._services.replays.spend(self.client_id, size)
+            self._services.manager.caught_up(sum(batch.messages for batch in batches), size)
             await self._send(batches)
 
     async def _send(self, batches: Sequence[Batch]) -> None:
         for payload in [payload for batch in batches for payload in batch.payloads]:
             await self._websocket.send_text(payload.decode())
-        self._progress = self._node.clock()
+        self._progress = self._services.clock()
 
     async def _receive_all(self) -> None:
         while True:
             received = await self._websocket.receive()
             if received["type"] == "websocket.disconnect":
                 code, reason = received.get("code", CloseCode.NO_STATUS), received.get("reason") or ""
-                self._node.manager.retire(self, code, reason, EndReason.LEFT)
+                self._services.manager.retire(self, code, reason, EndReason.LEFT)
                 return
             self._take(received)
 
     def _take(self, received: Mapping[str, object]) -> None:
-        text, limit = received.get("text"), self._node.settings.max_message_size
+        text, limit = received.get("text"), self._services.settings.max_message_size
         if self.end_reason is not None:
             return
         if not isinstance(text, str):
-            self._node.intake.binary(self)
+            self._services.intake.binary(self)
             return
         size = len(text.encode())
-        self._node.intake.received_bytes += size
+        self._services.intake.received_bytes += size
         if limit and size > limit:
             reason = f"a message may have {limit} bytes"
             self.close(CloseCode.MESSAGE_TOO_BIG, reason, EndReason.EVICTED)
         else:
-            self._node.intake.text(self, text)
+            self._services.intake.text(self, text)

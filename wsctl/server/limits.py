@@ -1,6 +1,9 @@
 """The number of clients that the process can hold: what the limit of open files leaves."""
 
 import resource
+from collections.abc import Callable
+
+from wsctl.server.pending_connections import MAX_PENDING
 
 RESERVED_FILES = 64
 """Descriptors kept for listeners, the log, the control socket and short HTTP requests."""
@@ -8,7 +11,6 @@ RESERVED_FILES = 64
 LAST_FILES = RESERVED_FILES // 2
 """Descriptors among `RESERVED_FILES` that no request from outside may take, so that operators still get
 in."""
-
 
 MANY_FILES = 10_240
 """The soft limit to ask for where there is no hard one: OPEN_MAX, the most that macOS grants unasked."""
@@ -42,3 +44,23 @@ def capacity(asked: int | None, open_files: int) -> int:
         return asked or 0
     possible = max(1, open_files - RESERVED_FILES)
     return possible if asked is None else min(asked, possible)
+
+
+class ConnectionLimits:
+    """The limits of the connections of this process, whose open files are raised to the most. `asked` is how
+    many clients there may be, None for as many as possible; `held` returns how many connections are, or were,
+    clients'.
+
+    Attributes:
+        capacity: how many clients there may be; 0 is no limit.
+    """
+
+    def __init__(self, asked: int | None, held: Callable[[], int]) -> None:
+        self._open_files = raise_open_files()
+        self._held = held
+        self.capacity = capacity(asked, self._open_files)
+
+    def has_room(self, pending: int) -> bool:
+        """Tell whether there may be so many connections that are no clients, with enough descriptors left to
+        operators."""
+        return pending <= MAX_PENDING and fits(pending + self._held() + LAST_FILES, self._open_files)

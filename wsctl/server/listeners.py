@@ -9,9 +9,10 @@ from typing import Any, cast
 import uvicorn
 from uvicorn.server import ServerState
 
+from wsctl.drain.phases import ACCEPTING
 from wsctl.server.accept_balancer import PAUSE, AcceptBalancer
 from wsctl.server.http import HttpProtocol
-from wsctl.server.node import ACCEPTING, Node
+from wsctl.server.node import Node
 from wsctl.server.pending_connections import PendingConnections
 from wsctl.server.protocol_detection import AcceptedConnections, ProtocolDetector
 from wsctl.server.tls import TlsHandshake
@@ -60,7 +61,7 @@ class Listeners:
             return AcceptedConnections(node, acceptor, http, control=control)
 
         self._accepted, self._of_operators = connections(control=False), connections(control=True)
-        node.each_second += [
+        node.ticker.jobs += [
             self._accepted.check,
             self._of_operators.check,
             self._check_requests,

@@ -34,7 +34,7 @@ class HostMiddleware:
             node: Node = scope["app"].state.node
             if is_foreign(scope, node.hosts):
                 refused = unknown_host(host_of(scope))
-                node.note_refused(refused.code, scope["client"][0] if scope.get("client") else "")
+                node.refusals.log(refused.code, scope["client"][0] if scope.get("client") else "")
                 answer = JSONResponse(error_body(refused.code, refused.message), refused.status)
                 await answer(scope, receive, send)
                 return

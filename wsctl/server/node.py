@@ -3,25 +3,22 @@
 import asyncio
 import logging
 import time
-from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Protocol
 
-from wsctl import __version__, messages
 from wsctl.drain.graceful import GracefulShutdownManager
 from wsctl.drain.observers import DrainObserver
 from wsctl.drain.pace import Pace
-from wsctl.drain.phases import Phase
+from wsctl.drain.phases import ACCEPTING
 from wsctl.drain.progress import HandoverProgress
 from wsctl.hub.intake import Intake
 from wsctl.hub.manager import ConnectionManager
 from wsctl.hub.periodic import periodic_broadcast_task
 from wsctl.hub.replays import Replays
-from wsctl.hub.traffic import Durations
-from wsctl.log.history import Missed
 from wsctl.log.message_log import MessageLog
 from wsctl.server.admission import Admission, DrainRejected, Handshake, Verdict
+from wsctl.server.connection_services import ConnectionServices
 from wsctl.server.credentials import verifier_of
 from wsctl.server.credentials.expiry import ExpiryTimes, RenewalHandler
 from wsctl.server.credentials.verifier import KeySummary
@@ -29,17 +26,15 @@ from wsctl.server.drain_driver import DrainDriver
 from wsctl.server.drain_rejection import DrainRejector
 from wsctl.server.host_header import AllowedHosts, host_name
 from wsctl.server.http_semantics import HttpRefusal
-from wsctl.server.limits import LAST_FILES, capacity, fits, raise_open_files
-from wsctl.server.pending_connections import MAX_PENDING
-from wsctl.server.refusal_log import RefusalLog
+from wsctl.server.limits import ConnectionLimits
+from wsctl.server.refusals import Refusals
 from wsctl.server.sharing import Sharing
 from wsctl.server.status_reporter import StatusReporter
+from wsctl.server.ticker import Ticker
+from wsctl.server.welcome import Welcome
 from wsctl.settings import Settings
 
 log = logging.getLogger("wsctl.server")
-
-ACCEPTING = frozenset({Phase.STARTING, Phase.SERVING, Phase.LAMEDUCK, Phase.HANDOVER})
-"""The phases in which new clients are taken."""
 
 
 class Handover(Protocol):
@@ -63,10 +58,7 @@ class Node:
     Attributes:
         generation: 1 for a first process, and one more after each handover.
         handover: None where the process is not ours to replace.
-        refused: the number of clients that were not let in, by the code of the answer; "draining" for those
-            sent away.
         elsewhere: returns how many clients the other processes of this server have.
-        lateness: how late the event loop came to what was due each second.
     """
 
     def __init__(
@@ -82,62 +74,99 @@ class Node:
         self.handover: Handover | None = None
         self.settings = settings
         self.clock = clock
-        self._open_files = raise_open_files()
-        self.capacity = capacity(settings.max_connections, self._open_files)
-        self.manager = ConnectionManager(clock, lambda call: asyncio.get_running_loop().call_soon(call))
+        self.elsewhere: Callable[[], int] = lambda: 0
+        self._began = time.time()
+        self.manager = ConnectionManager(clock, _call_soon)
         self.log = MessageLog(self.manager.deliver, settings.history, settings.history_bytes, wall)
-        self.replays = Replays(
-            settings.history_bytes,
-            clock,
-            call_soon=lambda call: asyncio.get_running_loop().call_soon(call),
-            call_later=lambda wait, call: asyncio.get_running_loop().call_later(wait, call),
-        )
         self.expiry = ExpiryTimes(wall)
-        self.verifier = verifier = verifier_of(settings, wall)
-        renewal = RenewalHandler(verifier, self.expiry).handle
-        self.intake = Intake(
-            self.log,
-            settings.rate,
-            settings.client_publish,
-            clock,
-            renewal,
-            by_address=settings.auth == "none",
-        )
-        self.manager.retired.append(self.intake.left)
+        self.verifier = verifier_of(settings, wall)
+        self.intake = self._create_intake()
         self.life = GracefulShutdownManager(_pace(settings))
-        self.shared = self._sharing() if settings.redis else None
+        self.welcome = self._create_welcome()
+        self.shared = self._create_sharing() if settings.redis else None
         shared = [self.shared] if self.shared else []
         self.driver = DrainDriver(self.life, self.manager, clock, [*observers, *shared])
-        self.reporter = StatusReporter(
+        self.drain_rejector = DrainRejector()
+        self.limits = ConnectionLimits(settings.max_connections, self._held)
+        self.reporter = self._create_reporter()
+        self.hosts = AllowedHosts((*settings.allow_host, host_name(settings.host)))
+        self.admission = self._create_admission()
+        self.refusals = Refusals(clock, self.limits.capacity)
+        self.services = self._create_services()
+        checks = [self.manager.check, self.reporter.sample, self.expiry.close_expired, self.refusals.check]
+        self.ticker = Ticker(clock, checks)
+
+    def _create_intake(self) -> Intake:
+        settings = self.settings
+        renewal = RenewalHandler(self.verifier, self.expiry).handle
+        by_address = settings.auth == "none"
+        intake = Intake(
+            self.log, settings.rate, settings.client_publish, self.clock, renewal, by_address=by_address
+        )
+        self.manager.retired.append(intake.left)
+        return intake
+
+    def _create_welcome(self) -> Welcome:
+        return Welcome(
+            self.manager,
+            self.log,
+            self.life,
+            elsewhere=self._count_elsewhere,
+            degraded=lambda: self.reporter.degraded,
+        )
+
+    def _create_sharing(self) -> Sharing:
+        return Sharing(
+            self.settings,
+            self.manager,
+            self.log,
+            about=lambda: {
+                "generation": self.generation,
+                "phase": self.life.phase,
+                "connections": len(self.manager.active_connections),
+                "started": round(self._began, 3),
+            },
+            welcome=self.welcome.frame,
+            turn=self._set_waiting_for,
+            clock=self.clock,
+        )
+
+    def _create_reporter(self) -> StatusReporter:
+        return StatusReporter(
             life=self.life,
             driver=self.driver,
             manager=self.manager,
             log=self.log,
             intake=self.intake,
             shared=self.shared,
-            clock=clock,
-            capacity=self.capacity,
-            generation=generation,
+            clock=self.clock,
+            capacity=self.limits.capacity,
+            generation=self.generation,
             handover=self._handover_now,
-            elsewhere=self._elsewhere_now,
+            elsewhere=self._count_elsewhere,
         )
-        self.drain_rejector = DrainRejector()
-        self.hosts = AllowedHosts((*settings.allow_host, host_name(settings.host)))
-        self.admission = Admission(
-            settings,
-            self.capacity,
-            connected=lambda: len(self.manager.active_connections) + len(self.manager.closing),
+
+    def _create_admission(self) -> Admission:
+        return Admission(
+            self.settings,
+            self.limits.capacity,
+            connected=self.manager.count_open,
             accepting=lambda: self.life.phase in ACCEPTING,
-            verifier=verifier,
+            verifier=self.verifier,
             is_connected=lambda client_id: client_id in self.manager.active_connections,
         )
-        self.each_second: list[Callable[[float], None]] = [self.manager.check, self.reporter.sample]
-        self.refusals = RefusalLog(clock)
-        self.each_second += [self.expiry.close_expired, self.refusals.check]
-        self.refused: Counter[str] = Counter()
-        self.lateness = Durations()
-        self._began = time.time()
-        self.elsewhere: Callable[[], int] = lambda: 0
+
+    def _create_services(self) -> ConnectionServices:
+        return ConnectionServices(
+            settings=self.settings,
+            clock=self.clock,
+            manager=self.manager,
+            log=self.log,
+            intake=self.intake,
+            replays=Replays(self.settings.history_bytes, self.clock, _call_soon, _call_later),
+            expiry=self.expiry,
+            welcome=self.welcome,
+        )
 
     async def open(self) -> None:
         """Log what tokens are checked with, and join the servers that share the Redis, if there is one; to be
@@ -158,9 +187,9 @@ class Node:
     async def running(self) -> AsyncIterator[None]:
         """Run the tasks beside the connections, for as long as the server runs."""
         interval = self.settings.broadcast_interval
-        work = [self.driver.run(), self._tick()]
+        work = [self.driver.run(), self.ticker.run()]
         if interval:
-            work.append(periodic_broadcast_task(self.manager, interval, elsewhere=self._elsewhere_now))
+            work.append(periodic_broadcast_task(self.manager, interval, elsewhere=self._count_elsewhere))
         tasks = [asyncio.create_task(job) for job in work]
         for task in tasks:
             task.add_done_callback(_report)
@@ -184,95 +213,43 @@ class Node:
         if self.shared:
             self.shared.session.beat_soon()
 
-    def welcome(self, client_id: str, since: str | None, keepalive: int) -> tuple[bytes, Missed | None]:
-        """Return a new connection's first frame, and what the client has missed since the message `since`,
-        None when that cannot be told. `keepalive` is in seconds, 0 for none."""
-        missed = None if since is None else self.log.missed(since, client_id)
-        recovered = None if since is None else missed is not None
-        return self._welcome(client_id, recovered, keepalive), missed
-
     def crowded(self, pending: int) -> bool:
-        """Tell whether so many connections that are no clients are too many, or leave too few descriptors to
-        operators."""
-        clients = len(self.manager.active_connections) + len(self.manager.closing)
-        used = pending + clients + len(self.drain_rejector.waiting)
-        return pending > MAX_PENDING or not fits(used + LAST_FILES, self._open_files)
+        """Tell whether so many connections that are no clients are too many."""
+        return not self.limits.has_room(pending)
 
     def admit(self, asked: Handshake) -> Verdict:
         """Return the verdict on a handshake, and count the clients that are not let in."""
         verdict = self.admission.admit(asked)
         if isinstance(verdict, DrainRejected):
-            self.refused[Phase.DRAINING] += 1
+            self.refusals.count_drained()
         elif isinstance(verdict, HttpRefusal):
-            self.refused[verdict.code] += 1
+            self.refusals.count(verdict.code)
         return verdict
 
     def note_refused(self, code: str, host: str) -> None:
-        """Log that a request or handshake from `host` was refused, with others of that second."""
-        if code == "full":
-            event = "full: new clients are refused"
-            self.refusals.note(code, host, level=logging.WARNING, event=event, capacity=self.capacity)
-        else:
-            self.refusals.note(code, host)
+        """Log that a request or handshake from `host` was refused."""
+        self.refusals.log(code, host)
 
     def note_evicted(self, host: str) -> None:
-        """Count and log that a connection from `host` has ended because it was no client's and others
-        came."""
-        self.refused["full"] += 1
-        event = "full: the oldest connections without a client end"
-        self.refusals.note("crowded", host, level=logging.WARNING, event=event)
+        """Count and log that a connection from `host` has ended to make room."""
+        self.refusals.count_evicted(host)
 
     @property
     def leaving(self) -> bool:
         """True if a successor leads this server."""
         return self.handover is not None and self.handover.leaving
 
-    def _elsewhere_now(self) -> int:
+    def _count_elsewhere(self) -> int:
         return self.elsewhere()
+
+    def _held(self) -> int:
+        return self.manager.count_open() + len(self.drain_rejector.waiting)
 
     def _handover_now(self) -> HandoverProgress | None:
         return self.handover.progress() if self.handover else None
 
-    def _sharing(self) -> Sharing:
-        return Sharing(
-            self.settings,
-            self.manager,
-            self.log,
-            about=lambda: {
-                "generation": self.generation,
-                "phase": self.life.phase,
-                "connections": len(self.manager.active_connections),
-                "started": round(self._began, 3),
-            },
-            welcome=self._welcome,
-            turn=self._turn,
-            clock=self.clock,
-        )
-
-    def _turn(self, waiting_for: int) -> None:
+    def _set_waiting_for(self, waiting_for: int) -> None:
         self.driver.set_waiting_for(waiting_for)
-
-    def _welcome(self, client_id: str, recovered: bool | None, keepalive: int = 0) -> bytes:
-        active = self.manager.active_connections
-        return messages.welcome(
-            client_id,
-            self.log.newest,
-            __version__,
-            self.life.phase,
-            recovered,
-            connections=len(active) + (client_id not in active) + self.elsewhere(),
-            keepalive_s=keepalive,
-            degraded=self.reporter.degraded,
-        )
-
-    async def _tick(self) -> None:
-        while True:
-            now = self.clock()
-            for look in self.each_second:
-                look(now)
-            due = self.clock() + 1
-            await asyncio.sleep(1)
-            self.lateness.note(max(0.0, self.clock() - due))
 
 
 def _pace(settings: Settings) -> Pace:
@@ -283,6 +260,14 @@ def _pace(settings: Settings) -> Pace:
         window=settings.reconnect_window,
         in_turn=settings.max_draining > 0,
     )
+
+
+def _call_soon(call: Callable[[], None]) -> object:
+    return asyncio.get_running_loop().call_soon(call)
+
+
+def _call_later(seconds: float, call: Callable[[], None]) -> object:
+    return asyncio.get_running_loop().call_later(seconds, call)
 
 
 def _report(task: asyncio.Task[None]) -> None:

@@ -178,9 +178,12 @@ class Runner(uvicorn.Server):
             balancer=context.parent_link.balancer if context.parent_link else None,
         )
         self._handover = Predecessor(
-            self._node,
+            self._node.services,
+            self._node.driver,
             self._listeners,
             context.spawn,
+            generation=self._node.generation,
+            keys=self._node.keys,
             observers=context.handing_over,
             obstacle=self._obstacle,
             clean_up=context.clean_up,
@@ -198,9 +201,12 @@ class Runner(uvicorn.Server):
         """Take over from the predecessor. Returns as soon as this process has the log; what follows goes on
         beside it."""
         self._successor = successor = Successor(
-            self._node, inherited.channel, self._listeners.detector, self._listeners.detector_of_reused
+            self._node,
+            inherited.channel,
+            self._listeners.detector,
+            self._listeners.detector_of_reused,
         )
-        self._node.each_second.append(successor.check)
+        self._node.ticker.jobs.append(successor.check)
         successor.ready()
         await _wait_for_any(successor.begun, self._node.driver.stopped)
         self._context.on_control_ready()

@@ -96,7 +96,7 @@ class Wire(Connection, asyncio.Protocol):
         self._transport.set_protocol(self)
         if self._transport.get_write_buffer_size() and not self.behind:
             self.pause_writing()  # the protocol before this one was told so
-        welcome, missed = self._node.welcome(self.client_id, since, self.keepalive)
+        welcome, missed = self._node.welcome.greet(self.client_id, since, self.keepalive)
         self._node.manager.connect(self, Batch((welcome,), lead=answer), missed)
         if early:
             self.data_received(early)
@@ -166,8 +166,8 @@ class Wire(Connection, asyncio.Protocol):
             self._outbox = None
             return
         self.behind = True
-        if self._node.replays.wait(self.client_id):
-            self._node.replays.want(self)
+        if self._node.services.replays.wait(self.client_id):
+            self._node.services.replays.want(self)
         else:
             self.feed()
 
@@ -178,8 +178,8 @@ class Wire(Connection, asyncio.Protocol):
             return
         lead, self._missed.lead = self._missed.lead, b""
         batches = self._missed.take(CHUNK)
-        data = b"".join([self._node.replays.encoded(batch, self.deflate) for batch in batches])
-        self._node.replays.spend(self.client_id, len(data))
+        data = b"".join([self._node.services.replays.encoded(batch, self.deflate) for batch in batches])
+        self._node.services.replays.spend(self.client_id, len(data))
         self._node.manager.caught_up(sum(batch.messages for batch in batches), len(data))
         self._granted, self._progress_at = len(data), self._node.clock()
         self._write(lead + data)
@@ -193,7 +193,7 @@ class Wire(Connection, asyncio.Protocol):
 
     def resume_writing(self) -> None:
         if self._missed:
-            self._node.replays.want(self)
+            self._node.services.replays.want(self)
             return
         self.behind, self._missed = False, None
         self._granted = max(0, self._granted - len(self._handed))

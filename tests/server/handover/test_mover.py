@@ -36,7 +36,7 @@ class Move:
         self._successor_process = SuccessorProcess(self._successors.spawn, self._take, lambda: None)
         self.successor = self._successors.ends[0]
         self.process = self._successors.processes[0]
-        self.mover = ConnectionMover(self.node, self.listeners, self._successor_process)
+        self.mover = ConnectionMover(self.server.services, self.listeners, self._successor_process)
 
     @property
     def here(self) -> list[str]:

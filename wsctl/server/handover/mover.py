@@ -9,11 +9,11 @@ from typing import Any, Protocol
 from wsctl.hub.allowances import Allowances
 from wsctl.hub.connection import Connection
 from wsctl.hub.manager import ConnectionManager
+from wsctl.server.connection_services import ConnectionServices
 from wsctl.server.deadlines import HEAD_TIMEOUT
 from wsctl.server.handover.forwarded_log import Send
 from wsctl.server.handover.protocol import STALL_TIMEOUT
 from wsctl.server.handover.successor_process import SuccessorProcess
-from wsctl.server.node import Node
 from wsctl.server.snapshot import DetachedTransport, encode_snapshots
 from wsctl.server.wire import Wire
 
@@ -59,8 +59,10 @@ class ConnectionMover:
         silence: the longest time, in seconds, in which a connection was with neither process.
     """
 
-    def __init__(self, node: Node, http: HttpConnections, successor: SuccessorProcess) -> None:
-        self._node = node
+    def __init__(
+        self, services: ConnectionServices, http: HttpConnections, successor: SuccessorProcess
+    ) -> None:
+        self._services = services
         self._http = http
         self._successor = successor
         self._staying: set[Wire] = set()
@@ -89,8 +91,8 @@ class ConnectionMover:
 
     async def move_latecomers(self) -> None:
         """Move clients whose request was under way when the move began."""
-        until = self._node.clock() + LAST_HEADS
-        while self._node.clock() < until and (self._http.partial_heads() or self._movable()):
+        until = self._services.clock() + LAST_HEADS
+        while self._services.clock() < until and (self._http.partial_heads() or self._movable()):
             await self.move_connections()
             self.move_idle()
             await asyncio.sleep(LOOK)
@@ -114,7 +116,7 @@ class ConnectionMover:
     def _movable(self) -> list[Wire]:
         found: list[Wire] = []
         size = 0
-        for connection in self._node.manager.active_connections.values():
+        for connection in self._services.manager.active_connections.values():
             if not isinstance(connection, Wire) or connection in self._staying or not connection.can_move:
                 continue
             size += connection.waiting
@@ -124,17 +126,17 @@ class ConnectionMover:
         return found
 
     async def _send(self, wires: list[Wire]) -> None:
-        self._node.manager.flush()
-        began = self._node.clock()
+        self._services.manager.flush()
+        began = self._services.clock()
         detached = [transport for wire in wires if (transport := self._detach(wire))]
         self.under_way += len(detached)
         for transport in detached:
             await transport.ended
         rows, blobs = encode_snapshots([transport.snapshot for transport in detached])
         # Whoever connected while these were detached is the newer one of its id.
-        here = self._node.manager.active_connections
+        here = self._services.manager.active_connections
         replaced = [name for transport in detached if (name := transport.snapshot.client_id) in here]
-        if told := self._node.intake.allowances.snapshot(self._node.clock(), wires)["ids"]:
+        if told := self._services.intake.allowances.snapshot(self._services.clock(), wires)["ids"]:
             self._successor.send("rates", {"ids": told})
         fields = {"rows": rows, "at": began, "replaced": replaced}
         self._successor.send("move", fields, blobs, [transport.fd for transport in detached])

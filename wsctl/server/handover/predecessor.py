@@ -15,11 +15,13 @@ from wsctl.drain.progress import HandoverProgress, HandoverState
 from wsctl.hub.connection import EndReason
 from wsctl.ipc.framing import Packet
 from wsctl.server.condition import Condition
+from wsctl.server.connection_services import ConnectionServices
+from wsctl.server.credentials.verifier import KeySummary
+from wsctl.server.drain_driver import DrainDriver
 from wsctl.server.handover.forwarded_log import ForwardedLog
 from wsctl.server.handover.mover import ClientReporter, ConnectionMover, HttpConnections
 from wsctl.server.handover.protocol import VERSION
 from wsctl.server.handover.successor_process import HandoverFailed, Spawn, SuccessorProcess
-from wsctl.server.node import Node
 
 READY_TIMEOUT = 30.0
 """Seconds a successor has to be ready: imports from a cold disk take a few."""
@@ -48,9 +50,9 @@ class ListenerOwner(HttpConnections, Protocol):
 class Predecessor:
     """Hands one server over, as often as it fails and once when it succeeds.
 
-    `obstacle` returns why that cannot be done in this process, or None; `observers` are called with each
-    change of state; `patience` is how many seconds a successor has to be ready, and then to listen;
-    `clean_up` is called with the pid of one that was killed.
+    `generation` and `keys` are those of this process. `obstacle` returns why there can be no handover in it,
+    or None; `observers` are called with each change of state; `patience` is how many seconds a successor has
+    to be ready, and then to listen; `clean_up` is called with the pid of one that was killed.
 
     Attributes:
         failures: handovers after which this process went on.
@@ -58,16 +60,22 @@ class Predecessor:
 
     def __init__(
         self,
-        node: Node,
+        services: ConnectionServices,
+        driver: DrainDriver,
         listeners: ListenerOwner,
         spawn: Spawn,
         *,
+        generation: int = 1,
+        keys: KeySummary | None = None,
         observers: Sequence[Observer] = (),
         obstacle: Callable[[], str | None] = lambda: None,
         patience: float | None = None,
         clean_up: Callable[[int], None] = lambda pid: None,
     ) -> None:
-        self._node = node
+        self._services = services
+        self._driver = driver
+        self._generation = generation
+        self._keys = keys
         self._listeners = listeners
         self._spawn = spawn
         self._observers = [_log, *observers]
@@ -98,10 +106,10 @@ class Predecessor:
             raise NotDraining(obstacle)
         if self.under_way:
             raise NotDraining("a handover is under way already")
-        if self._node.life.phase is not Phase.SERVING:
-            raise NotDraining(self._node.life.why_no_upgrade())
+        if self._driver.life.phase is not Phase.SERVING:
+            raise NotDraining(self._driver.life.why_no_upgrade())
         log.info("upgrade begun", extra={"fields": {"by": by}})
-        self._began = self._node.clock()
+        self._began = self._services.clock()
         self._progress = HandoverProgress(HandoverState.STARTING, None, 0, 0, 0, 0.0, 0.0, None)
         self._task = asyncio.create_task(self._run())
 
@@ -177,29 +185,29 @@ class Predecessor:
         hello: dict[str, Any] = {
             "version": VERSION,
             "release": __version__,
-            "generation": self._node.generation + 1,
+            "generation": self._generation + 1,
         }
-        if keys := self._node.keys:
-            hello["keys"] = keys.kind
+        if self._keys:
+            hello["keys"] = self._keys.kind
         successor.send("hello", hello, fds=[os.dup(sock.fileno()) for sock in self._listeners.public()])
         await successor.until(lambda: self._ready, self._patience, "was not ready")
         return successor
 
     async def _move(self, successor: SuccessorProcess) -> ConnectionMover:
-        node, forwarded = self._node, ForwardedLog(self._node.log, successor.send)
+        services, forwarded = self._services, ForwardedLog(self._services.log, successor.send)
         await forwarded.send_history(successor.take_all)
-        node.driver.begin_handover()
+        self._driver.begin_handover()
         self._forwarded = forwarded
         self._reporter = reporter = ClientReporter(
-            node.manager, node.intake.allowances, node.clock, successor.send
+            services.manager, services.intake.allowances, services.clock, successor.send
         )
         await forwarded.suspend_own()
         self._listeners.stop_listening()
-        node.manager.flush()
-        self._mover = mover = ConnectionMover(node, self._listeners, successor)
-        self._report(HandoverState.MOVING, total=len(node.manager.active_connections))
+        services.manager.flush()
+        self._mover = mover = ConnectionMover(services, self._listeners, successor)
+        self._report(HandoverState.MOVING, total=len(services.manager.active_connections))
         reporter.begin()
-        forwarded.begin_at(list(node.manager.active_connections))
+        forwarded.begin_at(list(services.manager.active_connections))
         await mover.move_connections()
         successor.send("listen")
         mover.move_silent()
@@ -213,11 +221,11 @@ class Predecessor:
 
     def _drain_the_rest(self, successor: SuccessorProcess, mover: ConnectionMover) -> None:
         self._listeners.give_up_listening()
-        staying, silence = len(self._node.manager.active_connections), round(mover.silence, 3)
+        staying, silence = len(self._services.manager.active_connections), round(mover.silence, 3)
         self._report(HandoverState.DONE, moved=mover.moved, staying=staying, silence_s=silence)
         self._over.notify_all()
-        self._node.driver.finish_handover()
-        if self._node.life.signalled:
+        self._driver.finish_handover()
+        if self._driver.life.signalled:
             successor.terminate()
 
     async def _go_on(self, why: str) -> None:
@@ -225,11 +233,11 @@ class Predecessor:
         if self._successor:
             await self._successor.kill()  # what it still says is taken in
         self._successor = None
-        if self._node.life.phase is Phase.HANDOVER:
+        if self._driver.life.phase is Phase.HANDOVER:
             self._take_back()
             await self._listeners.listen_again()
-            self._node.manager.tally[EndReason.HANDED_OVER] = 0
-            self._node.driver.abort_handover()
+            self._services.manager.tally[EndReason.HANDED_OVER] = 0
+            self._driver.abort_handover()
         gone = self._mover.moved + self._mover.under_way if self._mover else 0
         self._mover = None
         lost = f"; clients that were with it or on the way, and connect here again: {gone}" if gone else ""
@@ -267,12 +275,12 @@ class Predecessor:
         if reporter:
             reporter.end()
         if forwarded:
-            forwarded.give_back(self._node.manager.active_connections)
+            forwarded.give_back(self._services.manager.active_connections)
 
     # Facts
 
     def _elapsed(self) -> float:
-        return round(self._node.clock() - self._began, 3)
+        return round(self._services.clock() - self._began, 3)
 
     def _report(self, state: HandoverState | None = None, **facts: Any) -> None:
         if self._progress:

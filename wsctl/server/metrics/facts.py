@@ -45,7 +45,7 @@ def _server(node: Node, facts: ServerStatus) -> list[Family]:
         histogram(
             "wsctl_event_loop_delay_seconds",
             "How late the event loop was, looked at once a second.",
-            node.lateness,
+            node.ticker.lateness,
         ),
     ]
 
@@ -63,7 +63,7 @@ def _connections(node: Node, facts: ServerStatus) -> list[Family]:
             "wsctl_connections_refused_total",
             "Clients that were not let in, by the code of the answer; draining: closed with 1001.",
             "code",
-            dict.fromkeys(("full", "draining"), 0) | node.refused,
+            dict.fromkeys(("full", "draining"), 0) | node.refusals.counts,
         ),
     ]
 

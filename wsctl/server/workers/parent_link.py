@@ -54,7 +54,7 @@ class ParentLink:
         self._node = node
         self._channel = Channel(self._context.channel, self._receive, self._disconnected)
         self._rpc = RpcPeer(self._channel, handler)
-        node.each_second += [lambda now: self.send_report(), self._refresh_elsewhere]
+        node.ticker.jobs += [lambda now: self.send_report(), self._refresh_elsewhere]
         node.elsewhere = lambda: sum(self._elsewhere.values())
 
     def send_listening(self) -> None:

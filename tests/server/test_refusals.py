@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from wsctl.server.refusal_log import RefusalLog
+from wsctl.server.refusals import RefusalLog, Refusals
 
 
 class Lines(logging.Handler):
@@ -51,3 +51,28 @@ def test_each_reason_has_its_own_line(lines: list[Any]) -> None:
     refusals.note("bad_credentials", "192.0.2.1")
     refusals.note("full", "", level=logging.WARNING, event="full: no room", capacity=5)
     assert lines[1] == (logging.WARNING, "full: no room", {"reason": "full", "capacity": 5, "count": 1})
+
+
+def test_clients_that_are_not_let_in_are_counted_by_code(lines: list[Any]) -> None:
+    refusals = Refusals(lambda: 0.0, 50)
+    refusals.count("full")
+    refusals.count("bad_credentials")
+    refusals.count_drained()
+    refusals.count_evicted("192.0.2.1")
+    assert refusals.counts == {"full": 2, "bad_credentials": 1, "draining": 1}
+    event = "full: the oldest connections without a client end"
+    assert lines == [(logging.WARNING, event, {"reason": "crowded", "address": "192.0.2.1", "count": 1})]
+
+
+def test_a_full_server_warns_and_says_how_many_clients_it_takes(lines: list[Any]) -> None:
+    refusals = Refusals(lambda: 0.0, 50)
+    refusals.log("full", "")
+    refusals.log("bad_since", "192.0.2.1")
+    refusals.log("bad_since", "192.0.2.2")
+    event = "full: new clients are refused"
+    assert lines == [
+        (logging.WARNING, event, {"reason": "full", "capacity": 50, "count": 1}),
+        (logging.INFO, "refused", {"reason": "bad_since", "address": "192.0.2.1", "count": 1}),
+    ]
+    refusals.check(1.0)
+    assert lines[2][2]["address"] == "192.0.2.2"

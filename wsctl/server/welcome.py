@@ -1,0 +1,54 @@
+"""The welcome: the first frame that a client gets."""
+
+from collections.abc import Callable
+
+from wsctl import __version__, messages
+from wsctl.drain.graceful import GracefulShutdownManager
+from wsctl.hub.manager import ConnectionManager
+from wsctl.log.history import Missed
+from wsctl.log.message_log import MessageLog
+
+
+class Welcome:
+    """Writes the welcome of each connection.
+
+    `elsewhere` returns how many clients the other processes of the server have, `degraded` whether messages
+    are not shared that should be.
+    """
+
+    def __init__(
+        self,
+        manager: ConnectionManager,
+        log: MessageLog,
+        life: GracefulShutdownManager,
+        *,
+        elsewhere: Callable[[], int],
+        degraded: Callable[[], bool],
+    ) -> None:
+        self._manager = manager
+        self._log = log
+        self._life = life
+        self._elsewhere = elsewhere
+        self._degraded = degraded
+
+    def greet(self, client_id: str, since: str | None, keepalive: int) -> tuple[bytes, Missed | None]:
+        """Return the welcome of a new connection, and what the client has missed since the message `since`,
+        None when that cannot be told. `keepalive` is in seconds, 0 for none."""
+        missed = None if since is None else self._log.missed(since, client_id)
+        recovered = None if since is None else missed is not None
+        return self.frame(client_id, recovered, keepalive), missed
+
+    def frame(self, client_id: str, recovered: bool | None, keepalive: int = 0) -> bytes:
+        """Return a welcome; `recovered` tells whether nothing is missing of what came before it, None where
+        nothing was asked for."""
+        active = self._manager.active_connections
+        return messages.welcome(
+            client_id,
+            self._log.newest,
+            __version__,
+            self._life.phase,
+            recovered,
+            connections=len(active) + (client_id not in active) + self._elsewhere(),
+            keepalive_s=keepalive,
+            degraded=self._degraded(),
+        )
