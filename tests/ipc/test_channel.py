@@ -15,8 +15,7 @@ from tests.support.other_end import OtherEnd, Pair, no_descriptor_left, open_des
 from tests.support.server import DEADLINE
 from tests.support.wires import turn
 from wsctl.ipc.channel import MAX_QUEUED, Channel
-from wsctl.ipc.descriptors import close_all
-from wsctl.ipc.framing import Packet, encode_packet
+from wsctl.ipc.framing import Packet, close_all, encode_packet
 
 pytestmark = pytest.mark.anyio
 

@@ -9,8 +9,7 @@ import pytest
 
 from tests.support.other_end import Pair, pipes
 from tests.support.server import DEADLINE
-from wsctl.ipc.descriptors import close_all
-from wsctl.ipc.framing import ChannelBroken, encode_packet
+from wsctl.ipc.framing import ChannelBroken, close_all, encode_packet
 from wsctl.ipc.handshake import receive_packet
 
 

@@ -12,8 +12,7 @@ import pytest
 
 from tests.support.server import DEADLINE
 from wsctl.ipc.channel import Channel
-from wsctl.ipc.descriptors import close_all
-from wsctl.ipc.framing import Packet
+from wsctl.ipc.framing import Packet, close_all
 
 Pair = tuple[socket.socket, socket.socket]
 

@@ -29,7 +29,7 @@ def check(
 
     Takes the flags and variables of 'wsctl serve'. Exit code 1 when a problem is an error.
     """
-    from wsctl.server.checks.run import run_checks
+    from wsctl.server.checks import run_checks
     from wsctl.server.diagnostics.finding import Level
 
     found = run_checks(settings_from(given, os.environ), os.environ, unit)

@@ -6,8 +6,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from wsctl.ipc.descriptors import close_all, receive, send
-from wsctl.ipc.framing import ChannelBroken, Packet, PacketDecoder, encode_packet
+from wsctl.ipc.framing import ChannelBroken, Packet, PacketDecoder, close_all, encode_packet, receive, send
 
 MAX_QUEUED = 256 << 20
 """The largest queue for the other process, in bytes: what is published and what moves while it is busy for

@@ -1,21 +1,31 @@
-"""Packets, which two processes of one server send each other, as bytes and descriptors, without I/O.
+"""Packets, which two processes of one server send each other, as bytes and descriptors: their form, without
+I/O, and the two calls that carry descriptors over a Unix socket (SCM_RIGHTS, unix(7)).
 
 A packet is a head of three sizes, a JSON object, and bytes that belong to it. Its descriptors travel with its
 first byte, and are taken in the order in which the packets come.
 """
 
+import array
 import json
+import os
+import socket
 import struct
 from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from wsctl.ipc.descriptors import close_all
-
 MAX_PACKET = 256 << 20
 """Bytes of one packet: far more than the largest one, a message of any size that a server is set to take."""
 
 _HEAD = struct.Struct("!IIH")
+
+MAX_FDS = 250
+"""Descriptors that travel together: Linux passes 253 at a time (SCM_MAX_FD)."""
+
+_CHUNK = 256 * 1024
+_FD_SIZE = array.array("i").itemsize
+_SPACE = socket.CMSG_SPACE(MAX_FDS * _FD_SIZE)
+_FLAGS = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
 
 
 class Packet(NamedTuple):
@@ -90,3 +100,28 @@ def _parse(text: bytes, whole: bytes) -> Packet:
     except (ValueError, TypeError):
         raise ChannelBroken("it speaks another language") from None
     return Packet(kind, fields, blobs, [])
+
+
+def send(sock: socket.socket, data: memoryview, fds: Sequence[int]) -> int:
+    """Send as much of `data` as the socket takes, the descriptors with its first byte, and return how many
+    bytes that is."""
+    rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
+    return sock.sendmsg([data], rights)
+
+
+def receive(sock: socket.socket) -> tuple[bytes, list[int]]:
+    """Read what has arrived, and the descriptors that came with it, closed on exec."""
+    data, ancillary, _, _ = sock.recvmsg(_CHUNK, _SPACE, _FLAGS)
+    fds = array.array("i")
+    for level, kind, rights in ancillary:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+            fds.frombytes(rights[: len(rights) - len(rights) % _FD_SIZE])
+    for fd in fds:
+        os.set_inheritable(fd, False)
+    return data, fds.tolist()
+
+
+def close_all(fds: Sequence[int]) -> None:
+    """Close descriptors."""
+    for fd in fds:
+        os.close(fd)

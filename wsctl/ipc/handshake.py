@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from wsctl.errors import CannotStart
-from wsctl.ipc.descriptors import receive
-from wsctl.ipc.framing import ChannelBroken, Packet, PacketDecoder, encode_packet
+from wsctl.ipc.framing import ChannelBroken, Packet, PacketDecoder, encode_packet, receive
 
 HANDOVER_FD = "WSCTL_HANDOVER_FD"
 """The variable that tells a successor the descriptor of its channel to its predecessor."""

@@ -14,7 +14,7 @@ from starlette.routing import Match
 
 from wsctl import __version__
 from wsctl.server.api import router
-from wsctl.server.asyncapi import route as asyncapi
+from wsctl.server.asyncapi import document as asyncapi
 from wsctl.server.endpoint import endpoint, no_endpoint
 from wsctl.server.http_semantics import allow, error_body
 from wsctl.server.metrics.routes import router as metrics

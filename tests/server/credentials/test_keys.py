@@ -29,9 +29,9 @@ from wsctl.server.credentials.keys import (
     BadKey,
     TokenKey,
     signing_key,
+    sniff,
     verification_keys,
 )
-from wsctl.server.credentials.sniffing import sniff
 
 
 @pytest.mark.parametrize("algorithm", ["HS256", "RS256", "EdDSA"])

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wsctl.codes import CLOSE_TIMEOUT
-from wsctl.server.checks.run import run_checks
+from wsctl.server.checks import run_checks
 from wsctl.server.diagnostics import stop_time
 from wsctl.server.diagnostics.finding import Level, ok
-from wsctl.server.diagnostics.platform import CONTAINER, KUBERNETES, Platform
+from wsctl.server.diagnostics.platform import CONTAINER, KUBERNETES, Platform, Unanswered, Unit
 from wsctl.server.diagnostics.stop_time import (
     HEADROOM,
     LAST_SECONDS,
@@ -25,7 +25,6 @@ from wsctl.server.diagnostics.stop_time import (
     reworded_for_embedded,
     stop_time_warning,
 )
-from wsctl.server.diagnostics.systemd import Unanswered, Unit
 from wsctl.settings import Settings
 
 IN_A_POD = {"KUBERNETES_SERVICE_HOST": "10.0.0.1"}

@@ -13,8 +13,7 @@ from tests.support.handover import Listeners, Successors
 from tests.support.server import DEADLINE
 from tests.support.wires import Server, data_of, frames, turn
 from wsctl.hub.connection import EndReason
-from wsctl.ipc.descriptors import MAX_FDS
-from wsctl.ipc.framing import Packet
+from wsctl.ipc.framing import MAX_FDS, Packet
 from wsctl.server.handover.mover import AHEAD, BYTES_TOGETHER, LAST_HEADS, TOGETHER, ConnectionMover
 from wsctl.server.handover.successor_process import HandoverFailed, SuccessorProcess
 from wsctl.server.snapshot import decode_snapshots

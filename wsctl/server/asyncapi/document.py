@@ -1,13 +1,62 @@
-"""The document as a whole: AsyncAPI 3.0.0, whose sections the comments name."""
+"""The document as a whole, and the route that serves it: AsyncAPI 3.0.0, whose sections the comments name.
+The examples of frames are made by the functions that make the real ones."""
 
+import json
 from typing import Any
 
-from wsctl import __version__
-from wsctl.codes import CloseCode, can_be_sent, is_final
-from wsctl.server.asyncapi.examples import examples
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse
+
+from wsctl import __version__, messages
+from wsctl.addresses import host_port
+from wsctl.codes import CloseCode, ErrorCode, can_be_sent, is_final
+from wsctl.drain.phases import Phase
 from wsctl.server.asyncapi.frames import CLIENT_ID, FRAMES, KEEPALIVE, SCHEMAS, ref
 
-_WHAT = {
+_TS = 1767225600.5
+_ID = "1767225600500-0"
+
+_EXAMPLES: dict[str, dict[str, bytes]] = {
+    "welcome": {
+        "first": messages.welcome("bob", _ID, __version__, Phase.SERVING, None, connections=3),
+        "resumed": messages.welcome("bob", _ID, __version__, Phase.SERVING, True, connections=3),
+        "keptAlive": messages.welcome(
+            "bob", _ID, __version__, Phase.SERVING, None, connections=3, keepalive_s=10
+        ),
+        "cutOff": messages.welcome(
+            "bob", _ID, __version__, Phase.SERVING, None, connections=3, degraded=True
+        ),
+    },
+    "message": {
+        "toEveryone": messages.message(messages.Message(_ID, _TS, "alice", "hello")),
+        "direct": messages.message(messages.Message(_ID, _TS, messages.SERVER, {"n": [1, None]}, ("bob",))),
+    },
+    "heartbeat": {"tenth": messages.heartbeat(_TS, 3, 10)},
+    "keepalive": {"always": messages.keepalive()},
+    "shutdown": {
+        "draining": messages.shutdown(1800.0, "SIGTERM"),
+        "atYourOwnMoment": messages.shutdown(1800.0, "SIGTERM", 42.125),
+        "cancelled": messages.shutdown(None, "cancelled"),
+    },
+    "error": {
+        ErrorCode.RATE_LIMITED: messages.error(
+            ErrorCode.RATE_LIMITED, "more than 20 messages a second: this one was not sent"
+        ),
+        ErrorCode.PUBLISH_DISABLED: messages.error(
+            ErrorCode.PUBLISH_DISABLED, "this server does not take messages from clients"
+        ),
+        ErrorCode.DEGRADED: messages.error(
+            ErrorCode.DEGRADED, "the server cannot publish for now: this message was not published"
+        ),
+        ErrorCode.UNCONFIRMED: messages.error(
+            ErrorCode.UNCONFIRMED, "nobody confirmed that it was published; it may still be delivered"
+        ),
+        ErrorCode.RENEWAL_REFUSED: messages.error(ErrorCode.RENEWAL_REFUSED, "the token has expired"),
+    },
+    "renewed": {"forAnHour": messages.renewed(3600.0)},
+}
+
+_SUMMARIES = {
     "welcome": "The first frame of a connection. It comes once more on an open one when the server was cut"
     " off from those that it shares messages with and is back: `recovered` then says whether anything was"
     " lost, and what was missed follows.",
@@ -43,6 +92,15 @@ CLOSE_CODES = [
 ]
 """The codes with which a server may close a connection. AsyncAPI has no word for it, but leaves room
 (Specification Extensions)."""
+
+PATH = "/asyncapi.json"
+
+router = APIRouter()
+
+
+def examples(kind: str) -> list[dict[str, Any]]:
+    """Return examples of the frames of one `type`, as the document lists them."""
+    return [{"name": str(name), "payload": json.loads(frame)} for name, frame in _EXAMPLES[kind].items()]
 
 
 def document(host: str, scheme: str = "ws", root_path: str = "") -> dict[str, Any]:
@@ -153,4 +211,18 @@ def _operations() -> dict[str, Any]:
 
 
 def _message(kind: str) -> dict[str, Any]:
-    return {"title": kind, "summary": _WHAT[kind], "payload": ref(kind), "examples": examples(kind)}
+    return {"title": kind, "summary": _SUMMARIES[kind], "payload": ref(kind), "examples": examples(kind)}
+
+
+@router.get(PATH, summary="The frames of the WebSocket, as AsyncAPI 3")
+async def asyncapi(request: Request) -> JSONResponse:
+    scope = request.scope
+    scheme = "wss" if scope["scheme"] == "https" else "ws"
+    return JSONResponse(document(_host(request), scheme, scope.get("root_path", "")))
+
+
+def _host(request: Request) -> str:
+    """Return the name that the server was asked by; else, for HTTP/1.0 has no Host, the address where it
+    listens."""
+    name, port = request.scope.get("server") or ("localhost", None)
+    return request.headers.get("host") or host_port(name, port or 0)

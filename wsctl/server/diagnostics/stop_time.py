@@ -6,8 +6,15 @@ from math import ceil, inf
 
 from wsctl.codes import CLOSE_TIMEOUT
 from wsctl.server.diagnostics.finding import Finding, Level, ok, unknown, warning
-from wsctl.server.diagnostics.platform import OTHER, Platform, container_around, container_of_server
-from wsctl.server.diagnostics.systemd import Unanswered, Unit, own_service
+from wsctl.server.diagnostics.platform import (
+    OTHER,
+    Platform,
+    Unanswered,
+    Unit,
+    container_around,
+    container_of_server,
+    own_service,
+)
 from wsctl.settings import Settings, flag, variable
 
 NAME = "stop time"

@@ -12,8 +12,7 @@ from wsctl.codes import CloseCode
 from wsctl.errors import CannotStart
 from wsctl.hub.connection import EndReason
 from wsctl.ipc.channel import Channel
-from wsctl.ipc.descriptors import close_all
-from wsctl.ipc.framing import Packet
+from wsctl.ipc.framing import Packet, close_all
 from wsctl.server.handover.forwarded_log import LogRelay
 from wsctl.server.handover.protocol import STALL_TIMEOUT
 from wsctl.server.node import Node

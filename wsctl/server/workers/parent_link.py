@@ -12,8 +12,7 @@ from wsctl.drain.interventions import Intervention
 from wsctl.drain.observers import DrainLog
 from wsctl.drain.progress import DrainProgress, HandoverProgress
 from wsctl.ipc.channel import Channel
-from wsctl.ipc.descriptors import close_all
-from wsctl.ipc.framing import Packet
+from wsctl.ipc.framing import Packet, close_all
 from wsctl.ipc.rpc import Reply, RequestHandler, RpcPeer
 from wsctl.server.node import Node
 from wsctl.server.workers.protocol import REPORT_EVERY, WorkerContext

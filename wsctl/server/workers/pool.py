@@ -10,8 +10,7 @@ from dataclasses import dataclass, field
 from wsctl.codes import ExitCode
 from wsctl.drain.merging import cut_short, merged
 from wsctl.drain.progress import DrainProgress, HandoverState
-from wsctl.ipc.descriptors import close_all
-from wsctl.ipc.framing import Packet
+from wsctl.ipc.framing import Packet, close_all
 from wsctl.ipc.rpc import RequestHandler
 from wsctl.server.accept_balancer import AcceptBalancer, create_page
 from wsctl.server.workers.protocol import REPORT_EVERY

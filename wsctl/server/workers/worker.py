@@ -12,8 +12,7 @@ from wsctl.codes import ExitCode
 from wsctl.drain.phases import Phase
 from wsctl.drain.progress import DrainProgress, read_progress
 from wsctl.ipc.channel import Channel
-from wsctl.ipc.descriptors import close_all
-from wsctl.ipc.framing import Packet
+from wsctl.ipc.framing import Packet, close_all
 from wsctl.ipc.rpc import RequestHandler, RpcPeer
 from wsctl.server.workers.protocol import VERSION
 
