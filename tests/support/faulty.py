@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from wsctl.__main__ import main
-from wsctl.ipc.handshake import HANDOVER_FD
+from wsctl.process.spawn import HANDOVER_FD
 from wsctl.server.handover import predecessor, protocol, successor
 
 

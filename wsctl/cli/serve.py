@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def serve(**given: Any) -> None:
     """Run a server; on Ctrl-C or SIGTERM it waits for its clients to leave, and then ends."""
     from wsctl.process.job import job
-    from wsctl.process.replacement import daemonize
+    from wsctl.process.spawn import daemonize
 
     is_successor = daemonize(os.environ)
     try:

@@ -9,15 +9,6 @@ from dataclasses import dataclass
 from wsctl.errors import CannotStart
 from wsctl.ipc.framing import ChannelBroken, Packet, PacketDecoder, encode_packet, receive
 
-HANDOVER_FD = "WSCTL_HANDOVER_FD"
-"""The variable that tells a successor the descriptor of its channel to its predecessor."""
-
-WORKER_FD = "WSCTL_WORKER_FD"
-"""The variable that tells a worker the descriptor of its channel to its parent."""
-
-JOB_FD = "WSCTL_JOB_FD"
-"""The variable that tells a successor the descriptor of its line to the waiter in a shell's job."""
-
 HELLO_TIMEOUT = 30.0
 """The time to wait for the first packet, in seconds: it is sent when this process is started or before."""
 

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from wsctl.drain.progress import HandoverProgress, HandoverState
 from wsctl.drain.signals import PASSED_TO_SUCCESSOR
-from wsctl.ipc.handshake import HANDOVER_FD, JOB_FD
 from wsctl.process import waiter
+from wsctl.process.spawn import HANDOVER_FD, JOB_FD
 
 PR_SET_CHILD_SUBREAPER = 36
 """The option of prctl(2) (<linux/prctl.h>) with which orphans below become children of this process, which

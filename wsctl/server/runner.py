@@ -20,13 +20,12 @@ from wsctl.drain.graceful import NotDraining
 from wsctl.drain.signals import SignalAction, SignalRole
 from wsctl.errors import CannotStart
 from wsctl.process.job import Job
-from wsctl.process.replacement import why_not_outlived
 from wsctl.process.signals import SignalHandlers
+from wsctl.process.spawn import SpawnSuccessor, why_not_outlived
 from wsctl.server.diagnostics.exposure import exposed
 from wsctl.server.handover.predecessor import Observer, Predecessor
 from wsctl.server.handover.protocol import InheritedSockets
 from wsctl.server.handover.successor import Successor
-from wsctl.server.handover.successor_process import Spawn
 from wsctl.server.listeners import Listeners
 from wsctl.server.node import Node
 from wsctl.server.proxy import trusted_proxies
@@ -62,7 +61,7 @@ class ServerContext:
     public: Sequence[socket.socket]
     control: socket.socket | None
     inherited: InheritedSockets | None
-    spawn: Spawn
+    spawn: SpawnSuccessor
     handing_over: Sequence[Observer]
     parent_link: ParentLink | None
     local_api: LocalApi

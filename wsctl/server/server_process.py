@@ -6,7 +6,6 @@ import logging
 import os
 import socket
 import ssl
-import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -19,12 +18,11 @@ from wsctl.codes import ExitCode
 from wsctl.drain.observers import DrainObserver
 from wsctl.drain.progress import HandoverState
 from wsctl.errors import CannotStart, WsctlError
-from wsctl.ipc.handshake import HANDOVER_FD, JOB_FD
 from wsctl.process.job import Job
 from wsctl.process.registry import announced, remove_files, runtime_folder
-from wsctl.process.replacement import restart_command
 from wsctl.process.sd_notify import SystemdNotifier
 from wsctl.process.signals import blocked_end_signals
+from wsctl.process.spawn import Spawner, SpawnSuccessor
 from wsctl.server.app import create_app
 from wsctl.server.credentials import require_same_kind
 from wsctl.server.diagnostics.certificate import UnusableCertificate, read_certificate
@@ -32,14 +30,13 @@ from wsctl.server.diagnostics.exposure import exposed, log_exposure
 from wsctl.server.diagnostics.startup import log_drain_advice, log_startup
 from wsctl.server.handover.predecessor import Observer
 from wsctl.server.handover.protocol import InheritedSockets, receive_sockets
-from wsctl.server.handover.successor_process import Spawn
 from wsctl.server.isolated_workers import are_isolated, distinct_wall_clock
 from wsctl.server.middleware import ClosingMiddleware
 from wsctl.server.node import Node
 from wsctl.server.proxy import ProxyHeadersMiddleware, trusted_proxies
 from wsctl.server.registration import open_control_socket, record_of_process
 from wsctl.server.runner import Runner, ServerContext
-from wsctl.server.sockets import PASSED_SOCKETS, address, open_listeners
+from wsctl.server.sockets import address, open_listeners
 from wsctl.server.workers.parent_link import ParentLink
 from wsctl.server.workers.protocol import WorkerContext
 from wsctl.server.workers.relay import LocalApi, relay_routes
@@ -147,7 +144,7 @@ def _run(
             public=public,
             control=control,
             inherited=inherited,
-            spawn=parent_link.spawn_successor if parent_link else _successor_starter(environ, job),
+            spawn=parent_link.spawn_successor if parent_link else _successor_spawner(environ, job),
             handing_over=[
                 notifier.handing_over,
                 *([parent_link.handing_over] if parent_link else []),
@@ -170,21 +167,9 @@ def _call_later(seconds: float, call: Callable[[], None]) -> object:
     return asyncio.get_running_loop().call_later(seconds, call)
 
 
-def _successor_starter(environ: Mapping[str, str], job: Job | None) -> Spawn:
-    """Return a function that starts this program again, as it is on disk now, with the same arguments and
-    environment."""
-    own = {*PASSED_SOCKETS, JOB_FD}
-    kept = {name: value for name, value in environ.items() if name not in own}
-
-    def spawn(channel: int) -> "subprocess.Popen[bytes]":
-        passed = {HANDOVER_FD: channel}
-        with contextlib.ExitStack() as stack:
-            if job and (line := job.line_for_successor()):
-                passed[JOB_FD] = stack.enter_context(line).fileno()
-            given = kept | {name: str(fd) for name, fd in passed.items()}
-            return subprocess.Popen(restart_command(), env=given, pass_fds=list(passed.values()))  # noqa: S603
-
-    return spawn
+def _successor_spawner(environ: Mapping[str, str], job: Job | None) -> SpawnSuccessor:
+    spawner = Spawner(environ)
+    return lambda channel: spawner.successor(channel, job.line_for_successor() if job else None)
 
 
 def _log_serving(settings: Settings, addresses: Sequence[str], *, anew: bool) -> None:

@@ -15,9 +15,6 @@ from wsctl.settings import Settings
 FIRST_FD = 3
 """The first descriptor of the sockets that systemd passes (sd_listen_fds)."""
 
-PASSED_SOCKETS = frozenset({"LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"})
-"""The variables that come with these sockets; they are for one process and no child of it."""
-
 OWN_SERVER_CURE = "'wsctl upgrade' replaces it, 'wsctl drain' ends it"
 """The remedy where a server of this user's has the place."""
 

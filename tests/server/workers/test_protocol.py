@@ -9,7 +9,8 @@ import pytest
 from tests.support.server import DEADLINE
 from wsctl.errors import CannotStart
 from wsctl.ipc.framing import encode_packet
-from wsctl.ipc.handshake import WORKER_FD, receive_packet
+from wsctl.ipc.handshake import receive_packet
+from wsctl.process.spawn import WORKER_FD
 from wsctl.server.accept_balancer import create_page
 from wsctl.server.workers.protocol import VERSION, receive_worker_context
 

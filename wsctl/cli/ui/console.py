@@ -10,7 +10,7 @@ from wsctl.cli.ui.streams import console, has_colour, is_live
 from wsctl.drain.observers import DrainLog, DrainObserver
 from wsctl.drain.progress import HandoverProgress, HandoverState
 from wsctl.server import logs
-from wsctl.server.workers.worker_process import LogOutput
+from wsctl.server.workers.worker import LogOutput
 from wsctl.settings import Settings
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 
-from wsctl.ipc.handshake import HANDOVER_FD, JOB_FD, WORKER_FD
+from wsctl.process.spawn import BETWEEN_PROCESSES
 from wsctl.redis_url import parse
 from wsctl.server.diagnostics.finding import Finding, advice, ok, warning
 from wsctl.settings import ENV_PREFIX, FLAGS, SECRETS, Settings, flag, variable
@@ -28,9 +28,6 @@ VARIABLES, UNUSED = "variables", "secrets"
 
 OF_COMMANDS = frozenset({"WSCTL_URL", "WSCTL_RUNTIME_DIR"})
 """The variables of the commands, and of the folder in which servers are found."""
-
-BETWEEN_PROCESSES = frozenset({HANDOVER_FD, JOB_FD, WORKER_FD})
-"""The variables that one process of ours gives to another, and no person sets."""
 
 OF_SETTINGS = frozenset(
     [variable(field.name) for field in FLAGS]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from math import inf
 from pathlib import Path, PurePosixPath
 
-from wsctl.process.replacement import INITS, init_name, why_not_outlived
+from wsctl.process.spawn import INITS, init_name, why_not_outlived
 
 MARKS = ("/.dockerenv", "/run/.containerenv")
 """Files by which Docker and Podman mark a container."""

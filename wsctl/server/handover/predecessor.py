@@ -14,6 +14,7 @@ from wsctl.drain.phases import Phase
 from wsctl.drain.progress import HandoverProgress, HandoverState
 from wsctl.hub.connection import EndReason
 from wsctl.ipc.framing import Packet
+from wsctl.process.spawn import SpawnSuccessor
 from wsctl.server.condition import Condition
 from wsctl.server.connection_services import ConnectionServices
 from wsctl.server.credentials.verifier import KeySummary
@@ -21,7 +22,7 @@ from wsctl.server.drain_driver import DrainDriver
 from wsctl.server.handover.forwarded_log import ForwardedLog
 from wsctl.server.handover.mover import ClientReporter, ConnectionMover, HttpConnections
 from wsctl.server.handover.protocol import VERSION
-from wsctl.server.handover.successor_process import HandoverFailed, Spawn, SuccessorProcess
+from wsctl.server.handover.successor_process import HandoverFailed, SuccessorProcess
 
 READY_TIMEOUT = 30.0
 """Seconds a successor has to be ready: imports from a cold disk take a few."""
@@ -63,7 +64,7 @@ class Predecessor:
         services: ConnectionServices,
         driver: DrainDriver,
         listeners: ListenerOwner,
-        spawn: Spawn,
+        spawn: SpawnSuccessor,
         *,
         generation: int = 1,
         keys: KeySummary | None = None,

@@ -37,8 +37,9 @@ from typing import Any
 
 from wsctl import __version__
 from wsctl.frame import Batch
-from wsctl.ipc.handshake import HANDOVER_FD, receive_hello, refuse
+from wsctl.ipc.handshake import receive_hello, refuse
 from wsctl.log.history import Entry
+from wsctl.process.spawn import HANDOVER_FD
 
 VERSION = 3
 """The version of the conversation above. A successor of another version refuses, and the predecessor goes

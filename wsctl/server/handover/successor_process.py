@@ -6,26 +6,14 @@ import os
 import signal
 import socket
 from collections.abc import Callable
-from typing import Protocol
 
 from wsctl.ipc.channel import Channel
 from wsctl.ipc.framing import Packet
+from wsctl.process.spawn import SpawnSuccessor
 from wsctl.server.handover.protocol import STALL_TIMEOUT
 
 END_TIMEOUT = 2.0
 """Seconds that a process has to end after it was killed, or after its end of the channel was closed."""
-
-
-class Process(Protocol):
-    """The part of a `subprocess.Popen` that is needed here."""
-
-    def kill(self) -> None: ...
-    def poll(self) -> int | None: ...
-    def wait(self) -> int | None: ...
-
-
-Spawn = Callable[[int], Process]
-"""Starts a successor whose channel is the descriptor. It goes on in another process, whose pid it tells."""
 
 
 class HandoverFailed(Exception):
@@ -46,7 +34,7 @@ class SuccessorProcess:
 
     def __init__(
         self,
-        spawn: Spawn,
+        spawn: SpawnSuccessor,
         receive: Callable[[Packet], None],
         gone: Callable[[], None],
         clean_up: Callable[[int], None] = lambda pid: None,

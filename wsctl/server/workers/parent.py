@@ -26,6 +26,7 @@ from wsctl.ipc.rpc import Reply
 from wsctl.process.registry import announced
 from wsctl.process.sd_notify import SystemdNotifier
 from wsctl.process.signals import SignalHandlers, blocked_end_signals, stop_until_continued
+from wsctl.process.spawn import SpawnWorker
 from wsctl.server.credentials import verifier_of
 from wsctl.server.diagnostics.exposure import exposed, log_exposure
 from wsctl.server.diagnostics.startup import log_drain_advice, log_startup
@@ -36,8 +37,7 @@ from wsctl.server.workers.control_http import ControlHttpServer
 from wsctl.server.workers.control_service import ControlService
 from wsctl.server.workers.pool import WorkerPool
 from wsctl.server.workers.rolling_upgrade import RollingUpgrade
-from wsctl.server.workers.worker import Spawn
-from wsctl.server.workers.worker_process import LogOutput, worker_spawner
+from wsctl.server.workers.worker import LogOutput, worker_spawner
 from wsctl.settings import Settings
 
 CHECK_INTERVAL = 1.0
@@ -60,7 +60,7 @@ class Parent:
         public: Sequence[socket.socket],
         *,
         control: socket.socket | None,
-        spawn: Spawn,
+        spawn: SpawnWorker,
         log_output: LogOutput | None,
         observers: Sequence[DrainObserver],
         notifier: SystemdNotifier,

@@ -12,6 +12,7 @@ from wsctl.drain.merging import cut_short, merged
 from wsctl.drain.progress import DrainProgress, HandoverState
 from wsctl.ipc.framing import Packet, close_all
 from wsctl.ipc.rpc import RequestHandler
+from wsctl.process.spawn import SpawnWorker
 from wsctl.server.accept_balancer import AcceptBalancer, create_page
 from wsctl.server.workers.protocol import REPORT_EVERY
 from wsctl.server.workers.supervision import (
@@ -21,7 +22,7 @@ from wsctl.server.workers.supervision import (
     StartFailureLog,
     refusal_pause,
 )
-from wsctl.server.workers.worker import Facts, Spawn, Worker
+from wsctl.server.workers.worker import Facts, Worker
 
 log = logging.getLogger("wsctl.workers")
 
@@ -55,7 +56,7 @@ class WorkerPool:
     def __init__(
         self,
         count: int,
-        spawn: Spawn,
+        spawn: SpawnWorker,
         hello: Facts,
         listeners: Sequence[int],
         *,

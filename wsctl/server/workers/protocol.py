@@ -29,7 +29,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from wsctl import __version__
-from wsctl.ipc.handshake import WORKER_FD, receive_hello, refuse
+from wsctl.ipc.handshake import receive_hello, refuse
+from wsctl.process.spawn import WORKER_FD
 from wsctl.server.accept_balancer import AcceptBalancer
 
 VERSION = 1

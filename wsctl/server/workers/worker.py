@@ -1,12 +1,14 @@
-"""A worker as the parent sees it: a process, and a channel to it."""
+"""A worker as the parent sees it: a process, a channel to it, and its log lines."""
 
+import asyncio
 import os
 import signal
 import socket
 import subprocess
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any
+from dataclasses import dataclass
+from typing import IO, Any
 
 from wsctl.codes import ExitCode
 from wsctl.drain.phases import Phase
@@ -14,10 +16,8 @@ from wsctl.drain.progress import DrainProgress, read_progress
 from wsctl.ipc.channel import Channel
 from wsctl.ipc.framing import Packet, close_all
 from wsctl.ipc.rpc import RequestHandler, RpcPeer
+from wsctl.process.spawn import Spawner, SpawnWorker, WorkerProcess
 from wsctl.server.workers.protocol import VERSION
-
-Spawn = Callable[[int, int | None], "subprocess.Popen[bytes]"]
-"""Starts a worker; takes the descriptors of its channel, and of the one to its predecessor if it has one."""
 
 Facts = dict[str, Any]
 
@@ -42,7 +42,7 @@ class Worker:
     def __init__(
         self,
         number: int,
-        spawn: Spawn,
+        spawn: SpawnWorker,
         hello: Facts,
         listeners: Sequence[int],
         handler: RequestHandler,
@@ -177,3 +177,72 @@ class Worker:
 def worker_names(workers: Iterable[Worker]) -> str:
     """Return the names of the workers, for people."""
     return " and ".join(f"worker {worker.number} (pid {worker.pid})" for worker in workers)
+
+
+@dataclass(frozen=True, slots=True)
+class LogOutput:
+    """The destination of the workers' log lines where the parent writes them, above its bar."""
+
+    write: Callable[[str], None]
+    colour: bool
+
+
+def worker_spawner(environ: Mapping[str, str], output: LogOutput | None) -> SpawnWorker:
+    """Return a function that starts a worker, whose log lines go to `output`. Without one it writes to our
+    stderr by itself."""
+    spawner = Spawner(environ)
+    if output is None:
+        return spawner.worker
+
+    def spawn(channel: int, predecessor: int | None) -> WorkerProcess:
+        return RelayedProcess(spawner.worker(channel, predecessor, subprocess.PIPE), output.write)
+
+    return spawn
+
+
+class RelayedProcess:
+    """The process of a worker that writes through its parent, line by line. All that it has written is passed
+    on before its end is known. To be made on a running loop."""
+
+    def __init__(self, process: "subprocess.Popen[bytes]", write: Callable[[str], None]) -> None:
+        self._process = process
+        self._write = write
+        self._stream: IO[bytes] | None = process.stderr
+        self._partial = b""
+        self._loop = asyncio.get_running_loop()
+        if self._stream:
+            os.set_blocking(self._stream.fileno(), False)
+            self._loop.add_reader(self._stream.fileno(), self._readable)
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def send_signal(self, sig: int) -> None:
+        self._process.send_signal(sig)
+
+    def poll(self) -> int | None:
+        code = self._process.poll()
+        while code is not None and self._readable():
+            pass
+        return code
+
+    def _readable(self) -> bool:
+        """Pass on what can be read; tell whether there may be more."""
+        if not self._stream:
+            return False
+        try:
+            data = os.read(self._stream.fileno(), 65536)
+        except BlockingIOError:
+            return False
+        *lines, self._partial = (self._partial + data).split(b"\n")
+        for line in lines if data else filter(None, [*lines, self._partial]):
+            self._write(line.decode(errors="replace"))
+        if not data:
+            self._close(self._stream)
+        return bool(data)
+
+    def _close(self, stream: IO[bytes]) -> None:
+        self._loop.remove_reader(stream.fileno())
+        stream.close()
+        self._stream = None

@@ -1,4 +1,4 @@
-"""Who can be replaced, and who goes on in a process whose parent has ended."""
+"""How a process starts another one of its program, and goes on as one whose parent has ended."""
 
 import os
 import socket
@@ -8,18 +8,74 @@ import sys
 import pytest
 
 from tests.support.server import DEADLINE
-from wsctl.ipc.handshake import HANDOVER_FD, WORKER_FD, receive_packet
-from wsctl.process.replacement import INITS, daemonize, why_not_outlived
+from wsctl.ipc.handshake import receive_packet
+from wsctl.process.spawn import HANDOVER_FD, INITS, JOB_FD, WORKER_FD, daemonize, why_not_outlived
 
 PROGRAM = """
 import os, sys
-from wsctl.process.replacement import daemonize
+from wsctl.process.spawn import daemonize
 started = os.getpid()
 is_successor = daemonize(os.environ)
 # Told only when the parent is gone, which closes its end.
 sys.stdin.read()
 print(is_successor, os.getpid() != started, os.getsid(0) == os.getpid(), os.getpid())
 """
+
+STARTER = """
+import os, socket, subprocess, sys
+from wsctl.process.spawn import HANDOVER_FD, JOB_FD, WORKER_FD, Spawner
+
+GIVEN = [HANDOVER_FD, WORKER_FD, JOB_FD, "LISTEN_FDS", "NOTIFY_SOCKET", "KEPT"]
+
+def ends(name):
+    ours, theirs = socket.socketpair()
+    mine.append(ours)
+    return theirs
+
+if "STARTER" in os.environ.get("KEPT", ""):
+    mine = []
+    environ = {**dict.fromkeys(GIVEN, "77"), "KEPT": "by the successor", "PATH": os.environ["PATH"]}
+    spawner = Spawner(environ)
+    if sys.argv[1] == "successor":
+        with ends(HANDOVER_FD) as channel:
+            process = spawner.successor(channel.fileno(), ends(JOB_FD))
+    else:
+        with ends(WORKER_FD) as channel, ends(HANDOVER_FD) as predecessor:
+            process = spawner.worker(channel.fileno(), predecessor.fileno())
+    print([end.recv(99).decode() for end in mine])  # each end that is open here alone hangs up
+    print(process.wait())
+else:
+    for name in (HANDOVER_FD, WORKER_FD, JOB_FD):
+        if os.environ.get(name, "77") != "77":
+            socket.socket(fileno=int(os.environ[name])).sendall(name.encode())
+    names = [name for name in GIVEN if name in os.environ]
+    os.write(2, f"{names} {os.environ['KEPT']} {os.getpgrp() == os.getpid()}".encode())
+"""
+
+
+def _started(kind: str) -> tuple[list[str], str]:
+    """What came over the channels of a process that was started, and what it says it was given."""
+    shown = subprocess.run(
+        [sys.executable, "-u", "-c", STARTER, kind],
+        env=dict(os.environ) | {"KEPT": "STARTER"},
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE,
+        check=True,
+    )
+    return shown.stdout.splitlines(), shown.stderr
+
+
+def test_a_successor_has_its_channel_its_line_and_the_same_environment_but_for_what_was_ours() -> None:
+    told, given = _started("successor")
+    assert told == [f"['{HANDOVER_FD}', '{JOB_FD}']", "0"]
+    assert given == f"['{HANDOVER_FD}', '{JOB_FD}', 'NOTIFY_SOCKET', 'KEPT'] by the successor False"
+
+
+def test_a_worker_leaves_systemd_to_its_parent_and_has_a_group_of_its_own() -> None:
+    told, given = _started("worker")
+    assert told == [f"['{WORKER_FD}', '{HANDOVER_FD}']", "0"]
+    assert given == f"['{HANDOVER_FD}', '{WORKER_FD}', 'KEPT'] by the successor True"
 
 
 def test_who_is_no_successor_stays_what_it_is() -> None:
