@@ -13,7 +13,7 @@ from tests.support.server import DEADLINE
 PACKAGE = Path(__file__).parent.parent / "wsctl"
 
 FACTS = frozenset(
-    {"messages", "frame", "codes", "settings", "redis_url", "errors", "lookalikes", "origins", "addresses"}
+    {"messages", "frame", "codes", "settings", "redis_url", "errors", "client_ids", "origins", "addresses"}
 )
 
 ABOVE_ALL = ("main", "__main__", "__init__")

@@ -1,4 +1,4 @@
-"""The frames of the protocol, as data: what a server sends, and the form of a client id.
+"""The frames of the protocol, as data: what a server sends, and the one frame of a client that is for it.
 
 Every frame is one JSON object in one text frame. The functions return the encoded object,
 UTF-8, without a WebSocket header.
@@ -6,101 +6,21 @@ UTF-8, without a WebSocket header.
 
 import json
 import re
-import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from wsctl.codes import ErrorCode
-from wsctl.lookalikes import UNSEEN, looks_like
-
-MAX_CLIENT_ID = 128
-"""Characters in a client id: longer than any UUID, e-mail local part or host name in use."""
 
 KEEPALIVE = range(1, 301)
 """Seconds of silence after which a client may ask for a sign of life: the server looks once a second, and
 most proxies cut a silent connection before five minutes are over."""
-
-MAX_DECOMPOSED = 4 * MAX_CLIENT_ID
-"""Code points of a client id before it is composed: no character decomposes into more than four."""
-
-MAX_MARKS = 30
-"""Combining marks in a row (UAX #15, stream-safe text): no script writes so many, and the time to order them
-grows with their square."""
-
-SERVER = "server"
-"""The `from` of messages that no client sent."""
 
 _TO_JSON = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 _TO_ASCII_JSON = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
 
 _RENEWAL = re.compile(r"""(["']?)type\1\s*:\s*(["'])renew\2""")  # as Python or JavaScript show it, too
 _RENEWAL_HINT = re.compile(r"renew|\\u")  # JSON can spell a letter by its number
-
-_ID_SHAPE = re.compile(r"[^\W_][\w.@:+~-]*")
-
-
-class InvalidClientId(ValueError):
-    """A text that is no client id; the message says which rule it breaks."""
-
-
-def client_id(text: str) -> str:
-    """Return the id in Unicode normal form C, in which ids are compared.
-
-    Letters and digits of any script, with the combining marks that some scripts write their letters
-    with, and `. _ @ : + ~ -`; the first one a letter or digit; 1 to 128 characters; nothing that cannot be
-    seen; not `server`, nor what looks like it in other letters.
-
-    Raises:
-        InvalidClientId: the text is not an id.
-    """
-    bounded_id(text)
-    normal = text if text.isascii() else unicodedata.normalize("NFC", _composable(text))
-    if not 0 < len(normal) <= MAX_CLIENT_ID:
-        raise InvalidClientId(f"a client id has 1 to {MAX_CLIENT_ID} characters, not {len(normal)}")
-    if normal == SERVER:
-        raise InvalidClientId(f"the client id {SERVER} is taken: messages from it are the server's own")
-    if not _ID_SHAPE.fullmatch(normal if normal.isascii() else _without_marks(normal)):
-        raise InvalidClientId(
-            "a client id has letters, digits and . _ @ : + ~ - and starts with a letter or digit"
-        )
-    if not normal.isascii():
-        _check_look(normal)
-    return normal
-
-
-def bounded_id(text: str) -> str:
-    """Return the text, unless it is too long to become an id; nothing else is checked.
-
-    Raises:
-        InvalidClientId: the text is too long.
-    """
-    if len(text) > MAX_DECOMPOSED:
-        raise InvalidClientId(f"a client id has 1 to {MAX_CLIENT_ID} characters, not {len(text)}")
-    return text
-
-
-def _composable(text: str) -> str:
-    """Return the text, unless it has so many combining marks in a row that it takes long to compose."""
-    marks = 0
-    for character in text:
-        marks = marks + 1 if unicodedata.combining(character) else 0
-        if marks > MAX_MARKS:
-            raise InvalidClientId(f"a client id has at most {MAX_MARKS} combining marks in a row")
-    return text
-
-
-def _check_look(name: str) -> None:
-    """Refuse a name with invisible characters, and one that looks like `server`."""
-    if UNSEEN.search(name):
-        raise InvalidClientId("a client id has no characters that cannot be seen")
-    if looks_like(name, SERVER):
-        raise InvalidClientId(f"the client id looks like {SERVER}: messages from it are the server's own")
-
-
-def _without_marks(text: str) -> str:
-    """Return the text without the combining marks behind its first character."""
-    return text[0] + "".join(c for c in text[1:] if unicodedata.category(c) not in {"Mn", "Mc"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,12 +182,3 @@ def _still_a_renewal(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """Return the object of these pairs, which is a renewal also when it has several types and one is
     `renew`."""
     return dict(pairs) | ({"type": "renew"} if ("type", "renew") in pairs else {})
-
-
-def recipients(to: Sequence[str]) -> tuple[str, ...]:
-    """Return the addressees of a direct message, each once, in the order given.
-
-    Raises:
-        InvalidClientId: one of them is not an id.
-    """
-    return tuple(dict.fromkeys(client_id(name) for name in to))

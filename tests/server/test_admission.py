@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wsctl.messages import MAX_CLIENT_ID
+from wsctl.client_ids import MAX_CLIENT_ID
 from wsctl.server.admission import (
     MOST_REPLACED,
     RETRY_AFTER,

@@ -9,8 +9,8 @@ import typer
 
 from wsctl.cli.options import Json, Port, Url, parser
 from wsctl.cli.ui.text import say
+from wsctl.client_ids import client_id
 from wsctl.errors import UsageError, WsctlError
-from wsctl.messages import client_id
 
 _LATER = "a client that comes back and resumes gets it then"
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from wsctl.messages import InvalidClientId, client_id
+from wsctl.client_ids import InvalidClientId, client_id
 from wsctl.settings import FLAGS, Rate, Settings, boolean, duration, flag, port_number, secrets, variable
 from wsctl.settings import whole_number as parse_whole_number
 

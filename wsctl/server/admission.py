@@ -5,7 +5,7 @@ from http import HTTPStatus
 from typing import NamedTuple
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from wsctl import messages
+from wsctl import client_ids, messages
 from wsctl.origins import AllowedOrigins
 from wsctl.server.credentials.extraction import HOW_TO_SEND, TokenSources, UnreadableToken, extract_token
 from wsctl.server.credentials.verifier import Denied, Granted, Verifier, for_client
@@ -103,7 +103,7 @@ class Admission:
         """Return the verdict on a handshake, and change nothing. What is cheap to check comes first, and the
         client id last, after the credentials: to bring it into its normal form takes longer."""
         try:
-            name = messages.bounded_id(unquote(asked.name, errors="strict"))
+            name = client_ids.bounded_id(unquote(asked.name, errors="strict"))
         except ValueError as error:
             return _bad_id(error)
         since, keepalive = _options(asked.query) if asked.query else (None, "0")
@@ -123,7 +123,7 @@ class Admission:
     def _admit_granted(self, name: str, granted: Granted, since: str | None, keepalive: int) -> Verdict:
         """Return the verdict on a valid request whose credentials are good."""
         try:
-            client_id = messages.client_id(name)
+            client_id = client_ids.client_id(name)
         except ValueError as error:
             return _bad_id(error)
         verdict = for_client(granted, client_id)
@@ -187,7 +187,7 @@ def _unauthorized(why: str, problem: str = "") -> HttpRefusal:
 
 
 def _bad_id(error: ValueError) -> HttpRefusal:
-    text = str(error) if isinstance(error, messages.InvalidClientId) else "a client id is UTF-8 text"
+    text = str(error) if isinstance(error, client_ids.InvalidClientId) else "a client id is UTF-8 text"
     return HttpRefusal(HTTPStatus.BAD_REQUEST, "bad_client_id", text)
 
 

@@ -13,7 +13,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, WithJsonSchema
 from starlette.requests import ClientDisconnect
 
-from wsctl import messages
+from wsctl import client_ids, messages
 from wsctl.codes import ErrorCode
 from wsctl.control.encoding import encode
 from wsctl.control.status import ServerStatus
@@ -114,7 +114,7 @@ AskedBy = Annotated[str, Depends(asked_by)]
 
 
 ClientId = Annotated[str, WithJsonSchema(CLIENT_ID)]
-"""A client id, checked by `messages.client_id`, which knows more than a schema can say."""
+"""A client id, checked by `client_ids.client_id`, which knows more than a schema can say."""
 
 
 class Broadcast(BaseModel):
@@ -256,9 +256,9 @@ async def broadcast(request: Request, node: HasNode) -> Published:
     limit = node.settings.max_message_size
     wanted = _parse(Broadcast, await body_of(request, limit and limit + BODY_ALLOWANCE))
     try:
-        to = None if wanted.to is None else messages.recipients(wanted.to)
+        to = None if wanted.to is None else client_ids.recipients(wanted.to)
         size = len(messages.encode({"data": wanted.data}))
-    except messages.InvalidClientId as error:
+    except client_ids.InvalidClientId as error:
         raise Failure(HTTPStatus.BAD_REQUEST, "bad_request", str(error)) from None
     except ValueError:
         text = "data: it has a NaN or an infinity, which JSON does not have"
@@ -277,7 +277,7 @@ async def broadcast(request: Request, node: HasNode) -> Published:
         if not published.done():
             published.set_exception(Failure(_UNPUBLISHED[why.code], why.code, why.text))
 
-    node.log.append(messages.SERVER, wanted.data, to, receipt, refused=refused, shown=wanted.show_to)
+    node.log.append(client_ids.SERVER, wanted.data, to, receipt, refused=refused, shown=wanted.show_to)
     return await published
 
 

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from tests.support.frames import Frame, checked, is_valid, read, validator_of
-from wsctl import messages
+from wsctl import client_ids, messages
 from wsctl.codes import ErrorCode
 from wsctl.drain.phases import Phase
 from wsctl.server.admission import MAX_SINCE
@@ -39,7 +39,7 @@ ADDRESSEES = st.lists(NAMES, unique=True, max_size=3).map(tuple)
 
 
 def a_message(to: st.SearchStrategy[Any]) -> Examples:
-    sender = NAMES | st.just(messages.SERVER)
+    sender = NAMES | st.just(client_ids.SERVER)
     return st.builds(messages.message, st.builds(messages.Message, IDS, SECONDS, sender, ANYTHING, to))
 
 
@@ -170,8 +170,8 @@ def test_what_no_server_sends_does_not_pass_the_tests(text: str) -> None:
 @given(st.text(st.characters(max_codepoint=127), min_size=1, max_size=4))
 def test_of_ascii_the_pattern_takes_just_what_is_an_id(text: str) -> None:
     try:
-        is_id = bool(messages.client_id(text))
-    except messages.InvalidClientId:
+        is_id = bool(client_ids.client_id(text))
+    except client_ids.InvalidClientId:
         is_id = False
     assert validator_of("clientId").is_valid(text) == is_id
 
@@ -179,16 +179,19 @@ def test_of_ascii_the_pattern_takes_just_what_is_an_id(text: str) -> None:
 @settings(max_examples=200)
 @given(st.text(st.characters(categories=["L", "Nd", "Mn", "Mc"]), min_size=1, max_size=6))
 def test_every_id_of_any_script_passes_it(text: str) -> None:
-    name = messages.client_id("a" + text)
+    try:
+        name = client_ids.client_id("a" + text)
+    except client_ids.InvalidClientId:
+        assume(False)  # some marks show nothing
     assert validator_of("clientId").is_valid(name)
     assert re.search(CLIENT_ID["pattern"], name)
 
 
 def test_the_bounds_of_ids_are_the_servers() -> None:
-    longest = "a" * messages.MAX_CLIENT_ID
+    longest = "a" * client_ids.MAX_CLIENT_ID
     clients, ids = validator_of("clientId"), validator_of("messageId")
     assert clients.is_valid(longest)
-    for wrong in ("", longest + "a", messages.SERVER):
+    for wrong in ("", longest + "a", client_ids.SERVER):
         assert not clients.is_valid(wrong)
     assert ids.is_valid("1" * MAX_SINCE)
     for wrong in ("", "1" * (MAX_SINCE + 1), "1 0", "é"):

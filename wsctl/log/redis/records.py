@@ -8,7 +8,7 @@ import json
 import logging
 from typing import Any, NamedTuple
 
-from wsctl import messages
+from wsctl import client_ids, messages
 from wsctl.frame import Batch
 from wsctl.log.history import Entry, MessageId
 from wsctl.log.home import Draft, Key
@@ -162,7 +162,7 @@ def read_client(name: bytes, value: bytes) -> tuple[str, int]:
     Raises:
         ValueError: they are no id or no moment.
     """
-    return messages.client_id(name.decode()), read_count(value.partition(b" ")[0])
+    return client_ids.client_id(name.decode()), read_count(value.partition(b" ")[0])
 
 
 def read_count(digits: bytes) -> int:

@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
-from wsctl import __version__, messages
+from wsctl import __version__, client_ids, messages
 from wsctl.addresses import host_port
 from wsctl.codes import CloseCode, ErrorCode, can_be_sent, is_final
 from wsctl.drain.phases import Phase
@@ -29,7 +29,7 @@ _EXAMPLES: dict[str, dict[str, bytes]] = {
     },
     "message": {
         "toEveryone": messages.message(messages.Message(_ID, _TS, "alice", "hello")),
-        "direct": messages.message(messages.Message(_ID, _TS, messages.SERVER, {"n": [1, None]}, ("bob",))),
+        "direct": messages.message(messages.Message(_ID, _TS, client_ids.SERVER, {"n": [1, None]}, ("bob",))),
     },
     "heartbeat": {"tenth": messages.heartbeat(_TS, 3, 10)},
     "keepalive": {"always": messages.keepalive()},

@@ -6,7 +6,7 @@ the same ignore what it does not know: a newer server may say more.
 
 from typing import Any
 
-from wsctl import messages
+from wsctl import client_ids, messages
 from wsctl.codes import ErrorCode
 from wsctl.drain.phases import Phase
 from wsctl.server.admission import MAX_SINCE
@@ -22,9 +22,9 @@ CLIENT_ID: Schema = {
     "description": "Letters and digits of any script and `. _ @ : + ~ -`, the first one a letter or digit,"
     " in Unicode normal form C. `server` is nobody's.",
     "minLength": 1,
-    "maxLength": messages.MAX_CLIENT_ID,
+    "maxLength": client_ids.MAX_CLIENT_ID,
     "pattern": _CLIENT_ID,
-    "not": {"const": messages.SERVER},
+    "not": {"const": client_ids.SERVER},
 }
 
 MESSAGE_ID: Schema = {
@@ -90,7 +90,7 @@ FRAMES: dict[str, Schema] = {
         optional=("to",),
         id=ref("messageId"),
         ts=_MOMENT,
-        **{"from": {"anyOf": [{"type": "string", "const": messages.SERVER}, ref("clientId")]}},
+        **{"from": {"anyOf": [{"type": "string", "const": client_ids.SERVER}, ref("clientId")]}},
         data={"description": "Any JSON value; of what a client has sent, its text."},
         to={
             "type": "array",
