@@ -1,5 +1,4 @@
-"""One node of several, without its server: a log, a session with Redis, and an owner that writes down what it
-is told."""
+"""One process, or one node of several, without its server: a log, its home, and what they are told."""
 
 import asyncio
 import itertools
@@ -25,25 +24,17 @@ def new_prefix() -> str:
     return next(_prefixes)
 
 
-class Peer:
-    """Its clients are `clients`; a broadcast goes to all of them, a direct message to those it names.
+class Speaker:
+    """A process with a log whose home is its memory. Its clients are `clients`; a broadcast goes to all of
+    them, a direct message to those it names.
 
     Attributes:
-        told: what the owner was told, in order: "away", "back", "lost", ("replaced", id), ("turn", before)
-            where that changed, and the data of each message that was delivered.
+        told: the data of each message that was delivered, and "away", "back" or "lost", in order.
         got: each message that was delivered.
         receipts, refusals: of what was published here, by data.
     """
 
-    def __init__(
-        self,
-        url: str,
-        prefix: str,
-        *,
-        history: int = 100,
-        history_bytes: int = 1 << 20,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
+    def __init__(self, *, history: int = 100, history_bytes: int = 1 << 20) -> None:
         self.told: list[Any] = []
         self.got: list[Message] = []
         self.clients: set[str] = set()
@@ -51,22 +42,13 @@ class Peer:
         self.refusals: dict[Any, Refusal] = {}
         self.reasons: list[str] = []
         self.log = MessageLog(self._deliver, history, history_bytes)
-        self.session = RedisSession(RedisClient(url, None), prefix, self.log, self, clock=clock)
-        self.log.move_to(self.session)
         self.log.observers.append(self)
         self._news = asyncio.Event()
-
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator["Peer"]:
-        await self.session.begin()
-        try:
-            yield self
-        finally:
-            await self.session.end()
 
     def say(self, data: Any, to: tuple[str, ...] | None = None) -> None:
         def receipt(message_id: str, count: int) -> None:
             assert data not in self.receipts
+            assert self.got[-1].id == message_id
             self.receipts[data] = message_id, count
             self._news.set()
 
@@ -77,17 +59,6 @@ class Peer:
             self._news.set()
 
         self.log.append("x", data, to, receipt, refused=refused)
-
-    def join(self, *clients: str) -> None:
-        """They connect, or connect again."""
-        for name in clients:
-            self.clients.add(name)
-            self.session.presence.joined(name)
-
-    def leave(self, *clients: str) -> None:
-        for name in clients:
-            self.clients.remove(name)
-            self.session.presence.left(name)
 
     async def until(self, seen: Callable[[], object]) -> None:
         """Wait until it is so. Raises `TimeoutError`."""
@@ -109,6 +80,66 @@ class Peer:
         """Wait until all it has said has a receipt or was refused."""
         await self.until(lambda: not self.log._pending)
 
+    # An observer of the log's home
+
+    def cut_off(self, why: str) -> None:
+        self.reasons.append(why)
+        self._tell("away")
+
+    def back(self, recovered: bool) -> None:
+        self._tell("back" if recovered else "lost")
+
+    def _tell(self, what: Any) -> None:
+        self.told.append(what)
+        self._news.set()
+
+    def _deliver(self, entry: Entry) -> int:
+        assert self.log.history.since(entry.id) == [], "it is kept, or was, and is the newest"
+        message = as_message(entry)
+        self.got.append(message)
+        self._tell(message.data)
+        return len(self.clients if entry.to is None else self.clients & set(entry.to))
+
+
+class Peer(Speaker):
+    """One node of several, whose session has this as its owner.
+
+    Attributes:
+        told: beside the rest, ("replaced", id), and ("turn", before) where that changed.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        prefix: str,
+        *,
+        history: int = 100,
+        history_bytes: int = 1 << 20,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        super().__init__(history=history, history_bytes=history_bytes)
+        self.session = RedisSession(RedisClient(url, None), prefix, self.log, self, clock=clock)
+        self.log.move_to(self.session)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator["Peer"]:
+        await self.session.begin()
+        try:
+            yield self
+        finally:
+            await self.session.end()
+
+    def join(self, *clients: str) -> None:
+        """They connect, or connect again."""
+        for name in clients:
+            self.clients.add(name)
+            self.session.presence.joined(name)
+
+    def leave(self, *clients: str) -> None:
+        for name in clients:
+            self.clients.remove(name)
+            self.session.presence.left(name)
+
     async def until_seen(self, message_id: str) -> None:
         """Wait until it has read the log as far as this entry."""
         await self.until_true(lambda: self.session._tail.seen == message_id)
@@ -125,18 +156,11 @@ class Peer:
             while {name for name, _ in (await self.session.clients()).get(node, [])} != set(clients):  # noqa: ASYNC110
                 await asyncio.sleep(0.005)
 
-    # The owner of the session, and an observer of the log's home
+    # The owner of the session
 
     def about(self) -> dict[str, Any]:
         where = {"host": "h", "pid": 1, "url": None, "version": "0", "generation": 1, "phase": "serving"}
         return where | {"connections": len(self.clients), "started": 1.0}
-
-    def cut_off(self, why: str) -> None:
-        self.reasons.append(why)
-        self._tell("away")
-
-    def back(self, recovered: bool) -> None:
-        self._tell("back" if recovered else "lost")
 
     def replaced(self, client_id: str) -> None:
         self._tell(("replaced", client_id))
@@ -147,13 +171,3 @@ class Peer:
         turns = [one for one in self.told if isinstance(one, tuple) and one[0] == "turn"]
         if turns[-1:] != [("turn", before)]:
             self._tell(("turn", before))
-
-    def _tell(self, what: Any) -> None:
-        self.told.append(what)
-        self._news.set()
-
-    def _deliver(self, entry: Entry) -> int:
-        message = as_message(entry)
-        self.got.append(message)
-        self._tell(message.data)
-        return len(self.clients if entry.to is None else self.clients & set(entry.to))

@@ -35,6 +35,19 @@ Receipt = Callable[[str, int], None]
 """Called with a message's id and how many clients it was sent to."""
 
 
+class Away(Exception):
+    """The error raised when a home did not do what it was asked; the text says why, in one line and without a
+    secret.
+
+    Attributes:
+        cure: what to do about it.
+    """
+
+    def __init__(self, what: str, cure: str) -> None:
+        super().__init__(what)
+        self.cure = cure
+
+
 class Refusal(NamedTuple):
     """The reason why a message has no receipt, in the words that its publisher gets.
 
@@ -106,7 +119,7 @@ class Home:
         `most_bytes` of them reach. A home without a store has nothing that the process does not have.
 
         Raises:
-            CannotStart: it is away, and did not tell.
+            Away: it did not tell.
         """
         return Kept(until, [])
 

@@ -14,8 +14,9 @@ from wsctl.drain.interventions import Intervention
 from wsctl.drain.phases import Phase
 from wsctl.drain.progress import DrainProgress
 from wsctl.hub.manager import ConnectionManager
+from wsctl.log.home import Away
 from wsctl.log.message_log import MessageLog
-from wsctl.log.redis.client import Away, RedisClient
+from wsctl.log.redis.client import RedisClient
 from wsctl.log.redis.session import RedisSession
 from wsctl.settings import Settings
 

@@ -8,21 +8,9 @@ from typing import Any
 from urllib.parse import quote
 
 from wsctl.errors import CannotStart, package
-from wsctl.log.redis.reasons import ANSWER_TIMEOUT, CHECK_REDIS, LEAST_VERSION, trouble
+from wsctl.log.home import Away
+from wsctl.log.redis.reasons import ANSWER_TIMEOUT, LEAST_VERSION, trouble
 from wsctl.redis_url import PROTOCOL, RedisUrl, parse, without_secrets
-
-
-class Away(Exception):
-    """The error raised when Redis did not do what it was asked; the text says why, in one line and without a
-    secret.
-
-    Attributes:
-        cure: what to do about it.
-    """
-
-    def __init__(self, what: str, cure: str = CHECK_REDIS) -> None:
-        super().__init__(what)
-        self.cure = cure
 
 
 class Unusable(CannotStart):

@@ -16,11 +16,12 @@ from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
 from wsctl.log.history import MessageId
-from wsctl.log.home import Draft, Home, Kept
+from wsctl.log.home import Away, Draft, Home, Kept
 from wsctl.log.message_log import MessageLog, written
 from wsctl.log.redis.appender import Appender
-from wsctl.log.redis.client import Away, RedisClient, Unusable
+from wsctl.log.redis.client import RedisClient
 from wsctl.log.redis.presence import Presence
+from wsctl.log.redis.reasons import CHECK_REDIS
 from wsctl.log.redis.records import Account, Unreadable, position, read_account, read_client
 from wsctl.log.redis.scripts import BEAT, BYE, Keys
 from wsctl.log.redis.tail import BLOCK, START, Lag, Tail
@@ -159,7 +160,7 @@ class RedisSession(Home):
             history = self._messages.history
             kept = await self._tail.load(START, newest, history.most, history.most_bytes)
         except Exception as error:
-            raise self._unusable(error) from None
+            raise self.redis.unusable(self._away(error)) from None
         self._messages.restore(position(newest), *kept)
         self._tail.seen = newest
         self._start = None
@@ -169,7 +170,7 @@ class RedisSession(Home):
         try:
             return await self._tail.load(written(after), written(until), most, most_bytes)
         except Exception as error:
-            raise self._unusable(error) from None
+            raise self._away(error) from None
 
     def resume_at(self, point: dict[str, Any], clients: Iterable[str]) -> None:
         """Go on as the node of a predecessor, whose log and clients this process has."""
@@ -252,11 +253,11 @@ class RedisSession(Home):
             self._appender.suspended = False
             self._task = asyncio.create_task(self._run())
 
-    def _unusable(self, error: Exception) -> Unusable:
+    def _away(self, error: Exception) -> Away:
         if isinstance(error, Away):
-            return self.redis.unusable(error)
+            return error
         self._note_unexpected(error)
-        return self.redis.unusable(Away(UNEXPECTED))
+        return Away(UNEXPECTED, CHECK_REDIS)
 
     async def _run(self) -> None:
         while True:

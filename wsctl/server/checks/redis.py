@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from wsctl.errors import CannotStart
-from wsctl.log.redis.client import Away, RedisClient, Unusable
+from wsctl.log.home import Away
+from wsctl.log.redis.client import RedisClient, Unusable
 from wsctl.log.redis.reasons import CHECK_REDIS
 from wsctl.server.diagnostics.finding import Finding, error, ok, unknown, warning
 from wsctl.settings import Settings
