@@ -32,7 +32,7 @@ def browser_host(text: str) -> str:
         return _version_6(text)
     name = _ascii(text)
     if _NO_PART_OF_A_HOST.search(name):
-        raise ValueError("there is something in the host that no host has")
+        raise ValueError("the host has a character that no host has")
     if name.endswith("."):
         raise ValueError("leave out the dot at the end: pages have it only where it was typed")
     if not all(name.split(".")):

@@ -335,13 +335,13 @@ class Settings:
         if not 1 <= self.backlog < 1 << 31:
             raise UsageError(f"--backlog {self.backlog} is out of range: write 1 to {(1 << 31) - 1}")
         if self.workers < 1:
-            raise UsageError(f"--workers {self.workers} serve nobody: write 1 or more")
+            raise UsageError(f"--workers {self.workers} is out of range: write 1 or more")
 
     def _check_auth(self) -> None:
         """Check that the settings of `--auth` fit together. A key that is not used is an error: whoever gives
         one believes that credentials are asked for."""
         if self.auth == "jwt" and not self.jwt_key:
-            raise UsageError("--auth jwt needs --jwt-key FILE, which tells whose tokens are taken")
+            raise UsageError("--auth jwt needs --jwt-key FILE, with which tokens are checked")
         if self.jwt_key and self.auth != "jwt":
             raise UsageError("--jwt-key needs --auth jwt: give both")
         if self.jwt_algorithm is not None and self.auth != "jwt":

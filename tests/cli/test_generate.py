@@ -38,9 +38,7 @@ def test_a_file_says_how_it_was_made_and_is_made_so_again(kind: str, environ: di
 def test_a_variable_that_is_no_setting_is_told(environ: dict[str, str]) -> None:
     done = wsctl("generate", "systemd", environ=environ | {"WSCTL_PROT": "9000"})
     assert done.returncode == 0
-    assert (
-        done.stderr == "wsctl: WSCTL_PROT is no setting, and nothing comes of it: did you mean WSCTL_PORT?\n"
-    )
+    assert done.stderr == "wsctl: WSCTL_PROT is no setting, and has no effect: did you mean WSCTL_PORT?\n"
 
 
 def test_it_is_written_to_a_file_but_not_over_one(environ: dict[str, str], tmp_path: Path) -> None:

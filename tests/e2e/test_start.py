@@ -47,7 +47,7 @@ def one_line(text: str) -> str:
         (["--port", "9" * 5000], "is not a port"),
         (["--backlog", "0"], "--backlog 0 is out of range: write 1 to 2147483647"),
         (["--backlog", "2147483648"], "--backlog 2147483648 is out of range: write 1 to 2147483647"),
-        (["--workers", "0"], "--workers 0 serve nobody: write 1 or more"),
+        (["--workers", "0"], "--workers 0 is out of range: write 1 or more"),
         (["--rate", "fast"], "is not a rate"),
         (["--log-level", "loud"], "is not one of debug, info, warning, error"),
         (["--allow-origin", "example.org"], "is not an origin"),

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from wsctl.client.control import Answer, Control
 
 _CANCELLED = "the drain was cancelled from elsewhere: the server goes on"
-_GONE = "the server went away before it told how its drain ended: was it killed? its log knows"
+_GONE = "the server went away before it told how its drain ended: see its log, it may have been killed"
 _WATCHING = "Ctrl-C: stop watching, the drain goes on"
 _GOES_ON = (
     "the drain goes on: 'wsctl drain' shows it again, "

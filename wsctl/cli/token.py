@@ -77,7 +77,7 @@ def token(
     """
     (name,) = client_ids(client_id, None)
     if jwt_key is None:
-        raise UsageError("a key has to sign it: --jwt-key FILE")
+        raise UsageError("a token is signed with a key: give --jwt-key FILE")
 
     signer = token_signer(jwt_key, jwt_audience, jwt_algorithm)
 

@@ -260,7 +260,9 @@ def drain_progress(drain: Mapping[str, Any]) -> DrainProgress:
     try:
         return read_progress(drain)
     except (KeyError, TypeError, ValueError):
-        text = "the server tells of its drain as another version does: use the wsctl it was started with"
+        text = (
+            "the server runs another version, whose drain cannot be shown: use the wsctl it was started with"
+        )
         raise WsctlError(text) from None
 
 
@@ -274,7 +276,9 @@ def handover_progress(upgrade: Mapping[str, Any]) -> HandoverProgress:
         told = {field.name: upgrade[field.name] for field in fields(HandoverProgress)}
         return HandoverProgress(**told | {"state": HandoverState(told["state"])})
     except (KeyError, ValueError, TypeError):
-        text = "the server tells of its upgrade as another version does: 'wsctl status --json' prints it"
+        text = (
+            "the server runs another version, whose upgrade cannot be shown: 'wsctl status --json' prints it"
+        )
         raise WsctlError(text) from None
 
 

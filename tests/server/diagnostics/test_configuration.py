@@ -168,7 +168,7 @@ def test_by_default_nobody_is_asked_to_leave_which_is_an_advice_with_the_flags()
     found = check_leaving(Settings(shutdown_timeout=600))
     assert (found.level, found.text) == (
         Level.ADVICE,
-        "a drain asks nobody to leave: who stays is closed by force after 600 s",
+        "a drain asks nobody to leave, and closes clients by force after 600 s",
     )
     assert (found.fix or "").startswith("--drain-delay 15 --reconnect-window 60; 'wsctl docs deploy'")
     fix = check_leaving(Settings(), embedded=True).fix or ""

@@ -78,7 +78,7 @@ def notes(report: StressReport, rate: float) -> list[str]:
     told = {
         f"At the end {report.away} of {report.clients} clients were not connected: what they will miss is "
         "not known.": report.away,
-        f"Unrecovered: {report.unrecovered} times a client was told that messages are lost to it, for the "
+        f"Unrecovered: {report.unrecovered} times a client was told that it has lost messages, because the "
         "server's history no longer reached back.": report.unrecovered,
         f"Degraded: {report.degraded} times a client was told that its server takes no messages for now. "
         "Those sent meanwhile were refused or came late.": report.degraded,

@@ -69,7 +69,7 @@ def check_memory(settings: Settings, bytes_there: int | None) -> Finding:
     """Check the memory; `bytes_there` is what the machine has left, or the limit of the container, None if it
     is not known."""
     if bytes_there is None:
-        return unknown(MEMORY, "how much there is, is not to be read here")
+        return unknown(MEMORY, "the size of the memory cannot be read here")
     kept = settings.workers * (PROCESS_BYTES + settings.history_bytes)
     if kept > bytes_there:
         text = f"{_size(bytes_there)}, but processes and their history take up to {_size(kept)}"
@@ -77,7 +77,7 @@ def check_memory(settings: Settings, bytes_there: int | None) -> Finding:
     clients = settings.workers * (settings.max_connections or 0)
     queues = clients * settings.max_queue
     if not settings.max_queue:
-        text = "without a bound of what waits for a client, one that reads slowly takes all"
+        text = "without a limit of its queue, one client that reads slowly can use all memory"
         return warning(MEMORY, text, "leave out --max-queue")
     room = (bytes_there - kept) // settings.max_queue
     if clients > room:
@@ -112,7 +112,7 @@ def bytes_available(limit: int | None, proc: Path = Path("/proc")) -> int | None
 def check_backlog(backlog: int, queues: KernelQueues) -> Finding:
     """Check whether the queues hold `backlog` connections, as many as `--backlog` asks for."""
     if queues.accepted is None:
-        return unknown(BACKLOG, "net.core.somaxconn is not to be read here")
+        return unknown(BACKLOG, "net.core.somaxconn cannot be read here")
     if queues.accepted < backlog:
         text = f"--backlog is {backlog}, but the kernel holds {queues.accepted} (net.core.somaxconn)"
         return warning(BACKLOG, text, _sysctl("net.core.somaxconn", backlog))
@@ -120,7 +120,7 @@ def check_backlog(backlog: int, queues: KernelQueues) -> Finding:
         name = "net.ipv4.tcp_max_syn_backlog"
         text = f"{name} is {queues.opening} and there are no SYN cookies: a crowd of {backlog} is dropped"
         return warning(BACKLOG, text, f"{_sysctl(name, backlog)}, or net.ipv4.tcp_syncookies=1")
-    return ok(BACKLOG, f"the kernel holds {backlog} connections while all are busy")
+    return ok(BACKLOG, f"the kernel holds {backlog} connections until they are accepted")
 
 
 def kernel_queues(proc: Path = Path("/proc")) -> KernelQueues:

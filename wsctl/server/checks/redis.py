@@ -45,7 +45,7 @@ async def _query_and_assess(settings: Settings) -> list[Finding]:
     except CannotStart as failure:
         return [error(NAME, str(failure), CHECK_REDIS)]
     except Away as failure:
-        return [unknown(NAME, f"it is there, but does not tell of itself: {failure}")]
+        return [unknown(NAME, f"it is there, but INFO failed: {failure}")]
     finally:
         if redis:
             await redis.drop()

@@ -18,7 +18,7 @@ def verifier_of(settings: Settings, wall: Callable[[], float] = time.time) -> Ve
     """
     match settings.auth:
         case "token" if settings.client_token is None:
-            raise UsageError("--auth token needs one: WSCTL_CLIENT_TOKEN_FILE, or WSCTL_CLIENT_TOKEN")
+            raise UsageError("--auth token needs a token: set WSCTL_CLIENT_TOKEN_FILE, or WSCTL_CLIENT_TOKEN")
         case "token" if settings.client_token:
             return SharedToken(settings.client_token)
         case "jwt" if settings.jwt_key:

@@ -64,10 +64,10 @@ def check_leaving(settings: Settings, *, embedded: bool = False) -> Finding:
     another server, settings are variables and no flags."""
     if settings.reconnect_window:
         return ok("leaving", f"a drain asks each client to leave within {settings.reconnect_window:g} s")
-    text = f"a drain asks nobody to leave: who stays is closed by force after {settings.shutdown_timeout:g} s"
+    text = f"a drain asks nobody to leave, and closes clients by force after {settings.shutdown_timeout:g} s"
     asked = {"drain_delay": DRAIN_DELAY, "reconnect_window": RECONNECT_WINDOW}
     words = [f"{variable(n)}={v}" if embedded else f"{flag(n)} {v}" for n, v in asked.items()]
-    return advice("leaving", text, f"{' '.join(words)}; 'wsctl docs deploy' has the set for a deploy")
+    return advice("leaving", text, f"{' '.join(words)}; 'wsctl docs deploy' lists the flags for a deploy")
 
 
 def check_readiness(settings: Settings, kubernetes: bool) -> Finding | None:
@@ -138,7 +138,7 @@ def unknown_variables(environ: Mapping[str, str]) -> Iterator[Finding]:
         if name.upper().startswith(ENV_PREFIX) and not _is_known(name, environ[name]):
             near = _nearest(name)
             remedy = f"did you mean {near}?" if near else "'wsctl serve --help' lists the settings; unset it"
-            yield warning(VARIABLES, f"{_printable(name)} is no setting, and nothing comes of it", remedy)
+            yield warning(VARIABLES, f"{_printable(name)} is no setting, and has no effect", remedy)
 
 
 def unused_secrets(settings: Settings, environ: Mapping[str, str]) -> Iterator[Finding]:
@@ -152,7 +152,7 @@ def unused_secrets(settings: Settings, environ: Mapping[str, str]) -> Iterator[F
         text = f"{given['client_token']} is set, but --auth is {settings.auth}: no client is asked for it"
         yield warning(UNUSED, text, "--auth token, or unset it")
     if given["redis_password"] and not settings.redis:
-        text = f"{given['redis_password']} is set, but there is no --redis: it is used for nothing"
+        text = f"{given['redis_password']} is set, but there is no --redis: it has no effect"
         yield warning(UNUSED, text, "--redis URL, or unset it")
     if given["redis_password"] and settings.redis and parse(settings.redis).password:
         text = f"the password in {variable('redis')} is not used: {given['redis_password']} goes before it"

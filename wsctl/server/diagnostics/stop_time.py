@@ -115,8 +115,8 @@ def check_own_platform(
         return check_platform(settings, platform)
     found = None if environ.get("NOTIFY_SOCKET") else _check_service(settings, environ, pid, service)
     if not found and container_around(environ):
-        text = "this is a container, and its first process is no server: who stops one here is not known"
-        found = unknown(NAME, f"{text} (--stop-timeout tells)")
+        text = "this is a container whose first process is no server: the time it leaves is not known"
+        found = unknown(NAME, f"{text} (set --stop-timeout)")
     return found or check_platform(settings, None)
 
 
