@@ -213,8 +213,12 @@ def test_each_log_line_is_written_somewhere() -> None:
 @pytest.mark.anyio
 async def test_each_metric_is_told_by_a_server() -> None:
     node = Node(Settings(redis="redis://127.0.0.1"), [])
-    told = {family.name + sample.suffix for family in families(node) for sample in family.samples}
-    told |= {family.name for family in families(node)}  # of a drain there are no values without one
+    told = {
+        family.name + sample.suffix for family in families(node.metric_sources) for sample in family.samples
+    }
+    told |= {
+        family.name for family in families(node.metric_sources)
+    }  # of a drain there are no values without one
     named = set(re.findall(r"\bwsctl_\w+", TEXTS["operations"]))
     assert len(named) > 20
     assert named <= told

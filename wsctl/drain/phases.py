@@ -23,6 +23,9 @@ class Phase(StrEnum):
 ACCEPTING = frozenset({Phase.STARTING, Phase.SERVING, Phase.LAMEDUCK, Phase.HANDOVER})
 """The phases in which new clients are taken."""
 
+SHUTTING_DOWN = frozenset({Phase.DRAINING, Phase.CLOSING, Phase.STOPPED})
+"""The phases in which clients are to connect to another server."""
+
 MOVES: dict[Phase, frozenset[Phase]] = {
     Phase.STARTING: frozenset({Phase.SERVING, Phase.STOPPED}),
     Phase.SERVING: frozenset({Phase.LAMEDUCK, Phase.DRAINING, Phase.HANDOVER}),

@@ -15,7 +15,7 @@ from starlette.routing import Match
 from wsctl import __version__
 from wsctl.server.api import router
 from wsctl.server.asyncapi import document as asyncapi
-from wsctl.server.endpoint import endpoint, no_endpoint
+from wsctl.server.endpoint import AsgiAcceptor
 from wsctl.server.http_semantics import allow, error_body
 from wsctl.server.metrics.routes import router as metrics
 from wsctl.server.middleware import HostMiddleware, MethodMiddleware, methods_of
@@ -46,7 +46,7 @@ def create_app(
     )
     app.root_path = node.settings.root_path  # for servers that are told none; ours puts it into the scope
     app.state.node = node
-    app.add_middleware(HostMiddleware)
+    app.add_middleware(HostMiddleware, hosts=node.hosts, refusals=node.refusals)
     app.add_middleware(MethodMiddleware)  # first: it knows the host of an absolute target
     if first:
         app.include_router(first)
@@ -54,8 +54,9 @@ def create_app(
     app.include_router(asyncapi.router)
     app.include_router(reference.router)
     app.include_router(metrics)
-    app.add_api_websocket_route("/ws/{client_id}", endpoint)
-    app.add_api_websocket_route("/{path:path}", no_endpoint)
+    acceptor = AsgiAcceptor(node.acceptor_services)
+    app.add_api_websocket_route("/ws/{client_id}", acceptor.accept)
+    app.add_api_websocket_route("/{path:path}", acceptor.refuse_path)
     app.add_api_route("/ws/{client_id}", upgrade_required, include_in_schema=False)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(RequestValidationError, _bad_request)

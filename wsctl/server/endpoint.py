@@ -12,49 +12,63 @@ from wsctl.frame import Batch
 from wsctl.hub.connection import STALL_TIMEOUT, Connection, EndReason
 from wsctl.hub.outbox import CHUNK, Outbox
 from wsctl.log.history import Missed
-from wsctl.server.admission import NO_SUCH_PATH, Admitted, Handshake
+from wsctl.server.acceptor_services import AcceptorServices
+from wsctl.server.admission import NO_SUCH_PATH, Admitted, DrainRejected, Handshake
 from wsctl.server.connection_services import ConnectionServices
 from wsctl.server.credentials.extraction import chosen_subprotocol
 from wsctl.server.drain_rejection import REASON
-from wsctl.server.host_header import is_foreign
+from wsctl.server.host_header import AllowedHosts, is_foreign
 from wsctl.server.http_semantics import HttpRefusal, error_body
-from wsctl.server.node import Node
 from wsctl.server.proxy import canonical_ip
 
 
-async def endpoint(websocket: WebSocket) -> None:
-    """Serve one client's connection, from the handshake to its end."""
-    node: Node = websocket.app.state.node
-    asked = _handshake(websocket)
-    verdict = node.admit(asked)
-    if isinstance(verdict, HttpRefusal):
-        await _refuse(node, websocket, verdict)
-        return
-    await websocket.accept(chosen_subprotocol(asked.protocols))
-    if isinstance(verdict, Admitted):
-        if verdict.in_place:
-            node.manager.make_room(verdict.client_id)
-        connection = AsgiConnection(node.services, websocket, verdict.client_id)
-        connection.keepalive = verdict.keepalive
-        node.expiry.set(connection, verdict.expires)
-        await connection.run(verdict.since)
-        return
-    await asyncio.sleep(node.drain_rejector.delay(_host(websocket)))
-    await websocket.close(CloseCode.GOING_AWAY, REASON)
+class AsgiAcceptor:
+    """The acceptor of the WebSockets whose sockets belong to another ASGI server: one method a route."""
+
+    def __init__(self, services: AcceptorServices) -> None:
+        self._services = services
+
+    async def accept(self, websocket: WebSocket) -> None:
+        """Serve one client's connection, from the handshake to its end."""
+        asked = _handshake(websocket, self._services.hosts)
+        verdict = self._services.admission.admit(asked)
+        if isinstance(verdict, HttpRefusal):
+            self._services.refusals.count(verdict.code)
+            await self._refuse(websocket, verdict)
+            return
+        if isinstance(verdict, DrainRejected):
+            self._services.refusals.count_drained()
+        await websocket.accept(chosen_subprotocol(asked.protocols))
+        if isinstance(verdict, Admitted):
+            await self._serve(websocket, verdict)
+        else:
+            await self._reject(websocket)
+
+    async def refuse_path(self, websocket: WebSocket) -> None:
+        """Refuse a WebSocket at any other path with the answer that `wsctl serve` gives."""
+        await self._refuse(websocket, NO_SUCH_PATH)
+
+    async def _serve(self, websocket: WebSocket, admitted: Admitted) -> None:
+        services = self._services.connections
+        if admitted.in_place:
+            services.manager.make_room(admitted.client_id)
+        connection = AsgiConnection(services, websocket, admitted.client_id)
+        connection.keepalive = admitted.keepalive
+        services.expiry.set(connection, admitted.expires)
+        await connection.run(admitted.since)
+
+    async def _reject(self, websocket: WebSocket) -> None:
+        """Close a connection that was accepted while the server drains."""
+        await asyncio.sleep(self._services.drain_rejector.delay(_host(websocket)))
+        await websocket.close(CloseCode.GOING_AWAY, REASON)
+
+    async def _refuse(self, websocket: WebSocket, refused: HttpRefusal) -> None:
+        self._services.refusals.log(refused.code, _host(websocket))
+        body = error_body(refused.code, refused.message)
+        await websocket.send_denial_response(JSONResponse(body, refused.status, dict(refused.headers)))
 
 
-async def no_endpoint(websocket: WebSocket) -> None:
-    """Refuse a WebSocket at any other path with the answer that `wsctl serve` gives."""
-    await _refuse(websocket.app.state.node, websocket, NO_SUCH_PATH)
-
-
-async def _refuse(node: Node, websocket: WebSocket, refused: HttpRefusal) -> None:
-    node.refusals.log(refused.code, _host(websocket))
-    body = error_body(refused.code, refused.message)
-    await websocket.send_denial_response(JSONResponse(body, refused.status, dict(refused.headers)))
-
-
-def _handshake(websocket: WebSocket) -> Handshake:
+def _handshake(websocket: WebSocket, hosts: AllowedHosts) -> Handshake:
     raw: bytes = websocket.scope.get("raw_path") or websocket.scope["path"].encode()
     return Handshake(
         name=raw.decode("latin-1").rpartition("/")[2],
@@ -63,7 +77,7 @@ def _handshake(websocket: WebSocket) -> Handshake:
         host=websocket.headers.get("host", ""),
         authorization=_joined(websocket, "authorization"),
         protocols=_joined(websocket, "sec-websocket-protocol"),
-        foreign_host=is_foreign(websocket.scope, websocket.app.state.node.hosts),
+        foreign_host=is_foreign(websocket.scope, hosts),
     )
 
 

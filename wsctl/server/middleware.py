@@ -1,7 +1,7 @@
 """ASGI middleware around all routes: foreign hosts, HEAD and OPTIONS, absolute targets, and the last answers
 of a server that shuts down."""
 
-from collections.abc import Iterable, MutableMapping
+from collections.abc import Callable, Iterable, MutableMapping
 from typing import Any
 from urllib.parse import unquote
 
@@ -9,10 +9,9 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from wsctl.drain.phases import Phase
-from wsctl.server.host_header import host_of, is_foreign, unknown_host
+from wsctl.server.host_header import AllowedHosts, host_of, is_foreign, unknown_host
 from wsctl.server.http_semantics import METHODS, BadTarget, allow, error_body, origin_form
-from wsctl.server.node import Node
+from wsctl.server.refusals import Refusals
 
 ANY_HOST_PATHS = ("/health/live", "/health/ready")
 """The paths that may be asked for under any Host: probes send whatever they like, and there is nothing in the
@@ -20,25 +19,27 @@ answer."""
 
 CLOSE_HEADER = (b"connection", b"close")
 
-_SHUTTING_DOWN = frozenset({Phase.DRAINING, Phase.CLOSING, Phase.STOPPED})
-
 
 class HostMiddleware:
     """Answers requests for foreign hosts in place of the application."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, hosts: AllowedHosts, refusals: Refusals) -> None:
         self._app = app
+        self._hosts = hosts
+        self._refusals = refusals
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and not scope["path"].endswith(ANY_HOST_PATHS):
-            node: Node = scope["app"].state.node
-            if is_foreign(scope, node.hosts):
-                refused = unknown_host(host_of(scope))
-                node.refusals.log(refused.code, scope["client"][0] if scope.get("client") else "")
-                answer = JSONResponse(error_body(refused.code, refused.message), refused.status)
-                await answer(scope, receive, send)
-                return
-        await self._app(scope, receive, send)
+        if self._is_refused(scope):
+            refused = unknown_host(host_of(scope))
+            self._refusals.log(refused.code, scope["client"][0] if scope.get("client") else "")
+            answer = JSONResponse(error_body(refused.code, refused.message), refused.status)
+            await answer(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
+
+    def _is_refused(self, scope: Scope) -> bool:
+        checked = scope["type"] == "http" and not scope["path"].endswith(ANY_HOST_PATHS)
+        return checked and is_foreign(scope, self._hosts)
 
 
 class MethodMiddleware:
@@ -61,12 +62,12 @@ class MethodMiddleware:
 
 
 class ClosingMiddleware:
-    """Ends HTTP connections with their next answer while the server drains, or a successor leads, so that
-    clients connect anew to another server (RFC 9112 section 9.6)."""
+    """Ends HTTP connections with their next answer while the server shuts down, as `is_shutting_down` tells,
+    so that clients connect anew to another server (RFC 9112 section 9.6)."""
 
-    def __init__(self, app: Any, node: Node) -> None:
+    def __init__(self, app: Any, is_shutting_down: Callable[[], bool]) -> None:
         self._app = app
-        self._node = node
+        self._is_shutting_down = is_shutting_down
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         async def send_closing(message: Message) -> None:
@@ -75,9 +76,6 @@ class ClosingMiddleware:
             await send(message)
 
         await self._app(scope, receive, send_closing if scope["type"] == "http" else send)
-
-    def _is_shutting_down(self) -> bool:
-        return self._node.leaving or self._node.life.phase in _SHUTTING_DOWN
 
 
 def methods_of(routes: Iterable[BaseRoute], scope: MutableMapping[str, Any]) -> list[str]:

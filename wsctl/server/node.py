@@ -10,13 +10,14 @@ from typing import Protocol
 from wsctl.drain.graceful import GracefulShutdownManager
 from wsctl.drain.observers import DrainObserver
 from wsctl.drain.pace import Pace
-from wsctl.drain.phases import ACCEPTING
+from wsctl.drain.phases import ACCEPTING, SHUTTING_DOWN
 from wsctl.drain.progress import HandoverProgress
 from wsctl.hub.intake import Intake
 from wsctl.hub.manager import ConnectionManager
 from wsctl.hub.periodic import periodic_broadcast_task
 from wsctl.hub.replays import Replays
 from wsctl.log.message_log import MessageLog
+from wsctl.server.acceptor_services import AcceptorServices
 from wsctl.server.admission import Admission, DrainRejected, Handshake, Verdict
 from wsctl.server.connection_services import ConnectionServices
 from wsctl.server.credentials import verifier_of
@@ -27,6 +28,7 @@ from wsctl.server.drain_rejection import DrainRejector
 from wsctl.server.host_header import AllowedHosts, host_name
 from wsctl.server.http_semantics import HttpRefusal
 from wsctl.server.limits import ConnectionLimits
+from wsctl.server.metrics.facts import MetricSources
 from wsctl.server.refusals import Refusals
 from wsctl.server.sharing import Sharing
 from wsctl.server.status_reporter import StatusReporter
@@ -53,12 +55,12 @@ class Handover(Protocol):
 class Node:
     """The parts of one server, each made once and handed what it needs.
 
-    Making it raises UsageError or CannotStart when there is nothing to check credentials with.
+    `elsewhere` returns how many clients the other processes of this server have. Making it raises UsageError
+    or CannotStart when there is nothing to check credentials with.
 
     Attributes:
         generation: 1 for a first process, and one more after each handover.
         handover: None where the process is not ours to replace.
-        elsewhere: returns how many clients the other processes of this server have.
     """
 
     def __init__(
@@ -69,12 +71,13 @@ class Node:
         *,
         generation: int = 1,
         wall: Callable[[], float] = time.time,
+        elsewhere: Callable[[], int] = lambda: 0,
     ) -> None:
         self.generation = generation
         self.handover: Handover | None = None
         self.settings = settings
         self.clock = clock
-        self.elsewhere: Callable[[], int] = lambda: 0
+        self._elsewhere = elsewhere
         self._began = time.time()
         self.manager = ConnectionManager(clock, _call_soon)
         self.log = MessageLog(self.manager.deliver, settings.history, settings.history_bytes, wall)
@@ -87,12 +90,13 @@ class Node:
         shared = [self.shared] if self.shared else []
         self.driver = DrainDriver(self.life, self.manager, clock, [*observers, *shared])
         self.drain_rejector = DrainRejector()
-        self.limits = ConnectionLimits(settings.max_connections, self._held)
+        self.limits = ConnectionLimits(settings.max_connections, held=self._count_held)
         self.reporter = self._create_reporter()
         self.hosts = AllowedHosts((*settings.allow_host, host_name(settings.host)))
         self.admission = self._create_admission()
         self.refusals = Refusals(clock, self.limits.capacity)
         self.services = self._create_services()
+        self.acceptor_services = self._create_acceptor_services()
         checks = [self.manager.check, self.reporter.sample, self.expiry.close_expired, self.refusals.check]
         self.ticker = Ticker(clock, checks)
 
@@ -111,7 +115,7 @@ class Node:
             self.manager,
             self.log,
             self.life,
-            elsewhere=self._count_elsewhere,
+            elsewhere=self._elsewhere,
             degraded=lambda: self.reporter.degraded,
         )
 
@@ -143,7 +147,7 @@ class Node:
             capacity=self.limits.capacity,
             generation=self.generation,
             handover=self._handover_now,
-            elsewhere=self._count_elsewhere,
+            elsewhere=self._elsewhere,
         )
 
     def _create_admission(self) -> Admission:
@@ -168,6 +172,15 @@ class Node:
             welcome=self.welcome,
         )
 
+    def _create_acceptor_services(self) -> AcceptorServices:
+        return AcceptorServices(
+            hosts=self.hosts,
+            admission=self.admission,
+            refusals=self.refusals,
+            drain_rejector=self.drain_rejector,
+            connections=self.services,
+        )
+
     async def open(self) -> None:
         """Log what tokens are checked with, and join the servers that share the Redis, if there is one; to be
         awaited before the server runs. A successor joins them when it takes over.
@@ -189,7 +202,7 @@ class Node:
         interval = self.settings.broadcast_interval
         work = [self.driver.run(), self.ticker.run()]
         if interval:
-            work.append(periodic_broadcast_task(self.manager, interval, elsewhere=self._count_elsewhere))
+            work.append(periodic_broadcast_task(self.manager, interval, elsewhere=self._elsewhere))
         tasks = [asyncio.create_task(job) for job in work]
         for task in tasks:
             task.add_done_callback(_report)
@@ -235,15 +248,31 @@ class Node:
         self.refusals.count_evicted(host)
 
     @property
+    def metric_sources(self) -> MetricSources:
+        """The parts that metrics are made from."""
+        return MetricSources(
+            reporter=self.reporter,
+            manager=self.manager,
+            intake=self.intake,
+            log=self.log,
+            refusals=self.refusals,
+            shared=self.shared,
+            lateness=self.ticker.lateness,
+            max_queue=self.settings.max_queue,
+            failed_handovers=lambda: self.handover.failures if self.handover else 0,
+        )
+
+    @property
     def leaving(self) -> bool:
         """True if a successor leads this server."""
         return self.handover is not None and self.handover.leaving
 
-    def _count_elsewhere(self) -> int:
-        return self.elsewhere()
-
-    def _held(self) -> int:
+    def _count_held(self) -> int:
         return self.manager.count_open() + len(self.drain_rejector.waiting)
+
+    def is_shutting_down(self) -> bool:
+        """Tell whether clients are to connect anew: the server drains, or a successor leads it."""
+        return self.leaving or self.life.phase in SHUTTING_DOWN
 
     def _handover_now(self) -> HandoverProgress | None:
         return self.handover.progress() if self.handover else None

@@ -102,7 +102,13 @@ def _run(
         if worker and are_isolated(settings)
         else time.time
     )
-    node = Node(settings, shown_by, generation=generation, wall=wall)
+    node = Node(
+        settings,
+        shown_by,
+        generation=generation,
+        wall=wall,
+        elsewhere=parent_link.count_elsewhere if parent_link else lambda: 0,
+    )
     require_same_kind(node.keys, inherited.keys if inherited else worker.keys if worker else None)
     app = create_app(node)
     local_api = LocalApi(app)
@@ -196,7 +202,7 @@ def _public_sockets(
 
 def _uvicorn_config(settings: Settings, app: FastAPI, node: Node) -> uvicorn.Config:
     config = uvicorn.Config(
-        ClosingMiddleware(ProxyHeadersMiddleware(app, trusted_proxies(settings)), node),
+        ClosingMiddleware(ProxyHeadersMiddleware(app, trusted_proxies(settings)), node.is_shutting_down),
         http="h11",
         ws="websockets-sansio",  # never used: HttpProtocol takes every upgrade
         backlog=settings.backlog,

@@ -23,7 +23,9 @@ TELLING = "telling-id"
 
 
 def seen(node: Node) -> Scrape:
-    return Scrape(exposition.encoded(families(node), "application/openmetrics-text")[0].decode())
+    return Scrape(
+        exposition.encoded(families(node.metric_sources), "application/openmetrics-text")[0].decode()
+    )
 
 
 async def test_the_numbers_are_those_of_the_status(make_server: MakeServer) -> None:

@@ -4,6 +4,8 @@ Nothing is counted here, and nothing names a client.
 """
 
 import platform
+from collections.abc import Callable
+from dataclasses import dataclass
 
 from wsctl import __version__
 from wsctl.codes import CloseCode
@@ -11,47 +13,68 @@ from wsctl.control.status import MessageCounts, ServerStatus
 from wsctl.drain.phases import Phase
 from wsctl.drain.progress import DrainProgress
 from wsctl.hub.connection import EndReason
-from wsctl.hub.traffic import OTHER
+from wsctl.hub.intake import Intake
+from wsctl.hub.manager import ConnectionManager
+from wsctl.hub.traffic import OTHER, Durations
 from wsctl.log.history import MessageId
+from wsctl.log.message_log import MessageLog
 from wsctl.server.metrics.family import Family, counter, counters, gauge, gauges, histogram, info, states
-from wsctl.server.node import Node
+from wsctl.server.refusals import Refusals
+from wsctl.server.sharing import Sharing
+from wsctl.server.status_reporter import StatusReporter
 
 
-def families(node: Node) -> list[Family]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricSources:
+    """The parts of a server that count. `max_queue` is the most bytes that may wait for a client, 0 for no
+    limit; `failed_handovers` returns how many there were."""
+
+    reporter: StatusReporter
+    manager: ConnectionManager
+    intake: Intake
+    log: MessageLog
+    refusals: Refusals
+    shared: Sharing | None
+    lateness: Durations
+    max_queue: int
+    failed_handovers: Callable[[], int]
+
+
+def families(sources: MetricSources) -> list[Family]:
     """Return all metrics, as they are in this moment."""
-    facts = node.reporter.status()
+    facts = sources.reporter.status()
     sections = [
-        _server(node, facts),
-        _connections(node, facts),
-        _endings(node),
-        _messages(node, facts.messages),
-        _outboxes(node),
-        _log(node),
+        _server(sources, facts),
+        _connections(sources, facts),
+        _endings(sources),
+        _messages(sources, facts.messages),
+        _outboxes(sources),
+        _log(sources),
         _drain(facts.drain),
-        _shared(node, facts),
+        _shared(sources, facts),
     ]
     return [family for section in sections for family in section]
 
 
-def _server(node: Node, facts: ServerStatus) -> list[Family]:
+def _server(sources: MetricSources, facts: ServerStatus) -> list[Family]:
+    failed = sources.failed_handovers()
     build = {"version": __version__, "python": platform.python_version()}
-    failures = node.handover.failures if node.handover else 0
     return [
         info("wsctl_build_info", "The version of wsctl, and of the Python that runs it.", build),
         states("wsctl_phase", "The phase of the server's life.", list(Phase), facts.status),
         gauge("wsctl_uptime_seconds", "Time since this process was made.", facts.uptime_s),
         gauge("wsctl_generation", "1, and one more after each handover.", facts.generation),
-        counter("wsctl_handovers_failed_total", "Handovers after which this process went on.", failures),
+        counter("wsctl_handovers_failed_total", "Handovers after which this process went on.", failed),
         histogram(
             "wsctl_event_loop_delay_seconds",
             "How late the event loop was, looked at once a second.",
-            node.ticker.lateness,
+            sources.lateness,
         ),
     ]
 
 
-def _connections(node: Node, facts: ServerStatus) -> list[Family]:
-    traffic = node.manager.traffic
+def _connections(sources: MetricSources, facts: ServerStatus) -> list[Family]:
+    traffic = sources.manager.traffic
     return [
         gauge("wsctl_connections", "Clients that are connected.", facts.connections),
         gauge("wsctl_closing_connections", "Connections whose close is not answered yet.", facts.closing),
@@ -63,19 +86,19 @@ def _connections(node: Node, facts: ServerStatus) -> list[Family]:
             "wsctl_connections_refused_total",
             "Clients that were not let in, by the code of the answer; draining: closed with 1001.",
             "code",
-            dict.fromkeys(("full", "draining"), 0) | node.refusals.counts,
+            dict.fromkeys(("full", "draining"), 0) | sources.refusals.counts,
         ),
     ]
 
 
-def _endings(node: Node) -> list[Family]:
-    tally, closes = node.manager.tally, node.manager.traffic.closed
+def _endings(sources: MetricSources) -> list[Family]:
+    tally, closes = sources.manager.tally, sources.manager.traffic.closed
     # Ours from the start, at 0: the growth of what was not there is none.
     codes = dict.fromkeys([*CloseCode, OTHER], 0) | closes
     closed = {"other" if code == OTHER else str(int(code)): n for code, n in codes.items()}
     aborted = tally[EndReason.ABORTED]
     forced = tally[EndReason.FORCED] + aborted
-    cut_slow = node.manager.traffic.cut_slow
+    cut_slow = sources.manager.traffic.cut_slow
     return [
         counters("wsctl_connections_closed_total", "Connections that ended, by close code.", "code", closed),
         counter("wsctl_clients_forced_total", "Clients closed by force, by deadline or operator.", forced),
@@ -84,8 +107,8 @@ def _endings(node: Node) -> list[Family]:
     ]
 
 
-def _messages(node: Node, messages: MessageCounts) -> list[Family]:
-    traffic = node.manager.traffic
+def _messages(sources: MetricSources, messages: MessageCounts) -> list[Family]:
+    traffic = sources.manager.traffic
     return [
         counter(
             "wsctl_messages_published_total",
@@ -97,9 +120,9 @@ def _messages(node: Node, messages: MessageCounts) -> list[Family]:
         counter(
             "wsctl_messages_undelivered_total",
             "Messages that waited for clients which were aborted.",
-            node.manager.undelivered,
+            sources.manager.undelivered,
         ),
-        counter("wsctl_received_bytes_total", "Bytes that clients sent.", node.intake.received_bytes),
+        counter("wsctl_received_bytes_total", "Bytes that clients sent.", sources.intake.received_bytes),
         counter(
             "wsctl_sent_bytes_total",
             "Bytes of frames offered to clients; pings, errors and close frames are not counted.",
@@ -113,8 +136,8 @@ def _messages(node: Node, messages: MessageCounts) -> list[Family]:
     ]
 
 
-def _outboxes(node: Node) -> list[Family]:
-    waiting, limit = node.manager.backlog(), node.settings.max_queue or None
+def _outboxes(sources: MetricSources) -> list[Family]:
+    waiting, limit = sources.manager.backlog(), sources.max_queue or None
     text = "Bytes that wait for clients; what waits for several of them counts for each."
     return [
         gauge("wsctl_outbox_bytes", text, waiting.bytes),
@@ -124,8 +147,8 @@ def _outboxes(node: Node) -> list[Family]:
     ]
 
 
-def _log(node: Node) -> list[Family]:
-    history, when = node.log.history, _seconds(node.log.position)
+def _log(sources: MetricSources) -> list[Family]:
+    history, when = sources.log.history, _seconds(sources.log.position)
     text = "When the newest message was published, or before the first one, the server made."
     return [
         gauge("wsctl_log_position_timestamp_seconds", text, when),
@@ -165,10 +188,10 @@ def _drain(drain: DrainProgress | None) -> list[Family]:
     ]
 
 
-def _shared(node: Node, facts: ServerStatus) -> list[Family]:
-    if node.shared is None or facts.redis is None or facts.cluster is None:
+def _shared(sources: MetricSources, facts: ServerStatus) -> list[Family]:
+    if sources.shared is None or facts.redis is None or facts.cluster is None:
         return []
-    session, redis, cluster = node.shared.session, facts.redis, facts.cluster
+    session, redis, cluster = sources.shared.session, facts.redis, facts.cluster
     return [
         gauge("wsctl_redis_up", "Whether Redis answers.", redis.is_up),
         gauge("wsctl_redis_away_seconds", "For how long it has not.", 0 if redis.is_up else redis.for_s),

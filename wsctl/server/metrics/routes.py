@@ -19,7 +19,7 @@ _FORMATS = {kind: {"schema": {"type": "string"}} for kind in ("text/plain", "app
 
 async def own(node: Node) -> list[Family]:
     """Return the metrics of this process."""
-    return [*families(node), *await scrape.process()]
+    return [*families(node.metric_sources), *await scrape.process()]
 
 
 async def answer(found: Iterable[Family], request: Request) -> Response:

@@ -54,7 +54,10 @@ class ParentLink:
         self._channel = Channel(self._context.channel, self._receive, self._disconnected)
         self._rpc = RpcPeer(self._channel, handler)
         node.ticker.jobs += [lambda now: self.send_report(), self._refresh_elsewhere]
-        node.elsewhere = lambda: sum(self._elsewhere.values())
+
+    def count_elsewhere(self) -> int:
+        """Return how many clients the other workers have, as far as that is known."""
+        return sum(self._elsewhere.values())
 
     def send_listening(self) -> None:
         """Tell the parent that clients and operators reach this process."""
@@ -80,9 +83,9 @@ class ParentLink:
     def _refresh_elsewhere(self, now: float) -> None:
         """Ask how many clients the other workers have; called once a second."""
         if not self.lost and (self._refreshing is None or self._refreshing.done()):
-            self._refreshing = asyncio.create_task(self._count_elsewhere(now))
+            self._refreshing = asyncio.create_task(self._ask_elsewhere(now))
 
-    async def _count_elsewhere(self, now: float) -> None:
+    async def _ask_elsewhere(self, now: float) -> None:
         status = await self.fetch_status()
         if status and self._node:
             rows = status["workers"]

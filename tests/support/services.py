@@ -1,0 +1,89 @@
+"""What connections and acceptors use, without the server around it."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from tests.support.server import DEADLINE
+from wsctl.drain.graceful import GracefulShutdownManager
+from wsctl.drain.pace import Pace
+from wsctl.drain.phases import ACCEPTING
+from wsctl.drain.progress import ClientCounts
+from wsctl.hub.intake import Intake
+from wsctl.hub.manager import ConnectionManager
+from wsctl.hub.replays import Replays
+from wsctl.log.message_log import MessageLog
+from wsctl.server.acceptor_services import AcceptorServices
+from wsctl.server.admission import Admission
+from wsctl.server.connection_services import ConnectionServices
+from wsctl.server.credentials.expiry import ExpiryTimes
+from wsctl.server.drain_rejection import DrainRejector
+from wsctl.server.host_header import AllowedHosts
+from wsctl.server.refusals import Refusals
+from wsctl.server.welcome import Welcome
+from wsctl.settings import Settings
+
+
+class Services:
+    """The parts of a server that serves at time 0, whose event loop is called by hand.
+
+    Attributes:
+        soon: what is to be called soon, or later.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        settings = Settings(**options)
+        self.soon: list[Callable[[], None]] = []
+        self._news = asyncio.Event()
+        self.life = GracefulShutdownManager(Pace(timeout=10.0))
+        self.life.started()
+        manager = ConnectionManager(self._clock, self._call_soon)
+        log = MessageLog(manager.deliver, settings.history, settings.history_bytes, lambda: 1000.0)
+        self.connections = ConnectionServices(
+            settings=settings,
+            clock=self._clock,
+            manager=manager,
+            log=log,
+            intake=Intake(log, settings.rate, settings.client_publish, self._clock),
+            replays=Replays(settings.history_bytes, self._clock, self._call_soon, self._call_later),
+            expiry=ExpiryTimes(self._clock),
+            welcome=Welcome(manager, log, self.life, elsewhere=lambda: 0, degraded=lambda: False),
+        )
+        self.acceptors = AcceptorServices(
+            hosts=AllowedHosts(settings.allow_host),
+            admission=Admission(
+                settings,
+                settings.max_connections or 0,
+                manager.count_open,
+                lambda: self.life.phase in ACCEPTING,
+                is_connected=lambda client_id: client_id in manager.active_connections,
+            ),
+            refusals=Refusals(self._clock, settings.max_connections or 0),
+            drain_rejector=DrainRejector(),
+            connections=self.connections,
+        )
+
+    def drain(self) -> None:
+        """Let the server drain, for as long as anybody is there."""
+        self.life.drain(0.0, ClientCounts(active=1), None, "test")
+
+    def flush(self) -> None:
+        """Call what is to be called soon, and what that leads to."""
+        while self.soon:
+            self.soon.pop(0)()
+        self._news.clear()
+
+    async def called(self) -> None:
+        """Wait until something is to be called soon."""
+        async with asyncio.timeout(DEADLINE):
+            await self._news.wait()
+
+    def _call_soon(self, call: Callable[[], None]) -> None:
+        self.soon.append(call)
+        self._news.set()
+
+    def _call_later(self, seconds: float, call: Callable[[], None]) -> None:
+        self._call_soon(call)
+
+    def _clock(self) -> float:
+        return 0.0
