@@ -51,9 +51,9 @@ def test_nothing_else_is(event: Event) -> None:
     [
         (Opened({}), False, False),
         (Opened({"recovered": True}), False, False),
-        (Opened({"recovered": True}, resumed=True), True, False),
-        (Opened({"recovered": False}, resumed=True), False, True),
-        (Opened({}, resumed=True), False, True),
+        (Opened({"recovered": True}, since="0-1"), True, False),
+        (Opened({"recovered": False}, since="0-1"), False, True),
+        (Opened({}, since="0-1"), False, True),
     ],
 )
 def test_only_who_resumes_recovers_or_has_a_gap(opened: Opened, recovered: bool, gap: bool) -> None:

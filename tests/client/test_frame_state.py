@@ -84,7 +84,7 @@ def test_the_first_welcome_of_a_connection_opens_it_and_a_further_one_restores_i
     state = FrameState()
     assert kinds_of(state, welcome(), welcome(), welcome()) == ["Opened", "Restored", "Restored"]
     state.disconnect()
-    assert state.receive(welcome(), "http://b") == Opened(welcome(), resumed=True, server="http://b")
+    assert state.receive(welcome(), "http://b") == Opened(welcome(), since="7-0", server="http://b")
 
 
 def test_only_the_first_word_of_an_outage_is_told_as_one() -> None:

@@ -35,7 +35,7 @@ from wsctl.client.events import (
     Restored,
     Waiting,
 )
-from wsctl.client.session import STEADY, NotConnected, Session
+from wsctl.client.session import STEADY, NotConnected, Session, WriteInterrupted
 from wsctl.client.target import Target
 from wsctl.errors import UsageError
 
@@ -285,6 +285,26 @@ async def test_a_close_that_nobody_has_read_yet_is_no_connection_either() -> Non
                 await keep_sending(session)
 
 
+async def test_a_connection_that_ends_while_a_message_is_written_leaves_it_open_what_became_of_that() -> None:
+    cut = asyncio.Event()
+
+    async def handler(connection: ServerConnection) -> None:
+        await connection.send(welcome())
+        connection.transport.pause_reading()
+        await cut.wait()
+        connection.transport.abort()
+
+    async with serving(handler) as target:
+        session = impatient(target)
+        async with asyncio.timeout(DEADLINE), aclosing(session.events()) as happening:
+            await anext(happening)
+            sending = asyncio.ensure_future(session.send("x" * (16 << 20)))
+            await asyncio.sleep(0)
+            cut.set()
+            with pytest.raises(WriteInterrupted):
+                await sending
+
+
 async def test_closing_is_a_normal_close_and_the_end() -> None:
     codes: asyncio.Queue[int | None] = asyncio.Queue()
 
@@ -425,6 +445,15 @@ async def test_a_first_connection_asks_for_nothing_and_the_next_for_what_came_af
         seen = await events(impatient(target), 5)
     assert requests[:2] == ["", "?since=7-0"]
     assert [e.resumed for e in seen if isinstance(e, Opened)] == [False, True]
+
+
+async def test_it_begins_after_a_message_that_is_named() -> None:
+    requests, handler = script([welcome(id="9-0", recovered=False)])
+    async with serving(handler) as target:
+        opened, *_ = await events(impatient(target, since="7-0"), 2)
+    assert requests == ["?since=7-0"]
+    assert isinstance(opened, Opened)
+    assert (opened.since, opened.gap) == ("7-0", True)
 
 
 async def test_it_resumes_behind_the_last_message_it_was_given() -> None:
@@ -740,6 +769,39 @@ async def test_each_attempt_shows_the_credential_of_its_moment() -> None:
         seen = await events(impatient(target, credential=lambda: next(credentials)), 8)
     assert [type(event) for event in seen[:3]] == [Opened, Closed, Waiting]
     assert shown == ["Bearer a", "Bearer b", None]
+
+
+async def test_a_credential_may_be_one_that_is_waited_for() -> None:
+    shown: list[str | None] = []
+
+    async def note(connection: ServerConnection) -> None:
+        assert connection.request
+        shown.append(connection.request.headers.get("Authorization"))
+        await greeting()(connection)
+
+    async def credential() -> str:
+        await asyncio.sleep(0)
+        return "a"
+
+    async with serving(note) as target:
+        await events(impatient(target, credential=credential), 1)
+    assert shown == ["Bearer a"]
+
+
+async def test_closing_does_not_wait_for_a_credential() -> None:
+    asked = asyncio.Event()
+
+    async def credential() -> str:
+        asked.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    session = impatient(Target("http://127.0.0.1:9"), credential=credential)
+    everything = asyncio.ensure_future(all_events(session))
+    async with asyncio.timeout(DEADLINE):
+        await asked.wait()
+        await session.close()
+        assert await everything == []
 
 
 async def test_a_credential_that_cannot_be_read_just_now_is_tried_again() -> None:

@@ -29,7 +29,7 @@ def opened() -> RunStatistics:
 
 def welcomed(recovered: bool | None = None) -> Opened:
     """A client is back; None: the server does not say."""
-    return Opened({} if recovered is None else {"recovered": recovered}, resumed=True)
+    return Opened({} if recovered is None else {"recovered": recovered}, since="0-1")
 
 
 def message(text: str, sender: str = "a-1") -> Received:
@@ -168,10 +168,10 @@ def test_what_a_degraded_server_refused_nobody_misses_and_what_others_got_is_due
 def test_who_meets_a_degraded_server_is_told_so_and_another_server_takes_messages() -> None:
     statistics = opened()
     statistics.record(0, Closed(1012, "restart"), 1.0)
-    statistics.record(0, Opened({"server": {"degraded": True}}, resumed=True), 1.5)
+    statistics.record(0, Opened({"server": {"degraded": True}}, since="0-1"), 1.5)
     statistics.send(0, 2.0, 64)
     statistics.record(0, Moved(), 2.5)
-    statistics.record(0, Opened({"recovered": True}, resumed=True), 3.0)
+    statistics.record(0, Opened({"recovered": True}, since="0-1"), 3.0)
     statistics.send(0, 3.5, 64)
     report = statistics.report(4.0, final=True)
     assert (report.degraded, report.unconfirmed, report.missed) == (1, 1, 2)

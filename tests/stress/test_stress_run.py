@@ -209,7 +209,7 @@ async def test_who_is_on_the_way_back_at_the_end_is_waited_for() -> None:
     def end() -> None:
         moving.tell(Moved())
         run.stop()
-        asyncio.get_running_loop().call_later(0.1, moving.tell, Opened({"recovered": True}, resumed=True))
+        asyncio.get_running_loop().call_later(0.1, moving.tell, Opened({"recovered": True}, since="0-1"))
 
     after(5, hub, end)
     await carried_out(run)
@@ -279,7 +279,7 @@ async def test_a_client_that_changed_its_server_is_counted_at_the_new_one() -> N
 
     def move() -> None:
         moving.tell(Closed(1012, "restart"))
-        moving.tell(Opened({"recovered": True}, resumed=True, server="http://b"))
+        moving.tell(Opened({"recovered": True}, since="0-1", server="http://b"))
 
     after(5, hub, move)
     after(20, hub, run.stop)

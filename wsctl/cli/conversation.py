@@ -18,6 +18,7 @@ from wsctl.client.events import (
     Moved,
     Opened,
     Received,
+    end_text,
     is_final,
 )
 from wsctl.client.session import NotConnected, Session
@@ -238,8 +239,8 @@ def fatal_error(event: Event, *, connected_once: bool) -> WsctlError | None:
     match event:
         case ConnectFailed() if is_final(event) or not connected_once:
             return Unreachable(printable(event.advised))
-        case HandshakeRefused(status=status, message=message) if is_final(event):
+        case HandshakeRefused(status=status) if is_final(event):
             kind = _ERROR_OF_STATUS.get(status, Unreachable)
             advice = f"; {CREDENTIAL_SOURCE}" if status == HTTPStatus.UNAUTHORIZED else ""
-            return kind(f"the server refused: HTTP {status} {printable(message)}{advice}")
+            return kind(f"the server {printable(end_text(event))}{advice}")
     return None

@@ -8,7 +8,7 @@ import os
 import re
 import socket
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from functools import cache
 from http import HTTPStatus
@@ -30,6 +30,9 @@ Credential = Callable[[], str | None]
 Raises:
     UsageError: it cannot be read.
 """
+
+AsyncCredential = Callable[[], Awaitable[str | None]]
+"""A credential that has to be waited for."""
 
 OPEN_TIMEOUT = 10.0
 """Seconds for the handshake, and as long again for the first frame."""
@@ -54,7 +57,7 @@ CHECK_SERVER = "check the address, and that a server runs there"
 _ERRNO = re.compile(r"\[Errno (\d+)\]")
 
 # Events tell what websockets logs; without a handler Python would print its warnings on stderr.
-_log = logging.getLogger("wsctl.client")
+_log = logging.getLogger("wsctl.client.connection")
 _log.addHandler(logging.NullHandler())
 
 

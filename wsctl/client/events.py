@@ -28,13 +28,17 @@ UNCONFIRMED = codes.ErrorCode.UNCONFIRMED
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """The welcome of this client by the server; messages flow from here on. `resumed`: the client had named
-    the last message that it had seen, and what came after that follows. `server` is the name of the server in
-    messages."""
+    """The welcome of this client by the server; messages flow from here on. `since` is the id of the last
+    message that the client had seen, if it named one. `server` is the name of the server in messages."""
 
     welcome: dict[str, Any]
-    resumed: bool = False
+    since: str | None = None
     server: str = ""
+
+    @property
+    def resumed(self) -> bool:
+        """True if the client had named the last message that it had seen: what came after that follows."""
+        return self.since is not None
 
     @property
     def recovered(self) -> bool:
@@ -64,9 +68,10 @@ class Degraded:
 @dataclass(frozen=True, slots=True)
 class Restored:
     """The end of `Degraded`: the server is whole again, and welcomed this client anew on the connection that
-    is open."""
+    is open. `since` is the id of the last message that the client had seen."""
 
     welcome: dict[str, Any]
+    since: str | None = None
 
     @property
     def recovered(self) -> bool:
@@ -129,6 +134,19 @@ class Waiting:
 
 
 Event = Opened | Degraded | Restored | Received | Closed | Moved | HandshakeRefused | ConnectFailed | Waiting
+
+
+def end_text(event: Closed | Moved | HandshakeRefused | ConnectFailed) -> str:
+    """Describe how a connection, or the attempt to have one, ended, in words for people."""
+    match event:
+        case Closed(code=code, reason=reason):
+            return f"closed: {f'{code} {reason}'.strip()}{', not reconnecting' if is_final(event) else ''}"
+        case Moved():
+            return "left as the server asked, reconnecting"
+        case HandshakeRefused(status=status, message=message):
+            return f"refused: HTTP {status} {message}"
+        case ConnectFailed(message=message):
+            return message
 
 
 def is_final(event: Event) -> bool:

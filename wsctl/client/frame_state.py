@@ -26,11 +26,11 @@ class Cursor:
     """The id of the last message that a client knows of. Ids are opaque: only a server compares them.
 
     Attributes:
-        at: the id; None before the first welcome.
+        at: the id; None before the first welcome of a client that begins without one.
     """
 
-    def __init__(self) -> None:
-        self.at: str | None = None
+    def __init__(self, at: str | None = None) -> None:
+        self.at = at
 
     def url(self, url: str) -> str:
         """Return the URL that asks for everything behind the cursor, too."""
@@ -60,8 +60,8 @@ class FrameState:
         welcomed: True if the present connection was welcomed.
     """
 
-    def __init__(self) -> None:
-        self.cursor = Cursor()
+    def __init__(self, since: str | None = None) -> None:
+        self.cursor = Cursor(since)
         self.welcomed = False
         self._degraded = False
 
@@ -82,11 +82,12 @@ class FrameState:
         return Received(frame)
 
     def _receive_welcome(self, frame: dict[str, Any], server: str) -> Opened | Restored:
-        opened = Opened(frame, resumed=self.cursor.at is not None, server=server)
+        since = self.cursor.at
+        opened = Opened(frame, since, server)
         again, self.welcomed = self.welcomed, True
         self._degraded = opened.degraded
         self.cursor.welcome(frame)
-        return Restored(frame) if again else opened
+        return Restored(frame, since) if again else opened
 
     def _becomes_degraded(self, frame: dict[str, Any]) -> bool:
         """Tell whether this error says that the server has become degraded; any further one until it is whole

@@ -14,6 +14,7 @@ from websockets.protocol import State
 from wsctl.client.connection import (
     CHECK_ADDRESS,
     OPEN_TIMEOUT,
+    AsyncCredential,
     Credential,
     advice,
     close_connection,
@@ -35,7 +36,7 @@ from wsctl.client.frame_state import FrameState, decode_frame
 from wsctl.client.reconnect import Backoff, Failover, ReconnectSchedule
 from wsctl.client.target import Target
 from wsctl.codes import CloseCode
-from wsctl.errors import UsageError
+from wsctl.errors import UsageError, WsctlError
 
 STEADY = 5.0
 """Seconds a connection must have lived for the backoff to start over, and for another move without a
@@ -47,8 +48,13 @@ UNWELCOME_TIMEOUT = 0.1
 T = TypeVar("T")
 
 
-class NotConnected(Exception):
+class NotConnected(WsctlError):
     """A failure to send, as there is no open connection: nothing was sent."""
+
+
+class WriteInterrupted(NotConnected):
+    """A failure to send, as the connection ended while the message was written: nobody knows whether the
+    server got it."""
 
 
 class Session:
@@ -57,7 +63,7 @@ class Session:
 
     The session goes to the server `target`, and when that does not take it to one of `others`, which share
     their messages with it; after each connection it tries its own first. Each server gets the `credential` of
-    the moment.
+    the moment. It begins after the message `since`, where that is known.
     """
 
     def __init__(
@@ -66,7 +72,8 @@ class Session:
         client_id: str,
         *,
         others: Sequence[Target] = (),
-        credential: Credential = no_credential,
+        credential: Credential | AsyncCredential = no_credential,
+        since: str | None = None,
         uniform: Callable[[float, float], float] = random.uniform,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         clock: Callable[[], float] = time.monotonic,
@@ -77,7 +84,7 @@ class Session:
         self._sleep = sleep
         self._clock = clock
         self._backoff = Backoff(uniform)
-        self._frame_state = FrameState()
+        self._frame_state = FrameState(since)
         self._closing = asyncio.Event()
         self._reconnect_now = asyncio.Event()
         self._connection: ClientConnection | None = None
@@ -115,14 +122,15 @@ class Session:
 
         Raises:
             NotConnected: there is no open connection.
+            WriteInterrupted: it ended meanwhile.
         """
         connection = self._connection
         if connection is None or not self._frame_state.welcomed or connection.state is not State.OPEN:
-            raise NotConnected
+            raise NotConnected("there is no connection")
         try:
             await connection.send(text)
         except ConnectionClosed:
-            raise NotConnected from None
+            raise WriteInterrupted("the connection ended while a message was written") from None
 
     def reconnect_now(self) -> None:
         """Make the next attempt now, if one is waited for."""
@@ -155,7 +163,7 @@ class Session:
         target = self._failover.target
         url = self._frame_state.cursor.url(target.websocket(self._client_id))
         try:
-            connection = await self._unless_closing(open_connection(target, url, self._credential()))
+            connection = await self._unless_closing(self._open(target, url))
         except InvalidStatus as error:
             yield refused_event(error.response)
             return
@@ -180,6 +188,10 @@ class Session:
             self._connection = None
             self._frame_state.disconnect()
             await close_connection(connection)
+
+    async def _open(self, target: Target, url: str) -> ClientConnection:
+        token = self._credential()
+        return await open_connection(target, url, await token if isinstance(token, Awaitable) else token)
 
     async def _receive_events(self, connection: ClientConnection) -> AsyncGenerator[Event, None]:
         schedule = ReconnectSchedule(connection.close, self._sleep)

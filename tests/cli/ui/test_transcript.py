@@ -61,9 +61,9 @@ def test_a_time_that_is_none_is_now(ts: object) -> None:
     ("event", "line"),
     [
         (Opened({"type": "welcome", "client_id": "bob"}), "connected as bob"),
-        (Opened({"client_id": "bob", "recovered": True}, resumed=True), "connected as bob"),
+        (Opened({"client_id": "bob", "recovered": True}, since="0-1"), "connected as bob"),
         (
-            Opened({"client_id": "bob", "recovered": False}, resumed=True),
+            Opened({"client_id": "bob", "recovered": False}, since="0-1"),
             "connected as bob; some messages were missed: the server's history no longer reaches back",
         ),
         (
@@ -236,7 +236,7 @@ def as_json(event: Event, *, name_clients: bool = False) -> Any:
         ),
         (Moved(), {"type": "moved"}),
         (
-            Opened({"type": "welcome", "recovered": False}, resumed=True),
+            Opened({"type": "welcome", "recovered": False}, since="0-1"),
             {"type": "welcome", "recovered": False},
         ),
         (Degraded({"type": "error", "code": "degraded"}), {"type": "error", "code": "degraded"}),

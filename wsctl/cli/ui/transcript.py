@@ -19,6 +19,7 @@ from wsctl.client.events import (
     Received,
     Restored,
     Waiting,
+    end_text,
     is_final,
 )
 
@@ -104,7 +105,7 @@ class PlainTranscript:
             case Received(frame={"type": "heartbeat"}):
                 self._state(client, _state(event), DIM)
             case Closed() | Moved() | HandshakeRefused() | ConnectFailed():
-                text = printable(_end(event))
+                text = printable(end_text(event))
                 if self._retries.ended(client, text) or is_final(event):
                     self._state(client, text, YELLOW)
             case Waiting(seconds=seconds):
@@ -198,18 +199,6 @@ def _state(event: Event) -> str:
 
 def _conditions(opened: Opened) -> str:
     return (GAP_NOTE if opened.gap else "") + (DEGRADED_NOTE if opened.degraded else "")
-
-
-def _end(event: Closed | Moved | HandshakeRefused | ConnectFailed) -> str:
-    match event:
-        case Closed(code=code, reason=reason):
-            return f"closed: {f'{code} {reason}'.strip()}{', not reconnecting' if is_final(event) else ''}"
-        case Moved():
-            return "left as the server asked, reconnecting"
-        case HandshakeRefused(status=status, message=message):
-            return f"refused: HTTP {status} {message}"
-        case ConnectFailed(message=message):
-            return message
 
 
 def _frame(frame: dict[str, Any]) -> str:
