@@ -83,8 +83,8 @@ class Conversation:
         Raises:
             WsctlError: there is no server, or it will not have us, or not everything was delivered.
         """
-        listeners = [asyncio.ensure_future(self._listen(member)) for member in self._members]
-        listening: asyncio.Future[Any] = asyncio.gather(*listeners)
+        receivers = [asyncio.ensure_future(self._receive_events(member)) for member in self._members]
+        listening: asyncio.Future[Any] = asyncio.gather(*receivers)
         leaving = asyncio.ensure_future(at_once)
         ending: list[asyncio.Future[Any]] = [
             asyncio.ensure_future(end) for end in (self._enough.wait(), *ends)
@@ -106,7 +106,7 @@ class Conversation:
             for end in (leaving, *ending):
                 end.cancel()
             await asyncio.gather(*(member.session.close() for member in self._members))
-            await asyncio.gather(listening, *listeners, leaving, *ending, return_exceptions=True)
+            await asyncio.gather(listening, *receivers, leaving, *ending, return_exceptions=True)
             self._transcript.flush()
         if complaint := undelivered(self._deliveries):
             raise WsctlError(complaint)
@@ -169,14 +169,14 @@ class Conversation:
             if not done:
                 return
 
-    async def _listen(self, member: Member) -> None:
+    async def _receive_events(self, member: Member) -> None:
         async with aclosing(member.session.events()) as events:
             async for event in events:
                 if not self._leaving:
-                    self._handle(member, event)
+                    self._handle_event(member, event)
         member.settled.set()
 
-    def _handle(self, member: Member, event: Event) -> None:
+    def _handle_event(self, member: Member, event: Event) -> None:
         match event:
             case Opened():
                 self._connected_once = True

@@ -78,7 +78,7 @@ def _begin_and_wait(control: "Control", timeout: float | None) -> "Answer":
     shown = _display()
     with interruptible(shown, _GOES_ON):
         shown.began(first)
-        return follow(result, lambda _: _look(control, shown))
+        return follow(result, lambda _: _poll_drain(control, shown))
 
 
 def _name_silent(begun: "Answer") -> None:
@@ -86,7 +86,7 @@ def _name_silent(begun: "Answer") -> None:
         say(f"worker {worker['number']} (pid {worker['pid']}) did not answer: it drains when it goes on")
 
 
-def _look(control: "Control", shown: "DrainBar | DrainLines") -> "Answer | None":
+def _poll_drain(control: "Control", shown: "DrainBar | DrainLines") -> "Answer | None":
     """Show the drain as it stands; returns an answer when there is none any more."""
     from wsctl.client.control import drain_progress
 

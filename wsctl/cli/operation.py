@@ -15,8 +15,8 @@ from wsctl.errors import Silent, Unreachable, WsctlError
 if TYPE_CHECKING:
     from wsctl.client.control import Answer
 
-POLL = 0.25
-"""Seconds between two looks at the progress: as often as the server's own bar moves."""
+POLL_INTERVAL = 0.25
+"""Seconds between two polls of the progress: as often as the server's own bar moves."""
 
 RESULT_TIMEOUT = 10.0
 """Seconds that the result may be under way when the server answers nothing else."""
@@ -43,10 +43,10 @@ class PendingResult(threading.Thread):
         self._ask = ask
         self._gone = gone
         self.start()
-        self._asked.wait(POLL)
+        self._asked.wait(POLL_INTERVAL)
 
     def run(self) -> None:
-        # A failure here is not told: the next look at the server's status meets it too.
+        # A failure here is not told: the next poll of the server's status meets it too.
         with contextlib.suppress(WsctlError):
             self.answer = self._ask(self._asked.set)
         self.finished.set()
@@ -63,16 +63,16 @@ class PendingResult(threading.Thread):
         return self.answer
 
 
-def follow(result: PendingResult, look: "Callable[[PendingResult], Answer | None]") -> "Answer":
-    """Return the result of an operation. Until it comes, `look` is called every `POLL` seconds; what it
-    returns ends the waiting too. That the server is stopped is said once, and it is waited for."""
+def follow(result: PendingResult, poll: "Callable[[PendingResult], Answer | None]") -> "Answer":
+    """Return the result of an operation. Until it comes, `poll` is called every `POLL_INTERVAL` seconds;
+    what it returns ends the waiting too. That the server is stopped is said once, and it is waited for."""
     silent = False
     while True:
-        over = result.finished.wait(POLL)
+        over = result.finished.wait(POLL_INTERVAL)
         if result.answer:
             return result.answer
         try:
-            seen = look(result)
+            seen = poll(result)
         except Silent as error:
             if not silent:
                 say(str(error))

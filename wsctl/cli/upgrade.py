@@ -54,10 +54,12 @@ def _begin_and_wait(control: "Control") -> "Answer":
     shown = _display()
     with interruptible(shown, _GOES_ON):
         shown.show(handover_progress(begun["upgrade"]))
-        return follow(result, lambda result: _look(control, result, shown))
+        return follow(result, lambda result: _poll_upgrade(control, result, shown))
 
 
-def _look(control: "Control", result: PendingResult, shown: "HandoverBar | HandoverLines") -> "Answer | None":
+def _poll_upgrade(
+    control: "Control", result: PendingResult, shown: "HandoverBar | HandoverLines"
+) -> "Answer | None":
     """Show the upgrade as it stands; returns an answer when it has ended."""
     from wsctl.client.control import handover_progress
 

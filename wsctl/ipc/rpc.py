@@ -60,13 +60,13 @@ class RpcPeer:
 
     def receive(self, packet: Packet) -> None:
         """Handle an `ask` or an `answer` that arrived."""
-        told = packet.fields
+        fields = packet.fields
         if packet.kind == "ask":
-            task = asyncio.create_task(self._answer(told, packet.blobs[0]))
+            task = asyncio.create_task(self._answer(fields, packet.blobs[0]))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
-        elif (future := self._calls.get(told["n"])) and not future.done():
-            future.set_result(Reply(told["status"], told["body"]))
+        elif (future := self._calls.get(fields["n"])) and not future.done():
+            future.set_result(Reply(fields["status"], fields["body"]))
 
     async def finish(self) -> None:
         """Wait until every request of the other end is answered, at most `FINISH_TIMEOUT` seconds."""
@@ -80,6 +80,6 @@ class RpcPeer:
             if not future.done():
                 future.set_result(None)
 
-    async def _answer(self, told: dict[str, Any], body: bytes) -> None:
-        reply = await self._handler(told["method"], told["path"], body)
-        self._channel.send("answer", {"n": told["n"], "status": reply.status, "body": reply.body})
+    async def _answer(self, fields: dict[str, Any], body: bytes) -> None:
+        reply = await self._handler(fields["method"], fields["path"], body)
+        self._channel.send("answer", {"n": fields["n"], "status": reply.status, "body": reply.body})

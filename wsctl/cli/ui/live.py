@@ -30,11 +30,11 @@ class Picture:
         self._shown: RenderableType | None = None
         self._before: dict[int, Any] = {}
         self._busy = False
-        self._due: list[int] = []
+        self._pending: list[int] = []
 
     def show(self, picture: RenderableType) -> None:
         """Draw a picture, over the one before."""
-        self._listen()
+        self._install_handlers()
         self._shown = picture
         with self._undisturbed():
             self._draw()
@@ -63,25 +63,25 @@ class Picture:
         if live:
             live.stop()
 
-    def _listen(self) -> None:
-        """Take the signals that nobody else has a use for."""
+    def _install_handlers(self) -> None:
+        """Handle the signals that nobody else has a use for."""
         if self._before or threading.current_thread() is not threading.main_thread():
             return
         for signum in (signal.SIGTSTP, *_ENDS):
             before = signal.getsignal(signum)
             # Who stops others with this process, stops it himself when the picture is away.
             if before is signal.SIG_DFL or (signum == signal.SIGTSTP and callable(before)):
-                self._before[signum] = signal.signal(signum, self._heed)
+                self._before[signum] = signal.signal(signum, self._handle_signal)
 
-    def _heed(self, signum: int, _frame: FrameType | None) -> None:
-        """Act on a signal; one that comes in the middle of a line waits for its end."""
-        self._due.append(signum)
+    def _handle_signal(self, signum: int, _frame: FrameType | None) -> None:
+        """Handle a signal; one that comes in the middle of a line waits for its end."""
+        self._pending.append(signum)
         if not self._busy:
-            self._act()
+            self._handle_pending()
 
-    def _act(self) -> None:
-        while self._due:
-            signum = self._due.pop(0)
+    def _handle_pending(self) -> None:
+        while self._pending:
+            signum = self._pending.pop(0)
             with suppress(OSError):  # the terminal is gone
                 self._take_away()
             before = self._before.get(signum)
@@ -91,7 +91,7 @@ class Picture:
                 signal.signal(signum, signal.SIG_DFL)
                 os.kill(os.getpid(), signum)
             # Only what stops a process comes back here, when it goes on.
-            signal.signal(signum, self._heed)
+            signal.signal(signum, self._handle_signal)
             with suppress(OSError):
                 self._draw()
 
@@ -102,7 +102,7 @@ class Picture:
             yield
         finally:
             self._busy = False
-        self._act()
+        self._handle_pending()
 
 
 def has_terminal(stream: IO[str]) -> bool:

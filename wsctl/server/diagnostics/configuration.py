@@ -93,15 +93,15 @@ def check_drain_parts(settings: Settings, *, embedded: bool = False) -> Iterator
     """Find the parts that are longer than the whole drain, and so are cut to it. Where it is `embedded` in
     another server, settings are variables and no flags."""
 
-    def told(name: str, seconds: float) -> str:
+    def as_given(name: str, seconds: float) -> str:
         return f"{variable(name)}={seconds:g}" if embedded else f"{flag(name)} {seconds:g}"
 
     whole = settings.shutdown_timeout
     for name in DRAIN_PARTS:
         seconds = getattr(settings, name)
         if seconds > whole:
-            text = f"{told(name, seconds)} is longer than a drain, and is cut short to {whole:g} s"
-            fix = f"{told('shutdown_timeout', seconds)}, or {told(name, whole)}"
+            text = f"{as_given(name, seconds)} is longer than a drain, and is cut short to {whole:g} s"
+            fix = f"{as_given('shutdown_timeout', seconds)}, or {as_given(name, whole)}"
             yield warning("drain pace", text, fix)
 
 

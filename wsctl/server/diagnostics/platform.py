@@ -220,13 +220,13 @@ def query_unit(
     return parse_unit(name, done.stdout)
 
 
-def parse_unit(name: str, told: str) -> Unit:
+def parse_unit(name: str, output: str) -> Unit:
     """Parse a unit from what `systemctl show` prints.
 
     Raises:
         Unanswered: systemd has no such unit.
     """
-    facts = dict(line.split("=", 1) for line in told.splitlines() if "=" in line)
+    facts = dict(line.split("=", 1) for line in output.splitlines() if "=" in line)
     if facts.get("LoadState") != "loaded":
         raise Unanswered(f"systemd has no unit {name} ({facts.get('LoadState', 'it tells nothing of it')})")
     return Unit(
