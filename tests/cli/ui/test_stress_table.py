@@ -81,7 +81,7 @@ def test_a_line_tells_how_far_it_is_and_the_same_figures() -> None:
 @pytest.mark.parametrize(
     ("facts", "said"),
     [
-        ({"unrecovered": 3}, "3 times a client was told that messages are lost"),
+        ({"unrecovered": 3}, "3 times a client was told that it has lost messages"),
         ({"degraded": 2}, "2 times a client was told that its server takes no messages"),
         ({"replayed": 7}, "7 deliveries came late"),
         ({"reconnects": 1, "silence_s": 1.25}, "longer than 1.25 s"),
