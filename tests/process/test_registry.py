@@ -14,6 +14,7 @@ import pytest
 
 from wsctl.process.registry import (
     MAX_SOCKET_PATH,
+    Registration,
     ServerRecord,
     UnusableFolder,
     announced,
@@ -248,3 +249,45 @@ def test_a_record_without_a_parent_speaks_for_itself(runtime_dir: Path) -> None:
                 json.dumps({k: v for k, v in json.loads(path.read_text()).items() if k != "parent"})
             )
             assert [record.parent for record in running_servers(runtime_dir)] == [None, 1]
+
+
+def test_a_process_is_found_from_its_announcement_to_its_end(tmp_path: Path) -> None:
+    environ = {"WSCTL_RUNTIME_DIR": str(tmp_path / "run")}
+    with Registration(environ, generation=2, parent=7) as registration:
+        assert running_servers(runtime_folder(environ)) == []
+        registration.announce("http://127.0.0.1:80")
+        (found,) = running_servers(runtime_folder(environ))
+        assert (found.pid, found.url, found.uds) == (os.getpid(), "http://127.0.0.1:80", None)
+        assert (found.generation, found.parent) == (2, 7)
+        assert registration.control
+        registration.control.close()
+    assert list(runtime_folder(environ).iterdir()) == []
+
+
+def test_a_process_that_is_reached_at_a_path_is_found_at_it(tmp_path: Path) -> None:
+    environ = {"WSCTL_RUNTIME_DIR": str(tmp_path)}
+    tmp_path.chmod(0o700)
+    with Registration(environ) as registration:
+        registration.announce("unix:/run/wsctl.sock")
+        (found,) = running_servers(tmp_path)
+        assert (found.url, found.uds, found.parent) == (None, "/run/wsctl.sock", None)
+        assert registration.control
+        registration.control.close()
+
+
+def test_one_that_is_never_announced_leaves_nothing(tmp_path: Path) -> None:
+    tmp_path.chmod(0o700)
+    with Registration({"WSCTL_RUNTIME_DIR": str(tmp_path)}) as registration:
+        assert registration.control
+        registration.control.close()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_used_is_logged_and_harms_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    tmp_path.chmod(0o777)
+    with Registration({"WSCTL_RUNTIME_DIR": str(tmp_path)}) as registration:
+        registration.announce("http://127.0.0.1:80")
+        assert registration.control is None
+    assert "no control socket: the commands will not find this server" in caplog.text

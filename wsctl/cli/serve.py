@@ -7,48 +7,64 @@ import typer
 
 from wsctl.cli.options import settings_from, with_settings
 from wsctl.cli.ui.text import say
-from wsctl.errors import UsageError, WsctlError
+from wsctl.errors import WsctlError
 
 if TYPE_CHECKING:
+    from wsctl.server.starters import Starters
     from wsctl.server.workers.protocol import WorkerContext
     from wsctl.settings import Settings
 
 
 @with_settings
 def serve(**given: Any) -> None:
-    """Run a server; on Ctrl-C or SIGTERM it waits for its clients to leave, and then ends."""
-    from wsctl.process.job import job
+    """Run a server; on Ctrl-C or SIGTERM it drains: clients may leave by themselves, then it ends."""
     from wsctl.process.spawn import daemonize
+    from wsctl.server.starters import Starters
 
     is_successor = daemonize(os.environ)
+    starters = Starters(os.environ)
+    settings = None
     try:
         settings = settings_from(given, os.environ)
-    except UsageError as error:  # of a process that another has started: a file with a secret has changed
-        if _refused(error):
+        code = _run(settings, starters, is_successor=is_successor)
+    except WsctlError as error:
+        told = starters.refuse(str(error))
+        # A worker's parent tells it, once for all. So do all who start a process with wrong settings: a file
+        # with a secret has changed.
+        if told and (settings is None or settings.workers > 1):
             raise typer.Exit(error.exit_code) from None
         raise
+    raise typer.Exit(code)
+
+
+def _run(settings: "Settings", starters: "Starters", *, is_successor: bool) -> int:
     _check_secrets(settings)
-    if settings.workers > 1:
-        from wsctl.server.workers.protocol import receive_worker_context
+    if settings.workers == 1:
+        return _run_single(settings, starters, is_successor=is_successor)
+    worker = starters.worker()
+    return _run_worker(settings, starters, worker) if worker else _run_parent(settings)
 
-        worker = receive_worker_context(os.environ)
-        raise typer.Exit(_run_worker(settings, worker) if worker else _run_parent(settings))
 
+def _run_single(settings: "Settings", starters: "Starters", *, is_successor: bool) -> int:
+    """Run a server of one process, which has a place in the job of a shell."""
     from wsctl.cli.ui.console import drain_display
-    from wsctl.server import server_process
+    from wsctl.process.job import job
+    from wsctl.server.server_process import ServerProcess
 
     ours = job(os.environ)
     with drain_display(settings, in_front=ours.line is not None or not is_successor) as shown:
-        code = server_process.serve(
+        process = ServerProcess(
             settings,
             os.environ,
             shown.observers,
             lambda at: _print_addresses(at, settings.port),
+            inherited=starters.inherited(),
             job=ours,
             handing_over=[shown.handing_over],
         )
+        code = process.run()
     ours.end(code)
-    raise typer.Exit(code)
+    return code
 
 
 def _run_parent(settings: "Settings") -> int:
@@ -62,29 +78,13 @@ def _run_parent(settings: "Settings") -> int:
         )
 
 
-def _run_worker(settings: "Settings", worker: "WorkerContext") -> int:
-    """Run one of several workers. The parent tells, once for all, what keeps it from starting."""
+def _run_worker(settings: "Settings", starters: "Starters", worker: "WorkerContext") -> int:
+    """Run one of several workers."""
     from wsctl.cli.ui.console import worker_log
-    from wsctl.server import server_process
+    from wsctl.server.server_process import ServerProcess
 
     worker_log(settings, terminal=worker.terminal, colour=worker.colour)
-    try:
-        return server_process.serve(settings, os.environ, [], worker=worker)
-    except WsctlError as error:
-        worker.refuse(str(error))
-        return error.exit_code
-
-
-def _refused(error: UsageError) -> bool:
-    """Tell the predecessor, and the parent of a worker, why this process cannot start; return whether there
-    is one of them, which then logs it."""
-    from wsctl.server.handover.protocol import receive_sockets
-    from wsctl.server.workers.protocol import receive_worker_context
-
-    starters = [each for each in (receive_sockets(os.environ), receive_worker_context(os.environ)) if each]
-    for starter in starters:
-        starter.refuse(str(error))
-    return bool(starters)
+    return ServerProcess(settings, os.environ, [], inherited=starters.inherited(), worker=worker).run()
 
 
 def _check_secrets(settings: "Settings") -> None:

@@ -2,14 +2,17 @@
 
 import fcntl
 import json
+import logging
 import os
 import socket
 import stat
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Self
 from urllib.parse import urlsplit
 
 from wsctl import __version__
@@ -20,6 +23,8 @@ MAX_SOCKET_PATH = 103
 
 LONGEST_PID = 1 << 22
 """The largest number that Linux gives a process (PID_MAX_LIMIT of 64-bit machines)."""
+
+log = logging.getLogger("wsctl.server")
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +146,55 @@ def announced(record: ServerRecord) -> Iterator[None]:
     finally:
         path.unlink(missing_ok=True)
         control.unlink(missing_ok=True)
+
+
+class Registration:
+    """The place of this process in the runtime folder, in a `with` block, at whose end nothing is left of it.
+
+    Attributes:
+        control: the control socket; None, which is logged, if the folder cannot be used.
+    """
+
+    def __init__(self, environ: Mapping[str, str], *, generation: int = 1, parent: int | None = None) -> None:
+        self._generation = generation
+        self._parent = parent
+        self._made = ExitStack()
+        self.control = _open_control_socket(environ)
+
+    def __enter__(self) -> Self:
+        if self.control:  # also of a process that never comes so far as to be announced
+            self._made.callback(Path(self.control.getsockname()).unlink, missing_ok=True)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._made.close()
+
+    def announce(self, at: str) -> None:
+        """Write the record, by which commands find this process; `at` is its first address, a URL or
+        unix:PATH."""
+        if self.control:
+            self._made.enter_context(announced(self._record(at, self.control)))
+
+    def _record(self, at: str, control: socket.socket) -> ServerRecord:
+        uds = at.removeprefix("unix:") if at.startswith("unix:") else None
+        return ServerRecord(
+            os.getpid(),
+            None if uds else at,
+            uds,
+            control.getsockname(),
+            time.time(),
+            generation=self._generation,
+            parent=self._parent,
+        )
+
+
+def _open_control_socket(environ: Mapping[str, str]) -> socket.socket | None:
+    try:
+        return control_socket(runtime_folder(environ), os.getpid())
+    except UnusableFolder as error:
+        text = "no control socket: the commands will not find this server"
+        log.warning(text, extra={"fields": {"why": str(error)}})
+        return None
 
 
 def running_servers(folder: Path) -> list[ServerRecord]:

@@ -5,6 +5,7 @@ Only what the main process says is believed (`NotifyAccess=main`), so a server t
 end, ready again or not. So a drain that can still be cancelled is shown as a status and nothing more.
 """
 
+import asyncio
 import errno
 import logging
 import re
@@ -36,6 +37,10 @@ Later = Callable[[float, Callable[[], None]], object]
 """A function that calls another one after some seconds, on the event loop: `loop.call_later`."""
 
 
+def _call_later(seconds: float, call: Callable[[], None]) -> object:
+    return asyncio.get_running_loop().call_later(seconds, call)
+
+
 class SystemdNotifier:
     """Tells systemd the phase of this server, and that it lives; a `DrainObserver`.
 
@@ -48,7 +53,9 @@ class SystemdNotifier:
 
     interval = REPORT_EVERY
 
-    def __init__(self, environ: Mapping[str, str], pid: int, later: Later, *, adopted: bool = False) -> None:
+    def __init__(
+        self, environ: Mapping[str, str], pid: int, later: Later = _call_later, *, adopted: bool = False
+    ) -> None:
         self._channel = _NotifySocket(environ.get("NOTIFY_SOCKET", ""))
         self._watchdog = _watchdog(environ, pid, adopted)
         self._later = later

@@ -23,9 +23,9 @@ from wsctl.drain.signals import SignalAction, SignalRole
 from wsctl.process.signals import SignalHandlers
 from wsctl.server import logs
 from wsctl.server.app import create_app
+from wsctl.server.diagnostics.configuration import ISOLATED_WARNING, are_isolated
 from wsctl.server.diagnostics.exposure import log_exposure, own_listeners
 from wsctl.server.diagnostics.startup import log_embedded_startup
-from wsctl.server.isolated_workers import ISOLATED_WARNING, are_isolated
 from wsctl.server.node import Node
 from wsctl.server.openapi import Application
 from wsctl.settings import Settings

@@ -17,187 +17,167 @@ from fastapi import FastAPI
 from wsctl.codes import ExitCode
 from wsctl.drain.observers import DrainObserver
 from wsctl.drain.progress import HandoverState
-from wsctl.errors import CannotStart, WsctlError
+from wsctl.errors import CannotStart
 from wsctl.process.job import Job
-from wsctl.process.registry import announced, remove_files, runtime_folder
+from wsctl.process.registry import Registration, remove_files, runtime_folder
 from wsctl.process.sd_notify import SystemdNotifier
 from wsctl.process.signals import blocked_end_signals
 from wsctl.process.spawn import Spawner, SpawnSuccessor
 from wsctl.server.app import create_app
 from wsctl.server.credentials import require_same_kind
 from wsctl.server.diagnostics.certificate import UnusableCertificate, read_certificate
+from wsctl.server.diagnostics.configuration import are_isolated
 from wsctl.server.diagnostics.exposure import exposed, log_exposure
 from wsctl.server.diagnostics.startup import log_drain_advice, log_startup
 from wsctl.server.handover.predecessor import Observer
-from wsctl.server.handover.protocol import InheritedSockets, receive_sockets
-from wsctl.server.isolated_workers import are_isolated, distinct_wall_clock
+from wsctl.server.handover.protocol import InheritedSockets
 from wsctl.server.middleware import ClosingMiddleware
 from wsctl.server.node import Node
 from wsctl.server.proxy import ProxyHeadersMiddleware, trusted_proxies
-from wsctl.server.registration import open_control_socket, record_of_process
 from wsctl.server.runner import Runner, ServerContext
 from wsctl.server.sockets import address, open_listeners
 from wsctl.server.workers.parent_link import ParentLink
-from wsctl.server.workers.protocol import WorkerContext
+from wsctl.server.workers.protocol import WorkerContext, distinct_wall_clock
 from wsctl.server.workers.relay import LocalApi, relay_routes
 from wsctl.settings import Settings
 
 log = logging.getLogger("wsctl.server")
 
 
-def serve(
-    settings: Settings,
-    environ: Mapping[str, str],
-    observers: Sequence[DrainObserver],
-    listening_at: Callable[[list[str]], None] = lambda addresses: None,
-    *,
-    worker: WorkerContext | None = None,
-    job: Job | None = None,
-    handing_over: Sequence[Observer] = (),
-) -> ExitCode:
-    """Run one server to its end; returns the exit code. `listening_at` is told the addresses once they take
-    connections; of a `worker` its parent is told. `handing_over` are told how a handover goes.
+class ServerProcess:
+    """One process, from its sockets to its end.
 
-    Raises:
-        CannotStart: there is no socket or certificate to start with.
+    `listening_at` is called with the addresses once they take connections; of a `worker` the parent is told.
+    `inherited` is there in a successor. `observers` show a drain, `handing_over` are told how a handover
+    goes. Making it raises what making a `Node` does, and CannotStart when there is no certificate.
     """
-    inherited = receive_sockets(environ)
-    if not inherited and not worker:
-        log_startup(settings, environ)
-    try:
-        return _run(
-            settings,
-            environ,
-            observers,
-            listening_at,
-            inherited=inherited,
-            worker=worker,
-            job=job,
-            handing_over=handing_over,
-        )
-    except WsctlError as error:
-        if inherited:
-            inherited.refuse(str(error))
-        raise
 
+    def __init__(
+        self,
+        settings: Settings,
+        environ: Mapping[str, str],
+        observers: Sequence[DrainObserver],
+        listening_at: Callable[[list[str]], None] = lambda addresses: None,
+        *,
+        inherited: InheritedSockets | None,
+        worker: WorkerContext | None = None,
+        job: Job | None = None,
+        handing_over: Sequence[Observer] = (),
+    ) -> None:
+        self._settings = settings
+        self._environ = environ
+        self._listening_at = listening_at
+        self._inherited = inherited
+        self._worker = worker
+        self._job = job
+        if not (inherited or worker):
+            log_startup(settings, environ)
+        self._notifier = SystemdNotifier(environ, os.getpid(), adopted=inherited is not None)
+        self._parent_link = ParentLink(worker) if worker else None
+        self._handing_over = self._all_told_of_handovers(handing_over)
+        self._node = self._create_node(observers)
+        self._local_api, self._config = self._create_app()
 
-def _run(
-    settings: Settings,
-    environ: Mapping[str, str],
-    observers: Sequence[DrainObserver],
-    listening_at: Callable[[list[str]], None],
-    *,
-    inherited: InheritedSockets | None,
-    worker: WorkerContext | None,
-    job: Job | None,
-    handing_over: Sequence[Observer],
-) -> ExitCode:
-    adopted = inherited is not None
-    notifier = SystemdNotifier(environ, os.getpid(), _call_later, adopted=adopted)
-    parent_link = ParentLink(worker) if worker else None
-    shown_by = [*observers, notifier, *([parent_link] if parent_link else [])]
-    generation = inherited.generation if inherited else 1
-    wall = (
-        distinct_wall_clock(worker.number, settings.workers)
-        if worker and are_isolated(settings)
-        else time.time
-    )
-    node = Node(
-        settings,
-        shown_by,
-        generation=generation,
-        wall=wall,
-        elsewhere=parent_link.count_elsewhere if parent_link else lambda: 0,
-    )
-    require_same_kind(node.keys, inherited.keys if inherited else worker.keys if worker else None)
-    app = create_app(node)
-    local_api = LocalApi(app)
-    config = _uvicorn_config(
-        settings,
-        create_app(node, first=relay_routes(node, parent_link, local_api)) if parent_link else app,
-        node,
-    )
-    with contextlib.ExitStack() as stack:
-        until_signals_handled = stack.enter_context(contextlib.ExitStack())
-        until_signals_handled.enter_context(blocked_end_signals())
-        public = _public_sockets(settings, environ, inherited, worker)
-        control = open_control_socket(environ)
-        addresses = [address(sock, config.is_ssl) for sock in public]
-        if node.shared:
-            node.shared.url = addresses[0]
-        stack.callback(notifier.close)
-        if control:  # also of a process that never came so far as to be announced
-            stack.callback(Path(control.getsockname()).unlink, missing_ok=True)
-        if settings.uds and not worker:
-            stack.callback(_remove_unless_handed_over, settings.uds, node)
+    def run(self) -> ExitCode:
+        """Serve until the drain has ended; returns the exit code.
 
-        def announce() -> None:
-            if control:
-                parent = worker.parent if worker else None
-                record = record_of_process(addresses[0], control, generation=node.generation, parent=parent)
-                stack.enter_context(announced(record))
+        Raises:
+            CannotStart: there is no socket to start with.
+        """
+        with contextlib.ExitStack() as stack:
+            until_signals_handled = stack.enter_context(contextlib.ExitStack())
+            until_signals_handled.enter_context(blocked_end_signals())
+            public = self._open_public()
+            stack.callback(self._notifier.close)
+            stack.callback(self._remove_unix_socket)
+            registration = stack.enter_context(self._register())
+            context = self._context(public, registration, until_signals_handled.close)
+            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as loop:
+                return loop.run(Runner(self._config, self._node, context).run_until_stopped())
 
-        def note_listening() -> None:
-            if parent_link:
-                parent_link.send_listening()
-                return
-            _log_serving(settings, addresses, anew=inherited is None)
-            if not adopted:
-                listening_at(addresses)
-            notifier.ready()
+    # The parts
 
-        context = ServerContext(
+    def _all_told_of_handovers(self, others: Sequence[Observer]) -> list[Observer]:
+        parts = [self._notifier, self._parent_link, self._job]
+        return [*(part.handing_over for part in parts if part), *others]
+
+    def _create_node(self, observers: Sequence[DrainObserver]) -> Node:
+        worker, starter = self._worker, self._inherited or self._worker
+        told = [*observers, self._notifier, *([self._parent_link] if self._parent_link else [])]
+        generation = self._inherited.generation if self._inherited else 1
+        isolated = worker if are_isolated(self._settings) else None
+        wall = distinct_wall_clock(isolated.number, self._settings.workers) if isolated else time.time
+        elsewhere = self._parent_link.count_elsewhere if self._parent_link else lambda: 0
+        node = Node(self._settings, told, generation=generation, wall=wall, elsewhere=elsewhere)
+        require_same_kind(node.keys, starter.keys if starter else None)
+        return node
+
+    def _create_app(self) -> tuple[LocalApi, uvicorn.Config]:
+        """Return the routes that answer for this process alone, and those that clients reach, with the server
+        around them."""
+        app = create_app(self._node)
+        local_api = LocalApi(app)
+        if self._parent_link:
+            relayed = relay_routes(self._node, self._parent_link, local_api)
+            app = create_app(self._node, first=relayed)
+        return local_api, _uvicorn_config(self._settings, app, self._node)
+
+    def _open_public(self) -> list[socket.socket]:
+        starter = self._inherited or self._worker
+        if starter:
+            return starter.listeners
+        sockets = open_listeners(self._settings, self._environ)
+        log_exposure(self._settings, exposed(sockets))  # once: all others get theirs from this process
+        return sockets
+
+    def _register(self) -> Registration:
+        parent = self._worker.parent if self._worker else None
+        return Registration(self._environ, generation=self._node.generation, parent=parent)
+
+    def _context(
+        self, public: list[socket.socket], registration: Registration, handles_signals: Callable[[], None]
+    ) -> ServerContext:
+        addresses = [address(sock, self._config.is_ssl) for sock in public]
+        if self._node.shared:
+            self._node.shared.url = addresses[0]
+        return ServerContext(
             public=public,
-            control=control,
-            inherited=inherited,
-            spawn=parent_link.spawn_successor if parent_link else _successor_spawner(environ, job),
-            handing_over=[
-                notifier.handing_over,
-                *([parent_link.handing_over] if parent_link else []),
-                *([job.handing_over] if job else []),
-                *handing_over,
-            ],
-            parent_link=parent_link,
-            local_api=local_api,
-            job=job,
-            clean_up=lambda pid: remove_files(runtime_folder(environ), pid),
-            on_signals_handled=until_signals_handled.close,
-            on_control_ready=announce,
-            on_listening=note_listening,
+            control=registration.control,
+            inherited=self._inherited,
+            spawn=self._parent_link.spawn_successor if self._parent_link else self._successor_spawner(),
+            handing_over=self._handing_over,
+            parent_link=self._parent_link,
+            local_api=self._local_api,
+            job=self._job,
+            clean_up=lambda pid: remove_files(runtime_folder(self._environ), pid),
+            on_signals_handled=handles_signals,
+            on_control_ready=lambda: registration.announce(addresses[0]),
+            on_listening=lambda: self._tell_listening(addresses),
         )
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as loop:
-            return loop.run(Runner(config, node, context).run_until_stopped())
 
+    def _successor_spawner(self) -> SpawnSuccessor:
+        spawner, job = Spawner(self._environ), self._job
+        return lambda channel: spawner.successor(channel, job.line_for_successor() if job else None)
 
-def _call_later(seconds: float, call: Callable[[], None]) -> object:
-    return asyncio.get_running_loop().call_later(seconds, call)
+    # What it tells
 
+    def _tell_listening(self, addresses: list[str]) -> None:
+        if self._parent_link:
+            self._parent_link.send_listening()
+            return
+        for at in addresses:
+            log.info("serving", extra={"fields": {"url": at}})
+        if not self._inherited:
+            log_drain_advice(self._settings)
+            self._listening_at(addresses)
+        self._notifier.ready()
 
-def _successor_spawner(environ: Mapping[str, str], job: Job | None) -> SpawnSuccessor:
-    spawner = Spawner(environ)
-    return lambda channel: spawner.successor(channel, job.line_for_successor() if job else None)
-
-
-def _log_serving(settings: Settings, addresses: Sequence[str], *, anew: bool) -> None:
-    for at in addresses:
-        log.info("serving", extra={"fields": {"url": at}})
-    if anew:
-        log_drain_advice(settings)
-
-
-def _public_sockets(
-    settings: Settings,
-    environ: Mapping[str, str],
-    inherited: InheritedSockets | None,
-    worker: WorkerContext | None,
-) -> list[socket.socket]:
-    if inherited:
-        return inherited.listeners
-    if worker:
-        return worker.listeners
-    sockets = open_listeners(settings, environ)
-    log_exposure(settings, exposed(sockets))  # once: successors and workers get theirs from who did
-    return sockets
+    def _remove_unix_socket(self) -> None:
+        """Remove the Unix socket that clients reach, if it is this process's own and no successor has it."""
+        progress = self._node.handover.progress() if self._node.handover else None
+        handed_over = progress and progress.state is HandoverState.DONE
+        if self._settings.uds and not self._worker and not handed_over:
+            Path(self._settings.uds).unlink(missing_ok=True)
 
 
 def _uvicorn_config(settings: Settings, app: FastAPI, node: Node) -> uvicorn.Config:
@@ -230,9 +210,3 @@ def _why_no_tls(settings: Settings, error: OSError) -> str:
     except UnusableCertificate as failure:
         return f"{failure}; {failure.fix}"
     return f"{settings.ssl_certfile}: {error.strerror or error}"
-
-
-def _remove_unless_handed_over(path: str, node: Node) -> None:
-    progress = node.handover.progress() if node.handover else None
-    if not progress or progress.state is not HandoverState.DONE:
-        Path(path).unlink(missing_ok=True)

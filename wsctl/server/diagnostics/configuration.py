@@ -45,8 +45,19 @@ OF_THE_HOST = ("ssl_certfile", "ssl_keyfile", "forwarded_allow_ips")
 _SERVICE = re.compile(r"WSCTL_(\w+_)?(SERVICE_(HOST|PORT\w*)|PORT_\d+_\w+)")
 """The variables by which Kubernetes tells each pod of a Service that is named wsctl, or wsctl-something."""
 
+ISOLATED_WARNING = (
+    "several workers without a shared store: each is an island, and what a client says reaches only the "
+    "clients of the worker that took it; give them --redis, or run one"
+)
+"""The warning of workers that know nothing of each other's clients, which is logged once."""
+
 UVICORN_PROXIES = "FORWARDED_ALLOW_IPS"
 """uvicorn's variable for the proxies to believe; `serve` goes by its own setting alone."""
+
+
+def are_isolated(settings: Settings) -> bool:
+    """Tell whether several processes with these settings share neither messages nor history."""
+    return settings.redis is None
 
 
 def check_keepalive(ping_interval: float) -> Finding:

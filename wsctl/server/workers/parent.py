@@ -23,15 +23,14 @@ from wsctl.drain.progress import HandoverProgress, HandoverState
 from wsctl.drain.signals import SignalAction, SignalMeaning, SignalReader, SignalRole
 from wsctl.errors import CannotStart
 from wsctl.ipc.rpc import Reply
-from wsctl.process.registry import announced
+from wsctl.process.registry import Registration
 from wsctl.process.sd_notify import SystemdNotifier
 from wsctl.process.signals import SignalHandlers, blocked_end_signals, stop_until_continued
 from wsctl.process.spawn import SpawnWorker
 from wsctl.server.credentials import verifier_of
+from wsctl.server.diagnostics.configuration import ISOLATED_WARNING, are_isolated
 from wsctl.server.diagnostics.exposure import exposed, log_exposure
 from wsctl.server.diagnostics.startup import log_drain_advice, log_startup
-from wsctl.server.isolated_workers import ISOLATED_WARNING, are_isolated
-from wsctl.server.registration import open_control_socket, record_of_process
 from wsctl.server.sockets import address, open_listeners
 from wsctl.server.workers.control_http import ControlHttpServer
 from wsctl.server.workers.control_service import ControlService
@@ -232,47 +231,58 @@ def serve(
         log.warning("%s", ISOLATED_WARNING)
     log_startup(settings, environ)
     with contextlib.ExitStack() as stack:
-        undisturbed = stack.enter_context(contextlib.ExitStack())
-        undisturbed.enter_context(blocked_end_signals())
-        public = [stack.enter_context(sock) for sock in open_listeners(settings, environ)]
-        if settings.uds:
-            stack.callback(Path(settings.uds).unlink, missing_ok=True)
-        log_exposure(settings, exposed(public))
-        control = open_control_socket(environ)
-        notifier = SystemdNotifier(environ, os.getpid(), _call_later)
+        until_signals_handled = stack.enter_context(contextlib.ExitStack())
+        until_signals_handled.enter_context(blocked_end_signals())
+        public = _open_public(settings, environ, stack)
+        notifier = SystemdNotifier(environ, os.getpid())
         stack.callback(notifier.close)
-        addresses = [address(sock, settings.ssl_certfile is not None) for sock in public]
+        registration = stack.enter_context(Registration(environ))
 
         def up() -> None:
-            if control:
-                stack.enter_context(announced(record_of_process(addresses[0], control)))
-            for at in addresses:
-                log.info("serving", extra={"fields": {"url": at, "workers": settings.workers}})
-            log_drain_advice(settings)
-            listening_at(addresses)
+            _announce(settings, public, registration, listening_at)
             notifier.ready()
 
         async def run() -> ExitCode:
-            spawn = worker_spawner(environ, log_output)
-            return await Parent(
+            parent = Parent(
                 settings,
                 public,
-                control=control,
-                spawn=spawn,
+                control=registration.control,
+                spawn=worker_spawner(environ, log_output),
                 log_output=log_output,
                 observers=observers,
                 notifier=notifier,
                 on_up=up,
-                handles_signals=undisturbed.close,
-            ).run()
+                handles_signals=until_signals_handled.close,
+            )
+            return await parent.run()
 
-        if control:
-            stack.callback(Path(control.getsockname()).unlink, missing_ok=True)
         return asyncio.run(run())
 
 
-def _call_later(seconds: float, call: Callable[[], None]) -> object:
-    return asyncio.get_running_loop().call_later(seconds, call)
+def _open_public(
+    settings: Settings, environ: Mapping[str, str], stack: contextlib.ExitStack
+) -> list[socket.socket]:
+    """Return the sockets that clients reach; the stack closes them, and removes the file of one."""
+    public = [stack.enter_context(sock) for sock in open_listeners(settings, environ)]
+    if settings.uds:
+        stack.callback(Path(settings.uds).unlink, missing_ok=True)
+    log_exposure(settings, exposed(public))
+    return public
+
+
+def _announce(
+    settings: Settings,
+    public: Sequence[socket.socket],
+    registration: Registration,
+    listening_at: Callable[[list[str]], None],
+) -> None:
+    """Tell commands and people where all workers serve."""
+    addresses = [address(sock, settings.ssl_certfile is not None) for sock in public]
+    registration.announce(addresses[0])
+    for at in addresses:
+        log.info("serving", extra={"fields": {"url": at, "workers": settings.workers}})
+    log_drain_advice(settings)
+    listening_at(addresses)
 
 
 def _systemd_observer(notifier: SystemdNotifier) -> Callable[[HandoverProgress], None]:

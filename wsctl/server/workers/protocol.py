@@ -25,7 +25,8 @@ whose parent hangs up drains as on SIGTERM. A parent whose worker hangs up waits
 
 import os
 import socket
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from wsctl import __version__
@@ -91,3 +92,19 @@ def receive_worker_context(environ: Mapping[str, str]) -> WorkerContext | None:
         [socket.socket(fileno=fd) for fd in public],
         fields.get("keys"),
     )
+
+
+def distinct_wall_clock(number: int, of: int, wall: Callable[[], float] = time.time) -> Callable[[], float]:
+    """Return the wall clock, in Unix seconds, of one worker of `of` that share nothing: each has its own
+    milliseconds, so that no id of a message is that of two workers, and a client that resumes at another one
+    is told so.
+
+    `number` counts from 1.
+    """
+
+    def now() -> float:
+        ms = int(wall() * 1000)
+        # In the middle of the millisecond, where no rounding leads out of it.
+        return (ms - ms % of + number - 1 + 0.5) / 1000
+
+    return now

@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Message
 from wsctl.ipc.rpc import Reply
 from wsctl.server import api
 from wsctl.server.api import BODY_ALLOWANCE, OPERATORS, asked_by, body_of
-from wsctl.server.isolated_workers import are_isolated
+from wsctl.server.diagnostics.configuration import are_isolated
 from wsctl.server.metrics import OWN, PUBLIC
 from wsctl.server.metrics.family import decode_families, merge_workers
 from wsctl.server.metrics.routes import answer

@@ -4,8 +4,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from wsctl.log.message_log import read_id
-from wsctl.server.isolated_workers import SHARED_FIELDS
 from wsctl.server.workers.worker import Facts
+
+SHARED_FIELDS = ("degraded", "redis", "nodes", "cluster")
+"""The fields of a status that are about all who share a Redis: the same in each of them, null without a
+Redis."""
 
 
 def sum_field(reports: Sequence[Facts], name: str) -> int:
