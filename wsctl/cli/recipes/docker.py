@@ -37,7 +37,7 @@ PROXY_CONNECTIONS = 32768
 
 _REDIS = """redis:
   image: redis:8-alpine
-  # What was said survives its restart.
+  # Messages survive a restart of Redis.
   command: [redis-server, --appendonly, "yes"]
   volumes: ["redis:/data"]
   healthcheck: {test: [CMD, redis-cli, ping], interval: 2s}

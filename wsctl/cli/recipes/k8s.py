@@ -19,7 +19,7 @@ LONGEST_POLICY = 1800
 """Seconds that `periodSeconds` of an autoscaler may have."""
 
 _PRE_STOP = f"""# Services notice some seconds late that a pod ends. With --drain-delay {LAG:g} the server
-# itself would wait for that, not ready but open, and this could go.
+# waits for them itself, and this is not needed.
 lifecycle:
   preStop:
     exec: {{command: [sleep, "{LAG:g}"]}}"""
@@ -27,8 +27,8 @@ lifecycle:
 _NO_PRE_STOP = "# No preStop: --drain-delay keeps the pod open, but not ready, until Services have noticed."
 
 
-_ALONE = """# One pod: more need --redis, to share messages. Even so a deploy has two for a while, and who
-# resumes at the new one is told that something may be missing."""
+_ALONE = """# One pod: more need --redis, to share messages. But a deploy has two for a while, and a client
+# that resumes on the new one gets `recovered` false."""
 
 _TLS, _KEYS = "/etc/wsctl/tls", "/etc/wsctl/keys"
 
@@ -83,7 +83,7 @@ def _notes(settings: Settings) -> str:
         lines.append("#   kubectl create secret tls wsctl-tls --cert=FILE --key=FILE")
     if settings.forwarded_allow_ips is None:
         lines.append(
-            "# Behind an ingress, --forwarded-allow-ips with its addresses shows who the clients are."
+            "# Behind an ingress set --forwarded-allow-ips to its addresses: then the log has the clients'."
         )
     return "\n".join(lines)
 
