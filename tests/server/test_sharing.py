@@ -53,7 +53,7 @@ async def test_clients_hear_that_messages_are_not_shared_and_whether_they_missed
 async def test_while_redis_is_away_everybody_can_see_it(server: Server) -> None:
     assert server.node.reporter.health().degraded is False
     assert server.node.reporter.status().degraded is None
-    member(server).session.why = "no answer"
+    member(server).session.availability.why = "no answer"
     assert server.node.reporter.health().degraded is True
     status = server.node.reporter.status()
     assert status.degraded == "Redis is away: no answer"

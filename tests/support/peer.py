@@ -13,7 +13,7 @@ from wsctl.log.history import Entry
 from wsctl.log.home import Refusal
 from wsctl.log.message_log import MessageLog
 from wsctl.log.redis.client import RedisClient
-from wsctl.log.redis.session import RedisSession
+from wsctl.log.redis.session import create_session
 from wsctl.messages import Message
 
 _prefixes = (f"t{n}" for n in itertools.count())
@@ -118,7 +118,7 @@ class Peer(Speaker):
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__(history=history, history_bytes=history_bytes)
-        self.session = RedisSession(RedisClient(url, None), prefix, self.log, self, clock=clock)
+        self.session = create_session(RedisClient(url, None), prefix, self.log, self, clock=clock)
         self.log.move_to(self.session)
 
     @asynccontextmanager
@@ -153,8 +153,12 @@ class Peer(Speaker):
     async def knows(self, node: str, *clients: str) -> None:
         """Wait until Redis says that just these are connected to a node."""
         async with asyncio.timeout(DEADLINE):
-            while {name for name, _ in (await self.session.clients()).get(node, [])} != set(clients):  # noqa: ASYNC110
+            while await self._known_at(node) != set(clients):  # noqa: ASYNC110
                 await asyncio.sleep(0.005)
+
+    async def _known_at(self, node: str) -> set[str]:
+        found = await self.session.presence.everywhere(self.session.lease.peers)
+        return {name for name, _ in found.get(node, [])}
 
     # The owner of the session
 

@@ -93,12 +93,12 @@ class Kept(NamedTuple):
 class Home:
     """The home of a log. It gives ids at once, by `next_id`, or later, to `publish`; the rest of this holds
     for one that keeps nothing itself and is never away.
-
-    Attributes:
-        why: the reason why it is away and refuses everything; None while it is there.
     """
 
-    why: str | None = None
+    @property
+    def why(self) -> str | None:
+        """The reason why it is away and refuses everything; None while it is there."""
+        return None
 
     def next_id(self, last: MessageId, ts: float) -> MessageId | None:
         """Return the id of a message at once: behind `last`, for the time `ts` in Unix seconds. None has it

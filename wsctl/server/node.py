@@ -224,7 +224,7 @@ class Node:
         """Note that the server accepts connections."""
         self.life.started()
         if self.shared:
-            self.shared.session.beat_soon()
+            self.shared.session.lease.renew_soon()
 
     def crowded(self, pending: int) -> bool:
         """Tell whether so many connections that are no clients are too many."""

@@ -17,7 +17,7 @@ from wsctl.hub.manager import ConnectionManager
 from wsctl.log.home import Away
 from wsctl.log.message_log import MessageLog
 from wsctl.log.redis.client import RedisClient
-from wsctl.log.redis.session import RedisSession
+from wsctl.log.redis.session import create_session
 from wsctl.settings import Settings
 
 AWAY = "the server is cut off from the others: it takes no messages for now, and says when it does again"
@@ -49,7 +49,7 @@ class Sharing:
         clock: Callable[[], float],
     ) -> None:
         redis = RedisClient(settings.redis or "", settings.redis_password)
-        self.session = RedisSession(redis, settings.redis_prefix, log, self, clock=clock)
+        self.session = create_session(redis, settings.redis_prefix, log, self, clock=clock)
         log.move_to(self.session)
         log.observers.append(self)
         self.url: str | None = None
@@ -91,21 +91,21 @@ class Sharing:
         return RedisState(
             url=session.redis.name,
             state="up" if session.why is None else "away",
-            for_s=round(self._clock() - session.since, 3),
+            for_s=round(self._clock() - session.availability.since, 3),
             why=session.why,
             unreadable=session.unreadable.count,
         )
 
     def nodes(self) -> tuple[ClusterNode, ...]:
         """Return all nodes, the one that started first leading; the others as of their last sign of life."""
-        now = self.session.peers | {self.session.node: self.about()}
+        now = self.session.lease.peers | {self.session.node: self.about()}
         told = [facts | {"node": name, "this": name == self.session.node} for name, facts in now.items()]
         return tuple(sorted((decode(ClusterNode, each) for each in told), key=lambda n: (n.started, n.node)))
 
     async def clients_elsewhere(self) -> tuple[ClientStatus, ...]:
         """Return the clients of the other nodes; none while Redis is away."""
         try:
-            found = await self.session.clients()
+            found = await self.session.presence.everywhere(self.session.lease.peers)
         except Away:
             return ()
         return tuple(
@@ -143,7 +143,7 @@ class Sharing:
     def intervened(self, step: Intervention) -> None: ...
 
     def began(self, progress: DrainProgress) -> None:
-        self.session.beat_soon()
+        self.session.lease.renew_soon()
         if progress.phase is Phase.LAMEDUCK and self._settings.max_draining:
             self._want_turn(True)
 

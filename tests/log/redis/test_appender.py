@@ -1,6 +1,7 @@
 """From a node into the log: each message once, or its publisher is told."""
 
 import asyncio
+import time
 
 import pytest
 
@@ -112,8 +113,8 @@ async def test_a_publisher_waits_no_longer_than_promised(store: StoreProcess) ->
     async with peers(store, 1) as (node,):
         await node.session.suspend()
         node.session._appender.suspended = False
-        start = node.session._clock()
+        start = time.monotonic()
         node.say(1)
         await node.settle()
-        assert CONFIRM_TIMEOUT <= node.session._clock() - start < CONFIRM_TIMEOUT + 0.5
+        assert CONFIRM_TIMEOUT <= time.monotonic() - start < CONFIRM_TIMEOUT + 0.5
         assert node.refusals == {1: LATE}

@@ -134,10 +134,10 @@ async def test_all_go_on_beside_it_and_those_who_come(
                     await late.until(lambda n=n: n in [message.data for message in late.got])  # type: ignore[misc]
                     await node.settle()
                     assert n in node.receipts
-                    assert await node.session.clients()
+                    assert await node.session.presence.everywhere(node.session.lease.peers)
             one.join("bob")
             await other.until_true(
-                lambda: other.session.peers.keys() == {one.session.node, other.session.node}
+                lambda: other.session.lease.peers.keys() == {one.session.node, other.session.node}
             )
             await other.knows(one.session.node, "ann", "bob")
             counts = [node.session.unreadable.count for node in (one, other, late)]
@@ -182,7 +182,7 @@ async def test_an_error_that_comes_again_and_again_is_logged_once_and_counted(
             raise LookupError("nobody thought of it")
 
         node.session._tail.read = broken  # type: ignore[method-assign]
-        node.session.beat_soon()
+        node.session.lease.renew_soon()
         await node.until_true(lambda: len(failures) > 3)
         node.session._tail.read = read  # type: ignore[method-assign]
         await node.until_true(lambda: node.session.why is None)

@@ -13,8 +13,8 @@ from tests.support.relay import Relay
 from tests.support.store import StoreProcess
 from wsctl.log.message_log import written
 from wsctl.log.redis.appender import AWAY
+from wsctl.log.redis.lease import LEAST_KEPT
 from wsctl.log.redis.reasons import ANSWER_TIMEOUT
-from wsctl.log.redis.session import LEAST_KEPT
 
 pytestmark = pytest.mark.anyio
 
@@ -213,7 +213,7 @@ async def test_however_often_it_was_tried_it_is_tried_again(store: StoreProcess)
     async with peers(store, 1) as (node,):
         store.kill()
         await node.hears("away")
-        node.session._failed = 100_000
+        node.session.availability.failures = 100_000
         store.restart()
         await node.hears("back")
 
@@ -224,7 +224,7 @@ async def test_turns_go_in_the_order_in_which_they_were_asked_for(store: StorePr
             node.session.want_turn(True)
             await node.hears(("turn", before))
         nodes[0].session.want_turn(False)
-        nodes[1].session.beat_soon()
+        nodes[1].session.lease.renew_soon()
         await nodes[1].hears(("turn", 0))
         await nodes[2].hears(("turn", 1))
         await nodes[1].session.end()
@@ -251,7 +251,7 @@ async def test_the_turn_of_a_node_whose_lease_has_ended_is_over(store: StoreProc
         await dead.session.suspend()
         store.command("ZADD", f"{dead.session._keys.base}:lease", 1, dead.session.node)
         await next_one.hears(("turn", 0))
-        assert list(next_one.session.peers) == [next_one.session.node]
+        assert list(next_one.session.lease.peers) == [next_one.session.node]
 
 
 async def test_nobody_waits_for_a_turn_that_nobody_can_give(store: StoreProcess) -> None:
@@ -283,6 +283,6 @@ async def test_a_successor_goes_on_as_the_node_that_its_predecessor_was(store: S
         assert sorted(await other.read(3)) == ["meanwhile", "old", "under way"]
         # Eve left when nobody told Redis.
         await other.knows(successor.session.node, "bob")
-        assert other.session.peers.keys() == {other.session.node, successor.session.node}
+        assert other.session.lease.peers.keys() == {other.session.node, successor.session.node}
         assert "lost" not in successor.told
         await successor.session.end()

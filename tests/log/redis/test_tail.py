@@ -117,5 +117,5 @@ async def test_a_node_that_reads_on_is_not_behind(start_store: StartStore) -> No
     async with Peer(start_store().url, new_prefix()).running() as node:
         node.say("one")
         await node.settle()
-        await node.until_true(lambda: node.session.lag.newest == node.log.position)
-        assert node.session.lag_s == 0.0
+        await node.until_true(lambda: node.session.lease.lag.newest == node.log.position)
+        assert node.session.lease.lag_s == 0.0

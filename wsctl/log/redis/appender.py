@@ -7,20 +7,13 @@ from typing import NamedTuple
 
 from wsctl.codes import ErrorCode
 from wsctl.log.home import Draft, Key, Refusal
-from wsctl.log.redis.client import RedisClient
+from wsctl.log.redis.client import RedisClient, RedisClock
 from wsctl.log.redis.records import arguments
 from wsctl.log.redis.scripts import APPEND, Keys
 
 CONFIRM_TIMEOUT = 1.0
 """Seconds in which a message comes back from the log; after them its publisher is told that it did not: on a
 busy machine too, that reaches the publisher within two."""
-
-CLOCK_STEP = 2.0
-"""Seconds of difference above which Redis's clock was set, or this process's: no answer takes so long."""
-
-CLOCK_DRIFT = 0.001
-"""Seconds by which the two clocks may drift apart between two beats: twice of what NTP lets a clock run
-slow."""
 
 MOST_WAITING = 10_000
 """Messages that wait for Redis: at most a second of them, so more is a flood."""
@@ -72,7 +65,6 @@ class Appender:
     keeps about; `clock` is this process's, in seconds, `wall` the time of day.
 
     Attributes:
-        offset: seconds to add to `clock` for Redis's clock.
         idle: set while nothing waits.
         suspended: whether another process appends what is published.
     """
@@ -81,11 +73,11 @@ class Appender:
         self,
         redis: RedisClient,
         keys: Keys,
+        clock: RedisClock,
         refuse: Callable[[Key, Refusal], None],
         *,
         newest: Callable[[], str],
         most: int,
-        clock: Callable[[], float],
         wall: Callable[[], float],
     ) -> None:
         self._redis = redis
@@ -104,7 +96,6 @@ class Appender:
         self._closed = False
         self.idle = asyncio.Event()
         self.idle.set()
-        self.offset = 0.0
         self.suspended = False
 
     def publish(self, draft: Draft) -> None:
@@ -123,7 +114,7 @@ class Appender:
         elif len(self._waiting) >= MOST_WAITING or self._bytes >= MOST_BYTES_WAITING:
             self._refuse_draft(draft.key, FULL)
         else:
-            deadline = self._clock() + CONFIRM_TIMEOUT
+            deadline = self._clock.here() + CONFIRM_TIMEOUT
             self._waiting.append(_Waiting(draft.key, deadline, row))
             self._bytes += len(row[3])
             self._due.append((deadline, draft.key))
@@ -162,7 +153,7 @@ class Appender:
     async def _append(self) -> None:
         batch = self._batch()
         # Redis may read this much later, when the publisher has long been told that it failed.
-        deadline = int((batch[0].deadline + self.offset) * 1000)
+        deadline = int(self._clock.at(batch[0].deadline) * 1000)
         parts = [part for waiting in batch for part in waiting.row]
         words = self._keys.base, self._keys.node, self._most, deadline, self._newest()
         keys = {waiting.key for waiting in batch}
@@ -170,7 +161,7 @@ class Appender:
         self._asked |= keys
         now, taken = await self._redis.run(APPEND, [self._keys.log], *words, *parts)
         if not taken:
-            self.set_offset(now)
+            self._clock.set(now)
             self._asked -= first_asked
             return
         self._drop(keys)
@@ -179,14 +170,6 @@ class Appender:
         """Drop messages that Redis was asked to append before it lost its data: sent again, they could be
         published twice. Their publishers are told so in time."""
         self._drop(self._asked)
-
-    def set_offset(self, redis_ms: int) -> None:
-        """Adjust `offset` to what Redis's clock said a moment ago, in milliseconds."""
-        offset = redis_ms / 1000 - self._clock()
-        # An answer that is heard late makes it too small, never too large: the largest one is right, but for
-        # clocks that drift.
-        is_step = abs(offset - self.offset) > CLOCK_STEP
-        self.offset = offset if is_step else max(offset, self.offset - CLOCK_DRIFT)
 
     def _batch(self) -> list[_Waiting]:
         found: list[_Waiting] = []
@@ -214,12 +197,12 @@ class Appender:
     def _watch(self) -> None:
         if self._timer is None and self._due:
             loop = asyncio.get_running_loop()
-            self._timer = loop.call_later(max(0.0, self._due[0][0] - self._clock()), self._expire)
+            self._timer = loop.call_later(max(0.0, self._due[0][0] - self._clock.here()), self._expire)
 
     def _expire(self) -> None:
         """Refuse the messages that waited too long; for one that came back meanwhile that has no effect."""
         self._timer = None
-        now = self._clock()
+        now = self._clock.here()
         while self._waiting and self._waiting[0].deadline <= now:
             self._pop()
         while self._due and self._due[0][0] <= now:

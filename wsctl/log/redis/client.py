@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -98,6 +98,34 @@ class RedisClient:
             manager = getattr(getattr(self._client, "connection_pool", None), "sentinel_manager", None)
             for sentinel in manager.sentinels if manager else ():
                 await sentinel.aclose()
+
+
+CLOCK_STEP = 2.0
+"""Seconds of difference above which Redis's clock was set, or this process's: no answer takes so long."""
+
+CLOCK_DRIFT = 0.001
+"""Seconds by which the two clocks may drift apart between two beats: twice of what NTP lets a clock run
+slow."""
+
+
+class RedisClock:
+    """Redis's clock, as far as its answers tell it; `here` is this process's, in seconds."""
+
+    def __init__(self, here: Callable[[], float]) -> None:
+        self.here = here
+        self._offset = 0.0
+
+    def at(self, moment: float) -> float:
+        """Return what Redis's clock shows, in seconds, when this process's shows `moment`."""
+        return moment + self._offset
+
+    def set(self, redis_ms: int) -> None:
+        """Take note of what Redis's clock showed a moment ago, in milliseconds."""
+        offset = redis_ms / 1000 - self.here()
+        # An answer that is heard late makes it too small, never too large: the largest one is right, but for
+        # clocks that drift.
+        is_step = abs(offset - self._offset) > CLOCK_STEP
+        self._offset = offset if is_step else max(offset, self._offset - CLOCK_DRIFT)
 
 
 class Script:

@@ -2,12 +2,12 @@
 
 import asyncio
 import secrets
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Container, Iterable, Iterator
 from itertools import chain, count, islice
 from typing import NamedTuple
 
-from wsctl.log.redis.client import RedisClient
-from wsctl.log.redis.records import Unreadable
+from wsctl.log.redis.client import RedisClient, RedisClock
+from wsctl.log.redis.records import Unreadable, read_client
 from wsctl.log.redis.scripts import PRESENCE, Keys
 
 TOGETHER = 500
@@ -27,25 +27,22 @@ class Presence:
     """The clients of this node. Redis is told what has changed since it was told last, however often it
     changed.
 
-    `replaced` is called with the id of a client that has a newer connection elsewhere; `offset` returns the
-    seconds to add to `clock` for Redis's clock.
+    `replaced` is called with the id of a client that has a newer connection elsewhere.
     """
 
     def __init__(
         self,
         redis: RedisClient,
         keys: Keys,
+        clock: RedisClock,
         replaced: Callable[[str], None],
         *,
-        clock: Callable[[], float],
-        offset: Callable[[], float],
         unreadable: Unreadable,
     ) -> None:
         self._redis = redis
         self._keys = keys
         self._replaced = replaced
         self._clock = clock
-        self._offset = offset
         self._unreadable = unreadable
         self._process = secrets.token_hex(3)
         self._serials = count(1)
@@ -62,7 +59,7 @@ class Presence:
 
     def joined(self, client_id: str) -> None:
         """Note a new connection of this id, which replaces an older one."""
-        self._here[client_id] = _Connected(self._clock(), f"{self._process}.{next(self._serials)}")
+        self._here[client_id] = _Connected(self._clock.here(), f"{self._process}.{next(self._serials)}")
         self.look_at(client_id)
 
     def left(self, client_id: str) -> None:
@@ -87,8 +84,32 @@ class Presence:
 
     def adopt(self, ids: Iterable[str]) -> None:
         """Take over clients that Redis knows already."""
-        since = self._clock()
+        since = self._clock.here()
         self._here |= {client_id: _Connected(since, "") for client_id in ids}
+
+    async def everywhere(self, nodes: Iterable[str]) -> dict[str, list[tuple[str, float]]]:
+        """Return the clients of these nodes, and for how many seconds each is connected, the one connected
+        longest first.
+
+        Raises:
+            Away: Redis did not tell.
+        """
+        found = {}
+        for node in nodes:
+            answer = await self._redis.ask("HGETALL", self._keys.at(node))
+            rows = answer.items() if isinstance(answer, dict) else zip(answer[::2], answer[1::2], strict=True)
+            found[node] = sorted(self._read_clients(rows), key=lambda client: -client[1])
+        return found
+
+    def _read_clients(self, rows: Iterable[tuple[bytes, bytes]]) -> Iterator[tuple[str, float]]:
+        now = self._clock.at(self._clock.here())
+        for name, value in rows:
+            try:
+                client_id, since = read_client(name, value)
+            except ValueError as error:
+                self._unreadable.note("client", repr(name), str(error))
+            else:
+                yield client_id, round(max(0.0, now - since / 1000), 3)
 
     async def run(self) -> None:
         """Tell Redis of changes, until cancelled.
@@ -135,9 +156,8 @@ class Presence:
 
     def _arguments(self, reported: dict[str, _Connected | None]) -> list[object]:
         # The time and not the age: a call may wait, and then a client would seem younger than a later one.
-        offset = self._offset()
         came = [
-            (name, int((client.since + offset) * 1000), client.serial)
+            (name, int(self._clock.at(client.since) * 1000), client.serial)
             for name, client in reported.items()
             if client
         ]

@@ -1,6 +1,7 @@
 """The reader of the shared log, which delivers it to the clients of this node, and its lag."""
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -31,13 +32,14 @@ BEYOND_PAUSE = 0.05
 START = "0-0"
 """An id before all others."""
 
+log = logging.getLogger("wsctl.shared")
+
 
 class Tail:
     """Reads the log and the inbox of a node, each entry once.
 
-    `look_at` is called with the id of each client in the inbox, and `gap`, before an entry is delivered in
-    front of which others are gone, with the id of the newest of those. `beyond` is called for an entry whose
-    id is beyond all clocks: it is to be cleared away.
+    `look_at` is called with the id of each client in the inbox. `beyond` is called for an entry whose id is
+    beyond all clocks: it is to be cleared away.
 
     Attributes:
         seen, inbox: the ids of the newest entries that were read.
@@ -50,7 +52,6 @@ class Tail:
         messages: MessageLog,
         *,
         look_at: Callable[[str], None],
-        gap: Callable[[str], None],
         unreadable: Unreadable,
         beyond: Callable[[], None],
     ) -> None:
@@ -58,7 +59,6 @@ class Tail:
         self._keys = keys
         self._messages = messages
         self._look_at = look_at
-        self._gap = gap
         self._unreadable = unreadable
         self._beyond = beyond
         self.seen = self.inbox = START
@@ -98,10 +98,22 @@ class Tail:
                     size = 0
                     await asyncio.sleep(0)
 
+    def skip_lost(self, up_to: str, logged: bool = False) -> None:
+        """Go on behind `up_to`: what was up to there and was not seen is lost, and clients are told so. It is
+        logged, unless it was `logged` already."""
+        if not logged:
+            log.warning("messages were lost with the stream", extra={"fields": {"redis": self._redis.name}})
+        ms, sequence = position(self.seen)
+        # Whoever has seen what this node saw last, must not be told that nothing is missing.
+        here = max(position(up_to), (ms, sequence + 1))
+        self.seen = up_to
+        self._messages.restore(here, here, ())
+        self._messages.back(recovered=False)
+
     def _deliver(self, row: Row) -> None:
         found = self._read(row)
         if found and found.behind != self.seen:
-            self._gap(found.behind)
+            self.skip_lost(found.behind)
         self.seen = row[0].decode()
         if found:
             self._messages.take(found.entry, found.key, elsewhere=found.elsewhere)

@@ -191,16 +191,16 @@ def _drain(drain: DrainProgress | None) -> list[Family]:
 def _shared(sources: MetricSources, facts: ServerStatus) -> list[Family]:
     if sources.shared is None or facts.redis is None or facts.cluster is None:
         return []
-    session, redis, cluster = sources.shared.session, facts.redis, facts.cluster
+    lease, redis, cluster = sources.shared.session.lease, facts.redis, facts.cluster
     return [
         gauge("wsctl_redis_up", "Whether Redis answers.", redis.is_up),
         gauge("wsctl_redis_away_seconds", "For how long it has not.", 0 if redis.is_up else redis.for_s),
         gauge(
             "wsctl_redis_position_timestamp_seconds",
             "When the newest message of the shared log was published, as it was heard last.",
-            _seconds(session.lag.newest),
+            _seconds(lease.lag.newest),
         ),
-        gauge("wsctl_redis_lag_seconds", "For how long one has been there that was not read.", session.lag_s),
+        gauge("wsctl_redis_lag_seconds", "For how long one has been there that was not read.", lease.lag_s),
         counter(
             "wsctl_redis_unreadable_total",
             "What was found in it that cannot be read, and was skipped.",
