@@ -57,14 +57,13 @@ _EXAMPLES: dict[str, dict[str, bytes]] = {
 }
 
 _SUMMARIES = {
-    "welcome": "The first frame of a connection. It comes once more on an open one when the server was cut"
-    " off from those that it shares messages with and is back: `recovered` then says whether anything was"
-    " lost, and what was missed follows.",
+    "welcome": "The first frame of a connection. A second one says that the server can share messages again:"
+    " `recovered` then is false if messages were lost, and else the missed ones follow.",
     "message": "One published message. A client sees messages in order, and none twice.",
     "heartbeat": "The periodic test message. It has no id and is not kept for clients that resume.",
-    "keepalive": "A sign of life, for a client that asked for it and was sent nothing else for so long.",
+    "keepalive": "A sign of life, for a client that asked for it and got no other frame for that time.",
     "shutdown": "A drain began, its deadline moved, or it was cancelled.",
-    "error": "Something was not taken, or the server is cut off; the connection stays open.",
+    "error": "A frame was refused, or the server is degraded; the connection stays open.",
     "renewed": "The answer to `renew`: the connection may stay.",
 }
 
@@ -78,7 +77,7 @@ _TEXT: dict[str, Any] = {
 
 _RENEW: dict[str, Any] = {
     "title": "renew",
-    "summary": "Credentials in place of those that end, where the server has `--auth jwt`; for it alone.",
+    "summary": "New credentials before the old ones expire, for a server with `--auth jwt`; not published.",
     "payload": ref("renew"),
     "examples": [{"name": "renew", "payload": {"type": "renew", "token": "eyJhbGciOi..."}}],
 }

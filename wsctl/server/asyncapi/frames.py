@@ -20,7 +20,7 @@ _CLIENT_ID = r"^[^\u0000-/:-@\[-`{-\u007f][^\u0000-*,/;-?\[-^`{-}\u007f]*$"
 CLIENT_ID: Schema = {
     "type": "string",
     "description": "Letters and digits of any script and `. _ @ : + ~ -`, the first one a letter or digit,"
-    " in Unicode normal form C. `server` is nobody's.",
+    " in Unicode normal form C. `server` is not allowed.",
     "minLength": 1,
     "maxLength": client_ids.MAX_CLIENT_ID,
     "pattern": _CLIENT_ID,
@@ -66,12 +66,12 @@ FRAMES: dict[str, Schema] = {
         id={"allOf": [ref("messageId")], "description": "The newest message's."},
         recovered={
             "type": "boolean",
-            "description": "After `since`: true when nothing was lost, false when history no longer reaches"
-            " that far. What was missed follows.",
+            "description": "In answer to `since`: true when no message was lost, and the missed ones follow;"
+            " false when the history does not reach that far.",
         },
         keepalive_s={
             **KEEPALIVE,
-            "description": "After `keepalive`: the server sends something at least so often, in seconds.",
+            "description": "In answer to `keepalive`: the longest time between two frames, in seconds.",
         },
         server=_record(
             optional=("degraded",),
@@ -81,7 +81,7 @@ FRAMES: dict[str, Schema] = {
             degraded={
                 "type": "boolean",
                 "const": True,
-                "description": "There while the server is cut off from those that it shares messages with.",
+                "description": "True while the server cannot share messages with the others.",
             },
         ),
     ),
@@ -91,10 +91,10 @@ FRAMES: dict[str, Schema] = {
         id=ref("messageId"),
         ts=_MOMENT,
         **{"from": {"anyOf": [{"type": "string", "const": client_ids.SERVER}, ref("clientId")]}},
-        data={"description": "Any JSON value; of what a client has sent, its text."},
+        data={"description": "Any JSON value; a text, when a client sent it."},
         to={
             "type": "array",
-            "description": "There when it is direct: the client alone, or all addressees if they are shown.",
+            "description": "Of a direct message: the client alone, or all addressees if they are shown.",
             "items": ref("clientId"),
             "uniqueItems": True,
         },
@@ -103,7 +103,11 @@ FRAMES: dict[str, Schema] = {
         "heartbeat",
         ts=_MOMENT,
         connections={"type": "integer", "minimum": 0},
-        n={"type": "integer", "minimum": 1, "description": "Counts them since the server's start."},
+        n={
+            "type": "integer",
+            "minimum": 1,
+            "description": "The number of the heartbeat since the server's start.",
+        },
     ),
     "keepalive": _frame("keepalive"),
     "shutdown": _frame(
@@ -112,14 +116,14 @@ FRAMES: dict[str, Schema] = {
         deadline_s={
             "type": ["number", "null"],
             "minimum": 0,
-            "description": "Seconds until whoever is still there is closed; null when the drain was"
+            "description": "Seconds until the remaining clients are closed; null when the drain was"
             " cancelled.",
         },
         reason={"type": "string"},
         reconnect_in_s={
             "type": "number",
             "minimum": 0,
-            "description": "When this client is asked to leave by itself, in seconds.",
+            "description": "Seconds after which this client is asked to leave by itself.",
         },
     ),
     "error": _frame(
@@ -127,14 +131,18 @@ FRAMES: dict[str, Schema] = {
         code={
             "type": "string",
             "enum": [code.value for code in ErrorCode],
-            "description": "`degraded`: a message was not published, nor will be for now. `unconfirmed`: it"
-            " may have been, or may still be.",
+            "description": "`degraded`: messages are not published for now. `unconfirmed`: yours may have"
+            " been, or may still be.",
         },
         message={"type": "string", "description": "For people."},
     ),
     "renewed": _frame(
         "renewed",
-        expires_in_s={"type": "number", "minimum": 0, "description": "Seconds that they are good for."},
+        expires_in_s={
+            "type": "number",
+            "minimum": 0,
+            "description": "Seconds for which the new credentials are valid.",
+        },
     ),
 }
 """The frames that a server sends, by `type`."""
