@@ -66,7 +66,7 @@ SERVER_ROOMS = {
     "snapshot": {"inbound"},
     "welcome": set(),
     "connection_services": {"credentials", "welcome"},
-    "wire": {"inbound", "snapshot", "node"},
+    "wire": {"inbound", "snapshot", "connection_services"},
 }
 """What these rooms and modules of the server may import of it. The rest of it imports what it likes, but no
 checks: these are for `wsctl check` alone."""

@@ -451,7 +451,7 @@ async def test_a_transport_that_was_behind_already_is_known_to_be(make_server: M
     server.transports.append(made)
     made.set_protocol(asyncio.Protocol())  # who is told of the pause, and forgets it
     made.write(bytes(1 << 20))
-    wire = Wire(server.node, made, "bob", "192.0.2.1:5")
+    wire = Wire(server.services, made, "bob", "192.0.2.1:5")
     wire.begin(ANSWER, None, b"")
     assert wire.behind
     for _ in range(20):

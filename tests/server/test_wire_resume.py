@@ -161,7 +161,7 @@ async def test_what_this_turn_has_gathered_does_not_overtake_the_welcome(
     made.set_write_buffer_limits(0, 0)
     made.write(ANSWER + b"\x81\x00")
     server.publish("gathered")
-    wire = Wire(server.node, made, "bob", "192.0.2.1:5")
+    wire = Wire(server.services, made, "bob", "192.0.2.1:5")
     wire.begin(b"", seen if since else None, b"")
     server.publish("after")
     await turn()
@@ -181,7 +181,7 @@ async def test_who_is_cut_at_its_welcome_gets_nothing_after_the_close_frame(make
     made.set_protocol(asyncio.Protocol())
     made.set_write_buffer_limits(0, 0)
     made.write(ANSWER + frame(TEXT, bytes(2000)))
-    wire = Wire(server.node, made, "bob", "192.0.2.1:5")
+    wire = Wire(server.services, made, "bob", "192.0.2.1:5")
     wire.begin(b"", seen, b"")
     assert wire.code == 1013
     made.room = None
@@ -256,7 +256,7 @@ class Resumption:
     def _move(self, seen: str, deflate: bool, **socket: Any) -> tuple[Wire, HandTransport]:
         transport = HandTransport(**socket)
         self.server.transports.append(transport)
-        wire = Wire(self.server.node, transport, "bob", "192.0.2.1:5", deflate)
+        wire = Wire(self.server.services, transport, "bob", "192.0.2.1:5", deflate)
         transport.set_protocol(wire)
         unsent = (bytes(3000), 0), (frame(TEXT, bytes(5000)), 1)
         missed = self.server.node.log.after(seen, "bob")

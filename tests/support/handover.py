@@ -257,7 +257,7 @@ class Takeover:
         self.heard: asyncio.Queue[bytes] = asyncio.Queue()
         ours, theirs = socket.socketpair()
         self.predecessor = OtherEnd(theirs)
-        self.successor = Successor(self.new.node, ours, lambda: _Listener(self.heard))
+        self.successor = Successor(self.new.services, ours, lambda: _Listener(self.heard))
 
     async def begin(self, *here: str) -> None:
         """Tell all that the successor must know to give ids, with others there than those of `old`."""

@@ -53,7 +53,7 @@ class Server:
     ) -> tuple[Wire, HandTransport]:
         made = HandTransport(**transport)
         self.transports.append(made)
-        wire = Wire(self.node, made, name, "192.0.2.1:5", deflate)
+        wire = Wire(self.services, made, name, "192.0.2.1:5", deflate)
         wire.keepalive = keepalive
         wire.begin(ANSWER, since, early)
         return wire, made

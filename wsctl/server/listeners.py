@@ -9,28 +9,33 @@ from typing import Any, cast
 import uvicorn
 from uvicorn.server import ServerState
 
-from wsctl.drain.phases import ACCEPTING
+from wsctl.hub.manager import ConnectionManager
 from wsctl.server.accept_balancer import PAUSE, AcceptBalancer
 from wsctl.server.http import HttpProtocol
-from wsctl.server.node import Node
 from wsctl.server.pending_connections import PendingConnections
 from wsctl.server.protocol_detection import AcceptedConnections, ProtocolDetector
+from wsctl.server.refusals import Refusals
 from wsctl.server.tls import TlsHandshake
 from wsctl.server.websocket_acceptor import WebSocketAcceptor
 
 
 class Listeners:
     """The listeners of one server: `public` are the sockets that clients reach, `control` is the one that
-    operators reach. A worker sees in `balancer` how many connections the others have."""
+    operators reach. `has_room` tells whether there may be so many connections that are no clients,
+    `is_accepting` whether new clients are taken. A worker sees in `balancer` how many connections the others
+    have."""
 
     def __init__(
         self,
-        node: Node,
         acceptor: WebSocketAcceptor,
         config: uvicorn.Config,
         state: ServerState,
         app_state: dict[str, Any],
         *,
+        manager: ConnectionManager,
+        refusals: Refusals,
+        has_room: Callable[[int], bool],
+        is_accepting: Callable[[], bool],
         public: Sequence[socket.socket],
         control: socket.socket | None,
         balancer: AcceptBalancer | None = None,
@@ -41,7 +46,8 @@ class Listeners:
         self._control = control
         self._servers: list[asyncio.Server] = []
         self._control_server: asyncio.Server | None = None
-        self._node = node
+        self._manager = manager
+        self._is_accepting = is_accepting
         self._balancer = balancer
         self._pausing: asyncio.TimerHandle | None = None
         self._resuming: asyncio.Task[None] | None = None
@@ -58,15 +64,20 @@ class Listeners:
                     app_state=app_state,
                 )
 
-            return AcceptedConnections(node, acceptor, http, control=control)
+            # Operators always have room.
+            return AcceptedConnections(
+                acceptor, http, refusals, (lambda pending: True) if control else has_room
+            )
 
         self._accepted, self._of_operators = connections(control=False), connections(control=True)
-        node.ticker.jobs += [
-            self._accepted.check,
-            self._of_operators.check,
-            self._check_requests,
-            self._note,
-        ]
+
+    def check(self, now: float) -> None:
+        """Look at every connection, and count them for the other workers; called once a second."""
+        self._accepted.check(now)
+        self._of_operators.check(now)
+        for connection in self._requests():
+            connection.check(now)
+        self._note_connected()
 
     async def open_control(self) -> None:
         """Accept connections of operators."""
@@ -77,7 +88,7 @@ class Listeners:
         """Accept connections of clients."""
         make = self._counted if self._balancer else self._arriving
         self._servers = [await self._listen(sock, make) for sock in self._public]
-        self._note(0.0)
+        self._note_connected()
 
     def close(self) -> None:
         """Stop accepting connections, those of operators too."""
@@ -146,21 +157,17 @@ class Listeners:
     def _requests(self) -> Iterable[HttpProtocol]:
         return cast(Iterable[HttpProtocol], list(self._state.connections))
 
-    def _check_requests(self, now: float) -> None:
-        for connection in self._requests():
-            connection.check(now)
-
     # Among several workers
 
     def _connected(self) -> int:
-        return len(self._node.manager.active_connections) + len(self._accepted.silent)
+        return len(self._manager.active_connections) + len(self._accepted.silent)
 
-    def _note(self, now: float) -> None:
-        """Tell the other workers how many connections there are here; called once a second, so that those
-        which end are counted too."""
+    def _note_connected(self) -> None:
+        """Tell the other workers how many connections there are here; also once a second, so that those which
+        end are counted too."""
         if self._balancer and (self._servers or self._pausing):
-            accepting = self._node.life.phase in ACCEPTING
-            self._balancer.set_count(self._connected()) if accepting else self._balancer.withdraw()
+            connected = self._connected()
+            self._balancer.set_count(connected) if self._is_accepting() else self._balancer.withdraw()
 
     def _arriving(self) -> asyncio.Protocol:
         """Return the protocol for a new connection."""
@@ -171,8 +178,7 @@ class Listeners:
     def _counted(self) -> asyncio.Protocol:
         """Return the protocol for a new connection, and then let the other workers have the next ones, if it
         is their turn."""
-        accepting = self._node.life.phase in ACCEPTING
-        balancer = self._balancer if accepting else None
+        balancer = self._balancer if self._is_accepting() else None
         if balancer and balancer.count_accepted(self._connected() + 1) and not self._pausing:
             loop = asyncio.get_running_loop()
             loop.call_soon(self._pause)  # not now: the server is in the middle of it

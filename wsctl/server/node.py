@@ -18,7 +18,7 @@ from wsctl.hub.periodic import periodic_broadcast_task
 from wsctl.hub.replays import Replays
 from wsctl.log.message_log import MessageLog
 from wsctl.server.acceptor_services import AcceptorServices
-from wsctl.server.admission import Admission, DrainRejected, Handshake, Verdict
+from wsctl.server.admission import Admission
 from wsctl.server.connection_services import ConnectionServices
 from wsctl.server.credentials import verifier_of
 from wsctl.server.credentials.expiry import ExpiryTimes, RenewalHandler
@@ -26,7 +26,6 @@ from wsctl.server.credentials.verifier import KeySummary
 from wsctl.server.drain_driver import DrainDriver
 from wsctl.server.drain_rejection import DrainRejector
 from wsctl.server.host_header import AllowedHosts, host_name
-from wsctl.server.http_semantics import HttpRefusal
 from wsctl.server.limits import ConnectionLimits
 from wsctl.server.metrics.facts import MetricSources
 from wsctl.server.refusals import Refusals
@@ -155,7 +154,7 @@ class Node:
             self.settings,
             self.limits.capacity,
             connected=self.manager.count_open,
-            accepting=lambda: self.life.phase in ACCEPTING,
+            accepting=self.is_accepting,
             verifier=self.verifier,
             is_connected=lambda client_id: client_id in self.manager.active_connections,
         )
@@ -226,27 +225,6 @@ class Node:
         if self.shared:
             self.shared.session.lease.renew_soon()
 
-    def crowded(self, pending: int) -> bool:
-        """Tell whether so many connections that are no clients are too many."""
-        return not self.limits.has_room(pending)
-
-    def admit(self, asked: Handshake) -> Verdict:
-        """Return the verdict on a handshake, and count the clients that are not let in."""
-        verdict = self.admission.admit(asked)
-        if isinstance(verdict, DrainRejected):
-            self.refusals.count_drained()
-        elif isinstance(verdict, HttpRefusal):
-            self.refusals.count(verdict.code)
-        return verdict
-
-    def note_refused(self, code: str, host: str) -> None:
-        """Log that a request or handshake from `host` was refused."""
-        self.refusals.log(code, host)
-
-    def note_evicted(self, host: str) -> None:
-        """Count and log that a connection from `host` has ended to make room."""
-        self.refusals.count_evicted(host)
-
     @property
     def metric_sources(self) -> MetricSources:
         """The parts that metrics are made from."""
@@ -269,6 +247,10 @@ class Node:
 
     def _count_held(self) -> int:
         return self.manager.count_open() + len(self.drain_rejector.waiting)
+
+    def is_accepting(self) -> bool:
+        """Tell whether new clients are taken."""
+        return self.life.phase in ACCEPTING
 
     def is_shutting_down(self) -> bool:
         """Tell whether clients are to connect anew: the server drains, or a successor leads it."""

@@ -12,9 +12,9 @@ from collections.abc import Callable
 from wsctl.server.admission import server_full
 from wsctl.server.deadlines import HEAD_TIMEOUT
 from wsctl.server.http import MAX_HEAD, HttpProtocol, detach_descriptor
-from wsctl.server.node import Node
 from wsctl.server.pending_connections import PendingConnection, PendingConnections
 from wsctl.server.proxy import peer_address
+from wsctl.server.refusals import Refusals
 from wsctl.server.websocket_acceptor import UpgradeRequest, WebSocketAcceptor
 
 # RFC 9112 sections 3 and 5, without what is obsolete. Nothing in it backtracks.
@@ -48,7 +48,7 @@ def plain_upgrade_request(data: bytes) -> UpgradeRequest | None:
 class AcceptedConnections:
     """The connections of one kind of listener that are no clients, or not yet.
 
-    `control` marks the control socket's, which always have room.
+    `has_room` tells whether there may be so many.
 
     Attributes:
         pending: all connections that are no clients.
@@ -56,16 +56,15 @@ class AcceptedConnections:
 
     def __init__(
         self,
-        node: Node,
         acceptor: WebSocketAcceptor,
         make_http: Callable[[float, PendingConnections], HttpProtocol],
-        *,
-        control: bool,
+        refusals: Refusals,
+        has_room: Callable[[int], bool],
     ) -> None:
-        self.node = node
         self.acceptor = acceptor
         self.make_http = make_http
-        self.pending = PendingConnections(lambda count: control or not node.crowded(count))
+        self.pending = PendingConnections(has_room)
+        self._refusals = refusals
 
     @property
     def silent(self) -> "list[ProtocolDetector]":
@@ -82,7 +81,7 @@ class AcceptedConnections:
         requests."""
         self.pending.hold(connection, holder)
         if ended := self.pending.make_room():
-            self.node.note_evicted(ended.peer)
+            self._refusals.count_evicted(ended.peer)
 
     def check(self, now: float) -> None:
         """End the connections that have sent nothing for `HEAD_TIMEOUT` seconds; called once a second."""
@@ -100,7 +99,7 @@ class ProtocolDetector(asyncio.Protocol):
     def __init__(self, connections: AcceptedConnections) -> None:
         self._connections = connections
         self._transport: asyncio.Transport
-        self.since = connections.node.clock()
+        self.since = connections.acceptor.clock()
         self.reused = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]

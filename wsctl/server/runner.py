@@ -81,7 +81,9 @@ class Runner(uvicorn.Server):
         self._context = context
         local = not exposed(context.public)
         node.hosts.on_loopback = lambda: local
-        self._acceptor = WebSocketAcceptor(node, trusted_proxies(node.settings), config.root_path)
+        self._acceptor = WebSocketAcceptor(
+            node.acceptor_services, trusted_proxies(node.settings), config.root_path
+        )
         self._listeners: Listeners
         self._handover: Predecessor
         self._successor: Successor | None = None
@@ -167,15 +169,19 @@ class Runner(uvicorn.Server):
     def _create_collaborators(self) -> None:
         context = self._context
         self._listeners = Listeners(
-            self._node,
             self._acceptor,
             self.config,
             self.server_state,
             self.lifespan.state,
+            manager=self._node.manager,
+            refusals=self._node.refusals,
+            has_room=self._node.limits.has_room,
+            is_accepting=self._node.is_accepting,
             public=context.public,
             control=context.control,
             balancer=context.parent_link.balancer if context.parent_link else None,
         )
+        self._node.ticker.jobs.append(self._listeners.check)
         self._handover = Predecessor(
             self._node.services,
             self._node.driver,
@@ -200,7 +206,7 @@ class Runner(uvicorn.Server):
         """Take over from the predecessor. Returns as soon as this process has the log; what follows goes on
         beside it."""
         self._successor = successor = Successor(
-            self._node,
+            self._node.services,
             inherited.channel,
             self._listeners.detector,
             self._listeners.detector_of_reused,

@@ -7,10 +7,10 @@ from types import MappingProxyType
 
 from wsctl.addresses import host_port
 from wsctl.server import handshake
+from wsctl.server.acceptor_services import AcceptorServices
 from wsctl.server.admission import NO_SUCH_PATH, Admitted, Handshake
 from wsctl.server.credentials.extraction import chosen_subprotocol
 from wsctl.server.http_semantics import HttpRefusal
-from wsctl.server.node import Node
 from wsctl.server.proxy import TrustedProxies
 from wsctl.server.wire import Wire
 
@@ -31,11 +31,11 @@ class UpgradeRequest:
 class WebSocketAcceptor:
     """The acceptor of every WebSocket of this process, whichever protocol has parsed its request."""
 
-    def __init__(self, node: Node, proxies: TrustedProxies, root_path: str) -> None:
-        self._node = node
+    def __init__(self, services: AcceptorServices, proxies: TrustedProxies, root_path: str) -> None:
+        self._services = services
         self._proxies = proxies
         self._root_path = root_path
-        self.clock = node.clock
+        self.clock = services.connections.clock
 
     def accept(
         self, transport: asyncio.Transport, request: UpgradeRequest, early: bytes
@@ -56,11 +56,11 @@ class WebSocketAcceptor:
         headers: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         """Log a refusal."""
-        self._node.note_refused(refused.code, self._proxies.client_address(transport, headers)[0])
+        self._services.refusals.log(refused.code, self._proxies.client_address(transport, headers)[0])
 
     def is_foreign(self, transport: asyncio.BaseTransport, headers: Mapping[str, str]) -> bool:
         """Tell whether a request that no proxy forwards names a host that this server does not allow."""
-        allowed = self._node.hosts.allows(headers.get("host", ""))
+        allowed = self._services.hosts.allows(headers.get("host", ""))
         return not allowed and self._proxies.is_direct(transport, headers)
 
     def _accept(
@@ -83,23 +83,25 @@ class WebSocketAcceptor:
             protocols,
             self.is_foreign(transport, headers),
         )
-        verdict = self._node.admit(asked)
+        verdict = self._services.admission.admit(asked)
         if isinstance(verdict, HttpRefusal):
+            self._services.refusals.count(verdict.code)
             return verdict
         host, port = self._proxies.client_address(transport, headers)
         deflate = handshake.agreed_deflate(headers)
         answer = handshake.accept_answer(headers, deflate, chosen_subprotocol(protocols))
         if isinstance(verdict, Admitted):
+            services = self._services.connections
             if verdict.in_place:
-                self._node.manager.make_room(verdict.client_id)
-            address = host_port(host, port)
-            wire = Wire(self._node, transport, verdict.client_id, address, bool(deflate))
+                services.manager.make_room(verdict.client_id)
+            wire = Wire(services, transport, verdict.client_id, host_port(host, port), bool(deflate))
             wire.keepalive = verdict.keepalive
-            self._node.expiry.set(wire, verdict.expires)
+            services.expiry.set(wire, verdict.expires)
             wire.begin(answer, verdict.since, early)
         else:
+            self._services.refusals.count_drained()
             transport.write(answer)
-            self._node.drain_rejector.reject(transport, host)
+            self._services.drain_rejector.reject(transport, host)
         return None
 
     def _raw_client_id(self, path: str) -> str | None:

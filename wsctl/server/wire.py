@@ -15,8 +15,8 @@ from wsctl.frame import CLOSE, PING, PONG, TEXT, Batch, close_frame, frame
 from wsctl.hub.connection import NEVER, STALL_TIMEOUT, Connection, EndReason
 from wsctl.hub.outbox import CHUNK, Outbox
 from wsctl.log.history import Missed
+from wsctl.server.connection_services import ConnectionServices
 from wsctl.server.inbound import FrameReader, Violation, close_reason, text, whole_small_frame
-from wsctl.server.node import Node
 from wsctl.server.snapshot import ConnectionSnapshot, DetachedTransport
 
 LINGER = 1.0
@@ -51,29 +51,29 @@ class Wire(Connection, asyncio.Protocol):
         "_handed",
         "_ignores_input",
         "_missed",
-        "_node",
         "_outbox",
         "_pinged_at",
         "_pongs_due",
         "_progress_at",
         "_reader",
         "_received_at",
+        "_services",
         "_transport",
         "_unsent_then",
     )
 
     def __init__(
         self,
-        node: Node,
+        services: ConnectionServices,
         transport: asyncio.Transport,
         client_id: str,
         address: str,
         deflate: bool = False,
     ) -> None:
-        now = node.clock()
+        now = services.clock()
         fd = None if transport.get_extra_info("ssl_object") else transport.get_extra_info("socket").fileno()
         super().__init__(client_id, address, now, fd, deflate)
-        self._node = node
+        self._services = services
         self._transport = transport
         self._reader: FrameReader | None = None
         self._outbox: Outbox | None = None
@@ -96,8 +96,8 @@ class Wire(Connection, asyncio.Protocol):
         self._transport.set_protocol(self)
         if self._transport.get_write_buffer_size() and not self.behind:
             self.pause_writing()  # the protocol before this one was told so
-        welcome, missed = self._node.welcome.greet(self.client_id, since, self.keepalive)
-        self._node.manager.connect(self, Batch((welcome,), lead=answer), missed)
+        welcome, missed = self._services.welcome.greet(self.client_id, since, self.keepalive)
+        self._services.manager.connect(self, Batch((welcome,), lead=answer), missed)
         if early:
             self.data_received(early)
 
@@ -124,7 +124,7 @@ class Wire(Connection, asyncio.Protocol):
         if self.end_reason is not None:
             return
         self._send(batch, written)
-        limit = self._node.settings.max_queue
+        limit = self._services.settings.max_queue
         if self.behind and limit and self.waiting > limit + self._replayed:
             self._cut(f"more than {limit} bytes waited for this client")
 
@@ -166,8 +166,8 @@ class Wire(Connection, asyncio.Protocol):
             self._outbox = None
             return
         self.behind = True
-        if self._node.services.replays.wait(self.client_id):
-            self._node.services.replays.want(self)
+        if self._services.replays.wait(self.client_id):
+            self._services.replays.want(self)
         else:
             self.feed()
 
@@ -178,22 +178,22 @@ class Wire(Connection, asyncio.Protocol):
             return
         lead, self._missed.lead = self._missed.lead, b""
         batches = self._missed.take(CHUNK)
-        data = b"".join([self._node.services.replays.encoded(batch, self.deflate) for batch in batches])
-        self._node.services.replays.spend(self.client_id, len(data))
-        self._node.manager.caught_up(sum(batch.messages for batch in batches), len(data))
-        self._granted, self._progress_at = len(data), self._node.clock()
+        data = b"".join([self._services.replays.encoded(batch, self.deflate) for batch in batches])
+        self._services.replays.spend(self.client_id, len(data))
+        self._services.manager.caught_up(sum(batch.messages for batch in batches), len(data))
+        self._granted, self._progress_at = len(data), self._services.clock()
         self._write(lead + data)
         if not self._transport.get_write_buffer_size():
             self.resume_writing()
 
     def pause_writing(self) -> None:
         self.behind = True
-        self._unsent_then, self._progress_at = self.waiting, self._node.clock()
-        self._node.manager.settle(self)
+        self._unsent_then, self._progress_at = self.waiting, self._services.clock()
+        self._services.manager.settle(self)
 
     def resume_writing(self) -> None:
         if self._missed:
-            self._node.services.replays.want(self)
+            self._services.replays.want(self)
             return
         self.behind, self._missed = False, None
         self._granted = max(0, self._granted - len(self._handed))
@@ -201,7 +201,7 @@ class Wire(Connection, asyncio.Protocol):
             self._write(b"".join([b.encoded(self.deflate) for b in self._outbox.take()]))
         if not self.behind:
             self._outbox, self._granted, self._handed = None, 0, b""
-            self._node.manager.settle(self)
+            self._services.manager.settle(self)
 
     @property
     def _replayed(self) -> int:
@@ -231,15 +231,15 @@ class Wire(Connection, asyncio.Protocol):
 
     def _retire(self, code: int, reason: str, end_reason: EndReason) -> None:
         if self.end_reason is None:
-            self._deadline = self._node.clock() + CLOSE_TIMEOUT
-        self._node.manager.retire(self, code, reason, end_reason)
+            self._deadline = self._services.clock() + CLOSE_TIMEOUT
+        self._services.manager.retire(self, code, reason, end_reason)
 
     # Receiving
 
     def data_received(self, data: bytes) -> None:
-        self._received_at = self._node.clock()
+        self._received_at = self._services.clock()
         self._pinged_at = 0.0
-        self._node.intake.received_bytes += len(data)
+        self._services.intake.received_bytes += len(data)
         if self._ignores_input:
             return
         try:
@@ -251,12 +251,12 @@ class Wire(Connection, asyncio.Protocol):
         self._retire(CloseCode.ABNORMAL, "the peer hung up without a close frame", EndReason.LEFT)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._node.manager.forget(self)
+        self._services.manager.forget(self)
 
     def _read(self, data: bytes) -> None:
         if self._reader is None:
             small = whole_small_frame(data)
-            limit = self._node.settings.max_message_size
+            limit = self._services.settings.max_message_size
             if small and (not limit or len(small[1]) <= limit):
                 self._take(*small)
                 return
@@ -274,14 +274,14 @@ class Wire(Connection, asyncio.Protocol):
         elif self.end_reason is not None:
             return
         elif opcode == TEXT:
-            self._node.intake.text(self, text(payload))
+            self._services.intake.text(self, text(payload))
         elif opcode == PING:
-            self._node.intake.control(self)
+            self._services.intake.control(self)
             self.offer(Batch(wire=frame(PONG, payload)))
         elif opcode == PONG:
             self._count_pong()
         else:
-            self._node.intake.binary(self)
+            self._services.intake.binary(self)
 
     def _count_pong(self) -> None:
         """Count a pong as a control frame, unless it answers a ping of ours: the server itself has asked for
@@ -289,7 +289,7 @@ class Wire(Connection, asyncio.Protocol):
         if self._pongs_due:
             self._pongs_due -= 1
         else:
-            self._node.intake.control(self)
+            self._services.intake.control(self)
 
     def _peer_closes(self, payload: bytes) -> None:
         code, reason = close_reason(payload)
@@ -304,7 +304,7 @@ class Wire(Connection, asyncio.Protocol):
     def _close_for(self, violation: Violation) -> None:
         self._ignores_input, self._reader = True, None
         self.close(violation.code, violation.reason, EndReason.EVICTED)
-        self._deadline = min(self._deadline, self._node.clock() + LINGER)
+        self._deadline = min(self._deadline, self._services.clock() + LINGER)
         if not self.behind and self._transport.can_write_eof():
             self._transport.write_eof()
 
@@ -329,16 +329,16 @@ class Wire(Connection, asyncio.Protocol):
         snapshot = ConnectionSnapshot(
             self.client_id,
             self.address,
-            self._node.clock() - self.opened,
+            self._services.clock() - self.opened,
             self.deflate,
-            self._node.log.newest,
+            self._services.log.newest,
             self._reader.unread if self._reader else None,
-            expires=self._node.expiry.of(self),
+            expires=self._services.expiry.of(self),
             keepalive=self.keepalive,
         )
         waiting = [(b, b.wire) for b in self._take_missed()]
         waiting += [(b, b.encoded(self.deflate)) for b in self._outbox.batches()] if self._outbox else []
-        self._node.manager.release(self)
+        self._services.manager.release(self)
         return DetachedTransport(self._transport, fd, snapshot, self._handed, waiting)
 
     def _take_missed(self) -> list[Batch]:
@@ -352,22 +352,22 @@ class Wire(Connection, asyncio.Protocol):
         """Go on where `detach` stopped, with what the client has missed meanwhile."""
         self.opened -= snapshot.age
         self.keepalive, self.last_sent = snapshot.keepalive, NEVER  # this process has sent it nothing
-        self._node.expiry.set(self, snapshot.expires)
+        self._services.expiry.set(self, snapshot.expires)
         if snapshot.unread:
-            limit = self._node.settings.max_message_size
+            limit = self._services.settings.max_message_size
             self._reader = FrameReader.resumed(snapshot.unread, limit, self.deflate)
-        self._node.manager.adopt(self, [*snapshot.batches, *missed])
+        self._services.manager.adopt(self, [*snapshot.batches, *missed])
 
     # Once a second
 
     def check(self, now: float) -> None:
         if self.end_reason is not None:
             if now >= self._deadline:
-                self._node.manager.give_up(self)
+                self._services.manager.give_up(self)
             return
         if self.behind:
             self._check_progress(now)
-        interval, patience = self._node.settings.ping_interval, self._node.settings.ping_timeout
+        interval, patience = self._services.settings.ping_interval, self._services.settings.ping_timeout
         if self._pinged_at:
             if patience and now - self._pinged_at >= patience:
                 self.abort("no answer to a ping")

@@ -13,9 +13,9 @@ from wsctl.errors import CannotStart
 from wsctl.hub.connection import EndReason
 from wsctl.ipc.channel import Channel
 from wsctl.ipc.framing import Packet, close_all
+from wsctl.server.connection_services import ConnectionServices
 from wsctl.server.handover.forwarded_log import LogRelay
 from wsctl.server.handover.protocol import STALL_TIMEOUT
-from wsctl.server.node import Node
 from wsctl.server.snapshot import ConnectionSnapshot, decode_snapshots
 from wsctl.server.wire import Wire
 
@@ -37,7 +37,7 @@ class Successor:
 
     def __init__(
         self,
-        node: Node,
+        services: ConnectionServices,
         channel: socket.socket,
         detector: Callable[[], asyncio.Protocol],
         detector_of_reused: Callable[[], asyncio.Protocol] | None = None,
@@ -46,14 +46,14 @@ class Successor:
         self.may_listen = asyncio.Event()
         self.settled = asyncio.Event()
         self.alone = False
-        self._node = node
+        self._services = services
         self._detector = detector
         self._detector_of_reused = detector_of_reused
-        self._received_at = node.clock()
+        self._received_at = services.clock()
         self._tasks: set[asyncio.Task[None]] = set()
         self._channel = Channel(channel, self._receive, self._hung_up)
-        self._home = node.log.home
-        self._relay = LogRelay(node.log, self._channel.send)
+        self._home = services.log.home
+        self._relay = LogRelay(services.log, self._channel.send)
 
     def ready(self) -> None:
         """Tell the predecessor that everything is ready that can be without its state."""
@@ -70,7 +70,7 @@ class Successor:
             self._start_task(self._settle())
 
     def _receive(self, packet: Packet) -> None:
-        self._received_at = self._node.clock()
+        self._received_at = self._services.clock()
         told, blobs = packet.fields, packet.blobs
         match packet.kind:
             case "history":
@@ -78,7 +78,7 @@ class Successor:
             case "begin":
                 self._begin(told)
             case "rates":
-                self._node.intake.allowances.take_over(told, self._node.clock())
+                self._services.intake.allowances.take_over(told, self._services.clock())
             case "publish":
                 self._relay.publish(told, blobs[0])
             case "move":
@@ -107,7 +107,7 @@ class Successor:
 
     def _begin(self, told: Mapping[str, Any]) -> None:
         self._relay.begin(told)
-        self._node.manager.joined.append(self._relay.replaced)
+        self._services.manager.joined.append(self._relay.replaced)
         self.begun.set()
 
     def _hung_up(self, why: str) -> None:
@@ -116,7 +116,7 @@ class Successor:
             log.warning("the predecessor is gone before everything had moved", extra={"fields": {"why": why}})
         self._relay.end()
         if self.begun.is_set():
-            self._node.manager.joined.remove(self._relay.replaced)
+            self._services.manager.joined.remove(self._relay.replaced)
             for client_id in list(self._relay.there):
                 self._left_there(client_id)
         self._start_task(self._go_on_alone())
@@ -127,7 +127,7 @@ class Successor:
                 await self._home.begin()
             except CannotStart as error:
                 log.warning("nobody to share with yet", extra={"fields": {"why": str(error)}})
-                self._home.resume(self._node.manager.active_connections)
+                self._home.resume(self._services.manager.active_connections)
         self.begun.set()
         self.may_listen.set()
         await self._settle()
@@ -135,7 +135,7 @@ class Successor:
     async def _settle(self) -> None:
         """Wait until all connections have arrived, then bound the history again."""
         await asyncio.gather(*(self._tasks - {asyncio.current_task()}), return_exceptions=True)
-        self._node.log.history.hold(False)
+        self._services.log.history.hold(False)
         self.settled.set()
 
     # Connections
@@ -143,7 +143,7 @@ class Successor:
     def _left_there(self, client_id: str) -> None:
         """Note that a connection that was with the predecessor has ended."""
         self._relay.there.discard(client_id)
-        if client_id not in self._node.manager.active_connections:
+        if client_id not in self._services.manager.active_connections:
             self._home.left(client_id)
 
     def _joined_there(self, client_id: str) -> None:
@@ -151,7 +151,7 @@ class Successor:
         predecessor."""
         self._relay.there.add(client_id)
         self._home.joined(client_id)
-        if older := self._node.manager.active_connections.get(client_id):
+        if older := self._services.manager.active_connections.get(client_id):
             older.replaced()
 
     def _adopt_all(self, packet: Packet) -> None:
@@ -162,11 +162,11 @@ class Successor:
         self._start_task(self._adopt(connections, packet.fds, packet.fields["at"]))
 
     async def _adopt(self, connections: list[ConnectionSnapshot], fds: list[int], at: float) -> None:
-        arrivals = [_Arrival(self._node, snapshot, self._arrived) for snapshot in connections]
+        arrivals = [_Arrival(self._services, snapshot, self._arrived) for snapshot in connections]
         await asyncio.gather(*map(self._connect, arrivals, fds))
         self._relay.arriving.difference_update(snapshot.client_id for snapshot in connections)
         moved = sum(arrival.there for arrival in arrivals)
-        silence = self._node.clock() - at if moved else 0.0
+        silence = self._services.clock() - at if moved else 0.0
         self._channel.send("moved", {"moved": moved, "lost": len(arrivals) - moved, "silence_s": silence})
 
     def _arrived(self, wire: Wire) -> None:
@@ -199,17 +199,22 @@ class Successor:
 class _Arrival(asyncio.Protocol):
     """The protocol of an arriving connection until it has a transport; then `Wire` takes its place."""
 
-    def __init__(self, node: Node, snapshot: ConnectionSnapshot, arrived: Callable[[Wire], None]) -> None:
-        self._node = node
+    def __init__(
+        self,
+        services: ConnectionServices,
+        snapshot: ConnectionSnapshot,
+        arrived: Callable[[Wire], None],
+    ) -> None:
+        self._services = services
         self._snapshot = snapshot
         self._arrived = arrived
         self.there = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         snapshot = self._snapshot
-        wire = Wire(self._node, transport, snapshot.client_id, snapshot.address, snapshot.deflate)
+        wire = Wire(self._services, transport, snapshot.client_id, snapshot.address, snapshot.deflate)
         transport.set_protocol(wire)
-        missed = self._node.log.after(snapshot.seen, snapshot.client_id)
+        missed = self._services.log.after(snapshot.seen, snapshot.client_id)
         wire.restore(snapshot, missed or [])
         if missed is None:
             wire.close(CloseCode.SERVICE_RESTART, "the server is restarting: reconnect", EndReason.EVICTED)
