@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from tests.support.server import DEADLINE
-from wsctl.ipc.handshake import receive_packet
+from wsctl.ipc.hello import receive_packet
 from wsctl.process.spawn import HANDOVER_FD, INITS, JOB_FD, WORKER_FD, daemonize, why_not_outlived
 
 PROGRAM = """

@@ -9,7 +9,7 @@ import pytest
 from tests.support.server import DEADLINE
 from wsctl.errors import CannotStart
 from wsctl.ipc.framing import encode_packet
-from wsctl.ipc.handshake import receive_packet
+from wsctl.ipc.hello import receive_packet
 from wsctl.process.spawn import HANDOVER_FD, WORKER_FD
 from wsctl.server.accept_balancer import create_page
 from wsctl.server.handover import protocol as handover

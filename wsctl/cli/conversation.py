@@ -187,7 +187,7 @@ class Conversation:
                 self._note_end(member, event)
             case Received(frame=frame):
                 self._note_answer(member, frame)
-                if frame.get("type") == "message" and not self._counted(member):
+                if frame.get("type") == "message" and not self._count_message(member):
                     return
         fatal = fatal_error(event, connected_once=self._connected_once)
         if fatal is None or self._transcript.complete:
@@ -197,7 +197,7 @@ class Conversation:
         if self._count is not None and all(m.messages >= self._count for m in self._members):
             self._enough.set()
 
-    def _counted(self, member: Member) -> bool:
+    def _count_message(self, member: Member) -> bool:
         """Count a message; tell whether it is one that was asked for: a member with its count waits for the
         others."""
         member.messages += 1

@@ -10,7 +10,7 @@ from tests.support.other_end import Pair, no_descriptor_left
 from wsctl import __version__
 from wsctl.errors import CannotStart
 from wsctl.ipc.framing import encode_packet
-from wsctl.ipc.handshake import receive_packet
+from wsctl.ipc.hello import receive_packet
 from wsctl.process.spawn import HANDOVER_FD
 from wsctl.server.handover.protocol import VERSION, receive_sockets
 

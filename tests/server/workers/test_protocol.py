@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests.support.server import DEADLINE
 from wsctl.errors import CannotStart
 from wsctl.ipc.framing import encode_packet
-from wsctl.ipc.handshake import receive_packet
+from wsctl.ipc.hello import receive_packet
 from wsctl.log.message_log import MessageLog
 from wsctl.process.spawn import WORKER_FD
 from wsctl.server.accept_balancer import create_page

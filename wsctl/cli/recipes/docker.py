@@ -19,7 +19,7 @@ from wsctl.cli.recipes.deployment import (
     secret_names,
     with_files,
 )
-from wsctl.cli.recipes.template import dollars, env_word, fill_template, json_word, read_template
+from wsctl.cli.recipes.template import dollars, env_word, fill_template, json_word, read_template, yaml_word
 from wsctl.server.diagnostics.stop_time import margin
 from wsctl.settings import Settings, variable
 
@@ -116,8 +116,8 @@ def compose(settings: Settings, place: Place) -> Mapping[str, str]:
     return about(node, place) | {
         "notes": _notes(secrets),
         "dockerfile": dollars(_body("Dockerfile.txt", _image(node, place))),
-        "command": "\n".join(f"- {_word(each)}" for each in ["serve", *with_files(node, _inside)]),
-        "environment": "\n".join(f"{name}: {_word(text)}" for name, text in _variables(node, secrets)),
+        "command": "\n".join(f"- {yaml_word(each)}" for each in ["serve", *with_files(node, _inside)]),
+        "environment": "\n".join(f"{name}: {yaml_word(text)}" for name, text in _variables(node, secrets)),
         "secrets": f"secrets: [{', '.join(secrets)}]" if secrets else "",
         "files": str(files),
         "depends": _DEPENDS + ("" if settings.redis else "  redis: {condition: service_healthy}\n"),
@@ -127,10 +127,6 @@ def compose(settings: Settings, place: Place) -> Mapping[str, str]:
         "nginx": dollars(_body("nginx.conf.txt", _proxy(node))),
         "top": _top(settings, secrets),
     }
-
-
-def _word(text: str) -> str:
-    return json_word(dollars(text))
 
 
 def _body(name: str, values: Mapping[str, str]) -> str:
@@ -178,5 +174,5 @@ def _notes(secrets: Mapping[str, str]) -> str:
 def _top(settings: Settings, secrets: Mapping[str, str]) -> str:
     lines = [] if settings.redis else ["volumes:", "  redis: {}", ""]
     if secrets:
-        lines += ["secrets:", *(f"  {name}: {{file: {_word(path)}}}" for name, path in secrets.items())]
+        lines += ["secrets:", *(f"  {name}: {{file: {yaml_word(path)}}}" for name, path in secrets.items())]
     return "\n".join(lines)

@@ -6,7 +6,7 @@ from wsctl.cli.recipes.deployment import Place, environment, grace, idle_timeout
 from wsctl.cli.recipes.docker import about, contained
 from wsctl.cli.recipes.nginx import NEVER
 from wsctl.cli.recipes.systemd import PRIVILEGED_PORTS
-from wsctl.cli.recipes.template import dollars, json_word
+from wsctl.cli.recipes.template import yaml_word
 from wsctl.settings import Settings, variable
 
 LAG = 10.0
@@ -41,7 +41,7 @@ def values(settings: Settings, place: Place) -> Mapping[str, str]:
         "secret_flags": _secret_flags(settings),
         "replicas": "replicas: 2" if settings.redis else f"{_ALONE}\nreplicas: 1",
         "sysctls": _sysctls(settings),
-        "command": "\n".join(f"- {_word(each)}" for each in ["serve", *with_files(inside, _inside)]),
+        "command": "\n".join(f"- {yaml_word(each)}" for each in ["serve", *with_files(inside, _inside)]),
         "environment": "\n".join(_environment(settings)),
         "scheme": "HTTPS" if settings.ssl_certfile else "HTTP",
         "stop": _PRE_STOP if settings.drain_delay < LAG else _NO_PRE_STOP,
@@ -52,10 +52,6 @@ def values(settings: Settings, place: Place) -> Mapping[str, str]:
         "service_port": "443" if settings.ssl_certfile else "80",
         "scale_down": str(min(grace(settings), LONGEST_POLICY)),
     }
-
-
-def _word(text: str) -> str:
-    return json_word(dollars(text))
 
 
 def _inside(name: str) -> str:
@@ -90,7 +86,7 @@ def _notes(settings: Settings) -> str:
 
 def _environment(settings: Settings) -> Iterable[str]:
     for name, text in environment(settings).items():
-        yield f"- {{name: {name}, value: {_word(text)}}}"
+        yield f"- {{name: {name}, value: {yaml_word(text)}}}"
     before = LAG if settings.drain_delay < LAG else 0
     yield f'- {{name: {variable("stop_timeout")}, value: "{max(0, grace(settings) - before):g}"}}'
     given = secret_names(settings)

@@ -85,6 +85,11 @@ def dollars(text: str) -> str:
     return text.replace("$", "$$")
 
 
+def yaml_word(text: str) -> str:
+    """Return a string of YAML for Compose and for args and env of Kubernetes."""
+    return json_word(dollars(text))
+
+
 def env_word(text: str) -> str:
     """Return the value of ENV in a Dockerfile, where $ begins a variable."""
     return '"' + re.sub(r'([\\"$])', r"\\\1", text) + '"'

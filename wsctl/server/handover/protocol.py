@@ -37,7 +37,7 @@ from typing import Any
 
 from wsctl import __version__
 from wsctl.frame import Batch
-from wsctl.ipc.handshake import receive_hello, refuse
+from wsctl.ipc.hello import receive_hello, refuse
 from wsctl.log.history import Entry
 from wsctl.process.spawn import HANDOVER_FD
 

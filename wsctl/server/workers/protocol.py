@@ -30,7 +30,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from wsctl import __version__
-from wsctl.ipc.handshake import receive_hello, refuse
+from wsctl.ipc.hello import receive_hello, refuse
 from wsctl.process.spawn import WORKER_FD
 from wsctl.server.accept_balancer import AcceptBalancer
 

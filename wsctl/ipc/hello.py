@@ -1,4 +1,4 @@
-"""The handshake of a process with the one that started it: a descriptor in a variable, and a packet on it."""
+"""The hello of the process that started this one: a packet, on the descriptor that a variable names."""
 
 import contextlib
 import os

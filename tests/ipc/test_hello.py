@@ -10,7 +10,7 @@ import pytest
 from tests.support.other_end import Pair, pipes
 from tests.support.server import DEADLINE
 from wsctl.ipc.framing import ChannelBroken, close_all, encode_packet
-from wsctl.ipc.handshake import receive_packet
+from wsctl.ipc.hello import receive_packet
 
 
 @pytest.fixture
