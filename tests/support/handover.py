@@ -21,6 +21,7 @@ from wsctl import messages
 from wsctl.drain.progress import HandoverProgress
 from wsctl.frame import Batch
 from wsctl.log.history import Entry
+from wsctl.server.condition import Condition
 from wsctl.server.handover.predecessor import Predecessor
 from wsctl.server.handover.successor import Successor
 from wsctl.server.snapshot import DetachedTransport, encode_snapshots
@@ -49,8 +50,10 @@ class ProcessStandIn:
         self.code = -signal.SIGKILL if self.code is None else self.code
         self._end.hang_up()
 
-    def wait(self) -> int:
-        assert self.code is not None
+    def wait(self, timeout: float | None = None) -> int:
+        if self.code is None:
+            assert timeout is not None
+            raise subprocess.TimeoutExpired("a successor", timeout)
         return self.code
 
 
@@ -100,13 +103,16 @@ class Listeners:
     Attributes:
         listening: whether connections are accepted; None when that was given up.
         heads: how many requests have arrived in part.
+        owed: whether an answer is owed to somebody.
         unheard: descriptors of connections that have said nothing yet.
     """
 
     def __init__(self) -> None:
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.listening: bool | None = True
+        self.changed = Condition()
         self.heads = 0
+        self.owed = False
         self.unheard: list[int] = []
 
     def public(self) -> list[socket.socket]:
@@ -126,6 +132,9 @@ class Listeners:
 
     def partial_heads(self) -> int:
         return self.heads
+
+    def awaited(self) -> bool:
+        return self.owed
 
     def visit(self) -> socket.socket:
         """Somebody connects and says nothing; this is the peer."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any, Protocol
 
@@ -107,7 +108,7 @@ def detach_descriptor(transport: asyncio.Transport) -> int | None:
 
 class HttpProtocol(H11Protocol):
     """One HTTP connection. `control` marks the control socket's; `since` is when it began, and it is counted
-    in `pending`."""
+    in `pending`. `changed` is called when it may be idle, refused or gone where it was not."""
 
     def __init__(
         self,
@@ -116,6 +117,7 @@ class HttpProtocol(H11Protocol):
         *,
         since: float,
         control: bool,
+        changed: Callable[[], None],
         app_state: dict[str, Any],
         **rest: Any,
     ) -> None:
@@ -125,6 +127,7 @@ class HttpProtocol(H11Protocol):
         self._pending = pending
         self._deadlines = Deadlines(since)
         self._control = control
+        self._changed = changed
         self._refused = False
         self._unread = 0
 
@@ -160,6 +163,7 @@ class HttpProtocol(H11Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._pending.release(self.transport)
         super().connection_lost(exc)
+        self._changed()
 
     def data_received(self, data: bytes) -> None:
         if self._refused:
@@ -171,6 +175,7 @@ class HttpProtocol(H11Protocol):
             self._refused = True
             self._read_past(MAX_UNREAD + 1)
             self._hang_up()
+            self._changed()
 
     # The listener of its h11 connection
 
@@ -197,6 +202,7 @@ class HttpProtocol(H11Protocol):
         self._deadlines.answered(self._acceptor.clock())
         self._pending.renew(self.transport)
         super().on_response_complete()
+        self._changed()
 
     # Deadlines
 
@@ -249,6 +255,7 @@ class HttpProtocol(H11Protocol):
         else:
             self.connections.discard(self)
             self._pending.release(self.transport)
+            self._changed()
 
     def refuse(self, refused: HttpRefusal, *, linger: bool = True) -> None:
         """Answer, read on for a moment if there is room for that, and hang up.
@@ -256,6 +263,7 @@ class HttpProtocol(H11Protocol):
         A request that has its answer gets no second one, and an answer that was begun is cut off.
         """
         self._refused = True
+        self._changed()
         self._leave_application()
         if self.transport.is_closing():
             return

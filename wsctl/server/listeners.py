@@ -11,6 +11,7 @@ from uvicorn.server import ServerState
 
 from wsctl.hub.manager import ConnectionManager
 from wsctl.server.accept_balancer import PAUSE, AcceptBalancer
+from wsctl.server.condition import Condition
 from wsctl.server.http import HttpProtocol
 from wsctl.server.pending_connections import PendingConnections
 from wsctl.server.protocol_detection import AcceptedConnections, ProtocolDetector
@@ -23,7 +24,11 @@ class Listeners:
     """The listeners of one server: `public` are the sockets that clients reach, `control` is the one that
     operators reach. `has_room` tells whether there may be so many connections that are no clients,
     `is_accepting` whether new clients are taken. A worker sees in `balancer` how many connections the others
-    have."""
+    have.
+
+    Attributes:
+        changed: notified when a request may have its answer, or a connection be gone.
+    """
 
     def __init__(
         self,
@@ -51,6 +56,7 @@ class Listeners:
         self._balancer = balancer
         self._pausing: asyncio.TimerHandle | None = None
         self._resuming: asyncio.Task[None] | None = None
+        self.changed = Condition()
 
         def connections(*, control: bool) -> AcceptedConnections:
             def http(since: float, pending: PendingConnections) -> HttpProtocol:
@@ -59,6 +65,7 @@ class Listeners:
                     pending,
                     since=since,
                     control=control,
+                    changed=self.changed.notify_all,
                     config=config,
                     server_state=state,
                     app_state=app_state,
@@ -77,6 +84,7 @@ class Listeners:
         self._of_operators.check(now)
         for connection in self._requests():
             connection.check(now)
+        self.changed.notify_all()  # nobody tells that a peer has read its answer
         self._note_connected()
 
     async def open_control(self) -> None:

@@ -37,9 +37,6 @@ REQUESTS_TIMEOUT = 12.0
 """Seconds that a predecessor waits for requests under way, and for HTTP connections that cannot move: they
 end by themselves after ten, or with their next answer."""
 
-CHECK_INTERVAL = 0.02
-"""Seconds between two checks whether such requests or connections are left."""
-
 ANSWERS_TIMEOUT = 0.1
 """Seconds that HTTP requests under way have to be answered when everything else has ended."""
 
@@ -155,12 +152,7 @@ class Runner(uvicorn.Server):
         an answer that says so."""
         if self._handover.leaving and self._context.parent_link:
             await self._context.parent_link.finish_calls()
-        until = self._node.clock() + REQUESTS_TIMEOUT
-        while self._handover.leaving and self._node.clock() < until:
-            self._handover.move_idle()
-            if not self._listeners.awaited():
-                return
-            await asyncio.sleep(CHECK_INTERVAL)
+        await self._handover.move_answered(REQUESTS_TIMEOUT)
 
     async def _finish_answers(self) -> None:
         if self.server_state.tasks:

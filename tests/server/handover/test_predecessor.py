@@ -246,3 +246,28 @@ def _process() -> Iterator["subprocess.Popen[bytes]"]:
             yield process
         finally:
             process.kill()
+
+
+async def test_at_the_end_requests_are_answered_first(make_old: MakeOld) -> None:
+    old = make_old()
+    await old.hand_over()
+    old.listeners.owed = True
+    waiting = asyncio.ensure_future(old.predecessor.move_answered(DEADLINE))
+    for owed in (True, False):
+        await turn()
+        assert not waiting.done()
+        old.listeners.owed = owed
+        old.listeners.changed.notify_all()
+    await waiting
+
+
+async def test_answers_are_not_waited_for_when_the_successor_is_gone(make_old: MakeOld) -> None:
+    old = make_old()
+    successor = await old.hand_over()
+    old.listeners.owed = True
+    waiting = asyncio.ensure_future(old.predecessor.move_answered(DEADLINE))
+    await turn()
+    assert not waiting.done()
+    successor.hang_up()
+    async with asyncio.timeout(DEADLINE / 2):
+        await waiting

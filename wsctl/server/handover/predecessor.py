@@ -35,8 +35,14 @@ Observer = Callable[[HandoverProgress], None]
 class ListenerOwner(HttpConnections, Protocol):
     """The owner of the listening sockets and of the connections that come in on them."""
 
+    changed: Condition
+    """Notified when a request may have its answer, or a connection be gone."""
+
     def public(self) -> Sequence[socket.socket]:
         """Return the listening sockets that clients reach."""
+
+    def awaited(self) -> bool:
+        """Tell whether any connection has an answer to get here, or may have."""
 
     def stop_listening(self) -> None:
         """Accept nothing more: connections wait in the kernel's queue for the process that accepts again."""
@@ -124,10 +130,15 @@ class Predecessor:
         reach it."""
         return self._forwarded is not None
 
-    def move_idle(self) -> None:
-        """Move connections that have been answered meanwhile to the successor."""
+    async def move_answered(self, patience: float) -> None:
+        """Move connections to the successor as they are answered, until no answer is owed here any more, or
+        the successor is gone; `patience` seconds at most."""
+        await self._listeners.changed.wait_for(self._all_answered, patience)
+
+    def _all_answered(self) -> bool:
         if self._mover and self._forwarded:
             self._mover.move_idle()
+        return not self.leaving or not self._listeners.awaited()
 
     def progress(self) -> HandoverProgress | None:
         """Return the handover as it stands, or the last one; None when there was none."""
@@ -268,6 +279,7 @@ class Predecessor:
         if self._forwarded and not self.under_way:
             log.warning("the successor is gone: what is left here goes on alone")
             self._take_back()
+            self._listeners.changed.notify_all()
 
     def _take_back(self) -> None:
         """Have the ids given here again."""

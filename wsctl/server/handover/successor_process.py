@@ -5,11 +5,13 @@ import contextlib
 import os
 import signal
 import socket
+import subprocess
 from collections.abc import Callable
 
 from wsctl.ipc.channel import Channel
 from wsctl.ipc.framing import Packet
 from wsctl.process.spawn import SpawnSuccessor
+from wsctl.server.condition import Condition
 from wsctl.server.handover.protocol import STALL_TIMEOUT
 
 END_TIMEOUT = 2.0
@@ -46,11 +48,11 @@ class SuccessorProcess:
             except (OSError, ValueError) as error:
                 ours.close()
                 raise HandoverFailed(f"the successor cannot be started: {error}") from None
-        self._news = asyncio.Event()
+        self._news = Condition()
         self._pass_on = receive
         self._gone = gone
         self._clean_up = clean_up
-        self._channel = Channel(ours, self._receive, self._hung_up, self._news.set)
+        self._channel = Channel(ours, self._receive, self._hung_up, self._news.notify_all)
         self.send = self._channel.send
         self.lost: str | None = None
         self.pid: int | None = None
@@ -66,13 +68,8 @@ class SuccessorProcess:
         Raises:
             HandoverFailed: the successor is gone, or `done` did not come true in `patience` seconds.
         """
-        try:
-            async with asyncio.timeout(patience):
-                while not self.lost and not done():
-                    self._news.clear()
-                    await self._news.wait()
-        except TimeoutError:
-            raise HandoverFailed(f"the successor {failing} within {patience:g} seconds") from None
+        if not await self._news.wait_for(lambda: self.lost is not None or done(), patience):
+            raise HandoverFailed(f"the successor {failing} within {patience:g} seconds")
         if self.lost:
             raise HandoverFailed(await self._why_lost(self.lost))
 
@@ -86,7 +83,7 @@ class SuccessorProcess:
 
     async def hang_up(self) -> None:
         """Close the channel, once the successor has got everything."""
-        await self._wait_briefly(lambda: not self._channel.queued)
+        await self._news.wait_for(lambda: not self._channel.queued, END_TIMEOUT)
         self._channel.close()
 
     async def kill(self) -> None:
@@ -94,9 +91,9 @@ class SuccessorProcess:
         self._process.kill()
         await asyncio.to_thread(self._process.wait)
         # The process in which the successor goes on tells its pid before anything else.
-        await self._wait_briefly(lambda: self.pid is not None or self._channel.closed)
+        await self._news.wait_for(lambda: self.pid is not None or self._channel.closed, END_TIMEOUT)
         self._signal(signal.SIGKILL)
-        await self._wait_briefly(lambda: self._channel.closed)
+        await self._news.wait_for(lambda: self._channel.closed, END_TIMEOUT)
         self._channel.close()
         if self.pid:
             with contextlib.suppress(ChildProcessError):  # nobody's child but the system's, in most cases
@@ -116,18 +113,17 @@ class SuccessorProcess:
             self.pid = packet.fields["pid"]
         self._process.poll()  # it has ended by now, and leaves nothing behind
         self._pass_on(packet)
-        self._news.set()
+        self._news.notify_all()
 
     def _hung_up(self, why: str) -> None:
         self.lost = self.lost or why
-        self._news.set()
+        self._news.notify_all()
         self._gone()
 
     async def _why_lost(self, lost: str) -> str:
         """Return the reason: a process that ended before it went on in another one says more than the end of
         the channel."""
-        await self._wait_briefly(lambda: self._process.poll() is not None)
-        code = self._process.poll()
+        code = await asyncio.to_thread(self._wait_exit)
         if lost.startswith("the successor"):
             return lost
         if not code:
@@ -144,9 +140,8 @@ class SuccessorProcess:
                 return True
         return False
 
-    async def _wait_briefly(self, done: Callable[[], bool]) -> None:
-        """Wait until `done`, `END_TIMEOUT` seconds at most."""
-        for _ in range(100):
-            if done():
-                return
-            await asyncio.sleep(END_TIMEOUT / 100)
+    def _wait_exit(self) -> int | None:
+        """Wait for the exit code; None where there is none within `END_TIMEOUT` seconds."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return self._process.wait(END_TIMEOUT)
+        return None

@@ -41,7 +41,7 @@ class RollingUpgrade:
         self._clock = clock
         self._observers = observers or []
         self._over = Condition()
-        self._changed = asyncio.Event()
+        self._changed = Condition()
         self._task: asyncio.Task[None] | None = None
         self._began = 0.0
         self._ended: HandoverProgress | None = None
@@ -79,7 +79,7 @@ class RollingUpgrade:
 
     def workers_changed(self) -> None:
         """Note that a worker has reported something."""
-        self._changed.set()
+        self._changed.notify_all()
 
     async def wait_ended(self) -> None:
         """Wait until an upgrade has ended, also one that begins only now."""
@@ -151,7 +151,6 @@ class RollingUpgrade:
                 raise RollingUpgradeFailed(f"worker {worker.number}: {upgrade['error']}")
             if worker.code is not None:
                 raise RollingUpgradeFailed(f"worker {worker.number} died in its handover")
-            self._changed.clear()
             await self._changed.wait()
 
     def _notify(self) -> None:
