@@ -19,6 +19,7 @@ from wsctl.codes import CloseCode, ErrorCode, ExitCode
 from wsctl.drain.phases import Phase
 from wsctl.server.app import create_app
 from wsctl.server.metrics.facts import families
+from wsctl.server.metrics.routes import sources_of
 from wsctl.server.node import Node
 from wsctl.settings import FLAGS, Settings, variable
 
@@ -213,11 +214,9 @@ def test_each_log_line_is_written_somewhere() -> None:
 @pytest.mark.anyio
 async def test_each_metric_is_told_by_a_server() -> None:
     node = Node(Settings(redis="redis://127.0.0.1"), [])
-    told = {
-        family.name + sample.suffix for family in families(node.metric_sources) for sample in family.samples
-    }
+    told = {family.name + sample.suffix for family in families(sources_of(node)) for sample in family.samples}
     told |= {
-        family.name for family in families(node.metric_sources)
+        family.name for family in families(sources_of(node))
     }  # of a drain there are no values without one
     named = set(re.findall(r"\bwsctl_\w+", TEXTS["operations"]))
     assert len(named) > 20

@@ -27,7 +27,6 @@ from wsctl.server.drain_driver import DrainDriver
 from wsctl.server.drain_rejection import DrainRejector
 from wsctl.server.host_header import AllowedHosts, host_name
 from wsctl.server.limits import ConnectionLimits
-from wsctl.server.metrics.facts import MetricSources
 from wsctl.server.refusals import Refusals
 from wsctl.server.sharing import Sharing
 from wsctl.server.status_reporter import StatusReporter
@@ -224,21 +223,6 @@ class Node:
         self.life.started()
         if self.shared:
             self.shared.session.lease.renew_soon()
-
-    @property
-    def metric_sources(self) -> MetricSources:
-        """The parts that metrics are made from."""
-        return MetricSources(
-            reporter=self.reporter,
-            manager=self.manager,
-            intake=self.intake,
-            log=self.log,
-            refusals=self.refusals,
-            shared=self.shared,
-            lateness=self.ticker.lateness,
-            max_queue=self.settings.max_queue,
-            failed_handovers=lambda: self.handover.failures if self.handover else 0,
-        )
 
     @property
     def leaving(self) -> bool:

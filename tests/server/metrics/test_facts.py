@@ -13,6 +13,7 @@ from wsctl.hub.connection import EndReason
 from wsctl.server.metrics import exposition
 from wsctl.server.metrics.facts import families
 from wsctl.server.metrics.family import Family
+from wsctl.server.metrics.routes import sources_of
 from wsctl.server.node import Node
 from wsctl.settings import Rate
 
@@ -22,9 +23,7 @@ TELLING = "telling-id"
 
 
 def seen(node: Node) -> Scrape:
-    return Scrape(
-        exposition.encoded(families(node.metric_sources), "application/openmetrics-text")[0].decode()
-    )
+    return Scrape(exposition.encoded(families(sources_of(node)), "application/openmetrics-text")[0].decode())
 
 
 async def test_the_numbers_are_those_of_the_status(make_server: MakeServer) -> None:

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Request, Response
 
 from wsctl.server.api import OPERATORS, HasNode
 from wsctl.server.metrics import OWN, PUBLIC, scrape
-from wsctl.server.metrics.facts import families
+from wsctl.server.metrics.facts import MetricSources, families
 from wsctl.server.metrics.family import Family, encode_families
 from wsctl.server.node import Node
 from wsctl.server.openapi import CONTROL
@@ -17,9 +17,24 @@ router = APIRouter(dependencies=OPERATORS, responses={**CONTROL})
 _FORMATS = {kind: {"schema": {"type": "string"}} for kind in ("text/plain", "application/openmetrics-text")}
 
 
+def sources_of(node: Node) -> MetricSources:
+    """Return the parts of a server that its metrics are made from."""
+    return MetricSources(
+        reporter=node.reporter,
+        manager=node.manager,
+        intake=node.intake,
+        log=node.log,
+        refusals=node.refusals,
+        shared=node.shared,
+        lateness=node.ticker.lateness,
+        max_queue=node.settings.max_queue,
+        failed_handovers=lambda: node.handover.failures if node.handover else 0,
+    )
+
+
 async def own(node: Node) -> list[Family]:
     """Return the metrics of this process."""
-    return [*families(node.metric_sources), *await scrape.process()]
+    return [*families(sources_of(node)), *await scrape.process()]
 
 
 async def answer(found: Iterable[Family], request: Request) -> Response:
