@@ -12,7 +12,14 @@ from pathlib import Path
 import pytest
 
 from tests.support.processes import popen
-from wsctl.client.target import Target, client_id_in, find, find_all, find_each, is_stopped
+from wsctl.client.target import (
+    Target,
+    client_id_in,
+    find_all_targets,
+    find_each_target,
+    find_target,
+    is_stopped,
+)
 from wsctl.errors import Unreachable, UsageError
 from wsctl.process.registry import ServerRecord, announced, control_socket
 
@@ -39,25 +46,25 @@ def test_the_only_server_of_this_machine_needs_no_address(
     announce: Announce, environ: dict[str, str]
 ) -> None:
     control = announce(1, "http://127.0.0.1:8001")
-    assert find(None, None, environ) == Target("http://127.0.0.1:8001", None, control, None)
+    assert find_target(None, None, environ) == Target("http://127.0.0.1:8001", None, control, None)
 
 
 def test_a_server_on_a_unix_socket_is_called_by_its_path(announce: Announce, environ: dict[str, str]) -> None:
     announce(1, None, "/run/ws.sock")
-    assert find(None, None, environ).name == "unix:/run/ws.sock"
+    assert find_target(None, None, environ).name == "unix:/run/ws.sock"
 
 
 def test_the_port_chooses_one_of_several(announce: Announce, environ: dict[str, str]) -> None:
     announce(1, "http://127.0.0.1:8001")
     second = announce(2, "http://127.0.0.1:8002/root")
-    assert find(None, 8002, environ).control == second
+    assert find_target(None, 8002, environ).control == second
 
 
 def test_several_servers_without_a_choice_are_listed(announce: Announce, environ: dict[str, str]) -> None:
     announce(2, "http://127.0.0.1:8002")
     announce(1, "http://127.0.0.1:8001")
     with pytest.raises(UsageError) as error:
-        find(None, None, environ)
+        find_target(None, None, environ)
     assert "2 servers run here" in str(error.value)
     assert "http://127.0.0.1:8001 pid 1, http://127.0.0.1:8002 pid 2" in str(error.value)
     assert "--port" in str(error.value)
@@ -66,12 +73,12 @@ def test_several_servers_without_a_choice_are_listed(announce: Announce, environ
 def test_all_servers_are_found_the_oldest_first(announce: Announce, environ: dict[str, str]) -> None:
     announce(2, "http://127.0.0.1:8002")
     announce(1, "http://127.0.0.1:8001")
-    assert [t.url for t in find_all(None, None, environ)] == [
+    assert [t.url for t in find_all_targets(None, None, environ)] == [
         "http://127.0.0.1:8001",
         "http://127.0.0.1:8002",
     ]
-    assert [t.url for t in find_all(None, 8002, environ)] == ["http://127.0.0.1:8002"]
-    assert [t.url for t in find_all("http://there", None, environ)] == ["http://there"]
+    assert [t.url for t in find_all_targets(None, 8002, environ)] == ["http://127.0.0.1:8002"]
+    assert [t.url for t in find_all_targets("http://there", None, environ)] == ["http://there"]
 
 
 @pytest.mark.parametrize("place", [{"url": "http://127.0.0.1:8001"}, {"url": None, "uds": "/run/ws.sock"}])
@@ -81,7 +88,7 @@ def test_of_one_address_the_process_that_started_last_is_the_server(
 ) -> None:
     # Also when an old process still drains where a first one was started since.
     controls = [announce(pid, generation=n, **place) for pid, n in enumerate(generations, start=1)]
-    found = find(None, None, environ)
+    found = find_target(None, None, environ)
     assert (found.control, found.generation) == (controls[-1], generations[-1])
 
 
@@ -89,7 +96,7 @@ def test_generations_do_not_make_one_address_of_two(announce: Announce, environ:
     for pid, (port, generation) in enumerate([(8001, 1), (8002, 1), (8001, 2)], start=1):
         announce(pid, f"http://127.0.0.1:{port}", generation=generation)
     with pytest.raises(UsageError, match="2 servers run here") as error:
-        find(None, None, environ)
+        find_target(None, None, environ)
     assert "pid 3" in str(error.value)
     assert "pid 1" not in str(error.value)
 
@@ -97,7 +104,7 @@ def test_generations_do_not_make_one_address_of_two(announce: Announce, environ:
 def test_all_generations_are_found_the_oldest_first(announce: Announce, environ: dict[str, str]) -> None:
     for generation in (1, 2):
         announce(generation, "http://127.0.0.1:8001", generation=generation)
-    older, newer = find_all(None, None, environ)
+    older, newer = find_all_targets(None, None, environ)
     assert (older.generation, newer.generation) == (1, 2)
     assert older.precedes(newer)
     assert not newer.precedes(older)
@@ -109,24 +116,24 @@ def test_a_port_that_nobody_has_is_answered_with_those_that_run(
 ) -> None:
     announce(1, "http://127.0.0.1:8001")
     with pytest.raises(Unreachable, match=r"no server on port 9: .*http://127\.0\.0\.1:8001 pid 1"):
-        find(None, 9, environ)
+        find_target(None, 9, environ)
 
 
 def test_no_server_is_answered_with_how_to_start_one(environ: dict[str, str]) -> None:
     with pytest.raises(Unreachable, match=r"no server runs here: start one with 'wsctl serve'"):
-        find(None, None, environ)
+        find_target(None, None, environ)
     with pytest.raises(Unreachable, match=r"no server runs here on port 9"):
-        find_all(None, 9, environ)
+        find_all_targets(None, 9, environ)
 
 
 def test_how_to_reach_a_server_under_plain_uvicorn_is_told(
     announce: Announce, environ: dict[str, str]
 ) -> None:
     with pytest.raises(Unreachable, match=r"plain uvicorn: --url http://127\.0\.0\.1:8000"):
-        find(None, None, environ)
+        find_target(None, None, environ)
     announce(1, "http://127.0.0.1:8001")
     with pytest.raises(Unreachable, match=r"plain uvicorn: --url http://127\.0\.0\.1:9"):
-        find(None, 9, environ)
+        find_target(None, 9, environ)
 
 
 def test_what_a_killed_server_left_is_cleared_away(runtime_dir: Path, environ: dict[str, str]) -> None:
@@ -136,7 +143,7 @@ def test_what_a_killed_server_left_is_cleared_away(runtime_dir: Path, environ: d
     record = announced(ServerRecord(7, "http://127.0.0.1:8007", None, str(left), 7.0))
     record.__enter__()
     with pytest.raises(Unreachable):
-        find(None, None, environ)
+        find_target(None, None, environ)
     assert list(runtime_dir.iterdir()) == []
 
 
@@ -156,7 +163,7 @@ def test_what_a_killed_server_left_is_cleared_away(runtime_dir: Path, environ: d
     ],
 )
 def test_an_address_is_brought_into_one_form(given: str, url: str, environ: dict[str, str]) -> None:
-    assert find(given, None, environ | {"WSCTL_TOKEN": "t"}) == Target(url, token="t")
+    assert find_target(given, None, environ | {"WSCTL_TOKEN": "t"}) == Target(url, token="t")
 
 
 @pytest.mark.parametrize(
@@ -180,14 +187,14 @@ def test_an_address_is_brought_into_one_form(given: str, url: str, environ: dict
 )
 def test_what_is_no_address_is_refused_with_the_form_of_one(given: str, environ: dict[str, str]) -> None:
     with pytest.raises(UsageError, match=r"is not an address: write http://HOST:PORT") as error:
-        find(given, None, environ)
+        find_target(given, None, environ)
     assert str(error.value).isprintable()
 
 
 @pytest.mark.parametrize("given", ["http://host?x=secret", "http://host/#x", "ws://host/ws/bob?since=1-0"])
 def test_of_an_address_with_a_query_it_is_said_what_to_leave_out(given: str, environ: dict[str, str]) -> None:
     with pytest.raises(UsageError, match=r"leave out what begins with \? or #") as error:
-        find(given, None, environ)
+        find_target(given, None, environ)
     assert "secret" not in str(error.value)
 
 
@@ -208,19 +215,19 @@ def test_the_address_of_a_client_names_it(url: str, name: str | None) -> None:
 
 def test_a_password_in_an_address_is_refused_and_not_repeated(environ: dict[str, str]) -> None:
     with pytest.raises(UsageError, match="takes no user or password") as error:
-        find("http://bob:secret@host", None, environ)
+        find_target("http://bob:secret@host", None, environ)
     assert "secret" not in str(error.value)
 
 
 def test_a_port_beats_the_url_of_the_environment(announce: Announce, environ: dict[str, str]) -> None:
     control = announce(1, "http://127.0.0.1:8001")
     environ["WSCTL_URL"] = "http://there"
-    assert find("http://there", 8001, environ).control == control
+    assert find_target("http://there", 8001, environ).control == control
 
 
 def test_an_address_and_a_port_are_one_choice_too_many(environ: dict[str, str]) -> None:
     with pytest.raises(UsageError, match="give one of them"):
-        find("http://there", 8001, environ)
+        find_target("http://there", 8001, environ)
 
 
 @pytest.mark.parametrize(
@@ -241,7 +248,7 @@ def test_a_client_id_is_escaped_in_the_websocket_url() -> None:
 
 def test_several_urls_are_several_servers_and_one_twice_is_one(environ: dict[str, str]) -> None:
     urls = ["http://a", "ws://b:8000/", "http://a"]
-    found = find_each(urls, None, environ | {"WSCTL_TOKEN": "secret"})
+    found = find_each_target(urls, None, environ | {"WSCTL_TOKEN": "secret"})
     assert found == [Target("http://a", token="secret"), Target("http://b:8000", token="secret")]
 
 
@@ -249,12 +256,12 @@ def test_without_urls_the_server_of_this_machine_is_meant(
     announce: Announce, environ: dict[str, str]
 ) -> None:
     control = announce(1, "http://127.0.0.1:8001")
-    assert [target.control for target in find_each((), None, environ)] == [control]
+    assert [target.control for target in find_each_target((), None, environ)] == [control]
     for urls in (["http://a"], ["http://a", "http://b"]):
         variable = environ | {"WSCTL_URL": " ".join(urls)}
-        assert [target.control for target in find_each(urls, 8001, variable)] == [control]
+        assert [target.control for target in find_each_target(urls, 8001, variable)] == [control]
         with pytest.raises(UsageError, match="both choose a server"):
-            find_each(urls, 8001, environ)
+            find_each_target(urls, 8001, environ)
 
 
 def test_of_workers_their_parent_is_meant_and_status_tells_of_each(
@@ -263,8 +270,8 @@ def test_of_workers_their_parent_is_meant_and_status_tells_of_each(
     parent = announce(1, "http://127.0.0.1:8001")
     one = announce(2, "http://127.0.0.1:8001", parent=1)
     other = announce(3, "http://127.0.0.1:8001", parent=1)
-    assert find(None, None, environ).control == parent
-    assert [target.control for target in find_all(None, None, environ)] == [one, other]
+    assert find_target(None, None, environ).control == parent
+    assert [target.control for target in find_all_targets(None, None, environ)] == [one, other]
 
 
 def test_workers_whose_parent_is_gone_speak_for_themselves(
@@ -272,12 +279,12 @@ def test_workers_whose_parent_is_gone_speak_for_themselves(
 ) -> None:
     announce(2, "http://127.0.0.1:8001", parent=1)
     newest = announce(3, "http://127.0.0.1:8001", parent=1)
-    assert find(None, None, environ).control == newest
+    assert find_target(None, None, environ).control == newest
 
 
 def test_a_parent_without_workers_is_told_of_itself(announce: Announce, environ: dict[str, str]) -> None:
     parent = announce(1, "http://127.0.0.1:8001")
-    assert [target.control for target in find_all(None, None, environ)] == [parent]
+    assert [target.control for target in find_all_targets(None, None, environ)] == [parent]
 
 
 # Stopped processes

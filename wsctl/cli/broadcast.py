@@ -46,13 +46,14 @@ def broadcast(
     then.
     """
     from wsctl.client.control import Control
-    from wsctl.client.target import find
+    from wsctl.client.target import find_target
 
     text = _from_stdin() if message == "-" else _utf8(message)
     data = _value(text) if parse else text
     if data == "" and not allow_empty:
         raise UsageError("the message is empty: with --allow-empty it is sent all the same")
-    sent = Control(find(url, port, os.environ), waiting=say).broadcast(data, to or None, show_to=show_to)
+    control = Control(find_target(url, port, os.environ), waiting=say)
+    sent = control.broadcast(data, to or None, show_to=show_to)
     print(json.dumps(sent) if as_json else _summary(sent), flush=True)
     for worker in sent.get("silent") or ():
         say(f"worker {worker['number']} (pid {worker['pid']}) did not answer: its clients may get it later")

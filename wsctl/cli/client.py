@@ -62,7 +62,7 @@ def client(
     Messages go to stdout, everything else to stderr.
     """
     from wsctl.client.connection import credential_from
-    from wsctl.client.target import check_not_stopped, client_id_in, find, server_url
+    from wsctl.client.target import check_not_stopped, client_id_in, find_target, server_url
 
     if url is not None and port is None:
         server_url(url)  # what is no address has no name to connect as either
@@ -71,7 +71,7 @@ def client(
     ids = client_ids(client_id, clients)
 
     credential = credential_from(os.environ)
-    target = find(url, port, os.environ)
+    target = find_target(url, port, os.environ)
     check_not_stopped(target)
 
     import asyncio

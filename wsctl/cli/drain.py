@@ -48,11 +48,11 @@ def drain(
     The server takes no new clients, lets the connected ones leave by themselves, and then ends.
     """
     from wsctl.client.control import Control
-    from wsctl.client.target import find
+    from wsctl.client.target import find_target
 
     if cancel and timeout is not None:
         raise UsageError("--cancel ends a drain and --timeout moves its deadline: give one of them")
-    control = Control(find(url, port, os.environ), waiting=say)
+    control = Control(find_target(url, port, os.environ), waiting=say)
     if cancel:
         _print(control.cancel(), as_json, "drain cancelled")
         return

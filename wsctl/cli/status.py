@@ -39,10 +39,10 @@ def status(
 ) -> None:
     """Show phase, connections, rates and drain of the servers of this machine, or of one elsewhere."""
     from wsctl.cli.servers import ServerWatch
-    from wsctl.client.target import find_all
+    from wsctl.client.target import find_all_targets
 
     def scan() -> "list[Target]":
-        return find_all(url, port, os.environ)
+        return find_all_targets(url, port, os.environ)
 
     if not watch:
         _show_once(scan(), clients, as_json)

@@ -86,12 +86,12 @@ def stress(
         raise typer.BadParameter(f"{duration:g} s is no time: write more than 0", param_hint="--duration")
     ids = client_ids(prefix, clients)
 
-    from wsctl.client.target import check_not_stopped, find_each
+    from wsctl.client.target import check_not_stopped, find_each_target
     from wsctl.stress.stress_run import StressPlan, StressRun
 
     credentials = _credentials(lambda key: token_signer(key, jwt_audience, jwt_algorithm), jwt_key, duration)
     _make_room(clients)
-    targets = find_each(url or (), port, os.environ)
+    targets = find_each_target(url or (), port, os.environ)
     for target in targets:
         check_not_stopped(target)
     if clients < len(targets):

@@ -36,9 +36,9 @@ def upgrade(
     Clients keep their connections. Those that cannot move drain in the old process.
     """
     from wsctl.client.control import Control
-    from wsctl.client.target import find
+    from wsctl.client.target import find_target
 
-    control = Control(find(url, port, os.environ), waiting=say)
+    control = Control(find_target(url, port, os.environ), waiting=say)
     _report(control.upgrade() if no_wait else _begin_and_wait(control), as_json)
 
 

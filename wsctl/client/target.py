@@ -60,7 +60,7 @@ class Target:
         return f"{_SCHEMES[scheme]}://{rest}/ws/{quote(client_id, safe='@:+~')}"
 
 
-def find(url: str | None, port: int | None, environ: Mapping[str, str]) -> Target:
+def find_target(url: str | None, port: int | None, environ: Mapping[str, str]) -> Target:
     """Return the server at `url`, or the one of this machine, or the one of these that listens on `port`.
 
     A `port` beats the URL of `WSCTL_URL`, as a flag beats a variable. A server that has handed its address
@@ -81,21 +81,21 @@ def find(url: str | None, port: int | None, environ: Mapping[str, str]) -> Targe
     return _local(chosen[0], environ)
 
 
-def find_all(url: str | None, port: int | None, environ: Mapping[str, str]) -> list[Target]:
-    """Find servers like `find`, but several are no error, nor several generations of one, and workers are
-    listed one by one: at least one, the oldest first."""
+def find_all_targets(url: str | None, port: int | None, environ: Mapping[str, str]) -> list[Target]:
+    """Find servers like `find_target`, but several are no error, nor several generations of one, and workers
+    are listed one by one: at least one, the oldest first."""
     address = _address(url, port, environ)
     if address:
         return [address]
     return [_local(record, environ) for record in _without_parents(_running(port, environ))]
 
 
-def find_each(urls: Sequence[str], port: int | None, environ: Mapping[str, str]) -> list[Target]:
-    """Find the server of each URL like `find`; one that is there twice counts once. Without a URL, the server
-    of this machine. A `port` beats what is in `WSCTL_URL`."""
+def find_each_target(urls: Sequence[str], port: int | None, environ: Mapping[str, str]) -> list[Target]:
+    """Find the server of each URL like `find_target`; one that is there twice counts once. Without a URL, the
+    server of this machine. A `port` beats what is in `WSCTL_URL`."""
     if port is not None and urls and " ".join(urls) == " ".join(environ.get("WSCTL_URL", "").split()):
         urls = ()
-    targets = [find(url, port, environ) for url in urls] or [find(None, port, environ)]
+    targets = [find_target(url, port, environ) for url in urls] or [find_target(None, port, environ)]
     return list(dict.fromkeys(targets))
 
 
@@ -211,6 +211,6 @@ def is_stopped(pid: int, proc: Path = PROC) -> bool:
         return False
     with suppress(OSError, subprocess.SubprocessError):
         asked = ["ps", "-o", "state=", "-p", str(pid)]
-        told = subprocess.run(asked, capture_output=True, text=True, timeout=1, check=False).stdout  # noqa: S603
-        return told.strip()[:1] in tuple(_STOPPED)
+        state = subprocess.run(asked, capture_output=True, text=True, timeout=1, check=False).stdout  # noqa: S603
+        return state.strip()[:1] in tuple(_STOPPED)
     return False
