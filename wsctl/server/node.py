@@ -17,6 +17,7 @@ from wsctl.hub.manager import ConnectionManager
 from wsctl.hub.periodic import periodic_broadcast_task
 from wsctl.hub.replays import Replays
 from wsctl.log.message_log import MessageLog
+from wsctl.log.redis.client import RedisClient
 from wsctl.server.acceptor_services import AcceptorServices
 from wsctl.server.admission import Admission
 from wsctl.server.connection_services import ConnectionServices
@@ -59,6 +60,7 @@ class Node:
     Attributes:
         generation: 1 for a first process, and one more after each handover.
         handover: None where the process is not ours to replace.
+        home: gives the ids of the log, but while a successor does.
     """
 
     def __init__(
@@ -85,6 +87,7 @@ class Node:
         self.life = GracefulShutdownManager(_pace(settings))
         self.welcome = self._create_welcome()
         self.shared = self._create_sharing() if settings.redis else None
+        self.home = self.log.home
         shared = [self.shared] if self.shared else []
         self.driver = DrainDriver(self.life, self.manager, clock, [*observers, *shared])
         self.drain_rejector = DrainRejector()
@@ -118,10 +121,13 @@ class Node:
         )
 
     def _create_sharing(self) -> Sharing:
+        settings = self.settings
         return Sharing(
-            self.settings,
+            RedisClient(settings.redis or "", settings.redis_password),
+            settings.redis_prefix,
             self.manager,
             self.log,
+            max_draining=settings.max_draining,
             about=lambda: {
                 "generation": self.generation,
                 "phase": self.life.phase,
@@ -191,8 +197,8 @@ class Node:
             log.info("tokens are checked", extra={"fields": {"algorithm": ", ".join(keys.algorithms), **ids}})
         if self.shared:
             await self.shared.check()
-            if self.generation == 1:
-                await self.shared.begin()
+        if self.generation == 1:
+            await self.home.begin()
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -210,8 +216,7 @@ class Node:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            if self.shared:
-                await self.shared.session.end()
+            await self.home.end()
 
     @property
     def keys(self) -> KeySummary | None:

@@ -18,7 +18,6 @@ from wsctl.log.home import Away
 from wsctl.log.message_log import MessageLog
 from wsctl.log.redis.client import RedisClient
 from wsctl.log.redis.session import create_session
-from wsctl.settings import Settings
 
 AWAY = "the server is cut off from the others: it takes no messages for now, and says when it does again"
 """The text that clients get when Redis is away."""
@@ -27,8 +26,9 @@ AWAY = "the server is cut off from the others: it takes no messages for now, and
 class Sharing:
     """One node of several that share a Redis. As an observer of its drain it asks for a turn.
 
-    `about` returns what others should know of the server, `welcome` the frame that greets a client, and
-    `turn` is called with how many nodes must drain before this one may.
+    At most `max_draining` nodes drain at a time; 0 is no limit. `about` returns what others should know of
+    the server, `welcome` the frame that greets a client, and `turn` is called with how many nodes must drain
+    before this one may.
 
     Attributes:
         session: the session of the node with Redis, the home of its log.
@@ -39,22 +39,23 @@ class Sharing:
 
     def __init__(
         self,
-        settings: Settings,
+        redis: RedisClient,
+        prefix: str,
         manager: ConnectionManager,
         log: MessageLog,
         *,
+        max_draining: int,
         about: Callable[[], dict[str, Any]],
         welcome: Callable[[str, bool], bytes],
         turn: Callable[[int], None],
         clock: Callable[[], float],
     ) -> None:
-        redis = RedisClient(settings.redis or "", settings.redis_password)
-        self.session = create_session(redis, settings.redis_prefix, log, self, clock=clock)
+        self.session = create_session(redis, prefix, log, self, clock=clock)
         log.move_to(self.session)
         log.observers.append(self)
         self.url: str | None = None
         self._log = log
-        self._settings = settings
+        self._max_draining = max_draining
         self._manager = manager
         self._about = about
         self._welcome = welcome
@@ -76,14 +77,6 @@ class Sharing:
             Unusable: there is none, or none that can be used.
         """
         await self.session.redis.check()
-
-    async def begin(self) -> None:
-        """Join the nodes that share the Redis.
-
-        Raises:
-            Unusable: Redis went away just now.
-        """
-        await self.session.begin()
 
     def redis_state(self) -> RedisState:
         """Return the state of this node's Redis."""
@@ -136,7 +129,7 @@ class Sharing:
             self._log.follower.replaced(client_id)
 
     def turn(self, before: int) -> None:
-        self._turn(max(0, before - self._settings.max_draining + 1) if self._settings.max_draining else 0)
+        self._turn(max(0, before - self._max_draining + 1) if self._max_draining else 0)
 
     # An observer of the drain
 
@@ -144,7 +137,7 @@ class Sharing:
 
     def began(self, progress: DrainProgress) -> None:
         self.session.lease.renew_soon()
-        if progress.phase is Phase.LAMEDUCK and self._settings.max_draining:
+        if progress.phase is Phase.LAMEDUCK and self._max_draining:
             self._want_turn(True)
 
     def progressed(self, progress: DrainProgress) -> None: ...
