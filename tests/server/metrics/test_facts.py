@@ -10,7 +10,7 @@ from wsctl.control.encoding import encode
 from wsctl.drain.phases import Phase
 from wsctl.frame import TEXT
 from wsctl.hub.connection import EndReason
-from wsctl.server.metrics import exposition
+from wsctl.server.metrics import scrape
 from wsctl.server.metrics.facts import families
 from wsctl.server.metrics.family import Family
 from wsctl.server.metrics.routes import sources_of
@@ -23,7 +23,7 @@ TELLING = "telling-id"
 
 
 def seen(node: Node) -> Scrape:
-    return Scrape(exposition.encoded(families(sources_of(node)), "application/openmetrics-text")[0].decode())
+    return Scrape(scrape.encode(families(sources_of(node)), "application/openmetrics-text")[0].decode())
 
 
 async def test_the_numbers_are_those_of_the_status(make_server: MakeServer) -> None:
@@ -156,7 +156,7 @@ async def test_names_and_help_keep_the_rules(make_server: MakeServer) -> None:
         Family("wsctl_no_help", "gauge", "", []),
         Family("other_thing", "gauge", "A.", []),
     ]
-    text = exposition.encoded(wrong, "application/openmetrics-text")[0].decode()
+    text = scrape.encode(wrong, "application/openmetrics-text")[0].decode()
     found = complaints(Scrape(text).families)
     assert {each.split()[0] for each in found} == {family.name for family in wrong}
 

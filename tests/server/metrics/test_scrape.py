@@ -1,4 +1,4 @@
-"""The two formats."""
+"""A scrape: the two formats, and the process."""
 
 import subprocess
 import sys
@@ -9,7 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support.scrapes import OPENMETRICS, Scrape
 from tests.support.server import DEADLINE
-from wsctl.server.metrics import exposition, scrape
+from wsctl.server.metrics import scrape
 from wsctl.server.metrics.family import Family, counters, gauge, info, states
 
 FOUND = [
@@ -22,7 +22,7 @@ FOUND = [
 
 @pytest.mark.parametrize("accept", ["", "*/*", "text/plain", "text/html;q=x", "application/json"])
 def test_text_is_what_everybody_gets(accept: str) -> None:
-    text, kind = exposition.encoded(FOUND, accept)
+    text, kind = scrape.encode(FOUND, accept)
     assert kind == "text/plain; version=0.0.4; charset=utf-8"
     found = {f.name: f for f in text_string_to_metric_families(text.decode())}
     assert found["a_seconds"].samples[0].value == 1.5
@@ -31,7 +31,7 @@ def test_text_is_what_everybody_gets(accept: str) -> None:
 
 @pytest.mark.parametrize("version", ["1.0.0", "0.0.1", "99", "no number"])
 def test_openmetrics_is_for_who_asks_for_it(version: str) -> None:
-    text, kind = exposition.encoded(FOUND, OPENMETRICS.replace("1.0.0", version))
+    text, kind = scrape.encode(FOUND, OPENMETRICS.replace("1.0.0", version))
     assert kind == "application/openmetrics-text; version=1.0.0; charset=utf-8"
     found = Scrape(text.decode())
     assert found("a_seconds") == 1.5
@@ -63,19 +63,19 @@ def test_openmetrics_is_for_who_asks_for_it(version: str) -> None:
     ],
 )
 def test_weights_count(accept: str, is_wanted: bool) -> None:
-    _, kind = exposition.encoded(FOUND, accept)
+    _, kind = scrape.encode(FOUND, accept)
     assert kind.startswith("application/openmetrics-text" if is_wanted else "text/plain")
 
 
 def test_the_registry_of_the_process_is_left_alone() -> None:
     before = list(REGISTRY.collect())
-    exposition.encoded([gauge("wsctl_mine", "Mine.", 1)], "")
+    scrape.encode([gauge("wsctl_mine", "Mine.", 1)], "")
     assert {family.name for family in REGISTRY.collect()} == {family.name for family in before}
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the system does not tell")
 def test_the_process_tells_of_its_memory_cpu_and_descriptors() -> None:
-    found = {family.name: family for family in exposition.process()}
+    found = {family.name: family for family in scrape.read_process()}
     assert {
         "process_resident_memory_bytes",
         "process_cpu_seconds",
@@ -89,7 +89,7 @@ def test_the_process_tells_of_its_memory_cpu_and_descriptors() -> None:
 @pytest.mark.anyio
 async def test_a_scrape_makes_its_text_in_a_thread() -> None:
     found: list[Family] = [*FOUND, *await scrape.process()]
-    assert await scrape.text(found, "") == exposition.encoded(found, "")
+    assert await scrape.text(found, "") == scrape.encode(found, "")
 
 
 def test_the_library_is_not_loaded_before_somebody_asks() -> None:
