@@ -138,7 +138,7 @@ async def test_a_drain_of_all_is_told_in_one_set_of_lines(start: StartServer) ->
     assert f" active=0 started_with={count} " in ended
     assert f" left={count} " in ended
     assert "exit_code=0" in ended
-    assert len(lines(server, "each is an island")) == 1
+    assert len(lines(server, "share no messages")) == 1
     assert len(lines(server, "INFO serving")) == 1
 
 

@@ -156,7 +156,7 @@ def test_a_pod_needs_time_until_it_is_known_to_drain() -> None:
     assert check_readiness(Settings(), False) is None
 
 
-def test_workers_without_a_store_are_islands() -> None:
+def test_workers_without_a_store_share_no_messages() -> None:
     found = check_sharing(Settings(workers=2))
     assert found
     assert "--redis" in (found.fix or "")

@@ -46,8 +46,8 @@ _SERVICE = re.compile(r"WSCTL_(\w+_)?(SERVICE_(HOST|PORT\w*)|PORT_\d+_\w+)")
 """The variables by which Kubernetes tells each pod of a Service that is named wsctl, or wsctl-something."""
 
 ISOLATED_WARNING = (
-    "several workers without a shared store: each is an island, and what a client says reaches only the "
-    "clients of the worker that took it; give them --redis, or run one"
+    "several workers without a shared store share no messages: what a client sends reaches only clients of "
+    "the same worker; give --redis, or run one worker"
 )
 """The warning of workers that know nothing of each other's clients, which is logged once."""
 
