@@ -1,11 +1,17 @@
 """The signal handlers of a process, and when they are called."""
 
+import logging
 import signal
 import subprocess
 import sys
 
+import pytest
+
 from tests.support.server import DEADLINE
+from wsctl.drain.graceful import NotDraining
 from wsctl.process import signals
+
+LOG = logging.getLogger("wsctl.server")
 
 MAKES_SOMETHING = """
 import os, signal
@@ -56,6 +62,28 @@ def test_a_parent_is_told_each_of_its_signals() -> None:
 def test_an_embedded_server_hears_first_and_calls_the_host_in_the_end() -> None:
     shown = _handling("EMBEDDED", "SIGHUP", "SIGTERM")
     assert shown == ["SIGHUP", "SIGTERM", "SIGHUP", "the host's own", "the host's own"]
+
+
+def test_a_status_is_logged_with_the_drain_among_its_fields(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    for drain in (None, {"active": 2}):
+        signals.log_status(LOG, {"status": "serving", "drain": drain})
+    told = [record.fields for record in caplog.records]  # type: ignore[attr-defined]
+    assert told == [{"status": "serving"}, {"status": "serving", "active": 2}]
+
+
+def test_a_handover_that_cannot_be_is_logged_and_one_that_begins_is_by_the_signal(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def refuse(by: str) -> None:
+        raise NotDraining(f"not by {by}")
+
+    begun: list[str] = []
+    signals.begin_handover(LOG, begun.append, signal.SIGUSR2)
+    assert (begun, caplog.records) == (["SIGUSR2"], [])
+    signals.begin_handover(LOG, refuse, signal.SIGUSR2)
+    (record,) = caplog.records
+    assert (record.getMessage(), record.fields) == ("no handover now", {"why": "not by SIGUSR2"})  # type: ignore[attr-defined]
 
 
 def test_a_closed_terminal_ends_a_server_unless_that_is_to_be_ignored() -> None:

@@ -1,6 +1,7 @@
 """The signal handlers of this process, which `wsctl/drain/signals.py` says what to do."""
 
 import asyncio
+import logging
 import os
 import signal
 from collections.abc import Callable, Iterator, Mapping
@@ -9,6 +10,7 @@ from functools import partial
 from types import FrameType
 from typing import Any
 
+from wsctl.drain.graceful import NotDraining
 from wsctl.drain.signals import Disposition, SignalAction, SignalRole, handled_signals
 
 Handler = Callable[[int, FrameType | None], Any]
@@ -69,6 +71,20 @@ class SignalHandlers:
 
     def _call(self, action: SignalAction, signum: int, _frame: FrameType | None) -> None:
         self._actions[action](signum)
+
+
+def log_status(log: logging.Logger, status: Mapping[str, Any]) -> None:
+    """Log a status, with the fields of its drain among its own."""
+    own = {name: value for name, value in status.items() if name != "drain"}
+    log.info("status", extra={"fields": {**own, **(status["drain"] or {})}})
+
+
+def begin_handover(log: logging.Logger, begin: Callable[[str], None], signum: int) -> None:
+    """Let `begin` begin a handover in the name of a signal; log why, if there can be none now."""
+    try:
+        begin(signal.Signals(signum).name)
+    except NotDraining as error:
+        log.warning("no handover now", extra={"fields": {"why": str(error)}})
 
 
 def stop_until_continued(signum: int) -> None:

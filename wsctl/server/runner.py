@@ -16,11 +16,10 @@ from dataclasses import dataclass
 import uvicorn
 
 from wsctl.codes import ExitCode
-from wsctl.drain.graceful import NotDraining
 from wsctl.drain.signals import SignalAction, SignalRole
 from wsctl.errors import CannotStart
 from wsctl.process.job import Job
-from wsctl.process.signals import SignalHandlers
+from wsctl.process.signals import SignalHandlers, begin_handover, log_status
 from wsctl.process.spawn import SpawnSuccessor, why_not_outlived
 from wsctl.server.diagnostics.exposure import exposed
 from wsctl.server.handover.predecessor import Observer, Predecessor
@@ -103,7 +102,16 @@ class Runner(uvicorn.Server):
         await self.lifespan.startup()
         if self.lifespan.should_exit:
             raise CannotStart("the application failed to start: see the log above")
-        self._create_collaborators()
+        self._listeners = self._create_listeners()
+        self._node.ticker.jobs.append(self._listeners.check)
+        self._node.handover = self._handover = self._create_predecessor()
+        await self._open()
+        self.started = True
+        if not self._node.driver.stopped.is_set():
+            self._begin_to_serve()
+
+    async def _open(self) -> None:
+        """Let operators and clients in; of a successor, what follows goes on beside it."""
         if self._context.parent_link:
             self._context.parent_link.connect(self._node, self._context.local_api.answer)
         await self._listeners.open_control()
@@ -114,15 +122,15 @@ class Runner(uvicorn.Server):
             await self._listeners.open()
             self._context.on_control_ready()
             self._context.on_listening()
-        self.started = True
-        if not self._node.driver.stopped.is_set():
-            self._node.started()
-            if self._context.parent_link:
-                self._context.parent_link.send_report()
-            if self._successor:
-                # Until everything has arrived, a signal must not end the process, nor a drain begin.
-                self._node.driver.begin_handover()
-                self._settling = asyncio.create_task(self._settle(self._successor))
+
+    def _begin_to_serve(self) -> None:
+        self._node.started()
+        if self._context.parent_link:
+            self._context.parent_link.send_report()
+        if self._successor:
+            # Until everything has arrived, a signal must not end the process, nor a drain begin.
+            self._node.driver.begin_handover()
+            self._settling = asyncio.create_task(self._settle(self._successor))
 
     async def main_loop(self) -> None:
         while not self._node.driver.stopped.is_set():
@@ -158,9 +166,9 @@ class Runner(uvicorn.Server):
         if self.server_state.tasks:
             await asyncio.wait(self.server_state.tasks, timeout=ANSWERS_TIMEOUT)
 
-    def _create_collaborators(self) -> None:
-        context = self._context
-        self._listeners = Listeners(
+    def _create_listeners(self) -> Listeners:
+        link = self._context.parent_link
+        return Listeners(
             self._acceptor,
             self.config,
             self.server_state,
@@ -169,23 +177,23 @@ class Runner(uvicorn.Server):
             refusals=self._node.refusals,
             has_room=self._node.limits.has_room,
             is_accepting=self._node.is_accepting,
-            public=context.public,
-            control=context.control,
-            balancer=context.parent_link.balancer if context.parent_link else None,
+            public=self._context.public,
+            control=self._context.control,
+            balancer=link.balancer if link else None,
         )
-        self._node.ticker.jobs.append(self._listeners.check)
-        self._handover = Predecessor(
+
+    def _create_predecessor(self) -> Predecessor:
+        return Predecessor(
             self._node.services,
             self._node.driver,
             self._listeners,
-            context.spawn,
+            self._context.spawn,
             generation=self._node.generation,
             keys=self._node.keys,
-            observers=context.handing_over,
+            observers=self._context.handing_over,
             obstacle=self._obstacle,
-            clean_up=context.clean_up,
+            clean_up=self._context.clean_up,
         )
-        self._node.handover = self._handover
 
     def _obstacle(self) -> str | None:
         if self._successor and not self._successor.alone:
@@ -247,17 +255,11 @@ class Runner(uvicorn.Server):
         asyncio.get_running_loop().add_reader(line, hung_up)
 
     def _log_status(self, _signum: int) -> None:
-        status = self._node.reporter.status().to_json()
-        drain = status.pop("drain") or {}
-        log.info("status", extra={"fields": {**status, **drain}})
+        log_status(log, self._node.reporter.status().to_json())
 
     def _hand_over(self, signum: int) -> None:
-        if self._context.job and self._context.job.pass_on(signum):
-            return
-        try:
-            self._handover.begin(signal.Signals(signum).name)
-        except NotDraining as error:
-            log.warning("no handover now", extra={"fields": {"why": str(error)}})
+        if not (self._context.job and self._context.job.pass_on(signum)):
+            begin_handover(log, self._handover.begin, signum)
 
 
 def _tune_garbage_collector() -> None:

@@ -15,7 +15,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from wsctl.codes import ExitCode
-from wsctl.drain.graceful import NotDraining
 from wsctl.drain.interventions import Intervention, InterventionKind
 from wsctl.drain.observers import DrainNotifier, DrainObserver
 from wsctl.drain.phases import Phase
@@ -25,7 +24,13 @@ from wsctl.errors import CannotStart
 from wsctl.ipc.rpc import Reply
 from wsctl.process.registry import Registration
 from wsctl.process.sd_notify import SystemdNotifier
-from wsctl.process.signals import SignalHandlers, blocked_end_signals, stop_until_continued
+from wsctl.process.signals import (
+    SignalHandlers,
+    begin_handover,
+    blocked_end_signals,
+    log_status,
+    stop_until_continued,
+)
 from wsctl.process.spawn import SpawnWorker
 from wsctl.server.credentials import verifier_of
 from wsctl.server.diagnostics.configuration import ISOLATED_WARNING, are_isolated
@@ -67,25 +72,15 @@ class Parent:
         handles_signals: Callable[[], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        hello = {
-            "parent": os.getpid(),
-            "terminal": log_output is not None,
-            "colour": bool(log_output and log_output.colour),
-        }
-        fds = [sock.fileno() for sock in public]
-        self._pool = WorkerPool(
-            settings.workers,
-            spawn,
-            hello,
-            fds,
-            drain_timeout=settings.drain_delay + settings.shutdown_timeout,
-            handler=self._answer,
-            clock=clock,
-            on_change=self._workers_changed,
-        )
-        self._rolling_upgrade = RollingUpgrade(
-            self._pool, os.getpid(), clock, [_log_progress, _systemd_observer(notifier)]
-        )
+        self._control = control
+        self._clock = clock
+        self._on_up = on_up
+        self._handles_signals = handles_signals
+        self._signals = SignalReader()
+        self._force_count = 0
+        self._pool = self._create_pool(settings, public, spawn, log_output)
+        upgrade_observers = [_log_progress, _systemd_observer(notifier)]
+        self._rolling_upgrade = RollingUpgrade(self._pool, os.getpid(), clock, upgrade_observers)
         self._observers = DrainNotifier([*observers, notifier])
         self._control_service = ControlService(
             self._pool,
@@ -97,12 +92,29 @@ class Parent:
             on_intervention=self._observers.intervened,
         )
         self._control_http = ControlHttpServer(self._control_service.answer)
-        self._control = control
-        self._clock = clock
-        self._on_up = on_up
-        self._handles_signals = handles_signals
-        self._signals = SignalReader()
-        self._force_count = 0
+
+    def _create_pool(
+        self,
+        settings: Settings,
+        public: Sequence[socket.socket],
+        spawn: SpawnWorker,
+        log_output: LogOutput | None,
+    ) -> WorkerPool:
+        hello = {
+            "parent": os.getpid(),
+            "terminal": log_output is not None,
+            "colour": bool(log_output and log_output.colour),
+        }
+        return WorkerPool(
+            settings.workers,
+            spawn,
+            hello,
+            [sock.fileno() for sock in public],
+            drain_timeout=settings.drain_delay + settings.shutdown_timeout,
+            handler=self._answer,
+            clock=self._clock,
+            on_change=self._workers_changed,
+        )
 
     async def run(self) -> ExitCode:
         """Run until the last worker has ended.
@@ -202,15 +214,10 @@ class Parent:
         self._observers.intervened(Intervention(kind, signal.Signals(signum).name))
 
     def _log_status(self, _signum: int) -> None:
-        facts = self._control_service.facts()
-        drain = facts.pop("drain") or {}
-        log.info("status", extra={"fields": {**facts, **drain}})
+        log_status(log, self._control_service.facts())
 
     def _upgrade(self, signum: int) -> None:
-        try:
-            self._rolling_upgrade.begin(signal.Signals(signum).name)
-        except NotDraining as error:
-            log.warning("no handover now", extra={"fields": {"why": str(error)}})
+        begin_handover(log, self._rolling_upgrade.begin, signum)
 
 
 def serve(
