@@ -102,7 +102,9 @@ async def _converse(
     with _screen(ids, as_json) as (transcript, prompt):
         conversation = Conversation(members, transcript, count)
         stay = count is not None or duration is not None
-        typing = conversation.prompted(prompt) if prompt else conversation.piped(read_lines(0), stay=stay)
+        typing = (
+            conversation.send_typed(prompt) if prompt else conversation.send_piped(read_lines(0), stay=stay)
+        )
         timer = [] if duration is None else [asyncio.sleep(duration)]
         return await conversation.run(typing, *timer, at_once=_terminated())
 

@@ -51,7 +51,7 @@ class Member:
 
     Attributes:
         open: set while it is connected.
-        settled: set once it has been connected, or never will be.
+        resolved: set once it has been connected, or never will be.
         messages: the number of messages that arrived.
     """
 
@@ -59,7 +59,7 @@ class Member:
         self.client_id = client_id
         self.session = session
         self.open = asyncio.Event()
-        self.settled = asyncio.Event()
+        self.resolved = asyncio.Event()
         self.messages = 0
 
 
@@ -84,19 +84,19 @@ class Conversation:
             WsctlError: there is no server, or it will not have us, or not everything was delivered.
         """
         receivers = [asyncio.ensure_future(self._receive_events(member)) for member in self._members]
-        listening: asyncio.Future[Any] = asyncio.gather(*receivers)
+        receiving: asyncio.Future[Any] = asyncio.gather(*receivers)
         leaving = asyncio.ensure_future(at_once)
         ending: list[asyncio.Future[Any]] = [
             asyncio.ensure_future(end) for end in (self._enough.wait(), *ends)
         ]
         try:
-            over = {listening, leaving, *ending}
+            over = {receiving, leaving, *ending}
             done, _ = await asyncio.wait(over, return_when=asyncio.FIRST_COMPLETED)
             for end in ending:
                 end.cancel()
             for end in done:
                 end.result()
-            await self._answers_unless(listening, leaving)
+            await self._wait_for_answers(receiving, leaving)
         except WsctlError:
             if complaint := undelivered(self._deliveries):
                 self._transcript.note(complaint)
@@ -106,13 +106,13 @@ class Conversation:
             for end in (leaving, *ending):
                 end.cancel()
             await asyncio.gather(*(member.session.close() for member in self._members))
-            await asyncio.gather(listening, *receivers, leaving, *ending, return_exceptions=True)
+            await asyncio.gather(receiving, *receivers, leaving, *ending, return_exceptions=True)
             self._transcript.flush()
         if complaint := undelivered(self._deliveries):
             raise WsctlError(complaint)
-        return ExitCode.DONE if done - {listening} else ExitCode.ERROR
+        return ExitCode.DONE if done - {receiving} else ExitCode.ERROR
 
-    async def prompted(self, prompt: LineInput) -> None:
+    async def send_typed(self, prompt: LineInput) -> None:
         """Send what a person types, until the person leaves. What cannot be sent is offered again."""
         while True:
             try:
@@ -134,11 +134,11 @@ class Conversation:
         for member in self._members:
             member.session.reconnect_now()
 
-    async def piped(self, lines: AsyncIterator[str], *, stay: bool) -> None:
+    async def send_piped(self, lines: AsyncIterator[str], *, stay: bool) -> None:
         """Send each line, once every member is there to hear it. Ends with the input; with `stay`, or
         without a line, it never does."""
         for member in self._members:
-            await member.settled.wait()
+            await member.resolved.wait()
         async for line in lines:
             await self._send_when_open(line)
         if stay or not self._deliveries.total:
@@ -157,7 +157,7 @@ class Conversation:
                 member.open.clear()
                 message.reason = UNSENT
 
-    async def _answers_unless(self, *over: "asyncio.Future[Any]") -> None:
+    async def _wait_for_answers(self, *over: "asyncio.Future[Any]") -> None:
         """Wait for what was sent to come back, as long as answers come and nothing is over."""
         while not self._deliveries.settled and not any(future.done() for future in over):
             self._answered.clear()
@@ -174,14 +174,14 @@ class Conversation:
             async for event in events:
                 if not self._leaving:
                     self._handle_event(member, event)
-        member.settled.set()
+        member.resolved.set()
 
     def _handle_event(self, member: Member, event: Event) -> None:
         match event:
             case Opened():
                 self._connected_once = True
                 member.open.set()
-                member.settled.set()
+                member.resolved.set()
             case Closed() | Moved() | ConnectFailed() | HandshakeRefused():
                 member.open.clear()
                 self._note_end(member, event)

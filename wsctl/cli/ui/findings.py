@@ -49,7 +49,7 @@ class Findings:
 
     def sum_up(self) -> None:
         """Print the last line: how many findings there are of each level."""
-        told = (f"{self.counts[level]} {_counted(level, self.counts[level])}" for level in reversed(Level))
+        told = (f"{self.counts[level]} {_plural(level, self.counts[level])}" for level in reversed(Level))
         print(", ".join(words for words in told if not words.startswith("0 ")), file=self._stream, flush=True)
 
 
@@ -66,5 +66,5 @@ def _grid(rows: list[tuple[str, str, str]], style: str) -> "Table":
     return grid
 
 
-def _counted(level: Level, count: int) -> str:
+def _plural(level: Level, count: int) -> str:
     return f"{level}s" if count != 1 and level in (Level.WARNING, Level.ERROR) else str(level)

@@ -90,8 +90,8 @@ def _find_unit(unit: str | None) -> tuple[Unit | None, list[Finding]]:
     try:
         return (_query_either(unit) if unit else None), []
     except Unanswered as failure:
-        remedy = "name a unit that 'systemctl list-unit-files' shows, or leave out --unit"
-        return None, [error(stop_time.NAME, str(failure), remedy)]
+        fix = "name a unit that 'systemctl list-unit-files' shows, or leave out --unit"
+        return None, [error(stop_time.NAME, str(failure), fix)]
 
 
 def _query_either(unit: str) -> Unit:

@@ -40,8 +40,8 @@ def check_address(settings: Settings, environ: Mapping[str, str], records: Itera
     except CannotBind as failure:
         return explain_unbindable(settings, failure, ours)
     except CannotStart as failure:
-        text, _, cure = str(failure).partition("; ")
-        return error(NAME, text, cure or "name a host, a port or a descriptor of this machine")
+        text, _, fix = str(failure).partition("; ")
+        return error(NAME, text, fix or "name a host, a port or a descriptor of this machine")
 
 
 def check_runtime_folder(folder: Path) -> Finding:
@@ -67,8 +67,8 @@ def explain_unbindable(settings: Settings, failure: CannotBind, ours: ServerReco
         return error(NAME, text, f"{who}; or take another: --port 0 picks a free one")
     if failure.errno == errno.EACCES:
         text = f"{text}: ports below {first_unprivileged_port()} are the system's"
-        remedy = "a port above, AmbientCapabilities=CAP_NET_BIND_SERVICE or systemd's sockets"
-        return error(NAME, text, f"{remedy} (LISTEN_FDS)")
+        fix = "a port above, AmbientCapabilities=CAP_NET_BIND_SERVICE or systemd's sockets"
+        return error(NAME, text, f"{fix} (LISTEN_FDS)")
     if failure.errno == errno.EADDRNOTAVAIL:
         return error(NAME, text, NOT_HERE)
     return error(NAME, text, "correct --host and --port")

@@ -148,8 +148,8 @@ def unknown_variables(environ: Mapping[str, str]) -> Iterator[Finding]:
     for name in sorted(environ):
         if name.upper().startswith(ENV_PREFIX) and not _is_known(name, environ[name]):
             near = _nearest(name)
-            remedy = f"did you mean {near}?" if near else "'wsctl serve --help' lists the settings; unset it"
-            yield warning(VARIABLES, f"{_printable(name)} is no setting, and has no effect", remedy)
+            fix = f"did you mean {near}?" if near else "'wsctl serve --help' lists the settings; unset it"
+            yield warning(VARIABLES, f"{_printable(name)} is no setting, and has no effect", fix)
 
 
 def unused_secrets(settings: Settings, environ: Mapping[str, str]) -> Iterator[Finding]:

@@ -47,11 +47,11 @@ _SPANS = {
 @dataclass(frozen=True, slots=True)
 class Platform:
     """A platform that sends SIGTERM and, `leaves` seconds later, SIGKILL, unless it was told another time.
-    `remedy` is what to set there; `{n}` in it are the seconds."""
+    `fix` is what to set there; `{n}` in it are the seconds."""
 
     name: str
     leaves: float
-    remedy: str
+    fix: str
 
 
 KUBERNETES = Platform("Kubernetes", 30.0, "set terminationGracePeriodSeconds: {n} and WSCTL_STOP_TIMEOUT={n}")

@@ -33,7 +33,7 @@ by then, and ends within one second, on a loaded machine within two."""
 _NOTIFY = "Type=notify (wsctl then asks for the time it needs) or "
 
 SYSTEMD = f"set {_NOTIFY}TimeoutStopSec={{n}}"
-"""The remedy in a unit of systemd."""
+"""The fix in a unit of systemd."""
 
 _FLAG = flag("shutdown_timeout")
 
@@ -65,11 +65,11 @@ def check_platform(settings: Settings, platform: Platform | None) -> Finding:
     platform."""
     at = platform or OTHER
     if settings.stop_timeout is not None:
-        return _compare(settings, at.name, settings.stop_timeout, at.remedy)
+        return _compare(settings, at.name, settings.stop_timeout, at.fix)
     if at is OTHER:
         text = f"a drain may last {_duration(settings)}, and nothing here is known to cut it short"
         return ok(NAME, f"{text} (--unit NAME asks systemd)")
-    return _compare(settings, at.name, at.leaves, at.remedy, "unless it was told otherwise")
+    return _compare(settings, at.name, at.leaves, at.fix, "unless it was told otherwise")
 
 
 def check_unit(settings: Settings, unit: Unit) -> Finding:
@@ -139,7 +139,7 @@ def _check_service(
     return unknown(NAME, f"this runs in {unit.name} of systemd, and is not its main process (--unit NAME)")
 
 
-def _compare(settings: Settings, name: str, leaves: float, remedy: str, unless: str = "") -> Finding:
+def _compare(settings: Settings, name: str, leaves: float, fix: str, unless: str = "") -> Finding:
     if leaves == inf:
         return ok(NAME, f"{name} never kills; a drain may last {_duration(settings)}")
     if leaves >= longest_drain(settings):
@@ -148,12 +148,12 @@ def _compare(settings: Settings, name: str, leaves: float, remedy: str, unless: 
     condition = f" {unless}" if unless else ""
     text = f"{name} kills {leaves:g} s after SIGTERM{condition}, but a drain may last {_duration(settings)}"
     return warning(
-        NAME, text, remedy.format(n=recommended_stop_time(settings)) + _fitting_timeout(settings, leaves)
+        NAME, text, fix.format(n=recommended_stop_time(settings)) + _fitting_timeout(settings, leaves)
     )
 
 
 def _fitting_timeout(settings: Settings, leaves: float) -> str:
-    """Return the `--shutdown-timeout` that would fit, as part of a remedy; empty where none does."""
+    """Return the `--shutdown-timeout` that would fit, as part of a fix; empty where none does."""
     other = longest_drain(settings) - settings.shutdown_timeout
     fits = int(leaves - other - LAST_SECONDS)
     return f", or {_FLAG} {fits}" if fits > 0 else ""
