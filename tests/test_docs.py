@@ -19,8 +19,8 @@ from wsctl.codes import CloseCode, ErrorCode, ExitCode
 from wsctl.drain.phases import Phase
 from wsctl.server.app import create_app
 from wsctl.server.metrics.facts import families
-from wsctl.server.metrics.routes import sources_of
 from wsctl.server.node import Node
+from wsctl.server.node_control import sources_of
 from wsctl.settings import FLAGS, Settings, variable
 
 ROOT = FOLDER.parents[1]
@@ -286,7 +286,7 @@ def error_codes(source: str) -> set[str]:
         if not isinstance(node, ast.Call):
             continue
         name = getattr(node.func, "id", getattr(node.func, "attr", ""))
-        at = {"Failure": 1, "HttpRefusal": 1, "error_body": 0}.get(name)
+        at = {"ControlError": 1, "HttpRefusal": 1, "error_body": 0}.get(name)
         if at is not None and len(node.args) > at and isinstance(node.args[at], ast.Constant):
             found.add(str(node.args[at].value))
     return found

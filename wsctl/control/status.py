@@ -11,14 +11,22 @@ from wsctl.control.encoding import decode, encode
 from wsctl.drain.phases import Phase
 from wsctl.drain.progress import DrainProgress, HandoverProgress
 
-_PHASE: Any = {"json_schema_extra": {"enum": [*Phase]}}
+PHASE: Any = {"json_schema_extra": {"enum": [*Phase]}}
+"""The metadata of a field with a phase, for its schema: a newer version may have others."""
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseStatus:
+    """The phase of the server."""
+
+    status: str = field(metadata=PHASE)
 
 
 @dataclass(frozen=True, slots=True)
 class Health:
     """The facts that anyone may know."""
 
-    status: str = field(metadata=_PHASE)
+    status: str = field(metadata=PHASE)
     connections: int
     uptime_s: float
     version: str
@@ -141,7 +149,7 @@ class ServerStatus:
     ABSENT: ClassVar = {"degraded": None, "generation": 1, "upgrade": None}
     OMITTED: ClassVar = {"tasks", "clients", "group", "workers"}
 
-    status: str = field(metadata=_PHASE)
+    status: str = field(metadata=PHASE)
     connections: int
     uptime_s: float
     version: str

@@ -6,20 +6,22 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote
 
-from fastapi import APIRouter, FastAPI, Request
+from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, RedirectResponse, Response
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
 from wsctl import __version__
-from wsctl.server.api import router
+from wsctl.control.encoding import encode
+from wsctl.control.operations import ControlError
+from wsctl.server.api import HttpControl, router
 from wsctl.server.asyncapi import document as asyncapi
 from wsctl.server.endpoint import AsgiAcceptor
 from wsctl.server.http_semantics import allow, error_body
-from wsctl.server.metrics.routes import router as metrics
 from wsctl.server.middleware import HostMiddleware, MethodMiddleware, methods_of
 from wsctl.server.node import Node
+from wsctl.server.node_control import control_of
 from wsctl.server.openapi import Application
 from wsctl.server.page import reference
 
@@ -29,11 +31,11 @@ Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 def create_app(
     node: Node,
     lifespan: Lifespan | None = None,
-    first: APIRouter | None = None,
+    control: HttpControl | None = None,
     kind: type[Application] = Application,
 ) -> FastAPI:
-    """Create the application; its lifespan runs the node unless another one is given. Routes of `first` come
-    before its own."""
+    """Create the application; its lifespan runs the node unless another one is given, and `control` carries
+    out the operations in place of the node alone."""
     app = kind(
         title="wsctl",
         version=__version__,
@@ -46,19 +48,18 @@ def create_app(
     )
     app.root_path = node.settings.root_path  # for servers that are told none; ours puts it into the scope
     app.state.node = node
+    app.state.control = control or control_of(node)
     app.add_middleware(HostMiddleware, hosts=node.hosts, refusals=node.refusals)
     app.add_middleware(MethodMiddleware)  # first: it knows the host of an absolute target
-    if first:
-        app.include_router(first)
     app.include_router(router)
     app.include_router(asyncapi.router)
     app.include_router(reference.router)
-    app.include_router(metrics)
     acceptor = AsgiAcceptor(node.acceptor_services)
     app.add_api_websocket_route("/ws/{client_id}", acceptor.accept)
     app.add_api_websocket_route("/{path:path}", acceptor.refuse_path)
     app.add_api_route("/ws/{client_id}", upgrade_required, include_in_schema=False)
     app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(ControlError, _control_error)
     app.add_exception_handler(RequestValidationError, _bad_request)
     return app
 
@@ -73,11 +74,16 @@ async def upgrade_required(client_id: str) -> JSONResponse:
 async def _http_error(request: Request, error: Any) -> Response:
     if error.status_code == HTTPStatus.NOT_FOUND and (place := _without_slash(request)):
         return RedirectResponse(place)
-    code = getattr(error, "code", HTTPStatus(error.status_code).phrase.lower().replace(" ", "_"))
+    code = HTTPStatus(error.status_code).phrase.lower().replace(" ", "_")
     headers = error.headers
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
         headers = {"allow": allow(methods_of(request.app.routes, request.scope))}
     return JSONResponse(error_body(code, str(error.detail)), error.status_code, headers)
+
+
+async def _control_error(request: Request, error: Any) -> JSONResponse:
+    headers = {"www-authenticate": "Bearer"} if error.status is HTTPStatus.UNAUTHORIZED else None
+    return JSONResponse(encode(error.answer), error.status, headers)
 
 
 def _without_slash(request: Request) -> str | None:

@@ -1,126 +1,89 @@
-"""The OpenAPI schemas of the answers that routes make by hand."""
+"""The OpenAPI document: what the routes say of themselves, and schemas of what they take and answer, which
+follow from the types.
+
+The schemas are made when somebody asks for the document, and not when a server starts.
+"""
 
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import TypeAdapter
 
-from wsctl.drain.phases import Phase
-from wsctl.drain.progress import DrainProgress, HandoverProgress
+from wsctl.control.operations import OPERATIONS, Broadcast, ErrorAnswer, Operation
+from wsctl.control.status import Health, PhaseStatus
+from wsctl.server.asyncapi.frames import CLIENT_ID
+from wsctl.server.metrics import PUBLIC
 
-Answers = dict[int | str, dict[str, Any]]
+Schema = dict[str, Any]
+
+_NOT_AN_OPERATOR = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
+
+_HEALTH: Mapping[str, Mapping[int, type]] = {
+    "/health": {200: Health},
+    "/health/live": {200: PhaseStatus},
+    "/health/ready": {200: PhaseStatus, 503: PhaseStatus},
+    PUBLIC: dict.fromkeys(_NOT_AN_OPERATOR, ErrorAnswer),
+}
+"""The answers to questions that are no operations, by path and status."""
 
 
 class Application(FastAPI):
-    """The application, whose schema leaves out 422, which FastAPI gives to bad requests: here they get 400,
-    like all others."""
+    """The application, whose document has the schemas of its answers. It leaves out 422, which FastAPI gives
+    to bad requests: here they get 400, like all others."""
 
-    def openapi(self) -> dict[str, Any]:
-        described = super().openapi()
-        for path in described["paths"].values():
-            for operation in path.values():
-                operation["responses"].pop("422", None)
-        for model in ("HTTPValidationError", "ValidationError"):
-            described["components"]["schemas"].pop(model, None)
-        return described
+    def openapi(self) -> Schema:
+        if not self.openapi_schema:
+            _complete(super().openapi())
+        return self.openapi_schema or {}
 
 
-class Said(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-    code: str = Field(description="For programs.")
-    message: str = Field(description="For people.")
-
-
-class Failed(BaseModel):
-    """The body of every error answer."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    error: Said
-
-
-class Alive(BaseModel):
-    """The phase of the server."""
-
-    status: Phase
+def _complete(described: Schema) -> None:
+    for path in described["paths"].values():
+        for route in path.values():
+            route["responses"].pop("422", None)
+    schemas: Schema = {}
+    for path, answers in _HEALTH.items():
+        _add_answers(described["paths"][path]["get"], answers, schemas)
+    for operation in OPERATIONS:
+        if operation.answer:
+            route = described["paths"][operation.path][operation.method.lower()]
+            errors = sorted({*operation.errors, *_NOT_AN_OPERATOR})
+            answers = {operation.status: operation.answer, **dict.fromkeys(errors, ErrorAnswer)}
+            _add_answers(route, answers, schemas)
+            if operation.request:
+                route["requestBody"] = _body(operation)
+    described["components"]["schemas"] = dict(sorted(schemas.items()))
 
 
-class Health(Alive):
-    """The facts that anyone may know."""
-
-    connections: int
-    uptime_s: float
-    version: str
-    degraded: bool = Field(description="Cut off from those that it shares messages with.")
-
-
-class Counts(BaseModel):
-    """Counts of messages, or their rates."""
-
-    published: float
-    received: float
-    delivered: float
+def _add_answers(route: Schema, answers: Mapping[int, type], schemas: Schema) -> None:
+    for status, kind in answers.items():
+        schema = _schema(kind, "serialization")
+        schemas |= schema.pop("$defs", {})
+        schemas[kind.__name__] = schema
+        content = {"application/json": {"schema": {"$ref": f"#/components/schemas/{kind.__name__}"}}}
+        told = route["responses"].setdefault(str(int(status)), {"description": HTTPStatus(status).phrase})
+        told["content"] = content
 
 
-class Client(BaseModel):
-    """A client that is connected. Of clients of other servers less is known."""
-
-    client_id: str
-    address: str | None
-    connected_s: float
-    waiting_bytes: int | None
+def _body(operation: Operation) -> Schema:
+    schema = _schema(operation.request, "validation")
+    if operation.request is Broadcast:  # of an id `messages.client_id` knows more than a schema can say
+        schema["properties"]["to"]["anyOf"][0]["items"] = CLIENT_ID
+    return {"content": {"application/json": {"schema": schema}}, "required": operation.is_body_required}
 
 
-class Status(Alive):
-    """The facts that operators may know; rates are per second over the last ten."""
-
-    connections: int
-    uptime_s: float
-    version: str
-    pid: int
-    capacity: int | None
-    closing: int
-    newest_id: str
-    messages: Counts
-    rates: Counts
-    generation: int
-    drain: DrainProgress | None
-    upgrade: HandoverProgress | None
-    degraded: str | None = Field(description="Why it is cut off from those that it shares messages with.")
-    clients: list[Client] = Field([], description="Only when asked for.")
+def _schema(kind: Any, mode: Any) -> Schema:
+    found: Schema = TypeAdapter(kind).json_schema(mode=mode, ref_template="#/components/schemas/{model}")
+    _drop_null_defaults(found)
+    return found
 
 
-class Drained(Alive):
-    """A drain as it stands."""
-
-    drain: DrainProgress | None
-
-
-class Ended(BaseModel):
-    """The last figures of a drain, and the exit code of the process."""
-
-    drain: DrainProgress | None = Field(description="Null when it was cancelled.")
-    exit_code: int
-
-
-class Upgraded(BaseModel):
-    """A handover as it stands, or the last one."""
-
-    upgrade: HandoverProgress | None
-
-
-def told(model: type[BaseModel], status: int = HTTPStatus.OK) -> Answers:
-    """Describe a good answer of a route that makes it itself."""
-    return {int(status): {"model": model}}
-
-
-def refused(*statuses: int) -> Answers:
-    """Describe the error answers with these statuses."""
-    return {int(status): {"model": Failed, "description": HTTPStatus(status).phrase} for status in statuses}
-
-
-CONTROL: Mapping[int | str, dict[str, Any]] = refused(HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
-"""The error answers to a caller who is no operator."""
+def _drop_null_defaults(schema: Any) -> None:
+    """Leave out what goes without saying: a field that may be null, and be left out, is null then."""
+    for value in schema.values() if isinstance(schema, dict) else schema:
+        if isinstance(value, dict) and "default" in value and value["default"] is None:
+            del value["default"]
+        if isinstance(value, (dict, list)):
+            _drop_null_defaults(value)

@@ -27,10 +27,10 @@ from wsctl.server.handover.protocol import InheritedSockets
 from wsctl.server.handover.successor import Successor
 from wsctl.server.listeners import Listeners
 from wsctl.server.node import Node
+from wsctl.server.node_control import NodeControl
 from wsctl.server.proxy import trusted_proxies
 from wsctl.server.websocket_acceptor import WebSocketAcceptor
 from wsctl.server.workers.parent_link import ParentLink
-from wsctl.server.workers.relay import LocalApi
 
 REQUESTS_TIMEOUT = 12.0
 """Seconds that a predecessor waits for requests under way, and for HTTP connections that cannot move: they
@@ -48,7 +48,7 @@ class ServerContext:
 
     `public` are the sockets that clients reach, `control` is the one that operators reach; `inherited` is
     there in a successor, and `spawn` starts a successor of this process; `handing_over` are told how a
-    handover goes. `parent_link` leads to the parent of a worker, whose questions `local_api` answers.
+    handover goes. `parent_link` leads to the parent of a worker, whose requests `node_control` carries out.
     `on_control_ready` is called when operators can reach the server, `on_listening` when clients can. `job`
     is its part in a shell's job; None of a worker. `clean_up` is called with the pid of a successor that was
     killed, `on_signals_handled` when there are handlers for the signals that end this process.
@@ -60,7 +60,7 @@ class ServerContext:
     spawn: SpawnSuccessor
     handing_over: Sequence[Observer]
     parent_link: ParentLink | None
-    local_api: LocalApi
+    node_control: NodeControl
     job: Job | None
     clean_up: Callable[[int], None]
     on_signals_handled: Callable[[], None]
@@ -113,7 +113,7 @@ class Runner(uvicorn.Server):
     async def _open(self) -> None:
         """Let operators and clients in; of a successor, what follows goes on beside it."""
         if self._context.parent_link:
-            self._context.parent_link.connect(self._node, self._context.local_api.answer)
+            self._context.parent_link.connect(self._node, self._context.node_control)
         await self._listeners.open_control()
         _tune_garbage_collector()
         if self._context.inherited:

@@ -33,12 +33,13 @@ from wsctl.server.handover.predecessor import Observer
 from wsctl.server.handover.protocol import InheritedSockets
 from wsctl.server.middleware import ClosingMiddleware
 from wsctl.server.node import Node
+from wsctl.server.node_control import control_of
 from wsctl.server.proxy import ProxyHeadersMiddleware, trusted_proxies
 from wsctl.server.runner import Runner, ServerContext
 from wsctl.server.sockets import address, open_listeners
 from wsctl.server.workers.parent_link import ParentLink
 from wsctl.server.workers.protocol import WorkerContext, distinct_wall_clock
-from wsctl.server.workers.relay import LocalApi, relay_routes
+from wsctl.server.workers.relayed_control import RelayedControl
 from wsctl.settings import Settings
 
 log = logging.getLogger("wsctl.server")
@@ -76,7 +77,8 @@ class ServerProcess:
         self._parent_link = ParentLink(worker) if worker else None
         self._handing_over = self._all_told_of_handovers(handing_over)
         self._node = self._create_node(observers)
-        self._local_api, self._config = self._create_app()
+        self._node_control = control_of(self._node)
+        self._config = self._create_config()
 
     def run(self) -> ExitCode:
         """Serve until the drain has ended; returns the exit code.
@@ -112,15 +114,11 @@ class ServerProcess:
         require_same_kind(node.keys, starter.keys if starter else None)
         return node
 
-    def _create_app(self) -> tuple[LocalApi, uvicorn.Config]:
-        """Return the routes that answer for this process alone, and those that clients reach, with the server
-        around them."""
-        app = create_app(self._node)
-        local_api = LocalApi(app)
-        if self._parent_link:
-            relayed = relay_routes(self._node, self._parent_link, local_api)
-            app = create_app(self._node, first=relayed)
-        return local_api, _uvicorn_config(self._settings, app, self._node)
+    def _create_config(self) -> uvicorn.Config:
+        """Return the server around the routes that clients and operators reach."""
+        link, isolated = self._parent_link, are_isolated(self._settings)
+        control = RelayedControl(link, self._node_control, isolated=isolated) if link else self._node_control
+        return _uvicorn_config(self._settings, create_app(self._node, control=control), self._node)
 
     def _open_public(self) -> list[socket.socket]:
         starter = self._inherited or self._worker
@@ -147,7 +145,7 @@ class ServerProcess:
             spawn=self._parent_link.spawn_successor if self._parent_link else self._successor_spawner(),
             handing_over=self._handing_over,
             parent_link=self._parent_link,
-            local_api=self._local_api,
+            node_control=self._node_control,
             job=self._job,
             clean_up=lambda pid: remove_files(runtime_folder(self._environ), pid),
             on_signals_handled=handles_signals,

@@ -13,8 +13,8 @@ from wsctl.hub.connection import EndReason
 from wsctl.server.metrics import scrape
 from wsctl.server.metrics.facts import families
 from wsctl.server.metrics.family import Family
-from wsctl.server.metrics.routes import sources_of
 from wsctl.server.node import Node
+from wsctl.server.node_control import sources_of
 from wsctl.settings import Rate
 
 pytestmark = pytest.mark.anyio

@@ -3,6 +3,3 @@ what Prometheus expects of a counter: `wsctl_generation` shows that there was on
 
 PUBLIC = "/metrics"
 """The path that Prometheus scrapes."""
-
-OWN = "/api/metrics"
-"""The path at which a process tells, as JSON, of itself alone."""

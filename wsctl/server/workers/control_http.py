@@ -13,9 +13,10 @@ from http import HTTPStatus
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
+from wsctl.control.operations import METRICS, OPERATIONS, methods_at
 from wsctl.ipc.rpc import Reply, RequestHandler
 from wsctl.server.http_semantics import METHODS, allow, error_body, error_response, origin_form
-from wsctl.server.metrics import OWN, PUBLIC
+from wsctl.server.metrics import PUBLIC
 from wsctl.server.metrics.family import decode_families
 from wsctl.server.metrics.scrape import text as scraped_text
 
@@ -31,12 +32,8 @@ MAX_BODY = 256 << 20
 
 ROUTES: Mapping[str, Sequence[str]] = {
     "*": METHODS,
-    "/api/status": ("GET",),
-    "/api/broadcast": ("POST",),
-    "/api/drain": ("DELETE", "GET", "POST"),
-    "/api/upgrade": ("GET", "POST"),
-    OWN: ("GET",),
     PUBLIC: ("GET",),
+    **{each.path: methods_at(each.path) for each in OPERATIONS},
 }
 """The routes that are answered here, with their methods."""
 
@@ -97,7 +94,7 @@ class ControlHttpServer:
         if request.method not in methods:
             return _allowed_methods(request.method, methods)
         scraped = (request.method, request.path) == ("GET", PUBLIC)
-        reply_pending = self._handler(request.method, OWN if scraped else request.path, request.body)
+        reply_pending = self._handler(request.method, METRICS.path if scraped else request.path, request.body)
         # Only questions wait, and only they may be dropped half-way.
         reply = await (_until_closed(reply_pending, reader) if request.method == "GET" else reply_pending)
         if scraped:

@@ -11,11 +11,11 @@ from urllib.parse import parse_qs, urlsplit
 
 from wsctl import __version__
 from wsctl.codes import ErrorCode
+from wsctl.control.operations import METRICS
 from wsctl.drain.graceful import NotDraining
 from wsctl.drain.interventions import Intervention, InterventionKind
 from wsctl.drain.phases import Phase
 from wsctl.ipc.rpc import Reply
-from wsctl.server import metrics
 from wsctl.server.condition import Condition
 from wsctl.server.http_semantics import error_body
 from wsctl.server.metrics.family import Family, decode_families, encode_families, merge_workers
@@ -71,7 +71,7 @@ class ControlService:
         match method, at.path:
             case "GET", "/api/status":
                 return Reply(HTTPStatus.OK, await self.status("clients=true" in at.query))
-            case "GET", metrics.OWN:
+            case "GET", METRICS.path:
                 return await self._metrics()
             case "POST", "/api/broadcast":
                 return await self._broadcast(body)
@@ -133,7 +133,7 @@ class ControlService:
         """Return the metrics of all workers, as in the status without those that were succeeded and still
         drain."""
         found: dict[int, list[Family] | None] = {slot.number: None for slot in self._pool.slots}
-        for worker, reply in (await self._call_all("GET", metrics.OWN)).by_worker.items():
+        for worker, reply in (await self._call_all("GET", METRICS.path)).by_worker.items():
             if reply.status == HTTPStatus.OK:
                 found[worker.number] = decode_families(reply.body)
         return Reply(HTTPStatus.OK, encode_families(merge_workers(found)))

@@ -5,15 +5,16 @@ import logging
 import os
 import signal
 import threading
-from typing import Any
 
 from wsctl.codes import ExitCode
+from wsctl.control.operations import STATUS, ControlService, answer
+from wsctl.control.status import ServerStatus
 from wsctl.drain.interventions import Intervention
 from wsctl.drain.observers import DrainLog
 from wsctl.drain.progress import DrainProgress, HandoverProgress
 from wsctl.ipc.channel import Channel
 from wsctl.ipc.framing import Packet, close_all
-from wsctl.ipc.rpc import Reply, RequestHandler, RpcPeer
+from wsctl.ipc.rpc import Reply, RpcPeer
 from wsctl.server.node import Node
 from wsctl.server.workers.protocol import REPORT_EVERY, WorkerContext
 
@@ -48,8 +49,13 @@ class ParentLink:
         self._elsewhere: dict[int, int] = {}
         self._refreshing: asyncio.Task[None] | None = None
 
-    def connect(self, node: Node, handler: RequestHandler) -> None:
-        """Listen to the parent from here on. `handler` answers the parent's requests to this worker."""
+    def connect(self, node: Node, control: ControlService) -> None:
+        """Listen to the parent from here on. `control` carries out the parent's requests to this worker
+        alone."""
+
+        async def handler(method: str, path: str, body: bytes) -> Reply:
+            return Reply(*await answer(control, method, path, body))
+
         self._node = node
         self._channel = Channel(self._context.channel, self._receive, self._disconnected)
         self._rpc = RpcPeer(self._channel, handler)
@@ -74,11 +80,11 @@ class ParentLink:
         """Return the parent's answer for all workers; None when it does not answer."""
         return await self._rpc.call(method, path, body, patience)
 
-    async def fetch_status(self) -> dict[str, Any] | None:
+    async def fetch_status(self) -> ServerStatus | None:
         """Return the status of all workers, this one's as it is now; None when the parent does not answer."""
         self.send_report()
-        reply = await self.call("GET", "/api/status", b"", STATUS_TIMEOUT)
-        return reply.body if reply else None
+        reply = await self.call(STATUS.method, STATUS.path, b"", STATUS_TIMEOUT)
+        return ServerStatus.from_json(reply.body) if reply else None
 
     def _refresh_elsewhere(self, now: float) -> None:
         """Ask how many clients the other workers have; called once a second."""
@@ -88,9 +94,9 @@ class ParentLink:
     async def _ask_elsewhere(self, now: float) -> None:
         status = await self.fetch_status()
         if status and self._node:
-            rows = status["workers"]
-            self._elsewhere = {r["number"]: r["connections"] for r in rows if r["number"] != self.number}
-            self._node.reporter.server_started = now - status["uptime_s"]
+            others = [worker for worker in status.workers or () if worker.number != self.number]
+            self._elsewhere = {worker.number: worker.connections for worker in others}
+            self._node.reporter.server_started = now - status.uptime_s
 
     async def finish_calls(self) -> None:
         """Answer what the parent has asked, after which it asks the successor: its answer to this request

@@ -1,0 +1,132 @@
+"""The table of operations, and requests that are carried to what carries them out."""
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+import pytest
+
+from tests.support.status import FACTS
+from wsctl.control.operations import (
+    CONTROL_SOCKET,
+    DRAIN,
+    OPERATIONS,
+    ControlError,
+    DrainAnswer,
+    DrainEnd,
+    Published,
+    UpgradeAnswer,
+    answer,
+    find,
+    methods_at,
+    result_of,
+)
+from wsctl.control.status import ServerStatus
+
+pytestmark = pytest.mark.anyio
+
+
+class Recorded:
+    """Carries out nothing, and remembers what was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[object, ...]] = []
+
+    async def status(self, *, clients: bool) -> ServerStatus:
+        self.asked.append(("status", clients))
+        return ServerStatus.from_json(FACTS)
+
+    async def metrics(self) -> Mapping[str, Any]:
+        self.asked.append(("metrics",))
+        return {"families": []}
+
+    async def broadcast(self, body: bytes) -> Published:
+        self.asked.append(("broadcast", body))
+        return Published("5-0", 3)
+
+    async def drain(self, body: bytes, by: str) -> DrainAnswer:
+        self.asked.append(("drain", body, by))
+        return DrainAnswer("draining", None)
+
+    async def cancel_drain(self, by: str) -> DrainAnswer:
+        raise ControlError(HTTPStatus.CONFLICT, "not_now", "there is no drain")
+
+    async def wait_drained(self) -> DrainEnd:
+        self.asked.append(("wait_drained",))
+        return DrainEnd(None, 0)
+
+    async def upgrade(self, by: str) -> UpgradeAnswer:
+        self.asked.append(("upgrade", by))
+        return UpgradeAnswer(None)
+
+    async def wait_upgraded(self) -> UpgradeAnswer:
+        self.asked.append(("wait_upgraded",))
+        return UpgradeAnswer(None)
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "asked", "answered"),
+    [
+        ("GET", "/api/metrics", ("metrics",), (200, {"families": []})),
+        ("POST", "/api/broadcast", ("broadcast", b"{}"), (200, {"id": "5-0", "recipients": 3})),
+        (
+            "POST",
+            "/api/drain",
+            ("drain", b"{}", CONTROL_SOCKET),
+            (200, {"status": "draining", "drain": None}),
+        ),
+        (
+            "POST",
+            DRAIN.target("token, from ::1"),
+            ("drain", b"{}", "token, from ::1"),
+            (200, {"status": "draining", "drain": None}),
+        ),
+        ("GET", "/api/drain", ("wait_drained",), (200, {"drain": None, "exit_code": 0})),
+        ("POST", "/api/upgrade", ("upgrade", CONTROL_SOCKET), (202, {"upgrade": None})),
+        ("GET", "/api/upgrade", ("wait_upgraded",), (200, {"upgrade": None})),
+    ],
+)
+async def test_a_request_is_carried_out_and_answered(
+    method: str, target: str, asked: tuple[object, ...], answered: tuple[int, dict[str, Any]]
+) -> None:
+    service = Recorded()
+    assert await answer(service, method, target, b"{}") == answered
+    assert service.asked == [asked]
+
+
+@pytest.mark.parametrize(
+    ("target", "clients"), [("/api/status", False), ("/api/status?clients=true&by=me", True)]
+)
+async def test_clients_are_listed_when_they_are_asked_for(target: str, clients: bool) -> None:
+    service = Recorded()
+    assert (await answer(service, "GET", target, b""))[1]["pid"] == FACTS["pid"]
+    assert service.asked == [("status", clients)]
+
+
+async def test_why_something_is_not_done_is_the_answer() -> None:
+    body = {"error": {"code": "not_now", "message": "there is no drain"}}
+    assert await answer(Recorded(), "DELETE", "/api/drain", b"") == (409, body)
+
+
+@pytest.mark.parametrize(
+    ("method", "path"), [("GET", "/metrics"), ("DELETE", "/api/upgrade"), ("PUT", "/api/drain")]
+)
+async def test_what_there_is_not_is_not_found(method: str, path: str) -> None:
+    text = f"{method} {path}: there is no such thing"
+    assert await answer(Recorded(), method, path, b"") == (
+        404,
+        {"error": {"code": "not_found", "message": text}},
+    )
+
+
+def test_each_operation_is_found_by_its_method_and_path() -> None:
+    assert [find(each.method, each.path) for each in OPERATIONS] == list(OPERATIONS)
+    assert methods_at("/api/drain") == ("DELETE", "GET", "POST")
+
+
+def test_the_error_of_another_process_is_the_same_here() -> None:
+    body = {"error": {"code": "unconfirmed", "message": "it may be"}}
+    with pytest.raises(ControlError, match="it may be") as caught:
+        result_of(Published, 504, body)
+    assert (caught.value.status, caught.value.code) == (HTTPStatus.GATEWAY_TIMEOUT, "unconfirmed")
+    assert result_of(Published, 200, {"id": "5-0", "recipients": 3, "later": 1}) == Published("5-0", 3)

@@ -1,0 +1,92 @@
+"""The operations on one process."""
+
+import json
+
+import pytest
+
+from tests.support.wires import MakeServer
+from wsctl.control.operations import (
+    BROADCAST,
+    DRAIN,
+    Broadcast,
+    ControlError,
+    DrainRequest,
+    Operation,
+    answer,
+)
+from wsctl.server.node_control import BODY_ALLOWANCE, control_of, parse
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "error"),
+    [
+        (Broadcast, b"", "Invalid JSON: EOF while parsing a value at line 1 column 0"),
+        (Broadcast, b"[]", "Input should be an object"),
+        (Broadcast, b"{}", "data: Field required"),
+        (Broadcast, b'{"more": 1}', "data: Field required"),
+        (Broadcast, b'{"data": 1, "more": 1}', "more: Extra inputs are not permitted"),
+        (Broadcast, b'{"data": 1, "to": "bob"}', "to: Input should be a valid array"),
+        (Broadcast, b'{"data": 1, "to": [1]}', "to.0: Input should be a valid string"),
+        (DrainRequest, b'{"timeout": -1}', "timeout: Input should be greater than or equal to 0"),
+        (DrainRequest, b'{"timeout": "soon"}', "timeout: Input should be a valid number, unable to parse"),
+        (DrainRequest, b'{"seconds": 1}', "seconds: Extra inputs are not permitted"),
+    ],
+)
+def test_what_is_wrong_with_a_body_is_one_line(kind: type, body: bytes, error: str) -> None:
+    with pytest.raises(ControlError) as caught:
+        parse(kind, body)
+    assert (caught.value.status, caught.value.code) == (400, "bad_request")
+    assert str(caught.value).startswith(error)
+
+
+def test_a_body_is_read_as_its_type() -> None:
+    assert parse(Broadcast, b'{"data": [1], "to": ["bob"]}') == Broadcast([1], ["bob"])
+    assert parse(DrainRequest, b'{"timeout": 5}') == DrainRequest(5.0)
+
+
+@pytest.mark.parametrize("operation", [BROADCAST, DRAIN])
+async def test_a_body_from_the_parent_is_no_longer_than_one_from_a_client(
+    make_server: MakeServer, operation: Operation
+) -> None:
+    control = control_of(make_server(max_message_size=10).node)
+    limit = control.body_limit(operation)
+    status, told = await answer(control, operation.method, operation.path, b" " * (limit + 1))
+    assert (status, told["error"]["code"]) == (413, "too_big")
+    assert limit - BODY_ALLOWANCE == (10 if operation is BROADCAST else 0)
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "text"),
+    [
+        ({"data": "0123456789"}, 413, "a message may have 10 bytes"),
+        ({"data": 1, "to": ["no id"]}, 400, "a client id has letters"),
+        ({"data": float("inf")}, 400, "data: it has a NaN or an infinity, which JSON does not have"),
+    ],
+)
+async def test_what_cannot_be_published_is_refused(
+    make_server: MakeServer, body: object, status: int, text: str
+) -> None:
+    control = control_of(make_server(max_message_size=10).node)
+    got, told = await answer(control, "POST", "/api/broadcast", json.dumps(body).encode())
+    assert got == status
+    assert text in told["error"]["message"]
+
+
+async def test_a_server_is_drained_and_the_drain_cancelled_by_requests(make_server: MakeServer) -> None:
+    server = make_server()
+    server.node.started()
+    server.join("bob")
+    control = control_of(server.node)
+    status, told = await answer(control, "POST", "/api/drain", b"")
+    assert (status, told["status"], told["drain"]["active"]) == (200, "draining", 1)
+    status, told = await answer(control, "DELETE", "/api/drain", b"")
+    assert (status, told) == (200, {"status": "serving", "drain": None})
+    status, told = await answer(control, "DELETE", "/api/drain", b"")
+    assert (status, told["error"]["code"]) == (409, "not_now")
+
+
+async def test_a_server_of_another_program_cannot_be_replaced(make_server: MakeServer) -> None:
+    status, told = await answer(control_of(make_server().node), "POST", "/api/upgrade", b"")
+    assert (status, told["error"]["code"]) == (409, "not_now")

@@ -1,0 +1,304 @@
+"""The operations that operators have: what each takes and answers, how it fails, and what it waits for.
+
+A `ControlService` carries them out, for one process or for several. HTTP, and the channel between a parent
+and its workers, only carry requests to it: method, path, and a body that the process parses which does what
+is asked.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import KW_ONLY, dataclass, field
+from http import HTTPStatus
+from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar
+from urllib.parse import parse_qs, urlencode, urlsplit
+
+from wsctl.control.encoding import decode, encode
+from wsctl.control.status import PHASE, ServerStatus
+from wsctl.drain.progress import DrainProgress, HandoverProgress
+from wsctl.settings import LONGEST
+
+CONTROL_SOCKET = "control socket"
+"""The way in which operators on this machine ask."""
+
+T = TypeVar("T")
+
+_FORBID_OTHERS = {"extra": "forbid"}
+
+
+@dataclass(frozen=True, slots=True)
+class Broadcast:
+    """A message to publish."""
+
+    __pydantic_config__: ClassVar = _FORBID_OTHERS
+
+    data: Any = field(metadata={"description": "Any JSON value."})
+    to: list[str] | None = field(default=None, metadata={"description": "Everyone when it is not given."})
+    show_to: bool = field(
+        default=False,
+        metadata={"description": "Whether each addressee sees all of them; else each sees itself alone."},
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class DrainRequest:
+    """The time that clients get to leave."""
+
+    __pydantic_config__: ClassVar = _FORBID_OTHERS
+
+    timeout: float | None = field(
+        default=None,
+        metadata={
+            "ge": 0,
+            "le": LONGEST,
+            "description": "Seconds from now, or from the end of --drain-delay; "
+            "--shutdown-timeout if not given.",
+        },
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class SilentWorker:
+    """A worker that did not answer, though it lives: it does what was asked when it goes on."""
+
+    number: int
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """The receipt of a message."""
+
+    OMITTED: ClassVar = {"silent"}
+
+    id: str = field(metadata={"description": "The id the message got."})
+    recipients: int = field(metadata={"description": "Clients it was sent to."})
+    silent: tuple[SilentWorker, ...] | None = field(
+        default=None, metadata={"description": "Only of all workers together."}
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class DrainAnswer:
+    """A drain as it stands."""
+
+    ABSENT: ClassVar = {"status": "", "drain": None}
+    OMITTED: ClassVar = {"silent"}
+
+    status: str = field(metadata=PHASE)
+    drain: DrainProgress | None
+    silent: tuple[SilentWorker, ...] | None = field(
+        default=None, metadata={"description": "Only of all workers together."}
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class DrainEnd:
+    """The last figures of a drain, and the exit code of the process."""
+
+    drain: DrainProgress | None = field(metadata={"description": "Null when it was cancelled."})
+    exit_code: int
+
+
+@dataclass(frozen=True, slots=True)
+class UpgradeAnswer:
+    """A handover as it stands, or the last one."""
+
+    upgrade: HandoverProgress | None
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorText:
+    """A reason, in a code for programs and in words."""
+
+    __pydantic_config__: ClassVar = _FORBID_OTHERS
+
+    code: str = field(metadata={"description": "For programs."})
+    message: str = field(metadata={"description": "For people."})
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorAnswer:
+    """The body of every error answer."""
+
+    __pydantic_config__: ClassVar = _FORBID_OTHERS
+
+    error: ErrorText
+
+
+class ControlError(Exception):
+    """A request that is not carried out, with the answer that says why."""
+
+    def __init__(self, status: HTTPStatus, code: str, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.answer = ErrorAnswer(ErrorText(code, message))
+
+
+class ControlRequest(NamedTuple):
+    """A request: in which way it was asked `by` somebody, its body, and whether it wants the `clients`
+    listed."""
+
+    by: str = CONTROL_SOCKET
+    body: bytes = b""
+    clients: bool = False
+
+
+class ControlService(Protocol):
+    """Carries out the operations, of one process or of all workers; each raises `ControlError` if it cannot
+    be done. `by` says in which way it was asked, for the log."""
+
+    async def status(self, *, clients: bool) -> ServerStatus: ...
+    async def metrics(self) -> Mapping[str, Any]: ...
+    async def broadcast(self, body: bytes) -> Published: ...
+    async def drain(self, body: bytes, by: str) -> DrainAnswer: ...
+    async def cancel_drain(self, by: str) -> DrainAnswer: ...
+    async def wait_drained(self) -> DrainEnd: ...
+    async def upgrade(self, by: str) -> UpgradeAnswer: ...
+    async def wait_upgraded(self) -> UpgradeAnswer: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One operation, for operators alone. `errors` are the statuses with which it may fail, beside those of a
+    caller who is no operator; `summary` and `description` are for people."""
+
+    name: str
+    method: str
+    path: str
+    carry_out: Callable[[ControlService, ControlRequest], Awaitable[Any]]
+    answer: type | None
+    _: KW_ONLY
+    summary: str | None = None
+    description: str | None = None
+    request: type | None = None
+    is_body_required: bool = False
+    status: HTTPStatus = HTTPStatus.OK
+    errors: tuple[int, ...] = ()
+
+    def target(self, by: str) -> str:
+        """Return path and query with which one process asks another."""
+        return f"{self.path}?{urlencode({'by': by})}"
+
+
+STATUS = Operation(
+    "status",
+    "GET",
+    "/api/status",
+    lambda service, request: service.status(clients=request.clients),
+    ServerStatus,
+    summary="Everything `wsctl status` shows",
+    errors=(400,),
+)
+
+METRICS = Operation("own_metrics", "GET", "/api/metrics", lambda service, request: service.metrics(), None)
+"""The metrics as workers and their parent tell them; Prometheus asks elsewhere."""
+
+BROADCAST = Operation(
+    "broadcast",
+    "POST",
+    "/api/broadcast",
+    lambda service, request: service.broadcast(request.body),
+    Published,
+    description="Send one message to every client, or to some.\n\n"
+    "503: the message was not published. 504 `unconfirmed`: it may have been, or may still be.",
+    request=Broadcast,
+    is_body_required=True,
+    errors=(400, 413, 503, 504),
+)
+
+DRAIN = Operation(
+    "drain",
+    "POST",
+    "/api/drain",
+    lambda service, request: service.drain(request.body, request.by),
+    DrainAnswer,
+    description="Begin a drain, or move the deadline of the one that runs.",
+    request=DrainRequest,
+    errors=(400, 409, 413),
+)
+
+CANCEL_DRAIN = Operation(
+    "cancel",
+    "DELETE",
+    "/api/drain",
+    lambda service, request: service.cancel_drain(request.by),
+    DrainAnswer,
+    description="Cancel the drain: back to serving.",
+    errors=(409,),
+)
+
+WAIT_DRAINED = Operation(
+    "drained",
+    "GET",
+    "/api/drain",
+    lambda service, request: service.wait_drained(),
+    DrainEnd,
+    description="Wait until a drain has ended or was cancelled, also one that is still to begin.\n\n"
+    "`drain` has its figures, null when it was cancelled.",
+)
+
+UPGRADE = Operation(
+    "upgrade",
+    "POST",
+    "/api/upgrade",
+    lambda service, request: service.upgrade(request.by),
+    UpgradeAnswer,
+    description="Start a fresh process and hand over to it, without closing a connection.",
+    status=HTTPStatus.ACCEPTED,
+    errors=(409,),
+)
+
+WAIT_UPGRADED = Operation(
+    "upgraded",
+    "GET",
+    "/api/upgrade",
+    lambda service, request: service.wait_upgraded(),
+    UpgradeAnswer,
+    description="Wait until a handover has ended, also one that is still to begin.",
+)
+
+OPERATIONS = (STATUS, METRICS, BROADCAST, DRAIN, CANCEL_DRAIN, WAIT_DRAINED, UPGRADE, WAIT_UPGRADED)
+
+
+def find(method: str, path: str) -> Operation:
+    """Return the operation with this method and path.
+
+    Raises:
+        ControlError: there is none.
+    """
+    for operation in OPERATIONS:
+        if (operation.method, operation.path) == (method, path):
+            return operation
+    raise ControlError(HTTPStatus.NOT_FOUND, "not_found", f"{method} {path}: there is no such thing")
+
+
+def methods_at(path: str) -> tuple[str, ...]:
+    """Return the methods of the operations at a path."""
+    return tuple(sorted(each.method for each in OPERATIONS if each.path == path))
+
+
+def result_of(kind: type[T], status: int, body: Mapping[str, Any]) -> T:
+    """Return what another process has answered.
+
+    Raises:
+        ControlError: the other process does not do it; the error is the same here.
+    """
+    if status in (HTTPStatus.OK, HTTPStatus.ACCEPTED):
+        return decode(kind, body)
+    error = decode(ErrorAnswer, body).error
+    raise ControlError(HTTPStatus(status), error.code, error.message)
+
+
+async def answer(
+    service: ControlService, method: str, target: str, body: bytes
+) -> tuple[HTTPStatus, dict[str, Any]]:
+    """Carry out a request, and return the status and the JSON object of its answer. In the query of `target`
+    stands in which way it was asked."""
+    at = urlsplit(target)
+    by = parse_qs(at.query).get("by", [CONTROL_SOCKET])[0]
+    request = ControlRequest(by, body, "clients=true" in at.query)
+    try:
+        operation = find(method, at.path)
+        return operation.status, encode(await operation.carry_out(service, request))
+    except ControlError as error:
+        return error.status, encode(error.answer)

@@ -1,0 +1,102 @@
+"""The operations of the control API in a worker: what concerns all workers goes to the parent."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from http import HTTPStatus
+from typing import Any, TypeVar
+
+from wsctl.control.operations import (
+    BROADCAST,
+    CANCEL_DRAIN,
+    CONTROL_SOCKET,
+    DRAIN,
+    METRICS,
+    UPGRADE,
+    WAIT_DRAINED,
+    WAIT_UPGRADED,
+    DrainAnswer,
+    DrainEnd,
+    Operation,
+    Published,
+    UpgradeAnswer,
+    result_of,
+)
+from wsctl.control.status import ServerStatus, WorkerGroup
+from wsctl.server.metrics.family import Family, decode_families, merge_workers
+from wsctl.server.node_control import NodeControl
+from wsctl.server.workers.parent_link import STATUS_TIMEOUT, ParentLink
+
+T = TypeVar("T")
+
+
+class RelayedControl:
+    """Carries out the operations through the parent. Where the parent is gone, the worker carries them out
+    `alone`; `isolated` says that it knows nothing of the messages of others."""
+
+    def __init__(self, link: ParentLink, alone: NodeControl, *, isolated: bool) -> None:
+        self._link = link
+        self._alone = alone
+        self._isolated = isolated
+
+    def body_limit(self, operation: Operation) -> int:
+        return self._alone.body_limit(operation)
+
+    async def status(self, *, clients: bool) -> ServerStatus:
+        """Return the status of this worker, and what is known of all together."""
+        of_all = None if self._link.lost else await self._link.fetch_status()
+        own = await self._alone.status(clients=clients)
+        return replace(own, group=self._group(of_all) if of_all else None)
+
+    async def metrics(self) -> Mapping[str, Any]:
+        return await self._alone.metrics()
+
+    async def families(self) -> list[Family]:
+        """Return the metrics of all workers."""
+        if not self._link.lost:
+            # Twice: the parent itself waits as long for workers that hang.
+            reply = await self._link.call(METRICS.method, METRICS.path, b"", 2 * STATUS_TIMEOUT)
+            if reply and reply.status == HTTPStatus.OK:  # a parent of an older version knows nothing of it
+                return decode_families(reply.body)
+        return merge_workers({self._link.number: await self._alone.families()})
+
+    async def broadcast(self, body: bytes) -> Published:
+        """Publish a message; of workers that share no messages, each publishes it."""
+        found = await self._relay(BROADCAST, Published, body) if self._isolated else None
+        return found or await self._alone.broadcast(body)
+
+    async def drain(self, body: bytes, by: str) -> DrainAnswer:
+        found = await self._relay(DRAIN, DrainAnswer, body, by)
+        return found or await self._alone.drain(body, CONTROL_SOCKET)
+
+    async def cancel_drain(self, by: str) -> DrainAnswer:
+        found = await self._relay(CANCEL_DRAIN, DrainAnswer, by=by)
+        return found or await self._alone.cancel_drain(CONTROL_SOCKET)
+
+    async def wait_drained(self) -> DrainEnd:
+        return await self._relay(WAIT_DRAINED, DrainEnd) or await self._alone.wait_drained()
+
+    async def upgrade(self, by: str) -> UpgradeAnswer:
+        found = await self._relay(UPGRADE, UpgradeAnswer, by=by)
+        return found or await self._alone.upgrade(CONTROL_SOCKET)
+
+    async def wait_upgraded(self) -> UpgradeAnswer:
+        return await self._relay(WAIT_UPGRADED, UpgradeAnswer) or await self._alone.wait_upgraded()
+
+    async def _relay(
+        self, operation: Operation, kind: type[T], body: bytes = b"", by: str = CONTROL_SOCKET
+    ) -> T | None:
+        """Return the answer of the parent; None when the parent does not answer."""
+        if self._link.lost:
+            return None
+        reply = await self._link.call(operation.method, operation.target(by), body)
+        return reply and result_of(kind, *reply)
+
+    def _group(self, of_all: ServerStatus) -> WorkerGroup:
+        return WorkerGroup(
+            of_all.status,
+            of_all.connections,
+            of_all.drain,
+            of_all.upgrade,
+            of_all.workers or (),
+            self._link.parent,
+        )
