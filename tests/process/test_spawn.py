@@ -7,9 +7,18 @@ import sys
 
 import pytest
 
+from tests.support.other_end import no_descriptor_left
 from tests.support.server import DEADLINE
 from wsctl.ipc.hello import receive_packet
-from wsctl.process.spawn import HANDOVER_FD, INITS, JOB_FD, WORKER_FD, daemonize, why_not_outlived
+from wsctl.process.spawn import (
+    HANDOVER_FD,
+    INITS,
+    JOB_FD,
+    WORKER_FD,
+    daemonize,
+    spawn_with_channel,
+    why_not_outlived,
+)
 
 PROGRAM = """
 import os, sys
@@ -137,3 +146,24 @@ def test_any_other_process_may_end(parent: int, first: str) -> None:
 
 def test_this_one_may() -> None:
     assert why_not_outlived() is None
+
+
+def test_a_process_has_one_end_and_whoever_starts_it_the_other() -> None:
+    ours, theirs = spawn_with_channel(lambda channel: socket.socket(fileno=os.dup(channel)))
+    with ours, theirs:
+        theirs.sendall(b"here")
+        assert ours.recv(9) == b"here"
+        theirs.close()
+        assert ours.recv(9) == b""
+
+
+def test_of_a_process_that_cannot_be_started_nothing_is_left() -> None:
+    kept: list[int] = []
+
+    def fail(channel: int) -> None:
+        kept.append(channel)
+        raise OSError("no room")
+
+    with no_descriptor_left(), pytest.raises(OSError, match="no room"):
+        spawn_with_channel(fail)
+    assert kept

@@ -21,6 +21,7 @@ Who passes signals on:
 - A successor stays in the group of the shell's job. What it is given by the process that it has taken over
   from is in `PASSED_TO_SUCCESSOR`.
 - The process in that job that has no more work passes everything on (`process/waiter.py`).
+- The end of a process stands for a signal to those it left: `WAITER_GONE`, `PARENT_GONE`.
 """
 
 from collections.abc import Callable, Mapping
@@ -61,7 +62,7 @@ class SignalRole(Enum):
 
 
 class Disposition(Enum):
-    """What a signal does to a process before it is handled here."""
+    """The effect of a signal on a process before it is handled here."""
 
     DEFAULT = auto()
     IGNORED = auto()
@@ -113,6 +114,14 @@ PASSED_TO_SUCCESSOR: Mapping[int, Signals] = MappingProxyType(
 )
 """The signals that a process in a shell's job passes on to the successor it has handed over to, and as what.
 A terminal has sent Ctrl-C to both at once: twice SIGTERM changes nothing, twice SIGINT may."""
+
+
+WAITER_GONE = SIGHUP
+"""The signal that a server takes the end of the process for that its shell waits for: whoever ends that one
+means the server."""
+
+PARENT_GONE = SIGTERM
+"""The signal that a worker takes the end of its parent for."""
 
 
 def handled_signals(

@@ -15,7 +15,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from wsctl.ipc.framing import encode_packet
 
@@ -53,11 +53,28 @@ class WorkerProcess(Protocol):
     def send_signal(self, sig: int) -> None: ...
 
 
+Started = TypeVar("Started")
+
 SpawnSuccessor = Callable[[int], Process]
 """Starts a successor whose channel is the descriptor. It goes on in another process, whose pid it tells."""
 
 SpawnWorker = Callable[[int, int | None], WorkerProcess]
 """Starts a worker; takes the descriptors of its channel, and of the one to its predecessor if it has one."""
+
+
+def spawn_with_channel(spawn: Callable[[int], Started]) -> tuple[socket.socket, Started]:
+    """Start a process with one end of a socket pair, by its descriptor; return the other end and the process.
+
+    Raises:
+        OSError, ValueError: the system has no room for it, or a variable cannot be passed; nothing is left.
+    """
+    ours, theirs = socket.socketpair()
+    with theirs:
+        try:
+            return ours, spawn(theirs.fileno())
+        except BaseException:
+            ours.close()
+            raise
 
 
 class Spawner:

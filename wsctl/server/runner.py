@@ -8,7 +8,6 @@ import asyncio
 import contextlib
 import gc
 import logging
-import signal
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from dataclasses import dataclass
 import uvicorn
 
 from wsctl.codes import ExitCode
-from wsctl.drain.signals import SignalAction, SignalRole
+from wsctl.drain.signals import WAITER_GONE, SignalAction, SignalRole
 from wsctl.errors import CannotStart
 from wsctl.process.job import Job
 from wsctl.process.signals import SignalHandlers, begin_handover, log_status
@@ -244,13 +243,12 @@ class Runner(uvicorn.Server):
             self._context.job.pass_on(signum)
 
     def _drain_on_hangup(self, line: socket.socket) -> None:
-        """Begin to drain when the process that a shell waits for is gone: whoever ends it means the
-        server."""
+        """Begin to drain when the process that a shell waits for is gone."""
 
         def hung_up() -> None:
             asyncio.get_running_loop().remove_reader(line)
             log.warning("the process that the shell waits for is gone: this server drains")
-            self._node.driver.signal(signal.SIGHUP)
+            self._node.driver.signal(WAITER_GONE)
 
         asyncio.get_running_loop().add_reader(line, hung_up)
 

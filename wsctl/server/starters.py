@@ -7,7 +7,7 @@ from wsctl.server.workers.protocol import WorkerContext, receive_worker_context
 
 
 class Starters:
-    """What they pass to this process, each asked once, and the way to tell them that it cannot start."""
+    """The starters of a process, each asked once what it passes, and told that the process cannot start."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._environ = environ

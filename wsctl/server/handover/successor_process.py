@@ -4,13 +4,12 @@ import asyncio
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 from collections.abc import Callable
 
 from wsctl.ipc.channel import Channel
 from wsctl.ipc.framing import Packet
-from wsctl.process.spawn import SpawnSuccessor
+from wsctl.process.spawn import SpawnSuccessor, spawn_with_channel
 from wsctl.server.condition import Condition
 from wsctl.server.handover.protocol import STALL_TIMEOUT
 
@@ -41,13 +40,10 @@ class SuccessorProcess:
         gone: Callable[[], None],
         clean_up: Callable[[int], None] = lambda pid: None,
     ) -> None:
-        ours, theirs = socket.socketpair()
-        with theirs:
-            try:
-                self._process = spawn(theirs.fileno())
-            except (OSError, ValueError) as error:
-                ours.close()
-                raise HandoverFailed(f"the successor cannot be started: {error}") from None
+        try:
+            ours, self._process = spawn_with_channel(spawn)
+        except (OSError, ValueError) as error:
+            raise HandoverFailed(f"the successor cannot be started: {error}") from None
         self._news = Condition()
         self._pass_on = receive
         self._gone = gone

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import os
-import signal
 import threading
 
 from wsctl.codes import ExitCode
@@ -12,6 +11,7 @@ from wsctl.control.status import ServerStatus
 from wsctl.drain.interventions import Intervention
 from wsctl.drain.observers import DrainLog
 from wsctl.drain.progress import DrainProgress, HandoverProgress
+from wsctl.drain.signals import PARENT_GONE
 from wsctl.ipc.channel import Channel
 from wsctl.ipc.framing import Packet, close_all
 from wsctl.ipc.rpc import Reply, RpcPeer
@@ -166,7 +166,7 @@ class ParentLink:
             self._successor.set_exit_code(ExitCode.ERROR)
         if self._node and not self._node.driver.stopped.is_set():
             log.warning("the parent is gone: this worker drains", extra={"fields": {"why": why}})
-            self._node.driver.signal(signal.SIGTERM)
+            self._node.driver.signal(PARENT_GONE)
 
 
 class RemoteProcess:

@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-import socket
 import subprocess
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -16,7 +15,7 @@ from wsctl.drain.progress import DrainProgress, read_progress
 from wsctl.ipc.channel import Channel
 from wsctl.ipc.framing import Packet, close_all
 from wsctl.ipc.rpc import RequestHandler, RpcPeer
-from wsctl.process.spawn import Spawner, SpawnWorker, WorkerProcess
+from wsctl.process.spawn import Spawner, SpawnWorker, WorkerProcess, spawn_with_channel
 from wsctl.server.workers.protocol import VERSION
 
 Facts = dict[str, Any]
@@ -53,13 +52,7 @@ class Worker:
         on_exit: Callable[["Worker"], None],
         succeeds: int | None = None,
     ) -> None:
-        ours, theirs = socket.socketpair()
-        with theirs:
-            try:
-                self.process = spawn(theirs.fileno(), succeeds)
-            except BaseException:
-                ours.close()
-                raise
+        ours, self.process = spawn_with_channel(lambda channel: spawn(channel, succeeds))
         self.number = number
         self.refused: str | None = None
         self.facts: Facts = {}
