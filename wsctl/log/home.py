@@ -25,6 +25,7 @@ A process begins with its home by `begin` and leaves it by `end`. A log moves to
 follows the log in another process is its `Follower`.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Container, Iterable
 from typing import Any, NamedTuple, Protocol
 
@@ -90,10 +91,9 @@ class Kept(NamedTuple):
     entries: list[Entry]
 
 
-class Home:
+class Home(ABC):
     """The home of a log. It gives ids at once, by `next_id`, or later, to `publish`; the rest of this holds
-    for one that keeps nothing itself and is never away.
-    """
+    for one that keeps nothing itself and is never away."""
 
     @property
     def why(self) -> str | None:
@@ -105,6 +105,7 @@ class Home:
         given to `publish`."""
         return None
 
+    @abstractmethod
     def publish(self, draft: Draft) -> None:
         """Give a draft its id, now or later, those of each writer in the order of their keys; then keep it,
         and give it to `MessageLog.take`. Give what gets none to `MessageLog.refuse`, within a bounded time.
@@ -112,7 +113,6 @@ class Home:
         Raises:
             ValueError: the data is not JSON.
         """
-        raise NotImplementedError
 
     async def load(self, after: MessageId, until: MessageId, most: int, most_bytes: int) -> Kept:
         """Return what is kept behind `after` up to `until`: the newest `most` messages, as far as about
@@ -133,6 +133,7 @@ class Home:
     async def suspend(self) -> dict[str, Any] | None:
         """Take nothing more, and drop drafts that did not come back: another process goes on from the point
         that is returned, as JSON, and is given them again. None where there is nothing to go on with."""
+        return None
 
     def resume(self, clients: Container[str]) -> None:
         """Take part again after `suspend`, or though `begin` failed; of the clients that were here, these are
@@ -163,6 +164,9 @@ class MemoryHome(Home):
         ms, (last_ms, last_sequence) = int(ts * 1000), last
         # A clock that was set back must not reorder ids.
         return (ms, 0) if ms > last_ms else (last_ms, last_sequence + 1)
+
+    def publish(self, draft: Draft) -> None:
+        raise AssertionError("it has its id already")
 
 
 class Follower(Protocol):

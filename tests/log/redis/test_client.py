@@ -7,7 +7,7 @@ import pytest
 from tests.conftest import StartStore
 from tests.support.store import StoreCluster, StoreProcess, Watched
 from wsctl.errors import CannotStart
-from wsctl.log.redis.client import RedisClient, Script
+from wsctl.log.redis.client import CLOCK_DRIFT, CLOCK_STEP, RedisClient, RedisClock, Script
 
 pytestmark = pytest.mark.anyio
 
@@ -137,3 +137,21 @@ async def refused(store: RedisClient) -> str:
     text = str(told.value)
     assert "\n" not in text
     return text
+
+
+def test_of_two_answers_the_one_that_was_heard_sooner_tells_the_clock() -> None:
+    clock = RedisClock(lambda: 100.0)
+    clock.set(250_000)
+    assert clock.at(101.0) == 251.0
+    clock.set(249_500)  # on its way for half a second
+    assert clock.at(101.0) == pytest.approx(251.0 - CLOCK_DRIFT)
+    clock.set(250_200)
+    assert clock.at(101.0) == pytest.approx(251.2)
+
+
+@pytest.mark.parametrize("step", [-CLOCK_STEP - 1, CLOCK_STEP + 1])
+def test_a_clock_that_was_set_is_believed(step: float) -> None:
+    clock = RedisClock(lambda: 100.0)
+    clock.set(250_000)
+    clock.set(250_000 + int(step * 1000))
+    assert clock.at(100.0) == pytest.approx(250.0 + step)

@@ -218,42 +218,6 @@ async def test_however_often_it_was_tried_it_is_tried_again(store: StoreProcess)
         await node.hears("back")
 
 
-async def test_turns_go_in_the_order_in_which_they_were_asked_for(store: StoreProcess) -> None:
-    async with peers(store, 3) as nodes:
-        for before, node in enumerate(nodes):
-            node.session.want_turn(True)
-            await node.hears(("turn", before))
-        nodes[0].session.want_turn(False)
-        nodes[1].session.lease.renew_soon()
-        await nodes[1].hears(("turn", 0))
-        await nodes[2].hears(("turn", 1))
-        await nodes[1].session.end()
-        await nodes[2].hears(("turn", 0))
-
-
-async def test_a_node_that_asks_in_the_same_millisecond_as_another_comes_behind(store: StoreProcess) -> None:
-    async with peers(store, 2) as (first, second):
-        first.session.want_turn(True)
-        await first.hears(("turn", 0))
-        # Whatever its name is, and as far as clocks go, the first one has asked just now.
-        soon = int(store.command("TIME")[0]) * 1000 + 60_000
-        store.command("ZADD", f"{first.session._keys.base}:turns", soon, first.session.node)
-        second.session.want_turn(True)
-        await second.hears(("turn", 1))
-        assert ("turn", 0) not in second.told
-
-
-async def test_the_turn_of_a_node_whose_lease_has_ended_is_over(store: StoreProcess) -> None:
-    async with peers(store, 2) as (dead, next_one):
-        for before, node in enumerate((dead, next_one)):
-            node.session.want_turn(True)
-            await node.hears(("turn", before))
-        await dead.session.suspend()
-        store.command("ZADD", f"{dead.session._keys.base}:lease", 1, dead.session.node)
-        await next_one.hears(("turn", 0))
-        assert list(next_one.session.lease.peers) == [next_one.session.node]
-
-
 async def test_nobody_waits_for_a_turn_that_nobody_can_give(store: StoreProcess) -> None:
     async with peers(store, 1) as (node,):
         store.kill()

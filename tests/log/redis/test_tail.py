@@ -4,12 +4,10 @@ import logging
 
 import pytest
 
-from tests.conftest import StartStore
 from tests.log.redis.test_session import log_of, peers
 from tests.support.entries import as_message
 from tests.support.peer import Peer, new_prefix
 from tests.support.store import StoreProcess
-from wsctl.log.redis.tail import Lag
 from wsctl.messages import Message
 
 pytestmark = pytest.mark.anyio
@@ -78,44 +76,3 @@ async def test_messages_before_a_gap_are_not_loaded(store: StoreProcess) -> None
         prefix = node.session._keys.prefix
         async with Peer(store.url, prefix).running() as late:
             assert [late.log.after(since, "bob") is None for since in ids] == [True, False, False]
-
-
-def test_who_has_read_everything_is_not_behind() -> None:
-    lag = Lag()
-    assert lag.seconds((0, 0), 100.0) == 0.0
-    lag.note((5, 0), (5, 0), 100.0)
-    assert lag.seconds((5, 0), 200.0) == 0.0
-    assert lag.newest == (5, 0)
-
-
-def test_it_is_the_time_since_something_unread_is_known() -> None:
-    lag = Lag()
-    lag.note((5, 0), (3, 0), 100.0)
-    lag.note((6, 0), (4, 0), 101.0)
-    assert lag.seconds((4, 9), 102.5) == 2.5
-    assert lag.newest == (6, 0)
-
-
-def test_who_reads_on_behind_a_log_that_grows_does_not_fall_back_for_ever() -> None:
-    lag = Lag()
-    for n in range(100):
-        lag.note((n + 1, 0), (n, 0), float(n))
-        assert lag.seconds((n, 0), n + 0.5) == 0.5
-        assert lag.seconds((n + 1, 0), n + 0.9) == 0.0
-
-
-def test_a_log_that_began_anew_is_read_when_its_newest_is() -> None:
-    lag = Lag()
-    lag.note((900, 0), (900, 0), 100.0)
-    lag.note((2, 0), (2, 0), 101.0)
-    assert lag.seconds((2, 0), 150.0) == 0.0
-    lag.note((3, 0), (2, 0), 102.0)
-    assert lag.seconds((2, 0), 103.0) == 1.0
-
-
-async def test_a_node_that_reads_on_is_not_behind(start_store: StartStore) -> None:
-    async with Peer(start_store().url, new_prefix()).running() as node:
-        node.say("one")
-        await node.settle()
-        await node.until_true(lambda: node.session.lease.lag.newest == node.log.position)
-        assert node.session.lease.lag_s == 0.0

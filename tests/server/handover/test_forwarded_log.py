@@ -19,7 +19,7 @@ from wsctl.server.handover.successor_process import SuccessorProcess
 pytestmark = pytest.mark.anyio
 
 
-class Follower:
+class FollowingServer:
     """A server that can follow; `leader` hears what it forwards. To be made on a running loop."""
 
     def __init__(self) -> None:
@@ -64,18 +64,18 @@ class Follower:
 
 
 @pytest.fixture
-async def make() -> AsyncIterator[Callable[[], Follower]]:
+async def make() -> AsyncIterator[Callable[[], FollowingServer]]:
     async with AsyncExitStack() as stack:
 
-        def follower() -> Follower:
-            made = Follower()
+        def follower() -> FollowingServer:
+            made = FollowingServer()
             stack.push_async_callback(made.dispose)
             return made
 
         yield follower
 
 
-Make = Callable[[], Follower]
+Make = Callable[[], FollowingServer]
 
 
 async def test_it_gives_away_what_it_knows(make: Make) -> None:

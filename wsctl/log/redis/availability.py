@@ -19,7 +19,7 @@ log = logging.getLogger("wsctl.shared")
 
 
 class Availability:
-    """Whether a Redis is there, or away after two failures in a row; each change is logged here. `name` is
+    """Tells whether a Redis is there, or away after two failures in a row, and logs each change. `name` is
     that of the Redis, for people.
 
     Attributes:

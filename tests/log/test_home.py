@@ -46,7 +46,7 @@ STEPS = st.lists(
 )
 
 
-class Handover:
+class LogHandover:
     """The log of one process, which moves to another, over real packets."""
 
     def __init__(self, old: Speaker, new: Speaker) -> None:
@@ -115,7 +115,7 @@ class World:
         self._relay = relay
         self.elsewhere = elsewhere
         self._now = make()
-        self._handover: Handover | None = None
+        self._handover: LogHandover | None = None
         self._suspended = False
         self.said = 0
         self.said_by_lost: set[int] = set()
@@ -209,7 +209,7 @@ class World:
             self._resume()
             new = self._make()
             new.got = list(self._now.got)
-            self._handover = Handover(self._now, new)
+            self._handover = LogHandover(self._now, new)
             self.living.append(new)
             self.speakers.append(new)
             await self._handover.begin()
