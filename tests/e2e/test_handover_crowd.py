@@ -17,7 +17,7 @@ from tests.support.outside import Outside
 from tests.support.processes import popen
 from tests.support.server import WSCTL
 from tests.support.sizes import Sizes
-from wsctl.server.limits import raise_open_files
+from wsctl.server.listening.limits import raise_open_files
 
 OUTSIDE, INSIDE = 100, 20
 """Messages a second: published from outside, and sent by clients in turn."""

@@ -19,7 +19,7 @@ from tests.e2e.ways import Way, embedded, module
 from tests.support.hostile import status_of
 from tests.support.raw import RawClient, handshake
 from tests.support.server import DEADLINE, ServerProcess, wsctl
-from wsctl.server.deadlines import BODY_TIMEOUT
+from wsctl.server.http.deadlines import BODY_TIMEOUT
 
 TOKEN = {"WSCTL_TOKEN": "s3cret"}
 HEAD = "GET /health/live HTTP/1.1\r\nHost: localhost\r\n"

@@ -11,8 +11,8 @@ from wsctl.errors import CannotStart
 from wsctl.ipc.framing import encode_packet
 from wsctl.ipc.hello import receive_packet
 from wsctl.process.spawn import HANDOVER_FD, WORKER_FD
-from wsctl.server.accept_balancer import create_page
 from wsctl.server.handover import protocol as handover
+from wsctl.server.listening.accept_balancer import create_page
 from wsctl.server.starters import Starters
 from wsctl.server.workers import protocol as workers
 

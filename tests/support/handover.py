@@ -24,7 +24,7 @@ from wsctl.log.history import Entry
 from wsctl.server.condition import Condition
 from wsctl.server.handover.predecessor import Predecessor
 from wsctl.server.handover.successor import Successor
-from wsctl.server.snapshot import DetachedTransport, encode_snapshots
+from wsctl.server.websocket.snapshot import DetachedTransport, encode_snapshots
 
 WRITER = "the predecessor's log"
 

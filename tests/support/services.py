@@ -13,14 +13,13 @@ from wsctl.hub.intake import Intake
 from wsctl.hub.manager import ConnectionManager
 from wsctl.hub.replays import Replays
 from wsctl.log.message_log import MessageLog
-from wsctl.server.acceptor_services import AcceptorServices
-from wsctl.server.admission import Admission
-from wsctl.server.connection_services import ConnectionServices
 from wsctl.server.credentials.expiry import ExpiryTimes
-from wsctl.server.drain_rejection import DrainRejector
-from wsctl.server.host_header import AllowedHosts
-from wsctl.server.refusals import Refusals
-from wsctl.server.welcome import Welcome
+from wsctl.server.http.host_header import AllowedHosts
+from wsctl.server.http.refusals import Refusals
+from wsctl.server.websocket.admission import Admission
+from wsctl.server.websocket.drain_rejection import DrainRejector
+from wsctl.server.websocket.services import AcceptorServices, ConnectionServices
+from wsctl.server.websocket.welcome import Welcome
 from wsctl.settings import Settings
 
 

@@ -15,7 +15,7 @@ from tests.support.transport import HandTransport
 from wsctl.frame import CLOSE
 from wsctl.hub.replays import Replays, Resuming
 from wsctl.server.node import Node
-from wsctl.server.wire import Wire
+from wsctl.server.websocket.wire import Wire
 from wsctl.settings import Rate, Settings
 
 ANSWER = b"HTTP/1.1 101 Switching Protocols\r\n\r\n"

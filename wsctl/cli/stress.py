@@ -136,7 +136,7 @@ def _make_room(clients: int) -> None:
     Raises:
         UsageError: it is still too low.
     """
-    from wsctl.server.limits import fits, raise_open_files
+    from wsctl.server.listening.limits import fits, raise_open_files
 
     limit = raise_open_files()
     if not fits(clients + OWN_FILES, limit):

@@ -17,13 +17,13 @@ from wsctl.control.encoding import encode
 from wsctl.control.operations import ControlError
 from wsctl.server.api import HttpControl, router
 from wsctl.server.asyncapi import document as asyncapi
-from wsctl.server.endpoint import AsgiAcceptor
-from wsctl.server.http_semantics import allow, error_body
-from wsctl.server.middleware import HostMiddleware, MethodMiddleware, methods_of
+from wsctl.server.http.middleware import HostMiddleware, MethodMiddleware, methods_of
+from wsctl.server.http.semantics import allow, error_body
 from wsctl.server.node import Node
 from wsctl.server.node_control import control_of
 from wsctl.server.openapi import Application
 from wsctl.server.page import reference
+from wsctl.server.websocket.endpoint import AsgiAcceptor
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 

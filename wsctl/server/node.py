@@ -18,21 +18,20 @@ from wsctl.hub.periodic import periodic_broadcast_task
 from wsctl.hub.replays import Replays
 from wsctl.log.message_log import MessageLog
 from wsctl.log.redis.client import RedisClient
-from wsctl.server.acceptor_services import AcceptorServices
-from wsctl.server.admission import Admission
-from wsctl.server.connection_services import ConnectionServices
 from wsctl.server.credentials import verifier_of
 from wsctl.server.credentials.expiry import ExpiryTimes, RenewalHandler
 from wsctl.server.credentials.verifier import KeySummary
 from wsctl.server.drain_driver import DrainDriver
-from wsctl.server.drain_rejection import DrainRejector
-from wsctl.server.host_header import AllowedHosts, host_name
-from wsctl.server.limits import ConnectionLimits
-from wsctl.server.refusals import Refusals
+from wsctl.server.http.host_header import AllowedHosts, host_name
+from wsctl.server.http.refusals import Refusals
+from wsctl.server.listening.limits import ConnectionLimits
 from wsctl.server.sharing import Sharing
 from wsctl.server.status_reporter import StatusReporter
 from wsctl.server.ticker import Ticker
-from wsctl.server.welcome import Welcome
+from wsctl.server.websocket.admission import Admission
+from wsctl.server.websocket.drain_rejection import DrainRejector
+from wsctl.server.websocket.services import AcceptorServices, ConnectionServices
+from wsctl.server.websocket.welcome import Welcome
 from wsctl.settings import Settings
 
 log = logging.getLogger("wsctl.server")

@@ -30,7 +30,6 @@ from wsctl.drain.phases import Phase
 from wsctl.log.home import Refusal
 from wsctl.log.message_log import MessageLog
 from wsctl.server.drain_driver import DrainDriver
-from wsctl.server.drain_rejection import DrainRejector
 from wsctl.server.metrics import scrape
 from wsctl.server.metrics.facts import MetricSources
 from wsctl.server.metrics.facts import families as node_families
@@ -38,6 +37,7 @@ from wsctl.server.metrics.family import Family, encode_families
 from wsctl.server.node import Handover, Node
 from wsctl.server.sharing import Sharing
 from wsctl.server.status_reporter import StatusReporter
+from wsctl.server.websocket.drain_rejection import DrainRejector
 
 BODY_ALLOWANCE = 64 * 1024
 """Bytes that a request body may have beyond its message, for the addressees."""

@@ -24,11 +24,11 @@ from wsctl.server.diagnostics.exposure import exposed
 from wsctl.server.handover.predecessor import Observer, Predecessor
 from wsctl.server.handover.protocol import InheritedSockets
 from wsctl.server.handover.successor import Successor
-from wsctl.server.listeners import Listeners
+from wsctl.server.http.proxy import trusted_proxies
+from wsctl.server.listening.listeners import Listeners
 from wsctl.server.node import Node
 from wsctl.server.node_control import NodeControl
-from wsctl.server.proxy import trusted_proxies
-from wsctl.server.websocket_acceptor import WebSocketAcceptor
+from wsctl.server.websocket.acceptor import WebSocketAcceptor
 from wsctl.server.workers.parent_link import ParentLink
 
 REQUESTS_TIMEOUT = 12.0

@@ -31,12 +31,12 @@ from wsctl.server.diagnostics.exposure import exposed, log_exposure
 from wsctl.server.diagnostics.startup import log_drain_advice, log_startup
 from wsctl.server.handover.predecessor import Observer
 from wsctl.server.handover.protocol import InheritedSockets
-from wsctl.server.middleware import ClosingMiddleware
+from wsctl.server.http.middleware import ClosingMiddleware
+from wsctl.server.http.proxy import ProxyHeadersMiddleware, trusted_proxies
+from wsctl.server.listening.sockets import address, open_listeners
 from wsctl.server.node import Node
 from wsctl.server.node_control import control_of
-from wsctl.server.proxy import ProxyHeadersMiddleware, trusted_proxies
 from wsctl.server.runner import Runner, ServerContext
-from wsctl.server.sockets import address, open_listeners
 from wsctl.server.workers.parent_link import ParentLink
 from wsctl.server.workers.protocol import WorkerContext, distinct_wall_clock
 from wsctl.server.workers.relayed_control import RelayedControl

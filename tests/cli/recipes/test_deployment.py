@@ -22,7 +22,7 @@ from wsctl.cli.recipes.deployment import (
 )
 from wsctl.errors import UsageError
 from wsctl.server.diagnostics.stop_time import check_platform, longest_drain, recommended_stop_time
-from wsctl.server.limits import capacity
+from wsctl.server.listening.limits import capacity
 from wsctl.settings import Rate, Settings
 
 SERVE: Any = typer.main.get_command(app).commands["serve"]  # type: ignore[attr-defined]

@@ -14,8 +14,8 @@ from tests.support.frames import Frame, checked, is_valid, read, validator_of
 from wsctl import client_ids, messages
 from wsctl.codes import ErrorCode
 from wsctl.drain.phases import Phase
-from wsctl.server.admission import MAX_SINCE
 from wsctl.server.asyncapi.frames import CLIENT_ID, FRAMES
+from wsctl.server.websocket.admission import MAX_SINCE
 
 PARTS = {"encode", "body", "numbered"}
 """What returns bytes that are not yet a frame of one type."""

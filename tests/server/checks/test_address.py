@@ -15,7 +15,7 @@ from wsctl.server.checks.address import (
     first_unprivileged_port,
 )
 from wsctl.server.diagnostics.finding import Finding
-from wsctl.server.sockets import CannotBind
+from wsctl.server.listening.sockets import CannotBind
 from wsctl.settings import Settings
 
 

@@ -21,7 +21,7 @@ from wsctl.server.checks.capacity import (
     check_processes,
     kernel_queues,
 )
-from wsctl.server.limits import RESERVED_FILES as KEPT
+from wsctl.server.listening.limits import RESERVED_FILES as KEPT
 from wsctl.settings import Settings
 
 MIB = 1 << 20

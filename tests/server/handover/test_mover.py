@@ -16,7 +16,7 @@ from wsctl.hub.connection import EndReason
 from wsctl.ipc.framing import MAX_FDS, Packet
 from wsctl.server.handover.mover import AHEAD, BYTES_TOGETHER, LAST_HEADS, TOGETHER, ConnectionMover
 from wsctl.server.handover.successor_process import HandoverFailed, SuccessorProcess
-from wsctl.server.snapshot import decode_snapshots
+from wsctl.server.websocket.snapshot import decode_snapshots
 
 pytestmark = pytest.mark.anyio
 

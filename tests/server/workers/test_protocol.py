@@ -14,7 +14,7 @@ from wsctl.ipc.framing import encode_packet
 from wsctl.ipc.hello import receive_packet
 from wsctl.log.message_log import MessageLog
 from wsctl.process.spawn import WORKER_FD
-from wsctl.server.accept_balancer import create_page
+from wsctl.server.listening.accept_balancer import create_page
 from wsctl.server.workers.protocol import VERSION, distinct_wall_clock, receive_worker_context
 
 MOMENTS = st.floats(1.0e9, 4.0e9)

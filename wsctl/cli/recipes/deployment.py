@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 from wsctl.cli.recipes.template import check_writable
 from wsctl.errors import UsageError
 from wsctl.server.diagnostics.stop_time import recommended_stop_time
-from wsctl.server.limits import RESERVED_FILES
+from wsctl.server.listening.limits import RESERVED_FILES
 from wsctl.settings import FLAGS, Rate, Settings, flag, variable
 
 OPEN_FILES = 65536

@@ -9,7 +9,7 @@ from typing import Any
 from wsctl import client_ids, messages
 from wsctl.codes import ErrorCode
 from wsctl.drain.phases import Phase
-from wsctl.server.admission import MAX_SINCE
+from wsctl.server.websocket.admission import MAX_SINCE
 
 Schema = dict[str, Any]
 

@@ -42,7 +42,7 @@ from wsctl.server.diagnostics.platform import (
     process_limit,
     query_unit,
 )
-from wsctl.server.sockets import own_servers
+from wsctl.server.listening.sockets import own_servers
 from wsctl.settings import Settings
 
 

@@ -13,7 +13,7 @@ from wsctl.errors import CannotStart
 from wsctl.process.registry import MAX_SOCKET_PATH, ServerRecord, UnusableFolder, check_folder
 from wsctl.server.diagnostics.finding import Finding, error, ok, warning
 from wsctl.server.diagnostics.platform import read_number
-from wsctl.server.sockets import (
+from wsctl.server.listening.sockets import (
     FREE_PORT_CURE,
     NOT_HERE,
     OWN_SERVER_CURE,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from wsctl.server.diagnostics.finding import Finding, error, ok, unknown, warning
 from wsctl.server.diagnostics.platform import read_number
-from wsctl.server.limits import RESERVED_FILES, capacity, raise_open_files
+from wsctl.server.listening.limits import RESERVED_FILES, capacity, raise_open_files
 from wsctl.settings import Settings
 
 OPEN_FILES, MEMORY, PROCESSES, BACKLOG = "open files", "memory", "processes", "backlog"

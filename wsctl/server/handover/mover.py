@@ -9,13 +9,13 @@ from typing import Any, Protocol
 from wsctl.hub.allowances import Allowances
 from wsctl.hub.connection import Connection
 from wsctl.hub.manager import ConnectionManager
-from wsctl.server.connection_services import ConnectionServices
-from wsctl.server.deadlines import HEAD_TIMEOUT
 from wsctl.server.handover.forwarded_log import Send
 from wsctl.server.handover.protocol import STALL_TIMEOUT
 from wsctl.server.handover.successor_process import SuccessorProcess
-from wsctl.server.snapshot import DetachedTransport, encode_snapshots
-from wsctl.server.wire import Wire
+from wsctl.server.http.deadlines import HEAD_TIMEOUT
+from wsctl.server.websocket.services import ConnectionServices
+from wsctl.server.websocket.snapshot import DetachedTransport, encode_snapshots
+from wsctl.server.websocket.wire import Wire
 
 TOGETHER = 24
 """Connections in one packet. For a moment each needs a second descriptor, of which `LAST_FILES` are kept."""

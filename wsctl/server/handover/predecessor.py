@@ -16,13 +16,13 @@ from wsctl.hub.connection import EndReason
 from wsctl.ipc.framing import Packet
 from wsctl.process.spawn import SpawnSuccessor
 from wsctl.server.condition import Condition
-from wsctl.server.connection_services import ConnectionServices
 from wsctl.server.credentials.verifier import KeySummary
 from wsctl.server.drain_driver import DrainDriver
 from wsctl.server.handover.forwarded_log import ForwardedLog
 from wsctl.server.handover.mover import ClientReporter, ConnectionMover, HttpConnections
 from wsctl.server.handover.protocol import VERSION
 from wsctl.server.handover.successor_process import HandoverFailed, SuccessorProcess
+from wsctl.server.websocket.services import ConnectionServices
 
 READY_TIMEOUT = 30.0
 """Seconds a successor has to be ready: imports from a cold disk take a few."""

@@ -13,11 +13,11 @@ from wsctl.errors import CannotStart
 from wsctl.hub.connection import EndReason
 from wsctl.ipc.channel import Channel
 from wsctl.ipc.framing import Packet, close_all
-from wsctl.server.connection_services import ConnectionServices
 from wsctl.server.handover.forwarded_log import LogRelay
 from wsctl.server.handover.protocol import STALL_TIMEOUT
-from wsctl.server.snapshot import ConnectionSnapshot, decode_snapshots
-from wsctl.server.wire import Wire
+from wsctl.server.websocket.services import ConnectionServices
+from wsctl.server.websocket.snapshot import ConnectionSnapshot, decode_snapshots
+from wsctl.server.websocket.wire import Wire
 
 log = logging.getLogger("wsctl.handover")
 

@@ -18,8 +18,8 @@ from wsctl.hub.manager import ConnectionManager
 from wsctl.hub.traffic import OTHER, Durations
 from wsctl.log.history import MessageId
 from wsctl.log.message_log import MessageLog
+from wsctl.server.http.refusals import Refusals
 from wsctl.server.metrics.family import Family, counter, counters, gauge, gauges, histogram, info, states
-from wsctl.server.refusals import Refusals
 from wsctl.server.sharing import Sharing
 from wsctl.server.status_reporter import StatusReporter
 

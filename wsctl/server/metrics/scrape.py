@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from wsctl.server.http_semantics import preference
+from wsctl.server.http.semantics import preference
 from wsctl.server.metrics.family import Family, Sample
 
 if TYPE_CHECKING:

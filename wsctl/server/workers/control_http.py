@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from wsctl.control.operations import METRICS, OPERATIONS, methods_at
 from wsctl.ipc.rpc import Reply, RequestHandler
-from wsctl.server.http_semantics import METHODS, allow, error_body, error_response, origin_form
+from wsctl.server.http.semantics import METHODS, allow, error_body, error_response, origin_form
 from wsctl.server.metrics import PUBLIC
 from wsctl.server.metrics.family import decode_families
 from wsctl.server.metrics.scrape import text as scraped_text

@@ -17,7 +17,7 @@ from wsctl.drain.interventions import Intervention, InterventionKind
 from wsctl.drain.phases import Phase
 from wsctl.ipc.rpc import Reply
 from wsctl.server.condition import Condition
-from wsctl.server.http_semantics import error_body
+from wsctl.server.http.semantics import error_body
 from wsctl.server.metrics.family import Family, decode_families, encode_families, merge_workers
 from wsctl.server.workers import status_merge
 from wsctl.server.workers.pool import WorkerPool

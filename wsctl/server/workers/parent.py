@@ -36,7 +36,7 @@ from wsctl.server.credentials import verifier_of
 from wsctl.server.diagnostics.configuration import ISOLATED_WARNING, are_isolated
 from wsctl.server.diagnostics.exposure import exposed, log_exposure
 from wsctl.server.diagnostics.startup import log_drain_advice, log_startup
-from wsctl.server.sockets import address, open_listeners
+from wsctl.server.listening.sockets import address, open_listeners
 from wsctl.server.workers.control_http import ControlHttpServer
 from wsctl.server.workers.control_service import ControlService
 from wsctl.server.workers.pool import WorkerPool

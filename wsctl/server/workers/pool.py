@@ -13,7 +13,7 @@ from wsctl.drain.progress import DrainProgress, HandoverState
 from wsctl.ipc.framing import Packet, close_all
 from wsctl.ipc.rpc import RequestHandler
 from wsctl.process.spawn import SpawnWorker
-from wsctl.server.accept_balancer import AcceptBalancer, create_page
+from wsctl.server.listening.accept_balancer import AcceptBalancer, create_page
 from wsctl.server.workers.protocol import REPORT_EVERY
 from wsctl.server.workers.supervision import (
     RESTART_WINDOW,

@@ -32,7 +32,7 @@ from dataclasses import dataclass
 from wsctl import __version__
 from wsctl.ipc.hello import receive_hello, refuse
 from wsctl.process.spawn import WORKER_FD
-from wsctl.server.accept_balancer import AcceptBalancer
+from wsctl.server.listening.accept_balancer import AcceptBalancer
 
 VERSION = 1
 """The version of the conversation above. A worker of another version refuses: it cannot join the parent that

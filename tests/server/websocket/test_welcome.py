@@ -1,0 +1,65 @@
+"""The first frame that a client gets."""
+
+from typing import Any
+
+from tests.support.frames import read
+from wsctl.drain.graceful import GracefulShutdownManager
+from wsctl.drain.pace import Pace
+from wsctl.hub.manager import ConnectionManager
+from wsctl.log.message_log import MessageLog
+from wsctl.server.websocket.welcome import Welcome
+
+
+class Greeted:
+    """A welcome whose facts a test sets."""
+
+    def __init__(self) -> None:
+        self.elsewhere = 0
+        self.degraded = False
+        manager = ConnectionManager(lambda: 0.0, lambda call: None)
+        self.log = MessageLog(manager.deliver, 10, 10_000, lambda: 1000.0)
+        self.life = GracefulShutdownManager(Pace(timeout=1.0))
+        self.welcome = Welcome(
+            manager,
+            self.log,
+            self.life,
+            elsewhere=lambda: self.elsewhere,
+            degraded=lambda: self.degraded,
+        )
+
+    def told(self, since: str | None = None, keepalive: int = 0) -> dict[str, Any]:
+        return read(self.welcome.greet("bob", since, keepalive)[0])
+
+
+def test_it_tells_where_the_log_is_and_of_the_whole_server() -> None:
+    greeted = Greeted()
+    greeted.elsewhere = 3
+    told = greeted.told()
+    assert (told["client_id"], told["id"]) == ("bob", greeted.log.newest)
+    assert told["server"]["phase"] == "starting"
+    assert told["server"]["connections"] == 4  # itself, which is connected as soon as it has this
+    assert "recovered" not in told
+    assert "keepalive_s" not in told
+    greeted.life.started()
+    assert greeted.told(keepalive=5)["server"]["phase"] == "serving"
+    assert greeted.told(keepalive=5)["keepalive_s"] == 5
+
+
+def test_a_server_that_is_cut_off_says_so() -> None:
+    greeted = Greeted()
+    assert "degraded" not in greeted.told()["server"]
+    greeted.degraded = True
+    assert greeted.told()["server"]["degraded"] is True
+
+
+def test_what_was_missed_comes_with_it_unless_that_cannot_be_told() -> None:
+    greeted = Greeted()
+    seen = greeted.log.newest
+    greeted.log.append("server", "one")
+    frame, missed = greeted.welcome.greet("bob", seen, 0)
+    assert read(frame)["recovered"] is True
+    assert missed is not None
+    assert len(missed) == 1
+    frame, missed = greeted.welcome.greet("bob", "unknown", 0)
+    assert read(frame)["recovered"] is False
+    assert missed is None

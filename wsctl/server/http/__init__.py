@@ -1,0 +1,1 @@
+"""Requests as HTTP sees them, whoever answers: targets, hosts, proxies, deadlines, refusals."""

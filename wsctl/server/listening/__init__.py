@@ -1,0 +1,1 @@
+"""The sockets that listen, and what comes in on them until it is known."""

@@ -1,0 +1,324 @@
+"""uvicorn's HTTP protocol with bounds on the request head, and a deadline for each state of a connection."""
+
+import asyncio
+import os
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Any, Protocol
+
+import h11
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from wsctl.server.http.deadlines import BODY_RATE, BODY_TIMEOUT, HEAD_TIMEOUT, MAX_UNREAD, Deadlines, Stage
+from wsctl.server.http.host_header import FOREIGN
+from wsctl.server.http.proxy import peer_address
+from wsctl.server.http.semantics import BadTarget, HttpRefusal, error_response, origin_form
+from wsctl.server.listening.pending_connections import PendingConnections
+from wsctl.server.websocket.acceptor import UpgradeRequest, WebSocketAcceptor
+from wsctl.server.websocket.admission import server_full
+
+MAX_HEAD = 16 * 1024
+"""Bytes of a request head: servers commonly take 8 to 16 KiB."""
+
+MAX_HEADERS = 100
+"""Headers of a request: Apache's default."""
+
+LINGER = 1.0
+"""Seconds to read on after an error answer: closing over unread input would reset the connection
+before the answer is read (RFC 9112 section 9.6)."""
+
+HEAD_TOO_LARGE = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
+
+
+class ParserListener(Protocol):
+    """The receiver of what a connection has parsed, before uvicorn gets it."""
+
+    def requested(self, request: h11.Request) -> None:
+        """Note that a request head is complete."""
+
+    def ended(self) -> None:
+        """Note that a request is complete."""
+
+    def rejected(self, error: h11.RemoteProtocolError) -> None:
+        """Answer input that is no request, or too large; nothing more can be parsed."""
+
+
+class BoundedConnection(h11.Connection):
+    """An h11 connection that bounds whole heads too; h11 itself bounds a head only while it is incomplete.
+
+    uvicorn never sees what is rejected: it would log each, and answer where its application already does.
+    """
+
+    def __init__(self, listener: ParserListener) -> None:
+        super().__init__(h11.SERVER, MAX_HEAD)
+        self._listener = listener
+
+    def next_event(self) -> Any:
+        try:
+            event = super().next_event()
+            if isinstance(event, h11.Request):
+                self._check(event)
+                event = self._in_origin_form(event)
+        except h11.RemoteProtocolError as error:
+            self._listener.rejected(error)
+            return h11.NEED_DATA
+        if isinstance(event, h11.Request):
+            self._listener.requested(event)
+        elif isinstance(event, h11.EndOfMessage):
+            self._listener.ended()
+        return event
+
+    def _check(self, request: h11.Request) -> None:
+        size = (
+            len(request.method) + len(request.target) + sum(len(n) + len(v) + 4 for n, v in request.headers)
+        )
+        if size > MAX_HEAD or len(request.headers) > MAX_HEADERS:
+            raise h11.RemoteProtocolError("too large", error_status_hint=HEAD_TOO_LARGE)
+
+    def _in_origin_form(self, request: h11.Request) -> h11.Request:
+        """Return the request as the rest sees it: the path alone as its target, and the host that was asked
+        for."""
+        try:
+            target, host = origin_form(request.method.decode(), request.target.decode("latin-1"))
+        except BadTarget:
+            raise h11.RemoteProtocolError("not an address of a server") from None
+        if host is None:
+            return request
+        named = (b"host", host.encode("latin-1"))
+        headers = [named, *((bytes(n), bytes(v)) for n, v in request.headers if n != b"host")]
+        return h11.Request(
+            method=request.method, target=target, headers=headers, http_version=request.http_version
+        )
+
+
+def detach_descriptor(transport: asyncio.Transport) -> int | None:
+    """Stop reading a connection here, and return a copy of its descriptor. None when it has TLS or has ended,
+    or no descriptor is left: then nothing has changed."""
+    if transport.is_closing() or transport.get_extra_info("ssl_object"):
+        return None
+    try:
+        fd = os.dup(transport.get_extra_info("socket").fileno())
+    except OSError:
+        return None
+    transport.pause_reading()
+    transport.set_protocol(asyncio.Protocol())
+    transport.abort()
+    return fd
+
+
+class HttpProtocol(H11Protocol):
+    """One HTTP connection. `control` marks the control socket's; `since` is when it began, and it is counted
+    in `pending`. `changed` is called when it may be idle, refused or gone where it was not."""
+
+    def __init__(
+        self,
+        acceptor: WebSocketAcceptor,
+        pending: PendingConnections,
+        *,
+        since: float,
+        control: bool,
+        changed: Callable[[], None],
+        app_state: dict[str, Any],
+        **rest: Any,
+    ) -> None:
+        super().__init__(app_state={**app_state, "control": control}, **rest)
+        self.conn = BoundedConnection(self)
+        self._acceptor = acceptor
+        self._pending = pending
+        self._deadlines = Deadlines(since)
+        self._control = control
+        self._changed = changed
+        self._refused = False
+        self._unread = 0
+
+    @property
+    def awaited(self) -> bool:
+        """True if an answer is owed here, or may be; not between two requests of an operator, who can connect
+        again."""
+        idle = self._deadlines.stage is Stage.IDLE
+        return not self._refused and not self.transport.is_closing() and not (idle and self._control)
+
+    def detach(self) -> int | None:
+        """Give a client's connection away between two requests to another process that reads it, and return
+        its descriptor; None if it stays."""
+        idle = self._deadlines.stage is Stage.IDLE and not self.conn.trailing_data[0]
+        if not idle or self._refused or self._control or self.transport.get_write_buffer_size():
+            return None
+        fd = detach_descriptor(self.transport)
+        if fd is not None:
+            self._unset_keepalive_if_required()
+            self.connections.discard(self)
+            self._pending.release(self.transport)
+        return fd
+
+    @property
+    def head_is_partial(self) -> bool:
+        """True while a request head has arrived in part."""
+        return self._deadlines.stage is Stage.HEAD and not self._refused
+
+    @property
+    def peer(self) -> str:
+        return peer_address(self.transport)[0]
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._pending.release(self.transport)
+        super().connection_lost(exc)
+        self._changed()
+
+    def data_received(self, data: bytes) -> None:
+        if self._refused:
+            self._read_past(len(data))
+            return
+        self._deadlines.received(len(data), self._acceptor.clock())
+        super().data_received(data)
+        if self._deadlines.too_much and not self.transport.is_closing():
+            self._refused = True
+            self._read_past(MAX_UNREAD + 1)
+            self._hang_up()
+            self._changed()
+
+    # The listener of its h11 connection
+
+    def requested(self, request: h11.Request) -> None:
+        self._deadlines.requested(self._acceptor.clock())
+        headers = {name.decode(): value.decode("latin-1") for name, value in request.headers}
+        self.app_state[FOREIGN] = self._acceptor.is_foreign(self.transport, headers)
+
+    def ended(self) -> None:
+        self._deadlines.ended(self._acceptor.clock())
+
+    def rejected(self, error: h11.RemoteProtocolError) -> None:
+        if error.error_status_hint == HEAD_TOO_LARGE:
+            text = f"a request head may have {MAX_HEAD} bytes and {MAX_HEADERS} headers"
+            refused = HttpRefusal(HEAD_TOO_LARGE, "head_too_large", text)
+        else:
+            text = "this is not a valid HTTP/1.1 request"
+            refused = HttpRefusal(HTTPStatus.BAD_REQUEST, "bad_request", text)
+        self._acceptor.log_refusal(refused, self.transport)
+        self.refuse(refused)
+
+    def on_response_complete(self) -> None:
+        """Note that an answer is complete; uvicorn calls this before it turns to the next request."""
+        self._deadlines.answered(self._acceptor.clock())
+        self._pending.renew(self.transport)
+        super().on_response_complete()
+        self._changed()
+
+    # Deadlines
+
+    def check(self, now: float) -> None:
+        """End the connection if it stalls, or is past its deadline; called once a second."""
+        if self._deadlines.stalled(now, self.transport.get_write_buffer_size()):
+            self.transport.abort()
+        elif not self._refused and not self.transport.is_closing() and self._deadlines.overdue(now):
+            self._give_up()
+
+    def _give_up(self) -> None:
+        match self._deadlines.stage:
+            case Stage.HEAD:
+                self._time_out(f"the request head was not complete within {HEAD_TIMEOUT:g} seconds")
+            case Stage.BODY:
+                grace = f"{BODY_TIMEOUT:g} seconds and one more for every {BODY_RATE} bytes"
+                self._time_out(f"the request body was not complete within {grace}")
+            case _:
+                self.transport.close()
+
+    def _time_out(self, text: str) -> None:
+        refused = HttpRefusal(HTTPStatus.REQUEST_TIMEOUT, "request_timeout", text)
+        self._acceptor.log_refusal(refused, self.transport)
+        self.refuse(refused)
+
+    def evict(self) -> bool:
+        """End the connection to make room for others, unless the application is handling a request and its
+        answer is read; returns whether it has ended."""
+        unsent = self.transport.get_write_buffer_size()
+        if self._deadlines.busy and not unsent and not self._refused:
+            return False
+        if self._deadlines.stage is Stage.HEAD and not self._refused:
+            self.refuse(server_full(), linger=False)
+        elif unsent or self._refused:
+            self.transport.abort()
+        else:
+            self._close_at_once()
+        return True
+
+    def handle_websocket_upgrade(self, event: h11.Request) -> None:
+        """Hand a request for a WebSocket to the acceptor; uvicorn calls this for each such request."""
+        path, _, query = event.target.decode("ascii").partition("?")
+        request = UpgradeRequest(
+            event.method.decode(), event.http_version.decode(), path, query, self._joined()
+        )
+        early, _ = self.conn.trailing_data
+        refused = self._acceptor.accept(self.transport, request, early)
+        if refused:
+            self.refuse(refused)
+        else:
+            self.connections.discard(self)
+            self._pending.release(self.transport)
+            self._changed()
+
+    def refuse(self, refused: HttpRefusal, *, linger: bool = True) -> None:
+        """Answer, read on for a moment if there is room for that, and hang up.
+
+        A request that has its answer gets no second one, and an answer that was begun is cut off.
+        """
+        self._refused = True
+        self._changed()
+        self._leave_application()
+        if self.transport.is_closing():
+            return
+        if self.conn.our_state is h11.SEND_BODY:
+            self.transport.abort()
+            return
+        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            answer = error_response(refused.status, refused.code, refused.message, refused.headers)
+            self.transport.write(answer)
+        if linger:
+            self._hang_up()
+        else:
+            self._close_at_once()
+
+    def _leave_application(self) -> None:
+        """Discard what the application still writes, and tell it that the client is disconnected."""
+        self._unset_keepalive_if_required()
+        if self.cycle:
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+            self.flow.resume_writing()
+
+    def _read_past(self, size: int) -> None:
+        """Discard `size` bytes that came behind a refusal. So much is read that whoever sends it finds the
+        answer."""
+        self._unread += size
+        if self._unread > MAX_UNREAD:
+            self.transport.pause_reading()
+
+    def _close_at_once(self) -> None:
+        """Close behind what was written. TLS is aborted: it would wait for the peer's close_notify, and keep
+        the descriptor."""
+        self.transport.close()
+        if self.transport.get_extra_info("ssl_object"):
+            self.loop.call_soon(self.transport.abort)
+
+    def _hang_up(self) -> None:
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self.loop.call_later(LINGER, self.transport.abort)
+
+    def shutdown(self) -> None:
+        """End the connection; uvicorn calls this when the server ends."""
+        if self._refused:  # answered past h11, which would not let it end
+            self.transport.close()
+        else:
+            super().shutdown()
+
+    def _joined(self) -> dict[str, str]:
+        """Return the headers, those that came several times as one list (RFC 9110 section 5.2)."""
+        joined: dict[str, str] = {}
+        for raw_name, raw_value in self.headers:
+            name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
+            joined[name] = f"{joined[name]}, {value}" if name in joined else value
+        return joined
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """Log nothing: any other upgrade is ignored, as RFC 9110 section 7.8 allows."""

@@ -1,0 +1,223 @@
+"""The listening sockets of one server, and the connections on them that are no clients yet."""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, cast
+
+import uvicorn
+from uvicorn.server import ServerState
+
+from wsctl.hub.manager import ConnectionManager
+from wsctl.server.condition import Condition
+from wsctl.server.http.refusals import Refusals
+from wsctl.server.listening.accept_balancer import PAUSE, AcceptBalancer
+from wsctl.server.listening.http_protocol import HttpProtocol
+from wsctl.server.listening.pending_connections import PendingConnections
+from wsctl.server.listening.protocol_detection import AcceptedConnections, ProtocolDetector
+from wsctl.server.listening.tls import TlsHandshake
+from wsctl.server.websocket.acceptor import WebSocketAcceptor
+
+
+class Listeners:
+    """The listeners of one server: `public` are the sockets that clients reach, `control` is the one that
+    operators reach. `has_room` tells whether there may be so many connections that are no clients,
+    `is_accepting` whether new clients are taken. A worker sees in `balancer` how many connections the others
+    have.
+
+    Attributes:
+        changed: notified when a request may have its answer, or a connection be gone.
+    """
+
+    def __init__(
+        self,
+        acceptor: WebSocketAcceptor,
+        config: uvicorn.Config,
+        state: ServerState,
+        app_state: dict[str, Any],
+        *,
+        manager: ConnectionManager,
+        refusals: Refusals,
+        has_room: Callable[[int], bool],
+        is_accepting: Callable[[], bool],
+        public: Sequence[socket.socket],
+        control: socket.socket | None,
+        balancer: AcceptBalancer | None = None,
+    ) -> None:
+        self._config = config
+        self._state = state
+        self._public = list(public)
+        self._control = control
+        self._servers: list[asyncio.Server] = []
+        self._control_server: asyncio.Server | None = None
+        self._manager = manager
+        self._is_accepting = is_accepting
+        self._balancer = balancer
+        self._pausing: asyncio.TimerHandle | None = None
+        self._resuming: asyncio.Task[None] | None = None
+        self.changed = Condition()
+
+        def connections(*, control: bool) -> AcceptedConnections:
+            def http(since: float, pending: PendingConnections) -> HttpProtocol:
+                return HttpProtocol(
+                    acceptor,
+                    pending,
+                    since=since,
+                    control=control,
+                    changed=self.changed.notify_all,
+                    config=config,
+                    server_state=state,
+                    app_state=app_state,
+                )
+
+            # Operators always have room.
+            return AcceptedConnections(
+                acceptor, http, refusals, (lambda pending: True) if control else has_room
+            )
+
+        self._accepted, self._of_operators = connections(control=False), connections(control=True)
+
+    def check(self, now: float) -> None:
+        """Look at every connection, and count them for the other workers; called once a second."""
+        self._accepted.check(now)
+        self._of_operators.check(now)
+        for connection in self._requests():
+            connection.check(now)
+        self.changed.notify_all()  # nobody tells that a peer has read its answer
+        self._note_connected()
+
+    async def open_control(self) -> None:
+        """Accept connections of operators."""
+        if self._control:
+            self._control_server = await self._listen(self._control, self._of_operators.detector)
+
+    async def open(self) -> None:
+        """Accept connections of clients."""
+        make = self._counted if self._balancer else self._arriving
+        self._servers = [await self._listen(sock, make) for sock in self._public]
+        self._note_connected()
+
+    def close(self) -> None:
+        """Stop accepting connections, those of operators too."""
+        self._pause_no_more()
+        for server in [*self._servers, *([self._control_server] if self._control_server else [])]:
+            server.close()
+
+    def detector(self) -> ProtocolDetector:
+        """Return the protocol for a connection that was accepted by another process."""
+        return self._accepted.detector()
+
+    def detector_of_reused(self) -> ProtocolDetector:
+        """Return the protocol for a connection that had answers from another process: it may go on, or ends
+        without an answer when it sends nothing more."""
+        detector = self._accepted.detector()
+        detector.reused = True
+        return detector
+
+    # For a handover
+
+    def public(self) -> Sequence[socket.socket]:
+        """Return the listening sockets that clients reach."""
+        return self._public
+
+    def stop_listening(self) -> None:
+        """Stop accepting connections of clients: what the kernel has accepted waits for whoever accepts
+        next."""
+        self._pause_no_more()
+        if not self._servers:
+            return
+        # A server closes its own. When there is no descriptor left, nothing has changed.
+        self._public = [sock.dup() for sock in self._public]
+        for server in self._servers:
+            server.close()
+        self._servers = []
+
+    async def listen_again(self) -> None:
+        """Accept connections again, if that was stopped."""
+        self._pause_no_more()
+        if not self._servers:
+            await self.open()
+
+    def partial_heads(self) -> int:
+        """Return how many request heads have arrived in part."""
+        return sum(request.head_is_partial for request in self._requests())
+
+    def detach_silent(self) -> list[int]:
+        """Return the descriptors of connections that have sent nothing yet; from here on they are the
+        caller's."""
+        return [fd for detector in self._accepted.silent if (fd := detector.detach()) is not None]
+
+    def detach_idle(self) -> list[int]:
+        """Return the descriptors of connections between two requests; from here on they are the caller's."""
+        return [fd for request in self._requests() if (fd := request.detach()) is not None]
+
+    def awaited(self) -> bool:
+        """Tell whether any connection has an answer to get here, or may have."""
+        return any(request.awaited for request in self._requests())
+
+    def give_up_listening(self) -> None:
+        """Close the listening sockets, which other processes have for good."""
+        for sock in self._public:
+            sock.close()
+        self._public = []
+
+    def _requests(self) -> Iterable[HttpProtocol]:
+        return cast(Iterable[HttpProtocol], list(self._state.connections))
+
+    # Among several workers
+
+    def _connected(self) -> int:
+        return len(self._manager.active_connections) + len(self._accepted.silent)
+
+    def _note_connected(self) -> None:
+        """Tell the other workers how many connections there are here; also once a second, so that those which
+        end are counted too."""
+        if self._balancer and (self._servers or self._pausing):
+            connected = self._connected()
+            self._balancer.set_count(connected) if self._is_accepting() else self._balancer.withdraw()
+
+    def _arriving(self) -> asyncio.Protocol:
+        """Return the protocol for a new connection."""
+        return (
+            TlsHandshake(self._accepted, self._config.ssl) if self._config.ssl else self._accepted.detector()
+        )
+
+    def _counted(self) -> asyncio.Protocol:
+        """Return the protocol for a new connection, and then let the other workers have the next ones, if it
+        is their turn."""
+        balancer = self._balancer if self._is_accepting() else None
+        if balancer and balancer.count_accepted(self._connected() + 1) and not self._pausing:
+            loop = asyncio.get_running_loop()
+            loop.call_soon(self._pause)  # not now: the server is in the middle of it
+        return self._arriving()
+
+    def _pause(self) -> None:
+        if self._servers:
+            with contextlib.suppress(OSError):  # no descriptor is left: it goes on
+                self.stop_listening()
+                self._pausing = asyncio.get_running_loop().call_later(PAUSE, self._go_on)
+
+    def _go_on(self) -> None:
+        self._pausing = None
+        self._resuming = asyncio.create_task(self._reopen())
+
+    async def _reopen(self) -> None:
+        if self._servers:
+            return
+        try:
+            await self.open()
+        except OSError:  # no descriptor is left
+            self._pausing = asyncio.get_running_loop().call_later(1.0, self._go_on)
+
+    def _pause_no_more(self) -> None:
+        if self._pausing:
+            self._pausing.cancel()
+            self._pausing = None
+        if self._resuming:
+            self._resuming.cancel()
+            self._resuming = None
+
+    async def _listen(self, sock: socket.socket, make: Callable[[], asyncio.Protocol]) -> asyncio.Server:
+        loop = asyncio.get_running_loop()
+        return await loop.create_server(make, sock=sock, backlog=self._config.backlog)

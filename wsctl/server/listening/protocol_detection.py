@@ -1,0 +1,153 @@
+"""Accepted connections, and the detection of the protocol that each of them speaks.
+
+Clients come back all at once after a deploy, so a plain WebSocket handshake that arrives in one piece, which
+is how they all come, is read by one regular expression and never meets an HTTP parser. Anything else, and a
+handshake with anything unusual about it, goes to h11 as it came.
+"""
+
+import asyncio
+import re
+from collections.abc import Callable
+
+from wsctl.server.http.deadlines import HEAD_TIMEOUT
+from wsctl.server.http.proxy import peer_address
+from wsctl.server.http.refusals import Refusals
+from wsctl.server.listening.http_protocol import MAX_HEAD, HttpProtocol, detach_descriptor
+from wsctl.server.listening.pending_connections import PendingConnection, PendingConnections
+from wsctl.server.websocket.acceptor import UpgradeRequest, WebSocketAcceptor
+from wsctl.server.websocket.admission import server_full
+
+# RFC 9112 sections 3 and 5, without what is obsolete. Nothing in it backtracks.
+_PLAIN = re.compile(
+    rb"GET (/[!-~]*+) HTTP/1\.1\r\n"
+    rb"((?:[!#$%&'*+.^_`|~0-9A-Za-z-]++:[\t\x20-\x7e\x80-\xff]*+\r\n){4,100}+)\r\n"
+)
+
+
+def plain_upgrade_request(data: bytes) -> UpgradeRequest | None:
+    """Return the handshake in `data` if that is exactly one whole one with nothing unusual about it, else
+    None."""
+    found = _PLAIN.fullmatch(data) if len(data) <= MAX_HEAD else None
+    if not found:
+        return None
+    lines = found[2].decode("latin-1").split("\r\n")
+    headers: dict[str, str] = {}
+    for line in lines[:-1]:
+        name, _, value = line.partition(":")
+        headers[name.lower()] = value.strip(" \t")
+    if len(headers) != len(lines) - 1:
+        return None  # a header came twice: what that means is for h11 to say
+    if "host" not in headers or headers.get("upgrade", "").lower() != "websocket":
+        return None
+    if "upgrade" not in headers.get("connection", "").lower():
+        return None
+    path, _, query = found[1].decode("ascii").partition("?")
+    return UpgradeRequest("GET", "1.1", path, query, headers)
+
+
+class AcceptedConnections:
+    """The connections of one kind of listener that are no clients, or not yet.
+
+    `has_room` tells whether there may be so many.
+
+    Attributes:
+        pending: all connections that are no clients.
+    """
+
+    def __init__(
+        self,
+        acceptor: WebSocketAcceptor,
+        make_http: Callable[[float, PendingConnections], HttpProtocol],
+        refusals: Refusals,
+        has_room: Callable[[int], bool],
+    ) -> None:
+        self.acceptor = acceptor
+        self.make_http = make_http
+        self.pending = PendingConnections(has_room)
+        self._refusals = refusals
+
+    @property
+    def silent(self) -> "list[ProtocolDetector]":
+        """The connections that have sent nothing yet."""
+        return [holder for holder in self.pending.holders if isinstance(holder, ProtocolDetector)]
+
+    def detector(self) -> "ProtocolDetector":
+        """Return the protocol for a new connection."""
+        return ProtocolDetector(self)
+
+    def add(self, connection: object, holder: PendingConnection) -> None:
+        """Count a connection in. When there is no room, end the one that has been pending for longest, so
+        that a peer with many connections shuts out nobody; this one, when all others are handling
+        requests."""
+        self.pending.hold(connection, holder)
+        if ended := self.pending.make_room():
+            self._refusals.count_evicted(ended.peer)
+
+    def check(self, now: float) -> None:
+        """End the connections that have sent nothing for `HEAD_TIMEOUT` seconds; called once a second."""
+        for detector in self.silent:
+            if now - detector.since >= HEAD_TIMEOUT:
+                detector.expire(now)
+
+
+class ProtocolDetector(asyncio.Protocol):
+    """The protocol that looks at a connection's first bytes and hands it to the one for WebSockets or HTTP.
+    `reused` marks a connection that had answers from a predecessor."""
+
+    __slots__ = ("_connections", "_transport", "reused", "since")
+
+    def __init__(self, connections: AcceptedConnections) -> None:
+        self._connections = connections
+        self._transport: asyncio.Transport
+        self.since = connections.acceptor.clock()
+        self.reused = False
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        self._transport = transport
+        self._connections.add(transport, self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._release()
+
+    def data_received(self, data: bytes) -> None:
+        request = plain_upgrade_request(data)
+        if request is None:
+            self.switch_to_http().data_received(data)
+        elif refused := self._connections.acceptor.accept(self._transport, request, b""):
+            self.switch_to_http().refuse(refused)
+        else:
+            self._release()
+
+    def detach(self) -> int | None:
+        """Give the connection away to another process that reads it, and return its descriptor; None if it
+        stays, because it has TLS or has ended, or no descriptor is left."""
+        fd = detach_descriptor(self._transport)
+        if fd is not None:
+            self._release()
+        return fd
+
+    def expire(self, now: float) -> None:
+        """End a connection that has sent nothing for too long: with an answer, unless it is `reused`."""
+        if self.reused:
+            self._transport.close()
+        else:
+            self.switch_to_http().check(now)
+
+    def switch_to_http(self) -> HttpProtocol:
+        """Give the connection to the HTTP protocol, and return that."""
+        http = self._connections.make_http(self.since, self._connections.pending)
+        self._connections.pending.hold(self._transport, http)
+        self._transport.set_protocol(http)
+        http.connection_made(self._transport)
+        return http
+
+    @property
+    def peer(self) -> str:
+        return peer_address(self._transport)[0]
+
+    def evict(self) -> bool:
+        self.switch_to_http().refuse(server_full(), linger=False)
+        return True
+
+    def _release(self) -> None:
+        self._connections.pending.release(self._transport)

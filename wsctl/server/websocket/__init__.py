@@ -1,0 +1,1 @@
+"""WebSockets, from the handshake to the last frame."""

@@ -1,0 +1,201 @@
+"""The decision whether a client may connect, the same for every way a handshake can arrive."""
+
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import NamedTuple
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from wsctl import client_ids, messages
+from wsctl.origins import AllowedOrigins
+from wsctl.server.credentials.extraction import HOW_TO_SEND, TokenSources, UnreadableToken, extract_token
+from wsctl.server.credentials.verifier import Denied, Granted, Verifier, for_client
+from wsctl.server.http.host_header import unknown_host
+from wsctl.server.http.semantics import HttpRefusal
+from wsctl.settings import Settings
+
+RETRY_AFTER = 5
+"""Seconds a client is asked to wait when the server is full."""
+
+MOST_REPLACED = 16
+"""The most connections beyond the capacity that are still closing because their clients came back to a full
+server: half of the descriptors that are left to operators."""
+
+MAX_SINCE = 64
+"""The most characters of a message id in `since`: ids are shorter."""
+
+INVALID_CREDENTIALS = ' error="invalid_token"'
+"""The parameter that a challenge has when the request had a token (RFC 6750 section 3.1)."""
+
+_KEEPALIVES = frozenset(map(str, messages.KEEPALIVE))
+_BAD_KEEPALIVE = (
+    f"keepalive is 0 or a whole number of seconds from {messages.KEEPALIVE[0]} to {messages.KEEPALIVE[-1]}"
+)
+
+_DEFAULT_PORT = {"http": ":80", "https": ":443", "ws": ":80", "wss": ":443"}
+
+
+class Handshake(NamedTuple):
+    """A client's request to connect: `name` is the raw last part of the path, header values are text.
+    `foreign_host` is true if this server does not take the host that it names."""
+
+    name: str
+    query: str
+    origin: str | None
+    host: str
+    authorization: str | None = None
+    protocols: str | None = None
+    foreign_host: bool = False
+
+
+class Admitted(NamedTuple):
+    """The verdict that lets a client in. `since` is the id of the last message that it has seen, `expires`
+    the Unix second in which its credentials end, if they do; `keepalive` is the number of seconds after which
+    it wants a sign of life, 0 for none. `in_place` is true if there is room only in place of its older
+    connection."""
+
+    client_id: str
+    since: str | None
+    expires: float | None = None
+    keepalive: int = 0
+    in_place: bool = False
+
+
+class DrainRejected(NamedTuple):
+    """The verdict on a valid handshake while the server drains: accept it, then close with 1001."""
+
+    client_id: str
+
+
+Verdict = Admitted | DrainRejected | HttpRefusal
+
+
+NO_SUCH_PATH = HttpRefusal(HTTPStatus.NOT_FOUND, "not_found", "WebSockets are served at /ws/{client_id}")
+"""The answer to a handshake at any path but that of clients."""
+
+OPEN_GRANT = Granted()
+"""The grant that everybody has where no credentials are asked for."""
+
+
+class Admission:
+    """Decides about handshakes from the settings and three facts: how many clients are connected, whether one
+    with an id is, and whether new ones are accepted. A `verifier` checks the credentials; without one none
+    are needed."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        capacity: int,
+        connected: Callable[[], int],
+        accepting: Callable[[], bool],
+        verifier: Verifier | None = None,
+        *,
+        is_connected: Callable[[str], bool] = lambda client_id: False,
+    ) -> None:
+        self._is_connected = is_connected
+        self._verifier = verifier
+        self._in_query = settings.auth_query
+        self._origins = AllowedOrigins(settings.allow_origin)
+        self._capacity = capacity
+        self._connected = connected
+        self._accepting = accepting
+
+    def admit(self, asked: Handshake) -> Verdict:
+        """Return the verdict on a handshake, and change nothing. What is cheap to check comes first, and the
+        client id last, after the credentials: to bring it into its normal form takes longer."""
+        try:
+            name = client_ids.bounded_id(unquote(asked.name, errors="strict"))
+        except ValueError as error:
+            return _bad_id(error)
+        since, keepalive = _options(asked.query) if asked.query else (None, "0")
+        if since is not None and not _looks_like_an_id(since):
+            return HttpRefusal(HTTPStatus.BAD_REQUEST, "bad_since", "since is not the id of a message")
+        if keepalive != "0" and keepalive not in _KEEPALIVES:
+            return HttpRefusal(HTTPStatus.BAD_REQUEST, "bad_keepalive", _BAD_KEEPALIVE)
+        if wrong := self._refuse_source(asked):
+            return wrong
+        granted = self._verify(self._verifier, asked) if self._verifier else OPEN_GRANT
+        return (
+            granted
+            if isinstance(granted, HttpRefusal)
+            else self._admit_granted(name, granted, since, int(keepalive))
+        )
+
+    def _admit_granted(self, name: str, granted: Granted, since: str | None, keepalive: int) -> Verdict:
+        """Return the verdict on a valid request whose credentials are good."""
+        try:
+            client_id = client_ids.client_id(name)
+        except ValueError as error:
+            return _bad_id(error)
+        verdict = for_client(granted, client_id)
+        if isinstance(verdict, Denied):
+            return _unauthorized(verdict.why, INVALID_CREDENTIALS)
+        if not self._accepting():
+            return DrainRejected(client_id)
+        over = self._connected() - self._capacity if self._capacity else -1
+        if over >= 0 and (over >= MOST_REPLACED or not self._is_connected(client_id)):
+            return server_full()
+        return Admitted(client_id, since, granted.expires, keepalive, over >= 0)
+
+    def _verify(self, verifier: Verifier, asked: Handshake) -> Granted | HttpRefusal:
+        sources = TokenSources(asked.authorization, asked.protocols, asked.query)
+        try:
+            token = extract_token(sources, in_query=self._in_query)
+        except UnreadableToken as error:
+            return _unauthorized(str(error), INVALID_CREDENTIALS)
+        if token is None:
+            return _unauthorized(f"this server asks for a token: {HOW_TO_SEND}")
+        verdict = verifier.verify(token)
+        return _unauthorized(verdict.why, INVALID_CREDENTIALS) if isinstance(verdict, Denied) else verdict
+
+    def _refuse_source(self, asked: Handshake) -> HttpRefusal | None:
+        """Return the refusal of a request that names a foreign host, or comes from the page of an origin that
+        may not connect; None for all others."""
+        if asked.foreign_host:
+            return unknown_host(asked.host)
+        if self._origin_allowed(asked):
+            return None
+        text = f"origin {asked.origin} may not connect here: the server allows it with --allow-origin"
+        return HttpRefusal(HTTPStatus.FORBIDDEN, "origin_not_allowed", text)
+
+    def _origin_allowed(self, asked: Handshake) -> bool:
+        """Tell whether a request has no Origin or one that may connect: browsers send it and programs do not.
+        The same host is the same origin whatever the scheme, because a proxy in front may have ended TLS."""
+        if asked.origin is None:
+            return True
+        origin = asked.origin.strip().lower()
+        if origin in self._origins:
+            return True
+        try:
+            parts = urlsplit(origin)
+        except ValueError:
+            return False
+        default = _DEFAULT_PORT.get(parts.scheme, "")
+        host = asked.host.strip().lower()
+        return bool(parts.netloc) and parts.netloc.removesuffix(default) == host.removesuffix(default)
+
+
+def server_full() -> HttpRefusal:
+    """Return the answer when there is no room."""
+    text = f"the server has all the clients it can take: try again in {RETRY_AFTER} seconds"
+    return HttpRefusal(HTTPStatus.SERVICE_UNAVAILABLE, "full", text, (("retry-after", str(RETRY_AFTER)),))
+
+
+def _unauthorized(why: str, problem: str = "") -> HttpRefusal:
+    """Return the answer to credentials that are missing or no good (RFC 6750 section 3)."""
+    challenge = (("www-authenticate", f"Bearer{problem}"),)
+    return HttpRefusal(HTTPStatus.UNAUTHORIZED, "bad_credentials", why, challenge)
+
+
+def _bad_id(error: ValueError) -> HttpRefusal:
+    text = str(error) if isinstance(error, client_ids.InvalidClientId) else "a client id is UTF-8 text"
+    return HttpRefusal(HTTPStatus.BAD_REQUEST, "bad_client_id", text)
+
+
+def _options(query: str) -> tuple[str | None, str]:
+    """Return the last `since` and `keepalive` of a query."""
+    found = parse_qs(query, keep_blank_values=True)
+    return found.get("since", [None])[-1], found.get("keepalive", ["0"])[-1]
+
+
+def _looks_like_an_id(since: str) -> bool:
+    return 0 < len(since) <= MAX_SINCE and since.isascii() and since.replace("-", "").isalnum()

@@ -1,0 +1,246 @@
+"""`/ws/{client_id}` on another ASGI server: the same rules, with tasks for each connection."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+
+from fastapi import WebSocket
+from fastapi.responses import JSONResponse
+
+from wsctl.addresses import host_port
+from wsctl.codes import CloseCode
+from wsctl.frame import Batch
+from wsctl.hub.connection import STALL_TIMEOUT, Connection, EndReason
+from wsctl.hub.outbox import CHUNK, Outbox
+from wsctl.log.history import Missed
+from wsctl.server.credentials.extraction import chosen_subprotocol
+from wsctl.server.http.host_header import AllowedHosts, is_foreign
+from wsctl.server.http.proxy import canonical_ip
+from wsctl.server.http.semantics import HttpRefusal, error_body
+from wsctl.server.websocket.admission import NO_SUCH_PATH, Admitted, DrainRejected, Handshake
+from wsctl.server.websocket.drain_rejection import REASON
+from wsctl.server.websocket.services import AcceptorServices, ConnectionServices
+
+
+class AsgiAcceptor:
+    """The acceptor of the WebSockets whose sockets belong to another ASGI server: one method a route."""
+
+    def __init__(self, services: AcceptorServices) -> None:
+        self._services = services
+
+    async def accept(self, websocket: WebSocket) -> None:
+        """Serve one client's connection, from the handshake to its end."""
+        asked = _handshake(websocket, self._services.hosts)
+        verdict = self._services.admission.admit(asked)
+        if isinstance(verdict, HttpRefusal):
+            self._services.refusals.count(verdict.code)
+            await self._refuse(websocket, verdict)
+            return
+        if isinstance(verdict, DrainRejected):
+            self._services.refusals.count_drained()
+        await websocket.accept(chosen_subprotocol(asked.protocols))
+        if isinstance(verdict, Admitted):
+            await self._serve(websocket, verdict)
+        else:
+            await self._reject(websocket)
+
+    async def refuse_path(self, websocket: WebSocket) -> None:
+        """Refuse a WebSocket at any other path with the answer that `wsctl serve` gives."""
+        await self._refuse(websocket, NO_SUCH_PATH)
+
+    async def _serve(self, websocket: WebSocket, admitted: Admitted) -> None:
+        services = self._services.connections
+        if admitted.in_place:
+            services.manager.make_room(admitted.client_id)
+        connection = AsgiConnection(services, websocket, admitted.client_id)
+        connection.keepalive = admitted.keepalive
+        services.expiry.set(connection, admitted.expires)
+        await connection.run(admitted.since)
+
+    async def _reject(self, websocket: WebSocket) -> None:
+        """Close a connection that was accepted while the server drains."""
+        await asyncio.sleep(self._services.drain_rejector.delay(_host(websocket)))
+        await websocket.close(CloseCode.GOING_AWAY, REASON)
+
+    async def _refuse(self, websocket: WebSocket, refused: HttpRefusal) -> None:
+        self._services.refusals.log(refused.code, _host(websocket))
+        body = error_body(refused.code, refused.message)
+        await websocket.send_denial_response(JSONResponse(body, refused.status, dict(refused.headers)))
+
+
+def _handshake(websocket: WebSocket, hosts: AllowedHosts) -> Handshake:
+    raw: bytes = websocket.scope.get("raw_path") or websocket.scope["path"].encode()
+    return Handshake(
+        name=raw.decode("latin-1").rpartition("/")[2],
+        query=websocket.scope["query_string"].decode("latin-1"),
+        origin=websocket.headers.get("origin"),
+        host=websocket.headers.get("host", ""),
+        authorization=_joined(websocket, "authorization"),
+        protocols=_joined(websocket, "sec-websocket-protocol"),
+        foreign_host=is_foreign(websocket.scope, hosts),
+    )
+
+
+def _joined(websocket: WebSocket, name: str) -> str | None:
+    """Return a header, or several of a name as one list (RFC 9110 section 5.2); None if it is not there, or
+    empty."""
+    return ", ".join(websocket.headers.getlist(name)) or None
+
+
+def _host(websocket: WebSocket) -> str:
+    """Return the client's IP address; empty where it is not known, or is a text that is no address."""
+    return (canonical_ip(websocket.client.host) or "") if websocket.client else ""
+
+
+class AsgiConnection(Connection):
+    """A connection whose socket belongs to another ASGI server. Keepalive is that server's matter."""
+
+    __slots__ = (
+        "_closed",
+        "_granted",
+        "_missed",
+        "_outbox",
+        "_progress",
+        "_sender",
+        "_services",
+        "_wake",
+        "_websocket",
+        "_welcome",
+    )
+
+    def __init__(self, services: ConnectionServices, websocket: WebSocket, client_id: str) -> None:
+        host, port = _host(websocket), websocket.client.port if websocket.client else 0
+        super().__init__(client_id, host_port(host, port), services.clock())
+        self._services = services
+        self._websocket = websocket
+        self._outbox = Outbox()
+        self._granted = 0
+        self._missed: Missed | None = None
+        self._welcome: list[Batch] = []
+        self._wake = asyncio.Event()
+        self._progress = services.clock()
+        self._sender: asyncio.Task[None] | None = None
+
+    async def run(self, since: str | None) -> None:
+        """Serve the client until it leaves or is closed."""
+        self._sender = asyncio.create_task(self._send_all())
+        welcome, missed = self._services.welcome.greet(self.client_id, since, self.keepalive)
+        self._services.manager.connect(self, Batch((welcome,)), missed)
+        receiver = asyncio.create_task(self._receive_all())
+        try:
+            await asyncio.wait({self._sender, receiver}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in (self._sender, receiver):
+                task.cancel()
+            await asyncio.gather(self._sender, receiver, return_exceptions=True)
+            self._services.manager.forget(self)
+
+    @property
+    def waiting(self) -> int:
+        return self._outbox.size + (self._missed.bytes if self._missed else 0)
+
+    @property
+    def undelivered(self) -> int:
+        return self._outbox.messages
+
+    def offer(self, batch: Batch, written: int = 0) -> None:
+        if self.end_reason is not None:
+            return
+        limit = self._services.settings.max_queue
+        if limit and self._outbox.size + len(batch.wire) > limit + self._granted:
+            self._cut(f"more than {limit} bytes waited for this client")
+            return
+        self._put(batch)
+
+    def replay(self, missed: Sequence[Batch]) -> None:
+        if self.end_reason is not None:
+            return
+        for batch in missed:
+            self._granted += len(batch.wire)
+            self._put(batch)
+
+    def catch_up(self, missed: Missed) -> None:
+        self._missed, self._progress = missed, self._services.clock()
+        self._welcome = self._outbox.batches()
+        self._outbox.clear()
+        self._wake.set()
+
+    def close(self, code: int, reason: str, end_reason: EndReason) -> None:
+        self._services.manager.retire(self, code, reason, end_reason)
+        self._wake.set()
+
+    def abort(self, reason: str, end_reason: EndReason = EndReason.EVICTED) -> None:
+        self._services.manager.retire(self, CloseCode.ABNORMAL, reason, end_reason)
+        if self._sender:
+            self._sender.cancel()
+
+    def check(self, now: float) -> None:
+        if (self._outbox.size or self._missed) and now - self._progress >= STALL_TIMEOUT:
+            if self.end_reason is None:
+                self._cut(f"nothing was read for {STALL_TIMEOUT:g} seconds")
+            else:
+                self._services.manager.give_up(self)
+
+    def _put(self, batch: Batch) -> None:
+        if not self._outbox.size:
+            self._progress = self._services.clock()
+        self._outbox.put(batch)
+        self._wake.set()
+
+    def _cut(self, reason: str) -> None:
+        self._outbox.clear()
+        self._missed = None
+        self.close(CloseCode.TRY_AGAIN_LATER, f"too slow: {reason}", EndReason.EVICTED)
+
+    async def _send_all(self) -> None:
+        while True:
+            await self._send_missed()
+            while batches := self._outbox.take():
+                await self._send(batches)
+                self._granted = max(0, self._granted - sum(len(batch.wire) for batch in batches))
+            if self.end_reason not in (None, EndReason.LEFT):
+                await self._websocket.close(self.code, self.reason)
+                return
+            self._wake.clear()
+            await self._wake.wait()
+
+    async def _send_missed(self) -> None:
+        """Send the missed messages in slices, between which others have their turn."""
+        welcome, self._welcome = self._welcome, []
+        await self._send(welcome)
+        while self._missed:
+            await asyncio.sleep(self._services.replays.wait(self.client_id))
+            self._progress = self._services.clock()
+            batches = self._missed.take(CHUNK) if self._missed else []
+            size = sum(len(batch.wire) for batch in batches)
+            self._services.replays.spend(self.client_id, size)
+            self._services.manager.caught_up(sum(batch.messages for batch in batches), size)
+            await self._send(batches)
+
+    async def _send(self, batches: Sequence[Batch]) -> None:
+        for payload in [payload for batch in batches for payload in batch.payloads]:
+            await self._websocket.send_text(payload.decode())
+        self._progress = self._services.clock()
+
+    async def _receive_all(self) -> None:
+        while True:
+            received = await self._websocket.receive()
+            if received["type"] == "websocket.disconnect":
+                code, reason = received.get("code", CloseCode.NO_STATUS), received.get("reason") or ""
+                self._services.manager.retire(self, code, reason, EndReason.LEFT)
+                return
+            self._take(received)
+
+    def _take(self, received: Mapping[str, object]) -> None:
+        text, limit = received.get("text"), self._services.settings.max_message_size
+        if self.end_reason is not None:
+            return
+        if not isinstance(text, str):
+            self._services.intake.binary(self)
+            return
+        size = len(text.encode())
+        self._services.intake.received_bytes += size
+        if limit and size > limit:
+            reason = f"a message may have {limit} bytes"
+            self.close(CloseCode.MESSAGE_TOO_BIG, reason, EndReason.EVICTED)
+        else:
+            self._services.intake.text(self, text)
