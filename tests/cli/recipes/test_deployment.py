@@ -14,11 +14,11 @@ from wsctl.cli.options import settings_from
 from wsctl.cli.recipes.deployment import (
     environment,
     flags,
-    grace,
     idle_timeout,
     open_files,
     redis_without_password,
     secret_names,
+    stop_time,
 )
 from wsctl.errors import UsageError
 from wsctl.server.diagnostics.stop_time import check_platform, longest_drain, recommended_stop_time
@@ -86,13 +86,15 @@ def test_secrets_are_named() -> None:
 
 @given(any_settings())
 def test_nobody_drains_any_more_when_a_platform_kills(meant: Settings) -> None:
-    assert longest_drain(meant) < grace(meant) <= longest_drain(meant) + 21
+    assert longest_drain(meant) < stop_time(meant) <= longest_drain(meant) + 21
 
 
 @given(any_settings(), st.integers(1, 4))
 def test_generated_files_say_what_check_advises(meant: Settings, workers: int) -> None:
-    assert grace(replace(meant, workers=workers)) == recommended_stop_time(replace(meant, workers=workers))
-    found = check_platform(replace(meant, stop_timeout=float(grace(meant))), None)
+    assert stop_time(replace(meant, workers=workers)) == recommended_stop_time(
+        replace(meant, workers=workers)
+    )
+    found = check_platform(replace(meant, stop_timeout=float(stop_time(meant))), None)
     assert found.level == "ok"
 
 

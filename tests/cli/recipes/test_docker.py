@@ -18,8 +18,8 @@ from tests.support.nginx import NginxProcess
 from tests.support.written import ODD, any_settings, quoted_words
 from wsctl import __version__
 from wsctl.cli.recipes import generate_file
-from wsctl.cli.recipes.deployment import Place, flags, grace
-from wsctl.cli.recipes.docker import WHEEL, contained
+from wsctl.cli.recipes.deployment import Place, flags, stop_time
+from wsctl.cli.recipes.docker import WHEEL, container_settings
 from wsctl.errors import UsageError
 from wsctl.settings import Settings
 
@@ -41,7 +41,7 @@ def only(text: str, name: str) -> str:
 @given(any_settings())
 def test_the_command_says_what_the_settings_say(meant: Settings) -> None:
     text = generate_file("docker", meant, HERE)
-    assert json.loads(only(text, "CMD")) == ["serve", *flags(contained(meant, "docker"))]
+    assert json.loads(only(text, "CMD")) == ["serve", *flags(container_settings(meant, "docker"))]
 
 
 def test_signals_reach_the_server_which_is_not_root() -> None:
@@ -215,7 +215,7 @@ def test_both_nodes_are_told_what_the_settings_say(meant: Settings) -> None:
         node = found[name]
         told = [word for word in flags(meant) if not word.startswith(("--ssl", "--host", "--forwarded"))]
         assert [word for word in node["command"] if word in told] == told
-        assert node["stop_grace_period"] == f"{grace(meant)}s"
+        assert node["stop_grace_period"] == f"{stop_time(meant)}s"
 
 
 def test_two_nodes_share_a_redis_behind_nginx() -> None:

@@ -11,7 +11,7 @@ from tests.cli.recipes.test_docker import HERE
 from tests.support.written import any_settings
 from wsctl.cli.recipes import generate_file
 from wsctl.cli.recipes.deployment import flags
-from wsctl.cli.recipes.docker import contained
+from wsctl.cli.recipes.docker import container_settings
 from wsctl.codes import CLOSE_TIMEOUT
 from wsctl.settings import Settings
 
@@ -38,7 +38,7 @@ def test_the_arguments_say_what_the_settings_say(meant: Settings) -> None:
     given = [word.replace("$$", "$") for word in container(meant)["args"]]
     assert [word for word in given if "--ssl-" not in word] == [
         "serve",
-        *(word for word in flags(contained(meant, "k8s")) if "--ssl-" not in word),
+        *(word for word in flags(container_settings(meant, "k8s")) if "--ssl-" not in word),
     ]
 
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from tests.support.programs import need
 from tests.support.written import ODD, any_settings, quoted_words, unit_words
 from wsctl.cli.recipes import generate_file
-from wsctl.cli.recipes.deployment import Place, flags, grace
+from wsctl.cli.recipes.deployment import Place, flags, stop_time
 from wsctl.errors import UsageError
 from wsctl.settings import Settings
 
@@ -77,7 +77,7 @@ def test_the_command_says_what_the_settings_say(meant: Settings) -> None:
     text = generate_file("systemd", meant, HERE)
     words = [word for word in flags(meant) if not word.startswith("--ssl")]
     assert _command(text)[: 2 + len(words)] == ["/bin/true", "serve", *words]
-    assert _lines(text, "TimeoutStopSec") == [str(grace(meant))]
+    assert _lines(text, "TimeoutStopSec") == [str(stop_time(meant))]
 
 
 def test_systemd_reads_odd_words_as_they_were_meant(verify: Verify) -> None:

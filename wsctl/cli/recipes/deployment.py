@@ -77,7 +77,7 @@ def command_words(settings: Settings) -> list[str]:
 
 def flags(settings: Settings) -> list[str]:
     """Return one word for each setting that differs from its default. The URL of a Redis is not among them:
-    see `environment`; nor is `--stop-timeout`: see `grace`.
+    see `environment`; nor is `--stop-timeout`: see `stop_time`.
 
     Raises:
         UsageError: a value cannot be written into any of the files.
@@ -164,14 +164,14 @@ def named_files(settings: Settings) -> dict[str, str]:
     return found
 
 
-def with_files(settings: Settings, place: Callable[[str], str]) -> list[str]:
-    """Return `flags`, with each file at the path that `place` gives for the name of its setting."""
-    moved = {name: f"{flag(name)}={place(name)}" for name in named_files(settings)}
+def flags_with_files(settings: Settings, path_of: Callable[[str], str]) -> list[str]:
+    """Return `flags`, with each file at the path that `path_of` gives for the name of its setting."""
+    moved = {name: f"{flag(name)}={path_of(name)}" for name in named_files(settings)}
     kept = [word for word in flags(settings) if not word.startswith(tuple(f"{flag(n)}=" for n in FILES))]
     return [*kept, *moved.values()]
 
 
-def grace(settings: Settings) -> int:
+def stop_time(settings: Settings) -> int:
     """Return the seconds from the signal after which a platform may kill: as long as it was said to wait, or
     else when nobody can still be draining."""
     if settings.stop_timeout is not None:

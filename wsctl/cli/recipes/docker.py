@@ -12,12 +12,12 @@ from wsctl.cli.recipes.deployment import (
     environment,
     extras,
     flags,
-    grace,
+    flags_with_files,
     named_files,
     need_port,
     open_files,
     secret_names,
-    with_files,
+    stop_time,
 )
 from wsctl.cli.recipes.template import dollars, env_word, fill_template, json_word, read_template, yaml_word
 from wsctl.server.diagnostics.stop_time import margin
@@ -55,7 +55,7 @@ _NO_TOKEN = f"""# A control token is a file: add `secrets: [token]` and `WSCTL_T
 # x-node, and at the end `secrets: {{token: {{file: ./token}}}}`."""
 
 
-def contained(settings: Settings, kind: str) -> Settings:
+def container_settings(settings: Settings, kind: str) -> Settings:
     """Return the settings for a container: on loopback nobody outside would reach the server.
 
     Raises:
@@ -72,7 +72,7 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def about(settings: Settings, place: Place) -> dict[str, str]:
+def container_values(settings: Settings, place: Place) -> dict[str, str]:
     """Return the values of the placeholders that each file for containers has, those of Kubernetes too."""
     return {
         "version": __version__,
@@ -82,14 +82,14 @@ def about(settings: Settings, place: Place) -> dict[str, str]:
         "delay": f"{settings.drain_delay:g}",
         "timeout": f"{settings.shutdown_timeout:g}",
         "margin": f"{margin(settings):g}",
-        "grace": str(grace(settings)),
+        "stop_time": str(stop_time(settings)),
     }
 
 
 def dockerfile(settings: Settings, place: Place) -> Mapping[str, str]:
     """Return the values of the template of a Dockerfile, for an image of this version."""
-    inside = contained(settings, "docker")
-    return about(inside, place) | {
+    inside = container_settings(settings, "docker")
+    return container_values(inside, place) | {
         "extras": extras(settings),
         "environment": "\n".join(
             f"ENV {name}={env_word(text)}" for name, text in environment(inside).items()
@@ -107,16 +107,16 @@ def _mounted(name: str) -> str:
 def compose(settings: Settings, place: Place) -> Mapping[str, str]:
     """Return the values of the template for Compose. Nobody reaches the nodes but nginx, so that what it says
     of the clients can be believed."""
-    inside = contained(settings, "compose")
+    inside = container_settings(settings, "compose")
     node = replace(
         inside, redis=settings.redis or _OWN, forwarded_allow_ips=settings.forwarded_allow_ips or "*"
     )
     files, secrets = open_files(node), _secrets(node)
     connections = min(2 * len(NODES) * files, PROXY_CONNECTIONS)
-    return about(node, place) | {
+    return container_values(node, place) | {
         "notes": _notes(secrets),
         "dockerfile": dollars(_body("Dockerfile.txt", _image(node, place))),
-        "command": "\n".join(f"- {yaml_word(each)}" for each in ["serve", *with_files(node, _inside)]),
+        "command": "\n".join(f"- {yaml_word(each)}" for each in ["serve", *flags_with_files(node, _inside)]),
         "environment": "\n".join(f"{name}: {yaml_word(text)}" for name, text in _variables(node, secrets)),
         "secrets": f"secrets: [{', '.join(secrets)}]" if secrets else "",
         "files": str(files),
@@ -145,7 +145,7 @@ def _image(node: Settings, place: Place) -> Mapping[str, str]:
 
 def _proxy(node: Settings) -> Mapping[str, str]:
     names = [f"{name}:{node.port}" for name in NODES]
-    return {"made_by": "", **nginx.site(node, names, " resolve")}
+    return {"made_by": "", **nginx.site_values(node, names, " resolve")}
 
 
 def _secrets(node: Settings) -> dict[str, str]:
@@ -159,7 +159,7 @@ def _inside(name: str) -> str:
 
 def _variables(node: Settings, secrets: Iterable[str]) -> Iterable[tuple[str, str]]:
     yield from environment(node).items()
-    yield variable("stop_timeout"), str(grace(node))
+    yield variable("stop_timeout"), str(stop_time(node))
     for name in secrets:
         if name not in FILES:
             yield f"{variable(name)}_FILE", f"{SECRETS}/{name}"

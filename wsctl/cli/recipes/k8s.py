@@ -2,8 +2,15 @@
 
 from collections.abc import Iterable, Mapping
 
-from wsctl.cli.recipes.deployment import Place, environment, grace, idle_timeout, secret_names, with_files
-from wsctl.cli.recipes.docker import about, contained
+from wsctl.cli.recipes.deployment import (
+    Place,
+    environment,
+    flags_with_files,
+    idle_timeout,
+    secret_names,
+    stop_time,
+)
+from wsctl.cli.recipes.docker import container_settings, container_values
 from wsctl.cli.recipes.nginx import NEVER
 from wsctl.cli.recipes.systemd import PRIVILEGED_PORTS
 from wsctl.cli.recipes.template import yaml_word
@@ -35,13 +42,15 @@ _TLS, _KEYS = "/etc/wsctl/tls", "/etc/wsctl/keys"
 
 def values(settings: Settings, place: Place) -> Mapping[str, str]:
     """Return the values of the template: the settings are in the arguments, the secrets in a Secret."""
-    inside, volumes = contained(settings, "k8s"), list(_volumes(settings))
-    return about(inside, place) | {
+    inside, volumes = container_settings(settings, "k8s"), list(_volumes(settings))
+    return container_values(inside, place) | {
         "notes": _notes(settings),
         "secret_flags": _secret_flags(settings),
         "replicas": "replicas: 2" if settings.redis else f"{_ALONE}\nreplicas: 1",
         "sysctls": _sysctls(settings),
-        "command": "\n".join(f"- {yaml_word(each)}" for each in ["serve", *with_files(inside, _inside)]),
+        "command": "\n".join(
+            f"- {yaml_word(each)}" for each in ["serve", *flags_with_files(inside, _inside)]
+        ),
         "environment": "\n".join(_environment(settings)),
         "scheme": "HTTPS" if settings.ssl_certfile else "HTTP",
         "stop": _PRE_STOP if settings.drain_delay < LAG else _NO_PRE_STOP,
@@ -50,7 +59,7 @@ def values(settings: Settings, place: Place) -> Mapping[str, str]:
         "volumes": "\n".join(f"- {{name: {n}, secret: {source}}}" for n, _, source in volumes),
         "ingress": _ingress(settings),
         "service_port": "443" if settings.ssl_certfile else "80",
-        "scale_down": str(min(grace(settings), LONGEST_POLICY)),
+        "scale_down": str(min(stop_time(settings), LONGEST_POLICY)),
     }
 
 
@@ -88,7 +97,7 @@ def _environment(settings: Settings) -> Iterable[str]:
     for name, text in environment(settings).items():
         yield f"- {{name: {name}, value: {yaml_word(text)}}}"
     before = LAG if settings.drain_delay < LAG else 0
-    yield f'- {{name: {variable("stop_timeout")}, value: "{max(0, grace(settings) - before):g}"}}'
+    yield f'- {{name: {variable("stop_timeout")}, value: "{max(0, stop_time(settings) - before):g}"}}'
     given = secret_names(settings)
     for name in dict.fromkeys([*given, "token"]):
         key = f"name: wsctl, key: {name}" + ("" if name in given else ", optional: true")

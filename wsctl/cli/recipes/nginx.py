@@ -41,10 +41,10 @@ def upstream(text: str) -> str:
 
 def values(settings: Settings, place: Place) -> Mapping[str, str]:
     """Return the values of the template, for a file in conf.d."""
-    return {"made_by": place.made_by, **site(settings, _servers(settings, place.upstreams), "")}
+    return {"made_by": place.made_by, **site_values(settings, _servers(settings, place.upstreams), "")}
 
 
-def site(settings: Settings, servers: Sequence[str], options: str) -> dict[str, str]:
+def site_values(settings: Settings, servers: Sequence[str], options: str) -> dict[str, str]:
     """Return all values but `made_by`; `servers` as nginx names them, each with these further options."""
     check_writable("--root-path", settings.root_path)
     idle = idle_timeout(settings)

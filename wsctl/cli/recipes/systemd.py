@@ -12,11 +12,11 @@ from wsctl.cli.recipes.deployment import (
     Place,
     environment,
     flags,
-    grace,
     named_files,
     need_port,
     open_files,
     secret_names,
+    stop_time,
 )
 from wsctl.cli.recipes.template import check_writable, command_word, unit_path, unit_word
 from wsctl.errors import UsageError
@@ -75,7 +75,7 @@ def _common(settings: Settings, place: Place, *, privileged: bool) -> dict[str, 
         "delay": f"{settings.drain_delay:g}",
         "timeout": f"{settings.shutdown_timeout:g}",
         "margin": f"{margin(settings):g}",
-        "grace": str(grace(settings)),
+        "stop_time": str(stop_time(settings)),
         "files": str(open_files(settings)),
         "environment": _environment(settings),
         "credentials": _credentials(settings),
