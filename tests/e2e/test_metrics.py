@@ -17,7 +17,7 @@ from tests.support.cluster import Cluster, publish, wait_for
 from tests.support.generations import Generations
 from tests.support.scrapes import OPENMETRICS, Scrape, complaints, scraped
 from tests.support.server import DEADLINE, ServerProcess
-from wsctl.server.workers.control_service import REPLY_TIMEOUT
+from wsctl.server.workers.group_control import REPLY_TIMEOUT
 from wsctl.server.workers.worker import FRESH
 
 pytestmark = pytest.mark.anyio

@@ -12,7 +12,7 @@ from tests.support.server import DEADLINE
 from wsctl.drain.phases import Phase
 from wsctl.drain.progress import DrainProgress, HandoverProgress
 from wsctl.ipc.rpc import Reply
-from wsctl.server.workers.control_service import ControlService
+from wsctl.server.workers.group_control import GroupControl
 from wsctl.server.workers.pool import WorkerPool
 from wsctl.server.workers.rolling_upgrade import RollingUpgrade
 
@@ -64,7 +64,7 @@ class FakeParent:
             on_change=self._changed,
         )
         self.upgrade = RollingUpgrade(self.pool, PID, lambda: self.now, [self.told.append])
-        self.control = ControlService(
+        self.control = GroupControl(
             self.pool, self.upgrade, PID, lambda: self.now, self._cancelled, isolated=isolated
         )
 

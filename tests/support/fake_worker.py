@@ -13,6 +13,9 @@ from wsctl.ipc.framing import Packet
 FACTS: dict[str, Any] = {
     "status": "serving",
     "connections": 0,
+    "uptime_s": 1.0,
+    "version": "0.1.0",
+    "pid": 1,
     "closing": 0,
     "capacity": 100,
     "newest_id": "1-0",

@@ -285,8 +285,13 @@ def result_of(kind: type[T], status: int, body: Mapping[str, Any]) -> T:
     """
     if status in (HTTPStatus.OK, HTTPStatus.ACCEPTED):
         return decode(kind, body)
+    raise error_of(status, body)
+
+
+def error_of(status: int, body: Mapping[str, Any]) -> ControlError:
+    """Return the error that another process has answered."""
     error = decode(ErrorAnswer, body).error
-    raise ControlError(HTTPStatus(status), error.code, error.message)
+    return ControlError(HTTPStatus(status), error.code, error.message)
 
 
 async def answer(

@@ -15,7 +15,16 @@ from wsctl.server.workers.supervision import RESTART_PAUSE
 
 pytestmark = pytest.mark.anyio
 
-DONE = {"state": "done", "total": 0, "moved": 0, "staying": 0, "silence_s": 0.0, "error": None}
+DONE = {
+    "state": "done",
+    "successor": 1002,
+    "total": 0,
+    "moved": 0,
+    "staying": 0,
+    "elapsed_s": 0.1,
+    "silence_s": 0.0,
+    "error": None,
+}
 
 
 async def test_each_is_told_who_it_is_and_given_the_sockets() -> None:
@@ -36,7 +45,7 @@ async def test_they_are_up_when_the_last_one_serves() -> None:
         assert not here.pool.up.is_set()
         other.end.say("listening")
         other.reports(status="starting")
-        await here.until(lambda: here.pool.members[1].facts)
+        await here.until(lambda: here.pool.members[1].status)
         assert not here.pool.up.is_set()
         other.reports(status="serving")
         await here.until(here.pool.up.is_set)

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from tests.support.fake_parent import draining
 from wsctl.codes import CLOSE_TIMEOUT
+from wsctl.control.encoding import decode
 from wsctl.drain.phases import Phase
-from wsctl.drain.progress import DrainProgress, read_progress
+from wsctl.drain.progress import DrainProgress
 from wsctl.server.diagnostics.stop_time import WORKER_GRACE
 from wsctl.server.workers.supervision import (
     LONGEST_PAUSE,
@@ -68,7 +69,7 @@ def test_there_are_never_more_within_the_window(pauses: list[float]) -> None:
 
 
 def told(remaining: float, phase: Phase = Phase.DRAINING) -> DrainProgress:
-    return read_progress(draining(1, phase, remaining_s=remaining)["drain"])  # type: ignore[arg-type]
+    return decode(DrainProgress, draining(1, phase, remaining_s=remaining)["drain"])  # type: ignore[arg-type]
 
 
 def ends(deadline: ShutdownDeadline) -> float:

@@ -38,7 +38,7 @@ from wsctl.server.diagnostics.exposure import exposed, log_exposure
 from wsctl.server.diagnostics.startup import log_drain_advice, log_startup
 from wsctl.server.listening.sockets import address, open_listeners
 from wsctl.server.workers.control_http import ControlHttpServer
-from wsctl.server.workers.control_service import ControlService
+from wsctl.server.workers.group_control import GroupControl
 from wsctl.server.workers.pool import WorkerPool
 from wsctl.server.workers.rolling_upgrade import RollingUpgrade
 from wsctl.server.workers.worker import LogOutput, worker_spawner
@@ -82,7 +82,7 @@ class Parent:
         upgrade_observers = [_log_progress, _systemd_observer(notifier)]
         self._rolling_upgrade = RollingUpgrade(self._pool, os.getpid(), clock, upgrade_observers)
         self._observers = DrainNotifier([*observers, notifier])
-        self._control_service = ControlService(
+        self._group_control = GroupControl(
             self._pool,
             self._rolling_upgrade,
             os.getpid(),
@@ -91,7 +91,7 @@ class Parent:
             isolated=are_isolated(settings),
             on_intervention=self._observers.intervened,
         )
-        self._control_http = ControlHttpServer(self._control_service.answer)
+        self._control_http = ControlHttpServer(self._group_control.answer)
 
     def _create_pool(
         self,
@@ -143,7 +143,7 @@ class Parent:
 
     async def _end(self) -> ExitCode:
         self._notify_observers()
-        self._control_service.release_waiters()
+        self._group_control.release_waiters()
         await self._control_http.close()
         self._pool.close()
         if self._pool.refused:
@@ -154,11 +154,11 @@ class Parent:
         return ExitCode.OPERATOR if self._force_count else self._pool.exit_code
 
     async def _answer(self, method: str, path: str, body: bytes) -> Reply:
-        return await self._control_service.answer(method, path, body)
+        return await self._group_control.answer(method, path, body)
 
     def _workers_changed(self) -> None:
         self._rolling_upgrade.workers_changed()
-        self._control_service.workers_changed()
+        self._group_control.workers_changed()
         self._notify_observers()
 
     def _notify_observers(self) -> None:
@@ -214,7 +214,7 @@ class Parent:
         self._observers.intervened(Intervention(kind, signal.Signals(signum).name))
 
     def _log_status(self, _signum: int) -> None:
-        log_status(log, self._control_service.facts())
+        log_status(log, self._group_control.summary().to_json())
 
     def _upgrade(self, signum: int) -> None:
         begin_handover(log, self._rolling_upgrade.begin, signum)

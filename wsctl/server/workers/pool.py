@@ -345,5 +345,4 @@ class WorkerPool:
 
 
 def _has_handed_over(worker: Worker) -> bool:
-    upgrade = worker.facts.get("upgrade") or {}
-    return bool(upgrade.get("state") == HandoverState.DONE)
+    return worker.upgrade is not None and worker.upgrade.state is HandoverState.DONE

@@ -45,7 +45,7 @@ class RollingUpgrade:
         self._task: asyncio.Task[None] | None = None
         self._began = 0.0
         self._ended: HandoverProgress | None = None
-        self._done: list[dict[str, Any]] = []
+        self._done: list[HandoverProgress] = []
         self._current: Worker | None = None
         self._total = 0
 
@@ -73,7 +73,7 @@ class RollingUpgrade:
             )
         log.info("upgrade begun", extra={"fields": {"by": by}})
         self._began, self._ended, self._done = self._clock(), None, []
-        self._total = sum(worker.facts.get("connections", 0) for worker in self._pool.members)
+        self._total = sum(worker.status.connections for worker in self._pool.members if worker.status)
         self._task = asyncio.create_task(self._run())
         self._notify()
 
@@ -97,16 +97,16 @@ class RollingUpgrade:
         return self._summarize(state, None)
 
     def _summarize(self, state: HandoverState, error: str | None) -> HandoverProgress:
-        under_way = self._current.facts.get("upgrade") if self._current else None
+        under_way = self._current.upgrade if self._current else None
         parts = [*self._done, *([under_way] if under_way else [])]
         return HandoverProgress(
             state=state,
             successor=self._pid,
-            total=max(self._total, sum(part["total"] for part in parts)),
-            moved=sum(part["moved"] for part in parts),
-            staying=sum(part["staying"] for part in parts),
+            total=max(self._total, sum(part.total for part in parts)),
+            moved=sum(part.moved for part in parts),
+            staying=sum(part.staying for part in parts),
             elapsed_s=round(self._clock() - self._began, 3),
-            silence_s=max((part["silence_s"] for part in parts), default=0.0),
+            silence_s=max((part.silence_s for part in parts), default=0.0),
             error=error,
         )
 
@@ -128,7 +128,7 @@ class RollingUpgrade:
     async def _replace(self, worker: Worker) -> None:
         if self._pool.ending:
             raise RollingUpgradeFailed("the server was stopped meanwhile")
-        self._current, before = worker, worker.facts.get("upgrade")
+        self._current, before = worker, worker.upgrade
         # The process may have been stopped while the others were replaced.
         begun = None if worker.silent else await worker.call("POST", "/api/upgrade", b"", START_TIMEOUT)
         if begun is None or begun.status != HTTPStatus.ACCEPTED:
@@ -137,18 +137,19 @@ class RollingUpgrade:
                 f"{worker_names([worker])}: {why}" if begun is None else f"worker {worker.number}: {why}"
             )
         await self._wait_handover(worker, before)
-        self._done.append(worker.facts["upgrade"])
+        if worker.upgrade:
+            self._done.append(worker.upgrade)
         self._current = None
 
-    async def _wait_handover(self, worker: Worker, before: dict[str, Any] | None) -> None:
+    async def _wait_handover(self, worker: Worker, before: HandoverProgress | None) -> None:
         """Wait for the end of a worker's handover; `before` is what the worker reported of an earlier one."""
         while True:
-            upgrade = worker.facts.get("upgrade")
-            state = upgrade["state"] if upgrade and upgrade != before else None
+            upgrade = worker.upgrade
+            state = upgrade.state if upgrade and upgrade != before else None
             if state == HandoverState.DONE:
                 return
             if upgrade and state == HandoverState.FAILED:
-                raise RollingUpgradeFailed(f"worker {worker.number}: {upgrade['error']}")
+                raise RollingUpgradeFailed(f"worker {worker.number}: {upgrade.error}")
             if worker.code is not None:
                 raise RollingUpgradeFailed(f"worker {worker.number} died in its handover")
             await self._changed.wait()

@@ -1,73 +1,88 @@
 """The merge of what several workers report into one status."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import NamedTuple
 
+from wsctl.control.status import (
+    ClientStatus,
+    ClusterNode,
+    ClusterTotal,
+    MessageCounts,
+    RedisState,
+    ServerStatus,
+)
 from wsctl.log.message_log import read_id
-from wsctl.server.workers.worker import Facts
-
-SHARED_FIELDS = ("degraded", "redis", "nodes", "cluster")
-"""The fields of a status that are about all who share a Redis: the same in each of them, null without a
-Redis."""
 
 
-def sum_field(reports: Sequence[Facts], name: str) -> int:
-    return sum(facts[name] for facts in reports)
+class MergedStatus(NamedTuple):
+    """The facts of a status that depend on whether the workers share a Redis."""
+
+    messages: MessageCounts
+    rates: MessageCounts
+    degraded: str | None = None
+    redis: RedisState | None = None
+    nodes: tuple[ClusterNode, ...] | None = None
+    cluster: ClusterTotal | None = None
 
 
-def sum_counts(reports: Sequence[Facts], name: str) -> dict[str, float]:
+def sum_counts(counts: Sequence[MessageCounts]) -> MessageCounts:
     """Return the sums of the counts, or rates, of all workers."""
-    found: dict[str, float] = {}
-    for facts in reports:
-        for what, value in facts[name].items():
-            found[what] = round(found.get(what, 0) + value, 3)
-    return found
-
-
-def newest_id(reports: Iterable[Facts]) -> str:
-    """Return the newest message's id; empty when no worker reports one."""
-    return max(
-        (facts["newest_id"] for facts in reports), key=lambda text: read_id(text) or (0, 0), default=""
+    return MessageCounts(
+        published=round(sum(each.published for each in counts), 3),
+        received=round(sum(each.received for each in counts), 3),
+        delivered=round(sum(each.delivered for each in counts), 3),
     )
 
 
-def merge_shared(reports: Sequence[Facts], recent: Sequence[Facts]) -> Facts:
+def newest_id(reports: Iterable[ServerStatus]) -> str:
+    """Return the newest message's id; empty when no worker reports one."""
+    ids = (report.newest_id for report in reports)
+    return max(ids, key=lambda text: read_id(text) or (0, 0), default="")
+
+
+def merge_shared(reports: Sequence[ServerStatus], recent: Sequence[ServerStatus]) -> MergedStatus:
     """Return the facts that workers with one Redis have in common, as the first of the `recent` reports has
     them. A message that one of them publishes, all count: the largest figure is that of all."""
-    of_messages = {
-        name: sum_counts(reports, name)
-        | {"published": max((facts[name]["published"] for facts in recent), default=0)}
-        for name in ("messages", "rates")
-    }
-    common = {name: recent[0][name] for name in SHARED_FIELDS} if recent else dict.fromkeys(SHARED_FIELDS)
-    if common["nodes"]:
-        own = {node for facts in reports for node in _own(facts)}
-        common["nodes"] = [row | {"this": row["node"] in own} for row in common["nodes"]]
-    return of_messages | common
+    alone = merge_separate(reports)
+    if not recent:
+        return alone
+    own = {name for report in reports for name in _own(report)}
+    first = recent[0]
+    return MergedStatus(
+        replace(alone.messages, published=max(report.messages.published for report in recent)),
+        replace(alone.rates, published=max(report.rates.published for report in recent)),
+        first.degraded,
+        first.redis,
+        first.nodes and tuple(replace(node, this=node.node in own) for node in first.nodes),
+        first.cluster,
+    )
 
 
-def merge_separate(reports: Sequence[Facts]) -> Facts:
+def merge_separate(reports: Sequence[ServerStatus]) -> MergedStatus:
     """Return the same facts of workers that share nothing."""
-    return {name: sum_counts(reports, name) for name in ("messages", "rates")} | dict.fromkeys(SHARED_FIELDS)
+    return MergedStatus(
+        sum_counts([report.messages for report in reports]), sum_counts([report.rates for report in reports])
+    )
 
 
-def merge_clients(answers: Sequence[Facts]) -> list[Facts]:
+def merge_clients(answers: Sequence[ServerStatus]) -> tuple[ClientStatus, ...]:
     """Return the clients in several answers, each once, those connected longest first. A worker that has
     answered knows its own clients best; those of others that two workers report are the same."""
-    present = {node for facts in answers for node in _own(facts)}
-    own = [row for facts in answers for row in facts["clients"] if _is_own(row, facts)]
+    present = {name for answer in answers for name in _own(answer)}
+    own = [client for answer in answers for client in answer.clients or () if _is_own(client, answer)]
     elsewhere = {
-        (row["node"], row["client_id"]): row
-        for facts in answers
-        for row in facts["clients"]
-        if not _is_own(row, facts) and row["node"] not in present
+        (client.node, client.client_id): client
+        for answer in answers
+        for client in answer.clients or ()
+        if not _is_own(client, answer) and client.node not in present
     }
-    return sorted([*own, *elsewhere.values()], key=lambda row: -row["connected_s"])
+    return tuple(sorted([*own, *elsewhere.values()], key=lambda client: -client.connected_s))
 
 
-def _own(facts: Mapping[str, Any]) -> list[str]:
-    return [row["node"] for row in facts.get("nodes") or () if row["this"]]
+def _own(status: ServerStatus) -> list[str]:
+    return [node.node for node in status.nodes or () if node.this]
 
 
-def _is_own(row: Facts, facts: Facts) -> bool:
-    return "node" not in row or row["node"] in _own(facts)
+def _is_own(client: ClientStatus, status: ServerStatus) -> bool:
+    return client.node is None or client.node in _own(status)

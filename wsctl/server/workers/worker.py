@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import IO, Any
 
 from wsctl.codes import ExitCode
+from wsctl.control.status import ServerStatus
 from wsctl.drain.phases import Phase
-from wsctl.drain.progress import DrainProgress, read_progress
+from wsctl.drain.progress import DrainProgress, HandoverProgress
 from wsctl.ipc.channel import Channel
 from wsctl.ipc.framing import Packet, close_all
 from wsctl.ipc.rpc import RequestHandler, RpcPeer
@@ -32,7 +33,7 @@ class Worker:
     Attributes:
         number: which of the workers it is, from 1 on.
         refused: why it cannot start, in its own words.
-        facts: its status, as it was reported last.
+        status: its status, as it was reported last; None before that.
         reported_at: when that was.
         code: its exit status, as `subprocess` counts.
         keys: the kind of keys it checks tokens with, once it has reported that.
@@ -55,7 +56,7 @@ class Worker:
         ours, self.process = spawn_with_channel(lambda channel: spawn(channel, succeeds))
         self.number = number
         self.refused: str | None = None
-        self.facts: Facts = {}
+        self.status: ServerStatus | None = None
         self.reported_at = float("-inf")
         self.code: int | None = None
         self.keys: str | None = None
@@ -78,7 +79,7 @@ class Worker:
     @property
     def listening(self) -> bool:
         """True if the worker has begun to take connections."""
-        return self._listens and self.facts.get("status", Phase.STARTING) != Phase.STARTING
+        return self._listens and self.status is not None and self.status.status != Phase.STARTING
 
     @property
     def silent(self) -> bool:
@@ -88,12 +89,17 @@ class Worker:
     @property
     def drain(self) -> DrainProgress | None:
         """The worker's drain, as it was reported last."""
-        return read_progress(self.facts["drain"]) if self.facts.get("drain") else None
+        return self.status.drain if self.status else None
+
+    @property
+    def upgrade(self) -> HandoverProgress | None:
+        """The worker's handover, as it was reported last."""
+        return self.status.upgrade if self.status else None
 
     @property
     def stopped(self) -> bool:
         """True if the worker has ended its work, though perhaps not its process."""
-        return self.facts.get("status") == Phase.STOPPED
+        return self.status is not None and self.status.status == Phase.STOPPED
 
     @property
     def exit_code(self) -> int:
@@ -141,7 +147,8 @@ class Worker:
     def _receive(self, packet: Packet) -> None:
         match packet.kind:
             case "report":
-                self.facts, self.reported_at = packet.fields["facts"], self._clock()
+                self.status = ServerStatus.from_json(packet.fields["facts"])
+                self.reported_at = self._clock()
                 self._exit_code = ExitCode(packet.fields["exit_code"])
             case "listening":
                 self._listens, self.keys = True, packet.fields.get("keys")

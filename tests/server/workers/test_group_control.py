@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 
 from tests.support.fake_parent import PID, FakeParent, draining, fake_parent
-from tests.support.fake_worker import FakeWorker
+from tests.support.fake_worker import FACTS, FakeWorker
 from tests.support.server import DEADLINE
+from wsctl.control.status import ClusterTotal, MessageCounts
 from wsctl.ipc.rpc import Reply
 from wsctl.server.metrics import family
-from wsctl.server.workers import control_service
+from wsctl.server.workers import group_control
 from wsctl.server.workers.worker import FRESH
 
 pytestmark = pytest.mark.anyio
@@ -21,7 +22,16 @@ CLOSING = {"error": {"code": "not_now", "message": "the server is closing"}}
 
 BODY = b'{"data": 1}'
 
-ENDED = {"state": "done", "total": 2, "moved": 2, "staying": 0, "silence_s": 0.5, "error": None}
+ENDED = {
+    "state": "done",
+    "successor": 7,
+    "total": 2,
+    "moved": 2,
+    "staying": 0,
+    "elapsed_s": 1.0,
+    "silence_s": 0.5,
+    "error": None,
+}
 
 
 async def answered(
@@ -39,18 +49,19 @@ async def test_the_status_is_the_sum() -> None:
         one, other = await here.serving()
         one.reports(connections=3, newest_id="5-0", rates={"published": 0.5})
         other.reports(connections=4, newest_id="7-0", rates={"published": 2.0})
-        await here.until(lambda: here.control.facts()["connections"] == 7)
-        facts = here.control.facts()
-        assert (facts["pid"], facts["status"], facts["capacity"]) == (PID, "serving", 200)
-        assert (facts["newest_id"], facts["rates"]) == ("7-0", {"published": 2.5})
-        assert [(row["pid"], row["connections"]) for row in facts["workers"]] == [(1001, 3), (1002, 4)]
+        await here.until(lambda: here.control.summary().connections == 7)
+        facts = here.control.summary()
+        assert (facts.pid, facts.status, facts.capacity) == (PID, "serving", 200)
+        assert (facts.newest_id, facts.rates.published) == ("7-0", 2.5)
+        assert [(row.pid, row.connections) for row in facts.workers or ()] == [(1001, 3), (1002, 4)]
 
 
 async def test_the_clients_of_all_are_listed_oldest_first() -> None:
     async with fake_parent(2) as here:
         await here.serving()
         rows = [
-            (200, {"clients": [{"client_id": name, "connected_s": s}]}) for name, s in (("a", 1), ("b", 2))
+            (200, FACTS | {"clients": [{"client_id": name, "connected_s": s}]})
+            for name, s in (("a", 1), ("b", 2))
         ]
         reply = await answered(here, "GET", "/api/status?clients=true", rows)
         assert [row["client_id"] for row in reply.body["clients"]] == ["b", "a"]
@@ -62,7 +73,7 @@ async def test_the_metrics_are_of_those_who_answer_and_say_who_does_not() -> Non
         here.now += FRESH + 1
         for worker in (one, other):
             worker.reports(connections=1)
-        await here.until(lambda: here.control.facts()["connections"] == 2)
+        await here.until(lambda: here.control.summary().connections == 2)
         asking = asyncio.create_task(here.control.answer("GET", "/api/metrics", b""))
         answer = family.encode_families([family.gauge("wsctl_connections", "Clients.", 1)])
         one.answers(await one.asked("GET", "/api/metrics"), 200, **answer)
@@ -207,7 +218,7 @@ async def test_who_was_not_heard_of_lately_publishes_last() -> None:
         _, other = await here.serving()
         here.now = FRESH + 1
         other.reports(connections=1)
-        await here.until(lambda: here.control.facts()["connections"])
+        await here.until(lambda: here.control.summary().connections)
         asking = asyncio.create_task(here.control.answer("POST", "/api/broadcast", BODY))
         other.answers(await other.asked("POST", "/api/broadcast"), 200, id="5-0", recipients=7)
         assert (await asking).status == 200
@@ -224,7 +235,7 @@ def shared(own: str, published: int, **facts: Any) -> dict[str, Any]:
     return {
         "degraded": None,
         "redis": {"state": "up"},
-        "cluster": {"nodes": 3},
+        "cluster": {"nodes": 3, "connections": 0},
         "nodes": [{"node": node, "this": node == own} for node in ("a", "b", "x")],
         "messages": {"published": published, "delivered": 2},
         "rates": {"published": published / 10, "delivered": 0.2},
@@ -236,31 +247,33 @@ async def test_what_is_shared_is_counted_once() -> None:
         one, other = await here.serving()
         one.reports(connections=1, **shared("a", 9))
         other.reports(connections=1, **shared("b", 7))
-        await here.until(lambda: here.control.facts()["connections"] == 2)
-        facts = here.control.facts()
-        assert facts["messages"] == {"published": 9, "delivered": 4}
-        assert facts["rates"] == {"published": 0.9, "delivered": 0.4}
-        assert (facts["degraded"], facts["redis"], facts["cluster"]) == (None, {"state": "up"}, {"nodes": 3})
-        assert [row["node"] for row in facts["nodes"] if row["this"]] == ["a", "b"]
+        await here.until(lambda: here.control.summary().connections == 2)
+        facts = here.control.summary()
+        assert facts.messages == MessageCounts(9, 0, 4)
+        assert facts.rates == MessageCounts(0.9, 0, 0.4)
+        assert (facts.degraded, facts.cluster) == (None, ClusterTotal(3, 0))
+        assert facts.redis
+        assert facts.redis.is_up
+        assert [node.node for node in facts.nodes or () if node.this] == ["a", "b"]
 
 
 async def test_who_hangs_is_not_believed_about_what_is_shared() -> None:
     async with fake_parent(2, isolated=False) as here:
         one, other = await here.serving()
         one.reports(connections=1, **shared("a", 9))
-        await here.until(lambda: here.control.facts()["connections"] == 1)
+        await here.until(lambda: here.control.summary().connections == 1)
         here.now = FRESH + 1
         other.reports(connections=1, **shared("b", 7, degraded="Redis is away"))
-        await here.until(lambda: here.control.facts()["connections"] == 2)
-        facts = here.control.facts()
-        assert (facts["degraded"], facts["rates"]["published"]) == ("Redis is away", 0.7)
+        await here.until(lambda: here.control.summary().connections == 2)
+        facts = here.control.summary()
+        assert (facts.degraded, facts.rates.published) == ("Redis is away", 0.7)
 
 
 async def test_islands_tell_that_they_share_nothing() -> None:
     async with fake_parent(1) as here:
         await here.serving()
-        facts = here.control.facts()
-        assert [facts[name] for name in ("degraded", "redis", "nodes", "cluster")] == [None] * 4
+        facts = here.control.summary()
+        assert [facts.degraded, facts.redis, facts.nodes, facts.cluster] == [None] * 4
 
 
 async def test_the_newest_id_is_no_matter_of_spelling() -> None:
@@ -268,19 +281,24 @@ async def test_the_newest_id_is_no_matter_of_spelling() -> None:
         one, other = await here.serving()
         one.reports(connections=1, newest_id="5-9")
         other.reports(connections=1, newest_id="5-10")
-        await here.until(lambda: here.control.facts()["connections"] == 2)
-        assert here.control.facts()["newest_id"] == "5-10"
+        await here.until(lambda: here.control.summary().connections == 2)
+        assert here.control.summary().newest_id == "5-10"
 
 
 async def test_each_client_of_nodes_that_share_is_listed_once() -> None:
     def row(name: str, node: str, seconds: float, address: str | None = None) -> dict[str, Any]:
-        return {"client_id": name, "node": node, "connected_s": seconds, "address": address}
+        known = {"client_id": name, "address": address, "connected_s": seconds}
+        return known | {"waiting_bytes": None, "node": node}
 
     async with fake_parent(2, isolated=False) as here:
         await here.serving()
         far = row("far", "x", 3.0)
-        one = {**shared("a", 0), "clients": [row("al", "a", 1.0, "h:1"), row("bo", "b", 2.1), far]}
-        other = {**shared("b", 0), "clients": [row("bo", "b", 2.0, "h:2"), row("gone", "a", 9.0), far]}
+        one = {**FACTS, **shared("a", 0), "clients": [row("al", "a", 1.0, "h:1"), row("bo", "b", 2.1), far]}
+        other = {
+            **FACTS,
+            **shared("b", 0),
+            "clients": [row("bo", "b", 2.0, "h:2"), row("gone", "a", 9.0), far],
+        }
         reply = await answered(here, "GET", "/api/status?clients=true", [(200, one), (200, other)])
         assert reply.body["clients"] == [far, row("bo", "b", 2.0, "h:2"), row("al", "a", 1.0, "h:1")]
 
@@ -289,7 +307,7 @@ async def test_who_does_not_answer_in_time_is_named_and_the_others_are_not_kept(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(
-        control_service, "REPLY_TIMEOUT", 2 * DEADLINE
+        group_control, "REPLY_TIMEOUT", 2 * DEADLINE
     )  # what the first answer is waited for, and no other
     async with fake_parent(2) as here, asyncio.timeout(DEADLINE):
         one, other = await here.serving()
@@ -301,7 +319,7 @@ async def test_who_does_not_answer_in_time_is_named_and_the_others_are_not_kept(
             "silent": [{"number": 2, "pid": other.pid}],
         }
         asking = asyncio.create_task(here.control.answer("GET", "/api/status?clients=true", b""))
-        one.answers(await one.asked("GET", "/api/status?clients=true"), 200, clients=[])
+        one.answers(await one.asked("GET", "/api/status?clients=true"), 200, **FACTS, clients=[])
         rows = (await asking).body["workers"]
         assert [row["silent"] for row in rows] == [False, True]
 
@@ -311,7 +329,7 @@ async def test_an_upgrade_does_not_begin_while_a_worker_hangs() -> None:
         one, other = await here.serving()
         here.now += FRESH + 1
         one.reports(connections=1)
-        await here.until(lambda: here.control.facts()["connections"])
+        await here.until(lambda: here.control.summary().connections)
         refused = await here.control.answer("POST", "/api/upgrade", b"")
         assert (refused.status, refused.body["error"]["code"]) == (409, "not_now")
         assert f"worker 2 (pid {other.pid}) does not answer" in refused.body["error"]["message"]

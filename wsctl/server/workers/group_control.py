@@ -1,0 +1,292 @@
+"""The operations of the control API, carried out on all workers together."""
+
+import asyncio
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from http import HTTPStatus
+from typing import Any, NamedTuple
+
+from wsctl import __version__
+from wsctl.codes import ErrorCode
+from wsctl.control.operations import (
+    BROADCAST,
+    CANCEL_DRAIN,
+    DRAIN,
+    METRICS,
+    STATUS,
+    ControlError,
+    DrainAnswer,
+    DrainEnd,
+    Published,
+    SilentWorker,
+    UpgradeAnswer,
+    answer,
+    error_of,
+    result_of,
+)
+from wsctl.control.status import ServerStatus, WorkerStatus
+from wsctl.drain.graceful import NotDraining
+from wsctl.drain.interventions import Intervention, InterventionKind
+from wsctl.drain.phases import Phase
+from wsctl.ipc.rpc import Reply
+from wsctl.server.condition import Condition
+from wsctl.server.metrics.family import Family, decode_families, encode_families, merge_workers
+from wsctl.server.workers.pool import WorkerPool
+from wsctl.server.workers.rolling_upgrade import RollingUpgrade
+from wsctl.server.workers.status_merge import merge_clients, merge_separate, merge_shared, newest_id
+from wsctl.server.workers.worker import Worker, worker_names
+
+REPLY_TIMEOUT = 2.0
+"""Seconds that a worker has to answer; then the others' answers have to do: one that hangs must not hang
+them."""
+
+LATE_REPLY_TIMEOUT = 0.8
+"""Seconds that the others have once one has answered: workers that do not hang have as much to do as that
+one."""
+
+_PHASES = (Phase.STARTING, Phase.SERVING, Phase.HANDOVER, Phase.LAMEDUCK, Phase.DRAINING, Phase.CLOSING)
+"""The phases from the first to the last: all together are as far as the one that is furthest behind."""
+
+
+class GroupControl:
+    """Carries out the operations on all workers. `isolated` says whether the workers share no messages.
+    `on_cancelled` is called when a drain was cancelled, `on_intervention` with each step of an operator."""
+
+    def __init__(
+        self,
+        pool: WorkerPool,
+        upgrade: RollingUpgrade,
+        pid: int,
+        clock: Callable[[], float],
+        on_cancelled: Callable[[], None],
+        *,
+        isolated: bool,
+        on_intervention: Callable[[Intervention], None] = lambda step: None,
+    ) -> None:
+        self._pool = pool
+        self._rolling_upgrade = upgrade
+        self._pid = pid
+        self._clock = clock
+        self._on_cancelled = on_cancelled
+        self._isolated = isolated
+        self._on_intervention = on_intervention
+        self._drained = Condition()
+        self._started = clock()
+
+    async def answer(self, method: str, path: str, body: bytes) -> Reply:
+        """Answer one request; in its query a worker tells in which way it was asked."""
+        return Reply(*await answer(self, method, path, body))
+
+    def workers_changed(self) -> None:
+        """Answer those who wait for the end, if a worker has reported that it is reached."""
+        if self._pool.stopped:
+            self.release_waiters()
+
+    def release_waiters(self) -> None:
+        """Answer everybody who waits: the server ends."""
+        self._drained.notify_all()
+        self._rolling_upgrade.release_waiters()
+
+    def summary(self) -> ServerStatus:
+        """Return the status of all together, as they reported last: counts and rates are sums, but for what
+        they share."""
+        reports = [report for worker in self._pool.members if (report := worker.status)]
+        limits = [report.capacity for report in reports]
+        together = (
+            merge_separate(reports) if self._isolated else merge_shared(reports, self._recent_reports())
+        )
+        return ServerStatus(
+            status=self._phase(reports),
+            connections=sum(report.connections for report in reports),
+            uptime_s=round(self._clock() - self._started, 3),
+            version=__version__,
+            degraded=together.degraded,
+            pid=self._pid,
+            capacity=sum(limit or 0 for limit in limits) if limits and all(limits) else None,
+            closing=sum(report.closing for report in reports),
+            newest_id=newest_id(reports),
+            messages=together.messages,
+            rates=together.rates,
+            drain=self._pool.progress(),
+            generation=1,
+            upgrade=self._rolling_upgrade.progress(),
+            redis=together.redis,
+            nodes=together.nodes,
+            cluster=together.cluster,
+            workers=tuple(map(_describe, self._pool.members)),
+        )
+
+    async def status(self, *, clients: bool) -> ServerStatus:
+        """Return the summary; with `clients`, also those of all workers that answer, the ones connected
+        longest first."""
+        if not clients:
+            return self.summary()
+        results = await self._call_all(STATUS.method, f"{STATUS.path}?clients=true")
+        answers = [ServerStatus.from_json(reply.body) for reply in results.replies if "clients" in reply.body]
+        silent = {worker.number for worker in results.silent}
+        found = self.summary()
+        workers = tuple(replace(each, silent=each.number in silent) for each in found.workers or ())
+        return replace(found, clients=merge_clients(answers), workers=workers)
+
+    async def metrics(self) -> Mapping[str, Any]:
+        """Return the metrics of all workers, as in the status without those that were succeeded and still
+        drain."""
+        found: dict[int, list[Family] | None] = {slot.number: None for slot in self._pool.slots}
+        for worker, reply in (await self._call_all(METRICS.method, METRICS.path)).by_worker.items():
+            if reply.status == HTTPStatus.OK:
+                found[worker.number] = decode_families(reply.body)
+        return encode_families(merge_workers(found))
+
+    async def broadcast(self, body: bytes) -> Published:
+        """Send to the clients of each worker; the id is the first one's. Where workers share messages, one
+        publishes."""
+        if not self._isolated:
+            return await self._publish(body)
+        results = await self._call_all(BROADCAST.method, BROADCAST.path, body)
+        taken = [result_of(Published, *reply) for reply in results.replies if reply.status == HTTPStatus.OK]
+        if not taken:
+            raise _unconfirmed(results.silent) if results.silent else _first_refusal(results.replies)
+        return Published(taken[0].id, sum(each.recipients for each in taken), results.named_silent)
+
+    async def drain(self, body: bytes, by: str) -> DrainAnswer:
+        if self._rolling_upgrade.under_way:
+            raise _not_now("the server is being handed over")
+        begins, before = not self._pool.ending, self._pool.progress()
+        if begins:
+            self._on_intervention(Intervention(InterventionKind.BEGUN, by))
+        self._pool.mark_ending()
+        for worker in self._pool.members:
+            if not worker.listening:  # nobody is with it
+                worker.send("signal", signum=15)
+        results = await self._call_all(DRAIN.method, DRAIN.path, body)
+        taken = [result_of(DrainAnswer, *reply) for reply in results.replies if reply.status == HTTPStatus.OK]
+        if results.replies and not taken:
+            if begins:
+                self._pool.cancel_ending()
+            raise _first_refusal(results.replies)
+        if before and not begins and _timeout(body) is not None:
+            step = Intervention(InterventionKind.MOVED, by, before.remaining_s, _remaining(taken))
+            self._on_intervention(step)
+        # A drain may have ended before it could be told.
+        drain = self._pool.progress() or next((each.drain for each in taken), None)
+        return DrainAnswer(self.summary().status, drain, results.named_silent)
+
+    async def cancel_drain(self, by: str) -> DrainAnswer:
+        replies = (await self._call_all(CANCEL_DRAIN.method, CANCEL_DRAIN.path)).replies
+        if all(reply.status != HTTPStatus.OK for reply in replies):
+            raise _first_refusal(replies)
+        self._pool.cancel_ending()
+        self._drained.notify_all()
+        self._on_intervention(Intervention(InterventionKind.CANCELLED, by))
+        self._on_cancelled()
+        return DrainAnswer(Phase.SERVING, None)
+
+    async def wait_drained(self) -> DrainEnd:
+        if not self._pool.stopped:
+            await self._drained.wait()
+        return DrainEnd(self._pool.progress(), int(self._pool.exit_code))
+
+    async def upgrade(self, by: str) -> UpgradeAnswer:
+        try:
+            self._rolling_upgrade.begin(by)
+        except NotDraining as error:
+            raise _not_now(str(error)) from None
+        return UpgradeAnswer(self._rolling_upgrade.progress())
+
+    async def wait_upgraded(self) -> UpgradeAnswer:
+        await self._rolling_upgrade.wait_ended()
+        return UpgradeAnswer(self._rolling_upgrade.progress())
+
+    def _phase(self, reports: Sequence[ServerStatus]) -> str:
+        phases = {report.status for report in reports}
+        if self._pool.ending and (progress := self._pool.progress()):
+            return progress.phase
+        return next((phase for phase in _PHASES if phase in phases), Phase.STARTING)
+
+    async def _publish(self, body: bytes) -> Published:
+        """Publish by one worker, and by no other when it does not answer: the message may have been
+        published."""
+        able = [worker for worker in self._pool.members if worker.listening and not worker.stopped]
+        if not able:
+            raise _first_refusal([])
+        # A worker that has reported lately will hardly hang.
+        worker = max(able, key=lambda worker: not worker.silent)
+        reply = await worker.call(BROADCAST.method, BROADCAST.path, body, REPLY_TIMEOUT)
+        if reply is None:
+            raise _unconfirmed([worker])
+        return result_of(Published, *reply)
+
+    def _recent_reports(self) -> list[ServerStatus]:
+        """Return the reports of the workers that do not hang; of all when there are none."""
+        reported = [(worker, report) for worker in self._pool.members if (report := worker.status)]
+        recent = [report for worker, report in reported if not worker.silent]
+        return recent or [report for _, report in reported]
+
+    async def _call_all(self, method: str, path: str, body: bytes = b"") -> "_CallResults":
+        """Send a request to all workers. Those known to hang get requests other than GET, for when
+        they go on, and are not waited for."""
+        members = [worker for worker in self._pool.members if worker.listening]
+        open_: dict[Worker, asyncio.Future[Reply | None]] = {
+            worker: worker.start_call(method, path, body)
+            for worker in members
+            if method != "GET" or not worker.silent
+        }
+        waited = {open_[worker] for worker in open_ if not worker.silent} or set(open_.values())
+        if waited:
+            done, late = await asyncio.wait(
+                waited, timeout=REPLY_TIMEOUT, return_when=asyncio.FIRST_COMPLETED
+            )
+            if done and late:
+                await asyncio.wait(late, timeout=LATE_REPLY_TIMEOUT)
+        by_worker = {w: reply for w, future in open_.items() if future.done() and (reply := future.result())}
+        gone = {worker for worker, future in open_.items() if future.done()}
+        for future in open_.values():
+            future.cancel()
+        return _CallResults(by_worker, [worker for worker in members if worker not in gone])
+
+
+class _CallResults(NamedTuple):
+    """The answers of workers, and the workers that did not answer, though they live."""
+
+    by_worker: dict[Worker, Reply]
+    silent: list[Worker]
+
+    @property
+    def replies(self) -> list[Reply]:
+        return list(self.by_worker.values())
+
+    @property
+    def named_silent(self) -> tuple[SilentWorker, ...] | None:
+        """The workers that did not answer; None when all did."""
+        return tuple(SilentWorker(worker.number, worker.pid) for worker in self.silent) or None
+
+
+def _timeout(body: bytes) -> object:
+    """Return the timeout in a request that was answered; None when it leaves that to the server."""
+    return json.loads(body).get("timeout") if body.strip() else None
+
+
+def _remaining(answers: Sequence[DrainAnswer]) -> float | None:
+    """Return the seconds to the last deadline in the answers."""
+    return max((each.drain.remaining_s for each in answers if each.drain), default=None)
+
+
+def _describe(worker: Worker) -> WorkerStatus:
+    report = worker.status
+    phase, connections = (report.status, report.connections) if report else (Phase.STARTING, 0)
+    return WorkerStatus(worker.number, worker.pid, phase, connections, worker.silent)
+
+
+def _first_refusal(replies: Sequence[Reply]) -> ControlError:
+    """Return the first worker's refusal where all say no."""
+    return error_of(*replies[0]) if replies else _not_now("no worker serves at the moment: try again")
+
+
+def _not_now(why: str) -> ControlError:
+    return ControlError(HTTPStatus.CONFLICT, "not_now", why)
+
+
+def _unconfirmed(silent: Sequence[Worker]) -> ControlError:
+    text = f"{worker_names(silent)} did not answer: the message may still be delivered"
+    return ControlError(HTTPStatus.GATEWAY_TIMEOUT, ErrorCode.UNCONFIRMED, text)
