@@ -9,14 +9,29 @@ import pytest
 from tests.support.handover import Successors
 from tests.support.wires import Server, close_of, data_of, frames, turn
 from wsctl import messages
+from wsctl.codes import ErrorCode
 from wsctl.frame import Batch
 from wsctl.hub.connection import EndReason
 from wsctl.ipc.framing import Packet
+from wsctl.log.home import Refusal
 from wsctl.server.handover.forwarded_log import TOGETHER, ForwardedLog
 from wsctl.server.handover.mover import ClientReporter
 from wsctl.server.handover.successor_process import SuccessorProcess
 
 pytestmark = pytest.mark.anyio
+
+
+class HomeObserverStandIn:
+    """Writes down what it is told."""
+
+    def __init__(self, told: list[object]) -> None:
+        self._told = told
+
+    def cut_off(self, why: str) -> None:
+        self._told.append(why)
+
+    def back(self, recovered: bool) -> None:
+        self._told.append(recovered)
 
 
 class FollowingServer:
@@ -210,3 +225,31 @@ async def test_in_the_end_ids_are_given_here_again_and_nobody_is_told(make: Make
     assert [recipients for _, recipients in old.receipts] == [1, 1]
     await old.leader.hear("publish")
     assert old.leader.kinds == ["begin", "publish"]
+
+
+async def test_how_the_leaders_home_is_those_hear_who_are_here(make: Make) -> None:
+    old = make()
+    told: list[object] = []
+    old.log.observers.append(HomeObserverStandIn(told))
+    old.begin()
+    old.forwarded.receive(Packet("away", {"why": "no answer"}, [], []))
+    old.forwarded.receive(Packet("back", {"recovered": False}, [], []))
+    assert told == ["no answer", False]
+
+
+@pytest.mark.parametrize(
+    ("fields", "code"), [({"code": "degraded"}, ErrorCode.DEGRADED), ({}, ErrorCode.UNCONFIRMED)]
+)
+async def test_what_the_leader_refuses_is_refused_here(
+    make: Make, fields: dict[str, str], code: ErrorCode
+) -> None:
+    """An older release does not say whether it may be published after all."""
+    old = make()
+    old.begin()
+    refusals: list[Refusal] = []
+    old.log.append("server", "refused", refused=refusals.append)
+    told = {"key": [old.log.writer, 1], "why": "Redis is away"}
+    for _ in range(2):
+        old.forwarded.receive(Packet("unpublished", told | fields, [], []))
+    assert refusals == [Refusal(code, "Redis is away")]
+    assert old.receipts == []

@@ -113,6 +113,17 @@ async def test_of_a_newer_connection_here_the_other_is_told(make: MakeTakeover) 
     assert pair.predecessor.kinds == ["replaced"]
 
 
+async def test_how_its_home_is_the_other_is_told_for_as_long_as_it_follows(make: MakeTakeover) -> None:
+    pair = make()
+    pair.log.cut_off("too early")
+    await pair.begin("alice")
+    pair.log.cut_off("no answer")
+    pair.log.back(recovered=False)
+    assert (await pair.predecessor.hear("away")).fields == {"why": "no answer"}
+    assert (await pair.predecessor.hear("back")).fields == {"recovered": False}
+    assert pair.predecessor.kinds == ["away", "back"]
+
+
 # Alone
 
 

@@ -106,7 +106,7 @@ class RedisSession(Home):
         try:
             newest = await self.lease.renew()
             history = self._messages.history
-            kept = await self._tail.load(START, newest, history.most, history.most_bytes)
+            kept = await self.load(position(START), position(newest), history.most, history.most_bytes)
         except Exception as error:
             raise self.redis.unusable(self.availability.explain(error)) from None
         self._messages.restore(position(newest), *kept)
