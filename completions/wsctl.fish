@@ -15,7 +15,7 @@ complete -c wsctl -f
 complete -c wsctl -n __wsctl_command_is -l version -s V -d 'Print the version.'
 complete -c wsctl -n __wsctl_command_is -l no-color -d 'No colour anywhere.'
 complete -c wsctl -n __wsctl_command_is -s h -l help -d 'Show this message and exit.'
-complete -c wsctl -n __wsctl_command_is -a serve -d 'Run a server; on Ctrl-C or SIGTERM it waits for its clients to leave, and then ends.'
+complete -c wsctl -n __wsctl_command_is -a serve -d 'Run a server; on Ctrl-C or SIGTERM it drains: clients may leave by themselves, then it ends.'
 complete -c wsctl -n __wsctl_command_is -a check -d 'Find problems of a server with these settings on this machine, and name their fixes.'
 complete -c wsctl -n __wsctl_command_is -a client -d 'Show what arrives, send what is typed, and reconnect when the connection is lost.'
 complete -c wsctl -n __wsctl_command_is -a broadcast -d 'Send one message to every client, or to some; print its id and how many got it.'
