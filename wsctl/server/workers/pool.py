@@ -217,20 +217,23 @@ class WorkerPool:
         """Start a successor for a worker that hands over, or kill it when the worker does not hand over after
         all."""
         slot = next(slot for slot in self.slots if slot.number == worker.number)
-        if packet.kind == "kill":
-            if slot.successor:
+        try:
+            if packet.kind == "successor":
+                self._start_successor(slot, worker, packet.fds[0])
+            elif slot.successor:
                 slot.successor.kill()
+        finally:
+            close_all(packet.fds)
+
+    def _start_successor(self, slot: Slot, worker: Worker, channel: int) -> None:
+        if worker is not slot.member or slot.successor:
+            worker.send("ended", code=ExitCode.ERROR)
             return
         try:
-            if worker is slot.member and slot.successor is None:
-                slot.successor = self._create_worker(slot, packet.fds[0])
-            else:
-                worker.send("ended", code=ExitCode.ERROR)
+            slot.successor = self._create_worker(slot, channel)
         except OSError as error:
             log.warning("a worker cannot be started", extra={"fields": {"why": str(error)}})
             worker.send("ended", code=ExitCode.ERROR)
-        finally:
-            close_all(packet.fds)
 
     def _promote_successor(self, slot: Slot) -> None:
         old, slot.member, slot.successor = slot.member, slot.successor, None
@@ -291,12 +294,7 @@ class WorkerPool:
     def _member_exited(self, slot: Slot, worker: Worker) -> None:
         slot.member = None
         self._balancer.withdraw(slot.number)
-        if not self.ending and worker.stopped:
-            log.info("a worker was ended and is started again", extra={"fields": worker.exit_fields()})
-        elif not self.ending and not worker.refused:
-            log.warning("a worker died", extra={"fields": worker.exit_fields()})
-        elif worker.exit_code == ExitCode.ERROR:
-            log.error("a worker died in the drain", extra={"fields": worker.exit_fields()})
+        self._log_exit(worker)
         if slot.successor:
             self._promote_successor(slot)
         elif worker.refused and not self.up.is_set():
@@ -306,6 +304,14 @@ class WorkerPool:
             self._retry_refused(slot, worker.refused)
         elif not self.ending:
             self._restart_later(slot)
+
+    def _log_exit(self, worker: Worker) -> None:
+        if not self.ending and worker.stopped:
+            log.info("a worker was ended and is started again", extra={"fields": worker.exit_fields()})
+        elif not self.ending and not worker.refused:
+            log.warning("a worker died", extra={"fields": worker.exit_fields()})
+        elif worker.exit_code == ExitCode.ERROR:
+            log.error("a worker died in the drain", extra={"fields": worker.exit_fields()})
 
     def _retry_refused(self, slot: Slot, why: str) -> None:
         """Start a refused worker again later: it could be started once, so the reason may pass, and the
