@@ -37,17 +37,11 @@ MAX_SECRET = 256
 """Bytes of a secret that needs no `--jwt-algorithm`: four times of what HS256 uses. An RSA key has more."""
 
 _LINES = re.compile(rb"[A-Za-z0-9+/_=-]+(\r?\n[A-Za-z0-9+/_=-]+)*")
-
 _CODED = re.compile(rb"[A-Za-z0-9+/_-]{24,}")
-
 _HEX = re.compile(rb"[0-9A-Fa-f]+")
-
 _PEM_LINE = re.compile(rb"-{2,}\s*(begin|end)\b")
-
 _JSON = re.compile(rb'[{\["]|.*(":|",\s*")', re.DOTALL)
-
 _MARKUP = re.compile(rb"<|.*(</|/>)", re.DOTALL)
-
 _READABLE = frozenset(b"\t\r\n" + bytes(range(32, 127)))
 
 _DER = re.compile(
@@ -60,7 +54,6 @@ algorithm (SubjectPublicKeyInfo), a version (PKCS #8, PKCS #1), a certificate or
 one in some hundred million begins so."""
 
 _SSH = b"\x00\x00\x00"
-
 _GZIP = b"\x1f\x8b\x08"
 
 
