@@ -18,8 +18,8 @@ from tests.support.clients import join
 from tests.support.processes import popen
 from tests.support.server import DEADLINE, WSCTL, wsctl
 from tests.support.status import DRAIN, FACTS, drawn
+from tests.support.status import line as told_in_a_line
 from tests.support.terminal import Terminal
-from wsctl.cli.ui import tables
 from wsctl.client.control import ANSWER_TIMEOUT
 
 pytestmark = pytest.mark.anyio
@@ -261,7 +261,7 @@ def test_what_comes_from_elsewhere_is_text_and_nothing_else() -> None:
     nasty = "[red]\x1b[2J\n\u202e"
     row = {"client_id": nasty, "address": nasty, "connected_s": 1.0, "waiting_bytes": 0}
     facts = FACTS | {"newest_id": nasty, "version": nasty, "clients": [row]}
-    for shown in (drawn((nasty, facts)), tables.line(nasty, facts)):
+    for shown in (drawn((nasty, facts)), told_in_a_line(nasty, facts)):
         assert "\x1b" not in shown
         assert "\u202e" not in shown
         assert "[red]\\x1b[2J\\n\\u202e" in shown
@@ -287,7 +287,7 @@ def test_a_drain_is_told_with_its_forecast_and_those_connected_longest() -> None
         "  longest      bob 2:05 (12.0 kB waiting)",
         "               eve 1:10",
     ]
-    assert f"drain {told}" in tables.line("http://here", facts)
+    assert f"drain {told}" in told_in_a_line("http://here", facts)
 
 
 def test_a_server_without_a_limit_has_no_capacity_to_tell() -> None:

@@ -15,7 +15,7 @@ import pytest
 from tests.conftest import StartServer
 from tests.support.fake_control import fake_at_a_url
 from tests.support.server import DEADLINE, ServerProcess
-from tests.support.status import DRAIN
+from tests.support.status import DRAIN, FACTS
 from wsctl.client.control import (
     ConflictError,
     Control,
@@ -23,6 +23,7 @@ from wsctl.client.control import (
     UnconfirmedError,
     drain_progress,
     handover_progress,
+    read_status,
 )
 from wsctl.client.target import Target
 from wsctl.drain.phases import Phase
@@ -396,3 +397,17 @@ def test_an_account_of_an_upgrade_becomes_the_record_it_was_made_from() -> None:
 def test_an_account_of_an_upgrade_by_another_version_is_said_to_be_one(odd: Any) -> None:
     with pytest.raises(WsctlError, match="the server runs another version"):
         handover_progress(odd)
+
+
+@pytest.mark.parametrize(
+    ("odd", "what"),
+    [
+        ({"drain": {"phase": "dreaming"}}, "drain"),
+        ({"upgrade": {"state": "dancing"}}, "upgrade"),
+        ({"redis": "away"}, "status"),
+    ],
+)
+def test_a_status_of_another_version_says_what_cannot_be_shown(odd: Any, what: str) -> None:
+    assert read_status(FACTS).connections == FACTS["connections"]
+    with pytest.raises(WsctlError, match=f"the server runs another version, whose {what} cannot be shown"):
+        read_status(FACTS | odd)

@@ -6,6 +6,7 @@ from typing import Any
 from rich.console import Console
 
 from wsctl.cli.ui import tables
+from wsctl.client.control import read_status
 
 FACTS: dict[str, Any] = {
     "status": "serving",
@@ -54,7 +55,6 @@ def node(number: int, **facts: Any) -> dict[str, Any]:
         "generation": 1,
         "phase": "serving",
         "connections": 300,
-        "turn": None,
         "this": number == 1,
     } | facts
 
@@ -62,7 +62,7 @@ def node(number: int, **facts: Any) -> dict[str, Any]:
 SHARED: dict[str, Any] = FACTS | {
     "degraded": None,
     "redis": {"url": "redis://there:6379/0", "state": "up", "for_s": 3725.0, "why": None},
-    "nodes": [node(1), node(2, phase="lameduck", turn={"place": 1, "of": 2}), node(3, url=None)],
+    "nodes": [node(1), node(2, phase="lameduck"), node(3, url=None)],
     "cluster": {"nodes": 3, "connections": 900},
 }
 
@@ -77,8 +77,14 @@ def from_second(facts: dict[str, Any]) -> dict[str, Any]:
     return facts | {"nodes": [each | {"this": n == 1} for n, each in enumerate(facts["nodes"])]}
 
 
-def drawn(*seen: tables.Seen, height: int | None = None, width: int = 100) -> str:
+def line(name: str, facts: dict[str, Any]) -> str:
+    """What a server tells, in one line."""
+    return tables.line(name, read_status(facts))
+
+
+def drawn(*seen: tuple[str, dict[str, Any]], height: int | None = None, width: int = 100) -> str:
     console = Console(file=io.StringIO(), width=width, soft_wrap=True, force_terminal=True, color_system=None)
+    read = [(name, read_status(facts)) for name, facts in seen]
     with console.capture() as shown:
-        console.print(tables.blocks(seen, height))
+        console.print(tables.blocks(read, height))
     return "\n".join(row.rstrip() for row in shown.get().splitlines())

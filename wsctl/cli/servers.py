@@ -14,7 +14,6 @@ from wsctl.drain.progress import HandoverState
 from wsctl.errors import Silent, Unreachable, WsctlError
 
 if TYPE_CHECKING:
-    from wsctl.cli.ui.tables import Seen
     from wsctl.client.target import Target
 
     Scan = Callable[[], list[Target]]
@@ -30,6 +29,9 @@ Ask = Callable[[Control], Answer]
 Reply = Answer | WsctlError
 
 Facts = dict[str, Any]
+
+NamedAnswer = tuple[str, Answer]
+"""A server's name, and what it told of itself."""
 
 _NodeClient = tuple[str, str]
 
@@ -87,7 +89,7 @@ class ServerWatch:
         """The worst exit code of the servers."""
         return max(server.exit_code for server in self._servers.values())
 
-    def look(self, clients: bool) -> "list[Seen]":
+    def look(self, clients: bool) -> list[NamedAnswer]:
         """Return what the servers tell now. How a server ended that is gone is said on stderr."""
         self._look_for_servers()
         there = [server for server in self._servers.values() if not server.gone]

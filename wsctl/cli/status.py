@@ -16,11 +16,11 @@ from wsctl.codes import ExitCode
 from wsctl.errors import UsageError, WsctlError
 
 if TYPE_CHECKING:
-    from wsctl.cli.servers import ServerWatch
+    from wsctl.cli.servers import NamedAnswer, ServerWatch
     from wsctl.cli.ui.tables import Seen
     from wsctl.client.target import Target
 
-    Show = Callable[[list[Seen]], None]
+    Show = Callable[[list[NamedAnswer]], None]
 
 INTERVAL = 1.0
 """Seconds between two looks of `--watch`."""
@@ -99,7 +99,7 @@ def _display(clients: bool, as_json: bool) -> Iterator["Show"]:
         # What is told on stderr goes above the picture when both are the same terminal.
         picture = Picture(screen, redirect_stderr=sys.stderr.isatty())
         try:
-            yield lambda seen: picture.show(blocks(seen, screen.height))
+            yield lambda seen: picture.show(blocks(_read(seen), screen.height))
         finally:
             picture.stop()
     elif clients:
@@ -108,25 +108,31 @@ def _display(clients: bool, as_json: bool) -> Iterator["Show"]:
         yield _print_lines
 
 
-def _print_json(seen: list["Seen"]) -> None:
+def _print_json(seen: list["NamedAnswer"]) -> None:
     from wsctl.cli.servers import each_client_once
 
     for facts in each_client_once([facts for _, facts in seen]):
         print(json.dumps(facts), flush=True)
 
 
-def _print_lines(seen: list["Seen"]) -> None:
+def _print_lines(seen: list["NamedAnswer"]) -> None:
     from wsctl.cli.ui.tables import line
 
-    for name, facts in seen:
-        print(line(name, facts), flush=True)
+    for name, status in _read(seen):
+        print(line(name, status), flush=True)
 
 
-def _print_blocks(seen: list["Seen"]) -> None:
+def _print_blocks(seen: list["NamedAnswer"]) -> None:
     from wsctl.cli.ui.streams import console
     from wsctl.cli.ui.tables import blocks
 
     screen = console(sys.stdout)
     if not sys.stdout.isatty():
         screen.width = UNCUT
-    screen.print(blocks(seen))
+    screen.print(blocks(_read(seen)))
+
+
+def _read(answers: list["NamedAnswer"]) -> list["Seen"]:
+    from wsctl.client.control import read_status
+
+    return [(name, read_status(told)) for name, told in answers]

@@ -7,14 +7,25 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlsplit
 
 from wsctl.client.events import DEGRADED, UNCONFIRMED
 from wsctl.client.target import Target, check_not_stopped
-from wsctl.drain.progress import DrainProgress, HandoverProgress, HandoverState, read_progress
+from wsctl.control.encoding import decode
+from wsctl.control.operations import (
+    BROADCAST,
+    CANCEL_DRAIN,
+    DRAIN,
+    STATUS,
+    UPGRADE,
+    WAIT_DRAINED,
+    WAIT_UPGRADED,
+    Operation,
+)
+from wsctl.control.status import ServerStatus
+from wsctl.drain.progress import DrainProgress, HandoverProgress
 from wsctl.errors import Refused, Silent, Unreachable, UsageError, WsctlError
 
 CONNECT_TIMEOUT = 5.0
@@ -113,23 +124,23 @@ class Control:
 
     def status(self, clients: bool = False) -> Answer:
         """Return what the server tells operators; with `clients` it lists them too, oldest first."""
-        return self._ask("GET", "/api/status?clients=true" if clients else "/api/status", _STATUS)
+        return self._ask(STATUS, _STATUS, "?clients=true" if clients else "")
 
     def broadcast(self, data: object, to: Sequence[str] | None = None, *, show_to: bool = False) -> Answer:
         """Publish any JSON value to everyone, or to some ids. The answer has its `id`, and how many
         `recipients`."""
         body = {"data": data} if to is None else {"data": data, "to": list(to)}
         body |= {"show_to": True} if show_to else {}
-        return self._ask("POST", "/api/broadcast", {"id", "recipients"}, body)
+        return self._ask(BROADCAST, {"id", "recipients"}, body=body)
 
     def drain(self, timeout: float | None = None) -> Answer:
         """Begin a drain, or move the deadline of the one that runs, to `timeout` seconds from now."""
         body = {} if timeout is None else {"timeout": timeout}
-        return self._ask("POST", "/api/drain", {"status", "drain"}, body)
+        return self._ask(DRAIN, {"status", "drain"}, body=body)
 
     def cancel(self) -> Answer:
         """Cancel the drain."""
-        return self._ask("DELETE", "/api/drain", {"status"})
+        return self._ask(CANCEL_DRAIN, {"status"})
 
     def wait_drained(self, asked: Callable[[], object] = lambda: None) -> Answer:
         """Wait, without limit, for the end of a drain, also one that is still to begin.
@@ -137,30 +148,31 @@ class Control:
         The answer has `exit_code`, and `drain`, None when the drain was cancelled. `asked` is called when the
         request is sent.
         """
-        return self._ask("GET", "/api/drain", {"drain", "exit_code"}, endless=True, asked=asked)
+        return self._ask(WAIT_DRAINED, {"drain", "exit_code"}, endless=True, asked=asked)
 
     def upgrade(self) -> Answer:
         """Begin to hand over to a fresh process. `upgrade` in the answer is the progress of that."""
-        return self._ask("POST", "/api/upgrade", {"upgrade"})
+        return self._ask(UPGRADE, {"upgrade"})
 
     def wait_upgraded(self, asked: Callable[[], object] = lambda: None) -> Answer:
         """Wait, without limit, for the end of an upgrade, also one that is still to begin.
 
         `upgrade` in the answer is how it ended. `asked` is called when the request is sent.
         """
-        return self._ask("GET", "/api/upgrade", {"upgrade"}, endless=True, asked=asked)
+        return self._ask(WAIT_UPGRADED, {"upgrade"}, endless=True, asked=asked)
 
     def _ask(
         self,
-        method: str,
-        path: str,
+        operation: Operation,
         expected: set[str] | frozenset[str],
-        body: Answer | None = None,
+        query: str = "",
         *,
+        body: Answer | None = None,
         endless: bool = False,
         asked: Callable[[], object] = lambda: None,
     ) -> Answer:
-        status, text = self._exchange(method, path, body, None if endless else self._patience, asked)
+        wait = None if endless else self._patience
+        status, text = self._exchange(operation.method, operation.path + query, body, wait, asked)
         answer = _object(text)
         if status not in (HTTPStatus.OK, HTTPStatus.ACCEPTED):
             raise self._failure(status, answer)
@@ -250,6 +262,25 @@ class Control:
         return kind(line.format(name=self.name, text=_quoted(text)))
 
 
+def read_status(told: Answer) -> ServerStatus:
+    """Return the status that a server answered. What an older server does not tell yet it may leave out.
+
+    Raises:
+        WsctlError: the answer is of another version of wsctl.
+    """
+    if told["drain"]:
+        drain_progress(told["drain"])
+    if told.get("upgrade"):
+        handover_progress(told["upgrade"])
+    try:
+        return ServerStatus.from_json(told)
+    except (KeyError, TypeError, ValueError):
+        text = (
+            "the server runs another version, whose status cannot be shown: 'wsctl status --json' prints it"
+        )
+        raise WsctlError(text) from None
+
+
 def drain_progress(drain: Mapping[str, Any]) -> DrainProgress:
     """Return the progress of a drain that a server answered, as the record that it was made from. What has a
     default an older server may leave out.
@@ -258,7 +289,7 @@ def drain_progress(drain: Mapping[str, Any]) -> DrainProgress:
         WsctlError: the answer is of another version of wsctl.
     """
     try:
-        return read_progress(drain)
+        return decode(DrainProgress, drain)
     except (KeyError, TypeError, ValueError):
         text = (
             "the server runs another version, whose drain cannot be shown: use the wsctl it was started with"
@@ -273,8 +304,7 @@ def handover_progress(upgrade: Mapping[str, Any]) -> HandoverProgress:
         WsctlError: the answer is of another version of wsctl.
     """
     try:
-        told = {field.name: upgrade[field.name] for field in fields(HandoverProgress)}
-        return HandoverProgress(**told | {"state": HandoverState(told["state"])})
+        return decode(HandoverProgress, upgrade)
     except (KeyError, ValueError, TypeError):
         text = (
             "the server runs another version, whose upgrade cannot be shown: 'wsctl status --json' prints it"

@@ -1,10 +1,8 @@
 """The facts of a drain and of a handover: the counts that go in, and the progress that comes out. The bar,
 the log and `status` all read these."""
 
-from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
 
 from wsctl.drain.phases import Phase
 
@@ -117,15 +115,3 @@ def how_it_went(progress: DrainProgress) -> str:
         (progress.undelivered, f"{'message' if progress.undelivered == 1 else 'messages'} not delivered"),
     ]
     return ", ".join(f"{count} {words}" for count, words in told if count) or "nobody was connected"
-
-
-def read_progress(told: Mapping[str, Any]) -> DrainProgress:
-    """Return the record that an account of a drain was made from; an older version's tells less.
-
-    Raises:
-        KeyError, TypeError, ValueError: it is the account of another version's.
-    """
-    known = {f.name: told[f.name] for f in fields(DrainProgress) if f.name in told or f.default is MISSING}
-    names = [f.name for f in fields(ConnectedClient)]
-    longest = tuple(ConnectedClient(**{n: client[n] for n in names}) for client in known.get("longest", ()))
-    return DrainProgress(**known | {"phase": Phase(known["phase"]), "longest": longest})

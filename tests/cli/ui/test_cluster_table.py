@@ -2,8 +2,7 @@
 
 import pytest
 
-from tests.support.status import AWAY, DRAIN, FACTS, SHARED, drawn, from_second, node
-from wsctl.cli.ui import tables
+from tests.support.status import AWAY, DRAIN, FACTS, SHARED, drawn, from_second, line, node
 
 
 def test_a_cluster_is_told_with_its_redis_and_its_nodes() -> None:
@@ -17,18 +16,17 @@ def test_a_cluster_is_told_with_its_redis_and_its_nodes() -> None:
         "  redis        redis://there:6379/0 up for 1:02:05",
         "  cluster      3 nodes, 900 clients",
         "",
-        "  node      process    url                    phase     connections  turn",
+        "  node      process    url                    phase     connections",
         "  00000001  alpha:101  http://127.0.0.1:8001  serving           300",
-        "  00000002  alpha:102  http://127.0.0.1:8002  lameduck          300  1 of 2",
+        "  00000002  alpha:102  http://127.0.0.1:8002  lameduck          300",
         "  00000003  alpha:103  -                      serving           300",
     ]
-    assert tables.line("http://here", SHARED).endswith("delivered 12.5/s; cluster 3 nodes, 900 clients")
+    assert line("http://here", SHARED).endswith("delivered 12.5/s; cluster 3 nodes, 900 clients")
 
 
-def test_a_column_for_turns_is_there_only_when_one_waits() -> None:
+def test_one_node_is_a_cluster_too() -> None:
     alone = SHARED | {"nodes": [node(1)], "cluster": {"nodes": 1, "connections": 1}}
     shown = drawn(("http://here", alone))
-    assert "turn" not in shown
     assert "  cluster      1 node, 1 client\n" in shown
 
 
@@ -36,7 +34,7 @@ def test_a_redis_that_is_away_is_told_with_since_when_and_why() -> None:
     shown = drawn(("http://here", AWAY)).splitlines()
     assert shown[1] == "  phase        serving, degraded"
     assert shown[6] == "  redis        redis://there:6379/0 away for 0:12: connection refused"
-    told = tables.line("http://here", AWAY)
+    told = line("http://here", AWAY)
     assert told.startswith("http://here serving, degraded: 3 of 1000 connected; ")
     assert "; redis away for 0:12: connection refused; cluster 3 nodes" in told
     assert told.count("connection refused") == 1
@@ -46,13 +44,13 @@ def test_a_redis_that_is_away_is_told_with_since_when_and_why() -> None:
 def test_a_server_that_is_degraded_otherwise_says_why(redis: object) -> None:
     facts = FACTS | {"degraded": "Redis is full", "redis": redis}
     assert "  degraded     Redis is full" in drawn(("http://here", facts)).splitlines()
-    assert tables.line("http://here", facts).endswith("; Redis is full")
+    assert line("http://here", facts).endswith("; Redis is full")
 
 
 def test_an_older_server_or_one_alone_has_nothing_of_that_to_tell() -> None:
     alone = FACTS | dict.fromkeys(("degraded", "redis", "nodes", "cluster"))
     assert drawn(("http://here", alone)) == drawn(("http://here", FACTS))
-    assert tables.line("http://here", alone) == tables.line("http://here", FACTS)
+    assert line("http://here", alone) == line("http://here", FACTS)
 
 
 def test_clients_of_all_nodes_are_listed_with_their_node_and_what_is_not_known_is_a_dash() -> None:
@@ -131,7 +129,7 @@ def test_nothing_of_a_cluster_commands_the_terminal() -> None:
             {"client_id": "bob", "address": None, "connected_s": 1.0, "waiting_bytes": None, "node": nasty}
         ],
     }
-    for shown in (drawn(("http://here", facts), width=1000), tables.line("http://here", facts)):
+    for shown in (drawn(("http://here", facts), width=1000), line("http://here", facts)):
         assert "\x1b" not in shown
         assert "\u202e" not in shown
         assert "[red]\\x1b[2J\\n\\u202e" in shown

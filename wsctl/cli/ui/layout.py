@@ -1,6 +1,6 @@
 """The layout that bars and tables share: parts in one line, and lists that are cut to the screen."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from rich.progress_bar import ProgressBar
@@ -33,7 +33,7 @@ def list_table() -> Table:
 
 def fill_table(
     table: Table,
-    rows: Sequence[Mapping[str, Any]],
+    rows: Sequence[Any],
     cells: Callable[[Any], list[Text]],
     room: int | None,
 ) -> Table:
