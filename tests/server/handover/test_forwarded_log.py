@@ -1,17 +1,15 @@
 """The log and the clients of a process in which another one gives the ids."""
 
-import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 
 import pytest
 
 from tests.support.handover import Successors
-from tests.support.wires import Server, close_of, data_of, frames, turn
+from tests.support.wires import Server, data_of, frames, turn
 from wsctl import messages
 from wsctl.codes import ErrorCode
 from wsctl.frame import Batch
-from wsctl.hub.connection import EndReason
 from wsctl.ipc.framing import Packet
 from wsctl.log.home import Refusal
 from wsctl.server.handover.forwarded_log import TOGETHER, ForwardedLog
@@ -186,29 +184,6 @@ async def test_what_others_published_comes_between_and_in_the_leaders_order(make
     missed = old.log.after(ids[0], "eve")
     assert missed is not None
     assert len(missed) == 3
-
-
-async def test_who_comes_and_goes_is_told_but_not_who_moves(make: Make) -> None:
-    old = make()
-    mover, _ = old.server.join("mover")
-    old.begin()
-    _, bob = old.server.join("bob")
-    os.close(mover.detach().fd)
-    bob.protocol.eof_received()
-    left = await old.leader.hear("left")
-    assert old.leader.kinds == ["begin", "joined", "left"]
-    assert old.leader.heard[1].fields == left.fields == {"id": "bob"}
-
-
-async def test_who_was_replaced_at_the_leader_is_closed_here(make: Make) -> None:
-    old = make()
-    wire, transport = old.server.join("bob")
-    other, _ = old.server.join("alice")
-    old.begin()
-    for name in ("bob", "bob", "somebody who is not here"):
-        old.reporter.replaced(name)
-    assert (wire.end_reason, other.end_reason) == (EndReason.EVICTED, None)
-    assert close_of(frames(transport.drain())[0])[0] == 4501
 
 
 async def test_in_the_end_ids_are_given_here_again_and_nobody_is_told(make: Make) -> None:

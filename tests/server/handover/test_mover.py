@@ -11,10 +11,17 @@ import pytest
 
 from tests.support.handover import Listeners, Successors
 from tests.support.server import DEADLINE
-from tests.support.wires import Server, data_of, frames, turn
+from tests.support.wires import Server, close_of, data_of, frames, turn
 from wsctl.hub.connection import EndReason
 from wsctl.ipc.framing import MAX_FDS, Packet
-from wsctl.server.handover.mover import AHEAD, BYTES_TOGETHER, LAST_HEADS, TOGETHER, ConnectionMover
+from wsctl.server.handover.mover import (
+    AHEAD,
+    BYTES_TOGETHER,
+    LAST_HEADS,
+    TOGETHER,
+    ClientReporter,
+    ConnectionMover,
+)
 from wsctl.server.handover.successor_process import HandoverFailed, SuccessorProcess
 from wsctl.server.websocket.snapshot import decode_snapshots
 
@@ -36,6 +43,8 @@ class Move:
         self.successor = self._successors.ends[0]
         self.process = self._successors.processes[0]
         self.mover = ConnectionMover(self.server.services, self.listeners, self._successor_process)
+        node, send = self.node, self._successor_process.send
+        self.reporter = ClientReporter(node.manager, node.intake.allowances, node.clock, send)
 
     @property
     def here(self) -> list[str]:
@@ -233,3 +242,38 @@ async def test_a_request_that_never_becomes_whole_is_not_waited_for(make: Make) 
     move.server.now += LAST_HEADS
     async with asyncio.timeout(DEADLINE):
         await moving
+
+
+async def test_who_comes_and_goes_is_told_but_not_who_moves(make: Make) -> None:
+    move = make()
+    mover, _ = move.server.join("mover")
+    move.reporter.begin()
+    _, bob = move.server.join("bob")
+    os.close(mover.detach().fd)
+    bob.protocol.eof_received()
+    left = await move.successor.hear("left")
+    assert move.successor.kinds == ["joined", "left"]
+    assert move.successor.heard[0].fields == left.fields == {"id": "bob"}
+
+
+async def test_in_the_end_nobody_is_told(make: Make) -> None:
+    move = make()
+    for _ in range(2):  # also of one that has not begun
+        move.reporter.end()
+        move.reporter.begin()
+    move.reporter.end()
+    move.server.join("bob")
+    move.reporter.begin()
+    move.server.join("eve")
+    assert (await move.successor.hear("joined")).fields == {"id": "eve"}
+
+
+async def test_who_was_replaced_there_is_closed_here(make: Make) -> None:
+    move = make()
+    wire, transport = move.server.join("bob")
+    other, _ = move.server.join("alice")
+    move.reporter.begin()
+    for name in ("bob", "bob", "somebody who is not here"):
+        move.reporter.replaced(name)
+    assert (wire.end_reason, other.end_reason) == (EndReason.EVICTED, None)
+    assert close_of(frames(transport.drain())[0])[0] == 4501

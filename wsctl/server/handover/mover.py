@@ -179,6 +179,7 @@ class ClientReporter:
     def end(self) -> None:
         """Tell nothing any more."""
         if self._begun:
+            self._begun = False
             self._manager.retired.remove(self._retired)
             self._manager.joined.remove(self._joined)
             self._manager.left.remove(self._left)
