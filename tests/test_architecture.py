@@ -96,7 +96,8 @@ SERVER_ROOMS = {
         "http",
         "listening",
         "metrics",
-        "node",
+        "drain_driver",
+        "status_reporter",
         "node_control",
     },
     "runner": {
@@ -301,6 +302,7 @@ def test_a_house_in_order_has_no_complaints() -> None:
         ("wsctl.server.checks", "from wsctl.server.server_process import serve"),
         ("wsctl.server.runner", "from wsctl.server.checks import run_checks"),
         ("wsctl.server.workers.parent", "import wsctl.server.checks"),
+        ("wsctl.server.workers.parent_link", "from wsctl.server.node import Node"),
         ("wsctl.server.websocket.wire", "from wsctl.server.handover.mover import ConnectionMover"),
         ("wsctl.server.websocket.inbound", "from wsctl.server.listening.listeners import Listeners"),
         ("wsctl.server.http.proxy", "from wsctl.server.websocket.wire import Wire"),

@@ -112,7 +112,7 @@ class Runner(uvicorn.Server):
     async def _open(self) -> None:
         """Let operators and clients in; of a successor, what follows goes on beside it."""
         if self._context.parent_link:
-            self._context.parent_link.connect(self._node, self._context.node_control)
+            self._connect(self._context.parent_link)
         await self._listeners.open_control()
         _tune_garbage_collector()
         if self._context.inherited:
@@ -121,6 +121,11 @@ class Runner(uvicorn.Server):
             await self._listeners.open()
             self._context.on_control_ready()
             self._context.on_listening()
+
+    def _connect(self, parent_link: ParentLink) -> None:
+        node = self._node
+        parent_link.connect(node.driver, node.reporter, self._context.node_control, keys=node.keys)
+        node.ticker.jobs.append(parent_link.check)
 
     def _begin_to_serve(self) -> None:
         self._node.started()

@@ -15,7 +15,9 @@ from wsctl.drain.signals import PARENT_GONE
 from wsctl.ipc.channel import Channel
 from wsctl.ipc.framing import Packet, close_all
 from wsctl.ipc.rpc import Reply, RpcPeer
-from wsctl.server.node import Node
+from wsctl.server.credentials.verifier import KeySummary
+from wsctl.server.drain_driver import DrainDriver
+from wsctl.server.status_reporter import StatusReporter
 from wsctl.server.workers.protocol import REPORT_EVERY, WorkerContext
 
 STATUS_TIMEOUT = 2.0
@@ -42,24 +44,37 @@ class ParentLink:
         self._context = context
         self._own_log = DrainLog()
         self._next_line = 0.0
-        self._node: Node | None = None
+        self._driver: DrainDriver | None = None
+        self._reporter: StatusReporter | None = None
+        self._keys: KeySummary | None = None
         self._channel: Channel
         self._rpc: RpcPeer
         self._successor: RemoteProcess | None = None
         self._elsewhere: dict[int, int] = {}
         self._refreshing: asyncio.Task[None] | None = None
 
-    def connect(self, node: Node, control: ControlService) -> None:
+    def connect(
+        self,
+        driver: DrainDriver,
+        reporter: StatusReporter,
+        control: ControlService,
+        *,
+        keys: KeySummary | None,
+    ) -> None:
         """Listen to the parent from here on. `control` carries out the parent's requests to this worker
-        alone."""
+        alone; `keys` are those that tokens are checked with here."""
 
         async def handler(method: str, path: str, body: bytes) -> Reply:
             return Reply(*await answer(control, method, path, body))
 
-        self._node = node
+        self._driver, self._reporter, self._keys = driver, reporter, keys
         self._channel = Channel(self._context.channel, self._receive, self._disconnected)
         self._rpc = RpcPeer(self._channel, handler)
-        node.ticker.jobs += [lambda now: self.send_report(), self._refresh_elsewhere]
+
+    def check(self, now: float) -> None:
+        """Report this worker, and ask for the others; called once a second."""
+        self.send_report()
+        self._refresh_elsewhere(now)
 
     def count_elsewhere(self) -> int:
         """Return how many clients the other workers have, as far as that is known."""
@@ -67,14 +82,13 @@ class ParentLink:
 
     def send_listening(self) -> None:
         """Tell the parent that clients and operators reach this process."""
-        keys = self._node.keys if self._node else None
-        self._channel.send("listening", {"keys": keys and keys.kind})
+        self._channel.send("listening", {"keys": self._keys and self._keys.kind})
 
     def send_report(self) -> None:
         """Send the parent the status of this worker."""
-        if self._node and not self.lost:
-            code = int(self._node.life.exit_code)
-            self._channel.send("report", {"facts": self._node.reporter.status().to_json(), "exit_code": code})
+        if self._driver and self._reporter and not self.lost:
+            code = int(self._driver.life.exit_code)
+            self._channel.send("report", {"facts": self._reporter.status().to_json(), "exit_code": code})
 
     async def call(self, method: str, path: str, body: bytes, patience: float | None = None) -> Reply | None:
         """Return the parent's answer for all workers; None when it does not answer."""
@@ -93,10 +107,10 @@ class ParentLink:
 
     async def _ask_elsewhere(self, now: float) -> None:
         status = await self.fetch_status()
-        if status and self._node:
+        if status and self._reporter:
             others = [worker for worker in status.workers or () if worker.number != self.number]
             self._elsewhere = {worker.number: worker.connections for worker in others}
-            self._node.reporter.server_started = now - status.uptime_s
+            self._reporter.server_started = now - status.uptime_s
 
     async def finish_calls(self) -> None:
         """Answer what the parent has asked, after which it asks the successor: its answer to this request
@@ -144,12 +158,12 @@ class ParentLink:
     # Packets of the parent
 
     def _receive(self, packet: Packet) -> None:
-        node, fields = self._node, packet.fields
+        driver, fields = self._driver, packet.fields
         match packet.kind:
-            case "signal" if node:
-                node.driver.signal(fields["signum"])
-            case "force" if node:
-                node.driver.force()
+            case "signal" if driver:
+                driver.signal(fields["signum"])
+            case "force" if driver:
+                driver.force()
             case "ask" | "answer":
                 self._rpc.receive(packet)
             case "ended" if self._successor:
@@ -164,9 +178,9 @@ class ParentLink:
         self._rpc.disconnect()
         if self._successor:
             self._successor.set_exit_code(ExitCode.ERROR)
-        if self._node and not self._node.driver.stopped.is_set():
+        if self._driver and not self._driver.stopped.is_set():
             log.warning("the parent is gone: this worker drains", extra={"fields": {"why": why}})
-            self._node.driver.signal(PARENT_GONE)
+            self._driver.signal(PARENT_GONE)
 
 
 class RemoteProcess:
