@@ -5,6 +5,9 @@
 _wsctl_value() {
     takes='' words=''
     case $1:$2 in
+        serve:--app-dir) takes=any ;;
+        serve:--env-file) takes=path ;;
+        serve:--startup-timeout) takes=any ;;
         serve:--host) takes=any ;;
         serve:--port) takes=any ;;
         serve:--uds) takes=path ;;
@@ -18,6 +21,7 @@ _wsctl_value() {
         serve:--drain-delay) takes=any ;;
         serve:--drain-spread) takes=any ;;
         serve:--reconnect-window) takes=any ;;
+        serve:--drain-policy) takes=any ;;
         serve:--stop-timeout) takes=any ;;
         serve:--broadcast-interval) takes=any ;;
         serve:--history) takes=any ;;
@@ -41,6 +45,9 @@ _wsctl_value() {
         serve:--log-level) takes=word words='debug info warning error' ;;
         serve:--log-format) takes=word words='auto text json' ;;
         check:--unit) takes=any ;;
+        check:--app-dir) takes=any ;;
+        check:--env-file) takes=path ;;
+        check:--startup-timeout) takes=any ;;
         check:--host) takes=any ;;
         check:--port) takes=any ;;
         check:--uds) takes=path ;;
@@ -54,6 +61,7 @@ _wsctl_value() {
         check:--drain-delay) takes=any ;;
         check:--drain-spread) takes=any ;;
         check:--reconnect-window) takes=any ;;
+        check:--drain-policy) takes=any ;;
         check:--stop-timeout) takes=any ;;
         check:--broadcast-interval) takes=any ;;
         check:--history) takes=any ;;
@@ -110,6 +118,9 @@ _wsctl_value() {
         generate:--output | generate:-o) takes=path ;;
         generate:--upstream) takes=any ;;
         generate:--program) takes=path ;;
+        generate:--app-dir) takes=any ;;
+        generate:--env-file) takes=path ;;
+        generate:--startup-timeout) takes=any ;;
         generate:--host) takes=any ;;
         generate:--port) takes=any ;;
         generate:--uds) takes=path ;;
@@ -123,6 +134,7 @@ _wsctl_value() {
         generate:--drain-delay) takes=any ;;
         generate:--drain-spread) takes=any ;;
         generate:--reconnect-window) takes=any ;;
+        generate:--drain-policy) takes=any ;;
         generate:--stop-timeout) takes=any ;;
         generate:--broadcast-interval) takes=any ;;
         generate:--history) takes=any ;;
@@ -152,8 +164,11 @@ _wsctl_value() {
 _wsctl_argument() {
     takes='' words=''
     case $1:$2 in
+        serve:0) takes=any ;;
+        check:0) takes=any ;;
         broadcast:0) takes=any ;;
         generate:0) takes=word words='systemd systemd-socket systemd-template nginx docker compose k8s grafana alerts python node browser react' ;;
+        generate:1) takes=any ;;
         docs:0) takes=word words='quickstart examples architecture protocol deploy operations security' ;;
         completions:0) takes=word words='bash zsh fish' ;;
     esac
@@ -163,8 +178,8 @@ _wsctl_options() {
     takes=word words=''
     case $1 in
         '') words='--version -V --no-color -h --help' ;;
-        serve) words='--host --port --uds --fd --backlog --ssl-certfile --ssl-keyfile --proxy-headers --no-proxy-headers --forwarded-allow-ips --root-path --shutdown-timeout --drain-delay --drain-spread --reconnect-window --stop-timeout --broadcast-interval --history --history-bytes --client-publish --no-client-publish --max-connections --max-message-size --max-queue --rate --ping-interval --ping-timeout --allow-origin --allow-host --auth --jwt-key --jwt-algorithm --jwt-audience --auth-query --no-auth-query --workers --redis --redis-prefix --max-draining --log-level --log-format --access-log --no-access-log -h --help' ;;
-        check) words='--unit --json --host --port --uds --fd --backlog --ssl-certfile --ssl-keyfile --proxy-headers --no-proxy-headers --forwarded-allow-ips --root-path --shutdown-timeout --drain-delay --drain-spread --reconnect-window --stop-timeout --broadcast-interval --history --history-bytes --client-publish --no-client-publish --max-connections --max-message-size --max-queue --rate --ping-interval --ping-timeout --allow-origin --allow-host --auth --jwt-key --jwt-algorithm --jwt-audience --auth-query --no-auth-query --workers --redis --redis-prefix --max-draining --log-level --log-format --access-log --no-access-log -h --help' ;;
+        serve) words='--app-dir --factory --no-factory --env-file --startup-timeout --host --port --uds --fd --backlog --ssl-certfile --ssl-keyfile --proxy-headers --no-proxy-headers --forwarded-allow-ips --root-path --shutdown-timeout --drain-delay --drain-spread --reconnect-window --drain-policy --stop-timeout --broadcast-interval --history --history-bytes --client-publish --no-client-publish --max-connections --max-message-size --max-queue --rate --ping-interval --ping-timeout --allow-origin --allow-host --auth --jwt-key --jwt-algorithm --jwt-audience --auth-query --no-auth-query --workers --redis --redis-prefix --max-draining --log-level --log-format --access-log --no-access-log -h --help' ;;
+        check) words='--unit --json --app-dir --factory --no-factory --env-file --startup-timeout --host --port --uds --fd --backlog --ssl-certfile --ssl-keyfile --proxy-headers --no-proxy-headers --forwarded-allow-ips --root-path --shutdown-timeout --drain-delay --drain-spread --reconnect-window --drain-policy --stop-timeout --broadcast-interval --history --history-bytes --client-publish --no-client-publish --max-connections --max-message-size --max-queue --rate --ping-interval --ping-timeout --allow-origin --allow-host --auth --jwt-key --jwt-algorithm --jwt-audience --auth-query --no-auth-query --workers --redis --redis-prefix --max-draining --log-level --log-format --access-log --no-access-log -h --help' ;;
         client) words='--id --url --port --clients --count --for --json -h --help' ;;
         broadcast) words='--to --show-to --parse --allow-empty --url --port --json -h --help' ;;
         status) words='--clients --watch --url --port --json -h --help' ;;
@@ -172,7 +187,7 @@ _wsctl_options() {
         upgrade) words='--no-wait --url --port --json -h --help' ;;
         stress) words='--clients --duration --rate --size --id --url --port --jwt-key --jwt-algorithm --jwt-audience --json -h --help' ;;
         token) words='--id --ttl --jwt-key --jwt-algorithm --jwt-audience --json -h --help' ;;
-        generate) words='--output -o --force --upstream --program --host --port --uds --fd --backlog --ssl-certfile --ssl-keyfile --proxy-headers --no-proxy-headers --forwarded-allow-ips --root-path --shutdown-timeout --drain-delay --drain-spread --reconnect-window --stop-timeout --broadcast-interval --history --history-bytes --client-publish --no-client-publish --max-connections --max-message-size --max-queue --rate --ping-interval --ping-timeout --allow-origin --allow-host --auth --jwt-key --jwt-algorithm --jwt-audience --auth-query --no-auth-query --workers --redis --redis-prefix --max-draining --log-level --log-format --access-log --no-access-log -h --help' ;;
+        generate) words='--output -o --force --upstream --program --app-dir --factory --no-factory --env-file --startup-timeout --host --port --uds --fd --backlog --ssl-certfile --ssl-keyfile --proxy-headers --no-proxy-headers --forwarded-allow-ips --root-path --shutdown-timeout --drain-delay --drain-spread --reconnect-window --drain-policy --stop-timeout --broadcast-interval --history --history-bytes --client-publish --no-client-publish --max-connections --max-message-size --max-queue --rate --ping-interval --ping-timeout --allow-origin --allow-host --auth --jwt-key --jwt-algorithm --jwt-audience --auth-query --no-auth-query --workers --redis --redis-prefix --max-draining --log-level --log-format --access-log --no-access-log -h --help' ;;
         docs) words='--no-pager -h --help' ;;
         completions) words='-h --help' ;;
     esac

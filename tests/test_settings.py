@@ -182,6 +182,10 @@ def test_a_variable_and_a_flag_are_spelled_alike() -> None:
 
 def test_every_flag_has_help_and_a_variable_that_is_read() -> None:
     spelled = {
+        "app": "main:app",
+        "app_dir": "src",
+        "drain_policy": "/events=close",
+        "env_file": ".env",
         "port": "1",
         "fd": "5",
         "rate": "1/s:2",
@@ -196,6 +200,10 @@ def test_every_flag_has_help_and_a_variable_that_is_read() -> None:
         "redis": "rediss://example.org/1",
     }
     needed = {
+        "app_dir": {"WSCTL_APP": "main:app"},
+        "factory": {"WSCTL_APP": "main:app"},
+        "env_file": {"WSCTL_APP": "main:app"},
+        "drain_policy": {"WSCTL_APP": "main:app"},
         "ssl_keyfile": {"WSCTL_SSL_CERTFILE": "c.pem"},
         "jwt_key": {"WSCTL_AUTH": "jwt"},
         "jwt_algorithm": {"WSCTL_AUTH": "jwt", "WSCTL_JWT_KEY": "k.pem"},

@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
+from enum import StrEnum
 from ipaddress import ip_network
 from math import isfinite
 from pathlib import Path
@@ -35,6 +36,28 @@ class Rate(NamedTuple):
 
     per_second: float
     burst: int
+
+
+class PolicyAction(StrEnum):
+    """The actions of a drain on a connection of an application: wait for it until the deadline, give it some
+    time from the notice on, or close it."""
+
+    FINISH = "finish"
+    NOTIFY = "notify"
+    CLOSE = "close"
+
+
+class DrainPolicy(NamedTuple):
+    """The action for the connections whose path matches `pattern`, in which `*` is any text; `seconds` are
+    those of `NOTIFY`."""
+
+    pattern: str
+    action: PolicyAction
+    seconds: float = 0.0
+
+    def __str__(self) -> str:
+        limit = f":{self.seconds:.12g}s" if self.action is PolicyAction.NOTIFY else ""
+        return f"{self.pattern}={self.action}{limit}"
 
 
 def duration(text: str) -> float:
@@ -125,6 +148,14 @@ def origins(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(origin(word) for word in re.split(r"[,\s]+", text.strip()) if word))
 
 
+def application_name(text: str) -> str:
+    """Check the name of an application, `module:attribute`."""
+    module, _, attribute = text.strip().partition(":")
+    if not all(part.isidentifier() for name in (module, attribute) for part in name.split(".")):
+        raise ValueError(f"{text!r} names no application: write module:attribute, as in main:app")
+    return text.strip()
+
+
 def listening_host(text: str) -> str:
     """Check an address or a name to listen on. An empty one would mean every address, without saying so."""
     if not text or not text.isprintable() or re.search(r"\s", text):
@@ -185,6 +216,21 @@ def key_prefix(text: str) -> str:
     return text
 
 
+def drain_policies(text: str) -> tuple[DrainPolicy, ...]:
+    """Parse `/events=close`, `/ws/voice/*=finish` or `*=notify:30s`, or several separated by spaces."""
+    return tuple(_drain_policy(word) for word in text.split())
+
+
+def _drain_policy(text: str) -> DrainPolicy:
+    pattern, _, what = text.rpartition("=")
+    action, colon, seconds = what.partition(":")
+    if not pattern.startswith(("/", "*")):
+        raise ValueError(f"{text!r} is no policy: write a path, = and finish, close or notify:30s")
+    if action not in set(PolicyAction) or bool(colon) != (action == PolicyAction.NOTIFY):
+        raise ValueError(f"{what!r} is no policy for {pattern}: write finish, close or notify:30s")
+    return DrainPolicy(pattern, PolicyAction(action), duration(seconds) if colon else 0.0)
+
+
 def _setting(default: Any, parse: Callable[[str], Any], metavar: str, text: str) -> Any:
     return field(default=default, metadata={"parse": parse, "metavar": metavar, "help": text})
 
@@ -201,6 +247,24 @@ LogFormat = Literal["auto", "text", "json"]
 class Settings:
     """The settings of `serve`. Durations are in seconds, sizes in bytes; 0 lifts a limit."""
 
+    app: str | None = field(
+        default=None,
+        metadata={
+            "parse": application_name,
+            "metavar": "MODULE:ATTRIBUTE",
+            "help": "ASGI application to serve, as in main:app; without it, wsctl's own.",
+            "argument": True,
+        },
+    )
+    app_dir: str = _setting("", str, "FOLDER", "Folder to import the application from, beside this one.")
+    factory: bool = _setting(False, boolean, "", "The attribute is a function that makes the application.")
+    env_file: str | None = _setting(
+        None, str, "FILE", "File of variables that are set before the application is imported."
+    )
+    # As long as systemd waits for a service to start is 90 seconds; a load balancer gives up before.
+    startup_timeout: float = _setting(
+        60.0, duration, "DURATION", "Time that the application has for its start (lifespan); 0 for no limit."
+    )
     host: str = _setting("127.0.0.1", listening_host, "ADDRESS", "Address to listen on.")
     port: int = _setting(8000, port_number, "PORT", "Port to listen on; 0 picks one and prints it.")
     uds: str | None = _setting(None, str, "PATH", "Listen on a Unix socket instead.")
@@ -225,6 +289,13 @@ class Settings:
     )
     reconnect_window: float = _setting(
         0.0, duration, "DURATION", "Time over which clients are asked to reconnect, each at its own moment."
+    )
+    drain_policy: tuple[DrainPolicy, ...] = _setting(
+        (),
+        drain_policies,
+        "PATH=ACTION",
+        "What a drain does to an application's connections at a path: finish, close or notify:30s (repeat; "
+        "the first match counts).",
     )
     stop_timeout: float | None = _setting(
         None, duration, "DURATION", "Time that the platform leaves between SIGTERM and SIGKILL."
@@ -334,8 +405,16 @@ class Settings:
         self._check_auth()
         if not 1 <= self.backlog < 1 << 31:
             raise UsageError(f"--backlog {self.backlog} is out of range: write 1 to {(1 << 31) - 1}")
+        self._check_application()
         if self.workers < 1:
             raise UsageError(f"--workers {self.workers} is out of range: write 1 or more")
+
+    def _check_application(self) -> None:
+        """Check that what is meant for an application of one's own has one."""
+        names = ("app_dir", "factory", "env_file", "drain_policy")
+        unused = next((name for name in names if getattr(self, name)), None)
+        if unused and self.app is None:
+            raise UsageError(f"{flag(unused)} needs an application: wsctl serve main:app {flag(unused)} ...")
 
     def _check_auth(self) -> None:
         """Check that the settings of `--auth` fit together. A key that is not used is an error: whoever gives

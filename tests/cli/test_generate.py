@@ -13,7 +13,7 @@ from wsctl.cli.generate import KINDS, in_home, this_program
 from wsctl.cli.recipes import RECIPES, generate_file
 from wsctl.cli.recipes.deployment import Place
 from wsctl.errors import UsageError
-from wsctl.settings import FLAGS, Settings
+from wsctl.settings import FLAGS, Settings, drain_policies
 
 DEPLOYMENTS = ("systemd", "systemd-socket", "systemd-template", "nginx", "docker", "compose", "k8s")
 
@@ -115,7 +115,18 @@ def _needed(name: str) -> dict[str, Any]:
     """What must be set with a setting."""
     if name.startswith("jwt_"):
         return {"auth": "jwt"} | ({} if name == "jwt_key" else {"jwt_key": "/k"})
+    if name in ("app_dir", "env_file"):
+        return {"app": "main:app"}
     return {"ssl_certfile": "/c"} if name == "ssl_keyfile" else {}
+
+
+@pytest.mark.parametrize("kind", ["systemd", "docker", "compose", "k8s"])
+def test_an_application_and_its_policies_are_started(kind: str) -> None:
+    policies = drain_policies("/events=close /ws/*=notify:1.5m")
+    meant = replace(Settings(), app="main:app", app_dir="/srv/app", drain_policy=policies)
+    text = generate_file(kind, meant, Place("x", "/x"))
+    for word in ("main:app", "--app-dir=/srv/app", "--drain-policy=/events=close", "/ws/*=notify:90s"):
+        assert word in text
 
 
 @pytest.mark.parametrize("kind", DEPLOYMENTS)

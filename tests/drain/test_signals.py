@@ -54,7 +54,7 @@ def test_the_other_signals_that_end_are_handled_whatever_they_did() -> None:
     assert _handled(SignalRole.SERVER, **ignored) == OF_A_SERVER
 
 
-@pytest.mark.parametrize("found", set(Disposition) - {Disposition.DEFAULT})
+@pytest.mark.parametrize("found", [each for each in Disposition if each is not Disposition.DEFAULT])
 def test_ctrl_z_is_left_alone_where_it_does_not_stop(found: Disposition) -> None:
     assert SIGTSTP not in _handled(SignalRole.PARENT, SIGTSTP=found)
 
@@ -67,7 +67,7 @@ def test_only_what_a_host_handles_is_put_off_and_a_hangup_that_would_kill() -> N
         assert set(_handled(SignalRole.EMBEDDED, **both, SIGHUP=other)) == {SIGINT, SIGTERM}
 
 
-@pytest.mark.parametrize("found", set(Disposition) - {Disposition.HANDLED})
+@pytest.mark.parametrize("found", [each for each in Disposition if each is not Disposition.HANDLED])
 def test_a_host_that_handles_no_end_is_left_alone(found: Disposition) -> None:
     assert _handled(SignalRole.EMBEDDED, SIGINT=found, SIGTERM=found) == {}
 

@@ -29,7 +29,7 @@ def embedded(start: StartServer, *flags: str) -> ServerProcess:
     env = {"WSCTL_TOKEN": TOKEN}
     for name, value in zip(flags[::2], flags[1::2], strict=True):
         env["WSCTL_" + name.removeprefix("--").replace("-", "_").upper()] = value
-    command = (sys.executable, "-m", "uvicorn", "wsctl.main:app", "--port", "0")
+    command = (sys.executable, "-m", "uvicorn", "wsctl.main:app", "--http", "h11", "--port", "0")
     return start(command=command, env=env, serving=r"running on (\S+)")
 
 

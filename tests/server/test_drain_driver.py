@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from signal import SIGHUP, SIGINT, SIGTERM
@@ -19,7 +19,7 @@ from wsctl import messages
 from wsctl.codes import CLOSE_TIMEOUT, ExitCode
 from wsctl.drain.graceful import GracefulShutdownManager, NotDraining
 from wsctl.drain.interventions import Intervention, InterventionKind
-from wsctl.drain.observers import DrainLog
+from wsctl.drain.observers import DrainLog, DrainObserver
 from wsctl.drain.pace import HANDOVER_WINDOW, Pace
 from wsctl.drain.phases import Phase
 from wsctl.drain.progress import ConnectedClient, DrainProgress
@@ -27,6 +27,7 @@ from wsctl.frame import Batch
 from wsctl.hub.connection import EndReason
 from wsctl.hub.manager import ConnectionManager
 from wsctl.server.drain_driver import DrainDriver
+from wsctl.server.drainable import HubClients
 
 pytestmark = pytest.mark.anyio
 
@@ -67,7 +68,11 @@ class Server:
         self.watcher = Watcher()
         self.life = GracefulShutdownManager(pace)
         self.manager = ConnectionManager(self.clock, asyncio.get_running_loop().call_soon)
-        self.driver = DrainDriver(self.life, self.manager, self.clock, [self.watcher], list.reverse)
+        self.clients = HubClients(self.manager, self.clock, list.reverse)
+        self.drive(self.clock, [self.watcher])
+
+    def drive(self, clock: Callable[[], float], observers: Sequence[DrainObserver]) -> None:
+        self.driver = DrainDriver(self.life, [self.clients], clock, observers)
 
     def clock(self) -> float:
         return self.now
@@ -164,7 +169,7 @@ async def test_the_deadline_closes_with_1012_and_the_silent_are_aborted() -> Non
 
 async def test_run_returns_by_itself_when_a_step_of_its_own_stops_the_server() -> None:
     server = Server(Pace(0.01))
-    server.driver = DrainDriver(server.life, server.manager, asyncio.get_running_loop().time, [])
+    server.drive(asyncio.get_running_loop().time, [])
     server.life.started()
     bob = server.join("bob")
     server.driver.signal(SIGTERM)
@@ -247,7 +252,7 @@ async def test_a_signal_while_starting_stops_without_a_drain() -> None:
 
 async def test_the_log_says_it_with_fields_that_have_a_value(caplog: pytest.LogCaptureFixture) -> None:
     server = Server(Pace(60))
-    server.driver = DrainDriver(server.life, server.manager, server.clock, [DrainLog()])
+    server.drive(server.clock, [DrainLog()])
     server.life.started()
     with caplog.at_level(logging.INFO, "wsctl.drain"):
         bob = server.join("bob")
@@ -397,7 +402,7 @@ async def test_the_log_tells_of_the_delay_the_forecast_and_the_handed_over(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     server = Server(Pace(60, delay=5))
-    server.driver = DrainDriver(server.life, server.manager, server.clock, [DrainLog()])
+    server.drive(server.clock, [DrainLog()])
     server.life.started()
     clients = [server.join(name) for name in "abcd"]
     with caplog.at_level(logging.INFO, "wsctl.drain"):

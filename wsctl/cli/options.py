@@ -13,9 +13,10 @@ from wsctl.settings import FLAGS, Rate, Settings, boolean, duration, flag, port_
 from wsctl.settings import whole_number as parse_whole_number
 
 GROUPS = {
+    "Application": "app app_dir factory env_file startup_timeout",
     "Listening": "host port uds fd backlog ssl_certfile ssl_keyfile "
     "proxy_headers forwarded_allow_ips root_path",
-    "Drain": "shutdown_timeout drain_delay drain_spread reconnect_window stop_timeout",
+    "Drain": "shutdown_timeout drain_delay drain_spread reconnect_window drain_policy stop_timeout",
     "Messages": "broadcast_interval history history_bytes client_publish",
     "Limits": "max_connections max_message_size max_queue rate ping_interval ping_timeout",
     "Access": "allow_origin allow_host auth jwt_key jwt_algorithm jwt_audience auth_query",
@@ -108,7 +109,7 @@ def with_settings(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-SEVERAL = frozenset({"allow_origin", "allow_host"})
+SEVERAL = frozenset({"allow_origin", "allow_host", "drain_policy"})
 """The settings whose flags can be repeated."""
 
 
@@ -137,7 +138,10 @@ def _parameter(field: Field[Any]) -> inspect.Parameter:
     }
     shared["rich_help_panel"] = _GROUP_OF[field.name]
     kind: Any
-    if parse is boolean:
+    if field.metadata.get("argument"):
+        argument = typer.Argument(parser=parser(parse, metavar), metavar=metavar, **shared)
+        kind = Annotated[str | None, argument]
+    elif parse is boolean:
         option = typer.Option(f"{flag(field.name)}/{_negative(field.name)}", **shared)
         kind = Annotated[bool | None, option]
     else:

@@ -260,7 +260,8 @@ class GracefulShutdownManager:
     def _last_has_left(self, drain: DrainPlan, now: float, counts: ClientCounts) -> list[Step]:
         """Stop, or wait for the answers of clients that were closed before the deadline: they have as long to
         answer as those closed at it."""
-        if not drain.closed_some or not counts.closing:
+        closed_some = drain.closed_some or counts.by_policy > drain.baseline.by_policy
+        if not closed_some or not counts.closing:
             return self._stop(now, counts, [])
         self._move_to_closing(now)
         return []

@@ -1,10 +1,11 @@
 """The drains of several workers as one, which the bar, the log and the commands show."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from wsctl.drain.phases import Phase
-from wsctl.drain.progress import LONGEST, DrainProgress
+from wsctl.drain.progress import LONGEST, ConnectionKind, DrainProgress, RouteCount
 
 _ORDER = (Phase.LAMEDUCK, Phase.DRAINING, Phase.CLOSING, Phase.STOPPED)
 """The phases of a drain as they follow each other."""
@@ -36,8 +37,19 @@ def merged(parts: Sequence[DrainProgress]) -> DrainProgress:
         handed_over=sum(part.handed_over for part in parts),
         eta_s=_eta(parts),
         longest=tuple(longest[:LONGEST]),
+        by_policy=sum(part.by_policy for part in parts),
+        websockets=sum(part.websockets for part in parts),
+        responses=sum(part.responses for part in parts),
+        routes=_busiest(route for part in parts for route in part.routes),
         waiting_for=max(part.waiting_for for part in parts),
     )
+
+
+def _busiest(routes: Iterable[RouteCount]) -> tuple[RouteCount, ...]:
+    total: Counter[tuple[ConnectionKind, str]] = Counter()
+    for each in routes:
+        total[each.kind, each.route] += each.connections
+    return tuple(RouteCount(kind, route, count) for (kind, route), count in total.most_common(LONGEST))
 
 
 def _eta(parts: Sequence[DrainProgress]) -> float | None:
@@ -57,4 +69,7 @@ def cut_short(progress: DrainProgress) -> DrainProgress:
         oldest=None,
         eta_s=None,
         longest=(),
+        websockets=0,
+        responses=0,
+        routes=(),
     )

@@ -91,7 +91,14 @@ class DrainLog:
         if progress.waits:
             names = (*names, "waiting_for")
         fields = {name: value for name in names if (value := getattr(progress, name)) is not None}
-        log.info(event, extra={"fields": fields | more})
+        log.info(event, extra={"fields": fields | _of_application(progress) | more})
+
+
+def _of_application(progress: DrainProgress) -> dict[str, Any]:
+    """Return the figures of an application's own connections, as far as there are any."""
+    counts = {name: getattr(progress, name) for name in ("websockets", "responses", "by_policy")}
+    routes = ", ".join(f"{each.route} {each.connections}" for each in progress.routes)
+    return {name: value for name, value in {**counts, "routes": routes}.items() if value}
 
 
 def _doing(progress: DrainProgress) -> str:

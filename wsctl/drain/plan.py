@@ -137,5 +137,9 @@ class DrainPlan:
             handed_over=counts.handed_over,
             eta_s=None if eta is None else round(eta, 3),
             longest=counts.longest,
+            by_policy=counts.by_policy - base.by_policy,
+            websockets=counts.websockets,
+            responses=counts.responses,
+            routes=counts.routes,
             waiting_for=(self.waiting_for or 0) if phase is Phase.LAMEDUCK else 0,
         )

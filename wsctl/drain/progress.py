@@ -1,7 +1,7 @@
 """The facts of a drain and of a handover: the counts that go in, and the progress that comes out. The bar,
 the log and `status` all read these."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from enum import StrEnum
 
 from wsctl.drain.phases import Phase
@@ -19,10 +19,30 @@ class ConnectedClient:
     waiting_bytes: int
 
 
+class ConnectionKind(StrEnum):
+    """The kinds of an application's connections."""
+
+    WEBSOCKET = "websocket"
+    RESPONSE = "response"
+    """A request without its whole answer: a stream, a download, or work that takes long."""
+
+
+@dataclass(frozen=True, slots=True)
+class RouteCount:
+    """The number of connections of a kind at one route of an application."""
+
+    kind: ConnectionKind
+    route: str
+    connections: int
+
+
 @dataclass(frozen=True, slots=True)
 class ClientCounts:
     """The counts of connected clients, and of connections that ended since the start, by how they ended.
-    `longest` are a few clients, oldest first."""
+
+    An application's connections count as clients; `websockets` and `responses` are how many of the active are
+    its, and `routes` those with the most of them. `longest` are a few clients, oldest first.
+    """
 
     active: int = 0
     closing: int = 0
@@ -33,6 +53,14 @@ class ClientCounts:
     undelivered: int = 0
     handed_over: int = 0
     longest: tuple[ConnectedClient, ...] = ()
+    by_policy: int = 0
+    websockets: int = 0
+    responses: int = 0
+    routes: tuple[RouteCount, ...] = ()
+
+    def plus(self, other: "ClientCounts") -> "ClientCounts":
+        """Return the sums of these counts and others, and the names of both."""
+        return ClientCounts(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +74,9 @@ class DrainProgress:
     `remaining_s` is the time to the deadline; `eta_s` the time until the last has left if they go on
     leaving as they do, None while nobody leaves. `waiting_for` is how many servers of its cluster drain, or
     wait to, before this one, which stays a lameduck until then; 0 when it has its turn.
+
+    Of an application of one's own: `by_policy` were closed as `--drain-policy` says, `websockets` and
+    `responses` are how many of the active are its, and `routes` where most of them are.
     """
 
     phase: Phase
@@ -65,6 +96,10 @@ class DrainProgress:
     eta_s: float | None = None
     longest: tuple[ConnectedClient, ...] = ()
     waiting_for: int = 0
+    by_policy: int = 0
+    websockets: int = 0
+    responses: int = 0
+    routes: tuple[RouteCount, ...] = ()
 
     @property
     def waits(self) -> bool:
@@ -109,6 +144,7 @@ def how_it_went(progress: DrainProgress) -> str:
     told = [
         (progress.left, "left by itself" if progress.left == 1 else "left by themselves"),
         (progress.evicted, "closed for breaking a limit"),
+        (progress.by_policy, "closed by policy"),
         (progress.forced, "closed by force"),
         (progress.aborted, "cut without an answer"),
         (progress.handed_over, "handed over"),

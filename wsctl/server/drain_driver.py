@@ -1,29 +1,21 @@
 """The driver of a drain, which does to the connections what `GracefulShutdownManager` decides."""
 
 import asyncio
-import random
 from collections.abc import Callable, Sequence
-from itertools import islice
 
-from wsctl import messages
-from wsctl.codes import CloseCode
 from wsctl.drain.graceful import GracefulShutdownManager
 from wsctl.drain.observers import DrainNotifier, DrainObserver
-from wsctl.drain.pace import moments
 from wsctl.drain.phases import Phase
 from wsctl.drain.plan import Action, CloseOldest, Invite, Step
-from wsctl.drain.progress import LONGEST, ClientCounts, ConnectedClient, DrainProgress
-from wsctl.hub.connection import EndReason
-from wsctl.hub.manager import ConnectionManager
+from wsctl.drain.progress import LONGEST, ClientCounts, DrainProgress
 from wsctl.server.condition import Condition
-
-_RESTART = "the server is restarting: reconnect"
+from wsctl.server.drainable import Drainable, DrainableGroup
 
 _ENDING = frozenset({Phase.LAMEDUCK, Phase.DRAINING, Phase.CLOSING})
 
 
 class DrainDriver:
-    """Runs the life of one server on its event loop. `shuffle` decides which client leaves at which moment.
+    """Runs the life of one server on its event loop; `drained` is what is connected.
 
     Attributes:
         life: what is decided; others only look at it.
@@ -33,21 +25,19 @@ class DrainDriver:
     def __init__(
         self,
         life: GracefulShutdownManager,
-        hub: ConnectionManager,
+        drained: Sequence[Drainable],
         clock: Callable[[], float],
         observers: Sequence[DrainObserver],
-        shuffle: Callable[[list[float]], None] = random.shuffle,
     ) -> None:
         self.life = life
-        self._hub = hub
+        self._drained = DrainableGroup(drained)
         self._clock = clock
         self._observers = DrainNotifier(observers)
-        self._shuffle = shuffle
         self._wake = asyncio.Event()
         self.stopped = asyncio.Event()
         self._over = Condition()
         self._concluded = False
-        hub.observers.append(self._on_change)
+        self._drained.observe(self._on_change)
 
     def progress(self) -> DrainProgress | None:
         """Return the drain as it stands; None when there is none."""
@@ -119,23 +109,7 @@ class DrainDriver:
 
         Without names it costs the same however many clients there are: it is called at each departure.
         """
-        hub, tally = self._hub, self._hub.tally
-        return ClientCounts(
-            active=len(hub.active_connections),
-            closing=len(hub.closing),
-            left=tally[EndReason.LEFT],
-            evicted=tally[EndReason.EVICTED],
-            forced=tally[EndReason.FORCED],
-            aborted=tally[EndReason.ABORTED],
-            undelivered=hub.undelivered,
-            handed_over=tally[EndReason.HANDED_OVER],
-            longest=self._longest(named) if named else (),
-        )
-
-    def _longest(self, count: int) -> tuple[ConnectedClient, ...]:
-        now = self._clock()
-        oldest = islice(self._hub.active_connections.values(), count)
-        return tuple(ConnectedClient(c.client_id, round(now - c.opened, 3), c.waiting) for c in oldest)
+        return self._drained.counts(named)
 
     def conclude(self) -> None:
         """Show the end, if it was not shown yet: everything has ended that will."""
@@ -168,35 +142,27 @@ class DrainDriver:
             case Invite(window=window):
                 self._announce(window)
             case Action.ANNOUNCE_CANCEL:
-                self._hub.broadcast(messages.shutdown(None, "the drain was cancelled"))
+                self._drained.withdraw()
             case CloseOldest(count=count):
-                self._hub.close_oldest(count, CloseCode.SERVICE_RESTART, _RESTART)
+                self._drained.close_oldest(count)
             case Action.CLOSE:
-                self._hub.close_all(CloseCode.SERVICE_RESTART, _RESTART)
+                self._drained.close_all()
             case Action.ABORT:
-                self._hub.abort_closing()
+                self._drained.abort()
             case Action.STOP:
-                self._hub.flush()
+                self._drained.flush()
                 self.stopped.set()
                 self._over.notify_all()
 
     def _announce(self, window: float | None) -> None:
-        """Tell the clients of the drain; with a window, each its own moment in it."""
-        progress = self.progress()
-        if progress is None:
-            return
-        left, reason = progress.remaining_s, progress.reason
-        if window is None:
-            self._hub.broadcast(messages.shutdown(left, reason))
-            return
-        when = moments(progress.active, window)
-        self._shuffle(when)
-        self._hub.send_each(messages.invitations(left, reason, when))
+        """Tell of the drain; with a window, each connection its own moment in it."""
+        if progress := self.progress():
+            self._drained.announce(progress.remaining_s, progress.reason, window)
 
     def _show(self) -> None:
         """Show the drain to the observers that are due; between two pictures it costs nothing. The end is
         shown after that of the last connection."""
-        if self.life.phase is Phase.STOPPED and self._hub.closing and not self._concluded:
+        if self.life.phase is Phase.STOPPED and self._drained.is_closing and not self._concluded:
             return
         now = self._clock()
         if self._observers.is_due(self.life.phase, now) and (progress := self.progress()):

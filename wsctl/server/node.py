@@ -18,10 +18,12 @@ from wsctl.hub.periodic import periodic_broadcast_task
 from wsctl.hub.replays import Replays
 from wsctl.log.message_log import MessageLog
 from wsctl.log.redis.client import RedisClient
+from wsctl.server.asgi.connections import ApplicationConnections
 from wsctl.server.credentials import verifier_of
 from wsctl.server.credentials.expiry import ExpiryTimes, RenewalHandler
 from wsctl.server.credentials.verifier import KeySummary
 from wsctl.server.drain_driver import DrainDriver
+from wsctl.server.drainable import Drainable, HubClients
 from wsctl.server.http.host_header import AllowedHosts, host_name
 from wsctl.server.http.refusals import Refusals
 from wsctl.server.listening.limits import ConnectionLimits
@@ -57,6 +59,7 @@ class Node:
     or CannotStart when there is nothing to check credentials with.
 
     Attributes:
+        application: the connections of an application that is not ours, where there is one.
         generation: 1 for a first process, and one more after each handover.
         handover: None where the process is not ours to replace.
         home: gives the ids of the log, but while a successor does.
@@ -71,7 +74,10 @@ class Node:
         generation: int = 1,
         wall: Callable[[], float] = time.time,
         elsewhere: Callable[[], int] = lambda: 0,
+        with_application: bool = False,
     ) -> None:
+        policies = settings.drain_policy, clock, settings.drain_spread
+        self.application = ApplicationConnections(*policies) if with_application else None
         self.generation = generation
         self.handover: Handover | None = None
         self.settings = settings
@@ -88,7 +94,9 @@ class Node:
         self.shared = self._create_sharing() if settings.redis else None
         self.home = self.log.home
         shared = [self.shared] if self.shared else []
-        self.driver = DrainDriver(self.life, self.manager, clock, [*observers, *shared])
+        drained: list[Drainable] = [HubClients(self.manager, clock)]
+        drained += [self.application] if self.application else []
+        self.driver = DrainDriver(self.life, drained, clock, [*observers, *shared])
         self.drain_rejector = DrainRejector()
         self.limits = ConnectionLimits(settings.max_connections, held=self._count_held)
         self.reporter = self._create_reporter()
@@ -234,7 +242,8 @@ class Node:
         return self.handover is not None and self.handover.leaving
 
     def _count_held(self) -> int:
-        return self.manager.count_open() + len(self.drain_rejector.waiting)
+        websockets = self.application.counts().websockets if self.application else 0
+        return self.manager.count_open() + len(self.drain_rejector.waiting) + websockets
 
     def is_accepting(self) -> bool:
         """Tell whether new clients are taken."""

@@ -25,9 +25,13 @@ from wsctl.server.handover.predecessor import Observer, Predecessor
 from wsctl.server.handover.protocol import InheritedSockets
 from wsctl.server.handover.successor import Successor
 from wsctl.server.http.proxy import trusted_proxies
-from wsctl.server.listening.listeners import Listeners
+from wsctl.server.listening.http_protocol import BoundedHttp, HttpProtocol
+from wsctl.server.listening.listeners import Acceptance, Listeners
+from wsctl.server.listening.pending_connections import PendingConnections
+from wsctl.server.listening.protocol_detection import MakeHttp
 from wsctl.server.node import Node
 from wsctl.server.node_control import NodeControl
+from wsctl.server.served_application import ServedApplication
 from wsctl.server.websocket.acceptor import WebSocketAcceptor
 from wsctl.server.workers.parent_link import ParentLink
 
@@ -56,6 +60,7 @@ class ServerContext:
     public: Sequence[socket.socket]
     control: socket.socket | None
     inherited: InheritedSockets | None
+    application: ServedApplication | None
     spawn: SpawnSuccessor
     handing_over: Sequence[Observer]
     parent_link: ParentLink | None
@@ -70,15 +75,23 @@ class ServerContext:
 class Runner(uvicorn.Server):
     """One server process."""
 
-    def __init__(self, config: uvicorn.Config, node: Node, context: ServerContext) -> None:
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        node: Node,
+        context: ServerContext,
+    ) -> None:
         super().__init__(config)
+        self._application = context.application
+        self._public_config = config if self._application is None else self._application.config
         self._node = node
         self._context = context
         local = not exposed(context.public)
         node.hosts.on_loopback = lambda: local
-        self._acceptor = WebSocketAcceptor(
-            node.acceptor_services, trusted_proxies(node.settings), config.root_path
-        )
+        proxies = trusted_proxies(node.settings)
+        services = node.acceptor_services
+        self._acceptor = WebSocketAcceptor(services, proxies, config.root_path)
+        self._application_acceptor = WebSocketAcceptor(services, proxies, config.root_path, others=True)
         self._listeners: Listeners
         self._handover: Predecessor
         self._successor: Successor | None = None
@@ -101,6 +114,8 @@ class Runner(uvicorn.Server):
         await self.lifespan.startup()
         if self.lifespan.should_exit:
             raise CannotStart("the application failed to start: see the log above")
+        if self._application:
+            await self._application.start()
         self._listeners = self._create_listeners()
         self._node.ticker.jobs.append(self._listeners.check)
         self._node.handover = self._handover = self._create_predecessor()
@@ -153,6 +168,8 @@ class Runner(uvicorn.Server):
             connection.shutdown()
         await self._finish_answers()
         self._node.manager.abort_closing()
+        if self._application:
+            await self._application.stop()
         await self.lifespan.shutdown()
         self._node.driver.conclude()
         # Without an answer: requests that are cut off now may have been carried out.
@@ -173,10 +190,10 @@ class Runner(uvicorn.Server):
     def _create_listeners(self) -> Listeners:
         link = self._context.parent_link
         return Listeners(
-            self._acceptor,
-            self.config,
+            self._accept_public(),
+            Acceptance(self._acceptor, self._make_http(control=True)),
+            self._public_config,
             self.server_state,
-            self.lifespan.state,
             manager=self._node.manager,
             refusals=self._node.refusals,
             has_room=self._node.limits.has_room,
@@ -198,6 +215,31 @@ class Runner(uvicorn.Server):
             obstacle=self._obstacle,
             clean_up=self._context.clean_up,
         )
+
+    def _accept_public(self) -> Acceptance:
+        if not self._application:
+            return Acceptance(self._acceptor, self._make_http(control=False))
+        acceptor = self._application_acceptor
+        make_http = self._application.make_http(acceptor, self.server_state)
+        return Acceptance(acceptor, make_http)
+
+    def _make_http(self, *, control: bool) -> MakeHttp:
+        """Return what makes the protocol of an HTTP connection to wsctl's own routes."""
+
+        def http(since: float, pending: PendingConnections, changed: Callable[[], None]) -> BoundedHttp:
+            return HttpProtocol(
+                self._acceptor,
+                pending,
+                since=since,
+                changed=changed,
+                control=control,
+                own_routes=True,
+                config=self.config,
+                server_state=self.server_state,
+                app_state=self.lifespan.state,
+            )
+
+        return http
 
     def _obstacle(self) -> str | None:
         if self._successor and not self._successor.alone:

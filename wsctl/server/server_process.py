@@ -8,11 +8,12 @@ import socket
 import ssl
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import uvicorn
 import uvloop
-from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 from wsctl.codes import ExitCode
 from wsctl.drain.observers import DrainObserver
@@ -24,6 +25,8 @@ from wsctl.process.sd_notify import SystemdNotifier
 from wsctl.process.signals import blocked_end_signals
 from wsctl.process.spawn import Spawner, SpawnSuccessor
 from wsctl.server.app import create_app
+from wsctl.server.asgi.loading import load_application, load_variables
+from wsctl.server.asgi.watchdog import ExitWatch
 from wsctl.server.credentials import require_same_kind
 from wsctl.server.diagnostics.certificate import UnusableCertificate, read_certificate
 from wsctl.server.diagnostics.configuration import are_isolated
@@ -37,6 +40,7 @@ from wsctl.server.listening.sockets import address, open_listeners
 from wsctl.server.node import Node
 from wsctl.server.node_control import control_of
 from wsctl.server.runner import Runner, ServerContext
+from wsctl.server.served_application import ServedApplication
 from wsctl.server.workers.parent_link import ParentLink
 from wsctl.server.workers.protocol import WorkerContext, distinct_wall_clock
 from wsctl.server.workers.relayed_control import RelayedControl
@@ -76,9 +80,12 @@ class ServerProcess:
         self._notifier = SystemdNotifier(environ, os.getpid(), adopted=inherited is not None)
         self._parent_link = ParentLink(worker) if worker else None
         self._handing_over = self._all_told_of_handovers(handing_over)
-        self._node = self._create_node(observers)
+        loaded = _load_application(settings) if settings.app else None
+        self._node = self._create_node(observers, with_application=loaded is not None)
         self._node_control = control_of(self._node)
         self._config = self._create_config()
+        configure = partial(_uvicorn_config, settings)
+        self._application = ServedApplication(loaded, self._node, configure) if loaded else None
 
     def run(self) -> ExitCode:
         """Serve until the drain has ended; returns the exit code.
@@ -95,7 +102,17 @@ class ServerProcess:
             registration = stack.enter_context(self._register())
             context = self._context(public, registration, until_signals_handled.close)
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as loop:
-                return loop.run(Runner(self._config, self._node, context).run_until_stopped())
+                return self._run(loop, Runner(self._config, self._node, context))
+
+    def _run(self, loop: asyncio.Runner, runner: Runner) -> ExitCode:
+        """Run to the end; what an application leaves behind does not keep the process."""
+        code = ExitCode.CANNOT_START
+        try:
+            code = loop.run(runner.run_until_stopped())
+        finally:
+            if self._application:
+                ExitWatch(lambda: self._job.end(code) if self._job else None).start(code)
+        return code
 
     # The parts
 
@@ -103,22 +120,32 @@ class ServerProcess:
         parts = [self._notifier, self._parent_link, self._job]
         return [*(part.handing_over for part in parts if part), *others]
 
-    def _create_node(self, observers: Sequence[DrainObserver]) -> Node:
+    def _create_node(self, observers: Sequence[DrainObserver], *, with_application: bool) -> Node:
         worker, starter = self._worker, self._inherited or self._worker
         told = [*observers, self._notifier, *([self._parent_link] if self._parent_link else [])]
         generation = self._inherited.generation if self._inherited else 1
         isolated = worker if are_isolated(self._settings) else None
         wall = distinct_wall_clock(isolated.number, self._settings.workers) if isolated else time.time
         elsewhere = self._parent_link.count_elsewhere if self._parent_link else lambda: 0
-        node = Node(self._settings, told, generation=generation, wall=wall, elsewhere=elsewhere)
+        node = Node(
+            self._settings,
+            told,
+            generation=generation,
+            wall=wall,
+            elsewhere=elsewhere,
+            with_application=with_application,
+        )
         require_same_kind(node.keys, starter.keys if starter else None)
         return node
 
     def _create_config(self) -> uvicorn.Config:
-        """Return the server around the routes that clients and operators reach."""
+        """Return the server around wsctl's own routes."""
         link, isolated = self._parent_link, are_isolated(self._settings)
         control = RelayedControl(link, self._node_control, isolated=isolated) if link else self._node_control
-        return _uvicorn_config(self._settings, create_app(self._node, control=control), self._node)
+        behind = ProxyHeadersMiddleware(
+            create_app(self._node, control=control), trusted_proxies(self._settings)
+        )
+        return _uvicorn_config(self._settings, ClosingMiddleware(behind, self._node.is_shutting_down))
 
     def _open_public(self) -> list[socket.socket]:
         starter = self._inherited or self._worker
@@ -144,6 +171,7 @@ class ServerProcess:
             inherited=self._inherited,
             spawn=self._parent_link.spawn_successor if self._parent_link else self._successor_spawner(),
             handing_over=self._handing_over,
+            application=self._application,
             parent_link=self._parent_link,
             node_control=self._node_control,
             job=self._job,
@@ -178,11 +206,23 @@ class ServerProcess:
             Path(self._settings.uds).unlink(missing_ok=True)
 
 
-def _uvicorn_config(settings: Settings, app: FastAPI, node: Node) -> uvicorn.Config:
+def _load_application(settings: Settings) -> ASGIApp:
+    """Import the application, with the variables of `--env-file`.
+
+    Raises:
+        ApplicationFailed, CannotStart: it cannot be imported.
+    """
+    if settings.env_file:
+        load_variables(settings.env_file)
+    return load_application(settings.app or "", factory=settings.factory, app_dir=settings.app_dir)
+
+
+def _uvicorn_config(settings: Settings, app: ASGIApp) -> uvicorn.Config:
+    """Return the configuration with which uvicorn's protocols serve an application."""
     config = uvicorn.Config(
-        ClosingMiddleware(ProxyHeadersMiddleware(app, trusted_proxies(settings)), node.is_shutting_down),
+        app,
         http="h11",
-        ws="websockets-sansio",  # never used: HttpProtocol takes every upgrade
+        ws="websockets-sansio",  # for applications that are not ours: clients have their own protocol
         backlog=settings.backlog,
         log_config=None,
         access_log=settings.access_log,

@@ -94,6 +94,8 @@ def _words(settings: Settings, field: "Field[Any]") -> Iterable[str]:
         return []
     if isinstance(value, bool):
         return [name if value else "--no-" + name.removeprefix("--")]
+    if field.metadata.get("argument"):
+        return [str(value)]
     several = value if field.default == () else [value]
     return [f"{name}={_text(each)}" for each in several]
 

@@ -1,10 +1,15 @@
-"""uvicorn's HTTP protocol with bounds on the request head, and a deadline for each state of a connection."""
+"""uvicorn's HTTP protocols with bounds on the request head, and a deadline for each state of a connection.
+
+The routes of wsctl are read with h11; an application of one's own with the parser that uvicorn would take.
+"""
 
 import asyncio
 import os
-from collections.abc import Callable
+from abc import abstractmethod
+from collections.abc import Callable, Iterable
+from enum import Enum, auto
 from http import HTTPStatus
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -106,11 +111,41 @@ def detach_descriptor(transport: asyncio.Transport) -> int | None:
     return fd
 
 
-class HttpProtocol(H11Protocol):
-    """One HTTP connection. `control` marks the control socket's; `since` is when it began, and it is counted
-    in `pending`. `changed` is called when it may be idle, refused or gone where it was not."""
+class AnswerState(Enum):
+    """The states of the answer to the request at hand, or to the next one."""
 
-    def __init__(
+    OPEN = auto()
+    """Nothing of it was sent."""
+    BEGUN = auto()
+    OVER = auto()
+    """It was sent, and there can be no other one on this connection."""
+
+
+if TYPE_CHECKING:
+
+    class _UvicornProtocol(asyncio.Protocol):
+        """What both of uvicorn's protocols have."""
+
+        transport: asyncio.Transport
+        loop: asyncio.AbstractEventLoop
+        connections: set[Any]
+        cycle: Any
+        flow: Any
+
+        def _unset_keepalive_if_required(self) -> None: ...
+        def on_response_complete(self) -> None: ...
+        def shutdown(self) -> None: ...
+
+else:
+    _UvicornProtocol = asyncio.Protocol
+
+
+class BoundedHttp(_UvicornProtocol):
+    """One HTTP connection, in front of one of uvicorn's protocols. `control` marks the control socket's;
+    `since` is when it began, and it is counted in `pending`. `changed` is called when it may be idle, refused
+    or gone where it was not."""
+
+    def bound(
         self,
         acceptor: WebSocketAcceptor,
         pending: PendingConnections,
@@ -118,11 +153,8 @@ class HttpProtocol(H11Protocol):
         since: float,
         control: bool,
         changed: Callable[[], None],
-        app_state: dict[str, Any],
-        **rest: Any,
     ) -> None:
-        super().__init__(app_state={**app_state, "control": control}, **rest)
-        self.conn = BoundedConnection(self)
+        """Set the bounds up; to be called when uvicorn's protocol is set up."""
         self._acceptor = acceptor
         self._pending = pending
         self._deadlines = Deadlines(since)
@@ -141,7 +173,7 @@ class HttpProtocol(H11Protocol):
     def detach(self) -> int | None:
         """Give a client's connection away between two requests to another process that reads it, and return
         its descriptor; None if it stays."""
-        idle = self._deadlines.stage is Stage.IDLE and not self.conn.trailing_data[0]
+        idle = self._deadlines.stage is Stage.IDLE and not self._has_unparsed()
         if not idle or self._refused or self._control or self.transport.get_write_buffer_size():
             return None
         fd = detach_descriptor(self.transport)
@@ -170,25 +202,36 @@ class HttpProtocol(H11Protocol):
             self._read_past(len(data))
             return
         self._deadlines.received(len(data), self._acceptor.clock())
-        super().data_received(data)
+        self._parse(data)
         if self._deadlines.too_much and not self.transport.is_closing():
             self._refused = True
             self._read_past(MAX_UNREAD + 1)
             self._hang_up()
             self._changed()
 
-    # The listener of its h11 connection
+    @abstractmethod
+    def _parse(self, data: bytes) -> None:
+        """Parse input, and act on it."""
 
-    def requested(self, request: h11.Request) -> None:
+    @abstractmethod
+    def _has_unparsed(self) -> bool:
+        """Tell whether input has come that belongs to no request yet."""
+
+    @abstractmethod
+    def _answer_state(self) -> AnswerState:
+        """Return the state of the answer."""
+
+    # What the parser finds
+
+    def _head_complete(self) -> None:
         self._deadlines.requested(self._acceptor.clock())
-        headers = {name.decode(): value.decode("latin-1") for name, value in request.headers}
-        self.app_state[FOREIGN] = self._acceptor.is_foreign(self.transport, headers)
 
-    def ended(self) -> None:
+    def _request_complete(self) -> None:
         self._deadlines.ended(self._acceptor.clock())
 
-    def rejected(self, error: h11.RemoteProtocolError) -> None:
-        if error.error_status_hint == HEAD_TOO_LARGE:
+    def _reject(self, *, too_large: bool) -> None:
+        """Answer input that is no request, or a head that is too large."""
+        if too_large:
             text = f"a request head may have {MAX_HEAD} bytes and {MAX_HEADERS} headers"
             refused = HttpRefusal(HEAD_TOO_LARGE, "head_too_large", text)
         else:
@@ -242,13 +285,8 @@ class HttpProtocol(H11Protocol):
             self._close_at_once()
         return True
 
-    def handle_websocket_upgrade(self, event: h11.Request) -> None:
-        """Hand a request for a WebSocket to the acceptor; uvicorn calls this for each such request."""
-        path, _, query = event.target.decode("ascii").partition("?")
-        request = UpgradeRequest(
-            event.method.decode(), event.http_version.decode(), path, query, self._joined()
-        )
-        early, _ = self.conn.trailing_data
+    def _accept(self, request: UpgradeRequest, early: bytes) -> None:
+        """Hand a request for a WebSocket to the acceptor; `early` is what has come behind it."""
         refused = self._acceptor.accept(self.transport, request, early)
         if refused:
             self.refuse(refused)
@@ -267,10 +305,11 @@ class HttpProtocol(H11Protocol):
         self._leave_application()
         if self.transport.is_closing():
             return
-        if self.conn.our_state is h11.SEND_BODY:
+        state = self._answer_state()
+        if state is AnswerState.BEGUN:
             self.transport.abort()
             return
-        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+        if state is AnswerState.OPEN:
             answer = error_response(refused.status, refused.code, refused.message, refused.headers)
             self.transport.write(answer)
         if linger:
@@ -306,19 +345,80 @@ class HttpProtocol(H11Protocol):
         self.loop.call_later(LINGER, self.transport.abort)
 
     def shutdown(self) -> None:
-        """End the connection; uvicorn calls this when the server ends."""
-        if self._refused:  # answered past h11, which would not let it end
+        """End the connection, after the answer that is under way: the server ends."""
+        if self._refused:  # answered past the parser, which would not let it end
             self.transport.close()
         else:
             super().shutdown()
 
-    def _joined(self) -> dict[str, str]:
-        """Return the headers, those that came several times as one list (RFC 9110 section 5.2)."""
-        joined: dict[str, str] = {}
-        for raw_name, raw_value in self.headers:
-            name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
-            joined[name] = f"{joined[name]}, {value}" if name in joined else value
-        return joined
-
     def _unsupported_upgrade_warning(self) -> None:
         """Log nothing: any other upgrade is ignored, as RFC 9110 section 7.8 allows."""
+
+
+def joined(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+    """Return headers as text, those that came several times as one list (RFC 9110 section 5.2)."""
+    found: dict[str, str] = {}
+    for raw_name, raw_value in headers:
+        name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
+        found[name] = f"{found[name]}, {value}" if name in found else value
+    return found
+
+
+class HttpProtocol(BoundedHttp, H11Protocol):
+    """One HTTP connection, read with h11. Without `own_routes` it is for an application that is not ours,
+    whose state stays its own."""
+
+    def __init__(
+        self,
+        acceptor: WebSocketAcceptor,
+        pending: PendingConnections,
+        *,
+        since: float,
+        control: bool,
+        changed: Callable[[], None],
+        own_routes: bool,
+        app_state: dict[str, Any],
+        **rest: Any,
+    ) -> None:
+        super().__init__(app_state={**app_state, "control": control} if own_routes else app_state, **rest)
+        self.conn = BoundedConnection(self)
+        self._own_routes = own_routes
+        self.bound(acceptor, pending, since=since, control=control, changed=changed)
+
+    # The listener of its h11 connection
+
+    def requested(self, request: h11.Request) -> None:
+        self._head_complete()
+        if self._own_routes:
+            headers = {name.decode(): value.decode("latin-1") for name, value in request.headers}
+            self.app_state[FOREIGN] = self._acceptor.is_foreign(self.transport, headers)
+
+    def ended(self) -> None:
+        self._request_complete()
+
+    def rejected(self, error: h11.RemoteProtocolError) -> None:
+        self._reject(too_large=error.error_status_hint == HEAD_TOO_LARGE)
+
+    def handle_websocket_upgrade(self, event: h11.Request) -> None:
+        """Hand a request for a WebSocket on; uvicorn calls this for each such request."""
+        path, _, query = event.target.decode("ascii").partition("?")
+        if not self._acceptor.serves(path):
+            self._pending.release(self.transport)
+            super().handle_websocket_upgrade(event)
+            return
+        request = UpgradeRequest(
+            event.method.decode(), event.http_version.decode(), path, query, joined(self.headers)
+        )
+        self._accept(request, self.conn.trailing_data[0])
+
+    def _parse(self, data: bytes) -> None:
+        H11Protocol.data_received(self, data)
+
+    def _has_unparsed(self) -> bool:
+        return bool(self.conn.trailing_data[0])
+
+    def _answer_state(self) -> AnswerState:
+        if self.conn.our_state is h11.SEND_BODY:
+            return AnswerState.BEGUN
+        is_open = self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE)
+        return AnswerState.OPEN if is_open else AnswerState.OVER

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, cast
+from typing import NamedTuple
 
 import uvicorn
 from uvicorn.server import ServerState
@@ -13,11 +13,18 @@ from wsctl.hub.manager import ConnectionManager
 from wsctl.server.condition import Condition
 from wsctl.server.http.refusals import Refusals
 from wsctl.server.listening.accept_balancer import PAUSE, AcceptBalancer
-from wsctl.server.listening.http_protocol import HttpProtocol
+from wsctl.server.listening.http_protocol import BoundedHttp
 from wsctl.server.listening.pending_connections import PendingConnections
-from wsctl.server.listening.protocol_detection import AcceptedConnections, ProtocolDetector
+from wsctl.server.listening.protocol_detection import AcceptedConnections, MakeHttp, ProtocolDetector
 from wsctl.server.listening.tls import TlsHandshake
 from wsctl.server.websocket.acceptor import WebSocketAcceptor
+
+
+class Acceptance(NamedTuple):
+    """What becomes of connections: WebSockets of clients go to the acceptor, others get an HTTP protocol."""
+
+    acceptor: WebSocketAcceptor
+    make_http: MakeHttp
 
 
 class Listeners:
@@ -32,10 +39,10 @@ class Listeners:
 
     def __init__(
         self,
-        acceptor: WebSocketAcceptor,
+        accept: Acceptance,
+        control_accept: Acceptance,
         config: uvicorn.Config,
         state: ServerState,
-        app_state: dict[str, Any],
         *,
         manager: ConnectionManager,
         refusals: Refusals,
@@ -58,25 +65,17 @@ class Listeners:
         self._resuming: asyncio.Task[None] | None = None
         self.changed = Condition()
 
-        def connections(*, control: bool) -> AcceptedConnections:
-            def http(since: float, pending: PendingConnections) -> HttpProtocol:
-                return HttpProtocol(
-                    acceptor,
-                    pending,
-                    since=since,
-                    control=control,
-                    changed=self.changed.notify_all,
-                    config=config,
-                    server_state=state,
-                    app_state=app_state,
-                )
+        self._accepted = self._connections(accept, refusals, has_room)
+        # Operators always have room.
+        self._of_operators = self._connections(control_accept, refusals, lambda pending: True)
 
-            # Operators always have room.
-            return AcceptedConnections(
-                acceptor, http, refusals, (lambda pending: True) if control else has_room
-            )
+    def _connections(
+        self, accept: Acceptance, refusals: Refusals, has_room: Callable[[int], bool]
+    ) -> AcceptedConnections:
+        def http(since: float, pending: PendingConnections) -> BoundedHttp:
+            return accept.make_http(since, pending, self.changed.notify_all)
 
-        self._accepted, self._of_operators = connections(control=False), connections(control=True)
+        return AcceptedConnections(accept.acceptor, http, refusals, has_room)
 
     def check(self, now: float) -> None:
         """Look at every connection, and count them for the other workers; called once a second."""
@@ -162,8 +161,9 @@ class Listeners:
             sock.close()
         self._public = []
 
-    def _requests(self) -> Iterable[HttpProtocol]:
-        return cast(Iterable[HttpProtocol], list(self._state.connections))
+    def _requests(self) -> Iterable[BoundedHttp]:
+        """Return the HTTP connections; WebSockets of an application are beside them."""
+        return [each for each in self._state.connections if isinstance(each, BoundedHttp)]
 
     # Among several workers
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from wsctl.server.http.deadlines import HEAD_TIMEOUT
 from wsctl.server.http.proxy import peer_address
 from wsctl.server.http.refusals import Refusals
-from wsctl.server.listening.http_protocol import MAX_HEAD, HttpProtocol, detach_descriptor
+from wsctl.server.listening.http_protocol import MAX_HEAD, BoundedHttp, detach_descriptor
 from wsctl.server.listening.pending_connections import PendingConnection, PendingConnections
 from wsctl.server.websocket.acceptor import UpgradeRequest, WebSocketAcceptor
 from wsctl.server.websocket.admission import server_full
@@ -45,6 +45,11 @@ def plain_upgrade_request(data: bytes) -> UpgradeRequest | None:
     return UpgradeRequest("GET", "1.1", path, query, headers)
 
 
+MakeHttp = Callable[[float, PendingConnections, Callable[[], None]], BoundedHttp]
+"""Makes the protocol for an HTTP connection, which is there since a moment, is counted somewhere, and calls a
+function when it may have changed."""
+
+
 class AcceptedConnections:
     """The connections of one kind of listener that are no clients, or not yet.
 
@@ -57,7 +62,7 @@ class AcceptedConnections:
     def __init__(
         self,
         acceptor: WebSocketAcceptor,
-        make_http: Callable[[float, PendingConnections], HttpProtocol],
+        make_http: Callable[[float, PendingConnections], BoundedHttp],
         refusals: Refusals,
         has_room: Callable[[int], bool],
     ) -> None:
@@ -111,7 +116,7 @@ class ProtocolDetector(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         request = plain_upgrade_request(data)
-        if request is None:
+        if request is None or not self._connections.acceptor.serves(request.path):
             self.switch_to_http().data_received(data)
         elif refused := self._connections.acceptor.accept(self._transport, request, b""):
             self.switch_to_http().refuse(refused)
@@ -133,7 +138,7 @@ class ProtocolDetector(asyncio.Protocol):
         else:
             self.switch_to_http().check(now)
 
-    def switch_to_http(self) -> HttpProtocol:
+    def switch_to_http(self) -> BoundedHttp:
         """Give the connection to the HTTP protocol, and return that."""
         http = self._connections.make_http(self.since, self._connections.pending)
         self._connections.pending.hold(self._transport, http)

@@ -29,13 +29,21 @@ class UpgradeRequest:
 
 
 class WebSocketAcceptor:
-    """The acceptor of every WebSocket of this process, whichever protocol has parsed its request."""
+    """The acceptor of every WebSocket of clients, whichever protocol has parsed its request. With `others`
+    requests at other paths than those of clients are another application's."""
 
-    def __init__(self, services: AcceptorServices, proxies: TrustedProxies, root_path: str) -> None:
+    def __init__(
+        self, services: AcceptorServices, proxies: TrustedProxies, root_path: str, *, others: bool = False
+    ) -> None:
+        self._others = others
         self._services = services
         self._proxies = proxies
         self._root_path = root_path
         self.clock = services.connections.clock
+
+    def serves(self, path: str) -> bool:
+        """Tell whether a request for a WebSocket at this path is answered here."""
+        return not self._others
 
     def accept(
         self, transport: asyncio.Transport, request: UpgradeRequest, early: bytes

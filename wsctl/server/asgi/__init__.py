@@ -1,0 +1,1 @@
+"""Applications that are not ours, and what a drain does for them."""

@@ -1,0 +1,368 @@
+"""The connections of an application that is not ours: WebSockets, and requests without their whole answer.
+
+A drain counts them, gives them notice, closes those whose policy says so, and in the end all. Each ends in
+one of these ways:
+
+by itself       the application has returned
+by its policy   at its moment, which is part of the plan
+by force        at the deadline, or because the operator insists
+cut             its task is cancelled, as it has not returned within ten seconds after one of the two
+"""
+
+import asyncio
+import json
+import logging
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+from enum import Enum, auto
+from functools import lru_cache
+from itertools import islice
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from wsctl.codes import CLOSE_TIMEOUT, CloseCode
+from wsctl.drain.pace import moments
+from wsctl.drain.progress import ClientCounts, ConnectionKind, RouteCount
+from wsctl.server.asgi.notice import EXTENSION, ShutdownNotice, ShutdownState
+from wsctl.server.http.semantics import error_body
+from wsctl.server.websocket.drain_rejection import REASON
+from wsctl.settings import DrainPolicy, PolicyAction
+
+log = logging.getLogger("wsctl.application")
+
+MAX_ROUTE = 128
+"""Characters of a path that are shown where no route is known."""
+
+CACHED_PATHS = 1024
+"""The number of paths for which the policy is cached."""
+
+FINISH = DrainPolicy("*", PolicyAction.FINISH)
+"""The policy where none of the settings matches."""
+
+RESTART = "the server is restarting: reconnect"
+
+_CLOSE = (b"connection", b"close")
+
+
+class ConnectionEnded(OSError):
+    """The error of a `send` on a connection that the server has ended, as ASGI asks for since its HTTP and
+    WebSocket specification 2.4."""
+
+
+class Ending(Enum):
+    """The ways in which a connection of an application ends."""
+
+    LEFT = auto()
+    BY_POLICY = auto()
+    FORCED = auto()
+    ABORTED = auto()
+
+
+class ApplicationConnection:
+    """One call of the application, with the way to end it.
+
+    Attributes:
+        notice: the notice that its scope has.
+        opened: the moment on the server's clock at which it began.
+        ending: how the server has ended it, once it has.
+    """
+
+    __slots__ = ("_receive", "_scope", "_send", "_started", "_task", "ending", "kind", "notice", "opened")
+
+    def __init__(
+        self, scope: Scope, receive: Receive, send: Send, notice: ShutdownNotice, opened: float
+    ) -> None:
+        self.kind = ConnectionKind.WEBSOCKET if scope["type"] == "websocket" else ConnectionKind.RESPONSE
+        self.notice = notice
+        self.opened = opened
+        self.ending: Ending | None = None
+        self._scope = scope
+        self._receive = receive
+        self._send = send
+        self._started = False
+        self._task = asyncio.current_task()
+
+    @property
+    def path(self) -> str:
+        path: str = self._scope["path"]
+        return path
+
+    @property
+    def route(self) -> str:
+        """The route that has taken it, as the framework writes it, or its path where that is not known."""
+        route = self._scope.get("route")
+        found = getattr(route, "path_format", None) or getattr(route, "path", None)
+        return found if isinstance(found, str) else self.path[:MAX_ROUTE]
+
+    async def send(self, message: Message) -> None:
+        """Send for the application.
+
+        Raises:
+            ConnectionEnded: the server has ended the connection.
+        """
+        if self.ending:
+            raise ConnectionEnded(RESTART)
+        self._started = True
+        await self._send(message)
+
+    async def end(self) -> None:
+        """End the connection: a WebSocket gets 1012, a stream its end, a request without an answer 503. The
+        application is told by `websocket.disconnect` or `http.disconnect`."""
+        try:
+            for message in self._last_messages():
+                await self._send(message)
+        except Exception:  # it has just ended, or its length was announced and is not reached
+            self._transport.close()
+
+    def cancel(self) -> None:
+        """Cancel the application's task, and drop what the peer has not taken."""
+        self._transport.abort()
+        if self._task:
+            self._task.cancel()
+
+    @property
+    def _transport(self) -> asyncio.Transport:
+        """The transport below: uvicorn's `receive` is a method of an object that has it."""
+        transport: asyncio.Transport = self._receive.__self__.transport  # type: ignore[attr-defined]
+        return transport
+
+    def _last_messages(self) -> Sequence[Message]:
+        if self.kind is ConnectionKind.WEBSOCKET:
+            return [{"type": "websocket.close", "code": int(CloseCode.SERVICE_RESTART), "reason": RESTART}]
+        if self._started:
+            return [{"type": "http.response.body", "body": b"", "more_body": False}]
+        body = json.dumps(error_body("closing", "the server closes its connections: try again")).encode()
+        headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body)), _CLOSE]
+        return [
+            {"type": "http.response.start", "status": 503, "headers": headers},
+            {"type": "http.response.body", "body": body, "more_body": False},
+        ]
+
+
+class ApplicationConnections:
+    """All connections of the application. `policies` are those of the settings, of which the first that
+    matches counts; `spread` is the time in seconds before the deadline over which connections are closed.
+
+    Attributes:
+        state: the end of the server, which their notices read.
+        active: those that are there, the oldest first; the values mean nothing.
+        closing: those that the server has ended and whose application has not returned.
+        late: requests that came while the server drained. They are answered, and no drain waits for them, so
+            that it ends on a busy server, too.
+        observers: called after each change.
+    """
+
+    def __init__(
+        self,
+        policies: Sequence[DrainPolicy],
+        clock: Callable[[], float],
+        spread: float = 0.0,
+    ) -> None:
+        self.state = ShutdownState(clock)
+        self.active: dict[ApplicationConnection, None] = {}
+        self.closing: set[ApplicationConnection] = set()
+        self.late: set[ApplicationConnection] = set()
+        self.observers: list[Callable[[], None]] = []
+        self._policies = [(_pattern(policy.pattern), policy) for policy in policies]
+        self._policy_of = lru_cache(CACHED_PATHS)(self._find_policy)
+        self._clock = clock
+        self._spread = spread
+        self._timers: dict[ApplicationConnection, asyncio.TimerHandle] = {}
+        self._ending: set[asyncio.Task[None]] = set()
+        self._tally: Counter[Ending] = Counter()
+        self._active: Counter[ConnectionKind] = Counter()
+
+    def counts(self, named: int = 0) -> ClientCounts:
+        """Return the counts, with so many of the busiest routes; without, it costs the same however many
+        connections there are."""
+        tally, websockets = self._tally, self._active[ConnectionKind.WEBSOCKET]
+        return ClientCounts(
+            active=len(self.active),
+            websockets=websockets,
+            responses=len(self.active) - websockets,
+            closing=len(self.closing),
+            left=tally[Ending.LEFT],
+            by_policy=tally[Ending.BY_POLICY],
+            forced=tally[Ending.FORCED],
+            aborted=tally[Ending.ABORTED],
+            routes=tuple(self.routes(named)) if named else (),
+        )
+
+    def routes(self, most: int) -> list[RouteCount]:
+        """Return the routes with the most connections, so many at most."""
+        found = Counter((connection.kind, connection.route) for connection in self.active)
+        return [RouteCount(kind, route, count) for (kind, route), count in found.most_common(most)]
+
+    def open(self, scope: Scope, receive: Receive, send: Send) -> ApplicationConnection:
+        """Count a connection in, from within its task; while the server drains its policy applies at once."""
+        notice = ShutdownNotice(self.state)
+        connection = ApplicationConnection(scope, receive, send, notice, self._clock())
+        if self.state.began.is_set():
+            self.late.add(connection)
+            self._schedule([connection])
+        else:
+            self.active[connection] = None
+            self._active[connection.kind] += 1
+        return connection
+
+    def close(self, connection: ApplicationConnection) -> None:
+        """Count a connection out: the application has returned."""
+        if connection in self.active:
+            self._deactivate(connection)
+            self._tally[Ending.LEFT] += 1
+        self.late.discard(connection)
+        self.closing.discard(connection)
+        self._forget_timer(connection)
+        self._changed()
+
+    def _deactivate(self, connection: ApplicationConnection) -> None:
+        if connection in self.active:
+            del self.active[connection]
+            self._active[connection.kind] -= 1
+        self.late.discard(connection)
+        self._forget_timer(connection)
+
+    def _forget_timer(self, connection: ApplicationConnection) -> None:
+        if timer := self._timers.pop(connection, None):
+            timer.cancel()
+
+    # The drain
+
+    def announce(self, remaining_s: float, reason: str, window: float | None = None) -> None:
+        """Give notice of a drain that closes everything in so many seconds, or of a new deadline. There is no
+        way to ask applications to spread over a window: they hear of it all at once."""
+        begins = not self.state.began.is_set()
+        self.state.begin(remaining_s, reason)
+        if begins and self._policies:
+            self._schedule(list(self.active))
+
+    def withdraw(self) -> None:
+        """Take the notice back: the drain was cancelled."""
+        self.state.withdraw()
+        for connection in self.late:
+            self.active[connection] = None
+            self._active[connection.kind] += 1
+        self.late.clear()
+        for connection in self.active:
+            self._forget_timer(connection)
+            connection.notice.closes_at = None
+
+    def close_oldest(self, count: int) -> int:
+        """End so many connections by force, those that have been there for longest; return how many were
+        there to be ended."""
+        oldest = list(islice(self.active, count))
+        for connection in oldest:
+            self._end(connection, Ending.FORCED)
+        return len(oldest)
+
+    def close_all(self) -> None:
+        """End all connections by force."""
+        self.close_oldest(len(self.active))
+        self.close_late()
+
+    def close_late(self) -> None:
+        """End the requests that came while the server drained."""
+        for connection in list(self.late):
+            self._end(connection, Ending.FORCED)
+
+    def abort(self) -> None:
+        """Cancel the applications that have not returned since their connections were ended."""
+        for connection in list(self.closing):
+            self._cut(connection)
+
+    def flush(self) -> None:
+        """Do nothing: nothing is gathered."""
+
+    def _schedule(self, connections: Sequence[ApplicationConnection]) -> None:
+        """Set the moments at which the policies of connections end them. Those that are to be closed at once
+        are, one after the other where the settings spread them."""
+        loop = asyncio.get_running_loop()
+        by_policy = [(connection, self._policy_of(connection.path)) for connection in connections]
+        at_once = [c for c, policy in by_policy if policy.action is PolicyAction.CLOSE]
+        waits = dict(zip(at_once, moments(len(at_once), self._spread), strict=True))
+        waits |= {c: policy.seconds for c, policy in by_policy if policy.action is PolicyAction.NOTIFY}
+        for connection, wait in waits.items():
+            connection.notice.closes_at = self._clock() + wait
+            self._timers[connection] = loop.call_later(wait, self._end, connection, Ending.BY_POLICY)
+
+    def _end(self, connection: ApplicationConnection, ending: Ending) -> None:
+        self._deactivate(connection)
+        connection.ending = ending
+        self.closing.add(connection)
+        self._tally[ending] += 1
+        loop = asyncio.get_running_loop()
+        self._timers[connection] = loop.call_later(CLOSE_TIMEOUT, self._cut, connection)
+        task = loop.create_task(connection.end())
+        self._ending.add(task)
+        task.add_done_callback(self._ending.discard)
+        self._changed()
+
+    def _cut(self, connection: ApplicationConnection) -> None:
+        """Cancel an application that has not returned since its connection was ended."""
+        if connection.ending and connection.ending is not Ending.ABORTED:
+            self._tally.subtract({connection.ending: 1, Ending.ABORTED: -1})
+            connection.ending = Ending.ABORTED
+            connection.cancel()
+
+    def _find_policy(self, path: str) -> DrainPolicy:
+        return next((policy for pattern, policy in self._policies if pattern.fullmatch(path)), FINISH)
+
+    def _changed(self) -> None:
+        for observer in self.observers:
+            observer()
+
+
+class DrainedApplication:
+    """An ASGI application whose calls are counted among `connections`, and have the notice in their scope.
+
+    While `rejects` says so, WebSockets are accepted and closed with 1001 without the application, after as
+    many seconds as `delay` gives for their address.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        connections: ApplicationConnections,
+        rejects: Callable[[], bool],
+        delay: Callable[[str], float],
+    ) -> None:
+        self._app = app
+        self._connections = connections
+        self._rejects = rejects
+        self._delay = delay
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] not in ("http", "websocket"):
+            await self._app(scope, receive, send)
+        elif scope["type"] == "websocket" and self._rejects():
+            await self._reject(scope, receive, send)
+        else:
+            await self._call(scope, receive, send)
+
+    async def _reject(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send({"type": "websocket.accept"})
+        client = scope.get("client")
+        await asyncio.sleep(self._delay(client[0] if client else ""))
+        await send({"type": "websocket.close", "code": int(CloseCode.GOING_AWAY), "reason": REASON})
+
+    async def _call(self, scope: Scope, receive: Receive, send: Send) -> None:
+        connection = self._connections.open(scope, receive, send)
+        scope["extensions"] = {**(scope.get("extensions") or {}), EXTENSION: connection.notice}
+        try:
+            await self._app(scope, receive, connection.send)
+        except asyncio.CancelledError:
+            if not connection.ending:
+                raise
+        except Exception as error:
+            if not connection.ending:
+                raise
+            log.debug("the application raised after its connection was ended", exc_info=error)
+        finally:
+            self._connections.close(connection)
+
+
+def _pattern(text: str) -> re.Pattern[str]:
+    """Return the expression of a policy's pattern, in which `*` is any text."""
+    return re.compile(".*".join(map(re.escape, text.split("*"))), re.DOTALL)

@@ -1,0 +1,154 @@
+"""An application that is not ours, as a server process serves it: its parser, its lifespan, its end."""
+
+import asyncio
+import importlib.util
+import logging
+from collections.abc import Callable
+
+import uvicorn
+from starlette.types import ASGIApp
+from uvicorn.lifespan.off import LifespanOff
+from uvicorn.lifespan.on import LifespanOn
+from uvicorn.server import ServerState
+
+from wsctl.drain.phases import ACCEPTING
+from wsctl.errors import CannotStart
+from wsctl.server.asgi.connections import DrainedApplication
+from wsctl.server.asgi.lifespan import LifespanWithNotice
+from wsctl.server.asgi.watchdog import LoopWatch
+from wsctl.server.http.middleware import ClosingMiddleware
+from wsctl.server.http.proxy import ProxyHeadersMiddleware, trusted_proxies
+from wsctl.server.listening.http_protocol import BoundedHttp, HttpProtocol
+from wsctl.server.listening.pending_connections import PendingConnections
+from wsctl.server.listening.protocol_detection import MakeHttp
+from wsctl.server.node import Node
+from wsctl.server.websocket.acceptor import WebSocketAcceptor
+
+log = logging.getLogger("wsctl.application")
+
+LATE_TIMEOUT = 5.0
+"""Seconds that requests have which came while the server drained, when everything else has ended: what takes
+longer can be asked of another server."""
+
+RETURN_TIMEOUT = 2.0
+"""Seconds that applications have to return after their connections were ended, and after their tasks were
+cancelled."""
+
+LIFESPAN_TIMEOUT = 10.0
+"""Seconds that the lifespan has for its shutdown: as long as a client has to answer its close frame."""
+
+
+class ServedApplication:
+    """The application, with everything in front of it; `configure` returns uvicorn's configuration for that.
+
+    Attributes:
+        config: the configuration with which uvicorn's protocols call the application.
+    """
+
+    def __init__(self, app: ASGIApp, node: Node, configure: Callable[[ASGIApp], uvicorn.Config]) -> None:
+        if node.application is None:
+            raise ValueError("the node counts no connections of an application")
+        self._connections = connections = node.application
+        self._node = node
+        self._settings = node.settings
+        self._watch = LoopWatch(node.clock)
+        self._lifespan: LifespanOn | LifespanOff
+        drained = DrainedApplication(
+            LifespanWithNotice(app, connections.state),
+            connections,
+            rejects=lambda: node.life.phase not in ACCEPTING,
+            delay=node.drain_rejector.delay,
+        )
+        closing = ClosingMiddleware(drained, node.is_shutting_down)
+        self.config = configure(ProxyHeadersMiddleware(closing, trusted_proxies(node.settings)))
+
+    async def start(self) -> None:
+        """Start the lifespan, and the watch on the loop.
+
+        Raises:
+            CannotStart: the application did not start, or not in time.
+        """
+        self._lifespan = self.config.lifespan_class(self.config)
+        limit = self._settings.startup_timeout
+        try:
+            async with asyncio.timeout(limit or None):
+                await self._lifespan.startup()
+        except TimeoutError:
+            text = f"the application was not ready within {limit:g} seconds: --startup-timeout gives it more"
+            raise CannotStart(text) from None
+        if self._lifespan.should_exit:
+            raise CannotStart("the application failed to start: the lines above say why")
+        self._node.ticker.jobs.append(self._watch.alive)
+        self._watch.start()
+
+    async def stop(self) -> None:
+        """Wait for requests that came late and for what was cut, then shut the lifespan down."""
+        await self._wait_until(lambda: not self._connections.late, LATE_TIMEOUT)
+        self._connections.close_late()
+        await self._wait_until(lambda: not self._connections.closing, RETURN_TIMEOUT)
+        self._connections.abort()
+        await self._wait_until(lambda: not self._connections.closing, RETURN_TIMEOUT)
+        self._log_unreturned()
+        try:
+            async with asyncio.timeout(LIFESPAN_TIMEOUT):
+                await self._lifespan.shutdown()
+        except TimeoutError:
+            log.warning(
+                "the application's lifespan did not shut down within %g seconds: the server ends without it",
+                LIFESPAN_TIMEOUT,
+            )
+        self._watch.stop()
+
+    def make_http(self, acceptor: WebSocketAcceptor, state: ServerState) -> MakeHttp:
+        """Return what makes the protocol of an HTTP connection: with httptools where it is installed, as
+        uvicorn does."""
+        config, app_state = self.config, self._lifespan.state
+        if importlib.util.find_spec("httptools"):
+            from wsctl.server.listening.httptools_protocol import HttpToolsProtocol
+
+            def faster(since: float, pending: PendingConnections, changed: Callable[[], None]) -> BoundedHttp:
+                return HttpToolsProtocol(
+                    acceptor,
+                    pending,
+                    since=since,
+                    changed=changed,
+                    config=config,
+                    server_state=state,
+                    app_state=app_state,
+                )
+
+            return faster
+
+        def plain(since: float, pending: PendingConnections, changed: Callable[[], None]) -> BoundedHttp:
+            return HttpProtocol(
+                acceptor,
+                pending,
+                since=since,
+                changed=changed,
+                control=False,
+                own_routes=False,
+                config=config,
+                server_state=state,
+                app_state=app_state,
+            )
+
+        return plain
+
+    async def _wait_until(self, true: Callable[[], bool], limit: float) -> None:
+        """Wait until something is true of the connections, `limit` seconds at most."""
+        changed = asyncio.Event()
+        self._connections.observers.append(changed.set)
+        try:
+            async with asyncio.timeout(limit):
+                while not true():
+                    changed.clear()
+                    await changed.wait()
+        except TimeoutError:
+            pass
+        finally:
+            self._connections.observers.remove(changed.set)
+
+    def _log_unreturned(self) -> None:
+        routes = sorted({connection.route for connection in self._connections.closing})
+        if routes:
+            log.warning("the application does not return at %s, though it was cancelled", ", ".join(routes))
