@@ -74,9 +74,9 @@ async def test_a_request_is_answered_with_its_query_and_body(runtime_dir: Path) 
     "data",
     [
         b"nonsense\r\n\r\n",
-        b"GET / HTTP/1.1\r\ncontent-length: many\r\n\r\n",
-        b"GET / HTTP/1.1\r\ncontent-length: -1\r\n\r\n",
-        b"GET / HTTP/1.1\r\ncontent-length: 999999999999\r\n\r\n",
+        b"GET / HTTP/1.1\r\nhost: here\r\ncontent-length: many\r\n\r\n",
+        b"GET / HTTP/1.1\r\nhost: here\r\ncontent-length: -1\r\n\r\n",
+        b"GET / HTTP/1.1\r\nhost: here\r\ncontent-length: 999999999999\r\n\r\n",
         b"GET /" + b"x" * 100_000,
     ],
 )
@@ -87,7 +87,7 @@ async def test_what_is_no_request_is_refused(runtime_dir: Path, data: bytes) -> 
 
 async def test_half_a_request_gets_no_answer(runtime_dir: Path) -> None:
     async with opened(runtime_dir) as (_, path):
-        for data in (b"", b"GET / HT", b"POST / HTTP/1.1\r\ncontent-length: 5\r\n\r\nab"):
+        for data in (b"", b"GET / HT", b"POST / HTTP/1.1\r\nhost: here\r\ncontent-length: 5\r\n\r\nab"):
             assert await asyncio.to_thread(said, path, data) == b""
 
 
@@ -128,10 +128,22 @@ async def test_who_hangs_up_is_waited_for_no_longer_but_what_he_began_is_done(
     with no_descriptor_left():
         async with opened(runtime_dir, wait) as (_, path):
             with connection(path) as sock:
-                sock.sendall(f"{method} / HTTP/1.1\r\n\r\n".encode())
+                sock.sendall(f"{method} / HTTP/1.1\r\nhost: here\r\n\r\n".encode())
                 await asked.wait()
             await asyncio.to_thread(ask, path, "GET", "/other")  # by now it is known that he hung up
             if method == "POST":
                 over.set()
             async with asyncio.timeout(DEADLINE):
                 assert await ended.get() == ("dropped" if method == "GET" else "done")
+
+
+async def test_a_body_in_chunks_is_read_whole(runtime_dir: Path) -> None:
+    request = b"POST /x HTTP/1.1\r\nhost: here\r\ntransfer-encoding: chunked\r\n\r\n"
+    async with opened(runtime_dir) as (_, path):
+        answer = await asyncio.to_thread(said, path, request + b"3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n")
+    assert json.loads(answer.partition(b"\r\n\r\n")[2])["body"] == "abcde"
+
+
+async def test_a_request_without_a_host_is_none(runtime_dir: Path) -> None:
+    async with opened(runtime_dir) as (_, path):
+        assert (await asyncio.to_thread(said, path, b"GET / HTTP/1.1\r\n\r\n")).startswith(b"HTTP/1.1 400 ")

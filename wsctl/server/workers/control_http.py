@@ -13,6 +13,8 @@ from http import HTTPStatus
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
+import h11
+
 from wsctl.control.operations import METRICS, OPERATIONS, methods_at
 from wsctl.ipc.rpc import Reply, RequestHandler
 from wsctl.server.http.semantics import METHODS, allow, error_body, error_response, origin_form
@@ -25,6 +27,9 @@ HEAD_TIMEOUT = 10.0
 
 FINISH_TIMEOUT = 0.5
 """Seconds that requests under way have to be answered when everything else has ended."""
+
+MAX_HEAD = 64 * 1024
+"""Bytes that the head of a request may have."""
 
 MAX_BODY = 256 << 20
 """Bytes of one request: what the channel to a worker takes."""
@@ -83,7 +88,7 @@ class ControlHttpServer:
         try:
             async with asyncio.timeout(HEAD_TIMEOUT):
                 request = await _read_request(reader)
-        except (ValueError, asyncio.LimitOverrunError):
+        except (ValueError, h11.RemoteProtocolError):
             return _json(Reply(HTTPStatus.BAD_REQUEST, error_body("bad_request", "this is no request")))
         if request.method == "HEAD":
             return _without_body(await self._route(request._replace(method="GET"), reader))
@@ -124,16 +129,41 @@ async def _wait_closed(reader: asyncio.StreamReader) -> None:
 
 
 async def _read_request(reader: asyncio.StreamReader) -> HttpRequest:
-    """Read a request. Raises `ValueError` when it is none."""
-    head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
-    first, *lines = head.split("\r\n")
-    method, target, _ = first.split(" ")
+    """Read a request.
+
+    Raises:
+        h11.RemoteProtocolError, ValueError: it is none, or too large.
+        EOFError: the client has closed the connection before it was complete.
+    """
+    parser = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEAD)
+    head = await _next_event(parser, reader)
+    if not isinstance(head, h11.Request):
+        raise EOFError
+    method, target = head.method.decode(), head.target.decode("latin-1")
     path, _ = origin_form(method, target)
-    headers = {name.strip().lower(): value.strip() for name, _, value in (s.partition(":") for s in lines)}
-    size = int(headers.get("content-length", "0"))
-    if not 0 <= size <= MAX_BODY:
-        raise ValueError(size)
-    return HttpRequest(method, path, headers.get("accept", ""), await reader.readexactly(size))
+    headers = dict(head.headers)
+    if int(headers.get(b"content-length", 0)) > MAX_BODY:
+        raise ValueError("the body is too large")
+    accept = headers.get(b"accept", b"").decode("latin-1")
+    return HttpRequest(method, path, accept, await _read_body(parser, reader))
+
+
+async def _read_body(parser: h11.Connection, reader: asyncio.StreamReader) -> bytes:
+    body = bytearray()
+    while isinstance(event := await _next_event(parser, reader), h11.Data):
+        body += event.data
+        if len(body) > MAX_BODY:
+            raise ValueError("the body is too large")
+    return bytes(body)
+
+
+async def _next_event(parser: h11.Connection, reader: asyncio.StreamReader) -> object:
+    while (event := parser.next_event()) is h11.NEED_DATA:
+        data = await reader.read(MAX_HEAD)
+        if not data:
+            raise EOFError
+        parser.receive_data(data)
+    return event
 
 
 def _allowed_methods(method: str, methods: Sequence[str]) -> bytes:
