@@ -124,7 +124,7 @@ class AnswerState(Enum):
 if TYPE_CHECKING:
 
     class _UvicornProtocol(asyncio.Protocol):
-        """What both of uvicorn's protocols have."""
+        """The part that both of uvicorn's protocols have."""
 
         transport: asyncio.Transport
         loop: asyncio.AbstractEventLoop

@@ -21,7 +21,7 @@ from wsctl.server.websocket.acceptor import WebSocketAcceptor
 
 
 class Acceptance(NamedTuple):
-    """What becomes of connections: WebSockets of clients go to the acceptor, others get an HTTP protocol."""
+    """The ways of a connection: WebSockets of clients go to the acceptor, others get an HTTP protocol."""
 
     acceptor: WebSocketAcceptor
     make_http: MakeHttp

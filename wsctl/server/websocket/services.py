@@ -18,7 +18,7 @@ from wsctl.settings import Settings
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConnectionServices:
-    """What every connection of a process uses: one object for all of them."""
+    """The parts that every connection of a process uses: one object for all of them."""
 
     settings: Settings
     clock: Callable[[], float]
@@ -32,7 +32,7 @@ class ConnectionServices:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AcceptorServices:
-    """What an acceptor of WebSockets uses, whichever server has the sockets."""
+    """The parts that an acceptor of WebSockets uses, whichever server has the sockets."""
 
     hosts: AllowedHosts
     admission: Admission
