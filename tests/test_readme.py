@@ -14,7 +14,8 @@ README = (Path(__file__).parent.parent / "README.md").read_text()
 
 def test_each_flag_is_there_with_its_default() -> None:
     for field in FLAGS:
-        row = f"| `{flag(field.name)}` | {default_text(field) or 'none'} | {field.metadata['help']} |"
+        name = field.metadata["metavar"] if field.metadata.get("argument") else flag(field.name)
+        row = f"| `{name}` | {default_text(field) or 'none'} | {field.metadata['help']} |"
         assert row in README
 
 
