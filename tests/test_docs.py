@@ -213,7 +213,7 @@ def test_each_log_line_is_written_somewhere() -> None:
 
 @pytest.mark.anyio
 async def test_each_metric_is_told_by_a_server() -> None:
-    node = Node(Settings(redis="redis://127.0.0.1"), [])
+    node = Node(Settings(redis="redis://127.0.0.1"), [], with_application=True)
     told = {family.name + sample.suffix for family in families(sources_of(node)) for sample in family.samples}
     told |= {
         family.name for family in families(sources_of(node))

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from anyio import to_thread
 from rich.console import Console
+from rich.text import Text
 from websockets.asyncio.client import ClientConnection
 
 from tests.conftest import StartServer
@@ -23,7 +24,7 @@ from tests.support.terminal import Terminal
 from wsctl.cli.ui.drain_bar import DrainBar, DrainLines, outcome, picture, standing
 from wsctl.codes import ExitCode
 from wsctl.drain.phases import Phase
-from wsctl.drain.progress import ConnectedClient, DrainProgress
+from wsctl.drain.progress import ConnectedClient, ConnectionKind, DrainProgress, RouteCount
 
 pytestmark = pytest.mark.anyio
 
@@ -391,6 +392,40 @@ def test_who_waits_for_a_turn_says_so_and_how_many_are_before_it() -> None:
 
 def test_an_id_cannot_act_on_the_terminal() -> None:
     assert "longest: [b]\\x1b[2J\\n" in drawn(replace(PROGRESS, **named("[b]\x1b[2J\n")), 120)[0]
+
+
+OWN = replace(
+    PROGRESS,
+    started_with=9,
+    active=7,
+    websockets=3,
+    responses=2,
+    routes=(
+        RouteCount(ConnectionKind.WEBSOCKET, "/ws/{room}", 3),
+        RouteCount(ConnectionKind.RESPONSE, "/eve\x1b[2J" + "\u65e5" * 60, 2),
+    ),
+)
+"""A drain of an application of one's own, of which one route is what somebody has asked for."""
+
+
+@pytest.mark.parametrize("width", [24, 40, 60, 80, 100, 120, 300])
+def test_the_bar_breaks_the_applications_own_connections_down_in_a_line_that_fits(width: int) -> None:
+    stream = io.StringIO()
+    console = Console(file=stream, width=width, height=24, force_terminal=True, color_system=None)
+    bar = DrainBar(console)
+    bar.began(OWN)
+    bar.stop()
+    rows = [Text.from_ansi(row) for row in stream.getvalue().splitlines()]
+    (row,) = {row.plain.strip() for row in rows if "application" in row.plain}
+    assert row.startswith("application: 3 WebSockets, 2 responses: /ws/{room} 3, /eve"[: width - 8])
+    assert all(row.cell_len <= width for row in rows)
+    assert "\x1b[2J\u65e5" not in stream.getvalue()
+
+
+def test_lines_break_the_applications_own_connections_down_too() -> None:
+    one = replace(OWN, websockets=1, responses=0, routes=OWN.routes[:1])
+    assert standing(one).endswith("remaining 28:55 (1 WebSocket: /ws/{room} 3)")
+    assert standing(PROGRESS).endswith("remaining 28:55")
 
 
 def test_the_bar_of_a_server_that_is_still_lame_is_drawn_anew_when_clients_are_told() -> None:

@@ -294,12 +294,37 @@ def test_a_server_without_a_limit_has_no_capacity_to_tell() -> None:
     assert "  connections  3\n" in drawn(("http://here", FACTS | {"capacity": None}))
 
 
+OWN = {
+    "websockets": 2,
+    "responses": 1,
+    "routes": [
+        {"kind": "websocket", "route": "/ws/{room}", "connections": 2},
+        {"kind": "response", "route": "/events", "connections": 1},
+    ],
+}
+"""The connections of an application of one's own."""
+
+
+def test_an_applications_own_connections_are_told_by_kind_and_route() -> None:
+    facts = FACTS | {"application": OWN}
+    assert drawn(("http://here", facts)).splitlines()[2:4] == [
+        "  connections  3, which take 2 of 1000 places",
+        "  application  2 WebSockets, 1 response: /ws/{room} 2, /events 1",
+    ]
+    assert "; application 2 WebSockets, 1 response: /ws/{room} 2, /events 1" in told_in_a_line("here", facts)
+    nobody = FACTS | {"connections": 0, "application": {"websockets": 0, "responses": 0, "routes": []}}
+    assert "  application  none\n" in drawn(("http://here", nobody))
+    assert "application" not in told_in_a_line("here", nobody)
+
+
 def test_a_crowd_is_listed_as_far_as_the_screen_reaches() -> None:
     rows = [{"client_id": f"c{n}", "address": "", "connected_s": 1.0, "waiting_bytes": 0} for n in range(100)]
     drained = drawn(("http://here", FACTS | {"drain": DRAIN, "clients": rows}), height=24).splitlines()
     assert len(drained) <= 24
     assert "  and 89 more" in drained[-1]
     seen = ("http://here", FACTS | {"clients": rows})
+    own = ("http://here", FACTS | {"clients": rows, "drain": DRAIN, "application": OWN})
+    assert len(drawn(own, height=24).splitlines()) <= 24
     shown = drawn(seen, height=24).splitlines()
     assert len(shown) <= 24
     assert "  and 87 more" in shown[-1]

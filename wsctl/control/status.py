@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from wsctl.control.encoding import decode, encode
 from wsctl.drain.phases import Phase
-from wsctl.drain.progress import DrainProgress, HandoverProgress
+from wsctl.drain.progress import DrainProgress, HandoverProgress, RouteCount
 
 PHASE: Any = {"json_schema_extra": {"enum": [*Phase]}}
 """The metadata of a field with a phase, for its schema: a newer version may have others."""
@@ -118,14 +118,31 @@ class ClientStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class ApplicationStatus:
+    """The connections of an application of one's own, which count among all: its WebSockets, its requests
+    without their whole answer, and the routes with the most of both."""
+
+    websockets: int
+    responses: int
+    routes: tuple[RouteCount, ...] = ()
+
+    @property
+    def connections(self) -> int:
+        """The number of both kinds."""
+        return self.websockets + self.responses
+
+
+@dataclass(frozen=True, slots=True)
 class WorkerStatus:
-    """One of several workers; `silent` says that it does not answer."""
+    """One of several workers; `silent` says that it does not answer. `of_application` is how many of its
+    connections are not a hub's clients."""
 
     number: int
     pid: int
     status: str
     connections: int
     silent: bool = False
+    of_application: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +164,7 @@ class ServerStatus:
     """The facts that operators may know; rates are per second over the last ten."""
 
     ABSENT: ClassVar = {"degraded": None, "generation": 1, "upgrade": None}
-    OMITTED: ClassVar = {"tasks", "clients", "group", "workers"}
+    OMITTED: ClassVar = {"tasks", "clients", "group", "workers", "application"}
 
     status: str = field(metadata=PHASE)
     connections: int
@@ -175,6 +192,9 @@ class ServerStatus:
     group: WorkerGroup | None = field(default=None, metadata={"description": "Only of a worker."})
     workers: tuple[WorkerStatus, ...] | None = field(
         default=None, metadata={"description": "Only of all workers together."}
+    )
+    application: ApplicationStatus | None = field(
+        default=None, metadata={"description": "Only where an application of one's own is served."}
     )
 
     @classmethod

@@ -40,12 +40,13 @@ def merged(parts: Sequence[DrainProgress]) -> DrainProgress:
         by_policy=sum(part.by_policy for part in parts),
         websockets=sum(part.websockets for part in parts),
         responses=sum(part.responses for part in parts),
-        routes=_busiest(route for part in parts for route in part.routes),
+        routes=busiest(route for part in parts for route in part.routes),
         waiting_for=max(part.waiting_for for part in parts),
     )
 
 
-def _busiest(routes: Iterable[RouteCount]) -> tuple[RouteCount, ...]:
+def busiest(routes: Iterable[RouteCount]) -> tuple[RouteCount, ...]:
+    """Return the routes of several processes with their sums, the busiest first, as many as are shown."""
     total: Counter[tuple[ConnectionKind, str]] = Counter()
     for each in routes:
         total[each.kind, each.route] += each.connections

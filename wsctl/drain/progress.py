@@ -37,6 +37,17 @@ class RouteCount:
 
 
 @dataclass(frozen=True, slots=True)
+class EndingCounts:
+    """The counts of an application's connections that ended, by what ended them first; `aborted` of these had
+    their task cancelled. They never become less."""
+
+    left: int
+    by_policy: int
+    forced: int
+    aborted: int
+
+
+@dataclass(frozen=True, slots=True)
 class ClientCounts:
     """The counts of connected clients, and of connections that ended since the start, by how they ended.
 

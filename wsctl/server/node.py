@@ -55,8 +55,9 @@ class Handover(Protocol):
 class Node:
     """The parts of one server, each made once and handed what it needs.
 
-    `elsewhere` returns how many clients the other processes of this server have. Making it raises UsageError
-    or CannotStart when there is nothing to check credentials with.
+    `elsewhere` returns how many clients of the hub the other processes of this server have, and
+    `connections_elsewhere` how many connections in all. Making it raises UsageError or CannotStart when there
+    is nothing to check credentials with.
 
     Attributes:
         application: the connections of an application that is not ours, where there is one.
@@ -74,6 +75,7 @@ class Node:
         generation: int = 1,
         wall: Callable[[], float] = time.time,
         elsewhere: Callable[[], int] = lambda: 0,
+        connections_elsewhere: Callable[[], int] = lambda: 0,
         with_application: bool = False,
     ) -> None:
         policies = settings.drain_policy, clock, settings.drain_spread
@@ -83,6 +85,7 @@ class Node:
         self.settings = settings
         self.clock = clock
         self._elsewhere = elsewhere
+        self._connections_elsewhere = connections_elsewhere
         self._began = time.time()
         self.manager = ConnectionManager(clock, _call_soon)
         self.log = MessageLog(self.manager.deliver, settings.history, settings.history_bytes, wall)
@@ -138,7 +141,7 @@ class Node:
             about=lambda: {
                 "generation": self.generation,
                 "phase": self.life.phase,
-                "connections": len(self.manager.active_connections),
+                "connections": self.driver.counts().active,
                 "started": round(self._began, 3),
             },
             welcome=self.welcome.frame,
@@ -151,6 +154,7 @@ class Node:
             life=self.life,
             driver=self.driver,
             manager=self.manager,
+            application=self.application.counts if self.application else None,
             log=self.log,
             intake=self.intake,
             shared=self.shared,
@@ -158,7 +162,7 @@ class Node:
             capacity=self.limits.capacity,
             generation=self.generation,
             handover=self._handover_now,
-            elsewhere=self._elsewhere,
+            elsewhere=self._connections_elsewhere,
         )
 
     def _create_admission(self) -> Admission:

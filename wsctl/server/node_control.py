@@ -203,6 +203,7 @@ def sources_of(node: Node) -> MetricSources:
     return MetricSources(
         reporter=node.reporter,
         manager=node.manager,
+        application_ended=node.application.ended() if node.application else None,
         intake=node.intake,
         log=node.log,
         refusals=node.refusals,

@@ -126,13 +126,14 @@ class ServerProcess:
         generation = self._inherited.generation if self._inherited else 1
         isolated = worker if are_isolated(self._settings) else None
         wall = distinct_wall_clock(isolated.number, self._settings.workers) if isolated else time.time
-        elsewhere = self._parent_link.count_elsewhere if self._parent_link else lambda: 0
+        link = self._parent_link
         node = Node(
             self._settings,
             told,
             generation=generation,
             wall=wall,
-            elsewhere=elsewhere,
+            elsewhere=link.count_clients_elsewhere if link else lambda: 0,
+            connections_elsewhere=link.count_elsewhere if link else lambda: 0,
             with_application=with_application,
         )
         require_same_kind(node.keys, starter.keys if starter else None)

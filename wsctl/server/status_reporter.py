@@ -6,9 +6,16 @@ from collections import deque
 from collections.abc import Callable
 
 from wsctl import __version__
-from wsctl.control.status import ClientStatus, ClusterTotal, Health, MessageCounts, ServerStatus
+from wsctl.control.status import (
+    ApplicationStatus,
+    ClientStatus,
+    ClusterTotal,
+    Health,
+    MessageCounts,
+    ServerStatus,
+)
 from wsctl.drain.graceful import GracefulShutdownManager
-from wsctl.drain.progress import DrainProgress, HandoverProgress
+from wsctl.drain.progress import LONGEST, ClientCounts, DrainProgress, HandoverProgress
 from wsctl.hub.connection import Connection
 from wsctl.hub.intake import Intake
 from wsctl.hub.manager import ConnectionManager
@@ -21,8 +28,9 @@ RATE_WINDOW = 10
 
 
 class StatusReporter:
-    """The facts of one process. `capacity` is 0 without a limit; `elsewhere` returns how many clients the
-    other processes of this server have.
+    """The facts of one process. `application` counts the connections of an application of one's own, where
+    there is one; `capacity` is 0 without a limit; `elsewhere` returns how many connections the other
+    processes of this server have.
 
     Attributes:
         server_started: when the first process of this server started, on `clock`, if that was before this
@@ -35,6 +43,7 @@ class StatusReporter:
         life: GracefulShutdownManager,
         driver: DrainDriver,
         manager: ConnectionManager,
+        application: Callable[[int], ClientCounts] | None,
         log: MessageLog,
         intake: Intake,
         shared: Sharing | None,
@@ -48,6 +57,7 @@ class StatusReporter:
         self._life = life
         self._driver = driver
         self._manager = manager
+        self._application = application
         self._log = log
         self._intake = intake
         self._shared = shared
@@ -69,7 +79,7 @@ class StatusReporter:
         several."""
         return Health(
             status=self._life.phase,
-            connections=len(self._manager.active_connections) + self._elsewhere(),
+            connections=self._driver.counts().active + self._elsewhere(),
             uptime_s=round(self._clock() - min(self._started, self.server_started), 3),
             version=__version__,
             degraded=self.degraded,
@@ -77,16 +87,17 @@ class StatusReporter:
 
     def status(self, *, clients: bool = False) -> ServerStatus:
         """Return the facts that operators may know; with `clients`, also who is connected."""
-        shared, active = self._shared, self._manager.active_connections
+        shared, clients_here = self._shared, self._manager.active_connections.values()
+        counts = self._driver.counts()
         return ServerStatus(
             status=self._life.phase,
-            connections=len(active),
+            connections=counts.active,
             uptime_s=round(self._clock() - self._started, 3),
             version=__version__,
             degraded=shared.why_degraded if shared else None,
             pid=os.getpid(),
             capacity=self._capacity or None,
-            closing=len(self._manager.closing),
+            closing=counts.closing,
             newest_id=self._log.newest,
             messages=MessageCounts(*self._counters()),
             rates=MessageCounts(*(self._meter.rates() or (0.0, 0.0, 0.0))),
@@ -97,8 +108,16 @@ class StatusReporter:
             redis=shared.redis_state() if shared else None,
             nodes=(nodes := shared.nodes() if shared else None),
             cluster=None if nodes is None else ClusterTotal.of(nodes),
-            clients=tuple(self._describe(each) for each in active.values()) if clients else None,
+            clients=tuple(self._describe(each) for each in clients_here) if clients else None,
+            application=self.application(),
         )
+
+    def application(self) -> ApplicationStatus | None:
+        """Return the connections of the application, with the busiest of its routes; None without one."""
+        if self._application is None:
+            return None
+        found = self._application(LONGEST)
+        return ApplicationStatus(found.websockets, found.responses, found.routes)
 
     def drain(self) -> DrainProgress | None:
         """Return the drain as it stands, or None."""

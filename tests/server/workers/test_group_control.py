@@ -10,7 +10,8 @@ import pytest
 from tests.support.fake_parent import PID, FakeParent, draining, fake_parent
 from tests.support.fake_worker import FACTS, FakeWorker
 from tests.support.server import DEADLINE
-from wsctl.control.status import ClusterTotal, MessageCounts
+from wsctl.control.status import ApplicationStatus, ClusterTotal, MessageCounts
+from wsctl.drain.progress import ConnectionKind, RouteCount
 from wsctl.ipc.rpc import Reply
 from wsctl.server.metrics import family
 from wsctl.server.workers import group_control
@@ -65,6 +66,23 @@ async def test_the_clients_of_all_are_listed_oldest_first() -> None:
         ]
         reply = await answered(here, "GET", "/api/status?clients=true", rows)
         assert [row["client_id"] for row in reply.body["clients"]] == ["b", "a"]
+
+
+async def test_the_connections_of_an_application_are_those_of_all_workers() -> None:
+    def own(count: int) -> dict[str, Any]:
+        route = {"kind": "websocket", "route": "/ws", "connections": count}
+        return {"websockets": count, "responses": 1, "routes": [route]}
+
+    async with fake_parent(2) as here:
+        one, other = await here.serving()
+        assert here.control.summary().application is None
+        one.reports(connections=5, application=own(3))
+        other.reports(connections=4, application=own(2))
+        await here.until(lambda: here.control.summary().connections == 9)
+        status = here.control.summary()
+        routes = (RouteCount(ConnectionKind.WEBSOCKET, "/ws", 5),)
+        assert status.application == ApplicationStatus(websockets=5, responses=2, routes=routes)
+        assert [worker.of_application for worker in status.workers or ()] == [4, 3]
 
 
 async def test_the_metrics_are_of_those_who_answer_and_say_who_does_not() -> None:

@@ -14,6 +14,7 @@ from wsctl.cli.ui.layout import BAR_WIDTH, ECHO, GAP, LINE_EVERY, MIN_BAR, row
 from wsctl.cli.ui.live import Picture
 from wsctl.cli.ui.text import clock, printable
 from wsctl.codes import ExitCode
+from wsctl.control.status import ApplicationStatus
 from wsctl.drain.interventions import Intervention, InterventionKind
 from wsctl.drain.phases import Phase
 from wsctl.drain.progress import ConnectedClient, DrainProgress, how_it_went
@@ -112,7 +113,7 @@ class DrainBar:
             words = words.replace("Ctrl-C:", "Ctrl-C again:", 1)
         hint = Text(words, style="dim")
         hint.truncate(width, overflow="ellipsis")
-        return Group(picture(progress, width), hint)
+        return Group(picture(progress, width), *_application(progress, width), hint)
 
 
 class DrainLines:
@@ -155,7 +156,8 @@ def figures(progress: DrainProgress) -> str:
         f"remaining {clock(progress.remaining_s)}",
         *_eta(progress),
     ]
-    return ", ".join(words)
+    own = _of_application(progress)
+    return ", ".join(words) + (f" ({breakdown(own)})" if own.connections else "")
 
 
 def outcome(progress: DrainProgress) -> str:
@@ -191,10 +193,35 @@ def picture(progress: DrainProgress, width: int) -> Table | Group:
     return Group(row(*first), row(*second, *_longest(progress, width - _cells(*second) - GAP)))
 
 
+def breakdown(application: ApplicationStatus) -> str:
+    """Describe the connections of an application of one's own: how many of each kind, and where most are."""
+    kinds = [
+        (application.websockets, "WebSocket" if application.websockets == 1 else "WebSockets"),
+        (application.responses, "response" if application.responses == 1 else "responses"),
+    ]
+    counts = ", ".join(f"{count} {kind}" for count, kind in kinds if count) or "none"
+    routes = ", ".join(f"{printable(each.route)} {each.connections}" for each in application.routes)
+    return f"{counts}: {routes}" if routes else counts
+
+
 def described(client: ConnectedClient) -> str:
     """Describe a client that is still there: how long it has been, and what waits for it."""
     waiting = f" ({decimal(client.waiting_bytes)} waiting)" if client.waiting_bytes else ""
     return f"{printable(client.client_id)} {clock(client.connected_s)}{waiting}"
+
+
+def _of_application(progress: DrainProgress) -> ApplicationStatus:
+    return ApplicationStatus(progress.websockets, progress.responses, progress.routes)
+
+
+def _application(progress: DrainProgress, width: int) -> list[Text]:
+    """Return the line with the application's own connections, cut at `width` columns; none without them."""
+    own = _of_application(progress)
+    if not own.connections:
+        return []
+    line = Text(f"application: {breakdown(own)}", style="dim")
+    line.truncate(width, overflow="ellipsis")
+    return [line]
 
 
 def _turn(progress: DrainProgress) -> list[str]:

@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from wsctl.cli.ui import cluster_table
-from wsctl.cli.ui.drain_bar import described, figures
+from wsctl.cli.ui.drain_bar import breakdown, described, figures
 from wsctl.cli.ui.handover_bar import standing
 from wsctl.cli.ui.layout import fill_table, list_table
 from wsctl.cli.ui.text import clock, printable
@@ -69,7 +69,8 @@ def _more(status: ServerStatus) -> int:
     """Count the lines of a server on top of `AROUND`."""
     named = len(status.drain.longest) if status.drain else 0
     group = 1 if status.group else 0
-    return named + group + (UPGRADE if status.upgrade else 0) + len(cluster_table.rows(status))
+    application = 1 if status.application else 0
+    return named + group + application + (UPGRADE if status.upgrade else 0) + len(cluster_table.rows(status))
 
 
 def block(name: str, status: ServerStatus) -> Group:
@@ -79,6 +80,8 @@ def block(name: str, status: ServerStatus) -> Group:
     rows.add_column(overflow="fold")
     rows.add_row("  phase", cluster_table.phase(status))
     rows.add_row("  connections", Text(_connections(status)))
+    if status.application:
+        rows.add_row("  application", _one_line(Text(breakdown(status.application))))
     if group := status.group:
         rows.add_row("  workers", Text(_group(group)))
     rows.add_row("  uptime", Text(clock(status.uptime_s)))
@@ -113,6 +116,8 @@ def line(name: str, status: ServerStatus) -> str:
         _rates(status),
         *cluster_table.words(status),
     ]
+    if status.application and status.application.connections and not status.drain:
+        words.append(f"application {breakdown(status.application)}")
     if status.drain:
         words.append(f"drain {figures(status.drain)}")
     if status.upgrade:
@@ -160,6 +165,9 @@ def _generation(status: ServerStatus) -> list[str]:
 
 def _connections(status: ServerStatus) -> str:
     told = f"{status.connections} of {status.capacity}" if status.capacity else str(status.connections)
+    if status.capacity and status.application and status.application.responses:
+        places = status.connections - status.application.responses
+        told = f"{status.connections}, which take {places} of {status.capacity} places"
     return f"{told}, {status.closing} closing" if status.closing else told
 
 

@@ -23,7 +23,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from wsctl.codes import CLOSE_TIMEOUT, CloseCode
 from wsctl.drain.pace import moments
-from wsctl.drain.progress import ClientCounts, ConnectionKind, RouteCount
+from wsctl.drain.progress import ClientCounts, ConnectionKind, EndingCounts, RouteCount
 from wsctl.server.asgi.notice import EXTENSION, ShutdownNotice, ShutdownState
 from wsctl.server.http.semantics import error_body
 from wsctl.server.websocket.drain_rejection import REASON
@@ -170,6 +170,7 @@ class ApplicationConnections:
         self._spread = spread
         self._timers: dict[ApplicationConnection, asyncio.TimerHandle] = {}
         self._ending: set[asyncio.Task[None]] = set()
+        self._ended: Counter[Ending] = Counter()
         self._tally: Counter[Ending] = Counter()
         self._active: Counter[ConnectionKind] = Counter()
 
@@ -188,6 +189,11 @@ class ApplicationConnections:
             aborted=tally[Ending.ABORTED],
             routes=tuple(self.routes(named)) if named else (),
         )
+
+    def ended(self) -> EndingCounts:
+        """Return how many connections have ended since the start, for counters that only grow."""
+        kinds = (Ending.LEFT, Ending.BY_POLICY, Ending.FORCED, Ending.ABORTED)
+        return EndingCounts(*(self._ended[kind] for kind in kinds))
 
     def routes(self, most: int) -> list[RouteCount]:
         """Return the routes with the most connections, so many at most."""
@@ -211,6 +217,7 @@ class ApplicationConnections:
         if connection in self.active:
             self._deactivate(connection)
             self._tally[Ending.LEFT] += 1
+            self._ended[Ending.LEFT] += 1
         self.late.discard(connection)
         self.closing.discard(connection)
         self._forget_timer(connection)
@@ -291,6 +298,7 @@ class ApplicationConnections:
         connection.ending = ending
         self.closing.add(connection)
         self._tally[ending] += 1
+        self._ended[ending] += 1
         loop = asyncio.get_running_loop()
         self._timers[connection] = loop.call_later(CLOSE_TIMEOUT, self._cut, connection)
         task = loop.create_task(connection.end())
@@ -302,6 +310,7 @@ class ApplicationConnections:
         """Cancel an application that has not returned since its connection was ended."""
         if connection.ending and connection.ending is not Ending.ABORTED:
             self._tally.subtract({connection.ending: 1, Ending.ABORTED: -1})
+            self._ended[Ending.ABORTED] += 1
             connection.ending = Ending.ABORTED
             connection.cancel()
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 from wsctl import __version__
 from wsctl.codes import CloseCode
-from wsctl.control.status import MessageCounts, ServerStatus
+from wsctl.control.status import ApplicationStatus, MessageCounts, ServerStatus
 from wsctl.drain.phases import Phase
-from wsctl.drain.progress import DrainProgress
+from wsctl.drain.progress import ConnectionKind, DrainProgress, EndingCounts
 from wsctl.hub.connection import EndReason
 from wsctl.hub.intake import Intake
 from wsctl.hub.manager import ConnectionManager
@@ -26,11 +26,13 @@ from wsctl.server.status_reporter import StatusReporter
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetricSources:
-    """The parts of a server that count. `max_queue` is the most bytes that may wait for a client, 0 for no
+    """The parts of a server that count. `application_ended` is how connections of an application of one's
+    own have ended, where one is served; `max_queue` is the most bytes that may wait for a client, 0 for no
     limit; `failed_handovers` returns how many there were."""
 
     reporter: StatusReporter
     manager: ConnectionManager
+    application_ended: EndingCounts | None
     intake: Intake
     log: MessageLog
     refusals: Refusals
@@ -47,6 +49,7 @@ def families(sources: MetricSources) -> list[Family]:
         _server(sources, facts),
         _connections(sources, facts),
         _endings(sources),
+        _application(sources, facts.application),
         _messages(sources, facts.messages),
         _outboxes(sources),
         _log(sources),
@@ -75,8 +78,10 @@ def _server(sources: MetricSources, facts: ServerStatus) -> list[Family]:
 
 def _connections(sources: MetricSources, facts: ServerStatus) -> list[Family]:
     traffic = sources.manager.traffic
+    limited = facts.connections - (facts.application.responses if facts.application else 0)
     return [
-        gauge("wsctl_connections", "Clients that are connected.", facts.connections),
+        gauge("wsctl_connections", "Connections: clients, and those of an application.", facts.connections),
+        gauge("wsctl_limited_connections", "Those that the limit counts: no responses.", limited),
         gauge("wsctl_closing_connections", "Connections whose close is not answered yet.", facts.closing),
         gauge("wsctl_connections_limit", "Clients that are let in; absent without limit.", facts.capacity),
         counter("wsctl_connections_opened_total", "Connections made here.", traffic.opened),
@@ -104,6 +109,35 @@ def _endings(sources: MetricSources) -> list[Family]:
         counter("wsctl_clients_forced_total", "Clients closed by force, by deadline or operator.", forced),
         counter("wsctl_clients_aborted_total", "Those of them that did not answer the close frame.", aborted),
         counter("wsctl_slow_clients_cut_total", "Clients cut: they read too slowly.", cut_slow),
+    ]
+
+
+def _application(sources: MetricSources, facts: ApplicationStatus | None) -> list[Family]:
+    """Return the metrics of an application of one's own; none without one. No route is a label: a path that
+    anyone may choose would make a series of its own."""
+    ended = sources.application_ended
+    if ended is None or facts is None:
+        return []
+    kinds = {ConnectionKind.WEBSOCKET: facts.websockets, ConnectionKind.RESPONSE: facts.responses}
+    reasons = {"left": ended.left, "policy": ended.by_policy, "forced": ended.forced}
+    return [
+        gauges(
+            "wsctl_application_connections",
+            "Connections of the application: WebSockets, and requests without their whole answer.",
+            "kind",
+            {str(kind): count for kind, count in kinds.items()},
+        ),
+        counters(
+            "wsctl_application_connections_ended_total",
+            "Those that ended: left by themselves, closed as --drain-policy says, or by force.",
+            "reason",
+            reasons,
+        ),
+        counter(
+            "wsctl_application_connections_aborted_total",
+            "Those of them whose task was cancelled: it had not returned.",
+            ended.aborted,
+        ),
     ]
 
 
@@ -159,7 +193,7 @@ def _log(sources: MetricSources) -> list[Family]:
 
 def _drain(drain: DrainProgress | None) -> list[Family]:
     """Return the metrics of the drain; without one there are the names and no values."""
-    states = ("started_with", "active", "left", "evicted", "forced", "aborted", "handed_over")
+    states = ("started_with", "active", "left", "evicted", "by_policy", "forced", "aborted", "handed_over")
     clients: dict[str, int] = {state: getattr(drain, state) for state in states if drain}
 
     def of_drain(name: str, text: str, field: str) -> Family:

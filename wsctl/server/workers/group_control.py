@@ -34,7 +34,13 @@ from wsctl.server.condition import Condition
 from wsctl.server.metrics.family import Family, decode_families, encode_families, merge_workers
 from wsctl.server.workers.pool import WorkerPool
 from wsctl.server.workers.rolling_upgrade import RollingUpgrade
-from wsctl.server.workers.status_merge import merge_clients, merge_separate, merge_shared, newest_id
+from wsctl.server.workers.status_merge import (
+    merge_applications,
+    merge_clients,
+    merge_separate,
+    merge_shared,
+    newest_id,
+)
 from wsctl.server.workers.worker import Worker, worker_names
 
 REPLY_TIMEOUT = 2.0
@@ -115,6 +121,7 @@ class GroupControl:
             nodes=together.nodes,
             cluster=together.cluster,
             workers=tuple(map(_describe, self._pool.members)),
+            application=merge_applications(reports),
         )
 
     async def status(self, *, clients: bool) -> ServerStatus:
@@ -275,7 +282,8 @@ def _remaining(answers: Sequence[DrainAnswer]) -> float | None:
 def _describe(worker: Worker) -> WorkerStatus:
     report = worker.status
     phase, connections = (report.status, report.connections) if report else (Phase.STARTING, 0)
-    return WorkerStatus(worker.number, worker.pid, phase, connections, worker.silent)
+    own = report.application.connections if report and report.application else 0
+    return WorkerStatus(worker.number, worker.pid, phase, connections, worker.silent, own)
 
 
 def _first_refusal(replies: Sequence[Reply]) -> ControlError:

@@ -7,7 +7,7 @@ import threading
 
 from wsctl.codes import ExitCode
 from wsctl.control.operations import STATUS, ControlService, answer
-from wsctl.control.status import ServerStatus
+from wsctl.control.status import ServerStatus, WorkerStatus
 from wsctl.drain.interventions import Intervention
 from wsctl.drain.observers import DrainLog
 from wsctl.drain.progress import DrainProgress, HandoverProgress
@@ -50,7 +50,7 @@ class ParentLink:
         self._channel: Channel
         self._rpc: RpcPeer
         self._successor: RemoteProcess | None = None
-        self._elsewhere: dict[int, int] = {}
+        self._elsewhere: list[WorkerStatus] = []
         self._refreshing: asyncio.Task[None] | None = None
 
     def connect(
@@ -77,8 +77,12 @@ class ParentLink:
         self._refresh_elsewhere(now)
 
     def count_elsewhere(self) -> int:
-        """Return how many clients the other workers have, as far as that is known."""
-        return sum(self._elsewhere.values())
+        """Return how many connections the other workers have, as far as that is known."""
+        return sum(worker.connections for worker in self._elsewhere)
+
+    def count_clients_elsewhere(self) -> int:
+        """Return how many of these are clients of the hub."""
+        return sum(worker.connections - worker.of_application for worker in self._elsewhere)
 
     def send_listening(self) -> None:
         """Tell the parent that clients and operators reach this process."""
@@ -108,8 +112,7 @@ class ParentLink:
     async def _ask_elsewhere(self, now: float) -> None:
         status = await self.fetch_status()
         if status and self._reporter:
-            others = [worker for worker in status.workers or () if worker.number != self.number]
-            self._elsewhere = {worker.number: worker.connections for worker in others}
+            self._elsewhere = [worker for worker in status.workers or () if worker.number != self.number]
             self._reporter.server_started = now - status.uptime_s
 
     async def finish_calls(self) -> None:

@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from wsctl.control.status import (
+    ApplicationStatus,
     ClientStatus,
     ClusterNode,
     ClusterTotal,
@@ -12,6 +13,7 @@ from wsctl.control.status import (
     RedisState,
     ServerStatus,
 )
+from wsctl.drain.merging import busiest
 from wsctl.log.message_log import read_id
 
 
@@ -78,6 +80,18 @@ def merge_clients(answers: Sequence[ServerStatus]) -> tuple[ClientStatus, ...]:
         if not _is_own(client, answer) and client.node not in present
     }
     return tuple(sorted([*own, *elsewhere.values()], key=lambda client: -client.connected_s))
+
+
+def merge_applications(reports: Iterable[ServerStatus]) -> ApplicationStatus | None:
+    """Return the connections of the application in all workers; None where none of them serves one."""
+    found = [report.application for report in reports if report.application]
+    if not found:
+        return None
+    return ApplicationStatus(
+        websockets=sum(each.websockets for each in found),
+        responses=sum(each.responses for each in found),
+        routes=busiest(route for each in found for route in each.routes),
+    )
 
 
 def _own(status: ServerStatus) -> list[str]:
