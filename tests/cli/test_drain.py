@@ -7,7 +7,7 @@ import json
 import re
 import signal
 from collections.abc import AsyncIterator, Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from typing import Any
 
@@ -21,6 +21,7 @@ from tests.conftest import StartServer
 from tests.support.clients import join, receive_type
 from tests.support.server import DEADLINE, WSCTL, ServerProcess, wsctl
 from tests.support.terminal import Terminal
+from wsctl.cli.drain import _begin_and_wait
 from wsctl.cli.ui.drain_bar import DrainBar, DrainLines, outcome, picture, standing
 from wsctl.codes import ExitCode
 from wsctl.drain.phases import Phase
@@ -469,3 +470,25 @@ def test_the_bar_of_a_server_says_what_ctrl_c_does_next(progress: DrainProgress,
     bar.began(progress)
     bar.stop()
     assert hint in stream.getvalue()
+
+
+class EndedAtOnce:
+    """The control API of a server that had stopped when it answered."""
+
+    def __init__(self, forced: int, aborted: int) -> None:
+        self._progress = replace(PROGRESS, phase=Phase.STOPPED, active=0, forced=forced, aborted=aborted)
+
+    def wait_drained(self, asked: Callable[[], object]) -> dict[str, Any]:
+        asked()
+        return {}
+
+    def drain(self, timeout: float | None) -> dict[str, Any]:
+        return {"status": Phase.STOPPED, "drain": asdict(self._progress)}
+
+
+@pytest.mark.parametrize(("forced", "aborted", "code"), [(0, 0, 0), (1, 0, 4), (0, 1, 4)])
+def test_a_drain_that_is_over_at_once_has_the_code_of_what_it_did(
+    forced: int, aborted: int, code: int
+) -> None:
+    ended = _begin_and_wait(EndedAtOnce(forced, aborted), 0.0)  # type: ignore[arg-type]
+    assert ended["exit_code"] == code

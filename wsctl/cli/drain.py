@@ -73,8 +73,9 @@ def _begin_and_wait(control: "Control", timeout: float | None) -> "Answer":
     begun = control.drain(timeout)
     _name_silent(begun)
     first = drain_progress(begun["drain"])
-    if first.phase == "stopped":  # nobody was connected
-        return {"drain": begun["drain"], "exit_code": ExitCode.DONE}
+    if first.phase == "stopped":  # nobody was connected, or all were closed at once
+        code = ExitCode.FORCED if first.forced + first.aborted else ExitCode.DONE
+        return {"drain": begun["drain"], "exit_code": code}
     shown = _display()
     with interruptible(shown, _GOES_ON):
         shown.began(first)
