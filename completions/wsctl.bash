@@ -169,7 +169,7 @@ _wsctl_argument() {
         broadcast:0) takes=any ;;
         generate:0) takes=word words='systemd systemd-socket systemd-template nginx docker compose k8s grafana alerts python node browser react' ;;
         generate:1) takes=any ;;
-        docs:0) takes=word words='quickstart examples architecture protocol deploy operations security' ;;
+        docs:0) takes=word words='quickstart examples python architecture protocol deploy operations security' ;;
         completions:0) takes=word words='bash zsh fish' ;;
     esac
 }

@@ -35,7 +35,7 @@ BELOW = {
     "ipc": {"facts", "ipc"},
     "facts": {"facts"},
 }
-"""What each floor may import of the package; `version` is the package itself, which has nothing else."""
+"""What each floor may import of the package; `version` is the package itself, which loads nothing."""
 
 ROOMS = {
     "typer": {"cli"},
@@ -149,6 +149,19 @@ def sources() -> dict[str, str]:
     return found
 
 
+def code_of(module: str, source: str) -> ast.Module:
+    """The code of a module. What the front of the library shows only to type checkers is not run, and counts
+    as little: it names modules of all floors, which are loaded when somebody uses them."""
+    tree = ast.parse(source)
+    if module == "wsctl":
+        tree.body = [node for node in tree.body if not _is_for_type_checkers(node)]
+    return tree
+
+
+def _is_for_type_checkers(node: ast.stmt) -> bool:
+    return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+
+
 def floor(module: str) -> str:
     """On which floor a module of the package is."""
     if module == "wsctl":
@@ -164,7 +177,7 @@ def room(module: str) -> str:
 
 def imports(module: str, source: str, modules: Sources) -> Iterator[str]:
     """What a module imports, wherever in it: `from a import b` is a.b where that is a module."""
-    for node in ast.walk(ast.parse(source)):
+    for node in ast.walk(code_of(module, source)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -277,6 +290,14 @@ def test_what_a_room_of_the_server_imports_stands_above_it() -> None:
 
 def test_a_house_in_order_has_no_complaints() -> None:
     assert complaints(FINE) == []
+
+
+def test_the_front_of_the_library_shows_names_to_type_checkers_alone() -> None:
+    shown = "from wsctl.client.session import Session"
+    lazy = f"__version__ = '1'\nif TYPE_CHECKING:\n    {shown}"
+    assert complaints(FINE | {"wsctl": lazy}) == []
+    assert complaints(FINE | {"wsctl": shown})
+    assert complaints(FINE | {"wsctl": f"def f():\n    {shown}"})
 
 
 @pytest.mark.parametrize(

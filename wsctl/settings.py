@@ -502,11 +502,20 @@ def read_client_token(environ: Mapping[str, str]) -> str | None:
 
 def _bearer(environ: Mapping[str, str], name: str, meaning: str) -> str | None:
     token = _secret(environ, name)
-    if token is not None and not re.fullmatch(r"[\x21-\x7e]+", token):
+    return None if token is None else bearer_token(token, meaning)
+
+
+def bearer_token(text: str, meaning: str) -> str:
+    """Return a text that can be shown as a token; `meaning` names it in the error.
+
+    Raises:
+        UsageError: it is empty, or no visible ASCII (RFC 6750), or what a command printed in its place.
+    """
+    if not re.fullmatch(r"[\x21-\x7e]+", text):
         raise UsageError(f"{meaning} is empty or has characters that a header cannot carry")
-    if token is not None and (other := _no_token(token)):
+    if other := _no_token(text):
         raise UsageError(f"{meaning} looks like {other}, which others know: write the token alone")
-    return token
+    return text
 
 
 def _no_token(text: str) -> str | None:

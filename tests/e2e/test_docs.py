@@ -35,13 +35,17 @@ def test_the_quickstart_can_be_followed(reader: Reader, runtime_dir: Path) -> No
     assert not running_servers(runtime_dir)
 
 
+def test_the_programs_in_python_run(reader: Reader) -> None:
+    reader.read(runnable("python"))
+
+
 def test_the_examples_run(reader: Reader) -> None:
     need("curl", "node", "openssl")
     reader.read(runnable("examples"))
 
 
 def test_most_blocks_are_run() -> None:
-    all_of_them = [block for name in ("quickstart", "examples") for block in runnable(name)]
+    all_of_them = [block for name in ("quickstart", "examples", "python") for block in runnable(name)]
     run = [block for block in all_of_them if "by-hand" not in block.words]
     assert len(run) >= LEAST_RUN * len(all_of_them)
     assert len(run) > 20

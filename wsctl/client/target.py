@@ -157,9 +157,10 @@ def _split(path: str) -> tuple[str, str]:
     return (server, name) if found and name and "/" not in name else (path, "")
 
 
-def server_url(url: str) -> str:
+def server_url(url: str, name: str = "--url", source: str = "WSCTL_TOKEN_FILE") -> str:
     """Return the server's URL. A client's address is taken too, without the client: what other programs are
-    given can be pasted. (A path that itself ends like one is written with a slash behind it.)
+    given can be pasted. (A path that itself ends like one is written with a slash behind it.) Errors call it
+    `name`, and say that a token comes from `source`.
 
     Raises:
         UsageError: it is no address.
@@ -170,20 +171,20 @@ def server_url(url: str) -> str:
         host = (parts.hostname or "").encode("idna")
         valid = parts.scheme in _SCHEMES and host and parts.port != 0 and url.isprintable()
     except ValueError:
-        raise _no_address(url) from None
+        raise _no_address(url, name) from None
     if valid and (parts.query or parts.fragment):
-        raise UsageError("--url takes no query and no fragment: leave out what begins with ? or #")
+        raise UsageError(f"{name} takes no query and no fragment: leave out what begins with ? or #")
     if not valid or " " in url:
-        raise _no_address(url)
+        raise _no_address(url, name)
     if "@" in parts.netloc:
-        raise UsageError("--url takes no user or password: the token comes from WSCTL_TOKEN_FILE")
+        raise UsageError(f"{name} takes no user or password: the token comes from {source}")
     scheme = {"ws": "http", "wss": "https"}.get(parts.scheme, parts.scheme)
     path, _ = _split(parts.path)
     return f"{scheme}://{parts.netloc}{quote(path.rstrip('/'), safe='/%:@+~')}"
 
 
-def _no_address(url: str) -> UsageError:
-    return UsageError(f"--url {url!r} is not an address: write http://HOST:PORT or https://HOST")
+def _no_address(url: str, name: str) -> UsageError:
+    return UsageError(f"{name} {url!r} is not an address: write http://HOST:PORT or https://HOST")
 
 
 def _listed(records: list[ServerRecord]) -> str:

@@ -1,0 +1,357 @@
+"""The client as a library: the messages of one client id as a stream that reconnects and resumes."""
+
+import asyncio
+import inspect
+import logging
+import math
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import aclosing
+from http import HTTPStatus
+from types import TracebackType
+from typing import Self
+
+from wsctl.client.connection import AsyncCredential, Credential, no_credential
+from wsctl.client.events import Closed, ConnectFailed, Event, HandshakeRefused, end_text, is_final
+from wsctl.client.inbox import Inbox, InboxEnded
+from wsctl.client.session import NotConnected, Session, WriteInterrupted
+from wsctl.client.stream_events import Connected, Disconnected, EventLog, StreamEvent
+from wsctl.client.stream_state import Item, StreamState
+from wsctl.client.target import Target, server_url
+from wsctl.client_ids import client_id
+from wsctl.errors import UsageError, WsctlError
+from wsctl.messages import Message
+from wsctl.settings import bearer_token
+
+CONNECT_TIMEOUT = 10.0
+"""Seconds that a program waits for a connection, unless it says otherwise: a server that restarts is back
+within them."""
+
+TOKEN_TIMEOUT = 10.0
+"""Seconds that a function has to give a token: as long as the handshake that it is for."""
+
+Token = str | Callable[[], str | Awaitable[str | None] | None] | None
+"""A token, or a function that is asked for one before each attempt to connect; None: there is none."""
+
+OnEvent = Callable[[StreamEvent], object]
+"""A function that is told of each event; one that is to be awaited is awaited."""
+
+_log = logging.getLogger("wsctl.client")
+
+
+class SessionEnded(WsctlError):
+    """The end of a stream for good: another attempt to connect would end in the same way.
+
+    Attributes:
+        code: the close code of the server (4501: a newer connection has the same id), or the HTTP status with
+            which it refused the handshake (401: the token); None when what answers is no wsctl server.
+    """
+
+    code: int | None
+
+    def __init__(self, event: Event) -> None:
+        match event:
+            case Closed(code=code):
+                text, self.code = end_text(event), code
+            case HandshakeRefused(status=status):
+                advice = "; correct token=" if status == HTTPStatus.UNAUTHORIZED else ""
+                text, self.code = f"the server {end_text(event)}{advice}", status
+            case ConnectFailed():
+                text, self.code = event.advised, None
+            case _:
+                raise TypeError(f"not final: {event}")
+        super().__init__(text)
+
+
+class Unconfirmed(WsctlError):
+    """A message that may have been published or not: the connection ended while it was written."""
+
+
+def connect(
+    url: str | Sequence[str],
+    *,
+    id: str,  # noqa: A002 - what everybody calls it
+    since: str | None = None,
+    token: Token = None,
+    on_event: OnEvent | None = None,
+    receive: bool = True,
+    timeout: float | None = CONNECT_TIMEOUT,
+) -> "MessageStream":
+    """Connect a client to a wsctl server, to receive and publish messages.
+
+        import asyncio
+        from wsctl import connect
+
+
+        async def main():
+            async with connect("http://127.0.0.1:8000", id="bob") as messages:
+                await messages.publish("hello")
+                async for m in messages:
+                    print(m.id, m.sender, m.data)
+
+
+        asyncio.run(main())
+
+    The stream reconnects and resumes by itself: messages come in their order, none twice, and none is missing
+    unless `on_event` is told of a `Lost`. It leaves a draining server at the moment that the server names.
+
+    Args:
+        url: the address of the server: http, https, ws or wss, with the path under which a proxy serves it.
+            Of several, which share their messages, the others are tried when the first takes no client.
+        id: the client id. A newer connection with the same id ends this one.
+        since: the id of the last message that was seen; what came after it follows. Without it the stream
+            begins with what is published after the connection.
+        token: the token to show, or a function, also an async one, that is asked for it before each attempt;
+            one that fails or takes more than 10 seconds is asked again at the next attempt.
+        on_event: a function, also an async one, that is told of each event in its place among the messages,
+            by the task that iterates. What it raises is raised from the iteration.
+        receive: False for a program that only publishes: what arrives is dropped, and `on_event` is told of
+            events as they happen.
+        timeout: the seconds that `async with` and `publish` wait for a connection; None: without end.
+
+    Raises:
+        ValueError: an argument cannot be meant; the message says which.
+    """
+    others: Sequence[str] = ()
+    if not isinstance(url, str):
+        url, *others = url or [""]
+    try:
+        first, *rest = [Target(server_url(one, "url", "token=")) for one in (url, *others)]
+        name = client_id(id)
+        credential = credential_of(token)
+    except UsageError as error:
+        raise ValueError(str(error)) from None
+    if timeout is not None and not timeout > 0:
+        raise ValueError(f"timeout is {timeout}: give seconds above 0, or None to wait without end")
+    if since == "":
+        raise ValueError("since is empty: give the id of a message, or None")
+    session = Session(first, name, others=rest, credential=credential, since=since)
+    return MessageStream(session, name, on_event=on_event, receive=receive, timeout=timeout)
+
+
+class MessageStream:
+    """The messages of one client id, from `connect`: to be entered once, and iterated by one task at a time.
+
+    At most 100 messages wait for a program that reads slowly. Then nothing more is read from the server: TCP
+    holds it back, and what it has for this client waits there (`--max-queue`). If that takes too long, the
+    server closes the connection with 1013, and the stream resumes when the program goes on; until then
+    nothing can be published either. A program that reads nothing connects with `receive=False`.
+
+    Attributes:
+        id: the client id.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        client_id: str,
+        *,
+        on_event: OnEvent | None = None,
+        receive: bool = True,
+        timeout: float | None = CONNECT_TIMEOUT,
+        inbox: Inbox | None = None,
+    ) -> None:
+        self.id = client_id
+        self._session = session
+        self._on_event = on_event
+        self._wants_messages = receive
+        self._timeout = timeout if timeout != math.inf else None
+        self._state = StreamState()
+        self._event_log = EventLog(client_id)
+        self._inbox = inbox or Inbox()
+        self._receiving: asyncio.Task[None] | None = None
+        self._iterating = False
+        self._left = False
+        self._begun = False
+        self._ready = asyncio.Event()  # connected, or over
+        self._end: Exception | None = None
+
+    async def __aenter__(self) -> Self:
+        """Connect: what is published from here on is received.
+
+        Raises:
+            NotConnected: there was no connection in time.
+            SessionEnded: there will be none.
+        """
+        if self._receiving:
+            raise RuntimeError("a stream is entered once: call connect() for each 'async with'")
+        self._receiving = asyncio.create_task(self._receive())
+        try:
+            await self._wait_ready(self._deadline())
+            if self._end and not self._begun:
+                raise self._end
+        except BaseException:
+            await self._leave(self._receiving)
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Close the connection normally (1000)."""
+        if self._receiving:
+            await self._leave(self._receiving)
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Message:
+        """Return the next message, waited for. A task that is cancelled meanwhile loses none.
+
+        Raises:
+            StopAsyncIteration: the `async with` was left.
+            SessionEnded: the stream is over for good.
+            RuntimeError: another task waits for a message, or the stream was not entered.
+        """
+        if not self._receiving:
+            raise RuntimeError("the stream is not open: use 'async with connect(...) as messages'")
+        if not self._wants_messages:
+            raise RuntimeError("the stream was connected with receive=False: leave that out to iterate")
+        if self._iterating:
+            raise RuntimeError("two tasks iterate over one stream: connect one of its own for each, or share")
+        self._iterating = True
+        try:
+            while not isinstance(item := await self._next(), Message):
+                await self._tell(item)
+            return item
+        finally:
+            self._iterating = False
+
+    async def publish(self, data: str) -> None:
+        """Publish a text to everybody, this client included; it waits for a connection first.
+
+        It returns when the text is written to the connection, which happens once at most. That is no receipt:
+        the text is lost if the connection ends at that moment, and the server may refuse it, which is told by
+        a `Rejected`. The receipt is the message itself, which comes back with this client's id as `sender`.
+
+        Raises:
+            NotConnected: there was no connection in time; nothing was sent.
+            Unconfirmed: the connection ended while the text was written.
+            SessionEnded: the stream is over for good; nothing was sent.
+            TypeError, ValueError: the data is no text that can be sent.
+        """
+        _check_text(data)
+        if self._left or not self._receiving:
+            raise NotConnected("the stream is not open: publish inside its 'async with'")
+        deadline = self._deadline()
+        while True:
+            await self._wait_ready(deadline)
+            if self._end:
+                raise self._end
+            try:
+                return await self._session.send(data)
+            except WriteInterrupted:
+                text = "the connection ended while the message was written: it may have been published"
+                raise Unconfirmed(text) from None
+            except NotConnected:
+                self._ready.clear()  # the event that says so has not been read yet
+
+    async def _receive(self) -> None:
+        """Pass on what the session tells, until it is over."""
+        try:
+            async with aclosing(self._session.events()) as events:
+                async for event in events:
+                    for item in self._state.receive(event):
+                        await self._pass_on(item)
+                    if is_final(event):
+                        self._end = SessionEnded(event)
+        except Exception as error:
+            self._end = error
+        finally:
+            self._inbox.end()
+            self._ready.set()
+
+    async def _pass_on(self, item: Item) -> None:
+        match item:
+            case Connected():
+                self._begun = True
+                self._ready.set()
+            case Disconnected():
+                self._ready.clear()
+        if not (isinstance(item, Message) or self._left):
+            self._event_log.write(item)
+        if self._wants_messages:
+            await self._inbox.put(item)
+        elif not isinstance(item, Message):
+            await self._tell(item)
+
+    async def _next(self) -> Item:
+        try:
+            return await self._inbox.get()
+        except InboxEnded:
+            raise self._end or StopAsyncIteration from None
+
+    async def _tell(self, event: StreamEvent) -> None:
+        if self._on_event:
+            answer = self._on_event(event)
+            if inspect.isawaitable(answer):
+                await answer
+
+    def _deadline(self) -> float | None:
+        """Return the time of the loop until which a connection is waited for."""
+        return None if self._timeout is None else asyncio.get_running_loop().time() + self._timeout
+
+    async def _wait_ready(self, deadline: float | None) -> None:
+        """Wait until there is a connection, or will be none."""
+        try:
+            async with asyncio.timeout_at(deadline):
+                await self._ready.wait()
+        except TimeoutError:
+            raise NotConnected(f"not connected within {self._timeout:g} s: {self._why()}") from None
+
+    def _why(self) -> str:
+        if self._inbox.full:
+            waiting = f"{self._inbox.waiting} messages wait for the program, and it does not read them"
+            return f"{waiting}: iterate over them, or connect with receive=False"
+        return self._state.why or "no answer in time"
+
+    async def _leave(self, receiving: "asyncio.Task[None]") -> None:
+        self._left = True
+        self._inbox.close()
+        try:
+            await self._session.close()
+            await receiving
+        finally:
+            receiving.cancel()
+
+
+def _check_text(data: object) -> None:
+    """Check what is to be published.
+
+    Raises:
+        TypeError: it is no text.
+        ValueError: UTF-8 cannot carry it.
+    """
+    if not isinstance(data, str):
+        raise TypeError(f"publish() takes a text, not {type(data).__name__}: json.dumps() makes one of data")
+    try:
+        data.encode()
+    except UnicodeEncodeError:
+        raise ValueError("the text has half a surrogate pair in it, which cannot be sent") from None
+
+
+def credential_of(token: Token, timeout: float = TOKEN_TIMEOUT) -> Credential | AsyncCredential:
+    """Return the credential that a program has given; `timeout` is in seconds.
+
+    Raises:
+        UsageError: a text that is no token.
+    """
+    if token is None:
+        return no_credential
+    if isinstance(token, str):
+        text = bearer_token(token, "token")
+        return lambda: text
+
+    async def ask() -> str | None:
+        try:
+            async with asyncio.timeout(timeout):
+                answer = token()
+                given = await answer if inspect.isawaitable(answer) else answer
+            if not isinstance(given, str | None):
+                raise TypeError(f"{type(given).__name__} is no text")
+        except Exception as error:
+            _log.debug("token() failed", exc_info=True)
+            why = f"{type(error).__name__}: {error}".rstrip(": ")
+            raise UsageError(f"token() gave no token: {why}") from error
+        return None if given is None else bearer_token(given, "what token() gave")
+
+    return ask

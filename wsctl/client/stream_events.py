@@ -1,0 +1,170 @@
+"""What a program is told beside its messages: the events of a message stream, and how they are logged."""
+
+import logging
+from dataclasses import dataclass
+
+_log = logging.getLogger("wsctl.client")
+
+
+@dataclass(frozen=True, slots=True)
+class Connected:
+    """The begin of a connection: messages follow.
+
+    Attributes:
+        server: the URL of the server.
+        position: the id after which messages follow; with it as `since` another program begins at the same
+            message.
+        recovered: True if nothing is missing since the last message; False if messages may be, and then
+            `Lost` follows; None at the first connection of a stream without `since`.
+    """
+
+    server: str
+    position: str
+    recovered: bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """A gap in the messages, which nothing will fill: load anew what they are about.
+
+    Attributes:
+        since: the id of the last message before the gap.
+        newest: the id of the newest message in it; all after that one follow.
+    """
+
+    since: str
+    newest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Disconnected:
+    """The end of a connection. The stream connects again and resumes, unless `SessionEnded` is raised.
+
+    Attributes:
+        code: the close code; 1006 when the connection was lost without one.
+        reason: the server's words.
+    """
+
+    code: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Retrying:
+    """A pause before the next attempt to connect.
+
+    Attributes:
+        why: what happened, in words.
+        seconds: the length of the pause.
+        failed: the attempts that failed since the last connection.
+    """
+
+    why: str
+    seconds: float
+    failed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Draining:
+    """The begin of the server's drain, or a change of it. The stream leaves at the moment that the server has
+    named and connects again; a program need do nothing.
+
+    Attributes:
+        deadline_s: the seconds until the server closes the connection; None when the drain was cancelled.
+        reason: the server's words.
+        reconnect_in_s: the seconds until the stream leaves; None when the server has named no moment.
+    """
+
+    deadline_s: float | None
+    reason: str
+    reconnect_in_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A message of this program that the server did not take. The protocol does not say which one.
+
+    Attributes:
+        code: `rate_limited`, `publish_disabled`, `degraded`; `unconfirmed` when the server does not know
+            whether it was published.
+        message: the server's words.
+    """
+
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Degraded:
+    """The loss, on the server's side, of its Redis: the connection stays, and no messages flow until
+    `Restored`.
+
+    Attributes:
+        message: the server's words.
+    """
+
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """The end of `Degraded`. What was said meanwhile follows; where messages may be missing, `Lost` does."""
+
+
+StreamEvent = Connected | Lost | Disconnected | Retrying | Draining | Rejected | Degraded | Restored
+
+
+class EventLog:
+    """Writes the events of one client to the logger `wsctl.client`: warnings for what a person should know,
+    the rest as info. What repeats itself is a warning once a connection, and then debug."""
+
+    def __init__(self, client_id: str) -> None:
+        self._client_id = client_id
+        self._warned: set[str] = set()
+
+    def write(self, event: StreamEvent) -> None:
+        """Write one line."""
+        if isinstance(event, Connected):
+            self._warned.clear()
+        _log.log(self._level(event), "%s: %s", self._client_id, event_text(event))
+
+    def _level(self, event: StreamEvent) -> int:
+        match event:
+            case Lost() | Degraded():
+                return logging.WARNING
+            case Rejected(code=code):
+                return self._once(code)
+            case Retrying(failed=failed) if failed:
+                return self._once("retrying")
+        return logging.INFO
+
+    def _once(self, kind: str) -> int:
+        """Return the level of what repeats itself."""
+        if kind in self._warned:
+            return logging.DEBUG
+        self._warned.add(kind)
+        return logging.WARNING
+
+
+def event_text(event: StreamEvent) -> str:
+    """Describe an event in words for people."""
+    match event:
+        case Connected(server=server):
+            text = f"connected to {server}"
+        case Lost(since, newest):
+            text = f"messages are lost: those after {since} up to {newest}"
+        case Disconnected(code, reason):
+            text = f"disconnected: {code} {reason}"
+        case Retrying(why, seconds):
+            text = f"{why}; trying again in {seconds:.1f} s"
+        case Draining(deadline_s=None):
+            text = "the server's drain was cancelled"
+        case Draining(deadline_s=float() as seconds, reason=reason):
+            text = f"the server drains ({reason}): connections are closed in {seconds:.0f} s"
+        case Rejected(code, message):
+            text = f"the server did not take a message: {code}: {message}"
+        case Degraded(message):
+            text = f"the server is degraded: {message}"
+        case Restored():
+            text = "the server is no longer degraded"
+    return text.rstrip()
