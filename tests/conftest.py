@@ -35,9 +35,9 @@ StartStore = Callable[..., Any]
 NewPage = Callable[[], Page]
 
 
-ALONE = re.compile(r"_(crowd|alone)\.py|tests/(bench|soak)/")
+ALONE = re.compile(r"_(crowd|alone)\.py|tests/(apps|bench|soak)/")
 """Files whose tests run after all others, one after the other, with nothing beside them: crowds, the bench,
-and what has a tolerance."""
+what has a tolerance, and clients of other libraries, which have time limits of their own."""
 
 
 FIRST = ("e2e", "server", "cli")
