@@ -10,6 +10,8 @@ _wsctl_value() {
         serve:--startup-timeout) takes=any ;;
         serve:--host) takes=any ;;
         serve:--port) takes=any ;;
+        serve:--admin-host) takes=any ;;
+        serve:--admin-port) takes=any ;;
         serve:--uds) takes=path ;;
         serve:--fd) takes=any ;;
         serve:--backlog) takes=any ;;
@@ -50,6 +52,8 @@ _wsctl_value() {
         check:--startup-timeout) takes=any ;;
         check:--host) takes=any ;;
         check:--port) takes=any ;;
+        check:--admin-host) takes=any ;;
+        check:--admin-port) takes=any ;;
         check:--uds) takes=path ;;
         check:--fd) takes=any ;;
         check:--backlog) takes=any ;;
@@ -123,6 +127,8 @@ _wsctl_value() {
         generate:--startup-timeout) takes=any ;;
         generate:--host) takes=any ;;
         generate:--port) takes=any ;;
+        generate:--admin-host) takes=any ;;
+        generate:--admin-port) takes=any ;;
         generate:--uds) takes=path ;;
         generate:--fd) takes=any ;;
         generate:--backlog) takes=any ;;
@@ -178,8 +184,8 @@ _wsctl_options() {
     takes=word words=''
     case $1 in
         '') words='--version -V --no-color -h --help' ;;
-        serve) words='--app-dir --factory --no-factory --env-file --startup-timeout --host --port --uds --fd --backlog --ssl-certfile --ssl-keyfile --proxy-headers --no-proxy-headers --forwarded-allow-ips --root-path --shutdown-timeout --drain-delay --drain-spread --reconnect-window --drain-policy --stop-timeout --broadcast-interval --history --history-bytes --client-publish --no-client-publish --max-connections --max-message-size --max-queue --rate --ping-interval --ping-timeout --allow-origin --allow-host --auth --jwt-key --jwt-algorithm --jwt-audience --auth-query --no-auth-query --workers --redis --redis-prefix --max-draining --log-level --log-format --access-log --no-access-log -h --help' ;;
-        check) words='--unit --json --app-dir --factory --no-factory --env-file --startup-timeout --host --port --uds --fd --backlog --ssl-certfile --ssl-keyfile --proxy-headers --no-proxy-headers --forwarded-allow-ips --root-path --shutdown-timeout --drain-delay --drain-spread --reconnect-window --drain-policy --stop-timeout --broadcast-interval --history --history-bytes --client-publish --no-client-publish --max-connections --max-message-size --max-queue --rate --ping-interval --ping-timeout --allow-origin --allow-host --auth --jwt-key --jwt-algorithm --jwt-audience --auth-query --no-auth-query --workers --redis --redis-prefix --max-draining --log-level --log-format --access-log --no-access-log -h --help' ;;
+        serve) words='--app-dir --factory --no-factory --env-file --startup-timeout --host --port --admin-host --admin-port --uds --fd --backlog --ssl-certfile --ssl-keyfile --proxy-headers --no-proxy-headers --forwarded-allow-ips --root-path --shutdown-timeout --drain-delay --drain-spread --reconnect-window --drain-policy --stop-timeout --broadcast-interval --history --history-bytes --client-publish --no-client-publish --max-connections --max-message-size --max-queue --rate --ping-interval --ping-timeout --allow-origin --allow-host --auth --jwt-key --jwt-algorithm --jwt-audience --auth-query --no-auth-query --workers --redis --redis-prefix --max-draining --log-level --log-format --access-log --no-access-log -h --help' ;;
+        check) words='--unit --json --app-dir --factory --no-factory --env-file --startup-timeout --host --port --admin-host --admin-port --uds --fd --backlog --ssl-certfile --ssl-keyfile --proxy-headers --no-proxy-headers --forwarded-allow-ips --root-path --shutdown-timeout --drain-delay --drain-spread --reconnect-window --drain-policy --stop-timeout --broadcast-interval --history --history-bytes --client-publish --no-client-publish --max-connections --max-message-size --max-queue --rate --ping-interval --ping-timeout --allow-origin --allow-host --auth --jwt-key --jwt-algorithm --jwt-audience --auth-query --no-auth-query --workers --redis --redis-prefix --max-draining --log-level --log-format --access-log --no-access-log -h --help' ;;
         client) words='--id --url --port --clients --count --for --json -h --help' ;;
         broadcast) words='--to --show-to --parse --allow-empty --url --port --json -h --help' ;;
         status) words='--clients --watch --url --port --json -h --help' ;;
@@ -187,7 +193,7 @@ _wsctl_options() {
         upgrade) words='--no-wait --url --port --json -h --help' ;;
         stress) words='--clients --duration --rate --size --id --url --port --jwt-key --jwt-algorithm --jwt-audience --json -h --help' ;;
         token) words='--id --ttl --jwt-key --jwt-algorithm --jwt-audience --json -h --help' ;;
-        generate) words='--output -o --force --upstream --program --app-dir --factory --no-factory --env-file --startup-timeout --host --port --uds --fd --backlog --ssl-certfile --ssl-keyfile --proxy-headers --no-proxy-headers --forwarded-allow-ips --root-path --shutdown-timeout --drain-delay --drain-spread --reconnect-window --drain-policy --stop-timeout --broadcast-interval --history --history-bytes --client-publish --no-client-publish --max-connections --max-message-size --max-queue --rate --ping-interval --ping-timeout --allow-origin --allow-host --auth --jwt-key --jwt-algorithm --jwt-audience --auth-query --no-auth-query --workers --redis --redis-prefix --max-draining --log-level --log-format --access-log --no-access-log -h --help' ;;
+        generate) words='--output -o --force --upstream --program --app-dir --factory --no-factory --env-file --startup-timeout --host --port --admin-host --admin-port --uds --fd --backlog --ssl-certfile --ssl-keyfile --proxy-headers --no-proxy-headers --forwarded-allow-ips --root-path --shutdown-timeout --drain-delay --drain-spread --reconnect-window --drain-policy --stop-timeout --broadcast-interval --history --history-bytes --client-publish --no-client-publish --max-connections --max-message-size --max-queue --rate --ping-interval --ping-timeout --allow-origin --allow-host --auth --jwt-key --jwt-algorithm --jwt-audience --auth-query --no-auth-query --workers --redis --redis-prefix --max-draining --log-level --log-format --access-log --no-access-log -h --help' ;;
         docs) words='--no-pager -h --help' ;;
         completions) words='-h --help' ;;
     esac

@@ -104,8 +104,10 @@ SERVER_ROOMS = {
         "status_reporter",
         "node_control",
     },
+    "admin_address": {"diagnostics", "http", "listening", "websocket"},
     "served_application": {"asgi", "http", "listening", "node", "websocket"},
     "runner": {
+        "admin_address",
         "diagnostics",
         "handover",
         "http",
@@ -119,6 +121,7 @@ SERVER_ROOMS = {
     "starters": {"handover", "workers"},
     "embedded": {"app", "diagnostics", "logs", "node", "openapi"},
     "server_process": {
+        "admin_address",
         "app",
         "asgi",
         "credentials",

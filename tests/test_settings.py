@@ -166,6 +166,9 @@ def test_settings_cannot_be_changed() -> None:
         {"backlog": 0},
         {"backlog": 1 << 31},
         {"workers": 0},
+        {"admin_host": "0.0.0.0"},
+        {"admin_port": 8000},
+        {"admin_port": 9000, "port": 9000},
     ],
 )
 def test_combinations_that_cannot_be_meant_are_usage_errors(wrong: dict[str, object]) -> None:
@@ -209,6 +212,7 @@ def test_every_flag_has_help_and_a_variable_that_is_read() -> None:
         "jwt_algorithm": {"WSCTL_AUTH": "jwt", "WSCTL_JWT_KEY": "k.pem"},
         "jwt_audience": {"WSCTL_AUTH": "jwt", "WSCTL_JWT_KEY": "k.pem"},
         "auth_query": {"WSCTL_AUTH": "token", "WSCTL_CLIENT_TOKEN": "s3cret"},
+        "admin_host": {"WSCTL_ADMIN_PORT": "9000"},
         "max_draining": {"WSCTL_REDIS": "redis://example.org"},
     }
     for field in FLAGS:

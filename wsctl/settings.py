@@ -269,6 +269,14 @@ class Settings:
     port: int = _setting(8000, port_number, "PORT", "Port to listen on; 0 picks one and prints it.")
     uds: str | None = _setting(None, str, "PATH", "Listen on a Unix socket instead.")
     fd: int | None = _setting(None, count, "FD", "Listen on a socket inherited as this descriptor.")
+    admin_host: str = _setting("127.0.0.1", listening_host, "ADDRESS", "Address of --admin-port.")
+    admin_port: int | None = _setting(
+        None,
+        port_number,
+        "PORT",
+        "Port of its own for health, metrics, /api and /docs; metrics and /api are then nowhere else. 0 picks"
+        " one and prints it.",
+    )
     # 2048 is uvicorn's default.
     backlog: int = _setting(2048, count, "COUNT", "Connections that may wait in the kernel to be accepted.")
     # Half an hour is what long-lived sockets behind a deploy are commonly given to leave by themselves.
@@ -400,6 +408,7 @@ class Settings:
             raise UsageError("--uds and --fd are two places to listen: give one")
         if self.uds is not None and self.ssl_certfile:
             raise UsageError("--uds and --ssl-certfile: a Unix socket has no TLS, give one")
+        self._check_admin()
         if self.max_draining and not self.redis:
             raise UsageError("--max-draining needs --redis: servers take turns through it")
         self._check_auth()
@@ -408,6 +417,14 @@ class Settings:
         self._check_application()
         if self.workers < 1:
             raise UsageError(f"--workers {self.workers} is out of range: write 1 or more")
+
+    def _check_admin(self) -> None:
+        """Check that the admin address is complete, and another one than that of clients."""
+        if self.admin_port is None and self.admin_host != "127.0.0.1":
+            raise UsageError("--admin-host needs --admin-port: give both")
+        on_port = self.uds is None and self.fd is None and self.port
+        if on_port and self.admin_port == self.port:
+            raise UsageError(f"--admin-port {self.port} is --port too: give it another one, or 0")
 
     def _check_application(self) -> None:
         """Check that what is meant for an application of one's own has one."""

@@ -142,10 +142,15 @@ class Listeners:
         self.unheard.append(ours.detach())
         return peer
 
-    def detach_idle(self) -> list[int]:
+    def admin(self) -> list[socket.socket]:
         return []
 
-    def detach_silent(self) -> list[int]:
+    def detach_idle(self, *, admin: bool = False) -> list[int]:
+        return []
+
+    def detach_silent(self, *, admin: bool = False) -> list[int]:
+        if admin:
+            return []
         taken, self.unheard = self.unheard, []
         return taken
 

@@ -14,7 +14,7 @@ from wsctl.settings import whole_number as parse_whole_number
 
 GROUPS = {
     "Application": "app app_dir factory env_file startup_timeout",
-    "Listening": "host port uds fd backlog ssl_certfile ssl_keyfile "
+    "Listening": "host port admin_host admin_port uds fd backlog ssl_certfile ssl_keyfile "
     "proxy_headers forwarded_allow_ips root_path",
     "Drain": "shutdown_timeout drain_delay drain_spread reconnect_window drain_policy stop_timeout",
     "Messages": "broadcast_interval history history_bytes client_publish",

@@ -1,6 +1,7 @@
 """`wsctl serve`."""
 
 import os
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -57,7 +58,7 @@ def _run_single(settings: "Settings", starters: "Starters", *, is_successor: boo
             settings,
             os.environ,
             shown.observers,
-            lambda at: _print_addresses(at, settings.port),
+            partial(_print_addresses, settings),
             inherited=starters.inherited(),
             job=ours,
             handing_over=[shown.handing_over],
@@ -73,9 +74,8 @@ def _run_parent(settings: "Settings") -> int:
     from wsctl.server.workers import parent
 
     with parent_display(settings) as (observers, log_output):
-        return parent.serve(
-            settings, os.environ, observers, log_output, lambda at: _print_addresses(at, settings.port)
-        )
+        listening_at = partial(_print_addresses, settings)
+        return parent.serve(settings, os.environ, observers, log_output, listening_at)
 
 
 def _run_worker(settings: "Settings", starters: "Starters", worker: "WorkerContext") -> int:
@@ -93,7 +93,9 @@ def _check_secrets(settings: "Settings") -> None:
         say("--redis: others can read a command line; put user and password into WSCTL_REDIS")
 
 
-def _print_addresses(addresses: list[str], asked: int) -> None:
-    """Print the addresses if the kernel picked the port, which the operator needs to know."""
-    if asked == 0:
-        print("\n".join(addresses), flush=True)
+def _print_addresses(settings: "Settings", addresses: list[str], admin: list[str]) -> None:
+    """Print the addresses if the kernel picked the port, which the operator needs to know; those of the admin
+    address come last."""
+    shown = [*(addresses if settings.port == 0 else ()), *(admin if settings.admin_port == 0 else ())]
+    if shown:
+        print("\n".join(shown), flush=True)

@@ -3,8 +3,9 @@
 import contextlib
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from wsctl.errors import CannotStart
 from wsctl.ipc.framing import ChannelBroken, Packet, PacketDecoder, encode_packet, receive
@@ -50,6 +51,16 @@ def receive_hello(
             raise CannotStart(why)
         opened.pop_all()
         return Hello(channel, hello)
+
+
+def split_admin(
+    fds: Sequence[int], told: Mapping[str, Any]
+) -> tuple[list[socket.socket], list[socket.socket]]:
+    """Return the listening sockets that came with a hello: those that clients reach, and the last ones, of
+    which `admin` says how many there are: those of the admin address. An older version has none."""
+    sockets = [socket.socket(fileno=fd) for fd in fds]
+    public = max(0, len(sockets) - told.get("admin", 0))
+    return sockets[:public], sockets[public:]
 
 
 def receive_packet(sock: socket.socket, timeout: float) -> Packet:

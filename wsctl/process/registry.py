@@ -31,9 +31,10 @@ log = logging.getLogger("wsctl.server")
 class ServerRecord:
     """The record of a running server: where it is reached, and where it is controlled.
 
-    `url` is None for a server that listens on the Unix socket `uds` only. `generation` counts the
-    processes that had the address one after the other, each taking over from the one before. `parent` is
-    the pid of the process that speaks for this one and its like, None where there is none.
+    `url` is None for a server that listens on the Unix socket `uds` only. `generation` counts the processes
+    that had the address one after the other, each taking over from the one before. `parent` is the pid of the
+    process that speaks for this one and its like, None where there is none. `admin` is the URL of its admin
+    address, None without one.
     """
 
     pid: int
@@ -44,6 +45,7 @@ class ServerRecord:
     version: str = __version__
     generation: int = 1
     parent: int | None = None
+    admin: str | None = None
 
     @property
     def port(self) -> int | None:
@@ -169,13 +171,13 @@ class Registration:
     def __exit__(self, *_: object) -> None:
         self._made.close()
 
-    def announce(self, at: str) -> None:
+    def announce(self, at: str, admin: str | None = None) -> None:
         """Write the record, by which commands find this process; `at` is its first address, a URL or
-        unix:PATH."""
+        unix:PATH, and `admin` the URL of its admin address."""
         if self.control:
-            self._made.enter_context(announced(self._record(at, self.control)))
+            self._made.enter_context(announced(self._record(at, admin, self.control)))
 
-    def _record(self, at: str, control: socket.socket) -> ServerRecord:
+    def _record(self, at: str, admin: str | None, control: socket.socket) -> ServerRecord:
         uds = at.removeprefix("unix:") if at.startswith("unix:") else None
         return ServerRecord(
             os.getpid(),
@@ -185,6 +187,7 @@ class Registration:
             time.time(),
             generation=self._generation,
             parent=self._parent,
+            admin=admin,
         )
 
 
@@ -247,8 +250,8 @@ def _locked(folder: Path) -> Iterator[None]:
 
 def _read(path: Path) -> ServerRecord | None:
     try:
-        # A newer version may say more; an older one has no generations and no workers.
-        found = {"generation": 1, "parent": None} | json.loads(path.read_text())
+        # A newer version may say more; an older one has no generations, no workers and no admin address.
+        found = {"generation": 1, "parent": None, "admin": None} | json.loads(path.read_text())
         return ServerRecord(**{field.name: found[field.name] for field in fields(ServerRecord)})
     except (OSError, ValueError, TypeError, LookupError):
         return None

@@ -31,7 +31,11 @@ from wsctl.server.page import headers as page_headers
 
 _METRICS_FORMATS = ("text/plain", "application/openmetrics-text")
 
-router = APIRouter()
+pages = APIRouter()
+"""The routes for people and programs that are clients."""
+
+health_routes = APIRouter()
+"""The routes for probes."""
 
 
 class HttpControl(ControlService, Protocol):
@@ -124,14 +128,14 @@ async def body_of(request: Request, limit: int) -> bytes:
     return bytes(body)
 
 
-@router.get("/", response_class=HTMLResponse, summary="The browser client")
+@pages.get("/", response_class=HTMLResponse, summary="The browser client")
 async def page() -> Response:
     name = Path(__file__).parent / "page" / "index.html"
     html = name.read_text(encoding="utf-8")
     return HTMLResponse(html, headers=page_headers(html))
 
 
-@router.get(
+@pages.get(
     "/wsctl.js",
     response_class=Response,
     summary="The client for programs in JavaScript",
@@ -142,30 +146,23 @@ async def module() -> Response:
     return Response(name.read_bytes(), media_type="text/javascript", headers=MODULE_HEADERS)
 
 
-@router.get("/health", summary="Phase, connections, uptime, version", response_model=None)
+@health_routes.get("/health", summary="Phase, connections, uptime, version", response_model=None)
 async def health(node: HasNode) -> Any:
     return encode(node.reporter.health())
 
 
-@router.get("/health/live", summary="200 while the process works", response_model=None)
+@health_routes.get("/health/live", summary="200 while the process works", response_model=None)
 async def live(node: HasNode) -> dict[str, Any]:
     return {"status": node.life.phase}
 
 
-@router.get("/health/ready", summary="200 only while new clients are welcome", response_model=None)
+@health_routes.get("/health/ready", summary="200 only while new clients are welcome", response_model=None)
 async def ready(node: HasNode) -> JSONResponse:
     is_ready = node.life.phase in (Phase.SERVING, Phase.HANDOVER)
     status = HTTPStatus.OK if is_ready else HTTPStatus.SERVICE_UNAVAILABLE
     return JSONResponse({"status": node.life.phase}, status)
 
 
-@router.get(
-    PUBLIC,
-    dependencies=OPERATORS,
-    response_class=Response,  # a text one would make its refusals text, too
-    responses={200: {"content": {kind: {"schema": {"type": "string"}} for kind in _METRICS_FORMATS}}},
-    summary="Metrics for Prometheus",
-)
 async def metrics(request: Request, control: HasControl) -> Response:
     body, kind = await scrape.text(await control.families(), request.headers.get("accept", ""))
     return Response(body, media_type=kind, headers={"vary": "accept"})
@@ -189,16 +186,28 @@ async def _carried_out(operation: Operation, control: HttpControl, request: Cont
     return JSONResponse(encode(await operation.carry_out(control, request)), operation.status)
 
 
-for each in OPERATIONS:
+def operator_routes(*, open_metrics: bool = False) -> APIRouter:
+    """Return the routes for operators; with `open_metrics` anyone who reaches them may read the metrics."""
+    router = APIRouter()
     router.add_api_route(
-        each.path,
-        status if each is STATUS else _route(each),
-        name=each.name,
-        methods=[each.method],
-        dependencies=OPERATORS,
-        summary=each.summary,
-        description=each.description,
-        status_code=each.status,
-        response_model=None,
-        include_in_schema=each is not METRICS,
+        PUBLIC,
+        metrics,
+        dependencies=[] if open_metrics else OPERATORS,
+        response_class=Response,  # a text one would make its refusals text, too
+        responses={200: {"content": {kind: {"schema": {"type": "string"}} for kind in _METRICS_FORMATS}}},
+        summary="Metrics for Prometheus",
     )
+    for each in OPERATIONS:
+        router.add_api_route(
+            each.path,
+            status if each is STATUS else _route(each),
+            name=each.name,
+            methods=[each.method],
+            dependencies=OPERATORS,
+            summary=each.summary,
+            description=each.description,
+            status_code=each.status,
+            response_model=None,
+            include_in_schema=each is not METRICS,
+        )
+    return router

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
+from enum import Enum, auto
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote
@@ -15,7 +16,7 @@ from starlette.routing import Match
 from wsctl import __version__
 from wsctl.control.encoding import encode
 from wsctl.control.operations import ControlError
-from wsctl.server.api import HttpControl, router
+from wsctl.server.api import HttpControl, health_routes, operator_routes, pages
 from wsctl.server.asyncapi import document as asyncapi
 from wsctl.server.http.middleware import HostMiddleware, MethodMiddleware, methods_of
 from wsctl.server.http.semantics import allow, error_body
@@ -25,6 +26,17 @@ from wsctl.server.openapi import Application
 from wsctl.server.page import reference
 from wsctl.server.websocket.endpoint import AsgiAcceptor
 
+
+class RouteSet(Enum):
+    """The routes that an application has."""
+
+    ALL = auto()
+    CLIENTS = auto()
+    """Without those of operators, which have an address of their own."""
+    ADMIN = auto()
+    """Those of operators and probes alone, at their own address; anyone who reaches it may read metrics."""
+
+
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
 
@@ -33,35 +45,50 @@ def create_app(
     lifespan: Lifespan | None = None,
     control: HttpControl | None = None,
     kind: type[Application] = Application,
+    routes: RouteSet = RouteSet.ALL,
 ) -> FastAPI:
-    """Create the application; its lifespan runs the node unless another one is given, and `control` carries
-    out the operations in place of the node alone."""
+    """Create the application with these routes; its lifespan runs the node unless another one is given, and
+    `control` carries out the operations in place of the node alone."""
+    is_admin = routes is RouteSet.ADMIN
     app = kind(
         title="wsctl",
         version=__version__,
         summary="WebSocket broadcasting that can be redeployed at noon",
-        description="What goes over the WebSocket `/ws/{client_id}` is in [asyncapi.json](asyncapi.json).",
+        description=_ADMIN if is_admin else _CLIENTS,
         lifespan=lifespan or (lambda _: node.running()),
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,  # it would lead to whatever Host the request names
     )
-    app.root_path = node.settings.root_path  # for servers that are told none; ours puts it into the scope
+    if not is_admin:  # no proxy stands before that address
+        app.root_path = node.settings.root_path  # for servers that are told none; ours puts it into the scope
     app.state.node = node
     app.state.control = control or control_of(node)
     app.add_middleware(HostMiddleware, hosts=node.hosts, refusals=node.refusals)
     app.add_middleware(MethodMiddleware)  # first: it knows the host of an absolute target
-    app.include_router(router)
-    app.include_router(asyncapi.router)
+    if not is_admin:
+        _add_client_routes(app, node)
+    app.include_router(health_routes)
+    if routes is not RouteSet.CLIENTS:
+        app.include_router(operator_routes(open_metrics=is_admin))
     app.include_router(reference.router)
-    acceptor = AsgiAcceptor(node.acceptor_services)
-    app.add_api_websocket_route("/ws/{client_id}", acceptor.accept)
-    app.add_api_websocket_route("/{path:path}", acceptor.refuse_path)
-    app.add_api_route("/ws/{client_id}", upgrade_required, include_in_schema=False)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(ControlError, _control_error)
     app.add_exception_handler(RequestValidationError, _bad_request)
     return app
+
+
+_CLIENTS = "What goes over the WebSocket `/ws/{client_id}` is in [asyncapi.json](asyncapi.json)."
+_ADMIN = "The routes for operators and probes, at an address of their own."
+
+
+def _add_client_routes(app: FastAPI, node: Node) -> None:
+    app.include_router(pages)
+    app.include_router(asyncapi.router)
+    acceptor = AsgiAcceptor(node.acceptor_services)
+    app.add_api_websocket_route("/ws/{client_id}", acceptor.accept)
+    app.add_api_websocket_route("/{path:path}", acceptor.refuse_path)
+    app.add_api_route("/ws/{client_id}", upgrade_required, include_in_schema=False)
 
 
 async def upgrade_required(client_id: str) -> JSONResponse:

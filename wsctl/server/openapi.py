@@ -44,17 +44,18 @@ def _complete(described: Schema) -> None:
         for route in path.values():
             route["responses"].pop("422", None)
     schemas: Schema = {}
-    for path, answers in _HEALTH.items():
+    paths = described["paths"]  # an application may lack the routes of operators
+    for path, answers in [(path, answers) for path, answers in _HEALTH.items() if path in paths]:
         _add_answers(described["paths"][path]["get"], answers, schemas)
     for operation in OPERATIONS:
-        if operation.answer:
+        if operation.answer and operation.path in paths:
             route = described["paths"][operation.path][operation.method.lower()]
             errors = sorted({*operation.errors, *_NOT_AN_OPERATOR})
             answers = {operation.status: operation.answer, **dict.fromkeys(errors, ErrorAnswer)}
             _add_answers(route, answers, schemas)
             if operation.request:
                 route["requestBody"] = _body(operation)
-    described["components"]["schemas"] = dict(sorted(schemas.items()))
+    described.setdefault("components", {})["schemas"] = dict(sorted(schemas.items()))
 
 
 def _add_answers(route: Schema, answers: Mapping[int, type], schemas: Schema) -> None:

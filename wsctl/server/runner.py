@@ -20,6 +20,7 @@ from wsctl.errors import CannotStart
 from wsctl.process.job import Job
 from wsctl.process.signals import SignalHandlers, begin_handover, log_status
 from wsctl.process.spawn import SpawnSuccessor, why_not_outlived
+from wsctl.server.admin_address import AdminAddress
 from wsctl.server.diagnostics.exposure import exposed
 from wsctl.server.handover.predecessor import Observer, Predecessor
 from wsctl.server.handover.protocol import InheritedSockets
@@ -49,16 +50,18 @@ log = logging.getLogger("wsctl.server")
 class ServerContext:
     """The sockets of a server process, and its ways to other processes.
 
-    `public` are the sockets that clients reach, `control` is the one that operators reach; `inherited` is
-    there in a successor, and `spawn` starts a successor of this process; `handing_over` are told how a
-    handover goes. `parent_link` leads to the parent of a worker, whose requests `node_control` carries out.
-    `on_control_ready` is called when operators can reach the server, `on_listening` when clients can. `job`
-    is its part in a shell's job; None of a worker. `clean_up` is called with the pid of a successor that was
-    killed, `on_signals_handled` when there are handlers for the signals that end this process.
+    `public` are the sockets that clients reach, `control` is the one that operators reach, `admin` is the
+    address of its own that they have, if they have one; `inherited` is there in a successor, and `spawn`
+    starts a successor of this process; `handing_over` are told how a handover goes. `parent_link` leads to
+    the parent of a worker, whose requests `node_control` carries out. `on_control_ready` is called when
+    operators can reach the server, `on_listening` when clients can. `job` is its part in a shell's job; None
+    of a worker. `clean_up` is called with the pid of a successor that was killed, `on_signals_handled` when
+    there are handlers for the signals that end this process.
     """
 
     public: Sequence[socket.socket]
     control: socket.socket | None
+    admin: AdminAddress | None
     inherited: InheritedSockets | None
     application: ServedApplication | None
     spawn: SpawnSuccessor
@@ -83,7 +86,8 @@ class Runner(uvicorn.Server):
     ) -> None:
         super().__init__(config)
         self._application = context.application
-        self._public_config = config if self._application is None else self._application.config
+        own = context.admin.client_config if context.admin else config
+        self._public_config = own if self._application is None else self._application.config
         self._node = node
         self._context = context
         local = not exposed(context.public)
@@ -188,10 +192,10 @@ class Runner(uvicorn.Server):
             await asyncio.wait(self.server_state.tasks, timeout=ANSWERS_TIMEOUT)
 
     def _create_listeners(self) -> Listeners:
-        link = self._context.parent_link
+        link, admin = self._context.parent_link, self._context.admin
         return Listeners(
             self._accept_public(),
-            Acceptance(self._acceptor, self._make_http(control=True)),
+            Acceptance(self._acceptor, self._make_http(self.config, control=True)),
             self._public_config,
             self.server_state,
             manager=self._node.manager,
@@ -200,6 +204,8 @@ class Runner(uvicorn.Server):
             is_accepting=self._node.is_accepting,
             public=self._context.public,
             control=self._context.control,
+            admin=admin.sockets if admin else (),
+            admin_accept=self._accept_admin(admin) if admin else None,
             balancer=link.balancer if link else None,
         )
 
@@ -218,12 +224,16 @@ class Runner(uvicorn.Server):
 
     def _accept_public(self) -> Acceptance:
         if not self._application:
-            return Acceptance(self._acceptor, self._make_http(control=False))
+            return Acceptance(self._acceptor, self._make_http(self._public_config, control=False))
         acceptor = self._application_acceptor
         make_http = self._application.make_http(acceptor, self.server_state)
         return Acceptance(acceptor, make_http)
 
-    def _make_http(self, *, control: bool) -> MakeHttp:
+    def _accept_admin(self, admin: AdminAddress) -> Acceptance:
+        acceptor = admin.acceptor(self._node.acceptor_services, self._node.settings)
+        return Acceptance(acceptor, admin.make_http(acceptor, self.server_state))
+
+    def _make_http(self, config: uvicorn.Config, *, control: bool) -> MakeHttp:
         """Return what makes the protocol of an HTTP connection to wsctl's own routes."""
 
         def http(since: float, pending: PendingConnections, changed: Callable[[], None]) -> BoundedHttp:
@@ -234,7 +244,7 @@ class Runner(uvicorn.Server):
                 changed=changed,
                 control=control,
                 own_routes=True,
-                config=self.config,
+                config=config,
                 server_state=self.server_state,
                 app_state=self.lifespan.state,
             )
@@ -256,6 +266,7 @@ class Runner(uvicorn.Server):
             inherited.channel,
             self._listeners.detector,
             self._listeners.detector_of_reused,
+            self._listeners.admin_detector,
         )
         self._node.ticker.jobs.append(successor.check)
         successor.ready()

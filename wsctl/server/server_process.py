@@ -8,6 +8,7 @@ import socket
 import ssl
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -24,7 +25,8 @@ from wsctl.process.registry import Registration, remove_files, runtime_folder
 from wsctl.process.sd_notify import SystemdNotifier
 from wsctl.process.signals import blocked_end_signals
 from wsctl.process.spawn import Spawner, SpawnSuccessor
-from wsctl.server.app import create_app
+from wsctl.server.admin_address import AdminAddress
+from wsctl.server.app import RouteSet, create_app
 from wsctl.server.asgi.loading import load_application, load_variables
 from wsctl.server.asgi.watchdog import ExitWatch
 from wsctl.server.credentials import require_same_kind
@@ -36,7 +38,7 @@ from wsctl.server.handover.predecessor import Observer
 from wsctl.server.handover.protocol import InheritedSockets
 from wsctl.server.http.middleware import ClosingMiddleware
 from wsctl.server.http.proxy import ProxyHeadersMiddleware, trusted_proxies
-from wsctl.server.listening.sockets import address, open_listeners
+from wsctl.server.listening.sockets import ListeningAt, address, open_admin_listeners, open_listeners
 from wsctl.server.node import Node
 from wsctl.server.node_control import control_of
 from wsctl.server.runner import Runner, ServerContext
@@ -52,7 +54,8 @@ log = logging.getLogger("wsctl.server")
 class ServerProcess:
     """One process, from its sockets to its end.
 
-    `listening_at` is called with the addresses once they take connections; of a `worker` the parent is told.
+    `listening_at` is called with the addresses, and with those of the admin address, once they take
+    connections; of a `worker` the parent is told.
     `inherited` is there in a successor. `observers` show a drain, `handing_over` are told how a handover
     goes. Making it raises what making a `Node` does, and CannotStart when there is no certificate.
     """
@@ -62,7 +65,7 @@ class ServerProcess:
         settings: Settings,
         environ: Mapping[str, str],
         observers: Sequence[DrainObserver],
-        listening_at: Callable[[list[str]], None] = lambda addresses: None,
+        listening_at: ListeningAt = lambda public, admin: None,
         *,
         inherited: InheritedSockets | None,
         worker: WorkerContext | None = None,
@@ -97,10 +100,11 @@ class ServerProcess:
             until_signals_handled = stack.enter_context(contextlib.ExitStack())
             until_signals_handled.enter_context(blocked_end_signals())
             public = self._open_public()
+            admin = self._open_admin()
             stack.callback(self._notifier.close)
             stack.callback(self._remove_unix_socket)
             registration = stack.enter_context(self._register())
-            context = self._context(public, registration, until_signals_handled.close)
+            context = self._context(public, admin, registration, until_signals_handled.close)
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as loop:
                 return self._run(loop, Runner(self._config, self._node, context))
 
@@ -139,14 +143,26 @@ class ServerProcess:
         require_same_kind(node.keys, starter.keys if starter else None)
         return node
 
-    def _create_config(self) -> uvicorn.Config:
-        """Return the server around wsctl's own routes."""
-        link, isolated = self._parent_link, are_isolated(self._settings)
+    def _create_config(self, routes: RouteSet = RouteSet.ALL) -> uvicorn.Config:
+        """Return the server around wsctl's own routes. No proxy stands before the admin address, and it has
+        no TLS."""
+        link, isolated, settings = self._parent_link, are_isolated(self._settings), self._settings
         control = RelayedControl(link, self._node_control, isolated=isolated) if link else self._node_control
-        behind = ProxyHeadersMiddleware(
-            create_app(self._node, control=control), trusted_proxies(self._settings)
+        app: ASGIApp = create_app(self._node, control=control, routes=routes)
+        if routes is RouteSet.ADMIN:
+            settings = replace(settings, ssl_certfile=None, ssl_keyfile=None, root_path="")
+        else:
+            app = ProxyHeadersMiddleware(app, trusted_proxies(settings))
+        return _uvicorn_config(settings, ClosingMiddleware(app, self._node.is_shutting_down))
+
+    def _create_admin(self, sockets: list[socket.socket]) -> AdminAddress | None:
+        if not sockets:
+            return None
+        return AdminAddress(
+            sockets=sockets,
+            config=self._create_config(RouteSet.ADMIN),
+            client_config=self._create_config(RouteSet.CLIENTS),
         )
-        return _uvicorn_config(self._settings, ClosingMiddleware(behind, self._node.is_shutting_down))
 
     def _open_public(self) -> list[socket.socket]:
         starter = self._inherited or self._worker
@@ -156,19 +172,29 @@ class ServerProcess:
         log_exposure(self._settings, exposed(sockets))  # once: all others get theirs from this process
         return sockets
 
+    def _open_admin(self) -> list[socket.socket]:
+        starter = self._inherited or self._worker
+        return starter.admin if starter else open_admin_listeners(self._settings)
+
     def _register(self) -> Registration:
         parent = self._worker.parent if self._worker else None
         return Registration(self._environ, generation=self._node.generation, parent=parent)
 
     def _context(
-        self, public: list[socket.socket], registration: Registration, handles_signals: Callable[[], None]
+        self,
+        public: list[socket.socket],
+        admin: list[socket.socket],
+        registration: Registration,
+        handles_signals: Callable[[], None],
     ) -> ServerContext:
         addresses = [address(sock, self._config.is_ssl) for sock in public]
+        admin_addresses = [address(sock, tls=False) for sock in admin]
         if self._node.shared:
             self._node.shared.url = addresses[0]
         return ServerContext(
             public=public,
             control=registration.control,
+            admin=self._create_admin(admin),
             inherited=self._inherited,
             spawn=self._parent_link.spawn_successor if self._parent_link else self._successor_spawner(),
             handing_over=self._handing_over,
@@ -178,8 +204,8 @@ class ServerProcess:
             job=self._job,
             clean_up=lambda pid: remove_files(runtime_folder(self._environ), pid),
             on_signals_handled=handles_signals,
-            on_control_ready=lambda: registration.announce(addresses[0]),
-            on_listening=lambda: self._tell_listening(addresses),
+            on_control_ready=lambda: registration.announce(addresses[0], *admin_addresses[:1]),
+            on_listening=lambda: self._tell_listening(addresses, admin_addresses),
         )
 
     def _successor_spawner(self) -> SpawnSuccessor:
@@ -188,15 +214,17 @@ class ServerProcess:
 
     # What it tells
 
-    def _tell_listening(self, addresses: list[str]) -> None:
+    def _tell_listening(self, addresses: list[str], admin: list[str]) -> None:
         if self._parent_link:
             self._parent_link.send_listening()
             return
         for at in addresses:
             log.info("serving", extra={"fields": {"url": at}})
+        for at in admin:
+            log.info("admin address", extra={"fields": {"url": at}})
         if not self._inherited:
             log_drain_advice(self._settings)
-            self._listening_at(addresses)
+            self._listening_at(addresses, admin)
         self._notifier.ready()
 
     def _remove_unix_socket(self) -> None:

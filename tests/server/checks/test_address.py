@@ -3,6 +3,7 @@
 import errno
 import os
 import socket
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,12 +11,13 @@ import pytest
 from wsctl.process.registry import ServerRecord
 from wsctl.server.checks.address import (
     check_address,
+    check_admin_address,
     check_runtime_folder,
     explain_unbindable,
     first_unprivileged_port,
 )
-from wsctl.server.diagnostics.finding import Finding
-from wsctl.server.listening.sockets import CannotBind
+from wsctl.server.diagnostics.finding import Finding, error, ok, warning
+from wsctl.server.listening.sockets import OWN_SERVER_CURE, CannotBind
 from wsctl.settings import Settings
 
 
@@ -49,6 +51,26 @@ def test_a_port_that_a_server_of_ours_has_is_told_so() -> None:
         found = look(record(1), record(port), port=port)
     assert (found.level, found.text) == ("warning", f"your own server has it: http://127.0.0.1:{port}, pid 7")
     assert "wsctl upgrade" in (found.fix or "")
+
+
+def test_the_admin_address_is_looked_at_where_there_is_one() -> None:
+    assert check_admin_address(Settings(), []) is None
+    free = check_admin_address(Settings(admin_port=0), [])
+    assert free == ok("admin address", "127.0.0.1 is here; health and metrics are open to this machine alone")
+    wide = check_admin_address(Settings(admin_port=0, admin_host="0.0.0.0"), [])
+    assert wide
+    assert wide.text.endswith("open to other machines")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        settings, at = Settings(admin_port=port), f"http://127.0.0.1:{port}"
+        foreign = check_admin_address(settings, [record(port)])
+        ours = check_admin_address(settings, [replace(record(1), admin=at)])
+    assert foreign == error(
+        "admin address",
+        f"cannot listen on 127.0.0.1 port {port}: Address already in use",
+        "--admin-port 0 picks a free one",
+    )
+    assert ours == warning("admin address", f"your own server has it: {at}, pid 7", OWN_SERVER_CURE)
 
 
 def test_a_port_of_the_system_s_is_told_with_the_ways_to_it() -> None:

@@ -4,7 +4,7 @@ rules that take facts and return findings, and beside each how its facts are gat
 from collections.abc import Iterator, Mapping
 
 from wsctl.process.registry import runtime_folder
-from wsctl.server.checks.address import check_address, check_runtime_folder
+from wsctl.server.checks.address import check_address, check_admin_address, check_runtime_folder
 from wsctl.server.checks.capacity import (
     bytes_available,
     check_backlog,
@@ -55,7 +55,9 @@ def run_checks(settings: Settings, environ: Mapping[str, str], unit: str | None 
         yield stop_time.check_unit(settings, service)
     if not unit or settings.stop_timeout is not None:
         yield stop_time.check_own_platform(settings, environ)
-    yield check_address(settings, environ, own_servers(environ))
+    ours = own_servers(environ)
+    yield check_address(settings, environ, ours)
+    yield from filter(None, [check_admin_address(settings, ours)])
     if settings.ssl_certfile:
         yield check_certificate(settings.ssl_certfile, settings.ssl_keyfile)
     if settings.redis:

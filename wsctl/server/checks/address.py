@@ -11,6 +11,7 @@ from pathlib import Path
 
 from wsctl.errors import CannotStart
 from wsctl.process.registry import MAX_SOCKET_PATH, ServerRecord, UnusableFolder, check_folder
+from wsctl.server.diagnostics.exposure import exposed
 from wsctl.server.diagnostics.finding import Finding, error, ok, warning
 from wsctl.server.diagnostics.platform import read_number
 from wsctl.server.listening.sockets import (
@@ -20,11 +21,12 @@ from wsctl.server.listening.sockets import (
     CannotBind,
     address,
     listeners,
+    open_admin_listeners,
     own_server_at,
 )
 from wsctl.settings import Settings
 
-NAME, FOLDER = "address", "runtime folder"
+NAME, ADMIN, FOLDER = "address", "admin address", "runtime folder"
 
 
 def check_address(settings: Settings, environ: Mapping[str, str], records: Iterable[ServerRecord]) -> Finding:
@@ -42,6 +44,28 @@ def check_address(settings: Settings, environ: Mapping[str, str], records: Itera
     except CannotStart as failure:
         text, _, fix = str(failure).partition("; ")
         return error(NAME, text, fix or "name a host, a port or a descriptor of this machine")
+
+
+def check_admin_address(settings: Settings, records: Iterable[ServerRecord]) -> Finding | None:
+    """Check whether a server could listen at its admin address, and say what others may read there; None
+    without one. `records` are this user's servers."""
+    if settings.admin_port is None:
+        return None
+    try:
+        with ExitStack() as stack:
+            found = [stack.enter_context(sock) for sock in open_admin_listeners(settings)]
+            at = ", ".join(address(sock, tls=False) for sock in found)
+            where = f"{settings.admin_host} is here" if settings.admin_port == 0 else f"{at} is free"
+            open_to = "other machines" if exposed(found) else "this machine alone"
+            return ok(ADMIN, f"{where}; health and metrics are open to {open_to}")
+    except CannotStart as failure:
+        text, _, fix = str(failure).partition("; ")
+        taken = isinstance(failure, CannotBind) and failure.errno == errno.EADDRINUSE
+        at = f":{settings.admin_port}"
+        ours = next((record for record in records if record.admin and record.admin.endswith(at)), None)
+        if taken and ours:
+            return warning(ADMIN, f"your own server has it: {ours.admin}, pid {ours.pid}", OWN_SERVER_CURE)
+        return error(ADMIN, text, fix)
 
 
 def check_runtime_folder(folder: Path) -> Finding:

@@ -134,6 +134,9 @@ def check_embedded_variables(settings: Settings, environ: Mapping[str, str]) -> 
         if variable(name) in environ:
             text = f"{variable(name)} is not read under another server than 'wsctl serve'"
             yield warning(UNUSED, text, f"give {flag(name)} to uvicorn, and unset it")
+    if settings.admin_port is not None:
+        text = f"{variable('admin_port')} is not read under another server than 'wsctl serve'"
+        yield warning(UNUSED, text, "its routes are beside the others there: unset it")
     yield from _check_common(settings, environ)
 
 

@@ -42,13 +42,13 @@ class HttpConnections(Protocol):
     def partial_heads(self) -> int:
         """Return how many requests have arrived in part."""
 
-    def detach_idle(self) -> Sequence[int]:
-        """Return the descriptors of connections that have been answered, and on which nothing is under way;
-        they are the caller's from here on."""
+    def detach_idle(self, *, admin: bool = False) -> Sequence[int]:
+        """Return the descriptors of connections that have been answered, and on which nothing is under way,
+        of clients or at the admin address; they are the caller's from here on."""
 
-    def detach_silent(self) -> Sequence[int]:
-        """Return the descriptors of connections that have sent nothing yet; they are the caller's from here
-        on."""
+    def detach_silent(self, *, admin: bool = False) -> Sequence[int]:
+        """Return the descriptors of connections that have sent nothing yet, of clients or at the admin
+        address; they are the caller's from here on."""
 
 
 class ConnectionMover:
@@ -79,15 +79,17 @@ class ConnectionMover:
 
     def move_silent(self) -> None:
         """Move connections that have sent nothing: the successor reads their first request."""
-        fds = self._http.detach_silent()
-        for at in range(0, len(fds), TOGETHER):
-            self._successor.send("doors", fds=fds[at : at + TOGETHER])
+        self._send_each(self._http.detach_silent(), {})
+        self._send_each(self._http.detach_silent(admin=True), {"admin": True})
 
     def move_idle(self) -> None:
         """Move connections between two requests: the successor reads the next one."""
-        fds = self._http.detach_idle()
+        self._send_each(self._http.detach_idle(), {"kept": True})
+        self._send_each(self._http.detach_idle(admin=True), {"kept": True, "admin": True})
+
+    def _send_each(self, fds: Sequence[int], told: dict[str, Any]) -> None:
         for at in range(0, len(fds), TOGETHER):
-            self._successor.send("doors", {"kept": True}, fds=fds[at : at + TOGETHER])
+            self._successor.send("doors", told, fds=fds[at : at + TOGETHER])
 
     async def move_latecomers(self) -> None:
         """Move clients whose request was under way when the move began."""

@@ -41,6 +41,9 @@ class ListenerOwner(HttpConnections, Protocol):
     def public(self) -> Sequence[socket.socket]:
         """Return the listening sockets that clients reach."""
 
+    def admin(self) -> Sequence[socket.socket]:
+        """Return the listening sockets of the admin address."""
+
     def awaited(self) -> bool:
         """Tell whether any connection has an answer to get here, or may have."""
 
@@ -201,7 +204,11 @@ class Predecessor:
         }
         if self._keys:
             hello["keys"] = self._keys.kind
-        successor.send("hello", hello, fds=[os.dup(sock.fileno()) for sock in self._listeners.public()])
+        admin = self._listeners.admin()
+        if admin:
+            hello["admin"] = len(admin)
+        sockets = [*self._listeners.public(), *admin]
+        successor.send("hello", hello, fds=[os.dup(sock.fileno()) for sock in sockets])
         await successor.until(lambda: self._ready, self._patience, "was not ready")
         return successor
 

@@ -4,7 +4,8 @@ The old process is called the predecessor, the new one the successor. They speak
 
     predecessor                                 successor
     hello: version, generation, kind of
-      the key, listeners                   -->
+      the key, listeners, how many of the
+      last of them are the admin address's -->
                                            <--  pid: the process in which it goes on
                                            <--  ready, or refused: why
     -- from here on the predecessor gives no ids and accepts no connections --
@@ -21,7 +22,9 @@ The old process is called the predecessor, the new one the successor. They speak
     joined, left: who came and went here   -->
                                            <--  replaced: a newer connection of an id that is here
     listen: nearly all are moved           -->
-    doors: connections that said nothing yet -->
+    doors: connections that said nothing yet,
+      or wait for their next request; whether
+      at the admin address                 -->
     over: nothing moves any more           -->
                                            <--  listening
 
@@ -32,12 +35,12 @@ ids and accepts connections again.
 
 import socket
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from wsctl import __version__
 from wsctl.frame import Batch
-from wsctl.ipc.hello import receive_hello, refuse
+from wsctl.ipc.hello import receive_hello, refuse, split_admin
 from wsctl.log.history import Entry
 from wsctl.process.spawn import HANDOVER_FD
 
@@ -53,12 +56,14 @@ does not read."""
 @dataclass(frozen=True, slots=True)
 class InheritedSockets:
     """The sockets that a successor starts with, and what it is told beside them. `keys` is the kind of keys
-    that its predecessor checks tokens with; None when it has none, or did not tell."""
+    that its predecessor checks tokens with; None when it has none, or did not tell. `admin` are the sockets
+    of the admin address."""
 
     channel: socket.socket
     listeners: list[socket.socket]
     generation: int
     keys: str | None = None
+    admin: list[socket.socket] = field(default_factory=list)
 
     def refuse(self, why: str) -> None:
         """Tell the predecessor why this process will not take over."""
@@ -77,9 +82,9 @@ def receive_sockets(environ: Mapping[str, str]) -> InheritedSockets | None:
     )
     if found is None:
         return None
-    listeners = [socket.socket(fileno=fd) for fd in found.packet.fds]
     told = found.packet.fields
-    return InheritedSockets(found.channel, listeners, told["generation"], told.get("keys"))
+    public, admin = split_admin(found.packet.fds, told)
+    return InheritedSockets(found.channel, public, told["generation"], told.get("keys"), admin)
 
 
 def entry_row(entry: Entry) -> list[Any]:

@@ -41,6 +41,7 @@ class Successor:
         channel: socket.socket,
         detector: Callable[[], asyncio.Protocol],
         detector_of_reused: Callable[[], asyncio.Protocol] | None = None,
+        admin_detector: Callable[[], asyncio.Protocol | None] = lambda: None,
     ) -> None:
         self.begun = asyncio.Event()
         self.may_listen = asyncio.Event()
@@ -49,6 +50,7 @@ class Successor:
         self._services = services
         self._detector = detector
         self._detector_of_reused = detector_of_reused
+        self._admin_detector = admin_detector
         self._received_at = services.clock()
         self._tasks: set[asyncio.Task[None]] = set()
         self._channel = Channel(channel, self._receive, self._hung_up)
@@ -84,16 +86,24 @@ class Successor:
             case "move":
                 self._adopt_all(packet)
             case "doors":
-                reused = self._detector_of_reused if told.get("kept") else None
-                detector = reused or self._detector
-                for fd in packet.fds:
-                    self._start_task(self._connect(detector(), fd))
+                self._take_connections(packet)
             case "listen":
                 self.may_listen.set()
             case "over":
                 self._start_task(self._settle())
             case _:
                 self._receive_change(packet)
+
+    def _take_connections(self, packet: Packet) -> None:
+        """Take connections that have sent nothing, or between two requests."""
+        told = packet.fields
+        reused = self._detector_of_reused if told.get("kept") else None
+        for fd in packet.fds:
+            detector = self._admin_detector() if told.get("admin") else (reused or self._detector)()
+            if detector:
+                self._start_task(self._connect(detector, fd))
+            else:
+                close_all([fd])
 
     def _receive_change(self, packet: Packet) -> None:
         """Note a client that connected to the predecessor, or left it."""

@@ -143,7 +143,13 @@ else:
 class BoundedHttp(_UvicornProtocol):
     """One HTTP connection, in front of one of uvicorn's protocols. `control` marks the control socket's;
     `since` is when it began, and it is counted in `pending`. `changed` is called when it may be idle, refused
-    or gone where it was not."""
+    or gone where it was not.
+
+    Attributes:
+        admin: whether it came in at the admin address, and moves to that of a successor.
+    """
+
+    admin = False
 
     def bound(
         self,

@@ -19,6 +19,10 @@ from wsctl.server.listening.protocol_detection import AcceptedConnections, MakeH
 from wsctl.server.listening.tls import TlsHandshake
 from wsctl.server.websocket.acceptor import WebSocketAcceptor
 
+MAX_ADMIN_CONNECTIONS = 256
+"""Connections at a time on the admin address: probes, scrapers and operators are a few dozens. A further one
+ends the one that was used longest ago."""
+
 
 class Acceptance(NamedTuple):
     """The ways of a connection: WebSockets of clients go to the acceptor, others get an HTTP protocol."""
@@ -29,9 +33,10 @@ class Acceptance(NamedTuple):
 
 class Listeners:
     """The listeners of one server: `public` are the sockets that clients reach, `control` is the one that
-    operators reach. `has_room` tells whether there may be so many connections that are no clients,
-    `is_accepting` whether new clients are taken. A worker sees in `balancer` how many connections the others
-    have.
+    operators reach, `admin` are those of the admin address, if there is one, which are treated as
+    `admin_accept` says, and never have TLS. `has_room` tells whether there may be so many connections that
+    are no clients, `is_accepting` whether new clients are taken. A worker sees in `balancer` how many
+    connections the others have.
 
     Attributes:
         changed: notified when a request may have its answer, or a connection be gone.
@@ -50,12 +55,16 @@ class Listeners:
         is_accepting: Callable[[], bool],
         public: Sequence[socket.socket],
         control: socket.socket | None,
+        admin: Sequence[socket.socket] = (),
+        admin_accept: Acceptance | None = None,
         balancer: AcceptBalancer | None = None,
     ) -> None:
         self._config = config
         self._state = state
         self._public = list(public)
         self._control = control
+        self._admin = list(admin)
+        self._admin_servers: list[asyncio.Server] = []
         self._servers: list[asyncio.Server] = []
         self._control_server: asyncio.Server | None = None
         self._manager = manager
@@ -68,6 +77,12 @@ class Listeners:
         self._accepted = self._connections(accept, refusals, has_room)
         # Operators always have room.
         self._of_operators = self._connections(control_accept, refusals, lambda pending: True)
+        few = MAX_ADMIN_CONNECTIONS
+        self._of_admin = (
+            self._connections(admin_accept, refusals, lambda pending: pending <= few)
+            if admin_accept
+            else None
+        )
 
     def _connections(
         self, accept: Acceptance, refusals: Refusals, has_room: Callable[[int], bool]
@@ -81,6 +96,8 @@ class Listeners:
         """Look at every connection, and count them for the other workers; called once a second."""
         self._accepted.check(now)
         self._of_operators.check(now)
+        if self._of_admin:
+            self._of_admin.check(now)
         for connection in self._requests():
             connection.check(now)
         self.changed.notify_all()  # nobody tells that a peer has read its answer
@@ -92,7 +109,13 @@ class Listeners:
             self._control_server = await self._listen(self._control, self._of_operators.detector)
 
     async def open(self) -> None:
-        """Accept connections of clients."""
+        """Accept connections of clients, and those at the admin address."""
+        if self._of_admin and not self._admin_servers:
+            make_admin = self._of_admin.detector
+            self._admin_servers = [await self._listen(sock, make_admin) for sock in self._admin]
+        await self._open_public()
+
+    async def _open_public(self) -> None:
         make = self._counted if self._balancer else self._arriving
         self._servers = [await self._listen(sock, make) for sock in self._public]
         self._note_connected()
@@ -100,12 +123,18 @@ class Listeners:
     def close(self) -> None:
         """Stop accepting connections, those of operators too."""
         self._pause_no_more()
-        for server in [*self._servers, *([self._control_server] if self._control_server else [])]:
+        of_operators = [self._control_server] if self._control_server else []
+        for server in [*self._servers, *self._admin_servers, *of_operators]:
             server.close()
 
     def detector(self) -> ProtocolDetector:
         """Return the protocol for a connection that was accepted by another process."""
         return self._accepted.detector()
+
+    def admin_detector(self) -> ProtocolDetector | None:
+        """Return the protocol for a connection that another process has accepted at the admin address; None
+        where there is none here."""
+        return self._of_admin.detector() if self._of_admin else None
 
     def detector_of_reused(self) -> ProtocolDetector:
         """Return the protocol for a connection that had answers from another process: it may go on, or ends
@@ -120,10 +149,22 @@ class Listeners:
         """Return the listening sockets that clients reach."""
         return self._public
 
+    def admin(self) -> Sequence[socket.socket]:
+        """Return the listening sockets of the admin address."""
+        return self._admin
+
     def stop_listening(self) -> None:
-        """Stop accepting connections of clients: what the kernel has accepted waits for whoever accepts
-        next."""
+        """Stop accepting connections of clients and at the admin address: what the kernel has accepted waits
+        for whoever accepts next."""
         self._pause_no_more()
+        self._stop_public()
+        if self._admin_servers:
+            self._admin = [sock.dup() for sock in self._admin]
+            for server in self._admin_servers:
+                server.close()
+            self._admin_servers = []
+
+    def _stop_public(self) -> None:
         if not self._servers:
             return
         # A server closes its own. When there is no descriptor left, nothing has changed.
@@ -142,14 +183,18 @@ class Listeners:
         """Return how many request heads have arrived in part."""
         return sum(request.head_is_partial for request in self._requests())
 
-    def detach_silent(self) -> list[int]:
-        """Return the descriptors of connections that have sent nothing yet; from here on they are the
-        caller's."""
-        return [fd for detector in self._accepted.silent if (fd := detector.detach()) is not None]
+    def detach_silent(self, *, admin: bool = False) -> list[int]:
+        """Return the descriptors of connections that have sent nothing yet, of clients or at the admin
+        address; from here on they are the caller's."""
+        accepted = self._of_admin if admin else self._accepted
+        silent = accepted.silent if accepted else []
+        return [fd for detector in silent if (fd := detector.detach()) is not None]
 
-    def detach_idle(self) -> list[int]:
-        """Return the descriptors of connections between two requests; from here on they are the caller's."""
-        return [fd for request in self._requests() if (fd := request.detach()) is not None]
+    def detach_idle(self, *, admin: bool = False) -> list[int]:
+        """Return the descriptors of connections between two requests, of clients or at the admin address;
+        from here on they are the caller's."""
+        found = [request for request in self._requests() if request.admin == admin]
+        return [fd for request in found if (fd := request.detach()) is not None]
 
     def awaited(self) -> bool:
         """Tell whether any connection has an answer to get here, or may have."""
@@ -157,9 +202,9 @@ class Listeners:
 
     def give_up_listening(self) -> None:
         """Close the listening sockets, which other processes have for good."""
-        for sock in self._public:
+        for sock in [*self._public, *self._admin]:
             sock.close()
-        self._public = []
+        self._public, self._admin = [], []
 
     def _requests(self) -> Iterable[BoundedHttp]:
         """Return the HTTP connections; WebSockets of an application are beside them."""
@@ -195,7 +240,8 @@ class Listeners:
     def _pause(self) -> None:
         if self._servers:
             with contextlib.suppress(OSError):  # no descriptor is left: it goes on
-                self.stop_listening()
+                self._pause_no_more()
+                self._stop_public()
                 self._pausing = asyncio.get_running_loop().call_later(PAUSE, self._go_on)
 
     def _go_on(self) -> None:
@@ -206,7 +252,7 @@ class Listeners:
         if self._servers:
             return
         try:
-            await self.open()
+            await self._open_public()
         except OSError:  # no descriptor is left
             self._pausing = asyncio.get_running_loop().call_later(1.0, self._go_on)
 

@@ -4,7 +4,7 @@ import errno
 import os
 import socket
 import stat
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from wsctl.addresses import host_port
@@ -41,6 +41,10 @@ _CURES_OF_PATH = {
     errno.EISDIR: "name a file in it, as in FOLDER/wsctl.sock",
 }
 """The remedies for the path of a Unix socket that cannot be had, by errno."""
+
+
+ListeningAt = Callable[[list[str], list[str]], None]
+"""Takes the addresses at which a server listens, and those of its admin address."""
 
 
 class CannotBind(CannotStart):
@@ -87,6 +91,17 @@ def open_listeners(settings: Settings, environ: Mapping[str, str]) -> list[socke
         raise CannotBind(
             f"{text}: your own server has it: {at}; {OWN_SERVER_CURE}{beside}", failure.errno
         ) from None
+
+
+def open_admin_listeners(settings: Settings) -> list[socket.socket]:
+    """Open the sockets of the admin address; none without `--admin-port`.
+
+    Raises:
+        CannotStart: the port is taken, or the address is not ours.
+    """
+    if settings.admin_port is None:
+        return []
+    return _bound(settings.admin_host, settings.admin_port, of="admin-")
 
 
 def own_servers(environ: Mapping[str, str]) -> list[ServerRecord]:
@@ -169,12 +184,14 @@ def _remove_dead(path: str) -> None:
             Path(path).unlink()
 
 
-def _bound(host: str, port: int) -> list[socket.socket]:
+def _bound(host: str, port: int, of: str = "") -> list[socket.socket]:
+    """Bind the port on each address of the host; errors name the flags `--host` and `--port`, with `of`
+    before these words."""
     try:
         found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except (OSError, UnicodeError):  # UnicodeError: no host name has such a label
-        text = f"--host {host!r} is no address, and no name that is known here"
-        raise CannotStart(f"{text}; {NOT_HERE}") from None
+        text = f"--{of}host {host!r} is no address, and no name that is known here"
+        raise CannotStart(f"{text}; {_named(NOT_HERE, of)}") from None
     sockets: list[socket.socket] = []
     for family, kind, protocol, _, name in dict.fromkeys(found):
         # Port 0 means one port on every address: the one that the first address got.
@@ -185,8 +202,13 @@ def _bound(host: str, port: int) -> list[socket.socket]:
             for sock in sockets:
                 sock.close()
             text = f"cannot listen on {host} port {chosen}: {error.strerror or error}"
-            raise CannotBind(f"{text}; {_CURES.get(error.errno or 0, _CURE)}", error.errno) from None
+            cure = _named(_CURES.get(error.errno or 0, _CURE), of)
+            raise CannotBind(f"{text}; {cure}", error.errno) from None
     return sockets
+
+
+def _named(cure: str, of: str) -> str:
+    return cure.replace("--host", f"--{of}host").replace("--port", f"--{of}port")
 
 
 def _why(error: Exception) -> object:

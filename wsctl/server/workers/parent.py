@@ -36,7 +36,7 @@ from wsctl.server.credentials import verifier_of
 from wsctl.server.diagnostics.configuration import ISOLATED_WARNING, are_isolated
 from wsctl.server.diagnostics.exposure import exposed, log_exposure
 from wsctl.server.diagnostics.startup import log_drain_advice, log_startup
-from wsctl.server.listening.sockets import address, open_listeners
+from wsctl.server.listening.sockets import ListeningAt, address, open_admin_listeners, open_listeners
 from wsctl.server.workers.control_http import ControlHttpServer
 from wsctl.server.workers.group_control import GroupControl
 from wsctl.server.workers.pool import WorkerPool
@@ -62,6 +62,7 @@ class Parent:
         self,
         settings: Settings,
         public: Sequence[socket.socket],
+        admin: Sequence[socket.socket] = (),
         *,
         control: socket.socket | None,
         spawn: SpawnWorker,
@@ -78,7 +79,7 @@ class Parent:
         self._handles_signals = handles_signals
         self._signals = SignalReader()
         self._force_count = 0
-        self._pool = self._create_pool(settings, public, spawn, log_output)
+        self._pool = self._create_pool(settings, public, admin, spawn, log_output)
         upgrade_observers = [_log_progress, _systemd_observer(notifier)]
         self._rolling_upgrade = RollingUpgrade(self._pool, os.getpid(), clock, upgrade_observers)
         self._observers = DrainNotifier([*observers, notifier])
@@ -97,6 +98,7 @@ class Parent:
         self,
         settings: Settings,
         public: Sequence[socket.socket],
+        admin: Sequence[socket.socket],
         spawn: SpawnWorker,
         log_output: LogOutput | None,
     ) -> WorkerPool:
@@ -104,12 +106,13 @@ class Parent:
             "parent": os.getpid(),
             "terminal": log_output is not None,
             "colour": bool(log_output and log_output.colour),
+            "admin": len(admin),
         }
         return WorkerPool(
             settings.workers,
             spawn,
             hello,
-            [sock.fileno() for sock in public],
+            [sock.fileno() for sock in (*public, *admin)],
             drain_timeout=settings.drain_delay + settings.shutdown_timeout,
             handler=self._answer,
             clock=self._clock,
@@ -225,9 +228,10 @@ def serve(
     environ: Mapping[str, str],
     observers: Sequence[DrainObserver],
     log_output: LogOutput | None,
-    listening_at: Callable[[list[str]], None] = lambda addresses: None,
+    listening_at: ListeningAt = lambda public, admin: None,
 ) -> ExitCode:
-    """Run a parent and its workers to their end. `listening_at` is called with the addresses once all serve.
+    """Run a parent and its workers to their end. `listening_at` is called with the addresses, and with those
+    of the admin address, once all serve.
 
     Raises:
         UsageError, CannotStart: there is no socket or certificate to start with, or nothing to check
@@ -241,18 +245,20 @@ def serve(
         until_signals_handled = stack.enter_context(contextlib.ExitStack())
         until_signals_handled.enter_context(blocked_end_signals())
         public = _open_public(settings, environ, stack)
+        admin = [stack.enter_context(sock) for sock in open_admin_listeners(settings)]
         notifier = SystemdNotifier(environ, os.getpid())
         stack.callback(notifier.close)
         registration = stack.enter_context(Registration(environ))
 
         def up() -> None:
-            _announce(settings, public, registration, listening_at)
+            _announce(settings, public, admin, registration, listening_at)
             notifier.ready()
 
         async def run() -> ExitCode:
             parent = Parent(
                 settings,
                 public,
+                admin,
                 control=registration.control,
                 spawn=worker_spawner(environ, log_output),
                 log_output=log_output,
@@ -280,16 +286,20 @@ def _open_public(
 def _announce(
     settings: Settings,
     public: Sequence[socket.socket],
+    admin: Sequence[socket.socket],
     registration: Registration,
-    listening_at: Callable[[list[str]], None],
+    listening_at: ListeningAt,
 ) -> None:
     """Tell commands and people where all workers serve."""
     addresses = [address(sock, settings.ssl_certfile is not None) for sock in public]
-    registration.announce(addresses[0])
+    admin_addresses = [address(sock, tls=False) for sock in admin]
+    registration.announce(addresses[0], *admin_addresses[:1])
     for at in addresses:
         log.info("serving", extra={"fields": {"url": at, "workers": settings.workers}})
+    for at in admin_addresses:
+        log.info("admin address", extra={"fields": {"url": at}})
     log_drain_advice(settings)
-    listening_at(addresses)
+    listening_at(addresses, admin_addresses)
 
 
 def _systemd_observer(notifier: SystemdNotifier) -> Callable[[HandoverProgress], None]:

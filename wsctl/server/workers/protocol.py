@@ -5,7 +5,9 @@ They speak in packets, over a channel that each worker is given when it is start
 
     parent                                      worker
     hello: version, number, look, kind of
-      the key; page of counts, listeners -->
+      the key; page of counts, listeners,
+      those of the admin address last, and
+      how many they are                  -->
                                              <--  refused: why, when it cannot start
                                              <--  listening: clients and operators reach it;
                                                   the kind of its key
@@ -27,10 +29,10 @@ import os
 import socket
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from wsctl import __version__
-from wsctl.ipc.hello import receive_hello, refuse
+from wsctl.ipc.hello import receive_hello, refuse, split_admin
 from wsctl.process.spawn import WORKER_FD
 from wsctl.server.listening.accept_balancer import AcceptBalancer
 
@@ -51,6 +53,7 @@ class WorkerContext:
         terminal, colour: the look of its lines, which may go through the parent.
         balancer: how many connections each worker has.
         listeners: the sockets that clients reach; none when a predecessor has them for it.
+        admin: the sockets of the admin address, in the same way.
         keys: the kind of keys that the others check tokens with; None when they have none, or it is not
             known.
     """
@@ -63,6 +66,7 @@ class WorkerContext:
     balancer: AcceptBalancer | None
     listeners: list[socket.socket]
     keys: str | None = None
+    admin: list[socket.socket] = field(default_factory=list)
 
     def refuse(self, why: str) -> None:
         """Tell the parent why this process cannot start: the parent reports it, once for all workers."""
@@ -82,6 +86,7 @@ def receive_worker_context(environ: Mapping[str, str]) -> WorkerContext | None:
     fields, (page, *public) = hello.packet.fields, hello.packet.fds
     balancer = AcceptBalancer(page, fields["number"])
     os.close(page)
+    listeners, admin = split_admin(public, fields)
     return WorkerContext(
         hello.channel,
         fields["number"],
@@ -89,8 +94,9 @@ def receive_worker_context(environ: Mapping[str, str]) -> WorkerContext | None:
         fields["terminal"],
         fields["colour"],
         balancer,
-        [socket.socket(fileno=fd) for fd in public],
+        listeners,
         fields.get("keys"),
+        admin,
     )
 
 
