@@ -1,5 +1,8 @@
 """The errors that are shown to a person in one line."""
 
+from collections.abc import Iterable
+from typing import Self
+
 from wsctl.codes import ExitCode
 
 
@@ -8,9 +11,25 @@ class WsctlError(Exception):
 
     Attributes:
         exit_code: the exit code of the process when nobody catches the error.
+        details: lines that are shown below the text, such as the last ones of a traceback.
     """
 
     exit_code = ExitCode.ERROR
+
+    def __init__(self, text: str, details: Iterable[str] = ()) -> None:
+        super().__init__(text)
+        self.details = tuple(details)
+
+    @property
+    def lines(self) -> str:
+        """The text and its details, a line each, for another process."""
+        return "\n".join((str(self), *self.details))
+
+    @classmethod
+    def from_lines(cls, lines: str) -> Self:
+        """Return the error whose `lines` another process has sent."""
+        text, *details = lines.split("\n")
+        return cls(text, details)
 
 
 class UsageError(WsctlError):

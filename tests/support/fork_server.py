@@ -25,7 +25,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-MODULES = ("wsctl", "uvicorn", "tests.support.faulty")
+MODULES = ("wsctl", "uvicorn", "tests.support.faulty", "tests.support.hasty")
 """What it can run: it has imported all they need."""
 
 AT_IMPORT = ("wsctl.main", "wsctl.__main__", "wsctl.cli.completions.__main__")

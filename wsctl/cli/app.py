@@ -3,7 +3,7 @@ code."""
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Any
 
 import typer
@@ -22,7 +22,7 @@ from wsctl.cli.serve import serve
 from wsctl.cli.status import status
 from wsctl.cli.stress import stress
 from wsctl.cli.token import token
-from wsctl.cli.ui.text import say
+from wsctl.cli.ui.text import printable, say
 from wsctl.cli.upgrade import upgrade
 from wsctl.codes import ExitCode
 from wsctl.errors import WsctlError
@@ -121,7 +121,7 @@ def run(arguments: Sequence[str]) -> int:
     except TyperException as error:
         return _say(f"{error.format_message()}{_hint(error)}", error.exit_code)
     except WsctlError as error:
-        return _say(str(error), error.exit_code)
+        return _say(str(error), error.exit_code, error.details)
     except (KeyboardInterrupt, Abort):
         return ExitCode.OPERATOR
     except BrokenPipeError:
@@ -133,8 +133,10 @@ def run(arguments: Sequence[str]) -> int:
     return int(result or 0)
 
 
-def _say(text: str, code: int) -> int:
+def _say(text: str, code: int, details: Iterable[str] = ()) -> int:
     say(text)
+    for line in details:
+        print(f"  {printable(line)}", file=sys.stderr, flush=True)
     return code
 
 

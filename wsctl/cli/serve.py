@@ -29,7 +29,7 @@ def serve(**given: Any) -> None:
         settings = settings_from(given, os.environ)
         code = _run(settings, starters, is_successor=is_successor)
     except WsctlError as error:
-        told = starters.refuse(str(error))
+        told = starters.refuse(error.lines)
         # A worker's parent tells it, once for all. So do all who start a process with wrong settings: a file
         # with a secret has changed.
         if told and (settings is None or settings.workers > 1):

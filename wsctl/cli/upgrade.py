@@ -101,4 +101,5 @@ def _report(answer: "Answer", as_json: bool) -> None:
     elif not failed:
         print(outcome(progress), flush=True)
     if failed:
-        raise WsctlError(f"the upgrade failed: {why(progress)}; the server goes on")
+        reason, *details = why(progress)
+        raise WsctlError(f"the upgrade failed: {reason}; the server goes on", details)

@@ -18,16 +18,23 @@ Handler = Callable[[int, FrameType | None], Any]
 
 class SignalHandlers:
     """The handlers of a process in one `role`. `actions` are called on the event loop with the number of the
-    signal, but for `SUSPEND`, which is called at once.
+    signal, but for `SUSPEND`, which is called at once. So is `noted`, with each signal that ends a server, by
+    whatever Python code runs: the loop may be blocked.
 
     Attributes:
         first: the first signal that ends the server; None before there was one. Noted of an embedded one
             alone.
     """
 
-    def __init__(self, role: SignalRole, actions: Mapping[SignalAction, Callable[[int], object]]) -> None:
+    def __init__(
+        self,
+        role: SignalRole,
+        actions: Mapping[SignalAction, Callable[[int], object]],
+        noted: Callable[[int], None] | None = None,
+    ) -> None:
         self._role = role
         self._actions = actions
+        self._noted = noted
         self._loop = asyncio.get_running_loop()
         self._of_host: dict[int, Handler] = {}
         self.first: int | None = None
@@ -44,6 +51,10 @@ class SignalHandlers:
                 signal.signal(signum, partial(self._call, action))
             else:
                 self._loop.add_signal_handler(signum, self._actions[action], signum)
+                if self._noted and action is SignalAction.END:
+                    # In place of the loop's own, which does nothing: the loop reads the number from a
+                    # descriptor.
+                    signal.signal(signum, partial(self._note, self._noted))
 
     def call_host(self, signum: int) -> bool:
         """Call the host's own handler; tell whether it has one."""
@@ -68,6 +79,9 @@ class SignalHandlers:
     def _arrived(self, signum: int, _frame: FrameType | None) -> None:
         self.first = self.first or signum
         self._loop.call_soon_threadsafe(self._actions[SignalAction.END], signum)
+
+    def _note(self, noted: Callable[[int], None], signum: int, _frame: FrameType | None) -> None:
+        noted(signum)
 
     def _call(self, action: SignalAction, signum: int, _frame: FrameType | None) -> None:
         self._actions[action](signum)

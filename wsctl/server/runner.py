@@ -118,8 +118,8 @@ class Runner(uvicorn.Server):
         await self.lifespan.startup()
         if self.lifespan.should_exit:
             raise CannotStart("the application failed to start: see the log above")
-        if self._application:
-            await self._application.start()
+        if self._application and not await self._start(self._application):
+            return
         self._listeners = self._create_listeners()
         self._node.ticker.jobs.append(self._listeners.check)
         self._node.handover = self._handover = self._create_predecessor()
@@ -127,6 +127,16 @@ class Runner(uvicorn.Server):
         self.started = True
         if not self._node.driver.stopped.is_set():
             self._begin_to_serve()
+
+    async def _start(self, application: ServedApplication) -> bool:
+        """Start an application; return whether it has started."""
+        started = False
+        try:
+            started = await application.start(self._node.driver.stopped)
+        finally:
+            if not started:
+                await self.lifespan.shutdown()
+        return started
 
     async def _open(self) -> None:
         """Let operators and clients in; of a successor, what follows goes on beside it."""
@@ -169,7 +179,8 @@ class Runner(uvicorn.Server):
         self._listeners.close()
         self._node.drain_rejector.drop_all()
         for connection in list(self.server_state.connections):
-            connection.shutdown()
+            if not connection.transport.is_closing():  # uvicorn's WebSocket would raise
+                connection.shutdown()
         await self._finish_answers()
         self._node.manager.abort_closing()
         if self._application:
@@ -219,6 +230,7 @@ class Runner(uvicorn.Server):
             keys=self._node.keys,
             observers=self._context.handing_over,
             obstacle=self._obstacle,
+            startup=self._application.startup_time if self._application else 0.0,
             clean_up=self._context.clean_up,
         )
 
@@ -290,7 +302,8 @@ class Runner(uvicorn.Server):
             SignalAction.LOG_STATUS: self._log_status,
             SignalAction.HAND_OVER: self._hand_over,
         }
-        SignalHandlers(SignalRole.SERVER, actions).install()
+        noted = self._application.note_signal if self._application else None
+        SignalHandlers(SignalRole.SERVER, actions, noted).install()
         self._context.on_signals_handled()
         if self._context.job and self._context.job.line:
             self._drain_on_hangup(self._context.job.line)

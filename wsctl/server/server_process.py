@@ -28,7 +28,7 @@ from wsctl.process.spawn import Spawner, SpawnSuccessor
 from wsctl.server.admin_address import AdminAddress
 from wsctl.server.app import RouteSet, create_app
 from wsctl.server.asgi.loading import load_application, load_variables
-from wsctl.server.asgi.watchdog import ExitWatch
+from wsctl.server.asgi.watchdog import ExitWatch, end_process, finish_threads
 from wsctl.server.credentials import require_same_kind
 from wsctl.server.diagnostics.certificate import UnusableCertificate, read_certificate
 from wsctl.server.diagnostics.configuration import are_isolated
@@ -88,7 +88,10 @@ class ServerProcess:
         self._node_control = control_of(self._node)
         self._config = self._create_config()
         configure = partial(_uvicorn_config, settings)
-        self._application = ServedApplication(loaded, self._node, configure) if loaded else None
+        self._application = (
+            ServedApplication(loaded, self._node, configure, self._end_overdue) if loaded else None
+        )
+        self._opened = contextlib.ExitStack()
 
     def run(self) -> ExitCode:
         """Serve until the drain has ended; returns the exit code.
@@ -96,7 +99,7 @@ class ServerProcess:
         Raises:
             CannotStart: there is no socket to start with.
         """
-        with contextlib.ExitStack() as stack:
+        with self._opened as stack:
             until_signals_handled = stack.enter_context(contextlib.ExitStack())
             until_signals_handled.enter_context(blocked_end_signals())
             public = self._open_public()
@@ -110,13 +113,35 @@ class ServerProcess:
 
     def _run(self, loop: asyncio.Runner, runner: Runner) -> ExitCode:
         """Run to the end; what an application leaves behind does not keep the process."""
-        code = ExitCode.CANNOT_START
+        code, error = ExitCode.CANNOT_START, ""
         try:
             code = loop.run(runner.run_until_stopped())
+        except CannotStart as failed:
+            error = str(failed)
+            raise
         finally:
             if self._application:
-                ExitWatch(lambda: self._job.end(code) if self._job else None).start(code)
+                self._application.close()
+                ExitWatch(lambda code: self._leave(code, error)).start(code)
+        if self._application:
+            finish_threads()
         return code
+
+    def _end_overdue(self) -> None:
+        """End the process from another thread: its event loop is blocked longer than a drain may take."""
+        code = ExitCode.OPERATOR if self._node.life.by_operator else ExitCode.FORCED
+        self._leave(code)
+        end_process(code)
+
+    def _leave(self, code: int, error: str = "") -> None:
+        """Do what a process leaves undone that does not come to its end: remove what it has made, and tell
+        what it has not told."""
+        if error:
+            log.error("%s", error)
+        with contextlib.suppress(Exception):
+            self._opened.close()
+        if self._job:
+            self._job.end(code)
 
     # The parts
 

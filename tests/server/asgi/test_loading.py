@@ -44,7 +44,7 @@ def load(folder: Path, name: str, *, factory: bool = False) -> object:
 def why_not(folder: Path, name: str, *, factory: bool = False) -> list[str]:
     with pytest.raises(ApplicationFailed) as caught:
         load(folder, name, factory=factory)
-    return str(caught.value).splitlines()
+    return caught.value.lines.splitlines()
 
 
 def test_an_attribute_a_factory_and_a_nested_one_are_found(folder: Path) -> None:

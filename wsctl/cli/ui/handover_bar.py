@@ -57,7 +57,7 @@ def standing(progress: HandoverProgress) -> str:
         case HandoverState.MOVING:
             return f"moving: {_moved(progress)}, elapsed {clock(progress.elapsed_s)}"
         case HandoverState.FAILED:
-            return f"failed: {why(progress)}"
+            return f"failed: {' '.join(why(progress))}"
     parts = [f"moved {progress.moved}", f"draining {progress.staying}"]
     if progress.staying:
         parts[-1] += " which must reconnect"
@@ -72,9 +72,9 @@ def outcome(progress: HandoverProgress) -> str:
     return f"{'upgraded: ' if done else ''}{standing(progress)}"
 
 
-def why(progress: HandoverProgress) -> str:
-    """Say why a handover failed."""
-    return printable(" ".join((progress.error or "the server does not say why").split()))
+def why(progress: HandoverProgress) -> list[str]:
+    """Say why a handover failed: one line, and below it the last ones of a traceback if there is one."""
+    return [printable(line) for line in (progress.error or "the server does not say why").split("\n")]
 
 
 def picture(progress: HandoverProgress, width: int) -> Table:

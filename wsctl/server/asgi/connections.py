@@ -90,10 +90,21 @@ class ApplicationConnection:
 
     @property
     def route(self) -> str:
-        """The route that has taken it, as the framework writes it, or its path where that is not known."""
+        """The route that has taken it, as the framework writes it, or its path where that is not known, with
+        the names of the parameters that were found in it."""
         route = self._scope.get("route")
         found = getattr(route, "path_format", None) or getattr(route, "path", None)
-        return found if isinstance(found, str) else self.path[:MAX_ROUTE]
+        return found if isinstance(found, str) else self._path_with_names()[:MAX_ROUTE]
+
+    def _path_with_names(self) -> str:
+        """Return the path with the parameters named that the framework has found in it: Starlette tells only
+        those."""
+        segments = self.path.split("/")
+        for name, value in (self._scope.get("path_params") or {}).items():
+            places = [n for n, segment in enumerate(segments) if segment == str(value)]
+            if places:
+                segments[places[-1]] = f"{{{name}}}"
+        return "/".join(segments)
 
     async def send(self, message: Message) -> None:
         """Send for the application.
@@ -128,15 +139,17 @@ class ApplicationConnection:
         return transport
 
     def _last_messages(self) -> Sequence[Message]:
-        if self.kind is ConnectionKind.WEBSOCKET:
+        if self.kind is ConnectionKind.WEBSOCKET and self._started:
             return [{"type": "websocket.close", "code": int(CloseCode.SERVICE_RESTART), "reason": RESTART}]
         if self._started:
             return [{"type": "http.response.body", "body": b"", "more_body": False}]
         body = json.dumps(error_body("closing", "the server closes its connections: try again")).encode()
         headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body)), _CLOSE]
+        # Of a handshake too: 503 has clients try again, where the 403 of a close is final.
+        prefix = "websocket." if self.kind is ConnectionKind.WEBSOCKET else ""
         return [
-            {"type": "http.response.start", "status": 503, "headers": headers},
-            {"type": "http.response.body", "body": body, "more_body": False},
+            {"type": f"{prefix}http.response.start", "status": 503, "headers": headers},
+            {"type": f"{prefix}http.response.body", "body": body, "more_body": False},
         ]
 
 

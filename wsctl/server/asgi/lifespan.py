@@ -17,10 +17,21 @@ ASKED = "wsctl.shutdown_notice"
 NOTICE: Message = {"type": "lifespan.shutdown.notice"}
 
 
+FAILED = ("lifespan.startup.failed", "lifespan.shutdown.failed")
+"""The messages with which an application says that it has failed. Their text is kept from uvicorn, which
+would log it in one line of its own."""
+
+
 class LifespanWithNotice:
-    """An application whose lifespan scope has the notice, in front of `app`."""
+    """An application whose lifespan scope has the notice, in front of `app`.
+
+    Attributes:
+        failure: what the application says about why its start or its shutdown failed, in most cases a
+            traceback.
+    """
 
     def __init__(self, app: ASGIApp, state: ShutdownState) -> None:
+        self.failure = ""
         self._app = app
         self._state = state
 
@@ -28,7 +39,14 @@ class LifespanWithNotice:
         if scope["type"] != "lifespan":
             await self._app(scope, receive, send)
             return
-        messages = _LifespanMessages(self._state, receive, send)
+
+        async def send_failure_apart(message: Message) -> None:
+            if message["type"] in FAILED:
+                self.failure = message.get("message", "")
+                message = {"type": message["type"]}
+            await send(message)
+
+        messages = _LifespanMessages(self._state, receive, send_failure_apart)
         extensions = {**(scope.get("extensions") or {}), EXTENSION: ShutdownNotice(self._state)}
         try:
             await self._app({**scope, "extensions": extensions}, messages.receive, messages.send)

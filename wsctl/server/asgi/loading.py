@@ -4,7 +4,7 @@ import importlib
 import inspect
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -19,8 +19,8 @@ TRACEBACK_LINES = 8
 
 
 class ApplicationFailed(CannotStart):
-    """The error of an application that cannot be loaded. The first line of its text says what is wrong; when
-    the application's own code failed, the last lines of its traceback follow."""
+    """The error of an application that cannot be loaded, or does not start. When its own code failed, the
+    last lines of its traceback are the details."""
 
 
 def load_application(name: str, *, factory: bool = False, app_dir: str = "") -> ASGIApp:
@@ -102,8 +102,19 @@ def _is_asgi_3(app: Any) -> bool:
 
 def _failed(what: str, error: BaseException) -> ApplicationFailed:
     lines = "".join(traceback.format_exception(type(error), error, _own_frames(error.__traceback__)))
-    last = lines.rstrip().splitlines()[-TRACEBACK_LINES:]
-    return ApplicationFailed("\n".join([f"{what}: {type(error).__name__}: {error}", *last]))
+    return failed_with_traceback(what, lines)
+
+
+def failed_with_traceback(what: str, trace: str) -> ApplicationFailed:
+    """Return the error whose cause a traceback tells; `what` says what has failed."""
+    lines = trace.rstrip().splitlines()
+    return ApplicationFailed(f"{what}: {_error_of(lines)}" if lines else what, lines[-TRACEBACK_LINES:])
+
+
+def _error_of(lines: Sequence[str]) -> str:
+    """Return the line of a traceback that names the error: the text of one can have several."""
+    begins = max((n for n, line in enumerate(lines) if line.startswith("Traceback ")), default=len(lines))
+    return next((line for line in lines[begins + 1 :] if not line.startswith(" ")), lines[-1])
 
 
 def _own_frames(found: TracebackType | None) -> TracebackType | None:

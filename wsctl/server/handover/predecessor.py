@@ -62,7 +62,8 @@ class Predecessor:
 
     `generation` and `keys` are those of this process. `obstacle` returns why there can be no handover in it,
     or None; `observers` are called with each change of state; `patience` is how many seconds a successor has
-    to be ready, and then to listen; `clean_up` is called with the pid of one that was killed.
+    to be ready, and then to listen; an application of its own has `startup` seconds beside that to be ready,
+    None for no limit; `clean_up` is called with the pid of one that was killed.
 
     Attributes:
         failures: handovers after which this process went on.
@@ -80,6 +81,7 @@ class Predecessor:
         observers: Sequence[Observer] = (),
         obstacle: Callable[[], str | None] = lambda: None,
         patience: float | None = None,
+        startup: float | None = 0.0,
         clean_up: Callable[[int], None] = lambda pid: None,
     ) -> None:
         self._services = services
@@ -92,6 +94,7 @@ class Predecessor:
         self._obstacle = obstacle
         self._clean_up = clean_up
         self._patience = READY_TIMEOUT if patience is None else patience
+        self._ready_patience = None if startup is None else self._patience + startup
         self._over = Condition()
         self._task: asyncio.Task[None] | None = None
         self._successor: SuccessorProcess | None = None
@@ -209,7 +212,7 @@ class Predecessor:
             hello["admin"] = len(admin)
         sockets = [*self._listeners.public(), *admin]
         successor.send("hello", hello, fds=[os.dup(sock.fileno()) for sock in sockets])
-        await successor.until(lambda: self._ready, self._patience, "was not ready")
+        await successor.until(lambda: self._ready, self._ready_patience, "was not ready")
         return successor
 
     async def _move(self, successor: SuccessorProcess) -> ConnectionMover:

@@ -58,13 +58,15 @@ class SuccessorProcess:
         """The bytes on their way to the successor."""
         return self._channel.queued
 
-    async def until(self, done: Callable[[], bool], patience: float, failing: str) -> None:
+    async def until(self, done: Callable[[], bool], patience: float | None, failing: str) -> None:
         """Wait until `done`, which is asked after each packet of the successor.
 
         Raises:
-            HandoverFailed: the successor is gone, or `done` did not come true in `patience` seconds.
+            HandoverFailed: the successor is gone, or `done` did not come true in `patience` seconds; None has
+                no end.
         """
-        if not await self._news.wait_for(lambda: self.lost is not None or done(), patience):
+        ended = await self._news.wait_for(lambda: self.lost is not None or done(), patience)
+        if patience is not None and not ended:
             raise HandoverFailed(f"the successor {failing} within {patience:g} seconds")
         if self.lost:
             raise HandoverFailed(await self._why_lost(self.lost))

@@ -150,7 +150,7 @@ class Parent:
         await self._control_http.close()
         self._pool.close()
         if self._pool.refused:
-            raise CannotStart(self._pool.refused)
+            raise CannotStart.from_lines(self._pool.refused)
         return self._exit_code()
 
     def _exit_code(self) -> ExitCode:
