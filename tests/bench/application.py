@@ -1,0 +1,117 @@
+"""`python -m tests.bench.application`: what an application of one's own costs under `wsctl serve`, against the
+same under uvicorn with the same parser."""
+
+import argparse
+import json
+import os
+import re
+import socket
+import statistics
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+
+from tests.bench.frames import TEXT, frame
+from tests.bench.peer import Peer
+from tests.bench.server import CORES, Server
+
+APPLICATION = "tests.bench.peers.own_application:app"
+
+REQUEST = b"GET /json HTTP/1.1\r\nHost: here\r\n\r\n"
+
+HANDSHAKE = (
+    b"GET /echo HTTP/1.1\r\nHost: here\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+)
+
+_MAIN = "import sys; sys.argv[:] = {serve}; from wsctl.__main__ import main; main()"
+WSCTL = {"httptools": _MAIN, "h11": f"import sys; sys.modules['httptools'] = None; {_MAIN}"}
+"""The program that serves with a parser: it takes httptools where that can be imported."""
+
+Figures = dict[str, float]
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Returns the exit code; prints the microseconds of CPU of an operation, and the ratios."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.application", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--count", type=int, default=3000, help="operations of a round")
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args(arguments)
+    if CORES:
+        os.sched_setaffinity(0, {CORES[1]})
+    found = medians(options.rounds, options.count)
+    if options.json:
+        print(json.dumps({name: round(value, 3) for name, value in found.items()}))
+        return 0
+    for name, value in found.items():
+        print(f"{name:24} {value:8.3f}")
+    return 0
+
+
+def medians(rounds: int, count: int) -> Figures:
+    """Microseconds of CPU for an answer and for an echo under each server, and the median of the ratios of the
+    rounds; the servers are measured one after the other in each round."""
+    found: Figures = {}
+    for parser in ("httptools", "h11"):
+        with ExitStack() as stack:
+            servers = {name: stack.enter_context(Server(peer)) for name, peer in _peers(parser).items()}
+            for what, measure in (("json", _answers), ("echo", _echoes)):
+                runs = [
+                    {name: measure(server, count) for name, server in servers.items()} for _ in range(rounds)
+                ]
+                for name in servers:
+                    found[f"{what} {parser} {name}"] = statistics.median(run[name] for run in runs)
+                found[f"{what} {parser} ratio"] = statistics.median(
+                    run["wsctl"] / run["uvicorn"] for run in runs
+                )
+    return found
+
+
+def _peers(parser: str) -> dict[str, Peer]:
+    serve = ("wsctl", "serve", APPLICATION, "--port", "0", "--log-level", "error")
+    return {
+        "uvicorn": Peer(
+            "uvicorn", "uvicorn", (sys.executable, "-m", "tests.bench.peers.own_application", parser)
+        ),
+        "wsctl": Peer("wsctl", "wsctl serve", (sys.executable, "-c", WSCTL[parser].format(serve=serve))),
+    }
+
+
+def _answers(server: Server, count: int) -> float:
+    return _cost(server, REQUEST, count, rb"\{[^}]*\}$", b"")
+
+
+def _echoes(server: Server, count: int) -> float:
+    return _cost(server, frame(0x80 | TEXT, b"x" * 100), count, rb"x{100}$", HANDSHAKE)
+
+
+def _cost(server: Server, request: bytes, count: int, end: bytes, first: bytes) -> float:
+    """Microseconds of CPU of the server for each of so many requests on one connection, one after the other;
+    `end` matches the end of an answer."""
+    is_whole: Callable[[bytes], object] = re.compile(end).search
+    with socket.create_connection(("127.0.0.1", server.port)) as sock:
+        if first:
+            sock.sendall(first)
+            _read(sock, re.compile(rb"\r\n\r\n$").search)
+        for _ in range(100):
+            sock.sendall(request)
+            _read(sock, is_whole)
+        before = server.cpu()
+        for _ in range(count):
+            sock.sendall(request)
+            _read(sock, is_whole)
+        return 1e6 * (server.cpu() - before) / count
+
+
+def _read(sock: socket.socket, is_whole: Callable[[bytes], object]) -> None:
+    data = b""
+    while not is_whole(data):
+        chunk = sock.recv(65536)
+        if not chunk:
+            raise ConnectionError(f"the server hung up after {data[:200]!r}")
+        data += chunk
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
