@@ -15,7 +15,7 @@ import logging
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
-from enum import Enum, auto
+from enum import IntEnum, auto
 from functools import lru_cache
 from itertools import islice
 
@@ -50,7 +50,7 @@ class ConnectionEnded(OSError):
     WebSocket specification 2.4."""
 
 
-class Ending(Enum):
+class Ending(IntEnum):
     """The ways in which a connection of an application ends."""
 
     LEFT = auto()
@@ -371,7 +371,7 @@ class DrainedApplication:
 
     async def _call(self, scope: Scope, receive: Receive, send: Send) -> None:
         connection = self._connections.open(scope, receive, send)
-        scope["extensions"] = {**(scope.get("extensions") or {}), EXTENSION: connection.notice}
+        scope.setdefault("extensions", {})[EXTENSION] = connection.notice
         try:
             await self._app(scope, receive, connection.send)
         except asyncio.CancelledError:

@@ -164,6 +164,7 @@ class BoundedHttp(_UvicornProtocol):
         self._acceptor = acceptor
         self._pending = pending
         self._deadlines = Deadlines(since)
+        self._now = since
         self._control = control
         self._changed = changed
         self._refused = False
@@ -207,7 +208,8 @@ class BoundedHttp(_UvicornProtocol):
         if self._refused:
             self._read_past(len(data))
             return
-        self._deadlines.received(len(data), self._acceptor.clock())
+        self._now = now = self._acceptor.clock()
+        self._deadlines.received(len(data), now)
         self._parse(data)
         if self._deadlines.too_much and not self.transport.is_closing():
             self._refused = True
@@ -230,10 +232,10 @@ class BoundedHttp(_UvicornProtocol):
     # What the parser finds
 
     def _head_complete(self) -> None:
-        self._deadlines.requested(self._acceptor.clock())
+        self._deadlines.requested(self._now)
 
     def _request_complete(self) -> None:
-        self._deadlines.ended(self._acceptor.clock())
+        self._deadlines.ended(self._now)
 
     def _reject(self, *, too_large: bool) -> None:
         """Answer input that is no request, or a head that is too large."""
@@ -248,7 +250,8 @@ class BoundedHttp(_UvicornProtocol):
 
     def on_response_complete(self) -> None:
         """Note that an answer is complete; uvicorn calls this before it turns to the next request."""
-        self._deadlines.answered(self._acceptor.clock())
+        self._now = now = self._acceptor.clock()
+        self._deadlines.answered(now)
         self._pending.renew(self.transport)
         super().on_response_complete()
         self._changed()

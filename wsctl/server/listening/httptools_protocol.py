@@ -29,33 +29,21 @@ class HttpToolsProtocol(BoundedHttp, UvicornHttpTools):
         **rest: Any,
     ) -> None:
         super().__init__(**rest)
-        self._head_size = 0
         self._partial_head = 0
         self._too_large = False
         self.bound(acceptor, pending, since=since, control=False, changed=changed)
 
     # Callbacks of the parser
 
-    def on_message_begin(self) -> None:
-        self._head_size = 0
-        super().on_message_begin()
-
-    def on_url(self, url: bytes) -> None:
-        self._count(len(url))
-        super().on_url(url)
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        self._count(len(name) + len(value) + 4)
-        super().on_header(name, value)
-
     def on_headers_complete(self) -> None:
         self._partial_head = 0
+        size = len(self.url) + sum([len(name) + len(value) + 4 for name, value in self.headers])
+        if size > MAX_HEAD or len(self.headers) > MAX_HEADERS:
+            self._too_large = True
+            raise _HeadTooLarge
         self._head_complete()
-        target, host = origin_form(self.parser.get_method().decode(), self.url.decode("latin-1"))
-        self.url = target.encode("latin-1")
-        if host is not None:
-            others = [(name, value) for name, value in self.headers if name != b"host"]
-            self.headers[:] = [(b"host", host.encode("latin-1")), *others]
+        if not self.url.startswith(b"/"):
+            self._bring_into_origin_form()
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
@@ -70,11 +58,13 @@ class HttpToolsProtocol(BoundedHttp, UvicornHttpTools):
             if not next_one.more_body:
                 self._request_complete()
 
-    def _count(self, size: int) -> None:
-        self._head_size += size
-        if self._head_size > MAX_HEAD or len(self.headers) >= MAX_HEADERS:
-            self._too_large = True
-            raise _HeadTooLarge
+    def _bring_into_origin_form(self) -> None:
+        """Let the rest see the path alone as the target, and the host that was asked for."""
+        target, host = origin_form(self.parser.get_method().decode(), self.url.decode("latin-1"))
+        self.url = target.encode("latin-1")
+        if host is not None:
+            others = [(name, value) for name, value in self.headers if name != b"host"]
+            self.headers[:] = [(b"host", host.encode("latin-1")), *others]
 
     # Its input
 
