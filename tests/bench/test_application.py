@@ -1,0 +1,14 @@
+"""An application of one's own costs under `wsctl serve` what it costs under uvicorn."""
+
+from tests.bench.application import figures
+
+RATIO = 1.25
+"""Times the CPU under uvicorn that an answer or an echo may take: the goal is 1.05, and runs this short
+differ by a tenth."""
+
+
+def test_an_application_is_served_at_uvicorns_price() -> None:
+    found = figures(rounds=5, count=500)
+    ratios = {name: ratio for name, ratio in found.items() if name.endswith("ratio")}
+    assert len(ratios) == 4
+    assert {name: ratio for name, ratio in ratios.items() if ratio > RATIO} == {}
