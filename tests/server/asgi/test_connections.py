@@ -10,10 +10,12 @@ from typing import Any
 import httpx
 import pytest
 import uvicorn
+from fastapi import APIRouter, FastAPI
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route, WebSocketRoute
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
@@ -339,3 +341,79 @@ async def test_an_application_that_fails_after_its_end_is_no_error(caplog: pytes
         await asking
         await until(lambda: site.counts() == (0, 0))
     assert [record for record in caplog.records if record.levelname in ("ERROR", "WARNING")] == []
+
+
+async def _ask(app: ASGIApp, path: str) -> None:
+    """Ask an application for a path, without a server."""
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": b""}
+
+    async def send(message: Message) -> None:
+        """Take the answer."""
+
+    scope = {
+        "type": "http",
+        "method": "GET",
+        "path": path,
+        "root_path": "",
+        "query_string": b"",
+        "headers": [],
+    }
+    await app(scope, receive, send)
+
+
+@pytest.mark.parametrize(
+    ("path", "route"),
+    [
+        ("/own/1", "/own/{x}"),
+        ("/mounted/inner/1", "/mounted/inner/{x}"),
+        ("/included/inner/1", "/included/inner/{x}"),
+        ("/starlette/inner/1", "/starlette/inner/{x}"),
+        ("/files/a/b", "/files/{name}"),
+        ("/users/7/inner/7", "/users/{user}/inner/{x}"),
+        ("/raw/a/b", "/raw/a/b"),
+    ],
+)
+async def test_a_route_is_shown_with_what_leads_to_it(path: str, route: str) -> None:
+    connections = ApplicationConnections([], time.monotonic)
+    seen: list[RouteCount] = []
+
+    async def look(request: Request) -> Response:
+        seen.extend(connections.routes(5))
+        return PlainTextResponse("")
+
+    async def raw(scope: Scope, receive: Receive, send: Send) -> None:
+        scope["path"] = "/changed"
+        await (await look(Request(scope)))(scope, receive, send)
+
+    router, mounted, app = APIRouter(), FastAPI(), FastAPI()
+    for place in (router, mounted):
+        place.get("/inner/{x}")(look)
+    app.get("/own/{x}")(look)
+    app.get("/files/{name:path}")(look)
+    app.mount("/mounted", mounted)
+    app.mount("/starlette", Starlette(routes=[Route("/inner/{x}", look)]))
+    app.mount("/raw", raw)
+    app.include_router(router, prefix="/included")
+    app.include_router(router, prefix="/users/{user}")
+    await _ask(DrainedApplication(app, connections, rejects=lambda: False, delay=lambda host: 0.0), path)
+    assert seen == [RouteCount(ConnectionKind.RESPONSE, route, 1)]
+
+
+async def test_a_policy_is_for_the_path_that_was_asked_for() -> None:
+    """Some frameworks change the path in the scope, as NiceGUI does."""
+    connections = ApplicationConnections(drain_policies("/asked=close"), time.monotonic)
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        scope["path"] = "/changed"
+        changed = asyncio.Event()
+        connections.observers.append(changed.set)
+        connections.announce(60.0, "SIGTERM")
+        await changed.wait()
+
+    async with asyncio.timeout(DEADLINE):
+        await _ask(
+            DrainedApplication(app, connections, rejects=lambda: False, delay=lambda host: 0.0), "/asked"
+        )
+    assert connections.counts().by_policy == 1

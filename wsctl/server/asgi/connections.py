@@ -14,7 +14,7 @@ import json
 import logging
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from enum import IntEnum, auto
 from functools import lru_cache
 from itertools import islice
@@ -66,9 +66,21 @@ class ApplicationConnection:
         notice: the notice that its scope has.
         opened: the moment on the server's clock at which it began.
         ending: how the server has ended it, once it has.
+        path: the path that was asked for; frameworks change the one in the scope.
     """
 
-    __slots__ = ("_receive", "_scope", "_send", "_started", "_task", "ending", "kind", "notice", "opened")
+    __slots__ = (
+        "_receive",
+        "_scope",
+        "_send",
+        "_started",
+        "_task",
+        "ending",
+        "kind",
+        "notice",
+        "opened",
+        "path",
+    )
 
     def __init__(
         self, scope: Scope, receive: Receive, send: Send, notice: ShutdownNotice, opened: float
@@ -76,6 +88,7 @@ class ApplicationConnection:
         self.kind = ConnectionKind.WEBSOCKET if scope["type"] == "websocket" else ConnectionKind.RESPONSE
         self.notice = notice
         self.opened = opened
+        self.path: str = scope["path"]
         self.ending: Ending | None = None
         self._scope = scope
         self._receive = receive
@@ -84,25 +97,30 @@ class ApplicationConnection:
         self._task = asyncio.current_task()
 
     @property
-    def path(self) -> str:
-        path: str = self._scope["path"]
-        return path
-
-    @property
     def route(self) -> str:
         """The route that has taken it, as the framework writes it, or its path where that is not known, with
-        the names of the parameters that were found in it."""
+        the names of the parameters that were found in it.
+
+        Frameworks tell what their innermost router knows: in front of it stands the part of the path that led
+        there, as to a mounted application or an included router.
+        """
         route = self._scope.get("route")
         found = getattr(route, "path_format", None) or getattr(route, "path", None)
-        return found if isinstance(found, str) else self._path_with_names()[:MAX_ROUTE]
+        if not isinstance(found, str):
+            return self._with_names(self.path)[:MAX_ROUTE]
+        known = getattr(getattr(route, "path_regex", None), "pattern", None)
+        matched = _end_of_path(known).search(self.path) if isinstance(known, str) else None
+        if matched is None:
+            return found
+        return self._with_names(self.path[: matched.start()], matched.groupdict())[:MAX_ROUTE] + found
 
-    def _path_with_names(self) -> str:
-        """Return the path with the parameters named that the framework has found in it: Starlette tells only
-        those."""
-        segments = self.path.split("/")
+    def _with_names(self, path: str, besides: Collection[str] = ()) -> str:
+        """Return a path with the parameters named that the framework has found in it, but for some: Starlette
+        tells only those."""
+        segments = path.split("/")
         for name, value in (self._scope.get("path_params") or {}).items():
             places = [n for n, segment in enumerate(segments) if segment == str(value)]
-            if places:
+            if places and name not in besides:
                 segments[places[-1]] = f"{{{name}}}"
         return "/".join(segments)
 
@@ -388,3 +406,9 @@ class DrainedApplication:
 def _pattern(text: str) -> re.Pattern[str]:
     """Return the expression of a policy's pattern, in which `*` is any text."""
     return re.compile(".*".join(map(re.escape, text.split("*"))), re.DOTALL)
+
+
+@lru_cache(CACHED_PATHS)
+def _end_of_path(route: str) -> re.Pattern[str]:
+    """Return the expression of a route without its anchor at the begin of the path."""
+    return re.compile(route.removeprefix("^"))
