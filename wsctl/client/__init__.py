@@ -1,1 +1,2 @@
-"""The edge that the commands reach servers through: WebSocket sessions and the control API."""
+"""The edge through which commands and programs reach servers: WebSocket sessions, the stream of messages that
+the library gives, and the control API."""

@@ -71,8 +71,8 @@ def connect(
     *,
     id: str,  # noqa: A002 - what everybody calls it
     since: str | None = None,
-    token: Token = None,
-    on_event: OnEvent | None = None,
+    token: "Token" = None,
+    on_event: "OnEvent | None" = None,
     receive: bool = True,
     timeout: float | None = CONNECT_TIMEOUT,
 ) -> "MessageStream":
