@@ -117,16 +117,24 @@ def _needed(name: str) -> dict[str, Any]:
         return {"auth": "jwt"} | ({} if name == "jwt_key" else {"jwt_key": "/k"})
     if name in ("app_dir", "env_file"):
         return {"app": "main:app"}
+    if name == "admin_host":
+        return {"admin_port": 0}
     return {"ssl_certfile": "/c"} if name == "ssl_keyfile" else {}
 
 
 @pytest.mark.parametrize("kind", ["systemd", "docker", "compose", "k8s"])
 def test_an_application_and_its_policies_are_started(kind: str) -> None:
     policies = drain_policies("/events=close /ws/*=notify:1.5m")
-    meant = replace(Settings(), app="main:app", app_dir="/srv/app", drain_policy=policies)
+    meant = replace(Settings(), app="main:app", app_dir="/srv/app", drain_policy=policies, admin_port=9000)
     text = generate_file(kind, meant, Place("x", "/x"))
     for word in ("main:app", "--app-dir=/srv/app", "--drain-policy=/events=close", "/ws/*=notify:90s"):
         assert word in text
+    assert "--admin-port=9000" in text
+
+
+def test_probes_of_an_application_need_its_admin_address(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["generate", "k8s", "main:app"]) == 2
+    assert "add --admin-port 9000" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("kind", DEPLOYMENTS)

@@ -14,7 +14,10 @@ import pytest
 import yaml
 from hypothesis import given, settings
 
+from tests.conftest import StartServer
 from tests.support.nginx import NginxProcess
+from tests.support.processes import run
+from tests.support.server import DEADLINE
 from tests.support.written import ODD, any_settings, quoted_words
 from wsctl import __version__
 from wsctl.cli.recipes import generate_file
@@ -240,6 +243,22 @@ def test_two_nodes_share_a_redis_behind_nginx() -> None:
         assert node["ulimits"] == {"nofile": 65536}
         assert "ports" not in node
     assert services["nginx"]["ports"] == ["9000:80"]
+
+
+def test_a_node_is_checked_at_its_admin_address_which_nobody_else_reaches(start_server: StartServer) -> None:
+    found = read(Settings(app="main:app", admin_port=9000))
+    node = found["services"]["node-1"]
+    assert {"--admin-port=9000", "--admin-host=0.0.0.0"} <= set(node["command"])
+    assert "ports" not in node
+    assert "9000" not in str(found["configs"])
+    assert "healthcheck" not in read(Settings())["services"]["node-1"]
+    server = start_server("--admin-port", "0")
+    port = server.wait_for_line(r"admin address.* url=\S+:(\d+)").group(1)
+    command, python, *check = [word.replace("9000", port) for word in node["healthcheck"]["test"]]
+    assert (command, python) == ("CMD", "python")
+    assert run([sys.executable, *check], timeout=DEADLINE).returncode == 0
+    server.kill()
+    assert run([sys.executable, *check], timeout=DEADLINE).returncode == 1
 
 
 def test_nginx_and_redis_outlive_the_drain() -> None:

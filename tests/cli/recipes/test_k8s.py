@@ -96,6 +96,23 @@ def test_who_drains_is_not_ready_and_lives() -> None:
     assert "preStop" not in str(found["livenessProbe"])
 
 
+def test_probes_and_prometheus_ask_at_the_admin_address_where_there_is_one() -> None:
+    meant = Settings(app="main:app", admin_port=9000, ssl_certfile="/here/c.pem")
+    found, inside = documents(meant), container(meant)
+    assert "--admin-host=0.0.0.0" in inside["args"]
+    assert {"name": "admin", "containerPort": 9000} in inside["ports"]
+    for probe, path in (("readinessProbe", "/health/ready"), ("livenessProbe", "/health/live")):
+        assert inside[probe]["httpGet"] == {"path": path, "port": "admin", "scheme": "HTTP"}
+    assert found["Deployment"]["spec"]["template"]["metadata"]["annotations"] == {
+        "prometheus.io/scrape": "true",
+        "prometheus.io/port": "9000",
+        "prometheus.io/path": "/metrics",
+    }
+    assert [port["targetPort"] for port in found["Service"]["spec"]["ports"]] == ["ws"]
+    assert "annotations" not in documents(Settings())["Deployment"]["spec"]["template"]["metadata"]
+    assert pod(Settings(admin_port=80))["securityContext"]["sysctls"]
+
+
 def test_nothing_is_root_or_writable_but_a_folder_for_the_control_socket() -> None:
     found = pod(Settings())
     assert found["securityContext"]["runAsNonRoot"] is True

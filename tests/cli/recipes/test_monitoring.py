@@ -119,6 +119,14 @@ def test_each_alert_says_what_is_wrong_where(alerts: str) -> None:
         assert everywhere or "$labels.instance" in rule["annotations"]["summary"], rule
 
 
+def test_prometheus_needs_a_token_but_at_the_admin_address(alerts: str) -> None:
+    assert "credentials_file" in alerts
+    assert "ws1.example:8000" in alerts
+    at_admin = generated("alerts", "--admin-port", "9000")
+    assert "credentials_file" not in at_admin
+    assert "ws1.example:9000" in at_admin
+
+
 def test_a_drain_is_late_in_the_last_tenth_of_its_time(alerts: str) -> None:
     for text, late in ((alerts, "< 180 "), (generated("alerts", "--shutdown-timeout", "10"), "< 1 ")):
         (rule,) = [r for r in rules(yaml.safe_load(text)) if r["alert"] == "WsctlDrainNearDeadline"]

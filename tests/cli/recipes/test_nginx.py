@@ -55,6 +55,13 @@ def test_nginx_takes_odd_words(odd: str, tmp_path: Path) -> None:
         assert nginx.check() == ""
 
 
+def test_an_application_has_the_path_of_health_itself() -> None:
+    meant = Settings(app="main:app", admin_port=9000)
+    assert "health" not in _made(meant)
+    assert "9000" not in _made(meant).partition("\n\n")[2]
+    assert "location = /health/ready {" in _made(Settings(admin_port=9000))
+
+
 def test_no_placeholder_is_left() -> None:
     assert "@{" not in _made(Settings(), "a:1")
 

@@ -150,6 +150,20 @@ def test_a_privileged_port_comes_with_its_capability_and_no_other(verify: Verify
     assert _lines(text, "PrivateUsers") == ["no"]
 
 
+def test_a_privileged_admin_port_comes_with_the_capability_too() -> None:
+    for meant, needed in (
+        (Settings(admin_port=80), True),
+        (Settings(admin_port=9000), False),
+        (Settings(uds="/run/x/x.sock", admin_port=80), True),
+    ):
+        assert ("CAP_NET_BIND_SERVICE" in generate_file("systemd", meant, HERE)) == needed
+
+
+def test_instances_cannot_share_an_admin_port() -> None:
+    with pytest.raises(UsageError, match="leave it out"):
+        generate_file("systemd-template", Settings(admin_port=9000), HERE)
+
+
 @pytest.mark.parametrize(
     ("uds", "folders", "writable"),
     [

@@ -19,8 +19,19 @@ def dashboard(settings: Settings) -> Mapping[str, str]:
 
 
 def alerts(settings: Settings) -> Mapping[str, str]:
-    """Return the time before the deadline at which a drain is worth a look, in seconds."""
-    return {"late": f"{settings.shutdown_timeout * LATE:g}"}
+    """Return the time before the deadline at which a drain is worth a look, in seconds, and how Prometheus
+    reads a server: at its admin address without a token."""
+    open_to_all = bool(settings.admin_port)
+    credential = "the credential is the server's token (WSCTL_TOKEN_FILE)"
+    return {
+        "late": f"{settings.shutdown_timeout * LATE:g}",
+        "way": "at the admin address no credential is needed" if open_to_all else credential,
+        "authorization": "" if open_to_all else _AUTHORIZATION,
+        "scraped": str(settings.admin_port or settings.port or Settings().port),
+    }
+
+
+_AUTHORIZATION = "#       authorization: {credentials_file: /etc/prometheus/wsctl-token}"
 
 
 class Recipe(NamedTuple):

@@ -63,6 +63,8 @@ def need_port(settings: Settings, kind: str, *, uds: bool = True) -> None:
         raise UsageError(f"--uds: {kind} reaches a server by its port")
     if settings.uds is None and settings.port == 0:
         raise UsageError(f"--port 0: {kind} must name the port, choose one")
+    if settings.admin_port == 0:
+        raise UsageError(f"--admin-port 0: {kind} must name the port, choose one")
 
 
 def command_words(settings: Settings) -> list[str]:

@@ -56,13 +56,19 @@ _NO_TOKEN = f"""# A control token is a file: add `secrets: [token]` and `WSCTL_T
 
 
 def container_settings(settings: Settings, kind: str) -> Settings:
-    """Return the settings for a container: on loopback nobody outside would reach the server.
+    """Return the settings for a container: on loopback nobody outside would reach the server, nor its admin
+    address, which no port of the host leads to.
 
     Raises:
         UsageError: they name no port.
     """
     need_port(settings, kind, uds=False)
-    return replace(settings, host="0.0.0.0") if _is_loopback(settings.host) else settings  # noqa: S104
+    everywhere = "0.0.0.0"  # noqa: S104
+    if _is_loopback(settings.host):
+        settings = replace(settings, host=everywhere)
+    if settings.admin_port is not None and _is_loopback(settings.admin_host):
+        settings = replace(settings, admin_host=everywhere)
+    return settings
 
 
 def _is_loopback(host: str) -> bool:
@@ -119,6 +125,7 @@ def compose(settings: Settings, place: Place) -> Mapping[str, str]:
         "command": "\n".join(f"- {yaml_word(each)}" for each in ["serve", *flags_with_files(node, _inside)]),
         "environment": "\n".join(f"{name}: {yaml_word(text)}" for name, text in _variables(node, secrets)),
         "secrets": f"secrets: [{', '.join(secrets)}]" if secrets else "",
+        "healthcheck": _healthcheck(node),
         "files": str(files),
         "depends": _DEPENDS + ("" if settings.redis else "  redis: {condition: service_healthy}\n"),
         "redis": "" if settings.redis else _REDIS,
@@ -163,6 +170,18 @@ def _variables(node: Settings, secrets: Iterable[str]) -> Iterable[tuple[str, st
     for name in secrets:
         if name not in FILES:
             yield f"{variable(name)}_FILE", f"{SECRETS}/{name}"
+
+
+def _healthcheck(node: Settings) -> str:
+    """Return the check of a node at its admin address; none without one: the image has its own."""
+    if node.admin_port is None:
+        return ""
+    asked = f"http://127.0.0.1:{node.admin_port}/health/live"
+    code = f"from urllib.request import urlopen; urlopen('{asked}', timeout=5)"
+    test = f"[CMD, python, -c, {yaml_word(code)}]"
+    check = f"healthcheck: {{test: {test}, interval: 10s, start_period: 20s}}"
+    told = f"# A draining server is healthy. Prometheus reads port {node.admin_port}, which is not published."
+    return f"{told}\n{check}"
 
 
 def _notes(secrets: Mapping[str, str]) -> str:

@@ -14,6 +14,7 @@ from wsctl.cli.recipes.docker import container_settings, container_values
 from wsctl.cli.recipes.nginx import NEVER
 from wsctl.cli.recipes.systemd import PRIVILEGED_PORTS
 from wsctl.cli.recipes.template import yaml_word
+from wsctl.errors import UsageError
 from wsctl.settings import Settings, variable
 
 LAG = 10.0
@@ -42,6 +43,7 @@ _TLS, _KEYS = "/etc/wsctl/tls", "/etc/wsctl/keys"
 
 def values(settings: Settings, place: Place) -> Mapping[str, str]:
     """Return the values of the template: the settings are in the arguments, the secrets in a Secret."""
+    _check_probes(settings)
     inside, volumes = container_settings(settings, "k8s"), list(_volumes(settings))
     return container_values(inside, place) | {
         "notes": _notes(settings),
@@ -52,7 +54,10 @@ def values(settings: Settings, place: Place) -> Mapping[str, str]:
             f"- {yaml_word(each)}" for each in ["serve", *flags_with_files(inside, _inside)]
         ),
         "environment": "\n".join(_environment(settings)),
-        "scheme": "HTTPS" if settings.ssl_certfile else "HTTP",
+        "annotations": _annotations(settings),
+        "admin_port": _admin_port(settings),
+        "probed": "ws" if settings.admin_port is None else "admin",
+        "scheme": "HTTPS" if settings.ssl_certfile and settings.admin_port is None else "HTTP",
         "stop": _PRE_STOP if settings.drain_delay < LAG else _NO_PRE_STOP,
         "memory": str(BASE_MEMORY + (settings.history_bytes >> 20)),
         "mounts": "\n".join(f"- {{name: {n}, mountPath: {at}, readOnly: true}}" for n, at, _ in volumes),
@@ -61,6 +66,35 @@ def values(settings: Settings, place: Place) -> Mapping[str, str]:
         "service_port": "443" if settings.ssl_certfile else "80",
         "scale_down": str(min(stop_time(settings), LONGEST_POLICY)),
     }
+
+
+def _check_probes(settings: Settings) -> None:
+    """Check that the probes have somebody to ask.
+
+    Raises:
+        UsageError: an application has all paths.
+    """
+    if settings.app and settings.admin_port is None:
+        text = "k8s asks for the health of an application at its admin address"
+        raise UsageError(f"{text}: add --admin-port 9000")
+
+
+def _annotations(settings: Settings) -> str:
+    """Return the annotations by which Prometheus finds the pods; none without an admin address, since it
+    would need a token."""
+    if settings.admin_port is None:
+        return ""
+    return f"""annotations:
+  prometheus.io/scrape: "true"
+  prometheus.io/port: "{settings.admin_port}"
+  prometheus.io/path: /metrics"""
+
+
+def _admin_port(settings: Settings) -> str:
+    if settings.admin_port is None:
+        return ""
+    return f"""# For probes and Prometheus; the Service does not lead to it.
+- {{name: admin, containerPort: {settings.admin_port}}}"""
 
 
 def _inside(name: str) -> str:
@@ -105,7 +139,7 @@ def _environment(settings: Settings) -> Iterable[str]:
 
 
 def _sysctls(settings: Settings) -> str:
-    if settings.port >= PRIVILEGED_PORTS:
+    if settings.port >= PRIVILEGED_PORTS and not 0 < (settings.admin_port or 0) < PRIVILEGED_PORTS:
         return ""
     return 'sysctls: [{name: net.ipv4.ip_unprivileged_port_start, value: "0"}]'
 

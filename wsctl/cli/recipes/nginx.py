@@ -57,10 +57,28 @@ def site_values(settings: Settings, servers: Sequence[str], options: str) -> dic
         # The server adds its root path itself: a path of its own takes the place of the prefix.
         "target": f"{scheme}://wsctl/" if root else f"{scheme}://wsctl",
         "prefix": nginx_word(prefix),
-        "health": nginx_word(f"{prefix}health/ready"),
+        "health": _health(prefix, scheme) if settings.app is None else "",
         "ping": f"is pinged every {settings.ping_interval:g} s" if idle else "is not pinged",
         "idle": f"{idle}s" if idle else NEVER,
     }
+
+
+def _health(prefix: str, scheme: str) -> str:
+    """Return the location at which a load balancer before nginx asks. An application has that path itself."""
+    return f"""
+# 200 while any of the servers is ready.
+location = {nginx_word(f"{prefix}health/ready")} {{
+    proxy_pass {scheme}://wsctl/health/ready;
+    proxy_http_version 1.1;
+    proxy_set_header Connection "";
+    proxy_set_header Host $http_host;
+    proxy_set_header X-Forwarded-For $remote_addr;
+    proxy_set_header X-Forwarded-Proto $scheme;
+    proxy_connect_timeout 3s;
+    proxy_read_timeout 3s;
+    proxy_next_upstream error timeout http_503;
+    access_log off;
+}}"""
 
 
 def _servers(settings: Settings, upstreams: Sequence[str]) -> list[str]:

@@ -34,7 +34,8 @@ _UNSHARED = "# Without --redis the instances share no messages: clients of one d
 def service(settings: Settings, place: Place) -> Mapping[str, str]:
     """Return the values of a service with one server."""
     need_port(settings, "a service")
-    privileged = settings.uds is None and settings.port < PRIVILEGED_PORTS
+    ports = [settings.admin_port, *([settings.port] if settings.uds is None else [])]
+    privileged = any(port is not None and port < PRIVILEGED_PORTS for port in ports)
     folder = _FOLDER if settings.uds is None else _FOLDER / "control"
     return _common(settings, place, privileged=privileged) | {
         "unit": "wsctl",
@@ -52,6 +53,8 @@ def template(settings: Settings, place: Place) -> Mapping[str, str]:
     """Return the values of a service for several servers, each with a port for its name."""
     if settings.uds is not None or settings.fd is not None:
         raise UsageError("the instances of systemd-template differ by their port: no --uds, no --fd")
+    if settings.admin_port:
+        raise UsageError("--admin-port: the instances of systemd-template cannot share one, leave it out")
     shared = replace(settings, port=Settings().port)
     return _common(shared, place, privileged=False) | {
         "unit": "wsctl@",
