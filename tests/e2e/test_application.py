@@ -5,8 +5,8 @@ import contextlib
 import http.client
 import json
 import signal
-import socket
 import ssl
+import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -16,10 +16,12 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect, unix_connect
 from websockets.exceptions import ConnectionClosed
 
-from tests.conftest import StartServer
+from tests.conftest import StartServer, environ_of
+from tests.support.bad_applications import HASTY
 from tests.support.clients import closed
 from tests.support.fastapi_application import NAME
 from tests.support.generations import Generations
+from tests.support.raw import RawClient
 from tests.support.server import DEADLINE, ServerProcess, wsctl
 
 pytestmark = pytest.mark.anyio
@@ -86,21 +88,10 @@ def of_application(server: ServerProcess) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def shared(server_of_application: ServerProcess) -> ServerProcess:
-    return server_of_application
-
-
-@pytest.fixture(scope="module")
-def server_of_application(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     """A server for the tests that only ask it something."""
-    from tests.conftest import environ_of
-
     folder = tmp_path_factory.mktemp("app")
     (folder / "variables").write_text("OF_THE_APPLICATION=from the file\n")
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-    import tempfile
-
     with tempfile.TemporaryDirectory(prefix="ws") as runtime:
         flags = (f"{NAME.partition(':')[0]}:make", "--factory", "--env-file", str(folder / "variables"))
         more = ("--root-path", "/under", "--access-log", "--log-level", "info")
@@ -124,6 +115,7 @@ def test_a_factory_with_variables_of_a_file_and_a_root_path_is_served(shared: Se
         "root_path": "/under",
         "scheme": "https",
         "client": "10.1.1.1",
+        "parser": "uvicorn.protocols.http.httptools_impl",
         "state": "at the start",
         "variable": "from the file",
     }
@@ -290,6 +282,84 @@ async def test_the_lifespan_gets_the_notice_where_it_asks_for_it(start_server: S
     assert server.wait() == 0
     lifespan = [line for line in of_application(server) if line.startswith("lifespan")]
     assert lifespan == ["lifespan.startup", "lifespan.shutdown.notice", "lifespan.shutdown"]
+
+
+async def test_streams_of_sse_starlette_end_at_the_moment_of_their_policy(start_server: StartServer) -> None:
+    server = start_server(NAME, *FOREVER, "--drain-policy", "/sse=notify:1.5s")
+    stream = await asyncio.to_thread(Stream, server, "/sse")
+    server.signal()
+    began = time.monotonic()
+    told = await asyncio.to_thread(stream.to_end)
+    # Its own watch on signals looks each half second.
+    assert 1.3 < time.monotonic() - began < DEADLINE
+    assert told.count(b"data: tick") > 10
+    assert await asyncio.to_thread(server.wait) == 0
+    assert of_application(server)[-2:] == ["the events have ended", "stopped"]
+
+
+# The bounds of its HTTP connections, with each parser
+
+
+@pytest.fixture(scope="module", params=["httptools", "h11"])
+def bounded(request: pytest.FixtureRequest) -> Iterator[ServerProcess]:
+    """A server whose deadlines are a second each."""
+    with tempfile.TemporaryDirectory(prefix="ws") as runtime:
+        environ = environ_of(Path(runtime)) | {"PARSER": request.param}
+        server = ServerProcess.start(NAME, environ=environ, command=HASTY)
+        try:
+            assert request.param in server.http("GET", "/facts")[1]["parser"]
+            yield server
+        finally:
+            server.kill()
+
+
+MANY = "".join(f"x-{n}: y\r\n" for n in range(101))
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        (f"GET /facts HTTP/1.1\r\nhost: a\r\nx: {'y' * 17_000}\r\n\r\n", 431),
+        (f"GET /facts HTTP/1.1\r\nhost: a\r\nx: {'y' * 40_000}", 431),
+        (f"GET /{'y' * 17_000} HTTP/1.1\r\nhost: a\r\n\r\n", 431),
+        (f"GET /facts HTTP/1.1\r\nhost: a\r\n{MANY}\r\n", 431),
+        ("hello there\r\n\r\n", 400),
+        ("GET /facts HTTP/1.1\r\nhost: a\r\ncontent-length: x\r\n\r\n", 400),
+        ("GET /facts HTTP/1.1\r\nhost: a\r\n", 408),
+    ],
+    ids=["large", "endless", "long target", "many headers", "no request", "no length", "slow"],
+)
+def test_a_head_beyond_the_bounds_is_refused(bounded: ServerProcess, sent: str, status: int) -> None:
+    with RawClient(bounded.port) as raw:
+        raw.send(sent.encode())
+        answer = raw.read_to_end()
+    assert answer.startswith(f"HTTP/1.1 {status} ".encode()), answer[:200]
+    assert answer.count(b"connection: close") == 1
+    assert bounded.http("GET", "/facts")[0] == 200
+
+
+def test_an_idle_connection_is_closed(bounded: ServerProcess) -> None:
+    with RawClient(bounded.port) as raw:
+        raw.send(b"GET /slow?seconds=0 HTTP/1.1\r\nhost: a\r\n\r\n")
+        answer = raw.read_to_end()  # it asked for no end
+    assert answer.endswith(b"\r\n\r\ndone")
+
+
+def test_requests_that_come_at_once_are_answered_in_order_and_bodies_are_not_bounded(
+    bounded: ServerProcess,
+) -> None:
+    body = b"x" * (1 << 20)
+    head = b"POST /length HTTP/1.1\r\nhost: a\r\ncontent-length: %d\r\n\r\n"
+    chunked = b"POST /length HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"
+    last = b"GET /slow?seconds=0 HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n"
+    with RawClient(bounded.port) as raw:
+        raw.send(head % len(body) + body + chunked + last)
+        answers = raw.read_to_end()
+    assert [part.rpartition(b"\r\n\r\n")[2] for part in answers.split(b"HTTP/1.1 200 OK")[1:]] == [
+        b"1048576",
+        b"3",
+        b"done",
+    ]
 
 
 # Wherever it listens, whoever starts it

@@ -12,15 +12,12 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidStatus
 
 from tests.conftest import StartServer
-from tests.support.bad_applications import NAME
+from tests.support.bad_applications import HASTY, NAME
 from tests.support.clients import closed
 from tests.support.generations import Generations
 from tests.support.server import DEADLINE, ServerProcess
 
 pytestmark = pytest.mark.anyio
-
-HASTY = (sys.executable, "-m", "tests.support.hasty", "serve", "--port", "0")
-"""The command of a server whose own deadlines are a second each."""
 
 STARTS = r"application: (starts)"
 """How a server is waited for that will not serve."""
@@ -82,6 +79,23 @@ async def test_a_successor_whose_application_hangs_in_its_start_leaves_the_old_s
             assert outcome["state"] == "failed"
             assert "changing_application:app was not ready within 1 seconds" in outcome["error"]
             await serves(old)
+    finally:
+        server.kill()
+
+
+async def test_a_successor_whose_application_starts_slowly_has_the_time_of_a_start_beside_its_own(
+    start_server: StartServer, tmp_path: Path
+) -> None:
+    fault, module = tmp_path / "fault", tmp_path / "slow_application.py"
+    fault.write_text("nothing")
+    module.write_text(f"from {NAME} import app\n")
+    command = (sys.executable, "-m", "tests.support.faulty", "serve", "--port", "0")
+    flags = ("slow_application:app", "--app-dir", str(tmp_path), "--startup-timeout", "60")
+    env = {"FAULT_FILE": str(fault), "READY_TIMEOUT": "2"}
+    server = Generations(start_server(*flags, env=env, command=command))
+    try:
+        await asyncio.to_thread(module.write_text, f"from {NAME} import starts_slowly as app\n")
+        assert (await asyncio.to_thread(server.upgrade))["state"] == "done"
     finally:
         server.kill()
 

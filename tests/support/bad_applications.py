@@ -3,6 +3,7 @@
 import asyncio
 import atexit
 import contextlib
+import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
@@ -16,6 +17,9 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
 from tests.support.fastapi_application import tell
+
+HASTY = (sys.executable, "-m", "tests.support.hasty", "serve", "--port", "0")
+"""The command of a server whose own deadlines are a second each."""
 
 NAME = "tests.support.bad_applications"
 
@@ -121,6 +125,12 @@ async def _hangs_in_startup(_: Starlette) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
+async def _starts_slowly(_: Starlette) -> AsyncIterator[None]:
+    await asyncio.sleep(2.0)
+    yield
+
+
+@asynccontextmanager
 async def _hangs_for_good_in_startup(_: Starlette) -> AsyncIterator[None]:
     tell("starts")
     await swallow_cancellation()
@@ -161,6 +171,7 @@ async def _leaves_a_task(_: Starlette) -> AsyncIterator[None]:
 
 
 app = application()
+starts_slowly = application(_starts_slowly)
 hangs_in_startup = application(_hangs_in_startup)
 hangs_for_good_in_startup = application(_hangs_for_good_in_startup)
 hangs_in_shutdown = application(_hangs_in_shutdown)

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 from fastapi import Depends, FastAPI, Request, WebSocket, WebSocketDisconnect
 from fastapi.responses import PlainTextResponse, StreamingResponse
+from sse_starlette import EventSourceResponse
 from starlette.routing import WebSocketRoute
 
 from wsctl.server.asgi.notice import ShutdownNotice, shutdown_notice
@@ -51,6 +52,7 @@ async def facts(request: Request) -> dict[str, Any]:
         "scheme": request.scope["scheme"],
         "client": request.client.host if request.client else None,
         "state": request.state.opened,
+        "parser": type(request.receive.__self__).__module__,  # type: ignore[attr-defined]
         "variable": os.environ.get("OF_THE_APPLICATION"),
     }
 
@@ -88,6 +90,21 @@ async def slow(seconds: float) -> PlainTextResponse:
     tell("a slow request")
     await asyncio.sleep(seconds)
     return PlainTextResponse("done")
+
+
+@app.get("/sse")
+async def sse() -> EventSourceResponse:
+    """Events by sse-starlette, which never end."""
+
+    async def stream() -> AsyncIterator[str]:
+        try:
+            while True:
+                yield "tick"
+                await asyncio.sleep(0.05)
+        finally:
+            tell("the events have ended")
+
+    return EventSourceResponse(stream())
 
 
 @app.post("/length")
