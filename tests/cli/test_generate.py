@@ -115,6 +115,8 @@ def _needed(name: str) -> dict[str, Any]:
     """What must be set with a setting."""
     if name.startswith("jwt_"):
         return {"auth": "jwt"} | ({} if name == "jwt_key" else {"jwt_key": "/k"})
+    if name == "admin_host":
+        return {"admin_port": 9000}
     if name in ("app_dir", "env_file"):
         return {"app": "main:app"}
     if name == "admin_host":

@@ -107,7 +107,7 @@ class FakeSession:
 
     async def send(self, text: str) -> None:
         if not self.connected:
-            raise NotConnected
+            raise NotConnected("there is no connection")
         self._hub.publish(self.name, text)
 
     async def close(self) -> None:
