@@ -435,6 +435,23 @@ async def test_publishing_waits_only_so_long_and_sends_nothing_then() -> None:
     assert heard == []
 
 
+async def test_leaving_ends_a_publish_that_waits() -> None:
+    told: list[StreamEvent] = []
+    handler = lives([welcome(), (1012, "restart")], *([[(1001, "draining")]] * 10))
+    uniform = lambda low, high: high  # noqa: E731
+    async with serving(handler) as target:
+        async with stream(target, on_event=told.append, timeout=None, uniform=uniform) as messages:
+            reading = asyncio.ensure_future(first(messages, 1))
+            await until(lambda: Disconnected(1012, "restart") in told)
+            publishing = asyncio.ensure_future(messages.publish("x"))
+            await asyncio.sleep(0)
+        async with asyncio.timeout(DEADLINE):
+            with pytest.raises(NotConnected, match="async with"):
+                await publishing
+        with pytest.raises(StopAsyncIteration):
+            await reading
+
+
 async def test_a_refusal_of_the_server_is_an_event() -> None:
     told: list[StreamEvent] = []
     refusal = '{"type":"error","code":"rate_limited","message":"slower"}'

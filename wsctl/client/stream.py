@@ -230,11 +230,12 @@ class MessageStream:
             TypeError, ValueError: the data is no text that can be sent.
         """
         _check_text(data)
-        if self._left or not self._receiving:
-            raise NotConnected("the stream is not open: publish inside its 'async with'")
         deadline = self._deadline()
         while True:
-            await self._wait_ready(deadline)
+            if self._receiving and not self._left:
+                await self._wait_ready(deadline)
+            if self._left or not self._receiving:
+                raise NotConnected("the stream is not open: publish inside its 'async with'")
             if self._end:
                 raise self._end
             try:
