@@ -52,6 +52,7 @@ ROOMS = {
     "prometheus_client": {"server"},
     "websockets": {"server", "client"},
     "uvloop": {"server", "client", "cli"},
+    "watchfiles": {"server"},
 }
 """The floors that may import a library, or a room of one."""
 
@@ -106,6 +107,7 @@ SERVER_ROOMS = {
     },
     "admin_address": {"diagnostics", "http", "listening", "websocket"},
     "served_application": {"asgi", "http", "listening", "node", "websocket"},
+    "reload": {"handover"},
     "runner": {
         "admin_address",
         "diagnostics",
@@ -114,6 +116,7 @@ SERVER_ROOMS = {
         "listening",
         "node",
         "node_control",
+        "reload",
         "served_application",
         "websocket",
         "workers",
@@ -131,6 +134,7 @@ SERVER_ROOMS = {
         "listening",
         "node",
         "node_control",
+        "reload",
         "runner",
         "served_application",
         "workers",

@@ -231,6 +231,13 @@ def _drain_policy(text: str) -> DrainPolicy:
     return DrainPolicy(pattern, PolicyAction(action), duration(seconds) if colon else 0.0)
 
 
+def folders(text: str) -> tuple[str, ...]:
+    """Parse a folder, or several separated by colons, as in `PATH`."""
+    if not all(found := text.split(":")):
+        raise ValueError(f"{text!r} names no folder: write one, as in src")
+    return tuple(found)
+
+
 def _setting(default: Any, parse: Callable[[str], Any], metavar: str, text: str) -> Any:
     return field(default=default, metadata={"parse": parse, "metavar": metavar, "help": text})
 
@@ -264,6 +271,15 @@ class Settings:
     # As long as systemd waits for a service to start is 90 seconds; a load balancer gives up before.
     startup_timeout: float = _setting(
         60.0, duration, "DURATION", "Time that the application has for its start (lifespan); 0 for no limit."
+    )
+    reload: bool = _setting(
+        False, boolean, "", "Serve changed code at once, in a fresh process; for development."
+    )
+    reload_dir: tuple[str, ...] = _setting(
+        (),
+        folders,
+        "FOLDER",
+        "Folder whose Python files are watched for that (repeat); this one and --app-dir unless given.",
     )
     host: str = _setting("127.0.0.1", listening_host, "ADDRESS", "Address to listen on.")
     port: int = _setting(8000, port_number, "PORT", "Port to listen on; 0 picks one and prints it.")
@@ -428,10 +444,14 @@ class Settings:
 
     def _check_application(self) -> None:
         """Check that what is meant for an application of one's own has one."""
-        names = ("app_dir", "factory", "env_file", "drain_policy")
+        names = ("app_dir", "factory", "env_file", "reload", "reload_dir", "drain_policy")
         unused = next((name for name in names if getattr(self, name)), None)
         if unused and self.app is None:
             raise UsageError(f"{flag(unused)} needs an application: wsctl serve main:app {flag(unused)} ...")
+        if self.reload_dir and not self.reload:
+            raise UsageError("--reload-dir needs --reload: give both")
+        if self.reload and self.workers > 1:
+            raise UsageError("--reload serves with one process: leave out --workers while you develop")
 
     def _check_auth(self) -> None:
         """Check that the settings of `--auth` fit together. A key that is not used is an error: whoever gives

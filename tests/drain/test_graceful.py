@@ -9,7 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from wsctl.codes import CLOSE_TIMEOUT, ExitCode
 from wsctl.drain.graceful import GracefulShutdownManager, NotDraining
-from wsctl.drain.pace import HANDOVER_WINDOW, Pace
+from wsctl.drain.pace import HANDOVER_WINDOW, RELOAD, RELOAD_TIMEOUT, Pace
 from wsctl.drain.phases import MOVES, IllegalMove, Phase
 from wsctl.drain.plan import Action, CloseOldest, Invite, Step
 from wsctl.drain.progress import ClientCounts, ConnectedClient
@@ -405,6 +405,26 @@ def test_who_stays_behind_a_handover_is_asked_to_come_back_soon() -> None:
         assert (progress.started_with, progress.left) == (3, 1)
         with pytest.raises(NotDraining, match="successor"):
             life.cancel()
+
+
+def test_a_reload_leaves_who_stays_behind_a_second_and_whom_it_closes_is_no_failure() -> None:
+    life = _serving(60, delay=5, window=3.0)
+    life.begin_handover()
+    assert life.finish_handover(100.0, THREE, RELOAD) == [Action.ANNOUNCE]
+    assert life.wake_at() == 100.0 + RELOAD_TIMEOUT
+    progress = life.progress(100.0, THREE)
+    assert progress
+    assert progress.reason == "reload"
+    assert life.step(100.0 + RELOAD_TIMEOUT, THREE) == [CLOSE]
+    assert life.step(102.0, ClientCounts(forced=3)) == [STOP]
+    assert life.exit_code is ExitCode.DONE
+
+
+def test_a_reload_waits_no_longer_than_the_longest_drain() -> None:
+    life = _serving(0.5)
+    life.begin_handover()
+    life.finish_handover(100.0, THREE, RELOAD)
+    assert life.wake_at() == 100.5
 
 
 def test_a_handover_of_everybody_ends_at_once_with_0() -> None:

@@ -96,6 +96,14 @@ def test_the_text_of_an_exception_cannot_forge_a_line(text: str) -> None:
     assert "\n" not in JsonFormatter().format(record)
 
 
+def test_the_traceback_of_another_process_is_below_its_line_and_forges_none() -> None:
+    record = _record("not reloaded", files="main.py")
+    record.details = "Traceback:\nValueError: \x1b[2J"
+    assert TEXT.format(record).splitlines()[1:] == ["  Traceback:", r"  ValueError: \x1b[2J"]
+    assert json.loads(JsonFormatter().format(record))["exception"] == record.details
+    assert "\n" not in JsonFormatter().format(record)
+
+
 def test_a_line_for_a_file_has_the_date_and_the_zone() -> None:
     line = TEXT.format(_record("connected", client_id="bob", address="[::1]:5", n=3, phase=Phase.SERVING))
     assert line == "1970-01-01T00:00:00.250Z INFO connected client_id=bob address=[::1]:5 n=3 phase=serving"

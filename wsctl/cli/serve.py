@@ -31,8 +31,8 @@ def serve(**given: Any) -> None:
     except WsctlError as error:
         told = starters.refuse(error.lines)
         # A worker's parent tells it, once for all. So do all who start a process with wrong settings: a file
-        # with a secret has changed.
-        if told and (settings is None or settings.workers > 1):
+        # with a secret has changed. A reload is told of by the process that serves on.
+        if told and (settings is None or settings.workers > 1 or settings.reload):
             raise typer.Exit(error.exit_code) from None
         raise
     raise typer.Exit(code)
@@ -52,7 +52,7 @@ def _run_single(settings: "Settings", starters: "Starters", *, is_successor: boo
     from wsctl.process.job import job
     from wsctl.server.server_process import ServerProcess
 
-    ours = job(os.environ)
+    ours = job(os.environ, stays=settings.reload)
     with drain_display(settings, in_front=ours.line is not None or not is_successor) as shown:
         process = ServerProcess(
             settings,

@@ -16,7 +16,7 @@ from signal import Signals
 
 from wsctl.codes import CLOSE_TIMEOUT, ExitCode
 from wsctl.drain.interventions import Intervention, InterventionKind
-from wsctl.drain.pace import HANDOVER_WINDOW, Pace
+from wsctl.drain.pace import HANDOVER_WINDOW, RELOAD, RELOAD_TIMEOUT, Pace
 from wsctl.drain.phases import IllegalMove, Phase, PhaseMachine
 from wsctl.drain.plan import Action, CloseOldest, DrainPlan, Step
 from wsctl.drain.progress import ClientCounts, DrainProgress
@@ -67,6 +67,8 @@ class GracefulShutdownManager:
         """The exit code of the process, as things stand."""
         if self.by_operator:
             return ExitCode.OPERATOR
+        if self._drain and self._drain.reason == RELOAD:  # whoever changes code means its connections to end
+            return ExitCode.DONE
         done = self._drain and (self._counts.forced + self._counts.aborted) > (
             self._drain.baseline.forced + self._drain.baseline.aborted
         )
@@ -180,12 +182,14 @@ class GracefulShutdownManager:
         self._life.move(Phase.SERVING)
         return self._drain_for_signal(self._signal, now, counts) if self._signal else []
 
-    def finish_handover(self, now: float, counts: ClientCounts) -> list[Step]:
-        """Drain the clients that are left: the successor serves, so that they have a place to go to at
-        once."""
+    def finish_handover(self, now: float, counts: ClientCounts, reason: str = "handover") -> list[Step]:
+        """Drain the clients that are left: the successor serves, so that they have a place to go to at once.
+        `RELOAD` as the reason leaves them little time."""
         self._leave_handover()
-        reason = self._signal or "handover"
         pace = replace(self._pace, delay=0.0, window=self._pace.window or HANDOVER_WINDOW, in_turn=False)
+        if reason == RELOAD:
+            pace = replace(pace, timeout=min(RELOAD_TIMEOUT, pace.timeout), spread=0.0, window=0.0)
+        reason = self._signal or reason
         return self._begin(now, counts, reason, _SUCCEEDED, by=reason, pace=pace)
 
     def step(self, now: float, counts: ClientCounts) -> list[Step]:

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from wsctl.codes import ExitCode
 from wsctl.drain.interventions import Intervention, InterventionKind
+from wsctl.drain.pace import RELOAD
 from wsctl.drain.phases import Phase
 from wsctl.drain.progress import DrainProgress, how_it_went
 
@@ -91,7 +92,8 @@ class DrainLog:
         if progress.waits:
             names = (*names, "waiting_for")
         fields = {name: value for name in names if (value := getattr(progress, name)) is not None}
-        log.info(event, extra={"fields": fields | _of_application(progress) | more})
+        level = logging.DEBUG if progress.reason == RELOAD else logging.INFO  # a reload has one line for all
+        log.log(level, event, extra={"fields": fields | _of_application(progress) | more})
 
 
 def _of_application(progress: DrainProgress) -> dict[str, Any]:

@@ -7,6 +7,13 @@ HANDOVER_WINDOW = 10.0
 """Seconds over which clients leave a server that has a successor, unless it was told another window: there
 is a place to go to at once, and a crowd of thousands is a few hundred handshakes a second."""
 
+RELOAD = "reload"
+"""The cause of a drain after which a successor serves with code that was changed."""
+
+RELOAD_TIMEOUT = 1.0
+"""Seconds that connections have which cannot move when the code was changed: enough for an application to
+say goodbye, and no longer than the one who has saved a file waits for what is new."""
+
 WINDOW = 30.0
 """The time that is looked back, in seconds: long enough for a handful of departures from a small server,
 short enough to forget the rush when a drain begins."""

@@ -23,25 +23,32 @@ learns how they end."""
 
 
 class Job:
-    """The part of this process in the job.
+    """The part of this process in the job. With `stays` the first process stays although no shell waits for
+    it, because somebody else does: a container, an editor, a program that starts several.
 
     Attributes:
         line: the connection to the waiter; None in the first process, and where there is no job.
         successor: the pid of the process that has taken over from this one.
     """
 
-    def __init__(self, line: socket.socket | None, *, supervised: bool) -> None:
+    def __init__(self, line: socket.socket | None, *, supervised: bool, stays: bool = False) -> None:
         self.line = line
         self.successor: int | None = None
         self._supervised = supervised
+        self._stays = stays and not supervised
         self._waits_at: socket.socket | None = None
+
+    @property
+    def outlives(self) -> bool:
+        """True if the first process stays in any case, so that the end of this one ends nothing else."""
+        return self._stays
 
     def line_for_successor(self) -> socket.socket | None:
         """Return a descriptor of the line, which the caller owns; None where no shell waits for this
         process."""
         if self.line:
             return self.line.dup()
-        if self._supervised or not _is_in_terminal():
+        if self._supervised or not (self._stays or _is_in_terminal()):
             return None
         _adopt_orphans()
         if self._waits_at:
@@ -79,15 +86,15 @@ class Job:
                 self.line.sendall(f"{text}\n".encode())
 
 
-def job(environ: Mapping[str, str]) -> Job:
-    """Return the part of this process. A process that a service manager supervises has its own way to say who
-    serves."""
+def job(environ: Mapping[str, str], *, stays: bool = False) -> Job:
+    """Return the part of this process; `stays` is that of `Job`. A process that a service manager supervises
+    has its own way to say who serves."""
     line = None
     if HANDOVER_FD in environ and environ.get(JOB_FD, "").isdecimal():
         with suppress(OSError):
             line = socket.socket(fileno=int(environ[JOB_FD]))
             line.set_inheritable(False)
-    return Job(line, supervised="NOTIFY_SOCKET" in environ)
+    return Job(line, supervised="NOTIFY_SOCKET" in environ, stays=stays)
 
 
 def _is_in_terminal() -> bool:

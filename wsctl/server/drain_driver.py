@@ -80,9 +80,9 @@ class DrainDriver:
         self._carry_out(self.life.abort_handover(self._clock(), self.counts()))
         self._wake.set()
 
-    def finish_handover(self) -> None:
-        """Drain the clients that are left: the successor serves."""
-        self._carry_out(self.life.finish_handover(self._clock(), self.counts()))
+    def finish_handover(self, reason: str = "handover") -> None:
+        """Drain the clients that are left, for this reason: the successor serves."""
+        self._carry_out(self.life.finish_handover(self._clock(), self.counts(), reason))
         self._wake.set()
 
     async def wait_until_over(self) -> None:

@@ -25,6 +25,12 @@ def _fields(record: logging.LogRecord) -> dict[str, Any]:
     return fields
 
 
+def _details(record: logging.LogRecord) -> str:
+    """Return the lines that belong below the event: a traceback, also one of another process."""
+    details: str = getattr(record, "details", "")
+    return details
+
+
 def _word(value: object) -> str:
     """Write a value on one line, whatever is in it: what could forge a line or move the cursor is escaped."""
     text = value if isinstance(value, str) else json.dumps(value, default=str, ensure_ascii=False)
@@ -56,8 +62,8 @@ class TextFormatter(logging.Formatter):
             event = _word(event)
         words = [self._time(record), self._level(record.levelname), event]
         words += [f"{name}={_word(value)}" for name, value in _fields(record).items()]
-        line = " ".join(words)
-        return line + _indented(self.formatException(record.exc_info)) if record.exc_info else line
+        below = self.formatException(record.exc_info) if record.exc_info else _details(record)
+        return " ".join(words) + (_indented(below) if below else "")
 
     def _time(self, record: logging.LogRecord) -> str:
         if self._person:
@@ -81,6 +87,8 @@ class JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
+        elif details := _details(record):
+            line["exception"] = details
         return json.dumps(line, default=str)
 
 

@@ -32,6 +32,7 @@ from wsctl.server.listening.pending_connections import PendingConnections
 from wsctl.server.listening.protocol_detection import MakeHttp
 from wsctl.server.node import Node
 from wsctl.server.node_control import NodeControl
+from wsctl.server.reload import Reloader, SourceWatch
 from wsctl.server.served_application import ServedApplication
 from wsctl.server.websocket.acceptor import WebSocketAcceptor
 from wsctl.server.workers.parent_link import ParentLink
@@ -52,11 +53,12 @@ class ServerContext:
 
     `public` are the sockets that clients reach, `control` is the one that operators reach, `admin` is the
     address of its own that they have, if they have one; `inherited` is there in a successor, and `spawn`
-    starts a successor of this process; `handing_over` are told how a handover goes. `parent_link` leads to
-    the parent of a worker, whose requests `node_control` carries out. `on_control_ready` is called when
-    operators can reach the server, `on_listening` when clients can. `job` is its part in a shell's job; None
-    of a worker. `clean_up` is called with the pid of a successor that was killed, `on_signals_handled` when
-    there are handlers for the signals that end this process.
+    starts a successor of this process; `sources` watches the code of the `application`, if that is to be
+    reloaded; `handing_over` are told how a handover goes. `parent_link` leads to the parent of a worker,
+    whose requests `node_control` carries out. `on_control_ready` is called when operators can reach the
+    server, `on_listening` when clients can. `job` is its part in a shell's job; None of a worker. `clean_up`
+    is called with the pid of a successor that was killed, `on_signals_handled` when there are handlers for
+    the signals that end this process.
     """
 
     public: Sequence[socket.socket]
@@ -64,6 +66,7 @@ class ServerContext:
     admin: AdminAddress | None
     inherited: InheritedSockets | None
     application: ServedApplication | None
+    sources: SourceWatch | None
     spawn: SpawnSuccessor
     handing_over: Sequence[Observer]
     parent_link: ParentLink | None
@@ -101,6 +104,7 @@ class Runner(uvicorn.Server):
         self._successor: Successor | None = None
         self._waiting: asyncio.Task[None] | None = None
         self._settling: asyncio.Task[None] | None = None
+        self._reloading: asyncio.Task[None] | None = None
 
     async def run_until_stopped(self) -> ExitCode:
         """Serve until the drain has ended; returns the exit code of the process."""
@@ -127,6 +131,7 @@ class Runner(uvicorn.Server):
         self.started = True
         if not self._node.driver.stopped.is_set():
             self._begin_to_serve()
+            self._watch_code()
 
     async def _start(self, application: ServedApplication) -> bool:
         """Start an application; return whether it has started."""
@@ -165,6 +170,12 @@ class Runner(uvicorn.Server):
             self._node.driver.begin_handover()
             self._settling = asyncio.create_task(self._settle(self._successor))
 
+    def _watch_code(self) -> None:
+        if self._context.sources:
+            predecessor_gone = self._successor.predecessor_gone if self._successor else None
+            reloader = Reloader(self._context.sources, self._handover, predecessor_gone)
+            self._reloading = asyncio.create_task(reloader.run())
+
     async def main_loop(self) -> None:
         while not self._node.driver.stopped.is_set():
             await self.on_tick(0)  # once a second: the Date header
@@ -173,6 +184,8 @@ class Runner(uvicorn.Server):
                     await self._node.driver.stopped.wait()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        if self._reloading:
+            self._reloading.cancel()
         await self._finish_requests()
         await self._finish_answers()  # a successor or Redis may still have to confirm messages
         await self._handover.finish()
@@ -264,11 +277,12 @@ class Runner(uvicorn.Server):
         return http
 
     def _obstacle(self) -> str | None:
-        if self._successor and not self._successor.alone:
+        if self._successor and not self._successor.predecessor_gone.is_set():
             return (
                 "the process before this one still drains: 'wsctl status' shows it, wait until it has ended"
             )
-        return None if self._context.parent_link else why_not_outlived()
+        is_outlived = self._context.parent_link or (self._context.job and self._context.job.outlives)
+        return None if is_outlived else why_not_outlived()
 
     async def _take_over(self, inherited: InheritedSockets) -> None:
         """Take over from the predecessor. Returns as soon as this process has the log; what follows goes on

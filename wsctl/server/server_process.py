@@ -41,6 +41,7 @@ from wsctl.server.http.proxy import ProxyHeadersMiddleware, trusted_proxies
 from wsctl.server.listening.sockets import ListeningAt, address, open_admin_listeners, open_listeners
 from wsctl.server.node import Node
 from wsctl.server.node_control import control_of
+from wsctl.server.reload import SourceWatch, watch_sources
 from wsctl.server.runner import Runner, ServerContext
 from wsctl.server.served_application import ServedApplication
 from wsctl.server.workers.parent_link import ParentLink
@@ -83,6 +84,8 @@ class ServerProcess:
         self._notifier = SystemdNotifier(environ, os.getpid(), adopted=inherited is not None)
         self._parent_link = ParentLink(worker) if worker else None
         self._handing_over = self._all_told_of_handovers(handing_over)
+        # Before the import: what is saved from then on is newer than what this process has.
+        self._sources = self._watch_sources() if settings.reload else None
         loaded = _load_application(settings) if settings.app else None
         self._node = self._create_node(observers, with_application=loaded is not None)
         self._node_control = control_of(self._node)
@@ -224,6 +227,7 @@ class ServerProcess:
             spawn=self._parent_link.spawn_successor if self._parent_link else self._successor_spawner(),
             handing_over=self._handing_over,
             application=self._application,
+            sources=self._sources,
             parent_link=self._parent_link,
             node_control=self._node_control,
             job=self._job,
@@ -237,18 +241,28 @@ class ServerProcess:
         spawner, job = Spawner(self._environ), self._job
         return lambda channel: spawner.successor(channel, job.line_for_successor() if job else None)
 
+    def _watch_sources(self) -> SourceWatch:
+        sources = watch_sources(self._settings.reload_dir, self._settings.app_dir, self._environ)
+        if not self._inherited:
+            watched = ", ".join(map(str, sources.folders))
+            log.info("reloads what is saved", extra={"fields": {"folders": watched}})
+        return sources
+
     # What it tells
 
     def _tell_listening(self, addresses: list[str], admin: list[str]) -> None:
         if self._parent_link:
             self._parent_link.send_listening()
             return
+        # After a reload its one line says so.
+        level = logging.DEBUG if self._inherited and self._settings.reload else logging.INFO
         for at in addresses:
-            log.info("serving", extra={"fields": {"url": at}})
+            log.log(level, "serving", extra={"fields": {"url": at}})
         for at in admin:
-            log.info("admin address", extra={"fields": {"url": at}})
+            log.log(level, "admin address", extra={"fields": {"url": at}})
         if not self._inherited:
-            log_drain_advice(self._settings)
+            if not self._settings.reload:  # who develops has no deploy to think of
+                log_drain_advice(self._settings)
             self._listening_at(addresses, admin)
         self._notifier.ready()
 

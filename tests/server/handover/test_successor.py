@@ -158,7 +158,7 @@ async def _alone(pair: Takeover) -> None:
         for event in (pair.successor.begun, pair.successor.may_listen, pair.successor.settled):
             await event.wait()
     await turn()
-    assert pair.successor.alone
+    assert pair.successor.predecessor_gone.is_set()
     assert pair.log.follower is None
     assert not pair.new.node.manager.joined
 

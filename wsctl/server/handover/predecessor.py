@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from wsctl import __version__
 from wsctl.drain.graceful import NotDraining
+from wsctl.drain.pace import RELOAD
 from wsctl.drain.phases import Phase
 from wsctl.drain.progress import HandoverProgress, HandoverState
 from wsctl.hub.connection import EndReason
@@ -26,6 +27,9 @@ from wsctl.server.websocket.services import ConnectionServices
 
 READY_TIMEOUT = 30.0
 """Seconds a successor has to be ready: imports from a cold disk take a few."""
+
+HANDOVER = "handover"
+"""The cause of a drain after a handover that an operator has asked for."""
 
 log = logging.getLogger("wsctl.handover")
 
@@ -90,7 +94,7 @@ class Predecessor:
         self._keys = keys
         self._listeners = listeners
         self._spawn = spawn
-        self._observers = [_log, *observers]
+        self._observers = [self._log, *observers]
         self._obstacle = obstacle
         self._clean_up = clean_up
         self._patience = READY_TIMEOUT if patience is None else patience
@@ -103,14 +107,16 @@ class Predecessor:
         self._reporter: ClientReporter | None = None
         self._ready = False
         self._succeeded = False
+        self._reason = HANDOVER
         self._began = 0.0
         self._progress: HandoverProgress | None = None
         self.failures = 0
 
     # For operators
 
-    def begin(self, by: str = "program") -> None:
-        """Start a successor and hand over to it; `by` says in which way that was asked for.
+    def begin(self, by: str = "program", reason: str = HANDOVER) -> None:
+        """Start a successor and hand over to it; `by` says in which way that was asked for, `reason` why the
+        clients that cannot move drain then: `RELOAD` is not logged, but for debugging.
 
         Raises:
             NotDraining: it cannot be done now, or not in this process; the text says why.
@@ -121,7 +127,8 @@ class Predecessor:
             raise NotDraining("a handover is under way already")
         if self._driver.life.phase is not Phase.SERVING:
             raise NotDraining(self._driver.life.why_no_upgrade())
-        log.info("upgrade begun", extra={"fields": {"by": by}})
+        self._reason = reason
+        log.log(self._level, "upgrade begun", extra={"fields": {"by": by}})
         self._began = self._services.clock()
         self._progress = HandoverProgress(HandoverState.STARTING, None, 0, 0, 0, 0.0, 0.0, None)
         self._task = asyncio.create_task(self._run())
@@ -246,7 +253,7 @@ class Predecessor:
         staying, silence = len(self._services.manager.active_connections), round(mover.silence, 3)
         self._report(HandoverState.DONE, moved=mover.moved, staying=staying, silence_s=silence)
         self._over.notify_all()
-        self._driver.finish_handover()
+        self._driver.finish_handover(self._reason)
         if self._driver.life.signalled:
             successor.terminate()
 
@@ -313,11 +320,18 @@ class Predecessor:
             for observer in self._observers:
                 observer(self._progress)
 
+    @property
+    def _level(self) -> int:
+        """The level of what is logged while nothing fails."""
+        return logging.DEBUG if self._reason == RELOAD else logging.INFO
 
-def _log(progress: HandoverProgress) -> None:
-    unsaid = {"state"} if progress.moved else {"state", "silence_s"}  # of those that moved, and of no others
-    fields = {
-        name: value for name, value in asdict(progress).items() if value is not None and name not in unsaid
-    }
-    level = logging.WARNING if progress.state is HandoverState.FAILED else logging.INFO
-    log.log(level, f"handover {progress.state}", extra={"fields": fields})
+    def _log(self, progress: HandoverProgress) -> None:
+        unsaid = {"state"} if progress.moved else {"state", "silence_s"}  # of those that moved, no others
+        fields = {
+            name: value
+            for name, value in asdict(progress).items()
+            if value is not None and name not in unsaid
+        }
+        failed = progress.state is HandoverState.FAILED and self._reason != RELOAD
+        level = logging.WARNING if failed else self._level
+        log.log(level, f"handover {progress.state}", extra={"fields": fields})

@@ -32,7 +32,7 @@ class Successor:
         begun: set when this process gives the ids, or has to because no other one does.
         may_listen: set when connections may be accepted.
         settled: set when nothing moves any more.
-        alone: whether the predecessor is gone.
+        predecessor_gone: set when the predecessor has hung up.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class Successor:
         self.begun = asyncio.Event()
         self.may_listen = asyncio.Event()
         self.settled = asyncio.Event()
-        self.alone = False
+        self.predecessor_gone = asyncio.Event()
         self._services = services
         self._detector = detector
         self._detector_of_reused = detector_of_reused
@@ -121,7 +121,7 @@ class Successor:
         self.begun.set()
 
     def _hung_up(self, why: str) -> None:
-        self.alone = True
+        self.predecessor_gone.set()
         if not self.settled.is_set():
             log.warning("the predecessor is gone before everything had moved", extra={"fields": {"why": why}})
         self._relay.end()
