@@ -13,6 +13,7 @@ import pytest
 from tests.apps import __main__ as program
 from tests.apps.cases import CASES, Case
 from tests.apps.scenarios import drain, upgrade
+from tests.support.programs import need_libraries
 from tests.support.server import DEADLINE
 
 pytestmark = pytest.mark.anyio
@@ -24,6 +25,7 @@ each_case = pytest.mark.parametrize("case", HERE, ids=[case.name for case in HER
 
 @each_case
 async def test_clients_stay_and_talk_until_they_leave_or_the_deadline_comes(case: Case) -> None:
+    need_libraries(case.library, "httpx-sse")
     await drain(case)
 
 
@@ -31,6 +33,7 @@ async def test_clients_stay_and_talk_until_they_leave_or_the_deadline_comes(case
 async def test_an_upgrade_leaves_clients_to_the_old_process_and_gives_new_ones_to_the_new_one(
     case: Case,
 ) -> None:
+    need_libraries(case.library, "httpx-sse")
     await upgrade(case)
 
 
@@ -47,3 +50,14 @@ def test_the_program_fails_where_a_library_is_missing(capsys: pytest.CaptureFixt
     printed = capsys.readouterr()
     assert "there-is-no-such-library is missing" in printed.out
     assert "pip install -e '.[test,apps]'" in printed.err
+
+
+def test_a_missing_library_is_a_skip_with_its_reason_and_a_failure_in_ci(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("CI", raising=False)
+    with pytest.raises(pytest.skip.Exception, match="not installed: there-is-no-such-library"):
+        need_libraries("starlette", "there-is-no-such-library")
+    monkeypatch.setenv("CI", "true")
+    with pytest.raises(pytest.fail.Exception, match="not installed: there-is-no-such-library"):
+        need_libraries("there-is-no-such-library")
