@@ -8,6 +8,7 @@ _wsctl_value() {
         serve:--app-dir) takes=any ;;
         serve:--env-file) takes=path ;;
         serve:--startup-timeout) takes=any ;;
+        serve:--hook-timeout) takes=any ;;
         serve:--reload-dir) takes=any ;;
         serve:--host) takes=any ;;
         serve:--port) takes=any ;;
@@ -51,6 +52,7 @@ _wsctl_value() {
         check:--app-dir) takes=any ;;
         check:--env-file) takes=path ;;
         check:--startup-timeout) takes=any ;;
+        check:--hook-timeout) takes=any ;;
         check:--reload-dir) takes=any ;;
         check:--host) takes=any ;;
         check:--port) takes=any ;;
@@ -127,6 +129,7 @@ _wsctl_value() {
         generate:--app-dir) takes=any ;;
         generate:--env-file) takes=path ;;
         generate:--startup-timeout) takes=any ;;
+        generate:--hook-timeout) takes=any ;;
         generate:--reload-dir) takes=any ;;
         generate:--host) takes=any ;;
         generate:--port) takes=any ;;
@@ -178,7 +181,7 @@ _wsctl_argument() {
         broadcast:0) takes=any ;;
         generate:0) takes=word words='systemd systemd-socket systemd-template nginx docker compose k8s grafana alerts python node browser react' ;;
         generate:1) takes=any ;;
-        docs:0) takes=word words='quickstart examples python architecture protocol deploy operations security' ;;
+        docs:0) takes=word words='quickstart examples python applications architecture protocol deploy operations security' ;;
         completions:0) takes=word words='bash zsh fish' ;;
     esac
 }
@@ -187,8 +190,8 @@ _wsctl_options() {
     takes=word words=''
     case $1 in
         '') words='--version -V --no-color -h --help' ;;
-        serve) words='--app-dir --factory --no-factory --env-file --startup-timeout --reload --no-reload --reload-dir --host --port --admin-host --admin-port --uds --fd --backlog --ssl-certfile --ssl-keyfile --proxy-headers --no-proxy-headers --forwarded-allow-ips --root-path --shutdown-timeout --drain-delay --drain-spread --reconnect-window --drain-policy --stop-timeout --broadcast-interval --history --history-bytes --client-publish --no-client-publish --max-connections --max-message-size --max-queue --rate --ping-interval --ping-timeout --allow-origin --allow-host --auth --jwt-key --jwt-algorithm --jwt-audience --auth-query --no-auth-query --workers --redis --redis-prefix --max-draining --log-level --log-format --access-log --no-access-log -h --help' ;;
-        check) words='--unit --json --app-dir --factory --no-factory --env-file --startup-timeout --reload --no-reload --reload-dir --host --port --admin-host --admin-port --uds --fd --backlog --ssl-certfile --ssl-keyfile --proxy-headers --no-proxy-headers --forwarded-allow-ips --root-path --shutdown-timeout --drain-delay --drain-spread --reconnect-window --drain-policy --stop-timeout --broadcast-interval --history --history-bytes --client-publish --no-client-publish --max-connections --max-message-size --max-queue --rate --ping-interval --ping-timeout --allow-origin --allow-host --auth --jwt-key --jwt-algorithm --jwt-audience --auth-query --no-auth-query --workers --redis --redis-prefix --max-draining --log-level --log-format --access-log --no-access-log -h --help' ;;
+        serve) words='--app-dir --factory --no-factory --env-file --startup-timeout --hook-timeout --reload --no-reload --reload-dir --host --port --admin-host --admin-port --uds --fd --backlog --ssl-certfile --ssl-keyfile --proxy-headers --no-proxy-headers --forwarded-allow-ips --root-path --shutdown-timeout --drain-delay --drain-spread --reconnect-window --drain-policy --stop-timeout --broadcast-interval --history --history-bytes --client-publish --no-client-publish --max-connections --max-message-size --max-queue --rate --ping-interval --ping-timeout --allow-origin --allow-host --auth --jwt-key --jwt-algorithm --jwt-audience --auth-query --no-auth-query --workers --redis --redis-prefix --max-draining --log-level --log-format --access-log --no-access-log -h --help' ;;
+        check) words='--unit --json --app-dir --factory --no-factory --env-file --startup-timeout --hook-timeout --reload --no-reload --reload-dir --host --port --admin-host --admin-port --uds --fd --backlog --ssl-certfile --ssl-keyfile --proxy-headers --no-proxy-headers --forwarded-allow-ips --root-path --shutdown-timeout --drain-delay --drain-spread --reconnect-window --drain-policy --stop-timeout --broadcast-interval --history --history-bytes --client-publish --no-client-publish --max-connections --max-message-size --max-queue --rate --ping-interval --ping-timeout --allow-origin --allow-host --auth --jwt-key --jwt-algorithm --jwt-audience --auth-query --no-auth-query --workers --redis --redis-prefix --max-draining --log-level --log-format --access-log --no-access-log -h --help' ;;
         client) words='--id --url --port --clients --count --for --json -h --help' ;;
         broadcast) words='--to --show-to --parse --allow-empty --url --port --json -h --help' ;;
         status) words='--clients --watch --url --port --json -h --help' ;;
@@ -196,7 +199,7 @@ _wsctl_options() {
         upgrade) words='--no-wait --url --port --json -h --help' ;;
         stress) words='--clients --duration --rate --size --id --url --port --jwt-key --jwt-algorithm --jwt-audience --json -h --help' ;;
         token) words='--id --ttl --jwt-key --jwt-algorithm --jwt-audience --json -h --help' ;;
-        generate) words='--output -o --force --upstream --program --app-dir --factory --no-factory --env-file --startup-timeout --reload --no-reload --reload-dir --host --port --admin-host --admin-port --uds --fd --backlog --ssl-certfile --ssl-keyfile --proxy-headers --no-proxy-headers --forwarded-allow-ips --root-path --shutdown-timeout --drain-delay --drain-spread --reconnect-window --drain-policy --stop-timeout --broadcast-interval --history --history-bytes --client-publish --no-client-publish --max-connections --max-message-size --max-queue --rate --ping-interval --ping-timeout --allow-origin --allow-host --auth --jwt-key --jwt-algorithm --jwt-audience --auth-query --no-auth-query --workers --redis --redis-prefix --max-draining --log-level --log-format --access-log --no-access-log -h --help' ;;
+        generate) words='--output -o --force --upstream --program --app-dir --factory --no-factory --env-file --startup-timeout --hook-timeout --reload --no-reload --reload-dir --host --port --admin-host --admin-port --uds --fd --backlog --ssl-certfile --ssl-keyfile --proxy-headers --no-proxy-headers --forwarded-allow-ips --root-path --shutdown-timeout --drain-delay --drain-spread --reconnect-window --drain-policy --stop-timeout --broadcast-interval --history --history-bytes --client-publish --no-client-publish --max-connections --max-message-size --max-queue --rate --ping-interval --ping-timeout --allow-origin --allow-host --auth --jwt-key --jwt-algorithm --jwt-audience --auth-query --no-auth-query --workers --redis --redis-prefix --max-draining --log-level --log-format --access-log --no-access-log -h --help' ;;
         docs) words='--no-pager -h --help' ;;
         completions) words='-h --help' ;;
     esac

@@ -16,7 +16,7 @@ FACTS = frozenset(
     {"messages", "frame", "codes", "settings", "redis_url", "errors", "client_ids", "origins", "addresses"}
 )
 
-ABOVE_ALL = ("main", "__main__", "__init__")
+ABOVE_ALL = ("main", "library", "__main__", "__init__")
 
 LOWER = frozenset({"process", "control", "drain", "hub", "log", "ipc", "facts"})
 """What is below the edges."""
@@ -41,7 +41,7 @@ ROOMS = {
     "typer": {"cli"},
     "rich": {"cli"},
     "prompt_toolkit": {"cli"},
-    "fastapi": {"server"},
+    "fastapi": {"server", "top"},
     "uvicorn": {"server"},
     "starlette": {"server"},
     "h11": {"server"},
@@ -123,6 +123,7 @@ SERVER_ROOMS = {
     },
     "starters": {"handover", "workers"},
     "embedded": {"app", "diagnostics", "logs", "node", "openapi"},
+    "library": {"app", "asgi", "embedded", "http", "node", "node_control", "websocket"},
     "server_process": {
         "admin_address",
         "app",
@@ -131,12 +132,14 @@ SERVER_ROOMS = {
         "diagnostics",
         "handover",
         "http",
+        "library",
         "listening",
         "node",
         "node_control",
         "reload",
         "runner",
         "served_application",
+        "websocket",
         "workers",
     },
 }

@@ -1,27 +1,36 @@
 """WebSocket broadcasting that can be redeployed at noon.
 
 The names of the library are loaded when they are first used: `import wsctl` loads nothing, `from wsctl import
-connect` the client and no server. `wsctl docs python` describes them.
+connect` the client and no server. `wsctl docs python` describes that one, `wsctl docs applications` the hub.
 """
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "Client",
     "Connected",
     "Degraded",
     "Disconnected",
     "Draining",
+    "Handshake",
+    "Hub",
+    "Incoming",
     "Lost",
     "Message",
     "MessageStream",
     "NotConnected",
+    "NotPublished",
+    "Refuse",
+    "Reject",
     "Rejected",
     "Restored",
     "Retrying",
     "SessionEnded",
+    "ShutdownNotice",
     "StreamEvent",
     "Unconfirmed",
     "connect",
+    "shutdown_notice",
 ]
 
 TYPE_CHECKING = False
@@ -41,24 +50,37 @@ if TYPE_CHECKING:
         Retrying,
         StreamEvent,
     )
+    from wsctl.errors import NotPublished
+    from wsctl.library import Hub
     from wsctl.messages import Message
+    from wsctl.server.asgi.notice import ShutdownNotice, shutdown_notice
+    from wsctl.server.websocket.hooks import Client, Handshake, Incoming, Refuse, Reject
 
 _MODULES = {
+    "Client": "wsctl.server.websocket.hooks",
     "Connected": "wsctl.client.stream_events",
     "Degraded": "wsctl.client.stream_events",
     "Disconnected": "wsctl.client.stream_events",
     "Draining": "wsctl.client.stream_events",
+    "Handshake": "wsctl.server.websocket.hooks",
+    "Hub": "wsctl.library",
+    "Incoming": "wsctl.server.websocket.hooks",
     "Lost": "wsctl.client.stream_events",
     "Message": "wsctl.messages",
     "MessageStream": "wsctl.client.stream",
     "NotConnected": "wsctl.client.session",
+    "NotPublished": "wsctl.errors",
+    "Refuse": "wsctl.server.websocket.hooks",
+    "Reject": "wsctl.server.websocket.hooks",
     "Rejected": "wsctl.client.stream_events",
     "Restored": "wsctl.client.stream_events",
     "Retrying": "wsctl.client.stream_events",
     "SessionEnded": "wsctl.client.stream",
+    "ShutdownNotice": "wsctl.server.asgi.notice",
     "StreamEvent": "wsctl.client.stream_events",
     "Unconfirmed": "wsctl.client.stream",
     "connect": "wsctl.client.stream",
+    "shutdown_notice": "wsctl.server.asgi.notice",
 }
 """The module of each public name."""
 

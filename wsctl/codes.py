@@ -59,6 +59,8 @@ class ErrorCode(StrEnum):
     """The server does not know whether a message was published: it may still be delivered."""
     RENEWAL_REFUSED = "renewal_refused"
     """New credentials were not taken: they are not valid, or there is nothing to renew."""
+    HOOK_FAILED = "hook_failed"
+    """The application failed on a message: it was not published."""
 
 
 FIRST_FINAL_CODE, LAST_FINAL_CODE = 4500, 4999

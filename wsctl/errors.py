@@ -60,6 +60,22 @@ class Refused(WsctlError):
     exit_code = ExitCode.REFUSED
 
 
+class HubNotStarted(WsctlError):
+    """The hub of an application has not started, or has ended."""
+
+
+class NotPublished(WsctlError):
+    """A message that was not published, or perhaps was not.
+
+    Attributes:
+        code: `degraded` or `closing`: it was not published and never will be; `unconfirmed`: nobody knows.
+    """
+
+    def __init__(self, code: str, text: str) -> None:
+        super().__init__(text)
+        self.code = code
+
+
 def package(name: str, extra: str) -> str:
     """Say which package is missing and how to install it: from our own source, because an index has another
     program under our name."""

@@ -10,8 +10,6 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from wsctl.codes import ErrorCode
-
 KEEPALIVE = range(1, 301)
 """Seconds of silence after which a client may ask for a sign of life: the server looks once a second, and
 most proxies cut a silent connection before five minutes are over."""
@@ -145,7 +143,7 @@ def invitations(deadline_s: float, reason: str, moments: Iterable[float]) -> lis
     return [b'%b,"reconnect_in_s":%.3f}' % (shared, moment) for moment in moments]
 
 
-def error(code: ErrorCode, text: str) -> bytes:
+def error(code: str, text: str) -> bytes:
     """Encode an `error`: something the client did was not accepted; the connection stays open."""
     return encode({"type": "error", "code": code, "message": text})
 

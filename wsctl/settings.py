@@ -272,6 +272,10 @@ class Settings:
     startup_timeout: float = _setting(
         60.0, duration, "DURATION", "Time that the application has for its start (lifespan); 0 for no limit."
     )
+    # Longer than a look into a database takes, shorter than people wait for an answer.
+    hook_timeout: float = _setting(
+        5.0, duration, "DURATION", "Time that a hook of an application's hub has; 0 for no limit."
+    )
     reload: bool = _setting(
         False, boolean, "", "Serve changed code at once, in a fresh process; for development."
     )

@@ -18,6 +18,7 @@ from wsctl.server.http.host_header import AllowedHosts
 from wsctl.server.http.refusals import Refusals
 from wsctl.server.websocket.admission import Admission
 from wsctl.server.websocket.drain_rejection import DrainRejector
+from wsctl.server.websocket.identities import Identities
 from wsctl.server.websocket.services import AcceptorServices, ConnectionServices
 from wsctl.server.websocket.welcome import Welcome
 from wsctl.settings import Settings
@@ -47,6 +48,8 @@ class Services:
             replays=Replays(settings.history_bytes, self._clock, self._call_soon, self._call_later),
             expiry=ExpiryTimes(self._clock),
             welcome=Welcome(manager, log, self.life, elsewhere=lambda: 0, degraded=lambda: False),
+            identities=Identities(self._clock, lambda: 1000.0),
+            hooks=None,
         )
         self.acceptors = AcceptorServices(
             hosts=AllowedHosts(settings.allow_host),
@@ -60,6 +63,7 @@ class Services:
             refusals=Refusals(self._clock, settings.max_connections or 0),
             drain_rejector=DrainRejector(),
             connections=self.connections,
+            waiting=set(),
         )
 
     def drain(self) -> None:

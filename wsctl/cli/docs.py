@@ -14,7 +14,17 @@ import typer
 
 from wsctl.cli.options import parser
 
-PAGES = ("quickstart", "examples", "python", "architecture", "protocol", "deploy", "operations", "security")
+PAGES = (
+    "quickstart",
+    "examples",
+    "python",
+    "applications",
+    "architecture",
+    "protocol",
+    "deploy",
+    "operations",
+    "security",
+)
 """The files of `wsctl/docs`, in the order in which somebody new reads them."""
 
 WIDEST = 100

@@ -13,7 +13,7 @@ from wsctl.settings import FLAGS, Rate, Settings, boolean, duration, flag, port_
 from wsctl.settings import whole_number as parse_whole_number
 
 GROUPS = {
-    "Application": "app app_dir factory env_file startup_timeout reload reload_dir",
+    "Application": "app app_dir factory env_file startup_timeout hook_timeout reload reload_dir",
     "Listening": "host port admin_host admin_port uds fd backlog ssl_certfile ssl_keyfile "
     "proxy_headers forwarded_allow_ips root_path",
     "Drain": "shutdown_timeout drain_delay drain_spread reconnect_window drain_policy stop_timeout",

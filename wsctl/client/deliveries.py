@@ -14,6 +14,7 @@ _REFUSALS: dict[str, str] = {
     ErrorCode.RATE_LIMITED: "above the rate that the server takes from a client",
     ErrorCode.PUBLISH_DISABLED: "to a server that takes no messages from clients",
     ErrorCode.DEGRADED: "while the server was degraded",
+    ErrorCode.HOOK_FAILED: "on which the application failed",
 }
 
 

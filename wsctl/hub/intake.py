@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 from wsctl import messages
 from wsctl.codes import CloseCode, ErrorCode
@@ -26,6 +27,7 @@ class Intake:
     `for_server`.
 
     Attributes:
+        for_server: tells of a text whether it was for the server, and deals with it.
         allowances: the rate limit's state of each client.
         received: messages taken from clients, since the start.
         received_bytes: bytes that clients sent, as far as they are seen: of their frames, or under another
@@ -47,7 +49,7 @@ class Intake:
         self._control_rate = _of_control_frames(rate)
         self._publish = publish
         self._clock = clock
-        self._for_server = for_server
+        self.for_server = for_server
         self.allowances = Allowances(rate, by_address=by_address)
         self.received = 0
         self.received_bytes = 0
@@ -56,7 +58,7 @@ class Intake:
         """Publish one text message of a client to everyone, its sender too, or tell the client why not."""
         if not self.allows(connection):
             return
-        if self._for_server and self._for_server(connection, text):
+        if self.for_server and self.for_server(connection, text):
             return
         if not self._publish:
             text = "this server does not take messages from clients"
@@ -64,6 +66,20 @@ class Intake:
             return
         self.received += 1
         self._log.append(connection.client_id, text, refused=partial(self._refuse, connection))
+
+    def publish(self, connection: Connection, data: Any) -> None:
+        """Publish data in the name of a client.
+
+        Raises:
+            ValueError: they are not JSON.
+        """
+        self.received += 1
+        self._log.append(connection.client_id, data, refused=partial(self._refuse, connection))
+
+    def tell(self, connection: Connection, code: str, text: str) -> None:
+        """Send a client an `error` frame, if it is still there."""
+        if connection.end_reason is None:
+            self._tell(connection, code, text)
 
     def binary(self, connection: Connection) -> None:
         """Close a client that sent binary data, which is not accepted, with 1003."""
@@ -112,7 +128,7 @@ class Intake:
         if connection.end_reason is None:
             self._tell(connection, *why)
 
-    def _tell(self, connection: Connection, code: ErrorCode, text: str) -> None:
+    def _tell(self, connection: Connection, code: str, text: str) -> None:
         connection.offer(Batch((messages.error(code, text),)))
 
 

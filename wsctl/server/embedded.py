@@ -46,24 +46,31 @@ def create_embedded_app(settings: Settings, environ: Mapping[str, str]) -> FastA
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        _configure_log(settings)
-        logs.filter_secrets()
-        if _several_workers(environ) and are_isolated(settings):
-            log.warning("%s", ISOLATED_WARNING)
-        if _is_first():
-            host = multiprocessing.parent_process()
-            await asyncio.to_thread(log_embedded_startup, settings, environ, host.pid if host else None)
-        node: Node = app.state.node
-        await node.open()
-        node.hosts.on_loopback = _on_loopback
-        node.ticker.jobs.append(_ExposureWarning(settings).check)
-        async with node.running():
-            if not node.driver.stopped.is_set():
-                node.started()
-            with _SignalChain(node):
-                yield
+        async with run_embedded(app.state.node, environ):
+            yield
 
     return create_app(Node(settings, [DrainLog()]), lifespan, kind=EmbeddedApplication)
+
+
+@asynccontextmanager
+async def run_embedded(node: Node, environ: Mapping[str, str]) -> AsyncIterator[None]:
+    """Run a node within another ASGI server, with its drain before that server's own end."""
+    settings = node.settings
+    _configure_log(settings)
+    logs.filter_secrets()
+    if _several_workers(environ) and are_isolated(settings):
+        log.warning("%s", ISOLATED_WARNING)
+    if _is_first():
+        host = multiprocessing.parent_process()
+        await asyncio.to_thread(log_embedded_startup, settings, environ, host.pid if host else None)
+    await node.open()
+    node.hosts.on_loopback = _on_loopback
+    node.ticker.jobs.append(_ExposureWarning(settings).check)
+    async with node.running():
+        if not node.driver.stopped.is_set():
+            node.started()
+        with _SignalChain(node):
+            yield
 
 
 class EmbeddedApplication(Application):

@@ -32,7 +32,11 @@ from wsctl.server.status_reporter import StatusReporter
 from wsctl.server.ticker import Ticker
 from wsctl.server.websocket.admission import Admission
 from wsctl.server.websocket.drain_rejection import DrainRejector
+from wsctl.server.websocket.hook_calls import HookCalls
+from wsctl.server.websocket.hooks import Hooks
+from wsctl.server.websocket.identities import Identities
 from wsctl.server.websocket.services import AcceptorServices, ConnectionServices
+from wsctl.server.websocket.waiting_handshake import WaitingHandshake
 from wsctl.server.websocket.welcome import Welcome
 from wsctl.settings import Settings
 
@@ -56,8 +60,8 @@ class Node:
     """The parts of one server, each made once and handed what it needs.
 
     `elsewhere` returns how many clients of the hub the other processes of this server have, and
-    `connections_elsewhere` how many connections in all. Making it raises UsageError or CannotStart when there
-    is nothing to check credentials with.
+    `connections_elsewhere` how many connections in all; `hooks` are those of an application. Making it raises
+    UsageError or CannotStart when there is nothing to check credentials with.
 
     Attributes:
         application: the connections of an application that is not ours, where there is one.
@@ -77,6 +81,7 @@ class Node:
         elsewhere: Callable[[], int] = lambda: 0,
         connections_elsewhere: Callable[[], int] = lambda: 0,
         with_application: bool = False,
+        hooks: Hooks | None = None,
     ) -> None:
         policies = settings.drain_policy, clock, settings.drain_spread
         self.application = ApplicationConnections(*policies) if with_application else None
@@ -91,7 +96,9 @@ class Node:
         self.log = MessageLog(self.manager.deliver, settings.history, settings.history_bytes, wall)
         self.expiry = ExpiryTimes(wall)
         self.verifier = verifier_of(settings, wall)
+        self.identities = Identities(clock)
         self.intake = self._create_intake()
+        self.hooks = self._create_hooks(hooks) if hooks else None
         self.life = GracefulShutdownManager(_pace(settings))
         self.welcome = self._create_welcome()
         self.shared = self._create_sharing() if settings.redis else None
@@ -101,6 +108,7 @@ class Node:
         drained += [self.application] if self.application else []
         self.driver = DrainDriver(self.life, drained, clock, [*observers, *shared])
         self.drain_rejector = DrainRejector()
+        self.waiting_handshakes: set[WaitingHandshake] = set()
         self.limits = ConnectionLimits(settings.max_connections, held=self._count_held)
         self.reporter = self._create_reporter()
         self.hosts = AllowedHosts((*settings.allow_host, host_name(settings.host)))
@@ -120,6 +128,14 @@ class Node:
         )
         self.manager.retired.append(intake.left)
         return intake
+
+    def _create_hooks(self, hooks: Hooks) -> HookCalls:
+        calls = HookCalls(hooks, self.intake, self.identities, self.clock, self.settings.hook_timeout)
+        self.manager.retired.append(calls.disconnected)
+        if hooks.on_message and self.settings.client_publish:
+            renews, takes = self.intake.for_server, calls.message
+            self.intake.for_server = lambda *sent: (renews is not None and renews(*sent)) or takes(*sent)
+        return calls
 
     def _create_welcome(self) -> Welcome:
         return Welcome(
@@ -169,7 +185,7 @@ class Node:
         return Admission(
             self.settings,
             self.limits.capacity,
-            connected=self.manager.count_open,
+            connected=lambda: self.manager.count_open() + len(self.waiting_handshakes),
             accepting=self.is_accepting,
             verifier=self.verifier,
             is_connected=lambda client_id: client_id in self.manager.active_connections,
@@ -185,6 +201,8 @@ class Node:
             replays=Replays(self.settings.history_bytes, self.clock, _call_soon, _call_later),
             expiry=self.expiry,
             welcome=self.welcome,
+            identities=self.identities,
+            hooks=self.hooks,
         )
 
     def _create_acceptor_services(self) -> AcceptorServices:
@@ -194,6 +212,7 @@ class Node:
             refusals=self.refusals,
             drain_rejector=self.drain_rejector,
             connections=self.services,
+            waiting=self.waiting_handshakes,
         )
 
     async def open(self) -> None:
@@ -247,7 +266,8 @@ class Node:
 
     def _count_held(self) -> int:
         websockets = self.application.counts().websockets if self.application else 0
-        return self.manager.count_open() + len(self.drain_rejector.waiting) + websockets
+        others = len(self.drain_rejector.waiting) + len(self.waiting_handshakes)
+        return self.manager.count_open() + others + websockets
 
     def is_accepting(self) -> bool:
         """Tell whether new clients are taken."""

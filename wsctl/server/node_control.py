@@ -103,9 +103,16 @@ class NodeControl:
         return encode_families(await self._families())
 
     async def broadcast(self, body: bytes) -> Published:
-        """Publish a message, and wait until the log has taken it."""
+        """Publish the message in a body, and wait until the log has taken it."""
         self._check_body(BROADCAST, body)
-        wanted = parse(Broadcast, body)
+        return await self.publish(parse(Broadcast, body))
+
+    async def publish(self, wanted: Broadcast) -> Published:
+        """Publish a message, and wait until the log has taken it.
+
+        Raises:
+            ControlError: it is not published, or may not be.
+        """
         to = _addressees(wanted)
         self._check_size(wanted.data)
         if self._life.phase not in _PUBLISHING and not self._is_leaving():

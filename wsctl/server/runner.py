@@ -34,7 +34,7 @@ from wsctl.server.node import Node
 from wsctl.server.node_control import NodeControl
 from wsctl.server.reload import Reloader, SourceWatch
 from wsctl.server.served_application import ServedApplication
-from wsctl.server.websocket.acceptor import WebSocketAcceptor
+from wsctl.server.websocket.acceptor import FindClient, WebSocketAcceptor
 from wsctl.server.workers.parent_link import ParentLink
 
 REQUESTS_TIMEOUT = 12.0
@@ -54,11 +54,12 @@ class ServerContext:
     `public` are the sockets that clients reach, `control` is the one that operators reach, `admin` is the
     address of its own that they have, if they have one; `inherited` is there in a successor, and `spawn`
     starts a successor of this process; `sources` watches the code of the `application`, if that is to be
-    reloaded; `handing_over` are told how a handover goes. `parent_link` leads to the parent of a worker,
-    whose requests `node_control` carries out. `on_control_ready` is called when operators can reach the
-    server, `on_listening` when clients can. `job` is its part in a shell's job; None of a worker. `clean_up`
-    is called with the pid of a successor that was killed, `on_signals_handled` when there are handlers for
-    the signals that end this process.
+    reloaded; `handing_over` are told how a handover goes. `find_client` knows the paths of the clients that
+    an application's hub has. `parent_link` leads to the parent of a worker, whose requests `node_control`
+    carries out. `on_control_ready` is called when operators can reach the server, `on_listening` when clients
+    can. `job` is its part in a shell's job; None of a worker. `clean_up` is called with the pid of a
+    successor that was killed, `on_signals_handled` when there are handlers for the signals that end this
+    process.
     """
 
     public: Sequence[socket.socket]
@@ -67,6 +68,7 @@ class ServerContext:
     inherited: InheritedSockets | None
     application: ServedApplication | None
     sources: SourceWatch | None
+    find_client: FindClient
     spawn: SpawnSuccessor
     handing_over: Sequence[Observer]
     parent_link: ParentLink | None
@@ -98,7 +100,9 @@ class Runner(uvicorn.Server):
         proxies = trusted_proxies(node.settings)
         services = node.acceptor_services
         self._acceptor = WebSocketAcceptor(services, proxies, config.root_path)
-        self._application_acceptor = WebSocketAcceptor(services, proxies, config.root_path, others=True)
+        self._application_acceptor = WebSocketAcceptor(
+            services, proxies, config.root_path, find=context.find_client, others=True
+        )
         self._listeners: Listeners
         self._handover: Predecessor
         self._successor: Successor | None = None

@@ -38,12 +38,14 @@ from wsctl.server.handover.predecessor import Observer
 from wsctl.server.handover.protocol import InheritedSockets
 from wsctl.server.http.middleware import ClosingMiddleware
 from wsctl.server.http.proxy import ProxyHeadersMiddleware, trusted_proxies
+from wsctl.server.library.binding import HubBinding, find_binding
 from wsctl.server.listening.sockets import ListeningAt, address, open_admin_listeners, open_listeners
 from wsctl.server.node import Node
 from wsctl.server.node_control import control_of
 from wsctl.server.reload import SourceWatch, watch_sources
 from wsctl.server.runner import Runner, ServerContext
 from wsctl.server.served_application import ServedApplication
+from wsctl.server.websocket.acceptor import FindClient, find_none
 from wsctl.server.workers.parent_link import ParentLink
 from wsctl.server.workers.protocol import WorkerContext, distinct_wall_clock
 from wsctl.server.workers.relayed_control import RelayedControl
@@ -87,7 +89,9 @@ class ServerProcess:
         # Before the import: what is saved from then on is newer than what this process has.
         self._sources = self._watch_sources() if settings.reload else None
         loaded = _load_application(settings) if settings.app else None
-        self._node = self._create_node(observers, with_application=loaded is not None)
+        binding = find_binding() if loaded else None
+        self._node = self._create_node(observers, binding, with_application=loaded is not None)
+        self._find_client = _bind_hub(binding, loaded, self._node) if binding else find_none
         self._node_control = control_of(self._node)
         self._config = self._create_config()
         configure = partial(_uvicorn_config, settings)
@@ -152,7 +156,9 @@ class ServerProcess:
         parts = [self._notifier, self._parent_link, self._job]
         return [*(part.handing_over for part in parts if part), *others]
 
-    def _create_node(self, observers: Sequence[DrainObserver], *, with_application: bool) -> Node:
+    def _create_node(
+        self, observers: Sequence[DrainObserver], binding: HubBinding | None, *, with_application: bool
+    ) -> Node:
         worker, starter = self._worker, self._inherited or self._worker
         told = [*observers, self._notifier, *([self._parent_link] if self._parent_link else [])]
         generation = self._inherited.generation if self._inherited else 1
@@ -167,6 +173,7 @@ class ServerProcess:
             elsewhere=link.count_clients_elsewhere if link else lambda: 0,
             connections_elsewhere=link.count_elsewhere if link else lambda: 0,
             with_application=with_application,
+            hooks=binding.hooks if binding else None,
         )
         require_same_kind(node.keys, starter.keys if starter else None)
         return node
@@ -228,6 +235,7 @@ class ServerProcess:
             handing_over=self._handing_over,
             application=self._application,
             sources=self._sources,
+            find_client=self._find_client,
             parent_link=self._parent_link,
             node_control=self._node_control,
             job=self._job,
@@ -283,6 +291,16 @@ def _load_application(settings: Settings) -> ASGIApp:
     if settings.env_file:
         load_variables(settings.env_file)
     return load_application(settings.app or "", factory=settings.factory, app_dir=settings.app_dir)
+
+
+def _bind_hub(binding: HubBinding, app: ASGIApp | None, node: Node) -> FindClient:
+    """Bind the hub that an application has made to the node; return what knows the paths of its clients.
+
+    Raises:
+        CannotStart: the node cannot serve it.
+    """
+    binding.attach(node)
+    return binding.routes_in(app).find
 
 
 def _uvicorn_config(settings: Settings, app: ASGIApp) -> uvicorn.Config:

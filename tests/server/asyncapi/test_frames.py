@@ -207,7 +207,8 @@ def test_a_wish_to_renew_as_described_is_understood(token: str) -> None:
         assert not validator_of("renew").is_valid(wrong)
 
 
-def test_each_code_of_an_error_is_listed() -> None:
+def test_each_code_of_an_error_is_listed_beside_those_of_applications() -> None:
     for code in ErrorCode:
         checked({"type": "error", "code": str(code), "message": ""})
-    assert not is_valid({"type": "error", "code": "unheard_of", "message": ""})
+    assert is_valid({"type": "error", "code": "too_rude", "message": ""})
+    assert not is_valid({"type": "error", "code": "No code!", "message": ""})

@@ -16,7 +16,7 @@ from wsctl.server.websocket.admission import (
     Admission,
     Admitted,
     DrainRejected,
-    Handshake,
+    HandshakeRequest,
     Verdict,
 )
 from wsctl.settings import Settings, origins
@@ -39,7 +39,7 @@ def _admit(
 ) -> Verdict:
     settings = Settings(allow_origin=allowed, auth="token" if verifier else "none", auth_query=in_query)
     admission = Admission(settings, capacity, lambda: connected, lambda: accepting, verifier)
-    return admission.admit(Handshake(name, query, origin, host, authorization, protocols))
+    return admission.admit(HandshakeRequest(name, query, origin, host, authorization, protocols))
 
 
 def _refusal(verdict: Verdict) -> tuple[int, str]:
@@ -294,7 +294,7 @@ def test_a_full_server_takes_back_whoever_is_there() -> None:
         admission = Admission(
             Settings(), 3, lambda: connected, lambda: True, is_connected=lambda i: i == "bob"
         )
-        return admission.admit(Handshake(name, "", None, "localhost"))
+        return admission.admit(HandshakeRequest(name, "", None, "localhost"))
 
     assert admit(2) == Admitted("bob", None)
     assert admit(3) == Admitted("bob", None, in_place=True)

@@ -254,6 +254,14 @@ class ApplicationConnections:
         self._forget_timer(connection)
         self._changed()
 
+    def exempt(self, notice: ShutdownNotice) -> None:
+        """Count the connection with this notice no more: it is a hub's client, whom the drain knows."""
+        for connection in [*self.active, *self.late]:
+            if connection.notice is notice:
+                self._deactivate(connection)
+                self._changed()
+                return
+
     def _deactivate(self, connection: ApplicationConnection) -> None:
         if connection in self.active:
             del self.active[connection]

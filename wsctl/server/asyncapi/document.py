@@ -52,6 +52,9 @@ _EXAMPLES: dict[str, dict[str, bytes]] = {
             ErrorCode.UNCONFIRMED, "nobody confirmed that it was published; it may still be delivered"
         ),
         ErrorCode.RENEWAL_REFUSED: messages.error(ErrorCode.RENEWAL_REFUSED, "the token has expired"),
+        ErrorCode.HOOK_FAILED: messages.error(
+            ErrorCode.HOOK_FAILED, "the server failed on this message: it was not published"
+        ),
     },
     "renewed": {"forAnHour": messages.renewed(3600.0)},
 }

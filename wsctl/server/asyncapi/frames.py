@@ -129,10 +129,10 @@ FRAMES: dict[str, Schema] = {
     "error": _frame(
         "error",
         code={
+            "anyOf": [{"enum": [code.value for code in ErrorCode]}, {"pattern": "^[a-z0-9_]{1,64}$"}],
             "type": "string",
-            "enum": [code.value for code in ErrorCode],
-            "description": "`degraded`: messages are not published for now. `unconfirmed`: yours may have"
-            " been, or may still be.",
+            "description": "One of these, or one that an application chose. `degraded`: messages are not"
+            " published for now. `unconfirmed`: yours may have been, or may still be.",
         },
         message={"type": "string", "description": "For people."},
     ),

@@ -58,6 +58,11 @@ def chosen_subprotocol(protocols: str | None) -> str | None:
     return PROTOCOL if protocols and PROTOCOL in _offers(protocols) else None
 
 
+def offered_subprotocols(protocols: str | None) -> tuple[str, ...]:
+    """Return the subprotocols that were offered, with those in which a credential is."""
+    return tuple(offer for offer in _offers(protocols) if offer) if protocols else ()
+
+
 def _offers(protocols: str) -> list[str]:
     return [offer.strip(" \t") for offer in protocols.split(",")]
 

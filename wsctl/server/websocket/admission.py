@@ -34,7 +34,7 @@ _BAD_KEEPALIVE = (
 _DEFAULT_PORT = {"http": ":80", "https": ":443", "ws": ":80", "wss": ":443"}
 
 
-class Handshake(NamedTuple):
+class HandshakeRequest(NamedTuple):
     """A client's request to connect: `name` is the raw last part of the path, header values are text.
     `foreign_host` is true if this server does not take the host that it names."""
 
@@ -99,7 +99,7 @@ class Admission:
         self._connected = connected
         self._accepting = accepting
 
-    def admit(self, asked: Handshake) -> Verdict:
+    def admit(self, asked: HandshakeRequest) -> Verdict:
         """Return the verdict on a handshake, and change nothing. What is cheap to check comes first, and the
         client id last, after the credentials: to bring it into its normal form takes longer."""
         try:
@@ -129,14 +129,20 @@ class Admission:
         verdict = for_client(granted, client_id)
         if isinstance(verdict, Denied):
             return _unauthorized(verdict.why, INVALID_CREDENTIALS)
+        return self.place(Admitted(client_id, since, granted.expires, keepalive))
+
+    def place(self, admitted: Admitted) -> Verdict:
+        """Return the verdict on a client that may connect, as far as it depends on who is here: there may be
+        no room for it, or the server may drain."""
+        client_id = admitted.client_id
         if not self._accepting():
             return DrainRejected(client_id)
         over = self._connected() - self._capacity if self._capacity else -1
         if over >= 0 and (over >= MOST_REPLACED or not self._is_connected(client_id)):
             return server_full()
-        return Admitted(client_id, since, granted.expires, keepalive, over >= 0)
+        return admitted._replace(in_place=over >= 0)
 
-    def _verify(self, verifier: Verifier, asked: Handshake) -> Granted | HttpRefusal:
+    def _verify(self, verifier: Verifier, asked: HandshakeRequest) -> Granted | HttpRefusal:
         sources = TokenSources(asked.authorization, asked.protocols, asked.query)
         try:
             token = extract_token(sources, in_query=self._in_query)
@@ -147,7 +153,7 @@ class Admission:
         verdict = verifier.verify(token)
         return _unauthorized(verdict.why, INVALID_CREDENTIALS) if isinstance(verdict, Denied) else verdict
 
-    def _refuse_source(self, asked: Handshake) -> HttpRefusal | None:
+    def _refuse_source(self, asked: HandshakeRequest) -> HttpRefusal | None:
         """Return the refusal of a request that names a foreign host, or comes from the page of an origin that
         may not connect; None for all others."""
         if asked.foreign_host:
@@ -157,7 +163,7 @@ class Admission:
         text = f"origin {asked.origin} may not connect here: the server allows it with --allow-origin"
         return HttpRefusal(HTTPStatus.FORBIDDEN, "origin_not_allowed", text)
 
-    def _origin_allowed(self, asked: Handshake) -> bool:
+    def _origin_allowed(self, asked: HandshakeRequest) -> bool:
         """Tell whether a request has no Origin or one that may connect: browsers send it and programs do not.
         The same host is the same origin whatever the scheme, because a proxy in front may have ended TLS."""
         if asked.origin is None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from fastapi import WebSocket
 from fastapi.responses import JSONResponse
@@ -12,12 +13,14 @@ from wsctl.frame import Batch
 from wsctl.hub.connection import STALL_TIMEOUT, Connection, EndReason
 from wsctl.hub.outbox import CHUNK, Outbox
 from wsctl.log.history import Missed
-from wsctl.server.credentials.extraction import chosen_subprotocol
+from wsctl.server.credentials.extraction import chosen_subprotocol, offered_subprotocols
 from wsctl.server.http.host_header import AllowedHosts, is_foreign
 from wsctl.server.http.proxy import canonical_ip
 from wsctl.server.http.semantics import HttpRefusal, error_body
-from wsctl.server.websocket.admission import NO_SUCH_PATH, Admitted, DrainRejected, Handshake
+from wsctl.server.websocket.admission import NO_SUCH_PATH, Admitted, DrainRejected, HandshakeRequest, Verdict
 from wsctl.server.websocket.drain_rejection import REASON
+from wsctl.server.websocket.hook_calls import Identified
+from wsctl.server.websocket.hooks import Handshake
 from wsctl.server.websocket.services import AcceptorServices, ConnectionServices
 
 
@@ -29,8 +32,11 @@ class AsgiAcceptor:
 
     async def accept(self, websocket: WebSocket) -> None:
         """Serve one client's connection, from the handshake to its end."""
-        asked = _handshake(websocket, self._services.hosts)
+        asked = _request(websocket, self._services.hosts)
         verdict = self._services.admission.admit(asked)
+        identity = None
+        if isinstance(verdict, Admitted):
+            verdict, identity = await self._identify(websocket, verdict)
         if isinstance(verdict, HttpRefusal):
             self._services.refusals.count(verdict.code)
             await self._refuse(websocket, verdict)
@@ -39,7 +45,7 @@ class AsgiAcceptor:
             self._services.refusals.count_drained()
         await websocket.accept(chosen_subprotocol(asked.protocols))
         if isinstance(verdict, Admitted):
-            await self._serve(websocket, verdict)
+            await self._serve(websocket, verdict, identity)
         else:
             await self._reject(websocket)
 
@@ -47,13 +53,28 @@ class AsgiAcceptor:
         """Refuse a WebSocket at any other path with the answer that `wsctl serve` gives."""
         await self._refuse(websocket, NO_SUCH_PATH)
 
-    async def _serve(self, websocket: WebSocket, admitted: Admitted) -> None:
+    async def _identify(self, websocket: WebSocket, admitted: Admitted) -> tuple[Verdict, Any]:
+        """Ask the application about a client; return the verdict then, and what the application knows of
+        it."""
+        hooks = self._services.connections.hooks
+        if hooks is None or hooks.hooks.on_connect is None:
+            return admitted, None
+        found = hooks.connect(_handshake(websocket, admitted.client_id))
+        if not isinstance(found, Identified | HttpRefusal):
+            found = await found
+        if isinstance(found, HttpRefusal):
+            return found, None
+        placed = self._services.admission.place(admitted._replace(client_id=found.client_id))
+        return placed, found.identity
+
+    async def _serve(self, websocket: WebSocket, admitted: Admitted, identity: Any) -> None:
         services = self._services.connections
         if admitted.in_place:
             services.manager.make_room(admitted.client_id)
         connection = AsgiConnection(services, websocket, admitted.client_id)
         connection.keepalive = admitted.keepalive
         services.expiry.set(connection, admitted.expires)
+        services.identities.set(connection, identity)
         await connection.run(admitted.since)
 
     async def _reject(self, websocket: WebSocket) -> None:
@@ -67,9 +88,21 @@ class AsgiAcceptor:
         await websocket.send_denial_response(JSONResponse(body, refused.status, dict(refused.headers)))
 
 
-def _handshake(websocket: WebSocket, hosts: AllowedHosts) -> Handshake:
-    raw: bytes = websocket.scope.get("raw_path") or websocket.scope["path"].encode()
+def _handshake(websocket: WebSocket, client_id: str) -> Handshake:
+    port = websocket.client.port if websocket.client else 0
     return Handshake(
+        client_id=client_id,
+        headers=websocket.headers,
+        query=websocket.query_params,
+        path_params={key: value for key, value in websocket.path_params.items() if key != "client_id"},
+        subprotocols=offered_subprotocols(_joined(websocket, "sec-websocket-protocol")),
+        address=host_port(_host(websocket), port),
+    )
+
+
+def _request(websocket: WebSocket, hosts: AllowedHosts) -> HandshakeRequest:
+    raw: bytes = websocket.scope.get("raw_path") or websocket.scope["path"].encode()
+    return HandshakeRequest(
         name=raw.decode("latin-1").rpartition("/")[2],
         query=websocket.scope["query_string"].decode("latin-1"),
         origin=websocket.headers.get("origin"),
@@ -89,6 +122,12 @@ def _joined(websocket: WebSocket, name: str) -> str | None:
 def _host(websocket: WebSocket) -> str:
     """Return the client's IP address; empty where it is not known, or is a text that is no address."""
     return (canonical_ip(websocket.client.host) or "") if websocket.client else ""
+
+
+def _drop_error(task: asyncio.Task[None]) -> None:
+    """Take an error for known: the connection has ended, whatever it was."""
+    if not task.cancelled():
+        task.exception()
 
 
 class AsgiConnection(Connection):
@@ -126,13 +165,18 @@ class AsgiConnection(Connection):
         welcome, missed = self._services.welcome.greet(self.client_id, since, self.keepalive)
         self._services.manager.connect(self, Batch((welcome,)), missed)
         receiver = asyncio.create_task(self._receive_all())
+        tasks = {self._sender, receiver}
         try:
-            await asyncio.wait({self._sender, receiver}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for task in (self._sender, receiver):
+            for task in tasks:
+                task.add_done_callback(_drop_error)
                 task.cancel()
-            await asyncio.gather(self._sender, receiver, return_exceptions=True)
-            self._services.manager.forget(self)
+            try:
+                # Not `gather`: whoever cancels this task must know its own CancelledError again.
+                await asyncio.wait(tasks)
+            finally:
+                self._services.manager.forget(self)
 
     @property
     def waiting(self) -> int:

@@ -12,6 +12,9 @@ from wsctl.server.http.host_header import AllowedHosts
 from wsctl.server.http.refusals import Refusals
 from wsctl.server.websocket.admission import Admission
 from wsctl.server.websocket.drain_rejection import DrainRejector
+from wsctl.server.websocket.hook_calls import HookCalls
+from wsctl.server.websocket.identities import Identities
+from wsctl.server.websocket.waiting_handshake import WaitingHandshake
 from wsctl.server.websocket.welcome import Welcome
 from wsctl.settings import Settings
 
@@ -28,6 +31,8 @@ class ConnectionServices:
     replays: Replays
     expiry: ExpiryTimes
     welcome: Welcome
+    identities: Identities
+    hooks: HookCalls | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,3 +44,4 @@ class AcceptorServices:
     refusals: Refusals
     drain_rejector: DrainRejector
     connections: ConnectionServices
+    waiting: set[WaitingHandshake]

@@ -16,7 +16,7 @@ class ConnectionSnapshot:
     `age` is in seconds since it was accepted; `seen` is the id of the newest message that it was sent or has
     in `unsent`: bytes in the order in which they must be written, each with the number of messages in it.
     `expires` is when its credentials end, in Unix seconds; `keepalive` is what it asked for; a process that
-    does not know of it sends none.
+    does not know of it sends none. `identity` is what the application knows of it, as JSON.
     """
 
     client_id: str
@@ -28,6 +28,7 @@ class ConnectionSnapshot:
     unsent: tuple[tuple[bytes, int], ...] = ()
     expires: float | None = None
     keepalive: int = 0
+    identity: Any = None
 
     @property
     def batches(self) -> list[Batch]:
@@ -74,6 +75,8 @@ def encode_snapshots(snapshots: Sequence[ConnectionSnapshot]) -> tuple[list[dict
     rows, blobs = [], []
     for snapshot in snapshots:
         row = asdict(snapshot)
+        if snapshot.identity is None:
+            del row["identity"]  # a process that does not know of it can take the rest
         row["unsent"] = [messages for _, messages in snapshot.unsent]
         blobs += [data for data, _ in snapshot.unsent]
         if snapshot.unread:

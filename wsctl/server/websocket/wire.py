@@ -312,9 +312,11 @@ class Wire(Connection, asyncio.Protocol):
 
     @property
     def can_move(self) -> bool:
-        """True if the connection can go on in another process: not with TLS, nor when it is closing, or too
-        much waits."""
+        """True if the connection can go on in another process: not with TLS, nor when it is closing, too much
+        waits, or a hook is at work on what it sent."""
         unsent = self._transport.get_write_buffer_size()
+        if self._services.hooks and self._services.hooks.is_busy(self):
+            return False
         known = self.fd is not None and unsent <= len(self._handed)
         open_here = self.end_reason is None and not self._transport.is_closing()
         return known and open_here and self.waiting <= MAX_UNSENT_TO_MOVE
@@ -335,7 +337,9 @@ class Wire(Connection, asyncio.Protocol):
             self._reader.unread if self._reader else None,
             expires=self._services.expiry.of(self),
             keepalive=self.keepalive,
+            identity=self._services.identities.of(self),
         )
+        self._services.identities.forget(self)
         waiting = [(b, b.wire) for b in self._take_missed()]
         waiting += [(b, b.encoded(self.deflate)) for b in self._outbox.batches()] if self._outbox else []
         self._services.manager.release(self)
@@ -353,6 +357,7 @@ class Wire(Connection, asyncio.Protocol):
         self.opened -= snapshot.age
         self.keepalive, self.last_sent = snapshot.keepalive, NEVER  # this process has sent it nothing
         self._services.expiry.set(self, snapshot.expires)
+        self._services.identities.set(self, snapshot.identity)
         if snapshot.unread:
             limit = self._services.settings.max_message_size
             self._reader = FrameReader.resumed(snapshot.unread, limit, self.deflate)

@@ -1,0 +1,254 @@
+"""The hub for applications of one's own: `from wsctl import Hub`.
+
+Its settings come from `WSCTL_*`, or under `wsctl serve` from that command's flags.
+"""
+
+import json
+import os
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from http import HTTPStatus
+from typing import Any, TypeVar, overload
+
+from fastapi import APIRouter, FastAPI
+
+from wsctl.client_ids import client_id
+from wsctl.codes import CloseCode, can_be_sent
+from wsctl.control.operations import Broadcast, ControlError, Published
+from wsctl.errors import NotPublished
+from wsctl.hub.connection import EndReason
+from wsctl.log.history import Entry
+from wsctl.log.message_log import read_id
+from wsctl.messages import Message
+from wsctl.server.library.binding import HubBinding
+from wsctl.server.websocket.hooks import Client, Handshake, Incoming
+from wsctl.settings import Settings, from_environ
+
+MAX_REASON = 123
+"""Bytes of UTF-8 that the reason in a close frame may have (RFC 6455 section 5.5)."""
+
+OnConnect = TypeVar("OnConnect", bound=Callable[[Handshake], Any])
+OnMessage = TypeVar("OnMessage", bound=Callable[[Client, Incoming], Any])
+OnDisconnect = TypeVar("OnDisconnect", bound=Callable[[Client, int, str], Any])
+
+Lifespan = Callable[[Any], AbstractAsyncContextManager[Mapping[str, Any] | None]]
+"""A lifespan as FastAPI and Starlette take it."""
+
+
+class Hub:
+    """A hub: the clients of an application, and the messages that they get. A process has one.
+
+    Example:
+        hub = Hub()
+        app = FastAPI(lifespan=hub.lifespan)
+        app.include_router(hub.router)
+
+        @app.post("/prices/{price}")
+        async def price(price: float) -> dict[str, object]:
+            receipt = await hub.publish({"price": price})
+            return {"id": receipt.id, "recipients": receipt.recipients}
+    """
+
+    def __init__(self) -> None:
+        self._binding = HubBinding(_settings)
+
+    @property
+    def router(self) -> APIRouter:
+        """The routes of the hub, for `app.include_router(hub.router, prefix=...)`: the WebSocket
+        `/ws/{client_id}`."""
+        return self._binding.router
+
+    @overload
+    def lifespan(self, arg: Lifespan) -> Lifespan: ...
+
+    @overload
+    def lifespan(self, arg: FastAPI) -> AbstractAsyncContextManager[Mapping[str, Any] | None]: ...
+
+    def lifespan(self, arg: Any) -> Any:
+        """Run the hub for as long as an application runs: give it to that as its lifespan. One of your own
+        goes within: `hub.lifespan(mine)`; while it starts and ends, the hub runs.
+
+        Raises:
+            CannotStart: when the application starts: another hub of this process runs.
+            UsageError: when the application starts: a `WSCTL_*` variable cannot be read.
+
+        Example:
+            @asynccontextmanager
+            async def database(app: FastAPI) -> AsyncIterator[None]:
+                async with connected():
+                    yield
+
+            app = FastAPI(lifespan=hub.lifespan(database))
+        """
+        if _is_application(arg):
+            return self._run(arg, None)
+        return lambda app: self._run(app, arg)
+
+    def on_connect(self, hook: OnConnect) -> OnConnect:
+        """Have a function called before a client's handshake is answered. It gets a `Handshake` and returns
+        the client's id, or a pair of the id and an identity (JSON), which is then in `Client.identity`; or
+        None for the id in the path. It raises `Refuse` to answer with an HTTP status.
+
+        Raises:
+            RuntimeError: there is one already, or the hub has started.
+
+        Example:
+            @hub.on_connect
+            async def who(request: Handshake) -> str:
+                user = await user_of(request.headers.get("authorization"))
+                if user is None:
+                    raise Refuse(401, "sign in first")
+                return user.name
+        """
+        self._add("on_connect", hook)
+        return hook
+
+    def on_message(self, hook: OnMessage) -> OnMessage:
+        """Have a function called with each message of a client, one after the other. What it returns is
+        published in the client's name; with None nothing is. It raises `Reject` to tell the client why not.
+
+        Raises:
+            RuntimeError: there is one already, or the hub has started.
+
+        Example:
+            @hub.on_message
+            async def said(client: Client, message: Incoming) -> object:
+                if len(message.data) > 500:
+                    raise Reject("too_long", "a message has 500 characters at most")
+                return {"text": message.data}
+        """
+        self._add("on_message", hook)
+        return hook
+
+    def on_disconnect(self, hook: OnDisconnect) -> OnDisconnect:
+        """Have a function called when a client is disconnected, after what it sent, with the close code and
+        the reason. One that moves in an upgrade is not disconnected.
+
+        Raises:
+            RuntimeError: there is one already, or the hub has started.
+
+        Example:
+            @hub.on_disconnect
+            async def gone(client: Client, code: int, reason: str) -> None:
+                await hub.publish({"left": client.id})
+        """
+        self._add("on_disconnect", hook)
+        return hook
+
+    async def publish(self, data: Any, to: str | Sequence[str] | None = None) -> Published:
+        """Publish a message to all clients, or to those with the ids `to`, and wait until it has its place in
+        the log. `data` is any JSON value. The receipt has the message's `id`, and in `recipients` how many
+        clients it was sent to.
+
+        Raises:
+            HubNotStarted: the hub does not run.
+            NotPublished: the log did not take it, or the server closes its clients.
+            ValueError: the data are not JSON or larger than `--max-message-size`, or an id is none.
+
+        Example:
+            receipt = await hub.publish({"price": 3}, to=["bob", "eve"])
+        """
+        addressees = None if to is None else [to] if isinstance(to, str) else list(to)
+        control = self._binding.control
+        try:
+            return await control.publish(Broadcast(data, addressees))
+        except ControlError as error:
+            raise _publishing_error(error) from None
+
+    async def disconnect(self, id: str, code: int = 4000, reason: str = "") -> int:  # noqa: A002
+        """Close the connection of a client of this process, and return how many connections that were: 1, or
+        0 if it is not connected. `code` is a close code that servers may use, 4000 to 4499 where the client
+        is to reconnect and 4500 to 4999 where it is to stay away; `reason` has 123 bytes of UTF-8 at most.
+
+        Raises:
+            HubNotStarted: the hub does not run.
+            ValueError: the code may not be sent, or the reason is too long.
+
+        Example:
+            await hub.disconnect("bob", code=4500, reason="signed out")
+        """
+        if not can_be_sent(code) or code in _NOT_FOR_SERVERS:
+            raise ValueError(f"{code} is no close code for this: choose one from 4000 to 4999")
+        if len(reason.encode()) > MAX_REASON:
+            raise ValueError(f"the reason is longer than {MAX_REASON} bytes")
+        manager = self._binding.node.manager
+        manager.flush()
+        connection = manager.active_connections.get(client_id(id))
+        if connection is None:
+            return 0
+        connection.close(code, reason, EndReason.EVICTED)
+        return 1
+
+    def clients(self) -> list[Client]:
+        """Return the clients of this process, the one connected longest first.
+
+        Raises:
+            HubNotStarted: the hub does not run.
+
+        Example:
+            online = {client.id for client in hub.clients()}
+        """
+        node = self._binding.node
+        return [node.identities.client(connection) for connection in node.manager.active_connections.values()]
+
+    def history(self, since: str | None = None, limit: int = 100) -> list[Message]:
+        """Return messages that are kept, oldest first, `limit` at most: the first ones after the message with
+        the id `since`, or the newest ones.
+
+        Raises:
+            HubNotStarted: the hub does not run.
+            LookupError: `since` was never given, or is further back than what is kept.
+            ValueError: `limit` is negative.
+
+        Example:
+            newest = hub.history(limit=1)
+        """
+        if limit < 0:
+            raise ValueError("a limit is 0 or more")
+        log = self._binding.node.log
+        if since is None:
+            entries = log.history.entries()
+            return [_message(entry) for entry in entries[max(0, len(entries) - limit) :]]
+        at = read_id(since)
+        found = None if at is None else log.history.since(at)
+        if found is None:
+            raise LookupError(f"{since} is not the id of a message that is kept")
+        return [_message(entry) for entry in found[:limit]]
+
+    @asynccontextmanager
+    async def _run(self, app: Any, inner: Lifespan | None) -> AsyncIterator[Mapping[str, Any] | None]:
+        async with self._binding.running(), inner(app) if inner else nullcontext() as state:
+            try:
+                yield state
+            finally:
+                await self._binding.finish_hooks()
+
+    def _add(self, name: str, hook: Callable[..., Any]) -> None:
+        if self._binding.has_node:
+            raise RuntimeError(f"the hub has started: give it {name} before, where the module is loaded")
+        if getattr(self._binding.hooks, name):
+            raise RuntimeError(f"the hub has its {name} already: call the second function from the first")
+        setattr(self._binding.hooks, name, hook)
+
+
+_NOT_FOR_SERVERS = frozenset({CloseCode.PROTOCOL_ERROR, CloseCode.INVALID_DATA})
+
+
+def _settings() -> tuple[Settings, Mapping[str, str]]:
+    return from_environ(os.environ), os.environ
+
+
+def _is_application(arg: Any) -> bool:
+    """Tell an application, for which the lifespan is to run, from a lifespan: that has no routes."""
+    return hasattr(arg, "routes")
+
+
+def _publishing_error(error: ControlError) -> Exception:
+    wrong_input = error.status in (HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+    return ValueError(str(error)) if wrong_input else NotPublished(error.code, str(error))
+
+
+def _message(entry: Entry) -> Message:
+    (payload,) = entry.batch.payloads
+    frame = json.loads(payload)
+    return Message(frame["id"], frame["ts"], frame["from"], frame["data"], entry.to)

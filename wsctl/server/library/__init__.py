@@ -1,0 +1,1 @@
+"""The hub as a part of an application that is not ours."""
