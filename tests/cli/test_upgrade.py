@@ -72,7 +72,12 @@ def test_a_failure_as_json_is_an_object_and_a_line(server: FakeControl, environ:
     [
         ((409, "an upgrade is under way"), 1, "wsctl: an upgrade is under way\n"),
         ((401, "no"), 6, "wants its token: set WSCTL_TOKEN_FILE or WSCTL_TOKEN\n"),
-        ((404, "no"), 5, "is no wsctl server: it answered 404 with something else\n"),
+        (
+            (404, "no"),
+            5,
+            "is no wsctl server: it answered 404 with something else; if it has --admin-port, "
+            "name that address\n",
+        ),
     ],
 )
 def test_a_refusal_is_one_line(

@@ -243,7 +243,10 @@ class Control:
         return Unreachable(text.format(name=self.name, why=_quoted(str(why))))
 
     def _not_wsctl(self, status: int) -> Unreachable:
-        return Unreachable(f"{self.name} is no wsctl server: it answered {status} with something else")
+        text = f"{self.name} is no wsctl server: it answered {status} with something else"
+        if status == HTTPStatus.NOT_FOUND:
+            text += "; if it has --admin-port, name that address"
+        return Unreachable(text)
 
     def _failure(self, status: int, answer: Answer) -> WsctlError:
         error = answer.get("error")

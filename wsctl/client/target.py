@@ -113,7 +113,7 @@ def _local(record: ServerRecord, environ: Mapping[str, str]) -> Target:
 
 def _running(port: int | None, environ: Mapping[str, str]) -> list[ServerRecord]:
     running = running_servers(runtime_folder(environ))
-    chosen = [r for r in running if port is None or r.port == port]
+    chosen = [r for r in running if port is None or port in (r.port, r.admin_port)]
     if chosen:
         return chosen
     if running:

@@ -52,6 +52,11 @@ class ServerRecord:
         """The port of the URL; None without a URL."""
         return urlsplit(self.url).port if self.url else None
 
+    @property
+    def admin_port(self) -> int | None:
+        """The port of the admin address; None without one."""
+        return urlsplit(self.admin).port if self.admin else None
+
 
 def runtime_folder(environ: Mapping[str, str]) -> Path:
     """Return `WSCTL_RUNTIME_DIR`, else `XDG_RUNTIME_DIR/wsctl`, else a temporary folder of this user's."""

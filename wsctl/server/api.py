@@ -157,8 +157,11 @@ async def live(node: HasNode) -> dict[str, Any]:
 
 
 @health_routes.get("/health/ready", summary="200 only while new clients are welcome", response_model=None)
-async def ready(node: HasNode) -> JSONResponse:
+async def ready(request: Request, node: HasNode) -> JSONResponse:
     is_ready = node.life.phase in (Phase.SERVING, Phase.HANDOVER)
+    if node.leaving and not request.scope.get("state", {}).get("control"):
+        # A connection that could not move any more: whoever connects to this address reaches the successor.
+        is_ready = True
     status = HTTPStatus.OK if is_ready else HTTPStatus.SERVICE_UNAVAILABLE
     return JSONResponse({"status": node.life.phase}, status)
 

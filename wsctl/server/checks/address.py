@@ -61,8 +61,7 @@ def check_admin_address(settings: Settings, records: Iterable[ServerRecord]) -> 
     except CannotStart as failure:
         text, _, fix = str(failure).partition("; ")
         taken = isinstance(failure, CannotBind) and failure.errno == errno.EADDRINUSE
-        at = f":{settings.admin_port}"
-        ours = next((record for record in records if record.admin and record.admin.endswith(at)), None)
+        ours = next((record for record in records if record.admin_port == settings.admin_port), None)
         if taken and ours:
             return warning(ADMIN, f"your own server has it: {ours.admin}, pid {ours.pid}", OWN_SERVER_CURE)
         return error(ADMIN, text, fix)

@@ -80,7 +80,8 @@ def check_operator_token(settings: Settings) -> Finding:
     if settings.token is not None:
         return ok("token", "set: commands work from elsewhere with it")
     if is_public(settings):
-        text = "none: commands and /metrics from other machines are answered with 403"
+        answered = "commands" if settings.admin_port is not None else "commands and /metrics"
+        text = f"none: {answered} from other machines are answered with 403"
         return warning("token", text, "set WSCTL_TOKEN_FILE, if anybody is to use them")
     return ok("token", "none: commands work on this machine alone")
 

@@ -243,6 +243,7 @@ class Predecessor:
         mover.move_idle()
         await mover.move_latecomers()
         await mover.wait_for_arrivals()
+        mover.move_silent()  # connections that the loop had accepted, but not told of yet
         successor.send("over")
         # Whoever looks for a server from here on must find the successor.
         await successor.until(lambda: self._succeeded, self._patience, "did not listen")

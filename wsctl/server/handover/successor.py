@@ -41,7 +41,7 @@ class Successor:
         channel: socket.socket,
         detector: Callable[[], asyncio.Protocol],
         detector_of_reused: Callable[[], asyncio.Protocol] | None = None,
-        admin_detector: Callable[[], asyncio.Protocol | None] = lambda: None,
+        admin_detector: Callable[[bool], asyncio.Protocol | None] = lambda is_reused: None,
     ) -> None:
         self.begun = asyncio.Event()
         self.may_listen = asyncio.Event()
@@ -97,9 +97,10 @@ class Successor:
     def _take_connections(self, packet: Packet) -> None:
         """Take connections that have sent nothing, or between two requests."""
         told = packet.fields
-        reused = self._detector_of_reused if told.get("kept") else None
+        is_reused = bool(told.get("kept"))
+        reused = self._detector_of_reused if is_reused else None
         for fd in packet.fds:
-            detector = self._admin_detector() if told.get("admin") else (reused or self._detector)()
+            detector = self._admin_detector(is_reused) if told.get("admin") else (reused or self._detector)()
             if detector:
                 self._start_task(self._connect(detector, fd))
             else:

@@ -131,10 +131,14 @@ class Listeners:
         """Return the protocol for a connection that was accepted by another process."""
         return self._accepted.detector()
 
-    def admin_detector(self) -> ProtocolDetector | None:
-        """Return the protocol for a connection that another process has accepted at the admin address; None
-        where there is none here."""
-        return self._of_admin.detector() if self._of_admin else None
+    def admin_detector(self, is_reused: bool) -> ProtocolDetector | None:
+        """Return the protocol for a connection that another process has accepted at the admin address, and
+        may have answered; None where there is no such address here."""
+        if self._of_admin is None:
+            return None
+        detector = self._of_admin.detector()
+        detector.reused = is_reused
+        return detector
 
     def detector_of_reused(self) -> ProtocolDetector:
         """Return the protocol for a connection that had answers from another process: it may go on, or ends
