@@ -14,6 +14,7 @@ from websockets.asyncio.client import connect
 from tests.conftest import StartServer
 from tests.support.clients import closed
 from tests.support.generations import Generations
+from tests.support.processes import children, run
 from tests.support.server import DEADLINE, WSCTL, ServerProcess, wsctl
 from tests.support.terminal import Terminal
 
@@ -148,7 +149,7 @@ async def test_broken_code_changes_nothing_and_the_next_save_tries_again(
         assert version(server) == "one"
         code.save("three")
         assert await bob.recv() == "reload True"
-    await count(server, " reloaded", 1)
+    await count(server, "INFO reloaded", 1)
     assert version(server) == "three"
 
 
@@ -163,6 +164,23 @@ async def test_what_is_saved_during_a_reload_is_reloaded_after_it(server: Server
     hold.unlink()
     await count(server, "reloaded", 2)
     assert version(server) == "four"
+
+
+NAMESPACE = ("unshare", "--user", "--map-root-user", "--pid", "--fork", "--mount-proc", "--kill-child")
+"""The command in front of one that is to be process 1, as in a container."""
+
+
+async def test_in_a_container_the_first_process_stays(code: Code, start_server: StartServer) -> None:
+    if (await asyncio.to_thread(run, [*NAMESPACE, "true"], timeout=DEADLINE)).returncode:
+        pytest.skip("this machine makes no namespaces for us")
+    command = (*NAMESPACE, *WSCTL, "serve", "main:app", "--port", "0", "--reload")
+    server = start_server(command=command, cwd=code.folder)
+    code.save("two")
+    await count(server, "INFO reloaded", 1)
+    assert version(server) == "two"
+    (first,) = children(server.pid)
+    os.kill(first, signal.SIGTERM)
+    assert await asyncio.to_thread(server.process.wait, DEADLINE) == 0
 
 
 @pytest.mark.parametrize("flags", [("--reload",), ()])
