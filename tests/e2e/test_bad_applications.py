@@ -15,7 +15,9 @@ from tests.conftest import StartServer
 from tests.support.bad_applications import HASTY, NAME
 from tests.support.clients import closed
 from tests.support.generations import Generations
+from tests.support.raw import RawClient
 from tests.support.server import DEADLINE, ServerProcess
+from tests.support.terminal import Terminal
 
 pytestmark = pytest.mark.anyio
 
@@ -154,6 +156,23 @@ async def test_code_that_blocks_the_loop_for_ever_cannot_keep_the_process(
         assert (await closed(other))[0] == 1006
     server.wait_for_line("the process ends, as its drain has: the event loop is blocked by block_the_loop")
     assert nothing_left(server)
+
+
+async def test_a_terminal_has_its_cursor_back_after_a_loop_that_was_blocked_for_ever(
+    environ: dict[str, str],
+) -> None:
+    terminal = Terminal([*HASTY, named("app"), "--shutdown-timeout", "1"], environ)
+    try:
+        url = re.findall(r"http://[\d.:]+", terminal.wait_for("http://"))[-1]
+        async with connect(f"{url.replace('http', 'ws')}/echo", proxy=None):
+            terminal.type("\x03")
+            terminal.wait_for(lambda _: terminal.screen.cursor.hidden)
+            with RawClient(int(url.rpartition(":")[2])) as raw:
+                raw.send(b"GET /blocks?seconds=3600 HTTP/1.1\r\nhost: a\r\n\r\n")
+                assert await asyncio.to_thread(terminal.wait) == 4
+        assert not terminal.screen.cursor.hidden
+    finally:
+        terminal.close()
 
 
 # The end

@@ -31,6 +31,9 @@ OVERDUE = 5.0
 EXIT_TIMEOUT = 5.0
 """Seconds that threads and tasks have to end when the server has; then the process ends without them."""
 
+SHOW_CURSOR = "\x1b[?25h"
+"""The control sequence with which a terminal shows its cursor (DECTCEM)."""
+
 _NOT_THEIRS = tuple({*sysconfig.get_paths().values(), str(Path(__file__).parents[2])} - {sys.prefix})
 """The folders of code that an application only uses: the standard library, installed packages, and ours."""
 
@@ -159,9 +162,12 @@ def finish_threads() -> None:
 
 
 def end_process(exit_code: int) -> None:
-    """End the process at once, whatever its threads do."""
+    """End the process at once, whatever its threads do. A terminal gets its cursor back, which the bar of a
+    drain hides."""
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError):
+            if stream.isatty():
+                stream.write(SHOW_CURSOR)
             stream.flush()
     os._exit(exit_code)
 
