@@ -1,6 +1,8 @@
-"""The service of the manual's page on applications, all its programs in one file, is run."""
+"""The services of the manual's page on applications, each with all its programs in one file, are run."""
 
 import asyncio
+import http.client
+import re
 from pathlib import Path
 
 import pytest
@@ -9,12 +11,21 @@ from websockets.exceptions import InvalidStatus
 
 from tests.conftest import StartServer
 from tests.support.clients import closed, join, receive
-from tests.support.manual import blocks, pages
-from tests.support.server import ServerProcess
+from tests.support.manual import blocks, commands, pages
+from tests.support.server import DEADLINE, ServerProcess
 
 pytestmark = pytest.mark.anyio
 
-PROGRAMS = [b.text for b in blocks("applications", pages()["applications"]) if b.language == "python"]
+BLOCKS = list(blocks("applications", pages()["applications"]))
+
+
+def programs(section: str) -> list[str]:
+    return [b.text for b in BLOCKS if b.section == section and b.language == "python"]
+
+
+PROGRAMS = programs("A hub in your application")
+OWN = "Serve your own application"
+README = (Path(__file__).parents[2] / "README.md").read_text()
 
 
 @pytest.fixture
@@ -38,7 +49,6 @@ async def test_all_of_it_does_what_the_page_says(service: ServerProcess) -> None
     with pytest.raises(InvalidStatus) as refused:
         await connect(f"{service.ws_url}/ws/bob", proxy=None)
     assert refused.value.response.status_code == 401
-    own = await connect(f"{service.ws_url}/until-restart", proxy=None)
     async with await join(service.ws_url, "any?user=bob") as bob:
         async with await join(service.ws_url, "any?user=eve"):
             await bob.send("hello")
@@ -50,6 +60,46 @@ async def test_all_of_it_does_what_the_page_says(service: ServerProcess) -> None
         assert status == 200
         assert (await receive(bob))["data"] == {"news": "new"}
         service.signal()
-        assert (await closed(own))[0] == 1012
         assert (await receive(bob))["type"] == "shutdown"
     assert await asyncio.to_thread(service.wait) == 0
+
+
+async def test_a_service_without_a_hub_drains_as_the_page_says(
+    start_server: StartServer, tmp_path: Path
+) -> None:
+    await asyncio.to_thread((tmp_path / "service.py").write_text, "\n\n".join(programs(OWN)))
+    scripts = [b.text for b in BLOCKS if b.section == OWN and b.language == "sh"]
+    (_, *plain), (_, *with_policies) = (words for text in scripts for words in commands(text))
+    server = start_server(*plain, cwd=tmp_path)
+    async with connect(f"{server.ws_url}/talk/a") as talking:
+        async with connect(f"{server.ws_url}/until-restart") as told:
+            server.signal()
+            assert re.fullmatch(r"SIGTERM, (1800|1799) s", str(await told.recv()))
+            assert await closed(told) == (1012, "the server restarts: reconnect")
+        await talking.send("hello")
+        assert await talking.recv() == "a: hello"
+    assert server.wait() == 0
+    server = start_server(*with_policies, cwd=tmp_path)
+    stream = http.client.HTTPConnection("127.0.0.1", server.port, timeout=DEADLINE)
+    stream.request("GET", "/events")
+    answer = stream.getresponse()
+    async with connect(f"{server.ws_url}/until-restart") as told:
+        server.signal()
+        assert await asyncio.to_thread(answer.read) == b"data: tick\n\n"
+        assert re.fullmatch(r"SIGTERM, (29|30) s", str(await told.recv()))
+    stream.close()
+    assert server.wait() == 0
+
+
+async def test_the_service_of_readme_goes_on_while_it_drains(
+    start_server: StartServer, tmp_path: Path
+) -> None:
+    (code,) = re.findall(r"^```python\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+    await asyncio.to_thread((tmp_path / "main.py").write_text, code)
+    server = start_server("main:app", cwd=tmp_path)
+    async with connect(f"{server.ws_url}/talk") as talking:
+        server.signal()
+        server.wait_for_line("draining")
+        await talking.send("hello")
+        assert await talking.recv() == "hello"
+    assert server.wait() == 0
