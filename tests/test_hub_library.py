@@ -12,6 +12,9 @@ from starlette.websockets import WebSocketDisconnect
 from tests.support.starlette_client import TestClient, WebSocketDenialResponse
 from wsctl import Hub
 from wsctl.errors import CannotStart, HubNotStarted, UsageError
+from wsctl.server.asgi.connections import DrainedApplication
+from wsctl.server.node import Node
+from wsctl.settings import Settings
 
 
 @pytest.fixture(autouse=True)
@@ -222,6 +225,32 @@ def test_a_setting_that_cannot_be_read_is_said_in_one_line(
     with pytest.raises(UsageError, match="WSCTL_HISTORY"), TestClient(application(Hub())):
         pass
     assert any("WSCTL_HISTORY" in record.getMessage() for record in caplog.records)
+
+
+def test_a_hook_is_given_once_and_before_the_start() -> None:
+    hub = Hub()
+    assert hub.on_message(_swallow) is _swallow
+    with pytest.raises(RuntimeError, match="has its on_message already"):
+        hub.on_message(_swallow)
+    with TestClient(application(hub)), pytest.raises(RuntimeError, match="has started"):
+        hub.on_connect(_swallow)
+
+
+def _swallow(*_: object) -> None: ...
+
+
+def test_a_client_that_the_server_does_not_find_by_its_path_is_counted_once() -> None:
+    hub = Hub()
+    node = Node(Settings(broadcast_interval=0), [], with_application=True)
+    hub._binding.attach(node)
+    node.started()
+    counted = node.application
+    assert counted
+    app = DrainedApplication(application(hub), counted, rejects=lambda: False, delay=lambda host: 0.0)
+    with TestClient(app) as web, web.websocket_connect("/ws/bob") as bob:
+        assert bob.receive_json()["type"] == "welcome"
+        assert counted.counts().websockets == 0
+        assert [client.id for client in hub.clients()] == ["bob"]
 
 
 def test_a_plain_request_where_the_websocket_is_says_so() -> None:
