@@ -1,6 +1,8 @@
 """The connections of an application of one's own are counted, wherever connections are shown."""
 
+import asyncio
 import json
+import re
 import signal
 import socket
 import time
@@ -13,7 +15,8 @@ from tests.conftest import StartServer
 from tests.support.application import write_application
 from tests.support.clients import closed
 from tests.support.scrapes import Scrape, complaints, scraped
-from tests.support.server import DEADLINE, ServerProcess, wsctl
+from tests.support.server import DEADLINE, WSCTL, ServerProcess, wsctl
+from tests.support.terminal import Terminal
 
 pytestmark = pytest.mark.anyio
 
@@ -81,6 +84,21 @@ async def test_health_status_metrics_and_log_tell_the_same_of_an_application(
             pass
     assert server.wait() == 4
     server.wait_for_line(r"drained.* forced=2")
+
+
+async def test_the_bar_on_a_terminal_shows_kinds_and_routes(environ: dict[str, str], tmp_path: Path) -> None:
+    terminal = Terminal([*WSCTL, "serve", "--port", "0", *write_application(tmp_path)], environ, columns=60)
+    try:
+        screen = await asyncio.to_thread(terminal.wait_for, lambda text: "url=" in text)
+        port = re.search(r"url=http://127.0.0.1:(\d+)", screen)
+        assert port
+        client = await connect(f"ws://127.0.0.1:{port[1]}/ws/a", open_timeout=DEADLINE)
+        terminal.type("\x03")
+        await asyncio.to_thread(terminal.wait_for, "application: 1 WebSocket: /ws/a 1")
+        await client.close()
+        assert await asyncio.to_thread(terminal.wait) == 0
+    finally:
+        terminal.close()
 
 
 async def test_workers_tell_the_connections_of_all(start_server: StartServer, tmp_path: Path) -> None:
