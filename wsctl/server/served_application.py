@@ -103,6 +103,7 @@ class ServedApplication:
             if not starting.done():
                 advice = "--startup-timeout gives it more"
                 raise CannotStart(f"{name} was not ready within {limit:g} seconds: {advice}")
+            starting.result()
         finally:
             starting.cancel()
             stopping.cancel()
