@@ -12,7 +12,7 @@ import pytest
 from websockets.asyncio.client import connect
 
 from tests.conftest import StartServer
-from tests.support.clients import closed
+from tests.support.clients import closed, join, receive
 from tests.support.generations import Generations
 from tests.support.processes import children, run
 from tests.support.server import DEADLINE, WSCTL, ServerProcess, wsctl
@@ -164,6 +164,39 @@ async def test_what_is_saved_during_a_reload_is_reloaded_after_it(server: Server
     hold.unlink()
     await count(server, "reloaded", 2)
     assert version(server) == "four"
+
+
+HUB = """
+from fastapi import FastAPI
+from wsctl import Hub
+
+hub = Hub()
+app = FastAPI(lifespan=hub.lifespan)
+app.include_router(hub.router)
+
+@hub.on_message
+async def said(client, message):
+    return f"{message.data} VERSION"
+"""
+
+
+async def test_clients_of_a_hub_go_on_with_the_new_code_and_notice_nothing(
+    tmp_path: Path, start_server: StartServer
+) -> None:
+    file = tmp_path / "main.py"
+    file.write_text(HUB.replace("VERSION", "one"))
+    command = (*WSCTL, "serve", "main:app", "--port", "0", "--reload", "--broadcast-interval", "0")
+    server = start_server(command=command, cwd=tmp_path)
+    bob = await join(server.ws_url, "bob")
+    for name in ("one", "two"):
+        if name == "two":
+            file.write_text(HUB.replace("VERSION", name))
+            await count(server, "INFO reloaded", 1)
+        await bob.send("hello")
+        assert (await receive(bob))["data"] == f"hello {name}"
+    await bob.close()
+    server.signal(signal.SIGTERM)
+    assert await asyncio.to_thread(server.process.wait, DEADLINE) == 0
 
 
 NAMESPACE = ("unshare", "--user", "--map-root-user", "--pid", "--fork", "--mount-proc", "--kill-child")
