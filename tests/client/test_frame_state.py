@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from wsctl.client.events import Degraded, Opened, Received, Restored
+from wsctl.client.events import Opened, Received, ServerDegraded, ServerRestored
 from wsctl.client.frame_state import Cursor, FrameState, decode_frame
 
 # Frames
@@ -82,7 +82,7 @@ def kinds_of(state: FrameState, *frames: dict[str, Any]) -> list[str]:
 
 def test_the_first_welcome_of_a_connection_opens_it_and_a_further_one_restores_it() -> None:
     state = FrameState()
-    assert kinds_of(state, welcome(), welcome(), welcome()) == ["Opened", "Restored", "Restored"]
+    assert kinds_of(state, welcome(), welcome(), welcome()) == ["Opened", "ServerRestored", "ServerRestored"]
     state.disconnect()
     assert state.receive(welcome(), "http://b") == Opened(welcome(), since="7-0", server="http://b")
 
@@ -90,7 +90,7 @@ def test_the_first_welcome_of_a_connection_opens_it_and_a_further_one_restores_i
 def test_only_the_first_word_of_an_outage_is_told_as_one() -> None:
     state = FrameState()
     kinds = kinds_of(state, welcome(), AWAY, AWAY, AWAY, welcome(recovered=True), AWAY)
-    assert kinds == ["Opened", "Degraded", "Received", "Received", "Restored", "Degraded"]
+    assert kinds == ["Opened", "ServerDegraded", "Received", "Received", "ServerRestored", "ServerDegraded"]
     assert state.receive(AWAY, "http://a") == Received(AWAY)
 
 
@@ -98,7 +98,7 @@ def test_who_was_welcomed_to_a_degraded_server_is_answered_by_such_an_error() ->
     state = FrameState()
     assert kinds_of(state, welcome(server={"degraded": True}), AWAY) == ["Opened", "Received"]
     state.disconnect()
-    assert kinds_of(state, welcome(server={"degraded": False}), AWAY) == ["Opened", "Degraded"]
+    assert kinds_of(state, welcome(server={"degraded": False}), AWAY) == ["Opened", "ServerDegraded"]
 
 
 def test_before_the_welcome_an_error_is_what_it_is() -> None:
@@ -118,7 +118,7 @@ def test_a_further_welcome_moves_the_cursor_only_when_messages_are_lost(
     for frame in (welcome(), {"type": "message", "id": "8-0"}, AWAY):
         state.receive(frame, "http://a")
     event = state.receive(again, "http://a")
-    assert isinstance(event, Restored)
+    assert isinstance(event, ServerRestored)
     assert event.recovered is (recovered is True)
     assert state.cursor.at == at
 
@@ -133,4 +133,4 @@ def test_what_does_not_say_so_is_not_degraded(server: object) -> None:
 def test_the_words_of_the_server_are_kept() -> None:
     state = FrameState()
     state.receive(welcome(), "http://a")
-    assert state.receive(AWAY, "http://a") == Degraded(AWAY)
+    assert state.receive(AWAY, "http://a") == ServerDegraded(AWAY)

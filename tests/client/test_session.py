@@ -26,13 +26,13 @@ from wsctl.client.connection import CHECK_SERVER, close_connection, open_connect
 from wsctl.client.events import (
     Closed,
     ConnectFailed,
-    Degraded,
     Event,
     HandshakeRefused,
     Moved,
     Opened,
     Received,
-    Restored,
+    ServerDegraded,
+    ServerRestored,
     Waiting,
 )
 from wsctl.client.session import STEADY, NotConnected, Session, WriteInterrupted
@@ -670,10 +670,10 @@ async def test_a_welcome_on_an_open_connection_restores_it_and_where_it_stands()
     requests, handler = script(*lives)
     async with serving(handler) as target:
         seen = await events(impatient(target), 12)
-    first = [Opened, Degraded, Received, Restored, Closed, Waiting]
-    assert [type(event) for event in seen[:10]] == [*first, Opened, Degraded, Restored, Closed]
+    first = [Opened, ServerDegraded, Received, ServerRestored, Closed, Waiting]
+    assert [type(event) for event in seen[:10]] == [*first, Opened, ServerDegraded, ServerRestored, Closed]
     assert requests[:3] == ["", "?since=7-0", "?since=30-0"]
-    assert [event.recovered for event in seen if isinstance(event, Restored)] == [True, False]
+    assert [event.recovered for event in seen if isinstance(event, ServerRestored)] == [True, False]
 
 
 async def test_a_restored_connection_goes_on_and_keeps_its_plan_to_leave() -> None:
@@ -685,7 +685,7 @@ async def test_a_restored_connection_goes_on_and_keeps_its_plan_to_leave() -> No
 
     async with serving(handler) as target:
         seen = await events(impatient(target), 4)
-    assert [type(event) for event in seen] == [Opened, Received, Restored, Moved]
+    assert [type(event) for event in seen] == [Opened, Received, ServerRestored, Moved]
 
 
 # Several servers

@@ -58,12 +58,12 @@ def test_a_welcome_by_a_degraded_server_says_so() -> None:
 
 
 def test_a_server_that_is_whole_again_has_lost_messages_or_not() -> None:
-    again = events.Restored({"id": "9-0", "recovered": True}, "5-0")
-    assert items(events.Degraded({"message": "Redis is away"}), again) == [
+    again = events.ServerRestored({"id": "9-0", "recovered": True}, "5-0")
+    assert items(events.ServerDegraded({"message": "Redis is away"}), again) == [
         Degraded("Redis is away"),
         Restored(),
     ]
-    assert items(events.Restored({"id": "9-0", "recovered": False}, "5-0")) == [
+    assert items(events.ServerRestored({"id": "9-0", "recovered": False}, "5-0")) == [
         Restored(),
         Lost("5-0", "9-0"),
     ]

@@ -12,13 +12,13 @@ from tests.soak.weather import Weather
 from wsctl.client.events import (
     Closed,
     ConnectFailed,
-    Degraded,
     Event,
     HandshakeRefused,
     Moved,
     Opened,
     Received,
-    Restored,
+    ServerDegraded,
+    ServerRestored,
 )
 from wsctl.client.session import NotConnected, Session
 from wsctl.client.target import Target
@@ -114,9 +114,9 @@ class Witnesses:
         match event:
             case Opened():
                 self._open(number, event)
-            case Restored(welcome):
+            case ServerRestored(welcome):
                 self._tell_of_loss(number, welcome, event.recovered)
-            case Degraded():
+            case ServerDegraded():
                 self._unconfirmed(number)
             case Received(frame):
                 self._receive(number, frame)

@@ -7,13 +7,13 @@ from hypothesis import strategies as st
 from wsctl.client.events import (
     Closed,
     ConnectFailed,
-    Degraded,
     Event,
     HandshakeRefused,
     Moved,
     Opened,
     Received,
-    Restored,
+    ServerDegraded,
+    ServerRestored,
 )
 from wsctl.codes import ExitCode
 from wsctl.stress.faults import ClusterCheck, fatal_error
@@ -94,7 +94,7 @@ def error(code: str) -> Received:
         (HandshakeRefused(503, "full", "full"), "http://a refused client bob with HTTP 503: full", 6),
         (Closed(1001, "draining"), "http://a closed client bob with 1001: draining", 6),
         (Closed(4501, "replaced"), "another program connected as bob: choose another --id", 6),
-        (Degraded({}), "http://a is degraded", 1),
+        (ServerDegraded({}), "http://a is degraded", 1),
         (error("degraded"), "http://a is degraded", 1),
         (Opened({"server": {"degraded": True}}), "http://a is degraded", 1),
     ],
@@ -115,6 +115,8 @@ def test_a_server_that_takes_no_messages_from_clients_ends_any_run(publishing: b
     assert "http://a takes no messages from clients" in str(found)
 
 
-@pytest.mark.parametrize("event", [Opened({}), Moved(), Restored({}), error("rate_limited"), Received({})])
+@pytest.mark.parametrize(
+    "event", [Opened({}), Moved(), ServerRestored({}), error("rate_limited"), Received({})]
+)
 def test_anything_else_is_no_reason_to_end(event: Event) -> None:
     assert fatal_error("bob", "http://a", event, publishing=False) is None

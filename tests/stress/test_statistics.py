@@ -7,12 +7,12 @@ from hypothesis import strategies as st
 from wsctl.client.events import (
     Closed,
     ConnectFailed,
-    Degraded,
     HandshakeRefused,
     Moved,
     Opened,
     Received,
-    Restored,
+    ServerDegraded,
+    ServerRestored,
 )
 from wsctl.stress.statistics import WINDOW, Probe, RunStatistics, probe_text, read_probe
 
@@ -133,8 +133,8 @@ def test_returns_are_counted_by_what_the_server_said() -> None:
 def test_a_server_that_was_degraded_and_lost_messages_is_counted_without_a_reconnect() -> None:
     statistics = opened()
     for client, recovered in ((0, True), (1, False)):
-        statistics.record(client, Degraded({}), 1.0)
-        statistics.record(client, Restored({"recovered": recovered}), 2.0)
+        statistics.record(client, ServerDegraded({}), 1.0)
+        statistics.record(client, ServerRestored({"recovered": recovered}), 2.0)
     report = statistics.report(3.0, final=True)
     assert (report.degraded, report.unrecovered) == (2, 1)
     assert (report.reconnects, report.resumed, report.connected) == (0, 0, 2)
@@ -142,10 +142,10 @@ def test_a_server_that_was_degraded_and_lost_messages_is_counted_without_a_recon
 
 def test_what_comes_behind_a_degraded_server_is_late_and_no_latency() -> None:
     statistics = opened()
-    statistics.record(1, Degraded({}), 1.0)
+    statistics.record(1, ServerDegraded({}), 1.0)
     text = statistics.send(0, 2.0, 64)
     statistics.record(0, message(text), 2.010)
-    statistics.record(1, Restored({"recovered": True}), 5.0)
+    statistics.record(1, ServerRestored({"recovered": True}), 5.0)
     statistics.record(1, message(text), 5.0)
     report = statistics.report(6.0, final=True)
     assert (report.replayed, report.clean) == (1, True)
@@ -156,10 +156,10 @@ def test_what_comes_behind_a_degraded_server_is_late_and_no_latency() -> None:
 def test_what_a_degraded_server_refused_nobody_misses_and_what_others_got_is_due() -> None:
     statistics = opened()
     statistics.send(0, 1.0, 64)
-    statistics.record(0, Degraded({}), 1.0)
+    statistics.record(0, ServerDegraded({}), 1.0)
     statistics.send(0, 1.5, 64)
     statistics.record(0, error("degraded"), 1.5)
-    statistics.record(0, Restored({"recovered": False}), 2.0)
+    statistics.record(0, ServerRestored({"recovered": False}), 2.0)
     statistics.record(0, message(statistics.send(0, 3.0, 64)), 3.0)
     report = statistics.report(4.0, final=True)
     assert (report.unconfirmed, report.missed, report.errors) == (2, 1, {"degraded": 1})

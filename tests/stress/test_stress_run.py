@@ -11,13 +11,13 @@ from tests.support.stress import FakeSession, Hub
 from wsctl.client.events import (
     Closed,
     ConnectFailed,
-    Degraded,
     Event,
     HandshakeRefused,
     Moved,
     Opened,
     Received,
-    Restored,
+    ServerDegraded,
+    ServerRestored,
 )
 from wsctl.errors import Refused, Unreachable, WsctlError
 from wsctl.stress.statistics import RunStatistics
@@ -224,7 +224,7 @@ DEGRADED = {"type": "error", "code": "degraded", "message": "Redis is away"}
 
 
 @pytest.mark.parametrize(
-    "first", [Degraded(DEGRADED), Received(DEGRADED), Opened({"server": {"degraded": True}})]
+    "first", [ServerDegraded(DEGRADED), Received(DEGRADED), Opened({"server": {"degraded": True}})]
 )
 async def test_a_run_does_not_begin_on_a_degraded_server(first: Event) -> None:
     hub = Hub()
@@ -242,12 +242,12 @@ async def test_what_is_refused_while_a_server_is_degraded_is_not_missed_and_what
     def fall() -> None:
         hub.deliver = lambda session, frame: session.tell(Received(DEGRADED))
         for session in hub.sessions.values():
-            session.tell(Degraded(DEGRADED))
+            session.tell(ServerDegraded(DEGRADED))
 
     def rise() -> None:
         hub.deliver = lambda session, frame: session.tell(Received(frame))
         for session in hub.sessions.values():
-            session.tell(Restored({"recovered": True}))
+            session.tell(ServerRestored({"recovered": True}))
 
     for count, act in ((5, fall), (10, rise), (20, run.stop)):
         after(count, hub, act)

@@ -58,7 +58,7 @@ class Opened:
 
 
 @dataclass(frozen=True, slots=True)
-class Degraded:
+class ServerDegraded:
     """The loss, on the server's side, of what it shares messages through: it keeps the connection, and no
     messages flow until it has that back."""
 
@@ -66,9 +66,9 @@ class Degraded:
 
 
 @dataclass(frozen=True, slots=True)
-class Restored:
-    """The end of `Degraded`: the server is whole again, and welcomed this client anew on the connection that
-    is open. `since` is the id of the last message that the client had seen."""
+class ServerRestored:
+    """The end of `ServerDegraded`: the server is whole again, and welcomed this client anew on the connection
+    that is open. `since` is the id of the last message that the client had seen."""
 
     welcome: dict[str, Any]
     since: str | None = None
@@ -133,7 +133,17 @@ class Waiting:
     seconds: float
 
 
-Event = Opened | Degraded | Restored | Received | Closed | Moved | HandshakeRefused | ConnectFailed | Waiting
+Event = (
+    Opened
+    | ServerDegraded
+    | ServerRestored
+    | Received
+    | Closed
+    | Moved
+    | HandshakeRefused
+    | ConnectFailed
+    | Waiting
+)
 
 
 def end_text(event: Closed | Moved | HandshakeRefused | ConnectFailed) -> str:

@@ -5,7 +5,7 @@ from functools import lru_cache
 from typing import Any
 from urllib.parse import quote
 
-from wsctl.client.events import DEGRADED, Degraded, Event, Opened, Received, Restored
+from wsctl.client.events import DEGRADED, Event, Opened, Received, ServerDegraded, ServerRestored
 
 FRAMES_REMEMBERED = 4
 """Frames whose decoding is remembered: a crowd of sessions in one process gets the same frame a thousand
@@ -78,16 +78,16 @@ class FrameState:
                 return self._receive_welcome(frame, server)
             case "error" if self._becomes_degraded(frame):
                 self._degraded = True
-                return Degraded(frame)
+                return ServerDegraded(frame)
         return Received(frame)
 
-    def _receive_welcome(self, frame: dict[str, Any], server: str) -> Opened | Restored:
+    def _receive_welcome(self, frame: dict[str, Any], server: str) -> Opened | ServerRestored:
         since = self.cursor.at
         opened = Opened(frame, since, server)
         again, self.welcomed = self.welcomed, True
         self._degraded = opened.degraded
         self.cursor.welcome(frame)
-        return Restored(frame, since) if again else opened
+        return ServerRestored(frame, since) if again else opened
 
     def _becomes_degraded(self, frame: dict[str, Any]) -> bool:
         """Tell whether this error says that the server has become degraded; any further one until it is whole

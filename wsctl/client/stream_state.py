@@ -43,9 +43,9 @@ class StreamState:
                 return self._ended(event)
             case Waiting(seconds=seconds):
                 return [Retrying(self.why, seconds, self._failed)]
-            case events.Degraded(frame=frame):
+            case events.ServerDegraded(frame=frame):
                 return [Degraded(_text(frame, "message"))]
-            case events.Restored(since=since):
+            case events.ServerRestored(since=since):
                 return [Restored(), *([] if event.recovered else [Lost(since or "", _id(event.welcome))])]
             case Received(frame=frame):
                 return _received(frame)

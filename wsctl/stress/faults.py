@@ -7,7 +7,15 @@ from typing import Any
 
 from wsctl.client import events
 from wsctl.client.connection import CREDENTIAL_SOURCE
-from wsctl.client.events import Closed, ConnectFailed, Degraded, Event, HandshakeRefused, Opened, Received
+from wsctl.client.events import (
+    Closed,
+    ConnectFailed,
+    Event,
+    HandshakeRefused,
+    Opened,
+    Received,
+    ServerDegraded,
+)
 from wsctl.codes import CloseCode
 from wsctl.errors import Refused, Unreachable, WsctlError
 
@@ -66,7 +74,7 @@ def fatal_error(client_id: str, server: str, event: Event, *, publishing: bool) 
             return WsctlError(text)
         case _ if publishing:
             return None
-        case Opened(degraded=True) | Degraded() | Received({"type": "error", "code": events.DEGRADED}):
+        case Opened(degraded=True) | ServerDegraded() | Received({"type": "error", "code": events.DEGRADED}):
             text = f"{server} is degraded and takes no messages for now: 'wsctl status' says why"
             return WsctlError(text)
         case Closed() | HandshakeRefused() | ConnectFailed():

@@ -13,13 +13,13 @@ from wsctl.client.events import (
     UNCONFIRMED,
     Closed,
     ConnectFailed,
-    Degraded,
     Event,
     HandshakeRefused,
     Moved,
     Opened,
     Received,
-    Restored,
+    ServerDegraded,
+    ServerRestored,
 )
 from wsctl.stress.ledger import Ledger
 from wsctl.stress.report import StressReport
@@ -123,9 +123,9 @@ class RunStatistics:
                 self._record_frame(client, frame, now)
             case Opened():
                 self._record_opened(client, event, now)
-            case Degraded():
+            case ServerDegraded():
                 self._record_degraded(client)
-            case Restored():
+            case ServerRestored():
                 self._record_restored(client, event, now)
             case Moved():
                 self._planned += 1
@@ -202,7 +202,7 @@ class RunStatistics:
         self._degraded += 1
         self.ledger.refuse(client, DEGRADED)
 
-    def _record_restored(self, client: int, restored: Restored, now: float) -> None:
+    def _record_restored(self, client: int, restored: ServerRestored, now: float) -> None:
         """Note that a client's server is whole again. What it kept for the client follows; what it did not
         keep is lost, as behind any other gap."""
         self._unrecovered += not restored.recovered

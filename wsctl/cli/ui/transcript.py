@@ -11,13 +11,13 @@ from wsctl.cli.ui.text import compact, left, printable
 from wsctl.client.events import (
     Closed,
     ConnectFailed,
-    Degraded,
     Event,
     HandshakeRefused,
     Moved,
     Opened,
     Received,
-    Restored,
+    ServerDegraded,
+    ServerRestored,
     Waiting,
     end_text,
     is_final,
@@ -188,9 +188,9 @@ def _data(frame: dict[str, Any]) -> str:
 def _state(event: Event) -> str:
     """Describe an event that is no message."""
     match event:
-        case Degraded(frame=frame):
+        case ServerDegraded(frame=frame):
             return f"degraded: {printable(str(frame.get('message')))}"
-        case Restored():
+        case ServerRestored():
             return f"back: {'nothing missed' if event.recovered else 'messages were lost'}"
         case Received(frame=frame):
             return _frame(frame)
@@ -222,7 +222,12 @@ def _plan(frame: dict[str, Any]) -> str:
 
 def _object(event: Event) -> dict[str, Any]:
     match event:
-        case Opened(welcome=frame) | Restored(welcome=frame) | Degraded(frame=frame) | Received(frame=frame):
+        case (
+            Opened(welcome=frame)
+            | ServerRestored(welcome=frame)
+            | ServerDegraded(frame=frame)
+            | Received(frame=frame)
+        ):
             return frame
         case HandshakeRefused(status=status, code=code, message=message):
             return {"type": "refused", "status": status, "code": code, "message": message}

@@ -76,7 +76,7 @@ class HubBinding:
 
     @property
     def control(self) -> NodeControl:
-        """What carries out the operations on the node.
+        """The service that carries out operations on the node.
 
         Raises:
             HubNotStarted: there is no node.

@@ -9,7 +9,7 @@ from wsctl.server.websocket.hooks import Client
 
 
 class Identities:
-    """What `on_connect` returned for connections beside their ids. A connection without costs nothing."""
+    """The values that `on_connect` returned beside ids, by connection. A connection without costs nothing."""
 
     def __init__(self, clock: Callable[[], float], wall: Callable[[], float] = time.time) -> None:
         self._clock = clock
