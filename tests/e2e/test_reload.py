@@ -185,12 +185,14 @@ async def test_clients_of_a_hub_go_on_with_the_new_code_and_notice_nothing(
 ) -> None:
     file = tmp_path / "main.py"
     file.write_text(HUB.replace("VERSION", "one"))
+    saved = file.stat().st_mtime_ns
     command = (*WSCTL, "serve", "main:app", "--port", "0", "--reload", "--broadcast-interval", "0")
-    server = start_server(command=command, cwd=tmp_path)
+    server = start_server(command=command, cwd=tmp_path, env={"PYTHONDONTWRITEBYTECODE": ""})
     bob = await join(server.ws_url, "bob")
     for name in ("one", "two"):
         if name == "two":
             file.write_text(HUB.replace("VERSION", name))
+            os.utime(file, ns=(saved, saved))  # Python cannot tell it from the first by size and second
             await count(server, "INFO reloaded", 1)
         await bob.send("hello")
         assert (await receive(bob))["data"] == f"hello {name}"

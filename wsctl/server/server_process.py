@@ -6,6 +6,7 @@ import logging
 import os
 import socket
 import ssl
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -290,6 +291,10 @@ def _load_application(settings: Settings) -> ASGIApp:
     """
     if settings.env_file:
         load_variables(settings.env_file)
+    if settings.reload:
+        # Python takes compiled code for current that has its source's size and second: of two saves within a
+        # second it could serve the first.
+        sys.dont_write_bytecode = True
     return load_application(settings.app or "", factory=settings.factory, app_dir=settings.app_dir)
 
 
