@@ -17,7 +17,6 @@ from wsctl.server.asgi.connections import DrainedApplication
 from wsctl.server.asgi.lifespan import LifespanWithNotice
 from wsctl.server.asgi.loading import failed_with_traceback
 from wsctl.server.asgi.watchdog import EndDeadline, LoopWatch
-from wsctl.server.http.middleware import ClosingMiddleware
 from wsctl.server.http.proxy import ProxyHeadersMiddleware, trusted_proxies
 from wsctl.server.listening.http_protocol import BoundedHttp, HttpProtocol
 from wsctl.server.listening.pending_connections import PendingConnections
@@ -71,14 +70,15 @@ class ServedApplication:
         self._watch = LoopWatch(node.clock, self._deadline, end)
         self._lifespan: LifespanOn | LifespanOff
         self._with_notice = LifespanWithNotice(app, connections.state)
+        connections.is_shutting_down = node.is_shutting_down
         drained = DrainedApplication(
-            self._with_notice,
+            app,
             connections,
             rejects=lambda: node.life.phase not in ACCEPTING,
             delay=node.drain_rejector.delay,
+            lifespan=self._with_notice,
         )
-        closing = ClosingMiddleware(drained, node.is_shutting_down)
-        self.config = configure(ProxyHeadersMiddleware(closing, trusted_proxies(node.settings)))
+        self.config = configure(ProxyHeadersMiddleware(drained, trusted_proxies(node.settings)))
 
     async def start(self, stopped: asyncio.Event) -> bool:
         """Start the lifespan, and the watch on the loop; return whether it has started. Not so when `stopped`

@@ -25,6 +25,7 @@ from wsctl.codes import CLOSE_TIMEOUT, CloseCode
 from wsctl.drain.pace import moments
 from wsctl.drain.progress import ClientCounts, ConnectionKind, EndingCounts, RouteCount
 from wsctl.server.asgi.notice import EXTENSION, ShutdownNotice, ShutdownState
+from wsctl.server.http.middleware import CLOSE_HEADER
 from wsctl.server.http.semantics import error_body
 from wsctl.server.websocket.drain_rejection import REASON
 from wsctl.settings import DrainPolicy, PolicyAction
@@ -41,8 +42,6 @@ FINISH = DrainPolicy("*", PolicyAction.FINISH)
 """The policy where none of the settings matches."""
 
 RESTART = "the server is restarting: reconnect"
-
-_CLOSE = (b"connection", b"close")
 
 
 class ConnectionEnded(OSError):
@@ -70,6 +69,7 @@ class ApplicationConnection:
     """
 
     __slots__ = (
+        "_is_shutting_down",
         "_receive",
         "_scope",
         "_send",
@@ -83,8 +83,16 @@ class ApplicationConnection:
     )
 
     def __init__(
-        self, scope: Scope, receive: Receive, send: Send, notice: ShutdownNotice, opened: float
+        self,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        *,
+        notice: ShutdownNotice,
+        opened: float,
+        is_shutting_down: Callable[[], bool],
     ) -> None:
+        self._is_shutting_down = is_shutting_down
         self.kind = ConnectionKind.WEBSOCKET if scope["type"] == "websocket" else ConnectionKind.RESPONSE
         self.notice = notice
         self.opened = opened
@@ -132,7 +140,10 @@ class ApplicationConnection:
         """
         if self.ending:
             raise ConnectionEnded(RESTART)
-        self._started = True
+        if not self._started:
+            self._started = True
+            if message["type"] == "http.response.start" and self._is_shutting_down():
+                message = {**message, "headers": [*message.get("headers", ()), CLOSE_HEADER]}
         await self._send(message)
 
     async def end(self) -> None:
@@ -162,7 +173,11 @@ class ApplicationConnection:
         if self._started:
             return [{"type": "http.response.body", "body": b"", "more_body": False}]
         body = json.dumps(error_body("closing", "the server closes its connections: try again")).encode()
-        headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body)), _CLOSE]
+        headers = [
+            (b"content-type", b"application/json"),
+            (b"content-length", b"%d" % len(body)),
+            CLOSE_HEADER,
+        ]
         # Of a handshake too: 503 has clients try again, where the 403 of a close is final.
         prefix = "websocket." if self.kind is ConnectionKind.WEBSOCKET else ""
         return [
@@ -182,6 +197,8 @@ class ApplicationConnections:
         late: requests that came while the server drained. They are answered, and no drain waits for them, so
             that it ends on a busy server, too.
         observers: called after each change.
+        is_shutting_down: tells whether answers end their connections, so that clients connect anew to another
+            server (RFC 9112 section 9.6).
     """
 
     def __init__(
@@ -195,6 +212,7 @@ class ApplicationConnections:
         self.closing: set[ApplicationConnection] = set()
         self.late: set[ApplicationConnection] = set()
         self.observers: list[Callable[[], None]] = []
+        self.is_shutting_down: Callable[[], bool] = lambda: False
         self._policies = [(_pattern(policy.pattern), policy) for policy in policies]
         self._policy_of = lru_cache(CACHED_PATHS)(self._find_policy)
         self._clock = clock
@@ -234,7 +252,14 @@ class ApplicationConnections:
     def open(self, scope: Scope, receive: Receive, send: Send) -> ApplicationConnection:
         """Count a connection in, from within its task; while the server drains its policy applies at once."""
         notice = ShutdownNotice(self.state)
-        connection = ApplicationConnection(scope, receive, send, notice, self._clock())
+        connection = ApplicationConnection(
+            scope,
+            receive,
+            send,
+            notice=notice,
+            opened=self._clock(),
+            is_shutting_down=self.is_shutting_down,
+        )
         if self.state.began.is_set():
             self.late.add(connection)
             self._schedule([connection])
@@ -249,9 +274,10 @@ class ApplicationConnections:
             self._deactivate(connection)
             self._tally[Ending.LEFT] += 1
             self._ended[Ending.LEFT] += 1
-        self.late.discard(connection)
-        self.closing.discard(connection)
-        self._forget_timer(connection)
+        else:
+            self.late.discard(connection)
+            self.closing.discard(connection)
+            self._forget_timer(connection)
         self._changed()
 
     def exempt(self, notice: ShutdownNotice) -> None:
@@ -266,11 +292,12 @@ class ApplicationConnections:
         if connection in self.active:
             del self.active[connection]
             self._active[connection.kind] -= 1
-        self.late.discard(connection)
+        else:
+            self.late.discard(connection)
         self._forget_timer(connection)
 
     def _forget_timer(self, connection: ApplicationConnection) -> None:
-        if timer := self._timers.pop(connection, None):
+        if self._timers and (timer := self._timers.pop(connection, None)):
             timer.cancel()
 
     # The drain
@@ -365,7 +392,8 @@ class DrainedApplication:
     """An ASGI application whose calls are counted among `connections`, and have the notice in their scope.
 
     While `rejects` says so, WebSockets are accepted and closed with 1001 without the application, after as
-    many seconds as `delay` gives for their address.
+    many seconds as `delay` gives for their address. `lifespan` is called for the lifespan, if it is not the
+    application itself.
     """
 
     def __init__(
@@ -374,15 +402,17 @@ class DrainedApplication:
         connections: ApplicationConnections,
         rejects: Callable[[], bool],
         delay: Callable[[str], float],
+        lifespan: ASGIApp | None = None,
     ) -> None:
         self._app = app
+        self._lifespan = lifespan or app
         self._connections = connections
         self._rejects = rejects
         self._delay = delay
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):
-            await self._app(scope, receive, send)
+            await self._lifespan(scope, receive, send)
         elif scope["type"] == "websocket" and self._rejects():
             await self._reject(scope, receive, send)
         else:

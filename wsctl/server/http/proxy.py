@@ -127,6 +127,9 @@ def _entry(text: str) -> Address | None:
     return (found, number if number <= LAST_PORT else 0) if found else None
 
 
+_FORWARDED = frozenset({b"x-forwarded-for", b"x-forwarded-proto"})
+
+
 class ProxyHeadersMiddleware:
     """An ASGI application behind proxies: the `client` and `scheme` of its requests are those that the
     proxies tell."""
@@ -141,16 +144,19 @@ class ProxyHeadersMiddleware:
         await self._app(scope, receive, send)
 
     def _apply(self, scope: Any) -> None:
-        at = tuple(scope.get("client") or ("", 0))
-        named = dict[bytes, list[bytes]]()
-        for name, value in scope["headers"]:
-            named.setdefault(name, []).append(value)
-        chain, scheme = named.get(b"x-forwarded-for"), named.get(b"x-forwarded-proto")
+        client = scope.get("client")
+        at = tuple(client or ("", 0))
+        told = [(name, value) for name, value in scope["headers"] if name in _FORWARDED]
+        if not told:
+            if client:
+                scope["client"] = self._proxies.resolve(at, None)
+            return
+        chain = [value for name, value in told if name == b"x-forwarded-for"]
+        scheme = [value for name, value in told if name == b"x-forwarded-proto"]
         if scheme and self._proxies.trusts(canonical_ip(at[0]) or ""):
             _set_scheme(scope, scheme[-1].decode("latin-1").strip())
-        if scope.get("client") or chain:
-            text = b",".join(chain).decode("latin-1") if chain else None
-            scope["client"] = self._proxies.resolve(at, text)
+        if client or chain:
+            scope["client"] = self._proxies.resolve(at, b",".join(chain).decode("latin-1") if chain else None)
 
 
 def _set_scheme(scope: Any, scheme: str) -> None:
