@@ -63,7 +63,8 @@ class BoundedConnection(h11.Connection):
             event = super().next_event()
             if isinstance(event, h11.Request):
                 self._check(event)
-                event = self._in_origin_form(event)
+                if not event.target.startswith(b"/"):
+                    event = self._in_origin_form(event)
         except h11.RemoteProtocolError as error:
             self._listener.rejected(error)
             return h11.NEED_DATA
@@ -75,7 +76,9 @@ class BoundedConnection(h11.Connection):
 
     def _check(self, request: h11.Request) -> None:
         size = (
-            len(request.method) + len(request.target) + sum(len(n) + len(v) + 4 for n, v in request.headers)
+            len(request.method)
+            + len(request.target)
+            + sum([len(n) + len(v) + 4 for n, v in request.headers.raw_items()])
         )
         if size > MAX_HEAD or len(request.headers) > MAX_HEADERS:
             raise h11.RemoteProtocolError("too large", error_status_hint=HEAD_TOO_LARGE)
