@@ -179,7 +179,7 @@ _wsctl_argument() {
         serve:0) takes=any ;;
         check:0) takes=any ;;
         broadcast:0) takes=any ;;
-        generate:0) takes=word words='systemd systemd-socket systemd-template nginx docker compose k8s grafana alerts python node browser react' ;;
+        generate:0) takes=word words='systemd systemd-socket systemd-template nginx docker compose k8s grafana alerts python node browser react app app-test' ;;
         generate:1) takes=any ;;
         docs:0) takes=word words='quickstart examples python applications architecture protocol deploy operations security' ;;
         completions:0) takes=word words='bash zsh fish' ;;

@@ -31,8 +31,9 @@ OnConnect = TypeVar("OnConnect", bound=Callable[[Handshake], Any])
 OnMessage = TypeVar("OnMessage", bound=Callable[[Client, Incoming], Any])
 OnDisconnect = TypeVar("OnDisconnect", bound=Callable[[Client, int, str], Any])
 
-Lifespan = Callable[[Any], AbstractAsyncContextManager[Mapping[str, Any] | None]]
-"""A lifespan as FastAPI and Starlette take it."""
+Lifespan = Callable[[Any], AbstractAsyncContextManager[Any]]
+"""A lifespan as FastAPI and Starlette take it: what is entered is a state, or None. Their types have one form
+for each, and a type of both would be neither."""
 
 
 class Hub:
@@ -62,7 +63,7 @@ class Hub:
     def lifespan(self, arg: Lifespan) -> Lifespan: ...
 
     @overload
-    def lifespan(self, arg: FastAPI) -> AbstractAsyncContextManager[Mapping[str, Any] | None]: ...
+    def lifespan(self, arg: FastAPI) -> AbstractAsyncContextManager[Any]: ...
 
     def lifespan(self, arg: Any) -> Any:
         """Run the hub for as long as an application runs: give it to that as its lifespan. One of your own

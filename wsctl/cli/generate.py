@@ -32,6 +32,8 @@ KINDS = (
     "node",
     "browser",
     "react",
+    "app",
+    "app-test",
 )
 """The kinds of files that can be made, in the order help shows them. The recipes themselves are loaded when
 one is asked for: all commands are loaded at each start."""

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from wsctl import __version__
-from wsctl.cli.recipes import clients, docker, k8s, nginx, systemd
+from wsctl.cli.recipes import application, clients, docker, k8s, nginx, systemd
 from wsctl.cli.recipes.deployment import Place
 from wsctl.cli.recipes.template import check_writable, fill_template, read_template
 from wsctl.settings import FLAGS, Settings, flag
@@ -63,6 +63,8 @@ RECIPES: dict[str, Recipe | DeploymentRecipe] = {
     "node": Recipe("client.js", clients.values),
     "browser": Recipe("client.html", clients.values),
     "react": Recipe("client.jsx", clients.values),
+    "app": Recipe("app.py.txt", application.values),
+    "app-test": Recipe("test_app.py.txt", application.values),
 }
 """The recipes by the word that a person types, in the order help shows them."""
 
