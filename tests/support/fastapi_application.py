@@ -5,7 +5,6 @@ It writes what happens to it on standard error, so that it stands in order among
 
 import asyncio
 import os
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
@@ -25,7 +24,8 @@ Notice = Annotated[ShutdownNotice, Depends(shutdown_notice)]
 
 def tell(text: str) -> None:
     """Write one line into the server's log."""
-    print(f"application: {text}", file=sys.stderr, flush=True)
+    # In one piece: other workers write into the same pipe.
+    os.write(2, f"application: {text}\n".encode())
 
 
 @asynccontextmanager

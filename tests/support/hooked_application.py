@@ -1,11 +1,11 @@
 """A service whose hub has hooks, for servers under test. It writes what happens on standard error."""
 
 import asyncio
-import sys
 from typing import Any
 
 from fastapi import FastAPI
 
+from tests.support.fastapi_application import tell
 from wsctl import Client, Handshake, Hub, Incoming, Refuse, Reject
 
 NAME = "tests.support.hooked_application:app"
@@ -22,7 +22,7 @@ async def who(request: Handshake) -> tuple[str, dict[str, Any]] | None:
     user = request.headers.get("X-User")
     if user is None:
         raise Refuse(401, "sign in first")
-    print(f"application: {user} asks", file=sys.stderr, flush=True)
+    tell(f"{user} asks")
     await asyncio.sleep(0)
     if user == "slow":
         await asyncio.Event().wait()
@@ -50,7 +50,7 @@ async def said(client: Client, message: Incoming) -> object:
 @hub.on_disconnect
 async def gone(client: Client, code: int, reason: str) -> None:
     """Write who it was."""
-    print(f"application: {client.id} is gone with {code}, {client.identity}", file=sys.stderr, flush=True)
+    tell(f"{client.id} is gone with {code}, {client.identity}")
 
 
 @app.get("/clients")

@@ -17,7 +17,7 @@ from wsctl.server.asgi.connections import DrainedApplication
 from wsctl.server.asgi.lifespan import LifespanWithNotice
 from wsctl.server.asgi.loading import failed_with_traceback
 from wsctl.server.asgi.watchdog import EndDeadline, LoopWatch
-from wsctl.server.http.proxy import ProxyHeadersMiddleware, trusted_proxies
+from wsctl.server.http.proxy import trusted_proxies
 from wsctl.server.listening.http_protocol import BoundedHttp, HttpProtocol
 from wsctl.server.listening.pending_connections import PendingConnections
 from wsctl.server.listening.protocol_detection import MakeHttp
@@ -77,8 +77,9 @@ class ServedApplication:
             rejects=lambda: node.life.phase not in ACCEPTING,
             delay=node.drain_rejector.delay,
             lifespan=self._with_notice,
+            proxies=trusted_proxies(node.settings),
         )
-        self.config = configure(ProxyHeadersMiddleware(drained, trusted_proxies(node.settings)))
+        self.config = configure(drained)
 
     async def start(self, stopped: asyncio.Event) -> bool:
         """Start the lifespan, and the watch on the loop; return whether it has started. Not so when `stopped`

@@ -26,6 +26,7 @@ from wsctl.drain.pace import moments
 from wsctl.drain.progress import ClientCounts, ConnectionKind, EndingCounts, RouteCount
 from wsctl.server.asgi.notice import EXTENSION, ShutdownNotice, ShutdownState
 from wsctl.server.http.middleware import CLOSE_HEADER
+from wsctl.server.http.proxy import TrustedProxies, apply_proxy_headers
 from wsctl.server.http.semantics import error_body
 from wsctl.server.websocket.drain_rejection import REASON
 from wsctl.settings import DrainPolicy, PolicyAction
@@ -393,7 +394,7 @@ class DrainedApplication:
 
     While `rejects` says so, WebSockets are accepted and closed with 1001 without the application, after as
     many seconds as `delay` gives for their address. `lifespan` is called for the lifespan, if it is not the
-    application itself.
+    application itself; `proxies` are believed about a client's address.
     """
 
     def __init__(
@@ -403,7 +404,9 @@ class DrainedApplication:
         rejects: Callable[[], bool],
         delay: Callable[[str], float],
         lifespan: ASGIApp | None = None,
+        proxies: TrustedProxies | None = None,
     ) -> None:
+        self._proxies = proxies or TrustedProxies(None)
         self._app = app
         self._lifespan = lifespan or app
         self._connections = connections
@@ -413,7 +416,9 @@ class DrainedApplication:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):
             await self._lifespan(scope, receive, send)
-        elif scope["type"] == "websocket" and self._rejects():
+            return
+        apply_proxy_headers(scope, self._proxies)
+        if scope["type"] == "websocket" and self._rejects():
             await self._reject(scope, receive, send)
         else:
             await self._call(scope, receive, send)

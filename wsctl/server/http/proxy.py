@@ -140,23 +140,26 @@ class ProxyHeadersMiddleware:
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "lifespan":
-            self._apply(scope)
+            apply_proxy_headers(scope, self._proxies)
         await self._app(scope, receive, send)
 
-    def _apply(self, scope: Any) -> None:
-        client = scope.get("client")
-        at = tuple(client or ("", 0))
-        told = [(name, value) for name, value in scope["headers"] if name in _FORWARDED]
-        if not told:
-            if client:
-                scope["client"] = self._proxies.resolve(at, None)
-            return
-        chain = [value for name, value in told if name == b"x-forwarded-for"]
-        scheme = [value for name, value in told if name == b"x-forwarded-proto"]
-        if scheme and self._proxies.trusts(canonical_ip(at[0]) or ""):
-            _set_scheme(scope, scheme[-1].decode("latin-1").strip())
-        if client or chain:
-            scope["client"] = self._proxies.resolve(at, b",".join(chain).decode("latin-1") if chain else None)
+
+def apply_proxy_headers(scope: Any, proxies: TrustedProxies) -> None:
+    """Set the client and the scheme of a request, as ASGI applications see it, to those that the proxies
+    tell."""
+    client = scope.get("client")
+    at = tuple(client or ("", 0))
+    told = [(name, value) for name, value in scope["headers"] if name in _FORWARDED]
+    if not told:
+        if client:
+            scope["client"] = proxies.resolve(at, None)
+        return
+    chain = [value for name, value in told if name == b"x-forwarded-for"]
+    scheme = [value for name, value in told if name == b"x-forwarded-proto"]
+    if scheme and proxies.trusts(canonical_ip(at[0]) or ""):
+        _set_scheme(scope, scheme[-1].decode("latin-1").strip())
+    if client or chain:
+        scope["client"] = proxies.resolve(at, b",".join(chain).decode("latin-1") if chain else None)
 
 
 def _set_scheme(scope: Any, scheme: str) -> None:
