@@ -333,7 +333,7 @@ async def test_an_application_that_fails_after_its_end_is_no_error(caplog: pytes
         raise ValueError("what now")
 
     site = Site()
-    site.app = DrainedApplication(app, site.connections, lambda: False, lambda host: 0.0)
+    site.app = DrainedApplication(app, site.connections, rejects=lambda: False, delay=lambda host: 0.0)
     async with site.served("h11"), httpx.AsyncClient(timeout=DEADLINE) as client:
         asking = asyncio.create_task(client.get(f"http://{site.url}/"))
         await until(lambda: site.counts() == (1, 0))

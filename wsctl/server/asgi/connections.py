@@ -401,6 +401,7 @@ class DrainedApplication:
         self,
         app: ASGIApp,
         connections: ApplicationConnections,
+        *,
         rejects: Callable[[], bool],
         delay: Callable[[str], float],
         lifespan: ASGIApp | None = None,
