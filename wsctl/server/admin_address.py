@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from http import HTTPStatus
 
@@ -13,9 +13,8 @@ from wsctl.server.diagnostics.exposure import exposed
 from wsctl.server.http.host_header import AllowedHosts, host_name
 from wsctl.server.http.proxy import TrustedProxies
 from wsctl.server.http.semantics import HttpRefusal
-from wsctl.server.listening.http_protocol import BoundedHttp, HttpProtocol
-from wsctl.server.listening.pending_connections import PendingConnections
-from wsctl.server.listening.protocol_detection import MakeHttp
+from wsctl.server.listening.http_protocol import HttpProtocol
+from wsctl.server.listening.protocol_detection import MakeHttp, http_maker
 from wsctl.server.websocket.acceptor import UpgradeRequest, WebSocketAcceptor
 from wsctl.server.websocket.services import AcceptorServices
 from wsctl.settings import Settings
@@ -45,23 +44,21 @@ class AdminAddress:
 
     def make_http(self, acceptor: WebSocketAcceptor, state: ServerState) -> MakeHttp:
         """Return what makes the protocol of a connection."""
+        return http_maker(
+            AdminProtocol,
+            acceptor,
+            control=False,
+            own_routes=True,
+            config=self.config,
+            server_state=state,
+            app_state={},
+        )
 
-        def http(since: float, pending: PendingConnections, changed: Callable[[], None]) -> BoundedHttp:
-            made = HttpProtocol(
-                acceptor,
-                pending,
-                since=since,
-                changed=changed,
-                control=False,
-                own_routes=True,
-                config=self.config,
-                server_state=state,
-                app_state={},
-            )
-            made.admin = True
-            return made
 
-        return http
+class AdminProtocol(HttpProtocol):
+    """One HTTP connection at the admin address."""
+
+    admin = True
 
 
 class RefusingAcceptor(WebSocketAcceptor):

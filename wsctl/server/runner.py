@@ -26,10 +26,9 @@ from wsctl.server.handover.predecessor import Observer, Predecessor
 from wsctl.server.handover.protocol import InheritedSockets
 from wsctl.server.handover.successor import Successor
 from wsctl.server.http.proxy import trusted_proxies
-from wsctl.server.listening.http_protocol import BoundedHttp, HttpProtocol
+from wsctl.server.listening.http_protocol import HttpProtocol
 from wsctl.server.listening.listeners import Acceptance, Listeners
-from wsctl.server.listening.pending_connections import PendingConnections
-from wsctl.server.listening.protocol_detection import MakeHttp
+from wsctl.server.listening.protocol_detection import MakeHttp, http_maker
 from wsctl.server.node import Node
 from wsctl.server.node_control import NodeControl
 from wsctl.server.reload import Reloader, SourceWatch
@@ -97,12 +96,8 @@ class Runner(uvicorn.Server):
         self._context = context
         local = not exposed(context.public)
         node.hosts.on_loopback = lambda: local
-        proxies = trusted_proxies(node.settings)
-        services = node.acceptor_services
-        self._acceptor = WebSocketAcceptor(services, proxies, config.root_path)
-        self._application_acceptor = WebSocketAcceptor(
-            services, proxies, config.root_path, find=context.find_client, others=True
-        )
+        self._proxies = trusted_proxies(node.settings)
+        self._acceptor = WebSocketAcceptor(node.acceptor_services, self._proxies, config.root_path)
         self._listeners: Listeners
         self._handover: Predecessor
         self._successor: Successor | None = None
@@ -254,7 +249,13 @@ class Runner(uvicorn.Server):
     def _accept_public(self) -> Acceptance:
         if not self._application:
             return Acceptance(self._acceptor, self._make_http(self._public_config, control=False))
-        acceptor = self._application_acceptor
+        acceptor = WebSocketAcceptor(
+            self._node.acceptor_services,
+            self._proxies,
+            self.config.root_path,
+            find=self._context.find_client,
+            others=True,
+        )
         make_http = self._application.make_http(acceptor, self.server_state)
         return Acceptance(acceptor, make_http)
 
@@ -264,21 +265,15 @@ class Runner(uvicorn.Server):
 
     def _make_http(self, config: uvicorn.Config, *, control: bool) -> MakeHttp:
         """Return what makes the protocol of an HTTP connection to wsctl's own routes."""
-
-        def http(since: float, pending: PendingConnections, changed: Callable[[], None]) -> BoundedHttp:
-            return HttpProtocol(
-                self._acceptor,
-                pending,
-                since=since,
-                changed=changed,
-                control=control,
-                own_routes=True,
-                config=config,
-                server_state=self.server_state,
-                app_state=self.lifespan.state,
-            )
-
-        return http
+        return http_maker(
+            HttpProtocol,
+            self._acceptor,
+            control=control,
+            own_routes=True,
+            config=config,
+            server_state=self.server_state,
+            app_state=self.lifespan.state,
+        )
 
     def _obstacle(self) -> str | None:
         if self._successor and not self._successor.predecessor_gone.is_set():

@@ -8,6 +8,7 @@ handshake with anything unusual about it, goes to h11 as it came.
 import asyncio
 import re
 from collections.abc import Callable
+from typing import Any
 
 from wsctl.server.http.deadlines import HEAD_TIMEOUT
 from wsctl.server.http.proxy import peer_address
@@ -48,6 +49,15 @@ def plain_upgrade_request(data: bytes) -> UpgradeRequest | None:
 MakeHttp = Callable[[float, PendingConnections, Callable[[], None]], BoundedHttp]
 """Makes the protocol for an HTTP connection, which is there since a moment, is counted somewhere, and calls a
 function when it may have changed."""
+
+
+def http_maker(kind: Callable[..., BoundedHttp], acceptor: WebSocketAcceptor, **fixed: Any) -> MakeHttp:
+    """Return what makes connections of one kind, all of them with the same acceptor and these arguments."""
+
+    def make(since: float, pending: PendingConnections, changed: Callable[[], None]) -> BoundedHttp:
+        return kind(acceptor, pending, since=since, changed=changed, **fixed)
+
+    return make
 
 
 class AcceptedConnections:
