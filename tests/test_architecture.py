@@ -106,7 +106,7 @@ SERVER_ROOMS = {
         "node_control",
     },
     "admin_address": {"diagnostics", "http", "listening", "websocket"},
-    "served_application": {"asgi", "http", "listening", "node", "websocket"},
+    "served_application": {"asgi", "condition", "http", "listening", "node", "websocket"},
     "reload": {"handover"},
     "runner": {
         "admin_address",

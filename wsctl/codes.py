@@ -46,6 +46,10 @@ class CloseCode(IntEnum):
     REPLACED = 4501, "A newer connection took the same client id: do not reconnect."
 
 
+RESTART = "the server is restarting: reconnect"
+"""The reason in a close frame with `SERVICE_RESTART`."""
+
+
 class ErrorCode(StrEnum):
     """The codes of `error` frames. The connection stays open after one."""
 

@@ -7,13 +7,11 @@ from itertools import islice
 from typing import Protocol
 
 from wsctl import messages
-from wsctl.codes import CloseCode
+from wsctl.codes import RESTART, CloseCode
 from wsctl.drain.pace import moments
 from wsctl.drain.progress import ClientCounts, ConnectedClient
 from wsctl.hub.connection import EndReason
 from wsctl.hub.manager import ConnectionManager
-
-_RESTART = "the server is restarting: reconnect"
 
 
 class Drainable(Protocol):
@@ -149,12 +147,12 @@ class HubClients:
     def close_oldest(self, count: int) -> int:
         """Send close frames to so many clients."""
         count = min(count, len(self._hub.active_connections))
-        self._hub.close_oldest(count, CloseCode.SERVICE_RESTART, _RESTART)
+        self._hub.close_oldest(count, CloseCode.SERVICE_RESTART, RESTART)
         return count
 
     def close_all(self) -> None:
         """Send a close frame to each client."""
-        self._hub.close_all(CloseCode.SERVICE_RESTART, _RESTART)
+        self._hub.close_all(CloseCode.SERVICE_RESTART, RESTART)
 
     def abort(self) -> None:
         """End the connections whose close was not answered."""

@@ -17,10 +17,10 @@ from wsctl.server.asgi.connections import DrainedApplication
 from wsctl.server.asgi.lifespan import LifespanWithNotice
 from wsctl.server.asgi.loading import failed_with_traceback
 from wsctl.server.asgi.watchdog import EndDeadline, LoopWatch
+from wsctl.server.condition import Condition
 from wsctl.server.http.proxy import trusted_proxies
-from wsctl.server.listening.http_protocol import BoundedHttp, HttpProtocol
-from wsctl.server.listening.pending_connections import PendingConnections
-from wsctl.server.listening.protocol_detection import MakeHttp
+from wsctl.server.listening.http_protocol import HttpProtocol
+from wsctl.server.listening.protocol_detection import MakeHttp, http_maker
 from wsctl.server.node import Node
 from wsctl.server.websocket.acceptor import WebSocketAcceptor
 
@@ -154,51 +154,21 @@ class ServedApplication:
     def make_http(self, acceptor: WebSocketAcceptor, state: ServerState) -> MakeHttp:
         """Return what makes the protocol of an HTTP connection: with httptools where it is installed, as
         uvicorn does."""
-        config, app_state = self.config, self._lifespan.state
+        shared = {"config": self.config, "server_state": state, "app_state": self._lifespan.state}
         if importlib.util.find_spec("httptools"):
             from wsctl.server.listening.httptools_protocol import HttpToolsProtocol
 
-            def faster(since: float, pending: PendingConnections, changed: Callable[[], None]) -> BoundedHttp:
-                return HttpToolsProtocol(
-                    acceptor,
-                    pending,
-                    since=since,
-                    changed=changed,
-                    config=config,
-                    server_state=state,
-                    app_state=app_state,
-                )
-
-            return faster
-
-        def plain(since: float, pending: PendingConnections, changed: Callable[[], None]) -> BoundedHttp:
-            return HttpProtocol(
-                acceptor,
-                pending,
-                since=since,
-                changed=changed,
-                control=False,
-                own_routes=False,
-                config=config,
-                server_state=state,
-                app_state=app_state,
-            )
-
-        return plain
+            return http_maker(HttpToolsProtocol, acceptor, **shared)
+        return http_maker(HttpProtocol, acceptor, control=False, own_routes=False, **shared)
 
     async def _wait_until(self, true: Callable[[], bool], limit: float) -> None:
         """Wait until something is true of the connections, `limit` seconds at most."""
-        changed = asyncio.Event()
-        self._connections.observers.append(changed.set)
+        changed = Condition()
+        self._connections.observers.append(changed.notify_all)
         try:
-            async with asyncio.timeout(limit):
-                while not true():
-                    changed.clear()
-                    await changed.wait()
-        except TimeoutError:
-            pass
+            await changed.wait_for(true, limit)
         finally:
-            self._connections.observers.remove(changed.set)
+            self._connections.observers.remove(changed.notify_all)
 
     def _log_unreturned(self) -> None:
         routes = sorted({connection.route for connection in self._connections.closing})

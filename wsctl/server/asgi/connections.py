@@ -21,11 +21,11 @@ from itertools import islice
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from wsctl.codes import CLOSE_TIMEOUT, CloseCode
+from wsctl.codes import CLOSE_TIMEOUT, RESTART, CloseCode
 from wsctl.drain.pace import moments
 from wsctl.drain.progress import ClientCounts, ConnectionKind, EndingCounts, RouteCount
 from wsctl.server.asgi.notice import EXTENSION, ShutdownNotice, ShutdownState
-from wsctl.server.http.middleware import CLOSE_HEADER
+from wsctl.server.http.middleware import CLOSE_HEADER, ending_connection
 from wsctl.server.http.proxy import TrustedProxies, apply_proxy_headers
 from wsctl.server.http.semantics import error_body
 from wsctl.server.websocket.drain_rejection import REASON
@@ -41,8 +41,6 @@ CACHED_PATHS = 1024
 
 FINISH = DrainPolicy("*", PolicyAction.FINISH)
 """The policy where none of the settings matches."""
-
-RESTART = "the server is restarting: reconnect"
 
 
 class ConnectionEnded(OSError):
@@ -64,7 +62,6 @@ class ApplicationConnection:
 
     Attributes:
         notice: the notice that its scope has.
-        opened: the moment on the server's clock at which it began.
         ending: how the server has ended it, once it has.
         path: the path that was asked for; frameworks change the one in the scope.
     """
@@ -79,7 +76,6 @@ class ApplicationConnection:
         "ending",
         "kind",
         "notice",
-        "opened",
         "path",
     )
 
@@ -90,13 +86,11 @@ class ApplicationConnection:
         send: Send,
         *,
         notice: ShutdownNotice,
-        opened: float,
         is_shutting_down: Callable[[], bool],
     ) -> None:
         self._is_shutting_down = is_shutting_down
         self.kind = ConnectionKind.WEBSOCKET if scope["type"] == "websocket" else ConnectionKind.RESPONSE
         self.notice = notice
-        self.opened = opened
         self.path: str = scope["path"]
         self.ending: Ending | None = None
         self._scope = scope
@@ -144,7 +138,7 @@ class ApplicationConnection:
         if not self._started:
             self._started = True
             if message["type"] == "http.response.start" and self._is_shutting_down():
-                message = {**message, "headers": [*message.get("headers", ()), CLOSE_HEADER]}
+                message = ending_connection(message)
         await self._send(message)
 
     async def end(self) -> None:
@@ -221,29 +215,32 @@ class ApplicationConnections:
         self._timers: dict[ApplicationConnection, asyncio.TimerHandle] = {}
         self._ending: set[asyncio.Task[None]] = set()
         self._ended: Counter[Ending] = Counter()
-        self._tally: Counter[Ending] = Counter()
+        self._aborted: Counter[Ending] = Counter()  # by what had ended them before
         self._active: Counter[ConnectionKind] = Counter()
 
     def counts(self, named: int = 0) -> ClientCounts:
         """Return the counts, with so many of the busiest routes; without, it costs the same however many
         connections there are."""
-        tally, websockets = self._tally, self._active[ConnectionKind.WEBSOCKET]
+        ended, aborted = self._ended, self._aborted
+        websockets = self._active[ConnectionKind.WEBSOCKET]
         return ClientCounts(
             active=len(self.active),
             websockets=websockets,
             responses=len(self.active) - websockets,
             closing=len(self.closing),
-            left=tally[Ending.LEFT],
-            by_policy=tally[Ending.BY_POLICY],
-            forced=tally[Ending.FORCED],
-            aborted=tally[Ending.ABORTED],
+            left=ended[Ending.LEFT],
+            by_policy=ended[Ending.BY_POLICY] - aborted[Ending.BY_POLICY],
+            forced=ended[Ending.FORCED] - aborted[Ending.FORCED],
+            aborted=aborted.total(),
             routes=tuple(self.routes(named)) if named else (),
         )
 
     def ended(self) -> EndingCounts:
         """Return how many connections have ended since the start, for counters that only grow."""
-        kinds = (Ending.LEFT, Ending.BY_POLICY, Ending.FORCED, Ending.ABORTED)
-        return EndingCounts(*(self._ended[kind] for kind in kinds))
+        ended = self._ended
+        return EndingCounts(
+            ended[Ending.LEFT], ended[Ending.BY_POLICY], ended[Ending.FORCED], self._aborted.total()
+        )
 
     def routes(self, most: int) -> list[RouteCount]:
         """Return the routes with the most connections, so many at most."""
@@ -258,7 +255,6 @@ class ApplicationConnections:
             receive,
             send,
             notice=notice,
-            opened=self._clock(),
             is_shutting_down=self.is_shutting_down,
         )
         if self.state.began.is_set():
@@ -273,7 +269,6 @@ class ApplicationConnections:
         """Count a connection out: the application has returned."""
         if connection in self.active:
             self._deactivate(connection)
-            self._tally[Ending.LEFT] += 1
             self._ended[Ending.LEFT] += 1
         else:
             self.late.discard(connection)
@@ -364,7 +359,6 @@ class ApplicationConnections:
         self._deactivate(connection)
         connection.ending = ending
         self.closing.add(connection)
-        self._tally[ending] += 1
         self._ended[ending] += 1
         loop = asyncio.get_running_loop()
         self._timers[connection] = loop.call_later(CLOSE_TIMEOUT, self._cut, connection)
@@ -376,8 +370,7 @@ class ApplicationConnections:
     def _cut(self, connection: ApplicationConnection) -> None:
         """Cancel an application that has not returned since its connection was ended."""
         if connection.ending and connection.ending is not Ending.ABORTED:
-            self._tally.subtract({connection.ending: 1, Ending.ABORTED: -1})
-            self._ended[Ending.ABORTED] += 1
+            self._aborted[connection.ending] += 1
             connection.ending = Ending.ABORTED
             connection.cancel()
 

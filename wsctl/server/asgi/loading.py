@@ -13,6 +13,7 @@ from starlette.types import ASGIApp
 from uvicorn.middleware.asgi2 import ASGI2Middleware
 
 from wsctl.errors import CannotStart, package
+from wsctl.settings import application_name
 
 TRACEBACK_LINES = 8
 """The last lines of a traceback that are shown: the error, and three frames of two lines each."""
@@ -30,9 +31,10 @@ def load_application(name: str, *, factory: bool = False, app_dir: str = "") -> 
     Raises:
         ApplicationFailed: there is no such module or attribute, its code fails, or it is no application.
     """
-    module_name, colon, attributes = name.partition(":")
-    if not (module_name and colon and attributes):
-        raise ApplicationFailed(f"{name!r} names no application: write module:attribute, as in main:app")
+    try:
+        module_name, _, attributes = application_name(name).partition(":")
+    except ValueError as error:
+        raise ApplicationFailed(str(error)) from None
     if app_dir not in sys.path:
         sys.path.insert(0, app_dir)
     found = _attribute(_import(module_name, app_dir), attributes, name)

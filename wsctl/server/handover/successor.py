@@ -8,7 +8,7 @@ import socket
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
-from wsctl.codes import CloseCode
+from wsctl.codes import RESTART, CloseCode
 from wsctl.errors import CannotStart
 from wsctl.hub.connection import EndReason
 from wsctl.ipc.channel import Channel
@@ -228,6 +228,6 @@ class _Arrival(asyncio.Protocol):
         missed = self._services.log.after(snapshot.seen, snapshot.client_id)
         wire.restore(snapshot, missed or [])
         if missed is None:
-            wire.close(CloseCode.SERVICE_RESTART, "the server is restarting: reconnect", EndReason.EVICTED)
+            wire.close(CloseCode.SERVICE_RESTART, RESTART, EndReason.EVICTED)
         self.there = True
         self._arrived(wire)

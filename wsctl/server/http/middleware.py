@@ -72,10 +72,15 @@ class ClosingMiddleware:
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         async def send_closing(message: Message) -> None:
             if message["type"] == "http.response.start" and self._is_shutting_down():
-                message = {**message, "headers": [*message.get("headers", ()), CLOSE_HEADER]}
+                message = ending_connection(message)
             await send(message)
 
         await self._app(scope, receive, send_closing if scope["type"] == "http" else send)
+
+
+def ending_connection(start: Message) -> Message:
+    """Return the start of an answer behind which the connection ends."""
+    return {**start, "headers": [*start.get("headers", ()), CLOSE_HEADER]}
 
 
 def methods_of(routes: Iterable[BaseRoute], scope: MutableMapping[str, Any]) -> list[str]:

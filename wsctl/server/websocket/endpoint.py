@@ -19,7 +19,7 @@ from wsctl.server.http.proxy import canonical_ip
 from wsctl.server.http.semantics import HttpRefusal, error_body
 from wsctl.server.websocket.admission import NO_SUCH_PATH, Admitted, DrainRejected, HandshakeRequest, Verdict
 from wsctl.server.websocket.drain_rejection import REASON
-from wsctl.server.websocket.hook_calls import Identified
+from wsctl.server.websocket.hook_calls import Identified, drop_error
 from wsctl.server.websocket.hooks import Handshake
 from wsctl.server.websocket.services import AcceptorServices, ConnectionServices
 
@@ -124,12 +124,6 @@ def _host(websocket: WebSocket) -> str:
     return (canonical_ip(websocket.client.host) or "") if websocket.client else ""
 
 
-def _drop_error(task: asyncio.Task[None]) -> None:
-    """Take an error for known: the connection has ended, whatever it was."""
-    if not task.cancelled():
-        task.exception()
-
-
 class AsgiConnection(Connection):
     """A connection whose socket belongs to another ASGI server. Keepalive is that server's matter."""
 
@@ -170,7 +164,7 @@ class AsgiConnection(Connection):
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
             for task in tasks:
-                task.add_done_callback(_drop_error)
+                task.add_done_callback(drop_error)
                 task.cancel()
             try:
                 # Not `gather`: whoever cancels this task must know its own CancelledError again.

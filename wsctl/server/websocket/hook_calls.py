@@ -224,7 +224,7 @@ class HookCalls:
             done, _ = await asyncio.wait({task}, timeout=self._timeout or None)
         finally:
             if not task.done():
-                task.add_done_callback(_drop_error)
+                task.add_done_callback(drop_error)
                 task.cancel()
         if not done:
             raise HookFailed(f"it took longer than {self._timeout:g} seconds: --hook-timeout gives it more")
@@ -270,6 +270,7 @@ def _identified(result: Any, handshake: Handshake) -> Identified:
         raise HookFailed(text) from None
 
 
-def _drop_error(task: "asyncio.Future[Any]") -> None:
+def drop_error(task: "asyncio.Future[Any]") -> None:
+    """Take the error of a task for known, whatever it was: nobody waits for its result any more."""
     if not task.cancelled():
         task.exception()
