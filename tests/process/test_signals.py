@@ -44,9 +44,38 @@ asyncio.run(main())
 os.kill(os.getpid(), signal.SIGTERM)
 """
 
+REPLACES = """
+import asyncio, os, signal, uvloop
+from wsctl.drain.signals import SignalAction, SignalRole
+from wsctl.process.signals import SignalHandlers
+
+def tell(by):
+    return lambda signum: print(by, signal.Signals(signum).name)
+
+async def main():
+    handlers = SignalHandlers(SignalRole.SERVER, dict.fromkeys(SignalAction, tell("action")))
+    handlers.install()
+    os.kill(os.getpid(), signal.SIGTERM)
+    for _ in range({iterations}):
+        await asyncio.sleep(0)
+    os.kill(os.getpid(), signal.SIGINT)
+    asyncio.get_running_loop().call_soon(os.kill, os.getpid(), signal.SIGHUP)
+    await handlers.replace(tell("handler"))
+    os.kill(os.getpid(), signal.SIGUSR1)
+
+with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+    runner.run(main())
+    os.kill(os.getpid(), signal.SIGINT)
+os.kill(os.getpid(), signal.SIGTERM)
+"""
+
 
 def _handling(role: str, *sent: str) -> list[str]:
     program = HANDLES.replace("{role}", role).replace("{sent}", "".join(f"signal.{name}, " for name in sent))
+    return _shown(program)
+
+
+def _shown(program: str) -> list[str]:
     shown = subprocess.run(
         [sys.executable, "-u", "-c", program], capture_output=True, text=True, timeout=DEADLINE, check=False
     )
@@ -107,3 +136,10 @@ def test_afterwards_they_come_as_before() -> None:
     with signals.blocked_end_signals():
         assert signal.SIGTERM in signal.pthread_sigmask(signal.SIG_BLOCK, [])
     assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == before
+
+
+@pytest.mark.parametrize("iterations", range(4))
+def test_no_signal_is_lost_when_the_event_loop_that_handles_them_ends(iterations: int) -> None:
+    shown = _shown(REPLACES.replace("{iterations}", str(iterations)))
+    assert sorted(shown[:2]) == ["action SIGINT", "action SIGTERM"]
+    assert shown[2:] == ["handler SIGHUP", "handler SIGUSR1", "handler SIGINT", "handler SIGTERM"]

@@ -110,7 +110,7 @@ POLICY: Mapping[SignalRole, Mapping[Signals, SignalRule]] = MappingProxyType(
 """The table above."""
 
 PASSED_TO_SUCCESSOR: Mapping[int, Signals] = MappingProxyType(
-    {SIGINT: SIGTERM, SIGTERM: SIGTERM, SIGHUP: SIGTERM, SIGUSR2: SIGUSR2}
+    {SIGINT: SIGTERM, SIGTERM: SIGTERM, SIGHUP: SIGTERM, SIGUSR1: SIGUSR1, SIGUSR2: SIGUSR2}
 )
 """The signals that a process in a shell's job passes on to the successor it has handed over to, and as what.
 A terminal has sent Ctrl-C to both at once: twice SIGTERM changes nothing, twice SIGINT may."""

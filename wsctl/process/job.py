@@ -43,6 +43,11 @@ class Job:
         """True if the first process stays in any case, so that the end of this one ends nothing else."""
         return self._stays
 
+    @property
+    def becomes_waiter(self) -> bool:
+        """True if this process does not end with its work, and waits for its successor."""
+        return bool(self.successor and self._waits_at)
+
     def line_for_successor(self) -> socket.socket | None:
         """Return a descriptor of the line, which the caller owns; None where no shell waits for this
         process."""

@@ -15,6 +15,10 @@ from wsctl.drain.signals import Disposition, SignalAction, SignalRole, handled_s
 
 Handler = Callable[[int, FrameType | None], Any]
 
+ITERATIONS = 3
+"""The iterations of an event loop in which it has called the actions of all signals that had arrived: one to
+read their numbers, one to call, and one to spare."""
+
 
 class SignalHandlers:
     """The handlers of a process in one `role`. `actions` are called on the event loop with the number of the
@@ -55,6 +59,18 @@ class SignalHandlers:
                     # In place of the loop's own, which does nothing: the loop reads the number from a
                     # descriptor.
                     signal.signal(signum, partial(self._note, self._noted))
+
+    async def replace(self, handler: Callable[[int], object]) -> None:
+        """From here on call `handler` with each signal that this handles, at once and without the event loop,
+        which is about to end. What arrives in between is kept, and nothing is handled twice."""
+        handled = handled_signals(self._role, _disposition)
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, handled)
+        for _ in range(ITERATIONS):
+            await asyncio.sleep(0)
+        for signum in handled:
+            self._loop.remove_signal_handler(signum)
+            signal.signal(signum, lambda signum, _: handler(signum))
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def call_host(self, signum: int) -> bool:
         """Call the host's own handler; tell whether it has one."""

@@ -98,6 +98,7 @@ class Runner(uvicorn.Server):
         node.hosts.on_loopback = lambda: local
         self._proxies = trusted_proxies(node.settings)
         self._acceptor = WebSocketAcceptor(node.acceptor_services, self._proxies, config.root_path)
+        self._signals: SignalHandlers
         self._listeners: Listeners
         self._handover: Predecessor
         self._successor: Successor | None = None
@@ -108,6 +109,9 @@ class Runner(uvicorn.Server):
     async def run_until_stopped(self) -> ExitCode:
         """Serve until the drain has ended; returns the exit code of the process."""
         await self._serve()
+        job = self._context.job
+        if job and job.becomes_waiter:
+            await self._signals.replace(job.pass_on)
         return self._node.life.exit_code
 
     @contextlib.contextmanager
@@ -316,7 +320,8 @@ class Runner(uvicorn.Server):
             SignalAction.HAND_OVER: self._hand_over,
         }
         noted = self._application.note_signal if self._application else None
-        SignalHandlers(SignalRole.SERVER, actions, noted).install()
+        self._signals = SignalHandlers(SignalRole.SERVER, actions, noted)
+        self._signals.install()
         self._context.on_signals_handled()
         if self._context.job and self._context.job.line:
             self._drain_on_hangup(self._context.job.line)
