@@ -1,5 +1,5 @@
 """`python -m tests.bench.application`: what an application of one's own costs under `wsctl serve`, against
-the same under uvicorn with the same parser."""
+the same under uvicorn with the same parser; and a message of its hub, against the built-in server."""
 
 import argparse
 import json
@@ -9,6 +9,7 @@ import socket
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from typing import NamedTuple
 
 from tests.bench.frames import TEXT, frame
 from tests.bench.peer import Peer
@@ -23,11 +24,27 @@ HANDSHAKE = (
     b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
 )
 
+JOIN = HANDSHAKE.replace(b"/echo", b"/ws/bob").replace(b"Host: here", b"Host: localhost")
+
+HUBS = {"plain": "hub", "with_hook": "hub, hook", "with_async_hook": "hub, async hook"}
+"""The applications with a hub, and the names of their figures."""
+
 _MAIN = "import sys; sys.argv[:] = {serve}; from wsctl.__main__ import main; main()"
 WSCTL = {"httptools": _MAIN, "h11": f"import sys; sys.modules['httptools'] = None; {_MAIN}"}
 """The program that serves with a parser: it takes httptools where that can be imported."""
 
+TEXT_FRAME = frame(0x80 | TEXT, b"x" * 100)
+
 Figures = dict[str, float]
+
+
+class Exchange(NamedTuple):
+    """A request, and an expression for the end of its answer; before all, what opens the connection."""
+
+    request: bytes
+    end: bytes
+    first: bytes = b""
+    end_of_first: bytes = b""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -44,7 +61,7 @@ def main(arguments: Sequence[str]) -> int:
         print(json.dumps({name: round(value, 3) for name, value in found.items()}))
         return 0
     for name, value in found.items():
-        print(f"{name:24} {value:8.3f}")
+        print(f"{name:28} {value:8.3f}")
     return 0
 
 
@@ -62,7 +79,17 @@ def figures(rounds: int, count: int) -> Figures:
                 best = {name: min(run[name] for run in runs) for name in servers}
                 found |= {f"{what} {parser} {name}": cost for name, cost in best.items()}
                 found[f"{what} {parser} ratio"] = best["wsctl"] / best["uvicorn"]
-    return found
+    return found | _message_figures(rounds, count)
+
+
+def _message_figures(rounds: int, count: int) -> Figures:
+    """Microseconds of CPU for a message that a client sends, and gets, in the best of the rounds, and the
+    ratio of a hub without hooks."""
+    with ExitStack() as stack:
+        servers = {name: stack.enter_context(Server(peer)) for name, peer in _hub_peers().items()}
+        runs = [{name: _messages(server, count) for name, server in servers.items()} for _ in range(rounds)]
+    best = {f"message {name}": min(run[name] for run in runs) for name in servers}
+    return best | {"message ratio": best["message hub"] / best["message built-in"]}
 
 
 def _peers(parser: str) -> dict[str, Peer]:
@@ -75,28 +102,42 @@ def _peers(parser: str) -> dict[str, Peer]:
     }
 
 
+def _hub_peers() -> dict[str, Peer]:
+    flags = ("--port", "0", "--log-level", "error", "--rate", "0", "--broadcast-interval", "0")
+    serve = (sys.executable, "-m", "wsctl", "serve")
+    peers = {"built-in": Peer("wsctl", "wsctl serve", (*serve, *flags))}
+    for function, name in HUBS.items():
+        app = (f"tests.bench.peers.hub_application:{function}", "--factory")
+        peers[name] = Peer("wsctl", "wsctl serve", (*serve, *app, *flags))
+    return peers
+
+
 def _answers(server: Server, count: int) -> float:
-    return _cost(server, REQUEST, count, rb"\{[^}]*\}$", b"")
+    return _cost(server, Exchange(REQUEST, rb"\{[^}]*\}$"), count)
 
 
 def _echoes(server: Server, count: int) -> float:
-    return _cost(server, frame(0x80 | TEXT, b"x" * 100), count, rb"x{100}$", HANDSHAKE)
+    return _cost(server, Exchange(TEXT_FRAME, rb"x{100}$", HANDSHAKE, rb"\r\n\r\n$"), count)
 
 
-def _cost(server: Server, request: bytes, count: int, end: bytes, first: bytes) -> float:
-    """Microseconds of CPU of the server for each of so many requests on one connection, one after the other;
-    `end` matches the end of an answer."""
-    is_whole: Callable[[bytes], object] = re.compile(end).search
+def _messages(server: Server, count: int) -> float:
+    return _cost(server, Exchange(TEXT_FRAME, rb"x{100}[^x]*\}$", JOIN, rb"\}$"), count)
+
+
+def _cost(server: Server, exchange: Exchange, count: int) -> float:
+    """Microseconds of CPU of the server for each of so many requests on one connection, one after the
+    other."""
+    is_whole = re.compile(exchange.end).search
     with socket.create_connection(("127.0.0.1", server.port)) as sock:
-        if first:
-            sock.sendall(first)
-            _read(sock, re.compile(rb"\r\n\r\n$").search)
+        if exchange.first:
+            sock.sendall(exchange.first)
+            _read(sock, re.compile(exchange.end_of_first).search)
         for _ in range(100):
-            sock.sendall(request)
+            sock.sendall(exchange.request)
             _read(sock, is_whole)
         before = server.cpu()
         for _ in range(count):
-            sock.sendall(request)
+            sock.sendall(exchange.request)
             _read(sock, is_whole)
         return 1e6 * (server.cpu() - before) / count
 

@@ -114,7 +114,8 @@ async def test_who_was_cut_off_for_more_than_is_kept_is_told_that_messages_are_l
         await far.hears("away")
         for n in range(LEAST_KEPT + 500):
             near.say(n)
-        await near.settle()
+            if n % 100 == 99:  # each has a second to be published, which a busy machine takes for so many
+                await near.settle()
         relay.mend()
         await far.hears("lost", LEAST_KEPT + 499)
         kept = [what for what in far.told if isinstance(what, int)]

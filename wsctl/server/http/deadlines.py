@@ -18,9 +18,8 @@ BODY_RATE = 500
 LATE_BODY_TIMEOUT = 10.0
 """Seconds for the rest of a body whose request has been answered: nobody waits for it."""
 
-IDLE_TIMEOUT = 10.0
-"""Seconds between two requests: twice uvicorn's own timeout, which uvicorn drops when bytes come in
-between."""
+IDLE_TIMEOUT = 5.0
+"""Seconds between two requests, as uvicorn's own timer has it, which needs one a request."""
 
 MAX_UNREAD = 256 * 1024
 """Bytes that are read and discarded after an answer: more than the largest usual body, so that a client which
@@ -66,20 +65,22 @@ class Deadlines:
     def received(self, size: int, now: float) -> None:
         """Note that `size` bytes came, which are about to be parsed."""
         if self.stage is Stage.IDLE:
-            self._enter(Stage.HEAD, now)
+            self.stage, self._since, self._came = Stage.HEAD, now, 0
         self._came += size
 
     def requested(self, now: float) -> None:
         """Note that a request head is complete."""
-        self._enter(Stage.BODY, now)
+        self.stage, self._since, self._came = Stage.BODY, now, 0
 
     def ended(self, now: float) -> None:
         """Note that a request is complete."""
-        self._enter(Stage.IDLE if self.stage is Stage.LATE_BODY else Stage.ANSWER, now)
+        self.stage = Stage.IDLE if self.stage is Stage.LATE_BODY else Stage.ANSWER
+        self._since, self._came = now, 0
 
     def answered(self, now: float) -> None:
         """Note that an answer is complete."""
-        self._enter(Stage.LATE_BODY if self.stage is Stage.BODY else Stage.IDLE, now)
+        self.stage = Stage.LATE_BODY if self.stage is Stage.BODY else Stage.IDLE
+        self._since, self._came = now, 0
 
     @property
     def busy(self) -> bool:
@@ -103,6 +104,3 @@ class Deadlines:
             self._stalled = now
         self._unsent = unsent
         return bool(unsent) and now - self._stalled >= STALL_TIMEOUT
-
-    def _enter(self, stage: Stage, now: float) -> None:
-        self.stage, self._since, self._came = stage, now, 0

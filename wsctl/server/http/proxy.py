@@ -149,9 +149,9 @@ def apply_proxy_headers(scope: Any, proxies: TrustedProxies) -> None:
     tell."""
     client = scope.get("client")
     at = tuple(client or ("", 0))
-    told = [(name, value) for name, value in scope["headers"] if name in _FORWARDED]
+    told = [header for header in scope["headers"] if header[0] in _FORWARDED]
     if not told:
-        if client:
+        if ":" in at[0]:
             scope["client"] = proxies.resolve(at, None)
         return
     chain = [value for name, value in told if name == b"x-forwarded-for"]

@@ -57,24 +57,38 @@ class BoundedConnection(h11.Connection):
     def __init__(self, listener: ParserListener) -> None:
         super().__init__(h11.SERVER, MAX_HEAD)
         self._listener = listener
+        self._received = 0
+
+    def receive_data(self, data: bytes) -> None:
+        self._received += len(data)
+        super().receive_data(data)
 
     def next_event(self) -> Any:
         try:
-            event = super().next_event()
-            if isinstance(event, h11.Request):
-                self._check(event)
-                if not event.target.startswith(b"/"):
-                    event = self._in_origin_form(event)
+            event: Any = super().next_event()
+            kind = type(
+                event
+            )  # in place of isinstance: h11's events are abstract classes, which makes it slow
+            if kind is h11.Request:
+                event = self._check(event)
         except h11.RemoteProtocolError as error:
             self._listener.rejected(error)
             return h11.NEED_DATA
-        if isinstance(event, h11.Request):
+        if kind is h11.Request:
             self._listener.requested(event)
-        elif isinstance(event, h11.EndOfMessage):
+        elif kind is h11.EndOfMessage:
             self._listener.ended()
         return event
 
-    def _check(self, request: h11.Request) -> None:
+    def _check(self, request: h11.Request) -> h11.Request:
+        """Bound a request's head, and return it in the form that the rest sees."""
+        # Not more than has come since the one before, but for blanks that are not written before values.
+        if self._received > MAX_HEAD - MAX_HEADERS or len(request.headers) > MAX_HEADERS:
+            self._check_size(request)
+        self._received = len(self.trailing_data[0])
+        return request if request.target.startswith(b"/") else self._in_origin_form(request)
+
+    def _check_size(self, request: h11.Request) -> None:
         size = (
             len(request.method)
             + len(request.target)
@@ -134,9 +148,8 @@ if TYPE_CHECKING:
         connections: set[Any]
         cycle: Any
         flow: Any
+        server_state: Any
 
-        def _unset_keepalive_if_required(self) -> None: ...
-        def on_response_complete(self) -> None: ...
         def shutdown(self) -> None: ...
 
 else:
@@ -188,7 +201,6 @@ class BoundedHttp(_UvicornProtocol):
             return None
         fd = detach_descriptor(self.transport)
         if fd is not None:
-            self._unset_keepalive_if_required()
             self.connections.discard(self)
             self._pending.release(self.transport)
         return fd
@@ -229,6 +241,10 @@ class BoundedHttp(_UvicornProtocol):
         """Tell whether input has come that belongs to no request yet."""
 
     @abstractmethod
+    def _begin_next_request(self) -> None:
+        """Begin with a request that came before the answer was complete, if there is one."""
+
+    @abstractmethod
     def _answer_state(self) -> AnswerState:
         """Return the state of the answer."""
 
@@ -252,11 +268,15 @@ class BoundedHttp(_UvicornProtocol):
         self.refuse(refused)
 
     def on_response_complete(self) -> None:
-        """Note that an answer is complete; uvicorn calls this before it turns to the next request."""
+        """Turn to the next request; uvicorn calls this when an answer is complete. Its own method sets a
+        timer for the time between two requests, which `check` bounds here."""
         self._now = now = self._acceptor.clock()
         self._deadlines.answered(now)
         self._pending.renew(self.transport)
-        super().on_response_complete()
+        self.server_state.total_requests += 1
+        if not self.transport.is_closing():
+            self.flow.resume_reading()
+            self._begin_next_request()
         self._changed()
 
     # Deadlines
@@ -331,7 +351,6 @@ class BoundedHttp(_UvicornProtocol):
 
     def _leave_application(self) -> None:
         """Discard what the application still writes, and tell it that the client is disconnected."""
-        self._unset_keepalive_if_required()
         if self.cycle:
             self.cycle.disconnected = True
             self.cycle.message_event.set()
@@ -428,6 +447,11 @@ class HttpProtocol(BoundedHttp, H11Protocol):
 
     def _has_unparsed(self) -> bool:
         return bool(self.conn.trailing_data[0])
+
+    def _begin_next_request(self) -> None:
+        if self.conn.our_state is h11.DONE and self.conn.their_state is h11.DONE:
+            self.conn.start_next_cycle()
+            self.handle_events()
 
     def _answer_state(self) -> AnswerState:
         if self.conn.our_state is h11.SEND_BODY:

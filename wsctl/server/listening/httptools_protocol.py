@@ -30,17 +30,17 @@ class HttpToolsProtocol(BoundedHttp, UvicornHttpTools):
     ) -> None:
         super().__init__(**rest)
         self._partial_head = 0
+        self._chunk = 0
         self._too_large = False
         self.bound(acceptor, pending, since=since, control=False, changed=changed)
 
     # Callbacks of the parser
 
     def on_headers_complete(self) -> None:
+        # Not more than has come since the one before, but for blanks that are not written before values.
+        if self._partial_head + self._chunk > MAX_HEAD - MAX_HEADERS or len(self.headers) > MAX_HEADERS:
+            self._check_size()
         self._partial_head = 0
-        size = len(self.url) + sum([len(name) + len(value) + 4 for name, value in self.headers])
-        if size > MAX_HEAD or len(self.headers) > MAX_HEADERS:
-            self._too_large = True
-            raise _HeadTooLarge
         self._head_complete()
         if not self.url.startswith(b"/"):
             self._bring_into_origin_form()
@@ -50,13 +50,19 @@ class HttpToolsProtocol(BoundedHttp, UvicornHttpTools):
         self._request_complete()
         super().on_message_complete()
 
-    def on_response_complete(self) -> None:
-        next_one = self.pipeline[-1][0] if self.pipeline else None
-        super().on_response_complete()
-        if next_one:  # its head was read while the answer before it was under way
-            self._head_complete()
-            if not next_one.more_body:
+    def _begin_next_request(self) -> None:
+        if self.pipeline:
+            cycle, app = self.pipeline.pop()
+            self._start_asgi_task(cycle, app)
+            self._head_complete()  # it was read while the answer before it was under way
+            if not cycle.more_body:
                 self._request_complete()
+
+    def _check_size(self) -> None:
+        size = len(self.url) + sum([len(name) + len(value) + 4 for name, value in self.headers])
+        if size > MAX_HEAD or len(self.headers) > MAX_HEADERS:
+            self._too_large = True
+            raise _HeadTooLarge
 
     def _bring_into_origin_form(self) -> None:
         """Let the rest see the path alone as the target, and the host that was asked for."""
@@ -69,7 +75,7 @@ class HttpToolsProtocol(BoundedHttp, UvicornHttpTools):
     # Its input
 
     def _parse(self, data: bytes) -> None:
-        self._unset_keepalive_if_required()
+        self._chunk = len(data)
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
@@ -78,11 +84,12 @@ class HttpToolsProtocol(BoundedHttp, UvicornHttpTools):
         except (httptools.HttpParserError, BadTarget):
             self._reject(too_large=self._too_large)
         else:
-            self._bound_partial_head(len(data))
+            if self.head_is_partial:
+                self._bound_partial_head()
 
-    def _bound_partial_head(self, size: int) -> None:
+    def _bound_partial_head(self) -> None:
         """Refuse a head that grows beyond the bounds without an end, of which the parser tells nothing."""
-        self._partial_head = self._partial_head + size if self.head_is_partial else 0
+        self._partial_head += self._chunk
         if self._partial_head > MAX_HEAD:
             self._reject(too_large=True)
 
