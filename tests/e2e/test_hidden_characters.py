@@ -10,7 +10,7 @@ import wsctl.server.page
 from tests.support.browser import Page
 from tests.support.bundle import build, install
 from tests.support.examples import PROGRAMS, printed, running
-from tests.support.hidden import HIDDEN, IN_PAGES, among, seen_in
+from tests.support.hidden import among, hidden, hidden_in_pages, seen_in
 from tests.support.server import WSCTL
 from tests.support.switchboard import Line, Switchboard
 
@@ -53,14 +53,14 @@ TERMINALS: dict[str, Callable[[Path, str], list[str]]] = PROGRAMS | {"wsctl": _c
 async def test_a_terminal_is_shown_none_raw(fake: Switchboard, tmp_path: Path, kind: str) -> None:
     with running(*TERMINALS[kind](tmp_path, fake.url)) as client:
         line = await fake.line()
-        await speak(line, among(HIDDEN))
+        await speak(line, among(hidden()))
         await to_thread.run_sync(client.wait_for, "over and out")
         await line.close(4000, REASON)
         await fake.line()
         await to_thread.run_sync(client.wait_for, "4000 begin")
     whole = [shown for shown in client.lines if "begin<" in shown and ">end" in shown]
     assert len(whole) >= 4
-    assert seen_in("".join(client.lines), HIDDEN) == []
+    assert seen_in("".join(client.lines), hidden()) == []
 
 
 def of_the_server() -> str:
@@ -90,11 +90,11 @@ async def test_a_component_shows_none_raw(fake: Switchboard, page: Page, tmp_pat
 async def shows_none(page: Page, fake: Switchboard, url: str) -> None:
     await to_thread.run_sync(page.open, url)
     line = await fake.line()
-    await speak(line, among(IN_PAGES))
+    await speak(line, among(hidden_in_pages()))
     await to_thread.run_sync(page.wait_for_text, "body", "over and out")
     shown = await to_thread.run_sync(page.text, "body")
     assert shown.count("begin<") >= 3
     await line.close(4000, REASON)
     await to_thread.run_sync(page.wait_for_text, "body", "4000")
     shown += await to_thread.run_sync(page.text, "body")
-    assert seen_in(shown, IN_PAGES) == []
+    assert seen_in(shown, hidden_in_pages()) == []

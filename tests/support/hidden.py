@@ -1,20 +1,28 @@
 """The characters of others that no client of ours shows raw."""
 
-import unicodedata
+import functools
+from unicodedata import category
 
 _JOINERS = "\u200c\u200d"
 """Scripts and emoji are written with them."""
 
-HIDDEN = [
-    character
-    for character in map(chr, range(0x110000))
-    if unicodedata.category(character) in {"Cc", "Cf", "Zl", "Zp"} and character not in _JOINERS
-] + ["\ud800"]
-"""Control characters, what turns the writing direction, what separates lines and paragraphs, what is not
-seen, and half of a character. U+001B, U+009B, U+202E and U+2028 are among them."""
 
-IN_PAGES = [character for character in HIDDEN if character not in "\n\t"]
-"""The same for pages, where a line may break."""
+@functools.cache
+def in_categories(*categories: str) -> list[str]:
+    """All characters of these Unicode categories. Looking takes a quarter of a second."""
+    return [character for character in map(chr, range(0x110000)) if category(character) in categories]
+
+
+@functools.cache
+def hidden() -> list[str]:
+    """Control characters, what turns the writing direction, what separates lines and paragraphs, what is not
+    seen, and half of a character. U+001B, U+009B, U+202E and U+2028 are among them."""
+    return [c for c in in_categories("Cc", "Cf", "Zl", "Zp") if c not in _JOINERS] + ["\ud800"]
+
+
+def hidden_in_pages() -> list[str]:
+    """The same for pages, where a line may break."""
+    return [character for character in hidden() if character not in "\n\t"]
 
 
 def among(characters: list[str]) -> str:
