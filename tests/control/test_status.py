@@ -46,7 +46,7 @@ def test_a_status_is_read_whatever_a_newer_version_adds_to_it(status: ServerStat
 
 def test_the_fields_of_a_status_are_its_keys() -> None:
     status = ServerStatus.from_json(FACTS)
-    left_out = {"clients", "group", "workers", "application"}
+    left_out = {"clients", "group", "workers", "application", "admin"}
     assert set(status.to_json()) == {field.name for field in fields(status)} - left_out - {"tasks"}
     assert set(replace(status, tasks=3, clients=()).to_json()) >= {"tasks", "clients"}
 

@@ -49,6 +49,8 @@ def test_commands_find_the_server_by_its_admin_port_and_are_led_there_by_a_url(
         assert (
             json.loads(wsctl("status", "--json", *place, environ=server.environ).stdout)["pid"] == server.pid
         )
+    rows = wsctl("status", environ=server.environ).stdout.splitlines()
+    assert f"  admin        http://127.0.0.1:{at}" in [row.rstrip() for row in rows]
     led = wsctl("status", "--url", server.url, environ=server.environ)
     assert led.returncode == 5
     assert "if it has --admin-port, name that address" in led.stderr
@@ -174,6 +176,7 @@ async def test_any_worker_tells_of_all(start_server: StartServer) -> None:
     scrape = Scrape(ask(connection, "GET", "/metrics", None, headers)[1].decode())
     assert [scrape("wsctl_worker_up", worker=number) for number in ("1", "2")] == [1, 1]
     assert sum(scrape("wsctl_connections", worker=number) or 0 for number in ("1", "2")) == 4
+    assert server.status()["admin"] == f"http://127.0.0.1:{admin_port(server)}"
     server.signal()
     for client in clients:
         await client.close()

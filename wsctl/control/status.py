@@ -164,7 +164,7 @@ class ServerStatus:
     """The facts that operators may know; rates are per second over the last ten."""
 
     ABSENT: ClassVar = {"degraded": None, "generation": 1, "upgrade": None}
-    OMITTED: ClassVar = {"tasks", "clients", "group", "workers", "application"}
+    OMITTED: ClassVar = {"tasks", "clients", "group", "workers", "application", "admin"}
 
     status: str = field(metadata=PHASE)
     connections: int
@@ -195,6 +195,9 @@ class ServerStatus:
     )
     application: ApplicationStatus | None = field(
         default=None, metadata={"description": "Only where an application of one's own is served."}
+    )
+    admin: str | None = field(
+        default=None, metadata={"description": "The URL of the admin address; only where there is one."}
     )
 
     @classmethod

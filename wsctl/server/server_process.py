@@ -227,6 +227,7 @@ class ServerProcess:
         admin_addresses = [address(sock, tls=False) for sock in admin]
         if self._node.shared:
             self._node.shared.url = addresses[0]
+        self._node.reporter.admin = next(iter(admin_addresses), None)
         return ServerContext(
             public=public,
             control=registration.control,

@@ -33,6 +33,7 @@ class StatusReporter:
     processes of this server have.
 
     Attributes:
+        admin: the URL of the admin address, if there is one.
         server_started: when the first process of this server started, on `clock`, if that was before this
             one.
     """
@@ -53,6 +54,7 @@ class StatusReporter:
         handover: Callable[[], HandoverProgress | None],
         elsewhere: Callable[[], int],
     ) -> None:
+        self.admin: str | None = None
         self.server_started = float("inf")
         self._life = life
         self._driver = driver
@@ -110,6 +112,7 @@ class StatusReporter:
             cluster=None if nodes is None else ClusterTotal.of(nodes),
             clients=tuple(self._describe(each) for each in clients_here) if clients else None,
             application=self.application(),
+            admin=self.admin,
         )
 
     def application(self) -> ApplicationStatus | None:

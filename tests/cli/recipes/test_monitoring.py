@@ -4,12 +4,14 @@ import asyncio
 import json
 import os
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
 from tests.conftest import StartServer, StartStore
+from tests.support.application import write_application
 from tests.support.clients import join, receive_type
 from tests.support.queries import groups, metrics, strangers
 from tests.support.scrapes import scraped
@@ -43,13 +45,15 @@ def rules(alerts: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 @pytest.mark.anyio
 async def test_every_query_is_about_what_a_server_tells(
-    start_server: StartServer, start_store: StartStore, grafana: str, alerts: str
+    start_server: StartServer, start_store: StartStore, grafana: str, alerts: str, tmp_path: Path
 ) -> None:
     server = start_server("--workers", "2", "--redis", start_store().url)
     bob = await join(server.ws_url, "bob")
     server.signal()
     await receive_type(bob, "shutdown")
     known = (await asyncio.to_thread(scraped, server)).labels
+    with_application = start_server(*write_application(tmp_path))
+    known = (await asyncio.to_thread(scraped, with_application)).labels | known
     await bob.close()
     assert await asyncio.to_thread(server.wait) == 0
     shown = panels(json.loads(grafana))

@@ -70,7 +70,15 @@ def _more(status: ServerStatus) -> int:
     named = len(status.drain.longest) if status.drain else 0
     group = 1 if status.group else 0
     application = 1 if status.application else 0
-    return named + group + application + (UPGRADE if status.upgrade else 0) + len(cluster_table.rows(status))
+    admin = 1 if status.admin else 0
+    return (
+        named
+        + group
+        + application
+        + admin
+        + (UPGRADE if status.upgrade else 0)
+        + len(cluster_table.rows(status))
+    )
 
 
 def block(name: str, status: ServerStatus) -> Group:
@@ -84,6 +92,8 @@ def block(name: str, status: ServerStatus) -> Group:
         rows.add_row("  application", _one_line(Text(breakdown(status.application))))
     if group := status.group:
         rows.add_row("  workers", Text(_group(group)))
+    if status.admin:
+        rows.add_row("  admin", _one_line(Text(printable(status.admin))))
     rows.add_row("  uptime", Text(clock(status.uptime_s)))
     rows.add_row("  rates", Text(_rates(status)))
     rows.add_row("  newest id", Text(printable(status.newest_id)))

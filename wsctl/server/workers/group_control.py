@@ -122,6 +122,7 @@ class GroupControl:
             cluster=together.cluster,
             workers=tuple(map(_describe, self._pool.members)),
             application=merge_applications(reports),
+            admin=next((report.admin for report in reports if report.admin), None),
         )
 
     async def status(self, *, clients: bool) -> ServerStatus:
