@@ -365,9 +365,13 @@ def test_requests_that_come_at_once_are_answered_in_order_and_bodies_are_not_bou
 # Wherever it listens, whoever starts it
 
 
-async def test_it_is_served_with_tls(start_server: StartServer, certificate: tuple[str, str]) -> None:
+@pytest.mark.parametrize("workers", ["1", "2"])
+async def test_it_is_served_with_tls(
+    start_server: StartServer, certificate: tuple[str, str], workers: str
+) -> None:
     cert, key = certificate
-    server = start_server(NAME, *FOREVER, "--ssl-certfile", cert, "--ssl-keyfile", key)
+    tls = ("--ssl-certfile", cert, "--ssl-keyfile", key)
+    server = start_server(NAME, *FOREVER, *tls, "--workers", workers)
     trusting = ssl.create_default_context(cafile=cert)
     asked = http.client.HTTPSConnection("127.0.0.1", server.port, context=trusting, timeout=DEADLINE)
     asked.request("GET", "/facts")

@@ -4,6 +4,7 @@ import asyncio
 import os
 import re
 import signal
+import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -164,6 +165,23 @@ async def test_what_is_saved_during_a_reload_is_reloaded_after_it(server: Server
     hold.unlink()
     await count(server, "reloaded", 2)
     assert version(server) == "four"
+
+
+async def test_with_tls_too(code: Code, start_server: StartServer, certificate: tuple[str, str]) -> None:
+    cert, key = certificate
+    flags = ("--port", "0", "--reload", "--ssl-certfile", cert, "--ssl-keyfile", key)
+    server = start_server(command=(*WSCTL, "serve", "main:app", *flags), cwd=code.folder)
+    trusting = ssl.create_default_context(cafile=cert)
+    async with connect(f"{server.ws_url}/", ssl=trusting) as bob:
+        assert await bob.recv() == "one"
+        code.save("two")
+        assert await bob.recv() == "reload True"
+        assert (await closed(bob))[0] == 1012
+    async with connect(f"{server.ws_url}/", ssl=trusting) as bob:
+        assert await bob.recv() == "two"
+        await count(server, "INFO reloaded", 1)
+    server.signal(signal.SIGTERM)
+    assert await asyncio.to_thread(server.process.wait, DEADLINE) == 0
 
 
 HUB = """
