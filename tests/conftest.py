@@ -35,13 +35,13 @@ StartStore = Callable[..., Any]
 NewPage = Callable[[], Page]
 
 
-ALONE = re.compile(r"_(crowd|alone)\.py|tests/(apps|bench|soak)/")
+ALONE = re.compile(r"_(crowd|alone)\.py|tests/bench/")
 """Files whose tests run after all others, one after the other, with nothing beside them: crowds, the bench,
-what has a tolerance, and clients of other libraries, which have time limits of their own."""
+and what has a tolerance. One core waits meanwhile."""
 
 
-FIRST = ("e2e", "server", "cli")
-"""Folders whose tests take long: there servers and browsers are started."""
+FIRST = ("soak", "e2e", "server", "cli")
+"""Folders whose tests take long: there servers and browsers are started, and some wait for half a minute."""
 
 LONGEST = 300.0
 """Seconds of one test at most: five times the longest one. One that hangs ends with the stacks of all its
