@@ -31,8 +31,11 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def shell_environ(environ: dict[str, str], tmp_path: Path) -> dict[str, str]:
-    return environ | {"HOME": str(tmp_path), "TERM": "xterm", "SCRIPT": str(tmp_path / "script")}
+def shell_environ(
+    environ: dict[str, str], tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, str]:
+    of_all = {"TERM": "xterm", "DUMP": str(tmp_path_factory.getbasetemp() / "zcompdump")}
+    return environ | of_all | {"HOME": str(tmp_path), "SCRIPT": str(tmp_path / "script")}
 
 
 @pytest.fixture(params=TAB)
