@@ -55,8 +55,8 @@ def in_fish(environ: Mapping[str, str], folder: Path) -> str:
 
 
 def in_zsh(environ: Mapping[str, str], folder: Path) -> str:
-    """zsh completes only in its line editor, which wants a terminal. DUMP of the environment is where it keeps
-    the list of its own completions, which takes it a third of a second to make."""
+    """zsh completes only in its line editor, which wants a terminal. DUMP is where it keeps the list of
+    its own completions, which takes it a third of a second to make."""
     home = Path(environ["HOME"])
     found = home / "found"
     found.write_text("")

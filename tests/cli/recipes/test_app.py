@@ -4,7 +4,6 @@ import ast
 import asyncio
 import base64
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -23,14 +22,13 @@ from tests.conftest import StartServer, environ_of
 from tests.support.examples import NOWHERE
 from tests.support.issuer import bearer
 from tests.support.keys import SECRET
+from tests.support.linters import ROOT, check_types, lint
 from tests.support.server import DEADLINE, WSCTL, ServerProcess, wsctl
 from wsctl import Message, MessageStream, connect
 from wsctl.cli.recipes import generate_file
 from wsctl.settings import Settings
 
 pytestmark = pytest.mark.anyio
-
-ROOT = Path(__file__).parents[3]
 
 FILES = {"app": "app.py", "app-test": "test_app.py"}
 
@@ -65,6 +63,10 @@ FastAPI(lifespan=hub.lifespan(stateful))
 """What an application can do with a hub's lifespan, for a type checker."""
 
 
+WITHOUT = [word for name in ("cacheprovider", "schemathesis", "valkey") for word in ("-p", f"no:{name}")]
+"""For pytest: plugins of libraries that only our own tests use."""
+
+
 def printed(kind: str, settings: Settings | None = None) -> str:
     return generate_file(kind, settings or Settings(), NOWHERE)
 
@@ -81,25 +83,13 @@ def write(folder: Path) -> None:
 
 def test_both_are_clean_in_the_eyes_of_linters(tmp_path: Path) -> None:
     write(tmp_path)
-    for tool in (("ruff", "check", "--isolated"), ("ruff", "format", "--isolated", "--check")):
-        assert complaints(tmp_path, *tool, *FILES.values()) == ""
+    assert lint(tmp_path, *FILES.values()) == ""
 
 
 def test_both_are_typed_and_so_is_the_lifespan_of_a_hub(tmp_path: Path) -> None:
     write(tmp_path)
     (tmp_path / "lifespans.py").write_text(LIFESPANS)
-    cache = ("--cache-dir", str(tmp_path / "cache"))
-    strict = ("mypy", "--strict", "--config-file=", "--follow-imports=silent", *cache)
-    assert complaints(tmp_path, *strict, *FILES.values(), "lifespans.py") == ""
-
-
-def complaints(folder: Path, *tool: str) -> str:
-    """What a tool says when it is not content."""
-    environ = os.environ | {"MYPYPATH": str(ROOT)}
-    done = subprocess.run(
-        [sys.executable, "-m", *tool], cwd=folder, env=environ, capture_output=True, text=True, check=False
-    )
-    return done.stdout + done.stderr if done.returncode else ""
+    assert check_types(tmp_path, *FILES.values(), "lifespans.py") == ""
 
 
 @pytest.mark.parametrize("kind", FILES)
@@ -128,7 +118,7 @@ def test_its_own_test_passes(environ: dict[str, str], tmp_path: Path) -> None:
         assert wsctl("generate", kind, "-o", str(tmp_path / name), environ=environ).returncode == 0
     kept = {name: value for name, value in environ.items() if not name.startswith("PYTEST_")}
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-W", "error", "-p", "no:cacheprovider", "test_app.py"],
+        [sys.executable, "-m", "pytest", "-W", "error", *WITHOUT, "test_app.py"],
         cwd=tmp_path,
         env=kept | {"PYTHONPATH": str(ROOT)},
         capture_output=True,

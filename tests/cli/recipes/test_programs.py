@@ -2,7 +2,6 @@
 
 import re
 import subprocess
-import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -14,6 +13,7 @@ from tests.conftest import StartServer, StartStore
 from tests.support.cluster import publish
 from tests.support.examples import PROGRAMS, Example, printed, running
 from tests.support.fake_server import error_body, refusing, serving
+from tests.support.linters import check_types, lint
 from tests.support.programs import need
 from tests.support.relay import Relay
 from tests.support.server import wsctl
@@ -278,15 +278,8 @@ async def _nobody() -> None:
 
 def test_the_python_example_is_clean_in_the_eyes_of_linters(tmp_path: Path) -> None:
     _, file = PROGRAMS["python"](tmp_path, "http://127.0.0.1:8000")
-    for tool in (
-        ("ruff", "check", "--isolated"),
-        ("ruff", "format", "--isolated", "--check"),
-        ("mypy", "--strict", "--config-file=", "--cache-dir", str(tmp_path / "cache")),
-    ):
-        done = subprocess.run(
-            [sys.executable, "-m", *tool, file], capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
+    assert lint(tmp_path, file) == ""
+    assert check_types(tmp_path, file) == ""
 
 
 def test_the_example_for_node_is_a_script_as_well_as_a_module(tmp_path: Path) -> None:
