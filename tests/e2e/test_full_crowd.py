@@ -6,8 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -31,33 +30,49 @@ def test_the_full_sizes_are_the_larger_ones() -> None:
 
 def test_crowds_of_full_size_start() -> None:
     with ExitStack() as stack:
-        folders = {file: Path(stack.enter_context(TemporaryDirectory(prefix="fu"))) for file in CROWDS}
-        crowds = {file: stack.enter_context(full(file, folder)) for file, folder in folders.items()}
+        waiting = [FullCrowd(file, stack) for file in CROWDS]
         until = time.monotonic() + 3 * DEADLINE
-        for file, crowd in crowds.items():
-            while _clients(folders[file]) <= CROWDS[file]:
-                assert crowd.poll() is None, crowd.communicate()[0]
-                assert time.monotonic() < until, file
-                time.sleep(0.05)
+        while waiting:
+            for crowd in waiting[:]:
+                if crowd.is_there():
+                    crowd.interrupt()  # at once: the others want the cores
+                    waiting.remove(crowd)
+            assert time.monotonic() < until, [crowd.file for crowd in waiting]
+            time.sleep(0.05)
 
 
-@contextmanager
-def full(file: str, folder: Path) -> Iterator["subprocess.Popen[str]"]:
-    """A crowd's tests at full size, which are interrupted in the end."""
-    environ = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST")}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "pytest", "-x", "--full", "-p", "no:xdist", Path("tests", "e2e", file)],
-        cwd=ROOT,
-        env=environ | {"TMPDIR": str(folder)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    try:
-        yield process
-    finally:
-        process.send_signal(signal.SIGINT)
-        process.communicate(timeout=2 * DEADLINE)
+class FullCrowd:
+    """A crowd's tests at full size, which are interrupted before the stack ends."""
+
+    def __init__(self, file: str, stack: ExitStack) -> None:
+        self.file = file
+        self._folder = Path(stack.enter_context(TemporaryDirectory(prefix="fu")))
+        environ = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST")}
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "pytest", "-x", "--full", "-p", "no:xdist", Path("tests", "e2e", file)],
+            cwd=ROOT,
+            env=environ | {"TMPDIR": str(self._folder)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        self._is_interrupted = False
+        stack.callback(self._end)
+
+    def is_there(self) -> bool:
+        """Whether a server has more clients than one of a small crowd. Raises `AssertionError` if the tests
+        have ended before."""
+        assert self._process.poll() is None, self._process.communicate()[0]
+        return _clients(self._folder) > CROWDS[self.file]
+
+    def interrupt(self) -> None:
+        self._is_interrupted = True
+        self._process.send_signal(signal.SIGINT)
+
+    def _end(self) -> None:
+        if not self._is_interrupted:
+            self.interrupt()
+        self._process.communicate(timeout=2 * DEADLINE)
 
 
 def _clients(folder: Path) -> int:
