@@ -1,5 +1,6 @@
 """`wsctl serve`."""
 
+import gc
 import os
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -16,9 +17,15 @@ if TYPE_CHECKING:
     from wsctl.settings import Settings
 
 
+GARBAGE = (10_000, 50, 100)
+"""Thresholds of the garbage collector. Modules are no garbage, and looking through them at each of their
+imports is a twentieth of a start; connections are freed by reference counts, so that cycles are rare."""
+
+
 @with_settings
 def serve(**given: Any) -> None:
     """Run a server; on Ctrl-C or SIGTERM it drains: clients may leave by themselves, then it ends."""
+    gc.set_threshold(*GARBAGE)
     from wsctl.process.spawn import daemonize
     from wsctl.server.starters import Starters
 

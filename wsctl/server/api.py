@@ -110,6 +110,35 @@ async def asked_by(request: Request) -> str:
 AskedBy = Annotated[str, Depends(asked_by)]
 
 
+_CLIENTS = {
+    "name": "clients",
+    "in": "query",
+    "required": False,
+    "schema": {"type": "boolean", "default": False, "title": "Clients"},
+}
+_BOOLEANS = dict.fromkeys(("true", "1", "yes", "y", "on", "t"), True) | dict.fromkeys(
+    ("false", "0", "no", "n", "off", "f"), False
+)
+
+
+async def wants_clients(request: Request) -> bool:
+    """Return whether the caller wants the clients listed.
+
+    FastAPI loads pydantic.v1 for the first parameter that it is to read, which is a twentieth of a start.
+
+    Raises:
+        ControlError: it is neither true nor false.
+    """
+    given = request.query_params.get("clients", "false")
+    wanted = _BOOLEANS.get(given.lower())
+    if wanted is None:
+        raise ControlError(HTTPStatus.BAD_REQUEST, "bad_request", "clients: must be true or false")
+    return wanted
+
+
+WantsClients = Annotated[bool, Depends(wants_clients)]
+
+
 async def body_of(request: Request, limit: int) -> bytes:
     """Read the body of a request.
 
@@ -171,7 +200,7 @@ async def metrics(request: Request, control: HasControl) -> Response:
     return Response(body, media_type=kind, headers={"vary": "accept"})
 
 
-async def status(control: HasControl, by: AskedBy, clients: bool = False) -> JSONResponse:
+async def status(control: HasControl, by: AskedBy, clients: WantsClients) -> JSONResponse:
     return await _carried_out(STATUS, control, ControlRequest(by, clients=clients))
 
 
@@ -212,5 +241,6 @@ def operator_routes(*, open_metrics: bool = False) -> APIRouter:
             status_code=each.status,
             response_model=None,
             include_in_schema=each is not METRICS,
+            openapi_extra={"parameters": [_CLIENTS]} if each is STATUS else None,
         )
     return router

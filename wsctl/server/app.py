@@ -8,7 +8,6 @@ from typing import Any
 from urllib.parse import quote
 
 from fastapi import FastAPI, Request
-from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, RedirectResponse, Response
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
@@ -74,7 +73,6 @@ def create_app(
     app.include_router(reference.router)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(ControlError, _control_error)
-    app.add_exception_handler(RequestValidationError, _bad_request)
     return app
 
 
@@ -91,7 +89,7 @@ def _add_client_routes(app: FastAPI, node: Node) -> None:
     app.add_api_route("/ws/{client_id}", upgrade_required, include_in_schema=False)
 
 
-async def upgrade_required(client_id: str) -> JSONResponse:
+async def upgrade_required() -> JSONResponse:
     """Answer a plain request where a WebSocket is served."""
     text = "this is a WebSocket: connect with ws://, for instance with 'wsctl client'"
     headers = {"upgrade": "websocket", "sec-websocket-version": "13"}
@@ -123,9 +121,3 @@ def _without_slash(request: Request) -> str | None:
         return None
     query = request.scope["query_string"].decode("latin-1")
     return f"../{quote(shorter.rpartition('/')[2])}{f'?{query}' if query else ''}"
-
-
-async def _bad_request(request: Request, error: Any) -> JSONResponse:
-    first = error.errors()[0]
-    text = f"{first['loc'][-1]}: {first['msg']}"
-    return JSONResponse(error_body("bad_request", text), HTTPStatus.BAD_REQUEST)

@@ -350,14 +350,10 @@ class Runner(uvicorn.Server):
 
 
 def _tune_garbage_collector() -> None:
-    """Keep the collector's oldest generation from stopping the server.
-
-    What was made at the start lives to the end and need not be looked at again; connections are freed by
-    reference counts, so that cycles to collect are rare, and rare collections are enough.
-    """
+    """Keep the collector's oldest generation from stopping the server: what was made at the start lives to
+    the end, and need not be looked at again."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(10_000, 50, 100)
 
 
 async def _wait_for_any(*events: asyncio.Event) -> None:
