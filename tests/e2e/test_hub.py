@@ -2,7 +2,6 @@
 
 import asyncio
 import signal
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -14,7 +13,7 @@ from tests.conftest import StartServer
 from tests.support.clients import closed, join, receive, receive_type
 from tests.support.generations import Generations
 from tests.support.hub_application import NAME
-from tests.support.server import DEADLINE, WSCTL, ServerProcess
+from tests.support.server import ServerProcess, wsctl
 
 pytestmark = pytest.mark.anyio
 
@@ -127,14 +126,7 @@ async def test_clients_move_in_an_upgrade_and_notice_nothing(generations: Genera
 
 
 def test_two_hubs_in_an_application_are_an_error_that_says_so(environ: dict[str, str]) -> None:
-    done = subprocess.run(
-        [*WSCTL, "serve", "tests.support.two_hubs:app", "--port", "0"],
-        env=environ,
-        capture_output=True,
-        text=True,
-        timeout=DEADLINE,
-        check=False,
-    )
+    done = wsctl("serve", "tests.support.two_hubs:app", "--port", "0", environ=environ)
     assert done.returncode == 3
     assert "there are two hubs in this process" in done.stderr
     assert "Traceback" not in done.stderr

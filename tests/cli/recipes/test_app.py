@@ -23,6 +23,7 @@ from tests.support.examples import NOWHERE
 from tests.support.issuer import bearer
 from tests.support.keys import SECRET
 from tests.support.linters import ROOT, check_types, lint
+from tests.support.processes import run
 from tests.support.server import DEADLINE, WSCTL, ServerProcess, wsctl
 from wsctl import Message, MessageStream, connect
 from wsctl.cli.recipes import generate_file
@@ -238,14 +239,7 @@ def test_without_a_key_it_does_not_start(
     file = tmp_path / "no-such.key"
     if key is not None:
         file.write_text(key)
-    done = subprocess.run(
-        [*WSCTL, "serve", "app:app", "--port", "0"],
-        cwd=folder,
-        env=environ | {"APP_KEY_FILE": str(file), "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=DEADLINE,
-        check=False,
-    )
+    command = (*WSCTL, "serve", "app:app", "--port", "0")
+    done = run(command, cwd=folder, env=environ | {"APP_KEY_FILE": str(file)}, timeout=DEADLINE)
     assert done.returncode == 3
     assert why in done.stderr
