@@ -1,4 +1,4 @@
-"""The file for nginx. What it does is tried in tests/e2e/test_nginx_crowd.py."""
+"""The file for nginx. What it does is tried in tests/e2e/test_nginx.py."""
 
 from pathlib import Path
 
