@@ -37,6 +37,16 @@ def test_the_version_has_a_short_flag(name: str, environ: dict[str, str]) -> Non
     assert (done.returncode, done.stdout, done.stderr) == (0, f"wsctl {__version__}\n", "")
 
 
+@pytest.mark.parametrize("name", TREE.commands)
+def test_a_command_is_the_same_when_another_option_comes_first(name: str, environ: dict[str, str]) -> None:
+    alone, among_all = (
+        wsctl(*words, environ=environ | {"NO_COLOR": "1"})
+        for words in ([name, "--help"], ["--no-color", name, "--help"])
+    )
+    assert alone.stdout.startswith(f"Usage: wsctl {name}")
+    assert (alone.returncode, alone.stdout, alone.stderr) == (0, among_all.stdout, "")
+
+
 @pytest.mark.parametrize("columns", ["40", "80", "200"])
 def test_no_description_of_a_command_is_cut(columns: str, environ: dict[str, str]) -> None:
     text = wsctl("--help", environ=environ | {"COLUMNS": columns}).stdout

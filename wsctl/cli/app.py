@@ -1,6 +1,7 @@
 """The command tree and its help as plain text, and the one place where a failure becomes a line and an exit
 code."""
 
+import copy
 import os
 import sys
 from collections.abc import Iterable, Sequence
@@ -112,12 +113,21 @@ for command in COMMANDS:
     app.command(cls=GroupedCommand)(command)
 
 
+def _program(arguments: Sequence[str]) -> Any:
+    """Return the command tree; where the name of a command comes first, it has that one alone, since building
+    all takes ten milliseconds. Only `completions` is about the others, too."""
+    chosen = [each for each in COMMANDS if arguments[:1] == [each.__name__] and each is not completions]
+    if not chosen:
+        return typer.main.get_command(app)
+    program = copy.copy(app)
+    program.registered_commands = [each for each in app.registered_commands if each.callback in chosen]
+    return typer.main.get_command(program)
+
+
 def run(arguments: Sequence[str]) -> int:
     """Run one command; returns its exit code."""
     try:
-        result = typer.main.get_command(app).main(
-            args=list(arguments), prog_name="wsctl", standalone_mode=False
-        )
+        result = _program(arguments).main(args=list(arguments), prog_name="wsctl", standalone_mode=False)
     except TyperException as error:
         return _say(f"{error.format_message()}{_hint(error)}", error.exit_code)
     except WsctlError as error:
