@@ -8,10 +8,13 @@ import re
 import socket
 import sys
 from collections.abc import Iterator, Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import pytest
 
-from tests.conftest import StartServer
+from tests.conftest import StartServer, environ_of
 from tests.e2e.ways import TOKEN, Way, embedded, module
 from tests.support.clients import join
 from tests.support.raw import RawClient, handshake
@@ -62,10 +65,20 @@ def workers(start: StartServer, *flags: str) -> ServerProcess:
     return module(start, "--workers", "2", *flags)
 
 
-@pytest.fixture(params=[module, embedded, workers])
-def server(request: pytest.FixtureRequest, start_server: StartServer) -> Iterator[ServerProcess]:
+@pytest.fixture(scope="module", params=[module, embedded, workers])
+def server(request: pytest.FixtureRequest) -> Iterator[ServerProcess]:
+    """A server for the tests that only ask what there is."""
     way: Way = request.param
-    return way(start_server)
+    with TemporaryDirectory(prefix="ws") as folder:
+
+        def start(*flags: str, env: Mapping[str, str], **how: Any) -> ServerProcess:
+            return ServerProcess.start(*flags, environ=environ_of(Path(folder)) | env, **how)
+
+        started = way(start)
+        try:
+            yield started
+        finally:
+            started.kill()
 
 
 def to_port(server: ServerProcess) -> http.client.HTTPConnection:
@@ -136,10 +149,9 @@ def test_every_get_has_its_head_and_every_route_says_what_is_allowed(server: Ser
     assert (status, headers["allow"]) == (204, "DELETE, GET, HEAD, OPTIONS, POST")
 
 
-@pytest.mark.parametrize("way", [module, workers])
-def test_so_it_is_on_the_control_socket(start_server: StartServer, way: Way) -> None:
-    server = way(start_server)
-    for path in OF_THE_PARENT if way is workers else ROUTES:
+@pytest.mark.parametrize("server", [module, workers], indirect=True)
+def test_so_it_is_on_the_control_socket(server: ServerProcess, request: pytest.FixtureRequest) -> None:
+    for path in OF_THE_PARENT if request.node.callspec.params["server"] is workers else ROUTES:
         check(server, to_control, path)
     assert ask(to_control(server), "HEAD", "/nothing")[0::2] == (404, b"")
     assert ask(to_control(server), "OPTIONS", "*")[1]["allow"] == "DELETE, GET, HEAD, OPTIONS, POST"
