@@ -18,9 +18,9 @@ _ENDS = (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 class Picture:
     """A picture that rich's `Live` draws, as long as this process has the terminal.
 
-    Ctrl-Z, and a signal that ends the process, take the picture away first and show the cursor again. Behind
-    `fg` it is drawn anew below what the shell has written, and in the background not at all. For the main
-    thread.
+    Ctrl-Z, Ctrl-C, and a signal that ends the process, take the picture away first and show the cursor again;
+    none of them comes between while it is drawn. Behind `fg` it is drawn anew below what the shell has
+    written, and in the background not at all. For the main thread.
     """
 
     def __init__(self, console: Console, **how: Any) -> None:
@@ -67,10 +67,11 @@ class Picture:
         """Handle the signals that nobody else has a use for."""
         if self._before or threading.current_thread() is not threading.main_thread():
             return
-        for signum in (signal.SIGTSTP, *_ENDS):
+        for signum in (signal.SIGTSTP, signal.SIGINT, *_ENDS):
             before = signal.getsignal(signum)
             # Who stops others with this process, stops it himself when the picture is away.
-            if before is signal.SIG_DFL or (signum == signal.SIGTSTP and callable(before)):
+            stops = signum == signal.SIGTSTP and callable(before)
+            if before in (signal.SIG_DFL, signal.default_int_handler) or stops:
                 self._before[signum] = signal.signal(signum, self._handle_signal)
 
     def _handle_signal(self, signum: int, _frame: FrameType | None) -> None:
