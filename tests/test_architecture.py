@@ -49,12 +49,16 @@ ROOMS = {
     "cryptography": {"server"},
     "pydantic": {"server"},
     "redis": {"log.redis"},
+    "sqlite3": {"log.journal"},
     "prometheus_client": {"server"},
     "websockets": {"server", "client"},
     "uvloop": {"server", "client", "cli"},
     "watchfiles": {"server"},
 }
 """The floors that may import a library, or a room of one."""
+
+LOG_HOMES = {"redis", "journal"}
+"""The homes of the log that are rooms of their own: the rest of it does not know of them."""
 
 INPUT_OUTPUT = frozenset({"asyncio", "os", "selectors", "socket", "subprocess", "threading"})
 """What the decisions about a drain do without."""
@@ -218,7 +222,7 @@ def _about(module: str, imported: str) -> Iterator[str]:
             yield f"{module} ({at}) imports {imported} ({floor(imported)})"
         elif at == floor(imported) == "server" and not _room_allows(room(module), room(imported)):
             yield f"{module} imports {imported}, which SERVER_ROOMS does not allow"
-        elif at == floor(imported) == "log" and room(imported) == "redis" != room(module):
+        elif at == floor(imported) == "log" and room(imported) in LOG_HOMES - {room(module)}:
             yield f"{module} imports {imported}, which is one of the log's homes"
     elif at in ("facts", "version") and library not in sys.stdlib_module_names:
         yield f"{module} imports {imported}, which is not in the standard library"
@@ -323,6 +327,8 @@ def test_the_front_of_the_library_shows_names_to_type_checkers_alone() -> None:
         ("wsctl.log.message_log", "from wsctl.hub.manager import ConnectionManager"),
         ("wsctl.log.message_log", "from wsctl.log.redis.session import RedisSession"),
         ("wsctl.log.history", "def later():\n    from wsctl.log.redis import client"),
+        ("wsctl.log.message_log", "from wsctl.log.journal.file import JournalFile"),
+        ("wsctl.log.message_log", "import sqlite3"),
         ("wsctl.hub.manager", "from wsctl.process.job import Job"),
         ("wsctl.ipc.channel", "from wsctl.log.message_log import MessageLog"),
         ("wsctl.drain.graceful", "from wsctl.log.message_log import MessageLog"),

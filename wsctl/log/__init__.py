@@ -1,1 +1,1 @@
-"""The log: the one order of all messages, and its home in Redis."""
+"""The log: the one order of all messages, and its homes in Redis and in a file."""

@@ -1,0 +1,1 @@
+"""The journal: a log's home in a file on disk."""

@@ -1,0 +1,155 @@
+"""A journal as others look at it, also while a server writes it: nothing is changed, and nobody waits."""
+
+import json
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from typing import Any, NamedTuple
+
+from wsctl.log.history import MessageId
+from wsctl.log.journal.errors import Unusable, explain
+from wsctl.log.journal.file import SELECT, WAL, address, explaining, read_row
+from wsctl.log.journal.lock import writer_of
+from wsctl.log.journal.schema import VERSION, Found, look_at
+from wsctl.log.message_log import written
+
+MOST_PROBLEMS = 100
+"""Problems of one file that are told: where there are more, the first ones say enough."""
+
+
+class JournalSummary(NamedTuple):
+    """The facts about a journal.
+
+    Attributes:
+        version: of its layout.
+        file_bytes, wal_bytes: the bytes on the disk: of the file, and of its write-ahead log.
+        messages: how many it keeps, `direct` of them with addressees, with `message_bytes` of frames.
+        floor: the id behind which no message is missing.
+        oldest, newest: ids of what it keeps, None where that is nothing; their first part is when they were
+            published, in Unix milliseconds.
+        writer: the pid of the server that writes it; None while there is none, 0 where the system does not
+            tell.
+    """
+
+    version: int
+    file_bytes: int
+    wal_bytes: int
+    messages: int
+    message_bytes: int
+    direct: int
+    floor: MessageId
+    oldest: MessageId | None
+    newest: MessageId | None
+    writer: int | None
+
+
+def summarize(path: str) -> JournalSummary:
+    """Return the facts about a journal.
+
+    Raises:
+        Unusable: there is none, or it cannot be read.
+    """
+    with closing(_open(path)) as connection, explaining():
+        select = "SELECT count(*), coalesce(sum(length(frame)), 0), count(addressees) FROM message"
+        [(messages, message_bytes, direct)] = connection.execute(select).fetchall()
+        [floor] = connection.execute("SELECT ms, sequence FROM floor").fetchall()
+        [oldest] = connection.execute(_ENDS.format("ASC")).fetchall() or [None]
+        [newest] = connection.execute(_ENDS.format("DESC")).fetchall() or [None]
+        [(version,)] = connection.execute("PRAGMA user_version").fetchall()
+    return JournalSummary(
+        version=version,
+        file_bytes=_size(path),
+        wal_bytes=_size(path + WAL),
+        messages=messages,
+        message_bytes=message_bytes,
+        direct=direct,
+        floor=floor,
+        oldest=oldest,
+        newest=newest,
+        writer=writer_of(path),
+    )
+
+
+_PLACES = "SELECT max(place), min(place), count(*) FROM message"
+_ENDS = "SELECT ms, sequence FROM message ORDER BY place {} LIMIT 1"
+
+
+def verify(path: str) -> Iterator[str]:
+    """Yield what is wrong with a journal, a line each: with the database, the order of its messages, or one
+    of them. It reads all of it.
+
+    Raises:
+        Unusable: there is none, or it cannot be read at all.
+    """
+    with closing(_open(path)) as connection:
+        try:
+            found = connection.execute(f"PRAGMA integrity_check({MOST_PROBLEMS})").fetchall()
+            yield from (text for (text,) in found if text != "ok")
+            yield from _check_messages(connection)
+        except sqlite3.Error as error:
+            yield str(explain(error))
+
+
+def _check_messages(connection: sqlite3.Connection) -> Iterator[str]:
+    floors = connection.execute("SELECT ms, sequence FROM floor").fetchall()
+    if len(floors) != 1:
+        yield f"it has {len(floors)} floors, and not one"
+    [(most, least, count)] = connection.execute(_PLACES).fetchall()
+    if count and most - least + 1 != count:
+        yield f"{most - least + 1 - count} messages are missing between others"
+    newest: MessageId = max(floors, default=(0, 0))
+    for values in connection.execute(SELECT.format("")):
+        message_id = values[:2]
+        if message_id <= newest:
+            yield f"the message {written(message_id)} does not come after {written(newest)}"
+        newest = message_id
+        if problem := _problem(values):
+            yield f"the message {written(message_id)} {problem}"
+
+
+def _problem(values: tuple[Any, ...]) -> str | None:
+    """Say what is wrong with one message."""
+    try:
+        row = read_row(values)
+        frame = json.loads(row.frame)
+    except (Unusable, ValueError):
+        return "cannot be read"
+    if not isinstance(frame, dict) or frame.get("type") != "message" or "data" not in frame:
+        return "is no message"
+    if frame.get("id") != written(row.id):
+        return f"has another id in it: {frame.get('id')}"
+    return None if frame.get("to") == (row.to and list(row.to)) else "has other addressees in it"
+
+
+def _open(path: str) -> sqlite3.Connection:
+    if look_at(path) is Found.NOTHING:
+        raise Unusable("there is none", "name the file of --journal; a server makes it at its start")
+    with explaining():
+        try:
+            return _connect(address(path, "ro"))
+        except sqlite3.OperationalError:
+            # In a folder that is not ours, where SQLite can make no file beside it.
+            if _size(path + WAL):
+                raise
+            return _connect(address(path, "ro") + "&immutable=1")
+
+
+def _connect(uri: str) -> sqlite3.Connection:
+    connection = sqlite3.connect(uri, isolation_level=None, uri=True)
+    try:
+        [(version,)] = connection.execute("PRAGMA user_version").fetchall()
+        connection.execute("SELECT 1 FROM floor").fetchall()
+    except sqlite3.Error:
+        connection.close()
+        raise
+    if version > VERSION:
+        connection.close()
+        raise Unusable(f"it is a journal of version {version}", "look at it with the release that wrote it")
+    return connection
+
+
+def _size(path: str) -> int:
+    with suppress(OSError):
+        return os.stat(path).st_size
+    return 0

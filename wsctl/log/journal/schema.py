@@ -1,0 +1,89 @@
+"""The layout of a journal's file, an SQLite database, and what a file is found to be before it is opened.
+
+A message is a row of `message`, in the order of `place`; `floor` has one row: the id behind which no message
+is missing.
+"""
+
+import os
+import stat
+from enum import Enum, auto
+from pathlib import Path
+
+from wsctl.log.journal.errors import Unusable, explain_system
+
+APPLICATION_ID = 0x77736A6C
+"""The number by which a journal is told from other databases, `application_id` in SQLite: "wsjl"."""
+
+VERSION = 1
+"""The version of this layout, `user_version` in SQLite. A newer one is refused."""
+
+SCHEMA = (
+    """CREATE TABLE message (
+        place INTEGER PRIMARY KEY,
+        ms INTEGER NOT NULL,
+        sequence INTEGER NOT NULL,
+        writer TEXT NOT NULL,
+        n INTEGER NOT NULL,
+        addressees TEXT,
+        frame BLOB NOT NULL
+    )""",
+    "CREATE TABLE floor (ms INTEGER NOT NULL, sequence INTEGER NOT NULL)",
+    f"PRAGMA application_id = {APPLICATION_ID}",
+    f"PRAGMA user_version = {VERSION}",
+)
+"""The statements that make a journal. `frame` is the JSON that clients get, `addressees` a JSON array of
+client ids, or NULL for everyone; `writer` and `n` are the key."""
+
+_MAGIC = b"SQLite format 3\0"
+_HEADER_BYTES = 100
+_USER_VERSION, _APPLICATION_ID = slice(60, 64), slice(68, 72)
+"""The places of both numbers in a database's header (https://sqlite.org/fileformat.html, section 1.3)."""
+
+KEEP_IT = "name another file: this one is left as it is"
+
+
+class Found(Enum):
+    """What is at the path of a journal."""
+
+    NOTHING = auto()
+    """No file, or an empty one."""
+    JOURNAL = auto()
+
+
+def look_at(path: str) -> Found:
+    """Look at a file without opening it as a database, which would change it.
+
+    Raises:
+        Unusable: it is something else, of a newer version, or cannot be read; or there is no folder for it.
+    """
+    try:
+        status = os.stat(path)
+        if not stat.S_ISREG(status.st_mode):
+            raise Unusable("it is not a regular file", "name a file")
+        if not status.st_size:
+            return Found.NOTHING
+        with open(path, "rb") as file:
+            header = file.read(_HEADER_BYTES)
+    except FileNotFoundError:
+        _check_folder(Path(path).absolute().parent)
+        return Found.NOTHING
+    except OSError as error:
+        raise explain_system(error) from None
+    _check_header(header)
+    return Found.JOURNAL
+
+
+def _check_folder(folder: Path) -> None:
+    if not folder.is_dir():
+        raise Unusable(f"there is no folder {folder}", "make it, or correct --journal")
+
+
+def _check_header(header: bytes) -> None:
+    if not header.startswith(_MAGIC):
+        raise Unusable("it is not a journal", KEEP_IT)
+    if int.from_bytes(header[_APPLICATION_ID]) != APPLICATION_ID:
+        raise Unusable("it is a database of another program", KEEP_IT)
+    version = int.from_bytes(header[_USER_VERSION])
+    if version > VERSION:
+        what = f"it is a journal of version {version}, and this release knows {VERSION}"
+        raise Unusable(what, "serve with the release that wrote it, or name another file")
