@@ -206,6 +206,7 @@ def test_every_flag_has_help_and_a_variable_that_is_read() -> None:
         "root_path": "/chat",
         "redis": "rediss://example.org/1",
         "reload_dir": "src:lib",
+        "journal_sync": "normal",
     }
     needed = {
         "app_dir": {"WSCTL_APP": "main:app"},
@@ -221,6 +222,7 @@ def test_every_flag_has_help_and_a_variable_that_is_read() -> None:
         "auth_query": {"WSCTL_AUTH": "token", "WSCTL_CLIENT_TOKEN": "s3cret"},
         "admin_host": {"WSCTL_ADMIN_PORT": "9000"},
         "max_draining": {"WSCTL_REDIS": "redis://example.org"},
+        "journal_sync": {"WSCTL_JOURNAL": "journal"},
     }
     for field in FLAGS:
         assert field.metadata["help"]
@@ -282,6 +284,19 @@ def test_what_cannot_begin_a_key_is_refused(prefix: str) -> None:
 def test_taking_turns_needs_somebody_to_take_them_with() -> None:
     with pytest.raises(UsageError, match="--max-draining needs --redis"):
         Settings(max_draining=1)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"journal": ""}, "--journal is empty"),
+        ({"journal": "j", "redis": "redis://h"}, "--journal and --redis: .* give one"),
+        ({"journal_sync": "normal"}, "--journal-sync needs --journal"),
+    ],
+)
+def test_a_journal_is_a_file_and_the_one_home_of_messages(given: dict[str, str], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        Settings(**given)  # type: ignore[arg-type]
 
 
 def test_the_token_comes_from_the_variable_before_the_file(tmp_path: Path) -> None:

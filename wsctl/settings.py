@@ -246,6 +246,7 @@ ALGORITHMS = ("HS256", "RS256", "EdDSA")
 """The algorithms with which tokens can be signed."""
 
 Auth = Literal["none", "token", "jwt"]
+JournalSync = Literal["full", "normal"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 LogFormat = Literal["auto", "text", "json"]
 
@@ -335,6 +336,15 @@ class Settings:
     history: int = _setting(10_000, count, "COUNT", "Messages kept for clients that resume; 0 keeps none.")
     history_bytes: int = _setting(
         64 << 20, size, "SIZE", "Bytes of messages kept for clients that resume, at most."
+    )
+    journal: str | None = _setting(
+        None, str, "FILE", "File that keeps the messages over a crash and a restart."
+    )
+    journal_sync: JournalSync = _setting(
+        "full",
+        choice("full", "normal"),
+        "KIND",
+        "What a message in the journal survives: full, a power cut too; normal, a crash.",
     )
     redis: str | None = field(
         default=None,
@@ -429,6 +439,7 @@ class Settings:
         if self.uds is not None and self.ssl_certfile:
             raise UsageError("--uds and --ssl-certfile: a Unix socket has no TLS, give one")
         self._check_admin()
+        self._check_journal()
         if self.max_draining and not self.redis:
             raise UsageError("--max-draining needs --redis: servers take turns through it")
         self._check_auth()
@@ -445,6 +456,14 @@ class Settings:
         on_port = self.uds is None and self.fd is None and self.port
         if on_port and self.admin_port == self.port:
             raise UsageError(f"--admin-port {self.port} is --port too: give it another one, or 0")
+
+    def _check_journal(self) -> None:
+        if self.journal == "":
+            raise UsageError("--journal is empty: name a file, or leave it out")
+        if self.journal and self.redis:
+            raise UsageError("--journal and --redis: messages are kept in one of them, give one")
+        if self.journal_sync != "full" and not self.journal:
+            raise UsageError("--journal-sync needs --journal: give both")
 
     def _check_application(self) -> None:
         """Check that what is meant for an application of one's own has one."""
