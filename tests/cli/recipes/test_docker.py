@@ -110,6 +110,29 @@ def test_a_container_needs_a_port(kind: str, meant: Settings) -> None:
         generate_file(kind, meant, HERE)
 
 
+def test_a_journal_is_in_a_volume_that_the_server_may_write_to() -> None:
+    text = generate_file("docker", Settings(journal="here/log.db"), HERE)
+    assert "--journal=/var/lib/wsctl/log.db" in json.loads(only(text, "CMD"))
+    assert json.loads(only(text, "VOLUME")) == ["/var/lib/wsctl"]
+    names = [name for name, _ in instructions(text)]
+    assert ("RUN", "mkdir -p /var/lib/wsctl && chown 10001:10001 /var/lib/wsctl") in instructions(text)
+    assert len(names) - names[::-1].index("RUN") - 1 < names.index("VOLUME") < names.index("USER")
+    assert " -v wsctl-journal:/var/lib/wsctl wsctl\n" in text
+    assert "VOLUME" not in generate_file("docker", Settings(), HERE)
+
+
+@pytest.mark.parametrize("kind", ["docker", "compose", "k8s"])
+@pytest.mark.parametrize(
+    ("path", "why"),
+    [("/tmp/log.db", "outlive"), ("/etc/log.db", "folder of its own"), ("/log.db", "folder of its own")],
+)
+def test_a_journal_goes_nowhere_where_it_would_be_lost_or_hide_other_files(
+    kind: str, path: str, why: str
+) -> None:
+    with pytest.raises(UsageError, match=rf"--journal {path}: .*{why}.*--journal log.db"):
+        generate_file(kind, Settings(journal=path), HERE)
+
+
 # What a builder would do, done by hand in a folder: there is no engine on every machine
 
 
@@ -314,3 +337,20 @@ def test_secrets_of_compose_are_files_and_are_never_shown() -> None:
     }
     assert "--ssl-certfile=/run/secrets/ssl_certfile" in node["command"]
     assert "secrets" not in read(Settings())
+
+
+def test_a_journal_belongs_to_one_node_which_needs_no_redis() -> None:
+    found = read(Settings(journal="/data/log.db", journal_sync="normal"))
+    assert set(found["services"]) == {"node-1", "nginx"}
+    node = found["services"]["node-1"]
+    assert {"--journal=/data/log.db", "--journal-sync=normal"} < set(node["command"])
+    assert (node["volumes"], found["volumes"]) == (["journal:/data"], {"journal": {}})
+    assert "WSCTL_REDIS" not in node["environment"]
+    assert set(node["depends_on"]) == {"nginx"}
+    assert 'VOLUME ["/data"]' in node["build"]["dockerfile_inline"]
+    assert "[redis]" not in node["build"]["dockerfile_inline"]
+    assert found["configs"]["nginx"]["content"].count("max_fails=0 resolve") == 1
+    text = generate_file("compose", Settings(journal="log.db"), HERE)
+    assert text.startswith("# One wsctl ")
+    assert "node-2" not in text
+    assert "volumes" not in read(Settings())["services"]["node-1"]

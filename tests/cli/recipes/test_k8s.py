@@ -186,3 +186,37 @@ def test_the_server_knows_how_long_it_is_waited_for() -> None:
 @pytest.mark.parametrize(("ping", "told"), [(20.0, "60 s"), (45.0, "75 s"), (0.0, "very long")])
 def test_an_ingress_is_told_how_much_silence_to_allow(ping: float, told: str) -> None:
     assert f"silence of {told}" in generate_file("k8s", Settings(ping_interval=ping), HERE)
+
+
+def test_a_journal_belongs_to_one_pod_of_which_there_are_never_two() -> None:
+    meant = Settings(journal="log.db", history_bytes=1 << 30)
+    found = documents(meant)
+    assert set(found) == {"StatefulSet", "Service", "PodDisruptionBudget"}
+    spec = found["StatefulSet"]["spec"]
+    assert (spec["replicas"], spec["serviceName"]) == (1, found["Service"]["metadata"]["name"])
+    assert "strategy" not in spec
+    (claim,) = spec["volumeClaimTemplates"]
+    assert claim["spec"]["accessModes"] == ["ReadWriteOnce"]
+    assert claim["spec"]["resources"]["requests"]["storage"] == "4096Mi"
+    inside = spec["template"]["spec"]
+    (server,) = inside["containers"]
+    assert "--journal=/var/lib/wsctl/log.db" in server["args"]
+    mount = {"name": claim["metadata"]["name"], "mountPath": "/var/lib/wsctl"}
+    assert mount in server["volumeMounts"]
+    assert inside["securityContext"]["fsGroup"] == inside["securityContext"]["runAsGroup"]
+    text = generate_file("k8s", meant, HERE)
+    assert "rollout status statefulset/wsctl" in text
+    assert "Autoscaler" not in text
+
+
+def test_a_pod_without_another_one_beside_it_is_not_kept_open_for_services() -> None:
+    (server,) = documents(Settings(journal="log.db"))["StatefulSet"]["spec"]["template"]["spec"]["containers"]
+    assert "lifecycle" not in server
+    told = {each["name"]: each.get("value") for each in server["env"]}
+    assert told["WSCTL_STOP_TIMEOUT"] == "1830"
+
+
+def test_without_a_journal_there_is_no_volume_for_one() -> None:
+    spec = documents(Settings(redis=REDIS))["Deployment"]["spec"]
+    assert "volumeClaimTemplates" not in spec
+    assert "fsGroup" not in spec["template"]["spec"]["securityContext"]

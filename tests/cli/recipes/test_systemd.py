@@ -184,6 +184,49 @@ def test_a_unix_socket_has_a_folder_that_the_proxy_may_enter_and_the_control_soc
     assert _command(text)[2:] == [f"--uds={uds}"]
 
 
+@pytest.mark.parametrize(
+    ("journal", "path", "folder"),
+    [
+        ("log.db", "/var/lib/wsctl/log.db", "wsctl"),
+        ("/var/lib/wsctl/log.db", "/var/lib/wsctl/log.db", "wsctl"),
+        ("/var/lib/chat room/50%.db", "/var/lib/chat room/50%.db", '"chat room"'),
+    ],
+)
+def test_a_journal_is_in_a_folder_that_systemd_makes_and_keeps(
+    verify: Verify, journal: str, path: str, folder: str
+) -> None:
+    text = generate_file("systemd", Settings(journal=journal), HERE)
+    verify("wsctl.service", text)
+    assert verify.exposure("wsctl.service").returncode == 0
+    assert _command(text)[2:] == [f"--journal={path}"]
+    assert _lines(text, "StateDirectory") == [folder]
+    assert _lines(text, "StateDirectoryMode") == ["0700"]
+    assert _lines(text, "ReadWritePaths") == []
+
+
+def test_a_journal_on_another_disk_waits_for_that_and_may_be_written(verify: Verify) -> None:
+    text = generate_file("systemd", Settings(journal="/srv/a 50%/log.db"), HERE)
+    verify("wsctl.service", text)
+    assert _command(text)[2:] == ["--journal=/srv/a 50%/log.db"]
+    for name in ("ReadWritePaths", "RequiresMountsFor"):
+        assert _lines(text, name) == ['"/srv/a 50%%"'], name
+    assert _lines(text, "StateDirectory") == []
+    plain = generate_file("systemd", Settings(), HERE)
+    assert not any(_lines(plain, name) for name in ("RequiresMountsFor", "StateDirectory", "ReadWritePaths"))
+
+
+def test_each_instance_has_a_journal_of_its_own(verify: Verify) -> None:
+    meant = Settings(journal="my 50%.db", journal_sync="normal")
+    text = generate_file("systemd-template", meant, HERE)
+    found = verify("wsctl@.service", text)
+    assert quoted_words(found["Command Line"][0])[2:] == [
+        "--journal-sync=normal",
+        "--port=8001",
+        "--journal=/var/lib/wsctl/8001/my 50%.db",
+    ]
+    assert _lines(text, "StateDirectory") == ["wsctl/%i"]
+
+
 def test_instances_have_a_port_and_a_folder_each(verify: Verify) -> None:
     text = generate_file("systemd-template", Settings(port=9000, redis="redis://store:6379/0"), HERE)
     found = verify("wsctl@.service", text)
@@ -238,6 +281,14 @@ def test_a_program_with_an_odd_path_is_started(verify: Verify, tmp_path: Path) -
         ("systemd", Settings(fd=3), "--fd"),
         ("systemd", Settings(port=0), "--port 0"),
         ("systemd", Settings(uds="public.sock"), "absolute path"),
+        ("systemd", Settings(journal="/home/me/log.db"), "cannot enter a home; give --journal log.db"),
+        ("systemd", Settings(journal="/run/wsctl/log.db"), "does not outlive"),
+        ("systemd", Settings(journal="/var/lib/log.db"), "a folder of its own"),
+        (
+            "systemd-template",
+            Settings(journal="/srv/wsctl/log.db"),
+            "cannot share one; give --journal log.db",
+        ),
         ("systemd-template", Settings(uds="/run/x"), "--uds"),
         ("systemd-socket", Settings(host="chat.example"), "no name"),
     ],

@@ -1,6 +1,8 @@
-"""Docker's files: the Dockerfile, and for Compose two nodes with their Redis and nginx in one file."""
+"""Docker's files: the Dockerfile, and for Compose one file with nginx, and two nodes with their Redis or one
+with its journal."""
 
-from collections.abc import Iterable, Mapping
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from ipaddress import ip_address
 
@@ -19,6 +21,7 @@ from wsctl.cli.recipes.deployment import (
     secret_names,
     stop_time,
 )
+from wsctl.cli.recipes.journal import journal_file
 from wsctl.cli.recipes.template import dollars, env_word, fill_template, json_word, read_template, yaml_word
 from wsctl.server.diagnostics.stop_time import margin
 from wsctl.settings import Settings, variable
@@ -30,7 +33,7 @@ WHEEL = f"wsctl_server-{__version__}-py3-none-any.whl"
 """The file that `pip wheel` makes of the source. An index has another program under the name of the
 command."""
 
-NODES = ("node-1", "node-2")
+_NODES = ("node-1", "node-2")
 
 PROXY_CONNECTIONS = 32768
 """The most connections of each of nginx's processes, two for a client: nginx sets 15 MB aside for these."""
@@ -46,10 +49,20 @@ _REDIS = """redis:
 
 _OWN = "redis://redis:6379/0"
 
-_DEPENDS = """# The order of a start. A stop goes the other way: nginx and Redis outlive the drain.
+_DEPENDS = """# The order of a start. A stop goes the other way: what is named here outlives the drain.
 depends_on:
   nginx: {condition: service_started}
 """
+
+_VOLUME = """# The journal outlives the container in a volume.
+RUN mkdir -p {folder} && chown 10001:10001 {folder}
+VOLUME [{quoted}]"""
+
+_ONE_CONTAINER = """# One container has the journal at a time: `docker stop` the old one, which drains, then
+# start the next one with the same volume, where clients resume."""
+
+_ONE_NODE = """# The next container gets the journal when this one has ended, and nobody takes new clients
+# until then: keep --shutdown-timeout short. Clients resume on the next one, and miss nothing."""
 
 _NO_TOKEN = f"""# A control token is a file: add `secrets: [token]` and `WSCTL_TOKEN_FILE: {SECRETS}/token` to
 # x-node, and at the end `secrets: {{token: {{file: ./token}}}}`."""
@@ -57,12 +70,14 @@ _NO_TOKEN = f"""# A control token is a file: add `secrets: [token]` and `WSCTL_T
 
 def container_settings(settings: Settings, kind: str) -> Settings:
     """Return the settings for a container: on loopback nobody outside would reach the server, nor its admin
-    address, which no port of the host leads to.
+    address, which no port of the host leads to; and a journal is in a volume.
 
     Raises:
-        UsageError: they name no port.
+        UsageError: they name no port, or for the journal no folder that can be a volume.
     """
     need_port(settings, kind, uds=False)
+    if path := journal_file(settings):
+        settings = replace(settings, journal=str(path))
     everywhere = "0.0.0.0"  # noqa: S104
     if _is_loopback(settings.host):
         settings = replace(settings, host=everywhere)
@@ -102,6 +117,21 @@ def dockerfile(settings: Settings, place: Place) -> Mapping[str, str]:
         ),
         "command": "[" + ", ".join(map(json_word, ["serve", *flags(inside)])) + "]",
         "secrets": "\n".join(_mounted(name) for name in secret_names(settings) or ["token"]),
+        **_volume(inside),
+    }
+
+
+def _volume(inside: Settings) -> dict[str, str]:
+    """Return the values for the volume of a journal."""
+    path = journal_file(inside)
+    if path is None:
+        return {"mount": "", "journal": "", "volume": ""}
+    folder = str(path.parent)
+    words = {"folder": shlex.quote(folder), "quoted": json_word(folder)}
+    return {
+        "mount": " -v " + shlex.quote(f"wsctl-journal:{folder}"),
+        "journal": _ONE_CONTAINER,
+        "volume": _VOLUME.format(**words),
     }
 
 
@@ -114,25 +144,45 @@ def compose(settings: Settings, place: Place) -> Mapping[str, str]:
     """Return the values of the template for Compose. Nobody reaches the nodes but nginx, so that what it says
     of the clients can be believed."""
     inside = container_settings(settings, "compose")
-    node = replace(
-        inside, redis=settings.redis or _OWN, forwarded_allow_ips=settings.forwarded_allow_ips or "*"
-    )
-    files, secrets = open_files(node), _secrets(node)
-    connections = min(2 * len(NODES) * files, PROXY_CONNECTIONS)
+    redis = None if settings.journal else settings.redis or _OWN
+    node = replace(inside, redis=redis, forwarded_allow_ips=settings.forwarded_allow_ips or "*")
+    files, secrets, names = open_files(node), _secrets(node), _names(node)
+    connections = min(2 * len(names) * files, PROXY_CONNECTIONS)
     return container_values(node, place) | {
-        "notes": _notes(secrets),
+        **_deployment(node, names),
+        "notes": _notes(node, secrets),
         "dockerfile": dollars(_body("Dockerfile.txt", _image(node, place))),
         "command": "\n".join(f"- {yaml_word(each)}" for each in ["serve", *flags_with_files(node, _inside)]),
         "environment": "\n".join(f"{name}: {yaml_word(text)}" for name, text in _variables(node, secrets)),
         "secrets": f"secrets: [{', '.join(secrets)}]" if secrets else "",
         "healthcheck": _healthcheck(node),
         "files": str(files),
-        "depends": _DEPENDS + ("" if settings.redis else "  redis: {condition: service_healthy}\n"),
-        "redis": "" if settings.redis else _REDIS,
+        "depends": _DEPENDS + ("  redis: {condition: service_healthy}\n" if redis == _OWN else ""),
+        "redis": _REDIS if redis == _OWN else "",
         "proxy_files": str(2 * connections),
         "proxy_connections": str(connections),
         "nginx": dollars(_body("nginx.conf.txt", _proxy(node))),
-        "top": _top(settings, secrets),
+        "top": _top(node, secrets),
+    }
+
+
+def _names(node: Settings) -> tuple[str, ...]:
+    """Return the names of the nodes: a journal belongs to one."""
+    return _NODES[:1] if node.journal else _NODES
+
+
+def _deployment(node: Settings, names: Sequence[str]) -> dict[str, str]:
+    """Return the values that tell how many nodes there are, and what they have in common."""
+    path = journal_file(node)
+    one = f"One wsctl {__version__} with a journal on disk"
+    volume = f"volumes: [{yaml_word(f'journal:{path.parent}')}]" if path else ""
+    return {
+        "title": one if path else f"Two wsctl {__version__} that share a Redis",
+        "in_turn": "" if path else " one node after the other",
+        "deploy": " && ".join(f"docker compose up -d --no-deps {name}" for name in names),
+        "shown": "it" if path else "both nodes",
+        "nodes": "\n".join(f"{name}: *node" for name in names),
+        "volume": volume,
     }
 
 
@@ -143,15 +193,16 @@ def _body(name: str, values: Mapping[str, str]) -> str:
 
 def _image(node: Settings, place: Place) -> Mapping[str, str]:
     # What the nodes are told is in their command and environment; Redis is what the extra is for.
+    alike = Settings(port=node.port, journal=node.journal, redis=None if node.journal else _OWN)
     return {
-        **dockerfile(Settings(port=node.port, redis=_OWN), place),
+        **dockerfile(alike, place),
         "environment": "",
         "extras": extras(node),
     }
 
 
 def _proxy(node: Settings) -> Mapping[str, str]:
-    names = [f"{name}:{node.port}" for name in NODES]
+    names = [f"{name}:{node.port}" for name in _names(node)]
     return {"made_by": "", **nginx.site_values(node, names, " resolve")}
 
 
@@ -184,14 +235,15 @@ def _healthcheck(node: Settings) -> str:
     return f"{told}\n{check}"
 
 
-def _notes(secrets: Mapping[str, str]) -> str:
-    if not secrets:
-        return _NO_TOKEN
-    return "# User 10001 must be able to read the files of the secrets."
+def _notes(node: Settings, secrets: Mapping[str, str]) -> str:
+    told = [_ONE_NODE] if node.journal else []
+    told.append("# User 10001 must be able to read the files of the secrets." if secrets else _NO_TOKEN)
+    return "\n".join(told)
 
 
-def _top(settings: Settings, secrets: Mapping[str, str]) -> str:
-    lines = [] if settings.redis else ["volumes:", "  redis: {}", ""]
+def _top(node: Settings, secrets: Mapping[str, str]) -> str:
+    volume = "journal" if node.journal else "redis" if node.redis == _OWN else None
+    lines = ["volumes:", f"  {volume}: {{}}", ""] if volume else []
     if secrets:
         lines += ["secrets:", *(f"  {name}: {{file: {yaml_word(path)}}}" for name, path in secrets.items())]
     return "\n".join(lines)

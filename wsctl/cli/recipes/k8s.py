@@ -1,4 +1,4 @@
-"""Deployment, Service and PodDisruptionBudget for Kubernetes."""
+"""Deployment, Service and PodDisruptionBudget for Kubernetes; with a journal a StatefulSet of one pod."""
 
 from collections.abc import Iterable, Mapping
 
@@ -11,9 +11,10 @@ from wsctl.cli.recipes.deployment import (
     stop_time,
 )
 from wsctl.cli.recipes.docker import container_settings, container_values
+from wsctl.cli.recipes.journal import journal_file, storage
 from wsctl.cli.recipes.nginx import NEVER
 from wsctl.cli.recipes.systemd import PRIVILEGED_PORTS
-from wsctl.cli.recipes.template import yaml_word
+from wsctl.cli.recipes.template import fill_template, json_word, read_template, yaml_word
 from wsctl.errors import UsageError
 from wsctl.settings import Settings, variable
 
@@ -34,9 +35,30 @@ lifecycle:
 
 _NO_PRE_STOP = "# No preStop: --drain-delay keeps the pod open, but not ready, until Services have noticed."
 
+_NOBODY_ELSE = "# No preStop: there is no other pod for new clients."
 
 _ALONE = """# One pod: more need --redis, to share messages. But a deploy has two for a while, and a client
 # that resumes on the new one gets `recovered` false."""
+
+_ONE = """# One pod: a journal belongs to one server. More pods need --redis in its place.
+replicas: 1"""
+
+_SURGE = """strategy:
+  # A new pod is ready before an old one is asked to end.
+  rollingUpdate: {maxUnavailable: 0, maxSurge: 1}"""
+
+_IN_TURN = """# The next pod gets the volume when this one has ended, and nobody takes new clients until then:
+# keep --shutdown-timeout short. Clients resume on the next pod, and miss nothing.
+updateStrategy: {type: RollingUpdate}
+serviceName: wsctl
+volumeClaimTemplates:
+  # No network file system: the journal does not work there. The claim outlives the StatefulSet.
+  - metadata: {name: journal}
+    spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: @{storage}Mi}}}"""
+
+_GROUP = """# The volume belongs to this group.
+fsGroup: 10001
+fsGroupChangePolicy: OnRootMismatch"""
 
 _TLS, _KEYS = "/etc/wsctl/tls", "/etc/wsctl/keys"
 
@@ -48,7 +70,8 @@ def values(settings: Settings, place: Place) -> Mapping[str, str]:
     return container_values(inside, place) | {
         "notes": _notes(settings),
         "secret_flags": _secret_flags(settings),
-        "replicas": "replicas: 2" if settings.redis else f"{_ALONE}\nreplicas: 1",
+        **_controller(settings),
+        "group": _GROUP if settings.journal else "",
         "sysctls": _sysctls(settings),
         "command": "\n".join(
             f"- {yaml_word(each)}" for each in ["serve", *flags_with_files(inside, _inside)]
@@ -58,14 +81,44 @@ def values(settings: Settings, place: Place) -> Mapping[str, str]:
         "admin_port": _admin_port(settings),
         "probed": "ws" if settings.admin_port is None else "admin",
         "scheme": "HTTPS" if settings.ssl_certfile and settings.admin_port is None else "HTTP",
-        "stop": _PRE_STOP if settings.drain_delay < LAG else _NO_PRE_STOP,
+        "stop": _stop(settings),
         "memory": str(BASE_MEMORY + (settings.history_bytes >> 20)),
-        "mounts": "\n".join(f"- {{name: {n}, mountPath: {at}, readOnly: true}}" for n, at, _ in volumes),
+        "mounts": "\n".join([*_journal_mount(settings), *map(_secret_mount, volumes)]),
         "volumes": "\n".join(f"- {{name: {n}, secret: {source}}}" for n, _, source in volumes),
         "ingress": _ingress(settings),
         "service_port": "443" if settings.ssl_certfile else "80",
-        "scale_down": str(min(stop_time(settings), LONGEST_POLICY)),
     }
+
+
+def _controller(settings: Settings) -> dict[str, str]:
+    """Return what the pods are made by: a Deployment, or with a journal a StatefulSet of one pod, of which
+    there are never two at a time."""
+    if settings.journal:
+        update = fill_template(_IN_TURN, {"storage": str(storage(settings.history_bytes))})
+        found = {"kind": "StatefulSet", "replicas": _ONE, "update": update, "autoscaler": ""}
+    else:
+        replicas = "replicas: 2" if settings.redis else f"{_ALONE}\nreplicas: 1"
+        hint = read_template("autoscaler.yaml.txt")
+        window = {"scale_down": str(min(stop_time(settings), LONGEST_POLICY))}
+        autoscaler = fill_template(hint, window)
+        found = {"kind": "Deployment", "replicas": replicas, "update": _SURGE, "autoscaler": autoscaler}
+    return found | {"resource": found["kind"].lower()}
+
+
+def _stop(settings: Settings) -> str:
+    if settings.journal:
+        return _NOBODY_ELSE
+    return _PRE_STOP if settings.drain_delay < LAG else _NO_PRE_STOP
+
+
+def _journal_mount(settings: Settings) -> list[str]:
+    path = journal_file(settings)
+    return [f"- {{name: journal, mountPath: {json_word(str(path.parent))}}}"] if path else []
+
+
+def _secret_mount(volume: tuple[str, str, str]) -> str:
+    name, folder, _ = volume
+    return f"- {{name: {name}, mountPath: {folder}, readOnly: true}}"
 
 
 def _check_probes(settings: Settings) -> None:
@@ -130,7 +183,7 @@ def _notes(settings: Settings) -> str:
 def _environment(settings: Settings) -> Iterable[str]:
     for name, text in environment(settings).items():
         yield f"- {{name: {name}, value: {yaml_word(text)}}}"
-    before = LAG if settings.drain_delay < LAG else 0
+    before = LAG if _stop(settings) == _PRE_STOP else 0
     yield f'- {{name: {variable("stop_timeout")}, value: "{max(0, stop_time(settings) - before):g}"}}'
     given = secret_names(settings)
     for name in dict.fromkeys([*given, "token"]):

@@ -18,6 +18,7 @@ from wsctl.cli.recipes.deployment import (
     secret_names,
     stop_time,
 )
+from wsctl.cli.recipes.journal import FOLDER, STATE, journal_file, service_file
 from wsctl.cli.recipes.template import check_writable, command_word, unit_path, unit_word
 from wsctl.errors import UsageError
 from wsctl.server.diagnostics.stop_time import margin
@@ -37,6 +38,8 @@ def service(settings: Settings, place: Place) -> Mapping[str, str]:
     ports = [settings.admin_port, *([settings.port] if settings.uds is None else [])]
     privileged = any(port is not None and port < PRIVILEGED_PORTS for port in ports)
     folder = _FOLDER if settings.uds is None else _FOLDER / "control"
+    journal = service_file(settings)
+    kept = replace(settings, journal=str(journal)) if journal else settings
     return _common(settings, place, privileged=privileged) | {
         "unit": "wsctl",
         "instances": "wsctl",
@@ -45,7 +48,10 @@ def service(settings: Settings, place: Place) -> Mapping[str, str]:
         "runtime": " ".join(_runtime_folders(settings)),
         "runtime_variable": f"WSCTL_RUNTIME_DIR=%t/{folder.relative_to('/run')}",
         "unshared": "",
-        "command": _command(settings, place, []),
+        "command": _command(kept, place, []),
+        "journal": _describe_journal(place, str(journal)) if journal else "",
+        "state": _state_folder(journal) if journal else "",
+        "mounts": f"RequiresMountsFor={unit_word(str(journal.parent))}" if journal else "",
     }
 
 
@@ -55,7 +61,9 @@ def template(settings: Settings, place: Place) -> Mapping[str, str]:
         raise UsageError("the instances of systemd-template differ by their port: no --uds, no --fd")
     if settings.admin_port:
         raise UsageError("--admin-port: the instances of systemd-template cannot share one, leave it out")
+    journal = _own_journal(settings)
     shared = replace(settings, port=Settings().port)
+    more = [command_word(journal, "--journal=%S/wsctl/%i/")] if journal else []
     return _common(shared, place, privileged=False) | {
         "unit": "wsctl@",
         "instances": "wsctl@8001 wsctl@8002",
@@ -64,8 +72,24 @@ def template(settings: Settings, place: Place) -> Mapping[str, str]:
         "runtime": "wsctl/%i",
         "runtime_variable": "WSCTL_RUNTIME_DIR=%t/wsctl/%i",
         "unshared": "" if settings.redis else _UNSHARED,
-        "command": _command(shared, place, ["--port=%i"]),
+        "command": _command(shared, place, ["--port=%i", *more]),
+        "journal": _describe_journal(place, f"{FOLDER}/8001/{journal}") if journal else "",
+        "state": _state("wsctl/%i") if journal else "",
+        "mounts": "",
     }
+
+
+def _own_journal(settings: Settings) -> str | None:
+    """Return the name of the journal's file in each instance's folder; None without a journal.
+
+    Raises:
+        UsageError: all instances would have the same file.
+    """
+    path = journal_file(settings)
+    if path and settings.journal and settings.journal.startswith("/"):
+        text = f"--journal {path}: the instances of systemd-template cannot share one"
+        raise UsageError(f"{text}; give --journal {path.name}, which each has in a folder of its own")
+    return path.name if path else None
 
 
 def _common(settings: Settings, place: Place, *, privileged: bool) -> dict[str, str]:
@@ -106,7 +130,11 @@ def _program(place: Place) -> str:
 
 def _command(settings: Settings, place: Place, more: list[str]) -> str:
     files = named_files(settings)
-    given = [word for word in flags(settings) if not word.startswith(tuple(f"{flag(n)}=" for n in files))]
+    apart = (
+        *(f"{flag(name)}=" for name in files),
+        *(f"{word.partition('=')[0]}=".lstrip('"') for word in more),
+    )
+    given = [word for word in flags(settings) if not word.startswith(apart)]
     words = [*map(command_word, given), *more, *(f"{flag(name)}=%d/{name}" for name in files)]
     return f"{_program(place)} serve" + "".join(f" \\\n  {word}" for word in words)
 
@@ -150,6 +178,23 @@ def _writable(settings: Settings) -> str:
         raise UsageError("--uds: a service needs the absolute path")
     inside = folder.parts[:2] == ("/", "run") and len(folder.parts) > 2
     return "" if inside else f"ReadWritePaths={unit_word(str(folder))}"
+
+
+def _describe_journal(place: Place, path: str) -> str:
+    shown = shlex.join([place.program, "journal", path])
+    return f"# The journal outlives the service. While that runs, this shows it:\n#   sudo -u wsctl {shown}"
+
+
+def _state_folder(journal: PurePosixPath) -> str:
+    """Return the directives for the folder of a journal: below /var/lib systemd makes it."""
+    folder = journal.parent
+    if folder.is_relative_to(STATE):
+        return _state(unit_word(str(folder.relative_to(STATE))))
+    return f"# It must belong to a user wsctl of this machine.\nReadWritePaths={unit_word(str(folder))}"
+
+
+def _state(folder: str) -> str:
+    return f"StateDirectory={folder}\nStateDirectoryMode=0700"
 
 
 def socket(settings: Settings, place: Place) -> Mapping[str, str]:

@@ -58,9 +58,10 @@ def unit_word(text: str) -> str:
     return _quoted(unit_path(text))
 
 
-def command_word(text: str) -> str:
-    """Return a word of a command line in a unit, where $ means something too (systemd.service(5))."""
-    return _quoted(unit_path(text).replace("$", "$$"))
+def command_word(text: str, before: str = "") -> str:
+    """Return a word of a command line in a unit, where $ means something too (systemd.service(5)). What comes
+    `before` it in the word is taken as it is, with its specifiers."""
+    return _quoted(before + unit_path(text).replace("$", "$$"))
 
 
 def _quoted(text: str) -> str:
