@@ -127,6 +127,7 @@ _wsctl_value() {
         token:--jwt-key) takes=path ;;
         token:--jwt-algorithm) takes=any ;;
         token:--jwt-audience) takes=any ;;
+        journal:--port) takes=any ;;
         generate:--output | generate:-o) takes=path ;;
         generate:--upstream) takes=any ;;
         generate:--program) takes=path ;;
@@ -185,6 +186,7 @@ _wsctl_argument() {
         serve:0) takes=any ;;
         check:0) takes=any ;;
         broadcast:0) takes=any ;;
+        journal:0) takes=path ;;
         generate:0) takes=word words='systemd systemd-socket systemd-template nginx docker compose k8s grafana alerts python node browser react app app-test' ;;
         generate:1) takes=any ;;
         docs:0) takes=word words='quickstart examples python applications architecture protocol deploy operations security' ;;
@@ -205,6 +207,7 @@ _wsctl_options() {
         upgrade) words='--no-wait --url --port --json -h --help' ;;
         stress) words='--clients --duration --rate --size --id --url --port --jwt-key --jwt-algorithm --jwt-audience --json -h --help' ;;
         token) words='--id --ttl --jwt-key --jwt-algorithm --jwt-audience --json -h --help' ;;
+        journal) words='--verify --port --json -h --help' ;;
         generate) words='--output -o --force --upstream --program --app-dir --factory --no-factory --env-file --startup-timeout --hook-timeout --reload --no-reload --reload-dir --host --port --admin-host --admin-port --uds --fd --backlog --ssl-certfile --ssl-keyfile --proxy-headers --no-proxy-headers --forwarded-allow-ips --root-path --shutdown-timeout --drain-delay --drain-spread --reconnect-window --drain-policy --stop-timeout --broadcast-interval --history --history-bytes --journal --journal-sync --client-publish --no-client-publish --max-connections --max-message-size --max-queue --rate --ping-interval --ping-timeout --allow-origin --allow-host --auth --jwt-key --jwt-algorithm --jwt-audience --auth-query --no-auth-query --workers --redis --redis-prefix --max-draining --log-level --log-format --access-log --no-access-log -h --help' ;;
         docs) words='--no-pager -h --help' ;;
         completions) words='-h --help' ;;
@@ -259,7 +262,7 @@ _wsctl() {
     elif [[ -z $ended && $current == -* ]]; then
         _wsctl_options "$command"
     elif [[ -z $command ]]; then
-        takes=word words='serve check client broadcast status drain upgrade stress token generate docs completions'
+        takes=word words='serve check client broadcast status drain upgrade stress token journal generate docs completions'
     else
         _wsctl_argument "$command" "$place"
     fi

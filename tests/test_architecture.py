@@ -436,6 +436,7 @@ sys.exit(code)
         ("upgrade",),
         ("stress",),
         ("token",),
+        ("journal",),
         ("generate",),
         ("docs",),
         ("completions",),

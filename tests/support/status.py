@@ -72,6 +72,19 @@ AWAY: dict[str, Any] = SHARED | {
 }
 
 
+JOURNAL: dict[str, Any] = FACTS | {
+    "journal": {
+        "path": "/var/lib/wsctl/log.db",
+        "sync": "full",
+        "state": "up",
+        "for_s": 3725.0,
+        "why": None,
+        "bytes": 12_345_678,
+        "waiting": 0,
+    }
+}
+
+
 def from_second(facts: dict[str, Any]) -> dict[str, Any]:
     """The same cluster, as its second node tells of it."""
     return facts | {"nodes": [each | {"this": n == 1} for n, each in enumerate(facts["nodes"])]}

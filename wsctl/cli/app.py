@@ -19,6 +19,7 @@ from wsctl.cli.completions import completions
 from wsctl.cli.docs import docs
 from wsctl.cli.drain import drain
 from wsctl.cli.generate import generate
+from wsctl.cli.journal import journal
 from wsctl.cli.serve import serve
 from wsctl.cli.status import status
 from wsctl.cli.stress import stress
@@ -104,6 +105,7 @@ COMMANDS = (
     upgrade,
     stress,
     token,
+    journal,
     generate,
     docs,
     completions,

@@ -30,7 +30,9 @@ class Health:
     connections: int
     uptime_s: float
     version: str
-    degraded: bool = field(metadata={"description": "Cut off from those that it shares messages with."})
+    degraded: bool = field(
+        metadata={"description": "It takes no messages: its Redis or its journal is away."}
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,26 @@ class RedisState:
     for_s: float
     why: str | None
     unreadable: int
+
+    @property
+    def is_up(self) -> bool:
+        return self.state == "up"
+
+
+@dataclass(frozen=True, slots=True)
+class JournalState:
+    """A server's journal: up or away, for how many seconds, and why. `sync` is that of `--journal-sync`,
+    `bytes` is its size on disk, and `waiting` are the messages that are not committed yet."""
+
+    ABSENT: ClassVar = {"sync": "", "for_s": 0.0, "why": None, "bytes": 0, "waiting": 0}
+
+    path: str
+    sync: str
+    state: str
+    for_s: float
+    why: str | None
+    bytes: int
+    waiting: int
 
     @property
     def is_up(self) -> bool:
@@ -171,7 +193,7 @@ class ServerStatus:
     uptime_s: float
     version: str
     degraded: str | None = field(
-        metadata={"description": "Why it is cut off from those that it shares messages with."}
+        metadata={"description": "Why it takes no messages: its Redis or its journal is away."}
     )
     pid: int
     capacity: int | None
@@ -184,6 +206,7 @@ class ServerStatus:
     upgrade: HandoverProgress | None
     tasks: int | None = field(default=None, metadata={"description": "Of one process alone."})
     redis: RedisState | None = None
+    journal: JournalState | None = None
     nodes: tuple[ClusterNode, ...] | None = None
     cluster: ClusterTotal | None = None
     clients: tuple[ClientStatus, ...] | None = field(

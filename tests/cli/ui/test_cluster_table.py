@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.support.status import AWAY, DRAIN, FACTS, SHARED, drawn, from_second, line, node
+from tests.support.status import AWAY, DRAIN, FACTS, JOURNAL, SHARED, drawn, from_second, line, node
 
 
 def test_a_cluster_is_told_with_its_redis_and_its_nodes() -> None:
@@ -38,6 +38,25 @@ def test_a_redis_that_is_away_is_told_with_since_when_and_why() -> None:
     assert told.startswith("http://here serving, degraded: 3 of 1000 connected; ")
     assert "; redis away for 0:12: connection refused; cluster 3 nodes" in told
     assert told.count("connection refused") == 1
+
+
+def test_a_journal_is_told_with_its_size_and_how_it_syncs() -> None:
+    shown = drawn(("http://here", JOURNAL)).splitlines()
+    assert shown[-1] == "  journal      /var/lib/wsctl/log.db, 12.3 MB, sync full"
+    assert line("http://here", JOURNAL) == line("http://here", FACTS)
+    busy = JOURNAL | {"journal": JOURNAL["journal"] | {"waiting": 7}}
+    assert drawn(("http://here", busy)).splitlines()[-1].endswith("sync full, 7 waiting")
+
+
+def test_a_journal_that_is_away_is_told_with_since_when_and_why() -> None:
+    away = {"state": "away", "for_s": 12.3, "why": "the disk is full"}
+    facts = JOURNAL | {"degraded": "the disk is full", "journal": JOURNAL["journal"] | away}
+    shown = drawn(("http://here", facts)).splitlines()
+    assert shown[1] == "  phase        serving, degraded"
+    assert shown[-1] == "  journal      /var/lib/wsctl/log.db, away for 0:12: the disk is full"
+    told = line("http://here", facts)
+    assert told.endswith("; journal away for 0:12: the disk is full")
+    assert told.count("the disk is full") == 1
 
 
 @pytest.mark.parametrize("redis", [None, SHARED["redis"]])
@@ -124,6 +143,7 @@ def test_nothing_of_a_cluster_commands_the_terminal() -> None:
     facts = AWAY | {
         "degraded": nasty,
         "redis": {"url": nasty, "state": nasty, "for_s": 1.0, "why": nasty},
+        "journal": {"path": nasty, "state": nasty, "for_s": 1.0, "why": nasty},
         "nodes": [node(1, node=nasty, host=nasty, url=nasty, phase=nasty)],
         "clients": [
             {"client_id": "bob", "address": None, "connected_s": 1.0, "waiting_bytes": None, "node": nasty}

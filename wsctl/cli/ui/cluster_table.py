@@ -1,13 +1,15 @@
-"""Servers that share a Redis, for people: the state of it as a server tells it, and the nodes as a table."""
+"""Where a server keeps its messages, for people: the state of its journal, or of the Redis that it shares,
+and the nodes that share that as a table."""
 
 from collections.abc import Sequence
 
+from rich.filesize import decimal
 from rich.table import Table
 from rich.text import Text
 
 from wsctl.cli.ui.layout import fill_table, list_table
 from wsctl.cli.ui.text import clock, printable
-from wsctl.control.status import ClusterNode, ClusterTotal, RedisState, ServerStatus
+from wsctl.control.status import ClusterNode, ClusterTotal, JournalState, RedisState, ServerStatus
 
 PHASES = {
     "serving": "bold green",
@@ -28,11 +30,15 @@ def phase(status: ServerStatus) -> Text:
 
 
 def rows(status: ServerStatus) -> list[tuple[str, Text]]:
-    """Return what a server tells of its Redis and of its cluster, a line each; nothing of one that has none.
-    The reason why it is degraded has a line of its own, unless that is that its Redis is away."""
+    """Return what a server tells of its journal or its Redis and of its cluster, a line each; nothing of one
+    that has none. The reason why it is degraded has a line of its own, unless that is that one of these is
+    away."""
     told = []
+    if journal := status.journal:
+        style = "" if journal.is_up else "bold red"
+        told.append(("journal", Text(f"{printable(journal.path)}, {_journal(journal)}", style=style)))
     if redis := status.redis:
-        style = "bold red" if _away(status) else ""
+        style = "" if redis.is_up else "bold red"
         told.append(("redis", Text(f"{printable(redis.url)} {_standing(redis)}", style=style)))
     if status.degraded and not _away(status):
         told.append(("degraded", Text(printable(status.degraded), style="bold red")))
@@ -42,10 +48,12 @@ def rows(status: ServerStatus) -> list[tuple[str, Text]]:
 
 
 def words(status: ServerStatus) -> list[str]:
-    """Return the same for one line: no more of Redis than that it is away."""
+    """Return the same for one line: no more of a journal or Redis than that it is away."""
     told = []
-    if status.redis and _away(status):
+    if status.redis and not status.redis.is_up:
         told.append(f"redis {_standing(status.redis)}")
+    elif status.journal and not status.journal.is_up:
+        told.append(f"journal {_journal(status.journal)}")
     elif status.degraded:
         told.append(printable(status.degraded))
     if cluster := status.cluster:
@@ -89,8 +97,8 @@ def _cells(node: ClusterNode) -> list[Text]:
 
 
 def _away(status: ServerStatus) -> bool:
-    redis = status.redis
-    return redis is not None and not redis.is_up
+    """Tell whether the journal or Redis is away, which is why the server is degraded."""
+    return any(home is not None and not home.is_up for home in (status.journal, status.redis))
 
 
 def _standing(redis: RedisState) -> str:
@@ -99,6 +107,15 @@ def _standing(redis: RedisState) -> str:
     why, skipped = redis.why, redis.unreadable
     told = since if not why else f"{since}: {printable(why)}"
     return f"{told}; skipped {_counted(skipped, 'thing')} in it that cannot be read" if skipped else told
+
+
+def _journal(journal: JournalState) -> str:
+    """Say how large the journal is and how it syncs, or for how long it has been away, and why."""
+    if journal.is_up:
+        waiting = f", {journal.waiting} waiting" if journal.waiting else ""
+        return f"{decimal(journal.bytes)}, sync {printable(journal.sync)}{waiting}"
+    since = f"{printable(journal.state)} for {clock(journal.for_s)}"
+    return f"{since}: {printable(journal.why)}" if journal.why else since
 
 
 def _counted(count: int, noun: str) -> str:

@@ -3,6 +3,7 @@
 import json
 import math
 import sys
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 _JOINERS = frozenset("\u200c\u200d")
@@ -36,6 +37,12 @@ def clock(seconds: float) -> str:
     minutes, rest = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def timestamp(moment: float) -> str:
+    """Format a moment in Unix seconds as RFC 3339 has it: UTC, to the millisecond."""
+    told = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=round(moment * 1000))
+    return told.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def left(seconds: float) -> str:

@@ -14,6 +14,7 @@ from wsctl.server.checks.capacity import (
     kernel_queues,
     own_open_files,
 )
+from wsctl.server.checks.journal import check_journal
 from wsctl.server.checks.redis import check_redis
 from wsctl.server.diagnostics import stop_time
 from wsctl.server.diagnostics.certificate import check_certificate
@@ -62,6 +63,7 @@ def run_checks(settings: Settings, environ: Mapping[str, str], unit: str | None 
         yield check_certificate(settings.ssl_certfile, settings.ssl_keyfile)
     if settings.redis:
         yield from check_redis(settings)
+    yield from check_journal(settings, ours)
     yield from filter(None, [check_sharing(settings)])
     yield from _check_limits(settings, service)
     yield check_backlog(settings.backlog, kernel_queues())
