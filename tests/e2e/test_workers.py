@@ -1,18 +1,15 @@
 """Several processes as one server, from outside."""
 
 import asyncio
-import contextlib
 import json
 import os
 import re
 import signal
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from websockets.asyncio.client import ClientConnection
 
 from tests.conftest import ON_REDIS, ON_VALKEY, StartServer, running_workers
 from tests.support.clients import closed, join, receive_type
@@ -21,6 +18,17 @@ from tests.support.server import DEADLINE, WSCTL, ServerProcess, wsctl
 from tests.support.store import StoreProcess
 from tests.support.supervisor import Supervisor
 from tests.support.terminal import Terminal
+from tests.support.workers import (
+    crowd,
+    lines,
+    pids,
+    serving,
+    spread,
+    starting_workers,
+    until,
+    wait_connected,
+    workers,
+)
 from wsctl.codes import CLOSE_TIMEOUT
 from wsctl.server.diagnostics.stop_time import WORKER_GRACE
 
@@ -35,19 +43,8 @@ SECRET = {"WSCTL_TOKEN": "secret"}
 @pytest.fixture
 def start(start_server: StartServer, runtime_dir: Path) -> Iterator[StartServer]:
     """Start a parent with two workers; none of its processes is left at the end."""
-    started: list[ServerProcess] = []
-
-    def begin(*flags: str, workers: int = 2, **how: Any) -> ServerProcess:
-        more = ("--workers", str(workers), "--broadcast-interval", "0")
-        started.append(start_server(*more, *flags, **how))
-        return started[-1]
-
-    yield begin
-    for server in started:
-        server.kill()
-    for path in runtime_dir.glob("*.sock"):
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(int(path.stem), signal.SIGKILL)
+    with starting_workers(start_server, runtime_dir) as begin:
+        yield begin
 
 
 @pytest.fixture(scope="module")
@@ -61,59 +58,13 @@ def of_three() -> Iterator[ServerProcess]:
 def three(of_three: ServerProcess) -> ServerProcess:
     """The parent with three workers, none of which has a client."""
     until(lambda: len(serving(of_three)) == 3, "three that serve")
-    _told(of_three, 0)
+    wait_connected(of_three, 0)
     return of_three
-
-
-def workers(server: ServerProcess) -> list[dict[str, Any]]:
-    """Number, pid, status and connections of each, as the parent tells."""
-    found: list[dict[str, Any]] = server.status()["workers"]
-    return found
-
-
-def pids(server: ServerProcess) -> list[int]:
-    return [row["pid"] for row in workers(server)]
-
-
-def until(true: Any, what: str) -> Any:
-    """What a look finds, once it finds something."""
-    end = time.monotonic() + DEADLINE
-    while not (found := true()):
-        assert time.monotonic() < end, what
-        time.sleep(0.02)
-    return found
-
-
-def serving(server: ServerProcess) -> list[int]:
-    return [row["pid"] for row in workers(server) if row["status"] == "serving"]
-
-
-async def crowd(server: ServerProcess, count: int) -> list[ClientConnection]:
-    return list(await asyncio.gather(*(join(server.ws_url, f"c{n}") for n in range(count))))
-
-
-async def spread(server: ServerProcess, least: int = 1) -> list[ClientConnection]:
-    """Clients, until each worker has at least so many."""
-    clients: list[ClientConnection] = []
-    while len(clients) < 200:
-        clients.append(await join(server.ws_url, f"s{len(clients)}"))
-        await asyncio.to_thread(_told, server, len(clients))
-        if min(row["connections"] for row in workers(server)) >= least:
-            return clients
-    raise AssertionError(f"they are all with one worker: {workers(server)}")
-
-
-def _told(server: ServerProcess, count: int) -> None:
-    until(lambda: server.status()["connections"] == count, f"{count} connections")
-
-
-def lines(server: ServerProcess, pattern: str) -> list[str]:
-    return [line for line in server.lines if re.search(pattern, line)]
 
 
 async def test_each_of_three_workers_gets_some_of_many_clients(three: ServerProcess) -> None:
     clients = await crowd(three, CROWD)
-    await asyncio.to_thread(_told, three, CROWD)
+    await asyncio.to_thread(wait_connected, three, CROWD)
     counts = [row["connections"] for row in workers(three)]
     print(counts)
     assert sum(counts) == CROWD
@@ -138,7 +89,7 @@ async def test_a_drain_of_all_is_told_in_one_set_of_lines(start: StartServer) ->
     assert f" active=0 started_with={count} " in ended
     assert f" left={count} " in ended
     assert "exit_code=0" in ended
-    assert len(lines(server, "share no messages")) == 1
+    assert not lines(server, "WARNING")
     assert len(lines(server, "INFO serving")) == 1
 
 
@@ -204,7 +155,7 @@ def test_a_killed_worker_is_replaced(three: ServerProcess) -> None:
 async def test_a_worker_that_dies_again_and_again_is_given_up(start: StartServer) -> None:
     server = start()
     bob = await join(server.ws_url, "bob")
-    await asyncio.to_thread(_told, server, 1)
+    await asyncio.to_thread(wait_connected, server, 1)
     number = next(row["number"] for row in workers(server) if not row["connections"])
 
     def pid() -> int:
@@ -292,7 +243,7 @@ async def test_a_worker_that_dies_while_redis_is_away_comes_back_with_it(
 ) -> None:
     server = start("--redis", store.url)
     bob = await join(server.ws_url, "bob")
-    await asyncio.to_thread(_told, server, 1)
+    await asyncio.to_thread(wait_connected, server, 1)
     idle = next(row["pid"] for row in workers(server) if not row["connections"])
     store.kill()
     os.kill(idle, signal.SIGKILL)
@@ -319,8 +270,7 @@ async def test_while_a_worker_is_stopped_the_others_answer_and_it_is_named(three
         assert f"pid {hung['pid']}" in shown.stderr
         assert "does not answer" in shown.stderr
         sent = await asyncio.to_thread(wsctl, "broadcast", "hi", environ=server.environ)
-        assert int(sent.stdout.split()[1]) == len(clients) - hung["connections"]
-        assert f"{name} did not answer" in sent.stderr
+        assert int(sent.stdout.split()[1]) == len(clients)  # those of the stopped one get it later
         listed = await asyncio.to_thread(server.api, "GET", "/api/status?clients=true")
         assert len(listed[1]["clients"]) == len(clients) - hung["connections"]
         silent = [row["number"] for row in listed[1]["workers"] if row["silent"]]

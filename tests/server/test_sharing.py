@@ -1,17 +1,13 @@
-"""What one server among several tells its clients and operators when its link to Redis says something."""
+"""What one server among several tells its operators when its link to Redis says something."""
 
 import json
-from typing import Any
 
 import pytest
-from websockets.frames import Opcode
 
 from tests.support.frames import read
-from tests.support.homes import FollowerStandIn
-from tests.support.transport import HandTransport
-from tests.support.wires import MakeServer, Server, close_of, frames, turn
+from tests.support.wires import MakeServer, Server, frames
 from wsctl.drain.phases import Phase
-from wsctl.server.sharing import AWAY, Sharing
+from wsctl.server.sharing import Sharing
 
 pytestmark = pytest.mark.anyio
 
@@ -27,27 +23,6 @@ def server(make_server: MakeServer) -> Server:
 def member(server: Server) -> Sharing:
     assert server.node.shared
     return server.node.shared
-
-
-def told(transport: HandTransport) -> list[dict[str, Any]]:
-    """What a client was sent after its first welcome."""
-    found, _ = frames(transport.drain())
-    return [read(bytes(f.data)) for f in found if f.opcode is Opcode.TEXT][1:]
-
-
-async def test_clients_hear_that_messages_are_not_shared_and_whether_they_missed_any(server: Server) -> None:
-    transports = {name: server.join(name)[1] for name in ("bob", "eve")}
-    member(server).cut_off("Error 111 connecting to 127.0.0.1:37487")
-    member(server).back(recovered=True)
-    member(server).back(recovered=False)
-    await turn()
-    for name, transport in transports.items():
-        error, kept, lost = told(transport)
-        assert (error["type"], error["code"]) == ("error", "degraded")
-        assert error["message"] == AWAY
-        assert (kept["type"], kept["client_id"], kept["recovered"]) == ("welcome", name, True)
-        assert (lost["type"], lost["client_id"], lost["recovered"]) == ("welcome", name, False)
-        assert lost["id"] == server.node.log.newest
 
 
 async def test_while_redis_is_away_everybody_can_see_it(server: Server) -> None:
@@ -71,18 +46,6 @@ async def test_a_server_alone_is_never_degraded(make_server: MakeServer) -> None
     status = alone.node.reporter.status()
     assert [status.degraded, status.redis, status.nodes, status.cluster] == [None] * 4
     assert alone.node.reporter.health().degraded is False
-
-
-async def test_who_has_a_newer_connection_elsewhere_is_replaced(server: Server) -> None:
-    wire, transport = server.join("bob")
-    follower = FollowerStandIn()
-    server.node.log.follower = follower
-    member(server).replaced("bob")
-    await turn()
-    assert close_of(frames(transport.drain())[0])[0] == 4501
-    assert (wire.code, follower.told) == (4501, [])
-    member(server).replaced("eve")
-    assert follower.told == ["eve"]
 
 
 @pytest.mark.parametrize(("before", "waiting_for"), [(0, 0), (1, 0), (2, 1), (4, 3)])

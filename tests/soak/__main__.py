@@ -59,8 +59,6 @@ def _plan(arguments: Sequence[str]) -> tuple[Plan, bool]:
         parser.error("--minutes and --workers must be more than nothing")
     if not 1 <= given.clients <= MAX_CONNECTIONS // 2:
         parser.error(f"--clients must be 1 to {MAX_CONNECTIONS // 2}: a process takes {MAX_CONNECTIONS}")
-    if given.workers > 1 and not redis:
-        parser.error("--workers without --redis share no messages: leave out --no-redis")
     plan = Plan(
         seconds=60 * given.minutes,
         clients=given.clients,

@@ -129,7 +129,6 @@ def marked(mark: str) -> list[str]:
         (("--minutes", "0"), "must be more than nothing"),
         (("--clients", "0"), "--clients must be 1 to 100"),
         (("--clients", "101"), "--clients must be 1 to 100"),
-        (("--workers", "2", "--no-redis"), "share no messages"),
     ],
 )
 def test_what_makes_no_sense_is_refused(

@@ -12,6 +12,7 @@ from tests.support.server import DEADLINE
 from wsctl.drain.phases import Phase
 from wsctl.drain.progress import DrainProgress, HandoverProgress
 from wsctl.ipc.rpc import Reply
+from wsctl.log.message_log import MessageLog
 from wsctl.server.workers.group_control import GroupControl
 from wsctl.server.workers.pool import WorkerPool
 from wsctl.server.workers.rolling_upgrade import RollingUpgrade
@@ -46,7 +47,9 @@ def draining(active: int, phase: Phase = Phase.DRAINING, **facts: object) -> dic
 class FakeParent:
     """What a parent has. `now` is its clock."""
 
-    def __init__(self, count: int, workers: FakeWorkers, listening: socket.socket, isolated: bool) -> None:
+    def __init__(
+        self, count: int, workers: FakeWorkers, listening: socket.socket, messages: MessageLog | None
+    ) -> None:
         self.now = 0.0
         self.workers = workers
         self.cancelled = 0
@@ -65,7 +68,7 @@ class FakeParent:
         )
         self.upgrade = RollingUpgrade(self.pool, PID, lambda: self.now, [self.told.append])
         self.control = GroupControl(
-            self.pool, self.upgrade, PID, lambda: self.now, self._cancelled, isolated=isolated
+            self.pool, self.upgrade, PID, lambda: self.now, self._cancelled, messages=messages
         )
 
     async def until(self, true: Callable[[], object]) -> None:
@@ -104,9 +107,9 @@ class FakeParent:
 
 
 @asynccontextmanager
-async def fake_parent(count: int = 2, isolated: bool = True) -> AsyncIterator[FakeParent]:
+async def fake_parent(count: int = 2, messages: MessageLog | None = None) -> AsyncIterator[FakeParent]:
     with fake_workers() as workers, socket.create_server(("127.0.0.1", 0)) as listening:
-        found = FakeParent(count, workers, listening, isolated)
+        found = FakeParent(count, workers, listening, messages)
         try:
             yield found
         finally:

@@ -55,8 +55,6 @@ def broadcast(
     control = Control(find_target(url, port, os.environ), waiting=say)
     sent = control.broadcast(data, to or None, show_to=show_to)
     print(json.dumps(sent) if as_json else _summary(sent), flush=True)
-    for worker in sent.get("silent") or ():
-        say(f"worker {worker['number']} (pid {worker['pid']}) did not answer: its clients may get it later")
     if (missing := len(set(to or ())) - sent["recipients"]) > 0:
         raise WsctlError(f"{missing} of {len(set(to or ()))} clients of --to are not connected: {_LATER}")
 

@@ -67,13 +67,8 @@ class SilentWorker:
 class Published:
     """The receipt of a message."""
 
-    OMITTED: ClassVar = {"silent"}
-
     id: str = field(metadata={"description": "The id the message got."})
     recipients: int = field(metadata={"description": "Clients it was sent to."})
-    silent: tuple[SilentWorker, ...] | None = field(
-        default=None, metadata={"description": "Only of all workers together."}
-    )
 
 
 @dataclass(frozen=True, slots=True)

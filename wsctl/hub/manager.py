@@ -72,13 +72,14 @@ class ConnectionManager:
             older.replaced()
         self.active_connections[connection.client_id] = connection
         self.traffic.opened += 1
+        # Before the welcome: a message that answers it counts this client, wherever it is published.
+        for tell in self.joined:
+            tell(connection.client_id)
         self._send(connection, welcome)
         if missed:
             connection.catch_up(missed)
         self.settle(connection)
         self._log("connected", connection)
-        for tell in self.joined:
-            tell(connection.client_id)
         self._changed()
 
     def make_room(self, client_id: str) -> None:

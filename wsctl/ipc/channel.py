@@ -71,13 +71,12 @@ class Channel:
         if self._write_closed:
             close_all(fds)
             return
-        packet = _QueuedPacket(encode_packet(kind, fields or {}, blobs, fds), fds)
-        self._queue.append(packet)
-        self.queued += len(packet.data)
-        if len(self._queue) == 1:
-            self._writable()
-        if self.queued > MAX_QUEUED:
-            self._fail("it takes nothing any more")
+        self._add(_QueuedPacket(encode_packet(kind, fields or {}, blobs, fds), fds))
+
+    def send_encoded(self, packets: bytes) -> None:
+        """Send packets that `encode_packet` made, without descriptors: several channels may send the same."""
+        if not self._write_closed:
+            self._add(_QueuedPacket(packets, ()))
 
     def close(self) -> None:
         """Close the socket; what is queued is dropped."""
@@ -87,6 +86,14 @@ class Channel:
             self._loop.remove_reader(self._sock)
             self._decoder.drop()
             self._sock.close()
+
+    def _add(self, packet: _QueuedPacket) -> None:
+        self._queue.append(packet)
+        self.queued += len(packet.data)
+        if len(self._queue) == 1:
+            self._writable()
+        if self.queued > MAX_QUEUED:
+            self._fail("it takes nothing any more")
 
     def _stop_writing(self) -> None:
         self._write_closed = True

@@ -130,6 +130,14 @@ class Home(ABC):
             CannotStart: it cannot be used.
         """
 
+    async def prepare(self) -> None:
+        """Make ready to go on in place of another process; `resume_at` follows, or `begin` if that one is
+        gone.
+
+        Raises:
+            CannotStart: it cannot be used.
+        """
+
     async def suspend(self) -> dict[str, Any] | None:
         """Take nothing more, and drop drafts that did not come back: another process goes on from the point
         that is returned, as JSON, and is given them again. None where there is nothing to go on with."""

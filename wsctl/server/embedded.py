@@ -23,7 +23,6 @@ from wsctl.drain.signals import SignalAction, SignalRole
 from wsctl.process.signals import SignalHandlers
 from wsctl.server import logs
 from wsctl.server.app import create_app
-from wsctl.server.diagnostics.configuration import ISOLATED_WARNING, are_isolated
 from wsctl.server.diagnostics.exposure import log_exposure, own_listeners
 from wsctl.server.diagnostics.startup import log_embedded_startup
 from wsctl.server.node import Node
@@ -37,6 +36,12 @@ buffer is full, and it waits for that one without end until a second signal forc
 ATTEMPTS = 10
 """Seconds for which the host's sockets are looked for: the host opens them as soon as the application is
 there."""
+
+ISOLATED_WARNING = (
+    "several workers of this server share no messages: what a client sends reaches only clients of the same "
+    "worker; set WSCTL_REDIS, or run one worker, or 'wsctl serve --workers N', whose workers are one server"
+)
+"""The warning of workers that know nothing of each other's clients, which is logged once."""
 
 log = logging.getLogger("wsctl.server")
 
@@ -58,7 +63,7 @@ async def run_embedded(node: Node, environ: Mapping[str, str]) -> AsyncIterator[
     settings = node.settings
     _configure_log(settings)
     logs.filter_secrets()
-    if _several_workers(environ) and are_isolated(settings):
+    if _several_workers(environ) and settings.redis is None:
         log.warning("%s", ISOLATED_WARNING)
     if _is_first():
         host = multiprocessing.parent_process()

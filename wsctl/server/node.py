@@ -16,6 +16,7 @@ from wsctl.hub.intake import Intake
 from wsctl.hub.manager import ConnectionManager
 from wsctl.hub.periodic import periodic_broadcast_task
 from wsctl.hub.replays import Replays
+from wsctl.log.home import Home
 from wsctl.log.message_log import MessageLog
 from wsctl.log.redis.client import RedisClient
 from wsctl.server.asgi.connections import ApplicationConnections
@@ -24,6 +25,7 @@ from wsctl.server.credentials.expiry import ExpiryTimes, RenewalHandler
 from wsctl.server.credentials.verifier import KeySummary
 from wsctl.server.drain_driver import DrainDriver
 from wsctl.server.drainable import Drainable, HubClients
+from wsctl.server.home_notifier import HomeNotifier
 from wsctl.server.http.host_header import AllowedHosts, host_name
 from wsctl.server.http.refusals import Refusals
 from wsctl.server.listening.limits import ConnectionLimits
@@ -43,6 +45,11 @@ from wsctl.settings import Settings
 log = logging.getLogger("wsctl.server")
 
 
+MakeHome = Callable[[MessageLog, Callable[[str], None]], Home]
+"""Makes the home of a log. The function that it is given is called with the id of a client that has a newer
+connection in another process."""
+
+
 class Handover(Protocol):
     """The handover to a successor process. `failures` counts the successors that did not take over."""
 
@@ -60,14 +67,16 @@ class Node:
     """The parts of one server, each made once and handed what it needs.
 
     `elsewhere` returns how many clients of the hub the other processes of this server have, and
-    `connections_elsewhere` how many connections in all; `hooks` are those of an application. Making it raises
-    UsageError or CannotStart when there is nothing to check credentials with.
+    `connections_elsewhere` how many connections in all; `hooks` are those of an application. `make_home`
+    makes the home of the log where that is neither this process nor a Redis. Making it raises UsageError or
+    CannotStart when there is nothing to check credentials with.
 
     Attributes:
         application: the connections of an application that is not ours, where there is one.
         generation: 1 for a first process, and one more after each handover.
         handover: None where the process is not ours to replace.
         home: gives the ids of the log, but while a successor does.
+        home_notifier: tells clients when that is away.
     """
 
     def __init__(
@@ -80,6 +89,7 @@ class Node:
         wall: Callable[[], float] = time.time,
         elsewhere: Callable[[], int] = lambda: 0,
         connections_elsewhere: Callable[[], int] = lambda: 0,
+        make_home: MakeHome | None = None,
         with_application: bool = False,
         hooks: Hooks | None = None,
     ) -> None:
@@ -101,7 +111,10 @@ class Node:
         self.hooks = self._create_hooks(hooks) if hooks else None
         self.life = GracefulShutdownManager(_pace(settings))
         self.welcome = self._create_welcome()
+        self.home_notifier = HomeNotifier(self.manager, self.log, self.welcome.frame)
         self.shared = self._create_sharing() if settings.redis else None
+        if make_home and not self.shared:
+            self._move_home(make_home)
         self.home = self.log.home
         shared = [self.shared] if self.shared else []
         drained: list[Drainable] = [HubClients(self.manager, clock)]
@@ -146,6 +159,12 @@ class Node:
             degraded=lambda: self.reporter.degraded,
         )
 
+    def _move_home(self, make_home: MakeHome) -> None:
+        home = make_home(self.log, self.home_notifier.replaced)
+        self.log.move_to(home)
+        self.manager.joined.append(home.joined)
+        self.manager.left.append(home.left)
+
     def _create_sharing(self) -> Sharing:
         settings = self.settings
         return Sharing(
@@ -160,7 +179,7 @@ class Node:
                 "connections": self.driver.counts().active,
                 "started": round(self._began, 3),
             },
-            welcome=self.welcome.frame,
+            replaced=self.home_notifier.replaced,
             turn=self._set_waiting_for,
             clock=self.clock,
         )
@@ -174,6 +193,7 @@ class Node:
             log=self.log,
             intake=self.intake,
             shared=self.shared,
+            why_degraded=self._why_degraded,
             clock=self.clock,
             capacity=self.limits.capacity,
             generation=self.generation,
@@ -216,19 +236,18 @@ class Node:
         )
 
     async def open(self) -> None:
-        """Log what tokens are checked with, and join the servers that share the Redis, if there is one; to be
-        awaited before the server runs. A successor joins them when it takes over.
+        """Log what tokens are checked with, and begin with the home of the log; to be awaited before the
+        server runs. A successor begins with it when it takes over.
 
         Raises:
-            CannotStart: there is no Redis that can be used.
+            CannotStart: there is no home that can be used.
         """
         if keys := self.keys:
             ids = {"kids": ", ".join(keys.ids)} if keys.ids else {}
             log.info("tokens are checked", extra={"fields": {"algorithm": ", ".join(keys.algorithms), **ids}})
         if self.shared:
             await self.shared.check()
-        if self.generation == 1:
-            await self.home.begin()
+        await (self.home.begin() if self.generation == 1 else self.home.prepare())
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -279,6 +298,10 @@ class Node:
 
     def _handover_now(self) -> HandoverProgress | None:
         return self.handover.progress() if self.handover else None
+
+    def _why_degraded(self) -> str | None:
+        """Return the reason why messages are not published just now, or not shared; None while they are."""
+        return self.shared.why_degraded if self.shared else self.home.why
 
     def _set_waiting_for(self, waiting_for: int) -> None:
         self.driver.set_waiting_for(waiting_for)

@@ -121,6 +121,8 @@ class Runner(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         self._handle_signals()
+        if self._context.parent_link:
+            self._context.parent_link.open()
         await self._node.open()
         await self.lifespan.startup()
         if self.lifespan.should_exit:

@@ -7,7 +7,6 @@ import os
 import socket
 import ssl
 import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -32,7 +31,6 @@ from wsctl.server.asgi.loading import load_application, load_variables
 from wsctl.server.asgi.watchdog import ExitWatch, end_process, finish_threads
 from wsctl.server.credentials import require_same_kind
 from wsctl.server.diagnostics.certificate import UnusableCertificate, read_certificate
-from wsctl.server.diagnostics.configuration import are_isolated
 from wsctl.server.diagnostics.exposure import exposed, log_exposure
 from wsctl.server.diagnostics.startup import log_drain_advice, log_startup
 from wsctl.server.handover.predecessor import Observer
@@ -48,7 +46,7 @@ from wsctl.server.runner import Runner, ServerContext
 from wsctl.server.served_application import ServedApplication
 from wsctl.server.websocket.acceptor import FindClient, find_none
 from wsctl.server.workers.parent_link import ParentLink
-from wsctl.server.workers.protocol import WorkerContext, distinct_wall_clock
+from wsctl.server.workers.protocol import WorkerContext
 from wsctl.server.workers.relayed_control import RelayedControl
 from wsctl.settings import Settings
 
@@ -160,19 +158,17 @@ class ServerProcess:
     def _create_node(
         self, observers: Sequence[DrainObserver], binding: HubBinding | None, *, with_application: bool
     ) -> Node:
-        worker, starter = self._worker, self._inherited or self._worker
+        starter = self._inherited or self._worker
         told = [*observers, self._notifier, *([self._parent_link] if self._parent_link else [])]
         generation = self._inherited.generation if self._inherited else 1
-        isolated = worker if are_isolated(self._settings) else None
-        wall = distinct_wall_clock(isolated.number, self._settings.workers) if isolated else time.time
         link = self._parent_link
         node = Node(
             self._settings,
             told,
             generation=generation,
-            wall=wall,
             elsewhere=link.count_clients_elsewhere if link else lambda: 0,
             connections_elsewhere=link.count_elsewhere if link else lambda: 0,
+            make_home=link.create_home if link else None,
             with_application=with_application,
             hooks=binding.hooks if binding else None,
         )
@@ -182,8 +178,8 @@ class ServerProcess:
     def _create_config(self, routes: RouteSet = RouteSet.ALL) -> uvicorn.Config:
         """Return the server around wsctl's own routes. No proxy stands before the admin address, and it has
         no TLS."""
-        link, isolated, settings = self._parent_link, are_isolated(self._settings), self._settings
-        control = RelayedControl(link, self._node_control, isolated=isolated) if link else self._node_control
+        link, settings = self._parent_link, self._settings
+        control = RelayedControl(link, self._node_control) if link else self._node_control
         app: ASGIApp = create_app(self._node, control=control, routes=routes)
         if routes is RouteSet.ADMIN:
             settings = replace(settings, ssl_certfile=None, ssl_keyfile=None, root_path="")

@@ -6,8 +6,8 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
-from wsctl import __version__, messages
-from wsctl.codes import ErrorCode, ExitCode
+from wsctl import __version__
+from wsctl.codes import ExitCode
 from wsctl.control.encoding import decode
 from wsctl.control.status import ClientStatus, ClusterNode, RedisState
 from wsctl.drain.interventions import Intervention
@@ -19,16 +19,13 @@ from wsctl.log.message_log import MessageLog
 from wsctl.log.redis.client import RedisClient
 from wsctl.log.redis.session import create_session
 
-AWAY = "the server is cut off from the others: it takes no messages for now, and says when it does again"
-"""The text that clients get when Redis is away."""
-
 
 class Sharing:
     """One node of several that share a Redis. As an observer of its drain it asks for a turn.
 
     At most `max_draining` nodes drain at a time; 0 is no limit. `about` returns what others should know of
-    the server, `welcome` the frame that greets a client, and `turn` is called with how many nodes must drain
-    before this one may.
+    the server, `replaced` is called with the id of a client that has a newer connection at another node, and
+    `turn` with how many nodes must drain before this one may.
 
     Attributes:
         session: the session of the node with Redis, the home of its log.
@@ -46,19 +43,16 @@ class Sharing:
         *,
         max_draining: int,
         about: Callable[[], dict[str, Any]],
-        welcome: Callable[[str, bool], bytes],
+        replaced: Callable[[str], None],
         turn: Callable[[int], None],
         clock: Callable[[], float],
     ) -> None:
         self.session = create_session(redis, prefix, log, self, clock=clock)
         log.move_to(self.session)
-        log.observers.append(self)
         self.url: str | None = None
-        self._log = log
         self._max_draining = max_draining
-        self._manager = manager
         self._about = about
-        self._welcome = welcome
+        self._replaced = replaced
         self._turn = turn
         self._clock = clock
         self._host = socket.gethostname()
@@ -108,25 +102,14 @@ class Sharing:
             for name, since in stays
         )
 
-    # The owner of the session, and an observer of the log's home
+    # The owner of the session
 
     def about(self) -> dict[str, Any]:
         where = {"host": self._host, "pid": os.getpid(), "url": self.url, "version": __version__}
         return where | self._about()
 
-    def cut_off(self, why: str) -> None:
-        # Why is for operators: the log has it, and the status.
-        self._manager.broadcast(messages.error(ErrorCode.DEGRADED, AWAY))
-
-    def back(self, recovered: bool) -> None:
-        clients = list(self._manager.active_connections)
-        self._manager.send_each([self._welcome(client_id, recovered) for client_id in clients])
-
     def replaced(self, client_id: str) -> None:
-        if connection := self._manager.active_connections.get(client_id):
-            connection.replaced()
-        elif self._log.follower:
-            self._log.follower.replaced(client_id)
+        self._replaced(client_id)
 
     def turn(self, before: int) -> None:
         self._turn(max(0, before - self._max_draining + 1) if self._max_draining else 0)

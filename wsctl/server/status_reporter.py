@@ -29,8 +29,8 @@ RATE_WINDOW = 10
 
 class StatusReporter:
     """The facts of one process. `application` counts the connections of an application of one's own, where
-    there is one; `capacity` is 0 without a limit; `elsewhere` returns how many connections the other
-    processes of this server have.
+    there is one; `why_degraded` returns why messages are not published just now, or not shared; `capacity` is
+    0 without a limit; `elsewhere` returns how many connections the other processes of this server have.
 
     Attributes:
         admin: the URL of the admin address, if there is one.
@@ -48,6 +48,7 @@ class StatusReporter:
         log: MessageLog,
         intake: Intake,
         shared: Sharing | None,
+        why_degraded: Callable[[], str | None],
         clock: Callable[[], float],
         capacity: int,
         generation: int,
@@ -63,6 +64,7 @@ class StatusReporter:
         self._log = log
         self._intake = intake
         self._shared = shared
+        self._why_degraded = why_degraded
         self._clock = clock
         self._capacity = capacity
         self._generation = generation
@@ -73,8 +75,8 @@ class StatusReporter:
 
     @property
     def degraded(self) -> bool:
-        """True while messages are not shared that should be."""
-        return self._shared is not None and self._shared.why_degraded is not None
+        """True while messages are not published, or not shared that should be."""
+        return self._why_degraded() is not None
 
     def health(self) -> Health:
         """Return the facts that anyone may know, of the whole server, also when this process is one of
@@ -96,7 +98,7 @@ class StatusReporter:
             connections=counts.active,
             uptime_s=round(self._clock() - self._started, 3),
             version=__version__,
-            degraded=shared.why_degraded if shared else None,
+            degraded=self._why_degraded(),
             pid=os.getpid(),
             capacity=self._capacity or None,
             closing=counts.closing,

@@ -11,13 +11,13 @@ from tests.support.peer import Peer, new_prefix
 from tests.support.relay import Relay
 from tests.support.store import StoreProcess
 from wsctl.log.home import Draft, Key
-from wsctl.log.redis.appender import (
+from wsctl.log.redis.appender import TOGETHER
+from wsctl.log.refusals import (
     CONFIRM_TIMEOUT,
     FULL,
     LATE,
     MOST_BYTES_WAITING,
     MOST_WAITING,
-    TOGETHER,
     UNCONFIRMED,
 )
 

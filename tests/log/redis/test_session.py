@@ -12,9 +12,9 @@ from tests.support.peer import Peer, new_prefix
 from tests.support.relay import Relay
 from tests.support.store import StoreProcess
 from wsctl.log.message_log import written
-from wsctl.log.redis.appender import AWAY
 from wsctl.log.redis.lease import LEAST_KEPT
 from wsctl.log.redis.reasons import ANSWER_TIMEOUT
+from wsctl.log.refusals import AWAY
 
 pytestmark = pytest.mark.anyio
 

@@ -15,7 +15,6 @@ from wsctl.server.diagnostics.configuration import (
     check_keepalive,
     check_leaving,
     check_readiness,
-    check_sharing,
     check_variables,
     unknown_variables,
 )
@@ -154,14 +153,6 @@ def test_a_pod_needs_time_until_it_is_known_to_drain() -> None:
     assert given
     assert (without.level, given.level) == (Level.WARNING, Level.OK)
     assert check_readiness(Settings(), False) is None
-
-
-def test_workers_without_a_store_share_no_messages() -> None:
-    found = check_sharing(Settings(workers=2))
-    assert found
-    assert "--redis" in (found.fix or "")
-    assert check_sharing(Settings(workers=2, redis="redis://x")) is None
-    assert check_sharing(Settings()) is None
 
 
 def test_by_default_nobody_is_asked_to_leave_which_is_an_advice_with_the_flags() -> None:

@@ -12,7 +12,8 @@ from wsctl.codes import ErrorCode
 from wsctl.frame import Batch
 from wsctl.ipc.framing import Packet
 from wsctl.log.home import Refusal
-from wsctl.server.handover.forwarded_log import TOGETHER, ForwardedLog
+from wsctl.log.transfer import TOGETHER
+from wsctl.server.handover.forwarded_log import ForwardedLog
 from wsctl.server.handover.mover import ClientReporter
 from wsctl.server.handover.successor_process import SuccessorProcess
 

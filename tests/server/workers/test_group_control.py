@@ -13,6 +13,7 @@ from tests.support.server import DEADLINE
 from wsctl.control.status import ApplicationStatus, ClusterTotal, MessageCounts
 from wsctl.drain.progress import ConnectionKind, RouteCount
 from wsctl.ipc.rpc import Reply
+from wsctl.log.message_log import MessageLog
 from wsctl.server.metrics import family
 from wsctl.server.workers import group_control
 from wsctl.server.workers.worker import FRESH
@@ -53,7 +54,7 @@ async def test_the_status_is_the_sum() -> None:
         await here.until(lambda: here.control.summary().connections == 7)
         facts = here.control.summary()
         assert (facts.pid, facts.status, facts.capacity) == (PID, "serving", 200)
-        assert (facts.newest_id, facts.rates.published) == ("7-0", 2.5)
+        assert (facts.newest_id, facts.rates.published) == ("7-0", 2.0)
         assert [(row.pid, row.connections) for row in facts.workers or ()] == [(1001, 3), (1002, 4)]
 
 
@@ -101,19 +102,11 @@ async def test_the_metrics_are_of_those_who_answer_and_say_who_does_not() -> Non
         assert [(s.labels, s.value) for s in connections.samples] == [({"worker": "1"}, 1)]
 
 
-async def test_a_broadcast_counts_the_clients_of_all() -> None:
-    async with fake_parent(2) as here:
-        await here.serving()
-        told = [(200, {"id": "5-0", "recipients": 3}), (200, {"id": "6-1", "recipients": 4})]
-        reply = await answered(here, "POST", "/api/broadcast", told, b'{"data": 1}')
-        assert reply == Reply(200, {"id": "5-0", "recipients": 7})
-
-
 async def test_what_all_refuse_is_refused_in_the_first_ones_words() -> None:
     async with fake_parent(2) as here:
         await here.serving()
-        for method, path in (("POST", "/api/broadcast"), ("POST", "/api/drain"), ("DELETE", "/api/drain")):
-            assert await answered(here, method, path, [(409, CLOSING)] * 2) == Reply(409, CLOSING)
+        for method in ("POST", "DELETE"):
+            assert await answered(here, method, "/api/drain", [(409, CLOSING)] * 2) == Reply(409, CLOSING)
         assert not here.pool.ending
 
 
@@ -211,7 +204,7 @@ async def test_what_there_is_not_is_not_found() -> None:
 
 
 async def test_what_is_shared_one_worker_publishes() -> None:
-    async with fake_parent(2, isolated=False) as here:
+    async with fake_parent(2) as here:
         one, other = await here.serving()
         asking = asyncio.create_task(here.control.answer("POST", "/api/broadcast", BODY))
         one.answers(await one.asked("POST", "/api/broadcast"), 200, id="5-0", recipients=7)
@@ -220,7 +213,7 @@ async def test_what_is_shared_one_worker_publishes() -> None:
 
 
 async def test_who_goes_without_an_answer_may_have_published_so_nobody_else_does() -> None:
-    async with fake_parent(2, isolated=False) as here:
+    async with fake_parent(2) as here:
         one, other = await here.serving()
         asking = asyncio.create_task(here.control.answer("POST", "/api/broadcast", BODY))
         await one.asked("POST", "/api/broadcast")
@@ -232,7 +225,7 @@ async def test_who_goes_without_an_answer_may_have_published_so_nobody_else_does
 
 
 async def test_who_was_not_heard_of_lately_publishes_last() -> None:
-    async with fake_parent(2, isolated=False) as here:
+    async with fake_parent(2) as here:
         _, other = await here.serving()
         here.now = FRESH + 1
         other.reports(connections=1)
@@ -243,7 +236,7 @@ async def test_who_was_not_heard_of_lately_publishes_last() -> None:
 
 
 async def test_without_a_worker_nothing_is_published() -> None:
-    async with fake_parent(1, isolated=False) as here:
+    async with fake_parent(1) as here:
         reply = await here.control.answer("POST", "/api/broadcast", BODY)
         assert (reply.status, reply.body["error"]["code"]) == (409, "not_now")
 
@@ -261,7 +254,7 @@ def shared(own: str, published: int, **facts: Any) -> dict[str, Any]:
 
 
 async def test_what_is_shared_is_counted_once() -> None:
-    async with fake_parent(2, isolated=False) as here:
+    async with fake_parent(2) as here:
         one, other = await here.serving()
         one.reports(connections=1, **shared("a", 9))
         other.reports(connections=1, **shared("b", 7))
@@ -276,7 +269,7 @@ async def test_what_is_shared_is_counted_once() -> None:
 
 
 async def test_who_hangs_is_not_believed_about_what_is_shared() -> None:
-    async with fake_parent(2, isolated=False) as here:
+    async with fake_parent(2) as here:
         one, other = await here.serving()
         one.reports(connections=1, **shared("a", 9))
         await here.until(lambda: here.control.summary().connections == 1)
@@ -287,10 +280,18 @@ async def test_who_hangs_is_not_believed_about_what_is_shared() -> None:
         assert (facts.degraded, facts.rates.published) == ("Redis is away", 0.7)
 
 
-async def test_islands_tell_that_they_share_nothing() -> None:
-    async with fake_parent(1) as here:
-        await here.serving()
+async def test_the_parent_that_keeps_the_log_knows_what_was_published_and_whether_that_works() -> None:
+    messages = MessageLog(lambda entry: 0)
+    async with fake_parent(2, messages) as here:
+        one, other = await here.serving()
+        messages.append("server", 1)
+        messages.append("server", 2)
+        one.reports(connections=1, messages={"published": 1, "received": 3})
+        other.reports(connections=1, messages={"published": 2, "received": 4})
+        await here.until(lambda: here.control.summary().connections == 2)
         facts = here.control.summary()
+        assert facts.messages == MessageCounts(2, 7, 0)
+        assert facts.newest_id == messages.newest
         assert [facts.degraded, facts.redis, facts.nodes, facts.cluster] == [None] * 4
 
 
@@ -308,7 +309,7 @@ async def test_each_client_of_nodes_that_share_is_listed_once() -> None:
         known = {"client_id": name, "address": address, "connected_s": seconds}
         return known | {"waiting_bytes": None, "node": node}
 
-    async with fake_parent(2, isolated=False) as here:
+    async with fake_parent(2) as here:
         await here.serving()
         far = row("far", "x", 3.0)
         one = {**FACTS, **shared("a", 0), "clients": [row("al", "a", 1.0, "h:1"), row("bo", "b", 2.1), far]}
@@ -329,13 +330,9 @@ async def test_who_does_not_answer_in_time_is_named_and_the_others_are_not_kept(
     )  # what the first answer is waited for, and no other
     async with fake_parent(2) as here, asyncio.timeout(DEADLINE):
         one, other = await here.serving()
-        asking = asyncio.create_task(here.control.answer("POST", "/api/broadcast", BODY))
-        one.answers(await one.asked("POST", "/api/broadcast"), 200, id="5-0", recipients=3)
-        assert (await asking).body == {
-            "id": "5-0",
-            "recipients": 3,
-            "silent": [{"number": 2, "pid": other.pid}],
-        }
+        asking = asyncio.create_task(here.control.answer("POST", "/api/drain", b""))
+        one.answers(await one.asked("POST", "/api/drain"), 200, status="draining", drain=None)
+        assert (await asking).body["silent"] == [{"number": 2, "pid": other.pid}]
         asking = asyncio.create_task(here.control.answer("GET", "/api/status?clients=true", b""))
         one.answers(await one.asked("GET", "/api/status?clients=true"), 200, **FACTS, clients=[])
         rows = (await asking).body["workers"]

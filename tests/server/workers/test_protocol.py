@@ -5,19 +5,14 @@ import socket
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from tests.support.server import DEADLINE
 from wsctl.errors import CannotStart
 from wsctl.ipc.framing import encode_packet
 from wsctl.ipc.hello import receive_packet
-from wsctl.log.message_log import MessageLog
 from wsctl.process.spawn import WORKER_FD
 from wsctl.server.listening.accept_balancer import create_page
-from wsctl.server.workers.protocol import VERSION, distinct_wall_clock, receive_worker_context
-
-MOMENTS = st.floats(1.0e9, 4.0e9)
+from wsctl.server.workers.protocol import VERSION, receive_worker_context
 
 HELLO: dict[str, Any] = {"version": VERSION, "number": 2, "parent": 7, "terminal": True, "colour": False}
 
@@ -68,26 +63,3 @@ def test_a_descriptor_that_leads_nowhere_is_told() -> None:
         receive_worker_context({WORKER_FD: str(theirs.detach())})
     with pytest.raises(CannotStart, match="leads to no parent"):
         receive_worker_context({WORKER_FD: "987654"})
-
-
-@given(MOMENTS, st.integers(2, 64), st.data())
-def test_no_id_is_of_two_islands(moment: float, of: int, data: st.DataObject) -> None:
-    numbers = data.draw(st.lists(st.integers(1, of), min_size=2, max_size=2, unique=True))
-    later = data.draw(st.lists(st.floats(0, 0.2), max_size=5))
-    ids: list[set[str]] = []
-    for number in numbers:
-        now = moment
-        log = MessageLog(lambda entry: 0, 10, 1 << 20, distinct_wall_clock(number, of, lambda: now))  # noqa: B023
-        found = {log.newest}
-        for pause in later:
-            now += pause
-            log.append("server", "x")
-            found.add(log.newest)
-        ids.append(found)
-    assert not ids[0] & ids[1]
-
-
-@given(MOMENTS, st.integers(1, 64), st.data())
-def test_it_is_the_clock_but_for_a_few_milliseconds(moment: float, of: int, data: st.DataObject) -> None:
-    number = data.draw(st.integers(1, of))
-    assert abs(distinct_wall_clock(number, of, lambda: moment)() - moment) <= of / 1000

@@ -5,21 +5,19 @@ from collections import deque
 from collections.abc import Callable, Container
 from typing import NamedTuple
 
-from wsctl.codes import ErrorCode
 from wsctl.log.home import Draft, Key, Refusal
 from wsctl.log.redis.client import RedisClient, RedisClock
 from wsctl.log.redis.records import arguments
 from wsctl.log.redis.scripts import APPEND, Keys
-
-CONFIRM_TIMEOUT = 1.0
-"""Seconds in which a message comes back from the log; after them its publisher is told that it did not: on a
-busy machine too, that reaches the publisher within two."""
-
-MOST_WAITING = 10_000
-"""Messages that wait for Redis: at most a second of them, so more is a flood."""
-
-MOST_BYTES_WAITING = 64 << 20
-"""Bytes of messages that wait for Redis: a thousand of the longest."""
+from wsctl.log.refusals import (
+    AWAY,
+    CONFIRM_TIMEOUT,
+    FULL,
+    LATE,
+    MOST_BYTES_WAITING,
+    MOST_WAITING,
+    UNCONFIRMED,
+)
 
 TOGETHER = 256
 """Messages in one call: Redis, which does nothing else meanwhile, needs less than a few milliseconds for
@@ -27,28 +25,6 @@ them."""
 
 BYTES_TOGETHER = 1 << 20
 """Bytes in one call, and at least one message."""
-
-
-AWAY = Refusal(
-    ErrorCode.DEGRADED, "the server cannot publish for now: this message was not published, send it later"
-)
-"""The refusal while Redis is known to be away."""
-
-FULL = Refusal(
-    ErrorCode.DEGRADED, "too many messages wait to be published: this one was not published, send it later"
-)
-"""The refusal of a message beyond those that may wait."""
-
-LATE = Refusal(
-    ErrorCode.DEGRADED, f"it could not be published within {CONFIRM_TIMEOUT:g} s, and was not published"
-)
-"""The refusal of a message that Redis was never asked to append."""
-
-UNCONFIRMED = Refusal(
-    ErrorCode.UNCONFIRMED,
-    f"nobody confirmed within {CONFIRM_TIMEOUT:g} s that it was published; it may still be delivered",
-)
-"""The refusal of a message that Redis was asked to append, and did not say what became of it."""
 
 
 class _Waiting(NamedTuple):

@@ -23,7 +23,6 @@ from wsctl.server.diagnostics.configuration import (
     check_keepalive,
     check_leaving,
     check_readiness,
-    check_sharing,
     check_variables,
 )
 from wsctl.server.diagnostics.exposure import (
@@ -64,7 +63,6 @@ def run_checks(settings: Settings, environ: Mapping[str, str], unit: str | None 
     if settings.redis:
         yield from check_redis(settings)
     yield from check_journal(settings, ours)
-    yield from filter(None, [check_sharing(settings)])
     yield from _check_limits(settings, service)
     yield check_backlog(settings.backlog, kernel_queues())
     yield check_leaving(settings)

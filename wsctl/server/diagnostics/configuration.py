@@ -45,19 +45,8 @@ OF_THE_HOST = ("ssl_certfile", "ssl_keyfile", "forwarded_allow_ips")
 _SERVICE = re.compile(r"WSCTL_(\w+_)?(SERVICE_(HOST|PORT\w*)|PORT_\d+_\w+)")
 """The variables by which Kubernetes tells each pod of a Service that is named wsctl, or wsctl-something."""
 
-ISOLATED_WARNING = (
-    "several workers without a shared store share no messages: what a client sends reaches only clients of "
-    "the same worker; give --redis, or run one worker"
-)
-"""The warning of workers that know nothing of each other's clients, which is logged once."""
-
 UVICORN_PROXIES = "FORWARDED_ALLOW_IPS"
 """uvicorn's variable for the proxies to believe; `serve` goes by its own setting alone."""
-
-
-def are_isolated(settings: Settings) -> bool:
-    """Tell whether several processes with these settings share neither messages nor history."""
-    return settings.redis is None
 
 
 def check_keepalive(ping_interval: float) -> Finding:
@@ -90,14 +79,6 @@ def check_readiness(settings: Settings, kubernetes: bool) -> Finding | None:
         return ok("readiness", f"fails {settings.drain_delay:g} s before clients are told")
     text = "Kubernetes sends clients here for some seconds after a drain began, and they are turned away"
     return warning("readiness", text, f"--drain-delay {ENDPOINT_LAG}")
-
-
-def check_sharing(settings: Settings) -> Finding | None:
-    """Check whether the workers of one server share messages; None where they do, or there is only one."""
-    if settings.workers == 1 or settings.redis:
-        return None
-    text = f"{settings.workers} workers, and what a client says reaches the clients of one alone"
-    return warning("workers", text, "--redis URL, or --workers 1")
 
 
 def check_drain_parts(settings: Settings, *, embedded: bool = False) -> Iterator[Finding]:

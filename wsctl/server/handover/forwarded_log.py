@@ -2,9 +2,9 @@
 predecessor goes there, and comes back in its order. The two ends, and the packets between them."""
 
 import json
-from collections.abc import Awaitable, Callable, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Container, Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 from wsctl import messages
 from wsctl.codes import ErrorCode
@@ -12,16 +12,7 @@ from wsctl.ipc.framing import Packet
 from wsctl.log.history import Entry, MessageId
 from wsctl.log.home import Draft, Home, Key, Refusal
 from wsctl.log.message_log import MessageLog
-from wsctl.server.handover.protocol import entry_row, read_entry
-
-TOGETHER = 1 << 20
-"""Bytes of history in one packet, and at least one message: as much is sent at a time."""
-
-
-class Send(Protocol):
-    """Sends a packet to the other process."""
-
-    def __call__(self, kind: str, fields: dict[str, Any], blobs: Sequence[bytes] = ...) -> None: ...
+from wsctl.log.transfer import Send, entry_row, in_pieces, read_entry, send_entries
 
 
 class ForwardedLog(Home):
@@ -38,7 +29,7 @@ class ForwardedLog(Home):
     async def send_history(self, taken: Callable[[], Awaitable[None]]) -> None:
         """Send the history that there is, while its own home still gives the ids; `taken` waits until the
         successor has read what was sent."""
-        for entries in _pieces(self._log.history.entries()):
+        for entries in in_pieces(self._log.history.entries()):
             self._send_history(entries)
             await taken()
 
@@ -52,7 +43,7 @@ class ForwardedLog(Home):
         log = self._log
         # Messages that were dropped meanwhile are before the floor, and the successor drops them too.
         rest = [entry for entry in log.history.entries() if entry.id > self._sent]
-        for entries in _pieces(rest):
+        for entries in in_pieces(rest):
             self._send_history(entries)
         place = {"position": log.position, "floor": log.history.floor}
         self._send("begin", {**place, "here": here, "shared": self._resume_point})
@@ -89,8 +80,7 @@ class ForwardedLog(Home):
 
     def _send_history(self, entries: list[Entry]) -> None:
         self._sent = entries[-1].id
-        rows = [entry_row(entry) for entry in entries]
-        self._send("history", {"entries": rows}, [entry.batch.wire for entry in entries])
+        send_entries(self._send, entries)
 
 
 class LogRelay:
@@ -163,17 +153,3 @@ class LogRelay:
 
     def _refuse(self, key: Key, why: Refusal) -> None:
         self._send("unpublished", {"key": key, "why": why.text, "code": why.code})
-
-
-def _pieces(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
-    """Yield the entries, about `TOGETHER` bytes of them at a time."""
-    piece: list[Entry] = []
-    size = 0
-    for entry in entries:
-        piece.append(entry)
-        size += len(entry.batch.wire)
-        if size >= TOGETHER:
-            yield piece
-            piece, size = [], 0
-    if piece:
-        yield piece

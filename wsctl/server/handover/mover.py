@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from wsctl.hub.allowances import Allowances
 from wsctl.hub.connection import Connection
 from wsctl.hub.manager import ConnectionManager
-from wsctl.server.handover.forwarded_log import Send
+from wsctl.log.transfer import Send
 from wsctl.server.handover.protocol import STALL_TIMEOUT
 from wsctl.server.handover.successor_process import SuccessorProcess
 from wsctl.server.http.deadlines import HEAD_TIMEOUT

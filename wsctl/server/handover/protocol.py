@@ -34,14 +34,11 @@ ids and accepts connections again.
 """
 
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from wsctl import __version__
-from wsctl.frame import Batch
 from wsctl.ipc.hello import receive_hello, refuse, split_admin
-from wsctl.log.history import Entry
 from wsctl.process.spawn import HANDOVER_FD
 
 VERSION = 3
@@ -85,14 +82,3 @@ def receive_sockets(environ: Mapping[str, str]) -> InheritedSockets | None:
     told = found.packet.fields
     public, admin = split_admin(found.packet.fds, told)
     return InheritedSockets(found.channel, public, told["generation"], told.get("keys"), admin)
-
-
-def entry_row(entry: Entry) -> list[Any]:
-    """Return a message's plain fields; its bytes are those of its frame."""
-    return [*entry.id, entry.to]
-
-
-def read_entry(row: Sequence[Any], wire: bytes) -> Entry:
-    """Return the message of which `entry_row` made the row; `wire` is its frame."""
-    ms, sequence, to = row
-    return Entry((ms, sequence), Batch.read(wire), to and tuple(to))

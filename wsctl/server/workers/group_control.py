@@ -30,6 +30,7 @@ from wsctl.drain.graceful import NotDraining
 from wsctl.drain.interventions import Intervention, InterventionKind
 from wsctl.drain.phases import Phase
 from wsctl.ipc.rpc import Reply
+from wsctl.log.message_log import MessageLog
 from wsctl.server.condition import Condition
 from wsctl.server.metrics.family import Family, decode_families, encode_families, merge_workers
 from wsctl.server.workers.pool import WorkerPool
@@ -37,7 +38,6 @@ from wsctl.server.workers.rolling_upgrade import RollingUpgrade
 from wsctl.server.workers.status_merge import (
     merge_applications,
     merge_clients,
-    merge_separate,
     merge_shared,
     newest_id,
 )
@@ -56,7 +56,7 @@ _PHASES = (Phase.STARTING, Phase.SERVING, Phase.HANDOVER, Phase.LAMEDUCK, Phase.
 
 
 class GroupControl:
-    """Carries out the operations on all workers. `isolated` says whether the workers share no messages.
+    """Carries out the operations on all workers. `messages` is the log of all, where the parent keeps it.
     `on_cancelled` is called when a drain was cancelled, `on_intervention` with each step of an operator."""
 
     def __init__(
@@ -67,7 +67,7 @@ class GroupControl:
         clock: Callable[[], float],
         on_cancelled: Callable[[], None],
         *,
-        isolated: bool,
+        messages: MessageLog | None,
         on_intervention: Callable[[Intervention], None] = lambda step: None,
     ) -> None:
         self._pool = pool
@@ -75,7 +75,7 @@ class GroupControl:
         self._pid = pid
         self._clock = clock
         self._on_cancelled = on_cancelled
-        self._isolated = isolated
+        self._messages = messages
         self._on_intervention = on_intervention
         self._drained = Condition()
         self._started = clock()
@@ -99,9 +99,7 @@ class GroupControl:
         they share."""
         reports = [report for worker in self._pool.members if (report := worker.status)]
         limits = [report.capacity for report in reports]
-        together = (
-            merge_separate(reports) if self._isolated else merge_shared(reports, self._recent_reports())
-        )
+        together = merge_shared(reports, self._recent_reports(), self._messages)
         return ServerStatus(
             status=self._phase(reports),
             connections=sum(report.connections for report in reports),
@@ -111,7 +109,7 @@ class GroupControl:
             pid=self._pid,
             capacity=sum(limit or 0 for limit in limits) if limits and all(limits) else None,
             closing=sum(report.closing for report in reports),
-            newest_id=newest_id(reports),
+            newest_id=self._messages.newest if self._messages else newest_id(reports),
             messages=together.messages,
             rates=together.rates,
             drain=self._pool.progress(),
@@ -147,15 +145,17 @@ class GroupControl:
         return encode_families(merge_workers(found))
 
     async def broadcast(self, body: bytes) -> Published:
-        """Send to the clients of each worker; the id is the first one's. Where workers share messages, one
-        publishes."""
-        if not self._isolated:
-            return await self._publish(body)
-        results = await self._call_all(BROADCAST.method, BROADCAST.path, body)
-        taken = [result_of(Published, *reply) for reply in results.replies if reply.status == HTTPStatus.OK]
-        if not taken:
-            raise _unconfirmed(results.silent) if results.silent else _first_refusal(results.replies)
-        return Published(taken[0].id, sum(each.recipients for each in taken), results.named_silent)
+        """Publish by one worker, and by no other when it does not answer: the message may have been
+        published."""
+        able = [worker for worker in self._pool.members if worker.listening and not worker.stopped]
+        if not able:
+            raise _first_refusal([])
+        # A worker that has reported lately will hardly hang.
+        worker = max(able, key=lambda worker: not worker.silent)
+        reply = await worker.call(BROADCAST.method, BROADCAST.path, body, REPLY_TIMEOUT)
+        if reply is None:
+            raise _unconfirmed([worker])
+        return result_of(Published, *reply)
 
     async def drain(self, body: bytes, by: str) -> DrainAnswer:
         if self._rolling_upgrade.under_way:
@@ -211,19 +211,6 @@ class GroupControl:
         if self._pool.ending and (progress := self._pool.progress()):
             return progress.phase
         return next((phase for phase in _PHASES if phase in phases), Phase.STARTING)
-
-    async def _publish(self, body: bytes) -> Published:
-        """Publish by one worker, and by no other when it does not answer: the message may have been
-        published."""
-        able = [worker for worker in self._pool.members if worker.listening and not worker.stopped]
-        if not able:
-            raise _first_refusal([])
-        # A worker that has reported lately will hardly hang.
-        worker = max(able, key=lambda worker: not worker.silent)
-        reply = await worker.call(BROADCAST.method, BROADCAST.path, body, REPLY_TIMEOUT)
-        if reply is None:
-            raise _unconfirmed([worker])
-        return result_of(Published, *reply)
 
     def _recent_reports(self) -> list[ServerStatus]:
         """Return the reports of the workers that do not hang; of all when there are none."""

@@ -33,12 +33,12 @@ from wsctl.process.signals import (
 )
 from wsctl.process.spawn import SpawnWorker
 from wsctl.server.credentials import verifier_of
-from wsctl.server.diagnostics.configuration import ISOLATED_WARNING, are_isolated
 from wsctl.server.diagnostics.exposure import exposed, log_exposure
 from wsctl.server.diagnostics.startup import log_drain_advice, log_startup
 from wsctl.server.listening.sockets import ListeningAt, address, open_admin_listeners, open_listeners
 from wsctl.server.workers.control_http import ControlHttpServer
 from wsctl.server.workers.group_control import GroupControl
+from wsctl.server.workers.group_log import GroupLog
 from wsctl.server.workers.pool import WorkerPool
 from wsctl.server.workers.rolling_upgrade import RollingUpgrade
 from wsctl.server.workers.worker import LogOutput, worker_spawner
@@ -79,6 +79,8 @@ class Parent:
         self._handles_signals = handles_signals
         self._signals = SignalReader()
         self._force_count = 0
+        shared = settings.redis is not None
+        self._messages = None if shared else GroupLog(settings.history, settings.history_bytes)
         self._pool = self._create_pool(settings, public, admin, spawn, log_output)
         upgrade_observers = [_log_progress, _systemd_observer(notifier)]
         self._rolling_upgrade = RollingUpgrade(self._pool, os.getpid(), clock, upgrade_observers)
@@ -89,7 +91,7 @@ class Parent:
             os.getpid(),
             clock,
             self._observers.cancelled,
-            isolated=are_isolated(settings),
+            messages=self._messages.log if self._messages else None,
             on_intervention=self._observers.intervened,
         )
         self._control_http = ControlHttpServer(self._group_control.answer)
@@ -115,6 +117,7 @@ class Parent:
             [sock.fileno() for sock in (*public, *admin)],
             drain_timeout=settings.drain_delay + settings.shutdown_timeout,
             handler=self._answer,
+            messages=self._messages,
             clock=self._clock,
             on_change=self._workers_changed,
         )
@@ -123,9 +126,12 @@ class Parent:
         """Run until the last worker has ended.
 
         Raises:
-            CannotStart: the workers cannot start, all for the same reason.
+            CannotStart: the workers cannot start, all for the same reason, or the home of their log cannot be
+                used.
         """
         self._add_signal_handlers()
+        if self._messages:
+            await self._messages.begin()
         self._pool.start()
         await self._pool.up.wait()
         if not self._pool.ending:
@@ -149,6 +155,8 @@ class Parent:
         self._group_control.release_waiters()
         await self._control_http.close()
         self._pool.close()
+        if self._messages:
+            await self._messages.end()
         if self._pool.refused:
             raise CannotStart.from_lines(self._pool.refused)
         return self._exit_code()
@@ -238,8 +246,6 @@ def serve(
             credentials with.
     """
     verifier_of(settings)  # once for all, before any worker finds out
-    if are_isolated(settings):
-        log.warning("%s", ISOLATED_WARNING)
     log_startup(settings, environ)
     with contextlib.ExitStack() as stack:
         until_signals_handled = stack.enter_context(contextlib.ExitStack())

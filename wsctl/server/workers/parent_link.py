@@ -4,6 +4,7 @@ import asyncio
 import logging
 import os
 import threading
+from collections.abc import Callable
 
 from wsctl.codes import ExitCode
 from wsctl.control.operations import STATUS, ControlService, answer
@@ -14,10 +15,13 @@ from wsctl.drain.progress import DrainProgress, HandoverProgress
 from wsctl.drain.signals import PARENT_GONE
 from wsctl.ipc.channel import Channel
 from wsctl.ipc.framing import Packet, close_all
-from wsctl.ipc.rpc import Reply, RpcPeer
+from wsctl.ipc.rpc import Reply, RequestHandler, RpcPeer
+from wsctl.log.message_log import MessageLog
+from wsctl.log.transfer import Send
 from wsctl.server.credentials.verifier import KeySummary
 from wsctl.server.drain_driver import DrainDriver
 from wsctl.server.status_reporter import StatusReporter
+from wsctl.server.workers.parent_home import KINDS, ParentHome
 from wsctl.server.workers.protocol import REPORT_EVERY, WorkerContext
 
 STATUS_TIMEOUT = 2.0
@@ -28,14 +32,15 @@ log = logging.getLogger("wsctl.workers")
 
 
 class ParentLink:
-    """The channel to the parent, open from `connect` on, and a `DrainObserver`: the parent shows the drain of
-    all.
+    """The channel to the parent, open from `open` on, and a `DrainObserver`: the parent shows the drain of
+    all. Its packets about the log go to the home that `create_home` made, all others wait for `connect`.
 
     Attributes:
         lost: whether the parent is gone.
     """
 
     interval = REPORT_EVERY
+    send: Send
 
     def __init__(self, context: WorkerContext) -> None:
         self.parent, self.number = context.parent, context.number
@@ -47,11 +52,31 @@ class ParentLink:
         self._driver: DrainDriver | None = None
         self._reporter: StatusReporter | None = None
         self._keys: KeySummary | None = None
+        self._answer: RequestHandler
+        self._home: ParentHome | None = None
+        self._early: list[Packet] = []
         self._channel: Channel
         self._rpc: RpcPeer
         self._successor: RemoteProcess | None = None
         self._elsewhere: list[WorkerStatus] = []
         self._refreshing: asyncio.Task[None] | None = None
+
+    def create_home(self, log: MessageLog, replaced: Callable[[str], None]) -> ParentHome:
+        """Return the parent as the home of a log; it takes part from `open` on."""
+        self._home = ParentHome(log, self, replaced)
+        return self._home
+
+    @property
+    def queued(self) -> int:
+        """The bytes on their way to the parent."""
+        return self._channel.queued
+
+    def open(self) -> None:
+        """Open the channel; to be called on a running loop, once."""
+        drained = self._home.drained if self._home else lambda: None
+        self._channel = Channel(self._context.channel, self._receive, self._disconnected, drained)
+        self._rpc = RpcPeer(self._channel, self._answer_request)
+        self.send = self._channel.send
 
     def connect(
         self,
@@ -61,15 +86,21 @@ class ParentLink:
         *,
         keys: KeySummary | None,
     ) -> None:
-        """Listen to the parent from here on. `control` carries out the parent's requests to this worker
+        """Do what the parent says from here on. `control` carries out the parent's requests to this worker
         alone; `keys` are those that tokens are checked with here."""
 
         async def handler(method: str, path: str, body: bytes) -> Reply:
             return Reply(*await answer(control, method, path, body))
 
-        self._driver, self._reporter, self._keys = driver, reporter, keys
-        self._channel = Channel(self._context.channel, self._receive, self._disconnected)
-        self._rpc = RpcPeer(self._channel, handler)
+        self._driver, self._reporter, self._keys, self._answer = driver, reporter, keys, handler
+        early, self._early = self._early, []
+        for packet in early:
+            self._receive(packet)
+        if self.lost:
+            self._drain_alone("it hung up")
+
+    async def _answer_request(self, method: str, path: str, body: bytes) -> Reply:
+        return await self._answer(method, path, body)
 
     def check(self, now: float) -> None:
         """Report this worker, and ask for the others; called once a second."""
@@ -162,10 +193,16 @@ class ParentLink:
 
     def _receive(self, packet: Packet) -> None:
         driver, fields = self._driver, packet.fields
+        if self._home and packet.kind in KINDS:
+            self._home.receive(packet)
+            return
+        if driver is None:
+            self._early.append(packet)
+            return
         match packet.kind:
-            case "signal" if driver:
+            case "signal":
                 driver.signal(fields["signum"])
-            case "force" if driver:
+            case "force":
                 driver.force()
             case "ask" | "answer":
                 self._rpc.receive(packet)
@@ -181,6 +218,12 @@ class ParentLink:
         self._rpc.disconnect()
         if self._successor:
             self._successor.set_exit_code(ExitCode.ERROR)
+        if self._home:
+            self._home.lose()
+        self._drain_alone(why)
+
+    def _drain_alone(self, why: str) -> None:
+        """Drain, since the parent is gone."""
         if self._driver and not self._driver.stopped.is_set():
             log.warning("the parent is gone: this worker drains", extra={"fields": {"why": why}})
             self._driver.signal(PARENT_GONE)

@@ -14,6 +14,7 @@ from wsctl.ipc.framing import Packet, close_all
 from wsctl.ipc.rpc import RequestHandler
 from wsctl.process.spawn import SpawnWorker
 from wsctl.server.listening.accept_balancer import AcceptBalancer, create_page
+from wsctl.server.workers.group_log import GroupLog
 from wsctl.server.workers.protocol import REPORT_EVERY
 from wsctl.server.workers.supervision import (
     RESTART_WINDOW,
@@ -43,8 +44,9 @@ class Slot:
 class WorkerPool:
     """A number of workers, and those that one of them has taken over from and that still drain.
 
-    `on_change` is called whenever one of them reports something or ends. `drain_timeout` is how many
-    seconds a drain has, unless they report otherwise. To be made on a running loop.
+    `messages` is the log of all, where the parent keeps it. `on_change` is called whenever one of them
+    reports something or ends. `drain_timeout` is how many seconds a drain has, unless they report otherwise.
+    To be made on a running loop.
 
     Attributes:
         ending: whether they are asked to end, so that one that ends is not started again.
@@ -62,6 +64,7 @@ class WorkerPool:
         *,
         drain_timeout: float,
         handler: RequestHandler,
+        messages: GroupLog | None = None,
         clock: Callable[[], float],
         on_change: Callable[[], None],
     ) -> None:
@@ -76,6 +79,7 @@ class WorkerPool:
         self._hello = hello
         self._listeners = listeners
         self._handler = handler
+        self._messages = messages
         self._clock = clock
         self._on_change = on_change
         self._page = create_page(count)
@@ -264,6 +268,7 @@ class WorkerPool:
             # A successor has the sockets from its predecessor.
             [self._page, *(self._listeners if succeeds is None else ())],
             self._handler,
+            messages=self._messages,
             clock=self._clock,
             on_change=self._worker_changed,
             on_process_request=self._handle_process_request,

@@ -21,14 +21,34 @@ They speak in packets, over a channel that each worker is given when it is start
                                              <--  kill: end it, the handover has failed
     ended: it has, with an exit code         -->
 
+Without --redis the log of all is the parent's:
+
+    parent                                      worker
+                                             <--  follow: from here on, with the history or without
+    history: messages, in pieces             -->
+    begun: its place; why no messages are
+      published, if they are not             -->
+    message: what got its id, its key and
+      for how many clients it is             -->
+                                             <--  publish: a draft, by its key
+    unpublished: a draft that got none,
+      and why                                -->
+    away, back: how the home of the log is   -->
+                                             <--  joined, left: a client, and which of its connections
+    replaced: a connection of a client that
+      has a newer one at another worker      -->
+                                             <--  suspend: a successor goes on in its place
+    suspended: all that it said was heard    -->
+                                             <--  present: the clients that the worker has, in place of
+                                                  those of the process before
+
 Requests are those of the control API: the parent asks one worker, a worker asks the parent for all. A worker
 whose parent hangs up drains as on SIGTERM. A parent whose worker hangs up waits for its exit code.
 """
 
 import os
 import socket
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from wsctl import __version__
@@ -36,7 +56,7 @@ from wsctl.ipc.hello import receive_hello, refuse, split_admin
 from wsctl.process.spawn import WORKER_FD
 from wsctl.server.listening.accept_balancer import AcceptBalancer
 
-VERSION = 1
+VERSION = 2
 """The version of the conversation above. A worker of another version refuses: it cannot join the parent that
 runs."""
 
@@ -98,19 +118,3 @@ def receive_worker_context(environ: Mapping[str, str]) -> WorkerContext | None:
         fields.get("keys"),
         admin,
     )
-
-
-def distinct_wall_clock(number: int, of: int, wall: Callable[[], float] = time.time) -> Callable[[], float]:
-    """Return the wall clock, in Unix seconds, of one worker of `of` that share nothing: each has its own
-    milliseconds, so that no id of a message is that of two workers, and a client that resumes at another one
-    is told so.
-
-    `number` counts from 1.
-    """
-
-    def now() -> float:
-        ms = int(wall() * 1000)
-        # In the middle of the millisecond, where no rounding leads out of it.
-        return (ms - ms % of + number - 1 + 0.5) / 1000
-
-    return now

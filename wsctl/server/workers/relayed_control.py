@@ -6,7 +6,6 @@ from http import HTTPStatus
 from typing import Any, TypeVar
 
 from wsctl.control.operations import (
-    BROADCAST,
     CANCEL_DRAIN,
     CONTROL_SOCKET,
     DRAIN,
@@ -31,12 +30,11 @@ T = TypeVar("T")
 
 class RelayedControl:
     """Carries out the operations through the parent. Where the parent is gone, the worker carries them out
-    `alone`; `isolated` says that it knows nothing of the messages of others."""
+    `alone`."""
 
-    def __init__(self, link: ParentLink, alone: NodeControl, *, isolated: bool) -> None:
+    def __init__(self, link: ParentLink, alone: NodeControl) -> None:
         self._link = link
         self._alone = alone
-        self._isolated = isolated
 
     def body_limit(self, operation: Operation) -> int:
         return self._alone.body_limit(operation)
@@ -60,9 +58,8 @@ class RelayedControl:
         return merge_workers({self._link.number: await self._alone.families()})
 
     async def broadcast(self, body: bytes) -> Published:
-        """Publish a message; of workers that share no messages, each publishes it."""
-        found = await self._relay(BROADCAST, Published, body) if self._isolated else None
-        return found or await self._alone.broadcast(body)
+        """Publish a message, which all workers share."""
+        return await self._alone.broadcast(body)
 
     async def drain(self, body: bytes, by: str) -> DrainAnswer:
         found = await self._relay(DRAIN, DrainAnswer, body, by)

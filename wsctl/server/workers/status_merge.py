@@ -14,11 +14,11 @@ from wsctl.control.status import (
     ServerStatus,
 )
 from wsctl.drain.merging import busiest
-from wsctl.log.message_log import read_id
+from wsctl.log.message_log import MessageLog, read_id
 
 
 class MergedStatus(NamedTuple):
-    """The facts of a status that depend on whether the workers share a Redis."""
+    """The facts of a status that workers have in common."""
 
     messages: MessageCounts
     rates: MessageCounts
@@ -43,28 +43,28 @@ def newest_id(reports: Iterable[ServerStatus]) -> str:
     return max(ids, key=lambda text: read_id(text) or (0, 0), default="")
 
 
-def merge_shared(reports: Sequence[ServerStatus], recent: Sequence[ServerStatus]) -> MergedStatus:
-    """Return the facts that workers with one Redis have in common, as the first of the `recent` reports has
-    them. A message that one of them publishes, all count: the largest figure is that of all."""
-    alone = merge_separate(reports)
+def merge_shared(
+    reports: Sequence[ServerStatus], recent: Sequence[ServerStatus], messages: MessageLog | None
+) -> MergedStatus:
+    """Return the facts that workers have in common, as the first of the `recent` reports has them. A message
+    that one of them publishes, all count: the largest figure is that of all, unless the log with all
+    `messages` is the parent's."""
+    counts = sum_counts([report.messages for report in reports])
+    rates = sum_counts([report.rates for report in reports])
+    if messages:
+        counts = replace(counts, published=messages.published)
     if not recent:
-        return alone
+        return MergedStatus(counts, rates)
     own = {name for report in reports for name in _own(report)}
     first = recent[0]
+    published = max(report.messages.published for report in recent)
     return MergedStatus(
-        replace(alone.messages, published=max(report.messages.published for report in recent)),
-        replace(alone.rates, published=max(report.rates.published for report in recent)),
-        first.degraded,
+        counts if messages else replace(counts, published=published),
+        replace(rates, published=max(report.rates.published for report in recent)),
+        messages.home.why if messages else first.degraded,
         first.redis,
         first.nodes and tuple(replace(node, this=node.node in own) for node in first.nodes),
         first.cluster,
-    )
-
-
-def merge_separate(reports: Sequence[ServerStatus]) -> MergedStatus:
-    """Return the same facts of workers that share nothing."""
-    return MergedStatus(
-        sum_counts([report.messages for report in reports]), sum_counts([report.rates for report in reports])
     )
 
 

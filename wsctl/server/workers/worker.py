@@ -17,6 +17,8 @@ from wsctl.ipc.channel import Channel
 from wsctl.ipc.framing import Packet, close_all
 from wsctl.ipc.rpc import RequestHandler, RpcPeer
 from wsctl.process.spawn import Spawner, SpawnWorker, WorkerProcess, spawn_with_channel
+from wsctl.server.condition import Condition
+from wsctl.server.workers.group_log import KINDS, GroupLog
 from wsctl.server.workers.protocol import VERSION
 
 Facts = dict[str, Any]
@@ -26,9 +28,9 @@ FRESH = 3.0
 
 
 class Worker:
-    """One process. `on_change` is called after each of its packets, `on_process_request` with one about
-    another process, and `on_exit` once, when it has ended and everything it sent was read. Moments are on
-    `clock`.
+    """One process. `messages` gets its packets about the log. `on_change` is called after each other one,
+    `on_process_request` with one about another process, and `on_exit` once, when it has ended and everything
+    it sent was read. Moments are on `clock`.
 
     Attributes:
         number: which of the workers it is, from 1 on.
@@ -47,6 +49,7 @@ class Worker:
         listeners: Sequence[int],
         handler: RequestHandler,
         *,
+        messages: GroupLog | None,
         clock: Callable[[], float],
         on_change: Callable[["Worker"], None],
         on_process_request: Callable[["Worker", Packet], None],
@@ -61,12 +64,15 @@ class Worker:
         self.code: int | None = None
         self.keys: str | None = None
         self._exit_code = ExitCode.DONE
+        self._messages = messages
         self._clock = clock
         self._on_change = on_change
         self._on_process_request = on_process_request
         self._on_exit = on_exit
         self._listens = self._channel_broken = False
-        self._channel = Channel(ours, self._receive, self._disconnected)
+        self._drained = Condition()
+        self._channel = Channel(ours, self._receive, self._disconnected, self._drained.notify_all)
+        self.send_packet, self.send_encoded = self._channel.send, self._channel.send_encoded
         self._rpc = RpcPeer(self._channel, handler)
         self.start_call, self.call = self._rpc.start_call, self._rpc.call
         fields = hello | {"version": VERSION, "number": number}
@@ -75,6 +81,15 @@ class Worker:
     @property
     def pid(self) -> int:
         return self.process.pid
+
+    @property
+    def queued(self) -> int:
+        """The bytes on their way to the worker."""
+        return self._channel.queued
+
+    async def take_all(self) -> None:
+        """Wait until the worker has taken everything that was sent, or is gone."""
+        await self._drained.wait_for(lambda: not self._channel.queued)
 
     @property
     def listening(self) -> bool:
@@ -145,6 +160,9 @@ class Worker:
         return {"pid": self.pid, "exit_code": self.code}
 
     def _receive(self, packet: Packet) -> None:
+        if self._messages and packet.kind in KINDS:
+            self._messages.receive(self, packet)
+            return
         match packet.kind:
             case "report":
                 self.status = ServerStatus.from_json(packet.fields["facts"])
@@ -164,6 +182,7 @@ class Worker:
 
     def _disconnected(self, why: str) -> None:
         self._channel_broken = True
+        self._drained.notify_all()
         self._rpc.disconnect()
         self._report_exit()
 
@@ -171,6 +190,8 @@ class Worker:
         """Report the end once the channel is closed too: what the process sent last is read before."""
         if self._channel_broken and self.code is not None:
             self._channel.close()
+            if self._messages:
+                self._messages.exited(self)
             self._on_exit(self)
 
 

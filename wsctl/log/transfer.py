@@ -1,0 +1,46 @@
+"""The messages of a log, as one process sends them to another."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Protocol
+
+from wsctl.frame import Batch
+from wsctl.log.history import Entry
+
+TOGETHER = 1 << 20
+"""Bytes of history in one packet, and at least one message: as much is sent at a time."""
+
+
+class Send(Protocol):
+    """Sends a packet to the other process."""
+
+    def __call__(self, kind: str, fields: dict[str, Any], blobs: Sequence[bytes] = ...) -> None: ...
+
+
+def entry_row(entry: Entry) -> list[Any]:
+    """Return a message's plain fields; its bytes are those of its frame."""
+    return [*entry.id, entry.to]
+
+
+def read_entry(row: Sequence[Any], wire: bytes) -> Entry:
+    """Return the message of which `entry_row` made the row; `wire` is its frame."""
+    ms, sequence, to = row
+    return Entry((ms, sequence), Batch.read(wire), to and tuple(to))
+
+
+def send_entries(send: Send, entries: Sequence[Entry]) -> None:
+    """Send messages in one packet."""
+    send("history", {"entries": [entry_row(entry) for entry in entries]}, [e.batch.wire for e in entries])
+
+
+def in_pieces(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
+    """Yield the entries, about `TOGETHER` bytes of them at a time."""
+    piece: list[Entry] = []
+    size = 0
+    for entry in entries:
+        piece.append(entry)
+        size += len(entry.batch.wire)
+        if size >= TOGETHER:
+            yield piece
+            piece, size = [], 0
+    if piece:
+        yield piece

@@ -1,0 +1,39 @@
+"""The news of a log's home that clients are told: that it is away, and there again."""
+
+from collections.abc import Callable
+
+from wsctl import messages
+from wsctl.codes import ErrorCode
+from wsctl.hub.manager import ConnectionManager
+from wsctl.log.message_log import MessageLog
+
+AWAY = "the server takes no messages for now, and says when it does again"
+"""The text that clients get when the home is away."""
+
+
+class HomeNotifier:
+    """An observer of the home of a log. `welcome` returns the frame that greets a client, which tells whether
+    messages were lost."""
+
+    def __init__(
+        self, manager: ConnectionManager, log: MessageLog, welcome: Callable[[str, bool], bytes]
+    ) -> None:
+        self._manager = manager
+        self._log = log
+        self._welcome = welcome
+        log.observers.append(self)
+
+    def cut_off(self, why: str) -> None:
+        # Why is for operators: the log has it, and the status.
+        self._manager.broadcast(messages.error(ErrorCode.DEGRADED, AWAY))
+
+    def back(self, recovered: bool) -> None:
+        clients = list(self._manager.active_connections)
+        self._manager.send_each([self._welcome(client_id, recovered) for client_id in clients])
+
+    def replaced(self, client_id: str) -> None:
+        """Close the connection of a client that has a newer one in another process."""
+        if connection := self._manager.active_connections.get(client_id):
+            connection.replaced()
+        elif self._log.follower:
+            self._log.follower.replaced(client_id)

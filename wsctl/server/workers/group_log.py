@@ -1,0 +1,209 @@
+"""The log of all workers, in their parent, which gives the ids and keeps the history. The parent's end."""
+
+import asyncio
+import json
+import logging
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, Protocol
+
+from wsctl.ipc.framing import Packet, encode_packet
+from wsctl.log.history import Entry
+from wsctl.log.home import Key, Refusal
+from wsctl.log.message_log import MessageLog
+from wsctl.log.transfer import entry_row, in_pieces, send_entries
+from wsctl.server.workers.group_presence import GroupPresence, Holder
+
+MOST_BEHIND = 64 << 20
+"""Bytes that may wait for one worker: some seconds of all that a server can publish, and as much memory as a
+parent can do without. A worker that is further behind is stopped or hangs; it is killed, another one is
+started, and its clients resume there or elsewhere."""
+
+MOST_WRITERS = 1000
+"""Processes whose newest message is remembered: far more than there are between a message and its
+repetition."""
+
+KINDS = frozenset({"follow", "publish", "joined", "left", "present", "suspend"})
+"""The kinds of packets that concern the log."""
+
+log = logging.getLogger("wsctl.workers")
+
+
+class FollowingWorker(Holder, Protocol):
+    """A worker as the log sees it."""
+
+    @property
+    def pid(self) -> int: ...
+
+    @property
+    def queued(self) -> int:
+        """Bytes that wait for the worker."""
+
+    def send_encoded(self, packets: bytes) -> None: ...
+
+    def send_packet(self, kind: str, fields: dict[str, Any], blobs: Any = ()) -> None: ...
+
+    async def take_all(self) -> None:
+        """Wait until the worker has taken everything that was sent, or is gone."""
+
+    def kill(self) -> None: ...
+
+
+class GroupLog:
+    """The log of all workers: it appends their drafts, each key once, and sends each message to all of them.
+    Up to `most_behind` bytes may wait for one of them.
+
+    Attributes:
+        log: the log; it has no clients of its own.
+        presence: which worker has which client.
+    """
+
+    def __init__(
+        self,
+        most: int,
+        most_bytes: int,
+        *,
+        wall: Callable[[], float] = time.time,
+        most_behind: int = MOST_BEHIND,
+    ) -> None:
+        self.log = MessageLog(lambda entry: 0, most, most_bytes, wall)
+        self.log.follower = self
+        self.presence = GroupPresence()
+        self._most_behind = most_behind
+        self._following: list[FollowingWorker] = []
+        self._starting: dict[FollowingWorker, asyncio.Task[None]] = {}
+        self._writers: dict[str, int] = {}
+        self._unsent: list[bytes] = []
+
+    async def begin(self) -> None:
+        """Load what is kept, before the first worker is started.
+
+        Raises:
+            CannotStart: the home of the log cannot be used.
+        """
+        await self.log.home.begin()
+
+    async def end(self) -> None:
+        """Let go of the home, after the last worker has ended."""
+        await self.log.home.end()
+
+    # Packets of workers
+
+    def receive(self, worker: FollowingWorker, packet: Packet) -> None:
+        """Take a packet about the log: one of `KINDS`."""
+        told = packet.fields
+        match packet.kind:
+            case "publish":
+                self._publish(told, packet.blobs[0])
+            case "joined":
+                self.presence.joined(worker, told["id"], told["serial"])
+            case "left":
+                self.presence.left(worker, told["id"], told["serial"])
+            case "follow":
+                self._start(worker, history=told["history"])
+            case "present":
+                self.presence.present(worker, [(name, serial) for name, serial in told["clients"]])
+            case "suspend":
+                self._flush()
+                worker.send("suspended")
+
+    def exited(self, worker: FollowingWorker) -> None:
+        """Note that a worker's process has ended."""
+        self._drop(worker)
+        self.presence.exited(worker)
+
+    # The follower of the log
+
+    def relay(self, entry: Entry, recipients: int, key: Key | None) -> int:
+        """Send a message to all workers, encoded once; return how many clients it goes to."""
+        count = self.presence.count(entry.to)
+        fields = {"entry": entry_row(entry), "recipients": recipients + count, "key": key}
+        self._send_to_all("message", fields, entry.batch.wire)
+        return count
+
+    def cut_off(self, why: str) -> None:
+        self._send_to_all("away", {"why": why})
+
+    def back(self, recovered: bool) -> None:
+        self._send_to_all("back", {"recovered": recovered})
+
+    def replaced(self, client_id: str) -> None:
+        raise AssertionError("no other server shares this log")
+
+    # Drafts
+
+    def _publish(self, told: Mapping[str, Any], data: bytes) -> None:
+        """Append a draft, unless one of its writer that came later was appended: it is a repetition, and its
+        worker has the message, or gets it."""
+        key = Key(*told["key"])
+        newest = self._writers.pop(key.writer, 0)
+        self._writers[key.writer] = max(newest, key.n)
+        if key.n <= newest:
+            return
+        if len(self._writers) > MOST_WRITERS:
+            del self._writers[next(iter(self._writers))]
+        to = told["to"] and tuple(told["to"])
+        draft = told["sender"], json.loads(data)["data"], to
+        refused, again = partial(self._refuse, key), "again" in told
+        self.log.append(*draft, refused=refused, key=key, again=again, shown="shown" in told)
+
+    def _refuse(self, key: Key, why: Refusal) -> None:
+        # To all: in an upgrade another process may have the draft by now.
+        self._send_to_all("unpublished", {"key": key, "why": why.text, "code": why.code})
+
+    # What is sent
+
+    def _send_to_all(self, kind: str, fields: dict[str, Any], *blobs: bytes) -> None:
+        """Send a packet to all workers, at the end of this iteration of the loop: what comes in one is sent
+        together."""
+        if not self._unsent:
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._unsent.append(encode_packet(kind, fields, blobs, ()))
+
+    def _flush(self) -> None:
+        if self._unsent:
+            packets, self._unsent = b"".join(self._unsent), []
+            for worker in list(self._following):
+                if worker.queued > self._most_behind:
+                    self._give_up(worker)
+                else:
+                    worker.send_encoded(packets)
+
+    def _give_up(self, worker: FollowingWorker) -> None:
+        log.error("a worker is too far behind and is killed", extra={"fields": {"pid": worker.pid}})
+        self._drop(worker)
+        worker.kill()
+
+    def _drop(self, worker: FollowingWorker) -> None:
+        if worker in self._following:
+            self._following.remove(worker)
+        if task := self._starting.pop(worker, None):
+            task.cancel()
+
+    # The start of a worker
+
+    def _start(self, worker: FollowingWorker, *, history: bool) -> None:
+        """Let a worker follow; without `history` it has that from another process."""
+        if history:
+            self._starting[worker] = asyncio.create_task(self._send_history(worker))
+        else:
+            self._follow(worker, {})
+
+    async def _send_history(self, worker: FollowingWorker) -> None:
+        """Send the history, as fast as the worker takes it, then let the worker follow."""
+        sent = (0, 0)
+        for entries in in_pieces(self.log.history.entries()):
+            send_entries(worker.send_packet, entries)
+            sent = entries[-1].id
+            await worker.take_all()
+        for entries in in_pieces(entry for entry in self.log.history.entries() if entry.id > sent):
+            send_entries(worker.send_packet, entries)
+        self._starting.pop(worker, None)
+        self._follow(worker, {"position": self.log.position, "floor": self.log.history.floor})
+
+    def _follow(self, worker: FollowingWorker, place: dict[str, Any]) -> None:
+        self._flush()  # what is in the history already is not sent again
+        worker.send_packet("begun", {"why": self.log.home.why, **place})
+        if worker not in self._following:
+            self._following.append(worker)

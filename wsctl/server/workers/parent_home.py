@@ -1,0 +1,222 @@
+"""The home of a worker's log: its parent, which gives the ids of all workers. The worker's end."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Container, Iterable
+from itertools import count
+from typing import Any, Protocol
+
+from wsctl import messages
+from wsctl.codes import ErrorCode
+from wsctl.errors import CannotStart
+from wsctl.ipc.framing import Packet
+from wsctl.log.history import Entry, MessageId
+from wsctl.log.home import Draft, Home, Key, Refusal
+from wsctl.log.message_log import MessageLog
+from wsctl.log.refusals import AWAY, CONFIRM_TIMEOUT
+from wsctl.log.transfer import Send, read_entry
+from wsctl.server.condition import Condition
+from wsctl.server.workers.draft_queue import DraftQueue
+
+BEGIN_TIMEOUT = 30.0
+"""Seconds that a parent has to send the history: as long as it has for its first packet."""
+
+END_TIMEOUT = 0.1
+"""Seconds that a worker which ends waits for the parent to take what its last clients sent."""
+
+GONE = "the parent process of the workers is gone"
+"""The reason why nothing is published once the parent has ended."""
+
+KINDS = frozenset({"history", "begun", "message", "unpublished", "away", "back", "replaced", "suspended"})
+"""The kinds of packets that concern the log."""
+
+
+class Outlet(Protocol):
+    """The channel to the parent, as far as the log uses it."""
+
+    send: Send
+
+    @property
+    def queued(self) -> int:
+        """Bytes that wait for the parent."""
+
+
+class ParentHome(Home):
+    """The parent as the home of a log. `replaced` is called with the id of a client that has a newer
+    connection at another worker.
+
+    What the parent keeps arrives all the time, also while another process takes part for this one: it waits
+    here until this one goes on, or is told that its log has it.
+    """
+
+    def __init__(self, log: MessageLog, channel: Outlet, replaced: Callable[[str], None]) -> None:
+        self._log = log
+        self._channel = channel
+        self._replaced = replaced
+        self._why: str | None = None
+        self._gone = self._taking = self._suspended = False
+        self._arrived: deque[tuple[Entry, Key | None, int]] = deque()
+        self._history: list[Entry] = []
+        self._here: dict[str, int] = {}
+        self._serials = count(1)
+        self._answer = asyncio.Event()
+        self._drained = Condition()
+        self._drafts = DraftQueue(self._send_draft, lambda: channel.queued > 0, log.refuse)
+
+    @property
+    def why(self) -> str | None:
+        return self._why
+
+    def publish(self, draft: Draft) -> None:
+        data = messages.encode({"data": draft.data})
+        if self._suspended:
+            return  # it is passed on again
+        if self._gone:
+            self._log.refuse(draft.key, AWAY)
+        else:
+            self._drafts.add(draft, data)
+
+    async def begin(self) -> None:
+        await self._follow(history=True)
+        self._take_arrived()
+
+    async def prepare(self) -> None:
+        await self._follow(history=False)
+
+    async def suspend(self) -> dict[str, Any]:
+        """Take nothing more. When the parent has answered, it has everything that was said here."""
+        self._suspended = True
+        self._drafts.drop()
+        if not self._gone:
+            await self._ask("suspend", {}, CONFIRM_TIMEOUT)
+        self._taking = False
+        return {"position": self._log.position}
+
+    def resume(self, clients: Container[str]) -> None:
+        self._here = {name: serial for name, serial in self._here.items() if name in clients}
+        self._take_part()
+
+    def resume_at(self, point: dict[str, Any], clients: Iterable[str]) -> None:
+        self._here = dict.fromkeys(clients, 0) | self._here
+        self._take_part()
+
+    def skip_to(self, message_id: MessageId) -> None:
+        while self._arrived and self._arrived[0][0].id <= message_id:
+            self._arrived.popleft()
+
+    def joined(self, client_id: str) -> None:
+        self._here[client_id] = serial = next(self._serials)
+        if not self._suspended:
+            self._channel.send("joined", {"id": client_id, "serial": serial})
+
+    def left(self, client_id: str) -> None:
+        serial = self._here.pop(client_id, None)
+        if serial is not None and not self._suspended:
+            self._channel.send("left", {"id": client_id, "serial": serial})
+
+    async def end(self) -> None:
+        if not self._gone:
+            await self._drained.wait_for(self._sent_all, END_TIMEOUT)
+
+    # Packets of the parent
+
+    def receive(self, packet: Packet) -> None:
+        """Take a packet about the log: one of `KINDS`."""
+        told = packet.fields
+        match packet.kind:
+            case "message":
+                key = told["key"]
+                self._take(read_entry(told["entry"], packet.blobs[0]), key and Key(*key), told["recipients"])
+            case "unpublished":
+                key = Key(*told["key"])
+                self._drafts.answered(key)
+                self._log.refuse(key, Refusal(ErrorCode(told["code"]), told["why"]))
+            case "history":
+                self._history += map(read_entry, told["entries"], packet.blobs)
+            case "begun":
+                self._begun(told)
+            case "suspended":
+                self._answer.set()
+            case "replaced" if self._here.get(told["id"]) == told["serial"] and not self._suspended:
+                self._replaced(told["id"])
+            case "away":
+                self._cut_off(told["why"])
+            case "back":
+                self._why = None
+                if self._log.home is self:  # or else the successor passes it on
+                    self._log.back(told["recovered"])
+
+    def drained(self) -> None:
+        """Send what waits: the channel has taken all that was sent."""
+        self._drafts.send_waiting()
+        self._drained.notify_all()
+
+    def _sent_all(self) -> bool:
+        return self._drafts.idle and not self._channel.queued
+
+    def lose(self) -> None:
+        """Note that the parent is gone: nothing is published any more."""
+        self._gone = True
+        self._answer.set()
+        self._drafts.refuse_all()
+        self._cut_off(GONE)
+
+    def _cut_off(self, why: str) -> None:
+        self._why = why
+        if self._log.home is self:
+            self._log.cut_off(why)
+
+    def _begun(self, told: dict[str, Any]) -> None:
+        self._why = told["why"]
+        if "position" in told:
+            floor = tuple(told["floor"])
+            # What was dropped while the rest was on its way is before the floor.
+            kept = [entry for entry in self._history if entry.id > floor]
+            self._log.restore(tuple(told["position"]), floor, kept)
+            self._history = []
+        self._answer.set()
+
+    def _take(self, entry: Entry, key: Key | None, recipients: int) -> None:
+        if self._taking:
+            if key and key.writer == self._log.writer:
+                self._drafts.answered(key)
+            self._log.take(entry, key, recipients=recipients)
+        else:
+            self._arrived.append((entry, key, recipients))
+
+    def _take_part(self) -> None:
+        self._suspended = False
+        self._channel.send("present", {"clients": list(self._here.items())})
+        self._take_arrived()
+
+    def _take_arrived(self) -> None:
+        self._taking = True
+        arrived, self._arrived = self._arrived, deque()
+        for entry, key, recipients in arrived:
+            if entry.id > self._log.position:
+                self._log.take(entry, key, recipients=recipients)
+
+    def _send_draft(self, draft: Draft, data: bytes) -> None:
+        fields: dict[str, Any] = {"key": draft.key, "sender": draft.sender, "to": draft.to}
+        fields |= {"again": True} if draft.again else {}
+        fields |= {"shown": True} if draft.shown else {}
+        self._channel.send("publish", fields, [data])
+
+    async def _follow(self, *, history: bool) -> None:
+        if not await self._ask("follow", {"history": history}, BEGIN_TIMEOUT):
+            raise CannotStart("the parent process of the workers does not answer")
+        if self._gone:
+            raise CannotStart(GONE)
+
+    async def _ask(self, kind: str, fields: dict[str, Any], patience: float) -> bool:
+        """Send a packet that has an answer; tell whether that came, or the end of the parent."""
+        self._answer.clear()
+        if self._gone:
+            return True
+        self._channel.send(kind, fields)
+        try:
+            async with asyncio.timeout(patience):
+                await self._answer.wait()
+        except TimeoutError:
+            return False
+        return True
