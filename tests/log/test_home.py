@@ -16,6 +16,7 @@ from tests.conftest import StartStore
 from tests.support.peer import Peer, Speaker, new_prefix
 from tests.support.relay import Relay
 from tests.support.store import StoreProcess
+from tests.support.worker_peer import WorkerPeer
 from wsctl.codes import ErrorCode
 from wsctl.ipc.channel import Channel
 from wsctl.ipc.framing import Packet
@@ -23,6 +24,7 @@ from wsctl.log.history import MessageId
 from wsctl.log.message_log import read_id
 from wsctl.messages import Message
 from wsctl.server.handover.forwarded_log import ForwardedLog, LogRelay
+from wsctl.server.workers.group_log import GroupLog
 
 pytestmark = pytest.mark.anyio
 
@@ -62,9 +64,11 @@ class LogHandover:
 
     async def begin(self) -> None:
         """The new process has the log, and gives the ids of both."""
+        await self.new.log.home.prepare()
         await self._forwarded.send_history(self._taken)
         await self._forwarded.suspend_own()
         self._forwarded.begin_at([])
+        self.new.got = list(self.old.got)
         await self._begun.wait()
 
     async def end(self) -> None:
@@ -101,7 +105,8 @@ class LogHandover:
 
 
 class World:
-    """One process at first, which may be replaced by another; with a store there is a second one elsewhere.
+    """One process at first, which may be replaced by another; with a store, or a parent, there is a second
+    one elsewhere. `stores` says whether the home has what the history of a process does not.
 
     Attributes:
         living: the processes that are there.
@@ -110,7 +115,10 @@ class World:
         said_by_lost: those of processes that were killed.
     """
 
-    def __init__(self, make: Callable[[], Speaker], relay: Relay | None, elsewhere: Speaker | None) -> None:
+    def __init__(
+        self, make: Callable[[], Speaker], relay: Relay | None, elsewhere: Speaker | None, *, stores: bool
+    ) -> None:
+        self.stores = stores
         self._make = make
         self._relay = relay
         self.elsewhere = elsewhere
@@ -208,7 +216,6 @@ class World:
         else:
             self._resume()
             new = self._make()
-            new.got = list(self._now.got)
             self._handover = LogHandover(self._now, new)
             self.living.append(new)
             self.speakers.append(new)
@@ -252,8 +259,30 @@ OUTAGES = ["say", "cut", "say", "iterate", "say", "mend", "say elsewhere", "susp
 @example(MOVES)
 @given(STEPS)
 async def test_memory_keeps_the_law(first: list[str], steps: list[str]) -> None:
-    async with living(World(Speaker, None, None)) as world:
+    async with living(World(Speaker, None, None, stores=False)) as world:
         await hold_the_law(world, [*first, *steps])
+
+
+@FIRST
+@settings(max_examples=100)
+@example(LOSSES)
+@example(MOVES)
+@given(STEPS)
+async def test_the_parent_of_workers_keeps_the_law(first: list[str], steps: list[str]) -> None:
+    group = GroupLog(100, 1 << 20)
+    other = WorkerPeer(group, 2)
+    made = [other]
+
+    def make() -> WorkerPeer:
+        made.append(WorkerPeer(group, 1))
+        return made[-1]
+
+    async with living(World(make, None, other, stores=False)) as world:
+        await hold_the_law(world, [*first, *steps])
+        assert [entry.id for entry in group.log.history.entries()] == places(world.living[0].got)
+    for worker in made:
+        worker.close()
+        worker.parents.channel.close()
 
 
 @FIRST
@@ -266,7 +295,9 @@ async def test_redis_keeps_the_law(store: StoreProcess, first: list[str], steps:
     prefix = new_prefix()
     async with Relay(store.port).running() as relay:
         url = relay.url.replace("http", "redis")
-        async with living(World(lambda: Peer(url, prefix), relay, Peer(store.url, prefix))) as world:
+        async with living(
+            World(lambda: Peer(url, prefix), relay, Peer(store.url, prefix), stores=True)
+        ) as world:
             await hold_the_law(world, [*first, *steps])
 
 
@@ -303,9 +334,8 @@ async def check_kept(world: World, start: MessageId) -> None:
     log = world.living[0].log
     home = world.elsewhere.log.home if world.elsewhere else log.home
     ids = places(world.living[0].got)
-    stored = world.elsewhere is not None
     for after, rest in [(start, ids), *((known, ids[place + 1 :]) for place, known in enumerate(ids[:3]))]:
         kept = await home.load(after, log.position, 1000, 1 << 20)
-        assert [entry.id for entry in kept.entries] == (rest if stored else [])
-        assert kept.floor == (after if rest and stored else log.position)
+        assert [entry.id for entry in kept.entries] == (rest if world.stores else [])
+        assert kept.floor == (after if rest and world.stores else log.position)
     assert [entry.id for entry in log.history.entries()] == ids

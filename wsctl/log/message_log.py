@@ -65,6 +65,11 @@ class MessageLog:
     def position(self) -> MessageId:
         return self._position
 
+    @property
+    def drafts(self) -> list[Draft]:
+        """The drafts under way, oldest first: the home has not said what became of them."""
+        return [pending.draft for pending in self._pending.values()]
+
     def append(
         self,
         sender: str,

@@ -3,8 +3,10 @@
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
+from wsctl import messages
 from wsctl.frame import Batch
 from wsctl.log.history import Entry
+from wsctl.log.home import Draft
 
 TOGETHER = 1 << 20
 """Bytes of history in one packet, and at least one message: as much is sent at a time."""
@@ -27,9 +29,25 @@ def read_entry(row: Sequence[Any], wire: bytes) -> Entry:
     return Entry((ms, sequence), Batch.read(wire), to and tuple(to))
 
 
+def entry_rows(entries: Sequence[Entry]) -> tuple[dict[str, Any], list[bytes]]:
+    """Return the fields and the bytes of a packet with messages."""
+    return {"entries": [entry_row(entry) for entry in entries]}, [entry.batch.wire for entry in entries]
+
+
 def send_entries(send: Send, entries: Sequence[Entry]) -> None:
     """Send messages in one packet."""
-    send("history", {"entries": [entry_row(entry) for entry in entries]}, [e.batch.wire for e in entries])
+    send("history", *entry_rows(entries))
+
+
+def draft_fields(draft: Draft) -> tuple[dict[str, Any], list[bytes]]:
+    """Return the fields and the bytes of a packet with a draft.
+
+    Raises:
+        ValueError: its data is not JSON.
+    """
+    data = messages.encode({"data": draft.data})
+    fields = {"key": draft.key, "sender": draft.sender, "to": draft.to, "again": draft.again}
+    return fields | ({"shown": True} if draft.shown else {}), [data]
 
 
 def in_pieces(entries: Iterable[Entry]) -> Iterator[list[Entry]]:

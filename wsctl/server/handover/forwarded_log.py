@@ -6,13 +6,12 @@ from collections.abc import Awaitable, Callable, Container, Iterable, Mapping, S
 from functools import partial
 from typing import Any
 
-from wsctl import messages
 from wsctl.codes import ErrorCode
 from wsctl.ipc.framing import Packet
 from wsctl.log.history import Entry, MessageId
 from wsctl.log.home import Draft, Home, Key, Refusal
 from wsctl.log.message_log import MessageLog
-from wsctl.log.transfer import Send, entry_row, in_pieces, read_entry, send_entries
+from wsctl.log.transfer import Send, draft_fields, entry_row, in_pieces, read_entry, send_entries
 
 
 class ForwardedLog(Home):
@@ -55,9 +54,7 @@ class ForwardedLog(Home):
         self._log.move_to(self._own)
 
     def publish(self, draft: Draft) -> None:
-        data = messages.encode({"data": draft.data})
-        fields = {"key": draft.key, "sender": draft.sender, "to": draft.to, "again": draft.again}
-        self._send("publish", fields | ({"shown": True} if draft.shown else {}), [data])
+        self._send("publish", *draft_fields(draft))
 
     def receive(self, packet: Packet) -> None:
         """Receive a packet of the successor: a message that has its id or was refused, or a change of its
@@ -89,6 +86,7 @@ class LogRelay:
     Attributes:
         there: the clients that are with the predecessor.
         arriving: those on their way here.
+        outdated: those of them that have a newer connection elsewhere.
     """
 
     def __init__(self, log: MessageLog, send: Send) -> None:
@@ -97,6 +95,7 @@ class LogRelay:
         self._history: list[Entry] = []
         self.there: set[str] = set()
         self.arriving: set[str] = set()
+        self.outdated: set[str] = set()
 
     def add_history(self, rows: Iterable[Sequence[Any]], wires: Iterable[bytes]) -> None:
         """Take messages that the predecessor keeps, oldest first."""
@@ -147,9 +146,12 @@ class LogRelay:
         self._send("back", {"recovered": recovered})
 
     def replaced(self, client_id: str) -> None:
-        """Close the connection of an id with the predecessor: a newer one is here or at another node."""
+        """Close the connection of an id with the predecessor, or on its way here: a newer one is here or in
+        another process."""
         if client_id in self.there:
             self._send("replaced", {"id": client_id})
+        elif client_id in self.arriving:
+            self.outdated.add(client_id)
 
     def _refuse(self, key: Key, why: Refusal) -> None:
         self._send("unpublished", {"key": key, "why": why.text, "code": why.code})

@@ -175,14 +175,17 @@ class Successor:
     async def _adopt(self, connections: list[ConnectionSnapshot], fds: list[int], at: float) -> None:
         arrivals = [_Arrival(self._services, snapshot, self._arrived) for snapshot in connections]
         await asyncio.gather(*map(self._connect, arrivals, fds))
-        self._relay.arriving.difference_update(snapshot.client_id for snapshot in connections)
+        gone = {snapshot.client_id for snapshot in connections}
+        self._relay.arriving -= gone
+        self._relay.outdated -= gone
         moved = sum(arrival.there for arrival in arrivals)
         silence = self._services.clock() - at if moved else 0.0
         self._channel.send("moved", {"moved": moved, "lost": len(arrivals) - moved, "silence_s": silence})
 
     def _arrived(self, wire: Wire) -> None:
         self._relay.arriving.discard(wire.client_id)
-        if wire.client_id in self._relay.there:  # since it departed, a newer one has come to the predecessor
+        # Since it departed, a newer one may have come to the predecessor, or to another process.
+        if wire.client_id in self._relay.there or wire.client_id in self._relay.outdated:
             wire.replaced()
 
     async def _connect(self, protocol: asyncio.Protocol, fd: int) -> None:

@@ -3,9 +3,9 @@
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from wsctl.log.home import Draft, Key, Refusal
+from wsctl.log.home import Key, Refusal
 from wsctl.log.refusals import (
     AWAY,
     CONFIRM_TIMEOUT,
@@ -23,9 +23,14 @@ far below what may wait for one of them, so that no flood makes a worker too slo
 
 
 class _Waiting(NamedTuple):
-    draft: Draft
+    key: Key
+    fields: dict[str, Any]
     data: bytes
     deadline: float
+
+    @property
+    def again(self) -> bool:
+        return bool(self.fields["again"])
 
 
 class DraftQueue:
@@ -34,7 +39,7 @@ class DraftQueue:
 
     def __init__(
         self,
-        send: Callable[[Draft, bytes], None],
+        send: Callable[[dict[str, Any], bytes], None],
         blocked: Callable[[], bool],
         refuse: Callable[[Key, Refusal], None],
     ) -> None:
@@ -53,15 +58,16 @@ class DraftQueue:
         """True if nothing waits to be sent."""
         return not self._waiting
 
-    def add(self, draft: Draft, data: bytes) -> None:
-        """Send a draft, now or when the way is free; `data` is its JSON."""
-        if len(self._waiting) >= MOST_WAITING or self._bytes >= MOST_BYTES_WAITING:
-            self._refuse(draft.key, UNCONFIRMED if draft.again else FULL)
-            return
+    def add(self, key: Key, fields: dict[str, Any], data: bytes) -> None:
+        """Send a draft, now or when the way is free, in a packet with these fields and bytes."""
         deadline = asyncio.get_running_loop().time() + CONFIRM_TIMEOUT
-        self._waiting.append(_Waiting(draft, data, deadline))
+        waiting = _Waiting(key, fields, data, deadline)
+        if len(self._waiting) >= MOST_WAITING or self._bytes >= MOST_BYTES_WAITING:
+            self._refuse_unsent(waiting, FULL)
+            return
+        self._waiting.append(waiting)
         self._bytes += len(data)
-        self._due.append((deadline, draft.key))
+        self._due.append((deadline, key))
         self.send_waiting()
         self._watch()
 
@@ -72,10 +78,10 @@ class DraftQueue:
             size = len(waiting.data)
             self._bytes -= size
             # One that was passed on before may have been answered already, and then is no more.
-            if not waiting.draft.again:
-                self._sent[waiting.draft.key] = size
+            if not waiting.again:
+                self._sent[waiting.key] = size
                 self._unanswered += size
-            self._send(waiting.draft, waiting.data)
+            self._send(waiting.fields, waiting.data)
 
     def answered(self, key: Key) -> None:
         """Note that a draft came back, or was refused."""
@@ -93,10 +99,14 @@ class DraftQueue:
     def refuse_all(self) -> None:
         """Refuse all that waits or is not answered: the parent is gone."""
         for waiting in self._waiting:
-            self._refuse(waiting.draft.key, UNCONFIRMED if waiting.draft.again else AWAY)
+            self._refuse_unsent(waiting, AWAY)
         for _, key in self._due:
             self._refuse(key, UNCONFIRMED)
         self.drop()
+
+    def _refuse_unsent(self, waiting: _Waiting, why: Refusal) -> None:
+        """Refuse a draft that was not sent, though perhaps by another process before."""
+        self._refuse(waiting.key, UNCONFIRMED if waiting.again else why)
 
     def _watch(self) -> None:
         if self._timer is None and self._due:
@@ -109,7 +119,7 @@ class DraftQueue:
         while self._waiting and self._waiting[0].deadline <= now:
             late = self._waiting.popleft()
             self._bytes -= len(late.data)
-            self._refuse(late.draft.key, UNCONFIRMED if late.draft.again else LATE)
+            self._refuse_unsent(late, LATE)
         while self._due and self._due[0][0] <= now:
             self._refuse(self._due.popleft()[1], UNCONFIRMED)
         self._watch()

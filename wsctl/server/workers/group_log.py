@@ -4,7 +4,7 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Protocol
 
@@ -12,7 +12,7 @@ from wsctl.ipc.framing import Packet, encode_packet
 from wsctl.log.history import Entry
 from wsctl.log.home import Key, Refusal
 from wsctl.log.message_log import MessageLog
-from wsctl.log.transfer import entry_row, in_pieces, send_entries
+from wsctl.log.transfer import draft_fields, entry_row, entry_rows, in_pieces, read_entry, send_entries
 from wsctl.server.workers.group_presence import GroupPresence, Holder
 
 MOST_BEHIND = 64 << 20
@@ -32,9 +32,6 @@ log = logging.getLogger("wsctl.workers")
 
 class FollowingWorker(Holder, Protocol):
     """A worker as the log sees it."""
-
-    @property
-    def pid(self) -> int: ...
 
     @property
     def queued(self) -> int:
@@ -75,6 +72,7 @@ class GroupLog:
         self._starting: dict[FollowingWorker, asyncio.Task[None]] = {}
         self._writers: dict[str, int] = {}
         self._unsent: list[bytes] = []
+        self._point: dict[str, Any] | None = None
 
     async def begin(self) -> None:
         """Load what is kept, before the first worker is started.
@@ -87,6 +85,61 @@ class GroupLog:
     async def end(self) -> None:
         """Let go of the home, after the last worker has ended."""
         await self.log.home.end()
+
+    # The same parent as another program
+
+    async def suspend(self) -> None:
+        """Let go of the home, so that another program can go on with it from `state`. What workers publish
+        meanwhile waits, unless the home is this process, which then gives ids as before."""
+        self._point = await self.log.home.suspend()
+
+    def resume(self) -> None:
+        """Go on after `suspend`: there is no other program."""
+        self.log.home.resume(())
+        self.log.move_to(self.log.home)
+
+    def state(self) -> list[Packet]:
+        """Return the state as it is now, from which another program goes on by `resume_at`."""
+        self._flush()
+        log = self.log
+        facts = {
+            "position": log.position,
+            "floor": log.history.floor,
+            "published": log.published,
+            "point": self._point,
+            "writers": self._writers,
+            "clients": self.presence.rows(),
+            "following": [worker.pid for worker in self._following],
+            "starting": [worker.pid for worker in self._starting],
+        }
+        return [
+            *(Packet("history", *entry_rows(entries), []) for entries in in_pieces(log.history.entries())),
+            *(Packet("draft", *draft_fields(draft), []) for draft in log.drafts),
+            Packet("log", facts, [], []),
+        ]
+
+    def resume_at(self, packets: Sequence[Packet], workers: Mapping[int, FollowingWorker]) -> None:
+        """Go on where `state` was taken, with these workers by their pids, in place of `begin`."""
+        entries: list[Entry] = []
+        for packet in packets:
+            told = packet.fields
+            match packet.kind:
+                case "history":
+                    entries += map(read_entry, told["entries"], packet.blobs)
+                case "log":
+                    self.log.restore(tuple(told["position"]), tuple(told["floor"]), entries)
+                    self.log.published = told["published"]
+                    self._writers = dict(told["writers"])
+                    self.presence.restore(told["clients"], workers)
+                    self._following = [workers[pid] for pid in told["following"] if pid in workers]
+                    if told["point"]:
+                        self.log.home.resume_at(told["point"], ())
+                    for pid in told["starting"]:
+                        if pid in workers:
+                            self._start(workers[pid], history=True)
+        for packet in packets:
+            if packet.kind == "draft":
+                self._append(packet.fields | {"again": True}, packet.blobs[0])
 
     # Packets of workers
 
@@ -143,9 +196,13 @@ class GroupLog:
             return
         if len(self._writers) > MOST_WRITERS:
             del self._writers[next(iter(self._writers))]
+        self._append(told, data)
+
+    def _append(self, told: Mapping[str, Any], data: bytes) -> None:
+        key = Key(*told["key"])
         to = told["to"] and tuple(told["to"])
         draft = told["sender"], json.loads(data)["data"], to
-        refused, again = partial(self._refuse, key), "again" in told
+        refused, again = partial(self._refuse, key), told["again"]
         self.log.append(*draft, refused=refused, key=key, again=again, shown="shown" in told)
 
     def _refuse(self, key: Key, why: Refusal) -> None:

@@ -1,8 +1,8 @@
 """The clients of all workers, in the parent: which worker has which client, in the order in which the parent
 was told."""
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
 
 
 class Holder(Protocol):
@@ -10,6 +10,9 @@ class Holder(Protocol):
     after the other."""
 
     number: int
+
+    @property
+    def pid(self) -> int: ...
 
     def send(self, kind: str, **fields: object) -> None: ...
 
@@ -60,8 +63,14 @@ class GroupPresence:
         self._drop(lambda each: each is holder)
 
     def rows(self) -> list[tuple[int, str, int]]:
-        """Return worker number, client and serial of each connection, as JSON."""
-        return [(at.holder.number, name, at.serial) for name, at in self._clients.items()]
+        """Return the pid of the worker, the client and the serial of each connection, as JSON."""
+        return [(at.holder.pid, name, at.serial) for name, at in self._clients.items()]
+
+    def restore(self, rows: Iterable[Sequence[Any]], holders: Mapping[int, Holder]) -> None:
+        """Take over the connections of which another table made the rows, of workers by their pids."""
+        self._clients |= {
+            name: _Connected(holders[pid], serial) for pid, name, serial in rows if pid in holders
+        }
 
     def _drop(self, of: Callable[[Holder], bool]) -> None:
         self._clients = {name: at for name, at in self._clients.items() if not of(at.holder)}

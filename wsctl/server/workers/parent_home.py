@@ -6,7 +6,6 @@ from collections.abc import Callable, Container, Iterable
 from itertools import count
 from typing import Any, Protocol
 
-from wsctl import messages
 from wsctl.codes import ErrorCode
 from wsctl.errors import CannotStart
 from wsctl.ipc.framing import Packet
@@ -14,7 +13,7 @@ from wsctl.log.history import Entry, MessageId
 from wsctl.log.home import Draft, Home, Key, Refusal
 from wsctl.log.message_log import MessageLog
 from wsctl.log.refusals import AWAY, CONFIRM_TIMEOUT
-from wsctl.log.transfer import Send, read_entry
+from wsctl.log.transfer import Send, draft_fields, read_entry
 from wsctl.server.condition import Condition
 from wsctl.server.workers.draft_queue import DraftQueue
 
@@ -68,13 +67,13 @@ class ParentHome(Home):
         return self._why
 
     def publish(self, draft: Draft) -> None:
-        data = messages.encode({"data": draft.data})
+        fields, (data,) = draft_fields(draft)
         if self._suspended:
             return  # it is passed on again
         if self._gone:
             self._log.refuse(draft.key, AWAY)
         else:
-            self._drafts.add(draft, data)
+            self._drafts.add(draft.key, fields, data)
 
     async def begin(self) -> None:
         await self._follow(history=True)
@@ -132,7 +131,7 @@ class ParentHome(Home):
                 self._drafts.answered(key)
                 self._log.refuse(key, Refusal(ErrorCode(told["code"]), told["why"]))
             case "history":
-                self._history += map(read_entry, told["entries"], packet.blobs)
+                self._add_history(map(read_entry, told["entries"], packet.blobs))
             case "begun":
                 self._begun(told)
             case "suspended":
@@ -145,6 +144,11 @@ class ParentHome(Home):
                 self._why = None
                 if self._log.home is self:  # or else the successor passes it on
                     self._log.back(told["recovered"])
+
+    def _add_history(self, entries: Iterable[Entry]) -> None:
+        """Keep messages until all are there. A parent that has become another program begins anew."""
+        newest = self._history[-1].id if self._history else (0, 0)
+        self._history += [entry for entry in entries if entry.id > newest]
 
     def drained(self) -> None:
         """Send what waits: the channel has taken all that was sent."""
@@ -196,10 +200,7 @@ class ParentHome(Home):
             if entry.id > self._log.position:
                 self._log.take(entry, key, recipients=recipients)
 
-    def _send_draft(self, draft: Draft, data: bytes) -> None:
-        fields: dict[str, Any] = {"key": draft.key, "sender": draft.sender, "to": draft.to}
-        fields |= {"again": True} if draft.again else {}
-        fields |= {"shown": True} if draft.shown else {}
+    def _send_draft(self, fields: dict[str, Any], data: bytes) -> None:
         self._channel.send("publish", fields, [data])
 
     async def _follow(self, *, history: bool) -> None:

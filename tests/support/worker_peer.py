@@ -1,0 +1,115 @@
+"""Workers of one parent without their servers: the log of each, with the parent as its home, over packets."""
+
+import asyncio
+import itertools
+import socket
+from typing import Any
+
+from tests.support.peer import Speaker
+from wsctl.ipc.channel import Channel
+from wsctl.ipc.framing import Packet
+from wsctl.server.condition import Condition
+from wsctl.server.workers.group_log import GroupLog
+from wsctl.server.workers.parent_home import ParentHome
+
+_pids = itertools.count(1001)
+
+
+class ParentEnd:
+    """A worker as its parent's log sees it. `killed` says whether the parent has killed it."""
+
+    def __init__(self, group: GroupLog, number: int, sock: socket.socket) -> None:
+        self.number = number
+        self.pid = next(_pids)
+        self.killed = False
+        self._group = group
+        self._drained = Condition()
+        self.channel = Channel(sock, self._receive, self._broken, self._drained.notify_all)
+        self.send_packet, self.send_encoded = self.channel.send, self.channel.send_encoded
+
+    @property
+    def queued(self) -> int:
+        return self.channel.queued
+
+    async def take_all(self) -> None:
+        await self._drained.wait_for(lambda: not self.channel.queued)
+
+    def send(self, kind: str, **fields: object) -> None:
+        self.channel.send(kind, fields)
+
+    def kill(self) -> None:
+        self.killed = True
+        self.channel.close()
+        self._group.exited(self)
+
+    def _receive(self, packet: Packet) -> None:
+        self._group.receive(self, packet)
+
+    def _broken(self, why: str) -> None:
+        self._group.exited(self)
+
+
+class WorkerPeer(Speaker):
+    """A worker. A parent hears of its clients by `join` and `leave`.
+
+    Attributes:
+        parents: what the parent has of it.
+        told: beside the rest, ("replaced", id).
+    """
+
+    def __init__(self, group: GroupLog, number: int = 1, *, history: int = 100) -> None:
+        super().__init__(history=history)
+        ours, theirs = socket.socketpair()
+        self.parents = ParentEnd(group, number, ours)
+        self.home: ParentHome
+        self.channel = Channel(theirs, self._receive, lambda why: self.home.lose(), self._channel_drained)
+        self.home = ParentHome(self.log, self.channel, self._replaced)
+        self.log.move_to(self.home)
+
+    async def begun(self) -> "WorkerPeer":
+        await self.home.begin()
+        return self
+
+    def join(self, *clients: str) -> None:
+        """They connect, or connect again."""
+        for name in clients:
+            if name in self.clients:
+                self.home.left(name)
+            self.clients.add(name)
+            self.home.joined(name)
+
+    def leave(self, *clients: str) -> None:
+        for name in clients:
+            self.clients.remove(name)
+            self.home.left(name)
+
+    def close(self) -> None:
+        """It ends; the parent hears of it."""
+        self.channel.close()
+
+    async def receipt_of(self, data: Any, to: tuple[str, ...] | None = None) -> tuple[str, int]:
+        """Publish a message; its receipt."""
+        self.say(data, to)
+        await self.until(lambda: data in self.receipts)
+        return self.receipts[data]
+
+    def _receive(self, packet: Packet) -> None:
+        self.home.receive(packet)
+        self._news.set()
+
+    def _channel_drained(self) -> None:
+        self.home.drained()
+
+    def _replaced(self, client_id: str) -> None:
+        self._tell(("replaced", client_id))
+        if client_id in self.clients:
+            self.leave(client_id)
+
+
+async def until_heard(*workers: WorkerPeer) -> None:
+    """Wait until the parent has taken all that these have sent so far."""
+    for worker in workers:
+        ours: asyncio.Event = worker.home._answer
+        ours.clear()
+        worker.channel.send("follow", {"history": False})
+        await ours.wait()
