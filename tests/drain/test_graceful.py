@@ -9,7 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from wsctl.codes import CLOSE_TIMEOUT, ExitCode
 from wsctl.drain.graceful import GracefulShutdownManager, NotDraining
-from wsctl.drain.pace import HANDOVER_WINDOW, RELOAD, RELOAD_TIMEOUT, Pace
+from wsctl.drain.pace import HANDOVER_WINDOW, ORPHAN_TIMEOUT, RELOAD, RELOAD_TIMEOUT, Pace
 from wsctl.drain.phases import MOVES, IllegalMove, Phase
 from wsctl.drain.plan import Action, CloseOldest, Invite, Step
 from wsctl.drain.progress import ClientCounts, ConnectedClient
@@ -359,6 +359,47 @@ def test_a_forecast_comes_from_who_left_since_the_drain_began() -> None:
         progress = life.progress(now, counts)
         assert progress
         assert progress.eta_s == eta
+
+
+def test_a_worker_without_its_parent_has_little_time_and_waits_for_no_delay() -> None:
+    life = _serving(60, delay=15, spread=30)
+    assert life.orphan(100.0, THREE) == [ANNOUNCE]
+    assert life.step(100.0 + ORPHAN_TIMEOUT, THREE) == [CLOSE]
+    with pytest.raises(NotDraining):
+        life.cancel()
+
+
+def test_a_worker_that_has_less_time_anyway_has_no_more_without_its_parent() -> None:
+    life = _serving(2)
+    life.orphan(100.0, THREE)
+    assert life.step(102.0, THREE) == [CLOSE]
+
+
+@pytest.mark.parametrize(("delay", "phase"), [(0, Phase.DRAINING), (15, Phase.LAMEDUCK)])
+@pytest.mark.parametrize("by_signal", [True, False])
+def test_a_drain_under_way_is_cut_short_when_the_parent_is_gone(
+    delay: float, phase: Phase, by_signal: bool
+) -> None:
+    life = _serving(60, delay)
+    life.signal(SIGTERM, 100.0, THREE) if by_signal else life.drain(100.0, THREE)
+    assert life.phase is phase
+    assert life.orphan(101.0, THREE) == [ANNOUNCE]
+    assert life.step(101.0 + ORPHAN_TIMEOUT, THREE) == [CLOSE]
+
+
+def test_a_drain_that_ends_sooner_is_not_prolonged_by_the_end_of_the_parent() -> None:
+    life = _serving(60)
+    life.signal(SIGTERM, 100.0, THREE)
+    assert life.orphan(159.0, THREE) == []
+    assert life.step(160.0, THREE) == [CLOSE]
+
+
+def test_a_handover_that_fails_since_the_parent_is_gone_leaves_little_time() -> None:
+    life = _serving(60, delay=15)
+    life.begin_handover()
+    assert life.orphan(100.0, THREE) == []
+    assert life.abort_handover(101.0, THREE) == [ANNOUNCE]
+    assert life.step(101.0 + ORPHAN_TIMEOUT, THREE) == [CLOSE]
 
 
 def test_a_handover_that_fails_changes_nothing() -> None:

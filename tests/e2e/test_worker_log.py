@@ -4,6 +4,8 @@ import asyncio
 import json
 import os
 import signal
+import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,9 +15,12 @@ from websockets.asyncio.client import ClientConnection, connect
 
 from tests.conftest import StartServer
 from tests.support.clients import closed, join, receive, receive_type
+from tests.support.processes import lives
 from tests.support.publishers import send
 from tests.support.server import ServerProcess, wsctl
 from tests.support.workers import lines, pids, starting_workers, until
+from wsctl.codes import CLOSE_TIMEOUT
+from wsctl.drain.pace import ORPHAN_TIMEOUT
 
 pytestmark = pytest.mark.anyio
 
@@ -148,3 +153,26 @@ async def test_a_load_test_against_two_workers_misses_nothing(start: StartServer
     counts = json.loads(done.stdout)
     assert (counts["missed"], counts["duplicated"], counts["out_of_order"]) == (0, 0, 0)
     assert counts["delivered"] == 10 * counts["sent"] > 0
+
+
+async def test_workers_without_their_parent_publish_nothing_end_soon_and_leave_the_port(
+    start: StartServer,
+) -> None:
+    server = start()
+    found = pids(server)
+    a, b = await one_of_each(server)
+    server.process.kill()
+    killed = time.monotonic()
+    for client in (a, b):
+        assert (await receive_type(client, "error"))["code"] == "degraded"
+        assert (await receive_type(client, "shutdown"))["deadline_s"] <= ORPHAN_TIMEOUT
+    await a.send("too late")
+    refused = await receive_type(a, "error")
+    assert refused["code"] == "degraded"
+    assert "was not published" in refused["message"]
+    assert (await closed(a))[0] == (await closed(b))[0] == 1012
+    await asyncio.to_thread(until, lambda: not any(map(lives, found)), "all have ended")
+    assert time.monotonic() - killed < ORPHAN_TIMEOUT + CLOSE_TIMEOUT
+    with socket.create_server(("127.0.0.1", server.port)):
+        pass
+    assert len(lines(server, "the parent is gone")) == 2

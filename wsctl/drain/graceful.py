@@ -16,11 +16,11 @@ from signal import Signals
 
 from wsctl.codes import CLOSE_TIMEOUT, ExitCode
 from wsctl.drain.interventions import Intervention, InterventionKind
-from wsctl.drain.pace import HANDOVER_WINDOW, RELOAD, RELOAD_TIMEOUT, Pace
+from wsctl.drain.pace import HANDOVER_WINDOW, ORPHAN_TIMEOUT, RELOAD, RELOAD_TIMEOUT, Pace
 from wsctl.drain.phases import IllegalMove, Phase, PhaseMachine
 from wsctl.drain.plan import Action, CloseOldest, DrainPlan, Step
 from wsctl.drain.progress import ClientCounts, DrainProgress
-from wsctl.drain.signals import SignalMeaning, SignalReader
+from wsctl.drain.signals import PARENT_GONE, SignalMeaning, SignalReader
 
 _BY_SIGNAL = "a drain begun by a signal cannot be cancelled"
 _SUCCEEDED = "a successor serves already: this drain cannot be cancelled"
@@ -108,6 +108,20 @@ class GracefulShutdownManager:
             case SignalMeaning.TOO_SOON:
                 self._record(InterventionKind.TOO_SOON, name, now)
         return []
+
+    def orphan(self, now: float, counts: ClientCounts) -> list[Step]:
+        """Drain with little time, or go on so: the parent of this worker is gone."""
+        timeout = min(ORPHAN_TIMEOUT, self._pace.timeout)
+        self._pace = replace(self._pace, timeout=timeout, delay=0.0, spread=0.0, in_turn=False)
+        steps = self.signal(PARENT_GONE, now, counts)
+        if self.phase not in _UNDER_WAY or self._drain is None or self._drain.deadline <= now + timeout:
+            return steps
+        told = self.phase is Phase.DRAINING
+        self._drain.hasten(now, timeout)
+        steps += self.step(now, counts)
+        if told and not steps:
+            steps.append(self._drain.announcement_of_move(now))
+        return steps
 
     def force(self, now: float, counts: ClientCounts, by: str = "parent") -> list[Step]:
         """Close the clients, or abort those that are being closed: the operator insists."""

@@ -14,6 +14,10 @@ RELOAD_TIMEOUT = 1.0
 """Seconds that connections have which cannot move when the code was changed: enough for an application to
 say goodbye, and no longer than the one who has saved a file waits for what is new."""
 
+ORPHAN_TIMEOUT = 5.0
+"""Seconds that clients of a worker have whose parent is gone: enough to be told, and no longer, since nothing
+is published any more, and the address is free only when the last worker has ended."""
+
 WINDOW = 30.0
 """The time that is looked back, in seconds: long enough for a handful of departures from a small server,
 short enough to forget the rush when a drain begins."""

@@ -74,6 +74,13 @@ class DrainPlan:
         self.deadline = begin + timeout
         self._spread = Spread(max(begin, self.deadline - self._pace.spread), self.deadline)
 
+    def hasten(self, now: float, timeout: float) -> None:
+        """Tell the clients now if they are not told yet, wait for no other server, and close them `timeout`
+        seconds from now."""
+        self.announced_at = min(self.announced_at, now)
+        self.waiting_for = 0
+        self.move(now, timeout)
+
     def may_announce(self, now: float, active: int) -> bool:
         """Decide whether it is time to tell the clients; if none are connected, the server's turn is not
         waited for."""

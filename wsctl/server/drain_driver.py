@@ -48,6 +48,11 @@ class DrainDriver:
         self._carry_out(self.life.signal(signum, self._clock(), self.counts()))
         self._wake.set()
 
+    def orphan(self) -> None:
+        """Drain with little time: the parent of this worker is gone."""
+        self._carry_out(self.life.orphan(self._clock(), self.counts()))
+        self._wake.set()
+
     def force(self) -> None:
         """Close the clients, or abort those that are being closed: the caller has found out that the operator
         insists."""

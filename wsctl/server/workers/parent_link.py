@@ -12,7 +12,6 @@ from wsctl.control.status import ServerStatus, WorkerStatus
 from wsctl.drain.interventions import Intervention
 from wsctl.drain.observers import DrainLog
 from wsctl.drain.progress import DrainProgress, HandoverProgress
-from wsctl.drain.signals import PARENT_GONE
 from wsctl.ipc.channel import Channel
 from wsctl.ipc.framing import Packet, close_all
 from wsctl.ipc.rpc import Reply, RequestHandler, RpcPeer
@@ -226,7 +225,7 @@ class ParentLink:
         """Drain, since the parent is gone."""
         if self._driver and not self._driver.stopped.is_set():
             log.warning("the parent is gone: this worker drains", extra={"fields": {"why": why}})
-            self._driver.signal(PARENT_GONE)
+            self._driver.orphan()
 
 
 class RemoteProcess:
