@@ -7,6 +7,8 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
+from pathlib import Path
+from typing import Protocol
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
@@ -15,12 +17,15 @@ from hypothesis import strategies as st
 from tests.conftest import StartStore
 from tests.support.peer import Peer, Speaker, new_prefix
 from tests.support.relay import Relay
+from tests.support.server import DEADLINE
 from tests.support.store import StoreProcess
 from tests.support.worker_peer import WorkerPeer
 from wsctl.codes import ErrorCode
 from wsctl.ipc.channel import Channel
 from wsctl.ipc.framing import Packet
 from wsctl.log.history import MessageId
+from wsctl.log.home import Away, Home, Kept
+from wsctl.log.journal.home import journal_home
 from wsctl.log.message_log import read_id
 from wsctl.messages import Message
 from wsctl.server.handover.forwarded_log import ForwardedLog, LogRelay
@@ -40,6 +45,7 @@ STEPS = st.lists(
             "resume",
             "cut",
             "mend",
+            "remove",
             "move",
             "lose",
         ]
@@ -104,9 +110,49 @@ class LogHandover:
                 self._relay.publish(packet.fields, packet.blobs[0])
 
 
+class Outage(Protocol):
+    """Something between the processes and what keeps their messages, or what keeps them itself."""
+
+    def cut(self) -> None:
+        """Have it fail from here on."""
+
+    def mend(self) -> None:
+        """Have it work again."""
+
+
+class JournalFolder:
+    """The folder of a journal, which can be moved away, and the journal be removed."""
+
+    def __init__(self, at: Path) -> None:
+        self._at = at
+        self._away = at.with_suffix(".away")
+        at.mkdir()
+        self.journal = at / "journal"
+
+    def cut(self) -> None:
+        if self._at.exists():
+            self._at.rename(self._away)
+
+    def mend(self) -> None:
+        if self._away.exists():
+            self._away.rename(self._at)
+
+    def remove(self) -> None:
+        self.journal.unlink(missing_ok=True)
+
+
+class JournalSpeaker(Speaker):
+    """A process whose log has its home in a file."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.log.move_to(journal_home(str(path), "normal", self.log))
+
+
 class World:
     """One process at first, which may be replaced by another; with a store, or a parent, there is a second
     one elsewhere. `stores` says whether the home has what the history of a process does not.
+    Where the processes keep their messages in a file, that is in a `folder`.
 
     Attributes:
         living: the processes that are there.
@@ -116,11 +162,18 @@ class World:
     """
 
     def __init__(
-        self, make: Callable[[], Speaker], relay: Relay | None, elsewhere: Speaker | None, *, stores: bool
+        self,
+        make: Callable[[], Speaker],
+        relay: Relay | None,
+        elsewhere: Speaker | None,
+        *,
+        stores: bool,
+        folder: JournalFolder | None = None,
     ) -> None:
         self.stores = stores
         self._make = make
-        self._relay = relay
+        self._folder = folder
+        self._outage: Outage | None = relay or folder
         self.elsewhere = elsewhere
         self._now = make()
         self._handover: LogHandover | None = None
@@ -150,10 +203,12 @@ class World:
         match what:
             case "iterate":
                 await asyncio.sleep(0.002)
-            case "cut" if self._relay:
-                self._relay.cut()
-            case "mend" if self._relay:
-                self._relay.mend()
+            case "cut" if self._outage:
+                self._outage.cut()
+            case "mend" if self._outage:
+                self._outage.mend()
+            case "remove" if self._folder:
+                self._folder.remove()
             case "suspend":
                 await self._suspend()
             case "resume":
@@ -166,8 +221,8 @@ class World:
     async def settle(self) -> None:
         """Everything works, and nothing is under way."""
         self._resume()
-        if self._relay:
-            self._relay.mend()
+        if self._outage:
+            self._outage.mend()
         for process in self.living:
             await process.settle()
             assert process.log.home.why is None or await self._is_back(process)
@@ -251,6 +306,19 @@ FIRST = pytest.mark.parametrize("first", [[], ["move"]], ids=["alone", "in a han
 LOSSES = ["say", "say elsewhere", *["iterate"] * 10, "say", "lose", "say", "move", "say", "lose", "say"]
 MOVES = ["suspend", "say", "resume", "say", "move", "say", "iterate", "say elsewhere", "move", "say"]
 OUTAGES = ["say", "cut", "say", "iterate", "say", "mend", "say elsewhere", "suspend", "say", "move", "lose"]
+REMOVALS = [
+    "say",
+    *["iterate"] * 5,
+    "remove",
+    "say",
+    "iterate",
+    "move",
+    "say",
+    "remove",
+    "say",
+    "move",
+    "say",
+]
 
 
 @FIRST
@@ -301,6 +369,23 @@ async def test_redis_keeps_the_law(store: StoreProcess, first: list[str], steps:
             await hold_the_law(world, [*first, *steps])
 
 
+@FIRST
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@example(LOSSES)
+@example(MOVES)
+@example(OUTAGES)
+@example(REMOVALS)
+@given(STEPS)
+async def test_a_journal_keeps_the_law(
+    tmp_path_factory: pytest.TempPathFactory, first: list[str], steps: list[str]
+) -> None:
+    folder = JournalFolder(tmp_path_factory.mktemp("j") / "f")
+    async with living(
+        World(lambda: JournalSpeaker(folder.journal), None, None, stores=True, folder=folder)
+    ) as world:
+        await hold_the_law(world, [*first, *steps])
+
+
 async def hold_the_law(world: World, steps: list[str]) -> None:
     start = world.living[0].log.position
     for step in steps:
@@ -332,10 +417,20 @@ def places(got: Sequence[Message]) -> list[MessageId]:
 async def check_kept(world: World, start: MessageId) -> None:
     """What was delivered is kept: where there is a store, any range of it can be loaded."""
     log = world.living[0].log
-    home = world.elsewhere.log.home if world.elsewhere else log.home
+    home = (world.elsewhere or world.living[-1]).log.home  # the successor's, in a handover
     ids = places(world.living[0].got)
     for after, rest in [(start, ids), *((known, ids[place + 1 :]) for place, known in enumerate(ids[:3]))]:
-        kept = await home.load(after, log.position, 1000, 1 << 20)
+        kept = await loaded(home, after, log.position)
         assert [entry.id for entry in kept.entries] == (rest if world.stores else [])
         assert kept.floor == (after if rest and world.stores else log.position)
     assert [entry.id for entry in log.history.entries()] == ids
+
+
+async def loaded(home: Home, after: MessageId, until: MessageId) -> Kept:
+    """The range; a file may be opened just now, and that may fail though nothing is wrong any more."""
+    async with asyncio.timeout(DEADLINE):
+        while True:
+            try:
+                return await home.load(after, until, 1000, 1 << 20)
+            except Away:
+                await asyncio.sleep(0.005)

@@ -16,6 +16,7 @@ A log and its home speak like this:
     publish: a draft                 -->
                                      <--  take: a message that is kept, in the order of all
                                      <--  refuse: a draft by its key, and why
+                                     <--  repeat: a draft that came again and was taken before, by its key
                                      <--  restore: what is kept there, when it begins, or after a loss
                                      <--  cut_off, back: it is away and refuses all; it answers again
 
@@ -169,12 +170,17 @@ class MemoryHome(Home):
     """The home of a log whose process gives the ids alone: what its history lets go of is kept nowhere."""
 
     def next_id(self, last: MessageId, ts: float) -> MessageId:
-        ms, (last_ms, last_sequence) = int(ts * 1000), last
-        # A clock that was set back must not reorder ids.
-        return (ms, 0) if ms > last_ms else (last_ms, last_sequence + 1)
+        return id_behind(last, ts)
 
     def publish(self, draft: Draft) -> None:
         raise AssertionError("it has its id already")
+
+
+def id_behind(last: MessageId, ts: float) -> MessageId:
+    """Return the id of a message behind `last`, for the time `ts` in Unix seconds."""
+    ms, (last_ms, last_sequence) = int(ts * 1000), last
+    # A clock that was set back must not reorder ids.
+    return (ms, 0) if ms > last_ms else (last_ms, last_sequence + 1)
 
 
 class Follower(Protocol):

@@ -117,6 +117,13 @@ class MessageLog:
         if pending and pending.refused:
             pending.refused(why)
 
+    def repeat(self, key: Key, message_id: MessageId) -> None:
+        """Answer a draft that was passed on again, though it was taken before under this id; nobody counts
+        its clients any more."""
+        pending = self._pending.pop(key, None)
+        if pending and pending.receipt:
+            pending.receipt(written(message_id), 0)
+
     def missed(self, since: str, client_id: str) -> Missed | None:
         """Return what a client missed that has seen the message `since`; None when that is not known."""
         seen = read_id(since)

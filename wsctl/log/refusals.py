@@ -1,4 +1,4 @@
-"""The bounds of what waits for the home of a log in another process, and what is told beyond them."""
+"""The bounds of what waits for a home of the log that is elsewhere, and what is told beyond them."""
 
 from wsctl.codes import ErrorCode
 from wsctl.log.home import Refusal

@@ -17,6 +17,7 @@ from wsctl.hub.manager import ConnectionManager
 from wsctl.hub.periodic import periodic_broadcast_task
 from wsctl.hub.replays import Replays
 from wsctl.log.home import Home
+from wsctl.log.journal.home import journal_home
 from wsctl.log.message_log import MessageLog
 from wsctl.log.redis.client import RedisClient
 from wsctl.server.asgi.connections import ApplicationConnections
@@ -113,6 +114,7 @@ class Node:
         self.welcome = self._create_welcome()
         self.home_notifier = HomeNotifier(self.manager, self.log, self.welcome.frame)
         self.shared = self._create_sharing() if settings.redis else None
+        make_home = make_home or self._journal_maker(wall)
         if make_home and not self.shared:
             self._move_home(make_home)
         self.home = self.log.home
@@ -158,6 +160,10 @@ class Node:
             elsewhere=self._elsewhere,
             degraded=lambda: self.reporter.degraded,
         )
+
+    def _journal_maker(self, wall: Callable[[], float]) -> MakeHome | None:
+        path, sync = self.settings.journal, self.settings.journal_sync
+        return (lambda log, replaced: journal_home(path, sync, log, wall=wall)) if path else None
 
     def _move_home(self, make_home: MakeHome) -> None:
         home = make_home(self.log, self.home_notifier.replaced)

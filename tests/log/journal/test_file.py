@@ -158,9 +158,9 @@ def test_all_of_it_can_be_replaced(path: Path) -> None:
 def test_a_message_is_found_by_its_key(path: Path) -> None:
     with closing(open_journal(path)) as file:
         file.append(rows(range(6, 16)), taken=FLOOR)
-        assert file.has(Key("w", 9))
-        assert not file.has(Key("w", 16))
-        assert not file.has(Key("v", 9))
+        assert file.find(Key("w", 9)) == (9, 0)
+        assert file.find(Key("w", 16)) is None
+        assert file.find(Key("v", 9)) is None
 
 
 class TestWhatCannotBeUsed:

@@ -25,6 +25,11 @@ class Unusable(Away):
         super().__init__(what, cure)
         self.certain = certain
 
+    @property
+    def is_full(self) -> bool:
+        """True if it was for want of room on the disk."""
+        return self.cure == MAKE_ROOM
+
 
 def explain_system(error: OSError) -> Unusable:
     """Explain an error of the file system."""

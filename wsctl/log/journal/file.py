@@ -38,8 +38,6 @@ _INSERT = {
     for count in ROWS_TOGETHER
 }
 
-PUT_BACK = "nothing is to be done: what the server has goes into a new one"
-
 _abandoned: list[sqlite3.Connection] = []
 """Connections that must not be closed: SQLite would remove a file that is another server's by now."""
 
@@ -93,7 +91,12 @@ class JournalFile:
             stack.callback(self._connection.close)
             with explaining():
                 self._load()
+            with self._commit() as run:
+                run("UPDATE floor SET ms = ms")  # that nothing but a commit shows: there is room
+            self.checkpoint()
             self._files = self._identities()
+            if None in self._files:
+                raise removed()
             stack.pop_all()
 
     def __len__(self) -> int:
@@ -117,7 +120,7 @@ class JournalFile:
             Unusable: they are not written; or, where it is not `certain`, perhaps they are.
         """
         if not self.is_in_place():
-            raise Unusable("its file, or one beside it, was removed or replaced", PUT_BACK)
+            raise removed()
         places = [_Place(row.id, len(row.frame)) for row in rows]
         dropped, floor = self._above_bounds(places, taken)
         last = self._next_place - len(self._places) + dropped - 1
@@ -163,15 +166,16 @@ class JournalFile:
         with explaining():
             return [read_row(values) for values in self._connection.execute(_BEHIND, message_id)]
 
-    def has(self, key: Key) -> bool:
-        """Tell whether the message with this key is kept.
+    def find(self, key: Key) -> MessageId | None:
+        """Return the id of the message with this key; None where none is kept.
 
         Raises:
             Unusable: that cannot be read.
         """
-        select = "SELECT 1 FROM message WHERE writer = ? AND n = ? LIMIT 1"
+        select = "SELECT ms, sequence FROM message WHERE writer = ? AND n = ? LIMIT 1"
         with explaining():
-            return bool(self._connection.execute(select, key).fetchall())
+            found = self._connection.execute(select, key).fetchall()
+        return found[0] if found else None
 
     def load(self, after: MessageId, until: MessageId, most: int, most_bytes: int) -> Kept:
         """Return what `Home.load` does.
@@ -266,6 +270,11 @@ class JournalFile:
 
     def _identities(self) -> list[tuple[int, int] | None]:
         return [identity(self.path + ending) for ending in ("", WAL, SHARED_MEMORY)]
+
+
+def removed() -> Unusable:
+    cure = "leave it: what the server has goes into a new one"
+    return Unusable("its file, or one beside it, was removed or replaced", cure)
 
 
 def _connect(path: str, floor: MessageId, *, full: bool) -> sqlite3.Connection:

@@ -15,6 +15,7 @@ from wsctl.drain.phases import Phase
 from wsctl.drain.progress import HandoverProgress, HandoverState
 from wsctl.hub.connection import EndReason
 from wsctl.ipc.framing import Packet
+from wsctl.log.home import Away
 from wsctl.process.spawn import SpawnSuccessor
 from wsctl.server.condition import Condition
 from wsctl.server.credentials.verifier import KeySummary
@@ -190,7 +191,7 @@ class Predecessor:
         try:
             successor = await self._start()
             mover = await self._move(successor)
-        except HandoverFailed as error:
+        except (HandoverFailed, Away) as error:  # the home of the log could not be left
             await self._go_on(str(error))
         except NotDraining as error:
             await self._go_on(f"it was too late: {error}")

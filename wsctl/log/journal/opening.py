@@ -1,0 +1,71 @@
+"""The opening of a journal's file by the writer thread, and its settlement with what the log has already."""
+
+import os
+from collections.abc import Sequence
+
+from wsctl.log.history import Entry
+from wsctl.log.home import Key
+from wsctl.log.journal.errors import MAKE_ROOM, Unusable
+from wsctl.log.journal.file import JournalFile, Row
+from wsctl.log.message_log import MessageLog
+
+ROOM = 256 << 10
+"""Bytes that must be free before a file whose disk was full is tried again: a little more than one long
+message takes, so that it does not come back for one commit alone."""
+
+UNNAMED = Key("", 0)
+"""The key of a message that the log has, and that nobody passes on again."""
+
+
+class Opening:
+    """One opening of the file at `path`, with what the log has at the moment in which this is made; `open` is
+    for the writer thread.
+
+    The `first` one of a process takes all that the file has. Later ones find what the log does not have: what
+    another process has written, or a commit of which nobody knew. Where the file has less than the log,
+    because it was removed, it gets what the log has.
+    """
+
+    def __init__(self, path: str, messages: MessageLog, *, full: bool, first: bool, was_full: bool) -> None:
+        history = messages.history
+        self._path = path
+        self._full = full
+        self._first = first
+        self._was_full = was_full
+        self._bounds = history.most, history.most_bytes
+        self._position = messages.position
+        self._floor = messages.position if first else history.floor
+        self._entries: list[Entry] = [] if first else history.entries()
+
+    def open(self) -> tuple[JournalFile, Sequence[Row]]:
+        """Open the file; return it and what the log does not have of it.
+
+        Raises:
+            Unusable: it cannot be written.
+        """
+        if self._was_full:
+            self._require_room()
+        most, most_bytes = self._bounds
+        file = JournalFile(self._path, full=self._full, most=most, most_bytes=most_bytes, floor=self._floor)
+        try:
+            return file, self._settle(file)
+        except BaseException:
+            file.close()
+            raise
+
+    def _settle(self, file: JournalFile) -> list[Row]:
+        if self._first:
+            return file.behind(file.floor)
+        if file.newest < self._position:
+            file.replace(self._floor, [_row(entry) for entry in self._entries])
+        return file.behind(self._position)
+
+    def _require_room(self) -> None:
+        found = os.statvfs(os.path.dirname(os.path.abspath(self._path)))
+        if found.f_bavail * found.f_frsize < ROOM:
+            raise Unusable("its disk is full", MAKE_ROOM)
+
+
+def _row(entry: Entry) -> Row:
+    (payload,) = entry.batch.payloads
+    return Row(entry.id, UNNAMED, entry.to, payload)

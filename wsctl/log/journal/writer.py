@@ -1,0 +1,134 @@
+"""The writer thread of a journal: it opens the file, writes all that waits by one commit, and closes the
+file again. What it did it tells the event loop by reports, in order."""
+
+import logging
+import threading
+from collections.abc import Callable, Container, Sequence
+from typing import NamedTuple, Protocol
+
+from wsctl import messages
+from wsctl.log.history import Entry, MessageId
+from wsctl.log.home import Key, id_behind
+from wsctl.log.journal.errors import CHECK_DISK, Unusable
+from wsctl.log.journal.file import JournalFile, Row
+from wsctl.log.journal.queue import DraftQueue, QueuedDraft
+from wsctl.log.message_log import written
+
+log = logging.getLogger("wsctl.journal")
+
+
+class Opened(NamedTuple):
+    """The file is open: it keeps what is behind `floor` up to `newest`, of which the log does not have the
+    `entries`; `size` are the bytes on the disk."""
+
+    floor: MessageId
+    newest: MessageId
+    entries: list[tuple[Entry, Key]]
+    size: int
+
+
+class Committed(NamedTuple):
+    """So many `messages` are written, the `entries`, by a commit that took so many `seconds`. Drafts that
+    came `again` had been written before."""
+
+    entries: list[tuple[Entry, Key]]
+    messages: int
+    again: dict[Key, MessageId]
+    seconds: float
+    size: int
+
+
+class Ended(NamedTuple):
+    """The file is closed: for `why`, or since that was asked for; `failed` are the drafts of a commit that
+    was tried."""
+
+    why: Unusable | None
+    failed: list[Key]
+
+
+Report = Opened | Committed | Ended
+
+
+class Tell(Protocol):
+    """Tells the event loop, from any thread."""
+
+    def __call__(self, report: Report) -> object: ...
+
+
+class Writer:
+    """The thread that has a journal's file: it ends when its queue is closed, or with the first failure.
+
+    `open_file` opens the file, and returns it with what the log does not have of it; `taken` returns the
+    newest id that the log has taken, from any thread; `clock` is in seconds.
+    """
+
+    def __init__(
+        self,
+        queue: DraftQueue,
+        open_file: Callable[[], tuple[JournalFile, Sequence[Row]]],
+        tell: Tell,
+        *,
+        taken: Callable[[], MessageId],
+        clock: Callable[[], float],
+    ) -> None:
+        self._queue = queue
+        self._open_file = open_file
+        self._tell = tell
+        self._taken = taken
+        self._clock = clock
+        self._under_way: list[Key] = []
+
+    def start(self) -> None:
+        self._queue.enter()
+        # A disk that hangs does not keep a process that ends.
+        threading.Thread(target=self._run, name="wsctl journal", daemon=True).start()
+
+    def _run(self) -> None:
+        why: Unusable | None = None
+        try:
+            self._work()
+        except Unusable as error:
+            why = error
+        except Exception:
+            log.exception("the journal failed")
+            why = Unusable("an error that was not expected, see the log", CHECK_DISK, certain=False)
+        self._queue.leave()
+        self._tell(Ended(why, self._under_way))
+
+    def _work(self) -> None:
+        file, unknown = self._open_file()
+        try:
+            self._tell(Opened(file.floor, file.newest, [_kept(row) for row in unknown], file.size))
+            while (work := self._queue.next()) is not None:
+                if callable(work):
+                    work(file)
+                else:
+                    self._write(file, work)
+        finally:
+            file.close()
+
+    def _write(self, file: JournalFile, drafts: Sequence[QueuedDraft]) -> None:
+        began = self._clock()
+        self._under_way = [draft.key for draft in drafts]
+        found = {draft.key: file.find(draft.key) for draft in drafts if draft.again}
+        again = {key: message_id for key, message_id in found.items() if message_id}
+        rows = _rows(drafts, again, file.newest)
+        file.append(rows, taken=self._taken())
+        self._under_way = []
+        took = self._clock() - began
+        self._tell(Committed([_kept(row) for row in rows], len(rows), again, took, file.size))
+        file.checkpoint()
+
+
+def _rows(drafts: Sequence[QueuedDraft], again: Container[Key], newest: MessageId) -> list[Row]:
+    """Give each draft its id, behind the newest one."""
+    rows: list[Row] = []
+    for draft in drafts:
+        if draft.key not in again:
+            newest = id_behind(newest, draft.ts)
+            rows.append(Row(newest, draft.key, draft.to, messages.numbered(written(newest), draft.body)))
+    return rows
+
+
+def _kept(row: Row) -> tuple[Entry, Key]:
+    return row.entry(), row.key
