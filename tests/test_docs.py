@@ -11,6 +11,7 @@ import pytest
 import typer
 from typer.exceptions import TyperException
 
+from tests.support.fake_journal import FakeHome
 from tests.support.manual import FOLDER, blocks, commands, pages, prose, quoted
 from wsctl import messages
 from wsctl.cli.app import app
@@ -18,6 +19,7 @@ from wsctl.cli.docs import PAGES, summary
 from wsctl.codes import CloseCode, ErrorCode, ExitCode
 from wsctl.drain.phases import Phase
 from wsctl.server.app import create_app
+from wsctl.server.journal_monitor import monitor_journal
 from wsctl.server.metrics.facts import families
 from wsctl.server.node import Node
 from wsctl.server.node_control import sources_of
@@ -214,10 +216,11 @@ def test_each_log_line_is_written_somewhere() -> None:
 @pytest.mark.anyio
 async def test_each_metric_is_told_by_a_server() -> None:
     node = Node(Settings(redis="redis://127.0.0.1"), [], with_application=True)
-    told = {family.name + sample.suffix for family in families(sources_of(node)) for sample in family.samples}
-    told |= {
-        family.name for family in families(sources_of(node))
-    }  # of a drain there are no values without one
+    node.log.home = FakeHome()
+    node.journal = monitor_journal(node.log, node.clock)
+    found = families(sources_of(node))
+    told = {family.name + sample.suffix for family in found for sample in family.samples}
+    told |= {family.name for family in found}  # of a drain there are no values without one
     named = set(re.findall(r"\bwsctl_\w+", TEXTS["operations"]))
     assert len(named) > 20
     assert named <= told

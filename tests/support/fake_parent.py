@@ -13,6 +13,7 @@ from wsctl.drain.phases import Phase
 from wsctl.drain.progress import DrainProgress, HandoverProgress
 from wsctl.ipc.rpc import Reply
 from wsctl.log.message_log import MessageLog
+from wsctl.server.journal_monitor import monitor_journal
 from wsctl.server.workers.group_control import GroupControl
 from wsctl.server.workers.pool import WorkerPool
 from wsctl.server.workers.rolling_upgrade import RollingUpgrade
@@ -68,7 +69,13 @@ class FakeParent:
         )
         self.upgrade = RollingUpgrade(self.pool, PID, lambda: self.now, [self.told.append])
         self.control = GroupControl(
-            self.pool, self.upgrade, PID, lambda: self.now, self._cancelled, messages=messages
+            self.pool,
+            self.upgrade,
+            PID,
+            lambda: self.now,
+            self._cancelled,
+            messages=messages,
+            journal=monitor_journal(messages, lambda: self.now) if messages else None,
         )
 
     async def until(self, true: Callable[[], object]) -> None:

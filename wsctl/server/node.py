@@ -29,6 +29,7 @@ from wsctl.server.drainable import Drainable, HubClients
 from wsctl.server.home_notifier import HomeNotifier
 from wsctl.server.http.host_header import AllowedHosts, host_name
 from wsctl.server.http.refusals import Refusals
+from wsctl.server.journal_monitor import monitor_journal
 from wsctl.server.listening.limits import ConnectionLimits
 from wsctl.server.sharing import Sharing
 from wsctl.server.status_reporter import StatusReporter
@@ -78,6 +79,7 @@ class Node:
         handover: None where the process is not ours to replace.
         home: gives the ids of the log, but while a successor does.
         home_notifier: tells clients when that is away.
+        journal: watches the home, where that is a journal.
     """
 
     def __init__(
@@ -118,6 +120,7 @@ class Node:
         if make_home and not self.shared:
             self._move_home(make_home)
         self.home = self.log.home
+        self.journal = monitor_journal(self.log, clock)
         shared = [self.shared] if self.shared else []
         drained: list[Drainable] = [HubClients(self.manager, clock)]
         drained += [self.application] if self.application else []
@@ -199,6 +202,7 @@ class Node:
             log=self.log,
             intake=self.intake,
             shared=self.shared,
+            journal=self.journal,
             why_degraded=self._why_degraded,
             clock=self.clock,
             capacity=self.limits.capacity,

@@ -215,6 +215,7 @@ def sources_of(node: Node) -> MetricSources:
         log=node.log,
         refusals=node.refusals,
         shared=node.shared,
+        journal=node.journal,
         lateness=node.ticker.lateness,
         max_queue=node.settings.max_queue,
         failed_handovers=lambda: node.handover.failures if node.handover else 0,

@@ -21,6 +21,7 @@ from wsctl.hub.intake import Intake
 from wsctl.hub.manager import ConnectionManager
 from wsctl.log.message_log import MessageLog
 from wsctl.server.drain_driver import DrainDriver
+from wsctl.server.journal_monitor import JournalMonitor
 from wsctl.server.sharing import Sharing
 
 RATE_WINDOW = 10
@@ -29,8 +30,9 @@ RATE_WINDOW = 10
 
 class StatusReporter:
     """The facts of one process. `application` counts the connections of an application of one's own, where
-    there is one; `why_degraded` returns why messages are not published just now, or not shared; `capacity` is
-    0 without a limit; `elsewhere` returns how many connections the other processes of this server have.
+    there is one; `journal` watches the journal, where this process has it; `why_degraded` returns why
+    messages are not published just now, or not shared; `capacity` is 0 without a limit; `elsewhere` returns
+    how many connections the other processes of this server have.
 
     Attributes:
         admin: the URL of the admin address, if there is one.
@@ -48,6 +50,7 @@ class StatusReporter:
         log: MessageLog,
         intake: Intake,
         shared: Sharing | None,
+        journal: JournalMonitor | None,
         why_degraded: Callable[[], str | None],
         clock: Callable[[], float],
         capacity: int,
@@ -64,6 +67,7 @@ class StatusReporter:
         self._log = log
         self._intake = intake
         self._shared = shared
+        self._journal = journal
         self._why_degraded = why_degraded
         self._clock = clock
         self._capacity = capacity
@@ -110,6 +114,7 @@ class StatusReporter:
             upgrade=self.upgrade(),
             tasks=len(asyncio.all_tasks()),
             redis=shared.redis_state() if shared else None,
+            journal=self._journal.state() if self._journal else None,
             nodes=(nodes := shared.nodes() if shared else None),
             cluster=None if nodes is None else ClusterTotal.of(nodes),
             clients=tuple(self._describe(each) for each in clients_here) if clients else None,

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.fake_journal import FakeHome
 from tests.support.fake_parent import PID, FakeParent, draining, fake_parent
 from tests.support.fake_worker import FACTS, FakeWorker
 from tests.support.server import DEADLINE
@@ -293,6 +294,23 @@ async def test_the_parent_that_keeps_the_log_knows_what_was_published_and_whethe
         assert facts.messages == MessageCounts(2, 7, 0)
         assert facts.newest_id == messages.newest
         assert [facts.degraded, facts.redis, facts.nodes, facts.cluster] == [None] * 4
+
+
+async def test_the_journal_of_the_parent_is_in_the_status_and_beside_the_metrics_of_workers() -> None:
+    log = MessageLog(lambda entry: 0)
+    log.home = home = FakeHome(waiting=3)
+    async with fake_parent(2, log) as here:
+        await here.serving()
+        home.committed(0.002, 5)
+        state = here.control.summary().journal
+        assert state is not None
+        assert (state.path, state.state, state.waiting) == (home.path, "up", 3)
+        told = family.encode_families([family.gauge("wsctl_x", "X.", 1)])
+        reply = await answered(here, "GET", "/api/metrics", [(200, told), (200, told)])
+        found = {each.name: each for each in family.decode_families(reply.body)}
+        assert len(found["wsctl_x"].samples) == 2
+        (committed,) = found["wsctl_journal_committed_messages"].samples
+        assert (committed.labels, committed.value) == ({}, 5)
 
 
 async def test_the_newest_id_is_no_matter_of_spelling() -> None:

@@ -19,7 +19,9 @@ from wsctl.hub.traffic import OTHER, Durations
 from wsctl.log.history import MessageId
 from wsctl.log.message_log import MessageLog
 from wsctl.server.http.refusals import Refusals
+from wsctl.server.journal_monitor import JournalMonitor
 from wsctl.server.metrics.family import Family, counter, counters, gauge, gauges, histogram, info, states
+from wsctl.server.metrics.journal import journal_families
 from wsctl.server.sharing import Sharing
 from wsctl.server.status_reporter import StatusReporter
 
@@ -37,6 +39,7 @@ class MetricSources:
     log: MessageLog
     refusals: Refusals
     shared: Sharing | None
+    journal: JournalMonitor | None
     lateness: Durations
     max_queue: int
     failed_handovers: Callable[[], int]
@@ -55,6 +58,7 @@ def families(sources: MetricSources) -> list[Family]:
         _log(sources),
         _drain(facts.drain),
         _shared(sources, facts),
+        journal_families(sources.journal) if sources.journal else [],
     ]
     return [family for section in sections for family in section]
 

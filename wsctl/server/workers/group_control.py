@@ -32,7 +32,9 @@ from wsctl.drain.phases import Phase
 from wsctl.ipc.rpc import Reply
 from wsctl.log.message_log import MessageLog
 from wsctl.server.condition import Condition
+from wsctl.server.journal_monitor import JournalMonitor
 from wsctl.server.metrics.family import Family, decode_families, encode_families, merge_workers
+from wsctl.server.metrics.journal import journal_families
 from wsctl.server.workers.pool import WorkerPool
 from wsctl.server.workers.rolling_upgrade import RollingUpgrade
 from wsctl.server.workers.status_merge import (
@@ -56,8 +58,9 @@ _PHASES = (Phase.STARTING, Phase.SERVING, Phase.HANDOVER, Phase.LAMEDUCK, Phase.
 
 
 class GroupControl:
-    """Carries out the operations on all workers. `messages` is the log of all, where the parent keeps it.
-    `on_cancelled` is called when a drain was cancelled, `on_intervention` with each step of an operator."""
+    """Carries out the operations on all workers. `messages` is the log of all, where the parent keeps it, and
+    `journal` watches the journal that it is kept in, where it is. `on_cancelled` is called when a drain was
+    cancelled, `on_intervention` with each step of an operator."""
 
     def __init__(
         self,
@@ -68,6 +71,7 @@ class GroupControl:
         on_cancelled: Callable[[], None],
         *,
         messages: MessageLog | None,
+        journal: JournalMonitor | None = None,
         on_intervention: Callable[[Intervention], None] = lambda step: None,
     ) -> None:
         self._pool = pool
@@ -76,6 +80,7 @@ class GroupControl:
         self._clock = clock
         self._on_cancelled = on_cancelled
         self._messages = messages
+        self._journal = journal
         self._on_intervention = on_intervention
         self._drained = Condition()
         self._started = clock()
@@ -116,6 +121,7 @@ class GroupControl:
             generation=1,
             upgrade=self._rolling_upgrade.progress(),
             redis=together.redis,
+            journal=self._journal.state() if self._journal else None,
             nodes=together.nodes,
             cluster=together.cluster,
             workers=tuple(map(_describe, self._pool.members)),
@@ -137,12 +143,13 @@ class GroupControl:
 
     async def metrics(self) -> Mapping[str, Any]:
         """Return the metrics of all workers, as in the status without those that were succeeded and still
-        drain."""
+        drain, and those of the parent's journal."""
         found: dict[int, list[Family] | None] = {slot.number: None for slot in self._pool.slots}
         for worker, reply in (await self._call_all(METRICS.method, METRICS.path)).by_worker.items():
             if reply.status == HTTPStatus.OK:
                 found[worker.number] = decode_families(reply.body)
-        return encode_families(merge_workers(found))
+        own = journal_families(self._journal) if self._journal else []
+        return encode_families([*merge_workers(found), *own])
 
     async def broadcast(self, body: bytes) -> Published:
         """Publish by one worker, and by no other when it does not answer: the message may have been

@@ -35,6 +35,7 @@ from wsctl.process.spawn import SpawnWorker
 from wsctl.server.credentials import verifier_of
 from wsctl.server.diagnostics.exposure import exposed, log_exposure
 from wsctl.server.diagnostics.startup import log_drain_advice, log_startup
+from wsctl.server.journal_monitor import monitor_journal
 from wsctl.server.listening.sockets import ListeningAt, address, open_admin_listeners, open_listeners
 from wsctl.server.workers.control_http import ControlHttpServer
 from wsctl.server.workers.group_control import GroupControl
@@ -92,6 +93,7 @@ class Parent:
             clock,
             self._observers.cancelled,
             messages=self._messages.log if self._messages else None,
+            journal=monitor_journal(self._messages.log, clock) if self._messages else None,
             on_intervention=self._observers.intervened,
         )
         self._control_http = ControlHttpServer(self._group_control.answer)

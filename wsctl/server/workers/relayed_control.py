@@ -43,7 +43,7 @@ class RelayedControl:
         """Return the status of this worker, and what is known of all together."""
         of_all = None if self._link.lost else await self._link.fetch_status()
         own = await self._alone.status(clients=clients)
-        return replace(own, group=self._group(of_all) if of_all else None)
+        return replace(own, group=self._group(of_all), journal=of_all.journal) if of_all else own
 
     async def metrics(self) -> Mapping[str, Any]:
         return await self._alone.metrics()
