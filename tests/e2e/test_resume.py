@@ -4,7 +4,7 @@ import asyncio
 import json
 import signal
 import subprocess
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
@@ -13,72 +13,14 @@ import pytest
 from tests.conftest import StartServer
 from tests.support import frames
 from tests.support.clients import join, receive_type
+from tests.support.guests import Guest, listening
 from tests.support.relay import Relay
 from tests.support.server import DEADLINE, WSCTL, ServerProcess
 from wsctl.client import connection
-from wsctl.client.events import Event, Opened, Received
-from wsctl.client.session import Session
-from wsctl.client.target import Target
 
 pytestmark = pytest.mark.anyio
 
 CLIENTS = 20
-
-
-class Guest:
-    """A session that is listened to.
-
-    Attributes:
-        data: of the messages it was given, in their order.
-        openings: its welcomes.
-        open: set while it is connected.
-    """
-
-    def __init__(self, url: str, name: str) -> None:
-        self.data: list[object] = []
-        self.openings: list[Opened] = []
-        self.open = asyncio.Event()
-        self.session = Session(Target(url), name)
-        self._news = asyncio.Event()
-
-    async def listen(self) -> None:
-        async for event in self.session.events():
-            self._take(event)
-            self._news.set()
-
-    async def until(self, seen: Callable[[], bool]) -> None:
-        """Wait until that is so."""
-        async with asyncio.timeout(DEADLINE):
-            while not seen():
-                self._news.clear()
-                await self._news.wait()
-
-    def _take(self, event: Event) -> None:
-        match event:
-            case Opened():
-                self.openings.append(event)
-                self.open.set()
-            case Received({"type": "message", "data": data}):
-                self.data.append(data)
-            case Received():
-                pass
-            case _:
-                self.open.clear()
-
-
-@asynccontextmanager
-async def listening(**urls: str) -> AsyncIterator[list[Guest]]:
-    """Connected sessions, by name."""
-    guests = [Guest(url, name) for name, url in urls.items()]
-    tasks = [asyncio.create_task(guest.listen()) for guest in guests]
-    try:
-        async with asyncio.timeout(DEADLINE):
-            for guest in guests:
-                await guest.open.wait()
-        yield guests
-    finally:
-        await asyncio.gather(*(guest.session.close() for guest in guests))
-        await asyncio.gather(*tasks)
 
 
 @asynccontextmanager
