@@ -2,13 +2,15 @@
 
 import json
 import os
+import sys
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from tests.support.journals import FLOOR, change, open_journal, overwrite, row, rows, write_journal
-from tests.support.server import WSCTL, wsctl
+from tests.support.processes import run
+from tests.support.server import DEADLINE, WSCTL, wsctl
 from tests.support.terminal import Terminal
 
 
@@ -135,6 +137,49 @@ def test_a_file_and_a_port_are_two_journals(path: Path, environ: dict[str, str])
     done = wsctl("journal", str(path), "--port", "8000", environ=environ)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == "wsctl: FILE and --port both choose a journal: give one of them\n"
+
+
+WITHOUT_SQLITE = """
+import sys
+from importlib.machinery import PathFinder
+
+class Without:
+    def find_spec(self, name, path=None, target=None):
+        return None if name == "_sqlite3" else PathFinder.find_spec(name, path, target)
+
+sys.meta_path = [each if each is not PathFinder else Without() for each in sys.meta_path]
+from wsctl.cli.app import run
+sys.exit(run(sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize(
+    "command",
+    [("journal", "FILE"), ("serve", "--journal", "FILE"), ("serve", "--workers", "2", "--journal", "FILE")],
+)
+def test_in_a_python_without_sqlite_a_journal_is_one_line(
+    path: Path, environ: dict[str, str], command: tuple[str, ...]
+) -> None:
+    words = [str(path) if word == "FILE" else word for word in command]
+    done = run([sys.executable, "-c", WITHOUT_SQLITE, *words], env=environ, timeout=DEADLINE)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        "wsctl: a journal needs SQLite, and this Python was built without: take another Python\n"
+    )
+
+
+def test_in_a_python_without_sqlite_the_check_says_so_and_goes_on(
+    path: Path, environ: dict[str, str]
+) -> None:
+    words = ["check", "--port", "0", "--json", "--journal", str(path)]
+    done = run([sys.executable, "-c", WITHOUT_SQLITE, *words], env=environ, timeout=DEADLINE)
+    found = {each["name"]: each for each in json.loads(done.stdout)["checks"]}
+    assert (done.returncode, found["journal"]["level"], found["journal"]["fix"]) == (
+        1,
+        "error",
+        "take another Python",
+    )
+    assert "memory" in found
 
 
 def test_on_a_terminal_it_has_colour_and_commands_nothing(tmp_path: Path, environ: dict[str, str]) -> None:

@@ -25,7 +25,7 @@ from wsctl.ipc.channel import Channel
 from wsctl.ipc.framing import Packet
 from wsctl.log.history import MessageId
 from wsctl.log.home import Away, Home, Kept
-from wsctl.log.journal.home import journal_home
+from wsctl.log.journal import journal_home
 from wsctl.log.message_log import read_id
 from wsctl.messages import Message
 from wsctl.server.handover.forwarded_log import ForwardedLog, LogRelay

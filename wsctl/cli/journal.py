@@ -54,6 +54,9 @@ def journal(
 
 def _read(path: str, *, deep: bool) -> "tuple[JournalSummary, list[str] | None]":
     """Return the facts about a journal, and if `deep` the problems that it has."""
+    from wsctl.log.journal import require_sqlite
+
+    require_sqlite()
     from wsctl.log.journal.errors import Unusable
     from wsctl.log.journal.reader import summarize, verify
 

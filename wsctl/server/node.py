@@ -17,7 +17,7 @@ from wsctl.hub.manager import ConnectionManager
 from wsctl.hub.periodic import periodic_broadcast_task
 from wsctl.hub.replays import Replays
 from wsctl.log.home import Home
-from wsctl.log.journal.home import journal_home
+from wsctl.log.journal import journal_home
 from wsctl.log.message_log import MessageLog
 from wsctl.log.redis.client import RedisClient
 from wsctl.server.asgi.connections import ApplicationConnections

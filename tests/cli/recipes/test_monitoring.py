@@ -51,9 +51,11 @@ async def test_every_query_is_about_what_a_server_tells(
     bob = await join(server.ws_url, "bob")
     server.signal()
     await receive_type(bob, "shutdown")
-    known = (await asyncio.to_thread(scraped, server)).labels
-    with_application = start_server(*write_application(tmp_path))
-    known = (await asyncio.to_thread(scraped, with_application)).labels | known
+    others = (start_server("--journal", str(tmp_path / "log.db")), start_server(*write_application(tmp_path)))
+    known: dict[str, set[str]] = {}
+    for each in (server, *others):
+        for name, labels in (await asyncio.to_thread(scraped, each)).labels.items():
+            known.setdefault(name, set()).update(labels)
     await bob.close()
     assert await asyncio.to_thread(server.wait) == 0
     shown = panels(json.loads(grafana))
@@ -65,7 +67,13 @@ async def test_every_query_is_about_what_a_server_tells(
         assert strangers(query, known, text) == [], query
     named = {name for query, _ in queries for name in metrics(query)}
     told = {name for name in known if name.startswith("wsctl_")}
-    assert {"wsctl_drain_clients", "wsctl_redis_up", "wsctl_worker_up", "process_open_fds"} <= named
+    assert {
+        "wsctl_drain_clients",
+        "wsctl_redis_up",
+        "wsctl_journal_up",
+        "wsctl_worker_up",
+        "process_open_fds",
+    } <= named
     assert len(named & told) > 30
 
 

@@ -34,11 +34,7 @@ sys.stdin.read()
 
 def found(path: Path, *records: ServerRecord, **settings: object) -> dict[str, Finding]:
     meant = Settings(journal=str(path), **settings)  # type: ignore[arg-type]
-    return {finding.name: finding for finding in check_journal(meant, records)}
-
-
-def test_without_a_journal_there_is_nothing_to_check() -> None:
-    assert list(check_journal(Settings(), ())) == []
+    return {finding.name: finding for finding in check_journal(str(path), meant, records)}
 
 
 def test_a_new_one_is_named_with_what_it_survives_and_not_made(tmp_path: Path) -> None:

@@ -34,7 +34,6 @@ from wsctl.log.refusals import (
     MOST_WAITING,
     UNCONFIRMED,
 )
-from wsctl.settings import JournalSync
 
 TAKEN_TOGETHER = 128
 """Messages that the log takes in one iteration of the event loop, some milliseconds of it."""
@@ -365,13 +364,6 @@ class JournalHome(Home):
             self._go_away(Unusable(SLOW, CHECK_DISK))
         self._overdue.update(overdue)
         self._watch()
-
-
-def journal_home(
-    path: str, sync: JournalSync, messages: MessageLog, *, wall: Callable[[], float] = time.time
-) -> JournalHome:
-    """Make the home of a log that the settings `journal` and `journal_sync` ask for."""
-    return JournalHome(path, messages, full=sync == "full", wall=wall)
 
 
 def _cannot_start(path: str, why: Away | None) -> CannotStart:

@@ -1,9 +1,11 @@
 """All checks, each with its facts, as `wsctl check` runs them. Those that it alone makes are in this room:
 rules that take facts and return findings, and beside each how its facts are gathered."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
-from wsctl.process.registry import runtime_folder
+from wsctl.errors import UsageError
+from wsctl.log.journal import require_sqlite
+from wsctl.process.registry import ServerRecord, runtime_folder
 from wsctl.server.checks.address import check_address, check_admin_address, check_runtime_folder
 from wsctl.server.checks.capacity import (
     bytes_available,
@@ -14,7 +16,6 @@ from wsctl.server.checks.capacity import (
     kernel_queues,
     own_open_files,
 )
-from wsctl.server.checks.journal import check_journal
 from wsctl.server.checks.redis import check_redis
 from wsctl.server.diagnostics import stop_time
 from wsctl.server.diagnostics.certificate import check_certificate
@@ -62,7 +63,7 @@ def run_checks(settings: Settings, environ: Mapping[str, str], unit: str | None 
         yield check_certificate(settings.ssl_certfile, settings.ssl_keyfile)
     if settings.redis:
         yield from check_redis(settings)
-    yield from check_journal(settings, ours)
+    yield from _check_journal(settings, ours)
     yield from _check_limits(settings, service)
     yield check_backlog(settings.backlog, kernel_queues())
     yield check_leaving(settings)
@@ -76,6 +77,21 @@ def run_checks(settings: Settings, environ: Mapping[str, str], unit: str | None 
     yield from check_secret_files(environ, keys)
     yield from check_variables(settings, environ)
     yield check_runtime_folder(runtime_folder(environ))
+
+
+def _check_journal(settings: Settings, ours: Iterable[ServerRecord]) -> Iterator[Finding]:
+    """Check the journal, if there is one: only then SQLite is loaded."""
+    if settings.journal is None:
+        return
+    try:
+        require_sqlite()
+    except UsageError as failure:
+        text, _, fix = str(failure).partition(": ")
+        yield error("journal", text, fix)
+    else:
+        from wsctl.server.checks.journal import check_journal
+
+        yield from check_journal(settings.journal, settings, ours)
 
 
 def _check_limits(settings: Settings, service: Unit | None) -> Iterator[Finding]:

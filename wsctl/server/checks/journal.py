@@ -47,11 +47,9 @@ class JournalPlace:
     used: int
 
 
-def check_journal(settings: Settings, records: Iterable[ServerRecord]) -> Iterator[Finding]:
-    """Check the journal of the settings, if there is one; `records` are this user's servers."""
-    if settings.journal is None:
-        return
-    path = Path(settings.journal).absolute()
+def check_journal(file: str, settings: Settings, records: Iterable[ServerRecord]) -> Iterator[Finding]:
+    """Check the place of a journal; `records` are this user's servers."""
+    path = Path(file).absolute()
     yield _check_file(path, settings, records)
     if path.parent.is_dir():
         place = find_place(path)

@@ -22,6 +22,7 @@ from wsctl.drain.progress import HandoverProgress, HandoverState
 from wsctl.drain.signals import SignalAction, SignalMeaning, SignalReader, SignalRole
 from wsctl.errors import CannotStart
 from wsctl.ipc.rpc import Reply
+from wsctl.log.journal import journal_home
 from wsctl.process.registry import Registration
 from wsctl.process.sd_notify import SystemdNotifier
 from wsctl.process.signals import (
@@ -80,8 +81,7 @@ class Parent:
         self._handles_signals = handles_signals
         self._signals = SignalReader()
         self._force_count = 0
-        shared = settings.redis is not None
-        self._messages = None if shared else GroupLog(settings.history, settings.history_bytes)
+        self._messages = _create_log(settings)
         self._pool = self._create_pool(settings, public, admin, spawn, log_output)
         upgrade_observers = [_log_progress, _systemd_observer(notifier)]
         self._rolling_upgrade = RollingUpgrade(self._pool, os.getpid(), clock, upgrade_observers)
@@ -278,6 +278,16 @@ def serve(
             return await parent.run()
 
         return asyncio.run(run())
+
+
+def _create_log(settings: Settings) -> GroupLog | None:
+    """Return the log of all workers, in its home; None where each of them has it from Redis."""
+    if settings.redis:
+        return None
+    found = GroupLog(settings.history, settings.history_bytes)
+    if settings.journal:
+        found.log.move_to(journal_home(settings.journal, settings.journal_sync, found.log))
+    return found
 
 
 def _open_public(
