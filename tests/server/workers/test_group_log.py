@@ -193,6 +193,24 @@ async def test_clients_of_all_workers_hear_that_the_home_of_the_parent_is_away(g
     assert one.home.why is None
 
 
+async def test_what_came_to_a_predecessor_first_is_not_taken_again(group: Group) -> None:
+    old = await group.add().begun()
+    new = group.add()
+    await new.home.prepare()
+    loop = asyncio.get_running_loop()
+    loop.remove_reader(new.channel._sock)  # it is slower
+    await old.receipt_of("first")
+    point = await old.home.suspend()
+    new.log.restore(old.log.position, old.log.history.floor, old.log.history.entries())
+    new.home.resume_at(point or {}, ())
+    loop.add_reader(new.channel._sock, new.channel._readable)
+    await new.receipt_of("second")
+    assert [message.data for message in new.got] == ["second"]
+    assert [entry.id for entry in new.log.history.entries()] == sorted(
+        entry.id for entry in group.log.log.history.entries()
+    )
+
+
 async def test_another_program_goes_on_from_the_state(group: Group) -> None:
     one, other = await group.two()
     one.join("al")

@@ -181,12 +181,17 @@ class ParentHome(Home):
         self._answer.set()
 
     def _take(self, entry: Entry, key: Key | None, recipients: int) -> None:
+        if key and key.writer == self._log.writer:
+            self._drafts.answered(key)
         if self._taking:
-            if key and key.writer == self._log.writer:
-                self._drafts.answered(key)
-            self._log.take(entry, key, recipients=recipients)
+            self._take_new(entry, key, recipients)
         else:
             self._arrived.append((entry, key, recipients))
+
+    def _take_new(self, entry: Entry, key: Key | None, recipients: int) -> None:
+        """Take a message that the log has not. It may have it from a predecessor, to which it came sooner."""
+        if entry.id > self._log.position:
+            self._log.take(entry, key, recipients=recipients)
 
     def _take_part(self) -> None:
         self._suspended = False
@@ -196,9 +201,8 @@ class ParentHome(Home):
     def _take_arrived(self) -> None:
         self._taking = True
         arrived, self._arrived = self._arrived, deque()
-        for entry, key, recipients in arrived:
-            if entry.id > self._log.position:
-                self._log.take(entry, key, recipients=recipients)
+        for each in arrived:
+            self._take_new(*each)
 
     def _send_draft(self, fields: dict[str, Any], data: bytes) -> None:
         self._channel.send("publish", fields, [data])
