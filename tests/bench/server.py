@@ -30,9 +30,9 @@ CORES = _cores()
 
 
 class Server:
-    """A peer's process, alone on its core; killed when the block ends."""
+    """A peer's process, alone on its core unless it is not `pinned`; killed when the block ends."""
 
-    def __init__(self, peer: Peer, *extra: str) -> None:
+    def __init__(self, peer: Peer, *extra: str, pinned: bool = True) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="wsb")
         self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115 - it lives as long as the process
         self._process = subprocess.Popen(
@@ -45,7 +45,7 @@ class Server:
         )
         self.pid = self._process.pid
         if CORES:
-            os.sched_setaffinity(self.pid, {CORES[0]})
+            os.sched_setaffinity(self.pid, {CORES[0]} if pinned else CORES)
         try:
             self.port = self._port()
         except BaseException:
@@ -60,7 +60,12 @@ class Server:
 
     def cpu(self) -> float:
         """Seconds of CPU the process has used, in nanosecond steps: the clock of clock_getcpuclockid(3)."""
-        return time.clock_gettime(~self.pid << 3 | 2)
+        return _cpu(self.pid)
+
+    def cpu_of_all(self) -> float:
+        """The same, with its workers."""
+        children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
+        return sum(map(_cpu, map(int, children)), self.cpu())
 
     def ticks(self) -> tuple[int, int]:
         """Clock ticks in user space and in the kernel (proc_pid_stat(5))."""
@@ -103,6 +108,10 @@ class Server:
         self._process.stdout.close()
         self._log.close()
         self._folder.cleanup()
+
+
+def _cpu(pid: int) -> float:
+    return time.clock_gettime(~pid << 3 | 2)
 
 
 def _environ(runtime_dir: str) -> dict[str, str]:
