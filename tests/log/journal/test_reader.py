@@ -84,3 +84,25 @@ def test_a_damaged_page_is_told(path: Path) -> None:
     write_journal(path, range(6, 300))
     overwrite(path, 3 * 4096 + 2000, b"\xff" * 2000)
     assert list(verify(str(path)))
+
+
+def test_looking_at_one_that_nobody_writes_leaves_nothing_beside_it(path: Path) -> None:
+    write_journal(path, range(6, 16))
+    before = sorted(path.parent.iterdir())
+    assert summarize(str(path)).messages == 10
+    assert list(verify(str(path))) == []
+    assert sorted(path.parent.iterdir()) == before
+
+
+def test_what_a_server_that_was_killed_has_left_in_the_write_ahead_log_is_seen(path: Path) -> None:
+    program = f"""
+import os
+from pathlib import Path
+from tests.support.journals import FLOOR, open_journal, rows
+open_journal(Path({str(path)!r})).append(rows(range(6, 16)), taken=FLOOR)
+os._exit(0)
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)
+    found = summarize(str(path))
+    assert (found.messages, found.writer, found.wal_bytes > 0) == (10, None, True)
+    assert list(verify(str(path))) == []

@@ -125,14 +125,11 @@ def _problem(values: tuple[Any, ...]) -> str | None:
 def _open(path: str) -> sqlite3.Connection:
     if look_at(path) is Found.NOTHING:
         raise Unusable("there is none", "name the file of --journal; a server makes it at its start")
+    # Where nobody writes, all is in the file itself. Told so, SQLite makes no files beside it: they would
+    # stay, and in a folder that is not ours it cannot make them.
+    alone = writer_of(path) is None and not _size(path + WAL)
     with explaining():
-        try:
-            return _connect(address(path, "ro"))
-        except sqlite3.OperationalError:
-            # In a folder that is not ours, where SQLite can make no file beside it.
-            if _size(path + WAL):
-                raise
-            return _connect(address(path, "ro") + "&immutable=1")
+        return _connect(address(path, "ro") + ("&immutable=1" if alone else ""))
 
 
 def _connect(uri: str) -> sqlite3.Connection:
