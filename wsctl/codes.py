@@ -58,7 +58,8 @@ class ErrorCode(StrEnum):
     PUBLISH_DISABLED = "publish_disabled"
     """The server takes no messages from clients."""
     DEGRADED = "degraded"
-    """The server is cut off from those that it shares messages with: a message was not published."""
+    """The server can publish nothing for now, since its Redis or its journal is away: a message was not
+    published."""
     UNCONFIRMED = "unconfirmed"
     """The server does not know whether a message was published: it may still be delivered."""
     RENEWAL_REFUSED = "renewal_refused"

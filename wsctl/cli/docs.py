@@ -21,6 +21,7 @@ PAGES = (
     "applications",
     "architecture",
     "protocol",
+    "log",
     "deploy",
     "operations",
     "security",

@@ -96,8 +96,8 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True)
 class Degraded:
-    """The loss, on the server's side, of its Redis: the connection stays, and no messages flow until
-    `Restored`.
+    """The loss, on the server's side, of its Redis or its journal: the connection stays, and no messages flow
+    until `Restored`.
 
     Attributes:
         message: the server's words.
