@@ -76,6 +76,12 @@ class Speaker:
         await self.until(lambda: len(self.got) >= count)
         return [message.data for message in self.got]
 
+    async def until_true(self, seen: Callable[[], object]) -> None:
+        """Look until it is so, whatever it is that nobody tells this process."""
+        async with asyncio.timeout(DEADLINE):
+            while not seen():  # noqa: ASYNC110
+                await asyncio.sleep(0.005)
+
     async def settle(self) -> None:
         """Wait until all it has said has a receipt or was refused."""
         await self.until(lambda: not self.log._pending)
@@ -143,12 +149,6 @@ class Peer(Speaker):
     async def until_seen(self, message_id: str) -> None:
         """Wait until it has read the log as far as this entry."""
         await self.until_true(lambda: self.session._tail.seen == message_id)
-
-    async def until_true(self, seen: Callable[[], object]) -> None:
-        """Look until it is so, whatever it is that nobody tells this node."""
-        async with asyncio.timeout(DEADLINE):
-            while not seen():  # noqa: ASYNC110
-                await asyncio.sleep(0.005)
 
     async def knows(self, node: str, *clients: str) -> None:
         """Wait until Redis says that just these are connected to a node."""

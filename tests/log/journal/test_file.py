@@ -12,7 +12,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.journals import FLOOR, change, open_journal, overwrite, row, rows, write_journal
@@ -46,6 +46,29 @@ def test_a_new_one_begins_where_it_is_told_to(path: Path) -> None:
         assert (file.floor, file.newest) == ((7, 3), (7, 3)), "and stays there"
 
 
+def test_the_rest_of_an_old_one_is_not_taken_for_the_new_one_s(path: Path) -> None:
+    """Its file was removed, and its write-ahead log was not."""
+    program = f"""
+import os, signal
+from pathlib import Path
+from tests.support.journals import *
+file = open_journal(Path({str(path)!r}))
+file.append(rows(range(6, 50)), taken=FLOOR)
+os.unlink({str(path)!r})
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    subprocess.run([sys.executable, "-c", program], check=False)
+    assert Path(f"{path}{WAL}").stat().st_size > 0
+    assert read_again(path) == []
+
+
+def test_one_that_was_not_made_to_the_end_is_made_anew(path: Path) -> None:
+    Path(f"{path}-new").write_text("half")
+    path.touch()
+    assert read_again(path) == []
+    assert not Path(f"{path}-new").exists()
+
+
 def test_only_its_user_may_read_it(path: Path) -> None:
     with closing(open_journal(path)) as file:
         file.append([row(6)], taken=FLOOR)
@@ -57,6 +80,7 @@ def test_only_its_user_may_read_it(path: Path) -> None:
     assert set(modes.values()) == {0o600}
 
 
+@settings(max_examples=25)
 @given(st.lists(st.integers(0, 600), max_size=6))
 def test_what_is_written_is_read_again(tmp_path_factory: pytest.TempPathFactory, sizes: list[int]) -> None:
     """However many rows are in one commit."""

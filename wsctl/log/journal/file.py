@@ -5,7 +5,7 @@ import os
 import sqlite3
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from itertools import chain
 from typing import Any, NamedTuple
 from urllib.parse import quote
@@ -20,6 +20,9 @@ from wsctl.log.journal.schema import SCHEMA, Found, look_at
 WAL = "-wal"
 SHARED_MEMORY = "-shm"
 """The endings of the files that SQLite has beside a database."""
+
+NEW = "-new"
+"""The ending of a journal that is being made."""
 
 WAL_BYTES = 16 << 20
 """Bytes of the write-ahead log from which on its pages are written into the file (a checkpoint). Most of them
@@ -278,17 +281,15 @@ def removed() -> Unusable:
 
 
 def _connect(path: str, floor: MessageId, *, full: bool) -> sqlite3.Connection:
-    """Open a journal, or make one that begins behind `floor`, for nobody but the server's user."""
-    is_new = look_at(path) is Found.NOTHING
-    try:
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-    except OSError as error:
-        raise explain_system(error) from None
+    """Open a journal, or make one that begins behind `floor`."""
+    if look_at(path) is Found.NOTHING:
+        try:
+            _create(path, floor)
+        except OSError as error:
+            raise explain_system(error) from None
     with explaining():
         connection = sqlite3.connect(address(path, "rw"), BUSY_TIMEOUT, isolation_level=None, uri=True)
         try:
-            if is_new:
-                _create(connection, floor)
             _configure(connection, full=full)
         except BaseException:
             connection.close()
@@ -296,13 +297,25 @@ def _connect(path: str, floor: MessageId, *, full: bool) -> sqlite3.Connection:
     return connection
 
 
-def _create(connection: sqlite3.Connection, floor: MessageId) -> None:
-    # Before the write-ahead log: both numbers must be in the file itself, where they are looked for.
-    connection.execute("BEGIN IMMEDIATE")
-    for statement in SCHEMA:
-        connection.execute(statement)
-    connection.execute("INSERT INTO floor VALUES (?, ?)", floor)
-    connection.execute("COMMIT")
+def _create(path: str, floor: MessageId) -> None:
+    """Make a journal that only the server's user can read; it is there as a whole, or not at all."""
+    made = path + NEW
+    for left in (made, path + WAL, path + SHARED_MEMORY):
+        with suppress(FileNotFoundError):
+            os.unlink(left)  # a write-ahead log without its file would be taken for the new one's
+    os.close(os.open(made, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+    with explaining(), closing(sqlite3.connect(address(made, "rw"), isolation_level=None, uri=True)) as new:
+        new.execute("BEGIN IMMEDIATE")
+        for statement in SCHEMA:
+            new.execute(statement)
+        new.execute("INSERT INTO floor VALUES (?, ?)", floor)
+        new.execute("COMMIT")
+    os.rename(made, path)
+    folder = os.open(os.path.dirname(os.path.abspath(path)), os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
 def _configure(connection: sqlite3.Connection, *, full: bool) -> None:

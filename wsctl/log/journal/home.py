@@ -55,7 +55,7 @@ log = logging.getLogger("wsctl.journal")
 class JournalHome(Home):
     """The home of a log in the file at `path`; with `full`, what it has survives a loss of power too.
 
-    `clock` is in seconds, `wall` the time of day.
+    `opening` opens it; `clock` is in seconds, `wall` the time of day.
 
     Attributes:
         path: the file.
@@ -70,6 +70,7 @@ class JournalHome(Home):
         messages: MessageLog,
         *,
         full: bool = True,
+        opening: type[Opening] = Opening,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
     ) -> None:
@@ -78,6 +79,7 @@ class JournalHome(Home):
         self.bytes = 0
         self.committed: Callable[[float, int], None] = lambda seconds, count: None
         self._messages = messages
+        self._opening = opening
         self._clock = clock
         self._wall = wall
         self._queue = DraftQueue()
@@ -208,7 +210,7 @@ class JournalHome(Home):
         self._retry = None
         self._is_running, self._closing = True, False
         self._ended.clear()
-        opening = Opening(
+        opening = self._opening(
             self.path,
             self._messages,
             full=self.sync == "full",
