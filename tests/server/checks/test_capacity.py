@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from math import inf
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from wsctl.settings import Settings
 
 MIB = 1 << 20
 HISTORY = Settings(history_bytes=10 * MIB)
+WORKERS = Settings(history_bytes=10 * MIB, workers=2)
 QUEUES = Settings(history_bytes=0, max_connections=100, max_queue=MIB)
 
 
@@ -34,8 +36,10 @@ QUEUES = Settings(history_bytes=0, max_connections=100, max_queue=MIB)
     [
         (HISTORY, PROCESS_BYTES + 10 * MIB - 1, "warning"),
         (HISTORY, PROCESS_BYTES + 10 * MIB, "ok"),
-        (Settings(history_bytes=10 * MIB, workers=2), 2 * (PROCESS_BYTES + 10 * MIB) - 1, "warning"),
-        (Settings(history_bytes=10 * MIB, workers=2), 2 * (PROCESS_BYTES + 10 * MIB), "ok"),
+        (WORKERS, 3 * (PROCESS_BYTES + 10 * MIB) - 1, "warning"),
+        (WORKERS, 3 * (PROCESS_BYTES + 10 * MIB), "ok"),
+        (replace(WORKERS, redis="redis://store"), 3 * PROCESS_BYTES + 20 * MIB - 1, "warning"),
+        (replace(WORKERS, redis="redis://store"), 3 * PROCESS_BYTES + 20 * MIB, "ok"),
         (QUEUES, PROCESS_BYTES + 100 * MIB - 1, "warning"),
         (QUEUES, PROCESS_BYTES + 100 * MIB, "ok"),
         (Settings(max_queue=0), 1 << 40, "warning"),

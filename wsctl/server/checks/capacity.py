@@ -70,7 +70,9 @@ def check_memory(settings: Settings, bytes_there: int | None) -> Finding:
     is not known."""
     if bytes_there is None:
         return unknown(MEMORY, "the size of the memory cannot be read here")
-    kept = settings.workers * (PROCESS_BYTES + settings.history_bytes)
+    parents = 1 if settings.workers > 1 else 0
+    histories = settings.workers + (0 if settings.redis else parents)
+    kept = (settings.workers + parents) * PROCESS_BYTES + histories * settings.history_bytes
     if kept > bytes_there:
         text = f"{_size(bytes_there)}, but processes and their history take up to {_size(kept)}"
         return warning(MEMORY, text, "a smaller --history-bytes, fewer --workers, or more memory")
