@@ -3,6 +3,8 @@
 import os
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,6 +22,9 @@ from wsctl.server.checks.journal import (
 )
 from wsctl.server.diagnostics.finding import Finding
 from wsctl.settings import Settings
+
+NOBODY = 65534
+"""A user that owns nothing."""
 
 MIB = 1 << 20
 HOLD = """
@@ -78,12 +83,50 @@ def test_what_is_no_journal_is_an_error(tmp_path: Path) -> None:
         assert why in told.text
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_folder_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
-    tmp_path.chmod(0o500)
-    told = found(tmp_path / "log.db")["journal"]
-    tmp_path.chmod(0o700)
-    assert (told.level, "its folder cannot be written" in told.text) == ("error", True)
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A folder as somebody sees it who is not root, and not its owner where the tests are root's."""
+    with tempfile.TemporaryDirectory() as made:
+        os.chmod(made, 0o755)
+        path = Path(made) / "folder"
+        path.mkdir()
+        is_root = os.geteuid() == 0
+        try:
+            yield path
+        finally:
+            if is_root:
+                os.setresuid(0, 0, 0)
+            path.chmod(0o700)
+
+
+def as_nobody() -> None:
+    if os.geteuid() == 0:
+        os.setresuid(NOBODY, NOBODY, 0)  # to be taken back
+
+
+@pytest.mark.parametrize(
+    ("mode", "why"),
+    [(0o555, "its folder cannot be written"), (0, "it cannot be written (permission denied)")],
+)
+def test_a_folder_that_cannot_be_written_or_entered_is_an_error(folder: Path, mode: int, why: str) -> None:
+    path = folder / "closed" / "log.db"
+    path.parent.mkdir()
+    path.parent.chmod(0o555)
+    folder.chmod(mode)
+    as_nobody()
+    told = found(path)["journal"]
+    assert told.level == "error"
+    assert why in told.text
+
+
+def test_one_that_cannot_be_written_is_an_error(folder: Path) -> None:
+    path = folder / "log.db"
+    write_journal(path, range(6, 16))
+    path.chmod(0o444)
+    folder.chmod(0o777)
+    as_nobody()
+    told = found(path)["journal"]
+    assert (told.level, told.text) == ("error", f"{path}: it cannot be written")
 
 
 def test_one_that_a_server_has_is_named_with_that_server(tmp_path: Path) -> None:

@@ -51,7 +51,7 @@ def check_journal(file: str, settings: Settings, records: Iterable[ServerRecord]
     """Check the place of a journal; `records` are this user's servers."""
     path = Path(file).absolute()
     yield _check_file(path, settings, records)
-    if path.parent.is_dir():
+    if os.path.isdir(path.parent):
         place = find_place(path)
         yield check_room(settings, place)
         yield from filter(None, [check_place(place)])
@@ -122,11 +122,11 @@ def _check_file(path: Path, settings: Settings, records: Iterable[ServerRecord])
 
 def _unwritable(path: Path) -> str | None:
     """Return the reason why the file cannot be written; None where it can."""
-    if not path.parent.is_dir():
+    if not os.path.isdir(path.parent):
         return None  # which `look_at` tells
     if not os.access(path.parent, os.W_OK | os.X_OK):
         return "its folder cannot be written"
-    if path.exists() and not os.access(path, os.R_OK | os.W_OK):
+    if os.path.exists(path) and not os.access(path, os.R_OK | os.W_OK):
         return "it cannot be written"
     return None
 
