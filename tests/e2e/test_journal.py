@@ -1,15 +1,23 @@
 """A server with a journal: what it has acknowledged, its clients get, whatever happens to it or its disk."""
 
 import asyncio
+import os
 import random
-from collections.abc import Iterator
+import resource
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import StartServer
+from tests.support.clients import join, receive_type
+from tests.support.generations import Generations
 from tests.support.guests import Guest, listening
-from tests.support.killed import KilledServer, Ledger
+from tests.support.journals import open_journal
+from tests.support.killed import TOKEN, KilledServer, Ledger
+from tests.support.server import DEADLINE, ServerProcess
 from wsctl.log.message_log import read_id
 
 pytestmark = pytest.mark.anyio
@@ -57,3 +65,128 @@ async def test_kill_9_loses_nothing_that_was_acknowledged(killed: KilledServer) 
     check_nothing_is_missed(ledger, guests)
     assert len(ledger.ids) > LIVES * 50
     assert not ledger.refused
+
+
+def kept(journal: Path) -> list[str]:
+    """The ids in a journal that nobody writes."""
+    with closing(open_journal(journal)) as file:
+        return ["-".join(map(str, row.id)) for row in file.behind((0, 0))]
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Path:
+    return tmp_path / "journal"
+
+
+@pytest.fixture
+def start_upgraded(
+    start_server: StartServer, journal: Path, tmp_path: Path
+) -> Iterator[Callable[[], Generations]]:
+    """Start a server with a journal, whose successors have the fault that `fault` names."""
+    started: list[Generations] = []
+
+    def start() -> Generations:
+        command = (sys.executable, "-m", "tests.support.faulty", "serve", "--port", "0")
+        flags = ("--journal", str(journal), "--broadcast-interval", "0")
+        environ = {"FAULT_FILE": str(tmp_path / "fault"), "WSCTL_TOKEN": TOKEN}
+        started.append(Generations(start_server(*flags, command=command, env=environ)))
+        return started[-1]
+
+    yield start
+    for server in started:
+        server.kill()
+
+
+async def test_an_upgrade_hands_the_journal_over(
+    start_upgraded: Callable[[], Generations], journal: Path, tmp_path: Path
+) -> None:
+    """Three times in a row, and in between some that fail half way."""
+    server = await asyncio.to_thread(start_upgraded)
+    ledger, over = Ledger(server.port), asyncio.Event()
+    async with listening(ann=server.first.url, bob=server.first.url) as guests:
+        publishing = asyncio.create_task(ledger.publish(200.0, over))
+        for fault, state in [
+            ("nothing", "done"),
+            ("dies with the first in hand", "failed"),
+            ("nothing", "done"),
+            ("dies with the first in hand", "failed"),
+            ("nothing", "done"),
+        ]:
+            (tmp_path / "fault").write_text(fault)
+            await ledger.hears(20)
+            outcome = await asyncio.to_thread(server.begin_upgrade().outcome)
+            assert outcome["state"] == state, outcome
+            if state == "done":
+                await asyncio.to_thread(server.wait_until_serving, outcome["successor"])
+                await asyncio.to_thread(server.wait_gone, server.pids[-2])
+            await ledger.hears(20)
+        over.set()
+        await publishing
+        last = await ledger.publish_one()
+        for guest in guests:
+            await guest.until(lambda guest=guest: last in guest.data)
+    check_nothing_is_missed(ledger, guests)
+    assert server.status()["generation"] == 4
+    await asyncio.to_thread(server.kill)
+    assert set(ledger.ids.values()) <= set(kept(journal))
+
+
+async def until_degraded(server: ServerProcess, degraded: bool) -> None:
+    async with asyncio.timeout(DEADLINE):
+        while (await asyncio.to_thread(server.http, "GET", "/health"))[1]["degraded"] is not degraded:  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+
+
+def publish(server: ServerProcess, data: object) -> tuple[int, dict[str, object]]:
+    return server.api("POST", "/api/broadcast", {"data": data})
+
+
+async def test_a_disk_that_takes_no_more_refuses_messages_and_goes_on_by_itself(
+    start_server: StartServer, journal: Path
+) -> None:
+    server = await asyncio.to_thread(start_server, "--journal", str(journal), "--broadcast-interval", "0")
+    bob = await join(server.ws_url, "bob")
+    assert publish(server, "before")[0] == 200
+    resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (4096, resource.RLIM_INFINITY))
+    refused = publish(server, "refused")
+    assert (refused[0], refused[1]["error"]["code"]) == (504, "unconfirmed")  # type: ignore[index]
+    assert (await receive_type(bob, "error"))["code"] == "degraded"
+    await until_degraded(server, True)
+    assert server.status()["degraded"].startswith(f"the journal {journal}: an error of the disk (SQLITE_")
+    assert publish(server, "refused too")[1]["error"]["code"] == "degraded"  # type: ignore[index]
+    resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
+    assert (await receive_type(bob, "welcome"))["recovered"] is True
+    await until_degraded(server, False)
+    assert publish(server, "after")[0] == 200
+    assert (await receive_type(bob, "message"))["data"] in {"before", "after"}
+    await bob.close()
+    server.kill()
+    with closing(open_journal(journal)) as file:
+        found = [row.entry().batch.payloads[0] for row in file.behind((0, 0))]
+    assert len(found) in (2, 3), "of the first one that was refused nobody knew"
+    assert not any(b"too" in payload for payload in found)
+
+
+@pytest.mark.parametrize("removed", ["", "-wal", "-lock"])
+async def test_a_file_that_is_removed_is_made_again_with_all_that_the_server_has(
+    start_server: StartServer, journal: Path, removed: str
+) -> None:
+    server = await asyncio.to_thread(start_server, "--journal", str(journal), "--broadcast-interval", "0")
+    ids = [publish(server, n)[1]["id"] for n in range(20)]
+    os.unlink(f"{journal}{removed}")
+    refused = publish(server, "refused")
+    assert (refused[0], refused[1]["error"]["code"]) == (503, "degraded")  # type: ignore[index]
+    await until_degraded(server, False)
+    ids.append(publish(server, "after")[1]["id"])
+    server.kill()
+    assert kept(journal) == ids
+
+
+async def test_a_second_server_does_not_start_on_the_same_file(
+    start_server: StartServer, journal: Path
+) -> None:
+    first = await asyncio.to_thread(start_server, "--journal", str(journal))
+    with pytest.raises(AssertionError) as failure:
+        await asyncio.to_thread(start_server, "--journal", str(journal))
+    assert f"--journal {journal}: the process {first.pid} writes it; " in str(failure.value)
+    assert publish(first, 1)[0] == 200

@@ -6,6 +6,7 @@ import json
 import signal
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from tests.support.server import DEADLINE, WSCTL, ServerProcess
@@ -84,7 +85,7 @@ class Ledger:
         try:
             await self._ask(*connection, n)
         finally:
-            connection[1].close()
+            await _close(connection[1])
         return n
 
     async def _publish(self, rate: float, over: asyncio.Event) -> None:
@@ -100,7 +101,7 @@ class Ledger:
             except (OSError, asyncio.IncompleteReadError):
                 pass
             finally:
-                connection[1].close()
+                await _close(connection[1])
 
     async def _ask(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, n: int) -> None:
         body = json.dumps({"data": n}).encode()
@@ -121,3 +122,9 @@ _HEAD = (
     b"POST /api/broadcast HTTP/1.1\r\nhost: 127.0.0.1\r\nauthorization: Bearer t0ken\r\n"
     b"content-type: application/json\r\ncontent-length: %d\r\n\r\n"
 )
+
+
+async def _close(writer: asyncio.StreamWriter) -> None:
+    writer.close()
+    with suppress(OSError):
+        await writer.wait_closed()
