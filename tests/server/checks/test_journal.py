@@ -5,13 +5,15 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from tests.support.journals import change, write_journal
+from tests.support.journals import change, open_journal, row, write_journal
 from wsctl.process.registry import ServerRecord
 from wsctl.server.checks.journal import (
+    ON_DISK,
     OVERHEAD,
     JournalPlace,
     check_journal,
@@ -153,15 +155,26 @@ def test_one_that_a_server_has_is_named_with_that_server(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("free", "used", "level"),
     [
-        (OVERHEAD + 100 * MIB, 0, "ok"),
-        (OVERHEAD + 100 * MIB - 1, 0, "warning"),
-        (OVERHEAD, 100 * MIB, "ok"),
+        (OVERHEAD + 225 * MIB, 0, "ok"),
+        (OVERHEAD + 225 * MIB - 1, 0, "warning"),
+        (OVERHEAD, 225 * MIB, "ok"),
         (1 << 40, 0, "ok"),
     ],
 )
 def test_the_disk_has_room_for_the_history(free: int, used: int, level: str) -> None:
     place = JournalPlace(Path("/here"), "ext4", free, used)
     assert check_room(Settings(history_bytes=100 * MIB), place).level == level
+
+
+@pytest.mark.parametrize("size", [60, 256, 2050, 20_000])
+def test_a_journal_takes_no_more_than_that(tmp_path: Path, size: int) -> None:
+    most, commit, path = 2 << 20, 1 << 16, tmp_path / "log.db"
+    together = commit // size
+    with closing(open_journal(path, most=most, most_bytes=most)) as file:
+        for first in range(6, 2 * most // size, together):
+            numbers = range(first, first + together)
+            file.append([row(n, data="x" * size) for n in numbers], taken=(1 << 40, 0))
+    assert path.stat().st_size <= ON_DISK * (most + commit)
 
 
 @pytest.mark.parametrize(

@@ -20,8 +20,12 @@ from wsctl.settings import Settings
 
 FILE, DISK, PLACE = "journal", "journal disk", "journal place"
 
+ON_DISK = 2.25
+"""Bytes on the disk for each of a message, at most: one of 2 KiB is alone on a page of 4 KiB, and one of 60
+bytes has as many in its other columns."""
+
 OVERHEAD = 64 << 20
-"""Bytes beside the messages, about: the write-ahead log, and pages that are not full."""
+"""Bytes beside the messages: the write-ahead log, and a commit."""
 
 NETWORK = frozenset(
     ("9p", "afs", "ceph", "cifs", "fuse.glusterfs", "fuse.sshfs", "lustre", "nfs", "nfs4", "smb3", "smbfs")
@@ -59,7 +63,7 @@ def check_journal(file: str, settings: Settings, records: Iterable[ServerRecord]
 
 def check_room(settings: Settings, place: JournalPlace) -> Finding:
     """Check whether the disk has room for the messages that are kept."""
-    needed = settings.history_bytes + OVERHEAD
+    needed = int(ON_DISK * settings.history_bytes) + OVERHEAD
     missing = needed - place.used - place.free
     if missing <= 0:
         return ok(DISK, f"{_size(place.free)} free, and the journal may grow to {_size(needed)}")
