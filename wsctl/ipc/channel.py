@@ -58,6 +58,7 @@ class Channel:
         self.queued = 0
         """Bytes that wait for the other process."""
         self.closed = self._write_closed = False
+        self._blocked = False
 
     def send(
         self,
@@ -97,7 +98,9 @@ class Channel:
 
     def _stop_writing(self) -> None:
         self._write_closed = True
-        self._loop.remove_writer(self._sock)
+        if self._blocked:
+            self._loop.remove_writer(self._sock)
+            self._blocked = False
         for packet in self._queue:
             packet.drop()
         self._queue.clear()
@@ -108,12 +111,16 @@ class Channel:
             while self._queue:
                 self._write(self._queue[0])
         except BlockingIOError:
-            self._loop.add_writer(self._sock, self._writable)
+            if not self._blocked:
+                self._blocked = True
+                self._loop.add_writer(self._sock, self._writable)
         except OSError:
             # It has hung up. What it said before is still to be read, and then its end.
             self._stop_writing()
         else:
-            self._loop.remove_writer(self._sock)
+            if self._blocked:
+                self._blocked = False
+                self._loop.remove_writer(self._sock)
             self._on_drained()
 
     def _write(self, packet: _QueuedPacket) -> None:

@@ -22,10 +22,15 @@ _HEAD = struct.Struct("!IIH")
 MAX_FDS = 250
 """Descriptors that travel together: Linux passes 253 at a time (SCM_MAX_FD)."""
 
-_CHUNK = 256 * 1024
+_CHUNK = 64 * 1024
+"""Bytes that are read at once: a larger buffer would be mapped anew, page by page, for each read."""
+
 _FD_SIZE = array.array("i").itemsize
 _SPACE = socket.CMSG_SPACE(MAX_FDS * _FD_SIZE)
 _FLAGS = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
+
+
+_encode = json.JSONEncoder(separators=(",", ":")).encode
 
 
 class Packet(NamedTuple):
@@ -43,7 +48,7 @@ class ChannelBroken(Exception):
 
 def encode_packet(kind: str, fields: dict[str, Any], blobs: Sequence[bytes], fds: Sequence[int]) -> bytes:
     """Encode one packet; its descriptors are to be sent with the first byte."""
-    text = json.dumps([kind, [len(blob) for blob in blobs], fields], separators=(",", ":")).encode()
+    text = _encode([kind, [len(blob) for blob in blobs], fields]).encode()
     return b"".join((_HEAD.pack(len(text), sum(map(len, blobs)), len(fds)), text, *blobs))
 
 
@@ -93,7 +98,7 @@ def _parse(text: bytes, whole: bytes) -> Packet:
     """Parse the bytes of a packet, without descriptors."""
     blobs, at = [], 0
     try:
-        kind, sizes, fields = json.loads(text)
+        kind, sizes, fields = json.loads(text.decode())
         for size in sizes:
             blobs.append(whole[at : at + size])
             at += size

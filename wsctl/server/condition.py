@@ -9,10 +9,11 @@ class Condition:
     `notify_all`."""
 
     def __init__(self) -> None:
-        self._event = asyncio.Event()
+        self._event: asyncio.Event | None = None  # where nobody waits, to notify costs next to nothing
 
     async def wait(self) -> None:
         """Wait until the next `notify_all`."""
+        self._event = self._event or asyncio.Event()
         await self._event.wait()
 
     async def wait_for(self, true: Callable[[], bool], patience: float | None = None) -> bool:
@@ -28,5 +29,6 @@ class Condition:
 
     def notify_all(self) -> None:
         """End every `wait` that is under way."""
-        self._event.set()
-        self._event = asyncio.Event()
+        if self._event:
+            self._event.set()
+            self._event = None
