@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -94,9 +95,13 @@ def _state_of(path: str) -> "JournalState | None":
         controls = [Control(target) for target in find_all_targets(None, None, os.environ)]
     except WsctlError:
         return None
-    replies = ask_all(controls, lambda control: control.status())
-    told = [read_status(reply).journal for reply in replies if not isinstance(reply, WsctlError)]
-    return next((state for state in told if state and _is_same_file(state.path, path)), None)
+    for reply in ask_all(controls, lambda control: control.status()):
+        # One that cannot be asked, or tells something else, is not the one that is looked for.
+        with suppress(WsctlError):
+            state = None if isinstance(reply, WsctlError) else read_status(reply).journal
+            if state and _is_same_file(state.path, path):
+                return state
+    return None
 
 
 def _is_same_file(one: str, other: str) -> bool:
