@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from wsctl.codes import ErrorCode
 from wsctl.errors import CannotStart
-from wsctl.ipc.framing import Packet
+from wsctl.ipc.framing import Packet, encode_packet
 from wsctl.log.history import Entry, MessageId
 from wsctl.log.home import Draft, Home, Key, Refusal
 from wsctl.log.message_log import MessageLog
@@ -35,6 +35,8 @@ class Outlet(Protocol):
 
     send: Send
 
+    def send_encoded(self, packets: bytes) -> None: ...
+
     @property
     def queued(self) -> int:
         """Bytes that wait for the parent."""
@@ -58,6 +60,7 @@ class ParentHome(Home):
         self._history: list[Entry] = []
         self._here: dict[str, int] = {}
         self._serials = count(1)
+        self._unsent: list[bytes] = []
         self._answer = asyncio.Event()
         self._drained = Condition()
         self._drafts = DraftQueue(self._send_draft, lambda: channel.queued > 0, log.refuse)
@@ -106,15 +109,16 @@ class ParentHome(Home):
     def joined(self, client_id: str) -> None:
         self._here[client_id] = serial = next(self._serials)
         if not self._suspended:
-            self._channel.send("joined", {"id": client_id, "serial": serial})
+            self._send("joined", {"id": client_id, "serial": serial})
 
     def left(self, client_id: str) -> None:
         serial = self._here.pop(client_id, None)
         if serial is not None and not self._suspended:
-            self._channel.send("left", {"id": client_id, "serial": serial})
+            self._send("left", {"id": client_id, "serial": serial})
 
     async def end(self) -> None:
         if not self._gone:
+            self._flush()
             await self._drained.wait_for(self._sent_all, END_TIMEOUT)
 
     # Packets of the parent
@@ -156,7 +160,7 @@ class ParentHome(Home):
         self._drained.notify_all()
 
     def _sent_all(self) -> bool:
-        return self._drafts.idle and not self._channel.queued
+        return self._drafts.idle and not self._unsent and not self._channel.queued
 
     def lose(self) -> None:
         """Note that the parent is gone: nothing is published any more."""
@@ -195,7 +199,7 @@ class ParentHome(Home):
 
     def _take_part(self) -> None:
         self._suspended = False
-        self._channel.send("present", {"clients": list(self._here.items())})
+        self._send("present", {"clients": list(self._here.items())})
         self._take_arrived()
 
     def _take_arrived(self) -> None:
@@ -205,7 +209,20 @@ class ParentHome(Home):
             self._take_new(*each)
 
     def _send_draft(self, fields: dict[str, Any], data: bytes) -> None:
-        self._channel.send("publish", fields, [data])
+        """Send a draft at the end of this iteration of the loop: what comes in one is sent together."""
+        if not self._unsent:
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._unsent.append(encode_packet("publish", fields, [data], ()))
+
+    def _send(self, kind: str, fields: dict[str, Any]) -> None:
+        """Send a packet behind the drafts that were published before."""
+        self._flush()
+        self._channel.send(kind, fields)
+
+    def _flush(self) -> None:
+        if self._unsent:
+            packets, self._unsent = b"".join(self._unsent), []
+            self._channel.send_encoded(packets)
 
     async def _follow(self, *, history: bool) -> None:
         if not await self._ask("follow", {"history": history}, BEGIN_TIMEOUT):
@@ -218,7 +235,7 @@ class ParentHome(Home):
         self._answer.clear()
         if self._gone:
             return True
-        self._channel.send(kind, fields)
+        self._send(kind, fields)
         try:
             async with asyncio.timeout(patience):
                 await self._answer.wait()

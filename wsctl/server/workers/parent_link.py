@@ -40,6 +40,7 @@ class ParentLink:
 
     interval = REPORT_EVERY
     send: Send
+    send_encoded: Callable[[bytes], None]
 
     def __init__(self, context: WorkerContext) -> None:
         self.parent, self.number = context.parent, context.number
@@ -75,7 +76,7 @@ class ParentLink:
         drained = self._home.drained if self._home else lambda: None
         self._channel = Channel(self._context.channel, self._receive, self._disconnected, drained)
         self._rpc = RpcPeer(self._channel, self._answer_request)
-        self.send = self._channel.send
+        self.send, self.send_encoded = self._channel.send, self._channel.send_encoded
 
     def connect(
         self,
