@@ -3,12 +3,14 @@
 import asyncio
 import itertools
 import json
+import os
 import signal
 import socket
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
+from tests.support.processes import descendants
 from tests.support.server import DEADLINE, WSCTL, ServerProcess
 
 TOKEN = "t0ken"
@@ -38,8 +40,11 @@ class KilledServer:
         self.server = self._start(*self._flags, command=command, pass_fds=[fd], env={"WSCTL_TOKEN": TOKEN})
 
     def kill(self) -> None:
-        """SIGKILL: it can do nothing more."""
+        """SIGKILL, for all its processes: they can do nothing more."""
+        workers = descendants(self.server.pid)
         self.server.signal(signal.SIGKILL)
+        for pid in workers:
+            os.kill(pid, signal.SIGKILL)
         assert self.server.wait() == -signal.SIGKILL
 
     def close(self) -> None:

@@ -1,5 +1,5 @@
-"""The home of a log, which gives its messages their ids: this process, a Redis, or the other process of a
-handover. Whichever it is, the law is the same:
+"""The home of a log, which gives its messages their ids: this process, the parent of workers, a journal on
+disk, a Redis, or the other process of a handover. Whichever it is, the law is the same:
 
 order                    ids only grow, and every process delivers messages in the order of their ids
 at most once per key     a draft that is passed on again under its key gets no second id

@@ -179,12 +179,11 @@ def test_all_of_it_can_be_replaced(path: Path) -> None:
     assert read_again(path) == [101, 102, 103, 104]
 
 
-def test_a_message_is_found_by_its_key(path: Path) -> None:
+def test_messages_are_found_by_their_keys(path: Path) -> None:
     with closing(open_journal(path)) as file:
         file.append(rows(range(6, 16)), taken=FLOOR)
-        assert file.find(Key("w", 9)) == (9, 0)
-        assert file.find(Key("w", 16)) is None
-        assert file.find(Key("v", 9)) is None
+        asked = {Key("w", 9), Key("w", 11), Key("w", 16), Key("v", 9)}
+        assert file.find(asked) == {Key("w", 9): (9, 0), Key("w", 11): (11, 0)}
 
 
 class TestWhatCannotBeUsed:

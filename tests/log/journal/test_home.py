@@ -372,8 +372,7 @@ async def test_one_thread_writes(path: Path) -> None:
         peer.say(1)
         await peer.settle()
         assert [each.name for each in threading.enumerate()].count("wsctl journal") == 1
-    await peer.home.end()
-    assert "wsctl journal" not in [each.name for each in threading.enumerate()]
+    await peer.until_true(lambda: "wsctl journal" not in [each.name for each in threading.enumerate()])
 
 
 async def test_while_it_is_closed_nothing_can_be_loaded(path: Path) -> None:

@@ -4,7 +4,7 @@ import json
 import os
 import sqlite3
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from contextlib import ExitStack, closing, contextmanager, suppress
 from itertools import chain
 from typing import Any, NamedTuple
@@ -35,6 +35,7 @@ ROWS_TOGETHER = (256, 16, 1)
 """Rows of one statement: between two statements this thread waits for the event loop's."""
 
 SELECT = "SELECT ms, sequence, writer, n, addressees, frame FROM message {}ORDER BY place"
+_OF_WRITERS = "SELECT writer, n, ms, sequence FROM message WHERE writer IN ({})"
 _BEHIND = SELECT.format("WHERE (ms, sequence) > (?, ?) ")
 _INSERT = {
     count: " ".join(["INSERT INTO message VALUES", ", ".join(["(?, ?, ?, ?, ?, ?, ?)"] * count)])
@@ -169,16 +170,17 @@ class JournalFile:
         with explaining():
             return [read_row(values) for values in self._connection.execute(_BEHIND, message_id)]
 
-    def find(self, key: Key) -> MessageId | None:
-        """Return the id of the message with this key; None where none is kept.
+    def find(self, keys: Set[Key]) -> dict[Key, MessageId]:
+        """Return the ids of those messages with these keys that are kept.
 
         Raises:
-            Unusable: that cannot be read.
+            Unusable: they cannot be read.
         """
-        select = "SELECT ms, sequence FROM message WHERE writer = ? AND n = ? LIMIT 1"
+        writers = sorted({key.writer for key in keys})
+        select = _OF_WRITERS.format(", ".join("?" * len(writers)))
         with explaining():
-            found = self._connection.execute(select, key).fetchall()
-        return found[0] if found else None
+            found = self._connection.execute(select, writers).fetchall()
+        return {key: (ms, sequence) for *key_of, ms, sequence in found if (key := Key(*key_of)) in keys}
 
     def load(self, after: MessageId, until: MessageId, most: int, most_bytes: int) -> Kept:
         """Return what `Home.load` does.

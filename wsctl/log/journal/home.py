@@ -264,7 +264,7 @@ class JournalHome(Home):
             self._messages.restore(report.newest, report.floor, entries)
             fields = {"journal": self.path, "sync": self.sync, "messages": len(entries)}
             log.info("the journal is open", extra={"fields": fields})
-            self._beginning.set_result(None)
+            _resolve(self._beginning, None)
             self._beginning = None
         self._come_back()
 

@@ -110,8 +110,8 @@ class Writer:
     def _write(self, file: JournalFile, drafts: Sequence[QueuedDraft]) -> None:
         began = self._clock()
         self._under_way = [draft.key for draft in drafts]
-        found = {draft.key: file.find(draft.key) for draft in drafts if draft.again}
-        again = {key: message_id for key, message_id in found.items() if message_id}
+        came_again = {draft.key for draft in drafts if draft.again}
+        again = file.find(came_again) if came_again else {}
         rows = _rows(drafts, again, file.newest)
         file.append(rows, taken=self._taken())
         self._under_way = []
