@@ -262,14 +262,14 @@ def test_what_was_said_for_nothing_is_logged_once(way: str, start_server: StartS
 def test_the_guest_warns_of_several_workers(start_server: StartServer) -> None:
     command = (sys.executable, "-m", "uvicorn", "wsctl.main:app", "--port", "0", "--workers", "2")
     server = start_server(command=command, serving=r"running on (\S+)")
-    server.wait_for_line("WARNING .*several workers without a shared store")
+    server.wait_for_line("WARNING .*several workers of this server share no messages")
     server.stop()
 
 
 def test_the_guest_warns_of_web_concurrency(start_server: StartServer) -> None:
     command = (sys.executable, "-m", "uvicorn", "wsctl.main:app", "--port", "0")
     server = start_server(command=command, serving=r"running on (\S+)", env={"WEB_CONCURRENCY": "3"})
-    server.wait_for_line("WARNING .*several workers without a shared store")
+    server.wait_for_line("WARNING .*several workers of this server share no messages")
     server.stop()
 
 
