@@ -69,6 +69,23 @@ def test_a_server_of_ours_goes_on_and_is_named(start_server: StartServer) -> Non
     assert server.http("GET", "/health/ready")[0] == 200
 
 
+@pytest.mark.parametrize("workers", [(), ("--workers", "2")], ids=["one process", "workers"])
+def test_a_journal_is_looked_at_and_a_server_of_ours_that_has_it_is_named(
+    start_server: StartServer, tmp_path: Path, environ: dict[str, str], workers: tuple[str, ...]
+) -> None:
+    path = tmp_path / "log.db"
+    flags = ("--port", "0", "--journal", str(path), *workers)
+    code, found = told(*flags, environ=environ)
+    assert (code, found["journal"]["level"], "journal disk" in found) == (0, "ok", True)
+    assert not path.exists()
+    server = start_server("--journal", str(path), *workers)
+    code, found = told(*flags, environ=dict(server.environ))
+    assert (code, found["journal"]["level"]) == (0, "warning")
+    assert found["journal"]["text"] == f"your own server has {path}: {server.url}, pid {server.pid}"
+    assert server.http("GET", "/health")[1]["degraded"] is False
+    assert "journal" not in told("--port", "0", environ=environ)[1]
+
+
 def test_everything_that_is_wrong_is_told_at_once(environ: dict[str, str], tmp_path: Path) -> None:
     cert, key = certificates.certificate(tmp_path, timedelta(-9), timedelta(-1))
     with socket.socket() as nobody:
