@@ -7,6 +7,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -20,6 +21,9 @@ from wsctl.log.home import Key
 from wsctl.log.journal import file as file_module
 from wsctl.log.journal.errors import Unusable
 from wsctl.log.journal.file import WAL, JournalFile
+
+NOBODY = 65534
+"""A user that is not root and has no files."""
 
 
 @pytest.fixture
@@ -186,6 +190,21 @@ def test_messages_are_found_by_their_keys(path: Path) -> None:
         assert file.find(asked) == {Key("w", 9): (9, 0), Key("w", 11): (11, 0)}
 
 
+@pytest.fixture
+def nobodys() -> Iterator[Path]:
+    """A folder of somebody who is not root, who this process is meanwhile."""
+    is_root = os.geteuid() == 0
+    if is_root:
+        os.setresuid(NOBODY, NOBODY, 0)  # to be taken back
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            yield Path(folder)
+            Path(folder).chmod(0o700)
+    finally:
+        if is_root:
+            os.setresuid(0, 0, 0)
+
+
 class TestWhatCannotBeUsed:
     """Each is said in one line, with what to do, and is left as it is."""
 
@@ -238,13 +257,18 @@ class TestWhatCannotBeUsed:
             assert said.startswith(f"the process {os.getpid()} writes it; a journal is for one server")
         assert read_again(path) == []
 
-    @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-    def test_a_folder_that_is_not_ours(self, path: Path) -> None:
-        path.parent.chmod(0o500)
-        try:
-            assert refusal(lambda: open_journal(path)).startswith("it cannot be written (permission denied)")
-        finally:
-            path.parent.chmod(0o700)
+    def test_a_folder_that_is_not_ours(self, nobodys: Path) -> None:
+        path = nobodys / "journal"
+        nobodys.chmod(0o500)
+        assert refusal(lambda: open_journal(path)).startswith("it cannot be written (permission denied)")
+
+    def test_a_file_that_may_only_be_read(self, nobodys: Path) -> None:
+        path = nobodys / "journal"
+        write_journal(path, range(6, 9))
+        path.chmod(0o400)
+        assert refusal(lambda: open_journal(path)).startswith("it cannot be written (permission denied)")
+        path.chmod(0o600)
+        assert read_again(path) == [6, 7, 8], "and once it may be written it can be used"
 
 
 @pytest.fixture

@@ -108,7 +108,7 @@ def as_nobody() -> None:
 
 @pytest.mark.parametrize(
     ("mode", "why"),
-    [(0o555, "its folder cannot be written"), (0, "it cannot be written (permission denied)")],
+    [(0o555, "its folder cannot be written"), (0, "it cannot be read (permission denied)")],
 )
 def test_a_folder_that_cannot_be_written_or_entered_is_an_error(folder: Path, mode: int, why: str) -> None:
     path = folder / "closed" / "log.db"

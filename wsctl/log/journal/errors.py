@@ -31,12 +31,12 @@ class Unusable(Away):
         return self.cure == MAKE_ROOM
 
 
-def explain_system(error: OSError) -> Unusable:
-    """Explain an error of the file system."""
+def explain_system(error: OSError, what_for: str = "written") -> Unusable:
+    """Explain an error of the file system; the file was to be `written` or `read`."""
     what = (error.strerror or str(error)).lower()
     match error.errno:
         case errno.EACCES | errno.EPERM | errno.EROFS:
-            return Unusable(f"it cannot be written ({what})", READ_ONLY)
+            return Unusable(f"it cannot be {what_for} ({what})", READ_ONLY)
         case errno.ENOSPC | errno.EDQUOT:
             return Unusable("its disk is full", MAKE_ROOM)
     return Unusable(what, CHECK_DISK)

@@ -284,11 +284,13 @@ def removed() -> Unusable:
 
 def _connect(path: str, floor: MessageId, *, full: bool) -> sqlite3.Connection:
     """Open a journal, or make one that begins behind `floor`."""
-    if look_at(path) is Found.NOTHING:
-        try:
+    try:
+        if look_at(path) is Found.NOTHING:
             _create(path, floor)
-        except OSError as error:
-            raise explain_system(error) from None
+        # SQLite would open one that it may only read, and leave files beside it that nobody can write.
+        os.close(os.open(path, os.O_RDWR))
+    except OSError as error:
+        raise explain_system(error) from None
     with explaining():
         connection = sqlite3.connect(address(path, "rw"), BUSY_TIMEOUT, isolation_level=None, uri=True)
         try:

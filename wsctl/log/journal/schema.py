@@ -68,7 +68,7 @@ def look_at(path: str) -> Found:
         _check_folder(Path(path).absolute().parent)
         return Found.NOTHING
     except OSError as error:
-        raise explain_system(error) from None
+        raise explain_system(error, "read") from None
     _check_header(header)
     return Found.JOURNAL
 
