@@ -19,21 +19,14 @@ from wsctl import messages
 from wsctl.errors import CannotStart
 from wsctl.log.history import Entry, MessageId
 from wsctl.log.home import Away, Draft, Home, Kept, Key, Refusal
+from wsctl.log.journal.drafts import DraftsUnderWay
 from wsctl.log.journal.errors import CHECK_DISK, Unusable
 from wsctl.log.journal.file import JournalFile
 from wsctl.log.journal.opening import Opening
 from wsctl.log.journal.queue import DraftQueue, QueuedDraft
 from wsctl.log.journal.writer import Committed, Ended, Opened, Report, Writer
 from wsctl.log.message_log import MessageLog
-from wsctl.log.refusals import (
-    AWAY,
-    CONFIRM_TIMEOUT,
-    FULL,
-    LATE,
-    MOST_BYTES_WAITING,
-    MOST_WAITING,
-    UNCONFIRMED,
-)
+from wsctl.log.refusals import AWAY, CONFIRM_TIMEOUT, FULL, LATE, UNCONFIRMED
 
 TAKEN_TOGETHER = 128
 """Messages that the log takes in one iteration of the event loop, some milliseconds of it."""
@@ -83,9 +76,7 @@ class JournalHome(Home):
         self._clock = clock
         self._wall = wall
         self._queue = DraftQueue()
-        self._drafts: dict[Key, QueuedDraft] = {}
-        self._overdue: set[Key] = set()
-        self._draft_bytes = 0
+        self._drafts = DraftsUnderWay()
         self._timer: asyncio.TimerHandle | None = None
         self._retry: asyncio.TimerHandle | None = None
         self._reports: deque[Report | tuple[Entry, Key]] = deque()
@@ -109,18 +100,18 @@ class JournalHome(Home):
         return len(self._drafts)
 
     def publish(self, draft: Draft) -> None:
-        body = messages.body(self._wall(), draft.sender, draft.data, draft.to, shown=draft.shown)
+        ts = self._wall()
+        body = messages.body(ts, draft.sender, draft.data, draft.to, shown=draft.shown)
         if self._suspended or draft.key in self._drafts:
             return
         if self._why:
             self._refuse(draft.key, AWAY, again=draft.again)
-        elif len(self._drafts) >= MOST_WAITING or self._draft_bytes >= MOST_BYTES_WAITING:
+        elif self._drafts.are_too_many:
             self._refuse(draft.key, FULL, again=draft.again)
         else:
             deadline = self._clock() + CONFIRM_TIMEOUT
-            queued = QueuedDraft(draft.key, self._wall(), draft.to, body, draft.again, deadline)
-            self._drafts[draft.key] = queued
-            self._draft_bytes += len(body)
+            queued = QueuedDraft(draft.key, ts, draft.to, body, draft.again, deadline)
+            self._drafts.add(queued)
             self._queue.put(queued)
             self._watch()
             self._want()
@@ -252,7 +243,7 @@ class JournalHome(Home):
                 self._take(entry, key)
 
     def _take(self, entry: Entry, key: Key) -> None:
-        self._drop(key)
+        self._drafts.drop(key)
         # What a new file was filled with, or an old one had, the log has.
         if entry.id > self._messages.position:
             self._messages.take(entry, key)
@@ -271,7 +262,7 @@ class JournalHome(Home):
     def _count(self, report: Committed) -> None:
         self.bytes = report.size
         for key, message_id in report.again.items():
-            self._drop(key)
+            self._drafts.drop(key)
             self._messages.repeat(key, message_id)
         self.committed(report.seconds, report.messages)
         self._come_back()
@@ -280,7 +271,7 @@ class JournalHome(Home):
         self._is_running = False
         for key in report.failed:
             certain = report.why is not None and report.why.certain
-            again = self._drop(key)
+            again = self._drafts.drop(key)
             self._refuse(key, AWAY if certain else UNCONFIRMED, again=again)
         for kept in list(self._loads):
             _fail(kept, Away(f"the journal {self.path} was closed", CHECK_DISK))
@@ -318,7 +309,7 @@ class JournalHome(Home):
 
     def _withdraw_all(self) -> None:
         for draft in self._queue.withdraw():
-            self._drop(draft.key)
+            self._drafts.drop(draft.key)
             self._refuse(draft.key, AWAY, again=draft.again)
 
     def _try_again(self) -> None:
@@ -335,36 +326,24 @@ class JournalHome(Home):
         """Refuse a draft: as unconfirmed if another process was ever given it, whatever the reason."""
         self._messages.refuse(key, UNCONFIRMED if again else why)
 
-    def _drop(self, key: Key) -> bool:
-        """Drop a draft that is answered, or about to be; return whether it came again."""
-        self._overdue.discard(key)
-        draft = self._drafts.pop(key, None)
-        if draft is None:
-            return False
-        self._draft_bytes -= len(draft.body)
-        return draft.again
-
     def _watch(self) -> None:
-        if self._timer is None:
-            waiting = (draft.deadline for key, draft in self._drafts.items() if key not in self._overdue)
-            first = next(waiting, None)
-            if first is not None:
-                pause = max(0.0, first - self._clock())
-                self._timer = asyncio.get_running_loop().call_later(pause, self._expire)
+        deadline = self._drafts.next_deadline() if self._timer is None else None
+        if deadline is not None:
+            pause = max(0.0, deadline - self._clock())
+            self._timer = asyncio.get_running_loop().call_later(pause, self._expire)
 
     def _expire(self) -> None:
         """Refuse the drafts that waited too long. If the thread has them, the disk does not answer."""
         self._timer = None
         now = self._clock()
         for draft in self._queue.withdraw(now):
-            self._drop(draft.key)
+            self._drafts.drop(draft.key)
             self._refuse(draft.key, LATE, again=draft.again)
-        overdue = [key for key, draft in self._drafts.items() if draft.deadline <= now]
+        overdue = self._drafts.take_overdue(now)
         for key in overdue:
             self._messages.refuse(key, UNCONFIRMED)
         if overdue and not self._reports:
             self._go_away(Unusable(SLOW, CHECK_DISK))
-        self._overdue.update(overdue)
         self._watch()
 
 
