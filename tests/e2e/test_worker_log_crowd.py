@@ -15,7 +15,7 @@ from tests.support.clients import join, receive_type
 from tests.support.crowd import Crowd
 from tests.support.publishers import Publishers, send
 from tests.support.server import DEADLINE, ServerProcess
-from tests.support.workers import pids, serving, starting_workers, until, workers
+from tests.support.workers import lines, pids, serving, starting_workers, until, workers
 
 pytestmark = pytest.mark.anyio
 
@@ -78,6 +78,7 @@ async def test_an_upgrade_loses_no_message_repeats_none_and_closes_nobody(start:
             await asyncio.to_thread(until, lambda: len(serving(server)) == 2, "two that serve")
             serve[:] = pids(server)
             await flows(crowd)
+    assert not lines(server, "ERROR")
 
 
 async def test_the_clients_of_a_killed_worker_miss_nothing(start: StartServer) -> None:

@@ -17,6 +17,7 @@ import uvicorn
 from wsctl.codes import ExitCode
 from wsctl.drain.signals import WAITER_GONE, SignalAction, SignalRole
 from wsctl.errors import CannotStart
+from wsctl.log.refusals import CONFIRM_TIMEOUT
 from wsctl.process.job import Job
 from wsctl.process.signals import SignalHandlers, begin_handover, log_status
 from wsctl.process.spawn import SpawnSuccessor, why_not_outlived
@@ -217,8 +218,11 @@ class Runner(uvicorn.Server):
         await self._handover.move_answered(REQUESTS_TIMEOUT)
 
     async def _finish_answers(self) -> None:
+        """Wait for answers that come soon, among them those about messages: the home of the log says in time
+        what became of each."""
         if self.server_state.tasks:
-            await asyncio.wait(self.server_state.tasks, timeout=ANSWERS_TIMEOUT)
+            more = CONFIRM_TIMEOUT if self._node.log.drafts else 0.0
+            await asyncio.wait(self.server_state.tasks, timeout=ANSWERS_TIMEOUT + more)
 
     def _create_listeners(self) -> Listeners:
         link, admin = self._context.parent_link, self._context.admin

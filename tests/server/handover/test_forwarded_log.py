@@ -12,6 +12,7 @@ from wsctl.codes import ErrorCode
 from wsctl.frame import Batch
 from wsctl.ipc.framing import Packet
 from wsctl.log.home import Refusal
+from wsctl.log.refusals import AWAY, UNCONFIRMED
 from wsctl.log.transfer import TOGETHER
 from wsctl.server.handover.forwarded_log import ForwardedLog
 from wsctl.server.handover.mover import ClientReporter
@@ -229,3 +230,14 @@ async def test_what_the_leader_refuses_is_refused_here(
         old.forwarded.receive(Packet("unpublished", told | fields, [], []))
     assert refusals == [Refusal(code, "Redis is away")]
     assert old.receipts == []
+
+
+async def test_once_it_has_hung_up_nothing_waits_for_an_answer(make: Make) -> None:
+    here = make()
+    here.begin()
+    told: list[Refusal] = []
+    here.log.append("server", "under way", refused=told.append)
+    assert not told
+    here.forwarded.hang_up()
+    here.log.append("server", "too late", refused=told.append)
+    assert told == [UNCONFIRMED, AWAY]

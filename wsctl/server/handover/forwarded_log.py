@@ -11,6 +11,7 @@ from wsctl.ipc.framing import Packet
 from wsctl.log.history import Entry, MessageId
 from wsctl.log.home import Draft, Home, Key, Refusal
 from wsctl.log.message_log import MessageLog
+from wsctl.log.refusals import AWAY, UNCONFIRMED
 from wsctl.log.transfer import Send, draft_fields, entry_row, in_pieces, read_entry, send_entries
 
 
@@ -24,6 +25,7 @@ class ForwardedLog(Home):
         self._own = log.home
         self._sent: MessageId = (0, 0)
         self._resume_point: dict[str, Any] | None = None
+        self._hung_up = False
 
     async def send_history(self, taken: Callable[[], Awaitable[None]]) -> None:
         """Send the history that there is, while its own home still gives the ids; `taken` waits until the
@@ -53,7 +55,16 @@ class ForwardedLog(Home):
         self._own.resume(clients)
         self._log.move_to(self._own)
 
+    def hang_up(self) -> None:
+        """Refuse everything from here on: the channel is closed, and this process ends."""
+        self._hung_up = True
+        for draft in self._log.drafts:
+            self._log.refuse(draft.key, UNCONFIRMED)
+
     def publish(self, draft: Draft) -> None:
+        if self._hung_up:
+            self._log.refuse(draft.key, AWAY)
+            return
         self._send("publish", *draft_fields(draft))
 
     def receive(self, packet: Packet) -> None:

@@ -182,6 +182,7 @@ class Predecessor:
         self._over.notify_all()
         if self._successor and self._forwarded:
             await self._successor.hang_up()
+            self._forwarded.hang_up()
         elif self._successor and not self._succeeded:
             await self._successor.kill()
 
