@@ -215,3 +215,38 @@ async def test_who_closes_while_it_takes_a_packet_gets_no_other() -> None:
         assert [packet.kind for packet in taken] == ["one"]
         close_all([*taken[0].fds, *fds])
         one.close()
+
+
+async def test_who_goes_on_with_a_channel_sends_and_takes_what_was_under_way_whole() -> None:
+    ours, theirs = small_pair()
+    heard: list[Packet] = []
+    whole = asyncio.Event()
+
+    def take(packet: Packet) -> None:
+        heard.append(packet)
+        whole.set()
+
+    first = Channel(ours, take, pytest.fail)
+    other = OtherEnd(theirs)
+    (inner,) = pipes(1)
+    first.send("large", {}, [b"x" * 1_000_000], [inner])
+    first.send("small", {"n": 1})
+    half = encode_packet("back", {}, [b"y" * 10], ())
+    theirs.send(half[:-5])
+    await turn()
+    state = first.state()
+    assert 0 < len(state.queued[0]) < 1_000_000
+    assert state.received == half[:-5]
+    asyncio.get_running_loop().remove_reader(ours)
+    asyncio.get_running_loop().remove_writer(ours)
+    second = Channel(ours, take, pytest.fail, state=state)
+    theirs.send(half[-5:])
+    large, small = await other.hear("large"), await other.hear("small")
+    assert (large.blobs, small.fields) == ([b"x" * 1_000_000], {"n": 1})
+    assert os.fstat(large.fds[0])
+    async with asyncio.timeout(DEADLINE):
+        await whole.wait()
+    assert [(packet.kind, packet.blobs) for packet in heard] == [("back", [b"y" * 10])]
+    second.close()
+    other.dispose()
+    close_all(large.fds)

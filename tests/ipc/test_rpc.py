@@ -32,6 +32,12 @@ class Side:
     def _lost(self, why: str) -> None:
         self.rpc.disconnect()
 
+    async def heard_of(self, count: int) -> None:
+        """Wait until it was asked so often."""
+        while len(self.asked) < count:
+            self.heard.clear()
+            await self.heard.wait()
+
     async def _answer(self, method: str, path: str, body: bytes) -> Reply:
         self.asked.append((method, path, body))
         self.heard.set()
@@ -40,6 +46,10 @@ class Side:
 
 
 Sides = tuple[Side, Side]
+
+
+async def answer(method: str, path: str, body: bytes) -> Reply:
+    return Reply(200, {"path": path, "body": body.decode()})
 
 
 @asynccontextmanager
@@ -81,3 +91,45 @@ async def test_who_has_no_patience_goes_without_and_a_late_answer_is_nobodys() -
         await there.heard.wait()
         there.may_answer.set()
         assert await here.rpc.call("GET", "/next") == Reply(200, {"path": "/next", "body": ""})
+
+
+async def test_while_requests_are_held_none_begins_and_those_that_change_something_end() -> None:
+    async with sides() as (here, there):
+        there.may_answer.clear()
+        changing = here.rpc.start_call("POST", "/1")
+        asking = here.rpc.start_call("GET", "/2")
+        await there.heard_of(2)
+        holding = asyncio.create_task(there.rpc.hold())
+        late = here.rpc.start_call("POST", "/3")
+        await here.rpc.call("GET", "/", patience=0.01)  # what was sent before has arrived then
+        assert [each.path for each in there.rpc.state().pending][:3] == ["/1", "/2", "/3"]
+        assert len(there.asked) == 2
+        assert not holding.done()
+        there.may_answer.set()
+        await holding
+        reply = await changing
+        assert reply
+        assert reply.body["path"] == "/1"
+        there.rpc.release()
+        assert [reply and reply.body["path"] for reply in (await asking, await late)] == ["/2", "/3"]
+        assert not there.rpc.state().pending
+
+
+async def test_who_goes_on_with_the_exchange_answers_what_was_asked_and_asks_under_other_numbers() -> None:
+    async with sides() as (here, there):
+        there.may_answer.clear()
+        asked = here.rpc.start_call("GET", "/old", b"body")
+        unanswered = there.rpc.start_call("GET", "/back")
+        await there.heard_of(1)
+        state = there.rpc.state()
+        assert [(each.path, each.body) for each in state.pending] == [("/old", b"body")]
+        there.rpc.disconnect()
+        assert await unanswered is None
+        # The program that was there before answers no more.
+        there.rpc = RpcPeer(there.channel, answer, state)
+        reply = await asked
+        assert reply
+        assert reply.body == {"path": "/old", "body": "body"}
+        back = await there.rpc.call("GET", "/again")
+        assert back
+        assert back.body["path"] == "/again"

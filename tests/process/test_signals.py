@@ -4,6 +4,7 @@ import logging
 import signal
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -67,6 +68,38 @@ with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
     runner.run(main())
     os.kill(os.getpid(), signal.SIGINT)
 os.kill(os.getpid(), signal.SIGTERM)
+"""
+
+EXECUTES = """
+import asyncio, os, signal, sys
+from wsctl.drain.signals import SignalAction, SignalRole
+from wsctl.process.signals import SignalHandlers, blocked_until_renewed, settle
+
+def tell(by):
+    return lambda signum: print(by, signal.Signals(signum).name)
+
+async def old():
+    handlers = SignalHandlers(SignalRole.PARENT, dict.fromkeys(SignalAction, tell("old")))
+    handlers.install()
+    os.kill(os.getpid(), signal.SIGHUP)
+    async with handlers.blocked() as before:
+        for signum in (signal.SIGTERM, signal.SIGCHLD, signal.SIGTSTP, signal.SIGUSR1):
+            os.kill(os.getpid(), signum)
+        os.environ["BLOCKED"] = ",".join(map(str, sorted(before)))
+        os.execv(sys.executable, [sys.executable, "-u", "-c", sys.orig_argv[-1]])
+
+async def new(before):
+    handlers = SignalHandlers(SignalRole.PARENT, {a: tell("new") for a in SignalAction})
+    with blocked_until_renewed(before):
+        handlers.install()
+    await settle()
+    print(sorted(signal.pthread_sigmask(signal.SIG_BLOCK, [])) == before)
+
+if "BLOCKED" in os.environ:
+    asyncio.run(new([int(signum) for signum in os.environ["BLOCKED"].split(",") if signum]))
+else:
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGWINCH])
+    asyncio.run(old())
 """
 
 
@@ -143,3 +176,25 @@ def test_no_signal_is_lost_when_the_event_loop_that_handles_them_ends(iterations
     shown = _shown(REPLACES.replace("{iterations}", str(iterations)))
     assert sorted(shown[:2]) == ["action SIGINT", "action SIGTERM"]
     assert shown[2:] == ["handler SIGHUP", "handler SIGUSR1", "handler SIGINT", "handler SIGTERM"]
+
+
+def test_no_signal_is_lost_when_the_process_executes_another_program() -> None:
+    first, *others, mask = _shown(EXECUTES)
+    assert first == "old SIGHUP"
+    assert sorted(others) == ["new SIGCHLD", "new SIGTERM", "new SIGTSTP", "new SIGUSR1"]
+    assert mask == "True"
+
+
+def test_a_thread_that_blocks_signals_leaves_them_to_the_main_one() -> None:
+    masks: list[set[int]] = []
+
+    def look() -> None:
+        signals.block_in_thread()
+        masks.append({int(signum) for signum in signal.pthread_sigmask(signal.SIG_BLOCK, [])})
+
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [])
+    thread = threading.Thread(target=look)
+    thread.start()
+    thread.join()
+    assert masks[0] >= {signal.SIGTERM, signal.SIGCHLD, signal.SIGTSTP, signal.SIGUSR1}
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == before

@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import asdict
 from typing import Any
@@ -16,7 +16,7 @@ from wsctl.log.message_log import MessageLog
 from wsctl.server.journal_monitor import monitor_journal
 from wsctl.server.workers.group_control import GroupControl
 from wsctl.server.workers.pool import WorkerPool
-from wsctl.server.workers.rolling_upgrade import RollingUpgrade
+from wsctl.server.workers.rolling_upgrade import RollingUpgrade, no_renewal
 
 PID = 1000
 """Of the parent."""
@@ -46,12 +46,13 @@ def draining(active: int, phase: Phase = Phase.DRAINING, **facts: object) -> dic
 
 
 class FakeParent:
-    """What a parent has. `now` is its clock."""
+    """What a parent has. `now` is its clock, `renew` how it renews itself."""
 
     def __init__(
         self, count: int, workers: FakeWorkers, listening: socket.socket, messages: MessageLog | None
     ) -> None:
         self.now = 0.0
+        self.renew: Callable[[], Awaitable[None]] = no_renewal
         self.workers = workers
         self.cancelled = 0
         self.told: list[HandoverProgress] = []
@@ -67,7 +68,7 @@ class FakeParent:
             clock=lambda: self.now,
             on_change=self._changed,
         )
-        self.upgrade = RollingUpgrade(self.pool, PID, lambda: self.now, [self.told.append])
+        self.upgrade = RollingUpgrade(self.pool, PID, lambda: self.now, [self.told.append], self._renew)
         self.control = GroupControl(
             self.pool,
             self.upgrade,
@@ -105,6 +106,9 @@ class FakeParent:
         self.upgrade.workers_changed()
         self.control.workers_changed()
         self._news.set()
+
+    async def _renew(self) -> None:
+        await self.renew()
 
     def _cancelled(self) -> None:
         self.cancelled += 1

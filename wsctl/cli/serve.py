@@ -9,6 +9,7 @@ import typer
 
 from wsctl.cli.options import settings_from, with_settings
 from wsctl.cli.ui.text import say
+from wsctl.codes import ExitCode
 from wsctl.errors import WsctlError
 
 if TYPE_CHECKING:
@@ -46,6 +47,12 @@ def serve(**given: Any) -> None:
 
 
 def _run(settings: "Settings", starters: "Starters", *, is_successor: bool) -> int:
+    from wsctl.process.spawn import RENEWAL_FD, TRIAL_FD
+
+    if TRIAL_FD in os.environ:
+        return _try_out_parent(settings)
+    if RENEWAL_FD in os.environ:
+        return _run_parent(settings)
     _check_secrets(settings)
     if settings.workers == 1:
         return _run_single(settings, starters, is_successor=is_successor)
@@ -83,6 +90,15 @@ def _run_parent(settings: "Settings") -> int:
     with parent_display(settings) as (observers, log_output):
         listening_at = partial(_print_addresses, settings)
         return parent.serve(settings, os.environ, observers, log_output, listening_at)
+
+
+def _try_out_parent(settings: "Settings") -> int:
+    """Show that this program could go on for the parent of several workers that has started it."""
+    import wsctl.cli.ui.drain_bar  # noqa: F401 - what a parent needs, also at a terminal
+    from wsctl.server.workers import parent
+
+    parent.try_out(settings, os.environ)
+    return ExitCode.DONE
 
 
 def _run_worker(settings: "Settings", starters: "Starters", worker: "WorkerContext") -> int:

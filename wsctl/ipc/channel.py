@@ -4,6 +4,7 @@ import asyncio
 import socket
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from wsctl.ipc.framing import ChannelBroken, Packet, PacketDecoder, close_all, encode_packet, receive, send
@@ -32,9 +33,23 @@ class _QueuedPacket:
         self.fds = []
 
 
+@dataclass(frozen=True, slots=True)
+class ChannelState:
+    """An end of a connection between two packets or within one, so that the same process can go on with it as
+    another program: what was received and is no whole packet, and the packets that are queued, the first of
+    which may have been sent in part, with the descriptors that are to travel with each."""
+
+    fd: int
+    received: bytes
+    received_fds: list[int]
+    queued: list[bytes]
+    queued_fds: list[list[int]]
+
+
 class Channel:
     """One end of the connection. `on_packet` is called with each packet, `on_drained` when nothing is queued
-    any more, and `on_broken` once, when nothing can come any more, with the reason.
+    any more, and `on_broken` once, when nothing can come any more, with the reason. With a `state` it goes on
+    where another one was.
 
     To be made on a running event loop. No method waits: what the socket does not take is queued.
     """
@@ -45,6 +60,7 @@ class Channel:
         on_packet: Callable[[Packet], None],
         on_broken: Callable[[str], None],
         on_drained: Callable[[], None] = lambda: None,
+        state: ChannelState | None = None,
     ) -> None:
         sock.setblocking(False)
         self._sock = sock
@@ -59,6 +75,21 @@ class Channel:
         """Bytes that wait for the other process."""
         self.closed = self._write_closed = False
         self._blocked = False
+        if state:
+            self._go_on(state)
+
+    def _go_on(self, state: ChannelState) -> None:
+        self._decoder = PacketDecoder(state.received, state.received_fds)
+        self._queue += map(_QueuedPacket, state.queued, state.queued_fds)
+        self.queued = sum(map(len, state.queued))
+        if self._queue:
+            self._writable()
+
+    def state(self) -> ChannelState:
+        """Return how it stands; nothing is closed or changed."""
+        received, fds = self._decoder.left()
+        queued, queued_fds = [bytes(each.data) for each in self._queue], [each.fds for each in self._queue]
+        return ChannelState(self._sock.fileno(), received, fds, queued, queued_fds)
 
     def send(
         self,

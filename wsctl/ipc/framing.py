@@ -53,11 +53,12 @@ def encode_packet(kind: str, fields: dict[str, Any], blobs: Sequence[bytes], fds
 
 
 class PacketDecoder:
-    """The parser that makes whole packets of bytes and descriptors as they come."""
+    """The parser that makes whole packets of bytes and descriptors as they come. `received` and `fds` are
+    what another decoder had `left`, from whose place it goes on."""
 
-    def __init__(self) -> None:
-        self._buffer = bytearray()
-        self._fds: deque[int] = deque()
+    def __init__(self, received: bytes = b"", fds: Sequence[int] = ()) -> None:
+        self._buffer = bytearray(received)
+        self._fds: deque[int] = deque(fds)
 
     def feed(self, data: bytes, fds: Sequence[int]) -> Iterator[Packet]:
         """Yield the packets that `data` completes.
@@ -69,6 +70,10 @@ class PacketDecoder:
         self._fds += fds
         while (packet := self._next()) is not None:
             yield packet
+
+    def left(self) -> tuple[bytes, list[int]]:
+        """Return the bytes and descriptors that are no whole packet yet."""
+        return bytes(self._buffer), list(self._fds)
 
     def drop(self) -> None:
         """Close the descriptors that belong to no whole packet."""

@@ -157,16 +157,24 @@ def announced(record: ServerRecord) -> Iterator[None]:
 
 class Registration:
     """The place of this process in the runtime folder, in a `with` block, at whose end nothing is left of it.
+    `control` is a control socket that this process has there already.
 
     Attributes:
         control: the control socket; None, which is logged, if the folder cannot be used.
     """
 
-    def __init__(self, environ: Mapping[str, str], *, generation: int = 1, parent: int | None = None) -> None:
+    def __init__(
+        self,
+        environ: Mapping[str, str],
+        *,
+        generation: int = 1,
+        parent: int | None = None,
+        control: socket.socket | None = None,
+    ) -> None:
         self._generation = generation
         self._parent = parent
         self._made = ExitStack()
-        self.control = _open_control_socket(environ)
+        self.control = control or _open_control_socket(environ)
 
     def __enter__(self) -> Self:
         if self.control:  # also of a process that never comes so far as to be announced

@@ -67,6 +67,10 @@ class SystemdNotifier:
         handover or a cancelled drain."""
         if not self._stopping:  # a signal that came during a handover takes effect before its failure is told
             self._enter("READY=1", "STATUS=serving")
+        self.live()
+
+    def live(self) -> None:
+        """Tell the watchdog from here on that this process lives."""
         if self._watchdog and not self._beating:
             self._beating = True
             self._beat()

@@ -4,14 +4,14 @@ import asyncio
 import logging
 import os
 import signal
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from types import FrameType
 from typing import Any
 
 from wsctl.drain.graceful import NotDraining
-from wsctl.drain.signals import Disposition, SignalAction, SignalRole, handled_signals
+from wsctl.drain.signals import POLICY, Disposition, SignalAction, SignalRole, handled_signals
 
 Handler = Callable[[int, FrameType | None], Any]
 
@@ -41,12 +41,13 @@ class SignalHandlers:
         self._noted = noted
         self._loop = asyncio.get_running_loop()
         self._of_host: dict[int, Handler] = {}
+        self._handled: Mapping[signal.Signals, SignalAction] = {}
         self.first: int | None = None
 
     def install(self) -> None:
         """Take the place of the handlers that there are. An embedded server does without where it may not:
         outside the main thread the host owns no signals either."""
-        handled = handled_signals(self._role, _disposition)
+        self._handled = handled = handled_signals(self._role, _disposition)
         if self._role is SignalRole.EMBEDDED:
             self._chain(handled)
             return
@@ -63,14 +64,22 @@ class SignalHandlers:
     async def replace(self, handler: Callable[[int], object]) -> None:
         """From here on call `handler` with each signal that this handles, at once and without the event loop,
         which is about to end. What arrives in between is kept, and nothing is handled twice."""
-        handled = handled_signals(self._role, _disposition)
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, handled)
-        for _ in range(ITERATIONS):
-            await asyncio.sleep(0)
-        for signum in handled:
-            self._loop.remove_signal_handler(signum)
-            signal.signal(signum, lambda signum, _: handler(signum))
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        async with self.blocked():
+            for signum in self._handled:
+                self._loop.remove_signal_handler(signum)
+                signal.signal(signum, lambda signum, _: handler(signum))
+
+    @asynccontextmanager
+    async def blocked(self) -> AsyncIterator[set[int]]:
+        """Block each signal that this handles. Of what arrived before, the actions have been called. Yields
+        the signals that were blocked already. A program that this process executes in the block has what
+        arrives, once it unblocks them."""
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, self._handled)
+        try:
+            await settle()
+            yield {int(signum) for signum in before}
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def call_host(self, signum: int) -> bool:
         """Call the host's own handler; tell whether it has one."""
@@ -101,6 +110,12 @@ class SignalHandlers:
 
     def _call(self, action: SignalAction, signum: int, _frame: FrameType | None) -> None:
         self._actions[action](signum)
+
+
+async def settle() -> None:
+    """Wait until the event loop has called the actions of all signals that had arrived."""
+    for _ in range(ITERATIONS):
+        await asyncio.sleep(0)
 
 
 def log_status(log: logging.Logger, status: Mapping[str, Any]) -> None:
@@ -140,6 +155,22 @@ def blocked_end_signals() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def blocked_until_renewed(before: Iterable[int]) -> Iterator[None]:
+    """Leave the signals blocked that the program before this one has blocked, and at the end have only those
+    blocked that it had `before` that."""
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def block_in_thread() -> None:
+    """Block the signals that a process of ours handles in this thread, so that the main one gets them all.
+    One that another thread gets is lost if a new program is executed before the event loop has read of it."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, POLICY[SignalRole.PARENT])
 
 
 def _disposition(signum: int) -> Disposition:

@@ -6,6 +6,8 @@ from the process that started it is a descriptor, whose number is in a variable:
     HANDOVER_FD   a successor, also that of a worker   the channel to its predecessor
     WORKER_FD     a worker                             the channel to its parent
     JOB_FD        a successor in a shell's job         the line to the process that the shell waits for
+    RENEWAL_FD    a parent that was another program    the state of that, a file in memory
+    TRIAL_FD      a child of a parent                  the same, which it shows that it can read, and ends
 """
 
 import contextlib
@@ -13,17 +15,19 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import NoReturn, Protocol, TypeVar
 
 from wsctl.ipc.framing import encode_packet
 
 HANDOVER_FD = "WSCTL_HANDOVER_FD"
 WORKER_FD = "WSCTL_WORKER_FD"
 JOB_FD = "WSCTL_JOB_FD"
+RENEWAL_FD = "WSCTL_RENEWAL_FD"
+TRIAL_FD = "WSCTL_TRIAL_FD"
 
-BETWEEN_PROCESSES = frozenset({HANDOVER_FD, WORKER_FD, JOB_FD})
+BETWEEN_PROCESSES = frozenset({HANDOVER_FD, WORKER_FD, JOB_FD, RENEWAL_FD, TRIAL_FD})
 """The variables that one process of ours gives to another, and no person sets."""
 
 PASSED_SOCKETS = frozenset({"LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"})
@@ -83,6 +87,7 @@ class Spawner:
     def __init__(self, environ: Mapping[str, str]) -> None:
         own = BETWEEN_PROCESSES | PASSED_SOCKETS
         self._environ = {name: value for name, value in environ.items() if name not in own}
+        self._unsupervised = {k: value for k, value in self._environ.items() if k not in OF_SUPERVISED}
 
     def successor(self, channel: int, line: socket.socket | None) -> "subprocess.Popen[bytes]":
         """Start a process that takes over from this one; with a `line`, in the job of a shell, which is
@@ -101,16 +106,68 @@ class Spawner:
         Its own process group keeps a terminal's Ctrl-C from it: the parent passes that on.
         """
         passed = {WORKER_FD: channel} | ({} if predecessor is None else {HANDOVER_FD: predecessor})
-        kept = {name: value for name, value in self._environ.items() if name not in OF_SUPERVISED}
         return subprocess.Popen(  # noqa: S603
             restart_command(),
-            env=kept | _as_variables(passed),
+            env=self._unsupervised | _as_variables(passed),
             pass_fds=list(passed.values()),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=stderr,
             process_group=0,
         )
+
+    def trial(self, state: int) -> "subprocess.Popen[bytes]":
+        """Start a process that shows whether this program, as it is on disk now, starts and can read a state;
+        what it says against that is on its stderr."""
+        return subprocess.Popen(  # noqa: S603
+            restart_command(),
+            env=self._unsupervised | _as_variables({TRIAL_FD: state}),
+            pass_fds=[state],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            process_group=0,
+        )
+
+    def renew(self, state: int, kept: Sequence[int]) -> NoReturn:
+        """Execute this program, as it is on disk now, in place of this process, with a state and descriptors.
+
+        Raises:
+            OSError: that cannot be done; nothing has changed.
+        """
+        inherited = [state, *kept]
+        try:
+            for fd in inherited:
+                os.set_inheritable(fd, True)
+            environ = self._environ | _as_variables({RENEWAL_FD: state})
+            os.execve(sys.executable, restart_command(), environ)  # noqa: S606
+        finally:
+            for fd in inherited:
+                os.set_inheritable(fd, False)
+
+
+class AdoptedProcess:
+    """A child of this process, started by the program that was here before it."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self._code: int | None = None
+
+    def send_signal(self, sig: int) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, sig)
+
+    def poll(self) -> int | None:
+        """Return the exit status as `subprocess` counts, None while it runs. Somebody else may have waited
+        for it: then it has failed."""
+        if self._code is None:
+            try:
+                pid, status = os.waitpid(self.pid, os.WNOHANG)
+            except ChildProcessError:
+                self._code = 1
+            else:
+                self._code = os.waitstatus_to_exitcode(status) if pid else None
+        return self._code
 
 
 def _as_variables(passed: Mapping[str, int]) -> dict[str, str]:

@@ -3,6 +3,7 @@
 import asyncio
 import http.client
 import json
+import os
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -147,3 +148,61 @@ async def test_a_body_in_chunks_is_read_whole(runtime_dir: Path) -> None:
 async def test_a_request_without_a_host_is_none(runtime_dir: Path) -> None:
     async with opened(runtime_dir) as (_, path):
         assert (await asyncio.to_thread(said, path, b"GET / HTTP/1.1\r\n\r\n")).startswith(b"HTTP/1.1 400 ")
+
+
+async def test_while_it_is_held_what_changes_something_is_answered_and_the_rest_can_go_along(
+    runtime_dir: Path,
+) -> None:
+    may_answer, asked = asyncio.Event(), asyncio.Queue[str]()
+
+    async def wait(method: str, path: str, body: bytes) -> Reply:
+        asked.put_nowait(path)
+        await may_answer.wait()
+        return await echo(method, path, body)
+
+    async with opened(runtime_dir, wait) as (server, path):
+        half = connection(path)
+        half.sendall(b"GET /api/sta")
+        changing = asyncio.create_task(asyncio.to_thread(ask, path, "POST", "/api/broadcast", b"x"))
+        assert await asked.get() == "/api/broadcast"
+        asking = asyncio.create_task(asyncio.to_thread(ask, path, "GET", "/api/upgrade"))
+        assert await asked.get() == "/api/upgrade"
+        holding = asyncio.create_task(server.hold())
+        await asyncio.wait([holding], timeout=0.05)
+        assert not holding.done()
+        late = asyncio.create_task(asyncio.to_thread(ask, path, "GET", "/api/status"))
+        may_answer.set()
+        assert (await changing)[1]["body"] == "x"
+        await holding
+        half_request, waiting = (each.received for each in server.state())
+        assert half_request == b"GET /api/sta"
+        assert waiting.startswith(b"GET /api/upgrade ")  # its answer is there, and not sent
+        await server.release()
+        half.sendall(b"tus HTTP/1.1\r\nhost: x\r\n\r\n")
+        assert (await asking)[0] == (await late)[0] == 202
+        assert (await asyncio.to_thread(half.recv, 64)).startswith(b"HTTP/1.1 202")
+        half.close()
+
+
+async def test_another_server_answers_the_connections_that_one_has_held(runtime_dir: Path) -> None:
+    asked = asyncio.Event()
+
+    async def never(method: str, path: str, body: bytes) -> Reply:
+        asked.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    path = runtime_dir / "1.sock"
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    sock.bind(str(path))
+    first, second = ControlHttpServer(never), ControlHttpServer(echo)
+    await first.open(sock)
+    asking = asyncio.create_task(asyncio.to_thread(ask, path, "GET", "/api/upgrade"))
+    await asked.wait()
+    await first.hold()
+    carried = [each._replace(fd=os.dup(each.fd)) for each in first.state()]
+    await second.open(sock.dup(), carried)
+    assert await asking == (202, {"method": "GET", "path": "/api/upgrade", "body": ""})
+    assert (await asyncio.to_thread(ask, path, "POST", "/api/drain", b"y"))[1]["body"] == "y"
+    await first.close()
+    await second.close()

@@ -17,6 +17,7 @@ from wsctl.ipc.rpc import Reply
 from wsctl.log.message_log import MessageLog
 from wsctl.server.metrics import family
 from wsctl.server.workers import group_control
+from wsctl.server.workers.rolling_upgrade import RollingUpgradeFailed, UpgradeState
 from wsctl.server.workers.worker import FRESH
 
 pytestmark = pytest.mark.anyio
@@ -366,3 +367,60 @@ async def test_an_upgrade_does_not_begin_while_a_worker_hangs() -> None:
         refused = await here.control.answer("POST", "/api/upgrade", b"")
         assert (refused.status, refused.body["error"]["code"]) == (409, "not_now")
         assert f"worker 2 (pid {other.pid}) does not answer" in refused.body["error"]["message"]
+
+
+@pytest.mark.parametrize("fails", [True, False])
+async def test_an_upgrade_renews_the_parent_first_and_replaces_no_worker_if_that_fails(fails: bool) -> None:
+    async def renew() -> None:
+        if fails:
+            raise RollingUpgradeFailed("the new program cannot go on: it is broken")
+
+    async with fake_parent(1) as here:
+        (worker,) = await here.serving()
+        here.renew = renew
+        waiting = asyncio.create_task(here.control.answer("GET", "/api/upgrade", b""))
+        await here.control.answer("POST", "/api/upgrade", b"")
+        if not fails:
+            await hands_over(here, worker)
+        end = (await waiting).body["upgrade"]
+        assert end["state"] == ("failed" if fails else "done")
+        assert ("ask" in worker.end.kinds) is not fails
+        if fails:
+            assert end["error"] == (
+                "the new program cannot go on: it is broken; 0 of 1 workers were replaced"
+            )
+
+
+async def test_a_renewed_parent_goes_on_with_the_upgrade_and_who_waits_is_answered() -> None:
+    async with fake_parent(1) as here:
+        (worker,) = await here.serving()
+        ready, here.now = asyncio.Event(), 2.5
+        here.upgrade.go_on(UpgradeState(began=1.0, total=7), ready)
+        assert here.upgrade.under_way
+        waiting = asyncio.create_task(here.control.answer("GET", "/api/upgrade", b""))
+        here.control.release_waiters()  # of a drain: the upgrade has its own end
+        ready.set()
+        await hands_over(here, worker)
+        end = (await waiting).body["upgrade"]
+        assert (end["state"], end["elapsed_s"], end["total"]) == ("done", 1.5, 7)
+
+
+async def test_an_upgrade_that_is_given_up_has_failed() -> None:
+    async with fake_parent(1) as here:
+        await here.serving()
+        here.upgrade.go_on(UpgradeState(began=0.0, total=0), asyncio.Event())
+        waiting = asyncio.create_task(here.control.answer("GET", "/api/upgrade", b""))
+        await asyncio.sleep(0)
+        await here.upgrade.close()
+        end = (await waiting).body["upgrade"]
+        assert (end["state"], end["error"]) == ("failed", "the server was stopped meanwhile")
+
+
+async def test_a_worker_that_ended_before_it_was_asked_is_as_good_as_replaced() -> None:
+    async with fake_parent(1) as here:
+        (worker,) = await here.serving()
+        waiting = asyncio.create_task(here.control.answer("GET", "/api/upgrade", b""))
+        await here.control.answer("POST", "/api/upgrade", b"")
+        await worker.asked("POST", "/api/upgrade")
+        here.dies(worker)
+        assert (await waiting).body["upgrade"]["state"] == "done"

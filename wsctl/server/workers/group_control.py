@@ -60,7 +60,8 @@ _PHASES = (Phase.STARTING, Phase.SERVING, Phase.HANDOVER, Phase.LAMEDUCK, Phase.
 class GroupControl:
     """Carries out the operations on all workers. `messages` is the log of all, where the parent keeps it, and
     `journal` watches the journal that it is kept in, where it is. `on_cancelled` is called when a drain was
-    cancelled, `on_intervention` with each step of an operator."""
+    cancelled, `on_intervention` with each step of an operator. `generation` counts the programs of this
+    process, the first of which was `started` on the clock; None is now."""
 
     def __init__(
         self,
@@ -73,6 +74,8 @@ class GroupControl:
         messages: MessageLog | None,
         journal: JournalMonitor | None = None,
         on_intervention: Callable[[Intervention], None] = lambda step: None,
+        generation: int = 1,
+        started: float | None = None,
     ) -> None:
         self._pool = pool
         self._rolling_upgrade = upgrade
@@ -83,7 +86,8 @@ class GroupControl:
         self._journal = journal
         self._on_intervention = on_intervention
         self._drained = Condition()
-        self._started = clock()
+        self._generation = generation
+        self.started = clock() if started is None else started
 
     async def answer(self, method: str, path: str, body: bytes) -> Reply:
         """Answer one request; in its query a worker tells in which way it was asked."""
@@ -108,7 +112,7 @@ class GroupControl:
         return ServerStatus(
             status=self._phase(reports),
             connections=sum(report.connections for report in reports),
-            uptime_s=round(self._clock() - self._started, 3),
+            uptime_s=round(self._clock() - self.started, 3),
             version=__version__,
             degraded=together.degraded,
             pid=self._pid,
@@ -118,7 +122,7 @@ class GroupControl:
             messages=together.messages,
             rates=together.rates,
             drain=self._pool.progress(),
-            generation=1,
+            generation=self._generation,
             upgrade=self._rolling_upgrade.progress(),
             redis=together.redis,
             journal=self._journal.state() if self._journal else None,

@@ -12,8 +12,10 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from wsctl import __version__
 from wsctl.codes import ExitCode
 from wsctl.drain.interventions import Intervention, InterventionKind
 from wsctl.drain.observers import DrainNotifier, DrainObserver
@@ -28,22 +30,27 @@ from wsctl.process.sd_notify import SystemdNotifier
 from wsctl.process.signals import (
     SignalHandlers,
     begin_handover,
+    block_in_thread,
     blocked_end_signals,
+    blocked_until_renewed,
     log_status,
+    settle,
     stop_until_continued,
 )
-from wsctl.process.spawn import SpawnWorker
+from wsctl.process.spawn import RENEWAL_FD, TRIAL_FD, Spawner
 from wsctl.server.credentials import verifier_of
 from wsctl.server.diagnostics.exposure import exposed, log_exposure
 from wsctl.server.diagnostics.startup import log_drain_advice, log_startup
 from wsctl.server.journal_monitor import monitor_journal
 from wsctl.server.listening.sockets import ListeningAt, address, open_admin_listeners, open_listeners
-from wsctl.server.workers.control_http import ControlHttpServer
+from wsctl.server.workers.control_http import ConnectionState, ControlHttpServer
 from wsctl.server.workers.group_control import GroupControl
 from wsctl.server.workers.group_log import GroupLog
+from wsctl.server.workers.parent_state import ParentSockets, ParentState, receive_state, take_sockets
 from wsctl.server.workers.pool import WorkerPool
+from wsctl.server.workers.renewal import Renewal
 from wsctl.server.workers.rolling_upgrade import RollingUpgrade
-from wsctl.server.workers.worker import LogOutput, worker_spawner
+from wsctl.server.workers.worker import LogOutput, worker_adopter, worker_spawner
 from wsctl.settings import Settings
 
 CHECK_INTERVAL = 1.0
@@ -58,33 +65,39 @@ log = logging.getLogger("wsctl.workers")
 
 class Parent:
     """One parent. `on_up` is called when all workers serve, `handles_signals` when there are handlers for the
-    signals that end it."""
+    signals that end it. With a `state` it goes on for the program that this process was before."""
 
     def __init__(
         self,
         settings: Settings,
-        public: Sequence[socket.socket],
-        admin: Sequence[socket.socket] = (),
+        sockets: ParentSockets,
         *,
-        control: socket.socket | None,
-        spawn: SpawnWorker,
+        spawner: Spawner,
         log_output: LogOutput | None,
         observers: Sequence[DrainObserver],
         notifier: SystemdNotifier,
         on_up: Callable[[], None],
         handles_signals: Callable[[], None],
+        state: ParentState | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._control = control
+        self._sockets = sockets
+        self._state = state
+        self._generation = state.generation if state else 1
         self._clock = clock
         self._on_up = on_up
         self._handles_signals = handles_signals
         self._signals = SignalReader()
         self._force_count = 0
         self._messages = _create_log(settings)
-        self._pool = self._create_pool(settings, public, admin, spawn, log_output)
+        self._handlers = self._create_signal_handlers()
+        self._pool = self._create_pool(settings, spawner, log_output)
+        if state and self._messages:
+            # Before any of the workers is heard.
+            workers = {worker.pid: worker for worker in self._pool.all_workers}
+            self._messages.resume_at(state.messages, workers)
         upgrade_observers = [_log_progress, _systemd_observer(notifier)]
-        self._rolling_upgrade = RollingUpgrade(self._pool, os.getpid(), clock, upgrade_observers)
+        self._rolling_upgrade = RollingUpgrade(self._pool, os.getpid(), clock, upgrade_observers, self._renew)
         self._observers = DrainNotifier([*observers, notifier])
         self._group_control = GroupControl(
             self._pool,
@@ -95,34 +108,60 @@ class Parent:
             messages=self._messages.log if self._messages else None,
             journal=monitor_journal(self._messages.log, clock) if self._messages else None,
             on_intervention=self._observers.intervened,
+            generation=self._generation,
+            started=state.started if state else None,
         )
         self._control_http = ControlHttpServer(self._group_control.answer)
+        self._renewal = Renewal(
+            spawner,
+            self._pool,
+            self._control_http,
+            messages=self._messages,
+            signals=self._handlers,
+            state=self._describe,
+        )
 
-    def _create_pool(
-        self,
-        settings: Settings,
-        public: Sequence[socket.socket],
-        admin: Sequence[socket.socket],
-        spawn: SpawnWorker,
-        log_output: LogOutput | None,
-    ) -> WorkerPool:
+    def _create_pool(self, settings: Settings, spawner: Spawner, log_output: LogOutput | None) -> WorkerPool:
         hello = {
             "parent": os.getpid(),
             "terminal": log_output is not None,
             "colour": bool(log_output and log_output.colour),
-            "admin": len(admin),
+            "admin": len(self._sockets.admin),
         }
         return WorkerPool(
             settings.workers,
-            spawn,
+            worker_spawner(spawner, log_output),
             hello,
-            [sock.fileno() for sock in (*public, *admin)],
+            [sock.fileno() for sock in (*self._sockets.public, *self._sockets.admin)],
             drain_timeout=settings.drain_delay + settings.shutdown_timeout,
             handler=self._answer,
             messages=self._messages,
             clock=self._clock,
             on_change=self._workers_changed,
+            state=self._state.pool if self._state else None,
+            adopt=worker_adopter(log_output),
         )
+
+    def _describe(self, blocked: set[int]) -> ParentState:
+        """Return how this parent stands, for the program that goes on for it."""
+        sockets = self._sockets
+        messages = self._messages.state() if self._messages else []  # first: it fills the channels
+        return ParentState(
+            generation=self._generation + 1,
+            started=self._group_control.started,
+            left=self._clock(),
+            blocked=sorted(blocked),
+            public=[sock.fileno() for sock in sockets.public],
+            admin=[sock.fileno() for sock in sockets.admin],
+            control=sockets.control.fileno() if sockets.control else None,
+            requests=self._control_http.state(),
+            upgrade=self._rolling_upgrade.state(),
+            pool=self._pool.state(),
+            messages=messages,
+        )
+
+    async def _renew(self) -> None:
+        await self._renewal.run()
 
     async def run(self) -> ExitCode:
         """Run until the last worker has ended.
@@ -131,17 +170,35 @@ class Parent:
             CannotStart: the workers cannot start, all for the same reason, or the home of their log cannot be
                 used.
         """
-        self._add_signal_handlers()
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(initializer=block_in_thread))
+        self._handlers.install()
+        self._handles_signals()
+        await (self._go_on(self._state) if self._state else self._start())
+        await self._watch()
+        return await self._end()
+
+    async def _start(self) -> None:
         if self._messages:
             await self._messages.begin()
         self._pool.start()
         await self._pool.up.wait()
         if not self._pool.ending:
-            if self._control:
-                await self._control_http.open(self._control)
+            await self._open_control()
             self._on_up()
-        await self._watch()
-        return await self._end()
+
+    async def _go_on(self, state: ParentState) -> None:
+        """Go on with the workers, the requests and the upgrade of the program before."""
+        ready = asyncio.Event()
+        self._rolling_upgrade.go_on(state.upgrade, ready)
+        self._pool.reap()  # those that have ended while there was no handler
+        await self._open_control(state.requests)
+        self._on_up()
+        await settle()  # one of the signals may have ended all; and the requests wait for what they asked for
+        ready.set()
+
+    async def _open_control(self, requests: Sequence[ConnectionState] = ()) -> None:
+        if self._sockets.control:
+            await self._control_http.open(self._sockets.control, requests)
 
     async def _watch(self) -> None:
         """Wait for the end, and look at the drain now and then, so that observers are called on time."""
@@ -154,6 +211,7 @@ class Parent:
 
     async def _end(self) -> ExitCode:
         self._notify_observers()
+        await self._rolling_upgrade.close()
         self._group_control.release_waiters()
         await self._control_http.close()
         self._pool.close()
@@ -183,7 +241,7 @@ class Parent:
 
     # Signals
 
-    def _add_signal_handlers(self) -> None:
+    def _create_signal_handlers(self) -> SignalHandlers:
         actions: dict[SignalAction, Callable[[int], None]] = {
             SignalAction.END: self._end_workers,
             SignalAction.REAP: lambda _: self._pool.reap(),
@@ -191,8 +249,7 @@ class Parent:
             SignalAction.HAND_OVER: self._upgrade,
             SignalAction.SUSPEND: self._suspend,
         }
-        SignalHandlers(SignalRole.PARENT, actions).install()
-        self._handles_signals()
+        return SignalHandlers(SignalRole.PARENT, actions)
 
     def _suspend(self, signum: int) -> None:
         """Stop with all workers on Ctrl-Z, which does not reach their process groups, and go on with them."""
@@ -233,6 +290,19 @@ class Parent:
         begin_handover(log, self._rolling_upgrade.begin, signum)
 
 
+def try_out(settings: Settings, environ: Mapping[str, str]) -> None:
+    """Show that this program could go on for the parent that has started it, which is of an older one.
+
+    Raises:
+        UsageError, CannotStart: it could not.
+    """
+    verifier_of(settings)
+    state = receive_state(environ, TRIAL_FD)
+    _check_state(state, settings)
+    if state and (messages := _create_log(settings)):
+        messages.resume_at([packet for packet in state.messages if packet.kind != "draft"], {})
+
+
 def serve(
     settings: Settings,
     environ: Mapping[str, str],
@@ -243,37 +313,52 @@ def serve(
     """Run a parent and its workers to their end. `listening_at` is called with the addresses, and with those
     of the admin address, once all serve.
 
+    A process that was a parent already, as another program, goes on with its workers.
+
     Raises:
         UsageError, CannotStart: there is no socket or certificate to start with, or nothing to check
             credentials with.
     """
-    verifier_of(settings)  # once for all, before any worker finds out
-    log_startup(settings, environ)
+    state = receive_state(environ, RENEWAL_FD)
+    if state is None:
+        _check_start(settings, environ)
+    else:
+        _check_state(state, settings)
     with contextlib.ExitStack() as stack:
         until_signals_handled = stack.enter_context(contextlib.ExitStack())
-        until_signals_handled.enter_context(blocked_end_signals())
-        public = _open_public(settings, environ, stack)
-        admin = [stack.enter_context(sock) for sock in open_admin_listeners(settings)]
+        until_signals_handled.enter_context(
+            blocked_until_renewed(state.blocked) if state else blocked_end_signals()
+        )
+        inherited = take_sockets(state) if state else None
+        public = _open_public(settings, environ, stack, inherited)
+        admin = inherited.admin if inherited else open_admin_listeners(settings)
+        for sock in admin:
+            stack.enter_context(sock)
         notifier = SystemdNotifier(environ, os.getpid())
         stack.callback(notifier.close)
-        registration = stack.enter_context(Registration(environ))
+        generation, control = (state.generation if state else 1), (inherited.control if inherited else None)
+        registration = stack.enter_context(Registration(environ, generation=generation, control=control))
 
         def up() -> None:
-            _announce(settings, public, admin, registration, listening_at)
-            notifier.ready()
+            if state is None:
+                _announce(settings, public, admin, registration, listening_at)
+                notifier.ready()
+            else:
+                _register(settings, public, admin, registration)
+                _log_renewal(state)
+                notifier.live()
 
         async def run() -> ExitCode:
             parent = Parent(
                 settings,
-                public,
-                admin,
-                control=registration.control,
-                spawn=worker_spawner(environ, log_output),
+                ParentSockets(public, admin, registration.control),
+                spawner=Spawner(environ),
                 log_output=log_output,
                 observers=observers,
                 notifier=notifier,
                 on_up=up,
                 handles_signals=until_signals_handled.close,
+                state=state,
             )
             return await parent.run()
 
@@ -290,14 +375,32 @@ def _create_log(settings: Settings) -> GroupLog | None:
     return found
 
 
+def _check_start(settings: Settings, environ: Mapping[str, str]) -> None:
+    """Look for what would go wrong later, and log what is known to."""
+    verifier_of(settings)  # once for all, before any worker finds out
+    log_startup(settings, environ)
+
+
+def _check_state(state: ParentState | None, settings: Settings) -> None:
+    """Raises `CannotStart` where the settings mean another number of workers than the state has."""
+    if state and len(state.pool.slots) != settings.workers:
+        text = f"--workers {settings.workers} is another number than the parent has that runs: restart it"
+        raise CannotStart(text)
+
+
 def _open_public(
-    settings: Settings, environ: Mapping[str, str], stack: contextlib.ExitStack
+    settings: Settings,
+    environ: Mapping[str, str],
+    stack: contextlib.ExitStack,
+    inherited: ParentSockets | None,
 ) -> list[socket.socket]:
     """Return the sockets that clients reach; the stack closes them, and removes the file of one."""
-    public = [stack.enter_context(sock) for sock in open_listeners(settings, environ)]
+    found = inherited.public if inherited else open_listeners(settings, environ)
+    public = [stack.enter_context(sock) for sock in found]
     if settings.uds:
         stack.callback(Path(settings.uds).unlink, missing_ok=True)
-    log_exposure(settings, exposed(public))
+    if inherited is None:
+        log_exposure(settings, exposed(public))
     return public
 
 
@@ -309,15 +412,26 @@ def _announce(
     listening_at: ListeningAt,
 ) -> None:
     """Tell commands and people where all workers serve."""
-    addresses = [address(sock, settings.ssl_certfile is not None) for sock in public]
-    admin_addresses = [address(sock, tls=False) for sock in admin]
-    registration.announce(addresses[0], *admin_addresses[:1])
+    addresses, admin_addresses = _register(settings, public, admin, registration)
     for at in addresses:
         log.info("serving", extra={"fields": {"url": at, "workers": settings.workers}})
     for at in admin_addresses:
         log.info("admin address", extra={"fields": {"url": at}})
     log_drain_advice(settings)
     listening_at(addresses, admin_addresses)
+
+
+def _register(
+    settings: Settings,
+    public: Sequence[socket.socket],
+    admin: Sequence[socket.socket],
+    registration: Registration,
+) -> tuple[list[str], list[str]]:
+    """Tell commands where all workers serve; returns the addresses, and those of the admin address."""
+    addresses = [address(sock, settings.ssl_certfile is not None) for sock in public]
+    admin_addresses = [address(sock, tls=False) for sock in admin]
+    registration.announce(addresses[0], *admin_addresses[:1])
+    return addresses, admin_addresses
 
 
 def _systemd_observer(notifier: SystemdNotifier) -> Callable[[HandoverProgress], None]:
@@ -330,6 +444,12 @@ def _systemd_observer(notifier: SystemdNotifier) -> Callable[[HandoverProgress],
             notifier.reloading()
 
     return tell
+
+
+def _log_renewal(state: ParentState) -> None:
+    pause = round(time.monotonic() - state.left, 3)
+    facts = {"version": __version__, "generation": state.generation, "pause_s": pause}
+    log.info("parent renewed", extra={"fields": facts})
 
 
 def _log_progress(progress: HandoverProgress) -> None:

@@ -4,15 +4,17 @@ import asyncio
 import logging
 import os
 import signal
+import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 from wsctl.codes import ExitCode
 from wsctl.drain.merging import cut_short, merged
 from wsctl.drain.progress import DrainProgress, HandoverState
 from wsctl.ipc.framing import Packet, close_all
 from wsctl.ipc.rpc import RequestHandler
-from wsctl.process.spawn import SpawnWorker
+from wsctl.process.spawn import AdoptedProcess, SpawnWorker, WorkerProcess, spawn_with_channel
 from wsctl.server.listening.accept_balancer import AcceptBalancer, create_page
 from wsctl.server.workers.group_log import GroupLog
 from wsctl.server.workers.protocol import REPORT_EVERY
@@ -23,7 +25,7 @@ from wsctl.server.workers.supervision import (
     StartFailureLog,
     refusal_pause,
 )
-from wsctl.server.workers.worker import Facts, Worker
+from wsctl.server.workers.worker import AdoptWorker, Facts, Worker, WorkerState
 
 log = logging.getLogger("wsctl.workers")
 
@@ -41,12 +43,42 @@ class Slot:
     pending: asyncio.TimerHandle | None = None
 
 
+class WorkerPart(StrEnum):
+    """The part of a worker in its slot."""
+
+    MEMBER = "member"
+    SUCCESSOR = "successor"
+    PREDECESSOR = "predecessor"
+
+
+@dataclass(frozen=True, slots=True)
+class SlotState:
+    """A slot as it stands; `due` is the moment at which its worker is started again, None without one."""
+
+    number: int
+    restarts: list[float]
+    refusals: int
+    due: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class PoolState:
+    """A pool that serves, so that the same parent can go on with it as another program. `page` is the
+    descriptor of the page of counts, `start_failure` why a worker could not start lately."""
+
+    slots: list[SlotState]
+    workers: list[tuple[WorkerPart, WorkerState]]
+    page: int
+    keys: str | None
+    start_failure: str | None
+
+
 class WorkerPool:
     """A number of workers, and those that one of them has taken over from and that still drain.
 
     `messages` is the log of all, where the parent keeps it. `on_change` is called whenever one of them
     reports something or ends. `drain_timeout` is how many seconds a drain has, unless they report otherwise.
-    To be made on a running loop.
+    With a `state` they run already, and each becomes what `adopt` returns. To be made on a running loop.
 
     Attributes:
         ending: whether they are asked to end, so that one that ends is not started again.
@@ -67,6 +99,8 @@ class WorkerPool:
         messages: GroupLog | None = None,
         clock: Callable[[], float],
         on_change: Callable[[], None],
+        state: PoolState | None = None,
+        adopt: AdoptWorker = lambda pid, pipe: AdoptedProcess(pid),
     ) -> None:
         self.slots = [Slot(number) for number in range(1, count + 1)]
         self.predecessors: list[Worker] = []
@@ -82,7 +116,7 @@ class WorkerPool:
         self._messages = messages
         self._clock = clock
         self._on_change = on_change
-        self._page = create_page(count)
+        self._page = state.page if state else create_page(count)
         self._balancer = AcceptBalancer(self._page)
         self._finished_drains: list[DrainProgress] = []
         self._exit_codes: list[int] = []
@@ -90,6 +124,8 @@ class WorkerPool:
         self._deadline = ShutdownDeadline(drain_timeout)
         self._keys: str | None = None
         self._loop = asyncio.get_running_loop()
+        if state:
+            self._go_on(state, adopt)
 
     def start(self) -> None:
         """Start the workers that are missing."""
@@ -127,6 +163,48 @@ class WorkerPool:
         parts = [drain for worker in [*self.members, *self.predecessors] if (drain := worker.drain)]
         parts += self._finished_drains
         return merged(parts) if parts else None
+
+    # The same parent as another program
+
+    def state(self) -> PoolState:
+        """Return how the pool stands, which must not be ending; nothing is closed or changed."""
+        parts = [(WorkerPart.MEMBER, slot.member) for slot in self.slots]
+        parts += [(WorkerPart.SUCCESSOR, slot.successor) for slot in self.slots]
+        parts += [(WorkerPart.PREDECESSOR, worker) for worker in self.predecessors]
+        return PoolState(
+            [_slot_state(slot) for slot in self.slots],
+            [(part, worker.state()) for part, worker in parts if worker],
+            self._page,
+            self._keys,
+            self._failures.why,
+        )
+
+    def _go_on(self, state: PoolState, adopt: AdoptWorker) -> None:
+        by_number = {slot.number: slot for slot in self.slots}
+        for known in state.slots:
+            slot = by_number[known.number]
+            slot.restarts, slot.refusals = RestartLimit(known.restarts), known.refusals
+            if known.due is not None:
+                slot.pending = self._loop.call_at(known.due, self._start, slot)
+        for part, each in state.workers:
+            worker = self._adopt_worker(each, adopt)
+            match part:
+                case WorkerPart.MEMBER:
+                    by_number[each.number].member = worker
+                case WorkerPart.SUCCESSOR:
+                    by_number[each.number].successor = worker
+                case WorkerPart.PREDECESSOR:
+                    self.predecessors.append(worker)
+        self._keys, self._failures.why = state.keys, state.start_failure
+        self.up.set()
+
+    async def hold_requests(self) -> None:
+        """Begin no answer to a worker until `release_requests`, and wait for those that change something."""
+        await asyncio.gather(*(worker.hold_requests() for worker in self.all_workers))
+
+    def release_requests(self) -> None:
+        for worker in self.all_workers:
+            worker.release_requests()
 
     def settled(self) -> bool:
         """Tell whether all that were asked to drain have reported it, or have had time to."""
@@ -261,24 +339,41 @@ class WorkerPool:
         # A worker that is started later reads the file with the key anew.
         keys = next((member.keys for member in self.members if member.keys), None) or self._keys
         self._keys = keys
+        channel, process = spawn_with_channel(lambda theirs: self._spawn(theirs, succeeds))
+        worker = self._make_worker(slot.number, process, channel)
+        # A successor has the sockets from its predecessor.
+        listeners = self._listeners if succeeds is None else ()
+        worker.greet(self._hello | {"keys": keys}, [self._page, *listeners])
+        return worker
+
+    def _adopt_worker(self, state: WorkerState, adopt: AdoptWorker) -> Worker:
+        channel = socket.socket(fileno=state.channel.fd) if state.channel else _hung_up()
+        return self._make_worker(state.number, adopt(state.pid, state.output), channel, state)
+
+    def _make_worker(
+        self,
+        number: int,
+        process: WorkerProcess,
+        channel: socket.socket,
+        state: WorkerState | None = None,
+    ) -> Worker:
         return Worker(
-            slot.number,
-            self._spawn,
-            self._hello | {"keys": keys},
-            # A successor has the sockets from its predecessor.
-            [self._page, *(self._listeners if succeeds is None else ())],
+            number,
+            process,
+            channel,
             self._handler,
             messages=self._messages,
             clock=self._clock,
             on_change=self._worker_changed,
             on_process_request=self._handle_process_request,
             on_exit=self._worker_exited,
-            succeeds=succeeds,
+            state=state,
         )
 
     def _worker_exited(self, worker: Worker) -> None:
         slot = next(slot for slot in self.slots if slot.number == worker.number)
-        if self.ending and not worker.refused:  # one that never served has no part in it
+        never_served = worker.refused or worker is slot.successor
+        if self.ending and not never_served:
             self._exit_codes.append(worker.exit_code)
             if drain := worker.drain:
                 self._finished_drains.append(cut_short(drain))
@@ -353,6 +448,18 @@ class WorkerPool:
         """Release what is kept for the workers: none is left."""
         self._balancer.close()
         os.close(self._page)
+
+
+def _slot_state(slot: Slot) -> SlotState:
+    due = slot.pending.when() if slot.pending else None
+    return SlotState(slot.number, slot.restarts.moments, slot.refusals, due)
+
+
+def _hung_up() -> socket.socket:
+    """Return an end of a channel whose other end is closed."""
+    ours, theirs = socket.socketpair()
+    theirs.close()
+    return ours
 
 
 def _has_handed_over(worker: Worker) -> bool:

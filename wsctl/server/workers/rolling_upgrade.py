@@ -1,8 +1,14 @@
-"""An upgrade of all workers: one after the other hands over to a fresh process."""
+"""An upgrade of a parent and all workers: the parent renews itself, then one worker after the other hands
+over to a fresh process.
+
+The parent comes first: the new program can know how the old one spoke with its workers, and the old one
+cannot know how new workers will. Fresh workers meet a parent of their own version.
+"""
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
@@ -18,7 +24,22 @@ log = logging.getLogger("wsctl.workers")
 START_TIMEOUT = 10.0
 """Seconds that a worker has to begin its handover."""
 
+STOPPED_MEANWHILE = "the server was stopped meanwhile"
+
 Observer = Callable[[HandoverProgress], None]
+
+
+async def no_renewal() -> None:
+    """Leave the parent as it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class UpgradeState:
+    """An upgrade whose workers are still to be replaced, so that the same parent can go on with it as another
+    program: when it began, and how many clients were connected then."""
+
+    began: float
+    total: int
 
 
 class RollingUpgradeFailed(Exception):
@@ -30,16 +51,23 @@ class RollingUpgrade:
     """Upgrades the workers of a pool, as often as it is asked.
 
     `pid` is the process that serves before and after it. `observers` are called when an upgrade begins
-    and when it ends.
+    and when it ends. `renew` renews the parent: it does not return where the process goes on as another
+    program, and raises `RollingUpgradeFailed` where it cannot.
     """
 
     def __init__(
-        self, pool: WorkerPool, pid: int, clock: Callable[[], float], observers: list[Observer] | None = None
+        self,
+        pool: WorkerPool,
+        pid: int,
+        clock: Callable[[], float],
+        observers: list[Observer] | None = None,
+        renew: Callable[[], Awaitable[None]] = no_renewal,
     ) -> None:
         self._pool = pool
         self._pid = pid
         self._clock = clock
         self._observers = observers or []
+        self._renew = renew
         self._over = Condition()
         self._changed = Condition()
         self._task: asyncio.Task[None] | None = None
@@ -74,8 +102,29 @@ class RollingUpgrade:
         log.info("upgrade begun", extra={"fields": {"by": by}})
         self._began, self._ended, self._done = self._clock(), None, []
         self._total = sum(worker.status.connections for worker in self._pool.members if worker.status)
-        self._task = asyncio.create_task(self._run())
+        self._task = asyncio.create_task(self._run(self._renew_and_replace))
         self._notify()
+
+    def state(self) -> UpgradeState:
+        """Return how the upgrade stands that is under way."""
+        return UpgradeState(self._began, self._total)
+
+    def go_on(self, state: UpgradeState, ready: asyncio.Event) -> None:
+        """Replace the workers once the parent, which is renewed, is `ready`."""
+
+        async def replace_all() -> None:
+            await ready.wait()
+            await self._replace_all()
+
+        self._began, self._total = state.began, state.total
+        self._task = asyncio.create_task(self._run(replace_all))
+
+    async def close(self) -> None:
+        """Give up what is under way: the server ends."""
+        if self._task and self.under_way:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+            self._end(HandoverState.FAILED, STOPPED_MEANWHILE)
 
     def workers_changed(self) -> None:
         """Note that a worker has reported something."""
@@ -86,8 +135,9 @@ class RollingUpgrade:
         await self._over.wait()
 
     def release_waiters(self) -> None:
-        """Release everybody who waits for the end of an upgrade: the server ends."""
-        self._over.notify_all()
+        """Release everybody who waits for the end of an upgrade that did not begin: the server ends."""
+        if not self.under_way:
+            self._over.notify_all()
 
     def progress(self) -> HandoverProgress | None:
         """Return the upgrade as it stands, or the last one; None when there was none."""
@@ -110,27 +160,41 @@ class RollingUpgrade:
             error=error,
         )
 
-    async def _run(self) -> None:
+    async def _run(self, upgrade: Callable[[], Awaitable[None]]) -> None:
         state, error = HandoverState.DONE, None
         try:
-            for slot in self._pool.slots:
-                # A worker that is to be started again, or is just starting, is as fresh.
-                if slot.member and slot.member.listening:
-                    await self._replace(slot.member)
+            await upgrade()
         except RollingUpgradeFailed as failed:
             count, of = len(self._done), len(self._pool.slots)
             state, error = HandoverState.FAILED, f"{failed}; {count} of {of} workers were replaced"
+        self._end(state, error)
+
+    def _end(self, state: HandoverState, error: str | None) -> None:
         self._current = None
         self._ended = self._summarize(state, error)
         self._notify()
         self._over.notify_all()
 
+    async def _renew_and_replace(self) -> None:
+        await self._renew()
+        await self._replace_all()
+
+    async def _replace_all(self) -> None:
+        for slot in self._pool.slots:
+            # A worker that is to be started again, or is just starting, is as fresh.
+            if slot.member and slot.member.listening:
+                await self._replace(slot.member)
+
     async def _replace(self, worker: Worker) -> None:
         if self._pool.ending:
-            raise RollingUpgradeFailed("the server was stopped meanwhile")
+            raise RollingUpgradeFailed(STOPPED_MEANWHILE)
         self._current, before = worker, worker.upgrade
         # The process may have been stopped while the others were replaced.
         begun = None if worker.silent else await worker.call("POST", "/api/upgrade", b"", START_TIMEOUT)
+        if self._pool.ending:
+            raise RollingUpgradeFailed(STOPPED_MEANWHILE)
+        if begun is None and worker.ended:
+            return  # before anything was asked of it: the one that takes its place is as fresh
         if begun is None or begun.status != HTTPStatus.ACCEPTED:
             why = _refusal_reason(begun.body) if begun else "it does not answer"
             raise RollingUpgradeFailed(

@@ -3,6 +3,7 @@ should have ended counts as hung."""
 
 import logging
 from collections import deque
+from collections.abc import Iterable
 
 from wsctl.codes import CLOSE_TIMEOUT
 from wsctl.drain.phases import Phase
@@ -30,10 +31,14 @@ log = logging.getLogger("wsctl.workers")
 
 
 class RestartLimit:
-    """The restarts of one worker. All moments are on the caller's clock."""
+    """The restarts of one worker, of which `moments` are those so far, on the caller's clock."""
 
-    def __init__(self) -> None:
-        self._at: deque[float] = deque()
+    def __init__(self, moments: Iterable[float] = ()) -> None:
+        self._at = deque(moments)
+
+    @property
+    def moments(self) -> list[float]:
+        return list(self._at)
 
     def next_pause(self, now: float) -> float | None:
         """Return the seconds until a worker that died is to be started again; None when it died too often."""
@@ -51,20 +56,24 @@ def refusal_pause(refusals: int) -> float:
 
 
 class StartFailureLog:
-    """Logs why a worker cannot start, once as long as the reason is the same."""
+    """Logs why a worker cannot start, once as long as the reason is the same.
+
+    Attributes:
+        why: the reason that was logged last; None when all serve.
+    """
 
     def __init__(self) -> None:
-        self._why: str | None = None
+        self.why: str | None = None
 
     def record(self, why: str) -> None:
         """Log the reason why a worker could not start, if it is a new one."""
-        if why != self._why:
+        if why != self.why:
             log.warning("a worker cannot start for now, and is tried again", extra={"fields": {"why": why}})
-        self._why = why
+        self.why = why
 
     def clear(self) -> None:
         """Note that all workers serve."""
-        self._why = None
+        self.why = None
 
 
 class ShutdownDeadline:

@@ -3,20 +3,22 @@
 import asyncio
 import os
 import signal
+import socket
 import subprocess
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import sys
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import IO, Any
+from typing import Any
 
 from wsctl.codes import ExitCode
 from wsctl.control.status import ServerStatus
 from wsctl.drain.phases import Phase
 from wsctl.drain.progress import DrainProgress, HandoverProgress
-from wsctl.ipc.channel import Channel
+from wsctl.ipc.channel import Channel, ChannelState
 from wsctl.ipc.framing import Packet, close_all
-from wsctl.ipc.rpc import RequestHandler, RpcPeer
-from wsctl.process.spawn import Spawner, SpawnWorker, WorkerProcess, spawn_with_channel
+from wsctl.ipc.rpc import RequestHandler, RpcPeer, RpcState
+from wsctl.process.spawn import AdoptedProcess, Spawner, SpawnWorker, WorkerProcess
 from wsctl.server.condition import Condition
 from wsctl.server.workers.group_log import KINDS, GroupLog
 from wsctl.server.workers.protocol import VERSION
@@ -27,10 +29,42 @@ FRESH = 3.0
 """Seconds for which a worker's report is believed: it reports every second unless it hangs."""
 
 
+@dataclass(frozen=True, slots=True)
+class LogPipe:
+    """The pipe through which a worker writes its log lines, and the part of a line that has come."""
+
+    fd: int
+    partial: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerState:
+    """A worker as it stands, so that the same parent can go on with it as another program. The names are
+    those of `Worker`; `channel` is None once the worker has hung up, `output` where its lines do not come
+    through the parent."""
+
+    number: int
+    pid: int
+    refused: str | None
+    status: Facts | None
+    reported_at: float
+    code: int | None
+    keys: str | None
+    exit_code: int
+    listens: bool
+    channel: ChannelState | None
+    rpc: RpcState
+    output: LogPipe | None
+
+
+AdoptWorker = Callable[[int, LogPipe | None], WorkerProcess]
+"""Makes the process of a worker that runs already, of its pid and its pipe for log lines."""
+
+
 class Worker:
-    """One process. `messages` gets its packets about the log. `on_change` is called after each other one,
-    `on_process_request` with one about another process, and `on_exit` once, when it has ended and everything
-    it sent was read. Moments are on `clock`.
+    """One process, with our end of its channel. `messages` gets its packets about the log. `on_change` is
+    called after each other one, `on_process_request` with one about another process, and `on_exit` once, when
+    it has ended and everything it sent was read. Moments are on `clock`. With a `state` it runs already.
 
     Attributes:
         number: which of the workers it is, from 1 on.
@@ -44,9 +78,8 @@ class Worker:
     def __init__(
         self,
         number: int,
-        spawn: SpawnWorker,
-        hello: Facts,
-        listeners: Sequence[int],
+        process: WorkerProcess,
+        channel: socket.socket,
         handler: RequestHandler,
         *,
         messages: GroupLog | None,
@@ -54,9 +87,9 @@ class Worker:
         on_change: Callable[["Worker"], None],
         on_process_request: Callable[["Worker", Packet], None],
         on_exit: Callable[["Worker"], None],
-        succeeds: int | None = None,
+        state: WorkerState | None = None,
     ) -> None:
-        ours, self.process = spawn_with_channel(lambda channel: spawn(channel, succeeds))
+        self.process = process
         self.number = number
         self.refused: str | None = None
         self.status: ServerStatus | None = None
@@ -70,13 +103,49 @@ class Worker:
         self._on_process_request = on_process_request
         self._on_exit = on_exit
         self._listens = self._channel_broken = False
+        if state:
+            self._go_on(state)
         self._drained = Condition()
-        self._channel = Channel(ours, self._receive, self._disconnected, self._drained.notify_all)
+        self._channel = Channel(
+            channel,
+            self._receive,
+            self._disconnected,
+            self._drained.notify_all,
+            state.channel if state else None,
+        )
         self.send_packet, self.send_encoded = self._channel.send, self._channel.send_encoded
-        self._rpc = RpcPeer(self._channel, handler)
+        self._rpc = RpcPeer(self._channel, handler, state.rpc if state else None)
         self.start_call, self.call = self._rpc.start_call, self._rpc.call
-        fields = hello | {"version": VERSION, "number": number}
-        self._channel.send("hello", fields, fds=[os.dup(fd) for fd in listeners])
+        self.hold_requests, self.release_requests = self._rpc.hold, self._rpc.release
+
+    def greet(self, hello: Facts, descriptors: Sequence[int]) -> None:
+        """Send the process what it begins with."""
+        fields = hello | {"version": VERSION, "number": self.number}
+        self._channel.send("hello", fields, fds=[os.dup(fd) for fd in descriptors])
+
+    def _go_on(self, state: WorkerState) -> None:
+        self.refused, self.code, self.keys = state.refused, state.code, state.keys
+        self.status = ServerStatus.from_json(state.status) if state.status else None
+        self.reported_at = state.reported_at
+        self._exit_code = ExitCode(state.exit_code)
+        self._listens = state.listens
+
+    def state(self) -> WorkerState:
+        """Return how the worker stands; nothing is closed or changed."""
+        return WorkerState(
+            number=self.number,
+            pid=self.pid,
+            refused=self.refused,
+            status=self.status.to_json() if self.status else None,
+            reported_at=self.reported_at,
+            code=self.code,
+            keys=self.keys,
+            exit_code=int(self._exit_code),
+            listens=self._listens,
+            channel=None if self._channel.closed else self._channel.state(),
+            rpc=self._rpc.state(),
+            output=self.process.pipe if isinstance(self.process, RelayedProcess) else None,
+        )
 
     @property
     def pid(self) -> int:
@@ -95,6 +164,11 @@ class Worker:
     def listening(self) -> bool:
         """True if the worker has begun to take connections."""
         return self._listens and self.status is not None and self.status.status != Phase.STARTING
+
+    @property
+    def ended(self) -> bool:
+        """True if the worker has ended, or has hung up and so will."""
+        return self.code is not None or self._channel_broken
 
     @property
     def silent(self) -> bool:
@@ -208,36 +282,58 @@ class LogOutput:
     colour: bool
 
 
-def worker_spawner(environ: Mapping[str, str], output: LogOutput | None) -> SpawnWorker:
+def worker_spawner(spawner: Spawner, output: LogOutput | None) -> SpawnWorker:
     """Return a function that starts a worker, whose log lines go to `output`. Without one it writes to our
     stderr by itself."""
-    spawner = Spawner(environ)
     if output is None:
         return spawner.worker
 
     def spawn(channel: int, predecessor: int | None) -> WorkerProcess:
-        return RelayedProcess(spawner.worker(channel, predecessor, subprocess.PIPE), output.write)
+        process = spawner.worker(channel, predecessor, subprocess.PIPE)
+        with process.stderr or open(os.devnull, "rb") as stream:
+            pipe = LogPipe(os.dup(stream.fileno()), b"")
+        return RelayedProcess(process, pipe, output.write)
 
     return spawn
+
+
+def worker_adopter(output: LogOutput | None) -> AdoptWorker:
+    """Return a function that makes the process of a worker that runs already; what comes through its pipe
+    goes to `output`, or to our stderr without one."""
+    write = output.write if output else _write_line
+
+    def adopt(pid: int, pipe: LogPipe | None) -> WorkerProcess:
+        process = AdoptedProcess(pid)
+        return RelayedProcess(process, pipe, write) if pipe else process
+
+    return adopt
+
+
+def _write_line(text: str) -> None:
+    sys.stderr.write(f"{text}\n")
 
 
 class RelayedProcess:
     """The process of a worker that writes through its parent, line by line. All that it has written is passed
     on before its end is known. To be made on a running loop."""
 
-    def __init__(self, process: "subprocess.Popen[bytes]", write: Callable[[str], None]) -> None:
+    def __init__(self, process: WorkerProcess, pipe: LogPipe, write: Callable[[str], None]) -> None:
         self._process = process
         self._write = write
-        self._stream: IO[bytes] | None = process.stderr
-        self._partial = b""
+        self._fd: int | None = pipe.fd
+        self._partial = pipe.partial
         self._loop = asyncio.get_running_loop()
-        if self._stream:
-            os.set_blocking(self._stream.fileno(), False)
-            self._loop.add_reader(self._stream.fileno(), self._readable)
+        os.set_blocking(pipe.fd, False)
+        self._loop.add_reader(pipe.fd, self._readable)
 
     @property
     def pid(self) -> int:
         return self._process.pid
+
+    @property
+    def pipe(self) -> LogPipe | None:
+        """The pipe as it stands; None once it is closed."""
+        return None if self._fd is None else LogPipe(self._fd, self._partial)
 
     def send_signal(self, sig: int) -> None:
         self._process.send_signal(sig)
@@ -250,20 +346,17 @@ class RelayedProcess:
 
     def _readable(self) -> bool:
         """Pass on what can be read; tell whether there may be more."""
-        if not self._stream:
+        if self._fd is None:
             return False
         try:
-            data = os.read(self._stream.fileno(), 65536)
+            data = os.read(self._fd, 65536)
         except BlockingIOError:
             return False
         *lines, self._partial = (self._partial + data).split(b"\n")
         for line in lines if data else filter(None, [*lines, self._partial]):
             self._write(line.decode(errors="replace"))
         if not data:
-            self._close(self._stream)
+            self._loop.remove_reader(self._fd)
+            os.close(self._fd)
+            self._fd = None
         return bool(data)
-
-    def _close(self, stream: IO[bytes]) -> None:
-        self._loop.remove_reader(stream.fileno())
-        stream.close()
-        self._stream = None

@@ -1,0 +1,36 @@
+"""A copy of the program in a folder, whose code a test changes while it runs."""
+
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import wsctl
+
+
+class ProgramCopy:
+    """The package in `folder`; what is started with `options` runs it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._package = folder / "wsctl"
+        self.options: dict[str, Any] = {"cwd": folder, "cold": True}
+        source = Path(wsctl.__file__).parent
+        shutil.copytree(source, self._package, ignore=shutil.ignore_patterns("__pycache__"))
+
+    def release(self, version: str) -> None:
+        """Become another version of the program."""
+        self.change("__init__.py", r'__version__ = ".*"', f'__version__ = "{version}"')
+
+    def change(self, module: str, pattern: str, by: str) -> str:
+        """Replace the one place in a module that matches; returns what the module was."""
+        path = self._package / module
+        before = path.read_text()
+        changed, count = re.subn(pattern, by.replace("\\", r"\\"), before)
+        assert count == 1, (module, pattern, count)
+        path.write_text(changed)
+        return before
+
+    def restore(self, module: str, text: str) -> None:
+        """Make a module what it was."""
+        (self._package / module).write_text(text)
