@@ -214,6 +214,17 @@ async def test_how_the_leaders_home_is_those_hear_who_are_here(make: Make) -> No
     assert told == ["no answer", False]
 
 
+async def test_when_the_leader_is_lost_while_its_home_is_away_the_own_one_is_there(make: Make) -> None:
+    old = make()
+    told: list[object] = []
+    old.log.observers.append(HomeObserverStandIn(told))
+    old.begin()
+    old.forwarded.receive(Packet("away", {"why": "no answer"}, [], []))
+    old.reporter.end()
+    old.forwarded.give_back(old.server.node.manager.active_connections)
+    assert told == ["no answer", True]
+
+
 @pytest.mark.parametrize(
     ("fields", "code"), [({"code": "degraded"}, ErrorCode.DEGRADED), ({}, ErrorCode.UNCONFIRMED)]
 )

@@ -26,6 +26,7 @@ class ForwardedLog(Home):
         self._sent: MessageId = (0, 0)
         self._resume_point: dict[str, Any] | None = None
         self._hung_up = False
+        self._is_away = False
 
     async def send_history(self, taken: Callable[[], Awaitable[None]]) -> None:
         """Send the history that there is, while its own home still gives the ids; `taken` waits until the
@@ -54,6 +55,8 @@ class ForwardedLog(Home):
         """Have the own home give the ids again; these clients are left."""
         self._own.resume(clients)
         self._log.move_to(self._own)
+        if self._is_away and self._own.why is None:
+            self._log.back(recovered=True)  # the successor's was away, and cannot say when it is there
 
     def hang_up(self) -> None:
         """Refuse everything from here on: the channel is closed, and this process ends."""
@@ -82,8 +85,10 @@ class ForwardedLog(Home):
                 code = ErrorCode(told.get("code", ErrorCode.UNCONFIRMED))
                 self._log.refuse(Key(*told["key"]), Refusal(code, told["why"]))
             case "away":
+                self._is_away = True
                 self._log.cut_off(told["why"])
             case "back":
+                self._is_away = False
                 self._log.back(told["recovered"])
 
     def _send_history(self, entries: list[Entry]) -> None:
