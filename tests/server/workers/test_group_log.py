@@ -8,7 +8,7 @@ import pytest
 from tests.support.worker_peer import WorkerPeer, until_heard
 from wsctl.codes import ErrorCode
 from wsctl.log.home import Draft, Home, Key, Refusal
-from wsctl.log.refusals import AWAY, LATE, UNCONFIRMED
+from wsctl.log.refusals import AWAY, CONFIRM_TIMEOUT, LATE, UNCONFIRMED
 from wsctl.server.workers.group_log import GroupLog
 from wsctl.server.workers.parent_home import GONE
 
@@ -234,3 +234,20 @@ async def test_another_program_goes_on_from_the_state(group: Group) -> None:
     assert then.log.published == 3
     one.join("bo")
     await other.hears(("replaced", "bo"))
+
+
+async def test_while_the_parent_becomes_another_program_what_is_published_waits_for_it(group: Group) -> None:
+    one = await group.add().begun()
+    loop, passed = asyncio.get_running_loop(), asyncio.Event()
+    await group.log.suspend()
+    await until_heard(one)
+    loop.remove_reader(one.parents.channel._sock)
+    one.say("late")
+    loop.call_later(CONFIRM_TIMEOUT * 1.2, passed.set)
+    await passed.wait()
+    assert not one.refusals
+    group.log.resume()
+    loop.add_reader(one.parents.channel._sock, one.parents.channel._readable)
+    await one.settle()
+    assert not one.refusals
+    assert [message.data for message in one.got] == ["late"]

@@ -52,6 +52,7 @@ class DraftQueue:
         self._unanswered = 0
         self._due: deque[tuple[float, Key]] = deque()
         self._timer: asyncio.TimerHandle | None = None
+        self._patient_until = 0.0
 
     @property
     def idle(self) -> bool:
@@ -89,6 +90,10 @@ class DraftQueue:
         if self._waiting:
             self.send_waiting()
 
+    def wait_longer(self, seconds: float) -> None:
+        """Refuse nothing that is late for so many seconds, and after them what is late then."""
+        self._patient_until = asyncio.get_running_loop().time() + seconds
+
     def drop(self) -> None:
         """Forget all that waits or is not answered: another process goes on with it."""
         self._waiting.clear()
@@ -116,6 +121,9 @@ class DraftQueue:
         """Refuse what waited too long; for a draft that was answered meanwhile that has no effect."""
         self._timer = None
         now = asyncio.get_running_loop().time()
+        if now < self._patient_until:
+            self._timer = asyncio.get_running_loop().call_at(self._patient_until, self._expire)
+            return
         while self._waiting and self._waiting[0].deadline <= now:
             late = self._waiting.popleft()
             self._bytes -= len(late.data)

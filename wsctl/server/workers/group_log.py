@@ -91,12 +91,14 @@ class GroupLog:
     async def suspend(self) -> None:
         """Let go of the home, so that another program can go on with it from `state`. What workers publish
         meanwhile waits, unless the home is this process, which then gives ids as before."""
+        self._send_to_all("renewing", {})
         self._point = await self.log.home.suspend()
 
     def resume(self) -> None:
         """Go on after `suspend`: there is no other program."""
         self.log.home.resume(())
         self.log.move_to(self.log.home)
+        self._send_to_all("renewed", {})
 
     def state(self) -> list[Packet]:
         """Return the state as it is now, from which another program goes on by `resume_at`."""
@@ -137,6 +139,8 @@ class GroupLog:
                     for pid in told["starting"]:
                         if pid in workers:
                             self._start(workers[pid], history=True)
+        if self._following:
+            self._send_to_all("renewed", {})
         for packet in packets:
             if packet.kind == "draft":
                 self._append(packet.fields | {"again": True}, packet.blobs[0])

@@ -26,7 +26,24 @@ END_TIMEOUT = 0.1
 GONE = "the parent process of the workers is gone"
 """The reason why nothing is published once the parent has ended."""
 
-KINDS = frozenset({"history", "begun", "message", "unpublished", "away", "back", "replaced", "suspended"})
+RENEWAL_TIMEOUT = 10.0
+"""Seconds that a parent has to go on as another program, before what is published counts as late: many times
+what that takes on a busy machine."""
+
+KINDS = frozenset(
+    {
+        "history",
+        "begun",
+        "message",
+        "unpublished",
+        "away",
+        "back",
+        "replaced",
+        "suspended",
+        "renewing",
+        "renewed",
+    }
+)
 """The kinds of packets that concern the log."""
 
 
@@ -142,12 +159,22 @@ class ParentHome(Home):
                 self._answer.set()
             case "replaced" if self._here.get(told["id"]) == told["serial"] and not self._suspended:
                 self._replaced(told["id"])
+            case _:
+                self._parent_changed(packet)
+
+    def _parent_changed(self, packet: Packet) -> None:
+        """Take a packet about the parent itself, or the home of its log."""
+        match packet.kind:
+            case "renewing":
+                self._drafts.wait_longer(RENEWAL_TIMEOUT)
+            case "renewed":
+                self._drafts.wait_longer(CONFIRM_TIMEOUT)
             case "away":
-                self._cut_off(told["why"])
+                self._cut_off(packet.fields["why"])
             case "back":
                 self._why = None
                 if self._log.home is self:  # or else the successor passes it on
-                    self._log.back(told["recovered"])
+                    self._log.back(packet.fields["recovered"])
 
     def _add_history(self, entries: Iterable[Entry]) -> None:
         """Keep messages until all are there. A parent that has become another program begins anew."""

@@ -34,6 +34,8 @@ Without --redis the log of all is the parent's:
     unpublished: a draft that got none,
       and why                                -->
     away, back: how the home of the log is   -->
+    renewing, renewed: the parent goes on as
+      another program: it is late with all   -->
                                              <--  joined, left: a client, and which of its connections
     replaced: a connection of a client that
       has a newer one at another worker      -->
