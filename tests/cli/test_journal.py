@@ -119,14 +119,6 @@ def test_what_is_no_journal_is_one_line(path: Path, environ: dict[str, str], tmp
     assert not path.exists()
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_one_that_may_not_be_read_is_one_line(path: Path, environ: dict[str, str]) -> None:
-    write_journal(path, range(6, 16))
-    path.chmod(0)
-    done = wsctl("journal", str(path), environ=environ)
-    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
-
-
 def test_without_a_file_a_server_is_needed(environ: dict[str, str]) -> None:
     done = wsctl("journal", environ=environ)
     assert (done.returncode, done.stdout) == (5, "")

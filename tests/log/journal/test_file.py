@@ -7,7 +7,6 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -21,9 +20,6 @@ from wsctl.log.home import Key
 from wsctl.log.journal import file as file_module
 from wsctl.log.journal.errors import Unusable
 from wsctl.log.journal.file import WAL, JournalFile
-
-NOBODY = 65534
-"""A user that is not root and has no files."""
 
 
 @pytest.fixture
@@ -188,21 +184,6 @@ def test_messages_are_found_by_their_keys(path: Path) -> None:
         file.append(rows(range(6, 16)), taken=FLOOR)
         asked = {Key("w", 9), Key("w", 11), Key("w", 16), Key("v", 9)}
         assert file.find(asked) == {Key("w", 9): (9, 0), Key("w", 11): (11, 0)}
-
-
-@pytest.fixture
-def nobodys() -> Iterator[Path]:
-    """A folder of somebody who is not root, who this process is meanwhile."""
-    is_root = os.geteuid() == 0
-    if is_root:
-        os.setresuid(NOBODY, NOBODY, 0)  # to be taken back
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            yield Path(folder)
-            Path(folder).chmod(0o700)
-    finally:
-        if is_root:
-            os.setresuid(0, 0, 0)
 
 
 class TestWhatCannotBeUsed:

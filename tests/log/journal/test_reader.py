@@ -106,3 +106,11 @@ os._exit(0)
     found = summarize(str(path))
     assert (found.messages, found.writer, found.wal_bytes > 0) == (10, None, True)
     assert list(verify(str(path))) == []
+
+
+def test_one_that_may_not_be_read_is_refused(nobodys: Path) -> None:
+    path = nobodys / "journal"
+    write_journal(path, range(6, 9))
+    path.chmod(0)
+    with pytest.raises(Unusable, match="permission denied"):
+        summarize(str(path))

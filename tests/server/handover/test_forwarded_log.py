@@ -12,9 +12,9 @@ from wsctl.codes import ErrorCode
 from wsctl.frame import Batch
 from wsctl.ipc.framing import Packet
 from wsctl.log.home import Refusal
-from wsctl.log.refusals import AWAY, UNCONFIRMED
+from wsctl.log.refusals import UNCONFIRMED
 from wsctl.log.transfer import TOGETHER
-from wsctl.server.handover.forwarded_log import ForwardedLog
+from wsctl.server.handover.forwarded_log import ENDED, ForwardedLog
 from wsctl.server.handover.mover import ClientReporter
 from wsctl.server.handover.successor_process import SuccessorProcess
 
@@ -251,4 +251,4 @@ async def test_once_it_has_hung_up_nothing_waits_for_an_answer(make: Make) -> No
     assert not told
     here.forwarded.hang_up()
     here.log.append("server", "too late", refused=told.append)
-    assert told == [UNCONFIRMED, AWAY]
+    assert told == [UNCONFIRMED, ENDED]

@@ -11,8 +11,13 @@ from wsctl.ipc.framing import Packet
 from wsctl.log.history import Entry, MessageId
 from wsctl.log.home import Draft, Home, Key, Refusal
 from wsctl.log.message_log import MessageLog
-from wsctl.log.refusals import AWAY, UNCONFIRMED
+from wsctl.log.refusals import UNCONFIRMED
 from wsctl.log.transfer import Send, draft_fields, entry_row, in_pieces, read_entry, send_entries
+
+ENDED = Refusal(
+    ErrorCode.DEGRADED, "a new process serves by now: this message was not published, send it again"
+)
+"""The refusal of a process that has handed over, once nothing can be passed on any more."""
 
 
 class ForwardedLog(Home):
@@ -66,7 +71,7 @@ class ForwardedLog(Home):
 
     def publish(self, draft: Draft) -> None:
         if self._hung_up:
-            self._log.refuse(draft.key, AWAY)
+            self._log.refuse(draft.key, ENDED)
             return
         self._send("publish", *draft_fields(draft))
 
