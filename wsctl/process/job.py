@@ -44,9 +44,10 @@ class Job:
         return self._stays
 
     @property
-    def becomes_waiter(self) -> bool:
-        """True if this process does not end with its work, and waits for its successor."""
-        return bool(self.successor and self._waits_at)
+    def passes_on(self) -> bool:
+        """True if signals that reach this process are its successor's: the shell's own process gets all of
+        the job, and the waiter may not have read yet that another one serves."""
+        return bool(self.successor and (self._waits_at or self.line))
 
     def line_for_successor(self) -> socket.socket | None:
         """Return a descriptor of the line, which the caller owns; None where no shell waits for this
@@ -68,9 +69,8 @@ class Job:
             self._say(f"serves {self.successor}")
 
     def pass_on(self, signum: int) -> bool:
-        """Tell the successor of a signal that the shell's own process received while it drains; False without
-        a successor."""
-        if not self.successor or not self._waits_at:
+        """Tell the successor of a signal that this process has received; False if it is not for that one."""
+        if not self.successor or not self.passes_on:
             return False
         with suppress(ProcessLookupError):
             os.kill(self.successor, PASSED_TO_SUCCESSOR[signum])

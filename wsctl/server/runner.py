@@ -111,7 +111,7 @@ class Runner(uvicorn.Server):
         """Serve until the drain has ended; returns the exit code of the process."""
         await self._serve()
         job = self._context.job
-        if job and job.becomes_waiter:
+        if job and job.passes_on:
             await self._signals.replace(job.pass_on)
         return self._node.life.exit_code
 
