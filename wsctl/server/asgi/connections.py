@@ -414,17 +414,7 @@ class DrainedApplication:
         apply_proxy_headers(scope, self._proxies)
         if scope["type"] == "websocket" and self._rejects():
             await self._reject(scope, receive, send)
-        else:
-            await self._call(scope, receive, send)
-
-    async def _reject(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await receive()
-        await send({"type": "websocket.accept"})
-        client = scope.get("client")
-        await asyncio.sleep(self._delay(client[0] if client else ""))
-        await send({"type": "websocket.close", "code": int(CloseCode.GOING_AWAY), "reason": REASON})
-
-    async def _call(self, scope: Scope, receive: Receive, send: Send) -> None:
+            return
         connection = self._connections.open(scope, receive, send)
         scope.setdefault("extensions", {})[EXTENSION] = connection.notice
         try:
@@ -438,6 +428,13 @@ class DrainedApplication:
             log.debug("the application raised after its connection was ended", exc_info=error)
         finally:
             self._connections.close(connection)
+
+    async def _reject(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send({"type": "websocket.accept"})
+        client = scope.get("client")
+        await asyncio.sleep(self._delay(client[0] if client else ""))
+        await send({"type": "websocket.close", "code": int(CloseCode.GOING_AWAY), "reason": REASON})
 
 
 def _pattern(text: str) -> re.Pattern[str]:

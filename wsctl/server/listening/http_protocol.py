@@ -65,7 +65,7 @@ class BoundedConnection(h11.Connection):
 
     def next_event(self) -> Any:
         try:
-            event: Any = super().next_event()
+            event: Any = h11.Connection.next_event(self)
             kind = type(
                 event
             )  # in place of isinstance: h11's events are abstract classes, which makes it slow
