@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from wsctl.log.history import MessageId
-from wsctl.log.journal.errors import Unusable
+from wsctl.log.journal.errors import UnusableJournal
 from wsctl.log.journal.file import JournalFile, Row
 from wsctl.log.journal.opening import Opening
 
@@ -21,8 +21,8 @@ class Disk:
     """
 
     def __init__(self) -> None:
-        self.fails: Unusable | None = None
-        self.fails_to_open: Unusable | None = None
+        self.fails: UnusableJournal | None = None
+        self.fails_to_open: UnusableJournal | None = None
         self.writes_first = False
         self.commits: list[int] = []
         self.hangs = False

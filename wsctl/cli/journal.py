@@ -58,12 +58,12 @@ def _read(path: str, *, deep: bool) -> "tuple[JournalSummary, list[str] | None]"
     from wsctl.log.journal import require_sqlite
 
     require_sqlite()
-    from wsctl.log.journal.errors import Unusable
+    from wsctl.log.journal.errors import UnusableJournal
     from wsctl.log.journal.reader import summarize, verify
 
     try:
         return summarize(path), list(verify(path)) if deep else None
-    except Unusable as error:
+    except UnusableJournal as error:
         raise WsctlError(f"the journal {path}: {error}; {error.cure}") from None
 
 

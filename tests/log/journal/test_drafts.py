@@ -1,6 +1,6 @@
 """The drafts that a journal was given and has not answered."""
 
-from tests.log.journal.test_queue import draft
+from tests.log.journal.test_commit_queue import draft
 from wsctl.log.home import Key
 from wsctl.log.journal.drafts import DraftsUnderWay
 from wsctl.log.refusals import MOST_BYTES_WAITING

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from tests.support.journals import FLOOR, change, open_journal, overwrite, row, rows, write_journal
 from wsctl.log.home import Key
 from wsctl.log.journal import file as file_module
-from wsctl.log.journal.errors import Unusable
+from wsctl.log.journal.errors import UnusableJournal
 from wsctl.log.journal.file import WAL, JournalFile
 
 
@@ -29,7 +29,7 @@ def path(tmp_path: Path) -> Path:
 
 def refusal(make: Callable[[], object]) -> str:
     """What is said of a journal that cannot be used, with what to do."""
-    with pytest.raises(Unusable) as refused:
+    with pytest.raises(UnusableJournal) as refused:
         make()
     return f"{refused.value}; {refused.value.cure}"
 
@@ -264,7 +264,7 @@ def test_a_disk_that_is_full_is_sure_to_have_nothing(path: Path) -> None:
     with closing(open_journal(path)) as file:
         [(pages,)] = file._connection.execute("PRAGMA page_count").fetchall()
         file._connection.execute(f"PRAGMA max_page_count = {pages}").fetchall()
-        with pytest.raises(Unusable, match="its disk is full") as refused:
+        with pytest.raises(UnusableJournal, match="its disk is full") as refused:
             file.append([row(6, data="x" * 9000)], taken=FLOOR)
         assert refused.value.certain
         assert (file.newest, file.bytes) == (FLOOR, 0)
@@ -279,7 +279,7 @@ def test_an_error_of_the_disk_within_a_commit_leaves_open_what_is_written(
     with closing(open_journal(path)) as file:
         file.append([row(6)], taken=FLOOR)
         limited(os.stat(f"{path}{WAL}").st_size + 5000)
-        with pytest.raises(Unusable, match=r"an error of the disk \(SQLITE_IOERR_WRITE\)") as refused:
+        with pytest.raises(UnusableJournal, match=r"an error of the disk \(SQLITE_IOERR_WRITE\)") as refused:
             file.append([row(7, data="x" * 9000)], taken=FLOOR)
         assert not refused.value.certain
         limited(1 << 30)
@@ -291,7 +291,7 @@ def test_an_error_of_the_disk_within_a_commit_leaves_open_what_is_written(
 def test_nothing_is_written_into_a_file_that_was_removed(path: Path, ending: str) -> None:
     file = open_journal(path)
     os.unlink(f"{path}{ending}")
-    with pytest.raises(Unusable, match="was removed or replaced") as refused:
+    with pytest.raises(UnusableJournal, match="was removed or replaced") as refused:
         file.append([row(6)], taken=FLOOR)
     assert refused.value.certain
     file.close()
@@ -303,7 +303,7 @@ def test_a_file_in_place_of_a_removed_one_is_not_touched(path: Path) -> None:
     path.parent.mkdir()
     with closing(open_journal(path)) as other:
         other.append([row(6)], taken=FLOOR)
-        with pytest.raises(Unusable, match="was removed or replaced"):
+        with pytest.raises(UnusableJournal, match="was removed or replaced"):
             file.append([row(7)], taken=FLOOR)
         file.close()
         assert Path(f"{path}{WAL}").exists()
@@ -327,7 +327,7 @@ def test_another_thread_may_not_use_it(path: Path) -> None:
 
     with ThreadPoolExecutor(1) as pool:
         file: JournalFile = pool.submit(open_journal, path).result()
-        with pytest.raises(Unusable, match="thread"):
+        with pytest.raises(UnusableJournal, match="thread"):
             file.append([row(6)], taken=FLOOR)
         with pytest.raises(sqlite3.ProgrammingError):
             file._connection.execute("SELECT 1")

@@ -23,14 +23,14 @@ from wsctl.errors import CannotStart
 from wsctl.log import refusals
 from wsctl.log.history import MessageId
 from wsctl.log.home import Away, Draft, Key
-from wsctl.log.journal.errors import MAKE_ROOM, Unusable
+from wsctl.log.journal.errors import MAKE_ROOM, UnusableJournal
 from wsctl.log.journal.home import TAKEN_TOGETHER, JournalHome
 from wsctl.log.message_log import MessageLog, read_id
 
 pytestmark = pytest.mark.anyio
 
-FULL_DISK = Unusable("its disk is full", MAKE_ROOM)
-BROKEN_DISK = Unusable("an error of the disk", "check the disk", certain=False)
+FULL_DISK = UnusableJournal("its disk is full", MAKE_ROOM)
+BROKEN_DISK = UnusableJournal("an error of the disk", "check the disk", certain=False)
 
 
 class JournalPeer(Speaker):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from wsctl.log.journal.errors import Unusable
+from wsctl.log.journal.errors import UnusableJournal
 from wsctl.log.journal.lock import FileLock, writer_of
 
 
@@ -39,7 +39,7 @@ def hold(path: str, *arguments: str) -> "subprocess.Popen[str]":
 def test_one_process_has_it_and_is_named(path: str) -> None:
     with hold(path) as other:
         assert writer_of(path) == other.pid
-        with pytest.raises(Unusable, match=f"the process {other.pid} writes it"):
+        with pytest.raises(UnusableJournal, match=f"the process {other.pid} writes it"):
             FileLock(path)
         other.kill()
     assert writer_of(path) is None
@@ -58,7 +58,7 @@ def test_it_does_not_pass_on_to_children(path: str) -> None:
 def test_a_process_has_it_once(path: str) -> None:
     lock = FileLock(path)
     for _ in range(2):
-        with pytest.raises(Unusable, match=f"the process {os.getpid()} writes it"):
+        with pytest.raises(UnusableJournal, match=f"the process {os.getpid()} writes it"):
             FileLock(path)
     lock.release()
     FileLock(path).release()

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.journals import FLOOR, open_journal, row, rows, write_journal
-from wsctl.log.journal.errors import Unusable
+from wsctl.log.journal.errors import UnusableJournal
 from wsctl.log.journal.file import Row
 from wsctl.log.journal.opening import ROOM, Opening
 from wsctl.log.message_log import MessageLog
@@ -74,7 +74,7 @@ def test_after_a_full_disk_there_must_be_some_room(path: Path, monkeypatch: pyte
 
     opening = Opening(str(path), log_with([6]), full=False, first=False, was_full=True)
     free(ROOM - 1)
-    with pytest.raises(Unusable, match="its disk is full"):
+    with pytest.raises(UnusableJournal, match="its disk is full"):
         opening.open()
     free(ROOM)
     opening.open()[0].close()
@@ -86,6 +86,6 @@ def test_a_file_that_cannot_be_read_is_closed_again(path: Path) -> None:
     write_journal(path, [6, 7])
     with closing(open_journal(path)) as file:
         file._connection.execute("UPDATE message SET addressees = '[' WHERE place = 2")
-    with pytest.raises(Unusable, match="it is damaged"):
+    with pytest.raises(UnusableJournal, match="it is damaged"):
         opened(path, log)
     open_journal(path).close()

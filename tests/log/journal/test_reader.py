@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.journals import FLOOR, change, open_journal, overwrite, row, rows, write_journal
-from wsctl.log.journal.errors import Unusable
+from wsctl.log.journal.errors import UnusableJournal
 from wsctl.log.journal.reader import summarize, verify
 
 
@@ -48,7 +48,7 @@ print(found.writer, found.messages, list(verify({str(path)!r})))
 
 
 def test_none_at_all_is_an_error(path: Path) -> None:
-    with pytest.raises(Unusable, match="there is none"):
+    with pytest.raises(UnusableJournal, match="there is none"):
         summarize(str(path))
     assert not path.exists()
 
@@ -112,5 +112,5 @@ def test_one_that_may_not_be_read_is_refused(nobodys: Path) -> None:
     path = nobodys / "journal"
     write_journal(path, range(6, 9))
     path.chmod(0)
-    with pytest.raises(Unusable, match="permission denied"):
+    with pytest.raises(UnusableJournal, match="permission denied"):
         summarize(str(path))

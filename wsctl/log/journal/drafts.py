@@ -1,7 +1,7 @@
 """The drafts that a journal was given and has not answered yet."""
 
 from wsctl.log.home import Key
-from wsctl.log.journal.queue import QueuedDraft
+from wsctl.log.journal.commit_queue import QueuedDraft
 from wsctl.log.refusals import MOST_BYTES_WAITING, MOST_WAITING
 
 

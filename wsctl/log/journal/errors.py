@@ -14,7 +14,7 @@ MAKE_ROOM = "make room on its disk"
 READ_ONLY = "give the server's user the right to write the file and its folder, or name another file"
 
 
-class Unusable(Away):
+class UnusableJournal(Away):
     """A journal that cannot be used, or did not do what it was asked; the text does not name the file.
 
     Attributes:
@@ -31,23 +31,23 @@ class Unusable(Away):
         return self.cure == MAKE_ROOM
 
 
-def explain_system(error: OSError, what_for: str = "written") -> Unusable:
+def explain_system(error: OSError, what_for: str = "written") -> UnusableJournal:
     """Explain an error of the file system; the file was to be `written` or `read`."""
     what = (error.strerror or str(error)).lower()
     match error.errno:
         case errno.EACCES | errno.EPERM | errno.EROFS:
-            return Unusable(f"it cannot be {what_for} ({what})", READ_ONLY)
+            return UnusableJournal(f"it cannot be {what_for} ({what})", READ_ONLY)
         case errno.ENOSPC | errno.EDQUOT:
-            return Unusable("its disk is full", MAKE_ROOM)
-    return Unusable(what, CHECK_DISK)
+            return UnusableJournal("its disk is full", MAKE_ROOM)
+    return UnusableJournal(what, CHECK_DISK)
 
 
-def explain(error: sqlite3.Error, *, committing: bool = False) -> Unusable:
+def explain(error: sqlite3.Error, *, committing: bool = False) -> UnusableJournal:
     """Explain an error of SQLite. One that came while `committing` leaves open what was written, unless
     SQLite says that it could not write."""
     name = getattr(error, "sqlite_errorname", "")
     what, cure = _words(name, str(error))
-    return Unusable(what, cure, certain=not committing or name == "SQLITE_FULL")
+    return UnusableJournal(what, cure, certain=not committing or name == "SQLITE_FULL")
 
 
 def _words(name: str, text: str) -> tuple[str, str]:

@@ -13,7 +13,7 @@ from urllib.parse import quote
 from wsctl.frame import Batch
 from wsctl.log.history import Entry, MessageId
 from wsctl.log.home import Kept, Key
-from wsctl.log.journal.errors import MOVE_DAMAGED, Unusable, explain, explain_system
+from wsctl.log.journal.errors import MOVE_DAMAGED, UnusableJournal, explain, explain_system
 from wsctl.log.journal.lock import FileLock, identity
 from wsctl.log.journal.schema import SCHEMA, Found, look_at
 
@@ -76,7 +76,7 @@ class JournalFile:
         bytes: the size of the frames kept.
 
     Raises:
-        Unusable: it cannot be written.
+        UnusableJournal: it cannot be written.
     """
 
     def __init__(self, path: str, *, full: bool, most: int, most_bytes: int, floor: MessageId) -> None:
@@ -121,7 +121,7 @@ class JournalFile:
         commit. What is behind `taken` stays.
 
         Raises:
-            Unusable: they are not written; or, where it is not `certain`, perhaps they are.
+            UnusableJournal: they are not written; or, where it is not `certain`, perhaps they are.
         """
         if not self.is_in_place():
             raise removed()
@@ -139,7 +139,7 @@ class JournalFile:
         """Write these messages in place of all that it has.
 
         Raises:
-            Unusable: they are not written, or perhaps not.
+            UnusableJournal: they are not written, or perhaps not.
         """
         with self._commit() as run:
             run("DELETE FROM message")
@@ -153,7 +153,7 @@ class JournalFile:
         """Write what is in the write-ahead log into the file, if that is much; return whether it was.
 
         Raises:
-            Unusable: it failed. No message is lost by that.
+            UnusableJournal: it failed. No message is lost by that.
         """
         if _size(self.path + WAL) < WAL_BYTES:
             return False
@@ -165,7 +165,7 @@ class JournalFile:
         """Return the messages behind an id, oldest first.
 
         Raises:
-            Unusable: they cannot be read.
+            UnusableJournal: they cannot be read.
         """
         with explaining():
             return [read_row(values) for values in self._connection.execute(_BEHIND, message_id)]
@@ -174,7 +174,7 @@ class JournalFile:
         """Return the ids of those messages with these keys that are kept.
 
         Raises:
-            Unusable: they cannot be read.
+            UnusableJournal: they cannot be read.
         """
         writers = sorted({key.writer for key in keys})
         select = _OF_WRITERS.format(", ".join("?" * len(writers)))
@@ -186,7 +186,7 @@ class JournalFile:
         """Return what `Home.load` does.
 
         Raises:
-            Unusable: it cannot be read.
+            UnusableJournal: it cannot be read.
         """
         chosen = [place for place in self._places if after < place.id <= until]
         count = size = 0
@@ -220,12 +220,12 @@ class JournalFile:
         """Read where each message is."""
         floors = self._connection.execute("SELECT ms, sequence FROM floor").fetchall()
         if len(floors) != 1:
-            raise Unusable("it is damaged (its floor is missing)", MOVE_DAMAGED)
+            raise UnusableJournal("it is damaged (its floor is missing)", MOVE_DAMAGED)
         [self.floor] = floors
         select = "SELECT place, ms, sequence, length(frame) FROM message ORDER BY place"
         for place, ms, sequence, size in self._connection.execute(select):
             if (ms, sequence) <= self.newest or (self._places and place != self._next_place):
-                raise Unusable("it is damaged (its messages are not in order)", MOVE_DAMAGED)
+                raise UnusableJournal("it is damaged (its messages are not in order)", MOVE_DAMAGED)
             self._next_place = place
             self._note([_Place((ms, sequence), size)], 0, self.floor)
 
@@ -277,9 +277,9 @@ class JournalFile:
         return [identity(self.path + ending) for ending in ("", WAL, SHARED_MEMORY)]
 
 
-def removed() -> Unusable:
+def removed() -> UnusableJournal:
     cure = "leave it: what the server has goes into a new one"
-    return Unusable("its file, or one beside it, was removed or replaced", cure)
+    return UnusableJournal("its file, or one beside it, was removed or replaced", cure)
 
 
 def _connect(path: str, floor: MessageId, *, full: bool) -> sqlite3.Connection:
@@ -325,7 +325,7 @@ def _create(path: str, floor: MessageId) -> None:
 def _configure(connection: sqlite3.Connection, *, full: bool) -> None:
     [(mode,)] = connection.execute("PRAGMA journal_mode = WAL").fetchall()
     if mode != "wal":
-        raise Unusable("its file system cannot share memory", "name a file on a disk of this machine")
+        raise UnusableJournal("its file system cannot share memory", "name a file on a disk of this machine")
     for name, value in (
         ("synchronous", "FULL" if full else "NORMAL"),
         ("fullfsync", int(full)),  # macOS, whose fsync leaves data in the disk's cache
@@ -343,7 +343,7 @@ def address(path: str, mode: str) -> str:
 
 @contextmanager
 def explaining() -> Iterator[None]:
-    """Raise `Unusable` for an error of SQLite."""
+    """Raise `UnusableJournal` for an error of SQLite."""
     try:
         yield
     except sqlite3.Error as error:
@@ -354,14 +354,14 @@ def read_row(values: tuple[Any, ...]) -> Row:
     """Return a message from its columns.
 
     Raises:
-        Unusable: they make no sense.
+        UnusableJournal: they make no sense.
     """
     ms, sequence, writer, n, addressees, frame = values
     try:
         to = None if addressees is None else tuple(json.loads(addressees))
         return Row((ms, sequence), Key(writer, n), to, bytes(frame))
     except (TypeError, ValueError):
-        raise Unusable(f"it is damaged (the message {ms}-{sequence})", MOVE_DAMAGED) from None
+        raise UnusableJournal(f"it is damaged (the message {ms}-{sequence})", MOVE_DAMAGED) from None
 
 
 def _values(place: int, row: Row) -> tuple[Any, ...]:

@@ -19,12 +19,12 @@ from wsctl import messages
 from wsctl.errors import CannotStart
 from wsctl.log.history import Entry, MessageId
 from wsctl.log.home import Away, Draft, Home, Kept, Key, Refusal
+from wsctl.log.journal.commit_queue import CommitQueue, QueuedDraft
 from wsctl.log.journal.drafts import DraftsUnderWay
-from wsctl.log.journal.errors import CHECK_DISK, Unusable
+from wsctl.log.journal.errors import CHECK_DISK, UnusableJournal
 from wsctl.log.journal.file import JournalFile
 from wsctl.log.journal.opening import Opening
-from wsctl.log.journal.queue import DraftQueue, QueuedDraft
-from wsctl.log.journal.writer import Committed, Ended, Opened, Report, Writer
+from wsctl.log.journal.writer import Committed, Ended, FileOpened, Report, Writer
 from wsctl.log.message_log import MessageLog
 from wsctl.log.refusals import AWAY, CONFIRM_TIMEOUT, FULL, LATE, UNCONFIRMED
 
@@ -75,7 +75,7 @@ class JournalHome(Home):
         self._opening = opening
         self._clock = clock
         self._wall = wall
-        self._queue = DraftQueue()
+        self._queue = CommitQueue()
         self._drafts = DraftsUnderWay()
         self._timer: asyncio.TimerHandle | None = None
         self._retry: asyncio.TimerHandle | None = None
@@ -86,7 +86,7 @@ class JournalHome(Home):
         self._wanted = False
         self._suspended = False
         self._ended = asyncio.Event()
-        self._why: Unusable | None = None
+        self._why: UnusableJournal | None = None
         self._failures = 0
         self._failed = self._since = clock()
 
@@ -96,7 +96,7 @@ class JournalHome(Home):
 
     @property
     def waiting(self) -> int:
-        """How many messages are not yet written and taken."""
+        """The number of messages that are not yet written and taken."""
         return len(self._drafts)
 
     def publish(self, draft: Draft) -> None:
@@ -125,7 +125,7 @@ class JournalHome(Home):
         def read(file: JournalFile) -> None:
             try:
                 answer = partial(_resolve, kept, file.load(after, until, most, most_bytes))
-            except Unusable as error:
+            except UnusableJournal as error:
                 answer = partial(_fail, kept, error)
             with suppress(RuntimeError):  # the loop has ended
                 loop.call_soon_threadsafe(answer)
@@ -157,13 +157,13 @@ class JournalHome(Home):
 
     def resume_at(self, point: dict[str, Any], clients: Iterable[str]) -> None:
         if why := point["why"]:
-            self._why = Unusable(why, CHECK_DISK)
+            self._why = UnusableJournal(why, CHECK_DISK)
         self.resume(())
 
     async def end(self) -> None:
         if not self._suspended:
             await self._close()
-            self._why = self._why or Unusable("it is closed", "start the server again")
+            self._why = self._why or UnusableJournal("it is closed", "start the server again")
             self._withdraw_all()
 
     # The writer thread, and what it reports
@@ -233,7 +233,7 @@ class JournalHome(Home):
 
     def _handle(self, report: Report | tuple[Entry, Key]) -> None:
         match report:
-            case Opened():
+            case FileOpened():
                 self._open(report)
             case Committed():
                 self._count(report)
@@ -248,7 +248,7 @@ class JournalHome(Home):
         if entry.id > self._messages.position:
             self._messages.take(entry, key)
 
-    def _open(self, report: Opened) -> None:
+    def _open(self, report: FileOpened) -> None:
         self.bytes = report.size
         if self._beginning:
             entries = [entry for entry, _ in report.entries]
@@ -289,7 +289,7 @@ class JournalHome(Home):
 
     # There and away
 
-    def _go_away(self, why: Unusable) -> None:
+    def _go_away(self, why: UnusableJournal) -> None:
         """Refuse all that waits, and everything until the file can be written."""
         was_there, self._why = self._why is None, why
         self._withdraw_all()
@@ -343,7 +343,7 @@ class JournalHome(Home):
         for key in overdue:
             self._messages.refuse(key, UNCONFIRMED)
         if overdue and not self._reports:
-            self._go_away(Unusable(SLOW, CHECK_DISK))
+            self._go_away(UnusableJournal(SLOW, CHECK_DISK))
         self._watch()
 
 

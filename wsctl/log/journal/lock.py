@@ -5,7 +5,7 @@ import fcntl
 import os
 import time
 
-from wsctl.log.journal.errors import Unusable, explain_system
+from wsctl.log.journal.errors import UnusableJournal, explain_system
 
 SUFFIX = "-lock"
 """The ending of the lock's name: a file beside the journal, since SQLite loses its own locks when anybody
@@ -24,7 +24,7 @@ class FileLock:
     A POSIX lock: unlike one of `flock`, it does not pass on to children that an application forks.
 
     Raises:
-        Unusable: another server has it, or there can be no such file.
+        UnusableJournal: another server has it, or there can be no such file.
     """
 
     def __init__(self, path: str) -> None:
@@ -81,9 +81,11 @@ def _try_to_lock(fd: int) -> None:
     fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
-def _in_use(pid: int | None) -> Unusable:
+def _in_use(pid: int | None) -> UnusableJournal:
     who = f"the process {pid}" if pid else "another process"
-    return Unusable(f"{who} writes it", "a journal is for one server: stop that one, or name another file")
+    return UnusableJournal(
+        f"{who} writes it", "a journal is for one server: stop that one, or name another file"
+    )
 
 
 def writer_of(path: str) -> int | None:

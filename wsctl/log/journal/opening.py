@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from wsctl.log.history import Entry
 from wsctl.log.home import Key
-from wsctl.log.journal.errors import MAKE_ROOM, Unusable
+from wsctl.log.journal.errors import MAKE_ROOM, UnusableJournal
 from wsctl.log.journal.file import JournalFile, Row
 from wsctl.log.message_log import MessageLog
 
@@ -41,7 +41,7 @@ class Opening:
         """Open the file; return it and what the log does not have of it.
 
         Raises:
-            Unusable: it cannot be written.
+            UnusableJournal: it cannot be written.
         """
         if self._was_full:
             self._require_room()
@@ -63,7 +63,7 @@ class Opening:
     def _require_room(self) -> None:
         found = os.statvfs(os.path.dirname(os.path.abspath(self._path)))
         if found.f_bavail * found.f_frsize < ROOM:
-            raise Unusable("its disk is full", MAKE_ROOM)
+            raise UnusableJournal("its disk is full", MAKE_ROOM)
 
 
 def _row(entry: Entry) -> Row:

@@ -8,7 +8,7 @@ from contextlib import closing, suppress
 from typing import Any, NamedTuple
 
 from wsctl.log.history import MessageId
-from wsctl.log.journal.errors import Unusable, explain
+from wsctl.log.journal.errors import UnusableJournal, explain
 from wsctl.log.journal.file import SELECT, WAL, address, explaining, read_row
 from wsctl.log.journal.lock import writer_of
 from wsctl.log.journal.schema import VERSION, Found, look_at
@@ -48,7 +48,7 @@ def summarize(path: str) -> JournalSummary:
     """Return the facts about a journal.
 
     Raises:
-        Unusable: there is none, or it cannot be read.
+        UnusableJournal: there is none, or it cannot be read.
     """
     with closing(_open(path)) as connection, explaining():
         select = "SELECT count(*), coalesce(sum(length(frame)), 0), count(addressees) FROM message"
@@ -80,7 +80,7 @@ def verify(path: str) -> Iterator[str]:
     of them. It reads all of it.
 
     Raises:
-        Unusable: there is none, or it cannot be read at all.
+        UnusableJournal: there is none, or it cannot be read at all.
     """
     with closing(_open(path)) as connection:
         try:
@@ -113,7 +113,7 @@ def _problem(values: tuple[Any, ...]) -> str | None:
     try:
         row = read_row(values)
         frame = json.loads(row.frame)
-    except (Unusable, ValueError):
+    except (UnusableJournal, ValueError):
         return "cannot be read"
     if not isinstance(frame, dict) or frame.get("type") != "message" or "data" not in frame:
         return "is no message"
@@ -124,7 +124,7 @@ def _problem(values: tuple[Any, ...]) -> str | None:
 
 def _open(path: str) -> sqlite3.Connection:
     if look_at(path) is Found.NOTHING:
-        raise Unusable("there is none", "name the file of --journal; a server makes it at its start")
+        raise UnusableJournal("there is none", "name the file of --journal; a server makes it at its start")
     # Where nobody writes, all is in the file itself. Told so, SQLite makes no files beside it: they would
     # stay, and in a folder that is not ours it cannot make them.
     alone = writer_of(path) is None and not _size(path + WAL)
@@ -142,7 +142,9 @@ def _connect(uri: str) -> sqlite3.Connection:
         raise
     if version > VERSION:
         connection.close()
-        raise Unusable(f"it is a journal of version {version}", "look at it with the release that wrote it")
+        raise UnusableJournal(
+            f"it is a journal of version {version}", "look at it with the release that wrote it"
+        )
     return connection
 
 

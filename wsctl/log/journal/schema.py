@@ -9,7 +9,7 @@ import stat
 from enum import Enum, auto
 from pathlib import Path
 
-from wsctl.log.journal.errors import Unusable, explain_system
+from wsctl.log.journal.errors import UnusableJournal, explain_system
 
 APPLICATION_ID = 0x77736A6C
 """The number by which a journal is told from other databases, `application_id` in SQLite: "wsjl"."""
@@ -43,7 +43,7 @@ KEEP_IT = "name another file: this one is left as it is"
 
 
 class Found(Enum):
-    """What is at the path of a journal."""
+    """The kinds of things that can be at the path of a journal."""
 
     NOTHING = auto()
     """No file, or an empty one."""
@@ -54,12 +54,12 @@ def look_at(path: str) -> Found:
     """Look at a file without opening it as a database, which would change it.
 
     Raises:
-        Unusable: it is something else, of a newer version, or cannot be read; or there is no folder for it.
+        UnusableJournal: it is something else, of a newer version, or cannot be read; or it has no folder.
     """
     try:
         status = os.stat(path)
         if not stat.S_ISREG(status.st_mode):
-            raise Unusable("it is not a regular file", "name a file")
+            raise UnusableJournal("it is not a regular file", "name a file")
         if not status.st_size:
             return Found.NOTHING
         with open(path, "rb") as file:
@@ -75,15 +75,15 @@ def look_at(path: str) -> Found:
 
 def _check_folder(folder: Path) -> None:
     if not folder.is_dir():
-        raise Unusable(f"there is no folder {folder}", "make it, or correct --journal")
+        raise UnusableJournal(f"there is no folder {folder}", "make it, or correct --journal")
 
 
 def _check_header(header: bytes) -> None:
     if not header.startswith(_MAGIC):
-        raise Unusable("it is not a journal", KEEP_IT)
+        raise UnusableJournal("it is not a journal", KEEP_IT)
     if int.from_bytes(header[_APPLICATION_ID]) != APPLICATION_ID:
-        raise Unusable("it is a database of another program", KEEP_IT)
+        raise UnusableJournal("it is a database of another program", KEEP_IT)
     version = int.from_bytes(header[_USER_VERSION])
     if version > VERSION:
         what = f"it is a journal of version {version}, and this release knows {VERSION}"
-        raise Unusable(what, "serve with the release that wrote it, or name another file")
+        raise UnusableJournal(what, "serve with the release that wrote it, or name another file")

@@ -9,15 +9,15 @@ from typing import NamedTuple, Protocol
 from wsctl import messages
 from wsctl.log.history import Entry, MessageId
 from wsctl.log.home import Key, id_behind
-from wsctl.log.journal.errors import CHECK_DISK, Unusable
+from wsctl.log.journal.commit_queue import CommitQueue, QueuedDraft
+from wsctl.log.journal.errors import CHECK_DISK, UnusableJournal
 from wsctl.log.journal.file import JournalFile, Row
-from wsctl.log.journal.queue import DraftQueue, QueuedDraft
 from wsctl.log.message_log import written
 
 log = logging.getLogger("wsctl.journal")
 
 
-class Opened(NamedTuple):
+class FileOpened(NamedTuple):
     """The file is open: it keeps what is behind `floor` up to `newest`, of which the log does not have the
     `entries`; `size` are the bytes on the disk."""
 
@@ -42,11 +42,11 @@ class Ended(NamedTuple):
     """The file is closed: for `why`, or since that was asked for; `failed` are the drafts of a commit that
     was tried."""
 
-    why: Unusable | None
+    why: UnusableJournal | None
     failed: list[Key]
 
 
-Report = Opened | Committed | Ended
+Report = FileOpened | Committed | Ended
 
 
 class Tell(Protocol):
@@ -64,7 +64,7 @@ class Writer:
 
     def __init__(
         self,
-        queue: DraftQueue,
+        queue: CommitQueue,
         open_file: Callable[[], tuple[JournalFile, Sequence[Row]]],
         tell: Tell,
         *,
@@ -84,21 +84,21 @@ class Writer:
         threading.Thread(target=self._run, name="wsctl journal", daemon=True).start()
 
     def _run(self) -> None:
-        why: Unusable | None = None
+        why: UnusableJournal | None = None
         try:
             self._work()
-        except Unusable as error:
+        except UnusableJournal as error:
             why = error
         except Exception:
             log.exception("the journal failed")
-            why = Unusable("an error that was not expected, see the log", CHECK_DISK, certain=False)
+            why = UnusableJournal("an error that was not expected, see the log", CHECK_DISK, certain=False)
         self._queue.leave()
         self._tell(Ended(why, self._under_way))
 
     def _work(self) -> None:
         file, unknown = self._open_file()
         try:
-            self._tell(Opened(file.floor, file.newest, [_kept(row) for row in unknown], file.size))
+            self._tell(FileOpened(file.floor, file.newest, [_kept(row) for row in unknown], file.size))
             while (work := self._queue.next()) is not None:
                 if callable(work):
                     work(file)

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from wsctl.log.journal.errors import MOVE_DAMAGED, Unusable
+from wsctl.log.journal.errors import MOVE_DAMAGED, UnusableJournal
 from wsctl.log.journal.lock import writer_of
 from wsctl.log.journal.reader import summarize, verify
 from wsctl.log.journal.schema import Found, look_at
@@ -120,7 +120,7 @@ def _check_file(path: Path, settings: Settings, records: Iterable[ServerRecord])
         if (writer := writer_of(str(path))) is not None:
             return _explain_writer(path, writer, records)
         return _check_contents(path, settings)
-    except Unusable as failure:
+    except UnusableJournal as failure:
         return error(FILE, f"{path}: {failure}", failure.cure)
 
 

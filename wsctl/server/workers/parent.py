@@ -48,7 +48,7 @@ from wsctl.server.workers.group_control import GroupControl
 from wsctl.server.workers.group_log import GroupLog
 from wsctl.server.workers.parent_state import ParentSockets, ParentState, receive_state, take_sockets
 from wsctl.server.workers.pool import WorkerPool
-from wsctl.server.workers.renewal import Renewal
+from wsctl.server.workers.renewal import ParentRenewal
 from wsctl.server.workers.rolling_upgrade import RollingUpgrade
 from wsctl.server.workers.worker import LogOutput, worker_adopter, worker_spawner
 from wsctl.settings import Settings
@@ -112,7 +112,7 @@ class Parent:
             started=state.started if state else None,
         )
         self._control_http = ControlHttpServer(self._group_control.answer)
-        self._renewal = Renewal(
+        self._renewal = ParentRenewal(
             spawner,
             self._pool,
             self._control_http,

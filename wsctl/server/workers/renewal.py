@@ -28,13 +28,13 @@ HOLD_TIMEOUT = 5.0
 
 
 class Programs(Protocol):
-    """What starts the program as it is on disk now: a `Spawner`."""
+    """The way to start the program as it is on disk now: a `Spawner`."""
 
     def trial(self, state: int) -> "subprocess.Popen[bytes]": ...
     def renew(self, state: int, kept: list[int]) -> NoReturn: ...
 
 
-class Renewal:
+class ParentRenewal:
     """Renews a parent. `messages` is the log of all, where the parent keeps it. `state` returns how the
     parent stands; takes the signals that were blocked already."""
 

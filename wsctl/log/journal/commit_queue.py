@@ -32,7 +32,7 @@ Call = Callable[[JournalFile], None]
 """Something else to be done by the writer thread, between two commits."""
 
 
-class DraftQueue:
+class CommitQueue:
     """The drafts that wait for the writer thread, in their order. The thread calls `next` and `leave`, the
     event loop the others, none of which waits for the disk."""
 
