@@ -47,6 +47,7 @@ class Site:
                     Route("/stubborn", self._stubborn),
                     WebSocketRoute("/ws/{name}", self._echo),
                     WebSocketRoute("/hears/nothing", self._hears_nothing),
+                    WebSocketRoute("/sends/at/once", self._sends_at_once),
                 ]
             ),
             self.connections,
@@ -105,6 +106,12 @@ class Site:
                 await websocket.send_text("news")
         except WebSocketDisconnect as error:
             self.seen.append(error.code)
+
+    async def _sends_at_once(self, websocket: WebSocket) -> None:
+        """Send, and end by that, before anything else can happen."""
+        await websocket.accept()
+        await self.go_on.wait()
+        await websocket.send_text("news")
 
     @asynccontextmanager
     async def served(self, parser: str) -> AsyncIterator["Site"]:
@@ -193,6 +200,13 @@ async def test_a_notice_alone_ends_nothing(parser: str) -> None:
         assert await anext(pieces)
         site.connections.withdraw()
         assert [notice.is_set() for notice in site.notices] == [False, False]
+
+
+async def test_what_an_application_sends_in_the_moment_of_the_end_does_not_end_it_sooner(parser: str) -> None:
+    async with Site().served(parser) as site, connect(f"ws://{site.url}/sends/at/once") as websocket:
+        site.go_on.set()
+        site.connections.close_all()
+        assert await close_of(websocket) == (1012, "the server is restarting: reconnect")
 
 
 async def test_at_the_end_all_are_ended_by_the_protocol_and_the_application_is_told(parser: str) -> None:

@@ -15,6 +15,7 @@ import logging
 import re
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from enum import IntEnum, auto
 from functools import lru_cache
 from itertools import islice
@@ -67,6 +68,7 @@ class ApplicationConnection:
     """
 
     __slots__ = (
+        "_ending_task",
         "_is_shutting_down",
         "_receive",
         "_scope",
@@ -97,6 +99,7 @@ class ApplicationConnection:
         self._receive = receive
         self._send = send
         self._started = False
+        self._ending_task: asyncio.Task[None] | None = None
         self._task = asyncio.current_task()
 
     @property
@@ -141,9 +144,20 @@ class ApplicationConnection:
                 message = ending_connection(message)
         await self._send(message)
 
-    async def end(self) -> None:
+    def end(self, ending: Ending) -> "asyncio.Task[None]":
         """End the connection: a WebSocket gets 1012, a stream its end, a request without an answer 503. The
         application is told by `websocket.disconnect` or `http.disconnect`."""
+        self.ending = ending
+        self._ending_task = asyncio.get_running_loop().create_task(self._send_last_messages())
+        return self._ending_task
+
+    async def wait_ended(self) -> None:
+        """Wait until an end that was begun is sent: an application that returns before would have its
+        connection closed without it."""
+        if self._ending_task:
+            await self._ending_task
+
+    async def _send_last_messages(self) -> None:
         try:
             for message in self._last_messages():
                 await self._send(message)
@@ -357,12 +371,11 @@ class ApplicationConnections:
 
     def _end(self, connection: ApplicationConnection, ending: Ending) -> None:
         self._deactivate(connection)
-        connection.ending = ending
         self.closing.add(connection)
         self._ended[ending] += 1
         loop = asyncio.get_running_loop()
         self._timers[connection] = loop.call_later(CLOSE_TIMEOUT, self._cut, connection)
-        task = loop.create_task(connection.end())
+        task = connection.end(ending)
         self._ending.add(task)
         task.add_done_callback(self._ending.discard)
         self._changed()
@@ -427,6 +440,9 @@ class DrainedApplication:
                 raise
             log.debug("the application raised after its connection was ended", exc_info=error)
         finally:
+            if connection.ending:
+                with suppress(asyncio.CancelledError):
+                    await connection.wait_ended()
             self._connections.close(connection)
 
     async def _reject(self, scope: Scope, receive: Receive, send: Send) -> None:
