@@ -64,11 +64,11 @@ class ApplicationConnection:
     Attributes:
         notice: the notice that its scope has.
         ending: how the server has ended it, once it has.
+        last_messages: sends what tells the peer of that.
         path: the path that was asked for; frameworks change the one in the scope.
     """
 
     __slots__ = (
-        "_ending_task",
         "_is_shutting_down",
         "_receive",
         "_scope",
@@ -77,6 +77,7 @@ class ApplicationConnection:
         "_task",
         "ending",
         "kind",
+        "last_messages",
         "notice",
         "path",
     )
@@ -99,7 +100,7 @@ class ApplicationConnection:
         self._receive = receive
         self._send = send
         self._started = False
-        self._ending_task: asyncio.Task[None] | None = None
+        self.last_messages: asyncio.Task[None] | None = None
         self._task = asyncio.current_task()
 
     @property
@@ -144,18 +145,11 @@ class ApplicationConnection:
                 message = ending_connection(message)
         await self._send(message)
 
-    def end(self, ending: Ending) -> "asyncio.Task[None]":
+    def end(self, ending: Ending) -> None:
         """End the connection: a WebSocket gets 1012, a stream its end, a request without an answer 503. The
         application is told by `websocket.disconnect` or `http.disconnect`."""
         self.ending = ending
-        self._ending_task = asyncio.get_running_loop().create_task(self._send_last_messages())
-        return self._ending_task
-
-    async def wait_ended(self) -> None:
-        """Wait until an end that was begun is sent: an application that returns before would have its
-        connection closed without it."""
-        if self._ending_task:
-            await self._ending_task
+        self.last_messages = asyncio.get_running_loop().create_task(self._send_last_messages())
 
     async def _send_last_messages(self) -> None:
         try:
@@ -227,7 +221,6 @@ class ApplicationConnections:
         self._clock = clock
         self._spread = spread
         self._timers: dict[ApplicationConnection, asyncio.TimerHandle] = {}
-        self._ending: set[asyncio.Task[None]] = set()
         self._ended: Counter[Ending] = Counter()
         self._aborted: Counter[Ending] = Counter()  # by what had ended them before
         self._active: Counter[ConnectionKind] = Counter()
@@ -375,9 +368,7 @@ class ApplicationConnections:
         self._ended[ending] += 1
         loop = asyncio.get_running_loop()
         self._timers[connection] = loop.call_later(CLOSE_TIMEOUT, self._cut, connection)
-        task = connection.end(ending)
-        self._ending.add(task)
-        task.add_done_callback(self._ending.discard)
+        connection.end(ending)
         self._changed()
 
     def _cut(self, connection: ApplicationConnection) -> None:
@@ -440,9 +431,9 @@ class DrainedApplication:
                 raise
             log.debug("the application raised after its connection was ended", exc_info=error)
         finally:
-            if connection.ending:
+            if connection.last_messages:  # without them uvicorn would close the connection
                 with suppress(asyncio.CancelledError):
-                    await connection.wait_ended()
+                    await connection.last_messages
             self._connections.close(connection)
 
     async def _reject(self, scope: Scope, receive: Receive, send: Send) -> None:
