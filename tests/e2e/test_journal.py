@@ -14,11 +14,10 @@ import pytest
 from tests.conftest import StartServer
 from tests.support.clients import join, receive_type
 from tests.support.generations import Generations
-from tests.support.guests import Guest, listening
+from tests.support.guests import listening
 from tests.support.journals import open_journal
-from tests.support.killed import TOKEN, KilledServer, Ledger
+from tests.support.killed import TOKEN, KilledServer, Ledger, check_nothing_is_missed
 from tests.support.server import DEADLINE, ServerProcess
-from wsctl.log.message_log import read_id
 
 pytestmark = pytest.mark.anyio
 
@@ -42,17 +41,6 @@ def start_killed(start_server: StartServer, journal: Path) -> Iterator[StartKill
             return stack.enter_context(closing(KilledServer(start_server, *normal, *flags)))
 
         yield start
-
-
-def check_nothing_is_missed(ledger: Ledger, guests: list[Guest]) -> None:
-    """Each guest got each acknowledged message once, in the order of their ids."""
-    never = {n for n, why in ledger.refused.items() if why["code"] == "degraded"}
-    acknowledged = sorted(ledger.ids, key=lambda n: read_id(ledger.ids[n]) or (0, 0))
-    for guest in guests:
-        assert len(set(guest.data)) == len(guest.data), "none is repeated"
-        assert [n for n in guest.data if n in ledger.ids] == acknowledged, "none is missed"
-        assert not never & set(guest.data), "none is published that was refused"
-        assert all(opening.recovered for opening in guest.openings[1:]), "and they are told so"
 
 
 @pytest.mark.parametrize(

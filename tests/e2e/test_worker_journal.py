@@ -11,11 +11,10 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import StartServer
-from tests.support.guests import Guest, listening
-from tests.support.killed import KilledServer, Ledger
+from tests.support.guests import listening
+from tests.support.killed import KilledServer, Ledger, check_nothing_is_missed
 from tests.support.processes import lives
 from tests.support.workers import pids, until
-from wsctl.log.message_log import read_id
 
 pytestmark = pytest.mark.anyio
 
@@ -68,14 +67,3 @@ async def test_kill_9_of_the_parent_and_all_workers_loses_nothing_that_was_ackno
             await guest.until(lambda guest=guest: last in guest.data)
     check_nothing_is_missed(ledger, guests)
     assert len(ledger.ids) > LIVES * 50
-
-
-def check_nothing_is_missed(ledger: Ledger, guests: list[Guest]) -> None:
-    """Each guest got each acknowledged message once, in the order of their ids."""
-    acknowledged = sorted(ledger.ids, key=lambda n: read_id(ledger.ids[n]) or (0, 0))
-    for guest in guests:
-        assert len(set(guest.data)) == len(guest.data), "none is repeated"
-        assert [n for n in guest.data if n in ledger.ids] == acknowledged, "none is missed"
-        never = {n for n, why in ledger.refused.items() if why["code"] == "degraded"}
-        assert not never & set(guest.data)
-        assert all(opening.recovered for opening in guest.openings[1:]), "and they are told so"

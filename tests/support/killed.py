@@ -10,8 +10,10 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
+from tests.support.guests import Guest
 from tests.support.processes import descendants
 from tests.support.server import DEADLINE, WSCTL, ServerProcess
+from wsctl.log.message_log import read_id
 
 TOKEN = "t0ken"
 
@@ -121,6 +123,17 @@ class Ledger:
             self.news.set()
         else:
             self.refused[n] = answer["error"]
+
+
+def check_nothing_is_missed(ledger: Ledger, guests: list[Guest]) -> None:
+    """Each guest got each acknowledged message once, in the order of their ids."""
+    never = {n for n, why in ledger.refused.items() if why["code"] == "degraded"}
+    acknowledged = sorted(ledger.ids, key=lambda n: read_id(ledger.ids[n]) or (0, 0))
+    for guest in guests:
+        assert len(set(guest.data)) == len(guest.data), "none is repeated"
+        assert [n for n in guest.data if n in ledger.ids] == acknowledged, "none is missed"
+        assert not never & set(guest.data), "none is published that was refused"
+        assert all(opening.recovered for opening in guest.openings[1:]), "and they are told so"
 
 
 _HEAD = (
