@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
-from enum import Enum, auto
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote
@@ -22,19 +21,9 @@ from wsctl.server.http.semantics import allow, error_body
 from wsctl.server.node import Node
 from wsctl.server.node_control import control_of
 from wsctl.server.openapi import Application
+from wsctl.server.own_application import RouteSet
 from wsctl.server.page import reference
 from wsctl.server.websocket.endpoint import AsgiAcceptor
-
-
-class RouteSet(Enum):
-    """The routes that an application has."""
-
-    ALL = auto()
-    CLIENTS = auto()
-    """Without those of operators, which have an address of their own."""
-    ADMIN = auto()
-    """Those of operators and probes alone, at their own address; anyone who reaches it may read metrics."""
-
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 

@@ -6,9 +6,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
 from http import HTTPStatus
-from typing import Any, TypeVar
-
-from pydantic import TypeAdapter, ValidationError
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from wsctl import client_ids, messages
 from wsctl.codes import ErrorCode
@@ -51,6 +49,9 @@ _UNPUBLISHED = {
 }
 """The status of an answer that a message was refused: 503 promises that it was not published, 504 promises
 nothing."""
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
 
 R = TypeVar("R")
 
@@ -232,6 +233,8 @@ def parse(kind: type[R], body: bytes) -> R:
     Raises:
         ControlError: it is another one.
     """
+    from pydantic import ValidationError  # a start needs none of it
+
     try:
         found: R = _adapter(kind).validate_json(body)  # type: ignore[arg-type]
     except ValidationError as error:
@@ -246,8 +249,10 @@ def parse(kind: type[R], body: bytes) -> R:
 
 
 @cache
-def _adapter(kind: Any) -> TypeAdapter[Any]:
+def _adapter(kind: Any) -> "TypeAdapter[Any]":
     """Make what reads a kind of body; only when there is one, for it costs some of the start."""
+    from pydantic import TypeAdapter
+
     return TypeAdapter(kind)
 
 

@@ -32,6 +32,7 @@ from wsctl.server.listening.listeners import Acceptance, Listeners
 from wsctl.server.listening.protocol_detection import MakeHttp, http_maker
 from wsctl.server.node import Node
 from wsctl.server.node_control import NodeControl
+from wsctl.server.own_application import import_later
 from wsctl.server.reload import Reloader, SourceWatch
 from wsctl.server.served_application import ServedApplication
 from wsctl.server.websocket.acceptor import FindClient, WebSocketAcceptor
@@ -138,6 +139,7 @@ class Runner(uvicorn.Server):
         if not self._node.driver.stopped.is_set():
             self._begin_to_serve()
             self._watch_code()
+            import_later()
 
     async def _start(self, application: ServedApplication) -> bool:
         """Start an application; return whether it has started."""

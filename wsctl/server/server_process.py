@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 import uvicorn
 import uvloop
@@ -26,7 +27,6 @@ from wsctl.process.sd_notify import SystemdNotifier
 from wsctl.process.signals import blocked_end_signals
 from wsctl.process.spawn import Spawner, SpawnSuccessor
 from wsctl.server.admin_address import AdminAddress
-from wsctl.server.app import RouteSet, create_app
 from wsctl.server.asgi.loading import load_application, load_variables
 from wsctl.server.asgi.watchdog import ExitWatch, end_process, finish_threads
 from wsctl.server.credentials import require_same_kind
@@ -35,12 +35,12 @@ from wsctl.server.diagnostics.exposure import exposed, log_exposure
 from wsctl.server.diagnostics.startup import log_drain_advice, log_startup
 from wsctl.server.handover.predecessor import Observer
 from wsctl.server.handover.protocol import InheritedSockets
-from wsctl.server.http.middleware import ClosingMiddleware
+from wsctl.server.http.closing import ClosingMiddleware
 from wsctl.server.http.proxy import ProxyHeadersMiddleware, trusted_proxies
-from wsctl.server.library.binding import HubBinding, find_binding
 from wsctl.server.listening.sockets import ListeningAt, address, open_admin_listeners, open_listeners
 from wsctl.server.node import Node
 from wsctl.server.node_control import control_of
+from wsctl.server.own_application import OwnApplication, RouteSet
 from wsctl.server.reload import SourceWatch, watch_sources
 from wsctl.server.runner import Runner, ServerContext
 from wsctl.server.served_application import ServedApplication
@@ -49,6 +49,9 @@ from wsctl.server.workers.parent_link import ParentLink
 from wsctl.server.workers.protocol import WorkerContext
 from wsctl.server.workers.relayed_control import RelayedControl
 from wsctl.settings import Settings
+
+if TYPE_CHECKING:
+    from wsctl.server.library.binding import HubBinding
 
 log = logging.getLogger("wsctl.server")
 
@@ -88,7 +91,7 @@ class ServerProcess:
         # Before the import: what is saved from then on is newer than what this process has.
         self._sources = self._watch_sources() if settings.reload else None
         loaded = _load_application(settings) if settings.app else None
-        binding = find_binding() if loaded else None
+        binding = _find_binding() if loaded else None
         self._node = self._create_node(observers, binding, with_application=loaded is not None)
         self._find_client = _bind_hub(binding, loaded, self._node) if binding else find_none
         self._node_control = control_of(self._node)
@@ -156,7 +159,7 @@ class ServerProcess:
         return [*(part.handing_over for part in parts if part), *others]
 
     def _create_node(
-        self, observers: Sequence[DrainObserver], binding: HubBinding | None, *, with_application: bool
+        self, observers: Sequence[DrainObserver], binding: "HubBinding | None", *, with_application: bool
     ) -> Node:
         starter = self._inherited or self._worker
         told = [*observers, self._notifier, *([self._parent_link] if self._parent_link else [])]
@@ -180,12 +183,18 @@ class ServerProcess:
         no TLS."""
         link, settings = self._parent_link, self._settings
         control = RelayedControl(link, self._node_control) if link else self._node_control
-        app: ASGIApp = create_app(self._node, control=control, routes=routes)
+
+        def create() -> ASGIApp:
+            from wsctl.server.app import create_app
+
+            return create_app(self._node, control=control, routes=routes)
+
+        app: ASGIApp = OwnApplication(create, self._node.running)
         if routes is RouteSet.ADMIN:
             settings = replace(settings, ssl_certfile=None, ssl_keyfile=None, root_path="")
         else:
             app = ProxyHeadersMiddleware(app, trusted_proxies(settings))
-        return _uvicorn_config(settings, ClosingMiddleware(app, self._node.is_shutting_down))
+        return _uvicorn_config(settings, ClosingMiddleware(app, self._node.is_shutting_down), lifespan="on")
 
     def _create_admin(self, sockets: list[socket.socket]) -> AdminAddress | None:
         if not sockets:
@@ -295,7 +304,18 @@ def _load_application(settings: Settings) -> ASGIApp:
     return load_application(settings.app or "", factory=settings.factory, app_dir=settings.app_dir)
 
 
-def _bind_hub(binding: HubBinding, app: ASGIApp | None, node: Node) -> FindClient:
+def _find_binding() -> "HubBinding | None":
+    """Return the binding of the hub that the application has made; None if it has none.
+
+    Raises:
+        CannotStart: there are several.
+    """
+    from wsctl.server.library.binding import find_binding  # which needs FastAPI
+
+    return find_binding()
+
+
+def _bind_hub(binding: "HubBinding", app: ASGIApp | None, node: Node) -> FindClient:
     """Bind the hub that an application has made to the node; return what knows the paths of its clients.
 
     Raises:
@@ -305,11 +325,14 @@ def _bind_hub(binding: HubBinding, app: ASGIApp | None, node: Node) -> FindClien
     return binding.routes_in(app).find
 
 
-def _uvicorn_config(settings: Settings, app: ASGIApp) -> uvicorn.Config:
+def _uvicorn_config(
+    settings: Settings, app: ASGIApp, *, lifespan: Literal["on", "auto"] = "auto"
+) -> uvicorn.Config:
     """Return the configuration with which uvicorn's protocols serve an application."""
     config = uvicorn.Config(
         app,
         http="h11",
+        lifespan=lifespan,
         ws="websockets-sansio",  # for applications that are not ours: clients have their own protocol
         backlog=settings.backlog,
         log_config=None,

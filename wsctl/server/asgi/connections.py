@@ -26,7 +26,7 @@ from wsctl.codes import CLOSE_TIMEOUT, RESTART, CloseCode
 from wsctl.drain.pace import moments
 from wsctl.drain.progress import ClientCounts, ConnectionKind, EndingCounts, RouteCount
 from wsctl.server.asgi.notice import EXTENSION, ShutdownNotice, ShutdownState
-from wsctl.server.http.middleware import CLOSE_HEADER, ending_connection
+from wsctl.server.http.closing import CLOSE_HEADER, ending_connection
 from wsctl.server.http.proxy import TrustedProxies, apply_proxy_headers
 from wsctl.server.http.semantics import error_body
 from wsctl.server.websocket.drain_rejection import REASON

@@ -1,13 +1,12 @@
-"""ASGI middleware around all routes: foreign hosts, HEAD and OPTIONS, absolute targets, and the last answers
-of a server that shuts down."""
+"""ASGI middleware around wsctl's own routes: foreign hosts, HEAD and OPTIONS, absolute targets."""
 
-from collections.abc import Callable, Iterable, MutableMapping
+from collections.abc import Iterable, MutableMapping
 from typing import Any
 from urllib.parse import unquote
 
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Match
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from wsctl.server.http.host_header import AllowedHosts, host_of, is_foreign, unknown_host
 from wsctl.server.http.refusals import Refusals
@@ -16,8 +15,6 @@ from wsctl.server.http.semantics import METHODS, BadTarget, allow, error_body, o
 ANY_HOST_PATHS = ("/health/live", "/health/ready")
 """The paths that may be asked for under any Host: probes send whatever they like, and there is nothing in the
 answer."""
-
-CLOSE_HEADER = (b"connection", b"close")
 
 
 class HostMiddleware:
@@ -59,28 +56,6 @@ class MethodMiddleware:
             await Response(status_code=204, headers={"allow": allow(methods)})(scope, receive, send)
             return
         await self._app(scope, receive, send)
-
-
-class ClosingMiddleware:
-    """Ends HTTP connections with their next answer while the server shuts down, as `is_shutting_down` tells,
-    so that clients connect anew to another server (RFC 9112 section 9.6)."""
-
-    def __init__(self, app: Any, is_shutting_down: Callable[[], bool]) -> None:
-        self._app = app
-        self._is_shutting_down = is_shutting_down
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        async def send_closing(message: Message) -> None:
-            if message["type"] == "http.response.start" and self._is_shutting_down():
-                message = ending_connection(message)
-            await send(message)
-
-        await self._app(scope, receive, send_closing if scope["type"] == "http" else send)
-
-
-def ending_connection(start: Message) -> Message:
-    """Return the start of an answer behind which the connection ends."""
-    return {**start, "headers": [*start.get("headers", ()), CLOSE_HEADER]}
 
 
 def methods_of(routes: Iterable[BaseRoute], scope: MutableMapping[str, Any]) -> list[str]:
