@@ -88,7 +88,8 @@ def test_what_a_home_of_the_log_costs_is_measured_against_memory() -> None:
     found = json.loads(done.stdout)
     figures = ("cpu_us", "p99_ms", "pause_ms", "publishes_per_s")
     assert {f"{what} {where}" for what in figures for where in ("memory", "full", "full ratio")} == set(found)
-    assert min(found.values()) > 0
+    # Within a fifth of a second a loop may make no pause that is measured.
+    assert min(value for name, value in found.items() if "pause_ms" not in name) > 0
     assert found["cpu_us full ratio"] == pytest.approx(
         found["cpu_us full"] / found["cpu_us memory"], rel=0.01
     )
