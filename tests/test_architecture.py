@@ -13,7 +13,18 @@ from tests.support.server import DEADLINE
 PACKAGE = Path(__file__).parent.parent / "wsctl"
 
 FACTS = frozenset(
-    {"messages", "frame", "codes", "settings", "redis_url", "errors", "client_ids", "origins", "addresses"}
+    {
+        "messages",
+        "frame",
+        "codes",
+        "settings",
+        "redis_url",
+        "errors",
+        "client_ids",
+        "topics",
+        "origins",
+        "addresses",
+    }
 )
 
 ABOVE_ALL = ("main", "library", "__main__", "__init__")

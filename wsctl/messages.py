@@ -24,7 +24,7 @@ _RENEWAL_HINT = re.compile(r"renew|\\u")  # JSON can spell a letter by its numbe
 @dataclass(frozen=True, slots=True)
 class Message:
     """One published message: `id` orders it, `ts` is Unix seconds, `to` is None for everyone. With `shown`
-    each addressee sees all of them."""
+    each addressee sees all of them. Without a `topic` it is for all clients, with one for its subscribers."""
 
     id: str
     ts: float
@@ -32,6 +32,7 @@ class Message:
     data: Any
     to: tuple[str, ...] | None = None
     shown: bool = False
+    topic: str | None = None
 
 
 def encode(frame: dict[str, Any]) -> bytes:
@@ -78,16 +79,24 @@ def welcome(
 
 
 def message(m: Message) -> bytes:
-    """Encode a published message; `to` is there only when it is direct."""
-    return numbered(m.id, body(m.ts, m.sender, m.data, m.to, shown=m.shown))
+    """Encode a published message; `to` is there only when it is direct, and `topic` when it has one."""
+    return numbered(m.id, body(m.ts, m.sender, m.data, m.to, shown=m.shown, topic=m.topic))
 
 
 def body(
-    ts: float, sender: str, data: Any, to: tuple[str, ...] | None = None, *, shown: bool = False
+    ts: float,
+    sender: str,
+    data: Any,
+    to: tuple[str, ...] | None = None,
+    *,
+    shown: bool = False,
+    topic: str | None = None,
 ) -> bytes:
     """Encode a message that has no id yet. Its addressees stand behind everything else, where `addressed`
     finds them, or before the data, when each of them may see all."""
     frame: dict[str, Any] = {"ts": ts, "from": sender}
+    if topic is not None:
+        frame["topic"] = topic
     if to is None:
         return encode(frame | {"data": data})
     return encode(frame | ({"to": to, "data": data} if shown else {"data": data, "to": to}))

@@ -337,6 +337,9 @@ class Settings:
     history_bytes: int = _setting(
         64 << 20, size, "SIZE", "Bytes of messages kept for clients that resume, at most."
     )
+    history_ttl: float = _setting(
+        0.0, duration, "DURATION", "Age at which a kept message is dropped; 0 for none."
+    )
     journal: str | None = _setting(
         None, str, "FILE", "File that keeps the messages over a crash and a restart."
     )
@@ -362,6 +365,12 @@ class Settings:
     max_connections: int | None = _setting(
         None, count, "COUNT", "Clients at a time; unless given, what the limit of open files allows."
     )
+    # One is what presence and direct messages are read by; a user with several tabs needs more.
+    connections_per_id: int = _setting(
+        1, count, "COUNT", "Connections that one client id may have; one more closes the oldest. 0: any."
+    )
+    # As many as a person follows; each costs memory at every server.
+    max_subscriptions: int = _setting(100, count, "COUNT", "Subscriptions that a client may have.")
     # 64 KiB: a chat message or an event, not a file.
     max_message_size: int = _setting(65536, size, "SIZE", "Longest message a client may send.")
     # A mebibyte is a minute of 128-byte messages at 130 a second.

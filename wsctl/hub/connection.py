@@ -1,8 +1,9 @@
 """The hub's view of a connection, whatever transport carries it."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import Enum
+from types import MappingProxyType
 
 from wsctl.codes import CloseCode
 from wsctl.frame import Batch
@@ -12,6 +13,9 @@ from wsctl.log.history import Missed
 STALL_TIMEOUT = 10.0
 """Seconds without progress after which a client that is behind is cut: more than a phone needs to change
 its network, less than a keepalive takes to notice."""
+
+NO_SUBSCRIPTIONS: Mapping[str, bool] = MappingProxyType({})
+"""The subscriptions of a connection that has none: one object for all of them."""
 
 NEVER = float("-inf")
 """The time of an event that has not happened, in any clock."""
@@ -34,6 +38,9 @@ class Connection(ABC):
     Attributes:
         address: the peer as host:port, for people.
         opened: when it was accepted, in the hub's clock.
+        serial: its number in this process, which no other connection had; 0 before it is active.
+        subscriptions: the patterns of topics that it subscribes to, and of each whether it wants to know who
+            comes and goes.
         fd: the descriptor whose kernel buffer takes frames directly; None where something
             (TLS, an ASGI server) stands between.
         behind: true while something waits, so that frames must go through `offer`.
@@ -62,6 +69,8 @@ class Connection(ABC):
         "last_sent",
         "opened",
         "reason",
+        "serial",
+        "subscriptions",
     )
 
     def __init__(
@@ -81,6 +90,8 @@ class Connection(ABC):
         self.end_reason: EndReason | None = None
         self.code = 0
         self.reason = ""
+        self.serial = 0
+        self.subscriptions: Mapping[str, bool] = NO_SUBSCRIPTIONS
 
     @property
     @abstractmethod

@@ -3,7 +3,7 @@
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from itertools import islice
+from itertools import count, islice
 
 from wsctl import messages
 from wsctl.codes import CloseCode
@@ -12,6 +12,7 @@ from wsctl.hub.connection import NEVER, Connection, EndReason
 from wsctl.hub.fanout import Fanout
 from wsctl.hub.traffic import Backlog, Traffic
 from wsctl.log.history import Entry, Missed
+from wsctl.topics import matches
 
 log = logging.getLogger("wsctl.hub")
 
@@ -34,8 +35,9 @@ class ConnectionManager:
         traffic: the other counters.
         observers: called after each change of who is connected.
         retired: called with each connection that is retired.
-        joined, left: called with the id of each client that connects, and of each whose active connection
-            was retired.
+        joined, left: called with each connection that a client makes, and with each active one that was
+            retired.
+        subscribed: called with an active connection whose subscriptions have changed.
     """
 
     def __init__(
@@ -51,8 +53,10 @@ class ConnectionManager:
         self.traffic = Traffic()
         self.observers: list[Callable[[], None]] = []
         self.retired: list[Callable[[Connection], None]] = []
-        self.joined: list[Callable[[str], None]] = []
-        self.left: list[Callable[[str], None]] = []
+        self.joined: list[Callable[[Connection], None]] = []
+        self.left: list[Callable[[Connection], None]] = []
+        self.subscribed: list[Callable[[Connection], None]] = []
+        self._serials = count(1)
         self._clock = clock
         self._call_soon = call_soon
         self._fanout = Fanout()
@@ -70,11 +74,12 @@ class ConnectionManager:
         older = self.active_connections.get(connection.client_id)
         if older:
             older.replaced()
+        connection.serial = next(self._serials)
         self.active_connections[connection.client_id] = connection
         self.traffic.opened += 1
         # Before the welcome: a message that answers it counts this client, wherever it is published.
         for tell in self.joined:
-            tell(connection.client_id)
+            tell(connection)
         self._send(connection, welcome)
         if missed:
             connection.catch_up(missed)
@@ -102,6 +107,7 @@ class ConnectionManager:
             return
         if other:
             other.replaced()
+        connection.serial = next(self._serials)
         self.active_connections[connection.client_id] = connection
         if missed:
             sizes = [len(batch.encoded(connection.deflate)) for batch in missed]
@@ -137,7 +143,7 @@ class ConnectionManager:
         if self.active_connections.get(connection.client_id) is connection:
             del self.active_connections[connection.client_id]
             for tell in self.left:
-                tell(connection.client_id)
+                tell(connection)
         self.closing.add(connection)
         self.tally[end_reason] += 1
         self.traffic.ended(code, end_reason)
@@ -159,10 +165,14 @@ class ConnectionManager:
     def deliver(self, entry: Entry) -> int:
         """Send a message to its recipients, and return how many they are. Broadcasts of one iteration of the
         loop are joined."""
-        if entry.to is None:
+        if entry.to is None and entry.topic is None:
             self._add(entry.batch)
             return len(self.active_connections)
-        addressees = self.addressees(entry.to)
+        addressees = list(self.active_connections.values()) if entry.to is None else self.addressees(entry.to)
+        if (topic := entry.topic) is not None:
+            addressees = [
+                c for c in addressees if any(matches(pattern, topic) for pattern in c.subscriptions)
+            ]
         self.flush()
         self.delivered += len(addressees)
         made = entry.each()

@@ -17,11 +17,12 @@ _id = attrgetter("id")
 
 
 class Entry(NamedTuple):
-    """One message as it is sent; `to` is None for everyone."""
+    """One message as it is sent; `to` is None for everyone, `topic` for all topics at once."""
 
     id: MessageId
     batch: Batch
     to: tuple[str, ...] | None
+    topic: str | None = None
 
     def is_for(self, client_id: str) -> bool:
         return self.to is None or client_id in self.to

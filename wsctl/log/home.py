@@ -74,7 +74,8 @@ class Key(NamedTuple):
 
 
 class Draft(NamedTuple):
-    """A message that has no id yet; `to` is None for everyone, and with `shown` each addressee sees all.
+    """A message that has no id yet; `to` is None for everyone, and with `shown` each addressee sees all;
+    without a `topic` it is for all clients, with one for its subscribers.
     `again` is true if it was passed on before and nobody has said what became of that."""
 
     key: Key
@@ -83,6 +84,7 @@ class Draft(NamedTuple):
     to: tuple[str, ...] | None = None
     again: bool = False
     shown: bool = False
+    topic: str | None = None
 
 
 class Kept(NamedTuple):

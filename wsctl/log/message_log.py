@@ -81,6 +81,7 @@ class MessageLog:
         key: Key | None = None,
         again: bool = False,
         shown: bool = False,
+        topic: str | None = None,
     ) -> None:
         """Give the message its id and hand it to the connections, in id order.
 
@@ -93,13 +94,33 @@ class MessageLog:
         ts = self._wall()
         position = self.home.next_id(self._position, ts)
         if position is None:
-            draft = Draft(key or Key(self.writer, next(self._drafted)), sender, data, to, again, shown)
+            draft = Draft(key or Key(self.writer, next(self._drafted)), sender, data, to, again, shown, topic)
             self._pass_on(_Pending(draft, receipt, refused))
             return
-        payload = messages.message(messages.Message(written(position), ts, sender, data, to, shown))
-        recipients = self._keep_and_deliver(Entry(position, Batch((payload,)), to), key)
+        payload = messages.message(messages.Message(written(position), ts, sender, data, to, shown, topic))
+        recipients = self._keep_and_deliver(Entry(position, Batch((payload,)), to, topic), key)
         if receipt:
             receipt(self.newest, recipients)
+
+    def append_draft(
+        self, draft: Draft, receipt: Receipt | None = None, *, refused: Refused | None = None
+    ) -> None:
+        """Append a draft of another log, or one of this log once more, by its key.
+
+        Raises:
+            ValueError: the data is not JSON.
+        """
+        self.append(
+            draft.sender,
+            draft.data,
+            draft.to,
+            receipt,
+            refused=refused,
+            key=draft.key,
+            again=draft.again,
+            shown=draft.shown,
+            topic=draft.topic,
+        )
 
     def take(
         self, entry: Entry, key: Key | None, *, elsewhere: int = 0, recipients: int | None = None
@@ -154,8 +175,7 @@ class MessageLog:
         self.home = home
         under_way, self._pending = self._pending, {}
         for draft, receipt, refused in under_way.values():
-            fields = draft.sender, draft.data, draft.to
-            self.append(*fields, receipt, refused=refused, key=draft.key, again=True, shown=draft.shown)
+            self.append_draft(draft._replace(again=True), receipt, refused=refused)
 
     def restore(self, position: MessageId, floor: MessageId, entries: Sequence[Entry]) -> None:
         """Go on where another log stands, without what was kept here."""

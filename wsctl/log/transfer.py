@@ -1,12 +1,13 @@
 """The messages of a log, as one process sends them to another."""
 
-from collections.abc import Iterable, Iterator, Sequence
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from wsctl import messages
 from wsctl.frame import Batch
 from wsctl.log.history import Entry
-from wsctl.log.home import Draft
+from wsctl.log.home import Draft, Key
 
 TOGETHER = 1 << 20
 """Bytes of history in one packet, and at least one message: as much is sent at a time."""
@@ -19,14 +20,15 @@ class Send(Protocol):
 
 
 def entry_row(entry: Entry) -> list[Any]:
-    """Return a message's plain fields; its bytes are those of its frame."""
-    return [*entry.id, entry.to]
+    """Return a message's plain fields, the last one only where it has a topic; its bytes are those of its
+    frame."""
+    return [*entry.id, entry.to, *([] if entry.topic is None else [entry.topic])]
 
 
 def read_entry(row: Sequence[Any], wire: bytes) -> Entry:
     """Return the message of which `entry_row` made the row; `wire` is its frame."""
-    ms, sequence, to = row
-    return Entry((ms, sequence), Batch.read(wire), to and tuple(to))
+    ms, sequence, to, *topic = row
+    return Entry((ms, sequence), Batch.read(wire), to and tuple(to), *topic)
 
 
 def entry_rows(entries: Sequence[Entry]) -> tuple[dict[str, Any], list[bytes]]:
@@ -47,7 +49,23 @@ def draft_fields(draft: Draft) -> tuple[dict[str, Any], list[bytes]]:
     """
     data = messages.encode({"data": draft.data})
     fields = {"key": draft.key, "sender": draft.sender, "to": draft.to, "again": draft.again}
-    return fields | ({"shown": True} if draft.shown else {}), [data]
+    topic = {} if draft.topic is None else {"topic": draft.topic}
+    return fields | ({"shown": True} if draft.shown else {}) | topic, [data]
+
+
+def read_draft(fields: Mapping[str, Any], data: bytes) -> Draft:
+    """Return the draft of which `draft_fields` made the fields and the bytes. A process of an older release
+    does not say whether it has passed it on before."""
+    to = fields["to"] and tuple(fields["to"])
+    return Draft(
+        Key(*fields["key"]),
+        fields["sender"],
+        json.loads(data)["data"],
+        to,
+        again=fields.get("again", True),
+        shown="shown" in fields,
+        topic=fields.get("topic"),
+    )
 
 
 def in_pieces(entries: Iterable[Entry]) -> Iterator[list[Entry]]:

@@ -171,8 +171,8 @@ class Node:
     def _move_home(self, make_home: MakeHome) -> None:
         home = make_home(self.log, self.home_notifier.replaced)
         self.log.move_to(home)
-        self.manager.joined.append(home.joined)
-        self.manager.left.append(home.left)
+        self.manager.joined.append(lambda connection: home.joined(connection.client_id))
+        self.manager.left.append(lambda connection: home.left(connection.client_id))
 
     def _create_sharing(self) -> Sharing:
         settings = self.settings

@@ -56,8 +56,8 @@ class Sharing:
         self._turn = turn
         self._clock = clock
         self._host = socket.gethostname()
-        manager.joined.append(self.session.joined)
-        manager.left.append(self.session.left)
+        manager.joined.append(lambda connection: self.session.joined(connection.client_id))
+        manager.left.append(lambda connection: self.session.left(connection.client_id))
 
     @property
     def why_degraded(self) -> str | None:

@@ -101,7 +101,7 @@ class JournalHome(Home):
 
     def publish(self, draft: Draft) -> None:
         ts = self._wall()
-        body = messages.body(ts, draft.sender, draft.data, draft.to, shown=draft.shown)
+        body = messages.body(ts, draft.sender, draft.data, draft.to, shown=draft.shown, topic=draft.topic)
         if self._suspended or draft.key in self._drafts:
             return
         if self._why:

@@ -53,7 +53,11 @@ def arguments(draft: Draft, ts: float) -> tuple[str, int, bytes, bytes]:
         ValueError: the data is not JSON.
     """
     to = b"" if draft.to is None else json.dumps(draft.to).encode()
-    return *draft.key, to, messages.body(ts, draft.sender, draft.data, draft.to, shown=draft.shown)
+    return (
+        *draft.key,
+        to,
+        messages.body(ts, draft.sender, draft.data, draft.to, shown=draft.shown, topic=draft.topic),
+    )
 
 
 def id_of(row: Row) -> MessageId:

@@ -1,7 +1,6 @@
 """The log of two processes in a handover, of which the successor gives the ids: what is published at the
 predecessor goes there, and comes back in its order. The two ends, and the packets between them."""
 
-import json
 from collections.abc import Awaitable, Callable, Container, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -12,7 +11,15 @@ from wsctl.log.history import Entry, MessageId
 from wsctl.log.home import Draft, Home, Key, Refusal
 from wsctl.log.message_log import MessageLog
 from wsctl.log.refusals import UNCONFIRMED
-from wsctl.log.transfer import Send, draft_fields, entry_row, in_pieces, read_entry, send_entries
+from wsctl.log.transfer import (
+    Send,
+    draft_fields,
+    entry_row,
+    in_pieces,
+    read_draft,
+    read_entry,
+    send_entries,
+)
 
 ENDED = Refusal(
     ErrorCode.DEGRADED, "a new process serves by now: this message was not published, send it again"
@@ -140,13 +147,8 @@ class LogRelay:
 
     def publish(self, told: Mapping[str, Any], data: bytes) -> None:
         """Append what the predecessor was given to publish."""
-        key = Key(*told["key"])
-        to = told["to"] and tuple(told["to"])
-        draft = told["sender"], json.loads(data)["data"], to
-        # A predecessor of an older release does not say whether it has passed it on before.
-        again = told.get("again", True)
-        refused = partial(self._refuse, key)
-        self._log.append(*draft, refused=refused, key=key, again=again, shown="shown" in told)
+        draft = read_draft(told, data)
+        self._log.append_draft(draft, refused=partial(self._refuse, draft.key))
 
     def relay(self, entry: Entry, recipients: int, key: Key | None) -> int:
         """Send a message to the predecessor, and return how many clients are still there or on the way

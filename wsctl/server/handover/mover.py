@@ -191,13 +191,13 @@ class ClientReporter:
         if connection := self._manager.active_connections.get(client_id):
             connection.replaced()
 
-    def _joined(self, client_id: str) -> None:
-        self._send("joined", {"id": client_id})
+    def _joined(self, connection: Connection) -> None:
+        self._send("joined", {"id": connection.client_id})
 
     def _retired(self, connection: Connection) -> None:
         """Send the client's bucket: it may come back to the successor."""
         if connection.bucket:
             self._send("rates", self._allowances.snapshot(self._clock(), [connection]))
 
-    def _left(self, client_id: str) -> None:
-        self._send("left", {"id": client_id})
+    def _left(self, connection: Connection) -> None:
+        self._send("left", {"id": connection.client_id})

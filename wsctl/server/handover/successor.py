@@ -10,7 +10,7 @@ from typing import Any
 
 from wsctl.codes import RESTART, CloseCode
 from wsctl.errors import CannotStart
-from wsctl.hub.connection import EndReason
+from wsctl.hub.connection import Connection, EndReason
 from wsctl.ipc.channel import Channel
 from wsctl.ipc.framing import Packet, close_all
 from wsctl.server.handover.forwarded_log import LogRelay
@@ -118,7 +118,7 @@ class Successor:
 
     def _begin(self, told: Mapping[str, Any]) -> None:
         self._relay.begin(told)
-        self._services.manager.joined.append(self._relay.replaced)
+        self._services.manager.joined.append(self._joined_here)
         self.begun.set()
 
     def _hung_up(self, why: str) -> None:
@@ -127,7 +127,7 @@ class Successor:
             log.warning("the predecessor is gone before everything had moved", extra={"fields": {"why": why}})
         self._relay.end()
         if self.begun.is_set():
-            self._services.manager.joined.remove(self._relay.replaced)
+            self._services.manager.joined.remove(self._joined_here)
             for client_id in list(self._relay.there):
                 self._left_there(client_id)
         self._start_task(self._go_on_alone())
@@ -150,6 +150,9 @@ class Successor:
         self.settled.set()
 
     # Connections
+
+    def _joined_here(self, connection: Connection) -> None:
+        self._relay.replaced(connection.client_id)
 
     def _left_there(self, client_id: str) -> None:
         """Note that a connection that was with the predecessor has ended."""

@@ -1,7 +1,6 @@
 """The log of all workers, in their parent, which gives the ids and keeps the history. The parent's end."""
 
 import asyncio
-import json
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -12,7 +11,15 @@ from wsctl.ipc.framing import Packet, encode_packet
 from wsctl.log.history import Entry
 from wsctl.log.home import Key, Refusal
 from wsctl.log.message_log import MessageLog
-from wsctl.log.transfer import draft_fields, entry_row, entry_rows, in_pieces, read_entry, send_entries
+from wsctl.log.transfer import (
+    draft_fields,
+    entry_row,
+    entry_rows,
+    in_pieces,
+    read_draft,
+    read_entry,
+    send_entries,
+)
 from wsctl.server.workers.group_presence import GroupPresence, Holder
 
 MOST_BEHIND = 64 << 20
@@ -203,11 +210,8 @@ class GroupLog:
         self._append(told, data)
 
     def _append(self, told: Mapping[str, Any], data: bytes) -> None:
-        key = Key(*told["key"])
-        to = told["to"] and tuple(told["to"])
-        draft = told["sender"], json.loads(data)["data"], to
-        refused, again = partial(self._refuse, key), told["again"]
-        self.log.append(*draft, refused=refused, key=key, again=again, shown="shown" in told)
+        draft = read_draft(told, data)
+        self.log.append_draft(draft, refused=partial(self._refuse, draft.key))
 
     def _refuse(self, key: Key, why: Refusal) -> None:
         # To all: in an upgrade another process may have the draft by now.
