@@ -93,7 +93,8 @@ SERVER_ROOMS = {
     "asyncapi": {"websocket"},
     "handover": {"condition", "credentials", "drain_driver", "http", "websocket"},
     "listening": {"condition", "http", "websocket"},
-    "status_reporter": {"drain_driver", "journal_monitor", "sharing"},
+    "topic_list": set(),
+    "status_reporter": {"drain_driver", "journal_monitor", "sharing", "topic_list"},
     "checks": {"diagnostics", "listening"},
     "metrics": {"http", "journal_monitor", "sharing", "status_reporter"},
     "node": {

@@ -161,7 +161,7 @@ def test_all_error_codes_are_told() -> None:
 def test_all_frames_are_told_with_their_fields() -> None:
     made = [
         messages.welcome("bob", "1-0", "1", "serving", True, connections=1, keepalive_s=10),
-        messages.message(messages.Message("1-0", 1.0, "bob", "x", ("eve",))),
+        messages.message(messages.Message("1-0", 1.0, "bob", "x", ("eve",), topic="news")),
         messages.heartbeat(1.0, 2, 3),
         messages.keepalive(),
         messages.shutdown(1.0, "x", 2.0),

@@ -10,7 +10,9 @@ from tests.support.status import FACTS
 from wsctl.control.operations import (
     CONTROL_SOCKET,
     DRAIN,
+    MOST_TOPICS_LISTED,
     OPERATIONS,
+    TOPICS_LISTED,
     ControlError,
     DrainAnswer,
     DrainEnd,
@@ -20,8 +22,9 @@ from wsctl.control.operations import (
     find,
     methods_at,
     result_of,
+    topics_target,
 )
-from wsctl.control.status import ServerStatus
+from wsctl.control.status import ServerStatus, TopicList, TopicStatus
 
 pytestmark = pytest.mark.anyio
 
@@ -35,6 +38,10 @@ class Recorded:
     async def status(self, *, clients: bool) -> ServerStatus:
         self.asked.append(("status", clients))
         return ServerStatus.from_json(FACTS)
+
+    async def topics(self, limit: int) -> TopicList:
+        self.asked.append(("topics", limit))
+        return TopicList((TopicStatus("a.b", 1, 0, 0, None),), more=False)
 
     async def metrics(self) -> Mapping[str, Any]:
         self.asked.append(("metrics",))
@@ -101,6 +108,21 @@ async def test_clients_are_listed_when_they_are_asked_for(target: str, clients: 
     service = Recorded()
     assert (await answer(service, "GET", target, b""))[1]["pid"] == FACTS["pid"]
     assert service.asked == [("status", clients)]
+
+
+@pytest.mark.parametrize(("target", "limit"), [("/api/topics", TOPICS_LISTED), (topics_target(7), 7)])
+async def test_topics_are_listed_up_to_the_limit(target: str, limit: int) -> None:
+    service = Recorded()
+    row = {"topic": "a.b", "subscribers": 1, "messages": 0, "bytes": 0, "newest_id": None}
+    assert await answer(service, "GET", target, b"") == (200, {"topics": [row], "more": False})
+    assert service.asked == [("topics", limit)]
+
+
+@pytest.mark.parametrize("wrong", ["0", "-1", "many", "1.5", str(MOST_TOPICS_LISTED + 1)])
+async def test_a_limit_that_is_none_is_refused(wrong: str) -> None:
+    status, told = await answer(Recorded(), "GET", f"/api/topics?limit={wrong}", b"")
+    text = f"limit: must be a whole number from 1 to {MOST_TOPICS_LISTED}"
+    assert (status, told["error"]) == (400, {"code": "bad_request", "message": text})
 
 
 async def test_why_something_is_not_done_is_the_answer() -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.support.status import AWAY, DRAIN, FACTS, SHARED
 from wsctl.control.encoding import decode, encode
-from wsctl.control.status import ClusterTotal, Health, MessageCounts, ServerStatus
+from wsctl.control.status import ClientStatus, ClusterTotal, Health, MessageCounts, ServerStatus
 from wsctl.drain.phases import Phase
 from wsctl.drain.progress import DrainProgress
 
@@ -46,7 +46,7 @@ def test_a_status_is_read_whatever_a_newer_version_adds_to_it(status: ServerStat
 
 def test_the_fields_of_a_status_are_its_keys() -> None:
     status = ServerStatus.from_json(FACTS)
-    left_out = {"clients", "group", "workers", "application", "admin"}
+    left_out = {"clients", "client_ids", "group", "workers", "application", "admin"}
     assert set(status.to_json()) == {field.name for field in fields(status)} - left_out - {"tasks"}
     assert set(replace(status, tasks=3, clients=()).to_json()) >= {"tasks", "clients"}
 
@@ -102,3 +102,16 @@ def test_health_has_no_more_than_anyone_may_know() -> None:
 
 def test_a_cluster_has_the_clients_of_all_nodes() -> None:
     assert ClusterTotal.of(ServerStatus.from_json(SHARED).nodes or ()) == ClusterTotal(3, 900)
+
+
+def test_an_id_with_several_connections_is_told_with_their_number() -> None:
+    def row(client_id: str) -> ClientStatus:
+        return ClientStatus(client_id, None, 1.0, None)
+
+    found = ClientStatus.numbered([row("a"), row("b"), row("a")])
+    assert [(each.client_id, each.connections) for each in found] == [("a", 2), ("b", None), ("a", 2)]
+
+
+def test_a_status_of_a_version_without_topics_has_none() -> None:
+    status = ServerStatus.from_json(FACTS)
+    assert (status.subscriptions, status.topics, status.client_ids) == (0, 0, None)

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.support.wires import MakeServer
+from tests.support.wires import MakeServer, Server
 from wsctl.control.operations import (
     BROADCAST,
     DRAIN,
@@ -14,6 +14,7 @@ from wsctl.control.operations import (
     Operation,
     answer,
 )
+from wsctl.hub.connection import Connection
 from wsctl.server.node_control import BODY_ALLOWANCE, control_of, parse
 
 pytestmark = pytest.mark.anyio
@@ -72,6 +73,60 @@ async def test_what_cannot_be_published_is_refused(
     got, told = await answer(control, "POST", "/api/broadcast", json.dumps(body).encode())
     assert got == status
     assert text in told["error"]["message"]
+
+
+@pytest.mark.parametrize("topic", ["", "a b", "a..b", "a.*", "a.>", "a" * 129])
+async def test_a_message_to_what_is_no_topic_is_refused(make_server: MakeServer, topic: str) -> None:
+    body = json.dumps({"data": 1, "topic": topic}).encode()
+    status, told = await answer(control_of(make_server().node), "POST", "/api/broadcast", body)
+    assert (status, told["error"]["code"]) == (400, "bad_topic")
+    assert told["error"]["message"].startswith("topic: a topic has ")
+
+
+async def test_a_message_to_a_topic_goes_to_its_subscribers_alone(make_server: MakeServer) -> None:
+    server = make_server()
+    for name, pattern in (("ann", "quotes.eu"), ("bob", "quotes.>"), ("eve", "orders.*"), ("tim", "")):
+        wire, _ = server.join(name)
+        subscribe(server, wire, pattern)
+    control = control_of(server.node)
+
+    async def recipients(**body: object) -> int:
+        answered = await answer(control, "POST", "/api/broadcast", json.dumps({"data": 1, **body}).encode())
+        return int(answered[1]["recipients"])
+
+    assert await recipients(topic="quotes.eu") == 2
+    assert await recipients(topic="quotes.us") == 1
+    assert await recipients(topic="news") == 0
+    assert await recipients(topic="quotes.eu", to=["bob", "tim"]) == 1
+    assert await recipients() == 4
+
+
+async def test_the_topics_are_those_of_subscriptions_by_name_and_of_the_history(
+    make_server: MakeServer,
+) -> None:
+    server = make_server()
+    for name, pattern in (("ann", "quotes.eu"), ("bob", "quotes.>"), ("eve", "orders.1")):
+        wire, _ = server.join(name)
+        subscribe(server, wire, pattern)
+    control = control_of(server.node)
+    body = json.dumps({"data": 1, "topic": "quotes.us"}).encode()
+    _, receipt = await answer(control, "POST", "/api/broadcast", body)
+    _, told = await answer(control, "GET", "/api/topics", b"")
+    rows = [(row["topic"], row["subscribers"], row["messages"], row["newest_id"]) for row in told["topics"]]
+    assert rows == [("orders.1", 1, 0, None), ("quotes.eu", 2, 0, None), ("quotes.us", 1, 1, receipt["id"])]
+    assert told["topics"][2]["bytes"] > 0
+    assert not told["more"]
+    _, told = await answer(control, "GET", "/api/topics?limit=1", b"")
+    assert ([row["topic"] for row in told["topics"]], told["more"]) == (["orders.1"], True)
+    _, status = await answer(control, "GET", "/api/status?clients=true", b"")
+    assert (status["subscriptions"], status["topics"]) == (3, 1)
+    assert [row.get("topics") for row in status["clients"]] == [["quotes.eu"], ["quotes.>"], ["orders.1"]]
+
+
+def subscribe(server: Server, connection: Connection, *patterns: str) -> None:
+    connection.subscriptions = dict.fromkeys(filter(None, patterns), False)
+    for tell in server.node.manager.subscribed:
+        tell(connection)
 
 
 async def test_a_server_is_drained_and_the_drain_cancelled_by_requests(make_server: MakeServer) -> None:

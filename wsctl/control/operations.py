@@ -5,6 +5,7 @@ and its workers, only carry requests to it: method, path, and a body that the pr
 is asked.
 """
 
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from http import HTTPStatus
@@ -12,12 +13,18 @@ from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 from wsctl.control.encoding import decode, encode
-from wsctl.control.status import PHASE, ServerStatus
+from wsctl.control.status import PHASE, ServerStatus, TopicList
 from wsctl.drain.progress import DrainProgress, HandoverProgress
 from wsctl.settings import LONGEST
 
 CONTROL_SOCKET = "control socket"
 """The way in which operators on this machine ask."""
+
+TOPICS_LISTED = 1_000
+"""Topics that are listed unless another limit is asked for: what people can look through, in some 100 KB."""
+
+MOST_TOPICS_LISTED = 10_000
+"""Topics that an answer has at most: more would hold up the event loop for longer than a broadcast takes."""
 
 T = TypeVar("T")
 
@@ -35,6 +42,10 @@ class Broadcast:
     show_to: bool = field(
         default=False,
         metadata={"description": "Whether each addressee sees all of them; else each sees itself alone."},
+    )
+    topic: str | None = field(
+        default=None,
+        metadata={"description": "The topic whose subscribers get it; everyone when it is not given."},
     )
 
 
@@ -68,7 +79,7 @@ class Published:
     """The receipt of a message."""
 
     id: str = field(metadata={"description": "The id the message got."})
-    recipients: int = field(metadata={"description": "Clients it was sent to."})
+    recipients: int = field(metadata={"description": "Connections it was sent to."})
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,12 +141,13 @@ class ControlError(Exception):
 
 
 class ControlRequest(NamedTuple):
-    """A request: in which way it was asked `by` somebody, its body, and whether it wants the `clients`
-    listed."""
+    """A request: in which way it was asked `by` somebody, its body, whether it wants the `clients` listed,
+    and the most topics that it wants listed."""
 
     by: str = CONTROL_SOCKET
     body: bytes = b""
     clients: bool = False
+    limit: int = TOPICS_LISTED
 
 
 class ControlService(Protocol):
@@ -143,6 +155,7 @@ class ControlService(Protocol):
     be done. `by` says in which way it was asked, for the log."""
 
     async def status(self, *, clients: bool) -> ServerStatus: ...
+    async def topics(self, limit: int) -> TopicList: ...
     async def metrics(self) -> Mapping[str, Any]: ...
     async def broadcast(self, body: bytes) -> Published: ...
     async def drain(self, body: bytes, by: str) -> DrainAnswer: ...
@@ -185,6 +198,18 @@ STATUS = Operation(
     errors=(400,),
 )
 
+TOPICS = Operation(
+    "topics",
+    "GET",
+    "/api/topics",
+    lambda service, request: service.topics(request.limit),
+    TopicList,
+    summary="The topics that have subscribers or kept messages",
+    description="In the order of their names. A subscription with wildcards counts as a subscriber of each"
+    " topic that it matches.",
+    errors=(400,),
+)
+
 METRICS = Operation("own_metrics", "GET", "/api/metrics", lambda service, request: service.metrics(), None)
 """The metrics as workers and their parent tell them; Prometheus asks elsewhere."""
 
@@ -194,7 +219,7 @@ BROADCAST = Operation(
     "/api/broadcast",
     lambda service, request: service.broadcast(request.body),
     Published,
-    description="Send one message to every client, or to some.\n\n"
+    description="Send one message to every client, to the subscribers of a topic, or to some.\n\n"
     "503: the message was not published. 504 `unconfirmed`: it may have been, or may still be.",
     request=Broadcast,
     is_body_required=True,
@@ -252,7 +277,26 @@ WAIT_UPGRADED = Operation(
     description="Wait until a handover has ended, also one that is still to begin.",
 )
 
-OPERATIONS = (STATUS, METRICS, BROADCAST, DRAIN, CANCEL_DRAIN, WAIT_DRAINED, UPGRADE, WAIT_UPGRADED)
+OPERATIONS = (STATUS, TOPICS, METRICS, BROADCAST, DRAIN, CANCEL_DRAIN, WAIT_DRAINED, UPGRADE, WAIT_UPGRADED)
+
+
+def topic_limit(given: str | None) -> int:
+    """Return how many topics an answer may have, as the query of a request says.
+
+    Raises:
+        ControlError: it is no number, or too large.
+    """
+    if given is None:
+        return TOPICS_LISTED
+    if not re.fullmatch(r"[0-9]{1,9}", given) or not 1 <= int(given) <= MOST_TOPICS_LISTED:
+        text = f"limit: must be a whole number from 1 to {MOST_TOPICS_LISTED}"
+        raise ControlError(HTTPStatus.BAD_REQUEST, "bad_request", text)
+    return int(given)
+
+
+def topics_target(limit: int) -> str:
+    """Return path and query with which one process asks another for topics."""
+    return f"{TOPICS.path}?limit={limit}"
 
 
 def find(method: str, path: str) -> Operation:
@@ -295,9 +339,11 @@ async def answer(
     """Carry out a request, and return the status and the JSON object of its answer. In the query of `target`
     stands in which way it was asked."""
     at = urlsplit(target)
-    by = parse_qs(at.query).get("by", [CONTROL_SOCKET])[0]
-    request = ControlRequest(by, body, "clients=true" in at.query)
+    query = parse_qs(at.query)
+    by = query.get("by", [CONTROL_SOCKET])[0]
     try:
+        limit = topic_limit(query.get("limit", [None])[0])
+        request = ControlRequest(by, body, "clients=true" in at.query, limit)
         operation = find(method, at.path)
         return operation.status, encode(await operation.carry_out(service, request))
     except ControlError as error:

@@ -3,8 +3,9 @@
 In JSON each class is an object with its fields. A phase is a `Phase`, unless a newer version has others.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 from wsctl.control.encoding import decode, encode
@@ -126,17 +127,52 @@ class ClusterTotal:
 
 @dataclass(frozen=True, slots=True)
 class ClientStatus:
-    """A client that is connected. Of clients of other servers less is known; `node` is where it is, among
-    servers that share a Redis."""
+    """A client that is connected: one row a connection. Of clients of other servers less is known; `node` is
+    where it is, among servers that share a Redis."""
 
     ABSENT: ClassVar = {"address": None, "waiting_bytes": None}
-    OMITTED: ClassVar = {"node"}
+    OMITTED: ClassVar = {"node", "topics", "connections"}
 
     client_id: str
     address: str | None
     connected_s: float
     waiting_bytes: int | None
     node: str | None = None
+    topics: tuple[str, ...] | None = field(
+        default=None, metadata={"description": "What it has subscribed to; absent without a subscription."}
+    )
+    connections: int | None = field(
+        default=None, metadata={"description": "How many connections its id has, where it has several."}
+    )
+
+    @classmethod
+    def numbered(cls, rows: Iterable["ClientStatus"]) -> "tuple[ClientStatus, ...]":
+        """Return the rows of all connections, those of an id that has several with their number."""
+        found = list(rows)
+        counts = Counter(row.client_id for row in found)
+        return tuple(
+            replace(row, connections=n) if (n := counts[row.client_id]) > 1 else row for row in found
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class TopicStatus:
+    """A topic that has subscribers or kept messages. `subscribers` are connections, those with a matching
+    pattern among them; `bytes` is the size of the kept messages' frames."""
+
+    topic: str
+    subscribers: int
+    messages: int
+    bytes: int
+    newest_id: str | None = field(metadata={"description": "Of the kept messages; null when there is none."})
+
+
+@dataclass(frozen=True, slots=True)
+class TopicList:
+    """Topics in the order of their names."""
+
+    topics: tuple[TopicStatus, ...]
+    more: bool = field(metadata={"description": "Whether there are others behind these."})
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,8 +221,8 @@ class WorkerGroup:
 class ServerStatus:
     """The facts that operators may know; rates are per second over the last ten."""
 
-    ABSENT: ClassVar = {"degraded": None, "generation": 1, "upgrade": None}
-    OMITTED: ClassVar = {"tasks", "clients", "group", "workers", "application", "admin"}
+    ABSENT: ClassVar = {"degraded": None, "generation": 1, "upgrade": None, "subscriptions": 0, "topics": 0}
+    OMITTED: ClassVar = {"tasks", "clients", "client_ids", "group", "workers", "application", "admin"}
 
     status: str = field(metadata=PHASE)
     connections: int
@@ -204,6 +240,12 @@ class ServerStatus:
     drain: DrainProgress | None
     generation: int
     upgrade: HandoverProgress | None
+    subscriptions: int = field(metadata={"description": "Patterns that connections have subscribed to."})
+    topics: int = field(metadata={"description": "Topics of which messages are kept."})
+    client_ids: int | None = field(
+        default=None,
+        metadata={"description": "Ids that are connected; only where --connections-per-id is not 1."},
+    )
     tasks: int | None = field(default=None, metadata={"description": "Of one process alone."})
     redis: RedisState | None = None
     journal: JournalState | None = None

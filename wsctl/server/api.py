@@ -1,6 +1,7 @@
 """The HTTP routes: pages, health, metrics, and the operations of operators."""
 
 import hmac
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from pathlib import Path
 from typing import Annotated, Any, Protocol
@@ -14,12 +15,16 @@ from wsctl.control.encoding import encode
 from wsctl.control.operations import (
     CONTROL_SOCKET,
     METRICS,
+    MOST_TOPICS_LISTED,
     OPERATIONS,
     STATUS,
+    TOPICS,
+    TOPICS_LISTED,
     ControlError,
     ControlRequest,
     ControlService,
     Operation,
+    topic_limit,
 )
 from wsctl.drain.phases import Phase
 from wsctl.server.metrics import PUBLIC, scrape
@@ -116,6 +121,19 @@ _CLIENTS = {
     "required": False,
     "schema": {"type": "boolean", "default": False, "title": "Clients"},
 }
+_LIMIT = {
+    "name": "limit",
+    "in": "query",
+    "required": False,
+    "schema": {
+        "type": "integer",
+        "minimum": 1,
+        "maximum": MOST_TOPICS_LISTED,
+        "default": TOPICS_LISTED,
+        "title": "Limit",
+    },
+}
+_PARAMETERS = {STATUS: [_CLIENTS], TOPICS: [_LIMIT]}
 _BOOLEANS = dict.fromkeys(("true", "1", "yes", "y", "on", "t"), True) | dict.fromkeys(
     ("false", "0", "no", "n", "off", "f"), False
 )
@@ -204,6 +222,11 @@ async def status(control: HasControl, by: AskedBy, clients: WantsClients) -> JSO
     return await _carried_out(STATUS, control, ControlRequest(by, clients=clients))
 
 
+async def topics(request: Request, control: HasControl, by: AskedBy) -> JSONResponse:
+    limit = topic_limit(request.query_params.get("limit"))
+    return await _carried_out(TOPICS, control, ControlRequest(by, limit=limit))
+
+
 def _route(operation: Operation) -> Any:
     """Return the function that answers requests for an operation."""
 
@@ -216,6 +239,10 @@ def _route(operation: Operation) -> Any:
 
 async def _carried_out(operation: Operation, control: HttpControl, request: ControlRequest) -> JSONResponse:
     return JSONResponse(encode(await operation.carry_out(control, request)), operation.status)
+
+
+_READING: Mapping[Operation, Callable[..., Any]] = {STATUS: status, TOPICS: topics}
+"""The functions that answer requests for operations with parameters."""
 
 
 def operator_routes(*, open_metrics: bool = False) -> APIRouter:
@@ -232,7 +259,7 @@ def operator_routes(*, open_metrics: bool = False) -> APIRouter:
     for each in OPERATIONS:
         router.add_api_route(
             each.path,
-            status if each is STATUS else _route(each),
+            _READING.get(each) or _route(each),
             name=each.name,
             methods=[each.method],
             dependencies=OPERATORS,
@@ -241,6 +268,6 @@ def operator_routes(*, open_metrics: bool = False) -> APIRouter:
             status_code=each.status,
             response_model=None,
             include_in_schema=each is not METRICS,
-            openapi_extra={"parameters": [_CLIENTS]} if each is STATUS else None,
+            openapi_extra={"parameters": found} if (found := _PARAMETERS.get(each)) else None,
         )
     return router

@@ -22,7 +22,7 @@ from wsctl.control.operations import (
     Published,
     UpgradeAnswer,
 )
-from wsctl.control.status import ServerStatus
+from wsctl.control.status import ClientStatus, ServerStatus, TopicList
 from wsctl.drain.graceful import GracefulShutdownManager, NotDraining
 from wsctl.drain.phases import Phase
 from wsctl.log.home import Refusal
@@ -36,6 +36,7 @@ from wsctl.server.node import Handover, Node
 from wsctl.server.sharing import Sharing
 from wsctl.server.status_reporter import StatusReporter
 from wsctl.server.websocket.drain_rejection import DrainRejector
+from wsctl.topics import InvalidTopic, topic_name
 
 BODY_ALLOWANCE = 64 * 1024
 """Bytes that a request body may have beyond its message, for the addressees."""
@@ -94,7 +95,12 @@ class NodeControl:
         found = self._reporter.status(clients=clients)
         if not clients or self._shared is None:
             return found
-        return replace(found, clients=(*(found.clients or ()), *await self._shared.clients_elsewhere()))
+        everywhere = (*(found.clients or ()), *await self._shared.clients_elsewhere())
+        return replace(found, clients=ClientStatus.numbered(everywhere))
+
+    async def topics(self, limit: int) -> TopicList:
+        """Return the first `limit` topics with subscribers in this process or kept messages."""
+        return self._reporter.topics(limit)
 
     async def families(self) -> list[Family]:
         """Return the metrics of this process."""
@@ -114,7 +120,7 @@ class NodeControl:
         Raises:
             ControlError: it is not published, or may not be.
         """
-        to = _addressees(wanted)
+        to, topic = _addressees(wanted), _topic(wanted)
         self._check_size(wanted.data)
         if self._life.phase not in _PUBLISHING and not self._is_leaving():
             raise ControlError(HTTPStatus.SERVICE_UNAVAILABLE, "closing", "the server is closing its clients")
@@ -128,7 +134,8 @@ class NodeControl:
             if not published.done():
                 published.set_exception(ControlError(_UNPUBLISHED[why.code], why.code, why.text))
 
-        self._log.append(client_ids.SERVER, wanted.data, to, receipt, refused=refused, shown=wanted.show_to)
+        draft = client_ids.SERVER, wanted.data, to
+        self._log.append(*draft, receipt, refused=refused, shown=wanted.show_to, topic=topic)
         return await published
 
     async def drain(self, body: bytes, by: str) -> DrainAnswer:
@@ -261,6 +268,13 @@ def _addressees(wanted: Broadcast) -> Any:
         return None if wanted.to is None else client_ids.recipients(wanted.to)
     except client_ids.InvalidClientId as error:
         raise ControlError(HTTPStatus.BAD_REQUEST, "bad_request", str(error)) from None
+
+
+def _topic(wanted: Broadcast) -> str | None:
+    try:
+        return None if wanted.topic is None else topic_name(wanted.topic)
+    except InvalidTopic as error:
+        raise ControlError(HTTPStatus.BAD_REQUEST, "bad_topic", f"topic: {error}") from None
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from pydantic import TypeAdapter
 
 from wsctl.control.operations import OPERATIONS, Broadcast, ErrorAnswer, Operation
 from wsctl.control.status import Health, PhaseStatus
-from wsctl.server.asyncapi.frames import CLIENT_ID
+from wsctl.server.asyncapi.frames import CLIENT_ID, TOPIC
 from wsctl.server.metrics import PUBLIC
 
 Schema = dict[str, Any]
@@ -72,6 +72,7 @@ def _body(operation: Operation) -> Schema:
     schema = _schema(operation.request, "validation")
     if operation.request is Broadcast:  # of an id `messages.client_id` knows more than a schema can say
         schema["properties"]["to"]["anyOf"][0]["items"] = CLIENT_ID
+        schema["properties"]["topic"]["anyOf"][0] = TOPIC
     return {"content": {"application/json": {"schema": schema}}, "required": operation.is_body_required}
 
 

@@ -13,6 +13,7 @@ from wsctl.control.status import (
     Health,
     MessageCounts,
     ServerStatus,
+    TopicList,
 )
 from wsctl.drain.graceful import GracefulShutdownManager
 from wsctl.drain.progress import LONGEST, ClientCounts, DrainProgress, HandoverProgress
@@ -23,6 +24,8 @@ from wsctl.log.message_log import MessageLog
 from wsctl.server.drain_driver import DrainDriver
 from wsctl.server.journal_monitor import JournalMonitor
 from wsctl.server.sharing import Sharing
+from wsctl.server.topic_list import kept_by_topic, list_topics
+from wsctl.topics import has_wildcards, matches
 
 RATE_WINDOW = 10
 """Samples, one a second, that a rate is taken over."""
@@ -112,15 +115,27 @@ class StatusReporter:
             drain=self.drain(),
             generation=self._generation,
             upgrade=self.upgrade(),
+            subscriptions=sum(len(each.subscriptions) for each in clients_here),
+            topics=len(kept_by_topic(self._log.history.entries())),
             tasks=len(asyncio.all_tasks()),
             redis=shared.redis_state() if shared else None,
             journal=self._journal.state() if self._journal else None,
             nodes=(nodes := shared.nodes() if shared else None),
             cluster=None if nodes is None else ClusterTotal.of(nodes),
-            clients=tuple(self._describe(each) for each in clients_here) if clients else None,
+            clients=ClientStatus.numbered(map(self._describe, clients_here)) if clients else None,
             application=self.application(),
             admin=self.admin,
         )
+
+    def topics(self, limit: int) -> TopicList:
+        """Return the first `limit` topics with subscribers here or kept messages."""
+        here = [each.subscriptions for each in self._manager.active_connections.values()]
+        named = {pattern for each in here for pattern in each if not has_wildcards(pattern)}
+
+        def subscribers(topic: str) -> int:
+            return sum(any(matches(pattern, topic) for pattern in each) for each in here)
+
+        return list_topics(named, kept_by_topic(self._log.history.entries()), subscribers, limit)
 
     def application(self) -> ApplicationStatus | None:
         """Return the connections of the application, with the busiest of its routes; None without one."""
@@ -151,6 +166,7 @@ class StatusReporter:
             connected_s=round(self._clock() - connection.opened, 3),
             waiting_bytes=connection.waiting,
             node=self._shared.session.node if self._shared else None,
+            topics=tuple(connection.subscriptions) or None,
         )
 
 

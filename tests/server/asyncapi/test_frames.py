@@ -3,7 +3,7 @@
 import inspect
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -16,6 +16,7 @@ from wsctl.codes import ErrorCode
 from wsctl.drain.phases import Phase
 from wsctl.server.asyncapi.frames import CLIENT_ID, FRAMES
 from wsctl.server.websocket.admission import MAX_SINCE
+from wsctl.topics import InvalidTopic, topic_name, topic_pattern
 
 PARTS = {"encode", "body", "numbered"}
 """What returns bytes that are not yet a frame of one type."""
@@ -38,9 +39,10 @@ ANYTHING = st.recursive(
 ADDRESSEES = st.lists(NAMES, unique=True, max_size=3).map(tuple)
 
 
-def a_message(to: st.SearchStrategy[Any]) -> Examples:
+def a_message(to: st.SearchStrategy[Any], topic: st.SearchStrategy[Any]) -> Examples:
     sender = NAMES | st.just(client_ids.SERVER)
-    return st.builds(messages.message, st.builds(messages.Message, IDS, SECONDS, sender, ANYTHING, to))
+    made = st.builds(messages.Message, IDS, SECONDS, sender, ANYTHING, to, topic=topic)
+    return st.builds(messages.message, made)
 
 
 def a_welcome(
@@ -58,7 +60,7 @@ def a_shutdown(reconnect_in_s: st.SearchStrategy[Any]) -> Examples:
 
 FEWEST: dict[str, Examples] = {
     "welcome": a_welcome(st.none(), st.just(False), st.just(0)),
-    "message": a_message(st.none()),
+    "message": a_message(st.none(), st.none()),
     "heartbeat": st.builds(messages.heartbeat, SECONDS, COUNTS, CLIENTS),
     "keepalive": st.builds(messages.keepalive),
     "shutdown": a_shutdown(st.none()),
@@ -69,7 +71,7 @@ FEWEST: dict[str, Examples] = {
 
 MOST: dict[str, Examples] = FEWEST | {
     "welcome": a_welcome(st.booleans(), st.just(True), st.sampled_from(messages.KEEPALIVE)),
-    "message": a_message(ADDRESSEES),
+    "message": a_message(ADDRESSEES, st.sampled_from(["news", "orders.eu.42"])),
     "shutdown": a_shutdown(SECONDS),
 }
 """The same with each."""
@@ -185,6 +187,28 @@ def test_every_id_of_any_script_passes_it(text: str) -> None:
         assume(False)  # some marks show nothing
     assert validator_of("clientId").is_valid(name)
     assert re.search(CLIENT_ID["pattern"], name)
+
+
+@settings(max_examples=500)
+@given(st.text("aZ0_~@:+-.*> é", max_size=8))
+def test_just_what_is_a_topic_and_what_is_a_pattern_pass_their_schemas(text: str) -> None:
+    assert validator_of("topic").is_valid(text) == is_taken(topic_name, text)
+    assert validator_of("topicPattern").is_valid(text) == is_taken(topic_pattern, text)
+
+
+@pytest.mark.parametrize("last", ["a", "*", ">"])
+def test_the_bounds_of_topics_are_the_servers(last: str) -> None:
+    deepest, longest = ".".join(["a"] * 15 + [last]), "a" * 126 + "." + last
+    schema = validator_of("topic" if last == "a" else "topicPattern")
+    assert [schema.is_valid(text) for text in (deepest, "a." + deepest)] == [True, False]
+    assert [schema.is_valid(text) for text in (longest, "a" + longest)] == [True, False]
+
+
+def is_taken(check: Callable[[str], str], text: str) -> bool:
+    try:
+        return bool(check(text))
+    except InvalidTopic:
+        return False
 
 
 def test_the_bounds_of_ids_are_the_servers() -> None:

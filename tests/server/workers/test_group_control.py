@@ -71,6 +71,55 @@ async def test_the_clients_of_all_are_listed_oldest_first() -> None:
         assert [row["client_id"] for row in reply.body["clients"]] == ["b", "a"]
 
 
+async def test_a_client_with_connections_at_several_workers_is_told_with_their_number() -> None:
+    async with fake_parent(2) as here:
+        await here.serving()
+        rows = [
+            (200, FACTS | {"clients": [{"client_id": name, "connected_s": s} for name, s in clients]})
+            for clients in ([("a", 1), ("b", 2)], [("a", 3)])
+        ]
+        reply = await answered(here, "GET", "/api/status?clients=true", rows)
+        found = [(row["client_id"], row.get("connections")) for row in reply.body["clients"]]
+        assert found == [("a", 2), ("b", None), ("a", 2)]
+
+
+def topic_row(topic: str, subscribers: int, messages: int = 0, newest_id: str | None = None) -> Any:
+    sizes = {"messages": messages, "bytes": 10 * messages, "newest_id": newest_id}
+    return {"topic": topic, "subscribers": subscribers, **sizes}
+
+
+async def test_topics_are_those_of_all_workers_with_the_subscribers_of_all() -> None:
+    async with fake_parent(3) as here:
+        await here.serving()
+        # One worker has not read the newest message yet.
+        one = [topic_row("a", 1), topic_row("b", 1, 3, "9-0"), topic_row("c", 1)]
+        other = [topic_row("b", 2, 2, "8-0"), topic_row("d", 1)]
+        answers = [
+            (200, {"topics": one, "more": False}),
+            (200, {"topics": other, "more": False}),
+            (404, {"error": {"code": "not_found", "message": "an older version"}}),
+        ]
+        reply = await answered(here, "GET", "/api/topics?limit=3", answers)
+        rows = [topic_row("a", 1), topic_row("b", 3, 3, "9-0"), topic_row("c", 1)]
+        assert reply == Reply(200, {"topics": rows, "more": True})
+
+
+async def test_there_are_more_topics_where_a_worker_has_more() -> None:
+    async with fake_parent(1) as here:
+        await here.serving()
+        told = {"topics": [topic_row("a", 1)], "more": True}
+        assert await answered(here, "GET", "/api/topics?limit=1", [(200, told)]) == Reply(200, told)
+
+
+async def test_subscriptions_are_added_up_and_all_keep_the_same_topics() -> None:
+    async with fake_parent(2) as here:
+        one, other = await here.serving()
+        one.reports(connections=1, subscriptions=3, topics=2)
+        other.reports(connections=2, subscriptions=4, topics=2)
+        await here.until(lambda: here.control.summary().connections == 3)
+        assert (here.control.summary().subscriptions, here.control.summary().topics) == (7, 2)
+
+
 async def test_the_connections_of_an_application_are_those_of_all_workers() -> None:
     def own(count: int) -> dict[str, Any]:
         route = {"kind": "websocket", "route": "/ws", "connections": count}

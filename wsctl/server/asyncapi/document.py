@@ -29,6 +29,7 @@ _EXAMPLES: dict[str, dict[str, bytes]] = {
     },
     "message": {
         "toEveryone": messages.message(messages.Message(_ID, _TS, "alice", "hello")),
+        "ofATopic": messages.message(messages.Message(_ID, _TS, "alice", 3.5, topic="quotes.eu")),
         "direct": messages.message(messages.Message(_ID, _TS, client_ids.SERVER, {"n": [1, None]}, ("bob",))),
     },
     "heartbeat": {"tenth": messages.heartbeat(_TS, 3, 10)},

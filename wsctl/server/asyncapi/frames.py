@@ -6,7 +6,7 @@ the same ignore what it does not know: a newer server may say more.
 
 from typing import Any
 
-from wsctl import client_ids, messages
+from wsctl import client_ids, messages, topics
 from wsctl.codes import ErrorCode
 from wsctl.drain.phases import Phase
 from wsctl.server.websocket.admission import MAX_SINCE
@@ -17,6 +17,8 @@ Schema = dict[str, Any]
 # every validator knows (section 6.4 of draft 7): of ASCII this is exact, beyond it too much passes.
 _CLIENT_ID = r"^[^\u0000-/:-@\[-`{-\u007f][^\u0000-*,/;-?\[-^`{-}\u007f]*$"
 
+_SEGMENT = "[A-Za-z0-9_~@:+-]+"
+
 CLIENT_ID: Schema = {
     "type": "string",
     "description": "Letters and digits of any script and `. _ @ : + ~ -`, the first one a letter or digit,"
@@ -25,6 +27,23 @@ CLIENT_ID: Schema = {
     "maxLength": client_ids.MAX_CLIENT_ID,
     "pattern": _CLIENT_ID,
     "not": {"const": client_ids.SERVER},
+}
+
+TOPIC: Schema = {
+    "type": "string",
+    "description": f"1 to {topics.MAX_SEGMENTS} segments, joined by dots, of `A-Z a-z 0-9 _ ~ @ : + -`.",
+    "minLength": 1,
+    "maxLength": topics.MAX_LENGTH,
+    "pattern": rf"^{_SEGMENT}(\.{_SEGMENT}){{0,{topics.MAX_SEGMENTS - 1}}}$",
+}
+
+PATTERN: Schema = {
+    "type": "string",
+    "description": "A topic, or several: `*` in place of a segment is any one, `>` as the last one any rest.",
+    "minLength": 1,
+    "maxLength": topics.MAX_LENGTH,
+    "pattern": rf"^(>|({_SEGMENT}|\*)(\.({_SEGMENT}|\*)){{0,{topics.MAX_SEGMENTS - 2}}}"
+    rf"(\.({_SEGMENT}|[*>]))?)$",
 }
 
 MESSAGE_ID: Schema = {
@@ -87,10 +106,11 @@ FRAMES: dict[str, Schema] = {
     ),
     "message": _frame(
         "message",
-        optional=("to",),
+        optional=("topic", "to"),
         id=ref("messageId"),
         ts=_MOMENT,
         **{"from": {"anyOf": [{"type": "string", "const": client_ids.SERVER}, ref("clientId")]}},
+        topic={"allOf": [ref("topic")], "description": "Absent from a message to everyone."},
         data={"description": "Any JSON value; a text, when a client sent it."},
         to={
             "type": "array",
@@ -150,4 +170,11 @@ FRAMES: dict[str, Schema] = {
 RENEW: Schema = _frame("renew", token={"type": "string", "description": "As when connecting."})
 """The one text of a client that is for the server and not published, where it has `--auth jwt`."""
 
-SCHEMAS: dict[str, Schema] = {"clientId": CLIENT_ID, "messageId": MESSAGE_ID, "renew": RENEW, **FRAMES}
+SCHEMAS: dict[str, Schema] = {
+    "clientId": CLIENT_ID,
+    "messageId": MESSAGE_ID,
+    "topic": TOPIC,
+    "topicPattern": PATTERN,
+    "renew": RENEW,
+    **FRAMES,
+}

@@ -9,12 +9,14 @@ from typing import Any, NamedTuple
 
 from wsctl import __version__
 from wsctl.codes import ErrorCode
+from wsctl.control.encoding import decode
 from wsctl.control.operations import (
     BROADCAST,
     CANCEL_DRAIN,
     DRAIN,
     METRICS,
     STATUS,
+    TOPICS,
     ControlError,
     DrainAnswer,
     DrainEnd,
@@ -24,8 +26,9 @@ from wsctl.control.operations import (
     answer,
     error_of,
     result_of,
+    topics_target,
 )
-from wsctl.control.status import ServerStatus, WorkerStatus
+from wsctl.control.status import ServerStatus, TopicList, WorkerStatus
 from wsctl.drain.graceful import NotDraining
 from wsctl.drain.interventions import Intervention, InterventionKind
 from wsctl.drain.phases import Phase
@@ -41,6 +44,7 @@ from wsctl.server.workers.status_merge import (
     merge_applications,
     merge_clients,
     merge_shared,
+    merge_topics,
     newest_id,
 )
 from wsctl.server.workers.worker import Worker, worker_names
@@ -124,6 +128,8 @@ class GroupControl:
             drain=self._pool.progress(),
             generation=self._generation,
             upgrade=self._rolling_upgrade.progress(),
+            subscriptions=sum(report.subscriptions for report in reports),
+            topics=max((report.topics for report in reports), default=0),
             redis=together.redis,
             journal=self._journal.state() if self._journal else None,
             nodes=together.nodes,
@@ -144,6 +150,12 @@ class GroupControl:
         found = self.summary()
         workers = tuple(replace(each, silent=each.number in silent) for each in found.workers or ())
         return replace(found, clients=merge_clients(answers), workers=workers)
+
+    async def topics(self, limit: int) -> TopicList:
+        """Return the first `limit` topics of all workers that answer; one of an older version knows none."""
+        replies = (await self._call_all(TOPICS.method, topics_target(limit))).replies
+        answers = [decode(TopicList, reply.body) for reply in replies if reply.status == HTTPStatus.OK]
+        return merge_topics(answers, limit)
 
     async def metrics(self) -> Mapping[str, Any]:
         """Return the metrics of all workers, as in the status without those that were succeeded and still

@@ -10,6 +10,7 @@ from wsctl.control.operations import (
     CONTROL_SOCKET,
     DRAIN,
     METRICS,
+    TOPICS,
     UPGRADE,
     WAIT_DRAINED,
     WAIT_UPGRADED,
@@ -19,8 +20,9 @@ from wsctl.control.operations import (
     Published,
     UpgradeAnswer,
     result_of,
+    topics_target,
 )
-from wsctl.control.status import ServerStatus, WorkerGroup
+from wsctl.control.status import ServerStatus, TopicList, WorkerGroup
 from wsctl.server.metrics.family import Family, decode_families, merge_workers
 from wsctl.server.node_control import NodeControl
 from wsctl.server.workers.parent_link import STATUS_TIMEOUT, ParentLink
@@ -44,6 +46,16 @@ class RelayedControl:
         of_all = None if self._link.lost else await self._link.fetch_status()
         own = await self._alone.status(clients=clients)
         return replace(own, group=self._group(of_all), journal=of_all.journal) if of_all else own
+
+    async def topics(self, limit: int) -> TopicList:
+        """Return the first `limit` topics of all workers; those of this one where the parent does not tell
+        them."""
+        if not self._link.lost:
+            # Twice: the parent itself waits as long for workers that hang.
+            reply = await self._link.call(TOPICS.method, topics_target(limit), b"", 2 * STATUS_TIMEOUT)
+            if reply and reply.status == HTTPStatus.OK:
+                return result_of(TopicList, *reply)
+        return await self._alone.topics(limit)
 
     async def metrics(self) -> Mapping[str, Any]:
         return await self._alone.metrics()

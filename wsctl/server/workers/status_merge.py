@@ -12,6 +12,8 @@ from wsctl.control.status import (
     MessageCounts,
     RedisState,
     ServerStatus,
+    TopicList,
+    TopicStatus,
 )
 from wsctl.drain.merging import busiest
 from wsctl.log.message_log import MessageLog, read_id
@@ -79,7 +81,25 @@ def merge_clients(answers: Sequence[ServerStatus]) -> tuple[ClientStatus, ...]:
         for client in answer.clients or ()
         if not _is_own(client, answer) and client.node not in present
     }
-    return tuple(sorted([*own, *elsewhere.values()], key=lambda client: -client.connected_s))
+    oldest_first = sorted([*own, *elsewhere.values()], key=lambda client: -client.connected_s)
+    return ClientStatus.numbered(oldest_first)
+
+
+def merge_topics(answers: Sequence[TopicList], limit: int) -> TopicList:
+    """Return the first `limit` topics of all workers. Each has told its first `limit`, so that no other of
+    its topics could be among them. Subscribers are added up; all workers keep the same messages."""
+    found: dict[str, TopicStatus] = {}
+    for row in (row for answer in answers for row in answer.topics):
+        other = found.get(row.topic)
+        found[row.topic] = _merge_topic(row, other) if other else row
+    rows = sorted(found.values(), key=lambda row: row.topic)
+    more = len(rows) > limit or any(answer.more for answer in answers)
+    return TopicList(tuple(rows[:limit]), more)
+
+
+def _merge_topic(one: TopicStatus, other: TopicStatus) -> TopicStatus:
+    newer = max(one, other, key=lambda row: read_id(row.newest_id or "") or (0, 0))
+    return replace(newer, subscribers=one.subscribers + other.subscribers)
 
 
 def merge_applications(reports: Iterable[ServerStatus]) -> ApplicationStatus | None:
