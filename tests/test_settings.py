@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from wsctl.errors import UsageError
 from wsctl.settings import (
+    EVERY_TOPIC,
     FLAGS,
     LONGEST,
     Rate,
@@ -30,10 +31,22 @@ from wsctl.settings import (
     read_token,
     redis_url,
     size,
+    topic_patterns,
     variable,
 )
 
-PARSERS = (duration, size, rate, count, port_number, boolean, choice("a", "b"), origins, proxies)
+PARSERS = (
+    duration,
+    size,
+    rate,
+    count,
+    port_number,
+    boolean,
+    choice("a", "b"),
+    origins,
+    proxies,
+    topic_patterns,
+)
 
 
 @pytest.mark.parametrize(
@@ -94,6 +107,8 @@ def test_rates(text: str, wanted: Rate) -> None:
         (port_number, "65536"),
         (port_number, "http"),
         (boolean, "maybe"),
+        (topic_patterns, "a..b"),
+        (topic_patterns, "a.>.b"),
         (proxies, "10.0.0.300"),
         (proxies, "10.0.0.1/8"),
         (proxies, "nginx"),
@@ -146,11 +161,16 @@ def test_proxies_are_addresses_and_networks() -> None:
     assert (proxies("*"), proxies("")) == ("*", "")
 
 
+def test_topics_are_a_switch_or_patterns_each_once() -> None:
+    assert (topic_patterns("on"), topic_patterns("off"), topic_patterns("")) == (EVERY_TOPIC, (), ())
+    assert topic_patterns("chat.*, orders.> chat.*") == ("chat.*", "orders.>")
+
+
 def test_the_defaults_are_the_promised_ones() -> None:
     s = Settings()
     assert (s.host, s.port, s.shutdown_timeout, s.broadcast_interval) == ("127.0.0.1", 8000, 1800, 10)
     assert (s.max_message_size, s.max_queue, s.rate) == (65536, 1 << 20, Rate(20, 40))
-    assert (s.ping_interval, s.ping_timeout, s.client_publish, s.access_log) == (20, 20, True, False)
+    assert (s.ping_interval, s.ping_timeout, s.client_publish, s.access_log) == (20, 20, EVERY_TOPIC, False)
 
 
 def test_settings_cannot_be_changed() -> None:

@@ -19,6 +19,7 @@ from wsctl.addresses import browser_host
 from wsctl.errors import UsageError
 from wsctl.origins import origin
 from wsctl.redis_url import parse as parse_redis
+from wsctl.topics import topic_pattern
 
 ENV_PREFIX = "WSCTL_"
 
@@ -121,6 +122,23 @@ def boolean(text: str) -> bool:
     if word in {"0", "false", "no", "off", "n", "f", ""}:
         return False
     raise ValueError(f"{text!r} is neither yes nor no: write 1 or 0")
+
+
+EVERY_TOPIC = (">",)
+"""The patterns of whoever may use every topic, and messages without one."""
+
+
+def topic_patterns(text: str) -> tuple[str, ...]:
+    """Parse patterns of topics, separated by commas or spaces, or a switch: `on` is every topic, and messages
+    without one; `off` is none."""
+    try:
+        return EVERY_TOPIC if boolean(text) else ()
+    except ValueError:
+        words = [word for word in re.split(r"[,\s]+", text.strip()) if word]
+    try:
+        return tuple(dict.fromkeys(topic_pattern(word) for word in words))
+    except ValueError as error:
+        raise ValueError(f"{text!r}: {error}; write on, off, or patterns as in chat.*,orders.>") from None
 
 
 def choice(*words: str) -> Callable[[str], str]:
@@ -387,7 +405,17 @@ class Settings:
     allow_host: tuple[str, ...] = _setting(
         (), host_names, "NAME", "Host name of a server on loopback, beside localhost (repeat; * for all)."
     )
-    client_publish: bool = _setting(True, boolean, "", "Broadcast what clients send.")
+    client_publish: tuple[str, ...] = _setting(
+        EVERY_TOPIC,
+        topic_patterns,
+        "TOPICS",
+        "Topics to which clients may publish: on (and without one), off, or patterns (chat.*,orders.>).",
+    )
+    client_subscribe: tuple[str, ...] = _setting(
+        EVERY_TOPIC, topic_patterns, "TOPICS", "Topics that clients may subscribe to: on, off, or patterns."
+    )
+    # Off: without --auth jwt an id belongs to nobody.
+    client_direct: bool = _setting(False, boolean, "", "Let clients send direct messages.")
     auth: Auth = _setting(
         "none",
         choice("none", "token", "jwt"),

@@ -44,7 +44,7 @@ class Services:
             clock=self._clock,
             manager=manager,
             log=log,
-            intake=Intake(log, settings.rate, settings.client_publish, self._clock),
+            intake=Intake(log, settings.rate, bool(settings.client_publish), self._clock),
             replays=Replays(settings.history_bytes, self._clock, self._call_soon, self._call_later),
             expiry=ExpiryTimes(self._clock),
             welcome=Welcome(manager, log, self.life, elsewhere=lambda: 0, degraded=lambda: False),

@@ -5,7 +5,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from wsctl.settings import Rate, Settings
+from wsctl.settings import EVERY_TOPIC, Rate, Settings
 
 WORDS = st.text(
     st.characters(
@@ -51,13 +51,14 @@ def any_settings(**given: Any) -> st.SearchStrategy[Settings]:
             Rate, st.floats(0, 999_999, width=32).map(lambda x: round(x, 3)), st.integers(1, 999)
         ),
     }
-    switches = {name: st.booleans() for name in ("client_publish", "access_log", "proxy_headers")}
+    switches = {name: st.booleans() for name in ("client_direct", "access_log", "proxy_headers")}
     texts = {
         "root_path": st.just("") | WORDS.map(lambda word: f"/{word}".rstrip("/")),
         "forwarded_allow_ips": st.none() | st.sampled_from(["*", "10.0.0.1", "::1,10.0.0.0/8"]),
         "host": WORDS.filter(lambda word: word.isprintable() and not re.search(r"\s", word))
         | st.sampled_from(["127.0.0.1", "::", "localhost"]),
         "allow_origin": st.sampled_from([(), ("*",), ("https://a.example", "https://b.example")]),
+        "client_publish": st.sampled_from([(), EVERY_TOPIC, ("chat.*", "orders.>")]),
         "allow_host": st.sampled_from([(), ("*",), ("chat.example", "xn--bcher-kva.example")]),
         "ssl_certfile": st.none() | WORDS | st.sampled_from(ODD),
     }

@@ -9,7 +9,19 @@ from typing import Annotated, Any
 import typer
 
 from wsctl.client_ids import InvalidClientId, client_id
-from wsctl.settings import FLAGS, Rate, Settings, boolean, duration, flag, port_number, secrets, variable
+from wsctl.settings import (
+    EVERY_TOPIC,
+    FLAGS,
+    Rate,
+    Settings,
+    boolean,
+    duration,
+    flag,
+    port_number,
+    secrets,
+    topic_patterns,
+    variable,
+)
 from wsctl.settings import whole_number as parse_whole_number
 
 GROUPS = {
@@ -17,7 +29,8 @@ GROUPS = {
     "Listening": "host port admin_host admin_port uds fd backlog ssl_certfile ssl_keyfile "
     "proxy_headers forwarded_allow_ips root_path",
     "Drain": "shutdown_timeout drain_delay drain_spread reconnect_window drain_policy stop_timeout",
-    "Messages": "broadcast_interval history history_bytes history_ttl journal journal_sync client_publish",
+    "Messages": "broadcast_interval history history_bytes history_ttl journal journal_sync client_publish "
+    "client_subscribe client_direct",
     "Limits": "max_connections connections_per_id max_subscriptions max_message_size max_queue rate "
     "ping_interval ping_timeout",
     "Access": "allow_origin allow_host auth jwt_key jwt_algorithm jwt_audience auth_query",
@@ -105,7 +118,7 @@ def with_settings(command: Callable[..., None]) -> Callable[..., None]:
     signature = inspect.signature(command)
     kept = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
     order = list(_GROUP_OF)
-    made = [_parameter(field) for field in sorted(FLAGS, key=lambda field: order.index(field.name))]
+    made = [each for f in sorted(FLAGS, key=lambda f: order.index(f.name)) for each in _parameters(f)]
     command.__signature__ = signature.replace(parameters=[*kept, *made])  # type: ignore[attr-defined]
     return command
 
@@ -122,9 +135,29 @@ def settings_from(given: Mapping[str, Any], environ: Mapping[str, str]) -> Setti
         UsageError: they cannot be meant together, or a secret cannot be read.
     """
     values = {name: value for name, value in given.items() if value is not None}
+    for off in _SWITCHES & set(values):
+        if values.pop(off):
+            values[off.removeprefix("no_")] = ()
     for name in SEVERAL & set(values):
         values[name] = tuple(one for several in values[name] for one in several)
     return Settings(**values, **secrets(environ, values.get("auth")))
+
+
+_SWITCHES = frozenset(f"no_{f.name}" for f in FLAGS if f.metadata["parse"] is topic_patterns)
+"""The switches that say `off` for settings that take topics."""
+
+
+def _parameters(field: Field[Any]) -> list[inspect.Parameter]:
+    """Return the flag of a setting, and the switch beside it where it has one."""
+    made = [_parameter(field)]
+    if (name := f"no_{field.name}") in _SWITCHES:
+        text = f"The same as {flag(field.name)} off."
+        option = typer.Option(
+            flag(name), help=text, show_default=False, rich_help_panel=_GROUP_OF[field.name]
+        )
+        kind = Annotated[bool, option]
+        made.append(inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=False, annotation=kind))
+    return made
 
 
 def _parameter(field: Field[Any]) -> inspect.Parameter:
@@ -160,6 +193,8 @@ def default_text(field: Field[Any]) -> str:
     value = field.default
     if isinstance(value, bool):
         return "on" if value else "off"
+    if value == EVERY_TOPIC:
+        return "on"
     if isinstance(value, Rate):
         return f"{value.per_second:g}/s:{value.burst}"
     if isinstance(value, float):

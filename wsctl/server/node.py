@@ -142,7 +142,7 @@ class Node:
         renewal = RenewalHandler(self.verifier, self.expiry).handle
         by_address = settings.auth == "none"
         intake = Intake(
-            self.log, settings.rate, settings.client_publish, self.clock, renewal, by_address=by_address
+            self.log, settings.rate, bool(settings.client_publish), self.clock, renewal, by_address=by_address
         )
         self.manager.retired.append(intake.left)
         return intake

@@ -70,7 +70,7 @@ def fatal_error(client_id: str, server: str, event: Event, *, publishing: bool) 
     when the run goes on. `server` is the name of the client's server in messages."""
     match event:
         case Received({"type": "error", "code": "publish_disabled"}):
-            text = f"{server} takes no messages from clients: start it with --client-publish"
+            text = f"{server} takes no messages from clients: start it without --no-client-publish"
             return WsctlError(text)
         case _ if publishing:
             return None

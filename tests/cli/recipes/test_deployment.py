@@ -37,10 +37,10 @@ def test_serve_understands_the_flags_as_they_were_meant(meant: Settings) -> None
 
 def test_only_what_differs_is_said() -> None:
     assert flags(Settings()) == []
-    assert flags(Settings(port=9000, shutdown_timeout=600.0, client_publish=False)) == [
+    assert flags(Settings(port=9000, shutdown_timeout=600.0, client_publish=())) == [
         "--port=9000",
         "--shutdown-timeout=600",
-        "--no-client-publish",
+        "--client-publish=off",
     ]
     assert flags(Settings(rate=Rate(2.5, 5), allow_origin=("https://a.example", "https://b.example"))) == [
         "--rate=2.5/s:5",

@@ -73,7 +73,7 @@ def test_a_process_finds_the_sockets_that_it_listens_on_whoever_made_them() -> N
     ("settings", "addresses", "what"),
     [
         (Settings(), ["0.0.0.0:80"], "connect and publish"),
-        (Settings(client_publish=False), ["0.0.0.0:80"], "connect and listen"),
+        (Settings(client_publish=()), ["0.0.0.0:80"], "connect and listen"),
         (Settings(), [], None),
         (Settings(auth="token", client_token="t0p"), ["0.0.0.0:80"], None),
     ],
@@ -186,7 +186,7 @@ def test_a_server_that_everybody_reaches_and_that_asks_nobody_is_warned_of() -> 
     found = check_credentials(Settings(host="0.0.0.0"))
     assert (found.level, "publish" in found.text) == ("warning", True)
     assert "--auth" in str(found.fix)
-    assert "publish" not in check_credentials(Settings(host="0.0.0.0", client_publish=False)).text
+    assert "publish" not in check_credentials(Settings(host="0.0.0.0", client_publish=())).text
     assert check_credentials(Settings()).level == "ok"
 
 

@@ -12,7 +12,7 @@ from wsctl.cli.recipes.template import check_writable
 from wsctl.errors import UsageError
 from wsctl.server.diagnostics.stop_time import recommended_stop_time
 from wsctl.server.listening.limits import RESERVED_FILES
-from wsctl.settings import FLAGS, Rate, Settings, flag, variable
+from wsctl.settings import EVERY_TOPIC, FLAGS, Rate, Settings, flag, variable
 
 OPEN_FILES = 65536
 """Descriptors that a file asks for where nobody said how many clients there will be."""
@@ -105,6 +105,8 @@ def _words(settings: Settings, field: "Field[Any]") -> Iterable[str]:
 def _text(value: Any) -> str:
     if isinstance(value, Rate):
         return f"{_number(value.per_second)}/s:{value.burst}"
+    if type(value) is tuple:
+        return "on" if value == EVERY_TOPIC else ",".join(value) or "off"
     return _number(value) if isinstance(value, float) else str(value)
 
 
