@@ -33,6 +33,7 @@ class MessageLog:
         home: the giver of the ids.
         writer: the name of this log in the keys of its drafts.
         published: messages that got their id since the start.
+        published_to_topics: those of them that have a topic.
         follower: another process that gets each message, after it was sent to the clients of this one.
         observers: told when the home is away, and when it is back.
     """
@@ -53,6 +54,7 @@ class MessageLog:
         self.writer = secrets.token_hex(8)
         self.history = History(self._position, most, most_bytes)
         self.published = 0
+        self.published_to_topics = 0
         self.follower: Follower | None = None
         self.observers: list[HomeObserver] = []
 
@@ -196,6 +198,7 @@ class MessageLog:
         self._position = entry.id
         self.history.add(entry)
         self.published += 1
+        self.published_to_topics += entry.topic is not None
         recipients = self._deliver(entry) + elsewhere
         return recipients + (self.follower.relay(entry, recipients, key) if self.follower else 0)
 

@@ -46,6 +46,20 @@ async def test_the_numbers_are_those_of_the_status(make_server: MakeServer) -> N
     assert scrape("wsctl_sent_bytes_total") == sum(len(t.drain()) for t in server.transports)
 
 
+async def test_topics_are_counted_and_none_is_a_label(make_server: MakeServer) -> None:
+    server = make_server()
+    wire, _ = server.join("bob")
+    wire.subscriptions = {f"{TELLING}.*": False, "news": False}
+    for topic in (f"{TELLING}.1", f"{TELLING}.2", f"{TELLING}.2", None):
+        server.node.log.append("server", 1, topic=topic)
+    scrape = seen(server.node)
+    assert scrape("wsctl_subscriptions") == 2
+    assert scrape("wsctl_history_topics") == 2
+    assert scrape("wsctl_topic_messages_published_total") == 3
+    assert scrape("wsctl_messages_published_total") == 4
+    assert TELLING not in scrape.text
+
+
 async def test_one_phase_is_on(make_server: MakeServer) -> None:
     node = make_server().node
     for phase in (Phase.STARTING, Phase.SERVING):

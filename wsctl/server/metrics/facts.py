@@ -56,6 +56,7 @@ def families(sources: MetricSources) -> list[Family]:
         _messages(sources, facts.messages),
         _outboxes(sources),
         _log(sources),
+        _topics(sources, facts),
         _drain(facts.drain),
         _shared(sources, facts),
         journal_families(sources.journal) if sources.journal else [],
@@ -192,6 +193,21 @@ def _log(sources: MetricSources) -> list[Family]:
         gauge("wsctl_log_position_timestamp_seconds", text, when),
         gauge("wsctl_history_messages", "Messages kept for clients that resume.", len(history)),
         gauge("wsctl_history_bytes", "Bytes of their frames.", history.bytes),
+    ]
+
+
+def _topics(sources: MetricSources, facts: ServerStatus) -> list[Family]:
+    """Return the metrics of topics. None names a topic: whoever may publish could make a series of each."""
+    return [
+        gauge(
+            "wsctl_subscriptions", "Patterns of topics that clients have subscribed to.", facts.subscriptions
+        ),
+        gauge("wsctl_history_topics", "Topics of which messages are kept.", facts.topics),
+        counter(
+            "wsctl_topic_messages_published_total",
+            "Those of the published messages that have a topic.",
+            sources.log.published_to_topics,
+        ),
     ]
 
 
