@@ -8,6 +8,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Client",
+    "CommandRefused",
     "Connected",
     "Degraded",
     "Disconnected",
@@ -37,6 +38,7 @@ TYPE_CHECKING = False
 """True for type checkers, which know the name: `typing`, which has it too, takes longer to load than this."""
 
 if TYPE_CHECKING:
+    from wsctl.client.commands import CommandRefused
     from wsctl.client.session import NotConnected
     from wsctl.client.stream import MessageStream, SessionEnded, Unconfirmed, connect
     from wsctl.client.stream_events import (
@@ -58,6 +60,7 @@ if TYPE_CHECKING:
 
 _MODULES = {
     "Client": "wsctl.server.websocket.hooks",
+    "CommandRefused": "wsctl.client.commands",
     "Connected": "wsctl.client.stream_events",
     "Degraded": "wsctl.client.stream_events",
     "Disconnected": "wsctl.client.stream_events",

@@ -134,3 +134,52 @@ def test_the_words_of_the_server_are_kept() -> None:
     state = FrameState()
     state.receive(welcome(), "http://a")
     assert state.receive(AWAY, "http://a") == ServerDegraded(AWAY)
+
+
+# Topics
+
+
+def test_the_url_names_the_topics_too() -> None:
+    state = FrameState("5-0", ["a.b", "c.*", "d+e.>"])
+    assert state.url(URL) == f"{URL}?since=5-0&topic=a.b&topic=c.*&topic=d%2Be.%3E"
+    assert FrameState(None, ["a:b@c~d"]).url(URL) == f"{URL}?topic=a:b@c~d"
+
+
+def test_subscriptions_are_kept_until_they_end() -> None:
+    state = FrameState(None, ["a"])
+    state.subscribe(["b", "a"], {"type": "ok", "id": "9-0"})
+    assert (state.topics, state.cursor.at) == (["a", "b"], "9-0")
+    state.unsubscribe(["a", "never"])
+    assert state.topics == ["b"]
+
+
+@pytest.mark.parametrize(
+    ("lost", "at"),
+    [(["a"], "5-0"), (["a", "b.c"], "5-0"), (["b.>", "a"], "9-0"), ([], "9-0"), ("a", "9-0")],
+)
+def test_what_is_kept_of_some_topics_follows_although_others_are_lost(lost: object, at: str) -> None:
+    state = FrameState("5-0", ["a", "b.>"])
+    opened = state.receive(welcome(id="9-0", recovered=False, lost=lost), "http://a")
+    assert isinstance(opened, Opened)
+    assert opened.lost == (tuple(lost) if isinstance(lost, list) else ())
+    assert state.cursor.at == at
+
+
+def test_subscriptions_that_new_credentials_do_not_permit_are_not_asked_for_again() -> None:
+    state = FrameState(None, ["a", "b"])
+    error = {"type": "error", "code": "topic_not_allowed", "message": "no", "topics": ["b"]}
+    assert kinds_of(state, welcome(), error) == ["Opened", "Received"]
+    assert state.topics == ["a"]
+    kinds_of(state, error | {"topics": ["a"], "ref": 3})
+    assert state.topics == ["a"]
+
+
+def test_an_answer_to_a_command_is_no_news_of_an_outage() -> None:
+    state = FrameState()
+    answer = AWAY | {"ref": 1}
+    assert kinds_of(state, welcome(), answer, AWAY, answer) == [
+        "Opened",
+        "Received",
+        "ServerDegraded",
+        "Received",
+    ]

@@ -109,3 +109,20 @@ async def test_a_closed_one_takes_everything_and_gives_nothing() -> None:
     assert inbox.waiting == 0
     with pytest.raises(InboxEnded):
         await inbox.get()
+
+
+async def test_while_the_reader_waits_for_what_stands_behind_it_nothing_is_too_much() -> None:
+    inbox = Inbox(1)
+    await inbox.put(message(0))
+    waiting = asyncio.ensure_future(inbox.put(message(1)))
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    with inbox.unlimited():
+        async with asyncio.timeout(DEADLINE):
+            await waiting
+            await inbox.put(message(2))
+    after = asyncio.ensure_future(inbox.put(message(3)))
+    await asyncio.sleep(0)
+    assert not after.done()
+    assert await taken(inbox, 4) == [message(n) for n in range(4)]
+    await after

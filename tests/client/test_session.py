@@ -2,14 +2,15 @@
 
 import asyncio
 import socket
-from collections.abc import Awaitable, Callable
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from websockets.asyncio.server import ServerConnection
 
+from tests.support.fake_hub import FakeHub, refused, serving_hub
 from tests.support.fake_server import (
     degraded,
     error_body,
@@ -22,6 +23,7 @@ from tests.support.fake_server import (
 )
 from tests.support.server import DEADLINE
 from wsctl.client import connection
+from wsctl.client.commands import CommandRefused
 from wsctl.client.connection import CHECK_SERVER, close_connection, open_connection
 from wsctl.client.events import (
     Closed,
@@ -94,6 +96,13 @@ async def keep_sending(session: Session) -> None:
     while True:
         await session.send("hello?")
         await asyncio.sleep(0)
+
+
+async def until(true: Callable[[], object]) -> None:
+    """Wait until that is so."""
+    async with asyncio.timeout(DEADLINE):
+        while not true():  # noqa: ASYNC110
+            await asyncio.sleep(0)
 
 
 def dead_port() -> int:
@@ -827,3 +836,136 @@ async def test_credentials_that_have_expired_are_no_reason_to_stay_away_and_refu
     assert isinstance(seen[3], Opened)
     async with serving(greeting(), refusing(401, error_body("bad_credentials", "no"))) as target:
         assert await all_events(impatient(target)) == [HandshakeRefused(401, "bad_credentials", "no")]
+
+
+# Topics
+
+
+@asynccontextmanager
+async def connected(session: Session) -> AsyncIterator[list[Event]]:
+    """A session that is connected and read; what happens is in the list."""
+    seen: list[Event] = []
+    opened = asyncio.Event()
+
+    async def read() -> None:
+        async for event in session.events():
+            seen.append(event)
+            if isinstance(event, Opened):
+                opened.set()
+
+    reading = asyncio.create_task(read())
+    async with asyncio.timeout(DEADLINE):
+        await opened.wait()
+        yield seen
+        await session.close()
+        await reading
+
+
+async def come_back(hub: FakeHub, count: int) -> None:
+    """Cut the connection, and wait for the next one."""
+    await hub.cut()
+    await until(lambda: len(hub.queries) == count)
+
+
+async def test_topics_are_subscribed_to_at_each_connection_and_one_since_is_for_all() -> None:
+    hub = FakeHub()
+    async with serving_hub(hub) as target, connected(impatient(target, topics=["a.>", "b"])) as seen:
+        await hub.publish("x", "a.b")
+        await until(lambda: len(seen) == 2)
+        await come_back(hub, 2)
+    topics = [("topic", "a.>"), ("topic", "b")]
+    assert hub.queries == [topics, [("since", "2-0"), *topics]]
+
+
+async def test_what_is_subscribed_to_later_is_kept_and_what_is_unsubscribed_is_not() -> None:
+    hub = FakeHub()
+    async with serving_hub(hub) as target:
+        session = impatient(target, commands=True)
+        async with connected(session):
+            assert (await session.request("subscribe", topics=["a", "b"]))["id"] == "7-0"
+            session.unsubscribe(["a"])
+            assert session.topics == ("b",)
+            await come_back(hub, 2)
+    assert hub.queries == [[], [("since", "7-0"), ("topic", "b")]]
+
+
+async def test_a_refused_command_says_why_and_changes_nothing() -> None:
+    hub = FakeHub(refused("topic_not_allowed", "not yours"))
+    async with serving_hub(hub) as target:
+        session = impatient(target, topics=["a"])
+        async with connected(session) as seen:
+            with pytest.raises(CommandRefused, match=r"^not yours \(topic_not_allowed\)$"):
+                await session.request("subscribe", topics=["b"])
+            assert session.topics == ("a",)
+            assert isinstance(seen[-1], Received)
+            assert seen[-1].awaited
+
+
+async def test_a_connection_that_ends_before_the_answer_is_an_error_of_the_command() -> None:
+    hub = FakeHub(lambda command: None)
+    async with serving_hub(hub) as target:
+        session = impatient(target, commands=True)
+        async with connected(session):
+            asking = asyncio.ensure_future(session.request("publish", data="x"))
+            await until(lambda: hub.commands)
+            await hub.cut()
+            with pytest.raises(WriteInterrupted, match="before the answer"):
+                await asking
+
+
+async def test_a_command_whose_program_is_gone_leaves_nothing_behind() -> None:
+    hub = FakeHub(lambda command: None)
+    async with serving_hub(hub) as target:
+        session = impatient(target, commands=True)
+        async with connected(session) as seen:
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(session.request("publish", data="x"), 0.05)
+            await hub.send({"type": "ok", "ref": 1, "id": "2-0"})
+            await until(lambda: len(seen) == 2)
+    assert seen[1] == Received({"type": "ok", "ref": 1, "id": "2-0"})
+
+
+async def test_a_text_is_a_command_where_these_are_spoken_and_itself_elsewhere() -> None:
+    hub = FakeHub()
+    async with serving_hub(hub) as target, connected(session := impatient(target, commands=True)):
+        await session.send("hello")
+        await until(lambda: hub.commands)
+    assert hub.commands == [{"type": "publish", "data": "hello"}]
+    async with serving(listening) as target:
+        session = impatient(target, commands=True)
+        async with connected(session) as seen:
+            assert not session.speaks_commands
+            await session.send("hello")
+            await until(lambda: len(seen) == 2)
+            with pytest.raises(CommandRefused, match="knows no topics") as caught:
+                await session.request("publish", data="x")
+    assert caught.value.code == "unknown_command"
+
+
+async def test_without_a_connection_no_command_is_sent() -> None:
+    session = impatient(Target("http://127.0.0.1:9"), commands=True)
+    with pytest.raises(NotConnected):
+        await session.request("publish", data="x")
+
+
+async def test_a_server_without_topics_is_none_for_a_client_that_wants_some() -> None:
+    async with serving_hub(FakeHub(), "wsctl") as target:
+        failed, waiting = await events(impatient(target, topics=["a"]), 2)
+    assert failed == ConnectFailed(
+        f"{target.name} knows no topics: it is of a release before them", advice="update it"
+    )
+    assert isinstance(waiting, Waiting)
+
+
+async def test_nothing_is_offered_by_a_client_that_has_no_use_for_it() -> None:
+    offers: list[str | None] = []
+
+    async def note(connection: ServerConnection) -> None:
+        assert connection.request
+        offers.append(connection.request.headers.get("Sec-WebSocket-Protocol"))
+        await greeting()(connection)
+
+    async with serving(note) as target:
+        for how in ({}, {"commands": True}):
+            await events(impatient(target, **how), 1)
+    assert offers == [None, "wsctl.2, wsctl"]

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from websockets.asyncio.server import ServerConnection
 
+from tests.support.fake_hub import FakeHub, Frame, ok, refused, serving_hub
 from tests.support.fake_server import (
     degraded,
     error_body,
@@ -21,6 +22,7 @@ from tests.support.fake_server import (
     welcome,
 )
 from tests.support.server import DEADLINE
+from wsctl.client.commands import CommandRefused
 from wsctl.client.inbox import MAX_WAITING, Inbox
 from wsctl.client.session import NotConnected, Session
 from wsctl.client.stream import MessageStream, SessionEnded, Unconfirmed, connect, credential_of
@@ -52,6 +54,12 @@ SHORTLY = 1.0
 def stream(target: Target, *, uniform: Any = lambda low, high: 0.0, **how: Any) -> MessageStream:
     """A stream that makes no pauses."""
     session = Session(target, "bob", uniform=uniform)
+    return MessageStream(session, "bob", **{"timeout": DEADLINE} | how)
+
+
+def stream_of_commands(target: Target, **how: Any) -> MessageStream:
+    """A stream that makes no pauses, and speaks commands to a server that does."""
+    session = Session(target, "bob", uniform=lambda low, high: 0.0, commands=True)
     return MessageStream(session, "bob", **{"timeout": DEADLINE} | how)
 
 
@@ -488,9 +496,9 @@ async def test_a_connection_that_ends_while_a_text_is_written_leaves_it_unconfir
 
 @pytest.mark.parametrize(
     ("data", "error", "words"),
-    [(b"x", TypeError, "bytes"), ({"a": 1}, TypeError, "json.dumps"), ("\ud800", ValueError, "surrogate")],
+    [(b"x", TypeError, "bytes"), (float("nan"), ValueError, "JSON"), ("\ud800", ValueError, "surrogate")],
 )
-async def test_what_is_no_text_is_an_error_and_harms_nothing(
+async def test_what_is_not_json_is_an_error_and_harms_nothing(
     data: Any, error: type[Exception], words: str
 ) -> None:
     async with serving(echoing) as target, stream(target) as messages:
@@ -573,6 +581,190 @@ async def test_one_that_has_stopped_reading_is_told_why_it_cannot_publish() -> N
                 await publish_on(messages)
 
 
+# Topics and receipts
+
+
+async def test_what_is_published_has_a_receipt() -> None:
+    hub = FakeHub()
+    async with serving_hub(hub) as target, stream_of_commands(target) as messages:
+        assert await messages.publish("hello") == "2-0"
+        assert await messages.publish({"price": 3}, "quotes.eu", to="ann", key="k1") == "3-0"
+        assert await messages.publish(None, to=["ann", "eve"]) == "4-0"
+        got = [await anext(messages) for _ in range(3)]
+    assert hub.commands == [
+        {"type": "publish", "data": "hello"},
+        {"type": "publish", "data": {"price": 3}, "topic": "quotes.eu", "to": ["ann"], "key": "k1"},
+        {"type": "publish", "to": ["ann", "eve"]},
+    ]
+    assert [(m.data, m.topic) for m in got] == [("hello", None), ({"price": 3}, "quotes.eu"), (None, None)]
+
+
+async def test_a_refusal_is_raised_and_is_no_event() -> None:
+    told: list[StreamEvent] = []
+    hub = FakeHub(refused("rate_limited", "slower"))
+    async with serving_hub(hub) as target, stream_of_commands(target, on_event=told.append) as messages:
+        with pytest.raises(CommandRefused, match=r"^slower \(rate_limited\)$") as caught:
+            await messages.publish("x")
+        await hub.publish("on")
+        assert await first(messages, 1) == ["on"]
+    assert caught.value.code == "rate_limited"
+    assert told == [Connected(target.name, "1-0", None)]
+
+
+async def test_what_the_server_does_not_know_is_unconfirmed() -> None:
+    async with (
+        serving_hub(FakeHub(refused("unconfirmed", "Redis did not answer"))) as target,
+        stream_of_commands(target) as messages,
+    ):
+        with pytest.raises(Unconfirmed, match="Redis did not answer"):
+            await messages.publish("x")
+
+
+async def test_a_connection_that_ends_before_the_answer_leaves_it_unconfirmed() -> None:
+    hub = FakeHub(lambda command: None)
+    async with (
+        serving_hub(hub) as target,
+        asyncio.timeout(DEADLINE),
+        stream_of_commands(target) as messages,
+    ):
+        publishing = asyncio.ensure_future(messages.publish("x"))
+        await until(lambda: hub.commands)
+        await hub.cut()
+        with pytest.raises(Unconfirmed, match="may have been published"):
+            await publishing
+    assert len(hub.commands) == 1
+
+
+async def test_publishing_amid_many_messages_does_not_wait_for_itself() -> None:
+    """The answer stands behind more messages than the inbox takes, and the program reads none meanwhile."""
+    hub = FakeHub()
+    many = 3 * MAX_WAITING
+
+    def answer(command: Frame) -> Frame | None:
+        tasks.append(asyncio.ensure_future(flood()))
+        return None
+
+    async def flood() -> None:
+        for number in range(many):
+            await hub.publish(number)
+        await hub.send({"type": "ok", "ref": 1, "id": "9-0"})
+
+    tasks: list[asyncio.Future[None]] = []
+    hub.answer = answer
+    async with (
+        serving_hub(hub) as target,
+        asyncio.timeout(DEADLINE),
+        stream_of_commands(target) as messages,
+    ):
+        assert await messages.publish("x") == "9-0"
+        assert await first(messages, many) == list(range(many))
+
+
+async def test_one_that_only_publishes_may_do_so_when_it_is_told_something() -> None:
+    hub = FakeHub()
+
+    async def on_event(event: StreamEvent) -> None:
+        await messages.publish(type(event).__name__)
+
+    async with serving_hub(hub) as target, asyncio.timeout(DEADLINE):
+        messages = stream_of_commands(target, receive=False, on_event=on_event)
+        async with messages:
+            await until(lambda: hub.commands)
+    assert hub.commands == [{"type": "publish", "data": "Connected"}]
+
+
+@pytest.mark.parametrize("how", [{"topic": "a"}, {"to": "ann"}, {"key": "k"}, {"data": 7}])
+async def test_a_server_of_the_release_before_takes_texts_for_everybody_alone(how: dict[str, Any]) -> None:
+    async with serving(echoing) as target, stream_of_commands(target) as messages:
+        with pytest.raises(CommandRefused, match="knows no topics") as caught:
+            await messages.publish(**{"data": "x"} | how)
+        assert await messages.publish("fine") is None
+        assert await first(messages, 1) == ["fine"]
+    assert caught.value.code == "unknown_command"
+
+
+@pytest.mark.parametrize("topic", ["a.*", "", "a b", "é"])
+async def test_a_message_has_one_topic(topic: str) -> None:
+    hub = FakeHub()
+    async with serving_hub(hub) as target, stream_of_commands(target) as messages:
+        with pytest.raises(ValueError, match="a topic has segments"):
+            await messages.publish("x", topic)
+    assert hub.commands == []
+
+
+async def test_topics_hold_over_reconnects_and_what_is_lost_of_them_is_told() -> None:
+    told: list[StreamEvent] = []
+    hub = FakeHub(ok, {}, {"recovered": False, "lost": ["a.old"]})
+    async with (
+        serving_hub(hub) as target,
+        connect(target.name, id="bob", topics=["a.>"], on_event=told.append) as messages,
+        asyncio.timeout(DEADLINE),
+    ):
+        await hub.publish(1, "a.new")
+        assert await first(messages, 1) == [1]
+        await hub.cut()
+        await until(lambda: len(hub.queries) == 2)
+        await hub.publish(2, "a.new")
+        assert await first(messages, 1) == [2]
+    assert hub.queries == [[("topic", "a.>")], [("since", "2-0"), ("topic", "a.>")]]
+    assert [event for event in told if isinstance(event, Connected | Lost)][1:] == [
+        Connected(target.name, "2-0", False),
+        Lost("2-0", "2-0", ("a.old",)),
+    ]
+
+
+async def test_subscribing_to_more_and_to_less_on_an_open_connection() -> None:
+    hub = FakeHub()
+    async with serving_hub(hub) as target, stream_of_commands(target) as messages, asyncio.timeout(DEADLINE):
+        await messages.subscribe("a.b", "c.>")
+        assert messages.topics == ("a.b", "c.>")
+        await messages.unsubscribe("a.b")
+        assert messages.topics == ("c.>",)
+        await messages.subscribe()
+        with pytest.raises(ValueError, match="a topic has segments"):
+            await messages.subscribe("a b")
+    assert hub.commands == [
+        {"type": "subscribe", "topics": ["a.b", "c.>"]},
+        {"type": "unsubscribe", "topics": ["a.b"]},
+    ]
+
+
+async def test_a_subscription_that_is_refused_is_an_error_and_none_later() -> None:
+    hub = FakeHub(refused("topic_not_allowed"))
+    async with serving_hub(hub) as target, stream_of_commands(target) as messages:
+        with pytest.raises(CommandRefused, match="topic_not_allowed"):
+            await messages.subscribe("secret.>")
+        assert messages.topics == ()
+
+
+async def test_a_subscription_whose_answer_was_lost_is_made_anew() -> None:
+    hub = FakeHub(lambda command: None)
+    async with serving_hub(hub) as target, stream_of_commands(target) as messages, asyncio.timeout(DEADLINE):
+        subscribing = asyncio.ensure_future(messages.subscribe("a"))
+        await until(lambda: hub.commands)
+        hub.answer = ok
+        await hub.cut()
+        await subscribing
+        assert messages.topics == ("a",)
+    assert hub.queries[1] == [("since", "1-0")]
+    assert hub.commands == [{"type": "subscribe", "topics": ["a"]}] * 2
+
+
+async def test_what_ends_because_new_credentials_permit_less_is_told() -> None:
+    told: list[StreamEvent] = []
+    hub = FakeHub()
+    error = {"type": "error", "code": "topic_not_allowed", "message": "a is over", "topics": ["a"]}
+    async with (
+        serving_hub(hub) as target,
+        connect(target.name, id="bob", topics=["a", "b"], on_event=told.append) as messages,
+    ):
+        await hub.send(error)
+        await hub.publish(1)
+        assert await first(messages, 1) == [1]
+        assert messages.topics == ("b",)
+    assert told[1:] == [Rejected("topic_not_allowed", "a is over")]
+
+
 # The arguments
 
 
@@ -587,6 +779,9 @@ async def test_one_that_has_stopped_reading_is_told_why_it_cannot_publish() -> N
         ({"id": "a/b"}, "a client id has letters"),
         ({"id": "server"}, "is taken"),
         ({"since": ""}, "since is empty"),
+        ({"topics": ["a..b"]}, "a topic has segments"),
+        ({"topics": ["a.>.b"]}, "it is the last segment"),
+        ({"topics": "a.b"}, "topics is a text: write ['a.b']"),
         ({"token": ""}, "token is empty"),
         ({"token": "a\nb"}, "characters that a header cannot carry"),
         ({"timeout": 0}, "seconds above 0"),

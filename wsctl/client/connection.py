@@ -8,7 +8,7 @@ import os
 import re
 import socket
 import ssl
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import cache
 from http import HTTPStatus
@@ -17,6 +17,7 @@ from typing import Any
 from websockets.asyncio.client import ClientConnection, connect, unix_connect
 from websockets.exceptions import ConnectionClosed, InvalidMessage, InvalidURI
 from websockets.http11 import Response
+from websockets.typing import Subprotocol
 
 from wsctl import __version__
 from wsctl.client.events import Closed, HandshakeRefused
@@ -81,7 +82,9 @@ def credential_from(environ: Mapping[str, str]) -> Credential:
     return read
 
 
-async def open_connection(target: Target, url: str, token: str | None = None) -> ClientConnection:
+async def open_connection(
+    target: Target, url: str, token: str | None = None, subprotocols: Sequence[str] = ()
+) -> ClientConnection:
     """Return an accepted connection, without compression: a frame is read as it was written. To another
     server than the target, the token does not follow a redirect.
 
@@ -90,6 +93,7 @@ async def open_connection(target: Target, url: str, token: str | None = None) ->
     """
     options: dict[str, Any] = {
         "additional_headers": {"Authorization": f"Bearer {token}"} if token else None,
+        "subprotocols": [Subprotocol(name) for name in subprotocols] or None,
         "compression": None,
         "proxy": None,
         "user_agent_header": f"wsctl/{__version__}",

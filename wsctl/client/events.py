@@ -22,6 +22,9 @@ DEGRADED = codes.ErrorCode.DEGRADED
 """The `code` with which a server says that it is without what it shares messages through: in the frame that
 tells it once, and in the answer to each message that it then does not take."""
 
+TOPIC_NOT_ALLOWED = "topic_not_allowed"
+"""The `code` for a topic that a client may not have; without a `ref` it names subscriptions that ended."""
+
 UNCONFIRMED = codes.ErrorCode.UNCONFIRMED
 """The `code` for a message of which the server does not know whether it was published."""
 
@@ -44,6 +47,12 @@ class Opened:
     def recovered(self) -> bool:
         """True if the client resumed and nothing is missing in between."""
         return self.resumed and self.welcome.get("recovered") is True
+
+    @property
+    def lost(self) -> tuple[str, ...]:
+        """The topics, or patterns of them, of which messages in between are lost to the client; what is kept
+        of the others follows."""
+        return lost_topics(self.welcome)
 
     @property
     def gap(self) -> bool:
@@ -78,12 +87,19 @@ class ServerRestored:
         """True if nothing is lost: what was said meanwhile follows."""
         return self.welcome.get("recovered") is True
 
+    @property
+    def lost(self) -> tuple[str, ...]:
+        """The topics, or patterns of them, of which messages are lost."""
+        return lost_topics(self.welcome)
+
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """Any other frame of the server: message, heartbeat, shutdown, error."""
+    """Any other frame of the server: message, heartbeat, shutdown, error, the answer to a command. `awaited`
+    says that it is the answer to one that is waited for."""
 
     frame: dict[str, Any]
+    awaited: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,3 +185,14 @@ def is_final(event: Event) -> bool:
         case ConnectFailed(final=final):
             return final
     return False
+
+
+def lost_topics(frame: dict[str, Any]) -> tuple[str, ...]:
+    """Return the topics, or patterns of them, that a `welcome` or an `ok` names as lost."""
+    return texts(frame, "lost")
+
+
+def texts(frame: dict[str, Any], field: str) -> tuple[str, ...]:
+    """Return the texts in a field of a frame; none where it holds something else."""
+    found = frame.get(field)
+    return tuple(each for each in found if isinstance(each, str)) if isinstance(found, list) else ()

@@ -1,11 +1,22 @@
 """What the frames that a server sends mean to a client: its position among all messages, and events."""
 
 import json
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
 from urllib.parse import quote
 
-from wsctl.client.events import DEGRADED, Event, Opened, Received, ServerDegraded, ServerRestored
+from wsctl.client.events import (
+    DEGRADED,
+    TOPIC_NOT_ALLOWED,
+    Event,
+    Opened,
+    Received,
+    ServerDegraded,
+    ServerRestored,
+    lost_topics,
+    texts,
+)
 
 FRAMES_REMEMBERED = 4
 """Frames whose decoding is remembered: a crowd of sessions in one process gets the same frame a thousand
@@ -32,15 +43,24 @@ class Cursor:
     def __init__(self, at: str | None = None) -> None:
         self.at = at
 
-    def url(self, url: str) -> str:
-        """Return the URL that asks for everything behind the cursor, too."""
-        return url if self.at is None else f"{url}?since={quote(self.at, safe='')}"
+    def url(self, url: str, topics: Iterable[str] = ()) -> str:
+        """Return the URL that subscribes to these topics, and asks for everything behind the cursor, too."""
+        query = [] if self.at is None else [f"since={quote(self.at, safe='')}"]
+        query += [f"topic={quote(topic, safe='*:@')}" for topic in topics]
+        return f"{url}?{'&'.join(query)}" if query else url
 
-    def welcome(self, frame: dict[str, Any]) -> None:
-        """Take a `welcome`: a connection begins, or its server is whole again. When all that was missed
-        follows, the cursor stays before it; else that is lost, and the cursor goes to the newest message."""
-        if frame.get("recovered") is not True:
+    def welcome(self, frame: dict[str, Any], topics: Iterable[str] = ()) -> None:
+        """Take a `welcome`: a connection begins, or its server is whole again. When what was missed follows,
+        the cursor stays before it; else that is lost, and the cursor goes to the newest message. Something
+        follows also if some of the topics are lost; nothing does if all are that were subscribed to."""
+        lost = lost_topics(frame)
+        if frame.get("recovered") is not True and (not lost or set(lost) == set(topics)):
             self._move(frame)
+
+    def subscribed(self, frame: dict[str, Any]) -> None:
+        """Take the `ok` to a subscription. All that came before its id has been sent before it, and of the
+        new topics only what comes after it is wanted."""
+        self._move(frame)
 
     def message(self, frame: dict[str, Any]) -> None:
         """Take a message. Messages come in order, so that it is the last one."""
@@ -57,13 +77,29 @@ class FrameState:
 
     Attributes:
         cursor: the position of the client.
+        topics: the topics and patterns that the client subscribes to, now and at its next connections.
         welcomed: True if the present connection was welcomed.
     """
 
-    def __init__(self, since: str | None = None) -> None:
+    def __init__(self, since: str | None = None, topics: Iterable[str] = ()) -> None:
         self.cursor = Cursor(since)
+        self.topics = list(dict.fromkeys(topics))
         self.welcomed = False
         self._degraded = False
+
+    def url(self, url: str) -> str:
+        """Return the URL of the next connection."""
+        return self.cursor.url(url, self.topics)
+
+    def subscribe(self, topics: Iterable[str], ok: dict[str, Any]) -> None:
+        """Note that the server has taken these subscriptions, with its answer."""
+        self.topics = list(dict.fromkeys((*self.topics, *topics)))
+        self.cursor.subscribed(ok)
+
+    def unsubscribe(self, topics: Iterable[str]) -> None:
+        """Note that these subscriptions are over."""
+        gone = set(topics)
+        self.topics = [topic for topic in self.topics if topic not in gone]
 
     def disconnect(self) -> None:
         """Note that the connection is over."""
@@ -79,6 +115,9 @@ class FrameState:
             case "error" if self._becomes_degraded(frame):
                 self._degraded = True
                 return ServerDegraded(frame)
+            case "error" if frame.get("code") == TOPIC_NOT_ALLOWED and "ref" not in frame:
+                # New credentials permit less. The next connection is not to ask for what it would not get.
+                self.unsubscribe(texts(frame, "topics"))
         return Received(frame)
 
     def _receive_welcome(self, frame: dict[str, Any], server: str) -> Opened | ServerRestored:
@@ -86,10 +125,11 @@ class FrameState:
         opened = Opened(frame, since, server)
         again, self.welcomed = self.welcomed, True
         self._degraded = opened.degraded
-        self.cursor.welcome(frame)
+        self.cursor.welcome(frame, self.topics)
         return ServerRestored(frame, since) if again else opened
 
     def _becomes_degraded(self, frame: dict[str, Any]) -> bool:
         """Tell whether this error says that the server has become degraded; any further one until it is whole
         again answers a message that it did not take."""
-        return frame.get("code") == DEGRADED and self.welcomed and not self._degraded
+        told = frame.get("code") == DEGRADED and "ref" not in frame
+        return told and self.welcomed and not self._degraded

@@ -2,6 +2,8 @@
 
 import asyncio
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from wsctl.client.stream_state import Item
 
@@ -28,6 +30,7 @@ class Inbox:
         self._room = asyncio.Event()
         self._closed = False
         self._ended = False
+        self._opened_wide = 0
 
     @property
     def full(self) -> bool:
@@ -41,7 +44,7 @@ class Inbox:
 
     async def put(self, item: Item) -> None:
         """Add an item, when there is room for it. Into a closed inbox nothing is put."""
-        while self.full and not self._closed:
+        while self.full and not (self._closed or self._opened_wide):
             self._room.clear()
             await self._room.wait()
         if not self._closed:
@@ -62,6 +65,16 @@ class Inbox:
         item = self._items.popleft()
         self._room.set()
         return item
+
+    @contextmanager
+    def unlimited(self) -> Iterator[None]:
+        """Take everything meanwhile: the reader waits for something that stands behind it."""
+        self._opened_wide += 1
+        self._room.set()
+        try:
+            yield
+        finally:
+            self._opened_wide -= 1
 
     def end(self) -> None:
         """Note that nothing more will be put; what is there can be taken."""

@@ -11,6 +11,7 @@ from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 from websockets.protocol import State
 
+from wsctl.client.commands import COMMANDS, OFFERED, Command, CommandRefused, Commands
 from wsctl.client.connection import (
     CHECK_ADDRESS,
     OPEN_TIMEOUT,
@@ -29,6 +30,7 @@ from wsctl.client.events import (
     Event,
     Moved,
     Opened,
+    Received,
     Waiting,
     is_final,
 )
@@ -45,6 +47,11 @@ pause: a server that accepts and closes at once, or sends away at once, is not h
 UNWELCOME_TIMEOUT = 0.1
 """Seconds that a server has to answer the close frame of a client that it has not welcomed."""
 
+UNKNOWN_COMMAND = "unknown_command"
+
+NO_TOPICS = "knows no topics: it is of a release before them"
+"""What is wrong with a server that does not speak `wsctl.2`."""
+
 T = TypeVar("T")
 
 
@@ -53,8 +60,8 @@ class NotConnected(WsctlError):
 
 
 class WriteInterrupted(NotConnected):
-    """A failure to send, as the connection ended while the message was written: nobody knows whether the
-    server got it."""
+    """A failure to send, as the connection ended while the message was written, or before it was answered:
+    nobody knows whether the server got it."""
 
 
 class Session:
@@ -64,6 +71,9 @@ class Session:
     The session goes to the server `target`, and when that does not take it to one of `others`, which share
     their messages with it; after each connection it tries its own first. Each server gets the `credential` of
     the moment. It begins after the message `since`, where that is known.
+
+    It subscribes to `topics`, at each connection anew. With these, or with `commands`, it speaks `wsctl.2`
+    to a server that does; one that does not has no topics, and is no server for a client that wants some.
     """
 
     def __init__(
@@ -74,6 +84,8 @@ class Session:
         others: Sequence[Target] = (),
         credential: Credential | AsyncCredential = no_credential,
         since: str | None = None,
+        topics: Sequence[str] = (),
+        commands: bool = False,
         uniform: Callable[[float, float], float] = random.uniform,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         clock: Callable[[], float] = time.monotonic,
@@ -84,11 +96,23 @@ class Session:
         self._sleep = sleep
         self._clock = clock
         self._backoff = Backoff(uniform)
-        self._frame_state = FrameState(since)
+        self._frame_state = FrameState(since, topics)
+        self._commands = Commands()
+        self._offers_commands = commands or bool(topics)
         self._closing = asyncio.Event()
         self._reconnect_now = asyncio.Event()
         self._connection: ClientConnection | None = None
         self._moved_at_once = False
+
+    @property
+    def topics(self) -> tuple[str, ...]:
+        """The topics and patterns that the client subscribes to."""
+        return tuple(self._frame_state.topics)
+
+    @property
+    def speaks_commands(self) -> bool:
+        """True if there is a connection, and each text on it is a command."""
+        return self._connection is not None and self._connection.subprotocol == COMMANDS
 
     async def events(self) -> AsyncGenerator[Event, None]:
         """Yield what happens, in order: connect, and connect again until something is final.
@@ -118,12 +142,63 @@ class Session:
             await self._unless_closing(self._pause(seconds))
 
     async def send(self, text: str) -> None:
-        """Send one message; returns once it is written, which is no receipt.
+        """Send one message; returns once it is written, which is no receipt. Where commands are spoken, it is
+        one.
 
         Raises:
             NotConnected: there is no open connection.
             WriteInterrupted: it ended meanwhile.
         """
+        if self.speaks_commands:
+            await self.post("publish", data=text)
+        else:
+            await self._write(text)
+
+    async def post(self, kind: str, **fields: Any) -> int:
+        """Send a command, and return its `ref` once it is written; the answer is an event.
+
+        Raises:
+            NotConnected: there is no open connection.
+            WriteInterrupted: it ended meanwhile.
+            CommandRefused: the server is of a release without commands.
+            TypeError, ValueError: the fields are not JSON.
+        """
+        command = self._command(kind, fields)
+        self._commands.forget(command)
+        await self._write(command.text)
+        return command.ref
+
+    async def request(self, kind: str, **fields: Any) -> dict[str, Any]:
+        """Send a command, and return the server's `ok`. Something must iterate over the events meanwhile.
+
+        Raises:
+            NotConnected: there is no open connection.
+            WriteInterrupted: it ended before the answer.
+            CommandRefused: the server refused, or is of a release without commands.
+            TypeError, ValueError: the fields are not JSON.
+        """
+        command = self._command(kind, fields)
+        try:
+            await self._write(command.text)
+            return await command.answer
+        finally:
+            self._commands.forget(command)
+            if command.answer.done() and not command.answer.cancelled():
+                command.answer.exception()  # which an error of the writing has gone before
+            command.answer.cancel()
+
+    def unsubscribe(self, topics: Sequence[str]) -> None:
+        """Leave topics out from the next connection on."""
+        self._frame_state.unsubscribe(topics)
+
+    def _command(self, kind: str, fields: dict[str, Any]) -> Command:
+        if not self.speaks_commands:
+            if self._connection is None or not self._frame_state.welcomed:
+                raise NotConnected("there is no connection")
+            raise CommandRefused(UNKNOWN_COMMAND, f"the server {NO_TOPICS}")
+        return self._commands.begin(kind, fields)
+
+    async def _write(self, text: str) -> None:
         connection = self._connection
         if connection is None or not self._frame_state.welcomed or connection.state is not State.OPEN:
             raise NotConnected("there is no connection")
@@ -161,7 +236,7 @@ class Session:
         """Yield the events of one connection from the handshake to its end; the last one says how it
         ended."""
         target = self._failover.target
-        url = self._frame_state.cursor.url(target.websocket(self._client_id))
+        url = self._frame_state.url(target.websocket(self._client_id))
         try:
             connection = await self._unless_closing(self._open(target, url))
         except InvalidStatus as error:
@@ -187,11 +262,13 @@ class Session:
                 self._moved_at_once = False
             self._connection = None
             self._frame_state.disconnect()
+            self._commands.disconnect(WriteInterrupted("the connection ended before the answer to a command"))
             await close_connection(connection)
 
     async def _open(self, target: Target, url: str) -> ClientConnection:
-        token = self._credential()
-        return await open_connection(target, url, await token if isinstance(token, Awaitable) else token)
+        given = self._credential()
+        token = await given if isinstance(given, Awaitable) else given
+        return await open_connection(target, url, token, OFFERED if self._offers_commands else ())
 
     async def _receive_events(self, connection: ClientConnection) -> AsyncGenerator[Event, None]:
         schedule = ReconnectSchedule(connection.close, self._sleep)
@@ -200,6 +277,10 @@ class Session:
             if self._closing.is_set():
                 await self.close()
             while (frame := decode_frame(await self._next_frame(connection))) is not None:
+                if frame.get("type") == "welcome" and self.topics and not self.speaks_commands:
+                    # It sends what is for everybody, and nothing of what this client wants.
+                    yield ConnectFailed(f"{name} {NO_TOPICS}", advice="update it")
+                    return
                 yield self._event_of(frame, schedule)
             yield ConnectFailed(f"{name} is no wsctl server: it sends something else", True, CHECK_ADDRESS)
         except TimeoutError:
@@ -220,6 +301,10 @@ class Session:
     def _event_of(self, frame: dict[str, Any], schedule: ReconnectSchedule) -> Event:
         if frame.get("type") == "shutdown":
             schedule.update(frame)
+        if command := self._commands.receive(frame):
+            if command.type == "subscribe" and frame.get("type") == "ok":
+                self._frame_state.subscribe(command.fields["topics"], frame)
+            return Received(frame, awaited=True)
         return self._frame_state.receive(frame, self._failover.target.name)
 
     async def _unless_closing(self, work: Awaitable[T]) -> T | None:

@@ -2,18 +2,28 @@
 
 import asyncio
 import inspect
+import json
 import logging
 import math
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from http import HTTPStatus
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
+from wsctl.client.commands import CommandRefused
 from wsctl.client.connection import AsyncCredential, Credential, no_credential
-from wsctl.client.events import Closed, ConnectFailed, Event, HandshakeRefused, end_text, is_final
+from wsctl.client.events import (
+    UNCONFIRMED,
+    Closed,
+    ConnectFailed,
+    Event,
+    HandshakeRefused,
+    end_text,
+    is_final,
+)
 from wsctl.client.inbox import Inbox, InboxEnded
-from wsctl.client.session import NotConnected, Session, WriteInterrupted
+from wsctl.client.session import NO_TOPICS, UNKNOWN_COMMAND, NotConnected, Session, WriteInterrupted
 from wsctl.client.stream_events import Connected, Disconnected, EventLog, StreamEvent
 from wsctl.client.stream_state import Item, StreamState
 from wsctl.client.target import Target, server_url
@@ -21,6 +31,7 @@ from wsctl.client_ids import client_id
 from wsctl.errors import UsageError, WsctlError
 from wsctl.messages import Message
 from wsctl.settings import bearer_token
+from wsctl.topics import topic_name, topic_pattern
 
 CONNECT_TIMEOUT = 10.0
 """Seconds that a program waits for a connection, unless it says otherwise: a server that restarts is back
@@ -28,6 +39,9 @@ within them."""
 
 TOKEN_TIMEOUT = 10.0
 """Seconds that a function has to give a token: as long as the handshake that it is for."""
+
+ANSWER_TIMEOUT = 20.0
+"""Seconds that a server has to answer a command: longer than it waits for what it needs itself."""
 
 Token = str | Callable[[], str | Awaitable[str | None] | None] | None
 """A token, or a function that is asked for one before each attempt to connect; None: there is none."""
@@ -63,13 +77,15 @@ class SessionEnded(WsctlError):
 
 
 class Unconfirmed(WsctlError):
-    """A message that may have been published or not: the connection ended while it was written."""
+    """A message that may have been published or not: the connection ended before the server's answer, or the
+    server does not know."""
 
 
 def connect(
     url: str | Sequence[str],
     *,
     id: str,  # noqa: A002 - what everybody calls it
+    topics: Sequence[str] = (),
     since: str | None = None,
     token: "Token" = None,
     on_event: "OnEvent | None" = None,
@@ -98,6 +114,9 @@ def connect(
         url: the address of the server: http, https, ws or wss, with the path under which a proxy serves it.
             Of several, which share their messages, the others are tried when the first takes no client.
         id: the client id. A newer connection with the same id ends this one.
+        topics: the topics to subscribe to, or patterns of them: `*` is any segment, `>` at the end any rest.
+            Messages without a topic come to everybody. The subscriptions hold at each reconnect, and one
+            `since` resumes them all.
         since: the id of the last message that was seen; what came after it follows. Without it the stream
             begins with what is published after the connection.
         token: the token to show, or a function, also an async one, that is asked for it before each attempt;
@@ -120,11 +139,14 @@ def connect(
         credential = credential_of(token)
     except UsageError as error:
         raise ValueError(str(error)) from None
+    wanted = patterns_of(topics)
     if timeout is not None and not timeout > 0:
         raise ValueError(f"timeout is {timeout}: give seconds above 0, or None to wait without end")
     if since == "":
         raise ValueError("since is empty: give the id of a message, or None")
-    session = Session(first, name, others=rest, credential=credential, since=since)
+    session = Session(
+        first, name, others=rest, credential=credential, since=since, topics=wanted, commands=True
+    )
     return MessageStream(session, name, on_event=on_event, receive=receive, timeout=timeout)
 
 
@@ -216,35 +238,144 @@ class MessageStream:
         finally:
             self._iterating = False
 
-    async def publish(self, data: str) -> None:
-        """Publish a text to everybody, this client included; it waits for a connection first.
+    @property
+    def topics(self) -> tuple[str, ...]:
+        """The topics and patterns that are subscribed to."""
+        return self._session.topics
 
-        It returns when the text is written to the connection, which happens once at most. That is no receipt:
-        the text is lost if the connection ends at that moment, and the server may refuse it, which is told by
-        a `Rejected`. The receipt is the message itself, which comes back with this client's id as `sender`.
+    async def publish(
+        self,
+        data: Any,
+        topic: str | None = None,
+        to: str | Sequence[str] | None = None,
+        key: str | None = None,
+    ) -> str | None:
+        """Publish a message, and return its id once the server has it; it waits for a connection first.
+
+        Without a topic it is for everybody, this client included; with one for the subscribers of that. It is
+        sent once at most.
+
+        A server of a release before topics takes texts for everybody alone, and gives no receipt: then this
+        returns None when the text is written. What such a server refuses is told by a `Rejected`.
+
+        Args:
+            data: a text, or any JSON value.
+            topic: the name of a topic.
+            to: the client ids, or the one, that alone are to get it, where the server permits that.
+            key: a name for this message, of 1 to 128 characters.
 
         Raises:
+            CommandRefused: the server refused; its `code` says why.
             NotConnected: there was no connection in time; nothing was sent.
-            Unconfirmed: the connection ended while the text was written.
+            Unconfirmed: the connection ended before the answer, or the server does not know: the message may
+                have been published.
             SessionEnded: the stream is over for good; nothing was sent.
-            TypeError, ValueError: the data is no text that can be sent.
+            TypeError, ValueError: an argument cannot be sent.
+
+        Example:
+            await messages.publish({"price": 3}, topic="quotes.eu")
         """
-        _check_text(data)
+        only = [to] if isinstance(to, str) else None if to is None else list(to)
+        fields = {"data": data, "topic": None if topic is None else topic_name(topic), "to": only, "key": key}
+        _check_json(data)
         deadline = self._deadline()
         while True:
-            if self._receiving and not self._left:
-                await self._wait_ready(deadline)
-            if self._left or not self._receiving:
-                raise NotConnected("the stream is not open: publish inside its 'async with'")
-            if self._end:
-                raise self._end
+            await self._wait_open(deadline)
             try:
-                return await self._session.send(data)
+                if self._session.speaks_commands:
+                    ok = await self._request("publish", **fields)
+                else:
+                    ok = await self._publish_text(fields)
             except WriteInterrupted:
-                text = "the connection ended while the message was written: it may have been published"
+                text = "the connection ended before the server had answered: it may have been published"
                 raise Unconfirmed(text) from None
             except NotConnected:
                 self._ready.clear()  # the event that says so has not been read yet
+            else:
+                return None if ok is None else str(ok.get("id", ""))
+
+    async def subscribe(self, *topics: str) -> None:
+        """Subscribe to further topics, or patterns of them, as of now: what is published to them after this
+        returns comes, at the connections after this one too.
+
+        Raises:
+            CommandRefused: the server refused, and nothing has changed; its `code` says why.
+            NotConnected: there was no connection in time.
+            SessionEnded: the stream is over for good.
+            ValueError: a text is no topic and no pattern.
+
+        Example:
+            await messages.subscribe("orders.eu.*", "chat.>")
+        """
+        wanted = patterns_of(topics)
+        if wanted:
+            await self._repeat("subscribe", self._deadline(), topics=wanted)
+
+    async def unsubscribe(self, *topics: str) -> None:
+        """End subscriptions, each as it was made. What the server had sent before it knew of this may still
+        come.
+
+        Raises:
+            CommandRefused: the server refused; the next connection has the subscriptions no more.
+            NotConnected: there was no connection in time; the next one has them no more.
+            SessionEnded: the stream is over for good.
+            ValueError: a text is no topic and no pattern.
+        """
+        unwanted = patterns_of(topics)
+        self._session.unsubscribe(unwanted)
+        if unwanted:
+            await self._repeat("unsubscribe", self._deadline(), topics=unwanted)
+
+    async def _repeat(self, kind: str, deadline: float | None, **fields: Any) -> None:
+        """Send a command that may be repeated, until it is answered."""
+        while True:
+            await self._wait_open(deadline)
+            try:
+                await self._request(kind, **fields)
+            except NotConnected:
+                self._ready.clear()
+            else:
+                return
+
+    async def _request(self, kind: str, **fields: Any) -> dict[str, Any] | None:
+        """Send a command and wait for the answer: all that stands before it is read meanwhile. The task that
+        reads does not wait for itself: then None is returned once it is written."""
+        if asyncio.current_task() is self._receiving:
+            await self._session.post(kind, **fields)
+            return None
+        try:
+            with self._inbox.unlimited():
+                async with asyncio.timeout(ANSWER_TIMEOUT):
+                    return await self._session.request(kind, **fields)
+        except TimeoutError:
+            raise Unconfirmed(f"the server has not answered within {ANSWER_TIMEOUT:g} s") from None
+        except CommandRefused as refusal:
+            if refusal.code == UNCONFIRMED:
+                raise Unconfirmed(str(refusal)) from None
+            raise
+
+    async def _publish_text(self, fields: Mapping[str, Any]) -> dict[str, Any] | None:
+        """Publish to a server of a release before topics, which answers nothing."""
+        data = fields["data"]
+        if not isinstance(data, str) or any(fields[name] is not None for name in ("topic", "to", "key")):
+            text = f"the server {NO_TOPICS}, and takes texts for everybody alone; update it"
+            raise CommandRefused(UNKNOWN_COMMAND, text)
+        await self._session.send(data)
+        return None
+
+    async def _wait_open(self, deadline: float | None) -> None:
+        """Wait for a connection.
+
+        Raises:
+            NotConnected: there is none in time, or the stream is not open.
+            SessionEnded: there will be none.
+        """
+        if self._receiving and not self._left:
+            await self._wait_ready(deadline)
+        if self._left or not self._receiving:
+            raise NotConnected("the stream is not open: use it inside its 'async with'")
+        if self._end:
+            raise self._end
 
     async def _receive(self) -> None:
         """Pass on what the session tells, until it is over."""
@@ -315,17 +446,26 @@ class MessageStream:
             receiving.cancel()
 
 
-def _check_text(data: object) -> None:
+def patterns_of(topics: Sequence[str]) -> list[str]:
+    """Return topics and patterns, checked.
+
+    Raises:
+        ValueError: one is neither.
+    """
+    if isinstance(topics, str):
+        raise ValueError(f"topics is a text: write [{topics!r}]")
+    return [topic_pattern(topic) for topic in topics]
+
+
+def _check_json(data: object) -> None:
     """Check what is to be published.
 
     Raises:
-        TypeError: it is no text.
-        ValueError: UTF-8 cannot carry it.
+        TypeError: JSON has no such thing.
+        ValueError: JSON has no such number, or UTF-8 cannot carry the text.
     """
-    if not isinstance(data, str):
-        raise TypeError(f"publish() takes a text, not {type(data).__name__}: json.dumps() makes one of data")
     try:
-        data.encode()
+        json.dumps(data, ensure_ascii=False, allow_nan=False).encode()
     except UnicodeEncodeError:
         raise ValueError("the text has half a surrogate pair in it, which cannot be sent") from None
 

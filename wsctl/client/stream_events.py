@@ -1,6 +1,7 @@
 """What a program is told beside its messages: the events of a message stream, and how they are logged."""
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 _log = logging.getLogger("wsctl.client")
@@ -30,10 +31,13 @@ class Lost:
     Attributes:
         since: the id of the last message before the gap.
         newest: the id of the newest message in it; all after that one follow.
+        topics: the topics, or patterns of them, of which messages are lost: what the server still has of
+            others follows too. Empty when it does not say, and then everything may be missing.
     """
 
     since: str
     newest: str
+    topics: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +86,13 @@ class Draining:
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """A message of this program that the server did not take. The protocol does not say which one.
+    """A refusal of the server that answers no call. From a server of a release before topics it is about a
+    message of this program, and it is not said about which one; `publish` raises the refusals of others.
 
     Attributes:
         code: `rate_limited`, `publish_disabled`, `degraded`; `unconfirmed` when the server does not know
-            whether it was published.
+            whether a message was published; `topic_not_allowed` when new credentials permit less, and
+            subscriptions have ended.
         message: the server's words.
     """
 
@@ -151,8 +157,8 @@ def event_text(event: StreamEvent) -> str:
     match event:
         case Connected(server=server):
             text = f"connected to {server}"
-        case Lost(since, newest):
-            text = f"messages are lost: those after {since} up to {newest}"
+        case Lost(since, newest, topics):
+            text = f"messages are lost: those after {since} up to {newest}{_of_topics(topics)}"
         case Disconnected(code, reason):
             text = f"disconnected: {code} {reason}"
         case Retrying(why, seconds):
@@ -168,3 +174,17 @@ def event_text(event: StreamEvent) -> str:
         case Restored():
             text = "the server is no longer degraded"
     return text.rstrip()
+
+
+NAMED = 5
+"""Topics that a line names."""
+
+
+def topics_text(topics: Sequence[str]) -> str:
+    """Name topics in a line: the first few, and how many more there are."""
+    more = f" and {len(topics) - NAMED} more" if len(topics) > NAMED else ""
+    return ", ".join(topics[:NAMED]) + more
+
+
+def _of_topics(topics: Sequence[str]) -> str:
+    return f" of {topics_text(topics)}" if topics else ""

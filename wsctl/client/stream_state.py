@@ -46,9 +46,10 @@ class StreamState:
             case events.ServerDegraded(frame=frame):
                 return [Degraded(_text(frame, "message"))]
             case events.ServerRestored(since=since):
-                return [Restored(), *([] if event.recovered else [Lost(since or "", _id(event.welcome))])]
-            case Received(frame=frame):
-                return _received(frame)
+                lost = [] if event.recovered else [Lost(since or "", _id(event.welcome), event.lost)]
+                return [Restored(), *lost]
+            case Received(frame=frame, awaited=awaited):
+                return [] if awaited else _received(frame)  # a call returns it, or raises it
 
     def _opened(self, opened: Opened) -> list[Item]:
         self._connected, self._failed = True, 0
@@ -59,7 +60,9 @@ class StreamState:
         elif opened.recovered:
             items.append(Connected(opened.server, since, True))
         else:
-            items += [Connected(opened.server, newest, False), Lost(since, newest)]
+            # What is kept of topics that are not lost follows, from behind the last message on.
+            position = since if opened.lost else newest
+            items += [Connected(opened.server, position, False), Lost(since, newest, opened.lost)]
         if opened.degraded:
             items.append(Degraded("for now it takes no messages"))
         return items
@@ -98,6 +101,7 @@ def _message(frame: dict[str, Any]) -> Message:
         data=frame.get("data"),
         to=tuple(map(str, to)) if isinstance(to, list) else None,
         shown=isinstance(to, list) and len(to) > 1,
+        topic=str(topic) if (topic := frame.get("topic")) is not None else None,
     )
 
 
