@@ -1,5 +1,7 @@
 """Topics and patterns: their form, and which topics a pattern has."""
 
+from itertools import product
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,11 +13,15 @@ from wsctl.topics import (
     covers,
     has_wildcards,
     matches,
+    overlap,
     topic_name,
     topic_pattern,
 )
 
 SEGMENTS = st.sampled_from(["a", "b", "c"])
+EVERY_TOPIC = [".".join(names) for n in range(1, 5) for names in product("abc", repeat=n)]
+"""All topics of few segments: patterns of so many have one of these in common, if any."""
+
 TOPICS = st.lists(SEGMENTS, min_size=1, max_size=4).map(".".join)
 
 
@@ -77,6 +83,11 @@ def test_a_pattern_has_the_topics_of_its_definition(pattern: str, topic: str) ->
 def test_what_covers_a_pattern_has_all_its_topics(wider: str, pattern: str, topic: str) -> None:
     if covers(wider, pattern) and matches(pattern, topic):
         assert matches(wider, topic)
+
+
+@given(patterns() | TOPICS, patterns() | TOPICS)
+def test_patterns_overlap_that_have_a_topic_in_common(one: str, other: str) -> None:
+    assert overlap(one, other) == any(matches(one, topic) and matches(other, topic) for topic in EVERY_TOPIC)
 
 
 @pytest.mark.parametrize(

@@ -78,6 +78,19 @@ def covers(wider: str, pattern: str) -> bool:
     return len(ours) == len(theirs)
 
 
+def overlap(one: str, other: str) -> bool:
+    """Tell whether some topic is one of both patterns'."""
+    ours, theirs = one.split("."), other.split(".")
+    for at, (our, their) in enumerate(zip(ours, theirs, strict=False)):
+        if REST in (our, their):
+            return True
+        if ONE not in (our, their) and our != their:
+            return False
+        if at + 1 == len(ours) == len(theirs):
+            return True
+    return False
+
+
 def _segments(text: str) -> list[str]:
     if len(text) > MAX_LENGTH:
         raise InvalidTopic(f"a topic has at most {MAX_LENGTH} characters, not {len(text)}")

@@ -43,6 +43,7 @@ from wsctl.server.diagnostics.platform import (
     process_limit,
     query_unit,
 )
+from wsctl.server.diagnostics.topics import check_topics
 from wsctl.server.listening.sockets import own_servers
 from wsctl.settings import Settings
 
@@ -70,6 +71,7 @@ def run_checks(settings: Settings, environ: Mapping[str, str], unit: str | None 
     yield from check_drain_parts(settings)
     yield check_keepalive(settings.ping_interval)
     yield from filter(None, [check_readiness(settings, in_kubernetes(environ))])
+    yield from check_topics(settings)
     yield check_operator_token(settings)
     yield from filter(None, [check_proxies(settings), check_hosts(settings)])
     yield check_credentials(settings)

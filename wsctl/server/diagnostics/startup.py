@@ -12,6 +12,7 @@ from wsctl.server.diagnostics.configuration import (
 from wsctl.server.diagnostics.exposure import check_hosts
 from wsctl.server.diagnostics.finding import log_advice, log_warnings
 from wsctl.server.diagnostics.stop_time import reworded_for_embedded, stop_time_warning
+from wsctl.server.diagnostics.topics import check_topics
 from wsctl.settings import Settings
 
 log = logging.getLogger("wsctl.server")
@@ -23,6 +24,7 @@ def log_startup(settings: Settings, environ: Mapping[str, str]) -> None:
     if warning := stop_time_warning(settings, environ):
         log.warning("%s", warning)
     log_warnings(check_drain_parts(settings))
+    log_warnings(check_topics(settings))
     log_warnings(check_variables(settings, environ))
     log_warnings(filter(None, [check_hosts(settings)]))
 
@@ -38,5 +40,6 @@ def log_embedded_startup(settings: Settings, environ: Mapping[str, str], pid: in
     if warning := stop_time_warning(settings, environ, pid=pid):
         log.warning("%s", reworded_for_embedded(warning))
     log_warnings(check_drain_parts(settings, embedded=True))
+    log_warnings(check_topics(settings))
     log_warnings(check_embedded_variables(settings, environ))
     log_advice(check_leaving(settings, embedded=True))
