@@ -79,9 +79,13 @@ class Batch:
         self._deflated: bytes | None = self.wire if plain else None
 
     @classmethod
-    def joined(cls, batches: "Sequence[Batch]") -> "Batch":
-        """Return several batches of text messages as one."""
-        return cls.read(b"".join([batch.wire for batch in batches]), sum(b.messages for b in batches))
+    def joined(cls, batches: "Sequence[Batch]", *, compressed: bool = False) -> "Batch":
+        """Return several batches of text messages as one. With `compressed` its compressed form is made of
+        theirs, which are kept by each."""
+        joined = cls.read(b"".join([batch.wire for batch in batches]), sum(b.messages for b in batches))
+        if compressed:
+            joined._deflated = b"".join([batch.encoded(True) for batch in batches])
+        return joined
 
     @classmethod
     def read(cls, wire: bytes, messages: int = 1) -> "Batch":

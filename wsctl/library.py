@@ -174,11 +174,10 @@ class Hub:
             raise ValueError(f"the reason is longer than {MAX_REASON} bytes")
         manager = self._binding.node.manager
         manager.flush()
-        connection = manager.active_connections.get(client_id(id))
-        if connection is None:
-            return 0
-        connection.close(code, reason, EndReason.EVICTED)
-        return 1
+        connections = manager.of(client_id(id))
+        for connection in connections:
+            connection.close(code, reason, EndReason.EVICTED)
+        return len(connections)
 
     def clients(self) -> list[Client]:
         """Return the clients of this process, the one connected longest first.

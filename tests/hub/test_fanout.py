@@ -72,10 +72,21 @@ def _connections(fanout: Fanout, count: int) -> Iterator[list[PipedConnection]]:
         yield made
 
 
+def _send_to_some(
+    fanout: Fanout, batch: Batch, every: list[RecordedConnection], bits: int, *, apart: bool
+) -> tuple[list[int], int]:
+    """Send to those whose bit is set, or to all others; returns who they are, and the bytes."""
+    chosen = [at for at in range(len(every)) if bits >> at & 1]
+    if not apart:
+        return chosen, fanout.send_to([every[at] for at in chosen], batch)
+    size = fanout.send(batch, {every[at] for at in chosen})
+    return [at for at in range(len(every)) if at not in chosen], size
+
+
 WHO = st.integers(0, 3)
 STEPS = st.lists(
     st.tuples(st.just("send"), st.sampled_from([1, 100, 3000, 20_000]))
-    | st.tuples(st.just("send_to"), st.sampled_from([0b0001, 0b0110, 0b1111, 0b11111]))
+    | st.tuples(st.sampled_from(["send_to", "apart"]), st.sampled_from([0b0001, 0b0110, 0b1111, 0b11111]))
     | st.tuples(st.sampled_from(["read", "write_on", "place"]), WHO),
     max_size=40,
 )
@@ -99,12 +110,12 @@ def test_each_connection_gets_every_byte_once_and_in_order(steps: list[tuple[str
                 fanout.send(batch)
                 for expected in sent:
                     expected.extend(batch.wire)
-            elif what == "send_to":
+            elif what in ("send_to", "apart"):
                 n += 1
                 batch = Batch((b"%d" % n,))
-                some = [at for at in range(len(every)) if value >> at & 1]
-                assert fanout.send_to([every[at] for at in some], batch) == len(batch.wire) * len(some)
-                for at in some:
+                reached, size = _send_to_some(fanout, batch, every, value, apart=what == "apart")
+                assert size == len(batch.wire) * len(reached)
+                for at in reached:
                     sent[at] += batch.wire
             elif what == "read":
                 connections[value].read(5000)
@@ -169,6 +180,19 @@ def test_full_and_dead_and_willing_sockets_beside_each_other() -> None:
         assert [c.behind for c in connections] == [False, True, True, True, True, False]
         for connection in (connections[n] for n in (0, 1, 2, 4, 5)):
             assert connection.catch_up() == sent
+
+
+def test_some_with_and_without_compression_get_their_own_bytes() -> None:
+    fanout = Fanout()
+    with _connections(fanout, 4) as connections:
+        for n, connection in enumerate(connections):
+            connection.deflate = n % 2 == 1
+            fanout.place(connection)
+        batch = Batch((b'"' + b"x" * 2000 + b'"',))
+        size = fanout.send_to(connections[:3], batch)
+        assert [c.catch_up() for c in connections] == [batch.wire, batch.encoded(True), batch.wire, b""]
+        assert size == 2 * len(batch.wire) + len(batch.encoded(True))
+        assert len(batch.encoded(True)) < len(batch.wire)
 
 
 def test_removing_twice_or_unknown_does_nothing() -> None:

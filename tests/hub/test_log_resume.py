@@ -72,7 +72,7 @@ class Hub:
 
     def leave(self, name: str) -> None:
         self._end(name)
-        if connection := self.manager.active_connections.get(name):
+        if connection := self.manager.clients.get(name):
             self.manager.retire(connection, 1000, "bye", EndReason.LEFT)
 
     def come_back(self, name: str) -> None:
@@ -93,7 +93,7 @@ class Hub:
         assert recovered == (given and len(self.to) - self.ids.index(since or "") <= self.most)
 
     def _end(self, name: str) -> None:
-        if name in self.manager.active_connections:
+        if name in self.manager.clients:
             self.stays[name][-1].until = self.flushed
 
 

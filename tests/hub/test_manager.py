@@ -134,7 +134,7 @@ def test_who_is_adopted_gets_what_it_missed_and_no_welcome(caplog: pytest.LogCap
         "missed, and still gathered here",
         "after",
     ]
-    assert list(hub.manager.active_connections) == ["eve", "bob"]
+    assert list(hub.manager.clients) == ["eve", "bob"]
     assert caplog.records == []
 
 
@@ -146,11 +146,11 @@ def test_a_newer_connection_of_an_id_stays_and_the_adopted_one_is_closed_with_45
     hub.iterate()
     assert older.closed
     assert older.closed[0::2] == (4501, EndReason.EVICTED)
-    assert hub.manager.active_connections == {"bob": newer}
+    assert hub.manager.clients == {"bob": newer}
     assert hub.manager.closing == {older}
     assert _data(newer) == [1]
     hub.manager.forget(older)
-    assert hub.manager.active_connections == {"bob": newer}
+    assert hub.manager.clients == {"bob": newer}
 
 
 def test_only_messages_count_as_delivered_to_who_is_adopted() -> None:
@@ -190,7 +190,7 @@ def test_a_newer_connection_of_an_id_closes_the_older_with_4501() -> None:
     assert _data(older) == ["for the older one"]
     assert list(hub.manager.active_connections.values()) == [newer]
     hub.manager.forget(older)
-    assert hub.manager.active_connections == {"bob": newer}
+    assert hub.manager.clients == {"bob": newer}
     assert hub.manager.tally == Counter({EndReason.EVICTED: 1})
 
 
@@ -198,7 +198,7 @@ def test_the_one_connected_longest_comes_first() -> None:
     hub = Hub()
     for name in ("bob", "eve", "ann", "bob"):
         hub.join(name)
-    assert list(hub.manager.active_connections) == ["eve", "ann", "bob"]
+    assert list(hub.manager.clients) == ["eve", "ann", "bob"]
 
 
 def test_a_stay_ends_once_and_is_counted_once() -> None:
@@ -287,7 +287,7 @@ def test_whatever_happens_messages_keep_their_order_and_stays_add_up(steps: list
     manager, joined, changes = hub.manager, [], Counter[str]()
     manager.observers.append(lambda: changes.update(["seen"]))
     for what, name in steps:
-        active = manager.active_connections.get(name)
+        active = manager.clients.get(name)
         if what == "join":
             joined.append(hub.join(name))
         elif what == "leave" and active:

@@ -279,7 +279,7 @@ class Takeover:
         entries = log.history.entries()
         for some in (entries[:1], entries[1:]):
             self.remember(some)
-        there = [*self.old.node.manager.active_connections, *here]
+        there = [*self.old.node.manager.clients, *here]
         self.predecessor.say("begin", position=log.position, floor=log.history.floor, here=there)
         async with asyncio.timeout(DEADLINE):
             await self.successor.begun.wait()
@@ -291,7 +291,7 @@ class Takeover:
 
     async def detach(self, *names: str) -> list[DetachedTransport]:
         """Detach clients of `old`."""
-        wires: list[Any] = [self.old.node.manager.active_connections[name] for name in names]
+        wires: list[Any] = [self.old.node.manager.clients[name] for name in names]
         self.old.node.manager.flush()
         detached: list[DetachedTransport] = [wire.detach() for wire in wires]
         for transport in detached:

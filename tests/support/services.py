@@ -37,7 +37,9 @@ class Services:
         self._news = asyncio.Event()
         self.life = GracefulShutdownManager(Pace(timeout=10.0))
         self.life.started()
-        manager = ConnectionManager(self._clock, self._call_soon)
+        manager = ConnectionManager(
+            self._clock, self._call_soon, connections_per_id=settings.connections_per_id
+        )
         log = MessageLog(manager.deliver, settings.history, settings.history_bytes, lambda: 1000.0)
         self.connections = ConnectionServices(
             settings=settings,
@@ -58,7 +60,7 @@ class Services:
                 settings.max_connections or 0,
                 manager.count_open,
                 lambda: self.life.phase in ACCEPTING,
-                is_connected=lambda client_id: client_id in manager.active_connections,
+                replaces_older=manager.is_full,
             ),
             refusals=Refusals(self._clock, settings.max_connections or 0),
             drain_rejector=DrainRejector(),

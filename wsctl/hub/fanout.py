@@ -6,13 +6,16 @@ connection that falls behind leaves its lane until it has caught up.
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from itertools import chain, repeat
+from operator import attrgetter
 
-from wsctl.frame import Batch
+from wsctl.frame import DEFLATE_ABOVE, Batch
 from wsctl.hub.connection import Connection, EndReason
 
 _FAILED = -1
+
+_fd = attrgetter("fd")
 
 
 class _Lane:
@@ -34,6 +37,13 @@ class _Lane:
         if last is not connection:
             self.connections[at], self.fds[at] = last, fd
             last.lane = at
+
+    def others(self, some: Collection[Connection]) -> "_Lane":
+        """Return the connections that are not among these, in a lane that none of them is moved to."""
+        lane = _Lane()
+        lane.connections = [connection for connection in self.connections if connection not in some]
+        lane.fds = list(map(_fd, lane.connections))
+        return lane
 
     def write(self, data: bytes) -> list[tuple[Connection, int]]:
         """Write to all; return the connections that did not take everything, each with the bytes it took or
@@ -86,11 +96,16 @@ class Fanout:
         """The connections that are not written to directly, among them those that are behind."""
         return chain(*self._indirect.values())
 
-    def send(self, batch: Batch) -> int:
-        """Send the batch to all without waiting for any, and return the bytes that this makes."""
+    def send(self, batch: Batch, apart: Collection[Connection] = ()) -> int:
+        """Send the batch to all but those `apart`, without waiting for any, and return the bytes that this
+        makes."""
+        lanes: dict[bool, _Lane] = self._lanes
         indirect = [list(each) for each in self._indirect.values()]
+        if apart:
+            lanes = {deflate: lane.others(apart) for deflate, lane in lanes.items()}
+            indirect = [[connection for connection in each if connection not in apart] for each in indirect]
         size = 0
-        for (deflate, lane), others in zip(self._lanes.items(), indirect, strict=True):
+        for (deflate, lane), others in zip(lanes.items(), indirect, strict=True):
             if lane.fds or others:
                 data = batch.encoded(deflate)
                 size += len(data) * (len(lane.fds) + len(others))
@@ -102,15 +117,23 @@ class Fanout:
         return size
 
     def send_to(self, some: Sequence[Connection], batch: Batch) -> int:
-        """Send a batch that is too small to be compressed to some of the connections, as `send` does to
-        all."""
-        direct = [(c, c.fd) for c in some if c.lane >= 0 and c.fd is not None]
-        others = [c for c in some if c.lane < 0]
-        for at, written in _written([fd for _, fd in direct], batch.wire):
-            _send_slowly(direct[at][0], batch, written)
+        """Send a batch to some of the connections, as `send` does to all."""
+        if len(batch.wire) <= DEFLATE_ABOVE:  # the same bytes for both
+            return self._send_to(some, batch, batch.wire)
+        size = 0
+        for deflate in self._lanes:
+            if group := [connection for connection in some if connection.deflate is deflate]:
+                size += self._send_to(group, batch, batch.encoded(deflate))
+        return size
+
+    def _send_to(self, some: Sequence[Connection], batch: Batch, data: bytes) -> int:
+        direct = [connection for connection in some if connection.lane >= 0]
+        others = [connection for connection in some if connection.lane < 0] if len(direct) < len(some) else ()
+        for at, written in _written(list(map(_fd, direct)), data):
+            _send_slowly(direct[at], batch, written)
         for connection in others:
             connection.offer(batch)
-        return len(batch.wire) * len(some)
+        return len(data) * len(some)
 
 
 def _send_slowly(connection: Connection, batch: Batch, written: int) -> None:

@@ -1,33 +1,45 @@
 """The connections of one process, and the delivery of messages to them."""
 
 import logging
+import secrets
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from itertools import count, islice
+from operator import attrgetter
+from sys import intern
 
 from wsctl import messages
 from wsctl.codes import CloseCode
-from wsctl.frame import Batch
-from wsctl.hub.connection import NEVER, Connection, EndReason
+from wsctl.frame import DEFLATE_ABOVE, Batch
+from wsctl.hub.connection import NEVER, NO_SUBSCRIPTIONS, Connection, EndReason
 from wsctl.hub.fanout import Fanout
+from wsctl.hub.gathered import Gathered
+from wsctl.hub.subscriptions import SubscriptionIndex
 from wsctl.hub.traffic import Backlog, Traffic
 from wsctl.log.history import Entry, Missed
-from wsctl.topics import matches
 
 log = logging.getLogger("wsctl.hub")
 
 _KEEPALIVE = Batch((messages.keepalive(),))
 
+_SERIAL_BITS = 50
+"""Bits of the first serial of a process, which is random, so that no two processes give the same one; those
+that follow are exact in JSON for JavaScript and Lua too."""
+
+_opened = attrgetter("opened")
+
 
 class ConnectionManager:
-    """The clients of one process.
+    """The clients of one process, each with `connections_per_id` connections at most, or any number with 0.
 
     A connection is active from `connect` until it is retired: by its peer's close frame or end of
     stream, or because it is being closed. Between that and `forget` it is closing. Messages go
     to active connections only.
 
     Attributes:
-        active_connections: by client id, the one connected longest first.
+        active_connections: by serial, the one that became active first in front.
+        clients: by client id, one active connection of each.
+        subscriptions: those of all active connections.
         closing: connections that are no longer active and whose socket is still there.
         tally: connections that are no longer active, by how they ended.
         delivered: messages offered to a client, since the start.
@@ -44,8 +56,12 @@ class ConnectionManager:
         self,
         clock: Callable[[], float],
         call_soon: Callable[[Callable[[], None]], object],
+        *,
+        connections_per_id: int = 1,
     ) -> None:
-        self.active_connections: dict[str, Connection] = {}
+        self.active_connections: dict[int, Connection] = {}
+        self.clients: dict[str, Connection] = {}
+        self.subscriptions: SubscriptionIndex[Connection] = SubscriptionIndex()
         self.closing: set[Connection] = set()
         self.tally: Counter[EndReason] = Counter()
         self.delivered = 0
@@ -56,11 +72,13 @@ class ConnectionManager:
         self.joined: list[Callable[[Connection], None]] = []
         self.left: list[Callable[[Connection], None]] = []
         self.subscribed: list[Callable[[Connection], None]] = []
-        self._serials = count(1)
+        self._several: dict[str, dict[Connection, None]] = {}  # of ids that have more than one
+        self._per_id = connections_per_id
+        self._serials = count(secrets.randbits(_SERIAL_BITS))
         self._clock = clock
         self._call_soon = call_soon
         self._fanout = Fanout()
-        self._pending: list[Batch] = []
+        self._gathered = Gathered()
         self._last_broadcast = NEVER
 
     def connect(self, connection: Connection, welcome: Batch, missed: Missed | None = None) -> None:
@@ -68,14 +86,12 @@ class ConnectionManager:
         here on.
 
         `missed` reaches up to the newest message, and must be made in the same iteration of the loop: there
-        is no gap and no overlap. An older connection of the same id is closed with 4501.
+        is no gap and no overlap. The oldest connection of an id that has too many is closed with 4501.
         """
         self.flush()
-        older = self.active_connections.get(connection.client_id)
-        if older:
-            older.replaced()
-        connection.serial = next(self._serials)
-        self.active_connections[connection.client_id] = connection
+        if self.is_full(connection.client_id):
+            self._oldest(connection.client_id).replaced()
+        self._activate(connection)
         self.traffic.opened += 1
         # Before the welcome: a message that answers it counts this client, wherever it is published.
         for tell in self.joined:
@@ -88,27 +104,27 @@ class ConnectionManager:
         self._changed()
 
     def make_room(self, client_id: str) -> None:
-        """Close the active connection of an id before the newer one is there, without waiting for the close
+        """Close the oldest connection of an id before the newer one is there, without waiting for the close
         frame's answer: there is no room for both."""
         self.flush()
-        if older := self.active_connections.get(client_id):
+        if client_id in self.clients:
+            older = self._oldest(client_id)
             older.replaced()
             older.hang_up()
 
     def adopt(self, connection: Connection, missed: Sequence[Batch]) -> None:
-        """Make a connection active that another process had. Of two with the same id the newer one stays,
-        and the other is closed behind what it was about to be sent."""
+        """Make a connection active that another process had. If its id has too many, the oldest of them is
+        closed, and that may be this one, behind what it was about to be sent."""
         self.flush()
         self.traffic.adopted += 1
-        other = self.active_connections.get(connection.client_id)
-        if other and other.opened >= connection.opened:
-            connection.replay(missed)
-            connection.replaced()
-            return
-        if other:
-            other.replaced()
-        connection.serial = next(self._serials)
-        self.active_connections[connection.client_id] = connection
+        if self.is_full(connection.client_id):
+            oldest = self._oldest(connection.client_id)
+            if oldest.opened >= connection.opened:
+                connection.replay(missed)
+                connection.replaced()
+                return
+            oldest.replaced()
+        self._activate(connection)
         if missed:
             sizes = [len(batch.encoded(connection.deflate)) for batch in missed]
             self.caught_up(sum(batch.messages for batch in missed), sum(sizes))
@@ -116,11 +132,61 @@ class ConnectionManager:
         self.settle(connection)
         self._changed()
 
+    def of(self, client_id: str) -> tuple[Connection, ...]:
+        """Return the active connections of a client, the one that was opened first in front."""
+        if several := self._several.get(client_id):
+            return tuple(sorted(several, key=_opened))
+        only = self.clients.get(client_id)
+        return (only,) if only else ()
+
+    def is_full(self, client_id: str) -> bool:
+        """Tell whether a client has as many connections as it may."""
+        if self._per_id <= 1:
+            return self._per_id == 1 and client_id in self.clients
+        return len(self._several.get(client_id, ())) >= self._per_id
+
+    def replace_oldest(self, client_id: str) -> bool:
+        """Close the oldest connection of a client, which has a newer one; return False if it has none
+        here."""
+        if client_id not in self.clients:
+            return False
+        self._oldest(client_id).replaced()
+        return True
+
+    def subscribe(self, connection: Connection, patterns: Mapping[str, bool]) -> None:
+        """Subscribe a connection to patterns, and of each say whether it wants to know who comes and goes.
+        What was published before goes out first, as for a connection that was not subscribed."""
+        self.flush()
+        before = connection.subscriptions
+        connection.subscriptions = {**before, **{intern(pattern): told for pattern, told in patterns.items()}}
+        if self.is_active(connection):
+            for pattern in patterns:
+                self.subscriptions.add(pattern, connection)
+            for tell in self.subscribed:
+                tell(connection)
+
+    def unsubscribe(self, connection: Connection, patterns: Iterable[str]) -> None:
+        """End subscriptions of a connection; those that it has not are ignored. What was published before is
+        still sent."""
+        self.flush()
+        ended = {pattern for pattern in patterns if pattern in connection.subscriptions}
+        kept = {pattern: told for pattern, told in connection.subscriptions.items() if pattern not in ended}
+        connection.subscriptions = kept or NO_SUBSCRIPTIONS
+        if self.is_active(connection):
+            for pattern in ended:
+                self.subscriptions.remove(pattern, connection)
+            for tell in self.subscribed:
+                tell(connection)
+
+    def is_active(self, connection: Connection) -> bool:
+        """Tell whether messages go to a connection."""
+        return self.active_connections.get(connection.serial) is connection
+
     def release(self, connection: Connection) -> None:
         """Let go of an active connection that goes on in another process; it has been sent everything up to
         here."""
         self._fanout.remove(connection)
-        del self.active_connections[connection.client_id]
+        self._deactivate(connection)
         connection.end_reason = EndReason.HANDED_OVER
         self.tally[EndReason.HANDED_OVER] += 1
         self.traffic.released += 1
@@ -129,7 +195,7 @@ class ConnectionManager:
     def settle(self, connection: Connection) -> None:
         """Put a connection into the lane it belongs to, after `behind` changed; before it is active it has
         none."""
-        if self.active_connections.get(connection.client_id) is connection:
+        if self.is_active(connection):
             self._fanout.place(connection)
 
     def retire(self, connection: Connection, code: int, reason: str, end_reason: EndReason) -> None:
@@ -140,8 +206,8 @@ class ConnectionManager:
         self._fanout.remove(connection)
         for take_note in self.retired:
             take_note(connection)
-        if self.active_connections.get(connection.client_id) is connection:
-            del self.active_connections[connection.client_id]
+        if self.is_active(connection):
+            self._deactivate(connection)
             for tell in self.left:
                 tell(connection)
         self.closing.add(connection)
@@ -163,37 +229,43 @@ class ConnectionManager:
         self._changed()
 
     def deliver(self, entry: Entry) -> int:
-        """Send a message to its recipients, and return how many they are. Broadcasts of one iteration of the
-        loop are joined."""
-        if entry.to is None and entry.topic is None:
+        """Send a message to its recipients, and return how many connections these are. What one iteration of
+        the loop publishes is joined, but for direct messages."""
+        if entry.to is not None:
+            return self._deliver_directly(entry)
+        if entry.topic is None:
             self._add(entry.batch)
             return len(self.active_connections)
-        addressees = list(self.active_connections.values()) if entry.to is None else self.addressees(entry.to)
-        if (topic := entry.topic) is not None:
-            addressees = [
-                c for c in addressees if any(matches(pattern, topic) for pattern in c.subscriptions)
-            ]
-        self.flush()
-        self.delivered += len(addressees)
-        made = entry.each()
-        for connection in addressees:
-            self._send(connection, made(connection.client_id))
-        return len(addressees)
+        subscribers = self.subscriptions.matching(entry.topic)
+        if subscribers:
+            self._add_for(subscribers, entry.batch, entry.topic)
+        return len(subscribers)
 
     def broadcast(self, payload: bytes) -> None:
         """Send one frame to every active connection, at the end of this iteration of the loop."""
         self._add(Batch((payload,)))
 
+    def send_to(self, connections: Sequence[Connection], payload: bytes) -> None:
+        """Send one frame to some of the active connections, at the end of this iteration of the loop."""
+        if connections:
+            self._add_for(list(connections), Batch((payload,)))
+
     def flush(self) -> None:
         """Send what this iteration of the loop has gathered."""
-        if self._pending:
-            gathered, self._pending = self._pending, []
-            # History holds what is gathered, and no compressed copy of it.
-            batch = gathered[0].copy() if len(gathered) == 1 else Batch.joined(gathered)
-            self.delivered += batch.messages * len(self.active_connections)
-            self._last_broadcast = began = self._clock()
-            self.traffic.sent_bytes += self._fanout.send(batch)
-            self.traffic.broadcasts.note(self._clock() - began)
+        gathered = self._gathered
+        if not gathered:
+            return
+        self._gathered = Gathered()
+        began = self._clock()
+        for_some: Collection[Connection] = ()
+        if gathered.for_some:
+            for_some = self._send_to_some(gathered, began)
+        if gathered.for_all:
+            batch = gathered.batch_for_all()
+            self.delivered += batch.messages * (len(self.active_connections) - len(for_some))
+            self._last_broadcast = began
+            self.traffic.sent_bytes += self._fanout.send(batch, for_some)
+        self.traffic.broadcasts.note(self._clock() - began)
 
     def caught_up(self, messages: int, size: int) -> None:
         """Count the messages of history that a client was sent, and their bytes."""
@@ -202,8 +274,13 @@ class ConnectionManager:
 
     def addressees(self, to: Iterable[str]) -> list[Connection]:
         """Return the active connections that a message for `to` goes to."""
-        active = self.active_connections
-        return [active[name] for name in to if name in active]
+        found: list[Connection] = []
+        for name in to:
+            if several := self._several.get(name):
+                found += several
+            elif only := self.clients.get(name):
+                found.append(only)
+        return found
 
     def count_open(self) -> int:
         """Return how many connections have a socket: the active ones, and those that are closing."""
@@ -278,10 +355,77 @@ class ConnectionManager:
             connection.last_sent = self._clock()
         connection.offer(batch)
 
+    def _deliver_directly(self, entry: Entry) -> int:
+        """Send a message to those addressees that it is for, behind what was published before."""
+        addressees = self.addressees(entry.to or ())
+        if entry.topic is not None:
+            subscribers = set(self.subscriptions.matching(entry.topic)) if addressees else ()
+            addressees = [connection for connection in addressees if connection in subscribers]
+        self.flush()
+        self.delivered += len(addressees)
+        made = entry.each()
+        for connection in addressees:
+            self._send(connection, made(connection.client_id))
+        return len(addressees)
+
     def _add(self, batch: Batch) -> None:
-        if not self._pending:
+        if not self._gathered:
             self._call_soon(self.flush)
-        self._pending.append(batch)
+        self._gathered.for_all.append(batch)
+
+    def _add_for(self, connections: list[Connection], batch: Batch, topic: str | None = None) -> None:
+        if not self._gathered:
+            self._call_soon(self.flush)
+        self._gathered.add_for(connections, batch, topic)
+
+    def _send_to_some(self, gathered: Gathered, now: float) -> Collection[Connection]:
+        """Send what is not for all to those that it is for, with what is for all in its place; return these
+        connections."""
+        sent_to: set[Connection] = set()
+        for recipients, batches in gathered.by_sequence():
+            connections = [connection for connection in recipients if connection.end_reason is None]
+            batch = batches[0] if len(batches) == 1 else Batch.joined(batches)
+            if len(batch.wire) > DEFLATE_ABOVE and any(connection.deflate for connection in connections):
+                batch = Batch.joined(batches, compressed=True)
+            self.delivered += batch.messages * len(connections)
+            for connection in connections:
+                if connection.keepalive:
+                    connection.last_sent = now
+            self.traffic.sent_bytes += self._fanout.send_to(connections, batch)
+            if gathered.for_all:
+                sent_to.update(connections)
+        return sent_to
+
+    def _activate(self, connection: Connection) -> None:
+        if not connection.serial:
+            connection.serial = next(self._serials)
+        self.active_connections[connection.serial] = connection
+        name = connection.client_id
+        if other := self.clients.get(name):
+            self._several.setdefault(name, {other: None})[connection] = None
+        else:
+            self.clients[name] = connection
+        if connection.subscriptions:
+            named = connection.subscriptions.items()
+            connection.subscriptions = {intern(pattern): told for pattern, told in named}
+            for pattern in connection.subscriptions:
+                self.subscriptions.add(pattern, connection)
+
+    def _deactivate(self, connection: Connection) -> None:
+        del self.active_connections[connection.serial]
+        name = connection.client_id
+        if several := self._several.get(name):
+            del several[connection]
+            self.clients[name] = next(iter(several))
+            if len(several) == 1:
+                del self._several[name]
+        else:
+            del self.clients[name]
+        for pattern in connection.subscriptions:
+            self.subscriptions.remove(pattern, connection)
+
+    def _oldest(self, client_id: str) -> Connection:
+        return min(self._several.get(client_id) or (self.clients[client_id],), key=_opened)
 
     def _changed(self) -> None:
         for observer in self.observers:

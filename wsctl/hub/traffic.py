@@ -54,7 +54,7 @@ class Traffic:
         closed: connections that ended, by close code.
         cut_slow: those of them that were cut because they read too slowly.
         sent_bytes: of frames for clients, as they are written: without pings, errors and close frames.
-        broadcasts: durations of offering what one iteration of the loop has gathered to all clients.
+        broadcasts: durations of offering what one iteration of the loop has gathered to its recipients.
     """
 
     __slots__ = ("adopted", "broadcasts", "closed", "cut_slow", "opened", "released", "sent_bytes")

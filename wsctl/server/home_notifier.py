@@ -28,12 +28,10 @@ class HomeNotifier:
         self._manager.broadcast(messages.error(ErrorCode.DEGRADED, AWAY))
 
     def back(self, recovered: bool) -> None:
-        clients = list(self._manager.active_connections)
-        self._manager.send_each([self._welcome(client_id, recovered) for client_id in clients])
+        connections = list(self._manager.active_connections.values())
+        self._manager.send_each([self._welcome(each.client_id, recovered) for each in connections])
 
     def replaced(self, client_id: str) -> None:
-        """Close the connection of a client that has a newer one in another process."""
-        if connection := self._manager.active_connections.get(client_id):
-            connection.replaced()
-        elif self._log.follower:
+        """Close the oldest connection of a client that has a newer one in another process."""
+        if not self._manager.replace_oldest(client_id) and self._log.follower:
             self._log.follower.replaced(client_id)

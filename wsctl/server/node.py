@@ -105,7 +105,7 @@ class Node:
         self._elsewhere = elsewhere
         self._connections_elsewhere = connections_elsewhere
         self._began = time.time()
-        self.manager = ConnectionManager(clock, _call_soon)
+        self.manager = ConnectionManager(clock, _call_soon, connections_per_id=settings.connections_per_id)
         self.log = MessageLog(self.manager.deliver, settings.history, settings.history_bytes, wall)
         self.expiry = ExpiryTimes(wall)
         self.verifier = verifier_of(settings, wall)
@@ -218,7 +218,7 @@ class Node:
             connected=lambda: self.manager.count_open() + len(self.waiting_handshakes),
             accepting=self.is_accepting,
             verifier=self.verifier,
-            is_connected=lambda client_id: client_id in self.manager.active_connections,
+            replaces_older=self.manager.is_full,
         )
 
     def _create_services(self) -> ConnectionServices:

@@ -25,7 +25,6 @@ from wsctl.server.drain_driver import DrainDriver
 from wsctl.server.journal_monitor import JournalMonitor
 from wsctl.server.sharing import Sharing
 from wsctl.server.topic_list import kept_by_topic, list_topics
-from wsctl.topics import has_wildcards, matches
 
 RATE_WINDOW = 10
 """Samples, one a second, that a rate is taken over."""
@@ -115,7 +114,7 @@ class StatusReporter:
             drain=self.drain(),
             generation=self._generation,
             upgrade=self.upgrade(),
-            subscriptions=sum(len(each.subscriptions) for each in clients_here),
+            subscriptions=len(self._manager.subscriptions),
             topics=len(kept_by_topic(self._log.history.entries())),
             tasks=len(asyncio.all_tasks()),
             redis=shared.redis_state() if shared else None,
@@ -129,13 +128,9 @@ class StatusReporter:
 
     def topics(self, limit: int) -> TopicList:
         """Return the first `limit` topics with subscribers here or kept messages."""
-        here = [each.subscriptions for each in self._manager.active_connections.values()]
-        named = {pattern for each in here for pattern in each if not has_wildcards(pattern)}
-
-        def subscribers(topic: str) -> int:
-            return sum(any(matches(pattern, topic) for pattern in each) for each in here)
-
-        return list_topics(named, kept_by_topic(self._log.history.entries()), subscribers, limit)
+        index = self._manager.subscriptions
+        kept = kept_by_topic(self._log.history.entries())
+        return list_topics(index.topics, kept, lambda topic: len(index.matching(topic)), limit)
 
     def application(self) -> ApplicationStatus | None:
         """Return the connections of the application, with the busiest of its routes; None without one."""

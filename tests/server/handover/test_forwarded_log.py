@@ -67,7 +67,7 @@ class FollowingServer:
     def begin(self) -> None:
         """From here on the leader gives the ids."""
         self.reporter.begin()
-        self.forwarded.begin_at(list(self.server.node.manager.active_connections))
+        self.forwarded.begin_at(list(self.server.node.manager.clients))
 
     async def prepare(self) -> None:
         await self.forwarded.send_history(self._successor_process.take_all)
@@ -194,7 +194,7 @@ async def test_in_the_end_ids_are_given_here_again_and_nobody_is_told(make: Make
     old.begin()
     old.publish("unanswered")
     old.reporter.end()
-    old.forwarded.give_back(old.server.node.manager.active_connections)
+    old.forwarded.give_back(old.server.node.manager.clients)
     old.publish("after")
     old.server.join("alice")
     await turn()
@@ -221,7 +221,7 @@ async def test_when_the_leader_is_lost_while_its_home_is_away_the_own_one_is_the
     old.begin()
     old.forwarded.receive(Packet("away", {"why": "no answer"}, [], []))
     old.reporter.end()
-    old.forwarded.give_back(old.server.node.manager.active_connections)
+    old.forwarded.give_back(old.server.node.manager.clients)
     assert told == ["no answer", True]
 
 

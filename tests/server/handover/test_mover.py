@@ -48,7 +48,7 @@ class Move:
 
     @property
     def here(self) -> list[str]:
-        return list(self.node.manager.active_connections)
+        return list(self.node.manager.clients)
 
     def answer(self, moved: int, lost: int = 0, silence_s: float = 0.0) -> None:
         self.successor.say("moved", moved=moved, lost=lost, silence_s=silence_s)

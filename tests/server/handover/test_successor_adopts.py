@@ -105,7 +105,7 @@ async def test_who_came_while_an_older_connection_departed_is_the_newer_one(make
     pair.publish("to the one that is there")
     assert await pair.message() == ("to the one that is there", 1, 1)
     await pair.move("bob")
-    assert list(pair.new.node.manager.active_connections) == ["bob"]
+    assert list(pair.new.node.manager.clients) == ["bob"]
     assert close_of(frames(older.drain())[0])[0] == 4501
     pair.new.publish("to the newer one")
     await turn()
@@ -122,7 +122,7 @@ async def test_who_hung_up_on_the_way_holds_up_nobody(make: MakeTakeover) -> Non
     told = await pair.move("gone", "bob")
     assert told["moved"] + told["lost"] == 2
     await turn()
-    assert list(pair.new.node.manager.active_connections) == ["bob"]
+    assert list(pair.new.node.manager.clients) == ["bob"]
     pair.publish("still")
     assert await pair.message() == ("still", 1, 1)
     await turn()
@@ -140,7 +140,7 @@ async def test_a_descriptor_that_is_no_socket_is_counted_as_lost(make: MakeTakeo
     pair.send(detached)
     moved = await pair.predecessor.hear("moved")
     assert (moved.fields["moved"], moved.fields["lost"]) == (1, 1)
-    assert list(pair.new.node.manager.active_connections) == ["bob"]
+    assert list(pair.new.node.manager.clients) == ["bob"]
 
 
 async def test_who_has_said_nothing_says_it_here(make: MakeTakeover) -> None:

@@ -37,7 +37,7 @@ class Accepting:
         self.acceptor = WebSocketAcceptor(self.services.acceptors, TrustedProxies(None), "/root")
         self.transports: list[HandTransport] = []
         self.counts = self.services.acceptors.refusals.counts
-        self.clients = self.services.connections.manager.active_connections
+        self.clients = self.services.connections.manager.clients
 
     def accept(self, path: str, early: bytes = b"", **headers: str) -> HttpRefusal | None:
         self.transports.append(HandTransport(buffer=1 << 16))

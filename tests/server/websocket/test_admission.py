@@ -292,7 +292,7 @@ def test_what_can_become_no_id_is_refused_before_anything_is_asked() -> None:
 def test_a_full_server_takes_back_whoever_is_there() -> None:
     def admit(connected: int, name: str = "bob") -> Verdict:
         admission = Admission(
-            Settings(), 3, lambda: connected, lambda: True, is_connected=lambda i: i == "bob"
+            Settings(), 3, lambda: connected, lambda: True, replaces_older=lambda i: i == "bob"
         )
         return admission.admit(HandshakeRequest(name, "", None, "localhost"))
 

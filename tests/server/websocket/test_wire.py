@@ -94,7 +94,7 @@ async def test_a_full_queue_is_cut_with_1013_and_what_waited_is_dropped(
         assert published < 5000
     assert wire.waiting < 20_000
     assert wire.undelivered == 0
-    assert "slow" not in server.node.manager.active_connections
+    assert "slow" not in server.node.manager.clients
     found, rest = frames(transport.drain())
     got = [int(data.split(":")[0]) for data in data_of(found)]
     assert got == list(range(len(got)))
@@ -333,7 +333,7 @@ async def test_a_reset_that_a_broadcast_finds_harms_nobody_else(make_server: Mak
     await turn()
     assert gone.code == 1006
     assert data_of(frames(transport.drain())[0]) == [1, 2]
-    assert list(server.node.manager.active_connections) == ["bob"]
+    assert list(server.node.manager.clients) == ["bob"]
 
 
 async def test_messages_in_pieces_are_read_whole(make_server: MakeServer) -> None:

@@ -409,7 +409,7 @@ async def test_where_a_newer_connection_is_already_it_ends_with_4501_between_fra
     found, rest = frames(made.drain())
     assert close_of(found)[0] == 4501
     assert rest == b""
-    assert new.node.manager.active_connections == {"bob": newer}
+    assert new.node.manager.clients == {"bob": newer}
     assert data_of(frames(newer_transport.drain())[0]) == ["for the newer one"]
 
 

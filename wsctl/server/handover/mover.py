@@ -136,7 +136,7 @@ class ConnectionMover:
             await transport.ended
         rows, blobs = encode_snapshots([transport.snapshot for transport in detached])
         # Whoever connected while these were detached is the newer one of its id.
-        here = self._services.manager.active_connections
+        here = self._services.manager.clients
         replaced = [name for transport in detached if (name := transport.snapshot.client_id) in here]
         if told := self._services.intake.allowances.snapshot(self._services.clock(), wires)["ids"]:
             self._successor.send("rates", {"ids": told})
@@ -188,8 +188,7 @@ class ClientReporter:
 
     def replaced(self, client_id: str) -> None:
         """Close a client that has a newer connection with the successor, or at another node."""
-        if connection := self._manager.active_connections.get(client_id):
-            connection.replaced()
+        self._manager.replace_oldest(client_id)
 
     def _joined(self, connection: Connection) -> None:
         self._send("joined", {"id": connection.client_id})

@@ -238,7 +238,7 @@ class Predecessor:
         self._mover = mover = ConnectionMover(services, self._listeners, successor)
         self._report(HandoverState.MOVING, total=len(services.manager.active_connections))
         reporter.begin()
-        forwarded.begin_at(list(services.manager.active_connections))
+        forwarded.begin_at(list(services.manager.clients))
         await mover.move_connections()
         successor.send("listen")
         mover.move_silent()
@@ -308,7 +308,7 @@ class Predecessor:
         if reporter:
             reporter.end()
         if forwarded:
-            forwarded.give_back(self._services.manager.active_connections)
+            forwarded.give_back(self._services.manager.clients)
 
     # Facts
 

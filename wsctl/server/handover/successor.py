@@ -138,7 +138,7 @@ class Successor:
                 await self._home.begin()
             except CannotStart as error:
                 log.warning("nobody to share with yet", extra={"fields": {"why": str(error)}})
-                self._home.resume(self._services.manager.active_connections)
+                self._home.resume(self._services.manager.clients)
         self.begun.set()
         self.may_listen.set()
         await self._settle()
@@ -157,7 +157,7 @@ class Successor:
     def _left_there(self, client_id: str) -> None:
         """Note that a connection that was with the predecessor has ended."""
         self._relay.there.discard(client_id)
-        if client_id not in self._services.manager.active_connections:
+        if client_id not in self._services.manager.clients:
             self._home.left(client_id)
 
     def _joined_there(self, client_id: str) -> None:
@@ -165,8 +165,7 @@ class Successor:
         predecessor."""
         self._relay.there.add(client_id)
         self._home.joined(client_id)
-        if older := self._services.manager.active_connections.get(client_id):
-            older.replaced()
+        self._services.manager.replace_oldest(client_id)
 
     def _adopt_all(self, packet: Packet) -> None:
         connections = decode_snapshots(packet.fields["rows"], packet.blobs)

@@ -78,8 +78,8 @@ OPEN_GRANT = Granted()
 
 class Admission:
     """Decides about handshakes from the settings and three facts: how many clients are connected, whether one
-    with an id is, and whether new ones are accepted. A `verifier` checks the credentials; without one none
-    are needed."""
+    with an id replaces an older one, and whether new ones are accepted. A `verifier` checks the credentials;
+    without one none are needed."""
 
     def __init__(
         self,
@@ -89,9 +89,9 @@ class Admission:
         accepting: Callable[[], bool],
         verifier: Verifier | None = None,
         *,
-        is_connected: Callable[[str], bool] = lambda client_id: False,
+        replaces_older: Callable[[str], bool] = lambda client_id: False,
     ) -> None:
-        self._is_connected = is_connected
+        self._replaces_older = replaces_older
         self._verifier = verifier
         self._in_query = settings.auth_query
         self._origins = AllowedOrigins(settings.allow_origin)
@@ -138,7 +138,7 @@ class Admission:
         if not self._accepting():
             return DrainRejected(client_id)
         over = self._connected() - self._capacity if self._capacity else -1
-        if over >= 0 and (over >= MOST_REPLACED or not self._is_connected(client_id)):
+        if over >= 0 and (over >= MOST_REPLACED or not self._replaces_older(client_id)):
             return server_full()
         return admitted._replace(in_place=over >= 0)
 

@@ -36,19 +36,20 @@ class Welcome:
         None when that cannot be told. `keepalive` is in seconds, 0 for none."""
         missed = None if since is None else self._log.missed(since, client_id)
         recovered = None if since is None else missed is not None
-        return self.frame(client_id, recovered, keepalive), missed
+        # Where it has as many connections as it may, the oldest of them makes room for this one.
+        newcomers = 0 if self._manager.is_full(client_id) else 1
+        return self.frame(client_id, recovered, keepalive, newcomers), missed
 
-    def frame(self, client_id: str, recovered: bool | None, keepalive: int = 0) -> bytes:
+    def frame(self, client_id: str, recovered: bool | None, keepalive: int = 0, newcomers: int = 0) -> bytes:
         """Return a welcome; `recovered` tells whether nothing is missing of what came before it, None where
-        nothing was asked for."""
-        active = self._manager.active_connections
+        nothing was asked for. So many `newcomers` are counted beside those that are connected."""
         return messages.welcome(
             client_id,
             self._log.newest,
             __version__,
             self._life.phase,
             recovered,
-            connections=len(active) + (client_id not in active) + self._elsewhere(),
+            connections=len(self._manager.active_connections) + newcomers + self._elsewhere(),
             keepalive_s=keepalive,
             degraded=self._degraded(),
         )
