@@ -160,13 +160,16 @@ def test_all_error_codes_are_told() -> None:
 
 def test_all_frames_are_told_with_their_fields() -> None:
     made = [
-        messages.welcome("bob", "1-0", "1", "serving", True, connections=1, keepalive_s=10),
+        messages.welcome("bob", "1-0", "1", "serving", True, connections=1, keepalive_s=10, lost=["a"]),
         messages.message(messages.Message("1-0", 1.0, "bob", "x", ("eve",), topic="news")),
         messages.heartbeat(1.0, 2, 3),
         messages.keepalive(),
         messages.shutdown(1.0, "x", 2.0),
-        messages.error(ErrorCode.DEGRADED, "x"),
+        messages.error(ErrorCode.DEGRADED, "x", 1, ["a"]),
         messages.renewed(1.0),
+        messages.ok(1, id="1-0", recovered=True, lost=["a"], count=1, clients=[], expires_in_s=1.0),
+        messages.joined("a", "bob"),
+        messages.left("a", "bob"),
     ]
     frames = {frame["type"]: set(frame) - {"type"} for frame in map(json.loads, made)}
     told = table(section(TEXTS["protocol"], "From the server"), "`type`")

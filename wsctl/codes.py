@@ -65,7 +65,19 @@ class ErrorCode(StrEnum):
     RENEWAL_REFUSED = "renewal_refused"
     """New credentials were not taken: they are not valid, or there is nothing to renew."""
     HOOK_FAILED = "hook_failed"
-    """The application failed on a message: it was not published."""
+    """The application failed on a message or a topic: it was not published, or not subscribed to."""
+    BAD_COMMAND = "bad_command"
+    """The text is no command: no JSON object, or one with a wrong field."""
+    UNKNOWN_COMMAND = "unknown_command"
+    """No command has this `type`."""
+    BAD_TOPIC = "bad_topic"
+    """The text is no topic, or a pattern where there must be a name."""
+    TOO_MANY_SUBSCRIPTIONS = "too_many_subscriptions"
+    """The client would have more subscriptions than it may: nothing has changed."""
+    TOPIC_NOT_ALLOWED = "topic_not_allowed"
+    """The client may not subscribe or publish to this topic, or may no longer."""
+    DIRECT_NOT_ALLOWED = "direct_not_allowed"
+    """The client may not address messages to single clients."""
 
 
 FIRST_FINAL_CODE, LAST_FINAL_CODE = 4500, 4999

@@ -1,4 +1,5 @@
-"""The frames of the protocol, as data: what a server sends, and the one frame of a client that is for it.
+"""The frames of the protocol, as data: what a server sends, and the one frame of a plain client that is for
+it. What clients send that speak commands is in `wsctl/server/websocket/commands.py`.
 
 Every frame is one JSON object in one text frame. The functions return the encoded object,
 UTF-8, without a WebSocket header.
@@ -9,6 +10,9 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+Ref = str | int
+"""The name that a client gives a command, by which it knows the answer."""
 
 KEEPALIVE = range(1, 301)
 """Seconds of silence after which a client may ask for a sign of life: the server looks once a second, and
@@ -59,16 +63,19 @@ def welcome(
     connections: int,
     keepalive_s: int = 0,
     degraded: bool = False,
+    lost: Sequence[str] = (),
 ) -> bytes:
     """Encode a `welcome`: the first frame of a connection, sent again when the server was cut off from others
     and is back.
 
     `recovered` is None when the client named no `since`, and `keepalive_s` is 0 when it asked for none;
-    `degraded` means that the server is cut off.
+    `degraded` means that the server is cut off; `lost` are the topics of which messages are lost.
     """
     # Thousands come back in one second. No text in it has a character that JSON escapes, so that none needs
     # the encoder, which takes four times as long.
     recovery = "" if recovered is None else f',"recovered":{"true" if recovered else "false"}'
+    if lost:
+        recovery += f',"lost":{_TO_JSON(lost)}'
     keepalive = f',"keepalive_s":{keepalive_s}' if keepalive_s else ""
     server = f'"version":"{version}","phase":"{phase}","connections":{connections}'
     more = ',"degraded":true' if degraded else ""
@@ -152,9 +159,34 @@ def invitations(deadline_s: float, reason: str, moments: Iterable[float]) -> lis
     return [b'%b,"reconnect_in_s":%.3f}' % (shared, moment) for moment in moments]
 
 
-def error(code: str, text: str) -> bytes:
-    """Encode an `error`: something the client did was not accepted; the connection stays open."""
-    return encode({"type": "error", "code": code, "message": text})
+def error(code: str, text: str, ref: Ref | None = None, topics: Sequence[str] | None = None) -> bytes:
+    """Encode an `error`: something the client did was not accepted; the connection stays open. `ref` is that
+    of the command that it answers; `topics` are the subscriptions that have ended."""
+    frame: dict[str, Any] = {"type": "error"}
+    if ref is not None:
+        frame["ref"] = ref
+    frame |= {"code": code, "message": text}
+    return encode(frame if topics is None else frame | {"topics": topics})
+
+
+def ok(ref: Ref | None = None, **fields: Any) -> bytes:
+    """Encode the answer to a command that was carried out, with what it tells; fields that are None are left
+    out."""
+    frame: dict[str, Any] = {"type": "ok"}
+    if ref is not None:
+        frame["ref"] = ref
+    return encode(frame | {name: value for name, value in fields.items() if value is not None})
+
+
+def joined(topic: str, client_id: str) -> bytes:
+    """Encode the news that a client subscribes to a topic from here on, with its first connection that
+    does."""
+    return encode({"type": "joined", "topic": topic, "client_id": client_id})
+
+
+def left(topic: str, client_id: str) -> bytes:
+    """Encode the news that none of a client's connections subscribes to a topic any more."""
+    return encode({"type": "left", "topic": topic, "client_id": client_id})
 
 
 def renewed(expires_in_s: float) -> bytes:

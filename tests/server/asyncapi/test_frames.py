@@ -16,6 +16,7 @@ from wsctl.codes import ErrorCode
 from wsctl.drain.phases import Phase
 from wsctl.server.asyncapi.frames import CLIENT_ID, FRAMES
 from wsctl.server.websocket.admission import MAX_SINCE
+from wsctl.server.websocket.commands import MAX_NUMBER, MAX_REF
 from wsctl.topics import InvalidTopic, topic_name, topic_pattern
 
 PARTS = {"encode", "body", "numbered"}
@@ -39,6 +40,19 @@ ANYTHING = st.recursive(
 ADDRESSEES = st.lists(NAMES, unique=True, max_size=3).map(tuple)
 
 
+TOPICS = st.sampled_from(["news", "orders.eu.42"])
+LOST = st.lists(st.sampled_from(["news", "orders.*", ">"]), min_size=1, unique=True)
+REFS = st.text(max_size=MAX_REF) | st.integers(-MAX_NUMBER, MAX_NUMBER)
+CODES = st.sampled_from(ErrorCode)
+
+
+def an_ok(**told: st.SearchStrategy[Any]) -> Examples:
+    return st.builds(messages.ok, **told)
+
+
+PRESENT = st.lists(st.fixed_dictionaries({"client_id": NAMES, "connections": CLIENTS}), max_size=3)
+
+
 def a_message(to: st.SearchStrategy[Any], topic: st.SearchStrategy[Any]) -> Examples:
     sender = NAMES | st.just(client_ids.SERVER)
     made = st.builds(messages.Message, IDS, SECONDS, sender, ANYTHING, to, topic=topic)
@@ -46,11 +60,14 @@ def a_message(to: st.SearchStrategy[Any], topic: st.SearchStrategy[Any]) -> Exam
 
 
 def a_welcome(
-    recovered: st.SearchStrategy[Any], degraded: st.SearchStrategy[bool], keepalive_s: st.SearchStrategy[int]
+    recovered: st.SearchStrategy[Any],
+    degraded: st.SearchStrategy[bool],
+    keepalive_s: st.SearchStrategy[int],
+    lost: st.SearchStrategy[Any],
 ) -> Examples:
     phases = st.sampled_from(Phase)
     version = st.just("1.2.3")
-    others = {"connections": CLIENTS, "degraded": degraded, "keepalive_s": keepalive_s}
+    others = {"connections": CLIENTS, "degraded": degraded, "keepalive_s": keepalive_s, "lost": lost}
     return st.builds(messages.welcome, NAMES, IDS, version, phases, recovered, **others)
 
 
@@ -59,20 +76,33 @@ def a_shutdown(reconnect_in_s: st.SearchStrategy[Any]) -> Examples:
 
 
 FEWEST: dict[str, Examples] = {
-    "welcome": a_welcome(st.none(), st.just(False), st.just(0)),
+    "welcome": a_welcome(st.none(), st.just(False), st.just(0), st.just(())),
     "message": a_message(st.none(), st.none()),
     "heartbeat": st.builds(messages.heartbeat, SECONDS, COUNTS, CLIENTS),
     "keepalive": st.builds(messages.keepalive),
     "shutdown": a_shutdown(st.none()),
-    "error": st.builds(messages.error, st.sampled_from(ErrorCode), st.text()),
+    "error": st.builds(messages.error, CODES, st.text()),
     "renewed": st.builds(messages.renewed, SECONDS),
+    "ok": an_ok(),
+    "joined": st.builds(messages.joined, TOPICS, NAMES),
+    "left": st.builds(messages.left, TOPICS, NAMES),
 }
 """By type, frames with no optional field."""
 
 MOST: dict[str, Examples] = FEWEST | {
-    "welcome": a_welcome(st.booleans(), st.just(True), st.sampled_from(messages.KEEPALIVE)),
+    "welcome": a_welcome(st.booleans(), st.just(True), st.sampled_from(messages.KEEPALIVE), LOST),
     "message": a_message(ADDRESSEES, st.sampled_from(["news", "orders.eu.42"])),
     "shutdown": a_shutdown(SECONDS),
+    "error": st.builds(messages.error, CODES, st.text(), REFS, LOST),
+    "ok": an_ok(
+        ref=REFS,
+        id=IDS,
+        recovered=st.booleans(),
+        lost=LOST,
+        count=COUNTS,
+        clients=PRESENT,
+        expires_in_s=SECONDS,
+    ),
 }
 """The same with each."""
 

@@ -23,6 +23,7 @@ from tests.support.keys import (
     written,
 )
 from wsctl.server.credentials.keys import TokenKey, verification_keys
+from wsctl.server.credentials.permissions import Claimed
 from wsctl.server.credentials.tokens import LEEWAY, MAX_TOKEN, TokenSigner, TokenVerifier
 from wsctl.server.credentials.verifier import Denied, Granted
 
@@ -48,6 +49,14 @@ def test_a_token_of_the_right_key_is_good_until_its_end(tmp_path: Path, algorith
     assert verifier.verify_for(signed(algorithm, CLAIMS), "bob") == Granted(NOW + 60)
     other = {"HS256": SECRET[::-1]}.get(algorithm) or private(algorithm, which=1)
     assert _why(signed(algorithm, CLAIMS, other), verifier) == "no key of this server has signed the token"
+
+
+def test_a_token_says_what_its_client_may() -> None:
+    verdict = _verifier().verify_for(signed("HS256", CLAIMS | {"wsctl": {"publish": ["a.*"]}}), "bob")
+    assert verdict == Granted(NOW + 60, permissions=Claimed(publish=("a.*",)))
+    assert _why(signed("HS256", CLAIMS | {"wsctl": {"publish": "a.*"}})) == (
+        "the token is malformed: publish in its claim wsctl is no list of topics"
+    )
 
 
 @pytest.mark.parametrize(

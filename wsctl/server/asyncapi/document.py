@@ -20,6 +20,9 @@ _EXAMPLES: dict[str, dict[str, bytes]] = {
     "welcome": {
         "first": messages.welcome("bob", _ID, __version__, Phase.SERVING, None, connections=3),
         "resumed": messages.welcome("bob", _ID, __version__, Phase.SERVING, True, connections=3),
+        "resumedInPart": messages.welcome(
+            "bob", _ID, __version__, Phase.SERVING, False, connections=3, lost=["quotes.eu"]
+        ),
         "keptAlive": messages.welcome(
             "bob", _ID, __version__, Phase.SERVING, None, connections=3, keepalive_s=10
         ),
@@ -56,8 +59,32 @@ _EXAMPLES: dict[str, dict[str, bytes]] = {
         ErrorCode.HOOK_FAILED: messages.error(
             ErrorCode.HOOK_FAILED, "the server failed on this message: it was not published"
         ),
+        ErrorCode.BAD_COMMAND: messages.error(ErrorCode.BAD_COMMAND, "publish needs data", 7),
+        ErrorCode.UNKNOWN_COMMAND: messages.error(
+            ErrorCode.UNKNOWN_COMMAND, "type is one of publish, subscribe, unsubscribe, presence, renew", 7
+        ),
+        ErrorCode.BAD_TOPIC: messages.error(
+            ErrorCode.BAD_TOPIC, "> stands for all that follows: it is the last segment", 7
+        ),
+        ErrorCode.TOO_MANY_SUBSCRIPTIONS: messages.error(
+            ErrorCode.TOO_MANY_SUBSCRIPTIONS, "a client may have 100 subscriptions", 7
+        ),
+        ErrorCode.TOPIC_NOT_ALLOWED: messages.error(
+            ErrorCode.TOPIC_NOT_ALLOWED, "you may no longer subscribe to orders.>", topics=["orders.>"]
+        ),
+        ErrorCode.DIRECT_NOT_ALLOWED: messages.error(
+            ErrorCode.DIRECT_NOT_ALLOWED, "you may not send direct messages", 7
+        ),
     },
     "renewed": {"forAnHour": messages.renewed(3600.0)},
+    "ok": {
+        "published": messages.ok(7, id=_ID),
+        "subscribed": messages.ok("a", id=_ID, recovered=False, lost=["quotes.eu"]),
+        "present": messages.ok("b", count=1, clients=[{"client_id": "bob", "connections": 2}]),
+        "renewed": messages.ok("c", expires_in_s=3600.0),
+    },
+    "joined": {"bob": messages.joined("quotes.eu", "bob")},
+    "left": {"bob": messages.left("quotes.eu", "bob")},
 }
 
 _SUMMARIES = {
@@ -69,6 +96,9 @@ _SUMMARIES = {
     "shutdown": "A drain began, its deadline moved, or it was cancelled.",
     "error": "A frame was refused, or the server is degraded; the connection stays open.",
     "renewed": "The answer to `renew`: the connection may stay.",
+    "ok": "A command was carried out; its `ref` says which.",
+    "joined": "A client subscribes to a topic from here on, for one that asked with `events`.",
+    "left": "A client subscribes to a topic no more, for one that asked with `events`.",
 }
 
 _TEXT: dict[str, Any] = {

@@ -10,6 +10,7 @@ from wsctl import client_ids, messages, topics
 from wsctl.codes import ErrorCode
 from wsctl.drain.phases import Phase
 from wsctl.server.websocket.admission import MAX_SINCE
+from wsctl.server.websocket.commands import MAX_NUMBER, MAX_PRESENT, MAX_REF
 
 Schema = dict[str, Any]
 
@@ -77,10 +78,26 @@ def _frame(kind: str, *, optional: tuple[str, ...] = (), **fields: Schema) -> Sc
     return _record(optional=optional, type={"type": "string", "const": kind}, **fields)
 
 
+REF: Schema = {
+    "description": "The name that a client gives a command; the answer has it, too.",
+    "anyOf": [
+        {"type": "string", "maxLength": MAX_REF},
+        {"type": "integer", "minimum": -MAX_NUMBER, "maximum": MAX_NUMBER},
+    ],
+}
+
+_LOST: Schema = {
+    "type": "array",
+    "description": "The topics of which messages are lost for good, or the patterns of so many.",
+    "items": ref("topicPattern"),
+    "minItems": 1,
+    "uniqueItems": True,
+}
+
 FRAMES: dict[str, Schema] = {
     "welcome": _frame(
         "welcome",
-        optional=("recovered", "keepalive_s"),
+        optional=("recovered", "lost", "keepalive_s"),
         client_id=ref("clientId"),
         id={"allOf": [ref("messageId")], "description": "The newest message's."},
         recovered={
@@ -88,6 +105,7 @@ FRAMES: dict[str, Schema] = {
             "description": "In answer to `since`: true when no message was lost, and the missed ones follow;"
             " false when the history does not reach that far.",
         },
+        lost=_LOST,
         keepalive_s={
             **KEEPALIVE,
             "description": "In answer to `keepalive`: the longest time between two frames, in seconds.",
@@ -148,6 +166,8 @@ FRAMES: dict[str, Schema] = {
     ),
     "error": _frame(
         "error",
+        optional=("ref", "topics"),
+        ref=ref("ref"),
         code={
             "anyOf": [{"enum": [code.value for code in ErrorCode]}, {"pattern": "^[a-z0-9_]{1,64}$"}],
             "type": "string",
@@ -155,7 +175,42 @@ FRAMES: dict[str, Schema] = {
             " published for now. `unconfirmed`: yours may have been, or may still be.",
         },
         message={"type": "string", "description": "For people."},
+        topics={
+            "type": "array",
+            "description": "Of `topic_not_allowed` after new credentials: the subscriptions that have ended.",
+            "items": ref("topicPattern"),
+            "uniqueItems": True,
+        },
     ),
+    "ok": _frame(
+        "ok",
+        optional=("ref", "id", "recovered", "lost", "count", "clients", "expires_in_s"),
+        ref=ref("ref"),
+        id={
+            "allOf": [ref("messageId")],
+            "description": "Of `publish`, the message's; of `subscribe`, the newest, behind which live"
+            " messages begin.",
+        },
+        recovered={
+            "type": "boolean",
+            "description": "Of `subscribe` with `since`: true when no message was lost.",
+        },
+        lost=_LOST,
+        count={"type": "integer", "minimum": 0, "description": "Of `presence`: how many clients there are."},
+        clients={
+            "type": "array",
+            "description": f"Of `presence`: the first {MAX_PRESENT} of them by their ids.",
+            "maxItems": MAX_PRESENT,
+            "items": _record(client_id=ref("clientId"), connections={"type": "integer", "minimum": 1}),
+        },
+        expires_in_s={
+            "type": "number",
+            "minimum": 0,
+            "description": "Of `renew`: seconds for which the new credentials are valid.",
+        },
+    ),
+    "joined": _frame("joined", topic=ref("topic"), client_id=ref("clientId")),
+    "left": _frame("left", topic=ref("topic"), client_id=ref("clientId")),
     "renewed": _frame(
         "renewed",
         expires_in_s={
@@ -175,6 +230,7 @@ SCHEMAS: dict[str, Schema] = {
     "messageId": MESSAGE_ID,
     "topic": TOPIC,
     "topicPattern": PATTERN,
+    "ref": REF,
     "renew": RENEW,
     **FRAMES,
 }

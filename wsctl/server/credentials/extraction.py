@@ -10,6 +10,9 @@ PROTOCOL = "wsctl"
 """The subprotocol of the endpoint. A browser that offers any wants one of them chosen, and no credential is
 ever sent back to it."""
 
+COMMANDS = "wsctl.2"
+"""The subprotocol of clients that speak commands."""
+
 _IN_PROTOCOL = "bearer."
 _IN_QUERY = "access_token="
 _BASE64URL = re.compile(r"[A-Za-z0-9_-]+")

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import jwt
 
 from wsctl.server.credentials.keys import HS256, TokenKey, signing_key
+from wsctl.server.credentials.permissions import CLAIM, BadPermissions, read_permissions
 from wsctl.server.credentials.verifier import Denied, Granted, KeySummary, for_client
 
 LEEWAY = 10.0
@@ -96,11 +97,15 @@ class TokenVerifier:
             return Denied("the token has expired")
         if any(_moment(claims[name]) > now + LEEWAY for name in ("nbf", "iat") if name in claims):
             return Denied("the token is not valid yet")
-        return Granted(expires, unicodedata.normalize("NFC", claims["sub"]))
+        claim = claims.get(CLAIM)
+        permissions = None if claim is None else read_permissions(claim)
+        return Granted(expires, unicodedata.normalize("NFC", claims["sub"]), permissions)
 
 
 def _why(error: Exception) -> str:
     match error:
+        case BadPermissions():
+            return f"the token is malformed: {error}"
         case jwt.InvalidAudienceError():
             return "the token is for another audience"
         case jwt.MissingRequiredClaimError():

@@ -4,14 +4,17 @@ import hmac
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from wsctl.server.credentials.permissions import Claimed
+
 
 @dataclass(frozen=True, slots=True)
 class Granted:
     """A credential that is good until `expires`, in Unix seconds; None: it does not end. It lets in
-    `client_id` alone; None: anybody."""
+    `client_id` alone; None: anybody. `permissions` are what it says of topics; None: nothing."""
 
     expires: float | None = None
     client_id: str | None = field(default=None, compare=False)
+    permissions: Claimed | None = None
 
 
 @dataclass(frozen=True, slots=True)

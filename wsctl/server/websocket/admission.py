@@ -107,7 +107,7 @@ class Admission:
         except ValueError as error:
             return _bad_id(error)
         since, keepalive = _options(asked.query) if asked.query else (None, "0")
-        if since is not None and not _looks_like_an_id(since):
+        if since is not None and not is_message_id(since):
             return HttpRefusal(HTTPStatus.BAD_REQUEST, "bad_since", "since is not the id of a message")
         if keepalive != "0" and keepalive not in _KEEPALIVES:
             return HttpRefusal(HTTPStatus.BAD_REQUEST, "bad_keepalive", _BAD_KEEPALIVE)
@@ -203,5 +203,6 @@ def _options(query: str) -> tuple[str | None, str]:
     return found.get("since", [None])[-1], found.get("keepalive", ["0"])[-1]
 
 
-def _looks_like_an_id(since: str) -> bool:
+def is_message_id(since: str) -> bool:
+    """Tell whether a text can be the id of a message, of this server or of another one."""
     return 0 < len(since) <= MAX_SINCE and since.isascii() and since.replace("-", "").isalnum()
