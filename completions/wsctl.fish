@@ -161,6 +161,8 @@ complete -c wsctl -n '__wsctl_command_is check' -l access-log -d 'Log each HTTP 
 complete -c wsctl -n '__wsctl_command_is check' -l no-access-log -d 'The opposite of --access-log.'
 complete -c wsctl -n '__wsctl_command_is check' -s h -l help -d 'Show this message and exit.'
 complete -c wsctl -n '__wsctl_command_is client' -l id -x -d 'Client id to connect as; the one in --url unless given.'
+complete -c wsctl -n '__wsctl_command_is client' -l topic -x -d 'Subscribe to a topic (repeat): * is any segment, > at the end any rest.'
+complete -c wsctl -n '__wsctl_command_is client' -l publish-to -x -d 'Send to the subscribers of this topic instead of to everybody.'
 complete -c wsctl -n '__wsctl_command_is client' -l url -x -d 'Address of the server; without it, a server on this machine.'
 complete -c wsctl -n '__wsctl_command_is client' -l port -x -d 'Port of a server on this machine.'
 complete -c wsctl -n '__wsctl_command_is client' -l clients -x -d 'Connect N clients: ID-1 to ID-N; the first one sends.'

@@ -14,6 +14,7 @@ from websockets.asyncio.server import Request, Response, ServerConnection
 
 from tests.conftest import StartServer
 from tests.support.clients import join, receive_type
+from tests.support.fake_hub import FakeHub, refused, serving_hub
 from tests.support.fake_server import degraded, error_body, message, refusing, serving, shutdown, welcome
 from tests.support.frames import checked
 from tests.support.processes import popen
@@ -97,6 +98,9 @@ async def run(*arguments: str, environ: dict[str, str], stdin: str = "") -> Any:
         (("--url", "http://127.0.0.1:1"), "a client needs a name: --id NAME"),
         (("--id", "bob", "--clients", "0"), "'--clients': '0' is not a whole number from 1 to 999999999"),
         (("--id", "bob", "--clients", "many"), "'--clients': 'many' is not a whole number from 1"),
+        (("--id", "bob", "--topic", "a..b"), "'--topic': a topic has segments of letters"),
+        (("--id", "bob", "--topic", "a", "--topic", ">.a"), "'--topic': > stands for all that follows"),
+        (("--id", "bob", "--publish-to", "a.*"), "'--publish-to': a topic has segments of letters"),
         (("--id", "bob", "--count", "-1"), "'--count': '-1' is not a whole number from 1"),
         (("--id", "bob", "--count", "9" * 5000), "is not a whole number from 1"),
     ],
@@ -306,6 +310,78 @@ def test_lines_that_a_server_does_not_take_are_no_success_and_it_is_said_why(
         assert result.returncode == 1, flags
         assert result.stdout.count("small") == 1
         assert "1 of 2 messages did not come back: 1 on a connection that was closed: 1009" in result.stderr
+
+
+async def test_topics_are_subscribed_to_and_shown(environ: dict[str, str]) -> None:
+    hub = FakeHub()
+    async with serving_hub(hub) as target:
+        arguments = ("--id", "bob", "--url", target.name, "--topic", "a.>", "--topic", "b")
+        shown = asyncio.create_task(run(*arguments, "--publish-to", "a.b", environ=environ, stdin="hello\n"))
+        result = await shown
+    assert result.returncode == 0, result.stderr
+    assert hub.queries == [[("topic", "a.>"), ("topic", "b")]]
+    assert hub.commands == [{"type": "publish", "data": "hello", "topic": "a.b"}]
+    assert result.stdout.split(" ", 1)[1] == "bob on a.b: hello\n"
+    assert "error" not in result.stderr
+
+
+async def test_as_json_the_topic_is_in_the_frame_and_the_answers_are_there(environ: dict[str, str]) -> None:
+    hub = FakeHub()
+    async with serving_hub(hub) as target:
+        arguments = ("--id", "bob", "--url", target.name, "--topic", "a", "--json")
+        result = await run(*arguments, environ=environ, stdin="hello\n")
+    welcomed, echo, answer, *_ = map(json.loads, result.stdout.splitlines())
+    assert (welcomed["type"], echo["data"], answer["type"]) == ("welcome", "hello", "ok")
+    assert hub.commands == [{"type": "publish", "data": "hello"}]
+
+
+async def test_what_is_sent_to_a_topic_of_others_need_not_come_back(environ: dict[str, str]) -> None:
+    hub = FakeHub()
+    async with serving_hub(hub) as target:
+        arguments = ("--id", "ann", "--url", target.name, "--publish-to", "a.b")
+        result = await run(*arguments, environ=environ, stdin="1\n2\n")
+    assert result.returncode == 0, result.stderr
+    assert [command["data"] for command in hub.commands] == ["1", "2"]
+
+
+async def test_a_topic_that_is_not_permitted_is_told_with_each_line(environ: dict[str, str]) -> None:
+    async with serving_hub(FakeHub(refused("topic_not_allowed", "you may not"))) as target:
+        arguments = ("--id", "bob", "--url", target.name, "--publish-to", "a.b")
+        result = await run(*arguments, environ=environ, stdin="1\n2\n")
+    assert result.returncode == 1
+    assert result.stderr.count("error: you may not (topic_not_allowed)") == 2
+    assert result.stderr.endswith(
+        "wsctl: 2 of 2 messages did not come back: "
+        "2 to a topic that this client may not publish to (topic_not_allowed)\n"
+    )
+
+
+@pytest.mark.parametrize("flags", [("--topic", "a"), ("--publish-to", "a")])
+async def test_a_server_without_topics_is_told_as_such(
+    flags: tuple[str, ...], environ: dict[str, str]
+) -> None:
+    async with serving_hub(FakeHub(), "wsctl") as target:
+        result = await run("--id", "bob", "--url", target.name, *flags, environ=environ, stdin="x\n")
+    assert result.returncode in (1, 5)
+    assert f"{'server' if flags[0] == '--publish-to' else target.name} knows no topics" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+async def test_a_gap_names_the_topics_that_are_lost(environ: dict[str, str]) -> None:
+    hub = FakeHub(lambda command: None, {}, {"recovered": False, "lost": ["a.b", "c"]})
+    async with serving_hub(hub) as target:
+        arguments = ("--id", "bob", "--url", target.name, "--topic", "a.*", "--topic", "c", "--count", "2")
+        showing = asyncio.create_task(run(*arguments, environ=environ))
+        for number in range(2):
+            async with asyncio.timeout(DEADLINE):
+                while len(hub.queries) == number:  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
+            await hub.publish("x", "c")
+            if number == 0:
+                await hub.cut()
+        result = await showing
+    assert result.returncode == 0, result.stderr
+    assert "connected as bob; some messages of a.b, c were missed: the server's history" in result.stderr
 
 
 async def test_lines_that_do_not_come_back_are_counted(environ: dict[str, str]) -> None:

@@ -96,3 +96,32 @@ def test_each_message_either_comes_back_or_is_counted(fates: list[tuple[str, boo
             found.came_back(text)
     found.closed(code, "")
     assert sum(found.failures().values()) == sum(not delivered for _, delivered in fates)
+
+
+def as_commands(*texts: str) -> Deliveries:
+    """Messages with the refs 0, 1 and so on."""
+    found = Deliveries()
+    for number, text in enumerate(texts):
+        message = found.add(text)
+        message.reason, message.ref = "", str(number)
+    return found
+
+
+def test_each_command_has_its_own_answer_in_any_order() -> None:
+    found = as_commands("a", "b", "c")
+    found.answered("2")
+    found.answered("0", "topic_not_allowed")
+    found.answered("nobody's", "rate_limited")
+    assert not found.settled
+    found.answered("1")
+    assert found.settled
+    assert found.failures() == {"to a topic that this client may not publish to (topic_not_allowed)": 1}
+
+
+def test_a_command_without_an_answer_may_come_back_on_the_next_connection() -> None:
+    found = as_commands("a", "b")
+    found.closed(1012, "restart")
+    assert found.failures() == {"on a connection that was closed: 1012 restart": 2}
+    found.echoed("b")
+    found.echoed("b")
+    assert found.failures() == {"on a connection that was closed: 1012 restart": 1}

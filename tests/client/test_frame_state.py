@@ -35,7 +35,8 @@ def welcomed(**fields: Any) -> Cursor:
     """A cursor that stood at 5-0 when this welcome came."""
     cursor = Cursor()
     cursor.at = "5-0"
-    cursor.welcome({"type": "welcome", "id": "9-0"} | fields)
+    frame = {"type": "welcome", "id": "9-0"} | fields
+    cursor.welcome(frame, follows=frame.get("recovered") is True)
     return cursor
 
 
@@ -155,7 +156,7 @@ def test_subscriptions_are_kept_until_they_end() -> None:
 
 @pytest.mark.parametrize(
     ("lost", "at"),
-    [(["a"], "5-0"), (["a", "b.c"], "5-0"), (["b.>", "a"], "9-0"), ([], "9-0"), ("a", "9-0")],
+    [(["a"], "5-0"), (["a", "b.c"], "5-0"), (["b.>", "a"], "9-0"), ([], "5-0"), ("a", "5-0")],
 )
 def test_what_is_kept_of_some_topics_follows_although_others_are_lost(lost: object, at: str) -> None:
     state = FrameState("5-0", ["a", "b.>"])
@@ -163,6 +164,7 @@ def test_what_is_kept_of_some_topics_follows_although_others_are_lost(lost: obje
     assert isinstance(opened, Opened)
     assert opened.lost == (tuple(lost) if isinstance(lost, list) else ())
     assert state.cursor.at == at
+    assert opened.partly == (at == "5-0")
 
 
 def test_subscriptions_that_new_credentials_do_not_permit_are_not_asked_for_again() -> None:

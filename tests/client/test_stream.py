@@ -594,7 +594,7 @@ async def test_what_is_published_has_a_receipt() -> None:
     assert hub.commands == [
         {"type": "publish", "data": "hello"},
         {"type": "publish", "data": {"price": 3}, "topic": "quotes.eu", "to": ["ann"], "key": "k1"},
-        {"type": "publish", "to": ["ann", "eve"]},
+        {"type": "publish", "data": None, "to": ["ann", "eve"]},
     ]
     assert [(m.data, m.topic) for m in got] == [("hello", None), ({"price": 3}, "quotes.eu"), (None, None)]
 

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from wsctl.cli.options import Json, Port, Url, client_ids, seconds, whole_number
+from wsctl.cli.options import Json, Port, Url, client_ids, parser, seconds, whole_number
 from wsctl.errors import UsageError
+from wsctl.topics import topic_name, topic_pattern
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from wsctl.cli.ui.prompt import Prompt
     from wsctl.cli.ui.transcript import Transcript
-    from wsctl.client.connection import Credential
-    from wsctl.client.target import Target
+    from wsctl.client.session import Session
     from wsctl.codes import ExitCode
 
 
@@ -27,6 +27,24 @@ def client(
     client_id: Annotated[
         str | None,
         typer.Option("--id", metavar="ID", help="Client id to connect as; the one in --url unless given."),
+    ] = None,
+    topics: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--topic",
+            parser=parser(topic_pattern, "PATTERN"),
+            metavar="PATTERN",
+            help="Subscribe to a topic (repeat): * is any segment, > at the end any rest.",
+        ),
+    ] = None,
+    publish_to: Annotated[
+        str | None,
+        typer.Option(
+            "--publish-to",
+            parser=parser(topic_name, "TOPIC"),
+            metavar="TOPIC",
+            help="Send to the subscribers of this topic instead of to everybody.",
+        ),
     ] = None,
     url: Url = None,
     port: Port = None,
@@ -53,8 +71,12 @@ def client(
     the line, and leaves when it is empty. Control characters are sent as they are shown.
 
     On a pipe each line of the input is a message. At the end of the input the command leaves as soon as all
-    lines have come back from the server; with --count or --for, or when there was no line, it stays. SIGTERM
-    makes it leave too. Exit code 1 when a line did not come back; the reason is on stderr.
+    lines have come back from the server, or with --topic or --publish-to are confirmed by it; with --count or
+    --for, or when there was no line, it stays. SIGTERM makes it leave too. Exit code 1 when a line did not
+    come back; the reason is on stderr.
+
+    What is sent to everybody is shown with and without --topic. Who sends to a topic sees it only when
+    subscribed to it.
 
     The token for a server with --auth comes from WSCTL_CLIENT_TOKEN_FILE, which is read again at each
     reconnect, or from WSCTL_CLIENT_TOKEN.
@@ -76,16 +98,25 @@ def client(
 
     import asyncio
 
+    from wsctl.client.session import Session
+
+    speaks_commands = bool(topics) or publish_to is not None
+    sessions = [
+        Session(target, name, credential=credential, topics=topics or (), commands=speaks_commands)
+        for name in ids
+    ]
     raise typer.Exit(
-        asyncio.run(_converse(target, credential, ids, count=count, duration=duration, as_json=as_json))
+        asyncio.run(
+            _converse(ids, sessions, topic=publish_to, count=count, duration=duration, as_json=as_json)
+        )
     )
 
 
 async def _converse(
-    target: "Target",
-    credential: "Credential",
     ids: "Sequence[str]",
+    sessions: "Sequence[Session]",
     *,
+    topic: str | None,
     count: int | None,
     duration: float | None,
     as_json: bool,
@@ -94,13 +125,12 @@ async def _converse(
 
     from wsctl.cli.conversation import Conversation, Member
     from wsctl.cli.ui.streams import read_lines
-    from wsctl.client.session import Session
 
     # In the background of a terminal there is nothing to read; without this, reading stops the process.
     signal.signal(signal.SIGTTIN, signal.SIG_IGN)
-    members = [Member(name, Session(target, name, credential=credential)) for name in ids]
+    members = [Member(name, session) for name, session in zip(ids, sessions, strict=True)]
     with _screen(ids, as_json) as (transcript, prompt):
-        conversation = Conversation(members, transcript, count)
+        conversation = Conversation(members, transcript, count, topic)
         stay = count is not None or duration is not None
         typing = (
             conversation.send_typed(prompt) if prompt else conversation.send_piped(read_lines(0), stay=stay)

@@ -64,12 +64,19 @@ class Member:
 
 
 class Conversation:
-    """Shows what happens to its members, of which the first one sends."""
+    """Shows what happens to its members, of which the first one sends, with a `topic` to that one."""
 
-    def __init__(self, members: Sequence[Member], transcript: Transcript, count: int | None = None) -> None:
+    def __init__(
+        self,
+        members: Sequence[Member],
+        transcript: Transcript,
+        count: int | None = None,
+        topic: str | None = None,
+    ) -> None:
         self._members = members
         self._transcript = transcript
         self._count = count
+        self._topic = topic
         self._enough = asyncio.Event()
         self._deliveries = Deliveries()
         self._answered = asyncio.Event()
@@ -123,7 +130,7 @@ class Conversation:
                 self._reconnect_now()
                 continue
             try:
-                await self._members[0].session.send(text)
+                await self._send(text)
             except NotConnected:
                 self._transcript.note("not sent: there is no connection")
                 prompt.put_back(text)
@@ -144,14 +151,22 @@ class Conversation:
         if stay or not self._deliveries.total:
             await asyncio.Event().wait()
 
+    async def _send(self, text: str, ref: str | None = None) -> None:
+        session = self._members[0].session
+        if session.speaks_commands or self._topic is not None:
+            await session.post("publish", ref, data=text, topic=self._topic)
+        else:
+            await session.send(text)
+
     async def _send_when_open(self, text: str) -> None:
         member = self._members[0]
         message = self._deliveries.add(text)
+        message.ref = f"line {self._deliveries.total}"
         while True:
             await member.open.wait()
             message.reason = ""
             try:
-                return await member.session.send(text)
+                return await self._send(text, message.ref)
             except NotConnected:
                 # The event that says so has not been read yet.
                 member.open.clear()
@@ -204,11 +219,18 @@ class Conversation:
         return self._count is None or member.messages <= self._count
 
     def _note_answer(self, member: Member, frame: dict[str, Any]) -> None:
-        """Note an echo, or the error which says that there will be none."""
+        """Note an echo, the answer to a command, or the error which says that there will be no echo."""
         if member is not self._members[0]:
             return
-        if frame.get("type") == "error":
+        ref = frame.get("ref")
+        if frame.get("type") == "ok" and ref is not None:
+            self._deliveries.answered(ref)
+        elif frame.get("type") == "error" and ref is not None:
+            self._deliveries.answered(ref, str(frame.get("code")))
+        elif frame.get("type") == "error":
             self._deliveries.refused(str(frame.get("code")))
+        elif frame.get("from") == member.client_id and member.session.speaks_commands:
+            self._deliveries.echoed(frame.get("data"))
         elif frame.get("from") == member.client_id:
             self._deliveries.came_back(frame.get("data"))
         self._answered.set()

@@ -31,6 +31,21 @@ class CommandRefused(WsctlError):
         self.code = code
 
 
+def encode_command(kind: str, fields: Mapping[str, Any], ref: int | str | None = None) -> str:
+    """Return a command as it is sent; fields that are None are left out, but the data.
+
+    Raises:
+        TypeError, ValueError: the fields are not JSON, or have half a surrogate pair in them.
+    """
+    told: dict[str, Any] = {"type": kind, "ref": ref, **fields}
+    text = _encode({name: value for name, value in told.items() if value is not None or name == "data"})
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError("the text has half a surrogate pair in it, which cannot be sent") from None
+    return text
+
+
 @dataclass(eq=False, slots=True)
 class Command:
     """A command under way. `answer` is the server's `ok`, or `CommandRefused`, or the error with which the
@@ -43,18 +58,8 @@ class Command:
 
     @property
     def text(self) -> str:
-        """The command as it is sent; fields that are None are left out.
-
-        Raises:
-            TypeError, ValueError: the fields are not JSON, or have half a surrogate pair in them.
-        """
-        given = {name: value for name, value in self.fields.items() if value is not None}
-        text = _encode({"type": self.type, "ref": self.ref} | given)
-        try:
-            text.encode()
-        except UnicodeEncodeError:
-            raise ValueError("the text has half a surrogate pair in it, which cannot be sent") from None
-        return text
+        """The command as it is sent."""
+        return encode_command(self.type, self.fields, self.ref)
 
 
 class Commands:

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from wsctl.client.events import TOPIC_NOT_ALLOWED
 from wsctl.codes import CloseCode, ErrorCode
 
 UNSENT = "never sent, for there was no connection"
@@ -15,15 +16,18 @@ _REFUSALS: dict[str, str] = {
     ErrorCode.PUBLISH_DISABLED: "to a server that takes no messages from clients",
     ErrorCode.DEGRADED: "while the server was degraded",
     ErrorCode.HOOK_FAILED: "on which the application failed",
+    TOPIC_NOT_ALLOWED: "to a topic that this client may not publish to",
 }
 
 
 @dataclass(slots=True)
 class Sent:
-    """A message, and why it may not come back; empty while nothing is against it."""
+    """A message, and why it may not come back; empty while nothing is against it. One that is sent as a
+    command has a `ref`."""
 
     text: str
     reason: str = UNSENT
+    ref: str | None = None
 
 
 class Deliveries:
@@ -31,7 +35,8 @@ class Deliveries:
 
     A server answers in that order, and does not say which message a refusal is about: one that is overtaken
     by a later one was refused for the reason that the server gave last on that connection. A connection that
-    ends leaves its last messages open: they may come back behind the next welcome.
+    ends leaves its last messages open: they may come back behind the next welcome. Messages that are sent as
+    commands have an answer each, with their `ref`.
 
     Attributes:
         total: messages, also those that could not be sent yet.
@@ -63,9 +68,26 @@ class Deliveries:
         self._failed.update(message.reason or self._why for message in self._open[:place])
         del self._open[: place + 1]
 
+    def echoed(self, text: object) -> None:
+        """Take a message of this client that was sent as a command, and came back, perhaps on a connection
+        after the one that it was sent on."""
+        if found := next((message for message in self._open if message.text == text), None):
+            self._open.remove(found)
+
+    def answered(self, ref: object, code: str = "") -> None:
+        """Take the answer to a message that was sent as a command: it was published, or refused with a
+        code."""
+        found = next((message for message in self._open if message.ref == ref), None)
+        if found is None:
+            return
+        self._open.remove(found)
+        if code:
+            self._failed[_refusal(code)] += 1
+            self._refused += 1
+
     def refused(self, code: str) -> None:
         """Note that the server did not take a message."""
-        self._refusal = f"{_REFUSALS.get(code, 'refused')} ({code})"
+        self._refusal = _refusal(code)
         self._refused += 1
 
     def closed(self, code: int, reason: str) -> None:
@@ -84,6 +106,10 @@ class Deliveries:
     @property
     def _why(self) -> str:
         return self._refusal or UNANSWERED
+
+
+def _refusal(code: str) -> str:
+    return f"{_REFUSALS.get(code, 'refused')} ({code})"
 
 
 def _read(lost: Sequence[Sent], code: int) -> int:

@@ -32,11 +32,13 @@ UNCONFIRMED = codes.ErrorCode.UNCONFIRMED
 @dataclass(frozen=True, slots=True)
 class Opened:
     """The welcome of this client by the server; messages flow from here on. `since` is the id of the last
-    message that the client had seen, if it named one. `server` is the name of the server in messages."""
+    message that the client had seen, if it named one. `server` is the name of the server in messages.
+    `partly` says that something is lost, and what is kept of some topics follows all the same."""
 
     welcome: dict[str, Any]
     since: str | None = None
     server: str = ""
+    partly: bool = False
 
     @property
     def resumed(self) -> bool:

@@ -49,12 +49,10 @@ class Cursor:
         query += [f"topic={quote(topic, safe='*:@')}" for topic in topics]
         return f"{url}?{'&'.join(query)}" if query else url
 
-    def welcome(self, frame: dict[str, Any], topics: Iterable[str] = ()) -> None:
-        """Take a `welcome`: a connection begins, or its server is whole again. When what was missed follows,
-        the cursor stays before it; else that is lost, and the cursor goes to the newest message. Something
-        follows also if some of the topics are lost; nothing does if all are that were subscribed to."""
-        lost = lost_topics(frame)
-        if frame.get("recovered") is not True and (not lost or set(lost) == set(topics)):
+    def welcome(self, frame: dict[str, Any], *, follows: bool) -> None:
+        """Take a `welcome`: a connection begins, or its server is whole again. When something that was missed
+        follows, the cursor stays before it; else that is lost, and the cursor goes to the newest message."""
+        if not follows:
             self._move(frame)
 
     def subscribed(self, frame: dict[str, Any]) -> None:
@@ -122,11 +120,17 @@ class FrameState:
 
     def _receive_welcome(self, frame: dict[str, Any], server: str) -> Opened | ServerRestored:
         since = self.cursor.at
-        opened = Opened(frame, since, server)
+        opened = Opened(frame, since, server, partly=since is not None and self._is_partial(frame))
         again, self.welcomed = self.welcomed, True
         self._degraded = opened.degraded
-        self.cursor.welcome(frame, self.topics)
+        self.cursor.welcome(frame, follows=opened.partly or frame.get("recovered") is True)
         return ServerRestored(frame, since) if again else opened
+
+    def _is_partial(self, frame: dict[str, Any]) -> bool:
+        """Tell whether what is kept of some topics follows although others are lost. Nothing follows where
+        all are lost that were subscribed to, and a client without topics gets everything or nothing."""
+        all_lost = set(lost_topics(frame)) >= set(self.topics)
+        return frame.get("recovered") is not True and not all_lost
 
     def _becomes_degraded(self, frame: dict[str, Any]) -> bool:
         """Tell whether this error says that the server has become degraded; any further one until it is whole

@@ -11,7 +11,7 @@ from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 from websockets.protocol import State
 
-from wsctl.client.commands import COMMANDS, OFFERED, Command, CommandRefused, Commands
+from wsctl.client.commands import COMMANDS, OFFERED, CommandRefused, Commands, encode_command
 from wsctl.client.connection import (
     CHECK_ADDRESS,
     OPEN_TIMEOUT,
@@ -154,8 +154,8 @@ class Session:
         else:
             await self._write(text)
 
-    async def post(self, kind: str, **fields: Any) -> int:
-        """Send a command, and return its `ref` once it is written; the answer is an event.
+    async def post(self, kind: str, ref: str | None = None, **fields: Any) -> None:
+        """Send a command; returns once it is written. The answer is an event, with the same `ref`.
 
         Raises:
             NotConnected: there is no open connection.
@@ -163,10 +163,8 @@ class Session:
             CommandRefused: the server is of a release without commands.
             TypeError, ValueError: the fields are not JSON.
         """
-        command = self._command(kind, fields)
-        self._commands.forget(command)
-        await self._write(command.text)
-        return command.ref
+        self._check_commands()
+        await self._write(encode_command(kind, fields, ref))
 
     async def request(self, kind: str, **fields: Any) -> dict[str, Any]:
         """Send a command, and return the server's `ok`. Something must iterate over the events meanwhile.
@@ -177,7 +175,8 @@ class Session:
             CommandRefused: the server refused, or is of a release without commands.
             TypeError, ValueError: the fields are not JSON.
         """
-        command = self._command(kind, fields)
+        self._check_commands()
+        command = self._commands.begin(kind, fields)
         try:
             await self._write(command.text)
             return await command.answer
@@ -191,12 +190,9 @@ class Session:
         """Leave topics out from the next connection on."""
         self._frame_state.unsubscribe(topics)
 
-    def _command(self, kind: str, fields: dict[str, Any]) -> Command:
-        if not self.speaks_commands:
-            if self._connection is None or not self._frame_state.welcomed:
-                raise NotConnected("there is no connection")
+    def _check_commands(self) -> None:
+        if self._connection and self._frame_state.welcomed and not self.speaks_commands:
             raise CommandRefused(UNKNOWN_COMMAND, f"the server {NO_TOPICS}")
-        return self._commands.begin(kind, fields)
 
     async def _write(self, text: str) -> None:
         connection = self._connection

@@ -60,8 +60,7 @@ class StreamState:
         elif opened.recovered:
             items.append(Connected(opened.server, since, True))
         else:
-            # What is kept of topics that are not lost follows, from behind the last message on.
-            position = since if opened.lost else newest
+            position = since if opened.partly else newest
             items += [Connected(opened.server, position, False), Lost(since, newest, opened.lost)]
         if opened.degraded:
             items.append(Degraded("for now it takes no messages"))

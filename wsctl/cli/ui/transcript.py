@@ -22,12 +22,13 @@ from wsctl.client.events import (
     end_text,
     is_final,
 )
+from wsctl.client.stream_events import topics_text
 
 DIM, BOLD, YELLOW = "2", "1", "33"
 """SGR parameters (ECMA-48 section 8.3.117)."""
 
-GAP_NOTE = "; some messages were missed: the server's history no longer reaches back"
-"""The addition to the line which says that a client is connected again."""
+GAP_NOTE = "; some messages{} were missed: the server's history no longer reaches back"
+"""The addition to the line which says that a client is connected again; it may name their topics."""
 
 DEGRADED_NOTE = "; the server is degraded: for now it takes no messages"
 """The addition to the line which says that a client is connected; the server tells when that is over."""
@@ -102,6 +103,8 @@ class PlainTranscript:
         match event:
             case Received(frame={"type": "message"} as frame):
                 self._message(client, frame)
+            case Received(frame={"type": "ok"}):
+                pass  # what was sent is shown when it comes back, and what was refused is an error
             case Received(frame={"type": "heartbeat"}):
                 self._state(client, _state(event), DIM)
             case Closed() | Moved() | HandshakeRefused() | ConnectFailed():
@@ -175,8 +178,9 @@ def _paint(text: str, style: str, colour: bool) -> str:
 
 
 def _sender(frame: dict[str, Any]) -> str:
-    sender = printable(str(frame.get("from")))
-    to = frame.get("to")
+    sender, topic, to = printable(str(frame.get("from"))), frame.get("topic"), frame.get("to")
+    if topic is not None:
+        sender += f" on {printable(str(topic))}"
     return f"{sender} to {', '.join(printable(str(name)) for name in to)}" if isinstance(to, list) else sender
 
 
@@ -191,14 +195,20 @@ def _state(event: Event) -> str:
         case ServerDegraded(frame=frame):
             return f"degraded: {printable(str(frame.get('message')))}"
         case ServerRestored():
-            return f"back: {'nothing missed' if event.recovered else 'messages were lost'}"
+            return f"back: {'nothing missed' if event.recovered else f'messages{_of(event)} were lost'}"
         case Received(frame=frame):
             return _frame(frame)
     raise AssertionError(event)
 
 
 def _conditions(opened: Opened) -> str:
-    return (GAP_NOTE if opened.gap else "") + (DEGRADED_NOTE if opened.degraded else "")
+    gap = GAP_NOTE.format(_of(opened)) if opened.gap else ""
+    return gap + (DEGRADED_NOTE if opened.degraded else "")
+
+
+def _of(welcomed: Opened | ServerRestored) -> str:
+    """Name the topics of which messages are lost."""
+    return f" of {printable(topics_text(welcomed.lost))}" if welcomed.lost else ""
 
 
 def _frame(frame: dict[str, Any]) -> str:
