@@ -11,7 +11,8 @@ def as_message(entry: Entry) -> Message:
     frame = frames.read(payload)
     assert frame["type"] == "message"
     assert frame.get("to") == (None if entry.to is None else list(entry.to))
-    return Message(frame["id"], frame["ts"], frame["from"], frame["data"], entry.to)
+    assert frame.get("topic") == entry.topic
+    return Message(frame["id"], frame["ts"], frame["from"], frame["data"], entry.to, topic=entry.topic)
 
 
 class Delivered(list[Message]):

@@ -45,7 +45,7 @@ class Speaker:
         self.log.observers.append(self)
         self._news = asyncio.Event()
 
-    def say(self, data: Any, to: tuple[str, ...] | None = None) -> None:
+    def say(self, data: Any, to: tuple[str, ...] | None = None, topic: str | None = None) -> None:
         def receipt(message_id: str, count: int) -> None:
             assert data not in self.receipts
             assert self.got[-1].id == message_id
@@ -58,7 +58,7 @@ class Speaker:
             self.refusals[data] = why
             self._news.set()
 
-        self.log.append("x", data, to, receipt, refused=refused)
+        self.log.append("x", data, to, receipt, refused=refused, topic=topic)
 
     async def until(self, seen: Callable[[], object]) -> None:
         """Wait until it is so. Raises `TimeoutError`."""
@@ -122,9 +122,10 @@ class Peer(Speaker):
         history: int = 100,
         history_bytes: int = 1 << 20,
         clock: Callable[[], float] = time.monotonic,
+        ttl: float = 0.0,
     ) -> None:
         super().__init__(history=history, history_bytes=history_bytes)
-        self.session = create_session(RedisClient(url, None), prefix, self.log, self, clock=clock)
+        self.session = create_session(RedisClient(url, None), prefix, self.log, self, clock=clock, ttl=ttl)
         self.log.move_to(self.session)
 
     @asynccontextmanager

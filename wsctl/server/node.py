@@ -191,6 +191,7 @@ class Node:
             replaced=self.home_notifier.replaced,
             turn=self._set_waiting_for,
             clock=self.clock,
+            ttl=settings.history_ttl,
         )
 
     def _create_reporter(self) -> StatusReporter:

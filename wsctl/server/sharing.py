@@ -23,7 +23,8 @@ from wsctl.log.redis.session import create_session
 class Sharing:
     """One node of several that share a Redis. As an observer of its drain it asks for a turn.
 
-    At most `max_draining` nodes drain at a time; 0 is no limit. `about` returns what others should know of
+    At most `max_draining` nodes drain at a time; 0 is no limit. Messages are kept for `ttl` seconds; 0 is any
+    time. `about` returns what others should know of
     the server, `replaced` is called with the id of a client that has a newer connection at another node, and
     `turn` with how many nodes must drain before this one may.
 
@@ -46,8 +47,9 @@ class Sharing:
         replaced: Callable[[str], None],
         turn: Callable[[int], None],
         clock: Callable[[], float],
+        ttl: float = 0.0,
     ) -> None:
-        self.session = create_session(redis, prefix, log, self, clock=clock)
+        self.session = create_session(redis, prefix, log, self, clock=clock, ttl=ttl)
         log.move_to(self.session)
         self.url: str | None = None
         self._max_draining = max_draining

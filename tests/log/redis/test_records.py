@@ -45,6 +45,8 @@ GOOD: dict[bytes, bytes] = {
     b"m": BODY.encode(),
 }
 
+TOPICAL = b'{"ts":1,"from":"x","topic":"a","data":"poison"}'
+
 ACCOUNT: dict[str, Any] = {
     "host": "h",
     "pid": 1,
@@ -60,6 +62,13 @@ ACCOUNT: dict[str, Any] = {
 def entry(**fields: str | bytes) -> Callable[[Peer], Words]:
     """A message with these fields in place of good ones."""
     words = {name.decode(): value for name, value in GOOD.items()} | fields
+    return lambda peer: ("XADD", log_of(peer), "*", *(word for pair in words.items() for word in pair))
+
+
+def topical(**fields: str | bytes) -> Callable[[Peer], Words]:
+    """A message with a topic."""
+    words = {name.decode(): value for name, value in GOOD.items() if name != b"m"}
+    words |= {"c": "a", "b": TOPICAL, **fields}
     return lambda peer: ("XADD", log_of(peer), "*", *(word for pair in words.items() for word in pair))
 
 
@@ -87,6 +96,11 @@ POISONS: dict[str, Callable[[Peer], Words]] = {
     "deep addressees": entry(t=DEEP),
     "addressees that are none": entry(t='{"bob": 1}'),
     "a number that is none": entry(n="9" * 5000),
+    "a topic that is none": topical(c="no topic"),
+    "a topic that is no text": topical(c=b"\xff"),
+    "a body with another topic": topical(c="b"),
+    "a body with a topic in a message without one": entry(m=TOPICAL.decode()),
+    "a topic without a body": entry(c="a"),
     "a stranger": lambda peer: ("XADD", log_of(peer), "*", "a", b"\xff"),
     "an id at the maximum": lambda peer: ("XADD", log_of(peer), f"{MOST}-{MOST}", "a", "b"),
     "an account that is no JSON": at("nodes", "HSET", "x", "what"),
@@ -227,7 +241,14 @@ _odd = st.one_of(
 )
 
 
-@given(st.fixed_dictionaries({name: st.just(value) | _odd for name, value in GOOD.items()}))
+GOOD_TOPICAL = {name: value for name, value in GOOD.items() if name != b"m"} | {b"c": b"a", b"b": TOPICAL}
+
+
+@given(
+    st.sampled_from([GOOD, GOOD_TOPICAL]).flatmap(
+        lambda good: st.fixed_dictionaries({name: st.just(value) | _odd for name, value in good.items()})
+    )
+)
 def test_whatever_the_fields_hold_they_are_a_message_or_a_value_error(fields: dict[bytes, bytes]) -> None:
     words = [word for pair in fields.items() for word in pair]
     try:
@@ -239,6 +260,8 @@ def test_whatever_the_fields_hold_they_are_a_message_or_a_value_error(fields: di
     assert (frame["type"], frame["id"]) == ("message", "5-0")
     assert isinstance(frame["from"], str)
     assert frame.get("to") == (None if taken.entry.to is None else list(taken.entry.to))
+    assert frame.get("topic") == taken.entry.topic
+    assert taken.entry.topic == (fields[b"c"].decode() if b"c" in fields else None)
     assert 0 <= taken.elsewhere < 10**MOST_DIGITS
 
 

@@ -9,6 +9,7 @@ from wsctl.log.home import Draft, Key, Refusal
 from wsctl.log.redis.client import RedisClient, RedisClock
 from wsctl.log.redis.records import arguments
 from wsctl.log.redis.scripts import APPEND, Keys
+from wsctl.log.redis.stream_size import StreamSize
 from wsctl.log.refusals import (
     AWAY,
     CONFIRM_TIMEOUT,
@@ -30,15 +31,24 @@ BYTES_TOGETHER = 1 << 20
 class _Waiting(NamedTuple):
     key: Key
     deadline: float
-    row: tuple[str, int, bytes, bytes]
+    row: tuple[str, int, bytes, str, bytes]
+
+    @property
+    def size(self) -> int:
+        return len(self.row[-1])
+
+    @property
+    def topic(self) -> str:
+        """The topic, empty for none."""
+        return self.row[3]
 
 
 class Appender:
     """Appends in the order in which messages were published, one call at a time: that keeps every writer's
     keys in order, and many messages share a call.
 
-    `refuse` is called with the key of each draft that got no id, and why; `most` is how many entries the log
-    keeps about; `clock` is this process's, in seconds, `wall` the time of day.
+    `refuse` is called with the key of each draft that got no id, and why; `size` tells how many entries the
+    log keeps about; `wall` is the time of day.
 
     Attributes:
         idle: set while nothing waits.
@@ -53,14 +63,14 @@ class Appender:
         refuse: Callable[[Key, Refusal], None],
         *,
         newest: Callable[[], str],
-        most: int,
+        size: StreamSize,
         wall: Callable[[], float],
     ) -> None:
         self._redis = redis
         self._keys = keys
         self._refuse = refuse
         self._newest = newest
-        self._most = most
+        self._size = size
         self._clock = clock
         self._wall = wall
         self._waiting: deque[_Waiting] = deque()
@@ -92,7 +102,7 @@ class Appender:
         else:
             deadline = self._clock.here() + CONFIRM_TIMEOUT
             self._waiting.append(_Waiting(draft.key, deadline, row))
-            self._bytes += len(row[3])
+            self._bytes += len(row[-1])
             self._due.append((deadline, draft.key))
             self._watch()
             self.idle.clear()
@@ -130,8 +140,9 @@ class Appender:
         batch = self._batch()
         # Redis may read this much later, when the publisher has long been told that it failed.
         deadline = int(self._clock.at(batch[0].deadline) * 1000)
-        parts = [part for waiting in batch for part in waiting.row]
-        words = self._keys.base, self._keys.node, self._most, deadline, self._newest()
+        parts = [part for waiting in batch for part in (*waiting.row[:-1], 0, waiting.row[-1])]
+        most = self._size.most(with_topics=any(waiting.topic for waiting in batch))
+        words = self._keys.base, self._keys.node, most, deadline, self._newest()
         keys = {waiting.key for waiting in batch}
         first_asked = keys - self._asked
         self._asked |= keys
@@ -151,7 +162,7 @@ class Appender:
         found: list[_Waiting] = []
         size = 0
         for waiting in self._waiting:
-            size += len(waiting.row[3])
+            size += waiting.size
             if found and (size > BYTES_TOGETHER or len(found) == TOGETHER):
                 break
             found.append(waiting)
@@ -162,7 +173,7 @@ class Appender:
             self._pop()
 
     def _pop(self) -> None:
-        self._bytes -= len(self._waiting.popleft().row[3])
+        self._bytes -= self._waiting.popleft().size
 
     def _refuse_draft(self, key: Key, why: Refusal) -> None:
         """Refuse a message: as unconfirmed if Redis was ever asked to append it, since it may be there,

@@ -3,16 +3,18 @@ the others of itself, learns of them, and asks for its turn to drain."""
 
 import asyncio
 import json
+import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from typing import Any
 
-from wsctl.log.history import History, MessageId
+from wsctl.log.history import MessageId
 from wsctl.log.message_log import written
 from wsctl.log.redis.client import RedisClient, RedisClock
 from wsctl.log.redis.presence import Presence
 from wsctl.log.redis.records import Account, Unreadable, position, read_account
 from wsctl.log.redis.scripts import BEAT, BYE, Keys
+from wsctl.log.redis.stream_size import StreamSize
 from wsctl.log.redis.tail import Tail
 
 BEAT_INTERVAL = 1.0
@@ -21,13 +23,11 @@ BEAT_INTERVAL = 1.0
 LEASE = 5.0
 """Seconds after its last beat for which a node counts: four beats may be lost."""
 
-LEAST_KEPT = 1000
-"""Entries that the log keeps at least, for nodes that were cut off; `--history` may want more."""
-
 
 class Lease:
     """The lease of one node. `about` returns its account of itself; `turn` is called, while it wants a turn,
-    with how many nodes drain, or wait to, before this one; `due` is set when a beat is to come at once.
+    with how many nodes drain, or wait to, before this one; `due` is set when a beat is to come at once. Each
+    beat trims the log to its `size`, and to what is younger than `ttl` seconds; 0 is any age.
 
     Attributes:
         peers: all nodes' accounts as of the last beat, this one's too, by name.
@@ -43,7 +43,8 @@ class Lease:
         tail: Tail,
         *,
         presence: Presence,
-        history: History,
+        size: StreamSize,
+        ttl: float,
         about: Callable[[], dict[str, Any]],
         turn: Callable[[int], None],
         due: asyncio.Event,
@@ -57,7 +58,8 @@ class Lease:
         self._clock = clock
         self._tail = tail
         self._presence = presence
-        self._history = history
+        self._size = size
+        self._ttl_ms = math.ceil(ttl * 1000)
         self._about = about
         self._turn = turn
         self._due = due
@@ -99,7 +101,7 @@ class Lease:
             Away: Redis did not answer.
         """
         seen, here, wants_turn = self._tail.seen, self._presence.reported, self._wants_turn
-        answer = await self._redis.run(BEAT, [self._keys.log], *self._words(seen, wants_turn), *self._bound())
+        answer = await self._redis.run(BEAT, [self._keys.log], *self._words(seen, wants_turn))
         now, start, newest, is_new, before, peers, clients, cleared = answer
         self._clock.set(now)
         self.lag.note(position(newest.decode()), position(self._tail.seen), self._clock.here())
@@ -124,14 +126,9 @@ class Lease:
         await self._redis.run(BYE, [self._keys.log], self._keys.base, self._keys.node)
 
     def _words(self, seen: str, wants_turn: bool) -> tuple[object, ...]:
-        about = json.dumps(self._about())
-        return (self._keys.base, self._keys.node, int(LEASE * 1000), about, seen, "1" if wants_turn else "")
-
-    def _bound(self) -> tuple[object, ...]:
-        """Return the log's bound, where it is to be shorter than the number of its entries says."""
-        history = self._history
-        bound = ("MAXLEN", LEAST_KEPT) if len(history) < LEAST_KEPT else ("MINID", written(history.floor))
-        return bound if history.is_full_of_bytes else ()
+        node = self._keys.base, self._keys.node, int(LEASE * 1000), json.dumps(self._about())
+        first = self._size.first_kept
+        return *node, seen, "1" if wants_turn else "", written(first) if first else "", self._ttl_ms
 
     def _accounts(self, rows: Iterable[tuple[bytes, bytes]]) -> Iterator[tuple[str, Account]]:
         for name, value in rows:

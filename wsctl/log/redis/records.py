@@ -13,6 +13,7 @@ from wsctl.frame import Batch
 from wsctl.log.history import Entry, MessageId
 from wsctl.log.home import Draft, Key
 from wsctl.log.message_log import read_id, written
+from wsctl.topics import topic_name
 
 Account = dict[str, Any]
 
@@ -46,18 +47,15 @@ class LoggedMessage(NamedTuple):
     elsewhere: int
 
 
-def arguments(draft: Draft, ts: float) -> tuple[str, int, bytes, bytes]:
-    """Return a draft as `APPEND` takes it; `ts` is when it was published, in Unix seconds.
+def arguments(draft: Draft, ts: float) -> tuple[str, int, bytes, str, bytes]:
+    """Return a draft as `APPEND` takes it, the body last; `ts` is when it was published, in Unix seconds.
 
     Raises:
         ValueError: the data is not JSON.
     """
     to = b"" if draft.to is None else json.dumps(draft.to).encode()
-    return (
-        *draft.key,
-        to,
-        messages.body(ts, draft.sender, draft.data, draft.to, shown=draft.shown, topic=draft.topic),
-    )
+    body = messages.body(ts, draft.sender, draft.data, draft.to, shown=draft.shown, topic=draft.topic)
+    return *draft.key, to, draft.topic or "", body
 
 
 def id_of(row: Row) -> MessageId:
@@ -90,9 +88,10 @@ def _read(message_id: MessageId, found: dict[bytes, bytes]) -> LoggedMessage:
         raise ValueError("p is no earlier id")
     key = Key(found[b"w"].decode(), read_count(found[b"n"]))
     to = _addressees(found[b"t"].decode())
-    body = found[b"m"]
-    _check(body.decode(), to)
-    entry = Entry(message_id, Batch((messages.numbered(written(message_id), body),)), to)
+    topic = topic_name(found[b"c"].decode()) if b"c" in found else None
+    body = found[b"m" if topic is None else b"b"]
+    _check(body.decode(), to, topic)
+    entry = Entry(message_id, Batch((messages.numbered(written(message_id), body),)), to, topic)
     return LoggedMessage(behind, entry, key, read_count(found[b"r"]))
 
 
@@ -105,18 +104,20 @@ def _addressees(text: str) -> tuple[str, ...] | None:
     return tuple(found)
 
 
-def _check(body: str, to: tuple[str, ...] | None) -> None:
+def _check(body: str, to: tuple[str, ...] | None, topic: str | None) -> None:
     """Check that the body is a frame without its type and id: clients are sent it as it is."""
     frame = read_json(body)
     if not isinstance(frame, dict) or not body.startswith("{"):
-        raise ValueError("m is no object")
+        raise ValueError("its body is no object")
     ts, sender = frame.get("ts"), frame.get("from")
     if isinstance(ts, bool) or not isinstance(ts, int | float) or not isinstance(sender, str):
-        raise ValueError("m has no ts, or no sender")
+        raise ValueError("its body has no ts, or no sender")
     if "data" not in frame or "type" in frame or "id" in frame:
-        raise ValueError("m has no data, or a type or an id")
+        raise ValueError("its body has no data, or a type or an id")
     if frame.get("to") != (None if to is None else list(to)):
-        raise ValueError("m names other addressees than t")
+        raise ValueError("its body names other addressees than t")
+    if frame.get("topic") != topic:
+        raise ValueError("its body has another topic than c")
 
 
 _FIELDS: dict[str, tuple[type, ...]] = {

@@ -12,8 +12,9 @@ The keys, `BASE` being `{PREFIX}:v1`:
     BASE:inbox:N     a stream of client ids that node N must look at: a newer connection may be elsewhere
 
 An entry of the log has the fields `p` (the stream's newest id before it: by it a reader knows that nothing
-between is gone), `w` and `n` (its key), `r` (clients of other nodes it is for), `t` (the addressees as JSON,
-empty for everyone) and `m` (the message without its id).
+between is gone), `w` and `n` (its key), `r` (connections to other nodes it is for), `t` (the addressees as
+JSON, empty for everyone) and `m` (the message without its id). One with a topic has `c` (the topic) and `b`
+(the message) in place of `m`: a node of a release without topics, which would send it to everybody, skips it.
 """
 
 from dataclasses import dataclass
@@ -158,13 +159,15 @@ local function elsewhere(to)
   return found
 end
 
-for i = 6, #ARGV, 4 do
-  local writer, n, to, body = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
+for i = 6, #ARGV, 6 do
+  local writer, n, to, topic, subscribers, body = unpack(ARGV, i, i + 5)
   local last = base .. ':last:' .. writer
   known[writer] = known[writer] or number_at(last)
   if tonumber(n) > known[writer] then
-    local fields = {'p', previous, 'w', writer, 'n', n, 'r', elsewhere(to), 't', to, 'm', body}
-    previous = redis.call('XADD', log, 'MAXLEN', '~', most, '*', unpack(fields))
+    local what = {'m', body}
+    if topic ~= '' then what = {'c', topic, 'b', body} else subscribers = elsewhere(to) end
+    previous = redis.call('XADD', log, 'MAXLEN', '~', most, '*',
+      'p', previous, 'w', writer, 'n', n, 'r', subscribers, 't', to, unpack(what))
     known[writer] = tonumber(n)
     redis.call('SET', last, n, 'EX', """
     + str(WRITER_TTL)
@@ -177,7 +180,8 @@ return {now, 1}
 """Append messages, each once however often it is sent.
 
 Arguments: base, node, how many entries the log keeps about, the moment (Redis's clock) after which nothing is
-appended any more, the newest id that the node knows; then of each message: writer, n, addressees, body.
+appended any more, the newest id that the node knows; then of each message: writer, n, addressees, topic, how
+many subscribers other nodes have (where it has a topic), body.
 Returns Redis's clock, and 1, or 0 when it was too late.
 """
 
@@ -186,7 +190,7 @@ BEAT = Script(
     + """
 local log = KEYS[1]
 local lease_ms, facts, seen = tonumber(ARGV[3]), ARGV[4], ARGV[5]
-local places, how, bound = ARGV[6], ARGV[7], ARGV[8]
+local places, first, ttl_ms = ARGV[6], ARGV[7], tonumber(ARGV[8])
 local cleared = 0
 
 -- What has another type than ours is nobody's, and every command would fail.
@@ -246,7 +250,9 @@ if following then
   local told = following[2][1] == 'p' and following[2][2] or ''
   start = parts(told) and is_after(following[1], told) and told or seen
 end
-if how then redis.call('XTRIM', log, how, '~', bound) end
+local oldest = string.format('%d', now - ttl_ms) .. '-0'
+if ttl_ms > 0 and (first == '' or is_after(oldest, first)) then first = oldest end
+if first ~= '' then redis.call('XTRIM', log, 'MINID', first) end
 
 local before = -1
 if places == '' then
@@ -264,11 +270,12 @@ return {now, start, last, is_new, before, redis.call('HGETALL', base .. ':nodes'
 """Renew the lease of a node, and return the state that it needs to know.
 
 Arguments: base, node, how long its lease is (milliseconds), its account of itself, the newest id it has seen
-of the log, something if it wants a turn to drain; then, if the log is to be shorter than its number of
-entries says, by what it is bounded. Returns Redis's clock, the id that was the newest before the next entry
-for the node (the one it has seen, unless entries between are gone), the log's newest id, whether the node was
-not known or its lease had ended, how many have asked for a turn before it, all nodes' accounts, how many
-clients of the node are known, and how many unreadable keys and entries were cleared away.
+of the log, something if it wants a turn to drain, the id of the first entry that is to be kept (empty if all
+are), the age of the oldest one (milliseconds; 0 for any). Returns Redis's clock, the id that was the newest
+before the next entry for the node (the one it has seen, unless entries between are gone), the newest id of
+the log, whether the node was not known or its lease had ended, how many have asked for a turn before it, all
+nodes' accounts, how many clients of the node are known, and how many unreadable keys and entries were cleared
+away.
 """
 
 PRESENCE = Script(

@@ -10,7 +10,7 @@ import secrets
 import time
 from collections.abc import Callable, Container, Iterable
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from wsctl.log.history import MessageId
@@ -19,11 +19,12 @@ from wsctl.log.message_log import MessageLog, written
 from wsctl.log.redis.appender import Appender
 from wsctl.log.redis.availability import Availability
 from wsctl.log.redis.client import RedisClient, RedisClock
-from wsctl.log.redis.lease import LEAST_KEPT, Lease
+from wsctl.log.redis.lease import Lease
 from wsctl.log.redis.presence import Presence
 from wsctl.log.redis.records import Unreadable, position
 from wsctl.log.redis.scripts import Keys
-from wsctl.log.redis.tail import BLOCK, START, Tail
+from wsctl.log.redis.stream_size import StreamSize
+from wsctl.log.redis.tail import BLOCK, Tail
 
 BYE_TIMEOUT = 0.1
 """Seconds that a process which ends waits for Redis; if Redis does not answer, the node's lease ends by
@@ -46,11 +47,12 @@ class SessionOwner(Protocol):
 @dataclass(frozen=True, slots=True)
 class ResumePoint:
     """The place at which a successor goes on: the name of its predecessor as a node, and the newest ids that
-    it had read of the log and the inbox."""
+    it had read of the log and the inbox. `size` is that of the log, where its history does not say it."""
 
     node: str
     seen: str
     inbox: str
+    size: list[Any] | None = None
 
 
 class RedisSession(Home):
@@ -76,8 +78,10 @@ class RedisSession(Home):
         lease: Lease,
         availability: Availability,
         unreadable: Unreadable,
+        size: StreamSize,
     ) -> None:
         self.redis = redis
+        self._size = size
         self.lease = lease
         self.presence = presence
         self.availability = availability
@@ -105,12 +109,10 @@ class RedisSession(Home):
     async def begin(self) -> None:
         try:
             newest = await self.lease.renew()
-            history = self._messages.history
-            kept = await self.load(position(START), position(newest), history.most, history.most_bytes)
+            kept = await self._tail.begin_at(newest)
         except Exception as error:
             raise self.redis.unusable(self.availability.explain(error)) from None
         self._messages.restore(position(newest), *kept)
-        self._tail.seen = newest
         self.lease.lost_up_to = None
         self._follow_log()
 
@@ -125,6 +127,10 @@ class RedisSession(Home):
         at = ResumePoint(**point)
         self._keys.node = at.node
         self._tail.seen, self._tail.inbox = at.seen, at.inbox
+        if at.size:
+            self._size.restore(at.size)
+        for entry in () if at.size else self._messages.history.entries():
+            self._size.note(entry.id, len(entry.batch.wire), topical=entry.topic is not None)
         self.presence.adopt(clients)
         self._follow_log()
 
@@ -139,7 +145,9 @@ class RedisSession(Home):
     async def suspend(self) -> dict[str, Any]:
         await self._stop()
         self._appender.suspend()
-        return asdict(ResumePoint(self.node, self._tail.seen, self._tail.inbox))
+        point = {"node": self.node, "seen": self._tail.seen, "inbox": self._tail.inbox}
+        # Without topics all that is in the log is in the history too, and an older process knows no size.
+        return point | ({"size": self._size.state()} if self._size.has_topics else {})
 
     def joined(self, client_id: str) -> None:
         self.presence.joined(client_id)
@@ -243,27 +251,30 @@ def create_session(
     *,
     clock: Callable[[], float] = time.monotonic,
     wall: Callable[[], float] = time.time,
+    ttl: float = 0.0,
 ) -> RedisSession:
-    """Create the session of a new node, and all its parts."""
+    """Create the session of a new node, and all its parts. Messages are kept for `ttl` seconds; 0 is any
+    time."""
     keys, redis_clock = Keys(prefix, secrets.token_hex(4)), RedisClock(clock)
     unreadable, due = Unreadable(), asyncio.Event()
     presence = Presence(redis, keys, redis_clock, owner.replaced, unreadable=unreadable)
-    tail = Tail(redis, keys, messages, look_at=presence.look_at, unreadable=unreadable, beyond=due.set)
+    size = StreamSize(messages.history.most, messages.history.most_bytes)
+    tail = Tail(redis, keys, messages, size, look_at=presence.look_at, unreadable=unreadable, beyond=due.set)
     lease = Lease(
         redis,
         keys,
         redis_clock,
         tail,
         presence=presence,
-        history=messages.history,
+        size=size,
+        ttl=ttl,
         about=owner.about,
         turn=owner.turn,
         due=due,
         unreadable=unreadable,
     )
-    most = max(messages.history.most, LEAST_KEPT)
     appender = Appender(
-        redis, keys, redis_clock, messages.refuse, newest=lambda: tail.seen, most=most, wall=wall
+        redis, keys, redis_clock, messages.refuse, newest=lambda: tail.seen, size=size, wall=wall
     )
     return RedisSession(
         redis,
@@ -276,4 +287,5 @@ def create_session(
         lease=lease,
         availability=Availability(redis.name, clock),
         unreadable=unreadable,
+        size=size,
     )

@@ -11,6 +11,7 @@ from wsctl.log.message_log import MessageLog
 from wsctl.log.redis.client import RedisClient
 from wsctl.log.redis.records import LoggedMessage, Row, Unreadable, id_of, position, read_message
 from wsctl.log.redis.scripts import LARGEST, Keys
+from wsctl.log.redis.stream_size import StreamSize
 
 BLOCK = 0.5
 """Seconds for which a read waits for new entries: with `ANSWER_TIMEOUT`, a Redis that hangs is noticed in
@@ -38,8 +39,8 @@ log = logging.getLogger("wsctl.shared")
 class Tail:
     """Reads the log and the inbox of a node, each entry once.
 
-    `look_at` is called with the id of each client in the inbox. `beyond` is called for an entry whose id is
-    beyond all clocks: it is to be cleared away.
+    `size` is told of each entry of the log. `look_at` is called with the id of each client in the inbox.
+    `beyond` is called for an entry whose id is beyond all clocks: it is to be cleared away.
 
     Attributes:
         seen, inbox: the ids of the newest entries that were read.
@@ -50,6 +51,7 @@ class Tail:
         redis: RedisClient,
         keys: Keys,
         messages: MessageLog,
+        size: StreamSize,
         *,
         look_at: Callable[[str], None],
         unreadable: Unreadable,
@@ -58,10 +60,23 @@ class Tail:
         self._redis = redis
         self._keys = keys
         self._messages = messages
+        self._size = size
         self._look_at = look_at
         self._unreadable = unreadable
         self._beyond = beyond
         self.seen = self.inbox = START
+
+    async def begin_at(self, newest: str) -> Kept:
+        """Go on behind `newest`, and return what the log keeps up to it.
+
+        Raises:
+            Away: Redis did not tell.
+        """
+        rows = await self._latest(START, newest, self._size.most(with_topics=True), self._size.most_bytes)
+        for row in rows:
+            self._note(row)
+        self.seen = newest
+        return self._without_gap(rows) if rows else Kept(position(newest), [])
 
     async def load(self, after: str, until: str, most: int, most_bytes: int) -> Kept:
         """Return the newest messages behind `after` up to `until`: `most`, as far as `most_bytes` reach.
@@ -115,6 +130,7 @@ class Tail:
         if found and found.behind != self.seen:
             self.skip_lost(found.behind)
         self.seen = row[0].decode()
+        self._note(row)
         if found:
             self._messages.take(found.entry, found.key, elsewhere=found.elsewhere)
 
@@ -150,6 +166,9 @@ class Tail:
             entries += [found.entry] if found else []
             last = row[0].decode()
         return Kept(floor, entries)
+
+    def _note(self, row: Row) -> None:
+        self._size.note(id_of(row), len(row[1][-1]), topical=b"c" in row[1][::2])
 
     def _read(self, row: Row) -> LoggedMessage | None:
         """Parse an entry; return None for one that is no message of ours, which every node skips alike."""
