@@ -13,7 +13,7 @@ from wsctl.codes import CloseCode
 from wsctl.frame import DEFLATE_ABOVE, Batch
 from wsctl.hub.connection import NEVER, NO_SUBSCRIPTIONS, Connection, EndReason
 from wsctl.hub.fanout import Fanout
-from wsctl.hub.gathered import Gathered
+from wsctl.hub.gathered import Run, add_run, by_sequence
 from wsctl.hub.subscriptions import SubscriptionIndex
 from wsctl.hub.traffic import Backlog, Traffic
 from wsctl.log.history import Entry, Missed
@@ -78,7 +78,8 @@ class ConnectionManager:
         self._clock = clock
         self._call_soon = call_soon
         self._fanout = Fanout()
-        self._gathered = Gathered()
+        self._for_all: list[Batch] = []
+        self._for_some: list[Run] = []
         self._last_broadcast = NEVER
 
     def connect(self, connection: Connection, welcome: Batch, missed: Missed | None = None) -> None:
@@ -252,19 +253,18 @@ class ConnectionManager:
 
     def flush(self) -> None:
         """Send what this iteration of the loop has gathered."""
-        gathered = self._gathered
-        if not gathered:
+        for_all, for_some = self._for_all, self._for_some
+        if not for_all and not for_some:
             return
-        self._gathered = Gathered()
+        self._for_all, self._for_some = [], []
         began = self._clock()
-        for_some: Collection[Connection] = ()
-        if gathered.for_some:
-            for_some = self._send_to_some(gathered, began)
-        if gathered.for_all:
-            batch = gathered.batch_for_all()
-            self.delivered += batch.messages * (len(self.active_connections) - len(for_some))
+        apart = self._send_runs(for_some, for_all, began) if for_some else ()
+        if for_all:
+            # History holds what is gathered, and no compressed copy of it.
+            batch = for_all[0].copy() if len(for_all) == 1 else Batch.joined(for_all)
+            self.delivered += batch.messages * (len(self.active_connections) - len(apart))
             self._last_broadcast = began
-            self.traffic.sent_bytes += self._fanout.send(batch, for_some)
+            self.traffic.sent_bytes += self._fanout.send(batch, apart)
         self.traffic.broadcasts.note(self._clock() - began)
 
     def caught_up(self, messages: int, size: int) -> None:
@@ -369,20 +369,20 @@ class ConnectionManager:
         return len(addressees)
 
     def _add(self, batch: Batch) -> None:
-        if not self._gathered:
+        if not self._for_all and not self._for_some:
             self._call_soon(self.flush)
-        self._gathered.for_all.append(batch)
+        self._for_all.append(batch)
 
     def _add_for(self, connections: list[Connection], batch: Batch, topic: str | None = None) -> None:
-        if not self._gathered:
+        if not self._for_all and not self._for_some:
             self._call_soon(self.flush)
-        self._gathered.add_for(connections, batch, topic)
+        add_run(self._for_some, len(self._for_all), connections, batch, topic)
 
-    def _send_to_some(self, gathered: Gathered, now: float) -> Collection[Connection]:
-        """Send what is not for all to those that it is for, with what is for all in its place; return these
-        connections."""
+    def _send_runs(self, runs: Sequence[Run], for_all: Sequence[Batch], now: float) -> Collection[Connection]:
+        """Send runs to their connections, with what is for all in its place, and return those that have got
+        the latter."""
         sent_to: set[Connection] = set()
-        for recipients, batches in gathered.by_sequence():
+        for recipients, batches in by_sequence(runs, for_all):
             connections = [connection for connection in recipients if connection.end_reason is None]
             batch = batches[0] if len(batches) == 1 else Batch.joined(batches)
             if len(batch.wire) > DEFLATE_ABOVE and any(connection.deflate for connection in connections):
@@ -392,7 +392,7 @@ class ConnectionManager:
                 if connection.keepalive:
                     connection.last_sent = now
             self.traffic.sent_bytes += self._fanout.send_to(connections, batch)
-            if gathered.for_all:
+            if for_all:
                 sent_to.update(connections)
         return sent_to
 
