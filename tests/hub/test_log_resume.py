@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from tests.support import frames
 from tests.support.connections import RecordedConnection
+from tests.support.entries import missed_by
 from wsctl.frame import Batch
 from wsctl.hub.connection import EndReason
 from wsctl.hub.manager import ConnectionManager
@@ -61,7 +62,7 @@ class Hub:
         self.flushed = self.flushed if to is None else len(self.to)
 
     def join(self, name: str, since: str | None) -> None:
-        missed = None if since is None else self.log.after(since, name)
+        missed = None if since is None else missed_by(self.log, since, name)
         self._check(since, recovered=missed is not None)
         self.flushed = len(self.to)
         self._end(name)

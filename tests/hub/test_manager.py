@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from tests.support import frames
 from tests.support.connections import RecordedConnection
+from tests.support.entries import missed_by
 from wsctl.frame import Batch
 from wsctl.hub.connection import EndReason
 from wsctl.hub.manager import ConnectionManager
@@ -27,7 +28,7 @@ class Hub:
 
     def join(self, name: str, since: str = "") -> RecordedConnection:
         connection = RecordedConnection(name, self.manager, self.now)
-        self.manager.connect(connection, Batch((b'"welcome"',)), self.log.missed(since, name))
+        self.manager.connect(connection, Batch((b'"welcome"',)), self.log.missed(since, name).missed)
         return connection
 
     def adopt(self, name: str, *missed: Batch) -> RecordedConnection:
@@ -127,7 +128,7 @@ def test_who_is_adopted_gets_what_it_missed_and_no_welcome(caplog: pytest.LogCap
     seen = hub.log.newest
     hub.log.append("x", "missed, and still gathered here")
     with caplog.at_level(logging.INFO, "wsctl.hub"):
-        bob = hub.adopt("bob", *(hub.log.after(seen, "bob") or ()))
+        bob = hub.adopt("bob", *(missed_by(hub.log, seen, "bob") or ()))
     hub.log.append("x", "after")
     hub.iterate()
     assert [frames.read(payload)["data"] for payload in bob.payloads] == [

@@ -4,13 +4,19 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from wsctl.frame import Batch
-from wsctl.log.history import Entry, History, MessageId, Missed
+from wsctl.log.history import MOST_LOST, Entry, History, MessageId, Missed
+from wsctl.log.selection import Selection
+from wsctl.topics import matches
 
 FLOOR: MessageId = (1000, 5)
 
+ONE = Batch((b"x",))
 
-def _entry(message_id: MessageId, size: int = 1, to: tuple[str, ...] | None = None) -> Entry:
-    return Entry(message_id, Batch((b"x" * size,)), to)
+
+def _entry(
+    message_id: MessageId, size: int = 1, to: tuple[str, ...] | None = None, topic: str | None = None
+) -> Entry:
+    return Entry(message_id, ONE if size == 1 else Batch((b"x" * size,)), to, topic)
 
 
 class Model:
@@ -157,10 +163,13 @@ def test_who_missed_little_is_told_without_a_walk_through_everything() -> None:
 
 
 def test_a_message_is_for_everyone_or_for_its_addressees() -> None:
-    assert _entry(FLOOR).is_for("bob")
-    assert _entry(FLOOR, to=("eve", "bob")).is_for("bob")
-    assert not _entry(FLOOR, to=("eve",)).is_for("bob")
-    assert not _entry(FLOOR, to=()).is_for("bob")
+    for to, client_id, count in (
+        (None, "bob", 1),
+        (("eve", "bob"), "bob", 1),
+        (("eve",), "bob", 0),
+        ((), "", 0),
+    ):
+        assert len(list(Missed([_entry(FLOOR, to=to)], client_id, 1))) == count
 
 
 def entries(*sizes: int, to: tuple[str, ...] | None = None) -> list[Entry]:
@@ -196,4 +205,125 @@ def test_history_knows_the_size_of_what_was_missed() -> None:
         history.add(entry)
     for count in range(1, 6):
         newest = history.entries()[-count:]
-        assert history.size(count) == sum(len(entry.batch.wire) for entry in newest)
+        found = history.select((1, 8 - count), Selection(()))
+        assert found == (newest, sum(len(entry.batch.wire) for entry in newest), True, ())
+
+
+TOPICS = [None, "a.b", "a.c", "b", "c.d.e"]
+PATTERNS = ["a.b", "a.*", "b", "x.y", "c.>", ">", "*"]
+
+
+def _wanted(topic: str | None, patterns: list[str], beside: list[str] | None) -> bool:
+    if topic is None:
+        return beside is None
+    return any(matches(p, topic) for p in patterns) and not any(matches(p, topic) for p in beside or ())
+
+
+@settings(max_examples=150)
+@given(
+    st.lists(st.tuples(st.sampled_from(TOPICS), st.sampled_from([0, 8, 98])), max_size=40),
+    st.lists(st.sampled_from(PATTERNS), max_size=3, unique=True),
+    st.none() | st.lists(st.sampled_from(PATTERNS), max_size=2),
+    st.sampled_from([0, 2, 5]),
+    st.sampled_from([0, 110, 10_000]),
+)
+def test_a_client_gets_what_is_kept_of_its_topics_and_is_told_which_have_lost_something(
+    said: list[tuple[str | None, int]],
+    patterns: list[str],
+    beside: list[str] | None,
+    most: int,
+    most_bytes: int,
+) -> None:
+    history = History(FLOOR, most, most_bytes)
+    all_said = [Entry((2000, n), Batch((b"x" * size,)), None, topic) for n, (topic, size) in enumerate(said)]
+    for entry in all_said:
+        history.add(entry)
+    kept = history.entries()
+    for seen in [FLOOR, *(entry.id for entry in all_said)]:
+        missed = [e for e in all_said if e.id > seen and _wanted(e.topic, patterns, beside)]
+        lost = {entry.topic for entry in missed if entry not in kept}
+        found = history.select(seen, Selection(patterns, beside))
+        assert found.recovered == (not lost)
+        assert set(found.lost) == lost - {None}
+        hears_nothing = None in lost and not patterns
+        assert found.entries == ([] if hears_nothing else [entry for entry in missed if entry in kept])
+        assert found.bytes == sum(len(entry.batch.wire) for entry in found.entries)
+    for seen in _never_given([FLOOR, *(entry.id for entry in all_said)]):
+        wanted = Selection(patterns, beside)
+        assert history.select(seen, wanted) == ([], 0, False, tuple(sorted(wanted.patterns)))
+
+
+def test_a_client_that_saw_a_busy_topic_last_recovers_a_quiet_one() -> None:
+    history = History(FLOOR, 10, 1 << 20)
+    history.add(_entry((2000, 0), topic="quiet"))
+    for n in range(1, 50_000):
+        history.add(_entry((2000, n), topic="busy"))
+        if n == 20_000:
+            history.add(_entry((2001, 0), topic="quiet"))
+    found = history.select((2000, 15_000), Selection(["quiet"]))
+    assert ([entry.id for entry in found.entries], found.recovered) == ([(2001, 0)], True)
+    assert history.select((2000, 15_000), Selection([">"])).lost == ("busy",)
+    assert not history.knows((2000, 60_000))
+
+
+def test_where_a_hundred_topics_have_lost_something_their_patterns_are_named() -> None:
+    history = History(FLOOR, 1, 1 << 20)
+    for n in range(2 * MOST_LOST + 2):
+        history.add(_entry((2000, n), topic=f"t.{n % (MOST_LOST + 1)}"))
+    found = history.select(FLOOR, Selection(["t.*", "t.5", "u.*"]))
+    assert (len(found.entries), found.lost) == (MOST_LOST + 1, ("t.*", "t.5"))
+    some = history.select(FLOOR, Selection([f"t.{n}" for n in range(MOST_LOST)]))
+    assert len(some.lost) == MOST_LOST
+
+
+def test_what_is_too_old_is_gone_though_nothing_is_published() -> None:
+    now = [2.0]
+    history = History(FLOOR, 10, 1 << 20, ttl=5.0, wall=lambda: now[0])
+    history.add(_entry((2000, 0), topic="a"))
+    history.add(_entry((4000, 0)))
+    now[0] = 7.5
+    assert history.entries() == [_entry((4000, 0))]
+    assert history.select(FLOOR, Selection(["a"])).lost == ("a",)
+    assert history.select((2000, 0), Selection(["a"])).recovered
+    now[0] = 9.1
+    history.expire()
+    assert (len(history), history.bytes, history.floor) == (0, 0, (4000, 0))
+    assert history.since((4000, 0)) == []
+    assert history.since((2000, 0)) is None
+
+
+def test_while_it_is_held_nothing_is_too_old() -> None:
+    history = History(FLOOR, 10, 1 << 20, ttl=5.0, wall=lambda: 100.0)
+    history.hold(True)
+    history.add(_entry((2000, 0)))
+    assert len(history.entries()) == 1
+    history.hold(False)
+    assert len(history) == 0
+
+
+@settings(max_examples=50)
+@given(
+    st.lists(st.tuples(st.sampled_from(TOPICS), st.sampled_from([0, 8, 98])), max_size=40),
+    st.sampled_from([1, 3]),
+)
+def test_one_that_is_restored_knows_what_the_other_knew(
+    said: list[tuple[str | None, int]], most: int
+) -> None:
+    old, new = History(FLOOR, most, 400), History((1, 1), most, 400)
+    for n, (topic, size) in enumerate(said):
+        old.add(Entry((2000, n), Batch((b"x" * size,)), None, topic))
+    ids = [FLOOR, *((2000, n) for n in range(len(said)))]
+    new.restore(old.floor, old.entries(), ids[-1], floors=old.floors(), known=ids)
+    assert new.entries() == old.entries()
+    for seen in ids:
+        for patterns in ([], ["a.*"], [">"], ["b", "c.>"]):
+            assert new.select(seen, Selection(patterns)) == old.select(seen, Selection(patterns))
+
+
+def test_one_that_is_restored_without_the_floors_of_topics_misses_what_was_before() -> None:
+    new = History((1, 1), 10, 1000)
+    new.restore((2000, 5), [_entry((2000, 7), topic="a"), _entry((2000, 9))], (2000, 9))
+    assert new.select((2000, 5), Selection(["a"])).recovered
+    assert new.select((2000, 7), Selection(["a"])).recovered
+    assert new.select((2000, 4), Selection(["a"])).lost == ("a",)
+    assert new.oldest == (2000, 7)

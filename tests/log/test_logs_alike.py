@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.conftest import StartStore
 from tests.support import frames
-from tests.support.entries import Delivered
+from tests.support.entries import Delivered, missed_by
 from tests.support.peer import Peer, new_prefix
 from tests.support.store import StoreProcess
 from wsctl.log.message_log import MessageLog, read_id
@@ -68,7 +68,7 @@ def logs(request: pytest.FixtureRequest, start_store: StartStore) -> Logs:
 
 
 def missed(log: MessageLog, since: str, client: str) -> list[Any] | None:
-    found = log.after(since, client)
+    found = missed_by(log, since, client)
     return None if found is None else [frames.read(p)["data"] for batch in found for p in batch.payloads]
 
 
@@ -100,7 +100,7 @@ async def test_what_was_missed_is_told_after_every_id_and_only_to_addressees(log
             for place, since in enumerate(ids):
                 assert missed(node.log, since, "bob") == list(range(place, 20))
                 assert missed(node.log, since, "eve") == [n for n in range(place, 20) if n % 3 != 2]
-            assert {node.log.after(since, "bob") is None for since in NEVER_GIVEN} == {True}
+            assert {missed_by(node.log, since, "bob") is None for since in NEVER_GIVEN} == {True}
             assert node.log.newest == ids[-1]
 
 
@@ -111,7 +111,7 @@ async def test_what_is_further_back_than_the_history_is_unknown(logs: Logs, boun
             node.say(n)
         await node.read(30)
         ids = [message.id for message in node.got]
-        kept = [place for place, since in enumerate(ids) if node.log.after(since, "bob") is not None]
+        kept = [place for place, since in enumerate(ids) if missed_by(node.log, since, "bob") is not None]
         assert kept == list(range(kept[0], 30))
         assert len(node.log.history) == 29 - kept[0] <= bounds[0]
         assert node.log.history.bytes <= bounds[1]
@@ -155,5 +155,5 @@ async def test_what_was_missed_and_what_comes_then_are_everything_once(logs: Log
         for node, since, before, found in resumed:
             assert found == []
             for other in nodes:
-                if other.log.after(since, "bob") is not None:
+                if missed_by(other.log, since, "bob") is not None:
                     assert missed(other.log, since, "bob") == [message.data for message in node.got[before:]]

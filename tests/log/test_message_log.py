@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from tests.support import frames
 from tests.support.entries import Delivered, as_message
 from tests.support.homes import FollowerStandIn
-from wsctl.log.history import Entry
+from wsctl.log.history import Entry, Missed
 from wsctl.log.message_log import MessageLog
 from wsctl.messages import Message
 
@@ -65,7 +65,7 @@ def test_the_newest_id_is_already_the_message_s_while_it_is_delivered() -> None:
     seen: list[bool] = []
 
     def deliver(entry: Entry) -> int:
-        seen.append(as_message(entry).id == log.newest and log.after(log.newest, "bob") == [])
+        seen.append(as_message(entry).id == log.newest and log.missed(log.newest, "bob").recovered)
         return 0
 
     log = MessageLog(deliver, 10, 10_000)
@@ -87,9 +87,14 @@ def test_the_receipt_tells_how_many_it_goes_to_here_and_elsewhere() -> None:
     assert order == [("1000-1", 3), ((1000, 2), 3), ("1000-2", 7)]
 
 
-def _after(log: MessageLog, since: str, client_id: str) -> list[object] | None:
-    missed = log.after(since, client_id)
-    return None if missed is None else [frames.read(p)["data"] for batch in missed for p in batch.payloads]
+def _after(log: MessageLog, since: str, client_id: str, *patterns: str) -> list[object]:
+    missed, recovered, lost = log.missed(since, client_id, patterns)
+    assert (recovered, lost) == (True, ())
+    return data_of(missed)
+
+
+def data_of(missed: Missed) -> list[object]:
+    return [frames.read(p)["data"] for batch in missed for p in batch.payloads]
 
 
 def test_a_client_missed_what_everyone_got_and_what_was_for_it() -> None:
@@ -113,8 +118,9 @@ def test_what_is_not_the_id_of_a_message_cannot_be_resumed_after(since: str) -> 
     log = MessageLog(Delivered().deliver, 10, 10_000, lambda: 1.0)
     log.append("x", 1)
     assert log.newest == "1000-1"
-    assert log.after("1000-1", "bob") == []
-    assert log.after(since, "bob") is None
+    assert log.missed("1000-1", "bob").recovered
+    missed, recovered, lost = log.missed(since, "bob", ["b", "a.*"])
+    assert (list(missed), recovered, lost) == ([], False, ("a.*", "b"))
 
 
 def test_a_log_that_is_restored_goes_on_behind_the_other_s_newest() -> None:
@@ -129,3 +135,27 @@ def test_a_log_that_is_restored_goes_on_behind_the_other_s_newest() -> None:
     assert new.newest == "2000000-4"
     assert _after(new, start, "bob") == [0, 1, 2, 3]
     assert _after(new, old.newest, "bob") == [3]
+
+
+def test_a_client_missed_what_its_subscriptions_match_or_only_what_new_ones_do() -> None:
+    log = MessageLog(Delivered().deliver, 10, 10_000, lambda: 1.0)
+    start = log.newest
+    for n, topic in enumerate([None, "a.b", "c", None, "a.d"]):
+        log.append("x", n, topic=topic)
+    assert _after(log, start, "bob") == [0, 3]
+    assert _after(log, start, "bob", "a.*") == [0, 1, 3, 4]
+    assert _after(log, "1000-2", "bob", "a.*", "c") == [2, 3, 4]
+    missed, recovered, lost = log.missed(start, "bob", ["a.*", "c"], beside=["a.b"])
+    assert (data_of(missed), recovered, lost) == ([2, 4], True, ())
+
+
+def test_what_a_log_lets_go_of_with_time_is_gone_without_a_publish() -> None:
+    now = [1.0]
+    log = MessageLog(Delivered().deliver, 10, 10_000, lambda: now[0], ttl=60.0)
+    start = log.newest
+    log.append("x", 1, topic="a")
+    now[0] = 62.0
+    log.expire()
+    assert len(log.history) == 0
+    missed, recovered, lost = log.missed(start, "bob", {"a": True})
+    assert (data_of(missed), recovered, lost) == ([], False, ("a",))

@@ -1,7 +1,9 @@
 """Messages as the log delivers them, read back."""
 
 from tests.support import frames
+from wsctl.frame import Batch
 from wsctl.log.history import Entry
+from wsctl.log.message_log import MessageLog
 from wsctl.messages import Message
 
 
@@ -13,6 +15,12 @@ def as_message(entry: Entry) -> Message:
     assert frame.get("to") == (None if entry.to is None else list(entry.to))
     assert frame.get("topic") == entry.topic
     return Message(frame["id"], frame["ts"], frame["from"], frame["data"], entry.to, topic=entry.topic)
+
+
+def missed_by(log: MessageLog, since: str, client_id: str, *patterns: str) -> list[Batch] | None:
+    """Copies of what a client missed, as batches; None where anything of it is missing."""
+    missed, recovered, _ = log.missed(since, client_id, patterns)
+    return [batch.copy() for batch in missed] if recovered else None
 
 
 class Delivered(list[Message]):

@@ -3,7 +3,7 @@ gives the ids, and the law of both are in `wsctl/log/home.py`."""
 
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from itertools import count
 from typing import Any, NamedTuple
 
@@ -11,12 +11,23 @@ from wsctl import messages
 from wsctl.frame import Batch
 from wsctl.log.history import Entry, History, MessageId, Missed
 from wsctl.log.home import Draft, Follower, Home, HomeObserver, Key, MemoryHome, Receipt, Refusal, Refused
+from wsctl.log.retention import Floors
+from wsctl.log.selection import selection
 
 
 class _Pending(NamedTuple):
     draft: Draft
     receipt: Receipt | None
     refused: Refused | None
+
+
+class Recovery(NamedTuple):
+    """What a client missed, as far as it is kept; `recovered` is false if anything of it is missing, of the
+    topics `lost` or of the messages without one. These are patterns where topics would be too many."""
+
+    missed: Missed
+    recovered: bool
+    lost: tuple[str, ...]
 
 
 class MessageLog:
@@ -44,6 +55,7 @@ class MessageLog:
         most: int = 0,
         most_bytes: int = 0,
         wall: Callable[[], float] = time.time,
+        ttl: float = 0.0,
     ) -> None:
         self._deliver = deliver
         self._wall = wall
@@ -52,7 +64,7 @@ class MessageLog:
         self._pending: dict[Key, _Pending] = {}
         self._drafted = count(1)
         self.writer = secrets.token_hex(8)
-        self.history = History(self._position, most, most_bytes)
+        self.history = History(self._position, most, most_bytes, ttl, wall)
         self.published = 0
         self.published_to_topics = 0
         self.follower: Follower | None = None
@@ -147,16 +159,28 @@ class MessageLog:
         if pending and pending.receipt:
             pending.receipt(written(message_id), 0)
 
-    def missed(self, since: str, client_id: str) -> Missed | None:
-        """Return what a client missed that has seen the message `since`; None when that is not known."""
+    def missed(
+        self,
+        since: str,
+        client_id: str,
+        subscriptions: Iterable[str] = (),
+        *,
+        beside: Collection[str] | None = None,
+    ) -> Recovery:
+        """Return what a client missed that has seen the message `since`: messages without a topic, and those
+        that its subscriptions match. With `beside`, the patterns that it had before, it has everything that
+        these match, and messages without a topic: none of it is counted or returned."""
+        wanted = selection(tuple(subscriptions), None if beside is None else tuple(beside))
         seen = read_id(since)
-        found = None if seen is None else self.history.since(seen)
-        return None if found is None else Missed(found, client_id, self.history.size(len(found)))
+        if seen is None:
+            return Recovery(Missed((), client_id, 0), False, tuple(sorted(wanted.patterns)))
+        entries, size, recovered, lost = self.history.select(seen, wanted)
+        return Recovery(Missed(entries, client_id, size), recovered, lost)
 
-    def after(self, since: str, client_id: str) -> list[Batch] | None:
-        """Return all batches of `missed` at once, as copies."""
-        missed = self.missed(since, client_id)
-        return None if missed is None else [batch.copy() for batch in missed]
+    def expire(self) -> None:
+        """Let go of messages that have become too old: to be called now and then, though nothing is
+        published."""
+        self.history.expire()
 
     def cut_off(self, why: str) -> None:
         """Note that the home is away, and refuses what is published."""
@@ -179,10 +203,20 @@ class MessageLog:
         for draft, receipt, refused in under_way.values():
             self.append_draft(draft._replace(again=True), receipt, refused=refused)
 
-    def restore(self, position: MessageId, floor: MessageId, entries: Sequence[Entry]) -> None:
-        """Go on where another log stands, without what was kept here."""
+    def restore(
+        self,
+        position: MessageId,
+        floor: MessageId,
+        entries: Iterable[Entry],
+        *,
+        floors: Floors | None = None,
+        known: Sequence[MessageId] = (),
+    ) -> None:
+        """Go on where another log stands, without what was kept here. Of that log's history nothing is
+        missing behind `floor`, or behind the `floors` of its topics, where it told these; `known` are the ids
+        that it knows."""
         self._position = position
-        self.history.restore(floor, entries)
+        self.history.restore(floor, entries, position, floors=floors, known=known)
 
     def _pass_on(self, pending: _Pending) -> None:
         key = pending.draft.key

@@ -106,7 +106,8 @@ class Node:
         self._connections_elsewhere = connections_elsewhere
         self._began = time.time()
         self.manager = ConnectionManager(clock, _call_soon, connections_per_id=settings.connections_per_id)
-        self.log = MessageLog(self.manager.deliver, settings.history, settings.history_bytes, wall)
+        bounds = settings.history, settings.history_bytes
+        self.log = MessageLog(self.manager.deliver, *bounds, wall, settings.history_ttl)
         self.expiry = ExpiryTimes(wall)
         self.verifier = verifier_of(settings, wall)
         self.identities = Identities(clock)
@@ -135,7 +136,7 @@ class Node:
         self.services = self._create_services()
         self.acceptor_services = self._create_acceptor_services()
         checks = [self.manager.check, self.reporter.sample, self.expiry.close_expired, self.refusals.check]
-        self.ticker = Ticker(clock, checks)
+        self.ticker = Ticker(clock, [*checks, lambda now: self.log.expire()])
 
     def _create_intake(self) -> Intake:
         settings = self.settings

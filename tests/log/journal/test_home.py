@@ -229,6 +229,11 @@ async def test_a_new_journal_begins_behind_the_clock(path: Path) -> None:
         assert peer.log.position == (3_000_000, 0), "and stays where it was: nothing is missing since"
 
 
+def missed(peer: JournalPeer, since: str, client_id: str) -> list[object] | None:
+    found, recovered, _ = peer.log.missed(since, client_id)
+    return list(found) if recovered else None
+
+
 async def test_a_client_that_has_seen_the_newest_misses_nothing_after_a_restart(path: Path) -> None:
     async with JournalPeer(path).running() as peer:
         peer.say(1)
@@ -236,10 +241,10 @@ async def test_a_client_that_has_seen_the_newest_misses_nothing_after_a_restart(
         await peer.settle()
         seen = [each.id for each in peer.got]
     async with JournalPeer(path).running() as peer:
-        assert peer.log.after(seen[1], "bob") == []
-        assert len(peer.log.after(seen[0], "bob") or []) == 1
-        assert peer.log.after(seen[0], "eve") == []
-        assert peer.log.after("1-1", "bob") is None
+        assert missed(peer, seen[1], "bob") == []
+        assert len(missed(peer, seen[0], "bob") or []) == 1
+        assert missed(peer, seen[0], "eve") == []
+        assert missed(peer, "1-1", "bob") is None
         peer.say(3)
         assert await peer.read(1) == [3]
 
@@ -251,8 +256,8 @@ async def test_a_smaller_history_forgets_what_is_older(path: Path) -> None:
         await peer.settle()
         ids = [each.id for each in peer.got]
     async with JournalPeer(path, history=5).running() as peer:
-        assert peer.log.after(ids[13], "bob") is None
-        assert len(peer.log.after(ids[14], "bob") or []) == 5
+        assert missed(peer, ids[13], "bob") is None
+        assert len(missed(peer, ids[14], "bob") or []) == 5
         peer.say(20)
         await peer.settle()
         peer.say(21)
@@ -399,4 +404,4 @@ async def test_a_log_that_moves_here_brings_what_it_has(path: Path) -> None:
 
 
 def test_a_draft_has_what_a_journal_needs() -> None:
-    assert {"key", "sender", "data", "to", "again", "shown"} == set(Draft._fields)
+    assert {"key", "sender", "data", "to", "again", "shown", "topic"} == set(Draft._fields)

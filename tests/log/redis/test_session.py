@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import StartStore
+from tests.support.entries import missed_by
 from tests.support.peer import Peer, new_prefix
 from tests.support.relay import Relay
 from tests.support.store import StoreProcess
@@ -83,8 +84,8 @@ async def test_a_redis_without_its_data_has_lost_messages_and_is_gone_on_with(st
         await one.hears("lost")
         await other.hears("lost")
         for node in (one, other):
-            assert node.log.after(before, "bob") is None
-            assert node.log.after(node.log.newest, "bob") == []
+            assert missed_by(node.log, before, "bob") is None
+            assert missed_by(node.log, node.log.newest, "bob") == []
             assert node.log.newest != before
         one.say("after")
         assert await other.read(2) == ["before", "after"]
@@ -124,7 +125,7 @@ async def test_who_was_cut_off_for_more_than_is_kept_is_told_that_messages_are_l
         assert len(kept) >= LEAST_KEPT
         assert far.told.index("lost") < far.told.index(kept[0])
         assert far.told.count("lost") == 1
-        assert far.log.after(seen, "bob") is None
+        assert missed_by(far.log, seen, "bob") is None
 
 
 async def test_who_was_cut_off_before_the_first_message_has_missed_none(store: StoreProcess) -> None:
@@ -152,8 +153,8 @@ async def test_an_entry_in_front_of_which_others_are_gone_is_not_taken_for_the_n
         store.command("XADD", log_of(node), "*", *words)
         await node.hears("next")
         assert node.told == ["seen", "lost", "next"]
-        assert node.log.after(seen, "bob") is None
-        assert len(node.log.after(gone, "bob") or ()) == 1
+        assert missed_by(node.log, seen, "bob") is None
+        assert len(missed_by(node.log, gone, "bob") or ()) == 1
 
 
 async def test_messages_deleted_at_the_end_of_the_log_are_lost_too(store: StoreProcess) -> None:

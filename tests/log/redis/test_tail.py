@@ -5,7 +5,7 @@ import logging
 import pytest
 
 from tests.log.redis.test_session import log_of, peers
-from tests.support.entries import as_message
+from tests.support.entries import as_message, missed_by
 from tests.support.peer import Peer, new_prefix
 from tests.support.store import StoreProcess
 from wsctl.log.redis.stream_size import LEAST_KEPT
@@ -29,7 +29,7 @@ async def test_who_comes_later_can_resume_whoever_has_seen_anything(store: Store
             assert late.got == []
             assert late.log.newest == one.log.newest
             assert kept(late) == kept(one)
-            assert len(late.log.after(start, "bob") or ()) == 20
+            assert len(missed_by(late.log, start, "bob") or ()) == 20
 
 
 @pytest.mark.parametrize(("most", "most_bytes"), [(7, 1 << 20), (1000, 700), (0, 1 << 20)])
@@ -76,7 +76,7 @@ async def test_messages_before_a_gap_are_not_loaded(store: StoreProcess) -> None
         store.command("XDEL", log_of(node), ids[1])
         prefix = node.session._keys.prefix
         async with Peer(store.url, prefix).running() as late:
-            assert [late.log.after(since, "bob") is None for since in ids] == [True, False, False]
+            assert [missed_by(late.log, since, "bob") is None for since in ids] == [True, False, False]
 
 
 async def test_messages_of_all_topics_are_in_one_order_at_all_nodes(store: StoreProcess) -> None:

@@ -5,6 +5,7 @@ from contextlib import AsyncExitStack
 
 import pytest
 
+from tests.support.entries import missed_by
 from tests.support.handover import Successors
 from tests.support.wires import Server, data_of, frames, turn
 from wsctl import messages
@@ -183,7 +184,7 @@ async def test_what_others_published_comes_between_and_in_the_leaders_order(make
     assert data_of(frames(transport.drain())[0]) == ["theirs", "mine 1", "mine 2"]
     assert old.receipts == [(ids[1], 7), (ids[3], 7)]
     assert old.log.newest == ids[-1]
-    missed = old.log.after(ids[0], "eve")
+    missed = missed_by(old.log, ids[0], "eve")
     assert missed is not None
     assert len(missed) == 3
 

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from tests.support.entries import missed_by
 from tests.support.handover import MakeTakeover, Takeover, takeovers
 from tests.support.server import DEADLINE
 from tests.support.wires import data_of, frames, turn
@@ -50,7 +51,7 @@ async def test_it_goes_on_where_the_other_log_stands(make: MakeTakeover) -> None
     assert pair.log.newest == old.newest
     for since in seen:
         for name in ("bob", "eve"):
-            then, now = (_wires(log.after(since, name)) for log in (old, pair.log))
+            then, now = (_wires(missed_by(log, since, name)) for log in (old, pair.log))
             assert then == now
     pair.new.publish("four")
     assert pair.log.newest == "99999999999999-11"
@@ -63,7 +64,7 @@ async def test_what_was_let_go_of_meanwhile_is_not_kept_here_either(make: MakeTa
     pair.remember(pair.old.node.log.history.entries())
     pair.old.publish("kept")
     await pair.begin()
-    assert pair.log.after(seen, "bob") is None
+    assert missed_by(pair.log, seen, "bob") is None
     assert len(pair.log.history) == 1
 
 

@@ -62,4 +62,4 @@ def test_what_was_missed_comes_with_it_unless_that_cannot_be_told() -> None:
     assert len(missed) == 1
     frame, missed = greeted.welcome.greet("bob", "unknown", 0)
     assert read(frame)["recovered"] is False
-    assert missed is None
+    assert not missed

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from websockets.extensions.permessage_deflate import PerMessageDeflate
 from websockets.frames import Frame, Opcode
 
+from tests.support.entries import missed_by
 from tests.support.frames import read
 from tests.support.server import DEADLINE
 from tests.support.transport import HandTransport
@@ -83,7 +84,7 @@ class Journey:
             self.publish(10)
         self.wire = Wire(self.server.node, self.transport, "bob", snapshot.address, snapshot.deflate)
         self.transport.set_protocol(self.wire)
-        self.wire.restore(snapshot, log.after(snapshot.seen, "bob") or ())
+        self.wire.restore(snapshot, missed_by(log, snapshot.seen, "bob") or ())
         return snapshot
 
     def end(self) -> list[Frame]:

@@ -12,6 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from websockets.frames import Frame, Opcode
 
+from tests.support.entries import missed_by
 from tests.support.frames import read
 from tests.support.transport import HandTransport
 from tests.support.wires import ANSWER, MakeServer, Server, close_of, data_of, frames, turn
@@ -259,7 +260,7 @@ class Resumption:
         wire = Wire(self.server.services, transport, "bob", "192.0.2.1:5", deflate)
         transport.set_protocol(wire)
         unsent = (bytes(3000), 0), (frame(TEXT, bytes(5000)), 1)
-        missed = self.server.node.log.after(seen, "bob")
+        missed = missed_by(self.server.node.log, seen, "bob")
         assert missed is not None
         wire.restore(ConnectionSnapshot("bob", "", 0.0, deflate, seen, None, unsent), list(missed))
         return wire, transport

@@ -230,9 +230,11 @@ class _Arrival(asyncio.Protocol):
         snapshot = self._snapshot
         wire = Wire(self._services, transport, snapshot.client_id, snapshot.address, snapshot.deflate)
         transport.set_protocol(wire)
-        missed = self._services.log.after(snapshot.seen, snapshot.client_id)
-        wire.restore(snapshot, missed or [])
-        if missed is None:
+        missed, recovered, _ = self._services.log.missed(
+            snapshot.seen, snapshot.client_id, wire.subscriptions
+        )
+        wire.restore(snapshot, [batch.copy() for batch in missed])
+        if not recovered:
             wire.close(CloseCode.SERVICE_RESTART, RESTART, EndReason.EVICTED)
         self.there = True
         self._arrived(wire)

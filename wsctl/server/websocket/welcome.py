@@ -33,11 +33,12 @@ class Welcome:
 
     def greet(self, client_id: str, since: str | None, keepalive: int) -> tuple[bytes, Missed | None]:
         """Return the welcome of a new connection, and what the client has missed since the message `since`,
-        None when that cannot be told. `keepalive` is in seconds, 0 for none."""
-        missed = None if since is None else self._log.missed(since, client_id)
-        recovered = None if since is None else missed is not None
+        as far as that is kept. `keepalive` is in seconds, 0 for none."""
         # Where it has as many connections as it may, the oldest of them makes room for this one.
         newcomers = 0 if self._manager.is_full(client_id) else 1
+        if since is None:
+            return self.frame(client_id, None, keepalive, newcomers), None
+        missed, recovered, _ = self._log.missed(since, client_id)
         return self.frame(client_id, recovered, keepalive, newcomers), missed
 
     def frame(self, client_id: str, recovered: bool | None, keepalive: int = 0, newcomers: int = 0) -> bytes:

@@ -69,9 +69,10 @@ class GroupLog:
         most_bytes: int,
         *,
         wall: Callable[[], float] = time.time,
+        ttl: float = 0.0,
         most_behind: int = MOST_BEHIND,
     ) -> None:
-        self.log = MessageLog(lambda entry: 0, most, most_bytes, wall)
+        self.log = MessageLog(lambda entry: 0, most, most_bytes, wall, ttl)
         self.log.follower = self
         self.presence = GroupPresence()
         self._most_behind = most_behind

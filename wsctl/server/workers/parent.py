@@ -201,11 +201,14 @@ class Parent:
             await self._control_http.open(self._sockets.control, requests)
 
     async def _watch(self) -> None:
-        """Wait for the end, and look at the drain now and then, so that observers are called on time."""
+        """Wait for the end, and look now and then at the drain, so that observers are called on time, and for
+        messages that are too old."""
         while not self._pool.over.is_set():
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(CHECK_INTERVAL):
                     await self._pool.over.wait()
+            if self._messages:
+                self._messages.log.expire()
             self._pool.kill_overdue()
             self._notify_observers()
 
@@ -369,7 +372,7 @@ def _create_log(settings: Settings) -> GroupLog | None:
     """Return the log of all workers, in its home; None where each of them has it from Redis."""
     if settings.redis:
         return None
-    found = GroupLog(settings.history, settings.history_bytes)
+    found = GroupLog(settings.history, settings.history_bytes, ttl=settings.history_ttl)
     if settings.journal:
         found.log.move_to(journal_home(settings.journal, settings.journal_sync, found.log))
     return found
