@@ -166,6 +166,7 @@ def test_a_frame_for_some_keeps_its_place_among_the_messages() -> None:
     hub.iterate()
     assert bob.payloads == [eve.payloads[0], eve.payloads[1], b'"joined"', eve.payloads[2]]
     assert _data(eve) == [1, 2]
+    assert hub.manager.delivered == 4
 
 
 def test_a_connection_that_has_ended_meanwhile_gets_nothing_and_is_not_counted() -> None:

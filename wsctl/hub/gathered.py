@@ -37,8 +37,9 @@ def by_sequence(
 ) -> Iterator[tuple[Sequence[Connection], list[Batch]]]:
     """Return the connections that have a run: those together that get the same, and what they get, with what
     is for all in its place."""
-    if len(runs) == 1 and not for_all:
-        yield runs[0].connections, runs[0].batches
+    if not for_all and _are_disjoint(runs):
+        for run in runs:
+            yield run.connections, run.batches
         return
     wanted: dict[Connection, list[int]] = {}
     for n, run in enumerate(runs):
@@ -53,6 +54,14 @@ def by_sequence(
     own = [_own(batch) for batch in for_all]
     for sequence, connections in together.items():
         yield connections, _merged([runs[n] for n in sequence], own)
+
+
+def _are_disjoint(runs: Sequence[Run]) -> bool:
+    """Tell whether no connection has two of the runs, as where each topic has its own subscribers."""
+    if len(runs) == 1:
+        return True
+    different = set[Connection]().union(*[run.connections for run in runs])
+    return len(different) == sum([len(run.connections) for run in runs])
 
 
 def _merged(runs: Sequence[Run], for_all: Sequence[Batch]) -> list[Batch]:

@@ -10,7 +10,7 @@ from sys import intern
 
 from wsctl import messages
 from wsctl.codes import CloseCode
-from wsctl.frame import DEFLATE_ABOVE, Batch
+from wsctl.frame import DEFLATE_ABOVE, TEXT, Batch, frame
 from wsctl.hub.connection import NEVER, NO_SUBSCRIPTIONS, Connection, EndReason
 from wsctl.hub.fanout import Fanout
 from wsctl.hub.gathered import Run, add_run, by_sequence
@@ -247,9 +247,10 @@ class ConnectionManager:
         self._add(Batch((payload,)))
 
     def send_to(self, connections: Sequence[Connection], payload: bytes) -> None:
-        """Send one frame to some of the active connections, at the end of this iteration of the loop."""
+        """Send one frame to some of the active connections, at the end of this iteration of the loop. It is
+        not counted as a message."""
         if connections:
-            self._add_for(list(connections), Batch((payload,)))
+            self._add_for(list(connections), Batch.read(frame(TEXT, payload), messages=0))
 
     def flush(self) -> None:
         """Send what this iteration of the loop has gathered."""
