@@ -20,6 +20,7 @@ PAGES = (
     "python",
     "applications",
     "architecture",
+    "topics",
     "protocol",
     "log",
     "deploy",
