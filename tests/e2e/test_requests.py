@@ -37,6 +37,7 @@ BEARER = {"authorization": f"Bearer {TOKEN}"}
 ROUTES = {
     "/": "GET",
     "/wsctl.js": "GET",
+    "/wsctl.d.ts": "GET",
     "/health": "GET",
     "/health/live": "GET",
     "/health/ready": "GET",

@@ -25,9 +25,10 @@ globalThis.made = [];
 globalThis.start = (url, options) => {
   const happened = [];
   const wanted = [];
-  const take = ({ type, planned, recovered, reconnected, frame, data, wait, code, reason }) => {
+  const take = ({ type, planned, recovered, reconnected, lost, frame, data, wait, code, reason }) => {
     const { state, cursor } = client;
-    const fact = { type, state, cursor, planned, recovered, reconnected, frame, data, wait, code, reason };
+    const facts = { planned, recovered, reconnected, lost, frame, data, wait, code, reason };
+    const fact = { type, state, cursor, ...facts };
     if (wanted.length) wanted.shift()(fact); else happened.push(fact);
   };
   globalThis.next = () => happened.shift() ?? new Promise((done) => wanted.push(done));

@@ -54,8 +54,8 @@ class Line:
         server = {"version": "0", "phase": "serving", "connections": 1}
         await self.send("welcome", **{"client_id": "bob", "id": newest, "server": server} | fields)
 
-    async def message(self, message_id: str, data: object = "hello") -> None:
-        await self.send("message", id=message_id, ts=0.0, data=data, **{"from": "eve"})
+    async def message(self, message_id: str, data: object = "hello", **fields: Any) -> None:
+        await self.send("message", id=message_id, ts=0.0, data=data, **{"from": "eve"} | fields)
 
     async def ended(self) -> int | None:
         """The code that the client closed with, waited for."""
@@ -66,6 +66,11 @@ class Line:
     async def close(self, code: int, reason: str = "because") -> None:
         await self.connection.close(code, reason)
 
+    async def command(self) -> dict[str, Any]:
+        """The command that the client sent, waited for."""
+        command: dict[str, Any] = json.loads(await self.heard())
+        return command
+
     async def heard(self) -> str | bytes:
         """What the client sent, waited for."""
         async with asyncio.timeout(DEADLINE):
@@ -73,17 +78,22 @@ class Line:
 
 
 class Switchboard:
-    """Takes every client, unless it is `full`, and says nothing to it; serves a page and wsctl.js."""
+    """Takes every client, unless it is `full`, and says nothing to it; serves a page and wsctl.js.
+
+    Attributes:
+        protocols: the subprotocols that it speaks, the best first.
+    """
 
     def __init__(self, page: bytes = EMPTY) -> None:
         self._page = page
         self.url = ""
         self.full = False
+        self.protocols = ("wsctl.2", "wsctl")
         self._lines: asyncio.Queue[Line] = asyncio.Queue()
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator["Switchboard"]:
-        async with serving(self._take, self._answer, select_subprotocol=_ours) as target:
+        async with serving(self._take, self._answer, select_subprotocol=self._choose) as target:
             assert target.url
             self.url = target.url
             yield self
@@ -98,6 +108,10 @@ class Switchboard:
         """Whether no connection is there that the test did not take."""
         return self._lines.empty()
 
+    def _choose(self, _connection: ServerConnection, offered: Sequence[Subprotocol]) -> Subprotocol | None:
+        """As a wsctl server chooses; a browser that offers any wants one chosen."""
+        return next((Subprotocol(name) for name in self.protocols if name in offered), None)
+
     async def _take(self, connection: ServerConnection) -> None:
         self._lines.put_nowait(Line(connection))
         await connection.wait_closed()
@@ -109,11 +123,6 @@ class Switchboard:
             case "/wsctl.js":
                 return _ok("text/javascript", MODULE.read_bytes())
         return refusing(503)(connection, request) if self.full else None
-
-
-def _ours(_connection: ServerConnection, offered: Sequence[Subprotocol]) -> Subprotocol | None:
-    """As a wsctl server chooses; a browser that offers any wants one chosen."""
-    return Subprotocol("wsctl") if "wsctl" in offered else None
 
 
 def _ok(kind: str, body: bytes) -> Response:

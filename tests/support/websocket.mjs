@@ -10,6 +10,7 @@ const PONG = 10;
 
 export class WebSocket {
   readyState = 0;
+  protocol = "";
   #socket;
   #received = Buffer.alloc(0);
   #ended = { code: 1006, reason: "" };
@@ -24,7 +25,10 @@ export class WebSocket {
       "sec-websocket-version": "13",
     };
     this.request = request(String(url).replace("ws:", "http:"), { headers });
-    this.request.on("upgrade", (_answer, socket, head) => this.#opened(socket, head));
+    this.request.on("upgrade", ({ headers: { "sec-websocket-protocol": chosen } }, socket, head) => {
+      this.protocol = chosen ?? "";
+      this.#opened(socket, head);
+    });
     this.request.on("response", () => this.request.destroy());
     this.request.on("error", () => {});
     this.request.on("close", () => { if (!this.#socket) this.#closed(); });

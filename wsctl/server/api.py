@@ -193,6 +193,17 @@ async def module() -> Response:
     return Response(name.read_bytes(), media_type="text/javascript", headers=MODULE_HEADERS)
 
 
+@pages.get(
+    "/wsctl.d.ts",
+    response_class=Response,
+    summary="The types of that client, for TypeScript",
+    responses={200: {"content": {"text/plain": {}}}},
+)
+async def types() -> Response:
+    name = Path(__file__).parent / "page" / "wsctl.d.ts"
+    return Response(name.read_bytes(), media_type="text/plain", headers=MODULE_HEADERS)
+
+
 @health_routes.get("/health", summary="Phase, connections, uptime, version", response_model=None)
 async def health(node: HasNode) -> Any:
     return encode(node.reporter.health())

@@ -1,0 +1,105 @@
+"""The types of the client in JavaScript: they are those of the module, and hold for programs that use it."""
+
+import re
+from pathlib import Path
+from urllib.request import urlopen
+
+import pytest
+
+from tests.conftest import StartServer
+from tests.support import typescript
+from tests.support.server import DEADLINE
+from tests.support.switchboard import MODULE
+
+TYPES = MODULE.with_suffix(".d.ts")
+
+PROGRAM = """
+import { Client, CommandError, STATES, type Message } from "./wsctl.js";
+
+const client = new Client<{ price: number }>("ws://localhost/ws/bob", {
+  topics: ["quotes.>"],
+  token: async () => "token",
+  keepalive: 10,
+});
+
+client.addEventListener("open", ({ recovered, lost, frame }) => {
+  const words: string[] = lost;
+  if (!recovered && frame.server.degraded) console.log(words, frame.client_id);
+});
+client.addEventListener("message", ({ data, frame }) => {
+  const message: Message<{ price: number }> = frame;
+  const price: number = data.price;
+  console.log(message.topic?.toUpperCase(), price);
+});
+client.addEventListener("waiting", ({ code, wait }) => console.log(code.toFixed(), wait.toFixed()));
+client.addEventListener("news", (event) => console.log(event.type));
+
+try {
+  const id: string = await client.publish({ price: 3 }, { topic: "quotes.eu", to: ["ann"], key: "k" });
+  console.log(id, client.cursor?.length);
+} catch (error) {
+  if (error instanceof CommandError) console.log(error.code, error.message);
+}
+await client.subscribe("a", "b.*");
+await client.unsubscribe("a");
+const taken: boolean = client.send("text");
+console.log(taken, STATES.includes(client.state), client.topics.join());
+client.retry();
+client.close();
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where TypeScript is, and the module with its types."""
+    made = tmp_path_factory.mktemp("typescript")
+    typescript.install(made)
+    for path in (MODULE, TYPES):
+        (made / path.name).write_bytes(path.read_bytes())
+    return made
+
+
+def test_a_program_that_uses_everything_is_right(folder: Path) -> None:
+    assert typescript.faults(folder, PROGRAM) == []
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "client.send({ price: 3 });",
+        "client.publish(1, { topics: 'a' });",
+        "const id: number = await client.publish(1);",
+        "client.addEventListener('message', ({ wait }) => wait);",
+        "client.addEventListener('open', ({ frame }) => frame.data);",
+        "client.state = 'open';",
+        "new Client('ws://localhost', { token: 7 });",
+        "if (client.state === 'away') client.close();",
+    ],
+)
+def test_what_is_not_so_is_an_error(folder: Path, wrong: str) -> None:
+    found = typescript.faults(folder, f"{PROGRAM}\n{wrong}\n")
+    last = PROGRAM.count("\n") + 2
+    assert found
+    assert all(f"({last}," in line or line.startswith("  ") for line in found), found
+
+
+def members(text: str) -> set[str]:
+    """The public members of the class `Client`, in JavaScript or its types."""
+    (body,) = re.findall(r"^export class Client\b[^\n]*\{\n(.*?)^\}", text, re.MULTILINE | re.DOTALL)
+    found = re.findall(r"^  (?:async |get |readonly )?([a-z]\w*)(?=[(<:])", body, re.MULTILINE)
+    return set(found) - {"addEventListener", "removeEventListener"}
+
+
+def test_the_types_have_the_names_of_the_module() -> None:
+    module, types = MODULE.read_text(encoding="utf-8"), TYPES.read_text(encoding="utf-8")
+    assert members(module) == members(types) >= {"constructor", "publish", "topics", "state"}
+    values = r"^export (?:const|class) (\w+)"
+    assert re.findall(values, module, re.MULTILINE) == re.findall(values, types, re.MULTILINE)
+
+
+def test_they_are_served_beside_the_module(start_server: StartServer) -> None:
+    server = start_server()
+    with urlopen(f"{server.url}/wsctl.d.ts", timeout=DEADLINE) as answer:
+        assert answer.headers["content-type"] == "text/plain; charset=utf-8"
+        assert answer.headers["access-control-allow-origin"] == "*"
+        assert answer.read() == TYPES.read_bytes()
