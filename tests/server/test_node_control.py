@@ -124,9 +124,20 @@ async def test_the_topics_are_those_of_subscriptions_by_name_and_of_the_history(
 
 
 def subscribe(server: Server, connection: Connection, *patterns: str) -> None:
-    connection.subscriptions = dict.fromkeys(filter(None, patterns), False)
-    for tell in server.node.manager.subscribed:
-        tell(connection)
+    server.node.manager.subscribe(connection, dict.fromkeys(filter(None, patterns), False))
+
+
+@pytest.mark.parametrize(("per_id", "ids", "connections"), [(1, None, None), (2, 2, 2), (0, 2, 2)])
+async def test_clients_are_counted_beside_connections_where_an_id_may_have_several(
+    make_server: MakeServer, per_id: int, ids: int | None, connections: int | None
+) -> None:
+    server = make_server(connections_per_id=per_id)
+    for name in ("ann", "bob", "ann"):
+        server.join(name)
+    _, told = await answer(control_of(server.node), "GET", "/api/status?clients=true", b"")
+    assert told.get("client_ids") == ids
+    counts = {row["client_id"]: row.get("connections") for row in told["clients"]}
+    assert counts == {"ann": connections, "bob": None}
 
 
 async def test_a_server_is_drained_and_the_drain_cancelled_by_requests(make_server: MakeServer) -> None:

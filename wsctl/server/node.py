@@ -211,6 +211,7 @@ class Node:
             generation=self.generation,
             handover=self._handover_now,
             elsewhere=self._connections_elsewhere,
+            several_per_id=self.settings.connections_per_id != 1,
         )
 
     def _create_admission(self) -> Admission:

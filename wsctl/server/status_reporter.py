@@ -24,7 +24,7 @@ from wsctl.log.message_log import MessageLog
 from wsctl.server.drain_driver import DrainDriver
 from wsctl.server.journal_monitor import JournalMonitor
 from wsctl.server.sharing import Sharing
-from wsctl.server.topic_list import kept_by_topic, list_topics
+from wsctl.server.topic_list import list_topics
 
 RATE_WINDOW = 10
 """Samples, one a second, that a rate is taken over."""
@@ -34,7 +34,8 @@ class StatusReporter:
     """The facts of one process. `application` counts the connections of an application of one's own, where
     there is one; `journal` watches the journal, where this process has it; `why_degraded` returns why
     messages are not published just now, or not shared; `capacity` is 0 without a limit; `elsewhere` returns
-    how many connections the other processes of this server have.
+    how many connections the other processes of this server have; with `several_per_id` an id may have several
+    connections.
 
     Attributes:
         admin: the URL of the admin address, if there is one.
@@ -59,6 +60,7 @@ class StatusReporter:
         generation: int,
         handover: Callable[[], HandoverProgress | None],
         elsewhere: Callable[[], int],
+        several_per_id: bool = False,
     ) -> None:
         self.admin: str | None = None
         self.server_started = float("inf")
@@ -76,6 +78,7 @@ class StatusReporter:
         self._generation = generation
         self._handover = handover
         self._elsewhere = elsewhere
+        self._several_per_id = several_per_id
         self._meter = RateMeter()
         self._started = clock()
 
@@ -115,7 +118,8 @@ class StatusReporter:
             generation=self._generation,
             upgrade=self.upgrade(),
             subscriptions=len(self._manager.subscriptions),
-            topics=len(kept_by_topic(self._log.history.entries())),
+            topics=self._log.history.topic_count,
+            client_ids=len(self._manager.clients) if self._several_per_id else None,
             tasks=len(asyncio.all_tasks()),
             redis=shared.redis_state() if shared else None,
             journal=self._journal.state() if self._journal else None,
@@ -129,7 +133,7 @@ class StatusReporter:
     def topics(self, limit: int) -> TopicList:
         """Return the first `limit` topics with subscribers here or kept messages."""
         index = self._manager.subscriptions
-        kept = kept_by_topic(self._log.history.entries())
+        kept = self._log.history.topics()
         return list_topics(index.topics, kept, lambda topic: len(index.matching(topic)), limit)
 
     def application(self) -> ApplicationStatus | None:

@@ -49,7 +49,7 @@ async def test_the_numbers_are_those_of_the_status(make_server: MakeServer) -> N
 async def test_topics_are_counted_and_none_is_a_label(make_server: MakeServer) -> None:
     server = make_server()
     wire, _ = server.join("bob")
-    wire.subscriptions = {f"{TELLING}.*": False, "news": False}
+    server.node.manager.subscribe(wire, {f"{TELLING}.*": False, "news": False})
     for topic in (f"{TELLING}.1", f"{TELLING}.2", f"{TELLING}.2", None):
         server.node.log.append("server", 1, topic=topic)
     scrape = seen(server.node)
