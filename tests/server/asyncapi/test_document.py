@@ -9,11 +9,12 @@ import jsonschema_rs
 import pytest
 
 from tests.conftest import StartServer
-from tests.support.frames import checked
+from tests.support.frames import checked, validator_of
 from wsctl import __version__
 from wsctl.codes import CloseCode, can_be_sent, is_final
 from wsctl.server.asyncapi.document import document
-from wsctl.server.asyncapi.frames import FRAMES
+from wsctl.server.asyncapi.frames import COMMANDS, FRAMES
+from wsctl.server.websocket.commands import read_command
 
 DOCUMENT = json.loads(json.dumps(document("127.0.0.1:8000", "wss", "/below")))
 
@@ -119,6 +120,15 @@ def test_each_frame_has_examples_that_are_such_frames(kind: str) -> None:
     assert [checked(example["payload"])["type"] for example in examples] == [kind] * len(examples)
     shown = {name for example in examples for name in example["payload"]}
     assert shown == set(FRAMES[kind]["properties"])
+
+
+@pytest.mark.parametrize("kind", COMMANDS)
+def test_each_command_has_examples_that_are_such_commands(kind: str) -> None:
+    examples = [each["payload"] for each in DOCUMENT["components"]["messages"][kind]["examples"]]
+    for example in examples:
+        assert validator_of(kind).is_valid(example)
+        assert type(read_command(json.dumps(example))).__name__.lower() == kind
+    assert {name for example in examples for name in example} == set(COMMANDS[kind]["properties"])
 
 
 def test_each_close_code_that_is_sent_has_a_meaning_there() -> None:

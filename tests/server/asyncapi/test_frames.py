@@ -14,9 +14,9 @@ from tests.support.frames import Frame, checked, is_valid, read, validator_of
 from wsctl import client_ids, messages
 from wsctl.codes import ErrorCode
 from wsctl.drain.phases import Phase
-from wsctl.server.asyncapi.frames import CLIENT_ID, FRAMES
+from wsctl.server.asyncapi.frames import CLIENT_ID, COMMANDS, FRAMES
 from wsctl.server.websocket.admission import MAX_SINCE
-from wsctl.server.websocket.commands import MAX_NUMBER, MAX_REF
+from wsctl.server.websocket.commands import MAX_NUMBER, MAX_REF, SHAPES, WrongCommand, read_command
 from wsctl.topics import InvalidTopic, topic_name, topic_pattern
 
 PARTS = {"encode", "body", "numbered"}
@@ -250,6 +250,52 @@ def test_the_bounds_of_ids_are_the_servers() -> None:
     assert ids.is_valid("1" * MAX_SINCE)
     for wrong in ("", "1" * (MAX_SINCE + 1), "1 0", "é"):
         assert not ids.is_valid(wrong)
+
+
+def test_each_command_has_a_schema_with_its_fields() -> None:
+    assert set(COMMANDS) == set(SHAPES)
+    for kind, shape in SHAPES.items():
+        schema = COMMANDS[kind]
+        assert set(schema["required"]) == {"type", *shape.required}
+        assert set(schema["properties"]) == {"type", "ref", *shape.required, *shape.optional}
+
+
+FIELDS: dict[str, st.SearchStrategy[Any]] = {
+    "ref": REFS,
+    "data": ANYTHING,
+    "topic": TOPICS,
+    "to": st.lists(NAMES, max_size=3),
+    "key": st.text("aZ 9-é", min_size=1, max_size=128),
+    "topics": LOST,
+    "since": IDS,
+    "events": st.just(False),
+    "token": st.text(),
+}
+"""By name, values that a field of a command may have."""
+
+
+@st.composite
+def commands(draw: st.DrawFn) -> dict[str, Any]:
+    kind = draw(st.sampled_from(list(COMMANDS)))
+    schema = COMMANDS[kind]
+    names = [name for name in schema["properties"] if name in schema["required"] or draw(st.booleans())]
+    return {name: kind if name == "type" else draw(FIELDS[name]) for name in names}
+
+
+@given(commands())
+def test_a_command_as_described_is_understood(command: dict[str, Any]) -> None:
+    assert validator_of(command["type"]).is_valid(command)
+    assert type(read_command(json.dumps(command))).__name__.lower() == command["type"]
+
+
+@given(commands(), st.data())
+def test_what_is_no_command_is_none_as_described(command: dict[str, Any], data: st.DataObject) -> None:
+    name = data.draw(st.sampled_from([name for name in command if name != "data"]))
+    less = {other: value for other, value in command.items() if other != name}
+    for wrong in (command | {name: {"wrong": []}}, command | {"more": 1}, less):
+        is_one = wrong is less and name not in COMMANDS[command["type"]]["required"]
+        assert validator_of(command["type"]).is_valid(wrong) == is_one
+        assert isinstance(read_command(json.dumps(wrong)), WrongCommand) == (not is_one)
 
 
 @given(st.text())

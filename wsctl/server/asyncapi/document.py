@@ -11,7 +11,7 @@ from wsctl import __version__, client_ids, messages
 from wsctl.addresses import host_port
 from wsctl.codes import CloseCode, ErrorCode, can_be_sent, is_final
 from wsctl.drain.phases import Phase
-from wsctl.server.asyncapi.frames import CLIENT_ID, FRAMES, KEEPALIVE, SCHEMAS, ref
+from wsctl.server.asyncapi.frames import CLIENT_ID, COMMANDS, FRAMES, KEEPALIVE, SCHEMAS, ref
 
 _TS = 1767225600.5
 _ID = "1767225600500-0"
@@ -109,14 +109,38 @@ _TEXT: dict[str, Any] = {
     "examples": [{"name": "hello", "payload": "hello"}],
 }
 
-_RENEW: dict[str, Any] = {
-    "title": "renew",
-    "summary": "New credentials before the old ones expire, for a server with `--auth jwt`; not published.",
-    "payload": ref("renew"),
-    "examples": [{"name": "renew", "payload": {"type": "renew", "token": "eyJhbGciOi..."}}],
+_COMMAND_SUMMARIES = {
+    "publish": "A message for everyone, for the subscribers of a topic, or for some clients.",
+    "subscribe": "Messages of these topics are wanted from here on, or from an earlier message on.",
+    "unsubscribe": "Messages of these topics are wanted no more.",
+    "presence": "A question: who subscribes to a topic?",
+    "renew": "New credentials before the old ones expire, for a server with `--auth jwt`; not published.",
 }
 
-_OF_CLIENTS = {"text": _TEXT, "renew": _RENEW}
+_COMMAND_EXAMPLES: dict[str, dict[str, dict[str, Any]]] = {
+    "publish": {
+        "toATopic": {"ref": 1, "data": {"price": 3.5}, "topic": "quotes.eu", "key": "order-17"},
+        "direct": {"data": "hello", "to": ["bob"]},
+    },
+    "subscribe": {
+        "toTwo": {"ref": 2, "topics": ["quotes.>", "chat.*"], "since": _ID},
+        "withEvents": {"ref": 3, "topics": ["chat.lobby"], "events": True},
+    },
+    "unsubscribe": {"fromOne": {"ref": 4, "topics": ["quotes.>"]}},
+    "presence": {"inTheLobby": {"ref": "a", "topic": "chat.lobby"}},
+    "renew": {"plain": {"token": "eyJhbGciOi..."}, "asCommand": {"ref": 5, "token": "eyJhbGciOi..."}},
+}
+"""Examples of what clients send, by `type`."""
+
+
+def _command(kind: str) -> dict[str, Any]:
+    found = _COMMAND_EXAMPLES[kind].items()
+    examples = [{"name": name, "payload": {"type": kind} | fields} for name, fields in found]
+    summary = _COMMAND_SUMMARIES[kind]
+    return {"title": kind, "summary": summary, "payload": ref(kind), "examples": examples}
+
+
+_OF_CLIENTS = {"text": _TEXT, **{kind: _command(kind) for kind in COMMANDS}}
 
 CLOSE_CODES = [
     {"code": int(code), "name": code.name, "meaning": code.meaning, "reconnect": not is_final(code)}
@@ -183,7 +207,9 @@ def _channel() -> dict[str, Any]:
 def _description() -> str:
     closes = "\n".join(f"- `{close['code']}`: {close['meaning']}" for close in CLOSE_CODES)
     return (
-        "Each frame of the server is one JSON object in one text frame. A handshake that is refused gets an"
+        "Each frame of the server is one JSON object in one text frame. A client that offers the subprotocol"
+        " `wsctl.2` sends commands, and gets an `ok` or an `error` for each; what any other client sends is a"
+        " `text`, or a `renew`. A handshake that is refused gets an"
         ' HTTP answer: `{"error": {"code": "...", "message": "..."}}`, with `Retry-After` where it is worth'
         " another try.\n\nClose codes; 4500 to 4999 ask a client not to come back, all others to reconnect"
         f" after a pause:\n\n{closes}\n"
@@ -196,12 +222,17 @@ def _handshake() -> dict[str, Any]:
     keepalive = "Seconds after which a client that was sent nothing wants a sign of life; 0 for none."
     origin = "Browsers send it: it must be the server's own or one of `--allow-origin`."
     bearer = "`Bearer TOKEN`, where the server has `--auth`."
-    protocol = "The same from browsers: `wsctl, bearer.BASE64URL-OF-TOKEN`."
+    protocol = (
+        "`wsctl.2` for a client that sends commands, else `wsctl`; from browsers also"
+        " `bearer.BASE64URL-OF-TOKEN` behind it."
+    )
+    topic = "Topics to subscribe to, one parameter for each."
     return {
         "method": "GET",
         "query": _strings(
             since={"allOf": [ref("messageId")], "description": since},
             keepalive={**KEEPALIVE, "minimum": 0, "description": keepalive},
+            topic={"type": "array", "items": ref("topicPattern"), "description": topic},
         ),
         "headers": _strings(
             **{
@@ -218,6 +249,15 @@ def _strings(**properties: dict[str, Any]) -> dict[str, Any]:
     return {"type": "object", "properties": properties}
 
 
+_REPLIES: dict[str, tuple[str, ...]] = {
+    "subscribe": ("message", "joined", "left"),
+    "unsubscribe": (),
+    "presence": (),
+    "renew": ("renewed",),
+}
+"""The frames that may follow a command, beside `ok` and `error`."""
+
+
 def _operations() -> dict[str, Any]:
     """Return the server's operations. They name messages of the channel, never of the components (Operation
     Object)."""
@@ -231,14 +271,17 @@ def _operations() -> dict[str, Any]:
         "publish": {
             "action": "receive",
             "channel": channel,
-            "messages": named("text"),
-            "reply": {"channel": channel, "messages": named("message", "error")},
+            "messages": named("text", "publish"),
+            "reply": {"channel": channel, "messages": named("message", "ok", "error")},
         },
-        "renew": {
-            "action": "receive",
-            "channel": channel,
-            "messages": named("renew"),
-            "reply": {"channel": channel, "messages": named("renewed", "error")},
+        **{
+            kind: {
+                "action": "receive",
+                "channel": channel,
+                "messages": named(kind),
+                "reply": {"channel": channel, "messages": named(*replies, "ok", "error")},
+            }
+            for kind, replies in _REPLIES.items()
         },
     }
 

@@ -10,7 +10,14 @@ from wsctl import client_ids, messages, topics
 from wsctl.codes import ErrorCode
 from wsctl.drain.phases import Phase
 from wsctl.server.websocket.admission import MAX_SINCE
-from wsctl.server.websocket.commands import MAX_NUMBER, MAX_PRESENT, MAX_REF
+from wsctl.server.websocket.commands import (
+    MAX_ADDRESSEES,
+    MAX_DEPTH,
+    MAX_KEY,
+    MAX_NUMBER,
+    MAX_PRESENT,
+    MAX_REF,
+)
 
 Schema = dict[str, Any]
 
@@ -222,8 +229,53 @@ FRAMES: dict[str, Schema] = {
 }
 """The frames that a server sends, by `type`."""
 
-RENEW: Schema = _frame("renew", token={"type": "string", "description": "As when connecting."})
-"""The one text of a client that is for the server and not published, where it has `--auth jwt`."""
+_PATTERNS: Schema = {"type": "array", "items": ref("topicPattern"), "minItems": 1}
+
+
+def _command(kind: str, *, optional: tuple[str, ...] = (), **fields: Schema) -> Schema:
+    return _record(
+        optional=("ref", *optional), type={"type": "string", "const": kind}, ref=ref("ref"), **fields
+    )
+
+
+COMMANDS: dict[str, Schema] = {
+    "publish": _command(
+        "publish",
+        optional=("topic", "to", "key"),
+        data={"description": f"Any JSON value, with the command at most {MAX_DEPTH} levels deep."},
+        topic={"allOf": [ref("topic")], "description": "Without it the message is for everyone."},
+        to={
+            "type": "array",
+            "description": "Its addressees, where the client may send direct messages.",
+            "items": ref("clientId"),
+            "maxItems": MAX_ADDRESSEES,
+        },
+        key={
+            "type": "string",
+            "description": "The same for a message that is sent again.",
+            "minLength": 1,
+            "maxLength": MAX_KEY,
+        },
+    ),
+    "subscribe": _command(
+        "subscribe",
+        optional=("since", "events"),
+        topics=_PATTERNS,
+        since={
+            "allOf": [ref("messageId")],
+            "description": "What came after it of these topics follows the `ok`.",
+        },
+        events={
+            "type": "boolean",
+            "description": "Whether `joined` and `left` are wanted; of topics without wildcards.",
+        },
+    ),
+    "unsubscribe": _command("unsubscribe", topics=_PATTERNS),
+    "presence": _command("presence", topic=ref("topic")),
+    "renew": _command("renew", token={"type": "string", "description": "As when connecting."}),
+}
+"""The commands of clients that chose `wsctl.2`, by `type`. `renew` is also the one text of a plain client
+that is for the server and not published, where it has `--auth jwt`."""
 
 SCHEMAS: dict[str, Schema] = {
     "clientId": CLIENT_ID,
@@ -231,6 +283,6 @@ SCHEMAS: dict[str, Schema] = {
     "topic": TOPIC,
     "topicPattern": PATTERN,
     "ref": REF,
-    "renew": RENEW,
+    **COMMANDS,
     **FRAMES,
 }
