@@ -43,9 +43,13 @@ async def test_who_has_a_newer_connection_elsewhere_is_replaced(make_server: Mak
     wire, transport = server.join("bob")
     follower = FollowerStandIn()
     server.node.log.follower = follower
-    server.node.home_notifier.replaced("bob")
+    server.node.home_notifier.replaced("bob", wire.serial + 1)
+    assert follower.told == [("bob", wire.serial + 1)]
+    await turn()
+    assert wire.end_reason is None
+    server.node.home_notifier.replaced("bob", wire.serial)
     await turn()
     assert close_of(frames(transport.drain())[0])[0] == 4501
-    assert (wire.code, follower.told) == (4501, [])
-    server.node.home_notifier.replaced("eve")
-    assert follower.told == ["eve"]
+    assert (wire.code, len(follower.told)) == (4501, 1)
+    server.node.home_notifier.replaced("eve", None)
+    assert follower.told[1:] == [("eve", None)]

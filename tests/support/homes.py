@@ -20,12 +20,12 @@ class FollowerStandIn:
     """Gives each message to `relay`, and writes down what else it hears.
 
     Attributes:
-        told: "away" or "back" or "lost", and ids of clients that were replaced.
+        told: "away" or "back" or "lost", and ids of clients that were replaced, with the serials.
     """
 
     def __init__(self, relay: Callable[[Entry, int, Key | None], int] = lambda *_: 0) -> None:
         self._relay = relay
-        self.told: list[str] = []
+        self.told: list[str | tuple[str, int | None]] = []
 
     def relay(self, entry: Entry, recipients: int, key: Key | None) -> int:
         return self._relay(entry, recipients, key)
@@ -36,5 +36,5 @@ class FollowerStandIn:
     def back(self, recovered: bool) -> None:
         self.told.append("back" if recovered else "lost")
 
-    def replaced(self, client_id: str) -> None:
-        self.told.append(client_id)
+    def replaced(self, client_id: str, serial: int | None) -> None:
+        self.told.append((client_id, serial))

@@ -167,7 +167,7 @@ class Peer(Speaker):
         where = {"host": "h", "pid": 1, "url": None, "version": "0", "generation": 1, "phase": "serving"}
         return where | {"connections": len(self.clients), "started": 1.0}
 
-    def replaced(self, client_id: str) -> None:
+    def replaced(self, client_id: str, serial: int | None) -> None:
         self._tell(("replaced", client_id))
         if client_id in self.clients:
             self.leave(client_id)

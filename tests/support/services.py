@@ -11,6 +11,7 @@ from wsctl.drain.phases import ACCEPTING
 from wsctl.drain.progress import ClientCounts
 from wsctl.hub.intake import Intake
 from wsctl.hub.manager import ConnectionManager
+from wsctl.hub.presence import TopicPresence
 from wsctl.hub.replays import Replays
 from wsctl.log.message_log import MessageLog
 from wsctl.server.credentials.expiry import ExpiryTimes
@@ -46,6 +47,7 @@ class Services:
             clock=self._clock,
             manager=manager,
             log=log,
+            presence=TopicPresence(lambda *told: None, manager.subscriptions.matching),
             intake=Intake(log, settings.rate, bool(settings.client_publish), self._clock),
             replays=Replays(settings.history_bytes, self._clock, self._call_soon, self._call_later),
             expiry=ExpiryTimes(self._clock),

@@ -40,6 +40,16 @@ class Server:
         replays = AtOnce(self.node.settings.history_bytes, lambda: self.now)
         self.services = self.node.services = replace(self.node.services, replays=replays)
         self.transports: list[HandTransport] = []
+        self._own_observers = self._count_observers()
+
+    @property
+    def observers(self) -> int:
+        """How many are told of connections that come and go, beside the server's own parts."""
+        return self._count_observers() - self._own_observers
+
+    def _count_observers(self) -> int:
+        manager = self.node.manager
+        return len(manager.joined) + len(manager.left) + len(manager.subscribed)
 
     def join(
         self,

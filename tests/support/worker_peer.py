@@ -6,13 +6,16 @@ import socket
 from typing import Any
 
 from tests.support.peer import Speaker
+from wsctl.hub.presence import TopicPresence
 from wsctl.ipc.channel import Channel
 from wsctl.ipc.framing import Packet
+from wsctl.log.home import Connected
 from wsctl.server.condition import Condition
 from wsctl.server.workers.group_log import GroupLog
 from wsctl.server.workers.parent_home import ParentHome
 
 _pids = itertools.count(1001)
+_serials = itertools.count(1)
 
 
 class ParentEnd:
@@ -50,20 +53,24 @@ class ParentEnd:
 
 
 class WorkerPeer(Speaker):
-    """A worker. A parent hears of its clients by `join` and `leave`.
+    """A worker. A parent hears of its clients by `join`, `subscribe` and `leave`.
 
     Attributes:
         parents: what the parent has of it.
+        connections: by serial; each client has one, but for those that connect once more.
+        presence: what is known of the connections of the other workers.
         told: beside the rest, ("replaced", id).
     """
 
     def __init__(self, group: GroupLog, number: int = 1, *, history: int = 100) -> None:
         super().__init__(history=history)
+        self.connections: dict[int, Connected] = {}
+        self.presence = TopicPresence(lambda *told: None, lambda topic: [])
         ours, theirs = socket.socketpair()
         self.parents = ParentEnd(group, number, ours)
         self.home: ParentHome
         self.channel = Channel(theirs, self._receive, lambda why: self.home.lose(), self._channel_drained)
-        self.home = ParentHome(self.log, self.channel, self._replaced)
+        self.home = ParentHome(self.log, self.channel, self._replaced, number=number, presence=self.presence)
         self.log.move_to(self.home)
 
     async def begun(self) -> "WorkerPeer":
@@ -74,14 +81,31 @@ class WorkerPeer(Speaker):
         """They connect, or connect again."""
         for name in clients:
             if name in self.clients:
-                self.home.left(name)
-            self.clients.add(name)
-            self.home.joined(name)
+                self.leave(name)
+            self.connect(name)
+
+    def connect(self, name: str, *patterns: str) -> int:
+        """A client connects once more; the serial of its connection."""
+        connection = Connected(name, next(_serials), patterns)
+        self.clients.add(name)
+        self.connections[connection.serial] = connection
+        self.home.joined(*connection)
+        return connection.serial
+
+    def subscribe(self, serial: int, *patterns: str) -> None:
+        self.connections[serial] = connection = self.connections[serial]._replace(patterns=patterns)
+        self.home.subscribed(*connection)
+
+    def disconnect(self, serial: int) -> None:
+        connection = self.connections.pop(serial)
+        if all(connection.client_id != other.client_id for other in self.connections.values()):
+            self.clients.discard(connection.client_id)
+        self.home.left(connection.client_id, serial)
 
     def leave(self, *clients: str) -> None:
         for name in clients:
-            self.clients.remove(name)
-            self.home.left(name)
+            for serial in [serial for serial, each in self.connections.items() if each.client_id == name]:
+                self.disconnect(serial)
 
     def close(self) -> None:
         """It ends; the parent hears of it."""
@@ -100,10 +124,10 @@ class WorkerPeer(Speaker):
     def _channel_drained(self) -> None:
         self.home.drained()
 
-    def _replaced(self, client_id: str) -> None:
+    def _replaced(self, client_id: str, serial: int | None) -> None:
         self._tell(("replaced", client_id))
-        if client_id in self.clients:
-            self.leave(client_id)
+        if serial in self.connections:
+            self.disconnect(serial)
 
 
 async def until_heard(*workers: WorkerPeer) -> None:
@@ -111,5 +135,5 @@ async def until_heard(*workers: WorkerPeer) -> None:
     for worker in workers:
         ours: asyncio.Event = worker.home._answer
         ours.clear()
-        worker.channel.send("follow", {"history": False})
+        worker.channel.send("follow", {"history": False, "topics": True})
         await ours.wait()

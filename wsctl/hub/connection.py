@@ -38,7 +38,8 @@ class Connection(ABC):
     Attributes:
         address: the peer as host:port, for people.
         opened: when it was accepted, in the hub's clock.
-        serial: its number in this process, which no other connection had; 0 before it is active.
+        serial: its number, which no other connection of the server has; it keeps it in another process, and
+            has 0 before it is active.
         subscriptions: the patterns of topics that it subscribes to, and of each whether it wants to know who
             comes and goes.
         fd: the descriptor whose kernel buffer takes frames directly; None where something

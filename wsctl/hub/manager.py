@@ -104,6 +104,10 @@ class ConnectionManager:
         self._log("connected", connection)
         self._changed()
 
+    def next_serial(self) -> int:
+        """Return the serial of a new connection, which no other one of the server has."""
+        return next(self._serials)
+
     def make_room(self, client_id: str) -> None:
         """Close the oldest connection of an id before the newer one is there, without waiting for the close
         frame's answer: there is no room for both."""
@@ -399,7 +403,7 @@ class ConnectionManager:
 
     def _activate(self, connection: Connection) -> None:
         if not connection.serial:
-            connection.serial = next(self._serials)
+            connection.serial = self.next_serial()
         self.active_connections[connection.serial] = connection
         name = connection.client_id
         if other := self.clients.get(name):

@@ -27,7 +27,7 @@ follows the log in another process is its `Follower`.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from wsctl.codes import ErrorCode
@@ -85,6 +85,15 @@ class Draft(NamedTuple):
     again: bool = False
     shown: bool = False
     topic: str | None = None
+
+
+class Connected(NamedTuple):
+    """An active connection as other processes know it, with the patterns of topics that it subscribes to. No
+    two have the same serial, whichever process has them; one that moves keeps it."""
+
+    client_id: str
+    serial: int
+    patterns: tuple[str, ...] = ()
 
 
 class Kept(NamedTuple):
@@ -146,21 +155,25 @@ class Home(ABC):
         that is returned, as JSON, and is given them again. None where there is nothing to go on with."""
         return None
 
-    def resume(self, clients: Container[str]) -> None:
-        """Take part again after `suspend`, or though `begin` failed; of the clients that were here, these are
-        left."""
+    def resume(self, here: Collection[Connected]) -> None:
+        """Take part again after `suspend`, or though `begin` failed; these connections are here, and no
+        others."""
 
-    def resume_at(self, point: dict[str, Any], clients: Iterable[str]) -> None:
-        """Go on in place of the process that suspended its home at `point`; its log and its clients are here
-        now."""
+    def resume_at(self, point: dict[str, Any], here: Collection[Connected]) -> None:
+        """Go on in place of the process that suspended its home at `point`; its log and its connections are
+        here now, the oldest first."""
 
     def skip_to(self, message_id: MessageId) -> None:
         """Note, while suspended, that the log has this message and what is before it from elsewhere."""
 
-    def joined(self, client_id: str) -> None:
-        """Note a client that connected: receipts count the clients of all processes."""
+    def joined(self, client_id: str, serial: int, patterns: Sequence[str]) -> None:
+        """Note a client's new connection, with the patterns of topics that it subscribes to: receipts count
+        the connections of all processes."""
 
-    def left(self, client_id: str) -> None:
+    def subscribed(self, client_id: str, serial: int, patterns: Sequence[str]) -> None:
+        """Note all that a connection subscribes to by now."""
+
+    def left(self, client_id: str, serial: int) -> None:
         """Note that a client's connection has ended."""
 
     async def end(self) -> None:
@@ -185,6 +198,19 @@ def id_behind(last: MessageId, ts: float) -> MessageId:
     return (ms, 0) if ms > last_ms else (last_ms, last_sequence + 1)
 
 
+class Elsewhere(Protocol):
+    """What is known of the connections of other processes that subscribe to topics, as a home tells it."""
+
+    def learn(
+        self, holder: str, rows: Iterable[Connected], gone: Iterable[int] = (), *, whole: bool = False
+    ) -> None:
+        """Note what is told of the connections of one holder, and which are `gone`, by their serials; with
+        `whole` it has these and no others. One without patterns counts as gone."""
+
+    def lose(self, holder: str) -> None:
+        """Note that the connections of a holder are gone."""
+
+
 class Follower(Protocol):
     """Another process that gets its messages from this log, as the log calls it; drafts come from there with
     their keys, through `MessageLog.append`."""
@@ -198,8 +224,9 @@ class Follower(Protocol):
     def back(self, recovered: bool) -> None:
         """Pass on that it is there again."""
 
-    def replaced(self, client_id: str) -> None:
-        """Pass on that a client has a newer connection elsewhere."""
+    def replaced(self, client_id: str, serial: int | None) -> None:
+        """Pass on that a client has so many newer connections that this one ends; None stands for all of
+        the client."""
 
 
 class HomeObserver(Protocol):

@@ -31,7 +31,11 @@ class HomeNotifier:
         connections = list(self._manager.active_connections.values())
         self._manager.send_each([self._welcome(each.client_id, recovered) for each in connections])
 
-    def replaced(self, client_id: str) -> None:
-        """Close the oldest connection of a client that has a newer one in another process."""
-        if not self._manager.replace_oldest(client_id) and self._log.follower:
-            self._log.follower.replaced(client_id)
+    def replaced(self, client_id: str, serial: int | None) -> None:
+        """Close the connection of a client that has newer ones in other processes; all of the client where
+        the other process does not say which."""
+        here = [c for c in self._manager.addressees([client_id]) if serial in (None, c.serial)]
+        for connection in here:
+            connection.replaced()
+        if self._log.follower and not here:
+            self._log.follower.replaced(client_id, serial)

@@ -7,16 +7,19 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Protocol
 
+from wsctl import messages
 from wsctl.drain.graceful import GracefulShutdownManager
 from wsctl.drain.observers import DrainObserver
 from wsctl.drain.pace import Pace
 from wsctl.drain.phases import ACCEPTING, SHUTTING_DOWN
 from wsctl.drain.progress import HandoverProgress
+from wsctl.hub.connection import Connection
 from wsctl.hub.intake import Intake
 from wsctl.hub.manager import ConnectionManager
 from wsctl.hub.periodic import periodic_broadcast_task
+from wsctl.hub.presence import TopicPresence, connected
 from wsctl.hub.replays import Replays
-from wsctl.log.home import Home
+from wsctl.log.home import Elsewhere, Home
 from wsctl.log.journal import journal_home
 from wsctl.log.message_log import MessageLog
 from wsctl.log.redis.client import RedisClient
@@ -47,7 +50,7 @@ from wsctl.settings import Settings
 log = logging.getLogger("wsctl.server")
 
 
-MakeHome = Callable[[MessageLog, Callable[[str], None]], Home]
+MakeHome = Callable[[MessageLog, Callable[[str, int | None], None], Elsewhere], Home]
 """Makes the home of a log. The function that it is given is called with the id of a client that has a newer
 connection in another process."""
 
@@ -108,6 +111,7 @@ class Node:
         self.manager = ConnectionManager(clock, _call_soon, connections_per_id=settings.connections_per_id)
         bounds = settings.history, settings.history_bytes
         self.log = MessageLog(self.manager.deliver, *bounds, wall, settings.history_ttl)
+        self.presence = TopicPresence(self._tell_watchers, self.manager.subscriptions.matching)
         self.expiry = ExpiryTimes(wall)
         self.verifier = verifier_of(settings, wall)
         self.identities = Identities(clock)
@@ -121,6 +125,7 @@ class Node:
         if make_home and not self.shared:
             self._move_home(make_home)
         self.home = self.log.home
+        self._report_connections()
         self.journal = monitor_journal(self.log, clock)
         shared = [self.shared] if self.shared else []
         drained: list[Drainable] = [HubClients(self.manager, clock)]
@@ -167,13 +172,27 @@ class Node:
 
     def _journal_maker(self, wall: Callable[[], float]) -> MakeHome | None:
         path, sync = self.settings.journal, self.settings.journal_sync
-        return (lambda log, replaced: journal_home(path, sync, log, wall=wall)) if path else None
+        return (lambda log, replaced, presence: journal_home(path, sync, log, wall=wall)) if path else None
 
     def _move_home(self, make_home: MakeHome) -> None:
-        home = make_home(self.log, self.home_notifier.replaced)
+        home = make_home(self.log, self.home_notifier.replaced, self.presence)
         self.log.move_to(home)
-        self.manager.joined.append(lambda connection: home.joined(connection.client_id))
-        self.manager.left.append(lambda connection: home.left(connection.client_id))
+
+    def _report_connections(self) -> None:
+        """Report the connections of this process to the home of the log, and to those who watch topics."""
+        home, manager = self.home, self.manager
+        manager.joined.append(lambda connection: home.joined(*connected(connection)))
+        manager.subscribed.append(lambda connection: home.subscribed(*connected(connection)))
+        manager.left.append(lambda connection: home.left(connection.client_id, connection.serial))
+        manager.joined.append(self.presence.joined)
+        manager.subscribed.append(self.presence.subscribed)
+        manager.left.append(self.presence.left)
+
+    def _tell_watchers(
+        self, watchers: Sequence[Connection], joined: bool, topic: str, client_id: str
+    ) -> None:
+        encode = messages.joined if joined else messages.left
+        self.manager.send_to(watchers, encode(topic, client_id))
 
     def _create_sharing(self) -> Sharing:
         settings = self.settings
@@ -231,6 +250,7 @@ class Node:
             manager=self.manager,
             log=self.log,
             intake=self.intake,
+            presence=self.presence,
             replays=Replays(self.settings.history_bytes, self.clock, _call_soon, _call_later),
             expiry=self.expiry,
             welcome=self.welcome,

@@ -25,8 +25,8 @@ class Sharing:
 
     At most `max_draining` nodes drain at a time; 0 is no limit. Messages are kept for `ttl` seconds; 0 is any
     time. `about` returns what others should know of
-    the server, `replaced` is called with the id of a client that has a newer connection at another node, and
-    `turn` with how many nodes must drain before this one may.
+    the server, `replaced` is called with the id of a client that has newer connections at another node and
+    the serial of the one that ends, and `turn` with how many nodes must drain before this one may.
 
     Attributes:
         session: the session of the node with Redis, the home of its log.
@@ -44,7 +44,7 @@ class Sharing:
         *,
         max_draining: int,
         about: Callable[[], dict[str, Any]],
-        replaced: Callable[[str], None],
+        replaced: Callable[[str, int | None], None],
         turn: Callable[[int], None],
         clock: Callable[[], float],
         ttl: float = 0.0,
@@ -58,8 +58,6 @@ class Sharing:
         self._turn = turn
         self._clock = clock
         self._host = socket.gethostname()
-        manager.joined.append(lambda connection: self.session.joined(connection.client_id))
-        manager.left.append(lambda connection: self.session.left(connection.client_id))
 
     @property
     def why_degraded(self) -> str | None:
@@ -110,8 +108,8 @@ class Sharing:
         where = {"host": self._host, "pid": os.getpid(), "url": self.url, "version": __version__}
         return where | self._about()
 
-    def replaced(self, client_id: str) -> None:
-        self._replaced(client_id)
+    def replaced(self, client_id: str, serial: int | None) -> None:
+        self._replaced(client_id, serial)
 
     def turn(self, before: int) -> None:
         self._turn(max(0, before - self._max_draining + 1) if self._max_draining else 0)

@@ -11,6 +11,7 @@ from tests.support.wires import Server, data_of, frames, turn
 from wsctl import messages
 from wsctl.codes import ErrorCode
 from wsctl.frame import Batch
+from wsctl.hub.presence import connected_here
 from wsctl.ipc.framing import Packet
 from wsctl.log.home import Refusal
 from wsctl.log.refusals import UNCONFIRMED
@@ -68,7 +69,7 @@ class FollowingServer:
     def begin(self) -> None:
         """From here on the leader gives the ids."""
         self.reporter.begin()
-        self.forwarded.begin_at(list(self.server.node.manager.clients))
+        self.forwarded.begin_at(connected_here(self.server.node.manager))
 
     async def prepare(self) -> None:
         await self.forwarded.send_history(self._successor_process.take_all)
@@ -96,8 +97,9 @@ Make = Callable[[], FollowingServer]
 
 async def test_it_gives_away_what_it_knows(make: Make) -> None:
     old = make()
-    old.server.join("bob")
-    old.server.join("alice", tls=True)
+    bob, _ = old.server.join("bob")
+    alice, _ = old.server.join("alice", tls=True)
+    old.server.node.manager.subscribe(alice, {"a": True, "b.*": False})
     old.publish("for all")
     old.publish("for bob", ("bob",))
     old.begin()
@@ -112,6 +114,9 @@ async def test_it_gives_away_what_it_knows(make: Make) -> None:
         "floor": list(old.log.history.floor),
         "here": ["bob", "alice"],
         "shared": None,
+        "topics": True,
+        "connections": [["bob", bob.serial], ["alice", alice.serial, ["a", "b.*"]]],
+        "elsewhere": [],
     }
 
 
@@ -195,7 +200,7 @@ async def test_in_the_end_ids_are_given_here_again_and_nobody_is_told(make: Make
     old.begin()
     old.publish("unanswered")
     old.reporter.end()
-    old.forwarded.give_back(old.server.node.manager.clients)
+    old.forwarded.give_back(connected_here(old.server.node.manager))
     old.publish("after")
     old.server.join("alice")
     await turn()
@@ -222,7 +227,7 @@ async def test_when_the_leader_is_lost_while_its_home_is_away_the_own_one_is_the
     old.begin()
     old.forwarded.receive(Packet("away", {"why": "no answer"}, [], []))
     old.reporter.end()
-    old.forwarded.give_back(old.server.node.manager.clients)
+    old.forwarded.give_back(connected_here(old.server.node.manager))
     assert told == ["no answer", True]
 
 

@@ -248,12 +248,14 @@ async def test_who_comes_and_goes_is_told_but_not_who_moves(make: Make) -> None:
     move = make()
     mover, _ = move.server.join("mover")
     move.reporter.begin()
-    _, bob = move.server.join("bob")
+    wire, bob = move.server.join("bob")
+    move.server.node.manager.subscribe(wire, {"a": False})
     os.close(mover.detach().fd)
     bob.protocol.eof_received()
     left = await move.successor.hear("left")
-    assert move.successor.kinds == ["joined", "left"]
-    assert move.successor.heard[0].fields == left.fields == {"id": "bob"}
+    assert move.successor.kinds == ["joined", "subscribed", "left"]
+    assert move.successor.heard[0].fields == left.fields == {"id": "bob", "serial": wire.serial}
+    assert move.successor.heard[1].fields == {"id": "bob", "serial": wire.serial, "patterns": ["a"]}
 
 
 async def test_in_the_end_nobody_is_told(make: Make) -> None:
@@ -264,8 +266,8 @@ async def test_in_the_end_nobody_is_told(make: Make) -> None:
     move.reporter.end()
     move.server.join("bob")
     move.reporter.begin()
-    move.server.join("eve")
-    assert (await move.successor.hear("joined")).fields == {"id": "eve"}
+    wire, _ = move.server.join("eve")
+    assert (await move.successor.hear("joined")).fields == {"id": "eve", "serial": wire.serial}
 
 
 async def test_who_was_replaced_there_is_closed_here(make: Make) -> None:
@@ -273,7 +275,7 @@ async def test_who_was_replaced_there_is_closed_here(make: Make) -> None:
     wire, transport = move.server.join("bob")
     other, _ = move.server.join("alice")
     move.reporter.begin()
-    for name in ("bob", "bob", "somebody who is not here"):
-        move.reporter.replaced(name)
+    for name, serial in (("bob", None), ("bob", None), ("alice", wire.serial), ("nobody", other.serial)):
+        move.reporter.replaced(name, serial)
     assert (wire.end_reason, other.end_reason) == (EndReason.EVICTED, None)
     assert close_of(frames(transport.drain())[0])[0] == 4501

@@ -208,7 +208,7 @@ async def test_at_the_end_one_that_serves_lives_though_it_could_not_be_told(make
     successor = await old.hand_over()
     successor.hang_up()
     await turn()
-    assert not old.node.manager.left
+    assert not old.server.observers
     await old.predecessor.finish()
     assert not old.successors.processes[0].killed
 
@@ -231,7 +231,7 @@ async def test_who_stayed_goes_on_when_the_successor_is_gone(make_old: MakeOld) 
     await successor.hear("publish")
     successor.hang_up()
     await turn()
-    assert not old.node.manager.left
+    assert not old.server.observers
     old.server.publish("stayed here")
     await turn()
     assert data_of(frames(transport.drain())[0]) == ["went there", "stayed here"]

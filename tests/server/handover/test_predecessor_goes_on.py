@@ -30,7 +30,7 @@ async def _failed(old: Old) -> HandoverProgress:
     assert old.told[-1] == told
     assert told.error
     assert "\n" not in told.error
-    assert not old.node.manager.joined + old.node.manager.left
+    assert not old.server.observers
     assert old.listeners.listening
     assert old.node.manager.tally[EndReason.HANDED_OVER] == 0
     assert all(process.code is not None for process in old.successors.processes)

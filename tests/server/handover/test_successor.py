@@ -110,7 +110,8 @@ async def test_of_a_newer_connection_here_the_other_is_told(make: MakeTakeover) 
     await pair.begin("alice")
     pair.new.join("bob")
     pair.new.join("alice")
-    assert (await pair.predecessor.hear("replaced")).fields == {"id": "alice"}
+    replaced = await pair.predecessor.hear("replaced")
+    assert replaced.fields["id"] == "alice"
     assert pair.predecessor.kinds == ["replaced"]
 
 
@@ -161,7 +162,7 @@ async def _alone(pair: Takeover) -> None:
     await turn()
     assert pair.successor.predecessor_gone.is_set()
     assert pair.log.follower is None
-    assert not pair.new.node.manager.joined
+    assert not pair.new.observers
 
 
 async def test_clients_that_were_on_their_way_then_arrive(make: MakeTakeover) -> None:

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -18,7 +18,7 @@ from typing import Any
 from wsctl import messages
 from wsctl.errors import CannotStart
 from wsctl.log.history import Entry, MessageId
-from wsctl.log.home import Away, Draft, Home, Kept, Key, Refusal
+from wsctl.log.home import Away, Connected, Draft, Home, Kept, Key, Refusal
 from wsctl.log.journal.commit_queue import CommitQueue, QueuedDraft
 from wsctl.log.journal.drafts import DraftsUnderWay
 from wsctl.log.journal.errors import CHECK_DISK, UnusableJournal
@@ -151,11 +151,11 @@ class JournalHome(Home):
             raise Away(f"the journal {self.path} cannot be closed: {SLOW}", CHECK_DISK)
         return {"why": None if self._why is None else str(self._why)}
 
-    def resume(self, clients: Container[str]) -> None:
+    def resume(self, here: Collection[Connected]) -> None:
         self._suspended = False
         self._want()
 
-    def resume_at(self, point: dict[str, Any], clients: Iterable[str]) -> None:
+    def resume_at(self, point: dict[str, Any], here: Collection[Connected]) -> None:
         if why := point["why"]:
             self._why = UnusableJournal(why, CHECK_DISK)
         self.resume(())

@@ -27,7 +27,8 @@ class Presence:
     """The clients of this node. Redis is told what has changed since it was told last, however often it
     changed.
 
-    `replaced` is called with the id of a client that has a newer connection elsewhere.
+    `replaced` is called with the id of a client that has a newer connection elsewhere, and None: all that it
+    has here end.
     """
 
     def __init__(
@@ -35,7 +36,7 @@ class Presence:
         redis: RedisClient,
         keys: Keys,
         clock: RedisClock,
-        replaced: Callable[[str], None],
+        replaced: Callable[[str, int | None], None],
         *,
         unreadable: Unreadable,
     ) -> None:
@@ -152,7 +153,7 @@ class Presence:
         for name in map(bytes.decode, replaced):
             # A client that has come back meanwhile is newer than the one that Redis answered about.
             if self._here.get(name) == reported[name]:
-                self._replaced(name)
+                self._replaced(name, None)
 
     def _arguments(self, reported: dict[str, _Connected | None]) -> list[object]:
         # The time and not the age: a call may wait, and then a client would seem younger than a later one.

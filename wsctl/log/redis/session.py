@@ -8,13 +8,13 @@ it answers again      -> up: clients are told whether anything was lost, then ge
 import asyncio
 import secrets
 import time
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from wsctl.log.history import MessageId
-from wsctl.log.home import Away, Draft, Home, Kept
+from wsctl.log.home import Away, Connected, Draft, Home, Kept
 from wsctl.log.message_log import MessageLog, written
 from wsctl.log.redis.appender import Appender
 from wsctl.log.redis.availability import Availability
@@ -37,8 +37,9 @@ class SessionOwner(Protocol):
     def about(self) -> dict[str, Any]:
         """Return the node's account of itself, for the others."""
 
-    def replaced(self, client_id: str) -> None:
-        """Close the connection of a client that has a newer one at another node."""
+    def replaced(self, client_id: str, serial: int | None) -> None:
+        """Close this connection of a client that has newer ones at another node; None stands for all of the
+        client."""
 
     def turn(self, before: int) -> None:
         """Take note that so many nodes drain, or wait to, before this one."""
@@ -122,7 +123,7 @@ class RedisSession(Home):
         except Exception as error:
             raise self.availability.explain(error) from None
 
-    def resume_at(self, point: dict[str, Any], clients: Iterable[str]) -> None:
+    def resume_at(self, point: dict[str, Any], here: Collection[Connected]) -> None:
         """Go on as the node of a predecessor, whose log and clients this process has."""
         at = ResumePoint(**point)
         self._keys.node = at.node
@@ -131,12 +132,12 @@ class RedisSession(Home):
             self._size.restore(at.size)
         for entry in () if at.size else self._messages.history.entries():
             self._size.note(entry.id, len(entry.batch.wire), topical=entry.topic is not None)
-        self.presence.adopt(clients)
+        self.presence.adopt(connection.client_id for connection in here)
         self._follow_log()
 
-    def resume(self, clients: Container[str]) -> None:
+    def resume(self, here: Collection[Connected]) -> None:
         # A client that has moved is not here any more, and was not reported as gone.
-        self.presence.only(clients)
+        self.presence.only({connection.client_id for connection in here})
         self._follow_log()
 
     def skip_to(self, message_id: MessageId) -> None:
@@ -149,10 +150,10 @@ class RedisSession(Home):
         # Without topics all that is in the log is in the history too, and an older process knows no size.
         return point | ({"size": self._size.state()} if self._size.has_topics else {})
 
-    def joined(self, client_id: str) -> None:
+    def joined(self, client_id: str, serial: int, patterns: Sequence[str]) -> None:
         self.presence.joined(client_id)
 
-    def left(self, client_id: str) -> None:
+    def left(self, client_id: str, serial: int) -> None:
         self.presence.left(client_id)
 
     async def end(self) -> None:

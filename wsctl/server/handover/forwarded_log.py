@@ -1,14 +1,16 @@
 """The log of two processes in a handover, of which the successor gives the ids: what is published at the
 predecessor goes there, and comes back in its order. The two ends, and the packets between them."""
 
-from collections.abc import Awaitable, Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
+from itertools import count
 from typing import Any
 
 from wsctl.codes import ErrorCode
+from wsctl.hub.connection_table import ConnectionTable
 from wsctl.ipc.framing import Packet
 from wsctl.log.history import Entry, MessageId
-from wsctl.log.home import Draft, Home, Key, Refusal
+from wsctl.log.home import Connected, Draft, Home, Key, Refusal
 from wsctl.log.message_log import MessageLog
 from wsctl.log.refusals import UNCONFIRMED
 from wsctl.log.transfer import (
@@ -51,21 +53,24 @@ class ForwardedLog(Home):
         """Leave the own home to the successor. From there nothing is delivered until `begin`, or `end`."""
         self._resume_point = await self._own.suspend()
 
-    def begin_at(self, here: Sequence[str]) -> None:
-        """Hand the log over: from here on the successor gives the ids. The clients `here` are told of what it
-        publishes."""
+    def begin_at(self, here: Sequence[Connected], elsewhere: Sequence[Sequence[Any]] = ()) -> None:
+        """Hand the log over: from here on the successor gives the ids. The connections `here` are told of
+        what it publishes. Of those `elsewhere` that subscribe to topics it is told too."""
         log = self._log
         # Messages that were dropped meanwhile are before the floor, and the successor drops them too.
         rest = [entry for entry in log.history.entries() if entry.id > self._sent]
         for entries in in_pieces(rest):
             self._send_history(entries)
         place = {"position": log.position, "floor": log.history.floor}
-        self._send("begin", {**place, "here": here, "shared": self._resume_point})
+        names = [connection.client_id for connection in here]  # all that an earlier release reads
+        connections = [each if each.patterns else each[:2] for each in here]
+        presence = {"topics": True, "connections": connections, "elsewhere": elsewhere}
+        self._send("begin", {**place, "here": names, "shared": self._resume_point, **presence})
         log.move_to(self)
 
-    def give_back(self, clients: Container[str]) -> None:
-        """Have the own home give the ids again; these clients are left."""
-        self._own.resume(clients)
+    def give_back(self, here: Collection[Connected]) -> None:
+        """Have the own home give the ids again; these connections are left."""
+        self._own.resume(here)
         self._log.move_to(self._own)
         if self._is_away and self._own.why is None:
             self._log.back(recovered=True)  # the successor's was away, and cannot say when it is there
@@ -109,37 +114,58 @@ class ForwardedLog(Home):
 
 
 class LogRelay:
-    """The successor's end: gives the ids on behalf of the predecessor, whose log follows.
+    """The successor's end: gives the ids on behalf of the predecessor, whose log follows. `next_serial`
+    returns the serial of a connection of which a predecessor of an earlier release tells.
 
     Attributes:
-        there: the clients that are with the predecessor.
-        arriving: those on their way here.
-        outdated: those of them that have a newer connection elsewhere.
+        there: the connections with the predecessor, or on their way here, that are to stay.
+        arriving: those on their way here, by their serials.
+        outdated: those that end because their client has newer ones, until they have ended.
+        came_there: all that the predecessor accepted, by their serials, which are larger for later ones.
     """
 
-    def __init__(self, log: MessageLog, send: Send) -> None:
+    def __init__(self, log: MessageLog, send: Send, next_serial: Callable[[], int] | None = None) -> None:
         self._log = log
         self._send = send
+        self._next_serial = next_serial or count(1).__next__
         self._history: list[Entry] = []
-        self.there: set[str] = set()
-        self.arriving: set[str] = set()
-        self.outdated: set[str] = set()
+        self._knows_topics = False
+        self.there: ConnectionTable[int] = ConnectionTable()
+        self.arriving: set[int] = set()
+        self.outdated: set[int] = set()
+        self.came_there: set[int] = set()
+
+    @property
+    def knows_topics(self) -> bool:
+        """Whether the predecessor knows of topics; one of an earlier release does not."""
+        return self._knows_topics
+
+    @property
+    def connections(self) -> list[Connected]:
+        """The connections that are there, the oldest first."""
+        return [Connected(row.client_id, serial, row.patterns) for serial, row in self.there.items()]
 
     def add_history(self, rows: Iterable[Sequence[Any]], wires: Iterable[bytes]) -> None:
         """Take messages that the predecessor keeps, oldest first."""
         self._history += map(read_entry, rows, wires)
 
-    def begin(self, told: Mapping[str, Any]) -> None:
-        """Give the ids from here on, for the clients that are with the predecessor too."""
+    def begin(self, told: Mapping[str, Any], ready: Callable[[], None] = lambda: None) -> None:
+        """Give the ids from here on, for the clients that are with the predecessor too. `ready` is called
+        before the home goes on."""
         log, floor = self._log, tuple(told["floor"])
-        self.there.update(told["here"])
+        self._knows_topics = "topics" in told
+        named = [[client_id, self._next_serial()] for client_id in told["here"]]
+        for client_id, serial, *patterns in told.get("connections", named):
+            self.there.put(serial, client_id, *patterns)
+            self.came_there.add(serial)
         # Messages from before a connection moves must be there when it arrives, whatever --history says.
         log.history.hold(True)
         log.restore(tuple(told["position"]), floor, [entry for entry in self._history if entry.id > floor])
         self._history = []
         log.follower = self
+        ready()
         if point := told.get("shared"):
-            log.home.resume_at(point, self.there)
+            log.home.resume_at(point, self.connections)
 
     def end(self) -> None:
         """Give the ids for this process alone."""
@@ -151,15 +177,12 @@ class LogRelay:
         self._log.append_draft(draft, refused=partial(self._refuse, draft.key))
 
     def relay(self, entry: Entry, recipients: int, key: Key | None) -> int:
-        """Send a message to the predecessor, and return how many clients are still there or on the way
-        here."""
-        there, arriving = self.there, self.arriving
-        if entry.to is None:
-            elsewhere = len(there) + len(arriving - there)  # the second are a few, the first may be thousands
-        else:
-            elsewhere = sum(name in there or name in arriving for name in entry.to)
-        fields = {"entry": entry_row(entry), "recipients": recipients + elsewhere, "key": key}
-        self._send("message", fields, [entry.batch.wire])
+        """Send a message to the predecessor, and return how many connections it goes to that are still there
+        or on the way here."""
+        elsewhere = self.there.count(entry.to, entry.topic)
+        if self._knows_topics or entry.topic is None:
+            fields = {"entry": entry_row(entry), "recipients": recipients + elsewhere, "key": key}
+            self._send("message", fields, [entry.batch.wire])
         return elsewhere
 
     def cut_off(self, why: str) -> None:
@@ -168,13 +191,65 @@ class LogRelay:
     def back(self, recovered: bool) -> None:
         self._send("back", {"recovered": recovered})
 
-    def replaced(self, client_id: str) -> None:
-        """Close the connection of an id with the predecessor, or on its way here: a newer one is here or in
+    # The connections of the predecessor
+
+    def joined_there(self, client_id: str, serial: int | None, patterns: Iterable[str] = ()) -> Connected:
+        """Note a connection that came to the predecessor."""
+        if serial is None:  # one of an earlier release has one connection a client, and closes the older one
+            for older in self.there.of(client_id):
+                self.there.remove(older)
+                self.outdated.update({older} & self.arriving)
+            serial = self._next_serial()
+        connection = Connected(client_id, serial, tuple(patterns))
+        self.there.put(connection.serial, client_id, connection.patterns)
+        self.came_there.add(connection.serial)
+        return connection
+
+    def subscribed_there(self, connection: Connected) -> None:
+        """Note all that a connection there subscribes to by now."""
+        if connection.serial in self.there:
+            self.there.put(connection.serial, connection.client_id, connection.patterns)
+
+    def left_there(self, client_id: str, serial: int | None) -> int | None:
+        """Note that a connection there has ended; return its serial."""
+        if serial is None:
+            serial = self._only(client_id)
+        if serial is not None:
+            self.there.remove(serial)
+            self.outdated.discard(serial)
+        return serial
+
+    def depart(self, client_id: str, serial: int | None, *, is_replaced: bool) -> int:
+        """Note that a connection is on its way here; return its serial. A predecessor of an earlier release
+        does not say that, but whether a newer connection has replaced this one."""
+        if serial is None and not is_replaced:
+            serial = self._only(client_id)
+        if serial is None:
+            serial = self._next_serial()
+            self.outdated.update([serial] if is_replaced else [])
+        self.arriving.add(serial)
+        return serial
+
+    def _only(self, client_id: str) -> int | None:
+        """Return the serial of the connection that a client has with a predecessor of an earlier release."""
+        return next((each for each in self.there.of(client_id) if each not in self.arriving), None)
+
+    def arrived(self, serial: int) -> bool:
+        """Note that a connection has arrived, or ended on its way; tell whether it may stay."""
+        self.there.remove(serial)
+        self.arriving.discard(serial)
+        stays = serial not in self.outdated
+        self.outdated.discard(serial)
+        return stays
+
+    def replaced(self, client_id: str, serial: int | None) -> None:
+        """Close a connection with the predecessor, or on its way here: its client has newer ones here or in
         another process."""
-        if client_id in self.there:
-            self._send("replaced", {"id": client_id})
-        elif client_id in self.arriving:
-            self.outdated.add(client_id)
+        for each in self.there.of(client_id) if serial is None else (serial,):
+            if self.there.remove(each):
+                self.outdated.add(each)
+                if each not in self.arriving:
+                    self._send("replaced", {"id": client_id, "serial": each})
 
     def _refuse(self, key: Key, why: Refusal) -> None:
         self._send("unpublished", {"key": key, "why": why.text, "code": why.code})

@@ -9,6 +9,8 @@ from typing import Any, Protocol
 from wsctl.hub.allowances import Allowances
 from wsctl.hub.connection import Connection
 from wsctl.hub.manager import ConnectionManager
+from wsctl.hub.presence import connected
+from wsctl.log.home import Connected
 from wsctl.log.transfer import Send
 from wsctl.server.handover.protocol import STALL_TIMEOUT
 from wsctl.server.handover.successor_process import SuccessorProcess
@@ -66,6 +68,7 @@ class ConnectionMover:
         self._http = http
         self._successor = successor
         self._staying: set[Wire] = set()
+        self._presence = 0
         self.under_way = 0
         self.moved = 0
         self.lost = 0
@@ -112,6 +115,13 @@ class ConnectionMover:
         self.lost += told["lost"]
         self.silence = max(self.silence, told["silence_s"])
 
+    def learn(self, told: dict[str, Any]) -> None:
+        """Take what the successor tells of who subscribes to what: what connections have seen that move from
+        here on."""
+        self._presence = told["number"]
+        rows = [(holder, Connected(*row)) for holder, *row in told["connections"]]
+        self._services.presence.apply(rows)
+
     def _may_send(self) -> bool:
         return self.under_way + TOGETHER <= AHEAD and not self._successor.queued
 
@@ -130,7 +140,9 @@ class ConnectionMover:
     async def _send(self, wires: list[Wire]) -> None:
         self._services.manager.flush()
         began = self._services.clock()
-        detached = [transport for wire in wires if (transport := self._detach(wire))]
+        leaving = [(wire.serial, transport) for wire in wires if (transport := self._detach(wire))]
+        serials, detached = [serial for serial, _ in leaving], [transport for _, transport in leaving]
+        presence = self._presence
         self.under_way += len(detached)
         for transport in detached:
             await transport.ended
@@ -140,7 +152,13 @@ class ConnectionMover:
         replaced = [name for transport in detached if (name := transport.snapshot.client_id) in here]
         if told := self._services.intake.allowances.snapshot(self._services.clock(), wires)["ids"]:
             self._successor.send("rates", {"ids": told})
-        fields = {"rows": rows, "at": began, "replaced": replaced}
+        fields = {
+            "rows": rows,
+            "at": began,
+            "replaced": replaced,  # all that an earlier release reads
+            "serials": serials,
+            "presence": presence,
+        }
         self._successor.send("move", fields, blobs, [transport.fd for transport in detached])
 
     def _detach(self, wire: Wire) -> DetachedTransport | None:
@@ -149,11 +167,13 @@ class ConnectionMover:
         if not wire.can_move:
             return None
         try:
-            return wire.detach()
+            transport = wire.detach()
         except OSError as error:
             log.warning("a client stays", extra={"fields": {"client_id": wire.client_id, "why": str(error)}})
             self._staying.add(wire)
             return None
+        self._services.presence.moved(wire)
+        return transport
 
 
 class ClientReporter:
@@ -176,6 +196,7 @@ class ClientReporter:
         self._begun = True
         self._manager.retired.append(self._retired)
         self._manager.joined.append(self._joined)
+        self._manager.subscribed.append(self._subscribed)
         self._manager.left.append(self._left)
 
     def end(self) -> None:
@@ -184,14 +205,26 @@ class ClientReporter:
             self._begun = False
             self._manager.retired.remove(self._retired)
             self._manager.joined.remove(self._joined)
+            self._manager.subscribed.remove(self._subscribed)
             self._manager.left.remove(self._left)
 
-    def replaced(self, client_id: str) -> None:
-        """Close a client that has a newer connection with the successor, or at another node."""
-        self._manager.replace_oldest(client_id)
+    def replaced(self, client_id: str, serial: int | None) -> None:
+        """Close a connection whose client has newer ones with the successor, or at another node; all of the
+        client where the successor does not say which."""
+        for connection in self._manager.addressees([client_id]):
+            if serial in (None, connection.serial):
+                connection.replaced()
 
     def _joined(self, connection: Connection) -> None:
-        self._send("joined", {"id": connection.client_id})
+        self._report("joined", connection)
+
+    def _subscribed(self, connection: Connection) -> None:
+        self._report("subscribed", connection)
+
+    def _report(self, kind: str, connection: Connection) -> None:
+        client_id, serial, patterns = connected(connection)
+        fields = {"id": client_id, "serial": serial}
+        self._send(kind, fields | ({"patterns": patterns} if patterns else {}))
 
     def _retired(self, connection: Connection) -> None:
         """Send the client's bucket: it may come back to the successor."""
@@ -199,4 +232,4 @@ class ClientReporter:
             self._send("rates", self._allowances.snapshot(self._clock(), [connection]))
 
     def _left(self, connection: Connection) -> None:
-        self._send("left", {"id": connection.client_id})
+        self._send("left", {"id": connection.client_id, "serial": connection.serial})

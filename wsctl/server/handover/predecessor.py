@@ -14,6 +14,7 @@ from wsctl.drain.pace import RELOAD
 from wsctl.drain.phases import Phase
 from wsctl.drain.progress import HandoverProgress, HandoverState
 from wsctl.hub.connection import EndReason
+from wsctl.hub.presence import connected_here
 from wsctl.ipc.framing import Packet
 from wsctl.log.home import Away
 from wsctl.process.spawn import SpawnSuccessor
@@ -107,6 +108,7 @@ class Predecessor:
         self._forwarded: ForwardedLog | None = None
         self._reporter: ClientReporter | None = None
         self._ready = False
+        self._successor_knows_topics = False
         self._succeeded = False
         self._reason = HANDOVER
         self._began = 0.0
@@ -238,7 +240,10 @@ class Predecessor:
         self._mover = mover = ConnectionMover(services, self._listeners, successor)
         self._report(HandoverState.MOVING, total=len(services.manager.active_connections))
         reporter.begin()
-        forwarded.begin_at(list(services.manager.clients))
+        elsewhere = [[holder, *row] for holder, row in services.presence.rows() if holder is not None]
+        forwarded.begin_at(connected_here(services.manager), elsewhere)
+        if self._successor_knows_topics:
+            services.presence.follow()
         await mover.move_connections()
         successor.send("listen")
         mover.move_silent()
@@ -281,7 +286,7 @@ class Predecessor:
             case "pid":
                 self._report(successor=packet.fields["pid"])
             case "ready":
-                self._ready = True
+                self._ready, self._successor_knows_topics = True, "topics" in packet.fields
             case "listening":
                 self._succeeded = True
             case "refused" if self._successor:
@@ -289,7 +294,9 @@ class Predecessor:
             case "moved" if self._mover:
                 self._mover.count_arrivals(packet.fields)
             case "replaced" if self._reporter:
-                self._reporter.replaced(packet.fields["id"])
+                self._reporter.replaced(packet.fields["id"], packet.fields.get("serial"))
+            case "presence" if self._mover and self._forwarded:
+                self._mover.learn(packet.fields)
             case _ if self._forwarded:
                 self._forwarded.receive(packet)
 
@@ -308,7 +315,9 @@ class Predecessor:
         if reporter:
             reporter.end()
         if forwarded:
-            forwarded.give_back(self._services.manager.clients)
+            manager = self._services.manager
+            self._services.presence.lead(manager.active_connections.values())
+            forwarded.give_back(connected_here(manager))
 
     # Facts
 

@@ -7,26 +7,36 @@ The old process is called the predecessor, the new one the successor. They speak
       the key, listeners, how many of the
       last of them are the admin address's -->
                                            <--  pid: the process in which it goes on
-                                           <--  ready, or refused: why
+                                           <--  ready, with topics if it knows of any; or refused: why
     -- from here on the predecessor gives no ids and accepts no connections --
     history: messages, in pieces           -->
     rates: what clients may still send, now and
       whenever some move or leave        -->
-    begin: position of the log, who is there -->
+    begin: position of the log, who is there,
+      each connection with its serial and its
+      patterns; who subscribes elsewhere;
+      topics                               -->
     publish: what a client here sends      -->
                                            <--  message: what got its id, for those still here
                                            <--  unpublished: what got none, and why
                                            <--  away, back: how Redis is, if there is one
-    move: connections, oldest first        -->
+                                           <--  presence: changes of who subscribes to what, on either
+                                                  side and elsewhere, in the order in which they count
+    move: connections, oldest first, their
+      serials; the presence that they know -->
                                            <--  moved: how many, the longest silence among them
-    joined, left: who came and went here   -->
-                                           <--  replaced: a newer connection of an id that is here
+    joined, left: who came and went here;
+      subscribed: all patterns of one here -->
+                                           <--  replaced: a connection here whose id has too many newer
     listen: nearly all are moved           -->
     doors: connections that said nothing yet,
       or wait for their next request; whether
       at the admin address                 -->
     over: nothing moves any more           -->
                                            <--  listening
+
+A process that has not said `topics` is of an earlier release: it gets no message with a topic and no
+`presence`, and says no serials.
 
 When the predecessor hangs up, all is done. When it does so before `listen`, it was killed, and the
 successor serves with what it has got. When the successor goes before `listening`, the predecessor gives

@@ -11,9 +11,12 @@ from typing import Any
 from wsctl.codes import RESTART, CloseCode
 from wsctl.errors import CannotStart
 from wsctl.hub.connection import Connection, EndReason
+from wsctl.hub.presence import connected_here
 from wsctl.ipc.channel import Channel
 from wsctl.ipc.framing import Packet, close_all
+from wsctl.log.home import Connected
 from wsctl.server.handover.forwarded_log import LogRelay
+from wsctl.server.handover.presence_feed import PREDECESSOR, PresenceFeed
 from wsctl.server.handover.protocol import STALL_TIMEOUT
 from wsctl.server.websocket.services import ConnectionServices
 from wsctl.server.websocket.snapshot import ConnectionSnapshot, decode_snapshots
@@ -55,11 +58,12 @@ class Successor:
         self._tasks: set[asyncio.Task[None]] = set()
         self._channel = Channel(channel, self._receive, self._hung_up)
         self._home = services.log.home
-        self._relay = LogRelay(services.log, self._channel.send)
+        self._relay = LogRelay(services.log, self._channel.send, services.manager.next_serial)
+        self._feed = PresenceFeed(services.presence, self._channel.send)
 
     def ready(self) -> None:
         """Tell the predecessor that everything is ready that can be without its state."""
-        self._channel.send("ready")
+        self._channel.send("ready", {"topics": True})
 
     def listening(self) -> None:
         """Tell the predecessor that clients and operators reach this process."""
@@ -108,16 +112,20 @@ class Successor:
 
     def _receive_change(self, packet: Packet) -> None:
         """Note a client that connected to the predecessor, or left it."""
+        told = packet.fields
         match packet.kind:
             case "joined":
-                self._joined_there(packet.fields["id"])
+                serial, patterns = told.get("serial"), told.get("patterns", ())
+                self._joined_there(self._relay.joined_there(told["id"], serial, patterns))
+            case "subscribed":
+                self._subscribed_there(Connected(told["id"], told["serial"], tuple(told.get("patterns", ()))))
             case "left":
-                self._left_there(packet.fields["id"])
+                self._left_there(told["id"], told.get("serial"))
             case _:
                 close_all(packet.fds)
 
     def _begin(self, told: Mapping[str, Any]) -> None:
-        self._relay.begin(told)
+        self._relay.begin(told, lambda: self._feed.begin(self._relay, told.get("elsewhere", ())))
         self._services.manager.joined.append(self._joined_here)
         self.begun.set()
 
@@ -128,8 +136,10 @@ class Successor:
         self._relay.end()
         if self.begun.is_set():
             self._services.manager.joined.remove(self._joined_here)
-            for client_id in list(self._relay.there):
-                self._left_there(client_id)
+            for connection in self._relay.connections:
+                if connection.serial not in self._relay.arriving:
+                    self._left_there(connection.client_id, connection.serial)
+            self._feed.end()
         self._start_task(self._go_on_alone())
 
     async def _go_on_alone(self) -> None:
@@ -138,7 +148,7 @@ class Successor:
                 await self._home.begin()
             except CannotStart as error:
                 log.warning("nobody to share with yet", extra={"fields": {"why": str(error)}})
-                self._home.resume(self._services.manager.clients)
+                self._home.resume(connected_here(self._services.manager))
         self.begun.set()
         self.may_listen.set()
         await self._settle()
@@ -147,47 +157,86 @@ class Successor:
         """Wait until all connections have arrived, then bound the history again."""
         await asyncio.gather(*(self._tasks - {asyncio.current_task()}), return_exceptions=True)
         self._services.log.history.hold(False)
+        self._feed.settled()
         self.settled.set()
 
     # Connections
 
     def _joined_here(self, connection: Connection) -> None:
-        self._relay.replaced(connection.client_id)
+        self._end_oldest(connection.client_id, connection.serial)
 
-    def _left_there(self, client_id: str) -> None:
+    def _left_there(self, client_id: str, serial: int | None) -> None:
         """Note that a connection that was with the predecessor has ended."""
-        self._relay.there.discard(client_id)
-        if client_id not in self._services.manager.clients:
-            self._home.left(client_id)
+        serial = self._relay.left_there(client_id, serial)
+        if serial is not None:
+            self._ended(client_id, serial)
 
-    def _joined_there(self, client_id: str) -> None:
-        """Close the older connection of an id here: its request was under way, and a newer one is with the
-        predecessor."""
-        self._relay.there.add(client_id)
-        self._home.joined(client_id)
-        self._services.manager.replace_oldest(client_id)
+    def _ended(self, client_id: str, serial: int) -> None:
+        """Tell of a connection that has ended before it was active here."""
+        self._home.left(client_id, serial)
+        self._services.presence.learn(PREDECESSOR, (), [serial])
+
+    def _joined_there(self, connection: Connected) -> None:
+        """Note a connection to the predecessor, to which its request was under way."""
+        self._home.joined(*connection)
+        self._services.presence.learn(PREDECESSOR, [connection])
+        self._end_oldest(connection.client_id, connection.serial)
+
+    def _end_oldest(self, client_id: str, newest: int) -> None:
+        """End the oldest connections of a client that has too many in both processes. What the predecessor
+        accepted is older than what this one did."""
+        relay, limit = self._relay, self._services.settings.connections_per_id
+        here = {connection.serial: connection for connection in self._services.manager.of(client_id)}
+        every = sorted(
+            {*here, *relay.there.of(client_id)} - {newest},
+            key=lambda each: (each not in relay.came_there, each),
+        )
+        for serial in every[: max(0, len(every) + 1 - limit)] if limit else ():
+            if serial in here:
+                here[serial].replaced()
+            else:
+                relay.replaced(client_id, serial)
+
+    def _subscribed_there(self, connection: Connected) -> None:
+        """Note all that a connection to the predecessor subscribes to by now."""
+        self._relay.subscribed_there(connection)
+        self._home.subscribed(*connection)
+        self._services.presence.learn(PREDECESSOR, [connection])
 
     def _adopt_all(self, packet: Packet) -> None:
-        connections = decode_snapshots(packet.fields["rows"], packet.blobs)
-        names = {snapshot.client_id for snapshot in connections} - set(packet.fields["replaced"])
-        self._relay.there -= names
-        self._relay.arriving |= names
-        self._start_task(self._adopt(connections, packet.fds, packet.fields["at"]))
+        told, relay = packet.fields, self._relay
+        connections = decode_snapshots(told["rows"], packet.blobs)
+        serials = told.get("serials", [None] * len(connections))
+        arrivals = [
+            _Arrival(
+                self._services,
+                snapshot,
+                self._arrived,
+                relay.depart(snapshot.client_id, serial, is_replaced=snapshot.client_id in told["replaced"]),
+                told.get("presence", 0),
+            )
+            for snapshot, serial in zip(connections, serials, strict=True)
+        ]
+        self._start_task(self._adopt(arrivals, packet.fds, told["at"]))
 
-    async def _adopt(self, connections: list[ConnectionSnapshot], fds: list[int], at: float) -> None:
-        arrivals = [_Arrival(self._services, snapshot, self._arrived) for snapshot in connections]
+    async def _adopt(self, arrivals: list["_Arrival"], fds: list[int], at: float) -> None:
         await asyncio.gather(*map(self._connect, arrivals, fds))
-        gone = {snapshot.client_id for snapshot in connections}
-        self._relay.arriving -= gone
-        self._relay.outdated -= gone
+        for arrival in arrivals:
+            if not arrival.there:
+                self._relay.arrived(arrival.serial)
+                self._ended(arrival.client_id, arrival.serial)
         moved = sum(arrival.there for arrival in arrivals)
         silence = self._services.clock() - at if moved else 0.0
         self._channel.send("moved", {"moved": moved, "lost": len(arrivals) - moved, "silence_s": silence})
 
-    def _arrived(self, wire: Wire) -> None:
-        self._relay.arriving.discard(wire.client_id)
-        # Since it departed, a newer one may have come to the predecessor, or to another process.
-        if wire.client_id in self._relay.there or wire.client_id in self._relay.outdated:
+    def _arrived(self, wire: Wire, presence: int) -> None:
+        # Since it departed, newer ones may have come to the predecessor, or to another process.
+        stays = self._relay.arrived(wire.serial)
+        if wire.end_reason is not None:
+            self._ended(wire.client_id, wire.serial)
+            return
+        self._services.presence.arrived(wire, self._feed.since(presence))
+        if not stays:
             wire.replaced()
 
     async def _connect(self, protocol: asyncio.Protocol, fd: int) -> None:
@@ -219,16 +268,21 @@ class _Arrival(asyncio.Protocol):
         self,
         services: ConnectionServices,
         snapshot: ConnectionSnapshot,
-        arrived: Callable[[Wire], None],
+        arrived: Callable[[Wire, int], None],
+        serial: int,
+        presence: int,
     ) -> None:
         self._services = services
         self._snapshot = snapshot
         self._arrived = arrived
+        self._presence = presence
+        self.client_id, self.serial = snapshot.client_id, serial
         self.there = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         snapshot = self._snapshot
         wire = Wire(self._services, transport, snapshot.client_id, snapshot.address, snapshot.deflate)
+        wire.serial = self.serial
         transport.set_protocol(wire)
         missed, recovered, _ = self._services.log.missed(
             snapshot.seen, snapshot.client_id, wire.subscriptions
@@ -237,4 +291,4 @@ class _Arrival(asyncio.Protocol):
         if not recovered:
             wire.close(CloseCode.SERVICE_RESTART, RESTART, EndReason.EVICTED)
         self.there = True
-        self._arrived(wire)
+        self._arrived(wire, self._presence)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from wsctl.hub.intake import Intake
 from wsctl.hub.manager import ConnectionManager
+from wsctl.hub.presence import TopicPresence
 from wsctl.hub.replays import Replays
 from wsctl.log.message_log import MessageLog
 from wsctl.server.credentials.expiry import ExpiryTimes
@@ -28,6 +29,7 @@ class ConnectionServices:
     manager: ConnectionManager
     log: MessageLog
     intake: Intake
+    presence: TopicPresence
     replays: Replays
     expiry: ExpiryTimes
     welcome: Welcome

@@ -5,11 +5,11 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from wsctl.ipc.framing import Packet, encode_packet
 from wsctl.log.history import Entry
-from wsctl.log.home import Key, Refusal
+from wsctl.log.home import Connected, Key, Refusal
 from wsctl.log.message_log import MessageLog
 from wsctl.log.transfer import (
     draft_fields,
@@ -31,7 +31,7 @@ MOST_WRITERS = 1000
 """Processes whose newest message is remembered: far more than there are between a message and its
 repetition."""
 
-KINDS = frozenset({"follow", "publish", "joined", "left", "present", "suspend"})
+KINDS = frozenset({"follow", "publish", "joined", "subscribed", "left", "present", "suspend"})
 """The kinds of packets that concern the log."""
 
 log = logging.getLogger("wsctl.workers")
@@ -54,9 +54,17 @@ class FollowingWorker(Holder, Protocol):
     def kill(self) -> None: ...
 
 
+class _Unsent(NamedTuple):
+    """An encoded packet, and whether only workers that know of topics can read it."""
+
+    packet: bytes
+    topics: bool
+
+
 class GroupLog:
     """The log of all workers: it appends their drafts, each key once, and sends each message to all of them.
-    Up to `most_behind` bytes may wait for one of them.
+    Up to `most_behind` bytes may wait for one of them. A client has at most `per_client` connections, 0 for
+    any number.
 
     Attributes:
         log: the log; it has no clients of its own.
@@ -71,15 +79,18 @@ class GroupLog:
         wall: Callable[[], float] = time.time,
         ttl: float = 0.0,
         most_behind: int = MOST_BEHIND,
+        per_client: int = 1,
     ) -> None:
         self.log = MessageLog(lambda entry: 0, most, most_bytes, wall, ttl)
         self.log.follower = self
-        self.presence = GroupPresence()
+        self.presence = GroupPresence(per_client, self._schedule_flush)
         self._most_behind = most_behind
         self._following: list[FollowingWorker] = []
+        self._know_topics: set[FollowingWorker] = set()
         self._starting: dict[FollowingWorker, asyncio.Task[None]] = {}
         self._writers: dict[str, int] = {}
-        self._unsent: list[bytes] = []
+        self._unsent: list[_Unsent] = []
+        self._flushing = False
         self._point: dict[str, Any] | None = None
 
     async def begin(self) -> None:
@@ -106,7 +117,7 @@ class GroupLog:
         """Go on after `suspend`: there is no other program."""
         self.log.home.resume(())
         self.log.move_to(self.log.home)
-        self._send_to_all("renewed", {})
+        self._send_to_all("renewed", {"topics": True})
 
     def state(self) -> list[Packet]:
         """Return the state as it is now, from which another program goes on by `resume_at`."""
@@ -121,6 +132,7 @@ class GroupLog:
             "clients": self.presence.rows(),
             "following": [worker.pid for worker in self._following],
             "starting": [worker.pid for worker in self._starting],
+            "topics": [worker.pid for worker in self._know_topics],
         }
         return [
             *(Packet("history", *entry_rows(entries), []) for entries in in_pieces(log.history.entries())),
@@ -142,13 +154,14 @@ class GroupLog:
                     self._writers = dict(told["writers"])
                     self.presence.restore(told["clients"], workers)
                     self._following = [workers[pid] for pid in told["following"] if pid in workers]
+                    self._know_topics = {workers[pid] for pid in told.get("topics", ()) if pid in workers}
                     if told["point"]:
                         self.log.home.resume_at(told["point"], ())
                     for pid in told["starting"]:
                         if pid in workers:
                             self._start(workers[pid], history=True)
         if self._following:
-            self._send_to_all("renewed", {})
+            self._send_to_all("renewed", {"topics": True})
         for packet in packets:
             if packet.kind == "draft":
                 self._append(packet.fields | {"again": True}, packet.blobs[0])
@@ -162,13 +175,15 @@ class GroupLog:
             case "publish":
                 self._publish(told, packet.blobs[0])
             case "joined":
-                self.presence.joined(worker, told["id"], told["serial"])
+                self.presence.joined(worker, _connected(told))
+            case "subscribed":
+                self.presence.subscribed(worker, _connected(told))
             case "left":
                 self.presence.left(worker, told["id"], told["serial"])
             case "follow":
-                self._start(worker, history=told["history"])
+                self._begin(worker, history=told["history"], topics="topics" in told)
             case "present":
-                self.presence.present(worker, [(name, serial) for name, serial in told["clients"]])
+                self._present(worker, told["clients"])
             case "suspend":
                 self._flush()
                 worker.send("suspended")
@@ -176,15 +191,17 @@ class GroupLog:
     def exited(self, worker: FollowingWorker) -> None:
         """Note that a worker's process has ended."""
         self._drop(worker)
-        self.presence.exited(worker)
+        self._know_topics.discard(worker)
+        others = [each for each in self._following if each.number == worker.number]
+        self.presence.exited(worker, others[0] if others else None)
 
     # The follower of the log
 
     def relay(self, entry: Entry, recipients: int, key: Key | None) -> int:
-        """Send a message to all workers, encoded once; return how many clients it goes to."""
-        count = self.presence.count(entry.to)
+        """Send a message to all workers, encoded once; return how many connections it goes to."""
+        count = self.presence.count(entry.to, entry.topic)
         fields = {"entry": entry_row(entry), "recipients": recipients + count, "key": key}
-        self._send_to_all("message", fields, entry.batch.wire)
+        self._send_to_all("message", fields, entry.batch.wire, topics=entry.topic is not None)
         return count
 
     def cut_off(self, why: str) -> None:
@@ -193,7 +210,7 @@ class GroupLog:
     def back(self, recovered: bool) -> None:
         self._send_to_all("back", {"recovered": recovered})
 
-    def replaced(self, client_id: str) -> None:
+    def replaced(self, client_id: str, serial: int | None) -> None:
         raise AssertionError("no other server shares this log")
 
     # Drafts
@@ -220,21 +237,31 @@ class GroupLog:
 
     # What is sent
 
-    def _send_to_all(self, kind: str, fields: dict[str, Any], *blobs: bytes) -> None:
+    def _send_to_all(self, kind: str, fields: dict[str, Any], *blobs: bytes, topics: bool = False) -> None:
         """Send a packet to all workers, at the end of this iteration of the loop: what comes in one is sent
-        together."""
-        if not self._unsent:
+        together. One about `topics` goes only to those that know of any."""
+        self._schedule_flush()
+        self._unsent.append(_Unsent(encode_packet(kind, fields, blobs, ()), topics))
+
+    def _schedule_flush(self) -> None:
+        if not self._flushing:
+            self._flushing = True
             asyncio.get_running_loop().call_soon(self._flush)
-        self._unsent.append(encode_packet(kind, fields, blobs, ()))
 
     def _flush(self) -> None:
+        self._flushing = False
+        if news := self.presence.news():
+            self._unsent.append(_Unsent(encode_packet("presence", news, (), ()), topics=True))
         if self._unsent:
-            packets, self._unsent = b"".join(self._unsent), []
+            unsent, self._unsent = self._unsent, []
+            packets = b"".join(each.packet for each in unsent)
             for worker in list(self._following):
                 if worker.queued > self._most_behind:
                     self._give_up(worker)
-                else:
+                elif worker in self._know_topics:
                     worker.send_encoded(packets)
+                else:
+                    worker.send_encoded(b"".join(each.packet for each in unsent if not each.topics))
 
     def _give_up(self, worker: FollowingWorker) -> None:
         log.error("a worker is too far behind and is killed", extra={"fields": {"pid": worker.pid}})
@@ -248,6 +275,19 @@ class GroupLog:
             task.cancel()
 
     # The start of a worker
+
+    def _begin(self, worker: FollowingWorker, *, history: bool, topics: bool) -> None:
+        """Let a worker begin to follow; one of an earlier release knows of no topics."""
+        if topics:
+            self._know_topics.add(worker)
+        self._start(worker, history=history)
+
+    def _present(self, worker: FollowingWorker, rows: Sequence[Sequence[Any]]) -> None:
+        """Take the connections of a worker in place of those of the process before; it is told of the
+        others."""
+        self.presence.present(worker, [Connected(*row) for row in rows])
+        if worker in self._know_topics:
+            self.presence.send_all(worker)
 
     def _start(self, worker: FollowingWorker, *, history: bool) -> None:
         """Let a worker follow; without `history` it has that from another process."""
@@ -270,6 +310,13 @@ class GroupLog:
 
     def _follow(self, worker: FollowingWorker, place: dict[str, Any]) -> None:
         self._flush()  # what is in the history already is not sent again
-        worker.send_packet("begun", {"why": self.log.home.why, **place})
+        worker.send_packet("begun", {"why": self.log.home.why, "topics": True, **place})
+        if place and worker in self._know_topics:
+            self.presence.send_all(worker)
         if worker not in self._following:
             self._following.append(worker)
+
+
+def _connected(told: Mapping[str, Any]) -> Connected:
+    """Return a connection of which a worker tells; one of an earlier release has no subscriptions."""
+    return Connected(told["id"], told["serial"], tuple(told.get("patterns", ())))

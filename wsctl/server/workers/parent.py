@@ -372,7 +372,12 @@ def _create_log(settings: Settings) -> GroupLog | None:
     """Return the log of all workers, in its home; None where each of them has it from Redis."""
     if settings.redis:
         return None
-    found = GroupLog(settings.history, settings.history_bytes, ttl=settings.history_ttl)
+    found = GroupLog(
+        settings.history,
+        settings.history_bytes,
+        ttl=settings.history_ttl,
+        per_client=settings.connections_per_id,
+    )
     if settings.journal:
         found.log.move_to(journal_home(settings.journal, settings.journal_sync, found.log))
     return found

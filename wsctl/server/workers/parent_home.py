@@ -2,15 +2,14 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Container, Iterable
-from itertools import count
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, Protocol
 
 from wsctl.codes import ErrorCode
 from wsctl.errors import CannotStart
 from wsctl.ipc.framing import Packet, encode_packet
 from wsctl.log.history import Entry, MessageId
-from wsctl.log.home import Draft, Home, Key, Refusal
+from wsctl.log.home import Connected, Draft, Elsewhere, Home, Key, Refusal
 from wsctl.log.message_log import MessageLog
 from wsctl.log.refusals import AWAY, CONFIRM_TIMEOUT
 from wsctl.log.transfer import Send, draft_fields, read_entry
@@ -42,9 +41,20 @@ KINDS = frozenset(
         "suspended",
         "renewing",
         "renewed",
+        "presence",
     }
 )
 """The kinds of packets that concern the log."""
+
+
+WORKERS = "workers"
+"""The holder of the connections of all other workers, for the presence here."""
+
+NO_TOPICS = Refusal(
+    ErrorCode.DEGRADED,
+    "the parent process of the workers is of an earlier release and knows of no topics: upgrade the server",
+)
+"""The refusal of a message with a topic that the parent would deliver to everyone."""
 
 
 class Outlet(Protocol):
@@ -60,23 +70,35 @@ class Outlet(Protocol):
 
 
 class ParentHome(Home):
-    """The parent as the home of a log. `replaced` is called with the id of a client that has a newer
-    connection at another worker.
+    """The parent as the home of a log, for the worker of this `number`. `replaced` is called with the id of
+    a client that has newer connections at other workers, and the serial of the one that ends; `presence` is
+    told of the connections of the others.
 
     What the parent keeps arrives all the time, also while another process takes part for this one: it waits
     here until this one goes on, or is told that its log has it.
     """
 
-    def __init__(self, log: MessageLog, channel: Outlet, replaced: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        log: MessageLog,
+        channel: Outlet,
+        replaced: Callable[[str, int | None], None],
+        *,
+        number: int,
+        presence: Elsewhere,
+    ) -> None:
         self._log = log
         self._channel = channel
         self._replaced = replaced
+        self._number = number
+        self._presence = presence
         self._why: str | None = None
         self._gone = self._taking = self._suspended = False
+        self._knows_topics, self._learns = True, False
         self._arrived: deque[tuple[Entry, Key | None, int]] = deque()
         self._history: list[Entry] = []
-        self._here: dict[str, int] = {}
-        self._serials = count(1)
+        self._here: dict[int, Connected] = {}
+        self._elsewhere: list[Connected] = []
         self._unsent: list[bytes] = []
         self._answer = asyncio.Event()
         self._drained = Condition()
@@ -92,10 +114,13 @@ class ParentHome(Home):
             return  # it is passed on again
         if self._gone:
             self._log.refuse(draft.key, AWAY)
+        elif draft.topic is not None and not self._knows_topics:
+            self._log.refuse(draft.key, NO_TOPICS)
         else:
             self._drafts.add(draft.key, fields, data)
 
     async def begin(self) -> None:
+        self._learns = True
         await self._follow(history=True)
         self._take_arrived()
 
@@ -104,33 +129,39 @@ class ParentHome(Home):
 
     async def suspend(self) -> dict[str, Any]:
         """Take nothing more. When the parent has answered, it has everything that was said here."""
-        self._suspended = True
+        self._suspended, self._learns = True, False
         self._drafts.drop()
         if not self._gone:
             await self._ask("suspend", {}, CONFIRM_TIMEOUT)
         self._taking = False
         return {"position": self._log.position}
 
-    def resume(self, clients: Container[str]) -> None:
-        self._here = {name: serial for name, serial in self._here.items() if name in clients}
+    def resume(self, here: Collection[Connected]) -> None:
+        self._here = {connection.serial: connection for connection in here}
         self._take_part()
 
-    def resume_at(self, point: dict[str, Any], clients: Iterable[str]) -> None:
-        self._here = dict.fromkeys(clients, 0) | self._here
+    def resume_at(self, point: dict[str, Any], here: Collection[Connected]) -> None:
+        self._here = {connection.serial: connection for connection in here} | self._here
         self._take_part()
 
     def skip_to(self, message_id: MessageId) -> None:
         while self._arrived and self._arrived[0][0].id <= message_id:
             self._arrived.popleft()
 
-    def joined(self, client_id: str) -> None:
-        self._here[client_id] = serial = next(self._serials)
-        if not self._suspended:
-            self._send("joined", {"id": client_id, "serial": serial})
+    def joined(self, client_id: str, serial: int, patterns: Sequence[str]) -> None:
+        self._note("joined", Connected(client_id, serial, tuple(patterns)))
 
-    def left(self, client_id: str) -> None:
-        serial = self._here.pop(client_id, None)
-        if serial is not None and not self._suspended:
+    def subscribed(self, client_id: str, serial: int, patterns: Sequence[str]) -> None:
+        self._note("subscribed", Connected(client_id, serial, tuple(patterns)))
+
+    def _note(self, kind: str, connection: Connected) -> None:
+        self._here[connection.serial] = connection
+        if not self._suspended:
+            patterns = {"patterns": connection.patterns} if connection.patterns else {}
+            self._send(kind, {"id": connection.client_id, "serial": connection.serial, **patterns})
+
+    def left(self, client_id: str, serial: int) -> None:
+        if self._here.pop(serial, None) and not self._suspended:
             self._send("left", {"id": client_id, "serial": serial})
 
     async def end(self) -> None:
@@ -157,8 +188,10 @@ class ParentHome(Home):
                 self._begun(told)
             case "suspended":
                 self._answer.set()
-            case "replaced" if self._here.get(told["id"]) == told["serial"] and not self._suspended:
-                self._replaced(told["id"])
+            case "replaced" if told["serial"] in self._here and not self._suspended:
+                self._replaced(told["id"], told["serial"])
+            case "presence" if self._learns:
+                self._learn(told)
             case _:
                 self._parent_changed(packet)
 
@@ -168,6 +201,7 @@ class ParentHome(Home):
             case "renewing":
                 self._drafts.wait_longer(RENEWAL_TIMEOUT)
             case "renewed":
+                self._knows_topics = "topics" in packet.fields
                 self._drafts.wait_longer(CONFIRM_TIMEOUT)
             case "away":
                 self._cut_off(packet.fields["why"])
@@ -175,6 +209,17 @@ class ParentHome(Home):
                 self._why = None
                 if self._log.home is self:  # or else the successor passes it on
                     self._log.back(packet.fields["recovered"])
+
+    def _learn(self, told: dict[str, Any]) -> None:
+        """Take what is told of the connections of all workers."""
+        rows = [Connected(*row) for number, *row in told["connections"] if number != self._number]
+        if "more" in told:
+            self._elsewhere += rows
+        elif "whole" in told:
+            self._elsewhere, rows = [], self._elsewhere
+            self._presence.learn(WORKERS, rows, whole=True)
+        else:
+            self._presence.learn(WORKERS, rows)
 
     def _add_history(self, entries: Iterable[Entry]) -> None:
         """Keep messages until all are there. A parent that has become another program begins anew."""
@@ -203,6 +248,7 @@ class ParentHome(Home):
 
     def _begun(self, told: dict[str, Any]) -> None:
         self._why = told["why"]
+        self._knows_topics = "topics" in told
         if "position" in told:
             floor = tuple(told["floor"])
             # What was dropped while the rest was on its way is before the floor.
@@ -225,8 +271,9 @@ class ParentHome(Home):
             self._log.take(entry, key, recipients=recipients)
 
     def _take_part(self) -> None:
-        self._suspended = False
-        self._send("present", {"clients": list(self._here.items())})
+        self._suspended, self._learns = False, True
+        rows = [each if each.patterns else each[:2] for each in self._here.values()]
+        self._send("present", {"clients": rows})
         self._take_arrived()
 
     def _take_arrived(self) -> None:
@@ -252,7 +299,7 @@ class ParentHome(Home):
             self._channel.send_encoded(packets)
 
     async def _follow(self, *, history: bool) -> None:
-        if not await self._ask("follow", {"history": history}, BEGIN_TIMEOUT):
+        if not await self._ask("follow", {"history": history, "topics": True}, BEGIN_TIMEOUT):
             raise CannotStart("the parent process of the workers does not answer")
         if self._gone:
             raise CannotStart(GONE)

@@ -15,6 +15,7 @@ from wsctl.drain.progress import DrainProgress, HandoverProgress
 from wsctl.ipc.channel import Channel
 from wsctl.ipc.framing import Packet, close_all
 from wsctl.ipc.rpc import Reply, RequestHandler, RpcPeer
+from wsctl.log.home import Elsewhere
 from wsctl.log.message_log import MessageLog
 from wsctl.log.transfer import Send
 from wsctl.server.credentials.verifier import KeySummary
@@ -61,9 +62,11 @@ class ParentLink:
         self._elsewhere: list[WorkerStatus] = []
         self._refreshing: asyncio.Task[None] | None = None
 
-    def create_home(self, log: MessageLog, replaced: Callable[[str], None]) -> ParentHome:
+    def create_home(
+        self, log: MessageLog, replaced: Callable[[str, int | None], None], presence: Elsewhere
+    ) -> ParentHome:
         """Return the parent as the home of a log; it takes part from `open` on."""
-        self._home = ParentHome(log, self, replaced)
+        self._home = ParentHome(log, self, replaced, number=self.number, presence=presence)
         return self._home
 
     @property

@@ -24,10 +24,11 @@ They speak in packets, over a channel that each worker is given when it is start
 Without --redis the log of all is the parent's:
 
     parent                                      worker
-                                             <--  follow: from here on, with the history or without
+                                             <--  follow: from here on, with the history or without;
+                                                  topics, if it knows of any
     history: messages, in pieces             -->
     begun: its place; why no messages are
-      published, if they are not             -->
+      published, if they are not; topics     -->
     message: what got its id, its key and
       for how many clients it is             -->
                                              <--  publish: a draft, by its key
@@ -35,14 +36,24 @@ Without --redis the log of all is the parent's:
       and why                                -->
     away, back: how the home of the log is   -->
     renewing, renewed: the parent goes on as
-      another program: it is late with all   -->
-                                             <--  joined, left: a client, and which of its connections
+      another program: it is late with all;
+      topics, in the second                  -->
+                                             <--  joined, left: a client's connection, by its serial; with
+                                                  the patterns that it subscribes to, if there are any
+                                             <--  subscribed: all patterns that it has by now
     replaced: a connection of a client that
-      has a newer one at another worker      -->
+      has too many newer ones                -->
+    presence: connections of all workers, by
+      number, that subscribe to something
+      else, or to nothing any more; or all
+      that subscribe, in pieces              -->
                                              <--  suspend: a successor goes on in its place
     suspended: all that it said was heard    -->
-                                             <--  present: the clients that the worker has, in place of
+                                             <--  present: the connections that the worker has, in place of
                                                   those of the process before
+
+A worker that has not said `topics` is of an earlier release: it gets no `presence`, and no message with a
+topic, which it would deliver to everyone. A parent that has not said it gets no such message either.
 
 Requests are those of the control API: the parent asks one worker, a worker asks the parent for all. A worker
 whose parent hangs up drains as on SIGTERM. A parent whose worker hangs up waits for its exit code.
