@@ -128,6 +128,7 @@ _wsctl_value() {
         stress:--duration) takes=any ;;
         stress:--rate) takes=any ;;
         stress:--size) takes=any ;;
+        stress:--topics) takes=any ;;
         stress:--id) takes=any ;;
         stress:--url) takes=any ;;
         stress:--port) takes=any ;;
@@ -222,7 +223,7 @@ _wsctl_options() {
         status) words='--clients --watch --url --port --json -h --help' ;;
         drain) words='--timeout --cancel --no-wait --url --port --json -h --help' ;;
         upgrade) words='--no-wait --url --port --json -h --help' ;;
-        stress) words='--clients --duration --rate --size --id --url --port --jwt-key --jwt-algorithm --jwt-audience --json -h --help' ;;
+        stress) words='--clients --duration --rate --size --topics --id --url --port --jwt-key --jwt-algorithm --jwt-audience --json -h --help' ;;
         token) words='--id --ttl --jwt-key --jwt-algorithm --jwt-audience --json -h --help' ;;
         journal) words='--verify --port --json -h --help' ;;
         generate) words='--output -o --force --upstream --program --app-dir --factory --no-factory --env-file --startup-timeout --hook-timeout --reload --no-reload --reload-dir --host --port --admin-host --admin-port --uds --fd --backlog --ssl-certfile --ssl-keyfile --proxy-headers --no-proxy-headers --forwarded-allow-ips --root-path --shutdown-timeout --drain-delay --drain-spread --reconnect-window --drain-policy --stop-timeout --broadcast-interval --history --history-bytes --history-ttl --journal --journal-sync --client-publish --no-client-publish --client-subscribe --no-client-subscribe --client-direct --no-client-direct --max-connections --connections-per-id --max-subscriptions --max-message-size --max-queue --rate --ping-interval --ping-timeout --allow-origin --allow-host --auth --jwt-key --jwt-algorithm --jwt-audience --auth-query --no-auth-query --workers --redis --redis-prefix --max-draining --log-level --log-format --access-log --no-access-log -h --help' ;;

@@ -200,6 +200,7 @@ complete -c wsctl -n '__wsctl_command_is stress' -l clients -x -d 'Clients that 
 complete -c wsctl -n '__wsctl_command_is stress' -l duration -x -d 'How long messages are sent.'
 complete -c wsctl -n '__wsctl_command_is stress' -l rate -x -d 'Messages a second, from all clients together.'
 complete -c wsctl -n '__wsctl_command_is stress' -l size -x -d 'Bytes in a message.'
+complete -c wsctl -n '__wsctl_command_is stress' -l topics -x -d 'Spread the messages over N topics: each is for the clients that subscribe to its topic.'
 complete -c wsctl -n '__wsctl_command_is stress' -l id -x -d 'Clients connect as PREFIX-1 to PREFIX-N.'
 complete -c wsctl -n '__wsctl_command_is stress' -l url -x -d 'Address of a server (repeat for several that share their messages).'
 complete -c wsctl -n '__wsctl_command_is stress' -l port -x -d 'Port of a server on this machine.'

@@ -26,6 +26,7 @@ def test_the_object_has_these_keys_and_units() -> None:
         "missed": 0,
         "duplicated": 0,
         "out_of_order": 0,
+        "not_subscribed": 0,
         "unconfirmed": 0,
         "reconnects": 0,
         "resumed": 0,
@@ -52,7 +53,15 @@ def test_without_messages_there_is_no_silence() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"missed": 1}, {"duplicated": 1}, {"out_of_order": 1}, {"connected": 1}, {"unconfirmed": 1}]
+    "wrong",
+    [
+        {"missed": 1},
+        {"duplicated": 1},
+        {"out_of_order": 1},
+        {"connected": 1},
+        {"unconfirmed": 1},
+        {"not_subscribed": 1},
+    ],
 )
 def test_one_thing_wrong_is_not_clean(wrong: dict[str, int]) -> None:
     assert report().clean

@@ -14,7 +14,8 @@ from wsctl.client.events import (
     ServerDegraded,
     ServerRestored,
 )
-from wsctl.stress.statistics import WINDOW, Probe, RunStatistics, probe_text, read_probe
+from wsctl.stress.statistics import WINDOW, Probe, RunStatistics, order_of, probe_text, read_probe
+from wsctl.stress.topic_plan import TopicPlan
 
 IDS = ("a-1", "a-2")
 
@@ -273,3 +274,22 @@ def test_the_size_is_in_bytes() -> None:
 @pytest.mark.parametrize("text", ["", "other 7 1.5 xx", "run", "run 7", "run x y z", 7, None, {"run": 1}])
 def test_what_is_not_of_this_run_is_not_read(text: object) -> None:
     assert read_probe("run", text) is None
+
+
+def test_an_answer_tells_which_message_was_taken_and_which_was_not() -> None:
+    statistics = RunStatistics(["a", "b"], topics=TopicPlan(2))
+    for sender in (0, 1, 0):
+        statistics.send(sender, 1.0, 64)
+    for answer in ({"type": "ok", "ref": "0"}, {"type": "error", "ref": "1", "code": "rate_limited"}):
+        statistics.record(0, Received(answer), 1.0)
+    for strange in ("7", 2, None, "x"):
+        statistics.record(0, Received({"type": "ok", "ref": strange}), 1.0)
+    statistics.record(0, Closed(1006, ""), 1.0)
+    report = statistics.report(2.0, final=True)
+    assert (report.sent, report.unconfirmed, report.missed) == (3, 2, 2)
+    assert report.errors == {"rate_limited": 1}
+
+
+@pytest.mark.parametrize(("message_id", "order"), [("17-2", (17, 2)), ("x", None), (None, None), ("", None)])
+def test_an_id_is_ordered_by_its_numbers(message_id: object, order: tuple[int, ...] | None) -> None:
+    assert order_of(message_id) == order

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -22,6 +23,7 @@ from wsctl.client.events import (
 from wsctl.errors import Refused, Unreachable, WsctlError
 from wsctl.stress.statistics import RunStatistics
 from wsctl.stress.stress_run import CATCH_UP, CONNECTING, Publisher, StressPlan, StressRun
+from wsctl.stress.topic_plan import TopicPlan
 
 pytestmark = pytest.mark.anyio
 
@@ -65,6 +67,64 @@ async def test_a_server_that_delivers_everything_gives_a_clean_report() -> None:
     # How it leaves is its own doing, and no finding.
     assert all(session.closed for session in hub.sessions.values())
     assert (report.connected, report.close_codes) == (3, {})
+
+
+def with_topics(hub: Hub, count: int) -> StressPlan:
+    """A plan whose topics the hub knows the subscribers of."""
+    topics = TopicPlan(count)
+    for number, clients in enumerate(topics.subscribers(len(IDS))):
+        hub.subscribers[topics.name(number)] = {IDS[client] for client in clients}
+    return replace(plan(), topics=topics)
+
+
+async def test_messages_are_spread_over_topics_and_each_is_for_its_subscribers() -> None:
+    hub = Hub()
+    run = StressRun(with_topics(hub, 3), hub.session)
+    await carried_out(run)
+    report = run.report()
+    assert report.clean, report
+    assert report.delivered == report.expected == 2 * report.sent > 6
+
+
+async def test_who_gets_what_it_does_not_subscribe_to_is_found_out() -> None:
+    hub = Hub()
+    run_of = with_topics(hub, 3)
+    hub.subscribers["stress.2"] |= {"a-3"}
+    run = StressRun(run_of, hub.session)
+    await carried_out(run)
+    report = run.report()
+    assert report.not_subscribed > 0
+    assert (report.missed, report.clean) == (0, False)
+
+
+async def test_a_message_under_another_topic_is_not_taken_for_it() -> None:
+    hub = Hub()
+    run = StressRun(with_topics(hub, 3), hub.session)
+    hub.deliver = lambda session, frame: session.tell(Received(frame | {"topic": "stress.1"}))
+    await carried_out(run)
+    report = run.report()
+    assert report.not_subscribed > 0
+    assert report.missed == report.not_subscribed
+
+
+async def test_a_subscriber_that_is_left_out_misses_it() -> None:
+    hub = Hub()
+    run_of = with_topics(hub, 3)
+    hub.subscribers["stress.2"] -= {"a-2"}
+    run = StressRun(run_of, hub.session, settle=0.05)
+    await carried_out(run)
+    report = run.report()
+    assert report.missed == report.sent // 3 + (report.sent % 3 > 1)
+
+
+async def test_a_server_that_permits_no_such_topic_ends_it() -> None:
+    hub = Hub()
+    run = StressRun(with_topics(hub, 2), hub.session)
+    hub.publish = lambda sender, text, topic=None: hub.sessions[sender].tell(  # type: ignore[method-assign]
+        refuse("topic_not_allowed")
+    )
+    with pytest.raises(WsctlError, match=r"^http://a does not permit its clients the topics stress\.>$"):
+        await carried_out(run)
 
 
 async def test_nothing_is_sent_before_all_are_connected() -> None:

@@ -13,6 +13,7 @@ COUNTS = (
     "missed",
     "duplicated",
     "out_of_order",
+    "not_subscribed",
     "unconfirmed",
     "reconnects",
     "resumed",
@@ -51,12 +52,14 @@ class Hub:
         servers: on which of them each session is, in turn.
         deliver: called with a session and a frame; the default hands it over at once.
         sent: who sent, in order.
+        subscribers: the names of those of each topic.
     """
 
     def __init__(self, *servers: str) -> None:
         self.servers = servers or ("http://a",)
         self.sessions: dict[str, FakeSession] = {}
         self.sent: list[str] = []
+        self.subscribers: dict[str, set[str]] = {}
         self.deliver: Callable[[FakeSession, dict[str, Any]], None] = lambda s, frame: s.tell(Received(frame))
 
     def session(self, name: str) -> "FakeSession":
@@ -65,11 +68,12 @@ class Hub:
         self.sessions[name] = FakeSession(self, name, server)
         return self.sessions[name]
 
-    def publish(self, sender: str, text: str) -> None:
+    def publish(self, sender: str, text: str, topic: str | None = None) -> None:
         self.sent.append(sender)
         for session in self.sessions.values():
             frame = {"type": "message", "id": f"{len(self.sent)}-0", "from": sender, "data": text}
-            self.deliver(session, frame)
+            if topic is None or session.name in self.subscribers[topic]:
+                self.deliver(session, frame if topic is None else frame | {"topic": topic})
 
 
 class FakeSession:
@@ -109,6 +113,13 @@ class FakeSession:
         if not self.connected:
             raise NotConnected("there is no connection")
         self._hub.publish(self.name, text)
+
+    async def post(self, kind: str, ref: str | None = None, **fields: Any) -> None:
+        if not self.connected:
+            raise NotConnected("there is no connection")
+        assert kind == "publish"
+        self._hub.publish(self.name, fields["data"], fields["topic"])
+        self.tell(Received({"type": "ok", "ref": ref, "id": f"{len(self._hub.sent)}-0"}))
 
     async def close(self) -> None:
         self.closed = True

@@ -48,6 +48,14 @@ def stress(
     size: Annotated[
         int, typer.Option(parser=parser(parse_size, "SIZE"), metavar="SIZE", help="Bytes in a message.")
     ] = 128,
+    topics: Annotated[
+        int | None,
+        typer.Option(
+            parser=whole_number(1),
+            metavar="N",
+            help="Spread the messages over N topics: each is for the clients that subscribe to its topic.",
+        ),
+    ] = None,
     prefix: Annotated[
         str, typer.Option("--id", metavar="PREFIX", help="Clients connect as PREFIX-1 to PREFIX-N.")
     ] = "stress",
@@ -74,6 +82,9 @@ def stress(
     Exit code 1 when a message was missed, duplicated, out of order or reached no client, or when a client
     did not reconnect.
 
+    With --topics each client subscribes to two of the topics stress.1 to stress.N, and every tenth to all,
+    too. Who gets a message of another topic is counted, and makes the exit code 1.
+
     With several servers that share a Redis the clients are spread over them evenly, and a client that one
     server does not take tries the next.
 
@@ -88,7 +99,10 @@ def stress(
 
     from wsctl.client.target import check_not_stopped, find_each_target
     from wsctl.stress.stress_run import StressPlan, StressRun
+    from wsctl.stress.topic_plan import TopicPlan
 
+    if topics is not None and topics > clients:
+        raise UsageError(f"--topics {topics} is too many: each wants a subscriber, and there are {clients}")
     credentials = _credentials(lambda key: token_signer(key, jwt_audience, jwt_algorithm), jwt_key, duration)
     _make_room(clients)
     targets = find_each_target(url or (), port, os.environ)
@@ -97,8 +111,9 @@ def stress(
     if clients < len(targets):
         raise UsageError(f"--clients {clients} is too few: each of {len(targets)} servers wants one")
     servers = tuple(target.name for target in targets)
-    plan = StressPlan(ids=ids, servers=servers, duration=duration, rate=rate, size=size)
-    report = _run(plan, lambda: StressRun(plan, _sessions(ids, targets, credentials).__getitem__))
+    spread = TopicPlan(topics) if topics else None
+    plan = StressPlan(ids=ids, servers=servers, duration=duration, rate=rate, size=size, topics=spread)
+    report = _run(plan, lambda: StressRun(plan, _sessions(plan, targets, credentials).__getitem__))
     _print_summary(report, rate, as_json)
     raise typer.Exit(0 if report.clean else 1)
 
@@ -117,7 +132,7 @@ def _credentials(
 
 
 def _sessions(
-    ids: "Sequence[str]", targets: "Sequence[Target]", credentials: "Callable[[str], Credential]"
+    plan: "StressPlan", targets: "Sequence[Target]", credentials: "Callable[[str], Credential]"
 ) -> "dict[str, Session]":
     """Return a session for each client: they are dealt to the servers in turn, each with those behind its own
     to fall back on."""
@@ -125,8 +140,14 @@ def _sessions(
 
     routes = [[*targets[n:], *targets[:n]] for n in range(len(targets))]
     return {
-        name: Session(own, name, others=others, credential=credentials(name))
-        for name, (own, *others) in zip(ids, itertools.cycle(routes), strict=False)
+        name: Session(
+            own,
+            name,
+            others=others,
+            credential=credentials(name),
+            topics=plan.topics.patterns(number) if plan.topics else (),
+        )
+        for number, (name, (own, *others)) in enumerate(zip(plan.ids, itertools.cycle(routes), strict=False))
     }
 
 

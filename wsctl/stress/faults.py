@@ -18,6 +18,7 @@ from wsctl.client.events import (
 )
 from wsctl.codes import CloseCode
 from wsctl.errors import Refused, Unreachable, WsctlError
+from wsctl.stress.topic_plan import ROOT
 
 _ADVICE = "they share no messages; start both with the same --redis, or name one of them"
 
@@ -72,6 +73,8 @@ def fatal_error(client_id: str, server: str, event: Event, *, publishing: bool) 
         case Received({"type": "error", "code": "publish_disabled"}):
             text = f"{server} takes no messages from clients: start it without --no-client-publish"
             return WsctlError(text)
+        case Received({"type": "error", "code": events.TOPIC_NOT_ALLOWED}):
+            return WsctlError(f"{server} does not permit its clients the topics {ROOT}.>")
         case _ if publishing:
             return None
         case Opened(degraded=True) | ServerDegraded() | Received({"type": "error", "code": events.DEGRADED}):

@@ -3,6 +3,14 @@
 from array import array
 from bisect import bisect_right
 from collections import defaultdict
+from collections.abc import Iterator
+from typing import Protocol
+
+
+class Numbers(Protocol):
+    """A set of whole numbers."""
+
+    def __contains__(self, number: int) -> bool: ...
 
 
 class Ranges:
@@ -50,6 +58,13 @@ class Ranges:
             count -= end - max(start, limit)
         return count
 
+    def spans(self, limit: int) -> Iterator[tuple[int, int]]:
+        """Yield the ranges as far as they are less than `limit`."""
+        for start, end in zip(self._starts, self._ends, strict=True):
+            if start >= limit:
+                return
+            yield start, min(end, limit)
+
     def _insert(self, at: int, number: int) -> None:
         """Put a new number before range `at`, and join what it makes adjacent."""
         starts, ends = self._starts, self._ends
@@ -88,6 +103,7 @@ class Ledger:
         delivered: messages received, each counted once a client.
         duplicated: received by a client that had received it before.
         out_of_order: received after one that should have come later.
+        not_subscribed: received by a client that should not get it, which none is here.
     """
 
     def __init__(self, clients: int) -> None:
@@ -95,6 +111,7 @@ class Ledger:
         self.delivered = 0
         self.duplicated = 0
         self.out_of_order = 0
+        self.not_subscribed = 0
         self._received = [Ranges() for _ in range(clients)]
         self._senders = array("I")
         # The place of a message is 0 until somebody has received it; a client's is its latest message's.
@@ -114,8 +131,9 @@ class Ledger:
             self._unseen[sender].add(number)
         return number
 
-    def receive(self, client: int, number: int) -> bool:
-        """Enter that a client received a message that was sent; False when the client had it already."""
+    def receive(self, client: int, number: int, order: tuple[int, ...] | None = None) -> bool:
+        """Enter that a client received a message that was sent; False when the client had it already. Which
+        place its id has in an `order` is not looked at."""
         received = self._received[client]
         end = received.end
         if not received.add(number):
@@ -139,6 +157,13 @@ class Ledger:
         """Enter that the server said that it refuses messages of a client; it does not say which."""
         self._refused[client].add(reason)
         self._unseen[client].clear()
+
+    def acknowledge(self, number: int) -> None:
+        """Enter that the server said that it has a message. Nothing depends on it: it comes to its sender."""
+
+    def reject(self, number: int) -> None:
+        """Enter that the server said that it did not take a message, or does not know."""
+        self._unseen[self._senders[number]].discard(number)
 
     def accept(self, client: int, reason: str) -> None:
         """Enter that the server said that the reason to refuse messages of a client is over."""
@@ -171,7 +196,7 @@ class Ledger:
         self._places[number] = place = len(self._confirmed)
         return place
 
-    def _overtaken(self, received: Ranges, number: int, end: int) -> bool:
+    def _overtaken(self, received: Numbers, number: int, end: int) -> bool:
         """Tell whether a later message of the same sender was received before this one."""
         sender = self._senders[number]
         return any(self._senders[n] == sender and n in received for n in range(number + 1, end))

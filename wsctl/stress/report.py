@@ -15,6 +15,7 @@ class StressReport:
         servers: the number of connected clients of each server.
         duration_s: seconds since publishing began, until it ended.
         missed: due and not received; during the run, of messages that are not on their way any more.
+        not_subscribed: deliveries of messages with a topic that the client does not subscribe to.
         unconfirmed: messages that nobody received and that may never have reached the server.
         close_codes, refused, errors: how often a connection ended with a code, a handshake was answered
             with a status, a message was answered with an error.
@@ -43,6 +44,7 @@ class StressReport:
     missed: int
     duplicated: int
     out_of_order: int
+    not_subscribed: int
     unconfirmed: int
     reconnects: int
     resumed: int
@@ -65,9 +67,10 @@ class StressReport:
 
     @property
     def clean(self) -> bool:
-        """True if every client received everything that was sent, once and in order, and is still there: of
-        one that did not come back nobody knows what it will miss."""
-        return not (self.missed or self.duplicated or self.out_of_order or self.unconfirmed or self.away)
+        """True if every client received what was for it and nothing else, once and in order, and is still
+        there: of one that did not come back nobody knows what it will miss."""
+        wrong = self.missed or self.duplicated or self.out_of_order or self.not_subscribed
+        return not (wrong or self.unconfirmed or self.away)
 
     def as_json(self) -> dict[str, Any]:
         """Return the object that `--json` prints."""
@@ -82,6 +85,7 @@ class StressReport:
             "missed": self.missed,
             "duplicated": self.duplicated,
             "out_of_order": self.out_of_order,
+            "not_subscribed": self.not_subscribed,
             "unconfirmed": self.unconfirmed,
             "reconnects": self.reconnects,
             "resumed": self.resumed,

@@ -24,6 +24,8 @@ from wsctl.client.events import (
 from wsctl.stress.ledger import Ledger
 from wsctl.stress.report import StressReport
 from wsctl.stress.timing import LatencyHistogram, QuietTime
+from wsctl.stress.topic_ledger import TopicLedger
+from wsctl.stress.topic_plan import TopicPlan
 
 TEXTS_REMEMBERED = 16
 """Texts whose reading is remembered: each comes once for every client, nearly all of them in a row."""
@@ -64,6 +66,13 @@ def _parse(run: str, text: str) -> Probe | None:
         return None
 
 
+def order_of(message_id: object) -> tuple[int, ...] | None:
+    """Return what orders an id among others. For clients ids are opaque: only a test of the server may look
+    into them."""
+    parts = message_id.split("-") if isinstance(message_id, str) else [""]
+    return tuple(map(int, parts)) if all(part.isdecimal() for part in parts) else None
+
+
 class _Sample(NamedTuple):
     at: float
     sent: int
@@ -80,8 +89,11 @@ class RunStatistics:
         began, ended: the moments at which publishing began and ended; None before.
     """
 
-    def __init__(self, ids: Sequence[str], servers: Sequence[str] = ()) -> None:
-        self.ledger = Ledger(len(ids))
+    def __init__(
+        self, ids: Sequence[str], servers: Sequence[str] = (), topics: TopicPlan | None = None
+    ) -> None:
+        self.ledger = TopicLedger(len(ids), topics.subscribers(len(ids))) if topics else Ledger(len(ids))
+        self._topics = topics
         self.connected: set[int] = set()
         self.began: float | None = None
         self.ended: float | None = None
@@ -166,6 +178,7 @@ class RunStatistics:
             missed=ledger.missed if final else ledger.missed_below(settled),
             duplicated=ledger.duplicated,
             out_of_order=ledger.out_of_order,
+            not_subscribed=ledger.not_subscribed,
             unconfirmed=ledger.unconfirmed,
             reconnects=max(0, self._opened - len(self._ids)),
             resumed=self._resumed,
@@ -214,7 +227,13 @@ class RunStatistics:
         if kind == "message" and frame.get("from") in self._ids:
             found = read_probe(self._run, frame.get("data"))
             if found and found.number < self.ledger.sent:
-                self._record_delivery(client, found, now)
+                self._record_delivery(client, found, now, frame)
+        elif kind in ("ok", "error") and (number := self._number_in(frame)) is not None:
+            if kind == "ok":
+                self.ledger.acknowledge(number)
+            else:
+                self._errors[str(frame.get("code"))] += 1
+                self.ledger.reject(number)
         elif kind == "error":
             code = str(frame.get("code"))
             self._errors[code] += 1
@@ -223,10 +242,20 @@ class RunStatistics:
             else:
                 self.ledger.refuse(client, code)
 
-    def _record_delivery(self, client: int, found: Probe, now: float) -> None:
+    def _number_in(self, frame: dict[str, Any]) -> int | None:
+        """Return the number of the message that an answer is about."""
+        ref = frame.get("ref")
+        number = int(ref) if isinstance(ref, str) and ref.isdecimal() else None
+        return number if number is not None and number < self.ledger.sent else None
+
+    def _record_delivery(self, client: int, found: Probe, now: float, frame: dict[str, Any]) -> None:
         if self.ended is None:
             self._quiet_time.receive(client, now)
-        if not self.ledger.receive(client, found.number):
+        topic = self._topics.name(found.number) if self._topics else None
+        if frame.get("topic") != topic:
+            self.ledger.not_subscribed += 1
+            return
+        if not self.ledger.receive(client, found.number, order_of(frame.get("id"))):
             return
         if found.sent_at < self._recovered[client]:
             self._replayed += 1

@@ -14,6 +14,7 @@ from wsctl.errors import WsctlError
 from wsctl.stress.faults import ClusterCheck, fatal_error
 from wsctl.stress.report import StressReport
 from wsctl.stress.statistics import SAMPLE_INTERVAL, RunStatistics
+from wsctl.stress.topic_plan import TopicPlan
 
 CATCH_UP = 1.0
 """Seconds of publishing that are made up for when the loop was late; the rest is let go."""
@@ -33,11 +34,13 @@ class StressClient(Protocol):
 
     def events(self) -> AsyncIterator[Event]: ...
     async def send(self, text: str) -> None: ...
+    async def post(self, kind: str, ref: str | None = None, **fields: Any) -> None: ...
     async def close(self) -> None: ...
 
 
 class Publisher:
-    """Sends messages of `size` bytes, `rate` a second in all, and records them in the statistics."""
+    """Sends messages of `size` bytes, `rate` a second in all, and records them in the statistics. With
+    `topics` each is for the subscribers of its topic."""
 
     def __init__(
         self,
@@ -47,9 +50,11 @@ class Publisher:
         rate: float,
         size: int,
         clock: Callable[[], float],
+        topics: TopicPlan | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._clients = clients
+        self._topics = topics
         self._statistics = statistics
         self._interval = 1 / rate
         self._size = size
@@ -70,9 +75,14 @@ class Publisher:
             await self._sleep(due - now)
 
     async def _send(self, sender: int) -> None:
+        number = self._statistics.ledger.sent
         text = self._statistics.send(sender, self._clock(), self._size)
         try:
-            await self._clients[sender].send(text)
+            if self._topics:
+                topic = self._topics.name(number)
+                await self._clients[sender].post("publish", str(number), data=text, topic=topic)
+            else:
+                await self._clients[sender].send(text)
         except NotConnected:
             self._statistics.ledger.disconnect(sender)
 
@@ -81,13 +91,15 @@ class Publisher:
 class StressPlan:
     """The plan of a run: `ids` are the clients, `duration` is in seconds, `rate` in messages a second from
     all of them together, `size` in bytes. `servers` are the names of the servers in messages, in the order in
-    which the clients are dealt to them; each has one at least."""
+    which the clients are dealt to them; each has one at least. Without `topics` messages are for
+    everybody."""
 
     ids: tuple[str, ...]
     servers: tuple[str, ...]
     duration: float
     rate: float
     size: int
+    topics: TopicPlan | None = None
 
     def server(self, client: int) -> str:
         """Return the client's own server; the client is named by its place."""
@@ -109,7 +121,7 @@ class StressRun:
         self._clients = [client(name) for name in plan.ids]
         self._clock = clock
         self._settle_timeout = settle
-        self._statistics = RunStatistics(plan.ids, plan.servers)
+        self._statistics = RunStatistics(plan.ids, plan.servers, plan.topics)
         self._cluster_check = ClusterCheck(plan.servers)
         self._tasks: list[asyncio.Task[None]] = []
         self._changed = asyncio.Event()
@@ -180,7 +192,12 @@ class StressRun:
         self._statistics.begin(self._clock())
         plan = self._plan
         publisher = Publisher(
-            self._clients, self._statistics, rate=plan.rate, size=plan.size, clock=self._clock
+            self._clients,
+            self._statistics,
+            rate=plan.rate,
+            size=plan.size,
+            clock=self._clock,
+            topics=plan.topics,
         )
         publishing = self._start(publisher.run())
         self._start(self._sample())

@@ -88,6 +88,8 @@ def notes(report: StressReport, rate: float) -> list[str]:
         "included.": report.reconnects and report.silence_s,
         "Unconfirmed messages reached nobody: they were sent on a connection that ended, or the server "
         "refused them.": report.unconfirmed,
+        f"{report.not_subscribed} messages came to a client that does not subscribe to their "
+        "topic.": report.not_subscribed,
         "The server refused messages because a client sent too many: take more --clients or a lower "
         "--rate.": report.errors.get("rate_limited"),
         "The server closed connections because a message was too big (1009): take a smaller --size, or start "
@@ -109,6 +111,7 @@ def _rows(report: StressReport, delivered: str) -> list[Row]:
         ("missed", f"{report.missed}", _alarm(report.missed)),
         ("duplicated", f"{report.duplicated}", _alarm(report.duplicated)),
         ("out of order", f"{report.out_of_order}", _alarm(report.out_of_order)),
+        *([("not subscribed", f"{n}", _alarm(n))] if (n := report.not_subscribed) else []),
         ("latency", _latency(report), ""),
         ("silence", "-" if report.silence_s is None else f"{measured(report.silence_s)} at most", ""),
     ]
