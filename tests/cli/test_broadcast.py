@@ -73,6 +73,27 @@ async def test_what_is_given_is_what_arrives(
     await bob.close()
 
 
+async def test_a_message_to_a_topic_is_not_for_those_who_do_not_subscribe(start_server: StartServer) -> None:
+    server = start_server("--broadcast-interval", "0")
+    bob = await join(server.ws_url, "bob")
+    sent = await broadcast(server, "quiet", "--topic", "a.b")
+    assert re.fullmatch(r"\S+  0 clients\n", sent.stdout)
+    assert sent.returncode == 0
+    addressed = await broadcast(server, "quiet", "--topic", "a.b", "--to", "bob")
+    assert addressed.returncode == 1
+    assert "1 of 1 clients of --to are not connected and subscribed to a.b" in addressed.stderr
+    assert (await broadcast(server, "all")).returncode == 0
+    assert (await receive_type(bob, "message"))["data"] == "all"
+    await bob.close()
+
+
+def test_a_topic_is_checked_before_anything_is_sent(environ: dict[str, str]) -> None:
+    for topic in ("a.*", "a..b", ""):
+        wrong = wsctl("broadcast", "x", "--topic", topic, environ=environ)
+        assert wrong.returncode == 2
+        assert wrong.stderr.startswith("wsctl: Invalid value for '--topic': a topic has segments")
+
+
 async def test_json_is_one_object(start_server: StartServer) -> None:
     sent = await broadcast(start_server(), "hello", "--json")
     answer = json.loads(sent.stdout)

@@ -15,12 +15,14 @@ from anyio import to_thread
 
 from tests.conftest import StartServer
 from tests.support.clients import join
+from tests.support.fake_control import fake_at_a_url
 from tests.support.processes import popen
 from tests.support.server import DEADLINE, WSCTL, wsctl
 from tests.support.status import DRAIN, FACTS, drawn
 from tests.support.status import line as told_in_a_line
 from tests.support.terminal import Terminal
 from wsctl.client.control import ANSWER_TIMEOUT
+from wsctl.control.status import TopicList, TopicStatus
 
 pytestmark = pytest.mark.anyio
 
@@ -330,6 +332,73 @@ def test_a_crowd_is_listed_as_far_as_the_screen_reaches() -> None:
     assert "  and 87 more" in shown[-1]
     assert len(drawn(seen, seen, height=40).splitlines()) <= 40
     assert "c99" in drawn(seen)
+
+
+# Topics
+
+
+async def test_topics_are_listed_with_their_subscribers_and_what_is_kept(start_server: StartServer) -> None:
+    server = start_server("--broadcast-interval", "0")
+    for topic in ("b.two", "a.one", "a.one"):
+        sent = await to_thread.run_sync(
+            lambda t=topic: wsctl("broadcast", "--topic", t, "x", environ=server.environ)
+        )
+        assert sent.returncode == 0, sent.stderr
+    shown = await to_thread.run_sync(lambda: wsctl("status", "--topics", environ=server.environ))
+    assert (shown.returncode, shown.stderr) == (0, "")
+    rows = [row.split() for row in shown.stdout.splitlines()]
+    assert ["topics", "2", "with", "messages,", "0", "subscriptions"] in rows
+    head = rows.index(["topic", "subscribers", "kept", "size", "newest", "id"])
+    assert [row[:3] for row in rows[head + 1 :]] == [["a.one", "0", "2"], ["b.two", "0", "1"]]
+    as_json = await to_thread.run_sync(lambda: wsctl("status", "--topics", "--json", environ=server.environ))
+    told = json.loads(as_json.stdout)
+    assert told["topics"] == 2
+    assert [row["topic"] for row in told["topic_list"]["topics"]] == ["a.one", "b.two"]
+    assert told["topic_list"]["more"] is False
+
+
+def test_a_server_of_the_release_before_has_no_topics_to_list(environ: dict[str, str]) -> None:
+    with fake_at_a_url() as (fake, url):
+        fake.absent = {"error": {"code": "not_found", "message": "no such route"}}
+        failed = wsctl("status", "--topics", "--url", url, environ=dict(environ) | {"WSCTL_TOKEN": "t"})
+    assert (failed.returncode, failed.stdout) == (1, "")
+    assert failed.stderr == f"wsctl: {url} knows no topics: it is of a release before them\n"
+
+
+def listed(count: int, *, more: bool = False) -> TopicList:
+    """So many topics."""
+    return TopicList(tuple(TopicStatus(f"t.{n}", n, n, 1000 * n, f"{n}-0") for n in range(count)), more)
+
+
+def test_topics_and_clients_are_listed_as_far_as_the_screen_reaches() -> None:
+    rows = [{"client_id": f"c{n}", "address": "", "connected_s": 1.0, "waiting_bytes": 0} for n in range(100)]
+    facts = FACTS | {"topics": 100, "subscriptions": 7}
+    for told in (facts, facts | {"clients": rows}, facts | {"clients": rows, "drain": DRAIN}):
+        shown = drawn(("http://here", told), topics=[listed(100)], height=30).splitlines()
+        assert len(shown) <= 30
+        assert any(row.startswith("  t.0") for row in shown)
+        assert sum(" more" in row for row in shown) == (2 if "clients" in told else 1)
+    assert "t.99" in drawn(("http://here", facts), topics=[listed(100)])
+    assert drawn(("http://here", facts), topics=[listed(2, more=True)]).endswith("\n  and more")
+    assert "t.0" not in drawn(("http://here", facts), topics=[None])
+
+
+def test_topics_of_workers_stand_once() -> None:
+    group = {"pid": 5, "status": "serving", "connections": 0, "drain": None, "upgrade": None, "workers": []}
+    workers = [("http://here", FACTS | {"group": group}), ("http://here", FACTS | {"group": group})]
+    assert drawn(*workers, topics=[listed(1), listed(1)]).count("t.0") == 1
+    alone = [("http://a", FACTS), ("http://b", FACTS)]
+    assert drawn(*alone, topics=[listed(1), listed(1)]).count("t.0") == 2
+
+
+def test_a_topic_without_kept_messages_has_no_newest_id() -> None:
+    shown = drawn(("http://here", FACTS), topics=[TopicList((TopicStatus("a\x1b", 1, 0, 0, None),), False)])
+    assert shown.splitlines()[-1].split() == ["a\\x1b", "1", "0", "0", "bytes", "-"]
+
+
+def test_several_connections_of_one_client_are_told_apart() -> None:
+    shown = drawn(("http://here", FACTS | {"client_ids": 1}))
+    assert "  connections  3 of 1000, of 1 client\n" in shown
 
 
 ASKING = {

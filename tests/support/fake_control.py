@@ -43,6 +43,7 @@ class FakeControl(ThreadingMixIn, TCPServer):
             of it. Behind that it ends: with `end`, or where there is none the server vanishes.
         refusal: how beginning it, or a broadcast, is answered instead: a status and a message.
         code: of that refusal.
+        absent: the body for a route that it does not have.
         hangs_up: nobody's question for the end is answered.
         awaited: the end must be asked before the beginning.
         asked: the end was asked.
@@ -57,6 +58,7 @@ class FakeControl(ThreadingMixIn, TCPServer):
         self.end: Upgrade | None = None
         self.refusal: tuple[int, str] | None = None
         self.code = "some"
+        self.absent: Any = {}
         self.hangs_up = False
         self.awaited = True
         self.asked = threading.Event()
@@ -99,7 +101,7 @@ class FakeControl(ThreadingMixIn, TCPServer):
                 return self._refused() if self.refusal else (200, {"id": "1-0", "recipients": 0})
             case "GET /api/upgrade":
                 return self._wait()
-        return 404, {}
+        return 404, self.absent
 
     def _status(self) -> tuple[int, Any] | None:
         if self.course:

@@ -1,12 +1,14 @@
 """What servers tell of themselves, and how it is drawn."""
 
 import io
+from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
 
 from wsctl.cli.ui import tables
 from wsctl.client.control import read_status
+from wsctl.control.status import TopicList
 
 FACTS: dict[str, Any] = {
     "status": "serving",
@@ -95,9 +97,14 @@ def line(name: str, facts: dict[str, Any]) -> str:
     return tables.line(name, read_status(facts))
 
 
-def drawn(*seen: tuple[str, dict[str, Any]], height: int | None = None, width: int = 100) -> str:
+def drawn(
+    *seen: tuple[str, dict[str, Any]],
+    height: int | None = None,
+    width: int = 100,
+    topics: Sequence[TopicList | None] = (),
+) -> str:
     console = Console(file=io.StringIO(), width=width, soft_wrap=True, force_terminal=True, color_system=None)
     read = [(name, read_status(facts)) for name, facts in seen]
     with console.capture() as shown:
-        console.print(tables.blocks(read, height))
+        console.print(tables.blocks(read, height, topics))
     return "\n".join(row.rstrip() for row in shown.get().splitlines())

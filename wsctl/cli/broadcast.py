@@ -11,6 +11,7 @@ from wsctl.cli.options import Json, Port, Url, parser
 from wsctl.cli.ui.text import say
 from wsctl.client_ids import client_id
 from wsctl.errors import UsageError, WsctlError
+from wsctl.topics import topic_name
 
 _LATER = "a client that comes back and resumes gets it then"
 
@@ -32,6 +33,15 @@ def broadcast(
             "--show-to", help="Show all clients of --to to each of them; else each sees only itself."
         ),
     ] = False,
+    topic: Annotated[
+        str | None,
+        typer.Option(
+            "--topic",
+            parser=parser(topic_name, "TOPIC"),
+            metavar="TOPIC",
+            help="Send to the subscribers of this topic; with --to, to those clients among them.",
+        ),
+    ] = None,
     parse: Annotated[
         bool, typer.Option("--parse", help="MESSAGE is JSON: send the value instead of the text.")
     ] = False,
@@ -42,8 +52,8 @@ def broadcast(
 ) -> None:
     """Send one message to every client, or to some; print its id and how many got it.
 
-    Exit code 1 when some clients of --to are not connected. Those that reconnect and resume get the message
-    then.
+    Exit code 1 when some clients of --to are not connected, or with --topic not subscribed. Those that
+    reconnect and resume get the message then.
     """
     from wsctl.client.control import Control
     from wsctl.client.target import find_target
@@ -53,10 +63,11 @@ def broadcast(
     if data == "" and not allow_empty:
         raise UsageError("the message is empty: with --allow-empty it is sent all the same")
     control = Control(find_target(url, port, os.environ), waiting=say)
-    sent = control.broadcast(data, to or None, show_to=show_to)
+    sent = control.broadcast(data, to or None, show_to=show_to, topic=topic)
     print(json.dumps(sent) if as_json else _summary(sent), flush=True)
     if (missing := len(set(to or ())) - sent["recipients"]) > 0:
-        raise WsctlError(f"{missing} of {len(set(to or ()))} clients of --to are not connected: {_LATER}")
+        there = "connected" if topic is None else f"connected and subscribed to {topic}"
+        raise WsctlError(f"{missing} of {len(set(to or ()))} clients of --to are not {there}: {_LATER}")
 
 
 def _from_stdin() -> str:

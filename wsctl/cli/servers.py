@@ -89,11 +89,11 @@ class ServerWatch:
         """The worst exit code of the servers."""
         return max(server.exit_code for server in self._servers.values())
 
-    def look(self, clients: bool) -> list[NamedAnswer]:
-        """Return what the servers tell now. How a server ended that is gone is said on stderr."""
+    def look(self, ask: Ask) -> list[NamedAnswer]:
+        """Return what the servers answer now. How a server ended that is gone is said on stderr."""
         self._look_for_servers()
         there = [server for server in self._servers.values() if not server.gone]
-        replies = ask_all([server.control for server in there], lambda control: control.status(clients))
+        replies = ask_all([server.control for server in there], ask)
         seen = []
         for server, reply in zip(there, replies, strict=True):
             if facts := server.receive(reply, self._look_for_servers):

@@ -16,14 +16,19 @@ from wsctl.codes import ExitCode
 from wsctl.errors import UsageError, WsctlError
 
 if TYPE_CHECKING:
-    from wsctl.cli.servers import NamedAnswer, ServerWatch
+    from wsctl.cli.servers import Ask, NamedAnswer, ServerWatch
     from wsctl.cli.ui.tables import Seen
+    from wsctl.client.control import Answer, Control
     from wsctl.client.target import Target
+    from wsctl.control.status import TopicList
 
     Show = Callable[[list[NamedAnswer]], None]
 
 INTERVAL = 1.0
 """Seconds between two looks of `--watch`."""
+
+TOPIC_LIST = "topic_list"
+"""The field of a status as JSON that has the topics, when they are asked for."""
 
 UNCUT = 1000
 """Columns of a table that goes into a file or a pipe: the longest row is shorter."""
@@ -32,6 +37,9 @@ UNCUT = 1000
 def status(
     *,
     clients: Annotated[bool, typer.Option("--clients", help="List the clients too.")] = False,
+    topics: Annotated[
+        bool, typer.Option("--topics", help="List the topics with subscribers or kept messages too.")
+    ] = False,
     watch: Annotated[bool, typer.Option("--watch", help="Show it once a second, until Ctrl-C.")] = False,
     url: Url = None,
     port: Port = None,
@@ -44,22 +52,34 @@ def status(
     def scan() -> "list[Target]":
         return find_all_targets(url, port, os.environ)
 
+    ask = _asking(clients, topics)
     if not watch:
-        _show_once(scan(), clients, as_json)
+        _show_once(scan(), ask, as_json)
         return
     watched = ServerWatch(scan)
-    with _display(clients, as_json) as show:
-        code = _watch(watched, clients, show)
+    listing = " ".join(flag for flag, given in (("--clients", clients), ("--topics", topics)) if given)
+    with _display(listing, as_json) as show:
+        code = _watch(watched, ask, show)
     raise typer.Exit(code)
 
 
-def _show_once(targets: list["Target"], clients: bool, as_json: bool) -> None:
+def _asking(clients: bool, topics: bool) -> "Ask":
+    """Return a function that asks a server for its status, with the topics beside it, if they are wanted."""
+
+    def ask(control: "Control") -> "Answer":
+        told = control.status(clients)
+        return told | {TOPIC_LIST: control.topics()} if topics else told
+
+    return ask
+
+
+def _show_once(targets: list["Target"], ask: "Ask", as_json: bool) -> None:
     from wsctl.cli.servers import ask_all
     from wsctl.client.control import Control
 
     seen, failures = [], []
     controls = [Control(target, waiting=say) for target in targets]
-    for control, reply in zip(controls, ask_all(controls, lambda one: one.status(clients)), strict=True):
+    for control, reply in zip(controls, ask_all(controls, ask), strict=True):
         if isinstance(reply, WsctlError):
             failures.append(reply)
         else:
@@ -72,11 +92,11 @@ def _show_once(targets: list["Target"], clients: bool, as_json: bool) -> None:
         raise failures[0]
 
 
-def _watch(watched: "ServerWatch", clients: bool, show: "Show") -> ExitCode:
+def _watch(watched: "ServerWatch", ask: "Ask", show: "Show") -> ExitCode:
     """Show the servers until Ctrl-C, or until the last of them is gone."""
     try:
         while True:
-            seen = watched.look(clients)
+            seen = watched.look(ask)
             if seen:
                 show(seen)
             if watched.over:
@@ -87,7 +107,7 @@ def _watch(watched: "ServerWatch", clients: bool, show: "Show") -> ExitCode:
 
 
 @contextmanager
-def _display(clients: bool, as_json: bool) -> Iterator["Show"]:
+def _display(listing: str, as_json: bool) -> Iterator["Show"]:
     from wsctl.cli.ui.live import Picture
     from wsctl.cli.ui.streams import console, is_live
     from wsctl.cli.ui.tables import blocks
@@ -99,11 +119,11 @@ def _display(clients: bool, as_json: bool) -> Iterator["Show"]:
         # What is told on stderr goes above the picture when both are the same terminal.
         picture = Picture(screen, redirect_stderr=sys.stderr.isatty())
         try:
-            yield lambda seen: picture.show(blocks(_read(seen), screen.height))
+            yield lambda seen: picture.show(blocks(_read(seen), screen.height, _read_topics(seen)))
         finally:
             picture.stop()
-    elif clients:
-        raise UsageError("--watch --clients draws a table, and this is no terminal: add --json")
+    elif listing:
+        raise UsageError(f"--watch {listing} draws a table, and this is no terminal: add --json")
     else:
         yield _print_lines
 
@@ -129,10 +149,16 @@ def _print_blocks(seen: list["NamedAnswer"]) -> None:
     screen = console(sys.stdout)
     if not sys.stdout.isatty():
         screen.width = UNCUT
-    screen.print(blocks(_read(seen)))
+    screen.print(blocks(_read(seen), topics=_read_topics(seen)))
 
 
 def _read(answers: list["NamedAnswer"]) -> list["Seen"]:
     from wsctl.client.control import read_status
 
     return [(name, read_status(told)) for name, told in answers]
+
+
+def _read_topics(answers: list["NamedAnswer"]) -> "list[TopicList | None]":
+    from wsctl.client.control import read_topics
+
+    return [read_topics(told[TOPIC_LIST]) if TOPIC_LIST in told else None for _, told in answers]

@@ -19,12 +19,15 @@ from wsctl.control.operations import (
     CANCEL_DRAIN,
     DRAIN,
     STATUS,
+    TOPICS,
+    TOPICS_LISTED,
     UPGRADE,
     WAIT_DRAINED,
     WAIT_UPGRADED,
     Operation,
+    topics_target,
 )
-from wsctl.control.status import ServerStatus
+from wsctl.control.status import ServerStatus, TopicList
 from wsctl.drain.progress import DrainProgress, HandoverProgress
 from wsctl.errors import Refused, Silent, Unreachable, UsageError, WsctlError
 
@@ -126,11 +129,30 @@ class Control:
         """Return what the server tells operators; with `clients` it lists them too, oldest first."""
         return self._ask(STATUS, _STATUS, "?clients=true" if clients else "")
 
-    def broadcast(self, data: object, to: Sequence[str] | None = None, *, show_to: bool = False) -> Answer:
-        """Publish any JSON value to everyone, or to some ids. The answer has its `id`, and how many
-        `recipients`."""
+    def topics(self, limit: int = TOPICS_LISTED) -> Answer:
+        """Return the first `topics` in the order of their names, and whether there are `more`.
+
+        Raises:
+            WsctlError: the server is of a release before topics.
+        """
+        query = topics_target(limit).removeprefix(TOPICS.path)
+        return self._ask(
+            TOPICS, {"topics", "more"}, query, absent="knows no topics: it is of a release before them"
+        )
+
+    def broadcast(
+        self,
+        data: object,
+        to: Sequence[str] | None = None,
+        *,
+        show_to: bool = False,
+        topic: str | None = None,
+    ) -> Answer:
+        """Publish any JSON value to everyone, to the subscribers of a topic, or to some ids. The answer has
+        its `id`, and how many `recipients`."""
         body = {"data": data} if to is None else {"data": data, "to": list(to)}
         body |= {"show_to": True} if show_to else {}
+        body |= {} if topic is None else {"topic": topic}
         return self._ask(BROADCAST, {"id", "recipients"}, body=body)
 
     def drain(self, timeout: float | None = None) -> Answer:
@@ -170,10 +192,13 @@ class Control:
         body: Answer | None = None,
         endless: bool = False,
         asked: Callable[[], object] = lambda: None,
+        absent: str = "",
     ) -> Answer:
         wait = None if endless else self._patience
         status, text = self._exchange(operation.method, operation.path + query, body, wait, asked)
         answer = _object(text)
+        if absent and status == HTTPStatus.NOT_FOUND and "error" in answer:
+            raise WsctlError(f"{self.name} {absent}")
         if status not in (HTTPStatus.OK, HTTPStatus.ACCEPTED):
             raise self._failure(status, answer)
         if not expected <= answer.keys():
@@ -282,6 +307,19 @@ def read_status(told: Answer) -> ServerStatus:
             "the server runs another version, whose status cannot be shown: 'wsctl status --json' prints it"
         )
         raise WsctlError(text) from None
+
+
+def read_topics(told: Answer) -> TopicList:
+    """Return the topics that a server answered.
+
+    Raises:
+        WsctlError: the answer is of another version of wsctl.
+    """
+    try:
+        return decode(TopicList, told)
+    except (KeyError, TypeError, ValueError):
+        text = "the server runs another version, whose topics cannot be shown: 'wsctl status --topics --json'"
+        raise WsctlError(f"{text} prints them") from None
 
 
 def drain_progress(drain: Mapping[str, Any]) -> DrainProgress:

@@ -12,7 +12,7 @@ from wsctl.cli.ui.drain_bar import breakdown, described, figures
 from wsctl.cli.ui.handover_bar import standing
 from wsctl.cli.ui.layout import fill_table, list_table
 from wsctl.cli.ui.text import clock, printable
-from wsctl.control.status import ClientStatus, ServerStatus, WorkerGroup
+from wsctl.control.status import ClientStatus, ServerStatus, TopicList, TopicStatus, WorkerGroup
 
 Seen = tuple[str, ServerStatus]
 """A server's name, and what it told of itself."""
@@ -29,34 +29,81 @@ TABLE = 3
 """Lines of a table beside its rows: the empty one before it, its head, and the one that counts the rest."""
 
 
-def blocks(seen: Sequence[Seen], height: int | None = None) -> Group:
-    """Draw all servers, one below the other; their clients, and the nodes of a cluster, only as far as
-    `height` lines reach. What servers of one cluster tell alike stands once, below the last of them."""
+def blocks(seen: Sequence[Seen], height: int | None = None, topics: Sequence[TopicList | None] = ()) -> Group:
+    """Draw all servers, one below the other; their clients, their topics, and the nodes of a cluster, only as
+    far as `height` lines reach. What servers of one cluster tell alike stands once, below the last of them;
+    so do the topics of workers."""
     parts: list[RenderableType] = []
     for n, (name, status) in enumerate(seen):
         parts += [Text("")] if n else []
         parts.append(block(name, status))
         alike = [other for _, other in seen if cluster_table.together(status, other)] or [status]
-        if alike[-1] is status:
-            parts += _below(status, None if height is None else _room(alike, height // len(seen)))
+        listed = topics[n] if n < len(topics) and not _has_fellows(status, seen[n + 1 :]) else None
+        is_last = alike[-1] is status
+        if is_last or listed is not None:
+            room = None if height is None else _room(alike if is_last else [status], height // len(seen))
+            parts += _below(status, room, listed, is_last=is_last)
     return Group(*parts)
 
 
-def _below(status: ServerStatus, room: int | None) -> list[RenderableType]:
-    """Draw the tables of a server. They have `room` lines for their rows, of which no more than half are
-    nodes' when clients are listed too."""
+def _has_fellows(status: ServerStatus, others: Sequence[Seen]) -> bool:
+    """Tell whether one of these servers is a worker of the same parent."""
+    group = status.group
+    return group is not None and any(other.group and other.group.pid == group.pid for _, other in others)
+
+
+def topic_table(listed: TopicList, room: int | None = None) -> Table:
+    """Return a table of topics; at most `room` of them, and how many more there are."""
+    table = list_table()
+    table.add_column("  topic", overflow="fold")
+    for name in ("subscribers", "kept", "size"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("newest id", no_wrap=True)
+    fill_table(table, listed.topics, _topic_cells, room)
+    if listed.more and (room is None or len(listed.topics) <= room):
+        table.add_row(Text("  and more", style="dim"))
+    return table
+
+
+def _topic_cells(topic: TopicStatus) -> list[Text]:
+    return [
+        Text(f"  {printable(topic.topic)}"),
+        Text(str(topic.subscribers)),
+        Text(str(topic.messages)),
+        Text(decimal(topic.bytes)),
+        Text(printable(topic.newest_id or "-")),
+    ]
+
+
+def _below(
+    status: ServerStatus, room: int | None, topics: TopicList | None, *, is_last: bool
+) -> list[RenderableType]:
+    """Draw the tables of a server: of its topics, and below the last of a cluster of its nodes and clients.
+    They have `room` lines for their rows, of which each but the last has no more than half."""
     parts: list[RenderableType] = []
-    found = status.nodes or ()
-    listed = status.clients is not None
+    found = (is_last and status.nodes) or ()
+    listed = status.clients if is_last else None
+    if topics is not None:
+        shared = bool(found) or listed is not None
+        room, most = _half(room, shared=shared)
+        parts += [Text(""), topic_table(topics, most)]
+        room = None if room is None or most is None else room - min(most, len(topics.topics))
     if found:
-        if room is not None and listed:
-            room = max(0, room - TABLE)
-        most = room // 2 if room is not None and listed else room
+        room, most = _half(room, shared=listed is not None)
         parts += [Text(""), cluster_table.nodes(found, most)]
         room = None if room is None or most is None else room - min(most, len(found))
-    if status.clients is not None:
-        parts += [Text(""), clients(status.clients, room)]
+    if listed is not None:
+        parts += [Text(""), clients(listed, room)]
     return parts
+
+
+def _half(room: int | None, *, shared: bool) -> tuple[int | None, int | None]:
+    """Return the lines for the rows of all tables, and for those of the first one, when another one follows
+    or not."""
+    if room is None or not shared:
+        return room, room
+    room = max(0, room - TABLE)
+    return room, room // 2
 
 
 def _room(alike: Sequence[ServerStatus], share: int) -> int:
@@ -71,11 +118,13 @@ def _more(status: ServerStatus) -> int:
     group = 1 if status.group else 0
     application = 1 if status.application else 0
     admin = 1 if status.admin else 0
+    topics = 1 if status.topics or status.subscriptions else 0
     return (
         named
         + group
         + application
         + admin
+        + topics
         + (UPGRADE if status.upgrade else 0)
         + len(cluster_table.rows(status))
     )
@@ -94,6 +143,9 @@ def block(name: str, status: ServerStatus) -> Group:
         rows.add_row("  workers", Text(_group(group)))
     if status.admin:
         rows.add_row("  admin", _one_line(Text(printable(status.admin))))
+    if status.topics or status.subscriptions:
+        told = f"{status.topics} with messages, {status.subscriptions} subscriptions"
+        rows.add_row("  topics", _one_line(Text(told)))
     rows.add_row("  uptime", Text(clock(status.uptime_s)))
     rows.add_row("  rates", Text(_rates(status)))
     rows.add_row("  newest id", Text(printable(status.newest_id)))
@@ -178,6 +230,8 @@ def _connections(status: ServerStatus) -> str:
     if status.capacity and status.application and status.application.responses:
         places = status.connections - status.application.responses
         told = f"{status.connections}, which take {places} of {status.capacity} places"
+    if status.client_ids is not None:
+        told = f"{told}, of {status.client_ids} {'client' if status.client_ids == 1 else 'clients'}"
     return f"{told}, {status.closing} closing" if status.closing else told
 
 
