@@ -16,6 +16,7 @@ from wsctl.server.workers.parent_home import ParentHome
 
 _pids = itertools.count(1001)
 _serials = itertools.count(1)
+_said = (f"message {n}" for n in itertools.count(1))
 
 
 class ParentEnd:
@@ -73,6 +74,10 @@ class WorkerPeer(Speaker):
         self.home = ParentHome(self.log, self.channel, self._replaced, number=number, presence=self.presence)
         self.log.move_to(self.home)
 
+    async def count(self, to: tuple[str, ...] | None = None, topic: str | None = None) -> int:
+        """How many connections a message goes to that is published here."""
+        return (await self.receipt_of(next(_said), to, topic))[1]
+
     async def begun(self) -> "WorkerPeer":
         await self.home.begin()
         return self
@@ -111,9 +116,11 @@ class WorkerPeer(Speaker):
         """It ends; the parent hears of it."""
         self.channel.close()
 
-    async def receipt_of(self, data: Any, to: tuple[str, ...] | None = None) -> tuple[str, int]:
+    async def receipt_of(
+        self, data: Any, to: tuple[str, ...] | None = None, topic: str | None = None
+    ) -> tuple[str, int]:
         """Publish a message; its receipt."""
-        self.say(data, to)
+        self.say(data, to, topic)
         await self.until(lambda: data in self.receipts)
         return self.receipts[data]
 

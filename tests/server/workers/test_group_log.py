@@ -7,19 +7,20 @@ import pytest
 
 from tests.support.worker_peer import WorkerPeer, until_heard
 from wsctl.codes import ErrorCode
+from wsctl.ipc.framing import Packet
 from wsctl.log.home import Draft, Home, Key, Refusal
 from wsctl.log.refusals import AWAY, CONFIRM_TIMEOUT, LATE, UNCONFIRMED
 from wsctl.server.workers.group_log import GroupLog
-from wsctl.server.workers.parent_home import GONE
+from wsctl.server.workers.parent_home import GONE, NO_TOPICS, WORKERS
 
 pytestmark = pytest.mark.anyio
 
 
 class Group:
-    """A parent's log, and workers of it."""
+    """A parent's log, and workers of it. A client may have so many connections."""
 
-    def __init__(self) -> None:
-        self.log = GroupLog(100, 1 << 20, most_behind=1 << 20)
+    def __init__(self, per_client: int = 1) -> None:
+        self.log = GroupLog(100, 1 << 20, most_behind=1 << 20, per_client=per_client)
         self.workers: list[WorkerPeer] = []
 
     def add(self, number: int = 1, **how: int) -> WorkerPeer:
@@ -29,14 +30,24 @@ class Group:
     async def two(self) -> tuple[WorkerPeer, WorkerPeer]:
         return await self.add(1).begun(), await self.add(2).begun()
 
+    def close(self) -> None:
+        for worker in self.workers:
+            worker.close()
+            worker.parents.channel.close()
+
 
 @pytest.fixture
 async def group() -> AsyncIterator[Group]:
     found = Group()
     yield found
-    for worker in found.workers:
-        worker.close()
-        worker.parents.channel.close()
+    found.close()
+
+
+@pytest.fixture
+async def group_of_two_each() -> AsyncIterator[Group]:
+    found = Group(per_client=2)
+    yield found
+    found.close()
 
 
 async def test_a_receipt_counts_the_clients_of_all_workers(group: Group) -> None:
@@ -251,3 +262,152 @@ async def test_while_the_parent_becomes_another_program_what_is_published_waits_
     await one.settle()
     assert not one.refusals
     assert [message.data for message in one.got] == ["late"]
+
+
+# Topics
+
+
+async def test_recipients_are_the_connections_of_all_workers_that_subscribe(group_of_two_each: Group) -> None:
+    one, other = await group_of_two_each.two()
+    bo = one.connect("bo", "a.b", ">")
+    other.connect("bo", "a.*")
+    eve = other.connect("eve")
+    await until_heard(one, other)
+    assert [await one.count(topic=topic) for topic in ("a.b", "a.c", "d")] == [2, 2, 1]
+    assert [await one.count(), await one.count(("bo",)), await one.count(("eve",), "a.b")] == [3, 2, 0]
+    one.subscribe(bo, "d")
+    other.subscribe(eve, "a.b")
+    await until_heard(one, other)
+    assert [await one.count(topic=topic) for topic in ("a.b", "a.c", "d")] == [2, 1, 1]
+    assert await other.count(("eve", "nobody"), "a.b") == 1
+    one.disconnect(bo)
+    await until_heard(one)
+    assert await one.count(topic="d") == 0
+
+
+async def test_the_oldest_connection_of_a_client_with_too_many_ends_wherever_it_is(
+    group_of_two_each: Group,
+) -> None:
+    one, other = await group_of_two_each.two()
+    first = one.connect("al")
+    await until_heard(one)
+    second = other.connect("al")
+    await until_heard(other)
+    third = other.connect("al")
+    await one.hears(("replaced", "al"))
+    await until_heard(one, other)
+    assert first not in one.connections
+    assert set(other.connections) == {second, third}
+    assert await one.count(("al",)) == 2
+    one.connect("al")
+    await other.hears(("replaced", "al"))
+    assert set(other.connections) == {third}
+
+
+async def test_each_worker_knows_who_subscribes_at_the_others(group: Group) -> None:
+    one, other = await group.two()
+    al = one.connect("al", "a.b", "c")
+    one.connect("bo")
+    eve = other.connect("eve", "a.*")
+    await until_heard(one, other, one, other)
+    assert (one.presence.clients("a.b"), other.presence.clients("a.b")) == ({"eve": 1}, {"al": 1})
+    late = await group.add(3).begun()
+    await until_heard(late)
+    assert late.presence.clients("a.b") == {"al": 1, "eve": 1}
+    one.subscribe(al, "c")
+    other.disconnect(eve)
+    await until_heard(one, other, late)
+    assert (late.presence.clients("a.b"), late.presence.clients("c")) == ({}, {"al": 1})
+    one.close()
+    while late.presence.clients("c"):  # noqa: ASYNC110
+        await asyncio.sleep(0.001)
+
+
+async def test_a_worker_that_another_process_replaces_is_no_news_for_the_others(group: Group) -> None:
+    old, other = await group.two()
+    told: list[object] = []
+    al = old.connect("al", "a")
+    bo = other.connect("bo", "a")
+    await until_heard(old, other, old)
+    other.presence.observers.append(told.append)
+    new = group.add(1)
+    await new.home.prepare()
+    point = await old.home.suspend()
+    here = [old.connections[al]]
+    new.home.resume_at(point or {}, here)
+    await until_heard(new, other, new)
+    assert new.presence.serials(WORKERS) == {bo}
+    old.close()
+    await until_heard(new, other)
+    assert (told, other.presence.serials(WORKERS)) == ([], {al})
+    new.close()
+    while other.presence.clients("a"):  # noqa: ASYNC110
+        await asyncio.sleep(0.001)
+    assert len(told) == 1
+
+
+async def test_a_process_that_goes_on_because_its_successor_died_has_not_lost_its_clients(
+    group: Group,
+) -> None:
+    old, other = await group.two()
+    told: list[object] = []
+    al = old.connect("al", "a")
+    await until_heard(old, other)
+    other.presence.observers.append(told.append)
+    new = group.add(1)
+    await new.home.prepare()
+    point = await old.home.suspend()
+    new.home.resume_at(point or {}, [old.connections[al]])
+    await until_heard(new)
+    new.close()
+    while new.parents in group.log._following:  # noqa: ASYNC110
+        await asyncio.sleep(0.001)
+    old.home.resume([old.connections[al]])
+    await until_heard(old, other)
+    assert (told, other.presence.serials(WORKERS)) == ([], {al})
+
+
+async def test_a_worker_of_an_earlier_release_gets_no_message_with_a_topic(group: Group) -> None:
+    one = await group.add(1).begun()
+    older = group.add(2)
+    older.channel.send("follow", {"history": True})
+    await older.home._answer.wait()
+    older.home._take_arrived()
+    older.channel.send("joined", {"id": "al", "serial": 1})
+    one.connect("bo", "a")
+    await one.receipt_of("topical", topic="a")
+    await one.receipt_of("for all")
+    await older.hears("for all")
+    assert [message.data for message in older.got] == ["for all"]
+    assert not older.presence.rows()
+    assert (await one.count(), await one.count(topic="a")) == (2, 1)
+
+
+async def test_a_parent_of_an_earlier_release_gets_no_message_with_a_topic(group: Group) -> None:
+    one = await group.add(1).begun()
+    one.home.receive(Packet("begun", {"why": None}, [], []))
+    one.say("topical", topic="a")
+    assert one.refusals["topical"] == NO_TOPICS
+    await one.receipt_of("for all")
+    one.home.receive(Packet("renewed", {"topics": True}, [], []))
+    await one.receipt_of("topical again", topic="a")
+
+
+async def test_another_program_goes_on_with_what_is_subscribed(group_of_two_each: Group) -> None:
+    group = group_of_two_each
+    one, other = await group.two()
+    one.connect("al", "a")
+    other.connect("al", "a", "b")
+    other.connect("eve")
+    await until_heard(one, other)
+    state = group.log.state()
+    then = GroupLog(100, 1 << 20, per_client=2)
+    then.resume_at(state, {worker.parents.pid: worker.parents for worker in (one, other)})
+    for worker in (one, other):
+        worker.parents._group = then
+    assert [await one.count(topic=topic) for topic in ("a", "b")] == [2, 1]
+    one.connect("eve", "b")
+    await until_heard(one, other)
+    assert other.presence.clients("b") == {"eve": 1}
+    one.connect("al")
+    await one.hears(("replaced", "al"))
