@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 
 from wsctl.frame import Batch
 from wsctl.log.history import MOST_LOST, Entry, History, MessageId, Missed
+from wsctl.log.known_ids import KnownIds
 from wsctl.log.selection import Selection
 from wsctl.topics import matches
 
@@ -313,7 +314,10 @@ def test_one_that_is_restored_knows_what_the_other_knew(
     for n, (topic, size) in enumerate(said):
         old.add(Entry((2000, n), Batch((b"x" * size,)), None, topic))
     ids = [FLOOR, *((2000, n) for n in range(len(said)))]
-    new.restore(old.floor, old.entries(), ids[-1], floors=old.floors(), known=ids)
+    known = KnownIds()
+    for packed in old.known_ids():
+        known.extend_packed(*packed)
+    new.restore(old.floor, old.entries(), ids[-1], floors=old.floors(), known=known)
     assert new.entries() == old.entries()
     for seen in ids:
         for patterns in ([], ["a.*"], [">"], ["b", "c.>"]):

@@ -102,7 +102,7 @@ class LogHandover:
     def _receive_at_new(self, packet: Packet) -> None:
         match packet.kind:
             case "history":
-                self._relay.add_history(packet.fields["entries"], packet.blobs)
+                self._relay.add_history(packet.fields, packet.blobs)
             case "begin":
                 self._relay.begin(packet.fields)
                 self._begun.set()

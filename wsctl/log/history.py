@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from wsctl.frame import Batch
 from wsctl.log import retention
-from wsctl.log.known_ids import KnownIds
+from wsctl.log.known_ids import KnownIds, Packed
 from wsctl.log.retention import Floors, Retention, TopicSize
 from wsctl.log.selection import Selection
 from wsctl.messages import addressed
@@ -16,6 +16,9 @@ MessageId = retention.MessageId
 
 MOST_LOST = 100
 """Topics that a client is told to have lost; if there are more, it is told the patterns that match them."""
+
+KNOWN_TOGETHER = 65_536
+"""Known ids that are sent together, a megabyte."""
 
 _MERGED_BELOW = 4
 """How many times fewer the messages of the topics that a client wants must be than all, for it to be quicker
@@ -159,6 +162,12 @@ class History:
         """Tell whether the id was given, as far as they are remembered."""
         return self._kept.knows(message_id) or message_id in self._known
 
+    def known_ids(self) -> list[Packed]:
+        """Return all ids that are known, as `KnownIds.extend_packed` reads them; nothing where they are those
+        of the messages that are kept, and the floor."""
+        self._remember(self._kept.ids())
+        return self._known.packed(KNOWN_TOGETHER) if len(self._known) > len(self._kept) + 1 else []
+
     def since(self, seen: MessageId) -> list[Entry] | None:
         """Return the messages after the message `seen`, oldest first; None when they are not known, because
         that id was never given, or is further back than what is kept."""
@@ -184,17 +193,18 @@ class History:
         position: MessageId | None = None,
         *,
         floors: Floors | None = None,
-        known: Sequence[MessageId] = (),
+        known: KnownIds | None = None,
     ) -> None:
         """Replace what is kept by what another history kept, up to its `position`; `floors` are those of its
-        topics, where it has told them, and `known` the ids that it knows."""
+        topics, where it has told them, and `known` the ids that it knew."""
         kept = self._kept
         kept.restore(floors or Floors(floor, {}, floor), floor)
         for entry in entries:
             kept.add(entry, len(entry.batch.wire))
         kept.position = max(kept.position, position or floor)
-        self._known = KnownIds()
-        self._known.extend(known or sorted({floor, *kept.ids()}))
+        self._known = known or KnownIds()
+        if not self._known:
+            self._known.extend(sorted({floor, *kept.ids()}))
         self._known.extend([*kept.ids(), kept.position])
         if not self._held:
             kept.trim()

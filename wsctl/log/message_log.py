@@ -3,7 +3,7 @@ gives the ids, and the law of both are in `wsctl/log/home.py`."""
 
 import secrets
 import time
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable
 from itertools import count
 from typing import Any, NamedTuple
 
@@ -11,6 +11,7 @@ from wsctl import messages
 from wsctl.frame import Batch
 from wsctl.log.history import Entry, History, MessageId, Missed
 from wsctl.log.home import Draft, Follower, Home, HomeObserver, Key, MemoryHome, Receipt, Refusal, Refused
+from wsctl.log.known_ids import KnownIds
 from wsctl.log.retention import Floors
 from wsctl.log.selection import selection
 
@@ -210,11 +211,11 @@ class MessageLog:
         entries: Iterable[Entry],
         *,
         floors: Floors | None = None,
-        known: Sequence[MessageId] = (),
+        known: KnownIds | None = None,
     ) -> None:
         """Go on where another log stands, without what was kept here. Of that log's history nothing is
         missing behind `floor`, or behind the `floors` of its topics, where it told these; `known` are the ids
-        that it knows."""
+        that it knew."""
         self._position = position
         self.history.restore(floor, entries, position, floors=floors, known=known)
 

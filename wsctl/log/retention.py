@@ -58,6 +58,10 @@ class Floors(NamedTuple):
     topics: dict[str, MessageId]
     other: MessageId
 
+    def of(self, topic: str | None) -> MessageId:
+        """Return the floor of a topic, or for None of the messages without one."""
+        return self.everybody if topic is None else self.topics.get(topic, self.other)
+
 
 class _Topic(Generic[T]):
     """The messages of a topic that are kept, oldest first: at least one."""

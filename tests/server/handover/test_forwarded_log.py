@@ -46,6 +46,7 @@ class FollowingServer:
         self._successor_process = SuccessorProcess(self._successors.spawn, lambda packet: None, lambda: None)
         self.leader = self._successors.ends[0]
         node, send = self.server.node, self._successor_process.send
+        self.send = send
         self.forwarded = ForwardedLog(node.log, send)
         self.reporter = ClientReporter(node.manager, node.intake.allowances, node.clock, send)
         self.receipts: list[tuple[str, int]] = []
@@ -258,3 +259,20 @@ async def test_once_it_has_hung_up_nothing_waits_for_an_answer(make: Make) -> No
     here.forwarded.hang_up()
     here.log.append("server", "too late", refused=told.append)
     assert told == [UNCONFIRMED, ENDED]
+
+
+async def test_a_successor_of_an_earlier_release_gets_no_message_with_a_topic(make: Make) -> None:
+    old = make()
+    old.forwarded = ForwardedLog(old.log, old.send, topics=False)
+    old.log.append("server", "for all")
+    old.log.append("server", "for some", topic="a")
+    old.begin()
+    refused: list[Refusal] = []
+    old.log.append("server", "for some", topic="a", refused=refused.append)
+    old.log.append("server", "for all")
+    await old.leader.hear("publish")
+    assert [why.code for why in refused] == [ErrorCode.DEGRADED]
+    history, begin, publish = old.leader.heard
+    assert [len(row) for row in history.fields["entries"]] == [3]
+    assert "floors" not in begin.fields
+    assert publish.fields["key"][1] == 2

@@ -14,13 +14,14 @@ from wsctl.log.home import Connected, Draft, Home, Key, Refusal
 from wsctl.log.message_log import MessageLog
 from wsctl.log.refusals import UNCONFIRMED
 from wsctl.log.transfer import (
+    ReceivedHistory,
     Send,
     draft_fields,
     entry_row,
-    in_pieces,
+    history_packets,
+    history_place,
     read_draft,
     read_entry,
-    send_entries,
 )
 
 ENDED = Refusal(
@@ -28,14 +29,21 @@ ENDED = Refusal(
 )
 """The refusal of a process that has handed over, once nothing can be passed on any more."""
 
+NO_TOPICS = Refusal(
+    ErrorCode.DEGRADED, "the new process is of an earlier release and knows of no topics: upgrade it again"
+)
+"""The refusal of a message with a topic that the successor would deliver to everyone."""
+
 
 class ForwardedLog(Home):
     """The home of a predecessor's log: its successor. The log's own home is suspended meanwhile, and goes on
-    when the successor is lost."""
+    when the successor is lost. A successor without `topics`, of an earlier release, gets no messages with
+    one."""
 
-    def __init__(self, log: MessageLog, send: Send) -> None:
+    def __init__(self, log: MessageLog, send: Send, *, topics: bool = True) -> None:
         self._log = log
         self._send = send
+        self._topics = topics
         self._own = log.home
         self._sent: MessageId = (0, 0)
         self._resume_point: dict[str, Any] | None = None
@@ -45,8 +53,9 @@ class ForwardedLog(Home):
     async def send_history(self, taken: Callable[[], Awaitable[None]]) -> None:
         """Send the history that there is, while its own home still gives the ids; `taken` waits until the
         successor has read what was sent."""
-        for entries in in_pieces(self._log.history.entries()):
-            self._send_history(entries)
+        self._sent, packets = self._log.position, history_packets(self._log.history, topics=self._topics)
+        for fields, blobs in packets:
+            self._send("history", fields, blobs)
             await taken()
 
     async def suspend_own(self) -> None:
@@ -57,11 +66,9 @@ class ForwardedLog(Home):
         """Hand the log over: from here on the successor gives the ids. The connections `here` are told of
         what it publishes. Of those `elsewhere` that subscribe to topics it is told too."""
         log = self._log
-        # Messages that were dropped meanwhile are before the floor, and the successor drops them too.
-        rest = [entry for entry in log.history.entries() if entry.id > self._sent]
-        for entries in in_pieces(rest):
-            self._send_history(entries)
-        place = {"position": log.position, "floor": log.history.floor}
+        for fields, blobs in history_packets(log.history, self._sent, topics=self._topics):
+            self._send("history", fields, blobs)
+        place = history_place(log, topics=self._topics)
         names = [connection.client_id for connection in here]  # all that an earlier release reads
         connections = [each if each.patterns else each[:2] for each in here]
         presence = {"topics": True, "connections": connections, "elsewhere": elsewhere}
@@ -84,6 +91,9 @@ class ForwardedLog(Home):
     def publish(self, draft: Draft) -> None:
         if self._hung_up:
             self._log.refuse(draft.key, ENDED)
+            return
+        if draft.topic is not None and not self._topics:
+            self._log.refuse(draft.key, NO_TOPICS)
             return
         self._send("publish", *draft_fields(draft))
 
@@ -108,10 +118,6 @@ class ForwardedLog(Home):
                 self._is_away = False
                 self._log.back(told["recovered"])
 
-    def _send_history(self, entries: list[Entry]) -> None:
-        self._sent = entries[-1].id
-        send_entries(self._send, entries)
-
 
 class LogRelay:
     """The successor's end: gives the ids on behalf of the predecessor, whose log follows. `next_serial`
@@ -128,7 +134,7 @@ class LogRelay:
         self._log = log
         self._send = send
         self._next_serial = next_serial or count(1).__next__
-        self._history: list[Entry] = []
+        self._history = ReceivedHistory()
         self._knows_topics = False
         self.there: ConnectionTable[int] = ConnectionTable()
         self.arriving: set[int] = set()
@@ -145,14 +151,14 @@ class LogRelay:
         """The connections that are there, the oldest first."""
         return [Connected(row.client_id, serial, row.patterns) for serial, row in self.there.items()]
 
-    def add_history(self, rows: Iterable[Sequence[Any]], wires: Iterable[bytes]) -> None:
-        """Take messages that the predecessor keeps, oldest first."""
-        self._history += map(read_entry, rows, wires)
+    def add_history(self, fields: Mapping[str, Any], blobs: Sequence[bytes]) -> None:
+        """Take a packet with a part of what the predecessor keeps."""
+        self._history.add(fields, blobs)
 
     def begin(self, told: Mapping[str, Any], ready: Callable[[], None] = lambda: None) -> None:
         """Give the ids from here on, for the clients that are with the predecessor too. `ready` is called
         before the home goes on."""
-        log, floor = self._log, tuple(told["floor"])
+        log = self._log
         self._knows_topics = "topics" in told
         named = [[client_id, self._next_serial()] for client_id in told["here"]]
         for client_id, serial, *patterns in told.get("connections", named):
@@ -160,8 +166,7 @@ class LogRelay:
             self.came_there.add(serial)
         # Messages from before a connection moves must be there when it arrives, whatever --history says.
         log.history.hold(True)
-        log.restore(tuple(told["position"]), floor, [entry for entry in self._history if entry.id > floor])
-        self._history = []
+        self._history.restore(log, told)
         log.follower = self
         ready()
         if point := told.get("shared"):

@@ -227,7 +227,8 @@ class Predecessor:
         return successor
 
     async def _move(self, successor: SuccessorProcess) -> ConnectionMover:
-        services, forwarded = self._services, ForwardedLog(self._services.log, successor.send)
+        services, topics = self._services, self._successor_knows_topics
+        forwarded = ForwardedLog(services.log, successor.send, topics=topics)
         await forwarded.send_history(successor.take_all)
         self._driver.begin_handover()
         self._forwarded = forwarded
@@ -242,7 +243,7 @@ class Predecessor:
         reporter.begin()
         elsewhere = [[holder, *row] for holder, row in services.presence.rows() if holder is not None]
         forwarded.begin_at(connected_here(services.manager), elsewhere)
-        if self._successor_knows_topics:
+        if topics:
             services.presence.follow()
         await mover.move_connections()
         successor.send("listen")

@@ -80,7 +80,7 @@ class Successor:
         told, blobs = packet.fields, packet.blobs
         match packet.kind:
             case "history":
-                self._relay.add_history(told["entries"], blobs)
+                self._relay.add_history(told, blobs)
             case "begin":
                 self._begin(told)
             case "rates":

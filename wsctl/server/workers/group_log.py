@@ -12,13 +12,12 @@ from wsctl.log.history import Entry
 from wsctl.log.home import Connected, Key, Refusal
 from wsctl.log.message_log import MessageLog
 from wsctl.log.transfer import (
+    ReceivedHistory,
     draft_fields,
     entry_row,
-    entry_rows,
-    in_pieces,
+    history_packets,
+    history_place,
     read_draft,
-    read_entry,
-    send_entries,
 )
 from wsctl.server.workers.group_presence import GroupPresence, Holder
 
@@ -124,8 +123,7 @@ class GroupLog:
         self._flush()
         log = self.log
         facts = {
-            "position": log.position,
-            "floor": log.history.floor,
+            **history_place(log),
             "published": log.published,
             "point": self._point,
             "writers": self._writers,
@@ -135,21 +133,21 @@ class GroupLog:
             "topics": [worker.pid for worker in self._know_topics],
         }
         return [
-            *(Packet("history", *entry_rows(entries), []) for entries in in_pieces(log.history.entries())),
+            *(Packet("history", *packet, []) for packet in history_packets(log.history, (0, 0))),
             *(Packet("draft", *draft_fields(draft), []) for draft in log.drafts),
             Packet("log", facts, [], []),
         ]
 
     def resume_at(self, packets: Sequence[Packet], workers: Mapping[int, FollowingWorker]) -> None:
         """Go on where `state` was taken, with these workers by their pids, in place of `begin`."""
-        entries: list[Entry] = []
+        history = ReceivedHistory()
         for packet in packets:
             told = packet.fields
             match packet.kind:
                 case "history":
-                    entries += map(read_entry, told["entries"], packet.blobs)
+                    history.add(told, packet.blobs)
                 case "log":
-                    self.log.restore(tuple(told["position"]), tuple(told["floor"]), entries)
+                    history.restore(self.log, told)
                     self.log.published = told["published"]
                     self._writers = dict(told["writers"])
                     self.presence.restore(told["clients"], workers)
@@ -298,15 +296,14 @@ class GroupLog:
 
     async def _send_history(self, worker: FollowingWorker) -> None:
         """Send the history, as fast as the worker takes it, then let the worker follow."""
-        sent = (0, 0)
-        for entries in in_pieces(self.log.history.entries()):
-            send_entries(worker.send_packet, entries)
-            sent = entries[-1].id
+        sent, topics = self.log.position, worker in self._know_topics
+        for packet in history_packets(self.log.history, topics=topics):
+            worker.send_packet("history", *packet)
             await worker.take_all()
-        for entries in in_pieces(entry for entry in self.log.history.entries() if entry.id > sent):
-            send_entries(worker.send_packet, entries)
+        for packet in history_packets(self.log.history, sent, topics=topics):
+            worker.send_packet("history", *packet)
         self._starting.pop(worker, None)
-        self._follow(worker, {"position": self.log.position, "floor": self.log.history.floor})
+        self._follow(worker, history_place(self.log, topics=topics))
 
     def _follow(self, worker: FollowingWorker, place: dict[str, Any]) -> None:
         self._flush()  # what is in the history already is not sent again

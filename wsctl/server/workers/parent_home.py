@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, Protocol
 
 from wsctl.codes import ErrorCode
@@ -12,7 +12,7 @@ from wsctl.log.history import Entry, MessageId
 from wsctl.log.home import Connected, Draft, Elsewhere, Home, Key, Refusal
 from wsctl.log.message_log import MessageLog
 from wsctl.log.refusals import AWAY, CONFIRM_TIMEOUT
-from wsctl.log.transfer import Send, draft_fields, read_entry
+from wsctl.log.transfer import ReceivedHistory, Send, draft_fields, read_entry
 from wsctl.server.condition import Condition
 from wsctl.server.workers.draft_queue import DraftQueue
 
@@ -96,7 +96,7 @@ class ParentHome(Home):
         self._gone = self._taking = self._suspended = False
         self._knows_topics, self._learns = True, False
         self._arrived: deque[tuple[Entry, Key | None, int]] = deque()
-        self._history: list[Entry] = []
+        self._history = ReceivedHistory()
         self._here: dict[int, Connected] = {}
         self._elsewhere: list[Connected] = []
         self._unsent: list[bytes] = []
@@ -183,7 +183,7 @@ class ParentHome(Home):
                 self._drafts.answered(key)
                 self._log.refuse(key, Refusal(ErrorCode(told["code"]), told["why"]))
             case "history":
-                self._add_history(map(read_entry, told["entries"], packet.blobs))
+                self._history.add(told, packet.blobs)
             case "begun":
                 self._begun(told)
             case "suspended":
@@ -221,11 +221,6 @@ class ParentHome(Home):
         else:
             self._presence.learn(WORKERS, rows)
 
-    def _add_history(self, entries: Iterable[Entry]) -> None:
-        """Keep messages until all are there. A parent that has become another program begins anew."""
-        newest = self._history[-1].id if self._history else (0, 0)
-        self._history += [entry for entry in entries if entry.id > newest]
-
     def drained(self) -> None:
         """Send what waits: the channel has taken all that was sent."""
         self._drafts.send_waiting()
@@ -250,11 +245,7 @@ class ParentHome(Home):
         self._why = told["why"]
         self._knows_topics = "topics" in told
         if "position" in told:
-            floor = tuple(told["floor"])
-            # What was dropped while the rest was on its way is before the floor.
-            kept = [entry for entry in self._history if entry.id > floor]
-            self._log.restore(tuple(told["position"]), floor, kept)
-            self._history = []
+            self._history.restore(self._log, told)
         self._answer.set()
 
     def _take(self, entry: Entry, key: Key | None, recipients: int) -> None:
