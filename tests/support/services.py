@@ -14,10 +14,12 @@ from wsctl.hub.manager import ConnectionManager
 from wsctl.hub.presence import TopicPresence
 from wsctl.hub.replays import Replays
 from wsctl.log.message_log import MessageLog
-from wsctl.server.credentials.expiry import ExpiryTimes
+from wsctl.server.credentials.expiry import ExpiryTimes, RenewalHandler
+from wsctl.server.credentials.permissions import PermissionTable, permissions_of
 from wsctl.server.http.host_header import AllowedHosts
 from wsctl.server.http.refusals import Refusals
 from wsctl.server.websocket.admission import Admission
+from wsctl.server.websocket.command_handler import CommandHandler, CommandLimits
 from wsctl.server.websocket.drain_rejection import DrainRejector
 from wsctl.server.websocket.identities import Identities
 from wsctl.server.websocket.services import AcceptorServices, ConnectionServices
@@ -53,8 +55,19 @@ class Services:
             expiry=ExpiryTimes(self._clock),
             welcome=Welcome(manager, log, self.life, elsewhere=lambda: 0, degraded=lambda: False),
             identities=Identities(self._clock, lambda: 1000.0),
+            permissions=PermissionTable(permissions_of(settings)),
             hooks=None,
         )
+        intake = self.connections.intake
+        intake.for_commands = CommandHandler(
+            limits=CommandLimits(settings.max_subscriptions, settings.max_message_size),
+            intake=intake,
+            manager=manager,
+            log=log,
+            permissions=self.connections.permissions,
+            renewal=RenewalHandler(None, self.connections.expiry, self.connections.permissions),
+            presence=self.connections.presence,
+        ).handle
         self.acceptors = AcceptorServices(
             hosts=AllowedHosts(settings.allow_host),
             admission=Admission(

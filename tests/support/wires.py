@@ -1,7 +1,7 @@
 """Nodes and wires for tests, on transports whose events are given by hand."""
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import Any
@@ -14,7 +14,9 @@ from tests.support.frames import read
 from tests.support.transport import HandTransport
 from wsctl.frame import CLOSE
 from wsctl.hub.replays import Replays, Resuming
+from wsctl.server.credentials.permissions import Claimed
 from wsctl.server.node import Node
+from wsctl.server.websocket.hooks import Hooks
 from wsctl.server.websocket.wire import Wire
 from wsctl.settings import Rate, Settings
 
@@ -34,9 +36,9 @@ class AtOnce(Replays):
 class Server:
     """A node whose clock is moved by hand, and its connections. To be made on a running loop."""
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, hooks: Hooks | None = None, **options: Any) -> None:
         self.now = 1000.0
-        self.node = Node(Settings(**({"rate": Rate(0, 1)} | options)), [], lambda: self.now)
+        self.node = Node(Settings(**({"rate": Rate(0, 1)} | options)), [], lambda: self.now, hooks=hooks)
         replays = AtOnce(self.node.settings.history_bytes, lambda: self.now)
         self.services = self.node.services = replace(self.node.services, replays=replays)
         self.transports: list[HandTransport] = []
@@ -59,17 +61,22 @@ class Server:
         early: bytes = b"",
         deflate: bool = False,
         keepalive: int = 0,
+        topics: Sequence[str] = (),
+        commands: bool = False,
+        claimed: Claimed | None = None,
         **transport: Any,
     ) -> tuple[Wire, HandTransport]:
         made = HandTransport(**transport)
         self.transports.append(made)
         wire = Wire(self.services, made, name, "192.0.2.1:5", deflate)
-        wire.keepalive = keepalive
+        wire.keepalive, wire.commands = keepalive, commands
+        wire.subscriptions = dict.fromkeys(topics, False)
+        self.services.permissions.set(wire, claimed)
         wire.begin(ANSWER, since, early)
         return wire, made
 
-    def publish(self, data: object, to: tuple[str, ...] | None = None) -> None:
-        self.node.log.append("server", data, to)
+    def publish(self, data: object, to: tuple[str, ...] | None = None, topic: str | None = None) -> None:
+        self.node.log.append("server", data, to, topic=topic)
 
     def later(self, seconds: float) -> None:
         """So much later, with the look once a second that the node takes."""

@@ -42,6 +42,7 @@ class Connection(ABC):
             has 0 before it is active.
         subscriptions: the patterns of topics that it subscribes to, and of each whether it wants to know who
             comes and goes.
+        commands: whether its client speaks commands (`wsctl.2`) in place of plain texts.
         fd: the descriptor whose kernel buffer takes frames directly; None where something
             (TLS, an ASGI server) stands between.
         behind: true while something waits, so that frames must go through `offer`.
@@ -61,6 +62,7 @@ class Connection(ABC):
         "bucket",
         "client_id",
         "code",
+        "commands",
         "control_bucket",
         "deflate",
         "end_reason",
@@ -92,6 +94,7 @@ class Connection(ABC):
         self.code = 0
         self.reason = ""
         self.serial = 0
+        self.commands = False
         self.subscriptions: Mapping[str, bool] = NO_SUBSCRIPTIONS
 
     @property
@@ -116,8 +119,14 @@ class Connection(ABC):
         """Send what the client missed, which is not held against its queue."""
 
     def catch_up(self, missed: Missed) -> None:
-        """Send what the client missed, in slices where the transport can do so."""
+        """Send what the client missed, in slices where the transport can do so: behind everything that it was
+        sent before, and before everything that comes after."""
         self.replay(list(missed))
+
+    @property
+    def replays(self) -> int:
+        """Calls of `catch_up` whose messages are not all sent."""
+        return 0
 
     @abstractmethod
     def close(self, code: int, reason: str, end_reason: EndReason) -> None:

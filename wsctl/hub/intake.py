@@ -1,5 +1,6 @@
 """The intake of the frames that clients send."""
 
+from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -18,16 +19,25 @@ CONTROL_RATE = Rate(20, 40)
 """The rate of pings and unsolicited pongs that a client may send: far more than any keepalive does. Where
 `--rate` is higher, the limit is that; where it is lifted, there is none."""
 
+OF_APPLICATIONS = "application"
+"""Stands for all codes of errors that an application chose: it may choose any number."""
+
+_KNOWN = frozenset(ErrorCode)
+
 ForServer = Callable[[Connection, str], bool]
 """Tells whether a client's text was for the server, which then has dealt with it."""
 
 
 class Intake:
     """Publishes the texts of clients, within their rate and if publishing is on, unless they are
-    `for_server`.
+    `for_server` or commands. With `may_publish` that decides of each client whether it publishes to
+    everybody.
 
     Attributes:
         for_server: tells of a text whether it was for the server, and deals with it.
+        for_commands: deals with a text of a client that speaks commands.
+        commands: commands that came, by their type, since the start.
+        refused: errors that were sent to clients, by their code.
         allowances: the rate limit's state of each client.
         received: messages taken from clients, since the start.
         received_bytes: bytes that clients sent, as far as they are seen: of their frames, or under another
@@ -43,29 +53,45 @@ class Intake:
         for_server: ForServer | None = None,
         *,
         by_address: bool = False,
+        may_publish: Callable[[Connection], bool] | None = None,
     ) -> None:
         self._log = log
         self._rate = rate
         self._control_rate = _of_control_frames(rate)
         self._publish = publish
+        self._may_publish = may_publish
         self._clock = clock
         self.for_server = for_server
+        self.for_commands: Callable[[Connection, str], None] = self._publish_text
+        self.commands: Counter[str] = Counter()
+        self.refused: Counter[str] = Counter()
         self.allowances = Allowances(rate, by_address=by_address)
         self.received = 0
         self.received_bytes = 0
 
     def text(self, connection: Connection, text: str) -> None:
-        """Publish one text message of a client to everyone, its sender too, or tell the client why not."""
-        if not self.allows(connection):
-            return
+        """Publish one text message of a client to everyone, its sender too, or tell the client why not. Of a
+        client that speaks commands it is one."""
+        if connection.commands:
+            self.for_commands(connection, text)
+        elif self.allows(connection):
+            self._publish_text(connection, text)
+
+    def _publish_text(self, connection: Connection, text: str) -> None:
         if self.for_server and self.for_server(connection, text):
             return
-        if not self._publish:
-            text = "this server does not take messages from clients"
-            self._tell(connection, ErrorCode.PUBLISH_DISABLED, text)
+        if not (self._publish if self._may_publish is None else self._may_publish(connection)):
+            self._tell(connection, *self.publish_refusal(None))
             return
         self.received += 1
         self._log.append(connection.client_id, text, refused=partial(self._refuse, connection))
+
+    def publish_refusal(self, topic: str | None) -> Refusal:
+        """Return the reason why a client may not publish to a topic, or to everybody."""
+        if not self._publish:
+            return Refusal(ErrorCode.PUBLISH_DISABLED, "this server does not take messages from clients")
+        what = "messages without a topic" if topic is None else f"to {topic}"
+        return Refusal(ErrorCode.TOPIC_NOT_ALLOWED, f"you may not publish {what}")
 
     def publish(self, connection: Connection, data: Any) -> None:
         """Publish data in the name of a client.
@@ -105,10 +131,23 @@ class Intake:
         if bucket.exhausted(self._rate):
             self._cut(connection)
         elif bucket.remind(now):
-            rate = f"more than {self._rate.per_second:g} messages a second"
-            why = "too many at once from new clients of your address" if bucket.lacks_lender else rate
+            why = self._excess_of(bucket)
             self._tell(connection, ErrorCode.RATE_LIMITED, f"{why}: this one was not sent")
         return False
+
+    def excess(self, connection: Connection) -> str | None:
+        """Count a command; return the reason where it is beyond the client's rate and not carried out. The
+        client is closed with 1008 when it has ignored the limit for too long."""
+        bucket = self._bucket(connection)
+        if bucket is None or bucket.take(self._rate, self._clock()):
+            return None
+        if bucket.exhausted(self._rate):
+            self._cut(connection)
+        return self._excess_of(bucket)
+
+    def _excess_of(self, bucket: TokenBucket) -> str:
+        rate = f"more than {self._rate.per_second:g} messages a second"
+        return "too many at once from new clients of your address" if bucket.lacks_lender else rate
 
     def left(self, connection: Connection) -> None:
         """Keep the bucket of a client that has left: it may come back before that is full."""
@@ -124,11 +163,16 @@ class Intake:
         reason = "the rate limit was ignored for too long"
         connection.close(CloseCode.POLICY_VIOLATION, reason, EndReason.EVICTED)
 
+    def note_refusal(self, code: str) -> None:
+        """Count an error that a client is sent."""
+        self.refused[code if code in _KNOWN else OF_APPLICATIONS] += 1
+
     def _refuse(self, connection: Connection, why: Refusal) -> None:
         if connection.end_reason is None:
             self._tell(connection, *why)
 
     def _tell(self, connection: Connection, code: str, text: str) -> None:
+        self.note_refusal(code)
         connection.offer(Batch((messages.error(code, text),)))
 
 

@@ -26,6 +26,7 @@ from wsctl.log.redis.client import RedisClient
 from wsctl.server.asgi.connections import ApplicationConnections
 from wsctl.server.credentials import verifier_of
 from wsctl.server.credentials.expiry import ExpiryTimes, RenewalHandler
+from wsctl.server.credentials.permissions import PermissionTable, permissions_of
 from wsctl.server.credentials.verifier import KeySummary
 from wsctl.server.drain_driver import DrainDriver
 from wsctl.server.drainable import Drainable, HubClients
@@ -38,6 +39,7 @@ from wsctl.server.sharing import Sharing
 from wsctl.server.status_reporter import StatusReporter
 from wsctl.server.ticker import Ticker
 from wsctl.server.websocket.admission import Admission
+from wsctl.server.websocket.command_handler import CommandHandler, CommandLimits
 from wsctl.server.websocket.drain_rejection import DrainRejector
 from wsctl.server.websocket.hook_calls import HookCalls
 from wsctl.server.websocket.hooks import Hooks
@@ -115,8 +117,11 @@ class Node:
         self.expiry = ExpiryTimes(wall)
         self.verifier = verifier_of(settings, wall)
         self.identities = Identities(clock)
+        self.permissions = PermissionTable(permissions_of(settings))
+        self.renewal = RenewalHandler(self.verifier, self.expiry, self.permissions, self._renewed)
         self.intake = self._create_intake()
         self.hooks = self._create_hooks(hooks) if hooks else None
+        self.commands = self._create_commands()
         self.life = GracefulShutdownManager(_pace(settings))
         self.welcome = self._create_welcome()
         self.home_notifier = HomeNotifier(self.manager, self.log, self.welcome.frame)
@@ -145,10 +150,14 @@ class Node:
 
     def _create_intake(self) -> Intake:
         settings = self.settings
-        renewal = RenewalHandler(self.verifier, self.expiry).handle
-        by_address = settings.auth == "none"
         intake = Intake(
-            self.log, settings.rate, bool(settings.client_publish), self.clock, renewal, by_address=by_address
+            self.log,
+            settings.rate,
+            bool(settings.client_publish),
+            self.clock,
+            self.renewal.handle,
+            by_address=settings.auth == "none",
+            may_publish=self.permissions.may_publish_to_all,
         )
         self.manager.retired.append(intake.left)
         return intake
@@ -156,10 +165,32 @@ class Node:
     def _create_hooks(self, hooks: Hooks) -> HookCalls:
         calls = HookCalls(hooks, self.intake, self.identities, self.clock, self.settings.hook_timeout)
         self.manager.retired.append(calls.disconnected)
-        if hooks.on_message and self.settings.client_publish:
-            renews, takes = self.intake.for_server, calls.message
-            self.intake.for_server = lambda *sent: (renews is not None and renews(*sent)) or takes(*sent)
+        if hooks.on_message:
+            renews, may = self.renewal.handle, self.permissions.may_publish_to_all
+            self.intake.for_server = lambda connection, text: (
+                renews(connection, text) or (may(connection) and calls.message(connection, text))
+            )
         return calls
+
+    def _create_commands(self) -> CommandHandler:
+        settings = self.settings
+        commands = CommandHandler(
+            limits=CommandLimits(settings.max_subscriptions, settings.max_message_size),
+            intake=self.intake,
+            manager=self.manager,
+            log=self.log,
+            permissions=self.permissions,
+            renewal=self.renewal,
+            presence=self.presence,
+            hooks=self.hooks,
+        )
+        self.intake.for_commands = commands.handle
+        # Behind the hook of the end, which is told of the topics.
+        self.manager.retired.append(self.permissions.forget)
+        return commands
+
+    def _renewed(self, connection: Connection) -> None:
+        self.commands.enforce(connection)
 
     def _create_welcome(self) -> Welcome:
         return Welcome(
@@ -255,6 +286,7 @@ class Node:
             expiry=self.expiry,
             welcome=self.welcome,
             identities=self.identities,
+            permissions=self.permissions,
             hooks=self.hooks,
         )
 

@@ -90,7 +90,10 @@ def test_whatever_is_offered_there_is_an_answer(text: str) -> None:
         ("chat,\twsctl ,bearer.dA", "wsctl"),
         ("bearer.dA", None),
         ("wsctl2, WSCTL", None),
+        ("wsctl.2", "wsctl.2"),
+        ("wsctl, bearer.x, wsctl.2", "wsctl.2"),
+        ("wsctl.22, wsctl", "wsctl"),
     ],
 )
-def test_only_our_own_subprotocol_is_ever_chosen(offered: str | None, answer: str | None) -> None:
+def test_only_our_own_subprotocols_are_ever_chosen(offered: str | None, answer: str | None) -> None:
     assert chosen_subprotocol(offered) == answer

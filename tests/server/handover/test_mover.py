@@ -14,6 +14,7 @@ from tests.support.server import DEADLINE
 from tests.support.wires import Server, close_of, data_of, frames, turn
 from wsctl.hub.connection import EndReason
 from wsctl.ipc.framing import MAX_FDS, Packet
+from wsctl.server.credentials.permissions import Claimed
 from wsctl.server.handover.mover import (
     AHEAD,
     BYTES_TOGETHER,
@@ -34,7 +35,7 @@ PACKETS = AHEAD // TOGETHER
 class Move:
     """A server whose clients are to move, and the successor's end of it. To be made on a running loop."""
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, *, knows_topics: bool = True, **options: Any) -> None:
         self.server = Server(**options)
         self.node = self.server.node
         self.listeners = Listeners()
@@ -42,7 +43,9 @@ class Move:
         self._successor_process = SuccessorProcess(self._successors.spawn, self._take, lambda: None)
         self.successor = self._successors.ends[0]
         self.process = self._successors.processes[0]
-        self.mover = ConnectionMover(self.server.services, self.listeners, self._successor_process)
+        self.mover = ConnectionMover(
+            self.server.services, self.listeners, self._successor_process, knows_topics=knows_topics
+        )
         node, send = self.node, self._successor_process.send
         self.reporter = ClientReporter(node.manager, node.intake.allowances, node.clock, send)
 
@@ -100,6 +103,20 @@ async def test_clients_move_with_their_sockets_those_connected_longest_first(mak
     await turn()
     assert all(transport.lost for transport in transports)
     assert move.node.manager.tally[EndReason.HANDED_OVER] == 3
+
+
+@pytest.mark.parametrize(("knows_topics", "here"), [(True, []), (False, ["bob", "eve", "dan"])])
+async def test_a_successor_that_knows_of_no_topics_gets_no_client_that_needs_them(
+    make: Make, knows_topics: bool, here: list[str]
+) -> None:
+    move = make(knows_topics=knows_topics)
+    move.server.join("bob", topics=["a"])
+    move.server.join("eve", commands=True)
+    move.server.join("dan", claimed=Claimed(publish=()))
+    move.server.join("zoe")
+    await move.mover.move_connections()
+    assert move.here == here
+    assert "zoe" in _names(await move.successor.hear("move"))
 
 
 async def test_they_have_been_sent_everything_up_to_what_the_successor_is_told(make: Make) -> None:

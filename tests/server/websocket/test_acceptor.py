@@ -25,8 +25,8 @@ HEADERS = {
 }
 
 
-def request(path: str, **headers: str) -> UpgradeRequest:
-    return UpgradeRequest("GET", "1.1", path, "", HEADERS | headers)
+def request(path: str, query: str = "", **headers: str) -> UpgradeRequest:
+    return UpgradeRequest("GET", "1.1", path, query, HEADERS | headers)
 
 
 class Accepting:
@@ -126,3 +126,24 @@ async def test_while_the_server_drains_a_client_is_accepted_and_closed_with_1001
     assert rest == close_frame(1001, REASON)
     assert accepting.counts == {"draining": 1}
     assert not accepting.clients
+
+
+async def test_a_client_is_subscribed_to_its_topics_and_speaks_what_was_chosen(
+    make_accepting: type[Accepting],
+) -> None:
+    accepting = make_accepting()
+    offered = {"sec-websocket-protocol": "wsctl, wsctl.2, bearer.eA", "query": "topic=a.*&topic=b"}
+    said = b'{"type":"publish","ref":1,"data":"early"}'
+    assert accepting.accept("/ws/bob", early=client(TEXT, said), **offered) is None
+    accepting.services.connections.log.append("server", "topical", topic="a.b")
+    accepting.services.flush()
+    answer, _, rest = accepting.transports[0].drain().partition(b"\r\n\r\n")
+    assert b"Sec-WebSocket-Protocol: wsctl.2\r\n" in answer
+    found, _ = frames(ANSWER + rest)
+    assert data_of(found) == ["early", "topical"]
+    assert accepting.clients["bob"].subscriptions == {"a.*": False, "b": False}
+    assert accepting.accept("/ws/eve", **{"sec-websocket-protocol": "wsctl"}) is None
+    assert not accepting.clients["eve"].commands
+    refused = accepting.accept("/ws/dan", query="topic=a..b")
+    assert refused is not None
+    assert (refused.code, accepting.counts) == ("bad_topic", {"bad_topic": 1})

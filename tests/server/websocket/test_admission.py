@@ -1,6 +1,7 @@
 """Who may connect."""
 
 from http import HTTPStatus
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wsctl.client_ids import MAX_CLIENT_ID
+from wsctl.server.credentials.permissions import Claimed
 from wsctl.server.credentials.verifier import Denied, Granted, Verifier, for_client
 from wsctl.server.http.semantics import HttpRefusal
 from wsctl.server.websocket.admission import (
@@ -20,6 +22,7 @@ from wsctl.server.websocket.admission import (
     Verdict,
 )
 from wsctl.settings import Settings, origins
+from wsctl.topics import topic_pattern
 
 
 def _admit(
@@ -36,8 +39,10 @@ def _admit(
     protocols: str | None = None,
     verifier: Verifier | None = None,
     in_query: bool = False,
+    **others: Any,
 ) -> Verdict:
-    settings = Settings(allow_origin=allowed, auth="token" if verifier else "none", auth_query=in_query)
+    auth = "token" if verifier else "none"
+    settings = Settings(allow_origin=allowed, auth=auth, auth_query=in_query, **others)
     admission = Admission(settings, capacity, lambda: connected, lambda: accepting, verifier)
     return admission.admit(HandshakeRequest(name, query, origin, host, authorization, protocols))
 
@@ -308,3 +313,58 @@ def test_where_nobody_is_asked_what_is_shown_does_not_matter() -> None:
     assert _admit(authorization="Bearer x", protocols="bearer.?", query="access_token=x") == Admitted(
         "bob", None
     )
+
+
+def test_topics_are_named_in_the_query_each_once() -> None:
+    verdict = _admit(query="topic=a.b&since=1-0&topic=c.%3E&topic=a.b")
+    assert verdict == Admitted("bob", "1-0", topics=("a.b", "c.>"))
+
+
+@pytest.mark.parametrize(
+    ("query", "status", "code"),
+    [
+        ("topic=", 400, "bad_topic"),
+        ("topic=a..b", 400, "bad_topic"),
+        ("topic=a&topic=b+c", 400, "bad_topic"),
+        ("topic=a&topic=b&topic=c", 400, "too_many_subscriptions"),
+        ("topic=a&topic=b&topic=a", 200, ""),
+        ("topic=c", 403, "topic_not_allowed"),
+        ("topic=%3E", 403, "topic_not_allowed"),
+    ],
+)
+def test_topics_that_cannot_be_subscribed_to_refuse_the_handshake(query: str, status: int, code: str) -> None:
+    verdict = _admit(query=query, max_subscriptions=2, client_subscribe=("a", "b"))
+    if isinstance(verdict, Admitted):
+        assert (status, verdict.topics) == (200, ("a", "b"))
+    else:
+        assert _refusal(verdict) == (status, code)
+
+
+def test_any_number_of_topics_is_taken_where_the_limit_is_lifted() -> None:
+    topics = tuple(f"t{n}" for n in range(500))
+    verdict = _admit(query="&".join(f"topic={topic}" for topic in topics), max_subscriptions=0)
+    assert verdict == Admitted("bob", None, topics=topics)
+
+
+def test_a_token_s_permissions_count_before_the_settings() -> None:
+    class Granting:
+        keys = None
+
+        def verify(self, token: str) -> Granted | Denied:
+            return Granted(None, "bob", Claimed(subscribe=("a.*",)))
+
+        def verify_for(self, token: str, client_id: str) -> Granted | Denied:
+            return for_client(self.verify(token), client_id)
+
+    asked = {"verifier": Granting(), "authorization": "Bearer x", "client_subscribe": ("b",)}
+    verdict = _admit(query="topic=a.b", **asked)
+    assert verdict == Admitted("bob", None, topics=("a.b",), permissions=Claimed(subscribe=("a.*",)))
+    assert _refusal(_admit(query="topic=b", **asked)) == (403, "topic_not_allowed")
+
+
+@settings(max_examples=200)
+@given(st.text("topic=&%3E.*> a+", max_size=40))
+def test_whatever_the_query_the_topics_are_patterns(query: str) -> None:
+    verdict = _admit(query=query)
+    if isinstance(verdict, Admitted):
+        assert [topic_pattern(topic) for topic in verdict.topics] == list(verdict.topics)

@@ -23,7 +23,7 @@ class Peer:
         events: what the application has sent, in order.
     """
 
-    def __init__(self, name: str, headers: Mapping[str, str] | None = None) -> None:
+    def __init__(self, name: str, headers: Mapping[str, str] | None = None, query: str = "") -> None:
         self.events: list[Mapping[str, Any]] = []
         self._said: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self._news = asyncio.Event()
@@ -32,7 +32,7 @@ class Peer:
             "type": "websocket",
             "path": f"/ws/{name}",
             "raw_path": f"/ws/{name}".encode(),
-            "query_string": b"",
+            "query_string": query.encode(),
             "headers": [(k.encode(), v.encode()) for k, v in (headers or {}).items()],
             "client": ("192.0.2.1", 5),
             "server": ("192.0.2.2", 80),

@@ -310,3 +310,49 @@ def test_a_refusal_has_a_status_of_an_error(status: int) -> None:
 def test_a_rejection_has_a_code_that_programs_can_read(code: str) -> None:
     with pytest.raises(ValueError, match="1 to 64"):
         Reject(code, "x")
+
+
+async def test_each_topic_of_a_handshake_is_asked_about_with_the_identity() -> None:
+    asked: list[tuple[str, object, str]] = []
+    calling = Calling(
+        on_connect=lambda handshake: ("eve", {"n": 1}),
+        on_subscribe=lambda client, topic: asked.append((client.id, client.identity, topic)),
+    )
+    assert calling.calls.connect(REQUEST, ("a", "b.>")) == Identified("eve", {"n": 1})
+    assert asked == [("eve", {"n": 1}, "a"), ("eve", {"n": 1}, "b.>")]
+    assert (calling.calls.decides(()), Calling(on_subscribe=print).calls.decides(())) == (True, False)
+
+
+async def test_a_topic_that_a_hook_rejects_refuses_the_handshake() -> None:
+    def refuse(client: Client, topic: str) -> None:
+        if topic == "b":
+            raise Reject("members_only", "join first")
+
+    async def refuse_later(client: Client, topic: str) -> None:
+        await asyncio.sleep(0)
+        refuse(client, topic)
+
+    async def connect_later(handshake: Handshake) -> str:
+        await asyncio.sleep(0)
+        return "bob"
+
+    for subscribe in (refuse, refuse_later):
+        for connect in (None, connect_later):
+            calls = Calling(on_subscribe=subscribe, on_connect=connect).calls  # type: ignore[arg-type]
+            for topics, status in ((("a", "b"), 403), (("a",), None)):
+                found = calls.connect(REQUEST, topics)
+                verdict = found if isinstance(found, Identified | HttpRefusal) else await found
+                if status is None:
+                    assert verdict == Identified("bob")
+                else:
+                    assert isinstance(verdict, HttpRefusal)
+                    assert (verdict.status, verdict.code) == (403, "members_only")
+
+
+async def test_a_hook_that_fails_on_a_topic_is_a_500() -> None:
+    def fail(client: Client, topic: str) -> None:
+        raise LookupError
+
+    verdict = Calling(on_subscribe=fail).calls.connect(REQUEST, ("a",))
+    assert isinstance(verdict, HttpRefusal)
+    assert (verdict.status, verdict.code) == (500, "hook_failed")

@@ -6,6 +6,7 @@ from dataclasses import replace
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from wsctl.server.credentials.permissions import Claimed
 from wsctl.server.websocket.snapshot import (
     ConnectionSnapshot,
     UnreadInput,
@@ -21,6 +22,7 @@ UNREAD = st.builds(
     deflated=st.booleans(),
     pieces=st.integers(0, 1024),
 )
+PATTERNS = st.lists(st.sampled_from(["a", "b.*", ">"]), max_size=2).map(tuple)
 SNAPSHOTS = st.builds(
     ConnectionSnapshot,
     client_id=st.text(min_size=1, max_size=10),
@@ -31,6 +33,12 @@ SNAPSHOTS = st.builds(
     unread=st.none() | UNREAD,
     expires=st.none() | st.floats(0, 1e12),
     keepalive=st.integers(0, 300),
+    subscriptions=st.dictionaries(st.sampled_from(["a", "b.*", ">"]), st.booleans()),
+    commands=st.booleans(),
+    permissions=st.none()
+    | st.builds(
+        Claimed, st.none() | PATTERNS, publish=st.none() | PATTERNS, direct=st.none() | st.booleans()
+    ),
     unsent=st.lists(st.tuples(st.binary(max_size=20), st.integers(0, 5)), max_size=3).map(tuple),
 )
 
@@ -67,3 +75,9 @@ def test_what_is_unsent_is_written_as_it_is_and_counts_its_messages() -> None:
     assert len(snapshot.batches) == 2
     assert [(batch.encoded(True), batch.messages) for batch in snapshot.batches] == list(snapshot.unsent)
     assert [batch.encoded(False) for batch in snapshot.batches] == [data for data, _ in snapshot.unsent]
+
+
+def test_a_connection_without_topics_is_told_as_a_process_that_knows_of_none_reads_it() -> None:
+    assert set(encode_snapshots([BARE])[0][0]) == {
+        *("client_id", "address", "age", "deflate", "seen", "unread", "unsent", "expires", "keepalive"),
+    }

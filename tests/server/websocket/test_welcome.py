@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from tests.support.connections import RecordedConnection
 from tests.support.frames import read
 from wsctl.drain.graceful import GracefulShutdownManager
 from wsctl.drain.pace import Pace
@@ -28,7 +29,9 @@ class Greeted:
         )
 
     def told(self, since: str | None = None, keepalive: int = 0) -> dict[str, Any]:
-        return read(self.welcome.greet("bob", since, keepalive)[0])
+        bob = RecordedConnection("bob")
+        bob.keepalive = keepalive
+        return read(self.welcome.greet(bob, since)[0])
 
 
 def test_it_tells_where_the_log_is_and_of_the_whole_server() -> None:
@@ -56,10 +59,26 @@ def test_what_was_missed_comes_with_it_unless_that_cannot_be_told() -> None:
     greeted = Greeted()
     seen = greeted.log.newest
     greeted.log.append("server", "one")
-    frame, missed = greeted.welcome.greet("bob", seen, 0)
+    frame, missed = greeted.welcome.greet(RecordedConnection("bob"), seen)
     assert read(frame)["recovered"] is True
     assert missed is not None
     assert len(missed) == 1
-    frame, missed = greeted.welcome.greet("bob", "unknown", 0)
+    frame, missed = greeted.welcome.greet(RecordedConnection("bob"), "unknown")
     assert read(frame)["recovered"] is False
+    assert not missed
+
+
+def test_a_client_with_topics_has_what_it_missed_of_them_and_hears_what_is_lost() -> None:
+    greeted = Greeted()
+    seen = greeted.log.newest
+    for topic in ("a.b", "c", None):
+        greeted.log.append("server", topic, topic=topic)
+    bob = RecordedConnection("bob")
+    bob.subscriptions = {"a.*": False}
+    frame, missed = greeted.welcome.greet(bob, seen)
+    assert read(frame)["recovered"] is True
+    assert "lost" not in read(frame)
+    assert [read(batch.payloads[0])["data"] for batch in missed or ()] == ["a.b", None]
+    frame, missed = greeted.welcome.greet(bob, "unknown")
+    assert (read(frame)["recovered"], read(frame)["lost"]) == (False, ["a.*"])
     assert not missed

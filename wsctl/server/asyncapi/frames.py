@@ -9,13 +9,13 @@ from typing import Any
 from wsctl import client_ids, messages, topics
 from wsctl.codes import ErrorCode
 from wsctl.drain.phases import Phase
+from wsctl.hub.presence import MOST_PRESENT
 from wsctl.server.websocket.admission import MAX_SINCE
 from wsctl.server.websocket.commands import (
     MAX_ADDRESSEES,
     MAX_DEPTH,
     MAX_KEY,
     MAX_NUMBER,
-    MAX_PRESENT,
     MAX_REF,
 )
 
@@ -206,8 +206,8 @@ FRAMES: dict[str, Schema] = {
         count={"type": "integer", "minimum": 0, "description": "Of `presence`: how many clients there are."},
         clients={
             "type": "array",
-            "description": f"Of `presence`: the first {MAX_PRESENT} of them by their ids.",
-            "maxItems": MAX_PRESENT,
+            "description": f"Of `presence`: the first {MOST_PRESENT} of them by their ids.",
+            "maxItems": MOST_PRESENT,
             "items": _record(client_id=ref("clientId"), connections={"type": "integer", "minimum": 1}),
         },
         expires_in_s={

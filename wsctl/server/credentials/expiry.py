@@ -7,6 +7,7 @@ from wsctl import messages
 from wsctl.codes import CloseCode, ErrorCode
 from wsctl.frame import Batch
 from wsctl.hub.connection import Connection, EndReason
+from wsctl.server.credentials.permissions import PermissionTable
 from wsctl.server.credentials.verifier import Denied, Verifier
 
 REASON = "the credentials have expired: connect with new ones"
@@ -46,16 +47,30 @@ class ExpiryTimes:
                 connection.close(CloseCode.CREDENTIALS_EXPIRED, REASON, EndReason.EVICTED)
 
 
+class RenewalRefused(Exception):
+    """The error raised for credentials that are not taken; the text says why."""
+
+
 class RenewalHandler:
-    """Answers the frames by which clients renew, and lets no credential through to others.
+    """Renews the credentials of clients, answers the frames by which plain ones ask for it, and lets no
+    credential through to others. `renewed` is called with each connection that has new credentials, behind
+    the answer.
 
     Without a `verifier` nobody needs credentials: such a frame is a message like any other there, unless it
     has a token in it.
     """
 
-    def __init__(self, verifier: Verifier | None, expiry: ExpiryTimes) -> None:
+    def __init__(
+        self,
+        verifier: Verifier | None,
+        expiry: ExpiryTimes,
+        permissions: PermissionTable | None = None,
+        renewed: Callable[[Connection], None] = lambda connection: None,
+    ) -> None:
         self._verifier = verifier
         self._expiry = expiry
+        self._permissions = PermissionTable() if permissions is None else permissions
+        self._renewed = renewed
 
     def handle(self, connection: Connection, text: str) -> bool:
         """Tell whether a client's text is such a frame, and answer it if so. When the new credential is
@@ -63,22 +78,30 @@ class RenewalHandler:
         asked = messages.renewal(text)
         if asked is None or not (self._verifier or asked.token or '"token"' in text):
             return False
-        connection.offer(Batch((self._answer(connection, asked.token),)))
+        try:
+            answer = messages.renewed(self.renew(connection, asked.token))
+        except RenewalRefused as error:
+            connection.offer(Batch((messages.error(ErrorCode.RENEWAL_REFUSED, str(error)),)))
+            return True
+        connection.offer(Batch((answer,)))
+        self._renewed(connection)
         return True
 
-    def _answer(self, connection: Connection, token: str | None) -> bytes:
+    def renew(self, connection: Connection, token: str | None) -> float:
+        """Let a connection have new credentials; return the seconds for which they are good.
+
+        Raises:
+            RenewalRefused: they are not taken; those that the client had are good as before.
+        """
         if self._verifier is None:
-            return _refused("there is nothing to renew: this server asks for no credentials")
+            raise RenewalRefused("there is nothing to renew: this server asks for no credentials")
         if token is None:
-            return _refused('write it as {"type": "renew", "token": "..."}')
+            raise RenewalRefused('write it as {"type": "renew", "token": "..."}')
         verdict = self._verifier.verify_for(token, connection.client_id)
         if isinstance(verdict, Denied):
-            return _refused(verdict.why)
+            raise RenewalRefused(verdict.why)
         if verdict.expires is None:
-            return _refused("there is nothing to renew: the connection may stay")
+            raise RenewalRefused("there is nothing to renew: the connection may stay")
         self._expiry.set(connection, verdict.expires)
-        return messages.renewed(self._expiry.seconds_until(verdict.expires))
-
-
-def _refused(why: str) -> bytes:
-    return messages.error(ErrorCode.RENEWAL_REFUSED, why)
+        self._permissions.set(connection, verdict.permissions)
+        return self._expiry.seconds_until(verdict.expires)

@@ -57,8 +57,11 @@ def extract_token(sources: TokenSources, *, in_query: bool) -> str | None:
 
 
 def chosen_subprotocol(protocols: str | None) -> str | None:
-    """Return the subprotocol to answer with, of those that were offered."""
-    return PROTOCOL if protocols and PROTOCOL in _offers(protocols) else None
+    """Return the subprotocol to answer with, of those that were offered: commands before plain texts."""
+    if not protocols:
+        return None
+    offers = _offers(protocols)
+    return next((protocol for protocol in (COMMANDS, PROTOCOL) if protocol in offers), None)
 
 
 def offered_subprotocols(protocols: str | None) -> tuple[str, ...]:

@@ -109,6 +109,7 @@ class PermissionTable:
     def __init__(self, default: Permissions = OPEN) -> None:
         self.default = default
         self._own: dict[Connection, Claimed] = {}
+        self._open = default.may_publish(None)
 
     def __len__(self) -> int:
         return len(self._own)
@@ -128,6 +129,10 @@ class PermissionTable:
         """Return what a connection may do."""
         claimed = self._own.get(connection) if self._own else None
         return self.default if claimed is None else claimed.over(self.default)
+
+    def may_publish_to_all(self, connection: Connection) -> bool:
+        """Tell whether a connection may publish messages without a topic."""
+        return self.of(connection).may_publish(None) if self._own else self._open
 
     def not_allowed(self, connection: Connection, patterns: Collection[str]) -> list[str]:
         """Return those patterns to which a connection may not subscribe."""

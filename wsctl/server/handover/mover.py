@@ -54,7 +54,8 @@ class HttpConnections(Protocol):
 
 
 class ConnectionMover:
-    """Moves connections to a successor, and counts them.
+    """Moves connections to a successor, and counts them. A successor that does not know of topics gets none
+    that needs them.
 
     Attributes:
         under_way, moved, lost: connections that were sent, that the successor has, and that ended meanwhile.
@@ -62,11 +63,17 @@ class ConnectionMover:
     """
 
     def __init__(
-        self, services: ConnectionServices, http: HttpConnections, successor: SuccessorProcess
+        self,
+        services: ConnectionServices,
+        http: HttpConnections,
+        successor: SuccessorProcess,
+        *,
+        knows_topics: bool = True,
     ) -> None:
         self._services = services
         self._http = http
         self._successor = successor
+        self._knows_topics = knows_topics
         self._staying: set[Wire] = set()
         self._presence = 0
         self.under_way = 0
@@ -129,13 +136,20 @@ class ConnectionMover:
         found: list[Wire] = []
         size = 0
         for connection in self._services.manager.active_connections.values():
-            if not isinstance(connection, Wire) or connection in self._staying or not connection.can_move:
+            if (
+                not isinstance(connection, Wire)
+                or connection in self._staying
+                or not self._can_go(connection)
+            ):
                 continue
             size += connection.waiting
             if len(found) == TOGETHER or (found and size > BYTES_TOGETHER):
                 break
             found.append(connection)
         return found
+
+    def _can_go(self, wire: Wire) -> bool:
+        return wire.can_move and (self._knows_topics or not wire.needs_topics)
 
     async def _send(self, wires: list[Wire]) -> None:
         self._services.manager.flush()

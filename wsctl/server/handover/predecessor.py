@@ -238,7 +238,9 @@ class Predecessor:
         await forwarded.suspend_own()
         self._listeners.stop_listening()
         services.manager.flush()
-        self._mover = mover = ConnectionMover(services, self._listeners, successor)
+        self._mover = mover = ConnectionMover(
+            services, self._listeners, successor, knows_topics=self._successor_knows_topics
+        )
         self._report(HandoverState.MOVING, total=len(services.manager.active_connections))
         reporter.begin()
         elsewhere = [[holder, *row] for holder, row in services.presence.rows() if holder is not None]

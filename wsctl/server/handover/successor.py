@@ -285,7 +285,7 @@ class _Arrival(asyncio.Protocol):
         wire.serial = self.serial
         transport.set_protocol(wire)
         missed, recovered, _ = self._services.log.missed(
-            snapshot.seen, snapshot.client_id, wire.subscriptions
+            snapshot.seen, snapshot.client_id, snapshot.subscriptions
         )
         wire.restore(snapshot, [batch.copy() for batch in missed])
         if not recovered:

@@ -10,14 +10,14 @@ from typing import Any, NamedTuple
 from starlette.datastructures import Headers, QueryParams
 
 from wsctl.addresses import host_port
-from wsctl.server.credentials.extraction import chosen_subprotocol, offered_subprotocols
+from wsctl.server.credentials.extraction import COMMANDS, chosen_subprotocol, offered_subprotocols
 from wsctl.server.http.proxy import TrustedProxies
 from wsctl.server.http.semantics import HttpRefusal
 from wsctl.server.websocket import handshake
 from wsctl.server.websocket.admission import NO_SUCH_PATH, Admitted, HandshakeRequest, Verdict
 from wsctl.server.websocket.hook_calls import ConnectVerdict, Identified
 from wsctl.server.websocket.hooks import Handshake
-from wsctl.server.websocket.services import AcceptorServices
+from wsctl.server.websocket.services import AcceptorServices, admit
 from wsctl.server.websocket.waiting_handshake import WaitingHandshake
 from wsctl.server.websocket.wire import Wire
 
@@ -128,8 +128,9 @@ class WebSocketAcceptor:
         verdict = self._services.admission.admit(asked)
         hooks = self._services.connections.hooks
         identity = None
-        if hooks and hooks.hooks.on_connect and isinstance(verdict, Admitted):
-            found = hooks.connect(self._handshake(transport, request, at, verdict.client_id))
+        if hooks and isinstance(verdict, Admitted) and hooks.decides(verdict.topics):
+            handshake_of = self._handshake(transport, request, at, verdict.client_id)
+            found = hooks.connect(handshake_of, verdict.topics)
             if not isinstance(found, Identified | HttpRefusal):
                 decide = partial(self._decide, transport, request, verdict)
                 WaitingHandshake(transport, found, early, decide, self._services.waiting)
@@ -181,9 +182,8 @@ class WebSocketAcceptor:
             if verdict.in_place:
                 services.manager.make_room(verdict.client_id)
             wire = Wire(services, transport, verdict.client_id, host_port(host, port), bool(deflate))
-            wire.keepalive = verdict.keepalive
-            services.expiry.set(wire, verdict.expires)
-            services.identities.set(wire, identity)
+            wire.commands = subprotocol == COMMANDS
+            admit(services, wire, verdict, identity)
             wire.begin(answer, verdict.since, early)
         else:
             self._services.refusals.count_drained()

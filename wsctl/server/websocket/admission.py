@@ -1,17 +1,20 @@
 """The decision whether a client may connect, the same for every way a handshake can arrive."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from typing import NamedTuple
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from wsctl import client_ids, messages
+from wsctl.codes import ErrorCode
 from wsctl.origins import AllowedOrigins
 from wsctl.server.credentials.extraction import HOW_TO_SEND, TokenSources, UnreadableToken, extract_token
+from wsctl.server.credentials.permissions import Claimed, permissions_of
 from wsctl.server.credentials.verifier import Denied, Granted, Verifier, for_client
 from wsctl.server.http.host_header import unknown_host
 from wsctl.server.http.semantics import HttpRefusal
 from wsctl.settings import Settings
+from wsctl.topics import InvalidTopic, topic_pattern
 
 RETRY_AFTER = 5
 """Seconds a client is asked to wait when the server is full."""
@@ -51,13 +54,16 @@ class Admitted(NamedTuple):
     """The verdict that lets a client in. `since` is the id of the last message that it has seen, `expires`
     the Unix second in which its credentials end, if they do; `keepalive` is the number of seconds after which
     it wants a sign of life, 0 for none. `in_place` is true if there is room only in place of its older
-    connection."""
+    connection. `topics` are the patterns that it subscribes to, `permissions` what its credentials say of
+    topics."""
 
     client_id: str
     since: str | None
     expires: float | None = None
     keepalive: int = 0
     in_place: bool = False
+    topics: tuple[str, ...] = ()
+    permissions: Claimed | None = None
 
 
 class DrainRejected(NamedTuple):
@@ -94,6 +100,8 @@ class Admission:
         self._replaces_older = replaces_older
         self._verifier = verifier
         self._in_query = settings.auth_query
+        self._permissions = permissions_of(settings)
+        self._max_subscriptions = settings.max_subscriptions
         self._origins = AllowedOrigins(settings.allow_origin)
         self._capacity = capacity
         self._connected = connected
@@ -106,30 +114,57 @@ class Admission:
             name = client_ids.bounded_id(unquote(asked.name, errors="strict"))
         except ValueError as error:
             return _bad_id(error)
-        since, keepalive = _options(asked.query) if asked.query else (None, "0")
+        since, keepalive, topics = _options(asked.query) if asked.query else (None, "0", ())
         if since is not None and not is_message_id(since):
-            return HttpRefusal(HTTPStatus.BAD_REQUEST, "bad_since", "since is not the id of a message")
+            return _bad_request("bad_since", "since is not the id of a message")
         if keepalive != "0" and keepalive not in _KEEPALIVES:
-            return HttpRefusal(HTTPStatus.BAD_REQUEST, "bad_keepalive", _BAD_KEEPALIVE)
+            return _bad_request("bad_keepalive", _BAD_KEEPALIVE)
+        if topics and (bad := self._refuse_topics(topics)):
+            return bad
         if wrong := self._refuse_source(asked):
             return wrong
         granted = self._verify(self._verifier, asked) if self._verifier else OPEN_GRANT
         return (
             granted
             if isinstance(granted, HttpRefusal)
-            else self._admit_granted(name, granted, since, int(keepalive))
+            else self._admit_granted(Admitted(name, since, None, int(keepalive), topics=topics), granted)
         )
 
-    def _admit_granted(self, name: str, granted: Granted, since: str | None, keepalive: int) -> Verdict:
-        """Return the verdict on a valid request whose credentials are good."""
+    def _admit_granted(self, asked: Admitted, granted: Granted) -> Verdict:
+        """Return the verdict on a valid request whose credentials are good, and whose client id is as it
+        came."""
         try:
-            client_id = client_ids.client_id(name)
+            client_id = client_ids.client_id(asked.client_id)
         except ValueError as error:
             return _bad_id(error)
         verdict = for_client(granted, client_id)
         if isinstance(verdict, Denied):
             return _unauthorized(verdict.why, INVALID_CREDENTIALS)
-        return self.place(Admitted(client_id, since, granted.expires, keepalive))
+        if asked.topics and (refused := self._refuse_subscriptions(asked.topics, granted.permissions)):
+            return refused
+        return self.place(
+            asked._replace(client_id=client_id, expires=granted.expires, permissions=granted.permissions)
+        )
+
+    def _refuse_topics(self, topics: Sequence[str]) -> HttpRefusal | None:
+        """Return the refusal of patterns that are none, or are too many; None for all others."""
+        if self._max_subscriptions and len(topics) > self._max_subscriptions:
+            return _bad_request(ErrorCode.TOO_MANY_SUBSCRIPTIONS, too_many(self._max_subscriptions))
+        try:
+            for topic in topics:
+                topic_pattern(topic)
+        except InvalidTopic as error:
+            return _bad_request(ErrorCode.BAD_TOPIC, str(error))
+        return None
+
+    def _refuse_subscriptions(self, topics: Sequence[str], claimed: Claimed | None) -> HttpRefusal | None:
+        """Return the refusal of a client that may not subscribe to one of these patterns; None if it may."""
+        may = self._permissions if claimed is None else claimed.over(self._permissions)
+        refused = next((topic for topic in topics if not may.may_subscribe(topic)), None)
+        if refused is None:
+            return None
+        text = f"you may not subscribe to {refused}"
+        return HttpRefusal(HTTPStatus.FORBIDDEN, ErrorCode.TOPIC_NOT_ALLOWED, text)
 
     def place(self, admitted: Admitted) -> Verdict:
         """Return the verdict on a client that may connect, as far as it depends on who is here: there may be
@@ -194,13 +229,23 @@ def _unauthorized(why: str, problem: str = "") -> HttpRefusal:
 
 def _bad_id(error: ValueError) -> HttpRefusal:
     text = str(error) if isinstance(error, client_ids.InvalidClientId) else "a client id is UTF-8 text"
-    return HttpRefusal(HTTPStatus.BAD_REQUEST, "bad_client_id", text)
+    return _bad_request("bad_client_id", text)
 
 
-def _options(query: str) -> tuple[str | None, str]:
-    """Return the last `since` and `keepalive` of a query."""
+def _bad_request(code: str, text: str) -> HttpRefusal:
+    return HttpRefusal(HTTPStatus.BAD_REQUEST, code, text)
+
+
+def _options(query: str) -> tuple[str | None, str, tuple[str, ...]]:
+    """Return the last `since` and `keepalive` of a query, and each `topic` once."""
     found = parse_qs(query, keep_blank_values=True)
-    return found.get("since", [None])[-1], found.get("keepalive", ["0"])[-1]
+    topics = tuple(dict.fromkeys(found["topic"])) if "topic" in found else ()
+    return found.get("since", [None])[-1], found.get("keepalive", ["0"])[-1], topics
+
+
+def too_many(most: int) -> str:
+    """Return the text for a client that would have more subscriptions than it may."""
+    return f"a client has at most {most} subscriptions: --max-subscriptions allows more"
 
 
 def is_message_id(since: str) -> bool:

@@ -30,9 +30,6 @@ MAX_KEY = 128
 MAX_ADDRESSEES = 1000
 """Addressees that one command may name."""
 
-MAX_PRESENT = 1000
-"""Clients that the answer to `presence` names at most."""
-
 
 class Publish(NamedTuple):
     """Publish `data`; `topic` and `to` are None for everybody, `key` for none."""

@@ -1,6 +1,7 @@
 """`/ws/{client_id}` on another ASGI server: the same rules, with tasks for each connection."""
 
 import asyncio
+from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,7 +14,7 @@ from wsctl.frame import Batch
 from wsctl.hub.connection import STALL_TIMEOUT, Connection, EndReason
 from wsctl.hub.outbox import CHUNK, Outbox
 from wsctl.log.history import Missed
-from wsctl.server.credentials.extraction import chosen_subprotocol, offered_subprotocols
+from wsctl.server.credentials.extraction import COMMANDS, chosen_subprotocol, offered_subprotocols
 from wsctl.server.http.host_header import AllowedHosts, is_foreign
 from wsctl.server.http.proxy import canonical_ip
 from wsctl.server.http.semantics import HttpRefusal, error_body
@@ -21,7 +22,7 @@ from wsctl.server.websocket.admission import NO_SUCH_PATH, Admitted, DrainReject
 from wsctl.server.websocket.drain_rejection import REASON
 from wsctl.server.websocket.hook_calls import Identified, drop_error
 from wsctl.server.websocket.hooks import Handshake
-from wsctl.server.websocket.services import AcceptorServices, ConnectionServices
+from wsctl.server.websocket.services import AcceptorServices, ConnectionServices, admit
 
 
 class AsgiAcceptor:
@@ -43,9 +44,10 @@ class AsgiAcceptor:
             return
         if isinstance(verdict, DrainRejected):
             self._services.refusals.count_drained()
-        await websocket.accept(chosen_subprotocol(asked.protocols))
+        subprotocol = chosen_subprotocol(asked.protocols)
+        await websocket.accept(subprotocol)
         if isinstance(verdict, Admitted):
-            await self._serve(websocket, verdict, identity)
+            await self._serve(websocket, verdict, identity, commands=subprotocol == COMMANDS)
         else:
             await self._reject(websocket)
 
@@ -57,9 +59,9 @@ class AsgiAcceptor:
         """Ask the application about a client; return the verdict then, and what the application knows of
         it."""
         hooks = self._services.connections.hooks
-        if hooks is None or hooks.hooks.on_connect is None:
+        if hooks is None or not hooks.decides(admitted.topics):
             return admitted, None
-        found = hooks.connect(_handshake(websocket, admitted.client_id))
+        found = hooks.connect(_handshake(websocket, admitted.client_id), admitted.topics)
         if not isinstance(found, Identified | HttpRefusal):
             found = await found
         if isinstance(found, HttpRefusal):
@@ -67,14 +69,15 @@ class AsgiAcceptor:
         placed = self._services.admission.place(admitted._replace(client_id=found.client_id))
         return placed, found.identity
 
-    async def _serve(self, websocket: WebSocket, admitted: Admitted, identity: Any) -> None:
+    async def _serve(
+        self, websocket: WebSocket, admitted: Admitted, identity: Any, *, commands: bool
+    ) -> None:
         services = self._services.connections
         if admitted.in_place:
             services.manager.make_room(admitted.client_id)
         connection = AsgiConnection(services, websocket, admitted.client_id)
-        connection.keepalive = admitted.keepalive
-        services.expiry.set(connection, admitted.expires)
-        services.identities.set(connection, identity)
+        connection.commands = commands
+        admit(services, connection, admitted, identity)
         await connection.run(admitted.since)
 
     async def _reject(self, websocket: WebSocket) -> None:
@@ -129,6 +132,7 @@ class AsgiConnection(Connection):
 
     __slots__ = (
         "_closed",
+        "_further",
         "_granted",
         "_missed",
         "_outbox",
@@ -137,7 +141,6 @@ class AsgiConnection(Connection):
         "_services",
         "_wake",
         "_websocket",
-        "_welcome",
     )
 
     def __init__(self, services: ConnectionServices, websocket: WebSocket, client_id: str) -> None:
@@ -148,7 +151,7 @@ class AsgiConnection(Connection):
         self._outbox = Outbox()
         self._granted = 0
         self._missed: Missed | None = None
-        self._welcome: list[Batch] = []
+        self._further: deque[tuple[Missed, Outbox]] = deque()
         self._wake = asyncio.Event()
         self._progress = services.clock()
         self._sender: asyncio.Task[None] | None = None
@@ -156,7 +159,7 @@ class AsgiConnection(Connection):
     async def run(self, since: str | None) -> None:
         """Serve the client until it leaves or is closed."""
         self._sender = asyncio.create_task(self._send_all())
-        welcome, missed = self._services.welcome.greet(self.client_id, since, self.keepalive)
+        welcome, missed = self._services.welcome.greet(self, since)
         self._services.manager.connect(self, Batch((welcome,)), missed)
         receiver = asyncio.create_task(self._receive_all())
         tasks = {self._sender, receiver}
@@ -174,17 +177,27 @@ class AsgiConnection(Connection):
 
     @property
     def waiting(self) -> int:
-        return self._outbox.size + (self._missed.bytes if self._missed else 0)
+        missed = (self._missed.bytes if self._missed else 0) + sum(each.bytes for each, _ in self._further)
+        return self._live + missed
 
     @property
     def undelivered(self) -> int:
-        return self._outbox.messages
+        return self._outbox.messages + sum(outbox.messages for _, outbox in self._further)
+
+    @property
+    def replays(self) -> int:
+        return bool(self._missed) + len(self._further)
+
+    @property
+    def _live(self) -> int:
+        """Bytes in the queue, without messages that were missed."""
+        return self._outbox.size + sum(outbox.size for _, outbox in self._further)
 
     def offer(self, batch: Batch, written: int = 0) -> None:
         if self.end_reason is not None:
             return
         limit = self._services.settings.max_queue
-        if limit and self._outbox.size + len(batch.wire) > limit + self._granted:
+        if limit and self._live + len(batch.wire) > limit + self._granted:
             self._cut(f"more than {limit} bytes waited for this client")
             return
         self._put(batch)
@@ -197,9 +210,13 @@ class AsgiConnection(Connection):
             self._put(batch)
 
     def catch_up(self, missed: Missed) -> None:
-        self._missed, self._progress = missed, self._services.clock()
-        self._welcome = self._outbox.batches()
-        self._outbox.clear()
+        """Send what was missed behind what waits: it stands in front of an outbox for what comes behind it,
+        and that takes the place of the one before it when everything in there is sent."""
+        if self.end_reason is not None:
+            return
+        if not self.waiting:
+            self._progress = self._services.clock()
+        self._further.append((missed, Outbox()))
         self._wake.set()
 
     def close(self, code: int, reason: str, end_reason: EndReason) -> None:
@@ -212,21 +229,22 @@ class AsgiConnection(Connection):
             self._sender.cancel()
 
     def check(self, now: float) -> None:
-        if (self._outbox.size or self._missed) and now - self._progress >= STALL_TIMEOUT:
+        if (self._outbox.size or self._missed or self._further) and now - self._progress >= STALL_TIMEOUT:
             if self.end_reason is None:
                 self._cut(f"nothing was read for {STALL_TIMEOUT:g} seconds")
             else:
                 self._services.manager.give_up(self)
 
     def _put(self, batch: Batch) -> None:
-        if not self._outbox.size:
+        if not self._outbox.size and not self._further:
             self._progress = self._services.clock()
-        self._outbox.put(batch)
+        (self._further[-1][1] if self._further else self._outbox).put(batch)
         self._wake.set()
 
     def _cut(self, reason: str) -> None:
         self._outbox.clear()
         self._missed = None
+        self._further.clear()
         self.close(CloseCode.TRY_AGAIN_LATER, f"too slow: {reason}", EndReason.EVICTED)
 
     async def _send_all(self) -> None:
@@ -235,6 +253,9 @@ class AsgiConnection(Connection):
             while batches := self._outbox.take():
                 await self._send(batches)
                 self._granted = max(0, self._granted - sum(len(batch.wire) for batch in batches))
+            if self._further:
+                self._missed, self._outbox = self._further.popleft()
+                continue
             if self.end_reason not in (None, EndReason.LEFT):
                 await self._websocket.close(self.code, self.reason)
                 return
@@ -243,8 +264,6 @@ class AsgiConnection(Connection):
 
     async def _send_missed(self) -> None:
         """Send the missed messages in slices, between which others have their turn."""
-        welcome, self._welcome = self._welcome, []
-        await self._send(welcome)
         while self._missed:
             await asyncio.sleep(self._services.replays.wait(self.client_id))
             self._progress = self._services.clock()

@@ -1,4 +1,5 @@
-"""The calls of an application's hooks: each with a deadline, those of one client one after the other.
+"""The calls of an application's hooks: each with a deadline, those of one client one after the other. All
+calls of `on_subscribe` for the topics of one command or handshake have one deadline together.
 
 A hook that raises, or takes too long, is logged by its name, and harms nobody but the client that it was
 called for. One that is no coroutine function is called at once, on the event loop: it must not block.
@@ -8,7 +9,7 @@ import asyncio
 import inspect
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from functools import partial
 from http import HTTPStatus
 from typing import Any, NamedTuple
@@ -18,11 +19,11 @@ from wsctl.codes import ErrorCode
 from wsctl.hub.connection import Connection
 from wsctl.hub.intake import Intake
 from wsctl.server.http.semantics import HttpRefusal
-from wsctl.server.websocket.hooks import Handshake, Hooks, Incoming, Refuse, Reject, hook_name
+from wsctl.server.websocket.hooks import Client, Handshake, Hooks, Incoming, Refuse, Reject, hook_name
 from wsctl.server.websocket.identities import Identities
 
 MAX_WAITING = 64
-"""Messages of one client that may wait for its hook: three seconds of the default rate."""
+"""Messages and commands of one client that may wait for its hooks: three seconds of the default rate."""
 
 LAST_TIMEOUT = 5.0
 """Seconds that hooks have to end when the server does, where they have no deadline."""
@@ -51,11 +52,13 @@ class Identified(NamedTuple):
 
 ConnectVerdict = Identified | HttpRefusal
 
+Refused = Callable[[str, str], None]
+"""Called with the code and the text of the error that a client gets."""
+
 
 class _Step(NamedTuple):
     """A call that waits for its turn: what makes it, and what is done with its result and its error."""
 
-    hook: Callable[..., Any]
     call: Callable[[], Any]
     done: Callable[[Any], None]
     failed: Callable[[Exception], None]
@@ -86,42 +89,80 @@ class HookCalls:
         """Tell whether a hook is at work on what a connection has sent."""
         return connection in self._waiting
 
-    def connect(self, handshake: Handshake) -> ConnectVerdict | Awaitable[ConnectVerdict]:
-        """Ask `on_connect` about a client; what waits for that is returned where the hook is a coroutine."""
+    def decides(self, topics: Sequence[str]) -> bool:
+        """Tell whether there is a hook that decides about a client which connects with these topics."""
+        return self.hooks.on_connect is not None or (self.hooks.on_subscribe is not None and bool(topics))
+
+    def connect(
+        self, handshake: Handshake, topics: Sequence[str] = ()
+    ) -> ConnectVerdict | Awaitable[ConnectVerdict]:
+        """Ask `on_connect` about a client, then `on_subscribe` about its topics; what waits for that is
+        returned where a hook is a coroutine."""
         hook = self.hooks.on_connect
         if hook is None:
-            return Identified(handshake.client_id)
+            return self._subscribe_at_connect(Identified(handshake.client_id), handshake, topics)
         try:
             result = hook(handshake)
             if inspect.isawaitable(result):
-                return self._connect_later(hook, result, handshake)
-            return _identified(result, handshake)
+                return self._connect_later(hook, result, handshake, topics)
+            identified = _identified(result, handshake)
         except Exception as error:
             return self._refusal(hook, error)
+        return self._subscribe_at_connect(identified, handshake, topics)
 
     def message(self, connection: Connection, text: str) -> bool:
         """Give a client's text to `on_message`, behind what it sent before; tell whether there is one."""
         hook = self.hooks.on_message
         if hook is None:
             return False
-        client = self._identities.client(connection)
+        tell = partial(self._intake.tell, connection)
+        self.ask(connection, hook, Incoming(text), partial(self._publish, connection), tell)
+        return True
+
+    def ask(
+        self,
+        connection: Connection,
+        hook: Callable[[Client, Incoming], Any],
+        incoming: Incoming,
+        done: Callable[[Any], None],
+        refused: Refused,
+    ) -> None:
+        """Give what a client has sent to a hook, behind what it sent before; `done` is called with what that
+        returns."""
+        text = "the server failed on this message: it was not published"
+        failed = partial(self._reject, hook, refused, text)
         self._take(
             connection,
-            _Step(
-                hook,
-                partial(hook, client, Incoming(text)),
-                partial(self._publish, connection),
-                partial(self._reject, connection, hook),
-            ),
+            _Step(lambda: hook(self._identities.client(connection), incoming), done, failed),
+            refused,
         )
-        return True
+
+    def subscribe(
+        self, connection: Connection, topics: Sequence[str], done: Callable[[Any], None], refused: Refused
+    ) -> None:
+        """Ask `on_subscribe` about each topic that a client asks for, behind what it sent before; `done` is
+        called when it may subscribe to all."""
+        hook = self.hooks.on_subscribe
+        if hook is None or not topics:
+            self.in_turn(connection, lambda: done(None), refused)
+            return
+        failed = partial(self._reject, hook, refused, "the server failed to decide about this topic")
+        step = _Step(lambda: _each(hook, self._identities.client(connection), topics), done, failed)
+        self._take(connection, step, refused)
+
+    def in_turn(self, connection: Connection, call: Callable[[], None], refused: Refused) -> None:
+        """Call a function behind the hooks for what a client has sent before: at once, if there are none."""
+        if connection in self._waiting:
+            self._take(connection, _Step(call, lambda _: None, partial(self._log_call, call)), refused)
+        else:
+            call()
 
     def disconnected(self, connection: Connection) -> None:
         """Call `on_disconnect` behind the calls for what the client has sent."""
         hook = self.hooks.on_disconnect
         if hook is not None:
             call = partial(hook, self._identities.client(connection), int(connection.code), connection.reason)
-            step = _Step(hook, call, lambda _: None, partial(self._log, hook))
+            step = _Step(call, lambda _: None, partial(self._log, hook))
             if queue := self._waiting.get(connection):
                 queue.append(step)
             else:
@@ -140,12 +181,41 @@ class HookCalls:
     # on_connect
 
     async def _connect_later(
-        self, hook: Callable[..., Any], result: Awaitable[Any], handshake: Handshake
+        self, hook: Callable[..., Any], result: Awaitable[Any], handshake: Handshake, topics: Sequence[str]
     ) -> ConnectVerdict:
         try:
-            return _identified(await self._result_of(result), handshake)
+            identified = _identified(await self._result_of(result), handshake)
         except Exception as error:
             return self._refusal(hook, error)
+        verdict = self._subscribe_at_connect(identified, handshake, topics)
+        return verdict if isinstance(verdict, Identified | HttpRefusal) else await verdict
+
+    def _subscribe_at_connect(
+        self, identified: Identified, handshake: Handshake, topics: Sequence[str]
+    ) -> ConnectVerdict | Awaitable[ConnectVerdict]:
+        hook = self.hooks.on_subscribe
+        if hook is None or not topics:
+            return identified
+        client = self._identities.newcomer(identified.client_id, handshake.address, identified.identity)
+        try:
+            result = _each(hook, client, topics)
+        except Exception as error:
+            return self._subscribe_refusal(hook, error)
+        return identified if result is None else self._subscribe_later(hook, result, identified)
+
+    async def _subscribe_later(
+        self, hook: Callable[..., Any], result: Awaitable[Any], identified: Identified
+    ) -> ConnectVerdict:
+        try:
+            await self._result_of(result)
+        except Exception as error:
+            return self._subscribe_refusal(hook, error)
+        return identified
+
+    def _subscribe_refusal(self, hook: Callable[..., Any], error: Exception) -> HttpRefusal:
+        if isinstance(error, Reject):
+            return HttpRefusal(HTTPStatus.FORBIDDEN, error.code, error.message)
+        return self._refusal(hook, error)
 
     def _refusal(self, hook: Callable[..., Any], error: Exception) -> HttpRefusal:
         if isinstance(error, Refuse):
@@ -156,7 +226,7 @@ class HookCalls:
 
     # The calls for one client
 
-    def _take(self, connection: Connection, step: _Step) -> None:
+    def _take(self, connection: Connection, step: _Step, refused: Refused) -> None:
         queue = self._waiting.get(connection)
         if queue is None:
             self._begin(connection, step)
@@ -164,7 +234,7 @@ class HookCalls:
             queue.append(step)
         else:
             text = "the application has not dealt with your earlier messages: this one was not sent"
-            self._intake.tell(connection, ErrorCode.RATE_LIMITED, text)
+            refused(ErrorCode.RATE_LIMITED, text)
 
     def _begin(self, connection: Connection, step: _Step) -> None:
         if connection in self._waiting:
@@ -207,13 +277,15 @@ class HookCalls:
         if data is not None:
             self._intake.publish(connection, data)
 
-    def _reject(self, connection: Connection, hook: Callable[..., Any], error: Exception) -> None:
+    def _reject(self, hook: Callable[..., Any], refused: Refused, text: str, error: Exception) -> None:
         if isinstance(error, Reject):
-            self._intake.tell(connection, error.code, error.message)
+            refused(error.code, error.message)
             return
         self._log(hook, error)
-        text = "the server failed on this message: it was not published"
-        self._intake.tell(connection, ErrorCode.HOOK_FAILED, text)
+        refused(ErrorCode.HOOK_FAILED, text)
+
+    def _log_call(self, call: Callable[[], None], error: Exception) -> None:
+        log.error("a command failed: %s", error, exc_info=error)
 
     # What all have in common
 
@@ -247,6 +319,29 @@ class HookCalls:
         self._logged_at[kind] = now
         traceback = None if isinstance(error, HookFailed) else error
         log.error("the hook %s failed: %s: %s", name, type(error).__name__, error, exc_info=traceback)
+
+
+def _each(
+    hook: Callable[[Client, str], Any], client: Client, topics: Sequence[str]
+) -> Awaitable[None] | None:
+    """Call a hook for each topic, one after the other; return what waits for the rest where it is a
+    coroutine."""
+    rest = iter(topics)
+    for topic in rest:
+        result = hook(client, topic)
+        if inspect.isawaitable(result):
+            return _each_later(hook, client, result, rest)
+    return None
+
+
+async def _each_later(
+    hook: Callable[[Client, str], Any], client: Client, first: Awaitable[Any], rest: Iterator[str]
+) -> None:
+    await first
+    for topic in rest:
+        result = hook(client, topic)
+        if inspect.isawaitable(result):
+            await result
 
 
 def _identified(result: Any, handshake: Handshake) -> Identified:

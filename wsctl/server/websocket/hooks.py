@@ -41,12 +41,14 @@ class Client:
         address: its IP address and port, as `192.0.2.1:50123`.
         connected_at: the Unix second in which it connected.
         identity: what `on_connect` returned beside the id; None where it returned nothing more.
+        topics: the topics that it subscribes to, as it named them: some may be patterns.
     """
 
     id: str
     address: str
     connected_at: float
     identity: Any = None
+    topics: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +56,14 @@ class Incoming:
     """A message that a client sent.
 
     Attributes:
-        data: what it sent: a text.
+        data: what it sent: a text, or of a client that speaks commands any JSON value.
+        topic: the topic that it is for; None for everybody.
+        key: its idempotency key, if it has one.
     """
 
     data: Any
+    topic: str | None = None
+    key: str | None = None
 
 
 class Refuse(Exception):
@@ -79,7 +85,9 @@ class Refuse(Exception):
 
 
 class Reject(Exception):
-    """Raised by `on_message`: the message is not published, and its client gets an `error` frame.
+    """Raised by `on_message`: the message is not published, and its client gets an `error` frame. Raised by
+    `on_subscribe`: the client is not subscribed to what it asked for, and gets an `error` frame, or in the
+    handshake a 403.
 
     Raises:
         ValueError: the code is not 1 to 64 characters of a-z, 0-9 and _.
@@ -103,6 +111,7 @@ class Hooks:
 
     on_connect: Callable[[Handshake], Any] | None = None
     on_message: Callable[[Client, Incoming], Any] | None = None
+    on_subscribe: Callable[[Client, str], Any] | None = None
     on_disconnect: Callable[[Client, int, str], Any] | None = None
 
 

@@ -35,4 +35,14 @@ class Identities:
     def client(self, connection: Connection) -> Client:
         """Return a connection's client."""
         connected_at = self._wall() - (self._clock() - connection.opened)
-        return Client(connection.client_id, connection.address, round(connected_at, 3), self.of(connection))
+        return Client(
+            connection.client_id,
+            connection.address,
+            round(connected_at, 3),
+            self.of(connection),
+            tuple(connection.subscriptions),
+        )
+
+    def newcomer(self, client_id: str, address: str, identity: Any) -> Client:
+        """Return a client that is about to connect."""
+        return Client(client_id, address, round(self._wall(), 3), identity)

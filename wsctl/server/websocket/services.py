@@ -2,16 +2,19 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
+from wsctl.hub.connection import Connection
 from wsctl.hub.intake import Intake
 from wsctl.hub.manager import ConnectionManager
 from wsctl.hub.presence import TopicPresence
 from wsctl.hub.replays import Replays
 from wsctl.log.message_log import MessageLog
 from wsctl.server.credentials.expiry import ExpiryTimes
+from wsctl.server.credentials.permissions import PermissionTable
 from wsctl.server.http.host_header import AllowedHosts
 from wsctl.server.http.refusals import Refusals
-from wsctl.server.websocket.admission import Admission
+from wsctl.server.websocket.admission import Admission, Admitted
 from wsctl.server.websocket.drain_rejection import DrainRejector
 from wsctl.server.websocket.hook_calls import HookCalls
 from wsctl.server.websocket.identities import Identities
@@ -34,7 +37,18 @@ class ConnectionServices:
     expiry: ExpiryTimes
     welcome: Welcome
     identities: Identities
+    permissions: PermissionTable
     hooks: HookCalls | None = None
+
+
+def admit(services: ConnectionServices, connection: Connection, admitted: Admitted, identity: Any) -> None:
+    """Give a new connection what its handshake asked for and was granted, before it becomes active."""
+    connection.keepalive = admitted.keepalive
+    if admitted.topics:
+        connection.subscriptions = dict.fromkeys(admitted.topics, False)
+    services.expiry.set(connection, admitted.expires)
+    services.permissions.set(connection, admitted.permissions)
+    services.identities.set(connection, identity)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,11 +1,13 @@
 """The snapshot of a connection: everything that goes on in another process, beside its socket."""
 
 import asyncio
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from wsctl.frame import Batch
+from wsctl.hub.connection import NO_SUBSCRIPTIONS
+from wsctl.server.credentials.permissions import Claimed
 from wsctl.server.websocket.inbound import UnreadInput
 
 
@@ -16,7 +18,8 @@ class ConnectionSnapshot:
     `age` is in seconds since it was accepted; `seen` is the id of the newest message that it was sent or has
     in `unsent`: bytes in the order in which they must be written, each with the number of messages in it.
     `expires` is when its credentials end, in Unix seconds; `keepalive` is what it asked for; a process that
-    does not know of it sends none. `identity` is what the application knows of it, as JSON.
+    does not know of it sends none. `identity` is what the application knows of it, as JSON. `subscriptions`
+    and `commands` are those of the connection; `permissions` is what its credentials say.
     """
 
     client_id: str
@@ -29,6 +32,9 @@ class ConnectionSnapshot:
     expires: float | None = None
     keepalive: int = 0
     identity: Any = None
+    subscriptions: Mapping[str, bool] = field(default_factory=lambda: NO_SUBSCRIPTIONS)
+    commands: bool = False
+    permissions: Claimed | None = None
 
     @property
     def batches(self) -> list[Batch]:
@@ -70,13 +76,23 @@ class DetachedTransport(asyncio.Protocol):
         self.ended.set_result(None)
 
 
+_NEWER = {
+    "identity": None,
+    "subscriptions": NO_SUBSCRIPTIONS,
+    "commands": False,
+    "permissions": None,
+}
+"""The fields that processes of older releases do not know, and what they are where they are left out."""
+
+
 def encode_snapshots(snapshots: Sequence[ConnectionSnapshot]) -> tuple[list[dict[str, Any]], list[bytes]]:
     """Return the snapshots as plain fields, and the bytes that belong to them in order."""
     rows, blobs = [], []
     for snapshot in snapshots:
-        row = asdict(snapshot)
-        if snapshot.identity is None:
-            del row["identity"]  # a process that does not know of it can take the rest
+        row = asdict(replace(snapshot, subscriptions=dict(snapshot.subscriptions)))
+        for name, default in _NEWER.items():
+            if row[name] == default:
+                del row[name]  # a process that does not know of it can take the rest
         row["unsent"] = [messages for _, messages in snapshot.unsent]
         blobs += [data for data, _ in snapshot.unsent]
         if snapshot.unread:
@@ -101,4 +117,12 @@ def _decode(row: dict[str, Any], blobs: Iterator[bytes]) -> ConnectionSnapshot:
         fragmented = more.pop("fragmented")
         buffer, fragments = next(blobs), next(blobs)
         row["unread"] = UnreadInput(buffer=buffer, fragments=fragments if fragmented else None, **more)
+    if claimed := row.get("permissions"):
+        row["permissions"] = Claimed(
+            _patterns(claimed["subscribe"]), _patterns(claimed["publish"]), claimed["direct"]
+        )
     return ConnectionSnapshot(**row)
+
+
+def _patterns(given: Sequence[str] | None) -> tuple[str, ...] | None:
+    return None if given is None else tuple(given)

@@ -8,6 +8,7 @@ The transport's high-water mark is 0, so `pause_writing` is called exactly when 
 
 import asyncio
 import os
+from collections import deque
 from collections.abc import Sequence
 
 from wsctl.codes import CLOSE_TIMEOUT, CloseCode
@@ -41,12 +42,17 @@ class Wire(Connection, asyncio.Protocol):
     - `_replayed` is what is left of them, here and in `Missed`, without what the socket has taken. So
       `waiting - _replayed`, which is held against the queue, is the live bytes that wait, and no more beside
       them than the answer and the welcome while these wait in front of what was missed.
+    - Messages that were missed may have to stand behind what waits already: the welcome, or for a client that
+      subscribes with `since`, live messages and those that it missed before. `_further` has each such
+      `Missed` with an outbox for what comes behind it. The first of them takes the place of `_missed` and
+      `_outbox` when these are empty and the socket has taken everything.
     - A connection that is not behind has nothing of all that: no `_handed`, no `_granted`, no `Missed`, and
       nothing in its outbox.
     """
 
     __slots__ = (
         "_deadline",
+        "_further",
         "_granted",
         "_handed",
         "_ignores_input",
@@ -80,6 +86,7 @@ class Wire(Connection, asyncio.Protocol):
         self._ignores_input = False
         self._granted = 0
         self._missed: Missed | None = None
+        self._further: deque[tuple[Missed, Outbox]] | None = None
         self._handed = b""
         self._received_at = now
         self._pinged_at = 0.0
@@ -96,7 +103,7 @@ class Wire(Connection, asyncio.Protocol):
         self._transport.set_protocol(self)
         if self._transport.get_write_buffer_size() and not self.behind:
             self.pause_writing()  # the protocol before this one was told so
-        welcome, missed = self._services.welcome.greet(self.client_id, since, self.keepalive)
+        welcome, missed = self._services.welcome.greet(self, since)
         self._services.manager.connect(self, Batch((welcome,), lead=answer), missed)
         if early:
             self.data_received(early)
@@ -108,17 +115,24 @@ class Wire(Connection, asyncio.Protocol):
         return (
             self._transport.get_write_buffer_size()
             + (self._outbox.size if self._outbox else 0)
+            + (sum(outbox.size for _, outbox in self._further) if self._further else 0)
             + self._missed_bytes
         )
 
     @property
     def undelivered(self) -> int:
         missed = len(self._missed) if self._missed else 0
-        return missed + (self._outbox.messages if self._outbox else 0)
+        further = sum(len(each) + outbox.messages for each, outbox in self._further or ())
+        return missed + (self._outbox.messages if self._outbox else 0) + further
+
+    @property
+    def replays(self) -> int:
+        return bool(self._missed) + len(self._further or ())
 
     @property
     def _missed_bytes(self) -> int:
-        return self._missed.bytes + len(self._missed.lead) if self._missed else 0
+        first = self._missed.bytes if self._missed else 0
+        return first + (sum(missed.bytes for missed, _ in self._further) if self._further else 0)
 
     def offer(self, batch: Batch, written: int = 0) -> None:
         if self.end_reason is not None:
@@ -157,15 +171,14 @@ class Wire(Connection, asyncio.Protocol):
     def catch_up(self, missed: Missed) -> None:
         if self.end_reason is not None:
             return
-        self._missed = missed
         if self.behind:
-            # The welcome waits, and stays in front. `resume_writing` goes on with it.
-            missed.lead = b"".join(
-                [b.encoded(self.deflate) for b in self._outbox.batches()] if self._outbox else []
-            )
-            self._outbox = None
+            # What waits stays in front. `resume_writing` goes on with this behind it.
+            self._further = self._further or deque()
+            self._further.append((missed, Outbox(self.deflate)))
             return
+        self._missed = missed
         self.behind = True
+        self._services.manager.settle(self)
         if self._services.replays.wait(self.client_id):
             self._services.replays.want(self)
         else:
@@ -176,13 +189,12 @@ class Wire(Connection, asyncio.Protocol):
         are."""
         if not self._missed or self._transport.get_write_buffer_size() or self._transport.is_closing():
             return
-        lead, self._missed.lead = self._missed.lead, b""
         batches = self._missed.take(CHUNK)
         data = b"".join([self._services.replays.encoded(batch, self.deflate) for batch in batches])
         self._services.replays.spend(self.client_id, len(data))
         self._services.manager.caught_up(sum(batch.messages for batch in batches), len(data))
         self._granted, self._progress_at = len(data), self._services.clock()
-        self._write(lead + data)
+        self._write(data)
         if not self._transport.get_write_buffer_size():
             self.resume_writing()
 
@@ -201,7 +213,13 @@ class Wire(Connection, asyncio.Protocol):
             self._write(b"".join([b.encoded(self.deflate) for b in self._outbox.take()]))
         if not self.behind:
             self._outbox, self._granted, self._handed = None, 0, b""
-            self._services.manager.settle(self)
+            if self._further:
+                self.behind = True
+                self._missed, self._outbox = self._further.popleft()
+                self._services.replays.want(self)
+            else:
+                self._further = None
+                self._services.manager.settle(self)
 
     @property
     def _replayed(self) -> int:
@@ -210,11 +228,13 @@ class Wire(Connection, asyncio.Protocol):
         return max(0, self._granted - written) + self._missed_bytes
 
     def _send(self, batch: Batch, written: int = 0) -> None:
-        if self.behind:
+        if not self.behind:
+            self._write(batch.encoded(self.deflate)[written:])
+        elif self._further:
+            self._further[-1][1].put(batch)
+        else:
             self._outbox = self._outbox or Outbox(self.deflate)
             self._outbox.put(batch)
-        else:
-            self._write(batch.encoded(self.deflate)[written:])
 
     def _write(self, data: bytes) -> None:
         self._transport.write(data)
@@ -224,7 +244,7 @@ class Wire(Connection, asyncio.Protocol):
             self._granted = max(0, self._granted - len(data))
 
     def _cut(self, reason: str) -> None:
-        self._missed = None
+        self._missed = self._further = None
         if self._outbox:
             self._outbox.clear()
         self.close(CloseCode.TRY_AGAIN_LATER, f"too slow: {reason}", EndReason.EVICTED)
@@ -294,8 +314,8 @@ class Wire(Connection, asyncio.Protocol):
     def _peer_closes(self, payload: bytes) -> None:
         code, reason = close_reason(payload)
         self._ignores_input = True
-        unsaid = self.end_reason is None or self._outbox is not None
-        self._outbox = self._missed = None  # whoever closes reads no more
+        unsaid = self.end_reason is None or self._outbox is not None or bool(self._further)
+        self._outbox = self._missed = self._further = None  # whoever closes reads no more
         self._retire(code, reason, EndReason.LEFT)
         if unsaid:
             self._transport.write(frame(CLOSE, payload[:2]))
@@ -321,6 +341,11 @@ class Wire(Connection, asyncio.Protocol):
         open_here = self.end_reason is None and not self._transport.is_closing()
         return known and open_here and self.waiting <= MAX_UNSENT_TO_MOVE
 
+    @property
+    def needs_topics(self) -> bool:
+        """True if only a process that knows of topics can go on with the connection."""
+        return bool(self.subscriptions) or self.commands or bool(self._services.permissions.claimed(self))
+
     def detach(self) -> DetachedTransport:
         """Stop reading and writing, and leave the hub, which has sent everything up to now.
 
@@ -338,19 +363,20 @@ class Wire(Connection, asyncio.Protocol):
             expires=self._services.expiry.of(self),
             keepalive=self.keepalive,
             identity=self._services.identities.of(self),
+            subscriptions=self.subscriptions,
+            commands=self.commands,
+            permissions=self._services.permissions.claimed(self),
         )
         self._services.identities.forget(self)
-        waiting = [(b, b.wire) for b in self._take_missed()]
-        waiting += [(b, b.encoded(self.deflate)) for b in self._outbox.batches()] if self._outbox else []
+        self._services.permissions.forget(self)
+        first, self._missed = self._missed, None
+        further, self._further = self._further or (), None
+        waiting: list[tuple[Batch, bytes]] = []
+        for missed, outbox in ((first, self._outbox), *further):
+            waiting += [(batch, batch.wire) for batch in missed or ()]
+            waiting += [(batch, batch.encoded(self.deflate)) for batch in outbox.batches()] if outbox else []
         self._services.manager.release(self)
         return DetachedTransport(self._transport, fd, snapshot, self._handed, waiting)
-
-    def _take_missed(self) -> list[Batch]:
-        """Take out the missed messages that are not written yet."""
-        missed, self._missed = self._missed, None
-        if missed is None:
-            return []
-        return [*([Batch(wire=missed.lead, messages=1)] if missed.lead else ()), *missed]
 
     def restore(self, snapshot: ConnectionSnapshot, missed: Sequence[Batch]) -> None:
         """Go on where `detach` stopped, with what the client has missed meanwhile."""
@@ -358,6 +384,8 @@ class Wire(Connection, asyncio.Protocol):
         self.keepalive, self.last_sent = snapshot.keepalive, NEVER  # this process has sent it nothing
         self._services.expiry.set(self, snapshot.expires)
         self._services.identities.set(self, snapshot.identity)
+        self._services.permissions.set(self, snapshot.permissions)
+        self.subscriptions, self.commands = snapshot.subscriptions, snapshot.commands
         if snapshot.unread:
             limit = self._services.settings.max_message_size
             self._reader = FrameReader.resumed(snapshot.unread, limit, self.deflate)
