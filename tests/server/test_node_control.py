@@ -15,6 +15,7 @@ from wsctl.control.operations import (
     answer,
 )
 from wsctl.hub.connection import Connection
+from wsctl.log.home import Connected
 from wsctl.server.node_control import BODY_ALLOWANCE, control_of, parse
 
 pytestmark = pytest.mark.anyio
@@ -125,6 +126,15 @@ async def test_the_topics_are_those_of_subscriptions_by_name_and_of_the_history(
 
 def subscribe(server: Server, connection: Connection, *patterns: str) -> None:
     server.node.manager.subscribe(connection, dict.fromkeys(filter(None, patterns), False))
+
+
+async def test_subscribers_of_topics_are_those_of_all_processes(make_server: MakeServer) -> None:
+    server = make_server()
+    wire, _ = server.join("ann")
+    subscribe(server, wire, "quotes.>")
+    server.node.presence.learn("another", [Connected("bob", 5, ("quotes.eu", "quotes.*"))])
+    _, told = await answer(control_of(server.node), "GET", "/api/topics", b"")
+    assert [(row["topic"], row["subscribers"]) for row in told["topics"]] == [("quotes.eu", 2)]
 
 
 @pytest.mark.parametrize(("per_id", "ids", "connections"), [(1, None, None), (2, 2, 2), (0, 2, 2)])

@@ -1,7 +1,7 @@
 """The connections of other processes, as far as this one is told of them: to how many of them a message
 goes."""
 
-from collections.abc import Hashable, ItemsView, Iterable, Iterator, Sequence
+from collections.abc import Collection, Hashable, ItemsView, Iterable, Iterator, Sequence
 from typing import Generic, NamedTuple, TypeVar
 
 from wsctl.hub.subscriptions import SubscriptionIndex
@@ -47,6 +47,11 @@ class ConnectionTable(Generic[K]):
     def clients(self) -> int:
         """How many clients have a connection."""
         return len(self._keys)
+
+    @property
+    def topics(self) -> Collection[str]:
+        """The topics to which some of them subscribe by name."""
+        return self._subscriptions.topics
 
     def get(self, key: K) -> Row | None:
         """Return a connection; None where there is none of this key."""

@@ -2,7 +2,7 @@
 a client begins to or ceases to."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -146,6 +146,11 @@ class TopicPresence:
         """Return the clients that subscribe to a topic, and the number of connections that each has there."""
         watched = self._watched.get(topic)
         return watched.clients if watched else self._count_clients(topic)
+
+    @property
+    def topics_elsewhere(self) -> Collection[str]:
+        """The topics to which connections of other processes subscribe by name."""
+        return self._elsewhere.topics
 
     def count(self, topic: str, to: Iterable[str] | None = None) -> int:
         """Return to how many connections of other processes a message with this topic goes; `to` is None for

@@ -250,6 +250,7 @@ class Node:
             life=self.life,
             driver=self.driver,
             manager=self.manager,
+            presence=self.presence,
             application=self.application.counts if self.application else None,
             log=self.log,
             intake=self.intake,

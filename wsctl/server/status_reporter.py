@@ -4,6 +4,7 @@ import asyncio
 import os
 from collections import deque
 from collections.abc import Callable
+from itertools import chain
 
 from wsctl import __version__
 from wsctl.control.status import (
@@ -20,6 +21,7 @@ from wsctl.drain.progress import LONGEST, ClientCounts, DrainProgress, HandoverP
 from wsctl.hub.connection import Connection
 from wsctl.hub.intake import Intake
 from wsctl.hub.manager import ConnectionManager
+from wsctl.hub.presence import TopicPresence
 from wsctl.log.message_log import MessageLog
 from wsctl.server.drain_driver import DrainDriver
 from wsctl.server.journal_monitor import JournalMonitor
@@ -49,6 +51,7 @@ class StatusReporter:
         life: GracefulShutdownManager,
         driver: DrainDriver,
         manager: ConnectionManager,
+        presence: TopicPresence,
         application: Callable[[int], ClientCounts] | None,
         log: MessageLog,
         intake: Intake,
@@ -67,6 +70,7 @@ class StatusReporter:
         self._life = life
         self._driver = driver
         self._manager = manager
+        self._presence = presence
         self._application = application
         self._log = log
         self._intake = intake
@@ -131,10 +135,15 @@ class StatusReporter:
         )
 
     def topics(self, limit: int) -> TopicList:
-        """Return the first `limit` topics with subscribers here or kept messages."""
-        index = self._manager.subscriptions
-        kept = self._log.history.topics()
-        return list_topics(index.topics, kept, lambda topic: len(index.matching(topic)), limit)
+        """Return the first `limit` topics with subscribers, in this process or in others, or kept
+        messages."""
+        here, presence = self._manager.subscriptions, self._presence
+
+        def subscribers(topic: str) -> int:
+            return len(here.matching(topic)) + presence.count(topic)
+
+        named = chain(here.topics, presence.topics_elsewhere)
+        return list_topics(named, self._log.history.topics(), subscribers, limit)
 
     def application(self) -> ApplicationStatus | None:
         """Return the connections of the application, with the busiest of its routes; None without one."""

@@ -64,8 +64,9 @@ _PHASES = (Phase.STARTING, Phase.SERVING, Phase.HANDOVER, Phase.LAMEDUCK, Phase.
 class GroupControl:
     """Carries out the operations on all workers. `messages` is the log of all, where the parent keeps it, and
     `journal` watches the journal that it is kept in, where it is. `on_cancelled` is called when a drain was
-    cancelled, `on_intervention` with each step of an operator. `generation` counts the programs of this
-    process, the first of which was `started` on the clock; None is now."""
+    cancelled, `on_intervention` with each step of an operator. `client_ids` counts the ids that are
+    connected, where one may have several connections. `generation` counts the programs of this process, the
+    first of which was `started` on the clock; None is now."""
 
     def __init__(
         self,
@@ -78,6 +79,7 @@ class GroupControl:
         messages: MessageLog | None,
         journal: JournalMonitor | None = None,
         on_intervention: Callable[[Intervention], None] = lambda step: None,
+        client_ids: Callable[[], int] | None = None,
         generation: int = 1,
         started: float | None = None,
     ) -> None:
@@ -89,6 +91,7 @@ class GroupControl:
         self._messages = messages
         self._journal = journal
         self._on_intervention = on_intervention
+        self._client_ids = client_ids
         self._drained = Condition()
         self._generation = generation
         self.started = clock() if started is None else started
@@ -130,6 +133,7 @@ class GroupControl:
             upgrade=self._rolling_upgrade.progress(),
             subscriptions=sum(report.subscriptions for report in reports),
             topics=max((report.topics for report in reports), default=0),
+            client_ids=self._client_ids() if self._client_ids else None,
             redis=together.redis,
             journal=self._journal.state() if self._journal else None,
             nodes=together.nodes,

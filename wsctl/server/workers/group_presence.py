@@ -45,6 +45,11 @@ class GroupPresence:
     def __len__(self) -> int:
         return len(self._table)
 
+    @property
+    def clients(self) -> int:
+        """How many clients have a connection."""
+        return self._table.clients
+
     def count(self, to: Sequence[str] | None, topic: str | None = None) -> int:
         """Return how many connections a message goes to; `to` is None for everyone, `topic` for one that
         needs no subscription."""

@@ -108,6 +108,7 @@ class Parent:
             messages=self._messages.log if self._messages else None,
             journal=monitor_journal(self._messages.log, clock) if self._messages else None,
             on_intervention=self._observers.intervened,
+            client_ids=_count_ids(self._messages) if settings.connections_per_id != 1 else None,
             generation=self._generation,
             started=state.started if state else None,
         )
@@ -366,6 +367,12 @@ def serve(
             return await parent.run()
 
         return asyncio.run(run())
+
+
+def _count_ids(messages: GroupLog | None) -> Callable[[], int] | None:
+    """Return what counts the ids that are connected; None where a Redis knows them and the parent does
+    not."""
+    return None if messages is None else lambda: messages.presence.clients
 
 
 def _create_log(settings: Settings) -> GroupLog | None:

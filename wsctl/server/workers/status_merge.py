@@ -86,8 +86,8 @@ def merge_clients(answers: Sequence[ServerStatus]) -> tuple[ClientStatus, ...]:
 
 
 def merge_topics(answers: Sequence[TopicList], limit: int) -> TopicList:
-    """Return the first `limit` topics of all workers. Each has told its first `limit`, so that no other of
-    its topics could be among them. Subscribers are added up; all workers keep the same messages."""
+    """Return the first `limit` topics of all workers. Each knows the subscribers of all and keeps the same
+    messages, as far as it has heard of them by now."""
     found: dict[str, TopicStatus] = {}
     for row in (row for answer in answers for row in answer.topics):
         other = found.get(row.topic)
@@ -99,7 +99,7 @@ def merge_topics(answers: Sequence[TopicList], limit: int) -> TopicList:
 
 def _merge_topic(one: TopicStatus, other: TopicStatus) -> TopicStatus:
     newer = max(one, other, key=lambda row: read_id(row.newest_id or "") or (0, 0))
-    return replace(newer, subscribers=one.subscribers + other.subscribers)
+    return replace(newer, subscribers=max(one.subscribers, other.subscribers))
 
 
 def merge_applications(reports: Iterable[ServerStatus]) -> ApplicationStatus | None:
