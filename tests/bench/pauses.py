@@ -32,7 +32,7 @@ def busy(port: int, rate: int, seconds: float) -> Pauses:
     """
     batch = frame(TEXT, b"x" * 100) * round(rate * EVERY)
     count = round(seconds / EVERY)
-    with _client(port) as client, socket.create_connection(("127.0.0.1", port)) as asker:
+    with greeted(port) as client, socket.create_connection(("127.0.0.1", port)) as asker:
         poll = select.epoll()
         for sock in (client, asker):
             sock.setblocking(False)
@@ -65,7 +65,7 @@ def busy(port: int, rate: int, seconds: float) -> Pauses:
         return Pauses(longest * 1000, received / (perf_counter() - begun))
 
 
-def _client(port: int) -> socket.socket:
+def greeted(port: int) -> socket.socket:
     """A client that has its welcome."""
     sock = socket.create_connection(("127.0.0.1", port))
     sock.sendall(opening("/ws/busy"))

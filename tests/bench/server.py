@@ -59,13 +59,13 @@ class Server:
         self._end()
 
     def cpu(self) -> float:
-        """Seconds of CPU the process has used, in nanosecond steps: the clock of clock_getcpuclockid(3)."""
-        return _cpu(self.pid)
+        """Seconds of CPU the process has used."""
+        return cpu_of(self.pid)
 
     def cpu_of_all(self) -> float:
         """The same, with its workers."""
         children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
-        return sum(map(_cpu, map(int, children)), self.cpu())
+        return sum(map(cpu_of, map(int, children)), self.cpu())
 
     def ticks(self) -> tuple[int, int]:
         """Clock ticks in user space and in the kernel (proc_pid_stat(5))."""
@@ -110,7 +110,8 @@ class Server:
         self._folder.cleanup()
 
 
-def _cpu(pid: int) -> float:
+def cpu_of(pid: int) -> float:
+    """Seconds of CPU that a process has used, in nanosecond steps: the clock of clock_getcpuclockid(3)."""
     return time.clock_gettime(~pid << 3 | 2)
 
 

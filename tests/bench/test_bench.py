@@ -95,6 +95,22 @@ def test_what_a_home_of_the_log_costs_is_measured_against_memory() -> None:
     )
 
 
+def test_what_a_message_costs_in_one_stream_is_measured_for_each_process() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.bench.one_stream", "--rounds", "1", "--seconds", "0.2", "--json"],
+        cwd=Path(__file__).parent.parent.parent,
+        capture_output=True,
+        text=True,
+        timeout=3 * DEADLINE,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    processes = ("publisher_us", "reader_us", "store_us")
+    assert set(found) == {f"{name} at {rate}/s" for name in processes for rate in (1_000, 10_000)}
+    assert min(found.values()) > 0
+
+
 def test_an_unknown_name_is_refused() -> None:
     done = bench("--only", "nobody")
     assert done.returncode == 2
