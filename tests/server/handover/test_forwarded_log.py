@@ -13,10 +13,12 @@ from wsctl.codes import ErrorCode
 from wsctl.frame import Batch
 from wsctl.hub.presence import connected_here
 from wsctl.ipc.framing import Packet
+from wsctl.log.history import Entry
 from wsctl.log.home import Refusal
+from wsctl.log.message_log import MessageLog
 from wsctl.log.refusals import UNCONFIRMED
 from wsctl.log.transfer import TOGETHER
-from wsctl.server.handover.forwarded_log import ENDED, ForwardedLog
+from wsctl.server.handover.forwarded_log import ENDED, ForwardedLog, LogRelay
 from wsctl.server.handover.mover import ClientReporter
 from wsctl.server.handover.successor_process import SuccessorProcess
 
@@ -276,3 +278,24 @@ async def test_a_successor_of_an_earlier_release_gets_no_message_with_a_topic(ma
     assert [len(row) for row in history.fields["entries"]] == [3]
     assert "floors" not in begin.fields
     assert publish.fields["key"][1] == 2
+
+
+def test_what_the_predecessor_had_before_the_handover_is_not_sent_to_it() -> None:
+    sent: list[str] = []
+    relay = LogRelay(MessageLog(lambda entry: 0), lambda kind, fields, blobs=(): sent.append(kind))
+    relay.begin({"position": [5, 1], "floor": [1, 0], "here": ["bob"], "topics": True})
+    batch = Batch((messages.message(messages.Message("5-1", 0.0, "server", "x")),))
+    assert [relay.relay(Entry(at, batch, None), 0, None) for at in ((5, 0), (5, 1), (5, 2))] == [1, 1, 1]
+    assert sent == ["message"]
+
+
+def test_a_predecessor_of_an_earlier_release_gets_no_message_with_a_topic() -> None:
+    sent: list[str] = []
+    relay = LogRelay(MessageLog(lambda entry: 0), lambda kind, fields, blobs=(): sent.append(kind))
+    relay.begin({"position": [5, 1], "floor": [1, 0], "here": ["bob"]})
+    topical = Entry(
+        (6, 0), Batch((messages.message(messages.Message("6-0", 0.0, "server", "x")),)), None, "a"
+    )
+    assert (relay.relay(topical, 3, None), sent) == (0, [])
+    assert relay.relay(topical._replace(topic=None), 3, None) == 1
+    assert sent == ["message"]

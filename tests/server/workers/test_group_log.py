@@ -383,6 +383,32 @@ async def test_a_worker_of_an_earlier_release_gets_no_message_with_a_topic(group
     assert (await one.count(), await one.count(topic="a")) == (2, 1)
 
 
+async def test_who_goes_on_for_a_worker_of_an_earlier_release_has_the_messages_with_topics(
+    group: Group,
+) -> None:
+    one = await group.add(1).begun()
+    old = group.add(2)
+    old.channel.send("follow", {"history": True})
+    await old.home._answer.wait()
+    old.home._take_arrived()
+    await one.receipt_of("for all")
+    await one.receipt_of("topical", topic="a")
+    new = group.add(2)
+    await new.home.prepare()
+    await one.receipt_of("while it prepares", topic="b")
+    await one.receipt_of("to both")
+    await old.hears("to both")
+    point = await old.home.suspend()
+    new.log.restore(old.log.position, old.log.history.floor, old.log.history.entries())
+    new.home.resume_at(point or {}, ())
+    await one.receipt_of("later", topic="a")
+    await new.hears("later")
+    assert [entry.id for entry in new.log.history.entries()] == [
+        entry.id for entry in one.log.history.entries()
+    ]
+    assert [message.data for message in old.got] == ["for all", "to both"]
+
+
 async def test_a_parent_of_an_earlier_release_gets_no_message_with_a_topic(group: Group) -> None:
     one = await group.add(1).begun()
     one.home.receive(Packet("begun", {"why": None}, [], []))

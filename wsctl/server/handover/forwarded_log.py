@@ -136,6 +136,7 @@ class LogRelay:
         self._next_serial = next_serial or count(1).__next__
         self._history = ReceivedHistory()
         self._knows_topics = False
+        self._position: MessageId = (0, 0)
         self.there: ConnectionTable[int] = ConnectionTable()
         self.arriving: set[int] = set()
         self.outdated: set[int] = set()
@@ -159,7 +160,7 @@ class LogRelay:
         """Give the ids from here on, for the clients that are with the predecessor too. `ready` is called
         before the home goes on."""
         log = self._log
-        self._knows_topics = "topics" in told
+        self._knows_topics, self._position = "topics" in told, tuple(told["position"])
         named = [[client_id, self._next_serial()] for client_id in told["here"]]
         for client_id, serial, *patterns in told.get("connections", named):
             self.there.put(serial, client_id, *patterns)
@@ -185,7 +186,8 @@ class LogRelay:
         """Send a message to the predecessor, and return how many connections it goes to that are still there
         or on the way here."""
         elsewhere = self.there.count(entry.to, entry.topic)
-        if self._knows_topics or entry.topic is None:
+        is_new = entry.id > self._position  # or else it had it before the handover
+        if is_new and (self._knows_topics or entry.topic is None):
             fields = {"entry": entry_row(entry), "recipients": recipients + elsewhere, "key": key}
             self._send("message", fields, [entry.batch.wire])
         return elsewhere

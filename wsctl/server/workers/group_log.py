@@ -275,9 +275,12 @@ class GroupLog:
     # The start of a worker
 
     def _begin(self, worker: FollowingWorker, *, history: bool, topics: bool) -> None:
-        """Let a worker begin to follow; one of an earlier release knows of no topics."""
+        """Let a worker begin to follow; one of an earlier release knows of no topics. A process that goes on
+        for such a one gets the history from here."""
         if topics:
             self._know_topics.add(worker)
+            before = [each for each in self._following if each.number == worker.number]
+            history = history or any(each not in self._know_topics for each in before)
         self._start(worker, history=history)
 
     def _present(self, worker: FollowingWorker, rows: Sequence[Sequence[Any]]) -> None:

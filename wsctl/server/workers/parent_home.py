@@ -97,6 +97,8 @@ class ParentHome(Home):
         self._knows_topics, self._learns = True, False
         self._arrived: deque[tuple[Entry, Key | None, int]] = deque()
         self._history = ReceivedHistory()
+        self._preparing = False
+        self._place: dict[str, Any] | None = None
         self._here: dict[int, Connected] = {}
         self._elsewhere: list[Connected] = []
         self._unsent: list[bytes] = []
@@ -120,11 +122,12 @@ class ParentHome(Home):
             self._drafts.add(draft.key, fields, data)
 
     async def begin(self) -> None:
-        self._learns = True
+        self._learns, self._preparing = True, False
         await self._follow(history=True)
         self._take_arrived()
 
     async def prepare(self) -> None:
+        self._preparing = True
         await self._follow(history=False)
 
     async def suspend(self) -> dict[str, Any]:
@@ -142,6 +145,9 @@ class ParentHome(Home):
 
     def resume_at(self, point: dict[str, Any], here: Collection[Connected]) -> None:
         self._here = {connection.serial: connection for connection in here} | self._here
+        if self._place:  # that process, of an earlier release, did not have all
+            self._history.restore(self._log, self._place)
+            self._place = None
         self._take_part()
 
     def skip_to(self, message_id: MessageId) -> None:
@@ -244,7 +250,9 @@ class ParentHome(Home):
     def _begun(self, told: dict[str, Any]) -> None:
         self._why = told["why"]
         self._knows_topics = "topics" in told
-        if "position" in told:
+        if "position" in told and self._preparing:
+            self._place = told
+        elif "position" in told:
             self._history.restore(self._log, told)
         self._answer.set()
 
