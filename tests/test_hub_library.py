@@ -10,7 +10,7 @@ from fastapi import FastAPI
 from starlette.websockets import WebSocketDisconnect
 
 from tests.support.starlette_client import TestClient, WebSocketDenialResponse
-from wsctl import Hub
+from wsctl import Client, Hub, Reject
 from wsctl.errors import CannotStart, HubNotStarted, UsageError
 from wsctl.server.asgi.connections import DrainedApplication
 from wsctl.server.node import Node
@@ -129,6 +129,83 @@ def test_history_is_read_from_the_newest_end_or_from_a_message_on() -> None:
             hub.history(since="nonsense")
         with pytest.raises(ValueError, match="0 or more"):
             hub.history(limit=-1)
+
+
+def test_a_message_with_a_topic_goes_to_its_subscribers_and_is_found_again() -> None:
+    hub = Hub()
+    with (
+        TestClient(application(hub)) as web,
+        web.websocket_connect("/ws/bob?topic=quotes.>&topic=a") as bob,
+        web.websocket_connect("/ws/eve?topic=quotes.us") as eve,
+    ):
+        bob.receive_json()
+        eve.receive_json()
+        receipts = [
+            web.post("/publish", json={"data": n, "topic": topic}).json()
+            for n, topic in enumerate(["quotes.eu", "quotes.us", "a", None])
+        ]
+        assert [receipt["recipients"] for receipt in receipts] == [1, 2, 1, 2]
+        assert [bob.receive_json()["data"] for _ in range(4)] == [0, 1, 2, 3]
+        assert [eve.receive_json()["data"] for _ in range(2)] == [1, 3]
+        assert [client.id for client in hub.clients(topic="quotes.us")] == ["bob", "eve"]
+        assert [client.id for client in hub.clients(topic="quotes.eu")] == ["bob"]
+        assert hub.clients(topic="b") == []
+        assert hub.clients()[0].topics == ("quotes.>", "a")
+        assert [m.data for m in hub.history(topic="a")] == [2]
+        found = hub.history(topic="quotes.*")
+        assert [(m.data, m.topic) for m in found] == [(0, "quotes.eu"), (1, "quotes.us")]
+        first = receipts[0]["id"]
+        assert [m.data for m in hub.history(first, topic="quotes.>")] == [1]
+        assert [m.data for m in hub.history(first, 1, topic=">")] == [1]
+        assert [m.data for m in hub.history(limit=1, topic="quotes.us")] == [1]
+        with pytest.raises(LookupError, match="not the id of a message"):
+            hub.history("7-0", topic="a")
+
+
+def test_what_was_kept_of_a_topic_and_is_no_more_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WSCTL_HISTORY", "2")
+    hub = Hub()
+    with TestClient(application(hub)) as web:
+        ids = [web.post("/publish", json={"data": n, "topic": "ab"[n % 2]}).json()["id"] for n in range(7)]
+        assert [m.data for m in hub.history(ids[3], topic="b")] == [5]
+        with pytest.raises(LookupError):
+            hub.history(ids[0], topic="a")
+
+
+@pytest.mark.parametrize("topic", ["a..b", "a.>.b", ""])
+def test_what_is_no_topic_is_a_value_error(topic: str) -> None:
+    hub = Hub()
+    with TestClient(application(hub)) as web:
+        for ask in (hub.clients, lambda topic: hub.history(topic=topic)):
+            with pytest.raises(ValueError, match="segment"):
+                ask(topic)
+        with pytest.raises(ValueError, match="segment"):
+            web.post("/publish", json={"data": 1, "topic": topic})
+
+
+def test_a_hook_decides_about_topics_in_the_handshake_and_by_command() -> None:
+    hub = Hub()
+
+    @hub.on_subscribe
+    async def may(client: Client, topic: str) -> None:
+        if topic.startswith("private.") and topic != f"private.{client.id}":
+            raise Reject("not_yours", "this topic is another client's")
+
+    with TestClient(application(hub)) as web:
+        with (
+            pytest.raises(WebSocketDenialResponse) as refused,
+            web.websocket_connect("/ws/eve?topic=private.bob"),
+        ):
+            pass
+        assert (refused.value.status_code, refused.value.json()["error"]["code"]) == (403, "not_yours")
+        with web.websocket_connect("/ws/bob?topic=private.bob", subprotocols=["wsctl.2", "wsctl"]) as bob:
+            assert bob.accepted_subprotocol == "wsctl.2"
+            bob.receive_json()
+            bob.send_json({"type": "subscribe", "ref": 1, "topics": ["a", "private.eve"]})
+            assert (bob.receive_json()["code"], hub.clients()[0].topics) == ("not_yours", ("private.bob",))
+            bob.send_json({"type": "subscribe", "ref": 2, "topics": ["a"]})
+            assert bob.receive_json()["ref"] == 2
+            assert hub.clients()[0].topics == ("private.bob", "a")
 
 
 @pytest.mark.parametrize(

@@ -17,18 +17,21 @@ from wsctl.codes import CloseCode, can_be_sent
 from wsctl.control.operations import Broadcast, ControlError, Published
 from wsctl.errors import NotPublished
 from wsctl.hub.connection import EndReason
-from wsctl.log.history import Entry
+from wsctl.log.history import Entry, History, MessageId
 from wsctl.log.message_log import read_id
+from wsctl.log.selection import selection
 from wsctl.messages import Message
 from wsctl.server.library.binding import HubBinding
 from wsctl.server.websocket.hooks import Client, Handshake, Incoming
 from wsctl.settings import Settings, from_environ
+from wsctl.topics import has_wildcards, matches, topic_name, topic_pattern
 
 MAX_REASON = 123
 """Bytes of UTF-8 that the reason in a close frame may have (RFC 6455 section 5.5)."""
 
 OnConnect = TypeVar("OnConnect", bound=Callable[[Handshake], Any])
 OnMessage = TypeVar("OnMessage", bound=Callable[[Client, Incoming], Any])
+OnSubscribe = TypeVar("OnSubscribe", bound=Callable[[Client, str], Any])
 OnDisconnect = TypeVar("OnDisconnect", bound=Callable[[Client, int, str], Any])
 
 Lifespan = Callable[[Any], AbstractAsyncContextManager[Any]]
@@ -106,7 +109,8 @@ class Hub:
 
     def on_message(self, hook: OnMessage) -> OnMessage:
         """Have a function called with each message of a client, one after the other. What it returns is
-        published in the client's name; with None nothing is. It raises `Reject` to tell the client why not.
+        published in the client's name, to the topic and the clients that the client has named; with None
+        nothing is. It raises `Reject` to tell the client why not.
 
         Raises:
             RuntimeError: there is one already, or the hub has started.
@@ -119,6 +123,24 @@ class Hub:
                 return {"text": message.data}
         """
         self._add("on_message", hook)
+        return hook
+
+    def on_subscribe(self, hook: OnSubscribe) -> OnSubscribe:
+        """Have a function called with each topic that a client asks for, a name or a pattern: before its
+        handshake is answered, and when it subscribes to more. What it returns does not matter. It raises
+        `Reject` to refuse the topic, and with it all others of the same handshake or command. A client asks
+        only for what its token and the settings allow.
+
+        Raises:
+            RuntimeError: there is one already, or the hub has started.
+
+        Example:
+            @hub.on_subscribe
+            async def may(client: Client, topic: str) -> None:
+                if topic.startswith("private.") and topic != f"private.{client.id}":
+                    raise Reject("not_yours", "this topic is another client's")
+        """
+        self._add("on_subscribe", hook)
         return hook
 
     def on_disconnect(self, hook: OnDisconnect) -> OnDisconnect:
@@ -136,23 +158,27 @@ class Hub:
         self._add("on_disconnect", hook)
         return hook
 
-    async def publish(self, data: Any, to: str | Sequence[str] | None = None) -> Published:
-        """Publish a message to all clients, or to those with the ids `to`, and wait until it has its place in
-        the log. `data` is any JSON value. The receipt has the message's `id`, and in `recipients` how many
-        clients it was sent to.
+    async def publish(
+        self, data: Any, to: str | Sequence[str] | None = None, *, topic: str | None = None
+    ) -> Published:
+        """Publish a message to all clients, with `topic` to those that subscribe to it, with `to` to those of
+        them with these ids, and wait until it has its place in the log. `data` is any JSON value. The receipt
+        has the message's `id`, and in `recipients` how many connections it was sent to.
 
         Raises:
             HubNotStarted: the hub does not run.
             NotPublished: the log did not take it, or the server closes its clients.
-            ValueError: the data are not JSON or larger than `--max-message-size`, or an id is none.
+            ValueError: the data are not JSON or larger than `--max-message-size`, or an id or the topic is
+                none.
 
         Example:
-            receipt = await hub.publish({"price": 3}, to=["bob", "eve"])
+            receipt = await hub.publish({"price": 3}, topic="quotes.eu")
+            receipt = await hub.publish("your order is on its way", to=["bob", "eve"])
         """
         addressees = None if to is None else [to] if isinstance(to, str) else list(to)
         control = self._binding.control
         try:
-            return await control.publish(Broadcast(data, addressees))
+            return await control.publish(Broadcast(data, addressees, topic=topic))
         except ControlError as error:
             raise _publishing_error(error) from None
 
@@ -179,38 +205,49 @@ class Hub:
             connection.close(code, reason, EndReason.EVICTED)
         return len(connections)
 
-    def clients(self) -> list[Client]:
-        """Return the clients of this process, the one connected longest first.
+    def clients(self, topic: str | None = None) -> list[Client]:
+        """Return the clients of this process, one for each connection, the one connected longest first; with
+        `topic` those that subscribe to it, by whichever pattern.
 
         Raises:
             HubNotStarted: the hub does not run.
+            ValueError: the topic is none.
 
         Example:
             online = {client.id for client in hub.clients()}
+            traders = hub.clients(topic="quotes.eu")
         """
         node = self._binding.node
-        return [node.identities.client(connection) for connection in node.manager.active_connections.values()]
+        found = node.manager.active_connections.values()
+        if topic is not None:
+            subscribers = set(node.manager.subscriptions.matching(topic_name(topic)))
+            return [node.identities.client(c) for c in found if c in subscribers]
+        return [node.identities.client(connection) for connection in found]
 
-    def history(self, since: str | None = None, limit: int = 100) -> list[Message]:
+    def history(
+        self, since: str | None = None, limit: int = 100, *, topic: str | None = None
+    ) -> list[Message]:
         """Return messages that are kept, oldest first, `limit` at most: the first ones after the message with
-        the id `since`, or the newest ones.
+        the id `since`, or the newest ones. `topic` is a name or a pattern, of which alone they are then.
 
         Raises:
             HubNotStarted: the hub does not run.
-            LookupError: `since` was never given, or is further back than what is kept.
-            ValueError: `limit` is negative.
+            LookupError: `since` was never given, or something behind it is kept no more.
+            ValueError: `limit` is negative, or the topic is none.
 
         Example:
             newest = hub.history(limit=1)
+            quotes = hub.history(topic="quotes.>")
         """
         if limit < 0:
             raise ValueError("a limit is 0 or more")
-        log = self._binding.node.log
+        history = self._binding.node.log.history
+        pattern = None if topic is None else topic_pattern(topic)
         if since is None:
-            entries = log.history.entries()
+            entries = _newest(history, pattern)
             return [_message(entry) for entry in entries[max(0, len(entries) - limit) :]]
         at = read_id(since)
-        found = None if at is None else log.history.since(at)
+        found = None if at is None else _behind(history, at, pattern)
         if found is None:
             raise LookupError(f"{since} is not the id of a message that is kept")
         return [_message(entry) for entry in found[:limit]]
@@ -251,4 +288,22 @@ def _publishing_error(error: ControlError) -> Exception:
 def _message(entry: Entry) -> Message:
     (payload,) = entry.batch.payloads
     frame = json.loads(payload)
-    return Message(frame["id"], frame["ts"], frame["from"], frame["data"], entry.to)
+    return Message(frame["id"], frame["ts"], frame["from"], frame["data"], entry.to, topic=entry.topic)
+
+
+def _newest(history: History, pattern: str | None) -> list[Entry]:
+    """Return what is kept, oldest first: everything, or of the topics that a pattern matches."""
+    if pattern is None:
+        return history.entries()
+    if not has_wildcards(pattern):
+        return history.of(pattern)
+    return [entry for entry in history.entries() if entry.topic and matches(pattern, entry.topic)]
+
+
+def _behind(history: History, seen: MessageId, pattern: str | None) -> list[Entry] | None:
+    """Return what is kept behind a message, everything or of the topics that a pattern matches; None if that
+    is not all."""
+    if pattern is None:
+        return history.since(seen)
+    found = history.select(seen, selection((pattern,), ()))
+    return list(found.entries) if found.recovered else None
