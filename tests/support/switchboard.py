@@ -81,11 +81,12 @@ class Switchboard:
     """Takes every client, unless it is `full`, and says nothing to it; serves a page and wsctl.js.
 
     Attributes:
+        page: what it serves at /.
         protocols: the subprotocols that it speaks, the best first.
     """
 
     def __init__(self, page: bytes = EMPTY) -> None:
-        self._page = page
+        self.page = page
         self.url = ""
         self.full = False
         self.protocols = ("wsctl.2", "wsctl")
@@ -119,7 +120,7 @@ class Switchboard:
     def _answer(self, connection: ServerConnection, request: Request) -> Response | None:
         match request.path:
             case "/":
-                return _ok("text/html", self._page)
+                return _ok("text/html", self.page)
             case "/wsctl.js":
                 return _ok("text/javascript", MODULE.read_bytes())
         return refusing(503)(connection, request) if self.full else None

@@ -8,6 +8,10 @@
 // Where clients reach the server; another address, if they come through a proxy.
 const SERVER = "@{url}";
 
+// The topics to subscribe to, or patterns of them: ["quotes.eu", "orders.*", "chat.>"]. What is for everybody
+// comes without them. With any, `send(text, topic)` can send to one, too.
+const TOPICS = [];
+
 @{follow}
 
 // One line: what others wrote must not control the terminal or turn the writing direction.
@@ -22,6 +26,7 @@ async function main(id = "node-example", text = "") {
 
   const link = follow(`${SERVER}/ws/${encodeURIComponent(id)}`, {
     token: () => process.env.WSCTL_CLIENT_TOKEN,
+    topics: TOPICS,
 
     onStatus(status, why) {
       if (status === "closed") process.exitCode = 1;
@@ -29,14 +34,15 @@ async function main(id = "node-example", text = "") {
     },
 
     onFrame(frame) {
-      if (frame.type === "message") console.log(`${plain(frame.from)}: ${shown(frame.data)}`);
+      const about = frame.topic ? ` on ${plain(frame.topic)}` : "";
+      if (frame.type === "message") console.log(`${plain(frame.from)}${about}: ${shown(frame.data)}`);
       else if (frame.type === "welcome") {
         note(frame.recovered ? "connected again, nothing was missed"
           : "connected: load anew here what messages keep current");
         if (text && link.send(text)) text = "";
       }
       // shutdown; error, for instance rate_limited
-      else if (frame.type !== "heartbeat") note(JSON.stringify(frame));
+      else if (frame.type !== "heartbeat" && frame.type !== "ok") note(JSON.stringify(frame));
     },
   });
   process.once("SIGINT", () => link.close());

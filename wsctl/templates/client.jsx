@@ -6,21 +6,28 @@ import { useCallback, useEffect, useRef, useState } from "react";
 // Where clients reach the server; another address, if they come through a proxy.
 const SERVER = "@{url}";
 
+// The topics to subscribe to, or patterns of them: ["quotes.eu", "orders.*", "chat.>"]. What is for everybody
+// comes without them. With any, `send(text, topic)` can send to one, too.
+const TOPICS = [];
+
 const NOTHING = { status: "connecting", why: "", messages: [] };
 
 /**
  * What a client of a wsctl server has seen: { status, why, messages, send }.
  *
  * `status` is "connecting", "open", "degraded" (the server takes no messages for now), "waiting" (to connect
- * again) or "closed" (for good), and `why` says more. `messages` are the last `keep`. `send(text)` is false when
- * there was no connection to take it, and stays the same function. `onFrame(frame)` gets everything else, too:
- * a "welcome" whose `recovered` is not true means that messages may have been missed: load anew what they
- * keep current. `token` is for servers that want one; a fresh one is used from the next connection on.
+ * again) or "closed" (for good), and `why` says more. `messages` are the last `keep`. `send(text)` is false
+ * when there was no connection to take it, and stays the same function; with topics, `send(text, topic)` sends
+ * to one. `onFrame(frame)` gets everything else, too: a "welcome" whose `recovered` is not true means that
+ * messages may have been missed: load anew what they keep current; its `lost` names the topics that this is
+ * about, if it can. `topics` are those to subscribe to: others make another connection. `token` is for servers
+ * that want one; a fresh one is used from the next connection on.
  */
-export function useWsctl(url, { keep = 500, onFrame, token } = {}) {
+export function useWsctl(url, { keep = 500, onFrame, token, topics = TOPICS } = {}) {
   const [seen, setSeen] = useState(NOTHING);
   const link = useRef(null);
-  // Options may change with each render; only another url makes another connection.
+  // Options may change with each render; only another url, or other topics, make another connection.
+  const wanted = topics.join(" ");
   const options = useRef({});
   useEffect(() => { options.current = { keep, onFrame, token }; });
 
@@ -31,6 +38,7 @@ export function useWsctl(url, { keep = 500, onFrame, token } = {}) {
     });
     link.current = follow(url, {
       token: () => options.current.token,
+      topics: wanted ? wanted.split(" ") : [],
       onStatus: (status, why) => add(() => ({ status, why })),
       onFrame(frame) {
         if (frame.type === "message") {
@@ -40,9 +48,9 @@ export function useWsctl(url, { keep = 500, onFrame, token } = {}) {
       },
     });
     return () => link.current.close();
-  }, [url]);
+  }, [url, wanted]);
 
-  const send = useCallback((text) => link.current?.send(text) ?? false, []);
+  const send = useCallback((text, topic) => link.current?.send(text, topic) ?? false, []);
   const { status, why, messages } = seen.url === url ? seen : NOTHING; // nothing of another url is shown
   return { status, why, messages, send };
 }
@@ -76,8 +84,8 @@ export default function App() {
     <main>
       <p role="status">{status} {shown(why)} {shown(note)}</p>
       <ul aria-label="Messages">
-        {messages.map(({ id, from, data }) => (
-          <li key={id}>{shown(from)}: {shown(data)}</li>
+        {messages.map(({ id, from, topic, data }) => (
+          <li key={id}>{shown(from)}{topic && ` on ${shown(topic)}`}: {shown(data)}</li>
         ))}
       </ul>
       <form onSubmit={submit}>

@@ -2,12 +2,14 @@
  * Keeps one client id connected until `close()`, or until the server wants it no more; each connection
  * resumes after the last. `onFrame(frame)` gets what the server sends, messages in order and none twice;
  * `onStatus(status, why)` is told "connecting", "open", "degraded", "waiting" and "closed".
- * `token()` is asked before each connection, so that it can be a fresh one.
+ * `token()` is asked before each connection, so that it can be a fresh one. `topics` are those to subscribe
+ * to, or patterns of them ("orders.*", "chat.>"); with any, messages can be sent to topics, too.
  */
-function follow(url, { onFrame, onStatus, token }) {
+function follow(url, { onFrame, onStatus, token, topics = [] }) {
   // Milliseconds. A pause is drawn between 0 and a ceiling that doubles from BASE to CAP: who lost the server
   // at the same moment does not come back at the same moment. After a life of STEADY pauses start over.
   const [BASE, CAP, STEADY, PATIENCE] = [500, 30_000, 5_000, 20_000];
+  const COMMANDS = "wsctl.2"; // the protocol in which each text is a command
   const KEEPALIVE = 10; // seconds after which the server is to send something; some more, and it is gone
   let [ceiling, hurried] = [BASE, false];
   let heard, watch;
@@ -26,10 +28,12 @@ function follow(url, { onFrame, onStatus, token }) {
     address.protocol = address.protocol.replace("http", "ws");
     address.searchParams.set("keepalive", KEEPALIVE);
     if (since) address.searchParams.set("since", since);
+    for (const topic of topics) address.searchParams.append("topic", topic);
     // A WebSocket of browsers takes no header: the token is a subprotocol, which base64url makes legal.
     const given = token?.();
     const encoded = given && btoa(given).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
-    const opening = new WebSocket(address.href, given ? ["wsctl", `bearer.${encoded}`] : []);
+    const offered = topics.length ? [COMMANDS, "wsctl"] : given ? ["wsctl"] : [];
+    const opening = new WebSocket(address.href, given ? [...offered, `bearer.${encoded}`] : offered);
     opening.onmessage = ({ data }) => heed(JSON.parse(data));
     opening.onclose = ({ code, reason }) => ended(code, reason);
     // A close follows, but not in Node before 24.
@@ -100,11 +104,14 @@ function follow(url, { onFrame, onStatus, token }) {
     socket.close(1000);
   }
 
-  /** Whether a connection took it; that it was published, its coming back tells. */
-  function send(text) {
+  /** Whether a connection took it, for everybody or for a topic; that it was published, its coming back
+   *  tells, or a frame `ok`. */
+  function send(text, topic) {
+    const commands = socket?.protocol === COMMANDS;
     const open = (status === "open" || status === "degraded") && socket.readyState === 1;
-    if (open) socket.send(text);
-    return open;
+    if (!open || (topic && !commands)) return false;
+    socket.send(commands ? JSON.stringify({ type: "publish", data: text, topic }) : text);
+    return true;
   }
 
   return { send, close: drop };

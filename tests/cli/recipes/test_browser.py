@@ -131,3 +131,19 @@ async def test_it_shows_its_token(start_server: StartServer, page: Page) -> None
     async with elsewhere(server.url, '"sesame"') as files:
         await to_thread.run_sync(page.open, files.url)
         await seen(page, "#state", "connected as browser-")
+
+
+async def test_topics_are_subscribed_to_and_named(page: Page) -> None:
+    async with Switchboard().running() as fake:
+        fake.page = printed("browser", fake.url).replace("TOPICS = []", 'TOPICS = ["a.>"]').encode()
+        await to_thread.run_sync(page.open, fake.url)
+        line = await fake.line()
+        assert (line.offered, "topic=a.%3E" in line.path) == ("wsctl.2, wsctl", True)
+        await line.welcome()
+        await line.message("2-0", "news", topic="a.b")
+        await seen(page, "#log", "eve on a.b: news")
+        await line.close(1012)
+        line = await fake.line()
+        await line.welcome("9-0", recovered=False, lost=["a.b"])
+        await seen(page, "#log", "some of a.b may have been missed")
+    assert page.errors == []

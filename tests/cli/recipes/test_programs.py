@@ -1,10 +1,12 @@
 """The examples in Python and for Node, as printed: with a real server, and with one that plays tricks."""
 
+import json
 import re
 import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from anyio import to_thread
@@ -106,6 +108,37 @@ async def test_after_a_cut_it_hears_what_was_said_meanwhile(start_server: StartS
         publish(server, "three")
         await shown(client, "server: three")
     assert client.messages == ["server: one", "server: two", "server: three"]
+
+
+def with_topics(command: list[str], *topics: str) -> list[str]:
+    """The program, with topics where it says that they go."""
+    file = Path(command[-1])
+    text, changed = re.subn(
+        r"(\bTOPICS(: list\[str\])? = )\[\]", rf"\1{json.dumps(topics)}", file.read_text()
+    )
+    assert changed == 1
+    file.write_text(text)
+    return command
+
+
+@pytest.mark.parametrize("kind", PROGRAMS)
+async def test_topics_are_subscribed_to_at_each_connection(
+    fake: Switchboard, tmp_path: Path, kind: str
+) -> None:
+    command = with_topics(PROGRAMS[kind](tmp_path, fake.url), "a.>", "b+c")
+    with running(*command, "bob", "hello") as client:
+        line = await opened(client, fake)
+        assert line.offered == "wsctl.2, wsctl"
+        assert await line.command() == {"type": "publish", "data": "hello"}
+        await line.send_later("ok", id="2-0")
+        await line.message("3-0", "news", topic="a.b")
+        await shown(client, "eve on a.b: news")
+        await line.close(1012)
+        again = await fake.line()
+        for each in (line, again):
+            assert parse_qs(urlsplit(each.path).query)["topic"] == ["a.>", "b+c"]
+        assert again.since == "3-0"
+        assert not any("ok" in shown for shown in client.lines)
 
 
 HURRY = {
@@ -292,5 +325,5 @@ def test_the_example_for_node_is_a_script_as_well_as_a_module(tmp_path: Path) ->
 @pytest.mark.parametrize("kind", PROGRAMS)
 def test_it_is_short(kind: str) -> None:
     lines = printed(kind, "http://127.0.0.1:8000").splitlines()
-    assert len(lines) <= 170
+    assert len(lines) <= 185
     assert not [line for line in lines if not re.fullmatch(r"[ -~]{0,110}", line)]
