@@ -96,7 +96,7 @@ SERVER_ROOMS = {
     "topic_list": set(),
     "status_reporter": {"drain_driver", "journal_monitor", "sharing", "topic_list"},
     "checks": {"diagnostics", "listening"},
-    "metrics": {"http", "journal_monitor", "sharing", "status_reporter"},
+    "metrics": {"http", "journal_monitor", "sharing", "status_reporter", "websocket"},
     "node": {
         "asgi",
         "credentials",

@@ -6,6 +6,7 @@ import pytest
 
 from tests.support.scrapes import Scrape, complaints
 from tests.support.wires import MakeServer, client, closing, turn
+from wsctl.codes import ErrorCode
 from wsctl.control.encoding import encode
 from wsctl.drain.phases import Phase
 from wsctl.frame import TEXT
@@ -15,6 +16,8 @@ from wsctl.server.metrics.facts import families
 from wsctl.server.metrics.family import Family
 from wsctl.server.node import Node
 from wsctl.server.node_control import sources_of
+from wsctl.server.websocket.command_handler import UNKNOWN
+from wsctl.server.websocket.commands import SHAPES
 from wsctl.settings import Rate
 
 pytestmark = pytest.mark.anyio
@@ -58,6 +61,29 @@ async def test_topics_are_counted_and_none_is_a_label(make_server: MakeServer) -
     assert scrape("wsctl_topic_messages_published_total") == 3
     assert scrape("wsctl_messages_published_total") == 4
     assert TELLING not in scrape.text
+
+
+async def test_commands_are_counted_by_type_and_refusals_by_code(make_server: MakeServer) -> None:
+    server = make_server()
+    _, speaking = server.join("bob", commands=True)
+    _, plain = server.join("eve")
+    assert seen(server.node)("wsctl_commands_total", command="subscribe") == 0
+    for text in (
+        b'{"type":"subscribe","topics":["a"]}',
+        b'{"type":"presence","topic":"a.*"}',
+        b'{"type":"publish","data":1,"topic":"a"}',
+        b"hello",
+    ):
+        speaking.protocol.data_received(client(TEXT, text))
+    plain.protocol.data_received(client(TEXT, b"hello"))
+    server.node.intake.tell(server.node.manager.clients["eve"], "too_rude", "say please")
+    await turn()
+    scrape = seen(server.node)
+    counts = {kind: scrape("wsctl_commands_total", command=kind) for kind in (*SHAPES, UNKNOWN)}
+    assert counts == dict.fromkeys(SHAPES, 0) | {"subscribe": 1, "publish": 1, "unknown": 2}
+    refused = {code: scrape("wsctl_frames_refused_total", code=code) for code in (*ErrorCode, "application")}
+    expected = {"bad_topic": 1, "bad_command": 1, "application": 1}
+    assert refused == dict.fromkeys(refused, 0) | expected
 
 
 async def test_one_phase_is_on(make_server: MakeServer) -> None:

@@ -8,12 +8,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from wsctl import __version__
-from wsctl.codes import CloseCode
+from wsctl.codes import CloseCode, ErrorCode
 from wsctl.control.status import ApplicationStatus, MessageCounts, ServerStatus
 from wsctl.drain.phases import Phase
 from wsctl.drain.progress import ConnectionKind, DrainProgress, EndingCounts
 from wsctl.hub.connection import EndReason
-from wsctl.hub.intake import Intake
+from wsctl.hub.intake import OF_APPLICATIONS, Intake
 from wsctl.hub.manager import ConnectionManager
 from wsctl.hub.traffic import OTHER, Durations
 from wsctl.log.history import MessageId
@@ -24,6 +24,8 @@ from wsctl.server.metrics.family import Family, counter, counters, gauge, gauges
 from wsctl.server.metrics.journal import journal_families
 from wsctl.server.sharing import Sharing
 from wsctl.server.status_reporter import StatusReporter
+from wsctl.server.websocket.command_handler import UNKNOWN
+from wsctl.server.websocket.commands import SHAPES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,7 +199,8 @@ def _log(sources: MetricSources) -> list[Family]:
 
 
 def _topics(sources: MetricSources, facts: ServerStatus) -> list[Family]:
-    """Return the metrics of topics. None names a topic: whoever may publish could make a series of each."""
+    """Return the metrics of topics and commands. None names a topic: whoever may publish could make a series
+    of each."""
     return [
         gauge(
             "wsctl_subscriptions", "Patterns of topics that clients have subscribed to.", facts.subscriptions
@@ -207,6 +210,19 @@ def _topics(sources: MetricSources, facts: ServerStatus) -> list[Family]:
             "wsctl_topic_messages_published_total",
             "Those of the published messages that have a topic.",
             sources.log.published_to_topics,
+        ),
+        counters(
+            "wsctl_commands_total",
+            "Commands of clients that speak wsctl.2, by type; unknown is what is none.",
+            "command",
+            dict.fromkeys([*SHAPES, UNKNOWN], 0) | sources.intake.commands,
+        ),
+        counters(
+            "wsctl_frames_refused_total",
+            "Frames of clients that were answered with an error, by its code; application: one of its own.",
+            "code",
+            dict.fromkeys([*map(str, ErrorCode), OF_APPLICATIONS], 0)
+            | {str(code): count for code, count in sources.intake.refused.items()},
         ),
     ]
 
