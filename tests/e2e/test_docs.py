@@ -44,13 +44,20 @@ def test_the_examples_run(reader: Reader) -> None:
     reader.read(runnable("examples"))
 
 
+def test_topics_can_be_tried_out(reader: Reader) -> None:
+    need("curl")
+    reader.read(runnable("topics"))
+
+
 def test_a_journal_can_be_kept_looked_at_and_copied(reader: Reader) -> None:
     need("sqlite3")
     reader.read(runnable("log"))
 
 
 def test_most_blocks_are_run() -> None:
-    all_of_them = [block for name in ("quickstart", "examples", "python", "log") for block in runnable(name)]
+    all_of_them = [
+        block for name in ("quickstart", "examples", "python", "topics", "log") for block in runnable(name)
+    ]
     run = [block for block in all_of_them if "by-hand" not in block.words]
     assert len(run) >= LEAST_RUN * len(all_of_them)
     assert len(run) > 20
