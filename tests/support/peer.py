@@ -3,18 +3,22 @@
 import asyncio
 import itertools
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
 from tests.support.entries import as_message
 from tests.support.server import DEADLINE
 from wsctl.log.history import Entry
-from wsctl.log.home import Refusal
+from wsctl.log.home import Connected, Refusal
 from wsctl.log.message_log import MessageLog
 from wsctl.log.redis.client import RedisClient
 from wsctl.log.redis.session import create_session
 from wsctl.messages import Message
+from wsctl.topics import matches
+
+_serials = itertools.count(1 << 50)
+"""Of connections: unique over all processes, and as large as they get."""
 
 _prefixes = (f"t{n}" for n in itertools.count())
 
@@ -34,14 +38,14 @@ class Speaker:
         receipts, refusals: of what was published here, by data.
     """
 
-    def __init__(self, *, history: int = 100, history_bytes: int = 1 << 20) -> None:
+    def __init__(self, *, history: int = 100, history_bytes: int = 1 << 20, ttl: float = 0.0) -> None:
         self.told: list[Any] = []
         self.got: list[Message] = []
         self.clients: set[str] = set()
         self.receipts: dict[Any, tuple[str, int]] = {}
         self.refusals: dict[Any, Refusal] = {}
         self.reasons: list[str] = []
-        self.log = MessageLog(self._deliver, history, history_bytes)
+        self.log = MessageLog(self._deliver, history, history_bytes, ttl=ttl)
         self.log.observers.append(self)
         self._news = asyncio.Event()
 
@@ -107,6 +111,39 @@ class Speaker:
         return len(self.clients if entry.to is None else self.clients & set(entry.to))
 
 
+class Subscriptions:
+    """The connections of other processes that subscribe to topics, as a home tells of them.
+
+    Attributes:
+        of: each connection's client and patterns, by its holder and its serial number.
+    """
+
+    def __init__(self) -> None:
+        self.of: dict[tuple[str, int], tuple[str, tuple[str, ...]]] = {}
+
+    def learn(
+        self, holder: str, rows: Iterable[Connected], gone: Iterable[int] = (), *, whole: bool = False
+    ) -> None:
+        there = list(rows)
+        kept = {serial for _, serial, _ in there}
+        ended = {at for at in self.of if whole and at[0] == holder and at[1] not in kept}
+        for at in ended | {(holder, serial) for serial in gone}:
+            self.of.pop(at, None)
+        self.of |= {(holder, serial): (name, tuple(patterns)) for name, serial, patterns in there}
+
+    def lose(self, holder: str) -> None:
+        self.learn(holder, (), whole=True)
+
+    def count(self, topic: str, to: Iterable[str] | None = None) -> int:
+        named = None if to is None else set(to)
+        return sum(named is None or name in named for name in self.names(topic))
+
+    def names(self, topic: str) -> list[str]:
+        """The clients that subscribe to a topic, once for each connection."""
+        of = self.of.values()
+        return sorted(name for name, patterns in of if any(matches(each, topic) for each in patterns))
+
+
 class Peer(Speaker):
     """One node of several, whose session has this as its owner.
 
@@ -123,9 +160,14 @@ class Peer(Speaker):
         history_bytes: int = 1 << 20,
         clock: Callable[[], float] = time.monotonic,
         ttl: float = 0.0,
+        per_id: int = 1,
     ) -> None:
-        super().__init__(history=history, history_bytes=history_bytes)
-        self.session = create_session(RedisClient(url, None), prefix, self.log, self, clock=clock, ttl=ttl)
+        super().__init__(history=history, history_bytes=history_bytes, ttl=ttl)
+        self._per_id = per_id
+        self.elsewhere = Subscriptions()
+        self.connections: dict[str, list[int]] = {}
+        parts = RedisClient(url, None), prefix, self.log, self, self.elsewhere
+        self.session = create_session(*parts, per_id=per_id, clock=clock)
         self.log.move_to(self.session)
 
     @asynccontextmanager
@@ -136,16 +178,31 @@ class Peer(Speaker):
         finally:
             await self.session.end()
 
-    def join(self, *clients: str) -> None:
-        """They connect, or connect again."""
+    def join(self, *clients: str, patterns: Sequence[str] = ()) -> None:
+        """They connect, once more if they are connected: with `per_id` 1 in place of their older
+        connection."""
         for name in clients:
+            if self._per_id == 1 and name in self.clients:
+                self.leave(name)
             self.clients.add(name)
-            self.session.presence.joined(name)
+            self.connections.setdefault(name, []).append(next(_serials))
+            self.session.joined(name, self.connections[name][-1], patterns)
+
+    def subscribe(self, name: str, *patterns: str) -> None:
+        """The newest connection of a client subscribes to these patterns, and no others."""
+        self.session.subscribed(name, self.connections[name][-1], patterns)
 
     def leave(self, *clients: str) -> None:
+        """Their oldest connections end."""
         for name in clients:
+            self._end(name, self.connections[name][0])
+
+    def _end(self, name: str, serial: int) -> None:
+        self.connections[name].remove(serial)
+        if not self.connections[name]:
+            del self.connections[name]
             self.clients.remove(name)
-            self.session.presence.left(name)
+        self.session.left(name, serial)
 
     async def until_seen(self, message_id: str) -> None:
         """Wait until it has read the log as far as this entry."""
@@ -168,9 +225,10 @@ class Peer(Speaker):
         return where | {"connections": len(self.clients), "started": 1.0}
 
     def replaced(self, client_id: str, serial: int | None) -> None:
+        assert serial is not None
         self._tell(("replaced", client_id))
-        if client_id in self.clients:
-            self.leave(client_id)
+        if serial in self.connections.get(client_id, ()):
+            self._end(client_id, serial)
 
     def turn(self, before: int) -> None:
         turns = [one for one in self.told if isinstance(one, tuple) and one[0] == "turn"]

@@ -210,6 +210,10 @@ class Elsewhere(Protocol):
     def lose(self, holder: str) -> None:
         """Note that the connections of a holder are gone."""
 
+    def count(self, topic: str, to: Iterable[str] | None = None) -> int:
+        """Return to how many of these connections a message with a topic goes; `to` is None for all
+        clients."""
+
 
 class Follower(Protocol):
     """Another process that gets its messages from this log, as the log calls it; drafts come from there with

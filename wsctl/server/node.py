@@ -230,8 +230,9 @@ class Node:
         return Sharing(
             RedisClient(settings.redis or "", settings.redis_password),
             settings.redis_prefix,
-            self.manager,
             self.log,
+            self.presence,
+            per_id=settings.connections_per_id,
             max_draining=settings.max_draining,
             about=lambda: {
                 "generation": self.generation,
@@ -242,7 +243,6 @@ class Node:
             replaced=self.home_notifier.replaced,
             turn=self._set_waiting_for,
             clock=self.clock,
-            ttl=settings.history_ttl,
         )
 
     def _create_reporter(self) -> StatusReporter:

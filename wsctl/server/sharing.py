@@ -13,8 +13,7 @@ from wsctl.control.status import ClientStatus, ClusterNode, RedisState
 from wsctl.drain.interventions import Intervention
 from wsctl.drain.phases import Phase
 from wsctl.drain.progress import DrainProgress
-from wsctl.hub.manager import ConnectionManager
-from wsctl.log.home import Away
+from wsctl.log.home import Away, Elsewhere
 from wsctl.log.message_log import MessageLog
 from wsctl.log.redis.client import RedisClient
 from wsctl.log.redis.session import create_session
@@ -23,10 +22,11 @@ from wsctl.log.redis.session import create_session
 class Sharing:
     """One node of several that share a Redis. As an observer of its drain it asks for a turn.
 
-    At most `max_draining` nodes drain at a time; 0 is no limit. Messages are kept for `ttl` seconds; 0 is any
-    time. `about` returns what others should know of
-    the server, `replaced` is called with the id of a client that has newer connections at another node and
-    the serial of the one that ends, and `turn` with how many nodes must drain before this one may.
+    At most `max_draining` nodes drain at a time; 0 is no limit. A client may have `per_id` connections; 0 is
+    any number. `elsewhere` is told of the connections of other nodes that subscribe to topics, `about`
+    returns what others should know of the server, `replaced` is called with the id of a client that has newer
+    connections at another node and the serial number of the one that ends, and `turn` with how many nodes
+    must drain before this one may.
 
     Attributes:
         session: the session of the node with Redis, the home of its log.
@@ -39,17 +39,17 @@ class Sharing:
         self,
         redis: RedisClient,
         prefix: str,
-        manager: ConnectionManager,
         log: MessageLog,
+        elsewhere: Elsewhere,
         *,
+        per_id: int,
         max_draining: int,
         about: Callable[[], dict[str, Any]],
         replaced: Callable[[str, int | None], None],
         turn: Callable[[int], None],
         clock: Callable[[], float],
-        ttl: float = 0.0,
     ) -> None:
-        self.session = create_session(redis, prefix, log, self, clock=clock, ttl=ttl)
+        self.session = create_session(redis, prefix, log, self, elsewhere, per_id=per_id, clock=clock)
         log.move_to(self.session)
         self.url: str | None = None
         self._max_draining = max_draining

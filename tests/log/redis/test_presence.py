@@ -8,6 +8,7 @@ from tests.conftest import StartStore
 from tests.log.redis.test_session import peers
 from tests.support.peer import Peer
 from tests.support.store import StoreProcess
+from wsctl.log.home import Connected
 from wsctl.log.redis.scripts import PRESENCE
 
 pytestmark = pytest.mark.anyio
@@ -122,7 +123,85 @@ async def test_a_node_that_has_ended_leaves_nothing_behind(store: StoreProcess) 
         await node.session.end()
         assert store.command("KEYS", f"{node.session._keys.base}:*") == []
         # Who leaves meanwhile, or what was under way.
-        told = (node.session._keys.base, node.session.node, 1, "bob", 1, "1")
+        told = (node.session._keys.base, node.session.node, 1, 0, 1, "bob", "1 1")
         await node.session.redis.run(PRESENCE, [node.session._keys.log], *told)
         assert store.command("KEYS", f"{node.session._keys.base}:*") == []
         await node.session.redis.drop()
+
+
+async def test_a_client_may_have_so_many_connections_to_all_nodes(store: StoreProcess) -> None:
+    """The oldest one beyond that ends, wherever it is."""
+    async with peers(store, 2, per_id=2) as (one, other):
+        for node in (one, one, other):
+            await joined_at_last(node)
+            node.join("bob")
+        await one.until_true(lambda: len(one.connections["bob"]) == 1)
+        kept = one.connections["bob"][0]
+        await joined_at_last(other)
+        other.join("bob")
+        await one.until_true(lambda: "bob" not in one.connections)
+        assert len(other.connections["bob"]) == 2
+        assert one.told.count(("replaced", "bob")) == 2
+        assert ("replaced", "bob") not in other.told
+        assert kept not in other.connections["bob"]
+
+
+async def test_with_any_number_none_is_closed_and_all_are_counted(store: StoreProcess) -> None:
+    async with peers(store, 3, per_id=0) as (one, two, three):
+        for node in (one, two, two, two, three):
+            node.join("bob")
+        three.join("eve")
+        await known(one, two, three)
+        base = one.session._keys.base
+        await one.until_true(lambda: store.command("GET", f"{base}:more:{two.session.node}") == b"2")
+        # What is here is counted by the one who delivers it, which in this test is by client.
+        one.say("all")
+        one.say("some", ("bob", "nobody"))
+        two.say("from two", ("bob", "eve"))
+        for node in (one, two):
+            await node.settle()
+        counts = {data: count for node in (one, two) for data, (_, count) in node.receipts.items()}
+        assert counts == {"all": 1 + 5, "some": 1 + 4, "from two": 1 + 3}
+        assert not [what for node in (one, two, three) for what in node.told if what == ("replaced", "bob")]
+        two.leave("bob", "bob")
+        await one.until_true(lambda: store.command("EXISTS", f"{base}:more:{two.session.node}") == 0)
+        found = await one.session.presence.everywhere([two.session.node, three.session.node])
+        assert [[name for name, _ in rows] for rows in found.values()] == [["bob"], ["bob", "eve"]]
+
+
+async def test_a_node_that_is_told_again_of_connections_keeps_since_when_they_are_there(
+    store: StoreProcess,
+) -> None:
+    async with peers(store, 1, per_id=3) as (node,):
+        node.join("bob", "bob", "eve")
+        await known(node)
+        at = f"{node.session._keys.base}:at:{node.session.node}"
+        await node.until_true(lambda: store.command("HGET", at, "bob").count(b"|") == 1)
+        before = store.command("HGET", at, "bob")
+        node.session.presence.adopt(
+            [Connected(name, serial) for name, each in node.connections.items() for serial in each]
+        )
+        node.session.presence.again()
+        node.join("last")
+        await node.knows(node.session.node, "bob", "eve", "last")
+        assert store.command("HGET", at, "bob") == before
+
+
+async def test_connections_of_an_older_process_are_taken_over_in_its_form(store: StoreProcess) -> None:
+    """A release without several connections gave them numbers of its own."""
+    async with peers(store, 1) as (node,):
+        at = f"{node.session._keys.base}:at:{node.session.node}"
+        store.command("HSET", at, "bob", "1234567890123 a1b2c3.7")
+        node.session.presence.adopt([Connected("bob", 5)])
+        await node.until_true(lambda: store.command("HGET", at, "bob") == b"1234567890123 5")
+
+
+async def test_a_node_of_an_older_release_reads_of_several_connections_the_first(store: StoreProcess) -> None:
+    """It takes digits up to the first space for the moment, and the number of fields for that of clients."""
+    async with peers(store, 1, per_id=2) as (node,):
+        node.join("bob", "bob")
+        await known(node)
+        at = f"{node.session._keys.base}:at:{node.session.node}"
+        await node.until_true(lambda: store.command("HGET", at, "bob").count(b"|") == 1)
+        assert store.command("HGET", at, "bob").partition(b" ")[0].isdigit()
+        assert store.command("HLEN", at) == 1

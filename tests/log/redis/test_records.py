@@ -22,6 +22,7 @@ from wsctl.log.redis.records import (
     read_client,
     read_json,
     read_message,
+    read_presence,
 )
 
 pytestmark = pytest.mark.anyio
@@ -110,8 +111,21 @@ POISONS: dict[str, Callable[[Peer], Words]] = {
     "a node whose name is no text": at("nodes", "HSET", b"\xff", json.dumps(ACCOUNT)),
     "a client since never": at("at:NODE", "HSET", "bob", "what"),
     "a client since a time to come": at("at:NODE", "HSET", "bob", "9" * 400 + " 1"),
+    "several connections that are none": at("at:NODE", "HSET", "bob", "1 1||what"),
     "a client whose name is no text": at("at:NODE", "HSET", b"\xff", "1 1"),
     "a notice that is no text": at("inbox:NODE", "XADD", "*", "id", b"\xff"),
+    "a change of no node": at("presence", "XADD", "*", "a", b"\xff"),
+    "a change behind no id": at("presence", "XADD", "*", "p", "what", "n", "x", "1", '["bob", ["a"]]'),
+    "a change of no number": at("presence", "XADD", "*", "p", "0-0", "n", "x", "one", '["bob", ["a"]]'),
+    "a change that is no JSON": at("presence", "XADD", "*", "p", "0-0", "n", "x", "1", DEEP),
+    "a change without a client": at("presence", "XADD", "*", "p", "0-0", "n", "x", "1", '[1, ["a"]]'),
+    "a change with a bad pattern": at("presence", "XADD", "*", "p", "0-0", "n", "x", "1", '["bob", ["a b"]]'),
+    "a change beyond all clocks": at("presence", "XADD", f"{MOST}-{MOST}", "a", "b"),
+    "a subscriber that is no JSON": at("subs:NODE", "HSET", "1", "what"),
+    "a subscriber without a number": at("subs:NODE", "HSET", b"\xff", '["bob", ["a"]]'),
+    "subscribers of another type": of_another_type("subs:NODE"),
+    "changes of another type": of_another_type("presence"),
+    "a count of another type": at("more:NODE", "LPUSH", "what"),
     "a log of another type": of_another_type("log"),
     "leases of another type": of_another_type("lease"),
     "accounts of another type": of_another_type("nodes"),
@@ -120,7 +134,7 @@ POISONS: dict[str, Callable[[Peer], Words]] = {
     "notices of another type": of_another_type("inbox:NODE"),
 }
 
-SILENT = {"a client since a time to come"}
+SILENT = {"a client since a time to come", "a count of another type"}
 """Nobody reads it, so nobody tells of it: it is overwritten."""
 
 
@@ -130,7 +144,7 @@ async def test_all_go_on_beside_it_and_those_who_come(
 ) -> None:
     with caplog.at_level(logging.INFO, "wsctl.shared"):
         async with peers(store, 2) as (one, other):
-            one.join("ann")
+            one.join("ann", patterns=["a"])
             one.say("before")
             await other.read(1)
             words = POISONS[poison](one)
@@ -301,4 +315,19 @@ def test_whatever_a_client_is_it_is_one_or_a_value_error(name: bytes, told: byte
     except ValueError:
         return
     assert client_id
-    assert since >= 0
+    assert min(since) >= 0
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from([b"p", b"n", b"1", b"2"]) | _odd, st.just(b"1-1") | _odd), max_size=5)
+)
+def test_whatever_a_change_of_subscriptions_is_it_is_one_or_a_value_error(
+    fields: list[tuple[bytes, bytes]],
+) -> None:
+    try:
+        change = read_presence((b"5-0", [word for pair in fields for word in pair]))
+    except ValueError:
+        return
+    for client_id, _, patterns in change.there:
+        assert client_id
+        assert patterns

@@ -245,7 +245,8 @@ async def test_a_successor_goes_on_as_the_node_that_its_predecessor_was(store: S
         history = old.log.history
         successor.log.restore(old.log.position, history.floor, history.entries())
         successor.clients = {"bob"}
-        successor.session.resume_at(point, [Connected(name, n) for n, name in enumerate(successor.clients)])
+        successor.connections = {"bob": old.connections["bob"]}
+        successor.session.resume_at(point, [Connected("bob", *old.connections["bob"])])
         old.log.move_to(successor.session)
         assert sorted(await successor.read(2)) == ["meanwhile", "under way"]
         assert sorted(await other.read(3)) == ["meanwhile", "old", "under way"]

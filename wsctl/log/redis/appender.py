@@ -10,6 +10,7 @@ from wsctl.log.redis.client import RedisClient, RedisClock
 from wsctl.log.redis.records import arguments
 from wsctl.log.redis.scripts import APPEND, Keys
 from wsctl.log.redis.stream_size import StreamSize
+from wsctl.log.redis.subscribers import Subscribers
 from wsctl.log.refusals import (
     AWAY,
     CONFIRM_TIMEOUT,
@@ -31,16 +32,13 @@ BYTES_TOGETHER = 1 << 20
 class _Waiting(NamedTuple):
     key: Key
     deadline: float
+    topic: str | None
+    to: tuple[str, ...] | None
     row: tuple[str, int, bytes, str, bytes]
 
     @property
     def size(self) -> int:
         return len(self.row[-1])
-
-    @property
-    def topic(self) -> str:
-        """The topic, empty for none."""
-        return self.row[3]
 
 
 class Appender:
@@ -48,7 +46,8 @@ class Appender:
     keys in order, and many messages share a call.
 
     `refuse` is called with the key of each draft that got no id, and why; `size` tells how many entries the
-    log keeps about; `wall` is the time of day.
+    log keeps about, and `subscribers` to how many connections elsewhere a message with a topic goes. A client
+    may have `per_id` connections. `wall` is the time of day.
 
     Attributes:
         idle: set while nothing waits.
@@ -64,6 +63,8 @@ class Appender:
         *,
         newest: Callable[[], str],
         size: StreamSize,
+        subscribers: Subscribers,
+        per_id: int,
         wall: Callable[[], float],
     ) -> None:
         self._redis = redis
@@ -71,6 +72,8 @@ class Appender:
         self._refuse = refuse
         self._newest = newest
         self._size = size
+        self._subscribers = subscribers
+        self._per_id = per_id
         self._clock = clock
         self._wall = wall
         self._waiting: deque[_Waiting] = deque()
@@ -101,7 +104,7 @@ class Appender:
             self._refuse_draft(draft.key, FULL)
         else:
             deadline = self._clock.here() + CONFIRM_TIMEOUT
-            self._waiting.append(_Waiting(draft.key, deadline, row))
+            self._waiting.append(_Waiting(draft.key, deadline, draft.topic, draft.to, row))
             self._bytes += len(row[-1])
             self._due.append((deadline, draft.key))
             self._watch()
@@ -140,9 +143,9 @@ class Appender:
         batch = self._batch()
         # Redis may read this much later, when the publisher has long been told that it failed.
         deadline = int(self._clock.at(batch[0].deadline) * 1000)
-        parts = [part for waiting in batch for part in (*waiting.row[:-1], 0, waiting.row[-1])]
+        parts = [part for waiting in batch for part in self._arguments(waiting)]
         most = self._size.most(with_topics=any(waiting.topic for waiting in batch))
-        words = self._keys.base, self._keys.node, most, deadline, self._newest()
+        words = self._keys.base, self._keys.node, most, deadline, self._newest(), self._per_id
         keys = {waiting.key for waiting in batch}
         first_asked = keys - self._asked
         self._asked |= keys
@@ -157,6 +160,11 @@ class Appender:
         """Drop messages that Redis was asked to append before it lost its data: sent again, they could be
         published twice. Their publishers are told so in time."""
         self._drop(self._asked)
+
+    def _arguments(self, waiting: _Waiting) -> tuple[object, ...]:
+        topic = waiting.topic
+        elsewhere = 0 if topic is None else self._subscribers.count(topic, waiting.to)
+        return *waiting.row[:-1], elsewhere, waiting.row[-1]
 
     def _batch(self) -> list[_Waiting]:
         found: list[_Waiting] = []

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -98,6 +98,11 @@ class RedisClient:
             manager = getattr(getattr(self._client, "connection_pool", None), "sentinel_manager", None)
             for sentinel in manager.sentinels if manager else ():
                 await sentinel.aclose()
+
+
+def pairs(answer: Any) -> Iterable[tuple[bytes, bytes]]:
+    """Return the fields of a hash, whichever of the protocol's versions told them."""
+    return answer.items() if isinstance(answer, dict) else zip(answer[::2], answer[1::2], strict=True)
 
 
 CLOCK_STEP = 2.0

@@ -15,6 +15,7 @@ from wsctl.log.redis.presence import Presence
 from wsctl.log.redis.records import Account, Unreadable, position, read_account
 from wsctl.log.redis.scripts import BEAT, BYE, Keys
 from wsctl.log.redis.stream_size import StreamSize
+from wsctl.log.redis.subscribers import Subscribers
 from wsctl.log.redis.tail import Tail
 
 BEAT_INTERVAL = 1.0
@@ -43,6 +44,7 @@ class Lease:
         tail: Tail,
         *,
         presence: Presence,
+        subscribers: Subscribers,
         size: StreamSize,
         ttl: float,
         about: Callable[[], dict[str, Any]],
@@ -58,6 +60,7 @@ class Lease:
         self._clock = clock
         self._tail = tail
         self._presence = presence
+        self._subscribers = subscribers
         self._size = size
         self._ttl_ms = math.ceil(ttl * 1000)
         self._about = about
@@ -100,19 +103,23 @@ class Lease:
         Raises:
             Away: Redis did not answer.
         """
-        seen, here, wants_turn = self._tail.seen, self._presence.reported, self._wants_turn
+        seen, wants_turn = self._tail.seen, self._wants_turn
+        here, subscribers = self._presence.reported, self._subscribers.reported
         answer = await self._redis.run(BEAT, [self._keys.log], *self._words(seen, wants_turn))
-        now, start, newest, is_new, before, peers, clients, cleared = answer
+        now, start, newest, is_new, before, peers, clients, subscribed, cleared = answer
         self._clock.set(now)
         self.lag.note(position(newest.decode()), position(self._tail.seen), self._clock.here())
         if start.decode() != seen == self._tail.seen:
             self.lost_up_to = start.decode()
         if is_new or clients < here:
             self._presence.again()
+        if is_new or subscribed < subscribers:
+            self._subscribers.tell_again()
         if cleared:
             which = f"{self._keys.base} at {now}"
             self._unreadable.note("key", which, "it is of another type, or beyond all clocks")
         self.peers = dict(self._accounts(zip(peers[::2], peers[1::2], strict=True)))
+        self._subscribers.keep({name.decode(errors="replace") for name in peers[::2]})
         if wants_turn:
             self._turn(before)
         return str(newest.decode())

@@ -1,12 +1,11 @@
 """The presence that all nodes share: which client is connected to which node."""
 
 import asyncio
-import secrets
-from collections.abc import Callable, Container, Iterable, Iterator
-from itertools import chain, count, islice
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 
-from wsctl.log.redis.client import RedisClient, RedisClock
+from wsctl.log.home import Connected
+from wsctl.log.redis.client import RedisClient, RedisClock, pairs
 from wsctl.log.redis.records import Unreadable, read_client
 from wsctl.log.redis.scripts import PRESENCE, Keys
 
@@ -15,20 +14,17 @@ TOGETHER = 500
 them."""
 
 
-class _Connected(NamedTuple):
-    """The start of a connection, in this process's seconds, and its number, empty for one that another
-    process counted."""
-
-    since: float
-    serial: str
+_Here = dict[int, float | None]
+"""The connections of a client by serial number, the oldest first, each with its start in this process's
+seconds; None for one that another process had."""
 
 
 class Presence:
     """The clients of this node. Redis is told what has changed since it was told last, however often it
     changed.
 
-    `replaced` is called with the id of a client that has a newer connection elsewhere, and None: all that it
-    has here end.
+    Of each client the newest `per_id` connections to all nodes stay; 0 is any number. `replaced` is called
+    with the client's id and the serial number of each connection here that is beyond these.
     """
 
     def __init__(
@@ -38,16 +34,17 @@ class Presence:
         clock: RedisClock,
         replaced: Callable[[str, int | None], None],
         *,
+        per_id: int,
         unreadable: Unreadable,
     ) -> None:
         self._redis = redis
         self._keys = keys
         self._replaced = replaced
+        self._per_id = per_id
         self._clock = clock
         self._unreadable = unreadable
-        self._process = secrets.token_hex(3)
-        self._serials = count(1)
-        self._here: dict[str, _Connected] = {}
+        self._here: dict[str, _Here] = {}
+        self._connections = 0
         self._changed: dict[str, None] = {}
         self._reporting = False
         self._news = asyncio.Event()
@@ -58,18 +55,22 @@ class Presence:
         told."""
         return 0 if self._changed or self._reporting else len(self._here)
 
-    def joined(self, client_id: str) -> None:
-        """Note a new connection of this id, which replaces an older one."""
-        self._here[client_id] = _Connected(self._clock.here(), f"{self._process}.{next(self._serials)}")
-        self.look_at(client_id)
+    def joined(self, client_id: str, serial: int) -> None:
+        """Note a new connection of this id."""
+        self._add(client_id, serial, self._clock.here())
 
-    def left(self, client_id: str) -> None:
-        """Note that the connection of this id has ended."""
-        self._here.pop(client_id, None)
-        self.look_at(client_id)
+    def left(self, client_id: str, serial: int) -> None:
+        """Note that a connection of this id has ended."""
+        here = self._here.get(client_id, {})
+        if serial in here:
+            del here[serial]
+            self._connections -= 1
+            if not here:
+                del self._here[client_id]
+            self.look_at(client_id)
 
     def look_at(self, client_id: str) -> None:
-        """Tell Redis of this client (again), and learn whether a newer connection is elsewhere."""
+        """Tell Redis of this client (again), and learn whether newer connections are elsewhere."""
         self._changed[client_id] = None
         self._news.set()
 
@@ -78,18 +79,31 @@ class Presence:
         for client_id in self._here:
             self.look_at(client_id)
 
-    def only(self, ids: Container[str]) -> None:
-        """Note that every client but these has left."""
-        for client_id in [name for name in self._here if name not in ids]:
-            self.left(client_id)
+    def only(self, here: Iterable[Connected]) -> None:
+        """Note that these connections are here, and no others."""
+        there = {(connection.client_id, connection.serial) for connection in here}
+        for client_id, serial in self._each():
+            if (client_id, serial) not in there:
+                self.left(client_id, serial)
+        self.adopt(here)
 
-    def adopt(self, ids: Iterable[str]) -> None:
-        """Take over clients that Redis knows already."""
-        since = self._clock.here()
-        self._here |= {client_id: _Connected(since, "") for client_id in ids}
+    def adopt(self, here: Iterable[Connected]) -> None:
+        """Take over connections of which Redis knows already."""
+        for client_id, serial, _ in here:
+            if serial not in self._here.get(client_id, {}):
+                self._add(client_id, serial, None)
+
+    def _each(self) -> list[tuple[str, int]]:
+        return [(client_id, serial) for client_id, here in self._here.items() for serial in here]
+
+    def _add(self, client_id: str, serial: int, since: float | None) -> None:
+        here = self._here.setdefault(client_id, {})
+        self._connections += serial not in here
+        here[serial] = since
+        self.look_at(client_id)
 
     async def everywhere(self, nodes: Iterable[str]) -> dict[str, list[tuple[str, float]]]:
-        """Return the clients of these nodes, and for how many seconds each is connected, the one connected
+        """Return the clients of these nodes, and for how many seconds each of their connections is there, the
         longest first.
 
         Raises:
@@ -98,19 +112,19 @@ class Presence:
         found = {}
         for node in nodes:
             answer = await self._redis.ask("HGETALL", self._keys.at(node))
-            rows = answer.items() if isinstance(answer, dict) else zip(answer[::2], answer[1::2], strict=True)
-            found[node] = sorted(self._read_clients(rows), key=lambda client: -client[1])
+            found[node] = sorted(self._read_clients(pairs(answer)), key=lambda client: -client[1])
         return found
 
     def _read_clients(self, rows: Iterable[tuple[bytes, bytes]]) -> Iterator[tuple[str, float]]:
         now = self._clock.at(self._clock.here())
         for name, value in rows:
             try:
-                client_id, since = read_client(name, value)
+                client_id, each = read_client(name, value)
             except ValueError as error:
                 self._unreadable.note("client", repr(name), str(error))
             else:
-                yield client_id, round(max(0.0, now - since / 1000), 3)
+                for since in each:
+                    yield client_id, round(max(0.0, now - since / 1000), 3)
 
     async def run(self) -> None:
         """Tell Redis of changes, until cancelled.
@@ -139,28 +153,30 @@ class Presence:
                     self.look_at(name)
 
     async def _report(self, ids: list[str]) -> None:
-        reported = {name: self._here.get(name) for name in ids}
         for name in ids:
             del self._changed[name]
         self._reporting = True
         try:
-            replaced = await self._redis.run(PRESENCE, [self._keys.log], *self._arguments(reported))
+            replaced = await self._redis.run(PRESENCE, [self._keys.log], *self._arguments(ids))
         except BaseException:
             self._changed = dict.fromkeys(ids) | self._changed
             raise
         finally:
             self._reporting = False
-        for name in map(bytes.decode, replaced):
-            # A client that has come back meanwhile is newer than the one that Redis answered about.
-            if self._here.get(name) == reported[name]:
-                self._replaced(name, None)
+        for name, serial in zip(map(bytes.decode, replaced[::2]), map(int, replaced[1::2]), strict=True):
+            if serial in self._here.get(name, {}):
+                self._replaced(name, serial)
 
-    def _arguments(self, reported: dict[str, _Connected | None]) -> list[object]:
+    def _arguments(self, ids: Iterable[str]) -> list[object]:
+        came, went = list[str](), list[str]()
+        for name in ids:
+            if here := self._here.get(name):
+                came += name, " ".join(f"{self._moment(since)} {serial}" for serial, since in here.items())
+            else:
+                went.append(name)
+        more = self._connections - len(self._here)
+        return [self._keys.base, self._keys.node, self._per_id, more, len(came) // 2, *came, *went]
+
+    def _moment(self, since: float | None) -> str:
         # The time and not the age: a call may wait, and then a client would seem younger than a later one.
-        came = [
-            (name, int(self._clock.at(client.since) * 1000), client.serial)
-            for name, client in reported.items()
-            if client
-        ]
-        went = [name for name, client in reported.items() if not client]
-        return [self._keys.base, self._keys.node, len(came), *chain.from_iterable(came), *went]
+        return "-" if since is None else str(int(self._clock.at(since) * 1000))

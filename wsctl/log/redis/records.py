@@ -6,14 +6,15 @@ Anybody may have written one: it is parsed completely, or skipped, counted, and 
 
 import json
 import logging
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from wsctl import client_ids, messages
 from wsctl.frame import Batch
 from wsctl.log.history import Entry, MessageId
-from wsctl.log.home import Draft, Key
+from wsctl.log.home import Connected, Draft, Key
 from wsctl.log.message_log import read_id, written
-from wsctl.topics import topic_name
+from wsctl.topics import topic_name, topic_pattern
 
 Account = dict[str, Any]
 
@@ -161,13 +162,75 @@ def read_account(value: bytes) -> Account:
     return found
 
 
-def read_client(name: bytes, value: bytes) -> tuple[str, int]:
-    """Parse a client's id, and since when it is connected, in milliseconds of Redis's clock.
+def read_client(name: bytes, value: bytes) -> tuple[str, list[int]]:
+    """Parse a client's id, and since when each of its connections is there, in milliseconds of Redis's clock.
 
     Raises:
-        ValueError: they are no id or no moment.
+        ValueError: they are no id or no moments.
     """
-    return client_ids.client_id(name.decode()), read_count(value.partition(b" ")[0])
+    since = [read_count(one.partition(b" ")[0]) for one in value.split(b"|")]
+    return client_ids.client_id(name.decode()), since
+
+
+def subscriber(connection: Connected) -> bytes:
+    """Return what a node tells of a connection that subscribes to topics."""
+    return json.dumps([connection.client_id, connection.patterns]).encode()
+
+
+def read_subscribers(rows: Iterable[tuple[bytes, bytes]]) -> tuple[list[Connected], list[int]]:
+    """Parse what a node tells of its connections that subscribe to topics: return these, and the serial
+    numbers of those that are gone.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    there, gone = list[Connected](), list[int]()
+    for serial, told in rows:
+        if told:
+            there.append(_read_subscriber(read_count(serial), told))
+        else:
+            gone.append(read_count(serial))
+    return there, gone
+
+
+class PresenceChange(NamedTuple):
+    """A change of the subscriptions of a node's connections.
+
+    Attributes:
+        behind: the newest id of the changes before it.
+    """
+
+    behind: str
+    node: str
+    there: list[Connected]
+    gone: list[int]
+
+
+def read_presence(row: Row) -> PresenceChange:
+    """Parse an entry of the presence.
+
+    Raises:
+        ValueError: no server of this version wrote the entry.
+    """
+    pairs = list(zip(row[1][::2], row[1][1::2], strict=True))
+    if len(pairs) < 2 or (pairs[0][0], pairs[1][0]) != (b"p", b"n"):
+        raise ValueError("it begins with no p and n")
+    behind, node = pairs[0][1].decode(), pairs[1][1].decode()
+    if read_id(behind) is None:
+        raise ValueError("p is no id")
+    return PresenceChange(behind, node, *read_subscribers(pairs[2:]))
+
+
+def _read_subscriber(serial: int, told: bytes) -> Connected:
+    found = read_json(told.decode())
+    if not isinstance(found, list) or len(found) != 2:
+        raise ValueError("it is no client with its patterns")
+    name, patterns = found
+    if not isinstance(name, str) or not isinstance(patterns, list):
+        raise ValueError("it is no client with its patterns")
+    if not patterns or not all(isinstance(pattern, str) for pattern in patterns):
+        raise ValueError("its patterns are no list of texts")
+    return Connected(client_ids.client_id(name), serial, tuple(map(topic_pattern, patterns)))
 
 
 def read_count(digits: bytes) -> int:

@@ -1,5 +1,5 @@
 """The keys in Redis, and the Lua scripts that change them: append messages, renew a node's lease, note its
-clients, remove it.
+clients and their subscriptions, remove it.
 
 The keys, `BASE` being `{PREFIX}:v1`:
 
@@ -8,13 +8,22 @@ The keys, `BASE` being `{PREFIX}:v1`:
     BASE:lease       each node, by when its lease ends (milliseconds of Redis's clock)
     BASE:nodes       each node's own account of itself, JSON
     BASE:turns       nodes that drain, or wait for their turn, by when they asked
-    BASE:at:N        the clients of node N: since when (Redis's clock), and the connection's serial number
+    BASE:at:N        the clients of node N: since when (Redis's clock), and the connection's serial number; of
+                     several connections, with a | between them
+    BASE:more:N      how many connections of node N there are beyond one of each client; absent if none
     BASE:inbox:N     a stream of client ids that node N must look at: a newer connection may be elsewhere
+    BASE:subs:N      the connections of node N that subscribe to topics, by serial number: JSON, the client's
+                     id and the patterns
+    BASE:presence    a stream of the changes of these, of all nodes
 
 An entry of the log has the fields `p` (the stream's newest id before it: by it a reader knows that nothing
 between is gone), `w` and `n` (its key), `r` (connections to other nodes it is for), `t` (the addressees as
 JSON, empty for everyone) and `m` (the message without its id). One with a topic has `c` (the topic) and `b`
-(the message) in place of `m`: a node of a release without topics, which would send it to everybody, skips it.
+(the message) in place of `m`: a node of a release without topics, which would send it to everybody, skips
+it.
+
+An entry of the presence has `p` (like the log's), `n` (the node), and then serial numbers, each with what is
+in BASE:subs:N, empty for one that is gone.
 """
 
 from dataclasses import dataclass
@@ -23,6 +32,10 @@ from wsctl.log.redis.client import Script
 
 WRITER_TTL = 60
 """Seconds for which the newest `n` of a writer is remembered. A message is sent again for two."""
+
+CHANGES = 1000
+"""Changes of subscriptions that are kept, about, each of many connections: a node that reads none for so long
+reads all subscriptions again."""
 
 INBOX = 1000
 """The number of notices that wait for one node, about: a node that reads none for so long is gone."""
@@ -55,6 +68,14 @@ class Keys:
     def inbox(self) -> str:
         return f"{self.base}:inbox:{self.node}"
 
+    @property
+    def nodes(self) -> str:
+        return f"{self.base}:nodes"
+
+    @property
+    def presence(self) -> str:
+        return f"{self.base}:presence"
+
     def at(self, node: str) -> str:
         return f"{self.base}:at:{node}"
 
@@ -67,6 +88,7 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local base = ARGV[1]
 local node = ARGV[2]
 local lease = base .. ':lease'
+local OF_A_NODE = {':at:', ':more:', ':inbox:', ':subs:'}
 
 -- Whole numbers as text, which may be larger than Lua's.
 local function is_larger(a, b)
@@ -86,11 +108,15 @@ local function is_after(a, b)
   return is_larger(a_ms, b_ms) or (a_ms == b_ms and is_larger(a_seq, b_seq))
 end
 
--- Since when a client is connected, nothing if that cannot be read. Nobody is since a time to come: clocks
--- differ by seconds.
-local function since_of(value)
-  local since = tonumber(value and string.match(value, '^(%d+) ') or '')
-  return since and since < now + 60000 and since or nil
+-- The connections of a client at a node, without what cannot be read. Nobody is there since a time to come:
+-- clocks differ by seconds.
+local function connections_of(value)
+  local found = {}
+  for since, serial in string.gmatch(value or '', '(%d+) ([^|]*)') do
+    since = tonumber(since)
+    if since < now + 60000 then found[#found + 1] = {since = since, serial = serial} end
+  end
+  return found
 end
 
 local function others()
@@ -129,7 +155,7 @@ APPEND = Script(
     _COMMON
     + """
 local log = KEYS[1]
-local most, deadline, behind = ARGV[3], tonumber(ARGV[4]), ARGV[5]
+local most, deadline, behind, per_id = ARGV[3], tonumber(ARGV[4]), ARGV[5], ARGV[6]
 if now > deadline then return {now, 0} end
 local known, everyone = {}, nil
 local nodes = others()
@@ -147,19 +173,23 @@ local function elsewhere(to)
   if to == '' then
     if not everyone then
       everyone = 0
-      for _, name in ipairs(nodes) do everyone = everyone + redis.call('HLEN', base .. ':at:' .. name) end
+      for _, name in ipairs(nodes) do
+        everyone = everyone + redis.call('HLEN', base .. ':at:' .. name) + number_at(base .. ':more:' .. name)
+      end
     end
     return everyone
   end
   for _, id in ipairs(cjson.decode(to)) do
     for _, name in ipairs(nodes) do
-      if redis.call('HEXISTS', base .. ':at:' .. name, id) == 1 then found = found + 1 break end
+      local value = redis.call('HGET', base .. ':at:' .. name, id)
+      if value and per_id == '1' then found = found + 1 break end
+      if value then found = found + math.max(1, #connections_of(value)) end
     end
   end
   return found
 end
 
-for i = 6, #ARGV, 6 do
+for i = 7, #ARGV, 6 do
   local writer, n, to, topic, subscribers, body = unpack(ARGV, i, i + 5)
   local last = base .. ':last:' .. writer
   known[writer] = known[writer] or number_at(last)
@@ -180,8 +210,8 @@ return {now, 1}
 """Append messages, each once however often it is sent.
 
 Arguments: base, node, how many entries the log keeps about, the moment (Redis's clock) after which nothing is
-appended any more, the newest id that the node knows; then of each message: writer, n, addressees, topic, how
-many subscribers other nodes have (where it has a topic), body.
+appended any more, the newest id that the node knows, how many connections a client may have; then of each
+message: writer, n, addressees, topic, how many subscribers other nodes have (where it has a topic), body.
 Returns Redis's clock, and 1, or 0 when it was too late.
 """
 
@@ -223,24 +253,31 @@ local names = others()
 names[#names + 1] = node
 for _, name in ipairs(names) do
   clear(base .. ':at:' .. name, 'hash')
+  clear(base .. ':more:' .. name, 'string')
   clear(base .. ':inbox:' .. name, 'stream')
+  clear(base .. ':subs:' .. name, 'hash')
 end
+clear(base .. ':presence', 'stream')
 if is_larger(parts(newest(log)), string.format('%d', LARGEST)) then clear_beyond() end
+if is_larger(parts(newest(base .. ':presence')), string.format('%d', LARGEST)) then
+  cleared = cleared + redis.call('UNLINK', base .. ':presence')
+end
 local ended = redis.call('ZSCORE', lease, node)
 local is_new = (not ended or tonumber(ended) < now) and 1 or 0
 local clients = redis.call('HLEN', base .. ':at:' .. node)
+local subscribed = redis.call('HLEN', base .. ':subs:' .. node)
 for _, dead in ipairs(redis.call('ZRANGEBYSCORE', lease, '-inf', '(' .. now)) do
   if dead ~= node then
     redis.call('ZREM', lease, dead)
     redis.call('ZREM', base .. ':turns', dead)
     redis.call('HDEL', base .. ':nodes', dead)
-    redis.call('UNLINK', base .. ':at:' .. dead, base .. ':inbox:' .. dead)
+    for _, kind in ipairs(OF_A_NODE) do redis.call('UNLINK', base .. kind .. dead) end
   end
 end
 redis.call('ZADD', lease, now + lease_ms, node)
 redis.call('HSET', base .. ':nodes', node, facts)
-redis.call('PEXPIRE', base .. ':at:' .. node, 2 * lease_ms)
-redis.call('PEXPIRE', base .. ':inbox:' .. node, 2 * lease_ms)
+for _, kind in ipairs(OF_A_NODE) do redis.call('PEXPIRE', base .. kind .. node, 2 * lease_ms) end
+redis.call('PEXPIRE', base .. ':presence', 2 * lease_ms)
 
 local last = newest(log)
 -- Messages that were delivered are not here: this is not the stream it was.
@@ -264,7 +301,8 @@ else
   redis.call('ZADD', base .. ':turns', 'NX', string.format('%.0f', place), node)
   before = redis.call('ZRANK', base .. ':turns', node)
 end
-return {now, start, last, is_new, before, redis.call('HGETALL', base .. ':nodes'), clients, cleared}
+local nodes = redis.call('HGETALL', base .. ':nodes')
+return {now, start, last, is_new, before, nodes, clients, subscribed, cleared}
 """
 )
 """Renew the lease of a node, and return the state that it needs to know.
@@ -274,49 +312,119 @@ of the log, something if it wants a turn to drain, the id of the first entry tha
 are), the age of the oldest one (milliseconds; 0 for any). Returns Redis's clock, the id that was the newest
 before the next entry for the node (the one it has seen, unless entries between are gone), the newest id of
 the log, whether the node was not known or its lease had ended, how many have asked for a turn before it, all
-nodes' accounts, how many clients of the node are known, and how many unreadable keys and entries were cleared
-away.
+nodes' accounts, how many clients of the node are known, how many of its connections that subscribe, and how
+many unreadable keys and entries were cleared away.
 """
 
 PRESENCE = Script(
     _COMMON
     + """
 local mine = base .. ':at:' .. node
+local per_id, more, count = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 local nodes, replaced = others(), {}
-local count = tonumber(ARGV[3])
 -- Its next sign of life makes it tell everything anew; after its last, nobody would clear away what it tells.
 if not redis.call('ZSCORE', lease, node) then return replaced end
-for i = 4, 3 + 3 * count, 3 do
-  local id, began, serial = ARGV[i], tonumber(ARGV[i + 1]), ARGV[i + 2]
-  local found = redis.call('HGET', mine, id)
-  local since = since_of(found)
-  if not since or (serial ~= '' and string.match(found, ' (.*)$') ~= serial) then
-    since = math.min(began, now)
-    redis.call('HSET', mine, id, string.format('%d', since) .. ' ' .. serial)
+
+-- The connections of a client here, the oldest first, each since when it is known to be.
+local function connected(id, told)
+  local known, found, rest = {}, {}, connections_of(redis.call('HGET', mine, id))
+  for _, one in ipairs(rest) do known[one.serial] = one.since end
+  for began, serial in string.gmatch(told, '(%S+) (%S+)') do
+    local since = known[serial]
+    -- One that another process had, under a number that it gave itself.
+    if not since and began == '-' then since = rest[#found + 1] and rest[#found + 1].since or now end
+    since = since or math.min(tonumber(began), now)
+    found[#found + 1] = {since = since, serial = serial, node = node, place = #found}
   end
-  for _, name in ipairs(nodes) do
-    local theirs = redis.call('HGET', base .. ':at:' .. name, id)
-    local other = since_of(theirs)
-    if other and (other > since or (other == since and name > node)) then
+  table.sort(found, function(a, b) return a.since < b.since or (a.since == b.since and a.place < b.place) end)
+  return found
+end
+
+-- Whether a is newer than b.
+local function is_newer(a, b)
+  if a.since ~= b.since then return a.since > b.since end
+  if a.node ~= b.node then return a.node > b.node end
+  return a.place > b.place
+end
+
+local i = 6
+for _ = 1, count do
+  local id, all, value = ARGV[i], connected(ARGV[i], ARGV[i + 1]), {}
+  i = i + 2
+  for place, one in ipairs(all) do
+    one.place = place
+    value[place] = string.format('%d', one.since) .. ' ' .. one.serial
+  end
+  redis.call('HSET', mine, id, table.concat(value, '|'))
+  for _, name in ipairs(per_id > 0 and nodes or {}) do
+    for place, one in ipairs(connections_of(redis.call('HGET', base .. ':at:' .. name, id))) do
+      one.node, one.place = name, place
+      all[#all + 1] = one
+    end
+  end
+  table.sort(all, is_newer)
+  local told = {}
+  for place = per_id + 1, per_id > 0 and #all or 0 do
+    local name = all[place].node
+    if name == node then
       replaced[#replaced + 1] = id
-      break
-    elseif other then
+      replaced[#replaced + 1] = all[place].serial
+    elseif not told[name] then
+      told[name] = true
       redis.call('XADD', base .. ':inbox:' .. name, 'MAXLEN', '~', """
     + str(INBOX)
     + """, '*', 'id', id)
     end
   end
 end
-for i = 4 + 3 * count, #ARGV do redis.call('HDEL', mine, ARGV[i]) end
+for n = i, #ARGV do redis.call('HDEL', mine, ARGV[n]) end
+if more > 0 then redis.call('SET', base .. ':more:' .. node, ARGV[4], 'KEEPTTL')
+else redis.call('UNLINK', base .. ':more:' .. node) end
 return replaced
 """
 )
 """Note the clients that have come to a node, and those that have left it.
 
-Arguments: base, node, how many came; of each of these its id, since when (milliseconds of Redis's clock) and
-the serial number of its connection, empty if it is the one that is known; then the ids of those that left.
-Returns the ids of which a newer connection is elsewhere. Other nodes get a notice of the clients they should
-look at.
+Arguments: base, node, how many connections a client may have (0 for any), how many connections there are
+beyond one of each client, how many clients came; of each of these its id and its connections, the oldest
+first, as a text with spaces between: of each since when (milliseconds of Redis's clock, or - for one that
+another process had) and its serial number; then the ids of those that left. Returns the id and the serial
+number of each connection for which there are too many newer ones. Other nodes get a notice of the clients
+they should look at.
+"""
+
+SUBSCRIBE = Script(
+    _COMMON
+    + """
+local stream, subs = base .. ':presence', base .. ':subs:' .. node
+if not redis.call('ZSCORE', lease, node) then return 0 end
+local fields = {'p', newest(stream), 'n', node}
+for i = 3, #ARGV, 2 do
+  local serial, told = ARGV[i], ARGV[i + 1]
+  if told == '' then redis.call('HDEL', subs, serial) else redis.call('HSET', subs, serial, told) end
+  fields[#fields + 1] = serial
+  fields[#fields + 1] = told
+end
+redis.call('XADD', stream, 'MAXLEN', '~', """
+    + str(CHANGES)
+    + """, '*', unpack(fields))
+return 1
+"""
+)
+"""Note what connections of a node subscribe to, and tell all nodes.
+
+Arguments: base, node; of each connection its serial number, and its client's id and patterns as JSON, empty
+for one that is gone, or subscribes to nothing. Returns whether that was noted: not without a lease.
+"""
+
+SUBSCRIBED = Script(
+    _COMMON
+    + """
+return {newest(base .. ':presence'), redis.call('HGETALL', base .. ':subs:' .. ARGV[3])}
+"""
+)
+"""Return what is known of the connections of a node that subscribe, and the newest id of the changes that are
+in it. Arguments: base, this node, that node.
 """
 
 BYE = Script(
@@ -325,7 +433,8 @@ BYE = Script(
 redis.call('ZREM', lease, node)
 redis.call('ZREM', base .. ':turns', node)
 redis.call('HDEL', base .. ':nodes', node)
-redis.call('UNLINK', base .. ':at:' .. node, base .. ':inbox:' .. node)
+for _, kind in ipairs(OF_A_NODE) do redis.call('UNLINK', base .. kind .. node) end
+if #others() == 0 then redis.call('UNLINK', base .. ':presence') end
 return now
 """
 )

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from wsctl.log.history import MessageId
-from wsctl.log.home import Away, Connected, Draft, Home, Kept
+from wsctl.log.home import Away, Connected, Draft, Elsewhere, Home, Kept
 from wsctl.log.message_log import MessageLog, written
 from wsctl.log.redis.appender import Appender
 from wsctl.log.redis.availability import Availability
@@ -24,6 +24,7 @@ from wsctl.log.redis.presence import Presence
 from wsctl.log.redis.records import Unreadable, position
 from wsctl.log.redis.scripts import Keys
 from wsctl.log.redis.stream_size import StreamSize
+from wsctl.log.redis.subscribers import Subscribers
 from wsctl.log.redis.tail import BLOCK, Tail
 
 BYE_TIMEOUT = 0.1
@@ -62,6 +63,7 @@ class RedisSession(Home):
     Attributes:
         lease: tells the others of this node, and knows of them.
         presence: the clients of this node, as Redis is told of them.
+        subscribers: the connections of all nodes that subscribe to topics.
         availability: whether Redis is there.
         unreadable: the count of what was skipped.
     """
@@ -76,6 +78,7 @@ class RedisSession(Home):
         tail: Tail,
         appender: Appender,
         presence: Presence,
+        subscribers: Subscribers,
         lease: Lease,
         availability: Availability,
         unreadable: Unreadable,
@@ -85,6 +88,7 @@ class RedisSession(Home):
         self._size = size
         self.lease = lease
         self.presence = presence
+        self.subscribers = subscribers
         self.availability = availability
         self.unreadable = unreadable
         self._keys = keys
@@ -124,7 +128,7 @@ class RedisSession(Home):
             raise self.availability.explain(error) from None
 
     def resume_at(self, point: dict[str, Any], here: Collection[Connected]) -> None:
-        """Go on as the node of a predecessor, whose log and clients this process has."""
+        """Go on as the node of a predecessor, whose log and connections this process has."""
         at = ResumePoint(**point)
         self._keys.node = at.node
         self._tail.seen, self._tail.inbox = at.seen, at.inbox
@@ -132,12 +136,14 @@ class RedisSession(Home):
             self._size.restore(at.size)
         for entry in () if at.size else self._messages.history.entries():
             self._size.note(entry.id, len(entry.batch.wire), topical=entry.topic is not None)
-        self.presence.adopt(connection.client_id for connection in here)
+        self.presence.adopt(here)
+        self.subscribers.adopt(here)
         self._follow_log()
 
     def resume(self, here: Collection[Connected]) -> None:
-        # A client that has moved is not here any more, and was not reported as gone.
-        self.presence.only({connection.client_id for connection in here})
+        # A connection that has moved is not here any more, and was not reported as gone.
+        self.presence.only(here)
+        self.subscribers.only(here)
         self._follow_log()
 
     def skip_to(self, message_id: MessageId) -> None:
@@ -151,10 +157,15 @@ class RedisSession(Home):
         return point | ({"size": self._size.state()} if self._size.has_topics else {})
 
     def joined(self, client_id: str, serial: int, patterns: Sequence[str]) -> None:
-        self.presence.joined(client_id)
+        self.presence.joined(client_id, serial)
+        self.subscribed(client_id, serial, patterns)
+
+    def subscribed(self, client_id: str, serial: int, patterns: Sequence[str]) -> None:
+        self.subscribers.subscribed(Connected(client_id, serial, tuple(patterns)))
 
     def left(self, client_id: str, serial: int) -> None:
-        self.presence.left(client_id)
+        self.presence.left(client_id, serial)
+        self.subscribers.left(client_id, serial)
 
     async def end(self) -> None:
         """Remove the node, unless another process goes on as it. What its last clients sent is appended."""
@@ -198,8 +209,10 @@ class RedisSession(Home):
             self._appender.forget()
         # An answer that was lost may have said that Redis had forgotten them.
         self.presence.again()
+        await self.subscribers.load()
         beats = self.lease.keep(self.availability.check)
-        work = (self._follow(), beats, self._appender.run(), self.presence.run())
+        reports = self.presence.run(), self.subscribers.run()
+        work = (self._follow(), beats, self._appender.run(), *reports)
         tasks = [asyncio.create_task(job) for job in work]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -249,18 +262,29 @@ def create_session(
     prefix: str,
     messages: MessageLog,
     owner: SessionOwner,
+    elsewhere: Elsewhere,
     *,
+    per_id: int = 1,
     clock: Callable[[], float] = time.monotonic,
     wall: Callable[[], float] = time.time,
-    ttl: float = 0.0,
 ) -> RedisSession:
-    """Create the session of a new node, and all its parts. Messages are kept for `ttl` seconds; 0 is any
-    time."""
+    """Create the session of a new node, and all its parts. A client may have `per_id` connections; 0 is any
+    number. `elsewhere` is told of the connections of other nodes that subscribe to topics."""
     keys, redis_clock = Keys(prefix, secrets.token_hex(4)), RedisClock(clock)
     unreadable, due = Unreadable(), asyncio.Event()
-    presence = Presence(redis, keys, redis_clock, owner.replaced, unreadable=unreadable)
+    presence = Presence(redis, keys, redis_clock, owner.replaced, per_id=per_id, unreadable=unreadable)
+    subscribers = Subscribers(redis, keys, elsewhere, unreadable=unreadable)
     size = StreamSize(messages.history.most, messages.history.most_bytes)
-    tail = Tail(redis, keys, messages, size, look_at=presence.look_at, unreadable=unreadable, beyond=due.set)
+    tail = Tail(
+        redis,
+        keys,
+        messages,
+        size,
+        subscribers,
+        look_at=presence.look_at,
+        unreadable=unreadable,
+        beyond=due.set,
+    )
     lease = Lease(
         redis,
         keys,
@@ -268,14 +292,23 @@ def create_session(
         tail,
         presence=presence,
         size=size,
-        ttl=ttl,
+        subscribers=subscribers,
+        ttl=messages.history.ttl,
         about=owner.about,
         turn=owner.turn,
         due=due,
         unreadable=unreadable,
     )
     appender = Appender(
-        redis, keys, redis_clock, messages.refuse, newest=lambda: tail.seen, size=size, wall=wall
+        redis,
+        keys,
+        redis_clock,
+        messages.refuse,
+        newest=lambda: tail.seen,
+        size=size,
+        subscribers=subscribers,
+        per_id=per_id,
+        wall=wall,
     )
     return RedisSession(
         redis,
@@ -285,6 +318,7 @@ def create_session(
         tail=tail,
         appender=appender,
         presence=presence,
+        subscribers=subscribers,
         lease=lease,
         availability=Availability(redis.name, clock),
         unreadable=unreadable,

@@ -12,6 +12,7 @@ from wsctl.log.redis.client import RedisClient
 from wsctl.log.redis.records import LoggedMessage, Row, Unreadable, id_of, position, read_message
 from wsctl.log.redis.scripts import LARGEST, Keys
 from wsctl.log.redis.stream_size import StreamSize
+from wsctl.log.redis.subscribers import START, Subscribers
 
 BLOCK = 0.5
 """Seconds for which a read waits for new entries: with `ANSWER_TIMEOUT`, a Redis that hangs is noticed in
@@ -30,17 +31,15 @@ LOAD_TOGETHER = 500
 BEYOND_PAUSE = 0.05
 """Seconds until an entry that is to be cleared away is looked at again."""
 
-START = "0-0"
-"""An id before all others."""
-
 log = logging.getLogger("wsctl.shared")
 
 
 class Tail:
-    """Reads the log and the inbox of a node, each entry once.
+    """Reads the log, the changes of subscriptions and the inbox of a node, each entry once.
 
-    `size` is told of each entry of the log. `look_at` is called with the id of each client in the inbox.
-    `beyond` is called for an entry whose id is beyond all clocks: it is to be cleared away.
+    `size` is told of each entry of the log, `subscribers` of each change. `look_at` is called with the id of
+    each client in the inbox. `beyond` is called for an entry whose id is beyond all clocks: it is to be
+    cleared away.
 
     Attributes:
         seen, inbox: the ids of the newest entries that were read.
@@ -52,6 +51,7 @@ class Tail:
         keys: Keys,
         messages: MessageLog,
         size: StreamSize,
+        subscribers: Subscribers,
         *,
         look_at: Callable[[str], None],
         unreadable: Unreadable,
@@ -61,6 +61,7 @@ class Tail:
         self._keys = keys
         self._messages = messages
         self._size = size
+        self._subscribers = subscribers
         self._look_at = look_at
         self._unreadable = unreadable
         self._beyond = beyond
@@ -95,11 +96,14 @@ class Tail:
             Away: Redis did not tell.
         """
         block = ("BLOCK", int(wait * 1000)) if wait else ()
-        streams = (self._keys.log, self._keys.inbox, self.seen, self.inbox)
-        answer = await self._redis.ask("XREAD", *block, "COUNT", READ_TOGETHER, "STREAMS", *streams)
+        # Who subscribes comes first: what answers a subscriber is counted for it.
+        streams = (self._keys.presence, self._keys.log, self._keys.inbox)
+        ids = (self._subscribers.seen, self.seen, self.inbox)
+        answer = await self._redis.ask("XREAD", *block, "COUNT", READ_TOGETHER, "STREAMS", *streams, *ids)
         before()
+        handles = dict(zip(streams, (self._subscribers.take, self._deliver, self._look_up), strict=True))
         for name, rows in answer or ():
-            handle = self._deliver if name == self._keys.log.encode() else self._look_up
+            handle = handles[name.decode()]
             size = 0
             for row in rows:
                 if id_of(row)[0] > LARGEST:
