@@ -67,7 +67,7 @@ class Publishers:
             self.refused[text] = answer["error"]["message"]
 
 
-async def send(folder: Path, pid: int, data: object) -> dict[str, Any]:
+async def send(folder: Path, pid: int, data: object, **more: object) -> dict[str, Any]:
     """Publish at the process with that control socket in the folder; its answer.
 
     Raises:
@@ -75,7 +75,7 @@ async def send(folder: Path, pid: int, data: object) -> dict[str, Any]:
     """
     reader, writer = await asyncio.open_unix_connection(str(folder / f"{pid}.sock"))
     try:
-        body = json.dumps({"data": data}).encode()
+        body = json.dumps({"data": data, **more}).encode()
         head = b"POST /api/broadcast HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: %d\r\n\r\n"
         writer.write(head % len(body) + body)
         return _read(await reader.read())

@@ -1,0 +1,178 @@
+"""Who subscribes to a topic, and who is told of it: over workers, and while processes are replaced."""
+
+import asyncio
+import os
+import signal
+import ssl
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import StartServer
+from tests.support.clients import closed
+from tests.support.command_client import CommandClient, join_with_commands
+from tests.support.generations import Generations
+from tests.support.publishers import send
+from tests.support.server import ServerProcess, wsctl
+from tests.support.workers import pids, starting_workers, until, workers
+
+pytestmark = pytest.mark.anyio
+
+Start = Callable[..., Generations]
+
+
+@pytest.fixture
+def start_workers(start_server: StartServer, runtime_dir: Path) -> Iterator[StartServer]:
+    """Start a parent with two workers; none of its processes is left at the end."""
+    with starting_workers(start_server, runtime_dir) as begin:
+        yield begin
+
+
+@pytest.fixture
+def start(start_server: StartServer) -> Iterator[Start]:
+    """Start a server that can hand over; none of its processes is left at the end."""
+    started: list[Generations] = []
+
+    def begin(*flags: str, **how: Any) -> Generations:
+        started.append(Generations(start_server("--broadcast-interval", "0", *flags, **how)))
+        return started[-1]
+
+    yield begin
+    for server in started:
+        server.kill()
+
+
+async def join_at(server: ServerProcess, number: int, name: str, *topics: str) -> CommandClient:
+    """A client that is with a worker of two."""
+    other = pids(server)[2 - number]
+    os.kill(other, signal.SIGSTOP)
+    try:
+        return await join_with_commands(server.ws_url, name, *topics)
+    finally:
+        os.kill(other, signal.SIGCONT)
+
+
+async def upgrade(server: ServerProcess) -> None:
+    done = await asyncio.to_thread(wsctl, "upgrade", environ=server.environ)
+    assert done.returncode == 0, done
+
+
+async def test_clients_hear_who_comes_and_goes_at_other_workers_and_no_upgrade_of_them(
+    start_workers: StartServer,
+) -> None:
+    server = start_workers("--connections-per-id", "2")
+    watcher = await join_at(server, 1, "watcher")
+    answer = await watcher.ask("subscribe", topics=["a.b"], events=True)
+    assert answer["id"]
+    bo = await join_at(server, 2, "bo", "a.*")
+    await watcher.hears(("joined", "a.b", "bo"))
+    second = await join_at(server, 1, "bo", "a.b", ">")
+    await watcher.until_present("a.b", {"watcher": 1, "bo": 2})
+    await upgrade(server)
+    await upgrade(server)
+    assert await watcher.presence("a.b") == await bo.presence("a.b") == {"watcher": 1, "bo": 2}
+    for pid in pids(server):
+        at = Path(server.environ["WSCTL_RUNTIME_DIR"])
+        counts = [(await send(at, pid, "x", topic=topic))["recipients"] for topic in ("a.b", "a.c", "d")]
+        assert counts == [3, 2, 1]
+    await bo.close()
+    await second.ask("unsubscribe", topics=["a.b", ">"])
+    await watcher.hears(("joined", "a.b", "bo"), ("left", "a.b", "bo"))
+    eve = await join_at(server, 2, "eve", "a.b")
+    await watcher.hears(("joined", "a.b", "bo"), ("left", "a.b", "bo"), ("joined", "a.b", "eve"))
+    assert await watcher.reads(2) == ["x", "x"]
+    await asyncio.gather(*(client.close() for client in (watcher, second, eve)))
+
+
+async def test_clients_of_a_worker_that_was_killed_have_left(start_workers: StartServer) -> None:
+    server = start_workers()
+    watcher = await join_at(server, 1, "watcher")
+    await watcher.ask("subscribe", topics=["a"], events=True)
+    bo = await join_at(server, 2, "bo", "a")
+    await watcher.hears(("joined", "a", "bo"))
+    os.kill(pids(server)[1], signal.SIGKILL)
+    await watcher.hears(("joined", "a", "bo"), ("left", "a", "bo"))
+    assert await watcher.presence("a") == {"watcher": 1}
+    await asyncio.to_thread(
+        until, lambda: all(row["status"] == "serving" for row in workers(server)), "it serves again"
+    )
+    again = await join_at(server, 2, "bo", "a")
+    await again.until_present("a", {"watcher": 1, "bo": 1})
+    await asyncio.gather(watcher.close(), again.close(), bo.close())
+
+
+async def test_the_oldest_of_too_many_connections_is_closed_at_whichever_worker(
+    start_workers: StartServer,
+) -> None:
+    server = start_workers("--connections-per-id", "2")
+    oldest = await join_at(server, 1, "bo", "a")
+    second = await join_at(server, 2, "bo", "a")
+    newest = await join_at(server, 2, "bo", "a")
+    assert (await closed(oldest.connection))[0] == 4501
+    await newest.until_present("a", {"bo": 2})
+
+    def is_counted() -> bool:
+        facts = server.status()
+        return (facts["connections"], facts["client_ids"]) == (2, 1)
+
+    await asyncio.to_thread(until, is_counted, "the workers have reported them")
+    await asyncio.gather(second.close(), newest.close())
+
+
+async def test_watchers_hear_each_change_once_while_processes_hand_over(start: Start) -> None:
+    server = start()
+    url = server.first.ws_url
+    watcher = await join_with_commands(url, "watcher")
+    await watcher.ask("subscribe", topics=["a"], events=True)
+    bo = await join_with_commands(url, "bo", "a")
+    told = [("joined", "a", "bo")]
+    await watcher.hears(*told)
+    for n in range(3):
+        outcome = await asyncio.to_thread(server.upgrade)
+        assert (outcome["state"], outcome["moved"]) == ("done", 2), outcome
+        guest = await join_with_commands(url, f"guest{n}", "*")
+        await guest.close()
+        told += [("joined", "a", f"guest{n}"), ("left", "a", f"guest{n}")]
+        await watcher.hears(*told)
+        assert await bo.presence("a") == {"watcher": 1, "bo": 1}
+    await bo.close()
+    await watcher.hears(*told, ("left", "a", "bo"))
+    await watcher.close()
+
+
+async def test_those_who_stay_with_the_old_process_and_those_with_the_new_one_see_each_other(
+    start: Start, certificate: tuple[str, str]
+) -> None:
+    """Connections stay whose TLS ends in the process."""
+    cert, key = certificate
+    server = start("--ssl-certfile", cert, "--ssl-keyfile", key, "--connections-per-id", "2")
+    url, trusting = f"wss://127.0.0.1:{server.port}", ssl.create_default_context(cafile=cert)
+    stays = await join_with_commands(url, "stays", ssl=trusting)
+    await stays.ask("subscribe", topics=["a"], events=True)
+    outcome = await asyncio.to_thread(server.upgrade)
+    assert (outcome["state"], outcome["staying"]) == ("done", 1), outcome
+    new = await join_with_commands(url, "new", "b", ssl=trusting)
+    await new.ask("subscribe", topics=["a"], events=True)
+    assert await stays.presence("a") == await new.presence("a") == {"stays": 1, "new": 1}
+    await stays.ask("subscribe", topics=["b"])
+    again = await join_with_commands(url, "stays", "*", ssl=trusting)
+    assert await new.presence("a") == {"stays": 2, "new": 1}
+    old, now = server.first.pid, server.pid
+    for pid in (old, now):
+        for topic, count in (("a", 3), ("b", 3), ("c", 1)):
+            body = {"data": "x", "topic": topic}
+            assert server.api("POST", "/api/broadcast", body, pid=pid)[1]["recipients"] == count
+        to_one = {"data": "y", "topic": "b", "to": ["stays"]}
+        assert server.api("POST", "/api/broadcast", to_one, pid=pid)[1]["recipients"] == 2
+    assert await new.reads(4) == ["x"] * 4
+    assert await stays.reads(6) == ["x", "x", "y"] * 2
+    await again.close()
+    await stays.ask("unsubscribe", topics=["a"])
+    await new.hears(("left", "a", "stays"))
+    await stays.hears(("joined", "a", "new"))
+    third = await join_with_commands(url, "stays", "c", ssl=trusting)
+    fourth = await join_with_commands(url, "stays", "c", ssl=trusting)
+    assert (await closed(stays.connection))[0] == 4501
+    await asyncio.gather(*(client.close() for client in (new, third, fourth)))
