@@ -211,6 +211,97 @@ def test_senders_and_direct_messages_can_be_told_apart(server: ServerProcess, ne
     assert rows(eve, "direct") == []
 
 
+# Topics
+
+
+def fill(page: Page, field: str, text: str) -> None:
+    """Put a text in place of what is in a field."""
+    page.evaluate(f"document.querySelector('{field}').select()")
+    page.click(field)
+    page.evaluate(f"document.querySelector('{field}').select()")
+    page.type(text)
+
+
+def test_topics_are_subscribed_to_and_messages_sent_to_them(server: ServerProcess, new_page: NewPage) -> None:
+    bob, eve = new_page(), new_page()
+    bob.open(f"{server.url}/?id=bob&topic=quotes.*&topic=chat.%3E")
+    wait_for_state(bob, "Connected")
+    assert bob.evaluate("document.querySelector('#topics').value") == "quotes.* chat.>"
+    bob.wait_for_text("#detail", "as bob, with 2 topics")
+    connect(eve, server, "eve")
+    fill(eve, "#to", "quotes.eu")
+    eve.click("#text")
+    eve.type("3.14")
+    eve.press("Enter")
+    bob.wait_for_text("#log .other", "3.14")
+    assert bob.text("#log .other .topic") == "quotes.eu"
+    eve.wait_for_text("#log", "Sent to quotes.eu, which is none of your topics.")
+    assert rows(eve, "own") == []
+    fill(bob, "#to", "chat.room.7")
+    bob.click("#text")
+    bob.type("hello room")
+    bob.press("Enter")
+    bob.wait_for_text("#log .own", "hello room")
+    code, answer = server.api("POST", "/api/broadcast", {"data": "not for them", "topic": "other"})
+    assert (code, answer["recipients"]) == (200, 0)
+    broadcast(server, "for all")
+    for page in (bob, eve):
+        page.wait_for_text("#log .server", "for all")
+    assert rows(bob, "server") == ["for all"]
+    assert bob.errors == eve.errors == []
+
+
+def test_topics_are_taken_from_the_field_at_the_next_connection(server: ServerProcess, page: Page) -> None:
+    connect(page, server)
+    page.click("#toggle")
+    wait_for_state(page, "Not connected")
+    fill(page, "#topics", "a..b, c")
+    page.press("Enter")
+    assert "a..b is no topic" in page.text("#hint")
+    assert page.evaluate(FOCUSED) == "topics"
+    assert state(page) == "Not connected"
+    fill(page, "#topics", "a.b, c  a.b")
+    page.press("Enter")
+    wait_for_state(page, "Connected")
+    page.wait_for_text("#detail", "as bob, with 2 topics")
+    assert page.evaluate("document.querySelector('#topics').readOnly")
+
+
+def test_a_topic_that_is_none_is_not_sent_to(server: ServerProcess, page: Page) -> None:
+    connect(page, server)
+    fill(page, "#to", "a.*")
+    page.click("#text")
+    page.type("kept")
+    page.press("Enter")
+    page.wait_for_text("#note", "A message has one topic")
+    assert page.evaluate("document.querySelector('#text').value") == "kept"
+    assert page.evaluate(FOCUSED) == "to"
+
+
+def test_a_topic_that_is_not_permitted_is_said_to_be(start_server: StartServer, page: Page) -> None:
+    server = start_server("--client-publish", "chat.>")
+    connect(page, server)
+    fill(page, "#to", "quotes.eu")
+    page.click("#text")
+    page.type("x")
+    page.press("Enter")
+    page.wait_for_text("#note", "(topic_not_allowed)")
+
+
+@pytest.mark.anyio
+async def test_what_was_missed_is_told_by_topic(page: Page, fake: Switchboard) -> None:
+    await to_thread.run_sync(page.open, f"{fake.url}/?id=bob&topic=a.%3E")
+    line = await fake.line()
+    await line.welcome()
+    await to_thread.run_sync(wait_for_state, page, "Connected")
+    await line.close(1012)
+    await to_thread.run_sync(wait_for_state, page, "Reconnecting")
+    await to_thread.run_sync(page.click, "#retry")
+    line = await fake.line()
+    await line.welcome("9-0", recovered=False, lost=["a.b", "a.c"])
+    await to_thread.run_sync(page.wait_for_text, "#log", "Some messages of a.b, a.c were missed.")
+
+
 def test_strings_are_shown_as_they_are_and_other_json_readably(server: ServerProcess, page: Page) -> None:
     connect(page, server)
     long = {"words": ["[alpha", "beta\n}"], "text": "x" * 80}
@@ -538,12 +629,14 @@ def test_the_keyboard_is_enough(server: ServerProcess, page: Page) -> None:
     page.press("Tab")
     assert page.evaluate(FOCUSED) == "clientId"
     page.press("Tab")
+    assert page.evaluate(FOCUSED) == "topics"
+    page.press("Tab")
     page.press("Enter")
     wait_for_state(page, "Not connected")
     page.press("Enter")
     wait_for_state(page, "Connected")
     page.evaluate("document.querySelector('#clientId').focus()")
-    for focused in ("toggle", "log", "text"):
+    for focused in ("topics", "toggle", "log", "to", "text"):
         page.press("Tab")
         assert page.evaluate(FOCUSED) == focused
         outline = page.evaluate("parseFloat(getComputedStyle(document.activeElement).outlineWidth)")

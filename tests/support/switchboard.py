@@ -118,7 +118,7 @@ class Switchboard:
         await connection.wait_closed()
 
     def _answer(self, connection: ServerConnection, request: Request) -> Response | None:
-        match request.path:
+        match urlsplit(request.path).path:
             case "/":
                 return _ok("text/html", self.page)
             case "/wsctl.js":
