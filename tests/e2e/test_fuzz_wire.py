@@ -5,6 +5,7 @@ to be waited for; what they are answered is read to its end.
 """
 
 import asyncio
+import json
 import os
 import re
 from pathlib import Path
@@ -44,6 +45,7 @@ SPURIOUS = "ASGI callable returned without completing handshake"
 """What uvicorn 0.54 logs of a handshake that the application has refused with an answer of its own."""
 
 OPENING = handshake("/ws/peer")
+COMMANDING = handshake("/ws/peer?topic=a.*", "Sec-WebSocket-Protocol: wsctl.2, wsctl")
 
 
 @st.composite
@@ -75,6 +77,12 @@ PATHS = st.sampled_from(
         "/ws/%ff%fe",
         "/ws/a?since",
         "/ws/a?since=%ff",
+        *(
+            "/ws/a?topic",
+            "/ws/a?topic=a..b&topic=c",
+            "/ws/a?topic=%ff&since=1-0",
+            "/ws/a?" + "topic=a&" * 200,
+        ),
         "//ws/a",
         "*",
         "/ws/server",
@@ -98,6 +106,32 @@ TEXTS = st.text(max_size=20).map(lambda text: masked(TEXT, text.encode(errors="s
 FRAMES = st.one_of(st.binary(max_size=40), st.lists(PIECES | TEXTS, max_size=5).map(b"".join)).flatmap(
     lambda data: st.just(data) | damaged(data)
 )
+
+
+TOPICS = st.sampled_from(["a.b", "a.*", ">", "a..b", "", "\x00", "a" * 200]) | st.text(max_size=4)
+FIELDS = st.fixed_dictionaries(
+    {"type": st.sampled_from(["publish", "subscribe", "unsubscribe", "presence", "renew", "dance"])},
+    optional={
+        "ref": st.integers() | st.text(max_size=70) | st.none() | st.lists(st.none(), max_size=1),
+        "data": st.recursive(st.none() | st.text(max_size=5), lambda inner: st.lists(inner, max_size=2)),
+        "topic": TOPICS,
+        "topics": st.lists(TOPICS, max_size=3),
+        "since": st.sampled_from(["1-0", "x y", ""]),
+        "events": st.booleans() | st.none(),
+        "to": st.lists(st.sampled_from(["peer", "server", "-"]), max_size=2),
+        "key": st.text(max_size=3),
+        "token": st.text(max_size=3),
+    },
+)
+HOSTILE = st.sampled_from(
+    ["{", "[" * 5000, '{"type":"publish","data":' + "[" * 900 + "]" * 900 + "}", '{"a":1e999}', "9" * 5000]
+)
+COMMANDS = st.lists(
+    (FIELDS.map(json.dumps) | HOSTILE).map(lambda text: masked(TEXT, text.encode())), max_size=6
+)
+SAID = {"handshakes": HANDSHAKES, "frames": FRAMES, "commands": COMMANDS.map(b"".join) | FRAMES}
+OPENINGS = {"handshakes": b"", "frames": OPENING, "commands": COMMANDING}
+"""By kind of what is fuzzed, what peers say, and what goes before it."""
 
 
 async def exchange(port: int, said: bytes) -> bytes:
@@ -154,7 +188,7 @@ def resources(server: ServerProcess) -> tuple[int, float]:
     return len(os.listdir(proc / "fd")), int(resident[1]) / 1024
 
 
-@pytest.mark.parametrize("kind", ["handshakes", "frames"])
+@pytest.mark.parametrize("kind", SAID)
 @pytest.mark.parametrize("way", [module, embedded])
 async def test_whatever_peers_send_harms_themselves_alone(
     start_server: StartServer, way: Way, kind: str
@@ -166,7 +200,7 @@ async def test_whatever_peers_send_harms_themselves_alone(
 
     async def attacked(each: list[bytes]) -> None:
         nonlocal told
-        opened = [OPENING + said if kind == "frames" else said for said in each]
+        opened = [OPENINGS[kind] + said for said in each]
         for answer in await crowd(server.port, opened):
             stream = accepted(answer)
             assert stream is not None or kind == "handshakes", answer
@@ -182,7 +216,7 @@ async def test_whatever_peers_send_harms_themselves_alone(
 
     await crowd(server.port, [OPENING] * PEERS * 2)
     before = resources(server)
-    fuzzed = given(st.lists(FRAMES if kind == "frames" else HANDSHAKES, min_size=1, max_size=PEERS))(run)
+    fuzzed = given(st.lists(SAID[kind], min_size=1, max_size=PEERS))(run)
     bound = settings(max_examples=EXAMPLES, suppress_health_check=list(HealthCheck))
     await asyncio.to_thread(bound(fuzzed))
     async with asyncio.timeout(DEADLINE):

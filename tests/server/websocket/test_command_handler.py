@@ -5,12 +5,14 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.hub.test_intake import Publishing
 from tests.support.connections import RecordedConnection
 from tests.support.frames import Frame, read
 from tests.support.server import DEADLINE
-from tests.support.wires import MakeServer, Server, client, frames, turn
+from tests.support.wires import MakeServer, Server, client, frames, servers, turn
 from wsctl.codes import ErrorCode
 from wsctl.frame import TEXT
 from wsctl.hub.bucket import PATIENCE
@@ -18,6 +20,7 @@ from wsctl.log.home import Draft, Home, Refusal
 from wsctl.server.credentials.permissions import Claimed
 from wsctl.server.credentials.verifier import Denied, Granted
 from wsctl.server.websocket.command_handler import MAX_REPLAYS
+from wsctl.server.websocket.commands import SHAPES, read_command
 from wsctl.server.websocket.hooks import Client, Hooks, Incoming, Reject
 from wsctl.settings import Rate
 
@@ -150,6 +153,38 @@ async def test_what_the_home_of_the_log_refuses_is_told_with_the_ref(make_server
     bob = Speaker(server)
     server.node.log.move_to(Refusing(server))
     assert brief(await bob.ask(type="publish", ref="r", data=1)) == [("error", "r", "unconfirmed")]
+
+
+FIELDS = st.fixed_dictionaries(
+    {"type": st.sampled_from([*SHAPES, "dance"])},
+    optional={
+        "ref": st.integers(-9, 9) | st.text(max_size=3) | st.lists(st.none()),
+        "data": st.none() | st.text(max_size=3) | st.lists(st.floats(), max_size=2),
+        "topic": st.sampled_from(["a.b", "a.*", "c", ""]) | st.none(),
+        "topics": st.lists(st.sampled_from(["a.b", "a.*", ">", "a..b"]), max_size=3),
+        "since": st.sampled_from(["1-0", "x y"]),
+        "events": st.booleans(),
+        "to": st.lists(st.sampled_from(["bob", "server"]), max_size=2),
+        "key": st.text(max_size=3),
+        "token": st.text(max_size=3),
+    },
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(texts=st.lists(FIELDS.map(json.dumps) | st.text(max_size=20), max_size=8), direct=st.booleans())
+def test_each_text_is_answered_once_with_its_ref_whatever_it_is(texts: list[str], direct: bool) -> None:
+    async def run() -> None:
+        with servers() as make:
+            bob = Speaker(make(client_direct=direct, max_subscriptions=3))
+            for text in texts:
+                bob.say_text(text.encode(errors="replace").decode())
+                answers = [f for f in await bob.heard() if f["type"] in ("ok", "error")]
+                assert len(answers) == 1
+                assert answers[0].get("ref") == read_command(text).ref
+            assert bob.wire.end_reason is None
+
+    asyncio.run(run())
 
 
 # Permissions
