@@ -178,6 +178,13 @@ def ok(ref: Ref | None = None, **fields: Any) -> bytes:
     return encode(frame | {name: value for name, value in fields.items() if value is not None})
 
 
+def published(ref: Ref | None, message_id: str) -> bytes:
+    """Encode the `ok` to a message that was published. There is one for each message, so the encoder, which
+    takes four times as long, writes only a `ref` that is a text."""
+    named = "" if ref is None else f'"ref":{_TO_ASCII_JSON(ref) if isinstance(ref, str) else ref},'
+    return f'{{"type":"ok",{named}"id":"{message_id}"}}'.encode()
+
+
 def joined(topic: str, client_id: str) -> bytes:
     """Encode the news that a client subscribes to a topic from here on, with its first connection that
     does."""

@@ -25,6 +25,9 @@ PARTS = {"encode", "body", "numbered"}
 SEVERAL = {"invitations": "shutdown"}
 """What returns several frames of a type at once."""
 
+OTHERS = {"published": "ok"}
+"""What encodes frames of a type in one case of it."""
+
 Examples = st.SearchStrategy[bytes]
 
 NAMES = st.text("aZ7é.:_-", min_size=1, max_size=5).map("b".__add__)
@@ -123,9 +126,9 @@ def encoders() -> set[str]:
 
 
 def test_each_encoder_has_a_schema_and_each_schema_an_encoder() -> None:
-    assert encoders() - PARTS - set(SEVERAL) == set(FRAMES)
+    assert encoders() - PARTS - set(SEVERAL) - set(OTHERS) == set(FRAMES)
     assert set(FEWEST) == set(MOST) == set(FRAMES)
-    assert encoders() >= PARTS | set(SEVERAL)
+    assert encoders() >= PARTS | set(SEVERAL) | set(OTHERS)
 
 
 @each_type
@@ -139,6 +142,13 @@ def test_whatever_is_encoded_is_as_described(kind: str, data: st.DataObject) -> 
 def test_so_is_an_invitation(reason: str, moments: list[float]) -> None:
     for told in messages.invitations(60.5, reason, moments):
         assert read(told)["type"] == SEVERAL["invitations"]
+
+
+@given(st.none() | REFS, IDS)
+def test_so_is_the_answer_to_a_message(ref: Any, message_id: str) -> None:
+    told = json.loads(messages.published(ref, message_id))
+    assert told == json.loads(messages.ok(ref, id=message_id))
+    assert checked(told)["type"] == OTHERS["published"]
 
 
 def objects(schema: dict[str, Any], *path: str) -> Iterator[tuple[tuple[str, ...], dict[str, Any]]]:

@@ -42,9 +42,9 @@ class Permissions:
     def may_publish(self, topic: str | None) -> bool:
         """Tell whether it may publish to a topic; None is a message to everybody, for which every topic must
         be allowed."""
-        if topic is None:
-            return EVERY_TOPIC[0] in self.publish
-        return any(matches(allowed, topic) for allowed in self.publish)
+        if EVERY_TOPIC[0] in self.publish:
+            return True
+        return topic is not None and any(matches(allowed, topic) for allowed in self.publish)
 
 
 OPEN = Permissions()

@@ -160,7 +160,8 @@ class CommandHandler:
         ref = command.ref
 
         def receipt(message_id: str, recipients: int) -> None:
-            self._answer(connection, ref, id=message_id)
+            if connection.end_reason is None:
+                self._manager.send_to([connection], messages.published(ref, message_id))
 
         def refused(why: Refusal) -> None:
             self._refuse(connection, ref, *why)

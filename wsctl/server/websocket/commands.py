@@ -166,13 +166,13 @@ SHAPES: Mapping[str, _Shape] = {
 
 _TOO_DEEP = f"a command is nested {MAX_DEPTH} deep at most"
 
-_ENVELOPE = frozenset({"type", "ref"})
+_KNOWN = {name: {"type", "ref", *shape.required, *shape.optional} for name, shape in SHAPES.items()}
 
 
 def read_command(text: str) -> Command | WrongCommand:
     """Read a client's text as a command; what is wrong with it, if it is none."""
     try:
-        found = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_json)
+        found = _DECODER.decode(text)
     except _WrongField as error:
         return WrongCommand(None, ErrorCode.BAD_COMMAND, f"a command is a JSON object: {error}")
     except RecursionError:
@@ -207,13 +207,14 @@ def _read(ref: Ref | None, found: dict[str, Any], text: str) -> Command | WrongC
 
 def _values(name: str, shape: _Shape, found: dict[str, Any]) -> list[Any]:
     """Return the values of a command's fields, in the order of its shape."""
-    for field in found:
-        if field not in shape.required and field not in shape.optional and field not in _ENVELOPE:
-            known = ", ".join((*shape.required, *shape.optional))
-            raise _WrongField(f"{name} has no other fields than {known}")
-    if missing := next((field for field in shape.required if field not in found), None):
-        raise _WrongField(f"{name} needs {missing}")
-    values = [_value(field, read, found[field]) for field, read in shape.required.items()]
+    if not found.keys() <= _KNOWN[name]:
+        known = ", ".join((*shape.required, *shape.optional))
+        raise _WrongField(f"{name} has no other fields than {known}")
+    values = []
+    for field, read in shape.required.items():
+        if field not in found:
+            raise _WrongField(f"{name} needs {field}")
+        values.append(_value(field, read, found[field]))
     for field, read in shape.optional.items():
         given = found.get(field)
         values.append(None if given is None else _value(field, read, given))
@@ -249,6 +250,9 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _no_json(constant: str) -> Any:
     raise _WrongField("NaN and Infinity are no numbers of it")
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_no_json)
 
 
 def _is_deep(found: Any, text: str) -> bool:
