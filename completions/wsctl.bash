@@ -138,6 +138,8 @@ _wsctl_value() {
         stress:--jwt-audience) takes=any ;;
         token:--id) takes=any ;;
         token:--ttl) takes=any ;;
+        token:--subscribe) takes=any ;;
+        token:--publish) takes=any ;;
         token:--jwt-key) takes=path ;;
         token:--jwt-algorithm) takes=any ;;
         token:--jwt-audience) takes=any ;;
@@ -225,7 +227,7 @@ _wsctl_options() {
         drain) words='--timeout --cancel --no-wait --url --port --json -h --help' ;;
         upgrade) words='--no-wait --url --port --json -h --help' ;;
         stress) words='--clients --duration --rate --size --topics --id --url --port --jwt-key --jwt-algorithm --jwt-audience --json -h --help' ;;
-        token) words='--id --ttl --jwt-key --jwt-algorithm --jwt-audience --json -h --help' ;;
+        token) words='--id --ttl --subscribe --publish --direct --no-direct --jwt-key --jwt-algorithm --jwt-audience --json -h --help' ;;
         journal) words='--verify --port --json -h --help' ;;
         generate) words='--output -o --force --upstream --program --app-dir --factory --no-factory --env-file --startup-timeout --hook-timeout --reload --no-reload --reload-dir --host --port --admin-host --admin-port --uds --fd --backlog --ssl-certfile --ssl-keyfile --proxy-headers --no-proxy-headers --forwarded-allow-ips --root-path --shutdown-timeout --drain-delay --drain-spread --reconnect-window --drain-policy --stop-timeout --broadcast-interval --history --history-bytes --history-ttl --journal --journal-sync --client-publish --no-client-publish --client-subscribe --no-client-subscribe --client-direct --no-client-direct --max-connections --connections-per-id --max-subscriptions --max-message-size --max-queue --rate --ping-interval --ping-timeout --allow-origin --allow-host --auth --jwt-key --jwt-algorithm --jwt-audience --auth-query --no-auth-query --workers --redis --redis-prefix --max-draining --log-level --log-format --access-log --no-access-log -h --help' ;;
         docs) words='--no-pager -h --help' ;;

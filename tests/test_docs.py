@@ -24,6 +24,7 @@ from wsctl.server.metrics.facts import families
 from wsctl.server.node import Node
 from wsctl.server.node_control import sources_of
 from wsctl.settings import FLAGS, Settings, variable
+from wsctl.topics import matches
 
 ROOT = FOLDER.parents[1]
 TEXTS = pages()
@@ -137,6 +138,18 @@ def test_a_secret_goes_into_a_file_that_only_its_owner_reads() -> None:
     lines = [line for text in texts for line in SECRET_INTO_A_FILE.findall(text)]
     assert len(lines) > 3
     assert [line for line in lines if not line.startswith("(umask 077; ")] == []
+
+
+# topics.md has examples that are so
+
+
+def test_each_pattern_matches_the_topics_that_it_is_said_to() -> None:
+    rows = table(TEXTS["topics"], "pattern")
+    assert len(rows) > 3
+    for pattern, matching, others in rows:
+        for cell, expected in ((matching, True), (others, False)):
+            for topic in re.findall(r"`([^`]+)`", cell):
+                assert matches(pattern.strip("`"), topic) is expected, (pattern, topic)
 
 
 # protocol.md tells all

@@ -12,6 +12,7 @@ from tests.conftest import StartServer
 from tests.support.issuer import Issuer
 from tests.support.keys import SECRET, public_pem, written
 from tests.support.server import wsctl
+from wsctl.server.credentials.permissions import read_permissions
 from wsctl.server.credentials.tokens import MAX_TTL
 
 
@@ -47,6 +48,27 @@ def test_key_and_audience_come_from_the_environment_too_and_json_has_the_end(
 
 
 @pytest.mark.parametrize(
+    ("flags", "claim"),
+    [
+        ((), None),
+        (("--subscribe", "chat.*,news"), {"subscribe": ["chat.*", "news"]}),
+        (("--publish", "off", "--direct"), {"publish": [], "direct": True}),
+        (("--publish", "on", "--no-direct"), {"publish": [">"], "direct": False}),
+    ],
+)
+def test_a_token_says_what_its_client_may(
+    issuer: Issuer, environ: dict[str, str], flags: tuple[str, ...], claim: dict[str, Any] | None
+) -> None:
+    done = wsctl("token", "--id", "bob", *flags, "--jwt-key", str(issuer.signs), environ=environ)
+    claims = _claims(done.stdout.strip())
+    assert claims.get("wsctl") == claim
+    if claim is not None:
+        assert read_permissions(claims["wsctl"]).claim() == {
+            name: tuple(value) if isinstance(value, list) else value for name, value in claim.items()
+        }
+
+
+@pytest.mark.parametrize(
     ("flags", "why"),
     [
         (("--id", "bob"), "--jwt-key FILE"),
@@ -57,6 +79,7 @@ def test_key_and_audience_come_from_the_environment_too_and_json_has_the_end(
             "is out of range: write 1s to 366d",
         ),
         (("--id", "bob", "--ttl", "soon", "--jwt-key", "KEY"), "not a duration"),
+        (("--id", "bob", "--subscribe", "a..b", "--jwt-key", "KEY"), "a topic has segments of letters"),
         (("--id", "bob", "--jwt-key", "nowhere"), "nowhere: No such file"),
         (("--id", "bob", "--jwt-key", "PUBLIC"), "it is a public key, which checks tokens"),
     ],

@@ -45,7 +45,7 @@ def test_the_examples_run(reader: Reader) -> None:
 
 
 def test_topics_can_be_tried_out(reader: Reader) -> None:
-    need("curl")
+    need("curl", "openssl")
     reader.read(runnable("topics"))
 
 

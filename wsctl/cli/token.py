@@ -1,12 +1,13 @@
 """`wsctl token`, and the key that signs tokens, for other commands too."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from wsctl.cli.options import Json, client_ids, seconds
+from wsctl.cli.options import Json, client_ids, parser, seconds
 from wsctl.errors import UsageError, package
+from wsctl.settings import topic_patterns
 
 if TYPE_CHECKING:
     from wsctl.server.credentials.tokens import TokenSigner
@@ -60,12 +61,27 @@ def token_signer(key: Path, audience: str | None, algorithm: str | None = None) 
         raise UsageError(f"--jwt-algorithm: {error}") from None
 
 
+def _topics(name: str, text: str) -> Any:
+    """Return an option that takes topics, as those of a server do."""
+    return typer.Option(name, parser=parser(topic_patterns, "TOPICS"), metavar="TOPICS", help=text)
+
+
 def token(
     *,
     client_id: Annotated[
         str, typer.Option("--id", metavar="ID", help="Id of the client that the token is for.")
     ],
     ttl: Annotated[float, seconds("--ttl", "How long the token is valid.")] = 3600,
+    subscribe: Annotated[
+        Any, _topics("--subscribe", "Topics that the client may subscribe to: on, off, or patterns.")
+    ] = None,
+    publish: Annotated[
+        Any, _topics("--publish", "Topics to which the client may publish: on, off, or patterns.")
+    ] = None,
+    direct: Annotated[
+        bool | None,
+        typer.Option("--direct/--no-direct", help="Whether the client may send direct messages."),
+    ] = None,
     jwt_key: JwtKey = None,
     jwt_algorithm: JwtAlgorithm = None,
     jwt_audience: JwtAudience = None,
@@ -74,6 +90,7 @@ def token(
     """Make a token for one client of a server with '--auth jwt'.
 
     The token alone goes to stdout. The key is the server's --jwt-key, or the private key that belongs to it.
+    For what the token does not say of topics and direct messages the server's settings hold.
     """
     (name,) = client_ids(client_id, None)
     if jwt_key is None:
@@ -81,13 +98,14 @@ def token(
 
     signer = token_signer(jwt_key, jwt_audience, jwt_algorithm)
 
+    from wsctl.server.credentials.permissions import Claimed
     from wsctl.server.credentials.tokens import MAX_TTL
 
     if not 1 <= ttl <= MAX_TTL:
         raise typer.BadParameter(
             f"{ttl:g} s is out of range: write 1s to {MAX_TTL / 86400:g}d", param_hint="--ttl"
         )
-    signed = signer.sign(name, ttl)
+    signed = signer.sign(name, ttl, Claimed(subscribe, publish, direct))
     if as_json:
         import json
 

@@ -79,6 +79,11 @@ class Claimed:
     publish: tuple[str, ...] | None = None
     direct: bool | None = None
 
+    def claim(self) -> dict[str, Any]:
+        """Return the claim of a token that has these, as `read_permissions` reads it."""
+        told = {"subscribe": self.subscribe, "publish": self.publish, "direct": self.direct}
+        return {name: value for name, value in told.items() if value is not None}
+
     def over(self, settings: Permissions) -> Permissions:
         """Return what a client with this token may do at a server with such settings."""
         return Permissions(
@@ -86,6 +91,10 @@ class Claimed:
             settings.publish if self.publish is None else self.publish,
             settings.direct if self.direct is None else self.direct,
         )
+
+
+NO_CLAIM = Claimed()
+"""What a token says that has no permissions."""
 
 
 def _patterns(claim: dict[str, Any], name: str) -> tuple[str, ...] | None:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import jwt
 
 from wsctl.server.credentials.keys import HS256, TokenKey, signing_key
-from wsctl.server.credentials.permissions import CLAIM, BadPermissions, read_permissions
+from wsctl.server.credentials.permissions import CLAIM, NO_CLAIM, BadPermissions, Claimed, read_permissions
 from wsctl.server.credentials.verifier import Denied, Granted, KeySummary, for_client
 
 LEEWAY = 10.0
@@ -153,11 +153,13 @@ class TokenSigner:
         self._audience = audience
         self._wall = wall
 
-    def sign(self, client_id: str, ttl: float) -> SignedToken:
-        """Return a token for a client id, good for `ttl` seconds from now."""
+    def sign(self, client_id: str, ttl: float, may: Claimed = NO_CLAIM) -> SignedToken:
+        """Return a token for a client id, good for `ttl` seconds from now, with what the client `may` do."""
         now = self._wall()
         expires = ceil(now + ttl)
-        claims = {"sub": client_id, "iat": int(now), "exp": expires}
+        claims: dict[str, Any] = {"sub": client_id, "iat": int(now), "exp": expires}
+        if may != NO_CLAIM:
+            claims[CLAIM] = may.claim()
         if self._audience:
             claims["aud"] = self._audience
         headers = {"kid": self._key.kid} if self._key.kid is not None else None
