@@ -367,6 +367,22 @@ async def test_a_process_that_goes_on_because_its_successor_died_has_not_lost_it
     assert (told, other.presence.serials(WORKERS)) == ([], {al})
 
 
+async def test_the_clients_of_a_process_that_died_before_it_was_replaced_are_gone(group: Group) -> None:
+    old, other = await group.two()
+    old.connect("al", "a")
+    await until_heard(old, other)
+    new = group.add(1)
+    await new.home.prepare()
+    old.close()
+    while old.parents in group.log._following:  # noqa: ASYNC110
+        await asyncio.sleep(0.001)
+    await new.begun()
+    new.connect("bo", "a")
+    await until_heard(new, other)
+    assert other.presence.clients("a") == {"bo": 1}
+    assert await other.count() == 1
+
+
 async def test_a_worker_of_an_earlier_release_gets_no_message_with_a_topic(group: Group) -> None:
     one = await group.add(1).begun()
     older = group.add(2)

@@ -277,6 +277,8 @@ class GroupLog:
     def _begin(self, worker: FollowingWorker, *, history: bool, topics: bool) -> None:
         """Let a worker begin to follow; one of an earlier release knows of no topics. A process that goes on
         for such a one gets the history from here."""
+        if history:  # it begins anew, and has no connections: a process that it was to replace is gone
+            self.presence.present(worker, ())
         if topics:
             self._know_topics.add(worker)
             before = [each for each in self._following if each.number == worker.number]
