@@ -38,6 +38,7 @@ class Intake:
         for_commands: deals with a text of a client that speaks commands.
         commands: commands that came, by their type, since the start.
         refused: errors that were sent to clients, by their code.
+        awaiting: connections whose commands the home of the log has not answered, and how many these are.
         allowances: the rate limit's state of each client.
         received: messages taken from clients, since the start.
         received_bytes: bytes that clients sent, as far as they are seen: of their frames, or under another
@@ -65,6 +66,7 @@ class Intake:
         self.for_commands: Callable[[Connection, str], None] = self._publish_text
         self.commands: Counter[str] = Counter()
         self.refused: Counter[str] = Counter()
+        self.awaiting: Counter[Connection] = Counter()
         self.allowances = Allowances(rate, by_address=by_address)
         self.received = 0
         self.received_bytes = 0

@@ -9,11 +9,15 @@ from typing import Any
 
 import pytest
 
+from tests.support.frames import read
 from tests.support.handover import Listeners, Successors
 from tests.support.server import DEADLINE
-from tests.support.wires import Server, close_of, data_of, frames, turn
+from tests.support.wires import Server, client, close_of, data_of, frames, turn
+from wsctl.codes import ErrorCode
+from wsctl.frame import TEXT
 from wsctl.hub.connection import EndReason
 from wsctl.ipc.framing import MAX_FDS, Packet
+from wsctl.log.home import Draft, Home, Refusal
 from wsctl.server.credentials.permissions import Claimed
 from wsctl.server.handover.mover import (
     AHEAD,
@@ -248,6 +252,52 @@ async def test_whose_request_was_under_way_moves_too(make: Make) -> None:
     assert _names(await move.successor.hear("move")) == ["late"]
     async with asyncio.timeout(DEADLINE):
         await moving
+
+
+class Later(Home):
+    """A home that gives an id when it is told to."""
+
+    def __init__(self) -> None:
+        self.drafts: list[Draft] = []
+
+    def publish(self, draft: Draft) -> None:
+        self.drafts.append(draft)
+
+
+async def test_a_client_that_awaits_an_answer_moves_when_it_has_that(make: Make) -> None:
+    move = make()
+    wire, transport = move.server.join("bob", commands=True)
+    log = move.node.log
+    log.move_to(home := Later())
+    command = client(TEXT, b'{"type":"publish","ref":1,"data":"hello"}')
+    wire.data_received(command + command)
+    await move.mover.move_connections()
+    assert (move.here, wire.can_move, len(home.drafts)) == (["bob"], False, 2)
+    moving = asyncio.ensure_future(move.mover.move_latecomers())
+    await turn()
+    assert not transport.reading
+    log.refuse(home.drafts[0].key, Refusal(ErrorCode.DEGRADED, "not now"))
+    assert not wire.can_move
+    log.refuse(home.drafts[1].key, Refusal(ErrorCode.DEGRADED, "not now"))
+    assert _names(await move.successor.hear("move")) == ["bob"]
+    async with asyncio.timeout(DEADLINE):
+        await moving
+    answers = [read(bytes(frame.data)) for frame in frames(transport.drain())[0][1:]]
+    assert [(answer["ref"], answer["code"]) for answer in answers] == [(1, "degraded")] * 2
+
+
+async def test_a_client_that_is_never_answered_is_not_waited_for_and_read_from_again(make: Make) -> None:
+    move = make()
+    wire, transport = move.server.join("bob", commands=True)
+    move.node.log.move_to(Later())
+    wire.data_received(client(TEXT, b'{"type":"publish","data":"hello"}'))
+    moving = asyncio.ensure_future(move.mover.move_latecomers())
+    await turn()
+    assert (moving.done(), transport.reading) == (False, False)
+    move.server.now += LAST_HEADS
+    async with asyncio.timeout(DEADLINE):
+        await moving
+    assert (move.here, transport.reading) == (["bob"], True)
 
 
 async def test_a_request_that_never_becomes_whole_is_not_waited_for(make: Make) -> None:

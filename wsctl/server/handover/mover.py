@@ -102,12 +102,30 @@ class ConnectionMover:
             self._successor.send("doors", told, fds=fds[at : at + TOGETHER])
 
     async def move_latecomers(self) -> None:
-        """Move clients whose request was under way when the move began."""
+        """Move clients whose request was under way when the move began, and those that awaited an answer."""
         until = self._services.clock() + LAST_HEADS
-        while self._services.clock() < until and (self._http.partial_heads() or self._movable()):
-            await self.move_connections()
-            self.move_idle()
-            await asyncio.sleep(LOOK)
+        held: set[Wire] = set()
+        try:
+            while self._services.clock() < until and (
+                self._http.partial_heads() or self._movable() or self._hold_awaiting(held)
+            ):
+                await self.move_connections()
+                self.move_idle()
+                await asyncio.sleep(LOOK)
+        finally:
+            for wire in held:
+                wire.hold_input(held=False)
+
+    def _hold_awaiting(self, held: set[Wire]) -> bool:
+        """Take no more input of connections that await an answer, and tell whether there are any: each moves
+        once it has that."""
+        found = [wire for wire in self._services.intake.awaiting if isinstance(wire, Wire)]
+        awaiting = [wire for wire in found if wire.end_reason is None and wire.fd is not None]
+        for wire in awaiting:
+            if wire not in held:
+                held.add(wire)
+                wire.hold_input(held=True)
+        return bool(awaiting)
 
     async def wait_for_arrivals(self) -> None:
         """Wait until the successor has reported everything that was sent."""

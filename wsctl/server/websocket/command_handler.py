@@ -157,18 +157,30 @@ class CommandHandler:
         Raises:
             ValueError: they are not JSON.
         """
-        ref = command.ref
+        ref, awaiting = command.ref, self._intake.awaiting
+
+        def answered() -> None:
+            awaiting[connection] -= 1
+            if not awaiting[connection]:
+                del awaiting[connection]
 
         def receipt(message_id: str, recipients: int) -> None:
+            answered()
             if connection.end_reason is None:
                 self._manager.send_to([connection], messages.published(ref, message_id))
 
         def refused(why: Refusal) -> None:
+            answered()
             self._refuse(connection, ref, *why)
 
-        self._log.append(
-            connection.client_id, data, command.to, receipt, refused=refused, topic=command.topic
-        )
+        awaiting[connection] += 1
+        try:
+            self._log.append(
+                connection.client_id, data, command.to, receipt, refused=refused, topic=command.topic
+            )
+        except ValueError:
+            answered()
+            raise
 
     def _is_too_big(self, data: Any, size: int) -> bool:
         limit = self._limits.message_size

@@ -333,13 +333,23 @@ class Wire(Connection, asyncio.Protocol):
     @property
     def can_move(self) -> bool:
         """True if the connection can go on in another process: not with TLS, nor when it is closing, too much
-        waits, or a hook is at work on what it sent."""
+        waits, a hook is at work on what it sent, or a command of it is not answered."""
         unsent = self._transport.get_write_buffer_size()
-        if self._services.hooks and self._services.hooks.is_busy(self):
+        if (self._services.hooks and self._services.hooks.is_busy(self)) or self.is_awaiting:
             return False
         known = self.fd is not None and unsent <= len(self._handed)
         open_here = self.end_reason is None and not self._transport.is_closing()
         return known and open_here and self.waiting <= MAX_UNSENT_TO_MOVE
+
+    @property
+    def is_awaiting(self) -> bool:
+        """True if the home of the log has not answered a command of the client."""
+        return self in self._services.intake.awaiting
+
+    def hold_input(self, held: bool) -> None:
+        """Read nothing while `held`, so that a connection that awaits answers has them all in a moment."""
+        if self.end_reason is None and not self._transport.is_closing():
+            (self._transport.pause_reading if held else self._transport.resume_reading)()
 
     @property
     def needs_topics(self) -> bool:
