@@ -1,6 +1,7 @@
 """The hooks of an application's hub, on real processes."""
 
 import asyncio
+import json
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidStatus
+from websockets.typing import Subprotocol
 
 from tests.conftest import StartServer, environ_of
 from tests.support.clients import join, receive
@@ -64,6 +66,38 @@ async def test_the_application_names_the_client(hooked: ServerProcess) -> None:
             "ann",
             {"text": "hi", "of": {"room": "red", "colour": "blue"}},
         )
+
+
+async def test_the_application_decides_about_topics(hooked: ServerProcess) -> None:
+    for topic, status, code in (("own.eve", 403, b"not_yours"), ("broken", 500, b"hook_failed")):
+        with pytest.raises(InvalidStatus) as refused:
+            await join_as(hooked, "ann", f"x?topic=a&topic={topic}")
+        answer = refused.value.response
+        assert (answer.status_code, code in bytes(answer.body or b"")) == (status, True)
+    offered = [Subprotocol("wsctl.2"), Subprotocol("wsctl")]
+    headers = {"x-user": "ann"}
+    path = "x?topic=own.ann"
+    async with await join(
+        f"{hooked.ws_url}/rooms/red", path, additional_headers=headers, subprotocols=offered
+    ) as ann:
+        commands: list[dict[str, Any]] = [
+            {"type": "subscribe", "ref": 1, "topics": ["a", "own.eve"]},
+            {"type": "subscribe", "ref": 2, "topics": ["broken"]},
+            {"type": "publish", "ref": 3, "topic": "own.ann", "data": "hi"},
+            {"type": "unsubscribe", "ref": 4, "topics": ["own.ann"]},
+        ]
+        for command in commands:
+            await ann.send(json.dumps(command))
+        answers = [await receive(ann) for _ in range(5)]
+        (message,) = [frame for frame in answers if frame["type"] == "message"]
+        answers.remove(message)
+        assert [(a["ref"], a.get("code")) for a in answers] == [
+            (1, "not_yours"),
+            (2, "hook_failed"),
+            (3, None),
+            (4, None),
+        ]
+        assert (message["topic"], message["data"]["text"]) == ("own.ann", ["own.ann", "own.ann", "hi"])
 
 
 async def test_a_client_keeps_the_id_of_its_path_where_the_application_names_none(

@@ -44,7 +44,18 @@ async def said(client: Client, message: Incoming) -> object:
     if message.data == "quiet":
         return None
     await asyncio.sleep(0.01 if message.data == "wait" else 0)
-    return {"text": message.data, "of": client.identity}
+    text = message.data if message.topic is None else [message.topic, *client.topics, message.data]
+    return {"text": text, "of": client.identity}
+
+
+@hub.on_subscribe
+async def may(client: Client, topic: str) -> None:
+    """One topic is for one client; one makes it fail."""
+    await asyncio.sleep(0)
+    if topic == "broken":
+        raise LookupError("no such table")
+    if topic.startswith("own.") and topic != f"own.{client.id}":
+        raise Reject("not_yours", f"{topic} is another client's")
 
 
 @hub.on_disconnect
