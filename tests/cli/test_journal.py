@@ -30,7 +30,7 @@ def test_it_shows_size_span_and_messages(path: Path, environ: dict[str, str]) ->
     done = wsctl("journal", str(path), environ=environ)
     assert (done.returncode, done.stderr) == (0, "")
     title, disk, messages, oldest, newest = lines(done.stdout)
-    assert title == f"{path}  no server writes it, version 1"
+    assert title == f"{path}  no server writes it, version 2"
     assert disk.startswith("  size      ")
     assert messages == f"  messages  11, 1 of them direct, {size} bytes"
     assert oldest.startswith("  oldest    1000-0, 1970-01-01T00:00:01.000Z, ")
@@ -45,12 +45,13 @@ def test_json_has_the_same_in_one_object(path: Path, environ: dict[str, str]) ->
     told = json.loads(done.stdout)
     assert told == {
         "path": str(path),
-        "version": 1,
+        "version": 2,
         "bytes": path.stat().st_size,
         "wal_bytes": 0,
         "messages": 10,
         "message_bytes": told["message_bytes"],
         "direct": 0,
+        "topics": 0,
         "floor": "5-0",
         "oldest": {"id": "1000-0", "time": "1970-01-01T00:00:01.000Z"},
         "newest": {"id": "1009-0", "time": "1970-01-01T00:00:01.009Z"},
@@ -58,6 +59,15 @@ def test_json_has_the_same_in_one_object(path: Path, environ: dict[str, str]) ->
         "in_use": False,
         "pid": None,
     }
+
+
+def test_it_counts_topics(path: Path, environ: dict[str, str]) -> None:
+    with closing(open_journal(path)) as file:
+        file.append([row(6), row(7, topic="a"), row(8, topic="b.c"), row(9, topic="a")], taken=FLOOR)
+        size = file.bytes
+    done = wsctl("journal", str(path), "--verify", environ=environ)
+    assert lines(done.stdout)[2] == f"  messages  4, of 2 topics, {size} bytes"
+    assert lines(done.stdout)[-1] == "  verified  sound"
 
 
 def test_one_without_messages_has_dashes(path: Path, environ: dict[str, str]) -> None:
@@ -71,7 +81,7 @@ def test_it_looks_at_one_that_is_written_and_disturbs_nobody(path: Path, environ
         file.append(rows(range(6, 16)), taken=FLOOR)
         done = wsctl("journal", str(path), "--verify", environ=environ)
         assert (done.returncode, done.stderr) == (0, "")
-        assert lines(done.stdout)[0] == f"{path}  pid {os.getpid()} writes it, version 1"
+        assert lines(done.stdout)[0] == f"{path}  pid {os.getpid()} writes it, version 2"
         assert lines(done.stdout)[-1] == "  verified  sound"
         assert "of it" in lines(done.stdout)[1]
         told = json.loads(wsctl("journal", str(path), "--verify", "--json", environ=environ).stdout)

@@ -240,7 +240,8 @@ class World:
     def _say(self, process: Speaker) -> None:
         self.said += 1
         self._by[process].add(self.said)
-        process.say(self.said, ("bob",) if self.said % 3 == 2 else None)
+        topic = (None, "a", "b.c", None)[self.said % 4]
+        process.say(self.said, ("bob",) if self.said % 3 == 2 else None, topic)
 
     async def _suspend(self) -> None:
         if not self._handover and not self._suspended:

@@ -144,6 +144,7 @@ def test_what_is_put_and_what_is_added_and_trimmed_stay_alike(
 
 
 @settings(max_examples=50)
+@example([(0, None, 0), (0, "a", 1)], [(0, None, 0)], (1, 0, 0.0))
 @given(STEPS, STEPS, BOUNDS)
 def test_one_that_is_restored_goes_on_as_the_other_would(
     before: Sequence[tuple[int, str | None, int]],

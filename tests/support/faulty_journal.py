@@ -6,8 +6,9 @@ from typing import Any
 
 from wsctl.log.history import MessageId
 from wsctl.log.journal.errors import UnusableJournal
-from wsctl.log.journal.file import JournalFile, Row
+from wsctl.log.journal.file import JournalFile
 from wsctl.log.journal.opening import Opening
+from wsctl.log.journal.rows import Row
 
 
 class Disk:

@@ -126,6 +126,7 @@ def _as_json(path: str, found: "JournalSummary", state: "JournalState | None") -
         "messages": found.messages,
         "message_bytes": found.message_bytes,
         "direct": found.direct,
+        "topics": found.topics,
         "floor": written(found.floor),
         "oldest": message(found.oldest),
         "newest": message(found.newest),

@@ -58,6 +58,11 @@ class Floors(NamedTuple):
     topics: dict[str, MessageId]
     other: MessageId
 
+    @property
+    def newest(self) -> MessageId:
+        """The id behind which no message is missing, of any topic."""
+        return max(self.everybody, self.other, *self.topics.values())
+
     def of(self, topic: str | None) -> MessageId:
         """Return the floor of a topic, or for None of the messages without one."""
         return self.everybody if topic is None else self.topics.get(topic, self.other)
@@ -79,13 +84,14 @@ class Retention(Generic[T]):
     """Messages of one order, of which it lets go by the rule above; 0 of `most` or `most_bytes` keeps none, a
     `ttl` of 0 seconds all, however old. Nothing is missing behind `floor`.
 
-    What `add` took stays until `trim` or `expire`.
+    What `add` took stays until `trim` or `expire`. `let_go` is called with ids that are forgotten, perhaps
+    with others before and between them, `give_up` with topics whose floor is not known any more.
 
     Attributes:
         most, most_bytes, ttl: the bounds.
         bytes: the size of all that is kept.
         position: the id of the newest message that was added.
-        floor: the id behind which no message is missing, of any topic.
+        is_plain: True until the first message with a topic was added.
     """
 
     def __init__(
@@ -97,19 +103,21 @@ class Retention(Generic[T]):
         *,
         most_floors: int = MOST_FLOORS,
         let_go: Callable[[Sequence[MessageId]], object] = lambda ids: None,
+        give_up: Callable[[str], object] = lambda topic: None,
     ) -> None:
         self.most = most
         self.most_bytes = most_bytes
         self.ttl = ttl
         self._most_floors = most_floors
         self._let_go = let_go
+        self._give_up = give_up
         self.restore(Floors(floor, {}, floor), floor)
 
     def restore(self, floors: Floors, position: MessageId) -> None:
         """Begin anew, behind these floors: nothing is kept, and `position` was the newest message."""
         self.bytes = 0
         self.position = position
-        self.floor = max(floors.everybody, floors.other, *floors.topics.values())
+        self._floor = max(floors.other, *floors.topics.values()) if floors.topics else floors.other
         self._everybody = floors.everybody
         self._other = self._begun = floors.other
         # By when they moved, with the position of then; the second of those of which something is kept.
@@ -124,7 +132,7 @@ class Retention(Generic[T]):
         self._sizes: list[int] = []
         self._first = self._gaps = 0
         self._room = _IDLE
-        self._is_plain = True
+        self.is_plain = True
         for name, floor in floors.topics.items():
             self._note_emptied(name, floor)
 
@@ -134,6 +142,11 @@ class Retention(Generic[T]):
     def __iter__(self) -> Iterator[T]:
         """Iterate over everything kept, oldest first."""
         return (item for item in islice(self._items, self._first, None) if item is not None)
+
+    @property
+    def floor(self) -> MessageId:
+        """The id behind which no message is missing, of any topic."""
+        return max(self._everybody, self._floor)
 
     @property
     def has_topics(self) -> bool:
@@ -152,7 +165,7 @@ class Retention(Generic[T]):
         self._ids.append(message_id)
         self._items.append(item)
         self._sizes.append(size)
-        if self._is_plain:
+        if self.is_plain:
             if item.topic is None:
                 return len(self._ids) - self._first > self.most or self.bytes > self.most_bytes
             self._begin_topics()
@@ -164,9 +177,21 @@ class Retention(Generic[T]):
         self._rank(topic)
         return bool(self._over) or self.bytes > self.most_bytes
 
+    def extend(self, items: Sequence[T], sizes: Sequence[int]) -> None:
+        """Keep messages that are newer than all before them."""
+        if self.is_plain and items and all(item.topic is None for item in items):
+            self.position = items[-1].id
+            self.bytes += sum(sizes)
+            self._ids += [item.id for item in items]
+            self._items += items
+            self._sizes += sizes
+        else:
+            for item, size in zip(items, sizes, strict=True):
+                self.add(item, size)
+
     def put(self, item: T, size: int) -> None:
         """Keep a message that is newer than all before it, and let go of what is above the bounds."""
-        if not self._is_plain or item.topic is not None or self.bytes + size > self.most_bytes:
+        if not self.is_plain or item.topic is not None or self.bytes + size > self.most_bytes:
             if self.add(item, size):
                 self.trim()
             return
@@ -181,24 +206,32 @@ class Retention(Generic[T]):
             return
         self.bytes += size - sizes[first]
         items[first] = None
-        self.floor = self._everybody = ids[first]
+        self._everybody = ids[first]
         self._first = first + 1
         if first > self._room:
             self._compact()
 
     def trim(self, until: MessageId | None = None) -> list[T]:
         """Let go of what is above the bounds, as far as it is not behind `until`; return it."""
-        dropped = self._trim_plain(until) if self._is_plain else self._trim_topics(until)
+        dropped = self._trim_plain(until) if self.is_plain else self._trim_topics(until)
         if self._first + self._gaps > self._room:
             self._compact()
         return dropped
 
     def _trim_plain(self, until: MessageId | None) -> list[T]:
-        dropped: list[T] = []
-        while len(self) > self.most or self.bytes > self.most_bytes:
-            if until is not None and self._ids[self._first] > until:
+        ids, sizes = self._ids, self._sizes
+        first = last = self._first
+        size, above = self.bytes, len(ids) - self.most
+        while last < above or size > self.most_bytes:
+            if until is not None and ids[last] > until:
                 break
-            dropped.append(self._drop_oldest())
+            size -= sizes[last]
+            last += 1
+        dropped = self._items[first:last]
+        if dropped:
+            self._items[first:last] = [None] * len(dropped)
+            self._everybody = ids[last - 1]
+            self._first, self.bytes = last, size
         return dropped
 
     def _trim_topics(self, until: MessageId | None) -> list[T]:
@@ -247,13 +280,19 @@ class Retention(Generic[T]):
         kept = found if not self._gaps else [item for item in found if item is not None]
         return kept, self.bytes if at == self._first else sum(self._sizes[at:])
 
+    def sized_behind(self, message_id: MessageId) -> list[tuple[T, int]]:
+        """Return all messages behind one, oldest first, each with its size."""
+        at = max(bisect_right(self._ids, message_id), self._first)
+        pairs = zip(self._items[at:], self._sizes[at:], strict=True)
+        return [(item, size) for item, size in pairs if item is not None]
+
     def count_behind(self, message_id: MessageId) -> int:
         """Return the number of messages behind one; a few more where others between them are gone."""
         return len(self._ids) - max(bisect_right(self._ids, message_id), self._first)
 
     def count_of(self, topic: str | None) -> int:
         """Return the number of messages of one topic."""
-        if self._is_plain:
+        if self.is_plain:
             return len(self) if topic is None else 0
         found = self._topics.get(topic)
         return len(found.items) if found else 0
@@ -264,20 +303,20 @@ class Retention(Generic[T]):
 
     def of(self, topic: str | None, seen: MessageId = (0, 0)) -> list[T]:
         """Return the messages of one topic behind `seen`, oldest first."""
-        if self._is_plain:
+        if self.is_plain:
             return self.behind(seen)[0] if topic is None else []
         found = self._topics.get(topic)
         return list(islice(found.items, bisect_right(found.items, seen, key=_id), None)) if found else []
 
     def moved_since(self, seen: MessageId) -> Iterator[str | None]:
         """Yield the topics, None too, of which there are messages behind `seen`."""
-        if self._is_plain:
-            return iter((None,) if self.position > seen and len(self) else ())
+        if self.is_plain:
+            return iter((None,) if len(self) and self._ids[-1] > seen else ())
         return (name for name, topic in self._topics.items() if topic.items[-1].id > seen)
 
     def topics(self) -> Iterator[TopicSize]:
         """Yield what is kept of each topic, in no order."""
-        if self._is_plain and len(self):
+        if self.is_plain and len(self):
             yield TopicSize(None, len(self), self.bytes, self._ids[-1])
         for topic in self._topics.values():
             yield TopicSize(topic.name, len(topic.items), topic.bytes, topic.items[-1].id)
@@ -321,7 +360,7 @@ class Retention(Generic[T]):
 
     def _begin_topics(self) -> None:
         """Begin to tell topics apart: the newest message, the last one that was added, has one."""
-        self._is_plain = False
+        self.is_plain = False
         if len(self) > 1:
             topic = self._begin(None)
             topic.items.extend(islice(self._items, self._first, len(self._items) - 1))
@@ -340,11 +379,11 @@ class Retention(Generic[T]):
         """Let go of the oldest message of all."""
         first = self._first
         item: T = self._items[first]
-        if not self._is_plain:
+        if not self.is_plain:
             return self._drop(self._topics[item.topic])
         self.bytes -= self._sizes[first]
         self._items[first] = None
-        self.floor = self._everybody = self._ids[first]
+        self._everybody = self._ids[first]
         self._first = first + 1
         return item
 
@@ -370,10 +409,10 @@ class Retention(Generic[T]):
     def _move_floor(self, topic: _Topic[T], to: MessageId) -> None:
         name = topic.name
         topic.floor = to
-        self.floor = max(self.floor, to)
         if name is None:
             self._everybody = to
         else:
+            self._floor = max(self._floor, to)
             self._moved.pop(name, None)
             if topic.items:
                 self._moved[name] = self.position
@@ -389,6 +428,7 @@ class Retention(Generic[T]):
         if len(self._emptied) > self._most_floors:
             first = next(iter(self._emptied))
             self._other = max(self._other, self._emptied.pop(first)[0])
+            self._give_up(first)
 
     def _largest(self) -> _Topic[T]:
         """Return the topic with the most bytes; of several the one with the oldest message."""

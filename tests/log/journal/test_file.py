@@ -20,6 +20,7 @@ from wsctl.log.home import Key
 from wsctl.log.journal import file as file_module
 from wsctl.log.journal.errors import UnusableJournal
 from wsctl.log.journal.file import WAL, JournalFile
+from wsctl.log.retention import Floors
 
 
 @pytest.fixture
@@ -173,7 +174,7 @@ def test_a_range_of_it_is_loaded(path: Path) -> None:
 def test_all_of_it_can_be_replaced(path: Path) -> None:
     with closing(open_journal(path)) as file:
         file.append(rows(range(6, 16)), taken=FLOOR)
-        file.replace((100, 0), rows(range(101, 104)))
+        file.replace(Floors((100, 0), {}, (100, 0)), rows(range(101, 104)))
         file.append([row(104)], taken=(103, 0))
         assert (file.floor, file.newest, len(file)) == ((100, 0), (104, 0), 4)
     assert read_again(path) == [101, 102, 103, 104]
@@ -211,9 +212,9 @@ class TestWhatCannotBeUsed:
 
     def test_a_newer_version(self, path: Path) -> None:
         write_journal(path, range(6, 9))
-        change(path, "PRAGMA user_version = 2")
+        change(path, "PRAGMA user_version = 3")
         assert refusal(lambda: open_journal(path)) == (
-            "it is a journal of version 2, and this release knows 1; "
+            "it is a journal of version 3, and this release knows 2; "
             "serve with the release that wrote it, or name another file"
         )
 

@@ -25,6 +25,7 @@ from wsctl.log.history import MessageId
 from wsctl.log.home import Away, Draft, Key
 from wsctl.log.journal.errors import MAKE_ROOM, UnusableJournal
 from wsctl.log.journal.home import TAKEN_TOGETHER, JournalHome
+from wsctl.log.journal.reader import summarize, verify
 from wsctl.log.message_log import MessageLog, read_id
 
 pytestmark = pytest.mark.anyio
@@ -43,12 +44,13 @@ class JournalPeer(Speaker):
         *,
         wall: Callable[[], float] | None = None,
         history: int = 100,
+        ttl: float = 0.0,
     ) -> None:
         super().__init__(history=history)
         self.disk = disk or Disk()
         more: dict[str, Any] = {"wall": wall} if wall else {}
         if wall:
-            self.log = MessageLog(self._deliver, history, 1 << 20, wall)
+            self.log = MessageLog(self._deliver, history, 1 << 20, wall, ttl)
             self.log.observers.append(self)
         self.home = JournalHome(str(path), self.log, full=False, opening=self.disk.opening, **more)  # type: ignore[arg-type]
         self.log.move_to(self.home)
@@ -247,6 +249,31 @@ async def test_a_client_that_has_seen_the_newest_misses_nothing_after_a_restart(
         assert missed(peer, "1-1", "bob") is None
         peer.say(3)
         assert await peer.read(1) == [3]
+
+
+async def test_a_client_that_saw_a_busy_topic_last_recovers_a_quiet_one_after_a_restart(path: Path) -> None:
+    async with JournalPeer(path, history=5).running() as peer:
+        for n, topic in enumerate(["busy"] * 10 + ["quiet"] + ["busy"] * 10):
+            peer.say(n, topic=topic)
+            await peer.settle()
+        seen = peer.got[3].id
+    async with JournalPeer(path, history=5).running() as peer:
+        found, recovered, lost = peer.log.missed(seen, "bob", ["quiet"])
+        assert ([batch.wire for batch in found] != [], recovered, lost) == (True, True, ())
+        assert peer.log.missed(seen, "bob", [">"]).lost == ("busy",)
+        assert peer.log.missed("1-1", "bob", [">"]).lost == (">",)
+
+
+async def test_what_becomes_too_old_goes_from_the_file_while_nothing_is_published(path: Path) -> None:
+    now = [1000.0]
+    peer = JournalPeer(path, wall=lambda: now[0], ttl=60.0)
+    async with peer.running():
+        peer.say(1, topic="a")
+        await peer.settle()
+        now[0] = 1100.0
+        peer.log.expire()
+        assert len(peer.log.history) == 0
+        await peer.until_true(lambda: list(verify(str(path))) == [] and summarize(str(path)).messages == 0)
 
 
 async def test_a_smaller_history_forgets_what_is_older(path: Path) -> None:

@@ -9,8 +9,8 @@ import pytest
 
 from tests.support.journals import FLOOR, open_journal, row, rows, write_journal
 from wsctl.log.journal.errors import UnusableJournal
-from wsctl.log.journal.file import Row
 from wsctl.log.journal.opening import ROOM, Opening
+from wsctl.log.journal.rows import Row
 from wsctl.log.message_log import MessageLog
 
 

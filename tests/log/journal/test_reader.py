@@ -23,7 +23,7 @@ def test_its_facts_are_told(path: Path) -> None:
         file.append([*rows(range(6, 16)), row(16, ("bob",))], taken=FLOOR)
         size = file.bytes
     found = summarize(str(path))
-    assert (found.version, found.messages, found.direct, found.message_bytes) == (1, 11, 1, size)
+    assert (found.version, found.messages, found.direct, found.message_bytes) == (2, 11, 1, size)
     assert (found.floor, found.oldest, found.newest) == (FLOOR, (6, 0), (16, 0))
     assert (found.file_bytes, found.wal_bytes, found.writer) == (path.stat().st_size, 0, None)
 
@@ -82,7 +82,7 @@ def test_what_is_wrong_is_told(path: Path, statement: str, problem: str) -> None
 
 def test_a_damaged_page_is_told(path: Path) -> None:
     write_journal(path, range(6, 300))
-    overwrite(path, 3 * 4096 + 2000, b"\xff" * 2000)
+    overwrite(path, 9 * 4096 + 2000, b"\xff" * 2000)
     assert list(verify(str(path)))
 
 

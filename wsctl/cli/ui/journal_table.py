@@ -45,7 +45,8 @@ def _rows(found: JournalSummary, state: JournalState | None) -> list[tuple[str, 
 
 def _messages(found: JournalSummary) -> str:
     direct = f", {found.direct} of them direct" if found.direct else ""
-    return f"{found.messages}{direct}, {decimal(found.message_bytes)}"
+    topics = f", of {found.topics} topic{'s' * (found.topics > 1)}" if found.topics else ""
+    return f"{found.messages}{direct}{topics}, {decimal(found.message_bytes)}"
 
 
 def _user(found: JournalSummary) -> str:

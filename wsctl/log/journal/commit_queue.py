@@ -26,6 +26,7 @@ class QueuedDraft(NamedTuple):
     body: bytes
     again: bool
     deadline: float
+    topic: str | None = None
 
 
 Call = Callable[[JournalFile], None]

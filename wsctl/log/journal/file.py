@@ -1,21 +1,28 @@
 """The file of a journal, as its one writer has it: rows go in and out by whole commits."""
 
-import json
 import os
 import sqlite3
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence, Set
+from collections.abc import Iterator, Sequence, Set
 from contextlib import ExitStack, closing, contextmanager, suppress
-from itertools import chain
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from urllib.parse import quote
 
-from wsctl.frame import Batch
-from wsctl.log.history import Entry, MessageId
+from wsctl.log.history import MessageId
 from wsctl.log.home import Kept, Key
 from wsctl.log.journal.errors import MOVE_DAMAGED, UnusableJournal, explain, explain_system
 from wsctl.log.journal.lock import FileLock, identity
-from wsctl.log.journal.schema import SCHEMA, Found, look_at
+from wsctl.log.journal.rows import WITH_TOPICS, Row, insert, read_row, select
+from wsctl.log.journal.schema import OTHERS, SCHEMA, UPGRADE, VERSION, Found, look_at
+from wsctl.log.journal.topic_tables import (
+    Run,
+    read_floors,
+    read_known,
+    remember,
+    replace_floors,
+    write_floors,
+)
+from wsctl.log.known_ids import KnownIds
+from wsctl.log.retention import Floors, Retention
 
 WAL = "-wal"
 SHARED_MEMORY = "-shm"
@@ -31,63 +38,53 @@ are the same few: the rarer it is done, the less it costs a message."""
 BUSY_TIMEOUT = 1.0
 """Seconds that SQLite waits for another program that has locked the file."""
 
-ROWS_TOGETHER = (256, 16, 1)
-"""Rows of one statement: between two statements this thread waits for the event loop's."""
-
-SELECT = "SELECT ms, sequence, writer, n, addressees, frame FROM message {}ORDER BY place"
 _OF_WRITERS = "SELECT writer, n, ms, sequence FROM message WHERE writer IN ({})"
-_BEHIND = SELECT.format("WHERE (ms, sequence) > (?, ?) ")
-_INSERT = {
-    count: " ".join(["INSERT INTO message VALUES", ", ".join(["(?, ?, ?, ?, ?, ?, ?)"] * count)])
-    for count in ROWS_TOGETHER
+_PLACES = {
+    True: "SELECT place, ms, sequence, length(frame), topic FROM message ORDER BY place",
+    False: "SELECT place, ms, sequence, length(frame), NULL FROM message ORDER BY place",
 }
+_BEHIND = "WHERE (ms, sequence) > (?, ?)"
 
 _abandoned: list[sqlite3.Connection] = []
 """Connections that must not be closed: SQLite would remove a file that is another server's by now."""
 
 
-class Row(NamedTuple):
-    """A message as a journal keeps it: `frame` is its JSON, `to` is None for everyone."""
-
-    id: MessageId
-    key: Key
-    to: tuple[str, ...] | None
-    frame: bytes
-
-    def entry(self) -> Entry:
-        return Entry(self.id, Batch((self.frame,)), self.to)
-
-
 class _Place(NamedTuple):
     id: MessageId
-    size: int
+    topic: str | None
+    place: int
 
 
 class JournalFile:
-    """A journal at `path`, open for writing; it keeps at least the newest `most` messages of `most_bytes` in
-    all. Only the thread that opened it may use it.
+    """A journal at `path`, open for writing; of each topic it keeps at least the newest `most` messages,
+    younger than `ttl` seconds, of `most_bytes` of all. Only the thread that opened it may use it.
 
     With `full` a commit also survives the machine's loss of power, and else only the process's end. A new
     journal begins behind `floor`.
 
     Attributes:
         path: where it is.
-        floor: the id behind which no message is missing.
-        bytes: the size of the frames kept.
+        version: of its layout.
 
     Raises:
         UnusableJournal: it cannot be written.
     """
 
-    def __init__(self, path: str, *, full: bool, most: int, most_bytes: int, floor: MessageId) -> None:
+    def __init__(
+        self,
+        path: str,
+        *,
+        full: bool,
+        most: int,
+        most_bytes: int,
+        floor: MessageId,
+        ttl: float = 0.0,
+    ) -> None:
         look_at(path)  # before a lock is left beside what is no journal
         self.path = path
-        self.floor = floor
-        self.bytes = 0
-        self._most = most
-        self._most_bytes = most_bytes
-        self._places: deque[_Place] = deque()
-        self._next_place = 1
+        self.version = VERSION
+        self._given_up: list[str] = []
+        self._kept = Retention[_Place](floor, most, most_bytes, ttl, give_up=self._given_up.append)
         with ExitStack() as stack:
             self._lock = FileLock(path)
             stack.callback(self._lock.release)
@@ -104,38 +101,75 @@ class JournalFile:
             stack.pop_all()
 
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self._kept)
+
+    @property
+    def bytes(self) -> int:
+        """The size of the frames kept."""
+        return self._kept.bytes
+
+    @property
+    def floor(self) -> MessageId:
+        """The id behind which no message is missing."""
+        return self._kept.floor
 
     @property
     def newest(self) -> MessageId:
         """The id of the newest message, also of one that is not kept any more."""
-        return self._places[-1].id if self._places else self.floor
+        return self._kept.position
 
     @property
     def size(self) -> int:
         """The bytes on the disk, with those of the write-ahead log."""
         return _size(self.path) + _size(self.path + WAL)
 
+    def floors(self) -> Floors:
+        """Return the ids behind which nothing is missing, of all topics."""
+        return self._kept.floors()
+
+    def known_ids(self) -> KnownIds | None:
+        """Return the ids that are known, also of messages that are not kept any more; None where these are
+        not remembered, since there are no topics.
+
+        Raises:
+            UnusableJournal: they cannot be read.
+        """
+        with explaining():
+            return read_known(self._connection, self.floors()) if self._knows_topics else None
+
     def append(self, rows: Sequence[Row], *, taken: MessageId) -> None:
-        """Write messages, in the order of their ids, and let go of the oldest above the bounds; by one
-        commit. What is behind `taken` stays.
+        """Write messages, in the order of their ids, and let go of those above the bounds; by one commit.
+        What is behind `taken` stays.
 
         Raises:
             UnusableJournal: they are not written; or, where it is not `certain`, perhaps they are.
         """
         if not self.is_in_place():
             raise removed()
-        places = [_Place(row.id, len(row.frame)) for row in rows]
-        dropped, floor = self._above_bounds(places, taken)
-        last = self._next_place - len(self._places) + dropped - 1
+        first, other = self._next_place, self._kept.other_floor
+        self._note(rows)
+        dropped = self._kept.trim(taken)
+        if rows:
+            dropped += self._kept.expire(rows[-1].id[0], taken)
         with self._commit() as run:
-            self._insert(rows)
+            self._require_version(rows)
+            insert(self._connection, self.version, first, rows)
             if dropped:
-                run("DELETE FROM message WHERE place <= ?", (last,))
-                run("UPDATE floor SET ms = ?, sequence = ?", floor)
-        self._note(places, dropped, floor)
+                self._drop(run, dropped, other)
 
-    def replace(self, floor: MessageId, rows: Sequence[Row]) -> None:
+    def expire(self, now_ms: int, *, taken: MessageId) -> None:
+        """Let go of messages that are older than `ttl` at `now_ms`, in Unix milliseconds.
+
+        Raises:
+            UnusableJournal: that is not written, or perhaps not.
+        """
+        other = self._kept.other_floor
+        if dropped := self._kept.expire(now_ms, taken):
+            with self._commit() as run:
+                self._drop(run, dropped, other)
+            self.checkpoint()
+
+    def replace(self, floors: Floors, rows: Sequence[Row]) -> None:
         """Write these messages in place of all that it has.
 
         Raises:
@@ -143,11 +177,13 @@ class JournalFile:
         """
         with self._commit() as run:
             run("DELETE FROM message")
-            run("UPDATE floor SET ms = ?, sequence = ?", floor)
-            self._insert(rows)
-        self._places.clear()
-        self.bytes = 0
-        self._note([_Place(row.id, len(row.frame)) for row in rows], 0, floor)
+            run("UPDATE floor SET ms = ?, sequence = ?", floors.everybody)
+            self._require_version(rows, topics=bool(floors.topics))
+            if self._knows_topics:
+                replace_floors(run, floors)
+            insert(self._connection, self.version, self._next_place, rows)
+        self._kept.restore(floors, floors.newest)
+        self._note(rows)
 
     def checkpoint(self) -> bool:
         """Write what is in the write-ahead log into the file, if that is much; return whether it was.
@@ -168,7 +204,8 @@ class JournalFile:
             UnusableJournal: they cannot be read.
         """
         with explaining():
-            return [read_row(values) for values in self._connection.execute(_BEHIND, message_id)]
+            rows = self._connection.execute(select(self.version, _BEHIND), message_id)
+            return [read_row(values) for values in rows]
 
     def find(self, keys: Set[Key]) -> dict[Key, MessageId]:
         """Return the ids of those messages with these keys that are kept.
@@ -188,18 +225,19 @@ class JournalFile:
         Raises:
             UnusableJournal: it cannot be read.
         """
-        chosen = [place for place in self._places if after < place.id <= until]
+        chosen = [(place.id, size) for place, size in self._kept.sized_behind(after) if place.id <= until]
         count = size = 0
-        for place in reversed(chosen):
-            size += place.size
+        for _, more in reversed(chosen):
+            size += more
             if count == most or (count and size > most_bytes):
                 break
             count += 1
         if not count:
             return Kept(until, [])
-        first = chosen[-count].id
-        before = max((place.id for place in self._places if place.id < first), default=self.floor)
-        return Kept(before, [row.entry() for row in self.behind(before) if row.id <= until])
+        first = chosen[-count][0]
+        before = max((place.id for place in self._kept if place.id < first), default=self.floor)
+        entries = [row.entry() for row in self.behind(before) if first <= row.id <= until]
+        return Kept(max(before, self.floor), entries)
 
     def is_in_place(self) -> bool:
         """Tell whether what is written is found at the path: into a file that was removed, SQLite goes on to
@@ -216,22 +254,40 @@ class JournalFile:
                 self._connection.close()
         self._lock.release()
 
+    @property
+    def _knows_topics(self) -> bool:
+        return self.version >= WITH_TOPICS
+
     def _load(self) -> None:
         """Read where each message is."""
-        floors = self._connection.execute("SELECT ms, sequence FROM floor").fetchall()
-        if len(floors) != 1:
+        run = self._connection.execute
+        [(self.version,)] = run("PRAGMA user_version").fetchall()
+        everybody = run("SELECT ms, sequence FROM floor").fetchall()
+        if len(everybody) != 1:
             raise UnusableJournal("it is damaged (its floor is missing)", MOVE_DAMAGED)
-        [self.floor] = floors
-        select = "SELECT place, ms, sequence, length(frame) FROM message ORDER BY place"
-        for place, ms, sequence, size in self._connection.execute(select):
-            if (ms, sequence) <= self.newest or (self._places and place != self._next_place):
+        floors, self._next_place = Floors(everybody[0], {}, everybody[0]), 1
+        if self._knows_topics:
+            floors = read_floors(self._connection, everybody[0])
+            [(self._next_place,)] = run("SELECT coalesce(max(place), 0) + 1 FROM given").fetchall()
+        newest, kept = (0, 0), self._kept
+        kept.restore(floors, floors.newest)
+        for place, ms, sequence, size, topic in run(_PLACES[self._knows_topics]):
+            if (ms, sequence) <= max(newest, floors.of(topic)) or not self._may_follow(place, kept):
                 raise UnusableJournal("it is damaged (its messages are not in order)", MOVE_DAMAGED)
-            self._next_place = place
-            self._note([_Place((ms, sequence), size)], 0, self.floor)
+            newest = ms, sequence
+            kept.add(_Place(newest, topic, place), size)
+            self._next_place = place + 1
+        kept.position = max(kept.position, floors.newest)
+
+    def _may_follow(self, place: int, kept: Retention[_Place]) -> bool:
+        """Tell whether a message may be at a place, as the next one: where there are no topics, none before
+        it has gone."""
+        return self._knows_topics or not len(kept) or place == self._next_place
 
     @contextmanager
-    def _commit(self) -> Iterator[Callable[..., object]]:
-        """Have all that is run within one transaction; on an error it is rolled back, and explained."""
+    def _commit(self) -> Iterator[Run]:
+        """Have all that is run within one transaction; on an error it is rolled back, and explained, and what
+        is known of the file is what is in it."""
         run = self._connection.execute
         committing = False
         try:
@@ -242,36 +298,42 @@ class JournalFile:
         except sqlite3.Error as error:
             with suppress(sqlite3.Error):
                 run("ROLLBACK")
+            with suppress(sqlite3.Error, UnusableJournal):
+                self._load()
             raise explain(error, committing=committing) from None
 
-    def _insert(self, rows: Sequence[Row]) -> None:
-        at = 0
-        for together in ROWS_TOGETHER:
-            while len(rows) - at >= together:
-                values = (_values(self._next_place + n, rows[n]) for n in range(at, at + together))
-                self._connection.execute(_INSERT[together], tuple(chain.from_iterable(values)))
-                at += together
+    def _require_version(self, rows: Sequence[Row], *, topics: bool = False) -> None:
+        """Make the layout one that has topics, if there are any, within a transaction."""
+        if not self._knows_topics and (topics or any(row.topic is not None for row in rows)):
+            for statement in UPGRADE:
+                self._connection.execute(statement)
+            self.version = VERSION
 
-    def _above_bounds(self, places: Sequence[_Place], taken: MessageId) -> tuple[int, MessageId]:
-        """Return how many of the oldest messages go when these come, and the floor from then on."""
-        count = len(self._places) + len(places)
-        size = self.bytes + sum(place.size for place in places)
-        dropped, floor = 0, self.floor
-        for place in self._places:
-            if place.id > taken or (count <= self._most and size <= self._most_bytes):
-                break
-            dropped, floor = dropped + 1, place.id
-            count, size = count - 1, size - place.size
-        return dropped, floor
+    def _note(self, rows: Sequence[Row]) -> None:
+        """Note messages at the next places."""
+        places = [_Place(row.id, row.topic, place) for place, row in enumerate(rows, self._next_place)]
+        self._kept.extend(places, [len(row.frame) for row in rows])
+        self._next_place += len(rows)
 
-    def _note(self, places: Sequence[_Place], dropped: int, floor: MessageId) -> None:
-        """Note what was written and dropped."""
-        self._places.extend(places)
-        self._next_place += len(places)
-        self.bytes += sum(place.size for place in places)
-        for _ in range(dropped):
-            self.bytes -= self._places.popleft().size
-        self.floor = floor
+    def _drop(self, run: Run, dropped: Sequence[_Place], other: MessageId) -> None:
+        """Delete messages, and write what is missing from then on; `other` was the floor of all topics that
+        are not known."""
+        kept = self._kept
+        if kept.is_plain:
+            run("DELETE FROM message WHERE place <= ?", (dropped[-1].place,))
+            run("UPDATE floor SET ms = ?, sequence = ?", kept.floor_of(None))
+            return
+        remember(run, (each.place for each in dropped), self._next_place - 1)
+        for each in dropped:
+            run("DELETE FROM message WHERE place = ?", (each.place,))
+        topics = {each.topic for each in dropped}
+        if None in topics:
+            run("UPDATE floor SET ms = ?, sequence = ?", kept.floor_of(None))
+        moved = {topic: kept.floor_of(topic) for topic in topics if topic is not None}
+        if kept.other_floor != other:
+            moved[OTHERS] = kept.other_floor
+        write_floors(run, moved, self._given_up)
+        self._given_up.clear()
 
     def _identities(self) -> list[tuple[int, int] | None]:
         return [identity(self.path + ending) for ending in ("", WAL, SHARED_MEMORY)]
@@ -313,6 +375,7 @@ def _create(path: str, floor: MessageId) -> None:
         for statement in SCHEMA:
             new.execute(statement)
         new.execute("INSERT INTO floor VALUES (?, ?)", floor)
+        write_floors(new.execute, {OTHERS: floor}, ())
         new.execute("COMMIT")
     os.rename(made, path)
     folder = os.open(os.path.dirname(os.path.abspath(path)), os.O_RDONLY)
@@ -348,25 +411,6 @@ def explaining() -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         raise explain(error) from None
-
-
-def read_row(values: tuple[Any, ...]) -> Row:
-    """Return a message from its columns.
-
-    Raises:
-        UnusableJournal: they make no sense.
-    """
-    ms, sequence, writer, n, addressees, frame = values
-    try:
-        to = None if addressees is None else tuple(json.loads(addressees))
-        return Row((ms, sequence), Key(writer, n), to, bytes(frame))
-    except (TypeError, ValueError):
-        raise UnusableJournal(f"it is damaged (the message {ms}-{sequence})", MOVE_DAMAGED) from None
-
-
-def _values(place: int, row: Row) -> tuple[Any, ...]:
-    to = None if row.to is None else json.dumps(row.to)
-    return place, *row.id, *row.key, to, row.frame
 
 
 def _size(path: str) -> int:

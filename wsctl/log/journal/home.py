@@ -40,6 +40,9 @@ STEADY = 5.0
 CLOSE_TIMEOUT = 5.0
 """Seconds that a process which ends, or is replaced, waits for the disk."""
 
+EXPIRE_EVERY = 1.0
+"""Seconds between two looks for messages that are too old."""
+
 SLOW = f"a commit takes longer than {CONFIRM_TIMEOUT:g} s"
 
 log = logging.getLogger("wsctl.journal")
@@ -78,6 +81,7 @@ class JournalHome(Home):
         self._queue = CommitQueue()
         self._drafts = DraftsUnderWay()
         self._timer: asyncio.TimerHandle | None = None
+        self._expiry: asyncio.TimerHandle | None = None
         self._retry: asyncio.TimerHandle | None = None
         self._reports: deque[Report | tuple[Entry, Key]] = deque()
         self._loads: set[asyncio.Future[Kept]] = set()
@@ -110,7 +114,7 @@ class JournalHome(Home):
             self._refuse(draft.key, FULL, again=draft.again)
         else:
             deadline = self._clock() + CONFIRM_TIMEOUT
-            queued = QueuedDraft(draft.key, ts, draft.to, body, draft.again, deadline)
+            queued = QueuedDraft(draft.key, ts, draft.to, body, draft.again, deadline, draft.topic)
             self._drafts.add(queued)
             self._queue.put(queued)
             self._watch()
@@ -180,9 +184,10 @@ class JournalHome(Home):
     async def _close(self) -> bool:
         """Have the thread write all that waits and close the file; return whether it did, in time."""
         self._wanted = False
-        if self._retry:
-            self._retry.cancel()
-            self._retry = None
+        for timer in (self._retry, self._expiry):
+            if timer:
+                timer.cancel()
+        self._retry = self._expiry = None
         if self._is_running:
             self._closing = True
             self._queue.close()
@@ -252,12 +257,26 @@ class JournalHome(Home):
         self.bytes = report.size
         if self._beginning:
             entries = [entry for entry, _ in report.entries]
-            self._messages.restore(report.newest, report.floor, entries)
+            floors, known = report.floors, report.known
+            self._messages.restore(report.newest, floors.newest, entries, floors=floors, known=known)
             fields = {"journal": self.path, "sync": self.sync, "messages": len(entries)}
             log.info("the journal is open", extra={"fields": fields})
             _resolve(self._beginning, None)
             self._beginning = None
         self._come_back()
+        self._expire_later()
+
+    def _expire_later(self) -> None:
+        """Have messages deleted that become too old, also while nothing is published."""
+        if self._messages.history.ttl and self._expiry is None:
+            self._expiry = asyncio.get_running_loop().call_later(EXPIRE_EVERY, self._expire_old)
+
+    def _expire_old(self) -> None:
+        self._expiry = None
+        if self._is_running and not self._closing:
+            now, taken = int(self._wall() * 1000), self._messages.position
+            self._queue.ask(lambda file: file.expire(now, taken=taken))
+            self._expire_later()
 
     def _count(self, report: Committed) -> None:
         self.bytes = report.size

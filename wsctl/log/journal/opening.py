@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from wsctl.log.history import Entry
 from wsctl.log.home import Key
 from wsctl.log.journal.errors import MAKE_ROOM, UnusableJournal
-from wsctl.log.journal.file import JournalFile, Row
+from wsctl.log.journal.file import JournalFile
+from wsctl.log.journal.rows import Row
 from wsctl.log.message_log import MessageLog
+from wsctl.log.retention import Floors
 
 ROOM = 256 << 10
 """Bytes that must be free before a file whose disk was full is tried again: a little more than one long
@@ -32,9 +34,10 @@ class Opening:
         self._full = full
         self._first = first
         self._was_full = was_full
-        self._bounds = history.most, history.most_bytes
+        self._most, self._most_bytes, self._ttl = history.most, history.most_bytes, history.ttl
         self._position = messages.position
-        self._floor = messages.position if first else history.floor
+        here = messages.position
+        self._floors = Floors(here, {}, here) if first else history.floors()
         self._entries: list[Entry] = [] if first else history.entries()
 
     def open(self) -> tuple[JournalFile, Sequence[Row]]:
@@ -45,8 +48,14 @@ class Opening:
         """
         if self._was_full:
             self._require_room()
-        most, most_bytes = self._bounds
-        file = JournalFile(self._path, full=self._full, most=most, most_bytes=most_bytes, floor=self._floor)
+        file = JournalFile(
+            self._path,
+            full=self._full,
+            most=self._most,
+            most_bytes=self._most_bytes,
+            floor=self._floors.newest,
+            ttl=self._ttl,
+        )
         try:
             return file, self._settle(file)
         except BaseException:
@@ -55,9 +64,9 @@ class Opening:
 
     def _settle(self, file: JournalFile) -> list[Row]:
         if self._first:
-            return file.behind(file.floor)
+            return file.behind((0, 0))
         if file.newest < self._position:
-            file.replace(self._floor, [_row(entry) for entry in self._entries])
+            file.replace(self._floors, [_row(entry) for entry in self._entries])
         return file.behind(self._position)
 
     def _require_room(self) -> None:
@@ -68,4 +77,4 @@ class Opening:
 
 def _row(entry: Entry) -> Row:
     (payload,) = entry.batch.payloads
-    return Row(entry.id, UNNAMED, entry.to, payload)
+    return Row(entry.id, UNNAMED, entry.to, payload, entry.topic)

@@ -9,9 +9,11 @@ from typing import Any, NamedTuple
 
 from wsctl.log.history import MessageId
 from wsctl.log.journal.errors import UnusableJournal, explain
-from wsctl.log.journal.file import SELECT, WAL, address, explaining, read_row
+from wsctl.log.journal.file import WAL, address, explaining
 from wsctl.log.journal.lock import writer_of
+from wsctl.log.journal.rows import WITH_TOPICS, read_row, select
 from wsctl.log.journal.schema import VERSION, Found, look_at
+from wsctl.log.known_ids import MOST_KNOWN
 from wsctl.log.message_log import written
 
 MOST_PROBLEMS = 100
@@ -25,7 +27,8 @@ class JournalSummary(NamedTuple):
         version: of its layout.
         file_bytes, wal_bytes: the bytes on the disk: of the file, and of its write-ahead log.
         messages: how many it keeps, `direct` of them with addressees, with `message_bytes` of frames.
-        floor: the id behind which no message is missing.
+        topics: how many topics it keeps messages of.
+        floor: the id behind which no message without a topic is missing.
         oldest, newest: ids of what it keeps, None where that is nothing; their first part is when they were
             published, in Unix milliseconds.
         writer: the pid of the server that writes it; None while there is none, 0 where the system does not
@@ -38,6 +41,7 @@ class JournalSummary(NamedTuple):
     messages: int
     message_bytes: int
     direct: int
+    topics: int
     floor: MessageId
     oldest: MessageId | None
     newest: MessageId | None
@@ -56,7 +60,10 @@ def summarize(path: str) -> JournalSummary:
         [floor] = connection.execute("SELECT ms, sequence FROM floor").fetchall()
         [oldest] = connection.execute(_ENDS.format("ASC")).fetchall() or [None]
         [newest] = connection.execute(_ENDS.format("DESC")).fetchall() or [None]
-        [(version,)] = connection.execute("PRAGMA user_version").fetchall()
+        version = _version(connection)
+        topics = 0
+        if version >= WITH_TOPICS:
+            [(topics,)] = connection.execute("SELECT count(DISTINCT topic) FROM message").fetchall()
     return JournalSummary(
         version=version,
         file_bytes=_size(path),
@@ -64,6 +71,7 @@ def summarize(path: str) -> JournalSummary:
         messages=messages,
         message_bytes=message_bytes,
         direct=direct,
+        topics=topics,
         floor=floor,
         oldest=oldest,
         newest=newest,
@@ -71,7 +79,11 @@ def summarize(path: str) -> JournalSummary:
     )
 
 
-_PLACES = "SELECT max(place), min(place), count(*) FROM message"
+_GONE = "SELECT count(*) FROM given WHERE place BETWEEN ? AND ?"
+_NEWEST = (
+    "SELECT max(place) FROM (SELECT place FROM message UNION ALL SELECT coalesce(max(place), 0) FROM given)"
+)
+_PLACES = "SELECT max(place), min(place), count(*) FROM message WHERE place > ?"
 _ENDS = "SELECT ms, sequence FROM message ORDER BY place {} LIMIT 1"
 
 
@@ -95,17 +107,35 @@ def _check_messages(connection: sqlite3.Connection) -> Iterator[str]:
     floors = connection.execute("SELECT ms, sequence FROM floor").fetchall()
     if len(floors) != 1:
         yield f"it has {len(floors)} floors, and not one"
-    [(most, least, count)] = connection.execute(_PLACES).fetchall()
-    if count and most - least + 1 != count:
-        yield f"{most - least + 1 - count} messages are missing between others"
-    newest: MessageId = max(floors, default=(0, 0))
-    for values in connection.execute(SELECT.format("")):
+    version = _version(connection)
+    if missing := _count_missing(connection, version):
+        yield f"{missing} messages are missing between others"
+    # Of a topic there may be messages before it.
+    newest: MessageId = (0, 0) if version >= WITH_TOPICS else max(floors, default=(0, 0))
+    for values in connection.execute(select(version)):
         message_id = values[:2]
         if message_id <= newest:
             yield f"the message {written(message_id)} does not come after {written(newest)}"
         newest = message_id
         if problem := _problem(values):
             yield f"the message {written(message_id)} {problem}"
+
+
+def _count_missing(connection: sqlite3.Connection, version: int) -> int:
+    """Count the places between messages where one should be. With topics it may have gone, which is
+    remembered of the newest ones."""
+    if version < WITH_TOPICS:
+        [(last, first, count)] = connection.execute(_PLACES, (0,)).fetchall()
+        return last - first + 1 - count if count else 0
+    [(newest,)] = connection.execute(_NEWEST).fetchall()
+    [(last, first, count)] = connection.execute(_PLACES, ((newest or 0) - MOST_KNOWN,)).fetchall()
+    [(gone,)] = connection.execute(_GONE, (first, last)).fetchall()
+    return last - first + 1 - count - gone if count else 0
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    [(version,)] = connection.execute("PRAGMA user_version").fetchall()
+    return int(version)
 
 
 def _problem(values: tuple[Any, ...]) -> str | None:
@@ -119,6 +149,8 @@ def _problem(values: tuple[Any, ...]) -> str | None:
         return "is no message"
     if frame.get("id") != written(row.id):
         return f"has another id in it: {frame.get('id')}"
+    if frame.get("topic") != row.topic:
+        return f"has another topic in it: {frame.get('topic')}"
     return None if frame.get("to") == (row.to and list(row.to)) else "has other addressees in it"
 
 
@@ -135,7 +167,7 @@ def _open(path: str) -> sqlite3.Connection:
 def _connect(uri: str) -> sqlite3.Connection:
     connection = sqlite3.connect(uri, isolation_level=None, uri=True)
     try:
-        [(version,)] = connection.execute("PRAGMA user_version").fetchall()
+        version = _version(connection)
         connection.execute("SELECT 1 FROM floor").fetchall()
     except sqlite3.Error:
         connection.close()

@@ -1,7 +1,10 @@
 """The layout of a journal's file, an SQLite database, and what a file is found to be before it is opened.
 
-A message is a row of `message`, in the order of `place`; `floor` has one row: the id behind which no message
-is missing.
+A message is a row of `message`, in the order of `place`. `floor` has one row: the id behind which no message
+without a topic is missing. Version 2 also knows topics: `topic_floor` has the same of each topic of which
+something is missing, and in the row without a name of all others; `given` has the ids of messages that are
+not kept any more, as far as a log remembers these. A file of version 1 becomes one of version 2 with its
+first message that has a topic.
 """
 
 import os
@@ -14,8 +17,24 @@ from wsctl.log.journal.errors import UnusableJournal, explain_system
 APPLICATION_ID = 0x77736A6C
 """The number by which a journal is told from other databases, `application_id` in SQLite: "wsjl"."""
 
-VERSION = 1
+VERSION = 2
 """The version of this layout, `user_version` in SQLite. A newer one is refused."""
+
+OTHERS = ""
+"""The name in `topic_floor` for all topics that are not named there."""
+
+_TOPICS = (
+    "CREATE TABLE topic_floor (topic TEXT PRIMARY KEY, ms INTEGER NOT NULL, sequence INTEGER NOT NULL)",
+    "CREATE TABLE given (place INTEGER PRIMARY KEY, ms INTEGER NOT NULL, sequence INTEGER NOT NULL)",
+    f"PRAGMA user_version = {VERSION}",
+)
+
+UPGRADE = (
+    "ALTER TABLE message ADD COLUMN topic TEXT",
+    *_TOPICS,
+    "INSERT INTO topic_floor SELECT '', ms, sequence FROM floor",
+)
+"""The statements that make one of version 2 of a journal of version 1."""
 
 SCHEMA = (
     """CREATE TABLE message (
@@ -25,11 +44,12 @@ SCHEMA = (
         writer TEXT NOT NULL,
         n INTEGER NOT NULL,
         addressees TEXT,
-        frame BLOB NOT NULL
+        frame BLOB NOT NULL,
+        topic TEXT
     )""",
     "CREATE TABLE floor (ms INTEGER NOT NULL, sequence INTEGER NOT NULL)",
     f"PRAGMA application_id = {APPLICATION_ID}",
-    f"PRAGMA user_version = {VERSION}",
+    *_TOPICS,
 )
 """The statements that make a journal. `frame` is the JSON that clients get, `addressees` a JSON array of
 client ids, or NULL for everyone; `writer` and `n` are the key."""

@@ -11,19 +11,24 @@ from wsctl.log.history import Entry, MessageId
 from wsctl.log.home import Key, id_behind
 from wsctl.log.journal.commit_queue import CommitQueue, QueuedDraft
 from wsctl.log.journal.errors import CHECK_DISK, UnusableJournal
-from wsctl.log.journal.file import JournalFile, Row
+from wsctl.log.journal.file import JournalFile
+from wsctl.log.journal.rows import Row
+from wsctl.log.known_ids import KnownIds
 from wsctl.log.message_log import written
+from wsctl.log.retention import Floors
 
 log = logging.getLogger("wsctl.journal")
 
 
 class FileOpened(NamedTuple):
-    """The file is open: it keeps what is behind `floor` up to `newest`, of which the log does not have the
-    `entries`; `size` are the bytes on the disk."""
+    """The file is open: it keeps what is behind the `floors` up to `newest`, of which the log does not have
+    the `entries`; `known` are the ids that it knows, where it remembers them, `size` the bytes on the
+    disk."""
 
-    floor: MessageId
+    floors: Floors
     newest: MessageId
     entries: list[tuple[Entry, Key]]
+    known: KnownIds | None
     size: int
 
 
@@ -98,7 +103,8 @@ class Writer:
     def _work(self) -> None:
         file, unknown = self._open_file()
         try:
-            self._tell(FileOpened(file.floor, file.newest, [_kept(row) for row in unknown], file.size))
+            entries = [_kept(row) for row in unknown]
+            self._tell(FileOpened(file.floors(), file.newest, entries, file.known_ids(), file.size))
             while (work := self._queue.next()) is not None:
                 if callable(work):
                     work(file)
@@ -126,7 +132,8 @@ def _rows(drafts: Sequence[QueuedDraft], again: Container[Key], newest: MessageI
     for draft in drafts:
         if draft.key not in again:
             newest = id_behind(newest, draft.ts)
-            rows.append(Row(newest, draft.key, draft.to, messages.numbered(written(newest), draft.body)))
+            frame = messages.numbered(written(newest), draft.body)
+            rows.append(Row(newest, draft.key, draft.to, frame, draft.topic))
     return rows
 
 
