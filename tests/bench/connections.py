@@ -4,6 +4,7 @@ import os
 import select
 import socket
 import struct
+from collections.abc import Callable
 from time import perf_counter
 
 from tests.bench.frames import next_frame, opening
@@ -25,20 +26,30 @@ _RESET = struct.pack("ii", 1, 0)
 
 
 class Connections:
-    """Open WebSockets to one server, by descriptor; the first one is called `first`.
+    """Open WebSockets to one server, by descriptor; the first one is called `first`. `query` returns what
+    stands behind the path of the n-th.
 
     Attributes:
         epoll: watches all of them.
         deflated: whether the server agreed to compress.
     """
 
-    def __init__(self, port: int, *, greeted: bool, deflate: bool, first: str = "pub") -> None:
+    def __init__(
+        self,
+        port: int,
+        *,
+        greeted: bool,
+        deflate: bool,
+        first: str = "pub",
+        query: Callable[[int], str] = lambda n: "",
+    ) -> None:
         self.epoll = select.epoll()
         self.deflated = False
         self._port = port
         self._first = first
         self._greeted = greeted
         self._deflate = deflate
+        self._query = query
         self._sockets: dict[int, socket.socket] = {}
 
     def open(self, count: int, *, small_buffer: bool = False) -> list[int]:
@@ -81,7 +92,8 @@ class Connections:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SMALL_BUFFER)
         sock.connect(("127.0.0.1", self._port))
         name = f"c{len(self._sockets)}" if self._sockets else self._first
-        sock.send(opening(f"/ws/{name}", deflate=self._deflate))
+        path = f"/ws/{name}{self._query(len(self._sockets))}"
+        sock.send(opening(path, deflate=self._deflate))
         sock.setblocking(False)
         self._sockets[sock.fileno()] = sock
         self.epoll.register(sock, select.EPOLLIN)

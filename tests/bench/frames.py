@@ -49,7 +49,7 @@ def broadcast(number: int, size: int, filler: bytes = b"x") -> bytes:
     return text + (filler * (size // len(filler) + 1))[: size - len(text)]
 
 
-def opening(path: str, *, deflate: bool = False) -> bytes:
+def opening(path: str, *, deflate: bool = False, protocol: str = "") -> bytes:
     """A client's handshake, with the sample nonce of RFC 6455 section 1.3."""
     extension = (
         "Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover;"
@@ -58,6 +58,7 @@ def opening(path: str, *, deflate: bool = False) -> bytes:
     return (
         f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
         "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
+        f"{f'Sec-WebSocket-Protocol: {protocol}' + chr(13) + chr(10) if protocol else ''}"
         f"{extension if deflate else ''}\r\n"
     ).encode()
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from tests.bench.load import Load
 from tests.bench.pauses import busy
-from tests.bench.peer import PEERS
+from tests.bench.peer import PEERS, Peer
 from tests.bench.scenarios import SMALL, WARMUP
 from tests.bench.server import CORES, Server
 from tests.support.store import StoreProcess
@@ -120,9 +120,9 @@ def one_round(homes: Sequence[str], url: str, clients: int, seconds: float) -> F
     return found
 
 
-def cost(extra: Sequence[str], clients: int, seconds: float) -> float:
+def cost(extra: Sequence[str], clients: int, seconds: float, peer: Peer = WSCTL) -> float:
     """CPU of the server's processes per delivery, in microseconds, with one message at a time."""
-    with Server(WSCTL, *extra) as server, _load(server) as load:
+    with Server(peer, *extra) as server, _load(server) as load:
         load.connect(clients - 1)
         publish = partial(load.publish, SMALL)
         load.pump(publish, count=WARMUP)

@@ -1,0 +1,242 @@
+"""`python -m tests.bench.topics`: what a message of a topic costs, against one to everybody; what memory
+subscriptions take; and, with `--before COMMIT`, what a message to everybody cost at that commit, in the same
+rounds."""
+
+import argparse
+import gc
+import json
+import os
+import resource
+import select
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+from time import perf_counter
+
+from tests.bench.connections import CHUNK, Connections
+from tests.bench.frames import TEXT, frame, next_frame, opening
+from tests.bench.homes import cost
+from tests.bench.load import STALL
+from tests.bench.peer import PEERS, Peer
+from tests.bench.server import CORES, ROOT, Server
+
+(WSCTL,) = (peer for peer in PEERS if peer.name == "wsctl")
+
+SUBSCRIPTIONS = 10
+"""Topics of a client."""
+
+FEW, MANY = 10, 100
+"""Subscribers of a small topic, and of a large one."""
+
+WINDOW, BUSY = 8, 64
+"""Messages under way at a time, each of another topic, and none for the same client as another; the larger
+number where a server has as much to do as it can."""
+
+PADDING = "x" * 40
+
+MESSAGE = b'"type":"message"'
+"""The text that each message has once."""
+
+_AT_COMMIT = "import sys; sys.path.insert(0, {folder!r}); sys.argv[:] = {argv!r}; {main}"
+_MAIN = "from wsctl.__main__ import main; main()"
+
+Figures = dict[str, float]
+Message = tuple[str | None, int]
+"""A topic, or None for everybody, and how many get it."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Returns the exit code; prints a table, or JSON."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.topics", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--clients", type=int, default=1000, help="and as many topics")
+    parser.add_argument(
+        "--many", type=int, default=10_000, help="clients whose memory is measured; 0 for none"
+    )
+    parser.add_argument("--seconds", type=float, default=1.0, help="of each measurement")
+    parser.add_argument("--before", metavar="COMMIT", help="compare messages to everybody with this one")
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args(arguments)
+    if CORES:
+        os.sched_setaffinity(0, {CORES[1]})
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    gc.disable()
+    found = figures(options.rounds, options.clients, options.seconds)
+    if options.many:
+        found |= memory(options.many)
+    if options.before:
+        found |= against(options.before, options.rounds, options.clients, options.seconds)
+    if options.json:
+        print(json.dumps({name: round(value, 3) for name, value in found.items()}))
+        return 0
+    for name, value in found.items():
+        print(f"{name:34} {value:10.2f}")
+    return 0
+
+
+def figures(rounds: int, clients: int, seconds: float) -> Figures:
+    """Microseconds of CPU, in the best of the rounds: of a delivery of a message to everybody, and of one to
+    the subscribers of a topic, and their ratio; and of a message of a topic with 10 subscribers, in all and
+    beyond its deliveries, with the answer to its publisher. What a delivery costs is what a topic
+    with 100 subscribers costs more."""
+    rooms = [(f"room.{n}", FEW) for n in range(clients)]
+    halls = [(f"hall.{n}", MANY) for n in range(clients // MANY)]
+    measured: dict[str, tuple[Sequence[Message], int]] = {
+        "everybody": ([(None, clients + 1)], 1),
+        "rooms": (rooms, WINDOW),
+        "halls": (halls, WINDOW),
+        "busy": (rooms, BUSY),
+        "nobody": ([(f"empty.{n}", 0) for n in range(clients)], BUSY),
+        "one by one": (rooms, 1),
+    }
+    with Server(WSCTL) as server, closing(Crowd(server.port, clients)) as crowd:
+        runs = [
+            {what: crowd.cost(server, messages, seconds, n) for what, (messages, n) in measured.items()}
+            for _ in range(rounds)
+        ]
+    # Whatever else runs on the machine only adds to what a message costs.
+    best = {what: min(run[what] for run in runs) for what in measured}
+    everybody, delivery = best["everybody"] / (clients + 1), (best["halls"] - best["rooms"]) / (MANY - FEW)
+    return {
+        "delivery_us everybody": everybody,
+        "delivery_us topic": delivery,
+        "delivery ratio": delivery / everybody,
+        "message_us": best["busy"],
+        "message_us beyond deliveries": best["busy"] - FEW * delivery,
+        "message_us to nobody": best["nobody"],
+        "message_us one by one": best["one by one"],
+    }
+
+
+def memory(many: int) -> Figures:
+    """KiB of a connection: without subscriptions, with 10 that 10 clients share each, with 10 of its own."""
+    plans = {
+        "without": lambda n: "",
+        "shared": lambda n: _query(f"room.{(n + k * 997) % many}" for k in range(SUBSCRIPTIONS)),
+        "own": lambda n: _query(f"user.{n}.{k}" for k in range(SUBSCRIPTIONS - 1)) + f"&topic=user.{n}.*",
+    }
+    found = {}
+    for name, query in plans.items():
+        with Server(WSCTL) as server:
+            connections = Connections(server.port, greeted=True, deflate=False, query=query)
+            try:
+                connections.open(100)
+                before = server.memory()
+                connections.open(many)
+                server.settle()
+                found[f"kib {name}"] = (server.memory() - before) / many
+            finally:
+                connections.close_all()
+    return found
+
+
+def against(commit: str, rounds: int, clients: int, seconds: float) -> Figures:
+    """Microseconds of CPU for a delivery to everybody, now and at a commit."""
+    with _server_of(commit) as before:
+        peers = {"now": WSCTL, "before": before}
+        runs = [
+            {name: cost((), clients, seconds, peer) for name, peer in peers.items()} for _ in range(rounds)
+        ]
+    found = {f"fanout_us {name}": statistics.median(run[name] for run in runs) for name in peers}
+    return found | {"fanout ratio": found["fanout_us now"] / found["fanout_us before"]}
+
+
+@contextmanager
+def _server_of(commit: str) -> Iterator[Peer]:
+    """The server as it was at a commit, run by the same interpreter."""
+    with ExitStack() as stack:
+        folder = f"{stack.enter_context(tempfile.TemporaryDirectory(prefix='wsb'))}/tree"
+        git = ("git", "-C", str(ROOT), "worktree")
+        subprocess.run((*git, "add", "--detach", "--quiet", folder, commit), check=True)
+        stack.callback(subprocess.run, (*git, "remove", "--force", folder), check=True)
+        argv = ["wsctl", *WSCTL.command[3:]]
+        program = _AT_COMMIT.format(folder=str(Path(folder)), argv=argv, main=_MAIN)
+        yield Peer("wsctl", commit, (sys.executable, "-c", program), greets=True)
+
+
+class Crowd:
+    """Clients that read, each with 10 small topics and a large one, and one beside them that publishes by
+    commands and subscribes to nothing."""
+
+    def __init__(self, port: int, clients: int) -> None:
+        self._connections = Connections(port, greeted=True, deflate=False, query=lambda n: _rooms(n, clients))
+        self._connections.open(clients)
+        self._epoll = self._connections.epoll
+        self._publisher = _commander(port)
+        self._epoll.register(self._publisher, select.EPOLLIN)
+        self._rest: dict[int, bytes] = {}
+
+    def close(self) -> None:
+        self._publisher.close()
+        self._connections.close_all()
+
+    def cost(self, server: Server, messages: Sequence[Message], seconds: float, window: int) -> float:
+        """Microseconds of CPU of the server for each of these messages, which are published again and again,
+        so many at a time."""
+        texts = [frame(TEXT, _publish(topic).encode()) for topic, _ in messages]
+        counts = [count for _, count in messages]
+        window = min(window, len(messages))
+        n = 0
+        for timed in (seconds / 4, seconds):
+            before, begun, first = server.cpu(), perf_counter(), n
+            while perf_counter() < begun + timed:
+                some = [(n + k) % len(messages) for k in range(window)]
+                n += window
+                self._publisher.sendall(b"".join([texts[at] for at in some]))
+                self._await(sum(counts[at] for at in some), window)
+        return 1e6 * (server.cpu() - before) / (n - first)
+
+    def _await(self, messages: int, answers: int) -> None:
+        """Wait until so many messages have come, and the answers to what published them."""
+        last = perf_counter()
+        while messages > 0 or answers > 0:
+            for fd, _ in self._epoll.poll(0):
+                data = self._rest.pop(fd, b"") + os.read(fd, CHUNK)
+                last = perf_counter()
+                if not data.endswith(b"}"):
+                    self._rest[fd] = data
+                    continue
+                messages -= data.count(MESSAGE)
+                if fd == self._publisher.fileno():
+                    answers -= data.count(b'"type":"ok"')
+                    if b'"type":"error"' in data:
+                        raise ConnectionError(f"what was published was refused: {data[:200]!r}")
+            if perf_counter() - last > STALL:
+                raise ConnectionError(f"{messages} messages and {answers} answers did not come")
+
+
+def _rooms(n: int, clients: int) -> str:
+    return _query([f"hall.{n // MANY}", *(f"room.{(n + k * 97) % clients}" for k in range(SUBSCRIPTIONS))])
+
+
+def _query(topics: Iterable[str]) -> str:
+    return "?" + "&".join(f"topic={topic}" for topic in topics)
+
+
+def _publish(topic: str | None) -> str:
+    return json.dumps({"type": "publish", "data": PADDING, **({"topic": topic} if topic else {})})
+
+
+def _commander(port: int) -> socket.socket:
+    """A client that speaks commands, and has its welcome."""
+    sock = socket.create_connection(("127.0.0.1", port))
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.sendall(opening("/ws/publisher", protocol="wsctl.2"))
+    data = b""
+    while next_frame(data.partition(b"\r\n\r\n")[2]) is None:
+        if not (chunk := sock.recv(CHUNK)):
+            raise ConnectionError(f"the handshake was refused: {data[:60]!r}")
+        data += chunk
+    if b"wsctl.2" not in data.partition(b"\r\n\r\n")[0]:
+        raise ConnectionError("the server takes no commands")
+    return sock
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
