@@ -37,10 +37,20 @@ def by_sequence(
 ) -> Iterator[tuple[Sequence[Connection], list[Batch]]]:
     """Return the connections that have a run: those together that get the same, and what they get, with what
     is for all in its place."""
-    if not for_all and _are_disjoint(runs):
-        for run in runs:
+    mixed = runs
+    if not for_all:
+        repeated = _repeated(runs)
+        mixed = [run for run in runs if not repeated.isdisjoint(run.connections)]
+        for run in runs if not mixed else [run for run in runs if repeated.isdisjoint(run.connections)]:
             yield run.connections, run.batches
-        return
+    if mixed:
+        yield from _sorted(mixed, for_all)
+
+
+def _sorted(
+    runs: Sequence[Run], for_all: Sequence[Batch]
+) -> Iterator[tuple[Sequence[Connection], list[Batch]]]:
+    """Return the same, where connections have several runs."""
     wanted: dict[Connection, list[int]] = {}
     for n, run in enumerate(runs):
         for connection in run.connections:
@@ -56,12 +66,16 @@ def by_sequence(
         yield connections, _merged([runs[n] for n in sequence], own)
 
 
-def _are_disjoint(runs: Sequence[Run]) -> bool:
-    """Tell whether no connection has two of the runs, as where each topic has its own subscribers."""
-    if len(runs) == 1:
-        return True
-    different = set[Connection]().union(*[run.connections for run in runs])
-    return len(different) == sum([len(run.connections) for run in runs])
+def _repeated(runs: Sequence[Run]) -> set[Connection]:
+    """Return the connections that have more than one of the runs: few, where each topic has its own
+    subscribers."""
+    seen: set[Connection] = set()
+    repeated: set[Connection] = set()
+    for run in runs if len(runs) > 1 else ():
+        if not seen.isdisjoint(run.connections):
+            repeated.update(seen.intersection(run.connections))
+        seen.update(run.connections)
+    return repeated
 
 
 def _merged(runs: Sequence[Run], for_all: Sequence[Batch]) -> list[Batch]:
