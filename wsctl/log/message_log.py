@@ -112,7 +112,8 @@ class MessageLog:
             draft = Draft(key or Key(self.writer, next(self._drafted)), sender, data, to, again, shown, topic)
             self._pass_on(_Pending(draft, receipt, refused))
             return
-        payload = messages.message(messages.Message(written(position), ts, sender, data, to, shown, topic))
+        body = messages.body(ts, sender, data, to, shown=shown, topic=topic)
+        payload = messages.numbered(written(position), body)
         recipients = self._keep_and_deliver(Entry(position, Batch((payload,)), to, topic), key)
         if receipt:
             receipt(self.newest, recipients)
