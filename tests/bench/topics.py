@@ -37,6 +37,9 @@ WINDOW, BUSY = 8, 64
 """Messages under way at a time, each of another topic, and none for the same client as another; the larger
 number where a server has as much to do as it can."""
 
+WITHOUT_PINGS = ("--ping-interval", "0")
+"""The clients answer no pings."""
+
 PADDING = "x" * 40
 
 MESSAGE = b'"type":"message"'
@@ -95,7 +98,7 @@ def figures(rounds: int, clients: int, seconds: float) -> Figures:
         "nobody": ([(f"empty.{n}", 0) for n in range(clients)], BUSY),
         "one by one": (rooms, 1),
     }
-    with Server(WSCTL) as server, closing(Crowd(server.port, clients)) as crowd:
+    with Server(WSCTL, *WITHOUT_PINGS) as server, closing(Crowd(server.port, clients)) as crowd:
         runs = [
             {what: crowd.cost(server, messages, seconds, n) for what, (messages, n) in measured.items()}
             for _ in range(rounds)
@@ -197,7 +200,9 @@ class Crowd:
         last = perf_counter()
         while messages > 0 or answers > 0:
             for fd, _ in self._epoll.poll(0):
-                data = self._rest.pop(fd, b"") + os.read(fd, CHUNK)
+                if not (chunk := os.read(fd, CHUNK)):
+                    raise ConnectionError("a connection was closed")
+                data = self._rest.pop(fd, b"") + chunk
                 last = perf_counter()
                 if not data.endswith(b"}"):
                     self._rest[fd] = data
