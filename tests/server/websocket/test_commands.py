@@ -143,6 +143,7 @@ TYPES = "type is one of publish, subscribe, unsubscribe, presence, renew"
         ({"type": "subscribe", "topics": "a"}, "bad_command", "topics is a list of topics, at least one"),
         ({"type": "subscribe", "topics": [["a"]]}, "bad_command", "topics is a list of topics, at least one"),
         ({"type": "subscribe", "topics": None}, "bad_command", "topics is a list of topics, at least one"),
+        ({"type": "subscribe", "topics": ["a"] * 1001}, "bad_command", "topics has at most 1000 topics"),
         ({"type": "subscribe", "topics": ["a", "a..b"]}, "bad_topic", None),
         ({"type": "subscribe", "topics": ["a.*"], "events": True}, "bad_topic", None),
         ({"type": "subscribe", "topics": ["a"], "events": 1}, "bad_command", "events is true or false"),

@@ -17,6 +17,7 @@ from wsctl.server.websocket.commands import (
     MAX_KEY,
     MAX_NUMBER,
     MAX_REF,
+    MAX_TOPICS,
 )
 
 Schema = dict[str, Any]
@@ -229,7 +230,7 @@ FRAMES: dict[str, Schema] = {
 }
 """The frames that a server sends, by `type`."""
 
-_PATTERNS: Schema = {"type": "array", "items": ref("topicPattern"), "minItems": 1}
+_PATTERNS: Schema = {"type": "array", "items": ref("topicPattern"), "minItems": 1, "maxItems": MAX_TOPICS}
 
 
 def _command(kind: str, *, optional: tuple[str, ...] = (), **fields: Schema) -> Schema:

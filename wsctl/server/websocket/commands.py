@@ -30,6 +30,9 @@ MAX_KEY = 128
 MAX_ADDRESSEES = 1000
 """Addressees that one command may name."""
 
+MAX_TOPICS = 1000
+"""Topics that one command may name: to read so many takes two milliseconds."""
+
 
 class Publish(NamedTuple):
     """Publish `data`; `topic` and `to` are None for everybody, `key` for none."""
@@ -98,6 +101,8 @@ def _topic(value: Any) -> str:
 def _patterns(value: Any) -> tuple[str, ...]:
     if not isinstance(value, list) or not value or not all(isinstance(each, str) for each in value):
         raise _WrongField("is a list of topics, at least one")
+    if len(value) > MAX_TOPICS:
+        raise _WrongField(f"has at most {MAX_TOPICS} topics")
     return tuple(dict.fromkeys([_checked_topic(topic_pattern, each) for each in value]))
 
 
