@@ -4,14 +4,14 @@ a second one core takes, whatever else the machine does."""
 
 import argparse
 import json
+import socket
 import statistics
 import sys
 import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack, redirect_stdout
 from pathlib import Path
-from select import select
-from time import perf_counter
+from time import perf_counter, sleep
 
 from tests.bench.frames import TEXT, frame
 from tests.bench.homes import WSCTL
@@ -76,32 +76,37 @@ def _settle(servers: Sequence[Server]) -> None:
 
 
 def publish(port: int, rate: int, seconds: float) -> int:
-    """Publish so many messages a second, in batches, until all have come back; return how many.
+    """Publish so many messages a second, in batches, each when the one before has come back; return how many
+    they were.
 
     Raises:
-        ConnectionError: nothing came back for `SILENCE` seconds, or the client was closed.
+        ConnectionError: one did not come back.
     """
-    batch = frame(TEXT, b"x" * 100) * round(rate * EVERY)
+    size = round(rate * EVERY)
+    batch = frame(TEXT, b"x" * 100) * size
     batches = round(seconds / EVERY)
-    count, received, rest = batches * round(rate * EVERY), 0, b""
     with greeted(port) as client:
+        client.settimeout(SILENCE)
         begun = perf_counter()
-        for n in range(1, batches + 1):
+        for n in range(batches):
+            sleep(max(0.0, begun + n * EVERY - perf_counter()))
             client.sendall(batch)
-            due = begun + n * EVERY
-            while received < count and (n == batches or perf_counter() < due):
-                wait = SILENCE if n == batches else max(0, due - perf_counter())
-                ready = select([client], [], [], wait)[0]
-                if n == batches and not ready:
-                    raise ConnectionError(f"only {received} of {count} messages came back")
-                if ready:
-                    chunk = client.recv(1 << 20)
-                    if not chunk:
-                        raise ConnectionError("the client was closed")
-                    data = rest + chunk
-                    received += data.count(MESSAGE)
-                    rest = data[-(len(MESSAGE) - 1) :]
-    return count
+            _receive(client, size)
+    return batches * size
+
+
+def _receive(client: socket.socket, count: int) -> None:
+    received, rest = 0, b""
+    while received < count:
+        try:
+            chunk = client.recv(1 << 20)
+        except TimeoutError:
+            chunk = b""
+        if not chunk:
+            raise ConnectionError(f"only {received} of {count} messages came back")
+        data = rest + chunk
+        received += data.count(MESSAGE)
+        rest = data[-(len(MESSAGE) - 1) :]
 
 
 if __name__ == "__main__":
