@@ -1,10 +1,11 @@
 """Who subscribes to a topic, and who is told of it: over workers, and while processes are replaced."""
 
 import asyncio
+import itertools
 import os
 import signal
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,9 @@ from tests.support.workers import pids, starting_workers, until, workers
 pytestmark = pytest.mark.anyio
 
 Start = Callable[..., Generations]
+
+RESTLESS = 6
+"""Clients that come and go all the time."""
 
 
 @pytest.fixture
@@ -176,3 +180,91 @@ async def test_those_who_stay_with_the_old_process_and_those_with_the_new_one_se
     fourth = await join_with_commands(url, "stays", "c", ssl=trusting)
     assert (await closed(stays.connection))[0] == 4501
     await asyncio.gather(*(client.close() for client in (new, third, fourth)))
+
+
+class Watcher:
+    """A client that watches a topic, and what it has heard of who is there."""
+
+    def __init__(self, client: CommandClient) -> None:
+        self.client = client
+        self.there: set[str] = set()
+        self._heard = 0
+
+    async def hears(self, there: set[str]) -> None:
+        """Wait until it has heard that just these are there; each joined and left by turns."""
+        while not await self._is_up_to(there):
+            await self.client.receive()
+
+    async def _is_up_to(self, there: set[str]) -> bool:
+        told = self.client.told
+        for kind, topic, name in told[self._heard :]:
+            self._heard += 1
+            assert (topic, name in self.there) == ("a", kind == "left"), told[: self._heard]
+            self.there ^= {name}
+        return self.there == there
+
+
+async def come_and_go(url: str, name: str, enough: asyncio.Event) -> CommandClient:
+    """Subscribe and end that again in each way there is; in the end be there."""
+    client = await join_with_commands(url, name)
+    for n in itertools.count():
+        await client.ask("subscribe", topics=[("a", "*", ">")[n % 3]])
+        await client.ask("unsubscribe", topics=["a", "*", ">"])
+        guest = await join_with_commands(url, f"guest-of-{name}", "a")
+        await guest.close()
+        if enough.is_set():
+            break
+    await client.ask("subscribe", topics=["*"])
+    return client
+
+
+async def check_upgrades(
+    url: str, upgrade: Callable[[], Awaitable[object]], watchers: Sequence[Watcher]
+) -> None:
+    """Upgrade twice while clients come and go, of whom all watchers hear."""
+    names = [f"c{n}" for n in range(RESTLESS)]
+    enough = asyncio.Event()
+    restless = [asyncio.create_task(come_and_go(url, name, enough)) for name in names]
+    reading = [asyncio.create_task(watcher.hears({*names, "nobody"})) for watcher in watchers]
+    for _ in range(2):
+        await upgrade()
+    enough.set()
+    clients = await asyncio.gather(*restless)
+    for watcher, task in zip(watchers, reading, strict=True):
+        task.cancel()
+        await asyncio.wait([task])
+        assert task.cancelled(), task.exception()
+        own = watcher.client.client_id
+        await watcher.hears({*names, *(other.client.client_id for other in watchers)} - {own})
+    assert len(watchers[0].client.told) > RESTLESS
+    await asyncio.gather(*(client.close() for client in (*clients, *(w.client for w in watchers))))
+
+
+async def watch(client: CommandClient) -> Watcher:
+    """Let a client watch; it asks who is there already."""
+    await client.ask("subscribe", topics=["a"], events=True)
+    watcher = Watcher(client)
+    watcher.there = set(await client.presence("a")) - {client.client_id}
+    return watcher
+
+
+async def test_watchers_hear_of_each_client_once_that_comes_or_goes_in_an_upgrade(
+    start: Start,
+) -> None:
+    server = start("--rate", "0")
+    url = server.first.ws_url
+    watchers = [await watch(await join_with_commands(url, f"w{n}")) for n in range(2)]
+
+    async def upgrade() -> None:
+        assert (await asyncio.to_thread(server.upgrade))["state"] == "done"
+
+    await check_upgrades(url, upgrade, watchers)
+
+
+async def test_so_do_watchers_at_all_workers(start_workers: StartServer) -> None:
+    server = start_workers("--rate", "0")
+    watchers = [await watch(await join_at(server, number, f"w{number}")) for number in (1, 2)]
+    await watchers[1].client.until_present("a", {"w1": 1, "w2": 1})
+    watchers[1].there = {"w1"}
+    watchers[1].client.told.clear()
+    await check_upgrades(server.ws_url, lambda: upgrade(server), watchers)

@@ -18,7 +18,8 @@ class CommandClient:
         got: the data of each message.
     """
 
-    def __init__(self, connection: ClientConnection) -> None:
+    def __init__(self, client_id: str, connection: ClientConnection) -> None:
+        self.client_id = client_id
         self.connection = connection
         self.told: list[tuple[str, str, str]] = []
         self.got: list[Any] = []
@@ -28,7 +29,7 @@ class CommandClient:
         """Send a command; its answer."""
         self._refs += 1
         await self.connection.send(json.dumps({"type": kind, "ref": self._refs, **fields}))
-        while (frame := await self._receive()).get("ref") != self._refs:
+        while (frame := await self.receive()).get("ref") != self._refs:
             pass
         assert frame["type"] == "ok", frame
         return frame
@@ -48,16 +49,17 @@ class CommandClient:
     async def hears(self, *told: tuple[str, str, str]) -> None:
         """Wait until it was told so often who comes and goes; it is this and nothing else."""
         while len(self.told) < len(told):
-            await self._receive()
+            await self.receive()
         assert self.told == list(told)
 
     async def reads(self, count: int) -> list[Any]:
         """The data of all messages, when there are so many."""
         while len(self.got) < count:
-            await self._receive()
+            await self.receive()
         return self.got
 
-    async def _receive(self) -> dict[str, Any]:
+    async def receive(self) -> dict[str, Any]:
+        """The next frame, waited for."""
         async with asyncio.timeout(DEADLINE):
             frame = frames.read(await self.connection.recv())
         if frame["type"] in ("joined", "left"):
@@ -74,8 +76,8 @@ async def join_with_commands(url: str, client_id: str, *topics: str, **options: 
     """Connect a client that subscribes to topics from the beginning, and take its welcome."""
     query = "&".join(f"topic={topic}" for topic in topics)
     options = {"subprotocols": ["wsctl.2"], "compression": None, "proxy": None} | options
-    client = CommandClient(await connect(f"{url}/ws/{client_id}?{query}", **options))
+    client = CommandClient(client_id, await connect(f"{url}/ws/{client_id}?{query}", **options))
     assert client.connection.subprotocol == "wsctl.2"
-    frame = await client._receive()
+    frame = await client.receive()
     assert frame["type"] == "welcome", frame
     return client
