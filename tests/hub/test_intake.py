@@ -140,3 +140,23 @@ def test_where_nothing_is_published_the_server_is_still_spoken_to() -> None:
     intake = Intake(MessageLog(p.published.deliver), SLOW, False, lambda: p.now, lambda _, text: True)
     intake.text(p.bob, "renew")
     assert p.errors() == []
+
+
+def test_the_connections_of_a_client_have_one_rate_together() -> None:
+    p = Publishing()
+    phone, laptop = p.bob, RecordedConnection("bob")
+    p.intake = Intake(
+        MessageLog(p.published.deliver), SLOW, True, lambda: p.now, connections_of=lambda _: (phone, laptop)
+    )
+    for n, connection in enumerate((phone, laptop, phone, laptop)):
+        p.intake.text(connection, str(n))
+    assert [m.data for m in p.published] == ["0", "1"]
+    phone.end_reason = EndReason.LEFT
+    p.intake.left(phone)
+    tablet = RecordedConnection("bob")
+    p.intake.text(tablet, "too soon")
+    assert len(p.published) == 2
+    p.now += 1.0
+    for connection in (tablet, laptop):
+        p.intake.text(connection, "later")
+    assert [m.data for m in p.published] == ["0", "1", "later"]

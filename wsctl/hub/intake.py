@@ -1,7 +1,7 @@
 """The intake of the frames that clients send."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -31,7 +31,7 @@ ForServer = Callable[[Connection, str], bool]
 class Intake:
     """Publishes the texts of clients, within their rate and if publishing is on, unless they are
     `for_server` or commands. With `may_publish` that decides of each client whether it publishes to
-    everybody.
+    everybody. `connections_of` returns the active connections of a client, which share its rate.
 
     Attributes:
         for_server: tells of a text whether it was for the server, and deals with it.
@@ -55,6 +55,7 @@ class Intake:
         *,
         by_address: bool = False,
         may_publish: Callable[[Connection], bool] | None = None,
+        connections_of: Callable[[str], Sequence[Connection]] = lambda client_id: (),
     ) -> None:
         self._log = log
         self._rate = rate
@@ -67,6 +68,7 @@ class Intake:
         self.commands: Counter[str] = Counter()
         self.refused: Counter[str] = Counter()
         self.awaiting: Counter[Connection] = Counter()
+        self._connections_of = connections_of
         self.allowances = Allowances(rate, by_address=by_address)
         self.received = 0
         self.received_bytes = 0
@@ -153,12 +155,18 @@ class Intake:
 
     def left(self, connection: Connection) -> None:
         """Keep the bucket of a client that has left: it may come back before that is full."""
-        if connection.bucket:
+        if connection.bucket and not any(
+            other.bucket is connection.bucket
+            for other in self._connections_of(connection.client_id)
+            if other is not connection
+        ):
             self.allowances.keep(connection, self._clock())
 
     def _bucket(self, connection: Connection) -> TokenBucket | None:
         if self._rate.per_second and connection.bucket is None:
-            connection.bucket = self.allowances.of(connection, self._clock())
+            # All connections of a client have one bucket: the rate is the client's.
+            others = (other.bucket for other in self._connections_of(connection.client_id) if other.bucket)
+            connection.bucket = next(others, None) or self.allowances.of(connection, self._clock())
         return connection.bucket
 
     def _cut(self, connection: Connection) -> None:

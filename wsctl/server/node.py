@@ -158,6 +158,7 @@ class Node:
             self.renewal.handle,
             by_address=settings.auth == "none",
             may_publish=self.permissions.may_publish_to_all,
+            connections_of=self.manager.of,
         )
         self.manager.retired.append(intake.left)
         return intake
