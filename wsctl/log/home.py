@@ -17,6 +17,7 @@ A log and its home speak like this:
                                      <--  take: a message that is kept, in the order of all
                                      <--  refuse: a draft by its key, and why
                                      <--  repeat: a draft that came again and was taken before, by its key
+                                     <--  answer_repeated: one whose idempotency key was seen before
                                      <--  restore: what is kept there, when it begins, or after a loss
                                      <--  cut_off, back: it is away and refuses all; it answers again
 
@@ -61,6 +62,9 @@ class Refusal(NamedTuple):
     text: str
 
 
+Repeated = Callable[[str], None]
+"""Called with the id of the first message that had the idempotency key of one that is not published."""
+
 Refused = Callable[[Refusal], None]
 """Called with the reason when a message was not taken, or may not have been."""
 
@@ -76,7 +80,8 @@ class Key(NamedTuple):
 class Draft(NamedTuple):
     """A message that has no id yet; `to` is None for everyone, and with `shown` each addressee sees all;
     without a `topic` it is for all clients, with one for its subscribers.
-    `again` is true if it was passed on before and nobody has said what became of that."""
+    `again` is true if it was passed on before and nobody has said what became of that. Of several with the
+    same `idempotency_key`, which the publisher gives, only the first is published."""
 
     key: Key
     sender: str
@@ -85,6 +90,7 @@ class Draft(NamedTuple):
     again: bool = False
     shown: bool = False
     topic: str | None = None
+    idempotency_key: str | None = None
 
 
 class Connected(NamedTuple):
@@ -106,6 +112,12 @@ class Kept(NamedTuple):
 class Home(ABC):
     """The home of a log. It gives ids at once, by `next_id`, or later, to `publish`; the rest of this holds
     for one that keeps nothing itself and is never away."""
+
+    @property
+    def finds_keys(self) -> bool:
+        """Whether it finds an idempotency key that was seen before; else the log does, whose messages all
+        come from here."""
+        return False
 
     @property
     def why(self) -> str | None:

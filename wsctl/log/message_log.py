@@ -10,8 +10,21 @@ from typing import Any, NamedTuple
 from wsctl import messages
 from wsctl.frame import Batch
 from wsctl.log.history import Entry, History, MessageId, Missed
-from wsctl.log.home import Draft, Follower, Home, HomeObserver, Key, MemoryHome, Receipt, Refusal, Refused
+from wsctl.log.home import (
+    Draft,
+    Follower,
+    Home,
+    HomeObserver,
+    Key,
+    MemoryHome,
+    Receipt,
+    Refusal,
+    Refused,
+    Repeated,
+)
+from wsctl.log.idempotency import SeenKeys, of_sender
 from wsctl.log.known_ids import KnownIds
+from wsctl.log.refusals import UNCONFIRMED
 from wsctl.log.retention import Floors
 from wsctl.log.selection import selection
 
@@ -20,6 +33,15 @@ class _Pending(NamedTuple):
     draft: Draft
     receipt: Receipt | None
     refused: Refused | None
+    repeated: Repeated | None
+
+
+class _Same(NamedTuple):
+    """A message that is not published: one with its idempotency key is under way."""
+
+    receipt: Receipt | None
+    refused: Refused | None
+    repeated: Repeated | None
 
 
 class Recovery(NamedTuple):
@@ -47,6 +69,7 @@ class MessageLog:
         published: messages that got their id since the start.
         published_to_topics: those of them that have a topic.
         follower: another process that gets each message, after it was sent to the clients of this one.
+        seen_keys: the idempotency keys of messages that got their id here.
         observers: told when the home is away, and when it is back.
     """
 
@@ -63,6 +86,8 @@ class MessageLog:
         self._position: MessageId = (int(wall() * 1000), 0)
         self.home: Home = MemoryHome()
         self._pending: dict[Key, _Pending] = {}
+        self._same: dict[str | None, list[_Same]] = {}
+        self.seen_keys = SeenKeys(time.monotonic)
         self._drafted = count(1)
         self.writer = secrets.token_hex(8)
         self.history = History(self._position, most, most_bytes, ttl, wall)
@@ -97,29 +122,43 @@ class MessageLog:
         again: bool = False,
         shown: bool = False,
         topic: str | None = None,
+        idempotency_key: str | None = None,
+        repeated: Repeated | None = None,
     ) -> None:
         """Give the message its id and hand it to the connections, in id order.
 
-        Either `receipt` or `refused` is called, maybe before this returns. `key` and `again` come with a
-        draft of another log.
+        Either `receipt`, `refused` or `repeated` is called, maybe before this returns: the last one if
+        `idempotency_key` was seen before, and then nothing is published. Without it `receipt` is called, with
+        no clients. `key` and `again` come with a draft of another log.
 
         Raises:
             ValueError: the data is not JSON.
         """
+        once = None if idempotency_key is None else of_sender(idempotency_key, sender)
+        if once is not None and self._is_repeated(once, _Same(receipt, refused, repeated)):
+            return
         ts = self._wall()
         position = self.home.next_id(self._position, ts)
         if position is None:
-            draft = Draft(key or Key(self.writer, next(self._drafted)), sender, data, to, again, shown, topic)
-            self._pass_on(_Pending(draft, receipt, refused))
+            key = key or Key(self.writer, next(self._drafted))
+            draft = Draft(key, sender, data, to, again, shown, topic, idempotency_key)
+            self._pass_on(_Pending(draft, receipt, refused, repeated))
             return
         body = messages.body(ts, sender, data, to, shown=shown, topic=topic)
         payload = messages.numbered(written(position), body)
+        if once is not None:
+            self.seen_keys.add(once, position)
         recipients = self._keep_and_deliver(Entry(position, Batch((payload,)), to, topic), key)
         if receipt:
             receipt(self.newest, recipients)
 
     def append_draft(
-        self, draft: Draft, receipt: Receipt | None = None, *, refused: Refused | None = None
+        self,
+        draft: Draft,
+        receipt: Receipt | None = None,
+        *,
+        refused: Refused | None = None,
+        repeated: Repeated | None = None,
     ) -> None:
         """Append a draft of another log, or one of this log once more, by its key.
 
@@ -136,6 +175,8 @@ class MessageLog:
             again=draft.again,
             shown=draft.shown,
             topic=draft.topic,
+            idempotency_key=draft.idempotency_key,
+            repeated=repeated,
         )
 
     def take(
@@ -147,12 +188,17 @@ class MessageLog:
         pending = self._pending.pop(key, None) if key else None
         if pending and pending.receipt:
             pending.receipt(self.newest, here if recipients is None else recipients)
+        if pending:
+            self._published_once(pending.draft, entry.id)
 
     def refuse(self, key: Key, why: Refusal) -> None:
         """Refuse a draft that was passed on and has got no id, or may have got none."""
         pending = self._pending.pop(key, None)
         if pending and pending.refused:
             pending.refused(why)
+        for same in self._same.pop(_once(pending.draft), ()) if pending else ():
+            if same.refused:
+                same.refused(why)
 
     def repeat(self, key: Key, message_id: MessageId) -> None:
         """Answer a draft that was passed on again, though it was taken before under this id; nobody counts
@@ -160,6 +206,14 @@ class MessageLog:
         pending = self._pending.pop(key, None)
         if pending and pending.receipt:
             pending.receipt(written(message_id), 0)
+        if pending:
+            self._published_once(pending.draft, message_id)
+
+    def answer_repeated(self, key: Key, message_id: MessageId) -> None:
+        """Answer a draft that was passed on and is not published: the message with this id had its
+        idempotency key."""
+        if pending := self._pending.pop(key, None):
+            _answer(_Same(pending.receipt, pending.refused, pending.repeated), message_id)
 
     def missed(
         self,
@@ -202,8 +256,17 @@ class MessageLog:
         """Have the ids given by `home` from here on. Drafts under way are passed on again, to it."""
         self.home = home
         under_way, self._pending = self._pending, {}
-        for draft, receipt, refused in under_way.values():
-            self.append_draft(draft._replace(again=True), receipt, refused=refused)
+        waiting, self._same = self._same, {}
+        for draft, receipt, refused, repeated in under_way.values():
+            self.append_draft(draft._replace(again=True), receipt, refused=refused, repeated=repeated)
+        for key, same in waiting.items():
+            if key in self._same:
+                self._same[key] += same
+            for each in () if key in self._same else same:
+                if key is not None and (seen := self.seen_keys.find(key)):
+                    _answer(each, seen)
+                elif each.refused:
+                    each.refused(UNCONFIRMED)
 
     def restore(
         self,
@@ -221,13 +284,37 @@ class MessageLog:
         self.history.restore(floor, entries, position, floors=floors, known=known)
 
     def _pass_on(self, pending: _Pending) -> None:
-        key = pending.draft.key
+        key, once = pending.draft.key, _once(pending.draft)
         self._pending[key] = pending
+        if once is not None:
+            self._same.setdefault(once, [])
         try:
             self.home.publish(pending.draft)
         except ValueError:
             del self._pending[key]
+            self._same.pop(once, None)
             raise
+
+    def _is_repeated(self, once: str, message: _Same) -> bool:
+        """Answer a message whose idempotency key was seen before, now or when the first one is answered; tell
+        whether it was. A home that finds keys itself is asked."""
+        if self.home.finds_keys:
+            return False
+        if seen := self.seen_keys.find(once):
+            _answer(message, seen)
+            return True
+        if once in self._same:
+            self._same[once].append(message)
+            return True
+        return False
+
+    def _published_once(self, draft: Draft, message_id: MessageId) -> None:
+        """Remember the idempotency key of a message that the home keeps, and answer others that have it."""
+        once = _once(draft)
+        if once is not None and not self.home.finds_keys:
+            self.seen_keys.add(once, message_id)
+        for same in self._same.pop(once, ()):
+            _answer(same, message_id)
 
     def _keep_and_deliver(self, entry: Entry, key: Key | None, elsewhere: int = 0) -> int:
         """Return the number of clients to which the message goes."""
@@ -237,6 +324,19 @@ class MessageLog:
         self.published_to_topics += entry.topic is not None
         recipients = self._deliver(entry) + elsewhere
         return recipients + (self.follower.relay(entry, recipients, key) if self.follower else 0)
+
+
+def _once(draft: Draft) -> str | None:
+    """Return the idempotency key of a draft among those of all senders; None if it has none."""
+    return None if draft.idempotency_key is None else of_sender(draft.idempotency_key, draft.sender)
+
+
+def _answer(message: _Same, message_id: MessageId) -> None:
+    """Answer a message whose idempotency key that of the message with this id is."""
+    if message.repeated:
+        message.repeated(written(message_id))
+    elif message.receipt:
+        message.receipt(written(message_id), 0)
 
 
 def written(message_id: MessageId) -> str:

@@ -122,7 +122,8 @@ def draft_fields(draft: Draft) -> tuple[dict[str, Any], list[bytes]]:
     data = messages.encode({"data": draft.data})
     fields = {"key": draft.key, "sender": draft.sender, "to": draft.to, "again": draft.again}
     topic = {} if draft.topic is None else {"topic": draft.topic}
-    return fields | ({"shown": True} if draft.shown else {}) | topic, [data]
+    once = {} if draft.idempotency_key is None else {"once": draft.idempotency_key}
+    return fields | ({"shown": True} if draft.shown else {}) | topic | once, [data]
 
 
 def read_draft(fields: Mapping[str, Any], data: bytes) -> Draft:
@@ -137,6 +138,7 @@ def read_draft(fields: Mapping[str, Any], data: bytes) -> Draft:
         again=fields.get("again", True),
         shown="shown" in fields,
         topic=fields.get("topic"),
+        idempotency_key=fields.get("once"),
     )
 
 

@@ -11,6 +11,7 @@ from tests.support.peer import Peer, new_prefix
 from tests.support.relay import Relay
 from tests.support.store import StoreProcess
 from wsctl.log.home import Draft, Key
+from wsctl.log.idempotency import TTL
 from wsctl.log.redis.appender import TOGETHER
 from wsctl.log.refusals import (
     CONFIRM_TIMEOUT,
@@ -118,3 +119,47 @@ async def test_a_publisher_waits_no_longer_than_promised(store: StoreProcess) ->
         await node.settle()
         assert CONFIRM_TIMEOUT <= time.monotonic() - start < CONFIRM_TIMEOUT + 0.5
         assert node.refusals == {1: LATE}
+
+
+async def test_of_several_with_one_idempotency_key_the_first_is_published(store: StoreProcess) -> None:
+    """Whichever nodes they are given to; the others get its id, as do those that come again."""
+    async with peers(store, 2) as nodes:
+        told: list[tuple[str, str]] = []
+        for n, node in enumerate((*nodes, *nodes)):
+            node.log.append(
+                "x",
+                n,
+                None,
+                lambda message_id, count: told.append(("receipt", message_id)),
+                idempotency_key="k",
+                repeated=lambda message_id: told.append(("repeated", message_id)),
+            )
+            await node.until_true(lambda n=n: len(told) == n + 1)  # type: ignore[misc]
+        first = nodes[0].got[0].id
+        assert told == [("receipt", first), *[("repeated", first)] * 3]
+        nodes[0].log.append("eve", "of another sender", idempotency_key="k")
+        nodes[1].log.append("x", "another", idempotency_key="l")
+        assert set(await nodes[1].read(3)) == {0, "of another sender", "another"}
+        (key,) = store.command("KEYS", f"{nodes[0].session._keys.base}:key:x\0k")
+        assert 0 < store.command("TTL", key) <= TTL
+
+
+async def test_one_that_is_sent_again_with_its_idempotency_key_is_no_repetition(store: StoreProcess) -> None:
+    """Its answer was lost: it comes back out of the log, and is taken once."""
+    async with peers(store, 1) as (node,):
+        for _ in range(2):
+            node.session.publish(Draft(Key("w", 1), "x", 1, idempotency_key="k"))
+        node.session.publish(Draft(Key("w", 2), "x", 2, idempotency_key="k"))
+        node.say("end")
+        assert await node.read(2) == [1, "end"]
+        assert store.command("XLEN", log_of(node)) == 2
+
+
+async def test_an_idempotency_key_that_holds_something_else_is_a_new_one(store: StoreProcess) -> None:
+    async with peers(store, 1) as (node,):
+        base = node.session._keys.base
+        store.command("SET", f"{base}:key:x\0a", "what")
+        store.command("HSET", f"{base}:key:x\0b", "1-1", "w 1")
+        for key in "ab":
+            node.log.append("x", key, idempotency_key=key)
+        assert await node.read(2) == ["a", "b"]

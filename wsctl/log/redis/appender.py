@@ -5,9 +5,11 @@ from collections import deque
 from collections.abc import Callable, Container
 from typing import NamedTuple
 
+from wsctl.log.history import MessageId
 from wsctl.log.home import Draft, Key, Refusal
+from wsctl.log.idempotency import of_sender
 from wsctl.log.redis.client import RedisClient, RedisClock
-from wsctl.log.redis.records import arguments
+from wsctl.log.redis.records import arguments, position
 from wsctl.log.redis.scripts import APPEND, Keys
 from wsctl.log.redis.stream_size import StreamSize
 from wsctl.log.redis.subscribers import Subscribers
@@ -33,6 +35,7 @@ class _Waiting(NamedTuple):
     key: Key
     deadline: float
     topic: str | None
+    once: str
     to: tuple[str, ...] | None
     row: tuple[str, int, bytes, str, bytes]
 
@@ -45,9 +48,10 @@ class Appender:
     """Appends in the order in which messages were published, one call at a time: that keeps every writer's
     keys in order, and many messages share a call.
 
-    `refuse` is called with the key of each draft that got no id, and why; `size` tells how many entries the
-    log keeps about, and `subscribers` to how many connections elsewhere a message with a topic goes. A client
-    may have `per_id` connections. `wall` is the time of day.
+    `refuse` is called with the key of each draft that got no id, and why; `answer_repeated` with that of each
+    whose idempotency key was seen before, and the id of the message that had it. `size` tells how many
+    entries the log keeps about, and `subscribers` to how many connections elsewhere a message with a topic
+    goes. A client may have `per_id` connections. `wall` is the time of day.
 
     Attributes:
         idle: set while nothing waits.
@@ -60,6 +64,7 @@ class Appender:
         keys: Keys,
         clock: RedisClock,
         refuse: Callable[[Key, Refusal], None],
+        answer_repeated: Callable[[Key, MessageId], None],
         *,
         newest: Callable[[], str],
         size: StreamSize,
@@ -70,6 +75,7 @@ class Appender:
         self._redis = redis
         self._keys = keys
         self._refuse = refuse
+        self._answer_repeated = answer_repeated
         self._newest = newest
         self._size = size
         self._subscribers = subscribers
@@ -104,7 +110,8 @@ class Appender:
             self._refuse_draft(draft.key, FULL)
         else:
             deadline = self._clock.here() + CONFIRM_TIMEOUT
-            self._waiting.append(_Waiting(draft.key, deadline, draft.topic, draft.to, row))
+            once = "" if draft.idempotency_key is None else of_sender(draft.idempotency_key, draft.sender)
+            self._waiting.append(_Waiting(draft.key, deadline, draft.topic, once, draft.to, row))
             self._bytes += len(row[-1])
             self._due.append((deadline, draft.key))
             self._watch()
@@ -149,12 +156,14 @@ class Appender:
         keys = {waiting.key for waiting in batch}
         first_asked = keys - self._asked
         self._asked |= keys
-        now, taken = await self._redis.run(APPEND, [self._keys.log], *words, *parts)
+        now, taken, *repeated = await self._redis.run(APPEND, [self._keys.log], *words, *parts)
         if not taken:
             self._clock.set(now)
             self._asked -= first_asked
             return
         self._drop(keys)
+        for writer, n, message_id in zip(repeated[::3], repeated[1::3], repeated[2::3], strict=True):
+            self._answer_repeated(Key(writer.decode(), int(n)), position(message_id.decode()))
 
     def forget(self) -> None:
         """Drop messages that Redis was asked to append before it lost its data: sent again, they could be
@@ -164,7 +173,7 @@ class Appender:
     def _arguments(self, waiting: _Waiting) -> tuple[object, ...]:
         topic = waiting.topic
         elsewhere = 0 if topic is None else self._subscribers.count(topic, waiting.to)
-        return *waiting.row[:-1], elsewhere, waiting.row[-1]
+        return *waiting.row[:-1], elsewhere, waiting.once, waiting.row[-1]
 
     def _batch(self) -> list[_Waiting]:
         found: list[_Waiting] = []

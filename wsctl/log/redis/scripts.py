@@ -5,6 +5,8 @@ The keys, `BASE` being `{PREFIX}:v1`:
 
     BASE:log         the stream: every message, its id the message's
     BASE:last:W      the newest `n` that was appended of writer W, for a while
+    BASE:key:K       the message with the idempotency key K, which begins with the sender, for a while: its
+                     id, its writer and `n`
     BASE:lease       each node, by when its lease ends (milliseconds of Redis's clock)
     BASE:nodes       each node's own account of itself, JSON
     BASE:turns       nodes that drain, or wait for their turn, by when they asked
@@ -28,6 +30,7 @@ in BASE:subs:N, empty for one that is gone.
 
 from dataclasses import dataclass
 
+from wsctl.log.idempotency import TTL
 from wsctl.log.redis.client import Script
 
 WRITER_TTL = 60
@@ -189,11 +192,22 @@ local function elsewhere(to)
   return found
 end
 
-for i = 7, #ARGV, 6 do
-  local writer, n, to, topic, subscribers, body = unpack(ARGV, i, i + 5)
+-- The id of an earlier message with this idempotency key.
+local function id_of_first(once, writer, n)
+  local found = redis.pcall('GET', base .. ':key:' .. once)
+  local id, its_writer, its_n = string.match(type(found) == 'string' and found or '', '^(%S+) (%S+) (%d+)$')
+  if id and parts(id) and (its_writer ~= writer or its_n ~= n) then return id end
+end
+
+local answer = {now, 1}
+for i = 7, #ARGV, 7 do
+  local writer, n, to, topic, subscribers, once, body = unpack(ARGV, i, i + 6)
   local last = base .. ':last:' .. writer
   known[writer] = known[writer] or number_at(last)
-  if tonumber(n) > known[writer] then
+  local first = once ~= '' and id_of_first(once, writer, n)
+  if first then
+    for _, part in ipairs({writer, n, first}) do answer[#answer + 1] = part end
+  elseif tonumber(n) > known[writer] then
     local what = {'m', body}
     if topic ~= '' then what = {'c', topic, 'b', body} else subscribers = elsewhere(to) end
     previous = redis.call('XADD', log, 'MAXLEN', '~', most, '*',
@@ -202,17 +216,22 @@ for i = 7, #ARGV, 6 do
     redis.call('SET', last, n, 'EX', """
     + str(WRITER_TTL)
     + """)
+    local told = previous .. ' ' .. writer .. ' ' .. n
+    if once ~= '' then redis.call('SET', base .. ':key:' .. once, told, 'EX', """
+    + str(TTL)
+    + """) end
   end
 end
-return {now, 1}
+return answer
 """
 )
 """Append messages, each once however often it is sent.
 
 Arguments: base, node, how many entries the log keeps about, the moment (Redis's clock) after which nothing is
 appended any more, the newest id that the node knows, how many connections a client may have; then of each
-message: writer, n, addressees, topic, how many subscribers other nodes have (where it has a topic), body.
-Returns Redis's clock, and 1, or 0 when it was too late.
+message: writer, n, addressees, topic, how many subscribers other nodes have (where it has a topic), its
+idempotency key (empty for none), body. Returns Redis's clock, and 1, or 0 when it was too late; then of each
+message that is not appended, since its idempotency key was seen: writer, n, and the id of the first one.
 """
 
 BEAT = Script(

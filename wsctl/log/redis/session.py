@@ -108,6 +108,10 @@ class RedisSession(Home):
         """The reason why Redis is away; None while it is there."""
         return self.availability.why
 
+    @property
+    def finds_keys(self) -> bool:
+        return True
+
     def publish(self, draft: Draft) -> None:
         self._appender.publish(draft)
 
@@ -304,6 +308,7 @@ def create_session(
         keys,
         redis_clock,
         messages.refuse,
+        messages.answer_repeated,
         newest=lambda: tail.seen,
         size=size,
         subscribers=subscribers,

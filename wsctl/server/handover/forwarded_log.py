@@ -11,7 +11,7 @@ from wsctl.hub.connection_table import ConnectionTable
 from wsctl.ipc.framing import Packet
 from wsctl.log.history import Entry, MessageId
 from wsctl.log.home import Connected, Draft, Home, Key, Refusal
-from wsctl.log.message_log import MessageLog
+from wsctl.log.message_log import MessageLog, read_id
 from wsctl.log.refusals import UNCONFIRMED
 from wsctl.log.transfer import (
     ReceivedHistory,
@@ -72,7 +72,8 @@ class ForwardedLog(Home):
         names = [connection.client_id for connection in here]  # all that an earlier release reads
         connections = [each if each.patterns else each[:2] for each in here]
         presence = {"topics": True, "connections": connections, "elsewhere": elsewhere}
-        self._send("begin", {**place, "here": names, "shared": self._resume_point, **presence})
+        keys = {"keys": log.seen_keys.rows()} if len(log.seen_keys) else {}
+        self._send("begin", {**place, "here": names, "shared": self._resume_point, **presence, **keys})
         log.move_to(self)
 
     def give_back(self, here: Collection[Connected]) -> None:
@@ -87,6 +88,10 @@ class ForwardedLog(Home):
         self._hung_up = True
         for draft in self._log.drafts:
             self._log.refuse(draft.key, UNCONFIRMED)
+
+    @property
+    def finds_keys(self) -> bool:
+        return True
 
     def publish(self, draft: Draft) -> None:
         if self._hung_up:
@@ -111,6 +116,9 @@ class ForwardedLog(Home):
                 # A successor of an older release does not say which of the two it is.
                 code = ErrorCode(told.get("code", ErrorCode.UNCONFIRMED))
                 self._log.refuse(Key(*told["key"]), Refusal(code, told["why"]))
+            case "repeated":
+                if (message_id := read_id(told["id"])) is not None:
+                    self._log.answer_repeated(Key(*told["key"]), message_id)
             case "away":
                 self._is_away = True
                 self._log.cut_off(told["why"])
@@ -168,6 +176,7 @@ class LogRelay:
         # Messages from before a connection moves must be there when it arrives, whatever --history says.
         log.history.hold(True)
         self._history.restore(log, told)
+        log.seen_keys.restore(told.get("keys", ()))
         log.follower = self
         ready()
         if point := told.get("shared"):
@@ -180,7 +189,10 @@ class LogRelay:
     def publish(self, told: Mapping[str, Any], data: bytes) -> None:
         """Append what the predecessor was given to publish."""
         draft = read_draft(told, data)
-        self._log.append_draft(draft, refused=partial(self._refuse, draft.key))
+        key = draft.key
+        self._log.append_draft(
+            draft, refused=partial(self._refuse, key), repeated=partial(self._answer_repeated, key)
+        )
 
     def relay(self, entry: Entry, recipients: int, key: Key | None) -> int:
         """Send a message to the predecessor, and return how many connections it goes to that are still there
@@ -260,3 +272,6 @@ class LogRelay:
 
     def _refuse(self, key: Key, why: Refusal) -> None:
         self._send("unpublished", {"key": key, "why": why.text, "code": why.code})
+
+    def _answer_repeated(self, key: Key, message_id: str) -> None:
+        self._send("repeated", {"key": key, "id": message_id})

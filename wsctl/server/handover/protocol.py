@@ -15,10 +15,11 @@ The old process is called the predecessor, the new one the successor. They speak
     begin: position of the log, who is there,
       each connection with its serial and its
       patterns; who subscribes elsewhere;
-      topics                               -->
+      idempotency keys; topics             -->
     publish: what a client here sends      -->
                                            <--  message: what got its id, for those still here
-                                           <--  unpublished: what got none, and why
+                                           <--  unpublished: what got none, and why; repeated: what has an
+                                                  idempotency key that was seen, and that message's id
                                            <--  away, back: how Redis is, if there is one
                                            <--  presence: changes of who subscribes to what, on either
                                                   side and elsewhere, in the order in which they count

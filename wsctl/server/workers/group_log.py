@@ -125,6 +125,7 @@ class GroupLog:
         facts = {
             **history_place(log),
             "published": log.published,
+            "keys": log.seen_keys.rows(),
             "point": self._point,
             "writers": self._writers,
             "clients": self.presence.rows(),
@@ -149,6 +150,7 @@ class GroupLog:
                 case "log":
                     history.restore(self.log, told)
                     self.log.published = told["published"]
+                    self.log.seen_keys.restore(told.get("keys", ()))
                     self._writers = dict(told["writers"])
                     self.presence.restore(told["clients"], workers)
                     self._following = [workers[pid] for pid in told["following"] if pid in workers]
@@ -227,11 +229,18 @@ class GroupLog:
 
     def _append(self, told: Mapping[str, Any], data: bytes) -> None:
         draft = read_draft(told, data)
-        self.log.append_draft(draft, refused=partial(self._refuse, draft.key))
+        key = draft.key
+        self.log.append_draft(
+            draft, refused=partial(self._refuse, key), repeated=partial(self._answer_repeated, key)
+        )
 
     def _refuse(self, key: Key, why: Refusal) -> None:
         # To all: in an upgrade another process may have the draft by now.
         self._send_to_all("unpublished", {"key": key, "why": why.text, "code": why.code})
+
+    def _answer_repeated(self, key: Key, message_id: str) -> None:
+        # One of an earlier release has sent no idempotency key, and knows no such answer.
+        self._send_to_all("repeated", {"key": key, "id": message_id}, topics=True)
 
     # What is sent
 

@@ -10,7 +10,7 @@ from wsctl.errors import CannotStart
 from wsctl.ipc.framing import Packet, encode_packet
 from wsctl.log.history import Entry, MessageId
 from wsctl.log.home import Connected, Draft, Elsewhere, Home, Key, Refusal
-from wsctl.log.message_log import MessageLog
+from wsctl.log.message_log import MessageLog, read_id
 from wsctl.log.refusals import AWAY, CONFIRM_TIMEOUT
 from wsctl.log.transfer import ReceivedHistory, Send, draft_fields, read_entry
 from wsctl.server.condition import Condition
@@ -35,6 +35,7 @@ KINDS = frozenset(
         "begun",
         "message",
         "unpublished",
+        "repeated",
         "away",
         "back",
         "replaced",
@@ -109,6 +110,10 @@ class ParentHome(Home):
     @property
     def why(self) -> str | None:
         return self._why
+
+    @property
+    def finds_keys(self) -> bool:
+        return True
 
     def publish(self, draft: Draft) -> None:
         fields, (data,) = draft_fields(draft)
@@ -188,6 +193,11 @@ class ParentHome(Home):
                 key = Key(*told["key"])
                 self._drafts.answered(key)
                 self._log.refuse(key, Refusal(ErrorCode(told["code"]), told["why"]))
+            case "repeated":
+                key = Key(*told["key"])
+                self._drafts.answered(key)
+                if (message_id := read_id(told["id"])) is not None:
+                    self._log.answer_repeated(key, message_id)
             case "history":
                 self._history.add(told, packet.blobs)
             case "begun":

@@ -34,6 +34,8 @@ Without --redis the log of all is the parent's:
                                              <--  publish: a draft, by its key
     unpublished: a draft that got none,
       and why                                -->
+    repeated: one whose idempotency key was
+      seen before, with that message's id    -->
     away, back: how the home of the log is   -->
     renewing, renewed: the parent goes on as
       another program: it is late with all;
