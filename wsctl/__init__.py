@@ -16,11 +16,14 @@ __all__ = [
     "Handshake",
     "Hub",
     "Incoming",
+    "Joined",
+    "Left",
     "Lost",
     "Message",
     "MessageStream",
     "NotConnected",
     "NotPublished",
+    "Presence",
     "Refuse",
     "Reject",
     "Rejected",
@@ -40,12 +43,14 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from wsctl.client.commands import CommandRefused
     from wsctl.client.session import NotConnected
-    from wsctl.client.stream import MessageStream, SessionEnded, Unconfirmed, connect
+    from wsctl.client.stream import MessageStream, Presence, SessionEnded, Unconfirmed, connect
     from wsctl.client.stream_events import (
         Connected,
         Degraded,
         Disconnected,
         Draining,
+        Joined,
+        Left,
         Lost,
         Rejected,
         Restored,
@@ -68,11 +73,14 @@ _MODULES = {
     "Handshake": "wsctl.server.websocket.hooks",
     "Hub": "wsctl.library",
     "Incoming": "wsctl.server.websocket.hooks",
+    "Joined": "wsctl.client.stream_events",
+    "Left": "wsctl.client.stream_events",
     "Lost": "wsctl.client.stream_events",
     "Message": "wsctl.messages",
     "MessageStream": "wsctl.client.stream",
     "NotConnected": "wsctl.client.session",
     "NotPublished": "wsctl.errors",
+    "Presence": "wsctl.client.stream",
     "Refuse": "wsctl.server.websocket.hooks",
     "Reject": "wsctl.server.websocket.hooks",
     "Rejected": "wsctl.client.stream_events",

@@ -25,12 +25,21 @@ from tests.support.server import DEADLINE
 from wsctl.client.commands import CommandRefused
 from wsctl.client.inbox import MAX_WAITING, Inbox
 from wsctl.client.session import NotConnected, Session
-from wsctl.client.stream import MessageStream, SessionEnded, Unconfirmed, connect, credential_of
+from wsctl.client.stream import (
+    MessageStream,
+    Presence,
+    SessionEnded,
+    Unconfirmed,
+    connect,
+    credential_of,
+)
 from wsctl.client.stream_events import (
     Connected,
     Degraded,
     Disconnected,
     Draining,
+    Joined,
+    Left,
     Lost,
     Rejected,
     Restored,
@@ -748,6 +757,42 @@ async def test_a_subscription_whose_answer_was_lost_is_made_anew() -> None:
         assert messages.topics == ("a",)
     assert hub.queries[1] == [("since", "1-0")]
     assert hub.commands == [{"type": "subscribe", "topics": ["a"]}] * 2
+
+
+async def test_who_comes_and_goes_is_told_and_asked_for_at_the_next_connection() -> None:
+    told: list[StreamEvent] = []
+    hub = FakeHub()
+    async with (
+        serving_hub(hub) as target,
+        asyncio.timeout(DEADLINE),
+        stream_of_commands(target, on_event=told.append) as messages,
+    ):
+        await messages.watch("a", "b")
+        assert messages.topics == ("a", "b")
+        await messages.unsubscribe("b")
+        with pytest.raises(ValueError, match="a topic has segments"):
+            await messages.watch("a.*")
+        await hub.send({"type": "joined", "topic": "a", "client_id": "eve"})
+        await hub.send({"type": "left", "topic": "a", "client_id": "eve"})
+        await hub.cut()
+        await until(lambda: len(hub.commands) == 3)
+        await hub.publish(1)
+        assert await first(messages, 1) == [1]
+    assert told[1:3] == [Joined("a", "eve"), Left("a", "eve")]
+    assert hub.commands == [
+        {"type": "subscribe", "topics": ["a", "b"], "events": True},
+        {"type": "unsubscribe", "topics": ["b"]},
+        {"type": "subscribe", "topics": ["a"], "events": True},
+    ]
+    assert hub.queries[1][1:] == [("topic", "a")]
+
+
+async def test_who_subscribes_can_be_asked() -> None:
+    clients = [{"client_id": "ann", "connections": 2}, {"client_id": "bob", "connections": 1}]
+    hub = FakeHub(lambda command: {"type": "ok", "count": 2, "clients": clients})
+    async with serving_hub(hub) as target, stream_of_commands(target) as messages:
+        assert await messages.presence("a.b") == Presence(2, {"ann": 2, "bob": 1})
+    assert hub.commands == [{"type": "presence", "topic": "a.b"}]
 
 
 async def test_what_ends_because_new_credentials_permit_less_is_told() -> None:

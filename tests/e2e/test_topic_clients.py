@@ -19,7 +19,18 @@ from tests.support.js_client import InNode, JsClient
 from tests.support.processes import popen
 from tests.support.relay import Relay
 from tests.support.server import DEADLINE, WSCTL, ServerProcess, wsctl
-from wsctl import CommandRefused, Connected, Lost, MessageStream, Rejected, SessionEnded, connect
+from wsctl import (
+    CommandRefused,
+    Connected,
+    Joined,
+    Left,
+    Lost,
+    MessageStream,
+    Presence,
+    Rejected,
+    SessionEnded,
+    connect,
+)
 from wsctl.client.stream_events import StreamEvent
 
 pytestmark = pytest.mark.anyio
@@ -137,6 +148,21 @@ def generations(start_server: StartServer) -> Iterator[Generations]:
     made = Generations(start_server(*QUIET))
     yield made
     made.kill()
+
+
+async def test_who_comes_and_goes_is_told(start_server: StartServer) -> None:
+    server = start_server(*QUIET)
+    happened: list[StreamEvent] = []
+    async with connect(server.url, id="bob", on_event=happened.append) as messages:
+        await messages.watch("chat.lobby")
+        reading = asyncio.create_task(anext(messages))
+        async with connect(server.url, id="ann", topics=["chat.*"]):
+            await until(happened, Joined)
+            assert await messages.presence("chat.lobby") == Presence(2, {"ann": 1, "bob": 1})
+        await until(happened, Left)
+        await messages.publish("done")
+        await reading
+    assert happened[1:] == [Joined("chat.lobby", "ann"), Left("chat.lobby", "ann")]
 
 
 async def test_subscriptions_survive_an_upgrade_on_the_same_connection(generations: Generations) -> None:

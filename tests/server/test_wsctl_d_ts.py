@@ -42,6 +42,10 @@ try {
 }
 await client.subscribe("a", "b.*");
 await client.unsubscribe("a");
+await client.watch("chat");
+const { count, clients } = await client.presence("chat");
+console.log(count.toFixed(), clients.map(({ client_id, connections }) => client_id.repeat(connections)));
+client.addEventListener("left", ({ frame }) => console.log(frame.topic, frame.client_id));
 const taken: boolean = client.send("text");
 console.log(taken, STATES.includes(client.state), client.topics.join());
 client.retry();

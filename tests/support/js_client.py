@@ -34,7 +34,8 @@ globalThis.start = (url, options) => {
   globalThis.next = () => happened.shift() ?? new Promise((done) => wanted.push(done));
   globalThis.client = new wsctl.Client(url, options);
   made.push(client);
-  for (const type of [...wsctl.STATES, "message", "heartbeat", "keepalive", "shutdown", "error", "news"]) {
+  const frames = ["message", "heartbeat", "keepalive", "shutdown", "error", "joined", "left", "news"];
+  for (const type of [...wsctl.STATES, ...frames]) {
     client.addEventListener(type, take);
   }
 };

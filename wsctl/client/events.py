@@ -22,7 +22,7 @@ DEGRADED = codes.ErrorCode.DEGRADED
 """The `code` with which a server says that it is without what it shares messages through: in the frame that
 tells it once, and in the answer to each message that it then does not take."""
 
-TOPIC_NOT_ALLOWED = "topic_not_allowed"
+TOPIC_NOT_ALLOWED = codes.ErrorCode.TOPIC_NOT_ALLOWED
 """The `code` for a topic that a client may not have; without a `ref` it names subscriptions that ended."""
 
 UNCONFIRMED = codes.ErrorCode.UNCONFIRMED

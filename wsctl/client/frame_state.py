@@ -76,12 +76,14 @@ class FrameState:
     Attributes:
         cursor: the position of the client.
         topics: the topics and patterns that the client subscribes to, now and at its next connections.
+        watched: those of them of which it is told who comes and goes.
         welcomed: True if the present connection was welcomed.
     """
 
     def __init__(self, since: str | None = None, topics: Iterable[str] = ()) -> None:
         self.cursor = Cursor(since)
         self.topics = list(dict.fromkeys(topics))
+        self.watched: set[str] = set()
         self.welcomed = False
         self._degraded = False
 
@@ -89,14 +91,17 @@ class FrameState:
         """Return the URL of the next connection."""
         return self.cursor.url(url, self.topics)
 
-    def subscribe(self, topics: Iterable[str], ok: dict[str, Any]) -> None:
+    def subscribe(self, topics: Iterable[str], ok: dict[str, Any], *, events: bool = False) -> None:
         """Note that the server has taken these subscriptions, with its answer."""
+        topics = tuple(topics)
+        self.watched = self.watched | {*topics} if events else self.watched - {*topics}
         self.topics = list(dict.fromkeys((*self.topics, *topics)))
         self.cursor.subscribed(ok)
 
     def unsubscribe(self, topics: Iterable[str]) -> None:
         """Note that these subscriptions are over."""
         gone = set(topics)
+        self.watched -= gone
         self.topics = [topic for topic in self.topics if topic not in gone]
 
     def disconnect(self) -> None:

@@ -4,7 +4,7 @@ import asyncio
 import random
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import Any, TypeVar
 
 from websockets.asyncio.client import ClientConnection
@@ -37,7 +37,7 @@ from wsctl.client.events import (
 from wsctl.client.frame_state import FrameState, decode_frame
 from wsctl.client.reconnect import Backoff, Failover, ReconnectSchedule
 from wsctl.client.target import Target
-from wsctl.codes import CloseCode
+from wsctl.codes import CloseCode, ErrorCode
 from wsctl.errors import UsageError, WsctlError
 
 STEADY = 5.0
@@ -47,7 +47,7 @@ pause: a server that accepts and closes at once, or sends away at once, is not h
 UNWELCOME_TIMEOUT = 0.1
 """Seconds that a server has to answer the close frame of a client that it has not welcomed."""
 
-UNKNOWN_COMMAND = "unknown_command"
+UNKNOWN_COMMAND = ErrorCode.UNKNOWN_COMMAND
 
 NO_TOPICS = "knows no topics: it is of a release before them"
 """What is wrong with a server that does not speak `wsctl.2`."""
@@ -277,7 +277,10 @@ class Session:
                     # It sends what is for everybody, and nothing of what this client wants.
                     yield ConnectFailed(f"{name} {NO_TOPICS}", advice="update it")
                     return
-                yield self._event_of(frame, schedule)
+                event = self._event_of(frame, schedule)
+                if isinstance(event, Opened):
+                    await self._watch_again()
+                yield event
             yield ConnectFailed(f"{name} is no wsctl server: it sends something else", True, CHECK_ADDRESS)
         except TimeoutError:
             yield ConnectFailed(f"{name} accepts connections and then says nothing", advice=CHECK_ADDRESS)
@@ -287,6 +290,14 @@ class Session:
             yield Moved() if schedule.started and closed.code == CloseCode.NORMAL else closed
         finally:
             schedule.cancel()
+
+    async def _watch_again(self) -> None:
+        """Ask on a new connection to be told who comes and goes, for what no address can ask. The answer is
+        of no interest."""
+        if self._frame_state.watched and self.speaks_commands:
+            topics = sorted(self._frame_state.watched)
+            with suppress(NotConnected):  # which is read next
+                await self._write(encode_command("subscribe", {"topics": topics, "events": True}))
 
     async def _next_frame(self, connection: ClientConnection) -> str | bytes:
         if self._frame_state.welcomed:
@@ -299,7 +310,8 @@ class Session:
             schedule.update(frame)
         if command := self._commands.receive(frame):
             if command.type == "subscribe" and frame.get("type") == "ok":
-                self._frame_state.subscribe(command.fields["topics"], frame)
+                fields = command.fields
+                self._frame_state.subscribe(fields["topics"], frame, events=bool(fields.get("events")))
             return Received(frame, awaited=True)
         return self._frame_state.receive(frame, self._failover.target.name)
 

@@ -7,6 +7,7 @@ import logging
 import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
+from dataclasses import dataclass
 from http import HTTPStatus
 from types import TracebackType
 from typing import Any, Self
@@ -74,6 +75,24 @@ class SessionEnded(WsctlError):
             case _:
                 raise TypeError(f"not final: {event}")
         super().__init__(text)
+
+
+@dataclass(frozen=True, slots=True)
+class Presence:
+    """The clients that are subscribed to a topic.
+
+    Attributes:
+        count: how many clients.
+        clients: of each, by its id, how many of its connections are subscribed; 1,000 clients at most.
+    """
+
+    count: int
+    clients: Mapping[str, int]
+
+    @classmethod
+    def of(cls, ok: Mapping[str, Any]) -> Self:
+        """Read the answer of a server."""
+        return cls(int(ok["count"]), {each["client_id"]: each["connections"] for each in ok["clients"]})
 
 
 class Unconfirmed(WsctlError):
@@ -311,6 +330,43 @@ class MessageStream:
         if wanted:
             await self._repeat("subscribe", self._deadline(), topics=wanted)
 
+    async def watch(self, *topics: str) -> None:
+        """Subscribe to topics, without wildcards, and be told by a `Joined` and a `Left` who else begins and
+        ceases to be subscribed to them. While there is no connection nothing is told: `presence` says who is
+        there.
+
+        Raises:
+            CommandRefused: the server refused, and nothing has changed; its `code` says why.
+            NotConnected: there was no connection in time.
+            SessionEnded: the stream is over for good.
+            ValueError: a text is no topic.
+
+        Example:
+            await messages.watch("chat.lobby")
+        """
+        wanted = [topic_name(topic) for topic in patterns_of(topics)]
+        if wanted:
+            await self._repeat("subscribe", self._deadline(), topics=wanted, events=True)
+
+    async def presence(self, topic: str) -> Presence:
+        """Return who is subscribed to a topic, by whichever pattern.
+
+        Raises:
+            CommandRefused: the server refused: the client may not subscribe to it, for instance.
+            NotConnected: there was no connection in time.
+            SessionEnded: the stream is over for good.
+            RuntimeError: `on_event` of a stream with `receive=False` has called it: that waits for nothing.
+            ValueError: the text is no topic.
+
+        Example:
+            there = await messages.presence("chat.lobby")
+            print(there.count, "bob" in there.clients)
+        """
+        ok = await self._repeat("presence", self._deadline(), topic=topic_name(topic))
+        if ok is None:
+            raise RuntimeError("presence() waits for an answer, which this function keeps from being read")
+        return Presence.of(ok)
+
     async def unsubscribe(self, *topics: str) -> None:
         """End subscriptions, each as it was made. What the server had sent before it knew of this may still
         come.
@@ -326,16 +382,14 @@ class MessageStream:
         if unwanted:
             await self._repeat("unsubscribe", self._deadline(), topics=unwanted)
 
-    async def _repeat(self, kind: str, deadline: float | None, **fields: Any) -> None:
-        """Send a command that may be repeated, until it is answered."""
+    async def _repeat(self, kind: str, deadline: float | None, **fields: Any) -> dict[str, Any] | None:
+        """Send a command that may be repeated, until it is answered; return the answer."""
         while True:
             await self._wait_open(deadline)
             try:
-                await self._request(kind, **fields)
+                return await self._request(kind, **fields)
             except NotConnected:
                 self._ready.clear()
-            else:
-                return
 
     async def _request(self, kind: str, **fields: Any) -> dict[str, Any] | None:
         """Send a command and wait for the answer: all that stands before it is read meanwhile. The task that

@@ -4,6 +4,8 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from wsctl.codes import ErrorCode
+
 _log = logging.getLogger("wsctl.client")
 
 
@@ -117,12 +119,41 @@ class Restored:
     """The end of `Degraded`. What was said meanwhile follows; where messages may be missing, `Lost` does."""
 
 
-StreamEvent = Connected | Lost | Disconnected | Retrying | Draining | Rejected | Degraded | Restored
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """The begin of a client's subscription to a topic that is watched, by whichever pattern.
+
+    Attributes:
+        topic: the topic.
+        client_id: the client, which had no other connection that was subscribed.
+    """
+
+    topic: str
+    client_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """The end of a client's subscription to a topic that is watched.
+
+    Attributes:
+        topic: the topic.
+        client_id: the client, which has no other connection that is subscribed.
+    """
+
+    topic: str
+    client_id: str
+
+
+StreamEvent = (
+    Connected | Lost | Disconnected | Retrying | Draining | Rejected | Degraded | Restored | Joined | Left
+)
 
 
 class EventLog:
     """Writes the events of one client to the logger `wsctl.client`: warnings for what a person should know,
-    the rest as info. What repeats itself is a warning once a connection, and then debug."""
+    the rest as info, but debug for who comes and goes. What repeats itself is a warning once a connection,
+    and then debug."""
 
     def __init__(self, client_id: str) -> None:
         self._client_id = client_id
@@ -142,6 +173,8 @@ class EventLog:
                 return self._once(code)
             case Retrying(failed=failed) if failed:
                 return self._once("retrying")
+            case Joined() | Left():
+                return logging.DEBUG
         return logging.INFO
 
     def _once(self, kind: str) -> int:
@@ -163,17 +196,25 @@ def event_text(event: StreamEvent) -> str:
             text = f"disconnected: {code} {reason}"
         case Retrying(why, seconds):
             text = f"{why}; trying again in {seconds:.1f} s"
-        case Draining(deadline_s=None):
-            text = "the server's drain was cancelled"
-        case Draining(deadline_s=float() as seconds, reason=reason):
-            text = f"the server drains ({reason}): connections are closed in {seconds:.0f} s"
+        case Draining():
+            text = _drain_text(event)
         case Rejected(code, message):
-            text = f"the server did not take a message: {code}: {message}"
+            ended = code == ErrorCode.TOPIC_NOT_ALLOWED
+            what = "has ended subscriptions" if ended else "did not take a message"
+            text = f"the server {what}: {code}: {message}"
         case Degraded(message):
             text = f"the server is degraded: {message}"
         case Restored():
             text = "the server is no longer degraded"
+        case Joined(topic, who) | Left(topic, who):
+            text = f"{who} has {type(event).__name__.lower()} {topic}"
     return text.rstrip()
+
+
+def _drain_text(event: Draining) -> str:
+    if event.deadline_s is None:
+        return "the server's drain was cancelled"
+    return f"the server drains ({event.reason}): connections are closed in {event.deadline_s:.0f} s"
 
 
 NAMED = 5

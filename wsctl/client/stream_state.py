@@ -9,6 +9,8 @@ from wsctl.client.stream_events import (
     Degraded,
     Disconnected,
     Draining,
+    Joined,
+    Left,
     Lost,
     Rejected,
     Restored,
@@ -85,6 +87,10 @@ def _received(frame: dict[str, Any]) -> list[Item]:
             return [_message(frame)]
         case "error":
             return [Rejected(_text(frame, "code"), _text(frame, "message"))]
+        case "joined":
+            return [Joined(_text(frame, "topic"), _text(frame, "client_id"))]
+        case "left":
+            return [Left(_text(frame, "topic"), _text(frame, "client_id"))]
         case "shutdown":
             deadline, moment = _seconds(frame, "deadline_s"), _seconds(frame, "reconnect_in_s")
             return [Draining(deadline, _text(frame, "reason"), moment)]

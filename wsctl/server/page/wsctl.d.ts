@@ -155,6 +155,12 @@ export class Client<Data = unknown> extends EventTarget {
   /** Subscribe to further topics, or patterns of them, from now on and at each connection. */
   subscribe(...topics: string[]): Promise<void>;
 
+  /** Subscribe to topics, without wildcards, and be told by `joined` and `left` who else does and ceases to. */
+  watch(...topics: string[]): Promise<void>;
+
+  /** Ask who is subscribed to a topic, by whichever pattern; `clients` has up to 1,000. */
+  presence(topic: string): Promise<{ count: number; clients: { client_id: string; connections: number }[] }>;
+
   /** End subscriptions, as they were made. */
   unsubscribe(...topics: string[]): Promise<void>;
 

@@ -48,8 +48,8 @@ export class CommandError extends Error {
  *               the server was degraded (an `error` of that `code`) and is whole again.
  *   waiting     a connection or an attempt ended with `code` and `reason`; the next is in `wait` ms.
  *   closed      for good, with `code` (1000: by `close()`) and `reason`.
- * Each other frame of the server is an event of its type (message, heartbeat, keepalive, shutdown, error), with
- * `frame` and its `data`. Messages come in order, none twice.
+ * Each other frame of the server is an event of its type (message, heartbeat, keepalive, shutdown, error, joined,
+ * left), with `frame` and its `data`. Messages come in order, none twice.
  */
 export class Client extends EventTarget {
   #url;
@@ -65,6 +65,7 @@ export class Client extends EventTarget {
   #moved;
   #attempt; // null when it is over
   #topics; // undefined: no commands, each text is a message to everybody
+  #watched = new Set(); // the topics of which it is told who comes and goes
   #commands = new Map(); // by ref, those without an answer
   #ref = 0;
   #waiting = []; // for the next time that it is open
@@ -121,11 +122,29 @@ export class Client extends EventTarget {
    * Subscribe to further topics, or patterns of them, from now on and at each connection.
    * @returns {Promise<void>}  it waits until it is open; a `CommandError` when the server refuses
    */
-  async subscribe(...topics) {
+  subscribe(...topics) {
+    return this.#subscribe(topics);
+  }
+
+  /** Subscribe to topics, without wildcards, and be told by `joined` and `left` who else does and ceases to. */
+  watch(...topics) {
+    return this.#subscribe(topics, true);
+  }
+
+  /**
+   * Ask who is subscribed to a topic, by whichever pattern.
+   * @returns {Promise<object>}  `count`, and in `clients` up to 1,000 of { client_id, connections }
+   */
+  async presence(topic) {
+    const { count, clients } = await this.#ask("presence", { topic });
+    return { count, clients };
+  }
+
+  async #subscribe(topics, events) {
     const again = ["not_connected", "unconfirmed"];
     for (let done = !topics.length; !done;) {
       await this.#whenOpen();
-      done = await this.#ask("subscribe", { topics }).catch((error) => {
+      done = await this.#ask("subscribe", { topics, events }).catch((error) => {
         if (!again.includes(error.code)) throw error;
       });
     }
@@ -133,7 +152,7 @@ export class Client extends EventTarget {
 
   /** End subscriptions, as they were made. What is on its way still comes. */
   async unsubscribe(...topics) {
-    topics.forEach((topic) => this.#topics?.delete(topic));
+    topics.forEach((topic) => { this.#topics?.delete(topic); this.#watched.delete(topic); });
     if (topics.length && this.#isOpen()) await this.#ask("unsubscribe", { topics });
   }
 
@@ -192,7 +211,12 @@ export class Client extends EventTarget {
     this.#commands.delete(ref);
     if (type !== "ok") return command.failed(new CommandError(code, message));
     if (command.type === "subscribe") {
-      command.fields.topics.forEach((topic) => this.#topics.add(topic));
+      const { topics, events } = command.fields;
+      topics.forEach((topic) => {
+        this.#topics.add(topic);
+        if (events) this.#watched.add(topic);
+        else this.#watched.delete(topic);
+      });
       this.#cursor = id; // all before it has come, and what is new begins behind it
     }
     command.done(frame);
@@ -235,7 +259,9 @@ export class Client extends EventTarget {
     if (this.#state !== "open" || STATES.includes(type)) return;
     if (this.#commands.has(frame?.ref)) return this.#answer(frame);
     // New credentials permit less: what has ended is not asked for again.
-    if (frame?.code === "topic_not_allowed") frame.topics?.forEach((topic) => this.#topics?.delete(topic));
+    if (frame?.code === "topic_not_allowed") {
+      frame.topics?.forEach((topic) => { this.#topics?.delete(topic); this.#watched.delete(topic); });
+    }
     if (type === "message") this.#cursor = frame.id;
     if (type === "shutdown") this.#plan(frame);
     this.#dispatch(type, { frame, data });
@@ -252,6 +278,9 @@ export class Client extends EventTarget {
     if (!recovered && !partly) this.#cursor = frame.id;
     if (this.#state === "open") return this.#dispatch("open", facts);
     this.#openedAt = performance.now();
+    if (this.#watched.size && this.#speaks()) { // for what no address can ask
+      this.#socket.send(JSON.stringify({ type: "subscribe", topics: [...this.#watched], events: true }));
+    }
     this.#listen(frame.keepalive_s);
     this.#enter("open", facts);
   }
