@@ -9,13 +9,14 @@ import os
 import signal
 import socket
 import subprocess
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, cast
 
 from tests.support import frames
 from tests.support.other_end import OtherEnd
 from tests.support.server import DEADLINE
+from tests.support.transport import HandTransport
 from tests.support.wires import Server, turn
 from wsctl import messages
 from wsctl.drain.progress import HandoverProgress
@@ -253,6 +254,60 @@ async def olds() -> AsyncIterator[MakeOld]:
             return old
 
         yield make
+
+
+class _SuccessorHere(Successor):
+    """A successor whose connections go on over transports by hand. `transports` are those before it."""
+
+    def __init__(self, server: Server, channel: socket.socket, transports: list[HandTransport]) -> None:
+        super().__init__(server.services, channel, asyncio.Protocol)
+        self._server = server
+        self._transports = transports
+
+    async def _connect(self, protocol: asyncio.Protocol, fd: int) -> None:
+        inode = os.fstat(fd).st_ino
+        os.close(fd)
+        (before,) = (each for each in self._transports if os.fstat(each.sock.fileno()).st_ino == inode)
+        transport = HandTransport(over=before, room=before.room)
+        self._server.transports.append(transport)
+        protocol.connection_made(transport)
+
+
+async def hand_over(
+    old: Server, new: Server, meanwhile: Callable[[Callable[[], bool]], Awaitable[None]]
+) -> None:
+    """Hand over from one server to the other, with both sides as they are. At the same time `meanwhile` runs,
+    which can ask whether the new one gives the ids; at the end it has ended."""
+    spawned: asyncio.Future[Successor] = asyncio.get_running_loop().create_future()
+
+    def spawn(channel: int) -> "subprocess.Popen[bytes]":
+        spawned.set_result(_SuccessorHere(new, socket.socket(fileno=os.dup(channel)), old.transports))
+        return cast("subprocess.Popen[bytes]", _Unending())
+
+    listeners = Listeners()
+    predecessor = Predecessor(old.services, old.node.driver, listeners, spawn)
+    ending = asyncio.ensure_future(predecessor.wait_until_over())
+    await asyncio.sleep(0)
+    predecessor.begin()
+    running = asyncio.create_task(meanwhile(lambda: spawned.done() and spawned.result().begun.is_set()))
+    successor = await spawned
+    successor.ready()
+    await successor.may_listen.wait()
+    successor.listening()
+    await successor.settled.wait()
+    await running
+    await ending
+    assert predecessor.failures == 0, predecessor.progress()
+    await predecessor.finish()
+    await successor.predecessor_gone.wait()
+    listeners.listener.close()
+
+
+class _Unending:
+    """What the process of a successor is to its predecessor, if it never ends."""
+
+    def poll(self) -> None:
+        return None
 
 
 class Takeover:

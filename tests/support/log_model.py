@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from wsctl.log.history import MessageId
 from wsctl.log.message_log import read_id
-from wsctl.topics import matches
+from wsctl.topics import covers, matches
 
 Addressees = tuple[str, ...] | None
 
@@ -91,7 +91,8 @@ class LogModel:
         these do not match already."""
         seen = read_id(since)
         if seen is None or seen not in self.ids:
-            return Recovered([], False, tuple(sorted(patterns)))
+            new = [p for p in patterns if not any(covers(b, p) for b in beside or ())]
+            return Recovered([], beside is not None and not new, tuple(sorted(new)))
         missed = [m for m in self.kept if m.id > seen and self._is_new(m, patterns, beside)]
         everybody = beside is not None or self.gone.get(None, seen) <= seen
         if not (everybody or patterns):

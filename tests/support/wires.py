@@ -1,6 +1,7 @@
 """Nodes and wires for tests, on transports whose events are given by hand."""
 
 import asyncio
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -36,11 +37,15 @@ class AtOnce(Replays):
 class Server:
     """A node whose clock is moved by hand, and its connections. To be made on a running loop."""
 
-    def __init__(self, hooks: Hooks | None = None, **options: Any) -> None:
+    def __init__(
+        self, hooks: Hooks | None = None, *, wall: Callable[[], float] = time.time, **options: Any
+    ) -> None:
         self.now = 1000.0
-        self.node = Node(Settings(**({"rate": Rate(0, 1)} | options)), [], lambda: self.now, hooks=hooks)
-        replays = AtOnce(self.node.settings.history_bytes, lambda: self.now)
-        self.services = self.node.services = replace(self.node.services, replays=replays)
+        settings = Settings(**({"rate": Rate(0, 1)} | options))
+        self.node = node = Node(settings, [], lambda: self.now, hooks=hooks, wall=wall)
+        replays = AtOnce(node.settings.history_bytes, lambda: self.now)
+        self.services = node.services = replace(node.services, replays=replays)
+        node.acceptor_services = replace(node.acceptor_services, connections=self.services)
         self.transports: list[HandTransport] = []
         self._own_observers = self._count_observers()
 

@@ -179,7 +179,7 @@ class History:
         kept."""
         self.expire()
         if not self.knows(seen):
-            return Selected([], 0, False, tuple(sorted(of.patterns)))
+            return Selected([], 0, not (of.everybody or of.patterns), tuple(sorted(of.patterns)))
         everybody = not of.everybody or self._kept.floor_of(None) <= seen
         lost = self._lost(seen, of) if of.patterns and self.floor > seen else ()
         if not (everybody or of.patterns):

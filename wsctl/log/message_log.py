@@ -229,7 +229,8 @@ class MessageLog:
         wanted = selection(tuple(subscriptions), None if beside is None else tuple(beside))
         seen = read_id(since)
         if seen is None:
-            return Recovery(Missed((), client_id, 0), False, tuple(sorted(wanted.patterns)))
+            nothing_wanted = not (wanted.everybody or wanted.patterns)
+            return Recovery(Missed((), client_id, 0), nothing_wanted, tuple(sorted(wanted.patterns)))
         entries, size, recovered, lost = self.history.select(seen, wanted)
         return Recovery(Missed(entries, client_id, size), recovered, lost)
 
