@@ -71,12 +71,16 @@ class Crowd:
     async def join(self, count: int) -> None:
         """Connect so many more clients, evenly; each has been welcomed when this returns."""
         for _ in range(count):
-            client = CrowdClient(self, len(self.clients))
+            client = self.make(len(self.clients))
             self.clients.append(client)
             self.start(client, 0.0)
             if len(self.clients) % AT_ONCE == 0:
                 await self.until(self._complete)
         await self.until(self._complete)
+
+    def make(self, number: int) -> "CrowdClient":
+        """The client with this number."""
+        return CrowdClient(self, number)
 
     async def talk(self, rate: float, over: asyncio.Event) -> int:
         """Have the clients send "i0", "i1", ... in turn, so many a second; returns how many were sent."""
@@ -128,8 +132,12 @@ class Crowd:
                     self._news.clear()
                     await self._news.wait()
         except TimeoutError:
-            behind = [(c.name, c.seen, c.welcomed) for c in self.clients if c.seen < len(self.stream)]
-            raise AssertionError(f"of {len(self.stream)} bytes: {behind[:5]}, {self.faults[:3]}") from None
+            raise AssertionError(f"{self.behind()}, {self.faults[:3]}") from None
+
+    def behind(self) -> str:
+        """Who is behind, for people."""
+        behind = [(c.name, c.seen, c.welcomed) for c in self.clients if c.seen < len(self.stream)]
+        return f"of {len(self.stream)} bytes: {behind[:5]}"
 
     def _complete(self) -> bool:
         return all(client.welcomed for client in self.clients)
@@ -175,33 +183,47 @@ class CrowdClient(asyncio.Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self.transport = transport
         self._head, self._rest = bytearray(), b""
+        transport.write(self._handshake())
+
+    def _handshake(self) -> bytes:
         # Of a message that was cut off, nothing was seen.
         whole = bisect_right(self.crowd.ends, self.seen) - 1
         self.seen = self.crowd.ends[whole]
         since = self.crowd.ids[whole - 1] if whole else self._first
         query = f"?since={since}" if since and self.crowd.resumes else ""
-        transport.write(handshake(f"/ws/{self.name}{query}"))
+        return handshake(f"/ws/{self.name}{query}")
 
     def data_received(self, data: bytes) -> None:
+        behind_head = self._behind_head(data)
+        if behind_head is None:
+            return
+        self._receive(behind_head)
+        self.crowd.changed()
+
+    def _behind_head(self, data: bytes) -> bytes | None:
+        """What of it is behind the answer to the handshake; None while that is not there."""
         if self._head is not None:
             self._head += data
             head, found, rest = bytes(self._head).partition(b"\r\n\r\n")
             if not found:
-                return
+                return None
             if b" 101 " not in head:
                 if self.transport:
                     self.transport.close()  # a proxy may keep it open
-                return
-            self._head, data = None, rest
-        elif not self.crowd.resumes:
+                return None
+            self._head = None
+            return rest
+        if not self.crowd.resumes:
             now = time.monotonic()
             self.crowd.silence = max(self.crowd.silence, now - (self._last or now))
             self._last = now
+        return data
+
+    def _receive(self, data: bytes) -> None:
         if not self._rest and self.crowd.stream.startswith(data, self.seen):
             self.seen += len(data)
         else:
             self._take(data)
-        self.crowd.changed()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.transport, self.welcomed = None, False
@@ -219,7 +241,7 @@ class CrowdClient(asyncio.Protocol):
         data = bytes(crowd.stream[begin : self.seen]) + self._rest + data
         self.seen = begin
         at = 0
-        while (frame := _frame(data, at)) is not None:
+        while (frame := frame_at(data, at)) is not None:
             end, payload = frame
             if payload.startswith(MESSAGE):
                 self._compare(data[at:end], payload)
@@ -249,7 +271,11 @@ class CrowdClient(asyncio.Protocol):
             return
         if first != 0x81:
             return
-        frame = frames.read(payload)
+        self._hear(frames.read(payload))
+
+    def _hear(self, frame: dict[str, Any]) -> None:
+        """Hear what the server says that is no message."""
+        crowd = self.crowd
         match frame["type"]:
             case "welcome":
                 self._welcome(frame)
@@ -268,7 +294,7 @@ class CrowdClient(asyncio.Protocol):
         self.welcomed = True
 
 
-def _frame(data: bytes, at: int) -> tuple[int, bytes] | None:
+def frame_at(data: bytes, at: int) -> tuple[int, bytes] | None:
     """The frame that begins at `at`: its end and its payload; None while not all of it is there."""
     if len(data) < at + 2:
         return None

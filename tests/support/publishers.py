@@ -14,7 +14,8 @@ from tests.support.server import DEADLINE
 class Publishers:
     """Publish "o0", "o1", ... at one process after the other, each over a connection of its own.
 
-    `folder` is where their control sockets are, `pids` tells who they are now.
+    `folder` is where their control sockets are, `pids` tells who they are now, and `topic_of` the topic of
+    each text, None for everybody.
 
     Attributes:
         accepted: id of each that was answered for.
@@ -24,7 +25,13 @@ class Publishers:
         lag: the longest time in seconds by which this process itself was late.
     """
 
-    def __init__(self, folder: Path, rate: float, pids: Callable[[], Sequence[int]]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        rate: float,
+        pids: Callable[[], Sequence[int]],
+        topic_of: Callable[[str], str | None] = lambda text: None,
+    ) -> None:
         self.accepted: dict[str, str] = {}
         self.refused: dict[str, str] = {}
         self.unknown: set[str] = set()
@@ -32,6 +39,7 @@ class Publishers:
         self._folder = folder
         self._rate = rate
         self._pids = pids
+        self._topic_of = topic_of
 
     async def run(self, over: asyncio.Event) -> None:
         due = time.monotonic()
@@ -47,8 +55,12 @@ class Publishers:
 
     async def last(self) -> str:
         """A message that was accepted when all the others had been answered for."""
+        return await self.accept("last")
+
+    async def accept(self, name: str) -> str:
+        """Publish a message that begins with this, again and again until one is accepted; return its text."""
         async with asyncio.timeout(DEADLINE):
-            while (text := f"last {len(self.refused)} {len(self.unknown)}") not in self.accepted:
+            while (text := f"{name} {len(self.refused)} {len(self.unknown)}") not in self.accepted:
                 await self.publish(text, self._pids()[0])
         return text
 
@@ -56,7 +68,8 @@ class Publishers:
         """One message at one process."""
         began = time.monotonic()
         try:
-            answer = await send(self._folder, pid, text)
+            topic = self._topic_of(text)
+            answer = await send(self._folder, pid, text, **({"topic": topic} if topic else {}))
         except (OSError, asyncio.IncompleteReadError):
             self.unknown.add(text)
             return
