@@ -5,7 +5,9 @@ import asyncio
 import json
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -13,14 +15,18 @@ from hypothesis import strategies as st
 
 from tests.server.websocket.test_endpoint import Peer
 from tests.support.frames import read
+from tests.support.server import DEADLINE
 from tests.support.services import Services
 from tests.support.transport import HandTransport
-from tests.support.wires import MakeServer, Server, client, close_of, frames, servers, turn
+from tests.support.wires import MakeServer, client, close_of, frames, servers, turn
 from wsctl.frame import TEXT
+from wsctl.hub.replays import Replays
+from wsctl.log.message_log import MessageLog
 from wsctl.server.websocket.command_handler import MAX_REPLAYS
 from wsctl.server.websocket.endpoint import AsgiAcceptor
 from wsctl.server.websocket.snapshot import decode_snapshots, encode_snapshots
 from wsctl.server.websocket.wire import Wire
+from wsctl.settings import Rate
 from wsctl.topics import matches
 
 pytestmark = pytest.mark.anyio
@@ -43,18 +49,34 @@ STEPS = st.lists(PUBLISH | SUBSCRIBE | UNSUBSCRIBE | READ | MANY | st.just(("flu
 class Model:
     """What one client must see: data of messages by their numbers, and answers."""
 
-    def __init__(self, server: Server, topics: Sequence[str]) -> None:
-        self.server = server
+    def __init__(self, log: MessageLog, topics: Sequence[str]) -> None:
+        self.log = log
         self.patterns = set(topics)
-        self.published: list[tuple[str, str | None]] = [(server.node.log.newest, None)]
+        self.published: list[tuple[str, str | None]] = [(log.newest, None)]
         self.expected: list[Any] = []
 
     def publish(self, topic: str | None, size: int) -> None:
         n = len(self.published)
-        self.server.publish([n, "." * size], topic=topic)
-        self.published.append((self.server.node.log.newest, topic))
+        self.log.append("server", [n, "." * size], topic=topic)
+        self.published.append((self.log.newest, topic))
         if self._has(topic, self.patterns):
             self.expected.append(n)
+
+    def step(self, step: tuple[Any, ...], replays: int) -> dict[str, Any] | None:
+        """Publish, or return the command that the client sends; None when the step is for the transport."""
+        match step:
+            case "publish", topic, size:
+                self.publish(topic, size)
+            case "many", topic, count:
+                for _ in range(count):
+                    self.publish(topic, 1500)
+            case "subscribe", patterns, since if since is None or replays < MAX_REPLAYS:
+                return {"type": "subscribe", "topics": patterns, "since": self.subscribe(patterns, since)}
+            case "unsubscribe", pattern:
+                self.patterns.discard(pattern)
+                self.expected.append("ok")
+                return {"type": "unsubscribe", "topics": [pattern]}
+        return None
 
     def subscribe(self, patterns: Sequence[str], since: int | None) -> str | None:
         """Note what must come of it; return the id to name."""
@@ -86,31 +108,16 @@ def test_whatever_happens_a_client_sees_each_message_once_and_in_order(
     async def run() -> None:
         with servers() as make:
             server = make(max_queue=0)
-            model = Model(server, topics)
+            model = Model(server.node.log, topics)
             wire, transport = server.join("bob", topics=topics, commands=True, deflate=deflate)
             for step in steps:
-                match step:
-                    case "publish", topic, size:
-                        model.publish(topic, size)
-                    case "many", topic, count:
-                        for _ in range(count):
-                            model.publish(topic, 1500)
-                    case "subscribe", patterns, since:
-                        if since is not None and wire.replays >= MAX_REPLAYS:
-                            continue
-                        command = {"type": "subscribe", "topics": patterns}
-                        seen = model.subscribe(patterns, since)
-                        wire.data_received(client(TEXT, json.dumps(command | {"since": seen}).encode()))
-                    case "unsubscribe", pattern:
-                        model.patterns.discard(pattern)
-                        model.expected.append("ok")
-                        command = {"type": "unsubscribe", "topics": [pattern]}
-                        wire.data_received(client(TEXT, json.dumps(command).encode()))
-                    case "read", size:
-                        transport.read(size)
-                        transport.writable()
-                    case _:
-                        await turn()
+                if command := model.step(step, wire.replays):
+                    wire.data_received(client(TEXT, json.dumps(command).encode()))
+                elif step[0] == "read":
+                    transport.read(step[1])
+                    transport.writable()
+                elif step[0] == "flush":
+                    await turn()
             await turn()
             assert seen_in(_decoded(transport.drain())) == model.expected
             assert (wire.waiting, wire.replays, wire.behind) == (0, 0, False)
@@ -152,6 +159,25 @@ async def test_what_was_missed_is_not_held_against_the_queue_and_what_is_live_is
     assert 10_000 < live < 30_000
     assert (wire.code, wire.replays) == (1013, 0)
     assert close_of(frames(transport.drain())[0])[0] == 1013
+
+
+async def test_between_two_slices_of_what_was_missed_nothing_live_goes_out(make_server: MakeServer) -> None:
+    server = make_server()
+    loop = asyncio.get_running_loop()
+    in_rotation = Replays(1 << 20, lambda: server.now, loop.call_soon, loop.call_later)
+    server.services = replace(server.services, replays=in_rotation)
+    since = server.node.log.newest
+    for n in range(300):
+        server.publish([n, "." * 950], topic="a")
+    wire, transport = server.join("bob", topics=["b"], commands=True, buffer=1 << 22)
+    wire.data_received(_subscribe("a", since=since))
+    for n in range(300, 320):
+        server.publish([n], topic="b")
+        await asyncio.sleep(0)
+    async with asyncio.timeout(DEADLINE):
+        while wire.behind:
+            await turn()
+    assert seen_in(_decoded(transport.drain())) == ["ok", *range(320)]
 
 
 async def test_a_client_that_closes_in_the_middle_of_it_is_answered_and_sent_no_more(
@@ -205,6 +231,59 @@ async def test_what_waits_for_a_client_moves_with_it_in_its_order(make_server: M
     new.publish([1002], topic="a")
     await turn()
     assert seen_in(_decoded(there.drain())) == [*expected, 1002]
+
+
+class SlowPeer(Peer):
+    """A client of another server that takes so many frames, and then waits."""
+
+    def __init__(self, *arguments: Any) -> None:
+        self._room = asyncio.Semaphore(2)  # of the handshake and the welcome
+        super().__init__(*arguments)
+
+    def take(self, count: int) -> None:
+        for _ in range(count):
+            self._room.release()
+
+    async def _take(self, event: Any) -> None:
+        await self._room.acquire()
+        await super()._take(event)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(steps=STEPS, topics=st.lists(st.sampled_from(PATTERNS), max_size=2, unique=True))
+def test_under_another_server_whatever_happens_it_is_the_same(
+    steps: list[tuple[Any, ...]], topics: list[str]
+) -> None:
+    async def run() -> None:
+        services = Services(max_queue=0, rate=Rate(0, 1))
+        query = "&".join(f"topic={quote(topic)}" for topic in topics)
+        peer = SlowPeer("bob", {"sec-websocket-protocol": "wsctl.2"}, query)
+        serving = asyncio.create_task(AsgiAcceptor(services.acceptors).accept(peer.websocket))
+        await peer.sent(2)
+        model = Model(services.connections.log, topics)
+        (connection,) = services.connections.manager.active_connections.values()
+
+        for step in steps:
+            if command := model.step(step, connection.replays):
+                services.flush()
+                peer.say("websocket.receive", text=json.dumps(command))
+                await services.called()
+                services.flush()
+            elif step[0] == "read":
+                peer.take(step[1] // 1000)
+                await turn()
+            elif step[0] == "flush":
+                services.flush()
+                await turn()
+        services.flush()
+        peer.take(10_000)
+        sent = await peer.sent(2 + len(model.expected))
+        assert seen_in([read(event["text"]) for event in sent[1:]]) == model.expected
+        assert (connection.waiting, connection.replays) == (0, 0)
+        peer.leave()
+        await serving
+
+    asyncio.run(run())
 
 
 async def test_under_another_server_it_is_the_same() -> None:
