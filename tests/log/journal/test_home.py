@@ -431,4 +431,5 @@ async def test_a_log_that_moves_here_brings_what_it_has(path: Path) -> None:
 
 
 def test_a_draft_has_what_a_journal_needs() -> None:
-    assert {"key", "sender", "data", "to", "again", "shown", "topic"} == set(Draft._fields)
+    queued = {"key", "sender", "data", "to", "again", "shown", "topic", "idempotency_key"}
+    assert queued == set(Draft._fields)

@@ -18,7 +18,8 @@ MOST_BYTES_TOGETHER = 8 << 20
 
 class QueuedDraft(NamedTuple):
     """A draft that waits: `ts` is when it was published, in Unix seconds, `body` its frame without an id,
-    `deadline` when its publisher hears that it is late."""
+    `deadline` when its publisher hears that it is late, `once` its idempotency key among those of all
+    senders."""
 
     key: Key
     ts: float
@@ -27,6 +28,7 @@ class QueuedDraft(NamedTuple):
     again: bool
     deadline: float
     topic: str | None = None
+    once: str | None = None
 
 
 Call = Callable[[JournalFile], None]

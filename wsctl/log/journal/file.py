@@ -10,6 +10,7 @@ from urllib.parse import quote
 from wsctl.log.history import MessageId
 from wsctl.log.home import Kept, Key
 from wsctl.log.journal.errors import MOVE_DAMAGED, UnusableJournal, explain, explain_system
+from wsctl.log.journal.key_table import find_keys, read_keys, write_keys
 from wsctl.log.journal.lock import FileLock, identity
 from wsctl.log.journal.rows import WITH_TOPICS, Row, insert, read_row, select
 from wsctl.log.journal.schema import OTHERS, SCHEMA, UPGRADE, VERSION, Found, look_at
@@ -154,6 +155,8 @@ class JournalFile:
         with self._commit() as run:
             self._require_version(rows)
             insert(self._connection, self.version, first, rows)
+            if self._knows_topics:
+                write_keys(self._connection, rows)
             if dropped:
                 self._drop(run, dropped, other)
 
@@ -218,6 +221,24 @@ class JournalFile:
         with explaining():
             found = self._connection.execute(select, writers).fetchall()
         return {key: (ms, sequence) for *key_of, ms, sequence in found if (key := Key(*key_of)) in keys}
+
+    def find_keys(self, keys: Set[str], now_ms: int) -> dict[str, MessageId]:
+        """Return the ids of the messages that had these idempotency keys lately.
+
+        Raises:
+            UnusableJournal: they cannot be read.
+        """
+        with explaining():
+            return find_keys(self._connection, keys, now_ms) if self._knows_topics else {}
+
+    def seen_keys(self) -> list[tuple[str, int, int]]:
+        """Return the idempotency keys that were seen lately, the oldest first, each with its message's id.
+
+        Raises:
+            UnusableJournal: they cannot be read.
+        """
+        with explaining():
+            return read_keys(self._connection) if self._knows_topics else []
 
     def load(self, after: MessageId, until: MessageId, most: int, most_bytes: int) -> Kept:
         """Return what `Home.load` does.
@@ -304,7 +325,7 @@ class JournalFile:
 
     def _require_version(self, rows: Sequence[Row], *, topics: bool = False) -> None:
         """Make the layout one that has topics, if there are any, within a transaction."""
-        if not self._knows_topics and (topics or any(row.topic is not None for row in rows)):
+        if not self._knows_topics and (topics or any(row.needs_version_2 for row in rows)):
             for statement in UPGRADE:
                 self._connection.execute(statement)
             self.version = VERSION

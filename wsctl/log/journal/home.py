@@ -19,6 +19,7 @@ from wsctl import messages
 from wsctl.errors import CannotStart
 from wsctl.log.history import Entry, MessageId
 from wsctl.log.home import Away, Connected, Draft, Home, Kept, Key, Refusal
+from wsctl.log.idempotency import of_sender
 from wsctl.log.journal.commit_queue import CommitQueue, QueuedDraft
 from wsctl.log.journal.drafts import DraftsUnderWay
 from wsctl.log.journal.errors import CHECK_DISK, UnusableJournal
@@ -114,7 +115,8 @@ class JournalHome(Home):
             self._refuse(draft.key, FULL, again=draft.again)
         else:
             deadline = self._clock() + CONFIRM_TIMEOUT
-            queued = QueuedDraft(draft.key, ts, draft.to, body, draft.again, deadline, draft.topic)
+            once = draft.idempotency_key and of_sender(draft.idempotency_key, draft.sender)
+            queued = QueuedDraft(draft.key, ts, draft.to, body, draft.again, deadline, draft.topic, once)
             self._drafts.add(queued)
             self._queue.put(queued)
             self._watch()
@@ -257,6 +259,9 @@ class JournalHome(Home):
         self.bytes = report.size
         if self._beginning:
             entries = [entry for entry, _ in report.entries]
+            now = self._wall()
+            keys = [(key, ms, sequence, max(0.0, now - ms / 1000)) for key, ms, sequence in report.keys]
+            self._messages.seen_keys.restore(keys)
             floors, known = report.floors, report.known
             self._messages.restore(report.newest, floors.newest, entries, floors=floors, known=known)
             fields = {"journal": self.path, "sync": self.sync, "messages": len(entries)}
@@ -283,6 +288,9 @@ class JournalHome(Home):
         for key, message_id in report.again.items():
             self._drafts.drop(key)
             self._messages.repeat(key, message_id)
+        for key, message_id in report.repeated.items():
+            self._drafts.drop(key)
+            self._messages.answer_repeated(key, message_id)
         self.committed(report.seconds, report.messages)
         self._come_back()
 

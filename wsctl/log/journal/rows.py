@@ -28,13 +28,19 @@ _INSERT = {
 
 class Row(NamedTuple):
     """A message as a journal keeps it: `frame` is its JSON, `to` is None for everyone, `topic` None where it
-    has none."""
+    has none. `once` is the idempotency key of one that is written, among those of all senders."""
 
     id: MessageId
     key: Key
     to: tuple[str, ...] | None
     frame: bytes
     topic: str | None = None
+    once: str | None = None
+
+    @property
+    def needs_version_2(self) -> bool:
+        """True if a journal of version 1 cannot keep it."""
+        return self.topic is not None or self.once is not None
 
     def entry(self) -> Entry:
         return Entry(self.id, Batch((self.frame,)), self.to, self.topic)

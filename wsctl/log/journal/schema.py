@@ -3,8 +3,9 @@
 A message is a row of `message`, in the order of `place`. `floor` has one row: the id behind which no message
 without a topic is missing. Version 2 also knows topics: `topic_floor` has the same of each topic of which
 something is missing, and in the row without a name of all others; `given` has the ids of messages that are
-not kept any more, as far as a log remembers these. A file of version 1 becomes one of version 2 with its
-first message that has a topic.
+not kept any more, as far as a log remembers these. `seen_key` has the idempotency keys of the last minutes,
+each with its message's id. A file of version 1 becomes one of version 2 with its first message that has a
+topic or such a key.
 """
 
 import os
@@ -23,15 +24,17 @@ VERSION = 2
 OTHERS = ""
 """The name in `topic_floor` for all topics that are not named there."""
 
-_TOPICS = (
+_NEW_TABLES = (
     "CREATE TABLE topic_floor (topic TEXT PRIMARY KEY, ms INTEGER NOT NULL, sequence INTEGER NOT NULL)",
+    "CREATE TABLE seen_key (key TEXT PRIMARY KEY, ms INTEGER NOT NULL, sequence INTEGER NOT NULL)",
+    "CREATE INDEX seen_key_ms ON seen_key (ms)",
     "CREATE TABLE given (place INTEGER PRIMARY KEY, ms INTEGER NOT NULL, sequence INTEGER NOT NULL)",
     f"PRAGMA user_version = {VERSION}",
 )
 
 UPGRADE = (
     "ALTER TABLE message ADD COLUMN topic TEXT",
-    *_TOPICS,
+    *_NEW_TABLES,
     "INSERT INTO topic_floor SELECT '', ms, sequence FROM floor",
 )
 """The statements that make one of version 2 of a journal of version 1."""
@@ -49,7 +52,7 @@ SCHEMA = (
     )""",
     "CREATE TABLE floor (ms INTEGER NOT NULL, sequence INTEGER NOT NULL)",
     f"PRAGMA application_id = {APPLICATION_ID}",
-    *_TOPICS,
+    *_NEW_TABLES,
 )
 """The statements that make a journal. `frame` is the JSON that clients get, `addressees` a JSON array of
 client ids, or NULL for everyone; `writer` and `n` are the key."""

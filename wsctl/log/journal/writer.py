@@ -22,23 +22,25 @@ log = logging.getLogger("wsctl.journal")
 
 class FileOpened(NamedTuple):
     """The file is open: it keeps what is behind the `floors` up to `newest`, of which the log does not have
-    the `entries`; `known` are the ids that it knows, where it remembers them, `size` the bytes on the
-    disk."""
+    the `entries`; `known` are the ids that it knows, where it remembers them, `keys` the idempotency keys
+    that it has seen lately, `size` the bytes on the disk."""
 
     floors: Floors
     newest: MessageId
     entries: list[tuple[Entry, Key]]
     known: KnownIds | None
+    keys: list[tuple[str, int, int]]
     size: int
 
 
 class Committed(NamedTuple):
     """So many `messages` are written, the `entries`, by a commit that took so many `seconds`. Drafts that
-    came `again` had been written before."""
+    came `again` had been written before; of the `repeated` ones another message has the idempotency key."""
 
     entries: list[tuple[Entry, Key]]
     messages: int
     again: dict[Key, MessageId]
+    repeated: dict[Key, MessageId]
     seconds: float
     size: int
 
@@ -104,7 +106,8 @@ class Writer:
         file, unknown = self._open_file()
         try:
             entries = [_kept(row) for row in unknown]
-            self._tell(FileOpened(file.floors(), file.newest, entries, file.known_ids(), file.size))
+            known, keys = file.known_ids(), file.seen_keys()
+            self._tell(FileOpened(file.floors(), file.newest, entries, known, keys, file.size))
             while (work := self._queue.next()) is not None:
                 if callable(work):
                     work(file)
@@ -118,23 +121,35 @@ class Writer:
         self._under_way = [draft.key for draft in drafts]
         came_again = {draft.key for draft in drafts if draft.again}
         again = file.find(came_again) if came_again else {}
-        rows = _rows(drafts, again, file.newest)
+        keys = {draft.once for draft in drafts if draft.once is not None}
+        seen = file.find_keys(keys, int(drafts[-1].ts * 1000)) if keys else {}
+        rows, repeated = _rows(drafts, again, seen, file.newest)
         file.append(rows, taken=self._taken())
         self._under_way = []
         took = self._clock() - began
-        self._tell(Committed([_kept(row) for row in rows], len(rows), again, took, file.size))
+        self._tell(Committed([_kept(row) for row in rows], len(rows), again, repeated, took, file.size))
         file.checkpoint()
 
 
-def _rows(drafts: Sequence[QueuedDraft], again: Container[Key], newest: MessageId) -> list[Row]:
-    """Give each draft its id, behind the newest one."""
+def _rows(
+    drafts: Sequence[QueuedDraft], again: Container[Key], seen: dict[str, MessageId], newest: MessageId
+) -> tuple[list[Row], dict[Key, MessageId]]:
+    """Give each draft its id, behind the newest one; return those with an idempotency key that was `seen`
+    with the id of the first message that had it."""
     rows: list[Row] = []
+    repeated: dict[Key, MessageId] = {}
     for draft in drafts:
-        if draft.key not in again:
-            newest = id_behind(newest, draft.ts)
-            frame = messages.numbered(written(newest), draft.body)
-            rows.append(Row(newest, draft.key, draft.to, frame, draft.topic))
-    return rows
+        if draft.key in again:
+            continue
+        if draft.once is not None and draft.once in seen:
+            repeated[draft.key] = seen[draft.once]
+            continue
+        newest = id_behind(newest, draft.ts)
+        if draft.once is not None:
+            seen[draft.once] = newest
+        frame = messages.numbered(written(newest), draft.body)
+        rows.append(Row(newest, draft.key, draft.to, frame, draft.topic, draft.once))
+    return rows, repeated
 
 
 def _kept(row: Row) -> tuple[Entry, Key]:
