@@ -1,6 +1,7 @@
 """The operations on one process."""
 
 import json
+from typing import Any
 
 import pytest
 
@@ -8,6 +9,7 @@ from tests.support.wires import MakeServer, Server
 from wsctl.control.operations import (
     BROADCAST,
     DRAIN,
+    MAX_KEY,
     Broadcast,
     ControlError,
     DrainRequest,
@@ -126,6 +128,30 @@ async def test_the_topics_are_those_of_subscriptions_by_name_and_of_the_history(
 
 def subscribe(server: Server, connection: Connection, *patterns: str) -> None:
     server.node.manager.subscribe(connection, dict.fromkeys(filter(None, patterns), False))
+
+
+async def test_a_message_that_is_sent_again_with_its_key_is_published_once(make_server: MakeServer) -> None:
+    server = make_server()
+    server.join("bob")
+    control = control_of(server.node)
+
+    async def publish(**body: object) -> tuple[int, dict[str, Any]]:
+        return await answer(control, "POST", "/api/broadcast", json.dumps({"data": 1, **body}).encode())
+
+    _, first = await publish(key="order-17")
+    assert (first["recipients"], "repeated" in first) == (1, False)
+    assert await publish(key="order-17") == (200, {"id": first["id"], "recipients": 0, "repeated": True})
+    _, other = await publish(key="order-18")
+    assert other["id"] != first["id"]
+    assert server.node.log.published == 2
+
+
+@pytest.mark.parametrize("key", ["", "x" * (MAX_KEY + 1), "a\n"])
+async def test_what_is_no_key_is_refused(make_server: MakeServer, key: str) -> None:
+    body = json.dumps({"data": 1, "key": key}).encode()
+    status, told = await answer(control_of(make_server().node), "POST", "/api/broadcast", body)
+    assert (status, told["error"]["code"]) == (400, "bad_request")
+    assert told["error"]["message"].startswith("key: ")
 
 
 async def test_subscribers_of_topics_are_those_of_all_processes(make_server: MakeServer) -> None:

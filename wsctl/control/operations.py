@@ -26,6 +26,9 @@ TOPICS_LISTED = 1_000
 MOST_TOPICS_LISTED = 10_000
 """Topics that an answer has at most: more would hold up the event loop for longer than a broadcast takes."""
 
+MAX_KEY = 128
+"""Characters of an idempotency key, as many as a topic has."""
+
 T = TypeVar("T")
 
 _FORBID_OTHERS = {"extra": "forbid"}
@@ -46,6 +49,15 @@ class Broadcast:
     topic: str | None = field(
         default=None,
         metadata={"description": "The topic whose subscribers get it; everyone when it is not given."},
+    )
+    key: str | None = field(
+        default=None,
+        metadata={
+            "description": "The same for a message that is sent again: one that has the key of a message of"
+            " the last minutes is not published, and gets the id of that.",
+            "min_length": 1,
+            "max_length": MAX_KEY,
+        },
     )
 
 
@@ -78,8 +90,14 @@ class SilentWorker:
 class Published:
     """The receipt of a message."""
 
+    OMITTED: ClassVar = {"repeated"}
+
     id: str = field(metadata={"description": "The id the message got."})
-    recipients: int = field(metadata={"description": "Connections it was sent to."})
+    recipients: int = field(metadata={"description": "Connections it was sent to; 0 of a repeated one."})
+    repeated: bool | None = field(
+        default=None,
+        metadata={"description": "True if a message with this key was published before, under this id."},
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +146,11 @@ class ErrorAnswer:
     __pydantic_config__: ClassVar = _FORBID_OTHERS
 
     error: ErrorText
+
+
+def is_key(text: str) -> bool:
+    """Tell whether a text can be an idempotency key."""
+    return 0 < len(text) <= MAX_KEY and text.isprintable()
 
 
 class ControlError(Exception):

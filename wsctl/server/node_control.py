@@ -13,6 +13,7 @@ from wsctl.codes import ErrorCode
 from wsctl.control.operations import (
     BROADCAST,
     DRAIN,
+    MAX_KEY,
     Broadcast,
     ControlError,
     DrainAnswer,
@@ -21,6 +22,7 @@ from wsctl.control.operations import (
     Operation,
     Published,
     UpgradeAnswer,
+    is_key,
 )
 from wsctl.control.status import ClientStatus, ServerStatus, TopicList
 from wsctl.drain.graceful import GracefulShutdownManager, NotDraining
@@ -121,6 +123,7 @@ class NodeControl:
             ControlError: it is not published, or may not be.
         """
         to, topic = _addressees(wanted), _topic(wanted)
+        _check_key(wanted.key)
         self._check_size(wanted.data)
         if self._life.phase not in _PUBLISHING and not self._is_leaving():
             raise ControlError(HTTPStatus.SERVICE_UNAVAILABLE, "closing", "the server is closing its clients")
@@ -130,12 +133,24 @@ class NodeControl:
             if not published.done():  # the caller may have hung up
                 published.set_result(Published(message_id, recipients))
 
+        def repeated(message_id: str) -> None:
+            if not published.done():
+                published.set_result(Published(message_id, 0, repeated=True))
+
         def refused(why: Refusal) -> None:
             if not published.done():
                 published.set_exception(ControlError(_UNPUBLISHED[why.code], why.code, why.text))
 
         draft = client_ids.SERVER, wanted.data, to
-        self._log.append(*draft, receipt, refused=refused, shown=wanted.show_to, topic=topic)
+        self._log.append(
+            *draft,
+            receipt,
+            refused=refused,
+            repeated=repeated,
+            shown=wanted.show_to,
+            topic=topic,
+            idempotency_key=wanted.key,
+        )
         return await published
 
     async def drain(self, body: bytes, by: str) -> DrainAnswer:
@@ -275,6 +290,12 @@ def _topic(wanted: Broadcast) -> str | None:
         return None if wanted.topic is None else topic_name(wanted.topic)
     except InvalidTopic as error:
         raise ControlError(HTTPStatus.BAD_REQUEST, "bad_topic", f"topic: {error}") from None
+
+
+def _check_key(key: str | None) -> None:
+    if key is not None and not is_key(key):
+        text = f"key: has 1 to {MAX_KEY} characters that can be seen"
+        raise ControlError(HTTPStatus.BAD_REQUEST, "bad_request", text)
 
 
 @contextmanager

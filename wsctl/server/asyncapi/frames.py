@@ -8,13 +8,13 @@ from typing import Any
 
 from wsctl import client_ids, messages, topics
 from wsctl.codes import ErrorCode
+from wsctl.control.operations import MAX_KEY
 from wsctl.drain.phases import Phase
 from wsctl.hub.presence import MOST_PRESENT
 from wsctl.server.websocket.admission import MAX_SINCE
 from wsctl.server.websocket.commands import (
     MAX_ADDRESSEES,
     MAX_DEPTH,
-    MAX_KEY,
     MAX_NUMBER,
     MAX_REF,
     MAX_TOPICS,

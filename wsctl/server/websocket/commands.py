@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from wsctl import client_ids
 from wsctl.codes import ErrorCode
+from wsctl.control.operations import MAX_KEY, is_key
 from wsctl.messages import Ref
 from wsctl.server.websocket.admission import is_message_id
 from wsctl.topics import InvalidTopic, has_wildcards, topic_name, topic_pattern
@@ -23,9 +24,6 @@ MAX_NUMBER = (1 << 53) - 1
 MAX_DEPTH = 64
 """Arrays and objects within each other, the command among them: common parsers take no more unless told to,
 and the data goes to clients of all kinds."""
-
-MAX_KEY = 128
-"""Characters of an idempotency key, as many as a topic has."""
 
 MAX_ADDRESSEES = 1000
 """Addressees that one command may name."""
@@ -125,7 +123,7 @@ def _addressees(value: Any) -> tuple[str, ...]:
 
 
 def _key(value: Any) -> str:
-    if not 0 < len(text := _text(value)) <= MAX_KEY or not text.isprintable():
+    if not is_key(text := _text(value)):
         raise _WrongField(f"has 1 to {MAX_KEY} characters that can be seen")
     return text
 
