@@ -87,6 +87,14 @@ async def test_a_message_to_a_topic_is_not_for_those_who_do_not_subscribe(start_
     await bob.close()
 
 
+def test_a_server_of_the_release_before_is_said_to_know_no_topics(environ: dict[str, str]) -> None:
+    with fake_at_a_url() as (fake, url):
+        fake.refusal = (400, "topic: Extra inputs are not permitted")
+        failed = wsctl("broadcast", "x", "--topic", "a", "--url", url, environ=environ | {"WSCTL_TOKEN": "t"})
+    assert (failed.returncode, failed.stdout) == (1, "")
+    assert failed.stderr == f"wsctl: {url} knows no topics: it is of a release before them\n"
+
+
 def test_a_topic_is_checked_before_anything_is_sent(environ: dict[str, str]) -> None:
     for topic in ("a.*", "a..b", ""):
         wrong = wsctl("broadcast", "x", "--topic", topic, environ=environ)

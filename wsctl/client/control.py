@@ -95,6 +95,10 @@ _STATUS_ERRORS: dict[int, tuple[type[WsctlError], str]] = {
     503: (Refused, "{name} refuses: {text}"),
 }
 
+_NO_TOPICS = "knows no topics: it is of a release before them"
+_UNKNOWN_FIELD = "topic: Extra inputs"
+"""The words of pydantic for a field that a server does not know."""
+
 _NO_CREDENTIAL = "wants its token: set WSCTL_TOKEN_FILE or WSCTL_TOKEN"
 _WRONG_CREDENTIAL = "has another token than WSCTL_TOKEN or WSCTL_TOKEN_FILE gives: correct it"
 
@@ -136,9 +140,7 @@ class Control:
             WsctlError: the server is of a release before topics.
         """
         query = topics_target(limit).removeprefix(TOPICS.path)
-        return self._ask(
-            TOPICS, {"topics", "more"}, query, absent="knows no topics: it is of a release before them"
-        )
+        return self._ask(TOPICS, {"topics", "more"}, query, absent=_NO_TOPICS)
 
     def broadcast(
         self,
@@ -153,7 +155,12 @@ class Control:
         body = {"data": data} if to is None else {"data": data, "to": list(to)}
         body |= {"show_to": True} if show_to else {}
         body |= {} if topic is None else {"topic": topic}
-        return self._ask(BROADCAST, {"id", "recipients"}, body=body)
+        try:
+            return self._ask(BROADCAST, {"id", "recipients"}, body=body)
+        except UsageError as error:
+            if topic is not None and _UNKNOWN_FIELD in str(error):
+                raise WsctlError(f"{self.name} {_NO_TOPICS}") from None
+            raise
 
     def drain(self, timeout: float | None = None) -> Answer:
         """Begin a drain, or move the deadline of the one that runs, to `timeout` seconds from now."""
