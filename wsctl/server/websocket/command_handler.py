@@ -157,12 +157,17 @@ class CommandHandler:
         Raises:
             ValueError: they are not JSON.
         """
-        ref, awaiting = command.ref, self._intake.awaiting
+        ref = command.ref
+        is_answered = is_counted = False
 
         def answered() -> None:
-            awaiting[connection] -= 1
-            if not awaiting[connection]:
-                del awaiting[connection]
+            nonlocal is_answered
+            is_answered = True
+            if is_counted:
+                awaiting = self._intake.awaiting
+                awaiting[connection] -= 1
+                if not awaiting[connection]:
+                    del awaiting[connection]
 
         def receipt(message_id: str, recipients: int) -> None:
             answered()
@@ -173,14 +178,12 @@ class CommandHandler:
             answered()
             self._refuse(connection, ref, *why)
 
-        awaiting[connection] += 1
-        try:
-            self._log.append(
-                connection.client_id, data, command.to, receipt, refused=refused, topic=command.topic
-            )
-        except ValueError:
-            answered()
-            raise
+        self._log.append(
+            connection.client_id, data, command.to, receipt, refused=refused, topic=command.topic
+        )
+        if not is_answered:  # most are at once
+            is_counted = True
+            self._intake.awaiting[connection] += 1
 
     def _is_too_big(self, data: Any, size: int) -> bool:
         limit = self._limits.message_size
