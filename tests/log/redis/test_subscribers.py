@@ -189,6 +189,35 @@ async def test_a_successor_changes_nothing_for_the_others(store: StoreProcess) -
         await successor.session.end()
 
 
+async def test_a_successor_of_a_release_without_topics_gets_what_that_one_skipped(
+    store: StoreProcess,
+) -> None:
+    prefix = new_prefix()
+    successor = Peer(store.url, prefix)
+    async with Peer(store.url, prefix).running() as other, Peer(store.url, prefix).running() as old:
+        start = old.log.newest
+        for data, topic in (("one", None), ("two", "a"), ("three", None), ("four", "b")):
+            other.say(data, topic=topic)
+        await old.read(4)
+        point = await old.session.suspend()
+        history = [entry for entry in old.log.history.entries() if entry.topic is None]
+        successor.log.restore(history[-1].id, old.log.history.floor, history)
+        told = {name: value for name, value in point.items() if name != "size"} | {"without_topics": True}
+        successor.session.resume_at(told, [])
+        recovery = successor.log.missed(start, "bob", ["a"])
+        assert (recovery.recovered, recovery.lost) == (False, ("a",)), "it does not know yet"
+        assert successor.log.missed(start, "bob").recovered
+        successor.say("end")
+        await successor.read(1)
+        recovery = successor.log.missed(start, "bob", ["a"])
+        found = [json.loads(payload)["data"] for batch in recovery.missed for payload in batch.payloads]
+        assert (found, recovery.recovered, recovery.lost) == (["one", "two", "three", "end"], True, ())
+        assert [entry.topic for entry in successor.log.history.entries()] == [None, "a", None, "b", None]
+        assert successor.session._size.has_topics
+        assert "lost" not in successor.told
+        await successor.session.end()
+
+
 async def test_a_successor_of_a_release_without_topics_tells_what_its_clients_subscribe_to(
     start_store: StartStore,
 ) -> None:

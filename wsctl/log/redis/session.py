@@ -26,6 +26,7 @@ from wsctl.log.redis.scripts import Keys
 from wsctl.log.redis.stream_size import StreamSize
 from wsctl.log.redis.subscribers import Subscribers
 from wsctl.log.redis.tail import BLOCK, Tail
+from wsctl.log.retention import Floors
 
 BYE_TIMEOUT = 0.1
 """Seconds that a process which ends waits for Redis; if Redis does not answer, the node's lease ends by
@@ -49,12 +50,14 @@ class SessionOwner(Protocol):
 @dataclass(frozen=True, slots=True)
 class ResumePoint:
     """The place at which a successor goes on: the name of its predecessor as a node, and the newest ids that
-    it had read of the log and the inbox. `size` is that of the log, where its history does not say it."""
+    it had read of the log and the inbox. `size` is that of the log, where its history does not say it.
+    `without_topics` is true if it is of a release that skips messages with topics."""
 
     node: str
     seen: str
     inbox: str
     size: list[Any] | None = None
+    without_topics: bool = False
 
 
 class RedisSession(Home):
@@ -97,6 +100,7 @@ class RedisSession(Home):
         self._tail = tail
         self._appender = appender
         self._task: asyncio.Task[None] | None = None
+        self._lacks_topics = False
 
     @property
     def node(self) -> str:
@@ -138,8 +142,11 @@ class RedisSession(Home):
         self._tail.seen, self._tail.inbox = at.seen, at.inbox
         if at.size:
             self._size.restore(at.size)
-        for entry in () if at.size else self._messages.history.entries():
+        for entry in () if at.size or at.without_topics else self._messages.history.entries():
             self._size.note(entry.id, len(entry.batch.wire), topical=entry.topic is not None)
+        if at.without_topics:
+            self._lacks_topics = True
+            self._forget_topics()
         self.presence.adopt(here)
         self.subscribers.adopt(here)
         self._follow_log()
@@ -214,6 +221,8 @@ class RedisSession(Home):
         # An answer that was lost may have said that Redis had forgotten them.
         self.presence.again()
         await self.subscribers.load()
+        if self._lacks_topics:
+            await self._load_topics()
         beats = self.lease.keep(self.availability.check)
         reports = self.presence.run(), self.subscribers.run()
         work = (self._follow(), beats, self._appender.run(), *reports)
@@ -224,6 +233,23 @@ class RedisSession(Home):
                 task.result()
         finally:
             await _end(tasks)
+
+    def _forget_topics(self) -> None:
+        """Note that the history lacks what a predecessor of an earlier release skipped: nothing is known of
+        any topic."""
+        history, seen = self._messages.history, position(self._tail.seen)
+        floors = Floors(history.floor, {}, seen)
+        here = max(self._messages.position, seen)
+        self._messages.restore(here, history.floor, history.entries(), floors=floors)
+
+    async def _load_topics(self) -> None:
+        """Load what a predecessor of an earlier release skipped, up to where it had read."""
+        messages, history = self._messages, self._messages.history
+        kept = await self._tail.begin_at(self._tail.seen)
+        if all(entry.topic is None for entry in kept.entries):  # and the history may have more than Redis
+            kept = Kept(history.floor_of(None), history.entries())
+        messages.restore(messages.position, *kept)
+        self._lacks_topics = False
 
     async def _follow(self) -> None:
         await self._tail.read(0, self._come_back)

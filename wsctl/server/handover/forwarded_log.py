@@ -180,7 +180,8 @@ class LogRelay:
         log.follower = self
         ready()
         if point := told.get("shared"):
-            log.home.resume_at(point, self.connections)
+            skipped = {} if self._knows_topics else {"without_topics": True}
+            log.home.resume_at(point | skipped, self.connections)
 
     def end(self) -> None:
         """Give the ids for this process alone."""
