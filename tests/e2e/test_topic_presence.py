@@ -16,14 +16,14 @@ from tests.support.clients import closed
 from tests.support.command_client import CommandClient, join_with_commands
 from tests.support.generations import Generations
 from tests.support.publishers import send
-from tests.support.server import ServerProcess, wsctl
+from tests.support.server import DEADLINE, ServerProcess, wsctl
 from tests.support.workers import pids, starting_workers, until, workers
 
 pytestmark = pytest.mark.anyio
 
 Start = Callable[..., Generations]
 
-RESTLESS = 6
+RESTLESS = 3
 """Clients that come and go all the time."""
 
 
@@ -59,7 +59,7 @@ async def join_at(server: ServerProcess, number: int, name: str, *topics: str) -
 
 
 async def upgrade(server: ServerProcess) -> None:
-    done = await asyncio.to_thread(wsctl, "upgrade", environ=server.environ)
+    done = await asyncio.to_thread(wsctl, "upgrade", environ=server.environ, deadline=2 * DEADLINE)
     assert done.returncode == 0, done
 
 
