@@ -396,6 +396,23 @@ def test_a_topic_without_kept_messages_has_no_newest_id() -> None:
     assert shown.splitlines()[-1].split() == ["a\\x1b", "1", "0", "0", "bytes", "-"]
 
 
+def test_clients_are_listed_with_their_topics() -> None:
+    row = {"address": "127.0.0.1:1", "connected_s": 1.0, "waiting_bytes": 0}
+    many = [f"t.{n}" for n in range(8)]
+    rows = [row | {"client_id": "ann", "topics": many}, row | {"client_id": "bob"}]
+    shown = drawn(("http://here", FACTS | {"clients": rows}), width=120).splitlines()
+    assert shown[-3].split() == ["client", "address", "connected", "waiting", "topics"]
+    assert shown[-2].endswith("t.0, t.1, t.2, t.3, t.4 and 3 more")
+    assert shown[-1].split()[-1] == "-"
+    placed = [each | {"node": "00000001"} for each in rows]
+    shown = drawn(("http://here", FACTS | {"clients": placed}), width=120).splitlines()
+    assert shown[-3].split()[-2:] == ["node", "topics"]
+    assert shown[-1].split()[-2:] == ["00000001", "-"]
+    narrow = drawn(("http://here", FACTS | {"clients": rows}), width=80, height=24).splitlines()
+    assert len(narrow) == len(shown)
+    assert narrow[-2].endswith("t.0, t.1, t.2, t.3, t.4 and…")
+
+
 def test_several_connections_of_one_client_are_told_apart() -> None:
     shown = drawn(("http://here", FACTS | {"client_ids": 1}))
     assert "  connections  3 of 1000, of 1 client\n" in shown

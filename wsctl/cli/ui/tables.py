@@ -1,6 +1,7 @@
 """Servers' status for people: as blocks, as lines, and the clients as a table."""
 
 from collections.abc import Sequence
+from functools import partial
 
 from rich.console import Group, RenderableType
 from rich.filesize import decimal
@@ -12,6 +13,7 @@ from wsctl.cli.ui.drain_bar import breakdown, described, figures
 from wsctl.cli.ui.handover_bar import standing
 from wsctl.cli.ui.layout import fill_table, list_table
 from wsctl.cli.ui.text import clock, printable
+from wsctl.client.stream_events import topics_text
 from wsctl.control.status import ClientStatus, ServerStatus, TopicList, TopicStatus, WorkerGroup
 
 Seen = tuple[str, ServerStatus]
@@ -24,6 +26,9 @@ upgrade, and what the server tells of its Redis and its cluster."""
 
 UPGRADE = 2
 """Lines of an upgrade, on a terminal of 80 columns."""
+
+TOPICS_WIDTH = 28
+"""Columns that a client's topics take on a terminal, so that the others keep theirs."""
 
 TABLE = 3
 """Lines of a table beside its rows: the empty one before it, its head, and the one that counts the rest."""
@@ -188,19 +193,24 @@ def line(name: str, status: ServerStatus) -> str:
 
 
 def clients(rows: Sequence[ClientStatus], room: int | None = None) -> Table:
-    """Return a table of clients, those connected longest first, with the node that each is on where that is
-    told; at most `room` of them, and how many more there are."""
+    """Return a table of clients, those connected longest first, with the node that each is on and its topics
+    where these are told; at most `room` of them, and how many more there are."""
     table = list_table()
     table.add_column("  client", overflow="fold")
     table.add_column("address", overflow="fold")
     table.add_column("connected", justify="right", no_wrap=True)
     table.add_column("waiting", justify="right", no_wrap=True)
-    if any(client.node for client in rows):
+    with_node = any(client.node for client in rows)
+    with_topics = any(client.topics for client in rows)
+    if with_node:
         table.add_column("node", no_wrap=True)
-    return fill_table(table, rows, _cells, room)
+    if with_topics:
+        most = None if room is None else TOPICS_WIDTH
+        table.add_column("topics", no_wrap=True, overflow="ellipsis", max_width=most)
+    return fill_table(table, rows, partial(_cells, with_node=with_node, with_topics=with_topics), room)
 
 
-def _cells(client: ClientStatus) -> list[Text]:
+def _cells(client: ClientStatus, *, with_node: bool, with_topics: bool) -> list[Text]:
     """Return the cells of a client. Of another node's client, its address and what waits for it are not
     known."""
     address, waiting = client.address, client.waiting_bytes
@@ -209,7 +219,8 @@ def _cells(client: ClientStatus) -> list[Text]:
         Text("-" if address is None else printable(address)),
         Text(clock(client.connected_s)),
         Text("-" if waiting is None else decimal(waiting)),
-        Text(printable(client.node or "-")),
+        *([Text(printable(client.node or "-"))] if with_node else []),
+        *([Text(printable(topics_text(client.topics or ())) or "-")] if with_topics else []),
     ]
 
 
