@@ -180,7 +180,9 @@ def test_all_frames_are_told_with_their_fields() -> None:
         messages.shutdown(1.0, "x", 2.0),
         messages.error(ErrorCode.DEGRADED, "x", 1, ["a"]),
         messages.renewed(1.0),
-        messages.ok(1, id="1-0", recovered=True, lost=["a"], count=1, clients=[], expires_in_s=1.0),
+        messages.ok(
+            1, id="1-0", repeated=True, recovered=True, lost=["a"], count=1, clients=[], expires_in_s=1.0
+        ),
         messages.joined("a", "bob"),
         messages.left("a", "bob"),
     ]

@@ -100,6 +100,7 @@ MOST: dict[str, Examples] = FEWEST | {
     "ok": an_ok(
         ref=REFS,
         id=IDS,
+        repeated=st.just(True),
         recovered=st.booleans(),
         lost=LOST,
         count=COUNTS,

@@ -137,6 +137,18 @@ async def test_data_may_be_as_large_as_a_message_however_they_are_written(make_s
     ]
 
 
+async def test_a_key_that_a_client_has_used_publishes_nothing_more_of_it(make_server: MakeServer) -> None:
+    server = make_server()
+    bob, eve = Speaker(server), Speaker(server, "eve")
+    message, first = await bob.ask(type="publish", ref=1, data="once", key="k")
+    again = await bob.ask(type="publish", ref=2, data="once", key="k")
+    assert again == [{"type": "ok", "ref": 2, "id": first["id"], "repeated": True}]
+    assert message["id"] == first["id"]
+    assert brief(await eve.heard()) == ["once"]
+    assert brief(await eve.ask(type="publish", ref=3, data="hers", key="k")) == ["hers", ("ok", 3, None)]
+    assert not server.node.intake.awaiting
+
+
 class Refusing(Home):
     """A home that refuses everything a little later."""
 

@@ -79,6 +79,7 @@ _EXAMPLES: dict[str, dict[str, bytes]] = {
     "renewed": {"forAnHour": messages.renewed(3600.0)},
     "ok": {
         "published": messages.ok(7, id=_ID),
+        "repeated": messages.ok(8, id=_ID, repeated=True),
         "subscribed": messages.ok("a", id=_ID, recovered=False, lost=["quotes.eu"]),
         "present": messages.ok("b", count=1, clients=[{"client_id": "bob", "connections": 2}]),
         "renewed": messages.ok("c", expires_in_s=3600.0),

@@ -192,12 +192,17 @@ FRAMES: dict[str, Schema] = {
     ),
     "ok": _frame(
         "ok",
-        optional=("ref", "id", "recovered", "lost", "count", "clients", "expires_in_s"),
+        optional=("ref", "id", "repeated", "recovered", "lost", "count", "clients", "expires_in_s"),
         ref=ref("ref"),
         id={
             "allOf": [ref("messageId")],
             "description": "Of `publish`, the message's; of `subscribe`, the newest, behind which live"
             " messages begin.",
+        },
+        repeated={
+            "type": "boolean",
+            "const": True,
+            "description": "Of `publish` with a `key` that was seen before: `id` is the first message's.",
         },
         recovered={
             "type": "boolean",

@@ -178,8 +178,19 @@ class CommandHandler:
             answered()
             self._refuse(connection, ref, *why)
 
+        def repeated(first_id: str) -> None:
+            answered()
+            self._answer(connection, ref, id=first_id, repeated=True)
+
         self._log.append(
-            connection.client_id, data, command.to, receipt, refused=refused, topic=command.topic
+            connection.client_id,
+            data,
+            command.to,
+            receipt,
+            refused=refused,
+            topic=command.topic,
+            idempotency_key=command.key,
+            repeated=repeated,
         )
         if not is_answered:  # most are at once
             is_counted = True
