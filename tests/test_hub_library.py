@@ -162,6 +162,18 @@ def test_a_message_with_a_topic_goes_to_its_subscribers_and_is_found_again() -> 
             hub.history("7-0", topic="a")
 
 
+@pytest.mark.anyio
+async def test_a_message_whose_key_was_seen_is_not_published_again() -> None:
+    hub = Hub()
+    async with hub.lifespan(FastAPI()):
+        first = await hub.publish("paid", key="order-42")
+        again = await hub.publish("paid", key="order-42")
+        assert (again.id, again.repeated, first.repeated) == (first.id, True, None)
+        assert [message.data for message in hub.history()] == ["paid"]
+        with pytest.raises(ValueError, match="key"):
+            await hub.publish("paid", key="")
+
+
 def test_what_was_kept_of_a_topic_and_is_no_more_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WSCTL_HISTORY", "2")
     hub = Hub()

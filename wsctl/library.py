@@ -159,17 +159,25 @@ class Hub:
         return hook
 
     async def publish(
-        self, data: Any, to: str | Sequence[str] | None = None, *, topic: str | None = None
+        self,
+        data: Any,
+        to: str | Sequence[str] | None = None,
+        *,
+        topic: str | None = None,
+        key: str | None = None,
     ) -> Published:
         """Publish a message to all clients, with `topic` to those that subscribe to it, with `to` to those of
         them with these ids, and wait until it has its place in the log. `data` is any JSON value. The receipt
         has the message's `id`, and in `recipients` how many connections it was sent to.
 
+        A `key` makes it safe to publish a message again that may have been published: one whose key was seen
+        in the last 5 minutes is not, and its receipt has the `id` of the first one, and `repeated`.
+
         Raises:
             HubNotStarted: the hub does not run.
             NotPublished: the log did not take it, or the server closes its clients.
-            ValueError: the data are not JSON or larger than `--max-message-size`, or an id or the topic is
-                none.
+            ValueError: the data are not JSON or larger than `--max-message-size`, or an id, the topic or the
+                key is none.
 
         Example:
             receipt = await hub.publish({"price": 3}, topic="quotes.eu")
@@ -178,7 +186,7 @@ class Hub:
         addressees = None if to is None else [to] if isinstance(to, str) else list(to)
         control = self._binding.control
         try:
-            return await control.publish(Broadcast(data, addressees, topic=topic))
+            return await control.publish(Broadcast(data, addressees, topic=topic, key=key))
         except ControlError as error:
             raise _publishing_error(error) from None
 
