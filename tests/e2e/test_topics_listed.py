@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import StartServer, running_workers
+from tests.conftest import StartServer, StartStore, running_workers
 from tests.support.clients import join
 from tests.support.server import ServerProcess
 from tests.support.workers import until
@@ -96,3 +96,13 @@ async def test_workers_list_the_topics_of_all() -> None:
         }
         for client in clients:
             await client.close()
+
+
+async def test_servers_that_share_a_redis_list_the_topics_of_all(
+    start_server: StartServer, start_store: StartStore
+) -> None:
+    flags = ("--broadcast-interval", "0", "--redis", start_store().url)
+    one, other = start_server(*flags), start_server(*flags)
+    async with await join(one.ws_url, "ann?topic=quotes.eu"), await join(other.ws_url, "bob?topic=quotes.>"):
+        for server in (one, other):
+            wait_for(server, [through_the_socket], {"quotes.eu": 2})
