@@ -1,6 +1,7 @@
 """A server with a journal: what it has acknowledged, its clients get, whatever happens to it or its disk."""
 
 import asyncio
+import json
 import os
 import random
 import resource
@@ -9,10 +10,12 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
 
+import httpx
 import pytest
+from websockets.asyncio.client import connect
 
 from tests.conftest import StartServer
-from tests.support.clients import join, receive_type
+from tests.support.clients import join, receive, receive_type
 from tests.support.generations import Generations
 from tests.support.guests import listening
 from tests.support.journals import open_journal
@@ -68,6 +71,33 @@ async def test_kill_9_loses_nothing_that_was_acknowledged(
             await guest.until(lambda guest=guest: last in guest.data)
     check_nothing_is_missed(ledger, guests)
     assert len(ledger.ids) > lives * 20
+
+
+@pytest.mark.parametrize("flags", [(), ("--workers", "2")], ids=["alone", "workers"])
+async def test_after_kill_9_a_client_that_saw_a_busy_topic_last_recovers_a_quiet_one(
+    start_killed: StartKilled, journal: Path, flags: tuple[str, ...]
+) -> None:
+    killed = start_killed("--history", "5", *flags)
+    await asyncio.to_thread(killed.begin)
+    headers = {"Authorization": f"Bearer {TOKEN}"}
+    ids: list[str] = []
+    async with httpx.AsyncClient(base_url=killed.url, headers=headers, trust_env=False) as client:
+        for n, topic in enumerate(["busy"] * 10 + ["quiet"] + ["busy"] * 10):
+            body = {"data": n, "topic": topic}
+            ids.append((await client.post("/api/broadcast", json=body)).json()["id"])
+    await asyncio.to_thread(killed.kill)
+    with closing(open_journal(journal)) as file:
+        assert [json.loads(row.frame)["data"] for row in file.behind((0, 0))] == [10, *range(16, 21)]
+    await asyncio.to_thread(killed.begin)
+    for topics, recovered, lost, data in (
+        ("topic=quiet", True, None, [10]),
+        ("topic=*", False, ["busy"], [10, *range(16, 21)]),
+    ):
+        url = f"ws://127.0.0.1:{killed.port}/ws/bob?since={ids[2]}&{topics}"
+        async with connect(url, compression=None, proxy=None) as connection:
+            welcome = await receive(connection)
+            assert (welcome["recovered"], welcome.get("lost")) == (recovered, lost)
+            assert [(await receive_type(connection, "message"))["data"] for _ in data] == data
 
 
 def kept(journal: Path) -> list[str]:

@@ -221,6 +221,7 @@ def _wanted(topic: str | None, patterns: list[str], beside: list[str] | None) ->
 
 
 @settings(max_examples=150)
+@example([], [], [], 0, 0)
 @given(
     st.lists(st.tuples(st.sampled_from(TOPICS), st.sampled_from([0, 8, 98])), max_size=40),
     st.lists(st.sampled_from(PATTERNS), max_size=3, unique=True),
@@ -251,7 +252,8 @@ def test_a_client_gets_what_is_kept_of_its_topics_and_is_told_which_have_lost_so
         assert found.bytes == sum(len(entry.batch.wire) for entry in found.entries)
     for seen in _never_given([FLOOR, *(entry.id for entry in all_said)]):
         wanted = Selection(patterns, beside)
-        assert history.select(seen, wanted) == ([], 0, False, tuple(sorted(wanted.patterns)))
+        asked = wanted.everybody or bool(wanted.patterns)
+        assert history.select(seen, wanted) == ([], 0, not asked, tuple(sorted(wanted.patterns)))
 
 
 def test_a_client_that_saw_a_busy_topic_last_recovers_a_quiet_one() -> None:

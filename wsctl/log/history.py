@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from operator import attrgetter
 from typing import NamedTuple
 
 from wsctl.frame import Batch
@@ -23,6 +24,8 @@ KNOWN_TOGETHER = 65_536
 _MERGED_BELOW = 4
 """How many times fewer the messages of the topics that a client wants must be than all, for it to be quicker
 to bring these into one order than to pass over the others."""
+
+_wire = attrgetter("batch.wire")
 
 
 class Entry(NamedTuple):
@@ -220,15 +223,17 @@ class History:
             return kept.behind(seen) if of.everybody else ([], 0)
         count = kept.count_behind(seen)
         if of.wildcards and count <= kept.topic_count:
-            found = _only(of, kept.behind(seen)[0])
+            found = [entry for entry in kept.behind(seen)[0] if entry.topic in of]
         else:
-            names = kept.moved_since(seen) if of.wildcards else [None, *of.names]
-            mine = [name for name in names if name in of]
+            names = list(kept.moved_since(seen)) if of.wildcards else [None, *of.names]
+            mine = {name for name in names if name in of}
+            if of.wildcards and len(mine) == len(names):
+                return kept.behind(seen)
             if sum(map(kept.count_of, mine)) * _MERGED_BELOW < count:
                 found = sorted(entry for name in mine for entry in kept.of(name, seen))
             else:
-                found = _only(of, kept.behind(seen)[0])
-        return found, sum([len(entry.batch.wire) for entry in found])
+                found = [entry for entry in kept.behind(seen)[0] if entry.topic in mine]
+        return found, sum(map(len, map(_wire, found)))
 
     def _lost(self, seen: MessageId, of: Selection) -> tuple[str, ...]:
         """Name the topics of a selection of which messages behind `seen` are missing, or patterns that match
@@ -245,16 +250,11 @@ class History:
         return tuple(sorted(lost))
 
 
-def _only(of: Selection, entries: list[Entry]) -> list[Entry]:
-    return [entry for entry in entries if entry.topic in of]
-
-
 class Missed:
     """Messages of history for one client, oldest first, which are looked at when they are taken.
 
     Attributes:
         bytes: the bytes that are left at most.
-        lead: bytes that go before the first of them.
     """
 
     def __init__(self, entries: Sequence[Entry], client_id: str, size: int) -> None:
@@ -262,7 +262,6 @@ class Missed:
         self._client_id = client_id
         self._next = 0
         self.bytes = size
-        self.lead = b""
 
     def __len__(self) -> int:
         """Return how many messages are left at most."""

@@ -5,7 +5,7 @@ from functools import lru_cache
 
 from wsctl.topics import covers, has_wildcards, matches
 
-_MOST_TOPICS = 4096
+_MOST_TOPICS = 16_384
 """Topics of one selection of which it is remembered whether they are in it."""
 
 
@@ -44,7 +44,7 @@ class Selection:
         )
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=16)
 def selection(patterns: tuple[str, ...], beside: tuple[str, ...] | None = None) -> Selection:
     """Return a selection: the same one where it was asked for lately. Many clients have the same patterns,
     and come back together."""
