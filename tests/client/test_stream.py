@@ -644,6 +644,21 @@ async def test_a_connection_that_ends_before_the_answer_leaves_it_unconfirmed() 
     assert len(hub.commands) == 1
 
 
+async def test_one_with_a_key_is_sent_again_on_the_next_connection() -> None:
+    hub = FakeHub(lambda command: None)
+    async with (
+        serving_hub(hub) as target,
+        asyncio.timeout(DEADLINE),
+        stream_of_commands(target) as messages,
+    ):
+        publishing = asyncio.ensure_future(messages.publish("x", key="k1"))
+        await until(lambda: hub.commands)
+        hub.answer = ok
+        await hub.cut()
+        assert await publishing == "2-0"
+    assert hub.commands == [{"type": "publish", "data": "x", "key": "k1"}] * 2
+
+
 async def test_publishing_amid_many_messages_does_not_wait_for_itself() -> None:
     """The answer stands behind more messages than the inbox takes, and the program reads none meanwhile."""
     hub = FakeHub()

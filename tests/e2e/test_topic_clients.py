@@ -78,6 +78,15 @@ async def test_only_what_is_subscribed_to_comes_and_once(start_server: StartServ
         assert await first(messages, 1) == [(6, "b.a")]
 
 
+async def test_a_message_with_a_key_is_published_once(start_server: StartServer) -> None:
+    server = start_server(*QUIET)
+    async with connect(server.url, id="bob") as messages:
+        receipts = [await messages.publish(data, key="k") for data in ("once", "twice")]
+        await messages.publish("end")
+        assert await first(messages, 2) == [("once", None), ("end", None)]
+    assert receipts[0] == receipts[1]
+
+
 async def test_one_id_resumes_all_topics_also_those_that_came_later(start_server: StartServer) -> None:
     server = start_server(*QUIET)
     happened: list[StreamEvent] = []

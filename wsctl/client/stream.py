@@ -272,7 +272,8 @@ class MessageStream:
         """Publish a message, and return its id once the server has it; it waits for a connection first.
 
         Without a topic it is for everybody, this client included; with one for the subscribers of that. It is
-        sent once at most.
+        sent once at most, unless it has a `key`: then it is sent again when a connection ended before the
+        answer, since the server publishes one with the same key once within 5 minutes.
 
         A server of a release before topics takes texts for everybody alone, and gives no receipt: then this
         returns None when the text is written. What such a server refuses is told by a `Rejected`.
@@ -281,11 +282,13 @@ class MessageStream:
             data: a text, or any JSON value.
             topic: the name of a topic.
             to: the client ids, or the one, that alone are to get it, where the server permits that.
-            key: a name for this message, of 1 to 128 characters.
+            key: a name for this message, of 1 to 128 characters, that no other one of this client has. What
+                was published with it already is not published again, and the id is that of the first.
 
         Raises:
             CommandRefused: the server refused; its `code` says why.
-            NotConnected: there was no connection in time; nothing was sent.
+            NotConnected: there was no connection in time; nothing was sent, or it had a `key`, with which it
+                can be tried again.
             Unconfirmed: the connection ended before the answer, or the server does not know: the message may
                 have been published.
             SessionEnded: the stream is over for good; nothing was sent.
@@ -306,6 +309,9 @@ class MessageStream:
                 else:
                     ok = await self._publish_text(fields)
             except WriteInterrupted:
+                if key is not None:  # the server knows it again
+                    self._ready.clear()
+                    continue
                 text = "the connection ended before the server had answered: it may have been published"
                 raise Unconfirmed(text) from None
             except NotConnected:

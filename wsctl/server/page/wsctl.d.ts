@@ -127,7 +127,7 @@ export interface PublishOptions {
   topic?: string;
   /** The ids that alone get it, where the server permits that. */
   to?: string[];
-  /** A name for this message. */
+  /** A name for this message: what was published with it in the last 5 minutes is not published again. */
   key?: string;
 }
 

@@ -111,7 +111,8 @@ export class Client extends EventTarget {
    * @param {object} [options]
    * @param {string} [options.topic]
    * @param {string[]} [options.to]  the ids that alone get it, where the server permits that
-   * @param {string} [options.key]  a name for this message
+   * @param {string} [options.key]  a name for this message: with it, it can be published again when nobody knows
+   *   what became of it; the server publishes it once within 5 minutes
    * @returns {Promise<string>}  its id, when the server has it; or a `CommandError`
    */
   async publish(data, { topic, to, key } = {}) {
