@@ -8,7 +8,7 @@ from itertools import count
 from typing import Any, NamedTuple
 
 from wsctl import messages
-from wsctl.frame import Batch
+from wsctl.frame import TEXT, Batch, frame
 from wsctl.log.history import Entry, History, MessageId, Missed
 from wsctl.log.home import (
     Draft,
@@ -145,12 +145,13 @@ class MessageLog:
             self._pass_on(_Pending(draft, receipt, refused, repeated))
             return
         body = messages.body(ts, sender, data, to, shown=shown, topic=topic)
-        payload = messages.numbered(written(position), body)
+        message_id = written(position)
+        batch = Batch.read(frame(TEXT, messages.numbered(message_id, body)))
         if once is not None:
             self.seen_keys.add(once, position)
-        recipients = self._keep_and_deliver(Entry(position, Batch((payload,)), to, topic), key)
+        recipients = self._keep_and_deliver(Entry(position, batch, to, topic), key)
         if receipt:
-            receipt(self.newest, recipients)
+            receipt(message_id, recipients)
 
     def append_draft(
         self,
