@@ -135,6 +135,7 @@ class TopicClient(CrowdClient):
 
     def __init__(self, crowd: TopicCrowd, number: int) -> None:
         super().__init__(crowd, number)
+        self.name = f"t{number}"
         self.commands = number % 2 == 0
         self.ids: set[MessageId] = set()
         self.asked: dict[int, dict[str, Any]] = {}
