@@ -13,7 +13,8 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from time import perf_counter
@@ -24,6 +25,10 @@ from tests.bench.homes import cost
 from tests.bench.load import STALL
 from tests.bench.peer import PEERS, Peer
 from tests.bench.server import CORES, ROOT, Server
+from tests.support.connections import RecordedConnection
+from wsctl.frame import Batch
+from wsctl.hub.manager import ConnectionManager
+from wsctl.log.message_log import MessageLog
 
 (WSCTL,) = (peer for peer in PEERS if peer.name == "wsctl")
 
@@ -71,6 +76,7 @@ def main(arguments: Sequence[str]) -> int:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     gc.disable()
     found = figures(options.rounds, options.clients, options.seconds)
+    found |= hub_alone(options.rounds, options.clients)
     if options.many:
         found |= memory(options.many)
     if options.before:
@@ -79,7 +85,7 @@ def main(arguments: Sequence[str]) -> int:
         print(json.dumps({name: round(value, 3) for name, value in found.items()}))
         return 0
     for name, value in found.items():
-        print(f"{name:34} {value:10.2f}")
+        print(f"{name:40} {value:10.2f}")
     return 0
 
 
@@ -115,6 +121,35 @@ def figures(rounds: int, clients: int, seconds: float) -> Figures:
         "message_us to nobody": best["nobody"],
         "message_us one by one": best["one by one"],
     }
+
+
+def hub_alone(rounds: int, topics: int) -> Figures:
+    """Microseconds of CPU of a message that the server itself publishes to a topic with 10 subscribers,
+    beyond its deliveries, in the best of the rounds: without reading a command and answering it. Its clients
+    are in this process, and what is written to them goes nowhere."""
+    soon: list[Callable[[], None]] = []
+    manager = ConnectionManager(time.monotonic, soon.append)
+    log = MessageLog(manager.deliver, 1000, 64 << 20)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for n in range(topics):
+        connection = RecordedConnection(f"c{n}")
+        connection.fd = nowhere
+        names = [f"hall.{n // MANY}", *(f"room.{(n + k * 97) % topics}" for k in range(SUBSCRIPTIONS))]
+        connection.subscriptions = dict.fromkeys(names, False)
+        manager.connect(connection, Batch())
+
+    def cost(names: Sequence[str]) -> float:
+        begun = time.process_time()
+        for name in names:
+            log.append("publisher", PADDING, topic=name)
+            soon.pop()()
+        return 1e6 * (time.process_time() - begun) / len(names)
+
+    rooms = [f"room.{n}" for n in range(topics)] * 5
+    halls = [f"hall.{n % (topics // MANY)}" for n in range(len(rooms))]
+    few, many = (min(cost(names) for _ in range(rounds)) for names in (rooms, halls))
+    os.close(nowhere)
+    return {"message_us of the hub beyond deliveries": few - FEW * (many - few) / (MANY - FEW)}
 
 
 def memory(many: int) -> Figures:
