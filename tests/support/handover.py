@@ -200,10 +200,11 @@ class Old:
         await successor.hear("hello")
         return successor
 
-    async def begin_move(self, number: int = 1) -> OtherEnd:
-        """Begin a handover, and let the successor be ready for it."""
+    async def begin_move(self, number: int = 1, *, topics: bool = False) -> OtherEnd:
+        """Begin a handover, and let the successor be ready for it; it knows of topics, or is of an earlier
+        release."""
         successor = await self.begin(number)
-        successor.say("ready")
+        successor.say("ready", **({"topics": True} if topics else {}))
         await successor.hear("begin")
         return successor
 

@@ -10,15 +10,20 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 
 import pytest
+from websockets.frames import Opcode
 
+from tests.support.frames import read
 from tests.support.handover import MakeOld, Old, olds, take_over
 from tests.support.server import DEADLINE
+from tests.support.transport import HandTransport
 from tests.support.wires import data_of, frames, turn
 from wsctl import __version__
 from wsctl.drain.graceful import NotDraining
 from wsctl.drain.phases import Phase
 from wsctl.drain.progress import HandoverProgress, HandoverState
 from wsctl.hub.connection import EndReason
+from wsctl.hub.presence import SUCCESSOR
+from wsctl.log.home import Connected
 from wsctl.server.handover.protocol import VERSION
 
 pytestmark = pytest.mark.anyio
@@ -66,6 +71,59 @@ async def test_a_server_that_drains_or_was_handed_over_does_not_begin(make_old: 
     draining.node.driver.signal(signal.SIGTERM)
     final = "its drain cannot be taken back any more, start it anew when it has ended"
     assert _why_not(draining) == refused + final
+
+
+# Presence
+
+
+def _told(transport: HandTransport) -> list[list[str]]:
+    """Who came and went, as a client was told."""
+    found = [read(bytes(f.data)) for f in frames(transport.drain())[0] if f.opcode is Opcode.TEXT]
+    return [[f["type"], f["topic"], f["client_id"]] for f in found if f["type"] in ("joined", "left")]
+
+
+async def test_as_soon_as_connections_move_the_successor_says_who_comes_and_goes(
+    make_old: MakeOld,
+) -> None:
+    old = make_old()
+    wire, transport = old.server.join("stays", tls=True)
+    old.node.manager.subscribe(wire, {"a": True})
+    old.node.presence.learn("node b", [Connected("bob", 7, ("a",)), Connected("joe", 8, ("a",))])
+    successor = await old.begin_move(topics=True)
+    begin = next(packet for packet in successor.heard if packet.kind == "begin")
+    assert begin.fields["connections"] == [["stays", wire.serial, ["a"]]]
+    assert begin.fields["elsewhere"] == [["node b", "bob", 7, ["a"]], ["node b", "joe", 8, ["a"]]]
+    eve, _ = old.server.join("eve", topics=["a"], tls=True)
+    told = (await successor.hear("joined")).fields
+    assert told == {"id": "eve", "serial": eve.serial, "patterns": ["a"]}
+    rows = [["node b", "joe", 8, []], [None, "eve", eve.serial, ["a"]]]
+    successor.say("presence", number=1, connections=rows)
+    successor.say("presence", number=2, connections=[["successor", "tom", 9, ["*"]]])
+    successor.say("listening")
+    await old.ended()
+    assert _told(transport) == [
+        ["joined", "a", "bob"],
+        ["joined", "a", "joe"],
+        ["left", "a", "joe"],
+        ["joined", "a", "eve"],
+        ["joined", "a", "tom"],
+    ]
+    assert old.node.presence.clients("a") == {"stays": 1, "bob": 1, "eve": 1, "tom": 1}
+    successor.hang_up()
+    async with asyncio.timeout(DEADLINE):
+        while old.predecessor.leaving:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+    await turn()
+    assert _told(transport)[5:] == [["left", "a", "tom"]]
+
+
+async def test_a_connection_moves_with_its_serial_and_what_it_knows_of_others(make_old: MakeOld) -> None:
+    old = make_old()
+    wire, _ = old.server.join("bob", topics=["a"])
+    successor = await old.begin_move(topics=True)
+    move = (await successor.hear("move")).fields
+    assert (move["serials"], move["presence"]) == ([wire.serial], 0)
+    assert old.node.presence.serials(SUCCESSOR) == {wire.serial}
 
 
 # The course
