@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tests.support.connections import RecordedConnection
 from wsctl.hub.connection import Connection
 from wsctl.hub.presence import MOST_PRESENT, Present, TopicPresence, connected
-from wsctl.log.home import Connected
+from wsctl.log.home import RemoteConnection
 from wsctl.topics import has_wildcards, matches
 
 TOPICS = ("a", "a.b", "a.c", "d")
@@ -82,8 +82,8 @@ def test_who_subscribes_again_without_events_hears_nothing_more() -> None:
 def test_connections_of_other_processes_count_and_go_with_their_process() -> None:
     here = Process()
     here.join(1, "bob", {"a": True})
-    here.presence.learn("b", [Connected("eve", 2, ("a",)), Connected("joe", 3, ())])
-    here.presence.learn("c", [Connected("eve", 4, ("*", "d"))])
+    here.presence.learn("b", [RemoteConnection("eve", 2, ("a",)), RemoteConnection("joe", 3, ())])
+    here.presence.learn("c", [RemoteConnection("eve", 4, ("*", "d"))])
     assert here.presence.clients("a") == {"bob": 1, "eve": 2}
     assert (here.presence.count("a"), here.presence.count("d"), here.presence.count("a", ["bob"])) == (
         2,
@@ -100,8 +100,10 @@ def test_connections_of_other_processes_count_and_go_with_their_process() -> Non
 def test_all_of_a_process_told_again_is_no_news() -> None:
     here = Process()
     here.join(1, "bob", {"a": True})
-    here.presence.learn("b", [Connected("eve", 2, ("a",)), Connected("joe", 3, ("a",))])
-    here.presence.learn("b", [Connected("eve", 5, ("a",)), Connected("tom", 6, ("a",))], whole=True)
+    here.presence.learn("b", [RemoteConnection("eve", 2, ("a",)), RemoteConnection("joe", 3, ("a",))])
+    here.presence.learn(
+        "b", [RemoteConnection("eve", 5, ("a",)), RemoteConnection("tom", 6, ("a",))], whole=True
+    )
     assert here.told[1] == [
         (True, "a", "eve"),
         (True, "a", "joe"),
@@ -112,8 +114,8 @@ def test_all_of_a_process_told_again_is_no_news() -> None:
 
 def test_an_answer_names_clients_in_order_and_only_so_many() -> None:
     here = Process()
-    here.presence.learn("b", [Connected(f"c{n:04}", n, ("a",)) for n in range(MOST_PRESENT, -1, -1)])
-    here.presence.learn("c", [Connected("c0000", 5000, ("a",))])
+    here.presence.learn("b", [RemoteConnection(f"c{n:04}", n, ("a",)) for n in range(MOST_PRESENT, -1, -1)])
+    here.presence.learn("c", [RemoteConnection("c0000", 5000, ("a",))])
     answers: list[Present] = []
     here.presence.of("a", answers.append)
     here.presence.of("d", answers.append)

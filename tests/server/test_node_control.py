@@ -17,7 +17,7 @@ from wsctl.control.operations import (
     answer,
 )
 from wsctl.hub.connection import Connection
-from wsctl.log.home import Connected
+from wsctl.log.home import RemoteConnection
 from wsctl.server.node_control import BODY_ALLOWANCE, control_of, parse
 
 pytestmark = pytest.mark.anyio
@@ -158,7 +158,7 @@ async def test_subscribers_of_topics_are_those_of_all_processes(make_server: Mak
     server = make_server()
     wire, _ = server.join("ann")
     subscribe(server, wire, "quotes.>")
-    server.node.presence.learn("another", [Connected("bob", 5, ("quotes.eu", "quotes.*"))])
+    server.node.presence.learn("another", [RemoteConnection("bob", 5, ("quotes.eu", "quotes.*"))])
     _, told = await answer(control_of(server.node), "GET", "/api/topics", b"")
     assert [(row["topic"], row["subscribers"]) for row in told["topics"]] == [("quotes.eu", 2)]
 

@@ -10,7 +10,7 @@ from typing import Any
 from tests.support.entries import as_message
 from tests.support.server import DEADLINE
 from wsctl.log.history import Entry
-from wsctl.log.home import Connected, Refusal
+from wsctl.log.home import Refusal, RemoteConnection
 from wsctl.log.message_log import MessageLog
 from wsctl.log.redis.client import RedisClient
 from wsctl.log.redis.session import create_session
@@ -122,7 +122,7 @@ class Subscriptions:
         self.of: dict[tuple[str, int], tuple[str, tuple[str, ...]]] = {}
 
     def learn(
-        self, holder: str, rows: Iterable[Connected], gone: Iterable[int] = (), *, whole: bool = False
+        self, holder: str, rows: Iterable[RemoteConnection], gone: Iterable[int] = (), *, whole: bool = False
     ) -> None:
         there = list(rows)
         kept = {serial for _, serial, _ in there}

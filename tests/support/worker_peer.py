@@ -9,7 +9,7 @@ from tests.support.peer import Speaker
 from wsctl.hub.presence import TopicPresence
 from wsctl.ipc.channel import Channel
 from wsctl.ipc.framing import Packet
-from wsctl.log.home import Connected
+from wsctl.log.home import RemoteConnection
 from wsctl.server.condition import Condition
 from wsctl.server.workers.group_log import GroupLog
 from wsctl.server.workers.parent_home import ParentHome
@@ -65,7 +65,7 @@ class WorkerPeer(Speaker):
 
     def __init__(self, group: GroupLog, number: int = 1, *, history: int = 100) -> None:
         super().__init__(history=history)
-        self.connections: dict[int, Connected] = {}
+        self.connections: dict[int, RemoteConnection] = {}
         self.presence = TopicPresence(lambda *told: None, lambda topic: [])
         ours, theirs = socket.socketpair()
         self.parents = ParentEnd(group, number, ours)
@@ -91,7 +91,7 @@ class WorkerPeer(Speaker):
 
     def connect(self, name: str, *patterns: str) -> int:
         """A client connects once more; the serial of its connection."""
-        connection = Connected(name, next(_serials), patterns)
+        connection = RemoteConnection(name, next(_serials), patterns)
         self.clients.add(name)
         self.connections[connection.serial] = connection
         self.home.joined(*connection)

@@ -47,7 +47,7 @@ def encode_command(kind: str, fields: Mapping[str, Any], ref: int | str | None =
 
 
 @dataclass(eq=False, slots=True)
-class Command:
+class PendingCommand:
     """A command under way. `answer` is the server's `ok`, or `CommandRefused`, or the error with which the
     connection ended."""
 
@@ -70,20 +70,20 @@ class Commands:
 
     def __init__(self) -> None:
         self._given = 0
-        self._open: dict[int, Command] = {}
+        self._open: dict[int, PendingCommand] = {}
 
-    def begin(self, kind: str, fields: Mapping[str, Any]) -> Command:
+    def begin(self, kind: str, fields: Mapping[str, Any]) -> PendingCommand:
         """Return a new command, which waits for its answer."""
         self._given += 1
-        command = Command(kind, fields, self._given, asyncio.get_running_loop().create_future())
+        command = PendingCommand(kind, fields, self._given, asyncio.get_running_loop().create_future())
         self._open[command.ref] = command
         return command
 
-    def forget(self, command: Command) -> None:
+    def forget(self, command: PendingCommand) -> None:
         """Wait no longer for the answer to a command."""
         self._open.pop(command.ref, None)
 
-    def receive(self, frame: Mapping[str, Any]) -> Command | None:
+    def receive(self, frame: Mapping[str, Any]) -> PendingCommand | None:
         """Take a frame; return the command that it answers, or None."""
         ref = frame.get("ref")
         command = self._open.pop(ref, None) if isinstance(ref, int) else None

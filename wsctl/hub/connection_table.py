@@ -10,7 +10,7 @@ from wsctl.topics import matches
 K = TypeVar("K", bound=Hashable)
 
 
-class Row(NamedTuple):
+class TableRow(NamedTuple):
     """A connection: whose it is, and the patterns of topics that it subscribes to."""
 
     client_id: str
@@ -25,7 +25,7 @@ class ConnectionTable(Generic[K]):
     """Connections by their keys. Those of a client are in the order in which they came, the oldest first."""
 
     def __init__(self) -> None:
-        self._rows: dict[K, Row] = {}
+        self._rows: dict[K, TableRow] = {}
         self._keys: dict[str, tuple[K, ...]] = {}
         self._subscriptions: SubscriptionIndex[K] = SubscriptionIndex()
 
@@ -39,13 +39,13 @@ class ConnectionTable(Generic[K]):
         """Return the keys, those of the connections that came first leading."""
         return iter(self._rows)
 
-    def items(self) -> ItemsView[K, Row]:
+    def items(self) -> ItemsView[K, TableRow]:
         """Return the keys and the connections, in the same order."""
         return self._rows.items()
 
     @property
     def clients(self) -> int:
-        """How many clients have a connection."""
+        """The number of clients that have a connection."""
         return len(self._keys)
 
     @property
@@ -53,7 +53,7 @@ class ConnectionTable(Generic[K]):
         """The topics to which some of them subscribe by name."""
         return self._subscriptions.topics
 
-    def get(self, key: K) -> Row | None:
+    def get(self, key: K) -> TableRow | None:
         """Return a connection; None where there is none of this key."""
         return self._rows.get(key)
 
@@ -64,14 +64,14 @@ class ConnectionTable(Generic[K]):
     def put(self, key: K, client_id: str, patterns: Iterable[str] = (), *, oldest: bool = False) -> None:
         """Take a connection in, as the newest of its client or as the `oldest`; or note what it subscribes to
         by now."""
-        row, known = Row(client_id, tuple(patterns)), self._rows.get(key)
+        row, known = TableRow(client_id, tuple(patterns)), self._rows.get(key)
         self._rows[key] = row
         if known is None:
             keys = self._keys.get(client_id, ())
             self._keys[client_id] = (key, *keys) if oldest else (*keys, key)
         self._index(key, known.patterns if known else (), row.patterns)
 
-    def remove(self, key: K) -> Row | None:
+    def remove(self, key: K) -> TableRow | None:
         """Let a connection go; return what is known of it, None where there is none of this key."""
         row = self._rows.pop(key, None)
         if row:

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from wsctl.hub.connection import Connection
-from wsctl.hub.connection_table import ConnectionTable, Row
+from wsctl.hub.connection_table import ConnectionTable, TableRow
 from wsctl.hub.manager import ConnectionManager
-from wsctl.log.home import Connected
+from wsctl.log.home import RemoteConnection
 from wsctl.topics import has_wildcards, matches
 
 MOST_PRESENT = 1000
@@ -39,8 +39,8 @@ class Change(NamedTuple):
 
     serial: int
     client_id: str
-    before: Row | None
-    now: Row | None
+    before: TableRow | None
+    now: TableRow | None
     holder: str | None
 
 
@@ -71,7 +71,7 @@ class TopicPresence:
         self.observers: list[Callable[[Sequence[Change]], None]] = []
         self._notify = notify
         self._subscribers = subscribers
-        self._here: dict[int, Row] = {}
+        self._here: dict[int, TableRow] = {}
         self._elsewhere: ConnectionTable[int] = ConnectionTable()
         self._holders: dict[int, str] = {}
         self._held: dict[str, set[int]] = {}
@@ -112,7 +112,7 @@ class TopicPresence:
     # Those of others
 
     def learn(
-        self, holder: str, rows: Iterable[Connected], gone: Iterable[int] = (), *, whole: bool = False
+        self, holder: str, rows: Iterable[RemoteConnection], gone: Iterable[int] = (), *, whole: bool = False
     ) -> None:
         """Note what is told of the connections of another process: of some of them, or with `whole` of all
         that it has."""
@@ -157,12 +157,15 @@ class TopicPresence:
         all clients."""
         return self._elsewhere.count(to, topic)
 
-    def rows(self) -> list[tuple[str | None, Connected]]:
+    def rows(self) -> list[tuple[str | None, RemoteConnection]]:
         """Return all connections, each with its holder: None for this process."""
         return [
-            *((None, Connected(row.client_id, serial, row.patterns)) for serial, row in self._here.items()),
             *(
-                (self._holders[serial], Connected(row.client_id, serial, row.patterns))
+                (None, RemoteConnection(row.client_id, serial, row.patterns))
+                for serial, row in self._here.items()
+            ),
+            *(
+                (self._holders[serial], RemoteConnection(row.client_id, serial, row.patterns))
                 for serial, row in self._elsewhere.items()
             ),
         ]
@@ -185,7 +188,7 @@ class TopicPresence:
                 self._note_here(connection)
             self.lose(SUCCESSOR)
 
-    def apply(self, rows: Iterable[tuple[str | None, Connected]]) -> None:
+    def apply(self, rows: Iterable[tuple[str | None, RemoteConnection]]) -> None:
         """Note what the successor tells, each with its holder: None for one that this process has or had."""
         with self._together():
             for holder, (client_id, serial, patterns) in rows:
@@ -219,7 +222,7 @@ class TopicPresence:
         with self._together():
             self._set(connection.serial, _row(connection.client_id, connection.subscriptions), None)
 
-    def _set(self, serial: int, row: Row | None, holder: str | None) -> None:
+    def _set(self, serial: int, row: TableRow | None, holder: str | None) -> None:
         """Note what is known of a connection: None where it subscribes to nothing, or is gone."""
         before = self._here.get(serial) or self._elsewhere.get(serial)
         self._place(serial, row, holder)
@@ -229,7 +232,7 @@ class TopicPresence:
             if either := row or before:
                 self._changes.append(Change(serial, either.client_id, before, row, holder))
 
-    def _place(self, serial: int, row: Row | None, holder: str | None) -> None:
+    def _place(self, serial: int, row: TableRow | None, holder: str | None) -> None:
         """Put a connection where its holder's are."""
         if (at := self._holders.get(serial)) is not None and (row is None or at != holder):
             self._elsewhere.remove(serial)
@@ -280,7 +283,7 @@ class TopicPresence:
             found.update(connection.client_id for connection in self._subscribers(topic))
         return found
 
-    def _count(self, row: Row | None, by: int, other: Row | None) -> None:
+    def _count(self, row: TableRow | None, by: int, other: TableRow | None) -> None:
         """Count a connection in or out, for each topic that is watched and that it subscribes to, but for
         those to which the `other` row of the same connection does as well."""
         if not row or not self._watched:
@@ -338,16 +341,16 @@ class TopicPresence:
         return [each for each in watched.watchers if each.client_id != client_id] if watched else []
 
 
-def connected(connection: Connection) -> Connected:
+def connected(connection: Connection) -> RemoteConnection:
     """Return an active connection as other processes know it."""
-    return Connected(connection.client_id, connection.serial, tuple(connection.subscriptions))
+    return RemoteConnection(connection.client_id, connection.serial, tuple(connection.subscriptions))
 
 
-def connected_here(manager: ConnectionManager) -> list[Connected]:
+def connected_here(manager: ConnectionManager) -> list[RemoteConnection]:
     """Return the active connections of this process, the oldest first."""
     return [connected(connection) for connection in manager.active_connections.values()]
 
 
-def _row(client_id: str, patterns: Iterable[str]) -> Row | None:
+def _row(client_id: str, patterns: Iterable[str]) -> TableRow | None:
     patterns = tuple(patterns)
-    return Row(client_id, patterns) if patterns else None
+    return TableRow(client_id, patterns) if patterns else None

@@ -53,8 +53,8 @@ class Entry(NamedTuple):
 
 
 class Selected(NamedTuple):
-    """What of a selection was published behind an id, oldest first, of so many `bytes`; `recovered` is false
-    if anything is missing, of the topics `lost` or of the messages without one."""
+    """The messages of a selection that were published behind an id, oldest first, of so many `bytes`;
+    `recovered` is false if anything is missing, of the topics `lost` or of the messages without one."""
 
     entries: list[Entry]
     bytes: int

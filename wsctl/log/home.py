@@ -93,7 +93,7 @@ class Draft(NamedTuple):
     idempotency_key: str | None = None
 
 
-class Connected(NamedTuple):
+class RemoteConnection(NamedTuple):
     """An active connection as other processes know it, with the patterns of topics that it subscribes to. No
     two have the same serial, whichever process has them; one that moves keeps it."""
 
@@ -115,7 +115,7 @@ class Home(ABC):
 
     @property
     def finds_keys(self) -> bool:
-        """Whether it finds an idempotency key that was seen before; else the log does, whose messages all
+        """True if it finds an idempotency key that was seen before; else the log does, whose messages all
         come from here."""
         return False
 
@@ -167,11 +167,11 @@ class Home(ABC):
         that is returned, as JSON, and is given them again. None where there is nothing to go on with."""
         return None
 
-    def resume(self, here: Collection[Connected]) -> None:
+    def resume(self, here: Collection[RemoteConnection]) -> None:
         """Take part again after `suspend`, or though `begin` failed; these connections are here, and no
         others."""
 
-    def resume_at(self, point: dict[str, Any], here: Collection[Connected]) -> None:
+    def resume_at(self, point: dict[str, Any], here: Collection[RemoteConnection]) -> None:
         """Go on in place of the process that suspended its home at `point`; its log and its connections are
         here now, the oldest first."""
 
@@ -211,10 +211,10 @@ def id_behind(last: MessageId, ts: float) -> MessageId:
 
 
 class Elsewhere(Protocol):
-    """What is known of the connections of other processes that subscribe to topics, as a home tells it."""
+    """The connections of other processes that subscribe to topics, as far as a home tells of them."""
 
     def learn(
-        self, holder: str, rows: Iterable[Connected], gone: Iterable[int] = (), *, whole: bool = False
+        self, holder: str, rows: Iterable[RemoteConnection], gone: Iterable[int] = (), *, whole: bool = False
     ) -> None:
         """Note what is told of the connections of one holder, and which are `gone`, by their serials; with
         `whole` it has these and no others. One without patterns counts as gone."""

@@ -41,8 +41,8 @@ T = TypeVar("T", bound=Retained)
 
 
 class TopicSize(NamedTuple):
-    """What is kept of one topic, or, where that is None, of the messages without one: so many `messages` of
-    so many `bytes`, the last of them `newest`."""
+    """The size of one topic, or, where that is None, of the messages without one: so many `messages` of
+    so many `bytes` are kept, the last of them `newest`."""
 
     topic: str | None
     messages: int

@@ -8,7 +8,7 @@ from tests.conftest import StartStore
 from tests.log.redis.test_session import peers
 from tests.support.peer import Peer
 from tests.support.store import StoreProcess
-from wsctl.log.home import Connected
+from wsctl.log.home import RemoteConnection
 from wsctl.log.redis.scripts import PRESENCE
 
 pytestmark = pytest.mark.anyio
@@ -179,7 +179,7 @@ async def test_a_node_that_is_told_again_of_connections_keeps_since_when_they_ar
         await node.until_true(lambda: store.command("HGET", at, "bob").count(b"|") == 1)
         before = store.command("HGET", at, "bob")
         node.session.presence.adopt(
-            [Connected(name, serial) for name, each in node.connections.items() for serial in each]
+            [RemoteConnection(name, serial) for name, each in node.connections.items() for serial in each]
         )
         node.session.presence.again()
         node.join("last")
@@ -192,7 +192,7 @@ async def test_connections_of_an_older_process_are_taken_over_in_its_form(store:
     async with peers(store, 1) as (node,):
         at = f"{node.session._keys.base}:at:{node.session.node}"
         store.command("HSET", at, "bob", "1234567890123 a1b2c3.7")
-        node.session.presence.adopt([Connected("bob", 5)])
+        node.session.presence.adopt([RemoteConnection("bob", 5)])
         await node.until_true(lambda: store.command("HGET", at, "bob") == b"1234567890123 5")
 
 

@@ -12,7 +12,7 @@ from tests.support.entries import missed_by
 from tests.support.peer import Peer, new_prefix
 from tests.support.relay import Relay
 from tests.support.store import StoreProcess
-from wsctl.log.home import Connected
+from wsctl.log.home import RemoteConnection
 from wsctl.log.message_log import written
 from wsctl.log.redis.reasons import ANSWER_TIMEOUT
 from wsctl.log.redis.stream_size import LEAST_KEPT
@@ -246,7 +246,7 @@ async def test_a_successor_goes_on_as_the_node_that_its_predecessor_was(store: S
         successor.log.restore(old.log.position, history.floor, history.entries())
         successor.clients = {"bob"}
         successor.connections = {"bob": old.connections["bob"]}
-        successor.session.resume_at(point, [Connected("bob", *old.connections["bob"])])
+        successor.session.resume_at(point, [RemoteConnection("bob", *old.connections["bob"])])
         old.log.move_to(successor.session)
         assert sorted(await successor.read(2)) == ["meanwhile", "under way"]
         assert sorted(await other.read(3)) == ["meanwhile", "old", "under way"]

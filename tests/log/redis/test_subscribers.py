@@ -8,7 +8,7 @@ from tests.conftest import StartStore
 from tests.log.redis.test_session import near_and_far, peers
 from tests.support.peer import Peer, new_prefix
 from tests.support.store import StoreProcess
-from wsctl.log.home import Connected
+from wsctl.log.home import RemoteConnection
 from wsctl.log.redis.scripts import CHANGES, SUBSCRIBE
 from wsctl.log.redis.subscribers import TOGETHER
 
@@ -106,7 +106,7 @@ async def test_the_subscribers_of_a_node_whose_lease_has_ended_are_gone_until_it
         await dead.session.suspend()
         store.command("ZADD", f"{dead.session._keys.base}:lease", 1, dead.session.node)
         await knows(one, "a")
-        dead.session.resume([Connected("bob", dead.connections["bob"][0], ("a",))])
+        dead.session.resume([RemoteConnection("bob", dead.connections["bob"][0], ("a",))])
         await knows(one, "a", "bob")
 
 
@@ -180,7 +180,7 @@ async def test_a_successor_changes_nothing_for_the_others(store: StoreProcess) -
         await knows(other, "a", "bob", "eve")
         length = store.command("XLEN", old.session._keys.presence)
         point = await old.session.suspend()
-        here = [Connected(name, serial, ("a",)) for name, (serial,) in old.connections.items()]
+        here = [RemoteConnection(name, serial, ("a",)) for name, (serial,) in old.connections.items()]
         successor.log.restore(old.log.position, old.log.history.floor, old.log.history.entries())
         successor.session.resume_at(point, here)
         successor.say("hello")
@@ -227,7 +227,7 @@ async def test_a_successor_of_a_release_without_topics_tells_what_its_clients_su
         old.join("bob")
         point = await old.session.suspend()
         assert point.keys() == {"node", "seen", "inbox"}, "an older process knows no other fields"
-        successor.session.resume_at(point, [Connected("bob", 5)])
+        successor.session.resume_at(point, [RemoteConnection("bob", 5)])
         successor.connections, successor.clients = {"bob": [5]}, {"bob"}
         successor.subscribe("bob", "a")
         await knows(other, "a", "bob")

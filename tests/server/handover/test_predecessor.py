@@ -23,7 +23,7 @@ from wsctl.drain.phases import Phase
 from wsctl.drain.progress import HandoverProgress, HandoverState
 from wsctl.hub.connection import EndReason
 from wsctl.hub.presence import SUCCESSOR
-from wsctl.log.home import Connected
+from wsctl.log.home import RemoteConnection
 from wsctl.server.handover.protocol import VERSION
 
 pytestmark = pytest.mark.anyio
@@ -88,7 +88,9 @@ async def test_as_soon_as_connections_move_the_successor_says_who_comes_and_goes
     old = make_old()
     wire, transport = old.server.join("stays", tls=True)
     old.node.manager.subscribe(wire, {"a": True})
-    old.node.presence.learn("node b", [Connected("bob", 7, ("a",)), Connected("joe", 8, ("a",))])
+    old.node.presence.learn(
+        "node b", [RemoteConnection("bob", 7, ("a",)), RemoteConnection("joe", 8, ("a",))]
+    )
     successor = await old.begin_move(topics=True)
     begin = next(packet for packet in successor.heard if packet.kind == "begin")
     assert begin.fields["connections"] == [["stays", wire.serial, ["a"]]]

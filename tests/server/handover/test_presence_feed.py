@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.support.connections import RecordedConnection
 from wsctl.hub.connection import Connection
 from wsctl.hub.presence import SUCCESSOR, TopicPresence, connected
-from wsctl.log.home import Connected
+from wsctl.log.home import RemoteConnection
 from wsctl.server.handover.presence_feed import PREDECESSOR, PresenceFeed
 from wsctl.topics import has_wildcards, matches
 
@@ -82,7 +82,7 @@ class Handover:
         self.old, self.new = Process(), Process()
         self.to_new: deque[tuple[str, Any]] = deque()
         self.to_old: deque[dict[str, Any]] = deque()
-        self.elsewhere: dict[int, Connected] = {}
+        self.elsewhere: dict[int, RemoteConnection] = {}
         self.feed = PresenceFeed(self.new.presence, self._send)
         self.number = 0
         self.begun = False
@@ -139,7 +139,7 @@ class Handover:
             self.to_new.append(("move", (connection, self.number)))
 
     def _change_elsewhere(self, place: int, name: str, subscriptions: dict[str, bool]) -> None:
-        known = self.elsewhere.get(place) or Connected(name, next(self._serials))
+        known = self.elsewhere.get(place) or RemoteConnection(name, next(self._serials))
         self.elsewhere[place] = known._replace(patterns=tuple(subscriptions))
         home = self.new if self.begun else self.old
         home.presence.learn(OTHERS, list(self.elsewhere.values()), whole=True)
@@ -164,7 +164,7 @@ class Handover:
 
     def _take_old(self, told: dict[str, Any]) -> None:
         self.number = told["number"]
-        self.old.presence.apply((holder, Connected(*row)) for holder, *row in told["connections"])
+        self.old.presence.apply((holder, RemoteConnection(*row)) for holder, *row in told["connections"])
 
     def settle(self) -> None:
         while self.to_new or self.to_old:

@@ -18,7 +18,7 @@ from typing import Any
 from wsctl import messages
 from wsctl.errors import CannotStart
 from wsctl.log.history import Entry, MessageId
-from wsctl.log.home import Away, Connected, Draft, Home, Kept, Key, Refusal
+from wsctl.log.home import Away, Draft, Home, Kept, Key, Refusal, RemoteConnection
 from wsctl.log.idempotency import of_sender
 from wsctl.log.journal.commit_queue import CommitQueue, QueuedDraft
 from wsctl.log.journal.drafts import DraftsUnderWay
@@ -157,11 +157,11 @@ class JournalHome(Home):
             raise Away(f"the journal {self.path} cannot be closed: {SLOW}", CHECK_DISK)
         return {"why": None if self._why is None else str(self._why)}
 
-    def resume(self, here: Collection[Connected]) -> None:
+    def resume(self, here: Collection[RemoteConnection]) -> None:
         self._suspended = False
         self._want()
 
-    def resume_at(self, point: dict[str, Any], here: Collection[Connected]) -> None:
+    def resume_at(self, point: dict[str, Any], here: Collection[RemoteConnection]) -> None:
         if why := point["why"]:
             self._why = UnusableJournal(why, CHECK_DISK)
         self.resume(())

@@ -11,7 +11,7 @@ from typing import Any
 from wsctl.log.history import MessageId
 from wsctl.log.message_log import written
 from wsctl.log.redis.client import RedisClient, RedisClock
-from wsctl.log.redis.presence import Presence
+from wsctl.log.redis.presence import NodePresence
 from wsctl.log.redis.records import Account, Unreadable, position, read_account
 from wsctl.log.redis.scripts import BEAT, BYE, Keys
 from wsctl.log.redis.stream_size import StreamSize
@@ -43,7 +43,7 @@ class Lease:
         clock: RedisClock,
         tail: Tail,
         *,
-        presence: Presence,
+        presence: NodePresence,
         subscribers: Subscribers,
         size: StreamSize,
         ttl: float,

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 
-from wsctl.log.home import Connected
+from wsctl.log.home import RemoteConnection
 from wsctl.log.redis.client import RedisClient, RedisClock, pairs
 from wsctl.log.redis.records import Unreadable, read_client
 from wsctl.log.redis.scripts import PRESENCE, Keys
@@ -19,7 +19,7 @@ _Here = dict[int, float | None]
 seconds; None for one that another process had."""
 
 
-class Presence:
+class NodePresence:
     """The clients of this node. Redis is told what has changed since it was told last, however often it
     changed.
 
@@ -79,7 +79,7 @@ class Presence:
         for client_id in self._here:
             self.look_at(client_id)
 
-    def only(self, here: Iterable[Connected]) -> None:
+    def only(self, here: Iterable[RemoteConnection]) -> None:
         """Note that these connections are here, and no others."""
         there = {(connection.client_id, connection.serial) for connection in here}
         for client_id, serial in self._each():
@@ -87,7 +87,7 @@ class Presence:
                 self.left(client_id, serial)
         self.adopt(here)
 
-    def adopt(self, here: Iterable[Connected]) -> None:
+    def adopt(self, here: Iterable[RemoteConnection]) -> None:
         """Take over connections of which Redis knows already."""
         for client_id, serial, _ in here:
             if serial not in self._here.get(client_id, {}):

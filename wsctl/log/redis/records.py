@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from wsctl import client_ids, messages
 from wsctl.frame import Batch
 from wsctl.log.history import Entry, MessageId
-from wsctl.log.home import Connected, Draft, Key
+from wsctl.log.home import Draft, Key, RemoteConnection
 from wsctl.log.message_log import read_id, written
 from wsctl.topics import topic_name, topic_pattern
 
@@ -172,19 +172,19 @@ def read_client(name: bytes, value: bytes) -> tuple[str, list[int]]:
     return client_ids.client_id(name.decode()), since
 
 
-def subscriber(connection: Connected) -> bytes:
+def subscriber(connection: RemoteConnection) -> bytes:
     """Return what a node tells of a connection that subscribes to topics."""
     return json.dumps([connection.client_id, connection.patterns]).encode()
 
 
-def read_subscribers(rows: Iterable[tuple[bytes, bytes]]) -> tuple[list[Connected], list[int]]:
+def read_subscribers(rows: Iterable[tuple[bytes, bytes]]) -> tuple[list[RemoteConnection], list[int]]:
     """Parse what a node tells of its connections that subscribe to topics: return these, and the serial
     numbers of those that are gone.
 
     Raises:
         ValueError: it is something else.
     """
-    there, gone = list[Connected](), list[int]()
+    there, gone = list[RemoteConnection](), list[int]()
     for serial, told in rows:
         if told:
             there.append(_read_subscriber(read_count(serial), told))
@@ -202,7 +202,7 @@ class PresenceChange(NamedTuple):
 
     behind: str
     node: str
-    there: list[Connected]
+    there: list[RemoteConnection]
     gone: list[int]
 
 
@@ -221,7 +221,7 @@ def read_presence(row: Row) -> PresenceChange:
     return PresenceChange(behind, node, *read_subscribers(pairs[2:]))
 
 
-def _read_subscriber(serial: int, told: bytes) -> Connected:
+def _read_subscriber(serial: int, told: bytes) -> RemoteConnection:
     found = read_json(told.decode())
     if not isinstance(found, list) or len(found) != 2:
         raise ValueError("it is no client with its patterns")
@@ -230,7 +230,7 @@ def _read_subscriber(serial: int, told: bytes) -> Connected:
         raise ValueError("it is no client with its patterns")
     if not patterns or not all(isinstance(pattern, str) for pattern in patterns):
         raise ValueError("its patterns are no list of texts")
-    return Connected(client_ids.client_id(name), serial, tuple(map(topic_pattern, patterns)))
+    return RemoteConnection(client_ids.client_id(name), serial, tuple(map(topic_pattern, patterns)))
 
 
 def read_count(digits: bytes) -> int:

@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from wsctl.log.history import MessageId
-from wsctl.log.home import Away, Connected, Draft, Elsewhere, Home, Kept
+from wsctl.log.home import Away, Draft, Elsewhere, Home, Kept, RemoteConnection
 from wsctl.log.message_log import MessageLog, written
 from wsctl.log.redis.appender import Appender
 from wsctl.log.redis.availability import Availability
 from wsctl.log.redis.client import RedisClient, RedisClock
 from wsctl.log.redis.lease import Lease
-from wsctl.log.redis.presence import Presence
+from wsctl.log.redis.presence import NodePresence
 from wsctl.log.redis.records import Unreadable, position
 from wsctl.log.redis.scripts import Keys
 from wsctl.log.redis.stream_size import StreamSize
@@ -80,7 +80,7 @@ class RedisSession(Home):
         *,
         tail: Tail,
         appender: Appender,
-        presence: Presence,
+        presence: NodePresence,
         subscribers: Subscribers,
         lease: Lease,
         availability: Availability,
@@ -135,7 +135,7 @@ class RedisSession(Home):
         except Exception as error:
             raise self.availability.explain(error) from None
 
-    def resume_at(self, point: dict[str, Any], here: Collection[Connected]) -> None:
+    def resume_at(self, point: dict[str, Any], here: Collection[RemoteConnection]) -> None:
         """Go on as the node of a predecessor, whose log and connections this process has."""
         at = ResumePoint(**point)
         self._keys.node = at.node
@@ -151,7 +151,7 @@ class RedisSession(Home):
         self.subscribers.adopt(here)
         self._follow_log()
 
-    def resume(self, here: Collection[Connected]) -> None:
+    def resume(self, here: Collection[RemoteConnection]) -> None:
         # A connection that has moved is not here any more, and was not reported as gone.
         self.presence.only(here)
         self.subscribers.only(here)
@@ -172,7 +172,7 @@ class RedisSession(Home):
         self.subscribed(client_id, serial, patterns)
 
     def subscribed(self, client_id: str, serial: int, patterns: Sequence[str]) -> None:
-        self.subscribers.subscribed(Connected(client_id, serial, tuple(patterns)))
+        self.subscribers.subscribed(RemoteConnection(client_id, serial, tuple(patterns)))
 
     def left(self, client_id: str, serial: int) -> None:
         self.presence.left(client_id, serial)
@@ -302,7 +302,7 @@ def create_session(
     number. `elsewhere` is told of the connections of other nodes that subscribe to topics."""
     keys, redis_clock = Keys(prefix, secrets.token_hex(4)), RedisClock(clock)
     unreadable, due = Unreadable(), asyncio.Event()
-    presence = Presence(redis, keys, redis_clock, owner.replaced, per_id=per_id, unreadable=unreadable)
+    presence = NodePresence(redis, keys, redis_clock, owner.replaced, per_id=per_id, unreadable=unreadable)
     subscribers = Subscribers(redis, keys, elsewhere, unreadable=unreadable)
     size = StreamSize(messages.history.most, messages.history.most_bytes)
     tail = Tail(

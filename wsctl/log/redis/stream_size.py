@@ -51,7 +51,7 @@ class StreamSize:
 
     @property
     def has_topics(self) -> bool:
-        """Whether an entry that is kept has a topic."""
+        """True if an entry that is kept has a topic."""
         newest = self._newest_topical
         return newest is not None and (not self._steps or newest >= self._steps[0].id)
 

@@ -5,7 +5,7 @@ import asyncio
 from collections.abc import Collection, Iterable, Sequence
 
 from wsctl.log.history import MessageId
-from wsctl.log.home import Connected, Elsewhere
+from wsctl.log.home import Elsewhere, RemoteConnection
 from wsctl.log.redis.client import RedisClient, pairs
 from wsctl.log.redis.records import (
     Row,
@@ -48,7 +48,7 @@ class Subscribers:
         self._keys = keys
         self._elsewhere = elsewhere
         self._unreadable = unreadable
-        self._here: dict[int, Connected] = {}
+        self._here: dict[int, RemoteConnection] = {}
         self._changed: dict[int, None] = {}
         self._reporting = False
         self._is_stale = False
@@ -64,7 +64,7 @@ class Subscribers:
 
     # The connections of this node
 
-    def subscribed(self, connection: Connected) -> None:
+    def subscribed(self, connection: RemoteConnection) -> None:
         """Note all that a connection subscribes to by now."""
         before = self._here.pop(connection.serial, None)
         if connection.patterns:
@@ -75,13 +75,13 @@ class Subscribers:
 
     def left(self, client_id: str, serial: int) -> None:
         """Note that a connection has ended."""
-        self.subscribed(Connected(client_id, serial))
+        self.subscribed(RemoteConnection(client_id, serial))
 
-    def adopt(self, here: Iterable[Connected]) -> None:
+    def adopt(self, here: Iterable[RemoteConnection]) -> None:
         """Take over connections of which Redis knows already; it is told of those that it does not."""
         self._here = {connection.serial: connection for connection in here if connection.patterns}
 
-    def only(self, here: Iterable[Connected]) -> None:
+    def only(self, here: Iterable[RemoteConnection]) -> None:
         """Note that these connections are here, and no others."""
         there = {connection.serial: connection for connection in here}
         for serial in set(self._here) - there.keys():
@@ -188,11 +188,11 @@ class Subscribers:
                 self._elsewhere.learn(node, rows, whole=True)
                 return
 
-    async def _read(self, node: str) -> tuple[str, Sequence[Connected]]:
+    async def _read(self, node: str) -> tuple[str, Sequence[RemoteConnection]]:
         """Return the newest change, and what Redis knows of the connections of a node up to there."""
         words = self._keys.base, self._keys.node, node
         newest, answer = await self._redis.run(SUBSCRIBED, [self._keys.log], *words)
-        found: list[Connected] = []
+        found: list[RemoteConnection] = []
         for serial, told in pairs(answer):
             try:
                 found += read_subscribers([(serial, told)])[0]

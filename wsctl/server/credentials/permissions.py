@@ -24,7 +24,7 @@ class BadPermissions(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Permissions:
-    """What a client may do.
+    """The permissions of a client.
 
     Attributes:
         subscribe, publish: patterns of the topics to which it may.

@@ -10,7 +10,7 @@ from wsctl.codes import ErrorCode
 from wsctl.hub.connection_table import ConnectionTable
 from wsctl.ipc.framing import Packet
 from wsctl.log.history import Entry, MessageId
-from wsctl.log.home import Connected, Draft, Home, Key, Refusal
+from wsctl.log.home import Draft, Home, Key, Refusal, RemoteConnection
 from wsctl.log.message_log import MessageLog, read_id
 from wsctl.log.refusals import UNCONFIRMED
 from wsctl.log.transfer import (
@@ -62,7 +62,7 @@ class ForwardedLog(Home):
         """Leave the own home to the successor. From there nothing is delivered until `begin`, or `end`."""
         self._resume_point = await self._own.suspend()
 
-    def begin_at(self, here: Sequence[Connected], elsewhere: Sequence[Sequence[Any]] = ()) -> None:
+    def begin_at(self, here: Sequence[RemoteConnection], elsewhere: Sequence[Sequence[Any]] = ()) -> None:
         """Hand the log over: from here on the successor gives the ids. The connections `here` are told of
         what it publishes. Of those `elsewhere` that subscribe to topics it is told too."""
         log = self._log
@@ -76,7 +76,7 @@ class ForwardedLog(Home):
         self._send("begin", {**place, "here": names, "shared": self._resume_point, **presence, **keys})
         log.move_to(self)
 
-    def give_back(self, here: Collection[Connected]) -> None:
+    def give_back(self, here: Collection[RemoteConnection]) -> None:
         """Have the own home give the ids again; these connections are left."""
         self._own.resume(here)
         self._log.move_to(self._own)
@@ -152,13 +152,13 @@ class LogRelay:
 
     @property
     def knows_topics(self) -> bool:
-        """Whether the predecessor knows of topics; one of an earlier release does not."""
+        """True if the predecessor knows of topics; one of an earlier release does not."""
         return self._knows_topics
 
     @property
-    def connections(self) -> list[Connected]:
+    def connections(self) -> list[RemoteConnection]:
         """The connections that are there, the oldest first."""
-        return [Connected(row.client_id, serial, row.patterns) for serial, row in self.there.items()]
+        return [RemoteConnection(row.client_id, serial, row.patterns) for serial, row in self.there.items()]
 
     def add_history(self, fields: Mapping[str, Any], blobs: Sequence[bytes]) -> None:
         """Take a packet with a part of what the predecessor keeps."""
@@ -213,19 +213,21 @@ class LogRelay:
 
     # The connections of the predecessor
 
-    def joined_there(self, client_id: str, serial: int | None, patterns: Iterable[str] = ()) -> Connected:
+    def joined_there(
+        self, client_id: str, serial: int | None, patterns: Iterable[str] = ()
+    ) -> RemoteConnection:
         """Note a connection that came to the predecessor."""
         if serial is None:  # one of an earlier release has one connection a client, and closes the older one
             for older in self.there.of(client_id):
                 self.there.remove(older)
                 self.outdated.update({older} & self.arriving)
             serial = self._next_serial()
-        connection = Connected(client_id, serial, tuple(patterns))
+        connection = RemoteConnection(client_id, serial, tuple(patterns))
         self.there.put(connection.serial, client_id, connection.patterns)
         self.came_there.add(connection.serial)
         return connection
 
-    def subscribed_there(self, connection: Connected) -> None:
+    def subscribed_there(self, connection: RemoteConnection) -> None:
         """Note all that a connection there subscribes to by now."""
         if connection.serial in self.there:
             self.there.put(connection.serial, connection.client_id, connection.patterns)

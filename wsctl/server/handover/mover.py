@@ -10,7 +10,7 @@ from wsctl.hub.allowances import Allowances
 from wsctl.hub.connection import Connection
 from wsctl.hub.manager import ConnectionManager
 from wsctl.hub.presence import connected
-from wsctl.log.home import Connected
+from wsctl.log.home import RemoteConnection
 from wsctl.log.transfer import Send
 from wsctl.server.handover.protocol import STALL_TIMEOUT
 from wsctl.server.handover.successor_process import SuccessorProcess
@@ -144,7 +144,7 @@ class ConnectionMover:
         """Take what the successor tells of who subscribes to what: what connections have seen that move from
         here on."""
         self._presence = told["number"]
-        rows = [(holder, Connected(*row)) for holder, *row in told["connections"]]
+        rows = [(holder, RemoteConnection(*row)) for holder, *row in told["connections"]]
         self._services.presence.apply(rows)
 
     def _may_send(self) -> bool:

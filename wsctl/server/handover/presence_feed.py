@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from wsctl.hub.presence import SUCCESSOR, Change, TopicPresence
-from wsctl.log.home import Connected
+from wsctl.log.home import RemoteConnection
 from wsctl.log.transfer import Send
 from wsctl.server.handover.forwarded_log import LogRelay
 
@@ -27,9 +27,9 @@ class PresenceFeed:
     def begin(self, relay: LogRelay, elsewhere: Iterable[Sequence[Any]]) -> None:
         """Take over what the predecessor knows: its own connections, and those `elsewhere`, each with its
         holder."""
-        rows: dict[str, list[Connected]] = {PREDECESSOR: relay.connections}
+        rows: dict[str, list[RemoteConnection]] = {PREDECESSOR: relay.connections}
         for holder, *row in elsewhere:
-            rows.setdefault(holder, []).append(Connected(*row))
+            rows.setdefault(holder, []).append(RemoteConnection(*row))
         for holder, some in rows.items():
             self._presence.learn(holder, some, whole=True)
         if relay.knows_topics:

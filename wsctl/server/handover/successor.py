@@ -14,7 +14,7 @@ from wsctl.hub.connection import Connection, EndReason
 from wsctl.hub.presence import connected_here
 from wsctl.ipc.channel import Channel
 from wsctl.ipc.framing import Packet, close_all
-from wsctl.log.home import Connected
+from wsctl.log.home import RemoteConnection
 from wsctl.server.handover.forwarded_log import LogRelay
 from wsctl.server.handover.presence_feed import PREDECESSOR, PresenceFeed
 from wsctl.server.handover.protocol import STALL_TIMEOUT
@@ -118,7 +118,9 @@ class Successor:
                 serial, patterns = told.get("serial"), told.get("patterns", ())
                 self._joined_there(self._relay.joined_there(told["id"], serial, patterns))
             case "subscribed":
-                self._subscribed_there(Connected(told["id"], told["serial"], tuple(told.get("patterns", ()))))
+                self._subscribed_there(
+                    RemoteConnection(told["id"], told["serial"], tuple(told.get("patterns", ())))
+                )
             case "left":
                 self._left_there(told["id"], told.get("serial"))
             case _:
@@ -176,7 +178,7 @@ class Successor:
         self._home.left(client_id, serial)
         self._services.presence.learn(PREDECESSOR, (), [serial])
 
-    def _joined_there(self, connection: Connected) -> None:
+    def _joined_there(self, connection: RemoteConnection) -> None:
         """Note a connection to the predecessor, to which its request was under way."""
         self._home.joined(*connection)
         self._services.presence.learn(PREDECESSOR, [connection])
@@ -197,7 +199,7 @@ class Successor:
             else:
                 relay.replaced(client_id, serial)
 
-    def _subscribed_there(self, connection: Connected) -> None:
+    def _subscribed_there(self, connection: RemoteConnection) -> None:
         """Note all that a connection to the predecessor subscribes to by now."""
         self._relay.subscribed_there(connection)
         self._home.subscribed(*connection)

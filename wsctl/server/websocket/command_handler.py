@@ -18,8 +18,9 @@ from wsctl.server.credentials.expiry import RenewalHandler, RenewalRefused
 from wsctl.server.credentials.permissions import PermissionTable
 from wsctl.server.websocket.admission import too_many
 from wsctl.server.websocket.commands import (
+    NAMES,
     Command,
-    Presence,
+    PresenceQuery,
     Publish,
     Renew,
     Subscribe,
@@ -78,7 +79,7 @@ class CommandHandler:
         if connection.end_reason is not None:
             return
         command = read_command(text)
-        kind = UNKNOWN if isinstance(command, WrongCommand) else type(command).__name__.lower()
+        kind = UNKNOWN if isinstance(command, WrongCommand) else NAMES[type(command)]
         self._intake.commands[kind] += 1
         if excess is not None:
             self._refuse(
@@ -108,7 +109,7 @@ class CommandHandler:
                 self._subscribe(connection, command)
             case Unsubscribe():
                 self._in_turn(connection, command.ref, partial(self._unsubscribe, connection, command))
-            case Presence():
+            case PresenceQuery():
                 self._in_turn(connection, command.ref, partial(self._tell_presence, connection, command))
             case Renew():
                 self._in_turn(connection, command.ref, partial(self._renew, connection, command))
@@ -252,7 +253,7 @@ class CommandHandler:
 
     # presence, renew
 
-    def _tell_presence(self, connection: Connection, command: Presence) -> None:
+    def _tell_presence(self, connection: Connection, command: PresenceQuery) -> None:
         if self._permissions.not_allowed(connection, [command.topic]):
             text = f"you may not subscribe to {command.topic}"
             self._refuse(connection, command.ref, ErrorCode.TOPIC_NOT_ALLOWED, text)

@@ -59,7 +59,7 @@ class Unsubscribe(NamedTuple):
     topics: tuple[str, ...]
 
 
-class Presence(NamedTuple):
+class PresenceQuery(NamedTuple):
     """Tell who subscribes to a topic."""
 
     ref: Ref | None
@@ -73,7 +73,7 @@ class Renew(NamedTuple):
     token: str
 
 
-Command = Publish | Subscribe | Unsubscribe | Presence | Renew
+Command = Publish | Subscribe | Unsubscribe | PresenceQuery | Renew
 
 
 class WrongCommand(NamedTuple):
@@ -151,7 +151,7 @@ def _anything(value: Any) -> Any:
 
 
 class _Shape(NamedTuple):
-    """What a command is read into, and how: its fields, those without which it is none first."""
+    """The form of a command, and how it is read: its fields, those without which it is none first."""
 
     kind: Callable[..., Command]
     required: Mapping[str, Callable[[Any], Any]]
@@ -162,10 +162,13 @@ SHAPES: Mapping[str, _Shape] = {
     "publish": _Shape(Publish, {"data": _anything}, {"topic": _topic, "to": _addressees, "key": _key}),
     "subscribe": _Shape(Subscribe, {"topics": _patterns}, {"since": _message_id, "events": _switch}),
     "unsubscribe": _Shape(Unsubscribe, {"topics": _patterns}),
-    "presence": _Shape(Presence, {"topic": _topic}),
+    "presence": _Shape(PresenceQuery, {"topic": _topic}),
     "renew": _Shape(Renew, {"token": _text}),
 }
 """The commands by their `type`. Each has that and `ref`, and these fields."""
+
+NAMES: Mapping[Callable[..., Command], str] = {shape.kind: name for name, shape in SHAPES.items()}
+"""The `type` of each kind of command."""
 
 _TOO_DEEP = f"a command is nested {MAX_DEPTH} deep at most"
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Protocol
 
 from wsctl.ipc.framing import Packet, encode_packet
 from wsctl.log.history import Entry
-from wsctl.log.home import Connected, Key, Refusal
+from wsctl.log.home import Key, Refusal, RemoteConnection
 from wsctl.log.message_log import MessageLog
 from wsctl.log.transfer import (
     ReceivedHistory,
@@ -297,7 +297,7 @@ class GroupLog:
     def _present(self, worker: FollowingWorker, rows: Sequence[Sequence[Any]]) -> None:
         """Take the connections of a worker in place of those of the process before; it is told of the
         others."""
-        self.presence.present(worker, [Connected(*row) for row in rows])
+        self.presence.present(worker, [RemoteConnection(*row) for row in rows])
         if worker in self._know_topics:
             self.presence.send_all(worker)
 
@@ -328,6 +328,6 @@ class GroupLog:
             self._following.append(worker)
 
 
-def _connected(told: Mapping[str, Any]) -> Connected:
+def _connected(told: Mapping[str, Any]) -> RemoteConnection:
     """Return a connection of which a worker tells; one of an earlier release has no subscriptions."""
-    return Connected(told["id"], told["serial"], tuple(told.get("patterns", ())))
+    return RemoteConnection(told["id"], told["serial"], tuple(told.get("patterns", ())))

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from wsctl.hub.connection_table import ConnectionTable
-from wsctl.log.home import Connected
+from wsctl.log.home import RemoteConnection
 
 TOGETHER = 5000
 """Connections in one packet for a worker that is told of all."""
@@ -47,7 +47,7 @@ class GroupPresence:
 
     @property
     def clients(self) -> int:
-        """How many clients have a connection."""
+        """The number of clients that have a connection."""
         return self._table.clients
 
     def count(self, to: Sequence[str] | None, topic: str | None = None) -> int:
@@ -55,14 +55,14 @@ class GroupPresence:
         needs no subscription."""
         return self._table.count(to, topic)
 
-    def joined(self, holder: Holder, connection: Connected) -> None:
+    def joined(self, holder: Holder, connection: RemoteConnection) -> None:
         """Note a new connection, which ends the oldest of its client if they are too many."""
         self._holders[holder.number] = holder
         key = _Key(holder.number, connection.client_id, connection.serial)
         self._put(key, connection.patterns)
         self._end_oldest(connection.client_id)
 
-    def subscribed(self, holder: Holder, connection: Connected) -> None:
+    def subscribed(self, holder: Holder, connection: RemoteConnection) -> None:
         """Note all that a connection subscribes to by now; one that has ended is not known any more."""
         key = _Key(holder.number, connection.client_id, connection.serial)
         if key in self._table:
@@ -72,7 +72,7 @@ class GroupPresence:
         """Note that a connection has ended."""
         self._remove(_Key(holder.number, client_id, serial))
 
-    def present(self, holder: Holder, connections: Iterable[Connected]) -> None:
+    def present(self, holder: Holder, connections: Iterable[RemoteConnection]) -> None:
         """Note that these, and no others, are the connections of a worker, which another process was until
         now. What the parent had not been told of counts as older than all that it had."""
         self._holders[holder.number] = holder

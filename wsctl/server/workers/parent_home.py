@@ -9,7 +9,7 @@ from wsctl.codes import ErrorCode
 from wsctl.errors import CannotStart
 from wsctl.ipc.framing import Packet, encode_packet
 from wsctl.log.history import Entry, MessageId
-from wsctl.log.home import Connected, Draft, Elsewhere, Home, Key, Refusal
+from wsctl.log.home import Draft, Elsewhere, Home, Key, Refusal, RemoteConnection
 from wsctl.log.message_log import MessageLog, read_id
 from wsctl.log.refusals import AWAY, CONFIRM_TIMEOUT
 from wsctl.log.transfer import ReceivedHistory, Send, draft_fields, read_entry
@@ -100,8 +100,8 @@ class ParentHome(Home):
         self._history = ReceivedHistory()
         self._preparing = False
         self._place: dict[str, Any] | None = None
-        self._here: dict[int, Connected] = {}
-        self._elsewhere: list[Connected] = []
+        self._here: dict[int, RemoteConnection] = {}
+        self._elsewhere: list[RemoteConnection] = []
         self._unsent: list[bytes] = []
         self._answer = asyncio.Event()
         self._drained = Condition()
@@ -144,11 +144,11 @@ class ParentHome(Home):
         self._taking = False
         return {"position": self._log.position}
 
-    def resume(self, here: Collection[Connected]) -> None:
+    def resume(self, here: Collection[RemoteConnection]) -> None:
         self._here = {connection.serial: connection for connection in here}
         self._take_part()
 
-    def resume_at(self, point: dict[str, Any], here: Collection[Connected]) -> None:
+    def resume_at(self, point: dict[str, Any], here: Collection[RemoteConnection]) -> None:
         self._here = {connection.serial: connection for connection in here} | self._here
         if self._place:  # that process, of an earlier release, did not have all
             self._history.restore(self._log, self._place)
@@ -160,12 +160,12 @@ class ParentHome(Home):
             self._arrived.popleft()
 
     def joined(self, client_id: str, serial: int, patterns: Sequence[str]) -> None:
-        self._note("joined", Connected(client_id, serial, tuple(patterns)))
+        self._note("joined", RemoteConnection(client_id, serial, tuple(patterns)))
 
     def subscribed(self, client_id: str, serial: int, patterns: Sequence[str]) -> None:
-        self._note("subscribed", Connected(client_id, serial, tuple(patterns)))
+        self._note("subscribed", RemoteConnection(client_id, serial, tuple(patterns)))
 
-    def _note(self, kind: str, connection: Connected) -> None:
+    def _note(self, kind: str, connection: RemoteConnection) -> None:
         self._here[connection.serial] = connection
         if not self._suspended:
             patterns = {"patterns": connection.patterns} if connection.patterns else {}
@@ -228,7 +228,7 @@ class ParentHome(Home):
 
     def _learn(self, told: dict[str, Any]) -> None:
         """Take what is told of the connections of all workers."""
-        rows = [Connected(*row) for number, *row in told["connections"] if number != self._number]
+        rows = [RemoteConnection(*row) for number, *row in told["connections"] if number != self._number]
         if "more" in told:
             self._elsewhere += rows
         elif "whole" in told:
