@@ -45,8 +45,9 @@ class _Same(NamedTuple):
 
 
 class Recovery(NamedTuple):
-    """The messages that a client missed, as far as they are kept; `recovered` is false if anything is missing,
-    of the topics `lost` or of the messages without one. These are patterns where topics would be too many."""
+    """The messages that a client missed, as far as they are kept; `recovered` is false if anything is
+    missing, of the topics `lost` or of the messages without one. These are patterns where topics would be too
+    many."""
 
     missed: Missed
     recovered: bool

@@ -68,11 +68,9 @@ def history_place(log: MessageLog, *, topics: bool = True) -> dict[str, Any]:
     floors = log.history.floors()
     if not topics:
         return {"position": log.position, "floor": floors.everybody}
-    place = {"position": log.position, "floor": log.history.floor}
-    if floors.everybody == floors.other and not floors.topics:
-        return place
     names = [[name, *floor] for name, floor in floors.topics.items()]
-    return place | {"floors": {"everybody": floors.everybody, "other": floors.other, "topics": names}}
+    told = {"everybody": floors.everybody, "other": floors.other, "topics": names}
+    return {"position": log.position, "floor": log.history.floor, "floors": told}
 
 
 class ReceivedHistory:
@@ -103,7 +101,8 @@ class ReceivedHistory:
         """Have a log go on where the other one stands, by what `history_place` returned there; this is empty
         then."""
         position, floor = tuple(place["position"]), tuple(place["floor"])
-        floors = Floors(floor, {}, floor)
+        # One that tells of no topics may have let go of any message with one.
+        floors = Floors(floor, {}, position)
         if (told := place.get("floors")) is not None:
             topics = {name: (ms, sequence) for name, ms, sequence in told["topics"]}
             floors = Floors(tuple(told["everybody"]), topics, tuple(told["other"]))

@@ -112,9 +112,11 @@ async def test_it_gives_away_what_it_knows(make: Make) -> None:
     history = old.leader.heard[0]
     assert history.fields["entries"] == [[*entries[0].id, None], [*entries[1].id, ["bob"]]]
     assert history.blobs == [entry.batch.wire for entry in entries]
+    floor = old.log.history.floor
     assert begin.fields == {
         "position": list(old.log.position),
-        "floor": list(old.log.history.floor),
+        "floor": list(floor),
+        "floors": {"everybody": list(floor), "other": list(floor), "topics": []},
         "here": ["bob", "alice"],
         "shared": None,
         "topics": True,

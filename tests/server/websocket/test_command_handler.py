@@ -98,7 +98,7 @@ async def test_a_plain_client_is_not_understood_as_one_that_speaks_commands(make
         (
             '{"type":"publish","ref":"r","data":1,"to":["eve"]}',
             "direct_not_allowed",
-            "you may not send messages to single clients",
+            "you may not send messages to single clients: --client-direct allows it, or a token",
         ),
         ('{"type":"renew","ref":"r","token":"x"}', "renewal_refused", None),
     ],
@@ -249,7 +249,10 @@ async def test_a_client_subscribes_to_what_it_may_to_all_or_to_nothing(make_serv
     bob = Speaker(server)
     assert brief(await bob.ask(type="subscribe", topics=["a.b", "a.>"])) == [("ok", None, None)]
     (error,) = await bob.ask(type="subscribe", topics=["a.c", "b"])
-    assert (error["code"], error["message"]) == ("topic_not_allowed", "you may not subscribe to b")
+    assert (error["code"], error["message"]) == (
+        "topic_not_allowed",
+        "you may not subscribe to b: --client-subscribe allows it, or a token",
+    )
     assert set(bob.wire.subscriptions) == {"a.b", "a.>"}
     (error,) = await bob.ask(type="presence", topic="b")
     assert error["code"] == "topic_not_allowed"

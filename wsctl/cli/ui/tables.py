@@ -149,7 +149,8 @@ def block(name: str, status: ServerStatus) -> Group:
     if status.admin:
         rows.add_row("  admin", _one_line(Text(printable(status.admin))))
     if status.topics or status.subscriptions:
-        told = f"{status.topics} with messages, {status.subscriptions} subscriptions"
+        plural = "" if status.subscriptions == 1 else "s"
+        told = f"{status.topics} with messages, {status.subscriptions} subscription{plural}"
         rows.add_row("  topics", _one_line(Text(told)))
     rows.add_row("  uptime", Text(clock(status.uptime_s)))
     rows.add_row("  rates", Text(_rates(status)))

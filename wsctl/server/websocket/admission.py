@@ -14,7 +14,7 @@ from wsctl.server.credentials.verifier import Denied, Granted, Verifier, for_cli
 from wsctl.server.http.host_header import unknown_host
 from wsctl.server.http.semantics import HttpRefusal
 from wsctl.settings import Settings
-from wsctl.topics import InvalidTopic, topic_pattern
+from wsctl.topics import MAX_LENGTH, InvalidTopic, topic_pattern
 
 RETRY_AFTER = 5
 """Seconds a client is asked to wait when the server is full."""
@@ -154,7 +154,7 @@ class Admission:
             for topic in topics:
                 topic_pattern(topic)
         except InvalidTopic as error:
-            return _bad_request(ErrorCode.BAD_TOPIC, str(error))
+            return _bad_request(ErrorCode.BAD_TOPIC, f"{topic[:MAX_LENGTH]!r}: {error}")
         return None
 
     def _refuse_subscriptions(self, topics: Sequence[str], claimed: Claimed | None) -> HttpRefusal | None:
@@ -163,7 +163,7 @@ class Admission:
         refused = next((topic for topic in topics if not may.may_subscribe(topic)), None)
         if refused is None:
             return None
-        text = f"you may not subscribe to {refused}"
+        text = may_not_subscribe(refused)
         return HttpRefusal(HTTPStatus.FORBIDDEN, ErrorCode.TOPIC_NOT_ALLOWED, text)
 
     def place(self, admitted: Admitted) -> Verdict:
@@ -241,6 +241,11 @@ def _options(query: str) -> tuple[str | None, str, tuple[str, ...]]:
     found = parse_qs(query, keep_blank_values=True)
     topics = tuple(dict.fromkeys(found["topic"])) if "topic" in found else ()
     return found.get("since", [None])[-1], found.get("keepalive", ["0"])[-1], topics
+
+
+def may_not_subscribe(pattern: str) -> str:
+    """Return the text for a client that asks for a pattern which it may not have."""
+    return f"you may not subscribe to {pattern}: --client-subscribe allows it, or a token"
 
 
 def too_many(most: int) -> str:

@@ -16,7 +16,7 @@ from wsctl.log.message_log import MessageLog
 from wsctl.messages import Ref
 from wsctl.server.credentials.expiry import RenewalHandler, RenewalRefused
 from wsctl.server.credentials.permissions import PermissionTable
-from wsctl.server.websocket.admission import too_many
+from wsctl.server.websocket.admission import may_not_subscribe, too_many
 from wsctl.server.websocket.commands import (
     NAMES,
     Command,
@@ -121,7 +121,7 @@ class CommandHandler:
         if not may.may_publish(command.topic):
             self._refuse(connection, command.ref, *self._intake.publish_refusal(command.topic))
         elif command.to is not None and not may.direct:
-            text = "you may not send messages to single clients"
+            text = "you may not send messages to single clients: --client-direct allows it, or a token"
             self._refuse(connection, command.ref, ErrorCode.DIRECT_NOT_ALLOWED, text)
         elif self._is_too_big(command.data, size):
             text = f"a message may have {self._limits.message_size} bytes"
@@ -210,7 +210,7 @@ class CommandHandler:
 
     def _subscribe(self, connection: Connection, command: Subscribe) -> None:
         if refused := self._permissions.not_allowed(connection, command.topics):
-            text = f"you may not subscribe to {refused[0]}"
+            text = may_not_subscribe(refused[0])
             self._refuse(connection, command.ref, ErrorCode.TOPIC_NOT_ALLOWED, text)
             return
         done = partial(self._subscribe_now, connection, command)
@@ -255,7 +255,7 @@ class CommandHandler:
 
     def _tell_presence(self, connection: Connection, command: PresenceQuery) -> None:
         if self._permissions.not_allowed(connection, [command.topic]):
-            text = f"you may not subscribe to {command.topic}"
+            text = may_not_subscribe(command.topic)
             self._refuse(connection, command.ref, ErrorCode.TOPIC_NOT_ALLOWED, text)
             return
 

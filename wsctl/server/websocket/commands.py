@@ -13,7 +13,7 @@ from wsctl.codes import ErrorCode
 from wsctl.control.operations import MAX_KEY, is_key
 from wsctl.messages import Ref
 from wsctl.server.websocket.admission import is_message_id
-from wsctl.topics import InvalidTopic, has_wildcards, topic_name, topic_pattern
+from wsctl.topics import MAX_LENGTH, InvalidTopic, has_wildcards, topic_name, topic_pattern
 
 MAX_REF = 64
 """Characters of a `ref` that is a text: more than a UUID has."""
@@ -108,7 +108,7 @@ def _checked_topic(check: Callable[[str], str], text: str) -> str:
     try:
         return check(text)
     except InvalidTopic as error:
-        raise _WrongTopic(str(error)) from None
+        raise _WrongTopic(f"{text[:MAX_LENGTH]!r}: {error}") from None
 
 
 def _addressees(value: Any) -> tuple[str, ...]:
