@@ -48,6 +48,7 @@ class Server:
             os.sched_setaffinity(self.pid, {CORES[0]} if pinned else CORES)
         try:
             self.port = self._port()
+            self.settle()  # it may still import what it needs later
         except BaseException:
             self._end()
             raise

@@ -90,8 +90,8 @@ def _publish_on(server: Generations, count: int) -> int:
     done = 0
     while done < count:
         try:
-            status, _ = server.api("POST", "/api/broadcast", {"data": done})
-        except OSError:  # that process has just ended: the next one is asked
+            status, _ = server.api("POST", "/api/broadcast", {"data": done, "key": f"the {done}th"})
+        except OSError:  # that process has just ended, and did not say what it did: the next one is asked
             continue
         done += status == 200
     return done

@@ -14,12 +14,12 @@ from tests.support.issuer import Issuer
 from tests.support.relay import Relay
 from tests.support.server import DEADLINE, ServerProcess, wsctl
 from wsctl import (
+    CommandRefused,
     Connected,
     Disconnected,
     Draining,
     Lost,
     MessageStream,
-    Rejected,
     SessionEnded,
     StreamEvent,
     connect,
@@ -227,16 +227,18 @@ async def test_a_newer_connection_of_the_same_id_ends_it_with_the_words_of_the_c
     assert re.fullmatch(r"closed: 4501 [a-z ]+.*, not reconnecting", str(caught.value))
 
 
-async def test_a_message_above_the_rate_is_rejected_by_an_event(start_server: StartServer) -> None:
-    told: list[StreamEvent] = []
+async def test_a_message_above_the_rate_is_refused_and_the_others_are_published(
+    start_server: StartServer,
+) -> None:
     server = start_server(*QUIET, "--rate", "1/s:2")
-    async with connect(server.url, id="bob", on_event=told.append) as messages:
-        for number in range(3):
+    async with connect(server.url, id="bob") as messages:
+        for number in range(2):
             await messages.publish(str(number))
+        with pytest.raises(CommandRefused) as refused:
+            await messages.publish("2")
         await publish(server, "behind")
         assert await read(messages, 3) == ["0", "1", "behind"]
-    (rejected,) = [event for event in told if isinstance(event, Rejected)]
-    assert rejected.code == "rate_limited"
+    assert refused.value.code == "rate_limited"
 
 
 async def test_a_program_that_reads_too_slowly_is_cut_and_gets_everything_in_order_when_it_goes_on(

@@ -140,7 +140,7 @@ async def test_the_counts_of_all_workers_are_those_of_one_server(start: StartSer
 
     await asyncio.to_thread(until, healthy, "each worker tells of all")
     _, metrics = await asyncio.to_thread(server.api, "GET", "/metrics")
-    samples = [line for line in metrics.decode().splitlines() if "messages_published_total{" in line]
+    samples = [line for line in metrics.decode().splitlines() if "wsctl_messages_published_total{" in line]
     assert [float(line.split()[-1]) for line in samples] == [6.0, 6.0]
     await asyncio.gather(a.close(), b.close())
 

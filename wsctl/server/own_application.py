@@ -1,7 +1,8 @@
 """wsctl's own application, as a server process serves it: made when it is first asked for.
 
 Importing FastAPI takes as long as everything else that a server imports, and clients need nothing of it. So
-it is imported once they can connect; a request that comes sooner waits for that.
+it is imported once they can connect; a request that comes sooner waits for that. Where work waits for the
+process from its first moment on, it is imported before.
 """
 
 import asyncio
@@ -71,10 +72,11 @@ class OwnApplication:
 
 def import_later() -> None:
     """Import what the application needs, in a thread, so that the first request finds it."""
-    _start_thread(_import)
+    _start_thread(import_application)
 
 
-def _import() -> None:
+def import_application() -> None:
+    """Import what the application needs, now."""
     with suppress(ImportError):  # the first request tells it
         importlib.import_module("wsctl.server.app")
     gc.freeze()  # modules live to the end, and need not be looked at again

@@ -32,7 +32,7 @@ from wsctl.server.listening.listeners import Acceptance, Listeners
 from wsctl.server.listening.protocol_detection import MakeHttp, http_maker
 from wsctl.server.node import Node
 from wsctl.server.node_control import NodeControl
-from wsctl.server.own_application import import_later
+from wsctl.server.own_application import import_application, import_later
 from wsctl.server.reload import Reloader, SourceWatch
 from wsctl.server.served_application import ServedApplication
 from wsctl.server.websocket.acceptor import FindClient, WebSocketAcceptor
@@ -131,6 +131,8 @@ class Runner(uvicorn.Server):
             raise CannotStart("the application failed to start: see the log above")
         if self._application and not await self._start(self._application):
             return
+        if self._is_awaited:
+            import_application()
         self._listeners = self._create_listeners()
         self._node.ticker.jobs.append(self._listeners.check)
         self._node.handover = self._handover = self._create_predecessor()
@@ -139,7 +141,14 @@ class Runner(uvicorn.Server):
         if not self._node.driver.stopped.is_set():
             self._begin_to_serve()
             self._watch_code()
-            import_later()
+            if not self._is_awaited:
+                import_later()
+
+    @property
+    def _is_awaited(self) -> bool:
+        """True if work waits for this process, which an import beside it would slow down: clients that move
+        from its predecessor, or the messages of other servers."""
+        return self._context.inherited is not None or self._node.shared is not None
 
     async def _start(self, application: ServedApplication) -> bool:
         """Start an application; return whether it has started."""
