@@ -10,7 +10,7 @@ from itertools import count
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.support.journals import FLOOR, change, open_journal, row, rows, write_old_journal
@@ -42,6 +42,11 @@ def kept(file: JournalFile) -> list[MessageId]:
     ),
     st.tuples(st.sampled_from([0, 2, 100]), st.sampled_from([300, 10_000]), st.sampled_from([0.0, 0.006])),
     st.lists(st.booleans(), max_size=8),
+)
+@example(  # the newest message has gone, and older ones are kept, where it is opened
+    commits=[*[[(None, 1)]] * 5, [("a", 1), ("a", 1)], [(None, 98)], [(None, 98)]],
+    bounds=(2, 300, 0.0),
+    reopened=[False] * 6 + [True],
 )
 def test_it_keeps_what_the_rule_says_however_often_it_is_opened(
     tmp_path_factory: pytest.TempPathFactory,

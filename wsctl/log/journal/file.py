@@ -297,7 +297,7 @@ class JournalFile:
                 raise UnusableJournal("it is damaged (its messages are not in order)", MOVE_DAMAGED)
             newest = ms, sequence
             kept.add(_Place(newest, topic, place), size)
-            self._next_place = place + 1
+            self._next_place = max(self._next_place, place + 1)  # the newest may have gone before older ones
         kept.position = max(kept.position, floors.newest)
 
     def _may_follow(self, place: int, kept: Retention[_Place]) -> bool:
