@@ -1,7 +1,6 @@
 """The types of the client in JavaScript: they are those of the module, and hold for programs that use it."""
 
 import re
-from pathlib import Path
 from urllib.request import urlopen
 
 import pytest
@@ -53,38 +52,47 @@ client.close();
 """
 
 
+RIGHT = "right.ts"
+
+WRONG = [
+    "client.send({ price: 3 });",
+    "client.publish(1, { topics: 'a' });",
+    "const id: number = await client.publish(1);",
+    "client.addEventListener('message', ({ wait }) => wait);",
+    "client.addEventListener('open', ({ frame }) => frame.data);",
+    "client.state = 'open';",
+    "new Client('ws://localhost', { token: 7 });",
+    "if (client.state === 'away') client.close();",
+]
+"""What a program may not do, each in a program of its own: that one, and at its end this."""
+
+
+def wrong_file(line: str) -> str:
+    return f"wrong{WRONG.index(line)}.ts"
+
+
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where TypeScript is, and the module with its types."""
-    made = tmp_path_factory.mktemp("typescript")
-    typescript.install(made)
+def faults(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[int, str]]:
+    """What TypeScript has against each of the programs, by its lines."""
+    folder = tmp_path_factory.mktemp("typescript")
+    typescript.install(folder)
     for path in (MODULE, TYPES):
-        (made / path.name).write_bytes(path.read_bytes())
-    return made
+        (folder / path.name).write_bytes(path.read_bytes())
+    wrong = {wrong_file(line): f"{PROGRAM}\n{line}\n" for line in WRONG}
+    return typescript.faults(folder, {RIGHT: PROGRAM, **wrong})
 
 
-def test_a_program_that_uses_everything_is_right(folder: Path) -> None:
-    assert typescript.faults(folder, PROGRAM) == []
+def test_a_program_that_uses_everything_is_right_and_so_are_the_types(
+    faults: dict[str, dict[int, str]],
+) -> None:
+    wrong = {wrong_file(line) for line in WRONG}
+    assert {file: found for file, found in faults.items() if file not in wrong} == {}
 
 
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        "client.send({ price: 3 });",
-        "client.publish(1, { topics: 'a' });",
-        "const id: number = await client.publish(1);",
-        "client.addEventListener('message', ({ wait }) => wait);",
-        "client.addEventListener('open', ({ frame }) => frame.data);",
-        "client.state = 'open';",
-        "new Client('ws://localhost', { token: 7 });",
-        "if (client.state === 'away') client.close();",
-    ],
-)
-def test_what_is_not_so_is_an_error(folder: Path, wrong: str) -> None:
-    found = typescript.faults(folder, f"{PROGRAM}\n{wrong}\n")
+@pytest.mark.parametrize("line", WRONG)
+def test_what_is_not_so_is_an_error(faults: dict[str, dict[int, str]], line: str) -> None:
     last = PROGRAM.count("\n") + 2
-    assert found
-    assert all(f"({last}," in line or line.startswith("  ") for line in found), found
+    assert faults[wrong_file(line)].keys() == {last}
 
 
 def members(text: str) -> set[str]:
