@@ -31,9 +31,10 @@ FLAGS = ("--rate", "0", "--broadcast-interval", "0", "--history", "50000", "--hi
 class Flow:
     """Messages that flow to a crowd, and subscriptions that change."""
 
-    def __init__(self, crowd: TopicCrowd, publishers: Publishers) -> None:
+    def __init__(self, crowd: TopicCrowd, publishers: Publishers, between: int) -> None:
         self._crowd = crowd
         self._publishers = publishers
+        self._between = between
         self._levels = 0
         self._changing = asyncio.Event()
         self._over = asyncio.Event()
@@ -43,10 +44,10 @@ class Flow:
             asyncio.create_task(crowd.talk(INSIDE, self._over)),
         ]
 
-    async def goes_on(self, count: int = 50) -> None:
-        """Wait until so many more messages have come, and all have seen the last of them for everybody."""
+    async def goes_on(self) -> None:
+        """Wait until enough more messages have come, and all have seen the last of them for everybody."""
         crowd, seen = self._crowd, len(self._crowd.texts)
-        await crowd.until(lambda: len(crowd.texts) >= seen + count)
+        await crowd.until(lambda: len(crowd.texts) >= seen + self._between)
         await self._level()
 
     async def change_no_more(self) -> None:
@@ -74,12 +75,12 @@ class Flow:
 
 @asynccontextmanager
 async def flowing(
-    folder: Path, publish_at: Callable[[], list[int]], clients: int, *ports: int, **how: bool
+    folder: Path, publish_at: Callable[[], list[int]], sizes: Sizes, *ports: int, **how: bool
 ) -> AsyncIterator[Flow]:
     """While messages flow; in the end everybody has seen what it subscribed to, once, and nothing else."""
     async with TopicCrowd(*ports, **how) as crowd:
-        await crowd.join(clients)
-        flow = Flow(crowd, Publishers(folder, OUTSIDE, publish_at, topic_of))
+        await crowd.join(sizes.in_topics)
+        flow = Flow(crowd, Publishers(folder, OUTSIDE, publish_at, topic_of), sizes.between)
         await flow.goes_on()
         yield flow
         print(await flow.end(), crowd.silence)
@@ -88,11 +89,11 @@ async def flowing(
 async def test_upgrades_of_one_process(start_server: StartServer, runtime_dir: Path, sizes: Sizes) -> None:
     server = Generations(start_server(*FLAGS))
     try:
-        async with flowing(runtime_dir, lambda: [server.pid], sizes.resuming, server.port) as flow:
-            for _ in range(min(sizes.upgrades, 5)):
+        async with flowing(runtime_dir, lambda: [server.pid], sizes, server.port) as flow:
+            for _ in range(sizes.rounds):
                 outcome = await asyncio.to_thread(server.upgrade)
                 moved = outcome["state"], outcome["moved"], outcome["staying"]
-                assert moved == ("done", sizes.resuming, 0), outcome
+                assert moved == ("done", sizes.in_topics, 0), outcome
                 await flow.goes_on()
     finally:
         server.kill()
@@ -108,10 +109,10 @@ def start_workers(start_server: StartServer, runtime_dir: Path) -> Iterator[Star
 async def test_upgrades_of_workers(start_workers: StartServer, runtime_dir: Path, sizes: Sizes) -> None:
     server = start_workers(*FLAGS)
     serve = pids(server)
-    async with flowing(runtime_dir, lambda: serve, sizes.resuming, server.port) as flow:
-        for _ in range(min(sizes.upgrades, 5)):
+    async with flowing(runtime_dir, lambda: serve, sizes, server.port) as flow:
+        for _ in range(sizes.rounds):
             done = await asyncio.to_thread(_upgrade_workers, server)
-            assert (done["state"], done["moved"], done["staying"]) == ("done", sizes.resuming, 0), done
+            assert (done["state"], done["moved"], done["staying"]) == ("done", sizes.in_topics, 0), done
             serve[:] = pids(server)
             await flow.goes_on()
 
@@ -127,9 +128,9 @@ def _upgrade_workers(server: ServerProcess) -> Any:
 async def test_a_worker_that_is_killed(start_workers: StartServer, runtime_dir: Path, sizes: Sizes) -> None:
     server = start_workers(*FLAGS)
     stays = workers(server)[0]["pid"]
-    async with flowing(runtime_dir, lambda: [stays], sizes.resuming, server.port, resumes=True) as flow:
+    async with flowing(runtime_dir, lambda: [stays], sizes, server.port, resumes=True) as flow:
         await flow.change_no_more()
-        for _ in range(2):
+        for _ in range(min(sizes.rounds, 2)):
             goes = next(row["pid"] for row in workers(server) if row["number"] == 2)
             os.kill(goes, signal.SIGKILL)
             await asyncio.to_thread(
@@ -152,17 +153,18 @@ async def test_two_nodes_whose_redis_is_away_and_which_restart(
         cluster.nodes[n] = cluster.start(port=ports[n])
 
     serve = lambda: [node.pid for node in cluster.nodes]  # noqa: E731
-    async with flowing(runtime_dir, serve, sizes.resuming, *ports, resumes=True) as flow:
+    async with flowing(runtime_dir, serve, sizes, *ports, resumes=True) as flow:
         await flow.change_no_more()
         await asyncio.to_thread(store.kill)
         await asyncio.sleep(sizes.pause)
         await asyncio.to_thread(store.restart)
         await flow.goes_on()
-        await asyncio.to_thread(store.stop_process)
-        await asyncio.sleep(sizes.stopped)
-        await asyncio.to_thread(store.go_on)
-        await flow.goes_on()
-        for n in range(2):
+        if sizes.rounds > 1:
+            await asyncio.to_thread(store.stop_process)
+            await asyncio.sleep(sizes.stopped)
+            await asyncio.to_thread(store.go_on)
+            await flow.goes_on()
+        for n in range(min(sizes.rounds, 2)):
             await asyncio.to_thread(restart, n)
             await flow.goes_on()
 
@@ -172,11 +174,11 @@ async def test_upgrades_of_two_nodes_with_redis(
 ) -> None:
     store = start_store()
     cluster = Cluster(start_server, store.url, *FLAGS)
-    nodes = [Generations(node) for node in cluster.grow(2)]
+    nodes = [Generations(cluster.add()) for _ in range(2)]
     ports = [node.port for node in nodes]
     try:
-        async with flowing(runtime_dir, lambda: [n.pid for n in nodes], sizes.resuming, *ports) as flow:
-            for n in range(min(sizes.upgrades, 5)):
+        async with flowing(runtime_dir, lambda: [n.pid for n in nodes], sizes, *ports) as flow:
+            for n in range(sizes.rounds):
                 outcome = await asyncio.to_thread(nodes[n % 2].upgrade)
                 assert (outcome["state"], outcome["staying"]) == ("done", 0), outcome
                 await flow.goes_on()
@@ -198,8 +200,8 @@ async def test_a_server_with_a_journal_that_is_killed(
         servers.append(start_server(*flags, command=(*WSCTL, "serve", "--port", str(port))))
 
     serve = lambda: [servers[-1].pid]  # noqa: E731
-    async with flowing(runtime_dir, serve, sizes.resuming, port, resumes=True) as flow:
+    async with flowing(runtime_dir, serve, sizes, port, resumes=True) as flow:
         await flow.change_no_more()
-        for _ in range(2):
+        for _ in range(min(sizes.rounds, 2)):
             await asyncio.to_thread(restart)
             await flow.goes_on()

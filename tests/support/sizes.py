@@ -12,6 +12,9 @@ class Sizes:
         resuming: connected at a time to several servers, that come back again and again.
         idle: connections that move in one handover and do nothing else.
         upgrades: handovers in a row.
+        in_topics: connected at a time, of whom each subscribes to topics of its own.
+        rounds: how often each trouble comes to those.
+        between: messages that there are at least between two troubles.
         drain: seconds from the signal to the deadline of a drain under load.
         window: seconds over which clients are asked to leave.
         flow: messages that are there at least when everything has broken in turn.
@@ -24,6 +27,9 @@ class Sizes:
     resuming: int
     idle: int
     upgrades: int
+    in_topics: int
+    rounds: int
+    between: int
     drain: int
     window: int
     flow: int
@@ -37,6 +43,9 @@ SMALL = Sizes(
     resuming=60,
     idle=1_000,
     upgrades=4,
+    in_topics=30,
+    rounds=1,
+    between=20,
     drain=3,
     window=4,
     flow=1_000,
@@ -51,6 +60,9 @@ FULL = Sizes(
     resuming=300,
     idle=10_000,
     upgrades=20,
+    in_topics=300,
+    rounds=5,
+    between=50,
     drain=8,
     window=10,
     flow=6_000,
