@@ -11,14 +11,14 @@ MOST_KIB = 6.0
 """KiB that a connection with 10 subscriptions may take."""
 
 
-def ratio(rounds: int) -> float:
-    return figures(rounds, clients=100, seconds=0.2)["delivery ratio"]
+def ratio(rounds: int, seconds: float) -> float:
+    return figures(rounds, clients=100, seconds=seconds)["delivery ratio"]
 
 
 def test_a_delivery_to_a_subscriber_costs_what_one_to_everybody_does() -> None:
-    assert ratio(rounds=2) < RATIO or ratio(rounds=9) < RATIO
+    assert ratio(rounds=2, seconds=0.05) < RATIO or ratio(rounds=9, seconds=0.2) < RATIO
 
 
 def test_ten_subscriptions_take_little_memory_also_where_nobody_shares_them() -> None:
-    found = memory(1000)
+    found = memory(500, only=["shared", "own"])
     assert max(found.values()) < MOST_KIB, found
