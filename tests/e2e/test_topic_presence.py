@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import StartServer
+from tests.conftest import StartServer, running_workers
 from tests.support.clients import closed
 from tests.support.command_client import CommandClient, join_with_commands
 from tests.support.generations import Generations
 from tests.support.publishers import send
 from tests.support.server import DEADLINE, ServerProcess, wsctl
-from tests.support.workers import pids, starting_workers, until, workers
+from tests.support.workers import pids, serving, until, wait_connected
 
 pytestmark = pytest.mark.anyio
 
@@ -26,12 +26,23 @@ Start = Callable[..., Generations]
 RESTLESS = 3
 """Clients that come and go all the time."""
 
+PACE = 0.02
+"""Seconds between two times that one of them has gone: without a pause they would take all of a core."""
+
+
+@pytest.fixture(scope="module")
+def parent() -> Iterator[ServerProcess]:
+    flags = ("--broadcast-interval", "0", "--rate", "0", "--connections-per-id", "2")
+    with running_workers(2, *flags, token="secret") as server:
+        yield server
+
 
 @pytest.fixture
-def start_workers(start_server: StartServer, runtime_dir: Path) -> Iterator[StartServer]:
-    """Start a parent with two workers; none of its processes is left at the end."""
-    with starting_workers(start_server, runtime_dir) as begin:
-        yield begin
+def two_workers(parent: ServerProcess) -> ServerProcess:
+    """A parent whose two workers serve and have no clients; each test has topics of its own there."""
+    until(lambda: len(serving(parent)) == 2, "two that serve")
+    wait_connected(parent, 0)
+    return parent
 
 
 @pytest.fixture
@@ -64,9 +75,9 @@ async def upgrade(server: ServerProcess) -> None:
 
 
 async def test_clients_hear_who_comes_and_goes_at_other_workers_and_no_upgrade_of_them(
-    start_workers: StartServer,
+    two_workers: ServerProcess,
 ) -> None:
-    server = start_workers("--connections-per-id", "2")
+    server = two_workers
     watcher = await join_at(server, 1, "watcher")
     answer = await watcher.ask("subscribe", topics=["a.b"], events=True)
     assert answer["id"]
@@ -74,7 +85,6 @@ async def test_clients_hear_who_comes_and_goes_at_other_workers_and_no_upgrade_o
     await watcher.hears(("joined", "a.b", "bo"))
     second = await join_at(server, 1, "bo", "a.b", ">")
     await watcher.until_present("a.b", {"watcher": 1, "bo": 2})
-    await upgrade(server)
     await upgrade(server)
     assert await watcher.presence("a.b") == await bo.presence("a.b") == {"watcher": 1, "bo": 2}
     for pid in pids(server):
@@ -90,32 +100,30 @@ async def test_clients_hear_who_comes_and_goes_at_other_workers_and_no_upgrade_o
     await asyncio.gather(*(client.close() for client in (watcher, second, eve)))
 
 
-async def test_clients_of_a_worker_that_was_killed_have_left(start_workers: StartServer) -> None:
-    server = start_workers()
+async def test_clients_of_a_worker_that_was_killed_have_left(two_workers: ServerProcess) -> None:
+    server = two_workers
     watcher = await join_at(server, 1, "watcher")
-    await watcher.ask("subscribe", topics=["a"], events=True)
-    bo = await join_at(server, 2, "bo", "a")
-    await watcher.hears(("joined", "a", "bo"))
+    await watcher.ask("subscribe", topics=["killed"], events=True)
+    bo = await join_at(server, 2, "bo", "killed")
+    await watcher.hears(("joined", "killed", "bo"))
     os.kill(pids(server)[1], signal.SIGKILL)
-    await watcher.hears(("joined", "a", "bo"), ("left", "a", "bo"))
-    assert await watcher.presence("a") == {"watcher": 1}
-    await asyncio.to_thread(
-        until, lambda: all(row["status"] == "serving" for row in workers(server)), "it serves again"
-    )
-    again = await join_at(server, 2, "bo", "a")
-    await again.until_present("a", {"watcher": 1, "bo": 1})
+    await watcher.hears(("joined", "killed", "bo"), ("left", "killed", "bo"))
+    assert await watcher.presence("killed") == {"watcher": 1}
+    await asyncio.to_thread(until, lambda: len(serving(server)) == 2, "it serves again")
+    again = await join_at(server, 2, "bo", "killed")
+    await again.until_present("killed", {"watcher": 1, "bo": 1})
     await asyncio.gather(watcher.close(), again.close(), bo.close())
 
 
 async def test_the_oldest_of_too_many_connections_is_closed_at_whichever_worker(
-    start_workers: StartServer,
+    two_workers: ServerProcess,
 ) -> None:
-    server = start_workers("--connections-per-id", "2")
-    oldest = await join_at(server, 1, "bo", "a")
-    second = await join_at(server, 2, "bo", "a")
-    newest = await join_at(server, 2, "bo", "a")
+    server = two_workers
+    oldest = await join_at(server, 1, "bo", "many")
+    second = await join_at(server, 2, "bo", "many")
+    newest = await join_at(server, 2, "bo", "many")
     assert (await closed(oldest.connection))[0] == 4501
-    await newest.until_present("a", {"bo": 2})
+    await newest.until_present("many", {"bo": 2})
 
     def is_counted() -> bool:
         facts = server.status()
@@ -133,7 +141,7 @@ async def test_watchers_hear_each_change_once_while_processes_hand_over(start: S
     bo = await join_with_commands(url, "bo", "a")
     told = [("joined", "a", "bo")]
     await watcher.hears(*told)
-    for n in range(3):
+    for n in range(2):
         outcome = await asyncio.to_thread(server.upgrade)
         assert (outcome["state"], outcome["moved"]) == ("done", 2), outcome
         guest = await join_with_commands(url, f"guest{n}", "*")
@@ -214,6 +222,7 @@ async def come_and_go(url: str, name: str, enough: asyncio.Event) -> CommandClie
         await guest.close()
         if enough.is_set():
             break
+        await asyncio.sleep(PACE)
     await client.ask("subscribe", topics=["*"])
     return client
 
@@ -221,13 +230,12 @@ async def come_and_go(url: str, name: str, enough: asyncio.Event) -> CommandClie
 async def check_upgrades(
     url: str, upgrade: Callable[[], Awaitable[object]], watchers: Sequence[Watcher]
 ) -> None:
-    """Upgrade twice while clients come and go, of whom all watchers hear."""
+    """Upgrade while clients come and go, of whom all watchers hear."""
     names = [f"c{n}" for n in range(RESTLESS)]
     enough = asyncio.Event()
     restless = [asyncio.create_task(come_and_go(url, name, enough)) for name in names]
     reading = [asyncio.create_task(watcher.hears({*names, "nobody"})) for watcher in watchers]
-    for _ in range(2):
-        await upgrade()
+    await upgrade()
     enough.set()
     clients = await asyncio.gather(*restless)
     for watcher, task in zip(watchers, reading, strict=True):
@@ -261,8 +269,8 @@ async def test_watchers_hear_of_each_client_once_that_comes_or_goes_in_an_upgrad
     await check_upgrades(url, upgrade, watchers)
 
 
-async def test_so_do_watchers_at_all_workers(start_workers: StartServer) -> None:
-    server = start_workers("--rate", "0")
+async def test_so_do_watchers_at_all_workers(two_workers: ServerProcess) -> None:
+    server = two_workers
     watchers = [await watch(await join_at(server, number, f"w{number}")) for number in (1, 2)]
     await watchers[1].client.until_present("a", {"w1": 1, "w2": 1})
     watchers[1].there = {"w1"}
