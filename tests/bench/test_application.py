@@ -8,8 +8,8 @@ RATIO = 1.25
 differ by a tenth."""
 
 MESSAGE_RATIO = 2.2
-"""Times the CPU in the built-in server that a message of a hub may take: a server without an application takes
-half to three quarters of what one with FastAPI beside it does."""
+"""Times the CPU in the built-in server that a message of a hub may take: a server without an application
+takes half to three quarters of what one with FastAPI beside it does."""
 
 
 def too_dear(rounds: int) -> dict[str, float]:
