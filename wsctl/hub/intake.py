@@ -61,7 +61,7 @@ class Intake:
         self._rate = rate
         self._control_rate = _of_control_frames(rate)
         self._publish = publish
-        self._may_publish = may_publish
+        self._may_publish = may_publish or (lambda connection: publish)
         self._clock = clock
         self.for_server = for_server
         self.for_commands: Callable[[Connection, str], None] = self._publish_text
@@ -84,7 +84,7 @@ class Intake:
     def _publish_text(self, connection: Connection, text: str) -> None:
         if self.for_server and self.for_server(connection, text):
             return
-        if not (self._publish if self._may_publish is None else self._may_publish(connection)):
+        if not self._may_publish(connection):
             self._tell(connection, *self.publish_refusal(None))
             return
         self.received += 1

@@ -150,14 +150,6 @@ class ConnectionManager:
             return self._per_id == 1 and client_id in self.clients
         return len(self._several.get(client_id, ())) >= self._per_id
 
-    def replace_oldest(self, client_id: str) -> bool:
-        """Close the oldest connection of a client, which has a newer one; return False if it has none
-        here."""
-        if client_id not in self.clients:
-            return False
-        self._oldest(client_id).replaced()
-        return True
-
     def subscribe(self, connection: Connection, patterns: Mapping[str, bool]) -> None:
         """Subscribe a connection to patterns, and of each say whether it wants to know who comes and goes.
         What was published before goes out first, as for a connection that was not subscribed."""

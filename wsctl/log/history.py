@@ -177,11 +177,11 @@ class History:
         self.expire()
         return self._kept.behind(seen)[0] if seen >= self.floor and self.knows(seen) else None
 
-    def select(self, seen: MessageId, of: Selection) -> Selected:
-        """Return what of a selection a client missed that has seen the message `seen`, as far as it is
-        kept."""
+    def select(self, seen: MessageId | None, of: Selection) -> Selected:
+        """Return what of a selection a client missed that has seen the message `seen`, None for what is no
+        id, as far as it is kept."""
         self.expire()
-        if not self.knows(seen):
+        if seen is None or not self.knows(seen):
             return Selected([], 0, not (of.everybody or of.patterns), tuple(sorted(of.patterns)))
         everybody = not of.everybody or self._kept.floor_of(None) <= seen
         lost = self._lost(seen, of) if of.patterns and self.floor > seen else ()

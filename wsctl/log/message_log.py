@@ -29,19 +29,24 @@ from wsctl.log.retention import Floors
 from wsctl.log.selection import selection
 
 
+class _Publisher(NamedTuple):
+    """The publisher of a message, as it is told what became of that."""
+
+    receipt: Receipt | None
+    refused: Refused | None
+    repeated: Repeated | None
+
+    def tell_repeated(self, message_id: MessageId) -> None:
+        """Tell that the message with this id had the idempotency key of this one."""
+        if self.repeated:
+            self.repeated(written(message_id))
+        elif self.receipt:
+            self.receipt(written(message_id), 0)
+
+
 class _Pending(NamedTuple):
     draft: Draft
-    receipt: Receipt | None
-    refused: Refused | None
-    repeated: Repeated | None
-
-
-class _Same(NamedTuple):
-    """A message that is not published: one with its idempotency key is under way."""
-
-    receipt: Receipt | None
-    refused: Refused | None
-    repeated: Repeated | None
+    publisher: _Publisher
 
 
 class Recovery(NamedTuple):
@@ -87,7 +92,8 @@ class MessageLog:
         self._position: MessageId = (int(wall() * 1000), 0)
         self.home: Home = MemoryHome()
         self._pending: dict[Key, _Pending] = {}
-        self._same: dict[str | None, list[_Same]] = {}
+        # Those whose idempotency key a draft under way has.
+        self._same: dict[str | None, list[_Publisher]] = {}
         self.seen_keys = SeenKeys(time.monotonic)
         self._drafted = count(1)
         self.writer = secrets.token_hex(8)
@@ -136,14 +142,14 @@ class MessageLog:
             ValueError: the data is not JSON.
         """
         once = None if idempotency_key is None else of_sender(idempotency_key, sender)
-        if once is not None and self._is_repeated(once, _Same(receipt, refused, repeated)):
+        if once is not None and self._is_repeated(once, _Publisher(receipt, refused, repeated)):
             return
         ts = self._wall()
         position = self.home.next_id(self._position, ts)
         if position is None:
             key = key or Key(self.writer, next(self._drafted))
             draft = Draft(key, sender, data, to, again, shown, topic, idempotency_key)
-            self._pass_on(_Pending(draft, receipt, refused, repeated))
+            self._pass_on(_Pending(draft, _Publisher(receipt, refused, repeated)))
             return
         body = messages.body(ts, sender, data, to, shown=shown, topic=topic)
         message_id = written(position)
@@ -188,16 +194,16 @@ class MessageLog:
         many clients `elsewhere`, or for so many `recipients` in all."""
         here = self._keep_and_deliver(entry, key, elsewhere)
         pending = self._pending.pop(key, None) if key else None
-        if pending and pending.receipt:
-            pending.receipt(self.newest, here if recipients is None else recipients)
+        if pending and (receipt := pending.publisher.receipt):
+            receipt(self.newest, here if recipients is None else recipients)
         if pending:
             self._published_once(pending.draft, entry.id)
 
     def refuse(self, key: Key, why: Refusal) -> None:
         """Refuse a draft that was passed on and has got no id, or may have got none."""
         pending = self._pending.pop(key, None)
-        if pending and pending.refused:
-            pending.refused(why)
+        if pending and pending.publisher.refused:
+            pending.publisher.refused(why)
         for same in self._same.pop(_once(pending.draft), ()) if pending else ():
             if same.refused:
                 same.refused(why)
@@ -206,8 +212,8 @@ class MessageLog:
         """Answer a draft that was passed on again, though it was taken before under this id; nobody counts
         its clients any more."""
         pending = self._pending.pop(key, None)
-        if pending and pending.receipt:
-            pending.receipt(written(message_id), 0)
+        if pending and pending.publisher.receipt:
+            pending.publisher.receipt(written(message_id), 0)
         if pending:
             self._published_once(pending.draft, message_id)
 
@@ -215,7 +221,7 @@ class MessageLog:
         """Answer a draft that was passed on and is not published: the message with this id had its
         idempotency key."""
         if pending := self._pending.pop(key, None):
-            _answer(_Same(pending.receipt, pending.refused, pending.repeated), message_id)
+            pending.publisher.tell_repeated(message_id)
 
     def missed(
         self,
@@ -229,11 +235,7 @@ class MessageLog:
         that its subscriptions match. With `beside`, the patterns that it had before, it has everything that
         these match, and messages without a topic: none of it is counted or returned."""
         wanted = selection(tuple(subscriptions), None if beside is None else tuple(beside))
-        seen = read_id(since)
-        if seen is None:
-            nothing_wanted = not (wanted.everybody or wanted.patterns)
-            return Recovery(Missed((), client_id, 0), nothing_wanted, tuple(sorted(wanted.patterns)))
-        entries, size, recovered, lost = self.history.select(seen, wanted)
+        entries, size, recovered, lost = self.history.select(read_id(since), wanted)
         return Recovery(Missed(entries, client_id, size), recovered, lost)
 
     def expire(self) -> None:
@@ -260,14 +262,14 @@ class MessageLog:
         self.home = home
         under_way, self._pending = self._pending, {}
         waiting, self._same = self._same, {}
-        for draft, receipt, refused, repeated in under_way.values():
+        for draft, (receipt, refused, repeated) in under_way.values():
             self.append_draft(draft._replace(again=True), receipt, refused=refused, repeated=repeated)
         for key, same in waiting.items():
             if key in self._same:
                 self._same[key] += same
             for each in () if key in self._same else same:
                 if key is not None and (seen := self.seen_keys.find(key)):
-                    _answer(each, seen)
+                    each.tell_repeated(seen)
                 elif each.refused:
                     each.refused(UNCONFIRMED)
 
@@ -298,16 +300,16 @@ class MessageLog:
             self._same.pop(once, None)
             raise
 
-    def _is_repeated(self, once: str, message: _Same) -> bool:
+    def _is_repeated(self, once: str, publisher: _Publisher) -> bool:
         """Answer a message whose idempotency key was seen before, now or when the first one is answered; tell
         whether it was. A home that finds keys itself is asked."""
         if self.home.finds_keys:
             return False
         if seen := self.seen_keys.find(once):
-            _answer(message, seen)
+            publisher.tell_repeated(seen)
             return True
         if once in self._same:
-            self._same[once].append(message)
+            self._same[once].append(publisher)
             return True
         return False
 
@@ -317,7 +319,7 @@ class MessageLog:
         if once is not None and not self.home.finds_keys:
             self.seen_keys.add(once, message_id)
         for same in self._same.pop(once, ()):
-            _answer(same, message_id)
+            same.tell_repeated(message_id)
 
     def _keep_and_deliver(self, entry: Entry, key: Key | None, elsewhere: int = 0) -> int:
         """Return the number of clients to which the message goes."""
@@ -332,14 +334,6 @@ class MessageLog:
 def _once(draft: Draft) -> str | None:
     """Return the idempotency key of a draft among those of all senders; None if it has none."""
     return None if draft.idempotency_key is None else of_sender(draft.idempotency_key, draft.sender)
-
-
-def _answer(message: _Same, message_id: MessageId) -> None:
-    """Answer a message whose idempotency key that of the message with this id is."""
-    if message.repeated:
-        message.repeated(written(message_id))
-    elif message.receipt:
-        message.receipt(written(message_id), 0)
 
 
 def written(message_id: MessageId) -> str:

@@ -7,13 +7,14 @@ ids. A process of an earlier release neither sends nor reads known ids and the f
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 from wsctl import messages
 from wsctl.frame import Batch
 from wsctl.log.history import Entry, History, MessageId
-from wsctl.log.home import Draft, Key
+from wsctl.log.home import Draft, Key, Refusal
 from wsctl.log.known_ids import KnownIds
 from wsctl.log.message_log import MessageLog
 from wsctl.log.retention import Floors
@@ -139,6 +140,20 @@ def read_draft(fields: Mapping[str, Any], data: bytes) -> Draft:
         topic=fields.get("topic"),
         idempotency_key=fields.get("once"),
     )
+
+
+def append_sent(
+    log: MessageLog,
+    fields: Mapping[str, Any],
+    data: bytes,
+    *,
+    refused: Callable[[Key, Refusal], None],
+    repeated: Callable[[Key, str], None],
+) -> None:
+    """Append the draft of a packet that another process has sent. Its receipt is the message itself; where it
+    gets no id of its own, one of both is called with its key."""
+    draft = read_draft(fields, data)
+    log.append_draft(draft, refused=partial(refused, draft.key), repeated=partial(repeated, draft.key))
 
 
 def in_pieces(entries: Iterable[Entry]) -> Iterator[list[Entry]]:

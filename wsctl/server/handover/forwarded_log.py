@@ -2,7 +2,6 @@
 predecessor goes there, and comes back in its order. The two ends, and the packets between them."""
 
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
-from functools import partial
 from itertools import count
 from typing import Any
 
@@ -16,11 +15,11 @@ from wsctl.log.refusals import UNCONFIRMED
 from wsctl.log.transfer import (
     ReceivedHistory,
     Send,
+    append_sent,
     draft_fields,
     entry_row,
     history_packets,
     history_place,
-    read_draft,
     read_entry,
 )
 
@@ -132,6 +131,7 @@ class LogRelay:
     returns the serial of a connection of which a predecessor of an earlier release tells.
 
     Attributes:
+        knows_topics: whether the predecessor knows of topics; one of an earlier release does not.
         there: the connections with the predecessor, or on their way here, that are to stay.
         arriving: those on their way here, by their serials.
         outdated: those that end because their client has newer ones, until they have ended.
@@ -143,17 +143,12 @@ class LogRelay:
         self._send = send
         self._next_serial = next_serial or count(1).__next__
         self._history = ReceivedHistory()
-        self._knows_topics = False
+        self.knows_topics = False
         self._position: MessageId = (0, 0)
         self.there: ConnectionTable[int] = ConnectionTable()
         self.arriving: set[int] = set()
         self.outdated: set[int] = set()
         self.came_there: set[int] = set()
-
-    @property
-    def knows_topics(self) -> bool:
-        """True if the predecessor knows of topics; one of an earlier release does not."""
-        return self._knows_topics
 
     @property
     def connections(self) -> list[RemoteConnection]:
@@ -168,7 +163,7 @@ class LogRelay:
         """Give the ids from here on, for the clients that are with the predecessor too. `ready` is called
         before the home goes on."""
         log = self._log
-        self._knows_topics, self._position = "topics" in told, tuple(told["position"])
+        self.knows_topics, self._position = "topics" in told, tuple(told["position"])
         named = [[client_id, self._next_serial()] for client_id in told["here"]]
         for client_id, serial, *patterns in told.get("connections", named):
             self.there.put(serial, client_id, *patterns)
@@ -180,7 +175,7 @@ class LogRelay:
         log.follower = self
         ready()
         if point := told.get("shared"):
-            skipped = {} if self._knows_topics else {"without_topics": True}
+            skipped = {} if self.knows_topics else {"without_topics": True}
             log.home.resume_at(point | skipped, self.connections)
 
     def end(self) -> None:
@@ -189,18 +184,14 @@ class LogRelay:
 
     def publish(self, told: Mapping[str, Any], data: bytes) -> None:
         """Append what the predecessor was given to publish."""
-        draft = read_draft(told, data)
-        key = draft.key
-        self._log.append_draft(
-            draft, refused=partial(self._refuse, key), repeated=partial(self._answer_repeated, key)
-        )
+        append_sent(self._log, told, data, refused=self._refuse, repeated=self._answer_repeated)
 
     def relay(self, entry: Entry, recipients: int, key: Key | None) -> int:
         """Send a message to the predecessor, and return how many connections it goes to that are still there
         or on the way here."""
         elsewhere = self.there.count(entry.to, entry.topic)
         is_new = entry.id > self._position  # or else it had it before the handover
-        if is_new and (self._knows_topics or entry.topic is None):
+        if is_new and (self.knows_topics or entry.topic is None):
             fields = {"entry": entry_row(entry), "recipients": recipients + elsewhere, "key": key}
             self._send("message", fields, [entry.batch.wire])
         return elsewhere

@@ -4,7 +4,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 from wsctl.ipc.framing import Packet, encode_packet
@@ -13,11 +12,11 @@ from wsctl.log.home import Key, Refusal, RemoteConnection
 from wsctl.log.message_log import MessageLog
 from wsctl.log.transfer import (
     ReceivedHistory,
+    append_sent,
     draft_fields,
     entry_row,
     history_packets,
     history_place,
-    read_draft,
 )
 from wsctl.server.workers.group_presence import GroupPresence, Holder
 
@@ -228,11 +227,7 @@ class GroupLog:
         self._append(told, data)
 
     def _append(self, told: Mapping[str, Any], data: bytes) -> None:
-        draft = read_draft(told, data)
-        key = draft.key
-        self.log.append_draft(
-            draft, refused=partial(self._refuse, key), repeated=partial(self._answer_repeated, key)
-        )
+        append_sent(self.log, told, data, refused=self._refuse, repeated=self._answer_repeated)
 
     def _refuse(self, key: Key, why: Refusal) -> None:
         # To all: in an upgrade another process may have the draft by now.
