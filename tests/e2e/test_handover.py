@@ -18,7 +18,7 @@ from tests.conftest import StartServer
 from tests.support import frames
 from tests.support.clients import closed, join, receive, receive_type
 from tests.support.crowd import Crowd
-from tests.support.generations import Generations
+from tests.support.generations import Generations, starting_generations
 from tests.support.raw import RawClient, handshake, masked
 from tests.support.server import DEADLINE, WSCTL, wsctl
 from tests.support.supervisor import Supervisor
@@ -32,15 +32,8 @@ Start = Callable[..., Generations]
 @pytest.fixture
 def start(start_server: StartServer) -> Iterator[Start]:
     """Start a server that can hand over; none of its processes is left at the end."""
-    started: list[Generations] = []
-
-    def begin(*flags: str, **how: Any) -> Generations:
-        started.append(Generations(start_server("--broadcast-interval", "0", *flags, **how)))
-        return started[-1]
-
-    yield begin
-    for server in started:
-        server.kill()
+    with starting_generations(start_server) as begin:
+        yield begin
 
 
 def publish(server: Generations, data: object, *, pid: int | None = None, **more: object) -> Any:

@@ -7,14 +7,13 @@ import signal
 import ssl
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.conftest import StartServer, running_workers
 from tests.support.clients import closed
 from tests.support.command_client import CommandClient, join_with_commands
-from tests.support.generations import Generations
+from tests.support.generations import Generations, starting_generations
 from tests.support.publishers import send
 from tests.support.server import DEADLINE, ServerProcess, wsctl
 from tests.support.workers import pids, serving, until, wait_connected
@@ -48,15 +47,8 @@ def two_workers(parent: ServerProcess) -> ServerProcess:
 @pytest.fixture
 def start(start_server: StartServer) -> Iterator[Start]:
     """Start a server that can hand over; none of its processes is left at the end."""
-    started: list[Generations] = []
-
-    def begin(*flags: str, **how: Any) -> Generations:
-        started.append(Generations(start_server("--broadcast-interval", "0", *flags, **how)))
-        return started[-1]
-
-    yield begin
-    for server in started:
-        server.kill()
+    with starting_generations(start_server) as begin:
+        yield begin
 
 
 async def join_at(server: ServerProcess, number: int, name: str, *topics: str) -> CommandClient:

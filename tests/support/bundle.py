@@ -1,21 +1,12 @@
 """React components, built as people build them."""
 
-import json
-import os
 import subprocess
 from pathlib import Path
 
-import pytest
-
-from tests.support.programs import need
+from tests.support import npm
 
 REACT = {"react": "^19.0.0", "react-dom": "^19.0.0"}
 PACKAGE = {"private": True, "dependencies": REACT | {"esbuild": "^0.28.0"}}
-
-INSTALL = ("npm", "install", "--ignore-scripts", "--no-package-lock", "--no-audit", "--no-fund")
-
-PATIENCE = 120.0
-"""Seconds that a registry may take: beyond it, it is not reached."""
 
 BUILD = (
     "node_modules/.bin/esbuild",
@@ -33,19 +24,8 @@ PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><link rel="icon" 
 
 
 def install(folder: Path) -> None:
-    """React and a bundler into `folder`; where no registry is reached the test is skipped, or fails in CI."""
-    need("npm", "node")
-    (folder / "package.json").write_text(json.dumps(PACKAGE))
-    try:
-        done = subprocess.run(
-            INSTALL, cwd=folder, capture_output=True, text=True, timeout=PATIENCE, check=False
-        )
-        problem = done.stderr if done.returncode else ""
-    except subprocess.TimeoutExpired:
-        problem = f"not done in {PATIENCE:g} s"
-    if problem:
-        reason = f"React cannot be installed: {problem}"
-        pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
+    """React and a bundler into `folder`."""
+    npm.install(folder, PACKAGE, "React")
 
 
 def build(folder: Path, app: str, main: str) -> str:

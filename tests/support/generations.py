@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -124,3 +125,19 @@ def _lives(pid: int) -> bool:
             return stat.read().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
         return False
+
+
+@contextlib.contextmanager
+def starting_generations(start_server: Callable[..., ServerProcess]) -> Iterator[Callable[..., Generations]]:
+    """Start servers that can hand over; none of their processes is left at the end."""
+    started: list[Generations] = []
+
+    def begin(*flags: str, **how: Any) -> Generations:
+        started.append(Generations(start_server("--broadcast-interval", "0", *flags, **how)))
+        return started[-1]
+
+    try:
+        yield begin
+    finally:
+        for server in started:
+            server.kill()

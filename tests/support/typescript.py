@@ -1,16 +1,11 @@
 """TypeScript, as people check their programs with it."""
 
-import json
-import os
 import re
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
-import pytest
-
-from tests.support.bundle import INSTALL, PATIENCE
-from tests.support.programs import need
+from tests.support import npm
 
 PACKAGE = {"private": True, "type": "module", "devDependencies": {"typescript": "^5.9.0"}}
 
@@ -24,19 +19,8 @@ _FAULT = re.compile(r"(\S+)\((\d+),\d+\): (.*)")
 
 
 def install(folder: Path) -> None:
-    """TypeScript into `folder`; where no registry is reached the test is skipped, or fails in CI."""
-    need("npm", "node")
-    (folder / "package.json").write_text(json.dumps(PACKAGE))
-    try:
-        done = subprocess.run(
-            INSTALL, cwd=folder, capture_output=True, text=True, timeout=PATIENCE, check=False
-        )
-        problem = done.stderr if done.returncode else ""
-    except subprocess.TimeoutExpired:
-        problem = f"not done in {PATIENCE:g} s"
-    if problem:
-        reason = f"TypeScript cannot be installed: {problem}"
-        pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
+    """TypeScript into `folder`."""
+    npm.install(folder, PACKAGE, "TypeScript")
 
 
 def faults(folder: Path, programs: Mapping[str, str]) -> dict[str, dict[int, str]]:

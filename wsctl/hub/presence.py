@@ -117,7 +117,7 @@ class TopicPresence:
         """Note what is told of the connections of another process: of some of them, or with `whole` of all
         that it has."""
         with self._together():
-            unsaid = set(self._held.get(holder, ())) if whole else set()
+            unsaid = set(self.serials(holder)) if whole else set()
             for client_id, serial, patterns in rows:
                 unsaid.discard(serial)
                 # What is here is known better here: one that has moved is still told of elsewhere.
