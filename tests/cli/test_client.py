@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import Any
 
@@ -771,6 +772,22 @@ def test_control_d_leaves_cleanly(start_server: StartServer, open_terminal: Call
     terminal.type("\x04")
     assert terminal.wait() == 0
     server.wait_for_line("disconnected client_id=bob .*code=1000")
+
+
+def test_no_key_is_changed_while_a_message_is_printed_above_the_prompt(
+    start_server: StartServer, open_terminal: Callable[..., Terminal]
+) -> None:
+    server = start_server()
+    terminal = open_terminal("--id", "bob")
+    terminal.wait_for("connected as bob")
+    with ThreadPoolExecutor(1) as backend:
+        done = backend.submit(lambda: [broadcast(server, f"number {number}.") for number in range(300)])
+        while not done.done():
+            assert not terminal.reads_lines  # Ctrl-D, pressed in such a moment, would become a NUL
+    terminal.wait_for("number 299.")
+    terminal.type("\x04")
+    assert terminal.wait() == 0
+    assert terminal.reads_lines
 
 
 def test_control_c_clears_the_line_and_leaves_when_it_is_empty(

@@ -61,6 +61,11 @@ class Terminal:
             pass
         return self.process.wait(max(0.1, until - time.monotonic()))
 
+    @property
+    def reads_lines(self) -> bool:
+        """The terminal collects a whole line, and edits it, before the program gets it."""
+        return bool(termios.tcgetattr(self._master)[3] & termios.ICANON)
+
     def hang_up(self) -> None:
         """Close the window: who still has the terminal has none any more."""
         os.close(self._master)

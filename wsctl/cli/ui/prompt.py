@@ -3,9 +3,12 @@
 import asyncio
 import os
 import signal
+import sys
+import termios
 import time
+import tty
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TextIO, cast
 from unicodedata import category
 
@@ -13,6 +16,8 @@ from prompt_toolkit import PromptSession
 from prompt_toolkit.application import run_in_terminal
 from prompt_toolkit.application.current import set_app
 from prompt_toolkit.history import InMemoryHistory
+from prompt_toolkit.input.vt100 import Vt100Input
+from prompt_toolkit.input.vt100 import cooked_mode as line_mode
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.patch_stdout import StdoutProxy
 
@@ -20,6 +25,17 @@ from wsctl.cli.ui.text import left, printable
 
 REFRESH = 0.5
 """Seconds between two drawings of the time until the next attempt."""
+
+
+class _Keyboard(Vt100Input):
+    """The terminal's keys, read one by one also while text is printed above the prompt.
+
+    prompt_toolkit gives the terminal back to its line discipline for the time of each printing. A key that
+    is pressed then is changed: Ctrl-D becomes a NUL, which nobody reads as the end.
+    """
+
+    def cooked_mode(self) -> AbstractContextManager[None]:
+        return nullcontext()
 
 
 class Prompt:
@@ -31,6 +47,7 @@ class Prompt:
         self._retries_at: float | None = None
         self._session: PromptSession[str] = PromptSession(
             self._message,
+            input=_Keyboard(sys.stdin),
             refresh_interval=REFRESH,
             history=InMemoryHistory(),
             key_bindings=self._keys(),
@@ -103,7 +120,8 @@ class Prompt:
 
         def stop() -> None:
             loop.remove_signal_handler(signal.SIGTSTP)
-            os.kill(0, signal.SIGTSTP)
+            with line_mode(sys.stdin.fileno()):
+                os.kill(0, signal.SIGTSTP)
             loop.add_signal_handler(signal.SIGTSTP, self._suspend)
 
         with set_app(self._session.app):
@@ -118,6 +136,12 @@ def shown_as_typed(text: str) -> str:
 
 @contextmanager
 def above_the_prompt() -> Iterator[TextIO]:
-    """Open a stream that prints above the line being typed; escape sequences pass."""
-    with StdoutProxy(raw=True) as stream:
-        yield cast(TextIO, stream)
+    """Open a stream that prints above the line being typed; escape sequences pass. Until it is closed each
+    key comes as it was pressed, between two lines too."""
+    before = termios.tcgetattr(sys.stdin)
+    tty.setcbreak(sys.stdin, termios.TCSANOW)
+    try:
+        with StdoutProxy(raw=True) as stream:
+            yield cast(TextIO, stream)
+    finally:
+        termios.tcsetattr(sys.stdin, termios.TCSANOW, before)
