@@ -22,6 +22,7 @@ FACTS = frozenset(
         "errors",
         "client_ids",
         "topics",
+        "event_stream",
         "origins",
         "addresses",
     }
@@ -89,6 +90,7 @@ SERVER_ROOMS = {
     "drainable": set(),
     "drain_driver": {"condition", "drainable"},
     "websocket": {"credentials", "http"},
+    "event_stream": {"http", "websocket"},
     "asgi": {"http", "websocket"},
     "asyncapi": {"websocket"},
     "handover": {"condition", "credentials", "drain_driver", "http", "websocket"},

@@ -16,6 +16,7 @@ from wsctl.frame import (
     TEXT,
     WINDOW_BITS,
     Batch,
+    Encoding,
     close_frame,
     frame,
 )
@@ -93,8 +94,8 @@ def test_payloads_are_read_back_out_of_the_wire(payloads: list[bytes], lead: byt
 def test_joined_batches_are_the_batch_of_all_their_messages(parts: list[list[bytes]]) -> None:
     whole = Batch.joined([Batch(payloads) for payloads in parts])
     together = Batch([payload for payloads in parts for payload in payloads])
-    for deflate in (False, True):
-        assert whole.encoded(deflate) == together.encoded(deflate)
+    for encoding in (Encoding.PLAIN, Encoding.DEFLATE, Encoding.EVENTS_WITHOUT_CHUNKS):
+        assert whole.encoded(encoding) == together.encoded(encoding)
     assert (whole.payloads, whole.messages) == (together.payloads, together.messages)
 
 
@@ -104,11 +105,11 @@ def test_what_is_compressed_is_the_same_messages_behind_the_same_lead(
     payloads: list[bytes], lead: bytes
 ) -> None:
     batch = Batch(payloads, lead=lead)
-    encoded = batch.encoded(True)
+    encoded = batch.encoded(Encoding.DEFLATE)
     assert encoded.startswith(lead)
     assert [read.data for read in _parse_all(encoded[len(lead) :])] == payloads
-    assert batch.encoded(False) == batch.wire
-    assert batch.encoded(True) is encoded
+    assert batch.encoded(Encoding.PLAIN) == batch.wire
+    assert batch.encoded(Encoding.DEFLATE) is encoded
     # These payloads are one letter each: whatever is long enough shrinks, and nothing else is touched.
     assert (encoded != batch.wire) == any(len(payload) > DEFLATE_ABOVE for payload in payloads)
 
@@ -116,7 +117,7 @@ def test_what_is_compressed_is_the_same_messages_behind_the_same_lead(
 @given(st.binary(max_size=2000), st.integers(0, 3))
 def test_into_carried_bytes_nobody_looks(wire: bytes, messages: int) -> None:
     batch = Batch(wire=wire, messages=messages)
-    assert batch.encoded(True) == batch.encoded(False) == wire
+    assert batch.encoded(Encoding.DEFLATE) == batch.encoded(Encoding.PLAIN) == wire
     assert batch.payloads == []
     assert batch.messages == messages
 

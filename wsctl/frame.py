@@ -1,7 +1,10 @@
-"""WebSocket frames, encoded once for all connections."""
+"""WebSocket frames and events of streams, encoded once for all connections."""
 
 import zlib
 from collections.abc import Sequence
+from enum import IntEnum
+
+from wsctl.event_stream import chunk, event
 
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
 """Opcodes of RFC 6455 section 5.2."""
@@ -24,6 +27,16 @@ use ask for (`websockets` asks for 12), and 4 KiB is more than most messages."""
 
 _CONTROL_PAYLOAD = 125
 """Bytes a control frame may carry (RFC 6455 section 5.5)."""
+
+
+class Encoding(IntEnum):
+    """The forms in which a connection gets frames: as WebSocket frames, which may be compressed; or as events
+    of a stream, in chunks, or for HTTP/1.0 without."""
+
+    PLAIN = 0
+    DEFLATE = 1
+    EVENTS = 2
+    EVENTS_WITHOUT_CHUNKS = 3
 
 
 def frame(opcode: int, payload: bytes) -> bytes:
@@ -60,7 +73,7 @@ class Batch:
         plain: true if it stays as it is, whatever was negotiated.
     """
 
-    __slots__ = ("_deflated", "_start", "messages", "plain", "wire")
+    __slots__ = ("_deflated", "_events", "_start", "messages", "plain", "wire")
 
     def __init__(
         self,
@@ -77,6 +90,7 @@ class Batch:
         self._start = len(lead) if frames else len(self.wire)
         self.plain = plain
         self._deflated: bytes | None = self.wire if plain else None
+        self._events: bytes | None = None
 
     @classmethod
     def joined(cls, batches: "Sequence[Batch]", *, compressed: bool = False) -> "Batch":
@@ -84,7 +98,7 @@ class Batch:
         theirs, which are kept by each."""
         joined = cls.read(b"".join([batch.wire for batch in batches]), sum(b.messages for b in batches))
         if compressed:
-            joined._deflated = b"".join([batch.encoded(True) for batch in batches])
+            joined._deflated = b"".join([batch.encoded(Encoding.DEFLATE) for batch in batches])
         return joined
 
     @classmethod
@@ -92,14 +106,15 @@ class Batch:
         """Return a batch of text messages that are frames already."""
         batch = cls.__new__(cls)  # each answer makes one: `__init__` takes four times as long
         batch.wire, batch.messages, batch._start = wire, messages, 0
-        batch.plain, batch._deflated = False, None
+        batch.plain, batch._deflated, batch._events = False, None, None
         return batch
 
     def copy(self) -> "Batch":
-        """Return a batch of the same bytes, whose compressed form is kept for as long as the copy is."""
+        """Return a batch of the same bytes, whose other forms are kept for as long as the copy is."""
         batch = Batch.__new__(Batch)  # each broadcast makes one: `__init__` takes four times as long
         batch.wire, batch.messages, batch._start = self.wire, self.messages, self._start
         batch.plain, batch._deflated = self.plain, self.wire if self.plain else None
+        batch._events = None
         return batch
 
     @property
@@ -115,16 +130,29 @@ class Batch:
             at = end
         return found
 
-    def encoded(self, deflate: bool) -> bytes:
-        """Return the bytes for a connection with or without permessage-deflate; they are compressed when
-        first asked for."""
-        if not deflate:
+    def encoded(self, encoding: Encoding) -> bytes:
+        """Return the bytes for a connection with this encoding; they are made when first asked for."""
+        if not encoding:
             return self.wire
+        if encoding is not Encoding.DEFLATE:
+            return self._as_events(encoding)
         if self._deflated is None:
             # Without looking into it: messages that are small together have none worth compressing.
             worth = len(self.wire) > DEFLATE_ABOVE and any(len(p) > DEFLATE_ABOVE for p in self.payloads)
             self._deflated = self._compressed() if worth else self.wire
         return self._deflated
+
+    def uncompressed(self, encoding: Encoding) -> bytes:
+        """Return the bytes for a connection with this encoding, without those that are made being kept."""
+        return self.wire if encoding <= Encoding.DEFLATE else self.copy().encoded(encoding)
+
+    def _as_events(self, encoding: Encoding) -> bytes:
+        if encoding is Encoding.EVENTS_WITHOUT_CHUNKS:
+            return b"".join((self.wire[: self._start], *map(event, self.payloads)))
+        if self._events is None:
+            events = b"".join(map(event, self.payloads))
+            self._events = self.wire[: self._start] + chunk(events) if events else self.wire
+        return self._events
 
     def _compressed(self) -> bytes:
         return b"".join((self.wire[: self._start], *map(_smallest, self.payloads)))

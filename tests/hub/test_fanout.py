@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.connections import RecordedConnection
-from wsctl.frame import Batch
+from wsctl.frame import Batch, Encoding
 from wsctl.hub.connection import EndReason
 from wsctl.hub.fanout import Fanout
 
@@ -186,13 +186,18 @@ def test_some_with_and_without_compression_get_their_own_bytes() -> None:
     fanout = Fanout()
     with _connections(fanout, 4) as connections:
         for n, connection in enumerate(connections):
-            connection.deflate = n % 2 == 1
+            connection.encoding = Encoding(n % 2)
             fanout.place(connection)
         batch = Batch((b'"' + b"x" * 2000 + b'"',))
         size = fanout.send_to(connections[:3], batch)
-        assert [c.catch_up() for c in connections] == [batch.wire, batch.encoded(True), batch.wire, b""]
-        assert size == 2 * len(batch.wire) + len(batch.encoded(True))
-        assert len(batch.encoded(True)) < len(batch.wire)
+        assert [c.catch_up() for c in connections] == [
+            batch.wire,
+            batch.encoded(Encoding.DEFLATE),
+            batch.wire,
+            b"",
+        ]
+        assert size == 2 * len(batch.wire) + len(batch.encoded(Encoding.DEFLATE))
+        assert len(batch.encoded(Encoding.DEFLATE)) < len(batch.wire)
 
 
 def test_removing_twice_or_unknown_does_nothing() -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tests.support import frames
 from tests.support.connections import RecordedConnection
-from wsctl.frame import DEFLATE_ABOVE, Batch
+from wsctl.frame import DEFLATE_ABOVE, Batch, Encoding
 from wsctl.hub.connection import NO_SUBSCRIPTIONS, EndReason
 from wsctl.hub.manager import ConnectionManager
 from wsctl.log.message_log import MessageLog
@@ -31,7 +31,7 @@ class Hub:
     def join(self, name: str, *topics: str, deflate: bool = False) -> RecordedConnection:
         self.now += 1
         connection = RecordedConnection(name, self.manager, self.now)
-        connection.deflate = deflate
+        connection.encoding = Encoding(deflate)
         connection.subscriptions = dict.fromkeys(topics, False) or NO_SUBSCRIPTIONS
         self.manager.connect(connection, Batch((b'"welcome"',)))
         return connection
@@ -188,7 +188,7 @@ def test_bytes_and_durations_count_messages_of_topics_too() -> None:
         hub.publish("large " * DEFLATE_ABOVE, "a")
         hub.publish(n)
         hub.iterate()
-    offered = [batch.encoded(c.deflate) for c in connections for batch in c.offered]
+    offered = [batch.encoded(c.encoding) for c in connections for batch in c.offered]
     assert hub.manager.traffic.sent_bytes == sum(map(len, offered))
     assert sum(hub.manager.traffic.broadcasts.counts) == 3
 
@@ -202,7 +202,7 @@ def test_a_large_message_is_compressed_once_and_history_keeps_no_compressed_copy
     hub.iterate()
     (first,) = (entry for entry in hub.log.history.entries() if entry.topic is None)
     assert first.batch._deflated is None
-    packed = [connection.offered[1].encoded(True) for connection in everyone]
+    packed = [connection.offered[1].encoded(Encoding.DEFLATE) for connection in everyone]
     assert len(set(packed)) == 3
     assert len({each[:100] for each in packed}) == 1
     assert all(len(each) < len(c.offered[1].wire) // 10 for each, c in zip(packed, everyone, strict=True))

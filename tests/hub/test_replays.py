@@ -4,7 +4,7 @@ import random
 from collections import deque
 from collections.abc import Callable
 
-from wsctl.frame import Batch
+from wsctl.frame import Batch, Encoding
 from wsctl.hub import replays
 from wsctl.hub.replays import FILLS_IN, FULL_REPLAYS, LEAST, Replays
 
@@ -82,12 +82,12 @@ def test_the_ids_that_are_counted_are_bounded() -> None:
 def test_compressed_copies_are_shared_and_bounded() -> None:
     loop = Loop()
     batch = Batch((b'"%s"' % (b"x" * 5000),))
-    first = loop.replays.encoded(batch, True)
+    first = loop.replays.encoded(batch, Encoding.DEFLATE)
     assert len(first) < len(batch.wire) / 10
-    assert loop.replays.encoded(batch, True) is first
-    assert loop.replays.encoded(batch, False) is batch.wire
+    assert loop.replays.encoded(batch, Encoding.DEFLATE) is first
+    assert loop.replays.encoded(batch, Encoding.PLAIN) is batch.wire
     noise = random.Random(1)
     for _ in range(1200):
-        loop.replays.encoded(Batch((noise.randbytes(4000),)), True)
+        loop.replays.encoded(Batch((noise.randbytes(4000),)), Encoding.DEFLATE)
     assert loop.replays.compressed_bytes <= replays.COMPRESSED
-    assert loop.replays.encoded(batch, True) is not first
+    assert loop.replays.encoded(batch, Encoding.DEFLATE) is not first

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.support.connections import RecordedConnection
 from wsctl.codes import CloseCode
-from wsctl.frame import Batch
+from wsctl.frame import Batch, Encoding
 from wsctl.hub.connection import EndReason
 from wsctl.hub.manager import ConnectionManager
 from wsctl.hub.traffic import BOUNDS, KNOWN, OTHER, Backlog, Durations, Traffic
@@ -101,7 +101,7 @@ def test_bytes_that_are_written_directly_are_counted_compressed_where_they_are(
     ours, theirs = socket.socketpair()
     with ours, theirs:
         plain, small = RecordedConnection("plain"), RecordedConnection("small")
-        small.deflate = True
+        small.encoding = Encoding.DEFLATE
         small.fd = ours.fileno()
         joined(manager, plain, small)
         before = manager.traffic.sent_bytes

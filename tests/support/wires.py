@@ -13,7 +13,7 @@ from websockets.streams import StreamReader
 
 from tests.support.frames import read
 from tests.support.transport import HandTransport
-from wsctl.frame import CLOSE
+from wsctl.frame import CLOSE, Encoding
 from wsctl.hub.replays import Replays, Resuming
 from wsctl.server.credentials.permissions import Claimed
 from wsctl.server.node import Node
@@ -73,7 +73,7 @@ class Server:
     ) -> tuple[Wire, HandTransport]:
         made = HandTransport(**transport)
         self.transports.append(made)
-        wire = Wire(self.services, made, name, "192.0.2.1:5", deflate)
+        wire = Wire(self.services, made, name, "192.0.2.1:5", Encoding(deflate))
         wire.keepalive, wire.commands = keepalive, commands
         wire.subscriptions = dict.fromkeys(topics, False)
         self.services.permissions.set(wire, claimed)

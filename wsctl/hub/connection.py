@@ -6,7 +6,7 @@ from enum import Enum
 from types import MappingProxyType
 
 from wsctl.codes import CloseCode
-from wsctl.frame import Batch
+from wsctl.frame import Batch, Encoding
 from wsctl.hub.bucket import TokenBucket
 from wsctl.log.history import Missed
 
@@ -46,7 +46,7 @@ class Connection(ABC):
         fd: the descriptor whose kernel buffer takes frames directly; None where something
             (TLS, an ASGI server) stands between.
         behind: true while something waits, so that frames must go through `offer`.
-        deflate: whether it negotiated permessage-deflate.
+        encoding: the form in which it gets frames.
         lane: its place among the connections that are written to directly.
         bucket: the inbound rate's state, from the first message on.
         keepalive: seconds after which it wants a keepalive when it was sent nothing else; 0 for none.
@@ -64,7 +64,7 @@ class Connection(ABC):
         "code",
         "commands",
         "control_bucket",
-        "deflate",
+        "encoding",
         "end_reason",
         "fd",
         "keepalive",
@@ -77,13 +77,18 @@ class Connection(ABC):
     )
 
     def __init__(
-        self, client_id: str, address: str, opened: float, fd: int | None = None, deflate: bool = False
+        self,
+        client_id: str,
+        address: str,
+        opened: float,
+        fd: int | None = None,
+        encoding: Encoding = Encoding.PLAIN,
     ) -> None:
         self.client_id = client_id
         self.address = address
         self.opened = opened
         self.fd = fd
-        self.deflate = deflate
+        self.encoding = encoding
         self.behind = False
         self.lane = -1
         self.bucket: TokenBucket | None = None
@@ -135,6 +140,11 @@ class Connection(ABC):
     def replaced(self) -> None:
         """Close the connection, because a newer one has its id."""
         self.close(CloseCode.REPLACED, "replaced by a newer connection of this id", EndReason.EVICTED)
+
+    def asked_to_leave(self, seconds: float | None) -> None:
+        """Note that the client was asked to connect again in so many seconds, or with None that it may stay
+        after all. One that cannot leave by itself is closed then."""
+        return
 
     def hang_up(self) -> None:
         """Stop waiting for the answer to the close frame, where the transport can do so."""

@@ -10,10 +10,12 @@ from collections.abc import Collection, Iterator, Sequence
 from itertools import chain, repeat
 from operator import attrgetter
 
-from wsctl.frame import DEFLATE_ABOVE, Batch
+from wsctl.frame import DEFLATE_ABOVE, Batch, Encoding
 from wsctl.hub.connection import Connection, EndReason
 
 _FAILED = -1
+
+_STREAMS = (Encoding.EVENTS, Encoding.EVENTS_WITHOUT_CHUNKS)
 
 _fd = attrgetter("fd")
 
@@ -74,22 +76,22 @@ class Fanout:
     written to directly."""
 
     def __init__(self) -> None:
-        self._lanes = {False: _Lane(), True: _Lane()}
-        self._indirect: dict[bool, dict[Connection, None]] = {False: {}, True: {}}
+        self._lanes = {encoding: _Lane() for encoding in Encoding}
+        self._indirect: dict[Encoding, dict[Connection, None]] = {encoding: {} for encoding in Encoding}
 
     def place(self, connection: Connection) -> None:
         """Take a connection in, or put it where it now belongs."""
         self.remove(connection)
         if connection.fd is None or connection.behind:
-            self._indirect[connection.deflate][connection] = None
+            self._indirect[connection.encoding][connection] = None
         else:
-            self._lanes[connection.deflate].add(connection, connection.fd)
+            self._lanes[connection.encoding].add(connection, connection.fd)
 
     def remove(self, connection: Connection) -> None:
         """Let a connection go, if it is here; to be called before its descriptor is closed."""
-        self._indirect[connection.deflate].pop(connection, None)
+        self._indirect[connection.encoding].pop(connection, None)
         if connection.lane >= 0:
-            self._lanes[connection.deflate].remove(connection)
+            self._lanes[connection.encoding].remove(connection)
 
     @property
     def indirect(self) -> Iterator[Connection]:
@@ -99,15 +101,15 @@ class Fanout:
     def send(self, batch: Batch, apart: Collection[Connection] = ()) -> int:
         """Send the batch to all but those `apart`, without waiting for any, and return the bytes that this
         makes."""
-        lanes: dict[bool, _Lane] = self._lanes
+        lanes: dict[Encoding, _Lane] = self._lanes
         indirect = [list(each) for each in self._indirect.values()]
         if apart:
-            lanes = {deflate: lane.others(apart) for deflate, lane in lanes.items()}
+            lanes = {encoding: lane.others(apart) for encoding, lane in lanes.items()}
             indirect = [[connection for connection in each if connection not in apart] for each in indirect]
         size = 0
-        for (deflate, lane), others in zip(lanes.items(), indirect, strict=True):
+        for (encoding, lane), others in zip(lanes.items(), indirect, strict=True):
             if lane.fds or others:
-                data = batch.encoded(deflate)
+                data = batch.encoded(encoding)
                 size += len(data) * (len(lane.fds) + len(others))
                 for connection, written in lane.write(data):
                     _send_slowly(connection, batch, written)
@@ -118,13 +120,17 @@ class Fanout:
 
     def send_to(self, some: Sequence[Connection], batch: Batch) -> int:
         """Send a batch to some of the connections, as `send` does to all."""
-        if len(batch.wire) <= DEFLATE_ABOVE:  # the same bytes for both
-            return self._send_to(some, batch, batch.wire)
+        if len(batch.wire) <= DEFLATE_ABOVE and not self._has_streams():
+            return self._send_to(some, batch, batch.wire)  # the same bytes for both
         size = 0
-        for deflate in self._lanes:
-            if group := [connection for connection in some if connection.deflate is deflate]:
-                size += self._send_to(group, batch, batch.encoded(deflate))
+        for encoding in self._lanes:
+            if group := [connection for connection in some if connection.encoding is encoding]:
+                size += self._send_to(group, batch, batch.encoded(encoding))
         return size
+
+    def _has_streams(self) -> bool:
+        """Tell whether some connection is an event stream."""
+        return any(self._lanes[encoding].fds or self._indirect[encoding] for encoding in _STREAMS)
 
     def _send_to(self, some: Sequence[Connection], batch: Batch, data: bytes) -> int:
         direct = [connection for connection in some if connection.lane >= 0]

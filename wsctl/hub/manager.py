@@ -10,7 +10,7 @@ from sys import intern
 
 from wsctl import messages
 from wsctl.codes import CloseCode
-from wsctl.frame import DEFLATE_ABOVE, TEXT, Batch, frame
+from wsctl.frame import DEFLATE_ABOVE, TEXT, Batch, Encoding, frame
 from wsctl.hub.connection import NEVER, NO_SUBSCRIPTIONS, Connection, EndReason
 from wsctl.hub.fanout import Fanout
 from wsctl.hub.gathered import Run, add_run, by_sequence
@@ -131,7 +131,7 @@ class ConnectionManager:
             oldest.replaced()
         self._activate(connection)
         if missed:
-            sizes = [len(batch.encoded(connection.deflate)) for batch in missed]
+            sizes = [len(batch.encoded(connection.encoding)) for batch in missed]
             self.caught_up(sum(batch.messages for batch in missed), sum(sizes))
             connection.replay(missed)
         self.settle(connection)
@@ -347,7 +347,7 @@ class ConnectionManager:
         return Backlog(sum(map(bool, waiting)), sum(waiting), max(waiting, default=0))
 
     def _send(self, connection: Connection, batch: Batch) -> None:
-        self.traffic.sent_bytes += len(batch.encoded(connection.deflate))
+        self.traffic.sent_bytes += len(batch.encoded(connection.encoding))
         if connection.keepalive:
             connection.last_sent = self._clock()
         connection.offer(batch)
@@ -382,7 +382,9 @@ class ConnectionManager:
         for recipients, batches in by_sequence(runs, for_all):
             connections = [connection for connection in recipients if connection.end_reason is None]
             batch = batches[0] if len(batches) == 1 else Batch.joined(batches)
-            if len(batch.wire) > DEFLATE_ABOVE and any(connection.deflate for connection in connections):
+            if len(batch.wire) > DEFLATE_ABOVE and any(
+                connection.encoding is Encoding.DEFLATE for connection in connections
+            ):
                 batch = Batch.joined(batches, compressed=True)
             self.delivered += batch.messages * len(connections)
             for connection in connections:

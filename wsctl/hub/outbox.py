@@ -2,7 +2,7 @@
 
 from collections import deque
 
-from wsctl.frame import Batch
+from wsctl.frame import Batch, Encoding
 
 CHUNK = 65536
 """Bytes handed to a socket at a time: enough to keep one busy for an iteration of the loop, and the most
@@ -12,13 +12,13 @@ that cannot be taken back when the client must be closed."""
 class Outbox:
     """Batches in order, held by reference: one that waits for many clients exists once.
 
-    Sizes are those with permessage-deflate when the client has it.
+    Sizes are those of the form in which the client gets them.
     """
 
-    __slots__ = ("_batches", "_deflate", "size")
+    __slots__ = ("_batches", "_encoding", "size")
 
-    def __init__(self, deflate: bool = False) -> None:
-        self._deflate = deflate
+    def __init__(self, encoding: Encoding = Encoding.PLAIN) -> None:
+        self._encoding = encoding
         self._batches: deque[Batch] = deque()
         self.size = 0
         """Bytes that wait."""
@@ -31,14 +31,14 @@ class Outbox:
     def put(self, batch: Batch) -> None:
         """Append whole frames."""
         self._batches.append(batch)
-        self.size += len(batch.encoded(self._deflate))
+        self.size += len(batch.encoded(self._encoding))
 
     def take(self) -> list[Batch]:
         """Take the next batches, about `CHUNK` bytes and at least one; none when nothing waits."""
         taken: list[Batch] = []
         room = CHUNK
         while self._batches:
-            size = len(self._batches[0].encoded(self._deflate))
+            size = len(self._batches[0].encoded(self._encoding))
             if taken and size > room:
                 break
             taken.append(self._batches.popleft())

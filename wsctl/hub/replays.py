@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
-from wsctl.frame import DEFLATE_ABOVE, Batch
+from wsctl.frame import DEFLATE_ABOVE, Batch, Encoding
 
 FULL_REPLAYS = 4
 """Histories that one id may be sent at full speed: a client that tries again a few times is not slowed."""
@@ -77,12 +77,12 @@ class Replays:
         if len(self._spent) > MOST_IDS:
             del self._spent[next(iter(self._spent))]
 
-    def encoded(self, batch: Batch, deflate: bool) -> bytes:
-        """Return the bytes of a batch, of which history keeps no compressed copy."""
-        if not deflate or len(batch.wire) <= DEFLATE_ABOVE or batch.plain:
-            return batch.wire
+    def encoded(self, batch: Batch, encoding: Encoding) -> bytes:
+        """Return the bytes of a batch, of which history keeps them in one form."""
+        if encoding is not Encoding.DEFLATE or len(batch.wire) <= DEFLATE_ABOVE or batch.plain:
+            return batch.uncompressed(encoding)
         if (known := self._compressed.get(batch)) is None:
-            known = self._compressed[batch] = batch.copy().encoded(True)
+            known = self._compressed[batch] = batch.copy().encoded(encoding)
             self.compressed_bytes += len(known)
             while self.compressed_bytes > COMPRESSED:
                 oldest = next(iter(self._compressed))

@@ -6,6 +6,7 @@ from dataclasses import replace
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from wsctl.frame import Encoding
 from wsctl.server.credentials.permissions import Claimed
 from wsctl.server.websocket.snapshot import (
     ConnectionSnapshot,
@@ -28,7 +29,7 @@ SNAPSHOTS = st.builds(
     client_id=st.text(min_size=1, max_size=10),
     address=st.text(max_size=10),
     age=st.floats(0, 1e9),
-    deflate=st.booleans(),
+    encoding=st.sampled_from(Encoding),
     seen=st.text(max_size=10),
     unread=st.none() | UNREAD,
     expires=st.none() | st.floats(0, 1e12),
@@ -73,8 +74,12 @@ def test_decoding_leaves_the_rows_as_they_were() -> None:
 def test_what_is_unsent_is_written_as_it_is_and_counts_its_messages() -> None:
     snapshot = replace(BARE, unsent=((b"the end of a frame", 0), (b"two frames", 2)))
     assert len(snapshot.batches) == 2
-    assert [(batch.encoded(True), batch.messages) for batch in snapshot.batches] == list(snapshot.unsent)
-    assert [batch.encoded(False) for batch in snapshot.batches] == [data for data, _ in snapshot.unsent]
+    assert [(batch.encoded(Encoding.DEFLATE), batch.messages) for batch in snapshot.batches] == list(
+        snapshot.unsent
+    )
+    assert [batch.encoded(Encoding.PLAIN) for batch in snapshot.batches] == [
+        data for data, _ in snapshot.unsent
+    ]
 
 
 def test_a_connection_without_topics_is_told_as_a_process_that_knows_of_none_reads_it() -> None:

@@ -32,7 +32,8 @@ from tests.support.wires import (
 from wsctl.frame import PING, Batch
 from wsctl.hub.connection import EndReason
 from wsctl.server.websocket.snapshot import ConnectionSnapshot, decode_snapshots, encode_snapshots
-from wsctl.server.websocket.wire import MAX_UNSENT_TO_MOVE, Wire
+from wsctl.server.websocket.transport_connection import MAX_UNSENT_TO_MOVE
+from wsctl.server.websocket.wire import Wire
 
 pytestmark = pytest.mark.anyio
 
@@ -82,7 +83,7 @@ class Journey:
         log.restore(old.log.position, old.log.history.floor, old.log.history.entries())
         for _ in range(meanwhile):
             self.publish(10)
-        self.wire = Wire(self.server.node, self.transport, "bob", snapshot.address, snapshot.deflate)
+        self.wire = Wire(self.server.node, self.transport, "bob", snapshot.address, snapshot.encoding)
         self.transport.set_protocol(self.wire)
         self.wire.restore(snapshot, missed_by(log, snapshot.seen, "bob") or ())
         return snapshot
@@ -386,7 +387,7 @@ async def test_what_it_takes_with_it_is_not_held_against_its_queue(make_server: 
 
 def _arrived(server: Server, transport: HandTransport, snapshot: ConnectionSnapshot) -> Wire:
     server.transports.append(transport)
-    wire = Wire(server.node, transport, snapshot.client_id, snapshot.address, snapshot.deflate)
+    wire = Wire(server.node, transport, snapshot.client_id, snapshot.address, snapshot.encoding)
     transport.set_protocol(wire)
     wire.restore(snapshot, ())
     return wire

@@ -16,7 +16,7 @@ from tests.support.entries import missed_by
 from tests.support.frames import read
 from tests.support.transport import HandTransport
 from tests.support.wires import ANSWER, MakeServer, Server, close_of, data_of, frames, turn
-from wsctl.frame import TEXT, frame
+from wsctl.frame import TEXT, Encoding, frame
 from wsctl.hub.outbox import CHUNK
 from wsctl.server.websocket.snapshot import ConnectionSnapshot
 from wsctl.server.websocket.wire import Wire
@@ -257,12 +257,12 @@ class Resumption:
     def _move(self, seen: str, deflate: bool, **socket: Any) -> tuple[Wire, HandTransport]:
         transport = HandTransport(**socket)
         self.server.transports.append(transport)
-        wire = Wire(self.server.services, transport, "bob", "192.0.2.1:5", deflate)
+        wire = Wire(self.server.services, transport, "bob", "192.0.2.1:5", Encoding(deflate))
         transport.set_protocol(wire)
         unsent = (bytes(3000), 0), (frame(TEXT, bytes(5000)), 1)
         missed = missed_by(self.server.node.log, seen, "bob")
         assert missed is not None
-        wire.restore(ConnectionSnapshot("bob", "", 0.0, deflate, seen, None, unsent), list(missed))
+        wire.restore(ConnectionSnapshot("bob", "", 0.0, Encoding(deflate), seen, None, unsent), list(missed))
         return wire, transport
 
 

@@ -283,7 +283,7 @@ class _Arrival(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         snapshot = self._snapshot
-        wire = Wire(self._services, transport, snapshot.client_id, snapshot.address, snapshot.deflate)
+        wire = Wire(self._services, transport, snapshot.client_id, snapshot.address, snapshot.encoding)
         wire.serial = self.serial
         transport.set_protocol(wire)
         missed, recovered, _ = self._services.log.missed(

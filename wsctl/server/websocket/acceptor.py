@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from starlette.datastructures import Headers, QueryParams
 
 from wsctl.addresses import host_port
+from wsctl.frame import Encoding
 from wsctl.server.credentials.extraction import COMMANDS, chosen_subprotocol, offered_subprotocols
 from wsctl.server.http.proxy import TrustedProxies
 from wsctl.server.http.semantics import HttpRefusal
@@ -181,7 +182,9 @@ class WebSocketAcceptor:
             services = self._services.connections
             if verdict.in_place:
                 services.manager.make_room(verdict.client_id)
-            wire = Wire(services, transport, verdict.client_id, host_port(host, port), bool(deflate))
+            wire = Wire(
+                services, transport, verdict.client_id, host_port(host, port), Encoding(bool(deflate))
+            )
             wire.commands = subprotocol == COMMANDS
             admit(services, wire, verdict, identity)
             wire.begin(answer, verdict.since, early)

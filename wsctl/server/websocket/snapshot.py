@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from wsctl.frame import Batch
+from wsctl.frame import Batch, Encoding
 from wsctl.hub.connection import NO_SUBSCRIPTIONS
 from wsctl.server.credentials.permissions import Claimed
 from wsctl.server.websocket.inbound import UnreadInput
@@ -25,7 +25,7 @@ class ConnectionSnapshot:
     client_id: str
     address: str
     age: float
-    deflate: bool
+    encoding: Encoding
     seen: str
     unread: UnreadInput | None
     unsent: tuple[tuple[bytes, int], ...] = ()
@@ -90,6 +90,9 @@ def encode_snapshots(snapshots: Sequence[ConnectionSnapshot]) -> tuple[list[dict
     rows, blobs = [], []
     for snapshot in snapshots:
         row = asdict(replace(snapshot, subscriptions=dict(snapshot.subscriptions)))
+        row["deflate"] = snapshot.encoding is Encoding.DEFLATE
+        if row.pop("encoding") > Encoding.DEFLATE:
+            row["stream"] = int(snapshot.encoding)
         for name, default in _NEWER.items():
             if row[name] == default:
                 del row[name]  # a process that does not know of it can take the rest
@@ -112,6 +115,8 @@ def decode_snapshots(rows: Sequence[dict[str, Any]], blobs: Sequence[bytes]) -> 
 
 def _decode(row: dict[str, Any], blobs: Iterator[bytes]) -> ConnectionSnapshot:
     row["unsent"] = tuple((next(blobs), messages) for messages in row["unsent"])
+    row["encoding"] = Encoding(row.pop("stream", row["deflate"]))
+    del row["deflate"]
     if unread := row["unread"]:
         more = dict(unread)
         fragmented = more.pop("fragmented")

@@ -1,0 +1,1 @@
+"""Event streams of clients: `GET /events/{client_id}`."""
