@@ -84,9 +84,7 @@ def test_chunks_are_a_body_that_ends_with_the_last_one(parts: list[bytes]) -> No
 
 @given(st.lists(JSON, min_size=1, max_size=4), st.booleans())
 def test_a_batch_is_one_chunk_of_its_events_behind_its_lead(data: list[Any], joined: bool) -> None:
-    payloads = [
-        messages.message(messages.Message(f"a-{n}", 1.0, "bob", each)) for n, each in enumerate(data)
-    ]
+    payloads = [messages.message(messages.Message(f"a-{n}", 1.0, "bob", each)) for n, each in enumerate(data)]
     batch = Batch.joined([Batch((each,)) for each in payloads]) if joined else Batch(payloads, lead=b"head")
     lead = b"" if joined else b"head"
     chunked, bare = batch.encoded(Encoding.EVENTS), batch.encoded(Encoding.EVENTS_WITHOUT_CHUNKS)

@@ -23,9 +23,10 @@ from wsctl import messages
 from wsctl.frame import TEXT, Batch
 from wsctl.log.history import MessageId
 from wsctl.log.message_log import read_id, written
+from wsctl.server.client_acceptor import ClientAcceptor
 from wsctl.server.http.proxy import TrustedProxies
-from wsctl.server.websocket.acceptor import UpgradeRequest, WebSocketAcceptor
 from wsctl.server.websocket.command_handler import MAX_REPLAYS
+from wsctl.server.websocket.opener import ClientRequest
 
 NAMES = ("bob", "eve")
 TOPICS = (None, None, "a", "a.b", "a.c", "b.c", "b.c.d")
@@ -365,8 +366,8 @@ class ServerAndModel(RuleBasedStateMachine):
             "sec-websocket-version": "13",
             "sec-websocket-key": "dGhlIHNhbXBsZSBub25jZQ==",
         } | ({"sec-websocket-protocol": "wsctl.2"} if commands else {})
-        acceptor = WebSocketAcceptor(self.server.node.acceptor_services, TrustedProxies(None), "")
-        request = UpgradeRequest("GET", "1.1", f"/ws/{name}", query, headers)
+        acceptor = ClientAcceptor(self.server.node.acceptor_services, TrustedProxies(None), "")
+        request = ClientRequest("GET", "1.1", f"/ws/{name}", query, headers)
         assert acceptor.accept(transport, request, b"") is None
         return transport
 

@@ -9,13 +9,14 @@ from http import HTTPStatus
 import uvicorn
 from uvicorn.server import ServerState
 
+from wsctl.server.client_acceptor import ClientAcceptor
 from wsctl.server.diagnostics.exposure import exposed
 from wsctl.server.http.host_header import AllowedHosts, host_name
 from wsctl.server.http.proxy import TrustedProxies
 from wsctl.server.http.semantics import HttpRefusal
 from wsctl.server.listening.http_protocol import HttpProtocol
 from wsctl.server.listening.protocol_detection import MakeHttp, http_maker
-from wsctl.server.websocket.acceptor import UpgradeRequest, WebSocketAcceptor
+from wsctl.server.websocket.opener import ClientRequest
 from wsctl.server.websocket.services import AcceptorServices
 from wsctl.settings import Settings
 
@@ -42,7 +43,7 @@ class AdminAddress:
         hosts = AllowedHosts(names, on_loopback=lambda: local)
         return RefusingAcceptor(replace(services, hosts=hosts), TrustedProxies(None), "")
 
-    def make_http(self, acceptor: WebSocketAcceptor, state: ServerState) -> MakeHttp:
+    def make_http(self, acceptor: ClientAcceptor, state: ServerState) -> MakeHttp:
         """Return what makes the protocol of a connection."""
         return http_maker(
             AdminProtocol,
@@ -61,12 +62,16 @@ class AdminProtocol(HttpProtocol):
     admin = True
 
 
-class RefusingAcceptor(WebSocketAcceptor):
-    """The acceptor of an address without WebSockets."""
+class RefusingAcceptor(ClientAcceptor):
+    """The acceptor of an address without clients."""
 
     def accept(
-        self, transport: asyncio.Transport, request: UpgradeRequest, early: bytes
+        self, transport: asyncio.Transport, request: ClientRequest, early: bytes
     ) -> HttpRefusal | None:
         """Refuse: there is none at any path."""
         self.log_refusal(NO_WEBSOCKETS, transport, request.headers)
         return NO_WEBSOCKETS
+
+    def serves_stream(self, method: str, path: str) -> bool:
+        """Return False: there is no event stream at any path."""
+        return False

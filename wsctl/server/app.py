@@ -1,12 +1,12 @@
 """The FastAPI application of one server."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote
 
-from fastapi import FastAPI, Request
+from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import JSONResponse, RedirectResponse, Response
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
@@ -16,6 +16,8 @@ from wsctl.control.encoding import encode
 from wsctl.control.operations import ControlError
 from wsctl.server.api import HttpControl, health_routes, operator_routes, pages
 from wsctl.server.asyncapi import document as asyncapi
+from wsctl.server.event_stream.endpoint import AsgiStreamAcceptor
+from wsctl.server.event_stream.opener import MEDIA_TYPE
 from wsctl.server.http.middleware import HostMiddleware, MethodMiddleware, methods_of
 from wsctl.server.http.semantics import allow, error_body
 from wsctl.server.node import Node
@@ -24,6 +26,9 @@ from wsctl.server.openapi import Application
 from wsctl.server.own_application import RouteSet
 from wsctl.server.page import reference
 from wsctl.server.websocket.endpoint import AsgiAcceptor
+
+Answer = Callable[[Request], Awaitable[Response]]
+"""Answers a request."""
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
@@ -76,6 +81,37 @@ def _add_client_routes(app: FastAPI, node: Node) -> None:
     app.add_api_websocket_route("/ws/{client_id}", acceptor.accept)
     app.add_api_websocket_route("/{path:path}", acceptor.refuse_path)
     app.add_api_route("/ws/{client_id}", upgrade_required, include_in_schema=False)
+    streams = AsgiStreamAcceptor(node.acceptor_services)
+    add_stream_routes(app, streams.accept, streams.describe)
+
+
+def add_stream_routes(router: FastAPI | APIRouter, accept: Answer, describe: Answer) -> None:
+    """Add the routes of event streams to an application or a router: `accept` answers with the stream,
+    `describe` HEAD and OPTIONS."""
+    router.add_api_route(STREAM_PATH, describe, methods=["HEAD", "OPTIONS"], include_in_schema=False)
+    router.add_api_route(
+        STREAM_PATH,
+        accept,
+        response_class=Response,
+        response_model=None,
+        name="events",
+        summary="The events of a client",
+        description=_STREAM,
+        responses={
+            200: {"description": "The stream", "content": {MEDIA_TYPE: {"schema": {"type": "string"}}}},
+            204: {"description": "The client was told not to connect again"},
+        },
+        tags=["clients"],
+    )
+
+
+STREAM_PATH = "/events/{client_id}"
+
+_STREAM = (
+    "Server-sent events: the frames of the WebSocket `/ws/{client_id}`, for clients that only listen. "
+    "`event` is a frame's type, `id` the id of a message, `data` the frame. `since` or the header "
+    "`Last-Event-ID` resumes; `topic`, once for each, subscribes."
+)
 
 
 async def upgrade_required() -> JSONResponse:

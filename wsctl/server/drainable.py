@@ -139,10 +139,14 @@ class HubClients:
         when = moments(len(self._hub.active_connections), window)
         self._shuffle(when)
         self._hub.send_each(messages.invitations(remaining_s, reason, when))
+        for connection, seconds in zip(list(self._hub.active_connections.values()), when, strict=False):
+            connection.asked_to_leave(seconds)
 
     def withdraw(self) -> None:
         """Send each client a `shutdown` frame without a deadline."""
         self._hub.broadcast(messages.shutdown(None, "the drain was cancelled"))
+        for connection in self._hub.active_connections.values():
+            connection.asked_to_leave(None)
 
     def close_oldest(self, count: int) -> int:
         """Send close frames to so many clients."""

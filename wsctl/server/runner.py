@@ -22,6 +22,8 @@ from wsctl.process.job import Job
 from wsctl.process.signals import SignalHandlers, begin_handover, log_status
 from wsctl.process.spawn import SpawnSuccessor, why_not_outlived
 from wsctl.server.admin_address import AdminAddress
+from wsctl.server.client_acceptor import ClientAcceptor
+from wsctl.server.client_paths import ClientPaths
 from wsctl.server.diagnostics.exposure import exposed
 from wsctl.server.handover.predecessor import Observer, Predecessor
 from wsctl.server.handover.protocol import InheritedSockets
@@ -35,7 +37,6 @@ from wsctl.server.node_control import NodeControl
 from wsctl.server.own_application import import_application, import_later
 from wsctl.server.reload import Reloader, SourceWatch
 from wsctl.server.served_application import ServedApplication
-from wsctl.server.websocket.acceptor import FindClient, WebSocketAcceptor
 from wsctl.server.workers.parent_link import ParentLink
 
 REQUESTS_TIMEOUT = 12.0
@@ -55,8 +56,8 @@ class ServerContext:
     `public` are the sockets that clients reach, `control` is the one that operators reach, `admin` is the
     address of its own that they have, if they have one; `inherited` is there in a successor, and `spawn`
     starts a successor of this process; `sources` watches the code of the `application`, if that is to be
-    reloaded; `handing_over` are told how a handover goes. `find_client` knows the paths of the clients that
-    an application's hub has. `parent_link` leads to the parent of a worker, whose requests `node_control`
+    reloaded; `handing_over` are told how a handover goes. `client_paths` are those that an
+    application's hub has. `parent_link` leads to the parent of a worker, whose requests `node_control`
     carries out. `on_control_ready` is called when operators can reach the server, `on_listening` when clients
     can. `job` is its part in a shell's job; None of a worker. `clean_up` is called with the pid of a
     successor that was killed, `on_signals_handled` when there are handlers for the signals that end this
@@ -69,7 +70,7 @@ class ServerContext:
     inherited: InheritedSockets | None
     application: ServedApplication | None
     sources: SourceWatch | None
-    find_client: FindClient
+    client_paths: ClientPaths
     spawn: SpawnSuccessor
     handing_over: Sequence[Observer]
     parent_link: ParentLink | None
@@ -99,7 +100,7 @@ class Runner(uvicorn.Server):
         local = not exposed(context.public)
         node.hosts.on_loopback = lambda: local
         self._proxies = trusted_proxies(node.settings)
-        self._acceptor = WebSocketAcceptor(node.acceptor_services, self._proxies, config.root_path)
+        self._acceptor = ClientAcceptor(node.acceptor_services, self._proxies, config.root_path)
         self._signals: SignalHandlers
         self._listeners: Listeners
         self._handover: Predecessor
@@ -270,11 +271,11 @@ class Runner(uvicorn.Server):
     def _accept_public(self) -> Acceptance:
         if not self._application:
             return Acceptance(self._acceptor, self._make_http(self._public_config, control=False))
-        acceptor = WebSocketAcceptor(
+        acceptor = ClientAcceptor(
             self._node.acceptor_services,
             self._proxies,
             self.config.root_path,
-            find=self._context.find_client,
+            paths=self._context.client_paths,
             others=True,
         )
         make_http = self._application.make_http(acceptor, self.server_state)

@@ -17,12 +17,12 @@ from wsctl.server.asgi.connections import DrainedApplication
 from wsctl.server.asgi.lifespan import LifespanWithNotice
 from wsctl.server.asgi.loading import failed_with_traceback
 from wsctl.server.asgi.watchdog import EndDeadline, LoopWatch
+from wsctl.server.client_acceptor import ClientAcceptor
 from wsctl.server.condition import Condition
 from wsctl.server.http.proxy import trusted_proxies
 from wsctl.server.listening.http_protocol import HttpProtocol
 from wsctl.server.listening.protocol_detection import MakeHttp, http_maker
 from wsctl.server.node import Node
-from wsctl.server.websocket.acceptor import WebSocketAcceptor
 
 log = logging.getLogger("wsctl.application")
 
@@ -151,7 +151,7 @@ class ServedApplication:
             )
             log.error("%s", error, extra={"fields": {"traceback": "\n".join(error.details)}})
 
-    def make_http(self, acceptor: WebSocketAcceptor, state: ServerState) -> MakeHttp:
+    def make_http(self, acceptor: ClientAcceptor, state: ServerState) -> MakeHttp:
         """Return what makes the protocol of an HTTP connection: with httptools where it is installed, as
         uvicorn does."""
         shared = {"config": self.config, "server_state": state, "app_state": self._lifespan.state}

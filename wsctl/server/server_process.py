@@ -29,6 +29,7 @@ from wsctl.process.spawn import Spawner, SpawnSuccessor
 from wsctl.server.admin_address import AdminAddress
 from wsctl.server.asgi.loading import load_application, load_variables
 from wsctl.server.asgi.watchdog import ExitWatch, end_process, finish_threads
+from wsctl.server.client_paths import NO_PATHS, ClientPaths
 from wsctl.server.credentials import require_same_kind
 from wsctl.server.diagnostics.certificate import UnusableCertificate, read_certificate
 from wsctl.server.diagnostics.exposure import exposed, log_exposure
@@ -44,7 +45,6 @@ from wsctl.server.own_application import OwnApplication, RouteSet
 from wsctl.server.reload import SourceWatch, watch_sources
 from wsctl.server.runner import Runner, ServerContext
 from wsctl.server.served_application import ServedApplication
-from wsctl.server.websocket.acceptor import FindClient, find_none
 from wsctl.server.workers.parent_link import ParentLink
 from wsctl.server.workers.protocol import WorkerContext
 from wsctl.server.workers.relayed_control import RelayedControl
@@ -93,7 +93,7 @@ class ServerProcess:
         loaded = _load_application(settings) if settings.app else None
         binding = _find_binding() if loaded else None
         self._node = self._create_node(observers, binding, with_application=loaded is not None)
-        self._find_client = _bind_hub(binding, loaded, self._node) if binding else find_none
+        self._client_paths = _bind_hub(binding, loaded, self._node) if binding else NO_PATHS
         self._node_control = control_of(self._node)
         self._config = self._create_config()
         configure = partial(_uvicorn_config, settings)
@@ -242,7 +242,7 @@ class ServerProcess:
             handing_over=self._handing_over,
             application=self._application,
             sources=self._sources,
-            find_client=self._find_client,
+            client_paths=self._client_paths,
             parent_link=self._parent_link,
             node_control=self._node_control,
             job=self._job,
@@ -315,14 +315,14 @@ def _find_binding() -> "HubBinding | None":
     return find_binding()
 
 
-def _bind_hub(binding: "HubBinding", app: ASGIApp | None, node: Node) -> FindClient:
-    """Bind the hub that an application has made to the node; return what knows the paths of its clients.
+def _bind_hub(binding: "HubBinding", app: ASGIApp | None, node: Node) -> ClientPaths:
+    """Bind the hub that an application has made to the node; return the paths of its clients.
 
     Raises:
         CannotStart: the node cannot serve it.
     """
     binding.attach(node)
-    return binding.routes_in(app).find
+    return binding.paths_in(app)
 
 
 def _uvicorn_config(

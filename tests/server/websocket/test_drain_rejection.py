@@ -123,7 +123,7 @@ async def test_who_does_not_answer_is_cut(transports: list[HandTransport]) -> No
     cut = asyncio.Event()
     clients.reject(transport, "a")
     rejected = transport.protocol
-    rejected.send_close(0.001)
+    rejected.send_last(0.001)
     transport.protocol = _Lost(rejected, cut)
     async with asyncio.timeout(DEADLINE):
         await cut.wait()
@@ -145,7 +145,7 @@ async def test_those_that_wait_are_dropped_when_the_process_ends(transports: lis
 
 async def test_above_the_bound_they_are_told_and_dropped_at_once(transports: list[HandTransport]) -> None:
     clients = DrainRejector()
-    clients.waiting.update(RejectedConnection(clients, transports[3]) for _ in range(MAX_WAITING))
+    clients.waiting.update(RejectedConnection(clients, transports[3], TOLD) for _ in range(MAX_WAITING))
     clients.reject(transports[0], "a")
     assert transports[0].drain() == TOLD
     assert transports[0].is_closing()

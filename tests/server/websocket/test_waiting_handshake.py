@@ -13,10 +13,11 @@ from tests.support.services import Services
 from tests.support.transport import HandTransport
 from tests.support.wires import ANSWER, client, data_of, frames
 from wsctl.frame import TEXT
+from wsctl.server.client_acceptor import ClientAcceptor
 from wsctl.server.http.proxy import TrustedProxies
-from wsctl.server.websocket.acceptor import UpgradeRequest, WebSocketAcceptor
 from wsctl.server.websocket.hook_calls import HookCalls
 from wsctl.server.websocket.hooks import Handshake, Hooks, Refuse
+from wsctl.server.websocket.opener import ClientRequest
 
 pytestmark = pytest.mark.anyio
 
@@ -44,12 +45,12 @@ class Accepting:
             DEADLINE,
         )
         self.parts = replace(self.services.acceptors, connections=replace(connections, hooks=calls))
-        self.acceptor = WebSocketAcceptor(self.parts, TrustedProxies(None), "")
+        self.acceptor = ClientAcceptor(self.parts, TrustedProxies(None), "")
         self.transport = HandTransport(buffer=1 << 16)
         self.answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
 
     def accept(self, early: bytes = b"") -> None:
-        request = UpgradeRequest("GET", "1.1", "/ws/bob", "", HEADERS)
+        request = ClientRequest("GET", "1.1", "/ws/bob", "", HEADERS)
         assert self.acceptor.accept(self.transport, request, early) is None
         assert len(self.parts.waiting) == 1
 

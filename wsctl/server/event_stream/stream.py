@@ -5,7 +5,7 @@ import random
 import socket
 from collections.abc import Callable
 
-from wsctl.codes import CloseCode
+from wsctl.codes import RESTART, CloseCode
 from wsctl.event_stream import LAST_CHUNK, chunk, closing
 from wsctl.frame import Batch, Encoding
 from wsctl.hub.connection import EndReason
@@ -38,7 +38,7 @@ class EventStream(TransportConnection):
         encoding: Encoding = Encoding.EVENTS,
     ) -> None:
         super().__init__(services, transport, client_id, address, encoding)
-        self._leaves_at = 0.0
+        self._leaves_at: float | None = None
         self._unread_bytes = 0
         self._bound_silence()
 
@@ -55,8 +55,8 @@ class EventStream(TransportConnection):
 
     # The end
 
-    def asked_to_leave(self, seconds: float) -> None:
-        self._leaves_at = self._services.clock() + seconds
+    def asked_to_leave(self, seconds: float | None) -> None:
+        self._leaves_at = None if seconds is None else self._services.clock() + seconds
 
     def close(self, code: int, reason: str, end_reason: EndReason) -> None:
         if self.end_reason is None:
@@ -77,8 +77,8 @@ class EventStream(TransportConnection):
     # Once a second
 
     def _check_silence(self, now: float) -> None:
-        if self._leaves_at and now >= self._leaves_at:
-            self.close(CloseCode.SERVICE_RESTART, "the server asked to connect again", EndReason.LEFT)
+        if self._leaves_at is not None and now >= self._leaves_at:
+            self.close(CloseCode.SERVICE_RESTART, RESTART, EndReason.LEFT)
 
     def _bound_silence(self) -> None:
         """Have the kernel end the connection when a comment is not acknowledged: a stream has no pong."""

@@ -17,7 +17,7 @@ from wsctl.server.handover.successor_process import SuccessorProcess
 from wsctl.server.http.deadlines import HEAD_TIMEOUT
 from wsctl.server.websocket.services import ConnectionServices
 from wsctl.server.websocket.snapshot import DetachedTransport, encode_snapshots
-from wsctl.server.websocket.wire import Wire
+from wsctl.server.websocket.transport_connection import TransportConnection
 
 TOGETHER = 24
 """Connections in one packet. For a moment each needs a second descriptor, of which `LAST_FILES` are kept."""
@@ -55,7 +55,7 @@ class HttpConnections(Protocol):
 
 class ConnectionMover:
     """Moves connections to a successor, and counts them. A successor that does not know of topics gets none
-    that needs them.
+    that needs them, one that does not know of event streams gets no such stream.
 
     Attributes:
         under_way, moved, lost: connections that were sent, that the successor has, and that ended meanwhile.
@@ -69,12 +69,14 @@ class ConnectionMover:
         successor: SuccessorProcess,
         *,
         knows_topics: bool = True,
+        knows_streams: bool = True,
     ) -> None:
         self._services = services
         self._http = http
         self._successor = successor
         self._knows_topics = knows_topics
-        self._staying: set[Wire] = set()
+        self._knows_streams = knows_streams
+        self._staying: set[TransportConnection] = set()
         self._presence = 0
         self.under_way = 0
         self.moved = 0
@@ -104,7 +106,7 @@ class ConnectionMover:
     async def move_latecomers(self) -> None:
         """Move clients whose request was under way when the move began, and those that awaited an answer."""
         until = self._services.clock() + LAST_HEADS
-        held: set[Wire] = set()
+        held: set[TransportConnection] = set()
         try:
             while self._services.clock() < until and (
                 self._http.partial_heads() or self._movable() or self._hold_awaiting(held)
@@ -116,10 +118,10 @@ class ConnectionMover:
             for wire in held:
                 wire.hold_input(held=False)
 
-    def _hold_awaiting(self, held: set[Wire]) -> bool:
+    def _hold_awaiting(self, held: set[TransportConnection]) -> bool:
         """Take no more input of connections that await an answer, and tell whether there are any: each moves
         once it has that."""
-        found = [wire for wire in self._services.intake.awaiting if isinstance(wire, Wire)]
+        found = [wire for wire in self._services.intake.awaiting if isinstance(wire, TransportConnection)]
         awaiting = [wire for wire in found if wire.end_reason is None and wire.fd is not None]
         for wire in awaiting:
             if wire not in held:
@@ -150,12 +152,12 @@ class ConnectionMover:
     def _may_send(self) -> bool:
         return self.under_way + TOGETHER <= AHEAD and not self._successor.queued
 
-    def _movable(self) -> list[Wire]:
-        found: list[Wire] = []
+    def _movable(self) -> list[TransportConnection]:
+        found: list[TransportConnection] = []
         size = 0
         for connection in self._services.manager.active_connections.values():
             if (
-                not isinstance(connection, Wire)
+                not isinstance(connection, TransportConnection)
                 or connection in self._staying
                 or not self._can_go(connection)
             ):
@@ -166,10 +168,11 @@ class ConnectionMover:
             found.append(connection)
         return found
 
-    def _can_go(self, wire: Wire) -> bool:
-        return wire.can_move and (self._knows_topics or not wire.needs_topics)
+    def _can_go(self, wire: TransportConnection) -> bool:
+        topics = self._knows_topics or not wire.needs_topics
+        return wire.can_move and topics and (self._knows_streams or not wire.is_stream)
 
-    async def _send(self, wires: list[Wire]) -> None:
+    async def _send(self, wires: list[TransportConnection]) -> None:
         self._services.manager.flush()
         began = self._services.clock()
         leaving = [(wire.serial, transport) for wire in wires if (transport := self._detach(wire))]
@@ -193,7 +196,7 @@ class ConnectionMover:
         }
         self._successor.send("move", fields, blobs, [transport.fd for transport in detached])
 
-    def _detach(self, wire: Wire) -> DetachedTransport | None:
+    def _detach(self, wire: TransportConnection) -> DetachedTransport | None:
         """Detach a connection; return None when it has ended, or stays because the process has no descriptor
         left."""
         if not wire.can_move:

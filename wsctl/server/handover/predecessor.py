@@ -108,7 +108,7 @@ class Predecessor:
         self._forwarded: ForwardedLog | None = None
         self._reporter: ClientReporter | None = None
         self._ready = False
-        self._successor_knows_topics = False
+        self._successor_knows: frozenset[str] = frozenset()
         self._succeeded = False
         self._reason = HANDOVER
         self._began = 0.0
@@ -227,7 +227,7 @@ class Predecessor:
         return successor
 
     async def _move(self, successor: SuccessorProcess) -> ConnectionMover:
-        services, topics = self._services, self._successor_knows_topics
+        services, topics = self._services, "topics" in self._successor_knows
         forwarded = ForwardedLog(services.log, successor.send, topics=topics)
         await forwarded.send_history(successor.take_all)
         self._driver.begin_handover()
@@ -239,7 +239,11 @@ class Predecessor:
         self._listeners.stop_listening()
         services.manager.flush()
         self._mover = mover = ConnectionMover(
-            services, self._listeners, successor, knows_topics=self._successor_knows_topics
+            services,
+            self._listeners,
+            successor,
+            knows_topics=topics,
+            knows_streams="streams" in self._successor_knows,
         )
         self._report(HandoverState.MOVING, total=len(services.manager.active_connections))
         reporter.begin()
@@ -289,7 +293,7 @@ class Predecessor:
             case "pid":
                 self._report(successor=packet.fields["pid"])
             case "ready":
-                self._ready, self._successor_knows_topics = True, "topics" in packet.fields
+                self._ready, self._successor_knows = True, frozenset(packet.fields)
             case "listening":
                 self._succeeded = True
             case "refused" if self._successor:

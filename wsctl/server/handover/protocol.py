@@ -7,7 +7,8 @@ The old process is called the predecessor, the new one the successor. They speak
       the key, listeners, how many of the
       last of them are the admin address's -->
                                            <--  pid: the process in which it goes on
-                                           <--  ready, with topics if it knows of any; or refused: why
+                                           <--  ready, with topics and streams if it knows of any; or
+                                                  refused: why
     -- from here on the predecessor gives no ids and accepts no connections --
     history: messages, in pieces           -->
     rates: what clients may still send, now and
@@ -37,7 +38,7 @@ The old process is called the predecessor, the new one the successor. They speak
                                            <--  listening
 
 A process that has not said `topics` is of an earlier release: it gets no message with a topic and no
-`presence`, and says no serials.
+`presence`, and says no serials. One that has not said `streams` gets no event stream.
 
 When the predecessor hangs up, all is done. When it does so before `listen`, it was killed, and the
 successor serves with what it has got. When the successor goes before `listening`, the predecessor gives

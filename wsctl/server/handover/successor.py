@@ -10,16 +10,19 @@ from typing import Any
 
 from wsctl.codes import RESTART, CloseCode
 from wsctl.errors import CannotStart
+from wsctl.frame import Encoding
 from wsctl.hub.connection import Connection, EndReason
 from wsctl.hub.presence import connected_here
 from wsctl.ipc.channel import Channel
 from wsctl.ipc.framing import Packet, close_all
 from wsctl.log.home import RemoteConnection
+from wsctl.server.event_stream.stream import EventStream
 from wsctl.server.handover.forwarded_log import LogRelay
 from wsctl.server.handover.presence_feed import PREDECESSOR, PresenceFeed
 from wsctl.server.handover.protocol import STALL_TIMEOUT
 from wsctl.server.websocket.services import ConnectionServices
 from wsctl.server.websocket.snapshot import ConnectionSnapshot, decode_snapshots
+from wsctl.server.websocket.transport_connection import TransportConnection
 from wsctl.server.websocket.wire import Wire
 
 log = logging.getLogger("wsctl.handover")
@@ -63,7 +66,7 @@ class Successor:
 
     def ready(self) -> None:
         """Tell the predecessor that everything is ready that can be without its state."""
-        self._channel.send("ready", {"topics": True})
+        self._channel.send("ready", {"topics": True, "streams": True})
 
     def listening(self) -> None:
         """Tell the predecessor that clients and operators reach this process."""
@@ -231,7 +234,7 @@ class Successor:
         silence = self._services.clock() - at if moved else 0.0
         self._channel.send("moved", {"moved": moved, "lost": len(arrivals) - moved, "silence_s": silence})
 
-    def _arrived(self, wire: Wire, presence: int) -> None:
+    def _arrived(self, wire: TransportConnection, presence: int) -> None:
         # Since it departed, newer ones may have come to the predecessor, or to another process.
         stays = self._relay.arrived(wire.serial)
         if wire.end_reason is not None:
@@ -264,13 +267,14 @@ class Successor:
 
 
 class _Arrival(asyncio.Protocol):
-    """The protocol of an arriving connection until it has a transport; then `Wire` takes its place."""
+    """The protocol of an arriving connection until it has a transport; then the connection
+    itself takes its place."""
 
     def __init__(
         self,
         services: ConnectionServices,
         snapshot: ConnectionSnapshot,
-        arrived: Callable[[Wire, int], None],
+        arrived: Callable[[TransportConnection, int], None],
         serial: int,
         presence: int,
     ) -> None:
@@ -283,7 +287,8 @@ class _Arrival(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         snapshot = self._snapshot
-        wire = Wire(self._services, transport, snapshot.client_id, snapshot.address, snapshot.encoding)
+        kind = EventStream if snapshot.encoding > Encoding.DEFLATE else Wire
+        wire = kind(self._services, transport, snapshot.client_id, snapshot.address, snapshot.encoding)
         wire.serial = self.serial
         transport.set_protocol(wire)
         missed, recovered, _ = self._services.log.missed(

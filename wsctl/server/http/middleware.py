@@ -41,7 +41,8 @@ class HostMiddleware:
 
 class MethodMiddleware:
     """Answers HEAD as GET, of which the server leaves off the body (RFC 9110 section 9.3.2), and OPTIONS with
-    the methods that are allowed; an absolute target is one of the path alone, as in any request."""
+    the methods that are allowed, unless a route has an answer of its own; an absolute target is one of the
+    path alone, as in any request."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -50,7 +51,9 @@ class MethodMiddleware:
         if scope["type"] in ("http", "websocket"):
             scope = _in_origin_form(scope)
         method = scope.get("method")
-        if method == "HEAD":
+        if method in ("HEAD", "OPTIONS") and _has(scope["app"].routes, scope):
+            pass
+        elif method == "HEAD":
             scope = {**scope, "method": "GET"}
         elif method == "OPTIONS" and (methods := _allowed_methods(scope)):
             await Response(status_code=204, headers={"allow": allow(methods)})(scope, receive, send)

@@ -42,11 +42,11 @@ def error_response(
     status: HTTPStatus, code: str, message: str, headers: Iterable[tuple[str, str]] = ()
 ) -> bytes:
     """Return a whole HTTP/1.1 error answer that ends the connection, for where no application answers."""
-    body = json.dumps(error_body(code, message)).encode()
+    has_body = status is not HTTPStatus.NO_CONTENT
+    body = json.dumps(error_body(code, message)).encode() if has_body else b""
     lines = [
         f"HTTP/1.1 {status.value} {status.phrase}",
-        "content-type: application/json",
-        f"content-length: {len(body)}",
+        *(("content-type: application/json", f"content-length: {len(body)}") if has_body else ()),
         "connection: close",
         *(f"{name}: {value}" for name, value in headers),
     ]

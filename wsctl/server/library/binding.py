@@ -10,14 +10,17 @@ from contextlib import asynccontextmanager
 from http import HTTPStatus
 from weakref import WeakSet
 
-from fastapi import APIRouter, WebSocket
-from fastapi.responses import JSONResponse
+from fastapi import APIRouter, Request, WebSocket
+from fastapi.responses import JSONResponse, Response
+from starlette.routing import Route
 
 from wsctl.drain.observers import DrainLog
 from wsctl.errors import CannotStart, HubNotStarted, WsctlError
-from wsctl.server.app import upgrade_required
+from wsctl.server.app import add_stream_routes, upgrade_required
 from wsctl.server.asgi.notice import shutdown_notice
+from wsctl.server.client_paths import ClientPaths
 from wsctl.server.embedded import run_embedded
+from wsctl.server.event_stream.endpoint import AsgiStreamAcceptor
 from wsctl.server.http.semantics import error_body
 from wsctl.server.library.routes import HubRoutes
 from wsctl.server.node import Node
@@ -53,6 +56,7 @@ class HubBinding:
         self.hooks = Hooks()
         self._node: Node | None = None
         self._acceptor: AsgiAcceptor | None = None
+        self._stream_acceptor: AsgiStreamAcceptor | None = None
         self._attached = False
         self._refusal_logged = False
         self.router = self._create_router()
@@ -88,8 +92,8 @@ class HubBinding:
         self._attached = True
         self._bind(node)
 
-    def routes_in(self, app: object) -> HubRoutes:
-        """Return the routes of an application that lead to this hub.
+    def paths_in(self, app: object) -> ClientPaths:
+        """Return the paths of an application that lead to this hub.
 
         Raises:
             CannotStart: one of them has dependencies, which the server would not call.
@@ -100,7 +104,7 @@ class HubBinding:
                 "the application has a hub, and no route to it was found: clients that reach it all the same "
                 "have a task each, and do not move in an upgrade; app.include_router(hub.router) adds it"
             )
-        return routes
+        return ClientPaths(routes.find, HubRoutes(app, self.serve_stream, kind=Route).find)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -124,7 +128,7 @@ class HubBinding:
             async with run_embedded(node, environ):
                 yield
         finally:
-            self._node = self._acceptor = None
+            self._node = self._acceptor = self._stream_acceptor = None
             _running.discard(self)
 
     async def finish_hooks(self) -> None:
@@ -141,17 +145,33 @@ class HubBinding:
             self._node.application.exempt(shutdown_notice(websocket))
         await self._acceptor.accept(websocket)
 
+    async def serve_stream(self, request: Request) -> Response:
+        """Serve an event stream whose socket belongs to another ASGI server."""
+        if self._stream_acceptor is None or self._node is None:
+            return self._not_started()
+        if self._node.application:
+            self._node.application.exempt(shutdown_notice(request))
+        return await self._stream_acceptor.accept(request)
+
+    async def _describe_stream(self, request: Request) -> Response:
+        acceptor = self._stream_acceptor
+        return await acceptor.describe(request) if acceptor else self._not_started()
+
     async def _refuse(self, websocket: WebSocket) -> None:
+        await websocket.send_denial_response(self._not_started())
+
+    def _not_started(self) -> Response:
         if not self._refusal_logged:
             self._refusal_logged = True
             log.error("clients are refused with 503: %s", NOT_STARTED)
         body = error_body("hub_not_started", "the hub of this application has not started: its log says why")
-        await websocket.send_denial_response(JSONResponse(body, HTTPStatus.SERVICE_UNAVAILABLE))
+        return JSONResponse(body, HTTPStatus.SERVICE_UNAVAILABLE)
 
     def _create_router(self) -> APIRouter:
         router = APIRouter()
         router.add_api_websocket_route(_PATH, self.serve)
         router.add_api_route(_PATH, upgrade_required, include_in_schema=False)
+        add_stream_routes(router, self.serve_stream, self._describe_stream)
         return router
 
     def _create_node(self) -> tuple[Node, Mapping[str, str]]:
@@ -165,6 +185,7 @@ class HubBinding:
     def _bind(self, node: Node) -> None:
         self._node = node
         self._acceptor = AsgiAcceptor(node.acceptor_services)
+        self._stream_acceptor = AsgiStreamAcceptor(node.acceptor_services)
 
 
 TWO_HUBS = (

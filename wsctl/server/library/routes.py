@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 from urllib.parse import unquote
 
 from starlette.convertors import Convertor
-from starlette.routing import Mount, WebSocketRoute, compile_path
+from starlette.routing import Mount, Route, WebSocketRoute, compile_path
 
 from wsctl.errors import CannotStart
-from wsctl.server.websocket.acceptor import ClientPath
+from wsctl.server.client_paths import ClientPath
 
 MAX_DEPTH = 16
 """Applications within each other that are looked through: middleware, mounts."""
@@ -22,9 +22,11 @@ _INNER = ("app", "other_asgi_app", "application")
 
 _CLIENT_ID = "client_id"
 
+RouteKind = type[WebSocketRoute | Route]
+
 
 class _Found(NamedTuple):
-    """A route for WebSockets: its path, and whether it is the hub's and calls dependencies first."""
+    """A route: its path, and whether it is the hub's and calls dependencies first."""
 
     path: str
     of_hub: bool
@@ -32,10 +34,17 @@ class _Found(NamedTuple):
 
 
 class HubRoutes:
-    """The routes that lead to an endpoint, in the application's order."""
+    """The routes of one kind that lead to an endpoint, in the application's order: those for WebSockets, or
+    those for requests."""
 
-    def __init__(self, app: object, endpoint: Callable[..., Any]) -> None:
-        found = list(_routes(app, endpoint))
+    def __init__(
+        self,
+        app: object,
+        endpoint: Callable[..., Any],
+        *,
+        kind: type[WebSocketRoute | Route] = WebSocketRoute,
+    ) -> None:
+        found = list(_routes(app, _Wanted(endpoint, kind)))
         last = max((at for at, route in enumerate(found) if route.of_hub), default=-1)
         self._check(found)
         self._patterns = [(*_compiled(route.path), route.of_hub) for route in found[: last + 1]]
@@ -59,6 +68,13 @@ class HubRoutes:
             )
 
 
+class _Wanted(NamedTuple):
+    """What is looked for: routes of one kind, and among them those of an endpoint."""
+
+    endpoint: Callable[..., Any]
+    kind: RouteKind
+
+
 def _client_path(groups: dict[str, str], convertors: dict[str, Convertor[Any]]) -> ClientPath:
     name = groups.pop(_CLIENT_ID)
     params = {key: convertors[key].convert(unquote(value)) for key, value in groups.items()}
@@ -70,32 +86,32 @@ def _compiled(path: str) -> tuple[Any, dict[str, Convertor[Any]]]:
     return pattern, convertors
 
 
-def _routes(
-    app: object, endpoint: Callable[..., Any], prefix: str = "", depth: int = MAX_DEPTH
-) -> Iterator[_Found]:
-    """Yield the routes of an application for WebSockets, or of what it wraps."""
+def _routes(app: object, wanted: _Wanted, prefix: str = "", depth: int = MAX_DEPTH) -> Iterator[_Found]:
+    """Yield the routes of an application that are of the wanted kind, or of what it wraps."""
     routes = getattr(app, "routes", None)
     if isinstance(routes, list):
         for route in routes:
-            yield from _of_route(route, endpoint, prefix, depth)
+            yield from _of_route(route, wanted, prefix, depth)
         return
     inner = next((found for name in _INNER if (found := getattr(app, name, None)) is not None), None)
     if inner is not None and depth:
-        yield from _routes(inner, endpoint, prefix, depth - 1)
+        yield from _routes(inner, wanted, prefix, depth - 1)
 
 
-def _of_route(route: Any, endpoint: Callable[..., Any], prefix: str, depth: int) -> Iterator[_Found]:
+def _of_route(route: Any, wanted: _Wanted, prefix: str, depth: int) -> Iterator[_Found]:
     if isinstance(route, Mount):
         if depth:
-            yield from _routes(route.app, endpoint, prefix + route.path, depth - 1)
+            yield from _routes(route.app, wanted, prefix + route.path, depth - 1)
         yield _Found(f"{prefix}{route.path}/{{path:path}}", of_hub=False)
-    elif isinstance(route, WebSocketRoute):
+    elif isinstance(route, wanted.kind):
+        if "GET" not in (getattr(route, "methods", None) or {"GET"}):
+            return
         # FastAPI's routes have a list of dependencies, Starlette's have none.
         guarded = bool(getattr(route, "dependencies", ()))
-        yield _Found(prefix + route.path, route.endpoint == endpoint, guarded)
+        yield _Found(prefix + route.path, route.endpoint == wanted.endpoint, guarded)
     elif included := getattr(route, "effective_route_contexts", None):
         # FastAPI keeps an included router as one route, which makes those that it stands for when asked.
         for context in included():
             inner = getattr(context, "starlette_route", None)
             if inner is not None:
-                yield from _of_route(inner, endpoint, prefix, depth)
+                yield from _of_route(inner, wanted, prefix, depth)

@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from wsctl.server.client_acceptor import ClientAcceptor
 from wsctl.server.http.deadlines import BODY_RATE, BODY_TIMEOUT, HEAD_TIMEOUT, MAX_UNREAD, Deadlines, Stage
 from wsctl.server.http.host_header import FOREIGN
 from wsctl.server.http.proxy import peer_address
 from wsctl.server.http.semantics import BadTarget, HttpRefusal, error_response, origin_form
 from wsctl.server.listening.pending_connections import PendingConnections
-from wsctl.server.websocket.acceptor import UpgradeRequest, WebSocketAcceptor
 from wsctl.server.websocket.admission import server_full
+from wsctl.server.websocket.opener import ClientRequest
 
 MAX_HEAD = 16 * 1024
 """Bytes of a request head: servers commonly take 8 to 16 KiB."""
@@ -169,7 +170,7 @@ class BoundedHttp(_UvicornProtocol):
 
     def bound(
         self,
-        acceptor: WebSocketAcceptor,
+        acceptor: ClientAcceptor,
         pending: PendingConnections,
         *,
         since: float,
@@ -317,9 +318,16 @@ class BoundedHttp(_UvicornProtocol):
             self._close_at_once()
         return True
 
-    def _accept(self, request: UpgradeRequest, early: bytes) -> None:
+    def _accept(self, request: ClientRequest, early: bytes) -> None:
         """Hand a request for a WebSocket to the acceptor; `early` is what has come behind it."""
-        refused = self._acceptor.accept(self.transport, request, early)
+        self._accepted(self._acceptor.accept(self.transport, request, early))
+
+    def _accept_stream(self, request: ClientRequest, early: bytes) -> None:
+        """Hand a request for an event stream to the acceptor; `early` is what has come behind it."""
+        self._accepted(self._acceptor.accept_stream(self.transport, request, early))
+
+    def _accepted(self, refused: HttpRefusal | None) -> None:
+        """Leave the transport to the connection that has it now, or answer with a refusal."""
         if refused:
             self.refuse(refused)
         else:
@@ -401,7 +409,7 @@ class HttpProtocol(BoundedHttp, H11Protocol):
 
     def __init__(
         self,
-        acceptor: WebSocketAcceptor,
+        acceptor: ClientAcceptor,
         pending: PendingConnections,
         *,
         since: float,
@@ -414,6 +422,7 @@ class HttpProtocol(BoundedHttp, H11Protocol):
         super().__init__(app_state={**app_state, "control": control} if own_routes else app_state, **rest)
         self.conn = BoundedConnection(self)
         self._own_routes = own_routes
+        self._wants_websocket = False
         self.bound(acceptor, pending, since=since, control=control, changed=changed)
 
     # The listener of its h11 connection
@@ -430,17 +439,27 @@ class HttpProtocol(BoundedHttp, H11Protocol):
     def rejected(self, error: h11.RemoteProtocolError) -> None:
         self._reject(too_large=error.error_status_hint == HEAD_TOO_LARGE)
 
+    def _should_upgrade(self) -> bool:
+        """Tell whether a request leaves the framework aside: one for a WebSocket, or for an event stream."""
+        self._wants_websocket = super()._should_upgrade()
+        return self._wants_websocket or self._wants_stream()
+
+    def _wants_stream(self) -> bool:
+        path = self.scope["raw_path"].decode("ascii").removeprefix(self.root_path)
+        return self._acceptor.serves_stream(self.scope["method"], path)
+
     def handle_websocket_upgrade(self, event: h11.Request) -> None:
-        """Hand a request for a WebSocket on; uvicorn calls this for each such request."""
+        """Hand a request on for which `_should_upgrade` was true; uvicorn calls this for each."""
         path, _, query = event.target.decode("ascii").partition("?")
-        if not self._acceptor.serves(path):
+        if self._wants_websocket and not self._acceptor.serves(path):
             self._pending.release(self.transport)
             super().handle_websocket_upgrade(event)
             return
-        request = UpgradeRequest(
+        request = ClientRequest(
             event.method.decode(), event.http_version.decode(), path, query, joined(self.headers)
         )
-        self._accept(request, self.conn.trailing_data[0])
+        accept = self._accept if self._wants_websocket else self._accept_stream
+        accept(request, self.conn.trailing_data[0])
 
     def _parse(self, data: bytes) -> None:
         H11Protocol.data_received(self, data)

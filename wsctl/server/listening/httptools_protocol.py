@@ -6,14 +6,19 @@ from typing import Any
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol as UvicornHttpTools
 
+from wsctl.server.client_acceptor import ClientAcceptor
 from wsctl.server.http.semantics import BadTarget, origin_form
 from wsctl.server.listening.http_protocol import MAX_HEAD, MAX_HEADERS, AnswerState, BoundedHttp, joined
 from wsctl.server.listening.pending_connections import PendingConnections
-from wsctl.server.websocket.acceptor import UpgradeRequest, WebSocketAcceptor
+from wsctl.server.websocket.opener import ClientRequest
 
 
 class _HeadTooLarge(Exception):
     """The error that a callback of the parser raises for a head beyond the bounds."""
+
+
+class _StreamRequested(Exception):
+    """The error that a callback of the parser raises to stop it behind a request for an event stream."""
 
 
 class HttpToolsProtocol(BoundedHttp, UvicornHttpTools):
@@ -21,7 +26,7 @@ class HttpToolsProtocol(BoundedHttp, UvicornHttpTools):
 
     def __init__(
         self,
-        acceptor: WebSocketAcceptor,
+        acceptor: ClientAcceptor,
         pending: PendingConnections,
         *,
         since: float,
@@ -32,6 +37,7 @@ class HttpToolsProtocol(BoundedHttp, UvicornHttpTools):
         self._partial_head = 0
         self._chunk = 0
         self._too_large = False
+        self._stream: ClientRequest | None = None
         self.bound(acceptor, pending, since=since, control=False, changed=changed)
 
     # Callbacks of the parser
@@ -44,7 +50,22 @@ class HttpToolsProtocol(BoundedHttp, UvicornHttpTools):
         self._head_complete()
         if not self.url.startswith(b"/"):
             self._bring_into_origin_form()
+        if self._begin_stream():
+            raise _StreamRequested
         super().on_headers_complete()
+
+    def _begin_stream(self) -> bool:
+        """Tell whether the request is one for an event stream that can be answered now. One behind a request
+        that has no answer yet is left to the application, whose routes have the streams too."""
+        path, _, query = self.url.decode("latin-1").partition("?")
+        method = self.parser.get_method().decode()
+        is_upgrade = self.parser.should_upgrade() and self._should_upgrade()
+        is_free = self.cycle is None or self.cycle.response_complete
+        if is_upgrade or not is_free or not self._acceptor.serves_stream(method, path):
+            return False
+        version = self.parser.get_http_version()
+        self._stream = ClientRequest(method, version, path, query, joined(self.headers))
+        return True
 
     def on_message_complete(self) -> None:
         self._request_complete()
@@ -82,7 +103,10 @@ class HttpToolsProtocol(BoundedHttp, UvicornHttpTools):
             if self._should_upgrade():
                 self._upgrade(data[upgrade.args[0] :])
         except (httptools.HttpParserError, BadTarget):
-            self._reject(too_large=self._too_large)
+            if self._stream:
+                self._accept_stream(self._stream, b"")
+            else:
+                self._reject(too_large=self._too_large)
         else:
             if self.head_is_partial:
                 self._bound_partial_head()
@@ -101,7 +125,7 @@ class HttpToolsProtocol(BoundedHttp, UvicornHttpTools):
             self.handle_websocket_upgrade()
             return
         method, version = self.scope["method"], self.scope["http_version"]
-        self._accept(UpgradeRequest(method, version, path, query, joined(self.headers)), early)
+        self._accept(ClientRequest(method, version, path, query, joined(self.headers)), early)
 
     def _has_unparsed(self) -> bool:
         return False

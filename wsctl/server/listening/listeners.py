@@ -10,6 +10,7 @@ import uvicorn
 from uvicorn.server import ServerState
 
 from wsctl.hub.manager import ConnectionManager
+from wsctl.server.client_acceptor import ClientAcceptor
 from wsctl.server.condition import Condition
 from wsctl.server.http.refusals import Refusals
 from wsctl.server.listening.accept_balancer import PAUSE, AcceptBalancer
@@ -17,7 +18,6 @@ from wsctl.server.listening.http_protocol import BoundedHttp
 from wsctl.server.listening.pending_connections import PendingConnections
 from wsctl.server.listening.protocol_detection import AcceptedConnections, MakeHttp, ProtocolDetector
 from wsctl.server.listening.tls import TlsHandshake
-from wsctl.server.websocket.acceptor import WebSocketAcceptor
 
 MAX_ADMIN_CONNECTIONS = 256
 """Connections at a time on the admin address: probes, scrapers and operators are a few dozens. A further one
@@ -25,9 +25,9 @@ ends the one that was used longest ago."""
 
 
 class Acceptance(NamedTuple):
-    """The ways of a connection: WebSockets of clients go to the acceptor, others get an HTTP protocol."""
+    """The ways of a connection: clients go to the acceptor, others get an HTTP protocol."""
 
-    acceptor: WebSocketAcceptor
+    acceptor: ClientAcceptor
     make_http: MakeHttp
 
 

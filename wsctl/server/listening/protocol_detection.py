@@ -10,13 +10,14 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from wsctl.server.client_acceptor import ClientAcceptor
 from wsctl.server.http.deadlines import HEAD_TIMEOUT
 from wsctl.server.http.proxy import peer_address
 from wsctl.server.http.refusals import Refusals
 from wsctl.server.listening.http_protocol import MAX_HEAD, BoundedHttp, detach_descriptor
 from wsctl.server.listening.pending_connections import PendingConnection, PendingConnections
-from wsctl.server.websocket.acceptor import UpgradeRequest, WebSocketAcceptor
 from wsctl.server.websocket.admission import server_full
+from wsctl.server.websocket.opener import ClientRequest
 
 # RFC 9112 sections 3 and 5, without what is obsolete. Nothing in it backtracks.
 _PLAIN = re.compile(
@@ -25,7 +26,7 @@ _PLAIN = re.compile(
 )
 
 
-def plain_upgrade_request(data: bytes) -> UpgradeRequest | None:
+def plain_upgrade_request(data: bytes) -> ClientRequest | None:
     """Return the handshake in `data` if that is exactly one whole one with nothing unusual about it, else
     None."""
     found = _PLAIN.fullmatch(data) if len(data) <= MAX_HEAD else None
@@ -43,7 +44,7 @@ def plain_upgrade_request(data: bytes) -> UpgradeRequest | None:
     if "upgrade" not in headers.get("connection", "").lower():
         return None
     path, _, query = found[1].decode("ascii").partition("?")
-    return UpgradeRequest("GET", "1.1", path, query, headers)
+    return ClientRequest("GET", "1.1", path, query, headers)
 
 
 MakeHttp = Callable[[float, PendingConnections, Callable[[], None]], BoundedHttp]
@@ -51,7 +52,7 @@ MakeHttp = Callable[[float, PendingConnections, Callable[[], None]], BoundedHttp
 function when it may have changed."""
 
 
-def http_maker(kind: Callable[..., BoundedHttp], acceptor: WebSocketAcceptor, **fixed: Any) -> MakeHttp:
+def http_maker(kind: Callable[..., BoundedHttp], acceptor: ClientAcceptor, **fixed: Any) -> MakeHttp:
     """Return what makes connections of one kind, all of them with the same acceptor and these arguments."""
 
     def make(since: float, pending: PendingConnections, changed: Callable[[], None]) -> BoundedHttp:
@@ -71,7 +72,7 @@ class AcceptedConnections:
 
     def __init__(
         self,
-        acceptor: WebSocketAcceptor,
+        acceptor: ClientAcceptor,
         make_http: Callable[[float, PendingConnections], BoundedHttp],
         refusals: Refusals,
         has_room: Callable[[int], bool],

@@ -26,6 +26,9 @@ server: half of the descriptors that are left to operators."""
 MAX_SINCE = 64
 """The most characters of a message id in `since`: ids are shorter."""
 
+FOREIGN_ID = "-"
+"""What stands for the id of a message that no server of ours can have given: nobody has it."""
+
 INVALID_CREDENTIALS = ' error="invalid_token"'
 """The parameter that a challenge has when the request had a token (RFC 6750 section 3.1)."""
 
@@ -39,7 +42,8 @@ _DEFAULT_PORT = {"http": ":80", "https": ":443", "ws": ":80", "wss": ":443"}
 
 class HandshakeRequest(NamedTuple):
     """A client's request to connect: `name` is the raw last part of the path, header values are text.
-    `foreign_host` is true if this server does not take the host that it names."""
+    `foreign_host` is true if this server does not take the host that it names. `last_event_id` is what the
+    client of an event stream says of the last message that it has seen, whoever gave the id."""
 
     name: str
     query: str
@@ -48,6 +52,7 @@ class HandshakeRequest(NamedTuple):
     authorization: str | None = None
     protocols: str | None = None
     foreign_host: bool = False
+    last_event_id: str = ""
 
 
 class Admitted(NamedTuple):
@@ -123,6 +128,8 @@ class Admission:
             return bad
         if wrong := self._refuse_source(asked):
             return wrong
+        if asked.last_event_id:
+            since = asked.last_event_id if is_message_id(asked.last_event_id) else FOREIGN_ID
         granted = self._verify(self._verifier, asked) if self._verifier else OPEN_GRANT
         return (
             granted
@@ -193,12 +200,12 @@ class Admission:
         may not connect; None for all others."""
         if asked.foreign_host:
             return unknown_host(asked.host)
-        if self._origin_allowed(asked):
+        if self.allows_origin(asked):
             return None
         text = f"origin {asked.origin} may not connect here: the server allows it with --allow-origin"
         return HttpRefusal(HTTPStatus.FORBIDDEN, "origin_not_allowed", text)
 
-    def _origin_allowed(self, asked: HandshakeRequest) -> bool:
+    def allows_origin(self, asked: HandshakeRequest) -> bool:
         """Tell whether a request has no Origin or one that may connect: browsers send it and programs do not.
         The same host is the same origin whatever the scheme, because a proxy in front may have ended TLS."""
         if asked.origin is None:

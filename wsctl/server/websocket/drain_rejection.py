@@ -1,4 +1,5 @@
-"""Clients that connect while the server drains: they are accepted and closed with 1001."""
+"""Clients that are accepted only to be told to connect again: with WebSockets and event streams while the
+server drains, with the latter also where it is full."""
 
 import asyncio
 import random
@@ -11,7 +12,7 @@ from wsctl.server.http.deadlines import MAX_UNREAD
 
 MAX_WAITING = 1000
 """Rejected connections kept open at a time, for their delay or their answer; above that they get their
-close frame and are dropped at once."""
+last bytes and are dropped at once."""
 
 REMEMBERED = 10_000
 """The number of addresses whose attempts are remembered."""
@@ -21,7 +22,7 @@ DELAY = (0.5, 3.0)
 does not spin, and a person hardly notices."""
 
 LINGER = 1.0
-"""Seconds that a client has to answer the close frame."""
+"""Seconds that a client has to answer the close frame, or to read the end of its stream."""
 
 REASON = "the server is draining: connect again in a moment"
 
@@ -35,7 +36,7 @@ class DrainRejector:
         self.waiting: set[RejectedConnection] = set()
 
     def delay(self, host: str) -> float:
-        """Return the seconds to wait before this attempt of an address is closed: none for the first."""
+        """Return the seconds to wait before this attempt of an address is ended: none for the first."""
         again = host in self._seen
         self._seen[host] = None
         self._seen.move_to_end(host)
@@ -48,38 +49,58 @@ class DrainRejector:
         self._seen.clear()
 
     def reject(self, transport: asyncio.Transport, host: str) -> None:
-        """Take over an accepted connection and end it."""
-        rejected = RejectedConnection(self, transport)
+        """Take over an accepted WebSocket and close it."""
+        frame = close_frame(CloseCode.GOING_AWAY, REASON)
+        self._take_over(RejectedConnection(self, transport, frame), transport, self.delay(host))
+
+    def reject_stream(self, transport: asyncio.Transport, last: bytes, host: str | None) -> None:
+        """Take over an event stream whose head was sent, and end it with its last bytes: without a delay
+        where no `host` is given."""
+        delay = 0.0 if host is None else self.delay(host)
+        self._take_over(RejectedConnection(self, transport, last, is_answered=False), transport, delay)
+
+    def _take_over(self, rejected: "RejectedConnection", transport: asyncio.Transport, delay: float) -> None:
         transport.set_protocol(rejected)
         if len(self.waiting) >= MAX_WAITING:
-            rejected.send_close(0.0)
+            rejected.send_last(0.0)
         else:
             self.waiting.add(rejected)
-            asyncio.get_running_loop().call_later(self.delay(host), rejected.send_close, LINGER)
+            asyncio.get_running_loop().call_later(delay, rejected.send_last, LINGER)
 
     def drop_all(self) -> None:
         """End the connections that still wait: the process does not wait for them."""
         for rejected in list(self.waiting):
-            rejected.send_close(0.0)
+            rejected.send_last(0.0)
 
 
 class RejectedConnection(asyncio.Protocol):
-    """A connection that gets one close frame and nothing else. What it sends is discarded, and is not read
-    beyond a bound."""
+    """A connection that gets its last bytes and nothing else: the close frame, which `is_answered`, or the
+    end of a stream. What it sends is discarded, and is not read beyond a bound."""
 
-    def __init__(self, rejector: DrainRejector, transport: asyncio.Transport) -> None:
+    def __init__(
+        self,
+        rejector: DrainRejector,
+        transport: asyncio.Transport,
+        last: bytes,
+        *,
+        is_answered: bool = True,
+    ) -> None:
         self._rejector = rejector
         self._transport = transport
-        self._close_sent = False
+        self._last = last
+        self._is_answered = is_answered
+        self._last_sent = False
         self._unread = 0
 
-    def send_close(self, linger: float) -> None:
-        """Send the close frame, and hang up after `linger` seconds unless the peer does before."""
-        if not self._close_sent and not self._transport.is_closing():
-            self._close_sent = True
+    def send_last(self, linger: float) -> None:
+        """Send the last bytes, and hang up after `linger` seconds unless the peer does before."""
+        if not self._last_sent and not self._transport.is_closing():
+            self._last_sent = True
             if self._unread > MAX_UNREAD:
                 self._transport.resume_reading()
-            self._transport.write(close_frame(CloseCode.GOING_AWAY, REASON))
+            self._transport.write(self._last)
+            if not self._is_answered and self._transport.can_write_eof():
+                self._transport.write_eof()
         if linger:
             asyncio.get_running_loop().call_later(linger, self._transport.abort)
         else:
@@ -88,7 +109,7 @@ class RejectedConnection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         # Once told, the first thing that comes back is the close frame or no longer matters.
         self._unread += len(data)
-        if self._close_sent:
+        if self._last_sent and self._is_answered:
             self._transport.close()
         elif self._unread > MAX_UNREAD:
             self._transport.pause_reading()

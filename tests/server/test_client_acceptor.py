@@ -9,10 +9,11 @@ from tests.support.services import Services
 from tests.support.transport import HandTransport
 from tests.support.wires import ANSWER, client, data_of, frames
 from wsctl.frame import TEXT, close_frame
+from wsctl.server.client_acceptor import ClientAcceptor
 from wsctl.server.http.proxy import TrustedProxies
 from wsctl.server.http.semantics import HttpRefusal
-from wsctl.server.websocket.acceptor import UpgradeRequest, WebSocketAcceptor
 from wsctl.server.websocket.drain_rejection import REASON
+from wsctl.server.websocket.opener import ClientRequest
 
 pytestmark = pytest.mark.anyio
 
@@ -25,8 +26,8 @@ HEADERS = {
 }
 
 
-def request(path: str, query: str = "", **headers: str) -> UpgradeRequest:
-    return UpgradeRequest("GET", "1.1", path, query, HEADERS | headers)
+def request(path: str, query: str = "", **headers: str) -> ClientRequest:
+    return ClientRequest("GET", "1.1", path, query, HEADERS | headers)
 
 
 class Accepting:
@@ -34,7 +35,7 @@ class Accepting:
 
     def __init__(self, **options: object) -> None:
         self.services = Services(**options)
-        self.acceptor = WebSocketAcceptor(self.services.acceptors, TrustedProxies(None), "/root")
+        self.acceptor = ClientAcceptor(self.services.acceptors, TrustedProxies(None), "/root")
         self.transports: list[HandTransport] = []
         self.counts = self.services.acceptors.refusals.counts
         self.clients = self.services.connections.manager.clients
