@@ -60,9 +60,10 @@ def test_a_sign_of_life_is_a_comment_that_nobody_sees() -> None:
     assert read_events(COMMENT).events == []
 
 
-def test_the_time_to_connect_again_is_no_event_of_its_own() -> None:
-    read = read_events(retry(1500))
-    assert (read.events, read.retry) == ([], 1500)
+def test_the_time_to_connect_again_is_a_field_of_the_event_behind_it() -> None:
+    welcome = event(messages.welcome("bob", "a-7", "1", "serving", None, connections=1))
+    read = read_events(retry(1500) + welcome)
+    assert ([e.type for e in read.events], read.retry, read.rest) == (["welcome"], 1500, "")
 
 
 def test_the_end_tells_code_and_reason_and_when_to_come_back() -> None:

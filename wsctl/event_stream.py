@@ -31,8 +31,9 @@ def _more_fields(kind: bytes, payload: bytes) -> bytes:
 
 
 def retry(milliseconds: int) -> bytes:
-    """Return the field that tells after which time a client connects again, once the stream has ended."""
-    return b"retry: %d\n\n" % milliseconds
+    """Return the field that tells after which time a client connects again, once the stream has ended; the
+    event that it stands in front of has it."""
+    return b"retry: %d\n" % milliseconds
 
 
 def chunk(data: bytes) -> bytes:

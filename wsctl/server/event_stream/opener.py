@@ -127,7 +127,7 @@ def is_browser(headers: Mapping[str, str]) -> bool:
 
 
 def first_field() -> bytes:
-    """Return the field that stands in front of a stream, which tells a client when to connect again."""
+    """Return the field that stands in front of the welcome, and tells a client when to connect again."""
     return retry(some_milliseconds(FIRST_RETRY))
 
 

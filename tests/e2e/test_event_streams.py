@@ -1,0 +1,239 @@
+"""Event streams of real servers, read by hand and by an HTTP client."""
+
+import asyncio
+import json
+from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack
+from typing import Any
+
+import httpx
+import pytest
+from httpx_sse import aconnect_sse
+
+from tests.conftest import StartServer, running_workers
+from tests.support.event_streams import StreamClient
+from tests.support.generations import Generations
+from tests.support.outside import Outside
+from tests.support.raw import RawClient
+from tests.support.server import DEADLINE, ServerProcess
+
+pytestmark = pytest.mark.anyio
+
+Start = Callable[..., Generations]
+
+
+@pytest.fixture
+def start(start_server: StartServer) -> Iterator[Start]:
+    """Start a server that can hand over; none of its processes is left at the end."""
+    started: list[Generations] = []
+
+    def begin(*flags: str, **how: Any) -> Generations:
+        started.append(Generations(start_server("--broadcast-interval", "0", *flags, **how)))
+        return started[-1]
+
+    yield begin
+    for server in started:
+        server.kill()
+
+
+async def publish(server: Any, data: object, **more: object) -> str:
+    status, answer = await asyncio.to_thread(server.api, "POST", "/api/broadcast", {"data": data, **more})
+    assert status == 200, answer
+    return str(answer["id"])
+
+
+@pytest.fixture
+def quiet(start_server: StartServer) -> ServerProcess:
+    return start_server("--broadcast-interval", "0")
+
+
+async def test_an_http_client_reads_messages_as_they_are_published(quiet: ServerProcess) -> None:
+    async with (
+        httpx.AsyncClient(timeout=DEADLINE) as client,
+        aconnect_sse(client, "GET", f"{quiet.url}/events/bob") as source,
+    ):
+        events = source.aiter_sse()
+        welcome = await anext(events)
+        assert (welcome.event, json.loads(welcome.data)["client_id"]) == ("welcome", "bob")
+        message_id = await publish(quiet, {"n": 1})
+        message = await anext(events)
+        assert (message.event, message.id) == ("message", message_id)
+        assert json.loads(message.data)["data"] == {"n": 1}
+
+
+async def test_a_client_that_comes_back_has_what_it_missed(quiet: ServerProcess) -> None:
+    async with StreamClient.connect(quiet.port, "/events/bob") as bob:
+        await publish(quiet, 1)
+        assert await bob.messages(1) == [1]
+        last = bob.last_id
+    for n in (2, 3):
+        await publish(quiet, n)
+    async with StreamClient.connect(quiet.port, "/events/bob", Last_Event_ID=last) as bob:
+        await publish(quiet, 4)
+        assert await bob.messages(3) == [2, 3, 4]
+        assert (await bob.event("welcome"))["recovered"] is True
+
+
+async def test_http_1_0_reads_a_stream_without_chunks(quiet: ServerProcess) -> None:
+    async with StreamClient.connect(quiet.port, "/events/bob", version="1.0") as bob:
+        await publish(quiet, 1)
+        assert await bob.messages(1) == [1]
+        assert "transfer-encoding" not in bob.headers
+
+
+async def test_a_half_read_request_is_waited_for_and_a_pipelined_one_is_not_answered(
+    quiet: ServerProcess,
+) -> None:
+    behind = b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"
+    async with StreamClient.connect(quiet.port, "/events/bob", behind=behind) as bob:
+        await publish(quiet, 1)
+        assert await bob.messages(1) == [1]
+        assert bob.text.count(b"HTTP/1.1") == 0
+
+    def in_parts() -> bytes:
+        with RawClient(quiet.port) as client:
+            client.send(b"GET /events/eve HTTP/1.1\r\nHost: 127.0.0")
+            client.send(b".1\r\n\r\n")
+            return client.read_head()
+
+    assert b" 200 OK" in await asyncio.to_thread(in_parts)
+
+
+async def test_a_stream_behind_a_request_with_an_answer_is_one(quiet: ServerProcess) -> None:
+    def pipelined() -> tuple[bytes, bytes]:
+        with RawClient(quiet.port) as client:
+            head = f"Host: 127.0.0.1:{quiet.port}\r\n\r\n"
+            first = f"GET /health/live HTTP/1.1\r\n{head}GET /events/bob HTTP/1.1\r\n{head}"
+            client.send(first.encode())
+            one = client.read_head()
+            while not one.endswith(b"\r\n\r\nHTTP/1.1 200 OK\r\n") and b"event-stream" not in one:
+                one += client.socket.recv(1)
+            return one, client.read_head()
+
+    one, two = await asyncio.to_thread(pipelined)
+    assert one.count(b"HTTP/1.1 200 OK") == 2
+    assert b"chunked" in two
+
+
+async def test_a_client_that_ends_its_side_has_left(quiet: ServerProcess) -> None:
+    async with StreamClient.connect(quiet.port, "/events/bob") as bob:
+        await bob.event("welcome")
+        bob.finish()
+        await bob.end()
+    await asyncio.to_thread(quiet.wait_for_line, "disconnected.*client_id=bob")
+    assert quiet.status()["connections"] == 0
+
+
+async def test_a_newer_connection_takes_its_id_and_the_older_one_is_told_to_stay_away(
+    quiet: ServerProcess,
+) -> None:
+    async with StreamClient.connect(quiet.port, "/events/bob") as first:
+        await first.event("welcome")
+        async with StreamClient.connect(quiet.port, "/events/bob") as second:
+            await second.event("welcome")
+            await first.end()
+            assert (first.is_whole, first.last_id) == (True, "final")
+            assert json.loads(first.events[-1].data)["code"] == 4501
+    async with StreamClient.connect(quiet.port, "/events/bob", Last_Event_ID="final") as third:
+        assert (third.status, await third.end()) == (204, b"")
+
+
+async def test_head_and_options_connect_nobody(start_server: StartServer) -> None:
+    server = start_server("--broadcast-interval", "0", "--allow-origin", "https://app.example")
+    origin = {"Origin": "https://app.example"}
+    async with httpx.AsyncClient(base_url=server.url, timeout=DEADLINE) as client:
+        head = await client.head("/events/bob", headers=origin)
+        assert (head.status_code, head.headers["content-type"]) == (200, "text/event-stream")
+        assert head.headers["access-control-allow-origin"] == "https://app.example"
+        preflight = await client.options(
+            "/events/bob", headers=origin | {"Access-Control-Request-Method": "GET"}
+        )
+        assert preflight.status_code == 204
+        assert preflight.headers["access-control-allow-methods"] == "GET"
+        assert "last-event-id" in preflight.headers["access-control-allow-headers"]
+        foreign = await client.options("/events/bob", headers={"Origin": "https://evil.example"})
+        assert "access-control-allow-origin" not in foreign.headers
+        assert (await client.post("/events/bob")).status_code == 405
+    assert "connected client_id" not in "\n".join(server.lines)
+
+
+async def test_a_drain_asks_each_stream_to_come_back_and_ends_it_then(start_server: StartServer) -> None:
+    server = start_server("--broadcast-interval", "0", "--reconnect-window", "2")
+    async with StreamClient.connect(server.port, "/events/bob") as bob:
+        await bob.event("welcome")
+        server.signal()
+        notice = await bob.event("shutdown")
+        assert 0 <= notice["reconnect_in_s"] <= 2
+        await bob.end()
+        assert bob.is_whole
+        assert json.loads(bob.events[-1].data)["code"] == 1012
+        assert bob.retry is not None
+        assert 500 <= bob.retry <= 1500
+    assert await asyncio.to_thread(server.wait) == 0
+
+
+async def test_while_a_server_drains_a_new_stream_is_sent_away(start_server: StartServer) -> None:
+    server = start_server("--broadcast-interval", "0", "--shutdown-timeout", "30")
+    async with StreamClient.connect(server.port, "/events/bob") as bob:
+        await bob.event("welcome")
+        server.signal()
+        await bob.event("shutdown")
+        async with StreamClient.connect(server.port, "/events/eve") as eve:
+            await eve.end()
+            assert [event.type for event in eve.events] == ["shutdown", "close"]
+            assert eve.is_whole
+
+
+async def test_an_open_stream_goes_on_in_a_fresh_process(start: Start) -> None:
+    server = start()
+    async with (
+        StreamClient.connect(server.port, "/events/bob") as bob,
+        StreamClient.connect(server.port, "/events/old", version="1.0") as old,
+    ):
+        await bob.event("welcome")
+        await publish(server, 1)
+        outcome = await asyncio.to_thread(server.upgrade)
+        assert (outcome["state"], outcome["moved"], outcome["staying"]) == ("done", 2, 0), outcome
+        await publish(server, 2)
+        assert await bob.messages(2) == [1, 2]
+        assert await old.messages(2) == [1, 2]
+        assert [event.type for event in bob.events] == ["welcome", "message", "message"]
+
+
+async def test_upgrades_under_publishing_are_noticed_by_none_of_twenty_streams(start: Start) -> None:
+    server = start("--rate", "0")
+    async with AsyncExitStack() as stack:
+        clients = [
+            await stack.enter_async_context(StreamClient.connect(server.port, f"/events/c{n}"))
+            for n in range(20)
+        ]
+        for client in clients:
+            await client.event("welcome")
+        outside, over = Outside(server, 50), asyncio.Event()
+        publishing = asyncio.create_task(outside.run(over))
+        for _ in range(3):
+            outcome = await asyncio.to_thread(server.upgrade)
+            assert (outcome["state"], outcome["moved"], outcome["staying"]) == ("done", 20, 0), outcome
+        over.set()
+        await publishing
+        assert len(outside.accepted) > 10
+        first = await clients[0].messages(len(outside.accepted))
+        assert set(outside.accepted) <= set(first)
+        assert len(set(first)) == len(first)
+        for client in clients:
+            assert await client.messages(len(first)) == first
+            assert not client.is_over
+            assert [event.type for event in client.events].count("welcome") == 1
+
+
+async def test_workers_share_what_streams_get() -> None:
+    with running_workers(2, "--broadcast-interval", "0", token="events") as server:
+        async with (
+            StreamClient.connect(server.port, "/events/a") as a,
+            StreamClient.connect(server.port, "/events/b") as b,
+        ):
+            await a.event("welcome")
+            await b.event("welcome")
+            await publish(server, 1)
+            assert await a.messages(1) == [1]
+            assert await b.messages(1) == [1]
