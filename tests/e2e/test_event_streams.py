@@ -11,7 +11,7 @@ import pytest
 from httpx_sse import aconnect_sse
 
 from tests.conftest import StartServer, running_workers
-from tests.support.event_streams import StreamClient
+from tests.support.event_streams import StreamClient, messages_of
 from tests.support.generations import Generations
 from tests.support.outside import Outside
 from tests.support.raw import RawClient
@@ -217,11 +217,14 @@ async def test_upgrades_under_publishing_are_noticed_by_none_of_twenty_streams(s
         over.set()
         await publishing
         assert len(outside.accepted) > 10
-        first = await clients[0].messages(len(outside.accepted))
+        last = await publish(server, "the last one")
+        for client in clients:
+            await client.until(lambda client: client.last_id == last)
+        first = messages_of(clients[0].events)
         assert set(outside.accepted) <= set(first)
         assert len(set(first)) == len(first)
         for client in clients:
-            assert await client.messages(len(first)) == first
+            assert messages_of(client.events) == first
             assert not client.is_over
             assert [event.type for event in client.events].count("welcome") == 1
 
