@@ -16,12 +16,15 @@ from tests.support.transport import HandTransport
 from wsctl.frame import CLOSE, Encoding
 from wsctl.hub.replays import Replays, Resuming
 from wsctl.server.credentials.permissions import Claimed
+from wsctl.server.event_stream.stream import KEEPALIVE, EventStream
 from wsctl.server.node import Node
 from wsctl.server.websocket.hooks import Hooks
 from wsctl.server.websocket.wire import Wire
 from wsctl.settings import Rate, Settings
 
 ANSWER = b"HTTP/1.1 101 Switching Protocols\r\n\r\n"
+
+STREAM_ANSWER = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
 
 
 class AtOnce(Replays):
@@ -79,6 +82,24 @@ class Server:
         self.services.permissions.set(wire, claimed)
         wire.begin(ANSWER, since, early)
         return wire, made
+
+    def join_stream(
+        self,
+        name: str,
+        *,
+        since: str | None = None,
+        early: bytes = b"",
+        encoding: Encoding = Encoding.EVENTS,
+        topics: Sequence[str] = (),
+        **transport: Any,
+    ) -> tuple[EventStream, HandTransport]:
+        made = HandTransport(**transport)
+        self.transports.append(made)
+        stream = EventStream(self.services, made, name, "192.0.2.1:5", encoding)
+        stream.keepalive = KEEPALIVE
+        stream.subscriptions = dict.fromkeys(topics, False)
+        stream.begin(STREAM_ANSWER, since, early)
+        return stream, made
 
     def publish(self, data: object, to: tuple[str, ...] | None = None, topic: str | None = None) -> None:
         self.node.log.append("server", data, to, topic=topic)

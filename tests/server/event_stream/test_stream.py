@@ -9,6 +9,7 @@ import pytest
 
 from tests.support.event_streams import Read, body_of, dechunked, messages_of, read_events
 from tests.support.transport import HandTransport
+from tests.support.wires import STREAM_ANSWER as HEAD
 from tests.support.wires import MakeServer, Server, servers, turn
 from wsctl.event_stream import LAST_CHUNK
 from wsctl.frame import Encoding
@@ -19,8 +20,6 @@ from wsctl.server.websocket.snapshot import decode_snapshots, encode_snapshots
 
 pytestmark = pytest.mark.anyio
 
-HEAD = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
-
 
 @pytest.fixture
 def make_server() -> Iterator[MakeServer]:
@@ -28,23 +27,8 @@ def make_server() -> Iterator[MakeServer]:
         yield make
 
 
-def join(
-    server: Server,
-    name: str,
-    *,
-    since: str | None = None,
-    early: bytes = b"",
-    encoding: Encoding = Encoding.EVENTS,
-    topics: tuple[str, ...] = (),
-    **transport: Any,
-) -> tuple[EventStream, HandTransport]:
-    made = HandTransport(**transport)
-    server.transports.append(made)
-    stream = EventStream(server.services, made, name, "192.0.2.1:5", encoding)
-    stream.keepalive = KEEPALIVE
-    stream.subscriptions = dict.fromkeys(topics, False)
-    stream.begin(HEAD, since, early)
-    return stream, made
+def join(server: Server, name: str, **how: Any) -> tuple[EventStream, HandTransport]:
+    return server.join_stream(name, **how)
 
 
 def received(transport: HandTransport) -> Read:

@@ -39,7 +39,7 @@ PACKETS = AHEAD // TOGETHER
 class Move:
     """A server whose clients are to move, and the successor's end of it. To be made on a running loop."""
 
-    def __init__(self, *, knows_topics: bool = True, **options: Any) -> None:
+    def __init__(self, *, knows_topics: bool = True, knows_streams: bool = True, **options: Any) -> None:
         self.server = Server(**options)
         self.node = self.server.node
         self.listeners = Listeners()
@@ -48,7 +48,11 @@ class Move:
         self.successor = self._successors.ends[0]
         self.process = self._successors.processes[0]
         self.mover = ConnectionMover(
-            self.server.services, self.listeners, self._successor_process, knows_topics=knows_topics
+            self.server.services,
+            self.listeners,
+            self._successor_process,
+            knows_topics=knows_topics,
+            knows_streams=knows_streams,
         )
         node, send = self.node, self._successor_process.send
         self.reporter = ClientReporter(node.manager, node.intake.allowances, node.clock, send)
@@ -107,6 +111,18 @@ async def test_clients_move_with_their_sockets_those_connected_longest_first(mak
     await turn()
     assert all(transport.lost for transport in transports)
     assert move.node.manager.tally[EndReason.HANDED_OVER] == 3
+
+
+@pytest.mark.parametrize(("knows_streams", "here"), [(True, []), (False, ["eve"])])
+async def test_a_successor_that_knows_of_no_event_streams_gets_none(
+    make: Make, knows_streams: bool, here: list[str]
+) -> None:
+    move = make(knows_streams=knows_streams)
+    move.server.join_stream("eve")
+    move.server.join("zoe")
+    await move.mover.move_connections()
+    assert move.here == here
+    assert "zoe" in _names(await move.successor.hear("move"))
 
 
 @pytest.mark.parametrize(("knows_topics", "here"), [(True, []), (False, ["bob", "eve", "dan"])])

@@ -4,10 +4,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from fastapi import APIRouter, Depends, FastAPI, WebSocket
+from fastapi import APIRouter, Depends, FastAPI, Request, Response, WebSocket
 from starlette.applications import Starlette
 from starlette.middleware.cors import CORSMiddleware
-from starlette.routing import Mount, WebSocketRoute
+from starlette.routing import Mount, Route, WebSocketRoute
 
 from wsctl.errors import CannotStart
 from wsctl.server.library.routes import HubRoutes
@@ -19,9 +19,22 @@ async def of_hub(websocket: WebSocket) -> None: ...
 async def own(websocket: WebSocket) -> None: ...
 
 
+async def stream_of_hub(request: Request) -> Response:
+    return Response()
+
+
+def streams_in(app: Any) -> HubRoutes:
+    return HubRoutes(app, stream_of_hub, kind=Route)
+
+
+async def own_answer() -> None: ...
+
+
 def hub_router() -> APIRouter:
     router = APIRouter()
     router.add_api_websocket_route("/ws/{client_id}", of_hub)
+    router.add_api_route("/events/{client_id}", own_answer, methods=["POST"])
+    router.add_api_route("/events/{client_id}", stream_of_hub)
     return router
 
 
@@ -48,7 +61,8 @@ def wrapped() -> Any:
 
 
 def plain() -> Starlette:
-    return Starlette(routes=[WebSocketRoute("/deep/er/{client_id}", of_hub)])
+    paths = WebSocketRoute("/deep/er/{client_id}", of_hub), Route("/deep/est/{client_id}", stream_of_hub)
+    return Starlette(routes=list(paths))
 
 
 @pytest.mark.parametrize(
@@ -67,6 +81,38 @@ def test_the_path_of_a_client_is_found_wherever_the_router_is_included(
     found = HubRoutes(make(), of_hub).find(path)
     assert found
     assert found.client_id == "bob"
+
+
+@pytest.mark.parametrize(
+    ("make", "path"),
+    [
+        (including, "/events/bob"),
+        (nested, "/v1/live/events/bob"),
+        (mounted, "/chat/events/bob"),
+        (wrapped, "/a/events/bob"),
+        (plain, "/deep/est/bob"),
+    ],
+)
+def test_so_is_the_path_of_an_event_stream(make: Callable[[], Any], path: str) -> None:
+    found = streams_in(make()).find(path)
+    assert found
+    assert found.client_id == "bob"
+
+
+def test_the_path_of_a_stream_is_not_that_of_a_websocket() -> None:
+    app = including()
+    assert HubRoutes(app, of_hub).find("/events/bob") is None
+    assert streams_in(app).find("/ws/bob") is None
+
+
+def test_a_route_for_get_that_comes_first_keeps_its_path_and_one_for_other_methods_does_not() -> None:
+    app = FastAPI()
+    app.add_api_route("/events/own", own_answer)
+    app.add_api_route("/events/{name}", own_answer, methods=["DELETE"])
+    app.include_router(hub_router())
+    routes = streams_in(app)
+    assert routes.find("/events/own") is None
+    assert routes.find("/events/bob")
 
 
 @pytest.mark.parametrize("path", ["/", "/ws", "/ws/", "/ws/a/b", "/x/ws/bob", "/ws/bob/"])
@@ -119,3 +165,5 @@ def test_dependencies_that_no_client_would_pass_are_an_error(where: str) -> None
     app.include_router(hub_router(), dependencies=guards if where == "router" else None)
     with pytest.raises(CannotStart, match=r"/ws/\{client_id\} has dependencies.*on_connect"):
         HubRoutes(app, of_hub)
+    with pytest.raises(CannotStart, match=r"/events/\{client_id\} has dependencies"):
+        streams_in(app)

@@ -103,7 +103,7 @@ def _of_route(route: Any, wanted: _Wanted, prefix: str, depth: int) -> Iterator[
         if depth:
             yield from _routes(route.app, wanted, prefix + route.path, depth - 1)
         yield _Found(f"{prefix}{route.path}/{{path:path}}", of_hub=False)
-    elif isinstance(route, wanted.kind):
+    elif isinstance(getattr(route, "original_route", route), wanted.kind):
         if "GET" not in (getattr(route, "methods", None) or {"GET"}):
             return
         # FastAPI's routes have a list of dependencies, Starlette's have none.
@@ -112,6 +112,6 @@ def _of_route(route: Any, wanted: _Wanted, prefix: str, depth: int) -> Iterator[
     elif included := getattr(route, "effective_route_contexts", None):
         # FastAPI keeps an included router as one route, which makes those that it stands for when asked.
         for context in included():
-            inner = getattr(context, "starlette_route", None)
-            if inner is not None:
-                yield from _of_route(inner, wanted, prefix, depth)
+            # What stands for a route for requests has all that is asked for here.
+            inner = getattr(context, "starlette_route", None) or context
+            yield from _of_route(inner, wanted, prefix, depth)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from starlette.requests import HTTPConnection
 
 from wsctl.addresses import host_port
-from wsctl.codes import CloseCode
+from wsctl.codes import CLOSE_TIMEOUT, CloseCode
 from wsctl.frame import Batch
 from wsctl.hub.connection import STALL_TIMEOUT, Connection, EndReason
 from wsctl.hub.outbox import CHUNK, Outbox
@@ -39,6 +39,7 @@ class AsgiConnection(Connection):
 
     __slots__ = (
         "_closed",
+        "_deadline",
         "_further",
         "_granted",
         "_is_closed",
@@ -54,6 +55,7 @@ class AsgiConnection(Connection):
         super().__init__(client_id, client_address(connection), services.clock())
         self._services = services
         self._is_closed = False
+        self._deadline = 0.0
         self._outbox = Outbox()
         self._granted = 0
         self._missed: Missed | None = None
@@ -126,7 +128,8 @@ class AsgiConnection(Connection):
         self._wake.set()
 
     def close(self, code: int, reason: str, end_reason: EndReason) -> None:
-        self._is_closed = self._is_closed or self.end_reason is None
+        if self.end_reason is None:
+            self._is_closed, self._deadline = True, self._services.clock() + CLOSE_TIMEOUT
         self._services.manager.retire(self, code, reason, end_reason)
         self._wake.set()
 
@@ -136,7 +139,9 @@ class AsgiConnection(Connection):
             self._sender.cancel()
 
     def check(self, now: float) -> None:
-        if (self._outbox.size or self._missed or self._further) and now - self._progress >= STALL_TIMEOUT:
+        if self._is_closed and now >= self._deadline:
+            self._services.manager.give_up(self)
+        elif (self._outbox.size or self._missed or self._further) and now - self._progress >= STALL_TIMEOUT:
             if self.end_reason is None:
                 self._cut(f"nothing was read for {STALL_TIMEOUT:g} seconds")
             else:
