@@ -2,7 +2,7 @@
 
 import json
 
-from wsctl.codes import CloseCode, is_final
+from wsctl.codes import is_final
 
 COMMENT = b":\n\n"
 """A comment, which every client ignores: a sign of life."""
@@ -52,5 +52,5 @@ def closing(code: int, reason: str, milliseconds: int) -> bytes:
     """Return the last event of a stream, which tells how it ends; after so many milliseconds its client
     connects again."""
     data = json.dumps({"type": "close", "code": code, "reason": reason}, separators=(",", ":"))
-    last = f"id: {FINAL}\n" if is_final(code) or code == CloseCode.CREDENTIALS_EXPIRED else ""
+    last = f"id: {FINAL}\n" if is_final(code) else ""
     return f"event: close\n{last}retry: {milliseconds}\ndata: {data}\n\n".encode()

@@ -2,9 +2,12 @@
 
 import asyncio
 import json
+import ssl
 from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -13,9 +16,10 @@ from httpx_sse import aconnect_sse
 from tests.conftest import StartServer, running_workers
 from tests.support.event_streams import StreamClient, messages_of
 from tests.support.generations import Generations
+from tests.support.issuer import Issuer, bearer
 from tests.support.outside import Outside
 from tests.support.raw import RawClient
-from tests.support.server import DEADLINE, ServerProcess
+from tests.support.server import DEADLINE, ServerProcess, wsctl
 
 pytestmark = pytest.mark.anyio
 
@@ -240,3 +244,74 @@ async def test_workers_share_what_streams_get() -> None:
             await publish(server, 1)
             assert await a.messages(1) == [1]
             assert await b.messages(1) == [1]
+
+
+async def test_an_upgrade_of_workers_closes_no_stream() -> None:
+    secret = {"WSCTL_TOKEN": "events"}
+    with running_workers(2, "--broadcast-interval", "0", token="events") as server:
+        async with AsyncExitStack() as stack:
+            clients = [
+                await stack.enter_async_context(StreamClient.connect(server.port, f"/events/c{n}"))
+                for n in range(8)
+            ]
+            for client in clients:
+                await client.event("welcome")
+            await publish(server, 1)
+            done = await asyncio.to_thread(wsctl, "upgrade", environ=dict(server.environ) | secret)
+            assert done.returncode == 0, done
+            assert "moved 8, draining 0" in done.stdout
+            last = await publish(server, 2)
+            for client in clients:
+                await client.until(lambda client: client.last_id == last)
+                assert messages_of(client.events) == [1, 2]
+                assert not client.is_over
+
+
+async def test_credentials_come_in_a_header_or_by_leave_in_the_address_and_are_asked_for_again(
+    start_server: StartServer, tmp_path: Path
+) -> None:
+    issuer = Issuer(tmp_path)
+    server = start_server("--broadcast-interval", "0", "--auth-query", *issuer.flags)
+    token, short = issuer.token("bob"), issuer.token("bob", 2.0)
+    async with StreamClient.connect(server.port, "/events/bob", **bearer(token)) as bob:
+        await bob.event("welcome")
+    async with StreamClient.connect(server.port, f"/events/bob?access_token={quote(short)}") as bob:
+        await bob.event("welcome")
+        await bob.end()
+        assert json.loads(bob.events[-1].data)["code"] == 4403
+        assert bob.last_id != "final"
+    async with StreamClient.connect(server.port, f"/events/bob?access_token={quote(short)}") as bob:
+        assert bob.status == 401
+        assert bob.headers["www-authenticate"].startswith("Bearer")
+    async with StreamClient.connect(server.port, "/events/bob", Cookie=f"access_token={token}") as bob:
+        assert bob.status == 401
+
+
+async def test_a_stream_over_tls_drains_beside_the_successor(
+    start: Start, certificate: tuple[str, str]
+) -> None:
+    cert, key = certificate
+    server = start("--ssl-certfile", cert, "--ssl-keyfile", key)
+    trusting = ssl.create_default_context(cafile=cert)
+    async with StreamClient.connect(server.port, "/events/bob", tls=trusting) as bob:
+        await bob.event("welcome")
+        outcome = await asyncio.to_thread(server.upgrade)
+        assert (outcome["moved"], outcome["staying"]) == (0, 1)
+        await publish(server, "to both")
+        assert await bob.messages(1) == ["to both"]
+        assert "reconnect_in_s" in await bob.event("shutdown")
+        await bob.end()
+        assert json.loads(bob.events[-1].data)["code"] == 1012
+        assert bob.is_whole
+
+
+async def test_who_subscribes_by_a_stream_is_present_in_a_topic(quiet: ServerProcess) -> None:
+    async with StreamClient.connect(quiet.port, "/events/bob?topic=news.*") as bob:
+        await bob.event("welcome")
+        for topic in ("news.a", "other"):
+            await publish(quiet, topic, topic=topic)
+        await publish(quiet, "all")
+        assert await bob.messages(2) == ["news.a", "all"]
+        status, answer = await asyncio.to_thread(quiet.api, "GET", "/api/topics")
+        assert status == 200
+        assert {row["topic"]: row["subscribers"] for row in answer["topics"]} == {"news.a": 1, "other": 0}

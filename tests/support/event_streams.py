@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import ssl
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
@@ -107,11 +108,18 @@ class StreamClient:
     @classmethod
     @asynccontextmanager
     async def connect(
-        cls, port: int, path: str, *, version: str = "1.1", behind: bytes = b"", **headers: str
+        cls,
+        port: int,
+        path: str,
+        *,
+        version: str = "1.1",
+        behind: bytes = b"",
+        tls: ssl.SSLContext | None = None,
+        **headers: str,
     ) -> "AsyncIterator[StreamClient]":
         """Send a request with these headers, whose names have `_` for `-`, and `behind` behind it, and read
         the answer in the background."""
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=tls)
         lines = {"Host": f"127.0.0.1:{port}", "Accept": "text/event-stream"}
         lines |= {name.replace("_", "-"): value for name, value in headers.items()}
         head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())

@@ -1,5 +1,6 @@
 """Requests for event streams, and their answers."""
 
+import asyncio
 import json
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -9,9 +10,11 @@ import pytest
 from tests.support.event_streams import Read, body_of, dechunked, read_events
 from tests.support.services import Services
 from tests.support.transport import HandTransport
+from tests.support.wires import servers, turn
 from wsctl.server.client_acceptor import ClientAcceptor
 from wsctl.server.http.proxy import TrustedProxies
 from wsctl.server.http.semantics import HttpRefusal
+from wsctl.server.websocket.hooks import Handshake, Hooks, Refuse
 from wsctl.server.websocket.opener import ClientRequest
 
 pytestmark = pytest.mark.anyio
@@ -191,3 +194,38 @@ async def test_a_browser_waits_where_a_full_server_refuses_programs(make: type[A
     assert [event.type for event in read.events] == ["error", "close"]
     assert (json.loads(read.events[0].data)["code"], read.retry) == ("full", 5000)
     assert accepting.counts == {"full": 2}
+
+
+async def test_the_application_decides_about_streams_too_and_is_told_of_no_subprotocols() -> None:
+    seen: list[Handshake] = []
+
+    async def decide(handshake: Handshake) -> str:
+        seen.append(handshake)
+        await asyncio.sleep(0)
+        if handshake.client_id == "eve":
+            raise Refuse(403, "not you")
+        return "robert"
+
+    with servers() as make_server:
+        server = make_server(hooks=Hooks(on_connect=decide), allow_origin=("https://app.example",))
+        acceptor = ClientAcceptor(server.node.acceptor_services, TrustedProxies(None), "")
+        answers = []
+        for name in ("bob", "eve"):
+            transport = HandTransport(buffer=1 << 16)
+            server.transports.append(transport)
+            headers = {"host": "here", "origin": "https://app.example"}
+            request = ClientRequest("GET", "1.1", f"/events/{name}", "x=1", headers)
+            assert acceptor.accept_stream(transport, request, b"") is None
+            for _ in range(5):
+                await turn()
+            answers.append(transport.drain())
+        assert list(server.node.manager.clients) == ["robert"]
+        (welcome,) = read_events(body_of(answers[0])).events
+        assert json.loads(welcome.data)["client_id"] == "robert"
+        assert answers[1].startswith(b"HTTP/1.1 403 ")
+        assert b"access-control-allow-origin: https://app.example" in answers[1]
+        assert [(handshake.client_id, handshake.subprotocols) for handshake in seen] == [
+            ("bob", ()),
+            ("eve", ()),
+        ]
+        assert seen[0].query["x"] == "1"
