@@ -22,8 +22,8 @@ EXAMPLES = 6
 BUDGET = 15
 """Seconds that schemathesis may take for a server; it needs two to five."""
 
-WAITING = r"^/api/(drain|upgrade)$"
-"""Routes whose GET waits by design, and whose POST ends or replaces the server under test."""
+WAITING = r"^/(api/(drain|upgrade)$|events/)"
+"""Routes whose GET waits or has no end by design, and whose POST ends or replaces the server under test."""
 
 TIMEOUTS = st.floats(1000, 1e308) | st.floats(1e9, 1e12) | st.integers(1000, 1 << 2000) | st.none()
 
@@ -32,6 +32,11 @@ CONFIG = """
 include-name = "POST /api/broadcast"
 # An id's letters are of any script, which is more than a pattern can say: it may get 400 all the same.
 checks.positive_data_acceptance.expected-statuses = ["2xx", "400"]
+
+[[operations]]
+include-name = "POST /publish"
+# The same, and a client's id is needed where no token names it. Single clients may not be addressed.
+checks.positive_data_acceptance.expected-statuses = ["2xx", "400", "403", "429"]
 """
 
 

@@ -18,6 +18,7 @@ from wsctl.server.api import HttpControl, health_routes, operator_routes, pages
 from wsctl.server.asyncapi import document as asyncapi
 from wsctl.server.event_stream.endpoint import AsgiStreamAcceptor
 from wsctl.server.event_stream.opener import MEDIA_TYPE
+from wsctl.server.event_stream.publishing import ClientPublisher
 from wsctl.server.http.middleware import HostMiddleware, MethodMiddleware, methods_of
 from wsctl.server.http.semantics import allow, error_body
 from wsctl.server.node import Node
@@ -83,6 +84,18 @@ def _add_client_routes(app: FastAPI, node: Node) -> None:
     app.add_api_route("/ws/{client_id}", upgrade_required, include_in_schema=False)
     streams = AsgiStreamAcceptor(node.acceptor_services)
     add_stream_routes(app, streams.accept, streams.describe)
+    publisher = ClientPublisher(node.acceptor_services, node.is_publishing)
+    app.add_api_route(PUBLISH_PATH, publisher.options, methods=["OPTIONS"], include_in_schema=False)
+    app.add_api_route(
+        PUBLISH_PATH,
+        publisher.answer,
+        methods=["POST"],
+        response_model=None,
+        name="publish",
+        summary="Publish as a client",
+        description=_PUBLISH,
+        tags=["clients"],
+    )
 
 
 def add_stream_routes(router: FastAPI | APIRouter, accept: Answer, describe: Answer) -> None:
@@ -106,6 +119,12 @@ def add_stream_routes(router: FastAPI | APIRouter, accept: Answer, describe: Ans
 
 
 STREAM_PATH = "/events/{client_id}"
+PUBLISH_PATH = "/publish"
+
+_PUBLISH = (
+    "For clients of event streams: a message is published as if it came over a WebSocket, with the client's "
+    "credentials, and within the same rate and size. The answer comes when it has its id."
+)
 
 _STREAM = (
     "Server-sent events: the frames of the WebSocket `/ws/{client_id}`, for clients that only listen. "

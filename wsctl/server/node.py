@@ -11,7 +11,7 @@ from wsctl import messages
 from wsctl.drain.graceful import GracefulShutdownManager
 from wsctl.drain.observers import DrainObserver
 from wsctl.drain.pace import Pace
-from wsctl.drain.phases import ACCEPTING, SHUTTING_DOWN
+from wsctl.drain.phases import ACCEPTING, SHUTTING_DOWN, Phase
 from wsctl.drain.progress import HandoverProgress
 from wsctl.hub.connection import Connection
 from wsctl.hub.intake import Intake
@@ -358,6 +358,10 @@ class Node:
     def is_accepting(self) -> bool:
         """Tell whether new clients are taken."""
         return self.life.phase in ACCEPTING
+
+    def is_publishing(self) -> bool:
+        """Tell whether messages are still taken: those that are connected get them."""
+        return self.leaving or self.life.phase not in (Phase.CLOSING, Phase.STOPPED)
 
     def is_shutting_down(self) -> bool:
         """Tell whether clients are to connect anew: the server drains, or a successor leads it."""

@@ -4,14 +4,14 @@ follow from the types.
 The schemas are made when somebody asks for the document, and not when a server starts.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI
 from pydantic import TypeAdapter
 
-from wsctl.control.operations import OPERATIONS, Broadcast, ErrorAnswer, Operation
+from wsctl.control.operations import MAX_KEY, OPERATIONS, Broadcast, ErrorAnswer, Operation
 from wsctl.control.status import Health, PhaseStatus
 from wsctl.server.asyncapi.frames import CLIENT_ID, TOPIC
 from wsctl.server.metrics import PUBLIC
@@ -39,6 +39,87 @@ class Application(FastAPI):
         return self.openapi_schema or {}
 
 
+_CLIENTS: Mapping[tuple[str, str], Mapping[int, type]] = {
+    ("/events/{client_id}", "get"): dict.fromkeys((400, 401, 403, 503), ErrorAnswer),
+    ("/publish", "post"): dict.fromkeys((400, 401, 403, 413, 415, 429, 500, 503, 504), ErrorAnswer),
+}
+"""The answers to clients, by path and method, and by status."""
+
+_PARAMETERS: Mapping[tuple[str, str], Sequence[Schema]] = {
+    ("/events/{client_id}", "get"): [
+        {"name": "client_id", "in": "path", "required": True, "schema": CLIENT_ID},
+        {
+            "name": "since",
+            "in": "query",
+            "required": False,
+            "description": "The id of the last message that was seen",
+            "schema": {"type": "string"},
+        },
+        {
+            "name": "topic",
+            "in": "query",
+            "required": False,
+            "description": "A pattern to subscribe to",
+            "schema": {"type": "array", "items": {"type": "string"}},
+        },
+        {
+            "name": "Last-Event-ID",
+            "in": "header",
+            "required": False,
+            "description": "As since, from EventSource",
+            "schema": {"type": "string"},
+        },
+    ],
+    ("/publish", "post"): [
+        {
+            "name": "id",
+            "in": "query",
+            "required": False,
+            "description": "The client that publishes; not needed where its token names it",
+            "schema": CLIENT_ID,
+        }
+    ],
+}
+
+
+def _or_null(schema: Schema) -> Schema:
+    return {"anyOf": [schema, {"type": "null"}]}
+
+
+_PUBLISH_BODY = {
+    "required": True,
+    "content": {
+        "application/json": {
+            "schema": {
+                "type": "object",
+                "properties": {
+                    "data": {},
+                    "topic": _or_null(TOPIC),
+                    "to": _or_null({"type": "array", "items": CLIENT_ID}),
+                    "key": _or_null({"type": "string", "minLength": 1, "maxLength": MAX_KEY}),
+                },
+                "required": ["data"],
+                "additionalProperties": False,
+            }
+        },
+        "text/plain": {"schema": {"type": "string"}},
+    },
+}
+
+
+_PUBLISH_ANSWER = {
+    "type": "object",
+    "properties": {
+        "id": {"type": "string", "description": "The id the message got."},
+        "repeated": {
+            "const": True,
+            "description": "There if a message had the key before: its id.",
+        },
+    },
+    "required": ["id"],
+}
+
+
 def _complete(described: Schema) -> None:
     for path in described["paths"].values():
         for route in path.values():
@@ -47,6 +128,13 @@ def _complete(described: Schema) -> None:
     paths = described["paths"]  # an application may lack the routes of operators
     for path, answers in [(path, answers) for path, answers in _HEALTH.items() if path in paths]:
         _add_answers(described["paths"][path]["get"], answers, schemas)
+    for (path, method), told in _CLIENTS.items():
+        if route := paths.get(path, {}).get(method):
+            _add_answers(route, told, schemas)
+            route["parameters"] = list(_PARAMETERS[path, method])
+    if route := paths.get("/publish", {}).get("post"):
+        route["requestBody"] = _PUBLISH_BODY
+        route["responses"]["200"]["content"] = {"application/json": {"schema": _PUBLISH_ANSWER}}
     for operation in OPERATIONS:
         if operation.answer and operation.path in paths:
             route = described["paths"][operation.path][operation.method.lower()]

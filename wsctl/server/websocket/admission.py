@@ -130,16 +130,34 @@ class Admission:
             return wrong
         if asked.last_event_id:
             since = asked.last_event_id if is_message_id(asked.last_event_id) else FOREIGN_ID
-        granted = self._verify(self._verifier, asked) if self._verifier else OPEN_GRANT
-        return (
-            granted
-            if isinstance(granted, HttpRefusal)
-            else self._admit_granted(Admitted(name, since, None, int(keepalive), topics=topics), granted)
-        )
+        granted = self._grant(asked)
+        wanted = Admitted(name, since, None, int(keepalive), topics=topics)
+        found = granted if isinstance(granted, HttpRefusal) else self._identify(wanted, granted)
+        return found if isinstance(found, HttpRefusal) else self.place(found)
 
-    def _admit_granted(self, asked: Admitted, granted: Granted) -> Verdict:
+    def identify(self, asked: HandshakeRequest) -> Admitted | HttpRefusal:
+        """Return the verdict on a request of a client that does not connect, but only publishes: without a
+        `name` it is the client that its credentials name."""
+        if wrong := self._refuse_source(asked):
+            return wrong
+        granted = self._grant(asked)
+        if isinstance(granted, HttpRefusal):
+            return granted
+        try:
+            name = client_ids.bounded_id(unquote(asked.name, errors="strict")) if asked.name else None
+        except ValueError as error:
+            return _bad_id(error)
+        name = name or granted.client_id
+        if name is None:
+            return _bad_request("bad_client_id", "say which client publishes: ?id=NAME")
+        return self._identify(Admitted(name, None), granted)
+
+    def _grant(self, asked: HandshakeRequest) -> Granted | HttpRefusal:
+        return self._verify(self._verifier, asked) if self._verifier else OPEN_GRANT
+
+    def _identify(self, asked: Admitted, granted: Granted) -> Admitted | HttpRefusal:
         """Return the verdict on a valid request whose credentials are good, and whose client id is as it
-        came."""
+        came, as far as it does not depend on who is here."""
         try:
             client_id = client_ids.client_id(asked.client_id)
         except ValueError as error:
@@ -149,9 +167,7 @@ class Admission:
             return _unauthorized(verdict.why, INVALID_CREDENTIALS)
         if asked.topics and (refused := self._refuse_subscriptions(asked.topics, granted.permissions)):
             return refused
-        return self.place(
-            asked._replace(client_id=client_id, expires=granted.expires, permissions=granted.permissions)
-        )
+        return asked._replace(client_id=client_id, expires=granted.expires, permissions=granted.permissions)
 
     def _refuse_topics(self, topics: Sequence[str]) -> HttpRefusal | None:
         """Return the refusal of patterns that are none, or are too many; None for all others."""
