@@ -115,3 +115,4 @@ def test_an_id_with_several_connections_is_told_with_their_number() -> None:
 def test_a_status_of_a_version_without_topics_has_none() -> None:
     status = ServerStatus.from_json(FACTS)
     assert (status.subscriptions, status.topics, status.client_ids) == (0, 0, None)
+    assert status.streams == 0

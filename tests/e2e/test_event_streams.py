@@ -14,6 +14,7 @@ import pytest
 from httpx_sse import aconnect_sse
 
 from tests.conftest import StartServer, running_workers
+from tests.support.clients import join
 from tests.support.event_streams import StreamClient, messages_of
 from tests.support.generations import Generations
 from tests.support.issuer import Issuer, bearer
@@ -315,3 +316,23 @@ async def test_who_subscribes_by_a_stream_is_present_in_a_topic(quiet: ServerPro
         status, answer = await asyncio.to_thread(quiet.api, "GET", "/api/topics")
         assert status == 200
         assert {row["topic"]: row["subscribers"] for row in answer["topics"]} == {"news.a": 1, "other": 0}
+
+
+async def test_operators_see_how_many_connections_are_streams(
+    start_server: StartServer, environ: dict[str, str]
+) -> None:
+    server = start_server("--broadcast-interval", "0", env={"WSCTL_TOKEN": "for-metrics"})
+    async with (
+        StreamClient.connect(server.port, "/events/bob") as bob,
+        StreamClient.connect(server.port, "/events/old", version="1.0") as old,
+        await join(server.ws_url, "eve"),
+    ):
+        await bob.event("welcome")
+        await old.event("welcome")
+        status = server.status()
+        assert (status["connections"], status["streams"]) == (3, 2)
+        _, text = server.http("GET", "/metrics", None, bearer("for-metrics"))
+        assert b'wsctl_clients{transport="stream"} 2.0' in text
+        assert b'wsctl_clients{transport="websocket"} 1.0' in text
+        shown = await asyncio.to_thread(wsctl, "status", environ=environ)
+        assert "streams      2 of the connections" in shown.stdout

@@ -221,7 +221,14 @@ class WorkerGroup:
 class ServerStatus:
     """The facts that operators may know; rates are per second over the last ten."""
 
-    ABSENT: ClassVar = {"degraded": None, "generation": 1, "upgrade": None, "subscriptions": 0, "topics": 0}
+    ABSENT: ClassVar = {
+        "degraded": None,
+        "generation": 1,
+        "upgrade": None,
+        "subscriptions": 0,
+        "topics": 0,
+        "streams": 0,
+    }
     OMITTED: ClassVar = {"tasks", "clients", "client_ids", "group", "workers", "application", "admin"}
 
     status: str = field(metadata=PHASE)
@@ -242,6 +249,7 @@ class ServerStatus:
     upgrade: HandoverProgress | None
     subscriptions: int = field(metadata={"description": "Patterns that connections have subscribed to."})
     topics: int = field(metadata={"description": "Topics of which messages are kept."})
+    streams: int = field(metadata={"description": "Those of the connections that are event streams."})
     client_ids: int | None = field(
         default=None,
         metadata={"description": "Ids that are connected; only where --connections-per-id is not 1."},

@@ -120,7 +120,7 @@ class Fanout:
 
     def send_to(self, some: Sequence[Connection], batch: Batch) -> int:
         """Send a batch to some of the connections, as `send` does to all."""
-        if len(batch.wire) <= DEFLATE_ABOVE and not self._has_streams():
+        if len(batch.wire) <= DEFLATE_ABOVE and not self.streams:
             return self._send_to(some, batch, batch.wire)  # the same bytes for both
         size = 0
         for encoding in self._lanes:
@@ -128,9 +128,10 @@ class Fanout:
                 size += self._send_to(group, batch, batch.encoded(encoding))
         return size
 
-    def _has_streams(self) -> bool:
-        """Tell whether some connection is an event stream."""
-        return any(self._lanes[encoding].fds or self._indirect[encoding] for encoding in _STREAMS)
+    @property
+    def streams(self) -> int:
+        """The number of connections that are event streams."""
+        return sum(len(self._lanes[encoding].fds) + len(self._indirect[encoding]) for encoding in _STREAMS)
 
     def _send_to(self, some: Sequence[Connection], batch: Batch, data: bytes) -> int:
         direct = [connection for connection in some if connection.lane >= 0]

@@ -279,6 +279,11 @@ class ConnectionManager:
                 found.append(only)
         return found
 
+    @property
+    def streams(self) -> int:
+        """Active connections that are event streams."""
+        return self._fanout.streams
+
     def count_open(self) -> int:
         """Return how many connections have a socket: the active ones, and those that are closing."""
         return len(self.active_connections) + len(self.closing)

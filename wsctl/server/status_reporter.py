@@ -123,6 +123,7 @@ class StatusReporter:
             upgrade=self.upgrade(),
             subscriptions=len(self._manager.subscriptions),
             topics=self._log.history.topic_count,
+            streams=self._manager.streams,
             client_ids=len(self._manager.clients) if self._several_per_id else None,
             tasks=len(asyncio.all_tasks()),
             redis=shared.redis_state() if shared else None,

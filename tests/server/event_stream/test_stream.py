@@ -14,6 +14,7 @@ from tests.support.wires import MakeServer, Server, servers, turn
 from wsctl.event_stream import LAST_CHUNK
 from wsctl.frame import Encoding
 from wsctl.hub.connection import STALL_TIMEOUT, EndReason
+from wsctl.server.drainable import HubClients
 from wsctl.server.event_stream.stream import KEEPALIVE, EventStream
 from wsctl.server.http.deadlines import MAX_UNREAD
 from wsctl.server.websocket.snapshot import decode_snapshots, encode_snapshots
@@ -269,3 +270,32 @@ async def test_a_stream_goes_on_in_another_process_without_a_gap_or_a_repetition
     assert [data[0] for data in messages_of(read.events)] == list(range(count + 2))
     assert moved.keepalive == KEEPALIVE
     assert [event.type for event in read.events].count("welcome") == 1
+
+
+async def test_a_drain_gives_each_stream_a_moment_and_its_cancel_lets_all_stay(
+    make_server: MakeServer,
+) -> None:
+    server = make_server()
+    clients = HubClients(server.node.manager, lambda: server.now, lambda moments: None)
+    joined = [join(server, f"c{n}") for n in range(4)]
+    clients.announce(60.0, "restart", 8.0)
+    server.later(4)
+    ended = [stream.end_reason for stream, _ in joined]
+    assert 0 < ended.count(EndReason.LEFT) < 4
+    clients.withdraw()
+    server.later(20)
+    assert [stream.end_reason for stream, _ in joined] == ended
+    for _, transport in joined:
+        notices = [json.loads(e.data) for e in received(transport).events if e.type == "shutdown"]
+        assert 0 <= notices[0]["reconnect_in_s"] <= 8
+
+
+async def test_streams_are_counted_while_they_are_connected(make_server: MakeServer) -> None:
+    server = make_server()
+    manager = server.node.manager
+    server.join("zoe")
+    stream, _ = join(server, "bob")
+    join(server, "old", encoding=Encoding.EVENTS_WITHOUT_CHUNKS)
+    assert manager.streams == 2
+    stream.close(1012, "", EndReason.FORCED)
+    assert manager.streams == 1

@@ -114,10 +114,11 @@ async def test_there_are_more_topics_where_a_worker_has_more() -> None:
 async def test_subscriptions_are_added_up_and_all_keep_the_same_topics() -> None:
     async with fake_parent(2) as here:
         one, other = await here.serving()
-        one.reports(connections=1, subscriptions=3, topics=2)
-        other.reports(connections=2, subscriptions=4, topics=2)
+        one.reports(connections=1, subscriptions=3, topics=2, streams=1)
+        other.reports(connections=2, subscriptions=4, topics=2, streams=2)
         await here.until(lambda: here.control.summary().connections == 3)
         assert (here.control.summary().subscriptions, here.control.summary().topics) == (7, 2)
+        assert here.control.summary().streams == 3
 
 
 async def test_the_connections_of_an_application_are_those_of_all_workers() -> None:

@@ -124,8 +124,10 @@ def _more(status: ServerStatus) -> int:
     application = 1 if status.application else 0
     admin = 1 if status.admin else 0
     topics = 1 if status.topics or status.subscriptions else 0
+    streams = 1 if status.streams else 0
     return (
         named
+        + streams
         + group
         + application
         + admin
@@ -142,6 +144,8 @@ def block(name: str, status: ServerStatus) -> Group:
     rows.add_column(overflow="fold")
     rows.add_row("  phase", cluster_table.phase(status))
     rows.add_row("  connections", Text(_connections(status)))
+    if status.streams:
+        rows.add_row("  streams", Text(f"{status.streams} of the connections"))
     if status.application:
         rows.add_row("  application", _one_line(Text(breakdown(status.application))))
     if group := status.group:

@@ -88,6 +88,12 @@ def _connections(sources: MetricSources, facts: ServerStatus) -> list[Family]:
     limited = facts.connections - (facts.application.responses if facts.application else 0)
     return [
         gauge("wsctl_connections", "Connections: clients, and those of an application.", facts.connections),
+        gauges(
+            "wsctl_clients",
+            "Clients, by what they are connected with.",
+            "transport",
+            {"websocket": len(sources.manager.active_connections) - facts.streams, "stream": facts.streams},
+        ),
         gauge("wsctl_limited_connections", "Those that the limit counts: no responses.", limited),
         gauge("wsctl_closing_connections", "Connections whose close is not answered yet.", facts.closing),
         gauge("wsctl_connections_limit", "Clients that are let in; absent without limit.", facts.capacity),

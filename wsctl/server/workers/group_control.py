@@ -133,6 +133,7 @@ class GroupControl:
             upgrade=self._rolling_upgrade.progress(),
             subscriptions=sum(report.subscriptions for report in reports),
             topics=max((report.topics for report in reports), default=0),
+            streams=sum(report.streams for report in reports),
             client_ids=self._client_ids() if self._client_ids else None,
             redis=together.redis,
             journal=self._journal.state() if self._journal else None,
