@@ -18,7 +18,8 @@ from tests.support.clients import join
 from tests.support.event_streams import StreamClient, messages_of
 from tests.support.generations import Generations
 from tests.support.issuer import Issuer, bearer
-from tests.support.outside import Outside
+from tests.support.nginx import NginxProcess
+from tests.support.programs import need
 from tests.support.raw import RawClient
 from tests.support.server import DEADLINE, ServerProcess, wsctl
 
@@ -205,35 +206,6 @@ async def test_an_open_stream_goes_on_in_a_fresh_process(start: Start) -> None:
         assert [event.type for event in bob.events] == ["welcome", "message", "message"]
 
 
-async def test_upgrades_under_publishing_are_noticed_by_none_of_twenty_streams(start: Start) -> None:
-    server = start("--rate", "0")
-    async with AsyncExitStack() as stack:
-        clients = [
-            await stack.enter_async_context(StreamClient.connect(server.port, f"/events/c{n}"))
-            for n in range(20)
-        ]
-        for client in clients:
-            await client.event("welcome")
-        outside, over = Outside(server, 50), asyncio.Event()
-        publishing = asyncio.create_task(outside.run(over))
-        for _ in range(3):
-            outcome = await asyncio.to_thread(server.upgrade)
-            assert (outcome["state"], outcome["moved"], outcome["staying"]) == ("done", 20, 0), outcome
-        over.set()
-        await publishing
-        assert len(outside.accepted) > 10
-        last = await publish(server, "the last one")
-        for client in clients:
-            await client.until(lambda client: client.last_id == last)
-        first = messages_of(clients[0].events)
-        assert set(outside.accepted) <= set(first)
-        assert len(set(first)) == len(first)
-        for client in clients:
-            assert messages_of(client.events) == first
-            assert not client.is_over
-            assert [event.type for event in client.events].count("welcome") == 1
-
-
 async def test_workers_share_what_streams_get() -> None:
     with running_workers(2, "--broadcast-interval", "0", token="events") as server:
         async with (
@@ -336,3 +308,42 @@ async def test_operators_see_how_many_connections_are_streams(
         assert b'wsctl_clients{transport="websocket"} 1.0' in text
         shown = await asyncio.to_thread(wsctl, "status", environ=environ)
         assert "streams      2 of the connections" in shown.stdout
+
+
+BUFFERING = """
+server {{
+    listen 80;
+    location / {{
+        proxy_pass http://127.0.0.1:{port};
+        proxy_buffering on;
+        proxy_cache off;
+    }}
+}}
+"""
+
+
+async def test_curl_behind_an_nginx_that_buffers_sees_each_message_at_once(
+    quiet: ServerProcess, runtime_dir: Path
+) -> None:
+    need("curl")
+    folder = runtime_dir / "nginx"
+    folder.mkdir()
+    with NginxProcess(BUFFERING.format(port=quiet.port), folder) as nginx:
+        nginx.start()
+        url = f"http://127.0.0.1:{nginx.port}/events/bob"
+        curl = await asyncio.create_subprocess_exec(
+            "curl", "--no-buffer", "--silent", url, stdout=asyncio.subprocess.PIPE
+        )
+        assert curl.stdout
+        try:
+            async with asyncio.timeout(DEADLINE):
+                await curl.stdout.readuntil(b"event: welcome\n")
+                for n in range(3):
+                    await publish(quiet, n)
+                    found = await curl.stdout.readuntil(b"\n\n")
+                    while b"event: message" not in found:
+                        found = await curl.stdout.readuntil(b"\n\n")
+                    assert json.loads(found.partition(b"data: ")[2])["data"] == n
+        finally:
+            curl.terminate()
+            await curl.wait()

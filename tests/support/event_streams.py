@@ -5,6 +5,7 @@ import json
 import ssl
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
+from http import HTTPStatus
 from typing import Any, NamedTuple
 
 from tests.support.server import DEADLINE
@@ -95,7 +96,9 @@ class StreamClient:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
         self._writer = writer
-        self._body = b""
+        self._chunks = b""  # of which the last is not whole
+        self._event = b""  # the body behind the last whole event
+        self._parts: list[bytes] = []
         self._changed = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self.status = 0
@@ -144,7 +147,7 @@ class StreamClient:
     @property
     def text(self) -> bytes:
         """The body as it came, without chunks."""
-        return self._body if "transfer-encoding" not in self.headers else dechunked(self._body)[0]
+        return b"".join(self._parts)
 
     @property
     def last_id(self) -> str:
@@ -173,10 +176,12 @@ class StreamClient:
         return messages_of(self.events)
 
     async def end(self) -> bytes:
-        """The whole body, waited for until the server ends the connection."""
-        assert self._task
+        """The whole body, waited for until it ends; that of a stream without chunks ends with the
+        connection."""
         async with asyncio.timeout(DEADLINE):
-            await asyncio.wait({self._task})
+            while not (self.is_over or self.is_whole or self.status == HTTPStatus.NO_CONTENT):
+                self._changed.clear()
+                await self._changed.wait()
         return self.text
 
     async def _read_head(self) -> None:
@@ -190,20 +195,36 @@ class StreamClient:
     async def _read_all(self) -> None:
         try:
             while data := await self._reader.read(1 << 16):
-                self._body += data
-                self._parse()
+                self._read_body(self._dechunk(data) if "transfer-encoding" in self.headers else data)
                 self._changed.set()
         except OSError:
             pass
         finally:
             self._changed.set()
 
-    def _parse(self) -> None:
-        if "transfer-encoding" in self.headers:
-            body, rest = dechunked(self._body)
-            self.is_whole = rest == b""
-        else:
-            body = self._body
-        if self.headers.get("content-type") == "text/event-stream":
-            self.events, self.retry, _ = read_events(body)
-            self.comments = body.decode(errors="ignore").count("\n:\n")
+    def _dechunk(self, data: bytes) -> bytes:
+        """Take whole chunks out of what has come, and return their data."""
+        self._chunks += data
+        found = b""
+        while b"\r\n" in self._chunks:
+            size, _, rest = self._chunks.partition(b"\r\n")
+            length = int(size, 16)
+            if len(rest) < length + 2:
+                break
+            assert rest[length : length + 2] == b"\r\n", rest[length:]
+            found, self._chunks = found + rest[:length], rest[length + 2 :]
+            if not length:
+                self.is_whole = self._chunks == b""
+                break
+        return found
+
+    def _read_body(self, data: bytes) -> None:
+        self._parts.append(data)
+        if self.headers.get("content-type") != "text/event-stream":
+            return
+        whole, end, rest = (self._event + data).rpartition(b"\n\n")
+        self._event = rest
+        read = read_events(whole + end, self.last_id)
+        self.events += read.events
+        self.retry = self.retry if read.retry is None else read.retry
+        self.comments += f"\n{whole.decode()}\n".count("\n:\n")
