@@ -93,3 +93,9 @@ def test_a_batch_is_one_chunk_of_its_events_behind_its_lead(data: list[Any], joi
     assert bare == lead + b"".join(map(event, payloads))
     assert chunked == lead + chunk(bare[len(lead) :])
     assert batch.encoded(Encoding.EVENTS) is chunked
+
+
+def test_events_are_made_once_for_all_streams_of_a_kind() -> None:
+    batch = Batch((messages.heartbeat(1.0, 2, 3),))
+    for encoding in (Encoding.EVENTS, Encoding.EVENTS_WITHOUT_CHUNKS):
+        assert batch.encoded(encoding) is batch.encoded(encoding)

@@ -90,7 +90,7 @@ class Batch:
         self._start = len(lead) if frames else len(self.wire)
         self.plain = plain
         self._deflated: bytes | None = self.wire if plain else None
-        self._events: bytes | None = None
+        self._events: tuple[bytes, bytes] | None = None  # in chunks, and without
 
     @classmethod
     def joined(cls, batches: "Sequence[Batch]", *, compressed: bool = False) -> "Batch":
@@ -147,12 +147,10 @@ class Batch:
         return self.wire if encoding <= Encoding.DEFLATE else self.copy().encoded(encoding)
 
     def _as_events(self, encoding: Encoding) -> bytes:
-        if encoding is Encoding.EVENTS_WITHOUT_CHUNKS:
-            return b"".join((self.wire[: self._start], *map(event, self.payloads)))
         if self._events is None:
-            events = b"".join(map(event, self.payloads))
-            self._events = self.wire[: self._start] + chunk(events) if events else self.wire
-        return self._events
+            lead, events = self.wire[: self._start], b"".join(map(event, self.payloads))
+            self._events = (lead + chunk(events), lead + events) if events else (self.wire, self.wire)
+        return self._events[encoding - Encoding.EVENTS]
 
     def _compressed(self) -> bytes:
         return b"".join((self.wire[: self._start], *map(_smallest, self.payloads)))

@@ -208,6 +208,24 @@ def test_a_large_message_is_compressed_once_and_history_keeps_no_compressed_copy
     assert all(len(each) < len(c.offered[1].wire) // 10 for each, c in zip(packed, everyone, strict=True))
 
 
+def test_history_keeps_no_events_of_what_streams_were_sent() -> None:
+    hub = Hub()
+    stream = RecordedConnection("eve", hub.manager, hub.now)
+    stream.encoding = Encoding.EVENTS
+    stream.subscriptions = {"a": False}
+    hub.manager.connect(stream, Batch((b'"welcome"',)))
+    hub.publish("one", "a")
+    hub.iterate()
+    hub.publish("two")
+    hub.iterate()
+    hub.publish("three")
+    hub.publish("four", "a")
+    hub.iterate()
+    sent = b"".join(batch.encoded(stream.encoding) for batch in stream.offered)
+    assert all(text in sent for text in (b"one", b"two", b"three", b"four"))
+    assert all(entry.batch._events is None for entry in hub.log.history.entries())
+
+
 def test_a_message_of_a_topic_puts_off_the_keepalive_of_its_subscribers_alone() -> None:
     hub = Hub()
     bob, eve = hub.join("bob", "a"), hub.join("eve")

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from wsctl.frame import DEFLATE_ABOVE, Batch
+from wsctl.frame import Batch
 from wsctl.hub.connection import Connection
 
 
@@ -24,7 +24,7 @@ def add_run(
 ) -> None:
     """Add a batch for some connections behind so many batches for all; they are found by the `topic` if there
     is one."""
-    batch = _own(batch)
+    batch = batch.copy()  # history holds the other, and no other form of it
     last = runs[-1] if runs else None
     if last and last.topic == topic and last.at == at and last.connections == connections:
         last.batches.append(batch)
@@ -61,7 +61,7 @@ def _sorted(
     together: dict[tuple[int, ...], list[Connection]] = {}
     for connection, numbers in wanted.items():
         together.setdefault(tuple(numbers), []).append(connection)
-    own = [_own(batch) for batch in for_all]
+    own = [batch.copy() for batch in for_all]
     for sequence, connections in together.items():
         yield connections, _merged([runs[n] for n in sequence], own)
 
@@ -87,8 +87,3 @@ def _merged(runs: Sequence[Run], for_all: Sequence[Batch]) -> list[Batch]:
         merged += run.batches
         at = run.at
     return [*merged, *for_all[at:]]
-
-
-def _own(batch: Batch) -> Batch:
-    """Return a batch that may be compressed: a copy, since history holds the other."""
-    return batch.copy() if len(batch.wire) > DEFLATE_ABOVE else batch
