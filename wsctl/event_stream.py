@@ -36,6 +36,11 @@ def retry(milliseconds: int) -> bytes:
     return b"retry: %d\n" % milliseconds
 
 
+def seen_up_to(message_id: str) -> bytes:
+    """Return the field that gives the event that it stands in front of the id of a message."""
+    return b"id: %b\n" % message_id.encode()
+
+
 def chunk(data: bytes) -> bytes:
     """Return data as one chunk of a body (RFC 9112 section 7.1)."""
     return b"%x\r\n%b\r\n" % (len(data), data)

@@ -84,6 +84,24 @@ async def test_a_client_that_comes_back_has_what_it_missed_and_no_id_before_that
     assert messages_of(events) == ["missed", "live"]
 
 
+@pytest.mark.parametrize("encoding", [Encoding.EVENTS, Encoding.EVENTS_WITHOUT_CHUNKS])
+@pytest.mark.parametrize("is_known", [True, False])
+async def test_one_that_comes_back_and_missed_nothing_has_the_newest_id(
+    make_server: MakeServer, encoding: Encoding, is_known: bool
+) -> None:
+    server = make_server()
+    server.publish("seen")
+    since = server.node.log.newest if is_known else "7-7"
+    server.publish("for others", topic="x")
+    _, transport = join(server, "bob", since=since, encoding=encoding, topics=("a",))
+    answer = transport.drain()
+    body = body_of(answer) if encoding is Encoding.EVENTS else answer.removeprefix(HEAD)
+    read = read_events(body)
+    (welcome,) = read.events
+    assert json.loads(welcome.data)["recovered"] is is_known
+    assert (welcome.last_id, read.rest) == (server.node.log.newest, "")
+
+
 async def test_a_stream_gets_only_the_topics_that_it_asked_for(make_server: MakeServer) -> None:
     server = make_server()
     _, transport = join(server, "bob", topics=("a.*",))

@@ -10,7 +10,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from wsctl.codes import RESTART, CloseCode
-from wsctl.event_stream import FINAL, closing
+from wsctl.event_stream import FINAL, closing, seen_up_to
 from wsctl.frame import Batch, Encoding
 from wsctl.hub.connection import EndReason
 from wsctl.server.event_stream import opener
@@ -139,6 +139,9 @@ class AsgiEventStream(AsgiConnection):
         """Serve the client behind the head of the answer, until it leaves or is closed."""
         self._receive, self._send_message = receive, send
         await self.run(since)
+
+    def _caught_up(self) -> bytes:
+        return seen_up_to(self._services.log.newest)
 
     def asked_to_leave(self, seconds: float | None) -> None:
         self._leaves_at = None if seconds is None else self._services.clock() + seconds

@@ -6,7 +6,7 @@ import socket
 from collections.abc import Callable
 
 from wsctl.codes import RESTART, CloseCode
-from wsctl.event_stream import LAST_CHUNK, chunk, closing
+from wsctl.event_stream import LAST_CHUNK, chunk, closing, seen_up_to
 from wsctl.frame import Batch, Encoding
 from wsctl.hub.connection import EndReason
 from wsctl.server.http.deadlines import MAX_UNREAD
@@ -41,6 +41,11 @@ class EventStream(TransportConnection):
         self._leaves_at: float | None = None
         self._unread_bytes = 0
         self._bound_silence()
+
+    def _caught_up(self) -> bytes:
+        # What it resumes by is new again, however old the id was that it came with.
+        field = seen_up_to(self._services.log.newest)
+        return chunk(field) if self.encoding is Encoding.EVENTS else field
 
     # Receiving
 

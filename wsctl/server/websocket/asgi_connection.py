@@ -68,7 +68,8 @@ class AsgiConnection(Connection):
         """Serve the client until it leaves or is closed."""
         self._sender = asyncio.create_task(self._send_all())
         welcome, missed = self._services.welcome.greet(self, since)
-        self._services.manager.connect(self, Batch((welcome,)), missed)
+        lead = b"" if since is None or missed else self._caught_up()
+        self._services.manager.connect(self, Batch((welcome,), lead=lead), missed)
         receiver = asyncio.create_task(self._receive_all())
         tasks = {self._sender, receiver}
         try:
@@ -82,6 +83,11 @@ class AsgiConnection(Connection):
                 await asyncio.wait(tasks)
             finally:
                 self._services.manager.forget(self)
+
+    def _caught_up(self) -> bytes:
+        """Return what stands in front of the welcome of a client that resumes and has missed nothing which is
+        kept."""
+        return b""
 
     @property
     def waiting(self) -> int:

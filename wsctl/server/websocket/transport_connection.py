@@ -91,9 +91,15 @@ class TransportConnection(Connection, asyncio.Protocol):
         if self._transport.get_write_buffer_size() and not self.behind:
             self.pause_writing()  # the protocol before this one was told so
         welcome, missed = self._services.welcome.greet(self, since)
-        self._services.manager.connect(self, Batch((welcome,), lead=answer), missed)
+        lead = answer if since is None or missed else answer + self._caught_up()
+        self._services.manager.connect(self, Batch((welcome,), lead=lead), missed)
         if early:
             self.data_received(early)
+
+    def _caught_up(self) -> bytes:
+        """Return what stands in front of the welcome of a client that resumes and has missed nothing which is
+        kept."""
+        return b""
 
     # Sending
 
