@@ -4,6 +4,7 @@ answer that the application streams."""
 import asyncio
 import json
 import signal
+import socket
 from collections.abc import Iterator
 
 import pytest
@@ -118,6 +119,36 @@ async def test_a_stream_behind_a_request_without_an_answer_is_the_applications(
 
     found = await asyncio.to_thread(pipelined)
     assert found.count(b"HTTP/1.1 200") == 2
+
+
+@pytest.mark.parametrize("first", [b"GET /history HTTP/1.1\r\nHost: x\r\n\r\n", b""])
+@pytest.mark.parametrize("version", ["1.1", "1.0"])
+async def test_a_request_that_the_parser_reads_is_the_servers_too(
+    start_server: StartServer, first: bytes, version: str
+) -> None:
+    server = under_wsctl(start_server)
+
+    def ask_for_both() -> bytes:
+        with RawClient(server.port) as client:
+            if first:
+                client.send(first)
+                head = client.read_head().lower()
+                size = int(head.partition(b"content-length:")[2].split(b"\r\n")[0])
+                client.socket.recv(size, socket.MSG_WAITALL)
+            request = f"GET {BOB} HTTP/{version}\r\nHost: 127.0.0.1:{server.port}\r\n\r\n"
+            client.send(request[:30].encode())
+            client.send(request[30:].encode() + b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            found = b""
+            while b"event: welcome" not in found:
+                data = client.socket.recv(4096)
+                assert data, found
+                found += data
+            return found
+
+    found = await asyncio.to_thread(ask_for_both)
+    assert b"connection: close" in found  # the application's own answer has no such line
+    assert (b"transfer-encoding: chunked" in found) == (version == "1.1")
+    assert found.count(b"HTTP/1.1 200") == 1
 
 
 @pytest.fixture

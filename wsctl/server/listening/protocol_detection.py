@@ -1,8 +1,8 @@
 """Accepted connections, and the detection of the protocol that each of them speaks.
 
-Clients come back all at once after a deploy, so a plain WebSocket handshake that arrives in one piece, which
-is how they all come, is read by one regular expression and never meets an HTTP parser. Anything else, and a
-handshake with anything unusual about it, goes to h11 as it came.
+Clients come back all at once after a deploy, so a plain WebSocket handshake or request for an event stream
+that arrives in one piece, which is how they all come, is read by one regular expression and never meets an
+HTTP parser. Anything else, and a request with anything unusual about it, goes to h11 as it came.
 """
 
 import asyncio
@@ -14,6 +14,7 @@ from wsctl.server.client_acceptor import ClientAcceptor
 from wsctl.server.http.deadlines import HEAD_TIMEOUT
 from wsctl.server.http.proxy import peer_address
 from wsctl.server.http.refusals import Refusals
+from wsctl.server.http.semantics import HttpRefusal
 from wsctl.server.listening.http_protocol import MAX_HEAD, BoundedHttp, detach_descriptor
 from wsctl.server.listening.pending_connections import PendingConnection, PendingConnections
 from wsctl.server.websocket.admission import server_full
@@ -22,12 +23,12 @@ from wsctl.server.websocket.opener import ClientRequest
 # RFC 9112 sections 3 and 5, without what is obsolete. Nothing in it backtracks.
 _PLAIN = re.compile(
     rb"GET (/[!-~]*+) HTTP/1\.1\r\n"
-    rb"((?:[!#$%&'*+.^_`|~0-9A-Za-z-]++:[\t\x20-\x7e\x80-\xff]*+\r\n){4,100}+)\r\n"
+    rb"((?:[!#$%&'*+.^_`|~0-9A-Za-z-]++:[\t\x20-\x7e\x80-\xff]*+\r\n){1,100}+)\r\n"
 )
 
 
-def plain_upgrade_request(data: bytes) -> ClientRequest | None:
-    """Return the handshake in `data` if that is exactly one whole one with nothing unusual about it, else
+def plain_request(data: bytes) -> ClientRequest | None:
+    """Return the request in `data` if that is exactly one whole GET with nothing unusual about it, else
     None."""
     found = _PLAIN.fullmatch(data) if len(data) <= MAX_HEAD else None
     if not found:
@@ -39,13 +40,22 @@ def plain_upgrade_request(data: bytes) -> ClientRequest | None:
         headers[name.lower()] = value.strip(" \t")
     if len(headers) != len(lines) - 1:
         return None  # a header came twice: what that means is for h11 to say
-    if "host" not in headers or headers.get("upgrade", "").lower() != "websocket":
-        return None
-    if "upgrade" not in headers.get("connection", "").lower():
+    if "host" not in headers:
         return None
     path, _, query = found[1].decode("ascii").partition("?")
     return ClientRequest("GET", "1.1", path, query, headers)
 
+
+def asks_for_websocket(request: ClientRequest) -> bool:
+    """Tell whether a request is a WebSocket handshake."""
+    headers = request.headers
+    is_upgrade = headers.get("upgrade", "").lower() == "websocket"
+    return is_upgrade and "upgrade" in headers.get("connection", "").lower()
+
+
+Accept = Callable[[asyncio.Transport, ClientRequest, bytes], HttpRefusal | None]
+"""Gives the transport to a new connection, or returns the refusal; the bytes are what came behind the
+request."""
 
 MakeHttp = Callable[[float, PendingConnections, Callable[[], None]], BoundedHttp]
 """Makes the protocol for an HTTP connection, which is there since a moment, is counted somewhere, and calls a
@@ -126,13 +136,23 @@ class ProtocolDetector(asyncio.Protocol):
         self._release()
 
     def data_received(self, data: bytes) -> None:
-        request = plain_upgrade_request(data)
-        if request is None or not self._connections.acceptor.serves(request.path):
+        request = plain_request(data)
+        accept = self._acceptance(request) if request else None
+        if request is None or accept is None:
             self.switch_to_http().data_received(data)
-        elif refused := self._connections.acceptor.accept(self._transport, request, b""):
+        elif refused := accept(self._transport, request, b""):
             self.switch_to_http().refuse(refused)
         else:
             self._release()
+
+    def _acceptance(self, request: ClientRequest) -> Accept | None:
+        """Return what accepts the connection that a request asks for; None if it asks for none of ours."""
+        acceptor = self._connections.acceptor
+        if asks_for_websocket(request):
+            return acceptor.accept if acceptor.serves(request.path) else None
+        if "upgrade" in request.headers or not acceptor.serves_stream("GET", request.path):
+            return None
+        return acceptor.accept_stream
 
     def detach(self) -> int | None:
         """Give the connection away to another process that reads it, and return its descriptor; None if it
