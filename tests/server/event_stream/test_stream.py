@@ -238,8 +238,11 @@ async def test_one_that_may_stay_after_all_stays(make_server: MakeServer) -> Non
 
 
 @pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="Linux ends dead connections by itself")
-async def test_the_kernel_is_told_how_long_a_peer_may_be_silent(make_server: MakeServer) -> None:
-    server = make_server(ping_interval=20, ping_timeout=10)
+@pytest.mark.parametrize(("interval", "patience", "expected"), [(20, 10, 30_000), (0, 10, 0), (20, 0, 0)])
+async def test_the_kernel_is_told_how_long_a_peer_may_be_silent(
+    make_server: MakeServer, interval: float, patience: float, expected: int
+) -> None:
+    server = make_server(ping_interval=interval, ping_timeout=patience)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         peer = socket.create_connection(listener.getsockname())
         sock, _ = listener.accept()
@@ -249,7 +252,7 @@ async def test_the_kernel_is_told_how_long_a_peer_may_be_silent(make_server: Mak
             transport.sock.close()
             transport.sock = sock
             EventStream(server.services, transport, "bob", "192.0.2.1:5", Encoding.EVENTS)
-            assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 30_000
+            assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == expected
 
 
 @pytest.mark.parametrize("encoding", [Encoding.EVENTS, Encoding.EVENTS_WITHOUT_CHUNKS])

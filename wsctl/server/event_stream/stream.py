@@ -87,7 +87,8 @@ class EventStream(TransportConnection):
 
     def _bound_silence(self) -> None:
         """Have the kernel end the connection when a comment is not acknowledged: a stream has no pong."""
-        patience = self._services.settings.ping_interval + self._services.settings.ping_timeout
+        interval, timeout = self._services.settings.ping_interval, self._services.settings.ping_timeout
+        patience = interval + timeout if interval and timeout else 0.0
         option = getattr(socket, "TCP_USER_TIMEOUT", None)  # Linux
         sock = self._transport.get_extra_info("socket")
         if patience and option is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
