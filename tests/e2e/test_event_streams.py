@@ -15,7 +15,7 @@ from httpx_sse import aconnect_sse
 
 from tests.conftest import StartServer, running_workers
 from tests.support.clients import join
-from tests.support.event_streams import StreamClient, messages_of
+from tests.support.event_streams import StreamClient, dechunked, messages_of, read_events
 from tests.support.generations import Generations
 from tests.support.issuer import Issuer, bearer
 from tests.support.nginx import NginxProcess
@@ -347,3 +347,30 @@ async def test_curl_behind_an_nginx_that_buffers_sees_each_message_at_once(
         finally:
             curl.terminate()
             await curl.wait()
+
+
+async def test_a_slow_reader_is_cut_behind_a_whole_event_and_resumes_where_it_was(
+    start_server: StartServer,
+) -> None:
+    server = start_server("--broadcast-interval", "0", "--max-queue", "100000", "--history-bytes", "64m")
+
+    def join_and_read_nothing() -> RawClient:
+        client = RawClient(server.port, receive_buffer=4096)
+        client.send(f"GET /events/bob HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\n\r\n".encode())
+        assert b" 200 " in client.read_head()
+        return client
+
+    count = 200
+    with await asyncio.to_thread(join_and_read_nothing) as slow:
+        for n in range(count):
+            await publish(server, [n, "x" * 60_000])
+        body, rest = dechunked(await asyncio.to_thread(slow.read_to_end))
+    assert rest == b""
+    events = read_events(body).events
+    assert json.loads(events[-1].data)["code"] == 1013
+    seen = [data[0] for data in messages_of(events)]
+    assert seen == list(range(len(seen)))
+    assert len(seen) < count
+    async with StreamClient.connect(server.port, "/events/bob", Last_Event_ID=events[-1].last_id) as bob:
+        missed = await bob.messages(count - len(seen))
+        assert [data[0] for data in missed] == list(range(len(seen), count))
