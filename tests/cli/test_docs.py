@@ -62,7 +62,7 @@ def test_an_unknown_page_is_one_line_with_what_may_be_meant(topic: str, advice: 
 
 @pytest.mark.parametrize("columns", [80, 120])
 def test_on_a_terminal_a_page_is_laid_out_within_its_columns(open_page: Open, columns: int) -> None:
-    terminal = open_page("docs", "architecture", columns=columns, lines=500, PAGER="cat")
+    terminal = open_page("docs", "architecture", columns=columns, lines=600, PAGER="cat")
     assert terminal.wait() == 0
     shown = [line.strip() for line in terminal.text.splitlines()]
     assert "Architecture" in shown
