@@ -31,7 +31,7 @@ TEXTS = pages()
 TREE: Any = typer.main.get_command(app)
 SOURCES = {path: path.read_text() for path in (ROOT / "wsctl").rglob("*.py")}
 
-MOST_BYTES = 140_000
+MOST_BYTES = 145_000
 """Of all pages together: they are in every wheel."""
 
 WIDEST_BLOCK = 76
@@ -173,7 +173,17 @@ def test_all_error_codes_are_told() -> None:
 
 def test_all_frames_are_told_with_their_fields() -> None:
     made = [
-        messages.welcome("bob", "1-0", "1", "serving", True, connections=1, keepalive_s=10, lost=["a"]),
+        messages.welcome(
+            "bob",
+            "1-0",
+            "1",
+            "serving",
+            True,
+            connections=1,
+            keepalive_s=10,
+            lost=["a"],
+            rate=messages.Allowance(20, 40, 40),
+        ),
         messages.message(messages.Message("1-0", 1.0, "bob", "x", ("eve",), topic="news")),
         messages.heartbeat(1.0, 2, 3),
         messages.keepalive(),

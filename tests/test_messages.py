@@ -92,9 +92,16 @@ def is_client_id(text: str) -> bool:
     connections=st.integers(0, 10**6),
     keepalive=st.integers(0, 300),
     degraded=st.booleans(),
+    rate=st.none() | st.builds(messages.Allowance, st.sampled_from([20, 0.5, 1e3]), st.just(40), st.just(7)),
 )
 def test_a_welcome_is_written_as_the_encoder_would(
-    client: str, recovered: bool | None, connections: int, keepalive: int, degraded: bool
+    client: str,
+    recovered: bool | None,
+    *,
+    connections: int,
+    keepalive: int,
+    degraded: bool,
+    rate: messages.Allowance | None,
 ) -> None:
     welcome = messages.welcome(
         client,
@@ -105,6 +112,7 @@ def test_a_welcome_is_written_as_the_encoder_would(
         connections=connections,
         keepalive_s=keepalive,
         degraded=degraded,
+        rate=rate,
     )
     assert messages.encode(json.loads(welcome)) == welcome
     assert json.loads(welcome)["client_id"] == client

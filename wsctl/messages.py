@@ -9,7 +9,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 Ref = str | int
 """The name that a client gives a command, by which it knows the answer."""
@@ -39,6 +39,15 @@ class Message:
     topic: str | None = None
 
 
+class Allowance(NamedTuple):
+    """The rate within which a client has to keep: a token bucket that `per_second` refills up to `burst`, and
+    has `left` tokens now. Each message or command takes one."""
+
+    per_second: float
+    burst: int
+    left: int
+
+
 def encode(frame: dict[str, Any]) -> bytes:
     """Encode one frame as JSON in UTF-8.
 
@@ -64,12 +73,14 @@ def welcome(
     keepalive_s: int = 0,
     degraded: bool = False,
     lost: Sequence[str] = (),
+    rate: Allowance | None = None,
 ) -> bytes:
     """Encode a `welcome`: the first frame of a connection, sent again when the server was cut off from others
     and is back.
 
     `recovered` is None when the client named no `since`, and `keepalive_s` is 0 when it asked for none;
-    `degraded` means that the server is cut off; `lost` are the topics of which messages are lost.
+    `degraded` means that the server is cut off; `lost` are the topics of which messages are lost; `rate` is
+    None when the client may send as fast as it can.
     """
     # Thousands come back in one second. No text in it has a character that JSON escapes, so that none needs
     # the encoder, which takes four times as long.
@@ -77,12 +88,18 @@ def welcome(
     if lost:
         recovery += f',"lost":{_TO_JSON(lost)}'
     keepalive = f',"keepalive_s":{keepalive_s}' if keepalive_s else ""
+    limit = _rate_field(rate) if rate else ""
     server = f'"version":"{version}","phase":"{phase}","connections":{connections}'
     more = ',"degraded":true' if degraded else ""
     return (
-        f'{{"type":"welcome","client_id":"{client}","id":"{newest}"{recovery}{keepalive},'
+        f'{{"type":"welcome","client_id":"{client}","id":"{newest}"{recovery}{keepalive}{limit},'
         f'"server":{{{server}{more}}}}}'
     ).encode()
+
+
+def _rate_field(rate: Allowance) -> str:
+    per_second = int(rate.per_second) if rate.per_second == int(rate.per_second) else rate.per_second
+    return f',"rate":{{"per_second":{per_second!r},"burst":{rate.burst},"left":{rate.left}}}'
 
 
 def message(m: Message) -> bytes:

@@ -160,3 +160,28 @@ def test_the_connections_of_a_client_have_one_rate_together() -> None:
     for connection in (tablet, laptop):
         p.intake.text(connection, "later")
     assert [m.data for m in p.published] == ["0", "1", "later"]
+
+
+def test_a_client_is_told_what_it_may_send_now_and_so_is_one_that_comes_back() -> None:
+    p = Publishing(Rate(1, 4))
+    connected = [p.bob]
+    p.intake = Intake(
+        MessageLog(p.published.deliver),
+        Rate(1, 4),
+        True,
+        lambda: p.now,
+        connections_of=lambda name: [each for each in connected if each.client_id == name],
+    )
+    assert p.intake.allowance("bob") == (1, 4, 4)
+    for _ in range(3):
+        p.intake.text(p.bob, "x")
+    assert p.intake.allowance("bob") == (1, 4, 1)
+    assert p.intake.allowance("eve") == (1, 4, 4)
+    connected.clear()
+    p.bob.end_reason = EndReason.LEFT
+    p.intake.left(p.bob)
+    p.now += 1.5
+    assert p.intake.allowance("bob") == (1, 4, 2)
+    p.now += 60
+    assert p.intake.allowance("bob") == (1, 4, 4)
+    assert Publishing(Rate(0, 1)).intake.allowance("bob") is None

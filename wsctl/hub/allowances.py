@@ -47,6 +47,10 @@ class Allowances:
             bucket.lender, bucket.lent = self._lender(site(connection.address), now), self._lent
         return bucket
 
+    def find(self, client_id: str) -> TokenBucket | None:
+        """Return the bucket that an id has left, which stays where it is; None: it would have a full one."""
+        return self._left.find(client_id)
+
     def keep(self, connection: Connection, now: float) -> None:
         """Keep the bucket of a client that has left, unless it is full."""
         if connection.bucket and not connection.bucket.is_full(self._rate, now):
@@ -82,6 +86,10 @@ class _Buckets:
     def take(self, name: str, now: float) -> TokenBucket | None:
         self._forget(now)
         found = self._buckets.pop(name, None)
+        return found[0] if found else None
+
+    def find(self, name: str) -> TokenBucket | None:
+        found = self._buckets.get(name)
         return found[0] if found else None
 
     def put(self, name: str, bucket: TokenBucket, now: float) -> None:

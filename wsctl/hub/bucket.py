@@ -66,7 +66,14 @@ class TokenBucket:
 
     def is_full(self, rate: Rate, now: float) -> bool:
         """Tell whether the bucket is full, and so as good as a new one."""
-        return self._tokens + self._loan + (now - self._filled) * rate.per_second >= rate.burst
+        return self._content(rate, now) >= rate.burst
+
+    def left(self, rate: Rate, now: float) -> int:
+        """Return how many messages may be sent now at once."""
+        return min(rate.burst, int(self._content(rate, now)))
+
+    def _content(self, rate: Rate, now: float) -> float:
+        return self._tokens + self._loan + (now - self._filled) * rate.per_second
 
     @property
     def lacks_lender(self) -> bool:

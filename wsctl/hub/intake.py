@@ -13,6 +13,7 @@ from wsctl.hub.bucket import TokenBucket
 from wsctl.hub.connection import Connection, EndReason
 from wsctl.log.home import Refusal
 from wsctl.log.message_log import MessageLog
+from wsctl.messages import Allowance
 from wsctl.settings import Rate
 
 CONTROL_RATE = Rate(20, 40)
@@ -153,6 +154,14 @@ class Intake:
         rate = f"more than {self._rate.per_second:g} messages a second"
         return "too many at once from new clients of your address" if bucket.lacks_lender else rate
 
+    def allowance(self, client_id: str) -> Allowance | None:
+        """Return the rate that a client has to keep, and what is left of it now; None: as fast as it can."""
+        if not self._rate.per_second:
+            return None
+        bucket = self._bucket_of_others(client_id) or self.allowances.find(client_id)
+        left = bucket.left(self._rate, self._clock()) if bucket else self._rate.burst
+        return Allowance(*self._rate, left)
+
     def left(self, connection: Connection) -> None:
         """Keep the bucket of a client that has left: it may come back before that is full."""
         if connection.bucket and not any(
@@ -165,9 +174,13 @@ class Intake:
     def _bucket(self, connection: Connection) -> TokenBucket | None:
         if self._rate.per_second and connection.bucket is None:
             # All connections of a client have one bucket: the rate is the client's.
-            others = (other.bucket for other in self._connections_of(connection.client_id) if other.bucket)
-            connection.bucket = next(others, None) or self.allowances.of(connection, self._clock())
+            of_others = self._bucket_of_others(connection.client_id)
+            connection.bucket = of_others or self.allowances.of(connection, self._clock())
         return connection.bucket
+
+    def _bucket_of_others(self, client_id: str) -> TokenBucket | None:
+        """Return the bucket that a connection of this client has already; None: it has sent nothing yet."""
+        return next((other.bucket for other in self._connections_of(client_id) if other.bucket), None)
 
     def _cut(self, connection: Connection) -> None:
         reason = "the rate limit was ignored for too long"

@@ -200,6 +200,7 @@ class Node:
             self.life,
             elsewhere=self._elsewhere,
             degraded=lambda: self.reporter.degraded,
+            allowance=self.intake.allowance,
         )
 
     def _journal_maker(self, wall: Callable[[], float]) -> MakeHome | None:

@@ -8,6 +8,7 @@ from wsctl.drain.graceful import GracefulShutdownManager
 from wsctl.drain.pace import Pace
 from wsctl.hub.manager import ConnectionManager
 from wsctl.log.message_log import MessageLog
+from wsctl.messages import Allowance
 from wsctl.server.websocket.welcome import Welcome
 
 
@@ -17,6 +18,7 @@ class Greeted:
     def __init__(self) -> None:
         self.elsewhere = 0
         self.degraded = False
+        self.allowance: Allowance | None = None
         manager = ConnectionManager(lambda: 0.0, lambda call: None)
         self.log = MessageLog(manager.deliver, 10, 10_000, lambda: 1000.0)
         self.life = GracefulShutdownManager(Pace(timeout=1.0))
@@ -26,6 +28,7 @@ class Greeted:
             self.life,
             elsewhere=lambda: self.elsewhere,
             degraded=lambda: self.degraded,
+            allowance=lambda client_id: self.allowance,
         )
 
     def told(self, since: str | None = None, keepalive: int = 0) -> dict[str, Any]:
@@ -46,6 +49,13 @@ def test_it_tells_where_the_log_is_and_of_the_whole_server() -> None:
     greeted.life.started()
     assert greeted.told(keepalive=5)["server"]["phase"] == "serving"
     assert greeted.told(keepalive=5)["keepalive_s"] == 5
+
+
+def test_it_tells_the_rate_that_the_client_has_to_keep_where_there_is_one() -> None:
+    greeted = Greeted()
+    assert "rate" not in greeted.told()
+    greeted.allowance = Allowance(0.5, 3, 1)
+    assert greeted.told()["rate"] == {"per_second": 0.5, "burst": 3, "left": 1}
 
 
 def test_a_server_that_is_cut_off_says_so() -> None:

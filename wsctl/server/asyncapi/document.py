@@ -18,7 +18,9 @@ _ID = "1767225600500-0"
 
 _EXAMPLES: dict[str, dict[str, bytes]] = {
     "welcome": {
-        "first": messages.welcome("bob", _ID, __version__, Phase.SERVING, None, connections=3),
+        "first": messages.welcome(
+            "bob", _ID, __version__, Phase.SERVING, None, connections=3, rate=messages.Allowance(20, 40, 40)
+        ),
         "resumed": messages.welcome("bob", _ID, __version__, Phase.SERVING, True, connections=3),
         "resumedInPart": messages.welcome(
             "bob", _ID, __version__, Phase.SERVING, False, connections=3, lost=["quotes.eu"]

@@ -105,7 +105,7 @@ _LOST: Schema = {
 FRAMES: dict[str, Schema] = {
     "welcome": _frame(
         "welcome",
-        optional=("recovered", "lost", "keepalive_s"),
+        optional=("recovered", "lost", "keepalive_s", "rate"),
         client_id=ref("clientId"),
         id={"allOf": [ref("messageId")], "description": "The newest message's."},
         recovered={
@@ -117,6 +117,15 @@ FRAMES: dict[str, Schema] = {
         keepalive_s={
             **KEEPALIVE,
             "description": "In answer to `keepalive`: the longest time between two frames, in seconds.",
+        },
+        rate={
+            **_record(
+                per_second={"type": "number", "exclusiveMinimum": 0, "description": "Tokens that come back."},
+                burst={"type": "integer", "minimum": 1, "description": "Tokens that there are at most."},
+                left={"type": "integer", "minimum": 0, "description": "Tokens that there are now."},
+            ),
+            "description": "The rate that the client has to keep: each message or command takes a token."
+            " Absent when there is no limit.",
         },
         server=_record(
             optional=("degraded",),

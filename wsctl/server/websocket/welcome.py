@@ -14,7 +14,7 @@ class Welcome:
     """Writes the welcome of each connection.
 
     `elsewhere` returns how many clients the other processes of the server have, `degraded` whether messages
-    are not shared that should be.
+    are not shared that should be, `allowance` the rate that a client has to keep.
     """
 
     def __init__(
@@ -25,12 +25,14 @@ class Welcome:
         *,
         elsewhere: Callable[[], int],
         degraded: Callable[[], bool],
+        allowance: Callable[[str], messages.Allowance | None],
     ) -> None:
         self._manager = manager
         self._log = log
         self._life = life
         self._elsewhere = elsewhere
         self._degraded = degraded
+        self._allowance = allowance
 
     def greet(self, connection: Connection, since: str | None) -> tuple[bytes, Missed | None]:
         """Return the welcome of a new connection, and what its client has missed since the message `since`,
@@ -64,4 +66,5 @@ class Welcome:
             keepalive_s=keepalive,
             degraded=self._degraded(),
             lost=lost,
+            rate=self._allowance(client_id),
         )
