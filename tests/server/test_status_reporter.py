@@ -3,7 +3,9 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wsctl.server.status_reporter import RATE_WINDOW, RateMeter
+from wsctl.control.status import DeliveryTime
+from wsctl.hub.traffic import Durations
+from wsctl.server.status_reporter import RATE_WINDOW, DeliveryMeter, RateMeter
 
 
 def test_there_is_no_rate_before_two_samples() -> None:
@@ -36,3 +38,17 @@ def test_a_rate_lies_between_the_slowest_and_the_fastest_second(growth: list[int
         meter.sample(float(second), total)
     window = growth[1:][-RATE_WINDOW:]
     assert min(window) - 0.1 <= meter.rates()[0] <= max(window) + 0.1
+
+
+def test_the_delivery_time_is_that_of_the_last_ten_seconds() -> None:
+    durations = Durations()
+    meter = DeliveryMeter(durations)
+    assert meter.recent() == DeliveryTime(0, None, None)
+    durations.note(9.0)
+    meter.sample()
+    for seconds in (0.001, 0.003):
+        durations.note(seconds)
+    assert meter.recent() == DeliveryTime(2, 0.002, 0.005)
+    for _ in range(RATE_WINDOW + 1):
+        meter.sample()
+    assert meter.recent() == DeliveryTime(0, None, None)

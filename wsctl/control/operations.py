@@ -13,7 +13,7 @@ from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 from wsctl.control.encoding import decode, encode
-from wsctl.control.status import PHASE, ServerStatus, TopicList
+from wsctl.control.status import PHASE, LoadHistory, ServerStatus, TopicList
 from wsctl.drain.progress import DrainProgress, HandoverProgress
 from wsctl.settings import LONGEST
 
@@ -130,6 +130,14 @@ class UpgradeAnswer:
 
 
 @dataclass(frozen=True, slots=True)
+class DashboardLink:
+    """What opens the dashboard once."""
+
+    link: str = field(metadata={"description": "For the address `/dashboard#LINK`."})
+    expires_in_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class ErrorText:
     """A reason, in a code for programs and in words."""
 
@@ -179,6 +187,8 @@ class ControlService(Protocol):
 
     async def status(self, *, clients: bool) -> ServerStatus: ...
     async def topics(self, limit: int) -> TopicList: ...
+    async def load(self) -> LoadHistory: ...
+    async def dashboard_link(self) -> DashboardLink: ...
     async def metrics(self) -> Mapping[str, Any]: ...
     async def broadcast(self, body: bytes) -> Published: ...
     async def drain(self, body: bytes, by: str) -> DrainAnswer: ...
@@ -231,6 +241,25 @@ TOPICS = Operation(
     description="In the order of their names. A subscription with wildcards counts as a subscriber of each"
     " topic that it matches.",
     errors=(400,),
+)
+
+LOAD = Operation(
+    "load",
+    "GET",
+    "/api/load",
+    lambda service, request: service.load(),
+    LoadHistory,
+    summary="The load of the last hour",
+)
+
+DASHBOARD_LINK = Operation(
+    "dashboard",
+    "POST",
+    "/api/dashboard",
+    lambda service, request: service.dashboard_link(),
+    DashboardLink,
+    description="Make a link to the dashboard, good once and for two minutes, for `/dashboard#LINK`.",
+    errors=(409,),
 )
 
 METRICS = Operation("own_metrics", "GET", "/api/metrics", lambda service, request: service.metrics(), None)
@@ -300,7 +329,19 @@ WAIT_UPGRADED = Operation(
     description="Wait until a handover has ended, also one that is still to begin.",
 )
 
-OPERATIONS = (STATUS, TOPICS, METRICS, BROADCAST, DRAIN, CANCEL_DRAIN, WAIT_DRAINED, UPGRADE, WAIT_UPGRADED)
+OPERATIONS = (
+    STATUS,
+    TOPICS,
+    LOAD,
+    DASHBOARD_LINK,
+    METRICS,
+    BROADCAST,
+    DRAIN,
+    CANCEL_DRAIN,
+    WAIT_DRAINED,
+    UPGRADE,
+    WAIT_UPGRADED,
+)
 
 
 def topic_limit(given: str | None) -> int:

@@ -48,6 +48,27 @@ class MessageCounts:
 
 
 @dataclass(frozen=True, slots=True)
+class OutboxStatus:
+    """What waits for clients: how many are behind, the bytes for all of them, and for the one with the
+    most."""
+
+    clients: int
+    bytes: int
+    largest: int
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryTime:
+    """How long it took to offer what one iteration of the event loop gathered to all its clients, over the
+    last ten seconds; None when nothing was offered. `longest_s` is the bound of the histogram's bucket that
+    the longest one is in."""
+
+    offers: int
+    mean_s: float | None
+    longest_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class RedisState:
     """A server's Redis: up or away, for how many seconds, and why; `unreadable` are the things in it that
     were skipped."""
@@ -218,6 +239,30 @@ class WorkerGroup:
 
 
 @dataclass(frozen=True, slots=True)
+class LoadSample:
+    """The load of a server over some seconds that ended `at`, in Unix seconds; rates are per second, and
+    `delivery_s` and `longest_delivery_s` are those of `DeliveryTime`."""
+
+    at: float
+    connections: int
+    streams: int
+    published: float
+    received: float
+    delivered: float
+    delivery_s: float | None
+    longest_delivery_s: float | None
+    waiting_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class LoadHistory:
+    """The load of a server over the last hour, oldest first: one sample in `interval_s` seconds."""
+
+    interval_s: float
+    samples: tuple[LoadSample, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class ServerStatus:
     """The facts that operators may know; rates are per second over the last ten."""
 
@@ -228,6 +273,9 @@ class ServerStatus:
         "subscriptions": 0,
         "topics": 0,
         "streams": 0,
+        "pending": 0,
+        "outbox": {"clients": 0, "bytes": 0, "largest": 0},
+        "delivery": {"offers": 0, "mean_s": None, "longest_s": None},
     }
     OMITTED: ClassVar = {"tasks", "clients", "client_ids", "group", "workers", "application", "admin"}
 
@@ -250,6 +298,11 @@ class ServerStatus:
     subscriptions: int = field(metadata={"description": "Patterns that connections have subscribed to."})
     topics: int = field(metadata={"description": "Topics of which messages are kept."})
     streams: int = field(metadata={"description": "Those of the connections that are event streams."})
+    pending: int = field(
+        metadata={"description": "Connections of clients' address that are none yet: HTTP, and handshakes."}
+    )
+    outbox: OutboxStatus
+    delivery: DeliveryTime
     client_ids: int | None = field(
         default=None,
         metadata={"description": "Ids that are connected; only where --connections-per-id is not 1."},

@@ -13,20 +13,25 @@ from starlette.requests import ClientDisconnect
 
 from wsctl.control.encoding import encode
 from wsctl.control.operations import (
+    CANCEL_DRAIN,
     CONTROL_SOCKET,
+    DRAIN,
     METRICS,
     MOST_TOPICS_LISTED,
     OPERATIONS,
     STATUS,
     TOPICS,
     TOPICS_LISTED,
+    UPGRADE,
     ControlError,
     ControlRequest,
     ControlService,
     Operation,
     topic_limit,
 )
+from wsctl.control.status import ServerStatus
 from wsctl.drain.phases import Phase
+from wsctl.server.dashboard.access import DashboardAccess, is_session
 from wsctl.server.metrics import PUBLIC, scrape
 from wsctl.server.metrics.family import Family
 from wsctl.server.node import Node
@@ -44,11 +49,12 @@ health_routes = APIRouter()
 
 
 class HttpControl(ControlService, Protocol):
-    """The operations as this process carries them out: with bounds on what is read for them, and `families`,
-    the metrics for Prometheus."""
+    """The operations as this process carries them out: with bounds on what is read for them; `families` are
+    the metrics for Prometheus, and `whole_status` is that of all workers."""
 
     def body_limit(self, operation: Operation) -> int: ...
     async def families(self) -> list[Family]: ...
+    async def whole_status(self) -> ServerStatus: ...
 
 
 # Dependencies of requests are async: FastAPI would run each other one in a thread.
@@ -105,11 +111,34 @@ def _not_an_operator(token: str | None, bearer: HTTPAuthorizationCredentials | N
 OPERATORS = [Depends(require_operator)]
 
 
+async def access_of(request: Request) -> DashboardAccess:
+    """Return what checks the sessions of the dashboard."""
+    access: DashboardAccess = request.app.state.dashboard_access
+    return access
+
+
+async def require_operator_or_session(request: Request, node: HasNode, bearer: Bearer) -> None:
+    """Let operators pass, and who has a session of the dashboard.
+
+    Raises:
+        ControlError: the request is of neither; that is logged.
+    """
+    access = await access_of(request)
+    if bearer is None or access.good_until(bearer.credentials.strip()) is None:
+        await require_operator(request, node, bearer)
+
+
+_OF_DASHBOARD = frozenset({DRAIN, CANCEL_DRAIN, UPGRADE})
+"""The operations that a session of the dashboard allows."""
+
+
 async def asked_by(request: Request) -> str:
     """Return the way in which an operator asks, for the log."""
     if request.scope.get("state", {}).get("control"):
         return CONTROL_SOCKET
-    return f"token, from {request.client.host}" if request.client else "token"
+    given = request.headers.get("authorization", "").removeprefix("Bearer ").strip()
+    way = "dashboard" if is_session(given) else "token"
+    return f"{way}, from {request.client.host}" if request.client else way
 
 
 AskedBy = Annotated[str, Depends(asked_by)]
@@ -273,7 +302,7 @@ def operator_routes(*, open_metrics: bool = False) -> APIRouter:
             _READING.get(each) or _route(each),
             name=each.name,
             methods=[each.method],
-            dependencies=OPERATORS,
+            dependencies=[Depends(require_operator_or_session)] if each in _OF_DASHBOARD else OPERATORS,
             summary=each.summary,
             description=each.description,
             status_code=each.status,

@@ -14,8 +14,10 @@ from starlette.routing import Match
 from wsctl import __version__
 from wsctl.control.encoding import encode
 from wsctl.control.operations import ControlError
+from wsctl.server import dashboard_routes
 from wsctl.server.api import HttpControl, health_routes, operator_routes, pages
 from wsctl.server.asyncapi import document as asyncapi
+from wsctl.server.dashboard.access import DashboardAccess
 from wsctl.server.event_stream.endpoint import AsgiStreamAcceptor
 from wsctl.server.event_stream.opener import MEDIA_TYPE
 from wsctl.server.event_stream.publishing import ClientPublisher
@@ -40,9 +42,12 @@ def create_app(
     control: HttpControl | None = None,
     kind: type[Application] = Application,
     routes: RouteSet = RouteSet.ALL,
+    *,
+    access: DashboardAccess | None = None,
 ) -> FastAPI:
     """Create the application with these routes; its lifespan runs the node unless another one is given, and
-    `control` carries out the operations in place of the node alone."""
+    `control` carries out the operations in place of the node alone. `access` knows who may use the
+    dashboard."""
     is_admin = routes is RouteSet.ADMIN
     app = kind(
         title="wsctl",
@@ -57,7 +62,8 @@ def create_app(
     if not is_admin:  # no proxy stands before that address
         app.root_path = node.settings.root_path  # for servers that are told none; ours puts it into the scope
     app.state.node = node
-    app.state.control = control or control_of(node)
+    app.state.dashboard_access = access = access or DashboardAccess(None, node.settings.token)
+    app.state.control = control or control_of(node, access)
     app.add_middleware(HostMiddleware, hosts=node.hosts, refusals=node.refusals)
     app.add_middleware(MethodMiddleware)  # first: it knows the host of an absolute target
     if not is_admin:
@@ -65,6 +71,7 @@ def create_app(
     app.include_router(health_routes)
     if routes is not RouteSet.CLIENTS:
         app.include_router(operator_routes(open_metrics=is_admin))
+        app.include_router(dashboard_routes.router)
     app.include_router(reference.router)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(ControlError, _control_error)

@@ -28,6 +28,7 @@ from wsctl.server.credentials import verifier_of
 from wsctl.server.credentials.expiry import ExpiryTimes, RenewalHandler
 from wsctl.server.credentials.permissions import PermissionTable, permissions_of
 from wsctl.server.credentials.verifier import KeySummary
+from wsctl.server.dashboard.recent_load import RecentLoad
 from wsctl.server.drain_driver import DrainDriver
 from wsctl.server.drainable import Drainable, HubClients
 from wsctl.server.home_notifier import HomeNotifier
@@ -140,13 +141,14 @@ class Node:
         self.waiting_handshakes: set[WaitingHandshake] = set()
         self.limits = ConnectionLimits(settings.max_connections, held=self._count_held)
         self.reporter = self._create_reporter()
+        self.recent_load = RecentLoad(self.reporter.status, wall)
         self.hosts = AllowedHosts((*settings.allow_host, host_name(settings.host)))
         self.admission = self._create_admission()
         self.refusals = Refusals(clock, self.limits.capacity)
         self.services = self._create_services()
         self.acceptor_services = self._create_acceptor_services()
         checks = [self.manager.check, self.reporter.sample, self.expiry.close_expired, self.refusals.check]
-        self.ticker = Ticker(clock, [*checks, lambda now: self.log.expire()])
+        self.ticker = Ticker(clock, [*checks, lambda now: self.log.expire(), self.recent_load.check])
 
     def _create_intake(self) -> Intake:
         settings = self.settings

@@ -16,6 +16,7 @@ from wsctl.control.operations import (
     MAX_KEY,
     Broadcast,
     ControlError,
+    DashboardLink,
     DrainAnswer,
     DrainEnd,
     DrainRequest,
@@ -24,11 +25,13 @@ from wsctl.control.operations import (
     UpgradeAnswer,
     is_key,
 )
-from wsctl.control.status import ClientStatus, ServerStatus, TopicList
+from wsctl.control.status import ClientStatus, LoadHistory, ServerStatus, TopicList
 from wsctl.drain.graceful import GracefulShutdownManager, NotDraining
 from wsctl.drain.phases import Phase
 from wsctl.log.home import Refusal
 from wsctl.log.message_log import MessageLog
+from wsctl.server.dashboard.access import DashboardAccess
+from wsctl.server.dashboard.recent_load import RecentLoad
 from wsctl.server.drain_driver import DrainDriver
 from wsctl.server.metrics import scrape
 from wsctl.server.metrics.facts import MetricSources
@@ -62,7 +65,7 @@ R = TypeVar("R")
 class NodeControl:
     """Carries out the operations. A message may have `max_message_size` bytes, 0 for no limit; `handover`
     returns the way to a successor, None where the process is not ours to replace; `families` are the metrics
-    of the process."""
+    of the process, `recent` is its load, and `access` makes links to the dashboard."""
 
     def __init__(
         self,
@@ -76,7 +79,11 @@ class NodeControl:
         shared: Sharing | None,
         handover: Callable[[], Handover | None],
         families: Callable[[], Awaitable[list[Family]]],
+        recent: RecentLoad,
+        access: DashboardAccess,
     ) -> None:
+        self._recent = recent
+        self._access = access
         self._families = families
         self._limit = max_message_size
         self._life = life
@@ -99,6 +106,15 @@ class NodeControl:
             return found
         everywhere = (*(found.clients or ()), *await self._shared.clients_elsewhere())
         return replace(found, clients=ClientStatus.numbered(everywhere))
+
+    async def whole_status(self) -> ServerStatus:
+        return self._reporter.status()
+
+    async def load(self) -> LoadHistory:
+        return self._recent.history()
+
+    async def dashboard_link(self) -> DashboardLink:
+        return self._access.create_link()
 
     async def topics(self, limit: int) -> TopicList:
         """Return the first `limit` topics with subscribers in this process or kept messages."""
@@ -209,8 +225,9 @@ class NodeControl:
             raise too_big(f"a message may have {self._limit} bytes")
 
 
-def control_of(node: Node) -> NodeControl:
-    """Return what carries out the operations on a node."""
+def control_of(node: Node, access: DashboardAccess | None = None) -> NodeControl:
+    """Return what carries out the operations on a node; without an `access` there are no links to the
+    dashboard."""
 
     async def families() -> list[Family]:
         return [*node_families(sources_of(node)), *await scrape.process()]
@@ -225,6 +242,8 @@ def control_of(node: Node) -> NodeControl:
         shared=node.shared,
         handover=lambda: node.handover,
         families=families,
+        recent=node.recent_load,
+        access=access or DashboardAccess(None, None),
     )
 
 

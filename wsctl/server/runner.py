@@ -136,6 +136,7 @@ class Runner(uvicorn.Server):
             import_application()
         self._listeners = self._create_listeners()
         self._node.ticker.jobs.append(self._listeners.check)
+        self._node.reporter.pending = lambda: self._listeners.pending
         self._node.handover = self._handover = self._create_predecessor()
         await self._open()
         self.started = True

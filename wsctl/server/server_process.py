@@ -31,6 +31,7 @@ from wsctl.server.asgi.loading import load_application, load_variables
 from wsctl.server.asgi.watchdog import ExitWatch, end_process, finish_threads
 from wsctl.server.client_paths import NO_PATHS, ClientPaths
 from wsctl.server.credentials import require_same_kind
+from wsctl.server.dashboard.access import DashboardAccess
 from wsctl.server.diagnostics.certificate import UnusableCertificate, read_certificate
 from wsctl.server.diagnostics.exposure import exposed, log_exposure
 from wsctl.server.diagnostics.startup import log_drain_advice, log_startup
@@ -94,7 +95,8 @@ class ServerProcess:
         binding = _find_binding() if loaded else None
         self._node = self._create_node(observers, binding, with_application=loaded is not None)
         self._client_paths = _bind_hub(binding, loaded, self._node) if binding else NO_PATHS
-        self._node_control = control_of(self._node)
+        self._access = DashboardAccess(runtime_folder(environ), settings.token)
+        self._node_control = control_of(self._node, self._access)
         self._config = self._create_config()
         configure = partial(_uvicorn_config, settings)
         self._application = (
@@ -187,7 +189,7 @@ class ServerProcess:
         def create() -> ASGIApp:
             from wsctl.server.app import create_app
 
-            return create_app(self._node, control=control, routes=routes)
+            return create_app(self._node, control=control, routes=routes, access=self._access)
 
         app: ASGIApp = OwnApplication(create, self._node.running)
         if routes is RouteSet.ADMIN:

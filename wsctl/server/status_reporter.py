@@ -11,8 +11,10 @@ from wsctl.control.status import (
     ApplicationStatus,
     ClientStatus,
     ClusterTotal,
+    DeliveryTime,
     Health,
     MessageCounts,
+    OutboxStatus,
     ServerStatus,
     TopicList,
 )
@@ -22,6 +24,7 @@ from wsctl.hub.connection import Connection
 from wsctl.hub.intake import Intake
 from wsctl.hub.manager import ConnectionManager
 from wsctl.hub.presence import TopicPresence
+from wsctl.hub.traffic import BOUNDS, Durations
 from wsctl.log.message_log import MessageLog
 from wsctl.server.drain_driver import DrainDriver
 from wsctl.server.journal_monitor import JournalMonitor
@@ -41,6 +44,7 @@ class StatusReporter:
 
     Attributes:
         admin: the URL of the admin address, if there is one.
+        pending: returns how many connections are no clients' yet.
         server_started: when the first process of this server started, on `clock`, if that was before this
             one.
     """
@@ -66,6 +70,7 @@ class StatusReporter:
         several_per_id: bool = False,
     ) -> None:
         self.admin: str | None = None
+        self.pending: Callable[[], int] = lambda: 0
         self.server_started = float("inf")
         self._life = life
         self._driver = driver
@@ -84,6 +89,7 @@ class StatusReporter:
         self._elsewhere = elsewhere
         self._several_per_id = several_per_id
         self._meter = RateMeter()
+        self._deliveries = DeliveryMeter(manager.traffic.broadcasts)
         self._started = clock()
 
     @property
@@ -124,6 +130,9 @@ class StatusReporter:
             subscriptions=len(self._manager.subscriptions),
             topics=self._log.history.topic_count,
             streams=self._manager.streams,
+            pending=self.pending(),
+            outbox=OutboxStatus(*self._manager.backlog()),
+            delivery=self._deliveries.recent(),
             client_ids=len(self._manager.clients) if self._several_per_id else None,
             tasks=len(asyncio.all_tasks()),
             redis=shared.redis_state() if shared else None,
@@ -164,6 +173,7 @@ class StatusReporter:
     def sample(self, now: float) -> None:
         """Note what the rates are taken from; to be called once a second."""
         self._meter.sample(now, *self._counters())
+        self._deliveries.sample()
 
     def _counters(self) -> tuple[int, int, int]:
         return self._log.published, self._intake.received, self._manager.delivered
@@ -196,3 +206,28 @@ class RateMeter:
         (began, first), (ended, last) = self._samples[0], self._samples[-1]
         span = ended - began
         return tuple(round((b - a) / span, 1) for a, b in zip(first, last, strict=True))
+
+
+class DeliveryMeter:
+    """The delivery time over the last seconds, from the histogram of all, which is sampled once a second."""
+
+    def __init__(self, durations: Durations) -> None:
+        self._durations = durations
+        self._samples: deque[tuple[float, list[int]]] = deque(maxlen=RATE_WINDOW + 1)
+
+    def sample(self) -> None:
+        """Note the histogram as it is now."""
+        self._samples.append((self._durations.total, [*self._durations.counts]))
+
+    def recent(self) -> DeliveryTime:
+        """Return what has come since the oldest sample."""
+        if not self._samples:
+            return DeliveryTime(0, None, None)
+        total, counts = self._samples[0]
+        grown = [new - old for new, old in zip(self._durations.counts, counts, strict=True)]
+        offers = sum(grown)
+        if not offers:
+            return DeliveryTime(0, None, None)
+        highest = max(place for place, count in enumerate(grown) if count)
+        longest = BOUNDS[min(highest, len(BOUNDS) - 1)]
+        return DeliveryTime(offers, round((self._durations.total - total) / offers, 6), longest)

@@ -210,6 +210,11 @@ class Listeners:
             sock.close()
         self._public, self._admin = [], []
 
+    @property
+    def pending(self) -> int:
+        """The number of connections at the address of clients that are none yet."""
+        return len(self._accepted.pending)
+
     def _requests(self) -> Iterable[BoundedHttp]:
         """Return the HTTP connections; WebSockets of an application are beside them."""
         return [each for each in self._state.connections if isinstance(each, BoundedHttp)]

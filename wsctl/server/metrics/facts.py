@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from wsctl import __version__
 from wsctl.codes import CloseCode, ErrorCode
-from wsctl.control.status import ApplicationStatus, MessageCounts, ServerStatus
+from wsctl.control.status import ApplicationStatus, MessageCounts, OutboxStatus, ServerStatus
 from wsctl.drain.phases import Phase
 from wsctl.drain.progress import ConnectionKind, DrainProgress, EndingCounts
 from wsctl.hub.connection import EndReason
@@ -56,7 +56,7 @@ def families(sources: MetricSources) -> list[Family]:
         _endings(sources),
         _application(sources, facts.application),
         _messages(sources, facts.messages),
-        _outboxes(sources),
+        _outboxes(sources, facts.outbox),
         _log(sources),
         _topics(sources, facts),
         _drain(facts.drain),
@@ -183,8 +183,8 @@ def _messages(sources: MetricSources, messages: MessageCounts) -> list[Family]:
     ]
 
 
-def _outboxes(sources: MetricSources) -> list[Family]:
-    waiting, limit = sources.manager.backlog(), sources.max_queue or None
+def _outboxes(sources: MetricSources, waiting: OutboxStatus) -> list[Family]:
+    limit = sources.max_queue or None
     text = "Bytes that wait for clients; what waits for several of them counts for each."
     return [
         gauge("wsctl_outbox_bytes", text, waiting.bytes),

@@ -15,15 +15,15 @@ MODULE_HEADERS = {
 _INLINE = re.compile(r"<(script|style)[^>]*>(.*?)</\1>", re.DOTALL)
 
 
-def headers(html: str) -> dict[str, str]:
-    """Return headers that let the page run its own inline code, what that imports from its own server, and
+def headers(html: str, *, imports: bool = True) -> dict[str, str]:
+    """Return headers that let the page run its own inline code, what that `imports` from its own server, and
     its own style, talk to that server, and no more."""
     none = "'none'"
     sources: dict[str, list[str]] = {"script": [], "style": []}
     for kind, text in _INLINE.findall(html):
         digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
         sources[kind].append(f"'sha256-{digest}'")
-    if sources["script"]:
+    if sources["script"] and imports:
         # For an import. It can be named no closer: a hash covers inline code alone, and a path needs the host
         # that the browser sees, which a proxy in front may have changed.
         sources["script"].append("'self'")

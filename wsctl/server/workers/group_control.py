@@ -18,6 +18,7 @@ from wsctl.control.operations import (
     STATUS,
     TOPICS,
     ControlError,
+    DashboardLink,
     DrainAnswer,
     DrainEnd,
     Published,
@@ -28,13 +29,15 @@ from wsctl.control.operations import (
     result_of,
     topics_target,
 )
-from wsctl.control.status import ServerStatus, TopicList, WorkerStatus
+from wsctl.control.status import LoadHistory, ServerStatus, TopicList, WorkerStatus
 from wsctl.drain.graceful import NotDraining
 from wsctl.drain.interventions import Intervention, InterventionKind
 from wsctl.drain.phases import Phase
 from wsctl.ipc.rpc import Reply
 from wsctl.log.message_log import MessageLog
 from wsctl.server.condition import Condition
+from wsctl.server.dashboard.access import DashboardAccess
+from wsctl.server.dashboard.recent_load import RecentLoad
 from wsctl.server.journal_monitor import JournalMonitor
 from wsctl.server.metrics.family import Family, decode_families, encode_families, merge_workers
 from wsctl.server.metrics.journal import journal_families
@@ -43,6 +46,8 @@ from wsctl.server.workers.rolling_upgrade import RollingUpgrade
 from wsctl.server.workers.status_merge import (
     merge_applications,
     merge_clients,
+    merge_deliveries,
+    merge_outboxes,
     merge_shared,
     merge_topics,
     newest_id,
@@ -66,7 +71,11 @@ class GroupControl:
     `journal` watches the journal that it is kept in, where it is. `on_cancelled` is called when a drain was
     cancelled, `on_intervention` with each step of an operator. `client_ids` counts the ids that are
     connected, where one may have several connections. `generation` counts the programs of this process, the
-    first of which was `started` on the clock; None is now."""
+    first of which was `started` on the clock; None is now. `access` makes links to the dashboard.
+
+    Attributes:
+        recent: the load of all workers.
+    """
 
     def __init__(
         self,
@@ -82,7 +91,10 @@ class GroupControl:
         client_ids: Callable[[], int] | None = None,
         generation: int = 1,
         started: float | None = None,
+        access: DashboardAccess | None = None,
     ) -> None:
+        self._access = access or DashboardAccess(None, None)
+        self.recent = RecentLoad(self.summary)
         self._pool = pool
         self._rolling_upgrade = upgrade
         self._pid = pid
@@ -134,6 +146,9 @@ class GroupControl:
             subscriptions=sum(report.subscriptions for report in reports),
             topics=max((report.topics for report in reports), default=0),
             streams=sum(report.streams for report in reports),
+            pending=sum(report.pending for report in reports),
+            outbox=merge_outboxes(reports),
+            delivery=merge_deliveries(reports),
             client_ids=self._client_ids() if self._client_ids else None,
             redis=together.redis,
             journal=self._journal.state() if self._journal else None,
@@ -155,6 +170,12 @@ class GroupControl:
         found = self.summary()
         workers = tuple(replace(each, silent=each.number in silent) for each in found.workers or ())
         return replace(found, clients=merge_clients(answers), workers=workers)
+
+    async def load(self) -> LoadHistory:
+        return self.recent.history()
+
+    async def dashboard_link(self) -> DashboardLink:
+        return self._access.create_link()
 
     async def topics(self, limit: int) -> TopicList:
         """Return the first `limit` topics of all workers that answer; one of an older version knows none."""

@@ -25,7 +25,7 @@ from wsctl.drain.signals import SignalAction, SignalMeaning, SignalReader, Signa
 from wsctl.errors import CannotStart
 from wsctl.ipc.rpc import Reply
 from wsctl.log.journal import journal_home
-from wsctl.process.registry import Registration
+from wsctl.process.registry import Registration, runtime_folder
 from wsctl.process.sd_notify import SystemdNotifier
 from wsctl.process.signals import (
     SignalHandlers,
@@ -39,6 +39,7 @@ from wsctl.process.signals import (
 )
 from wsctl.process.spawn import RENEWAL_FD, TRIAL_FD, Spawner
 from wsctl.server.credentials import verifier_of
+from wsctl.server.dashboard.access import DashboardAccess
 from wsctl.server.diagnostics.exposure import exposed, log_exposure
 from wsctl.server.diagnostics.startup import log_drain_advice, log_startup
 from wsctl.server.journal_monitor import monitor_journal
@@ -79,6 +80,7 @@ class Parent:
         on_up: Callable[[], None],
         handles_signals: Callable[[], None],
         state: ParentState | None = None,
+        access: DashboardAccess | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._sockets = sockets
@@ -111,6 +113,7 @@ class Parent:
             client_ids=_count_ids(self._messages) if settings.connections_per_id != 1 else None,
             generation=self._generation,
             started=state.started if state else None,
+            access=access,
         )
         self._control_http = ControlHttpServer(self._group_control.answer)
         self._renewal = ParentRenewal(
@@ -211,6 +214,7 @@ class Parent:
             if self._messages:
                 self._messages.log.expire()
             self._pool.kill_overdue()
+            self._group_control.recent.check(self._clock())
             self._notify_observers()
 
     async def _end(self) -> ExitCode:
@@ -363,6 +367,7 @@ def serve(
                 on_up=up,
                 handles_signals=until_signals_handled.close,
                 state=state,
+                access=DashboardAccess(runtime_folder(environ), settings.token),
             )
             return await parent.run()
 

@@ -9,11 +9,13 @@ from wsctl.control.operations import (
     CANCEL_DRAIN,
     CONTROL_SOCKET,
     DRAIN,
+    LOAD,
     METRICS,
     TOPICS,
     UPGRADE,
     WAIT_DRAINED,
     WAIT_UPGRADED,
+    DashboardLink,
     DrainAnswer,
     DrainEnd,
     Operation,
@@ -22,7 +24,7 @@ from wsctl.control.operations import (
     result_of,
     topics_target,
 )
-from wsctl.control.status import ServerStatus, TopicList, WorkerGroup
+from wsctl.control.status import LoadHistory, ServerStatus, TopicList, WorkerGroup
 from wsctl.server.metrics.family import Family, decode_families, merge_workers
 from wsctl.server.node_control import NodeControl
 from wsctl.server.workers.parent_link import STATUS_TIMEOUT, ParentLink
@@ -46,6 +48,22 @@ class RelayedControl:
         of_all = None if self._link.lost else await self._link.fetch_status()
         own = await self._alone.status(clients=clients)
         return replace(own, group=self._group(of_all), journal=of_all.journal) if of_all else own
+
+    async def whole_status(self) -> ServerStatus:
+        """Return the status of all workers; that of this one where the parent does not tell it."""
+        of_all = None if self._link.lost else await self._link.fetch_status()
+        return of_all or await self._alone.whole_status()
+
+    async def load(self) -> LoadHistory:
+        """Return the load of all workers; that of this one where the parent does not tell it."""
+        if not self._link.lost:
+            reply = await self._link.call(LOAD.method, LOAD.path, b"", STATUS_TIMEOUT)
+            if reply and reply.status == HTTPStatus.OK:  # a parent of an older version knows nothing of it
+                return result_of(LoadHistory, *reply)
+        return await self._alone.load()
+
+    async def dashboard_link(self) -> DashboardLink:
+        return await self._alone.dashboard_link()
 
     async def topics(self, limit: int) -> TopicList:
         """Return the first `limit` topics of all workers; those of this one where the parent does not tell

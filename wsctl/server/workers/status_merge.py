@@ -9,7 +9,9 @@ from wsctl.control.status import (
     ClientStatus,
     ClusterNode,
     ClusterTotal,
+    DeliveryTime,
     MessageCounts,
+    OutboxStatus,
     RedisState,
     ServerStatus,
     TopicList,
@@ -112,6 +114,25 @@ def merge_applications(reports: Iterable[ServerStatus]) -> ApplicationStatus | N
         responses=sum(each.responses for each in found),
         routes=busiest(route for each in found for route in each.routes),
     )
+
+
+def merge_outboxes(reports: Sequence[ServerStatus]) -> OutboxStatus:
+    """Return what waits for the clients of all workers."""
+    return OutboxStatus(
+        clients=sum(report.outbox.clients for report in reports),
+        bytes=sum(report.outbox.bytes for report in reports),
+        largest=max((report.outbox.largest for report in reports), default=0),
+    )
+
+
+def merge_deliveries(reports: Sequence[ServerStatus]) -> DeliveryTime:
+    """Return the delivery time of all workers: the mean of all their offers, and the longest of them."""
+    found = [report.delivery for report in reports if report.delivery.offers]
+    offers = sum(each.offers for each in found)
+    if not offers:
+        return DeliveryTime(0, None, None)
+    mean = sum((each.mean_s or 0.0) * each.offers for each in found) / offers
+    return DeliveryTime(offers, round(mean, 6), max(each.longest_s or 0.0 for each in found))
 
 
 def _own(status: ServerStatus) -> list[str]:

@@ -1,0 +1,1 @@
+"""The dashboard: who may use it, and what it is told."""
