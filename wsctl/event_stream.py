@@ -9,6 +9,7 @@ COMMENT = b":\n\n"
 
 _TYPE = slice(len(b'{"type":"'), None)
 _MESSAGE = b'{"type":"message","id":"'
+_ID = b',"id":"'
 
 
 def event(payload: bytes) -> bytes:
@@ -24,9 +25,8 @@ def event(payload: bytes) -> bytes:
 
 
 def _more_fields(kind: bytes, payload: bytes) -> bytes:
-    if kind == b"welcome":
-        frame = json.loads(payload)
-        return b"" if "recovered" in frame else b"id: %b\n" % frame["id"].encode()
+    if kind == b"welcome" and b'"recovered":' not in payload:
+        return b"id: %b\n" % payload.partition(_ID)[2].partition(b'"')[0]
     return b""
 
 

@@ -26,8 +26,8 @@ _RESET = struct.pack("ii", 1, 0)
 
 
 class Connections:
-    """Open WebSockets to one server, by descriptor; the first one is called `first`. `query` returns what
-    stands behind the path of the n-th.
+    """Open WebSockets to one server, by descriptor; the first one is called `first`, the others begin with
+    `prefix`. `query` returns what stands behind the path of the n-th.
 
     Attributes:
         epoll: watches all of them.
@@ -41,12 +41,13 @@ class Connections:
         greeted: bool,
         deflate: bool,
         first: str = "pub",
+        prefix: str = "c",
         query: Callable[[int], str] = lambda n: "",
     ) -> None:
         self.epoll = select.epoll()
         self.deflated = False
         self._port = port
-        self._first = first
+        self._first, self._prefix = first, prefix
         self._greeted = greeted
         self._deflate = deflate
         self._query = query
@@ -91,13 +92,16 @@ class Connections:
         if small_buffer:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SMALL_BUFFER)
         sock.connect(("127.0.0.1", self._port))
-        name = f"c{len(self._sockets)}" if self._sockets else self._first
-        path = f"/ws/{name}{self._query(len(self._sockets))}"
-        sock.send(opening(path, deflate=self._deflate))
+        name = f"{self._prefix}{len(self._sockets)}" if self._sockets else self._first
+        sock.send(self._request(f"{name}{self._query(len(self._sockets))}"))
         sock.setblocking(False)
         self._sockets[sock.fileno()] = sock
         self.epoll.register(sock, select.EPOLLIN)
         return sock.fileno()
+
+    def _request(self, client: str) -> bytes:
+        """Return what opens a connection: the client's id, and a query behind it."""
+        return opening(f"/ws/{client}", deflate=self._deflate)
 
     def _is_open(self, answer: bytes) -> bool:
         """Whether the handshake is through, and what the server greets with is there too."""

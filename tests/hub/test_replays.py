@@ -4,6 +4,8 @@ import random
 from collections import deque
 from collections.abc import Callable
 
+import pytest
+
 from wsctl.frame import Batch, Encoding
 from wsctl.hub import replays
 from wsctl.hub.replays import FILLS_IN, FULL_REPLAYS, LEAST, Replays
@@ -79,15 +81,31 @@ def test_the_ids_that_are_counted_are_bounded() -> None:
     assert loop.replays.wait("1") > 0
 
 
-def test_compressed_copies_are_shared_and_bounded() -> None:
+@pytest.mark.parametrize("encoding", [Encoding.DEFLATE, Encoding.EVENTS, Encoding.EVENTS_WITHOUT_CHUNKS])
+def test_other_forms_than_that_of_history_are_made_once_for_all_and_bounded(encoding: Encoding) -> None:
     loop = Loop()
-    batch = Batch((b'"%s"' % (b"x" * 5000),))
-    first = loop.replays.encoded(batch, Encoding.DEFLATE)
-    assert len(first) < len(batch.wire) / 10
-    assert loop.replays.encoded(batch, Encoding.DEFLATE) is first
-    assert loop.replays.encoded(batch, Encoding.PLAIN) is batch.wire
+    batch = _message(b"x" * 5000)
+    first = loop.replays.encoded([batch], encoding)
+    made = batch.copy().encoded(encoding)
+    assert first == made
+    assert loop.replays.encoded([batch], encoding) is first
+    assert loop.replays.encoded([batch], Encoding.PLAIN) == batch.wire
+    assert loop.replays.encoded([batch, batch], encoding) == 2 * made
     noise = random.Random(1)
     for _ in range(1200):
-        loop.replays.encoded(Batch((noise.randbytes(4000),)), Encoding.DEFLATE)
-    assert loop.replays.compressed_bytes <= replays.COMPRESSED
-    assert loop.replays.encoded(batch, Encoding.DEFLATE) is not first
+        loop.replays.encoded([_message(noise.randbytes(4000).hex().encode())], encoding)
+    assert loop.replays.kept_bytes <= replays.KEPT
+    assert loop.replays.encoded([batch], encoding) is not first
+
+
+def test_what_is_one_clients_alone_is_not_kept_and_has_its_form() -> None:
+    loop = Loop()
+    batch = Batch((b'{"type":"message","id":"1-0","data":1}',), plain=True)
+    events = b'event: message\nid: 1-0\ndata: {"type":"message","id":"1-0","data":1}\n\n'
+    assert loop.replays.encoded([batch], Encoding.EVENTS_WITHOUT_CHUNKS) == events
+    assert loop.replays.encoded([batch], Encoding.DEFLATE) is batch.wire
+    assert loop.replays.kept_bytes == 0
+
+
+def _message(data: bytes) -> Batch:
+    return Batch((b'{"type":"message","id":"1-0","data":"%s"}' % data,))

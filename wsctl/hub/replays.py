@@ -2,7 +2,7 @@
 another."""
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from wsctl.frame import DEFLATE_ABOVE, Batch, Encoding
@@ -19,8 +19,12 @@ LEAST = 1 << 20
 MOST_IDS = 10_000
 """Ids whose replays are counted at a time: the one that was counted first is forgotten."""
 
-COMPRESSED = 4 << 20
-"""Bytes of compressed frames that are kept for clients that come back together: they missed the same."""
+KEPT = 4 << 20
+"""Bytes of compressed frames, and of events, that are kept for clients that come back together: they missed
+the same."""
+
+_ENTRY = 200
+"""Bytes that each of them takes beside its own."""
 
 
 class Resuming(Protocol):
@@ -37,7 +41,7 @@ class Replays:
     replay counts as.
 
     Attributes:
-        compressed_bytes: the size of the copies that are kept.
+        kept_bytes: the size of the copies that are kept.
     """
 
     def __init__(
@@ -54,8 +58,8 @@ class Replays:
         self._call_later = call_later
         self._queue: deque[Resuming] = deque()
         self._spent: dict[str, tuple[float, float]] = {}
-        self._compressed: dict[Batch, bytes] = {}
-        self.compressed_bytes = 0
+        self._kept: dict[tuple[Batch, Encoding], bytes] = {}
+        self.kept_bytes = 0
 
     def want(self, who: Resuming) -> None:
         """Let a connection write its next slice soon, or when its id may have more."""
@@ -77,17 +81,24 @@ class Replays:
         if len(self._spent) > MOST_IDS:
             del self._spent[next(iter(self._spent))]
 
-    def encoded(self, batch: Batch, encoding: Encoding) -> bytes:
-        """Return the bytes of a batch, of which history keeps them in one form."""
-        if encoding is not Encoding.DEFLATE or len(batch.wire) <= DEFLATE_ABOVE or batch.plain:
-            return batch.uncompressed(encoding)
-        if (known := self._compressed.get(batch)) is None:
-            known = self._compressed[batch] = batch.copy().encoded(encoding)
-            self.compressed_bytes += len(known)
-            while self.compressed_bytes > COMPRESSED:
-                oldest = next(iter(self._compressed))
-                self.compressed_bytes -= len(self._compressed.pop(oldest))
-        return known
+    def encoded(self, batches: Iterable[Batch], encoding: Encoding) -> bytes:
+        """Return the bytes of batches, of which history keeps them in one form."""
+        if not encoding:
+            return b"".join([batch.wire for batch in batches])
+        kept = self._kept
+        return b"".join([kept.get((batch, encoding)) or self._encoded(batch, encoding) for batch in batches])
+
+    def _encoded(self, batch: Batch, encoding: Encoding) -> bytes:
+        """Return the bytes of a batch, of which a copy is kept where others may ask for it."""
+        if encoding is Encoding.DEFLATE and (batch.plain or len(batch.wire) <= DEFLATE_ABOVE):
+            return batch.wire
+        made = batch.copy().encoded(encoding)
+        if not batch.plain:  # that one was made for this client
+            self._kept[batch, encoding] = made
+            self.kept_bytes += len(made) + _ENTRY
+        while self.kept_bytes > KEPT:
+            self.kept_bytes -= len(self._kept.pop(next(iter(self._kept)))) + _ENTRY
+        return made
 
     def _level(self, client_id: str) -> float:
         level, at = self._spent.get(client_id, (0.0, 0.0))

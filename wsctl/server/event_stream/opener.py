@@ -1,7 +1,9 @@
 """The opener of event streams: their requests and answers."""
 
+import time
 from collections.abc import Mapping
 from email.utils import formatdate
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Any
 
@@ -30,6 +32,17 @@ up without an error (HTML standard, section 9.2.3)."""
 
 HEADERS = (("cache-control", "no-store"), ("x-accel-buffering", "no"))
 """What keeps caches and proxies from holding events back."""
+
+_FIXED = {"content-type": MEDIA_TYPE, **dict(HEADERS), "connection": "close"}
+
+_HEADS = {
+    encoding: "HTTP/1.1 200 OK\r\n" + "".join([f"{name}: {value}\r\n" for name, value in fields.items()])
+    for encoding, fields in (
+        (Encoding.EVENTS, _FIXED | {"transfer-encoding": "chunked"}),
+        (Encoding.EVENTS_WITHOUT_CHUNKS, _FIXED),
+    )
+}
+"""The heads of the answers that are streams, as far as they are the same for all."""
 
 
 class EventStreamOpener(ConnectionOpener):
@@ -69,21 +82,22 @@ class EventStreamOpener(ConnectionOpener):
 
     def _head(self, request: ClientRequest) -> bytes:
         """Return the head of the answer that is a stream."""
-        chunked = {"transfer-encoding": "chunked"} if _encoding(request) is Encoding.EVENTS else {}
-        headers = {
-            "date": formatdate(usegmt=True),
-            "content-type": MEDIA_TYPE,
-            **dict(HEADERS),
-            **chunked,
-            "connection": "close",
-            **self._cross_origin(request),
-        }
-        lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-        return f"HTTP/1.1 200 OK\r\n{lines}\r\n".encode("latin-1")
+        across = self._cross_origin(request)
+        more = "".join([f"{name}: {value}\r\n" for name, value in across.items()]) if across else ""
+        head = _HEADS[_encoding(request)]
+        return f"{head}date: {_date(int(time.time()))}\r\n{more}\r\n".encode("latin-1")
 
     def _cross_origin(self, request: ClientRequest) -> Mapping[str, str]:
+        if "origin" not in request.headers:
+            return {}
         asked = self.asked("", request, foreign_host=False)
         return cross_origin(asked, allowed=self._services.admission.allows_origin(asked))
+
+
+@lru_cache(maxsize=1)
+def _date(second: int) -> str:
+    """Return the moment as headers have it; thousands of clients come in one second."""
+    return formatdate(second, usegmt=True)
 
 
 def stream_request(

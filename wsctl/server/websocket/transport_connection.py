@@ -187,7 +187,7 @@ class TransportConnection(Connection, asyncio.Protocol):
         if not self._missed or self._transport.get_write_buffer_size() or self._transport.is_closing():
             return
         batches = self._missed.take(CHUNK)
-        data = b"".join([self._services.replays.encoded(batch, self.encoding) for batch in batches])
+        data = self._services.replays.encoded(batches, self.encoding)
         self._services.replays.spend(self.client_id, len(data))
         self._services.manager.caught_up(sum(batch.messages for batch in batches), len(data))
         self._granted, self._progress_at = len(data), self._services.clock()
