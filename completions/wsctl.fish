@@ -299,6 +299,6 @@ complete -c wsctl -n '__wsctl_command_is generate' -s h -l help -d 'Show this me
 complete -c wsctl -n '__wsctl_command_is generate; and not __fish_seen_subcommand_from systemd systemd-socket systemd-template nginx docker compose k8s grafana alerts python node browser react app app-test' -a 'systemd systemd-socket systemd-template nginx docker compose k8s grafana alerts python node browser react app app-test'
 complete -c wsctl -n '__wsctl_command_is docs' -l no-pager -d 'Print the page without a pager.'
 complete -c wsctl -n '__wsctl_command_is docs' -s h -l help -d 'Show this message and exit.'
-complete -c wsctl -n '__wsctl_command_is docs; and not __fish_seen_subcommand_from quickstart examples python applications architecture topics protocol log deploy operations security' -a 'quickstart examples python applications architecture topics protocol log deploy operations security'
+complete -c wsctl -n '__wsctl_command_is docs; and not __fish_seen_subcommand_from quickstart examples python applications architecture topics protocol log deploy flags operations security' -a 'quickstart examples python applications architecture topics protocol log deploy flags operations security'
 complete -c wsctl -n '__wsctl_command_is completions' -s h -l help -d 'Show this message and exit.'
 complete -c wsctl -n '__wsctl_command_is completions; and not __fish_seen_subcommand_from bash zsh fish' -a 'bash zsh fish'

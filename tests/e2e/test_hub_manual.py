@@ -3,6 +3,7 @@
 import asyncio
 import http.client
 import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,10 @@ from websockets.exceptions import InvalidStatus
 
 from tests.conftest import StartServer
 from tests.support.clients import closed, join, receive
+from tests.support.event_streams import StreamClient, messages_of
+from tests.support.generations import Generations, starting_generations
 from tests.support.manual import blocks, commands, pages
-from tests.support.server import DEADLINE, ServerProcess
+from tests.support.server import DEADLINE, ServerProcess, wsctl
 
 pytestmark = pytest.mark.anyio
 
@@ -32,6 +35,12 @@ README = (Path(__file__).parents[2] / "README.md").read_text()
 def service(start_server: StartServer, tmp_path: Path) -> ServerProcess:
     (tmp_path / "service.py").write_text("\n\n".join(PROGRAMS))
     return start_server("service:app", "--broadcast-interval", "0", cwd=tmp_path)
+
+
+@pytest.fixture
+def start_generations(start_server: StartServer) -> Iterator[Callable[..., Generations]]:
+    with starting_generations(start_server) as start:
+        yield start
 
 
 async def test_the_first_program_alone_publishes_to_its_clients(
@@ -91,15 +100,21 @@ async def test_a_service_without_a_hub_drains_as_the_page_says(
     assert server.wait() == 0
 
 
-async def test_the_service_of_readme_goes_on_while_it_drains(
-    start_server: StartServer, tmp_path: Path
+async def test_the_service_of_readme_serves_both_kinds_of_clients_and_moves_them(
+    start_generations: Callable[..., Generations], tmp_path: Path
 ) -> None:
     (code,) = re.findall(r"^```python\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+    assert len(code.split("\n\n")[0].splitlines() + code.split("\n\n")[1].splitlines()) == 5
     await asyncio.to_thread((tmp_path / "main.py").write_text, code)
-    server = start_server("main:app", cwd=tmp_path)
-    async with connect(f"{server.ws_url}/talk") as talking:
-        server.signal()
-        server.wait_for_line("draining")
-        await talking.send("hello")
-        assert await talking.recv() == "hello"
-    assert server.wait() == 0
+    server = start_generations("main:app", "--broadcast-interval", "0", cwd=tmp_path)
+    asked = {"environ": server.first.environ}
+    async with (
+        await join(server.first.ws_url, "bob?topic=news") as bob,
+        StreamClient.connect(server.port, "/events/eve?topic=news") as eve,
+    ):
+        assert (await asyncio.to_thread(server.upgrade))["state"] == "done"
+        sent = await asyncio.to_thread(wsctl, "broadcast", "hello", "--topic", "news", **asked)
+        assert sent.returncode == 0, sent.stderr
+        assert (await receive(bob))["data"] == "hello"
+        await eve.until(lambda stream: messages_of(stream.events))
+        assert messages_of(eve.events) == ["hello"]

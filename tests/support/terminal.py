@@ -50,14 +50,14 @@ class Terminal:
         true = wanted if callable(wanted) else lambda text: wanted in text
         until = time.monotonic() + deadline
         while not true(self.text):
-            if not self._read(until - time.monotonic()):
+            if not self.read(until - time.monotonic()):
                 raise AssertionError(f"{wanted!r} never came on the screen:\n{self.text}")
         return self.text
 
     def wait(self, deadline: float = DEADLINE) -> int:
         """The exit code, once everything it wrote is on the screen."""
         until = time.monotonic() + deadline
-        while self._read(until - time.monotonic()):
+        while self.read(until - time.monotonic()):
             pass
         return self.process.wait(max(0.1, until - time.monotonic()))
 
@@ -78,7 +78,7 @@ class Terminal:
         if self._master >= 0:
             os.close(self._master)
 
-    def _read(self, patience: float) -> bool:
+    def read(self, patience: float) -> bool:
         """Take in what was written; false when the program is gone or the time is up."""
         if patience <= 0 or not select.select([self._master], [], [], patience)[0]:
             return False

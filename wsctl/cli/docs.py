@@ -24,6 +24,7 @@ PAGES = (
     "protocol",
     "log",
     "deploy",
+    "flags",
     "operations",
     "security",
 )

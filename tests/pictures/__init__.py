@@ -1,0 +1,1 @@
+"""README's pictures: terminals that run commands of wsctl, recorded."""
