@@ -117,9 +117,11 @@ SERVER_ROOMS = {
         "ticker",
         "websocket",
     },
+    "message_publisher": set(),
     "node_control": {
         "dashboard",
         "drain_driver",
+        "message_publisher",
         "metrics",
         "node",
         "sharing",
@@ -127,7 +129,7 @@ SERVER_ROOMS = {
         "websocket",
     },
     "openapi": {"asyncapi", "metrics"},
-    "api": {"dashboard", "metrics", "node", "node_control", "page"},
+    "api": {"credentials", "dashboard", "message_publisher", "metrics", "node", "node_control", "page"},
     "dashboard_routes": {"api", "dashboard", "event_stream"},
     "app": {
         "api",

@@ -396,3 +396,14 @@ def test_the_clients_token_is_no_flag_never_shown_and_read_where_it_is_asked_for
         from_environ(asked)
     # Where it is not asked for it is a client's, and may come later.
     assert from_environ(asked | {"WSCTL_AUTH": "none"}).client_token is None
+
+
+def test_publishers_and_operators_have_tokens_of_their_own(tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    file.write_text("pub\n")
+    assert from_environ({"WSCTL_PUBLISH_TOKEN_FILE": str(file)}).publish_token == "pub"
+    assert from_environ({"WSCTL_PUBLISH_TOKEN": "p", "WSCTL_TOKEN": "t"}).token == "t"
+    with pytest.raises(UsageError, match="WSCTL_PUBLISH_TOKEN is WSCTL_TOKEN too"):
+        from_environ({"WSCTL_PUBLISH_TOKEN": "same", "WSCTL_TOKEN": "same"})
+    with pytest.raises(UsageError, match="the token of publishers is empty"):
+        from_environ({"WSCTL_PUBLISH_TOKEN": ""})

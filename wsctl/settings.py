@@ -461,6 +461,9 @@ class Settings:
 
     token: str | None = field(default=None, repr=False)
     """The bearer token of the control routes; from `WSCTL_TOKEN` or `WSCTL_TOKEN_FILE`, never a flag."""
+    publish_token: str | None = field(default=None, repr=False)
+    """The bearer token with which programs may publish, and nothing else; from `WSCTL_PUBLISH_TOKEN` or
+    `WSCTL_PUBLISH_TOKEN_FILE`."""
     redis_password: str | None = field(default=None, repr=False)
     """The password of the Redis; from `WSCTL_REDIS_PASSWORD` or `WSCTL_REDIS_PASSWORD_FILE`; beats one in the
     URL."""
@@ -483,6 +486,9 @@ class Settings:
         if not 1 <= self.backlog < 1 << 31:
             raise UsageError(f"--backlog {self.backlog} is out of range: write 1 to {(1 << 31) - 1}")
         self._check_application()
+        if self.publish_token is not None and self.publish_token == self.token:
+            text = "WSCTL_PUBLISH_TOKEN is WSCTL_TOKEN too, with which one may do everything"
+            raise UsageError(f"{text}: give publishers another one")
         if self.workers < 1:
             raise UsageError(f"--workers {self.workers} is out of range: write 1 or more")
 
@@ -574,7 +580,11 @@ def secrets(environ: Mapping[str, str], auth: str | None = None) -> dict[str, An
     Raises:
         UsageError: one of them cannot be read.
     """
-    found = {"token": read_token(environ), "redis_password": _secret(environ, "WSCTL_REDIS_PASSWORD")}
+    found = {
+        "token": read_token(environ),
+        "publish_token": read_publish_token(environ),
+        "redis_password": _secret(environ, "WSCTL_REDIS_PASSWORD"),
+    }
     return found | ({"client_token": read_client_token(environ)} if auth == "token" else {})
 
 
@@ -585,6 +595,16 @@ def read_token(environ: Mapping[str, str]) -> str | None:
         UsageError: the file cannot be read, or the token is empty or no visible ASCII (RFC 6750).
     """
     return _bearer(environ, "WSCTL_TOKEN", "the control token")
+
+
+def read_publish_token(environ: Mapping[str, str]) -> str | None:
+    """Read the token of publishers from `WSCTL_PUBLISH_TOKEN`, or from the file that
+    `WSCTL_PUBLISH_TOKEN_FILE` names.
+
+    Raises:
+        UsageError: as for `read_token`.
+    """
+    return _bearer(environ, "WSCTL_PUBLISH_TOKEN", "the token of publishers")
 
 
 def read_client_token(environ: Mapping[str, str]) -> str | None:

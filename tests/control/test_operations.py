@@ -10,6 +10,7 @@ from tests.support.status import FACTS
 from wsctl.control.operations import (
     CONTROL_SOCKET,
     DRAIN,
+    LINES_TARGET,
     MOST_TOPICS_LISTED,
     OPERATIONS,
     TOPICS_LISTED,
@@ -17,6 +18,7 @@ from wsctl.control.operations import (
     DrainAnswer,
     DrainEnd,
     Published,
+    PublishedLines,
     UpgradeAnswer,
     answer,
     find,
@@ -51,6 +53,14 @@ class Recorded:
         self.asked.append(("broadcast", body))
         return Published("5-0", 3)
 
+    async def publish_one(self, body: bytes) -> Published:
+        self.asked.append(("publish_one", body))
+        return Published("5-0", 3)
+
+    async def publish_lines(self, body: bytes) -> PublishedLines:
+        self.asked.append(("publish_lines", body))
+        return PublishedLines("{}\n")
+
     async def drain(self, body: bytes, by: str) -> DrainAnswer:
         self.asked.append(("drain", body, by))
         return DrainAnswer("draining", None)
@@ -76,6 +86,8 @@ class Recorded:
     [
         ("GET", "/api/metrics", ("metrics",), (200, {"families": []})),
         ("POST", "/api/broadcast", ("broadcast", b"{}"), (200, {"id": "5-0", "recipients": 3})),
+        ("POST", "/api/publish", ("publish_one", b"{}"), (200, {"id": "5-0", "recipients": 3})),
+        ("POST", LINES_TARGET, ("publish_lines", b"{}"), (200, {"text": "{}\n"})),
         (
             "POST",
             "/api/drain",

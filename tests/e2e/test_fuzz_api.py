@@ -34,6 +34,12 @@ include-name = "POST /api/broadcast"
 checks.positive_data_acceptance.expected-statuses = ["2xx", "400"]
 
 [[operations]]
+include-name = "POST /api/publish"
+# The same; and as NDJSON a line that is no JSON gets its error in an answer of status 200.
+checks.positive_data_acceptance.expected-statuses = ["2xx", "400"]
+checks.negative_data_rejection.expected-statuses = ["200", "400", "404", "406", "413", "415"]
+
+[[operations]]
 include-name = "POST /publish"
 # The same, and a client's id is needed where no token names it. Single clients may not be addressed.
 checks.positive_data_acceptance.expected-statuses = ["2xx", "400", "403", "429"]

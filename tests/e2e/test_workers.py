@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import ON_REDIS, ON_VALKEY, StartServer, running_workers
+from tests.e2e.test_publishing import check_a_batch, check_refusals
 from tests.support.clients import closed, join, receive_type
 from tests.support.processes import lives
 from tests.support.server import DEADLINE, WSCTL, ServerProcess, wsctl
@@ -210,6 +211,11 @@ async def test_a_broadcast_reaches_the_clients_of_all(three: ServerProcess) -> N
     for client in clients:
         assert [(await receive_type(client, "message"))["data"] for _ in range(2)] == ["one", "two"]
         await client.close()
+
+
+async def test_a_batch_is_published_by_one_worker_for_the_clients_of_all(three: ServerProcess) -> None:
+    await check_a_batch(three, 6)
+    check_refusals(three)
 
 
 @ON_VALKEY

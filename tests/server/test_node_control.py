@@ -18,7 +18,8 @@ from wsctl.control.operations import (
 )
 from wsctl.hub.connection import Connection
 from wsctl.log.home import RemoteConnection
-from wsctl.server.node_control import BODY_ALLOWANCE, control_of, parse
+from wsctl.server.message_publisher import BODY_ALLOWANCE, parse
+from wsctl.server.node_control import control_of
 
 pytestmark = pytest.mark.anyio
 

@@ -29,23 +29,29 @@ MOST_TOPICS_LISTED = 10_000
 MAX_KEY = 128
 """Characters of an idempotency key, as many as a topic has."""
 
+MAX_BATCH_LINES = 10_000
+"""Lines of a batch: as many keys as are remembered, so that a batch which is sent again is published once."""
+
+MAX_BATCH_BYTES = 8 << 20
+"""Bytes of a batch, all of which are kept in memory until it is answered."""
+
+JSON = "application/json"
+NDJSON = "application/x-ndjson"
+"""The media type of a batch: a JSON object a line."""
+
 T = TypeVar("T")
 
 _FORBID_OTHERS = {"extra": "forbid"}
 
 
 @dataclass(frozen=True, slots=True)
-class Broadcast:
+class Publish:
     """A message to publish."""
 
     __pydantic_config__: ClassVar = _FORBID_OTHERS
 
     data: Any = field(metadata={"description": "Any JSON value."})
     to: list[str] | None = field(default=None, metadata={"description": "Everyone when it is not given."})
-    show_to: bool = field(
-        default=False,
-        metadata={"description": "Whether each addressee sees all of them; else each sees itself alone."},
-    )
     topic: str | None = field(
         default=None,
         metadata={"description": "The topic whose subscribers get it; everyone when it is not given."},
@@ -58,6 +64,16 @@ class Broadcast:
             "min_length": 1,
             "max_length": MAX_KEY,
         },
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Broadcast(Publish):
+    """A message to publish, which may show all addressees to each."""
+
+    show_to: bool = field(
+        default=False,
+        metadata={"description": "Whether each addressee sees all of them; else each sees itself alone."},
     )
 
 
@@ -98,6 +114,13 @@ class Published:
         default=None,
         metadata={"description": "True if a message with this key was published before, under this id."},
     )
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedLines:
+    """The receipts and errors of a batch, one a line, as JSON: a `Published` or an `ErrorAnswer` each."""
+
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,12 +196,13 @@ class ControlError(Exception):
 
 class ControlRequest(NamedTuple):
     """A request: in which way it was asked `by` somebody, its body, whether it wants the `clients` listed,
-    and the most topics that it wants listed."""
+    the most topics that it wants listed, and whether its body has a message on each of its `lines`."""
 
     by: str = CONTROL_SOCKET
     body: bytes = b""
     clients: bool = False
     limit: int = TOPICS_LISTED
+    lines: bool = False
 
 
 class ControlService(Protocol):
@@ -191,6 +215,8 @@ class ControlService(Protocol):
     async def dashboard_link(self) -> DashboardLink: ...
     async def metrics(self) -> Mapping[str, Any]: ...
     async def broadcast(self, body: bytes) -> Published: ...
+    async def publish_one(self, body: bytes) -> Published: ...
+    async def publish_lines(self, body: bytes) -> PublishedLines: ...
     async def drain(self, body: bytes, by: str) -> DrainAnswer: ...
     async def cancel_drain(self, by: str) -> DrainAnswer: ...
     async def wait_drained(self) -> DrainEnd: ...
@@ -278,6 +304,25 @@ BROADCAST = Operation(
     errors=(400, 413, 503, 504),
 )
 
+PUBLISH = Operation(
+    "publish",
+    "POST",
+    "/api/publish",
+    lambda service, request: (
+        service.publish_lines(request.body) if request.lines else service.publish_one(request.body)
+    ),
+    Published,
+    summary="Publish a message, or many",
+    description="Send a message to every client, to the subscribers of a topic, or to some. A `key` makes it"
+    " safe to send it again.\n\n"
+    f"As `{NDJSON}` a request has a message a line, up to {MAX_BATCH_LINES} lines and {MAX_BATCH_BYTES >> 20}"
+    " MiB, and the answer a receipt or an error a line, in the same order.\n\n"
+    "503: the message was not published. 504 `unconfirmed`: it may have been, or may still be.",
+    request=Publish,
+    is_body_required=True,
+    errors=(400, 413, 415, 503, 504),
+)
+
 DRAIN = Operation(
     "drain",
     "POST",
@@ -336,12 +381,25 @@ OPERATIONS = (
     DASHBOARD_LINK,
     METRICS,
     BROADCAST,
+    PUBLISH,
     DRAIN,
     CANCEL_DRAIN,
     WAIT_DRAINED,
     UPGRADE,
     WAIT_UPGRADED,
 )
+
+PUBLISHING = frozenset({BROADCAST.name, PUBLISH.name})
+"""The names of the operations that a publisher may ask for, who may ask for no other one."""
+
+LINES_TARGET = f"{PUBLISH.path}?lines=true"
+"""Path and query with which one process asks another to publish a batch."""
+
+
+def unsupported_media_type() -> ControlError:
+    """Return the error of a request to publish something else."""
+    text = f"send {JSON}, or {NDJSON} with a message a line"
+    return ControlError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", text)
 
 
 def topic_limit(given: str | None) -> int:
@@ -397,6 +455,11 @@ def error_of(status: int, body: Mapping[str, Any]) -> ControlError:
     return ControlError(HTTPStatus(status), error.code, error.message)
 
 
+def encode_error(error: ControlError) -> tuple[HTTPStatus, dict[str, Any]]:
+    """Return the status and the JSON object with which an error is answered."""
+    return error.status, encode(error.answer)
+
+
 async def answer(
     service: ControlService, method: str, target: str, body: bytes
 ) -> tuple[HTTPStatus, dict[str, Any]]:
@@ -407,8 +470,8 @@ async def answer(
     by = query.get("by", [CONTROL_SOCKET])[0]
     try:
         limit = topic_limit(query.get("limit", [None])[0])
-        request = ControlRequest(by, body, "clients=true" in at.query, limit)
+        request = ControlRequest(by, body, "clients=true" in at.query, limit, "lines=true" in at.query)
         operation = find(method, at.path)
         return operation.status, encode(await operation.carry_out(service, request))
     except ControlError as error:
-        return error.status, encode(error.answer)
+        return encode_error(error)

@@ -1,6 +1,5 @@
 """The HTTP routes: pages, health, metrics, and the operations of operators."""
 
-import hmac
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from pathlib import Path
@@ -16,9 +15,13 @@ from wsctl.control.operations import (
     CANCEL_DRAIN,
     CONTROL_SOCKET,
     DRAIN,
+    JSON,
     METRICS,
     MOST_TOPICS_LISTED,
+    NDJSON,
     OPERATIONS,
+    PUBLISH,
+    PUBLISHING,
     STATUS,
     TOPICS,
     TOPICS_LISTED,
@@ -28,14 +31,16 @@ from wsctl.control.operations import (
     ControlService,
     Operation,
     topic_limit,
+    unsupported_media_type,
 )
 from wsctl.control.status import ServerStatus
 from wsctl.drain.phases import Phase
+from wsctl.server.credentials.operators import OperatorTokens
 from wsctl.server.dashboard.access import DashboardAccess, is_session
+from wsctl.server.message_publisher import too_big
 from wsctl.server.metrics import PUBLIC, scrape
 from wsctl.server.metrics.family import Family
 from wsctl.server.node import Node
-from wsctl.server.node_control import too_big
 from wsctl.server.page import MODULE_HEADERS
 from wsctl.server.page import headers as page_headers
 
@@ -52,7 +57,7 @@ class HttpControl(ControlService, Protocol):
     """The operations as this process carries them out: with bounds on what is read for them; `families` are
     the metrics for Prometheus, and `whole_status` is that of all workers."""
 
-    def body_limit(self, operation: Operation) -> int: ...
+    def body_limit(self, operation: Operation, *, lines: bool = False) -> int: ...
     async def families(self) -> list[Family]: ...
     async def whole_status(self) -> ServerStatus: ...
 
@@ -89,26 +94,32 @@ async def require_operator(request: Request, node: HasNode, bearer: Bearer) -> N
     Raises:
         ControlError: the request is not an operator's; that is logged.
     """
+    _require(request, node, bearer, publishing=False)
+
+
+async def require_publisher(request: Request, node: HasNode, bearer: Bearer) -> None:
+    """Let operators pass, and those with the token of publishers.
+
+    Raises:
+        ControlError: the request is nobody's of these; that is logged.
+    """
+    _require(request, node, bearer, publishing=True)
+
+
+def _require(
+    request: Request, node: Node, bearer: HTTPAuthorizationCredentials | None, *, publishing: bool
+) -> None:
     if request.scope.get("state", {}).get("control"):
         return
-    if error := _not_an_operator(node.settings.token, bearer):
+    tokens = OperatorTokens(node.settings.token, node.settings.publish_token)
+    given = bearer.credentials.strip() if bearer else ""
+    if error := tokens.find_error(given, publishing=publishing):
         node.refusals.log(error.code, request.client.host if request.client else "")
         raise error
 
 
-def _not_an_operator(token: str | None, bearer: HTTPAuthorizationCredentials | None) -> ControlError | None:
-    if token is None:
-        text = "only through the control socket: this server has no token (WSCTL_TOKEN_FILE)"
-        return ControlError(HTTPStatus.FORBIDDEN, "control_only", text)
-    given = bearer.credentials.strip() if bearer else ""
-    if hmac.compare_digest(given.encode(), token.encode()):
-        return None
-    return ControlError(
-        HTTPStatus.UNAUTHORIZED, "bad_token", "send the server's token: Authorization: Bearer TOKEN"
-    )
-
-
 OPERATORS = [Depends(require_operator)]
+PUBLISHERS = [Depends(require_publisher)]
 
 
 async def access_of(request: Request) -> DashboardAccess:
@@ -130,6 +141,13 @@ async def require_operator_or_session(request: Request, node: HasNode, bearer: B
 
 _OF_DASHBOARD = frozenset({DRAIN, CANCEL_DRAIN, UPGRADE})
 """The operations that a session of the dashboard allows."""
+
+
+def _allowed(operation: Operation) -> list[Any]:
+    """Return the dependencies of a route, which let those pass who may ask for its operation."""
+    if operation in _OF_DASHBOARD:
+        return [Depends(require_operator_or_session)]
+    return PUBLISHERS if operation.name in PUBLISHING else OPERATORS
 
 
 async def asked_by(request: Request) -> str:
@@ -267,6 +285,18 @@ async def topics(request: Request, control: HasControl, by: AskedBy) -> JSONResp
     return await _carried_out(TOPICS, control, ControlRequest(by, limit=limit))
 
 
+async def publish(request: Request, control: HasControl, by: AskedBy) -> Response:
+    """Publish the message in a body, or that on each of its lines, as its media type says."""
+    kind = request.headers.get("content-type", JSON).partition(";")[0].strip().lower()
+    if kind == NDJSON:
+        body = await body_of(request, control.body_limit(PUBLISH, lines=True))
+        return Response((await control.publish_lines(body)).text, media_type=NDJSON)
+    if kind != JSON:
+        raise unsupported_media_type()
+    body = await body_of(request, control.body_limit(PUBLISH))
+    return await _carried_out(PUBLISH, control, ControlRequest(by, body))
+
+
 def _route(operation: Operation) -> Any:
     """Return the function that answers requests for an operation."""
 
@@ -281,8 +311,8 @@ async def _carried_out(operation: Operation, control: HttpControl, request: Cont
     return JSONResponse(encode(await operation.carry_out(control, request)), operation.status)
 
 
-_READING: Mapping[Operation, Callable[..., Any]] = {STATUS: status, TOPICS: topics}
-"""The functions that answer requests for operations with parameters."""
+_READING: Mapping[Operation, Callable[..., Any]] = {STATUS: status, TOPICS: topics, PUBLISH: publish}
+"""The functions that answer requests for operations with parameters, or with several forms."""
 
 
 def operator_routes(*, open_metrics: bool = False) -> APIRouter:
@@ -302,7 +332,7 @@ def operator_routes(*, open_metrics: bool = False) -> APIRouter:
             _READING.get(each) or _route(each),
             name=each.name,
             methods=[each.method],
-            dependencies=[Depends(require_operator_or_session)] if each in _OF_DASHBOARD else OPERATORS,
+            dependencies=_allowed(each),
             summary=each.summary,
             description=each.description,
             status_code=each.status,

@@ -11,7 +11,16 @@ from typing import Any
 from fastapi import FastAPI
 from pydantic import TypeAdapter
 
-from wsctl.control.operations import MAX_KEY, OPERATIONS, Broadcast, ErrorAnswer, Operation
+from wsctl.control.operations import (
+    JSON,
+    MAX_KEY,
+    NDJSON,
+    OPERATIONS,
+    PUBLISH,
+    ErrorAnswer,
+    Operation,
+    Publish,
+)
 from wsctl.control.status import Health, PhaseStatus
 from wsctl.server.asyncapi.frames import CLIENT_ID, TOPIC
 from wsctl.server.metrics import PUBLIC
@@ -142,7 +151,7 @@ def _complete(described: Schema) -> None:
             answers = {operation.status: operation.answer, **dict.fromkeys(errors, ErrorAnswer)}
             _add_answers(route, answers, schemas)
             if operation.request:
-                route["requestBody"] = _body(operation)
+                _add_body(route, operation)
     described.setdefault("components", {})["schemas"] = dict(sorted(schemas.items()))
 
 
@@ -156,9 +165,23 @@ def _add_answers(route: Schema, answers: Mapping[int, type], schemas: Schema) ->
         told["content"] = content
 
 
+def _add_body(route: Schema, operation: Operation) -> None:
+    """Describe what an operation takes: of publishing batches too. What a line of one is, is said in words,
+    for OpenAPI 3.1 has no schema for a sequence."""
+    route["requestBody"] = _body(operation)
+    if operation is not PUBLISH:
+        return
+    sent, answered = f"A message a line, each like that of `{JSON}`.", "A receipt or an error a line."
+    content = route["requestBody"]["content"]
+    content[NDJSON] = {"schema": {"type": "string", "description": sent}}
+    route["responses"]["200"]["content"][NDJSON] = {"schema": {"type": "string", "description": answered}}
+
+
 def _body(operation: Operation) -> Schema:
     schema = _schema(operation.request, "validation")
-    if operation.request is Broadcast:  # of an id `messages.client_id` knows more than a schema can say
+    if operation.request and issubclass(
+        operation.request, Publish
+    ):  # of an id `messages.client_id` knows more than a schema can say
         schema["properties"]["to"]["anyOf"][0]["items"] = CLIENT_ID
         schema["properties"]["topic"]["anyOf"][0] = TOPIC
     return {"content": {"application/json": {"schema": schema}}, "required": operation.is_body_required}

@@ -23,6 +23,7 @@ from wsctl.server.diagnostics.exposure import (
     own_listeners,
     shared_secret_file,
 )
+from wsctl.server.diagnostics.finding import Level
 from wsctl.settings import Settings
 
 
@@ -213,3 +214,10 @@ def test_of_keys_only_a_secret_must_be_hidden(secret: str, public: str, tmp_path
     assert shared_secret_file(Settings(auth="jwt", jwt_key=public)) is None
     assert shared_secret_file(Settings(auth="jwt", jwt_key=str(tmp_path / "none"))) is None
     assert shared_secret_file(Settings()) is None
+
+
+def test_the_token_of_publishers_is_told_beside_that_of_operators() -> None:
+    both = check_operator_token(Settings(token="t", publish_token="p"))
+    assert both.text.endswith("; publishers have one of their own")
+    alone = check_operator_token(Settings(publish_token="p", host="0.0.0.0"))
+    assert (alone.level, alone.text.partition(":")[0]) == (Level.OK, "none but that of publishers")

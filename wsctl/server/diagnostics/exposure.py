@@ -22,7 +22,12 @@ OWN_SOCKETS = "/dev/fd"
 ONE_FOR_ALL = "whoever has the clients' token may connect under any id, and then gets its direct messages"
 """The words of the log about one token for all clients."""
 
-SECRET_FILES = ("WSCTL_TOKEN_FILE", "WSCTL_CLIENT_TOKEN_FILE", "WSCTL_REDIS_PASSWORD_FILE")
+SECRET_FILES = (
+    "WSCTL_TOKEN_FILE",
+    "WSCTL_PUBLISH_TOKEN_FILE",
+    "WSCTL_CLIENT_TOKEN_FILE",
+    "WSCTL_REDIS_PASSWORD_FILE",
+)
 
 log = logging.getLogger("wsctl.server")
 
@@ -77,8 +82,11 @@ def is_public(settings: Settings) -> bool:
 
 def check_operator_token(settings: Settings) -> Finding:
     """Check whether operators have a way in from other machines."""
+    publishers = "; publishers have one of their own" if settings.publish_token else ""
     if settings.token is not None:
-        return ok("token", "set: commands work from elsewhere with it")
+        return ok("token", f"set: commands work from elsewhere with it{publishers}")
+    if publishers:
+        return ok("token", "none but that of publishers: other commands work on this machine alone")
     if is_public(settings):
         answered = "commands" if settings.admin_port is not None else "commands and /metrics"
         text = f"none: {answered} from other machines are answered with 403"

@@ -16,7 +16,17 @@ from urllib.parse import urlsplit
 
 import h11
 
-from wsctl.control.operations import METRICS, OPERATIONS, methods_at
+from wsctl.control.operations import (
+    JSON,
+    LINES_TARGET,
+    METRICS,
+    NDJSON,
+    OPERATIONS,
+    PUBLISH,
+    encode_error,
+    methods_at,
+    unsupported_media_type,
+)
 from wsctl.ipc.rpc import Reply, RequestHandler
 from wsctl.server.http.semantics import METHODS, allow, error_body, error_response, origin_form
 from wsctl.server.metrics import PUBLIC
@@ -52,11 +62,12 @@ ROUTES: Mapping[str, Sequence[str]] = {
 
 
 class HttpRequest(NamedTuple):
-    """A request; `accept` is its header."""
+    """A request; `accept` is its header, and `content_type` its other one."""
 
     method: str
     path: str
     accept: str
+    content_type: str
     body: bytes
 
 
@@ -214,6 +225,8 @@ class ControlHttpServer:
         methods = ROUTES.get(urlsplit(request.path).path, (request.method,))
         if request.method not in methods:
             return _allowed_methods(request.method, methods)
+        if request.path == PUBLISH.path:
+            return await self._publish(request)
         scraped = (request.method, request.path) == ("GET", PUBLIC)
         reply_pending = self._handler(request.method, METRICS.path if scraped else request.path, request.body)
         # Only questions wait, and only they may be dropped half-way.
@@ -221,6 +234,18 @@ class ControlHttpServer:
         if scraped:
             return _encoded(HTTPStatus.OK, *await scraped_text(decode_families(reply.body), request.accept))
         return _json(reply)
+
+    async def _publish(self, request: HttpRequest) -> bytes:
+        """Publish a message, or a batch of them."""
+        kind = request.content_type.partition(";")[0].strip().lower()
+        if kind not in (JSON, NDJSON, ""):
+            return _json(Reply(*encode_error(unsupported_media_type())))
+        if kind != NDJSON:
+            return _json(await self._handler(request.method, PUBLISH.path, request.body))
+        reply = await self._handler(request.method, LINES_TARGET, request.body)
+        if reply.status != HTTPStatus.OK:
+            return _json(reply)
+        return _encoded(HTTPStatus.OK, reply.body["text"].encode(), NDJSON)
 
 
 async def _until_closed(reply_pending: Awaitable[Reply], reader: asyncio.StreamReader) -> Reply:
@@ -261,7 +286,8 @@ async def _read_request(connection: _Connection) -> HttpRequest:
     if int(headers.get(b"content-length", 0)) > MAX_BODY:
         raise ValueError("the body is too large")
     accept = headers.get(b"accept", b"").decode("latin-1")
-    return HttpRequest(method, path, accept, await _read_body(parser, connection))
+    content_type = headers.get(b"content-type", b"").decode("latin-1")
+    return HttpRequest(method, path, accept, content_type, await _read_body(parser, connection))
 
 
 async def _read_body(parser: h11.Connection, connection: _Connection) -> bytes:

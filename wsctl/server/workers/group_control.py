@@ -14,7 +14,9 @@ from wsctl.control.operations import (
     BROADCAST,
     CANCEL_DRAIN,
     DRAIN,
+    LINES_TARGET,
     METRICS,
+    PUBLISH,
     STATUS,
     TOPICS,
     ControlError,
@@ -22,6 +24,7 @@ from wsctl.control.operations import (
     DrainAnswer,
     DrainEnd,
     Published,
+    PublishedLines,
     SilentWorker,
     UpgradeAnswer,
     answer,
@@ -196,15 +199,31 @@ class GroupControl:
     async def broadcast(self, body: bytes) -> Published:
         """Publish by one worker, and by no other when it does not answer: the message may have been
         published."""
+        return result_of(Published, *await self._call_one(BROADCAST.path, body))
+
+    async def publish_one(self, body: bytes) -> Published:
+        """Publish by one worker, as `broadcast` does."""
+        return result_of(Published, *await self._call_one(PUBLISH.path, body))
+
+    async def publish_lines(self, body: bytes) -> PublishedLines:
+        """Publish by one worker, as `broadcast` does."""
+        return result_of(PublishedLines, *await self._call_one(LINES_TARGET, body))
+
+    async def _call_one(self, target: str, body: bytes) -> Reply:
+        """Return the answer of one worker to what is posted.
+
+        Raises:
+            ControlError: it did not answer, or there is none.
+        """
         able = [worker for worker in self._pool.members if worker.listening and not worker.stopped]
         if not able:
             raise _first_refusal([])
         # A worker that has reported lately will hardly hang.
         worker = max(able, key=lambda worker: not worker.silent)
-        reply = await worker.call(BROADCAST.method, BROADCAST.path, body, REPLY_TIMEOUT)
+        reply = await worker.call("POST", target, body, REPLY_TIMEOUT)
         if reply is None:
             raise _unconfirmed([worker])
-        return result_of(Published, *reply)
+        return reply
 
     async def drain(self, body: bytes, by: str) -> DrainAnswer:
         if self._rolling_upgrade.under_way:

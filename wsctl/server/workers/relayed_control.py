@@ -20,6 +20,7 @@ from wsctl.control.operations import (
     DrainEnd,
     Operation,
     Published,
+    PublishedLines,
     UpgradeAnswer,
     result_of,
     topics_target,
@@ -40,8 +41,8 @@ class RelayedControl:
         self._link = link
         self._alone = alone
 
-    def body_limit(self, operation: Operation) -> int:
-        return self._alone.body_limit(operation)
+    def body_limit(self, operation: Operation, *, lines: bool = False) -> int:
+        return self._alone.body_limit(operation, lines=lines)
 
     async def status(self, *, clients: bool) -> ServerStatus:
         """Return the status of this worker, and what is known of all together."""
@@ -90,6 +91,14 @@ class RelayedControl:
     async def broadcast(self, body: bytes) -> Published:
         """Publish a message, which all workers share."""
         return await self._alone.broadcast(body)
+
+    async def publish_one(self, body: bytes) -> Published:
+        """Publish a message, which all workers share."""
+        return await self._alone.publish_one(body)
+
+    async def publish_lines(self, body: bytes) -> PublishedLines:
+        """Publish messages, which all workers share."""
+        return await self._alone.publish_lines(body)
 
     async def drain(self, body: bytes, by: str) -> DrainAnswer:
         found = await self._relay(DRAIN, DrainAnswer, body, by)

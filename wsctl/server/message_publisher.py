@@ -1,0 +1,296 @@
+"""What backends publish, one message a request or many: it is read, checked, and given to the log."""
+
+import asyncio
+from collections.abc import Callable
+from functools import cache, partial
+from http import HTTPStatus
+from json import dumps
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from wsctl import client_ids, messages
+from wsctl.codes import ErrorCode
+from wsctl.control.encoding import encode
+from wsctl.control.operations import (
+    MAX_BATCH_BYTES,
+    MAX_BATCH_LINES,
+    MAX_KEY,
+    Broadcast,
+    ControlError,
+    Publish,
+    Published,
+    PublishedLines,
+    is_key,
+)
+from wsctl.log.home import Refusal
+from wsctl.log.message_log import MessageLog
+from wsctl.topics import InvalidTopic, topic_name
+
+BODY_ALLOWANCE = 64 * 1024
+"""Bytes that a request body, or a line of a batch, may have beyond its message, for the addressees."""
+
+LINES_TOGETHER = 128
+"""Lines of a batch that are published in one iteration of the event loop, some milliseconds of it."""
+
+LINES_UNANSWERED = 1_024
+"""Lines of a batch that the home of the log may have without an answer: it takes them as a group, and far
+more may wait there, of others too."""
+
+GROWTH = 5
+"""The most that JSON becomes longer when it is read and written again: 1e15 is 1000000000000000.0."""
+
+_UNPUBLISHED = {
+    ErrorCode.DEGRADED: HTTPStatus.SERVICE_UNAVAILABLE,
+    ErrorCode.UNCONFIRMED: HTTPStatus.GATEWAY_TIMEOUT,
+}
+"""The status of an answer that a message was refused: 503 promises that it was not published, 504 promises
+nothing."""
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
+R = TypeVar("R")
+
+Answered = Callable[[Published | ControlError], None]
+"""Called with the receipt of a message, or the reason why there is none."""
+
+
+class MessagePublisher:
+    """Publishes messages in the server's name. A message may have `max_message_size` bytes, 0 for no limit;
+    `is_open` tells whether messages are still taken."""
+
+    def __init__(self, log: MessageLog, max_message_size: int, is_open: Callable[[], bool]) -> None:
+        self._log = log
+        self._limit = max_message_size
+        self.is_open = is_open
+
+    @property
+    def body_limit(self) -> int:
+        """The bytes that a body with one message may have; 0 for no limit."""
+        return self._limit and self._limit + BODY_ALLOWANCE
+
+    @property
+    def batch_limit(self) -> int:
+        """The bytes that a batch may have: one message of the largest size always fits."""
+        return max(MAX_BATCH_BYTES, self.body_limit)
+
+    async def publish(self, wanted: Publish) -> Published:
+        """Publish a message, and wait until the log has taken it.
+
+        Raises:
+            ControlError: it is not published, or may not be.
+        """
+        answered: asyncio.Future[Published | ControlError] = asyncio.get_running_loop().create_future()
+
+        def note(answer: Published | ControlError) -> None:
+            if not answered.done():  # the caller may have hung up
+                answered.set_result(answer)
+
+        self.submit(wanted, note)
+        answer = await answered
+        if isinstance(answer, ControlError):
+            raise answer
+        return answer
+
+    def submit(self, wanted: Publish, answered: Answered, size: int | None = None) -> None:
+        """Publish a message; `answered` is called once, maybe before this returns. `size` is the length of
+        the JSON that it was read from, if it was.
+
+        Raises:
+            ControlError: it may not be published, and `answered` is not called.
+        """
+        to, topic = _addressees(wanted), _topic(wanted)
+        _check_key(wanted.key)
+        if self._limit and (size is None or size * GROWTH > self._limit):
+            self._check_size(wanted.data)
+        if not self.is_open():
+            raise closing()
+
+        def receipt(message_id: str, recipients: int) -> None:
+            answered(Published(message_id, recipients))
+
+        def repeated(message_id: str) -> None:
+            answered(Published(message_id, 0, repeated=True))
+
+        def refused(why: Refusal) -> None:
+            answered(ControlError(_UNPUBLISHED[why.code], why.code, why.text))
+
+        try:
+            self._log.append(
+                client_ids.SERVER,
+                wanted.data,
+                to,
+                receipt,
+                refused=refused,
+                repeated=repeated,
+                shown=isinstance(wanted, Broadcast) and wanted.show_to,
+                topic=topic,
+                idempotency_key=wanted.key,
+            )
+        except ValueError:
+            raise _not_json() from None
+
+    async def publish_lines(self, body: bytes) -> PublishedLines:
+        """Publish the message on each line of a body, and wait until the log has taken or refused all.
+
+        Raises:
+            ControlError: nothing is published, since there are too many lines or bytes, or the server closes.
+        """
+        batch = self.open_batch(body)
+        while not batch.is_submitted:
+            batch.submit_some()
+            await (batch.wait() if batch.unanswered >= LINES_UNANSWERED else asyncio.sleep(0))
+        await batch.wait()
+        return PublishedLines(batch.text())
+
+    def open_batch(self, body: bytes) -> "Batch":
+        """Return a batch, of which nothing is published yet.
+
+        Raises:
+            ControlError: it has too many lines or bytes, or the server closes its clients.
+        """
+        if len(body) > self.batch_limit:
+            raise too_big(f"a body may have {self.batch_limit} bytes: send the rest in another request")
+        if body.count(b"\n") + (not body.endswith(b"\n")) > MAX_BATCH_LINES:
+            raise too_big(f"a batch may have {MAX_BATCH_LINES} lines: send the rest in another request")
+        if not self.is_open():
+            raise closing()
+        return Batch(self, body)
+
+    def _check_size(self, data: Any) -> None:
+        """Check that the data can be sent, and are not too large."""
+        try:
+            size = len(messages.encode({"data": data}))
+        except ValueError:
+            raise _not_json() from None
+        if size > self._limit + len('{"data":}'):
+            raise too_big(f"a message may have {self._limit} bytes")
+
+
+class Batch:
+    """The lines of one request, and what became of each.
+
+    Attributes:
+        unanswered: lines that were given to the log, which has not said what became of them.
+    """
+
+    def __init__(self, publisher: MessagePublisher, body: bytes) -> None:
+        self._publisher = publisher
+        self._lines = body.split(b"\n")
+        if not self._lines[-1]:
+            self._lines.pop()
+        self._answers: list[Published | ControlError | None] = [None] * len(self._lines)
+        self._next = 0
+        self.unanswered = 0
+        self._waiting: asyncio.Future[None] | None = None
+
+    @property
+    def is_submitted(self) -> bool:
+        """True if each line was given to the log, or refused."""
+        return self._next == len(self._lines)
+
+    def submit_some(self) -> None:
+        """Give the next lines to the log."""
+        limit = self._publisher.body_limit
+        until = min(self._next + LINES_TOGETHER, len(self._lines))
+        for at in range(self._next, until):
+            line = self._lines[at]
+            self.unanswered += 1
+            try:
+                if limit and len(line) > limit:
+                    raise too_big(f"a line may have {limit} bytes")
+                self._publisher.submit(parse(Publish, line), partial(self._note, at), len(line))
+            except ControlError as error:
+                self._note(at, error)
+        self._next = until
+
+    async def wait(self) -> None:
+        """Wait until the log has said what became of all lines that it was given."""
+        if self.unanswered:
+            self._waiting = asyncio.get_running_loop().create_future()
+            await self._waiting
+
+    def text(self) -> str:
+        """Return the receipts and errors of all lines, each on one."""
+        return "".join([line_of(answer) for answer in self._answers if answer])
+
+    def _note(self, at: int, answer: Published | ControlError) -> None:
+        self._answers[at] = answer
+        self.unanswered -= 1
+        if not self.unanswered and self._waiting and not self._waiting.done():
+            self._waiting.set_result(None)
+
+
+def line_of(answer: Published | ControlError) -> str:
+    """Return a receipt or an error as a line of JSON."""
+    if isinstance(answer, ControlError):
+        return dumps(encode(answer.answer), ensure_ascii=False, separators=(",", ":")) + "\n"
+    return receipt_json(answer) + "\n"
+
+
+def receipt_json(published: Published) -> str:
+    """Return a receipt as JSON, as the encoder would, which takes four times as long."""
+    repeated = ',"repeated":true' if published.repeated else ""
+    return f'{{"id":"{published.id}","recipients":{published.recipients}{repeated}}}'
+
+
+def closing() -> ControlError:
+    """Return the error of a server that takes no messages any more."""
+    return ControlError(HTTPStatus.SERVICE_UNAVAILABLE, "closing", "the server is closing its clients")
+
+
+def too_big(text: str) -> ControlError:
+    return ControlError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too_big", text)
+
+
+def parse(kind: type[R], body: bytes) -> R:
+    """Read the body of a request.
+
+    Raises:
+        ControlError: it is another one.
+    """
+    from pydantic import ValidationError  # a start needs none of it
+
+    try:
+        found: R = _adapter(kind).validate_json(body)  # type: ignore[arg-type]
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        is_unknown = first["type"] == "unexpected_keyword_argument"
+        text = "Extra inputs are not permitted" if is_unknown else first["msg"]
+        where = ".".join(str(part) for part in first["loc"])
+        raise ControlError(
+            HTTPStatus.BAD_REQUEST, "bad_request", f"{where}: {text}" if where else text
+        ) from None
+    return found
+
+
+@cache
+def _adapter(kind: Any) -> "TypeAdapter[Any]":
+    """Make what reads a kind of body; only when there is one, for it costs some of the start."""
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(kind)
+
+
+def _not_json() -> ControlError:
+    text = "data: it has a NaN or an infinity, which JSON does not have"
+    return ControlError(HTTPStatus.BAD_REQUEST, "bad_request", text)
+
+
+def _addressees(wanted: Publish) -> Any:
+    try:
+        return None if wanted.to is None else client_ids.recipients(wanted.to)
+    except client_ids.InvalidClientId as error:
+        raise ControlError(HTTPStatus.BAD_REQUEST, "bad_request", str(error)) from None
+
+
+def _topic(wanted: Publish) -> str | None:
+    try:
+        return None if wanted.topic is None else topic_name(wanted.topic)
+    except InvalidTopic as error:
+        raise ControlError(HTTPStatus.BAD_REQUEST, "bad_topic", f"topic: {error}") from None
+
+
+def _check_key(key: str | None) -> None:
+    if key is not None and not is_key(key):
+        text = f"key: has 1 to {MAX_KEY} characters that can be seen"
+        raise ControlError(HTTPStatus.BAD_REQUEST, "bad_request", text)
