@@ -109,6 +109,13 @@ class Batch:
         batch.plain, batch._deflated, batch._events = False, None, None
         return batch
 
+    @classmethod
+    def behind(cls, lead: bytes, payload: bytes) -> "Batch":
+        """Return a batch of one text message with `lead` in front: the first bytes of a connection."""
+        batch = cls.read(lead + frame(TEXT, payload))
+        batch._start = len(lead)
+        return batch
+
     def copy(self) -> "Batch":
         """Return a batch of the same bytes, whose other forms are kept for as long as the copy is."""
         batch = Batch.__new__(Batch)  # each broadcast makes one: `__init__` takes four times as long

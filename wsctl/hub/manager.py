@@ -26,6 +26,10 @@ _SERIAL_BITS = 50
 """Bits of the first serial of a process, which is random, so that no two processes give the same one; those
 that follow are exact in JSON for JavaScript and Lua too."""
 
+_HERE = (__file__, 0)
+"""The place that log records name. To have it found takes as long as all else of a record, and each handshake
+makes one."""
+
 _opened = attrgetter("opened")
 
 
@@ -438,4 +442,6 @@ class ConnectionManager:
     def _log(self, event: str, connection: Connection, **fields: object) -> None:
         if log.isEnabledFor(logging.INFO):
             facts = {"client_id": connection.client_id, "address": connection.address, **fields}
-            log.info(event, extra={"fields": facts})
+            log.handle(
+                log.makeRecord(log.name, logging.INFO, *_HERE, event, (), None, extra={"fields": facts})
+            )

@@ -8,13 +8,20 @@ import os
 import re
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from functools import lru_cache
 from typing import IO, Any, TextIO
 
 from wsctl.addresses import host_port
 from wsctl.settings import LogFormat
 
 LOGGERS = ("wsctl", "asyncio", "uvicorn.error", "uvicorn.access")
+
+_QUOTED = re.compile('[ "=]')
+"""What a value is quoted for."""
+
+# Each handshake writes a line: to make an encoder takes longer than to use it.
+_TO_JSON = json.JSONEncoder(default=str, ensure_ascii=False).encode
+_TO_ASCII_JSON = json.JSONEncoder(default=str).encode
 
 _COLOURS = {"DEBUG": "\x1b[2m", "INFO": "\x1b[32m", "WARNING": "\x1b[33m", "ERROR": "\x1b[31m"}
 _RESET = "\x1b[0m"
@@ -33,8 +40,8 @@ def _details(record: logging.LogRecord) -> str:
 
 def _word(value: object) -> str:
     """Write a value on one line, whatever is in it: what could forge a line or move the cursor is escaped."""
-    text = value if isinstance(value, str) else json.dumps(value, default=str, ensure_ascii=False)
-    if text and text.isprintable() and not set(text) & set(' "='):
+    text = value if isinstance(value, str) else _TO_JSON(value)
+    if text and text.isprintable() and not _QUOTED.search(text):
         return text
     if not isinstance(value, str) and text.isprintable():
         return text
@@ -67,7 +74,7 @@ class TextFormatter(logging.Formatter):
 
     def _time(self, record: logging.LogRecord) -> str:
         if self._person:
-            return time.strftime("%H:%M:%S", time.localtime(record.created))
+            return _clock_time(int(record.created))
         return _timestamp(record)
 
     def _level(self, level: str) -> str:
@@ -89,13 +96,22 @@ class JsonFormatter(logging.Formatter):
             line["exception"] = self.formatException(record.exc_info)
         elif details := _details(record):
             line["exception"] = details
-        return json.dumps(line, default=str)
+        return _TO_ASCII_JSON(line)
 
 
 def _timestamp(record: logging.LogRecord) -> str:
-    return (
-        datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    )
+    seconds, fraction = divmod(record.created, 1)
+    return f"{_date_and_time(int(seconds))}.{int(1000 * fraction):03}Z"
+
+
+@lru_cache(maxsize=2)
+def _date_and_time(seconds: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
+
+
+@lru_cache(maxsize=2)
+def _clock_time(seconds: int) -> str:
+    return time.strftime("%H:%M:%S", time.localtime(seconds))
 
 
 def formatter(style: LogFormat, *, terminal: bool, colour: bool) -> logging.Formatter:

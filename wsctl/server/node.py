@@ -216,9 +216,10 @@ class Node:
     def _report_connections(self) -> None:
         """Report the connections of this process to the home of the log, and to those who watch topics."""
         home, manager = self.home, self.manager
-        manager.joined.append(lambda connection: home.joined(*connected(connection)))
-        manager.subscribed.append(lambda connection: home.subscribed(*connected(connection)))
-        manager.left.append(lambda connection: home.left(connection.client_id, connection.serial))
+        if type(home).joined is not Home.joined:  # most homes note nothing, and each handshake would tell
+            manager.joined.append(lambda connection: home.joined(*connected(connection)))
+            manager.subscribed.append(lambda connection: home.subscribed(*connected(connection)))
+            manager.left.append(lambda connection: home.left(connection.client_id, connection.serial))
         manager.joined.append(self.presence.joined)
         manager.subscribed.append(self.presence.subscribed)
         manager.left.append(self.presence.left)

@@ -167,6 +167,8 @@ class Admission:
             return _unauthorized(verdict.why, INVALID_CREDENTIALS)
         if asked.topics and (refused := self._refuse_subscriptions(asked.topics, granted.permissions)):
             return refused
+        if granted is OPEN_GRANT and client_id == asked.client_id:
+            return asked
         return asked._replace(client_id=client_id, expires=granted.expires, permissions=granted.permissions)
 
     def _refuse_topics(self, topics: Sequence[str]) -> HttpRefusal | None:
@@ -198,7 +200,8 @@ class Admission:
         over = self._connected() - self._capacity if self._capacity else -1
         if over >= 0 and (over >= MOST_REPLACED or not self._replaces_older(client_id)):
             return server_full()
-        return admitted._replace(in_place=over >= 0)
+        in_place = over >= 0
+        return admitted if admitted.in_place is in_place else admitted._replace(in_place=in_place)
 
     def _verify(self, verifier: Verifier, asked: HandshakeRequest) -> Granted | HttpRefusal:
         sources = TokenSources(asked.authorization, asked.protocols, asked.query)

@@ -69,7 +69,7 @@ class AsgiConnection(Connection):
         self._sender = asyncio.create_task(self._send_all())
         welcome, missed = self._services.welcome.greet(self, since)
         lead = b"" if since is None or missed else self._caught_up()
-        self._services.manager.connect(self, Batch((welcome,), lead=lead), missed)
+        self._services.manager.connect(self, Batch.behind(lead, welcome), missed)
         receiver = asyncio.create_task(self._receive_all())
         tasks = {self._sender, receiver}
         try:

@@ -1,20 +1,24 @@
 """The opening handshake of RFC 6455 section 4.2, without I/O."""
 
 import re
+from binascii import b2a_base64
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from hashlib import sha1
 from http import HTTPStatus
 
 from websockets.exceptions import InvalidHeaderFormat
 from websockets.headers import parse_extension
 from websockets.typing import ExtensionParameter
-from websockets.utils import accept_key
 
 from wsctl.frame import WINDOW_BITS
 from wsctl.server.http.semantics import HttpRefusal
 
 VERSION = "13"
 """The one protocol version there is (RFC 6455 section 4.1)."""
+
+_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+"""What a client's key is hashed with (RFC 6455 section 1.3)."""
 
 _WINDOW = "server_max_window_bits"
 _CLIENT_WINDOW = "client_max_window_bits"
@@ -47,7 +51,8 @@ def find_refusal(method: str, http_version: str, headers: Mapping[str, str]) -> 
 
 def accept_answer(headers: Mapping[str, str], extensions: str = "", protocol: str | None = None) -> bytes:
     """Return the 101 answer to a request that `find_refusal` lets pass."""
-    key = accept_key(headers["sec-websocket-key"].strip())
+    key = headers["sec-websocket-key"].strip().encode() + _GUID
+    accept = b2a_base64(sha1(key, usedforsecurity=False).digest(), newline=False).decode()
     agreed = f"Sec-WebSocket-Extensions: {extensions}\r\n" if extensions else ""
     agreed += f"Sec-WebSocket-Protocol: {protocol}\r\n" if protocol else ""
     return (
@@ -55,7 +60,7 @@ def accept_answer(headers: Mapping[str, str], extensions: str = "", protocol: st
         "Upgrade: websocket\r\n"
         "Connection: Upgrade\r\n"
         f"{agreed}"
-        f"Sec-WebSocket-Accept: {key}\r\n\r\n"
+        f"Sec-WebSocket-Accept: {accept}\r\n\r\n"
     ).encode()
 
 

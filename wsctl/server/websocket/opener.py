@@ -102,7 +102,8 @@ class WebSocketOpener(ConnectionOpener):
         services = self._services.connections
         answer, deflate, subprotocol = _agreement(incoming.request)
         transport, address = incoming.transport, incoming.address
-        wire = Wire(services, transport, admitted.client_id, address, Encoding(deflate))
+        encoding = Encoding.DEFLATE if deflate else Encoding.PLAIN
+        wire = Wire(services, transport, admitted.client_id, address, encoding)
         wire.commands = subprotocol == COMMANDS
         admit(services, wire, admitted, identity)
         wire.begin(answer, admitted.since, incoming.early)

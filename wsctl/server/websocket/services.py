@@ -46,9 +46,12 @@ def admit(services: ConnectionServices, connection: Connection, admitted: Admitt
     connection.keepalive = admitted.keepalive
     if admitted.topics:
         connection.subscriptions = dict.fromkeys(admitted.topics, False)
-    services.expiry.set(connection, admitted.expires)
-    services.permissions.set(connection, admitted.permissions)
-    services.identities.set(connection, identity)
+    if admitted.expires is not None:
+        services.expiry.set(connection, admitted.expires)
+    if admitted.permissions is not None:
+        services.permissions.set(connection, admitted.permissions)
+    if identity is not None:
+        services.identities.set(connection, identity)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -92,7 +92,7 @@ class TransportConnection(Connection, asyncio.Protocol):
             self.pause_writing()  # the protocol before this one was told so
         welcome, missed = self._services.welcome.greet(self, since)
         lead = answer if since is None or missed else answer + self._caught_up()
-        self._services.manager.connect(self, Batch((welcome,), lead=lead), missed)
+        self._services.manager.connect(self, Batch.behind(lead, welcome), missed)
         if early:
             self.data_received(early)
 
