@@ -1,15 +1,22 @@
-"""Upgrades in a row under a crowd of event streams and WebSockets."""
+"""Upgrades in a row under a crowd of event streams and WebSockets, and as many streams as fit."""
 
 import asyncio
+import os
+import resource
+from collections import Counter
 from contextlib import AsyncExitStack
 
 import pytest
 
+from tests.bench.event_streams import MESSAGE, Clients
 from tests.conftest import StartServer
 from tests.support.crowd import Crowd
 from tests.support.event_streams import StreamClient, messages_of
 from tests.support.generations import Generations
 from tests.support.outside import Outside
+from tests.support.server import DEADLINE
+from tests.support.sizes import Sizes
+from wsctl.server.listening.limits import RESERVED_FILES, raise_open_files
 
 pytestmark = pytest.mark.anyio
 
@@ -53,3 +60,53 @@ async def test_upgrades_are_noticed_by_no_stream_and_no_websocket(start_server: 
             assert len(data) > UPGRADES * RATE / 10
     finally:
         server.kill()
+
+
+async def test_streams_up_to_the_limit_of_descriptors_move_and_one_more_is_told_to_come_again(
+    start_server: StartServer, sizes: Sizes
+) -> None:
+    limit = raise_open_files()
+    count = sizes.idle if limit < 0 else min(sizes.idle, limit - 2 * RESERVED_FILES)
+
+    def have_files_for_so_many() -> None:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (count + RESERVED_FILES,) * 2)
+
+    server = Generations(start_server("--broadcast-interval", "0", preexec_fn=have_files_for_so_many))
+    try:
+        with Clients(server.port, "stream") as streams:
+            opened = await asyncio.to_thread(streams.open, count)
+            assert server.status()["connections"] == server.status()["capacity"] == count
+            await _is_sent_away(server.port)
+            outcome = await asyncio.to_thread(server.upgrade)
+            assert (outcome["state"], outcome["moved"]) == ("done", count), outcome
+            assert outcome["silence_s"] < 3
+            await _is_sent_away(server.port)
+            assert server.api("POST", "/api/broadcast", {"data": "here"})[1]["recipients"] == count
+            read = await asyncio.to_thread(_messages, streams, count)
+            assert read == Counter(opened)
+    finally:
+        server.kill()
+
+
+async def _is_sent_away(port: int) -> None:
+    """A stream more than there is room for ends at once, and says so where its client can read it."""
+    async with StreamClient.connect(port, "/events/late") as late:
+        assert late.status == 200
+        await late.end()
+        assert [event.type for event in late.events] == ["error", "close"]
+        assert late.retry == 5000
+    async with StreamClient.connect(port, "/events/late", Accept="*/*") as late:
+        assert (late.status, late.headers["retry-after"]) == (503, "5")
+
+
+def _messages(streams: Clients, count: int) -> Counter[int]:
+    """How many messages came to each client, once so many have come."""
+    found: Counter[int] = Counter()
+    while found.total() < count:
+        ready = streams.epoll.poll(DEADLINE)
+        assert ready, found.total()
+        for fd, _ in ready:
+            data = os.read(fd, 65536)
+            assert data, "a stream was ended"
+            found[fd] += data.count(MESSAGE)
+    return found
