@@ -68,7 +68,7 @@ def stream(target: Target, *, uniform: Any = lambda low, high: 0.0, **how: Any) 
 
 def stream_of_commands(target: Target, **how: Any) -> MessageStream:
     """A stream that makes no pauses, and speaks commands to a server that does."""
-    session = Session(target, "bob", uniform=lambda low, high: 0.0, commands=True)
+    session = Session(target, "bob", uniform=lambda low, high: 0.0, commands=True, paced=True)
     return MessageStream(session, "bob", **{"timeout": DEADLINE} | how)
 
 
@@ -618,6 +618,28 @@ async def test_a_refusal_is_raised_and_is_no_event() -> None:
         assert await first(messages, 1) == ["on"]
     assert caught.value.code == "rate_limited"
     assert told == [Connected(target.name, "1-0", None)]
+
+
+async def test_a_burst_waits_for_the_rate_that_the_server_has_named_and_keeps_its_order() -> None:
+    hub = FakeHub(ok, {"rate": {"per_second": 1000, "burst": 2, "left": 1}})
+    async with serving_hub(hub) as target, asyncio.timeout(DEADLINE), stream_of_commands(target) as messages:
+        began = asyncio.get_running_loop().time()
+        await asyncio.gather(*(messages.publish(number) for number in range(30)))
+        assert asyncio.get_running_loop().time() - began >= 0.028
+        assert [m.data for m in [await anext(messages) for _ in range(30)]] == [*range(30)]
+
+
+async def test_what_others_with_its_id_have_left_no_token_for_is_published_again() -> None:
+    answers = iter([refused("rate_limited", "slower"), ok])
+    hub = FakeHub(ok, {"rate": {"per_second": 1000, "burst": 2, "left": 2}})
+
+    def answer_in_turn(command: Frame) -> Frame | None:
+        return next(answers)(command)
+
+    hub.answer = answer_in_turn
+    async with serving_hub(hub) as target, asyncio.timeout(DEADLINE), stream_of_commands(target) as messages:
+        assert await messages.publish("x") == "2-0"
+    assert [command["data"] for command in hub.commands] == ["x", "x"]
 
 
 async def test_what_the_server_does_not_know_is_unconfirmed() -> None:

@@ -70,10 +70,10 @@ def client(
     On a terminal: Enter sends, Up brings back earlier lines, Ctrl-D leaves, Ctrl-Z suspends; Ctrl-C clears
     the line, and leaves when it is empty. Control characters are sent as they are shown.
 
-    On a pipe each line of the input is a message. At the end of the input the command leaves as soon as all
-    lines have come back from the server, or with --topic or --publish-to are confirmed by it; with --count or
-    --for, or when there was no line, it stays. SIGTERM makes it leave too. Exit code 1 when a line did not
-    come back; the reason is on stderr.
+    On a pipe each line of the input is a message, sent within the rate that the server names. At the end of
+    the input the command leaves as soon as all lines have come back from the server, or with --topic or
+    --publish-to are confirmed by it; with --count or --for, or when there was no line, it stays. SIGTERM
+    makes it leave too. Exit code 1 when a line did not come back; the reason is on stderr.
 
     What is sent to everybody is shown with and without --topic. Who sends to a topic sees it only when
     subscribed to it.
@@ -102,7 +102,9 @@ def client(
 
     speaks_commands = bool(topics) or publish_to is not None
     sessions = [
-        Session(target, name, credential=credential, topics=topics or (), commands=speaks_commands)
+        Session(
+            target, name, credential=credential, topics=topics or (), commands=speaks_commands, paced=True
+        )
         for name in ids
     ]
     raise typer.Exit(

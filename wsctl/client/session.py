@@ -35,6 +35,7 @@ from wsctl.client.events import (
     is_final,
 )
 from wsctl.client.frame_state import FrameState, decode_frame
+from wsctl.client.pacer import Pacer
 from wsctl.client.reconnect import Backoff, Failover, ReconnectSchedule
 from wsctl.client.target import Target
 from wsctl.codes import CloseCode, ErrorCode
@@ -74,6 +75,9 @@ class Session:
 
     It subscribes to `topics`, at each connection anew. With these, or with `commands`, it speaks `wsctl.2`
     to a server that does; one that does not has no topics, and is no server for a client that wants some.
+
+    With `paced`, sending waits until it is within the rate that the server has named, in the order in which
+    it was asked for. The task that iterates over the events does not wait, for it reads what ends the wait.
     """
 
     def __init__(
@@ -86,6 +90,7 @@ class Session:
         since: str | None = None,
         topics: Sequence[str] = (),
         commands: bool = False,
+        paced: bool = False,
         uniform: Callable[[float, float], float] = random.uniform,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         clock: Callable[[], float] = time.monotonic,
@@ -99,6 +104,11 @@ class Session:
         self._frame_state = FrameState(since, topics)
         self._commands = Commands()
         self._offers_commands = commands or bool(topics)
+        self._paced = paced
+        self._pacer = Pacer()
+        self._pace_changed = asyncio.Event()
+        self._turn = asyncio.Lock()
+        self._reader: asyncio.Task[Any] | None = None
         self._closing = asyncio.Event()
         self._reconnect_now = asyncio.Event()
         self._connection: ClientConnection | None = None
@@ -120,6 +130,7 @@ class Session:
         Ends after a final `Closed`, `HandshakeRefused` or `ConnectFailed`, or after `close()`. Leaving it
         early and closing the generator closes the connection.
         """
+        self._reader = asyncio.current_task()
         while not self._closing.is_set():
             taken = False
             async with aclosing(self._attempt()) as attempt:
@@ -166,20 +177,24 @@ class Session:
         self._check_commands()
         await self._write(encode_command(kind, fields, ref))
 
-    async def request(self, kind: str, **fields: Any) -> dict[str, Any]:
+    async def request(self, kind: str, within: float | None = None, **fields: Any) -> dict[str, Any]:
         """Send a command, and return the server's `ok`. Something must iterate over the events meanwhile.
+        It has to be answered `within` so many seconds from the moment that the rate lets it be sent.
 
         Raises:
+            TimeoutError: it was not answered in time.
             NotConnected: there is no open connection.
             WriteInterrupted: it ended before the answer.
             CommandRefused: the server refused, or is of a release without commands.
             TypeError, ValueError: the fields are not JSON.
         """
         self._check_commands()
+        await self._wait_turn()
         command = self._commands.begin(kind, fields)
         try:
-            await self._write(command.text)
-            return await command.answer
+            async with asyncio.timeout(within):
+                await self._send(command.text)
+                return await command.answer
         finally:
             self._commands.forget(command)
             if command.answer.done() and not command.answer.cancelled():
@@ -194,14 +209,60 @@ class Session:
         if self._connection and self._frame_state.welcomed and not self.speaks_commands:
             raise CommandRefused(UNKNOWN_COMMAND, f"the server {NO_TOPICS}")
 
+    @property
+    def keeps_rate(self) -> bool:
+        """True if what is sent is held to a rate that the server has named."""
+        return self._paced and self._pacer.limited
+
     async def _write(self, text: str) -> None:
-        connection = self._connection
-        if connection is None or not self._frame_state.welcomed or connection.state is not State.OPEN:
-            raise NotConnected("there is no connection")
+        await self._wait_turn()
+        await self._send(text)
+
+    async def _wait_turn(self) -> None:
+        """Wait until one more message may be sent, and count it."""
+        self._open_connection()
+        if self.keeps_rate and asyncio.current_task() is not self._reader:
+            async with self._turn:
+                await self._within_rate(self._open_connection())
+                self._open_connection()
+                self._pacer.sent(self._clock())
+        else:
+            self._pacer.sent(self._clock())
+
+    async def _send(self, text: str) -> None:
+        connection = self._open_connection()
         try:
             await connection.send(text)
         except ConnectionClosed:
             raise WriteInterrupted("the connection ended while a message was written") from None
+
+    def _open_connection(self) -> ClientConnection:
+        connection = self._connection
+        if connection is None or not self._frame_state.welcomed or connection.state is not State.OPEN:
+            raise NotConnected("there is no connection")
+        return connection
+
+    async def _within_rate(self, connection: ClientConnection) -> None:
+        """Wait until one more message may be sent, or this connection is over."""
+        while self._connection is connection and (pause := self._pacer.pause(self._clock())) > 0:
+            self._pace_changed.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await self._pace_changed.wait()
+
+    def _note_pace(self, frame: dict[str, Any]) -> None:
+        """Note what a frame tells of the rate, and of messages that the server has."""
+        now = self._clock()
+        match frame:
+            case {"type": "welcome"} if not self._frame_state.welcomed:
+                self._pacer.welcome(frame, now)
+            case {"type": "error", "code": ErrorCode.RATE_LIMITED}:
+                self._pacer.refused(now)
+            case {"type": "ok" | "error"}:
+                self._pacer.confirm(now)
+            case {"type": "message", "from": self._client_id} if not self.speaks_commands:
+                self._pacer.confirm(now)
+        self._pace_changed.set()
 
     def reconnect_now(self) -> None:
         """Make the next attempt now, if one is waited for."""
@@ -257,6 +318,7 @@ class Session:
                 self._backoff.reset()
                 self._moved_at_once = False
             self._connection = None
+            self._pace_changed.set()
             self._frame_state.disconnect()
             self._commands.disconnect(WriteInterrupted("the connection ended before the answer to a command"))
             await close_connection(connection)
@@ -306,6 +368,8 @@ class Session:
             return await connection.recv()
 
     def _event_of(self, frame: dict[str, Any], schedule: ReconnectSchedule) -> Event:
+        if self._paced:
+            self._note_pace(frame)
         if frame.get("type") == "shutdown":
             schedule.update(frame)
         if command := self._commands.receive(frame):

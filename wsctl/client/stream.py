@@ -29,6 +29,7 @@ from wsctl.client.stream_events import Connected, Disconnected, EventLog, Stream
 from wsctl.client.stream_state import Item, StreamState
 from wsctl.client.target import Target, server_url
 from wsctl.client_ids import client_id
+from wsctl.codes import ErrorCode
 from wsctl.errors import UsageError, WsctlError
 from wsctl.messages import Message
 from wsctl.settings import bearer_token
@@ -164,7 +165,7 @@ def connect(
     if since == "":
         raise ValueError("since is empty: give the id of a message, or None")
     session = Session(
-        first, name, others=rest, credential=credential, since=since, topics=wanted, commands=True
+        first, name, others=rest, credential=credential, since=since, topics=wanted, commands=True, paced=True
     )
     return MessageStream(session, name, on_event=on_event, receive=receive, timeout=timeout)
 
@@ -269,7 +270,8 @@ class MessageStream:
         to: str | Sequence[str] | None = None,
         key: str | None = None,
     ) -> str | None:
-        """Publish a message, and return its id once the server has it; it waits for a connection first.
+        """Publish a message, and return its id once the server has it; it waits for a connection first, and
+        as long as the rate of the server demands: a burst is published in the order of the calls.
 
         Without a topic it is for everybody, this client included; with one for the subscribers of that. It is
         sent once at most, unless it has a `key`: then it is sent again when a connection ended before the
@@ -316,6 +318,10 @@ class MessageStream:
                 raise Unconfirmed(text) from None
             except NotConnected:
                 self._ready.clear()  # the event that says so has not been read yet
+            except CommandRefused as refusal:
+                # Others use the same id. The rate is kept from here on, and nothing was published.
+                if refusal.code != ErrorCode.RATE_LIMITED or not self._session.keeps_rate:
+                    raise
             else:
                 return None if ok is None else str(ok.get("id", ""))
 
@@ -405,8 +411,7 @@ class MessageStream:
             return None
         try:
             with self._inbox.unlimited():
-                async with asyncio.timeout(ANSWER_TIMEOUT):
-                    return await self._session.request(kind, **fields)
+                return await self._session.request(kind, ANSWER_TIMEOUT, **fields)
         except TimeoutError:
             raise Unconfirmed(f"the server has not answered within {ANSWER_TIMEOUT:g} s") from None
         except CommandRefused as refusal:
