@@ -359,10 +359,10 @@ async def test_as_json_the_topic_is_in_the_frame_and_the_answers_are_there(envir
     hub = FakeHub()
     async with serving_hub(hub) as target:
         arguments = ("--id", "bob", "--url", target.name, "--topic", "a", "--json")
-        result = await run(*arguments, environ=environ, stdin="hello\n")
+        result = await run(*arguments, environ=environ, stdin="hello\nagain\n")
     welcomed, echo, answer, *_ = map(json.loads, result.stdout.splitlines())
     assert (welcomed["type"], echo["data"], answer["type"]) == ("welcome", "hello", "ok")
-    assert hub.commands == [{"type": "publish", "data": "hello"}]
+    assert [command["data"] for command in hub.commands] == ["hello", "again"]
 
 
 async def test_what_is_sent_to_a_topic_of_others_need_not_come_back(environ: dict[str, str]) -> None:
