@@ -120,6 +120,10 @@ _wsctl_value() {
         broadcast:--port) takes=any ;;
         status:--url) takes=any ;;
         status:--port) takes=any ;;
+        disconnect:--code) takes=any ;;
+        disconnect:--reason) takes=any ;;
+        disconnect:--url) takes=any ;;
+        disconnect:--port) takes=any ;;
         drain:--timeout) takes=any ;;
         drain:--url) takes=any ;;
         drain:--port) takes=any ;;
@@ -207,6 +211,7 @@ _wsctl_argument() {
         serve:0) takes=any ;;
         check:0) takes=any ;;
         broadcast:0) takes=any ;;
+        disconnect:0) takes=any ;;
         journal:0) takes=path ;;
         generate:0) takes=word words='systemd systemd-socket systemd-template nginx docker compose k8s grafana alerts python node browser react app app-test' ;;
         generate:1) takes=any ;;
@@ -224,6 +229,7 @@ _wsctl_options() {
         client) words='--id --topic --publish-to --url --port --clients --count --for --json -h --help' ;;
         broadcast) words='--to --show-to --topic --parse --allow-empty --url --port --json -h --help' ;;
         status) words='--clients --topics --watch --url --port --json -h --help' ;;
+        disconnect) words='--code --reason --url --port --json -h --help' ;;
         drain) words='--timeout --cancel --no-wait --url --port --json -h --help' ;;
         upgrade) words='--no-wait --url --port --json -h --help' ;;
         stress) words='--clients --duration --rate --size --topics --id --url --port --jwt-key --jwt-algorithm --jwt-audience --json -h --help' ;;
@@ -283,7 +289,7 @@ _wsctl() {
     elif [[ -z $ended && $current == -* ]]; then
         _wsctl_options "$command"
     elif [[ -z $command ]]; then
-        takes=word words='serve check client broadcast status drain upgrade stress token journal generate docs completions'
+        takes=word words='serve check client broadcast status disconnect drain upgrade stress token journal generate docs completions'
     else
         _wsctl_argument "$command" "$place"
     fi

@@ -497,6 +497,7 @@ sys.exit(code)
         ("client",),
         ("broadcast",),
         ("status",),
+        ("disconnect",),
         ("drain",),
         ("upgrade",),
         ("stress",),

@@ -39,6 +39,7 @@ class CloseCode(IntEnum):
     MESSAGE_TOO_BIG = 1009, "A message was larger than the server takes."
     SERVICE_RESTART = 1012, "Closed by a drain's deadline or by force: reconnect and resume."
     TRY_AGAIN_LATER = 1013, "The client read too slowly and its queue was full: reconnect and resume."
+    DISCONNECTED = 4000, "Disconnected by an operator or the application: reconnect and resume."
     CREDENTIALS_EXPIRED = (
         4403,
         "What the client showed to connect is valid no longer: reconnect with something that is.",

@@ -12,11 +12,9 @@ from typing import Any, TypeVar, overload
 
 from fastapi import APIRouter, FastAPI
 
-from wsctl.client_ids import client_id
-from wsctl.codes import CloseCode, can_be_sent
-from wsctl.control.operations import Broadcast, ControlError, Published
+from wsctl.control.disconnecting import Disconnect
+from wsctl.control.operations import NOT_CONNECTED, Broadcast, ControlError, Published
 from wsctl.errors import NotPublished
-from wsctl.hub.connection import EndReason
 from wsctl.log.history import Entry, History, MessageId
 from wsctl.log.message_log import read_id
 from wsctl.log.selection import selection
@@ -25,9 +23,6 @@ from wsctl.server.library.binding import HubBinding
 from wsctl.server.websocket.hooks import Client, Handshake, Incoming
 from wsctl.settings import Settings, from_environ
 from wsctl.topics import has_wildcards, matches, topic_name, topic_pattern
-
-MAX_REASON = 123
-"""Bytes of UTF-8 that the reason in a close frame may have (RFC 6455 section 5.5)."""
 
 OnConnect = TypeVar("OnConnect", bound=Callable[[Handshake], Any])
 OnMessage = TypeVar("OnMessage", bound=Callable[[Client, Incoming], Any])
@@ -191,27 +186,26 @@ class Hub:
             raise _publishing_error(error) from None
 
     async def disconnect(self, id: str, code: int = 4000, reason: str = "") -> int:  # noqa: A002
-        """Close the connection of a client of this process, and return how many connections that were: 1, or
-        0 if it is not connected. `code` is a close code that servers may use, 4000 to 4499 where the client
+        """Close all connections of a client, at all workers and all servers of a Redis, and return how many
+        these were. `code` is a close code that servers may use, 4000 to 4499 where the client
         is to reconnect and 4500 to 4999 where it is to stay away; `reason` has 123 bytes of UTF-8 at most.
 
         Raises:
             HubNotStarted: the hub does not run.
-            ValueError: the code may not be sent, or the reason is too long.
+            ValueError: the id is none, the code may not be sent, or the reason is too long.
+            ConnectionError: other processes of the server cannot be reached.
 
         Example:
             await hub.disconnect("bob", code=4500, reason="signed out")
         """
-        if not can_be_sent(code) or code in _NOT_FOR_SERVERS:
-            raise ValueError(f"{code} is no close code for this: choose one from 4000 to 4999")
-        if len(reason.encode()) > MAX_REASON:
-            raise ValueError(f"the reason is longer than {MAX_REASON} bytes")
-        manager = self._binding.node.manager
-        manager.flush()
-        connections = manager.of(client_id(id))
-        for connection in connections:
-            connection.close(code, reason, EndReason.EVICTED)
-        return len(connections)
+        wanted = Disconnect(id, code, reason)
+        service = self._binding.service
+        try:
+            return (await service.disconnect(wanted, "application")).connections
+        except ControlError as error:
+            if error.code == NOT_CONNECTED:
+                return 0
+            raise ConnectionError(str(error)) from None
 
     def clients(self, topic: str | None = None) -> list[Client]:
         """Return the clients of this process, one for each connection, the one connected longest first; with
@@ -274,9 +268,6 @@ class Hub:
         if getattr(self._binding.hooks, name):
             raise RuntimeError(f"the hub has its {name} already: call the second function from the first")
         setattr(self._binding.hooks, name, hook)
-
-
-_NOT_FOR_SERVERS = frozenset({CloseCode.PROTOCOL_ERROR, CloseCode.INVALID_DATA})
 
 
 def _settings() -> tuple[Settings, Mapping[str, str]]:

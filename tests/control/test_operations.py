@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tests.support.status import FACTS
+from wsctl.control.disconnecting import Disconnect, Disconnected
 from wsctl.control.operations import (
     CONTROL_SOCKET,
     DRAIN,
@@ -61,6 +62,10 @@ class Recorded:
         self.asked.append(("publish_lines", body))
         return PublishedLines("{}\n")
 
+    async def disconnect(self, wanted: Disconnect, by: str) -> Disconnected:
+        self.asked.append(("disconnect", wanted, by))
+        return Disconnected(2)
+
     async def drain(self, body: bytes, by: str) -> DrainAnswer:
         self.asked.append(("drain", body, by))
         return DrainAnswer("draining", None)
@@ -99,6 +104,18 @@ class Recorded:
             DRAIN.target("token, from ::1"),
             ("drain", b"{}", "token, from ::1"),
             (200, {"status": "draining", "drain": None}),
+        ),
+        (
+            "DELETE",
+            Disconnect("b:\u00fc", 4500, "a & b").target,
+            ("disconnect", Disconnect("b:\u00fc", 4500, "a & b"), CONTROL_SOCKET),
+            (200, {"connections": 2}),
+        ),
+        (
+            "DELETE",
+            "/api/clients/bob",
+            ("disconnect", Disconnect("bob", 4000, "disconnected by an operator"), CONTROL_SOCKET),
+            (200, {"connections": 2}),
         ),
         ("GET", "/api/drain", ("wait_drained",), (200, {"drain": None, "exit_code": 0})),
         ("POST", "/api/upgrade", ("upgrade", CONTROL_SOCKET), (202, {"upgrade": None})),

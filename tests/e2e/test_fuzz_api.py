@@ -40,6 +40,11 @@ checks.positive_data_acceptance.expected-statuses = ["2xx", "400"]
 checks.negative_data_rejection.expected-statuses = ["200", "400", "404", "406", "413", "415"]
 
 [[operations]]
+include-name = "DELETE /api/clients/{client_id}"
+# The same, and a reason is bounded in bytes.
+checks.positive_data_acceptance.expected-statuses = ["200", "400", "404"]
+
+[[operations]]
 include-name = "POST /publish"
 # The same, and a client's id is needed where no token names it. Single clients may not be addressed.
 checks.positive_data_acceptance.expected-statuses = ["2xx", "400", "403", "429"]

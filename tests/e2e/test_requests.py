@@ -49,6 +49,7 @@ ROUTES = {
     "/api/broadcast": "POST",
     "/api/drain": "DELETE, GET, POST",
     "/api/upgrade": "GET, POST",
+    "/api/clients/bob": "DELETE",
     "/ws/bob": "GET",
 }
 """Methods of each route, beside those that come with them."""
@@ -56,7 +57,14 @@ ROUTES = {
 WAITING = ("/api/drain", "/api/upgrade")
 """Their GET waits for an end, and so does their HEAD."""
 
-OF_THE_PARENT = ("/metrics", "/api/status", "/api/broadcast", "/api/drain", "/api/upgrade")
+OF_THE_PARENT = (
+    "/metrics",
+    "/api/status",
+    "/api/broadcast",
+    "/api/drain",
+    "/api/upgrade",
+    "/api/clients/bob",
+)
 """What the commands ask of a parent of workers."""
 
 Answer = tuple[int, Mapping[str, str], bytes]

@@ -16,6 +16,7 @@ from wsctl.cli.broadcast import broadcast
 from wsctl.cli.check import check
 from wsctl.cli.client import client
 from wsctl.cli.completions import completions
+from wsctl.cli.disconnect import disconnect
 from wsctl.cli.docs import docs
 from wsctl.cli.drain import drain
 from wsctl.cli.generate import generate
@@ -101,6 +102,7 @@ COMMANDS = (
     client,
     broadcast,
     status,
+    disconnect,
     drain,
     upgrade,
     stress,

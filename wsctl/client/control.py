@@ -13,11 +13,14 @@ from urllib.parse import urlsplit
 
 from wsctl.client.events import DEGRADED, UNCONFIRMED
 from wsctl.client.target import Target, check_not_stopped
+from wsctl.control.disconnecting import Disconnect
 from wsctl.control.encoding import decode
 from wsctl.control.operations import (
     BROADCAST,
     CANCEL_DRAIN,
+    DISCONNECT,
     DRAIN,
+    NOT_CONNECTED,
     STATUS,
     TOPICS,
     TOPICS_LISTED,
@@ -95,6 +98,7 @@ _STATUS_ERRORS: dict[int, tuple[type[WsctlError], str]] = {
     503: (Refused, "{name} refuses: {text}"),
 }
 
+_NO_DISCONNECT = "disconnects nobody: it is of a release before that"
 _NO_TOPICS = "knows no topics: it is of a release before them"
 _UNKNOWN_FIELD = "topic: Extra inputs"
 """The words of pydantic for a field that a server does not know."""
@@ -162,6 +166,15 @@ class Control:
                 raise WsctlError(f"{self.name} {_NO_TOPICS}") from None
             raise
 
+    def disconnect(self, wanted: Disconnect) -> Answer:
+        """Close all connections of a client. The answer has the number of `connections`.
+
+        Raises:
+            WsctlError: there is none, or the server is of a release that disconnects nobody.
+        """
+        query = wanted.target.removeprefix(wanted.path)
+        return self._ask(DISCONNECT, {"connections"}, query, path=wanted.path, absent=_NO_DISCONNECT)
+
     def drain(self, timeout: float | None = None) -> Answer:
         """Begin a drain, or move the deadline of the one that runs, to `timeout` seconds from now."""
         body = {} if timeout is None else {"timeout": timeout}
@@ -200,11 +213,14 @@ class Control:
         endless: bool = False,
         asked: Callable[[], object] = lambda: None,
         absent: str = "",
+        path: str = "",
     ) -> Answer:
         wait = None if endless else self._patience
-        status, text = self._exchange(operation.method, operation.path + query, body, wait, asked)
+        path = path or operation.path
+        status, text = self._exchange(operation.method, path + query, body, wait, asked)
         answer = _object(text)
-        if absent and status == HTTPStatus.NOT_FOUND and "error" in answer:
+        is_unknown = absent and status == HTTPStatus.NOT_FOUND and "error" in answer
+        if is_unknown and answer["error"].get("code") != NOT_CONNECTED:
             raise WsctlError(f"{self.name} {absent}")
         if status not in (HTTPStatus.OK, HTTPStatus.ACCEPTED):
             raise self._failure(status, answer)
@@ -283,6 +299,8 @@ class Control:
     def _failure(self, status: int, answer: Answer) -> WsctlError:
         error = answer.get("error")
         text = error.get("message") if isinstance(error, dict) else None
+        if isinstance(error, dict) and error.get("code") == NOT_CONNECTED and isinstance(text, str):
+            return WsctlError(_quoted(text))
         if not isinstance(text, str) or status == HTTPStatus.NOT_FOUND:
             return self._not_wsctl(status)
         if status == HTTPStatus.UNAUTHORIZED:

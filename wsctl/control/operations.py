@@ -12,6 +12,8 @@ from http import HTTPStatus
 from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar
 from urllib.parse import parse_qs, urlencode, urlsplit
 
+from wsctl.client_ids import InvalidClientId
+from wsctl.control.disconnecting import PATH, Disconnect, Disconnected, read_disconnect
 from wsctl.control.encoding import decode, encode
 from wsctl.control.status import PHASE, LoadHistory, ServerStatus, TopicList
 from wsctl.drain.progress import DrainProgress, HandoverProgress
@@ -25,6 +27,9 @@ TOPICS_LISTED = 1_000
 
 MOST_TOPICS_LISTED = 10_000
 """Topics that an answer has at most: more would hold up the event loop for longer than a broadcast takes."""
+
+NOT_CONNECTED = "not_connected"
+"""The code of the error that a client has no connection."""
 
 MAX_KEY = 128
 """Characters of an idempotency key, as many as a topic has."""
@@ -196,13 +201,15 @@ class ControlError(Exception):
 
 class ControlRequest(NamedTuple):
     """A request: in which way it was asked `by` somebody, its body, whether it wants the `clients` listed,
-    the most topics that it wants listed, and whether its body has a message on each of its `lines`."""
+    the most topics that it wants listed, whether its body has a message on each of its `lines`, and its
+    `target`: path and query."""
 
     by: str = CONTROL_SOCKET
     body: bytes = b""
     clients: bool = False
     limit: int = TOPICS_LISTED
     lines: bool = False
+    target: str = ""
 
 
 class ControlService(Protocol):
@@ -217,6 +224,7 @@ class ControlService(Protocol):
     async def broadcast(self, body: bytes) -> Published: ...
     async def publish_one(self, body: bytes) -> Published: ...
     async def publish_lines(self, body: bytes) -> PublishedLines: ...
+    async def disconnect(self, wanted: Disconnect, by: str) -> Disconnected: ...
     async def drain(self, body: bytes, by: str) -> DrainAnswer: ...
     async def cancel_drain(self, by: str) -> DrainAnswer: ...
     async def wait_drained(self) -> DrainEnd: ...
@@ -241,6 +249,13 @@ class Operation:
     is_body_required: bool = False
     status: HTTPStatus = HTTPStatus.OK
     errors: tuple[int, ...] = ()
+
+    def is_at(self, path: str) -> bool:
+        """Tell whether the operation is at this path, whose last segment may stand for anything."""
+        before, parameter, _ = self.path.partition("{")
+        if not parameter:
+            return path == self.path
+        return path.startswith(before) and "/" not in path[len(before) :] and len(path) > len(before)
 
     def target(self, by: str) -> str:
         """Return path and query with which one process asks another."""
@@ -323,6 +338,18 @@ PUBLISH = Operation(
     errors=(400, 413, 415, 503, 504),
 )
 
+DISCONNECT = Operation(
+    "disconnect",
+    "DELETE",
+    PATH,
+    lambda service, request: service.disconnect(_read(read_disconnect, request.target), request.by),
+    Disconnected,
+    description="Close all connections of a client, and answer how many they were; at all workers, and at all"
+    " servers of a Redis.\n\nA code from 4000 to 4499 tells the client to connect again, one from 4500 to"
+    " 4999 to stay away.",
+    errors=(400, 404, 503, 504),
+)
+
 DRAIN = Operation(
     "drain",
     "POST",
@@ -382,6 +409,7 @@ OPERATIONS = (
     METRICS,
     BROADCAST,
     PUBLISH,
+    DISCONNECT,
     DRAIN,
     CANCEL_DRAIN,
     WAIT_DRAINED,
@@ -416,6 +444,31 @@ def topic_limit(given: str | None) -> int:
     return int(given)
 
 
+def _read(read: Callable[[str], T], target: str) -> T:
+    """Read what is asked for with a path and query.
+
+    Raises:
+        ControlError: it cannot be read.
+    """
+    try:
+        return read(target)
+    except InvalidClientId as error:
+        raise ControlError(HTTPStatus.BAD_REQUEST, "bad_client_id", str(error)) from None
+    except ValueError as error:
+        raise ControlError(HTTPStatus.BAD_REQUEST, "bad_request", str(error)) from None
+
+
+def no_answer(names: str) -> ControlError:
+    """Return the error that workers did not answer, whose `names` these are."""
+    text = f"{names} did not answer, and may still do it"
+    return ControlError(HTTPStatus.GATEWAY_TIMEOUT, "no_answer", text)
+
+
+def not_connected(client_id: str) -> ControlError:
+    """Return the error that a client has no connection."""
+    return ControlError(HTTPStatus.NOT_FOUND, NOT_CONNECTED, f"{client_id} is not connected")
+
+
 def topics_target(limit: int) -> str:
     """Return path and query with which one process asks another for topics."""
     return f"{TOPICS.path}?limit={limit}"
@@ -428,14 +481,14 @@ def find(method: str, path: str) -> Operation:
         ControlError: there is none.
     """
     for operation in OPERATIONS:
-        if (operation.method, operation.path) == (method, path):
+        if operation.method == method and operation.is_at(path):
             return operation
     raise ControlError(HTTPStatus.NOT_FOUND, "not_found", f"{method} {path}: there is no such thing")
 
 
 def methods_at(path: str) -> tuple[str, ...]:
     """Return the methods of the operations at a path."""
-    return tuple(sorted(each.method for each in OPERATIONS if each.path == path))
+    return tuple(sorted(each.method for each in OPERATIONS if each.is_at(path)))
 
 
 def result_of(kind: type[T], status: int, body: Mapping[str, Any]) -> T:
@@ -470,7 +523,8 @@ async def answer(
     by = query.get("by", [CONTROL_SOCKET])[0]
     try:
         limit = topic_limit(query.get("limit", [None])[0])
-        request = ControlRequest(by, body, "clients=true" in at.query, limit, "lines=true" in at.query)
+        wanted = "clients=true" in at.query, limit, "lines=true" in at.query
+        request = ControlRequest(by, body, *wanted, target)
         operation = find(method, at.path)
         return operation.status, encode(await operation.carry_out(service, request))
     except ControlError as error:

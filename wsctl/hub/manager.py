@@ -292,6 +292,14 @@ class ConnectionManager:
         """Return how many connections have a socket: the active ones, and those that are closing."""
         return len(self.active_connections) + len(self.closing)
 
+    def disconnect(self, client_id: str, code: int, reason: str) -> int:
+        """Close all connections of a client behind what it was sent, and return how many these were."""
+        self.flush()
+        connections = self.of(client_id)
+        for connection in connections:
+            connection.close(code, reason, EndReason.EVICTED)
+        return len(connections)
+
     def close_all(self, code: int, reason: str) -> None:
         """Close every active connection by force, all at the same time."""
         self.close_oldest(len(self.active_connections), code, reason)

@@ -4,16 +4,19 @@ from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from pathlib import Path
 from typing import Annotated, Any, Protocol
+from urllib.parse import quote
 
 from fastapi import APIRouter, Depends, Request, Response, Security
 from fastapi.responses import HTMLResponse, JSONResponse
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from starlette.requests import ClientDisconnect
 
+from wsctl.control.disconnecting import BY_OPERATOR
 from wsctl.control.encoding import encode
 from wsctl.control.operations import (
     CANCEL_DRAIN,
     CONTROL_SOCKET,
+    DISCONNECT,
     DRAIN,
     JSON,
     METRICS,
@@ -139,7 +142,7 @@ async def require_operator_or_session(request: Request, node: HasNode, bearer: B
         await require_operator(request, node, bearer)
 
 
-_OF_DASHBOARD = frozenset({DRAIN, CANCEL_DRAIN, UPGRADE})
+_OF_DASHBOARD = frozenset({DISCONNECT, DRAIN, CANCEL_DRAIN, UPGRADE})
 """The operations that a session of the dashboard allows."""
 
 
@@ -180,7 +183,22 @@ _LIMIT = {
         "title": "Limit",
     },
 }
-_PARAMETERS = {STATUS: [_CLIENTS], TOPICS: [_LIMIT]}
+_CODE = {
+    "name": "code",
+    "in": "query",
+    "required": False,
+    "description": "The close code that the client gets",
+    "schema": {"type": "integer", "minimum": 4000, "maximum": 4999, "default": 4000, "title": "Code"},
+}
+_REASON = {
+    "name": "reason",
+    "in": "query",
+    "required": False,
+    "description": "The reason that it gets, 123 bytes of UTF-8 at most",
+    "schema": {"type": "string", "default": BY_OPERATOR, "title": "Reason"},
+}
+_ID = {"name": "client_id", "in": "path", "required": True, "schema": {"type": "string"}}
+_PARAMETERS = {STATUS: [_CLIENTS], TOPICS: [_LIMIT], DISCONNECT: [_ID, _CODE, _REASON]}
 _BOOLEANS = dict.fromkeys(("true", "1", "yes", "y", "on", "t"), True) | dict.fromkeys(
     ("false", "0", "no", "n", "off", "f"), False
 )
@@ -302,9 +320,17 @@ def _route(operation: Operation) -> Any:
 
     async def answer(request: Request, control: HasControl, by: AskedBy) -> JSONResponse:
         body = await body_of(request, control.body_limit(operation)) if operation.request else b""
-        return await _carried_out(operation, control, ControlRequest(by, body))
+        return await _carried_out(
+            operation, control, ControlRequest(by, body, target=_target(operation, request))
+        )
 
     return answer
+
+
+def _target(operation: Operation, request: Request) -> str:
+    """Return path and query of a request, without a prefix of the path."""
+    names = {name: quote(str(value), safe="") for name, value in request.path_params.items()}
+    return f"{operation.path.format_map(names)}?{request.url.query}"
 
 
 async def _carried_out(operation: Operation, control: HttpControl, request: ControlRequest) -> JSONResponse:

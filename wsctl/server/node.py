@@ -246,6 +246,7 @@ class Node:
                 "started": round(self._began, 3),
             },
             replaced=self.home_notifier.replaced,
+            disconnect=self.manager.disconnect,
             turn=self._set_waiting_for,
             clock=self.clock,
         )

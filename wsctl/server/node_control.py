@@ -1,11 +1,14 @@
 """The operations of the control API, carried out on one process."""
 
+import logging
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from http import HTTPStatus
 from typing import Any
 
+from wsctl.codes import ErrorCode
+from wsctl.control.disconnecting import Disconnect, Disconnected
 from wsctl.control.operations import (
     BROADCAST,
     DRAIN,
@@ -21,9 +24,12 @@ from wsctl.control.operations import (
     Published,
     PublishedLines,
     UpgradeAnswer,
+    not_connected,
 )
 from wsctl.control.status import ClientStatus, LoadHistory, ServerStatus, TopicList
 from wsctl.drain.graceful import GracefulShutdownManager, NotDraining
+from wsctl.hub.manager import ConnectionManager
+from wsctl.log.home import Away
 from wsctl.log.message_log import MessageLog
 from wsctl.server.dashboard.access import DashboardAccess
 from wsctl.server.dashboard.recent_load import RecentLoad
@@ -37,6 +43,8 @@ from wsctl.server.node import Handover, Node
 from wsctl.server.sharing import Sharing
 from wsctl.server.status_reporter import StatusReporter
 from wsctl.server.websocket.drain_rejection import DrainRejector
+
+log = logging.getLogger("wsctl.control")
 
 
 class NodeControl:
@@ -54,6 +62,7 @@ class NodeControl:
         publisher: MessagePublisher,
         life: GracefulShutdownManager,
         driver: DrainDriver,
+        manager: ConnectionManager,
         log: MessageLog,
         reporter: StatusReporter,
         rejector: DrainRejector,
@@ -69,6 +78,7 @@ class NodeControl:
         self._families = families
         self._life = life
         self._driver = driver
+        self._manager = manager
         self._log = log
         self._reporter = reporter
         self._rejector = rejector
@@ -132,6 +142,40 @@ class NodeControl:
         """Publish the message on each line of a body, and wait until the log has taken or refused all."""
         return await self.publisher.publish_lines(body)
 
+    async def disconnect(self, wanted: Disconnect, by: str) -> Disconnected:
+        """Close all connections of a client, here and at other nodes."""
+        if count := await self.disconnect_all(wanted):
+            log.info(
+                "disconnecting",
+                extra={"fields": {"client_id": wanted.client_id, "connections": count, "by": by}},
+            )
+            return Disconnected(count)
+        raise not_connected(wanted.client_id)
+
+    async def disconnect_all(self, wanted: Disconnect) -> int:
+        """Close all connections of a client, here and at other nodes, and return how many these were.
+
+        Raises:
+            ControlError: there is none here, and other nodes cannot be reached.
+        """
+        here = self._manager.disconnect(wanted.client_id, wanted.code, wanted.reason)
+        if self._shared is None:
+            return here
+        try:
+            return here + await self._shared.disconnect_elsewhere(
+                wanted.client_id, wanted.code, wanted.reason
+            )
+        except Away as error:
+            if here:
+                return here
+            text = f"not connected here, and the other servers cannot be reached: {error}"
+            raise ControlError(HTTPStatus.SERVICE_UNAVAILABLE, ErrorCode.DEGRADED, text) from None
+
+    @property
+    def is_shared(self) -> bool:
+        """True if this process is one node of several that share a Redis."""
+        return self._shared is not None
+
     async def drain(self, body: bytes, by: str) -> DrainAnswer:
         """Begin a drain, or move the deadline of the one that runs."""
         self._check_body(DRAIN, body)
@@ -185,6 +229,7 @@ def control_of(node: Node, access: DashboardAccess | None = None) -> NodeControl
         publisher=MessagePublisher(node.log, node.settings.max_message_size, node.is_publishing),
         life=node.life,
         driver=node.driver,
+        manager=node.manager,
         log=node.log,
         reporter=node.reporter,
         rejector=node.drain_rejector,

@@ -150,9 +150,17 @@ def _complete(described: Schema) -> None:
             errors = sorted({*operation.errors, *_NOT_AN_OPERATOR})
             answers = {operation.status: operation.answer, **dict.fromkeys(errors, ErrorAnswer)}
             _add_answers(route, answers, schemas)
+            _tell_client_ids(route)
             if operation.request:
                 _add_body(route, operation)
     described.setdefault("components", {})["schemas"] = dict(sorted(schemas.items()))
+
+
+def _tell_client_ids(route: Schema) -> None:
+    """Tell what a client id in the path may be."""
+    for parameter in route.get("parameters", ()):
+        if parameter["name"] == "client_id":
+            parameter["schema"] = CLIENT_ID
 
 
 def _add_answers(route: Schema, answers: Mapping[int, type], schemas: Schema) -> None:

@@ -94,9 +94,12 @@ class ServerProcess:
         loaded = _load_application(settings) if settings.app else None
         binding = _find_binding() if loaded else None
         self._node = self._create_node(observers, binding, with_application=loaded is not None)
-        self._client_paths = _bind_hub(binding, loaded, self._node) if binding else NO_PATHS
         self._access = DashboardAccess(runtime_folder(environ), settings.token)
         self._node_control = control_of(self._node, self._access)
+        link = self._parent_link
+        relayed = RelayedControl(link, self._node_control) if link else None
+        self._control = relayed or self._node_control
+        self._client_paths = _bind_hub(binding, loaded, self._node, relayed) if binding else NO_PATHS
         self._config = self._create_config()
         configure = partial(_uvicorn_config, settings)
         self._application = (
@@ -183,13 +186,12 @@ class ServerProcess:
     def _create_config(self, routes: RouteSet = RouteSet.ALL) -> uvicorn.Config:
         """Return the server around wsctl's own routes. No proxy stands before the admin address, and it has
         no TLS."""
-        link, settings = self._parent_link, self._settings
-        control = RelayedControl(link, self._node_control) if link else self._node_control
+        settings = self._settings
 
         def create() -> ASGIApp:
             from wsctl.server.app import create_app
 
-            return create_app(self._node, control=control, routes=routes, access=self._access)
+            return create_app(self._node, control=self._control, routes=routes, access=self._access)
 
         app: ASGIApp = OwnApplication(create, self._node.running)
         if routes is RouteSet.ADMIN:
@@ -317,13 +319,15 @@ def _find_binding() -> "HubBinding | None":
     return find_binding()
 
 
-def _bind_hub(binding: "HubBinding", app: ASGIApp | None, node: Node) -> ClientPaths:
+def _bind_hub(
+    binding: "HubBinding", app: ASGIApp | None, node: Node, for_all: RelayedControl | None
+) -> ClientPaths:
     """Bind the hub that an application has made to the node; return the paths of its clients.
 
     Raises:
         CannotStart: the node cannot serve it.
     """
-    binding.attach(node)
+    binding.attach(node, for_all)
     return binding.paths_in(app)
 
 

@@ -25,8 +25,9 @@ class Sharing:
     At most `max_draining` nodes drain at a time; 0 is no limit. A client may have `per_id` connections; 0 is
     any number. `elsewhere` is told of the connections of other nodes that subscribe to topics, `about`
     returns what others should know of the server, `replaced` is called with the id of a client that has newer
-    connections at another node and the serial number of the one that ends, and `turn` with how many nodes
-    must drain before this one may.
+    connections at another node and the serial number of the one that ends, `disconnect` with the id of a
+    client that an operator has asked another node to disconnect, the close code and the reason, and `turn`
+    with how many nodes must drain before this one may.
 
     Attributes:
         session: the session of the node with Redis, the home of its log.
@@ -46,6 +47,7 @@ class Sharing:
         max_draining: int,
         about: Callable[[], dict[str, Any]],
         replaced: Callable[[str, int | None], None],
+        disconnect: Callable[[str, int, str], int],
         turn: Callable[[int], None],
         clock: Callable[[], float],
     ) -> None:
@@ -55,6 +57,7 @@ class Sharing:
         self._max_draining = max_draining
         self._about = about
         self._replaced = replaced
+        self._disconnect = disconnect
         self._turn = turn
         self._clock = clock
         self._host = socket.gethostname()
@@ -102,6 +105,15 @@ class Sharing:
             for name, since in stays
         )
 
+    async def disconnect_elsewhere(self, client_id: str, code: int, reason: str) -> int:
+        """Have the other nodes close the connections of a client, and return how many these are.
+
+        Raises:
+            Away: Redis did not tell, or did not pass it on.
+        """
+        presence = self.session.presence
+        return await presence.disconnect(self.session.lease.peers, client_id, code, reason)
+
     # The owner of the session
 
     def about(self) -> dict[str, Any]:
@@ -110,6 +122,9 @@ class Sharing:
 
     def replaced(self, client_id: str, serial: int | None) -> None:
         self._replaced(client_id, serial)
+
+    def disconnect(self, client_id: str, code: int, reason: str) -> None:
+        self._disconnect(client_id, code, reason)
 
     def turn(self, before: int) -> None:
         self._turn(max(0, before - self._max_draining + 1) if self._max_draining else 0)

@@ -7,7 +7,7 @@ from itertools import islice
 from wsctl.log.home import RemoteConnection
 from wsctl.log.redis.client import RedisClient, RedisClock, pairs
 from wsctl.log.redis.records import Unreadable, read_client
-from wsctl.log.redis.scripts import PRESENCE, Keys
+from wsctl.log.redis.scripts import INBOX, PRESENCE, Keys
 
 TOGETHER = 500
 """Clients in one call: Redis, which does nothing else meanwhile, needs less than a few milliseconds for
@@ -114,6 +114,27 @@ class NodePresence:
             answer = await self._redis.ask("HGETALL", self._keys.at(node))
             found[node] = sorted(self._read_clients(pairs(answer)), key=lambda client: -client[1])
         return found
+
+    async def disconnect(self, nodes: Iterable[str], client_id: str, code: int, reason: str) -> int:
+        """Tell those of these nodes that have a client to close its connections, and return how many these
+        are.
+
+        Raises:
+            Away: Redis did not tell, or did not take it.
+        """
+        count = 0
+        for node in nodes:
+            if node == self._keys.node or not (there := await self._connections_at(node, client_id)):
+                continue
+            count += there
+            words = ("MAXLEN", "~", INBOX, "*", "id", client_id, "code", code, "reason", reason)
+            await self._redis.ask("XADD", self._keys.inbox_of(node), *words)
+        return count
+
+    async def _connections_at(self, node: str, client_id: str) -> int:
+        value = await self._redis.ask("HGET", self._keys.at(node), client_id)
+        rows = [(client_id.encode(), value)] if value is not None else []
+        return sum(1 for _ in self._read_clients(rows))
 
     def _read_clients(self, rows: Iterable[tuple[bytes, bytes]]) -> Iterator[tuple[str, float]]:
         now = self._clock.at(self._clock.here())

@@ -13,7 +13,8 @@ The keys, `BASE` being `{PREFIX}:v1`:
     BASE:at:N        the clients of node N: since when (Redis's clock), and the connection's serial number; of
                      several connections, with a | between them
     BASE:more:N      how many connections of node N there are beyond one of each client; absent if none
-    BASE:inbox:N     a stream of client ids that node N must look at: a newer connection may be elsewhere
+    BASE:inbox:N     a stream of client ids that node N must look at: a newer connection may be elsewhere; or,
+                     with a close code and a reason, that it must disconnect
     BASE:subs:N      the connections of node N that subscribe to topics, by serial number: JSON, the client's
                      id and the patterns
     BASE:presence    a stream of the changes of these, of all nodes
@@ -69,7 +70,7 @@ class Keys:
 
     @property
     def inbox(self) -> str:
-        return f"{self.base}:inbox:{self.node}"
+        return self.inbox_of(self.node)
 
     @property
     def nodes(self) -> str:
@@ -78,6 +79,9 @@ class Keys:
     @property
     def presence(self) -> str:
         return f"{self.base}:presence"
+
+    def inbox_of(self, node: str) -> str:
+        return f"{self.base}:inbox:{node}"
 
     def at(self, node: str) -> str:
         return f"{self.base}:at:{node}"

@@ -43,6 +43,9 @@ class SessionOwner(Protocol):
         """Close this connection of a client that has newer ones at another node; None stands for all of the
         client."""
 
+    def disconnect(self, client_id: str, code: int, reason: str) -> None:
+        """Close the connections of a client: an operator has asked another node for it."""
+
     def turn(self, before: int) -> None:
         """Take note that so many nodes drain, or wait to, before this one."""
 
@@ -312,6 +315,7 @@ def create_session(
         size,
         subscribers,
         look_at=presence.look_at,
+        disconnect=owner.disconnect,
         unreadable=unreadable,
         beyond=due.set,
     )

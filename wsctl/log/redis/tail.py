@@ -38,8 +38,8 @@ class Tail:
     """Reads the log, the changes of subscriptions and the inbox of a node, each entry once.
 
     `size` is told of each entry of the log, `subscribers` of each change. `look_at` is called with the id of
-    each client in the inbox. `beyond` is called for an entry whose id is beyond all clocks: it is to be
-    cleared away.
+    each client in the inbox, or `disconnect` with that, a close code and a reason. `beyond` is called for an
+    entry whose id is beyond all clocks: it is to be cleared away.
 
     Attributes:
         seen, inbox: the ids of the newest entries that were read.
@@ -54,6 +54,7 @@ class Tail:
         subscribers: Subscribers,
         *,
         look_at: Callable[[str], None],
+        disconnect: Callable[[str, int, str], None],
         unreadable: Unreadable,
         beyond: Callable[[], None],
     ) -> None:
@@ -63,6 +64,7 @@ class Tail:
         self._size = size
         self._subscribers = subscribers
         self._look_at = look_at
+        self._disconnect = disconnect
         self._unreadable = unreadable
         self._beyond = beyond
         self.seen = self.inbox = START
@@ -141,8 +143,12 @@ class Tail:
     def _look_up(self, row: Row) -> None:
         self.inbox = row[0].decode()
         try:
-            self._look_at(row[1][1].decode())
-        except UnicodeDecodeError as error:
+            client_id, *words = (word.decode() for word in row[1][1::2])
+            if len(words) == len(("code", "reason")):
+                self._disconnect(client_id, int(words[0]), words[1])
+            else:
+                self._look_at(client_id)
+        except ValueError as error:
             self._unreadable.note("notice", self.inbox, str(error))
 
     async def _latest(self, after: str, until: str, most: int, most_bytes: int) -> list[Row]:

@@ -14,6 +14,7 @@ from fastapi import APIRouter, Request, WebSocket
 from fastapi.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from wsctl.control.operations import ControlService
 from wsctl.drain.observers import DrainLog
 from wsctl.errors import CannotStart, HubNotStarted, WsctlError
 from wsctl.server.app import add_stream_routes, upgrade_required
@@ -58,6 +59,7 @@ class HubBinding:
         self._acceptor: AsgiAcceptor | None = None
         self._stream_acceptor: AsgiStreamAcceptor | None = None
         self._attached = False
+        self._for_all: ControlService | None = None
         self._refusal_logged = False
         self.router = self._create_router()
         _bindings.add(self)
@@ -87,9 +89,21 @@ class HubBinding:
         """
         return control_of(self.node)
 
-    def attach(self, node: Node) -> None:
-        """Bind the hub to the node of the server that has loaded its application."""
+    @property
+    def service(self) -> ControlService:
+        """The service that carries out operations on all processes of the server.
+
+        Raises:
+            HubNotStarted: there is no node.
+        """
+        node = self.node
+        return self._for_all or control_of(node)
+
+    def attach(self, node: Node, for_all: ControlService | None = None) -> None:
+        """Bind the hub to the node of the server that has loaded its application; `for_all` carries out
+        operations on all processes of the server, where there are others."""
         self._attached = True
+        self._for_all = for_all
         self._bind(node)
 
     def paths_in(self, app: object) -> ClientPaths:

@@ -21,7 +21,6 @@ from wsctl.control.operations import (
     LINES_TARGET,
     METRICS,
     NDJSON,
-    OPERATIONS,
     PUBLISH,
     encode_error,
     methods_at,
@@ -53,12 +52,8 @@ MAX_BODY = 256 << 20
 """Bytes of one request: what the channel to a worker takes."""
 
 
-ROUTES: Mapping[str, Sequence[str]] = {
-    "*": METHODS,
-    PUBLIC: ("GET",),
-    **{each.path: methods_at(each.path) for each in OPERATIONS},
-}
-"""The routes that are answered here, with their methods."""
+_ROUTES: Mapping[str, Sequence[str]] = {"*": METHODS, PUBLIC: ("GET",)}
+"""The routes beside those of operations, with their methods."""
 
 
 class HttpRequest(NamedTuple):
@@ -222,7 +217,8 @@ class ControlHttpServer:
         return await self._route(request, connection.reader)
 
     async def _route(self, request: HttpRequest, reader: asyncio.StreamReader) -> bytes:
-        methods = ROUTES.get(urlsplit(request.path).path, (request.method,))
+        path = urlsplit(request.path).path
+        methods = _ROUTES.get(path) or methods_at(path) or (request.method,)
         if request.method not in methods:
             return _allowed_methods(request.method, methods)
         if request.path == PUBLISH.path:

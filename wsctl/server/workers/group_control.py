@@ -6,13 +6,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from http import HTTPStatus
 from typing import Any, NamedTuple
+from urllib.parse import urlencode
 
 from wsctl import __version__
 from wsctl.codes import ErrorCode
+from wsctl.control.disconnecting import Disconnect, Disconnected
 from wsctl.control.encoding import decode
 from wsctl.control.operations import (
     BROADCAST,
     CANCEL_DRAIN,
+    DISCONNECT,
     DRAIN,
     LINES_TARGET,
     METRICS,
@@ -29,6 +32,8 @@ from wsctl.control.operations import (
     UpgradeAnswer,
     answer,
     error_of,
+    no_answer,
+    not_connected,
     result_of,
     topics_target,
 )
@@ -209,8 +214,14 @@ class GroupControl:
         """Publish by one worker, as `broadcast` does."""
         return result_of(PublishedLines, *await self._call_one(LINES_TARGET, body))
 
-    async def _call_one(self, target: str, body: bytes) -> Reply:
-        """Return the answer of one worker to what is posted.
+    async def _call_one(
+        self,
+        target: str,
+        body: bytes,
+        method: str = "POST",
+        unanswered: Callable[[Sequence[Worker]], ControlError] | None = None,
+    ) -> Reply:
+        """Return the answer of one worker; `unanswered` makes the error where there is none.
 
         Raises:
             ControlError: it did not answer, or there is none.
@@ -220,10 +231,23 @@ class GroupControl:
             raise _first_refusal([])
         # A worker that has reported lately will hardly hang.
         worker = max(able, key=lambda worker: not worker.silent)
-        reply = await worker.call("POST", target, body, REPLY_TIMEOUT)
+        reply = await worker.call(method, target, body, REPLY_TIMEOUT)
         if reply is None:
-            raise _unconfirmed([worker])
+            raise (unanswered or _unconfirmed)([worker])
         return reply
+
+    async def disconnect(self, wanted: Disconnect, by: str) -> Disconnected:
+        """Close all connections of a client, at all workers."""
+        target = f"{wanted.target}&{urlencode({'by': by})}"
+        if self._messages is None:  # each worker is a node of a Redis, and reaches the others
+            return result_of(Disconnected, *await self._call_one(target, b"", DISCONNECT.method, _unanswered))
+        results = await self._call_all(DISCONNECT.method, target)
+        told = [reply for reply in results.replies if reply.status == HTTPStatus.OK]
+        if count := sum(decode(Disconnected, reply.body).connections for reply in told):
+            return Disconnected(count)
+        if results.silent:
+            raise _unanswered(results.silent)
+        raise not_connected(wanted.client_id)
 
     async def drain(self, body: bytes, by: str) -> DrainAnswer:
         if self._rolling_upgrade.under_way:
@@ -349,6 +373,10 @@ def _first_refusal(replies: Sequence[Reply]) -> ControlError:
 
 def _not_now(why: str) -> ControlError:
     return ControlError(HTTPStatus.CONFLICT, "not_now", why)
+
+
+def _unanswered(silent: Sequence[Worker]) -> ControlError:
+    return no_answer(worker_names(silent))
 
 
 def _unconfirmed(silent: Sequence[Worker]) -> ControlError:

@@ -4,10 +4,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from http import HTTPStatus
 from typing import Any, TypeVar
+from urllib.parse import urlencode
 
+from wsctl.control.disconnecting import Disconnect, Disconnected
 from wsctl.control.operations import (
     CANCEL_DRAIN,
     CONTROL_SOCKET,
+    DISCONNECT,
     DRAIN,
     LOAD,
     METRICS,
@@ -99,6 +102,14 @@ class RelayedControl:
     async def publish_lines(self, body: bytes) -> PublishedLines:
         """Publish messages, which all workers share."""
         return await self._alone.publish_lines(body)
+
+    async def disconnect(self, wanted: Disconnect, by: str) -> Disconnected:
+        """Close all connections of a client, at all workers."""
+        if self._link.lost or self._alone.is_shared:  # then each worker is a node, and reaches the others
+            return await self._alone.disconnect(wanted, by)
+        target = f"{wanted.target}&{urlencode({'by': by})}"
+        reply = await self._link.call(DISCONNECT.method, target, b"")
+        return result_of(Disconnected, *reply) if reply else await self._alone.disconnect(wanted, by)
 
     async def drain(self, body: bytes, by: str) -> DrainAnswer:
         found = await self._relay(DRAIN, DrainAnswer, body, by)
