@@ -344,4 +344,6 @@ def test_a_client_that_the_server_does_not_find_by_its_path_is_counted_once() ->
 
 def test_a_plain_request_where_the_websocket_is_says_so() -> None:
     with TestClient(application(Hub())) as web:
-        assert web.get("/ws/bob").status_code == 426
+        answer = web.get("/ws/bob")
+        assert answer.status_code == 426
+        assert "/events/bob" in answer.json()["error"]["message"]

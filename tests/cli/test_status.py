@@ -413,6 +413,16 @@ def test_clients_are_listed_with_their_topics() -> None:
     assert narrow[-2].endswith("t.0, t.1, t.2, t.3, t.4 and…")
 
 
+def test_clients_are_listed_with_how_they_are_connected_where_one_is_an_event_stream() -> None:
+    row = {"address": "127.0.0.1:1", "connected_s": 1.0, "waiting_bytes": 0}
+    rows = [row | {"client_id": name, "transport": "websocket"} for name in ("ann", "bob")]
+    shown = drawn(("http://here", FACTS | {"clients": rows})).splitlines()
+    assert shown[-3].split() == ["client", "address", "connected", "waiting"]
+    rows += [row | {"client_id": "cat", "transport": "stream"}, row | {"client_id": "dan"}]
+    shown = drawn(("http://here", FACTS | {"clients": rows})).splitlines()
+    assert [line.split()[-1] for line in shown[-5:]] == ["transport", "websocket", "websocket", "stream", "-"]
+
+
 def test_several_connections_of_one_client_are_told_apart() -> None:
     shown = drawn(("http://here", FACTS | {"client_ids": 1}))
     assert "  connections  3 of 1000, of 1 client\n" in shown

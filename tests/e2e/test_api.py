@@ -92,6 +92,8 @@ def test_what_is_not_there_is_said_in_json(server: ServerProcess) -> None:
         status, answer = server.http(method, path)
         assert status == expected
         assert set(answer["error"]) == {"code", "message"}
+        if status == 426:
+            assert answer["error"]["message"].endswith(" over plain HTTP at /events/bob")
     status, answer = server.api("GET", "/api/status?clients=perhaps")
     assert (status, answer["error"]["code"]) == (400, "bad_request")
 

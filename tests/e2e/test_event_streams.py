@@ -306,8 +306,10 @@ async def test_operators_see_how_many_connections_are_streams(
         _, text = server.http("GET", "/metrics", None, bearer("for-metrics"))
         assert b'wsctl_clients{transport="stream"} 2.0' in text
         assert b'wsctl_clients{transport="websocket"} 1.0' in text
-        shown = await asyncio.to_thread(wsctl, "status", environ=environ)
+        shown = await asyncio.to_thread(wsctl, "status", "--clients", environ=environ)
         assert "streams      2 of the connections" in shown.stdout
+        kinds = {line.split()[0]: line.split()[-1] for line in shown.stdout.splitlines()[-3:]}
+        assert kinds == {"bob": "stream", "old": "stream", "eve": "websocket"}
 
 
 BUFFERING = """

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
+import httpx
 import pytest
 import uvloop
 from websockets.asyncio.client import connect
@@ -16,6 +17,7 @@ from tests.conftest import StartServer, StartStore
 from tests.support.clients import join, receive
 from tests.support.cluster import Cluster
 from tests.support.crowd import Crowd
+from tests.support.event_streams import StreamClient
 from tests.support.nginx import NginxProcess
 from tests.support.publishers import Publishers
 from tests.support.server import DEADLINE, ServerProcess, ask, wsctl
@@ -156,11 +158,20 @@ async def test_who_finds_one_server_full_is_let_in_by_the_other(
 
 @pytest.mark.anyio
 async def test_a_root_path_is_the_proxy_s(start_server: StartServer, start_nginx: StartNginx) -> None:
-    server = start_server("--root-path", "/chat room")
+    server = start_server("--root-path", "/chat room", "--broadcast-interval", "0")
     nginx = start_nginx(*_upstreams(server), "--root-path", "/chat room")
     async with await join(f"ws://127.0.0.1:{nginx.port}/chat%20room", "bob%2B1"):
         (client,) = server.status()["clients"]
         assert client["client_id"] == "bob+1"
+    async with StreamClient.connect(nginx.port, "/chat%20room/events/bob%2B1") as stream:
+        welcome = await stream.event("welcome")
+        assert welcome["client_id"] == "bob+1"
+        at = f"http://127.0.0.1:{nginx.port}/chat%20room/publish?id=eve"
+        async with httpx.AsyncClient() as eve:
+            published = await eve.post(at, json={"data": "at once"}, timeout=DEADLINE)
+        assert published.status_code == 200, published.text
+        assert await stream.messages(1) == ["at once"]
+        assert stream.last_id == published.json()["id"]
     for path in ("/health/ready", "/health", "/"):
         assert _get(nginx, f"/chat%20room{path}") == 200
     assert _get(nginx, "/health") == 404

@@ -152,7 +152,7 @@ class ClientStatus:
     where it is, among servers that share a Redis."""
 
     ABSENT: ClassVar = {"address": None, "waiting_bytes": None}
-    OMITTED: ClassVar = {"node", "topics", "connections"}
+    OMITTED: ClassVar = {"node", "topics", "connections", "transport"}
 
     client_id: str
     address: str | None
@@ -164,6 +164,10 @@ class ClientStatus:
     )
     connections: int | None = field(
         default=None, metadata={"description": "How many connections its id has, where it has several."}
+    )
+    transport: str | None = field(
+        default=None,
+        metadata={"description": "`websocket` or `stream`; absent for clients of other servers."},
     )
 
     @classmethod

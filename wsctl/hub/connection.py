@@ -103,6 +103,11 @@ class Connection(ABC):
         self.subscriptions: Mapping[str, bool] = NO_SUBSCRIPTIONS
 
     @property
+    def is_stream(self) -> bool:
+        """True if it is an event stream, of which processes of earlier releases know nothing."""
+        return self.encoding > Encoding.DEFLATE
+
+    @property
     @abstractmethod
     def waiting(self) -> int:
         """Bytes accepted for this client that the kernel has not taken."""

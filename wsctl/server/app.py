@@ -140,9 +140,13 @@ _STREAM = (
 )
 
 
-async def upgrade_required() -> JSONResponse:
+async def upgrade_required(request: Request) -> JSONResponse:
     """Answer a plain request where a WebSocket is served."""
-    text = "this is a WebSocket: connect with ws://, for instance with 'wsctl client'"
+    above, _, name = request.url.path.rpartition("/ws/")
+    text = (
+        "this is a WebSocket: connect with ws://, for instance with 'wsctl client'; "
+        f"the same messages come over plain HTTP at {above}/events/{name}"
+    )
     headers = {"upgrade": "websocket", "sec-websocket-version": "13"}
     return JSONResponse(error_body("upgrade_required", text), HTTPStatus.UPGRADE_REQUIRED, headers)
 

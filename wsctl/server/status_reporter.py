@@ -186,6 +186,7 @@ class StatusReporter:
             waiting_bytes=connection.waiting,
             node=self._shared.session.node if self._shared else None,
             topics=tuple(connection.subscriptions) or None,
+            transport="stream" if connection.is_stream else "websocket",
         )
 
 

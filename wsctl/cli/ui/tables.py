@@ -199,7 +199,8 @@ def line(name: str, status: ServerStatus) -> str:
 
 def clients(rows: Sequence[ClientStatus], room: int | None = None) -> Table:
     """Return a table of clients, those connected longest first, with the node that each is on and its topics
-    where these are told; at most `room` of them, and how many more there are."""
+    where these are told, and how it is connected where some are event streams; at most `room` of them, and
+    how many more there are."""
     table = list_table()
     table.add_column("  client", overflow="fold")
     table.add_column("address", overflow="fold")
@@ -207,15 +208,19 @@ def clients(rows: Sequence[ClientStatus], room: int | None = None) -> Table:
     table.add_column("waiting", justify="right", no_wrap=True)
     with_node = any(client.node for client in rows)
     with_topics = any(client.topics for client in rows)
+    with_transport = any(client.transport == "stream" for client in rows)
+    if with_transport:
+        table.add_column("transport", no_wrap=True)
     if with_node:
         table.add_column("node", no_wrap=True)
     if with_topics:
         most = None if room is None else TOPICS_WIDTH
         table.add_column("topics", no_wrap=True, overflow="ellipsis", max_width=most)
-    return fill_table(table, rows, partial(_cells, with_node=with_node, with_topics=with_topics), room)
+    cells = partial(_cells, with_transport=with_transport, with_node=with_node, with_topics=with_topics)
+    return fill_table(table, rows, cells, room)
 
 
-def _cells(client: ClientStatus, *, with_node: bool, with_topics: bool) -> list[Text]:
+def _cells(client: ClientStatus, *, with_transport: bool, with_node: bool, with_topics: bool) -> list[Text]:
     """Return the cells of a client. Of another node's client, its address and what waits for it are not
     known."""
     address, waiting = client.address, client.waiting_bytes
@@ -224,6 +229,7 @@ def _cells(client: ClientStatus, *, with_node: bool, with_topics: bool) -> list[
         Text("-" if address is None else printable(address)),
         Text(clock(client.connected_s)),
         Text("-" if waiting is None else decimal(waiting)),
+        *([Text(printable(client.transport or "-"))] if with_transport else []),
         *([Text(printable(client.node or "-"))] if with_node else []),
         *([Text(printable(topics_text(client.topics or ())) or "-")] if with_topics else []),
     ]

@@ -282,11 +282,6 @@ class TransportConnection(Connection, asyncio.Protocol):
         """True if only a process that knows of topics can go on with the connection."""
         return bool(self.subscriptions) or self.commands or bool(self._services.permissions.claimed(self))
 
-    @property
-    def is_stream(self) -> bool:
-        """True if it is an event stream, of which processes of earlier releases know nothing."""
-        return self.encoding > Encoding.DEFLATE
-
     def detach(self) -> DetachedTransport:
         """Stop reading and writing, and leave the hub, which has sent everything up to now.
 
