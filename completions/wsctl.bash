@@ -124,6 +124,8 @@ _wsctl_value() {
         disconnect:--reason) takes=any ;;
         disconnect:--url) takes=any ;;
         disconnect:--port) takes=any ;;
+        dashboard:--url) takes=any ;;
+        dashboard:--port) takes=any ;;
         drain:--timeout) takes=any ;;
         drain:--url) takes=any ;;
         drain:--port) takes=any ;;
@@ -230,6 +232,7 @@ _wsctl_options() {
         broadcast) words='--to --show-to --topic --parse --allow-empty --url --port --json -h --help' ;;
         status) words='--clients --topics --watch --url --port --json -h --help' ;;
         disconnect) words='--code --reason --url --port --json -h --help' ;;
+        dashboard) words='--no-browser --url --port --json -h --help' ;;
         drain) words='--timeout --cancel --no-wait --url --port --json -h --help' ;;
         upgrade) words='--no-wait --url --port --json -h --help' ;;
         stress) words='--clients --duration --rate --size --topics --id --url --port --jwt-key --jwt-algorithm --jwt-audience --json -h --help' ;;
@@ -289,7 +292,7 @@ _wsctl() {
     elif [[ -z $ended && $current == -* ]]; then
         _wsctl_options "$command"
     elif [[ -z $command ]]; then
-        takes=word words='serve check client broadcast status disconnect drain upgrade stress token journal generate docs completions'
+        takes=word words='serve check client broadcast status disconnect dashboard drain upgrade stress token journal generate docs completions'
     else
         _wsctl_argument "$command" "$place"
     fi

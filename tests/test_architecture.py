@@ -130,7 +130,7 @@ SERVER_ROOMS = {
     },
     "openapi": {"asyncapi", "metrics"},
     "api": {"credentials", "dashboard", "message_publisher", "metrics", "node", "node_control", "page"},
-    "dashboard_routes": {"api", "dashboard", "event_stream"},
+    "dashboard_routes": {"api", "dashboard", "event_stream", "page"},
     "app": {
         "api",
         "asyncapi",

@@ -16,6 +16,7 @@ from wsctl.cli.broadcast import broadcast
 from wsctl.cli.check import check
 from wsctl.cli.client import client
 from wsctl.cli.completions import completions
+from wsctl.cli.dashboard import dashboard
 from wsctl.cli.disconnect import disconnect
 from wsctl.cli.docs import docs
 from wsctl.cli.drain import drain
@@ -103,6 +104,7 @@ COMMANDS = (
     broadcast,
     status,
     disconnect,
+    dashboard,
     drain,
     upgrade,
     stress,

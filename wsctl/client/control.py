@@ -18,6 +18,7 @@ from wsctl.control.encoding import decode
 from wsctl.control.operations import (
     BROADCAST,
     CANCEL_DRAIN,
+    DASHBOARD_LINK,
     DISCONNECT,
     DRAIN,
     NOT_CONNECTED,
@@ -100,6 +101,7 @@ _STATUS_ERRORS: dict[int, tuple[type[WsctlError], str]] = {
 
 _NO_DISCONNECT = "disconnects nobody: it is of a release before that"
 _NO_TOPICS = "knows no topics: it is of a release before them"
+_NO_DASHBOARD = "has no dashboard: it is of a release before it"
 _UNKNOWN_FIELD = "topic: Extra inputs"
 """The words of pydantic for a field that a server does not know."""
 
@@ -191,6 +193,14 @@ class Control:
         request is sent.
         """
         return self._ask(WAIT_DRAINED, {"drain", "exit_code"}, endless=True, asked=asked)
+
+    def dashboard_link(self) -> Answer:
+        """Return a `link` to the dashboard, good once and for `expires_in_s` seconds.
+
+        Raises:
+            WsctlError: the server is of a release before dashboards.
+        """
+        return self._ask(DASHBOARD_LINK, {"link", "expires_in_s"}, absent=_NO_DASHBOARD)
 
     def upgrade(self) -> Answer:
         """Begin to hand over to a fresh process. `upgrade` in the answer is the progress of that."""

@@ -1,12 +1,13 @@
-"""The routes of the dashboard: its sessions, its events."""
+"""The routes of the dashboard: its page, its sessions, its events."""
 
 import json
 import time
 from http import HTTPStatus
+from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request, Response
-from fastapi.responses import JSONResponse, StreamingResponse
+from fastapi.responses import HTMLResponse, JSONResponse, StreamingResponse
 
 from wsctl.control.encoding import encode
 from wsctl.control.operations import ControlError
@@ -14,6 +15,7 @@ from wsctl.server.api import Bearer, HasControl, HasNode, access_of, body_of, re
 from wsctl.server.dashboard.access import DashboardAccess, Session, is_session
 from wsctl.server.dashboard.feed import dashboard_events
 from wsctl.server.event_stream.opener import MEDIA_TYPE
+from wsctl.server.page import headers as page_headers
 
 MAX_BODY = 1024
 """Bytes of a request for a session: a link has some fifty."""
@@ -23,6 +25,12 @@ _NOT_KEPT = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
 router = APIRouter(include_in_schema=False)
 
 HasAccess = Annotated[DashboardAccess, Depends(access_of)]
+
+
+@router.get("/dashboard")
+async def dashboard() -> Response:
+    html = (Path(__file__).parent / "page" / "dashboard.html").read_text(encoding="utf-8")
+    return HTMLResponse(html, headers=page_headers(html, imports=False))
 
 
 @router.post("/dashboard/session")
