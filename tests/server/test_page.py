@@ -7,12 +7,19 @@ from html.parser import HTMLParser
 from pathlib import Path
 from urllib.request import urlopen
 
+import pytest
+
 import wsctl.server.page
 from tests.conftest import StartServer
 from tests.support.server import DEADLINE
 from wsctl.server.page import headers
 
-HTML = Path(wsctl.server.page.__file__).with_name("index.html").read_text(encoding="utf-8")
+HTML, DASHBOARD = (
+    Path(wsctl.server.page.__file__).with_name(name).read_text(encoding="utf-8")
+    for name in ("index.html", "dashboard.html")
+)
+
+both_pages = pytest.mark.parametrize("html", [HTML, DASHBOARD], ids=["client", "dashboard"])
 
 
 class Elements(HTMLParser):
@@ -53,6 +60,14 @@ def test_the_policy_allows_exactly_the_inline_blocks_and_the_servers_own_modules
         assert allowed[f"{kind}-src"] == f"'sha256-{digest}'{also[kind]}"
 
 
+def test_the_policy_of_the_dashboard_allows_its_inline_blocks_alone() -> None:
+    allowed = directives(headers(DASHBOARD, imports=False)["content-security-policy"])
+    assert {kind for kind, _ in Elements(DASHBOARD).blocks} == {"script", "style"}
+    for kind, text in Elements(DASHBOARD).blocks:
+        digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+        assert allowed[f"{kind}-src"] == f"'sha256-{digest}'"
+
+
 def test_a_changed_script_gets_another_hash() -> None:
     changed = HTML.replace("</script>", "// changed\n</script>")
     before, after = (directives(headers(h)["content-security-policy"]) for h in (HTML, changed))
@@ -65,8 +80,9 @@ def test_a_page_without_code_may_run_none() -> None:
     assert allowed["script-src"] == allowed["style-src"] == "'none'"
 
 
-def test_the_policy_is_strict() -> None:
-    policy = headers(HTML)["content-security-policy"]
+@both_pages
+def test_the_policy_is_strict(html: str) -> None:
+    policy = headers(html)["content-security-policy"]
     allowed = directives(policy)
     assert "unsafe" not in policy
     assert "*" not in policy
@@ -75,9 +91,10 @@ def test_the_policy_is_strict() -> None:
     assert allowed["require-trusted-types-for"] == "'script'"
 
 
-def test_the_file_names_no_other_place() -> None:
-    assert not re.search(r"(https?|wss?):?//", HTML)
-    addresses = [value for name, value in Elements(HTML).attributes if name in {"src", "href", "action"}]
+@both_pages
+def test_the_file_names_no_other_place(html: str) -> None:
+    assert not re.search(r"(https?|wss?):?//", html)
+    addresses = [value for name, value in Elements(html).attributes if name in {"src", "href", "action"}]
     assert addresses
     assert all(value.startswith("data:") for value in addresses)
 
@@ -86,11 +103,12 @@ def test_the_code_imports_its_module_and_nothing_else() -> None:
     assert re.findall(r"\bimport\b.*", HTML) == ['import { Client } from "./wsctl.js";']
 
 
-def test_markup_carries_no_code_and_no_style() -> None:
-    names = {name for name, _ in Elements(HTML).attributes}
+@both_pages
+def test_markup_carries_no_code_and_no_style(html: str) -> None:
+    names = {name for name, _ in Elements(html).attributes}
     assert "style" not in names
     assert not {name for name in names if name.startswith("on")}
-    assert "innerHTML" not in HTML
+    assert "innerHTML" not in html
 
 
 def test_the_server_sends_the_page_with_its_policy(start_server: StartServer) -> None:

@@ -39,7 +39,7 @@ FLAGS = (
     "--remote-debugging-port=0",
 )
 
-KEYS = {"Tab": (9, ""), "Enter": (13, "\r")}
+KEYS = {"Tab": (9, ""), "Enter": (13, "\r"), "Escape": (27, ""), "ArrowLeft": (37, "")}
 """Windows key code and text of the keys that tests press."""
 
 _WATCH = """new Promise((resolve) => {

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from wsctl.client.control import Control
     from wsctl.client.target import Target
 
+_GRAPHICAL = ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER")
+"""The variables of which one is set where there is a browser with windows."""
+
 _REDIRECT = """<!doctype html>
 <meta charset="utf-8">
 <meta name="referrer" content="no-referrer">
@@ -77,7 +80,9 @@ def _open(link: str, environ: Mapping[str, str]) -> bool:
 
     from wsctl.process.registry import runtime_folder
 
-    if sys.platform != "darwin" and not any(environ.get(n) for n in ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER")):
+    if sys.platform != "darwin" and not any(
+        environ.get(n) for n in ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER")
+    ):
         return False  # a browser for terminals runs no script
     folder = runtime_folder(environ) / "dashboard"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
