@@ -68,11 +68,8 @@ def test_it_shows_a_drain_that_it_has_begun_to_the_end(start_server: StartServer
     with connect(f"{server.ws_url}/ws/bob?topic=orders.%3E"):
         page.open(link_to(server))
         page.wait_for_text("#detail", "1 client connected")
-        assert [tile(page, name) for name in ("Connections", "WebSockets", "Event streams")] == ["1", "1", "0"]
-            "1",
-            "1",
-            "0",
-        )
+        tiles = ("Connections", "WebSockets", "Event streams")
+        assert [tile(page, name) for name in tiles] == ["1", "1", "0"]
         assert page.evaluate("document.querySelectorAll('#plots svg').length") == 5
         page.evaluate("document.querySelector('#drain').focus()")
         page.press("Enter")
@@ -94,8 +91,14 @@ def test_it_shows_a_drain_that_it_has_begun_to_the_end(start_server: StartServer
         page.click("#drain")
         page.click("#yes")
         wait_for_phase(page, "Draining")
-    wait_for_phase(page, "Drained")
-    page.wait_for_text("#detail", "The server has ended. 1 left by themselves.")
+        page.wait_for("document.querySelector('#left button')")
+        page.evaluate("document.querySelector('#left button').scrollIntoView({ block: 'center' })")
+        page.click("#left button")
+        assert page.text("#question") == "Disconnect bob?"
+        page.click("#yes")
+        wait_for_phase(page, "Drained")
+    page.wait_for_text("#detail", "The server has ended.")
+    assert page.text("#progress").startswith("left1 of 1")
     assert server.wait() == 0
 
 
