@@ -498,6 +498,7 @@ sys.exit(code)
         ("broadcast",),
         ("status",),
         ("disconnect",),
+        ("dashboard",),
         ("drain",),
         ("upgrade",),
         ("stress",),

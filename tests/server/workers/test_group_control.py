@@ -132,6 +132,17 @@ async def test_what_waits_is_added_up_and_the_delivery_time_is_that_of_all_offer
         assert facts.delivery == DeliveryTime(4, 0.25, 0.5)
 
 
+async def test_the_load_is_that_of_all() -> None:
+    async with fake_parent(2) as here:
+        one, other = await here.serving()
+        one.reports(connections=1)
+        other.reports(connections=2)
+        await here.until(lambda: here.control.summary().connections == 3)
+        here.control.recent.check(0.0)
+        reply = await here.control.answer("GET", "/api/load", b"")
+        assert [sample["connections"] for sample in reply.body["samples"]] == [3]
+
+
 async def test_subscriptions_are_added_up_and_all_keep_the_same_topics() -> None:
     async with fake_parent(2) as here:
         one, other = await here.serving()
