@@ -14,6 +14,7 @@ from wsctl.server.diagnostics.exposure import exposed
 from wsctl.server.http.host_header import AllowedHosts, host_name
 from wsctl.server.http.proxy import TrustedProxies
 from wsctl.server.http.semantics import HttpRefusal
+from wsctl.server.listening.direct_publishing import DirectPublishing
 from wsctl.server.listening.http_protocol import HttpProtocol
 from wsctl.server.listening.protocol_detection import MakeHttp, http_maker
 from wsctl.server.websocket.opener import ClientRequest
@@ -43,7 +44,9 @@ class AdminAddress:
         hosts = AllowedHosts(names, on_loopback=lambda: local)
         return RefusingAcceptor(replace(services, hosts=hosts), TrustedProxies(None), "")
 
-    def make_http(self, acceptor: ClientAcceptor, state: ServerState) -> MakeHttp:
+    def make_http(
+        self, acceptor: ClientAcceptor, state: ServerState, publishing: DirectPublishing
+    ) -> MakeHttp:
         """Return what makes the protocol of a connection."""
         return http_maker(
             AdminProtocol,
@@ -53,6 +56,7 @@ class AdminAddress:
             config=self.config,
             server_state=state,
             app_state={},
+            publishing=publishing,
         )
 
 

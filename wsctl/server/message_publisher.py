@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from functools import cache, partial
+from functools import partial
 from http import HTTPStatus
 from json import dumps
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -49,6 +49,9 @@ if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
 R = TypeVar("R")
+
+_READERS: "dict[type, TypeAdapter[Any]]" = {}
+"""What reads bodies, by their kind."""
 
 Answered = Callable[[Published | ControlError], None]
 """Called with the receipt of a message, or the reason why there is none."""
@@ -136,10 +139,7 @@ class MessagePublisher:
             ControlError: nothing is published, since there are too many lines or bytes, or the server closes.
         """
         batch = self.open_batch(body)
-        while not batch.is_submitted:
-            batch.submit_some()
-            await (batch.wait() if batch.unanswered >= LINES_UNANSWERED else asyncio.sleep(0))
-        await batch.wait()
+        await batch.finish()
         return PublishedLines(batch.text())
 
     def open_batch(self, body: bytes) -> "Batch":
@@ -203,6 +203,13 @@ class Batch:
                 self._note(at, error)
         self._next = until
 
+    async def finish(self) -> None:
+        """Give all lines that are left to the log, as groups, and wait until all have their answer."""
+        while not self.is_submitted:
+            self.submit_some()
+            await (self.wait() if self.unanswered >= LINES_UNANSWERED else asyncio.sleep(0))
+        await self.wait()
+
     async def wait(self) -> None:
         """Wait until the log has said what became of all lines that it was given."""
         if self.unanswered:
@@ -251,7 +258,7 @@ def parse(kind: type[R], body: bytes) -> R:
     from pydantic import ValidationError  # a start needs none of it
 
     try:
-        found: R = _adapter(kind).validate_json(body)  # type: ignore[arg-type]
+        found: R = (_READERS.get(kind) or _make_reader(kind)).validate_json(body)
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
         is_unknown = first["type"] == "unexpected_keyword_argument"
@@ -263,12 +270,19 @@ def parse(kind: type[R], body: bytes) -> R:
     return found
 
 
-@cache
-def _adapter(kind: Any) -> "TypeAdapter[Any]":
+def can_read(kind: type) -> bool:
+    """Tell whether a body of this kind was read before: what reads the first one must be imported, and
+    made."""
+    return kind in _READERS
+
+
+def _make_reader(kind: type) -> "TypeAdapter[Any]":
     """Make what reads a kind of body; only when there is one, for it costs some of the start."""
     from pydantic import TypeAdapter
 
-    return TypeAdapter(kind)
+    reader: TypeAdapter[Any] = TypeAdapter(kind)
+    _READERS[kind] = reader
+    return reader
 
 
 def _not_json() -> ControlError:

@@ -24,11 +24,13 @@ from wsctl.process.spawn import SpawnSuccessor, why_not_outlived
 from wsctl.server.admin_address import AdminAddress
 from wsctl.server.client_acceptor import ClientAcceptor
 from wsctl.server.client_paths import ClientPaths
+from wsctl.server.credentials.operators import OperatorTokens
 from wsctl.server.diagnostics.exposure import exposed
 from wsctl.server.handover.predecessor import Observer, Predecessor
 from wsctl.server.handover.protocol import InheritedSockets
 from wsctl.server.handover.successor import Successor
 from wsctl.server.http.proxy import trusted_proxies
+from wsctl.server.listening.direct_publishing import DirectPublishing
 from wsctl.server.listening.http_protocol import HttpProtocol
 from wsctl.server.listening.listeners import Acceptance, Listeners
 from wsctl.server.listening.protocol_detection import MakeHttp, http_maker
@@ -284,10 +286,13 @@ class Runner(uvicorn.Server):
 
     def _accept_admin(self, admin: AdminAddress) -> Acceptance:
         acceptor = admin.acceptor(self._node.acceptor_services, self._node.settings)
-        return Acceptance(acceptor, admin.make_http(acceptor, self.server_state))
+        make_http = admin.make_http(acceptor, self.server_state, self._publishing(control=False))
+        return Acceptance(acceptor, make_http)
 
     def _make_http(self, config: uvicorn.Config, *, control: bool) -> MakeHttp:
-        """Return what makes the protocol of an HTTP connection to wsctl's own routes."""
+        """Return what makes the protocol of an HTTP connection to wsctl's own routes: on the control socket,
+        or where clients are, which has those of operators unless these have an address of their own."""
+        has_routes = control or self._context.admin is None
         return http_maker(
             HttpProtocol,
             self._acceptor,
@@ -296,6 +301,16 @@ class Runner(uvicorn.Server):
             config=config,
             server_state=self.server_state,
             app_state=self.lifespan.state,
+            publishing=self._publishing(control=control) if has_routes else None,
+        )
+
+    def _publishing(self, *, control: bool) -> DirectPublishing:
+        settings = self._node.settings
+        return DirectPublishing(
+            self._context.node_control.publisher,
+            OperatorTokens(settings.token, settings.publish_token),
+            self._node.is_shutting_down,
+            open_to_all=control,
         )
 
     def _obstacle(self) -> str | None:

@@ -6,7 +6,7 @@ The routes of wsctl are read with h11; an application of one's own with the pars
 import asyncio
 import os
 from abc import abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from enum import Enum, auto
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Protocol
@@ -19,6 +19,7 @@ from wsctl.server.http.deadlines import BODY_RATE, BODY_TIMEOUT, HEAD_TIMEOUT, M
 from wsctl.server.http.host_header import FOREIGN
 from wsctl.server.http.proxy import peer_address
 from wsctl.server.http.semantics import BadTarget, HttpRefusal, error_response, origin_form
+from wsctl.server.listening.direct_publishing import DirectPublishing, PublishingConnection
 from wsctl.server.listening.pending_connections import PendingConnections
 from wsctl.server.websocket.admission import server_full
 from wsctl.server.websocket.opener import ClientRequest
@@ -405,7 +406,8 @@ def joined(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
 
 class HttpProtocol(BoundedHttp, H11Protocol):
     """One HTTP connection, read with h11. Without `own_routes` it is for an application that is not ours,
-    whose state stays its own."""
+    whose state stays its own. With `publishing` plain requests to publish meet neither parser nor
+    framework."""
 
     def __init__(
         self,
@@ -417,12 +419,18 @@ class HttpProtocol(BoundedHttp, H11Protocol):
         changed: Callable[[], None],
         own_routes: bool,
         app_state: dict[str, Any],
+        publishing: DirectPublishing | None = None,
         **rest: Any,
     ) -> None:
         super().__init__(app_state={**app_state, "control": control} if own_routes else app_state, **rest)
         self.conn = BoundedConnection(self)
         self._own_routes = own_routes
         self._wants_websocket = False
+        self._has_parsed = False
+        # uvicorn logs requests, where that is wanted.
+        self._publishing = (
+            PublishingConnection(self, publishing) if publishing and not self.access_log else None
+        )
         self.bound(acceptor, pending, since=since, control=control, changed=changed)
 
     # The listener of its h11 connection
@@ -462,10 +470,49 @@ class HttpProtocol(BoundedHttp, H11Protocol):
         accept(request, self.conn.trailing_data[0])
 
     def _parse(self, data: bytes) -> None:
-        H11Protocol.data_received(self, data)
+        if self._publishing and (self._publishing.is_answering or self._is_between_requests()):
+            data = self._publishing.receive(data)
+        if data:
+            self.parse_rest(data)
+
+    def _is_between_requests(self) -> bool:
+        """Tell whether the parser has no part of a request, and has nothing to be answered."""
+        if not self._has_parsed:
+            return True
+        states = {self.conn.our_state, self.conn.their_state}
+        return states == {h11.IDLE} and not self.conn.trailing_data[0]
 
     def _has_unparsed(self) -> bool:
-        return bool(self.conn.trailing_data[0])
+        return bool(self.conn.trailing_data[0]) or bool(self._publishing and self._publishing.has_input)
+
+    # The HTTP connection of requests to publish
+
+    def begin_request(self) -> None:
+        self._head_complete()
+
+    def end_request(self) -> None:
+        self._request_complete()
+
+    def end_answer(self) -> None:
+        self.on_response_complete()
+
+    def allows_host(self, headers: Mapping[str, str]) -> bool:
+        return not self._acceptor.is_foreign(self.transport, headers)
+
+    def parse_rest(self, data: bytes) -> None:
+        self._has_parsed = True
+        H11Protocol.data_received(self, data)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._publishing and not self._publishing.is_answering:
+            self._publishing.resume()
+
+    def shutdown(self) -> None:
+        if self._publishing and self._publishing.is_answering and not self._refused:
+            self._publishing.closes = True
+        else:
+            super().shutdown()
 
     def _begin_next_request(self) -> None:
         if self.conn.our_state is h11.DONE and self.conn.their_state is h11.DONE:

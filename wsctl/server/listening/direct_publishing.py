@@ -1,0 +1,285 @@
+"""Requests to publish, answered without the framework.
+
+A request that has nothing unusual about it is read by one regular expression, and given to the same publisher
+as those of the route: backends publish thousands a second, and the framework takes ten times as long as all
+else. Whatever is unusual, not allowed or wrong goes to the HTTP parser as it came, before anything was done
+about it, so that the route answers it.
+"""
+
+import asyncio
+import re
+from collections.abc import Callable, Mapping
+from http import HTTPStatus
+from json import dumps
+from typing import Any, NamedTuple, Protocol
+
+from wsctl.control.encoding import encode
+from wsctl.control.operations import (
+    BROADCAST,
+    JSON,
+    NDJSON,
+    PUBLISH,
+    Broadcast,
+    ControlError,
+    Publish,
+    Published,
+)
+from wsctl.server.credentials.operators import OperatorTokens
+from wsctl.server.http.closing import CLOSE_HEADER
+from wsctl.server.message_publisher import Batch, MessagePublisher, can_read, parse, receipt_json
+
+MAX_PLAIN_HEAD = 4 * 1024
+"""Bytes of a head that is looked at here: backends send few headers."""
+
+# RFC 9112 sections 3 and 5, without what is obsolete, as for handshakes. Nothing in it backtracks.
+_PLAIN = re.compile(
+    rb"POST (/api/publish|/api/broadcast) HTTP/1\.1\r\n"
+    rb"((?:[!#$%&'*+.^_`|~0-9A-Za-z-]++:[\t\x20-\x7e\x80-\xff]*+\r\n){1,100}+)\r\n"
+)
+_LENGTH = re.compile(r"[0-9]{1,9}")
+
+_UNUSUAL = frozenset({"transfer-encoding", "expect", "upgrade", "trailer", "te"})
+"""Headers that change what a request is, or how it is answered."""
+
+_KINDS: Mapping[bytes, type[Publish]] = {PUBLISH.path.encode(): Publish, BROADCAST.path.encode(): Broadcast}
+
+
+class PlainRequest(NamedTuple):
+    """A request to publish: the bytes of its head and of its body, and whether this is a message of a `kind`,
+    or a batch of them."""
+
+    head: bytes
+    length: int
+    kind: type[Publish]
+    is_batch: bool
+
+
+class DirectPublishing:
+    """Reads requests to publish at one address, and publishes. `tokens` are those that it takes; on the
+    control socket, with `open_to_all`, none is asked for. While `is_shutting_down` requests are left to the
+    framework."""
+
+    def __init__(
+        self,
+        publisher: MessagePublisher,
+        tokens: OperatorTokens,
+        is_shutting_down: Callable[[], bool],
+        *,
+        open_to_all: bool,
+    ) -> None:
+        self.publisher = publisher
+        self.is_shutting_down = is_shutting_down
+        self._tokens = tokens
+        self._open_to_all = open_to_all
+
+    def read(self, data: bytes, allows_host: Callable[[Mapping[str, str]], bool]) -> PlainRequest | None:
+        """Return the request whose whole head is at the beginning of `data`; None if it is no request to
+        publish, or for the framework. `allows_host` tells whether its headers name a host of this server."""
+        found = _PLAIN.match(data, 0, MAX_PLAIN_HEAD)
+        if not found:
+            return None
+        lines = found[2].decode("latin-1").split("\r\n")
+        headers: dict[str, str] = {}
+        for line in lines[:-1]:
+            name, _, value = line.partition(":")
+            headers[name.lower()] = value.strip(" \t")
+        if len(headers) != len(lines) - 1 or not _UNUSUAL.isdisjoint(headers):
+            return None
+        if "host" not in headers or headers.get("connection", "keep-alive").lower() != "keep-alive":
+            return None
+        length = headers.get("content-length", "")
+        if not _LENGTH.fullmatch(length) or not self._is_allowed(headers) or not allows_host(headers):
+            return None
+        return self._plain(found, headers, int(length))
+
+    def _plain(self, found: re.Match[bytes], headers: Mapping[str, str], length: int) -> PlainRequest | None:
+        kind = _KINDS[found[1]]
+        media_type = headers.get("content-type", JSON).partition(";")[0].strip().lower()
+        is_batch = kind is Publish and media_type == NDJSON
+        if kind is Publish and media_type not in (JSON, NDJSON):
+            return None
+        limit = self.publisher.batch_limit if is_batch else self.publisher.body_limit
+        return None if limit and length > limit else PlainRequest(found[0], length, kind, is_batch)
+
+    def _is_allowed(self, headers: Mapping[str, str]) -> bool:
+        if self._open_to_all:
+            return True
+        scheme, _, token = headers.get("authorization", "").partition(" ")
+        return scheme.lower() == "bearer" and self._tokens.allow(token.strip(), publishing=True)
+
+
+class HttpConnection(Protocol):
+    """The HTTP connection on which requests come."""
+
+    transport: asyncio.Transport
+    flow: Any
+    server_state: Any
+
+    def begin_request(self) -> None:
+        """Note that a request head has come."""
+
+    def end_request(self) -> None:
+        """Note that a whole request has come."""
+
+    def end_answer(self) -> None:
+        """Note that an answer was written."""
+
+    def allows_host(self, headers: Mapping[str, str]) -> bool:
+        """Tell whether a request may name its host here."""
+
+    def parse_rest(self, data: bytes) -> None:
+        """Give input to the HTTP parser."""
+
+
+class PublishingConnection:
+    """The requests to publish of one HTTP connection, one after the other; what comes behind one that has no
+    answer yet is held.
+
+    Attributes:
+        closes: whether the connection ends behind the answer that is under way.
+    """
+
+    __slots__ = ("_body", "_done", "_held", "_http", "_publishing", "_request", "closes")
+
+    def __init__(self, http: HttpConnection, publishing: DirectPublishing) -> None:
+        self._http = http
+        self._publishing = publishing
+        self._request: PlainRequest | None = None
+        self._body = bytearray()
+        self._held = b""
+        self._done: asyncio.Future[None] | None = None
+        self.closes = False
+
+    @property
+    def is_answering(self) -> bool:
+        """True while a request was given to the log, and has no answer yet."""
+        return self._done is not None
+
+    @property
+    def has_input(self) -> bool:
+        """True if there is input that belongs to a request without an answer."""
+        return self._request is not None or bool(self._held)
+
+    def receive(self, data: bytes) -> bytes:
+        """Take input, and return what is for the HTTP parser: a request that is not plain, and all behind
+        it."""
+        self._held += data
+        while self._held and not self._http.transport.is_closing():
+            if self._done or self._http.flow.write_paused:
+                self._http.flow.pause_reading()
+                return b""
+            if not self._request and not self._begin():
+                break
+            if not self._is_complete():
+                return b""
+            request, body = self._request, bytes(self._body)
+            self._request = None
+            self._body.clear()
+            if request and not self._publish(request, body):
+                self._held = request.head + body + self._held
+                break
+        rest, self._held = self._held, b""
+        return rest
+
+    def resume(self) -> None:
+        """Go on with what is held."""
+        if self._held and (rest := self.receive(b"")):
+            self._http.parse_rest(rest)
+
+    def _begin(self) -> bool:
+        """Begin with the request that is next, and return whether that can be done here."""
+        request = self._publishing.read(self._held, self._http.allows_host)
+        if request is None or not can_read(request.kind) or self._publishing.is_shutting_down():
+            return False
+        self._request = request
+        self._held = self._held[len(request.head) :]
+        self._http.begin_request()
+        return True
+
+    def _is_complete(self) -> bool:
+        """Take what has come of the body; return whether that is all."""
+        length = self._request.length if self._request else 0
+        missing = length - len(self._body)
+        self._body += self._held[:missing]
+        self._held = self._held[missing:]
+        return len(self._body) == length
+
+    def _publish(self, request: PlainRequest, body: bytes) -> bool:
+        """Publish what a request has; return whether it could be, and else nothing has happened."""
+        try:
+            if request.is_batch:
+                self._publish_batch(self._publishing.publisher.open_batch(body))
+            else:
+                self._publish_one(parse(request.kind, body), len(body))
+        except ControlError:
+            return False
+        return True
+
+    def _publish_one(self, wanted: Publish, size: int) -> None:
+        answers: list[Published | ControlError] = []
+        self._publishing.publisher.submit(wanted, lambda answer: self._take_answer(answer, answers), size)
+        self._http.end_request()
+        if answers:
+            self._answer_one(answers[0])
+        else:
+            self._hold()
+
+    def _take_answer(self, answer: Published | ControlError, answers: list[Published | ControlError]) -> None:
+        """Note an answer that comes at once, and write one that comes later."""
+        if self._done:
+            self._answer_one(answer)
+        else:
+            answers.append(answer)
+
+    def _publish_batch(self, batch: Batch) -> None:
+        self._http.end_request()
+        batch.submit_some()
+        if batch.is_submitted and not batch.unanswered:
+            self._answer(HTTPStatus.OK, batch.text(), NDJSON)
+            return
+        self._hold()
+        task = asyncio.get_running_loop().create_task(self._finish_batch(batch))
+        self._http.server_state.tasks.add(task)
+        task.add_done_callback(self._http.server_state.tasks.discard)
+
+    async def _finish_batch(self, batch: Batch) -> None:
+        await batch.finish()
+        self._answer(HTTPStatus.OK, batch.text(), NDJSON)
+
+    def _hold(self) -> None:
+        """Hold what comes until the answer is there; a server that ends waits for it."""
+        self._done = asyncio.get_running_loop().create_future()
+        self._http.server_state.tasks.add(self._done)
+        self._done.add_done_callback(self._http.server_state.tasks.discard)
+
+    def _answer_one(self, answer: Published | ControlError) -> None:
+        if isinstance(answer, ControlError):
+            text = dumps(encode(answer.answer), ensure_ascii=False, separators=(",", ":"))
+            self._answer(answer.status, text, JSON)
+        else:
+            self._answer(HTTPStatus.OK, receipt_json(answer), JSON)
+
+    def _answer(self, status: HTTPStatus, text: str, kind: str) -> None:
+        """Write an answer, and go on with what was held for it."""
+        is_late = self._done is not None
+        if self._done:
+            self._done.set_result(None)
+            self._done = None
+        if self._http.transport.is_closing():
+            return
+        self._http.transport.write(self._encoded(status, text.encode(), kind.encode()))
+        if self.closes:
+            self._http.transport.close()
+        self._http.end_answer()
+        if is_late:
+            self.resume()
+
+    def _encoded(self, status: HTTPStatus, body: bytes, kind: bytes) -> bytes:
+        """Return an answer as the framework and uvicorn write it."""
+        lines = [b"HTTP/1.1 %d %b" % (status, status.phrase.encode())]
+        lines += [b"%b: %b" % header for header in self._http.server_state.default_headers]
+        lines.append(b"content-length: %d\r\ncontent-type: %b" % (len(body), kind))
+        if self.closes or self._publishing.is_shutting_down():
+            self.closes = True
+            lines.append(b"%b: %b" % CLOSE_HEADER)
+        return b"\r\n".join([*lines, b"", body])
