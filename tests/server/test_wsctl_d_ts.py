@@ -19,10 +19,14 @@ const client = new Client<{ price: number }>("ws://localhost/ws/bob", {
   topics: ["quotes.>"],
   token: async () => "token",
   keepalive: 10,
+  transport: "auto",
+  fetch: globalThis.fetch,
 });
 
-client.addEventListener("open", ({ recovered, lost, frame }) => {
+client.addEventListener("open", ({ recovered, lost, frame, transport, reason }) => {
   const words: string[] = lost;
+  if (transport === "event-stream" && client.transport === transport) console.log(reason?.length);
+  console.log(frame.rate?.per_second, client.queued.toFixed());
   if (!recovered && frame.server.degraded) console.log(words, frame.client_id);
 });
 client.addEventListener("message", ({ data, frame }) => {
@@ -62,6 +66,7 @@ WRONG = [
     "client.addEventListener('open', ({ frame }) => frame.data);",
     "client.state = 'open';",
     "new Client('ws://localhost', { token: 7 });",
+    "new Client('ws://localhost', { transport: 'stream' });",
     "if (client.state === 'away') client.close();",
 ]
 """What a program may not do, each in a program of its own: that one, and at its end this."""

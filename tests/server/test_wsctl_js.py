@@ -30,7 +30,7 @@ pytestmark = pytest.mark.anyio
 
 ROOT = Path(__file__).parent.parent.parent
 
-SIZE_LIMIT = 16 * 1024
+SIZE_LIMIT = 32 * 1024
 """Bytes that the module stays below: it is read as it is served."""
 
 
@@ -448,7 +448,7 @@ async def test_only_a_connection_that_lasted_makes_pauses_short_again(
 
 
 async def test_a_server_that_says_nothing_is_left(client: JsClient, fake: Switchboard) -> None:
-    await client.start(f"{fake.url}/ws/bob", "{ openTimeout: 200 }")
+    await client.start(f"{fake.url}/ws/bob", "{ openTimeout: 200, transport: 'websocket' }")
     silent = await fake.line()
     event = await client.next()
     assert (event["type"], event["code"], event["reason"]) == ("waiting", 1006, "no welcome came")
@@ -700,11 +700,12 @@ async def test_without_any_it_says_what_to_do(fake: Switchboard, tmp_path: Path)
     with running_node() as node:
         client = JsClient(InNode(node, tmp_path))
         await client.load(fake.url)
-        await client.run("delete globalThis.WebSocket")
-        thrown = await client.run(
-            "(() => { try { new wsctl.Client('ws://x/ws/bob'); } catch (error) { return error.message; } })()"
-        )
-    assert thrown == "no WebSocket here: give one as { WebSocket }"
+        await client.run("delete globalThis.WebSocket && delete globalThis.fetch")
+        made = "(() => { try { new wsctl.Client('ws://x/ws/bob', %s); } catch (error) { return error.message; } })()"
+        assert await client.run(made % "{}") == "no WebSocket here: give one as { WebSocket }"
+        assert await client.run(made % "{ transport: 'carrier' }") == "there is no transport carrier"
+        streams = await client.run(made % "{ transport: 'event-stream' }")
+        assert streams == "an event stream needs fetch, and an address .../ws/ID"
 
 
 async def test_a_process_that_is_done_with_it_can_end(fake: Switchboard, tmp_path: Path) -> None:
@@ -937,12 +938,17 @@ async def test_what_is_published_has_a_receipt(client: JsClient, fake: Switchboa
     assert await client.run("client.cursor") == "1-0"
 
 
-async def test_send_is_a_command_without_a_receipt(client: JsClient, fake: Switchboard) -> None:
+async def test_send_is_a_command_of_which_only_a_refusal_is_told(
+    client: JsClient, fake: Switchboard
+) -> None:
     line = await with_topics(client, fake)
-    assert await client.run('client.send("hello")') is True
-    assert await line.command() == {"type": "publish", "data": "hello"}
-    await line.send("error", code="rate_limited", message="slower")
-    assert (await client.next())["frame"]["code"] == "rate_limited"
+    assert await client.run('client.send("hello") && client.send("again")') is True
+    first, second = await line.command(), await line.command()
+    assert first == {"type": "publish", "ref": first["ref"], "data": "hello"}
+    await line.send("ok", ref=first["ref"], id="8-0")
+    await line.send("error", ref=second["ref"], code="rate_limited", message="slower")
+    event = await client.next()
+    assert event["frame"] == {"type": "error", "code": "rate_limited", "message": "slower"}
 
 
 async def test_a_connection_that_ends_leaves_a_command_unconfirmed(

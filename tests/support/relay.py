@@ -1,6 +1,7 @@
 """A road between clients and a server that a test can cut."""
 
 import asyncio
+import enum
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
@@ -53,6 +54,15 @@ class Relay:
             writer.transport.abort()
             return
         beyond, onward = await asyncio.open_connection("127.0.0.1", self._to)
+        await self._pass_both(reader, writer, beyond, onward)
+
+    async def _pass_both(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        beyond: asyncio.StreamReader,
+        onward: asyncio.StreamWriter,
+    ) -> None:
         ends = {writer, onward}
         self._ends |= ends
         if not self._whole:
@@ -72,3 +82,62 @@ class Relay:
                     await writer.drain()
         if writer not in self._frozen:
             writer.close()
+
+
+class Upgrades(enum.Enum):
+    """What becomes of a request for a WebSocket: a proxy refuses it, a firewall drops it, or one ends the
+    connection behind the answer's head."""
+
+    PASS = enum.auto()
+    REFUSE = enum.auto()
+    DROP = enum.auto()
+    END = enum.auto()
+
+
+REFUSAL = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+
+
+class HttpRelay(Relay):
+    """A relay for HTTP alone, which may treat requests for a WebSocket otherwise than all others.
+
+    Attributes:
+        upgrades: what becomes of them.
+        asked: how many there were.
+    """
+
+    def __init__(self, to: int) -> None:
+        super().__init__(to)
+        self.upgrades = Upgrades.PASS
+        self.asked = 0
+
+    async def _join(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            if not self._whole:
+                return
+            head = await reader.readuntil(b"\r\n\r\n")
+            is_upgrade = b"\r\nupgrade: websocket\r\n" in head.lower()
+            self.asked += is_upgrade
+            await self._treat(self.upgrades if is_upgrade else Upgrades.PASS, head, reader, writer)
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass  # one side has gone
+        finally:
+            if writer not in self._frozen:
+                writer.close()
+
+    async def _treat(
+        self, treatment: Upgrades, head: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        if treatment is Upgrades.REFUSE:
+            writer.write(REFUSAL)
+            return
+        if treatment is Upgrades.DROP:
+            self._ends.add(writer)
+            await reader.read()
+            return
+        beyond, onward = await asyncio.open_connection("127.0.0.1", self._to)
+        onward.write(head)
+        if treatment is Upgrades.END:
+            writer.write(await beyond.readuntil(b"\r\n\r\n"))
+            onward.transport.abort()
+            return
+        await self._pass_both(reader, writer, beyond, onward)

@@ -50,6 +50,7 @@ export class WebSocket {
     this.#socket = socket;
     if (this.readyState === 2) return socket.destroy();
     this.readyState = 1;
+    this.onopen?.({});
     socket.on("data", (bytes) => this.#read(bytes));
     socket.on("error", () => {});
     socket.on("close", () => this.#closed());

@@ -5,6 +5,9 @@ export type State = "connecting" | "open" | "waiting" | "closed";
 
 export const STATES: readonly State[];
 
+/** By what a client reaches its server. */
+export type Transport = "websocket" | "event-stream";
+
 /** The first frame of a connection, and one that comes again when a degraded server is whole. */
 export interface Welcome {
   type: "welcome";
@@ -14,6 +17,8 @@ export interface Welcome {
   /** Topics, or patterns of them, of which messages are lost. */
   lost?: string[];
   keepalive_s?: number;
+  /** What the server takes of this client, and what is left of it; absent: no limit. */
+  rate?: { per_second: number; burst: number; left: number };
   server: { version: string; phase: string; connections: number; degraded?: boolean };
 }
 
@@ -70,12 +75,19 @@ export interface MessageEvent<Data = unknown> extends FrameEvent<Message<Data>> 
   data: Data;
 }
 
-export interface ConnectingEvent extends Event {
+export interface TransportEvent extends Event {
+  transport: Transport;
+  /** On an event stream: why no WebSocket could be had. */
+  reason?: string;
+}
+
+export interface ConnectingEvent extends TransportEvent {
   /** The server asked it to leave and come back. */
   planned: boolean;
 }
 
-export interface OpenEvent extends FrameEvent<Welcome> {
+export interface OpenEvent extends TransportEvent {
+  frame: Welcome;
   /** Nothing was missed since the last message. */
   recovered: boolean;
   /** The topics, or patterns, of which messages were missed, if the server names them. */
@@ -119,8 +131,12 @@ export interface ClientOptions {
   keepalive?: number;
   /** Milliseconds that an attempt has until the welcome. */
   openTimeout?: number;
+  /** "auto": a WebSocket, or an event stream where none can be had. */
+  transport?: "auto" | Transport;
   /** An implementation, where none is global. */
   WebSocket?: unknown;
+  /** The same, for event streams. */
+  fetch?: typeof fetch;
 }
 
 export interface PublishOptions {
@@ -131,7 +147,7 @@ export interface PublishOptions {
   key?: string;
 }
 
-/** What became of a command: the server's `code`, or not_connected; unconfirmed: nobody knows. */
+/** What became of a command: the server's `code`, or not_connected, no_websocket; unconfirmed: nobody knows. */
 export class CommandError extends Error {
   constructor(code: string, message: string);
   readonly code: string;
@@ -142,6 +158,12 @@ export class Client<Data = unknown> extends EventTarget {
   constructor(url: string | URL, options?: ClientOptions);
 
   readonly state: State;
+
+  /** By what it is connected or tries to be. */
+  readonly transport: Transport;
+
+  /** How many messages and commands wait: no more are sent at a time than the server takes. */
+  readonly queued: number;
 
   /** The id after which it resumes; null before the first welcome. */
   readonly cursor: string | null;
