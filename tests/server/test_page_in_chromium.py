@@ -12,7 +12,7 @@ import wsctl.server.page
 from tests.conftest import NewPage, StartServer
 from tests.support.browser import Browser, Page
 from tests.support.issuer import Issuer
-from tests.support.relay import Relay
+from tests.support.relay import HttpRelay, Relay, Upgrades
 from tests.support.server import ServerProcess
 from tests.support.switchboard import Line, Switchboard
 
@@ -134,6 +134,26 @@ async def test_a_road_that_stops_without_a_word_is_noticed(start_server: StartSe
             'The connection was closed with 1006, the connection was lost ("nothing came for 12.5 s").'
             in events
         )
+
+
+@pytest.mark.anyio
+async def test_without_a_websocket_it_says_by_what_it_is_connected(server: ServerProcess, page: Page) -> None:
+    async with HttpRelay(server.port).running() as road:
+        road.upgrades = Upgrades.REFUSE
+        quick = "setTimeout = ((real) => (act, ms) => real(act, ms / 20))(setTimeout)"
+        page.command("Page.addScriptToEvaluateOnNewDocument", source=quick)
+        await to_thread.run_sync(page.open, f"{road.url}/?id=kim&topic=a")
+        by_stream = "as kim, with a, by an event stream: the WebSocket was refused"
+        await to_thread.run_sync(page.wait_for_text, "#detail", by_stream)
+        assert await to_thread.run_sync(state, page) == "Connected"
+        await to_thread.run_sync(page.click, "#text")
+        await to_thread.run_sync(page.type, "hello")
+        await to_thread.run_sync(page.press, "Enter")
+        await to_thread.run_sync(page.wait_for_text, "#log .own", "hello")
+        road.upgrades = Upgrades.PASS
+        await to_thread.run_sync(page.wait_for_text, "#log .event", "A WebSocket can be had again")
+        assert await to_thread.run_sync(page.text, "#detail") == "as kim, with a"
+        assert await to_thread.run_sync(page.text, "#reconnects") == "0"
 
 
 def test_an_id_that_the_server_would_refuse_is_not_tried(server: ServerProcess, page: Page) -> None:
@@ -584,9 +604,13 @@ def test_a_full_server_is_told_from_one_that_is_gone(start_server: StartServer, 
     first, second = new_page(), new_page()
     connect(first, server, "bob")
     second.open(f"{server.url}/?id=eve")
-    second.wait_for_text("#detail", "refused the connection: it may be full")
+    second.wait_for_text(
+        "#detail", "the server refused the connection: the server has all the clients it can"
+    )
+    assert second.evaluate("document.querySelector('#access').hidden")
     first.click("#toggle")
     wait_for_state(first, "Not connected")
+    second.click("#retry")
     wait_for_state(second, "Connected")
 
 
@@ -597,7 +621,7 @@ def test_a_page_that_is_refused_takes_a_token_and_keeps_it_to_itself(
     server = start_server(*issuer.flags)
     hidden = "document.querySelector('#access').hidden"
     page.open(f"{server.url}/?id=bob")
-    page.wait_for_text("#detail", "or ask for a token")
+    page.wait_for_text("#detail", "the server refused the connection: 401")
     page.wait_for(f"!{hidden}")
     token = issuer.token("bob", ttl=3600)
     page.evaluate("Math.random = () => 1")

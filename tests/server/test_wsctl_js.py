@@ -701,7 +701,7 @@ async def test_without_any_it_says_what_to_do(fake: Switchboard, tmp_path: Path)
         client = JsClient(InNode(node, tmp_path))
         await client.load(fake.url)
         await client.run("delete globalThis.WebSocket && delete globalThis.fetch")
-        made = "(() => { try { new wsctl.Client('ws://x/ws/bob', %s); } catch (error) { return error.message; } })()"
+        made = "(() => { try { new wsctl.Client('ws://x/ws/b', %s) } catch (e) { return e.message } })()"
         assert await client.run(made % "{}") == "no WebSocket here: give one as { WebSocket }"
         assert await client.run(made % "{ transport: 'carrier' }") == "there is no transport carrier"
         streams = await client.run(made % "{ transport: 'event-stream' }")
@@ -938,9 +938,7 @@ async def test_what_is_published_has_a_receipt(client: JsClient, fake: Switchboa
     assert await client.run("client.cursor") == "1-0"
 
 
-async def test_send_is_a_command_of_which_only_a_refusal_is_told(
-    client: JsClient, fake: Switchboard
-) -> None:
+async def test_send_is_a_command_of_which_only_a_refusal_is_told(client: JsClient, fake: Switchboard) -> None:
     line = await with_topics(client, fake)
     assert await client.run('client.send("hello") && client.send("again")') is True
     first, second = await line.command(), await line.command()

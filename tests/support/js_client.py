@@ -25,9 +25,9 @@ globalThis.made = [];
 globalThis.start = (url, options) => {
   const happened = [];
   const wanted = [];
-  const take = ({ type, planned, recovered, reconnected, lost, frame, data, wait, code, reason, transport }) => {
+  const take = ({ type, planned, recovered, reconnected, lost, frame, data, wait, ...more }) => {
     const { state, cursor } = client;
-    const facts = { planned, recovered, reconnected, lost, frame, data, wait, code, reason, transport };
+    const facts = { planned, recovered, reconnected, lost, frame, data, wait, ...more };
     const fact = { type, state, cursor, ...facts };
     if (wanted.length) wanted.shift()(fact); else happened.push(fact);
   };

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
 from tests.support.fake_server import stop_accepting
+from tests.support.server import DEADLINE
 
 
 class Relay:
@@ -109,6 +110,13 @@ class HttpRelay(Relay):
         super().__init__(to)
         self.upgrades = Upgrades.PASS
         self.asked = 0
+        self._next = asyncio.Event()
+
+    async def next_upgrade(self) -> None:
+        """Wait for the next request for a WebSocket."""
+        self._next.clear()
+        async with asyncio.timeout(DEADLINE):
+            await self._next.wait()
 
     async def _join(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -116,7 +124,9 @@ class HttpRelay(Relay):
                 return
             head = await reader.readuntil(b"\r\n\r\n")
             is_upgrade = b"\r\nupgrade: websocket\r\n" in head.lower()
-            self.asked += is_upgrade
+            if is_upgrade:
+                self.asked += 1
+                self._next.set()
             await self._treat(self.upgrades if is_upgrade else Upgrades.PASS, head, reader, writer)
         except (asyncio.IncompleteReadError, ConnectionError):
             pass  # one side has gone
