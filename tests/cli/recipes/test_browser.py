@@ -85,8 +85,13 @@ async def test_a_close_without_a_reason_is_told_by_its_code_alone(page: Page) ->
     async with Switchboard(text.encode()).running() as fake:
         fake.full = True
         await to_thread.run_sync(page.open, fake.url)
-        await seen(page, "#state", "not connected (1006), trying again")
+        await seen(page, "#state", "not connected (1006 refused with 503), trying again")
         fake.full = False
+        line = await fake.line()
+        await line.welcome()
+        await seen(page, "#state", "connected as browser-")
+        await line.close(4000, "")
+        await seen(page, "#state", "not connected (4000), trying again")
         line = await fake.line()
         await line.welcome()
         await seen(page, "#state", "connected as browser-")

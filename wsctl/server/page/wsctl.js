@@ -658,9 +658,9 @@ class Stream {
     const answer = await fetch(url, asked);
     if (answer.status !== 200 || !answer.headers.get("content-type")?.startsWith("text/event-stream")) {
       const { code, message } = (await answer.json().catch(() => null))?.error ?? {};
-      const reason = message ? `${message} (${code})` : "no event stream is there";
+      const why = message ? `: ${message} (${code})` : answer.ok ? ": no event stream is there" : "";
       const again = 1000 * (Number(answer.headers.get("retry-after")) || 0);
-      this.#ended = { code: 1006, reason: `refused with ${answer.status}: ${reason}`, refusal: code, again };
+      this.#ended = { code: 1006, reason: `refused with ${answer.status}${why}`, refusal: code, again };
       return;
     }
     this.readyState = 1;
