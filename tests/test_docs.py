@@ -31,7 +31,7 @@ TEXTS = pages()
 TREE: Any = typer.main.get_command(app)
 SOURCES = {path: path.read_text() for path in (ROOT / "wsctl").rglob("*.py")}
 
-MOST_BYTES = 150_000
+MOST_BYTES = 180_000
 """Of all pages together: they are in every wheel."""
 
 WIDEST_BLOCK = 76

@@ -1,21 +1,28 @@
-"""`python -m tests.bench`: measure, print the table, write it as JSON and as a plot."""
+"""`python -m tests.bench`: measure everything, print the tables, and write them as JSON, as a plot, and into
+README and the manual."""
 
 import argparse
 import json
 import os
 import platform
 import resource
+import subprocess
 import sys
+import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from tests.bench import plot, table
+from tests.bench import application, event_streams, homes, one_stream, pages, plot, startup, table, topics
 from tests.bench.peer import PEERS, Peer
-from tests.bench.rounds import Outcome, run
+from tests.bench.rounds import run
 from tests.bench.scenarios import FULL, QUICK, SCENARIOS, Scale, Scenario
 from tests.bench.server import CORES
+from tests.bench.single import Bench, prepare_load, rounded
+
+BENCHES = tuple(module.BENCH for module in (topics, event_streams, homes, one_stream, application, startup))
+"""The benches of one question, in the order in which they are measured."""
 
 Named = TypeVar("Named", Peer, Scenario)
 
@@ -31,36 +38,99 @@ def main(arguments: Sequence[str]) -> int:
     if not sys.platform.startswith("linux"):
         _say("the bench needs Linux: it uses epoll and reads the cost of processes from /proc")
         return 2
-    if CORES:
-        os.sched_setaffinity(0, {CORES[1]})
-    else:
+    begun = time.monotonic()
+    if not CORES:
         _say("server and client share the only core: read the ratios, not the figures")
-    scale = _within_open_files(QUICK if options.quick else FULL)
-    peers = [peer for peer in _chosen(PEERS, options.only) if _is_there(peer)]
-    outcome = run(peers, _chosen(SCENARIOS, options.only), scale, 1 if options.quick else 5, _say)
-    _report(outcome, peers, scale, options)
-    return 1 if outcome.failures else 0
+    prepare_load()
+    results = Results(missing={peer.name: peer.missing for peer in PEERS if peer.missing})
+    for name, why in results.missing.items():
+        _say(f"{name} is left out: {why}")
+    if _are_servers_chosen(options.only):
+        _measure_servers(options, results)
+    for bench in _chosen_benches(options.only):
+        _measure_bench(bench, options, results)
+    results.seconds = time.monotonic() - begun
+    _report(results, options)
+    return 1 if results.failures else 0
+
+
+@dataclass
+class Results:
+    """What a run has found: the table of the servers, and the figures of each single bench; `missing` are the
+    servers that are left out, with the reason."""
+
+    missing: dict[str, str]
+    failures: list[str] = field(default_factory=list)
+    titles: dict[str, str] = field(default_factory=dict)
+    servers: dict[str, dict[str, Any]] = field(default_factory=dict)
+    singles: dict[str, dict[str, Any]] = field(default_factory=dict)
+    seconds: float = 0.0
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "conditions": table.conditions(),
+            "machine": _machine(),
+            "seconds": round(self.seconds),
+            "left_out": self.missing,
+            "failures": self.failures,
+            "figures": self.titles,
+            "servers": self.servers,
+            "singles": self.singles,
+        }
 
 
 def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="python -m tests.bench", description="Measure what a broadcast costs."
+        prog="python -m tests.bench", description="Measure what a broadcast costs, and everything around it."
     )
-    names = [*(peer.name for peer in PEERS), *(scenario.name for scenario in SCENARIOS)]
+    names = [each.name for each in (*PEERS, *SCENARIOS, *BENCHES)]
     parser.add_argument("--quick", action="store_true", help="few clients and one round: does it work at all")
     parser.add_argument(
-        "--json", type=Path, metavar="FILE", help="the table as JSON; a full run writes results.json"
+        "--json", type=Path, metavar="FILE", help="the results as JSON; a full run writes results.json"
     )
     parser.add_argument("--svg", type=Path, metavar="FILE", help="the plot; a full run writes results.svg")
+    parser.add_argument("--rounds", type=int, metavar="N", help="rounds of each measurement")
     parser.add_argument(
         "--only", nargs="+", choices=names, default=[], metavar="NAME", help=f"some of {', '.join(names)}"
     )
     options = parser.parse_args(arguments)
     # What was measured quickly or in part must not take the place of what README shows.
-    if not options.quick and not options.only:
+    options.whole = not options.quick and not options.only
+    if options.whole:
         options.json = options.json or HERE / "results.json"
         options.svg = options.svg or HERE / "results.svg"
     return options
+
+
+def _are_servers_chosen(names: Sequence[str]) -> bool:
+    return not names or any(each.name in names for each in (*PEERS, *SCENARIOS))
+
+
+def _chosen_benches(names: Sequence[str]) -> list[Bench]:
+    return [bench for bench in BENCHES if not names or bench.name in names]
+
+
+def _measure_servers(options: argparse.Namespace, results: Results) -> None:
+    scale = _within_open_files(QUICK if options.quick else FULL)
+    peers = [peer for peer in _chosen(PEERS, options.only) if not peer.missing]
+    rounds = options.rounds or (1 if options.quick else 5)
+    outcome = run(peers, _chosen(SCENARIOS, options.only), scale, rounds, _say)
+    rows = table.figures(scale)
+    results.titles = {row.key: row.title for row in rows}
+    results.servers = table.summary(outcome.runs, rows)
+    results.failures += outcome.failures
+
+
+def _measure_bench(bench: Bench, options: argparse.Namespace, results: Results) -> None:
+    _say(f"{bench.name}: {bench.about}")
+    begun = time.monotonic()
+    try:
+        found = bench.run(quick=options.quick, rounds=options.rounds)
+    except (OSError, ValueError, subprocess.SubprocessError) as error:
+        results.failures.append(f"{bench.name}: {error}")
+        return
+    seconds = round(time.monotonic() - begun)
+    results.singles[bench.name] = {"about": bench.about, "seconds": seconds, "figures": rounded(found)}
 
 
 def _chosen(known: Sequence[Named], names: Sequence[str]) -> list[Named]:
@@ -68,16 +138,9 @@ def _chosen(known: Sequence[Named], names: Sequence[str]) -> list[Named]:
     return [one for one in known if one.name in names] or list(known)
 
 
-def _is_there(peer: Peer) -> bool:
-    if not peer.installed:
-        _say(f"{peer.name} is left out: it is not installed (pip install -e '.[bench]')")
-    return peer.installed
-
-
 def _within_open_files(scale: Scale) -> Scale:
-    """As many clients as the limit of open files allows; it is raised as far as it goes."""
+    """As many clients as the limit of open files allows."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     room = scale.idle if hard == resource.RLIM_INFINITY else hard - SPARE_FILES
     if room < scale.idle:
         _say(f"the limit of open files allows {room} clients, not {scale.idle}")
@@ -86,20 +149,16 @@ def _within_open_files(scale: Scale) -> Scale:
     )
 
 
-def _report(outcome: Outcome, peers: Sequence[Peer], scale: Scale, options: argparse.Namespace) -> None:
-    rows = table.figures(scale)
-    cells = table.summary(outcome.runs, rows)
-    print(table.text(peers, rows, cells))
-    print(f"\n{table.conditions()}")
+def _report(results: Results, options: argparse.Namespace) -> None:
+    found = results.as_json()
+    print(table.whole(found))
     if options.json:
-        facts = {"conditions": table.conditions(), "machine": _machine(), "failures": outcome.failures}
-        titles = {row.key: row.title.strip() for row in rows}
-        options.json.write_text(
-            json.dumps({**facts, "figures": titles, "servers": cells}, indent=1, ensure_ascii=False) + "\n"
-        )
-    if options.svg:
-        options.svg.write_text(plot.svg(peers, rows, cells))
-    for failure in outcome.failures:
+        options.json.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
+    if options.svg and results.servers:
+        options.svg.write_text(plot.svg(PEERS, found))
+    if options.whole:
+        pages.write(found)
+    for failure in results.failures:
         _say(f"failed: {failure}")
 
 

@@ -1,19 +1,18 @@
 """`python -m tests.bench.application`: what an application of one's own costs under `wsctl serve`, against
 the same under uvicorn with the same parser; and a message of its hub, against the built-in server."""
 
-import argparse
-import json
-import os
 import re
 import socket
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from functools import partial
 from typing import NamedTuple
 
 from tests.bench.frames import TEXT, frame
 from tests.bench.peer import Peer
-from tests.bench.server import CORES, Server
+from tests.bench.server import Server
+from tests.bench.single import Bench, Figures, main, medians
 
 APPLICATION = "tests.bench.peers.own_application:app"
 
@@ -35,8 +34,6 @@ WSCTL = {"httptools": _MAIN, "h11": f"import sys; sys.modules['httptools'] = Non
 
 TEXT_FRAME = frame(0x80 | TEXT, b"x" * 100)
 
-Figures = dict[str, float]
-
 
 class Exchange(NamedTuple):
     """A request, and an expression for the end of its answer; before all, what opens the connection."""
@@ -47,55 +44,34 @@ class Exchange(NamedTuple):
     end_of_first: bytes = b""
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Returns the exit code; prints the microseconds of CPU of an operation, and the ratios."""
-    parser = argparse.ArgumentParser(prog="python -m tests.bench.application", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--count", type=int, default=3000, help="operations of a round")
-    parser.add_argument("--json", action="store_true")
-    options = parser.parse_args(arguments)
-    if CORES:
-        os.sched_setaffinity(0, {CORES[1]})
-    found = figures(options.rounds, options.count)
-    if options.json:
-        print(json.dumps({name: round(value, 3) for name, value in found.items()}))
-        return 0
-    for name, value in found.items():
-        print(f"{name:28} {value:8.3f}")
-    return 0
-
-
 def figures(rounds: int, count: int) -> Figures:
-    """Microseconds of CPU for an answer and for an echo under each server in the best of the rounds, in each
-    of which the servers are measured one after the other, and the ratios."""
+    """Microseconds of CPU for an answer and for an echo under each server in each round one after the
+    other, and the ratios."""
     found: Figures = {}
     for parser in ("httptools", "h11"):
         with ExitStack() as stack:
             servers = {name: stack.enter_context(Server(peer)) for name, peer in _peers(parser).items()}
             for what, measure in (("json", _answers), ("echo", _echoes)):
-                best = _best(servers, measure, rounds, count)
-                found |= {f"{what} {parser} {name}": cost for name, cost in best.items()}
-                found[f"{what} {parser} ratio"] = best["wsctl"] / best["uvicorn"]
+                costs = _costs(servers, measure, rounds, count)
+                found |= {f"{what} {parser} {name}": cost for name, cost in costs.items()}
+                found[f"{what} {parser} ratio"] = costs["wsctl"] / costs["uvicorn"]
     return found | _message_figures(rounds, count)
 
 
 def _message_figures(rounds: int, count: int) -> Figures:
-    """Microseconds of CPU for a message that a client sends, and gets, in the best of the rounds, and the
-    ratio of a hub without hooks."""
+    """Microseconds of CPU for a message that a client sends, and gets, and the ratio of a
+    hub without hooks."""
     with ExitStack() as stack:
         servers = {name: stack.enter_context(Server(peer)) for name, peer in _hub_peers().items()}
-        best = _best(servers, _messages, rounds, count)
-    found = {f"message {name}": cost for name, cost in best.items()}
-    return found | {"message ratio": best["hub"] / best["built-in"]}
+        costs = _costs(servers, _messages, rounds, count)
+    found = {f"message {name}": cost for name, cost in costs.items()}
+    return found | {"message ratio": costs["hub"] / costs["built-in"]}
 
 
-def _best(
+def _costs(
     servers: Mapping[str, Server], measure: Callable[[Server, int], float], rounds: int, count: int
 ) -> Figures:
-    """Return what `measure` finds of each server in the best of the rounds. One round before them does not
-    count: on a machine that had nothing to do, whichever server comes first costs a quarter less."""
-    runs = [{name: measure(server, count) for name, server in servers.items()} for _ in range(rounds + 1)]
-    return {name: min(run[name] for run in runs[1:]) for name in servers}
+    return medians({name: partial(measure, server, count) for name, server in servers.items()}, rounds)
 
 
 def _peers(parser: str) -> dict[str, Peer]:
@@ -157,5 +133,13 @@ def _read(sock: socket.socket, is_whole: Callable[[bytes], object]) -> None:
         data += chunk
 
 
+BENCH = Bench(
+    "application",
+    "an application of one's own under `wsctl serve`, against the same under uvicorn: CPU µs",
+    lambda size: figures(size.rounds, size.count),
+    full={"rounds": 5, "count": 2000},
+    quick={"rounds": 0, "count": 50},
+)
+
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    main(BENCH)

@@ -1,14 +1,11 @@
 """`python -m tests.bench.event_streams`: what an event stream costs against a WebSocket: a message that is
 delivered to it, a client that comes back over messages that it missed, and its memory."""
 
-import argparse
-import gc
 import json
 import os
-import resource
-import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack, closing
+from functools import partial
 from time import perf_counter
 from types import TracebackType
 from typing import NamedTuple, Self
@@ -17,7 +14,8 @@ from tests.bench.connections import CHUNK, Connections
 from tests.bench.frames import TEXT, frame, opening
 from tests.bench.load import STALL
 from tests.bench.peer import PEERS
-from tests.bench.server import CORES, Server
+from tests.bench.server import Server
+from tests.bench.single import Bench, Figures, main, medians
 
 (WSCTL,) = (peer for peer in PEERS if peer.name == "wsctl")
 
@@ -34,8 +32,6 @@ MISSED = 100
 
 _STREAM_REQUEST = "GET /events/{client} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
 
-Figures = dict[str, float]
-
 
 class Kind(NamedTuple):
     """A kind of client: what it sends to be connected, and how what it reads ends behind a whole message."""
@@ -50,35 +46,8 @@ KINDS = {
 }
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Returns the exit code; prints a table, or JSON."""
-    parser = argparse.ArgumentParser(prog="python -m tests.bench.event_streams", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--clients", type=int, default=1000)
-    parser.add_argument("--count", type=int, default=200, help="messages of a round")
-    parser.add_argument(
-        "--many", type=int, default=10_000, help="clients whose memory is measured; 0 for none"
-    )
-    parser.add_argument("--json", action="store_true")
-    options = parser.parse_args(arguments)
-    if CORES:
-        os.sched_setaffinity(0, {CORES[1]})
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    gc.disable()
-    found = figures(options.rounds, options.clients, options.count)
-    if options.many:
-        found |= memory(options.many)
-    if options.json:
-        print(json.dumps({name: round(value, 3) for name, value in found.items()}))
-        return 0
-    for name, value in found.items():
-        print(f"{name:28} {value:10.2f}")
-    return 0
-
-
 def figures(rounds: int, clients: int, count: int) -> Figures:
-    """Microseconds of CPU of the server in the best of the rounds, for each kind of client: for a delivery,
+    """Microseconds of CPU of the server for each kind of client: for a delivery,
     for a client that connects, and for one that comes back over 100 messages; and the ratios."""
     costs: dict[str, Callable[[Crowd], float]] = {
         "delivery": lambda crowd: crowd.delivery(count),
@@ -90,12 +59,9 @@ def figures(rounds: int, clients: int, count: int) -> Figures:
         servers = {kind: stack.enter_context(Server(WSCTL, *WITHOUT_PINGS)) for kind in KINDS}
         crowds = {kind: stack.enter_context(closing(Crowd(servers[kind], kind, clients))) for kind in KINDS}
         for what, cost in costs.items():
-            # The first round does not count: on a machine that had nothing to do, whichever server comes
-            # first costs a quarter less.
-            runs = [{kind: cost(crowd) for kind, crowd in crowds.items()} for _ in range(rounds + 1)]
-            best = {kind: min(run[kind] for run in runs[1:]) for kind in crowds}
-            found |= {f"{what}_us {kind}": value for kind, value in best.items()}
-            found[f"{what} ratio"] = best["stream"] / best["websocket"]
+            costs_us = medians({kind: partial(cost, crowd) for kind, crowd in crowds.items()}, rounds)
+            found |= {f"{what}_us {kind}": value for kind, value in costs_us.items()}
+            found[f"{what} ratio"] = costs_us["stream"] / costs_us["websocket"]
     return found
 
 
@@ -202,5 +168,13 @@ class Crowd:
         return message
 
 
+BENCH = Bench(
+    "event_streams",
+    "an event stream against a WebSocket: CPU µs, and KiB of an idle one",
+    lambda size: figures(size.rounds, size.clients, size.count) | (memory(size.many) if size.many else {}),
+    full={"rounds": 5, "clients": 1000, "count": 100, "many": 5000},
+    quick={"rounds": 0, "clients": 20, "count": 5, "many": 50},
+)
+
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    main(BENCH)

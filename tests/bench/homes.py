@@ -1,23 +1,21 @@
 """`python -m tests.bench.homes`: what the home of the log costs, and a second worker brings, each against one
 server whose log is in memory, in the same rounds."""
 
-import argparse
-import gc
-import json
 import os
 import statistics
-import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, redirect_stdout
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 from tests.bench.load import Load
 from tests.bench.pauses import busy
 from tests.bench.peer import PEERS, Peer
 from tests.bench.scenarios import SMALL, WARMUP
 from tests.bench.server import CORES, Server
+from tests.bench.single import Bench, Figures, main, medians_of
 from tests.support.store import StoreProcess
 
 (WSCTL,) = (peer for peer in PEERS if peer.name == "wsctl")
@@ -37,39 +35,12 @@ HOMES = ("memory", "redis", "full", "normal", "workers")
 BASES = {**dict.fromkeys(HOMES[1:], "memory"), "two workers": "one worker"}
 """What each is compared with."""
 
-Figures = dict[str, float]
 
-
-def main(arguments: Sequence[str]) -> int:
-    """Returns the exit code; prints the medians as a table, or as JSON."""
-    parser = argparse.ArgumentParser(prog="python -m tests.bench.homes", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--clients", type=int, default=1000, help="of the server whose cost is measured")
-    parser.add_argument("--seconds", type=float, default=3.0, help="of each measurement")
-    parser.add_argument("--only", nargs="+", choices=HOMES, default=HOMES, help="these homes, beside memory")
-    parser.add_argument("--json", action="store_true")
-    options = parser.parse_args(arguments)
-    if CORES:
-        os.sched_setaffinity(0, {CORES[1]})
-    homes = [name for name in HOMES if name == "memory" or name in options.only]
-    found = _medians(homes, options.rounds, options.clients, options.seconds)
-    if options.json:
-        print(json.dumps({name: round(value, 3) for name, value in found.items()}))
-        return 0
-    for name, value in found.items():
-        print(f"{name:34} {value:10.2f}")
-    return 0
-
-
-def _medians(homes: Sequence[str], rounds: int, clients: int, seconds: float) -> Figures:
-    runs: dict[str, list[float]] = {}
-    gc.disable()
+def _measure(size: SimpleNamespace) -> Figures:
+    homes = [name for name in HOMES if name == "memory" or name in size.only]
     with ExitStack() as stack:
-        url = stack.enter_context(store()) if "redis" in homes else ""
-        for _ in range(rounds):
-            for name, value in one_round(homes, url, clients, seconds).items():
-                runs.setdefault(name, []).append(value)
-    found = {name: statistics.median(values) for name, values in runs.items()}
+        url = stack.enter_context(store()).url if "redis" in homes else ""
+        found = medians_of(lambda: one_round(homes, url, size.clients, size.seconds), size.rounds)
     for name in found.copy():
         what, _, where = name.partition(" ")
         base = f"{what} {BASES.get(where, '')}"
@@ -79,16 +50,17 @@ def _medians(homes: Sequence[str], rounds: int, clients: int, seconds: float) ->
 
 
 @contextmanager
-def store() -> Iterator[str]:
-    """A Redis that keeps nothing on the disk; its URL."""
+def store() -> Iterator[StoreProcess]:
+    """A Redis that keeps nothing on the disk."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="wsb")))
         process = StoreProcess.start("valkey", folder, "--appendonly", "no")
-        stack.enter_context(redirect_stdout(sys.stderr))  # it tells its log when it is closed
+        # It prints its log when it is closed.
+        stack.enter_context(redirect_stdout(stack.enter_context(open(os.devnull, "w"))))
         stack.callback(process.close)
         if CORES and process.process:  # it is meant to be elsewhere, not on the server's core
             os.sched_setaffinity(process.process.pid, {CORES[1]})
-        yield process.url
+        yield process
 
 
 def one_round(homes: Sequence[str], url: str, clients: int, seconds: float) -> Figures:
@@ -180,5 +152,13 @@ def _load(server: Server) -> Iterator[Load]:
         yield load
 
 
+BENCH = Bench(
+    "homes",
+    "where the log is kept, against memory, and two workers against one: CPU µs a delivery, ms, and rates",
+    _measure,
+    full={"rounds": 3, "clients": 1000, "seconds": 0.7, "only": HOMES},
+    quick={"rounds": 0, "clients": 20, "seconds": 0.1, "only": ("full",)},
+)
+
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    main(BENCH)

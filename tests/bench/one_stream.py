@@ -2,22 +2,17 @@
 published, at a server that only reads it and has nobody for it, and in the store. Its reciprocal is how many
 a second one core takes, whatever else the machine does."""
 
-import argparse
-import json
 import socket
 import statistics
-import sys
-import tempfile
 from collections.abc import Sequence
-from contextlib import ExitStack, redirect_stdout
-from pathlib import Path
+from contextlib import ExitStack
 from time import perf_counter, sleep
 
 from tests.bench.frames import TEXT, frame
-from tests.bench.homes import WSCTL
+from tests.bench.homes import WSCTL, store
 from tests.bench.pauses import EVERY, MESSAGE, greeted
 from tests.bench.server import Server, cpu_of
-from tests.support.store import StoreProcess
+from tests.bench.single import Bench, Figures, main, medians_of
 
 RATES = (1_000, 10_000)
 """Messages a second: the more there are, the more of them share a round trip."""
@@ -25,42 +20,21 @@ RATES = (1_000, 10_000)
 SILENCE = 10.0
 """Seconds without a message after which one is lost."""
 
-Figures = dict[str, float]
 
-
-def main(arguments: Sequence[str]) -> int:
-    """Returns the exit code; prints the medians as a table, or as JSON."""
-    parser = argparse.ArgumentParser(prog="python -m tests.bench.one_stream", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--readers", type=int, default=1, help="servers beside the one that publishes")
-    parser.add_argument("--seconds", type=float, default=3.0, help="of each measurement")
-    parser.add_argument("--json", action="store_true")
-    options = parser.parse_args(arguments)
-    runs: dict[str, list[float]] = {}
-    for _ in range(options.rounds):
-        for rate in RATES:
-            for name, value in one_run(rate, options.seconds, options.readers).items():
-                runs.setdefault(f"{name} at {rate}/s", []).append(value)
-    found = {name: statistics.median(values) for name, values in runs.items()}
-    if options.json:
-        print(json.dumps({name: round(value, 3) for name, value in found.items()}))
-        return 0
-    for name, value in found.items():
-        print(f"{name:34} {value:10.2f}")
-    return 0
+def one_round(seconds: float, readers: int) -> Figures:
+    """A run at each of the rates."""
+    found = {rate: one_run(rate, seconds, readers) for rate in RATES}
+    return {f"{name} at {rate}/s": value for rate, run in found.items() for name, value in run.items()}
 
 
 def one_run(rate: int, seconds: float, readers: int) -> Figures:
     """The CPU of each process for a message, in microseconds, while so many are published a second."""
     with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="wsb")))
-        store = StoreProcess.start("valkey", folder, "--appendonly", "no")
-        stack.enter_context(redirect_stdout(sys.stderr))  # it tells its log when it is closed
-        stack.callback(store.close)
-        assert store.process
-        flags = ("--redis", store.url)
+        redis = stack.enter_context(store())
+        assert redis.process
+        flags = ("--redis", redis.url)
         servers = [stack.enter_context(Server(WSCTL, *flags, pinned=False)) for _ in range(1 + readers)]
-        pids = [*(server.pid for server in servers), store.process.pid]
+        pids = [*(server.pid for server in servers), redis.process.pid]
         publish(servers[0].port, rate, 0.5)
         _settle(servers)
         before = [*map(cpu_of, pids)]
@@ -109,5 +83,13 @@ def _receive(client: socket.socket, count: int) -> None:
         rest = data[-(len(MESSAGE) - 1) :]
 
 
+BENCH = Bench(
+    "one_stream",
+    "a message in the Redis stream that all servers share: CPU µs of each process",
+    lambda size: medians_of(lambda: one_round(size.seconds, size.readers), size.rounds),
+    full={"rounds": 3, "seconds": 1.0, "readers": 1},
+    quick={"rounds": 0, "seconds": 0.1},
+)
+
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    main(BENCH)

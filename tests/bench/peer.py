@@ -21,8 +21,11 @@ class Peer:
     needs: str = ""
 
     @property
-    def installed(self) -> bool:
-        return not self.needs or importlib.util.find_spec(self.needs) is not None
+    def missing(self) -> str:
+        """Why it cannot be measured here; empty when it can."""
+        if not self.needs or importlib.util.find_spec(self.needs) is not None:
+            return ""
+        return f"there is no {self.needs} here: pip install -e '.[bench]'"
 
 
 def _program(name: str) -> tuple[str, ...]:

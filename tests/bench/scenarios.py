@@ -102,11 +102,13 @@ def thousand(peer: Peer, scale: Scale) -> Figures:
 def crowd(peer: Peer, scale: Scale) -> Figures:
     """Everybody comes at once, and a part of them stays."""
     with _sitting(peer) as server, _load(server, peer) as load:
-        before = server.memory()
+        before, cpu = server.memory(), server.cpu()
         seconds = load.connect(scale.idle - 1)
+        handshakes = server.cpu() - cpu
         server.settle()
         figures = {
             "handshakes_per_s": (scale.idle - 1) / seconds,
+            "handshake_us": 1e6 * handshakes / (scale.idle - 1),
             "kib_per_connection": (server.memory() - before) / (scale.idle - 1),
         }
         load.leave(scale.idle - scale.many)

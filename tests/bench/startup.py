@@ -1,19 +1,18 @@
 """`python -m tests.bench.startup`: how long commands and servers take to be there, against the bare parts."""
 
-import argparse
-import json
 import os
 import re
 import signal
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
+from tests.bench import single
 from tests.bench.server import CORES
+from tests.bench.single import Bench, Figures, main
 
 BARE_TYPER = """
 import typer
@@ -34,31 +33,13 @@ async def health() -> dict[str, str]:
 uvicorn.run(app, port=0)
 """
 
-Figures = dict[str, float]
-
-
-def main(arguments: Sequence[str]) -> int:
-    """Returns the exit code; prints the medians in milliseconds as a table, or as JSON."""
-    parser = argparse.ArgumentParser(prog="python -m tests.bench.startup", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--json", action="store_true")
-    options = parser.parse_args(arguments)
-    found = medians(options.rounds)
-    if options.json:
-        print(json.dumps({name: round(value, 2) for name, value in found.items()}))
-        return 0
-    for name, value in found.items():
-        print(f"{name:28} {value:8.2f}")
-    return 0
-
 
 def medians(rounds: int) -> Figures:
     """Milliseconds, and the ratio of each to its bare part; measured one after the other, round by round, all
     on one core."""
     with tempfile.TemporaryDirectory(prefix="ws") as folder:
-        ways = _ways(Path(folder))
-        runs = [{name: 1000 * measure() for name, measure in ways.items()} for _ in range(rounds)]
-    found = {name: statistics.median(run[name] for run in runs) for name in runs[0]}
+        seconds = single.medians(_ways(Path(folder)), rounds)
+    found = {name: 1000 * value for name, value in seconds.items()}
     for what, bare in (("help", "help of bare Typer"), ("ready", "ready bare FastAPI")):
         found[f"{what} ratio"] = found[what] / found[bare]
     return found
@@ -111,5 +92,13 @@ def _on_one_core() -> None:
         os.sched_setaffinity(0, {CORES[0]})
 
 
+BENCH = Bench(
+    "startup",
+    "until commands and servers are there, against the bare parts: ms",
+    lambda size: medians(size.rounds),
+    full={"rounds": 5},
+    quick={"rounds": 0},
+)
+
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    main(BENCH)

@@ -1,12 +1,11 @@
 """The figures of a run: medians, ratios to the floor, and how they are printed and written."""
 
 import statistics
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tests.bench.peer import Peer
-from tests.bench.scenarios import JSON_SIZE, LARGE, SMALL, Scale
+from tests.bench.scenarios import FULL, JSON_SIZE, LARGE, SMALL, Scale
 
 FLOOR = "floor"
 
@@ -35,21 +34,22 @@ def figures(scale: Scale) -> tuple[Figure, ...]:
     few = f"{scale.clients:,} clients"
     return (
         Figure("fanout_us", f"CPU µs a delivery, {few}", 2, compared=True),
-        Figure("fanout_user_us", "  of it in user space", 2),
+        Figure("fanout_user_us", f"CPU µs a delivery in user space, {few}", 2),
         Figure("many_us", f"CPU µs a delivery, {scale.many:,} clients", 2, compared=True),
         Figure("queued_us", f"CPU µs a delivery, {few}, 16 outstanding", 2, compared=True),
         Figure("latency_p50_ms", f"latency p50 ms, {few}, 10/s", 2, compared=True),
-        Figure("latency_p99_ms", "latency p99 ms", 2, compared=True),
-        Figure("latency_max_ms", "longest ms", 2),
+        Figure("latency_p99_ms", f"latency p99 ms, {few}, 10/s", 2, compared=True),
+        Figure("latency_max_ms", f"latency longest ms, {few}, 10/s", 2),
         Figure("handshakes_per_s", f"handshakes/s, {scale.idle:,} clients", 0),
+        Figure("handshake_us", "CPU µs a handshake", 1),
         Figure("kib_per_connection", "KiB an idle connection", 2),
         Figure("slow_rate", f"rate of the others when {scale.slow} do not read", 2),
-        Figure("slow_growth_mib", "  growth of memory, MiB", 1),
-        Figure("slow_cut", f"  cut off, of {scale.slow}", 0),
+        Figure("slow_growth_mib", f"growth of memory when {scale.slow} do not read, MiB", 1),
+        Figure("slow_cut", f"cut off, of {scale.slow} that do not read", 0),
         Figure("plain_us", f"CPU µs a delivery, {JSON_SIZE // 1024} KiB of JSON", 2),
-        Figure("deflated_us", "  with permessage-deflate", 2),
+        Figure("deflated_us", f"CPU µs a delivery, {JSON_SIZE // 1024} KiB of JSON, permessage-deflate", 2),
         Figure("forced_closed", "close frames when forced", 0),
-        Figure("forced_spread_s", "  seconds from first to last", 3),
+        Figure("forced_spread_s", "seconds from the first to the last of them", 3),
         Figure("order_errors", "frames lost, twice or out of order", 0, total=True),
     )
 
@@ -71,14 +71,37 @@ def summary(runs: Runs, rows: Iterable[Figure]) -> dict[str, dict[str, Any]]:
     return result
 
 
-def text(peers: Iterable[Peer], rows: Iterable[Figure], cells: Mapping[str, Mapping[str, Any]]) -> str:
-    """The table in Markdown, aligned for a terminal; in brackets the ratio to the floor."""
-    shown = [peer for peer in peers if peer.name in cells]
-    lines = [["", *(peer.name for peer in shown)]]
-    for row in rows:
-        line = [_cell(row, cells[peer.name].get(row.key)) for peer in shown]
-        if any(line):
-            lines.append([row.title, *line])
+def whole(found: Mapping[str, Any]) -> str:
+    """Everything that a run has found, in Markdown: the table of the servers, and one a single bench."""
+    parts = [servers(found), conditions(), left_out(found)] if found["servers"] else []
+    parts += [single(bench) for bench in found.get("singles", {}).values()]
+    return "\n\n".join(part for part in parts if part)
+
+
+def servers(found: Mapping[str, Any], keys: Collection[str] = ()) -> str:
+    """The table of the servers, aligned for a terminal, with these rows or all; in brackets the ratio to the
+    floor."""
+    cells: Mapping[str, Mapping[str, Any]] = found["servers"]
+    lines = [["", *cells]]
+    for row in figures(FULL):
+        line = [_cell(row, measured.get(row.key)) for measured in cells.values()]
+        if any(line) and row.key in (keys or found["figures"]):
+            lines.append([found["figures"][row.key], *line])
+    return _table(lines)
+
+
+def single(bench: Mapping[str, Any]) -> str:
+    """The figures of a single bench below what they are about."""
+    lines = [[bench["about"], ""], *([name, f"{value:,.2f}"] for name, value in bench["figures"].items())]
+    return _table(lines)
+
+
+def left_out(found: Mapping[str, Any]) -> str:
+    """The servers that were not there, each with the reason."""
+    return "; ".join(f"{name} was left out: {why}" for name, why in found.get("left_out", {}).items())
+
+
+def _table(lines: Sequence[list[str]]) -> str:
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     printed = [_line(line, widths) for line in lines]
     rule = "|".join(["", "-" * (widths[0] + 2), *("-" * (width + 1) + ":" for width in widths[1:]), ""])

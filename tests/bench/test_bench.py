@@ -10,13 +10,17 @@ from xml.etree import ElementTree
 import pytest
 
 from tests.bench.one_stream import RATES
-from tests.bench.peer import PEERS
+from tests.bench.pages import PAGES, RESULTS, written
+from tests.bench.peer import PEERS, Peer
+from tests.bench.rounds import run
+from tests.bench.scenarios import QUICK, Scale, Scenario
+from tests.bench.single import medians
 from tests.support.server import DEADLINE
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the bench needs Linux")
 
 COSTS = {"fanout_us", "many_us", "queued_us", "latency_p50_ms", "latency_p99_ms", "latency_max_ms"}
-POSITIVE = COSTS | {"handshakes_per_s", "slow_rate"}
+POSITIVE = COSTS | {"handshakes_per_s", "handshake_us", "slow_rate"}
 NOT_NEGATIVE = {"fanout_user_us", "slow_growth_mib", "slow_cut"}
 HOMES = (sys.executable, "-m", "tests.bench.homes")
 OF_WSCTL_ALONE = {"forced_closed", "forced_spread_s"}
@@ -70,15 +74,16 @@ def test_the_table_shows_the_figures_of_the_json(measured: Any) -> None:
     assert "map(os.write)" in table
 
 
-def test_the_plot_names_the_servers(measured: Any) -> None:
+def test_the_plot_names_the_servers_and_says_what_is_below_the_floor(measured: Any) -> None:
     _, _, plot = measured
     texts = {element.text for element in plot.iter("{http://www.w3.org/2000/svg}text")}
+    assert "Below the floor, left of the line, is a server" in " ".join(filter(None, texts))
     assert {peer.title for peer in PEERS if peer.name in ("floor", "wsctl")} <= texts
 
 
 def test_what_a_home_of_the_log_costs_is_measured_against_memory() -> None:
     done = subprocess.run(
-        [*HOMES, "--rounds", "1", "--clients", "20", "--seconds", "0.2", "--only", "full", "--json"],
+        [*HOMES, "--rounds", "0", "--clients", "20", "--seconds", "0.2", "--only", "full", "--json"],
         cwd=Path(__file__).parent.parent.parent,
         capture_output=True,
         text=True,
@@ -98,7 +103,7 @@ def test_what_a_home_of_the_log_costs_is_measured_against_memory() -> None:
 
 def test_what_a_message_costs_in_one_stream_is_measured_for_each_process() -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "tests.bench.one_stream", "--rounds", "1", "--seconds", "0.2", "--json"],
+        [sys.executable, "-m", "tests.bench.one_stream", "--rounds", "0", "--seconds", "0.2", "--json"],
         cwd=Path(__file__).parent.parent.parent,
         capture_output=True,
         text=True,
@@ -110,6 +115,43 @@ def test_what_a_message_costs_in_one_stream_is_measured_for_each_process() -> No
     processes = ("publisher_us", "reader_us", "store_us")
     assert set(found) == {f"{name} at {rate}/s" for name in processes for rate in RATES}
     assert min(found.values()) > 0
+
+
+def test_a_bench_of_one_question_is_measured_by_the_same_command(tmp_path: Path) -> None:
+    results = tmp_path / "results.json"
+    done = bench("--quick", "--only", "startup", "--json", str(results))
+    assert done.returncode == 0, done.stderr
+    found = json.loads(results.read_text())
+    assert found["servers"] == {}
+    assert found["singles"]["startup"]["figures"]["ready ratio"] > 0
+    assert "| ready ratio " in done.stdout
+
+
+def test_the_first_of_several_rounds_does_not_count() -> None:
+    values = iter([100.0, 1.0, 2.0, 3.0])
+    assert medians({"cost_us": lambda: next(values)}, rounds=3) == {"cost_us": 2.0}
+    assert medians({"cost_us": lambda: 7.0}, rounds=0) == {"cost_us": 7.0}
+
+
+def test_each_round_begins_with_another_server_and_the_first_measurement_does_not_count() -> None:
+    peers = [Peer(name, name, ()) for name in ("a", "b")]
+    measured: list[str] = []
+
+    def measure(peer: Peer, scale: Scale) -> dict[str, float]:
+        measured.append(peer.name)
+        return {"cost_us": float(len(measured))}
+
+    outcome = run(peers, [Scenario("one", 2, measure)], QUICK, 2, lambda line: None)
+    assert measured == ["a", "a", "b", "b", "a"]
+    assert outcome.runs == {"a": {"cost_us": [2.0, 5.0]}, "b": {"cost_us": [3.0, 4.0]}}
+
+
+@pytest.mark.parametrize("path", list(PAGES), ids=lambda path: path.name)
+def test_readme_and_the_manual_show_the_results(path: Path) -> None:
+    text = path.read_text()
+    part = PAGES[path](json.loads(RESULTS.read_text()))
+    assert part in text
+    assert written(text, part) == text
 
 
 def test_an_unknown_name_is_refused() -> None:

@@ -14,7 +14,7 @@ then, and as many modules of its own before; the rest is for a busy machine."""
 
 @pytest.fixture(scope="module")
 def figures() -> Figures:
-    return medians(3)
+    return medians(2)
 
 
 def test_help_is_there_within_twice_the_time_of_a_bare_app(figures: Figures) -> None:

@@ -2,29 +2,28 @@
 subscriptions take; and, with `--before COMMIT`, what a message to everybody cost at that commit, in the same
 rounds."""
 
-import argparse
-import gc
 import json
 import os
-import resource
 import select
 import socket
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
+from functools import partial
 from pathlib import Path
 from time import perf_counter
+from types import SimpleNamespace
 
 from tests.bench.connections import CHUNK, Connections
 from tests.bench.frames import TEXT, frame, next_frame, opening
 from tests.bench.homes import cost
 from tests.bench.load import STALL
 from tests.bench.peer import PEERS, Peer
-from tests.bench.server import CORES, ROOT, Server
+from tests.bench.server import ROOT, Server
+from tests.bench.single import Bench, Figures, main, medians
 from tests.support.connections import RecordedConnection
 from wsctl.frame import Batch
 from wsctl.hub.manager import ConnectionManager
@@ -53,44 +52,12 @@ MESSAGE = b'"type":"message"'
 _AT_COMMIT = "import sys; sys.path.insert(0, {folder!r}); sys.argv[:] = {argv!r}; {main}"
 _MAIN = "from wsctl.__main__ import main; main()"
 
-Figures = dict[str, float]
 Message = tuple[str | None, int]
 """A topic, or None for everybody, and how many get it."""
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Returns the exit code; prints a table, or JSON."""
-    parser = argparse.ArgumentParser(prog="python -m tests.bench.topics", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--clients", type=int, default=1000, help="and as many topics")
-    parser.add_argument(
-        "--many", type=int, default=10_000, help="clients whose memory is measured; 0 for none"
-    )
-    parser.add_argument("--seconds", type=float, default=1.0, help="of each measurement")
-    parser.add_argument("--before", metavar="COMMIT", help="compare messages to everybody with this one")
-    parser.add_argument("--json", action="store_true")
-    options = parser.parse_args(arguments)
-    if CORES:
-        os.sched_setaffinity(0, {CORES[1]})
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    gc.disable()
-    found = figures(options.rounds, options.clients, options.seconds)
-    found |= hub_alone(options.rounds, options.clients)
-    if options.many:
-        found |= memory(options.many)
-    if options.before:
-        found |= against(options.before, options.rounds, options.clients, options.seconds)
-    if options.json:
-        print(json.dumps({name: round(value, 3) for name, value in found.items()}))
-        return 0
-    for name, value in found.items():
-        print(f"{name:40} {value:10.2f}")
-    return 0
-
-
 def figures(rounds: int, clients: int, seconds: float) -> Figures:
-    """Microseconds of CPU, in the best of the rounds: of a delivery of a message to everybody, and of one to
+    """Microseconds of CPU: of a delivery of a message to everybody, and of one to
     the subscribers of a topic, and their ratio; and of a message of a topic with 10 subscribers, in all and
     beyond its deliveries, with the answer to its publisher. What a delivery costs is what a topic
     with 100 subscribers costs more."""
@@ -105,27 +72,26 @@ def figures(rounds: int, clients: int, seconds: float) -> Figures:
         "one by one": (rooms, 1),
     }
     with Server(WSCTL, *WITHOUT_PINGS) as server, closing(Crowd(server.port, clients)) as crowd:
-        runs = [
-            {what: crowd.cost(server, messages, seconds, n) for what, (messages, n) in measured.items()}
-            for _ in range(rounds)
-        ]
-    # Whatever else runs on the machine only adds to what a message costs.
-    best = {what: min(run[what] for run in runs) for what in measured}
-    everybody, delivery = best["everybody"] / (clients + 1), (best["halls"] - best["rooms"]) / (MANY - FEW)
+        costs = {
+            what: partial(crowd.cost, server, messages, seconds, n)
+            for what, (messages, n) in measured.items()
+        }
+        cost = medians(costs, rounds)
+    everybody, delivery = cost["everybody"] / (clients + 1), (cost["halls"] - cost["rooms"]) / (MANY - FEW)
     return {
         "delivery_us everybody": everybody,
         "delivery_us topic": delivery,
         "delivery ratio": delivery / everybody,
-        "message_us": best["busy"],
-        "message_us beyond deliveries": best["busy"] - FEW * delivery,
-        "message_us to nobody": best["nobody"],
-        "message_us one by one": best["one by one"],
+        "message_us": cost["busy"],
+        "message_us beyond deliveries": cost["busy"] - FEW * delivery,
+        "message_us to nobody": cost["nobody"],
+        "message_us one by one": cost["one by one"],
     }
 
 
 def hub_alone(rounds: int, topics: int) -> Figures:
     """Microseconds of CPU of a message that the server itself publishes to a topic with 10 subscribers,
-    beyond its deliveries, in the best of the rounds: without reading a command and answering it. Its clients
+    beyond its deliveries: without reading a command and answering it. Its clients
     are in this process, and what is written to them goes nowhere."""
     soon: list[Callable[[], None]] = []
     manager = ConnectionManager(time.monotonic, soon.append)
@@ -147,9 +113,12 @@ def hub_alone(rounds: int, topics: int) -> Figures:
 
     rooms = [f"room.{n}" for n in range(topics)] * 5
     halls = [f"hall.{n % (topics // MANY)}" for n in range(len(rooms))]
-    few, many = (min(cost(names) for _ in range(rounds)) for names in (rooms, halls))
+    found = medians({"few": partial(cost, rooms), "many": partial(cost, halls)}, rounds)
     os.close(nowhere)
-    return {"message_us of the hub beyond deliveries": few - FEW * (many - few) / (MANY - FEW)}
+    return {
+        "message_us of the hub beyond deliveries": found["few"]
+        - FEW * (found["many"] - found["few"]) / (MANY - FEW)
+    }
 
 
 def memory(many: int, only: Iterable[str] = ("without", "shared", "own")) -> Figures:
@@ -178,10 +147,10 @@ def against(commit: str, rounds: int, clients: int, seconds: float) -> Figures:
     """Microseconds of CPU for a delivery to everybody, now and at a commit."""
     with _server_of(commit) as before:
         peers = {"now": WSCTL, "before": before}
-        runs = [
-            {name: cost((), clients, seconds, peer) for name, peer in peers.items()} for _ in range(rounds)
-        ]
-    found = {f"fanout_us {name}": statistics.median(run[name] for run in runs) for name in peers}
+        costs = {
+            f"fanout_us {name}": partial(cost, (), clients, seconds, peer) for name, peer in peers.items()
+        }
+        found = medians(costs, rounds)
     return found | {"fanout ratio": found["fanout_us now"] / found["fanout_us before"]}
 
 
@@ -278,5 +247,22 @@ def _commander(port: int) -> socket.socket:
     return sock
 
 
+def _measure(size: SimpleNamespace) -> Figures:
+    found = figures(size.rounds, size.clients, size.seconds) | hub_alone(size.rounds, size.clients)
+    if size.many:
+        found |= memory(size.many)
+    if size.before:
+        found |= against(size.before, size.rounds, size.clients, size.seconds)
+    return found
+
+
+BENCH = Bench(
+    "topics",
+    "a message of a topic against one to everybody, in CPU µs, and what subscriptions take, in KiB",
+    _measure,
+    full={"rounds": 5, "clients": 1000, "many": 5000, "seconds": 0.5, "before": ""},
+    quick={"rounds": 0, "clients": 100, "many": 50, "seconds": 0.02},
+)
+
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    main(BENCH)

@@ -26,6 +26,7 @@ PAGES = (
     "deploy",
     "flags",
     "operations",
+    "performance",
     "security",
 )
 """The files of `wsctl/docs`, in the order in which somebody new reads them."""
