@@ -78,7 +78,10 @@ def create_app(
     return app
 
 
-_CLIENTS = "What goes over the WebSocket `/ws/{client_id}` is in [asyncapi.json](asyncapi.json)."
+_CLIENTS = (
+    "What goes over the WebSocket `/ws/{client_id}`, and over event streams, is in "
+    "[asyncapi.json](asyncapi.json)."
+)
 _ADMIN = "The routes for operators and probes, at an address of their own."
 
 

@@ -11,7 +11,8 @@ from wsctl import __version__, client_ids, messages
 from wsctl.addresses import host_port
 from wsctl.codes import CloseCode, ErrorCode, can_be_sent, is_final
 from wsctl.drain.phases import Phase
-from wsctl.server.asyncapi.frames import CLIENT_ID, COMMANDS, FRAMES, KEEPALIVE, SCHEMAS, ref
+from wsctl.server.asyncapi import event_streams
+from wsctl.server.asyncapi.frames import COMMANDS, FRAMES, KEEPALIVE, SCHEMAS, parameters, ref
 
 _TS = 1767225600.5
 _ID = "1767225600500-0"
@@ -165,24 +166,27 @@ def examples(kind: str) -> list[dict[str, Any]]:
 
 def document(host: str, scheme: str = "ws", root_path: str = "") -> dict[str, Any]:
     """Return the document of a server at `host` (a port may follow it); `scheme` is ws or wss."""
+    where = {"host": host} | ({"pathname": root_path} if root_path else {})
+    plain = "https" if scheme == "wss" else "http"
     return {
         "asyncapi": "3.0.0",
         "info": {
             "title": "wsctl",
             "version": __version__,
-            "description": "WebSocket broadcasting that can be redeployed at noon. The HTTP routes are"
+            "description": "WebSocket broadcasting that can be redeployed at noon. Other HTTP routes are"
             " described by `/openapi.json`.",
             "license": {"name": "MIT"},
         },
         "defaultContentType": "application/json",
         "servers": {
-            "this": {"host": host, "protocol": scheme} | ({"pathname": root_path} if root_path else {})
+            "this": where | {"protocol": scheme},
+            event_streams.HTTP: where | {"protocol": plain},
         },
-        "channels": {"client": _channel()},
-        "operations": _operations(),
+        "channels": {"client": _channel(), **event_streams.channels()},
+        "operations": _operations() | event_streams.operations(_query()),
         "components": {
-            "schemas": SCHEMAS,
-            "messages": {kind: _message(kind) for kind in FRAMES} | _OF_CLIENTS,
+            "schemas": SCHEMAS | event_streams.SCHEMAS,
+            "messages": {kind: _message(kind) for kind in FRAMES} | _OF_CLIENTS | event_streams.MESSAGES,
         },
     }
 
@@ -193,14 +197,8 @@ def _channel() -> dict[str, Any]:
         "address": "/ws/{client_id}",
         "title": "One client's connection",
         "description": _description(),
-        # A Parameter Object has no schema (Parameter Object): what it must look like is an extension.
-        "parameters": {
-            "client_id": {
-                "description": CLIENT_ID["description"],
-                "examples": ["bob"],
-                "x-schema": ref("clientId"),
-            }
-        },
+        "servers": [{"$ref": "#/servers/this"}],
+        "parameters": parameters(),
         "messages": {kind: {"$ref": f"#/components/messages/{kind}"} for kind in kinds},
         "bindings": {"ws": _handshake()},
         "x-close-codes": CLOSE_CODES,
@@ -221,22 +219,15 @@ def _description() -> str:
 
 def _handshake() -> dict[str, Any]:
     """Return the fields that a handshake may carry (WebSockets Bindings 0.1.0, Channel Binding Object)."""
-    since = "The id of the last message seen: what came after it follows the welcome."
-    keepalive = "Seconds after which a client that was sent nothing wants a sign of life; 0 for none."
     origin = "Browsers send it: it must be the server's own or one of `--allow-origin`."
     bearer = "`Bearer TOKEN`, where the server has `--auth`."
     protocol = (
         "`wsctl.2` for a client that sends commands, else `wsctl`; from browsers also"
         " `bearer.BASE64URL-OF-TOKEN` behind it."
     )
-    topic = "Topics to subscribe to, one parameter for each."
     return {
         "method": "GET",
-        "query": _strings(
-            since={"allOf": [ref("messageId")], "description": since},
-            keepalive={**KEEPALIVE, "minimum": 0, "description": keepalive},
-            topic={"type": "array", "items": ref("topicPattern"), "description": topic},
-        ),
+        "query": _query(),
         "headers": _strings(
             **{
                 "Origin": {"type": "string", "description": origin},
@@ -246,6 +237,18 @@ def _handshake() -> dict[str, Any]:
         ),
         "bindingVersion": "0.1.0",
     }
+
+
+def _query() -> dict[str, Any]:
+    """Return the schema of what a client may say in its address."""
+    since = "The id of the last message seen: what came after it follows the welcome."
+    keepalive = "Seconds after which a client that was sent nothing wants a sign of life; 0 for none."
+    topic = "Topics to subscribe to, one parameter for each."
+    return _strings(
+        since={"allOf": [ref("messageId")], "description": since},
+        keepalive={**KEEPALIVE, "minimum": 0, "description": keepalive},
+        topic={"type": "array", "items": ref("topicPattern"), "description": topic},
+    )
 
 
 def _strings(**properties: dict[str, Any]) -> dict[str, Any]:
@@ -293,7 +296,7 @@ def _message(kind: str) -> dict[str, Any]:
     return {"title": kind, "summary": _SUMMARIES[kind], "payload": ref(kind), "examples": examples(kind)}
 
 
-@router.get(PATH, summary="The frames of the WebSocket, as AsyncAPI 3")
+@router.get(PATH, summary="The frames of WebSockets and event streams, as AsyncAPI 3")
 async def asyncapi(request: Request) -> JSONResponse:
     scope = request.scope
     scheme = "wss" if scope["scheme"] == "https" else "ws"

@@ -77,13 +77,26 @@ def ref(name: str) -> Schema:
     return {"$ref": f"#/components/schemas/{name}"}
 
 
-def _record(*, optional: tuple[str, ...] = (), **fields: Schema) -> Schema:
+def parameters() -> dict[str, Any]:
+    """Return the parameters of a client's address. A Parameter Object has no schema (AsyncAPI 3.0.0,
+    Parameter Object): what it must look like is an extension."""
+    return {
+        "client_id": {
+            "description": CLIENT_ID["description"],
+            "examples": ["bob"],
+            "x-schema": ref("clientId"),
+        }
+    }
+
+
+def record(*, optional: tuple[str, ...] = (), **fields: Schema) -> Schema:
+    """Return the schema of an object with these fields and no others."""
     required = [name for name in fields if name not in optional]
     return {"type": "object", "properties": fields, "required": required, "additionalProperties": False}
 
 
 def _frame(kind: str, *, optional: tuple[str, ...] = (), **fields: Schema) -> Schema:
-    return _record(optional=optional, type={"type": "string", "const": kind}, **fields)
+    return record(optional=optional, type={"type": "string", "const": kind}, **fields)
 
 
 REF: Schema = {
@@ -119,7 +132,7 @@ FRAMES: dict[str, Schema] = {
             "description": "In answer to `keepalive`: the longest time between two frames, in seconds.",
         },
         rate={
-            **_record(
+            **record(
                 per_second={"type": "number", "exclusiveMinimum": 0, "description": "Tokens that come back."},
                 burst={"type": "integer", "minimum": 1, "description": "Tokens that there are at most."},
                 left={"type": "integer", "minimum": 0, "description": "Tokens that there are now."},
@@ -127,7 +140,7 @@ FRAMES: dict[str, Schema] = {
             "description": "The rate that the client has to keep: each message or command takes a token."
             " Absent when there is no limit.",
         },
-        server=_record(
+        server=record(
             optional=("degraded",),
             version={"type": "string", "minLength": 1},
             phase={"type": "string", "enum": [phase.value for phase in Phase]},
@@ -223,7 +236,7 @@ FRAMES: dict[str, Schema] = {
             "type": "array",
             "description": f"Of `presence`: the first {MOST_PRESENT} of them by their ids.",
             "maxItems": MOST_PRESENT,
-            "items": _record(client_id=ref("clientId"), connections={"type": "integer", "minimum": 1}),
+            "items": record(client_id=ref("clientId"), connections={"type": "integer", "minimum": 1}),
         },
         expires_in_s={
             "type": "number",
@@ -248,7 +261,7 @@ _PATTERNS: Schema = {"type": "array", "items": ref("topicPattern"), "minItems": 
 
 
 def _command(kind: str, *, optional: tuple[str, ...] = (), **fields: Schema) -> Schema:
-    return _record(
+    return record(
         optional=("ref", *optional), type={"type": "string", "const": kind}, ref=ref("ref"), **fields
     )
 
