@@ -4,7 +4,9 @@ import http.client
 import json
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator
+from contextlib import closing
+from itertools import islice
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -19,7 +21,7 @@ DASHBOARD = re.compile(r"(http://127\.0\.0\.1:\d+)/dashboard#([\w-]{43})\n")
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[ServerProcess]:
+def server() -> Generator[ServerProcess]:
     """A server with a token and an admin address, which is only asked something."""
     with tempfile.TemporaryDirectory(prefix="ws") as folder:
         environ = environ_of(Path(folder)) | {"WSCTL_TOKEN": "secret"}
@@ -51,21 +53,23 @@ def opened(at: str, link: str) -> dict[str, str]:
     return {"authorization": f"Bearer {told['session']}"}
 
 
-def first_events(at: str, session: dict[str, str]) -> dict[str, Any]:
-    """The events that come at once, by their types."""
+def events(at: str, session: dict[str, str]) -> Generator[dict[str, Any]]:
+    """The events as they come; the connection ends with the generator."""
     connection = http.client.HTTPConnection(urlsplit(at).netloc, timeout=DEADLINE)
-    try:
+    with closing(connection):
         connection.request("GET", "/dashboard/events", None, session)
         answer = connection.getresponse()
         assert (answer.status, answer.headers.get_content_type()) == (200, "text/event-stream")
-        found: dict[str, Any] = {}
-        while not found.keys() >= {"load", "status", "topics"}:
-            kind, data = answer.readline().decode(), answer.readline().decode()
-            assert answer.readline() == b"\n"
-            found[kind.removeprefix("event: ").strip()] = json.loads(data.removeprefix("data: "))
-        return found
-    finally:
-        connection.close()
+        while kind := answer.readline():
+            told = json.loads(answer.readline().removeprefix(b"data: "))
+            assert (kind.decode(), answer.readline()) == (f"event: {told['type']}\n", b"\n")
+            yield told
+
+
+def first_events(at: str, session: dict[str, str]) -> dict[str, Any]:
+    """The events that come at once, by their types."""
+    with closing(events(at, session)) as coming:
+        return {told["type"]: told for told in islice(coming, 3)}
 
 
 def test_a_link_opens_the_dashboard_once(server: ServerProcess) -> None:
@@ -148,13 +152,19 @@ def test_where_no_browser_is_found_it_says_so(server: ServerProcess) -> None:
     assert "no browser was found" in done.stderr
 
 
-def test_a_session_goes_on_in_a_successor_and_in_a_server_that_comes_later(start_server: StartServer) -> None:
+def test_a_session_and_the_load_go_on_in_a_successor_and_the_session_in_a_server_that_comes_later(
+    start_server: StartServer,
+) -> None:
     server = start_server()
     at, link = new_link(server)
     assert at == server.url
     session = opened(at, link)
+    while not (before := server.api("GET", "/api/load")[1]["samples"]):
+        next(events(at, session))  # the first sample is taken in the first second
     assert wsctl("upgrade", environ=server.environ).returncode == 0
-    assert first_events(at, session)["status"]["status"]["generation"] == 2
+    after = first_events(at, session)
+    assert after["status"]["status"]["generation"] == 2
+    assert after["load"]["samples"][: len(before)] == before
     assert wsctl("drain", environ=server.environ).returncode == 0
     later = start_server()
     assert first_events(later.url, session)["status"]["status"]["generation"] == 1

@@ -269,6 +269,7 @@ class Runner(uvicorn.Server):
             obstacle=self._obstacle,
             startup=self._application.startup_time if self._application else 0.0,
             clean_up=self._context.clean_up,
+            load=self._node.recent_load.state,
         )
 
     def _accept_public(self) -> Acceptance:
@@ -330,6 +331,7 @@ class Runner(uvicorn.Server):
             self._listeners.detector,
             self._listeners.detector_of_reused,
             self._listeners.admin_detector,
+            on_load=self._node.recent_load.resume,
         )
         self._node.ticker.jobs.append(successor.check)
         successor.ready()

@@ -63,6 +63,7 @@ PARENT = ParentState(
         Packet("history", {"entries": [[1, 2, None]]}, [b"frame"], []),
         Packet("log", {"n": 1}, [], []),
     ],
+    load=[{"at": 1000.0}],
 )
 
 

@@ -69,7 +69,8 @@ class Predecessor:
     `generation` and `keys` are those of this process. `obstacle` returns why there can be no handover in it,
     or None; `observers` are called with each change of state; `patience` is how many seconds a successor has
     to be ready, and then to listen; an application of its own has `startup` seconds beside that to be ready,
-    None for no limit; `clean_up` is called with the pid of one that was killed.
+    None for no limit; `clean_up` is called with the pid of one that was killed; `load` returns the load of
+    the last hour, with which the successor goes on.
 
     Attributes:
         failures: handovers after which this process went on.
@@ -89,7 +90,9 @@ class Predecessor:
         patience: float | None = None,
         startup: float | None = 0.0,
         clean_up: Callable[[int], None] = lambda pid: None,
+        load: Callable[[], list[dict[str, Any]]] = list,
     ) -> None:
+        self._load = load
         self._services = services
         self._driver = driver
         self._generation = generation
@@ -258,7 +261,7 @@ class Predecessor:
         await mover.move_latecomers()
         await mover.wait_for_arrivals()
         mover.move_silent()  # connections that the loop had accepted, but not told of yet
-        successor.send("over")
+        successor.send("over", {"load": self._load()})
         # Whoever looks for a server from here on must find the successor.
         await successor.until(lambda: self._succeeded, self._patience, "did not listen")
         return mover

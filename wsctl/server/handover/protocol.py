@@ -34,7 +34,8 @@ The old process is called the predecessor, the new one the successor. They speak
     doors: connections that said nothing yet,
       or wait for their next request; whether
       at the admin address                 -->
-    over: nothing moves any more           -->
+    over: nothing moves any more; the load
+      of the last hour                     -->
                                            <--  listening
 
 A process that has not said `topics` is of an earlier release: it gets no message with a topic and no

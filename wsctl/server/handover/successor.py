@@ -32,7 +32,7 @@ class Successor:
     """Takes over, and gives the ids for both processes until the predecessor closes the channel.
 
     `detector` makes the protocol of a connection that has sent nothing, `detector_of_reused` of one that has
-    had answers. To be made on a running loop.
+    had answers; `on_load` gets the load of the last hour. To be made on a running loop.
 
     Attributes:
         begun: set when this process gives the ids, or has to because no other one does.
@@ -48,7 +48,10 @@ class Successor:
         detector: Callable[[], asyncio.Protocol],
         detector_of_reused: Callable[[], asyncio.Protocol] | None = None,
         admin_detector: Callable[[bool], asyncio.Protocol | None] = lambda is_reused: None,
+        *,
+        on_load: Callable[[list[dict[str, Any]]], None] = lambda load: None,
     ) -> None:
+        self._on_load = on_load
         self.begun = asyncio.Event()
         self.may_listen = asyncio.Event()
         self.settled = asyncio.Event()
@@ -97,6 +100,7 @@ class Successor:
             case "listen":
                 self.may_listen.set()
             case "over":
+                self._on_load(told.get("load", []))  # an earlier release says nothing of it
                 self._start_task(self._settle())
             case _:
                 self._receive_change(packet)

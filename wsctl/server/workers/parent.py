@@ -115,6 +115,7 @@ class Parent:
             started=state.started if state else None,
             access=access,
         )
+        self._group_control.recent.resume(state.load if state else [])
         self._control_http = ControlHttpServer(self._group_control.answer)
         self._renewal = ParentRenewal(
             spawner,
@@ -162,6 +163,7 @@ class Parent:
             upgrade=self._rolling_upgrade.state(),
             pool=self._pool.state(),
             messages=messages,
+            load=self._group_control.recent.state(),
         )
 
     async def _renew(self) -> None:

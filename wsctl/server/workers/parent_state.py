@@ -5,8 +5,8 @@ It is a file of packets (`wsctl/ipc/state_file.py`):
 
     parent     version of the state, release, version of the conversation with the workers; generation,
                when it was started and when the old program stopped, the signals that were blocked, the
-               upgrade under way, the slots of the workers; page of counts, listeners, those of the admin
-               address, control socket
+               upgrade under way, the slots of the workers, the load of the last hour; page of counts,
+               listeners, those of the admin address, control socket
     request    a connection to the control socket without an answer: what was received; the connection
     worker     a process, its part, and how its channel stands: half a packet, queued packets, requests
                without an answer, half a line of its log; the channel and the descriptors that are in it,
@@ -19,7 +19,7 @@ All moments are on the clock of the machine, which goes on.
 import os
 import socket
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from wsctl import __version__
@@ -52,7 +52,7 @@ class ParentState:
     """A parent that serves. `public`, `admin` and `control` are descriptors of its sockets, `generation`
     counts the programs of its process, `started` is when the first one was, `left` when the last one stopped.
     `blocked` are the signals that were blocked before any were for the renewal, `messages` the packets of the
-    log."""
+    log, `load` the samples of the last hour."""
 
     generation: int
     started: float
@@ -65,6 +65,7 @@ class ParentState:
     upgrade: UpgradeState
     pool: PoolState
     messages: list[Packet]
+    load: list[dict[str, Any]] = field(default_factory=list)
 
     def descriptors(self) -> list[int]:
         """Return all descriptors that it names."""
@@ -94,6 +95,7 @@ class ParentState:
             "slots": [asdict(slot) for slot in self.pool.slots],
             "keys": self.pool.keys,
             "start_failure": self.pool.start_failure,
+            "load": self.load,
         }
         fds = [self.pool.page, *control, *self.public, *self.admin]
         return [
@@ -157,6 +159,7 @@ def _state(packets: Sequence[Packet]) -> ParentState:
             start_failure=told["start_failure"],
         ),
         messages=[packet for packet in others if packet.kind not in {"request", "worker"}],
+        load=told.get("load", []),  # an earlier release keeps none
     )
 
 
