@@ -589,6 +589,66 @@ async def test_what_is_not_text_is_a_mistake(client: JsClient, fake: Switchboard
     assert thrown == "TypeError"
 
 
+RATE = {"per_second": 50, "burst": 2, "left": 1}
+
+
+async def test_what_is_above_the_rate_waits_and_nothing_is_lost(client: JsClient, fake: Switchboard) -> None:
+    await client.start(f"{fake.url}/ws/bob")
+    line = await fake.line()
+    await line.welcome(rate=RATE)
+    await client.until("open")
+    for text in "abc":
+        assert await client.run(f"client.send('{text}')")
+    assert await line.heard() == "a"
+    assert await client.run("client.queued") == 2  # nothing is given back for what is on its way
+    await line.message("1-1", "a", **{"from": "bob"})
+    assert await line.heard() == "b"
+    await line.close(1012)
+    line = await reopened(client, fake, recovered=True, rate=RATE)
+    assert await line.heard() == "c"
+
+
+async def test_a_message_that_does_not_come_back_holds_up_the_others_for_a_while_only(
+    client: JsClient, fake: Switchboard
+) -> None:
+    await client.start(f"{fake.url}/ws/bob")
+    line = await fake.line()
+    await line.welcome(rate=RATE | {"burst": 1})
+    await client.until("open")
+    await client.run("client.send('a') && client.send('b') && (ahead += 2000)")
+    await client.run("client.send('c')")
+    assert [await line.heard() for _ in range(2)] == ["a", "b"]
+
+
+async def test_what_is_refused_for_the_rate_is_sent_again(client: JsClient, fake: Switchboard) -> None:
+    await client.start(f"{fake.url}/ws/bob", "{ topics: [] }")
+    line = await fake.line()
+    await line.welcome(rate=RATE)
+    await client.until("open")
+    await asked(client, "published", 'publish("x")')
+    command = await line.command()
+    await line.send("error", ref=command["ref"], code="rate_limited", message="slower")
+    again = await line.command()
+    assert again | {"ref": 0} == command | {"ref": 0}
+    await line.send("ok", ref=again["ref"], id="9-0")
+    assert await client.run("published") == {"value": "9-0"}
+
+
+async def test_a_flood_keeps_the_rate_of_a_real_server_and_arrives_whole(
+    start_server: StartServer, realm: Realm
+) -> None:
+    server = start_server("--broadcast-interval", "0", "--rate", "100/s:5")
+    client = JsClient(realm)
+    await client.load(server.url)
+    for options in ("{}", "{ topics: [] }", "{ topics: [], transport: 'event-stream' }"):
+        await client.start(f"{server.url}/ws/bob", options)  # in place of the one before
+        await client.until("open")
+        await client.run("{ for (let n = 0; n < 30; n += 1) client.send(`${n}`); }")
+        events = [await client.next() for _ in range(30)]
+        assert [e.get("data") for e in events] == [f"{n}" for n in range(30)]
+    await client.end()
+
+
 # The end
 
 

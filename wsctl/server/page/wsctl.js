@@ -35,8 +35,11 @@ const STREAM = "event-stream";
 const AGAIN_MS = 30_000;
 const AGAIN_CAP_MS = 600_000;
 
-// After a message that was over the rate all the same: the limit is shared with other connections of the id.
+// After a message that was over the rate all the same: other connections of the id share it.
 const OVER_RATE_S = 1;
+
+// After that a message counts as taken: an application may swallow it.
+const UNCONFIRMED_MS = 2_000;
 
 /** What became of a command: the server's `code`, or not_connected, no_websocket; unconfirmed: nobody knows. */
 export class CommandError extends Error {
@@ -97,9 +100,11 @@ export class Client extends EventTarget {
   #queue = []; // commands and texts that wait for their turn
   #turn;
   #posting = false;
-  #rate; // { per_second, burst }: what the server takes
-  #tokens = Infinity;
+  #rate; // { per_second, burst, left }: what the server takes
+  #tokens = 0; // what it has left for this client id, as of #filled, without what is on its way
   #filled = 0;
+  #pending = []; // when each of that was sent
+  #id; // its own, as the server writes it
 
   /**
    * @param {string | URL} url  http(s) or ws(s), in a page also relative. Its query is kept; `since` in it,
@@ -256,23 +261,39 @@ export class Client extends EventTarget {
     this.#pump();
   }
 
-  // As many as the server takes. A half of what it takes at once is left: on the way they come closer together.
+  // As many as the server takes. It cannot give back what it has not got yet: a message on its way counts until
+  // it is confirmed.
   #pump() {
     clearTimeout(this.#turn);
     while (this.#queue.length && this.#isOpen() && !this.#posting) {
       if (this.#rate) {
-        const { per_second, burst } = this.#rate;
-        const now = performance.now();
-        this.#tokens = Math.min(Math.ceil(burst / 2), this.#tokens + ((now - this.#filled) / 1000) * per_second);
-        this.#filled = now;
-        if (this.#tokens < 1) {
-          this.#turn = setTimeout(() => this.#pump(), ((1 - this.#tokens) / per_second) * 1000);
+        this.#refill();
+        if (this.#filled - this.#pending[0] >= UNCONFIRMED_MS) this.#confirm();
+        const short = this.#pending.length + 1 - this.#tokens;
+        if (short > 0) {
+          const until = this.#pending.length ? this.#pending[0] + UNCONFIRMED_MS - this.#filled : Infinity;
+          const wait = Math.ceil(Math.min(until, (short / this.#rate.per_second) * 1000));
+          this.#turn = setTimeout(() => this.#pump(), wait);
           return;
         }
-        this.#tokens -= 1;
+        this.#pending.push(this.#filled);
       }
       this.#hand(this.#queue.shift());
     }
+  }
+
+  #refill() {
+    const { per_second, burst } = this.#rate;
+    const now = performance.now();
+    this.#tokens = Math.min(burst, this.#tokens + ((now - this.#filled) / 1000) * per_second);
+    this.#filled = now;
+  }
+
+  #confirm() {
+    if (!this.#rate || !this.#pending.length) return;
+    this.#refill();
+    this.#pending.shift();
+    this.#tokens -= 1;
   }
 
   #hand(job) {
@@ -307,6 +328,7 @@ export class Client extends EventTarget {
       job.failed(new CommandError("unconfirmed", "the connection ended before the answer"));
     }
     this.#posting = false;
+    this.#confirm();
     this.#pump();
   }
 
@@ -326,6 +348,7 @@ export class Client extends EventTarget {
     const { type, ref, id, code, message } = frame;
     const command = this.#commands.get(ref);
     this.#commands.delete(ref);
+    this.#confirm();
     if (type !== "ok") return this.#refuse(command, code, message);
     if (command.type === "subscribe") {
       const { topics, events } = command.fields;
@@ -337,6 +360,7 @@ export class Client extends EventTarget {
       this.#cursor = id; // all before it has come, and what is new begins behind it
     }
     command.done(frame);
+    this.#pump();
   }
 
   #forget(topics) {
@@ -530,6 +554,10 @@ export class Client extends EventTarget {
       else if (this.#seen.has(frame.id)) return; // by the stream, before the transport changed
       else this.#seen.clear();
       this.#cursor = frame.id;
+      if (frame.from === this.#id && this.#transport === WEBSOCKET && !this.#speaks()) {
+        this.#confirm();
+        this.#pump();
+      }
     }
     if (type === "shutdown") this.#plan(frame);
     this.#dispatch(type, { frame, data });
@@ -552,7 +580,11 @@ export class Client extends EventTarget {
     if (!isStream) {
       [this.#refused, this.#silent, this.#again, this.#proven] = [0, false, AGAIN_MS, true];
     }
-    this.#rate = frame.rate?.per_second > 0 ? frame.rate : undefined;
+    this.#id = frame.client_id;
+    this.#rate = frame.rate;
+    this.#tokens = frame.rate?.left ?? 0;
+    this.#filled = this.#openedAt;
+    this.#pending = [];
     if (this.#watched.size && this.#speaks()) { // for what no address can ask
       this.#socket.send(JSON.stringify({ type: "subscribe", topics: [...this.#watched], events: true }));
     }
