@@ -99,6 +99,7 @@ SERVER_ROOMS = {
     "handover": {"condition", "credentials", "drain_driver", "event_stream", "http", "websocket"},
     "message_publisher": set(),
     "listening": {"client_acceptor", "condition", "credentials", "http", "message_publisher", "websocket"},
+    "history_listing": set(),
     "topic_list": set(),
     "status_reporter": {"drain_driver", "journal_monitor", "sharing", "topic_list"},
     "checks": {"diagnostics", "listening"},
@@ -119,6 +120,7 @@ SERVER_ROOMS = {
         "websocket",
     },
     "node_control": {
+        "history_listing",
         "dashboard",
         "drain_driver",
         "message_publisher",
@@ -155,6 +157,7 @@ SERVER_ROOMS = {
         "listening",
         "metrics",
         "drain_driver",
+        "history_listing",
         "status_reporter",
         "node_control",
     },

@@ -8,6 +8,7 @@ import pytest
 
 from tests.support.status import FACTS
 from wsctl.control.disconnecting import Disconnect, Disconnected
+from wsctl.control.history import HistoryQuery, KeptMessages
 from wsctl.control.operations import (
     CONTROL_SOCKET,
     DRAIN,
@@ -45,6 +46,10 @@ class Recorded:
     async def topics(self, limit: int) -> TopicList:
         self.asked.append(("topics", limit))
         return TopicList((TopicStatus("a.b", 1, 0, 0, None),), more=False)
+
+    async def history(self, wanted: HistoryQuery) -> KeptMessages:
+        self.asked.append(("history", wanted))
+        return KeptMessages((), more=False, newest_id="1-0")
 
     async def metrics(self) -> Mapping[str, Any]:
         self.asked.append(("metrics",))
@@ -110,6 +115,12 @@ class Recorded:
             Disconnect("b:\u00fc", 4500, "a & b").target,
             ("disconnect", Disconnect("b:\u00fc", 4500, "a & b"), CONTROL_SOCKET),
             (200, {"connections": 2}),
+        ),
+        (
+            "GET",
+            f"/api/history?{HistoryQuery(('a.b', 'c.>'), '5-0', 7).query}",
+            ("history", HistoryQuery(("a.b", "c.>"), "5-0", 7)),
+            (200, {"messages": [], "more": False, "newest_id": "1-0"}),
         ),
         (
             "DELETE",

@@ -50,6 +50,7 @@ ROUTES = {
     "/api/drain": "DELETE, GET, POST",
     "/api/upgrade": "GET, POST",
     "/api/clients/bob": "DELETE",
+    "/api/history": "GET",
     "/ws/bob": "GET",
 }
 """Methods of each route, beside those that come with them."""
@@ -64,6 +65,7 @@ OF_THE_PARENT = (
     "/api/drain",
     "/api/upgrade",
     "/api/clients/bob",
+    "/api/history",
 )
 """What the commands ask of a parent of workers."""
 

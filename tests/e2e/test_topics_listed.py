@@ -25,14 +25,14 @@ SUBSCRIBED = {"orders.1": 2, "quotes.eu": 3}
 """How many of them subscribe to each topic that one of them names."""
 
 
-def through_the_socket(server: ServerProcess, query: str = "") -> dict[str, Any]:
-    code, told = server.api("GET", f"/api/topics{query}")
+def through_the_socket(server: ServerProcess, query: str = "", path: str = "/api/topics") -> dict[str, Any]:
+    code, told = server.api("GET", path + query)
     assert code == 200, told
     return dict(told)
 
 
-def over_the_network(server: ServerProcess, query: str = "") -> dict[str, Any]:
-    code, told = server.http("GET", f"/api/topics{query}", headers=AS_OPERATOR)
+def over_the_network(server: ServerProcess, query: str = "", path: str = "/api/topics") -> dict[str, Any]:
+    code, told = server.http("GET", path + query, headers=AS_OPERATOR)
     assert code == 200, told
     return dict(told)
 
@@ -53,6 +53,10 @@ async def check_list(server: ServerProcess, ways: Sequence[Way]) -> None:
         row = way(server)["topics"][-1]
         assert (row["messages"], row["newest_id"]) == (1, receipt["id"])
         assert row["bytes"] > 0
+        kept = way(server, "?topic=quotes.*", "/api/history")
+        assert [message["id"] for message in kept["messages"]] == [receipt["id"]]
+        since = way(server, f"?since={receipt['id']}", "/api/history")
+        assert (since["messages"], since["recovered"]) == ([], True)
         first = way(server, "?limit=2")
         assert ([row["topic"] for row in first["topics"]], first["more"]) == (["orders.1", "quotes.eu"], True)
     until(lambda: (server.status()["subscriptions"], server.status()["topics"]) == (4, 1), "all are counted")
@@ -106,3 +110,10 @@ async def test_servers_that_share_a_redis_list_the_topics_of_all(
     async with await join(one.ws_url, "ann?topic=quotes.eu"), await join(other.ws_url, "bob?topic=quotes.>"):
         for server in (one, other):
             wait_for(server, [through_the_socket], {"quotes.eu": 2})
+        receipt = publish(one, "quotes.eu")
+        until(lambda: newest_kept(other) == receipt["id"], "the other server has the message")
+
+
+def newest_kept(server: ServerProcess) -> Any:
+    kept = through_the_socket(server, "?limit=1", "/api/history")["messages"]
+    return kept[0]["id"] if kept else None

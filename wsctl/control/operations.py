@@ -15,9 +15,11 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 from wsctl.client_ids import InvalidClientId
 from wsctl.control.disconnecting import PATH, Disconnect, Disconnected, read_disconnect
 from wsctl.control.encoding import decode, encode
+from wsctl.control.history import HistoryQuery, KeptMessages, read_history_query
 from wsctl.control.status import PHASE, LoadHistory, ServerStatus, TopicList
 from wsctl.drain.progress import DrainProgress, HandoverProgress
 from wsctl.settings import LONGEST
+from wsctl.topics import InvalidTopic
 
 CONTROL_SOCKET = "control socket"
 """The way in which operators on this machine ask."""
@@ -218,6 +220,7 @@ class ControlService(Protocol):
 
     async def status(self, *, clients: bool) -> ServerStatus: ...
     async def topics(self, limit: int) -> TopicList: ...
+    async def history(self, wanted: HistoryQuery) -> KeptMessages: ...
     async def load(self) -> LoadHistory: ...
     async def dashboard_link(self) -> DashboardLink: ...
     async def metrics(self) -> Mapping[str, Any]: ...
@@ -281,6 +284,17 @@ TOPICS = Operation(
     summary="The topics that have subscribers or kept messages",
     description="In the order of their names. A subscription with wildcards counts as a subscriber of each"
     " topic that it matches.",
+    errors=(400,),
+)
+
+HISTORY = Operation(
+    "history",
+    "GET",
+    "/api/history",
+    lambda service, request: service.history(_read(read_history_query, request.target)),
+    KeptMessages,
+    summary="The messages that the log keeps",
+    description="The first ones behind `since`, or the newest ones; of some topics where these are named.",
     errors=(400,),
 )
 
@@ -404,6 +418,7 @@ WAIT_UPGRADED = Operation(
 OPERATIONS = (
     STATUS,
     TOPICS,
+    HISTORY,
     LOAD,
     DASHBOARD_LINK,
     METRICS,
@@ -454,6 +469,8 @@ def _read(read: Callable[[str], T], target: str) -> T:
         return read(target)
     except InvalidClientId as error:
         raise ControlError(HTTPStatus.BAD_REQUEST, "bad_client_id", str(error)) from None
+    except InvalidTopic as error:
+        raise ControlError(HTTPStatus.BAD_REQUEST, "bad_topic", f"topic: {error}") from None
     except ValueError as error:
         raise ControlError(HTTPStatus.BAD_REQUEST, "bad_request", str(error)) from None
 

@@ -13,11 +13,13 @@ from starlette.requests import ClientDisconnect
 
 from wsctl.control.disconnecting import BY_OPERATOR
 from wsctl.control.encoding import encode
+from wsctl.control.history import MESSAGES_LISTED, MOST_MESSAGES_LISTED, MOST_PATTERNS
 from wsctl.control.operations import (
     CANCEL_DRAIN,
     CONTROL_SOCKET,
     DISCONNECT,
     DRAIN,
+    HISTORY,
     JSON,
     METRICS,
     MOST_TOPICS_LISTED,
@@ -197,8 +199,36 @@ _REASON = {
     "description": "The reason that it gets, 123 bytes of UTF-8 at most",
     "schema": {"type": "string", "default": BY_OPERATOR, "title": "Reason"},
 }
+_TOPIC = {
+    "name": "topic",
+    "in": "query",
+    "required": False,
+    "description": "A topic, or a pattern; may be repeated",
+    "schema": {"type": "array", "items": {"type": "string"}, "maxItems": MOST_PATTERNS, "title": "Topic"},
+}
+_SINCE = {
+    "name": "since",
+    "in": "query",
+    "required": False,
+    "description": "The id of a message",
+    "schema": {"type": "string", "title": "Since"},
+}
+_MESSAGES = _LIMIT | {
+    "schema": {
+        "type": "integer",
+        "minimum": 1,
+        "maximum": MOST_MESSAGES_LISTED,
+        "default": MESSAGES_LISTED,
+        "title": "Limit",
+    },
+}
 _ID = {"name": "client_id", "in": "path", "required": True, "schema": {"type": "string"}}
-_PARAMETERS = {STATUS: [_CLIENTS], TOPICS: [_LIMIT], DISCONNECT: [_ID, _CODE, _REASON]}
+_PARAMETERS = {
+    STATUS: [_CLIENTS],
+    TOPICS: [_LIMIT],
+    DISCONNECT: [_ID, _CODE, _REASON],
+    HISTORY: [_TOPIC, _SINCE, _MESSAGES],
+}
 _BOOLEANS = dict.fromkeys(("true", "1", "yes", "y", "on", "t"), True) | dict.fromkeys(
     ("false", "0", "no", "n", "off", "f"), False
 )

@@ -9,6 +9,7 @@ from typing import Any
 
 from wsctl.codes import ErrorCode
 from wsctl.control.disconnecting import Disconnect, Disconnected
+from wsctl.control.history import HistoryQuery, KeptMessages
 from wsctl.control.operations import (
     BROADCAST,
     DRAIN,
@@ -34,6 +35,7 @@ from wsctl.log.message_log import MessageLog
 from wsctl.server.dashboard.access import DashboardAccess
 from wsctl.server.dashboard.recent_load import RecentLoad
 from wsctl.server.drain_driver import DrainDriver
+from wsctl.server.history_listing import list_history
 from wsctl.server.message_publisher import BODY_ALLOWANCE, MessagePublisher, parse, too_big
 from wsctl.server.metrics import scrape
 from wsctl.server.metrics.facts import MetricSources
@@ -112,6 +114,10 @@ class NodeControl:
     async def topics(self, limit: int) -> TopicList:
         """Return the first `limit` topics with subscribers in this process or kept messages."""
         return self._reporter.topics(limit)
+
+    async def history(self, wanted: HistoryQuery) -> KeptMessages:
+        """Return messages that are kept."""
+        return list_history(self._log, wanted)
 
     async def families(self) -> list[Family]:
         """Return the metrics of this process."""

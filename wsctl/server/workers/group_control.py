@@ -12,11 +12,13 @@ from wsctl import __version__
 from wsctl.codes import ErrorCode
 from wsctl.control.disconnecting import Disconnect, Disconnected
 from wsctl.control.encoding import decode
+from wsctl.control.history import HistoryQuery, KeptMessages
 from wsctl.control.operations import (
     BROADCAST,
     CANCEL_DRAIN,
     DISCONNECT,
     DRAIN,
+    HISTORY,
     LINES_TARGET,
     METRICS,
     PUBLISH,
@@ -46,6 +48,7 @@ from wsctl.log.message_log import MessageLog
 from wsctl.server.condition import Condition
 from wsctl.server.dashboard.access import DashboardAccess
 from wsctl.server.dashboard.recent_load import RecentLoad
+from wsctl.server.history_listing import list_history
 from wsctl.server.journal_monitor import JournalMonitor
 from wsctl.server.metrics.family import Family, decode_families, encode_families, merge_workers
 from wsctl.server.metrics.journal import journal_families
@@ -190,6 +193,13 @@ class GroupControl:
         replies = (await self._call_all(TOPICS.method, topics_target(limit))).replies
         answers = [decode(TopicList, reply.body) for reply in replies if reply.status == HTTPStatus.OK]
         return merge_topics(answers, limit)
+
+    async def history(self, wanted: HistoryQuery) -> KeptMessages:
+        """Return messages that are kept here, or by a worker where the log is in a Redis."""
+        if self._messages is not None:
+            return list_history(self._messages, wanted)
+        target = f"{HISTORY.path}?{wanted.query}"
+        return result_of(KeptMessages, *await self._call_one(target, b"", HISTORY.method, _unanswered))
 
     async def metrics(self) -> Mapping[str, Any]:
         """Return the metrics of all workers, as in the status without those that were succeeded and still

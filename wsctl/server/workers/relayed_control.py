@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 from urllib.parse import urlencode
 
 from wsctl.control.disconnecting import Disconnect, Disconnected
+from wsctl.control.history import HistoryQuery, KeptMessages
 from wsctl.control.operations import (
     CANCEL_DRAIN,
     CONTROL_SOCKET,
@@ -78,6 +79,10 @@ class RelayedControl:
             if reply and reply.status == HTTPStatus.OK:
                 return result_of(TopicList, *reply)
         return await self._alone.topics(limit)
+
+    async def history(self, wanted: HistoryQuery) -> KeptMessages:
+        """Return messages that are kept: each worker has those of all."""
+        return await self._alone.history(wanted)
 
     async def metrics(self) -> Mapping[str, Any]:
         return await self._alone.metrics()
