@@ -383,6 +383,12 @@ class Settings:
     max_connections: int | None = _setting(
         None, count, "COUNT", "Clients at a time; unless given, what the limit of open files allows."
     )
+    max_connection_age: float = _setting(
+        0.0,
+        duration,
+        "DURATION",
+        "Age at which a client is asked to reconnect, each a little sooner or later.",
+    )
     # One is what presence and direct messages are read by; a user with several tabs needs more.
     connections_per_id: int = _setting(
         1, count, "COUNT", "Connections that one client id may have; one more closes the oldest. 0: any."

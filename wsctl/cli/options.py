@@ -31,8 +31,8 @@ GROUPS = {
     "Drain": "shutdown_timeout drain_delay drain_spread reconnect_window drain_policy stop_timeout",
     "Messages": "broadcast_interval history history_bytes history_ttl journal journal_sync client_publish "
     "client_subscribe client_direct",
-    "Limits": "max_connections connections_per_id max_subscriptions max_message_size max_queue rate "
-    "ping_interval ping_timeout",
+    "Limits": "max_connections max_connection_age connections_per_id max_subscriptions max_message_size "
+    "max_queue rate ping_interval ping_timeout",
     "Access": "allow_origin allow_host auth jwt_key jwt_algorithm jwt_audience auth_query",
     "Several servers": "workers redis redis_prefix max_draining",
     "Logs": "log_level log_format access_log",

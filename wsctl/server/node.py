@@ -24,6 +24,7 @@ from wsctl.log.journal import journal_home
 from wsctl.log.message_log import MessageLog
 from wsctl.log.redis.client import RedisClient
 from wsctl.server.asgi.connections import ApplicationConnections
+from wsctl.server.connection_age import ConnectionAges
 from wsctl.server.credentials import verifier_of
 from wsctl.server.credentials.expiry import ExpiryTimes, RenewalHandler
 from wsctl.server.credentials.permissions import PermissionTable, permissions_of
@@ -148,7 +149,13 @@ class Node:
         self.services = self._create_services()
         self.acceptor_services = self._create_acceptor_services()
         checks = [self.manager.check, self.reporter.sample, self.expiry.close_expired, self.refusals.check]
+        if settings.max_connection_age:
+            checks.append(self._create_connection_ages().check)
         self.ticker = Ticker(clock, [*checks, lambda now: self.log.expire(), self.recent_load.check])
+
+    def _create_connection_ages(self) -> ConnectionAges:
+        age = self.settings.max_connection_age
+        return ConnectionAges(self.manager, age, lambda: self.life.phase is Phase.SERVING)
 
     def _create_intake(self) -> Intake:
         settings = self.settings
