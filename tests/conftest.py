@@ -13,22 +13,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import settings
 
 from tests.support.browser import NAMES as BROWSERS
 from tests.support.browser import Browser, Page, find_browser, running_browser
 from tests.support.programs import need
 from tests.support.server import ServerProcess
-from tests.support.sizes import FULL, SMALL, Sizes
+from tests.support.sizes import FULL, SMALL, Sizes, set_examples
 from tests.support.store import StoreProcess
 
 for _signal in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
     # Tests that run in the background, or under nohup, ignore these, and so would all that they start.
     if signal.getsignal(_signal) is signal.SIG_IGN:
         signal.signal(_signal, signal.default_int_handler if _signal is signal.SIGINT else signal.SIG_DFL)
-
-settings.register_profile("tests", deadline=None, derandomize="CI" in os.environ)
-settings.load_profile("tests")
 
 StartServer = Callable[..., ServerProcess]
 StartStore = Callable[..., Any]
@@ -49,12 +45,16 @@ threads, and its worker with it, so that the run goes on and says which it was."
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--full", action="store_true", help="crowds of full size: many minutes more")
+    parser.addoption(
+        "--full", action="store_true", help="crowds and numbers of examples of full size: many minutes more"
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Keep standard error as it is while nothing is captured: `_end_what_hangs` writes there."""
+    """Say how many examples there are, and keep standard error as it is while nothing is captured:
+    `_end_what_hangs` writes there."""
     global _stderr  # noqa: PLW0603
+    set_examples(full=config.getoption("full", default=False), derandomize="CI" in os.environ)
     with config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
         _stderr = os.dup(2)
 

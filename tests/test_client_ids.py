@@ -4,10 +4,11 @@ import time
 import unicodedata
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.hidden import in_categories
+from tests.support.sizes import examples
 from wsctl import client_ids
 from wsctl.client_ids import InvalidClientId, client_id
 
@@ -76,7 +77,7 @@ def test_the_length_counts_after_normalization() -> None:
         client_id("\u0958" * 64 + "a")  # each becomes two characters
 
 
-@settings(max_examples=200)
+@examples(200)
 @given(st.text(max_size=8))
 def test_an_id_is_its_own_id_and_fits_on_a_line(text: str) -> None:
     try:

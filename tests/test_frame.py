@@ -1,12 +1,13 @@
 """Frames as servers send them, read back by the websockets library."""
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from websockets.extensions.permessage_deflate import PerMessageDeflate
 from websockets.frames import Close, Frame, Opcode
 from websockets.streams import StreamReader
 
+from tests.support.sizes import examples
 from wsctl.frame import (
     BINARY,
     CLOSE,
@@ -56,7 +57,7 @@ def test_a_frame_is_what_websockets_would_send(opcode: int, payload: bytes) -> N
     assert frame(opcode, payload) == Frame(Opcode(opcode), payload).serialize(mask=False)
 
 
-@settings(max_examples=100)
+@examples(100)
 @example(1013, "é" * 62)
 @example(1013, "𝄞" * 31)
 @given(st.integers(1000, 4999), st.text(max_size=200))
@@ -80,7 +81,7 @@ PAYLOADS = st.lists(st.builds(lambda size, letter: letter * size, SIZES, st.samp
 LEADS = st.sampled_from([b"", b"HTTP/1.1 101 Switching Protocols\r\n\r\n", b"\x81\x05"])
 
 
-@settings(max_examples=80)
+@examples(80)
 @given(PAYLOADS, LEADS)
 def test_payloads_are_read_back_out_of_the_wire(payloads: list[bytes], lead: bytes) -> None:
     batch = Batch(payloads, lead=lead)
@@ -89,7 +90,7 @@ def test_payloads_are_read_back_out_of_the_wire(payloads: list[bytes], lead: byt
     assert batch.messages == len(payloads)
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(st.lists(PAYLOADS, max_size=4))
 def test_joined_batches_are_the_batch_of_all_their_messages(parts: list[list[bytes]]) -> None:
     whole = Batch.joined([Batch(payloads) for payloads in parts])
@@ -99,7 +100,7 @@ def test_joined_batches_are_the_batch_of_all_their_messages(parts: list[list[byt
     assert (whole.payloads, whole.messages) == (together.payloads, together.messages)
 
 
-@settings(max_examples=80)
+@examples(80)
 @given(PAYLOADS, LEADS)
 def test_what_is_compressed_is_the_same_messages_behind_the_same_lead(
     payloads: list[bytes], lead: bytes

@@ -3,9 +3,10 @@
 import json
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.sizes import examples
 from wsctl import messages
 from wsctl.client_ids import InvalidClientId, client_id
 from wsctl.messages import Message
@@ -17,7 +18,7 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=150)
+@examples(150)
 @given(JSON)
 def test_any_json_survives_a_message(data: object) -> None:
     wire = messages.message(Message("1-0", 1.5, "bob", data))
@@ -47,7 +48,7 @@ def test_only_a_direct_message_names_its_addressees() -> None:
     assert "to" not in json.loads(messages.message(Message("1-0", 0.0, "server", 1)))
 
 
-@settings(max_examples=100)
+@examples(100)
 @given(JSON, st.lists(st.sampled_from(["bob", "eve", "Zo\u00eb"]), unique=True), st.booleans())
 def test_each_addressee_sees_itself_alone_unless_all_are_shown(
     data: object, to: list[str], shown: bool

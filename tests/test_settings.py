@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
+from tests.support.sizes import examples
 from wsctl.errors import UsageError
 from wsctl.settings import (
     EVERY_TOPIC,
@@ -135,7 +136,7 @@ def _complaint(parse: Callable[[str], object], text: str) -> str:
 
 @pytest.mark.parametrize("parse", PARSERS)
 def test_a_parser_answers_or_raises_value_error(parse: Callable[[str], object]) -> None:
-    @settings(max_examples=60)
+    @examples(60)
     @example("9" * 309)
     @example("1" * 9 + "/s")
     @given(st.text(alphabet="0123456789.:/ skmghdib٣²,-+_", max_size=24) | st.text(max_size=12))

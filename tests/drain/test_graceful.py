@@ -3,10 +3,10 @@
 from signal import SIGINT, SIGTERM
 
 import pytest
-from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from tests.support.sizes import examples
 from wsctl.codes import CLOSE_TIMEOUT, ExitCode
 from wsctl.drain.graceful import GracefulShutdownManager, NotDraining
 from wsctl.drain.pace import HANDOVER_WINDOW, ORPHAN_TIMEOUT, RELOAD, RELOAD_TIMEOUT, Pace
@@ -685,4 +685,4 @@ class Lives(RuleBasedStateMachine):
 
 
 TestLives = Lives.TestCase
-TestLives.settings = settings(max_examples=120, stateful_step_count=25, deadline=None)
+TestLives.settings = examples(120, stateful_step_count=25, deadline=None)

@@ -8,13 +8,14 @@ from http.client import HTTPConnection
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.conftest import StartServer
 from tests.e2e.ways import TOKEN, Way, as_operator, embedded, module
 from tests.support.clients import join
 from tests.support.server import DEADLINE, ServerProcess
+from tests.support.sizes import examples
 
 EXAMPLES = 6
 """Requests of each kind, good and bad, that are made up for a route, beside those that its bounds suggest."""
@@ -92,7 +93,7 @@ async def test_no_drain_that_is_asked_for_breaks_the_server(start_server: StartS
     server = module(start_server)
     bob = await join(server.ws_url, "bob")  # who keeps the drain from ending
 
-    @settings(max_examples=EXAMPLES * 2)
+    @examples(EXAMPLES * 2)
     @given(
         st.fixed_dictionaries({"timeout": TIMEOUTS})
         | st.dictionaries(st.text(max_size=3), st.integers() | st.text(max_size=3), min_size=1)

@@ -11,7 +11,7 @@ import re
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from tests.conftest import StartServer
@@ -20,6 +20,7 @@ from tests.support import frames
 from tests.support.clients import join, receive_type
 from tests.support.raw import handshake, heard, masked
 from tests.support.server import DEADLINE, ServerProcess
+from tests.support.sizes import examples
 from wsctl.codes import CloseCode, can_be_sent
 from wsctl.frame import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT
 
@@ -217,7 +218,7 @@ async def test_whatever_peers_send_harms_themselves_alone(
     await crowd(server.port, [OPENING] * PEERS * 2)
     before = resources(server)
     fuzzed = given(st.lists(SAID[kind], min_size=1, max_size=PEERS))(run)
-    bound = settings(max_examples=EXAMPLES, suppress_health_check=list(HealthCheck))
+    bound = examples(EXAMPLES, suppress_health_check=list(HealthCheck))
     await asyncio.to_thread(bound(fuzzed))
     async with asyncio.timeout(DEADLINE):
         while resources(server)[0] > before[0]:

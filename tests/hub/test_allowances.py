@@ -3,10 +3,11 @@
 from collections.abc import Iterable
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.connections import RecordedConnection
+from tests.support.sizes import examples
 from wsctl.hub import allowances
 from wsctl.hub.allowances import ADDRESS_FACTOR, Allowances, site
 from wsctl.settings import Rate
@@ -106,7 +107,7 @@ def test_who_stays_has_its_rate_whatever_the_address_has_lent() -> None:
     assert [clients.send(each, 2) for each in patient] == [1] * len(patient)
 
 
-@settings(max_examples=50)
+@examples(50)
 @given(
     st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 15), st.sampled_from([0, 0.1, 0.7, 3, 6]))),
     st.booleans(),

@@ -1,16 +1,17 @@
 """The rate of one client."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.sizes import examples
 from wsctl.hub.bucket import PATIENCE, REMINDER, TokenBucket
 from wsctl.settings import Rate
 
 RATES = st.builds(Rate, st.sampled_from([0.5, 1, 3, 20, 1000]), st.integers(1, 40))
 
 
-@settings(max_examples=100)
+@examples(100)
 @given(RATES, st.lists(st.sampled_from([0, 0.001, 0.05, 0.3, 1, 2.5, 30]), max_size=80))
 def test_no_interval_admits_more_than_the_burst_and_the_rate_allow(rate: Rate, pauses: list[float]) -> None:
     now, bucket = 100.0, TokenBucket(rate.burst, 100.0)

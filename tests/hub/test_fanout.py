@@ -4,10 +4,11 @@ import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.connections import RecordedConnection
+from tests.support.sizes import examples
 from wsctl.frame import Batch, Encoding
 from wsctl.hub.connection import EndReason
 from wsctl.hub.fanout import Fanout
@@ -92,7 +93,7 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=80)
+@examples(80)
 @given(STEPS)
 def test_each_connection_gets_every_byte_once_and_in_order(steps: list[tuple[str, int]]) -> None:
     fanout = Fanout()
@@ -128,7 +129,7 @@ def test_each_connection_gets_every_byte_once_and_in_order(steps: list[tuple[str
         assert b"".join(batch.wire for batch in slow_lane.offered) == sent[-1]
 
 
-@settings(max_examples=80)
+@examples(80)
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 5)), max_size=40))
 def test_exactly_those_in_it_are_sent_to_after_any_coming_and_going(steps: list[tuple[bool, int]]) -> None:
     fanout = Fanout()

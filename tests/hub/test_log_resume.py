@@ -2,12 +2,13 @@
 
 from collections.abc import Callable
 
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.support import frames
 from tests.support.connections import RecordedConnection
 from tests.support.entries import missed_by
+from tests.support.sizes import examples
 from wsctl.frame import Batch
 from wsctl.hub.connection import EndReason
 from wsctl.hub.manager import ConnectionManager
@@ -126,7 +127,7 @@ def _step(hub: Hub, what: str, *details: object) -> None:
             raise AssertionError((what, details))
 
 
-@settings(max_examples=300)
+@examples(300)
 @example([("say", None), ("iterate",), ("say", None), ("join", "bob", 0), ("say", None)], 100)
 @example([("join", "bob", None), ("say", None), ("join", "bob", 0), ("say", ("bob",))], 100)
 @example([("say", None), ("say", None), ("join", "bob", 1), ("join", "eve", 0)], 1)
@@ -142,7 +143,7 @@ def test_each_stay_sees_the_messages_for_it_behind_its_cursor_in_order_and_once(
         assert stay.seen() == stay.wanted(hub.ids, hub.to)
 
 
-@settings(max_examples=100)
+@examples(100)
 @given(STEPS)
 def test_a_client_that_always_comes_back_sees_every_message_for_it_once(
     steps: list[tuple[object, ...]],

@@ -5,12 +5,13 @@ from collections import Counter
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support import frames
 from tests.support.connections import RecordedConnection
 from tests.support.entries import missed_by
+from tests.support.sizes import examples
 from wsctl.frame import Batch
 from wsctl.hub.connection import EndReason
 from wsctl.hub.manager import ConnectionManager
@@ -281,7 +282,7 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=150)
+@examples(150)
 @given(STEPS)
 def test_whatever_happens_messages_keep_their_order_and_stays_add_up(steps: list[tuple[str, str]]) -> None:
     hub = Hub()

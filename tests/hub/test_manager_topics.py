@@ -4,11 +4,12 @@ from collections.abc import Callable
 from itertools import groupby
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support import frames
 from tests.support.connections import RecordedConnection
+from tests.support.sizes import examples
 from wsctl.frame import DEFLATE_ABOVE, Batch, Encoding
 from wsctl.hub.connection import NO_SUBSCRIPTIONS, EndReason
 from wsctl.hub.manager import ConnectionManager
@@ -297,7 +298,7 @@ class Model:
             self.expected[connection].append(n)
 
 
-@settings(max_examples=200)
+@examples(200)
 @given(STEPS)
 def test_each_connection_gets_what_it_subscribed_to_in_the_order_of_all(
     steps: list[tuple[str, str, str]],
@@ -372,7 +373,7 @@ def test_there_is_room_in_place_of_the_oldest_connection_of_an_id() -> None:
     assert hub.manager.of("bob") == (second,)
 
 
-@settings(max_examples=100)
+@examples(100)
 @given(st.integers(0, 3), st.lists(st.tuples(st.sampled_from(["join", "leave"]), st.sampled_from(NAMES))))
 def test_whoever_comes_and_goes_clients_and_connections_agree(
     limit: int, steps: list[tuple[str, str]]

@@ -1,8 +1,9 @@
 """What waits comes out in order, in chunks, and is counted right."""
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.sizes import examples
 from wsctl.frame import Batch
 from wsctl.hub.outbox import CHUNK, Outbox
 
@@ -14,7 +15,7 @@ BATCHES = st.builds(
 )
 
 
-@settings(max_examples=80)
+@examples(80)
 @given(st.lists(BATCHES | st.none(), max_size=25))
 def test_batches_leave_in_order_and_the_size_is_what_waits(steps: list[Batch | None]) -> None:
     """None stands for an iteration in which the socket takes a chunk."""

@@ -3,10 +3,11 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.connections import RecordedConnection
+from tests.support.sizes import examples
 from wsctl.hub.connection import Connection
 from wsctl.hub.presence import MOST_PRESENT, Present, TopicPresence, connected
 from wsctl.log.home import RemoteConnection
@@ -178,7 +179,7 @@ steps = st.lists(
 )
 
 
-@settings(max_examples=200)
+@examples(200)
 @given(steps=steps)
 def test_each_watcher_hears_each_change_of_who_is_there_once(
     steps: list[tuple[bool, int, str, dict[str, bool] | None]],

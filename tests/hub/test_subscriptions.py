@@ -6,9 +6,10 @@ import tracemalloc
 from itertools import product
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.sizes import examples
 from wsctl.hub.subscriptions import FEW, HALF, MOST_CACHED, MOST_VISITED, SubscriptionIndex
 from wsctl.topics import MAX_SEGMENTS, matches
 
@@ -27,7 +28,7 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=300)
+@examples(300)
 @given(STEPS)
 def test_a_topic_matches_exactly_those_that_a_look_at_each_subscription_finds(
     steps: list[tuple[str, str, int]],

@@ -8,11 +8,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.support.other_end import OtherEnd, Pair, no_descriptor_left, open_descriptors, pipes, small_pair
 from tests.support.server import DEADLINE
+from tests.support.sizes import examples
 from tests.support.wires import turn
 from wsctl.ipc.channel import MAX_QUEUED, Channel
 from wsctl.ipc.framing import Packet, close_all, encode_packet
@@ -85,7 +86,7 @@ async def _sent_and_heard(packets: list[Sent]) -> None:
     near.channel.close()
 
 
-@settings(max_examples=20)
+@examples(20)
 @example([("a", {}, [400_000], 4), ("b", {}, [], 4), ("c", {}, [1], 0), ("d", {}, [], 1)])
 @given(PACKETS)
 def test_whatever_is_sent_arrives_in_order_and_whole_with_its_descriptors(packets: list[Sent]) -> None:

@@ -1,8 +1,9 @@
 """What is kept for clients that come back, against a list of everything that was ever said."""
 
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
+from tests.support.sizes import examples
 from wsctl.frame import Batch
 from wsctl.log.history import MOST_LOST, Entry, History, MessageId, Missed
 from wsctl.log.known_ids import KnownIds
@@ -88,7 +89,7 @@ def _agree(history: History, model: Model) -> None:
     assert history.floor == model.ids()[model.first]
 
 
-@settings(max_examples=150)
+@examples(150)
 @given(STEPS, st.sampled_from([0, 1, 3, 100]), st.sampled_from([0, 10, 110, 10_000]))
 def test_it_keeps_the_newest_within_both_bounds_and_knows_what_it_can_tell(
     steps: list[tuple[str, tuple[int, int]]], most: int, most_bytes: int
@@ -101,7 +102,7 @@ def test_it_keeps_the_newest_within_both_bounds_and_knows_what_it_can_tell(
         assert history.since(seen) is None
 
 
-@settings(max_examples=80)
+@examples(80)
 @example([("add", (1, 8))] * 4, [("add", (1, 8))], 2)
 @given(STEPS, STEPS, st.sampled_from([0, 2, 100]))
 def test_one_that_is_restored_goes_on_as_the_other_would(
@@ -220,7 +221,7 @@ def _wanted(topic: str | None, patterns: list[str], beside: list[str] | None) ->
     return any(matches(p, topic) for p in patterns) and not any(matches(p, topic) for p in beside or ())
 
 
-@settings(max_examples=150)
+@examples(150)
 @example([], [], [], 0, 0)
 @given(
     st.lists(st.tuples(st.sampled_from(TOPICS), st.sampled_from([0, 8, 98])), max_size=40),
@@ -304,7 +305,7 @@ def test_while_it_is_held_nothing_is_too_old() -> None:
     assert len(history) == 0
 
 
-@settings(max_examples=50)
+@examples(50)
 @given(
     st.lists(st.tuples(st.sampled_from(TOPICS), st.sampled_from([0, 8, 98])), max_size=40),
     st.sampled_from([1, 3]),

@@ -2,13 +2,13 @@
 
 from typing import Any
 
-from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from tests.support import frames
 from tests.support.entries import Delivered
 from tests.support.log_model import Addressees, LogModel, Said
+from tests.support.sizes import examples
 from wsctl import messages
 from wsctl.frame import Batch
 from wsctl.log.message_log import MessageLog, read_id, written
@@ -98,4 +98,4 @@ class LogAndModel(RuleBasedStateMachine):
 
 
 TestTheHistory = LogAndModel.TestCase
-TestTheHistory.settings = settings(max_examples=120, stateful_step_count=40)
+TestTheHistory.settings = examples(120, stateful_step_count=40)

@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Protocol
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import HealthCheck, example, given
 from hypothesis import strategies as st
 
 from tests.conftest import StartStore
 from tests.support.peer import Peer, Speaker, new_prefix
 from tests.support.relay import Relay
 from tests.support.server import DEADLINE
+from tests.support.sizes import examples
 from tests.support.store import StoreProcess
 from tests.support.worker_peer import WorkerPeer
 from wsctl.codes import ErrorCode
@@ -323,7 +324,7 @@ REMOVALS = [
 
 
 @FIRST
-@settings(max_examples=100)
+@examples(100)
 @example(LOSSES)
 @example(MOVES)
 @given(STEPS)
@@ -333,7 +334,7 @@ async def test_memory_keeps_the_law(first: list[str], steps: list[str]) -> None:
 
 
 @FIRST
-@settings(max_examples=100)
+@examples(100)
 @example(LOSSES)
 @example(MOVES)
 @given(STEPS)
@@ -355,7 +356,7 @@ async def test_the_parent_of_workers_keeps_the_law(first: list[str], steps: list
 
 
 @FIRST
-@settings(max_examples=4, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(4, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @example(LOSSES)
 @example(MOVES)
 @example(OUTAGES)
@@ -371,7 +372,7 @@ async def test_redis_keeps_the_law(store: StoreProcess, first: list[str], steps:
 
 
 @FIRST
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @example(LOSSES)
 @example(MOVES)
 @example(OUTAGES)

@@ -6,13 +6,14 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from tests.conftest import StartStore
 from tests.support import frames
 from tests.support.entries import Delivered, missed_by
 from tests.support.peer import Peer, new_prefix
+from tests.support.sizes import examples
 from tests.support.store import StoreProcess
 from wsctl.log.message_log import MessageLog, read_id
 
@@ -132,7 +133,7 @@ async def test_what_is_not_json_takes_no_place(logs: Logs) -> None:
 STEPS = st.lists(st.sampled_from(["say 0", "say 1", "iterate", "resume 0", "resume 1"]), max_size=25)
 
 
-@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(STEPS)
 async def test_what_was_missed_and_what_comes_then_are_everything_once(logs: Logs, steps: list[str]) -> None:
     """Whenever a client resumes, and on whichever node."""

@@ -1,12 +1,13 @@
 """Ids and the order they give."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support import frames
 from tests.support.entries import Delivered, as_message
 from tests.support.homes import FollowerStandIn
+from tests.support.sizes import examples
 from wsctl.log.history import Entry, Missed
 from wsctl.log.message_log import MessageLog
 from wsctl.messages import Message
@@ -17,7 +18,7 @@ def _place(message_id: str) -> tuple[int, int]:
     return int(ms), int(sequence)
 
 
-@settings(max_examples=100)
+@examples(100)
 @given(st.lists(st.floats(0, 2e9), min_size=1, max_size=40))
 def test_ids_only_grow_however_the_wall_clock_jumps(times: list[float]) -> None:
     clock = iter([times[0], *times])
@@ -34,7 +35,7 @@ def test_ids_only_grow_however_the_wall_clock_jumps(times: list[float]) -> None:
     assert log.published == len(times)
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(st.lists(st.sampled_from([1, float("nan"), float("inf")]), max_size=20))
 def test_an_append_that_fails_takes_no_id(data: list[float]) -> None:
     delivered, receipts, relayed = Delivered(), list[str](), Delivered()

@@ -3,11 +3,12 @@
 from collections import deque
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.support.entries import Delivered
 from tests.support.homes import FollowerStandIn, HomeElsewhere
+from tests.support.sizes import examples
 from wsctl import messages
 from wsctl.log.history import Entry
 from wsctl.log.home import Draft, Key
@@ -91,7 +92,7 @@ def _order(ids: list[str]) -> list[tuple[int, ...]]:
     return [tuple(map(int, message_id.split("-"))) for message_id in ids]
 
 
-@settings(max_examples=150)
+@examples(150)
 @given(STEPS, st.integers(0, 3))
 def test_both_deliver_the_same_messages_in_the_same_order(steps: list[str], before: int) -> None:
     pair = Pair(before)
@@ -107,7 +108,7 @@ def test_both_deliver_the_same_messages_in_the_same_order(steps: list[str], befo
     assert (pair.follower.published, pair.leader.published) == (pair.said, pair.said - before)
 
 
-@settings(max_examples=150)
+@examples(150)
 @given(STEPS, st.integers(0, 2))
 def test_each_receipt_comes_once_with_its_id_and_the_clients_of_both(steps: list[str], before: int) -> None:
     pair = Pair(before)
@@ -129,7 +130,7 @@ def test_there_is_no_receipt_before_the_message_is_back() -> None:
     assert pair.receipts == [(0, pair.there[0].id, HERE + THERE)]
 
 
-@settings(max_examples=200)
+@examples(200)
 @example(["said here", "said here", "lead", "follow", "said here"], 1, True)
 @example(["said here", "said there", "lead"], 0, False)
 @given(STEPS, st.integers(0, 3), st.booleans())

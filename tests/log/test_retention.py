@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
+from tests.support.sizes import examples
 from wsctl.log.retention import MessageId, Retention
 
 FLOOR: MessageId = (1000, 5)
@@ -107,7 +108,7 @@ BOUNDS = st.tuples(
 )
 
 
-@settings(max_examples=200)
+@examples(200)
 @example([(1, None, 8), (1, "a", 8), (0, None, 8), (1, None, 300), (0, "a", 1)], (3, 110, 0.0), [])
 @given(STEPS, BOUNDS, st.lists(st.integers(0, 5), max_size=40))
 def test_each_topic_keeps_its_newest_and_the_largest_pays_for_all(
@@ -128,7 +129,7 @@ def test_each_topic_keeps_its_newest_and_the_largest_pays_for_all(
         both.agree_on_floors()
 
 
-@settings(max_examples=50)
+@examples(50)
 @given(STEPS, BOUNDS)
 def test_what_is_put_and_what_is_added_and_trimmed_stay_alike(
     steps: Sequence[tuple[int, str | None, int]], bounds: tuple[int, int, float]
@@ -143,7 +144,7 @@ def test_what_is_put_and_what_is_added_and_trimmed_stay_alike(
         assert put.floors() == added.real.floors()
 
 
-@settings(max_examples=50)
+@examples(50)
 @example([(0, None, 0), (0, "a", 1)], [(0, None, 0)], (1, 0, 0.0))
 @given(STEPS, STEPS, BOUNDS)
 def test_one_that_is_restored_goes_on_as_the_other_would(

@@ -2,10 +2,11 @@
 
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.entries import Delivered
+from tests.support.sizes import examples
 from wsctl.log.history import Entry, MessageId
 from wsctl.log.message_log import MessageLog
 from wsctl.log.selection import Selection
@@ -31,7 +32,7 @@ def shown(entries: list[Entry]) -> list[tuple[MessageId, bytes, str | None]]:
     return [(entry.id, entry.batch.wire, entry.topic) for entry in entries]
 
 
-@settings(max_examples=80)
+@examples(80)
 @given(SAID, SAID, SAID, st.sampled_from([0, 2, 50]), st.booleans())
 def test_a_log_that_moves_knows_there_what_it_knew_here(
     before: list[str | None],

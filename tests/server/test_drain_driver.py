@@ -9,12 +9,13 @@ from dataclasses import dataclass, field
 from signal import SIGHUP, SIGINT, SIGTERM
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.connections import RecordedConnection
 from tests.support.frames import read
 from tests.support.server import DEADLINE
+from tests.support.sizes import examples
 from wsctl import messages
 from wsctl.codes import CLOSE_TIMEOUT, ExitCode
 from wsctl.drain.graceful import GracefulShutdownManager, NotDraining
@@ -473,7 +474,7 @@ async def _everyone_ends(steps: list[tuple[str, int]], names: list[str]) -> None
         assert (server.watcher.exit_code is ExitCode.DONE) == (last.forced + last.aborted == 0)
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(STEPS, st.lists(st.sampled_from("abcdefgh"), min_size=1, max_size=6, unique=True))
 def test_everyone_who_was_there_is_accounted_for(steps: list[tuple[str, int]], names: list[str]) -> None:
     asyncio.run(_everyone_ends(steps, names))

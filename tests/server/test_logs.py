@@ -11,9 +11,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
+from tests.support.sizes import examples
 from wsctl.codes import CloseCode
 from wsctl.drain.phases import Phase
 from wsctl.server.logs import (
@@ -53,7 +54,7 @@ def _is_one_plain_line(line: str) -> bool:
     return len(line.splitlines()) == 1 and not [c for c in line if unicodedata.category(c)[0] == "C"]
 
 
-@settings(max_examples=250)
+@examples(250)
 @example("x", "\u2028")
 @example("a\x1b[2Jb", {"a": "\n"})
 @given(NASTY.filter(bool), VALUES)
@@ -69,7 +70,7 @@ def test_nothing_in_an_event_or_a_field_makes_a_second_line_or_moves_the_cursor(
     assert (parsed["event"], parsed["value"], parsed["other"]) == (event, value, 1)
 
 
-@settings(max_examples=100)
+@examples(100)
 @example("a=b")
 @given(NASTY)
 def test_a_value_cannot_pass_for_another_field(value: str) -> None:
@@ -80,7 +81,7 @@ def test_a_value_cannot_pass_for_another_field(value: str) -> None:
     assert (json.loads(word) if word.startswith('"') else word) == value
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(NASTY)
 def test_the_text_of_an_exception_cannot_forge_a_line(text: str) -> None:
     try:

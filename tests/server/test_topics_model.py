@@ -8,7 +8,6 @@ from functools import wraps
 from typing import Any
 from urllib.parse import urlencode
 
-from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 from websockets.frames import Opcode
@@ -16,6 +15,7 @@ from websockets.frames import Opcode
 from tests.support import frames
 from tests.support.handover import hand_over
 from tests.support.log_model import Addressees, LogModel, Recovered, Said
+from tests.support.sizes import examples
 from tests.support.transport import HandTransport
 from tests.support.wires import ANSWER, Server, client, closing, turn
 from tests.support.wires import frames as frames_of
@@ -417,4 +417,4 @@ class ServerAndModel(RuleBasedStateMachine):
 
 
 TestTheServer = ServerAndModel.TestCase
-TestTheServer.settings = settings(max_examples=60, stateful_step_count=40)
+TestTheServer.settings = examples(60, stateful_step_count=40)

@@ -1,6 +1,9 @@
-"""How large the crowds of tests are, in one place."""
+"""How large the crowds of tests are, and in how many examples a property is looked at, in one place."""
 
 from dataclasses import dataclass
+from typing import Any
+
+from hypothesis import settings
 
 
 @dataclass(frozen=True)
@@ -71,3 +74,30 @@ FULL = Sizes(
     stressed=200,
 )
 """With `--full`."""
+
+
+FEWER = 4
+"""Of so many examples that `--full` looks at, one is looked at on each change."""
+
+FEWEST = 12
+"""Examples that a property is looked at in on each change, where `--full` looks at as many."""
+
+
+def set_examples(*, full: bool, derandomize: bool) -> None:
+    """Say how many examples there are, before a test is imported: 100 of a property that says none."""
+    global _full  # noqa: PLW0603
+    _full = full
+    settings.register_profile("tests", deadline=None, derandomize=derandomize, max_examples=_number(100))
+    settings.load_profile("tests")
+
+
+def examples(count: int, **more: Any) -> settings:
+    """Return the settings of a property that `--full` looks at in `count` examples."""
+    return settings(max_examples=_number(count), **more)
+
+
+def _number(count: int) -> int:
+    return count if _full else max(min(count, FEWEST), count // FEWER)
+
+
+_full = False

@@ -12,12 +12,13 @@ from zipfile import ZipFile
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import given
 
 from tests.conftest import StartServer
 from tests.support.nginx import NginxProcess
 from tests.support.processes import run
 from tests.support.server import DEADLINE
+from tests.support.sizes import examples
 from tests.support.written import ODD, any_settings, quoted_words
 from wsctl import __version__
 from wsctl.cli.recipes import generate_file
@@ -234,7 +235,7 @@ def _undollared(found: Any) -> Any:
 
 
 @given(any_settings())
-@settings(max_examples=20)
+@examples(20)
 def test_both_nodes_are_told_what_the_settings_say(meant: Settings) -> None:
     found = read(meant)["services"]
     for name in NODES:

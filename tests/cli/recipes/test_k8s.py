@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import given
 
 from tests.cli.recipes.test_docker import HERE
+from tests.support.sizes import examples
 from tests.support.written import any_settings
 from wsctl.cli.recipes import generate_file
 from wsctl.cli.recipes.deployment import flags
@@ -33,7 +34,7 @@ def container(meant: Settings) -> Any:
 
 
 @given(any_settings())
-@settings(max_examples=20)
+@examples(20)
 def test_the_arguments_say_what_the_settings_say(meant: Settings) -> None:
     given = [word.replace("$$", "$") for word in container(meant)["args"]]
     assert [word for word in given if "--ssl-" not in word] == [
@@ -48,7 +49,7 @@ def test_no_argument_begins_a_variable() -> None:
 
 
 @given(any_settings())
-@settings(max_examples=20)
+@examples(20)
 def test_the_kubelet_waits_for_the_longest_drain(meant: Settings) -> None:
     found = pod(meant)
     (server,) = found["containers"]

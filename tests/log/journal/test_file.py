@@ -12,10 +12,11 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.journals import FLOOR, change, open_journal, overwrite, row, rows, write_journal
+from tests.support.sizes import examples
 from wsctl.log.home import Key
 from wsctl.log.journal import file as file_module
 from wsctl.log.journal.errors import UnusableJournal
@@ -81,7 +82,7 @@ def test_only_its_user_may_read_it(path: Path) -> None:
     assert set(modes.values()) == {0o600}
 
 
-@settings(max_examples=25)
+@examples(25)
 @given(st.lists(st.integers(0, 600), max_size=6))
 def test_what_is_written_is_read_again(tmp_path_factory: pytest.TempPathFactory, sizes: list[int]) -> None:
     """However many rows are in one commit."""

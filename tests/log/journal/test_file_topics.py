@@ -10,10 +10,11 @@ from itertools import count
 from pathlib import Path
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.support.journals import FLOOR, change, open_journal, row, rows, write_old_journal
+from tests.support.sizes import examples
 from wsctl.log.history import Entry, History
 from wsctl.log.journal import topic_tables
 from wsctl.log.journal.errors import UnusableJournal
@@ -34,7 +35,7 @@ def kept(file: JournalFile) -> list[MessageId]:
     return [each.id for each in file.behind((0, 0))]
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(
     st.lists(
         st.lists(st.tuples(st.sampled_from(TOPICS), st.sampled_from([1, 8, 98])), min_size=1, max_size=5),

@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from tests.support.frames import Frame, checked, is_valid, read, validator_of
+from tests.support.sizes import examples
 from wsctl import client_ids, messages
 from wsctl.codes import ErrorCode
 from wsctl.drain.phases import Phase
@@ -143,7 +144,7 @@ def test_each_encoder_has_a_schema_and_each_schema_an_encoder() -> None:
 
 
 @each_type
-@settings(max_examples=40)
+@examples(40)
 @given(data=st.data())
 def test_whatever_is_encoded_is_as_described(kind: str, data: st.DataObject) -> None:
     assert read(data.draw(FEWEST[kind] | MOST[kind]))["type"] == kind
@@ -182,7 +183,7 @@ def has(frame: Frame, path: tuple[str, ...]) -> bool:
 
 
 @each_type
-@settings(max_examples=10)
+@examples(10)
 @given(data=st.data())
 def test_what_is_required_is_always_there_and_what_is_optional_not(kind: str, data: st.DataObject) -> None:
     fewest, most = (json.loads(data.draw(frames[kind])) for frames in (FEWEST, MOST))
@@ -192,7 +193,7 @@ def test_what_is_required_is_always_there_and_what_is_optional_not(kind: str, da
 
 
 @each_type
-@settings(max_examples=10)
+@examples(10)
 @given(data=st.data())
 def test_a_field_less_or_more_or_of_another_kind_is_noticed(kind: str, data: st.DataObject) -> None:
     encoded = data.draw(MOST[kind])
@@ -224,7 +225,7 @@ def test_what_no_server_sends_does_not_pass_the_tests(text: str) -> None:
         read(text)
 
 
-@settings(max_examples=300)
+@examples(300)
 @given(st.text(st.characters(max_codepoint=127), min_size=1, max_size=4))
 def test_of_ascii_the_pattern_takes_just_what_is_an_id(text: str) -> None:
     try:
@@ -234,7 +235,7 @@ def test_of_ascii_the_pattern_takes_just_what_is_an_id(text: str) -> None:
     assert validator_of("clientId").is_valid(text) == is_id
 
 
-@settings(max_examples=200)
+@examples(200)
 @given(st.text(st.characters(categories=["L", "Nd", "Mn", "Mc"]), min_size=1, max_size=6))
 def test_every_id_of_any_script_passes_it(text: str) -> None:
     try:
@@ -245,7 +246,7 @@ def test_every_id_of_any_script_passes_it(text: str) -> None:
     assert re.search(CLIENT_ID["pattern"], name)
 
 
-@settings(max_examples=500)
+@examples(500)
 @given(st.text("aZ0_~@:+-.*> é", max_size=8))
 def test_just_what_is_a_topic_and_what_is_a_pattern_pass_their_schemas(text: str) -> None:
     assert validator_of("topic").is_valid(text) == is_taken(topic_name, text)

@@ -8,7 +8,7 @@ from pathlib import Path
 from string import printable
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from tests.support.keys import (
@@ -23,6 +23,7 @@ from tests.support.keys import (
     signs,
     written,
 )
+from tests.support.sizes import examples
 from wsctl.server.credentials.keys import (
     MAX_FILE,
     MIN_SECRET,
@@ -201,7 +202,7 @@ def test_what_a_generator_makes_is_a_secret(tmp_path: Path, data: bytes) -> None
     assert verification_keys(written(tmp_path, "key", data)) == [TokenKey("HS256", data.rstrip(b"\n"))]
 
 
-@settings(max_examples=200)
+@examples(200)
 @given(st.binary(min_size=32, max_size=64))
 def test_random_bytes_are_a_secret_however_they_are_written(noise: bytes) -> None:
     assume(sum(byte in printable.encode() for byte in noise) < 0.8 * len(noise))

@@ -7,10 +7,11 @@ from itertools import count
 from types import SimpleNamespace
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.connections import RecordedConnection
+from tests.support.sizes import examples
 from wsctl.hub.connection import Connection
 from wsctl.hub.presence import SUCCESSOR, TopicPresence, connected
 from wsctl.log.home import RemoteConnection
@@ -202,7 +203,7 @@ steps = st.lists(
 )
 
 
-@settings(max_examples=300)
+@examples(300)
 @given(before=steps, then=steps, lost=st.booleans())
 def test_each_watcher_hears_each_change_once_wherever_it_is_then(
     before: list[tuple[str, int, str, dict[str, bool]]],

@@ -5,9 +5,10 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.sizes import examples
 from wsctl.client_ids import MAX_CLIENT_ID
 from wsctl.server.credentials.permissions import Claimed
 from wsctl.server.credentials.verifier import Denied, Granted, Verifier, for_client
@@ -87,7 +88,7 @@ def test_what_is_no_id_is_a_400(name: str) -> None:
     assert verdict.message.isprintable()
 
 
-@settings(max_examples=200)
+@examples(200)
 @given(st.text(max_size=12), st.text(max_size=12), st.none() | st.text(max_size=20), st.text(max_size=12))
 def test_whatever_is_asked_there_is_a_verdict(name: str, query: str, origin: str | None, host: str) -> None:
     verdict = _admit(name, query, origin, host)
@@ -362,7 +363,7 @@ def test_a_token_s_permissions_count_before_the_settings() -> None:
     assert _refusal(_admit(query="topic=b", **asked)) == (403, "topic_not_allowed")
 
 
-@settings(max_examples=200)
+@examples(200)
 @given(st.text("topic=&%3E.*> a+", max_size=40))
 def test_whatever_the_query_the_topics_are_patterns(query: str) -> None:
     verdict = _admit(query=query)

@@ -5,13 +5,14 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.hub.test_intake import Publishing
 from tests.support.connections import RecordedConnection
 from tests.support.frames import Frame, read
 from tests.support.server import DEADLINE
+from tests.support.sizes import examples
 from tests.support.wires import MakeServer, Server, client, frames, servers, turn
 from wsctl.codes import ErrorCode
 from wsctl.frame import TEXT
@@ -183,7 +184,7 @@ FIELDS = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150, deadline=None)
 @given(texts=st.lists(FIELDS.map(json.dumps) | st.text(max_size=20), max_size=8), direct=st.booleans())
 def test_each_text_is_answered_once_with_its_ref_whatever_it_is(texts: list[str], direct: bool) -> None:
     async def run() -> None:

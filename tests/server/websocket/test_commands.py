@@ -4,9 +4,10 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
+from tests.support.sizes import examples
 from wsctl.codes import ErrorCode
 from wsctl.server.websocket.commands import (
     MAX_ADDRESSEES,
@@ -173,13 +174,13 @@ def test_brackets_within_texts_are_not_depth() -> None:
     assert isinstance(read_command(written(type="publish", data="[{" * 500)), Publish)
 
 
-@settings(max_examples=300)
+@examples(300)
 @given(JSON)
 def test_any_json_is_data(data: object) -> None:
     assert read_command(written(type="publish", ref=1, data=data)) == Publish(1, data)
 
 
-@settings(max_examples=500)
+@examples(500)
 @example('{"type":[]}')
 @example('{"type":{},"ref":"\\ud800"}')
 @given(st.text() | st.lists(PIECES, max_size=12).map("".join) | JSON.map(json.dumps))
@@ -190,7 +191,7 @@ def test_whatever_the_text_there_is_an_answer(text: str) -> None:
         assert len(found.message) < 250
 
 
-@settings(max_examples=300)
+@examples(300)
 @given(
     st.sampled_from(sorted(SHAPES)),
     st.dictionaries(

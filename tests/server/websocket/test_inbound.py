@@ -4,11 +4,12 @@ import zlib
 from itertools import pairwise
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from websockets.extensions.permessage_deflate import PerMessageDeflate
 from websockets.frames import Close, Frame, Opcode
 
+from tests.support.sizes import examples
 from wsctl.codes import CloseCode, can_be_sent
 from wsctl.frame import BINARY, CLOSE, PING, PONG, TEXT
 from wsctl.server.websocket.inbound import (
@@ -71,7 +72,7 @@ def _read(chunks: list[bytes], max_message: int = 0) -> tuple[list[Event], Close
     return events, None
 
 
-@settings(max_examples=120)
+@examples(120)
 @given(conversations(), st.lists(st.integers(0, 1 << 20), max_size=12))
 def test_a_conversation_means_the_same_wherever_it_is_cut(
     conversation: tuple[bytes, list[Event]], places: list[int]
@@ -80,7 +81,7 @@ def test_a_conversation_means_the_same_wherever_it_is_cut(
     assert _read(_cut(wire, places)) == (meant, None)
 
 
-@settings(max_examples=30)
+@examples(30)
 @given(conversations())
 def test_byte_by_byte_too(conversation: tuple[bytes, list[Event]]) -> None:
     wire, meant = conversation
@@ -88,7 +89,7 @@ def test_byte_by_byte_too(conversation: tuple[bytes, list[Event]]) -> None:
         assert _read([wire[i : i + 1] for i in range(len(wire))]) == (meant, None)
 
 
-@settings(max_examples=200)
+@examples(200)
 @given(
     st.binary(max_size=40) | st.tuples(st.binary(max_size=6), conversations()).map(lambda x: x[0] + x[1][0]),
     st.lists(st.integers(0, 1 << 16), max_size=6),
@@ -113,7 +114,7 @@ def _read_in_turns(chunks: list[bytes], max_message: int) -> tuple[list[Event], 
     return events, None
 
 
-@settings(max_examples=200)
+@examples(200)
 @given(
     st.tuples(st.binary(max_size=6), conversations()).map(lambda x: x[0] + x[1][0])
     | conversations().map(lambda x: x[0]),
@@ -143,7 +144,7 @@ def test_another_reader_inflates_what_was_half_there(sent: list[bytes], data: st
     assert second.idle
 
 
-@settings(max_examples=300)
+@examples(300)
 @example(_frame(TEXT, bytes(125)))
 @example(_frame(TEXT, bytes(126)))
 @example(_raw(0x81, 0x7D) + bytes(4 + 125))
@@ -359,7 +360,7 @@ def test_a_message_of_several_deflate_streams_is_whole(data: bytes, message: byt
     assert _inflated(data) == message
 
 
-@settings(max_examples=300)
+@examples(300)
 @given(
     st.lists(st.binary(max_size=200) | st.binary(max_size=9).map(lambda b: b * 30), min_size=1, max_size=4),
     st.sampled_from([zlib.Z_SYNC_FLUSH, zlib.Z_FULL_FLUSH]),
@@ -369,7 +370,7 @@ def test_however_many_streams_there_are_all_of_them_are_read(parts: list[bytes],
     assert _inflated(data) == b"".join(parts)
 
 
-@settings(max_examples=300)
+@examples(300)
 @given(st.text(st.characters(codec="ascii"), min_size=20, max_size=400), st.booleans(), st.data())
 def test_of_a_message_that_is_cut_off_no_part_is_given_out(
     words: str, ended: bool, data: st.DataObject

@@ -3,9 +3,10 @@
 import json
 from dataclasses import replace
 
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
+from tests.support.sizes import examples
 from wsctl.frame import Encoding
 from wsctl.server.credentials.permissions import Claimed
 from wsctl.server.websocket.snapshot import (
@@ -46,7 +47,7 @@ SNAPSHOTS = st.builds(
 BARE = ConnectionSnapshot("bob", "192.0.2.1:5", 1.5, False, "1-1", None, ())
 
 
-@settings(max_examples=200)
+@examples(200)
 @example([])
 @example([BARE])
 @example([replace(BARE, unread=UnreadInput(b"", None, 1, False, 0), unsent=((b"", 1), (b"x", 0))), BARE])

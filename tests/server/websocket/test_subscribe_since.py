@@ -10,13 +10,14 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from tests.server.websocket.test_endpoint import Peer
 from tests.support.frames import read
 from tests.support.server import DEADLINE
 from tests.support.services import Services
+from tests.support.sizes import examples
 from tests.support.transport import HandTransport
 from tests.support.wires import MakeServer, client, close_of, frames, servers, turn
 from wsctl.frame import TEXT
@@ -98,7 +99,7 @@ def seen_in(found: Sequence[Mapping[str, Any]]) -> list[Any]:
     return [f["data"][0] if f["type"] == "message" else f["type"] for f in found[1:]]
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@examples(80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     steps=STEPS, deflate=st.booleans(), topics=st.lists(st.sampled_from(PATTERNS), max_size=2, unique=True)
 )
@@ -249,7 +250,7 @@ class SlowPeer(Peer):
         await super()._take(event)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@examples(60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(steps=STEPS, topics=st.lists(st.sampled_from(PATTERNS), max_size=2, unique=True))
 def test_under_another_server_whatever_happens_it_is_the_same(
     steps: list[tuple[Any, ...]], topics: list[str]

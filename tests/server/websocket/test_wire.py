@@ -4,11 +4,12 @@ import asyncio
 import random
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from websockets.frames import Frame, Opcode
 
 from tests.support.frames import read
+from tests.support.sizes import examples
 from tests.support.transport import HandTransport
 from tests.support.wires import (
     ANSWER,
@@ -429,7 +430,7 @@ def _check_stream(received: bytes, wire: Wire, transport: HandTransport, publish
         assert close_of(found)[0] in (wire.code, 1000)
 
 
-@settings(max_examples=250)
+@examples(250)
 @example([("broadcast", 9000), ("broadcast", 0), ("we close", 0), ("peer closes", 0)], False, False)
 @given(STEPS, st.booleans(), st.booleans())
 def test_whatever_happens_the_peer_sees_a_prefix_and_at_most_one_close(

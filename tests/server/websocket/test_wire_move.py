@@ -9,7 +9,7 @@ import socket
 from typing import Any
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from websockets.extensions.permessage_deflate import PerMessageDeflate
 from websockets.frames import Frame, Opcode
@@ -17,6 +17,7 @@ from websockets.frames import Frame, Opcode
 from tests.support.entries import missed_by
 from tests.support.frames import read
 from tests.support.server import DEADLINE
+from tests.support.sizes import examples
 from tests.support.transport import HandTransport
 from tests.support.wires import (
     ANSWER,
@@ -197,7 +198,7 @@ async def _step(journey: Journey, what: str, value: int) -> None:
         await turn()
 
 
-@settings(max_examples=250)
+@examples(250)
 @example([("text", ["a", "é" * 70])], [("hear", 8), ("room", 3), ("direct", 50), ("move", 2)], True)
 @example(
     [], [("room", 0), ("direct", 9000), ("broadcast", 9000), ("turn", 0), ("move", 1), ("move", 0)], False

@@ -8,12 +8,13 @@ import termios
 from typing import Any
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from websockets.frames import Frame, Opcode
 
 from tests.support.entries import missed_by
 from tests.support.frames import read
+from tests.support.sizes import examples
 from tests.support.transport import HandTransport
 from tests.support.wires import ANSWER, MakeServer, Server, close_of, data_of, frames, turn
 from wsctl.frame import TEXT, Encoding, frame
@@ -304,7 +305,7 @@ async def _resume(resumption: Resumption, steps: list[tuple[str, int | None]]) -
     resumption.check()
 
 
-@settings(max_examples=250)
+@examples(250)
 @example(STEADILY, 80, False, False, {"buffer": 4096, "room": 0})
 @example(STEADILY, 80, True, False, {"buffer": 4096, "room": 0})
 @example(STEADILY, 150, True, False, {"buffer": 1 << 20, "room": 70_000})
