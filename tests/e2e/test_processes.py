@@ -5,15 +5,17 @@ import re
 import signal
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.conftest import StartServer
-from tests.support.processes import ForkedProcess, can_fork, popen, run
-from tests.support.server import DEADLINE, WSCTL, ServerProcess
+from tests.support.processes import ForkedProcess, can_fork, children, lives, popen, run
+from tests.support.server import DEADLINE, WSCTL, ServerProcess, wsctl
 from tests.support.terminal import Terminal
+from tests.support.workers import pids, serving, until
 
 pytestmark = pytest.mark.skipif(not can_fork(WSCTL, {}), reason="nothing is forked here")
 
@@ -26,20 +28,40 @@ FOR_THREADS = 3 << 31
 """Signals 32 and 33, which glibc handles from the first thread of a process on."""
 
 
-def described(server: ServerProcess) -> Facts:
-    """All that can be told of a server from outside, and is the same at each start; ends it."""
-    proc = Path(f"/proc/{server.pid}")
-    status = dict(line.split(":\t", 1) for line in (proc / "status").read_text().splitlines())
+def of_process(pid: int) -> Facts:
+    """All that can be told of a process from outside, and is the same at each start."""
+    proc = Path(f"/proc/{pid}")
+    status = until(lambda: signals_are_settled(proc), "no thread begins")
     files = [(int(fd), re.sub(r"\d+", "N", os.readlink(proc / "fd" / fd))) for fd in os.listdir(proc / "fd")]
     facts: Facts = {name: status[name] for name in ("SigBlk", "SigIgn", "Umask", "NoNewPrivs")}
     facts["SigCgt"] = int(status["SigCgt"], 16) & ~FOR_THREADS
-    facts |= {
-        "session": os.getsid(server.pid) == os.getsid(0),
-        "group": os.getpgid(server.pid) == os.getpgid(0),
+    return facts | {
+        "session": os.getsid(pid) == os.getsid(0),
+        "group": os.getpgid(pid) - pid if os.getpgid(pid) != os.getpgid(0) else "ours",
         "folder": os.readlink(proc / "cwd"),
         "limits": (proc / "limits").read_text(),
         "files": sorted(files),
     }
+
+
+def signals_are_settled(proc: Path) -> dict[str, str] | None:
+    """The status of a process, unless it is beginning a thread just now: all its signals are blocked then."""
+    status = dict(line.split(":\t", 1) for line in (proc / "status").read_text().splitlines())
+    return None if int(status["SigBlk"], 16) & (1 << signal.SIGSEGV - 1) else status
+
+
+def two_serve(server: ServerProcess) -> list[int] | None:
+    found = serving(server)
+    return found if len(found) == 2 else None
+
+
+def has_ended(pid: int) -> bool:
+    return not lives(pid)
+
+
+def described(server: ServerProcess) -> Facts:
+    """What can be told of a server, and how it answers; ends it."""
+    facts = of_process(server.pid)
     facts |= {path: server.http("GET", path)[0] for path in ("/health", "/docs", "/metrics", "/nowhere")}
     facts |= {"health": sorted(server.http("GET", "/health")[1]), "code": server.stop()}
     return facts | {"log": [re.sub(r"\d+", "N", line) for line in server.lines]}
@@ -66,6 +88,42 @@ def test_a_forked_server_is_as_a_cold_one(
             found.append(described(server))
         finally:
             server.kill()
+    assert found[0] == found[1]
+
+
+def test_so_are_its_workers_also_after_an_upgrade(start_server: StartServer) -> None:
+    found = []
+    for cold in (False, True):
+        server = start_server("--workers", "2", cold=cold)
+        facts: Facts = {"workers": [of_process(pid) for pid in pids(server)]}
+        started = "fork_server" in Path(f"/proc/{pids(server)[0]}/cmdline").read_text()
+        assert started is not cold
+        done = wsctl("upgrade", environ=server.environ, deadline=2 * DEADLINE)
+        assert done.returncode == 0, done
+        fresh = pids(server)
+        assert ("fork_server" in Path(f"/proc/{fresh[0]}/cmdline").read_text()) is not cold
+        facts |= {"fresh": [of_process(pid) for pid in fresh], "children": children(server.pid) == {*fresh}}
+        os.kill(min(fresh), signal.SIGKILL)
+        server.wait_for_line(f"a worker died pid={min(fresh)} signal=SIGKILL")
+        facts["two again"] = until(partial(two_serve, server), "two serve") != fresh
+        found.append(facts | {"code": server.stop()})
+    assert found[0] == found[1]
+
+
+def test_so_is_its_successor(start_server: StartServer) -> None:
+    found = []
+    for cold in (False, True):
+        server = start_server(cold=cold)
+        done = wsctl("upgrade", environ=server.environ, deadline=2 * DEADLINE)
+        assert done.returncode == 0, done
+        facts: Facts = {"code": server.wait()}
+        [control] = Path(server.environ["WSCTL_RUNTIME_DIR"]).glob("*.sock")
+        successor = int(control.stem)
+        assert ("fork_server" in Path(f"/proc/{successor}/cmdline").read_text()) is not cold
+        facts |= of_process(successor) | {"session": os.getsid(successor) == successor}
+        os.kill(successor, signal.SIGTERM)
+        until(partial(has_ended, successor), "it ends")
+        found.append(facts)
     assert found[0] == found[1]
 
 

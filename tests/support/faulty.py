@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from tests.support.fork_server import parent
 from wsctl.__main__ import main
 from wsctl.process.spawn import HANDOVER_FD
 from wsctl.server.handover import predecessor, protocol, successor
@@ -38,7 +39,7 @@ def _before_answering(act: Callable[[], None]) -> None:
 
 def misbehave(fault: str) -> None:
     """Be the successor that has this fault."""
-    parent = os.getppid()  # for now the predecessor
+    predecessor_pid = parent()
     match fault:
         case "exits":
             sys.exit(7)
@@ -53,7 +54,7 @@ def misbehave(fault: str) -> None:
         case "stops answering":
             _before_answering(lambda: None)
         case "kills its predecessor":
-            _after_first_batch(lambda: os.kill(parent, signal.SIGKILL))
+            _after_first_batch(lambda: os.kill(predecessor_pid, signal.SIGKILL))
 
 
 def run() -> None:

@@ -4,6 +4,10 @@ Each packet on its control socket asks for one program: see `Request`.
 A child is a process of its own, with the streams, environment, folder, session and descriptors it was asked
 for, and runs a module as `python -m` does. The fork server has one thread and no signal handler, so that a
 child begins as a fresh interpreter would. `tests.support.processes` is the other side.
+
+A server that it has started asks it in turn for its workers and its successor, at a socket with a name. They
+are children of the fork server then, and not of that server, which is told of their ends as a parent is: by
+SIGCHLD, and by their `STATUS`.
 """
 
 import contextlib
@@ -14,6 +18,7 @@ import io
 import os
 import pickle
 import pkgutil
+import resource
 import runpy
 import select
 import signal
@@ -51,6 +56,75 @@ DESCRIPTORS = 64
 STATUS = struct.Struct("=q")
 """What a client reads about a child: its pid, then what `waitpid` says of it."""
 
+CREDENTIALS = struct.Struct("=3i")
+"""What the kernel says of a client: its pid, user and group."""
+
+
+@dataclass(frozen=True)
+class Inherited:
+    """What a process has of the one that started it, without being told."""
+
+    session: int
+    group: int
+    ignored: frozenset[int]
+    limits: tuple[tuple[int, int], ...]
+
+    @classmethod
+    def here(cls) -> "Inherited":
+        """Return what a child of this process would inherit."""
+        signals = signal.valid_signals()
+        kinds = [number for name, number in vars(resource).items() if name.startswith("RLIMIT_")]
+        return cls(
+            os.getsid(0),
+            os.getpgrp(),
+            frozenset(int(number) for number in signals if signal.getsignal(number) is signal.SIG_IGN),
+            tuple(map(resource.getrlimit, kinds)),
+        )
+
+
+class _Here:
+    """Where this process comes from.
+
+    Attributes:
+        name: the address of the fork server that has started it; None in every other process.
+        inherited: what that gives to each of its children.
+        starter: the pid of the server that has asked for this process, if one has.
+    """
+
+    name: bytes | None = None
+    inherited: Inherited | None = None
+    starter: int | None = None
+
+
+here = _Here()
+
+
+def parent() -> int:
+    """Return the pid of the process that has started this one, as `os.getppid` does in a cold one."""
+    return here.starter or os.getppid()
+
+
+@dataclass(frozen=True)
+class Question:
+    """What the fork server knows of this process: a packet on the socket beside it brings an `Answer`."""
+
+    pid: int
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the fork server knows of a process.
+
+    Attributes:
+        children: those that this one has started and that live.
+        starter: the pid of the one that has started this one.
+        ended: what `waitpid` says of this one, once it has ended.
+    """
+
+    children: frozenset[int]
+    starter: int | None
+    ended: int | None
+
 
 @dataclass(frozen=True)
 class Request:
@@ -61,6 +135,7 @@ class Request:
         argv: what the interpreter would be started with, itself first: `-m`, the module, its arguments.
         pass_fds: the numbers under which the child has the descriptors.
         terminal: whether its standard input becomes the terminal that controls it.
+        blocked: the signals that it begins with blocked.
         prepare: called in the child before anything else.
     """
 
@@ -71,6 +146,7 @@ class Request:
     new_session: bool
     process_group: int
     terminal: bool
+    blocked: frozenset[int]
     prepare: Callable[[], None] | None
 
 
@@ -78,13 +154,18 @@ def main(fd: int) -> None:
     """Serve on a descriptor until the client has gone; a child runs what was asked for."""
     control = socket.socket(fileno=fd)
     import_everything()
-    request = serve(control)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listening:
+        listening.bind("")  # the kernel chooses a name
+        listening.listen(128)
+        here.name, here.inherited = listening.getsockname(), Inherited.here()
+        request = ForkServer(control, listening).serve()
     if request is not None:
         run(request)
 
 
 def import_everything() -> None:
     """Import what the programs import, and what those import when they run."""
+    import tests.support.processes
     import wsctl
 
     for module in pkgutil.walk_packages(wsctl.__path__, "wsctl."):
@@ -93,42 +174,102 @@ def import_everything() -> None:
     for name in WHEN_RUN:
         with contextlib.suppress(ImportError):  # another version may have no such module
             importlib.import_module(name)
+    assert tests.support.processes
     gc.freeze()  # a child that collects need not touch, and so copy, what it shares
 
 
-def serve(control: socket.socket) -> Request | None:
-    """Start one child after the other. Returns its request in a child, and None once the client has gone."""
-    children: dict[int, tuple[int, socket.socket]] = {}
-    poll = select.poll()
-    poll.register(control, select.POLLIN)
-    while True:
-        for ready, _ in poll.poll():
-            if ready in children:
-                poll.unregister(ready)
-                pid, status = children.pop(ready)
-                os.close(ready)
-                with status, contextlib.suppress(OSError):  # nobody asks any more
-                    status.send(STATUS.pack(os.waitpid(pid, 0)[1]))
-                continue
-            packet, fds, _, _ = socket.recv_fds(control, PACKET, DESCRIPTORS)
-            if not packet:
-                return None
-            request: Request = pickle.loads(packet)
-            pid = os.fork()
-            if not pid:
-                for ours in (control, *(status for _, status in children.values())):
-                    ours.detach()  # or they would close what gets their numbers
-                become(request, fds)
-                return request
-            status = socket.socket(fileno=fds.pop())
-            for fd in fds:
-                os.close(fd)
-            try:
-                status.send(STATUS.pack(pid))
-            except OSError:  # it was interrupted before it knew of this child
-                os.kill(pid, signal.SIGKILL)
-            children[watch := os.pidfd_open(pid)] = pid, status
-            poll.register(watch, select.POLLIN)
+@dataclass
+class Child:
+    """A process that was started, and the socket on which `starter`, or the client, is told of its end."""
+
+    pid: int
+    status: socket.socket
+    starter: int | None
+
+
+class ForkServer:
+    """Starts processes: those that its client asks for on `control`, and those that they ask for in turn."""
+
+    def __init__(self, control: socket.socket, listening: socket.socket) -> None:
+        self._control = control
+        self._listening = listening
+        self._children: dict[int, Child] = {}
+        self._ended: dict[int, tuple[int | None, int]] = {}
+
+    def serve(self) -> Request | None:
+        """Start one child after the other. Returns its request in a child, None once the client has gone."""
+        poll = select.poll()
+        poll.register(self._control, select.POLLIN)
+        poll.register(self._listening, select.POLLIN)
+        while True:
+            for ready, _ in poll.poll():
+                if ready in self._children:
+                    poll.unregister(ready)
+                    self._tell_end(self._children.pop(ready))
+                    os.close(ready)
+                    continue
+                if ready == self._control.fileno():
+                    packet, fds, _, _ = socket.recv_fds(self._control, PACKET, DESCRIPTORS)
+                    if not packet:
+                        return None
+                    starter = None
+                else:
+                    packet, fds, starter = self._hear()
+                    if not packet:
+                        continue
+                asked: Request | Question = pickle.loads(packet)
+                if isinstance(asked, Question):
+                    with socket.socket(fileno=fds[0]) as answer:
+                        answer.send(pickle.dumps(self._answer(asked)))
+                    continue
+                child = self._start(asked, fds, starter)
+                if child is None:
+                    return asked
+                watch = os.pidfd_open(child.pid)
+                self._children[watch] = child
+                poll.register(watch, select.POLLIN)
+
+    def _answer(self, question: Question) -> Answer:
+        children = self._children.values()
+        starter, ended = self._ended.get(question.pid, (None, None))
+        lives = next((child for child in children if child.pid == question.pid), None)
+        if lives:
+            starter, ended = lives.starter, None
+        return Answer(frozenset(c.pid for c in children if c.starter == question.pid), starter, ended)
+
+    def _hear(self) -> tuple[bytes, list[int], int]:
+        """Hear what a process wants that was started here. It may have ended meanwhile."""
+        connection, _ = self._listening.accept()
+        with connection:
+            of_peer = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, CREDENTIALS.size)
+            packet, fds, _, _ = socket.recv_fds(connection, PACKET, DESCRIPTORS)
+        return packet, fds, CREDENTIALS.unpack(of_peer)[0]
+
+    def _start(self, request: Request, fds: list[int], starter: int | None) -> Child | None:
+        """Fork a child; returns None in it."""
+        pid = os.fork()
+        if not pid:
+            for ours in (self._control, self._listening, *(c.status for c in self._children.values())):
+                ours.detach()  # or they would close what gets their numbers
+            here.starter = starter
+            become(request, fds)
+            return None
+        status = socket.socket(fileno=fds.pop())
+        for fd in fds:
+            os.close(fd)
+        try:
+            status.send(STATUS.pack(pid))
+        except OSError:  # it was interrupted before it knew of this child
+            os.kill(pid, signal.SIGKILL)
+        return Child(pid, status, starter)
+
+    def _tell_end(self, child: Child) -> None:
+        ended = os.waitpid(child.pid, 0)[1]
+        with child.status, contextlib.suppress(OSError):  # nobody asks any more
+            child.status.send(STATUS.pack(ended))
+        self._ended[child.pid] = child.starter, ended
+        if child.starter in {other.pid for other in self._children.values()}:
+            os.kill(child.starter, signal.SIGCHLD)
 
 
 def become(request: Request, fds: Iterable[int]) -> None:
@@ -143,6 +284,7 @@ def become(request: Request, fds: Iterable[int]) -> None:
         fcntl.ioctl(0, termios.TIOCSCTTY, 0)
     if request.folder is not None:
         os.chdir(request.folder)
+    signal.pthread_sigmask(signal.SIG_SETMASK, request.blocked)
     if request.prepare:
         request.prepare()
     os.environ.clear()
@@ -157,9 +299,40 @@ def become(request: Request, fds: Iterable[int]) -> None:
 
 
 def run(request: Request) -> None:
-    """Run the module as the main one."""
+    """Run the module as the main one. The processes that it starts are forked too, where they can be."""
     signal.set_wakeup_fd(-1)
+    if Inherited.here() == here.inherited:
+        fork_what_it_starts()
     runpy._run_module_as_main(request.argv[2])  # type: ignore[attr-defined]
+
+
+def fork_what_it_starts() -> None:
+    """Have this process, a server, ask the fork server for its workers and its successor."""
+    from tests.support import processes
+    from wsctl.process import spawn
+
+    spawn.subprocess = processes.ForkingSubprocess()  # type: ignore[attr-defined,assignment]
+    spawn.os = processes.ForkingOs()  # type: ignore[attr-defined,assignment]
+
+
+def go_on(state: str, argv: list[str]) -> None:
+    """Be the program, executed anew, of a process that came from a fork server."""
+    vars(here).update(pickle.loads(bytes.fromhex(state)))
+    fork_what_it_starts()
+    sys.orig_argv[:] = argv
+    sys.argv[:] = argv[2:]
+    sys.path[0] = str(Path.cwd())
+    runpy._run_module_as_main(argv[2])  # type: ignore[attr-defined]
+
+
+def command_to_go_on(command: list[str]) -> list[str]:
+    """The command that executes the program of this process anew, which then still knows its fork server."""
+    root, state = str(Path(__file__).parents[2]), pickle.dumps(vars(here)).hex()
+    program = (
+        f"import sys; sys.path[0] = {root!r}; from tests.support.fork_server import go_on; "
+        f"go_on({state!r}, {command!r})"
+    )
+    return [command[0], "-c", program]
 
 
 def _place(given: list[int], numbers: tuple[int, ...]) -> None:

@@ -5,15 +5,27 @@ import functools
 import inspect
 import os
 import pickle
+import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tests.support.fork_server import MODULES, PACKET, STATUS, Request
+from tests.support.fork_server import (
+    MODULES,
+    PACKET,
+    STATUS,
+    Answer,
+    Inherited,
+    Question,
+    Request,
+    command_to_go_on,
+    here,
+)
 
 COLD = "WSCTL_TESTS_COLD"
 """With this variable set, everything starts cold: to compare, and to measure what is covered."""
@@ -38,14 +50,13 @@ class ForkedProcess(subprocess.Popen[Any]):
             new_session=asked["start_new_session"],
             process_group=asked["process_group"],
             terminal=prepare is take_terminal,
+            blocked=frozenset(map(int, signal.pthread_sigmask(signal.SIG_BLOCK, ()))),
             prepare=None if prepare is take_terminal else prepare,
         )
         streams = [asked["p2cread"], asked["c2pwrite"], asked["errwrite"]]
         fds = [fd if fd != -1 else number for number, fd in enumerate(streams)]
         with theirs:
-            packet = pickle.dumps(request)
-            assert len(packet) < PACKET
-            socket.send_fds(_fork_server(), [packet], [*fds, *request.pass_fds, theirs.fileno()])
+            _ask(request, [*fds, *request.pass_fds, theirs.fileno()])
         try:
             self.pid = self._receive(0)
         except BaseException:
@@ -104,11 +115,51 @@ def run(command: Sequence[str], *, timeout: float, input: str = "", **options: A
         return subprocess.CompletedProcess(command, process.returncode, out, err)
 
 
+class ForkingSubprocess:
+    """What a server needs of the module `subprocess`: its workers and successors are forked, where they would
+    inherit nothing from it that they do not get from the fork server."""
+
+    PIPE, DEVNULL, TimeoutExpired = subprocess.PIPE, subprocess.DEVNULL, subprocess.TimeoutExpired
+
+    def Popen(self, command: Sequence[str], **options: Any) -> "subprocess.Popen[Any]":  # noqa: N802
+        """Start a program as `subprocess.Popen` does."""
+        return popen(command, cold=not _gives_what_fork_server_gives(), **options)
+
+
+class ForkingOs:
+    """What a server needs of the module `os`, where its workers are children of the fork server."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(os, name)
+
+    def waitpid(self, pid: int, flags: int) -> tuple[int, int]:
+        """What `os.waitpid` says to a parent, also of a child that the fork server has for it."""
+        known = _answer(pid)
+        if known.starter != os.getpid():
+            return os.waitpid(pid, flags)
+        return (0, 0) if known.ended is None else (pid, known.ended)
+
+    def execve(self, path: str, command: list[str], environ: Mapping[str, str]) -> None:
+        """Execute a program in place of this process; if it is wsctl, its children are forked as before."""
+        goes_on = can_fork(command, {"env": environ}) and _gives_what_fork_server_gives()
+        os.execve(path, command_to_go_on(command) if goes_on else command, environ)
+
+
+def _gives_what_fork_server_gives() -> bool:
+    """Whether a child of this process would inherit what one of the fork server does. Servers raise a limit,
+    each for itself."""
+    given = here.inherited
+    return given is not None and given == replace(Inherited.here(), limits=given.limits)
+
+
 def children(pid: int) -> set[int]:
     """The processes that a process has started and that have not been waited for; none where it has gone."""
+    found: set[int] = set()
     with suppress(FileNotFoundError, ProcessLookupError):
-        return {int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()}
-    return set()
+        found.update(map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()))
+        if _fork_server.cache_info().currsize:
+            found |= _answer(pid).children
+    return found
 
 
 def descendants(pid: int) -> set[int]:
@@ -149,6 +200,27 @@ def _told_interpreter(environ: Mapping[str, str]) -> dict[str, str]:
 
 def _can_be_sent(prepare: Any) -> bool:
     return prepare is None or "<" not in prepare.__qualname__
+
+
+def _answer(pid: int) -> Answer:
+    """What the fork server knows of a process."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours, theirs:
+        _ask(Question(pid), [theirs.fileno()])
+        answer: Answer = pickle.loads(ours.recv(PACKET))
+    return answer
+
+
+def _ask(what: Request | Question, fds: Sequence[int]) -> None:
+    """Send to the fork server: that of this process, or the one that has started this process."""
+    packet = pickle.dumps(what)
+    assert len(packet) < PACKET
+    if here.name is None:
+        socket.send_fds(_fork_server(), [packet], fds)
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as connection:
+        connection.connect(here.name)
+        socket.send_fds(connection, [packet], fds)
 
 
 @functools.cache

@@ -17,7 +17,8 @@ class ProgramCopy:
         self._package = folder / "wsctl"
         self.options: dict[str, Any] = {"cwd": folder, "cold": True}
         source = Path(wsctl.__file__).parent
-        shutil.copytree(source, self._package, ignore=shutil.ignore_patterns("__pycache__"))
+        # With what is compiled, which fits until a module is changed; another process may be writing one.
+        shutil.copytree(source, self._package, ignore=shutil.ignore_patterns("*.pyc.*"))
 
     def release(self, version: str) -> None:
         """Become another version of the program."""
