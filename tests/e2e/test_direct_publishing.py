@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.conftest import StartServer
 from tests.support.clients import join, receive_type
 from tests.support.server import DEADLINE, ServerProcess
+from tests.support.sizes import examples
 from wsctl.control.operations import NDJSON
 
 TOKEN = "all"
@@ -145,7 +146,7 @@ HEADERS = st.lists(
 def test_a_request_is_answered_as_the_framework_answers_it(limited: ServerProcess) -> None:
     count = iter(range(10_000))
 
-    @settings(max_examples=150, deadline=None)
+    @examples(150, deadline=None)
     @given(REQUESTS, HEADERS, BODIES)
     def compare(request: dict[str, Any], headers: list[str], body: bytes) -> None:
         n = next(count)

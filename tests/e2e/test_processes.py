@@ -32,7 +32,9 @@ def of_process(pid: int) -> Facts:
     """All that can be told of a process from outside, and is the same at each start."""
     proc = Path(f"/proc/{pid}")
     status = until(lambda: signals_are_settled(proc), "no thread begins")
-    files = [(int(fd), re.sub(r"\d+", "N", os.readlink(proc / "fd" / fd))) for fd in os.listdir(proc / "fd")]
+    numbers = [int(fd) for fd in os.listdir(proc / "fd")]
+    # Beyond the standard streams, numbers go to who comes first.
+    files = [(min(fd, 3), re.sub(r"\d+", "N", os.readlink(proc / f"fd/{fd}"))) for fd in numbers]
     facts: Facts = {name: status[name] for name in ("SigBlk", "SigIgn", "Umask", "NoNewPrivs")}
     facts["SigCgt"] = int(status["SigCgt"], 16) & ~FOR_THREADS
     return facts | {
@@ -53,6 +55,10 @@ def signals_are_settled(proc: Path) -> dict[str, str] | None:
 def two_serve(server: ServerProcess) -> list[int] | None:
     found = serving(server)
     return found if len(found) == 2 else None
+
+
+def has_just(server: ServerProcess, workers: list[int]) -> bool:
+    return children(server.pid) == {*workers}
 
 
 def has_ended(pid: int) -> bool:
@@ -102,7 +108,8 @@ def test_so_are_its_workers_also_after_an_upgrade(start_server: StartServer) -> 
         assert done.returncode == 0, done
         fresh = pids(server)
         assert ("fork_server" in Path(f"/proc/{fresh[0]}/cmdline").read_text()) is not cold
-        facts |= {"fresh": [of_process(pid) for pid in fresh], "children": children(server.pid) == {*fresh}}
+        until(partial(has_just, server, fresh), "those before have ended")
+        facts["fresh"] = [of_process(pid) for pid in fresh]
         os.kill(min(fresh), signal.SIGKILL)
         server.wait_for_line(f"a worker died pid={min(fresh)} signal=SIGKILL")
         facts["two again"] = until(partial(two_serve, server), "two serve") != fresh

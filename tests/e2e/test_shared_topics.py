@@ -91,13 +91,15 @@ async def test_the_clients_of_a_node_that_was_killed_have_left(cluster: Cluster)
 async def test_the_oldest_of_too_many_connections_is_closed_at_whichever_node(cluster: Cluster) -> None:
     one, other = cluster.grow(2)
     oldest = await join_with_commands(one.ws_url, "bob", "a")
+    eve = await join_with_commands(other.ws_url, "eve", "a")
+    await eve.until_present("a", {"bob": 1, "eve": 1})  # nodes know of each other's connections by and by
     second = await join_with_commands(other.ws_url, "bob", "a")
-    await second.until_present("a", {"bob": 2})
+    await second.until_present("a", {"bob": 2, "eve": 1})
     newest = await join_with_commands(other.ws_url, "bob", "a")
     assert (await closed(oldest.connection))[0] == 4501
-    await newest.until_present("a", {"bob": 2})
+    await newest.until_present("a", {"bob": 2, "eve": 1})
     assert await publish(one, "two", "a", "bob") == 2
-    await asyncio.gather(second.close(), newest.close())
+    await asyncio.gather(second.close(), newest.close(), eve.close())
 
 
 async def test_who_resumes_at_another_node_gets_what_it_missed_of_its_topics(cluster: Cluster) -> None:
