@@ -116,6 +116,7 @@ _wsctl_value() {
         client:--clients) takes=any ;;
         client:--count) takes=any ;;
         client:--for) takes=any ;;
+        broadcast:--lines) takes=path ;;
         broadcast:--to) takes=any ;;
         broadcast:--topic) takes=any ;;
         broadcast:--url) takes=any ;;
@@ -232,7 +233,7 @@ _wsctl_options() {
         serve) words='--app-dir --factory --no-factory --env-file --startup-timeout --hook-timeout --reload --no-reload --reload-dir --host --port --admin-host --admin-port --uds --fd --backlog --ssl-certfile --ssl-keyfile --proxy-headers --no-proxy-headers --forwarded-allow-ips --root-path --shutdown-timeout --drain-delay --drain-spread --reconnect-window --drain-policy --stop-timeout --broadcast-interval --history --history-bytes --history-ttl --journal --journal-sync --client-publish --no-client-publish --client-subscribe --no-client-subscribe --client-direct --no-client-direct --max-connections --max-connection-age --connections-per-id --max-subscriptions --max-message-size --max-queue --rate --ping-interval --ping-timeout --allow-origin --allow-host --auth --jwt-key --jwt-algorithm --jwt-audience --auth-query --no-auth-query --workers --redis --redis-prefix --max-draining --log-level --log-format --access-log --no-access-log -h --help' ;;
         check) words='--unit --json --app-dir --factory --no-factory --env-file --startup-timeout --hook-timeout --reload --no-reload --reload-dir --host --port --admin-host --admin-port --uds --fd --backlog --ssl-certfile --ssl-keyfile --proxy-headers --no-proxy-headers --forwarded-allow-ips --root-path --shutdown-timeout --drain-delay --drain-spread --reconnect-window --drain-policy --stop-timeout --broadcast-interval --history --history-bytes --history-ttl --journal --journal-sync --client-publish --no-client-publish --client-subscribe --no-client-subscribe --client-direct --no-client-direct --max-connections --max-connection-age --connections-per-id --max-subscriptions --max-message-size --max-queue --rate --ping-interval --ping-timeout --allow-origin --allow-host --auth --jwt-key --jwt-algorithm --jwt-audience --auth-query --no-auth-query --workers --redis --redis-prefix --max-draining --log-level --log-format --access-log --no-access-log -h --help' ;;
         client) words='--id --topic --publish-to --url --port --clients --count --for --json -h --help' ;;
-        broadcast) words='--to --show-to --topic --parse --allow-empty --url --port --json -h --help' ;;
+        broadcast) words='--lines --to --show-to --topic --parse --allow-empty --url --port --json -h --help' ;;
         status) words='--clients --topics --watch --url --port --json -h --help' ;;
         disconnect) words='--code --reason --url --port --json -h --help' ;;
         dashboard) words='--no-browser --url --port --json -h --help' ;;

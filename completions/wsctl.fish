@@ -174,6 +174,7 @@ complete -c wsctl -n '__wsctl_command_is client' -l count -x -d 'Leave after N m
 complete -c wsctl -n '__wsctl_command_is client' -l for -x -d 'Leave after this time.'
 complete -c wsctl -n '__wsctl_command_is client' -l json -d 'Print JSON: one object, or one a line.'
 complete -c wsctl -n '__wsctl_command_is client' -s h -l help -d 'Show this message and exit.'
+complete -c wsctl -n '__wsctl_command_is broadcast' -l lines -r -F -d 'Send each line of a file as a message; - reads stdin. With --json each line is an object with data, and topic, to and key where wanted.'
 complete -c wsctl -n '__wsctl_command_is broadcast' -l to -x -d 'Send only to this client (repeat).'
 complete -c wsctl -n '__wsctl_command_is broadcast' -l show-to -d 'Show all clients of --to to each of them; else each sees only itself.'
 complete -c wsctl -n '__wsctl_command_is broadcast' -l topic -x -d 'Send to the subscribers of this topic; with --to, to those clients among them.'

@@ -117,7 +117,7 @@ async def test_json_is_one_object(start_server: StartServer) -> None:
         (["--parse", "{"], "--parse: MESSAGE is not JSON"),
         (["--parse", "[NaN]"], "NaN is no JSON number"),
         (["--parse", "[" * 100_000], "--parse: MESSAGE is not JSON"),
-        ([], "Missing argument 'MESSAGE'"),
+        ([], "MESSAGE is missing: write the text, or - to read it from stdin, or give --lines"),
         (["hello", "--url", "nowhere"], "'nowhere' is not an address"),
         (["hello", "--port", "many"], "'many' is not a port"),
     ],

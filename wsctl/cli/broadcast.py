@@ -19,8 +19,17 @@ _LATER = "a client that comes back and resumes gets it then"
 def broadcast(
     *,
     message: Annotated[
-        str, typer.Argument(metavar="MESSAGE", help="The text to send; - reads it from stdin.")
-    ],
+        str | None, typer.Argument(metavar="MESSAGE", help="The text to send; - reads it from stdin.")
+    ] = None,
+    lines: Annotated[
+        str | None,
+        typer.Option(
+            "--lines",
+            metavar="FILE",
+            help="Send each line of a file as a message; - reads stdin. With --json each line is an object "
+            "with data, and topic, to and key where wanted.",
+        ),
+    ] = None,
     to: Annotated[
         list[str] | None,
         typer.Option(
@@ -53,16 +62,31 @@ def broadcast(
     """Send one message to every client, or to some; print its id and how many got it.
 
     Exit code 1 when some clients of --to are not connected, or with --topic not subscribed. Those that
-    reconnect and resume get the message then.
+    reconnect and resume get the message then. With --lines exit code 1 when some lines were refused.
     """
     from wsctl.client.control import Control
-    from wsctl.client.target import find_target
+    from wsctl.client.target import find_publishing_target
 
+    def find() -> Control:
+        return Control(find_publishing_target(url, port, os.environ), waiting=say)
+
+    if lines is not None:
+        from wsctl.cli.broadcast_lines import LineForm, broadcast_lines
+
+        if message is not None or show_to:
+            raise UsageError(f"--lines and {'--show-to' if show_to else 'MESSAGE'}: give one of them")
+        if as_json and (to or topic or parse):
+            raise UsageError("--lines with --json: each line has its own topic and to: leave out the flags")
+        form = LineForm(tuple(to or ()), topic, parse=parse, allow_empty=allow_empty, objects=as_json)
+        broadcast_lines(lines, form, find, as_json=as_json)
+        return
+    if message is None:
+        raise UsageError("MESSAGE is missing: write the text, or - to read it from stdin, or give --lines")
     text = _from_stdin() if message == "-" else _utf8(message)
     data = _value(text) if parse else text
     if data == "" and not allow_empty:
         raise UsageError("the message is empty: with --allow-empty it is sent all the same")
-    control = Control(find_target(url, port, os.environ), waiting=say)
+    control = find()
     sent = control.broadcast(data, to or None, show_to=show_to, topic=topic)
     print(json.dumps(sent) if as_json else _summary(sent), flush=True)
     if (missing := len(set(to or ())) - sent["recipients"]) > 0:

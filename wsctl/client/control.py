@@ -21,7 +21,10 @@ from wsctl.control.operations import (
     DASHBOARD_LINK,
     DISCONNECT,
     DRAIN,
+    JSON,
+    NDJSON,
     NOT_CONNECTED,
+    PUBLISH,
     STATUS,
     TOPICS,
     TOPICS_LISTED,
@@ -83,6 +86,16 @@ class DegradedError(WsctlError):
     can be done."""
 
 
+class ClosingError(Refused):
+    """A request to publish that came when the server closed its clients: its successor can do it."""
+
+
+CLOSING = "closing"
+"""The code of the answer of a server that closes its clients."""
+
+PUBLISH_ONLY = "publish_only"
+"""The code of the answer to a token of publishers where another one is wanted."""
+
 HOST_NOT_ALLOWED = "host_not_allowed"
 """The code of the answer to a name that a server on loopback does not take."""
 
@@ -102,6 +115,7 @@ _STATUS_ERRORS: dict[int, tuple[type[WsctlError], str]] = {
 _NO_DISCONNECT = "disconnects nobody: it is of a release before that"
 _NO_TOPICS = "knows no topics: it is of a release before them"
 _NO_DASHBOARD = "has no dashboard: it is of a release before it"
+_NO_BATCHES = "takes no lines: it is of a release before them"
 _UNKNOWN_FIELD = "topic: Extra inputs"
 """The words of pydantic for a field that a server does not know."""
 
@@ -177,6 +191,25 @@ class Control:
         query = wanted.target.removeprefix(wanted.path)
         return self._ask(DISCONNECT, {"connections"}, query, path=wanted.path, absent=_NO_DISCONNECT)
 
+    def publish_lines(self, lines: Sequence[bytes]) -> list[Answer]:
+        """Publish a batch, of which each line is a message as JSON. The answer to each is its receipt, or has
+        its `error`.
+
+        Raises:
+            WsctlError: the server is of a release before batches.
+        """
+        body = b"".join([line + b"\n" for line in lines])
+        status, text = self._exchange("POST", PUBLISH.path, body, self._patience, kind=NDJSON)
+        if status != HTTPStatus.OK:
+            answer = _object(text)
+            if status == HTTPStatus.NOT_FOUND and "error" in answer:
+                raise WsctlError(f"{self.name} {_NO_BATCHES}")
+            raise self._failure(status, answer)
+        answers = [_object(line) for line in text.splitlines()]
+        if len(answers) != len(lines) or not all(answers):
+            raise self._not_wsctl(status)
+        return answers
+
     def drain(self, timeout: float | None = None) -> Answer:
         """Begin a drain, or move the deadline of the one that runs, to `timeout` seconds from now."""
         body = {} if timeout is None else {"timeout": timeout}
@@ -227,7 +260,8 @@ class Control:
     ) -> Answer:
         wait = None if endless else self._patience
         path = path or operation.path
-        status, text = self._exchange(operation.method, path + query, body, wait, asked)
+        sent = None if body is None else json.dumps(body).encode()
+        status, text = self._exchange(operation.method, path + query, sent, wait, asked)
         answer = _object(text)
         is_unknown = absent and status == HTTPStatus.NOT_FOUND and "error" in answer
         if is_unknown and answer["error"].get("code") != NOT_CONNECTED:
@@ -239,18 +273,24 @@ class Control:
         return answer
 
     def _exchange(
-        self, method: str, path: str, body: Answer | None, wait: float | None, asked: Callable[[], object]
+        self,
+        method: str,
+        path: str,
+        sent: bytes | None,
+        wait: float | None,
+        asked: Callable[[], object] = lambda: None,
+        *,
+        kind: str = JSON,
     ) -> tuple[int, bytes]:
         check_not_stopped(self._target)
         connection = self._connection()
-        sent = None if body is None else json.dumps(body).encode()
         slow = self._slow_timer() if wait is not None else None
         try:
             connection.connect()
             connection.sock.settimeout(wait)
             # Refused before all of it was sent: why is in the answer.
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-                connection.request(method, self._base + path, sent, self._headers())
+                connection.request(method, self._base + path, sent, self._headers(kind))
             asked()
             answer = connection.getresponse()
             return answer.status, answer.read()
@@ -284,8 +324,8 @@ class Control:
     def _base(self) -> str:
         return "" if self._target.control else urlsplit(self._target.url or "").path
 
-    def _headers(self) -> dict[str, str]:
-        headers = {"content-type": "application/json", "connection": "close"}
+    def _headers(self, kind: str) -> dict[str, str]:
+        headers = {"content-type": kind, "connection": "close"}
         # The control socket needs no secret, so it is told none.
         if self._target.token and not self._target.control:
             headers["authorization"] = f"Bearer {self._target.token}"
@@ -316,8 +356,10 @@ class Control:
         if status == HTTPStatus.UNAUTHORIZED:
             text = _WRONG_CREDENTIAL if self._target.token else _NO_CREDENTIAL
         kind, line = _STATUS_ERRORS.get(status, (WsctlError, "{name} failed: {text}"))
-        if isinstance(error, dict) and error.get("code") == HOST_NOT_ALLOWED:
+        if isinstance(error, dict) and error.get("code") in (HOST_NOT_ALLOWED, PUBLISH_ONLY):
             kind, line = Refused, "{name} refuses: {text}"
+        if isinstance(error, dict) and error.get("code") == CLOSING:
+            kind = ClosingError
         if isinstance(error, dict) and error.get("code") == DEGRADED:
             kind, line = DegradedError, "{name} is degraded and did not publish it: {text}; try again later"
         if isinstance(error, dict) and error.get("code") == UNCONFIRMED:

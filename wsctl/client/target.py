@@ -3,13 +3,13 @@
 import subprocess
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
 from wsctl.errors import Silent, Unreachable, UsageError
 from wsctl.process.registry import ServerRecord, running_servers, runtime_folder
-from wsctl.settings import read_token
+from wsctl.settings import read_publish_token, read_token
 
 _CLIENT = "/ws/"
 """The path before the id at the end of a client's address."""
@@ -58,6 +58,13 @@ class Target:
         base = self.url or "http://localhost"
         scheme, rest = base.split("://", 1)
         return f"{_SCHEMES[scheme]}://{rest}/ws/{quote(client_id, safe='@:+~')}"
+
+
+def find_publishing_target(url: str | None, port: int | None, environ: Mapping[str, str]) -> Target:
+    """Find a server like `find_target`, to publish there: the token of publishers will do, where there is no
+    other one."""
+    found = find_target(url, port, environ)
+    return replace(found, token=found.token or read_publish_token(environ))
 
 
 def find_target(url: str | None, port: int | None, environ: Mapping[str, str]) -> Target:
