@@ -166,8 +166,8 @@ def test_a_session_and_the_load_go_on_in_a_successor_and_the_session_in_a_server
     assert after["status"]["status"]["generation"] == 2
     assert after["load"]["samples"][: len(before)] == before
     assert wsctl("drain", environ=server.environ).returncode == 0
-    later = start_server()
-    assert first_events(later.url, session)["status"]["status"]["generation"] == 1
+    later = start_server("--host", "0.0.0.0")
+    assert first_events(new_link(later)[0], session)["status"]["status"]["generation"] == 1
 
 
 def test_workers_are_shown_as_one_server_by_whichever_is_asked() -> None:

@@ -70,7 +70,7 @@ def _address(target: "Target", control: "Control") -> str:
     if at is None:
         text = "has no address for its dashboard: start it with --admin-port"
         raise WsctlError(f"{target.name} {text}")
-    return at
+    return at.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:")
 
 
 def _open(link: str, environ: Mapping[str, str]) -> bool:
