@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from tests.bench import application, event_streams, homes, one_stream, pages, plot, startup, table, topics
-from tests.bench.peer import PEERS, Peer
+from tests.bench.peer import NOT_COMPARED, PEERS, Peer
 from tests.bench.rounds import run
 from tests.bench.scenarios import FULL, QUICK, SCENARIOS, Scale, Scenario
 from tests.bench.server import CORES
@@ -42,8 +42,9 @@ def main(arguments: Sequence[str]) -> int:
     if not CORES:
         _say("server and client share the only core: read the ratios, not the figures")
     prepare_load()
-    results = Results(missing={peer.name: peer.missing for peer in PEERS if peer.missing})
-    for name, why in results.missing.items():
+    absent = {peer.name: why for peer in PEERS if (why := peer.missing)}
+    results = Results(missing=absent | NOT_COMPARED)
+    for name, why in absent.items():
         _say(f"{name} is left out: {why}")
     if _are_servers_chosen(options.only):
         _measure_servers(options, results)

@@ -7,7 +7,8 @@ import struct
 from collections.abc import Callable
 from time import perf_counter
 
-from tests.bench.frames import next_frame, opening
+from tests.bench.frames import TEXT, count_frames, frame, opening
+from tests.bench.peer import PLAIN, Speech
 
 IN_FLIGHT = 64
 """Handshakes at a time."""
@@ -38,8 +39,8 @@ class Connections:
         self,
         port: int,
         *,
-        greeted: bool,
-        deflate: bool,
+        speech: Speech = PLAIN,
+        deflate: bool = False,
         first: str = "pub",
         prefix: str = "c",
         query: Callable[[int], str] = lambda n: "",
@@ -48,7 +49,7 @@ class Connections:
         self.deflated = False
         self._port = port
         self._first, self._prefix = first, prefix
-        self._greeted = greeted
+        self._speech = speech
         self._deflate = deflate
         self._query = query
         self._sockets: dict[int, socket.socket] = {}
@@ -66,6 +67,8 @@ class Connections:
             while len(opened) + len(waiting) < count and len(waiting) < IN_FLIGHT:
                 waiting[self._dial(small_buffer)] = b""
             for fd in [fd for fd, _ in self.epoll.poll(0.1) if fd in waiting]:
+                if not waiting[fd] and self._speech.hello:
+                    os.write(fd, frame(TEXT, self._speech.hello))
                 waiting[fd] += os.read(fd, CHUNK)
                 last = perf_counter()
                 if self._is_open(waiting[fd]):
@@ -101,14 +104,14 @@ class Connections:
 
     def _request(self, client: str) -> bytes:
         """Return what opens a connection: the client's id, and a query behind it."""
-        return opening(f"/ws/{client}", deflate=self._deflate)
+        return opening(f"/ws/{client}{self._speech.query}", deflate=self._deflate)
 
     def _is_open(self, answer: bytes) -> bool:
         """Whether the handshake is through, and what the server greets with is there too."""
         head, end, rest = answer.partition(b"\r\n\r\n")
         if not answer or not answer.startswith(b"HTTP/1.1 101"[: len(answer)]):
             raise ConnectionError(f"the handshake was refused: {head[:60]!r}")
-        if rest and not self._greeted:
+        if rest and not self._speech.greetings:
             raise ConnectionError("the server greets, which the table of peers does not say")
         self.deflated = b"permessage-deflate" in head
-        return bool(end) and (not self._greeted or next_frame(rest) is not None)
+        return bool(end) and count_frames(rest) >= self._speech.greetings

@@ -13,7 +13,7 @@ from typing import NamedTuple, Self
 from tests.bench.connections import CHUNK, Connections
 from tests.bench.frames import TEXT, frame, opening
 from tests.bench.load import STALL
-from tests.bench.peer import PEERS
+from tests.bench.peer import GREETED, PEERS
 from tests.bench.server import Server
 from tests.bench.single import Bench, Figures, main, medians
 
@@ -83,7 +83,7 @@ class Clients(Connections):
     missed."""
 
     def __init__(self, port: int, kind: str, name: str = "c", query: str = "", missed: int = 0) -> None:
-        super().__init__(port, greeted=True, deflate=False, first=name, prefix=name, query=lambda n: query)
+        super().__init__(port, speech=GREETED, first=name, prefix=name, query=lambda n: query)
         self._kind = KINDS[kind]
         self._missed = missed
 

@@ -36,6 +36,14 @@ def next_frame(buffer: bytes | bytearray, at: int = 0) -> Frame | None:
     return Frame(buffer[at], bytes(buffer[start:end]), end) if start <= len(buffer) >= end else None
 
 
+def count_frames(buffer: bytes) -> int:
+    """How many whole frames stand at the beginning of what came."""
+    count = at = 0
+    while got := next_frame(buffer, at):
+        count, at = count + 1, got.end
+    return count
+
+
 def frame(first: int, payload: bytes, mask: int = 0x80) -> bytes:
     """A client's frame, masked with zeros; a server's with `mask` 0. Less than 64 KiB."""
     n = len(payload)

@@ -131,8 +131,8 @@ def latency_across(extra: Sequence[str], clients: int, seconds: float) -> float:
     with (
         Server(WSCTL, *extra) as there,
         Server(WSCTL, *extra) as here,
-        closing(Load(there.port, greeted=True)) as publisher,
-        closing(Load(here.port, greeted=True, first="reader")) as load,
+        closing(Load(there.port)) as publisher,
+        closing(Load(here.port, first="reader")) as load,
     ):
         load.publish_by(publisher)
         load.calibrate()
@@ -147,7 +147,7 @@ def _percentile(load: Load, publish: Callable[[], None], seconds: float) -> floa
 
 @contextmanager
 def _load(server: Server) -> Iterator[Load]:
-    with closing(Load(server.port, greeted=True)) as load:
+    with closing(Load(server.port)) as load:
         load.calibrate()
         yield load
 

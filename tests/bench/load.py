@@ -9,6 +9,7 @@ from time import perf_counter
 
 from tests.bench.connections import CHUNK, Connections
 from tests.bench.frames import TEXT, broadcast, frame
+from tests.bench.peer import GREETED, Speech
 from tests.bench.stream import Stream
 
 STALL = 3.0
@@ -27,9 +28,12 @@ class Run:
 class Load:
     """Connections to one server, and how far each has got."""
 
-    def __init__(self, port: int, *, greeted: bool, deflate: bool = False, first: str = "pub") -> None:
+    def __init__(
+        self, port: int, *, speech: Speech = GREETED, deflate: bool = False, first: str = "pub"
+    ) -> None:
         self.stream = Stream()
-        self._connections = Connections(port, greeted=greeted, deflate=deflate, first=first)
+        self._connections = Connections(port, speech=speech, deflate=deflate, first=first)
+        self._speech = speech
         self._at: dict[int, int] = {}
         self._standing: defaultdict[int, int] = defaultdict(int)
         self._sent: list[float] = []
@@ -96,7 +100,8 @@ class Load:
 
         A quote in the filler makes it one longer where the server sends JSON.
         """
-        data = frame(TEXT, broadcast(len(self._sent), max(10, size - self._overhead), filler))
+        text = broadcast(len(self._sent), max(10, size - self._overhead), filler)
+        data = frame(TEXT, self._speech.before + text + self._speech.after)
         self._sent.append(perf_counter())
         if os.write(self._publisher, data) < len(data):
             raise ConnectionError("the server does not read what is published")

@@ -62,7 +62,7 @@ def _sitting(peer: Peer, *extra: str) -> Iterator[Server]:
 @contextmanager
 def _load(server: Server, peer: Peer, *, deflate: bool = False) -> Iterator[Load]:
     """A publisher that is connected and knows how the server wraps what it sends."""
-    with closing(Load(server.port, greeted=peer.greets, deflate=deflate)) as load:
+    with closing(Load(server.port, speech=peer.speech, deflate=deflate)) as load:
         load.calibrate()
         yield load
 

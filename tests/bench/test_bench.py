@@ -154,6 +154,13 @@ def test_readme_and_the_manual_show_the_results(path: Path) -> None:
     assert written(text, part) == text
 
 
+def test_a_server_that_is_not_there_is_left_out_with_the_reason() -> None:
+    assert Peer("x", "x", (), needs="no_such_module").missing == "there is no module no_such_module here"
+    assert Peer("x", "x", (), probe=("no-such-program",)).missing == "there is no no-such-program here"
+    assert Peer("x", "x", (), probe=("false",)).missing == "`false` fails"
+    assert Peer("x", "x", (), probe=("true",), needs="json").missing == ""
+
+
 def test_an_unknown_name_is_refused() -> None:
     done = bench("--only", "nobody")
     assert done.returncode == 2

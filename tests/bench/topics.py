@@ -21,7 +21,7 @@ from tests.bench.connections import CHUNK, Connections
 from tests.bench.frames import TEXT, frame, next_frame, opening
 from tests.bench.homes import cost
 from tests.bench.load import STALL
-from tests.bench.peer import PEERS, Peer
+from tests.bench.peer import GREETED, PEERS, Peer
 from tests.bench.server import ROOT, Server
 from tests.bench.single import Bench, Figures, main, medians
 from tests.support.connections import RecordedConnection
@@ -131,7 +131,7 @@ def memory(many: int, only: Iterable[str] = ("without", "shared", "own")) -> Fig
     found = {}
     for name in only:
         with Server(WSCTL) as server:
-            connections = Connections(server.port, greeted=True, deflate=False, query=plans[name])
+            connections = Connections(server.port, speech=GREETED, query=plans[name])
             try:
                 connections.open(100)
                 before = server.memory()
@@ -164,7 +164,7 @@ def _server_of(commit: str) -> Iterator[Peer]:
         stack.callback(subprocess.run, (*git, "remove", "--force", folder), check=True)
         argv = ["wsctl", *WSCTL.command[3:]]
         program = _AT_COMMIT.format(folder=str(Path(folder)), argv=argv, main=_MAIN)
-        yield Peer("wsctl", commit, (sys.executable, "-c", program), greets=True)
+        yield Peer("wsctl", commit, (sys.executable, "-c", program), speech=GREETED)
 
 
 class Crowd:
@@ -172,7 +172,7 @@ class Crowd:
     commands and subscribes to nothing."""
 
     def __init__(self, port: int, clients: int) -> None:
-        self._connections = Connections(port, greeted=True, deflate=False, query=lambda n: _rooms(n, clients))
+        self._connections = Connections(port, speech=GREETED, query=lambda n: _rooms(n, clients))
         self._connections.open(clients)
         self._epoll = self._connections.epoll
         self._publisher = _commander(port)
