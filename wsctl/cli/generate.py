@@ -31,6 +31,7 @@ KINDS = (
     "python",
     "node",
     "browser",
+    "eventsource",
     "react",
     "app",
     "app-test",

@@ -15,7 +15,7 @@ from wsctl.cli.recipes.clients import address
 from wsctl.errors import UsageError
 from wsctl.settings import Settings
 
-KINDS = ("python", "node", "browser", "react")
+KINDS = ("python", "node", "browser", "eventsource", "react")
 
 SERVER = re.compile(r'^ *(?:const )?SERVER = ("[^"\n]*");?$', re.MULTILINE)
 

@@ -62,6 +62,7 @@ RECIPES: dict[str, Recipe | DeploymentRecipe] = {
     "python": Recipe("client.py.txt", clients.values),
     "node": Recipe("client.js", clients.values),
     "browser": Recipe("client.html", clients.values),
+    "eventsource": Recipe("eventsource.html", clients.values),
     "react": Recipe("client.jsx", clients.values),
     "app": Recipe("app.py.txt", application.values),
     "app-test": Recipe("test_app.py.txt", application.values),
