@@ -692,6 +692,8 @@ def test_it_fits_a_phone(start_server: StartServer, page: Page) -> None:
     assert page.evaluate("innerWidth") == 360
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
     assert page.evaluate("document.querySelector('#log').scrollWidth <= innerWidth")
+    overflow = "(({scrollHeight, clientHeight}) => scrollHeight - clientHeight)"
+    assert page.evaluate(f"{overflow}(document.querySelector('#state'))") == 0
     small = page.evaluate(
         "[...document.querySelectorAll('button, input')].filter((e) => e.checkVisibility())"
         ".map((e) => [e.id, e.getBoundingClientRect()])"
