@@ -19,7 +19,7 @@ from tests.support.workers import lines, pids, serving, starting_workers, until,
 
 pytestmark = pytest.mark.anyio
 
-CLIENTS = 100
+CLIENTS = 50
 
 CLOSING = "the server is closing its clients"
 
