@@ -78,7 +78,7 @@ def test_who_came_and_went_adds_up(manager: ConnectionManager) -> None:
     bob, bob_again, eve = (RecordedConnection(name, manager) for name in ("bob", "bob", "eve"))
     joined(manager, bob, bob_again)
     manager.adopt(eve, ())
-    manager.retire(bob_again, 4000, "", EndReason.LEFT)
+    manager.retire(bob_again, 4123, "", EndReason.LEFT)
     manager.release(eve)
     traffic = manager.traffic
     assert (traffic.opened, traffic.adopted, traffic.released) == (2, 1, 1)

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from wsctl.control.encoding import decode, encode
 from wsctl.drain.phases import Phase
-from wsctl.drain.progress import DrainProgress, HandoverProgress, RouteCount
+from wsctl.drain.progress import ConnectedClient, DrainProgress, HandoverProgress, RouteCount
 
 PHASE: Any = {"json_schema_extra": {"enum": [*Phase]}}
 """The metadata of a field with a phase, for its schema: a newer version may have others."""
@@ -49,12 +49,13 @@ class MessageCounts:
 
 @dataclass(frozen=True, slots=True)
 class OutboxStatus:
-    """What waits for clients: how many are behind, the bytes for all of them, and for the one with the
-    most."""
+    """What waits for clients: how many are behind, the bytes for all of them, and for the one with the most;
+    `slowest` are a few of them, those with the most first."""
 
     clients: int
     bytes: int
     largest: int
+    slowest: tuple[ConnectedClient, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

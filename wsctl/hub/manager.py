@@ -4,6 +4,7 @@ import logging
 import secrets
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from heapq import nlargest
 from itertools import count, islice
 from operator import attrgetter
 from sys import intern
@@ -362,6 +363,11 @@ class ConnectionManager:
         are not looked at."""
         waiting = [connection.waiting for connection in self._fanout.indirect]
         return Backlog(sum(map(bool, waiting)), sum(waiting), max(waiting, default=0))
+
+    def slowest(self, count: int) -> list[Connection]:
+        """Return so many active clients at most for whom something waits, those with the most first."""
+        behind = [connection for connection in self._fanout.indirect if connection.waiting]
+        return nlargest(count, behind, key=lambda connection: connection.waiting)
 
     def _send(self, connection: Connection, batch: Batch) -> None:
         self.traffic.sent_bytes += len(batch.encoded(connection.encoding))

@@ -19,7 +19,7 @@ from wsctl.control.status import (
     TopicList,
 )
 from wsctl.drain.graceful import GracefulShutdownManager
-from wsctl.drain.progress import LONGEST, ClientCounts, DrainProgress, HandoverProgress
+from wsctl.drain.progress import LONGEST, ClientCounts, ConnectedClient, DrainProgress, HandoverProgress
 from wsctl.hub.connection import Connection
 from wsctl.hub.intake import Intake
 from wsctl.hub.manager import ConnectionManager
@@ -131,7 +131,7 @@ class StatusReporter:
             topics=self._log.history.topic_count,
             streams=self._manager.streams,
             pending=self.pending(),
-            outbox=OutboxStatus(*self._manager.backlog()),
+            outbox=OutboxStatus(*self._manager.backlog(), self._slowest()),
             delivery=self._deliveries.recent(),
             client_ids=len(self._manager.clients) if self._several_per_id else None,
             tasks=len(asyncio.all_tasks()),
@@ -177,6 +177,13 @@ class StatusReporter:
 
     def _counters(self) -> tuple[int, int, int]:
         return self._log.published, self._intake.received, self._manager.delivered
+
+    def _slowest(self) -> tuple[ConnectedClient, ...]:
+        now = self._clock()
+        return tuple(
+            ConnectedClient(each.client_id, round(now - each.opened, 3), each.waiting)
+            for each in self._manager.slowest(LONGEST)
+        )
 
     def _describe(self, connection: Connection) -> ClientStatus:
         return ClientStatus(

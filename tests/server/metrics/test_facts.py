@@ -119,6 +119,8 @@ async def test_the_outbox_is_what_waits_and_a_slow_client_is_counted(make_server
     scrape = seen(server.node)
     assert slow.waiting > 0
     assert scrape("wsctl_outbox_bytes") == scrape("wsctl_outbox_largest_bytes") == slow.waiting
+    told = server.node.reporter.status().outbox.slowest
+    assert [(each.client_id, each.waiting_bytes) for each in told] == [("slow", slow.waiting)]
     assert scrape("wsctl_outbox_limit_bytes") == 50_000
     assert (scrape("wsctl_clients_behind"), scrape("wsctl_slow_clients_cut_total")) == (1, 0)
     server.publish("." * 40_000)

@@ -12,7 +12,7 @@ from tests.support.fake_parent import PID, FakeParent, draining, fake_parent
 from tests.support.fake_worker import FACTS, FakeWorker
 from tests.support.server import DEADLINE
 from wsctl.control.status import ApplicationStatus, ClusterTotal, DeliveryTime, MessageCounts, OutboxStatus
-from wsctl.drain.progress import ConnectionKind, RouteCount
+from wsctl.drain.progress import ConnectedClient, ConnectionKind, RouteCount
 from wsctl.ipc.rpc import Reply
 from wsctl.log.message_log import MessageLog
 from wsctl.server.metrics import family
@@ -111,24 +111,29 @@ async def test_there_are_more_topics_where_a_worker_has_more() -> None:
         assert await answered(here, "GET", "/api/topics?limit=1", [(200, told)]) == Reply(200, told)
 
 
+BOB = {"client_id": "bob", "connected_s": 2.0, "waiting_bytes": 4}
+EVE = {"client_id": "eve", "connected_s": 1.0, "waiting_bytes": 5}
+
+
 async def test_what_waits_is_added_up_and_the_delivery_time_is_that_of_all_offers() -> None:
     async with fake_parent(2) as here:
         one, other = await here.serving()
         one.reports(
             connections=1,
             pending=1,
-            outbox={"clients": 1, "bytes": 5, "largest": 5},
+            outbox={"clients": 1, "bytes": 4, "largest": 4, "slowest": [BOB]},
             delivery={"offers": 1, "mean_s": 0.4, "longest_s": 0.5},
         )
         other.reports(
             connections=2,
             pending=2,
-            outbox={"clients": 2, "bytes": 4, "largest": 3},
+            outbox={"clients": 2, "bytes": 6, "largest": 5, "slowest": [EVE]},
             delivery={"offers": 3, "mean_s": 0.2, "longest_s": 0.25},
         )
         await here.until(lambda: here.control.summary().connections == 3)
         facts = here.control.summary()
-        assert (facts.pending, facts.outbox) == (3, OutboxStatus(3, 9, 5))
+        slowest = ConnectedClient("eve", 1.0, 5), ConnectedClient("bob", 2.0, 4)
+        assert (facts.pending, facts.outbox) == (3, OutboxStatus(3, 10, 5, slowest))
         assert facts.delivery == DeliveryTime(4, 0.25, 0.5)
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from heapq import nlargest
 from typing import NamedTuple
 
 from wsctl.control.status import (
@@ -18,6 +19,7 @@ from wsctl.control.status import (
     TopicStatus,
 )
 from wsctl.drain.merging import busiest
+from wsctl.drain.progress import LONGEST
 from wsctl.log.message_log import MessageLog, read_id
 
 
@@ -118,10 +120,12 @@ def merge_applications(reports: Iterable[ServerStatus]) -> ApplicationStatus | N
 
 def merge_outboxes(reports: Sequence[ServerStatus]) -> OutboxStatus:
     """Return what waits for the clients of all workers."""
+    behind = (client for report in reports for client in report.outbox.slowest)
     return OutboxStatus(
         clients=sum(report.outbox.clients for report in reports),
         bytes=sum(report.outbox.bytes for report in reports),
         largest=max((report.outbox.largest for report in reports), default=0),
+        slowest=tuple(nlargest(LONGEST, behind, key=lambda client: client.waiting_bytes)),
     )
 
 
