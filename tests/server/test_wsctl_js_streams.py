@@ -11,6 +11,7 @@ import pytest
 from anyio import to_thread
 
 from tests.conftest import NewPage, StartServer
+from tests.support.clients import join
 from tests.support.issuer import Issuer
 from tests.support.javascript import Node, fresh_nodes
 from tests.support.js_client import InNode, InPage, JsClient, Realm
@@ -221,6 +222,30 @@ async def test_one_that_is_replaced_stays_away_while_it_tries_a_websocket_too(
         assert (event["type"], event["code"]) == ("closed", 4501)
 
 
+@pytest.mark.parametrize("upgrades", [Upgrades.END, Upgrades.DROP])
+async def test_a_websocket_that_is_lost_again_does_not_keep_it_away(
+    in_node: Realm, server: ServerProcess, upgrades: Upgrades
+) -> None:
+    async with HttpRelay(server.port).running() as road, client_of(in_node, road.url) as client:
+        road.upgrades = Upgrades.REFUSE
+        await client.run(f"void ({QUICK})")
+        await client.start(f"{road.url}/ws/lou", "{ openTimeout: 100000 }")
+        await client.until("open")
+        publish(server, 1)
+        assert await received(client, 1) == [1]
+        road.upgrades = upgrades
+        await road.next_upgrade()
+        # A firewall lets the server have it: there it takes the place of the stream.
+        reached = await join(server.ws_url, "lou") if upgrades is Upgrades.DROP else None
+        waiting = await client.until("waiting")
+        assert waiting["code"] == 1006
+        if reached:
+            await reached.close()
+        road.upgrades = Upgrades.REFUSE
+        publish(server, 2)
+        assert await received(client, 1) == [2]
+
+
 async def test_topics_of_a_stream_are_changed_by_making_it_anew(
     in_node: Realm, start_server: StartServer
 ) -> None:
@@ -241,3 +266,55 @@ async def test_topics_of_a_stream_are_changed_by_making_it_anew(
         assert await received(client, 1) == [3]
         for call in ('watch("a.x")', 'presence("a.x")'):
             assert await outcome(client, call) == "no_websocket"
+
+
+BY_HAND = """(() => {
+  const sockets = [];
+  const wanted = [];
+  globalThis.socket = () => sockets.shift() ?? new Promise((done) => wanted.push(done));
+  globalThis.ByHand = class {
+    readyState = 0;
+    protocol = "";
+    constructor(url) {
+      this.url = url;
+      if (wanted.length) wanted.shift()(this); else sockets.push(this);
+    }
+    take(frame) { this.readyState = 1; this.onmessage({ data: JSON.stringify(frame) }); }
+    close() {}
+  };
+  globalThis.fetchByHand = async () => {
+    const headers = { "content-type": "text/event-stream" };
+    const body = new ReadableStream({ start(controller) {
+      const write = (text) => controller.enqueue(new TextEncoder().encode(text));
+      globalThis.push = (frame) => write(`data: ${JSON.stringify(frame)}\\n\\n`);
+      push(welcome("1-0"));
+    } });
+    return new Response(body, { headers });
+  };
+  const server = { version: "0", phase: "serving", connections: 1 };
+  globalThis.welcome = (id, more) => ({ type: "welcome", client_id: "bob", id, server, ...more });
+  globalThis.message = (n) => ({ type: "message", id: `1-${n}`, ts: 0, from: "eve", data: n });
+})()"""
+
+
+async def test_what_came_by_both_while_the_transport_changed_is_told_once(
+    in_node: Realm, server: ServerProcess
+) -> None:
+    async with client_of(in_node, server.url) as client:
+        await client.run(BY_HAND)
+        await client.run(f"void ({QUICK})")
+        options = "{ openTimeout: 600000, WebSocket: ByHand, fetch: fetchByHand }"
+        await client.start("http://localhost/ws/bob", options)
+        await client.run("socket().onclose({ code: 1006 })")
+        await client.until("open")
+        await client.run("push(message(1))")
+        assert await received(client, 1) == [1]
+        url = await client.run("(async () => { globalThis.second = await socket(); return second.url; })()")
+        assert url.endswith("since=1-1")
+        await client.run("push(message(2))")
+        assert await received(client, 1) == [2]
+        await client.run('second.take(welcome("1-3", { recovered: true }))')
+        assert (await client.until("open"))["cursor"] == "1-2"
+        await client.run("second.take(message(2)), second.take(message(3))")
+        assert await received(client, 1) == [3]
+        assert await client.run("client.cursor") == "1-3"

@@ -35,6 +35,9 @@ const STREAM = "event-stream";
 const AGAIN_MS = 30_000;
 const AGAIN_CAP_MS = 600_000;
 
+// What a lost WebSocket has done may still be on its way.
+const DOUBT_MS = 5_000;
+
 // After a message that was over the rate all the same: other connections of the id share it.
 const OVER_RATE_S = 1;
 
@@ -96,6 +99,7 @@ export class Client extends EventTarget {
   #again = AGAIN_MS;
   #seen = new Set(); // ids of messages that came meanwhile
   #replaced; // the reason with which the stream was closed meanwhile
+  #doubt = 0; // until then it may have been replaced by its own WebSocket, that was lost
   #widening; // the topics for which a stream is made anew
   #queue = []; // commands and texts that wait for their turn
   #turn;
@@ -462,7 +466,8 @@ export class Client extends EventTarget {
   /** A connection, or an attempt, has ended by itself. */
   #over(code, reason, { silent = false, refusal, again } = {}) {
     if (this.#transport === STREAM) {
-      if (code === 4501 && this.#probe) return void (this.#replaced = reason); // by that one, or by somebody else
+      if (code === 4501 && this.#probe) return void (this.#replaced = reason); // by that one, or by another client
+      if (code === 4501 && performance.now() < this.#doubt) return this.#end(1006, reason);
       if (this.#state === "connecting") this.#silent = false; // the next is for a WebSocket again
       if (this.#widening && refusal) return this.#notWidened(new CommandError(refusal, reason));
     } else if (this.#state === "connecting" && isRefused(code)) {
@@ -518,8 +523,10 @@ export class Client extends EventTarget {
       detach(socket);
       this.#probe = null;
       this.#noWebSocket(code, silent);
-      // What was refused at once has replaced nobody.
-      if (this.#replaced !== undefined) this.#end(upgraded || silent ? 1006 : 4501, this.#replaced);
+      // What was refused at once has replaced nothing; all else may have come to the server.
+      const doubtful = upgraded || silent;
+      if (doubtful) this.#doubt = performance.now() + DOUBT_MS;
+      if (this.#replaced !== undefined) this.#end(doubtful ? 1006 : 4501, this.#replaced);
       else this.#tryAgainLater();
     };
     this.#probeTimer = setTimeout(() => failed(1006, true), this.#use.openTimeout);
