@@ -1,0 +1,188 @@
+"""`python -m tests.bench.publish`: what a message costs that a backend publishes over HTTP, one by one and in
+batches; how much of that the framework would take; and its share of the CPU where 1,000 clients get it."""
+
+import argparse
+import json
+import os
+import select
+import socket
+import sys
+from collections.abc import Sequence
+from contextlib import ExitStack, closing
+from time import perf_counter
+
+from tests.bench.connections import CHUNK, Connections
+from tests.bench.load import STALL
+from tests.bench.peer import Peer
+from tests.bench.server import CORES, Server
+
+TOKEN = "bench"
+
+BATCH = 100
+"""Lines of a batch."""
+
+DATA = "x" * 128
+
+_PROGRAM = (
+    "import os, sys; os.environ['WSCTL_TOKEN'] = {token!r}; sys.argv[:] = {argv!r}; "
+    "from wsctl.__main__ import main; main()"
+)
+
+_ARGV = (
+    "wsctl",
+    "serve",
+    "--port",
+    "0",
+    "--log-level",
+    "error",
+    "--broadcast-interval",
+    "0",
+    "--ping-interval",
+    "0",
+)
+
+WSCTL = Peer(
+    "wsctl",
+    "wsctl serve",
+    (sys.executable, "-c", _PROGRAM.format(token=TOKEN, argv=list(_ARGV))),
+    greets=True,
+)
+
+MESSAGE = b'"type":"message"'
+"""The text that each message has once."""
+
+TO_FRAMEWORK = "TE: trailers\r\n"
+"""A header that means nothing here, and makes a request one for the framework."""
+
+Figures = dict[str, float]
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Returns the exit code; prints microseconds of CPU, messages a second, and ratios."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.publish", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--count", type=int, default=3000, help="requests of a round, and a tenth as batches")
+    parser.add_argument("--clients", type=int, default=1000, help="0 for none")
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args(arguments)
+    if CORES:
+        os.sched_setaffinity(0, {CORES[1]})
+    found = figures(options.rounds, options.count, options.clients)
+    if options.json:
+        print(json.dumps({name: round(value, 3) for name, value in found.items()}))
+        return 0
+    for name, value in found.items():
+        print(f"{name:40} {value:10.2f}")
+    return 0
+
+
+def figures(rounds: int, count: int, clients: int = 0) -> Figures:
+    """Microseconds of CPU for a message, and messages a second, in the best of the rounds: one by one, the
+    same by the framework, and in batches; and, with clients, the percentage of the CPU that publishing takes
+    when all of them get each message. One round before them does not count."""
+    one, line = json.dumps({"data": DATA}).encode(), json.dumps({"data": DATA}).encode() + b"\n"
+    requests = {
+        "one": (_request(one, "application/json"), 1, count),
+        "framework": (_request(one, "application/json", TO_FRAMEWORK), 1, count // 4),
+        "batch": (_request(line * BATCH, "application/x-ndjson"), BATCH, count // 10),
+    }
+    with ExitStack() as stack:
+        server = stack.enter_context(Server(WSCTL))
+        publisher = stack.enter_context(closing(Publisher(server.port)))
+        runs = [
+            {name: publisher.measure(server, *each) for name, each in requests.items()}
+            for _ in range(rounds + 1)
+        ][1:]
+        best = {f"{name}_us": min(run[name][0] for run in runs) for name in requests}
+        best |= {f"{name} a second": max(run[name][1] for run in runs) for name in requests}
+        best["framework ratio"] = best["framework_us"] / best["one_us"]
+        if clients:
+            crowd = stack.enter_context(closing(Crowd(server.port, clients)))
+            costs = [
+                crowd.cost(server, publisher, requests["one"][0], max(count // 10, 1))
+                for _ in range(rounds + 1)
+            ]
+            best[f"message_us to {clients}"] = min(costs[1:])
+            best["share of publishing, %"] = 100 * best["one_us"] / best[f"message_us to {clients}"]
+    return best
+
+
+class Publisher:
+    """One connection on which requests are sent, each when the one before it is answered."""
+
+    def __init__(self, port: int) -> None:
+        self._socket = socket.create_connection(("127.0.0.1", port))
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def measure(self, server: Server, request: bytes, messages: int, count: int) -> tuple[float, float]:
+        """Microseconds of CPU for a message, and messages a second."""
+        for _ in range(count // 10 + 1):
+            self.publish(request)
+        before, begun = server.cpu(), perf_counter()
+        for _ in range(count):
+            self.publish(request)
+        cpu, seconds = server.cpu() - before, perf_counter() - begun
+        return 1e6 * cpu / count / messages, count * messages / seconds
+
+    def publish(self, request: bytes) -> None:
+        self._socket.sendall(request)
+        data = self._socket.recv(CHUNK)
+        while (size := _size_of_answer(data)) is None or len(data) < size:
+            if not (chunk := self._socket.recv(CHUNK)):
+                raise ConnectionError(f"the server hung up after {data[:200]!r}")
+            data += chunk
+        if not data.startswith(b"HTTP/1.1 200 ") or b'{"error"' in data:
+            raise ConnectionError(f"what was published was refused: {data[:200]!r}")
+
+
+class Crowd:
+    """Clients that get all messages."""
+
+    def __init__(self, port: int, clients: int) -> None:
+        self._connections = Connections(port, greeted=True, deflate=False)
+        self._clients = len(self._connections.open(clients))
+
+    def close(self) -> None:
+        self._connections.close_all()
+
+    def cost(self, server: Server, publisher: Publisher, request: bytes, count: int) -> float:
+        """Microseconds of CPU for a message that all of them get."""
+        before = server.cpu()
+        for _ in range(count):
+            publisher.publish(request)
+            self._await(self._connections.epoll, self._clients)
+        return 1e6 * (server.cpu() - before) / count
+
+    def _await(self, epoll: select.epoll, messages: int) -> None:
+        last = perf_counter()
+        while messages > 0:
+            for fd, _ in epoll.poll(0.1):
+                if not (data := os.read(fd, CHUNK)):
+                    raise ConnectionError("a connection was closed")
+                messages -= data.count(MESSAGE)
+                last = perf_counter()
+            if perf_counter() - last > STALL:
+                raise ConnectionError(f"{messages} messages did not come")
+
+
+def _request(body: bytes, kind: str, *more: str) -> bytes:
+    head = (
+        f"POST /api/publish HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {TOKEN}\r\n"
+        f"Content-Type: {kind}\r\nContent-Length: {len(body)}\r\n{''.join(more)}\r\n"
+    )
+    return head.encode() + body
+
+
+def _size_of_answer(data: bytes) -> int | None:
+    """The bytes of a whole answer, of which some have come; None while its head is not there."""
+    head, end, _ = data.partition(b"\r\n\r\n")
+    if not end:
+        return None
+    return len(head) + len(end) + int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
