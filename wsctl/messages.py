@@ -19,6 +19,7 @@ KEEPALIVE = range(1, 301)
 most proxies cut a silent connection before five minutes are over."""
 
 _TO_JSON = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+_quoted = json.encoder.encode_basestring
 _TO_ASCII_JSON = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
 
 _RENEWAL = re.compile(r"""(["']?)type\1\s*:\s*(["'])renew\2""")  # as Python or JavaScript show it, too
@@ -118,12 +119,23 @@ def body(
 ) -> bytes:
     """Encode a message that has no id yet. Its addressees stand behind everything else, where `addressed`
     finds them, or before the data, when each of them may see all."""
+    if to is None:
+        return _body_for_all(ts, sender, data, topic)
     frame: dict[str, Any] = {"ts": ts, "from": sender}
     if topic is not None:
         frame["topic"] = topic
-    if to is None:
-        return encode(frame | {"data": data})
     return encode(frame | ({"to": to, "data": data} if shown else {"data": data, "to": to}))
+
+
+def _body_for_all(ts: float, sender: str, data: Any, topic: str | None) -> bytes:
+    """Encode a body without addressees. The encoder writes only what it must: it takes four times as long as
+    all else, and a text needs none of it."""
+    named = "" if topic is None else f',"topic":"{topic}"'
+    start = f'{{"ts":{ts!r},"from":{_quoted(sender)}{named},"data":'
+    try:
+        return f"{start}{_quoted(data) if type(data) is str else _TO_JSON(data)}}}".encode()
+    except UnicodeEncodeError:
+        return f"{start}{_TO_ASCII_JSON(data)}}}".encode()
 
 
 def addressed(payload: bytes, to: Sequence[str]) -> Callable[[str], bytes]:

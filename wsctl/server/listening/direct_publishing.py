@@ -8,7 +8,7 @@ about it, so that the route answers it.
 
 import asyncio
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from json import dumps
 from typing import Any, NamedTuple, Protocol
@@ -41,6 +41,9 @@ _LENGTH = re.compile(r"[0-9]{1,9}")
 _UNUSUAL = frozenset({"transfer-encoding", "expect", "upgrade", "trailer", "te"})
 """Headers that change what a request is, or how it is answered."""
 
+_END_OF_LAST = b"\r\n%b: %b\r\n\r\n" % CLOSE_HEADER
+"""The end of the head of an answer behind which the connection ends."""
+
 _KINDS: Mapping[bytes, type[Publish]] = {PUBLISH.path.encode(): Publish, BROADCAST.path.encode(): Broadcast}
 
 
@@ -70,6 +73,8 @@ class DirectPublishing:
         self.publisher = publisher
         self.is_shutting_down = is_shutting_down
         self._tokens = tokens
+        self._default: Sequence[tuple[bytes, bytes]] = ()
+        self._heads: dict[tuple[HTTPStatus, str], bytes] = {}
         self._open_to_all = open_to_all
 
     def read(self, data: bytes, allows_host: Callable[[Mapping[str, str]], bool]) -> PlainRequest | None:
@@ -100,6 +105,20 @@ class DirectPublishing:
             return None
         limit = self.publisher.batch_limit if is_batch else self.publisher.body_limit
         return None if limit and length > limit else PlainRequest(found[0], length, kind, is_batch)
+
+    def head(self, default: Sequence[tuple[bytes, bytes]], status: HTTPStatus, kind: str) -> bytes:
+        """Return the head of an answer as uvicorn writes it, but for what differs from one to the next;
+        `default` are the headers of all answers, which uvicorn replaces once a second."""
+        if default is not self._default:
+            self._default = default
+            self._heads.clear()
+        found = self._heads.get((status, kind))
+        if found is None:
+            lines = [b"%b: %b\r\n" % header for header in default]
+            start = b"HTTP/1.1 %d %b\r\n" % (status, status.phrase.encode())
+            found = b"".join([start, *lines, b"content-type: ", kind.encode()])
+            self._heads[status, kind] = found
+        return found
 
     def _is_allowed(self, headers: Mapping[str, str]) -> bool:
         if self._open_to_all:
@@ -139,12 +158,13 @@ class PublishingConnection:
         closes: whether the connection ends behind the answer that is under way.
     """
 
-    __slots__ = ("_body", "_done", "_held", "_http", "_publishing", "_request", "closes")
+    __slots__ = ("_body", "_done", "_held", "_http", "_last", "_publishing", "_request", "closes")
 
     def __init__(self, http: HttpConnection, publishing: DirectPublishing) -> None:
         self._http = http
         self._publishing = publishing
         self._request: PlainRequest | None = None
+        self._last: PlainRequest | None = None
         self._body = bytearray()
         self._held = b""
         self._done: asyncio.Future[None] | None = None
@@ -188,8 +208,13 @@ class PublishingConnection:
 
     def _begin(self) -> bool:
         """Begin with the request that is next, and return whether that can be done here."""
-        request = self._publishing.read(self._held, self._http.allows_host)
-        if request is None or not can_read(request.kind) or self._publishing.is_shutting_down():
+        request = self._last
+        if request is None or not self._held.startswith(request.head):
+            request = self._publishing.read(self._held, self._http.allows_host)
+            if request is None or not can_read(request.kind):
+                return False
+            self._last = request  # a backend sends the same head again and again
+        if self._publishing.is_shutting_down():
             return False
         self._request = request
         self._held = self._held[len(request.head) :]
@@ -265,21 +290,15 @@ class PublishingConnection:
         if self._done:
             self._done.set_result(None)
             self._done = None
+            self.closes = self.closes or self._publishing.is_shutting_down()
         if self._http.transport.is_closing():
             return
-        self._http.transport.write(self._encoded(status, text.encode(), kind.encode()))
+        head = self._publishing.head(self._http.server_state.default_headers, status, kind)
+        body = text.encode()
+        end = _END_OF_LAST if self.closes else b"\r\n\r\n"
+        self._http.transport.write(b"%b\r\ncontent-length: %d%b%b" % (head, len(body), end, body))
         if self.closes:
             self._http.transport.close()
         self._http.end_answer()
         if is_late:
             self.resume()
-
-    def _encoded(self, status: HTTPStatus, body: bytes, kind: bytes) -> bytes:
-        """Return an answer as the framework and uvicorn write it."""
-        lines = [b"HTTP/1.1 %d %b" % (status, status.phrase.encode())]
-        lines += [b"%b: %b" % header for header in self._http.server_state.default_headers]
-        lines.append(b"content-length: %d\r\ncontent-type: %b" % (len(body), kind))
-        if self.closes or self._publishing.is_shutting_down():
-            self.closes = True
-            lines.append(b"%b: %b" % CLOSE_HEADER)
-        return b"\r\n".join([*lines, b"", body])
