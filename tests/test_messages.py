@@ -36,6 +36,16 @@ def test_a_lone_surrogate_stays_escaped() -> None:
     assert json.loads(messages.encode({"a": "\ud800é"})) == {"a": "\ud800é"}
 
 
+@given(JSON | st.text(st.characters(), max_size=20), st.floats(0, 2e9), st.sampled_from([None, "a.b:c@d"]))
+def test_a_message_is_written_as_the_encoder_would(data: object, ts: float, topic: str | None) -> None:
+    named = {} if topic is None else {"topic": topic}
+    frame = {"ts": ts, "from": "bob-\u00fc", **named, "data": data}
+    written = messages.body(ts, "bob-\u00fc", data, topic=topic)
+    assert json.loads(written) == frame
+    if "\\ud" not in written.decode():
+        assert written == messages.encode(frame)
+
+
 @pytest.mark.parametrize("number", [float("nan"), float("inf"), float("-inf")])
 def test_numbers_that_json_lacks_are_refused(number: float) -> None:
     with pytest.raises(ValueError, match="JSON"):

@@ -14,14 +14,26 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from tests.bench import application, event_streams, homes, one_stream, pages, plot, startup, table, topics
+from tests.bench import (
+    application,
+    event_streams,
+    homes,
+    one_stream,
+    pages,
+    plot,
+    publish,
+    startup,
+    table,
+    topics,
+)
 from tests.bench.peer import NOT_COMPARED, PEERS, Peer
 from tests.bench.rounds import run
 from tests.bench.scenarios import FULL, QUICK, SCENARIOS, Scale, Scenario
 from tests.bench.server import CORES
 from tests.bench.single import Bench, prepare_load, rounded
 
-BENCHES = tuple(module.BENCH for module in (topics, event_streams, homes, one_stream, application, startup))
+_MODULES = topics, publish, event_streams, homes, one_stream, application, startup
+BENCHES = tuple(module.BENCH for module in _MODULES)
 """The benches of one question, in the order in which they are measured."""
 
 Named = TypeVar("Named", Peer, Scenario)

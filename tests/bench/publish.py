@@ -1,20 +1,19 @@
 """`python -m tests.bench.publish`: what a message costs that a backend publishes over HTTP, one by one and in
 batches; how much of that the framework would take; and its share of the CPU where 1,000 clients get it."""
 
-import argparse
 import json
 import os
 import select
 import socket
 import sys
-from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from time import perf_counter
 
 from tests.bench.connections import CHUNK, Connections
 from tests.bench.load import STALL
-from tests.bench.peer import Peer
-from tests.bench.server import CORES, Server
+from tests.bench.peer import GREETED, Peer
+from tests.bench.server import Server
+from tests.bench.single import Bench, Figures, run_alone
 
 TOKEN = "bench"
 
@@ -45,7 +44,7 @@ WSCTL = Peer(
     "wsctl",
     "wsctl serve",
     (sys.executable, "-c", _PROGRAM.format(token=TOKEN, argv=list(_ARGV))),
-    greets=True,
+    speech=GREETED,
 )
 
 MESSAGE = b'"type":"message"'
@@ -53,27 +52,6 @@ MESSAGE = b'"type":"message"'
 
 TO_FRAMEWORK = "TE: trailers\r\n"
 """A header that means nothing here, and makes a request one for the framework."""
-
-Figures = dict[str, float]
-
-
-def main(arguments: Sequence[str]) -> int:
-    """Returns the exit code; prints microseconds of CPU, messages a second, and ratios."""
-    parser = argparse.ArgumentParser(prog="python -m tests.bench.publish", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--count", type=int, default=3000, help="requests of a round, and a tenth as batches")
-    parser.add_argument("--clients", type=int, default=1000, help="0 for none")
-    parser.add_argument("--json", action="store_true")
-    options = parser.parse_args(arguments)
-    if CORES:
-        os.sched_setaffinity(0, {CORES[1]})
-    found = figures(options.rounds, options.count, options.clients)
-    if options.json:
-        print(json.dumps({name: round(value, 3) for name, value in found.items()}))
-        return 0
-    for name, value in found.items():
-        print(f"{name:40} {value:10.2f}")
-    return 0
 
 
 def figures(rounds: int, count: int, clients: int = 0) -> Figures:
@@ -142,7 +120,7 @@ class Crowd:
     """Clients that get all messages."""
 
     def __init__(self, port: int, clients: int) -> None:
-        self._connections = Connections(port, greeted=True, deflate=False)
+        self._connections = Connections(port, speech=GREETED)
         self._clients = len(self._connections.open(clients))
 
     def close(self) -> None:
@@ -184,5 +162,13 @@ def _size_of_answer(data: bytes) -> int | None:
     return len(head) + len(end) + int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
 
 
+BENCH = Bench(
+    "publish",
+    "what a message costs that a backend publishes over HTTP",
+    lambda size: figures(size.rounds, size.count, size.clients),
+    full={"rounds": 9, "count": 3000, "clients": 1000},
+    quick={"rounds": 1, "count": 20, "clients": 10},
+)
+
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(run_alone(BENCH, sys.argv[1:]))
