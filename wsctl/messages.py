@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 Ref = str | int
@@ -98,6 +99,7 @@ def welcome(
     ).encode()
 
 
+@lru_cache(maxsize=64)  # most clients that come have all of it left
 def _rate_field(rate: Allowance) -> str:
     per_second = int(rate.per_second) if rate.per_second == int(rate.per_second) else rate.per_second
     return f',"rate":{{"per_second":{per_second!r},"burst":{rate.burst},"left":{rate.left}}}'

@@ -180,7 +180,10 @@ class Intake:
 
     def _bucket_of_others(self, client_id: str) -> TokenBucket | None:
         """Return the bucket that a connection of this client has already; None: it has sent nothing yet."""
-        return next((other.bucket for other in self._connections_of(client_id) if other.bucket), None)
+        for other in self._connections_of(client_id):
+            if other.bucket:
+                return other.bucket
+        return None
 
     def _cut(self, connection: Connection) -> None:
         reason = "the rate limit was ignored for too long"
