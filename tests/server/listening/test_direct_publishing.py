@@ -1,14 +1,20 @@
 """Which requests to publish are answered without the framework."""
 
 from collections.abc import Callable
+from http import HTTPStatus
 
 import pytest
+from starlette.responses import JSONResponse
 
-from wsctl.control.operations import NDJSON, Broadcast, Publish
+from tests.support.homes import HomeElsewhere
+from wsctl.control.encoding import encode
+from wsctl.control.operations import NDJSON, Broadcast, ControlError, Publish
+from wsctl.log.home import Draft, Refusal
 from wsctl.log.message_log import MessageLog
+from wsctl.log.refusals import AWAY, UNCONFIRMED
 from wsctl.server.credentials.operators import OperatorTokens
-from wsctl.server.listening.direct_publishing import DirectPublishing, PlainRequest
-from wsctl.server.message_publisher import BODY_ALLOWANCE, MAX_BATCH_BYTES, MessagePublisher
+from wsctl.server.listening.direct_publishing import DirectPublishing, PlainRequest, PublishingConnection
+from wsctl.server.message_publisher import BODY_ALLOWANCE, MAX_BATCH_BYTES, MessagePublisher, parse
 
 PLAIN = {"host": "here", "authorization": "Bearer all", "content-length": "2"}
 
@@ -82,3 +88,137 @@ def test_what_is_unusual_or_not_allowed_is_left_to_the_framework(unusual: bytes)
 
 def test_a_foreign_host_is_left_to_the_framework() -> None:
     assert read(head(), lambda headers: False) is None
+
+
+class Http:
+    """The HTTP connection, as far as requests to publish need one: it writes down what it is told."""
+
+    def __init__(self) -> None:
+        self.written = b""
+        self.rest = b""
+        self.is_closed = False
+        self.is_reading = True
+        self.steps: list[str] = []
+        self.transport = self.flow = self.server_state = self
+        self.default_headers = [(b"date", b"today")]
+        self.tasks: set[object] = set()
+        self.write_paused = False
+
+    def write(self, data: bytes) -> None:
+        self.written += data
+
+    def close(self) -> None:
+        self.is_closed = True
+
+    def is_closing(self) -> bool:
+        return self.is_closed
+
+    def pause_reading(self) -> None:
+        self.is_reading = False
+
+    def begin_request(self) -> None:
+        self.steps.append("begun")
+
+    def end_request(self) -> None:
+        self.steps.append("whole")
+
+    def end_answer(self) -> None:
+        self.steps.append("answered")
+
+    def allows_host(self, headers: object) -> bool:
+        return True
+
+    def parse_rest(self, data: bytes) -> None:
+        self.rest += data
+
+
+class Elsewhere:
+    """A connection whose log has its home elsewhere, which answers when the test says so."""
+
+    def __init__(self) -> None:
+        self.drafts: list[Draft] = []
+        self.log = MessageLog(lambda entry: 0)
+        self.log.home = HomeElsewhere(self.drafts.append)
+        self.ends = False
+        tokens = OperatorTokens("all", None)
+        self.publishing = DirectPublishing(
+            MessagePublisher(self.log, 0, lambda: True), tokens, lambda: self.ends, open_to_all=False
+        )
+        self.http = Http()
+        self.connection = PublishingConnection(self.http, self.publishing)  # type: ignore[arg-type]
+        parse(Publish, b'{"data": 1}')  # the first body of a process is for the framework
+
+    def refuse(self, why: Refusal) -> None:
+        self.log.refuse(self.drafts.pop(0).key, why)
+
+
+def request(body: bytes, **headers: str) -> bytes:
+    return head(content_length=str(len(body)), **headers) + body
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("why", "status"),
+    [(AWAY, "503 Service Unavailable"), (UNCONFIRMED, "504 Gateway Timeout")],
+)
+async def test_what_the_log_refuses_is_answered_as_the_framework_answers_it(
+    why: Refusal, status: str
+) -> None:
+    here = Elsewhere()
+    assert here.connection.receive(request(b'{"data": 1}')) == b""
+    assert (here.connection.is_answering, len(here.http.tasks), here.http.written) == (True, 1, b"")
+    here.refuse(why)
+    answer, _, body = here.http.written.decode().partition("\r\n\r\n")
+    framed = JSONResponse(encode(ControlError(HTTPStatus.OK, why.code, why.text).answer)).body
+    assert body.encode() == framed
+    assert answer.split("\r\n") == [
+        f"HTTP/1.1 {status}",
+        "date: today",
+        "content-type: application/json",
+        f"content-length: {len(framed)}",
+    ]
+    assert here.http.steps == ["begun", "whole", "answered"]
+
+
+@pytest.mark.anyio
+async def test_what_comes_behind_a_request_without_an_answer_is_held_for_it() -> None:
+    here = Elsewhere()
+    next_one = head("GET /health HTTP/1.1")
+    assert here.connection.receive(request(b'{"data": 1}') + request(b'{"data": 2}')) == b""
+    assert here.connection.receive(next_one) == b""
+    assert (len(here.drafts), here.http.is_reading, here.connection.has_input) == (1, False, True)
+    here.refuse(AWAY)
+    assert (len(here.drafts), here.http.rest) == (1, b"")
+    here.refuse(AWAY)
+    assert here.http.rest == next_one
+    assert not here.connection.has_input
+    assert here.http.written.count(b"HTTP/1.1 503") == 2
+
+
+@pytest.mark.anyio
+async def test_a_server_that_has_begun_to_drain_ends_the_connection_with_the_answer() -> None:
+    here = Elsewhere()
+    here.connection.receive(request(b'{"data": 1}'))
+    here.ends = True
+    here.refuse(AWAY)
+    assert b"\r\nconnection: close\r\n\r\n" in here.http.written
+    assert here.http.is_closed
+
+
+def test_a_server_that_drains_leaves_requests_to_the_framework() -> None:
+    there = Elsewhere()
+    there.ends = True
+    plain = request(b'{"data": 1}')
+    assert there.connection.receive(plain) == plain
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    "body", [b"{", b'{"data": 1, "topic": "a..b"}', b'{"data": 1, "key": ""}', b'{"data": 1, "to": [""]}']
+)
+async def test_a_bad_message_goes_to_the_framework_as_it_came_in_pieces_too(body: bytes) -> None:
+    here = Elsewhere()
+    bad = request(body)
+    assert here.connection.receive(bad[:-1]) == b""
+    assert here.connection.receive(bad[-1:] + b"more") == bad + b"more"
+    assert here.drafts == []
