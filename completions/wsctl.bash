@@ -219,7 +219,7 @@ _wsctl_argument() {
         broadcast:0) takes=any ;;
         disconnect:0) takes=any ;;
         journal:0) takes=path ;;
-        generate:0) takes=word words='systemd systemd-socket systemd-template nginx docker compose k8s grafana alerts python node browser react app app-test' ;;
+        generate:0) takes=word words='systemd systemd-socket systemd-template nginx docker compose k8s grafana alerts python node browser eventsource react app app-test' ;;
         generate:1) takes=any ;;
         docs:0) takes=word words='quickstart examples python applications architecture topics protocol log deploy flags operations performance security' ;;
         completions:0) takes=word words='bash zsh fish' ;;

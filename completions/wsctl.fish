@@ -313,7 +313,7 @@ complete -c wsctl -n '__wsctl_command_is generate' -l log-format -x -a 'auto tex
 complete -c wsctl -n '__wsctl_command_is generate' -l access-log -d 'Log each HTTP request. [default: off]'
 complete -c wsctl -n '__wsctl_command_is generate' -l no-access-log -d 'The opposite of --access-log.'
 complete -c wsctl -n '__wsctl_command_is generate' -s h -l help -d 'Show this message and exit.'
-complete -c wsctl -n '__wsctl_command_is generate; and not __fish_seen_subcommand_from systemd systemd-socket systemd-template nginx docker compose k8s grafana alerts python node browser react app app-test' -a 'systemd systemd-socket systemd-template nginx docker compose k8s grafana alerts python node browser react app app-test'
+complete -c wsctl -n '__wsctl_command_is generate; and not __fish_seen_subcommand_from systemd systemd-socket systemd-template nginx docker compose k8s grafana alerts python node browser eventsource react app app-test' -a 'systemd systemd-socket systemd-template nginx docker compose k8s grafana alerts python node browser eventsource react app app-test'
 complete -c wsctl -n '__wsctl_command_is docs' -l no-pager -d 'Print the page without a pager.'
 complete -c wsctl -n '__wsctl_command_is docs' -s h -l help -d 'Show this message and exit.'
 complete -c wsctl -n '__wsctl_command_is docs; and not __fish_seen_subcommand_from quickstart examples python applications architecture topics protocol log deploy flags operations performance security' -a 'quickstart examples python applications architecture topics protocol log deploy flags operations performance security'
