@@ -56,6 +56,7 @@ _wsctl_value() {
         serve:--max-draining) takes=any ;;
         serve:--log-level) takes=word words='debug info warning error' ;;
         serve:--log-format) takes=word words='auto text json' ;;
+        serve:--tracing) takes=word words='off on messages' ;;
         check:--unit) takes=any ;;
         check:--app-dir) takes=any ;;
         check:--env-file) takes=path ;;
@@ -108,6 +109,7 @@ _wsctl_value() {
         check:--max-draining) takes=any ;;
         check:--log-level) takes=word words='debug info warning error' ;;
         check:--log-format) takes=word words='auto text json' ;;
+        check:--tracing) takes=word words='off on messages' ;;
         client:--id) takes=any ;;
         client:--topic) takes=any ;;
         client:--publish-to) takes=any ;;
@@ -207,6 +209,7 @@ _wsctl_value() {
         generate:--max-draining) takes=any ;;
         generate:--log-level) takes=word words='debug info warning error' ;;
         generate:--log-format) takes=word words='auto text json' ;;
+        generate:--tracing) takes=word words='off on messages' ;;
     esac
 }
 
@@ -230,8 +233,8 @@ _wsctl_options() {
     takes=word words=''
     case $1 in
         '') words='--version -V --no-color -h --help' ;;
-        serve) words='--app-dir --factory --no-factory --env-file --startup-timeout --hook-timeout --reload --no-reload --reload-dir --host --port --admin-host --admin-port --uds --fd --backlog --ssl-certfile --ssl-keyfile --proxy-headers --no-proxy-headers --forwarded-allow-ips --root-path --shutdown-timeout --drain-delay --drain-spread --reconnect-window --drain-policy --stop-timeout --broadcast-interval --history --history-bytes --history-ttl --journal --journal-sync --client-publish --no-client-publish --client-subscribe --no-client-subscribe --client-direct --no-client-direct --max-connections --max-connection-age --connections-per-id --max-subscriptions --max-message-size --max-queue --rate --ping-interval --ping-timeout --allow-origin --allow-host --auth --jwt-key --jwt-algorithm --jwt-audience --auth-query --no-auth-query --workers --redis --redis-prefix --max-draining --log-level --log-format --access-log --no-access-log -h --help' ;;
-        check) words='--unit --json --app-dir --factory --no-factory --env-file --startup-timeout --hook-timeout --reload --no-reload --reload-dir --host --port --admin-host --admin-port --uds --fd --backlog --ssl-certfile --ssl-keyfile --proxy-headers --no-proxy-headers --forwarded-allow-ips --root-path --shutdown-timeout --drain-delay --drain-spread --reconnect-window --drain-policy --stop-timeout --broadcast-interval --history --history-bytes --history-ttl --journal --journal-sync --client-publish --no-client-publish --client-subscribe --no-client-subscribe --client-direct --no-client-direct --max-connections --max-connection-age --connections-per-id --max-subscriptions --max-message-size --max-queue --rate --ping-interval --ping-timeout --allow-origin --allow-host --auth --jwt-key --jwt-algorithm --jwt-audience --auth-query --no-auth-query --workers --redis --redis-prefix --max-draining --log-level --log-format --access-log --no-access-log -h --help' ;;
+        serve) words='--app-dir --factory --no-factory --env-file --startup-timeout --hook-timeout --reload --no-reload --reload-dir --host --port --admin-host --admin-port --uds --fd --backlog --ssl-certfile --ssl-keyfile --proxy-headers --no-proxy-headers --forwarded-allow-ips --root-path --shutdown-timeout --drain-delay --drain-spread --reconnect-window --drain-policy --stop-timeout --broadcast-interval --history --history-bytes --history-ttl --journal --journal-sync --client-publish --no-client-publish --client-subscribe --no-client-subscribe --client-direct --no-client-direct --max-connections --max-connection-age --connections-per-id --max-subscriptions --max-message-size --max-queue --rate --ping-interval --ping-timeout --allow-origin --allow-host --auth --jwt-key --jwt-algorithm --jwt-audience --auth-query --no-auth-query --workers --redis --redis-prefix --max-draining --log-level --log-format --access-log --no-access-log --tracing -h --help' ;;
+        check) words='--unit --json --app-dir --factory --no-factory --env-file --startup-timeout --hook-timeout --reload --no-reload --reload-dir --host --port --admin-host --admin-port --uds --fd --backlog --ssl-certfile --ssl-keyfile --proxy-headers --no-proxy-headers --forwarded-allow-ips --root-path --shutdown-timeout --drain-delay --drain-spread --reconnect-window --drain-policy --stop-timeout --broadcast-interval --history --history-bytes --history-ttl --journal --journal-sync --client-publish --no-client-publish --client-subscribe --no-client-subscribe --client-direct --no-client-direct --max-connections --max-connection-age --connections-per-id --max-subscriptions --max-message-size --max-queue --rate --ping-interval --ping-timeout --allow-origin --allow-host --auth --jwt-key --jwt-algorithm --jwt-audience --auth-query --no-auth-query --workers --redis --redis-prefix --max-draining --log-level --log-format --access-log --no-access-log --tracing -h --help' ;;
         client) words='--id --topic --publish-to --url --port --clients --count --for --json -h --help' ;;
         broadcast) words='--lines --to --show-to --topic --parse --allow-empty --url --port --json -h --help' ;;
         status) words='--clients --topics --watch --url --port --json -h --help' ;;
@@ -242,7 +245,7 @@ _wsctl_options() {
         stress) words='--clients --duration --rate --size --topics --id --url --port --jwt-key --jwt-algorithm --jwt-audience --json -h --help' ;;
         token) words='--id --ttl --subscribe --publish --direct --no-direct --jwt-key --jwt-algorithm --jwt-audience --json -h --help' ;;
         journal) words='--verify --port --json -h --help' ;;
-        generate) words='--output -o --force --upstream --program --app-dir --factory --no-factory --env-file --startup-timeout --hook-timeout --reload --no-reload --reload-dir --host --port --admin-host --admin-port --uds --fd --backlog --ssl-certfile --ssl-keyfile --proxy-headers --no-proxy-headers --forwarded-allow-ips --root-path --shutdown-timeout --drain-delay --drain-spread --reconnect-window --drain-policy --stop-timeout --broadcast-interval --history --history-bytes --history-ttl --journal --journal-sync --client-publish --no-client-publish --client-subscribe --no-client-subscribe --client-direct --no-client-direct --max-connections --max-connection-age --connections-per-id --max-subscriptions --max-message-size --max-queue --rate --ping-interval --ping-timeout --allow-origin --allow-host --auth --jwt-key --jwt-algorithm --jwt-audience --auth-query --no-auth-query --workers --redis --redis-prefix --max-draining --log-level --log-format --access-log --no-access-log -h --help' ;;
+        generate) words='--output -o --force --upstream --program --app-dir --factory --no-factory --env-file --startup-timeout --hook-timeout --reload --no-reload --reload-dir --host --port --admin-host --admin-port --uds --fd --backlog --ssl-certfile --ssl-keyfile --proxy-headers --no-proxy-headers --forwarded-allow-ips --root-path --shutdown-timeout --drain-delay --drain-spread --reconnect-window --drain-policy --stop-timeout --broadcast-interval --history --history-bytes --history-ttl --journal --journal-sync --client-publish --no-client-publish --client-subscribe --no-client-subscribe --client-direct --no-client-direct --max-connections --max-connection-age --connections-per-id --max-subscriptions --max-message-size --max-queue --rate --ping-interval --ping-timeout --allow-origin --allow-host --auth --jwt-key --jwt-algorithm --jwt-audience --auth-query --no-auth-query --workers --redis --redis-prefix --max-draining --log-level --log-format --access-log --no-access-log --tracing -h --help' ;;
         docs) words='--no-pager -h --help' ;;
         completions) words='-h --help' ;;
     esac

@@ -25,6 +25,7 @@ FACTS = frozenset(
         "event_stream",
         "origins",
         "addresses",
+        "tracing",
     }
 )
 
@@ -66,6 +67,7 @@ ROOMS = {
     "websockets": {"server", "client"},
     "uvloop": {"server", "client", "cli"},
     "watchfiles": {"server"},
+    "opentelemetry": {"server"},
 }
 """The floors that may import a library, or a room of one."""
 
@@ -100,6 +102,7 @@ SERVER_ROOMS = {
     "message_publisher": set(),
     "listening": {"client_acceptor", "condition", "credentials", "http", "message_publisher", "websocket"},
     "connection_age": set(),
+    "tracing": set(),
     "history_listing": set(),
     "topic_list": set(),
     "status_reporter": {"drain_driver", "journal_monitor", "sharing", "topic_list"},
@@ -107,6 +110,7 @@ SERVER_ROOMS = {
     "metrics": {"http", "journal_monitor", "sharing", "status_reporter", "websocket"},
     "node": {
         "connection_age",
+        "tracing",
         "asgi",
         "credentials",
         "dashboard",

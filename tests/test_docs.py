@@ -184,7 +184,7 @@ def test_all_frames_are_told_with_their_fields() -> None:
             lost=["a"],
             rate=messages.Allowance(20, 40, 40),
         ),
-        messages.message(messages.Message("1-0", 1.0, "bob", "x", ("eve",), topic="news")),
+        messages.message(messages.Message("1-0", 1.0, "bob", "x", ("eve",), topic="news", traceparent="t")),
         messages.heartbeat(1.0, 2, 3),
         messages.keepalive(),
         messages.shutdown(1.0, "x", 2.0),

@@ -210,6 +210,7 @@ def test_a_variable_and_a_flag_are_spelled_alike() -> None:
 
 def test_every_flag_has_help_and_a_variable_that_is_read() -> None:
     spelled = {
+        "tracing": "on",
         "app": "main:app",
         "app_dir": "src",
         "drain_policy": "/events=close",

@@ -30,7 +30,8 @@ _RENEWAL_HINT = re.compile(r"renew|\\u")  # JSON can spell a letter by its numbe
 @dataclass(frozen=True, slots=True)
 class Message:
     """One published message: `id` orders it, `ts` is Unix seconds, `to` is None for everyone. With `shown`
-    each addressee sees all of them. Without a `topic` it is for all clients, with one for its subscribers."""
+    each addressee sees all of them. Without a `topic` it is for all clients, with one for its
+    subscribers. `traceparent` is the trace context that goes with it."""
 
     id: str
     ts: float
@@ -39,6 +40,7 @@ class Message:
     to: tuple[str, ...] | None = None
     shown: bool = False
     topic: str | None = None
+    traceparent: str | None = None
 
 
 class Allowance(NamedTuple):
@@ -107,7 +109,10 @@ def _rate_field(rate: Allowance) -> str:
 
 def message(m: Message) -> bytes:
     """Encode a published message; `to` is there only when it is direct, and `topic` when it has one."""
-    return numbered(m.id, body(m.ts, m.sender, m.data, m.to, shown=m.shown, topic=m.topic))
+    return numbered(
+        m.id,
+        body(m.ts, m.sender, m.data, m.to, shown=m.shown, topic=m.topic, traceparent=m.traceparent),
+    )
 
 
 def body(
@@ -118,14 +123,20 @@ def body(
     *,
     shown: bool = False,
     topic: str | None = None,
+    traceparent: str | None = None,
 ) -> bytes:
-    """Encode a message that has no id yet. Its addressees stand behind everything else, where `addressed`
-    finds them, or before the data, when each of them may see all."""
-    if to is None:
+    """Encode a message that has no id yet; `traceparent` is the trace context that goes with it. Its
+    addressees stand behind everything else, where `addressed` finds them, or before the data, when each of
+    them may see all."""
+    if to is None and traceparent is None:
         return _body_for_all(ts, sender, data, topic)
     frame: dict[str, Any] = {"ts": ts, "from": sender}
     if topic is not None:
         frame["topic"] = topic
+    if traceparent is not None:
+        frame["traceparent"] = traceparent
+    if to is None:
+        return encode(frame | {"data": data})
     return encode(frame | ({"to": to, "data": data} if shown else {"data": data, "to": to}))
 
 

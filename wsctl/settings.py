@@ -265,6 +265,7 @@ ALGORITHMS = ("HS256", "RS256", "EdDSA")
 
 Auth = Literal["none", "token", "jwt"]
 JournalSync = Literal["full", "normal"]
+Traces = Literal["off", "on", "messages"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 LogFormat = Literal["auto", "text", "json"]
 
@@ -459,6 +460,12 @@ class Settings:
         choice("auto", "text", "json"),
         "FORMAT",
         "Format of log lines: auto (which is text), text or json.",
+    )
+    tracing: Traces = _setting(
+        "off",
+        choice("off", "on", "messages"),
+        "KIND",
+        "OpenTelemetry traces of publishing: off, on, or messages, which carry the trace context then.",
     )
     access_log: bool = _setting(False, boolean, "", "Log each HTTP request.")
     # 20 s and 20 s are uvicorn's and websockets' defaults; load balancers cut at 60 s and more.

@@ -35,7 +35,7 @@ GROUPS = {
     "max_queue rate ping_interval ping_timeout",
     "Access": "allow_origin allow_host auth jwt_key jwt_algorithm jwt_audience auth_query",
     "Several servers": "workers redis redis_prefix max_draining",
-    "Logs": "log_level log_format access_log",
+    "Logs": "log_level log_format access_log tracing",
 }
 """The settings of `serve` by subject, in the order in which its help shows them."""
 

@@ -31,6 +31,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, NamedTuple, Protocol
 
+from wsctl import messages
 from wsctl.codes import ErrorCode
 from wsctl.log.history import Entry, MessageId
 
@@ -81,7 +82,8 @@ class Draft(NamedTuple):
     """A message that has no id yet; `to` is None for everyone, and with `shown` each addressee sees all;
     without a `topic` it is for all clients, with one for its subscribers.
     `again` is true if it was passed on before and nobody has said what became of that. Of several with the
-    same `idempotency_key`, which the publisher gives, only the first is published."""
+    same `idempotency_key`, which the publisher gives, only the first is published. `traceparent` is the trace
+    context that goes with the message."""
 
     key: Key
     sender: str
@@ -91,6 +93,24 @@ class Draft(NamedTuple):
     shown: bool = False
     topic: str | None = None
     idempotency_key: str | None = None
+    traceparent: str | None = None
+
+
+def body_of(draft: Draft, ts: float) -> bytes:
+    """Encode a draft that was published at `ts`, in Unix seconds, without an id.
+
+    Raises:
+        ValueError: the data is not JSON.
+    """
+    return messages.body(
+        ts,
+        draft.sender,
+        draft.data,
+        draft.to,
+        shown=draft.shown,
+        topic=draft.topic,
+        traceparent=draft.traceparent,
+    )
 
 
 class RemoteConnection(NamedTuple):

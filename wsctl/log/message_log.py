@@ -27,6 +27,7 @@ from wsctl.log.known_ids import KnownIds
 from wsctl.log.refusals import UNCONFIRMED
 from wsctl.log.retention import Floors
 from wsctl.log.selection import selection
+from wsctl.tracing import PublishTrace, Tracing
 
 
 class _Publisher(NamedTuple):
@@ -77,6 +78,7 @@ class MessageLog:
         follower: another process that gets each message, after it was sent to the clients of this one.
         seen_keys: the idempotency keys of messages that got their id here.
         observers: told when the home is away, and when it is back.
+        tracing: makes traces of what is published here; None where nothing is traced.
     """
 
     def __init__(
@@ -102,6 +104,8 @@ class MessageLog:
         self.published_to_topics = 0
         self.follower: Follower | None = None
         self.observers: list[HomeObserver] = []
+        self.tracing: Tracing | None = None
+        self._traces: dict[Key, PublishTrace] = {}
 
     @property
     def newest(self) -> str:
@@ -131,16 +135,22 @@ class MessageLog:
         topic: str | None = None,
         idempotency_key: str | None = None,
         repeated: Repeated | None = None,
+        traceparent: str | None = None,
     ) -> None:
         """Give the message its id and hand it to the connections, in id order.
 
         Either `receipt`, `refused` or `repeated` is called, maybe before this returns: the last one if
         `idempotency_key` was seen before, and then nothing is published. Without it `receipt` is called, with
-        no clients. `key` and `again` come with a draft of another log.
+        no clients. `key`, `again` and `traceparent` come with a draft of another log.
 
         Raises:
             ValueError: the data is not JSON.
         """
+        trace = None
+        if self.tracing is not None and key is None:
+            trace = self.tracing.begin(sender, topic)
+            refused, repeated = _traced(trace, _Publisher(receipt, refused, repeated))
+            traceparent = trace.traceparent
         once = None if idempotency_key is None else of_sender(idempotency_key, sender)
         if once is not None and self._is_repeated(once, _Publisher(receipt, refused, repeated)):
             return
@@ -148,15 +158,20 @@ class MessageLog:
         position = self.home.next_id(self._position, ts)
         if position is None:
             key = key or Key(self.writer, next(self._drafted))
-            draft = Draft(key, sender, data, to, again, shown, topic, idempotency_key)
+            draft = Draft(key, sender, data, to, again, shown, topic, idempotency_key, traceparent)
+            self._traces |= {} if trace is None else {key: trace}
             self._pass_on(_Pending(draft, _Publisher(receipt, refused, repeated)))
             return
-        body = messages.body(ts, sender, data, to, shown=shown, topic=topic)
+        try:
+            body = messages.body(ts, sender, data, to, shown=shown, topic=topic, traceparent=traceparent)
+        except ValueError:
+            _end_unpublished(trace)
+            raise
         message_id = written(position)
         batch = Batch.read(frame(TEXT, messages.numbered(message_id, body)))
         if once is not None:
             self.seen_keys.add(once, position)
-        recipients = self._keep_and_deliver(Entry(position, batch, to, topic), key)
+        recipients = self._keep_and_deliver(Entry(position, batch, to, topic), key, trace=trace)
         if receipt:
             receipt(message_id, recipients)
 
@@ -185,6 +200,7 @@ class MessageLog:
             topic=draft.topic,
             idempotency_key=draft.idempotency_key,
             repeated=repeated,
+            traceparent=draft.traceparent,
         )
 
     def take(
@@ -192,7 +208,8 @@ class MessageLog:
     ) -> None:
         """Take a message that the home has given its id and keeps, in the order of all. It is for so
         many clients `elsewhere`, or for so many `recipients` in all."""
-        here = self._keep_and_deliver(entry, key, elsewhere)
+        trace = self._traces.pop(key, None) if self._traces and key else None
+        here = self._keep_and_deliver(entry, key, elsewhere, trace=trace)
         pending = self._pending.pop(key, None) if key else None
         if pending and (receipt := pending.publisher.receipt):
             receipt(self.newest, here if recipients is None else recipients)
@@ -201,6 +218,7 @@ class MessageLog:
 
     def refuse(self, key: Key, why: Refusal) -> None:
         """Refuse a draft that was passed on and has got no id, or may have got none."""
+        self._traces.pop(key, None)
         pending = self._pending.pop(key, None)
         if pending and pending.publisher.refused:
             pending.publisher.refused(why)
@@ -211,6 +229,8 @@ class MessageLog:
     def repeat(self, key: Key, message_id: MessageId) -> None:
         """Answer a draft that was passed on again, though it was taken before under this id; nobody counts
         its clients any more."""
+        if trace := self._traces.pop(key, None):
+            trace.repeated(written(message_id))
         pending = self._pending.pop(key, None)
         if pending and pending.publisher.receipt:
             pending.publisher.receipt(written(message_id), 0)
@@ -220,6 +240,7 @@ class MessageLog:
     def answer_repeated(self, key: Key, message_id: MessageId) -> None:
         """Answer a draft that was passed on and is not published: the message with this id had its
         idempotency key."""
+        self._traces.pop(key, None)
         if pending := self._pending.pop(key, None):
             pending.publisher.tell_repeated(message_id)
 
@@ -297,6 +318,7 @@ class MessageLog:
             self.home.publish(pending.draft)
         except ValueError:
             del self._pending[key]
+            _end_unpublished(self._traces.pop(key, None))
             self._same.pop(once, None)
             raise
 
@@ -321,14 +343,44 @@ class MessageLog:
         for same in self._same.pop(once, ()):
             same.tell_repeated(message_id)
 
-    def _keep_and_deliver(self, entry: Entry, key: Key | None, elsewhere: int = 0) -> int:
+    def _keep_and_deliver(
+        self, entry: Entry, key: Key | None, elsewhere: int = 0, *, trace: PublishTrace | None = None
+    ) -> int:
         """Return the number of clients to which the message goes."""
         self._position = entry.id
         self.history.add(entry)
         self.published += 1
         self.published_to_topics += entry.topic is not None
+        if trace is not None:
+            trace.kept(written(entry.id))
         recipients = self._deliver(entry) + elsewhere
+        if trace is not None:
+            trace.delivered(recipients)
         return recipients + (self.follower.relay(entry, recipients, key) if self.follower else 0)
+
+
+def _end_unpublished(trace: PublishTrace | None) -> None:
+    """End the trace of what is not JSON."""
+    if trace is not None:
+        trace.refused("bad_request")
+
+
+def _traced(trace: PublishTrace, publisher: _Publisher) -> tuple[Refused, Repeated]:
+    """Return what is called to refuse a message, or because it is repeated, and ends its trace, too."""
+
+    def end_refused(why: Refusal) -> None:
+        trace.refused(why.code)
+        if publisher.refused:
+            publisher.refused(why)
+
+    def end_repeated(message_id: str) -> None:
+        trace.repeated(message_id)
+        if publisher.repeated:
+            publisher.repeated(message_id)
+        elif publisher.receipt:
+            publisher.receipt(message_id, 0)
+
+    return end_refused, end_repeated
 
 
 def _once(draft: Draft) -> str | None:

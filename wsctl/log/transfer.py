@@ -123,7 +123,8 @@ def draft_fields(draft: Draft) -> tuple[dict[str, Any], list[bytes]]:
     fields = {"key": draft.key, "sender": draft.sender, "to": draft.to, "again": draft.again}
     topic = {} if draft.topic is None else {"topic": draft.topic}
     once = {} if draft.idempotency_key is None else {"once": draft.idempotency_key}
-    return fields | ({"shown": True} if draft.shown else {}) | topic | once, [data]
+    trace = {} if draft.traceparent is None else {"trace": draft.traceparent}
+    return fields | ({"shown": True} if draft.shown else {}) | topic | once | trace, [data]
 
 
 def read_draft(fields: Mapping[str, Any], data: bytes) -> Draft:
@@ -139,6 +140,7 @@ def read_draft(fields: Mapping[str, Any], data: bytes) -> Draft:
         shown="shown" in fields,
         topic=fields.get("topic"),
         idempotency_key=fields.get("once"),
+        traceparent=fields.get("trace"),
     )
 
 

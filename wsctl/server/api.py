@@ -48,6 +48,7 @@ from wsctl.server.metrics.family import Family
 from wsctl.server.node import Node
 from wsctl.server.page import MODULE_HEADERS
 from wsctl.server.page import headers as page_headers
+from wsctl.tracing import TRACEPARENT
 
 _METRICS_FORMATS = ("text/plain", "application/openmetrics-text")
 
@@ -335,6 +336,7 @@ async def topics(request: Request, control: HasControl, by: AskedBy) -> JSONResp
 
 async def publish(request: Request, control: HasControl, by: AskedBy) -> Response:
     """Publish the message in a body, or that on each of its lines, as its media type says."""
+    TRACEPARENT.set(request.headers.get("traceparent"))
     kind = request.headers.get("content-type", JSON).partition(";")[0].strip().lower()
     if kind == NDJSON:
         body = await body_of(request, control.body_limit(PUBLISH, lines=True))
@@ -349,6 +351,7 @@ def _route(operation: Operation) -> Any:
     """Return the function that answers requests for an operation."""
 
     async def answer(request: Request, control: HasControl, by: AskedBy) -> JSONResponse:
+        TRACEPARENT.set(request.headers.get("traceparent"))
         body = await body_of(request, control.body_limit(operation)) if operation.request else b""
         return await _carried_out(
             operation, control, ControlRequest(by, body, target=_target(operation, request))

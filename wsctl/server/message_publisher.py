@@ -72,6 +72,11 @@ class MessagePublisher:
         return self._limit and self._limit + BODY_ALLOWANCE
 
     @property
+    def is_traced(self) -> bool:
+        """True if what is published is traced."""
+        return self._log.tracing is not None
+
+    @property
     def batch_limit(self) -> int:
         """The bytes that a batch may have: one message of the largest size always fits."""
         return max(MAX_BATCH_BYTES, self.body_limit)

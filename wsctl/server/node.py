@@ -40,6 +40,7 @@ from wsctl.server.listening.limits import ConnectionLimits
 from wsctl.server.sharing import Sharing
 from wsctl.server.status_reporter import StatusReporter
 from wsctl.server.ticker import Ticker
+from wsctl.server.tracing import create_tracing
 from wsctl.server.websocket.admission import Admission
 from wsctl.server.websocket.command_handler import CommandHandler, CommandLimits
 from wsctl.server.websocket.drain_rejection import DrainRejector
@@ -50,6 +51,7 @@ from wsctl.server.websocket.services import AcceptorServices, ConnectionServices
 from wsctl.server.websocket.waiting_handshake import WaitingHandshake
 from wsctl.server.websocket.welcome import Welcome
 from wsctl.settings import Settings
+from wsctl.tracing import Tracing
 
 log = logging.getLogger("wsctl.server")
 
@@ -115,6 +117,7 @@ class Node:
         self.manager = ConnectionManager(clock, _call_soon, connections_per_id=settings.connections_per_id)
         bounds = settings.history, settings.history_bytes
         self.log = MessageLog(self.manager.deliver, *bounds, wall, settings.history_ttl)
+        self.log.tracing = _tracing(settings)
         self.presence = TopicPresence(self._tell_watchers, self.manager.subscriptions.matching)
         self.expiry = ExpiryTimes(wall)
         self.verifier = verifier_of(settings, wall)
@@ -149,8 +152,7 @@ class Node:
         self.services = self._create_services()
         self.acceptor_services = self._create_acceptor_services()
         checks = [self.manager.check, self.reporter.sample, self.expiry.close_expired, self.refusals.check]
-        if settings.max_connection_age:
-            checks.append(self._create_connection_ages().check)
+        checks += [self._create_connection_ages().check] if settings.max_connection_age else []
         self.ticker = Ticker(clock, [*checks, lambda now: self.log.expire(), self.recent_load.check])
 
     def _create_connection_ages(self) -> ConnectionAges:
@@ -345,6 +347,8 @@ class Node:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             await self.home.end()
+            if self.log.tracing:
+                await self.log.tracing.close()
 
     @property
     def keys(self) -> KeySummary | None:
@@ -388,6 +392,11 @@ class Node:
 
     def _set_waiting_for(self, waiting_for: int) -> None:
         self.driver.set_waiting_for(waiting_for)
+
+
+def _tracing(settings: Settings) -> Tracing | None:
+    off = settings.tracing == "off"
+    return None if off else create_tracing(in_messages=settings.tracing == "messages")
 
 
 def _pace(settings: Settings) -> Pace:

@@ -431,5 +431,5 @@ async def test_a_log_that_moves_here_brings_what_it_has(path: Path) -> None:
 
 
 def test_a_draft_has_what_a_journal_needs() -> None:
-    queued = {"key", "sender", "data", "to", "again", "shown", "topic", "idempotency_key"}
+    queued = {"key", "sender", "data", "to", "again", "shown", "topic", "idempotency_key", "traceparent"}
     assert queued == set(Draft._fields)

@@ -60,9 +60,15 @@ PRESENT = st.lists(st.fixed_dictionaries({"client_id": NAMES, "connections": CLI
 RATES = st.builds(messages.Allowance, st.sampled_from([20, 0.5]), st.integers(1, 10**6), COUNTS)
 
 
-def a_message(to: st.SearchStrategy[Any], topic: st.SearchStrategy[Any]) -> Examples:
+def a_message(
+    to: st.SearchStrategy[Any],
+    topic: st.SearchStrategy[Any],
+    traceparent: st.SearchStrategy[Any] = st.none(),  # noqa: B008
+) -> Examples:
     sender = NAMES | st.just(client_ids.SERVER)
-    made = st.builds(messages.Message, IDS, SECONDS, sender, ANYTHING, to, topic=topic)
+    made = st.builds(
+        messages.Message, IDS, SECONDS, sender, ANYTHING, to, topic=topic, traceparent=traceparent
+    )
     return st.builds(messages.message, made)
 
 
@@ -105,7 +111,7 @@ FEWEST: dict[str, Examples] = {
 
 MOST: dict[str, Examples] = FEWEST | {
     "welcome": a_welcome(st.booleans(), st.just(True), st.sampled_from(messages.KEEPALIVE), LOST, RATES),
-    "message": a_message(ADDRESSEES, st.sampled_from(["news", "orders.eu.42"])),
+    "message": a_message(ADDRESSEES, st.sampled_from(["news", "orders.eu.42"]), st.just("00-0a-0b-01")),
     "shutdown": a_shutdown(SECONDS),
     "error": st.builds(messages.error, CODES, st.text(), REFS, LOST),
     "ok": an_ok(

@@ -15,10 +15,9 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
-from wsctl import messages
 from wsctl.errors import CannotStart
 from wsctl.log.history import Entry, MessageId
-from wsctl.log.home import Away, Draft, Home, Kept, Key, Refusal, RemoteConnection
+from wsctl.log.home import Away, Draft, Home, Kept, Key, Refusal, RemoteConnection, body_of
 from wsctl.log.idempotency import of_sender
 from wsctl.log.journal.commit_queue import CommitQueue, QueuedDraft
 from wsctl.log.journal.drafts import DraftsUnderWay
@@ -106,7 +105,7 @@ class JournalHome(Home):
 
     def publish(self, draft: Draft) -> None:
         ts = self._wall()
-        body = messages.body(ts, draft.sender, draft.data, draft.to, shown=draft.shown, topic=draft.topic)
+        body = body_of(draft, ts)
         if self._suspended or draft.key in self._drafts:
             return
         if self._why:

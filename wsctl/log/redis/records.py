@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from wsctl import client_ids, messages
 from wsctl.frame import Batch
 from wsctl.log.history import Entry, MessageId
-from wsctl.log.home import Draft, Key, RemoteConnection
+from wsctl.log.home import Draft, Key, RemoteConnection, body_of
 from wsctl.log.message_log import read_id, written
 from wsctl.topics import topic_name, topic_pattern
 
@@ -55,7 +55,7 @@ def arguments(draft: Draft, ts: float) -> tuple[str, int, bytes, str, bytes]:
         ValueError: the data is not JSON.
     """
     to = b"" if draft.to is None else json.dumps(draft.to).encode()
-    body = messages.body(ts, draft.sender, draft.data, draft.to, shown=draft.shown, topic=draft.topic)
+    body = body_of(draft, ts)
     return *draft.key, to, draft.topic or "", body
 
 

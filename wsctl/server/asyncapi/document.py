@@ -16,6 +16,7 @@ from wsctl.server.asyncapi.frames import COMMANDS, FRAMES, KEEPALIVE, SCHEMAS, p
 
 _TS = 1767225600.5
 _ID = "1767225600500-0"
+_TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 _EXAMPLES: dict[str, dict[str, bytes]] = {
     "welcome": {
@@ -37,6 +38,7 @@ _EXAMPLES: dict[str, dict[str, bytes]] = {
         "toEveryone": messages.message(messages.Message(_ID, _TS, "alice", "hello")),
         "ofATopic": messages.message(messages.Message(_ID, _TS, "alice", 3.5, topic="quotes.eu")),
         "direct": messages.message(messages.Message(_ID, _TS, client_ids.SERVER, {"n": [1, None]}, ("bob",))),
+        "traced": messages.message(messages.Message(_ID, _TS, "alice", "hello", traceparent=_TRACEPARENT)),
     },
     "heartbeat": {"tenth": messages.heartbeat(_TS, 3, 10)},
     "keepalive": {"always": messages.keepalive()},

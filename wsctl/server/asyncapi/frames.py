@@ -154,11 +154,12 @@ FRAMES: dict[str, Schema] = {
     ),
     "message": _frame(
         "message",
-        optional=("topic", "to"),
+        optional=("topic", "traceparent", "to"),
         id=ref("messageId"),
         ts=_MOMENT,
         **{"from": {"anyOf": [{"type": "string", "const": client_ids.SERVER}, ref("clientId")]}},
         topic={"allOf": [ref("topic")], "description": "Absent from a message to everyone."},
+        traceparent={"type": "string", "description": "The trace context (W3C), where the server sends it."},
         data={"description": "Any JSON value; a text, when a client sent it."},
         to={
             "type": "array",

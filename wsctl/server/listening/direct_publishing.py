@@ -90,6 +90,8 @@ class DirectPublishing:
             headers[name.lower()] = value.strip(" \t")
         if len(headers) != len(lines) - 1 or not _UNUSUAL.isdisjoint(headers):
             return None
+        if "traceparent" in headers and self.publisher.is_traced:
+            return None
         if "host" not in headers or headers.get("connection", "keep-alive").lower() != "keep-alive":
             return None
         length = headers.get("content-length", "")
