@@ -6,7 +6,6 @@ import json
 import os
 import platform
 import resource
-import subprocess
 import sys
 import time
 from collections.abc import Sequence
@@ -139,8 +138,8 @@ def _measure_bench(bench: Bench, options: argparse.Namespace, results: Results) 
     begun = time.monotonic()
     try:
         found = bench.run(quick=options.quick, rounds=options.rounds)
-    except (OSError, ValueError, subprocess.SubprocessError) as error:
-        results.failures.append(f"{bench.name}: {error}")
+    except Exception as error:  # what the others have found must not be lost
+        results.failures.append(f"{bench.name}: {type(error).__name__}: {error}")
         return
     seconds = round(time.monotonic() - begun)
     results.singles[bench.name] = {"about": bench.about, "seconds": seconds, "figures": rounded(found)}

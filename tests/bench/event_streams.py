@@ -173,7 +173,7 @@ BENCH = Bench(
     "an event stream against a WebSocket: CPU µs, and KiB of an idle one",
     lambda size: figures(size.rounds, size.clients, size.count) | (memory(size.many) if size.many else {}),
     full={"rounds": 5, "clients": 1000, "count": 100, "many": 5000},
-    quick={"rounds": 0, "clients": 20, "count": 5, "many": 50},
+    quick={"rounds": 0, "clients": 100, "count": 5, "many": 50},
 )
 
 if __name__ == "__main__":
