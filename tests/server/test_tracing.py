@@ -15,6 +15,9 @@ from wsctl.codes import ErrorCode
 from wsctl.log.home import Home, Refusal
 from wsctl.log.message_log import MessageLog
 from wsctl.log.transfer import draft_fields, read_draft
+from wsctl.server.credentials.operators import OperatorTokens
+from wsctl.server.listening.direct_publishing import DirectPublishing
+from wsctl.server.message_publisher import MessagePublisher
 from wsctl.server.tracing import create_tracing
 from wsctl.tracing import TRACEPARENT
 
@@ -150,3 +153,15 @@ def test_a_server_that_traces_nothing_does_not_load_opentelemetry() -> None:
     code = "import sys, wsctl.main; print([m for m in sys.modules if m.startswith('opentelemetry.sdk')])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+async def test_a_request_with_a_context_takes_the_road_that_reads_it_only_where_there_are_traces(
+    make_server: MakeServer, spans: Spans
+) -> None:
+    log = make_server().node.log
+    publisher = MessagePublisher(log, 0, lambda: True)
+    direct = DirectPublishing(publisher, OperatorTokens(None, None), lambda: False, open_to_all=True)
+    head = f"POST /api/publish HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\ntraceparent: {ABOVE}\r\n\r\n"
+    assert direct.read(head.encode(), lambda headers: True) is not None
+    log.tracing = create_tracing(in_messages=False, provider=spans.provider)
+    assert direct.read(head.encode(), lambda headers: True) is None
