@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from tests.support.homes import HomeElsewhere
 from tests.support.server import DEADLINE
 from wsctl import messages
+from wsctl.control.encoding import encode
 from wsctl.control.operations import ControlError, Published
 from wsctl.log.home import Draft
 from wsctl.log.message_log import MessageLog
@@ -21,6 +22,7 @@ from wsctl.server.message_publisher import (
     LINES_UNANSWERED,
     MessagePublisher,
     receipt_json,
+    repeated_json,
 )
 
 pytestmark = pytest.mark.anyio
@@ -104,9 +106,9 @@ def test_json_that_is_read_and_written_again_is_not_longer_than_it_is_said_to_be
 
 @pytest.mark.parametrize("repeated", [None, True])
 def test_a_receipt_is_written_as_the_encoder_would_write_it(repeated: bool | None) -> None:
-    fields = {"id": "1-0", "recipients": 3} | ({"repeated": True} if repeated else {})
-    written = receipt_json(Published("1-0", 3, repeated=repeated))
-    assert written == json.dumps(fields, separators=(",", ":"))
+    answer = Published("1-0", 0 if repeated else 3, repeated=repeated)
+    written = repeated_json("1-0") if repeated else receipt_json("1-0", 3)
+    assert written == json.dumps(encode(answer), separators=(",", ":"))
 
 
 @pytest.mark.parametrize("number", ["1e15", "9e15", "1e9", "1E308", "-1e15"])

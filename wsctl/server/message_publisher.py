@@ -5,7 +5,7 @@ from collections.abc import Callable
 from functools import partial
 from http import HTTPStatus
 from json import dumps
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from wsctl import client_ids, messages
 from wsctl.codes import ErrorCode
@@ -21,7 +21,7 @@ from wsctl.control.operations import (
     PublishedLines,
     is_key,
 )
-from wsctl.log.home import Refusal
+from wsctl.log.home import Receipt, Refusal, Refused, Repeated
 from wsctl.log.message_log import MessageLog
 from wsctl.topics import InvalidTopic, topic_name
 
@@ -45,16 +45,11 @@ _UNPUBLISHED = {
 """The status of an answer that a message was refused: 503 promises that it was not published, 504 promises
 nothing."""
 
-if TYPE_CHECKING:
-    from pydantic import TypeAdapter
-
 R = TypeVar("R")
 
-_READERS: "dict[type, TypeAdapter[Any]]" = {}
-"""What reads bodies, by their kind."""
-
-Answered = Callable[[Published | ControlError], None]
-"""Called with the receipt of a message, or the reason why there is none."""
+_Reader = tuple[Callable[[bytes], Any], type[Exception]]
+_READERS: dict[type, _Reader] = {}
+"""What reads bodies, by their kind, and the error that it raises."""
 
 
 class MessagePublisher:
@@ -93,18 +88,34 @@ class MessagePublisher:
             if not answered.done():  # the caller may have hung up
                 answered.set_result(answer)
 
-        self.submit(wanted, note)
+        def repeated(message_id: str) -> None:
+            note(Published(message_id, 0, repeated=True))
+
+        self.submit(
+            wanted,
+            lambda message_id, recipients: note(Published(message_id, recipients)),
+            repeated,
+            lambda why: note(unpublished(why)),
+        )
         answer = await answered
         if isinstance(answer, ControlError):
             raise answer
         return answer
 
-    def submit(self, wanted: Publish, answered: Answered, size: int | None = None) -> None:
-        """Publish a message; `answered` is called once, maybe before this returns. `size` is the length of
-        the JSON that it was read from, if it was.
+    def submit(
+        self,
+        wanted: Publish,
+        receipt: Receipt,
+        repeated: Repeated,
+        refused: Refused,
+        *,
+        size: int | None = None,
+    ) -> None:
+        """Publish a message; one of the functions is called, once, maybe before this returns. `size` is the
+        length of the JSON that it was read from, if it was.
 
         Raises:
-            ControlError: it may not be published, and `answered` is not called.
+            ControlError: it may not be published, and none is called.
         """
         to, topic = _addressees(wanted), _topic(wanted)
         _check_key(wanted.key)
@@ -112,16 +123,6 @@ class MessagePublisher:
             self._check_size(wanted.data)
         if not self.is_open():
             raise closing()
-
-        def receipt(message_id: str, recipients: int) -> None:
-            answered(Published(message_id, recipients))
-
-        def repeated(message_id: str) -> None:
-            answered(Published(message_id, 0, repeated=True))
-
-        def refused(why: Refusal) -> None:
-            answered(ControlError(_UNPUBLISHED[why.code], why.code, why.text))
-
         try:
             self._log.append(
                 client_ids.SERVER,
@@ -183,7 +184,7 @@ class Batch:
         self._lines = body.split(b"\n")
         if not self._lines[-1]:
             self._lines.pop()
-        self._answers: list[Published | ControlError | None] = [None] * len(self._lines)
+        self._answers = [""] * len(self._lines)
         self._next = 0
         self.unanswered = 0
         self._waiting: asyncio.Future[None] | None = None
@@ -203,9 +204,15 @@ class Batch:
             try:
                 if limit and len(line) > limit:
                     raise too_big(f"a line may have {limit} bytes")
-                self._publisher.submit(parse(Publish, line), partial(self._note, at), len(line))
+                self._publisher.submit(
+                    parse(Publish, line),
+                    partial(self._note_receipt, at),
+                    partial(self._note_repeated, at),
+                    partial(self._note_refusal, at),
+                    size=len(line),
+                )
             except ControlError as error:
-                self._note(at, error)
+                self._note(at, error_json(error))
         self._next = until
 
     async def finish(self) -> None:
@@ -223,26 +230,42 @@ class Batch:
 
     def text(self) -> str:
         """Return the receipts and errors of all lines, each on one."""
-        return "".join([line_of(answer) for answer in self._answers if answer])
+        return "\n".join([*self._answers, ""])
 
-    def _note(self, at: int, answer: Published | ControlError) -> None:
+    def _note_receipt(self, at: int, message_id: str, recipients: int) -> None:
+        self._note(at, receipt_json(message_id, recipients))
+
+    def _note_repeated(self, at: int, message_id: str) -> None:
+        self._note(at, repeated_json(message_id))
+
+    def _note_refusal(self, at: int, why: Refusal) -> None:
+        self._note(at, error_json(unpublished(why)))
+
+    def _note(self, at: int, answer: str) -> None:
         self._answers[at] = answer
         self.unanswered -= 1
         if not self.unanswered and self._waiting and not self._waiting.done():
             self._waiting.set_result(None)
 
 
-def line_of(answer: Published | ControlError) -> str:
-    """Return a receipt or an error as a line of JSON."""
-    if isinstance(answer, ControlError):
-        return dumps(encode(answer.answer), ensure_ascii=False, separators=(",", ":")) + "\n"
-    return receipt_json(answer) + "\n"
+def receipt_json(message_id: str, recipients: int) -> str:
+    """Return a receipt as JSON, as the encoder writes it, which takes four times as long."""
+    return f'{{"id":"{message_id}","recipients":{recipients}}}'
 
 
-def receipt_json(published: Published) -> str:
-    """Return a receipt as JSON, as the encoder would, which takes four times as long."""
-    repeated = ',"repeated":true' if published.repeated else ""
-    return f'{{"id":"{published.id}","recipients":{published.recipients}{repeated}}}'
+def repeated_json(message_id: str) -> str:
+    """Return the receipt of a repeated message, as `receipt_json` does."""
+    return f'{{"id":"{message_id}","recipients":0,"repeated":true}}'
+
+
+def error_json(error: ControlError) -> str:
+    """Return an error as JSON, as the framework writes it."""
+    return dumps(encode(error.answer), ensure_ascii=False, separators=(",", ":"))
+
+
+def unpublished(why: Refusal) -> ControlError:
+    """Return the error of a message that the log refused."""
+    return ControlError(_UNPUBLISHED[why.code], why.code, why.text)
 
 
 def closing() -> ControlError:
@@ -260,19 +283,20 @@ def parse(kind: type[R], body: bytes) -> R:
     Raises:
         ControlError: it is another one.
     """
-    from pydantic import ValidationError  # a start needs none of it
-
+    read, invalid = _READERS.get(kind) or _make_reader(kind)
     try:
-        found: R = (_READERS.get(kind) or _make_reader(kind)).validate_json(body)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        is_unknown = first["type"] == "unexpected_keyword_argument"
-        text = "Extra inputs are not permitted" if is_unknown else first["msg"]
-        where = ".".join(str(part) for part in first["loc"])
-        raise ControlError(
-            HTTPStatus.BAD_REQUEST, "bad_request", f"{where}: {text}" if where else text
-        ) from None
+        found: R = read(body)
+    except invalid as error:
+        raise _invalid(error) from None
     return found
+
+
+def _invalid(error: Any) -> ControlError:
+    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    is_unknown = first["type"] == "unexpected_keyword_argument"
+    text = "Extra inputs are not permitted" if is_unknown else first["msg"]
+    where = ".".join(str(part) for part in first["loc"])
+    return ControlError(HTTPStatus.BAD_REQUEST, "bad_request", f"{where}: {text}" if where else text)
 
 
 def can_read(kind: type) -> bool:
@@ -281,12 +305,12 @@ def can_read(kind: type) -> bool:
     return kind in _READERS
 
 
-def _make_reader(kind: type) -> "TypeAdapter[Any]":
-    """Make what reads a kind of body; only when there is one, for it costs some of the start."""
-    from pydantic import TypeAdapter
+def _make_reader(kind: type) -> _Reader:
+    """Make what reads a kind of body; only when there is one, for a start needs none of it."""
+    from pydantic import TypeAdapter, ValidationError
 
-    reader: TypeAdapter[Any] = TypeAdapter(kind)
-    _READERS[kind] = reader
+    adapter: TypeAdapter[Any] = TypeAdapter(kind)
+    _READERS[kind] = reader = adapter.validator.validate_json, ValidationError
     return reader
 
 

@@ -10,10 +10,8 @@ import asyncio
 import re
 from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
-from json import dumps
 from typing import Any, NamedTuple, Protocol
 
-from wsctl.control.encoding import encode
 from wsctl.control.operations import (
     BROADCAST,
     JSON,
@@ -22,11 +20,20 @@ from wsctl.control.operations import (
     Broadcast,
     ControlError,
     Publish,
-    Published,
 )
+from wsctl.log.home import Refusal
 from wsctl.server.credentials.operators import OperatorTokens
 from wsctl.server.http.closing import CLOSE_HEADER
-from wsctl.server.message_publisher import Batch, MessagePublisher, can_read, parse, receipt_json
+from wsctl.server.message_publisher import (
+    Batch,
+    MessagePublisher,
+    can_read,
+    error_json,
+    parse,
+    receipt_json,
+    repeated_json,
+    unpublished,
+)
 
 MAX_PLAIN_HEAD = 4 * 1024
 """Bytes of a head that is looked at here: backends send few headers."""
@@ -243,20 +250,31 @@ class PublishingConnection:
         return True
 
     def _publish_one(self, wanted: Publish, size: int) -> None:
-        answers: list[Published | ControlError] = []
-        self._publishing.publisher.submit(wanted, lambda answer: self._take_answer(answer, answers), size)
+        answers: list[tuple[HTTPStatus, str]] = []
+
+        def note(status: HTTPStatus, text: str) -> None:
+            """Note an answer that comes at once, and write one that comes later."""
+            if self._done:
+                self._answer(status, text, JSON)
+            else:
+                answers.append((status, text))
+
+        def refused(why: Refusal) -> None:
+            error = unpublished(why)
+            note(error.status, error_json(error))
+
+        self._publishing.publisher.submit(
+            wanted,
+            lambda message_id, recipients: note(HTTPStatus.OK, receipt_json(message_id, recipients)),
+            lambda message_id: note(HTTPStatus.OK, repeated_json(message_id)),
+            refused,
+            size=size,
+        )
         self._http.end_request()
         if answers:
-            self._answer_one(answers[0])
+            self._answer(*answers[0], JSON)
         else:
             self._hold()
-
-    def _take_answer(self, answer: Published | ControlError, answers: list[Published | ControlError]) -> None:
-        """Note an answer that comes at once, and write one that comes later."""
-        if self._done:
-            self._answer_one(answer)
-        else:
-            answers.append(answer)
 
     def _publish_batch(self, batch: Batch) -> None:
         self._http.end_request()
@@ -278,13 +296,6 @@ class PublishingConnection:
         self._done = asyncio.get_running_loop().create_future()
         self._http.server_state.tasks.add(self._done)
         self._done.add_done_callback(self._http.server_state.tasks.discard)
-
-    def _answer_one(self, answer: Published | ControlError) -> None:
-        if isinstance(answer, ControlError):
-            text = dumps(encode(answer.answer), ensure_ascii=False, separators=(",", ":"))
-            self._answer(answer.status, text, JSON)
-        else:
-            self._answer(HTTPStatus.OK, receipt_json(answer), JSON)
 
     def _answer(self, status: HTTPStatus, text: str, kind: str) -> None:
         """Write an answer, and go on with what was held for it."""
