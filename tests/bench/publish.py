@@ -168,7 +168,7 @@ BENCH = Bench(
     "what a message costs that a backend publishes over HTTP",
     lambda size: figures(size.rounds, size.count, size.clients),
     full={"rounds": 5, "count": 2000, "clients": 1000},
-    quick={"rounds": 0, "count": 20, "clients": 10},
+    quick={"rounds": 0, "count": 200, "clients": 10},
 )
 
 if __name__ == "__main__":
