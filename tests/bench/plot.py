@@ -12,6 +12,9 @@ WIDTH, LEFT, RIGHT = 760, 210, 70
 ROW, BAR, GROUP = 24, 16, 46
 TOP, BOTTOM = 98, 30
 
+MOST = 3.0
+"""The ratio at which a bar is cut: a longer one would make all others too short to compare."""
+
 LEGEND = (
     "Shorter is better. The dashed line is the floor: a loop in Python that only writes, once for each",
     "client and message, and does nothing else. Below the floor, left of the line, is a server that writes",
@@ -31,7 +34,7 @@ def svg(peers: Iterable[Peer], found: Mapping[str, Any]) -> str:
     rows = [row for row in figures(FULL) if row.compared and row.key.endswith("_us")]
     groups = [(found["figures"].get(row.key, ""), _bars(row, peers, found["servers"])) for row in rows]
     groups = [(title, bars) for title, bars in groups if bars]
-    longest = max((ratio for _, bars in groups for _, _, ratio in bars), default=1.0)
+    longest = min(MOST, max((ratio for _, bars in groups for _, _, ratio in bars), default=1.0))
     scale = (WIDTH - LEFT - RIGHT) / longest
     height = TOP + sum(GROUP + ROW * len(bars) for _, bars in groups) + BOTTOM
     return "\n".join(
@@ -69,11 +72,12 @@ def _groups(groups: list[tuple[str, list[tuple[str, str, float]]]], scale: float
 
 def _bar(y: int, name: str, label: str, ratio: float, scale: float) -> Iterator[str]:
     weight = 600 if name == "wsctl" else 400
-    width = max(1.0, ratio * scale)
+    width = max(1.0, min(ratio, MOST) * scale)
+    value = f"{ratio:.2f}" if ratio <= MOST else f"{ratio:.1f}, cut"
     yield _text(LEFT - 10, y + 13, label, 12, anchor="end", weight=weight)
     fill = COLOURS.get(name, OTHER)
     yield f'<rect x="{LEFT}" y="{y + 1}" width="{width:.1f}" height="{BAR}" rx="2" fill="{fill}"/>'
-    yield _text(LEFT + width + 6, y + 13, f"{ratio:.2f}", 12, weight=weight)
+    yield _text(LEFT + width + 6, y + 13, value, 12, weight=weight)
 
 
 def _text(
