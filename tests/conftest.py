@@ -2,6 +2,7 @@
 
 import faulthandler
 import fcntl
+import gc
 import os
 import re
 import signal
@@ -97,6 +98,18 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
             return str(ended_in)
 
     return Scheduling(config, log)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[object]:
+    """Collect no garbage while tests are collected, nor look through the tests for any afterwards: they stay,
+    and each of several workers has all of them."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
