@@ -14,7 +14,8 @@ from websockets.asyncio.client import ClientConnection
 
 from tests.conftest import StartServer
 from tests.support.clients import closed, join, receive_type
-from tests.support.processes import children
+from tests.support.fork_server import STOPS_IN
+from tests.support.processes import can_fork, children
 from tests.support.program_copy import ProgramCopy
 from tests.support.publishers import Publishers
 from tests.support.server import DEADLINE, WSCTL, ServerProcess, wsctl
@@ -138,31 +139,32 @@ async def test_what_is_published_meanwhile_is_answered_and_nobody_misses_it_or_g
     await asyncio.gather(*(client.close() for client in clients))
 
 
-@pytest.mark.parametrize(
-    ("module", "change", "why"),
-    [
-        ("server/workers/parent.py", ("^", "def broken(:\n"), "SyntaxError: invalid syntax"),
-        ("server/workers/parent_state.py", ("\nVERSION = 1", "\nVERSION = 0"), "restart it"),
-        ("__init__.py", ("^", "import os; os._exit(7)\n"), "it ended with exit code 7"),
-    ],
-)
+CANNOT_GO_ON = [
+    ("server/workers/parent.py", ("^", "def broken(:\n"), "SyntaxError: invalid syntax"),
+    ("server/workers/parent_state.py", ("\nVERSION = 1", "\nVERSION = 0"), "restart it"),
+    ("__init__.py", ("^", "import os; os._exit(7)\n"), "it ended with exit code 7"),
+]
+"""Modules of new programs, what is changed in them, and what is told of it."""
+
+
 async def test_a_new_program_that_cannot_go_on_leaves_all_as_they_are(
-    server: ServerProcess, program: ProgramCopy, module: str, change: tuple[str, str], why: str
+    server: ServerProcess, program: ProgramCopy
 ) -> None:
     before, bob = pids(server), await join(server.ws_url, "bob")
-    text = program.change(module, *change)
-    failed = await upgrade(server)
-    assert failed.returncode == 1
-    assert "the new program cannot go on: " in failed.stderr, failed
-    assert why in failed.stderr
-    assert len([line for line in server.lines if "upgrade failed" in line]) == 1
-    assert not any("Traceback" in line for line in server.lines)
-    assert pids(server) == before
-    facts = server.status()
-    assert (facts["status"], facts["generation"]) == ("serving", 1)
-    assert server.api("POST", "/api/broadcast", {"data": 1})[1]["recipients"] == 1
-    assert (await receive_type(bob, "message"))["data"] == 1
-    program.restore(module, text)
+    for number, (module, change, why) in enumerate(CANNOT_GO_ON, 1):
+        text = program.change(module, *change)
+        failed = await upgrade(server)
+        assert failed.returncode == 1
+        assert "the new program cannot go on: " in failed.stderr, failed
+        assert why in failed.stderr
+        assert len([line for line in server.lines if "upgrade failed" in line]) == number
+        assert not any("Traceback" in line for line in server.lines)
+        assert pids(server) == before
+        facts = server.status()
+        assert (facts["status"], facts["generation"]) == ("serving", 1)
+        assert server.api("POST", "/api/broadcast", {"data": number})[1]["recipients"] == 1
+        assert (await receive_type(bob, "message"))["data"] == number
+        program.restore(module, text)
     done = await upgrade(server)
     assert done.returncode == 0, done
     assert server.status()["generation"] == 2
@@ -170,64 +172,56 @@ async def test_a_new_program_that_cannot_go_on_leaves_all_as_they_are(
 
 
 @pytest.fixture
-def stops(program: ProgramCopy) -> Path:
-    """The new program stops at its start when the parent renews itself: there is a file `here` in the folder
-    then, and it goes on when there is one with the name `go`."""
-    program.change("__main__.py", r"\nimport os\n", STOPS)
-    return program.folder
-
-
-STOPS = """
-import os, pathlib, time
-if "WSCTL_RENEWAL_FD" in os.environ:
-    pathlib.Path("here").touch()
-    while not pathlib.Path("go").exists():
-        time.sleep(0.01)
-"""
+def stopping(start_server: StartServer, tmp_path: Path) -> ServerProcess:
+    """A parent with two workers; when it renews itself, the new program stops at its start: there is a file
+    `here` in the folder then, and it goes on when there is one with the name `go`."""
+    if not can_fork(WSCTL, {}):
+        pytest.skip("nothing is forked here, and so nothing stops")
+    return start_server(*FLAGS, env={"WSCTL_TOKEN": "secret", STOPS_IN: str(tmp_path)})
 
 
 async def test_a_worker_that_dies_while_the_parent_renews_itself_is_replaced(
-    server: ServerProcess, stops: Path
+    stopping: ServerProcess, tmp_path: Path
 ) -> None:
-    dead, other = pids(server)
-    upgrading = asyncio.create_task(upgrade(server))
-    await asyncio.to_thread(until, (stops / "here").exists, "the new program starts")
+    dead, other = pids(stopping)
+    upgrading = asyncio.create_task(upgrade(stopping))
+    await asyncio.to_thread(until, (tmp_path / "here").exists, "the new program starts")
     os.kill(dead, signal.SIGKILL)
-    (stops / "go").touch()
-    await asyncio.to_thread(server.wait_for_line, f"a worker died pid={dead} signal=SIGKILL")
+    (tmp_path / "go").touch()
+    await asyncio.to_thread(stopping.wait_for_line, f"a worker died pid={dead} signal=SIGKILL")
     assert (await upgrading).returncode == 0
-    after = await asyncio.to_thread(until, lambda: len(found := pids(server)) == 2 and found, "two workers")
+    after = await asyncio.to_thread(until, lambda: len(found := pids(stopping)) == 2 and found, "two workers")
     assert not {dead, other} & set(after)
 
 
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 async def test_a_signal_while_the_parent_renews_itself_drains_afterwards(
-    server: ServerProcess, stops: Path, signum: signal.Signals
+    stopping: ServerProcess, tmp_path: Path, signum: signal.Signals
 ) -> None:
-    bob = await join(server.ws_url, "bob")
-    upgrading = asyncio.create_task(upgrade(server))
-    await asyncio.to_thread(until, (stops / "here").exists, "the new program starts")
-    server.signal(signum)
-    (stops / "go").touch()
+    bob = await join(stopping.ws_url, "bob")
+    upgrading = asyncio.create_task(upgrade(stopping))
+    await asyncio.to_thread(until, (tmp_path / "here").exists, "the new program starts")
+    stopping.signal(signum)
+    (tmp_path / "go").touch()
     assert (await receive_type(bob, "shutdown"))["reason"] == signum.name
     await bob.close()
-    assert await asyncio.to_thread(server.wait) == 0
+    assert await asyncio.to_thread(stopping.wait) == 0
     assert "the server was stopped meanwhile" in (await upgrading).stderr
 
 
 async def test_requests_while_the_parent_renews_itself_wait_and_are_answered(
-    server: ServerProcess, stops: Path
+    stopping: ServerProcess, tmp_path: Path
 ) -> None:
-    bob = await join(server.ws_url, "bob")
-    upgrading = asyncio.create_task(upgrade(server))
-    await asyncio.to_thread(until, (stops / "here").exists, "the new program starts")
+    bob = await join(stopping.ws_url, "bob")
+    upgrading = asyncio.create_task(upgrade(stopping))
+    await asyncio.to_thread(until, (tmp_path / "here").exists, "the new program starts")
     over_http = asyncio.create_task(
-        asyncio.to_thread(server.http, "POST", "/api/broadcast", {"data": 1}, AUTHORIZED)
+        asyncio.to_thread(stopping.http, "POST", "/api/broadcast", {"data": 1}, AUTHORIZED)
     )
-    local = asyncio.create_task(asyncio.to_thread(server.api, "POST", "/api/broadcast", {"data": 2}))
+    local = asyncio.create_task(asyncio.to_thread(stopping.api, "POST", "/api/broadcast", {"data": 2}))
     await asyncio.wait([over_http, local], timeout=0.05)
     assert not local.done()
-    (stops / "go").touch()
+    (tmp_path / "go").touch()
     for publishing in (over_http, local):
         assert (await publishing)[0] == 200
     heard = {(await receive_type(bob, "message"))["data"] for _ in range(2)}
@@ -266,11 +260,10 @@ async def test_at_a_terminal_the_job_the_lines_of_workers_the_bar_and_ctrl_c_sta
         url = f"ws{found[1]}"
         job = children(terminal.process.pid)
         bob = await join(url, "bob")
-        for generation in (2, 3):
-            done = await asyncio.to_thread(wsctl, "upgrade", environ=environ, deadline=2 * DEADLINE)
-            assert done.returncode == 0, done
-            assert children(terminal.process.pid) == job
-            terminal.wait_for(f"generation={generation}")
+        done = await asyncio.to_thread(wsctl, "upgrade", environ=environ, deadline=2 * DEADLINE)
+        assert done.returncode == 0, done
+        assert children(terminal.process.pid) == job
+        terminal.wait_for("generation=2")
         eve = await join(url, "eve")
         terminal.wait_for("INFO connected client_id=eve")  # a worker's line, through the parent
         terminal.type("\x03")

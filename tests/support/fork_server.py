@@ -26,6 +26,7 @@ import socket
 import struct
 import sys
 import termios
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -315,8 +316,18 @@ def fork_what_it_starts() -> None:
     spawn.os = processes.ForkingOs()  # type: ignore[attr-defined,assignment]
 
 
+STOPS_IN = "RENEWED_STOPS_IN"
+"""The variable with a folder. A program that is executed anew makes a file `here` in it, and begins when
+there is one with the name `go`."""
+
+
 def go_on(state: str, argv: list[str]) -> None:
     """Be the program, executed anew, of a process that came from a fork server."""
+    if STOPS_IN in os.environ:
+        folder = Path(os.environ[STOPS_IN])
+        (folder / "here").touch()
+        while not (folder / "go").exists():
+            time.sleep(0.01)
     vars(here).update(pickle.loads(bytes.fromhex(state)))
     fork_what_it_starts()
     sys.orig_argv[:] = argv
