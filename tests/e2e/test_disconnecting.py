@@ -9,6 +9,7 @@ import pytest
 from websockets.asyncio.client import ClientConnection
 
 from tests.conftest import StartServer, StartStore, running_workers
+from tests.support import hub_application
 from tests.support.clients import join
 from tests.support.event_streams import StreamClient
 from tests.support.server import DEADLINE, ServerProcess, wsctl
@@ -108,3 +109,13 @@ async def test_clients_of_other_servers_of_the_redis_are_disconnected(
         assert await end_of(bob) == (4500, "disconnected by an operator")
         until(lambda: not one.status()["clients"], "it is gone")
     assert (await ask(one, "bob"))[0] == 404
+
+
+async def test_an_application_disconnects_a_client_of_any_worker() -> None:
+    with running_workers(
+        2, hub_application.NAME, *QUIET, "--connections-per-id", "0", token="secret"
+    ) as server:
+        url = f"ws://127.0.0.1:{server.port}/rooms/1"
+        clients = [await join(url, "bob") for _ in range(4)]
+        assert server.http("POST", "/disconnect/bob") == (200, len(clients))
+        assert [await end_of(client) for client in clients] == [(4500, "signed out")] * len(clients)
