@@ -123,7 +123,7 @@ def test_so_is_its_successor(start_server: StartServer) -> None:
         server = start_server(cold=cold)
         done = wsctl("upgrade", environ=server.environ, deadline=2 * DEADLINE)
         assert done.returncode == 0, done
-        facts: Facts = {"code": server.wait()}
+        facts: Facts = {"code": server.process.wait(DEADLINE)}  # its log stays open in the successor
         [control] = Path(server.environ["WSCTL_RUNTIME_DIR"]).glob("*.sock")
         successor = int(control.stem)
         assert ("fork_server" in Path(f"/proc/{successor}/cmdline").read_text()) is not cold
