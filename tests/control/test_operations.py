@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.support.status import FACTS
-from wsctl.control.disconnecting import Disconnect, Disconnected
+from wsctl.control.disconnecting import Disconnect, DisconnectResult
 from wsctl.control.history import HistoryQuery, KeptMessages
 from wsctl.control.operations import (
     CONTROL_SOCKET,
@@ -67,9 +67,9 @@ class Recorded:
         self.asked.append(("publish_lines", body))
         return PublishedLines("{}\n")
 
-    async def disconnect(self, wanted: Disconnect, by: str) -> Disconnected:
+    async def disconnect(self, wanted: Disconnect, by: str) -> DisconnectResult:
         self.asked.append(("disconnect", wanted, by))
-        return Disconnected(2)
+        return DisconnectResult(2)
 
     async def drain(self, body: bytes, by: str) -> DrainAnswer:
         self.asked.append(("drain", body, by))

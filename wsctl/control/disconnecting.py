@@ -51,7 +51,7 @@ class Disconnect:
 
 
 @dataclass(frozen=True, slots=True)
-class Disconnected:
+class DisconnectResult:
     """The end of a client's connections."""
 
     connections: int = field(metadata={"description": "Connections that were closed."})

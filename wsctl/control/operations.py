@@ -13,7 +13,7 @@ from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 from wsctl.client_ids import InvalidClientId
-from wsctl.control.disconnecting import PATH, Disconnect, Disconnected, read_disconnect
+from wsctl.control.disconnecting import PATH, Disconnect, DisconnectResult, read_disconnect
 from wsctl.control.encoding import decode, encode
 from wsctl.control.history import HistoryQuery, KeptMessages, read_history_query
 from wsctl.control.status import PHASE, LoadHistory, ServerStatus, TopicList
@@ -52,7 +52,7 @@ _FORBID_OTHERS = {"extra": "forbid"}
 
 
 @dataclass(frozen=True, slots=True)
-class Publish:
+class PublishRequest:
     """A message to publish."""
 
     __pydantic_config__: ClassVar = _FORBID_OTHERS
@@ -75,7 +75,7 @@ class Publish:
 
 
 @dataclass(frozen=True, slots=True)
-class Broadcast(Publish):
+class Broadcast(PublishRequest):
     """A message to publish, which may show all addressees to each."""
 
     show_to: bool = field(
@@ -161,7 +161,7 @@ class UpgradeAnswer:
 
 @dataclass(frozen=True, slots=True)
 class DashboardLink:
-    """What opens the dashboard once."""
+    """A link that opens the dashboard once."""
 
     link: str = field(metadata={"description": "For the address `/dashboard#LINK`."})
     expires_in_s: float
@@ -227,7 +227,7 @@ class ControlService(Protocol):
     async def broadcast(self, body: bytes) -> Published: ...
     async def publish_one(self, body: bytes) -> Published: ...
     async def publish_lines(self, body: bytes) -> PublishedLines: ...
-    async def disconnect(self, wanted: Disconnect, by: str) -> Disconnected: ...
+    async def disconnect(self, wanted: Disconnect, by: str) -> DisconnectResult: ...
     async def drain(self, body: bytes, by: str) -> DrainAnswer: ...
     async def cancel_drain(self, by: str) -> DrainAnswer: ...
     async def wait_drained(self) -> DrainEnd: ...
@@ -347,7 +347,7 @@ PUBLISH = Operation(
     f"As `{NDJSON}` a request has a message a line, up to {MAX_BATCH_LINES} lines and {MAX_BATCH_BYTES >> 20}"
     " MiB, and the answer a receipt or an error a line, in the same order.\n\n"
     "503: the message was not published. 504 `unconfirmed`: it may have been, or may still be.",
-    request=Publish,
+    request=PublishRequest,
     is_body_required=True,
     errors=(400, 413, 415, 503, 504),
 )
@@ -357,7 +357,7 @@ DISCONNECT = Operation(
     "DELETE",
     PATH,
     lambda service, request: service.disconnect(_read(read_disconnect, request.target), request.by),
-    Disconnected,
+    DisconnectResult,
     description="Close all connections of a client, and answer how many they were; at all workers, and at all"
     " servers of a Redis.\n\nA code from 4000 to 4499 tells the client to connect again, one from 4500 to"
     " 4999 to stay away.",

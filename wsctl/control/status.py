@@ -49,8 +49,8 @@ class MessageCounts:
 
 @dataclass(frozen=True, slots=True)
 class OutboxStatus:
-    """What waits for clients: how many are behind, the bytes for all of them, and for the one with the most;
-    `slowest` are a few of them, those with the most first."""
+    """The bytes that wait for clients: for all of the `clients` that are behind, and for the one with the
+    most. `slowest` are a few of them, those with the most first."""
 
     clients: int
     bytes: int
@@ -60,7 +60,7 @@ class OutboxStatus:
 
 @dataclass(frozen=True, slots=True)
 class DeliveryTime:
-    """How long it took to offer what one iteration of the event loop gathered to all its clients, over the
+    """The time it took to offer what one iteration of the event loop gathered to all its clients, over the
     last ten seconds; None when nothing was offered. `longest_s` is the bound of the histogram's bucket that
     the longest one is in."""
 

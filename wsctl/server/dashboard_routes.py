@@ -12,7 +12,7 @@ from fastapi.responses import HTMLResponse, JSONResponse, StreamingResponse
 from wsctl.control.encoding import encode
 from wsctl.control.operations import ControlError
 from wsctl.server.api import Bearer, HasControl, HasNode, access_of, body_of, require_operator
-from wsctl.server.dashboard.access import DashboardAccess, Session, is_session
+from wsctl.server.dashboard.access import DashboardAccess, DashboardSession, is_session
 from wsctl.server.dashboard.feed import dashboard_events
 from wsctl.server.event_stream.opener import MEDIA_TYPE
 from wsctl.server.page import headers as page_headers
@@ -38,7 +38,7 @@ async def session(request: Request, node: HasNode, access: HasAccess, bearer: Be
     """Answer with a session: for a link, for the server's token, or for a session that is still good."""
     link = _link(await body_of(request, MAX_BODY))
     given = bearer.credentials.strip() if bearer else ""
-    found: Session | None
+    found: DashboardSession | None
     if link is not None:
         found = access.redeem(link)
         refused = _refused(

@@ -16,9 +16,9 @@ from wsctl.control.operations import (
     MAX_KEY,
     Broadcast,
     ControlError,
-    Publish,
     Published,
     PublishedLines,
+    PublishRequest,
     is_key,
 )
 from wsctl.log.home import Receipt, Refusal, Refused, Repeated
@@ -76,7 +76,7 @@ class MessagePublisher:
         """The bytes that a batch may have: one message of the largest size always fits."""
         return max(MAX_BATCH_BYTES, self.body_limit)
 
-    async def publish(self, wanted: Publish) -> Published:
+    async def publish(self, wanted: PublishRequest) -> Published:
         """Publish a message, and wait until the log has taken it.
 
         Raises:
@@ -104,7 +104,7 @@ class MessagePublisher:
 
     def submit(
         self,
-        wanted: Publish,
+        wanted: PublishRequest,
         receipt: Receipt,
         repeated: Repeated,
         refused: Refused,
@@ -148,7 +148,7 @@ class MessagePublisher:
         await batch.finish()
         return PublishedLines(batch.text())
 
-    def open_batch(self, body: bytes) -> "Batch":
+    def open_batch(self, body: bytes) -> "LineBatch":
         """Return a batch, of which nothing is published yet.
 
         Raises:
@@ -160,7 +160,7 @@ class MessagePublisher:
             raise too_big(f"a batch may have {MAX_BATCH_LINES} lines: send the rest in another request")
         if not self.is_open():
             raise closing()
-        return Batch(self, body)
+        return LineBatch(self, body)
 
     def _check_size(self, data: Any) -> None:
         """Check that the data can be sent, and are not too large."""
@@ -172,7 +172,7 @@ class MessagePublisher:
             raise too_big(f"a message may have {self._limit} bytes")
 
 
-class Batch:
+class LineBatch:
     """The lines of one request, and what became of each.
 
     Attributes:
@@ -205,7 +205,7 @@ class Batch:
                 if limit and len(line) > limit:
                     raise too_big(f"a line may have {limit} bytes")
                 self._publisher.submit(
-                    parse(Publish, line),
+                    parse(PublishRequest, line),
                     partial(self._note_receipt, at),
                     partial(self._note_repeated, at),
                     partial(self._note_refusal, at),
@@ -319,14 +319,14 @@ def _not_json() -> ControlError:
     return ControlError(HTTPStatus.BAD_REQUEST, "bad_request", text)
 
 
-def _addressees(wanted: Publish) -> Any:
+def _addressees(wanted: PublishRequest) -> Any:
     try:
         return None if wanted.to is None else client_ids.recipients(wanted.to)
     except client_ids.InvalidClientId as error:
         raise ControlError(HTTPStatus.BAD_REQUEST, "bad_request", str(error)) from None
 
 
-def _topic(wanted: Publish) -> str | None:
+def _topic(wanted: PublishRequest) -> str | None:
     try:
         return None if wanted.topic is None else topic_name(wanted.topic)
     except InvalidTopic as error:

@@ -8,7 +8,7 @@ from http import HTTPStatus
 from typing import Any
 
 from wsctl.codes import ErrorCode
-from wsctl.control.disconnecting import Disconnect, Disconnected
+from wsctl.control.disconnecting import Disconnect, DisconnectResult
 from wsctl.control.history import HistoryQuery, KeptMessages
 from wsctl.control.operations import (
     BROADCAST,
@@ -21,9 +21,9 @@ from wsctl.control.operations import (
     DrainEnd,
     DrainRequest,
     Operation,
-    Publish,
     Published,
     PublishedLines,
+    PublishRequest,
     UpgradeAnswer,
     not_connected,
 )
@@ -134,9 +134,9 @@ class NodeControl:
     async def publish_one(self, body: bytes) -> Published:
         """Publish the message in a body, and wait until the log has taken it."""
         self._check_body(PUBLISH, body)
-        return await self.publish(parse(Publish, body))
+        return await self.publish(parse(PublishRequest, body))
 
-    async def publish(self, wanted: Publish) -> Published:
+    async def publish(self, wanted: PublishRequest) -> Published:
         """Publish a message, and wait until the log has taken it.
 
         Raises:
@@ -148,14 +148,14 @@ class NodeControl:
         """Publish the message on each line of a body, and wait until the log has taken or refused all."""
         return await self.publisher.publish_lines(body)
 
-    async def disconnect(self, wanted: Disconnect, by: str) -> Disconnected:
+    async def disconnect(self, wanted: Disconnect, by: str) -> DisconnectResult:
         """Close all connections of a client, here and at other nodes."""
         if count := await self.disconnect_all(wanted):
             log.info(
                 "disconnecting",
                 extra={"fields": {"client_id": wanted.client_id, "connections": count, "by": by}},
             )
-            return Disconnected(count)
+            return DisconnectResult(count)
         raise not_connected(wanted.client_id)
 
     async def disconnect_all(self, wanted: Disconnect) -> int:

@@ -19,7 +19,7 @@ from wsctl.control.operations import (
     PUBLISH,
     ErrorAnswer,
     Operation,
-    Publish,
+    PublishRequest,
 )
 from wsctl.control.status import Health, PhaseStatus
 from wsctl.server.asyncapi.frames import CLIENT_ID, TOPIC
@@ -188,7 +188,7 @@ def _add_body(route: Schema, operation: Operation) -> None:
 def _body(operation: Operation) -> Schema:
     schema = _schema(operation.request, "validation")
     if operation.request and issubclass(
-        operation.request, Publish
+        operation.request, PublishRequest
     ):  # of an id `messages.client_id` knows more than a schema can say
         schema["properties"]["to"]["anyOf"][0]["items"] = CLIENT_ID
         schema["properties"]["topic"]["anyOf"][0] = TOPIC

@@ -8,7 +8,7 @@ from starlette.responses import JSONResponse
 
 from tests.support.homes import HomeElsewhere
 from wsctl.control.encoding import encode
-from wsctl.control.operations import NDJSON, Broadcast, ControlError, Publish
+from wsctl.control.operations import NDJSON, Broadcast, ControlError, PublishRequest
 from wsctl.log.home import Draft, Refusal
 from wsctl.log.message_log import MessageLog
 from wsctl.log.refusals import AWAY, UNCONFIRMED
@@ -38,14 +38,14 @@ def read(data: bytes, allows_host: Callable[[object], bool] = lambda headers: Tr
 @pytest.mark.parametrize(
     ("start", "content_type", "kind", "is_batch"),
     [
-        ("POST /api/publish HTTP/1.1", None, Publish, False),
-        ("POST /api/publish HTTP/1.1", "application/json; charset=utf-8", Publish, False),
-        ("POST /api/publish HTTP/1.1", NDJSON, Publish, True),
+        ("POST /api/publish HTTP/1.1", None, PublishRequest, False),
+        ("POST /api/publish HTTP/1.1", "application/json; charset=utf-8", PublishRequest, False),
+        ("POST /api/publish HTTP/1.1", NDJSON, PublishRequest, True),
         ("POST /api/broadcast HTTP/1.1", "text/plain", Broadcast, False),
     ],
 )
 def test_a_plain_request_is_read_and_what_is_behind_its_head_is_left(
-    start: str, content_type: str | None, kind: type[Publish], is_batch: bool
+    start: str, content_type: str | None, kind: type[PublishRequest], is_batch: bool
 ) -> None:
     given = head(start, content_type=content_type)
     assert read(given + b"{}POST") == PlainRequest(given, 2, kind, is_batch)
@@ -146,7 +146,7 @@ class Elsewhere:
         )
         self.http = Http()
         self.connection = PublishingConnection(self.http, self.publishing)  # type: ignore[arg-type]
-        parse(Publish, b'{"data": 1}')  # the first body of a process is for the framework
+        parse(PublishRequest, b'{"data": 1}')  # the first body of a process is for the framework
 
     def refuse(self, why: Refusal) -> None:
         self.log.refuse(self.drafts.pop(0).key, why)

@@ -35,7 +35,7 @@ _KEY_SIZE = 32
 
 
 @dataclass(frozen=True, slots=True)
-class Session:
+class DashboardSession:
     """A session, as the page shows it, and the seconds that it is good for."""
 
     session: str
@@ -70,7 +70,7 @@ class DashboardAccess:
             raise ControlError(HTTPStatus.CONFLICT, "not_now", text) from None
         return DashboardLink(link, LINK_TIME)
 
-    def redeem(self, link: str) -> Session | None:
+    def redeem(self, link: str) -> DashboardSession | None:
         """Return a session for a link, which is good no more; None where it was not good."""
         with suppress(OSError, ValueError, WsctlError):
             path = self._links() / _digest(link)
@@ -80,11 +80,11 @@ class DashboardAccess:
                 return self._session("link", self._link_key())
         return None
 
-    def for_token(self) -> Session:
+    def for_token(self) -> DashboardSession:
         """Return a session for who has shown the server's token; it ends when that is another one."""
         return self._session("token", self._token_key())
 
-    def renew(self, session: str) -> Session | None:
+    def renew(self, session: str) -> DashboardSession | None:
         """Return another session for one that is good; None where it is not."""
         if self.good_until(session) is None:
             return None
@@ -102,9 +102,9 @@ class DashboardAccess:
                 return float(expires) if self._wall() < int(expires) else None
         return None
 
-    def _session(self, kind: str, key: bytes) -> Session:
+    def _session(self, kind: str, key: bytes) -> DashboardSession:
         expires = str(int(self._wall() + SESSION_TIME))
-        return Session(_signed(kind, expires, key), SESSION_TIME)
+        return DashboardSession(_signed(kind, expires, key), SESSION_TIME)
 
     def _key_of(self, kind: str) -> bytes:
         return {"link": self._link_key, "token": self._token_key}[kind]()

@@ -69,7 +69,7 @@ class HubRoutes:
 
 
 class _Wanted(NamedTuple):
-    """What is looked for: routes of one kind, and among them those of an endpoint."""
+    """A search: routes of one kind, and among them those of an endpoint."""
 
     endpoint: Callable[..., Any]
     kind: RouteKind

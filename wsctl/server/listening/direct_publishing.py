@@ -19,13 +19,13 @@ from wsctl.control.operations import (
     PUBLISH,
     Broadcast,
     ControlError,
-    Publish,
+    PublishRequest,
 )
 from wsctl.log.home import Refusal
 from wsctl.server.credentials.operators import OperatorTokens
 from wsctl.server.http.closing import CLOSE_HEADER
 from wsctl.server.message_publisher import (
-    Batch,
+    LineBatch,
     MessagePublisher,
     can_read,
     error_json,
@@ -51,7 +51,10 @@ _UNUSUAL = frozenset({"transfer-encoding", "expect", "upgrade", "trailer", "te"}
 _END_OF_LAST = b"\r\n%b: %b\r\n\r\n" % CLOSE_HEADER
 """The end of the head of an answer behind which the connection ends."""
 
-_KINDS: Mapping[bytes, type[Publish]] = {PUBLISH.path.encode(): Publish, BROADCAST.path.encode(): Broadcast}
+_KINDS: Mapping[bytes, type[PublishRequest]] = {
+    PUBLISH.path.encode(): PublishRequest,
+    BROADCAST.path.encode(): Broadcast,
+}
 
 
 class PlainRequest(NamedTuple):
@@ -60,7 +63,7 @@ class PlainRequest(NamedTuple):
 
     head: bytes
     length: int
-    kind: type[Publish]
+    kind: type[PublishRequest]
     is_batch: bool
 
 
@@ -109,8 +112,8 @@ class DirectPublishing:
     def _plain(self, found: re.Match[bytes], headers: Mapping[str, str], length: int) -> PlainRequest | None:
         kind = _KINDS[found[1]]
         media_type = headers.get("content-type", JSON).partition(";")[0].strip().lower()
-        is_batch = kind is Publish and media_type == NDJSON
-        if kind is Publish and media_type not in (JSON, NDJSON):
+        is_batch = kind is PublishRequest and media_type == NDJSON
+        if kind is PublishRequest and media_type not in (JSON, NDJSON):
             return None
         limit = self.publisher.batch_limit if is_batch else self.publisher.body_limit
         return None if limit and length > limit else PlainRequest(found[0], length, kind, is_batch)
@@ -249,7 +252,7 @@ class PublishingConnection:
             return False
         return True
 
-    def _publish_one(self, wanted: Publish, size: int) -> None:
+    def _publish_one(self, wanted: PublishRequest, size: int) -> None:
         answers: list[tuple[HTTPStatus, str]] = []
 
         def note(status: HTTPStatus, text: str) -> None:
@@ -276,7 +279,7 @@ class PublishingConnection:
         else:
             self._hold()
 
-    def _publish_batch(self, batch: Batch) -> None:
+    def _publish_batch(self, batch: LineBatch) -> None:
         self._http.end_request()
         batch.submit_some()
         if batch.is_submitted and not batch.unanswered:
@@ -287,7 +290,7 @@ class PublishingConnection:
         self._http.server_state.tasks.add(task)
         task.add_done_callback(self._http.server_state.tasks.discard)
 
-    async def _finish_batch(self, batch: Batch) -> None:
+    async def _finish_batch(self, batch: LineBatch) -> None:
         await batch.finish()
         self._answer(HTTPStatus.OK, batch.text(), NDJSON)
 

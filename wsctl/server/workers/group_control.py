@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 
 from wsctl import __version__
 from wsctl.codes import ErrorCode
-from wsctl.control.disconnecting import Disconnect, Disconnected
+from wsctl.control.disconnecting import Disconnect, DisconnectResult
 from wsctl.control.encoding import decode
 from wsctl.control.history import HistoryQuery, KeptMessages
 from wsctl.control.operations import (
@@ -246,15 +246,17 @@ class GroupControl:
             raise (unanswered or _unconfirmed)([worker])
         return reply
 
-    async def disconnect(self, wanted: Disconnect, by: str) -> Disconnected:
+    async def disconnect(self, wanted: Disconnect, by: str) -> DisconnectResult:
         """Close all connections of a client, at all workers."""
         target = f"{wanted.target}&{urlencode({'by': by})}"
         if self._messages is None:  # each worker is a node of a Redis, and reaches the others
-            return result_of(Disconnected, *await self._call_one(target, b"", DISCONNECT.method, _unanswered))
+            return result_of(
+                DisconnectResult, *await self._call_one(target, b"", DISCONNECT.method, _unanswered)
+            )
         results = await self._call_all(DISCONNECT.method, target)
         told = [reply for reply in results.replies if reply.status == HTTPStatus.OK]
-        if count := sum(decode(Disconnected, reply.body).connections for reply in told):
-            return Disconnected(count)
+        if count := sum(decode(DisconnectResult, reply.body).connections for reply in told):
+            return DisconnectResult(count)
         if results.silent:
             raise _unanswered(results.silent)
         raise not_connected(wanted.client_id)

@@ -6,7 +6,7 @@ from http import HTTPStatus
 from typing import Any, TypeVar
 from urllib.parse import urlencode
 
-from wsctl.control.disconnecting import Disconnect, Disconnected
+from wsctl.control.disconnecting import Disconnect, DisconnectResult
 from wsctl.control.history import HistoryQuery, KeptMessages
 from wsctl.control.operations import (
     CANCEL_DRAIN,
@@ -108,13 +108,13 @@ class RelayedControl:
         """Publish messages, which all workers share."""
         return await self._alone.publish_lines(body)
 
-    async def disconnect(self, wanted: Disconnect, by: str) -> Disconnected:
+    async def disconnect(self, wanted: Disconnect, by: str) -> DisconnectResult:
         """Close all connections of a client, at all workers."""
         if self._link.lost or self._alone.is_shared:  # then each worker is a node, and reaches the others
             return await self._alone.disconnect(wanted, by)
         target = f"{wanted.target}&{urlencode({'by': by})}"
         reply = await self._link.call(DISCONNECT.method, target, b"")
-        return result_of(Disconnected, *reply) if reply else await self._alone.disconnect(wanted, by)
+        return result_of(DisconnectResult, *reply) if reply else await self._alone.disconnect(wanted, by)
 
     async def drain(self, body: bytes, by: str) -> DrainAnswer:
         found = await self._relay(DRAIN, DrainAnswer, body, by)
