@@ -61,6 +61,10 @@ CREDENTIALS = struct.Struct("=3i")
 """What the kernel says of a client: its pid, user and group."""
 
 
+PATIENCE = 2.0
+"""Seconds for one process to say what it wants: it may be stopped just then, and others wait."""
+
+
 @dataclass(frozen=True)
 class Inherited:
     """What a process has of the one that started it, without being told."""
@@ -239,11 +243,15 @@ class ForkServer:
         return Answer(frozenset(c.pid for c in children if c.starter == question.pid), starter, ended)
 
     def _hear(self) -> tuple[bytes, list[int], int]:
-        """Hear what a process wants that was started here. It may have ended meanwhile."""
+        """Hear what a process wants that was started here; nothing if it has ended or was stopped."""
         connection, _ = self._listening.accept()
         with connection:
             of_peer = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, CREDENTIALS.size)
-            packet, fds, _, _ = socket.recv_fds(connection, PACKET, DESCRIPTORS)
+            connection.settimeout(PATIENCE)
+            try:
+                packet, fds, _, _ = socket.recv_fds(connection, PACKET, DESCRIPTORS)
+            except TimeoutError:
+                packet, fds = b"", []
         return packet, fds, CREDENTIALS.unpack(of_peer)[0]
 
     def _start(self, request: Request, fds: list[int], starter: int | None) -> Child | None:
