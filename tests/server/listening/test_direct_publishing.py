@@ -205,6 +205,17 @@ async def test_a_server_that_has_begun_to_drain_ends_the_connection_with_the_ans
     assert here.http.is_closed
 
 
+@pytest.mark.anyio
+async def test_nothing_is_published_that_comes_behind_the_answer_that_ends_the_connection() -> None:
+    here = Elsewhere()
+    here.connection.receive(request(b'{"data": 1}') + request(b'{"data": 2}'))
+    here.ends = True
+    here.refuse(AWAY)
+    assert here.http.is_closed
+    assert (here.http.rest, here.connection.has_input) == (b"", False)
+    assert here.connection.receive(request(b'{"data": 3}')) == b""
+
+
 def test_a_server_that_drains_leaves_requests_to_the_framework() -> None:
     there = Elsewhere()
     there.ends = True

@@ -211,7 +211,8 @@ class PublishingConnection:
                 self._held = request.head + body + self._held
                 break
         rest, self._held = self._held, b""
-        return rest
+        # Behind the answer that ends the connection none can come: who sent more sends it again elsewhere.
+        return b"" if self._http.transport.is_closing() else rest
 
     def resume(self) -> None:
         """Go on with what is held."""
