@@ -420,7 +420,8 @@ async def test_workers_serve_and_drain_it(start_server: StartServer) -> None:
     ("arguments", "says"),
     [
         (["nowhere_to_be_found:app"], "there is no module nowhere_to_be_found in /"),
-        (["written_application:other"], "the module written_application has no other"),
+        (["written_application:other"], "has no other: write the name of the variable that holds"),
+        (["written_application:ap"], "the module written_application has no ap: did you mean app?"),
         (["written_application:app", "--env-file", "nowhere"], "--env-file nowhere: there is no such file"),
         (["written_application:number"], "which is no ASGI application"),
     ],

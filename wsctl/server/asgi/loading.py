@@ -1,5 +1,6 @@
 """The loading of an application that is not ours: `module:attribute`, as uvicorn takes it."""
 
+import difflib
 import importlib
 import inspect
 import sys
@@ -77,7 +78,13 @@ def _attribute(module: Any, attributes: str, name: str) -> Any:
     found = module
     for attribute in attributes.split("."):
         if not hasattr(found, attribute):
-            raise ApplicationFailed(f"{name}: the module {module.__name__} has no {attributes}")
+            near = difflib.get_close_matches(attribute, dir(found), 1)
+            advice = (
+                f"did you mean {near[0]}?"
+                if near
+                else "write the name of the variable that holds the application"
+            )
+            raise ApplicationFailed(f"{name}: the module {module.__name__} has no {attributes}: {advice}")
         found = getattr(found, attribute)
     return found
 
