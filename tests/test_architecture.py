@@ -57,7 +57,7 @@ ROOMS = {
     "fastapi": {"server", "top"},
     "uvicorn": {"server"},
     "starlette": {"server"},
-    "h11": {"server"},
+    "h11": {"server", "client.http_connection"},
     "jwt": {"server"},
     "cryptography": {"server"},
     "pydantic": {"server"},

@@ -312,6 +312,15 @@ def test_lines_on_a_pipe_keep_the_rate_of_the_server_and_all_arrive_once(
     assert '"error"' not in again.stdout
 
 
+def test_with_sse_it_is_a_stream_and_says_so(start_server: StartServer, environ: dict[str, str]) -> None:
+    start_server("--rate", "500/s:3")
+    lines = [f"line {number}" for number in range(20)]
+    result = wsctl("client", "--id", "bob", "--sse", environ=environ, stdin="\n".join(lines))
+    assert result.returncode == 0, result.stderr
+    assert result.stderr.splitlines()[0].endswith("* connected as bob by an event stream")
+    assert [line.split(": ", 1)[1] for line in result.stdout.splitlines()] == lines
+
+
 async def test_lines_that_are_above_a_rate_which_nobody_has_named_are_no_success_and_it_is_said(
     environ: dict[str, str],
 ) -> None:

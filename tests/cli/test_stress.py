@@ -83,6 +83,18 @@ def test_a_short_run_on_a_healthy_server_misses_nothing(
     assert 0 < latency["p50"] <= latency["p95"] <= latency["p99"] <= latency["max"]
 
 
+def test_with_sse_all_of_it_goes_by_event_streams(start_server: StartServer, environ: dict[str, str]) -> None:
+    server = start_server("--access-log", "--log-level", "info")
+    flags = ["--sse", "--topics", "3", "--clients", "5", "--duration", "1s", "--json"]
+    result = wsctl("stress", *flags, environ=environ)
+    assert (result.returncode, result.stderr) == (0, "")
+    found = json.loads(result.stdout)
+    assert found["delivered"] == found["expected"] > 0
+    assert [found[name] for name in ("missed", "duplicated", "out_of_order", "unconfirmed")] == [0, 0, 0, 0]
+    assert found["close_codes"] == found["refused"] == found["errors"] == {}
+    server.wait_for_line(r"POST /publish\?id=stress-1 .* 200")
+
+
 def test_people_get_a_table(start_server: StartServer, environ: dict[str, str]) -> None:
     start_server()
     result = wsctl("stress", "--duration", "300ms", "--clients", "3", "--size", "1k", environ=environ)

@@ -61,6 +61,9 @@ def client(
         ),
     ] = None,
     duration: Annotated[float | None, seconds("--for", "Leave after this time.")] = None,
+    sse: Annotated[
+        bool, typer.Option("--sse", help="Connect by an event stream (server-sent events), not a WebSocket.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Show what arrives, send what is typed, and reconnect when the connection is lost.
@@ -99,11 +102,19 @@ def client(
     import asyncio
 
     from wsctl.client.session import Session
+    from wsctl.client.transport import Transport
 
+    transport = Transport.EVENT_STREAM if sse else Transport.WEBSOCKET
     speaks_commands = bool(topics) or publish_to is not None
     sessions = [
         Session(
-            target, name, credential=credential, topics=topics or (), commands=speaks_commands, paced=True
+            target,
+            name,
+            credential=credential,
+            topics=topics or (),
+            commands=speaks_commands,
+            paced=True,
+            transport=transport,
         )
         for name in ids
     ]

@@ -72,6 +72,9 @@ def stress(
     jwt_key: JwtKey = None,
     jwt_algorithm: JwtAlgorithm = None,
     jwt_audience: JwtAudience = None,
+    sse: Annotated[
+        bool, typer.Option("--sse", help="Connect event streams (server-sent events), not WebSockets.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Connect clients to servers, send messages, and report which were missed.
@@ -104,7 +107,7 @@ def stress(
     if topics is not None and topics > clients:
         raise UsageError(f"--topics {topics} is too many: each wants a subscriber, and there are {clients}")
     credentials = _credentials(lambda key: token_signer(key, jwt_audience, jwt_algorithm), jwt_key, duration)
-    _make_room(clients)
+    _make_room(clients, 2 if sse else 1)
     targets = find_each_target(url or (), port, os.environ)
     for target in targets:
         check_not_stopped(target)
@@ -113,7 +116,7 @@ def stress(
     servers = tuple(target.name for target in targets)
     spread = TopicPlan(topics) if topics else None
     plan = StressPlan(ids=ids, servers=servers, duration=duration, rate=rate, size=size, topics=spread)
-    report = _run(plan, lambda: StressRun(plan, _sessions(plan, targets, credentials).__getitem__))
+    report = _run(plan, lambda: StressRun(plan, _sessions(plan, targets, credentials, sse).__getitem__))
     _print_summary(report, rate, as_json)
     raise typer.Exit(0 if report.clean else 1)
 
@@ -132,11 +135,15 @@ def _credentials(
 
 
 def _sessions(
-    plan: "StressPlan", targets: "Sequence[Target]", credentials: "Callable[[str], Credential]"
+    plan: "StressPlan",
+    targets: "Sequence[Target]",
+    credentials: "Callable[[str], Credential]",
+    sse: bool,
 ) -> "dict[str, Session]":
     """Return a session for each client: they are dealt to the servers in turn, each with those behind its own
     to fall back on."""
     from wsctl.client.session import Session
+    from wsctl.client.transport import Transport
 
     routes = [[*targets[n:], *targets[:n]] for n in range(len(targets))]
     return {
@@ -146,13 +153,15 @@ def _sessions(
             others=others,
             credential=credentials(name),
             topics=plan.topics.patterns(number) if plan.topics else (),
+            transport=Transport.EVENT_STREAM if sse else Transport.WEBSOCKET,
         )
         for number, (name, (own, *others)) in enumerate(zip(plan.ids, itertools.cycle(routes), strict=False))
     }
 
 
-def _make_room(clients: int) -> None:
-    """Raise the limit of open files as far as it goes.
+def _make_room(clients: int, each: int) -> None:
+    """Raise the limit of open files as far as it goes: so many `each` are for a client, with an event stream
+    one more to publish.
 
     Raises:
         UsageError: it is still too low.
@@ -160,7 +169,7 @@ def _make_room(clients: int) -> None:
     from wsctl.server.listening.limits import fits, raise_open_files
 
     limit = raise_open_files()
-    if not fits(clients + OWN_FILES, limit):
+    if not fits(clients * each + OWN_FILES, limit):
         text = (
             f"--clients {clients} does not fit: {limit} files may be open; raise 'ulimit -Hn' or take fewer"
         )

@@ -22,6 +22,7 @@ from websockets.typing import Subprotocol
 from wsctl import __version__
 from wsctl.client.events import Closed, HandshakeRefused
 from wsctl.client.target import Target
+from wsctl.client.transport import ClientTransport
 from wsctl.codes import CloseCode
 from wsctl.settings import read_client_token
 
@@ -37,6 +38,9 @@ AsyncCredential = Callable[[], Awaitable[str | None]]
 
 OPEN_TIMEOUT = 10.0
 """Seconds for the handshake, and as long again for the first frame."""
+
+ANSWER_TIMEOUT = 20.0
+"""Seconds that a server has to answer a command: longer than it waits for what it needs itself."""
 
 CLOSE_TIMEOUT = 2.0
 """Seconds the server has to answer our close frame."""
@@ -106,10 +110,10 @@ async def open_connection(
     }
     if target.uds:
         return await unix_connect(target.uds, url, **options)
-    return await connect(url, ssl=_tls() if url.startswith("wss:") else None, **options)
+    return await connect(url, ssl=trusted() if url.startswith("wss:") else None, **options)
 
 
-async def close_connection(connection: ClientConnection) -> None:
+async def close_connection(connection: ClientTransport) -> None:
     """Close what is still open. Reading on makes room for the server's answer."""
     closing = asyncio.ensure_future(connection.close())
     with suppress(ConnectionClosed):
@@ -127,7 +131,7 @@ def closed_event(error: ConnectionClosed) -> Closed:
 
 
 @cache
-def _tls() -> ssl.SSLContext:
+def trusted() -> ssl.SSLContext:
     """Return the certificates to trust: read once, for it takes longer than a handshake, and many clients
     come back at one moment."""
     return ssl.create_default_context()
@@ -186,6 +190,8 @@ def refused_event(answer: Response) -> HandshakeRefused:
     """Return the event of an HTTP answer: code and message of wsctl's JSON error, else the status in
     words."""
     code, message = "", _phrase(answer)
+    if answer.status_code == HTTPStatus.NO_CONTENT:
+        message = "the server wants this client to stay away"
     try:
         error = json.loads(bytes(answer.body))["error"]
         code, message = str(error["code"]), str(error["message"])

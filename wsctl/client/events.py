@@ -5,9 +5,11 @@ from http import HTTPStatus
 from typing import Any
 
 from wsctl import codes
+from wsctl.client.transport import Transport
 
 FINAL_STATUSES = frozenset(
     {
+        HTTPStatus.NO_CONTENT,
         HTTPStatus.BAD_REQUEST,
         HTTPStatus.UNAUTHORIZED,
         HTTPStatus.FORBIDDEN,
@@ -39,6 +41,8 @@ class Opened:
     since: str | None = None
     server: str = ""
     partly: bool = False
+    transport: Transport = Transport.WEBSOCKET
+    fallback: str = ""
 
     @property
     def resumed(self) -> bool:
@@ -114,8 +118,10 @@ class Closed:
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """The end of a connection that the session closed at the moment that the server had named; the server has
-    read all that was sent on it. The next attempt follows."""
+    """The end of a connection that the session closed at the moment that the server had named, or for a
+    better one; the server has read all that was sent on it. The next attempt follows."""
+
+    why: str = "left as the server asked"
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,8 +175,8 @@ def end_text(event: Closed | Moved | HandshakeRefused | ConnectFailed) -> str:
     match event:
         case Closed(code=code, reason=reason):
             return f"closed: {f'{code} {reason}'.strip()}{', not reconnecting' if is_final(event) else ''}"
-        case Moved():
-            return "left as the server asked, reconnecting"
+        case Moved(why=why):
+            return f"{why}, reconnecting"
         case HandshakeRefused(status=status, message=message):
             return f"refused: HTTP {status} {message}"
         case ConnectFailed(message=message):

@@ -87,9 +87,9 @@ class FrameState:
         self.welcomed = False
         self._degraded = False
 
-    def url(self, url: str) -> str:
-        """Return the URL of the next connection."""
-        return self.cursor.url(url, self.topics)
+    def url(self, url: str, topics: Iterable[str] = ()) -> str:
+        """Return the URL of the next connection, with these topics beside those that there are."""
+        return self.cursor.url(url, dict.fromkeys((*self.topics, *topics)))
 
     def subscribe(self, topics: Iterable[str], ok: dict[str, Any], *, events: bool = False) -> None:
         """Note that the server has taken these subscriptions, with its answer."""

@@ -2,19 +2,22 @@
 
 import asyncio
 import random
+import socket
+import ssl
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing, suppress
-from typing import Any, TypeVar
+from dataclasses import replace
+from typing import Any, TypeVar, cast
 
-from websockets.asyncio.client import ClientConnection
-from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
+from websockets.exceptions import ConnectionClosed, InvalidStatus, InvalidURI, WebSocketException
 from websockets.protocol import State
 
 from wsctl.client.commands import COMMANDS, OFFERED, CommandRefused, Commands, encode_command
 from wsctl.client.connection import (
     CHECK_ADDRESS,
     OPEN_TIMEOUT,
+    PING_INTERVAL,
     AsyncCredential,
     Credential,
     advice,
@@ -25,19 +28,23 @@ from wsctl.client.connection import (
     open_connection,
     refused_event,
 )
+from wsctl.client.event_stream import UNREACHABLE, EventStreamConnection, open_event_stream
 from wsctl.client.events import (
+    Closed,
     ConnectFailed,
     Event,
     Moved,
     Opened,
     Received,
     Waiting,
+    end_text,
     is_final,
 )
 from wsctl.client.frame_state import FrameState, decode_frame
 from wsctl.client.pacer import Pacer
 from wsctl.client.reconnect import Backoff, Failover, ReconnectSchedule
 from wsctl.client.target import Target
+from wsctl.client.transport import WANTS_WEBSOCKET, ClientTransport, Transport, Wish
 from wsctl.codes import CloseCode, ErrorCode
 from wsctl.errors import UsageError, WsctlError
 
@@ -47,6 +54,19 @@ pause: a server that accepts and closes at once, or sends away at once, is not h
 
 UNWELCOME_TIMEOUT = 0.1
 """Seconds that a server has to answer the close frame of a client that it has not welcomed."""
+
+WEBSOCKET_AGAIN = (300.0, 600.0)
+"""Seconds after which a WebSocket is tried again by a client that has none, each at a moment of its own
+between them."""
+
+UPGRADE_REQUIRED = "upgrade_required"
+"""The code of the answer to a request that has lost its `Upgrade` on the way."""
+
+BY_ITSELF = "left for another connection"
+"""The reason of an end that the client has chosen."""
+
+_KEEPALIVE = f"keepalive={PING_INTERVAL:.0f}"
+"""The parameter of an event stream that asks for signs of life."""
 
 UNKNOWN_COMMAND = ErrorCode.UNKNOWN_COMMAND
 
@@ -78,6 +98,9 @@ class Session:
 
     With `paced`, sending waits until it is within the rate that the server has named, in the order in which
     it was asked for. The task that iterates over the events does not wait, for it reads what ends the wait.
+
+    The `transport` is a WebSocket unless it says otherwise. With `AUTO` an event stream takes its place where
+    something between client and server lets no WebSocket through; one is tried again after some minutes.
     """
 
     def __init__(
@@ -91,6 +114,7 @@ class Session:
         topics: Sequence[str] = (),
         commands: bool = False,
         paced: bool = False,
+        transport: Transport = Transport.WEBSOCKET,
         uniform: Callable[[float, float], float] = random.uniform,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         clock: Callable[[], float] = time.monotonic,
@@ -111,7 +135,15 @@ class Session:
         self._reader: asyncio.Task[Any] | None = None
         self._closing = asyncio.Event()
         self._reconnect_now = asyncio.Event()
-        self._connection: ClientConnection | None = None
+        self._connection: ClientTransport | None = None
+        self._transport = transport
+        self._uniform = uniform
+        self._websocket_at = 0.0
+        self._fallback = ""
+        self._replaced_at = float("-inf")
+        self._ahead: ClientTransport | None = None
+        self._first: Any = None
+        self._retry = 0.0
         self._moved_at_once = False
 
     @property
@@ -131,14 +163,26 @@ class Session:
         early and closing the generator closes the connection.
         """
         self._reader = asyncio.current_task()
+        try:
+            async with aclosing(self._attempts()) as attempts:
+                async for event in attempts:
+                    yield event
+        finally:
+            if self._ahead is not None:
+                await close_connection(self._ahead)
+                self._ahead = None
+
+    async def _attempts(self) -> AsyncGenerator[Event, None]:
         while not self._closing.is_set():
-            taken = False
+            taken, self._retry = False, 0.0
             async with aclosing(self._attempt()) as attempt:
                 async for event in attempt:
                     taken = taken or isinstance(event, Opened)
                     yield event
             if self._closing.is_set() or is_final(event):
                 return
+            if self._ahead is not None:
+                continue
             if taken:
                 self._failover.reset()
             elif self._failover.advance():
@@ -147,7 +191,7 @@ class Session:
                 self._moved_at_once = True
                 continue
             # The server's figure is the least; the jitter on top keeps a crowd from coming all at once.
-            seconds = getattr(event, "retry_after", 0.0) + self._backoff.pause()
+            seconds = max(getattr(event, "retry_after", 0.0), self._retry) + self._backoff.pause()
             yield Waiting(seconds)
             self._reconnect_now.clear()
             await self._unless_closing(self._pause(seconds))
@@ -236,13 +280,13 @@ class Session:
         except ConnectionClosed:
             raise WriteInterrupted("the connection ended while a message was written") from None
 
-    def _open_connection(self) -> ClientConnection:
+    def _open_connection(self) -> ClientTransport:
         connection = self._connection
         if connection is None or not self._frame_state.welcomed or connection.state is not State.OPEN:
             raise NotConnected("there is no connection")
         return connection
 
-    async def _within_rate(self, connection: ClientConnection) -> None:
+    async def _within_rate(self, connection: ClientTransport) -> None:
         """Wait until one more message may be sent, or this connection is over."""
         while self._connection is connection and (pause := self._pacer.pause(self._clock())) > 0:
             self._pace_changed.clear()
@@ -293,9 +337,9 @@ class Session:
         """Yield the events of one connection from the handshake to its end; the last one says how it
         ended."""
         target = self._failover.target
-        url = self._frame_state.url(target.websocket(self._client_id))
+        connection, self._ahead = self._ahead, None
         try:
-            connection = await self._unless_closing(self._open(target, url))
+            connection = connection or await self._unless_closing(self._open(target))
         except InvalidStatus as error:
             yield refused_event(error.response)
             return
@@ -309,11 +353,17 @@ class Session:
         if connection is None:
             return
         self._connection, began = connection, self._clock()
+        self._replaced_at = float("-inf")
+        again = self._try_websocket_later(connection)
         try:
             async with aclosing(self._receive_events(connection)) as received:
                 async for event in received:
                     yield event
+                    self._note_silent(connection, event)
         finally:
+            again.cancel()
+            if isinstance(connection, EventStreamConnection):
+                self._retry = connection.retry or 0.0
             if self._frame_state.welcomed and self._clock() - began >= STEADY:
                 self._backoff.reset()
                 self._moved_at_once = False
@@ -323,31 +373,156 @@ class Session:
             self._commands.disconnect(WriteInterrupted("the connection ended before the answer to a command"))
             await close_connection(connection)
 
-    async def _open(self, target: Target, url: str) -> ClientConnection:
+    async def _open(self, target: Target) -> ClientTransport:
+        """Open a connection of the transport that there is to be."""
         given = self._credential()
         token = await given if isinstance(given, Awaitable) else given
-        return await open_connection(target, url, token, OFFERED if self._offers_commands else ())
+        match self._transport:
+            case Transport.EVENT_STREAM:
+                return await self._open_stream(target, token)
+            case Transport.WEBSOCKET:
+                return await self._open_websocket(target, token)
+        if self._clock() < self._websocket_at:
+            try:
+                return await self._open_stream(target, token)
+            except Exception:
+                self._websocket_at = 0.0
+                raise
+        return await self._open_either(target, token)
 
-    async def _receive_events(self, connection: ClientConnection) -> AsyncGenerator[Event, None]:
+    async def _open_either(self, target: Target, token: str | None) -> ClientTransport:
+        try:
+            return await self._open_websocket(target, token)
+        except (OSError, WebSocketException) as refusal:
+            if not _is_in_between(refusal):
+                raise
+            try:
+                connection = await self._open_stream(target, token)
+            except InvalidStatus as error:
+                raise error if refused_event(error.response).code else refusal from None
+            except (OSError, ValueError):
+                raise refusal from None
+            self._fall_back(_why(refusal))
+            return connection
+
+    def _fall_back(self, why: str) -> None:
+        """Use event streams for some time."""
+        self._fallback, self._websocket_at = why, self._clock() + self._uniform(*WEBSOCKET_AGAIN)
+
+    async def _open_websocket(self, target: Target, token: str | None) -> ClientTransport:
+        url = self._frame_state.url(target.websocket(self._client_id))
+        subprotocols = OFFERED if self._offers_commands else ()
+        return cast("ClientTransport", await open_connection(target, url, token, subprotocols))
+
+    async def _open_stream(
+        self, target: Target, token: str | None, topics: Sequence[str] = ()
+    ) -> EventStreamConnection:
+        path = self._frame_state.url(target.events(self._client_id), topics)
+        path += f"{'&' if '?' in path else '?'}{_KEEPALIVE}"
+        return await open_event_stream(target, self._client_id, path, token)
+
+    def _try_websocket_later(self, connection: ClientTransport) -> asyncio.Handle:
+        """Have a stream that stands in for a WebSocket read the wish for one, when it is time."""
+        loop = asyncio.get_running_loop()
+        if self._transport is not Transport.AUTO or not isinstance(connection, EventStreamConnection):
+            return loop.call_soon(lambda: None)
+        return loop.call_later(self._websocket_at - self._clock(), connection.wish, WANTS_WEBSOCKET)
+
+    def _note_silent(self, connection: ClientTransport, event: Event) -> None:
+        """Note that a WebSocket was accepted and then nothing came: something in between holds it back."""
+        lost = isinstance(event, ConnectFailed) or (
+            isinstance(event, Closed) and event.code == CloseCode.ABNORMAL
+        )
+        if (
+            lost
+            and self._transport is Transport.AUTO
+            and not (self._frame_state.welcomed or is_final(event))
+            and not isinstance(connection, EventStreamConnection)
+        ):
+            self._fall_back("a WebSocket is accepted, and then nothing comes")
+
+    async def _fulfil(self, connection: EventStreamConnection, wish: Wish) -> None:
+        """Open a connection that does what the open one cannot, which goes on if there is none; nothing is
+        read from it meanwhile, so that the new one begins where it stands."""
+        target, self._replaced_at = self._failover.target, self._clock()
+        if wish is WANTS_WEBSOCKET:
+            await self._try_websocket(connection, target)
+            return
+        topics = wish.fields.get("topics", ()) if wish.kind == "subscribe" else ()
+        try:
+            given = self._credential()
+            token = await given if isinstance(given, Awaitable) else given
+            ahead = await self._open_stream(target, token, topics)
+        except InvalidStatus as error:
+            refused = refused_event(error.response)
+            code, text = refused.code or UNREACHABLE, refused.message
+        except (OSError, ValueError, WsctlError) as error:
+            code, text = UNREACHABLE, explain(error)
+        else:
+            self._go_on_with(ahead, connection)
+            if wish.kind == "subscribe":
+                self._frame_state.subscribe(topics, {})
+            if command := self._commands.receive({"type": "ok", "ref": wish.ref}):
+                self._commands.forget(command)
+            return
+        connection.answer({"type": "error", "code": code, "message": text}, wish.ref)
+
+    async def _try_websocket(self, connection: EventStreamConnection, target: Target) -> None:
+        websocket = None
+        try:
+            given = self._credential()
+            token = await given if isinstance(given, Awaitable) else given
+            websocket = await self._open_websocket(target, token)
+            async with asyncio.timeout(OPEN_TIMEOUT):
+                self._first = await websocket.recv()
+        except (OSError, ValueError, WebSocketException, WsctlError) as error:
+            self._fall_back(_why(error))
+            self._try_websocket_later(connection)
+            if websocket is not None:
+                await close_connection(websocket)
+            return
+        except BaseException:
+            if websocket is not None:
+                await close_connection(websocket)
+            raise
+        self._fallback = ""
+        self._go_on_with(websocket, connection)
+
+    def _go_on_with(self, ahead: ClientTransport, connection: EventStreamConnection) -> None:
+        """Have another connection take the place of a stream, once all that was sent there is answered."""
+        self._ahead = ahead
+        connection.leave()
+
+    async def _receive_events(self, connection: ClientTransport) -> AsyncGenerator[Event, None]:
         schedule = ReconnectSchedule(connection.close, self._sleep)
         name = self._failover.target.name
         try:
             if self._closing.is_set():
                 await self.close()
-            while (frame := decode_frame(await self._next_frame(connection))) is not None:
+            while True:
+                taken = await self._next_frame(connection)
+                if isinstance(taken, Wish) and isinstance(connection, EventStreamConnection):
+                    await self._unless_closing(self._fulfil(connection, taken))
+                    continue
+                if (frame := decode_frame(taken)) is None:
+                    break
                 if frame.get("type") == "welcome" and self.topics and not self.speaks_commands:
                     # It sends what is for everybody, and nothing of what this client wants.
                     yield ConnectFailed(f"{name} {NO_TOPICS}", advice="update it")
                     return
                 event = self._event_of(frame, schedule)
                 if isinstance(event, Opened):
+                    event = self._with_transport(event, connection)
                     await self._watch_again()
                 yield event
             yield ConnectFailed(f"{name} is no wsctl server: it sends something else", True, CHECK_ADDRESS)
         except TimeoutError:
             yield ConnectFailed(f"{name} accepts connections and then says nothing", advice=CHECK_ADDRESS)
         except ConnectionClosed as error:
-            closed = closed_event(error)
+            if self._ahead is not None:
+                yield Moved(BY_ITSELF)
+                return
+            closed = self._not_by_itself(closed_event(error))
             # Another code than the answer to ours, or none, is what the server has to say.
             yield Moved() if schedule.started and closed.code == CloseCode.NORMAL else closed
         finally:
@@ -356,12 +531,29 @@ class Session:
     async def _watch_again(self) -> None:
         """Ask on a new connection to be told who comes and goes, for what no address can ask. The answer is
         of no interest."""
-        if self._frame_state.watched and self.speaks_commands:
+        is_stream = isinstance(self._connection, EventStreamConnection)
+        if self._frame_state.watched and self.speaks_commands and not is_stream:
             topics = sorted(self._frame_state.watched)
             with suppress(NotConnected):  # which is read next
                 await self._write(encode_command("subscribe", {"topics": topics, "events": True}))
 
-    async def _next_frame(self, connection: ClientConnection) -> str | bytes:
+    def _with_transport(self, opened: Opened, connection: ClientTransport) -> Opened:
+        if isinstance(connection, EventStreamConnection):
+            return replace(opened, transport=Transport.EVENT_STREAM, fallback=self._fallback)
+        self._fallback = ""
+        return opened
+
+    def _not_by_itself(self, closed: Closed) -> Closed:
+        """Return the end of a connection. If another one of this client's own has replaced its stream, and
+        was then lost, that is no reason to stay away."""
+        if closed.code == CloseCode.REPLACED and self._clock() - self._replaced_at < 2 * OPEN_TIMEOUT:
+            return Closed(CloseCode.ABNORMAL, "replaced by a connection that was lost")
+        return closed
+
+    async def _next_frame(self, connection: ClientTransport) -> Any:
+        if self._first is not None and self._ahead is None:
+            first, self._first = self._first, None
+            return first
         if self._frame_state.welcomed:
             return await connection.recv()
         async with asyncio.timeout(OPEN_TIMEOUT):
@@ -389,3 +581,21 @@ class Session:
         finally:
             task.cancel()
             closing.cancel()
+
+
+def _is_in_between(refusal: Exception) -> bool:
+    """Tell whether something between client and server may have refused a WebSocket, and not the server."""
+    match refusal:
+        case InvalidStatus(response=response):
+            return refused_event(response).code in ("", UPGRADE_REQUIRED)
+        case ConnectionRefusedError() | socket.gaierror() | ssl.SSLError() | InvalidURI():
+            return False
+        case OSError():
+            return isinstance(refusal, TimeoutError | ConnectionError)
+    return True
+
+
+def _why(refusal: Exception) -> str:
+    if isinstance(refusal, InvalidStatus):
+        return end_text(refused_event(refusal.response))
+    return explain(refusal)

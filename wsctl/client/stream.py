@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from wsctl.client.commands import CommandRefused
-from wsctl.client.connection import AsyncCredential, Credential, no_credential
+from wsctl.client.connection import ANSWER_TIMEOUT, AsyncCredential, Credential, no_credential
 from wsctl.client.events import (
     UNCONFIRMED,
     Closed,
@@ -28,6 +28,7 @@ from wsctl.client.session import NO_TOPICS, UNKNOWN_COMMAND, NotConnected, Sessi
 from wsctl.client.stream_events import Connected, Disconnected, EventLog, StreamEvent
 from wsctl.client.stream_state import Item, StreamState
 from wsctl.client.target import Target, server_url
+from wsctl.client.transport import Transport
 from wsctl.client_ids import client_id
 from wsctl.codes import ErrorCode
 from wsctl.errors import UsageError, WsctlError
@@ -41,9 +42,6 @@ within them."""
 
 TOKEN_TIMEOUT = 10.0
 """Seconds that a function has to give a token: as long as the handshake that it is for."""
-
-ANSWER_TIMEOUT = 20.0
-"""Seconds that a server has to answer a command: longer than it waits for what it needs itself."""
 
 Token = str | Callable[[], str | Awaitable[str | None] | None] | None
 """A token, or a function that is asked for one before each attempt to connect; None: there is none."""
@@ -111,6 +109,7 @@ def connect(
     on_event: "OnEvent | None" = None,
     receive: bool = True,
     timeout: float | None = CONNECT_TIMEOUT,
+    transport: str = Transport.WEBSOCKET,
 ) -> "MessageStream":
     """Connect a client to a wsctl server, to receive and publish messages.
 
@@ -146,6 +145,10 @@ def connect(
         receive: False for a program that only publishes: what arrives is dropped, and `on_event` is told of
             events as they happen.
         timeout: the seconds that `async with` and `publish` wait for a connection; None: without end.
+        transport: `"websocket"`; `"event-stream"` for server-sent events, which pass where no WebSocket does;
+            `"auto"` for these only where something in between refuses a WebSocket, which is tried again after
+            some minutes. Over a stream `watch` and `presence` are refused, and `subscribe` opens it anew, so
+            that messages come to the new topics from the last message on that was seen.
 
     Raises:
         ValueError: an argument cannot be meant; the message says which.
@@ -164,8 +167,21 @@ def connect(
         raise ValueError(f"timeout is {timeout}: give seconds above 0, or None to wait without end")
     if since == "":
         raise ValueError("since is empty: give the id of a message, or None")
+    try:
+        chosen = Transport(transport)
+    except ValueError:
+        known = ", ".join(repr(str(each)) for each in Transport)
+        raise ValueError(f"transport is {transport!r}: give one of {known}") from None
     session = Session(
-        first, name, others=rest, credential=credential, since=since, topics=wanted, commands=True, paced=True
+        first,
+        name,
+        others=rest,
+        credential=credential,
+        since=since,
+        topics=wanted,
+        commands=True,
+        paced=True,
+        transport=chosen,
     )
     return MessageStream(session, name, on_event=on_event, receive=receive, timeout=timeout)
 

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from wsctl.client.transport import Transport
 from wsctl.codes import ErrorCode
 
 _log = logging.getLogger("wsctl.client")
@@ -19,11 +20,15 @@ class Connected:
             message.
         recovered: True if nothing is missing since the last message; False if messages may be, and then
             `Lost` follows; None at the first connection of a stream without `since`.
+        transport: `websocket` or `event-stream`.
+        fallback: the reason in words why it is no WebSocket, where one was wanted; else empty.
     """
 
     server: str
     position: str
     recovered: bool | None
+    transport: str = "websocket"
+    fallback: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +172,8 @@ class EventLog:
 
     def _level(self, event: StreamEvent) -> int:
         match event:
+            case Connected(fallback=why) if why:
+                return logging.WARNING
             case Lost() | Degraded():
                 return logging.WARNING
             case Rejected(code=code):
@@ -188,8 +195,8 @@ class EventLog:
 def event_text(event: StreamEvent) -> str:
     """Describe an event in words for people."""
     match event:
-        case Connected(server=server):
-            text = f"connected to {server}"
+        case Connected():
+            text = _connected_text(event)
         case Lost(since, newest, topics):
             text = f"messages are lost: those after {since} up to {newest}{_of_topics(topics)}"
         case Disconnected(code, reason):
@@ -209,6 +216,12 @@ def event_text(event: StreamEvent) -> str:
         case Joined(topic, who) | Left(topic, who):
             text = f"{who} has {type(event).__name__.lower()} {topic}"
     return text.rstrip()
+
+
+def _connected_text(event: Connected) -> str:
+    how = "" if event.transport == Transport.WEBSOCKET else " by an event stream"
+    why = f"; no WebSocket: {event.fallback}" if event.fallback else ""
+    return f"connected to {event.server}{how}{why}"
 
 
 def _drain_text(event: Draining) -> str:

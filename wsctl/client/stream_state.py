@@ -56,14 +56,15 @@ class StreamState:
     def _opened(self, opened: Opened) -> list[Item]:
         self._connected, self._failed = True, 0
         since, newest = opened.since, _id(opened.welcome)
+        how = str(opened.transport), opened.fallback
         items: list[Item] = []
         if since is None:
-            items.append(Connected(opened.server, newest, None))
+            items.append(Connected(opened.server, newest, None, *how))
         elif opened.recovered:
-            items.append(Connected(opened.server, since, True))
+            items.append(Connected(opened.server, since, True, *how))
         else:
             position = since if opened.partly else newest
-            items += [Connected(opened.server, position, False), Lost(since, newest, opened.lost)]
+            items += [Connected(opened.server, position, False, *how), Lost(since, newest, opened.lost)]
         if opened.degraded:
             items.append(Degraded("for now it takes no messages"))
         return items

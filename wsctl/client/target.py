@@ -59,6 +59,10 @@ class Target:
         scheme, rest = base.split("://", 1)
         return f"{_SCHEMES[scheme]}://{rest}/ws/{quote(client_id, safe='@:+~')}"
 
+    def events(self, client_id: str) -> str:
+        """Return the path of a client id's event stream."""
+        return f"{urlsplit(self.url or '').path}/events/{quote(client_id, safe='@:+~')}"
+
 
 def find_publishing_target(url: str | None, port: int | None, environ: Mapping[str, str]) -> Target:
     """Find a server like `find_target`, to publish there: the token of publishers will do, where there is no

@@ -23,6 +23,7 @@ from wsctl.client.events import (
     is_final,
 )
 from wsctl.client.stream_events import topics_text
+from wsctl.client.transport import Transport
 
 DIM, BOLD, YELLOW = "2", "1", "33"
 """SGR parameters (ECMA-48 section 8.3.117)."""
@@ -32,6 +33,10 @@ GAP_NOTE = "; some messages{} were missed: the server's history no longer reache
 
 DEGRADED_NOTE = "; the server is degraded: for now it takes no messages"
 """The addition to the line which says that a client is connected; the server tells when that is over."""
+
+
+STREAM_NOTE = " by an event stream"
+"""The addition to the line which says that a client is connected, but by no WebSocket."""
 
 
 ShowDisconnected = Callable[[str, float | None], None]
@@ -203,6 +208,8 @@ def _state(event: Event) -> str:
 
 def _conditions(opened: Opened) -> str:
     gap = GAP_NOTE.format(_of(opened)) if opened.gap else ""
+    if opened.transport is Transport.EVENT_STREAM:
+        gap = STREAM_NOTE + gap
     return gap + (DEGRADED_NOTE if opened.degraded else "")
 
 
