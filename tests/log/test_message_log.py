@@ -6,9 +6,10 @@ from hypothesis import strategies as st
 
 from tests.support import frames
 from tests.support.entries import Delivered, as_message
-from tests.support.homes import FollowerStandIn
+from tests.support.homes import FollowerStandIn, HomeElsewhere
 from tests.support.sizes import examples
 from wsctl.log.history import Entry, Missed
+from wsctl.log.home import Draft
 from wsctl.log.message_log import MessageLog
 from wsctl.messages import Message
 
@@ -160,3 +161,16 @@ def test_what_a_log_lets_go_of_with_time_is_gone_without_a_publish() -> None:
     assert len(log.history) == 0
     missed, recovered, lost = log.missed(start, "bob", {"a": True})
     assert (data_of(missed), recovered, lost) == ([], False, ("a",))
+
+
+def test_a_key_that_the_home_has_seen_is_answered_each_time_it_is_published() -> None:
+    drafts: list[Draft] = []
+    answers: list[str] = []
+    log = MessageLog(lambda entry: 0)
+    log.home = HomeElsewhere(drafts.append)
+    for _ in range(2):
+        log.append("server", 1, idempotency_key="once", repeated=answers.append)
+    log.answer_repeated(drafts.pop().key, (7, 0))
+    assert (drafts, answers) == ([], ["7-0", "7-0"])
+    log.append("server", 1, idempotency_key="once", repeated=answers.append)
+    assert (drafts, answers) == ([], ["7-0", "7-0", "7-0"])

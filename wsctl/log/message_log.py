@@ -243,6 +243,7 @@ class MessageLog:
         self._traces.pop(key, None)
         if pending := self._pending.pop(key, None):
             pending.publisher.tell_repeated(message_id)
+            self._published_once(pending.draft, message_id)
 
     def missed(
         self,
