@@ -20,7 +20,10 @@ JSON = st.recursive(
 IDS = st.from_regex(r"[0-9a-f]{4}-[0-9]{1,9}", fullmatch=True)
 
 
-@given(IDS, st.text(), JSON, st.none() | st.text(min_size=1))
+TOPICS = st.from_regex(r"[A-Za-z0-9_-]{1,9}(\.[A-Za-z0-9_-]{1,9}){0,3}", fullmatch=True)
+
+
+@given(IDS, st.text(), JSON, st.none() | TOPICS)
 @example("a-1", "bob", "a\r\nb\rc\nd\u2028e\x00", None)
 @example("a-1", "bob", "\ud800", None)
 def test_any_message_is_one_event_with_its_id_and_its_json(

@@ -180,11 +180,12 @@ async def test_nothing_is_cut_by_the_first_signal_and_all_is_forced_in_order_at_
         assert b"data: tick" in await asyncio.to_thread(stream.to_end)
     assert server.wait() == 4
     told = of_application(server)
+    # A generator whose answer was cut is closed by the event loop, at a moment of its own.
+    told.remove("the stream has ended")
     assert told[0] == "started"
     assert sorted(told[1:-1]) == [
         "a is disconnected with 1012",
         "b gets an OSError: the server is restarting: reconnect",
-        "the stream has ended",
     ]
     assert told[-1] == "stopped"
 

@@ -32,9 +32,7 @@ def of_process(pid: int) -> Facts:
     """All that can be told of a process from outside, and is the same at each start."""
     proc = Path(f"/proc/{pid}")
     status = until(lambda: signals_are_settled(proc), "no thread begins")
-    numbers = [int(fd) for fd in os.listdir(proc / "fd")]
-    # Beyond the standard streams, numbers go to who comes first.
-    files = [(min(fd, 3), re.sub(r"\d+", "N", os.readlink(proc / f"fd/{fd}"))) for fd in numbers]
+    files = until(lambda: files_without_modules(proc), "no module is read")
     facts: Facts = {name: status[name] for name in ("SigBlk", "SigIgn", "Umask", "NoNewPrivs")}
     facts["SigCgt"] = int(status["SigCgt"], 16) & ~FOR_THREADS
     return facts | {
@@ -44,6 +42,19 @@ def of_process(pid: int) -> Facts:
         "limits": (proc / "limits").read_text(),
         "files": sorted(files),
     }
+
+
+def files_without_modules(proc: Path) -> list[tuple[int, str]] | None:
+    """The files of a process, unless it is importing just now: the framework comes after the listeners.
+    Beyond the standard streams, numbers go to who comes first."""
+    numbers = [int(fd) for fd in os.listdir(proc / "fd")]
+    try:
+        files = [(min(fd, 3), re.sub(r"\d+", "N", os.readlink(proc / f"fd/{fd}"))) for fd in numbers]
+    except FileNotFoundError:  # closed meanwhile
+        return None
+    return (
+        None if any(name.endswith((".py", ".pyc")) or "site-packages" in name for _, name in files) else files
+    )
 
 
 def signals_are_settled(proc: Path) -> dict[str, str] | None:
