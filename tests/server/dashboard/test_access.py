@@ -91,7 +91,9 @@ def test_a_session_cannot_be_prolonged_by_who_has_it(runtime_dir: Path) -> None:
 
 def test_a_session_for_a_token_ends_with_that_and_is_good_nowhere_else() -> None:
     wall = Wall()
-    session = access(None, wall, "secret").for_token().session
+    found = access(None, wall, "secret").for_token()
+    assert found
+    session = found.session
     assert access(None, wall, "secret").good_until(session)
     assert access(None, wall, "another").good_until(session) is None
     assert access(None, wall).good_until(session) is None
@@ -109,3 +111,7 @@ def test_nobody_else_reads_what_is_kept(runtime_dir: Path) -> None:
     opened(access(runtime_dir, Wall()))
     kept = runtime_dir / "dashboard"
     assert {oct(path.stat().st_mode & 0o777) for path in [kept, *kept.iterdir()]} == {"0o700", "0o600"}
+
+
+def test_a_server_without_a_token_has_no_session_for_one() -> None:
+    assert access(None, Wall()).for_token() is None

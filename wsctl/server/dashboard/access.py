@@ -80,8 +80,11 @@ class DashboardAccess:
                 return self._session("link", self._link_key())
         return None
 
-    def for_token(self) -> DashboardSession:
-        """Return a session for who has shown the server's token; it ends when that is another one."""
+    def for_token(self) -> DashboardSession | None:
+        """Return a session for who has shown the server's token; it ends when that is another one. None where
+        the server has no token: the control socket lets everybody pass."""
+        if self._token is None:
+            return None
         return self._session("token", self._token_key())
 
     def renew(self, session: str) -> DashboardSession | None:
