@@ -884,6 +884,16 @@ async def test_enter_tries_now(open_terminal: Callable[..., Terminal]) -> None:
     assert attempts == 3
 
 
+def test_what_is_typed_goes_over_an_event_stream_too(
+    start_server: StartServer, open_terminal: Callable[..., Terminal]
+) -> None:
+    start_server()
+    terminal = open_terminal("--id", "bob", "--sse")
+    terminal.wait_for("connected as bob by an event stream")
+    terminal.type("hello\r")
+    terminal.wait_for("bob: hello")
+
+
 def test_no_escape_sequence_of_others_reaches_the_terminal(
     start_server: StartServer, open_terminal: Callable[..., Terminal]
 ) -> None:

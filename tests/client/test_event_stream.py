@@ -7,9 +7,10 @@ from contextlib import asynccontextmanager, suppress
 import pytest
 
 from tests.conftest import StartServer
+from tests.support.generations import Generations
 from tests.support.server import DEADLINE
 from wsctl import CommandRefused, Connected, SessionEnded, StreamEvent, connect
-from wsctl.client import session
+from wsctl.client import connection, session
 from wsctl.client.stream import MessageStream
 
 pytestmark = pytest.mark.anyio
@@ -18,24 +19,32 @@ PAGE = "<h1>No WebSockets here</h1>"
 
 
 class Filter:
-    """A road to a server on which a WebSocket is answered with a page, until it is open."""
+    """A road to a server on which a WebSocket is answered with a page, or accepted and then held back, until
+    it is open."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, accepting: bool = False) -> None:
         self.open = False
+        self.accepting = accepting
 
     @asynccontextmanager
     async def leading_to(self, port: int) -> AsyncIterator[str]:
         async def join(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             with suppress(OSError, asyncio.IncompleteReadError):
                 head = await reader.readuntil(b"\r\n\r\n")
-                if b"upgrade: websocket" in head.lower() and not self.open:
+                wanted = b"upgrade: websocket" in head.lower() and not self.open
+                if wanted and not self.accepting:
                     answer = f"HTTP/1.1 403 Forbidden\r\nContent-Length: {len(PAGE)}\r\n\r\n{PAGE}"
                     writer.write(answer.encode())
                     await writer.drain()
                 else:
                     beyond, onward = await asyncio.open_connection("127.0.0.1", port)
                     onward.write(head)
-                    await asyncio.gather(_pass_on(reader, onward), _pass_on(beyond, writer))
+                    if wanted:
+                        writer.write(await beyond.readuntil(b"\r\n\r\n"))
+                        await reader.read()
+                        onward.close()
+                    else:
+                        await asyncio.gather(_pass_on(reader, onward), _pass_on(beyond, writer))
             writer.close()
 
         async with await asyncio.start_server(join, "127.0.0.1", 0) as server:
@@ -123,6 +132,76 @@ async def test_where_a_websocket_is_refused_on_the_way_a_stream_stands_in_until_
             await exchange()
         assert (last().recovered, last().fallback) == (True, "")
         await exchange()
+
+
+async def test_a_websocket_that_is_accepted_and_then_held_back_gives_way_to_a_stream(
+    start_server: StartServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "OPEN_TIMEOUT", 0.2)
+    monkeypatch.setattr(connection, "CLOSE_TIMEOUT", 0.1)
+    server, road = start_server(), Filter(accepting=True)
+    told: list[StreamEvent] = []
+    async with (
+        road.leading_to(server.port) as url,
+        asyncio.timeout(DEADLINE),
+        connect(url, id="bob", transport="auto", on_event=told.append, timeout=DEADLINE) as bob,
+    ):
+        await bob.publish("through")
+        assert await data_of(bob, 1) == ["through"]
+    (connected,) = [event for event in told if isinstance(event, Connected)]
+    assert connected.transport == "event-stream"
+    assert connected.fallback == "a WebSocket is accepted, and then nothing comes"
+
+
+async def test_what_is_published_while_a_stream_is_opened_anew_for_topics_is_answered(
+    start_server: StartServer,
+) -> None:
+    server = start_server()
+    async with (
+        asyncio.timeout(DEADLINE),
+        connect(server.url, id="bob", topics=["a"], transport="event-stream") as bob,
+    ):
+        under_way = [asyncio.create_task(bob.publish(number, topic="a")) for number in range(40)]
+        await asyncio.gather(*(bob.subscribe(f"b{number}") for number in range(3)))
+        ids = await asyncio.gather(*under_way)
+        assert sorted([str((await anext(bob)).id) for _ in ids]) == sorted(map(str, ids))
+        assert bob.topics == ("a", "b0", "b1", "b2")
+
+
+async def test_a_client_that_is_to_stay_away_stays_away() -> None:
+    asked: list[bytes] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(b"HTTP/1.1 204 No Content\r\n\r\n")
+        await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as listener:
+        url = f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}"
+        with pytest.raises(SessionEnded, match="the server wants this client to stay away") as ended:
+            async with connect(url, id="bob", transport="event-stream"):
+                pass
+    assert ended.value.code == 204
+    assert len(asked) == 1
+
+
+async def test_an_upgrade_moves_a_stream_without_a_word(start_server: StartServer) -> None:
+    first = start_server("--broadcast-interval", "0")
+    server = Generations(first)
+    told: list[StreamEvent] = []
+    try:
+        async with (
+            asyncio.timeout(DEADLINE),
+            connect(first.url, id="bob", transport="event-stream", on_event=told.append) as bob,
+        ):
+            await bob.publish("before")
+            assert (await asyncio.to_thread(server.upgrade))["state"] == "done"
+            await bob.publish("after")
+            assert await data_of(bob, 2) == ["before", "after"]
+        assert [type(event) for event in told] == [Connected]
+    finally:
+        server.kill()
 
 
 async def test_a_refusal_of_the_server_itself_is_no_reason_for_a_stream(start_server: StartServer) -> None:
