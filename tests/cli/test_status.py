@@ -315,7 +315,7 @@ def test_an_applications_own_connections_are_told_by_kind_and_route() -> None:
     ]
     assert "; application 2 WebSockets, 1 response: /ws/{room} 2, /events 1" in told_in_a_line("here", facts)
     nobody = FACTS | {"connections": 0, "application": {"websockets": 0, "responses": 0, "routes": []}}
-    assert "  application  none\n" in drawn(("http://here", nobody))
+    assert "  application  no connections\n" in drawn(("http://here", nobody))
     assert "application" not in told_in_a_line("here", nobody)
 
 

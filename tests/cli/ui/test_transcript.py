@@ -234,7 +234,7 @@ def as_json(event: Event, *, name_clients: bool = False) -> Any:
             HandshakeRefused(503, "full", "later", 5),
             {"type": "refused", "status": 503, "code": "full", "message": "later"},
         ),
-        (Moved(), {"type": "moved"}),
+        (Moved(), {"type": "moved", "why": "left as the server asked"}),
         (
             Opened({"type": "welcome", "recovered": False}, since="0-1"),
             {"type": "welcome", "recovered": False},

@@ -199,7 +199,7 @@ def breakdown(application: ApplicationStatus) -> str:
         (application.websockets, "WebSocket" if application.websockets == 1 else "WebSockets"),
         (application.responses, "response" if application.responses == 1 else "responses"),
     ]
-    counts = ", ".join(f"{count} {kind}" for count, kind in kinds if count) or "none"
+    counts = ", ".join(f"{count} {kind}" for count, kind in kinds if count) or "no connections"
     routes = ", ".join(f"{printable(each.route)} {each.connections}" for each in application.routes)
     return f"{counts}: {routes}" if routes else counts
 
