@@ -131,7 +131,7 @@ async def test_a_handover_under_way_and_one_of_a_draining_server_are_refused(sta
 
 
 async def test_a_drain_while_the_successor_starts_ends_both(start: Start) -> None:
-    server = start()
+    server = start(cold=True)  # a forked one has started before the signal comes
     successor = server.begin_upgrade().successor
     server.first.signal()
     assert await asyncio.to_thread(server.first_ended) == 0

@@ -71,7 +71,10 @@ def test_what_is_missing_is_named_in_one_line(folder: Path) -> None:
     (package,) = why_not(folder, "nowhere_to_be_found.inner:app")
     assert "there is no module nowhere_to_be_found.inner" in package
     (attribute,) = why_not(folder, "apps_under_test:wrong.name")
-    assert attribute == "apps_under_test:wrong.name: the module apps_under_test has no wrong.name"
+    assert attribute == (
+        "apps_under_test:wrong.name: the module apps_under_test has no wrong.name: write the name of the"
+        " variable that holds the application"
+    )
     (kind,) = why_not(folder, "apps_under_test:number")
     assert kind == "apps_under_test:number is an int, which is no ASGI application"
 
