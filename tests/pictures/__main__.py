@@ -19,7 +19,7 @@ from tests.conftest import environ_of
 from tests.pictures.recording import recorded, type_slowly
 from tests.pictures.svg import svg
 from tests.support.clients import join
-from tests.support.server import WSCTL, ServerProcess
+from tests.support.server import WSCTL, ServerProcess, wsctl
 from tests.support.terminal import Terminal
 
 FOLDER = Path(__file__).parent
@@ -56,7 +56,8 @@ def upgrade(environ: dict[str, str], clients: int = 1000, seconds: int = 12) -> 
         )
         return svg([above, below], COLUMNS, shown)
     finally:
-        server.stop()
+        wsctl("drain", environ=environ)  # whichever process serves now
+        server.kill()
 
 
 def drain(environ: dict[str, str], clients: int = 10, seconds: int = 12) -> str:
