@@ -50,10 +50,12 @@ def _ways(folder: Path) -> dict[str, Callable[[], float]]:
     (folder / "typer_app.py").write_text(BARE_TYPER)
     (folder / "fastapi_app.py").write_text(BARE_FASTAPI)
     environ = os.environ | {"WSCTL_RUNTIME_DIR": str(folder / "run")}
+    # A library is compiled when it is installed; a checkout that keeps nothing would compile at each start.
+    environ.pop("PYTHONDONTWRITEBYTECODE", None)
     wsctl = (sys.executable, "-m", "wsctl")
     return {
-        "help of bare Typer": lambda: _ended(sys.executable, str(folder / "typer_app.py"), "--help"),
-        "help": lambda: _ended(*wsctl, "--help"),
+        "help of bare Typer": lambda: _ended(environ, sys.executable, str(folder / "typer_app.py"), "--help"),
+        "help": lambda: _ended(environ, *wsctl, "--help"),
         "ready bare FastAPI": lambda: _ready(
             environ, "running on", sys.executable, str(folder / "fastapi_app.py")
         ),
@@ -61,9 +63,9 @@ def _ways(folder: Path) -> dict[str, Callable[[], float]]:
     }
 
 
-def _ended(*command: str) -> float:
+def _ended(environ: dict[str, str], *command: str) -> float:
     began = time.perf_counter()
-    subprocess.run(command, stdout=subprocess.DEVNULL, preexec_fn=_on_one_core, check=True)
+    subprocess.run(command, env=environ, stdout=subprocess.DEVNULL, preexec_fn=_on_one_core, check=True)
     return time.perf_counter() - began
 
 
