@@ -4,7 +4,6 @@ import json
 import os
 import sys
 from collections.abc import Mapping
-from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -80,9 +79,7 @@ def _open(link: str, environ: Mapping[str, str]) -> bool:
 
     from wsctl.process.registry import runtime_folder
 
-    if sys.platform != "darwin" and not any(
-        environ.get(n) for n in ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER")
-    ):
+    if sys.platform != "darwin" and not any(environ.get(name) for name in _GRAPHICAL):
         return False  # a browser for terminals runs no script
     folder = runtime_folder(environ) / "dashboard"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -91,6 +88,8 @@ def _open(link: str, environ: Mapping[str, str]) -> bool:
 
 def _redirect(path: Path, link: str) -> Path:
     """Write a page that leads to a link, for this user alone."""
+    from html import escape
+
     path.unlink(missing_ok=True)
     path.touch(mode=0o600, exist_ok=False)
     path.write_text(_REDIRECT.format(url=escape(link)))

@@ -24,6 +24,7 @@ from wsctl.control.operations import (
 from wsctl.log.home import Refusal
 from wsctl.server.credentials.operators import OperatorTokens
 from wsctl.server.http.closing import CLOSE_HEADER
+from wsctl.server.http.plain_head import FIELDS, read_fields
 from wsctl.server.message_publisher import (
     LineBatch,
     MessagePublisher,
@@ -38,11 +39,7 @@ from wsctl.server.message_publisher import (
 MAX_PLAIN_HEAD = 4 * 1024
 """Bytes of a head that is looked at here: backends send few headers."""
 
-# RFC 9112 sections 3 and 5, without what is obsolete, as for handshakes. Nothing in it backtracks.
-_PLAIN = re.compile(
-    rb"POST (/api/publish|/api/broadcast) HTTP/1\.1\r\n"
-    rb"((?:[!#$%&'*+.^_`|~0-9A-Za-z-]++:[\t\x20-\x7e\x80-\xff]*+\r\n){1,100}+)\r\n"
-)
+_PLAIN = re.compile(rb"POST (/api/publish|/api/broadcast) HTTP/1\.1\r\n" + FIELDS)
 _LENGTH = re.compile(r"[0-9]{1,9}")
 
 _UNUSUAL = frozenset({"transfer-encoding", "expect", "upgrade", "trailer", "te"})
@@ -93,16 +90,12 @@ class DirectPublishing:
         found = _PLAIN.match(data, 0, MAX_PLAIN_HEAD)
         if not found:
             return None
-        lines = found[2].decode("latin-1").split("\r\n")
-        headers: dict[str, str] = {}
-        for line in lines[:-1]:
-            name, _, value = line.partition(":")
-            headers[name.lower()] = value.strip(" \t")
-        if len(headers) != len(lines) - 1 or not _UNUSUAL.isdisjoint(headers):
+        headers = read_fields(found[2])
+        if headers is None or not _UNUSUAL.isdisjoint(headers):
             return None
         if "traceparent" in headers and self.publisher.is_traced:
             return None
-        if "host" not in headers or headers.get("connection", "keep-alive").lower() != "keep-alive":
+        if headers.get("connection", "keep-alive").lower() != "keep-alive":
             return None
         length = headers.get("content-length", "")
         if not _LENGTH.fullmatch(length) or not self._is_allowed(headers) or not allows_host(headers):
@@ -139,7 +132,7 @@ class DirectPublishing:
         return scheme.lower() == "bearer" and self._tokens.allow(token.strip(), publishing=True)
 
 
-class HttpConnection(Protocol):
+class RequestConnection(Protocol):
     """The HTTP connection on which requests come."""
 
     transport: asyncio.Transport
@@ -172,7 +165,7 @@ class PublishingConnection:
 
     __slots__ = ("_body", "_done", "_held", "_http", "_last", "_publishing", "_request", "closes")
 
-    def __init__(self, http: HttpConnection, publishing: DirectPublishing) -> None:
+    def __init__(self, http: RequestConnection, publishing: DirectPublishing) -> None:
         self._http = http
         self._publishing = publishing
         self._request: PlainRequest | None = None

@@ -12,6 +12,7 @@ from typing import Any
 
 from wsctl.server.client_acceptor import ClientAcceptor
 from wsctl.server.http.deadlines import HEAD_TIMEOUT
+from wsctl.server.http.plain_head import FIELDS, read_fields
 from wsctl.server.http.proxy import peer_address
 from wsctl.server.http.refusals import Refusals
 from wsctl.server.http.semantics import HttpRefusal
@@ -20,11 +21,7 @@ from wsctl.server.listening.pending_connections import PendingConnection, Pendin
 from wsctl.server.websocket.admission import server_full
 from wsctl.server.websocket.opener import ClientRequest
 
-# RFC 9112 sections 3 and 5, without what is obsolete. Nothing in it backtracks.
-_PLAIN = re.compile(
-    rb"GET (/[!-~]*+) HTTP/1\.1\r\n"
-    rb"((?:[!#$%&'*+.^_`|~0-9A-Za-z-]++:[\t\x20-\x7e\x80-\xff]*+\r\n){1,100}+)\r\n"
-)
+_PLAIN = re.compile(rb"GET (/[!-~]*+) HTTP/1\.1\r\n" + FIELDS)
 
 
 def plain_request(data: bytes) -> ClientRequest | None:
@@ -33,14 +30,8 @@ def plain_request(data: bytes) -> ClientRequest | None:
     found = _PLAIN.fullmatch(data) if len(data) <= MAX_HEAD else None
     if not found:
         return None
-    lines = found[2].decode("latin-1").split("\r\n")
-    headers: dict[str, str] = {}
-    for line in lines[:-1]:
-        name, _, value = line.partition(":")
-        headers[name.lower()] = value.strip(" \t")
-    if len(headers) != len(lines) - 1:
-        return None  # a header came twice: what that means is for h11 to say
-    if "host" not in headers:
+    headers = read_fields(found[2])
+    if headers is None:
         return None
     path, _, query = found[1].decode("ascii").partition("?")
     return ClientRequest("GET", "1.1", path, query, headers)
