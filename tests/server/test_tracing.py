@@ -135,6 +135,18 @@ async def test_a_home_that_answers_later_ends_the_span_then(make_server: MakeSer
     assert (span.status.is_ok, span.status.description) == (False, "degraded")
 
 
+async def test_what_was_under_way_when_the_log_moved_ends_its_span(
+    make_server: MakeServer, spans: Spans
+) -> None:
+    log = traced(make_server(), spans)
+    memory, log.home = log.home, Deferring()  # type: ignore[assignment]
+    log.append("server", "hello")
+    log.move_to(memory)
+    await turn()
+    assert spans.finished["publish"].status.is_ok
+    assert {"keep", "deliver"} <= spans.finished.keys()
+
+
 async def test_what_is_repeated_or_no_json_ends_its_span(make_server: MakeServer, spans: Spans) -> None:
     log = traced(make_server(), spans)
     told: list[str] = []

@@ -159,7 +159,8 @@ class MessageLog:
         if position is None:
             key = key or Key(self.writer, next(self._drafted))
             draft = Draft(key, sender, data, to, again, shown, topic, idempotency_key, traceparent)
-            self._traces |= {} if trace is None else {key: trace}
+            if trace is not None:
+                self._traces[key] = trace
             self._pass_on(_Pending(draft, _Publisher(receipt, refused, repeated)))
             return
         try:
@@ -208,8 +209,7 @@ class MessageLog:
     ) -> None:
         """Take a message that the home has given its id and keeps, in the order of all. It is for so
         many clients `elsewhere`, or for so many `recipients` in all."""
-        trace = self._traces.pop(key, None) if self._traces and key else None
-        here = self._keep_and_deliver(entry, key, elsewhere, trace=trace)
+        here = self._keep_and_deliver(entry, key, elsewhere)
         pending = self._pending.pop(key, None) if key else None
         if pending and (receipt := pending.publisher.receipt):
             receipt(self.newest, here if recipients is None else recipients)
@@ -348,6 +348,8 @@ class MessageLog:
         self, entry: Entry, key: Key | None, elsewhere: int = 0, *, trace: PublishTrace | None = None
     ) -> int:
         """Return the number of clients to which the message goes."""
+        if self._traces and key:
+            trace = self._traces.pop(key, trace)
         self._position = entry.id
         self.history.add(entry)
         self.published += 1
