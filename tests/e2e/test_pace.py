@@ -27,8 +27,8 @@ async def test_a_lame_server_is_not_ready_and_still_welcomes_clients(
 ) -> None:
     server = way(start_server, "--drain-delay", "3", "--broadcast-interval", "0")
     bob = await join(server.ws_url, "bob")
+    signalled = time.monotonic()  # before it: the server counts from when it hears of it
     server.signal()
-    signalled = time.monotonic()
     line = server.wait_for_line(r"lameduck reason=SIGTERM active=1 .*remaining_s=(\S+)")
     assert float(line[1]) == pytest.approx(1803, abs=1)  # of delay and timeout
     assert server.http("GET", "/health/ready") == (503, {"status": "lameduck"})
@@ -55,8 +55,8 @@ async def test_a_lame_server_is_not_ready_and_still_welcomes_clients(
 
 async def test_without_clients_too_the_delay_is_waited_out(start_server: StartServer) -> None:
     server = start_server("--drain-delay", "1")
+    signalled = time.monotonic()  # before it: the server counts from when it hears of it
     server.signal()
-    signalled = time.monotonic()
     assert await ended(server) == 0
     assert time.monotonic() - signalled >= 1
 

@@ -140,7 +140,7 @@ async def test_a_road_that_stops_without_a_word_is_noticed(start_server: StartSe
 async def test_without_a_websocket_it_says_by_what_it_is_connected(server: ServerProcess, page: Page) -> None:
     async with HttpRelay(server.port).running() as road:
         road.upgrades = Upgrades.REFUSE
-        quick = "setTimeout = ((real) => (act, ms) => real(act, ms / 20))(setTimeout)"
+        quick = "setTimeout = ((real) => (act, ms, ...args) => real(act, ms / 20, ...args))(setTimeout)"
         page.command("Page.addScriptToEvaluateOnNewDocument", source=quick)
         await to_thread.run_sync(page.open, f"{road.url}/?id=kim&topic=a")
         by_stream = "as kim, with a, by an event stream: the WebSocket was refused"
