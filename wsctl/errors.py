@@ -54,6 +54,10 @@ class Silent(Unreachable):
     """A process of this machine is there and does not answer."""
 
 
+class HungUp(Unreachable):
+    """Somebody took the connection and ended it without an answer."""
+
+
 class Refused(WsctlError):
     """A refusal by a server that answered: because of a token, an origin, or its drain."""
 

@@ -1,7 +1,9 @@
 """`wsctl broadcast --lines`, as a process."""
 
 import json
+import socket
 import subprocess
+import time
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -16,6 +18,7 @@ from tests.support.clients import join, receive_type
 from tests.support.generations import Generations, starting_generations
 from tests.support.server import DEADLINE, WSCTL, ServerProcess, wsctl
 from tests.support.store import wait_until
+from wsctl.client.lines import PATIENCE
 
 pytestmark = pytest.mark.anyio
 
@@ -65,7 +68,8 @@ async def test_with_json_each_line_is_a_message_and_each_answer_an_object(server
         (["x", "--lines", "-"], "--lines and MESSAGE: give one of them"),
         (["--lines", "-", "--show-to", "--to", "bob"], "--lines and --show-to: give one of them"),
         (["--lines", "-", "--json", "--topic", "a"], "--lines with --json: each line has its own topic"),
-        (["--lines", "/nowhere"], "--lines: cannot read /nowhere: No such file or directory; correct it"),
+        (["--lines", "hello"], "--lines: cannot read hello: No such file or directory; name a file, or give"),
+        (["--lines", "/"], "--lines: / is a folder: name a file, or give --lines - to read stdin"),
         ([], "MESSAGE is missing: write the text, or - to read it from stdin, or give --lines"),
     ],
 )
@@ -75,6 +79,18 @@ async def test_what_does_not_fit_together_is_a_usage_error(
     done = await broadcast(server, *arguments)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith(f"wsctl: {error}")
+
+
+async def test_a_wrong_address_is_told_at_once(server: ServerProcess) -> None:
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{nobody.getsockname()[1]}"
+        began = time.monotonic()
+        sent = await broadcast(server, "--lines", "-", "--url", url, stdin="hello\n")
+        took = time.monotonic() - began
+    assert (sent.returncode, sent.stdout) == (5, "")
+    assert sent.stderr == f"wsctl: nothing listens at {url}: start a server with 'wsctl serve'\n"
+    assert took < PATIENCE / 2
 
 
 async def test_the_token_of_publishers_is_enough(start_server: StartServer) -> None:

@@ -131,6 +131,10 @@ def test_a_unit_that_is_not_there_is_an_error(environ: dict[str, str], tmp_path:
     done = wsctl("check", "--port", "0", "--unit", "none.service", environ=environ | path)
     assert done.returncode == 1
     assert "systemd has no unit none.service" in done.stdout
+    fake.unlink()
+    done = wsctl("check", "--port", "0", "--unit", "none.service", environ=environ | {"PATH": str(tmp_path)})
+    assert "there is no systemd on this machine" in done.stdout
+    assert "fix: check where none.service is to run, or give its TimeoutStopSec as" in done.stdout
 
 
 def test_what_was_said_for_nothing_is_told(environ: dict[str, str]) -> None:

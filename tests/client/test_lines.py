@@ -8,7 +8,7 @@ import pytest
 from wsctl.client.control import ClosingError
 from wsctl.client.lines import LINES_TOGETHER, PATIENCE, Line, LinePublisher, read_lines
 from wsctl.control.operations import MAX_BATCH_BYTES
-from wsctl.errors import Refused, Unreachable, WsctlError
+from wsctl.errors import HungUp, Refused, Silent, Unreachable, WsctlError
 
 Answers = Callable[[Sequence[bytes]], list[dict[str, Any]]]
 
@@ -62,10 +62,10 @@ def test_lines_are_sent_together_but_not_too_many_of_them() -> None:
 
 @pytest.mark.parametrize("error", [Unreachable("gone"), ClosingError("closing")])
 def test_what_may_not_have_arrived_is_sent_again_as_it_was(error: Exception) -> None:
-    server = Server(error, error)
+    server = Server(refused("degraded", 0, 1), error, error)
     assert server.publish(some(2)) == [(1, "1"), (2, "2")]
-    assert server.requests == [[b"1", b"2"]] * 3
-    assert server.told == [f"line 1 and those behind it are sent again: {error}"]
+    assert server.requests == [[b"1", b"2"]] * 4
+    assert server.told == ["line 1 and those behind it are sent again: why"]
 
 
 @pytest.mark.parametrize("code", ["degraded", "unconfirmed", "closing"])
@@ -82,8 +82,25 @@ def test_a_bad_line_is_refused_once_and_one_that_cannot_be_sent_is_not() -> None
     assert server.requests == [[b"1", b"3"]]
 
 
+@pytest.mark.parametrize("error", [Unreachable("nobody"), Silent("hangs")])
+def test_a_server_that_never_answered_is_not_waited_for(error: Exception) -> None:
+    server = Server(error)
+    with pytest.raises(Unreachable, match=f"^{error}$"):
+        server.publish(some(2))
+    assert (server.now, server.told) == (0, [])
+
+
+def test_a_crash_amid_the_first_request_is_waited_for_but_not_who_hangs_up_again() -> None:
+    server = Server(HungUp("hung up"), Unreachable("nobody"), Unreachable("nobody"))
+    assert server.publish(some(2)) == [(1, "1"), (2, "2")]
+    server = Server(HungUp("hung up"), HungUp("hung up"))
+    with pytest.raises(HungUp):
+        server.publish(some(2))
+    assert len(server.requests) == 2
+
+
 def test_who_is_not_there_for_long_is_given_up_and_the_line_is_named() -> None:
-    server = Server(*[Unreachable("gone")] * 1000)
+    server = Server(HungUp("hung up"), *[Unreachable("gone")] * 1000)
     with pytest.raises(Unreachable, match="gone; line 1 and those behind it may be missing"):
         server.publish(some(2))
     assert PATIENCE <= server.now < PATIENCE + 5

@@ -108,11 +108,14 @@ def _open(source: str) -> Iterator[int]:
     try:
         fd = os.open(source, os.O_RDONLY)
     except OSError as error:
-        raise UsageError(f"--lines: cannot read {source}: {error.strerror}; correct it") from None
+        text = f"--lines: cannot read {source}: {error.strerror}"
+        raise UsageError(f"{text}; name a file, or give --lines - to read stdin") from None
     try:
         yield fd
     except IsADirectoryError:
-        raise UsageError(f"--lines: {source} is a folder: name a file") from None
+        raise UsageError(
+            f"--lines: {source} is a folder: name a file, or give --lines - to read stdin"
+        ) from None
     finally:
         os.close(fd)
 

@@ -36,7 +36,7 @@ from wsctl.control.operations import (
 )
 from wsctl.control.status import ServerStatus, TopicList
 from wsctl.drain.progress import DrainProgress, HandoverProgress
-from wsctl.errors import Refused, Silent, Unreachable, UsageError, WsctlError
+from wsctl.errors import HungUp, Refused, Silent, Unreachable, UsageError, WsctlError
 
 CONNECT_TIMEOUT = 5.0
 """Seconds for a connection: one lost SYN and its repetition, with room for a long way."""
@@ -58,6 +58,8 @@ _STATUS = frozenset(
     | {"capacity", "newest_id", "messages", "rates", "drain"}
 )
 
+_HUNG_UP = "{name} hung up without an answer: did it just end, or does it want https://?"
+
 _CONNECT_ERRORS: tuple[tuple[type[Exception], str], ...] = (
     (TimeoutError, "{name} did not answer in time: is it the right address, and does the server run?"),
     (
@@ -66,7 +68,7 @@ _CONNECT_ERRORS: tuple[tuple[type[Exception], str], ...] = (
     ),
     (ssl.SSLError, "no TLS with {name} ({why}): is it http:// instead?"),
     (ConnectionRefusedError, "nothing listens at {name}: start a server with 'wsctl serve'"),
-    (ConnectionError, "{name} hung up without an answer: did it just end, or does it want https://?"),
+    (ConnectionError, _HUNG_UP),
     (socket.gaierror, "the host of {name} is not known: correct --url"),
     (http.client.HTTPException, "{name} does not speak HTTP: correct --url"),
     (OSError, "cannot reach {name}: {why}"),
@@ -338,7 +340,8 @@ class Control:
         text = next(text for kind, text in _CONNECT_ERRORS if isinstance(error, kind))
         why = getattr(error, "verify_message", None) or getattr(error, "reason", None)
         why = why or getattr(error, "strerror", None) or str(error)
-        return Unreachable(text.format(name=self.name, why=_quoted(str(why))))
+        failure = HungUp if text == _HUNG_UP else Unreachable
+        return failure(text.format(name=self.name, why=_quoted(str(why))))
 
     def _not_wsctl(self, status: int) -> Unreachable:
         text = f"{self.name} is no wsctl server: it answered {status} with something else"

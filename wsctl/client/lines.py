@@ -15,7 +15,7 @@ from wsctl.client.control import (
 )
 from wsctl.codes import ErrorCode
 from wsctl.control.operations import MAX_BATCH_BYTES
-from wsctl.errors import Unreachable, WsctlError
+from wsctl.errors import HungUp, Unreachable, WsctlError
 
 LINES_TOGETHER = 1_000
 """Lines of a request, at most: a tenth of the keys that a server remembers."""
@@ -51,7 +51,11 @@ class Line(NamedTuple):
 
 class LinePublisher:
     """Publishes lines by a server that `find` returns, before each request anew: after an upgrade it is
-    another one. `waiting` gets a text for people when lines are to be sent again."""
+    another one. `waiting` gets a text for people when lines are to be sent again.
+
+    A server that never answered is not waited for, as its address may be wrong. It may hang up once: so does
+    one that crashes amid the first request.
+    """
 
     def __init__(
         self,
@@ -65,6 +69,7 @@ class LinePublisher:
         self._waiting = waiting
         self._clock = clock
         self._pause = pause
+        self._has_answered = self._has_hung_up = False
 
     def publish(self, lines: Sequence[Line]) -> Iterator[tuple[Line, Answer]]:
         """Yield each line with its receipt, or with an object that has its `error`.
@@ -100,7 +105,10 @@ class LinePublisher:
         try:
             found = self._find().publish_lines([line.body for line in lines])
         except _PASSING as error:
+            if isinstance(error, Unreachable) and self._is_unknown(error):
+                raise
             return error
+        self._has_answered = True
         why = None
         for line, answer in zip(lines, found, strict=True):
             if (refused := answer.get("error")) and refused["code"] in _AGAIN:
@@ -108,6 +116,13 @@ class LinePublisher:
             else:
                 answers[line.number] = answer
         return why
+
+    def _is_unknown(self, error: Unreachable) -> bool:
+        """Tell whether nothing says that a server was ever there."""
+        hung_up = isinstance(error, HungUp)
+        unknown = not self._has_answered and hung_up == self._has_hung_up
+        self._has_hung_up |= hung_up
+        return unknown
 
 
 def read_lines(read: Callable[[int], bytes]) -> Iterator[list[bytes]]:

@@ -4,6 +4,8 @@
  * `onStatus(status, why)` is told "connecting", "open", "degraded", "waiting" and "closed".
  * `token()` is asked before each connection, so that it can be a fresh one. `topics` are those to subscribe
  * to, or patterns of them ("orders.*", "chat.>"); with any, messages can be sent to topics, too.
+ * It needs a WebSocket. Where a proxy or firewall lets none through, take the server's own client, /wsctl.js:
+ * that one goes over to an event stream by itself.
  */
 function follow(url, { onFrame, onStatus, token, topics = [] }) {
   // Milliseconds. A pause is drawn between 0 and a ceiling that doubles from BASE to CAP: who lost the server

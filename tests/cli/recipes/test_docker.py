@@ -93,7 +93,7 @@ def test_secrets_are_files_and_are_never_shown() -> None:
     text = generate_file("docker", Settings(token="s3cret", redis=url), HERE)
     assert "s3cret" not in text
     assert '"./${WSCTL}[jwt]"' in generate_file("docker", Settings(auth="jwt", jwt_key="/k"), HERE)
-    for name in ("token", "redis_password"):
+    for name in ("token", "publish_token", "redis_password"):
         assert f"-e WSCTL_{name.upper()}_FILE=/run/secrets/{name}" in text
 
 
@@ -338,6 +338,8 @@ def test_secrets_of_compose_are_files_and_are_never_shown() -> None:
     }
     assert "--ssl-certfile=/run/secrets/ssl_certfile" in node["command"]
     assert "secrets" not in read(Settings())
+    assert "`publish_token`, and `WSCTL_PUBLISH_TOKEN_FILE`" in generate_file("compose", Settings(), HERE)
+    assert read(Settings(publish_token="s3cret"))["secrets"] == {"publish_token": {"file": "./publish_token"}}
 
 
 def test_a_journal_belongs_to_one_node_which_needs_no_redis() -> None:

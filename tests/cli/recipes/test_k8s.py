@@ -139,8 +139,10 @@ def test_secrets_come_from_a_secret_and_are_never_shown() -> None:
         "WSCTL_STOP_TIMEOUT": "1820",
         "WSCTL_TOKEN": {"secretKeyRef": {"name": "wsctl", "key": "token"}},
         "WSCTL_REDIS_PASSWORD": {"secretKeyRef": {"name": "wsctl", "key": "redis_password"}},
+        "WSCTL_PUBLISH_TOKEN": {"secretKeyRef": {"name": "wsctl", "key": "publish_token", "optional": True}},
     }
-    *_, token = container(Settings())["env"]
+    assert "--from-file=token=FILE --from-file=publish_token=FILE" in generate_file("k8s", Settings(), HERE)
+    *_, token, _publishers = container(Settings())["env"]
     assert token["valueFrom"]["secretKeyRef"]["optional"] is True
 
 

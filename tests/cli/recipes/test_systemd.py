@@ -128,6 +128,8 @@ def test_without_a_token_the_file_says_where_one_would_go() -> None:
     text = generate_file("systemd", Settings(), HERE)
     assert _lines(text, "LoadCredential") == []
     assert "# LoadCredential=token:/etc/wsctl/token" in text
+    assert "# LoadCredential=publish_token:/etc/wsctl/publish_token" in text
+    assert "# Environment=WSCTL_PUBLISH_TOKEN_FILE=%d/publish_token" in text
 
 
 def test_a_key_is_read_by_root_for_the_server(verify: Verify) -> None:

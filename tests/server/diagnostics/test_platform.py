@@ -9,6 +9,7 @@ import pytest
 from wsctl.server.diagnostics.platform import (
     CONTAINER,
     KUBERNETES,
+    NoSystemd,
     Unanswered,
     Unit,
     container_around,
@@ -137,13 +138,16 @@ def test_a_user_s_own_systemd_is_asked_where_that_is_meant(tmp_path: Path) -> No
 def test_what_it_does_not_tell_is_said_in_one_line(tmp_path: Path, body: str, why: str) -> None:
     fake = program(tmp_path / "systemctl", body)
     with pytest.raises(Unanswered) as failure:
-        query_unit("x", systemctl=fake, patience=0.2 if "sleep" in body else 20.0)
+        query_unit("x", systemctl=fake, patience=0.2 if "sleep" in body else 20.0, booted=tmp_path)
     assert str(failure.value) == why
 
 
 def test_a_machine_without_systemd_has_none(tmp_path: Path) -> None:
-    with pytest.raises(Unanswered, match="No such file"):
+    with pytest.raises(NoSystemd, match="there is no systemd"):
         query_unit("x", systemctl=str(tmp_path / "systemctl"))
+    fake = program(tmp_path / "systemctl", "sys.exit(1)")
+    with pytest.raises(NoSystemd, match="systemd does not run"):
+        query_unit("x", systemctl=fake, booted=tmp_path / "none")
 
 
 @pytest.mark.parametrize(

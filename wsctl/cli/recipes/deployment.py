@@ -147,6 +147,10 @@ def redis_without_password(settings: Settings) -> str | None:
     return f"{parts.scheme}://{f'{user}@' if user else ''}{place}{rest}"
 
 
+OPTIONAL_SECRETS = ("token", "publish_token")
+"""The secrets that any server may have: a file says where they go, also where they were not given."""
+
+
 def secret_names(settings: Settings) -> list[str]:
     """Return the settings, by name, that were given and are secrets: a file names where they go, and no
     more."""

@@ -10,6 +10,7 @@ from wsctl import __version__
 from wsctl.cli.recipes import nginx
 from wsctl.cli.recipes.deployment import (
     FILES,
+    OPTIONAL_SECRETS,
     Place,
     environment,
     extras,
@@ -65,7 +66,8 @@ _ONE_NODE = """# The next container gets the journal when this one has ended, an
 # until then: keep --shutdown-timeout short. Clients resume on the next one, and miss nothing."""
 
 _NO_TOKEN = f"""# A control token is a file: add `secrets: [token]` and `WSCTL_TOKEN_FILE: {SECRETS}/token` to
-# x-node, and at the end `secrets: {{token: {{file: ./token}}}}`."""
+# x-node, and at the end `secrets: {{token: {{file: ./token}}}}`. A token of publishers is one, too:
+# `publish_token`, and `WSCTL_PUBLISH_TOKEN_FILE`."""
 
 
 def container_settings(settings: Settings, kind: str) -> Settings:
@@ -116,7 +118,9 @@ def dockerfile(settings: Settings, place: Place) -> Mapping[str, str]:
             f"ENV {name}={env_word(text)}" for name, text in environment(inside).items()
         ),
         "command": "[" + ", ".join(map(json_word, ["serve", *flags(inside)])) + "]",
-        "secrets": "\n".join(_mounted(name) for name in secret_names(settings) or ["token"]),
+        "secrets": "\n".join(
+            _mounted(name) for name in dict.fromkeys([*secret_names(settings), *OPTIONAL_SECRETS])
+        ),
         **_volume(inside),
     }
 
@@ -137,7 +141,7 @@ def _volume(inside: Settings) -> dict[str, str]:
 
 def _mounted(name: str) -> str:
     at = f"{SECRETS}/{name}"
-    return f"# A secret, readable for user 10001: -v ./{name}:{at}:ro -e {variable(name)}_FILE={at}"
+    return f"#   -v ./{name}:{at}:ro -e {variable(name)}_FILE={at}"
 
 
 def compose(settings: Settings, place: Place) -> Mapping[str, str]:

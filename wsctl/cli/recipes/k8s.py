@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 
 from wsctl.cli.recipes.deployment import (
+    OPTIONAL_SECRETS,
     Place,
     environment,
     flags_with_files,
@@ -165,8 +166,8 @@ def _volumes(settings: Settings) -> Iterable[tuple[str, str, str]]:
 
 
 def _secret_flags(settings: Settings) -> str:
-    names = [*secret_names(settings), *(["jwt_key"] if settings.jwt_key else [])]
-    return "".join(f" --from-file={name}=FILE" for name in names if name != "token")
+    names = [*OPTIONAL_SECRETS, *secret_names(settings), *(["jwt_key"] if settings.jwt_key else [])]
+    return "".join(f" --from-file={name}=FILE" for name in dict.fromkeys(names))
 
 
 def _notes(settings: Settings) -> str:
@@ -186,7 +187,7 @@ def _environment(settings: Settings) -> Iterable[str]:
     before = LAG if _stop(settings) == _PRE_STOP else 0
     yield f'- {{name: {variable("stop_timeout")}, value: "{max(0, stop_time(settings) - before):g}"}}'
     given = secret_names(settings)
-    for name in dict.fromkeys([*given, "token"]):
+    for name in dict.fromkeys([*given, *OPTIONAL_SECRETS]):
         key = f"name: wsctl, key: {name}" + ("" if name in given else ", optional: true")
         yield f"- {{name: {variable(name)}, valueFrom: {{secretKeyRef: {{{key}}}}}}}"
 

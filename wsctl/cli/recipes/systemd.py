@@ -9,6 +9,7 @@ from pathlib import PurePosixPath
 from wsctl import __version__
 from wsctl.addresses import host_port
 from wsctl.cli.recipes.deployment import (
+    OPTIONAL_SECRETS,
     Place,
     environment,
     flags,
@@ -147,7 +148,7 @@ def _environment(settings: Settings) -> str:
 def _credentials(settings: Settings) -> str:
     given = secret_names(settings)
     lines = [line for name in given for line in _secret(name)]
-    lines += [f"# {line}" for line in _secret("token") if "token" not in given]
+    lines += [f"# {line}" for name in OPTIONAL_SECRETS if name not in given for line in _secret(name)]
     for name, path in named_files(settings).items():
         lines.append(f"LoadCredential={name}:{unit_path(str(PurePosixPath('/') / path))}")
     return "\n".join(lines)

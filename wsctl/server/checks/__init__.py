@@ -36,6 +36,7 @@ from wsctl.server.diagnostics.exposure import (
 )
 from wsctl.server.diagnostics.finding import Finding, error
 from wsctl.server.diagnostics.platform import (
+    NoSystemd,
     Unanswered,
     Unit,
     in_kubernetes,
@@ -111,6 +112,10 @@ def _find_unit(unit: str | None) -> tuple[Unit | None, list[Finding]]:
         return (_query_either(unit) if unit else None), []
     except Unanswered as failure:
         fix = "name a unit that 'systemctl list-unit-files' shows, or leave out --unit"
+        if isinstance(failure, NoSystemd):
+            fix = (
+                f"check where {unit} is to run, or give its TimeoutStopSec as --stop-timeout, without --unit"
+            )
         return None, [error(stop_time.NAME, str(failure), fix)]
 
 

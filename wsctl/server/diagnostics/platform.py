@@ -25,6 +25,9 @@ NO_LIMIT = 1 << 60
 
 SYSTEMCTL = "systemctl"
 
+BOOTED = Path("/run/systemd/system")
+"""Exists where systemd runs the machine (sd_booted(3))."""
+
 SYSTEMD_TIMEOUT = 2.0
 """Seconds for an answer: systemd's own takes a hundredth of one, and a hung bus must hold no server up."""
 
@@ -149,6 +152,10 @@ class Unanswered(Exception):
     """The error that systemd gave no answer about a unit; the text says why, in one line."""
 
 
+class NoSystemd(Unanswered):
+    """The error that no systemd runs on this machine."""
+
+
 @dataclass(frozen=True, slots=True)
 class Unit:
     """A unit of systemd: `stop` is the seconds from SIGTERM to SIGKILL, `open_files` the hard limit; both may
@@ -197,12 +204,18 @@ def own_service(environ: Mapping[str, str], cgroup: Path = CGROUP, systemctl: st
 
 
 def query_unit(
-    name: str, *, user: bool = False, systemctl: str = SYSTEMCTL, patience: float = SYSTEMD_TIMEOUT
+    name: str,
+    *,
+    user: bool = False,
+    systemctl: str = SYSTEMCTL,
+    patience: float = SYSTEMD_TIMEOUT,
+    booted: Path = BOOTED,
 ) -> Unit:
     """Ask systemd, or with `user` the caller's own one, about a unit.
 
     Raises:
-        Unanswered: there is no systemd, no such unit, or no answer within `patience` seconds.
+        NoSystemd: there is no systemd.
+        Unanswered: there is no such unit, or no answer within `patience` seconds.
     """
     of = ["--user"] if user else []
     command = [systemctl, *of, "show", "--property", ",".join(_ASKED), "--", name]
@@ -212,8 +225,12 @@ def query_unit(
         )
     except subprocess.TimeoutExpired:
         raise Unanswered(f"systemctl did not answer within {patience:g} s") from None
+    except FileNotFoundError:
+        raise NoSystemd("there is no systemd on this machine") from None
     except OSError as failure:
         raise Unanswered(f"systemctl: {failure.strerror or failure}") from None
+    if done.returncode and not booted.exists():
+        raise NoSystemd("systemd does not run on this machine")
     if done.returncode:
         said = " ".join(done.stderr.split()) or f"exit code {done.returncode}"
         raise Unanswered(f"systemctl: {said}")
