@@ -70,6 +70,15 @@ def test_messages_of_one_iteration_arrive_joined_as_the_same_batch_for_all() -> 
     assert hub.manager.delivered == 6
 
 
+def test_nothing_is_gathered_for_nobody() -> None:
+    hub = Hub()
+    hub.log.append("x", 1)
+    assert hub.soon == []
+    bob = hub.join("bob")
+    hub.iterate()
+    assert _data(bob) == []
+
+
 def test_a_newcomer_gets_its_welcome_first_and_nothing_from_before() -> None:
     hub = Hub()
     bob = hub.join("bob")

@@ -102,20 +102,20 @@ class Fanout:
         """Send the batch to all but those `apart`, without waiting for any, and return the bytes that this
         makes."""
         lanes: dict[Encoding, _Lane] = self._lanes
-        indirect = [list(each) for each in self._indirect.values()]
+        others = list(self.indirect)
         if apart:
             lanes = {encoding: lane.others(apart) for encoding, lane in lanes.items()}
-            indirect = [[connection for connection in each if connection not in apart] for each in indirect]
+            others = [connection for connection in others if connection not in apart]
         size = 0
-        for (encoding, lane), others in zip(lanes.items(), indirect, strict=True):
-            if lane.fds or others:
+        for encoding, lane in lanes.items():
+            if lane.fds:
                 data = batch.encoded(encoding)
-                size += len(data) * (len(lane.fds) + len(others))
+                size += len(data) * len(lane.fds)
                 for connection, written in lane.write(data):
                     _send_slowly(connection, batch, written)
-        for others in indirect:
-            for connection in others:
-                connection.offer(batch)
+        for connection in others:
+            size += len(batch.encoded(connection.encoding))
+            connection.offer(batch)
         return size
 
     def send_to(self, some: Sequence[Connection], batch: Batch) -> int:

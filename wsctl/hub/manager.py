@@ -236,7 +236,8 @@ class ConnectionManager:
         if entry.to is not None:
             return self._deliver_directly(entry)
         if entry.topic is None:
-            self._add(entry.batch)
+            if self.active_connections:
+                self._add(entry.batch)
             return len(self.active_connections)
         subscribers = self.subscriptions.matching(entry.topic)
         if subscribers:

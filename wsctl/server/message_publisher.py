@@ -117,8 +117,10 @@ class MessagePublisher:
         Raises:
             ControlError: it may not be published, and none is called.
         """
-        to, topic = _addressees(wanted), _topic(wanted)
-        _check_key(wanted.key)
+        to = None if wanted.to is None else _addressees(wanted.to)
+        topic = None if wanted.topic is None else _topic(wanted.topic)
+        if wanted.key is not None:
+            _check_key(wanted.key)
         if self._limit and (size is None or size * GROWTH > self._limit):
             self._check_size(wanted.data)
         if not self.is_open():
@@ -319,21 +321,21 @@ def _not_json() -> ControlError:
     return ControlError(HTTPStatus.BAD_REQUEST, "bad_request", text)
 
 
-def _addressees(wanted: PublishRequest) -> Any:
+def _addressees(to: Any) -> Any:
     try:
-        return None if wanted.to is None else client_ids.recipients(wanted.to)
+        return client_ids.recipients(to)
     except client_ids.InvalidClientId as error:
         raise ControlError(HTTPStatus.BAD_REQUEST, "bad_request", str(error)) from None
 
 
-def _topic(wanted: PublishRequest) -> str | None:
+def _topic(topic: str) -> str:
     try:
-        return None if wanted.topic is None else topic_name(wanted.topic)
+        return topic_name(topic)
     except InvalidTopic as error:
         raise ControlError(HTTPStatus.BAD_REQUEST, "bad_topic", f"topic: {error}") from None
 
 
-def _check_key(key: str | None) -> None:
-    if key is not None and not is_key(key):
+def _check_key(key: str) -> None:
+    if not is_key(key):
         text = f"key: has 1 to {MAX_KEY} characters that can be seen"
         raise ControlError(HTTPStatus.BAD_REQUEST, "bad_request", text)

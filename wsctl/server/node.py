@@ -377,7 +377,7 @@ class Node:
 
     def is_publishing(self) -> bool:
         """Tell whether messages are still taken: those that are connected get them."""
-        return self.leaving or self.life.phase not in (Phase.CLOSING, Phase.STOPPED)
+        return self.life.phase not in (Phase.CLOSING, Phase.STOPPED) or self.leaving
 
     def is_shutting_down(self) -> bool:
         """Tell whether clients are to connect anew: the server drains, or a successor leads it."""

@@ -39,6 +39,8 @@ from wsctl.server.message_publisher import (
 MAX_PLAIN_HEAD = 4 * 1024
 """Bytes of a head that is looked at here: backends send few headers."""
 
+_OK = HTTPStatus.OK  # on Python 3.11 each look at the class runs code
+
 _PLAIN = re.compile(rb"POST (/api/publish|/api/broadcast) HTTP/1\.1\r\n" + FIELDS)
 _LENGTH = re.compile(r"[0-9]{1,9}")
 
@@ -163,7 +165,7 @@ class PublishingConnection:
         closes: whether the connection ends behind the answer that is under way.
     """
 
-    __slots__ = ("_body", "_done", "_held", "_http", "_last", "_publishing", "_request", "closes")
+    __slots__ = ("_at_once", "_body", "_done", "_held", "_http", "_last", "_publishing", "_request", "closes")
 
     def __init__(self, http: RequestConnection, publishing: DirectPublishing) -> None:
         self._http = http
@@ -173,6 +175,7 @@ class PublishingConnection:
         self._body = bytearray()
         self._held = b""
         self._done: asyncio.Future[None] | None = None
+        self._at_once: tuple[HTTPStatus, str] | None = None
         self.closes = False
 
     @property
@@ -188,18 +191,17 @@ class PublishingConnection:
     def receive(self, data: bytes) -> bytes:
         """Take input, and return what is for the HTTP parser: a request that is not plain, and all behind
         it."""
-        self._held += data
+        self._held = self._held + data if self._held else data
         while self._held and not self._http.transport.is_closing():
             if self._done or self._http.flow.write_paused:
                 self._http.flow.pause_reading()
                 return b""
             if not self._request and not self._begin():
                 break
-            if not self._is_complete():
+            request, body = self._request, self._take_body()
+            if body is None:
                 return b""
-            request, body = self._request, bytes(self._body)
             self._request = None
-            self._body.clear()
             if request and not self._publish(request, body):
                 self._held = request.head + body + self._held
                 break
@@ -227,13 +229,19 @@ class PublishingConnection:
         self._http.begin_request()
         return True
 
-    def _is_complete(self) -> bool:
-        """Take what has come of the body; return whether that is all."""
+    def _take_body(self) -> bytes | None:
+        """Take what has come of the body, and return it once that is all."""
         length = self._request.length if self._request else 0
         missing = length - len(self._body)
-        self._body += self._held[:missing]
-        self._held = self._held[missing:]
-        return len(self._body) == length
+        taken, self._held = self._held[:missing], self._held[missing:]
+        if len(taken) == length:
+            return taken
+        self._body += taken
+        if len(self._body) < length:
+            return None
+        body = bytes(self._body)
+        self._body.clear()
+        return body
 
     def _publish(self, request: PlainRequest, body: bytes) -> bool:
         """Publish what a request has; return whether it could be, and else nothing has happened."""
@@ -247,37 +255,38 @@ class PublishingConnection:
         return True
 
     def _publish_one(self, wanted: PublishRequest, size: int) -> None:
-        answers: list[tuple[HTTPStatus, str]] = []
-
-        def note(status: HTTPStatus, text: str) -> None:
-            """Note an answer that comes at once, and write one that comes later."""
-            if self._done:
-                self._answer(status, text, JSON)
-            else:
-                answers.append((status, text))
-
-        def refused(why: Refusal) -> None:
-            error = unpublished(why)
-            note(error.status, error_json(error))
-
         self._publishing.publisher.submit(
-            wanted,
-            lambda message_id, recipients: note(HTTPStatus.OK, receipt_json(message_id, recipients)),
-            lambda message_id: note(HTTPStatus.OK, repeated_json(message_id)),
-            refused,
-            size=size,
+            wanted, self._note_receipt, self._note_repeated, self._note_refusal, size=size
         )
         self._http.end_request()
-        if answers:
-            self._answer(*answers[0], JSON)
+        answer, self._at_once = self._at_once, None
+        if answer:
+            self._answer(*answer, JSON)
         else:
             self._hold()
+
+    def _note_receipt(self, message_id: str, recipients: int) -> None:
+        self._note(_OK, receipt_json(message_id, recipients))
+
+    def _note_repeated(self, message_id: str) -> None:
+        self._note(_OK, repeated_json(message_id))
+
+    def _note_refusal(self, why: Refusal) -> None:
+        error = unpublished(why)
+        self._note(error.status, error_json(error))
+
+    def _note(self, status: HTTPStatus, text: str) -> None:
+        """Note an answer that comes at once, and write one that comes later."""
+        if self._done:
+            self._answer(status, text, JSON)
+        else:
+            self._at_once = status, text
 
     def _publish_batch(self, batch: LineBatch) -> None:
         self._http.end_request()
         batch.submit_some()
         if batch.is_submitted and not batch.unanswered:
-            self._answer(HTTPStatus.OK, batch.text(), NDJSON)
+            self._answer(_OK, batch.text(), NDJSON)
             return
         self._hold()
         task = asyncio.get_running_loop().create_task(self._finish_batch(batch))
@@ -286,7 +295,7 @@ class PublishingConnection:
 
     async def _finish_batch(self, batch: LineBatch) -> None:
         await batch.finish()
-        self._answer(HTTPStatus.OK, batch.text(), NDJSON)
+        self._answer(_OK, batch.text(), NDJSON)
 
     def _hold(self) -> None:
         """Hold what comes until the answer is there; a server that ends waits for it."""

@@ -477,10 +477,10 @@ class HttpProtocol(BoundedHttp, H11Protocol):
 
     def _is_between_requests(self) -> bool:
         """Tell whether the parser has no part of a request, and has nothing to be answered."""
-        if not self._has_parsed:
-            return True
-        states = {self.conn.our_state, self.conn.their_state}
-        return states == {h11.IDLE} and not self.conn.trailing_data[0]
+        if self._has_parsed:
+            states = {self.conn.our_state, self.conn.their_state}
+            self._has_parsed = states != {h11.IDLE} or bool(self.conn.trailing_data[0])
+        return not self._has_parsed
 
     def _has_unparsed(self) -> bool:
         return bool(self.conn.trailing_data[0]) or bool(self._publishing and self._publishing.has_input)
@@ -515,7 +515,7 @@ class HttpProtocol(BoundedHttp, H11Protocol):
             super().shutdown()
 
     def _begin_next_request(self) -> None:
-        if self.conn.our_state is h11.DONE and self.conn.their_state is h11.DONE:
+        if self._has_parsed and self.conn.our_state is h11.DONE and self.conn.their_state is h11.DONE:
             self.conn.start_next_cycle()
             self.handle_events()
 
