@@ -280,6 +280,26 @@ def test_a_block_tells_phase_connections_uptime_rates_and_newest_id() -> None:
     ]
 
 
+BEHIND = {
+    "delivery": {"offers": 3, "mean_s": 0.006188, "longest_s": 0.025},
+    "outbox": {"clients": 2, "bytes": 30_000, "largest": 20_000, "slowest": []},
+}
+"""What a server tells while it delivers, and clients are behind."""
+
+
+def test_how_long_deliveries_take_and_what_waits_is_one_line() -> None:
+    told = "6.19 ms on average, at most 25 ms, 30.0 kB waiting for 2 clients"
+    rows = drawn(("http://here", FACTS | BEHIND), width=80).splitlines()
+    assert rows[-2:] == [f"  delivery     {told}", "  newest id    1-0"]
+    assert f"; delivery {told}" in told_in_a_line("here", FACTS | BEHIND)
+    one = {"clients": 1, "bytes": 500, "largest": 500, "slowest": []}
+    assert "delivery none in the last 10 s, 500 bytes waiting for 1 client" in told_in_a_line(
+        "here", FACTS | {"outbox": one}
+    )
+    quick = {"offers": 1, "mean_s": 0.0002, "longest_s": 0.0005}
+    assert "0.2 ms on average, at most 0.5 ms, nothing waits\n" in drawn(("a", FACTS | {"delivery": quick}))
+
+
 def test_a_drain_is_told_with_its_forecast_and_those_connected_longest() -> None:
     facts = FACTS | {"status": "draining", "drain": DRAIN}
     told = "2 of 3 connected, elapsed 1:05, remaining 28:55, ETA 0:42"
@@ -325,7 +345,7 @@ def test_a_crowd_is_listed_as_far_as_the_screen_reaches() -> None:
     assert len(drained) <= 24
     assert "  and 89 more" in drained[-1]
     seen = ("http://here", FACTS | {"clients": rows})
-    own = ("http://here", FACTS | {"clients": rows, "drain": DRAIN, "application": OWN})
+    own = ("http://here", FACTS | BEHIND | {"clients": rows, "drain": DRAIN, "application": OWN})
     assert len(drawn(own, height=24).splitlines()) <= 24
     shown = drawn(seen, height=24).splitlines()
     assert len(shown) <= 24

@@ -12,7 +12,7 @@ from wsctl.cli.ui import cluster_table
 from wsctl.cli.ui.drain_bar import breakdown, described, figures
 from wsctl.cli.ui.handover_bar import standing
 from wsctl.cli.ui.layout import fill_table, list_table
-from wsctl.cli.ui.text import clock, printable
+from wsctl.cli.ui.text import clock, measured, printable
 from wsctl.client.stream_events import topics_text
 from wsctl.control.status import ClientStatus, ServerStatus, TopicList, TopicStatus, WorkerGroup
 
@@ -128,6 +128,7 @@ def _more(status: ServerStatus) -> int:
     return (
         named
         + streams
+        + len(_delivery(status))
         + group
         + application
         + admin
@@ -154,12 +155,13 @@ def block(name: str, status: ServerStatus) -> Group:
         rows.add_row("  admin", _one_line(Text(printable(status.admin))))
     if status.topics or status.subscriptions:
         plural = "" if status.subscriptions == 1 else "s"
-        told = f"{status.topics} with messages, {status.subscriptions} subscription{plural}"
-        rows.add_row("  topics", _one_line(Text(told)))
+        topics = f"{status.topics} with messages, {status.subscriptions} subscription{plural}"
+        rows.add_row("  topics", _one_line(Text(topics)))
     rows.add_row("  uptime", Text(clock(status.uptime_s)))
     rows.add_row("  rates", Text(_rates(status)))
-    rows.add_row("  newest id", Text(printable(status.newest_id)))
-    for label, value in cluster_table.rows(status):
+    told = [("delivery", Text(text)) for text in _delivery(status)]
+    told.append(("newest id", Text(printable(status.newest_id))))
+    for label, value in (*told, *cluster_table.rows(status)):
         rows.add_row(f"  {label}", _one_line(value))
     if progress := status.drain:
         rows.add_row("  drain", Text(f"{figures(progress)} ({printable(progress.reason)})"))
@@ -186,6 +188,7 @@ def line(name: str, status: ServerStatus) -> str:
     words = [
         f"{subject} {cluster_table.phase(status).plain}: {_connections(status)} connected",
         _rates(status),
+        *(f"delivery {told}" for told in _delivery(status)),
         *cluster_table.words(status),
     ]
     if status.application and status.application.connections and not status.drain:
@@ -261,3 +264,16 @@ def _rates(status: ServerStatus) -> str:
     rates = status.rates
     told = {"published": rates.published, "received": rates.received, "delivered": rates.delivered}
     return ", ".join(f"{name} {rate:g}/s" for name, rate in told.items())
+
+
+def _delivery(status: ServerStatus) -> list[str]:
+    """Say how long deliveries took over the last ten seconds, and what waits for clients that are behind;
+    nothing where there was none of both."""
+    mean, longest, outbox = status.delivery.mean_s, status.delivery.longest_s, status.outbox
+    if mean is None and not outbox.clients:
+        return []
+    took = "none in the last 10 s" if mean is None else f"{measured(mean)} on average"
+    most = "" if longest is None else f", at most {measured(longest)}"
+    who = "1 client" if outbox.clients == 1 else f"{outbox.clients} clients"
+    waits = f"{decimal(outbox.bytes)} waiting for {who}" if outbox.clients else "nothing waits"
+    return [f"{took}{most}, {waits}"]
