@@ -51,7 +51,7 @@ def test_topics_can_be_tried_out(reader: Reader) -> None:
 
 def test_a_journal_can_be_kept_looked_at_and_copied(reader: Reader) -> None:
     need("sqlite3")
-    reader.read(runnable("log"))
+    reader.read(runnable("log"), cold=True)
 
 
 def test_most_blocks_are_run() -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import StartServer
-from tests.support.processes import ForkedProcess, can_fork, children, lives, popen, run
+from tests.support.processes import ForkedProcess, can_fork, children, lives, popen, put_stand_in, run
 from tests.support.server import DEADLINE, WSCTL, ServerProcess, wsctl
 from tests.support.terminal import Terminal
 from tests.support.workers import pids, serving, until
@@ -162,6 +162,37 @@ def test_a_forked_command_answers_as_a_cold_one(environ: dict[str, str], argumen
         run([*WSCTL, *arguments], env=environ, timeout=DEADLINE, cold=cold) for cold in (False, True)
     )
     assert (forked.returncode, forked.stdout, forked.stderr) == (cold.returncode, cold.stdout, cold.stderr)
+
+
+def test_what_stands_for_it_in_a_shell_answers_as_a_cold_one(environ: dict[str, str], tmp_path: Path) -> None:
+    put_stand_in(tmp_path)
+    script = """
+        echo hello | wsctl broadcast - ; echo $?
+        (umask 027; wsctl generate systemd --output "$1"; stat -c %a "$1"); wsctl "two words" '*' ; echo $?
+    """
+    found = []
+    for number, programs in enumerate((tmp_path, Path(sys.executable).parent)):
+        path = os.pathsep.join([str(programs), environ["PATH"]])
+        unit = str(tmp_path / f"{number}.service")
+        command = ["sh", "-c", script, "sh", unit]
+        done = run(command, env=environ | {"PATH": path}, timeout=DEADLINE)
+        found.append([text.replace(unit, "UNIT") for text in (done.stdout, done.stderr)])
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM], ids=lambda end: end.name)
+def test_what_stands_for_it_ends_with_it(
+    start_server: StartServer, tmp_path: Path, end: signal.Signals
+) -> None:
+    put_stand_in(tmp_path)
+    server = start_server(command=[str(tmp_path / "wsctl"), "serve", "--port", "0"])
+    [forked] = children(server.pid)
+    server.signal(end)
+    until(partial(has_ended, forked), "it ends")
+    assert server.wait() == (0 if end == signal.SIGTERM else -end)
+    again = start_server(command=[str(tmp_path / "wsctl"), "serve", "--port", "0"])
+    os.kill(*children(again.pid), end)
+    assert again.wait() == (0 if end == signal.SIGTERM else -end)
 
 
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT], ids=lambda end: end.name)

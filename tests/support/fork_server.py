@@ -8,13 +8,17 @@ child begins as a fresh interpreter would. `tests.support.processes` is the othe
 A server that it has started asks it in turn for its workers and its successor, at a socket with a name. They
 are children of the fork server then, and not of that server, which is told of their ends as a parent is: by
 SIGCHLD, and by their `STATUS`.
+
+At the same socket a `stand_in` asks for the command that a shell has run.
 """
 
 import contextlib
 import fcntl
+import functools
 import gc
 import importlib
 import io
+import json
 import os
 import pickle
 import pkgutil
@@ -124,11 +128,13 @@ class Answer:
         children: those that this one has started and that live.
         starter: the pid of the one that has started this one.
         ended: what `waitpid` says of this one, once it has ended.
+        server: the address of the fork server.
     """
 
     children: frozenset[int]
     starter: int | None
     ended: int | None
+    server: bytes
 
 
 @dataclass(frozen=True)
@@ -142,6 +148,7 @@ class Request:
         terminal: whether its standard input becomes the terminal that controls it.
         blocked: the signals that it begins with blocked.
         prepare: called in the child before anything else.
+        tied: whether it is killed when its client has gone.
     """
 
     argv: list[str]
@@ -153,6 +160,30 @@ class Request:
     terminal: bool
     blocked: frozenset[int]
     prepare: Callable[[], None] | None
+    tied: bool = False
+
+    @classmethod
+    def for_stand_in(cls, packet: bytes) -> "Request":
+        """Return what a `stand_in` asks for: a child as a shell starts it."""
+        asked = json.loads(packet)
+        return cls(
+            argv=asked["argv"],
+            environ=asked["environ"],
+            folder=asked["folder"],
+            pass_fds=(),
+            new_session=False,
+            process_group=-1,
+            terminal=False,
+            blocked=frozenset(),
+            prepare=functools.partial(_inherit, asked["umask"], asked["ignored"]),
+            tied=True,
+        )
+
+
+def _inherit(umask: int, ignored: Iterable[int]) -> None:
+    os.umask(umask)
+    for signum in ignored:
+        signal.signal(signum, signal.SIG_IGN)
 
 
 def main(fd: int) -> None:
@@ -199,19 +230,19 @@ class ForkServer:
         self._control = control
         self._listening = listening
         self._children: dict[int, Child] = {}
+        self._tied: dict[int, int] = {}
+        self._poll = select.poll()
         self._ended: dict[int, tuple[int | None, int]] = {}
 
     def serve(self) -> Request | None:
         """Start one child after the other. Returns its request in a child, None once the client has gone."""
-        poll = select.poll()
-        poll.register(self._control, select.POLLIN)
-        poll.register(self._listening, select.POLLIN)
+        self._poll.register(self._control, select.POLLIN)
+        self._poll.register(self._listening, select.POLLIN)
         while True:
-            for ready, _ in poll.poll():
-                if ready in self._children:
-                    poll.unregister(ready)
-                    self._tell_end(self._children.pop(ready))
-                    os.close(ready)
+            # Who has gone comes first: once its child has ended, its descriptor may be another's.
+            for ready, _ in sorted(self._poll.poll(), key=lambda event: event[0] not in self._tied):
+                if ready in self._tied or ready in self._children:
+                    self._end(ready)
                     continue
                 if ready == self._control.fileno():
                     packet, fds, _, _ = socket.recv_fds(self._control, PACKET, DESCRIPTORS)
@@ -222,7 +253,7 @@ class ForkServer:
                     packet, fds, starter = self._hear()
                     if not packet:
                         continue
-                asked: Request | Question = pickle.loads(packet)
+                asked = _read(packet)
                 if isinstance(asked, Question):
                     with socket.socket(fileno=fds[0]) as answer:
                         answer.send(pickle.dumps(self._answer(asked)))
@@ -230,9 +261,27 @@ class ForkServer:
                 child = self._start(asked, fds, starter)
                 if child is None:
                     return asked
-                watch = os.pidfd_open(child.pid)
-                self._children[watch] = child
-                poll.register(watch, select.POLLIN)
+                self._watch(child, tied=asked.tied)
+
+    def _watch(self, child: Child, *, tied: bool) -> None:
+        watch = os.pidfd_open(child.pid)
+        self._children[watch] = child
+        self._poll.register(watch, select.POLLIN)
+        if tied:
+            self._tied[child.status.fileno()] = child.pid
+            self._poll.register(child.status, 0)  # which tells that the other end is closed
+
+    def _end(self, ready: int) -> None:
+        """End a child whose client has gone, or tell of the end of one."""
+        self._poll.unregister(ready)
+        if ready in self._tied:
+            os.kill(self._tied.pop(ready), signal.SIGKILL)
+            return
+        child = self._children.pop(ready)
+        if self._tied.pop(child.status.fileno(), None):
+            self._poll.unregister(child.status)
+        self._tell_end(child)
+        os.close(ready)
 
     def _answer(self, question: Question) -> Answer:
         children = self._children.values()
@@ -240,7 +289,8 @@ class ForkServer:
         lives = next((child for child in children if child.pid == question.pid), None)
         if lives:
             starter, ended = lives.starter, None
-        return Answer(frozenset(c.pid for c in children if c.starter == question.pid), starter, ended)
+        its_own = frozenset(c.pid for c in children if c.starter == question.pid)
+        return Answer(its_own, starter, ended, self._listening.getsockname())
 
     def _hear(self) -> tuple[bytes, list[int], int]:
         """Hear what a process wants that was started here; nothing if it has ended or was stopped."""
@@ -279,6 +329,13 @@ class ForkServer:
         self._ended[child.pid] = child.starter, ended
         if child.starter in {other.pid for other in self._children.values()}:
             os.kill(child.starter, signal.SIGCHLD)
+
+
+def _read(packet: bytes) -> Request | Question:
+    if packet.startswith(b"{"):
+        return Request.for_stand_in(packet)
+    asked: Request | Question = pickle.loads(packet)
+    return asked
 
 
 def become(request: Request, fds: Iterable[int]) -> None:

@@ -5,6 +5,7 @@ import functools
 import inspect
 import os
 import pickle
+import shlex
 import signal
 import socket
 import subprocess
@@ -113,6 +114,20 @@ def run(command: Sequence[str], *, timeout: float, input: str = "", **options: A
             process.kill()
             raise
         return subprocess.CompletedProcess(command, process.returncode, out, err)
+
+
+def put_stand_in(folder: Path) -> None:
+    """Put a program `wsctl` into a folder that stands for the real one where a shell runs it, and is forked.
+
+    Not where a shell has jobs: its child is the stand-in. Nothing is put where nothing can be forked.
+    """
+    if not can_fork((sys.executable, "-m", "wsctl"), {}):
+        return
+    stand_in = Path(__file__).with_name("stand_in.py")
+    # The path of an interpreter can be too long for a first line.
+    words = [sys.executable, "-IS", str(stand_in), _answer(os.getpid()).server.hex()]
+    (folder / "wsctl").write_text(f'#!/bin/sh\nexec {shlex.join(words)} "$@"\n')
+    (folder / "wsctl").chmod(0o700)
 
 
 class ForkingSubprocess:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from tests.support import javascript
 from tests.support.manual import Block
+from tests.support.processes import put_stand_in
 from tests.support.server import DEADLINE, ServerProcess
 from wsctl.process.registry import running_servers, runtime_folder
 
@@ -47,15 +48,20 @@ class Reader:
         self, folder: Path, environ: Mapping[str, str], ports: Mapping[str, str] | None = None
     ) -> None:
         self.folder = folder
-        path = f"{Path(sys.executable).parent}{os.pathsep}{environ['PATH']}"
+        self._forked = folder / "forked"
+        self._forked.mkdir()
+        put_stand_in(self._forked)
         # Whoever only listens soon hears something.
-        self.environ = {**environ, "PATH": path, "WSCTL_BROADCAST_INTERVAL": "0.5"}
+        self.environ = {**environ, "WSCTL_BROADCAST_INTERVAL": "0.5"}
+        self._path = environ["PATH"]
         self._ports = dict(ports or {})
         self._servers: list[tuple[str, ServerProcess]] = []
         self._first = ""
 
-    def read(self, blocks: Sequence[Block]) -> None:
-        """Do all of them, in order."""
+    def read(self, blocks: Sequence[Block], *, cold: bool = False) -> None:
+        """Do all of them, in order. What a shell runs as `wsctl` is forked, or the program itself."""
+        programs = [] if cold else [str(self._forked)]
+        self.environ["PATH"] = os.pathsep.join([*programs, str(Path(sys.executable).parent), self._path])
         self._first = next(block.section for block in blocks if "server" in block.words)
         for block in blocks:
             self._leave(block.section)
