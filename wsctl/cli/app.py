@@ -28,6 +28,7 @@ from wsctl.cli.stress import stress
 from wsctl.cli.token import token
 from wsctl.cli.ui.text import printable, say
 from wsctl.cli.upgrade import upgrade
+from wsctl.cli.values import read_plainly
 from wsctl.codes import ExitCode
 from wsctl.errors import WsctlError
 
@@ -38,6 +39,9 @@ WHOLE = 1000
 class GroupedCommand(TyperCommand):
     """A command whose options stand in help under the group that each names as `rich_help_panel`; those
     without one come first. Typer itself groups only where rich draws the help, which is slow to load."""
+
+    def get_params(self, ctx: Any) -> Any:
+        return read_plainly(super().get_params(ctx))
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         sections: dict[str, list[tuple[str, str]]] = {"Arguments": [], "Options": []}
@@ -53,6 +57,9 @@ class GroupedCommand(TyperCommand):
 
 class CommandTree(TyperGroup):
     """The program: without arguments it shows its help, and there each command's first sentence whole."""
+
+    def get_params(self, ctx: Any) -> Any:
+        return read_plainly(super().get_params(ctx))
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         return super().parse_args(ctx, args or ["--help"])
