@@ -161,6 +161,7 @@ SERVER_ROOMS = {
         "http",
         "journal_monitor",
         "listening",
+        "logs",
         "metrics",
         "drain_driver",
         "history_listing",

@@ -4,6 +4,7 @@ import asyncio
 import os
 import re
 import signal
+import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -13,8 +14,10 @@ import pytest
 from tests.conftest import StartServer
 from tests.e2e.ways import ALL, Way, embedded
 from tests.support.clients import closed, join, receive_type
+from tests.support.processes import popen
 from tests.support.server import DEADLINE, WSCTL, wsctl
 from tests.support.terminal import Terminal
+from wsctl.codes import ExitCode
 
 pytestmark = pytest.mark.anyio
 
@@ -63,6 +66,30 @@ async def test_a_closed_window_drains_and_what_nobody_reads_harms_nothing(
     await eve.close()
     assert await asyncio.to_thread(server.process.wait, DEADLINE) == 0
     assert await asyncio.to_thread(os.listdir, runtime_dir) == []
+
+
+@pytest.mark.parametrize("flags", [(), ("--workers", "2")], ids=["alone", "workers"])
+async def test_one_whose_address_nobody_reads_serves_and_ends_as_any_other(
+    start_server: StartServer, flags: tuple[str, ...]
+) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)  # as a window that is closed in the moment before the address is printed
+    server = start_server(*flags, stdout=writing)
+    os.close(writing)
+    bob = await join(server.ws_url, "bob")
+    server.signal()
+    await receive_type(bob, "shutdown")
+    await bob.close()
+    assert await asyncio.to_thread(server.wait) == 0
+
+
+def test_an_error_that_nobody_reads_keeps_its_exit_code(environ: dict[str, str]) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [*WSCTL, "broadcast", "hello", "--url", "http://127.0.0.1:1"]
+    process = popen(command, env=environ, stdin=subprocess.DEVNULL, stdout=writing, stderr=writing)
+    os.close(writing)
+    assert process.wait(DEADLINE) == ExitCode.UNREACHABLE
 
 
 async def test_a_drain_that_runs_goes_on_when_the_window_is_closed(

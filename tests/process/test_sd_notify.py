@@ -5,6 +5,7 @@ import os
 import socket
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -19,6 +20,7 @@ from tests.support.supervisor import Supervisor
 from wsctl.codes import ExitCode
 from wsctl.drain.phases import Phase
 from wsctl.drain.progress import DrainProgress, HandoverProgress, HandoverState
+from wsctl.process import sd_notify
 from wsctl.process.sd_notify import EXTENSION, REPORT_EVERY, RETRY, SystemdNotifier, status_text
 
 PID = 100
@@ -168,6 +170,30 @@ def test_what_a_full_socket_did_not_take_is_said_again(
     assert supervisor.heard() == [["READY=1", "STATUS=serving"]]
     loop.run(100)
     assert supervisor.heard() == []
+
+
+def test_at_the_end_what_a_full_socket_did_not_take_waits_for_room(
+    notify: Notify, supervisor: Supervisor
+) -> None:
+    notifier = notify()
+    _fill(supervisor.environ["NOTIFY_SOCKET"])
+    notifier.main_pid(200)
+    closing = threading.Thread(target=notifier.close)
+    closing.start()
+    said = supervisor.hear_one("MAINPID=")
+    closing.join()
+    assert said == ["MAINPID=200", "READY=1", "STATUS=serving"]
+
+
+def test_an_end_waits_no_longer_than_it_may(
+    notify: Notify, supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sd_notify, "CLOSE_TIMEOUT", 0.01)
+    notifier = notify()
+    _fill(supervisor.environ["NOTIFY_SOCKET"])
+    notifier.main_pid(200)
+    notifier.close()
+    assert {"noise"} == {line for said in supervisor.heard() for line in said}
 
 
 def test_of_two_changes_that_a_full_socket_did_not_take_the_later_counts(

@@ -30,6 +30,20 @@ sys.stdin.read()
 print(is_successor, os.getpid() != started, os.getsid(0) == os.getpid(), os.getpid())
 """
 
+LATE = """
+import os, sys
+from wsctl.ipc.framing import encode_packet
+from wsctl.process import spawn
+
+leave = os._exit
+os._exit = lambda code: (sys.stdin.read(), leave(code))
+started = os.getpid()
+spawn.daemonize(os.environ)
+here = {"alone": os.getppid() != started}
+os.write(int(os.environ[spawn.HANDOVER_FD]), encode_packet("here", here, (), ()))
+"""
+"""A successor whose parent ends late: when its standard input does."""
+
 STARTER = """
 import os, socket, subprocess, sys
 from wsctl.process.spawn import HANDOVER_FD, JOB_FD, WORKER_FD, Spawner
@@ -110,6 +124,23 @@ def test_a_successor_goes_on_without_its_parent_and_its_terminal_and_tells_its_n
         output, _ = process.communicate("", DEADLINE)
     assert told.kind == "pid"
     assert output.split() == ["True", "True", "True", str(told.fields["pid"])]
+
+
+def test_a_successor_tells_its_number_before_anything_else_and_begins_when_its_parent_has_ended() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        with subprocess.Popen(
+            [sys.executable, "-c", LATE],
+            env=dict(os.environ) | {HANDOVER_FD: str(theirs.fileno())},
+            pass_fds=[theirs.fileno()],
+            stdin=subprocess.PIPE,
+        ) as process:
+            told = receive_packet(ours, DEADLINE)
+            assert process.poll() is None
+        here = receive_packet(ours, DEADLINE)
+    assert told.kind == "pid"
+    assert told.fields["pid"] != process.pid
+    assert (here.kind, here.fields) == ("here", {"alone": True})
 
 
 def test_a_worker_stays_the_child_of_its_parent_and_tells_its_number_too() -> None:

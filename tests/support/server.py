@@ -51,11 +51,10 @@ class ServerProcess:
             [*command, *flags],
             env=dict(environ),
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
             errors="replace",
-            **options,
+            **{"stdout": subprocess.DEVNULL, **options},
         )
         server = cls(process, environ)
         try:

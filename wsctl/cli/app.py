@@ -5,6 +5,7 @@ import copy
 import os
 import sys
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import Annotated, Any
 
 import typer
@@ -157,9 +158,10 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _say(text: str, code: int, details: Iterable[str] = ()) -> int:
-    say(text)
-    for line in details:
-        print(f"  {printable(line)}", file=sys.stderr, flush=True)
+    with suppress(OSError):  # where nobody reads it any more, the code still tells
+        say(text)
+        for line in details:
+            print(f"  {printable(line)}", file=sys.stderr, flush=True)
     return code
 
 

@@ -2,6 +2,7 @@
 
 import gc
 import os
+import sys
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -112,13 +113,19 @@ def _run_worker(settings: "Settings", starters: "Starters", worker: "WorkerConte
 
 def _check_secrets(settings: "Settings") -> None:
     """Warn of a password in `--redis`: everybody on a machine can read the command lines on it."""
+    from wsctl.server.logs import tolerate_lost_reader
+
     if settings.redis and settings.redis != os.environ.get("WSCTL_REDIS") and "@" in settings.redis:
-        say("--redis: others can read a command line; put user and password into WSCTL_REDIS")
+        with tolerate_lost_reader(sys.stderr):
+            say("--redis: others can read a command line; put user and password into WSCTL_REDIS")
 
 
 def _print_addresses(settings: "Settings", addresses: list[str], admin: list[str]) -> None:
     """Print the addresses if the kernel picked the port, which the operator needs to know; those of the admin
     address come last."""
+    from wsctl.server.logs import tolerate_lost_reader
+
     shown = [*(addresses if settings.port == 0 else ()), *(admin if settings.admin_port == 0 else ())]
     if shown:
-        print("\n".join(shown), flush=True)
+        with tolerate_lost_reader(sys.stdout):
+            print("\n".join(shown), flush=True)

@@ -6,6 +6,7 @@ end, ready again or not. So a drain that can still be cancelled is shown as a st
 """
 
 import asyncio
+import contextlib
 import errno
 import logging
 import re
@@ -27,6 +28,10 @@ EXTENSION = 30.0
 
 RETRY = 1.0
 """Seconds until what a full socket did not take is tried again."""
+
+CLOSE_TIMEOUT = 2.0
+"""Seconds that the end of the process waits for room for what a full socket did not take: a main process that
+ends before systemd knows its successor is the end of the service."""
 
 FULL = frozenset({errno.EAGAIN, errno.ENOBUFS})
 """The errors of a socket that has no room now, and will have."""
@@ -102,7 +107,10 @@ class SystemdNotifier:
                 self.ready()
 
     def close(self) -> None:
-        """Close the socket: nothing more is sent."""
+        """Send what a full socket did not take, and close the socket: nothing more is sent."""
+        if self._unsent:
+            self._channel.send_when_room(self._unsent, CLOSE_TIMEOUT)
+            self._unsent = None
         self._channel.close()
 
     def intervened(self, step: Intervention) -> None: ...
@@ -206,3 +214,11 @@ class _NotifySocket:
             return error.errno not in FULL
         self._failed = False
         return True
+
+    def send_when_room(self, message: str, patience: float) -> None:
+        """Wait until the socket has room, `patience` seconds at most, and send."""
+        if self._socket:
+            with contextlib.suppress(OSError):
+                self._socket.connect(self._address)  # only so can its room be waited for
+                self._socket.settimeout(patience)
+                self._socket.send(message.encode())

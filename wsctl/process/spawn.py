@@ -15,6 +15,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn, Protocol, TypeVar
@@ -38,6 +39,10 @@ OF_SUPERVISED = frozenset({"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"})
 
 INITS = frozenset({"tini", "docker-init", "dumb-init", "catatonit"})
 """First processes that start one program and end with it, and their container with them."""
+
+
+PARENT_CHECK_INTERVAL = 0.001
+"""Seconds until a successor looks again whether its parent has ended, which takes less than that."""
 
 
 class Process(Protocol):
@@ -186,7 +191,7 @@ def daemonize(environ: Mapping[str, str]) -> bool:
 
     The system's first process is its parent then. systemd waits only for a main process that is a child of
     its own: another one's it would kill at the beginning of a stop and not at the end. The predecessor is
-    told the number.
+    told the number before anything else.
     """
     channel = environ.get(HANDOVER_FD, "")
     if not channel.isdecimal():
@@ -194,10 +199,13 @@ def daemonize(environ: Mapping[str, str]) -> bool:
     if WORKER_FD in environ:
         _tell(int(channel), os.getpid())
         return True
-    pid = os.fork()
-    if pid:
-        _tell(int(channel), pid)
+    parent = os.getpid()
+    if os.fork():
         os._exit(0)
+    # By itself, so that nothing else that it sends can come before.
+    _tell(int(channel), os.getpid())
+    while os.getppid() == parent:
+        time.sleep(PARENT_CHECK_INTERVAL)
     if JOB_FD not in environ:
         # A terminal hangs up on everybody in it when the process ends that it was opened for.
         os.setsid()

@@ -109,7 +109,7 @@ class SuccessorProcess:
     def _receive(self, packet: Packet) -> None:
         if packet.kind == "pid":
             self.pid = packet.fields["pid"]
-        self._process.poll()  # it has ended by now, and leaves nothing behind
+        self._process.poll()  # it has ended once the successor is ready, and leaves nothing behind
         self._pass_on(packet)
         self._news.notify_all()
 

@@ -20,6 +20,7 @@ from wsctl.ipc.framing import Packet, close_all
 from wsctl.ipc.rpc import RequestHandler, RpcPeer, RpcState
 from wsctl.process.spawn import AdoptedProcess, Spawner, SpawnWorker, WorkerProcess
 from wsctl.server.condition import Condition
+from wsctl.server.logs import tolerate_lost_reader
 from wsctl.server.workers.group_log import KINDS, GroupLog
 from wsctl.server.workers.protocol import VERSION
 
@@ -310,7 +311,8 @@ def worker_adopter(output: LogOutput | None) -> AdoptWorker:
 
 
 def _write_line(text: str) -> None:
-    sys.stderr.write(f"{text}\n")
+    with tolerate_lost_reader(sys.stderr):
+        sys.stderr.write(f"{text}\n")
 
 
 class RelayedProcess:
