@@ -153,12 +153,10 @@ def _chosen(known: Sequence[Named], names: Sequence[str]) -> list[Named]:
 def _within_open_files(scale: Scale) -> Scale:
     """As many clients as the limit of open files allows."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    room = scale.idle if hard == resource.RLIM_INFINITY else hard - SPARE_FILES
-    if room < scale.idle:
-        _say(f"the limit of open files allows {room} clients, not {scale.idle}")
-    return replace(
-        scale, clients=min(room, scale.clients), many=min(room, scale.many), idle=min(room, scale.idle)
-    )
+    room = scale.many if hard == resource.RLIM_INFINITY else hard - SPARE_FILES
+    if room < scale.many:
+        _say(f"the limit of open files allows {room} clients, not {scale.many}")
+    return replace(scale, clients=min(room, scale.clients), many=min(room, scale.many))
 
 
 def _report(results: Results, options: argparse.Namespace) -> None:

@@ -7,7 +7,7 @@ import struct
 from collections.abc import Callable
 from time import perf_counter
 
-from tests.bench.frames import TEXT, count_frames, frame, opening
+from tests.bench.frames import count_frames, frame, opening
 from tests.bench.peer import PLAIN, Speech
 
 IN_FLIGHT = 64
@@ -68,7 +68,7 @@ class Connections:
                 waiting[self._dial(small_buffer)] = b""
             for fd in [fd for fd, _ in self.epoll.poll(0.1) if fd in waiting]:
                 if not waiting[fd] and self._speech.hello:
-                    os.write(fd, frame(TEXT, self._speech.hello))
+                    os.write(fd, frame(self._speech.kind, self._speech.hello))
                 waiting[fd] += os.read(fd, CHUNK)
                 last = perf_counter()
                 if self._is_open(waiting[fd]):

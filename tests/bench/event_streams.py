@@ -19,9 +19,6 @@ from tests.bench.single import Bench, Figures, main, medians
 
 (WSCTL,) = (peer for peer in PEERS if peer.name == "wsctl")
 
-WITHOUT_PINGS = ("--ping-interval", "0")
-"""The clients answer no pings."""
-
 TEXT_FRAME = frame(TEXT, b"x" * 100)
 
 MESSAGE = b'"type":"message"'
@@ -56,7 +53,7 @@ def figures(rounds: int, clients: int, count: int) -> Figures:
     }
     found: Figures = {}
     with ExitStack() as stack:
-        servers = {kind: stack.enter_context(Server(WSCTL, *WITHOUT_PINGS)) for kind in KINDS}
+        servers = {kind: stack.enter_context(Server(WSCTL)) for kind in KINDS}
         crowds = {kind: stack.enter_context(closing(Crowd(servers[kind], kind, clients))) for kind in KINDS}
         for what, cost in costs.items():
             costs_us = medians({kind: partial(cost, crowd) for kind, crowd in crowds.items()}, rounds)
@@ -69,7 +66,7 @@ def memory(many: int, only: Iterable[str] = KINDS) -> Figures:
     """KiB of an idle connection of each kind."""
     found = {}
     for kind in only:
-        with Server(WSCTL, *WITHOUT_PINGS) as server, Clients(server.port, kind) as clients:
+        with Server(WSCTL) as server, Clients(server.port, kind) as clients:
             clients.open(100)
             before = server.memory()
             clients.open(many)

@@ -5,11 +5,14 @@ import hashlib
 import re
 from typing import NamedTuple
 
-TEXT, CLOSE, PING = 0x81, 0x88, 0x89
+TEXT, BINARY, CLOSE, PING = 0x81, 0x82, 0x88, 0x89
 """First bytes of whole, uncompressed frames."""
 
 COMPRESSED = 0x40
 """RSV1 in the first byte: the message went through permessage-deflate (RFC 7692)."""
+
+LONGEST_LINE = 4096
+"""Bytes of a line in NATS' protocol, at most."""
 
 STAMP = re.compile(rb"@(\d{8})@")
 """Where the number of a broadcast stands in its payload, whatever the server puts around it."""
@@ -34,6 +37,19 @@ def next_frame(buffer: bytes | bytearray, at: int = 0) -> Frame | None:
     start += width + (4 if buffer[at + 1] & 0x80 else 0)
     end = start + size
     return Frame(buffer[at], bytes(buffer[start:end]), end) if start <= len(buffer) >= end else None
+
+
+def next_operation(buffer: bytes | bytearray, at: int = 0) -> Frame | None:
+    """The operation of NATS' protocol that begins at `at`, as if it were a frame, once all of it is there: a
+    line, behind which a MSG has its payload."""
+    line, found, _ = buffer[at : at + LONGEST_LINE].partition(b"\r\n")
+    if not found:
+        return None
+    end = at + len(line) + 2
+    if line.startswith(b"MSG "):
+        end += int(line.rpartition(b" ")[2]) + 2
+    first = PING if line == b"PING" else TEXT
+    return Frame(first, bytes(buffer[at:end]), end) if end <= len(buffer) else None
 
 
 def count_frames(buffer: bytes) -> int:

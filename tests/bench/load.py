@@ -8,11 +8,11 @@ from math import inf
 from time import perf_counter
 
 from tests.bench.connections import CHUNK, Connections
-from tests.bench.frames import TEXT, broadcast, frame
+from tests.bench.frames import broadcast, frame
 from tests.bench.peer import GREETED, Speech
-from tests.bench.stream import Stream
+from tests.bench.stream import Payloads, Stream
 
-STALL = 3.0
+STALL = 5.0
 """Seconds without a byte after which the server counts as stuck."""
 
 
@@ -31,9 +31,10 @@ class Load:
     def __init__(
         self, port: int, *, speech: Speech = GREETED, deflate: bool = False, first: str = "pub"
     ) -> None:
-        self.stream = Stream()
+        self.stream = Stream(streamed=speech.streamed)
         self._connections = Connections(port, speech=speech, deflate=deflate, first=first)
         self._speech = speech
+        self._payloads: defaultdict[int, Payloads] = defaultdict(Payloads)
         self._at: dict[int, int] = {}
         self._standing: defaultdict[int, int] = defaultdict(int)
         self._sent: list[float] = []
@@ -76,11 +77,6 @@ class Load:
             self._connections.epoll.unregister(fd)
         return fds
 
-    def leave(self, count: int) -> None:
-        """The newest so many connections hang up."""
-        for fd in self.fds[len(self) - count :]:
-            self._drop(fd)
-
     def close(self) -> None:
         """Hang up all, those that do not read too."""
         self._connections.close_all()
@@ -101,7 +97,7 @@ class Load:
         A quote in the filler makes it one longer where the server sends JSON.
         """
         text = broadcast(len(self._sent), max(10, size - self._overhead), filler)
-        data = frame(TEXT, self._speech.before + text + self._speech.after)
+        data = frame(self._speech.kind, self._speech.publication(text))
         self._sent.append(perf_counter())
         if os.write(self._publisher, data) < len(data):
             raise ConnectionError("the server does not read what is published")
@@ -149,18 +145,21 @@ class Load:
     def receive(self, latencies: list[float] | None = None) -> bool:
         """Take what has come, without waiting; whether anything had."""
         ready = self._connections.epoll.poll(0)
-        data, at, standing = self.stream.data, self._at, self._standing
+        data, at, standing, streamed = self.stream.data, self._at, self._standing, self._speech.streamed
         for fd, _ in ready:
             chunk = _read(fd)
+            if not chunk:
+                self._drop(fd)
+                raise ConnectionError("a connection was closed")
+            if streamed:
+                chunk = self._payloads[fd].take(chunk)
             old = at[fd]
             new: int | None = old + len(chunk)
             if not data.startswith(chunk, old):
                 new = self.stream.follow(old, chunk)
-            if not chunk or new is None:
+            if new is None:
                 self._drop(fd)
-                raise ConnectionError(
-                    "a connection was closed" if not chunk else "a connection got other data"
-                )
+                raise ConnectionError("a connection got other data")
             at[fd] = new
             standing[new] += 1
             standing[old] -= 1
@@ -185,6 +184,7 @@ class Load:
         self._standing[at] -= 1
         if not self._standing[at]:
             del self._standing[at]
+        self._payloads.pop(fd, None)
         self._connections.close(fd)
 
     def _note(self, old: int, new: int, latencies: list[float]) -> None:

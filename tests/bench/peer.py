@@ -4,34 +4,50 @@ import importlib.util
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
+
+from tests.bench.frames import BINARY, TEXT
 
 HERE = Path(__file__).parent / "peers"
 
 
 class Speech(NamedTuple):
-    """How clients speak to a server that puts something of its own around each text.
+    """How clients speak to a server that has a protocol of its own within the WebSocket.
 
     Attributes:
         query: stands behind the path.
-        hello: is the first text of a client, once the handshake is through.
+        hello: is the first message of a client, once the handshake is through.
         greetings: is the number of frames with which the server greets it, all together.
-        before, after: stand around each text that a client sends.
+        publication: returns what a client sends to publish a text.
+        kind: is the first byte of the frames that a client sends.
+        streamed: whether messages are operations of NATS' protocol, in a stream that frames cut anywhere;
+            else each is a frame.
     """
 
     query: str = ""
     hello: bytes = b""
     greetings: int = 0
-    before: bytes = b""
-    after: bytes = b""
+    publication: Callable[[bytes], bytes] = bytes
+    kind: int = TEXT
+    streamed: bool = False
 
 
 PLAIN, GREETED = Speech(), Speech(greetings=1)
 
-SOCKET_IO = Speech("?EIO=4&transport=websocket", b"40", 2, b'42["message","', b'"]')
+SOCKET_IO = Speech("?EIO=4&transport=websocket", b"40", 2, lambda text: b'42["message","%b"]' % text)
 """Socket.IO in its version 5, over a WebSocket from the start."""
+
+NATS = Speech(
+    hello=b'CONNECT {"verbose":false}\r\nSUB all 1\r\nPING\r\n',
+    greetings=2,
+    publication=lambda text: b"PUB all %d\r\n%b\r\n" % (len(text), text),
+    kind=BINARY,
+    streamed=True,
+)
+"""NATS' protocol: the server greets with INFO, and its PONG says that the subscription stands."""
 
 
 @dataclass(frozen=True)
@@ -60,19 +76,21 @@ class Peer:
         if not shutil.which(self.probe[0]):
             return f"there is no {self.probe[0]} here"
         done = subprocess.run(self.probe, capture_output=True, check=False)
-        return f"`{' '.join(self.probe)}` fails" if done.returncode else ""
+        program, *arguments = self.probe
+        return f"`{' '.join([Path(program).name, *arguments])}` fails" if done.returncode else ""
 
 
-def _program(name: str) -> tuple[str, ...]:
-    return (sys.executable, "-m", f"tests.bench.peers.{name}")
+def _program(name: str, *arguments: str) -> tuple[str, ...]:
+    return (sys.executable, "-m", f"tests.bench.peers.{name}", *arguments)
 
 
 _SERVE = (sys.executable, "-m", "wsctl", "serve", "--port", "0")
-_UNLIMITED = ("--rate", "0", "--max-queue", "64m", "--broadcast-interval", "0", "--log-level", "error")
+_UNLIMITED = ("--rate", "0", "--max-queue", "64m")
+_QUIET = ("--broadcast-interval", "0", "--ping-interval", "0", "--log-level", "error")
 
 PEERS = (
     Peer("floor", "floor: map(os.write)", _program("floor")),
-    Peer("wsctl", "wsctl", (*_SERVE, *_UNLIMITED), GREETED),
+    Peer("wsctl", "wsctl", (*_SERVE, *_UNLIMITED, *_QUIET), GREETED),
     Peer("picows", "picows", _program("picows_loop"), needs="picows"),
     Peer("websockets", "websockets.broadcast", _program("websockets_broadcast")),
     Peer("fastapi", "FastAPI tutorial, uvicorn", _program("fastapi_tutorial")),
@@ -84,11 +102,17 @@ PEERS = (
         probe=("node", "-e", "require('ws')"),
     ),
     Peer("bun", "Bun", ("bun", "run", str(HERE / "bun_publish.mjs")), probe=("bun", "--version")),
+    Peer("nchan", "nchan, nginx", _program("nchan_channel"), probe=_program("nchan_channel", "--test")),
+    Peer(
+        "nats",
+        "NATS",
+        ("env", "GOMAXPROCS=1", "nats-server", "-c", str(HERE / "nats.conf")),
+        NATS,
+        probe=("nats-server", "--version"),
+    ),
 )
 
 NOT_COMPARED = {
-    "NATS": "its clients speak a protocol of its own, which this load does not",
-    "Centrifugo": "its clients speak a protocol of its own, which this load does not",
-    "nchan": "it is a module that an nginx has to be built with",
+    "Centrifugo": "no distribution has a package of it, and its clients speak a protocol of its own",
 }
 """Servers that are no peers here, each with the reason."""

@@ -28,15 +28,14 @@ class Scale:
 
     clients: int
     many: int
-    idle: int
     seconds: float
     paced: float
     slow: int
     large: int
 
 
-FULL = Scale(clients=1000, many=5000, idle=10000, seconds=0.7, paced=2.0, slow=10, large=260)
-QUICK = Scale(clients=20, many=30, idle=40, seconds=0.1, paced=0.3, slow=2, large=20)
+FULL = Scale(clients=1000, many=10000, seconds=0.7, paced=2.0, slow=10, large=260)
+QUICK = Scale(clients=20, many=40, seconds=0.1, paced=0.3, slow=2, large=20)
 
 
 @dataclass(frozen=True)
@@ -67,9 +66,17 @@ def _load(server: Server, peer: Peer, *, deflate: bool = False) -> Iterator[Load
         yield load
 
 
-def _cost(server: Server, load: Load, publish: Callable[[], None], seconds: float, window: int) -> Figures:
+def _cost(
+    server: Server,
+    load: Load,
+    publish: Callable[[], None],
+    seconds: float,
+    *,
+    window: int = 1,
+    warmup: int = WARMUP,
+) -> Figures:
     """CPU of the server per delivery, in microseconds: all of it, and what is spent in user space."""
-    load.pump(publish, count=WARMUP)
+    load.pump(publish, count=warmup)
     cpu, ticks = server.cpu(), server.ticks()
     run = load.pump(publish, seconds=seconds, window=window)
     if run.stalled:
@@ -84,7 +91,7 @@ def thousand(peer: Peer, scale: Scale) -> Figures:
     with _sitting(peer) as server, _load(server, peer) as load:
         load.connect(scale.clients - 1)
         small = partial(load.publish, SMALL)
-        one = _cost(server, load, small, scale.seconds, window=1)
+        one = _cost(server, load, small, scale.seconds)
         queued = _cost(server, load, small, scale.seconds, window=16)
         latencies = load.pace(small, rate=10, seconds=scale.paced)
         percentiles = statistics.quantiles(latencies, n=100)
@@ -100,20 +107,18 @@ def thousand(peer: Peer, scale: Scale) -> Figures:
 
 
 def crowd(peer: Peer, scale: Scale) -> Figures:
-    """Everybody comes at once, and a part of them stays."""
+    """Many come at once, wait, and get broadcasts."""
     with _sitting(peer) as server, _load(server, peer) as load:
-        before, cpu = server.memory(), server.cpu()
-        seconds = load.connect(scale.idle - 1)
+        before, cpu, came = server.memory(), server.cpu(), scale.many - 1
+        seconds = load.connect(came)
         handshakes = server.cpu() - cpu
         server.settle()
         figures = {
-            "handshakes_per_s": (scale.idle - 1) / seconds,
-            "handshake_us": 1e6 * handshakes / (scale.idle - 1),
-            "kib_per_connection": (server.memory() - before) / (scale.idle - 1),
+            "handshakes_per_s": came / seconds,
+            "handshake_us": 1e6 * handshakes / came,
+            "kib_per_connection": (server.memory() - before) / came,
         }
-        load.leave(scale.idle - scale.many)
-        server.settle()
-        cost = _cost(server, load, partial(load.publish, SMALL), scale.seconds, window=1)
+        cost = _cost(server, load, partial(load.publish, SMALL), scale.seconds, warmup=1)
         return figures | {"many_us": cost["us"], "order_errors": load.stream.errors}
 
 
@@ -151,14 +156,14 @@ def compression(peer: Peer, scale: Scale) -> Figures:
                     return {}
                 load.connect(scale.clients - 1)
                 publish = partial(load.publish, JSON_SIZE, _TICKS)
-                costs.append(_cost(server, load, publish, scale.seconds, window=1)["us"])
+                costs.append(_cost(server, load, publish, scale.seconds)["us"])
     return {"plain_us": costs[0], "deflated_us": costs[1]}
 
 
 def forced(peer: Peer, scale: Scale) -> Figures:
     """The deadline comes for everybody: close frames, and the seconds from the first to the last."""
     with _sitting(peer, "--shutdown-timeout", "0") as server, _load(server, peer) as load:
-        load.connect(scale.idle - 1)
+        load.connect(scale.many - 1)
         times = time_closes(load.fds, server.terminate)
         return {"forced_closed": len(times), "forced_spread_s": max(times) - min(times)}
 

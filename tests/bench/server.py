@@ -7,6 +7,8 @@ import signal
 import subprocess
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 
@@ -35,17 +37,16 @@ class Server:
     def __init__(self, peer: Peer, *extra: str, pinned: bool = True) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="wsb")
         self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115 - it lives as long as the process
-        self._process = subprocess.Popen(
-            [*peer.command, *extra],
-            cwd=ROOT,
-            env=_environ(self._folder.name),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=self._log,
-        )
+        with _on_cores(pinned):
+            self._process = subprocess.Popen(
+                [*peer.command, *extra],
+                cwd=ROOT,
+                env=_environ(self._folder.name),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=self._log,
+            )
         self.pid = self._process.pid
-        if CORES:
-            os.sched_setaffinity(self.pid, {CORES[0]} if pinned else CORES)
         try:
             self.port = self._port()
             self.settle()  # it may still import what it needs later
@@ -95,11 +96,14 @@ class Server:
 
     def _port(self) -> int:
         assert self._process.stdout
-        ready, _, _ = select.select([self._process.stdout], [], [], START_TIMEOUT)
-        line = self._process.stdout.readline().decode() if ready else ""
-        found = re.search(r":(\d+)", line)
-        if not found:
-            raise ConnectionError(f"it did not start: {self.complaint()}")
+        said, deadline = b"", time.monotonic() + START_TIMEOUT
+        while not (found := re.search(rb"://\S+:(\d+)\s", said)):
+            patience = max(0.0, deadline - time.monotonic())
+            ready, _, _ = select.select([self._process.stdout], [], [], patience)
+            chunk = os.read(self._process.stdout.fileno(), 4096) if ready else b""
+            if not chunk:
+                raise ConnectionError(f"it did not start: {self.complaint()}")
+            said += chunk
         return int(found[1])
 
     def _end(self) -> None:
@@ -109,6 +113,19 @@ class Server:
         self._process.stdout.close()
         self._log.close()
         self._folder.cleanup()
+
+
+@contextmanager
+def _on_cores(pinned: bool) -> Iterator[None]:
+    """What is started meanwhile has the server's core, from its first thread on, or both."""
+    own = os.sched_getaffinity(0) if CORES else set()
+    if CORES:
+        os.sched_setaffinity(0, {CORES[0]} if pinned else CORES)
+    try:
+        yield
+    finally:
+        if CORES:
+            os.sched_setaffinity(0, own)
 
 
 def cpu_of(pid: int) -> float:

@@ -40,7 +40,7 @@ def figures(scale: Scale) -> tuple[Figure, ...]:
         Figure("latency_p50_ms", f"latency p50 ms, {few}, 10/s", 2, compared=True),
         Figure("latency_p99_ms", f"latency p99 ms, {few}, 10/s", 2, compared=True),
         Figure("latency_max_ms", f"latency longest ms, {few}, 10/s", 2),
-        Figure("handshakes_per_s", f"handshakes/s, {scale.idle:,} clients", 0),
+        Figure("handshakes_per_s", f"handshakes/s, {scale.many:,} clients", 0),
         Figure("handshake_us", "CPU µs a handshake", 1),
         Figure("kib_per_connection", "KiB an idle connection", 2),
         Figure("slow_rate", f"rate of the others when {scale.slow} do not read", 2),

@@ -41,9 +41,6 @@ WINDOW, BUSY = 8, 64
 """Messages under way at a time, each of another topic, and none for the same client as another; the larger
 number where a server has as much to do as it can."""
 
-WITHOUT_PINGS = ("--ping-interval", "0")
-"""The clients answer no pings."""
-
 PADDING = "x" * 40
 
 MESSAGE = b'"type":"message"'
@@ -71,7 +68,7 @@ def figures(rounds: int, clients: int, seconds: float) -> Figures:
         "nobody": ([(f"empty.{n}", 0) for n in range(clients)], BUSY),
         "one by one": (rooms, 1),
     }
-    with Server(WSCTL, *WITHOUT_PINGS) as server, closing(Crowd(server.port, clients)) as crowd:
+    with Server(WSCTL) as server, closing(Crowd(server.port, clients)) as crowd:
         costs = {
             what: partial(crowd.cost, server, messages, seconds, n)
             for what, (messages, n) in measured.items()

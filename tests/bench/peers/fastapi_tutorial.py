@@ -37,5 +37,12 @@ async def endpoint(websocket: WebSocket, client_id: str) -> None:
         manager.disconnect(websocket)
 
 
-config = uvicorn.Config(app, loop="uvloop", ws="websockets-sansio", log_level="warning", access_log=False)
+config = uvicorn.Config(
+    app,
+    loop="uvloop",
+    ws="websockets-sansio",
+    ws_ping_interval=None,
+    log_level="warning",
+    access_log=False,
+)
 uvicorn.Server(config).run(sockets=[listener()])

@@ -15,5 +15,12 @@ async def message(sid: str, data: str) -> None:
 
 # The path is that of the other servers, so that the same client finds it.
 app = socketio.ASGIApp(server, socketio_path="ws")
-config = uvicorn.Config(app, loop="uvloop", ws="websockets-sansio", log_level="warning", access_log=False)
+config = uvicorn.Config(
+    app,
+    loop="uvloop",
+    ws="websockets-sansio",
+    ws_ping_interval=None,
+    log_level="warning",
+    access_log=False,
+)
 uvicorn.Server(config).run(sockets=[listener()])

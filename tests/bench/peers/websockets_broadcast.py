@@ -18,7 +18,7 @@ async def handler(connection: ServerConnection) -> None:
 
 
 async def main() -> None:
-    async with serve(handler, sock=listener(), compression=None) as server:
+    async with serve(handler, sock=listener(), compression=None, ping_interval=None) as server:
         await server.wait_closed()
 
 
