@@ -4,6 +4,7 @@ import ast
 import json
 import re
 import tomllib
+from functools import cache
 from importlib.util import find_spec
 from typing import Any
 
@@ -283,6 +284,7 @@ def variables() -> set[str]:
     return found | {f"{name}_FILE" for name in found}
 
 
+@cache
 def routes() -> set[tuple[str, str]]:
     """Method and path of all there are."""
     made = create_app(Node(Settings(), []))

@@ -164,8 +164,12 @@ async def test_a_change_in_front_of_which_others_are_gone_is_noticed(store: Stor
 
 async def test_no_more_changes_are_kept_than_may_be(store: StoreProcess) -> None:
     async with peers(store, 1) as (node,):
-        node.join("bob")
-        for n in range(2 * CHANGES):
+        node.join("bob", patterns=["a"])
+        await node.until_true(lambda: node.session.subscribers.reported == 1)
+        told = ("n", "third", "8", json.dumps(["told", ["a"]]))
+        many = "for n = 1, ARGV[1] do redis.call('XADD', KEYS[1], '*', unpack(ARGV, 2)) end"
+        store.command("EVAL", many, 1, node.session._keys.presence, 2 * CHANGES, *told)
+        for n in range(10):
             node.subscribe("bob", f"a.{n}")
             await node.until_true(lambda: node.session.subscribers.reported == 1)
         length = store.command("XLEN", node.session._keys.presence)
