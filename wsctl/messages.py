@@ -23,6 +23,13 @@ _TO_JSON = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(","
 _quoted = json.encoder.encode_basestring
 _TO_ASCII_JSON = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
 
+_TRACED = re.compile(
+    rb"""{"type":"message","id":"[^"]*","ts":[^,]*,"from":"(?:[^"\\]|\\.)*"(?:,"topic":"[^"]*")?"""
+    rb""","traceparent":"([ -~]{1,200}?)\""""
+)
+"""The beginning of a message that has a trace context, as `body` writes it: what the data are cannot look the
+same."""
+
 _RENEWAL = re.compile(r"""(["']?)type\1\s*:\s*(["'])renew\2""")  # as Python or JavaScript show it, too
 _RENEWAL_HINT = re.compile(r"renew|\\u")  # JSON can spell a letter by its number
 
@@ -149,6 +156,12 @@ def _body_for_all(ts: float, sender: str, data: Any, topic: str | None) -> bytes
         return f"{start}{_quoted(data) if type(data) is str else _TO_JSON(data)}}}".encode()
     except UnicodeEncodeError:
         return f"{start}{_TO_ASCII_JSON(data)}}}".encode()
+
+
+def traceparent_of(message: bytes) -> str | None:
+    """Return the trace context that goes with an encoded message; None if it has none."""
+    found = _TRACED.match(message)
+    return found[1].decode() if found else None
 
 
 def addressed(payload: bytes, to: Sequence[str]) -> Callable[[str], bytes]:

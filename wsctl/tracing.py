@@ -7,18 +7,22 @@ TRACEPARENT: ContextVar[str | None] = ContextVar("traceparent", default=None)
 """The trace context (W3C) of the request that is being answered; None where it has none."""
 
 
-class PublishTrace(Protocol):
-    """The trace of one message; one of the last four ends it."""
-
-    @property
-    def traceparent(self) -> str | None:
-        """The trace context that goes with the message; None where it is to have none."""
+class DeliveryTrace(Protocol):
+    """The trace of what this process does with one message that the log has; the last one ends it."""
 
     def kept(self, message_id: str) -> None:
         """Note that the log has the message, and that it is delivered from here on."""
 
-    def delivered(self, recipients: int) -> None:
-        """Note that it was offered to its recipients."""
+    def delivered(self, recipients: int, elsewhere: int) -> None:
+        """Note that it was offered to its recipients, and how many there are at other processes."""
+
+
+class PublishTrace(DeliveryTrace, Protocol):
+    """The trace of one message that is published here; one of the last four ends it."""
+
+    @property
+    def traceparent(self) -> str | None:
+        """The trace context that goes with the message; None where it is to have none."""
 
     def refused(self, code: str) -> None:
         """Note that it is not published."""
@@ -30,8 +34,13 @@ class PublishTrace(Protocol):
 class Tracing(Protocol):
     """The maker of traces."""
 
-    def begin(self, sender: str, topic: str | None) -> PublishTrace:
-        """Begin the trace of a message, below `TRACEPARENT`, or else below the span of the caller."""
+    def begin(self, sender: str, topic: str | None, above: str | None) -> PublishTrace:
+        """Begin the trace of a message, below the context `above`, or else `TRACEPARENT`, or else the span of
+        the caller. What is no context counts as none."""
+
+    def follow(self, traceparent: str, topic: str | None) -> DeliveryTrace | None:
+        """Go on with the trace of a message that another process has published, and that has this context;
+        None if that is no context."""
 
     async def close(self) -> None:
         """Send what is left."""

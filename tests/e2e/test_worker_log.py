@@ -6,7 +6,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from websockets.asyncio.client import ClientConnection, connect
 
 from tests.conftest import StartServer
 from tests.support.clients import closed, join, receive, receive_type
+from tests.support.command_client import join_with_commands
 from tests.support.processes import lives
 from tests.support.publishers import send
 from tests.support.server import ServerProcess, wsctl
@@ -23,6 +24,9 @@ from wsctl.codes import CLOSE_TIMEOUT
 from wsctl.drain.pace import ORPHAN_TIMEOUT
 
 pytestmark = pytest.mark.anyio
+
+TRACED = "tests.support.traced_application:app"
+"""An application whose spans are written to a file; it is for servers alone, since it sets their provider."""
 
 SECRET = {"WSCTL_TOKEN": "secret"}
 
@@ -71,6 +75,38 @@ async def test_what_clients_say_reaches_those_of_all_workers_in_one_order(start:
     assert sorted(int(message["data"]) for message in of_a) == list(range(100))
     assert not lines(server, "WARNING")
     await asyncio.gather(a.close(), b.close())
+
+
+async def test_each_worker_that_delivers_a_message_has_a_span_below_that_of_its_publisher(
+    start: StartServer, tmp_path: Path
+) -> None:
+    pytest.importorskip("opentelemetry.sdk.trace", reason="opentelemetry-sdk is not installed")
+    traces = tmp_path / "traces"
+    server = start(TRACED, "--tracing", "messages", env={"TRACES": str(traces)})
+    a, b = await one_of_each(server)
+    eve = await join_with_commands(server.ws_url, "eve")
+    above = "0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331"
+    await eve.ask("publish", data="hi", traceparent=f"00-{above}-01")
+    carried = [(await receive_type(client, "message"))["traceparent"] for client in (a, b)]
+    spans = [json.loads(line) for line in await asyncio.to_thread(until, four_lines(traces), "four spans")]
+    (published,) = [span for span in spans if span["name"] == "publish"]
+    delivered = [span for span in spans if span["name"] == "deliver"]
+    assert f"{published['trace']}-{published['above']}" == above
+    assert carried == [f"00-{published['trace']}-{published['id']}-01"] * 2
+    assert {span["pid"] for span in delivered} == set(pids(server))
+    assert {(span["trace"], span["above"]) for span in delivered} == {(published["trace"], published["id"])}
+    await asyncio.gather(a.close(), b.close(), eve.close())
+
+
+def four_lines(path: Path) -> Callable[[], list[str]]:
+    """A look at a file that finds its lines, once these are as many."""
+
+    def look() -> list[str]:
+        found = path.read_text().splitlines(keepends=True) if path.exists() else []
+        whole = [line for line in found if line.endswith("\n")]
+        return whole if len(whole) == 4 else []
+
+    return look
 
 
 async def test_a_receipt_counts_the_clients_of_all_workers(start: StartServer) -> None:

@@ -27,7 +27,7 @@ from wsctl.log.known_ids import KnownIds
 from wsctl.log.refusals import UNCONFIRMED
 from wsctl.log.retention import Floors
 from wsctl.log.selection import selection
-from wsctl.tracing import PublishTrace, Tracing
+from wsctl.tracing import DeliveryTrace, PublishTrace, Tracing
 
 
 class _Publisher(NamedTuple):
@@ -78,7 +78,8 @@ class MessageLog:
         follower: another process that gets each message, after it was sent to the clients of this one.
         seen_keys: the idempotency keys of messages that got their id here.
         observers: told when the home is away, and when it is back.
-        tracing: makes traces of what is published here; None where nothing is traced.
+        tracing: makes traces of what is published here, and of what is delivered here if its message has a
+            trace context; None where nothing is traced.
     """
 
     def __init__(
@@ -141,16 +142,19 @@ class MessageLog:
 
         Either `receipt`, `refused` or `repeated` is called, maybe before this returns: the last one if
         `idempotency_key` was seen before, and then nothing is published. Without it `receipt` is called, with
-        no clients. `key`, `again` and `traceparent` come with a draft of another log.
+        no clients. `key` and `again` come with a draft of another log, whose `traceparent` goes with the
+        message; without a key it is the trace context of the publisher, if that told it.
 
         Raises:
             ValueError: the data is not JSON.
         """
         trace = None
-        if self.tracing is not None and key is None:
-            trace = self.tracing.begin(sender, topic)
-            refused, repeated = _traced(trace, _Publisher(receipt, refused, repeated))
-            traceparent = trace.traceparent
+        if key is None:
+            above, traceparent = traceparent, None
+            if self.tracing is not None:
+                trace = self.tracing.begin(sender, topic, above)
+                refused, repeated = _traced(trace, _Publisher(receipt, refused, repeated))
+                traceparent = trace.traceparent
         once = None if idempotency_key is None else of_sender(idempotency_key, sender)
         if once is not None and self._is_repeated(once, _Publisher(receipt, refused, repeated)):
             return
@@ -345,21 +349,30 @@ class MessageLog:
             same.tell_repeated(message_id)
 
     def _keep_and_deliver(
-        self, entry: Entry, key: Key | None, elsewhere: int = 0, *, trace: PublishTrace | None = None
+        self, entry: Entry, key: Key | None, elsewhere: int = 0, *, trace: DeliveryTrace | None = None
     ) -> int:
         """Return the number of clients to which the message goes."""
         if self._traces and key:
             trace = self._traces.pop(key, trace)
+        if trace is None and self.tracing is not None:
+            trace = _followed(self.tracing, entry)
         self._position = entry.id
         self.history.add(entry)
         self.published += 1
         self.published_to_topics += entry.topic is not None
         if trace is not None:
             trace.kept(written(entry.id))
-        recipients = self._deliver(entry) + elsewhere
+        here = self._deliver(entry)
         if trace is not None:
-            trace.delivered(recipients)
+            trace.delivered(here, elsewhere)
+        recipients = here + elsewhere
         return recipients + (self.follower.relay(entry, recipients, key) if self.follower else 0)
+
+
+def _followed(tracing: Tracing, entry: Entry) -> DeliveryTrace | None:
+    """Return the trace of a message that another process has published; None where it carries none."""
+    traceparent = messages.traceparent_of(entry.batch.payloads[0])
+    return None if traceparent is None else tracing.follow(traceparent, entry.topic)
 
 
 def _end_unpublished(trace: PublishTrace | None) -> None:

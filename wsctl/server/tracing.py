@@ -1,14 +1,16 @@
-"""Traces of publishing with OpenTelemetry: a span for a message, and below it one until the log has it and
-one until it was offered to all recipients. Only this module imports OpenTelemetry, when tracing is on."""
+"""Traces of publishing with OpenTelemetry: a span for a message, and below it one until the log has it, and
+one of each process that delivers it until it was offered to all recipients there. Only this module imports
+OpenTelemetry, when tracing is on."""
 
 import asyncio
 import contextlib
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
 from wsctl.errors import CannotStart, package
-from wsctl.tracing import TRACEPARENT, PublishTrace, Tracing
+from wsctl.tracing import TRACEPARENT, DeliveryTrace, PublishTrace, Tracing
 
 FLUSH_TIMEOUT = 2.0
 """Seconds that the end of a process waits for its last spans to be sent."""
@@ -60,16 +62,25 @@ class _OpenTelemetry:
         self._tracer = provider.get_tracer("wsctl")
         self._propagator = TraceContextTextMapPropagator()
         self._below: Callable[[Any], Any] = trace.set_span_in_context
-        self._kind = trace.SpanKind.PRODUCER
+        self._span_of: Callable[[Any], Any] = trace.get_current_span
+        self._kinds = trace.SpanKind
 
-    def begin(self, sender: str, topic: str | None) -> PublishTrace:
-        given = TRACEPARENT.get()
+    def begin(self, sender: str, topic: str | None, above: str | None) -> PublishTrace:
+        given = above or TRACEPARENT.get()
         context = self._propagator.extract({"traceparent": given}) if given else None
-        facts = {"messaging.system": "wsctl", "messaging.operation.type": "send", "wsctl.sender": sender}
-        if topic is not None:
-            facts["messaging.destination.name"] = topic
-        span = self._tracer.start_span("publish", context, self._kind, facts)
+        facts = _facts(topic) | {"messaging.operation.type": "send", "wsctl.sender": sender}
+        span = self._tracer.start_span("publish", context, self._kinds.PRODUCER, facts)
         return _MessageTrace(self, span)
+
+    def follow(self, traceparent: str, topic: str | None) -> DeliveryTrace | None:
+        context = self._propagator.extract({"traceparent": traceparent})
+        known = self._span_of(context).get_span_context().is_valid
+        return _FollowedTrace(self, context, _facts(topic)) if known else None
+
+    def delivery(self, context: Any, facts: dict[str, Any], began: int) -> Any:
+        """Return a span of what this process delivers of another one's message, which began at that
+        nanosecond."""
+        return self._tracer.start_span("deliver", context, self._kinds.CONSUMER, facts, start_time=began)
 
     def child(self, span: Any, name: str) -> Any:
         """Return a span below another one, which begins now."""
@@ -116,8 +127,8 @@ class _MessageTrace:
         self._span.set_attribute("messaging.message.id", message_id)
         self._part = self._maker.child(self._span, "deliver")
 
-    def delivered(self, recipients: int) -> None:
-        self._span.set_attribute("wsctl.recipients", recipients)
+    def delivered(self, recipients: int, elsewhere: int) -> None:
+        self._span.set_attribute("wsctl.recipients", recipients + elsewhere)
         self._part.set_attribute("wsctl.recipients", recipients)
         # What one iteration of the loop publishes is written at its end.
         asyncio.get_running_loop().call_soon(self._end)
@@ -136,3 +147,31 @@ class _MessageTrace:
     def _end(self) -> None:
         self._part.end()
         self._span.end()
+
+
+class _FollowedTrace:
+    """The span of one message that another process has published, if it has recipients here."""
+
+    __slots__ = ("_began", "_context", "_facts", "_maker")
+
+    def __init__(self, maker: _OpenTelemetry, context: Any, facts: dict[str, Any]) -> None:
+        self._maker = maker
+        self._context = context
+        self._facts = facts
+        self._began = 0
+
+    def kept(self, message_id: str) -> None:
+        self._facts["messaging.message.id"] = message_id
+        self._began = time.time_ns()
+
+    def delivered(self, recipients: int, elsewhere: int) -> None:
+        if recipients:
+            facts = self._facts | {"wsctl.recipients": recipients}
+            span = self._maker.delivery(self._context, facts, self._began)
+            asyncio.get_running_loop().call_soon(span.end)
+
+
+def _facts(topic: str | None) -> dict[str, Any]:
+    """Return the attributes that all spans of a message begin with."""
+    topics = {} if topic is None else {"messaging.destination.name": topic}
+    return {"messaging.system": "wsctl"} | topics

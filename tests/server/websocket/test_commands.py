@@ -129,7 +129,7 @@ TYPES = "type is one of publish, subscribe, unsubscribe, presence, renew"
         (
             {"type": "publish", "data": 1, "topics": ["a"]},
             "bad_command",
-            "publish has no other fields than data, topic, to, key",
+            "publish has no other fields than data, topic, to, key, traceparent",
         ),
         ({"type": "publish", "data": 1, "topic": 5}, "bad_command", "topic is a text"),
         ({"type": "publish", "data": 1, "topic": ""}, "bad_topic", None),

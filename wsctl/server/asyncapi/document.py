@@ -12,11 +12,10 @@ from wsctl.addresses import host_port
 from wsctl.codes import CloseCode, ErrorCode, can_be_sent, is_final
 from wsctl.drain.phases import Phase
 from wsctl.server.asyncapi import event_streams
-from wsctl.server.asyncapi.frames import COMMANDS, FRAMES, KEEPALIVE, SCHEMAS, parameters, ref
+from wsctl.server.asyncapi.frames import COMMANDS, FRAMES, KEEPALIVE, SCHEMAS, TRACEPARENT, parameters, ref
 
 _TS = 1767225600.5
 _ID = "1767225600500-0"
-_TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 _EXAMPLES: dict[str, dict[str, bytes]] = {
     "welcome": {
@@ -38,7 +37,7 @@ _EXAMPLES: dict[str, dict[str, bytes]] = {
         "toEveryone": messages.message(messages.Message(_ID, _TS, "alice", "hello")),
         "ofATopic": messages.message(messages.Message(_ID, _TS, "alice", 3.5, topic="quotes.eu")),
         "direct": messages.message(messages.Message(_ID, _TS, client_ids.SERVER, {"n": [1, None]}, ("bob",))),
-        "traced": messages.message(messages.Message(_ID, _TS, "alice", "hello", traceparent=_TRACEPARENT)),
+        "traced": messages.message(messages.Message(_ID, _TS, "alice", "hello", traceparent=TRACEPARENT)),
     },
     "heartbeat": {"tenth": messages.heartbeat(_TS, 3, 10)},
     "keepalive": {"always": messages.keepalive()},
@@ -126,6 +125,7 @@ _COMMAND_SUMMARIES = {
 _COMMAND_EXAMPLES: dict[str, dict[str, dict[str, Any]]] = {
     "publish": {
         "toATopic": {"ref": 1, "data": {"price": 3.5}, "topic": "quotes.eu", "key": "order-17"},
+        "traced": {"data": "hello", "traceparent": TRACEPARENT},
         "direct": {"data": "hello", "to": ["bob"]},
     },
     "subscribe": {

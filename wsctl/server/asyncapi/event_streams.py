@@ -5,7 +5,7 @@ from typing import Any
 
 from wsctl.codes import CloseCode
 from wsctl.event_stream import closing
-from wsctl.server.asyncapi.frames import COMMANDS, FRAMES, Schema, parameters, record, ref
+from wsctl.server.asyncapi.frames import COMMANDS, FRAMES, TRACEPARENT, Schema, parameters, record, ref
 
 EVENTS = ("welcome", "message", "heartbeat", "shutdown", "error")
 """The frames that come as events; `close` stands behind them."""
@@ -25,7 +25,7 @@ SCHEMAS: dict[str, Schema] = {
         code={"type": "integer", "description": "As in the close frame of a WebSocket."},
         reason={"type": "string", "description": "For people."},
     ),
-    "publishing": record(optional=("topic", "to", "key"), **_OF_PUBLISH),
+    "publishing": record(optional=("topic", "to", "key", "traceparent"), **_OF_PUBLISH),
     "published": record(
         optional=("repeated",), **{name: FRAMES["ok"]["properties"][name] for name in ("id", "repeated")}
     ),
@@ -52,6 +52,7 @@ MESSAGES: dict[str, dict[str, Any]] = {
         "payload": ref("publishing"),
         "examples": [
             _example("toEveryone", {"data": "hello"}),
+            _example("traced", {"data": "hello", "traceparent": TRACEPARENT}),
             _example("toSome", {"data": {"n": 1}, "topic": "chat.lobby", "to": ["bob"], "key": "order-17"}),
         ],
     },

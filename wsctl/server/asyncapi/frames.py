@@ -267,10 +267,13 @@ def _command(kind: str, *, optional: tuple[str, ...] = (), **fields: Schema) -> 
     )
 
 
+TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+"""A trace context, for examples."""
+
 COMMANDS: dict[str, Schema] = {
     "publish": _command(
         "publish",
-        optional=("topic", "to", "key"),
+        optional=("topic", "to", "key", "traceparent"),
         data={"description": f"Any JSON value, with the command at most {MAX_DEPTH} levels deep."},
         topic={"allOf": [ref("topic")], "description": "Without it the message is for everyone."},
         to={
@@ -284,6 +287,10 @@ COMMANDS: dict[str, Schema] = {
             "description": "The same for a message that is sent again.",
             "minLength": 1,
             "maxLength": MAX_KEY,
+        },
+        traceparent={
+            "description": "The sender's trace context (W3C), for a server with `--tracing`; ignored where it"
+            " is none.",
         },
     ),
     "subscribe": _command(

@@ -25,7 +25,7 @@ BODY_ALLOWANCE = 64 * 1024
 
 PREFLIGHT = {
     "access-control-allow-methods": "POST",
-    "access-control-allow-headers": "authorization, content-type",
+    "access-control-allow-headers": "authorization, content-type, traceparent",
     "access-control-max-age": "600",
 }
 """What a page of another origin may send (Fetch standard, section 3.2.2)."""
@@ -202,7 +202,8 @@ def _command(request: Request, body: bytes) -> str:
         raise _bad_request("the body is no text in UTF-8, or no JSON") from None
     if not isinstance(fields, dict) or fields.keys() & _FIELDS_OF_COMMANDS:
         raise _bad_request('the body is a JSON object with "data", and topic, to and key where wanted')
-    return json.dumps({"type": "publish", "ref": _REF} | fields)
+    trace = {"traceparent": request.headers.get("traceparent")}
+    return json.dumps({"type": "publish", "ref": _REF} | trace | fields)
 
 
 def _bad_request(text: str) -> _Refused:

@@ -192,6 +192,7 @@ class CommandHandler:
             topic=command.topic,
             idempotency_key=command.key,
             repeated=repeated,
+            traceparent=command.traceparent,
         )
         if not is_answered:  # most are at once
             is_counted = True

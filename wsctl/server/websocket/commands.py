@@ -33,13 +33,15 @@ MAX_TOPICS = 1000
 
 
 class Publish(NamedTuple):
-    """Publish `data`; `topic` and `to` are None for everybody, `key` for none."""
+    """Publish `data`; `topic` and `to` are None for everybody, `key` for none. `traceparent` may be the trace
+    context of the client."""
 
     ref: Ref | None
     data: Any
     topic: str | None = None
     to: tuple[str, ...] | None = None
     key: str | None = None
+    traceparent: str | None = None
 
 
 class Subscribe(NamedTuple):
@@ -146,6 +148,11 @@ def _text(value: Any) -> str:
     return value
 
 
+def _traceparent(value: Any) -> str | None:
+    """Return what may be a trace context: whoever gets a wrong one goes on without (W3C, section 3.3)."""
+    return value if isinstance(value, str) else None
+
+
 def _anything(value: Any) -> Any:
     return value
 
@@ -159,7 +166,11 @@ class _Shape(NamedTuple):
 
 
 SHAPES: Mapping[str, _Shape] = {
-    "publish": _Shape(Publish, {"data": _anything}, {"topic": _topic, "to": _addressees, "key": _key}),
+    "publish": _Shape(
+        Publish,
+        {"data": _anything},
+        {"topic": _topic, "to": _addressees, "key": _key, "traceparent": _traceparent},
+    ),
     "subscribe": _Shape(Subscribe, {"topics": _patterns}, {"since": _message_id, "events": _switch}),
     "unsubscribe": _Shape(Unsubscribe, {"topics": _patterns}),
     "presence": _Shape(PresenceQuery, {"topic": _topic}),
