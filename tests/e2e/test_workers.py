@@ -396,6 +396,8 @@ async def test_an_upgrade_replaces_one_after_the_other_and_one_that_fails_nothin
     assert server.api("POST", "/api/broadcast", {"data": 0})[1]["recipients"] == len(clients)
     done = await asyncio.to_thread(wsctl, "upgrade", "--url", server.url, environ=environ | SECRET)
     assert done.returncode == 0, done
+    # At once: who looks after an upgrade sees no client missing.
+    assert sum(row["connections"] for row in workers(server)) == len(clients)
     assert f"moved {len(clients)}, draining 0" in done.stdout
     assert f"(pid {server.pid} serves)" in done.stdout
     after = set(pids(server))

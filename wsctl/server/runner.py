@@ -184,12 +184,16 @@ class Runner(uvicorn.Server):
 
     def _begin_to_serve(self) -> None:
         self._node.started()
-        if self._context.parent_link:
-            self._context.parent_link.send_report()
+        self._report()
         if self._successor:
             # Until everything has arrived, a signal must not end the process, nor a drain begin.
             self._node.driver.begin_handover()
             self._settling = asyncio.create_task(self._settle(self._successor))
+
+    def _report(self) -> None:
+        """Let a worker's parent know how it stands."""
+        if self._context.parent_link:
+            self._context.parent_link.send_report()
 
     def _watch_code(self) -> None:
         if self._context.sources:
@@ -342,11 +346,13 @@ class Runner(uvicorn.Server):
     async def _settle(self, successor: Successor) -> None:
         await successor.settled.wait()
         self._node.driver.abort_handover()
+        self._report()
 
     async def _listen_after(self, successor: Successor) -> None:
         await successor.may_listen.wait()
         await self._listeners.open()
         self._context.on_listening()
+        self._report()  # before the predecessor reports that none of its clients are left
         successor.listening()
 
     def _handle_signals(self) -> None:

@@ -52,12 +52,19 @@ class RelayedControl:
         """Return the status of this worker, and what is known of all together."""
         of_all = None if self._link.lost else await self._link.fetch_status()
         own = await self._alone.status(clients=clients)
-        return replace(own, group=self._group(of_all), journal=of_all.journal) if of_all else own
+        if of_all is None:
+            return self._without_parent(own)
+        return replace(own, group=self._group(of_all), journal=of_all.journal)
 
     async def whole_status(self) -> ServerStatus:
         """Return the status of all workers; that of this one where the parent does not tell it."""
         of_all = None if self._link.lost else await self._link.fetch_status()
-        return of_all or await self._alone.whole_status()
+        return of_all or self._without_parent(await self._alone.whole_status())
+
+    def _without_parent(self, own: ServerStatus) -> ServerStatus:
+        """Return what a worker tells while its parent does not answer: that renews itself, or has much to do,
+        and an upgrade of this worker alone would be taken for that of all."""
+        return own if self._link.lost else replace(own, upgrade=None)
 
     async def load(self) -> LoadHistory:
         """Return the load of all workers; that of this one where the parent does not tell it."""
