@@ -1,6 +1,8 @@
 """The dashboard as people meet it: a real browser, a real server."""
 
 import json
+from itertools import count
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -13,6 +15,24 @@ from tests.support.server import ServerProcess
 pytestmark = pytest.mark.browser
 
 FOCUSED = "document.activeElement.id"
+
+FED = """
+sessionStorage.setItem('wsctl.session', 'any');
+window.fetch = async () => new Response(new ReadableStream({ start(stream) {
+  window.feed = (told) => stream.enqueue(new TextEncoder().encode(`data: ${JSON.stringify(told)}\\n\\n`));
+} }));
+"""
+"""Runs before the page, which then gets its events from the test: `show` gives it one."""
+
+NUMBERS = count(1)
+"""Of the statuses that tests show: each is another one."""
+
+PHASES_SEEN = """
+window.phases = [];
+new MutationObserver(() => phases.push(document.querySelector('#phase').textContent))
+  .observe(document.querySelector('#phase'), { childList: true });
+"""
+"""Notes each phase that a person may see."""
 
 
 def link_to(server: ServerProcess) -> str:
@@ -98,7 +118,7 @@ def test_it_shows_a_drain_that_it_has_begun_to_the_end(start_server: StartServer
         page.click("#yes")
         wait_for_phase(page, "Drained")
     page.wait_for_text("#detail", "The server has ended.")
-    assert page.text("#progress").startswith("left1 of 1")
+    assert page.text("#progress").startswith("gone1 of 1")
     assert server.wait() == 0
 
 
@@ -106,13 +126,119 @@ def test_it_goes_on_in_a_successor(start_server: StartServer, page: Page) -> Non
     server = start_server()
     page.open(link_to(server))
     wait_for_phase(page, "Serving")
+    page.evaluate(PHASES_SEEN)
     page.click("#upgrade")
     page.click("#yes")
     page.wait_for_text("#server", "generation2")
     wait_for_phase(page, "Serving")
+    page.wait_for_text("#note", "Upgraded: 0 moved, nobody stayed behind")
+    assert not {"Drained", "Unreachable"} & set(page.evaluate("phases"))
     page.click("#drain")
     page.click("#yes")
     wait_for_phase(page, "Drained")
+
+
+@pytest.fixture
+def fed(server: ServerProcess, page: Page) -> Page:
+    """The dashboard with facts that tests give it."""
+    page.command("Page.addScriptToEvaluateOnNewDocument", source=FED)
+    page.open(f"{server.url}/dashboard")
+    page.wait_for("typeof feed === 'function'")
+    return page
+
+
+def show(page: Page, facts: dict[str, Any]) -> None:
+    """Let a status arrive, and wait until it is seen."""
+    newest = f"{next(NUMBERS)}-0"
+    page.evaluate(f"feed({json.dumps({'type': 'status', 'status': facts | {'newest_id': newest}})}) ?? true")
+    page.wait_for_text("#server", newest)
+
+
+def test_a_server_that_takes_no_message_says_which_home_is_away_and_for_how_long(
+    server: ServerProcess, fed: Page
+) -> None:
+    facts = server.status()
+    redis = {"url": "redis://there:6379/0", "state": "away", "for_s": 75.0, "why": "refused", "unreadable": 0}
+    nodes = [NODE, NODE | {"node": "00000002", "url": None, "host": MARKUP, "this": False}]
+    cluster = {"nodes": 2, "connections": 9}
+    degraded = "Redis is away: refused"
+    show(fed, facts | {"degraded": degraded, "redis": redis, "nodes": nodes, "cluster": cluster})
+    assert fed.text("#phase") == "Degraded, serving"
+    assert fed.text("#detail") == (
+        "No message is taken for 1\xa0min 15\xa0s, and clients stay connected: Redis is away: refused"
+    )
+    assert "redis://there:6379/0 away for 1\xa0min 15\xa0s: refused" in fed.text("#server")
+    assert fed.text("#nodes .more") == "2 servers, 9 clients, as last heard from: Redis is away."
+    assert f"{MARKUP}:7" in fed.text("#nodes")
+    assert not fed.evaluate("document.querySelectorAll('img').length")
+    journal = {"path": "/j.db", "sync": "full", "state": "away", "for_s": 3.0, "why": "full", "waiting": 0}
+    show(fed, facts | {"degraded": "the journal /j.db: full", "journal": journal | {"bytes": 1_009_216}})
+    assert "/j.db, away for 3\xa0s: full" in fed.text("#server")
+    show(fed, facts | {"journal": journal | {"bytes": 1_009_216, "state": "up", "why": None}})
+    assert "/j.db, 1.01 MB, sync full, 0 messages to commit" in fed.text("#server")
+    assert fed.text("#phase") == "Serving"
+
+
+NODE = {
+    "host": "alpha",
+    "pid": 7,
+    "url": "http://alpha:8000",
+    "version": "0.1.0",
+    "generation": 1,
+    "phase": "serving",
+    "connections": 3,
+    "started": 1.0,
+    "node": "00000001",
+    "this": True,
+}
+
+MARKUP = "<img src=x onerror='throw 1'>"
+
+
+def test_a_worker_or_parent_that_does_not_answer_stands_at_the_top(server: ServerProcess, fed: Page) -> None:
+    facts = server.status()
+    worker = {"number": 1, "pid": 7, "status": "serving", "connections": 1, "silent": True}
+    other = worker | {"number": 2, "pid": 8, "silent": False}
+    show(fed, facts | {"workers": [worker, other]})
+    assert fed.text("#detail").endswith("Worker 1 (pid 7) does not answer.")
+    assert fed.evaluate("document.querySelector('#state').dataset.tone") == "warn"
+    show(fed, facts)
+    assert "figures of one worker of 2: their parent does not answer" in fed.text("#detail")
+    show(fed, facts | {"workers": [worker | {"silent": False}, other]})
+    assert fed.text("#detail") == "Nobody is connected."
+    moving = {"state": "moving", "successor": 9, "total": 2, "moved": 1, "staying": 0, "elapsed_s": 1.0}
+    show(fed, facts | {"upgrade": moving | {"silence_s": 0.0, "error": None}})
+    assert fed.text("#progress") == "moved1 of 2elapsed1\xa0s"
+    assert fed.evaluate("document.querySelector('#upgrade').disabled")
+    show(fed, facts | {"upgrade": moving | {"state": "failed", "silence_s": 0.0, "error": "exit code 7"}})
+    assert fed.text("#note").endswith("The upgrade failed, and the server goes on as before: exit code 7")
+
+
+def test_a_drain_says_what_its_figures_mean(server: ServerProcess, fed: Page) -> None:
+    route = {"kind": "response", "route": f"/{MARKUP}", "connections": 2}
+    application = {"websockets": 1, "responses": 2, "routes": [route]}
+    drain: dict[str, Any] = dict.fromkeys(("left", "evicted", "forced", "aborted", "undelivered"), 0)
+    drain |= {"phase": "lameduck", "reason": "requested", "cancellable": True, "oldest": None, "longest": []}
+    drain |= {"started_with": 5, "active": 5, "elapsed_s": 1.0, "remaining_s": 90.0, "eta_s": None}
+    drain |= {"waiting_for": 0, "by_policy": 0, "handed_over": 0} | application
+    facts = server.status() | {"connections": 5, "capacity": 100, "application": application, "drain": drain}
+    show(fed, facts | {"status": "lameduck"})
+    assert "ETAunknown until clients are asked to leave" in fed.text("#progress")
+    assert fed.text("#progress").endswith("begun byan operator")
+    assert fed.text("#tiles div:first-child").endswith("3 of 100 places")
+    assert fed.text("#routes td") == f"/{MARKUP}"
+    longest = [{"client_id": "ann", "connected_s": 1.0, "waiting_bytes": 12_000}]
+    drain |= {"phase": "draining", "reason": "SIGTERM", "cancellable": False, "longest": longest}
+    show(fed, facts | {"status": "draining"})
+    assert "ETAunknown while nobody leaves" in fed.text("#progress")
+    assert fed.text("#progress").endswith("begun bySIGTERM, and cannot be cancelled")
+    assert fed.text("#left td.number:nth-child(3)") == "12 kB"
+    assert fed.text("#left .more") == "and 1 other"
+    drain |= {"eta_s": 42.0, "active": 4}
+    show(fed, facts | {"status": "draining"})
+    assert "gone1 of 5" in fed.text("#progress")
+    assert "ETA42\xa0s" in fed.text("#progress")
+    assert not fed.errors
 
 
 def test_the_arrow_keys_read_a_plot_and_all_fits_a_phone(server: ServerProcess, page: Page) -> None:
