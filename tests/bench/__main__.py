@@ -142,7 +142,12 @@ def _measure_bench(bench: Bench, options: argparse.Namespace, results: Results) 
         results.failures.append(f"{bench.name}: {type(error).__name__}: {error}")
         return
     seconds = round(time.monotonic() - begun)
-    results.singles[bench.name] = {"about": bench.about, "seconds": seconds, "figures": rounded(found)}
+    results.singles[bench.name] = {
+        "about": bench.about,
+        "note": bench.note,
+        "seconds": seconds,
+        "figures": rounded(found),
+    }
 
 
 def _chosen(known: Sequence[Named], names: Sequence[str]) -> list[Named]:

@@ -152,12 +152,28 @@ def _load(server: Server) -> Iterator[Load]:
         yield load
 
 
+_FREE = (os.cpu_count() or 1) - 1
+
+NOTE = (
+    "`workers` are two and their parent, all on one core, as the others have one. `one worker` and "
+    "`two workers` share all cores with the load, which takes one of them. "
+    + (
+        "Here that leaves less than a core for each of the two: their deliveries a second say what a second "
+        "worker costs where no core is free for it, not what it brings where one is."
+        if _FREE < 2
+        else "Here that leaves a core for each of the two."
+    )
+    + " The CPU of a delivery, all processes together, is the figure to plan with."
+)
+"""How to read the figures of two workers."""
+
 BENCH = Bench(
     "homes",
     "where the log is kept, against memory, and two workers against one: CPU µs a delivery, ms, and rates",
     _measure,
     full={"rounds": 3, "clients": 1000, "seconds": 0.7, "only": HOMES},
     quick={"rounds": 0, "clients": 20, "seconds": 0.1, "only": ("full",)},
+    note=NOTE,
 )
 
 if __name__ == "__main__":

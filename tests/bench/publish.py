@@ -82,7 +82,7 @@ def figures(rounds: int, count: int, clients: int = 0) -> Figures:
             request, few = requests["one"][0], max(count // 10, 1)
             to_all = partial(crowd.cost, server, publisher, request, few)
             found |= medians({f"message_us to {clients}": to_all}, rounds)
-            found["share of publishing, %"] = 100 * found["one_us"] / found[f"message_us to {clients}"]
+            found["of it for publishing, %"] = 100 * found["one_us"] / found[f"message_us to {clients}"]
     return found
 
 

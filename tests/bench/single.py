@@ -27,6 +27,7 @@ class Bench:
         measure: returns the figures. It is given the options as attributes.
         full: the options, with their values in a full run.
         quick: those that are smaller where only is tried whether it works at all.
+        note: what one has to know to read the figures, if anything.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Bench:
     measure: Callable[[SimpleNamespace], Figures]
     full: Mapping[str, Any]
     quick: Mapping[str, Any]
+    note: str = ""
 
     def run(self, *, quick: bool = False, **given: Any) -> Figures:
         """Measure with these options; those that are None or not known here stay as they are."""

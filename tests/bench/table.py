@@ -33,10 +33,12 @@ def figures(scale: Scale) -> tuple[Figure, ...]:
     """The rows, with the numbers of clients of this run in their titles."""
     few = f"{scale.clients:,} clients"
     return (
-        Figure("fanout_us", f"CPU µs a delivery, {few}", 2, compared=True),
+        Figure("fanout_us", f"CPU µs a delivery, {few}, one message at a time", 2, compared=True),
         Figure("fanout_user_us", f"CPU µs a delivery in user space, {few}", 2),
-        Figure("many_us", f"CPU µs a delivery, {scale.many:,} clients", 2, compared=True),
-        Figure("queued_us", f"CPU µs a delivery, {few}, 16 outstanding", 2, compared=True),
+        Figure(
+            "many_us", f"CPU µs a delivery, {scale.many:,} clients, one message at a time", 2, compared=True
+        ),
+        Figure("queued_us", f"CPU µs a delivery, {few}, 16 messages at a time", 2, compared=True),
         Figure("latency_p50_ms", f"latency p50 ms, {few}, 10/s", 2, compared=True),
         Figure("latency_p99_ms", f"latency p99 ms, {few}, 10/s", 2, compared=True),
         Figure("latency_max_ms", f"latency longest ms, {few}, 10/s", 2),
@@ -91,9 +93,9 @@ def servers(found: Mapping[str, Any], keys: Collection[str] = ()) -> str:
 
 
 def single(bench: Mapping[str, Any]) -> str:
-    """The figures of a single bench below what they are about."""
+    """The figures of a single bench below what they are about, and what one has to know to read them."""
     lines = [[bench["about"], ""], *([name, f"{value:,.2f}"] for name, value in bench["figures"].items())]
-    return _table(lines)
+    return "\n\n".join(filter(None, [_table(lines), bench.get("note", "")]))
 
 
 def left_out(found: Mapping[str, Any]) -> str:

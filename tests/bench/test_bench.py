@@ -9,12 +9,14 @@ from xml.etree import ElementTree
 
 import pytest
 
+from tests.bench.homes import NOTE
 from tests.bench.one_stream import RATES
 from tests.bench.pages import PAGES, RESULTS, written
 from tests.bench.peer import PEERS, Peer
 from tests.bench.rounds import run
 from tests.bench.scenarios import QUICK, Scale, Scenario
 from tests.bench.single import medians
+from tests.bench.table import single
 from tests.support.server import DEADLINE
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the bench needs Linux")
@@ -125,6 +127,12 @@ def test_a_bench_of_one_question_is_measured_by_the_same_command(tmp_path: Path)
     assert found["servers"] == {}
     assert found["singles"]["startup"]["figures"]["ready ratio"] > 0
     assert "| ready ratio " in done.stdout
+
+
+def test_what_one_has_to_know_stands_below_the_figures_of_a_bench() -> None:
+    shown = single({"about": "workers", "figures": {"ratio": 0.8}, "note": NOTE})
+    assert shown.splitlines()[-1] == NOTE
+    assert "share all cores with the load" in shown
 
 
 def test_the_first_of_several_rounds_does_not_count() -> None:
