@@ -8,7 +8,7 @@ from typing import Any
 
 from starlette.datastructures import Headers, QueryParams
 
-from wsctl.server.client_paths import OWN_PATHS, ClientPath, ClientPaths
+from wsctl.server.client_paths import NO_PATHS, OWN_PATHS, ClientPath, ClientPaths
 from wsctl.server.event_stream.opener import EventStreamOpener
 from wsctl.server.http.proxy import TrustedProxies
 from wsctl.server.http.semantics import HttpRefusal
@@ -22,7 +22,11 @@ from wsctl.server.websocket.waiting_handshake import WaitingHandshake
 
 class ClientAcceptor:
     """The acceptor of every client, whichever protocol has parsed its request. `paths` are those of clients;
-    with `others` requests for WebSockets at other paths are another application's."""
+    with `others` requests for WebSockets at other paths are another application's.
+
+    Attributes:
+        has_streams: whether any of the paths can be an event stream's.
+    """
 
     def __init__(
         self,
@@ -40,6 +44,7 @@ class ClientAcceptor:
         self._root_path = root_path
         self._websockets = WebSocketOpener(services)
         self._streams = EventStreamOpener(services)
+        self.has_streams = paths.stream is not NO_PATHS.stream
         self.clock = services.connections.clock
 
     def serves(self, path: str) -> bool:

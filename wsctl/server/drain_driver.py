@@ -123,9 +123,10 @@ class DrainDriver:
 
     def _on_change(self) -> None:
         """React to a client that has connected or left, which matters only while the server ends."""
-        if self.life.phase in _ENDING:
+        phase = self.life.phase
+        if phase in _ENDING:
             self._wake.set()
-        elif self.life.phase is Phase.STOPPED:
+        elif phase is Phase.STOPPED:
             self._show()
 
     def _pause(self) -> float | None:

@@ -55,6 +55,9 @@ from wsctl.tracing import Tracing
 
 log = logging.getLogger("wsctl.server")
 
+_ENDED = frozenset({Phase.CLOSING, Phase.STOPPED})
+"""The phases in which nobody is left who would get a message."""
+
 
 MakeHome = Callable[[MessageLog, Callable[[str, int | None], None], Elsewhere], Home]
 """Makes the home of a log. The function that it is given is called with the id of a client that has a newer
@@ -377,7 +380,7 @@ class Node:
 
     def is_publishing(self) -> bool:
         """Tell whether messages are still taken: those that are connected get them."""
-        return self.life.phase not in (Phase.CLOSING, Phase.STOPPED) or self.leaving
+        return self.life.phase not in _ENDED or self.leaving
 
     def is_shutting_down(self) -> bool:
         """Tell whether clients are to connect anew: the server drains, or a successor leads it."""

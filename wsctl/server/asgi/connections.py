@@ -297,10 +297,11 @@ class ApplicationConnections:
             self._active[connection.kind] -= 1
         else:
             self.late.discard(connection)
-        self._forget_timer(connection)
+        if self._timers:
+            self._forget_timer(connection)
 
     def _forget_timer(self, connection: ApplicationConnection) -> None:
-        if self._timers and (timer := self._timers.pop(connection, None)):
+        if timer := self._timers.pop(connection, None):
             timer.cancel()
 
     # The drain

@@ -450,7 +450,7 @@ class HttpProtocol(BoundedHttp, H11Protocol):
     def _should_upgrade(self) -> bool:
         """Tell whether a request leaves the framework aside: one for a WebSocket, or for an event stream."""
         self._wants_websocket = super()._should_upgrade()
-        return self._wants_websocket or self._wants_stream()
+        return self._wants_websocket or (self._acceptor.has_streams and self._wants_stream())
 
     def _wants_stream(self) -> bool:
         path = self.scope["raw_path"].decode("ascii").removeprefix(self.root_path)

@@ -47,10 +47,10 @@ class HttpToolsProtocol(BoundedHttp, UvicornHttpTools):
         if self._partial_head + self._chunk > MAX_HEAD - MAX_HEADERS or len(self.headers) > MAX_HEADERS:
             self._check_size()
         self._partial_head = 0
-        self._head_complete()
+        self._deadlines.requested(self._now)
         if not self.url.startswith(b"/"):
             self._bring_into_origin_form()
-        if self._begin_stream():
+        if self._acceptor.has_streams and self._begin_stream():
             raise _StreamRequested
         super().on_headers_complete()
 
@@ -68,7 +68,7 @@ class HttpToolsProtocol(BoundedHttp, UvicornHttpTools):
         return True
 
     def on_message_complete(self) -> None:
-        self._request_complete()
+        self._deadlines.ended(self._now)
         super().on_message_complete()
 
     def _begin_next_request(self) -> None:
