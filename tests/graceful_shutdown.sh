@@ -51,7 +51,7 @@ within() {
     shift
     until "$@"; do
         ((SECONDS <= end)) || return 1
-        sleep 0.05
+        sleep 0.1
     done
 }
 

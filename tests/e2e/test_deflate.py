@@ -68,7 +68,7 @@ async def test_what_arrives_compressed_is_bounded(server: ServerProcess) -> None
         (b"\xff\xff\xff", 1007),
         (zlib.compress(b"the whole or nothing", wbits=-15)[:-6], 1007),
         (zlib.compress(b"the whole", wbits=-15) + zlib.compress(b" or nothing", wbits=-15)[:-4], 1007),
-        (zlib.compress(bytes(1 << 24), wbits=-15), 1009),
+        (zlib.compress(bytes(1 << 24), 1, wbits=-15), 1009),
     ],
     ids=["damaged", "cut off", "a second stream that is cut off", "a bomb"],
 )

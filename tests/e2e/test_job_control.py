@@ -122,14 +122,14 @@ async def test_a_command_gives_the_terminal_back_whole(
     terminal = shell()
     for signum in (signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP):
         enter(terminal, f"{WSCTL_WORDS} {command}", LIVE[command])
+        if signum == signal.SIGHUP:
+            for stop in (lambda: terminal.type("\x1a"), lambda: interrupt(terminal, signal.SIGTSTP)):
+                stop()
+                stopped(terminal)
+                enter(terminal, "fg", "bob>" if command.startswith("client") else LIVE[command])
         interrupt(terminal, signum)
         prompted(terminal)
         assert_whole(terminal)
-    enter(terminal, f"{WSCTL_WORDS} {command}", LIVE[command])
-    for stop in (lambda: terminal.type("\x1a"), lambda: interrupt(terminal, signal.SIGTSTP)):
-        stop()
-        stopped(terminal)
-        enter(terminal, "fg", "bob>" if command.startswith("client") else LIVE[command])
     if eve:
         await eve.close()
 
