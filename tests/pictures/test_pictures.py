@@ -4,7 +4,9 @@ import time
 from pathlib import Path
 from xml.etree import ElementTree
 
-from tests.pictures.__main__ import FOLDER, PICTURES
+import pytest
+
+from tests.pictures.__main__ import FOLDER, PICTURES, require
 from tests.pictures.recording import recorded
 from tests.pictures.svg import svg
 from tests.support.terminal import Terminal
@@ -45,3 +47,12 @@ def test_readme_shows_each_picture_that_can_be_recorded() -> None:
     text = README.read_text()
     assert {path.stem for path in FOLDER.glob("*.svg")} == PICTURES.keys()
     assert all(f"tests/pictures/{name}.svg" in text for name in PICTURES)
+
+
+def test_a_recording_that_does_not_show_what_readme_says_is_refused() -> None:
+    upgraded = "$ wsctl upgrade\nupgraded: moved 9, draining 0"
+    require(f"{upgraded}\n{upgraded}", ["moved 9, draining 0"] * 2)
+    with pytest.raises(SystemExit, match="lacks 'moved 9, draining 0'"):
+        require(upgraded, ["moved 9, draining 0"] * 2)
+    with pytest.raises(SystemExit, match="has 'were sent, not'"):
+        require("missed  0\n98 messages were sent, not the 241", ["missed 0"], unless="were sent, not")

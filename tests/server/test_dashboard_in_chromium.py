@@ -131,7 +131,7 @@ def test_it_goes_on_in_a_successor(start_server: StartServer, page: Page) -> Non
     page.click("#yes")
     page.wait_for_text("#server", "generation2")
     wait_for_phase(page, "Serving")
-    page.wait_for_text("#note", "Upgraded: 0 moved, nobody stayed behind")
+    page.wait_for_text("#note", "Upgraded: ")
     assert not {"Drained", "Unreachable"} & set(page.evaluate("phases"))
     page.click("#drain")
     page.click("#yes")
@@ -212,6 +212,13 @@ def test_a_worker_or_parent_that_does_not_answer_stands_at_the_top(server: Serve
     assert fed.evaluate("document.querySelector('#upgrade').disabled")
     show(fed, facts | {"upgrade": moving | {"state": "failed", "silence_s": 0.0, "error": "exit code 7"}})
     assert fed.text("#note").endswith("The upgrade failed, and the server goes on as before: exit code 7")
+    moving |= {"elapsed_s": 2.0, "moved": 2}
+    show(fed, facts | {"upgrade": moving | {"state": "done", "silence_s": 0.066, "error": None}})
+    assert fed.text("#note").endswith("Upgraded: 2 moved, nobody stayed behind, longest silence 66 ms.")
+    show(fed, facts | {"generation": 2})
+    assert fed.text("#note").endswith("longest silence 66 ms.")
+    show(fed, facts | {"generation": 3, "pid": 9})
+    assert fed.text("#note").endswith("Upgraded: the new process (pid 9) serves.")
 
 
 def test_a_drain_says_what_its_figures_mean(server: ServerProcess, fed: Page) -> None:
