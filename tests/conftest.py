@@ -32,12 +32,12 @@ StartStore = Callable[..., Any]
 NewPage = Callable[[], Page]
 
 
-ALONE = re.compile(r"_(crowd|alone)\.py|tests/bench/(?!test_bench\.py)")
-"""Files whose tests run after all others, one after the other, with nothing beside them, for they have a
-tolerance. One core waits meanwhile."""
+ALONE = re.compile(r"_(crowd|alone)\.py|tests/bench/test_(application|startup)\.py")
+"""Files whose tests run after all others, one after the other, with nothing beside them, for a busy machine
+takes them beyond their tolerance. One core waits meanwhile."""
 
 
-FIRST = ("soak", "bench", "e2e", "server", "cli")
+FIRST = ("soak", "bench", "e2e", "log", "server", "cli")
 """Folders whose tests take long: there servers and browsers are started, and some wait for half a minute."""
 
 LONGEST = 300.0

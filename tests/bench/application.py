@@ -4,7 +4,7 @@ the same under uvicorn with the same parser; and a message of its hub, against t
 import re
 import socket
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import ExitStack
 from functools import partial
 from typing import NamedTuple
@@ -44,9 +44,9 @@ class Exchange(NamedTuple):
     end_of_first: bytes = b""
 
 
-def figures(rounds: int, count: int) -> Figures:
+def figures(rounds: int, count: int, hubs: Collection[str] = tuple(HUBS)) -> Figures:
     """Microseconds of CPU for an answer and for an echo under each server in each round one after the
-    other, and the ratios."""
+    other, and the ratios; for messages, of these applications with a hub."""
     found: Figures = {}
     for parser in ("httptools", "h11"):
         with ExitStack() as stack:
@@ -55,14 +55,14 @@ def figures(rounds: int, count: int) -> Figures:
                 costs = _costs(servers, measure, rounds, count)
                 found |= {f"{what} {parser} {name}": cost for name, cost in costs.items()}
                 found[f"{what} {parser} ratio"] = costs["wsctl"] / costs["uvicorn"]
-    return found | _message_figures(rounds, count)
+    return found | _message_figures(rounds, count, hubs)
 
 
-def _message_figures(rounds: int, count: int) -> Figures:
+def _message_figures(rounds: int, count: int, hubs: Collection[str]) -> Figures:
     """Microseconds of CPU for a message that a client sends, and gets, and the ratio of a
     hub without hooks."""
     with ExitStack() as stack:
-        servers = {name: stack.enter_context(Server(peer)) for name, peer in _hub_peers().items()}
+        servers = {name: stack.enter_context(Server(peer)) for name, peer in _hub_peers(hubs).items()}
         costs = _costs(servers, _messages, rounds, count)
     found = {f"message {name}": cost for name, cost in costs.items()}
     return found | {"message ratio": costs["hub"] / costs["built-in"]}
@@ -84,13 +84,13 @@ def _peers(parser: str) -> dict[str, Peer]:
     }
 
 
-def _hub_peers() -> dict[str, Peer]:
+def _hub_peers(hubs: Collection[str]) -> dict[str, Peer]:
     flags = ("--port", "0", "--log-level", "error", "--rate", "0", "--broadcast-interval", "0")
     serve = (sys.executable, "-m", "wsctl", "serve")
     peers = {"built-in": Peer("wsctl", "wsctl serve", (*serve, *flags))}
-    for function, name in HUBS.items():
+    for function in hubs:
         app = (f"tests.bench.peers.hub_application:{function}", "--factory")
-        peers[name] = Peer("wsctl", "wsctl serve", (*serve, *app, *flags))
+        peers[HUBS[function]] = Peer("wsctl", "wsctl serve", (*serve, *app, *flags))
     return peers
 
 

@@ -10,7 +10,7 @@ differ by a tenth."""
 
 def too_dear(rounds: int) -> dict[str, float]:
     """The ratios that are beyond it."""
-    found = figures(rounds, count=500)
+    found = figures(rounds, count=500, hubs=["plain"])
     ratios = {name: ratio for name, ratio in found.items() if name.endswith("ratio")}
     assert len(ratios) == 5
     return {name: ratio for name, ratio in ratios.items() if ratio > RATIO}

@@ -10,6 +10,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import pytest
+
 from tests.support.server import DEADLINE, ask, connected
 from tests.support.sizes import FULL, SMALL
 
@@ -28,22 +30,18 @@ def test_the_full_sizes_are_the_larger_ones() -> None:
     assert all(getattr(FULL, name) > getattr(SMALL, name) for name in FULL.__dataclass_fields__)
 
 
-def test_crowds_of_full_size_start() -> None:
+@pytest.mark.parametrize("file", CROWDS)
+def test_a_crowd_of_full_size_starts(file: str) -> None:
     with ExitStack() as stack:
-        waiting = [FullCrowd(file, stack) for file in CROWDS]
+        crowd = FullCrowd(file, stack)
         until = time.monotonic() + 3 * DEADLINE
-        while waiting:
-            for crowd in waiting[:]:
-                if crowd.is_there():
-                    crowd.interrupt()  # at once: the others want the cores
-                    waiting.remove(crowd)
-                else:
-                    assert time.monotonic() < until, crowd.file
+        while not crowd.is_there():
+            assert time.monotonic() < until
             time.sleep(0.05)
 
 
 class FullCrowd:
-    """A crowd's tests at full size, which are interrupted before the stack ends."""
+    """A crowd's tests at full size, which are interrupted when the stack ends."""
 
     def __init__(self, file: str, stack: ExitStack) -> None:
         self.file = file
@@ -57,7 +55,6 @@ class FullCrowd:
             stderr=subprocess.STDOUT,
             text=True,
         )
-        self._is_interrupted = False
         stack.callback(self._end)
 
     def is_there(self) -> bool:
@@ -66,13 +63,8 @@ class FullCrowd:
         assert self._process.poll() is None, self._process.communicate()[0]
         return _clients(self._folder) > CROWDS[self.file]
 
-    def interrupt(self) -> None:
-        self._is_interrupted = True
-        self._process.send_signal(signal.SIGINT)
-
     def _end(self) -> None:
-        if not self._is_interrupted:
-            self.interrupt()
+        self._process.send_signal(signal.SIGINT)
         self._process.communicate(timeout=2 * DEADLINE)
 
 
