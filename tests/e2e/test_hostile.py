@@ -5,6 +5,7 @@ import contextlib
 import json
 import resource
 import select
+import socket
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -18,6 +19,7 @@ from tests.conftest import StartServer
 from tests.e2e.ways import Way, embedded, module
 from tests.support import frames
 from tests.support.clients import closed, join, receive_type
+from tests.support.fastapi_application import NAME
 from tests.support.hostile import FRAMES, HEADS, status_of
 from tests.support.raw import RawClient, handshake, heard, masked
 from tests.support.server import DEADLINE, ServerProcess
@@ -362,3 +364,31 @@ async def test_a_message_too_big_is_refused_before_it_has_come(start_server: Sta
     async with await join(server.ws_url, "bob") as bob:
         await bob.send("x" * 65536)
         assert len((await receive_type(bob, "message"))["data"]) == 65536
+
+
+READ_AHEAD = 8 << 20
+"""Bytes, far more than the server reads ahead, and than what the kernel keeps of both sides."""
+
+
+@pytest.mark.parametrize(
+    ("flags", "target"), [((), "/publish?id=eager"), ((NAME,), "/length")], ids=["own routes", "application"]
+)
+async def test_requests_whose_turn_has_not_come_are_not_read_into_memory(
+    start_server: StartServer, flags: tuple[str, ...], target: str
+) -> None:
+    server = start_server(*flags)
+    head = (
+        f"POST {target} HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/plain\r\nContent-Length: 1\r\n\r\n"
+    )
+    many, sent, answers = memoryview((head.encode() + b"x") * 20_000), 0, 0
+    with RawClient(server.port) as peer:
+        peer.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 16)
+        peer.socket.setblocking(False)
+        while answers < 60:
+            await asyncio.sleep(0.001)
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    sent += peer.socket.send(many[sent % len(many) :])
+                    assert sent < READ_AHEAD
+            with contextlib.suppress(BlockingIOError):
+                answers += peer.socket.recv(1 << 16).count(b"HTTP/1.1 ")

@@ -12,6 +12,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Protocol
 
 import h11
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from wsctl.server.client_acceptor import ClientAcceptor
@@ -130,6 +131,22 @@ def detach_descriptor(transport: asyncio.Transport) -> int | None:
     return fd
 
 
+class InputFlow(FlowControl):
+    """The flow of one connection, which reads no further while a whole request waits for its turn.
+
+    uvicorn reads on whenever an application asks for the body of its request, and after each answer: the
+    requests of a client that waits for no answer would fill the memory.
+    """
+
+    def __init__(self, transport: asyncio.Transport, has_next: Callable[[], bool]) -> None:
+        super().__init__(transport)
+        self._has_next = has_next
+
+    def resume_reading(self) -> None:
+        if not self._has_next():
+            super().resume_reading()
+
+
 class AnswerState(Enum):
     """The states of the answer to the request at hand, or to the next one."""
 
@@ -151,6 +168,8 @@ if TYPE_CHECKING:
         cycle: Any
         flow: Any
         server_state: Any
+
+        def connection_made(self, transport: asyncio.Transport) -> None: ...  # type: ignore[override]
 
         def shutdown(self) -> None: ...
 
@@ -216,6 +235,10 @@ class BoundedHttp(_UvicornProtocol):
     def peer(self) -> str:
         return peer_address(self.transport)[0]
 
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self.flow = InputFlow(transport, self._has_next)
+
     def connection_lost(self, exc: Exception | None) -> None:
         self._pending.release(self.transport)
         super().connection_lost(exc)
@@ -241,6 +264,10 @@ class BoundedHttp(_UvicornProtocol):
     @abstractmethod
     def _has_unparsed(self) -> bool:
         """Tell whether input has come that belongs to no request yet."""
+
+    @abstractmethod
+    def _has_next(self) -> bool:
+        """Tell whether input has come behind the whole request at hand."""
 
     @abstractmethod
     def _begin_next_request(self) -> None:
@@ -277,8 +304,8 @@ class BoundedHttp(_UvicornProtocol):
         self._pending.renew(self.transport)
         self.server_state.total_requests += 1
         if not self.transport.is_closing():
-            self.flow.resume_reading()
             self._begin_next_request()
+            self.flow.resume_reading()
         self._changed()
 
     # Deadlines
@@ -484,6 +511,9 @@ class HttpProtocol(BoundedHttp, H11Protocol):
 
     def _has_unparsed(self) -> bool:
         return bool(self.conn.trailing_data[0]) or bool(self._publishing and self._publishing.has_input)
+
+    def _has_next(self) -> bool:
+        return self.conn.their_state is h11.DONE and bool(self.conn.trailing_data[0])
 
     # The HTTP connection of requests to publish
 

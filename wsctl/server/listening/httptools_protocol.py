@@ -130,6 +130,9 @@ class HttpToolsProtocol(BoundedHttp, UvicornHttpTools):
     def _has_unparsed(self) -> bool:
         return False
 
+    def _has_next(self) -> bool:
+        return bool(self.pipeline)
+
     def _answer_state(self) -> AnswerState:
         if self.pipeline:
             return AnswerState.BEGUN
