@@ -608,6 +608,17 @@ async def test_what_is_published_has_a_receipt() -> None:
     assert [(m.data, m.topic) for m in got] == [("hello", None), ({"price": 3}, "quotes.eu"), (None, None)]
 
 
+async def test_a_trace_context_goes_with_what_is_published_and_comes_with_messages() -> None:
+    hub = FakeHub()
+    async with serving_hub(hub) as target, stream_of_commands(target) as messages:
+        await messages.publish("hello", traceparent="00-1")
+        traced = {"type": "message", "id": "9-0", "ts": 0.0, "from": "eve", "traceparent": "00-2", "data": 1}
+        await hub.send(traced)
+        got = [await anext(messages) for _ in range(2)]
+    assert hub.commands == [{"type": "publish", "data": "hello", "traceparent": "00-1"}]
+    assert [m.traceparent for m in got] == [None, "00-2"]
+
+
 async def test_a_refusal_is_raised_and_is_no_event() -> None:
     told: list[StreamEvent] = []
     hub = FakeHub(refused("rate_limited", "slower"))

@@ -32,13 +32,14 @@ client.addEventListener("open", ({ recovered, lost, frame, transport, reason }) 
 client.addEventListener("message", ({ data, frame }) => {
   const message: Message<{ price: number }> = frame;
   const price: number = data.price;
-  console.log(message.topic?.toUpperCase(), price);
+  console.log(message.topic?.toUpperCase(), message.traceparent?.length, price);
 });
 client.addEventListener("waiting", ({ code, wait }) => console.log(code.toFixed(), wait.toFixed()));
 client.addEventListener("news", (event) => console.log(event.type));
 
 try {
-  const id: string = await client.publish({ price: 3 }, { topic: "quotes.eu", to: ["ann"], key: "k" });
+  const how = { topic: "quotes.eu", to: ["ann"], key: "k", traceparent: "" };
+  const id: string = await client.publish({ price: 3 }, how);
   console.log(id, client.cursor?.length);
 } catch (error) {
   if (error instanceof CommandError) console.log(error.code, error.message);

@@ -980,7 +980,9 @@ async def test_a_token_is_offered_behind_the_protocols(client: JsClient, fake: S
 
 async def test_what_is_published_has_a_receipt(client: JsClient, fake: Switchboard) -> None:
     line = await with_topics(client, fake)
-    await asked(client, "first", 'publish({ price: 3 }, { topic: "a.b", to: ["ann"], key: "k" })')
+    await asked(
+        client, "first", 'publish({ price: 3 }, { topic: "a.b", to: ["ann"], key: "k", traceparent: "00-1" })'
+    )
     await asked(client, "second", "publish()")
     first, second = await line.command(), await line.command()
     assert first | {"ref": 0} == {
@@ -990,6 +992,7 @@ async def test_what_is_published_has_a_receipt(client: JsClient, fake: Switchboa
         "topic": "a.b",
         "to": ["ann"],
         "key": "k",
+        "traceparent": "00-1",
     }
     assert second["data"] is None
     await line.send("ok", ref=second["ref"], id="8-0")

@@ -285,6 +285,8 @@ class MessageStream:
         topic: str | None = None,
         to: str | Sequence[str] | None = None,
         key: str | None = None,
+        *,
+        traceparent: str | None = None,
     ) -> str | None:
         """Publish a message, and return its id once the server has it; it waits for a connection first, and
         as long as the rate of the server demands: a burst is published in the order of the calls.
@@ -302,6 +304,8 @@ class MessageStream:
             to: the client ids, or the one, that alone are to get it, where the server permits that.
             key: a name for this message, of 1 to 128 characters, that no other one of this client has. What
                 was published with it already is not published again, and the id is that of the first.
+            traceparent: the trace context (W3C) of the caller, for a server with `--tracing`. One of a
+                release before these refuses it (`bad_command`).
 
         Raises:
             CommandRefused: the server refused; its `code` says why.
@@ -316,7 +320,8 @@ class MessageStream:
             await messages.publish({"price": 3}, topic="quotes.eu")
         """
         only = [to] if isinstance(to, str) else None if to is None else list(to)
-        fields = {"data": data, "topic": None if topic is None else topic_name(topic), "to": only, "key": key}
+        name = None if topic is None else topic_name(topic)
+        fields = {"data": data, "topic": name, "to": only, "key": key, "traceparent": traceparent}
         _check_json(data)
         deadline = self._deadline()
         while True:

@@ -108,6 +108,7 @@ def _message(frame: dict[str, Any]) -> Message:
         to=tuple(map(str, to)) if isinstance(to, list) else None,
         shown=isinstance(to, list) and len(to) > 1,
         topic=str(topic) if (topic := frame.get("topic")) is not None else None,
+        traceparent=str(trace) if (trace := frame.get("traceparent")) is not None else None,
     )
 
 

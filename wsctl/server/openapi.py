@@ -106,6 +106,7 @@ _PUBLISH_BODY = {
                     "topic": _or_null(TOPIC),
                     "to": _or_null({"type": "array", "items": CLIENT_ID}),
                     "key": _or_null({"type": "string", "minLength": 1, "maxLength": MAX_KEY}),
+                    "traceparent": {"description": "As the header; ignored where it is no trace context"},
                 },
                 "required": ["data"],
                 "additionalProperties": False,

@@ -29,6 +29,8 @@ export interface Message<Data = unknown> {
   ts: number;
   from: string;
   topic?: string;
+  /** The trace context (W3C) with which a receiver goes on, where the server sends it. */
+  traceparent?: string;
   to?: string[];
   data: Data;
 }
@@ -145,6 +147,8 @@ export interface PublishOptions {
   to?: string[];
   /** A name for this message: what was published with it in the last 5 minutes is not published again. */
   key?: string;
+  /** The trace context (W3C) of the caller, where the server traces. */
+  traceparent?: string;
 }
 
 /** What became of a command: the server's `code`, or not_connected, no_websocket; unconfirmed: nobody knows. */

@@ -168,10 +168,11 @@ export class Client extends EventTarget {
    * @param {string[]} [options.to]  the ids that alone get it, where the server permits that
    * @param {string} [options.key]  a name for this message: with it, it can be published again when nobody knows
    *   what became of it; the server publishes it once within 5 minutes
+   * @param {string} [options.traceparent]  the trace context (W3C) of the caller, where the server traces
    * @returns {Promise<string>}  its id, when the server has it; or a `CommandError`
    */
-  async publish(data, { topic, to, key } = {}) {
-    return (await this.#ask("publish", { data: data ?? null, topic, to, key })).id;
+  async publish(data, { topic, to, key, traceparent } = {}) {
+    return (await this.#ask("publish", { data: data ?? null, topic, to, key, traceparent })).id;
   }
 
   /**
