@@ -150,7 +150,7 @@ def fed(server: ServerProcess, page: Page) -> Page:
 def show(page: Page, facts: dict[str, Any]) -> None:
     """Let a status arrive, and wait until it is seen."""
     newest = f"{next(NUMBERS)}-0"
-    page.evaluate(f"feed({json.dumps({'type': 'status', 'status': facts | {'newest_id': newest}})}) ?? true")
+    feed(page, {"type": "status", "status": facts | {"newest_id": newest}})
     page.wait_for_text("#server", newest)
 
 
@@ -206,15 +206,32 @@ def test_a_worker_or_parent_that_does_not_answer_stands_at_the_top(server: Serve
     assert "figures of one worker of 2: their parent does not answer" in fed.text("#detail")
     show(fed, facts | {"workers": [worker | {"silent": False}, other]})
     assert fed.text("#detail") == "Nobody is connected."
-    moving = {"state": "moving", "successor": 9, "total": 2, "moved": 1, "staying": 0, "elapsed_s": 1.0}
-    show(fed, facts | {"upgrade": moving | {"silence_s": 0.0, "error": None}})
-    assert fed.text("#progress") == "moved1 of 2elapsed1\xa0s"
+
+
+def feed(page: Page, told: dict[str, Any]) -> None:
+    """Let an event arrive."""
+    page.evaluate(f"feed({json.dumps(told)}) ?? true")
+
+
+def test_an_upgrade_says_how_far_it_is_and_how_it_ended(server: ServerProcess, fed: Page) -> None:
+    facts = server.status() | {"connections": 9}
+    moving = {"state": "moving", "successor": 9, "total": 9, "moved": 1, "staying": 0, "elapsed_s": 1.0}
+    moving |= {"silence_s": 0.066, "error": None}
+    worker = {"number": 1, "pid": 7, "status": "serving", "connections": 4, "silent": False}
+    show(fed, facts | {"workers": [worker, worker | {"number": 2}], "upgrade": moving})
+    assert fed.text("#progress") == "moved1 of 9elapsed1\xa0s"
     assert fed.evaluate("document.querySelector('#upgrade').disabled")
-    show(fed, facts | {"upgrade": moving | {"state": "failed", "silence_s": 0.0, "error": "exit code 7"}})
+    # While the parent is renewed a worker tells its own figures.
+    topic = {"topic": "t.seen", "subscribers": 1, "messages": 0, "bytes": 0, "newest_id": None}
+    feed(fed, {"type": "status", "status": facts | {"connections": 4}})
+    feed(fed, {"type": "topics", "topics": [topic], "listed": 1, "more": False})
+    fed.wait_for_text("#topics", "t.seen")
+    assert fed.text("#tiles dd") == "9"
+    assert fed.text("#detail") == "1 of 9 clients have moved into the new process."
+    show(fed, facts | {"workers": [worker], "upgrade": moving | {"state": "failed", "error": "exit code 7"}})
     assert fed.text("#note").endswith("The upgrade failed, and the server goes on as before: exit code 7")
-    moving |= {"elapsed_s": 2.0, "moved": 2}
-    show(fed, facts | {"upgrade": moving | {"state": "done", "silence_s": 0.066, "error": None}})
-    assert fed.text("#note").endswith("Upgraded: 2 moved, nobody stayed behind, longest silence 66 ms.")
+    show(fed, facts | {"upgrade": moving | {"state": "done", "moved": 9, "elapsed_s": 2.0}})
+    assert fed.text("#note").endswith("Upgraded: 9 moved, nobody stayed behind, longest silence 66 ms.")
     show(fed, facts | {"generation": 2})
     assert fed.text("#note").endswith("longest silence 66 ms.")
     show(fed, facts | {"generation": 3, "pid": 9})
