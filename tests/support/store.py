@@ -118,8 +118,35 @@ class Access:
         return ["--cluster-enabled", "yes", "--cluster-port", str(bus), *timing, *secret]
 
 
+OF_DATA = frozenset(
+    [
+        "DEL",
+        "EVAL",
+        "EXISTS",
+        "FLUSHALL",
+        "GET",
+        "HDEL",
+        "HGET",
+        "HGETALL",
+        "HKEYS",
+        "HLEN",
+        "HSET",
+        "INFO",
+        "KEYS",
+        "SET",
+        "TIME",
+        "TTL",
+    ]
+)
+"""Commands that change nothing of a server but its data, beside those of sorted sets and streams."""
+
+
 class StoreProcess:
-    """One server on a port of its own, which it keeps over restarts; its data is in `folder/data`."""
+    """One server on a port of its own, which it keeps over restarts; its data is in `folder/data`.
+
+    Attributes:
+        is_as_started: whether `empty` makes it what it was at its start.
+    """
 
     def __init__(
         self, program: str, folder: Path, options: tuple[str, ...], access: Access, config: str | None
@@ -130,6 +157,7 @@ class StoreProcess:
         self.url = access.url(self.port, folder / "socket")
         self._program, self._folder, self._options = program, folder, options
         self._access, self._config = access, config
+        self.is_as_started = False
 
     @classmethod
     def start(
@@ -157,6 +185,7 @@ class StoreProcess:
             store = cls(program, folder, options, access, config)
             try:
                 store.restart(empty=True)
+                store.is_as_started = True
             except PortTaken:
                 store.close()
                 if attempt == ATTEMPTS - 1:
@@ -174,8 +203,15 @@ class StoreProcess:
         path = self._folder / "log"
         return path.read_text(errors="replace") if path.exists() else ""
 
+    def empty(self) -> None:
+        """Hang up on everybody, and forget all data, scripts and counts."""
+        self._send("CLIENT", "KILL", "TYPE", "normal")
+        for forget in (("FLUSHALL",), ("SCRIPT", "FLUSH"), ("CONFIG", "RESETSTAT")):
+            self._send(*forget)
+
     def kill(self) -> None:
         """SIGKILL, and wait for its end. From then on its port refuses connections."""
+        self.is_as_started = False
         if self.process:
             self.process.kill()
             self.process.wait()
@@ -183,6 +219,7 @@ class StoreProcess:
     def stop_process(self) -> None:
         """SIGSTOP: it takes connections and answers nothing."""
         assert self.process
+        self.is_as_started = False
         self.process.send_signal(signal.SIGSTOP)
 
     def go_on(self) -> None:
@@ -209,6 +246,11 @@ class StoreProcess:
 
         Raises `StoreError` when the answer is an error, and `OSError` when there is none.
         """
+        if not str(words[0]).startswith(("X", "Z")) and words[0] not in OF_DATA:
+            self.is_as_started = False
+        return self._send(*words, deadline=deadline)
+
+    def _send(self, *words: str | bytes | int | float, deadline: float = DEADLINE) -> Any:
         path = self._folder / "socket"
         with self._access.connect(self.port, path, deadline) as plain, plain.makefile("rb") as answers:
             if self._access.login:
@@ -240,9 +282,9 @@ class StoreProcess:
             failure = PortTaken if "Address already in use" in self.log[said:] else AssertionError
             raise failure(f"it ended with {self.process.returncode}:\n{self.log}")
         try:
-            pong = self.command("PING", deadline=PATIENCE)
+            pong = self._send("PING", deadline=PATIENCE)
             itself = b"process_id:%d\r\n" % self.process.pid
-            return pong == b"PONG" and itself in self.command("INFO", "server", deadline=PATIENCE)
+            return pong == b"PONG" and itself in self._send("INFO", "server", deadline=PATIENCE)
         except OSError:
             return False
         except StoreError as error:
