@@ -58,10 +58,22 @@ def test_comes_after_them():
 """
 
 
-def run_tests(folder: Path, longest: float = 60) -> "subprocess.CompletedProcess[str]":
-    """Run the tests of a folder as this project's own are run, on two workers."""
-    (folder / "conftest.py").write_text(CONFTEST.format(longest=longest))
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Tests of which some are to be alone, and some hang; they write into `log` when they run."""
+    folder = tmp_path_factory.mktemp("suite")
+    for name in ("test_a", "test_b", "test_c", "test_d_crowd", "test_e_alone"):
+        kind = "alone" if name.endswith(("crowd", "alone")) else "other"
+        (folder / f"{name}.py").write_text(TESTS.format(log=str(folder / "log"), kind=kind))
+    (folder / "test_hangs.py").write_text(HANGS)
+    (folder / "conftest.py").write_text(CONFTEST.format(longest=1))
     (folder / "pyproject.toml").write_text("[tool.pytest.ini_options]\n")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def done(folder: Path) -> "subprocess.CompletedProcess[str]":
+    """The tests of the folder, run as this project's own are run, on two workers."""
     environ = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST")}
     return subprocess.run(
         [sys.executable, "-m", "pytest", "-p", "xdist", "-n", "2", "-p", "no:cacheprovider", str(folder)],
@@ -75,28 +87,24 @@ def run_tests(folder: Path, longest: float = 60) -> "subprocess.CompletedProcess
     )
 
 
-def test_beside_a_test_that_is_to_be_alone_no_other_runs(tmp_path: Path) -> None:
-    log = tmp_path / "log"
-    for name in ("test_a", "test_b", "test_c", "test_d_crowd", "test_e_alone"):
-        kind = "alone" if name.endswith(("crowd", "alone")) else "other"
-        (tmp_path / f"{name}.py").write_text(TESTS.format(log=str(log), kind=kind))
-    done = run_tests(tmp_path)
-    assert done.returncode == 0, done.stdout + done.stderr
-    lines = [line.split() for line in log.read_text().splitlines()]
+def test_beside_a_test_that_is_to_be_alone_no_other_runs(
+    folder: Path, done: "subprocess.CompletedProcess[str]"
+) -> None:
+    lines = [line.split() for line in (folder / "log").read_text().splitlines()]
     runs = [(kind, float(began), float(ended)) for kind, began, ended in lines]
     alone = sorted(run for run in runs if run[0] == "alone")
-    assert (len(runs), len(alone)) == (20, 8)
+    assert (len(runs), len(alone)) == (20, 8), done.stdout + done.stderr
     beside = [other for other in runs for run in alone if run[1] < other[2] and other[1] < run[2]]
     assert beside == alone, "each of them meets itself, and nothing else"
 
 
-def test_what_hangs_ends_with_its_stack_and_the_others_run(tmp_path: Path) -> None:
-    (tmp_path / "test_hangs.py").write_text(HANGS)
-    done = run_tests(tmp_path, longest=1)
+def test_what_hangs_ends_with_its_stack_and_the_others_run(
+    done: "subprocess.CompletedProcess[str]",
+) -> None:
     assert done.returncode == 1, done.stdout + done.stderr
     for name in ("test_hangs", "test_fails_and_hangs_when_it_is_taken_down"):
         assert f"crashed while running 'test_hangs.py::{name}'" in done.stdout
-    assert "1 passed" in done.stdout
+    assert "3 failed, 21 passed" in done.stdout
     assert done.stderr.count("Timeout (0:00:01)!") == 2
     assert "threading.py" in done.stderr, "the stack tells where it hung"
 

@@ -103,17 +103,9 @@ async def test_after_upgrades_ctrl_c_drains_with_a_bar_and_the_shell_gets_the_ex
     assert "ended with 0" in screen.wait_for("ended with ")
 
 
-async def test_ctrl_c_twice_forces_and_the_shell_gets_that_code(shell: Shell) -> None:
-    await asyncio.to_thread(shell.upgrade)
-    bob = await join(shell.url, "bob")
-    shell.terminal.type("\x03")
-    shell.terminal.wait_for("elapsed 0:01")
-    shell.terminal.type("\x03")
-    assert (await closed(bob))[0] == 1012
-    assert "ended with 130" in shell.terminal.wait_for("ended with ")
-
-
-async def test_after_an_upgrade_the_job_is_stopped_and_goes_on_in_front(shell: Shell) -> None:
+async def test_after_an_upgrade_the_job_is_stopped_and_goes_on_in_front_and_ctrl_c_twice_forces(
+    shell: Shell,
+) -> None:
     serving = await asyncio.to_thread(shell.upgrade)
     shell.terminal.type("\x1a")
     shell.terminal.wait_for("Stopped")
@@ -127,8 +119,12 @@ async def test_after_an_upgrade_the_job_is_stopped_and_goes_on_in_front(shell: S
     await until(lambda: _fact(serving, "State") != "T")
     shell.terminal.type("\x03")
     await receive_type(bob, "shutdown")
-    await bob.close()
+    shell.terminal.wait_for("elapsed 0:01")
+    shell.terminal.type("\x03")
+    assert (await closed(bob))[0] == 1012
     shell.terminal.wait_for(lambda text: text.rstrip().endswith("ready>"))
+    shell.terminal.type("echo it ended with $?\n")
+    assert "it ended with 130" in shell.terminal.wait_for("it ended with 1")
 
 
 async def test_what_the_process_of_the_job_is_told_is_meant_for_who_serves(shell: Shell) -> None:

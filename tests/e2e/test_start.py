@@ -268,7 +268,7 @@ def test_the_guest_warns_of_several_workers(start_server: StartServer) -> None:
 
 def test_the_guest_warns_of_web_concurrency(start_server: StartServer) -> None:
     command = (sys.executable, "-m", "uvicorn", "wsctl.main:app", "--port", "0")
-    server = start_server(command=command, serving=r"running on (\S+)", env={"WEB_CONCURRENCY": "3"})
+    server = start_server(command=command, serving=r"running on (\S+)", env={"WEB_CONCURRENCY": "2"})
     server.wait_for_line("WARNING .*several workers of this server share no messages")
     server.stop()
 
