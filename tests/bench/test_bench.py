@@ -15,6 +15,7 @@ from tests.bench.pages import PAGES, RESULTS, written
 from tests.bench.peer import PEERS, Peer
 from tests.bench.rounds import run
 from tests.bench.scenarios import QUICK, Scale, Scenario
+from tests.bench.server import Server
 from tests.bench.single import medians
 from tests.bench.table import single
 from tests.support.server import DEADLINE
@@ -167,6 +168,14 @@ def test_a_server_that_is_not_there_is_left_out_with_the_reason() -> None:
     assert Peer("x", "x", (), probe=("no-such-program",)).missing == "there is no no-such-program here"
     assert Peer("x", "x", (), probe=("false",)).missing == "`false` fails"
     assert Peer("x", "x", (), probe=("true",), needs="json").missing == ""
+
+
+def test_a_server_may_say_where_it_listens_in_its_log_and_has_its_core_from_the_start() -> None:
+    log = "Version: 2:9", "Listening on ws://127.0.0.1:4711", "Server is ready"
+    program = f"printf '%s\\n' {' '.join(map(repr, log))}; nproc >&2; exec sleep 60"
+    with Server(Peer("x", "x", ("sh", "-c", program))) as server:
+        assert server.port == 4711
+        assert server.complaint() == "1"
 
 
 def test_an_unknown_name_is_refused() -> None:
