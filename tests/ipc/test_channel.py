@@ -16,7 +16,7 @@ from tests.support.server import DEADLINE
 from tests.support.sizes import examples
 from tests.support.wires import turn
 from wsctl.ipc.channel import MAX_QUEUED, Channel
-from wsctl.ipc.framing import Packet, close_all, encode_packet
+from wsctl.ipc.framing import Packet, close_all, encode_packet, send
 
 pytestmark = pytest.mark.anyio
 
@@ -251,3 +251,20 @@ async def test_who_goes_on_with_a_channel_sends_and_takes_what_was_under_way_who
     second.close()
     other.dispose()
     close_all(large.fds)
+
+
+@pytest.mark.parametrize("anyio_backend", [("asyncio", {"use_uvloop": use}) for use in (True, False)])
+async def test_the_last_words_of_a_process_that_ended_with_unread_packets_are_heard_and_its_end(
+    pair: Pair,
+) -> None:
+    one, other = pair
+    far = OtherEnd(one)
+    far.say("unread")
+    for word in ("one", "two", "three"):
+        (fd,) = pipes(1)
+        send(other, memoryview(encode_packet(word, {}, (), [fd])), [fd])
+        os.close(fd)
+    other.close()
+    await far.end()
+    assert far.kinds == ["one", "two", "three"]
+    far.dispose()

@@ -167,6 +167,8 @@ class Channel:
             data, fds = receive(self._sock)
             if not data:
                 self._fail("it hung up")
+            elif self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+                self._read_on()
             for packet in self._decoder.feed(data, fds):
                 self._on_packet(packet)
                 if self.closed:
@@ -175,6 +177,12 @@ class Channel:
             return
         except (OSError, ChannelBroken) as error:
             self._fail(str(error))
+
+    def _read_on(self) -> None:
+        """Go on reading, to the end, what a process has sent that ended without having read all: libuv, and
+        so uvloop, tells of a socket with an error only once."""
+        self._loop.remove_reader(self._sock)
+        self._loop.add_reader(self._sock, self._readable)
 
     def _fail(self, why: str) -> None:
         if not self.closed:
