@@ -37,8 +37,9 @@ ALONE = re.compile(r"_(crowd|alone)\.py|tests/bench/test_(application|startup)\.
 takes them beyond their tolerance. One core waits meanwhile."""
 
 
-FIRST = ("soak", "bench", "e2e", "log", "server", "cli")
-"""Folders whose tests take long: there servers and browsers are started, and some wait for half a minute."""
+FIRST = ("soak/", "bench/", "e2e/test_workers", "log/", "server/", "cli/", "e2e/", "stress/", "test_suite")
+"""Where tests take long, for servers and browsers are started there, and some wait for half a minute. A file
+that takes a minute is not among the last ones; of the last ones each takes some seconds."""
 
 LONGEST = 300.0
 """Seconds of one test at most: five times the longest one. One that hangs ends with the stacks of all its
@@ -118,7 +119,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     def place(item: pytest.Item) -> int:
         if ALONE.search(item.nodeid):
             return len(FIRST) + 1
-        return next((n for n, folder in enumerate(FIRST) if f"tests/{folder}/" in item.nodeid), len(FIRST))
+        return next((n for n, name in enumerate(FIRST) if f"tests/{name}" in item.nodeid), len(FIRST))
 
     items.sort(key=place)
 

@@ -18,9 +18,9 @@ from tests.support.sizes import FULL, SMALL
 ROOT = Path(__file__).parent.parent.parent
 
 CROWDS = {
-    "test_crowd.py": SMALL.clients,
+    "test_drain_of_many.py": SMALL.clients,
     "test_pace_crowd.py": SMALL.clients,
-    "test_handover_crowd.py": SMALL.clients,
+    "test_handover_of_many.py": SMALL.clients,
     "test_shared_crowd.py": SMALL.resuming // 3,
 }
 """The files, and how many clients of one server a small crowd has at most."""
