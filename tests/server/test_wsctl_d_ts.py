@@ -38,8 +38,8 @@ client.addEventListener("waiting", ({ code, wait }) => console.log(code.toFixed(
 client.addEventListener("news", (event) => console.log(event.type));
 
 try {
-  const how = { topic: "quotes.eu", to: ["ann"], key: "k", traceparent: "" };
-  const id: string = await client.publish({ price: 3 }, how);
+  const traceparent = "";
+  const id: string = await client.publish(1, { topic: "quotes.eu", to: ["ann"], key: "k", traceparent });
   console.log(id, client.cursor?.length);
 } catch (error) {
   if (error instanceof CommandError) console.log(error.code, error.message);

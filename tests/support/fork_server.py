@@ -45,7 +45,6 @@ WHEN_RUN = (
     "encodings.idna",
     "fastapi.telemetry._runtime",
     "pydantic.v1",
-    "typer._adapters",
     "typer._click.decorators",
     "uvicorn.main",
     "uvicorn.protocols.websockets.websockets_sansio_impl",
