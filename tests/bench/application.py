@@ -52,9 +52,8 @@ def figures(rounds: int, count: int, hubs: Collection[str] = tuple(HUBS)) -> Fig
         with ExitStack() as stack:
             servers = {name: stack.enter_context(Server(peer)) for name, peer in _peers(parser).items()}
             for what, measure in (("json", _answers), ("echo", _echoes)):
-                costs = _costs(servers, measure, rounds, count)
+                costs = _costs(servers, measure, rounds, count, ("wsctl", "uvicorn"))
                 found |= {f"{what} {parser} {name}": cost for name, cost in costs.items()}
-                found[f"{what} {parser} ratio"] = costs["wsctl"] / costs["uvicorn"]
     return found | _message_figures(rounds, count, hubs)
 
 
@@ -63,15 +62,19 @@ def _message_figures(rounds: int, count: int, hubs: Collection[str]) -> Figures:
     hub without hooks."""
     with ExitStack() as stack:
         servers = {name: stack.enter_context(Server(peer)) for name, peer in _hub_peers(hubs).items()}
-        costs = _costs(servers, _messages, rounds, count)
-    found = {f"message {name}": cost for name, cost in costs.items()}
-    return found | {"message ratio": costs["hub"] / costs["built-in"]}
+        costs = _costs(servers, _messages, rounds, count, ("hub", "built-in"))
+    return {f"message {name}": cost for name, cost in costs.items()}
 
 
 def _costs(
-    servers: Mapping[str, Server], measure: Callable[[Server, int], float], rounds: int, count: int
+    servers: Mapping[str, Server],
+    measure: Callable[[Server, int], float],
+    rounds: int,
+    count: int,
+    compared: tuple[str, str],
 ) -> Figures:
-    return medians({name: partial(measure, server, count) for name, server in servers.items()}, rounds)
+    measures = {name: partial(measure, server, count) for name, server in servers.items()}
+    return medians(measures, rounds, {"ratio": compared})
 
 
 def _peers(parser: str) -> dict[str, Peer]:

@@ -48,6 +48,14 @@ WSCTL = Peer(
     speech=GREETED,
 )
 
+FLOOR = Peer("floor", "answers, unread", (sys.executable, "-m", "tests.bench.peers.answering"))
+
+NOTE = (
+    "The floor is a loop of the same kind that is sent the same requests, and gives one answer to whatever "
+    "comes, unread: what the kernel, the loop and two processes take that wake each other. What one_us is "
+    "above it is this server's."
+)
+
 MESSAGE = b'"type":"message"'
 """The text that each message has once."""
 
@@ -56,23 +64,27 @@ TO_FRAMEWORK = "TE: trailers\r\n"
 
 
 def figures(rounds: int, count: int, clients: int = 0) -> Figures:
-    """Microseconds of CPU for a message, and messages a second: one by one, the
-    same by the framework, and in batches; and, with clients, the percentage of the CPU that publishing takes
-    when all of them get each message."""
+    """Microseconds of CPU for a message, and messages a second: one by one, the same at the floor, by the
+    framework, and in batches; and, with clients, the percentage of the CPU that publishing takes when all of
+    them get each message."""
     one, line = json.dumps({"data": DATA}).encode(), json.dumps({"data": DATA}).encode() + b"\n"
     requests = {
+        "floor": (_request(one, "application/json"), 1, count),
         "one": (_request(one, "application/json"), 1, count),
         "framework": (_request(one, "application/json", TO_FRAMEWORK), 1, count // 4),
         "batch": (_request(line * BATCH, "application/x-ndjson"), BATCH, count // 10),
     }
     with ExitStack() as stack:
         server = stack.enter_context(Server(WSCTL))
+        floor = stack.enter_context(Server(FLOOR))
         publisher = stack.enter_context(closing(Publisher(server.port)))
+        at_floor = stack.enter_context(closing(Publisher(floor.port)))
 
         def one_round() -> Figures:
             found: Figures = {}
             for name, each in requests.items():
-                found[f"{name}_us"], found[f"{name} a second"] = publisher.measure(server, *each)
+                to, of = (at_floor, floor) if name == "floor" else (publisher, server)
+                found[f"{name}_us"], found[f"{name} a second"] = to.measure(of, *each)
             return found
 
         found = medians_of(one_round, rounds)
@@ -169,6 +181,7 @@ BENCH = Bench(
     lambda size: figures(size.rounds, size.count, size.clients),
     full={"rounds": 5, "count": 2000, "clients": 1000},
     quick={"rounds": 0, "count": 200, "clients": 10},
+    note=NOTE,
 )
 
 if __name__ == "__main__":

@@ -8,8 +8,9 @@ import resource
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
 from statistics import median
-from types import SimpleNamespace
+from types import MappingProxyType, SimpleNamespace
 from typing import Any
 
 from tests.bench.server import CORES
@@ -82,9 +83,21 @@ def prepare_load() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def medians(measures: Mapping[str, Callable[[], float]], rounds: int) -> Figures:
-    """The median of each over the rounds, in each of which all are measured one after the other."""
-    return medians_of(lambda: {name: measure() for name, measure in measures.items()}, rounds)
+def medians(
+    measures: Mapping[str, Callable[[], float]],
+    rounds: int,
+    ratios: Mapping[str, tuple[str, str]] = MappingProxyType({}),
+) -> Figures:
+    """The median of each over the rounds, in each of which all are measured one after the other, beginning
+    with another. `ratios` names two of them: the median of what one is to the other in the same round."""
+    names, turn = list(measures), count()
+
+    def one_round() -> Figures:
+        first = next(turn) % len(names)
+        found = {name: measures[name]() for name in [*names[first:], *names[:first]]}
+        return found | {name: found[one] / found[other] for name, (one, other) in ratios.items()}
+
+    return medians_of(one_round, rounds)
 
 
 def medians_of(one_round: Callable[[], Figures], rounds: int) -> Figures:

@@ -57,7 +57,8 @@ def figures(scale: Scale) -> tuple[Figure, ...]:
 
 
 def summary(runs: Runs, rows: Iterable[Figure]) -> dict[str, dict[str, Any]]:
-    """By server and figure: the median or sum, its ratio to the floor where it is compared, each round."""
+    """By server and figure: the median or sum, its ratio to the floor where it is compared, each round. The
+    ratio is the median of those of the rounds: between two of them the machine may change its speed."""
     result: dict[str, dict[str, Any]] = {}
     for name, measured in runs.items():
         for row in rows:
@@ -65,12 +66,18 @@ def summary(runs: Runs, rows: Iterable[Figure]) -> dict[str, dict[str, Any]]:
             if value is None:
                 continue
             cell: dict[str, Any] = {"value": round(value, 4)}
-            base = row.value(runs.get(FLOOR, {}).get(row.key, []))
-            if row.compared and base:
-                cell["ratio"] = round(value / base, 3)
+            bases = runs.get(FLOOR, {}).get(row.key, [])
+            if row.compared and bases:
+                cell["ratio"] = round(_ratio(measured[row.key], bases), 3)
             cell["runs"] = [round(one, 4) for one in measured[row.key]]
             result.setdefault(name, {})[row.key] = cell
     return result
+
+
+def _ratio(values: Sequence[float], bases: Sequence[float]) -> float:
+    if len(values) != len(bases):  # one of them failed in a round
+        return statistics.median(values) / statistics.median(bases)
+    return statistics.median([value / base for value, base in zip(values, bases, strict=True)])
 
 
 def whole(found: Mapping[str, Any]) -> str:

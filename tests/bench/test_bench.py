@@ -3,6 +3,8 @@
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -17,7 +19,7 @@ from tests.bench.rounds import run
 from tests.bench.scenarios import QUICK, Scale, Scenario
 from tests.bench.server import Server
 from tests.bench.single import medians
-from tests.bench.table import single
+from tests.bench.table import figures, single, summary
 from tests.support.server import DEADLINE
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the bench needs Linux")
@@ -140,6 +142,27 @@ def test_the_first_of_several_rounds_does_not_count() -> None:
     values = iter([100.0, 1.0, 2.0, 3.0])
     assert medians({"cost_us": lambda: next(values)}, rounds=3) == {"cost_us": 2.0}
     assert medians({"cost_us": lambda: 7.0}, rounds=0) == {"cost_us": 7.0}
+
+
+def test_a_ratio_is_the_median_of_those_of_the_rounds_of_which_each_begins_with_another() -> None:
+    order: list[str] = []
+
+    def cost(name: str, values: Iterator[float]) -> float:
+        order.append(name)
+        return next(values)
+
+    ours, theirs = iter([9.0, 2.0, 8.0, 30.0]), iter([1.0, 2.0, 1.0, 10.0])
+    measures = {"ours": partial(cost, "ours", ours), "theirs": partial(cost, "theirs", theirs)}
+    found = medians(measures, 3, {"ratio": ("ours", "theirs")})
+    assert found == {"ours": 8.0, "theirs": 2.0, "ratio": 3.0}
+    assert order[:4] == ["ours", "theirs", "theirs", "ours"]
+
+
+@pytest.mark.parametrize(("floor", "ratio"), [([1.0, 8.0, 4.0], 1.0), ([1.0, 8.0], 2 / 3)])
+def test_the_ratio_to_the_floor_is_that_of_the_same_rounds(floor: list[float], ratio: float) -> None:
+    runs = {"floor": {"many_us": floor}, "wsctl": {"many_us": [1.5, 8.0, 3.0]}}
+    cell = summary(runs, figures(QUICK))["wsctl"]["many_us"]
+    assert (cell["value"], cell["ratio"]) == (3.0, round(ratio, 3))
 
 
 def test_each_round_begins_with_another_server_and_the_first_measurement_does_not_count() -> None:
