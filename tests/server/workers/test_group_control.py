@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import signal
 from collections.abc import Sequence
 from typing import Any
 
@@ -490,6 +491,21 @@ async def test_a_renewed_parent_goes_on_with_the_upgrade_and_who_waits_is_answer
         await hands_over(here, worker)
         end = (await waiting).body["upgrade"]
         assert (end["state"], end["elapsed_s"], end["total"]) == ("done", 1.5, 7)
+
+
+async def test_an_upgrade_of_a_server_that_has_ended_meanwhile_has_failed() -> None:
+    async with fake_parent(1) as here:
+        (worker,) = await here.serving()
+        ready = asyncio.Event()
+        here.upgrade.go_on(UpgradeState(began=0.0, total=0), ready)
+        waiting = asyncio.create_task(here.control.answer("GET", "/api/upgrade", b""))
+        here.pool.send_signal(signal.SIGTERM)
+        here.dies(worker, 0)
+        await here.until(here.pool.over.is_set)
+        ready.set()
+        end = (await waiting).body["upgrade"]
+        assert end["state"] == "failed"
+        assert end["error"].startswith("the server was stopped meanwhile")
 
 
 async def test_an_upgrade_that_is_given_up_has_failed() -> None:

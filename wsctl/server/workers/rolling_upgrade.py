@@ -181,13 +181,13 @@ class RollingUpgrade:
 
     async def _replace_all(self) -> None:
         for slot in self._pool.slots:
+            if self._pool.ending:  # also when none is left to be asked
+                raise RollingUpgradeFailed(STOPPED_MEANWHILE)
             # A worker that is to be started again, or is just starting, is as fresh.
             if slot.member and slot.member.listening:
                 await self._replace(slot.member)
 
     async def _replace(self, worker: Worker) -> None:
-        if self._pool.ending:
-            raise RollingUpgradeFailed(STOPPED_MEANWHILE)
         self._current, before = worker, worker.upgrade
         # The process may have been stopped while the others were replaced.
         begun = None if worker.silent else await worker.call("POST", "/api/upgrade", b"", START_TIMEOUT)
