@@ -97,6 +97,24 @@ def test_secrets_are_files_and_are_never_shown() -> None:
         assert f"-e WSCTL_{name.upper()}_FILE=/run/secrets/{name}" in text
 
 
+def test_the_image_of_an_application_has_it_and_its_packages() -> None:
+    mine = Settings(app="main:app")
+    steps = instructions(generate_file("docker", mine, HERE))
+    assert [rest for name, rest in steps if name == "COPY"][1:] == [
+        "requirements.txt /tmp/",
+        "--from=build /opt/wsctl /opt/wsctl",
+        "app /app/",
+    ]
+    assert ("RUN", "/opt/wsctl/bin/pip install --no-cache-dir -r /tmp/requirements.txt") in steps
+    assert ("WORKDIR", "/app") in steps
+    assert "COPY app /app/" in read(mine)["services"]["node-1"]["build"]["dockerfile_inline"]
+    there = generate_file("docker", Settings(app="main:app", app_dir="/opt/mine/"), HERE)
+    assert ("WORKDIR", "/opt/mine") in instructions(there)
+    assert "requirements" not in generate_file("docker", Settings(), HERE)
+    with pytest.raises(UsageError, match="without blanks"):
+        generate_file("docker", Settings(app="main:app", app_dir="/my app"), HERE)
+
+
 @pytest.mark.parametrize("kind", ["docker", "compose", "k8s"])
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "::1", "localhost"])
 def test_loopback_is_of_no_use_in_a_container(kind: str, host: str) -> None:

@@ -1,6 +1,7 @@
 """Docker's files: the Dockerfile, and for Compose one file with nginx, and two nodes with their Redis or one
 with its journal."""
 
+import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -24,6 +25,7 @@ from wsctl.cli.recipes.deployment import (
 )
 from wsctl.cli.recipes.journal import journal_file
 from wsctl.cli.recipes.template import dollars, env_word, fill_template, json_word, read_template, yaml_word
+from wsctl.errors import UsageError
 from wsctl.server.diagnostics.stop_time import margin
 from wsctl.settings import Settings, variable
 
@@ -33,6 +35,8 @@ SECRETS = "/run/secrets"
 WHEEL = f"wsctl_server-{__version__}-py3-none-any.whl"
 """The file that `pip wheel` makes of the source. An index has another program under the name of the
 command."""
+
+_FOLDER = re.compile(r"/[\w./@+-]*", re.ASCII)
 
 _NODES = ("node-1", "node-2")
 
@@ -58,6 +62,14 @@ depends_on:
 _VOLUME = """# The journal outlives the container in a volume.
 RUN mkdir -p {folder} && chown 10001:10001 {folder}
 VOLUME [{quoted}]"""
+
+_PACKAGES = """# The packages of your application: name them in a file beside this one, which may be empty.
+COPY requirements.txt /tmp/
+RUN /opt/wsctl/bin/pip install --no-cache-dir -r /tmp/requirements.txt"""
+
+_APPLICATION = """# Your application: the folder `app` beside this file.
+COPY app {folder}/
+WORKDIR {folder}"""
 
 _ONE_CONTAINER = """# One container has the journal at a time: `docker stop` the old one, which drains, then
 # start the next one with the same volume, where clients resume."""
@@ -121,8 +133,22 @@ def dockerfile(settings: Settings, place: Place) -> Mapping[str, str]:
         "secrets": "\n".join(
             _mounted(name) for name in dict.fromkeys([*secret_names(settings), *OPTIONAL_SECRETS])
         ),
+        "packages": _PACKAGES if settings.app else "",
+        "application": _APPLICATION.format(folder=_folder(settings)) if settings.app else "",
         **_volume(inside),
     }
+
+
+def _folder(settings: Settings) -> str:
+    """Return the folder of the application in a container.
+
+    Raises:
+        UsageError: it cannot be written there as it is.
+    """
+    folder = settings.app_dir if settings.app_dir.startswith("/") else "/app"
+    if not _FOLDER.fullmatch(folder):
+        raise UsageError(f"--app-dir {folder}: a Dockerfile takes a path without blanks and quotes")
+    return folder.rstrip("/") or "/app"
 
 
 def _volume(inside: Settings) -> dict[str, str]:
@@ -197,7 +223,13 @@ def _body(name: str, values: Mapping[str, str]) -> str:
 
 def _image(node: Settings, place: Place) -> Mapping[str, str]:
     # What the nodes are told is in their command and environment; Redis is what the extra is for.
-    alike = Settings(port=node.port, journal=node.journal, redis=None if node.journal else _OWN)
+    alike = Settings(
+        port=node.port,
+        journal=node.journal,
+        redis=None if node.journal else _OWN,
+        app=node.app,
+        app_dir=node.app_dir,
+    )
     return {
         **dockerfile(alike, place),
         "environment": "",
