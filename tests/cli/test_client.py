@@ -18,7 +18,7 @@ from tests.support.clients import join, receive_type
 from tests.support.fake_hub import FakeHub, refused, serving_hub
 from tests.support.fake_server import degraded, error_body, message, refusing, serving, shutdown, welcome
 from tests.support.frames import checked
-from tests.support.processes import popen
+from tests.support.processes import popen, stand_in
 from tests.support.server import DEADLINE, WSCTL, ServerProcess, wsctl
 from tests.support.terminal import Terminal
 
@@ -453,7 +453,7 @@ async def test_a_line_whose_server_went_away_is_no_success(
 
     async with serving(handler) as target:
         process = await asyncio.create_subprocess_exec(
-            *(*WSCTL, "client", "--id", "bob", "--url", str(target.url), *flags),
+            *(*stand_in(), "client", "--id", "bob", "--url", str(target.url), *flags),
             env=environ,
             stdin=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -631,7 +631,7 @@ async def test_once_connected_a_lost_server_is_waited_for(environ: dict[str, str
 
     async with serving(handler) as target:
         process = await asyncio.create_subprocess_exec(
-            *(*WSCTL, "client", "--id", "bob", "--url", str(target.url)),
+            *(*stand_in(), "client", "--id", "bob", "--url", str(target.url)),
             env=environ,
             stdin=subprocess.DEVNULL,
             stderr=subprocess.PIPE,

@@ -14,8 +14,9 @@ from tests.conftest import StartServer
 from tests.support import frames
 from tests.support.clients import join, receive_type
 from tests.support.guests import Guest, listening
+from tests.support.processes import stand_in
 from tests.support.relay import Relay
-from tests.support.server import DEADLINE, WSCTL, ServerProcess
+from tests.support.server import DEADLINE, ServerProcess
 from wsctl.client import connection
 
 pytestmark = pytest.mark.anyio
@@ -29,7 +30,7 @@ async def running(
 ) -> "AsyncIterator[asyncio.subprocess.Process]":
     """A command whose output is JSON; it does not outlive the block."""
     pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    process = await asyncio.create_subprocess_exec(*WSCTL, command, *flags, env=dict(environ), **pipes)  # type: ignore[arg-type]
+    process = await asyncio.create_subprocess_exec(*stand_in(), command, *flags, env=dict(environ), **pipes)  # type: ignore[arg-type]
     async with AsyncExitStack() as stack:
         stack.push_async_callback(process.wait)
         stack.callback(lambda: process.returncode is None and process.kill())

@@ -116,17 +116,22 @@ def run(command: Sequence[str], *, timeout: float, input: str = "", **options: A
         return subprocess.CompletedProcess(command, process.returncode, out, err)
 
 
-def put_stand_in(folder: Path) -> None:
-    """Put a program `wsctl` into a folder that stands for the real one where a shell runs it, and is forked.
+def stand_in() -> tuple[str, ...]:
+    """Return a command that stands for `wsctl` where others start it, a shell or asyncio, and has it forked.
 
-    Not where a shell has jobs: its child is the stand-in. Nothing is put where nothing can be forked.
+    Not where a shell has jobs: its child is the stand-in. The program itself where nothing can be forked.
     """
-    if not can_fork((sys.executable, "-m", "wsctl"), {}):
-        return
-    stand_in = Path(__file__).with_name("stand_in.py")
+    cold = (sys.executable, "-m", "wsctl")
+    if not can_fork(cold, {}):
+        return cold
+    path = Path(__file__).with_name("stand_in.py")
+    return sys.executable, "-IS", str(path), _answer(os.getpid()).server.hex()
+
+
+def put_stand_in(folder: Path) -> None:
+    """Put a program `wsctl` into a folder that is a `stand_in`."""
     # The path of an interpreter can be too long for a first line.
-    words = [sys.executable, "-IS", str(stand_in), _answer(os.getpid()).server.hex()]
-    (folder / "wsctl").write_text(f'#!/bin/sh\nexec {shlex.join(words)} "$@"\n')
+    (folder / "wsctl").write_text(f'#!/bin/sh\nexec {shlex.join(stand_in())} "$@"\n')
     (folder / "wsctl").chmod(0o700)
 
 
