@@ -157,7 +157,11 @@ sys.exit(run(sys.argv[1:]))
 
 @pytest.mark.parametrize(
     "command",
-    [("journal", "FILE"), ("serve", "--journal", "FILE"), ("serve", "--workers", "2", "--journal", "FILE")],
+    [
+        ("journal", "FILE"),
+        ("serve", "--port", "0", "--journal", "FILE"),
+        ("serve", "--port", "0", "--workers", "2", "--journal", "FILE"),
+    ],
 )
 def test_in_a_python_without_sqlite_a_journal_is_one_line(
     path: Path, environ: dict[str, str], command: tuple[str, ...]
