@@ -32,7 +32,7 @@ StartStore = Callable[..., Any]
 NewPage = Callable[[], Page]
 
 
-ALONE = re.compile(r"_(crowd|alone)\.py|tests/bench/test_(application|startup)\.py")
+ALONE = re.compile(r"_(crowd|alone)\.py|tests/bench/test_(application|memory|startup)\.py")
 """Files whose tests run after all others, one after the other, with nothing beside them, for a busy machine
 takes them beyond their tolerance. One core waits meanwhile."""
 

@@ -1,13 +1,10 @@
-"""An event stream costs what a WebSocket does: a delivery, a client that comes back, and memory."""
+"""An event stream costs what a WebSocket does: a delivery, and a client that comes back."""
 
-from tests.bench.event_streams import figures, memory
+from tests.bench.event_streams import figures
 
 MOST = {"delivery ratio": 1.3, "handshake ratio": 1.6, "resume ratio": 1.6}
 """Times the CPU of a WebSocket that a stream may take: the goals are 1.1, 1.2 and 1.2, and runs this short
 differ by a tenth and more."""
-
-MOST_KIB = 3.0
-"""KiB that an idle stream may take."""
 
 
 def too_dear(rounds: int) -> dict[str, float]:
@@ -18,7 +15,3 @@ def too_dear(rounds: int) -> dict[str, float]:
 
 def test_an_event_stream_is_served_at_the_price_of_a_websocket() -> None:
     assert not too_dear(rounds=2) or too_dear(rounds=9) == {}
-
-
-def test_an_idle_stream_takes_little_memory() -> None:
-    assert memory(500, only=["stream"])["kib stream"] < MOST_KIB
