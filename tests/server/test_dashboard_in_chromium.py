@@ -19,6 +19,7 @@ FOCUSED = "document.activeElement.id"
 FED = """
 sessionStorage.setItem('wsctl.session', 'any');
 window.fetch = async () => new Response(new ReadableStream({ start(stream) {
+  window.end = () => stream.close();
   window.feed = (told) => stream.enqueue(new TextEncoder().encode(`data: ${JSON.stringify(told)}\\n\\n`));
 } }));
 """
@@ -236,6 +237,16 @@ def test_an_upgrade_says_how_far_it_is_and_how_it_ended(server: ServerProcess, f
     assert fed.text("#note").endswith("longest silence 66 ms.")
     show(fed, facts | {"generation": 3, "pid": 9})
     assert fed.text("#note").endswith("Upgraded: the new process (pid 9) serves.")
+
+
+def test_the_end_of_a_session_is_not_taken_for_a_server_that_is_away(
+    server: ServerProcess, fed: Page
+) -> None:
+    show(fed, server.status())
+    fed.evaluate("(fetch = async () => new Response('{}', { status: 401 })) && end()")
+    wait_for_phase(fed, "Session ended")
+    assert fed.text("#detail").endswith("; the server was serving then.")
+    assert fed.evaluate(FOCUSED) == "token"
 
 
 def test_a_drain_says_what_its_figures_mean(server: ServerProcess, fed: Page) -> None:
