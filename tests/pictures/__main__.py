@@ -30,10 +30,14 @@ PROMPT = "$ "
 
 def main() -> None:
     names = sys.argv[1:] or list(PICTURES)
+    refused = []
     for name in names:
         with tempfile.TemporaryDirectory() as folder:
-            text = PICTURES[name](_environ(Path(folder)))
-        (FOLDER / f"{name}.svg").write_text(text)
+            try:
+                (FOLDER / f"{name}.svg").write_text(PICTURES[name](_environ(Path(folder))))
+            except SystemExit as why:
+                refused.append(f"{name}: {why}")
+    sys.exit("\n".join(refused) or None)
 
 
 def upgrade(environ: dict[str, str], clients: int = 1000, seconds: int = 12) -> str:
