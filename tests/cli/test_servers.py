@@ -131,7 +131,7 @@ def test_a_server_that_told_of_its_handover_has_handed_over(
     servers.start(1, status="draining", upgrade=HANDED_OVER)
     watching = watch()
     told = watching.line(f"{URL} generation 1 draining: ")
-    assert "; upgrade moved 9, draining 1 which must reconnect, longest silence 81 ms (pid 2 serves)" in told
+    assert "; upgrade moved 9, draining 1 in the old process, longest silence 81 ms (pid 2 serves)" in told
     servers.end(1)
     assert watching.end() == (0, f"wsctl: {URL} has handed over and is gone\n")
 
@@ -159,7 +159,7 @@ def test_both_generations_are_shown_and_told_apart(servers: Servers, environ: di
     assert rows[:2] == [f"{URL}  pid 1, generation 1, wsctl 0.1.0", "  phase        draining"]
     second = rows.index(f"{URL}  pid 2, generation 2, wsctl 0.1.0")
     assert rows[second + 1] == "  phase        serving"
-    told = "moved 9, draining 1 which must reconnect, longest silence 81 ms (pid 2 serves)"
+    told = "moved 9, draining 1 in the old process, longest silence 81 ms (pid 2 serves)"
     assert f"  upgrade      {told}" in rows[:second]
     as_json = wsctl("status", "--json", environ=environ).stdout.splitlines()
     assert [json.loads(row)["generation"] for row in as_json] == [1, 2]

@@ -24,7 +24,7 @@ FAILURE = replace(START, state=HandoverState.FAILED, error="the successor ended 
 
 STARTING, MOVING, DONE, FAILED = (asdict(progress) for progress in (START, MOVE, END, FAILURE))
 
-UPGRADED = "upgraded: moved 990, draining 10 which must reconnect, longest silence 81 ms (pid 4711 serves)\n"
+UPGRADED = "upgraded: moved 990, draining 10 in the old process, longest silence 81 ms (pid 4711 serves)\n"
 
 
 @pytest.fixture
@@ -193,7 +193,8 @@ def test_on_a_terminal_a_bar_moves_and_leaves_the_outcome(
     assert "\u2501" in rows[0]
     moved.set()
     assert terminal.wait() == 0
-    assert terminal.text.replace("\n", "") + "\n" == UPGRADED
+    # The terminal's width breaks the line, where a blank may be.
+    assert "".join(terminal.text.split()) == "".join(UPGRADED.split())
 
 
 def test_ctrl_c_stops_the_watching_and_not_the_upgrade(terminal: Terminal) -> None:
@@ -243,6 +244,6 @@ def test_a_successor_s_own_words_cannot_act_on_the_terminal() -> None:
 
 def test_where_nothing_has_moved_no_silence_is_claimed() -> None:
     told = outcome(replace(END, moved=0, staying=1, silence_s=0.0))
-    assert told == "upgraded: moved 0, draining 1 which must reconnect (pid 4711 serves)"
+    assert told == "upgraded: moved 0, draining 1 in the old process (pid 4711 serves)"
     told = outcome(replace(END, moved=2, staying=0, silence_s=0.081))
     assert told == "upgraded: moved 2, draining 0, longest silence 81 ms (pid 4711 serves)"

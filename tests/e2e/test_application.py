@@ -497,7 +497,8 @@ async def test_an_upgrade_drains_the_old_connections_beside_the_new_process(
     first = server.first
     async with client(first, "/noticed/a") as noticed, client(first, "/ws/b") as old:
         stream = await asyncio.to_thread(Stream, first, "/noticed-events")
-        assert (await asyncio.to_thread(server.upgrade))["state"] == "done"
+        upgrade = await asyncio.to_thread(server.upgrade)
+        assert (upgrade["state"], upgrade["staying"]) == ("done", 3)
         assert first.http("GET", "/facts")[1]["pid"] == server.pid != first.pid
         assert json.loads(await ask(noticed))["reason"] == "handover"
         assert b"data: handover" in await asyncio.to_thread(stream.to_end)

@@ -136,8 +136,9 @@ class HandoverProgress:
     """A handover as it stands: counts of clients, and seconds.
 
     `successor` is its pid, once it was started; `total` were connected when the move began, `moved` of
-    them are with the successor, `staying` cannot move and drain here; `silence_s` is the longest time in
-    which one of the moved could neither receive nor be heard; `error` says why it failed.
+    them are with the successor, `staying` cannot move and drain here, connections of an application too;
+    `silence_s` is the longest time in which one of the moved could neither receive nor be heard; `error` says
+    why it failed.
     """
 
     state: HandoverState

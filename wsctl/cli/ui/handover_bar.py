@@ -60,7 +60,7 @@ def standing(progress: HandoverProgress) -> str:
             return f"failed: {' '.join(why(progress))}"
     parts = [f"moved {progress.moved}", f"draining {progress.staying}"]
     if progress.staying:
-        parts[-1] += " which must reconnect"
+        parts[-1] += " in the old process"
     if progress.moved:  # of others there is no figure: how long they take is up to them
         parts.append(f"longest silence {measured(progress.silence_s)}")
     return f"{', '.join(parts)} (pid {progress.successor} serves)"

@@ -268,7 +268,7 @@ class Predecessor:
 
     def _drain_the_rest(self, successor: SuccessorProcess, mover: ConnectionMover) -> None:
         self._listeners.give_up_listening()
-        staying, silence = len(self._services.manager.active_connections), round(mover.silence, 3)
+        staying, silence = self._driver.counts().active, round(mover.silence, 3)
         self._report(HandoverState.DONE, moved=mover.moved, staying=staying, silence_s=silence)
         self._over.notify_all()
         self._driver.finish_handover(self._reason)
