@@ -28,7 +28,7 @@ from wsctl.client.control import (
 from wsctl.client.target import Target
 from wsctl.drain.phases import Phase
 from wsctl.drain.progress import ConnectedClient, HandoverState
-from wsctl.errors import Refused, Silent, Unreachable, UsageError, WsctlError
+from wsctl.errors import HungUp, Refused, Silent, Unreachable, UsageError, WsctlError
 
 Answering = Callable[[int, bytes], str]
 
@@ -280,7 +280,7 @@ def _answer_once(
     [
         ("http", b"SSH-2.0-OpenSSH\r\n", "does not speak HTTP"),
         ("http", b"", "hung up without an answer"),
-        ("http", b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{", "does not speak HTTP"),
+        ("http", b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{", "hung up amid its answer"),
         ("https", b"HTTP/1.1 400 Bad Request\r\n\r\n", r"no TLS with .*: is it http://"),
     ],
 )
@@ -288,8 +288,9 @@ def test_another_protocol_is_named_as_the_trouble(
     listener: socket.socket, scheme: str, answer: bytes, text: str
 ) -> None:
     thread = _answer_once(listener, answer)
-    with pytest.raises(Unreachable, match=text):
+    with pytest.raises(Unreachable, match=text) as raised:
         Control(Target(_url(listener, scheme))).status()
+    assert isinstance(raised.value, HungUp) == ("hung up" in text)
     thread.join(DEADLINE)
 
 

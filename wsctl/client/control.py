@@ -59,6 +59,7 @@ _STATUS = frozenset(
 )
 
 _HUNG_UP = "{name} hung up without an answer: did it just end, or does it want https://?"
+_CUT_OFF = "{name} hung up amid its answer: did it just end?"
 
 _CONNECT_ERRORS: tuple[tuple[type[Exception], str], ...] = (
     (TimeoutError, "{name} did not answer in time: is it the right address, and does the server run?"),
@@ -70,6 +71,7 @@ _CONNECT_ERRORS: tuple[tuple[type[Exception], str], ...] = (
     (ConnectionRefusedError, "nothing listens at {name}: start a server with 'wsctl serve'"),
     (ConnectionError, _HUNG_UP),
     (socket.gaierror, "the host of {name} is not known: correct --url"),
+    (http.client.IncompleteRead, _CUT_OFF),
     (http.client.HTTPException, "{name} does not speak HTTP: correct --url"),
     (OSError, "cannot reach {name}: {why}"),
 )
@@ -340,7 +342,7 @@ class Control:
         text = next(text for kind, text in _CONNECT_ERRORS if isinstance(error, kind))
         why = getattr(error, "verify_message", None) or getattr(error, "reason", None)
         why = why or getattr(error, "strerror", None) or str(error)
-        failure = HungUp if text == _HUNG_UP else Unreachable
+        failure = HungUp if text in {_HUNG_UP, _CUT_OFF} else Unreachable
         return failure(text.format(name=self.name, why=_quoted(str(why))))
 
     def _not_wsctl(self, status: int) -> Unreachable:
