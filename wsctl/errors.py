@@ -55,7 +55,7 @@ class Silent(Unreachable):
 
 
 class HungUp(Unreachable):
-    """Somebody took the connection and ended it before there was a whole answer."""
+    """A connection that was accepted, and ended before there was a whole answer."""
 
 
 class Refused(WsctlError):

@@ -304,8 +304,8 @@ class MessageStream:
             to: the client ids, or the one, that alone are to get it, where the server permits that.
             key: a name for this message, of 1 to 128 characters, that no other one of this client has. What
                 was published with it already is not published again, and the id is that of the first.
-            traceparent: the trace context (W3C) of the caller, for a server with `--tracing`. One of a
-                release before these refuses it (`bad_command`).
+            traceparent: the trace context (W3C) of the caller, for a server with `--tracing`. A server of
+                an earlier release refuses it (`bad_command`).
 
         Raises:
             CommandRefused: the server refused; its `code` says why.
