@@ -79,11 +79,11 @@ class Server:
         return int(Path(f"/proc/{self.pid}/statm").read_text().split()[1]) * _PAGE_KIB
 
     def settle(self) -> None:
-        """Wait until it has nothing to do: less than a hundredth of its time in use."""
+        """Wait until it and its workers have nothing to do: less than a hundredth of the time in use."""
         for _ in range(100):
-            before = self.cpu()
+            before = self.cpu_of_all()
             time.sleep(0.05)
-            if self.cpu() - before < 0.0005:
+            if self.cpu_of_all() - before < 0.0005:
                 return
 
     def terminate(self) -> None:

@@ -55,7 +55,8 @@ def upgrade(environ: dict[str, str], clients: int = 1000, seconds: int = 12) -> 
                 for times in (1, 2):
                     type_slowly(operator, "wsctl upgrade\r")
                     _wait(lambda times=times: operator.text.count("upgraded:") == times)
-                _wait(lambda: load.text.endswith(f"\n{PROMPT.strip()}"))
+                    _wait_for_prompt(operator)
+                _wait_for_prompt(load)
         wanted = [f"moved {clients}, draining 0"] * 2
         require(operator.text, wanted)
         require(
@@ -82,7 +83,7 @@ def drain(environ: dict[str, str], clients: int = 10, seconds: int = 12) -> str:
             _wait(lambda: operator.text.count(" connected ") == clients)
             operator.type("\x03")
             crowd.join()
-            _wait(lambda: operator.text.endswith(f"\n{PROMPT.strip()}"))
+            _wait_for_prompt(operator)
         require(operator.text, [f'how="{clients} left by themselves"'])
     return svg([recording], COLUMNS, f"{clients} clients leave one by one; a bar shows how many are left.")
 
@@ -133,6 +134,11 @@ def _shell(environ: dict[str, str], lines: int) -> Iterator[Terminal]:
 
 def _environ(folder: Path) -> dict[str, str]:
     return environ_of(folder) | {"PATH": os.environ["PATH"]}
+
+
+def _wait_for_prompt(terminal: Terminal) -> None:
+    """Wait until what was typed has ended: what is typed sooner is shown before the prompt, too."""
+    _wait(lambda: terminal.text.endswith(f"\n{PROMPT.strip()}"))
 
 
 def _wait(found: Callable[[], Any], deadline: float = 60.0) -> Any:
