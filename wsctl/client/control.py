@@ -58,23 +58,34 @@ _STATUS = frozenset(
     | {"capacity", "newest_id", "messages", "rates", "drain"}
 )
 
-_HUNG_UP = "{name} hung up without an answer: did it just end, or does it want https://?"
-_CUT_OFF = "{name} hung up amid its answer: did it just end?"
-
-_CONNECT_ERRORS: tuple[tuple[type[Exception], str], ...] = (
-    (TimeoutError, "{name} did not answer in time: is it the right address, and does the server run?"),
+_CONNECT_ERRORS: tuple[tuple[type[Exception], type[Unreachable], str], ...] = (
+    (
+        TimeoutError,
+        Unreachable,
+        "{name} did not answer in time: is it the right address, and does the server run?",
+    ),
     (
         ssl.SSLCertVerificationError,
+        Unreachable,
         "the certificate of {name} is not trusted ({why}): SSL_CERT_FILE names others to trust",
     ),
-    (ssl.SSLError, "no TLS with {name} ({why}): is it http:// instead?"),
-    (ConnectionRefusedError, "nothing listens at {name}: start a server with 'wsctl serve'"),
-    (ConnectionError, _HUNG_UP),
-    (socket.gaierror, "the host of {name} is not known: correct --url"),
-    (http.client.IncompleteRead, _CUT_OFF),
-    (http.client.HTTPException, "{name} does not speak HTTP: correct --url"),
-    (OSError, "cannot reach {name}: {why}"),
+    (ssl.SSLError, Unreachable, "no TLS with {name} ({why}): is it http:// instead?"),
+    (
+        ConnectionRefusedError,
+        Unreachable,
+        "nothing listens at {name}: start a server with 'wsctl serve'",
+    ),
+    (
+        ConnectionError,
+        HungUp,
+        "{name} hung up without an answer: did it just end, or does it want https://?",
+    ),
+    (socket.gaierror, Unreachable, "the host of {name} is not known: correct --url"),
+    (http.client.IncompleteRead, HungUp, "{name} hung up amid its answer: did it just end?"),
+    (http.client.HTTPException, Unreachable, "{name} does not speak HTTP: correct --url"),
+    (OSError, Unreachable, "cannot reach {name}: {why}"),
 )
+"""What is raised for an error of a connection, and its text for people; the first that fits is taken."""
 
 
 class ConflictError(WsctlError):
@@ -339,10 +350,9 @@ class Control:
         if self._target.control and isinstance(error, TimeoutError):
             check_not_stopped(self._target)
             return Silent(f"{self.process} does not answer: it hangs; its log may know why")
-        text = next(text for kind, text in _CONNECT_ERRORS if isinstance(error, kind))
+        failure, text = next((to, text) for kind, to, text in _CONNECT_ERRORS if isinstance(error, kind))
         why = getattr(error, "verify_message", None) or getattr(error, "reason", None)
         why = why or getattr(error, "strerror", None) or str(error)
-        failure = HungUp if text in {_HUNG_UP, _CUT_OFF} else Unreachable
         return failure(text.format(name=self.name, why=_quoted(str(why))))
 
     def _not_wsctl(self, status: int) -> Unreachable:
