@@ -1,9 +1,8 @@
 """The ConnectionManager of FastAPI's tutorial on stock uvicorn."""
 
-import uvicorn
 from fastapi import FastAPI, WebSocket, WebSocketDisconnect
 
-from tests.bench.peers.listening import listener
+from tests.bench.peers.listening import serve_by_uvicorn
 
 app = FastAPI()
 
@@ -37,12 +36,4 @@ async def endpoint(websocket: WebSocket, client_id: str) -> None:
         manager.disconnect(websocket)
 
 
-config = uvicorn.Config(
-    app,
-    loop="uvloop",
-    ws="websockets-sansio",
-    ws_ping_interval=None,
-    log_level="warning",
-    access_log=False,
-)
-uvicorn.Server(config).run(sockets=[listener()])
+serve_by_uvicorn(app)

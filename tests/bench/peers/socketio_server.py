@@ -1,9 +1,8 @@
 """python-socketio on stock uvicorn, without rooms and polling: each event is emitted to all."""
 
 import socketio
-import uvicorn
 
-from tests.bench.peers.listening import listener
+from tests.bench.peers.listening import serve_by_uvicorn
 
 server = socketio.AsyncServer(async_mode="asgi", transports=["websocket"], ping_interval=3600)
 
@@ -15,12 +14,4 @@ async def message(sid: str, data: str) -> None:
 
 # The path is that of the other servers, so that the same client finds it.
 app = socketio.ASGIApp(server, socketio_path="ws")
-config = uvicorn.Config(
-    app,
-    loop="uvloop",
-    ws="websockets-sansio",
-    ws_ping_interval=None,
-    log_level="warning",
-    access_log=False,
-)
-uvicorn.Server(config).run(sockets=[listener()])
+serve_by_uvicorn(app)
