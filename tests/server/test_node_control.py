@@ -1,15 +1,19 @@
 """The operations on one process."""
 
 import json
+import threading
 from typing import Any
 
+import pydantic
 import pytest
 
 from tests.support.wires import MakeServer, Server
 from wsctl.control.operations import (
     BROADCAST,
     DRAIN,
+    LINES_TARGET,
     MAX_KEY,
+    PUBLISH,
     Broadcast,
     ControlError,
     DrainRequest,
@@ -18,7 +22,8 @@ from wsctl.control.operations import (
 )
 from wsctl.hub.connection import Connection
 from wsctl.log.home import RemoteConnection
-from wsctl.server.message_publisher import BODY_ALLOWANCE, parse
+from wsctl.server import message_publisher
+from wsctl.server.message_publisher import BODY_ALLOWANCE, read
 from wsctl.server.node_control import control_of
 
 pytestmark = pytest.mark.anyio
@@ -39,16 +44,49 @@ pytestmark = pytest.mark.anyio
         (DrainRequest, b'{"seconds": 1}', "seconds: Extra inputs are not permitted"),
     ],
 )
-def test_what_is_wrong_with_a_body_is_one_line(kind: type, body: bytes, error: str) -> None:
+async def test_what_is_wrong_with_a_body_is_one_line(kind: type, body: bytes, error: str) -> None:
     with pytest.raises(ControlError) as caught:
-        parse(kind, body)
+        await read(kind, body)
     assert (caught.value.status, caught.value.code) == (400, "bad_request")
     assert str(caught.value).startswith(error)
 
 
-def test_a_body_is_read_as_its_type() -> None:
-    assert parse(Broadcast, b'{"data": [1], "to": ["bob"]}') == Broadcast([1], ["bob"])
-    assert parse(DrainRequest, b'{"timeout": 5}') == DrainRequest(5.0)
+async def test_a_body_is_read_as_its_type() -> None:
+    assert await read(Broadcast, b'{"data": [1], "to": ["bob"]}') == Broadcast([1], ["bob"])
+    assert await read(DrainRequest, b'{"timeout": 5}') == DrainRequest(5.0)
+
+
+@pytest.mark.parametrize(
+    ("operation", "target", "body", "answered"),
+    [
+        (BROADCAST, BROADCAST.path, b'{"data": 1}', 200),
+        (PUBLISH, PUBLISH.path, b'{"data": 1}', 200),
+        (PUBLISH, LINES_TARGET, b'{"data": 1}\n', 200),
+        (DRAIN, DRAIN.path, b'{"timeout": 5}', 409),
+    ],
+)
+async def test_the_event_loop_does_not_wait_for_what_reads_the_first_body(
+    make_server: MakeServer,
+    monkeypatch: pytest.MonkeyPatch,
+    operation: Operation,
+    target: str,
+    body: bytes,
+    answered: int,
+) -> None:
+    made_in: list[threading.Thread] = []
+
+    class Noted(pydantic.TypeAdapter[Any]):
+        def __init__(self, kind: Any) -> None:
+            made_in.append(threading.current_thread())
+            super().__init__(kind)
+
+    monkeypatch.setattr(pydantic, "TypeAdapter", Noted)
+    monkeypatch.setattr(message_publisher, "_READERS", {})
+    control = control_of(make_server().node)
+    for _ in range(2):
+        assert (await answer(control, operation.method, target, body))[0] == answered
+    assert len(made_in) == 1
+    assert made_in != [threading.main_thread()]
 
 
 @pytest.mark.parametrize("operation", [BROADCAST, DRAIN])

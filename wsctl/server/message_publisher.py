@@ -146,6 +146,7 @@ class MessagePublisher:
         Raises:
             ControlError: nothing is published, since there are too many lines or bytes, or the server closes.
         """
+        await wait_for_reader(PublishRequest)
         batch = self.open_batch(body)
         await batch.finish()
         return PublishedLines(batch.text())
@@ -279,15 +280,32 @@ def too_big(text: str) -> ControlError:
     return ControlError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too_big", text)
 
 
-def parse(kind: type[R], body: bytes) -> R:
-    """Read the body of a request.
+async def read(kind: type[R], body: bytes) -> R:
+    """Read the body of a request, as `parse` does, also where it may be the first one.
 
     Raises:
         ControlError: it is another one.
     """
-    read, invalid = _READERS.get(kind) or _make_reader(kind)
+    await wait_for_reader(kind)
+    return parse(kind, body)
+
+
+async def wait_for_reader(kind: type) -> None:
+    """Wait until bodies of this kind can be read. For the first one pydantic is imported, in a thread: that
+    would stop the event loop for a quarter of a second."""
+    if not can_read(kind):
+        await asyncio.to_thread(make_reader, kind)
+
+
+def parse(kind: type[R], body: bytes) -> R:
+    """Read the body of a request, where another one was read before.
+
+    Raises:
+        ControlError: it is another one.
+    """
+    read_json, invalid = _READERS[kind]
     try:
-        found: R = read(body)
+        found: R = read_json(body)
     except invalid as error:
         raise _invalid(error) from None
     return found
@@ -302,18 +320,16 @@ def _invalid(error: Any) -> ControlError:
 
 
 def can_read(kind: type) -> bool:
-    """Tell whether a body of this kind was read before: what reads the first one must be imported, and
-    made."""
+    """Tell whether bodies of this kind can be read: for the first one, what does it is imported and made."""
     return kind in _READERS
 
 
-def _make_reader(kind: type) -> _Reader:
+def make_reader(kind: type) -> None:
     """Make what reads a kind of body; only when there is one, for a start needs none of it."""
     from pydantic import TypeAdapter, ValidationError
 
     adapter: TypeAdapter[Any] = TypeAdapter(kind)
-    _READERS[kind] = reader = adapter.validator.validate_json, ValidationError
-    return reader
+    _READERS[kind] = adapter.validator.validate_json, ValidationError
 
 
 def _not_json() -> ControlError:

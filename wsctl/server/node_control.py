@@ -36,7 +36,7 @@ from wsctl.server.dashboard.access import DashboardAccess
 from wsctl.server.dashboard.recent_load import RecentLoad
 from wsctl.server.drain_driver import DrainDriver
 from wsctl.server.history_listing import list_history
-from wsctl.server.message_publisher import BODY_ALLOWANCE, MessagePublisher, parse, too_big
+from wsctl.server.message_publisher import BODY_ALLOWANCE, MessagePublisher, read, too_big
 from wsctl.server.metrics import scrape
 from wsctl.server.metrics.facts import MetricSources
 from wsctl.server.metrics.facts import families as node_families
@@ -129,12 +129,12 @@ class NodeControl:
     async def broadcast(self, body: bytes) -> Published:
         """Publish the message in a body, and wait until the log has taken it."""
         self._check_body(BROADCAST, body)
-        return await self.publish(parse(Broadcast, body))
+        return await self.publish(await read(Broadcast, body))
 
     async def publish_one(self, body: bytes) -> Published:
         """Publish the message in a body, and wait until the log has taken it."""
         self._check_body(PUBLISH, body)
-        return await self.publish(parse(PublishRequest, body))
+        return await self.publish(await read(PublishRequest, body))
 
     async def publish(self, wanted: PublishRequest) -> Published:
         """Publish a message, and wait until the log has taken it.
@@ -185,7 +185,7 @@ class NodeControl:
     async def drain(self, body: bytes, by: str) -> DrainAnswer:
         """Begin a drain, or move the deadline of the one that runs."""
         self._check_body(DRAIN, body)
-        wanted = parse(DrainRequest, body) if body.strip() else DrainRequest()
+        wanted = await read(DrainRequest, body) if body.strip() else DrainRequest()
         with _conflicts():
             self._driver.drain(wanted.timeout, by)
         return self._drain_answer()

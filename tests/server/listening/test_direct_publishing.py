@@ -14,7 +14,7 @@ from wsctl.log.message_log import MessageLog
 from wsctl.log.refusals import AWAY, UNCONFIRMED
 from wsctl.server.credentials.operators import OperatorTokens
 from wsctl.server.listening.direct_publishing import DirectPublishing, PlainRequest, PublishingConnection
-from wsctl.server.message_publisher import BODY_ALLOWANCE, MAX_BATCH_BYTES, MessagePublisher, parse
+from wsctl.server.message_publisher import BODY_ALLOWANCE, MAX_BATCH_BYTES, MessagePublisher, make_reader
 
 PLAIN = {"host": "here", "authorization": "Bearer all", "content-length": "2"}
 
@@ -146,7 +146,7 @@ class Elsewhere:
         )
         self.http = Http()
         self.connection = PublishingConnection(self.http, self.publishing)  # type: ignore[arg-type]
-        parse(PublishRequest, b'{"data": 1}')  # the first body of a process is for the framework
+        make_reader(PublishRequest)  # the first body of a process is for the framework
 
     def refuse(self, why: Refusal) -> None:
         self.log.refuse(self.drafts.pop(0).key, why)
