@@ -68,6 +68,7 @@ async def test_a_body_is_read_as_its_type() -> None:
 async def test_the_event_loop_does_not_wait_for_what_reads_the_first_body(
     make_server: MakeServer,
     monkeypatch: pytest.MonkeyPatch,
+    *,
     operation: Operation,
     target: str,
     body: bytes,
