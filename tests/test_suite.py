@@ -14,7 +14,7 @@ import pytest
 from websockets.asyncio.server import ServerConnection
 
 from tests.support.fake_server import serving
-from tests.support.server import DEADLINE
+from tests.support.server import DEADLINE, level_of
 
 CONFTEST = """
 import tests.conftest
@@ -133,3 +133,18 @@ async def test_a_fake_server_that_ends_while_clients_come_leaves_no_transport_op
             await often.wait()
         await connecting
     gc.collect()  # an open one warns, and a warning is an error
+
+
+@pytest.mark.parametrize(
+    ("line", "level"),
+    [
+        ('2026-11-28T10:11:08.631Z ERROR unhandled error="no"', "ERROR"),
+        ("2026-11-28T10:11:08.631Z WARNING slow_client client_id=bob", "WARNING"),
+        ("ERROR:    ASGI callable returned without completing response", "ERROR"),
+        ("    Traceback (most recent call last):", "ERROR"),
+        ("2026-11-28T10:11:08.631Z INFO connected client_id=ERROR address=127.0.0.1:50530", None),
+        ("INFO:     127.0.0.1:50530 - POST /WARNING", None),
+    ],
+)
+def test_the_level_of_a_line_is_not_what_a_client_is_called(line: str, level: str | None) -> None:
+    assert level_of(line) == level

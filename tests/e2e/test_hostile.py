@@ -33,7 +33,7 @@ def server(server: ServerProcess) -> Iterator[ServerProcess]:
     """One that ends well after all that."""
     yield server
     assert server.stop() == 0
-    assert faults(server) == []
+    assert server.faults == []
 
 
 @asynccontextmanager
@@ -49,11 +49,7 @@ async def unharmed(server: ServerProcess, *, ends: bool = True) -> AsyncIterator
     await witness.close()
     await reading
     assert not ends or await asyncio.to_thread(server.stop) == 0
-    assert faults(server) == []
-
-
-def faults(server: ServerProcess) -> list[str]:
-    return [line for line in server.lines if "Traceback" in line or " ERROR " in line]
+    assert server.faults == []
 
 
 async def _read(witness: ClientConnection, seen: set[object]) -> None:
@@ -120,7 +116,7 @@ async def test_a_server_that_ends_while_a_refused_peer_lingers_ends_well(start_s
             await asyncio.to_thread(_send_all, peer, sent)
             await asyncio.to_thread(peer.read_head)
         assert await asyncio.to_thread(server.stop) == 0
-    assert faults(server) == []
+    assert server.faults == []
 
 
 async def test_a_head_that_is_not_complete_in_time_is_given_up(server: ServerProcess) -> None:

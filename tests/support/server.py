@@ -23,6 +23,17 @@ DEADLINE = 20.0
 WSCTL = (sys.executable, "-m", "wsctl")
 
 
+_LEVEL = re.compile(r"(?:\S+ )?(WARNING|ERROR|CRITICAL)\b")
+"""It stands behind the time in wsctl's lines, and at the beginning in uvicorn's."""
+
+
+def level_of(line: str) -> str | None:
+    """The level of a line of a server's log from WARNING on; None below. A client may be named ERROR."""
+    if "Traceback (most recent call last)" in line:
+        return "ERROR"
+    return found[1] if (found := _LEVEL.match(line)) else None
+
+
 class ServerProcess:
     """`wsctl serve` on a port chosen by the kernel, with everything it writes."""
 
@@ -86,6 +97,16 @@ class ServerProcess:
                 if left <= 0 or not alive:
                     raise AssertionError(f"no line like {pattern!r} in:\n" + "\n".join(self.lines))
                 self._news.wait(min(left, 0.2))
+
+    @property
+    def faults(self) -> list[str]:
+        """The lines that log an error, or begin the stack of one."""
+        return [line for line in self.lines if level_of(line) in {"ERROR", "CRITICAL"}]
+
+    @property
+    def complaints(self) -> list[str]:
+        """The lines that log a warning, and the `faults`."""
+        return [line for line in self.lines if level_of(line)]
 
     def signal(self, signum: int = signal.SIGTERM) -> None:
         self.process.send_signal(signum)
