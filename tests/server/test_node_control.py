@@ -40,7 +40,11 @@ pytestmark = pytest.mark.anyio
         (Broadcast, b'{"data": 1, "to": "bob"}', "to: Input should be a valid array"),
         (Broadcast, b'{"data": 1, "to": [1]}', "to.0: Input should be a valid string"),
         (DrainRequest, b'{"timeout": -1}', "timeout: Input should be greater than or equal to 0"),
-        (DrainRequest, b'{"timeout": "soon"}', "timeout: Input should be a valid number, unable to parse"),
+        (Broadcast, b'{"data": 1, "show_to": 0}', "show_to: Input should be a valid boolean"),
+        (Broadcast, b'{"data": 1, "show_to": "yes"}', "show_to: Input should be a valid boolean"),
+        (DrainRequest, b'{"timeout": "soon"}', "timeout: Input should be a valid number"),
+        (DrainRequest, b'{"timeout": "5"}', "timeout: Input should be a valid number"),
+        (DrainRequest, b'{"timeout": true}', "timeout: Input should be a valid number"),
         (DrainRequest, b'{"seconds": 1}', "seconds: Extra inputs are not permitted"),
     ],
 )

@@ -72,7 +72,8 @@ def read_history_query(target: str) -> HistoryQuery:
     limit = query.get("limit", [str(MESSAGES_LISTED)])[-1]
     if not re.fullmatch(r"[0-9]{1,9}", limit) or not 1 <= int(limit) <= MOST_MESSAGES_LISTED:
         raise ValueError(f"limit: must be a whole number from 1 to {MOST_MESSAGES_LISTED}")
-    topics = tuple(dict.fromkeys(map(topic_pattern, query.get("topic", ()))))
-    if len(topics) > MOST_PATTERNS:
+    named = query.get("topic", [])
+    if len(named) > MOST_PATTERNS:
         raise ValueError(f"topic: may be there {MOST_PATTERNS} times")
+    topics = tuple(dict.fromkeys(map(topic_pattern, named)))
     return HistoryQuery(topics, query.get("since", [None])[-1], int(limit))
