@@ -24,6 +24,7 @@ class Sizes:
         pause: seconds that are quiet before each trouble.
         stopped: seconds that a store is stopped for.
         stressed: clients of a stress run.
+        requests: made up for an HTTP route, beside those that its bounds suggest.
     """
 
     clients: int
@@ -39,6 +40,7 @@ class Sizes:
     pause: float
     stopped: float
     stressed: int
+    requests: int
 
 
 SMALL = Sizes(
@@ -55,6 +57,7 @@ SMALL = Sizes(
     pause=0.5,
     stopped=3,
     stressed=50,
+    requests=6,
 )
 """On each change."""
 
@@ -72,6 +75,7 @@ FULL = Sizes(
     pause=4,
     stopped=5,
     stressed=200,
+    requests=60,
 )
 """With `--full`."""
 
