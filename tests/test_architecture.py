@@ -100,7 +100,8 @@ SERVER_ROOMS = {
     "asgi": {"http", "websocket"},
     "asyncapi": {"websocket"},
     "handover": {"condition", "credentials", "drain_driver", "event_stream", "http", "websocket"},
-    "message_publisher": set(),
+    "batch_window": {"condition"},
+    "message_publisher": {"batch_window"},
     "listening": {"client_acceptor", "condition", "credentials", "http", "message_publisher", "websocket"},
     "connection_age": set(),
     "tracing": set(),
@@ -127,6 +128,7 @@ SERVER_ROOMS = {
         "websocket",
     },
     "node_control": {
+        "batch_window",
         "history_listing",
         "dashboard",
         "drain_driver",

@@ -16,10 +16,9 @@ from wsctl.control.operations import ControlError, Published
 from wsctl.log.home import Draft
 from wsctl.log.message_log import MessageLog
 from wsctl.log.refusals import AWAY
+from wsctl.server.batch_window import LINES_TOGETHER, LINES_UNANSWERED
 from wsctl.server.message_publisher import (
     GROWTH,
-    LINES_TOGETHER,
-    LINES_UNANSWERED,
     MessagePublisher,
     receipt_json,
     repeated_json,
@@ -83,10 +82,9 @@ async def test_a_server_that_closes_publishes_nothing_and_in_the_middle_of_a_bat
     log, is_open = MessageLog(lambda entry: 0), True
     publisher = MessagePublisher(log, 0, lambda: is_open)
     batch = publisher.open_batch(lines(LINES_TOGETHER + 1))
-    batch.submit_some()
+    batch.begin()
     is_open = False
-    batch.submit_some()
-    await batch.wait()
+    await batch.finish()
     assert json.loads(batch.text().splitlines()[-1])["error"]["code"] == "closing"
     assert log.published == LINES_TOGETHER
     with pytest.raises(ControlError):

@@ -236,3 +236,23 @@ async def test_a_server_is_drained_and_the_drain_cancelled_by_requests(make_serv
 async def test_a_server_of_another_program_cannot_be_replaced(make_server: MakeServer) -> None:
     status, told = await answer(control_of(make_server().node), "POST", "/api/upgrade", b"")
     assert (status, told["error"]["code"]) == (409, "not_now")
+
+
+class HandoverUnderWay:
+    """A handover whose successor gives the ids already, while connections still move."""
+
+    under_way = leaving = True
+
+
+async def test_batches_rest_while_a_process_is_replaced_and_it_takes_them_until_it_is_told_to_stop(
+    make_server: MakeServer,
+) -> None:
+    node = make_server().node
+    publisher = control_of(node).publisher
+    assert publisher.window.is_free
+    node.handover = HandoverUnderWay()  # type: ignore[assignment]
+    assert not publisher.window.is_free
+    node.started()
+    assert publisher.is_open()
+    node.stop_publishing()
+    assert not publisher.is_open()

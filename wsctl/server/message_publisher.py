@@ -23,17 +23,11 @@ from wsctl.control.operations import (
 )
 from wsctl.log.home import Receipt, Refusal, Refused, Repeated
 from wsctl.log.message_log import MessageLog
+from wsctl.server.batch_window import BatchWindow
 from wsctl.topics import InvalidTopic, topic_name
 
 BODY_ALLOWANCE = 64 * 1024
 """Bytes that a request body, or a line of a batch, may have beyond its message, for the addressees."""
-
-LINES_TOGETHER = 128
-"""Lines of a batch that are published in one iteration of the event loop, some milliseconds of it."""
-
-LINES_UNANSWERED = 1_024
-"""Lines of a batch that the home of the log may have without an answer: it takes them as a group, and far
-more may wait there, of others too."""
 
 GROWTH = 5
 """The most that JSON becomes longer when it is read and written again: 1e15 is 1000000000000000.0."""
@@ -54,12 +48,19 @@ _READERS: dict[type, _Reader] = {}
 
 class MessagePublisher:
     """Publishes messages in the server's name. A message may have `max_message_size` bytes, 0 for no limit;
-    `is_open` tells whether messages are still taken."""
+    `is_open` tells whether messages are still taken, `window` how many lines of batches at a time."""
 
-    def __init__(self, log: MessageLog, max_message_size: int, is_open: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        log: MessageLog,
+        max_message_size: int,
+        is_open: Callable[[], bool],
+        window: BatchWindow | None = None,
+    ) -> None:
         self._log = log
         self._limit = max_message_size
         self.is_open = is_open
+        self.window = window or BatchWindow()
 
     @property
     def body_limit(self) -> int:
@@ -184,6 +185,7 @@ class LineBatch:
 
     def __init__(self, publisher: MessagePublisher, body: bytes) -> None:
         self._publisher = publisher
+        self._window = publisher.window
         self._lines = body.split(b"\n")
         if not self._lines[-1]:
             self._lines.pop()
@@ -197,32 +199,44 @@ class LineBatch:
         """True if each line was given to the log, or refused."""
         return self._next == len(self._lines)
 
-    def submit_some(self) -> None:
-        """Give the next lines to the log."""
-        limit = self._publisher.body_limit
-        until = min(self._next + LINES_TOGETHER, len(self._lines))
-        for at in range(self._next, until):
-            line = self._lines[at]
-            self.unanswered += 1
-            try:
-                if limit and len(line) > limit:
-                    raise too_big(f"a line may have {limit} bytes")
-                self._publisher.submit(
-                    parse(PublishRequest, line),
-                    partial(self._note_receipt, at),
-                    partial(self._note_repeated, at),
-                    partial(self._note_refusal, at),
-                    size=len(line),
-                )
-            except ControlError as error:
-                self._note(at, error_json(error))
-        self._next = until
+    def begin(self) -> None:
+        """Give the first lines to the log at once, unless other batches wait."""
+        if self._window.is_free:
+            self.submit(self._window.together)
+
+    def submit(self, count: int) -> None:
+        """Give so many more lines to the log, as far as there are any."""
+        before, began = self._next, self._window.now()
+        try:
+            for _ in range(min(count, len(self._lines) - before)):
+                self._submit_line(self._next)
+                self._next += 1
+        finally:
+            self._window.give(self._next - before, began)
+
+    def _submit_line(self, at: int) -> None:
+        line, limit = self._lines[at], self._publisher.body_limit
+        self.unanswered += 1
+        try:
+            if limit and len(line) > limit:
+                raise too_big(f"a line may have {limit} bytes")
+            self._publisher.submit(
+                parse(PublishRequest, line),
+                partial(self._note_receipt, at),
+                partial(self._note_repeated, at),
+                partial(self._note_refusal, at),
+                size=len(line),
+            )
+        except ControlError as error:
+            self._note(at, error_json(error))
 
     async def finish(self) -> None:
-        """Give all lines that are left to the log, as groups, and wait until all have their answer."""
+        """Give all lines that are left to the log, as groups, in turn with other batches, and wait until all
+        have their answer."""
         while not self.is_submitted:
-            self.submit_some()
-            await (self.wait() if self.unanswered >= LINES_UNANSWERED else asyncio.sleep(0))
+            async with self._window.turn() as count:
+                self.submit(count if self._publisher.is_open() else len(self._lines))
+            await asyncio.sleep(0)
         await self.wait()
 
     async def wait(self) -> None:
@@ -247,6 +261,7 @@ class LineBatch:
     def _note(self, at: int, answer: str) -> None:
         self._answers[at] = answer
         self.unanswered -= 1
+        self._window.answered()
         if not self.unanswered and self._waiting and not self._waiting.done():
             self._waiting.set_result(None)
 

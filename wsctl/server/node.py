@@ -69,6 +69,8 @@ class Handover(Protocol):
 
     failures: int
 
+    @property
+    def under_way(self) -> bool: ...
     def begin(self, by: str) -> None: ...
     async def wait_until_over(self) -> None: ...
     def progress(self) -> HandoverProgress | None: ...
@@ -81,9 +83,10 @@ class Node:
     """The parts of one server, each made once and handed what it needs.
 
     `elsewhere` returns how many clients of the hub the other processes of this server have, and
-    `connections_elsewhere` how many connections in all; `hooks` are those of an application. `make_home`
-    makes the home of the log where that is neither this process nor a Redis. Making it raises UsageError or
-    CannotStart when there is nothing to check credentials with.
+    `connections_elsewhere` how many connections in all, and `upgrading_elsewhere` whether one of them is
+    being replaced; `hooks` are those of an application. `make_home` makes the home of the log where that is
+    neither this process nor a Redis. Making it raises UsageError or CannotStart when there is nothing to
+    check credentials with.
 
     Attributes:
         application: the connections of an application that is not ours, where there is one.
@@ -104,6 +107,7 @@ class Node:
         wall: Callable[[], float] = time.time,
         elsewhere: Callable[[], int] = lambda: 0,
         connections_elsewhere: Callable[[], int] = lambda: 0,
+        upgrading_elsewhere: Callable[[], bool] = lambda: False,
         make_home: MakeHome | None = None,
         with_application: bool = False,
         hooks: Hooks | None = None,
@@ -116,6 +120,7 @@ class Node:
         self.clock = clock
         self._elsewhere = elsewhere
         self._connections_elsewhere = connections_elsewhere
+        self._upgrading_elsewhere, self._stopped_publishing = upgrading_elsewhere, False
         self._began = time.time()
         self.manager = ConnectionManager(clock, _call_soon, connections_per_id=settings.connections_per_id)
         bounds = settings.history, settings.history_bytes
@@ -380,11 +385,19 @@ class Node:
 
     def is_publishing(self) -> bool:
         """Tell whether messages are still taken: those that are connected get them."""
-        return self.life.phase not in _ENDED or self.leaving
+        return not self._stopped_publishing and (self.life.phase not in _ENDED or self.leaving)
+
+    def stop_publishing(self) -> None:
+        """Take no message any more, also for a successor: what is left of batches under way is refused."""
+        self._stopped_publishing = True
 
     def is_shutting_down(self) -> bool:
         """Tell whether clients are to connect anew: the server drains, or a successor leads it."""
         return self.leaving or self.life.phase in SHUTTING_DOWN
+
+    def is_upgrading(self) -> bool:
+        """Tell whether this process is being replaced, or another one of this server."""
+        return self._upgrading_elsewhere() or (self.handover is not None and self.handover.under_way)
 
     def _handover_now(self) -> HandoverProgress | None:
         return self.handover.progress() if self.handover else None

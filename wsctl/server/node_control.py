@@ -32,6 +32,7 @@ from wsctl.drain.graceful import GracefulShutdownManager, NotDraining
 from wsctl.hub.manager import ConnectionManager
 from wsctl.log.home import Away
 from wsctl.log.message_log import MessageLog
+from wsctl.server.batch_window import BatchWindow
 from wsctl.server.dashboard.access import DashboardAccess
 from wsctl.server.dashboard.recent_load import RecentLoad
 from wsctl.server.drain_driver import DrainDriver
@@ -232,7 +233,9 @@ def control_of(node: Node, access: DashboardAccess | None = None) -> NodeControl
         return [*node_families(sources_of(node)), *await scrape.process()]
 
     return NodeControl(
-        publisher=MessagePublisher(node.log, node.settings.max_message_size, node.is_publishing),
+        publisher=MessagePublisher(
+            node.log, node.settings.max_message_size, node.is_publishing, BatchWindow(node.is_upgrading)
+        ),
         life=node.life,
         driver=node.driver,
         manager=node.manager,

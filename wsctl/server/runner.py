@@ -212,6 +212,7 @@ class Runner(uvicorn.Server):
         if self._reloading:
             self._reloading.cancel()
         await self._finish_requests()
+        self._node.stop_publishing()
         await self._finish_answers()  # a successor or Redis may still have to confirm messages
         await self._handover.finish()
         self._listeners.close()

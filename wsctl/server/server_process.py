@@ -176,6 +176,7 @@ class ServerProcess:
             generation=generation,
             elsewhere=link.count_clients_elsewhere if link else lambda: 0,
             connections_elsewhere=link.count_elsewhere if link else lambda: 0,
+            upgrading_elsewhere=link.is_upgrading if link else lambda: False,
             make_home=link.create_home if link else None,
             with_application=with_application,
             hooks=binding.hooks if binding else None,

@@ -11,6 +11,7 @@ import pytest
 from tests.support.fake_journal import FakeHome
 from tests.support.fake_parent import PID, FakeParent, draining, fake_parent
 from tests.support.fake_worker import FACTS, FakeWorker
+from tests.support.other_end import pipes
 from tests.support.server import DEADLINE
 from wsctl.control.status import ApplicationStatus, ClusterTotal, DeliveryTime, MessageCounts, OutboxStatus
 from wsctl.drain.progress import ConnectedClient, ConnectionKind, RouteCount
@@ -257,6 +258,33 @@ async def test_an_upgrade_is_of_one_after_the_other() -> None:
         assert [progress.state for progress in here.told] == ["starting", "done"]
 
 
+async def upgrading(worker: FakeWorker) -> bool:
+    """What a worker is told next of an upgrade."""
+    told: bool = (await worker.end.hear("upgrading")).fields["under_way"]
+    return told
+
+
+@pytest.mark.parametrize("fails", [False, True])
+async def test_workers_are_told_of_an_upgrade_and_its_end_and_those_started_meanwhile_too(
+    fails: bool,
+) -> None:
+    async with fake_parent(2) as here:
+        one, other = await here.serving()
+        assert (await one.end.hear("hello")).fields["upgrading"] is False
+        await here.control.answer("POST", "/api/upgrade", b"")
+        assert [await upgrading(each) for each in (one, other)] == [True, True]
+        asked = await one.asked("POST", "/api/upgrade")
+        one.end.say("successor", (), pipes(1))
+        await here.until(lambda: here.pool.slots[0].successor)
+        late = here.workers.made[2]
+        assert (await late.end.hear("hello")).fields["upgrading"] is True
+        one.answers(asked, 202, upgrade=None)
+        one.reports(upgrade=ENDED | ({"state": "failed", "error": "why"} if fails else {}))
+        if not fails:
+            await hands_over(here, other)
+        assert [await upgrading(each) for each in (one, other, late)] == [False, False, False]
+
+
 async def test_an_upgrade_that_fails_leaves_the_rest_as_it_is() -> None:
     async with fake_parent(3) as here:
         one, two, three = await here.serving()
@@ -485,6 +513,7 @@ async def test_a_renewed_parent_goes_on_with_the_upgrade_and_who_waits_is_answer
         ready, here.now = asyncio.Event(), 2.5
         here.upgrade.go_on(UpgradeState(began=1.0, total=7), ready)
         assert here.upgrade.under_way
+        assert await upgrading(worker)
         waiting = asyncio.create_task(here.control.answer("GET", "/api/upgrade", b""))
         here.control.release_waiters()  # of a drain: the upgrade has its own end
         ready.set()

@@ -284,7 +284,7 @@ class PublishingConnection:
 
     def _publish_batch(self, batch: LineBatch) -> None:
         self._http.end_request()
-        batch.submit_some()
+        batch.begin()
         if batch.is_submitted and not batch.unanswered:
             self._answer(_OK, batch.text(), NDJSON)
             return

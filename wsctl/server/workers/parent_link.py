@@ -47,6 +47,7 @@ class ParentLink:
         self.parent, self.number = context.parent, context.number
         self.balancer = context.balancer
         self.lost = False
+        self._upgrading = context.upgrading
         self._context = context
         self._own_log = DrainLog()
         self._next_line = 0.0
@@ -109,6 +110,10 @@ class ParentLink:
         """Report this worker, and ask for the others; called once a second."""
         self.send_report()
         self._refresh_elsewhere(now)
+
+    def is_upgrading(self) -> bool:
+        """Tell whether the parent or one of its workers is being replaced."""
+        return self._upgrading and not self.lost
 
     def count_elsewhere(self) -> int:
         """Return how many connections the other workers have, as far as that is known."""
@@ -207,6 +212,8 @@ class ParentLink:
                 driver.signal(fields["signum"])
             case "force":
                 driver.force()
+            case "upgrading":
+                self._upgrading = fields["under_way"]
             case "ask" | "answer":
                 self._rpc.receive(packet)
             case "ended" if self._successor:

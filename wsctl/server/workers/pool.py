@@ -107,7 +107,7 @@ class WorkerPool:
         self.ending = False
         self.up, self.over = asyncio.Event(), asyncio.Event()
         self.refused: str | None = None
-        self._given_up = False
+        self._given_up = self._upgrading = False
         self._ending_since = 0.0
         self._spawn = spawn
         self._hello = hello
@@ -205,6 +205,12 @@ class WorkerPool:
     def release_requests(self) -> None:
         for worker in self.all_workers:
             worker.release_requests()
+
+    def set_upgrading(self, under_way: bool) -> None:
+        """Tell all workers, also those that are started later, whether an upgrade is under way."""
+        self._upgrading = under_way
+        for worker in self.all_workers:
+            worker.send("upgrading", under_way=under_way)
 
     def settled(self) -> bool:
         """Tell whether all that were asked to drain have reported it, or have had time to."""
@@ -343,7 +349,7 @@ class WorkerPool:
         worker = self._make_worker(slot.number, process, channel)
         # A successor has the sockets from its predecessor.
         listeners = self._listeners if succeeds is None else ()
-        worker.greet(self._hello | {"keys": keys}, [self._page, *listeners])
+        worker.greet(self._hello | {"keys": keys, "upgrading": self._upgrading}, [self._page, *listeners])
         return worker
 
     def _adopt_worker(self, state: WorkerState, adopt: AdoptWorker) -> Worker:

@@ -7,7 +7,8 @@ They speak in packets, over a channel that each worker is given when it is start
     hello: version, number, look, kind of
       the key; page of counts, listeners,
       those of the admin address last, and
-      how many they are                  -->
+      how many they are; whether the server
+      is being upgraded                  -->
                                              <--  refused: why, when it cannot start
                                              <--  listening: clients and operators reach it;
                                                   the kind of its key
@@ -15,6 +16,8 @@ They speak in packets, over a channel that each worker is given when it is start
                                                   once a second, and at each step of a drain or handover
     signal: one came to the parent           -->
     force: the operator insists              -->
+    upgrading: an upgrade of the parent and
+      all workers is under way, or over      -->
     ask: number, method, path, body          <->  ask: the same
     answer: number, status, body             <->  answer: the same
                                              <--  successor: start one; the channel to it comes along
@@ -91,6 +94,7 @@ class WorkerContext:
         admin: the sockets of the admin address, in the same way.
         keys: the kind of keys that the others check tokens with; None when they have none, or it is not
             known.
+        upgrading: whether the parent or one of its workers is being replaced.
     """
 
     channel: socket.socket
@@ -102,6 +106,7 @@ class WorkerContext:
     listeners: list[socket.socket]
     keys: str | None = None
     admin: list[socket.socket] = field(default_factory=list)
+    upgrading: bool = False
 
     def refuse(self, why: str) -> None:
         """Tell the parent why this process cannot start: the parent reports it, once for all workers."""
@@ -132,4 +137,5 @@ def receive_worker_context(environ: Mapping[str, str]) -> WorkerContext | None:
         listeners,
         fields.get("keys"),
         admin,
+        fields.get("upgrading", False),
     )

@@ -102,6 +102,7 @@ class RollingUpgrade:
         log.info("upgrade begun", extra={"fields": {"by": by}})
         self._began, self._ended, self._done = self._clock(), None, []
         self._total = sum(worker.status.connections for worker in self._pool.members if worker.status)
+        self._pool.set_upgrading(True)
         self._task = asyncio.create_task(self._run(self._renew_and_replace))
         self._notify()
 
@@ -117,6 +118,7 @@ class RollingUpgrade:
             await self._replace_all()
 
         self._began, self._total = state.began, state.total
+        self._pool.set_upgrading(True)
         self._task = asyncio.create_task(self._run(replace_all))
 
     async def close(self) -> None:
@@ -170,6 +172,7 @@ class RollingUpgrade:
         self._end(state, error)
 
     def _end(self, state: HandoverState, error: str | None) -> None:
+        self._pool.set_upgrading(False)
         self._current = None
         self._ended = self._summarize(state, error)
         self._notify()
