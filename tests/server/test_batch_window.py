@@ -6,6 +6,7 @@ import json
 import pytest
 
 from tests.support.homes import HomeElsewhere
+from wsctl.control.operations import PublishRequest
 from wsctl.log.home import Draft
 from wsctl.log.message_log import MessageLog
 from wsctl.log.refusals import AWAY
@@ -18,7 +19,7 @@ from wsctl.server.batch_window import (
     REST,
     BatchWindow,
 )
-from wsctl.server.message_publisher import MessagePublisher
+from wsctl.server.message_publisher import MessagePublisher, make_reader
 
 pytestmark = pytest.mark.anyio
 
@@ -31,6 +32,7 @@ class Process:
     """
 
     def __init__(self) -> None:
+        make_reader(PublishRequest)
         self.now = 0.0
         self.is_upgrading = False
         self.is_open = True
