@@ -27,6 +27,7 @@ from tests.support.fork_server import (
     command_to_go_on,
     here,
 )
+from wsctl.process.spawn import HANDOVER_FD, JOB_FD, WORKER_FD
 
 COLD = "WSCTL_TESTS_COLD"
 """With this variable set, everything starts cold: to compare, and to measure what is covered."""
@@ -143,7 +144,8 @@ class ForkingSubprocess:
 
     def Popen(self, command: Sequence[str], **options: Any) -> "subprocess.Popen[Any]":  # noqa: N802
         """Start a program as `subprocess.Popen` does."""
-        return popen(command, cold=not _gives_what_fork_server_gives(), **options)
+        alike = _gives_what_fork_server_gives(but_session=_begins_session(options["env"]))
+        return popen(command, cold=not alike, **options)
 
 
 class ForkingOs:
@@ -165,11 +167,20 @@ class ForkingOs:
         os.execve(path, command_to_go_on(command) if goes_on else command, environ)
 
 
-def _gives_what_fork_server_gives() -> bool:
+def _begins_session(environ: Mapping[str, str]) -> bool:
+    """Whether a process leaves the session and the group that it is started in before it does anything: a
+    successor for which no shell waits, as `daemonize` says."""
+    return HANDOVER_FD in environ and WORKER_FD not in environ and JOB_FD not in environ
+
+
+def _gives_what_fork_server_gives(*, but_session: bool = False) -> bool:
     """Whether a child of this process would inherit what one of the fork server does. Servers raise a limit,
     each for itself."""
     given = here.inherited
-    return given is not None and given == replace(Inherited.here(), limits=given.limits)
+    if given is None:
+        return False
+    ours = replace(Inherited.here(), limits=given.limits)
+    return given == (replace(ours, session=given.session, group=given.group) if but_session else ours)
 
 
 def children(pid: int) -> set[int]:
