@@ -76,29 +76,48 @@ async def crowd(server: ServerProcess) -> list[ClientConnection]:
     return list(await asyncio.gather(*(join(server.ws_url, f"c{n}") for n in range(CLIENTS))))
 
 
-async def test_the_parent_is_the_new_program_in_the_same_process(
+CANNOT_GO_ON = [
+    ("server/workers/parent.py", ("^", "def broken(:\n"), "SyntaxError: invalid syntax"),
+    ("server/workers/parent_state.py", ("\nVERSION = 1", "\nVERSION = 0"), "restart it"),
+    ("__init__.py", ("^", "import os; os._exit(7)\n"), "it ended with exit code 7"),
+]
+"""Modules of new programs, what is changed in them, and what is told of it."""
+
+
+async def test_the_parent_is_the_new_program_in_the_same_process_and_one_that_cannot_go_on_changes_nothing(
     server: ServerProcess, program: ProgramCopy
 ) -> None:
-    before, bob = set(pids(server)), await join(server.ws_url, "bob")
-    for generation in (2, 3):
-        program.release(f"9.{generation}")
-        done = await upgrade(server)
-        assert done.returncode == 0, (done, server.lines)
-        assert f"(pid {server.pid} serves)" in done.stdout
+    before, bob = pids(server), await join(server.ws_url, "bob")
+    for number, (module, change, why) in enumerate(CANNOT_GO_ON, 1):
+        text = program.change(module, *change)
+        failed = await upgrade(server)
+        assert failed.returncode == 1
+        assert "the new program cannot go on: " in failed.stderr, failed
+        assert why in failed.stderr
+        assert len([line for line in server.lines if "upgrade failed" in line]) == number
+        assert not any("Traceback" in line for line in server.lines)
+        assert pids(server) == before
         facts = server.status()
-        assert (facts["version"], facts["generation"]) == (f"9.{generation}", generation)
-        assert facts["status"] == "serving"
-        after = set(pids(server))
-        assert len(after) == 2
-        assert not after & before
-        before = after
-        assert server.api("POST", "/api/broadcast", {"data": generation})[1]["recipients"] == 1
-        assert (await receive_type(bob, "message"))["data"] == generation
+        assert (facts["status"], facts["generation"]) == ("serving", 1)
+        assert server.api("POST", "/api/broadcast", {"data": number})[1]["recipients"] == 1
+        assert (await receive_type(bob, "message"))["data"] == number
+        program.restore(module, text)
+    program.release("9.2")
+    done = await upgrade(server)
+    assert done.returncode == 0, (done, server.lines)
+    assert f"(pid {server.pid} serves)" in done.stdout
+    facts = server.status()
+    assert (facts["status"], facts["version"], facts["generation"]) == ("serving", "9.2", 2)
+    after = pids(server)
+    assert len(after) == 2
+    assert not {*after} & {*before}
+    assert server.api("POST", "/api/broadcast", {"data": "new"})[1]["recipients"] == 1
+    assert (await receive_type(bob, "message"))["data"] == "new"
     shown = await asyncio.to_thread(wsctl, "status", environ=server.environ)
     assert "  workers      2, 1 connected to all" in shown.stdout
-    # Workers that end are noticed, and started again.
-    os.kill(min(before), signal.SIGKILL)
-    await asyncio.to_thread(server.wait_for_line, f"a worker died pid={min(before)} signal=SIGKILL")
+    # Workers that end are noticed: they are children of a process that has not started them.
+    os.kill(min(after), signal.SIGKILL)
+    await asyncio.to_thread(server.wait_for_line, f"a worker died pid={min(after)} signal=SIGKILL")
     server.signal()
     await bob.close()
     assert await asyncio.to_thread(server.wait) == 0
@@ -127,6 +146,8 @@ async def test_what_is_published_meanwhile_is_answered_and_nobody_misses_it_or_g
     for _ in range(2):
         done = await upgrade(server)
         assert done.returncode == 0, (done, server.lines)
+        assert f"(pid {server.pid} serves)" in done.stdout
+    assert server.status()["generation"] == 3
     over.set()
     await running
     await publishers.last()
@@ -137,38 +158,6 @@ async def test_what_is_published_meanwhile_is_answered_and_nobody_misses_it_or_g
     for texts in heard:
         assert texts == in_order
     await asyncio.gather(*(client.close() for client in clients))
-
-
-CANNOT_GO_ON = [
-    ("server/workers/parent.py", ("^", "def broken(:\n"), "SyntaxError: invalid syntax"),
-    ("server/workers/parent_state.py", ("\nVERSION = 1", "\nVERSION = 0"), "restart it"),
-    ("__init__.py", ("^", "import os; os._exit(7)\n"), "it ended with exit code 7"),
-]
-"""Modules of new programs, what is changed in them, and what is told of it."""
-
-
-async def test_a_new_program_that_cannot_go_on_leaves_all_as_they_are(
-    server: ServerProcess, program: ProgramCopy
-) -> None:
-    before, bob = pids(server), await join(server.ws_url, "bob")
-    for number, (module, change, why) in enumerate(CANNOT_GO_ON, 1):
-        text = program.change(module, *change)
-        failed = await upgrade(server)
-        assert failed.returncode == 1
-        assert "the new program cannot go on: " in failed.stderr, failed
-        assert why in failed.stderr
-        assert len([line for line in server.lines if "upgrade failed" in line]) == number
-        assert not any("Traceback" in line for line in server.lines)
-        assert pids(server) == before
-        facts = server.status()
-        assert (facts["status"], facts["generation"]) == ("serving", 1)
-        assert server.api("POST", "/api/broadcast", {"data": number})[1]["recipients"] == 1
-        assert (await receive_type(bob, "message"))["data"] == number
-        program.restore(module, text)
-    done = await upgrade(server)
-    assert done.returncode == 0, done
-    assert server.status()["generation"] == 2
-    await bob.close()
 
 
 @pytest.fixture
