@@ -5,6 +5,7 @@ import json
 import os
 import re
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -380,19 +381,19 @@ async def test_in_a_drain_an_upgrade_is_refused_and_who_had_ended_comes_back_whe
 async def test_an_upgrade_replaces_one_after_the_other_and_one_that_fails_nothing_and_nobody_is_closed(
     start: StartServer, environ: dict[str, str], tmp_path: Path
 ) -> None:
-    server = start(env=SECRET | {"PYTHONPATH": str(tmp_path)})
+    fault = tmp_path / "fault"
+    command = (sys.executable, "-m", "tests.support.faulty", "serve", "--port", "0")
+    server = start(command=command, env=SECRET | {"FAULT_FILE": str(fault)})
     clients = await spread(server)
     before = set(pids(server))
-    # Python runs it at each start: what is started from now on ends at once.
-    fault = tmp_path / "sitecustomize.py"
-    fault.write_text("import os\nif 'WSCTL_HANDOVER_FD' in os.environ: os._exit(7)\n")
+    fault.write_text("exits")
     failed = await asyncio.to_thread(wsctl, "upgrade", environ=environ)
     assert failed.returncode == 1
     assert "worker 1: the successor ended with exit code 7" in failed.stderr, failed
     assert "0 of 2 workers were replaced" in failed.stderr
     assert set(pids(server)) == before
     assert server.status()["status"] == "serving"
-    fault.unlink()
+    fault.write_text("nothing")
     assert server.api("POST", "/api/broadcast", {"data": 0})[1]["recipients"] == len(clients)
     done = await asyncio.to_thread(wsctl, "upgrade", "--url", server.url, environ=environ | SECRET)
     assert done.returncode == 0, done

@@ -18,6 +18,9 @@ from tests.support.server import DEADLINE, ServerProcess
 
 StartServer = Callable[..., ServerProcess]
 
+AT_ONCE = 8
+"""Clients that come together, of which two or three workers mostly get some each."""
+
 
 @contextmanager
 def starting_workers(start_server: StartServer, folder: Path) -> Iterator[StartServer]:
@@ -55,7 +58,7 @@ def until(true: Any, what: str) -> Any:
     end = time.monotonic() + DEADLINE
     while not (found := true()):
         assert time.monotonic() < end, what
-        time.sleep(0.02)
+        time.sleep(0.05)
     return found
 
 
@@ -68,10 +71,15 @@ async def crowd(server: ServerProcess, count: int) -> list[ClientConnection]:
 
 
 async def spread(server: ServerProcess, least: int = 1) -> list[ClientConnection]:
-    """Clients, until each worker has at least so many."""
+    """Clients, until each worker has at least so many.
+
+    Some come at once: of those that come one by one an idle worker seldom gets another than the one before,
+    and the parent hears within a second how many each has.
+    """
     clients: list[ClientConnection] = []
     while len(clients) < 200:
-        clients.append(await join(server.ws_url, f"s{len(clients)}"))
+        names = [f"s{len(clients) + n}" for n in range(AT_ONCE)]
+        clients += await asyncio.gather(*(join(server.ws_url, name) for name in names))
         await asyncio.to_thread(wait_connected, server, len(clients))
         if min(row["connections"] for row in workers(server)) >= least:
             return clients
