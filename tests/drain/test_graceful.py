@@ -13,7 +13,7 @@ from wsctl.drain.pace import HANDOVER_WINDOW, ORPHAN_TIMEOUT, RELOAD, RELOAD_TIM
 from wsctl.drain.phases import MOVES, IllegalMove, Phase
 from wsctl.drain.plan import Action, CloseOldest, Invite, Step
 from wsctl.drain.progress import ClientCounts, ConnectedClient
-from wsctl.drain.signals import FORCE_AFTER, SAME_KEY
+from wsctl.drain.signals import FORCE_AFTER, ORPHANED, SAME_KEY
 
 THREE = ClientCounts(active=3)
 NOBODY = ClientCounts()
@@ -364,6 +364,10 @@ def test_a_forecast_comes_from_who_left_since_the_drain_began() -> None:
 def test_a_worker_without_its_parent_has_little_time_and_waits_for_no_delay() -> None:
     life = _serving(60, delay=15, spread=30)
     assert life.orphan(100.0, THREE) == [ANNOUNCE]
+    progress = life.progress(100.0, THREE)
+    assert progress
+    assert (progress.reason, progress.cancellable) == (ORPHANED, False)
+    assert life.take_interventions()[-1].by == ORPHANED
     assert life.step(100.0 + ORPHAN_TIMEOUT, THREE) == [CLOSE]
     with pytest.raises(NotDraining):
         life.cancel()

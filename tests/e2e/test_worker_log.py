@@ -18,10 +18,12 @@ from tests.support.clients import closed, join, receive, receive_type
 from tests.support.command_client import join_with_commands
 from tests.support.processes import lives
 from tests.support.publishers import send
-from tests.support.server import ServerProcess, wsctl
+from tests.support.server import ServerProcess, ask, connected, wsctl
 from tests.support.workers import lines, pids, starting_workers, until
 from wsctl.codes import CLOSE_TIMEOUT
 from wsctl.drain.pace import ORPHAN_TIMEOUT
+from wsctl.drain.signals import ORPHANED
+from wsctl.server.workers.parent_home import ALONE
 
 pytestmark = pytest.mark.anyio
 
@@ -191,6 +193,30 @@ async def test_a_load_test_against_two_workers_misses_nothing(start: StartServer
     assert counts["delivered"] == 10 * counts["sent"] > 0
 
 
+async def test_without_its_parent_each_worker_tells_its_own_figures_alone_and_says_so_everywhere(
+    start: StartServer,
+) -> None:
+    server = start(env=SECRET)
+    found = pids(server)
+    clients = await one_of_each(server)
+    await asyncio.to_thread(until, lambda: server.http("GET", "/health")[1]["connections"] == 2, "both")
+    server.process.kill()
+    for client in clients:
+        assert (await receive_type(client, "shutdown"))["reason"] == ORPHANED
+    for pid in found:
+        control = connected(Path(server.environ["WSCTL_RUNTIME_DIR"]) / f"{pid}.sock")
+        _, facts = await asyncio.to_thread(ask, control, "GET", "/api/status", None, {})
+        assert (facts["status"], facts["connections"], facts["degraded"]) == ("draining", 1, ALONE)
+        assert facts["drain"]["reason"] == ORPHANED
+        assert "group" not in facts
+    _, health = await asyncio.to_thread(server.http, "GET", "/health")
+    assert (health["status"], health["connections"], health["degraded"]) == ("draining", 1, True)
+    shown = await asyncio.to_thread(wsctl, "status", environ=server.environ)
+    assert shown.stdout.count(f"  degraded     {ALONE}\n") == 2
+    assert shown.stdout.count(f"({ORPHANED})") == 2
+    await asyncio.gather(*(client.close() for client in clients))
+
+
 async def test_workers_without_their_parent_publish_nothing_end_soon_and_leave_the_port(
     start: StartServer,
 ) -> None:
@@ -211,4 +237,4 @@ async def test_workers_without_their_parent_publish_nothing_end_soon_and_leave_t
     assert time.monotonic() - killed < ORPHAN_TIMEOUT + CLOSE_TIMEOUT
     with socket.create_server(("127.0.0.1", server.port)):
         pass
-    assert len(lines(server, "the parent is gone")) == 2
+    assert len(lines(server, "WARNING the parent is gone")) == 2

@@ -32,6 +32,7 @@ from tests.support.workers import (
     workers,
 )
 from wsctl.codes import CLOSE_TIMEOUT
+from wsctl.drain.signals import ORPHANED
 from wsctl.server.diagnostics.stop_time import WORKER_GRACE
 
 pytestmark = pytest.mark.anyio
@@ -181,7 +182,7 @@ async def test_workers_whose_parent_was_killed_drain_and_end(start: StartServer)
     found = pids(server)
     bob = await join(server.ws_url, "bob")
     server.process.kill()
-    assert (await receive_type(bob, "shutdown"))["reason"] == "SIGTERM"
+    assert (await receive_type(bob, "shutdown"))["reason"] == ORPHANED
     await bob.close()
     await asyncio.to_thread(until, lambda: not any(map(lives, found)), "all have ended")
     assert server.wait() == -signal.SIGKILL

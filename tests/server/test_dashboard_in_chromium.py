@@ -11,6 +11,7 @@ from websockets.sync.client import connect
 from tests.conftest import NewPage, StartServer
 from tests.support.browser import Page
 from tests.support.server import ServerProcess
+from wsctl.server.workers.parent_home import ALONE
 
 pytestmark = pytest.mark.browser
 
@@ -205,8 +206,26 @@ def test_a_worker_or_parent_that_does_not_answer_stands_at_the_top(server: Serve
     assert fed.evaluate("document.querySelector('#state').dataset.tone") == "warn"
     show(fed, facts)
     assert "figures of one worker of 2: their parent does not answer" in fed.text("#detail")
+    show(fed, facts | {"workers": [worker, other], "degraded": "the journal /j.db: full"})
+    assert fed.text("#detail").endswith(
+        "stay connected: the journal /j.db: full. Worker 1 (pid 7) does not answer."
+    )
+    show(fed, facts | {"status": "draining", "degraded": ALONE})
+    assert (fed.text("#phase"), fed.text("#detail")) == (
+        "Degraded, draining",
+        f"No message is taken: {ALONE}",
+    )
     show(fed, facts | {"workers": [worker | {"silent": False}, other]})
     assert fed.text("#detail") == "Nobody is connected."
+
+
+def test_the_end_of_the_parent_is_seen_at_once_in_an_upgrade_too(server: ServerProcess, fed: Page) -> None:
+    facts = server.status()
+    worker = {"number": 1, "pid": 7, "status": "serving", "connections": 1, "silent": False}
+    moving = {"state": "moving", "total": 2, "moved": 1, "staying": 0, "elapsed_s": 1.0, "silence_s": 0.0}
+    show(fed, facts | {"workers": [worker], "upgrade": moving | {"successor": 7, "error": None}})
+    show(fed, facts | {"status": "draining", "degraded": ALONE})
+    assert fed.text("#phase") == "Degraded, draining"
 
 
 def feed(page: Page, told: dict[str, Any]) -> None:

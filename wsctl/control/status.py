@@ -32,7 +32,7 @@ class Health:
     uptime_s: float
     version: str
     degraded: bool = field(
-        metadata={"description": "It takes no messages: its Redis or its journal is away."}
+        metadata={"description": "It takes no messages: its Redis, its journal or its parent is away."}
     )
 
 
@@ -289,7 +289,7 @@ class ServerStatus:
     uptime_s: float
     version: str
     degraded: str | None = field(
-        metadata={"description": "Why it takes no messages: its Redis or its journal is away."}
+        metadata={"description": "Why it takes no messages: its Redis, its journal or its parent is away."}
     )
     pid: int
     capacity: int | None

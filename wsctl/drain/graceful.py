@@ -20,7 +20,7 @@ from wsctl.drain.pace import HANDOVER_WINDOW, ORPHAN_TIMEOUT, RELOAD, RELOAD_TIM
 from wsctl.drain.phases import IllegalMove, Phase, PhaseMachine
 from wsctl.drain.plan import Action, CloseOldest, DrainPlan, Step
 from wsctl.drain.progress import ClientCounts, DrainProgress
-from wsctl.drain.signals import PARENT_GONE, SignalMeaning, SignalReader
+from wsctl.drain.signals import ORPHANED, PARENT_GONE, SignalMeaning, SignalReader
 
 _BY_SIGNAL = "a drain begun by a signal cannot be cancelled"
 _SUCCEEDED = "a successor serves already: this drain cannot be cancelled"
@@ -88,8 +88,11 @@ class GracefulShutdownManager:
         """Go to serving: the server accepts connections."""
         self._life.move(Phase.SERVING)
 
-    def signal(self, signum: int, now: float, counts: ClientCounts) -> list[Step]:
-        """Take a SIGTERM, SIGINT or SIGHUP. The first begins a drain; SIGINT again, a second later, forces.
+    def signal(
+        self, signum: int, now: float, counts: ClientCounts, *, reason: str | None = None
+    ) -> list[Step]:
+        """Take a SIGTERM, SIGINT or SIGHUP, or what stands for one, as its `reason` says. The first begins a
+        drain; SIGINT again, a second later, forces.
 
         During a handover the first is remembered: the drain begins when the handover has ended.
         """
@@ -98,7 +101,7 @@ class GracefulShutdownManager:
             return [Action.STOP]
         if self.phase is Phase.STOPPED:
             return []
-        name = Signals(signum).name
+        name = reason or Signals(signum).name
         match self._signals.read(signum, now):
             case SignalMeaning.BEGIN:
                 self._signal = name
@@ -113,7 +116,7 @@ class GracefulShutdownManager:
         """Drain with little time, or go on so: the parent of this worker is gone."""
         timeout = min(ORPHAN_TIMEOUT, self._pace.timeout)
         self._pace = replace(self._pace, timeout=timeout, delay=0.0, spread=0.0, in_turn=False)
-        steps = self.signal(PARENT_GONE, now, counts)
+        steps = self.signal(PARENT_GONE, now, counts, reason=ORPHANED)
         if self.phase not in _UNDER_WAY or self._drain is None or self._drain.deadline <= now + timeout:
             return steps
         told = self.phase is Phase.DRAINING

@@ -123,6 +123,9 @@ means the server."""
 PARENT_GONE = SIGTERM
 """The signal that a worker takes the end of its parent for."""
 
+ORPHANED = "the parent is gone"
+"""The reason that is told of a drain that the end of a parent began: nobody has sent that signal."""
+
 
 def handled_signals(
     role: SignalRole, disposition: Callable[[Signals], Disposition]

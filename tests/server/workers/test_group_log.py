@@ -11,7 +11,7 @@ from wsctl.ipc.framing import Packet
 from wsctl.log.home import Draft, Home, Key, Refusal
 from wsctl.log.refusals import AWAY, CONFIRM_TIMEOUT, LATE, UNCONFIRMED
 from wsctl.server.workers.group_log import GroupLog
-from wsctl.server.workers.parent_home import GONE, NO_TOPICS, WORKERS
+from wsctl.server.workers.parent_home import ALONE, NO_TOPICS, WORKERS
 
 pytestmark = pytest.mark.anyio
 
@@ -150,7 +150,7 @@ async def test_without_a_parent_everything_is_refused(group: Group) -> None:
     one.log.append("x", "sent", refused=lambda why: one.refusals.update(sent=why))
     one.parents.channel.close()
     await one.hears("away")
-    assert one.home.why == GONE
+    assert one.home.why == ALONE
     one.say("later")
     assert one.refusals["later"] == AWAY
     await one.settle()

@@ -23,7 +23,10 @@ END_TIMEOUT = 0.1
 """Seconds that a worker which ends waits for the parent to take what its last clients sent."""
 
 GONE = "the parent process of the workers is gone"
-"""The reason why nothing is published once the parent has ended."""
+"""The reason why a worker cannot start whose parent has ended."""
+
+ALONE = f"{GONE}: these figures are of one worker alone, which closes its clients and ends"
+"""The reason why nothing is published once the parent has ended, as the status tells it."""
 
 RENEWAL_TIMEOUT = 10.0
 """Seconds that a parent has to go on as another program, before what is published counts as late: many times
@@ -250,7 +253,7 @@ class ParentHome(Home):
         self._gone = True
         self._answer.set()
         self._drafts.refuse_all()
-        self._cut_off(GONE)
+        self._cut_off(ALONE)
 
     def _cut_off(self, why: str) -> None:
         self._why = why

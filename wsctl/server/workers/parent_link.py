@@ -116,7 +116,8 @@ class ParentLink:
         return self._upgrading and not self.lost
 
     def count_elsewhere(self) -> int:
-        """Return how many connections the other workers have, as far as that is known."""
+        """Return how many connections the other workers have, as far as that is known: nothing is without
+        the parent."""
         return sum(worker.connections for worker in self._elsewhere)
 
     def count_clients_elsewhere(self) -> int:
@@ -150,7 +151,7 @@ class ParentLink:
 
     async def _ask_elsewhere(self, now: float) -> None:
         status = await self.fetch_status()
-        if status and self._reporter:
+        if status and self._reporter and not self.lost:
             self._elsewhere = [worker for worker in status.workers or () if worker.number != self.number]
             self._reporter.server_started = now - status.uptime_s
 
@@ -225,6 +226,7 @@ class ParentLink:
 
     def _disconnected(self, why: str) -> None:
         self.lost = True
+        self._elsewhere = []
         self._rpc.disconnect()
         if self._successor:
             self._successor.set_exit_code(ExitCode.ERROR)
