@@ -1,9 +1,12 @@
 """The bench as a person runs it, on a small scale: it measures, and says what it measured."""
 
 import json
+import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,6 +17,7 @@ import pytest
 from tests.bench.homes import NOTE
 from tests.bench.one_stream import RATES
 from tests.bench.pages import PAGES, RESULTS, written
+from tests.bench.pauses import MESSAGE, busy
 from tests.bench.peer import PEERS, Peer
 from tests.bench.rounds import run
 from tests.bench.scenarios import QUICK, Scale, Scenario
@@ -206,3 +210,24 @@ def test_an_unknown_name_is_refused() -> None:
     assert done.returncode == 2
     assert "nobody" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_pause_from_which_the_only_answer_comes_is_counted() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener, ThreadPoolExecutor(1) as executor:
+
+        def serve() -> None:
+            client, _ = listener.accept()
+            with client:
+                client.recv(65536)
+                client.sendall(b"{}")
+                asker, _ = listener.accept()
+                with asker:
+                    client.recv(65536)
+                    client.sendall(MESSAGE)
+                    time.sleep(0.05)  # what is measured; by then all messages are back
+                    asker.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+
+        served = executor.submit(serve)
+        pauses = busy(listener.getsockname()[1], rate=100, seconds=0.01)
+        served.result()
+    assert pauses.longest_ms > 0
