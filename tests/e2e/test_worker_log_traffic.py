@@ -2,11 +2,13 @@
 is."""
 
 import asyncio
+import json
 import os
 import signal
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -79,6 +81,52 @@ async def test_an_upgrade_loses_no_message_repeats_none_and_closes_nobody(start:
             serve[:] = pids(server)
             await flows(crowd)
     assert not lines(server, "ERROR")
+
+
+async def publish_lines(server: ServerProcess, *texts: str) -> list[dict[str, Any]]:
+    """Publish a batch over a connection of its own; return what became of each line."""
+    body = b"".join(b'{"data":"%b"}\n' % text.encode() for text in texts)
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    head = "POST /api/publish HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer secret\r\n"
+    head += f"Content-Type: application/x-ndjson\r\nContent-Length: {len(body)}\r\n\r\n"
+    writer.write(head.encode() + body)
+    answer = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
+    lines = await reader.readexactly(int(answer.partition("content-length: ")[2].split()[0]))
+    writer.close()
+    return [json.loads(line) for line in lines.splitlines()]
+
+
+async def test_backends_that_send_batches_all_the_time_have_all_their_answers_in_an_upgrade(
+    start: StartServer,
+) -> None:
+    server = start(env={"WSCTL_TOKEN": "secret"})
+    ids: list[str] = []
+
+    async def publish(backend: int) -> None:
+        for batch in range(3):
+            texts = [f"{backend} {batch} {n}" for n in range(300)]
+            answers = await publish_lines(server, *texts)
+            assert len(answers) == len(texts)
+            found = [answer["id"] for answer in answers]  # nothing is refused
+            assert found == sorted(found, key=order)
+            ids.extend(found)
+
+    async with Crowd(server.port) as crowd:
+        await crowd.join(10)
+        publishing = asyncio.gather(*map(publish, range(6)))
+        status, _ = await asyncio.to_thread(server.api, "POST", "/api/upgrade")
+        assert status == 202
+        _, end = await asyncio.to_thread(server.api, "GET", "/api/upgrade", deadline=3 * DEADLINE)
+        await publishing
+        await crowd.level(len(ids))
+        assert crowd.faults == []
+        assert crowd.ids == sorted(ids, key=order)
+    done = end["upgrade"]
+    assert (done["state"], done["moved"], done["staying"]) == ("done", 10, 0), done
+
+
+def order(message_id: str) -> tuple[int, ...]:
+    return tuple(map(int, message_id.split("-")))
 
 
 async def test_the_clients_of_a_killed_worker_miss_nothing(start: StartServer) -> None:
