@@ -7,12 +7,11 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 
 from tests.bench.peer import Peer
+from tests.support.processes import is_lent, popen
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -37,15 +36,17 @@ class Server:
     def __init__(self, peer: Peer, *extra: str, pinned: bool = True) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="wsb")
         self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115 - it lives as long as the process
-        with _on_cores(pinned):
-            self._process = subprocess.Popen(
-                [*peer.command, *extra],
-                cwd=ROOT,
-                env=_environ(self._folder.name),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=self._log,
-            )
+        # A server is measured as it starts cold; a test that only sees whether there are figures may fork it.
+        self._process = popen(
+            [*peer.command, *extra],
+            cold=not is_lent(),
+            cwd=ROOT,
+            env=_environ(self._folder.name),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            preexec_fn=_on_its_core if pinned else _on_both_cores,
+        )
         self.pid = self._process.pid
         try:
             self.port = self._port()
@@ -115,17 +116,15 @@ class Server:
         self._folder.cleanup()
 
 
-@contextmanager
-def _on_cores(pinned: bool) -> Iterator[None]:
-    """What is started meanwhile has the server's core, from its first thread on, or both."""
-    own = os.sched_getaffinity(0) if CORES else set()
+def _on_its_core() -> None:
+    """Have this process, which begins, on the server's core from its first thread on."""
     if CORES:
-        os.sched_setaffinity(0, {CORES[0]} if pinned else CORES)
-    try:
-        yield
-    finally:
-        if CORES:
-            os.sched_setaffinity(0, own)
+        os.sched_setaffinity(0, {CORES[0]})
+
+
+def _on_both_cores() -> None:
+    if CORES:
+        os.sched_setaffinity(0, CORES)
 
 
 def cpu_of(pid: int) -> float:

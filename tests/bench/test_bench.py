@@ -24,6 +24,7 @@ from tests.bench.scenarios import QUICK, Scale, Scenario
 from tests.bench.server import Server
 from tests.bench.single import medians
 from tests.bench.table import figures, single, summary
+from tests.support.processes import lending
 from tests.support.server import DEADLINE
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the bench needs Linux")
@@ -39,6 +40,7 @@ def bench(*arguments: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
         [sys.executable, "-m", "tests.bench", *arguments],
         cwd=Path(__file__).parent.parent.parent,
+        env=lending(),
         capture_output=True,
         text=True,
         timeout=3 * DEADLINE,
@@ -94,6 +96,7 @@ def test_what_a_home_of_the_log_costs_is_measured_against_memory() -> None:
     done = subprocess.run(
         [*HOMES, "--rounds", "0", "--clients", "20", "--seconds", "0.2", "--only", "full", "--json"],
         cwd=Path(__file__).parent.parent.parent,
+        env=lending(),
         capture_output=True,
         text=True,
         timeout=3 * DEADLINE,
@@ -114,6 +117,7 @@ def test_what_a_message_costs_in_one_stream_is_measured_for_each_process() -> No
     done = subprocess.run(
         [sys.executable, "-m", "tests.bench.one_stream", "--rounds", "0", "--seconds", "0.2", "--json"],
         cwd=Path(__file__).parent.parent.parent,
+        env=lending(),
         capture_output=True,
         text=True,
         timeout=3 * DEADLINE,

@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
+from tests.support.processes import lending
 from tests.support.server import DEADLINE, ask, connected
 from tests.support.sizes import FULL, SMALL
 
@@ -50,7 +51,7 @@ class FullCrowd:
         self._process = subprocess.Popen(
             [sys.executable, "-m", "pytest", "-x", "--full", "-p", "no:xdist", Path("tests", "e2e", file)],
             cwd=ROOT,
-            env=environ | {"TMPDIR": str(self._folder)},
+            env=lending(environ) | {"TMPDIR": str(self._folder)},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

@@ -7,13 +7,25 @@ import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from subprocess import DEVNULL, PIPE
 from typing import Any
 
 import pytest
 
 import wsctl as wsctl_package
 from tests.conftest import StartServer
-from tests.support.processes import ForkedProcess, can_fork, children, lives, popen, put_stand_in, run
+from tests.support.processes import (
+    LENT,
+    ForkedProcess,
+    can_fork,
+    children,
+    is_lent,
+    lending,
+    lives,
+    popen,
+    put_stand_in,
+    run,
+)
 from tests.support.server import DEADLINE, WSCTL, ServerProcess, wsctl
 from tests.support.terminal import Terminal
 from tests.support.workers import pids, serving, until
@@ -257,3 +269,35 @@ def test_an_interpreter_that_is_told_something_starts_cold() -> None:
     assert not fits(WSCTL, {"preexec_fn": lambda: None})
     assert not fits((*UVICORN, "--workers", "2"), {})
     assert not fits(("wsctl", "serve"), {})
+
+
+BORROWS = """
+import os, subprocess, sys
+from tests.support.processes import LENT, is_lent, popen
+own = {name: value for name, value in os.environ.items() if name != LENT}
+command = [sys.executable, "-m", "wsctl", "serve", "--port", "0"]
+with popen(command, env=own, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+    print(is_lent(), process.pid, flush=True)
+    sys.stdin.read()
+    process.kill()
+print(process.returncode)
+"""
+
+
+def test_a_program_of_the_tests_may_use_the_fork_server_of_who_has_started_it() -> None:
+    assert not is_lent()
+    with popen([sys.executable, "-c", BORROWS], env=lending(), stdin=PIPE, stdout=PIPE, text=True) as program:
+        assert program.stdout
+        lent, pid = program.stdout.readline().split()
+        assert lent == "True"
+        with popen((*WSCTL, "--version"), stdout=DEVNULL) as ours:
+            assert parent_of(int(pid)) == parent_of(ours.pid)
+        assert program.communicate("")[0] == "-9\n"
+
+
+def test_it_is_not_lent_to_who_tells_interpreters_something_else() -> None:
+    assert LENT not in lending({**os.environ, "PYTHONHASHSEED": "1"})
+
+
+def parent_of(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])

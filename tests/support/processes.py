@@ -32,6 +32,10 @@ from wsctl.process.spawn import HANDOVER_FD, JOB_FD, WORKER_FD
 COLD = "WSCTL_TESTS_COLD"
 """With this variable set, everything starts cold: to compare, and to measure what is covered."""
 
+LENT = "WSCTL_TESTS_FORK_SERVER"
+"""The variable with the address of a fork server, for a part of the tests that is a program of its own: it
+has its programs forked there, and needs no fork server of its own."""
+
 _OF_SEVERAL_PROCESSES = frozenset({"--workers", "--reload"})
 """Flags with which uvicorn starts processes of its own, by what it was started with itself."""
 
@@ -117,6 +121,18 @@ def run(command: Sequence[str], *, timeout: float, input: str = "", **options: A
         return subprocess.CompletedProcess(command, process.returncode, out, err)
 
 
+def lending(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Return the environment of a part of the tests that is to use the fork server of this process, if that
+    can fork what the part starts."""
+    able = can_fork((sys.executable, "-m", MODULES[0]), {"env": environ})
+    return {**environ, LENT: _answer(os.getpid()).server.hex()} if able else dict(environ)
+
+
+def is_lent() -> bool:
+    """Whether this process uses the fork server of the one that has started it."""
+    return LENT in os.environ and COLD not in os.environ
+
+
 def stand_in() -> tuple[str, ...]:
     """Return a command that stands for `wsctl` where others start it, a shell or asyncio, and has it forked.
 
@@ -188,7 +204,7 @@ def children(pid: int) -> set[int]:
     found: set[int] = set()
     with suppress(FileNotFoundError, ProcessLookupError):
         found.update(map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()))
-        if _fork_server.cache_info().currsize:
+        if is_lent() or _fork_server.cache_info().currsize:
             found |= _answer(pid).children
     return found
 
@@ -243,14 +259,16 @@ def _answer(pid: int) -> Answer:
 
 
 def _ask(what: Request | Question, fds: Sequence[int]) -> None:
-    """Send to the fork server: that of this process, or the one that has started this process."""
+    """Send to the fork server: that of this process, one that is lent, or the one that has started this
+    process."""
     packet = pickle.dumps(what)
     assert len(packet) < PACKET
-    if here.name is None:
+    name = bytes.fromhex(os.environ[LENT]) if is_lent() else here.name
+    if name is None:
         socket.send_fds(_fork_server(), [packet], fds)
         return
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as connection:
-        connection.connect(here.name)
+        connection.connect(name)
         socket.send_fds(connection, [packet], fds)
 
 
