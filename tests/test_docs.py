@@ -12,10 +12,10 @@ import pytest
 import typer
 from typer.exceptions import TyperException
 
+from tests.support.command_tree import TREE
 from tests.support.fake_journal import FakeHome
 from tests.support.manual import FOLDER, blocks, commands, pages, prose, quoted
 from wsctl import messages
-from wsctl.cli.app import app
 from wsctl.cli.docs import PAGES, summary
 from wsctl.codes import CloseCode, ErrorCode, ExitCode
 from wsctl.drain.phases import Phase
@@ -29,7 +29,6 @@ from wsctl.topics import matches
 
 ROOT = FOLDER.parents[1]
 TEXTS = pages()
-TREE: Any = typer.main.get_command(app)
 SOURCES = {path: path.read_text() for path in (ROOT / "wsctl").rglob("*.py")}
 
 MOST_BYTES = 180_000

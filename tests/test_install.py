@@ -5,12 +5,10 @@ import subprocess
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-import typer
 
-from wsctl.cli.app import app
+from tests.support.command_tree import TREE
 from wsctl.cli.generate import KINDS
 from wsctl.cli.recipes import generate_file
 from wsctl.cli.recipes.deployment import Place
@@ -60,8 +58,7 @@ def shipped() -> list[Path]:
 
 def helps() -> Iterator[str]:
     """The help of each command."""
-    tree: Any = typer.main.get_command(app)
-    for name, command in tree.commands.items():
+    for name, command in TREE.commands.items():
         with command.make_context(name, ["--help"], resilient_parsing=True) as context:
             yield command.get_help(context)
 

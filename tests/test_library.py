@@ -11,9 +11,9 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from mypy import api as mypy
 
 import wsctl
+from tests.support.linters import check_types
 from tests.support.manual import blocks, pages
 from tests.support.server import DEADLINE
 
@@ -124,18 +124,16 @@ connect("http://127.0.0.1:8000")
 """
 
 
-def test_a_program_is_type_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_program_is_type_checked(tmp_path: Path) -> None:
     (tmp_path / "program.py").write_text(PROGRAM)
-    monkeypatch.setenv("MYPYPATH", str(ROOT))
-    flags = ("--strict", "--no-incremental", "--no-site-packages", "--ignore-missing-imports")
-    out, err, _ = mypy.run([*flags, "--follow-imports=silent", str(tmp_path / "program.py")])
-    told = [line.partition(": ")[2] for line in out.splitlines()]
+    complaints = check_types(tmp_path, "program.py")
+    told = [line.partition(": ")[2] for line in complaints.splitlines()]
     assert told[:4] == [
         'note: Revealed type is "wsctl.messages.Message"',
         'note: Revealed type is "str"',
         'note: Revealed type is "str"',
         'error: Missing named argument "id" for "connect"  [call-arg]',
-    ], err
+    ], complaints
 
 
 def test_the_wheel_says_that_it_is_typed(tmp_path: Path) -> None:

@@ -3,9 +3,7 @@
 import re
 from pathlib import Path
 
-import typer
-
-from wsctl.cli.app import app
+from tests.support.command_tree import TREE
 from wsctl.cli.options import default_text
 from wsctl.settings import FLAGS, flag
 
@@ -22,13 +20,12 @@ def test_each_flag_is_there_with_its_default() -> None:
 
 
 def test_each_command_is_there_and_no_other() -> None:
-    commands = set(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
+    commands = set(TREE.commands)
     assert set(re.findall(r"^\| `wsctl (\w+)", README, re.MULTILINE)) == commands
 
 
 def test_no_flag_is_named_that_does_not_exist() -> None:
-    tree = typer.main.get_command(app)
     known = {"--help", "--version", "--no-color", "--dist", "--minutes"}  # of pytest and of the soak
-    for command in tree.commands.values():  # type: ignore[attr-defined]
+    for command in TREE.commands.values():
         known |= {name for p in command.params for name in (*p.opts, *p.secondary_opts)}
     assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", README)) <= known

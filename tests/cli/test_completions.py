@@ -4,19 +4,16 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
-import typer
 
 from tests.cli.shells import PROMPT, TAB, on_terminal
+from tests.support.command_tree import TREE
 from tests.support.programs import need
 from tests.support.server import DEADLINE, wsctl
-from wsctl.cli.app import app
 from wsctl.cli.completions import FILES, SHELLS, Shell, script
 
 FOLDER = Path(__file__).parents[2] / "completions"
-TREE: Any = typer.main.get_command(app)
 
 Complete = Callable[[str], dict[str, str]]
 

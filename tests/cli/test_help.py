@@ -1,18 +1,14 @@
 """What `wsctl` says of itself."""
 
 import re
-from typing import Any
 
 import pytest
-import typer
 
+from tests.support.command_tree import TREE
 from tests.support.server import wsctl
 from wsctl import __version__
-from wsctl.cli.app import app
 from wsctl.cli.options import GROUPS
 from wsctl.settings import FLAGS, flag
-
-TREE: Any = typer.main.get_command(app)
 
 ARGUMENTS = {flag(field.name) for field in FLAGS if field.metadata.get("argument")}
 """The settings that are arguments and no flags."""

@@ -8,10 +8,8 @@ from typing import Any
 import pytest
 import typer
 
-from wsctl.cli.app import app
+from tests.support.command_tree import TREE
 from wsctl.cli.values import PlainValues
-
-TREE: Any = typer.main.get_command(app)
 
 
 def read(name: str, *words: str) -> dict[str, Any]:

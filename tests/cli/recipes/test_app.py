@@ -22,7 +22,7 @@ from tests.conftest import StartServer, environ_of
 from tests.support.examples import NOWHERE
 from tests.support.issuer import bearer
 from tests.support.keys import SECRET
-from tests.support.linters import ROOT, check_types, lint
+from tests.support.linters import ROOT, lint
 from tests.support.processes import run
 from tests.support.server import DEADLINE, WSCTL, ServerProcess, wsctl
 from wsctl import Message, MessageStream, connect
@@ -32,37 +32,6 @@ from wsctl.settings import Settings
 pytestmark = pytest.mark.anyio
 
 FILES = {"app": "app.py", "app-test": "test_app.py"}
-
-LIFESPANS = """
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import TypedDict
-
-from fastapi import FastAPI
-from wsctl import Hub
-
-
-class State(TypedDict):
-    n: int
-
-
-@asynccontextmanager
-async def plain(app: FastAPI) -> AsyncIterator[None]:
-    yield
-
-
-@asynccontextmanager
-async def stateful(app: FastAPI) -> AsyncIterator[State]:
-    yield {"n": 1}
-
-
-hub = Hub()
-FastAPI(lifespan=hub.lifespan)
-FastAPI(lifespan=hub.lifespan(plain))
-FastAPI(lifespan=hub.lifespan(stateful))
-"""
-"""What an application can do with a hub's lifespan, for a type checker."""
-
 
 WITHOUT = [word for name in ("cacheprovider", "schemathesis", "valkey") for word in ("-p", f"no:{name}")]
 """For pytest: plugins of libraries that only our own tests use."""
@@ -85,12 +54,6 @@ def write(folder: Path) -> None:
 def test_both_are_clean_in_the_eyes_of_linters(tmp_path: Path) -> None:
     write(tmp_path)
     assert lint(tmp_path, *FILES.values()) == ""
-
-
-def test_both_are_typed_and_so_is_the_lifespan_of_a_hub(tmp_path: Path) -> None:
-    write(tmp_path)
-    (tmp_path / "lifespans.py").write_text(LIFESPANS)
-    assert check_types(tmp_path, *FILES.values(), "lifespans.py") == ""
 
 
 @pytest.mark.parametrize("kind", FILES)

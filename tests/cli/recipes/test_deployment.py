@@ -4,12 +4,11 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-import typer
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from tests.support.command_tree import TREE
 from tests.support.written import any_settings
-from wsctl.cli.app import app
 from wsctl.cli.options import settings_from
 from wsctl.cli.recipes.deployment import (
     environment,
@@ -25,7 +24,7 @@ from wsctl.server.diagnostics.stop_time import check_platform, longest_drain, re
 from wsctl.server.listening.limits import capacity
 from wsctl.settings import Rate, Settings
 
-SERVE: Any = typer.main.get_command(app).commands["serve"]  # type: ignore[attr-defined]
+SERVE: Any = TREE.commands["serve"]
 
 
 @given(any_settings())

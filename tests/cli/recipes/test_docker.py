@@ -1,5 +1,6 @@
 """The Dockerfile and the file for Compose. There is no engine: they are read as Docker reads them."""
 
+import ensurepip
 import json
 import os
 import re
@@ -7,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from shlex import quote
 from typing import Any
 from zipfile import ZipFile
 
@@ -223,7 +225,7 @@ def _run(command: list[Any], image: Path, **variables: str) -> str:
     image.mkdir(exist_ok=True)
     (image / "bin").mkdir(exist_ok=True)
     if not (image / "bin" / "python").exists():
-        (image / "bin" / "python").symlink_to(sys.executable)
+        _put_python(image / "bin" / "python")
     path = f"{image / 'bin'}{os.pathsep}{os.environ['PATH']}"
     # What is compiled is not looked at, and is most of the work.
     offline = {"PIP_NO_INDEX": "1", "PIP_NO_DEPS": "1", "PIP_NO_COMPILE": "1", "PATH": path}
@@ -232,6 +234,27 @@ def _run(command: list[Any], image: Path, **variables: str) -> str:
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+PYTHON = """#!/bin/sh
+[ "$1 $2" = "-m venv" ] || exec {python} "$@"
+set -e
+{python} -m venv --without-pip "$3"
+{python} -m zipfile -e {wheel} "$(echo "$3"/lib/python*/site-packages)"
+printf '#!/bin/sh\\nexec %s/bin/python -m pip "$@"\\n' "$3" >"$3/bin/pip"
+chmod +x "$3/bin/pip"
+"""
+"""Python, in whose virtual environments pip is unpacked: where `venv` installs it, all of it is compiled."""
+
+
+def _put_python(path: Path) -> None:
+    """This interpreter; where its own pip is not at hand, `venv` installs one."""
+    wheels = [*Path(ensurepip.__file__).parent.glob("_bundled/pip-*.whl")]
+    if wheels:
+        path.write_text(PYTHON.format(python=quote(sys.executable), wheel=quote(str(wheels[0]))))
+        path.chmod(0o700)
+    else:
+        path.symlink_to(sys.executable)
 
 
 NODES = ("node-1", "node-2")

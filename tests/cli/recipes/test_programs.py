@@ -15,7 +15,7 @@ from tests.conftest import StartServer, StartStore
 from tests.support.cluster import publish
 from tests.support.examples import PROGRAMS, Example, printed, running
 from tests.support.fake_server import error_body, refusing, serving
-from tests.support.linters import check_types, lint
+from tests.support.linters import lint
 from tests.support.programs import need
 from tests.support.relay import Relay
 from tests.support.server import wsctl
@@ -312,7 +312,6 @@ async def _nobody() -> None:
 def test_the_python_example_is_clean_in_the_eyes_of_linters(tmp_path: Path) -> None:
     _, file = PROGRAMS["python"](tmp_path, "http://127.0.0.1:8000")
     assert lint(tmp_path, file) == ""
-    assert check_types(tmp_path, file) == ""
 
 
 def test_the_example_for_node_is_a_script_as_well_as_a_module(tmp_path: Path) -> None:
