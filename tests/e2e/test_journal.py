@@ -21,11 +21,9 @@ from tests.support.guests import listening
 from tests.support.journals import open_journal
 from tests.support.killed import TOKEN, KilledServer, Ledger, check_nothing_is_missed
 from tests.support.server import DEADLINE, ServerProcess
+from tests.support.sizes import Sizes
 
 pytestmark = pytest.mark.anyio
-
-LIVES, LIVES_WITH_WORKERS = 20, 4
-"""How often it is killed; with workers, whose start takes seconds, a few times."""
 
 RATE = 500.0
 """Messages that are published a second while it is killed."""
@@ -46,13 +44,11 @@ def start_killed(start_server: StartServer, journal: Path) -> Iterator[StartKill
         yield start
 
 
-@pytest.mark.parametrize(
-    ("flags", "lives"), [((), LIVES), (("--workers", "2"), LIVES_WITH_WORKERS)], ids=["alone", "workers"]
-)
+@pytest.mark.parametrize(("flags", "part"), [((), 1), (("--workers", "2"), 2)], ids=["alone", "workers"])
 async def test_kill_9_loses_nothing_that_was_acknowledged(
-    start_killed: StartKilled, flags: tuple[str, ...], lives: int
+    start_killed: StartKilled, flags: tuple[str, ...], part: int, sizes: Sizes
 ) -> None:
-    killed = start_killed(*flags)
+    killed, lives = start_killed(*flags), sizes.lives // part
     await asyncio.to_thread(killed.begin)
     ledger, over = Ledger(killed.port), asyncio.Event()
     # So that they are there again within each life.

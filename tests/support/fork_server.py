@@ -32,7 +32,7 @@ import sys
 import termios
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 MODULES = ("wsctl", "uvicorn", "tests.support.faulty", "tests.support.hasty")
@@ -366,7 +366,8 @@ def become(request: Request, fds: Iterable[int]) -> None:
 def run(request: Request) -> None:
     """Run the module as the main one. The processes that it starts are forked too, where they can be."""
     signal.set_wakeup_fd(-1)
-    if Inherited.here() == here.inherited:
+    given = here.inherited
+    if given and given == replace(Inherited.here(), session=given.session, group=given.group):
         fork_what_it_starts()
     runpy._run_module_as_main(request.argv[2])  # type: ignore[attr-defined]
 

@@ -24,6 +24,7 @@ class Sizes:
         pause: seconds that are quiet before each trouble.
         stopped: seconds that a store is stopped for.
         stressed: clients of a stress run.
+        lives: of a server that is killed again and again.
         requests: made up for an HTTP route, beside those that its bounds suggest.
     """
 
@@ -40,6 +41,7 @@ class Sizes:
     pause: float
     stopped: float
     stressed: int
+    lives: int
     requests: int
 
 
@@ -57,6 +59,7 @@ SMALL = Sizes(
     pause=0.5,
     stopped=3,
     stressed=50,
+    lives=8,
     requests=6,
 )
 """On each change."""
@@ -75,6 +78,7 @@ FULL = Sizes(
     pause=4,
     stopped=5,
     stressed=200,
+    lives=20,
     requests=60,
 )
 """With `--full`."""

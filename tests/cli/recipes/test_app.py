@@ -23,7 +23,7 @@ from tests.support.examples import NOWHERE
 from tests.support.issuer import bearer
 from tests.support.keys import SECRET
 from tests.support.linters import ROOT, lint
-from tests.support.processes import run
+from tests.support.processes import lending, run
 from tests.support.server import DEADLINE, WSCTL, ServerProcess, wsctl
 from wsctl import Message, MessageStream, connect
 from wsctl.cli.recipes import generate_file
@@ -81,10 +81,11 @@ def test_its_own_test_passes(environ: dict[str, str], tmp_path: Path) -> None:
     for kind, name in FILES.items():
         assert wsctl("generate", kind, "-o", str(tmp_path / name), environ=environ).returncode == 0
     kept = {name: value for name, value in environ.items() if not name.startswith("PYTEST_")}
+    plugins = [*WITHOUT, "-p", "tests.support.forking"]
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-W", "error", *WITHOUT, "test_app.py"],
+        [sys.executable, "-m", "pytest", "-W", "error", *plugins, "test_app.py"],
         cwd=tmp_path,
-        env=kept | {"PYTHONPATH": str(ROOT)},
+        env=lending(kept) | {"PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         timeout=5 * DEADLINE,
