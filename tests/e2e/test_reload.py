@@ -258,9 +258,10 @@ async def test_at_a_terminal_ctrl_c_and_the_bar_are_those_of_the_process_that_se
             code.save("three")
             done = await asyncio.to_thread(wsctl, "upgrade", environ=environ, deadline=2 * DEADLINE)
             assert done.returncode == 0, done
-            # The first process passes Ctrl-C on as what it is when it has become the waiter.
-            (job,) = children(terminal.process.pid)
-            await asyncio.to_thread(look, lambda: "waiter.py" in Path(f"/proc/{job}/cmdline").read_text())
+        # A predecessor that still ends passes Ctrl-C on as SIGTERM, and the waiter as what it is.
+        (job,) = children(terminal.process.pid)
+        await asyncio.to_thread(look, lambda: "waiter.py" in Path(f"/proc/{job}/cmdline").read_text())
+        await asyncio.to_thread(look, lambda: len(children(job)) == 1)
         async with connect(f"ws{found[1]}/") as bob:
             assert await bob.recv() == "three"
             terminal.type("\x03")
