@@ -44,12 +44,16 @@ AT_IMPORT = ("wsctl.main", "wsctl.__main__", "wsctl.cli.completions.__main__")
 WHEN_RUN = (
     "encodings.idna",
     "fastapi.telemetry._runtime",
+    "prompt_toolkit.key_binding.bindings.search",
+    "pydantic.dataclasses",
     "pydantic.v1",
+    "redis.asyncio.sentinel",
     "typer._click.decorators",
     "uvicorn.main",
     "uvicorn.protocols.websockets.websockets_sansio_impl",
 )
-"""Modules of others that a program imports only when it runs, and that take a third of its start."""
+"""Modules of others that a program imports only when it runs, and that take a third of its start, or with
+`--redis` most of it."""
 
 PACKET = 1 << 17
 """Bytes of a request at most: an environment is some kilobytes."""
