@@ -14,7 +14,8 @@ from websockets.asyncio.client import connect, unix_connect
 from tests.conftest import StartServer
 from tests.e2e.ways import TOKEN, embedded, module
 from tests.support.clients import join, receive, receive_type
-from tests.support.server import DEADLINE, wsctl
+from tests.support.processes import popen, run
+from tests.support.server import DEADLINE, WSCTL, wsctl
 
 pytestmark = pytest.mark.anyio
 
@@ -71,13 +72,10 @@ def test_a_wrong_variable_is_a_usage_error(environ: dict[str, str]) -> None:
 
 
 def test_a_wrong_variable_stops_the_guest_too(environ: dict[str, str]) -> None:
-    ended = subprocess.run(
+    ended = run(
         [sys.executable, "-m", "uvicorn", "wsctl.main:app", "--port", "0"],
         env=environ | {"WSCTL_SHUTDOWN_TIMEOUT": "soon"},
-        capture_output=True,
-        text=True,
         timeout=DEADLINE,
-        check=False,
     )
     assert ended.returncode
     assert "WSCTL_SHUTDOWN_TIMEOUT: 'soon' is not a duration" in one_line(ended.stderr)
@@ -162,9 +160,10 @@ def test_a_flag_beats_its_variable_and_a_variable_the_default(start_server: Star
 
 
 def test_port_zero_prints_the_address_on_stdout(start_server: StartServer, environ: dict[str, str]) -> None:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "wsctl", "serve", "--port", "0"],
+    process = popen(
+        [*WSCTL, "serve", "--port", "0"],
         env=environ,
+        stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
