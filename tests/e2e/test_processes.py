@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import subprocess
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -65,10 +66,36 @@ def files_without_modules(proc: Path) -> list[tuple[int, str]] | None:
     Beyond the standard streams, numbers go to who comes first."""
     numbers = [int(fd) for fd in os.listdir(proc / "fd")]
     try:
-        files = [(min(fd, 3), re.sub(r"\d+", "N", os.readlink(proc / f"fd/{fd}"))) for fd in numbers]
+        files = [(min(fd, 3), os.readlink(proc / f"fd/{fd}")) for fd in numbers]
     except FileNotFoundError:  # closed meanwhile
         return None
-    return None if any(name.startswith(WITH_MODULES) for _, name in files) else files
+    if any(name.startswith(WITH_MODULES) for _, name in files):
+        return None
+    return [(fd, re.sub(r"\d+", "N", name)) for fd, name in files]
+
+
+@pytest.mark.parametrize(
+    ("place", "seen"),
+    [
+        (WITH_MODULES[2], False),
+        (Path(os.__file__).parent, False),
+        (pytest.__file__, False),
+        (os.devnull, True),
+    ],
+    ids=["our folder", "Python's folder", "a module", "none"],
+)
+def test_a_process_is_looked_at_while_it_has_no_module_and_no_place_of_modules_open(
+    place: str, seen: bool
+) -> None:
+    fd = os.open(place, os.O_RDONLY)
+    process = popen(["sleep", "60"], pass_fds=(fd,), stdin=subprocess.DEVNULL)
+    os.close(fd)
+    try:
+        files = partial(files_without_modules, Path(f"/proc/{process.pid}"))
+        assert until(files, "it has begun") if seen else files() is None
+    finally:
+        process.kill()
+        process.wait()
 
 
 def signals_are_settled(proc: Path) -> dict[str, str] | None:
