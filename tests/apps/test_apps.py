@@ -13,6 +13,7 @@ import pytest
 from tests.apps import __main__ as program
 from tests.apps.cases import CASES, Case
 from tests.apps.scenarios import drain, upgrade
+from tests.support.processes import lending
 from tests.support.programs import need_libraries
 from tests.support.server import DEADLINE
 
@@ -39,7 +40,9 @@ async def test_an_upgrade_leaves_clients_to_the_old_process_and_gives_new_ones_t
 
 def test_the_program_prints_a_table() -> None:
     command = [sys.executable, "-m", "tests.apps", "--here", "--only", "Starlette WebSocket"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=3 * DEADLINE, check=False)
+    done = subprocess.run(
+        command, env=lending(), capture_output=True, text=True, timeout=3 * DEADLINE, check=False
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     assert re.search(r"Starlette WebSocket +starlette \d\S+ +ok +ok", done.stdout), done.stdout
 

@@ -34,12 +34,17 @@ class Verify:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def __call__(self, name: str, text: str) -> dict[str, list[str]]:
-        """The unit as systemd understood it: what it shows for each heading. It has nothing against it."""
+    def __call__(self, name: str, text: str) -> str:
+        """Systemd has nothing against the unit. Returns the name by which it knows it."""
         (self._folder / name).write_text(text)
         shown = name.replace("@.", "@8001.")
         quiet = self._run("verify", "--man=no", f"./{shown}")
         assert (quiet.returncode, quiet.stderr + quiet.stdout) == (0, "")
+        return shown
+
+    def understood(self, name: str, text: str) -> dict[str, list[str]]:
+        """Systemd has nothing against the unit, and understood it so: what it shows for each heading."""
+        shown = self(name, text)
         loud = self._run("verify", "--man=no", f"./{shown}", SYSTEMD_LOG_LEVEL="debug")
         found: dict[str, list[str]] = {}
         of_this = loud.stdout.partition(f"-> Unit {shown}:")[2].partition("\n-> Unit")[0]
@@ -82,7 +87,7 @@ def test_the_command_says_what_the_settings_say(meant: Settings) -> None:
 
 def test_systemd_reads_odd_words_as_they_were_meant(verify: Verify) -> None:
     meant = Settings(allow_origin=ODD)
-    found = verify("wsctl.service", generate_file("systemd", meant, HERE))
+    found = verify.understood("wsctl.service", generate_file("systemd", meant, HERE))
     start = found["Command Line"][0].replace(r"\$", "$").replace(r"\`", "`")
     # Systemd makes one of $$ when it starts the command.
     assert [part.replace("$$", "$") for part in quoted_words(start)][2:] == flags(meant)
@@ -111,7 +116,7 @@ def test_secrets_are_credentials_and_are_never_shown(verify: Verify) -> None:
     url = "redis://me:s3cret@store:6379/0"
     text = generate_file("systemd", Settings(token="s3cret", redis=url), HERE)
     assert "s3cret" not in text
-    found = verify("wsctl.service", text)
+    found = verify.understood("wsctl.service", text)
     assert _lines(text, "LoadCredential") == [
         "token:/etc/wsctl/token",
         "redis_password:/etc/wsctl/redis_password",
@@ -220,7 +225,7 @@ def test_a_journal_on_another_disk_waits_for_that_and_may_be_written(verify: Ver
 def test_each_instance_has_a_journal_of_its_own(verify: Verify) -> None:
     meant = Settings(journal="my 50%.db", journal_sync="normal")
     text = generate_file("systemd-template", meant, HERE)
-    found = verify("wsctl@.service", text)
+    found = verify.understood("wsctl@.service", text)
     assert quoted_words(found["Command Line"][0])[2:] == [
         "--journal-sync=normal",
         "--port=8001",
@@ -231,7 +236,7 @@ def test_each_instance_has_a_journal_of_its_own(verify: Verify) -> None:
 
 def test_instances_have_a_port_and_a_folder_each(verify: Verify) -> None:
     text = generate_file("systemd-template", Settings(port=9000, redis="redis://store:6379/0"), HERE)
-    found = verify("wsctl@.service", text)
+    found = verify.understood("wsctl@.service", text)
     assert quoted_words(found["Command Line"][0])[1:] == ["serve", "--port=8001"]
     assert "WSCTL_RUNTIME_DIR=/run/wsctl/8001" in found["Environment"]
     assert found["RuntimeDirectory"] == ["wsctl/8001"]
@@ -271,7 +276,7 @@ def test_a_program_with_an_odd_path_is_started(verify: Verify, tmp_path: Path) -
     program = tmp_path / "my 50% $x" / "wsctl"
     program.parent.mkdir()
     program.symlink_to("/bin/true")
-    found = verify(
+    found = verify.understood(
         "wsctl.service", generate_file("systemd", Settings(), Place("wsctl generate systemd", str(program)))
     )
     assert quoted_words(found["Command Line"][0].replace(r"\$", "$"))[0] == str(program)
