@@ -47,9 +47,7 @@ def soak(plan: Plan, command: tuple[str, ...] = WSCTL) -> Outcome:
 
 @linux
 def test_everything_at_once_for_some_seconds() -> None:
-    plan = Plan(
-        seconds=4, clients=6, seed=1, rate=30, history_bytes=SHORT, changes=(Change.UPGRADE, Change.DRAIN)
-    )
+    plan = Plan(seconds=4, clients=6, seed=1, rate=30, changes=(Change.UPGRADE, Change.DRAIN))
     outcome = soak(plan)
     assert outcome.reasons == []
     assert len(outcome.readings) == plan.rounds
