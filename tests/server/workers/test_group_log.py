@@ -10,6 +10,7 @@ from wsctl.codes import ErrorCode
 from wsctl.ipc.framing import Packet
 from wsctl.log.home import Draft, Home, Key, Refusal
 from wsctl.log.refusals import AWAY, CONFIRM_TIMEOUT, LATE, UNCONFIRMED
+from wsctl.server.workers.draft_queue import UNANSWERED
 from wsctl.server.workers.group_log import GroupLog
 from wsctl.server.workers.parent_home import ALONE, NO_TOPICS, WORKERS
 
@@ -118,6 +119,16 @@ async def test_a_repeated_draft_is_published_once(group: Group) -> None:
     await until_heard(other)
     await other.receipt_of("second")
     assert [message.data for message in one.got] == ["first", "second"]
+
+
+async def test_what_a_worker_publishes_for_its_predecessor_is_answered_as_its_own_is(group: Group) -> None:
+    one, other = await group.two()
+    text = "x" * (UNANSWERED // 4)
+    for n in range(1, 9):
+        one.home.publish(Draft(Key("predecessor", n), "x", f"{n} {text}"))
+        await one.hears(f"{n} {text}")
+    assert (await one.receipt_of("goes on"))[0]
+    await other.hears("goes on")
 
 
 async def test_a_worker_that_is_too_far_behind_is_killed_and_harms_nobody(group: Group) -> None:

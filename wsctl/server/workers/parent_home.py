@@ -270,7 +270,7 @@ class ParentHome(Home):
         self._answer.set()
 
     def _take(self, entry: Entry, key: Key | None, recipients: int) -> None:
-        if key and key.writer == self._log.writer:
+        if key:  # also of what a predecessor published through this process
             self._drafts.answered(key)
         if self._taking:
             self._take_new(entry, key, recipients)
