@@ -74,7 +74,7 @@ def wait_for(
     until = time.monotonic() + deadline
     while not seen(facts := server.status()):
         assert time.monotonic() < until, facts
-        time.sleep(0.02)
+        time.sleep(0.05)
     return facts
 
 
