@@ -482,7 +482,14 @@ async def test_an_upgrade_does_not_begin_while_a_worker_hangs() -> None:
         await here.until(lambda: here.control.summary().connections)
         refused = await here.control.answer("POST", "/api/upgrade", b"")
         assert (refused.status, refused.body["error"]["code"]) == (409, "not_now")
-        assert f"worker 2 (pid {other.pid}) does not answer" in refused.body["error"]["message"]
+        told = f"worker 2 (pid {other.pid}) does not answer: end it with kill -9, another one is started"
+        assert refused.body["error"]["message"] == told
+        here.now += FRESH + 1
+        refused = await here.control.answer("POST", "/api/upgrade", b"")
+        told = (
+            f"worker 1 (pid {one.pid}) and worker 2 (pid {other.pid}) do not answer: end them with kill -9, "
+        )
+        assert refused.body["error"]["message"] == f"{told}others are started"
 
 
 @pytest.mark.parametrize("fails", [True, False])

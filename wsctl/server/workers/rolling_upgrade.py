@@ -96,9 +96,7 @@ class RollingUpgrade:
         if not self._pool.up.is_set():
             raise NotDraining(why_no_upgrade(Phase.STARTING, cancellable=False))
         if silent := [worker for worker in self._pool.members if worker.silent]:
-            raise NotDraining(
-                f"{worker_names(silent)} does not answer: end it with kill -9, another one is started"
-            )
+            raise NotDraining(_describe_silent(silent))
         log.info("upgrade begun", extra={"fields": {"by": by}})
         self._began, self._ended, self._done = self._clock(), None, []
         self._total = sum(worker.status.connections for worker in self._pool.members if worker.status)
@@ -226,6 +224,12 @@ class RollingUpgrade:
         if progress:
             for observer in self._observers:
                 observer(progress)
+
+
+def _describe_silent(workers: list[Worker]) -> str:
+    if len(workers) == 1:
+        return f"{worker_names(workers)} does not answer: end it with kill -9, another one is started"
+    return f"{worker_names(workers)} do not answer: end them with kill -9, others are started"
 
 
 def _refusal_reason(body: dict[str, Any]) -> str:
