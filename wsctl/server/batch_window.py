@@ -52,7 +52,7 @@ class BatchWindow:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        self._is_upgrading = is_upgrading
+        self.is_upgrading = is_upgrading
         self._clock = clock
         self._sleep = sleep
         self._turn = asyncio.Lock()
@@ -70,7 +70,7 @@ class BatchWindow:
     @property
     def is_free(self) -> bool:
         """True if lines can be given at once: no batch waits for its turn."""
-        return not self._turn.locked() and self._has_room() and not self._is_upgrading()
+        return not self._turn.locked() and self._has_room() and not self.is_upgrading()
 
     @property
     def together(self) -> int:
@@ -84,7 +84,7 @@ class BatchWindow:
             await self._changed.wait_for(self._has_room)
             began = self._clock()
             yield self.together
-            if self._is_upgrading():
+            if self.is_upgrading():
                 await self._changed.wait_for(lambda: not self.unanswered)
                 await self._sleep(min(REST * (self._clock() - began), LONGEST_REST))
 
@@ -102,7 +102,8 @@ class BatchWindow:
     def answered(self) -> None:
         """Note that the log has answered one line."""
         self._answered += 1
-        self._check_answered()
+        if self._groups:  # or else they are answered at once, and this is called for each line
+            self._check_answered()
 
     def _check_answered(self) -> None:
         while self._groups and self._groups[0].last <= self._answered:

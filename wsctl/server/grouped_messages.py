@@ -22,7 +22,7 @@ class GroupedMessages:
     @property
     def is_needed(self) -> bool:
         """True if a message is not to be published by itself: an upgrade is under way, or others wait."""
-        return self._task is not None or not self._window.is_free
+        return self._task is not None or self._window.is_upgrading()
 
     def add(self, publish: Callable[[Answered], None]) -> None:
         """Have a message published with the next group: by `publish`, which must not raise, and calls what it

@@ -253,29 +253,27 @@ class LineBatch:
 
     def submit(self, count: int) -> None:
         """Give so many more lines to the log, as far as there are any."""
-        before, began = self._next, self._window.now()
+        lines, limit, before = self._lines, self._publisher.body_limit, self._next
+        began = self._window.now()
         try:
-            for _ in range(min(count, len(self._lines) - before)):
-                self._submit_line(self._next)
-                self._next += 1
+            for at in range(before, min(before + count, len(lines))):
+                line = lines[at]
+                self.unanswered += 1
+                try:
+                    if limit and len(line) > limit:
+                        raise too_big(f"a line may have {limit} bytes")
+                    self._publisher.submit(
+                        parse(PublishRequest, line),
+                        partial(self._note_receipt, at),
+                        partial(self._note_repeated, at),
+                        partial(self._note_refusal, at),
+                        size=len(line),
+                    )
+                except ControlError as error:
+                    self._note(at, error_json(error))
+                self._next = at + 1
         finally:
             self._window.give(self._next - before, began)
-
-    def _submit_line(self, at: int) -> None:
-        line, limit = self._lines[at], self._publisher.body_limit
-        self.unanswered += 1
-        try:
-            if limit and len(line) > limit:
-                raise too_big(f"a line may have {limit} bytes")
-            self._publisher.submit(
-                parse(PublishRequest, line),
-                partial(self._note_receipt, at),
-                partial(self._note_repeated, at),
-                partial(self._note_refusal, at),
-                size=len(line),
-            )
-        except ControlError as error:
-            self._note(at, error_json(error))
 
     async def finish(self) -> None:
         """Give all lines that are left to the log, as groups, in turn with other batches, and wait until all
