@@ -101,8 +101,7 @@ SERVER_ROOMS = {
     "asyncapi": {"websocket"},
     "handover": {"condition", "credentials", "drain_driver", "event_stream", "http", "websocket"},
     "batch_window": {"condition"},
-    "grouped_messages": {"batch_window"},
-    "message_publisher": {"batch_window", "grouped_messages"},
+    "message_publisher": {"batch_window"},
     "listening": {"client_acceptor", "condition", "credentials", "http", "message_publisher", "websocket"},
     "connection_age": set(),
     "tracing": set(),
@@ -130,7 +129,6 @@ SERVER_ROOMS = {
     },
     "node_control": {
         "batch_window",
-        "grouped_messages",
         "history_listing",
         "dashboard",
         "drain_driver",

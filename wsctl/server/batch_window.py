@@ -52,7 +52,7 @@ class BatchWindow:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        self.is_upgrading = is_upgrading
+        self._is_upgrading = is_upgrading
         self._clock = clock
         self._sleep = sleep
         self._turn = asyncio.Lock()
@@ -70,7 +70,7 @@ class BatchWindow:
     @property
     def is_free(self) -> bool:
         """True if lines can be given at once: no batch waits for its turn."""
-        return not self._turn.locked() and self._has_room() and not self.is_upgrading()
+        return not self._turn.locked() and self._has_room() and not self._is_upgrading()
 
     @property
     def together(self) -> int:
@@ -84,7 +84,7 @@ class BatchWindow:
             await self._changed.wait_for(self._has_room)
             began = self._clock()
             yield self.together
-            if self.is_upgrading():
+            if self._is_upgrading():
                 await self._changed.wait_for(lambda: not self.unanswered)
                 await self._sleep(min(REST * (self._clock() - began), LONGEST_REST))
 

@@ -24,7 +24,6 @@ from wsctl.control.operations import (
 from wsctl.log.home import Receipt, Refusal, Refused, Repeated
 from wsctl.log.message_log import MessageLog
 from wsctl.server.batch_window import BatchWindow
-from wsctl.server.grouped_messages import Answered, GroupedMessages
 from wsctl.topics import InvalidTopic, topic_name
 
 BODY_ALLOWANCE = 64 * 1024
@@ -49,8 +48,7 @@ _READERS: dict[type, _Reader] = {}
 
 class MessagePublisher:
     """Publishes messages in the server's name. A message may have `max_message_size` bytes, 0 for no limit;
-    `is_open` tells whether messages are still taken, `window` how many lines of batches at a time; `grouped`
-    takes messages that come one by one during an upgrade."""
+    `is_open` tells whether messages are still taken, `window` how many lines of batches at a time."""
 
     def __init__(
         self,
@@ -58,13 +56,11 @@ class MessagePublisher:
         max_message_size: int,
         is_open: Callable[[], bool],
         window: BatchWindow | None = None,
-        grouped: GroupedMessages | None = None,
     ) -> None:
         self._log = log
         self._limit = max_message_size
         self.is_open = is_open
         self.window = window or BatchWindow()
-        self._grouped = grouped or GroupedMessages(BatchWindow())
 
     @property
     def body_limit(self) -> int:
@@ -96,7 +92,7 @@ class MessagePublisher:
         def repeated(message_id: str) -> None:
             note(Published(message_id, 0, repeated=True))
 
-        self.submit_single(
+        self.submit(
             wanted,
             lambda message_id, recipients: note(Published(message_id, recipients)),
             repeated,
@@ -106,40 +102,6 @@ class MessagePublisher:
         if isinstance(answer, ControlError):
             raise answer
         return answer
-
-    def submit_single(
-        self,
-        wanted: PublishRequest,
-        receipt: Receipt,
-        repeated: Repeated,
-        refused: Refused,
-        *,
-        size: int | None = None,
-    ) -> None:
-        """Publish a message that came by itself, as `submit` does; during an upgrade in a group with others.
-
-        Raises:
-            ControlError: it may not be published, and none is called.
-        """
-        if not self._grouped.is_needed:
-            self.submit(wanted, receipt, repeated, refused, size=size)
-            return
-        self._check(wanted, None)
-
-        def publish(answered: Answered) -> None:
-            def after(answer: Callable[..., None]) -> Callable[..., None]:
-                def note(*told: Any) -> None:
-                    answered()
-                    answer(*told)
-
-                return note
-
-            try:
-                self.submit(wanted, after(receipt), after(repeated), after(refused), size=size)
-            except ControlError as error:  # only that it closes by now: all else was checked
-                after(refused)(Refusal(ErrorCode.DEGRADED, str(error)))
-
-        self._grouped.add(publish)
 
     def submit(
         self,
@@ -156,7 +118,14 @@ class MessagePublisher:
         Raises:
             ControlError: it may not be published, and none is called.
         """
-        to, topic = self._check(wanted, size)
+        to = None if wanted.to is None else _addressees(wanted.to)
+        topic = None if wanted.topic is None else _topic(wanted.topic)
+        if wanted.key is not None:
+            _check_key(wanted.key)
+        if self._limit and (size is None or size * GROWTH > self._limit):
+            self._check_size(wanted.data)
+        if not self.is_open():
+            raise closing()
         try:
             self._log.append(
                 client_ids.SERVER,
@@ -171,22 +140,6 @@ class MessagePublisher:
             )
         except ValueError:
             raise _not_json() from None
-
-    def _check(self, wanted: PublishRequest, size: int | None) -> tuple[Any, str | None]:
-        """Return the addressees and the topic of a message that may be published.
-
-        Raises:
-            ControlError: it may not.
-        """
-        to = None if wanted.to is None else _addressees(wanted.to)
-        topic = None if wanted.topic is None else _topic(wanted.topic)
-        if wanted.key is not None:
-            _check_key(wanted.key)
-        if size is None or (self._limit and size * GROWTH > self._limit):
-            self._check_size(wanted.data)
-        if not self.is_open():
-            raise closing()
-        return to, topic
 
     async def publish_lines(self, body: bytes) -> PublishedLines:
         """Publish the message on each line of a body, and wait until the log has taken or refused all.
@@ -219,7 +172,7 @@ class MessagePublisher:
             size = len(messages.encode({"data": data}))
         except ValueError:
             raise _not_json() from None
-        if self._limit and size > self._limit + len('{"data":}'):
+        if size > self._limit + len('{"data":}'):
             raise too_big(f"a message may have {self._limit} bytes")
 
 

@@ -36,7 +36,6 @@ from wsctl.server.batch_window import BatchWindow
 from wsctl.server.dashboard.access import DashboardAccess
 from wsctl.server.dashboard.recent_load import RecentLoad
 from wsctl.server.drain_driver import DrainDriver
-from wsctl.server.grouped_messages import GroupedMessages
 from wsctl.server.history_listing import list_history
 from wsctl.server.message_publisher import BODY_ALLOWANCE, MessagePublisher, read, too_big
 from wsctl.server.metrics import scrape
@@ -235,11 +234,7 @@ def control_of(node: Node, access: DashboardAccess | None = None) -> NodeControl
 
     return NodeControl(
         publisher=MessagePublisher(
-            node.log,
-            node.settings.max_message_size,
-            node.is_publishing,
-            BatchWindow(node.is_upgrading),
-            GroupedMessages(BatchWindow(node.is_upgrading)),
+            node.log, node.settings.max_message_size, node.is_publishing, BatchWindow(node.is_upgrading)
         ),
         life=node.life,
         driver=node.driver,

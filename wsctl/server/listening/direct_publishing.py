@@ -255,7 +255,7 @@ class PublishingConnection:
         return True
 
     def _publish_one(self, wanted: PublishRequest, size: int) -> None:
-        self._publishing.publisher.submit_single(
+        self._publishing.publisher.submit(
             wanted, self._note_receipt, self._note_repeated, self._note_refusal, size=size
         )
         self._http.end_request()
