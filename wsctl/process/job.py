@@ -5,6 +5,7 @@ successor stays in the group, and the first process, its work done, becomes a wa
 """
 
 import os
+import re
 import signal
 import socket
 import sys
@@ -73,8 +74,18 @@ class Job:
         if not self.successor or not self.passes_on:
             return False
         with suppress(ProcessLookupError):
-            os.kill(self.successor, PASSED_TO_SUCCESSOR[signum])
+            os.kill(self._serving() or self.successor, PASSED_TO_SUCCESSOR[signum])
         return True
+
+    def _serving(self) -> int | None:
+        """Return the process that has told the waiter-to-be that it serves, in place of the successor; the
+        waiter reads that again."""
+        told = b""
+        if self._waits_at:
+            with suppress(BlockingIOError):
+                told = self._waits_at.recv(4096, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        pids = re.findall(rb"^serves (\d+)\n", told, re.MULTILINE)
+        return int(pids[-1]) if pids else None
 
     def end(self, code: int) -> None:
         """Tell the waiter, if no successor serves, that this process ends with `code`. Where a shell waits

@@ -13,6 +13,7 @@ When the last of them has hung up, nobody serves any more.
 
 import os
 import resource
+import select
 import signal
 import sys
 import threading
@@ -47,6 +48,8 @@ class Waiter:
     def __init__(self, fd: int, pid: int) -> None:
         self._fd = fd
         self._pid = pid
+        self._rest = b""
+        self._reading = threading.Lock()
         self._codes: dict[int, int] = {}
         self._over = False
 
@@ -63,13 +66,25 @@ class Waiter:
         self._end()
 
     def _listen(self) -> None:
-        rest = b""
-        while data := os.read(self._fd, 4096):
-            *lines, rest = (rest + data).split(b"\n")
-            for line in lines:
-                self._take(line.split())
-        self._over = True
+        while not self._over:
+            self._wait_readable(None)
+            self._read()
         os.kill(os.getpid(), signal.SIGCHLD)
+
+    def _read(self) -> None:
+        """Take what has come from the successors, and wait for nothing."""
+        with self._reading:
+            while not self._over and self._wait_readable(0):
+                data = os.read(self._fd, 4096)
+                self._over = not data
+                *lines, self._rest = (self._rest + data).split(b"\n")
+                for line in lines:
+                    self._take(line.split())
+
+    def _wait_readable(self, timeout: int | None) -> bool:
+        poll = select.poll()  # not select(2): the number of the descriptor may be above a thousand
+        poll.register(self._fd, select.POLLIN)
+        return bool(poll.poll(timeout))
 
     def _take(self, words: list[bytes]) -> None:
         match words:
@@ -79,6 +94,7 @@ class Waiter:
                 self._codes[int(pid)] = int(code)
 
     def _pass(self, signum: int, from_terminal: bool) -> None:
+        self._read()  # the process that served last may have told of its successor, and ended, a moment ago
         with suppress(ProcessLookupError):
             if not from_terminal or os.getpgid(self._pid) != os.getpgrp():
                 os.kill(self._pid, signum)
