@@ -172,7 +172,7 @@ async def test_ctrl_z_stops_the_workers_with_their_parent_and_fg_lets_all_go_on(
     async with await join(f"ws{found[1]}", "bob") as bob:
         terminal.type("\x1a")
         stopped(terminal)
-        await becomes(lambda: all(map(is_stopped, everybody)))
+        assert all(map(is_stopped, everybody))
         told = await to_thread.run_sync(lambda: wsctl("status", environ=environ))
         assert told.returncode == 5
         assert told.stderr.count("it is stopped (Ctrl-Z or SIGSTOP)") == WORKERS
@@ -201,7 +201,7 @@ async def test_who_ends_while_all_are_stopped_leaves_no_worker_behind(shell: She
     terminal.type("\x1a")
     stopped(terminal)
     # The kernel lets those go on that are stopped by then. One that is not yet would be stopped afterwards.
-    await becomes(lambda: all(map(is_stopped, workers)))
+    assert all(map(is_stopped, workers))
     os.kill(parent, signal.SIGKILL)
     await becomes(lambda: not any(map(is_there, workers)))
 

@@ -254,9 +254,12 @@ class WorkerPool:
             worker.kill()
 
     def suspend(self) -> None:
-        """Stop all processes until `resume`."""
+        """Stop all processes until `resume`, and wait until they are: one that the system stops only when
+        this process is gone would never go on (setpgid(2), orphaned process groups)."""
         for worker in self.all_workers:
             worker.suspend()
+        for worker in self.all_workers:
+            worker.wait_suspended()
 
     def resume(self) -> None:
         """Let all processes go on that `suspend` has stopped."""

@@ -217,6 +217,12 @@ class Worker:
         """Stop the process, as Ctrl-Z does, until `resume`."""
         self._send_signal(signal.SIGSTOP)
 
+    def wait_suspended(self) -> None:
+        """Wait until the process is stopped, or has ended; macOS cannot tell."""
+        if self.code is None and hasattr(os, "waitid"):
+            with suppress(ChildProcessError):
+                os.waitid(os.P_PID, self.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+
     def resume(self) -> None:
         """Let the process that was stopped go on."""
         self._send_signal(signal.SIGCONT)
