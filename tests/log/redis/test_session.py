@@ -149,9 +149,10 @@ async def test_an_entry_in_front_of_which_others_are_gone_is_not_taken_for_the_n
         node.say("seen")
         await node.read(1)
         seen = node.log.newest
-        gone = written((node.log.position[0], node.log.position[1] + 1))
+        ms, sequence = node.log.position
+        gone, after = written((ms, sequence + 1)), written((ms, sequence + 2))
         words = ("p", gone, "w", "other", "n", 1, "r", 0, "t", "", "m", '{"ts":1,"from":"x","data":"next"}')
-        store.command("XADD", log_of(node), "*", *words)
+        store.command("XADD", log_of(node), after, *words)
         await node.hears("next")
         assert node.told == ["seen", "lost", "next"]
         assert missed_by(node.log, seen, "bob") is None
