@@ -67,6 +67,15 @@ def test_the_first_process_passes_them_on_to_who_serves_by_then(monkeypatch: pyt
         assert serving.wait(DEADLINE) == -signal.SIGUSR1
 
 
+def test_the_waiter_passes_those_on_that_other_threads_caught_before() -> None:
+    (ours, theirs), (caught, noted) = socket.socketpair(), socket.socketpair()
+    serving = subprocess.Popen(["sleep", "60"])
+    with ours, theirs, noted, serving:
+        noted.send(bytes([signal.SIGUSR1]))
+        Waiter(ours.fileno(), serving.pid, caught.detach())._pass_caught()
+        assert serving.wait(DEADLINE) == -signal.SIGUSR1
+
+
 def test_the_waiter_passes_them_on_to_who_serves_though_it_is_told_of_that_and_of_the_signal_at_once() -> (
     None
 ):

@@ -139,9 +139,25 @@ def _adopt_orphans() -> None:
 def _become_waiter(channel: socket.socket, successor: int) -> None:
     """Replace this process by the waiter's own small program; where its file is gone, be the waiter in this
     process."""
+    caught = _note_signals()
     signal.pthread_sigmask(signal.SIG_BLOCK, waiter.HELD)
     fd, program = channel.detach(), Path(waiter.__file__)
     if program.exists():
         os.set_inheritable(fd, True)
-        os.execv(sys.executable, [sys.executable, "-I", "-S", str(program), str(fd), str(successor)])  # noqa: S606
-    waiter.Waiter(fd, successor).run()
+        os.set_inheritable(caught, True)
+        words = [sys.executable, "-I", "-S", str(program), str(fd), str(successor), str(caught)]
+        os.execv(sys.executable, words)  # noqa: S606
+    waiter.Waiter(fd, successor, caught).run()
+
+
+def _note_signals() -> int:
+    """Return a descriptor from which the numbers of all signals can be read that this process catches from
+    now on. The main thread can block them for itself alone, and what another thread catches, nobody would
+    handle: executing a program ends the threads."""
+    caught, noted = socket.socketpair()
+    noted.setblocking(False)
+    signal.set_wakeup_fd(noted.detach(), warn_on_full_buffer=False)
+    for signum in waiter.PASSED:
+        if signal.getsignal(signum) is not signal.SIG_IGN:
+            signal.signal(signum, lambda signum, frame: None)
+    return caught.detach()

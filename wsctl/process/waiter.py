@@ -43,11 +43,13 @@ SI_KERNEL = 0x80
 
 
 class Waiter:
-    """Waits for the process `pid`, and for those that take over from it, at the end `fd` of their channel."""
+    """Waits for the process `pid`, and for those that take over from it, at the end `fd` of their channel.
+    From `caught` the numbers of signals can be read that this process caught before it waited for them."""
 
-    def __init__(self, fd: int, pid: int) -> None:
+    def __init__(self, fd: int, pid: int, caught: int | None = None) -> None:
         self._fd = fd
         self._pid = pid
+        self._caught = caught
         self._rest = b""
         self._reading = threading.Lock()
         self._codes: dict[int, int] = {}
@@ -57,6 +59,7 @@ class Waiter:
         """Pass signals on until the last successor has ended, and end in the same way."""
         signal.pthread_sigmask(signal.SIG_BLOCK, HELD)
         threading.Thread(target=self._listen, daemon=True).start()
+        self._pass_caught()
         while not self._over:
             signum, from_terminal = _next_signal()
             if signum == signal.SIGCHLD:
@@ -64,6 +67,14 @@ class Waiter:
             else:
                 self._pass(signum, from_terminal)
         self._end()
+
+    def _pass_caught(self) -> None:
+        if self._caught is not None:
+            os.set_blocking(self._caught, False)
+            with suppress(BlockingIOError):
+                for signum in os.read(self._caught, 4096):
+                    self._pass(signum, from_terminal=False)
+            os.close(self._caught)
 
     def _listen(self) -> None:
         while not self._over:
@@ -144,4 +155,4 @@ def _die_by(signum: int) -> None:
 
 
 if __name__ == "__main__":
-    Waiter(int(sys.argv[1]), int(sys.argv[2])).run()
+    Waiter(*map(int, sys.argv[1:4])).run()  # a process of an earlier release names no third descriptor
