@@ -42,8 +42,10 @@ async def test_upgrades_are_noticed_by_no_stream_and_no_websocket(start_server: 
             outside, over = Outside(server, RATE), asyncio.Event()
             publishing = asyncio.create_task(outside.run(over))
             for _ in range(UPGRADES):
+                old = server.pid
                 outcome = await asyncio.to_thread(server.upgrade)
                 assert (outcome["state"], outcome["moved"]) == ("done", 2 * EACH), outcome
+                await asyncio.to_thread(server.wait_gone, old)  # until then it cannot be upgraded again
             over.set()
             await publishing
             status, _ = await asyncio.to_thread(

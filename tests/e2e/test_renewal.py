@@ -94,6 +94,8 @@ async def test_the_parent_is_the_new_program_in_the_same_process_and_one_that_ca
         assert failed.returncode == 1
         assert "the new program cannot go on: " in failed.stderr, failed
         assert why in failed.stderr
+        pattern = rf"upgrade failed .*{re.escape(why)}"
+        await asyncio.to_thread(server.wait_for_line, pattern)
         assert len([line for line in server.lines if "upgrade failed" in line]) == number
         assert not any("Traceback" in line for line in server.lines)
         assert pids(server) == before

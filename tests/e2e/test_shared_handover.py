@@ -73,10 +73,12 @@ async def test_it_stays_the_node_that_it_was_and_nobody_notices(cluster: Cluster
     try:
         async with traffic(server, other) as crowd:
             for generation in (2, 3):
+                old = server.pid
                 outcome = await asyncio.to_thread(server.upgrade)
                 assert (outcome["state"], outcome["moved"]) == ("done", CLIENTS // 2), outcome
                 expected = [(name, generation), (others_name, 1)]
                 wait_for(other, lambda facts, expected=expected: sorted(_names(facts)) == sorted(expected))
+                await asyncio.to_thread(server.wait_gone, old)  # until then it cannot be upgraded again
         assert crowd.resumed == 0
         assert other.status()["nodes"][0]["pid"] in (server.pid, other.pid)
     finally:
