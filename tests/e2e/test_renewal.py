@@ -14,6 +14,7 @@ from websockets.asyncio.client import ClientConnection
 
 from tests.conftest import StartServer
 from tests.support.clients import closed, join, receive_type
+from tests.support.crowd import order
 from tests.support.fork_server import STOPS_IN
 from tests.support.processes import can_fork, children
 from tests.support.program_copy import ProgramCopy
@@ -65,11 +66,6 @@ async def upgrade(server: ServerProcess) -> Any:
 
 def pids(server: ServerProcess) -> list[int]:
     return [row["pid"] for row in server.status()["workers"]]
-
-
-def order(message_id: str) -> tuple[int, int]:
-    ms, sequence = message_id.split("-")
-    return int(ms), int(sequence)
 
 
 async def crowd(server: ServerProcess) -> list[ClientConnection]:

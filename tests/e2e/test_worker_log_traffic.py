@@ -14,7 +14,7 @@ import pytest
 
 from tests.conftest import StartServer
 from tests.support.clients import join, receive_type
-from tests.support.crowd import Crowd
+from tests.support.crowd import Crowd, order
 from tests.support.publishers import Publishers, send
 from tests.support.server import DEADLINE, ServerProcess
 from tests.support.workers import lines, pids, serving, starting_workers, until, workers
@@ -123,10 +123,6 @@ async def test_backends_that_send_batches_all_the_time_have_all_their_answers_in
         assert crowd.ids == sorted(ids, key=order)
     done = end["upgrade"]
     assert (done["state"], done["moved"], done["staying"]) == ("done", 10, 0), done
-
-
-def order(message_id: str) -> tuple[int, ...]:
-    return tuple(map(int, message_id.split("-")))
 
 
 async def test_the_clients_of_a_killed_worker_miss_nothing(start: StartServer) -> None:

@@ -26,6 +26,11 @@ AT_ONCE = 50
 MESSAGE = b'{"type":"message","id":"'
 
 
+def order(message_id: str) -> tuple[int, ...]:
+    """The place of a message in the log, by which ids are sorted."""
+    return tuple(map(int, message_id.split("-")))
+
+
 class Crowd:
     """Clients of the servers at some ports. With one `port` that stays, a disconnection is a fault; else they
     come back, at the next port, and resume. All must be connected before the first message that counts.
@@ -107,7 +112,7 @@ class Crowd:
 
     def positions(self) -> list[tuple[int, ...]]:
         """The ids as numbers, which are in order where the messages are."""
-        return [tuple(map(int, each.split("-"))) for each in self.ids]
+        return [*map(order, self.ids)]
 
     def start(self, client: "CrowdClient", after: float) -> None:
         """Let a client connect after so many seconds."""
